@@ -1,0 +1,82 @@
+# SNYPER. `make` alone lists what there is.
+
+PYTHON  ?= python3
+ENGINE  ?= cpython
+LISTEN  ?= 0.0.0.0:8081
+TARGETS ?= 4
+HUB     ?=
+ARGS    ?=
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+STUBS := $(VENV)/micropython-stubs
+READY := $(VENV)/.ready
+PIP   := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo hub simulate watch bench test check format clean
+
+help: ## List the targets
+	@echo "usage: make TARGET [NAME=value ...]"
+	@echo
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' Makefile
+
+setup: $(READY) ## Create .venv with everything the project needs
+	@echo "setup: ready ($(BIN)/snyper)"
+
+demo: $(READY) ## Run the whole system on this machine for a look
+	@$(BIN)/snyper demo
+
+hub: $(READY) ## Run a hub (ENGINE=cpython LISTEN=0.0.0.0:8081)
+	@$(BIN)/snyper hub --engine $(ENGINE) --listen $(LISTEN)
+
+simulate: $(READY) ## Run simulated targets (TARGETS=4 HUB=host:port)
+	@$(BIN)/snyper simulate --targets $(TARGETS) $(if $(HUB),--hub $(HUB))
+
+watch: $(READY) ## Watch a running hub (HUB=host:port)
+	@$(BIN)/snyper watch $(if $(HUB),--hub $(HUB))
+
+bench: $(READY) ## Measure
+	@$(BIN)/python -m tools.bench $(ARGS)
+
+test: $(READY) ## Run the tests (ARGS="-k link -x")
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## Check style and types (for CPython, then for the board)
+	@status=0; \
+	echo "check: ruff check";        $(BIN)/ruff check --quiet || status=1; \
+	echo "check: ruff format";       $(BIN)/ruff format --check --quiet || status=1; \
+	echo "check: mypy, for CPython"; $(BIN)/mypy || status=1; \
+	echo "check: mypy, for the board"; $(BIN)/mypy --config-file mypy-board.ini || status=1; \
+	exit $$status
+
+format: $(READY) ## Put the code into the project's style
+	@$(BIN)/ruff check --fix --quiet || true
+	@$(BIN)/ruff format
+
+clean: ## Remove .venv and everything else that was generated
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last, so a setup that broke off is taken up again by the next run.
+$(READY): pyproject.toml
+	@rm -f $@
+	@command -v $(PYTHON) >/dev/null || { \
+	    echo "setup: no $(PYTHON) found; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "setup: Python 3.11 or later is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1);" \
+	         "name another: make PYTHON=python3.12" >&2; exit 1; }
+	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	    echo "setup: 1/3 creating $(VENV)"; \
+	    rm -rf $(VENV); \
+	    $(PYTHON) -m venv $(VENV) || { \
+	        echo "setup: Python's venv is missing (on Debian: apt install python3-venv)" >&2; exit 1; }; \
+	fi
+	@echo "setup: 2/3 installing snyper and its tools"
+	@$(PIP) install --editable '.[dev]'
+	@echo "setup: 3/3 installing the board's type stubs"
+	@rm -rf $(STUBS)
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["stubs"], sep="\n")' \
+	    > $(VENV)/stubs.txt
+	@$(PIP) install --target $(STUBS) --requirement $(VENV)/stubs.txt
+	@touch $@

@@ -1,0 +1,136 @@
+"""What a console may ask of the hub: commands to targets, the list of them, the stream of events."""
+
+import asyncio
+
+from firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS, HubController, Result
+from shared.clock import now_ms
+from shared.link import Link
+from shared.socket_protocol import (
+    ALL_TARGETS,
+    COMMAND_REPLIES,
+    GROUP_PREFIX,
+    ErrorCode,
+    MessageType,
+    ProtocolError,
+    SocketMessage,
+)
+
+MIN_TIMEOUT_MS = 100
+MAX_TIMEOUT_MS = 600_000
+
+
+class Console:
+    """One registered console. Its `handlers` serve the link it came over."""
+
+    def __init__(self, controller: HubController, boot_id: str) -> None:
+        self._controller = controller
+        self._boot_id = boot_id
+        self._subscribed = False
+        self.handlers = {
+            MessageType.PING: self._command,
+            MessageType.STAND_UP: self._command,
+            MessageType.LAY_DOWN: self._command,
+            MessageType.ACTIVATE: self._command,
+            MessageType.LIST_TARGETS: self._list_targets,
+            MessageType.SUBSCRIBE: self._subscribe,
+        }
+
+    async def _command(self, link: Link, message: SocketMessage) -> SocketMessage:
+        selector = message.target_id
+        if selector is None:
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, "`target_id` is missing: a name, group:NAME or all")
+        data = dict(message.data or {})
+        timeout_ms = _timeout_ms(
+            data, PING_TIMEOUT_MS if message.type == MessageType.PING else MOTION_TIMEOUT_MS
+        )
+        command = self._controller.start(message.type, selector, data or None, timeout_ms)
+        try:
+            if selector != ALL_TARGETS and not selector.startswith(GROUP_PREFIX):
+                return _own_answer(message, (await command.results())[0])
+            ok = failed = 0
+            async for result in command:
+                await link.send(_result_message(message, result))
+                if result.ok:
+                    ok += 1
+                else:
+                    failed += 1
+        finally:
+            command.cancel()
+        status = "failed" if not ok else "partial" if failed else "ok"
+        return message.reply(COMMAND_REPLIES[message.type][0], status, {"ok": ok, "failed": failed})
+
+    async def _list_targets(self, link: Link, message: SocketMessage) -> SocketMessage:
+        entries = self._controller.registry.entries()
+        for entry in entries:
+            data = entry.describe(now_ms())
+            await link.send(SocketMessage(MessageType.TARGET, message.id, entry.target_id, data=data))
+        return message.reply(MessageType.TARGETS, "ok", {"count": len(entries)})
+
+    async def _subscribe(self, link: Link, message: SocketMessage) -> None:
+        """Sends events until the link ends. One that reads too slowly misses some: `seq` shows it."""
+        events = self._controller.events
+        data = message.data or {}
+        after = data.get("after", events.seq)
+        if type(after) is not int or after < 0:
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, "`after` is the `seq` of the last event you have")
+        if self._subscribed:
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, "already subscribed")
+        self._subscribed = True
+        if data.get("boot_id", self._boot_id) != self._boot_id:
+            after = 0  # counted by a hub that has since started anew
+        news = asyncio.Event()
+        events.attach(news)
+        try:
+            seen = {"seq": events.seq, "oldest_seq": events.oldest_seq, "boot_id": self._boot_id}
+            await link.send(message.reply(MessageType.SUBSCRIBED, "ok", seen))
+            while True:
+                news.clear()
+                for seq, event, target_id, detail in events.after(after):
+                    about = dict(detail)
+                    about["event"] = event
+                    about["seq"] = seq
+                    await link.send(SocketMessage(MessageType.EVENT, seq, target_id, data=about))
+                    after = seq
+                await news.wait()
+        finally:
+            events.detach(news)
+
+
+def _timeout_ms(data: "dict[str, object]", default: int) -> int:
+    """Takes `timeout_ms`, which is for the hub, out of a command's data."""
+    timeout_ms = data.pop("timeout_ms", default)
+    if type(timeout_ms) is not int or not MIN_TIMEOUT_MS <= timeout_ms <= MAX_TIMEOUT_MS:
+        raise ProtocolError(
+            ErrorCode.BAD_MESSAGE,
+            "`timeout_ms` is an integer from %d to %d" % (MIN_TIMEOUT_MS, MAX_TIMEOUT_MS),
+        )
+    return timeout_ms
+
+
+def _times(result: Result) -> "dict[str, object]":
+    return {"round_trip_ms": (result.round_trip_us + 999) // 1000, "round_trip_us": result.round_trip_us}
+
+
+def _own_answer(message: SocketMessage, result: Result) -> SocketMessage:
+    """The answer of the one target that was meant, with the console's id."""
+    if result.reply is None:
+        assert result.error is not None
+        answer = result.error.to_message(message.id, message.target_id)
+    else:
+        answer = message.reply(result.reply.type, result.reply.status, result.reply.data)
+    answer.data = dict(answer.data or {})
+    answer.data.update(_times(result))
+    return answer
+
+
+def _result_message(message: SocketMessage, result: Result) -> SocketMessage:
+    data = _times(result)
+    if result.reply is not None:
+        status = result.reply.status or result.reply.type
+    else:
+        assert result.error is not None
+        error = result.error
+        status = "unknown" if error.unknown_fate else "error"
+        data["code"] = error.code
+        data["message"] = error.message
+    return SocketMessage(MessageType.RESULT, message.id, result.target_id, status, data)

@@ -1,0 +1,251 @@
+"""Commands to targets: one, a group or all, all of them at once, each with its own result."""
+
+import asyncio
+
+from firmware.master.events import EventLog
+from firmware.master.registry import Entry, Registry
+from shared.clock import now_us
+from shared.link import error_of
+from shared.log import log_exception
+from shared.runtime import sleep_ms
+from shared.socket_protocol import (
+    COMMAND_REPLIES,
+    DEFAULT_DURATION_MS,
+    ErrorCode,
+    MessageType,
+    ProtocolError,
+    SocketMessage,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PING_TIMEOUT_MS = 1_000
+MOTION_TIMEOUT_MS = 3_000  # the slowest hobby servo needs half of it
+
+_STATE_AFTER = {
+    MessageType.STANDING: "standing",
+    MessageType.DOWN: "down",
+    MessageType.ACTIVATED: "armed",
+}
+
+
+class Result:
+    """What one target made of one command. `reply` is its own answer, or None where `error` says why not."""
+
+    def __init__(
+        self,
+        target_id: str,
+        reply: "SocketMessage | None",
+        error: "ProtocolError | None",
+        round_trip_us: int,
+    ) -> None:
+        self.target_id = target_id
+        self.reply = reply
+        self.error = error
+        self.round_trip_us = round_trip_us
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None
+
+
+class Command:
+    """One command on its way to some targets. Iterate over it (`async for`) for the results in the order in
+    which they come in, or `await command.results()` for all of them. One timer serves all its deadlines.
+    """
+
+    def __init__(
+        self,
+        message: SocketMessage,
+        entries: "list[Entry]",
+        timeout_ms: int,
+        on_answer: "Callable[[Entry, SocketMessage], None]",
+    ) -> None:
+        assert message.id is not None
+        self._id = message.id
+        self._reply_type = COMMAND_REPLIES[message.type][0]
+        self._on_answer = on_answer
+        self._results: "list[Result]" = []
+        self._expected = len(entries)
+        self._taken = 0
+        self._wake_at = 1
+        self._waiting: "dict[str, Entry]" = {}
+        self._changed = asyncio.Event()
+        self._timer: "asyncio.Task[None] | None" = None
+        self._sent_us = now_us()
+        self._send(message.to_line(), entries)
+        if self._waiting:
+            self._timer = asyncio.create_task(self._expire(timeout_ms))
+
+    async def results(self) -> "list[Result]":
+        """Every result, once the last is in; at the latest after the command's timeout. May be cancelled."""
+        self._wake_at = self._expected
+        try:
+            while len(self._results) < self._expected:
+                self._changed.clear()
+                await self._changed.wait()
+        finally:
+            self.cancel()
+        return self._results
+
+    def __aiter__(self) -> "Command":
+        return self
+
+    async def __anext__(self) -> Result:
+        if self._taken == self._expected:
+            raise StopAsyncIteration
+        while self._taken == len(self._results):
+            self._changed.clear()
+            await self._changed.wait()
+        self._taken += 1
+        return self._results[self._taken - 1]
+
+    def cancel(self) -> None:
+        """Waits for no further answer. What was sent stays sent. For whoever stops iterating early."""
+        for entry in self._waiting.values():
+            if entry.link is not None:
+                entry.link.forget(self._id)
+        self._waiting = {}
+        self._stop_timer()
+
+    def _send(self, line: bytes, entries: "list[Entry]") -> None:
+        for entry in entries:
+            if entry.link is None:
+                self._fail(entry, ProtocolError(ErrorCode.DISCONNECTED, "the target is away"))
+                continue
+            try:
+                entry.link.start_request(self._id, line, self._on_reply, entry)
+                self._waiting[entry.target_id] = entry
+            except ProtocolError as error:
+                self._fail(entry, error)
+
+    def _on_reply(self, entry: Entry, reply: "SocketMessage | ProtocolError") -> None:
+        self._waiting.pop(entry.target_id, None)
+        if isinstance(reply, ProtocolError):
+            self._fail(entry, reply)
+        elif reply.type == self._reply_type:
+            self._add(Result(entry.target_id, reply, None, now_us() - self._sent_us))
+            self._on_answer(entry, reply)
+        elif reply.type == MessageType.ERROR:
+            self._fail(entry, error_of(reply))
+        else:
+            self._fail(entry, ProtocolError(ErrorCode.BAD_MESSAGE, "it answered `%s`" % reply.type))
+
+    def _fail(self, entry: Entry, error: ProtocolError) -> None:
+        self._add(Result(entry.target_id, None, error, now_us() - self._sent_us))
+
+    def _add(self, result: Result) -> None:
+        self._results.append(result)
+        if len(self._results) >= self._wake_at:
+            self._changed.set()
+        if len(self._results) == self._expected:
+            self._stop_timer()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def _expire(self, timeout_ms: int) -> None:
+        await sleep_ms(timeout_ms)
+        self._timer = None
+        late = list(self._waiting.values())
+        self.cancel()
+        for entry in late:
+            self._fail(
+                entry,
+                ProtocolError(ErrorCode.TIMEOUT, "no answer within %d ms" % timeout_ms, unknown_fate=True),
+            )
+
+
+class HubController:
+    """Everything the hub can ask of its targets, and what they report.
+
+    `on_register(target_id)`, `on_lost(target_id)`, `on_hit(target_id, data)` and `on_miss(target_id, data)`
+    are plain functions, called as it happens; one that raises is logged and does no other harm. `boot_id`
+    makes this hub's command ids its own: a target remembers the ids it has carried out.
+    """
+
+    def __init__(self, registry: Registry, events: EventLog, boot_id: str) -> None:
+        self.registry = registry
+        self.events = events
+        self.on_register: "Callable[[str], None] | None" = None
+        self.on_lost: "Callable[[str], None] | None" = None
+        self.on_hit: "Callable[[str, dict[str, object]], None] | None" = None
+        self.on_miss: "Callable[[str, dict[str, object]], None] | None" = None
+        self._id_prefix = boot_id + "-"
+        self._commands = 0
+
+    async def ping(self, target: str, timeout_ms: int = PING_TIMEOUT_MS) -> "list[Result]":
+        """Asks whether `target` (a name, `group:NAME` or `all`) is alive. Raises ProtocolError
+        `unknown_target`; whatever else goes wrong is in the results, one for each target.
+        """
+        return await self.start(MessageType.PING, target, None, timeout_ms).results()
+
+    async def stand_up(self, target: str, timeout_ms: int = MOTION_TIMEOUT_MS) -> "list[Result]":
+        """Stands `target` up; a result is in when it stands. Raises like `ping`."""
+        return await self.start(MessageType.STAND_UP, target, None, timeout_ms).results()
+
+    async def lay_down(self, target: str, timeout_ms: int = MOTION_TIMEOUT_MS) -> "list[Result]":
+        """Lays `target` down; a result is in when it lies. Raises like `ping`."""
+        return await self.start(MessageType.LAY_DOWN, target, None, timeout_ms).results()
+
+    async def activate(
+        self, target: str, duration_ms: int = DEFAULT_DURATION_MS, timeout_ms: int = MOTION_TIMEOUT_MS
+    ) -> "list[Result]":
+        """Stands `target` up, armed for `duration_ms` (100 to 600,000); a result is in when it is armed. Then
+        come one `on_hit` or `on_miss` for each. Raises like `ping`.
+        """
+        data: "dict[str, object]" = {"duration_ms": duration_ms}
+        return await self.start(MessageType.ACTIVATE, target, data, timeout_ms).results()
+
+    def start(self, type: str, target: str, data: "dict[str, object] | None", timeout_ms: int) -> Command:
+        """Sends a command and returns at once; it is the caller's to take the results or to cancel it."""
+        entries = self.registry.select(target)
+        self._commands += 1
+        message = SocketMessage(type, self._id_prefix + str(self._commands), data=data)
+        return Command(message, entries, timeout_ms, self._on_answer)
+
+    def note_registered(self, entry: Entry) -> None:
+        """A target is here, new or back."""
+        self.events.add("registered", entry.target_id, {"state": entry.state})
+        self._call(self.on_register, entry.target_id)
+
+    def note_lost(self, entry: Entry, why: ProtocolError) -> None:
+        """A target's link has ended."""
+        self.events.add("lost", entry.target_id, {"code": why.code, "message": why.message})
+        self._call(self.on_lost, entry.target_id)
+
+    def note_health(self, entry: Entry, pong: SocketMessage) -> None:
+        """What a PONG says of the target's state."""
+        state = (pong.data or {}).get("state")
+        if isinstance(state, str):
+            self._set_state(entry, state)
+
+    def note_report(self, entry: Entry, report: SocketMessage) -> None:
+        """A target's `hit` or `miss`, which may be one that was noted before."""
+        assert report.id is not None
+        if entry.is_new_report(report.id):
+            data = report.data or {}
+            self.events.add(report.type, entry.target_id, data)
+            self._call(self.on_hit if report.type == MessageType.HIT else self.on_miss, entry.target_id, data)
+
+    def _on_answer(self, entry: Entry, reply: SocketMessage) -> None:
+        if reply.type == MessageType.PONG:
+            self.note_health(entry, reply)
+        else:
+            self._set_state(entry, _STATE_AFTER[reply.type])
+
+    def _set_state(self, entry: Entry, state: str) -> None:
+        if state != entry.state:
+            entry.state = state
+            self.events.add("state", entry.target_id, {"state": state})
+
+    def _call(self, callback, *args: object) -> None:  # type: ignore[no-untyped-def]
+        if callback is not None:
+            try:
+                callback(*args)
+            except Exception as error:
+                log_exception("hub", error)

@@ -1,0 +1,25 @@
+"""What a hub board runs at power-up."""
+
+import asyncio
+
+from firmware.master.config import DEFAULTS
+from firmware.master.server import Hub
+from firmware.master.wifi import AccessPoint
+from shared.config import load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+async def main(config: "dict[str, Any]") -> None:
+    """Opens the access point and serves for ever. Raises OSError when the port is not to be had."""
+    AccessPoint(config["access_point"]).open()
+    host, _, port = config["listen"].rpartition(":")
+    hub = Hub(host, int(port), config["max_targets"], config["max_consoles"])
+    await hub.start()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(load("config.json", DEFAULTS)))

@@ -1,0 +1,128 @@
+"""Who is here: every target that has registered, and what the hub knows of it. Pure: no socket, no clock."""
+
+from shared.handshake import Registration
+from shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX, ErrorCode, ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shared.link import Link
+
+MAX_REPORT_IDS = 32  # a target's own queue holds 16 reports
+
+
+class Entry:
+    """One target. `link` is None while it is away."""
+
+    def __init__(self, target_id: str) -> None:
+        self.target_id = target_id
+        self.link: "Link | None" = None
+        self.hardware_id = ""
+        self.boot_id = ""
+        self.firmware = ""
+        self.groups: "list[str]" = []
+        self.state = ""
+        self.last_seen_ms = 0
+        self._report_ids: "list[str | int]" = []
+
+    def describe(self, now_ms: int) -> "dict[str, object]":
+        """What a `target` message says of it. `seen_ms_ago` is 0 while it is connected."""
+        connected = self.link is not None
+        data: "dict[str, object]" = {
+            "connected": connected,
+            "state": self.state,
+            "groups": self.groups,
+            "firmware": self.firmware,
+            "seen_ms_ago": 0 if connected else now_ms - self.last_seen_ms,
+        }
+        if self.link is not None and self.link.round_trip_us is not None:
+            data["round_trip_us"] = self.link.round_trip_us
+        return data
+
+    def is_new_report(self, id: "str | int") -> bool:
+        """Whether a hit or miss with this id has not been seen since the target booted. Remembers it."""
+        if id in self._report_ids:
+            return False
+        if len(self._report_ids) >= MAX_REPORT_IDS:
+            self._report_ids.pop(0)
+        self._report_ids.append(id)
+        return True
+
+    def register(self, registration: Registration, link: "Link") -> None:
+        if registration.boot_id != self.boot_id or registration.hardware_id != self.hardware_id:
+            self._report_ids = []
+        self.link = link
+        self.hardware_id = registration.hardware_id
+        self.boot_id = registration.boot_id
+        self.firmware = registration.firmware
+        self.groups = registration.groups
+        self.state = registration.state
+
+
+class Registry:
+    """At most `max_targets` connected, and as many again remembered after they have gone."""
+
+    def __init__(self, max_targets: int) -> None:
+        self.max_targets = max_targets
+        self._entries: "dict[str, Entry]" = {}
+
+    def admit(self, registration: Registration, link: "Link") -> "tuple[Entry, Link | None]":
+        """The target's entry, and the link that the same board had before, if it still counts as live.
+
+        Raises ProtocolError: `duplicate_target` when another board is live under that name, `busy` when the
+        hub is full.
+        """
+        target_id = registration.target_id
+        assert target_id is not None
+        entry = self._entries.get(target_id)
+        replaced = entry.link if entry is not None else None
+        if replaced is not None and entry is not None:
+            if not registration.hardware_id or registration.hardware_id != entry.hardware_id:
+                raise ProtocolError(
+                    ErrorCode.DUPLICATE_TARGET, "another board is connected as %s: rename one" % target_id
+                )
+        elif len(self.connected()) >= self.max_targets:
+            raise ProtocolError(ErrorCode.BUSY, "this hub takes %d targets" % self.max_targets)
+        if entry is None:
+            self._forget_one()
+            entry = Entry(target_id)
+            self._entries[target_id] = entry
+        entry.register(registration, link)
+        return entry, replaced
+
+    def lose(self, entry: Entry, link: "Link", now_ms: int) -> bool:
+        """Notes that `link` has ended. False when the target had already come back over another."""
+        if entry.link is not link:
+            return False
+        entry.link = None
+        entry.last_seen_ms = now_ms
+        return True
+
+    def entries(self) -> "list[Entry]":
+        """Every target known, connected or not."""
+        return list(self._entries.values())
+
+    def connected(self) -> "list[Entry]":
+        """Every target that has a live link."""
+        return [entry for entry in self._entries.values() if entry.link is not None]
+
+    def select(self, selector: str) -> "list[Entry]":
+        """The targets that a name, `group:NAME` or `all` means: the name even while it is away, of a group
+        or all those that are connected. Raises ProtocolError `unknown_target` when there is none.
+        """
+        if selector == ALL_TARGETS:
+            found = self.connected()
+        elif selector.startswith(GROUP_PREFIX):
+            group = selector[len(GROUP_PREFIX) :]
+            found = [entry for entry in self.connected() if group in entry.groups]
+        else:
+            found = [self._entries[selector]] if selector in self._entries else []
+        if not found:
+            raise ProtocolError(ErrorCode.UNKNOWN_TARGET, "no target is %s" % selector)
+        return found
+
+    def _forget_one(self) -> None:
+        """Makes room for one more name: the target that has been away longest is forgotten."""
+        away = [entry for entry in self._entries.values() if entry.link is None]
+        if len(away) >= self.max_targets:
+            oldest = min(away, key=lambda entry: entry.last_seen_ms)
+            del self._entries[oldest.target_id]

@@ -1,0 +1,172 @@
+"""The hub's door: listens, admits whoever registers, and routes what they say to the right room."""
+
+import asyncio
+import os
+
+from firmware.master.console import Console
+from firmware.master.controller import HubController
+from firmware.master.events import EventLog
+from firmware.master.registry import Entry, Registry
+from shared.clock import now_ms, now_us
+from shared.handshake import Registration, Role, registered_reply
+from shared.link import Link
+from shared.log import log
+from shared.runtime import close_server, close_stream, listen, sleep_ms
+from shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
+
+REGISTER_TIMEOUT_MS = 10_000  # long enough for a person who pastes a line into `nc`
+_SWEEP_MS = 500
+
+
+class Hub:
+    """A hub that listens on `host` (empty: all addresses) and `port`.
+
+    At most `max_targets` and `max_consoles` are connected at once: 4 and 1 on a Pico W, whose network stack
+    has five connections. `max_events` is how many past events a console that comes back can ask for.
+    """
+
+    def __init__(
+        self, host: str, port: int, max_targets: int, max_consoles: int, max_events: int = 64
+    ) -> None:
+        self.boot_id = "".join("%02x" % byte for byte in os.urandom(4))
+        self.controller = HubController(Registry(max_targets), EventLog(max_events), self.boot_id)
+        self._host = host
+        self._port = port
+        self._max_connections = max_targets + max_consoles
+        self._max_consoles = max_consoles
+        self._consoles: "list[Link]" = []
+        self._links: "list[Link]" = []
+        self._strangers: "list[tuple[Link, int]]" = []
+        self._all_gone = asyncio.Event()
+        self._connections = 0
+        self._started_ms = now_ms()
+
+    async def start(self) -> None:
+        """Listens. Raises OSError when the address is not to be had."""
+        self._server = await listen(self._serve, self._host, self._port, self._max_connections)
+        self._sweeper = asyncio.create_task(self._sweep())
+        log("hub", "listening on port %d" % self._port)
+
+    async def stop(self) -> None:
+        """Stops listening, ends every link and waits until all of them are gone."""
+        self._sweeper.cancel()
+        await close_server(self._server)
+        for link in list(self._links):
+            link.close(ProtocolError(ErrorCode.DISCONNECTED, "the hub stops"))
+        while self._links:
+            self._all_gone.clear()
+            await self._all_gone.wait()
+
+    def health(self) -> "dict[str, object]":
+        """What a PONG says of the hub."""
+        return {
+            "uptime_ms": now_ms() - self._started_ms,
+            "targets": len(self.controller.registry.connected()),
+        }
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._links) >= self._max_connections:
+            await self._turn_away(writer)
+            return
+        self._connections += 1
+        link = Link(
+            reader, writer, {MessageType.REGISTER: self._register}, "link %d" % self._connections, False
+        )
+        link.health = self.health
+        self._links.append(link)
+        self._strangers.append((link, now_ms() + REGISTER_TIMEOUT_MS))
+        try:
+            await link.run()
+        finally:
+            self._links.remove(link)
+            self._all_gone.set()
+
+    async def _turn_away(self, writer: asyncio.StreamWriter) -> None:
+        log("hub", "turned a connection away: %d are open" % self._max_connections)
+        error = ProtocolError(ErrorCode.BUSY, "this hub takes %d connections" % self._max_connections)
+        try:
+            writer.write(error.to_message().to_line())
+            await writer.drain()
+        except OSError as lost:
+            log("hub", "and it has gone: %r" % lost)
+        await close_stream(writer)
+
+    async def _sweep(self) -> None:
+        """Ends connections that do not register in time."""
+        while True:
+            await sleep_ms(_SWEEP_MS)
+            now = now_ms()
+            kept = []
+            for link, deadline_ms in self._strangers:
+                if link.admitted or link.close_error is not None:
+                    continue
+                if now < deadline_ms:
+                    kept.append((link, deadline_ms))
+                    continue
+                error = ProtocolError(ErrorCode.NOT_REGISTERED, "the first message is `register`")
+                link.post(error.to_message())
+                link.close(error, linger=True)
+            self._strangers = kept
+
+    async def _register(self, link: Link, message: SocketMessage) -> None:
+        if link.admitted:
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, "already registered")
+        try:
+            registration = Registration(message)
+            if registration.role == Role.TARGET:
+                self._admit_target(link, message, registration)
+            else:
+                self._admit_console(link, message, registration)
+        except ProtocolError as error:
+            link.post(error.to_message(message.id, message.target_id))
+            link.close(error, linger=True)
+
+    def _admit(self, link: Link, message, registration, handlers) -> None:  # type: ignore[no-untyped-def]
+        link.admitted = True
+        link.name = registration.target_id or registration.role
+        link.handlers = handlers
+        link.handlers[MessageType.REGISTER] = self._register
+        link.peer_max_line_bytes = registration.max_line_bytes
+        link.post(registered_reply(message, registration, self.boot_id, now_us()))
+        link.start_heartbeat(registration.heartbeat_ms, registration.heartbeat_ms)
+
+    def _admit_target(self, link: Link, message: SocketMessage, registration: Registration) -> None:
+        entry, replaced = self.controller.registry.admit(registration, link)
+        if replaced is not None:
+            replaced.close(ProtocolError(ErrorCode.DISCONNECTED, "the board has come back over a new link"))
+        peer = _TargetPeer(self.controller, entry)
+        link.on_pong = peer.pong
+        link.on_close = peer.closed
+        self._admit(
+            link, message, registration, {MessageType.HIT: peer.report, MessageType.MISS: peer.report}
+        )
+        self.controller.note_registered(entry)
+
+    def _admit_console(self, link: Link, message: SocketMessage, registration: Registration) -> None:
+        if len(self._consoles) >= self._max_consoles:
+            raise ProtocolError(ErrorCode.BUSY, "this hub takes %d consoles" % self._max_consoles)
+        self._consoles.append(link)
+        link.on_close = self._console_closed
+        self._admit(link, message, registration, Console(self.controller, self.boot_id).handlers)
+
+    def _console_closed(self, link: Link, why: ProtocolError) -> None:
+        self._consoles.remove(link)
+
+
+class _TargetPeer:
+    """The hub's end of one target's link."""
+
+    def __init__(self, controller: HubController, entry: Entry) -> None:
+        self._controller = controller
+        self._entry = entry
+
+    async def report(self, link: Link, message: SocketMessage) -> SocketMessage:
+        self._controller.note_report(self._entry, message)
+        return message.reply(MessageType.ACK, "ok")
+
+    def pong(self, message: SocketMessage) -> None:
+        self._controller.note_health(self._entry, message)
+
+    def closed(self, link: Link, why: ProtocolError) -> None:
+        if self._controller.registry.lose(self._entry, link, now_ms()):
+            self._controller.note_lost(self._entry, why)

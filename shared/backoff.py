@@ -1,0 +1,24 @@
+"""How long to wait before the next attempt: doubling, capped, jittered. Pure but for the random numbers."""
+
+import random
+
+
+class Backoff:
+    """Delays from `first_ms` up to `cap_ms`. Each is drawn from the upper half of its step, so that boards
+    that lost one hub together do not come back to it together.
+    """
+
+    def __init__(self, first_ms: int, cap_ms: int) -> None:
+        self._first_ms = first_ms
+        self._cap_ms = cap_ms
+        self._step_ms = first_ms
+
+    def next_ms(self) -> int:
+        """The next delay in milliseconds."""
+        step_ms = self._step_ms
+        self._step_ms = min(2 * step_ms, self._cap_ms)
+        return random.randint((step_ms + 1) // 2, step_ms)
+
+    def reset(self) -> None:
+        """Begins again at the first step: the last attempt was a success."""
+        self._step_ms = self._first_ms

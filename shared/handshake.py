@@ -1,0 +1,117 @@
+"""REGISTER and its reply: what two peers tell each other first. Pure."""
+
+from shared.socket_protocol import (
+    ALL_TARGETS,
+    DEAD_AFTER_BEATS,
+    HEARTBEAT_MS,
+    MAX_HEARTBEAT_MS,
+    MAX_ID_CHARS,
+    MAX_LINE_BYTES,
+    MIN_HEARTBEAT_MS,
+    MIN_LINE_BYTES,
+    PROTOCOL_VERSION,
+    ErrorCode,
+    MessageType,
+    ProtocolError,
+    SocketMessage,
+    is_target_id,
+)
+
+MAX_GROUPS = 8
+
+
+class Role:
+    """Who a peer is to the hub."""
+
+    TARGET = "target"
+    CONSOLE = "console"
+    SERVICE = "service"
+
+
+_ROLES = (Role.TARGET, Role.CONSOLE, Role.SERVICE)
+
+
+class Registration:
+    """What a peer said of itself, checked. A field that it left out has its default."""
+
+    def __init__(self, message: SocketMessage) -> None:
+        """Raises ProtocolError: `bad_message`, or `unsupported` for another protocol or role."""
+        data = message.data or {}
+        self.target_id = message.target_id
+        self.role = _text(data, "role", Role.TARGET)
+        self.hardware_id = _text(data, "hardware_id", "")
+        self.boot_id = _text(data, "boot_id", "")
+        self.firmware = _text(data, "firmware", "")
+        self.state = _text(data, "state", "")
+        self.groups = _groups(data)
+        self.heartbeat_ms = _whole(data, "heartbeat_ms", HEARTBEAT_MS, MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS)
+        self.max_line_bytes = _whole(data, "max_line_bytes", MAX_LINE_BYTES, MIN_LINE_BYTES, 1 << 30)
+        protocol = _whole(data, "protocol", PROTOCOL_VERSION, 1, 1 << 30)
+        if protocol != PROTOCOL_VERSION:
+            raise ProtocolError(
+                ErrorCode.UNSUPPORTED,
+                "this side speaks protocol %d: update the older one" % PROTOCOL_VERSION,
+            )
+        if self.role not in _ROLES:
+            raise ProtocolError(ErrorCode.UNSUPPORTED, "`role` is one of %s" % ", ".join(_ROLES))
+        if self.role == Role.TARGET and (not is_target_id(self.target_id) or self.target_id == ALL_TARGETS):
+            raise _bad("a target registers with a `target_id` of its own, which is not `all`")
+
+
+def registered_reply(
+    message: SocketMessage, registration: Registration, boot_id: str, hub_us: int
+) -> SocketMessage:
+    """The hub's answer. `boot_id` is the hub's own, `hub_us` its clock in microseconds."""
+    return message.reply(
+        MessageType.REGISTERED,
+        "registered",
+        {
+            "protocol": PROTOCOL_VERSION,
+            "heartbeat_ms": registration.heartbeat_ms,
+            "dead_after_ms": registration.heartbeat_ms * DEAD_AFTER_BEATS,
+            "max_line_bytes": MAX_LINE_BYTES,
+            "boot_id": boot_id,
+            "hub_us": hub_us,
+        },
+    )
+
+
+class Welcome:
+    """What the hub's `registered` says, checked."""
+
+    def __init__(self, message: SocketMessage) -> None:
+        """Raises ProtocolError `bad_message`."""
+        data = message.data or {}
+        if message.type != MessageType.REGISTERED:
+            raise _bad("`registered` was due, not `%s`" % message.type)
+        self.heartbeat_ms = _whole(data, "heartbeat_ms", HEARTBEAT_MS, MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS)
+        self.max_line_bytes = _whole(data, "max_line_bytes", MAX_LINE_BYTES, MIN_LINE_BYTES, 1 << 30)
+        self.boot_id = _text(data, "boot_id", "")
+
+
+def _bad(message: str) -> ProtocolError:
+    return ProtocolError(ErrorCode.BAD_MESSAGE, message)
+
+
+def _text(data: "dict[str, object]", name: str, default: str) -> str:
+    value = data.get(name, default)
+    if not isinstance(value, str) or len(value) > MAX_ID_CHARS:
+        raise _bad("`%s` is a string of at most %d characters" % (name, MAX_ID_CHARS))
+    return value
+
+
+def _whole(data: "dict[str, object]", name: str, default: int, low: int, high: int) -> int:
+    value = data.get(name, default)
+    if type(value) is not int or not low <= value <= high:
+        raise _bad("`%s` is an integer from %d to %d" % (name, low, high))
+    return value
+
+
+def _groups(data: "dict[str, object]") -> "list[str]":
+    value = data.get("groups", [])
+    if not isinstance(value, list) or len(value) > MAX_GROUPS:
+        raise _bad("`groups` is a list of at most %d names" % MAX_GROUPS)
+    for name in value:
+        if not is_target_id(name):
+            raise _bad("a group's name is like a `target_id`")
+    return value

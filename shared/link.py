@@ -1,0 +1,358 @@
+"""One live connection between two peers: requests and replies, heartbeat, close. The same on both runtimes.
+
+A link has one task that reads, one that drains what the network did not take at once, and one (whoever calls
+`run`) that keeps the heartbeat. Handlers run in tasks of their own, so none of them can hold up the others.
+"""
+
+import asyncio
+
+from shared.clock import now_ms, now_us
+from shared.log import log, log_exception
+from shared.runtime import (
+    Waiter,
+    close_stream,
+    is_drained,
+    receive,
+    receive_buffer,
+    set_nodelay,
+    wait_event,
+)
+from shared.socket_protocol import (
+    DEAD_AFTER_BEATS,
+    MAX_HEARTBEAT_MS,
+    MAX_LINE_BYTES,
+    REPLY_TYPES,
+    ErrorCode,
+    MessageLineParser,
+    MessageType,
+    ProtocolError,
+    SocketMessage,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Any
+
+    Handler = Callable[["Link", SocketMessage], Awaitable[SocketMessage | None]]
+    OnReply = Callable[[Any, "SocketMessage | ProtocolError"], None]
+
+# With 100 bytes a line about the 1.5 kB that lwIP holds unacknowledged for one connection.
+MAX_QUEUED_LINES = 16
+MAX_HANDLERS = 8  # requests of one peer under way at once
+LINGER_MS = 1_000  # after a fatal error the peer has this long to read it before the socket goes
+
+
+class Link:
+    """A connection made of an asyncio stream's two ends.
+
+    `handlers` maps a request's type to a coroutine function `(link, message) -> SocketMessage | None` whose
+    result is sent; a ProtocolError that it raises is sent as an `error`. `admitted` is false on the side
+    that listens until the peer has registered: till then whatever `handlers` lacks, PING too, is answered
+    `not_registered`, later `unknown_type`. `health` gives the `data` of every `pong`; `on_pong` sees each
+    answer to this side's own heartbeat, `on_close` the end of the link as soon as it is known. `name` is for
+    the log. All of them may be replaced at any time.
+    """
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        handlers: "dict[str, Handler]",
+        name: str,
+        admitted: bool,
+    ) -> None:
+        self.handlers = handlers
+        self.name = name
+        self.admitted = admitted
+        self.health: "Callable[[], dict[str, object]] | None" = None
+        self.on_pong: "Callable[[SocketMessage], None] | None" = None
+        self.on_close: "Callable[[Link, ProtocolError], None] | None" = None
+        self.peer_max_line_bytes = MAX_LINE_BYTES
+        self.round_trip_us: "int | None" = None
+        self.close_error: "ProtocolError | None" = None
+        self._reader = reader
+        self._writer = writer
+        self._parser = MessageLineParser()
+        self._queue: "list[bytes]" = []
+        self._draining = False
+        self._wake_drain = asyncio.Event()
+        self._room = asyncio.Event()
+        self._attention = asyncio.Event()
+        self._read_to_end = asyncio.Event()
+        self._linger = False
+        self._pending: "dict[str | int, tuple[OnReply, object]]" = {}
+        self._handler_tasks: "list[asyncio.Task[None]]" = []
+        self._next_id = 0
+        self._heartbeat_ms = 0
+        self._ping_after_ms = 0
+        self._received_ms = now_ms()
+        set_nodelay(writer)
+
+    # --- what the owner calls
+
+    async def run(self) -> ProtocolError:
+        """Serves the connection until it ends, however it ends; returns why.
+
+        When it returns or is cancelled, the socket, the tasks and every pending request are gone.
+        """
+        tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._drain())]
+        try:
+            await self._keep_alive()
+            if self._linger:
+                await wait_event(self._read_to_end, LINGER_MS)
+        finally:
+            self.close(ProtocolError(ErrorCode.DISCONNECTED, "this side ended the link"))
+            for task in tasks + self._handler_tasks:
+                task.cancel()
+                try:
+                    await task
+                except asyncio.CancelledError:
+                    continue
+            await close_stream(self._writer)
+        assert self.close_error is not None
+        return self.close_error
+
+    def start_heartbeat(self, heartbeat_ms: int, ping_after_ms: int) -> None:
+        """From now on the peer is given up as dead after DEAD_AFTER_BEATS × `heartbeat_ms` of silence, and
+        asked with a PING after `ping_after_ms` of it.
+        """
+        self._heartbeat_ms = heartbeat_ms
+        self._ping_after_ms = ping_after_ms
+        self._received_ms = now_ms()
+        self._attention.set()
+
+    def new_id(self) -> int:
+        """An id that no other request of this side of this link has."""
+        self._next_id += 1
+        return self._next_id
+
+    def post(self, message: SocketMessage) -> None:
+        """Sends at once. Raises ProtocolError: `disconnected`, or `busy` when the peer reads too slowly."""
+        self.post_line(message.to_line())
+
+    def post_line(self, line: bytes) -> None:
+        """Like `post`, for a message encoded before: one line for many links is encoded once."""
+        if self.close_error is not None:
+            raise ProtocolError(ErrorCode.DISCONNECTED, "the link is closed")
+        if len(line) > self.peer_max_line_bytes:
+            raise ProtocolError(ErrorCode.LINE_TOO_LONG, "the peer takes %d bytes" % self.peer_max_line_bytes)
+        if self._draining:
+            if len(self._queue) >= MAX_QUEUED_LINES:
+                raise ProtocolError(ErrorCode.BUSY, "the peer reads too slowly")
+            self._queue.append(line)
+            return
+        # Never during a drain: on MicroPython what is written then is lost.
+        try:
+            self._writer.write(line)
+        except OSError as error:
+            self._lose(error)
+            raise ProtocolError(ErrorCode.DISCONNECTED, "the link broke: %r" % error) from None
+        if not is_drained(self._writer):
+            self._draining = True
+            self._room.clear()
+            self._wake_drain.set()
+
+    async def send(self, message: SocketMessage) -> None:
+        """Sends, and waits for room when the peer reads slowly. Raises ProtocolError: `disconnected`."""
+        while self._draining and self.close_error is None:
+            await self._room.wait()
+        self.post(message)
+
+    def start_request(self, id: "str | int", line: bytes, on_reply: "OnReply", token: object) -> None:
+        """Sends a request and returns. `on_reply(token, reply)` is called once, with a SocketMessage or, when
+        the link ends first, a ProtocolError; never after `forget(id)`. Raises as `post` does.
+        """
+        if id in self._pending:
+            raise ProtocolError(ErrorCode.BUSY, "a request with this id is under way", id)
+        self.post_line(line)
+        self._pending[id] = (on_reply, token)
+
+    def forget(self, id: "str | int") -> None:
+        """Waits no longer for the reply to `id`; one that still comes is ignored."""
+        self._pending.pop(id, None)
+
+    async def request(self, message: SocketMessage, timeout_ms: int) -> SocketMessage:
+        """The peer's reply to `message`, or its `error` raised as a ProtocolError.
+
+        Raises ProtocolError `timeout` after `timeout_ms`, `disconnected` when the link ends; both say with
+        `unknown_fate` that the peer may have carried it out. May be cancelled; not repeated by itself.
+        """
+        waiter = Waiter()
+        assert message.id is not None
+        self.start_request(message.id, message.to_line(), _hand_over, waiter)
+        try:
+            reply = await waiter.wait(timeout_ms)
+        finally:
+            self.forget(message.id)
+        if type(reply) is SocketMessage:
+            if reply.type == MessageType.ERROR:
+                raise error_of(reply)
+            return reply
+        if isinstance(reply, ProtocolError):
+            raise reply
+        raise ProtocolError(
+            ErrorCode.TIMEOUT, "no answer within %d ms" % timeout_ms, message.id, unknown_fate=True
+        )
+
+    def close(self, error: ProtocolError, linger: bool = False) -> None:
+        """Ends the link; `run` then returns `error`. Only the first call counts.
+
+        With `linger` the peer gets up to LINGER_MS to hang up first: a socket that is closed with unread
+        bytes in it takes back what was sent last, which here says why.
+        """
+        if self.close_error is not None:
+            return
+        self.close_error = error
+        self._linger = linger
+        log(self.name, "closed: %s" % error)
+        self._attention.set()
+        self._room.set()
+        pending = self._pending
+        self._pending = {}
+        for id in pending:
+            on_reply, token = pending[id]
+            on_reply(
+                token, ProtocolError(ErrorCode.DISCONNECTED, "the link ended before the answer", id, True)
+            )
+        if self.on_close is not None:
+            self.on_close(self, error)
+
+    # --- reading
+
+    async def _read(self) -> None:
+        buffer = receive_buffer()
+        try:
+            while True:
+                piece = await receive(self._reader, buffer)
+                if not piece:
+                    break
+                self._received_ms = now_ms()
+                for item in self._parser.feed(piece):
+                    if self._draining:
+                        await self._room.wait()
+                    if self.close_error is not None:
+                        break
+                    if isinstance(item, ProtocolError):
+                        self._refuse(item)
+                    else:
+                        self._dispatch(item)
+            self.close(ProtocolError(ErrorCode.DISCONNECTED, "the peer closed the connection"))
+        except ProtocolError as error:
+            self.close(error)
+        except OSError as error:
+            self._lose(error)
+        except Exception as error:
+            log_exception(self.name, error)
+            self.close(ProtocolError(ErrorCode.INTERNAL, "a defect while reading: %r" % error))
+        finally:
+            self._read_to_end.set()
+
+    def _dispatch(self, message: SocketMessage) -> None:
+        message_type = message.type
+        if message_type in REPLY_TYPES:
+            entry = self._pending.pop(message.id, None)  # type: ignore[arg-type]
+            if entry is not None:
+                entry[0](entry[1], message)
+            elif message_type == MessageType.ERROR:
+                log(self.name, "the peer reports %s" % error_of(message))
+        elif message_type == MessageType.PING and self.admitted and message.target_id is None:
+            self.post(message.reply(MessageType.PONG, "alive", self.health() if self.health else None))
+        elif message_type not in self.handlers:
+            code = ErrorCode.UNKNOWN_TYPE if self.admitted else ErrorCode.NOT_REGISTERED
+            self._refuse(ProtocolError(code, "cannot answer `%s` here" % message_type, message.id))
+        elif len(self._handler_tasks) >= MAX_HANDLERS:
+            self._refuse(ProtocolError(ErrorCode.BUSY, "too many requests under way", message.id))
+        else:
+            self._handler_tasks.append(asyncio.create_task(self._handle(message)))
+
+    def _refuse(self, error: ProtocolError) -> None:
+        self.post(error.to_message())
+        if error.code == ErrorCode.LINE_TOO_LONG:
+            self.close(error, linger=True)
+
+    async def _handle(self, message: SocketMessage) -> None:
+        try:
+            try:
+                reply = await self.handlers[message.type](self, message)
+            except ProtocolError as error:
+                reply = error.to_message(message.id, message.target_id)
+            except Exception as error:
+                log_exception(self.name, error)
+                reply = ProtocolError(ErrorCode.INTERNAL, "a defect, see its log").to_message(message.id)
+            if reply is not None and self.close_error is None:
+                await self.send(reply)
+        except ProtocolError as error:
+            log(self.name, "the reply to `%s` could not be sent: %s" % (message.type, error))
+        finally:
+            self._handler_tasks.remove(asyncio.current_task())  # type: ignore[arg-type]
+
+    # --- writing
+
+    async def _drain(self) -> None:
+        try:
+            while True:
+                await self._wake_drain.wait()
+                self._wake_drain.clear()
+                await self._writer.drain()
+                while self._queue:
+                    lines = b"".join(self._queue)
+                    self._queue.clear()
+                    self._writer.write(lines)
+                    await self._writer.drain()
+                self._draining = False
+                self._room.set()
+        except OSError as error:
+            self._lose(error)
+
+    def _lose(self, error: OSError) -> None:
+        self.close(ProtocolError(ErrorCode.DISCONNECTED, "the connection broke: %r" % error))
+
+    # --- heartbeat
+
+    async def _keep_alive(self) -> None:
+        while self.close_error is None:
+            wait_ms = self._beat() if self._heartbeat_ms else MAX_HEARTBEAT_MS
+            planned_ms = now_ms() + wait_ms
+            if await wait_event(self._attention, wait_ms):
+                self._attention.clear()
+                continue
+            # Time in which this process did not run (a flash write, a suspended laptop) is not the peer's.
+            overslept_ms = now_ms() - planned_ms
+            if overslept_ms > self._heartbeat_ms > 0:
+                self._received_ms += overslept_ms
+
+    def _beat(self) -> int:
+        """Pings or gives up a silent peer; says in how many ms to look again."""
+        silence_ms = now_ms() - self._received_ms
+        dead_after_ms = DEAD_AFTER_BEATS * self._heartbeat_ms
+        if silence_ms >= dead_after_ms:
+            self.close(ProtocolError(ErrorCode.TIMEOUT, "silent for %d ms" % silence_ms))
+            return 1
+        if silence_ms < self._ping_after_ms:
+            return self._ping_after_ms - silence_ms
+        if not self._draining:
+            id = self.new_id()
+            self.start_request(id, SocketMessage(MessageType.PING, id).to_line(), self._on_pong, now_us())
+        return min(self._heartbeat_ms, dead_after_ms - silence_ms)
+
+    def _on_pong(self, sent_us: int, reply: object) -> None:
+        if isinstance(reply, SocketMessage):
+            self.round_trip_us = now_us() - sent_us
+            if self.on_pong is not None:
+                self.on_pong(reply)
+
+
+def _hand_over(waiter: Waiter, reply: object) -> None:
+    waiter.set(reply)
+
+
+def error_of(message: SocketMessage) -> ProtocolError:
+    """What an `error` message reports."""
+    data = message.data or {}
+    return ProtocolError(
+        str(data.get("code", ErrorCode.INTERNAL)),
+        str(data.get("message", "")),
+        message.id,
+        message.status == "unknown",
+    )

@@ -1,0 +1,184 @@
+"""Where MicroPython and CPython differ, and nowhere else: streams and waiting."""
+
+import asyncio
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator
+    from typing import Any
+
+    OnConnection = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+MICROPYTHON = sys.implementation.name == "micropython"
+
+_IPPROTO_TCP = 6
+_TCP_NODELAY = 1
+
+if MICROPYTHON:
+    import socket
+    from errno import EINPROGRESS, ETIMEDOUT
+
+    sleep_ms = asyncio.sleep_ms
+
+    def receive_buffer() -> bytearray:
+        """What `receive` reads into: made once for a connection."""
+        return bytearray(512)
+
+    async def receive(reader: asyncio.StreamReader, buffer: bytearray) -> memoryview:
+        """The next bytes, empty at the end of the stream. Raises OSError when the connection is lost."""
+        while True:
+            count = await reader.readinto(buffer)
+            if count is not None:
+                return memoryview(buffer)[:count]
+
+    async def wait_event(event: asyncio.Event, timeout_ms: int) -> bool:
+        """Waits for `event`; false when it is not set within `timeout_ms`."""
+        try:
+            await asyncio.wait_for_ms(event.wait(), timeout_ms)
+        except asyncio.TimeoutError:
+            return False
+        return True
+
+    class Waiter:
+        """One value that one task waits for."""
+
+        def __init__(self) -> None:
+            self._event = asyncio.Event()
+            self._value: object = None
+
+        def set(self, value: object) -> None:
+            """Hands the value over; only the first counts."""
+            if not self._event.is_set():
+                self._value = value
+                self._event.set()
+
+        async def wait(self, timeout_ms: int) -> object:
+            """The value, or None when it has not come within `timeout_ms`."""
+            await wait_event(self._event, timeout_ms)
+            return self._value
+
+    def is_drained(writer: asyncio.StreamWriter) -> bool:
+        """Whether all that was written has left for the network stack."""
+        return not writer.out_buf  # type: ignore[attr-defined]
+
+    async def close_stream(writer: asyncio.StreamWriter) -> None:
+        """Closes the socket at once; what was not sent is lost."""
+        writer.close()
+        await writer.wait_closed()
+
+    def set_nodelay(writer: asyncio.StreamWriter) -> None:
+        """One small write is one packet, now: Nagle's algorithm costs a request 40 ms."""
+        writer.s.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)  # type: ignore[attr-defined]
+
+    def _writable(sock: "socket.socket") -> "Generator[None, None, None]":
+        yield asyncio.core._io_queue.queue_write(sock)  # type: ignore[attr-defined]
+
+    async def _dial(host: str, port: int) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":
+        address = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[0]
+        sock = socket.socket(address[0], address[1], address[2])
+        try:
+            sock.setblocking(False)
+            try:
+                sock.connect(address[-1])
+            except OSError as error:
+                if error.errno != EINPROGRESS:
+                    raise
+            await _writable(sock)  # type: ignore[misc]
+        except BaseException:
+            # The runtime's own `open_connection` leaves it open, and a Pico W has five.
+            sock.close()
+            raise
+        stream: Any = asyncio.StreamReader(sock)
+        return stream, stream
+
+    async def dial(
+        host: str, port: int, timeout_ms: int
+    ) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":
+        """Connects within `timeout_ms`. Raises OSError; a refusal can show only at the first read. Resolving
+        a name blocks the loop: give an address where that matters. May be cancelled.
+        """
+        try:
+            return await asyncio.wait_for_ms(_dial(host, port), timeout_ms)
+        except asyncio.TimeoutError:
+            raise OSError(ETIMEDOUT, "no answer")
+
+    async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
+        """Accepts connections on `host`, or on every IPv4 address where it is empty. Raises OSError."""
+        return await asyncio.start_server(on_connection, host or "0.0.0.0", port, backlog)
+
+    async def close_server(server: asyncio.Server) -> None:
+        """Stops listening; live connections stay."""
+        server.close()
+        await server.wait_closed()
+
+else:
+
+    async def sleep_ms(duration_ms: int) -> None:
+        await asyncio.sleep(duration_ms / 1000)
+
+    def receive_buffer() -> bytearray:
+        """What `receive` reads into: here the stream has its own."""
+        return bytearray()
+
+    async def receive(reader: asyncio.StreamReader, buffer: bytearray) -> bytes:
+        """The next bytes, empty at the end of the stream. Raises OSError when the connection is lost."""
+        return await reader.read(16384)
+
+    async def wait_event(event: asyncio.Event, timeout_ms: int) -> bool:
+        """Waits for `event`; false when it is not set within `timeout_ms`."""
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                await event.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    class Waiter:
+        """One value that one task waits for."""
+
+        def __init__(self) -> None:
+            self._future = asyncio.get_running_loop().create_future()
+
+        def set(self, value: object) -> None:
+            """Hands the value over; only the first counts."""
+            if not self._future.done():
+                self._future.set_result(value)
+
+        async def wait(self, timeout_ms: int) -> object:
+            """The value, or None when it has not come within `timeout_ms`."""
+            timer = asyncio.get_running_loop().call_later(timeout_ms / 1000, self.set, None)
+            try:
+                return await self._future
+            finally:
+                timer.cancel()
+
+    def is_drained(writer: asyncio.StreamWriter) -> bool:
+        """Whether all that was written has left for the network stack."""
+        return not writer.transport.get_write_buffer_size()
+
+    async def close_stream(writer: asyncio.StreamWriter) -> None:
+        """Closes the socket at once; what was not sent is lost."""
+        writer.transport.abort()
+        try:
+            await writer.wait_closed()
+        except OSError:
+            return  # it was lost already: that is closed too
+
+    def set_nodelay(writer: asyncio.StreamWriter) -> None:
+        """Nothing to do: asyncio's own transports set TCP_NODELAY."""
+
+    async def dial(
+        host: str, port: int, timeout_ms: int
+    ) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":
+        """Connects within `timeout_ms`. Raises OSError. May be cancelled."""
+        async with asyncio.timeout(timeout_ms / 1000):  # its TimeoutError is an OSError
+            return await asyncio.open_connection(host, port)
+
+    async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
+        """Accepts connections on `host`, or on every address, IPv6 too, where it is empty. Raises OSError."""
+        return await asyncio.start_server(on_connection, host or None, port, backlog=backlog)
+
+    async def close_server(server: asyncio.Server) -> None:
+        """Stops listening; live connections stay."""
+        server.close()

@@ -1,0 +1,423 @@
+"""The SNYPER wire, version 1: one JSON object on one line.
+
+Pure: no socket, no clock, no task. Bytes go in, messages and errors come out, and the other way round. The
+same file runs on the boards and on computers. JSON: RFC 8259; whole numbers: RFC 7493, section 2.2.
+"""
+
+import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+PROTOCOL_VERSION = 1
+PORT = 8081
+
+MAX_LINE_BYTES = 4096  # with its end; five connections' worth fits a Pico W's heap ten times over
+MIN_LINE_BYTES = 512  # the least a peer may announce: a `register` with every field fits
+MAX_DEPTH = 8  # the message itself is level 1
+MAX_ID_CHARS = 64
+MAX_TARGET_ID_CHARS = 32
+MAX_WORD_CHARS = 32  # `type` and `status`
+MAX_INTEGER = (1 << 53) - 1  # what every JSON reader holds exactly
+
+HEARTBEAT_MS = 600
+MIN_HEARTBEAT_MS = 250
+MAX_HEARTBEAT_MS = 60_000
+DEAD_AFTER_BEATS = 3  # 1,800 ms by default: a vanished peer is known within 2 s
+
+MIN_DURATION_MS = 100
+MAX_DURATION_MS = 600_000
+DEFAULT_DURATION_MS = 5_000
+
+ALL_TARGETS = "all"
+GROUP_PREFIX = "group:"
+
+
+class MessageType:
+    """Every `type` of version 1."""
+
+    PING = "ping"
+    PONG = "pong"
+    STAND_UP = "stand_up"
+    STANDING = "standing"
+    LAY_DOWN = "lay_down"
+    DOWN = "down"
+    ACTIVATE = "activate"
+    ACTIVATED = "activated"
+    REGISTER = "register"
+    REGISTERED = "registered"
+    HIT = "hit"
+    MISS = "miss"
+    ACK = "ack"
+    LIST_TARGETS = "list_targets"
+    TARGET = "target"
+    TARGETS = "targets"
+    SUBSCRIBE = "subscribe"
+    SUBSCRIBED = "subscribed"
+    EVENT = "event"
+    RESULT = "result"
+    ERROR = "error"
+
+
+# A message of one of these types belongs to the request whose id it carries.
+REPLY_TYPES = frozenset(
+    (
+        MessageType.PONG,
+        MessageType.STANDING,
+        MessageType.DOWN,
+        MessageType.ACTIVATED,
+        MessageType.REGISTERED,
+        MessageType.ACK,
+        MessageType.TARGETS,
+        MessageType.SUBSCRIBED,
+        MessageType.ERROR,
+    )
+)
+
+# What a command's reply is called when it went well, and the word its `status` then says.
+COMMAND_REPLIES = {
+    MessageType.PING: (MessageType.PONG, "alive"),
+    MessageType.STAND_UP: (MessageType.STANDING, "standing"),
+    MessageType.LAY_DOWN: (MessageType.DOWN, "down"),
+    MessageType.ACTIVATE: (MessageType.ACTIVATED, "activated"),
+}
+
+
+class ErrorCode:
+    """Every `data.code` of an `error`."""
+
+    BAD_JSON = "bad_json"  # the line is no JSON text in UTF-8
+    BAD_MESSAGE = "bad_message"  # JSON, but not a message of this wire
+    UNKNOWN_TYPE = "unknown_type"
+    LINE_TOO_LONG = "line_too_long"  # the connection is closed after it
+    NOT_REGISTERED = "not_registered"
+    UNAUTHORIZED = "unauthorized"
+    DUPLICATE_TARGET = "duplicate_target"
+    UNKNOWN_TARGET = "unknown_target"
+    BUSY = "busy"  # nothing was done; ask again later
+    EXPIRED = "expired"
+    UNSUPPORTED = "unsupported"
+    TIMEOUT = "timeout"
+    DISCONNECTED = "disconnected"
+    SUPERSEDED = "superseded"  # begun, then given up for a command that goes first
+    FAULT = "fault"  # the target's hardware failed
+    INTERNAL = "internal"  # a defect or no memory on the answering side; its log says more
+
+
+class ProtocolError(Exception):
+    """What went wrong between two peers, as one of `ErrorCode`.
+
+    `id` is the id of the message it is about, where that could be read. `unknown_fate` is true where a
+    command was sent and nobody can say whether it was carried out.
+    """
+
+    def __init__(
+        self, code: str, message: str, id: "str | int | None" = None, unknown_fate: bool = False
+    ) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+        self.id = id
+        self.unknown_fate = unknown_fate
+
+    def __str__(self) -> str:
+        return self.code + ": " + self.message
+
+    def to_message(self, id: "str | int | None" = None, target_id: "str | None" = None) -> "SocketMessage":
+        """The `error` message that tells a peer of this."""
+        return SocketMessage(
+            MessageType.ERROR,
+            self.id if id is None else id,
+            target_id,
+            "unknown" if self.unknown_fate else "error",
+            {"code": self.code, "message": self.message},
+        )
+
+
+class SocketMessage:
+    """One message. `type` is turned to lower case; every other field is kept as it is.
+
+    Fields: `id` a string of 1 to 64 characters or an integer within ±(2^53 - 1); `target_id` 1 to 32 of
+    `A-Z a-z 0-9 _ - .`, or `all`, or `group:NAME`; `status` one word of at most 32 of `a-z 0-9 _`;
+    `data` a dict of JSON values, at most 7 deep in itself. None means that the field is left out.
+    """
+
+    __slots__ = ("data", "id", "status", "target_id", "type")
+
+    def __init__(
+        self,
+        type: str,
+        id: "str | int | None" = None,
+        target_id: "str | None" = None,
+        status: "str | None" = None,
+        data: "dict[str, object] | None" = None,
+    ) -> None:
+        self.type = type.lower()
+        self.id = id
+        self.target_id = target_id
+        self.status = status
+        self.data = data
+
+    def reply(
+        self, type: str, status: "str | None" = None, data: "dict[str, object] | None" = None
+    ) -> "SocketMessage":
+        """A message of `type` that carries this one's `id` and `target_id` back."""
+        return SocketMessage(type, self.id, self.target_id, status, data)
+
+    def to_line(self) -> bytes:
+        """The line, with its `\\n`.
+
+        Raises ProtocolError: `bad_message` for a field that the wire does not take, `line_too_long` for
+        more than MAX_LINE_BYTES.
+        """
+        fields = self._fields()
+        _validate(fields)
+        line = _encode(fields)
+        if len(line) >= MAX_LINE_BYTES:
+            raise ProtocolError(
+                ErrorCode.LINE_TOO_LONG, "a line has at most %d bytes" % MAX_LINE_BYTES, self.id
+            )
+        return line + b"\n"
+
+    @staticmethod
+    def from_line(line: "bytes | bytearray") -> "SocketMessage":
+        """The message that one line says, given with or without its end.
+
+        Raises ProtocolError: `bad_json`, `bad_message`, or `internal` when there is no memory for it.
+        """
+        fields = _decode(bytes(line))
+        try:
+            _validate(fields)
+        except ProtocolError as error:
+            if _is_id(fields.get("id")):
+                error.id = fields["id"]
+            raise
+        get = fields.get
+        return SocketMessage(fields["type"], get("id"), get("target_id"), get("status"), get("data"))
+
+    def _fields(self) -> "dict[str, object]":
+        fields: "dict[str, object]" = {"type": self.type}
+        if self.id is not None:
+            fields["id"] = self.id
+        if self.target_id is not None:
+            fields["target_id"] = self.target_id
+        if self.status is not None:
+            fields["status"] = self.status
+        if self.data is not None:
+            fields["data"] = self.data
+        return fields
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is SocketMessage and self._fields() == other._fields()
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.id))
+
+    def __repr__(self) -> str:
+        return "SocketMessage(%r)" % self._fields()
+
+
+class MessageLineParser:
+    """Cuts a stream into lines and lines into messages. Keeps at most `max_line_bytes` between calls."""
+
+    def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+        self._max_line_bytes = max_line_bytes
+        self._rest = b""
+        self.overrun = False
+
+    def feed(self, data: "bytes | bytearray | memoryview") -> "list[SocketMessage | ProtocolError]":
+        """What the stream's next piece completes, in order. Never raises for what a peer sent.
+
+        After a line longer than the limit comes one `line_too_long`; from then on `overrun` is true and
+        everything that follows is thrown away, because nobody can tell where the next message begins.
+        """
+        found: "list[SocketMessage | ProtocolError]" = []
+        if self.overrun:
+            return found
+        lines = (self._rest + bytes(data)).split(b"\n")
+        rest = lines.pop()
+        for line in lines:
+            if len(line) >= self._max_line_bytes:
+                return self._overrun(found)
+            if line and not line.isspace():
+                try:
+                    found.append(SocketMessage.from_line(line))
+                except ProtocolError as error:
+                    found.append(error)
+        if len(rest) >= self._max_line_bytes:
+            return self._overrun(found)
+        self._rest = rest
+        return found
+
+    def _overrun(self, found: "list[SocketMessage | ProtocolError]") -> "list[SocketMessage | ProtocolError]":
+        self.overrun = True
+        self._rest = b""
+        found.append(
+            ProtocolError(ErrorCode.LINE_TOO_LONG, "a line has at most %d bytes" % self._max_line_bytes)
+        )
+        return found
+
+
+_FIELDS = ("type", "id", "target_id", "status", "data")
+_TYPES = REPLY_TYPES | frozenset(
+    getattr(MessageType, name) for name in dir(MessageType) if not name.startswith("_")
+)
+_TARGET_ID_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.")
+_WORD_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
+
+
+def is_target_id(value: object) -> bool:
+    """Whether `value` can name one target or one group."""
+    return type(value) is str and 0 < len(value) <= MAX_TARGET_ID_CHARS and _TARGET_ID_CHARS.issuperset(value)
+
+
+def _is_target_selector(value: object) -> bool:
+    if type(value) is str and value.startswith(GROUP_PREFIX):
+        return is_target_id(value[len(GROUP_PREFIX) :])
+    return is_target_id(value)
+
+
+def _is_id(value: object) -> bool:
+    if type(value) is str:
+        return 0 < len(value) <= MAX_ID_CHARS
+    return type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER
+
+
+def _is_word(value: object) -> bool:
+    return type(value) is str and 0 < len(value) <= MAX_WORD_CHARS and _WORD_CHARS.issuperset(value)
+
+
+def _bad(message: str) -> ProtocolError:
+    return ProtocolError(ErrorCode.BAD_MESSAGE, message)
+
+
+def _validate(fields: "dict[str, Any]") -> None:
+    """Raises `bad_message` unless `fields` is a message of this wire. Runs for every line, both ways."""
+    message_type = fields.get("type")
+    if type(message_type) is not str or not (message_type in _TYPES or _is_word(message_type.lower())):
+        raise _bad("`type` is a word of 1 to %d of a-z 0-9 _" % MAX_WORD_CHARS)
+    checked = 1
+    value = fields.get("id")
+    if value is not None:
+        if not _is_id(value):
+            raise _bad("`id` is a string of 1 to %d characters or an integer" % MAX_ID_CHARS)
+        checked += 1
+    elif message_type.lower() != MessageType.ERROR:
+        raise _bad("`id` is missing")
+    value = fields.get("target_id")
+    if value is not None:
+        if not _is_target_selector(value):
+            raise _bad("`target_id` is 1 to %d of A-Z a-z 0-9 _ - ." % MAX_TARGET_ID_CHARS)
+        checked += 1
+    value = fields.get("status")
+    if value is not None:
+        if not _is_word(value):
+            raise _bad("`status` is a word of 1 to %d of a-z 0-9 _" % MAX_WORD_CHARS)
+        checked += 1
+    value = fields.get("data")
+    if value is not None:
+        if type(value) is not dict:
+            raise _bad("`data` is an object")
+        _check_items(value.items(), 2)
+        checked += 1
+    if checked != len(fields):
+        _check_items(fields.items(), 1)
+        for name in _FIELDS:
+            if name in fields and fields[name] is None:
+                raise _bad("`%s` is null: leave it out" % name)
+
+
+def _check_items(items: "Iterable[tuple[object, Any]]", depth: int) -> None:
+    """Raises `bad_message` for what JSON or the limits leave out, in the object or array at `depth`."""
+    if depth > MAX_DEPTH:
+        raise _bad("nesting is at most %d deep" % MAX_DEPTH)
+    for key, value in items:
+        kind = type(value)
+        if type(key) is not str:
+            raise _bad("a key is a string")
+        if kind is int:
+            if not -MAX_INTEGER <= value <= MAX_INTEGER:
+                raise _bad("an integer is within 53 bits")
+        elif kind is str or kind is bool or value is None:
+            pass
+        elif kind is dict:
+            _check_items(value.items(), depth + 1)
+        elif kind is list:
+            _check_items([("", item) for item in value], depth + 1)
+        elif kind is not float:
+            raise _bad("%s is no JSON value" % kind.__name__)
+        elif value - value != 0.0:  # nan and the infinities
+            raise _bad("a number is finite")
+
+
+def _is_utf8(text: bytes) -> bool:
+    """RFC 3629, for bytes whose lead and continuation bytes a decoder has already matched up.
+
+    MicroPython's decoder checks no more than that: it lets overlong forms, surrogates and code points
+    beyond U+10FFFF through. Each search runs at the speed of C, and only on text that is not ASCII.
+    """
+    for lead, low, high in ((0xE0, 0xA0, 0xBF), (0xED, 0x80, 0x9F), (0xF0, 0x90, 0xBF), (0xF4, 0x80, 0x8F)):
+        mark = bytes((lead,))
+        at = text.find(mark)
+        while at >= 0:
+            if not low <= text[at + 1] <= high:
+                return False
+            at = text.find(mark, at + 2)
+    for never in (0xC0, 0xC1, 0xF5, 0xF6, 0xF7, 0xF8, 0xF9, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE, 0xFF):
+        if bytes((never,)) in text:
+            return False
+    return True
+
+
+def _refuse_duplicates(pairs: "list[tuple[str, object]]") -> "dict[str, object]":
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise _bad("a key stands twice in one object")
+    return value
+
+
+# CPython's coders are built once; MicroPython has neither class, and its parser cannot show a duplicate key.
+_JSONEncoder = getattr(json, "JSONEncoder", None)
+_JSONDecoder = getattr(json, "JSONDecoder", None)
+if _JSONEncoder and _JSONDecoder:
+    _dumps = _JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+    _loads = _JSONDecoder(object_pairs_hook=_refuse_duplicates).decode
+else:
+
+    def _dumps(value: object) -> str:
+        return json.dumps(value, separators=(",", ":"))
+
+    _loads = json.loads
+
+
+def _encode(fields: "dict[str, object]") -> bytes:
+    try:
+        text = _dumps(fields)
+        line = text.encode()
+    except UnicodeError:
+        line = b""
+    if not line or (len(line) != len(text) and not _is_utf8(line)):
+        raise _bad("a string holds a lone surrogate")
+    return line  # type: ignore[no-any-return]
+
+
+def _decode(line: bytes) -> "dict[str, Any]":
+    try:
+        text = line.decode()
+    except UnicodeError:
+        text = ""
+    if not text or (len(text) != len(line) and not _is_utf8(line)):
+        raise ProtocolError(ErrorCode.BAD_JSON, "not UTF-8")
+    try:
+        fields = _loads(text)
+    except (ValueError, RuntimeError):  # RuntimeError: nested too deep for the parser
+        raise ProtocolError(ErrorCode.BAD_JSON, "not JSON") from None
+    except MemoryError:
+        raise ProtocolError(ErrorCode.INTERNAL, "no memory for this line") from None
+    if type(fields) is not dict:
+        raise _bad("a message is an object")
+    if b"\\u" in line:
+        _encode(fields)  # only an escape can smuggle a surrogate in
+    return fields
