@@ -22,6 +22,7 @@ from shared.socket_protocol import (
     MAX_HEARTBEAT_MS,
     MAX_LINE_BYTES,
     REPLY_TYPES,
+    STREAM_TYPES,
     ErrorCode,
     MessageLineParser,
     MessageType,
@@ -50,8 +51,9 @@ class Link:
     result is sent; a ProtocolError that it raises is sent as an `error`. `admitted` is false on the side
     that listens until the peer has registered: till then whatever `handlers` lacks, PING too, is answered
     `not_registered`, later `unknown_type`. `health` gives the `data` of every `pong`; `on_pong` sees each
-    answer to this side's own heartbeat, `on_close` the end of the link as soon as it is known. `name` is for
-    the log. All of them may be replaced at any time.
+    answer to this side's own heartbeat, `on_stream` every `target`, `result` and `event`, in order, `on_close`
+    the end of the link as soon as it is known; none of them may wait. `name` is for the log. All may be
+    replaced at any time.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Link:
         self.admitted = admitted
         self.health: "Callable[[], dict[str, object]] | None" = None
         self.on_pong: "Callable[[SocketMessage], None] | None" = None
+        self.on_stream: "Callable[[SocketMessage], None] | None" = None
         self.on_close: "Callable[[Link, ProtocolError], None] | None" = None
         self.peer_max_line_bytes = MAX_LINE_BYTES
         self.round_trip_us: "int | None" = None
@@ -180,7 +183,7 @@ class Link:
         """
         waiter = Waiter()
         assert message.id is not None
-        self.start_request(message.id, message.to_line(), _hand_over, waiter)
+        self.start_request(message.id, message.to_line(), Waiter.set, waiter)
         try:
             reply = await waiter.wait(timeout_ms)
         finally:
@@ -258,6 +261,8 @@ class Link:
                 log(self.name, "the peer reports %s" % error_of(message))
         elif message_type == MessageType.PING and self.admitted and message.target_id is None:
             self.post(message.reply(MessageType.PONG, "alive", self.health() if self.health else None))
+        elif self.on_stream is not None and message_type in STREAM_TYPES:
+            self.on_stream(message)
         elif message_type not in self.handlers:
             code = ErrorCode.UNKNOWN_TYPE if self.admitted else ErrorCode.NOT_REGISTERED
             self._refuse(ProtocolError(code, "cannot answer `%s` here" % message_type, message.id))
@@ -341,10 +346,6 @@ class Link:
             self.round_trip_us = now_us() - sent_us
             if self.on_pong is not None:
                 self.on_pong(reply)
-
-
-def _hand_over(waiter: Waiter, reply: object) -> None:
-    waiter.set(reply)
 
 
 def error_of(message: SocketMessage) -> ProtocolError:

@@ -107,12 +107,17 @@ if MICROPYTHON:
         """Accepts connections on `host`, or on every IPv4 address where it is empty. Raises OSError."""
         return await asyncio.start_server(on_connection, host or "0.0.0.0", port, backlog)
 
+    def bound_port(server: asyncio.Server, port: int) -> int:
+        """The port that `listen` was given: the runtime cannot tell which one it got for 0."""
+        return port
+
     async def close_server(server: asyncio.Server) -> None:
         """Stops listening; live connections stay."""
         server.close()
         await server.wait_closed()
 
 else:
+    from errno import EADDRNOTAVAIL, EAFNOSUPPORT
 
     async def sleep_ms(duration_ms: int) -> None:
         await asyncio.sleep(duration_ms / 1000)
@@ -177,7 +182,17 @@ else:
 
     async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
         """Accepts connections on `host`, or on every address, IPv6 too, where it is empty. Raises OSError."""
-        return await asyncio.start_server(on_connection, host or None, port, backlog=backlog)
+        try:
+            return await asyncio.start_server(on_connection, host or None, port, backlog=backlog)
+        except OSError as error:
+            if host or error.errno not in (EADDRNOTAVAIL, EAFNOSUPPORT):
+                raise
+            return await asyncio.start_server(on_connection, "0.0.0.0", port, backlog=backlog)  # no IPv6 here
+
+    def bound_port(server: asyncio.Server, port: int) -> int:
+        """The port that `server` listens on, also where `listen` was given 0."""
+        bound: int = server.sockets[0].getsockname()[1]
+        return bound
 
     async def close_server(server: asyncio.Server) -> None:
         """Stops listening; live connections stay."""

@@ -76,6 +76,10 @@ REPLY_TYPES = frozenset(
     )
 )
 
+# One of many that come before the reply to a `list_targets` or a command, or after that to a `subscribe`.
+# Nobody answers them.
+STREAM_TYPES = frozenset((MessageType.TARGET, MessageType.RESULT, MessageType.EVENT))
+
 # What a command's reply is called when it went well, and the word its `status` then says.
 COMMAND_REPLIES = {
     MessageType.PING: (MessageType.PONG, "alive"),

@@ -5,6 +5,7 @@ import asyncio
 from firmware.master.config import DEFAULTS
 from firmware.master.server import Hub
 from firmware.master.wifi import AccessPoint
+from shared.address import parse_address
 from shared.config import load
 
 TYPE_CHECKING = False
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 async def main(config: "dict[str, Any]") -> None:
     """Opens the access point and serves for ever. Raises OSError when the port is not to be had."""
     AccessPoint(config["access_point"]).open()
-    host, _, port = config["listen"].rpartition(":")
-    hub = Hub(host, int(port), config["max_targets"], config["max_consoles"])
+    host, port = parse_address(config["listen"])
+    hub = Hub(host, port, config["max_targets"], config["max_consoles"])
     await hub.start()
     await asyncio.Event().wait()
 

@@ -11,15 +11,16 @@ from shared.clock import now_ms, now_us
 from shared.handshake import Registration, Role, registered_reply
 from shared.link import Link
 from shared.log import log
-from shared.runtime import close_server, close_stream, listen, sleep_ms
+from shared.runtime import bound_port, close_server, close_stream, listen, sleep_ms
 from shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
 REGISTER_TIMEOUT_MS = 10_000  # long enough for a person who pastes a line into `nc`
+_BACKLOG = 1024  # connections that wait to be accepted; the system may hold fewer
 _SWEEP_MS = 500
 
 
 class Hub:
-    """A hub that listens on `host` (empty: all addresses) and `port`.
+    """A hub that listens on `host` (empty: all addresses) and `port` (on CPython 0 finds a free one).
 
     At most `max_targets` and `max_consoles` are connected at once: 4 and 1 on a Pico W, whose network stack
     has five connections. `max_events` is how many past events a console that comes back can ask for.
@@ -31,7 +32,7 @@ class Hub:
         self.boot_id = "".join("%02x" % byte for byte in os.urandom(4))
         self.controller = HubController(Registry(max_targets), EventLog(max_events), self.boot_id)
         self._host = host
-        self._port = port
+        self.port = port
         self._max_connections = max_targets + max_consoles
         self._max_consoles = max_consoles
         self._consoles: "list[Link]" = []
@@ -43,9 +44,10 @@ class Hub:
 
     async def start(self) -> None:
         """Listens. Raises OSError when the address is not to be had."""
-        self._server = await listen(self._serve, self._host, self._port, self._max_connections)
+        self._server = await listen(self._serve, self._host, self.port, min(self._max_connections, _BACKLOG))
+        self.port = bound_port(self._server, self.port)
         self._sweeper = asyncio.create_task(self._sweep())
-        log("hub", "listening on port %d" % self._port)
+        log("hub", "listening on port %d" % self.port)
 
     async def stop(self) -> None:
         """Stops listening, ends every link and waits until all of them are gone."""

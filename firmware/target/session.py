@@ -6,6 +6,7 @@ import os
 from firmware.target.peripherals import Led, Piezo, Servo, hardware_id
 from firmware.target.target import Target
 from firmware.target.wifi import Wifi
+from shared.address import parse_address
 from shared.backoff import Backoff
 from shared.clock import now_ms
 from shared.handshake import Welcome
@@ -14,7 +15,6 @@ from shared.log import log
 from shared.runtime import dial, sleep_ms
 from shared.socket_protocol import (
     MAX_LINE_BYTES,
-    PORT,
     PROTOCOL_VERSION,
     MessageType,
     ProtocolError,
@@ -34,10 +34,11 @@ HUB_SILENCE_MS = 15_000  # after this long without a hub, `isconnected()` is not
 
 
 class Session:
-    """One target: its hardware, its state and its link to the hub. `config` is completed by `config.DEFAULTS`."""
+    """One target: its hardware, its state and its link to the hub. `config` is as `config.DEFAULTS`."""
 
     def __init__(self, config: "dict[str, Any]") -> None:
         self._config = config
+        self._hubs = [parse_address(hub) for hub in config["hub"]]
         self._led = Led(config["led"])
         self._wifi = Wifi(config["wifi"])
         self._target = Target(Servo(config["servo"]), Piezo(config["piezo"]))
@@ -62,12 +63,13 @@ class Session:
 
     async def _visit(self) -> None:
         """One connection, from joining the network to the link's end, whatever ends it."""
-        hubs = self._config["hub"]
-        host, _, port = hubs[self._attempts % len(hubs)].rpartition(":")
+        hubs = self._hubs
+        host, port = hubs[self._attempts % len(hubs)]
         self._attempts += 1
         try:
             await self._wifi.join()
-            reader, writer = await dial(host, int(port or PORT), DIAL_TIMEOUT_MS)
+            await self._target.wait_at_rest()
+            reader, writer = await dial(host, port, DIAL_TIMEOUT_MS)
         except OSError as error:
             log("session", "no hub at %s: %r" % (host, error))
             return

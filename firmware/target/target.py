@@ -36,6 +36,7 @@ class Target:
         self._link: "Link | None" = None
         self._motion: "asyncio.Task[None] | None" = None
         self._watch: "asyncio.Task[None] | None" = None
+        self._at_rest = asyncio.Event()
         self._started_ms = now_ms()
 
     @property
@@ -58,6 +59,10 @@ class Target:
         finally:
             _cancel(self._motion)
             _cancel(self._watch)
+
+    async def wait_at_rest(self) -> None:
+        """Returns when nothing moves: a command that comes now is not `busy` for that reason."""
+        await self._at_rest.wait()
 
     def connect(self, link: Link) -> None:
         """The hub is there: answers and events go over `link`."""
@@ -100,6 +105,7 @@ class Target:
 
     def _move(self, turn: "Callable[[], None]") -> None:
         _cancel(self._motion)
+        self._at_rest.clear()
         self._motion = asyncio.create_task(self._travel(turn))
 
     async def _travel(self, turn: "Callable[[], None]") -> None:
@@ -107,10 +113,12 @@ class Target:
             turn()
         except (OSError, ValueError) as error:
             log("target", "the servo cannot be driven: %r" % error)
+            self._at_rest.set()
             self._perform(self._controller.signal(Trigger.SERVO_FAILED))
             return
         await sleep_ms(self._servo.travel_ms)
         self._motion = None
+        self._at_rest.set()
         self._perform(self._controller.signal(Trigger.ARRIVED))
         gc.collect()  # nothing moves now; it takes 17 ms with a full heap
 

@@ -1,0 +1,268 @@
+"""A console on the wire, for scripts and for the `snyper` command.
+
+async with snyper.connect("127.0.0.1:8081") as hub:
+    await hub.stand_up("all")
+    async for event in hub.events():
+        print(event)
+"""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.address import parse_address
+from shared.handshake import Role, Welcome
+from shared.link import Link, error_of
+from shared.runtime import Waiter, dial
+from shared.socket_protocol import (
+    ALL_TARGETS,
+    DEFAULT_DURATION_MS,
+    PORT,
+    PROTOCOL_VERSION,
+    ErrorCode,
+    MessageType,
+    ProtocolError,
+    SocketMessage,
+)
+
+DEFAULT_HUB = f"127.0.0.1:{PORT}"
+DIAL_TIMEOUT_MS = 3_000
+REPLY_TIMEOUT_MS = 5_000  # for what the hub answers by itself
+MARGIN_MS = 2_000  # beyond a command's own timeout, for the hub to say that it ran out
+MAX_EVENTS = 10_000  # held for a reader that is slow; beyond it the oldest go, and `seq` shows the gap
+
+# What the hub says of a whole command, not of a target that was sent one.
+_REFUSALS = {
+    ErrorCode.BAD_MESSAGE,
+    ErrorCode.UNKNOWN_TYPE,
+    ErrorCode.NOT_REGISTERED,
+    ErrorCode.UNAUTHORIZED,
+    ErrorCode.UNKNOWN_TARGET,
+}
+
+
+@dataclass(frozen=True)
+class TargetInfo:
+    """What the hub knows of one target. `round_trip_us` is None before the first heartbeat."""
+
+    target_id: str
+    connected: bool
+    state: str
+    groups: list[str]
+    firmware: str
+    seen_ms_ago: int
+    round_trip_us: int | None
+
+
+@dataclass(frozen=True)
+class TargetResult:
+    """What one target made of one command.
+
+    `status` is the target's own word, or `error`, or `unknown` where nobody can say whether the command was
+    carried out; then `code` and `message` say why.
+    """
+
+    target_id: str
+    ok: bool
+    status: str
+    round_trip_us: int
+    code: str = ""
+    message: str = ""
+    data: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to a target: `registered`, `lost`, `state`, `hit`, `miss`. `seq` counts them."""
+
+    seq: int
+    event: str
+    target_id: str
+    data: dict[str, object]
+
+
+class Hub:
+    """A live connection to a hub. Made by `connect`.
+
+    `target` is a name, `group:NAME` or `all` everywhere. Every method raises ProtocolError `disconnected`
+    when the hub is lost.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._streams: dict[str | int, Callable[[SocketMessage], None]] = {}
+        self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self._news = asyncio.Event()
+        self._id_prefix = secrets.token_hex(4) + "-"
+        self._requests = 0
+        link.on_stream = self._on_stream
+        link.on_close = self._on_close
+
+    async def targets(self) -> list[TargetInfo]:
+        """Every target that the hub knows, connected or not."""
+        found: list[TargetInfo] = []
+        await self._call(
+            SocketMessage(MessageType.LIST_TARGETS, self._new_id()),
+            REPLY_TIMEOUT_MS,
+            lambda message: found.append(_target_info(message)),
+        )
+        return found
+
+    async def ping(self, target: str = ALL_TARGETS, timeout_ms: int = 1_000) -> list[TargetResult]:
+        """Whether the targets are alive. Raises ProtocolError `unknown_target` when none is meant."""
+        return await self.command(MessageType.PING, target, timeout_ms)
+
+    async def stand_up(self, target: str = ALL_TARGETS, timeout_ms: int = 3_000) -> list[TargetResult]:
+        """Stands the targets up; a result says `standing` once its target stands. Raises like `ping`."""
+        return await self.command(MessageType.STAND_UP, target, timeout_ms)
+
+    async def lay_down(self, target: str = ALL_TARGETS, timeout_ms: int = 3_000) -> list[TargetResult]:
+        """Lays the targets down; a result says `down` once its target lies. Raises like `ping`."""
+        return await self.command(MessageType.LAY_DOWN, target, timeout_ms)
+
+    async def activate(
+        self, target: str = ALL_TARGETS, duration_ms: int = DEFAULT_DURATION_MS, timeout_ms: int = 3_000
+    ) -> list[TargetResult]:
+        """Stands the targets up, armed for `duration_ms` (100 to 600,000). Each ends in one `hit` or `miss`
+        event. Raises like `ping`.
+        """
+        return await self.command(MessageType.ACTIVATE, target, timeout_ms, {"duration_ms": duration_ms})
+
+    async def command(
+        self,
+        type: str,
+        target: str,
+        timeout_ms: int,
+        data: dict[str, object] | None = None,
+        on_result: Callable[[TargetResult], None] | None = None,
+    ) -> list[TargetResult]:
+        """Any command; `on_result` sees each result as it comes in. Raises like `ping`."""
+        results: list[TargetResult] = []
+
+        def take(message: SocketMessage) -> None:
+            results.append(_target_result(message))
+            if on_result is not None:
+                on_result(results[-1])
+
+        details = {**(data or {}), "timeout_ms": timeout_ms}
+        message = SocketMessage(type, self._new_id(), target, data=details)
+        reply = await self._call(message, timeout_ms + MARGIN_MS, take)
+        if "ok" not in (reply.data or {}):  # one target's own answer, not the counts of many
+            take(reply)
+        return results
+
+    async def events(self, after: int | None = None) -> AsyncIterator[Event]:
+        """What happens from now on, or since the event with the `seq` that `after` gives. One reader a
+        connection. Raises ProtocolError `disconnected` when the hub is lost.
+        """
+        data: dict[str, object] = {} if after is None else {"after": after}
+        await self._call(SocketMessage(MessageType.SUBSCRIBE, self._new_id(), data=data), REPLY_TIMEOUT_MS)
+        while True:
+            while self._events:
+                yield self._events.popleft()
+            if self._link.close_error is not None:
+                raise ProtocolError(ErrorCode.DISCONNECTED, f"the hub is lost ({self._link.close_error})")
+            self._news.clear()
+            await self._news.wait()
+
+    async def _call(
+        self,
+        message: SocketMessage,
+        timeout_ms: int,
+        on_stream: Callable[[SocketMessage], None] | None = None,
+    ) -> SocketMessage:
+        """The reply, an `error` of a target included; what the hub itself refuses is raised."""
+        assert message.id is not None
+        waiter = Waiter()
+        if on_stream is not None:
+            self._streams[message.id] = on_stream
+        try:
+            self._link.start_request(message.id, message.to_line(), Waiter.set, waiter)
+            reply = await waiter.wait(timeout_ms)
+        finally:
+            self._link.forget(message.id)
+            self._streams.pop(message.id, None)
+        if isinstance(reply, ProtocolError):
+            raise reply
+        if not isinstance(reply, SocketMessage):
+            raise ProtocolError(
+                ErrorCode.TIMEOUT, f"the hub did not answer within {timeout_ms} ms", unknown_fate=True
+            )
+        if reply.type == MessageType.ERROR and error_of(reply).code in _REFUSALS:
+            raise error_of(reply)
+        return reply
+
+    def _new_id(self) -> str:
+        self._requests += 1
+        return f"{self._id_prefix}{self._requests}"
+
+    def _on_stream(self, message: SocketMessage) -> None:
+        if message.type == MessageType.EVENT:
+            self._events.append(_event(message))
+            self._news.set()
+        elif message.id in self._streams:
+            self._streams[message.id](message)
+
+    def _on_close(self, link: Link, error: ProtocolError) -> None:
+        self._news.set()
+
+
+@asynccontextmanager
+async def connect(hub: str = DEFAULT_HUB) -> AsyncIterator[Hub]:
+    """Registers with the hub at `hub` (HOST:PORT) as a console, and hangs up at the end of the block.
+
+    Raises ValueError for an address that is none, OSError when nothing answers there, ProtocolError when
+    what answers is no hub or refuses.
+    """
+    host, port = parse_address(hub)
+    reader, writer = await dial(host or "127.0.0.1", port, DIAL_TIMEOUT_MS)
+    link = Link(reader, writer, {}, "hub", admitted=True)
+    running = asyncio.create_task(link.run())
+    try:
+        data: dict[str, object] = {"role": Role.CONSOLE, "protocol": PROTOCOL_VERSION}
+        register = SocketMessage(MessageType.REGISTER, link.new_id(), data=data)
+        welcome = Welcome(await link.request(register, REPLY_TIMEOUT_MS))
+        link.peer_max_line_bytes = welcome.max_line_bytes
+        link.start_heartbeat(welcome.heartbeat_ms, welcome.heartbeat_ms * 3 // 2)
+        yield Hub(link)
+    finally:
+        link.close(ProtocolError(ErrorCode.DISCONNECTED, "this side hung up"))
+        await running
+
+
+def _target_info(message: SocketMessage) -> TargetInfo:
+    data: dict[str, Any] = message.data or {}
+    return TargetInfo(
+        target_id=message.target_id or "",
+        connected=bool(data.get("connected")),
+        state=str(data.get("state", "")),
+        groups=list(data.get("groups", [])),
+        firmware=str(data.get("firmware", "")),
+        seen_ms_ago=int(data.get("seen_ms_ago", 0)),
+        round_trip_us=data.get("round_trip_us"),
+    )
+
+
+def _target_result(message: SocketMessage) -> TargetResult:
+    data: dict[str, Any] = dict(message.data or {})
+    round_trip_us = int(data.pop("round_trip_us", 0))
+    data.pop("round_trip_ms", None)
+    code = str(data.pop("code", ""))
+    return TargetResult(
+        target_id=message.target_id or "",
+        ok=not code,
+        status=message.status or message.type,
+        round_trip_us=round_trip_us,
+        code=code,
+        message=str(data.pop("message", "")),
+        data=data,
+    )
+
+
+def _event(message: SocketMessage) -> Event:
+    data: dict[str, Any] = dict(message.data or {})
+    return Event(int(data.pop("seq", 0)), str(data.pop("event", "")), message.target_id or "", data)

@@ -1,0 +1,20 @@
+"""HOST:PORT as people write it. Pure."""
+
+from shared.socket_protocol import PORT
+
+
+def parse_address(text: str) -> "tuple[str, int]":
+    """Host and port of `HOST`, `HOST:PORT`, `:PORT` (an empty host: every address) or `[IPV6]:PORT`.
+
+    Raises ValueError that shows the text.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or (text.startswith("[") and text.endswith("]")):
+        host, port = text, str(PORT)
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError("write an IPv6 address as [ADDRESS]:PORT, not %s" % text)
+    if not port.isdigit() or int(port) > 65535:
+        raise ValueError("%s is not HOST:PORT" % text)
+    return host, int(port)
