@@ -51,8 +51,8 @@ class Link:
     result is sent; a ProtocolError that it raises is sent as an `error`. `admitted` is false on the side
     that listens until the peer has registered: till then whatever `handlers` lacks, PING too, is answered
     `not_registered`, later `unknown_type`. `health` gives the `data` of every `pong`; `on_pong` sees each
-    answer to this side's own heartbeat, `on_stream` every `target`, `result` and `event`, in order, `on_close`
-    the end of the link as soon as it is known; none of them may wait. `name` is for the log. All may be
+    answer to this side's own heartbeat, `on_stream` every `target`, `result` and `event` in order, `on_close`
+    the end of the link as soon as it is known; none of these may wait. `name` is for the log. All may be
     replaced at any time.
     """
 

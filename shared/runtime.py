@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
     from typing import Any
 
+    Timer = asyncio.Task[None] | asyncio.TimerHandle
     OnConnection = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 MICROPYTHON = sys.implementation.name == "micropython"
@@ -39,6 +40,14 @@ if MICROPYTHON:
         except asyncio.TimeoutError:
             return False
         return True
+
+    async def _call_after(delay_ms: int, callback: "Callable[[], None]") -> None:
+        await asyncio.sleep_ms(delay_ms)
+        callback()
+
+    def call_later(delay_ms: int, callback: "Callable[[], None]") -> "Timer":
+        """Calls `callback` in `delay_ms`, unless the timer's `cancel()` comes first."""
+        return asyncio.create_task(_call_after(delay_ms, callback))
 
     class Waiter:
         """One value that one task waits for."""
@@ -139,6 +148,10 @@ else:
             return False
         return True
 
+    def call_later(delay_ms: int, callback: "Callable[[], None]") -> "Timer":
+        """Calls `callback` in `delay_ms`, unless the timer's `cancel()` comes first."""
+        return asyncio.get_running_loop().call_later(delay_ms / 1000, callback)
+
     class Waiter:
         """One value that one task waits for."""
 
@@ -152,7 +165,7 @@ else:
 
         async def wait(self, timeout_ms: int) -> object:
             """The value, or None when it has not come within `timeout_ms`."""
-            timer = asyncio.get_running_loop().call_later(timeout_ms / 1000, self.set, None)
+            timer = call_later(timeout_ms, lambda: self.set(None))
             try:
                 return await self._future
             finally:

@@ -7,7 +7,7 @@ from firmware.master.registry import Entry, Registry
 from shared.clock import now_us
 from shared.link import error_of
 from shared.log import log_exception
-from shared.runtime import sleep_ms
+from shared.runtime import call_later
 from shared.socket_protocol import (
     COMMAND_REPLIES,
     DEFAULT_DURATION_MS,
@@ -20,6 +20,8 @@ from shared.socket_protocol import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from shared.runtime import Timer
 
 PING_TIMEOUT_MS = 1_000
 MOTION_TIMEOUT_MS = 3_000  # the slowest hobby servo needs half of it
@@ -73,11 +75,12 @@ class Command:
         self._wake_at = 1
         self._waiting: "dict[str, Entry]" = {}
         self._changed = asyncio.Event()
-        self._timer: "asyncio.Task[None] | None" = None
+        self._timeout_ms = timeout_ms
+        self._timer: "Timer | None" = None
         self._sent_us = now_us()
         self._send(message.to_line(), entries)
         if self._waiting:
-            self._timer = asyncio.create_task(self._expire(timeout_ms))
+            self._timer = call_later(timeout_ms, self._expire)
 
     async def results(self) -> "list[Result]":
         """Every result, once the last is in; at the latest after the command's timeout. May be cancelled."""
@@ -148,15 +151,16 @@ class Command:
             self._timer.cancel()
             self._timer = None
 
-    async def _expire(self, timeout_ms: int) -> None:
-        await sleep_ms(timeout_ms)
+    def _expire(self) -> None:
         self._timer = None
         late = list(self._waiting.values())
         self.cancel()
         for entry in late:
             self._fail(
                 entry,
-                ProtocolError(ErrorCode.TIMEOUT, "no answer within %d ms" % timeout_ms, unknown_fate=True),
+                ProtocolError(
+                    ErrorCode.TIMEOUT, "no answer within %d ms" % self._timeout_ms, unknown_fate=True
+                ),
             )
 
 
