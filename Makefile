@@ -2,7 +2,7 @@
 
 PYTHON  ?= python3
 ENGINE  ?= cpython
-LISTEN  ?= 0.0.0.0:8081
+LISTEN  ?= :8081
 TARGETS ?= 4
 HUB     ?=
 ARGS    ?=
@@ -27,7 +27,7 @@ setup: $(READY) ## Create .venv with everything the project needs
 demo: $(READY) ## Run the whole system on this machine for a look
 	@$(BIN)/snyper demo
 
-hub: $(READY) ## Run a hub (ENGINE=cpython LISTEN=0.0.0.0:8081)
+hub: $(READY) ## Run a hub (ENGINE=cpython LISTEN=:8081)
 	@$(BIN)/snyper hub --engine $(ENGINE) --listen $(LISTEN)
 
 simulate: $(READY) ## Run simulated targets (TARGETS=4 HUB=host:port)

@@ -11,10 +11,11 @@ from shared.log import log, log_exception
 from shared.runtime import (
     Waiter,
     close_stream,
+    end_task,
     is_drained,
     receive,
     receive_buffer,
-    set_nodelay,
+    tune,
     wait_event,
 )
 from shared.socket_protocol import (
@@ -90,7 +91,7 @@ class Link:
         self._heartbeat_ms = 0
         self._ping_after_ms = 0
         self._received_ms = now_ms()
-        set_nodelay(writer)
+        tune(writer)
 
     # --- what the owner calls
 
@@ -107,11 +108,7 @@ class Link:
         finally:
             self.close(ProtocolError(ErrorCode.DISCONNECTED, "this side ended the link"))
             for task in tasks + self._handler_tasks:
-                task.cancel()
-                try:
-                    await task
-                except asyncio.CancelledError:
-                    continue
+                await end_task(task)
             await close_stream(self._writer)
         assert self.close_error is not None
         return self.close_error
@@ -338,7 +335,10 @@ class Link:
             return self._ping_after_ms - silence_ms
         if not self._draining:
             id = self.new_id()
-            self.start_request(id, SocketMessage(MessageType.PING, id).to_line(), self._on_pong, now_us())
+            try:
+                self.start_request(id, SocketMessage(MessageType.PING, id).to_line(), self._on_pong, now_us())
+            except ProtocolError as error:
+                self.close(error)
         return min(self._heartbeat_ms, dead_after_ms - silence_ms)
 
     def _on_pong(self, sent_us: int, reply: object) -> None:

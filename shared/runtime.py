@@ -16,7 +16,18 @@ MICROPYTHON = sys.implementation.name == "micropython"
 _IPPROTO_TCP = 6
 _TCP_NODELAY = 1
 
+
+async def end_task(task: "asyncio.Task[Any]") -> None:
+    """Cancels `task` and returns when it has ended; one that has ended before may be given too."""
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        return
+
+
 if MICROPYTHON:
+    import gc
     import socket
     from errno import EINPROGRESS, ETIMEDOUT
 
@@ -76,9 +87,13 @@ if MICROPYTHON:
         writer.close()
         await writer.wait_closed()
 
-    def set_nodelay(writer: asyncio.StreamWriter) -> None:
+    def tune(writer: asyncio.StreamWriter) -> None:
         """One small write is one packet, now: Nagle's algorithm costs a request 40 ms."""
         writer.s.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)  # type: ignore[attr-defined]
+
+    def collect_garbage() -> None:
+        """Frees what is unused, in 2 to 17 ms: for a moment when nothing is timed."""
+        gc.collect()
 
     def _writable(sock: "socket.socket") -> "Generator[None, None, None]":
         yield asyncio.core._io_queue.queue_write(sock)  # type: ignore[attr-defined]
@@ -128,6 +143,8 @@ if MICROPYTHON:
 else:
     from errno import EADDRNOTAVAIL, EAFNOSUPPORT
 
+    _RECEIVE_BYTES = 16_384
+
     async def sleep_ms(duration_ms: int) -> None:
         await asyncio.sleep(duration_ms / 1000)
 
@@ -137,7 +154,7 @@ else:
 
     async def receive(reader: asyncio.StreamReader, buffer: bytearray) -> bytes:
         """The next bytes, empty at the end of the stream. Raises OSError when the connection is lost."""
-        return await reader.read(16384)
+        return await reader.read(_RECEIVE_BYTES)
 
     async def wait_event(event: asyncio.Event, timeout_ms: int) -> bool:
         """Waits for `event`; false when it is not set within `timeout_ms`."""
@@ -183,8 +200,15 @@ else:
         except OSError:
             return  # it was lost already: that is closed too
 
-    def set_nodelay(writer: asyncio.StreamWriter) -> None:
-        """Nothing to do: asyncio's own transports set TCP_NODELAY."""
+    def tune(writer: asyncio.StreamWriter) -> None:
+        """Lets `drain` wait until all has left, as on a board. TCP_NODELAY is asyncio's own choice."""
+        writer.transport.set_write_buffer_limits(high=0)
+        if hasattr(writer.transport, "max_size"):
+            # Else every read takes 256 KiB from the system and gives it back, for a line of 100 bytes.
+            writer.transport.max_size = _RECEIVE_BYTES
+
+    def collect_garbage() -> None:
+        """Nothing to do: by itself it is cheap here, and on demand dear with many boards in one process."""
 
     async def dial(
         host: str, port: int, timeout_ms: int
@@ -200,7 +224,8 @@ else:
         except OSError as error:
             if host or error.errno not in (EADDRNOTAVAIL, EAFNOSUPPORT):
                 raise
-            return await asyncio.start_server(on_connection, "0.0.0.0", port, backlog=backlog)  # no IPv6 here
+            # A system without IPv6.
+            return await asyncio.start_server(on_connection, "0.0.0.0", port, backlog=backlog)
 
     def bound_port(server: asyncio.Server, port: int) -> int:
         """The port that `server` listens on, also where `listen` was given 0."""

@@ -6,7 +6,7 @@ from firmware.master.events import EventLog
 from firmware.master.registry import Entry, Registry
 from shared.clock import now_us
 from shared.link import error_of
-from shared.log import log_exception
+from shared.log import log, log_exception
 from shared.runtime import call_later
 from shared.socket_protocol import (
     COMMAND_REPLIES,
@@ -214,6 +214,7 @@ class HubController:
 
     def note_registered(self, entry: Entry) -> None:
         """A target is here, new or back."""
+        log("hub", "%s is here" % entry.target_id)
         self.events.add("registered", entry.target_id, {"state": entry.state})
         self._call(self.on_register, entry.target_id)
 

@@ -5,11 +5,12 @@ import asyncio
 from shared.link import Link
 from shared.log import log
 from shared.runtime import sleep_ms
-from shared.socket_protocol import ProtocolError, SocketMessage
+from shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
 
 MAX_EVENTS = 16  # an hour of play fits the link's own queue; this is for an outage
 ACK_TIMEOUT_MS = 2_000
 _RETRY_MS = 200
+_REFUSALS = (ErrorCode.BAD_MESSAGE, ErrorCode.UNKNOWN_TYPE, ErrorCode.LINE_TOO_LONG)  # sending again is vain
 
 
 class Outbox:
@@ -18,17 +19,17 @@ class Outbox:
     def __init__(self) -> None:
         self.dropped = 0
         self._events: "list[SocketMessage]" = []
-        self._next_id = 0
+        self._count = 0
         self._link: "Link | None" = None
         self._changed = asyncio.Event()
 
     def add(self, type: str, data: "dict[str, object]") -> None:
-        """Queues a `hit` or `miss`. Its id is a number that rises by one for each since this boot."""
+        """Queues a `hit` or `miss`. Its id is unlike any other since this boot."""
         if len(self._events) >= MAX_EVENTS:
             self._events.pop(0)
             self.dropped += 1
-        self._next_id += 1
-        self._events.append(SocketMessage(type, self._next_id, data=data))
+        self._count += 1
+        self._events.append(SocketMessage(type, "e%d" % self._count, data=data))
         self._changed.set()
 
     def connect(self, link: "Link | None") -> None:
@@ -47,7 +48,7 @@ class Outbox:
             try:
                 await self._link.request(event, ACK_TIMEOUT_MS)
             except ProtocolError as error:
-                if error.unknown_fate or self._link is None:
+                if error.code not in _REFUSALS:
                     await sleep_ms(_RETRY_MS)
                     continue
                 log("outbox", "the hub takes no %s: %s" % (event.type, error))

@@ -12,7 +12,7 @@ from shared.clock import now_ms
 from shared.handshake import Welcome
 from shared.link import Link
 from shared.log import log
-from shared.runtime import dial, sleep_ms
+from shared.runtime import dial, end_task, sleep_ms
 from shared.socket_protocol import (
     MAX_LINE_BYTES,
     PROTOCOL_VERSION,
@@ -59,7 +59,7 @@ class Session:
                     self._hub_seen_ms = now_ms()
                 await sleep_ms(self._backoff.next_ms())
         finally:
-            target.cancel()
+            await end_task(target)
 
     async def _visit(self) -> None:
         """One connection, from joining the network to the link's end, whatever ends it."""
@@ -84,7 +84,7 @@ class Session:
             link.close(error)
             await running
         finally:
-            running.cancel()
+            await end_task(running)
             self._led.show(False)
             self._target.disconnect(self._config["safe_pose"])
 

@@ -1,14 +1,13 @@
 """A target's body: carries out what the controller decides, and tells it what the hardware felt."""
 
 import asyncio
-import gc
 
 from firmware.target.controller import Action, TargetController, Trigger
 from firmware.target.outbox import Outbox
 from shared.clock import now_ms
 from shared.link import Link
 from shared.log import log
-from shared.runtime import sleep_ms
+from shared.runtime import collect_garbage, sleep_ms
 from shared.socket_protocol import MessageType, ProtocolError, SocketMessage
 
 TYPE_CHECKING = False
@@ -120,7 +119,7 @@ class Target:
         self._motion = None
         self._at_rest.set()
         self._perform(self._controller.signal(Trigger.ARRIVED))
-        gc.collect()  # nothing moves now; it takes 17 ms with a full heap
+        collect_garbage()
 
     async def _feel(self, duration_ms: int) -> None:
         piezo = self._piezo

@@ -7,6 +7,8 @@ Exit status: 0 all went well, 1 some target failed or the work broke off, 2 wron
 import asyncio
 import json
 import logging
+import signal
+import socket
 import sys
 from collections.abc import Coroutine
 from dataclasses import asdict
@@ -80,7 +82,8 @@ Timeout = Annotated[
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Runs the command line. SIGTERM ends a command as Ctrl-C does, with everything it started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()
 
 
@@ -127,6 +130,8 @@ def simulate(
 
     _log_to_stderr(logging.WARNING)
     err.print(f"simulate: {targets} targets for the hub at {hub}; Ctrl-C ends them", markup=False)
+    if not _answers(hub):
+        err.print("simulate: nothing answers there yet; the targets try until it does", markup=False)
     if as_json:
         _print_json({"targets": [f"target_{number}" for number in range(1, targets + 1)], "hub": hub})
     _run(simulator.simulate(targets, engine, hub, hit_rate, seed, report), until_ctrl_c=True)
@@ -226,6 +231,15 @@ def demo() -> None:
     from snyper import demonstration
 
     raise typer.Exit(_run(demonstration.run(out)))
+
+
+def _answers(hub: str) -> bool:
+    host, port = parse_address(hub)
+    try:
+        with socket.create_connection((host or "127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False
 
 
 def _command(

@@ -58,7 +58,7 @@ async def on_micropython(listen: str, ready: Ready) -> None:
                 await asyncio.sleep(_POLL_SECONDS)
         finally:
             board.stop()
-            sys.stderr.write(board.log[shown:])
+        sys.stderr.write(board.log[shown:])
         raise OSError(f"the hub board ended by itself, see its log above: is {listen} in use? {_ADVICE}")
 
 

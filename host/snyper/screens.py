@@ -59,16 +59,15 @@ def targets_table(targets: Iterable[TargetInfo], last: dict[str, str] | None = N
 
 def results_table(results: Iterable[TargetResult]) -> Table:
     """What each target made of a command."""
-    table = Table("target", "result", "after", "")
+    table = Table("target", "result", "after")
+    results = list(results)
+    if any(result.message for result in results):
+        table.add_column("why")
     for result in results:
         style = "green" if result.ok else "bold red"
         status = result.status if result.ok else f"{result.status}: {result.code}"
-        table.add_row(
-            Text(result.target_id),
-            Text(status, style),
-            _milliseconds(result.round_trip_us),
-            Text(result.message),
-        )
+        row = [Text(result.target_id), Text(status, style), Text(_milliseconds(result.round_trip_us))]
+        table.add_row(*row, Text(result.message))
     return table
 
 
