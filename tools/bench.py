@@ -9,10 +9,10 @@ import json
 import os
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -31,7 +31,7 @@ VANISHING = 2
 ANSWERING = 2
 
 _ECHO = """
-import asyncio, sys
+import asyncio
 async def serve(reader, writer):
     writer.s.setsockopt(6, 1, 1)
     while True:
@@ -41,7 +41,7 @@ async def serve(reader, writer):
         writer.write(data)
         await writer.drain()
 async def main():
-    await asyncio.start_server(serve, "127.0.0.1", int(sys.argv[1]))
+    await asyncio.start_server(serve, "127.0.0.1", PORT)
     await asyncio.Event().wait()
 asyncio.run(main())
 """
@@ -130,31 +130,38 @@ async def _time_each(call: Callable[[], Awaitable[object]], count: int) -> list[
 @asynccontextmanager
 async def _raw_echo() -> AsyncIterator[Callable[[], Awaitable[object]]]:
     port = free_port()
-    command = [str(find_micropython()), "-X", "heapsize=180K", "-c", _ECHO, str(port)]
-    with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
-        script.write(_ECHO)
-        script.flush()
-        command = [str(find_micropython()), "-X", "heapsize=180K", script.name, str(port)]
-        with subprocess.Popen(command) as process:
-            loop = asyncio.get_running_loop()
-            answered = loop.create_future()
+    loop = asyncio.get_running_loop()
+    answered = loop.create_future()
 
-            def on_line() -> None:
-                answered.set_result(None)
+    def on_line() -> None:
+        answered.set_result(None)
 
-            peer = await _dial_when_up(lambda: RawPeer(on_line), port)
+    async def call() -> None:
+        nonlocal answered
+        answered = loop.create_future()
+        peer.transport.write(LINE)
+        await answered
 
-            async def call() -> None:
-                nonlocal answered
-                answered = loop.create_future()
-                peer.transport.write(LINE)
-                await answered
+    script = _ECHO.replace("PORT", str(port))
+    async with _running(find_micropython(), "-X", "heapsize=180K", "-c", script):
+        peer = await _dial_when_up(lambda: RawPeer(on_line), port)
+        try:
+            yield call
+        finally:
+            peer.transport.close()
 
-            try:
-                yield call
-            finally:
-                peer.transport.close()
-                process.kill()
+
+@asynccontextmanager
+async def _running(*command: str | Path, env: dict[str, str] | None = None) -> AsyncIterator[Process]:
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, cwd=ROOT, env=env
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
 
 
 async def _dial_when_up(make: Callable[[], RawPeer], port: int) -> RawPeer:
@@ -211,35 +218,24 @@ def measure_tick(engine: str, seconds: int) -> dict[str, float]:
 async def _measure_tick(engine: str, seconds: int) -> dict[str, float]:
     port = free_port()
     if engine == "micropython":
-        command = [str(find_micropython()), "-X", "heapsize=180K", str(ROOT / "tools" / "hub_ticker.py")]
+        command: list[str | Path] = [find_micropython(), "-X", "heapsize=180K", "tools/hub_ticker.py"]
     else:
         command = [sys.executable, "-m", "tools.hub_ticker"]
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        str(port),
-        str(HANGING + VANISHING + ANSWERING),
-        str(seconds),
-        stdout=asyncio.subprocess.PIPE,
-        cwd=ROOT,
-        env={**os.environ, "MICROPYPATH": f"{ROOT}{os.pathsep}.frozen"},
-    )
-    assert process.stdout is not None
-    peers = [
-        asyncio.create_task(_play_target(port, number, number < ANSWERING, number < ANSWERING + HANGING))
-        for number in range(HANGING + VANISHING + ANSWERING)
-    ]
-    try:
-        async with asyncio.timeout(seconds + 30):
-            output = await process.stdout.read()
-            await process.wait()
-    finally:
-        if process.returncode is None:
-            process.kill()
-        for peer in peers:
-            peer.cancel()
-        await asyncio.gather(*peers, return_exceptions=True)
-    last_line = output.decode().strip().splitlines()[-1]
-    result: dict[str, float] = json.loads(last_line)
+    targets = ANSWERING + HANGING + VANISHING
+    env = {**os.environ, "MICROPYPATH": f"{ROOT}{os.pathsep}.frozen"}
+    async with _running(*command, str(port), str(targets), str(seconds), env=env) as process:
+        peers = [
+            asyncio.create_task(_play_target(port, number, number < ANSWERING, number < ANSWERING + HANGING))
+            for number in range(targets)
+        ]
+        try:
+            async with asyncio.timeout(seconds + 30):
+                output, _ = await process.communicate()
+        finally:
+            for peer in peers:
+                peer.cancel()
+            await asyncio.gather(*peers, return_exceptions=True)
+    result: dict[str, float] = json.loads(output.splitlines()[-1])
     return result
 
 
@@ -326,7 +322,7 @@ async def _raw_peers(count: int) -> AsyncIterator[Callable[[], Awaitable[object]
 
     server = await loop.create_server(make, "127.0.0.1", 0, backlog=count)
     port = server.sockets[0].getsockname()[1]
-    with subprocess.Popen([sys.executable, "-c", _ECHO_PEERS, str(port), str(count)]) as process:
+    async with _running(sys.executable, "-c", _ECHO_PEERS, str(port), str(count)):
         try:
             await asyncio.wait_for(done.wait(), 30)
 
@@ -340,7 +336,6 @@ async def _raw_peers(count: int) -> AsyncIterator[Callable[[], Awaitable[object]
 
             yield call
         finally:
-            process.kill()
             server.close()
 
 
@@ -355,13 +350,11 @@ async def _hub_with_targets(count: int) -> AsyncIterator[Hub]:
             all_here.set()
 
     hub.controller.on_register = on_register
-    command = [sys.executable, "-c", _TARGETS, str(hub.port), str(count)]
-    with subprocess.Popen(command, cwd=ROOT) as process:
+    async with _running(sys.executable, "-c", _TARGETS, str(hub.port), str(count)):
         try:
             await asyncio.wait_for(all_here.wait(), 60)
             yield hub
         finally:
-            process.kill()
             await hub.stop()
 
 

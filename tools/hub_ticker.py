@@ -2,8 +2,8 @@
 
     python -m tools.hub_ticker PORT TARGETS SECONDS        (or MicroPython with this file)
 
-Waits until TARGETS have registered, commands all of them again and again for SECONDS, then prints one line of
-JSON: the longest gap between two ticks in milliseconds, the ticks, the commands, and how the results came out.
+Waits until TARGETS have registered, commands all of them again and again for SECONDS, then prints one line
+of JSON: the longest gap between two ticks in milliseconds, the ticks, the commands, how the results came out.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import sys
 
 from firmware.master.server import Hub
 from shared.clock import now_ms, now_us
-from shared.runtime import MICROPYTHON, sleep_ms
+from shared.runtime import sleep_ms
 from shared.socket_protocol import ALL_TARGETS
 
 TICK_MS = 20
@@ -40,8 +40,6 @@ class Ticker:
 async def main(port: int, targets: int, seconds: int) -> None:
     hub = Hub("127.0.0.1", port, targets, 1)
     await hub.start()
-    if not MICROPYTHON:
-        print(json.dumps({"port": hub.port}), flush=True)
     while len(hub.controller.registry.connected()) < targets:
         await sleep_ms(TICK_MS)
     gc.collect()
