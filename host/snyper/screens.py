@@ -73,13 +73,19 @@ def results_table(results: Iterable[TargetResult]) -> Table:
 
 def event_line(event: Event) -> Text:
     """One event on one line."""
-    details = " ".join(f"{key}={value}" for key, value in event.data.items())
     return Text.assemble(
         time.strftime("%H:%M:%S "),
         (f"{event.target_id:<12} ", "bold"),
         (f"{event.event:<11}", _EVENT_STYLES.get(event.event, "")),
-        details,
+        _details(event),
     )
+
+
+def _details(event: Event) -> str:
+    data = event.data
+    if event.event == "hit":
+        return f"after {data.get('reaction_ms')} ms, peak {data.get('peak')}"
+    return str(data.get("message") or data.get("reason") or data.get("state") or "")
 
 
 @contextmanager
@@ -117,8 +123,7 @@ class _RangeScreen:
 
     def note(self, event: Event) -> None:
         if event.event != "state":
-            details = " ".join(f"{key}={value}" for key, value in event.data.items())
-            self._last[event.target_id] = f"{event.event} {details}"
+            self._last[event.target_id] = f"{event.event} {_details(event)}"
         self._lines.append(event_line(event))
 
     def render(self) -> RenderableType:
