@@ -123,8 +123,10 @@ class Link:
         self._attention.set()
 
     def new_id(self) -> int:
-        """An id that no other request of this side of this link has."""
+        """An id that no request under way on this side has."""
         self._next_id += 1
+        while self._next_id in self._pending:
+            self._next_id += 1
         return self._next_id
 
     def post(self, message: SocketMessage) -> None:
@@ -243,8 +245,7 @@ class Link:
         except OSError as error:
             self._lose(error)
         except Exception as error:
-            log_exception(self.name, error)
-            self.close(ProtocolError(ErrorCode.INTERNAL, "a defect while reading: %r" % error))
+            self._fail(error)
         finally:
             self._read_to_end.set()
 
@@ -306,6 +307,12 @@ class Link:
                 self._room.set()
         except OSError as error:
             self._lose(error)
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        log_exception(self.name, error)
+        self.close(ProtocolError(ErrorCode.INTERNAL, "a defect, or no memory: %r" % error))
 
     def _lose(self, error: OSError) -> None:
         self.close(ProtocolError(ErrorCode.DISCONNECTED, "the connection broke: %r" % error))

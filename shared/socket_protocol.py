@@ -273,6 +273,8 @@ _COMMON_WORDS = frozenset(
 )
 _TARGET_ID_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.")
 _WORD_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
+# Not only what `lower` turns into the above: on CPython that takes the Kelvin sign too.
+_ANY_CASE_CHARS = _WORD_CHARS | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 def is_target_id(value: object) -> bool:
@@ -292,12 +294,12 @@ def _is_id(value: object) -> bool:
     return type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER
 
 
-def _is_word(value: object) -> bool:
+def _is_word(value: object, letters: "frozenset[str]") -> bool:
     if type(value) is not str:
         return False
     if value in _COMMON_WORDS:
         return True
-    return 0 < len(value) <= MAX_WORD_CHARS and _WORD_CHARS.issuperset(value)
+    return 0 < len(value) <= MAX_WORD_CHARS and letters.issuperset(value)
 
 
 def _bad(message: str) -> ProtocolError:
@@ -306,8 +308,8 @@ def _bad(message: str) -> ProtocolError:
 
 def _validate(fields: "dict[str, Any]") -> None:
     """Raises `bad_message` unless `fields` is a message of this wire. Runs for every line, both ways."""
-    message_type = fields.get("type")
-    if type(message_type) is not str or not _is_word(message_type.lower()):
+    message_type: Any = fields.get("type")
+    if not _is_word(message_type, _ANY_CASE_CHARS):
         raise _bad("`type` is a word of 1 to %d of a-z 0-9 _" % MAX_WORD_CHARS)
     checked = 1
     value = fields.get("id")
@@ -324,7 +326,7 @@ def _validate(fields: "dict[str, Any]") -> None:
         checked += 1
     value = fields.get("status")
     if value is not None:
-        if not _is_word(value):
+        if not _is_word(value, _WORD_CHARS):
             raise _bad("`status` is a word of 1 to %d of a-z 0-9 _" % MAX_WORD_CHARS)
         checked += 1
     value = fields.get("data")
