@@ -15,7 +15,7 @@ PROTOCOL_VERSION = 1
 PORT = 8081
 
 MAX_LINE_BYTES = 4096  # with its end; five connections' worth fits a Pico W's heap ten times over
-MIN_LINE_BYTES = 512  # the least a peer may announce: a `register` with every field fits
+MIN_LINE_BYTES = 1024  # the least a peer may announce: the longest `target` has 654
 MAX_DEPTH = 8  # the message itself is level 1
 MAX_ID_CHARS = 64
 MAX_TARGET_ID_CHARS = 32
@@ -282,7 +282,8 @@ def is_target_id(value: object) -> bool:
     return type(value) is str and 0 < len(value) <= MAX_TARGET_ID_CHARS and _TARGET_ID_CHARS.issuperset(value)
 
 
-def _is_target_selector(value: object) -> bool:
+def is_target_selector(value: object) -> bool:
+    """Whether `value` can stand in `target_id`: a name, `all` or `group:NAME`."""
     if type(value) is str and value.startswith(GROUP_PREFIX):
         return is_target_id(value[len(GROUP_PREFIX) :])
     return is_target_id(value)
@@ -321,7 +322,7 @@ def _validate(fields: "dict[str, Any]") -> None:
         raise _bad("`id` is missing")
     value = fields.get("target_id")
     if value is not None:
-        if not _is_target_selector(value):
+        if not is_target_selector(value):
             raise _bad("`target_id` is 1 to %d of A-Z a-z 0-9 _ - ." % MAX_TARGET_ID_CHARS)
         checked += 1
     value = fields.get("status")

@@ -1,6 +1,7 @@
 """What a console may ask of the hub: commands to targets, the list of them, the stream of events."""
 
 import asyncio
+import hashlib
 
 from firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS, HubController, Result
 from shared.clock import now_ms
@@ -9,6 +10,7 @@ from shared.socket_protocol import (
     ALL_TARGETS,
     COMMAND_REPLIES,
     GROUP_PREFIX,
+    MAX_ID_CHARS,
     ErrorCode,
     MessageType,
     ProtocolError,
@@ -20,11 +22,14 @@ MAX_TIMEOUT_MS = 600_000
 
 
 class Console:
-    """One registered console. Its `handlers` serve the link it came over."""
+    """One registered console. Its `handlers` serve the link it came over. `id_prefix` makes its commands' ids
+    its own: a target answers a repeated one again, and that of another console is none.
+    """
 
-    def __init__(self, controller: HubController, boot_id: str) -> None:
+    def __init__(self, controller: HubController, boot_id: str, id_prefix: str) -> None:
         self._controller = controller
         self._boot_id = boot_id
+        self._id_prefix = id_prefix
         self._subscribed = False
         self.handlers = {
             MessageType.PING: self._command,
@@ -43,7 +48,9 @@ class Console:
         timeout_ms = _timeout_ms(
             data, PING_TIMEOUT_MS if message.type == MessageType.PING else MOTION_TIMEOUT_MS
         )
-        command = self._controller.start(message.type, selector, data or None, timeout_ms)
+        command = self._controller.start(
+            message.type, selector, data or None, timeout_ms, self._target_side_id(message)
+        )
         try:
             if selector != ALL_TARGETS and not selector.startswith(GROUP_PREFIX):
                 return _own_answer(message, (await command.results())[0])
@@ -58,6 +65,13 @@ class Console:
             command.cancel()
         status = "failed" if not ok else "partial" if failed else "ok"
         return message.reply(COMMAND_REPLIES[message.type][0], status, {"ok": ok, "failed": failed})
+
+    def _target_side_id(self, message: SocketMessage) -> str:
+        id = self._id_prefix + repr(message.id)
+        if len(id) <= MAX_ID_CHARS:
+            return id
+        digest = hashlib.sha256(id.encode()).digest()
+        return "".join(["%02x" % byte for byte in digest[:16]])
 
     async def _list_targets(self, link: Link, message: SocketMessage) -> SocketMessage:
         entries = self._controller.registry.entries()
@@ -76,7 +90,7 @@ class Console:
         if self._subscribed:
             raise ProtocolError(ErrorCode.BAD_MESSAGE, "already subscribed")
         self._subscribed = True
-        if data.get("boot_id", self._boot_id) != self._boot_id:
+        if data.get("boot_id", self._boot_id) != self._boot_id or after > events.seq:
             after = 0  # counted by a hub that has since started anew
         news = asyncio.Event()
         events.attach(news)

@@ -205,12 +205,23 @@ class HubController:
         data: "dict[str, object]" = {"duration_ms": duration_ms}
         return await self.start(MessageType.ACTIVATE, target, data, timeout_ms).results()
 
-    def start(self, type: str, target: str, data: "dict[str, object] | None", timeout_ms: int) -> Command:
-        """Sends a command and returns at once; it is the caller's to take the results or to cancel it."""
+    def start(
+        self,
+        type: str,
+        target: str,
+        data: "dict[str, object] | None",
+        timeout_ms: int,
+        id: "str | None" = None,
+    ) -> Command:
+        """Sends a command and returns at once; it is the caller's to take the results or to cancel it.
+
+        A target does not carry out an `id` twice; by default every command has one of its own.
+        """
         entries = self.registry.select(target)
-        self._commands += 1
-        message = SocketMessage(type, self._id_prefix + str(self._commands), data=data)
-        return Command(message, entries, timeout_ms, self._on_answer)
+        if id is None:
+            self._commands += 1
+            id = self._id_prefix + str(self._commands)
+        return Command(SocketMessage(type, id, data=data), entries, timeout_ms, self._on_answer)
 
     def note_registered(self, entry: Entry) -> None:
         """A target is here, new or back."""

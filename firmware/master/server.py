@@ -11,7 +11,7 @@ from shared.clock import now_ms, now_us
 from shared.handshake import Registration, Role, registered_reply
 from shared.link import Link
 from shared.log import log
-from shared.runtime import bound_port, close_server, close_stream, listen, sleep_ms
+from shared.runtime import bound_port, close_server, listen, sleep_ms
 from shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
 REGISTER_TIMEOUT_MS = 10_000  # long enough for a person who pastes a line into `nc`
@@ -67,13 +67,13 @@ class Hub:
         }
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._links) >= self._max_connections:
-            await self._turn_away(writer)
-            return
         self._connections += 1
         link = Link(
             reader, writer, {MessageType.REGISTER: self._register}, "link %d" % self._connections, False
         )
+        if len(self._links) >= self._max_connections:
+            await self._turn_away(link)
+            return
         link.health = self.health
         self._links.append(link)
         self._strangers.append((link, now_ms() + REGISTER_TIMEOUT_MS))
@@ -83,15 +83,11 @@ class Hub:
             self._links.remove(link)
             self._all_gone.set()
 
-    async def _turn_away(self, writer: asyncio.StreamWriter) -> None:
-        log("hub", "turned a connection away: %d are open" % self._max_connections)
+    async def _turn_away(self, link: Link) -> None:
         error = ProtocolError(ErrorCode.BUSY, "this hub takes %d connections" % self._max_connections)
-        try:
-            writer.write(error.to_message().to_line())
-            await writer.drain()
-        except OSError as lost:
-            log("hub", "and it has gone: %r" % lost)
-        await close_stream(writer)
+        link.post(error.to_message())
+        link.close(error, linger=True)
+        await link.run()
 
     async def _sweep(self) -> None:
         """Ends connections that do not register in time."""
@@ -149,7 +145,12 @@ class Hub:
             raise ProtocolError(ErrorCode.BUSY, "this hub takes %d consoles" % self._max_consoles)
         self._consoles.append(link)
         link.on_close = self._console_closed
-        self._admit(link, message, registration, Console(self.controller, self.boot_id).handlers)
+        self._admit(
+            link,
+            message,
+            registration,
+            Console(self.controller, self.boot_id, "%s-%d-" % (self.boot_id, self._connections)).handlers,
+        )
 
     def _console_closed(self, link: Link, why: ProtocolError) -> None:
         self._consoles.remove(link)

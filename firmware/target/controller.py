@@ -126,7 +126,8 @@ class TargetController:
                 duration_ms = _duration_ms(message)
             except ProtocolError as error:
                 return [(Action.REPLY, error.to_message(message.id))]
-        if (self.state, message.type) not in TRANSITIONS or len(self._waiting) >= MAX_WAITING:
+        is_full = len(self._waiting) >= MAX_WAITING and message.type != MessageType.LAY_DOWN
+        if (self.state, message.type) not in TRANSITIONS or is_full:
             code = ErrorCode.FAULT if self.state == State.FAULT else ErrorCode.BUSY
             return [(Action.REPLY, ProtocolError(code, "the target is " + self.state).to_message(message.id))]
         self._remember(message, None)
@@ -148,8 +149,9 @@ class TargetController:
     ) -> "list[tuple[Any, ...]]":
         self.state, effect = TRANSITIONS[(self.state, trigger)]
         if effect == _JOIN:
+            actions = self._make_room()
             self._wait(message)
-            return []
+            return actions
         if effect == _ANSWER:
             self._wait(message)
             return self._answer(None)
@@ -172,6 +174,16 @@ class TargetController:
             actions.append((Action.REPORT, MessageType.MISS, {"reason": trigger}))
         self._wait(message)
         actions.append((Action.RAISE,) if effect == _MOVE_UP else (Action.LOWER,))
+        return actions
+
+    def _make_room(self) -> "list[tuple[Any, ...]]":
+        """Gives up the command that has waited longest when one more would be too many."""
+        if len(self._waiting) < MAX_WAITING:
+            return []
+        later = self._waiting[1:]
+        self._waiting = self._waiting[:1]
+        actions = self._answer(ProtocolError(ErrorCode.SUPERSEDED, "too many wait for this motion"))
+        self._waiting = later
         return actions
 
     def _wait(self, message: "SocketMessage | None") -> None:

@@ -28,6 +28,7 @@ from shared.socket_protocol import (
     ErrorCode,
     MessageType,
     ProtocolError,
+    is_target_selector,
 )
 from snyper import screens
 from snyper.client import DEFAULT_HUB, TargetResult, connect
@@ -69,7 +70,13 @@ def _address(text: str) -> str:
     return text
 
 
-Target = Annotated[str, typer.Argument(help="A target's name, group:NAME or all.")]
+def _selector(text: str) -> str:
+    if not is_target_selector(text):
+        raise typer.BadParameter(f"{text} is no target's name, group:NAME or all")
+    return text
+
+
+Target = Annotated[str, typer.Argument(help="A target's name, group:NAME or all.", callback=_selector)]
 HubOption = Annotated[
     str,
     typer.Option("--hub", envvar="SNYPER_HUB", metavar="HOST:PORT", help="The hub.", callback=_address),

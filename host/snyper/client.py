@@ -86,13 +86,14 @@ class Event:
 
 
 class Hub:
-    """A live connection to a hub. Made by `connect`.
+    """A live connection to a hub. Made by `connect`. `boot_id` is new at each start of the hub.
 
     `target` is a name, `group:NAME` or `all` everywhere. Every method raises ProtocolError `disconnected`
     when the hub is lost.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, boot_id: str) -> None:
+        self.boot_id = boot_id
         self._link = link
         self._streams: dict[str | int, Callable[[SocketMessage], None]] = {}
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
@@ -155,11 +156,14 @@ class Hub:
             take(reply)
         return results
 
-    async def events(self, after: int | None = None) -> AsyncIterator[Event]:
-        """What happens from now on, or since the event with the `seq` that `after` gives. One reader a
-        connection. Raises ProtocolError `disconnected` when the hub is lost.
+    async def events(self, after: int | None = None, boot_id: str | None = None) -> AsyncIterator[Event]:
+        """What happens from now on, or since the event with the `seq` that `after` gives, as far as the hub
+        still has it. `boot_id` says which start of the hub counted it; from another, all there is comes. One
+        reader a connection. Raises ProtocolError `disconnected` when the hub is lost.
         """
-        data: dict[str, object] = {} if after is None else {"after": after}
+        data: dict[str, object] = (
+            {} if after is None else {"after": after, "boot_id": boot_id or self.boot_id}
+        )
         await self._call(SocketMessage(MessageType.SUBSCRIBE, self._new_id(), data=data), REPLY_TIMEOUT_MS)
         while True:
             while self._events:
@@ -228,7 +232,7 @@ async def connect(hub: str = DEFAULT_HUB) -> AsyncIterator[Hub]:
         welcome = Welcome(await link.request(register, REPLY_TIMEOUT_MS))
         link.peer_max_line_bytes = welcome.max_line_bytes
         link.start_heartbeat(welcome.heartbeat_ms, welcome.heartbeat_ms * 3 // 2)
-        yield Hub(link)
+        yield Hub(link, welcome.boot_id)
     finally:
         link.close(ProtocolError(ErrorCode.DISCONNECTED, "this side hung up"))
         await running

@@ -1,0 +1,256 @@
+"""docs/protocol.md says what is so.
+
+Its samples are messages, its tables agree with the code, and its talks by hand happen, word for word.
+"""
+
+import asyncio
+import importlib
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from firmware.master.server import Hub
+from firmware.target.controller import TRANSITIONS, State, Trigger
+from shared.socket_protocol import (
+    COMMAND_REPLIES,
+    ErrorCode,
+    MessageLineParser,
+    MessageType,
+    SocketMessage,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+HOST = "127.0.0.1"
+DEADLINE_S = 15.0
+ANY = "…"  # in the document: a value that differs each time
+HANG_UP = "(hang up)"
+CLOSED = "(closed)"
+
+
+def blocks(kind: str) -> list[list[str]]:
+    """The lines of every fenced block of that kind; an indented line is joined to the one before it."""
+    found = re.findall(rf"^```{kind}\n(.*?)^```$", PROTOCOL, re.MULTILINE | re.DOTALL)
+    return [re.sub(r"\n +", "", text).splitlines() for text in found]
+
+
+def table(heading: str) -> list[list[str]]:
+    """The rows of the first table under a heading, without its head."""
+    section = re.split(r"^## ", PROTOCOL.split(f"\n## {heading}\n")[1], flags=re.MULTILINE)[0]
+    rows = re.search(r"^\|.*?(?=\n\n)", section, re.MULTILINE | re.DOTALL)
+    assert rows is not None, heading
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[0].splitlines()[2:]]
+
+
+def code_words(text: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", text)
+
+
+def words_of(namespace: type) -> set[str]:
+    return {value for name, value in vars(namespace).items() if not name.startswith("_")}
+
+
+# --- samples and tables
+
+
+SAMPLES = [line for block in blocks("json") for line in block]
+SPOKEN = [line.partition(" ")[2] for block in blocks("wire") for line in block]
+
+
+def test_every_sample_is_a_message() -> None:
+    known = words_of(MessageType)
+    assert len(SAMPLES) > 15
+    for line in SAMPLES:
+        [item] = MessageLineParser().feed(line.encode() + b"\n")
+        assert isinstance(item, SocketMessage), (line, item)
+        assert item.type in known, line
+        if item.type == MessageType.ERROR:
+            assert item.data is not None
+            assert item.data["code"] in words_of(ErrorCode), line
+
+
+def test_what_is_seen_by_hand_is_a_message() -> None:
+    seen = [line.partition(" ")[2] for block in blocks("wire") for line in block if "< " in line[:10]]
+    assert len(seen) > 20
+    for line in seen:
+        if line != CLOSED:
+            [item] = MessageLineParser().feed(line.encode() + b"\n")
+            assert isinstance(item, SocketMessage), (line, item)
+
+
+def test_every_type_and_error_code_is_in_the_tables() -> None:
+    requests = {word for row in table("Types") for word in code_words(row[0] + row[1])}
+    streams = {MessageType.TARGET, MessageType.RESULT, MessageType.EVENT}
+    assert requests == words_of(MessageType) - streams
+    for word in streams:
+        assert f"\n| `{word}` |" in PROTOCOL
+    assert [row[0] for row in table("Error codes")] == [
+        f"`{code}`" for name, code in vars(ErrorCode).items() if not name.startswith("_")
+    ]
+
+
+def test_replies_in_the_table_are_those_of_the_code() -> None:
+    replies = {code_words(row[0])[0]: code_words(row[1])[0] for row in table("Types") if code_words(row[0])}
+    for command, (reply, _) in COMMAND_REPLIES.items():
+        assert replies[command] == reply
+
+
+def test_limits_are_the_constants() -> None:
+    rows = table("Limits")
+    assert len(rows) > 30
+    for _, limit, constant, _ in rows:
+        module, _, name = constant.strip("`").rpartition(".")
+        assert getattr(importlib.import_module(module), name) == int(limit.replace(",", "")), constant
+
+
+def test_the_state_table_is_that_of_the_controller() -> None:
+    triggers: list[tuple[str, ...]] = [
+        (Trigger.STAND_UP,),
+        (Trigger.ACTIVATE,),
+        (Trigger.LAY_DOWN,),
+        (Trigger.ARRIVED,),
+        (Trigger.HIT, Trigger.TIME_UP),
+        (Trigger.LINK_LOST,),
+        (Trigger.SERVO_FAILED,),
+    ]
+    rows = table("The target's states")
+    assert [code_words(row[0])[0] for row in rows] == [
+        value for name, value in vars(State).items() if not name.startswith("_")
+    ]
+    for row in rows:
+        state = code_words(row[0])[0]
+        for cell, names in zip(row[1:], triggers, strict=True):
+            for name in names:
+                if (state, name) in TRANSITIONS:
+                    assert code_words(cell) == [TRANSITIONS[(state, name)][0]], (state, name)
+                elif name in COMMAND_REPLIES:
+                    assert cell == ("fault" if state == State.FAULT else "busy"), (state, name)
+                else:
+                    assert cell == "", (state, name)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        path, _, anchor = target.partition("#")
+        if path.startswith("http"):
+            continue
+        assert (document.parent / path).exists(), target
+        if anchor:
+            there = (document.parent / path).read_text(encoding="utf-8") if path else text
+            assert anchor in anchors(there), target
+
+
+def anchors(text: str) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+# --- by hand
+
+
+class Terminal:
+    """A raw connection, as `nc` makes it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._last_id: object = None
+
+    async def type(self, text: str) -> None:
+        """Types one line; "…" as its id is that of the line last seen."""
+        if f'"id":"{ANY}"' in text:
+            text = text.replace(f'"id":"{ANY}"', f'"id":{json.dumps(self._last_id)}')
+        self._writer.write(text.encode() + b"\n")
+        await self._writer.drain()
+
+    async def see(self, expected: list[str]) -> None:
+        """The next lines are these, in any order."""
+        left = list(expected)
+        while left:
+            line = (await asyncio.wait_for(self._reader.readline(), DEADLINE_S)).decode()
+            match = next((text for text in left if is_like(line, text)), None)
+            assert match is not None, f"saw {line!r}, where the document says {left}"
+            left.remove(match)
+            if line:
+                self._last_id = json.loads(line).get("id")
+
+    async def hang_up(self) -> None:
+        self._writer.close()
+        await self._writer.wait_closed()
+
+
+def is_like(line: str, text: str) -> bool:
+    """Whether the line is what the document says: the same JSON but for "…", or the end."""
+    if text == CLOSED or not line:
+        return text == CLOSED and not line
+    return fits(json.loads(line), json.loads(text))
+
+
+def fits(value: Any, pattern: Any) -> bool:
+    if pattern == ANY:
+        return type(value) in (str, int)
+    if type(value) is not type(pattern):
+        return False
+    if isinstance(pattern, dict):
+        return set(value) == set(pattern) and all(fits(value[key], pattern[key]) for key in pattern)
+    if isinstance(pattern, list):
+        return len(value) == len(pattern) and all(map(fits, value, pattern))
+    return bool(value == pattern)
+
+
+def steps() -> Iterator[tuple[str, str, list[str]]]:
+    """The talks by hand, all in one: who, `<` or `>`, and the lines; seen lines in a row are one step."""
+    pending: tuple[str, str, list[str]] | None = None
+    for line in (line for block in blocks("wire") for line in block):
+        head, _, text = line.partition(" ")
+        who, mark = head[:-1], head[-1]
+        assert who in ("target", "console"), line
+        assert mark in "<>", line
+        if pending is not None and mark == "<" and pending[:2] == (who, mark) and text != CLOSED:
+            pending[2].append(text)
+            continue
+        if pending is not None:
+            yield pending
+        pending = (who, mark, [text])
+    assert pending is not None
+    yield pending
+
+
+@asynccontextmanager
+async def fresh_hub() -> AsyncIterator[Hub]:
+    hub = Hub(HOST, 0, max_targets=4, max_consoles=1)
+    await hub.start()
+    try:
+        yield hub
+    finally:
+        await hub.stop()
+
+
+async def test_by_hand() -> None:
+    terminals: dict[str, Terminal] = {}
+    spoken = 0
+    async with fresh_hub() as hub, AsyncExitStack() as stack:
+        for who, mark, lines in steps():
+            if who not in terminals:
+                terminals[who] = Terminal(*await asyncio.open_connection(HOST, hub.port))
+                stack.push_async_callback(terminals[who].hang_up)
+            if mark == "<":
+                await terminals[who].see(lines)
+                if lines == [CLOSED]:
+                    del terminals[who]
+            elif lines == [HANG_UP]:
+                await terminals.pop(who).hang_up()
+            else:
+                await terminals[who].type(lines[0])
+            spoken += len(lines)
+    assert spoken == len(SPOKEN)
+    assert spoken > 40
