@@ -17,7 +17,7 @@ def complete(defaults: "dict[str, Any]", given: "dict[str, Any]", where: str = "
         default = defaults[key]
         config[key] = complete(default, {}) if isinstance(default, dict) else default
     for key in given:
-        path = where + key
+        path = "%s%s" % (where, key)
         if key not in defaults:
             raise ValueError("config.json: unknown key `%s`" % path)
         default = defaults[key]
@@ -30,4 +30,7 @@ def complete(defaults: "dict[str, Any]", given: "dict[str, Any]", where: str = "
 def load(path: str, defaults: "dict[str, Any]") -> "dict[str, Any]":
     """The completed configuration in the file at `path`. Raises OSError or ValueError."""
     with open(path) as file:
-        return complete(defaults, json.load(file))
+        given = json.load(file)
+    if not isinstance(given, dict):
+        raise ValueError("config.json: an object is expected")
+    return complete(defaults, given)

@@ -191,13 +191,18 @@ class SocketMessage:
 
         Raises ProtocolError: `bad_json`, `bad_message`, or `internal` when there is no memory for it.
         """
-        fields = _decode(bytes(line))
+        line = bytes(line)
         try:
-            _validate(fields)
-        except ProtocolError as error:
-            if _is_id(fields.get("id")):
-                error.id = fields["id"]
-            raise
+            text, fields = _decode(line)
+            try:
+                _validate(fields)
+                _check_text(text, line, fields)
+            except ProtocolError as error:
+                if _is_id(fields.get("id")):
+                    error.id = fields["id"]
+                raise
+        except MemoryError:
+            raise ProtocolError(ErrorCode.INTERNAL, "no memory for this line") from None
         get = fields.get
         return SocketMessage(fields["type"], get("id"), get("target_id"), get("status"), get("data"))
 
@@ -420,7 +425,7 @@ def _encode(fields: "dict[str, object]") -> bytes:
     return line  # type: ignore[no-any-return]
 
 
-def _decode(line: bytes) -> "dict[str, Any]":
+def _decode(line: bytes) -> "tuple[str, dict[str, Any]]":
     try:
         text = line.decode()
     except UnicodeError:
@@ -431,12 +436,14 @@ def _decode(line: bytes) -> "dict[str, Any]":
         fields = json.loads(text)
     except (ValueError, RuntimeError):  # RuntimeError: nested too deep for the parser
         raise ProtocolError(ErrorCode.BAD_JSON, "not JSON") from None
-    except MemoryError:
-        raise ProtocolError(ErrorCode.INTERNAL, "no memory for this line") from None
     if type(fields) is not dict:
         raise _bad("a message is an object")
+    return text, fields
+
+
+def _check_text(text: str, line: bytes, fields: "dict[str, Any]") -> None:
+    """Raises `bad_message` for what only the text shows, once `fields` is known to be harmless."""
     if _has_duplicate_key(text, fields):
         raise _bad("a key stands twice in one object")
     if b"\\u" in line:
         _encode(fields)  # only an escape can smuggle a surrogate in
-    return fields
