@@ -1,0 +1,573 @@
+"""What the tests of the running system share: hubs and targets of both runtimes, and peers that misbehave.
+
+Everything here is an asynchronous context manager or belongs to one, so that nothing outlives its test.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from firmware.master.server import Hub
+from firmware.target.config import DEFAULTS
+from shared.config import complete
+from tools import simulator
+from tools.simulator import WIFI, BoardProcess, MicropythonNotFoundError, find_micropython
+
+ROOT = Path(__file__).resolve().parents[2]
+HOST = "127.0.0.1"
+DEADLINE_S = 15.0  # of whatever a test waits for; a loaded machine, not the product, needs that long
+KNOWN_LOST_S = 2.0  # the promise: a vanished peer is known within this
+SLACK_S = 1.0  # what a busy machine may add to it
+
+SERVO = 16
+UP_NS = 1_500_000  # 90 degrees
+DOWN_NS = 500_000  # 0 degrees
+TRAVEL_MS = 150
+STRIKE_MS = 200  # longer than a piezo is deaf after arming, shorter than a target needs to rise again
+
+Message = dict[str, Any]
+
+
+def _has_micropython() -> bool:
+    try:
+        find_micropython()
+    except MicropythonNotFoundError:
+        return False
+    return True
+
+
+needs_micropython = pytest.mark.skipif(not _has_micropython(), reason="no MicroPython here")
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+MICROPYTHON = pytest.param("micropython", marks=needs_micropython)
+each_engine = pytest.mark.parametrize("engine", ["cpython", MICROPYTHON])
+each_body = pytest.mark.parametrize("body", ["cpython", MICROPYTHON])
+
+
+async def until(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> float:
+    """Returns once `condition` holds, after how many seconds; fails after `deadline_s`."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < deadline_s, f"{what}, and did not within {deadline_s} s"
+        await asyncio.sleep(0.005)
+    return time.monotonic() - began
+
+
+def free_port() -> int:
+    """One that nobody listens on, outside of the range that outgoing connections are given."""
+    for _ in range(1000):
+        port = 20_000 + int.from_bytes(os.urandom(2), "big") % 10_000
+        with suppress(OSError), socket.create_server((HOST, port)):
+            return port
+    raise AssertionError("no free port")
+
+
+def descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended and waits for its parent does not."""
+    with suppress(OSError):
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    return False
+
+
+def left_in(directory: Path) -> list[str]:
+    """What a command that was given `directory` for its temporary files has left there."""
+    return [entry.name for entry in directory.iterdir() if entry.name.startswith("snyper")]
+
+
+def processes_with(text: str) -> list[int]:
+    """The processes whose command line or environment contains `text`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with suppress(OSError):
+                known = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+                if text.encode() in known and is_alive(int(entry.name)):
+                    found.append(int(entry.name))
+    return found
+
+
+# --- hubs
+
+
+class HubUnderTest:
+    """A running hub: `board` is its process on MicroPython, `hub` the object on CPython, else None."""
+
+    def __init__(self, port: int, board: BoardProcess | None = None, hub: Hub | None = None) -> None:
+        self.port = port
+        self.board = board
+        self.hub = hub
+
+    @property
+    def address(self) -> str:
+        return f"{HOST}:{self.port}"
+
+
+@asynccontextmanager
+async def running_hub(
+    engine: str,
+    directory: Path,
+    max_targets: int = 4,
+    max_consoles: int = 1,
+    port: int | None = None,
+    main: str | None = None,
+) -> AsyncIterator[HubUnderTest]:
+    """A hub of that engine. `main` is the text of a main.py to flash instead, on MicroPython."""
+    if engine == "cpython":
+        hub = Hub(HOST, port or 0, max_targets, max_consoles)
+        await hub.start()
+        try:
+            yield HubUnderTest(hub.port, hub=hub)
+        finally:
+            await asyncio.wait_for(hub.stop(), DEADLINE_S)
+        return
+    port = port or free_port()
+    config = {"listen": f"{HOST}:{port}", "max_targets": max_targets, "max_consoles": max_consoles}
+    source = None
+    if main is not None:
+        source = directory / "hub_main.py"
+        source.write_text(main)
+    board = BoardProcess(directory / "hub", "master", config, main=source)
+    try:
+        await start_hub(board)
+        yield HubUnderTest(port, board=board)
+        assert "Traceback" not in board.log, board.log
+    finally:
+        board.kill()
+
+
+async def start_hub(board: BoardProcess) -> None:
+    """Gives a hub board power and waits until it listens."""
+    boots = board.log.count("listening on")
+    board.start()
+    await until(lambda: board.log.count("listening on") > boots or not board.is_on, "the hub should listen")
+    assert board.is_on, f"the hub ended with {board.returncode}:\n{board.log}"
+
+
+# --- targets
+
+
+class VirtualTarget:
+    """The real firmware on virtual hardware, of either runtime, from outside."""
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    async def kill(self) -> None:
+        raise NotImplementedError
+
+    def duty_ns(self) -> int:
+        """What the servo is told: near UP_NS or DOWN_NS."""
+        raise NotImplementedError
+
+    def strike(self, peak: int) -> None:
+        raise NotImplementedError
+
+    def is_armed(self) -> bool:
+        raise NotImplementedError
+
+
+class ProcessTarget(VirtualTarget):
+    """On MicroPython, in a process."""
+
+    def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
+        self.board = BoardProcess(directory, "target", config, name=config["target_id"])
+
+    def start(self) -> None:
+        self.board.start()
+
+    async def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            self.signal(signal.SIGCONT)
+        self.board.kill()
+
+    def duty_ns(self) -> int:
+        return self.board.outputs()["pwm"].get(str(SERVO), {"duty_ns": 0})["duty_ns"]
+
+    def strike(self, peak: int) -> None:
+        self.board.strike(peak, STRIKE_MS)
+
+    def is_armed(self) -> bool:
+        return self.board.is_sampling()
+
+    def signal(self, number: signal.Signals) -> None:
+        if self.board.pid is not None:
+            os.kill(self.board.pid, number)
+
+
+class SessionTarget(VirtualTarget):
+    """On CPython, in this process."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._machine = simulator._import_virtual_hardware()
+        self._config = complete(DEFAULTS, dict(config))
+        self._board = self._machine.VirtualBoard(
+            simulator._unique_id(config["target_id"]), hit_rate=0.0, air={**self._config["wifi"], "up": True}
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        from firmware.target.session import Session
+
+        self._machine.use(self._board)
+        self._task = asyncio.create_task(Session(self._config).run())
+
+    async def kill(self) -> None:
+        # Until it is done: test_recovery.py looks whether once is enough.
+        while self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=1.0)
+
+    def duty_ns(self) -> int:
+        return int(self._board.outputs()["pwm"].get(str(SERVO), {"duty_ns": 0})["duty_ns"])
+
+    def strike(self, peak: int) -> None:
+        self._board.strike(peak, STRIKE_MS)
+
+    def is_armed(self) -> bool:
+        at_ns = self._board.outputs()["adc"].get("26", {"at_ns": 0})["at_ns"]
+        return bool(time.time_ns() - at_ns < simulator.SAMPLING_NS)
+
+
+@asynccontextmanager
+async def virtual_target(
+    body: str, directory: Path, hub: str | list[str], target_id: str = "target_1", **config: Any
+) -> AsyncIterator[VirtualTarget]:
+    """A target of that runtime with power on. `config` is added to its config.json."""
+    complete_config = {
+        "target_id": target_id,
+        "hub": [hub] if isinstance(hub, str) else hub,
+        "wifi": WIFI,
+        "servo": {"travel_ms": TRAVEL_MS},
+        **config,
+    }
+    target: VirtualTarget = (
+        SessionTarget(complete_config)
+        if body == "cpython"
+        else ProcessTarget(directory / target_id, complete_config)
+    )
+    target.start()
+    try:
+        yield target
+    finally:
+        await target.kill()
+
+
+# --- scripted peers
+
+
+class Peer:
+    """One TCP connection that says what the test says. It reads in the background, answers the hub's
+    heartbeat (a `ping` whose id is a number), and what `answers` maps: a request's type to the reply's type
+    and status. With `reads` false nothing is ever read.
+    """
+
+    def __init__(self, sock: socket.socket, reads: bool) -> None:
+        self.answers: dict[str, tuple[str, str]] = {}
+        self.answers_heartbeat = True
+        self.received: list[Message] = []
+        self.ended = ""  # "eof" or "reset" once the connection has ended
+        self._taken = 0
+        self._sock = sock
+        self._ids = 0
+        self._reader = asyncio.create_task(self._read()) if reads else None
+
+    async def send(self, *what: Message | bytes) -> None:
+        """Sends messages and raw bytes, all in one piece."""
+        data = b"".join(
+            part if isinstance(part, bytes) else json.dumps(part).encode() + b"\n" for part in what
+        )
+        await asyncio.get_running_loop().sock_sendall(self._sock, data)
+
+    async def request(self, type: str, target_id: str | None = None, **data: Any) -> str:
+        """Sends a request with a new id, which it returns."""
+        self._ids += 1
+        message: Message = {"type": type, "id": f"r{self._ids}"}
+        if target_id is not None:
+            message["target_id"] = target_id
+        if data:
+            message["data"] = data
+        await self.send(message)
+        return f"r{self._ids}"
+
+    async def next(self, deadline_s: float = DEADLINE_S) -> Message:
+        """The next message that is no heartbeat. Fails when the connection ends first."""
+        await until(
+            lambda: self._taken < len(self.received) or self.ended, "a message should come", deadline_s
+        )
+        assert self._taken < len(self.received), f"the connection ended ({self.ended}) without it"
+        self._taken += 1
+        return self.received[self._taken - 1]
+
+    async def expect(self, type: str, **fields: Any) -> Message:
+        """The next message, which has this type and these fields."""
+        message = await self.next()
+        assert {name: message.get(name) for name in ("type", *fields)} == {"type": type, **fields}, message
+        return message
+
+    async def expect_error(self, code: str, **fields: Any) -> Message:
+        message = await self.expect("error", **fields)
+        assert message["data"]["code"] == code, message
+        return message
+
+    async def answer_to(self, id: "str | int", deadline_s: float = DEADLINE_S) -> list[Message]:
+        """The messages with this id up to the one that is no stream; others are left out."""
+        found = []
+        while True:
+            message = await self.next(deadline_s)
+            if message.get("id") == id:
+                found.append(message)
+                if message["type"] not in ("result", "target", "event"):
+                    return found
+
+    async def ask(self, type: str, target_id: str | None = None, **data: Any) -> Message:
+        """The reply to a request."""
+        return (await self.answer_to(await self.request(type, target_id, **data)))[-1]
+
+    async def event(self, event: str, target_id: str, deadline_s: float = DEADLINE_S) -> Message:
+        """The next event of this name and target; whatever comes before it is left out."""
+        began = time.monotonic()
+        while True:
+            message = await self.next(max(0.0, began + deadline_s - time.monotonic()))
+            if message["type"] == "event" and message["target_id"] == target_id:
+                data: Message = message["data"]
+                if data["event"] == event:
+                    return data
+
+    async def end(self, deadline_s: float = DEADLINE_S) -> str:
+        """How the connection ends: "eof" or "reset"."""
+        await until(lambda: self.ended, "the connection should end", deadline_s)
+        return self.ended
+
+    def half_close(self) -> None:
+        self._sock.shutdown(socket.SHUT_WR)
+
+    async def close(self, reset: bool = False) -> None:
+        """Hangs up; with `reset` rudely, as a process that dies with unread data does."""
+        if self._reader is not None:
+            self._reader.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._reader
+        if reset:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._sock.close()
+
+    async def _read(self) -> None:
+        loop = asyncio.get_running_loop()
+        rest = b""
+        try:
+            while piece := await loop.sock_recv(self._sock, 65536):
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    await self._take(json.loads(line))
+            self.ended = "eof"
+        except OSError:
+            self.ended = "reset"
+
+    async def _take(self, message: Message) -> None:
+        if message["type"] == "ping" and type(message["id"]) is int:
+            if self.answers_heartbeat:
+                await self.send({"type": "pong", "id": message["id"], "status": "alive"})
+            return
+        self.received.append(message)
+        if message["type"] in self.answers:
+            type_, status = self.answers[message["type"]]
+            await self.send({"type": type_, "id": message["id"], "status": status})
+
+
+OBEDIENT = {
+    "ping": ("pong", "alive"),
+    "stand_up": ("standing", "standing"),
+    "lay_down": ("down", "down"),
+    "activate": ("activated", "activated"),
+}
+
+
+@asynccontextmanager
+async def peer_of(
+    hub: HubUnderTest | int, reads: bool = True, receive_buffer: int | None = None
+) -> AsyncIterator[Peer]:
+    """A connection to the hub, or to a port, that has not registered."""
+    sock = socket.socket()
+    sock.setblocking(False)
+    if receive_buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, (HOST, hub if isinstance(hub, int) else hub.port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:
+        sock.close()
+        raise
+    peer = Peer(sock, reads)
+    try:
+        yield peer
+    finally:
+        await peer.close()
+
+
+@asynccontextmanager
+async def console_of(hub: HubUnderTest, subscribed: bool = False) -> AsyncIterator[Peer]:
+    """A registered console; `subscribed` to events, where that is wanted."""
+    async with peer_of(hub) as peer:
+        assert (await peer.ask("register", role="console"))["status"] == "registered"
+        if subscribed:
+            assert (await peer.ask("subscribe"))["status"] == "ok"
+        yield peer
+
+
+@asynccontextmanager
+async def scripted_target(
+    hub: HubUnderTest, target_id: str, answers: dict[str, tuple[str, str]] = OBEDIENT, **data: Any
+) -> AsyncIterator[Peer]:
+    """A registered target that answers what `answers` says, and the heartbeat."""
+    async with peer_of(hub) as peer:
+        peer.answers = answers
+        await peer.send(registration(target_id, **data))
+        await peer.expect("registered", id=0, target_id=target_id)
+        yield peer
+
+
+def registration(target_id: str, **data: Any) -> Message:
+    return {"type": "register", "id": 0, "target_id": target_id, "data": data}
+
+
+class ScriptedHub:
+    """The hub's side as the test wants it: it accepts targets and hands each over as a Peer."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._peers: list[Peer] = []
+        self.port: int = sock.getsockname()[1]
+
+    @property
+    def address(self) -> str:
+        return f"{HOST}:{self.port}"
+
+    async def accept(self) -> Peer:
+        """The next connection, which has said nothing yet."""
+        sock, _ = await asyncio.wait_for(asyncio.get_running_loop().sock_accept(self._sock), DEADLINE_S)
+        self._peers.append(Peer(sock, True))
+        return self._peers[-1]
+
+    async def register(self, **data: Any) -> tuple[Peer, Message]:
+        """The next connection and its registration, which is accepted."""
+        peer = await self.accept()
+        message = await peer.expect("register")
+        await peer.send(
+            {
+                "type": "registered",
+                "id": message["id"],
+                "status": "registered",
+                "data": {"protocol": 1, "heartbeat_ms": 600, **data},
+            }
+        )
+        return peer, message
+
+    async def close(self) -> None:
+        """Hangs up and stops listening. May be called again."""
+        for peer in self._peers:
+            await peer.close()
+        self._sock.close()
+
+
+@asynccontextmanager
+async def scripted_hub(port: int = 0) -> AsyncIterator[ScriptedHub]:
+    sock = socket.create_server((HOST, port))
+    sock.setblocking(False)
+    hub = ScriptedHub(sock)
+    try:
+        yield hub
+    finally:
+        await hub.close()
+
+
+# --- hubs and commands in processes of their own
+
+
+class Command:
+    """A `snyper` command in a process of its own, with what it has said so far."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.pid = process.pid
+        self.out = ""
+        self.err = ""
+        self._readers = [
+            asyncio.create_task(self._read_out()),
+            asyncio.create_task(self._read_err()),
+        ]
+
+    async def wait(self, deadline_s: float = DEADLINE_S) -> int:
+        """The exit status, once it has ended and all it said has been read."""
+        async with asyncio.timeout(deadline_s):
+            await asyncio.gather(*self._readers)
+            return await self.process.wait()
+
+    async def interrupt(self) -> int:
+        """Ctrl-C, and the exit status."""
+        self.process.send_signal(signal.SIGINT)
+        return await self.wait()
+
+    async def says(self, text: str) -> None:
+        await until(
+            lambda: text in self.out + self.err or self.process.returncode is not None,
+            f"it should say {text!r}, not {self.out!r} {self.err!r}",
+        )
+        assert text in self.out + self.err, f"it said {self.out!r} {self.err!r}"
+
+    async def end(self) -> None:
+        if self.process.returncode is None:
+            with suppress(ProcessLookupError):
+                self.process.kill()
+        await asyncio.gather(*self._readers)
+        await self.process.wait()
+
+    async def _read_out(self) -> None:
+        assert self.process.stdout is not None
+        while piece := await self.process.stdout.read(65536):
+            self.out += piece.decode()
+
+    async def _read_err(self) -> None:
+        assert self.process.stderr is not None
+        while piece := await self.process.stderr.read(65536):
+            self.err += piece.decode()
+
+
+@asynccontextmanager
+async def snyper(*arguments: str, **environment: str) -> AsyncIterator[Command]:
+    """`snyper` with these arguments, and with `environment` added to this one's."""
+    variables = {**os.environ, "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
+    variables.pop("SNYPER_HUB", None)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "snyper.cli", *arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**variables, **environment},
+        cwd=ROOT,
+    )
+    command = Command(process)
+    try:
+        yield command
+    finally:
+        await command.end()
+
+
+async def run_snyper(*arguments: str, **environment: str) -> tuple[int, str, str]:
+    """The exit status, stdout and stderr of a `snyper` that ends by itself."""
+    async with snyper(*arguments, **environment) as command:
+        status = await command.wait(60.0)
+        return status, command.out, command.err

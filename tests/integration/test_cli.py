@@ -1,0 +1,415 @@
+"""The `snyper` command as people run it: exit statuses, what it says and where, and its end by Ctrl-C."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.harness import (
+    HOST,
+    OBEDIENT,
+    Command,
+    HubUnderTest,
+    Peer,
+    console_of,
+    each_engine,
+    free_port,
+    is_alive,
+    left_in,
+    linux_only,
+    needs_micropython,
+    processes_with,
+    run_snyper,
+    running_hub,
+    scripted_target,
+    snyper,
+    until,
+    virtual_target,
+)
+
+FAILED = 1
+USAGE = 2
+NO_HUB = 3
+DISOBEDIENT = {**OBEDIENT, "stand_up": ("error", "error")}
+
+
+@asynccontextmanager
+async def hub_with_targets(directory: Path) -> AsyncIterator[HubUnderTest]:
+    """`good_1` and `good_2` in the group `front`, and `odd`, which stands up for nobody."""
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(running_hub("cpython", directory, 8, 8))
+        for name, answers, groups in (
+            ("good_1", OBEDIENT, ["front"]),
+            ("good_2", OBEDIENT, ["front"]),
+            ("odd", DISOBEDIENT, []),
+        ):
+            await stack.enter_async_context(
+                scripted_target(hub, name, answers, groups=groups, state="down", firmware="7.7")
+            )
+        yield hub
+
+
+def only_document(out: str) -> Any:
+    """stdout is one JSON document on one line, and nothing else."""
+    assert out.count("\n") == 1
+    assert out.endswith("\n")
+    return json.loads(out)
+
+
+def documents(out: str) -> list[Any]:
+    """stdout is JSON, a document a line."""
+    return [json.loads(line) for line in out.splitlines()]
+
+
+# --- commands
+
+
+async def test_targets(tmp_path: Path) -> None:
+    async with hub_with_targets(tmp_path) as hub:
+        status, out, err = await run_snyper("targets", "--hub", hub.address)
+        assert (status, err) == (0, "")
+        for word in ("good_1", "good_2", "odd", "front", "7.7"):
+            assert word in out
+        status, out, err = await run_snyper("targets", "--json", "--hub", hub.address)
+        assert (status, err) == (0, "")
+        found = only_document(out)
+        assert [target["target_id"] for target in found] == ["good_1", "good_2", "odd"]
+        assert found[0]["groups"] == ["front"]
+        assert found[0]["connected"] is True
+        assert set(found[0]) == {
+            *("target_id", "connected", "state", "groups", "firmware", "seen_ms_ago", "round_trip_us")
+        }
+
+
+async def test_a_hub_without_targets(tmp_path: Path) -> None:
+    async with running_hub("cpython", tmp_path) as hub:
+        status, out, err = await run_snyper("targets", "--hub", hub.address)
+        assert (status, out) == (0, "")
+        assert "no target" in err
+        status, out, _ = await run_snyper("targets", "--json", "--hub", hub.address)
+        assert (status, only_document(out)) == (0, [])
+        status, out, err = await run_snyper("ping", "--hub", hub.address)
+        assert (status, out) == (FAILED, "")
+        assert "snyper targets" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("ping",), "alive"),
+        (("ping", "all"), "alive"),
+        (("stand-up", "group:front"), "standing"),
+        (("stand-up", "good_1"), "standing"),
+        (("lay-down", "all"), "down"),
+        (("activate", "group:front", "--duration", "0.5"), "activated"),
+    ],
+    ids=" ".join,
+)
+async def test_commands_that_go_well(arguments: tuple[str, ...], word: str, tmp_path: Path) -> None:
+    names = {"all": ["good_1", "good_2", "odd"], "group:front": ["good_1", "good_2"], "good_1": ["good_1"]}
+    meant = names[arguments[1] if len(arguments) > 1 else "all"]
+    async with hub_with_targets(tmp_path) as hub:
+        status, out, err = await run_snyper(*arguments, "--hub", hub.address)
+        assert (status, err) == (0, "")
+        assert out.count(word) == len(meant)
+        assert all(name in out for name in meant)
+        status, out, err = await run_snyper(*arguments, "--json", "--hub", hub.address)
+        assert (status, err) == (0, "")
+        results = only_document(out)
+        assert [result["target_id"] for result in results] == meant
+        assert all((result["ok"], result["status"]) == (True, word) for result in results)
+        assert all(result["round_trip_us"] > 0 for result in results)
+
+
+async def test_a_target_that_fails(tmp_path: Path) -> None:
+    async with hub_with_targets(tmp_path) as hub:
+        for selector, oks in (("odd", [False]), ("all", [True, True, False])):
+            status, out, _ = await run_snyper("stand-up", selector, "--json", "--hub", hub.address)
+            assert status == FAILED
+            assert [result["ok"] for result in only_document(out)] == oks
+        status, out, _ = await run_snyper("stand-up", "all", "--hub", hub.address)
+        assert status == FAILED
+        assert out.count("standing") == 2
+        assert "error" in out
+
+
+async def test_a_timeout(tmp_path: Path) -> None:
+    async with hub_with_targets(tmp_path) as hub, scripted_target(hub, "slow", {}):
+        status, out, _ = await run_snyper(
+            "stand-up", "slow", "--timeout", "0.3", "--json", "--hub", hub.address
+        )
+        assert status == FAILED
+        (result,) = only_document(out)
+        assert (result["status"], result["code"]) == ("unknown", "timeout")
+        assert 300_000 <= result["round_trip_us"] < 1_500_000
+        status, out, _ = await run_snyper("ping", "slow", "--timeout", "0.2", "--hub", hub.address)
+        assert status == FAILED
+        assert "unknown: timeout" in out
+
+
+async def test_the_hub_comes_from_the_environment(tmp_path: Path) -> None:
+    async with hub_with_targets(tmp_path) as hub:
+        status, out, _ = await run_snyper("ping", "good_1", "--json", SNYPER_HUB=hub.address)
+        assert status == 0
+        assert only_document(out)[0]["ok"]
+        dead = f"{HOST}:{free_port()}"
+        status, _, err = await run_snyper("ping", "--hub", dead, SNYPER_HUB=hub.address)
+        assert (status, dead in err) == (NO_HUB, True)  # what is typed goes first
+
+
+async def test_an_unknown_target(tmp_path: Path) -> None:
+    async with hub_with_targets(tmp_path) as hub:
+        for selector in ("nobody", "group:nobody"):
+            status, out, err = await run_snyper("stand-up", selector, "--json", "--hub", hub.address)
+            assert (status, out) == (FAILED, "")
+            assert selector in err
+            assert "snyper targets" in err
+
+
+@pytest.mark.parametrize("command", ["targets", "ping", "stand-up all", "watch"])
+async def test_no_hub_there(command: str) -> None:
+    address = f"{HOST}:{free_port()}"
+    status, out, err = await run_snyper(*command.split(), "--json", "--hub", address)
+    assert (status, out) == (NO_HUB, "")
+    assert address in err
+    assert "make hub" in err
+    assert "--hub" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "ping --hub 127.0.0.1:port",
+        "ping --hub 127.0.0.1:70000",
+        "watch --hub ::1",
+        "hub --listen nowhere:x",
+        "simulate --hub a:b",
+        "simulate --targets 0",
+        "simulate --engine jython",
+        "stand-up",
+        "stand-up all --timeout 0",
+        "activate all --duration 0",
+        "stand-up a/b",
+        "dance",
+    ],
+)
+async def test_wrong_usage(arguments: str) -> None:
+    status, out, err = await run_snyper(*arguments.split())
+    assert (status, out) == (USAGE, "")
+    assert "Usage" in err
+    assert "Traceback" not in err
+
+
+async def test_a_bad_address_in_the_environment() -> None:
+    status, out, err = await run_snyper("targets", SNYPER_HUB="127.0.0.1:x")
+    assert (status, out) == (USAGE, "")
+    assert "127.0.0.1:x" in err
+
+
+@pytest.mark.parametrize("taken", ["the console's place", "every place"])
+async def test_a_hub_that_is_full(taken: str, tmp_path: Path) -> None:
+    async with running_hub("cpython", tmp_path, 1, 1) as hub, console_of(hub), AsyncExitStack() as stack:
+        if taken == "every place":
+            await stack.enter_async_context(scripted_target(hub, "a"))
+        status, out, err = await run_snyper("targets", "--hub", hub.address)
+        assert (status, out) == (FAILED, "")
+        assert "busy" in err
+
+
+async def test_the_hub_is_lost_meanwhile(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(running_hub("cpython", tmp_path))
+        target = await stack.enter_async_context(scripted_target(hub, "slow", {}))
+        command = await stack.enter_async_context(
+            snyper("stand-up", "slow", "--timeout", "60", "--hub", hub.address)
+        )
+        await target.expect("stand_up")
+        assert hub.hub is not None
+        await hub.hub.stop()
+        assert await command.wait() == NO_HUB
+        assert "lost" in command.err
+        assert "Traceback" not in command.err
+
+
+async def test_ctrl_c_on_a_command(tmp_path: Path) -> None:
+    async with (
+        hub_with_targets(tmp_path) as hub,
+        scripted_target(hub, "slow", {}) as target,
+        snyper("stand-up", "slow", "--timeout", "60", "--hub", hub.address) as command,
+    ):
+        await target.expect("stand_up")
+        assert await command.interrupt() == 130
+        assert "Traceback" not in command.err
+
+
+# --- watch
+
+
+@each_engine
+async def test_watch(engine: str, tmp_path: Path) -> None:
+    async with running_hub(engine, tmp_path, max_consoles=2) as hub, console_of(hub) as console:
+        for form in ("--json", "lines"):
+            arguments = ["watch", "--hub", hub.address, *(["--json"] if form == "--json" else [])]
+            async with snyper(*arguments) as command, AsyncExitStack() as stack:
+                await until_watching(command, hub, console, stack)
+                target = await stack.enter_async_context(scripted_target(hub, "a", boot_id=form))
+                await command.says("registered")
+                await target.send({"type": "hit", "id": 1, "data": {"peak": 7, "reaction_ms": 321}})
+                await command.says("321")
+                await target.close()
+                await until(
+                    lambda: "lost" in command.out.rpartition("321")[2], f"it should say lost: {command.out}"
+                )
+                assert await command.interrupt() == 0
+                assert "Traceback" not in command.err
+                if form == "--json":
+                    events = [event for event in documents(command.out) if event["target_id"] == "a"]
+                    assert [event["event"] for event in events] == ["registered", "hit", "lost"]
+                    assert events[1]["data"] == {"peak": 7, "reaction_ms": 321}
+                    seqs = [event["seq"] for event in events]
+                    assert seqs == sorted(set(seqs))
+                else:
+                    lines = command.out.splitlines()
+                    assert any(" hit " in line and "321" in line for line in lines)
+
+
+async def until_watching(command: Command, hub: HubUnderTest, console: Peer, stack: AsyncExitStack) -> None:
+    """Makes events until the first of them is shown: from then on none is missed."""
+    for _ in range(500):
+        async with scripted_target(hub, "knock", hardware_id="k"):
+            await console.ask("ping", "knock")
+        if "knock" in command.out:
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail(f"nothing is shown: {command.out!r} {command.err!r}")
+
+
+async def test_watch_for_a_while(tmp_path: Path) -> None:
+    async with running_hub("cpython", tmp_path) as hub:
+        status, out, _ = await run_snyper("watch", "--json", "--timeout", "0.2", "--hub", hub.address)
+        assert (status, out) == (0, "")
+
+
+async def test_watch_ends_with_its_hub(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(running_hub("cpython", tmp_path))
+        assert hub.hub is not None
+        consoles = hub.hub._consoles
+        command = await stack.enter_async_context(snyper("watch", "--json", "--hub", hub.address))
+        await until(lambda: consoles, "it should register")
+        await hub.hub.stop()
+        assert await command.wait() == NO_HUB
+        assert "lost" in command.err
+
+
+# --- hub and simulate
+
+
+@each_engine
+async def test_hub_until_ctrl_c(engine: str, tmp_path: Path) -> None:
+    address = f"{HOST}:{free_port()}"
+    async with snyper(
+        "hub", "--engine", engine, "--listen", address, "--json", TMPDIR=str(tmp_path)
+    ) as command:
+        await command.says("Ctrl-C stops it")
+        assert only_document(command.out) == {"listen": address, "engine": engine}
+        status, out, _ = await run_snyper("targets", "--json", "--hub", address)
+        assert (status, only_document(out)) == (0, [])
+        async with virtual_target("cpython", tmp_path / "target", address):
+            await command.says("target_1")
+            status, out, _ = await run_snyper("stand-up", "target_1", "--json", "--hub", address)
+            assert (status, only_document(out)[0]["status"]) == (0, "standing")
+        assert await command.interrupt() == 0
+        assert "Traceback" not in command.err
+        assert len(command.out.splitlines()) == 1
+    assert left_in(tmp_path) == []
+    assert processes_with(str(tmp_path)) == []
+
+
+@each_engine
+async def test_a_port_in_use(engine: str, tmp_path: Path) -> None:
+    async with running_hub("cpython", tmp_path) as hub:
+        status, out, err = await run_snyper(
+            "hub", "--engine", engine, "--listen", hub.address, "--json", TMPDIR=str(tmp_path)
+        )
+        assert (status, out) == (FAILED, "")
+        assert hub.address in err
+        assert "--listen" in err
+    assert left_in(tmp_path) == []
+
+
+@linux_only
+@each_engine
+async def test_simulate_until_ctrl_c(engine: str, tmp_path: Path) -> None:
+    async with running_hub("cpython", tmp_path) as hub, console_of(hub) as console:
+        async with snyper(
+            *("simulate", "--engine", engine, "--targets", "2", "--hit-rate", "1", "--json"),
+            *("--hub", hub.address),
+            TMPDIR=str(tmp_path),
+        ) as command:
+            assert hub.hub is not None
+            registry = hub.hub.controller.registry
+            await until(lambda: len(registry.connected()) == 2, f"two should register: {command.err}")
+            processes = processes_with(f"SNYPER_BOARD={tmp_path}")
+            assert len(processes) == (2 if engine == "micropython" else 0)
+            assert only_document(command.out) == {
+                "targets": ["target_1", "target_2"],
+                "hub": hub.address,
+            }
+            assert (await console.ask("ping", "all"))["data"] == {"ok": 2, "failed": 0}
+            await console.ask("subscribe")
+            assert (await console.ask("activate", "target_1"))["status"] == "activated"
+            assert (await console.event("hit", "target_1"))["peak"] > 20_000  # somebody shoots
+            assert await command.interrupt() == 0
+            assert "Traceback" not in command.err
+        await until(lambda: not registry.connected(), "they should be gone")
+        assert not [pid for pid in processes if is_alive(pid)]
+        assert left_in(tmp_path) == []
+
+
+@needs_micropython
+@linux_only
+async def test_simulate_that_is_killed_leaves_no_board(tmp_path: Path) -> None:
+    async with running_hub("cpython", tmp_path) as hub:
+        async with snyper(
+            *("simulate", "--engine", "micropython", "--targets", "2", "--hub", hub.address),
+            TMPDIR=str(tmp_path),
+        ) as command:
+            assert hub.hub is not None
+            registry = hub.hub.controller.registry
+            await until(lambda: len(registry.connected()) == 2, f"two should register: {command.err}")
+            command.process.send_signal(signal.SIGKILL)
+            await command.wait()
+        await until(lambda: not processes_with(str(tmp_path)), "no board should outlive it")
+
+
+async def test_no_micropython(tmp_path: Path) -> None:
+    for arguments in (
+        ("hub", "--engine", "micropython", "--listen", f"{HOST}:{free_port()}"),
+        ("simulate", "--engine", "micropython"),
+    ):
+        status, out, err = await run_snyper(
+            *arguments, MICROPYTHON=str(tmp_path / "nowhere"), TMPDIR=str(tmp_path)
+        )
+        assert (status, out) == (FAILED, "")
+        assert f"MICROPYTHON={tmp_path / 'nowhere'}" in err
+        assert "Traceback" not in err
+    assert left_in(tmp_path) == []
+
+
+async def test_help() -> None:
+    status, out, _ = await run_snyper("--help")
+    assert status == 0
+    for command in (
+        *("hub", "simulate", "targets", "ping", "stand-up", "lay-down", "activate", "watch", "demo"),
+    ):
+        assert command in out
+    status, _, err = await run_snyper()
+    assert status in (0, USAGE)
+    assert "Traceback" not in err

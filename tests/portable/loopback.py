@@ -1,0 +1,132 @@
+"""Links and raw peers joined over loopback."""
+
+import asyncio
+import os
+
+from shared.link import Link
+from shared.runtime import close_server, close_stream, dial, listen, receive, receive_buffer
+from shared.socket_protocol import ErrorCode, MessageLineParser, ProtocolError, SocketMessage
+from tests.portable.support import within
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shared.link import Handler
+
+    Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+HOST = "127.0.0.1"
+
+
+async def echo(link: Link, message: SocketMessage) -> SocketMessage:
+    """A handler that answers at once with what it was given."""
+    return message.reply("ack", "ok", message.data)
+
+
+async def never(link: Link, message: SocketMessage) -> None:
+    """A handler that hangs."""
+    await asyncio.Event().wait()
+
+
+async def connected_streams() -> "tuple[Streams, Streams]":
+    """A TCP connection: the end that dialled and the end that listened."""
+    accepted: "list[Streams]" = []
+    arrived = asyncio.Event()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append((reader, writer))
+        arrived.set()
+
+    while True:
+        # MicroPython cannot tell which port the system gave: ask for one outside of the range it gives from.
+        seed = os.urandom(2)
+        port = 20_000 + (seed[0] << 8 | seed[1]) % 10_000
+        try:
+            server = await listen(accept, HOST, port, 1)
+            break
+        except OSError:
+            continue
+    dialled = await dial(HOST, port, 5_000)
+    await within(arrived.wait())
+    await close_server(server)
+    return dialled, accepted[0]
+
+
+class RawPeer:
+    """The far end of a connection, without a Link: it sends bytes and reads messages as told."""
+
+    def __init__(self, streams: "Streams") -> None:
+        self._reader, self._writer = streams
+        self._buffer = receive_buffer()
+        self._parser = MessageLineParser()
+        self._found: "list[SocketMessage | ProtocolError]" = []
+
+    async def send(self, data: bytes) -> bool:
+        """Sends; false when the connection is gone meanwhile."""
+        try:
+            self._writer.write(data)
+            await within(self._writer.drain())
+        except OSError:
+            return False
+        return True
+
+    async def next(self) -> "SocketMessage | None":
+        """The next message, or None at the end of the stream. Raises OSError for a reset."""
+        while not self._found:
+            piece = await within(receive(self._reader, self._buffer))
+            if not piece:
+                return None
+            self._found = self._parser.feed(piece)
+        item = self._found.pop(0)
+        assert isinstance(item, SocketMessage), item
+        return item
+
+    async def close(self) -> None:
+        await close_stream(self._writer)
+
+
+class LinkPair:
+    """Two running links joined over loopback: `near` has dialled, `far` has listened. For `async with`."""
+
+    def __init__(
+        self,
+        far_handlers: "dict[str, Handler] | None" = None,
+        near_handlers: "dict[str, Handler] | None" = None,
+        admitted: bool = True,
+    ) -> None:
+        self._far_handlers = far_handlers or {}
+        self._near_handlers = near_handlers or {}
+        self._admitted = admitted
+
+    async def __aenter__(self) -> "LinkPair":
+        near, far = await connected_streams()
+        self.near = Link(near[0], near[1], self._near_handlers, "near", True)
+        self.far = Link(far[0], far[1], self._far_handlers, "far", self._admitted)
+        self.near_run = asyncio.create_task(self.near.run())
+        self.far_run = asyncio.create_task(self.far.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.near.close(ProtocolError(ErrorCode.DISCONNECTED, "the test is over"))
+        self.far.close(ProtocolError(ErrorCode.DISCONNECTED, "the test is over"))
+        await within(self.near_run)
+        await within(self.far_run)
+
+
+class LinkAndPeer:
+    """A running `link` that has listened, and a raw `peer` that has dialled it. For `async with`."""
+
+    def __init__(self, handlers: "dict[str, Handler] | None" = None, admitted: bool = True) -> None:
+        self._handlers = handlers or {}
+        self._admitted = admitted
+
+    async def __aenter__(self) -> "LinkAndPeer":
+        near, far = await connected_streams()
+        self.peer = RawPeer(near)
+        self.link = Link(far[0], far[1], self._handlers, "link", self._admitted)
+        self.run = asyncio.create_task(self.link.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.link.close(ProtocolError(ErrorCode.DISCONNECTED, "the test is over"))
+        await within(self.run)
+        await self.peer.close()

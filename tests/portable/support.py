@@ -1,0 +1,81 @@
+"""What the portable tests share: expected errors, deadlines, comparison."""
+
+import asyncio
+
+from shared.socket_protocol import ProtocolError, SocketMessage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Any
+
+DEADLINE_S = 10  # what a test waits for comes in milliseconds
+
+
+def raises(code: str, function: "Callable[..., object]", *args: object) -> ProtocolError:
+    """The ProtocolError with `code` that the call raises."""
+    try:
+        function(*args)
+    except ProtocolError as raised:
+        error = raised
+    else:
+        raise AssertionError("no `%s` was raised" % code)
+    assert error.code == code, error
+    return error
+
+
+async def raises_async(code: str, awaitable: "Awaitable[object]") -> ProtocolError:
+    """The ProtocolError with `code` that awaiting raises, in time."""
+    return await failed(code, begin(awaitable))
+
+
+async def within(awaitable: "Awaitable[Any]") -> "Any":
+    """What is awaited, which comes before the deadline."""
+    return await asyncio.wait_for(awaitable, DEADLINE_S)
+
+
+def begin(awaitable: "Awaitable[Any]") -> "asyncio.Task[Any]":
+    """A task for `awaitable`, whose result is what it gave or the ProtocolError that it raised: MicroPython
+    complains of a task that dies before somebody waits for it.
+    """
+    return asyncio.create_task(_outcome(awaitable))
+
+
+async def _outcome(awaitable: "Awaitable[Any]") -> "Any":
+    try:
+        return await awaitable
+    except ProtocolError as error:
+        return error
+
+
+async def failed(code: str, task: "asyncio.Task[Any]") -> ProtocolError:
+    """The ProtocolError with `code` that a task of `begin` ends with."""
+    error = await within(task)
+    assert isinstance(error, ProtocolError), error
+    assert error.code == code, error
+    return error
+
+
+def equal(a: object, b: object) -> bool:
+    """Equal in type too, at any depth: to Python 1, 1.0 and True are the same."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict) and isinstance(b, dict):
+        return set(a) == set(b) and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b))
+    return a == b
+
+
+def fields_of(message: SocketMessage) -> "dict[str, object]":
+    """The fields that a message has, as one dict."""
+    return {
+        name: getattr(message, name)
+        for name in ("type", "id", "target_id", "status", "data")
+        if getattr(message, name) is not None
+    }
+
+
+def verdicts(items: "list[SocketMessage | ProtocolError]") -> "list[object]":
+    """What a parser found, to compare: a message's fields, an error's code."""
+    return [fields_of(item) if isinstance(item, SocketMessage) else item.code for item in items]

@@ -1,0 +1,286 @@
+"""Silent, slow and broken peers of a link, over a real loopback connection."""
+
+import asyncio
+
+from shared.clock import now_ms
+from shared.link import MAX_QUEUED_LINES, Link
+from shared.runtime import sleep_ms
+from shared.socket_protocol import (
+    DEAD_AFTER_BEATS,
+    MAX_LINE_BYTES,
+    MIN_HEARTBEAT_MS,
+    ErrorCode,
+    MessageLineParser,
+    ProtocolError,
+    SocketMessage,
+)
+from tests.portable.loopback import LinkAndPeer, LinkPair, RawPeer, connected_streams, echo, never
+from tests.portable.support import begin, failed, raises, within
+
+TIMEOUT_MS = 5_000  # of requests that are answered
+
+
+async def test_heartbeats_keep_two_idle_links_alive() -> None:
+    async with LinkPair() as pair:
+        pongs: "list[SocketMessage]" = []
+        enough = asyncio.Event()
+
+        def count(pong: SocketMessage) -> None:
+            pongs.append(pong)
+            if len(pongs) == DEAD_AFTER_BEATS + 2:
+                enough.set()
+
+        pair.far.health = lambda: {"state": "down"}
+        pair.near.on_pong = count
+        pair.near.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
+        pair.far.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS * 3 // 2)
+        await within(enough.wait())
+        assert pongs[0].data == {"state": "down"}
+        assert pair.near.round_trip_us is not None
+        assert pair.near.round_trip_us >= 0
+        assert pair.far.round_trip_us is None, "one side's pings serve both"
+        assert pair.near.close_error is None
+        assert pair.far.close_error is None
+
+
+async def test_a_silent_peer_is_given_up() -> None:
+    async with LinkAndPeer() as both:
+        request = begin(both.link.request(SocketMessage("hit", "h"), 60_000))
+        begun_ms = now_ms()
+        both.link.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
+        error = await within(both.run)
+        assert error.code == ErrorCode.TIMEOUT
+        assert now_ms() - begun_ms >= DEAD_AFTER_BEATS * MIN_HEARTBEAT_MS
+        assert (await failed(ErrorCode.DISCONNECTED, request)).unknown_fate
+        types = []
+        message = await both.peer.next()
+        while message is not None:
+            types.append(message.type)
+            message = await both.peer.next()
+        assert types[0] == "hit"
+        assert types[1:] == ["ping"] * (len(types) - 1)
+        assert 1 <= len(types) - 1 <= DEAD_AFTER_BEATS, "it was asked before it was given up"
+
+
+async def test_whatever_a_peer_says_is_a_sign_of_life() -> None:
+    async with LinkAndPeer() as both:
+        both.link.start_heartbeat(MIN_HEARTBEAT_MS, 2 * MIN_HEARTBEAT_MS)
+        begun_ms = now_ms()
+        while now_ms() - begun_ms < 2 * DEAD_AFTER_BEATS * MIN_HEARTBEAT_MS:
+            await both.peer.send(b"\n")
+            await sleep_ms(100)  # this is the peer's pace, not a wait
+            assert both.link.close_error is None
+        assert (await within(both.run)).code == ErrorCode.TIMEOUT
+
+
+async def test_a_request_with_any_id_does_not_stop_the_heartbeat() -> None:
+    async with LinkAndPeer() as both:
+        requests = [begin(both.link.request(SocketMessage("hit", number), 60_000)) for number in range(1, 11)]
+        for _ in requests:
+            message = await both.peer.next()
+            assert message is not None
+            assert message.type == "hit"
+        both.link.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
+        ping = await both.peer.next()
+        assert ping is not None
+        assert ping.type == "ping"
+        both.link.close(ProtocolError(ErrorCode.DISCONNECTED, "enough"))
+        for request in requests:
+            await failed(ErrorCode.DISCONNECTED, request)
+
+
+class _BadWriter:
+    """A stream's writing end that never gets rid of what it was given, or breaks."""
+
+    out_buf = b"something"
+
+    def __init__(
+        self, writer: asyncio.StreamWriter, in_write: "Exception | None", in_drain: "Exception"
+    ) -> None:
+        self._writer = writer
+        self._in_write = in_write
+        self._in_drain = in_drain
+        self.transport = self
+
+    def write(self, data: bytes) -> None:
+        if self._in_write is not None:
+            raise self._in_write
+
+    async def drain(self) -> None:
+        raise self._in_drain
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        return
+
+    def get_write_buffer_size(self) -> int:
+        return 9
+
+    def abort(self) -> None:
+        self._writer.transport.abort()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._writer, name)
+
+
+async def _end_of_link_with(in_write: "Exception | None", in_drain: Exception) -> ProtocolError:
+    """What `run` returns over such a writer, once the heartbeat has used it; its socket is closed then."""
+    near, far = await connected_streams()
+    peer = RawPeer(far)
+    link = Link(near[0], _BadWriter(near[1], in_write, in_drain), {}, "broken", True)  # type: ignore[arg-type]
+    link.start_heartbeat(MIN_HEARTBEAT_MS, 1)
+    error = await within(link.run())
+    try:
+        assert await peer.next() is None
+    except OSError:
+        pass  # a reset is an end too
+    await peer.close()
+    assert isinstance(error, ProtocolError)
+    return error
+
+
+async def test_a_write_that_fails_ends_the_link() -> None:
+    """The first to see a broken connection may be the heartbeat's own write."""
+    assert (await _end_of_link_with(OSError(104, "reset"), OSError(104))).code == ErrorCode.DISCONNECTED
+
+
+async def test_a_drain_that_fails_ends_the_link() -> None:
+    assert (await _end_of_link_with(None, OSError(104, "reset"))).code == ErrorCode.DISCONNECTED
+
+
+async def test_a_drain_without_memory_ends_the_link() -> None:
+    assert (await _end_of_link_with(None, MemoryError())).code in (ErrorCode.INTERNAL, ErrorCode.DISCONNECTED)
+
+
+class _HeldWriter(_BadWriter):
+    """Takes what it is given, and gets rid of it once it is `free`."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        super().__init__(writer, None, OSError())
+        self.written: "list[bytes]" = []
+        self.free = asyncio.Event()
+
+    @property
+    def out_buf(self) -> bytes:  # type: ignore[override]
+        return b"" if self.free.is_set() else b"something"
+
+    def write(self, data: bytes) -> None:
+        self.written.append(bytes(data))
+
+    async def drain(self) -> None:
+        await self.free.wait()
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.out_buf)
+
+
+async def test_a_queue_is_never_copied_whole() -> None:
+    """A board's heap has no piece as long as all that may wait for a slow peer."""
+    near, far = await connected_streams()
+    writer = _HeldWriter(near[1])
+    link = Link(near[0], writer, {}, "held", True)  # type: ignore[arg-type]
+    run = asyncio.create_task(link.run())
+    try:
+        for number in range(1 + MAX_QUEUED_LINES):
+            link.post(SocketMessage("event", number, data={"x": "x" * 1_500}))
+        writer.free.set()
+        await within(link.send(SocketMessage("event", "last")))  # there is room when all has left
+    finally:
+        link.close(ProtocolError(ErrorCode.DISCONNECTED, "enough"))
+        await within(run)
+        await RawPeer(far).close()
+    assert max(len(data) for data in writer.written) <= MAX_LINE_BYTES
+    parser = MessageLineParser()
+    ids = []
+    for data in writer.written:
+        ids += [message.id for message in parser.feed(data)]
+    assert ids == list(range(1 + MAX_QUEUED_LINES)) + ["last"]
+
+
+def _posted(link: Link, line: bytes) -> bool:
+    """Whether the link took the line; else it was `busy`."""
+    try:
+        link.post_line(line)
+    except ProtocolError as error:
+        if error.code != ErrorCode.BUSY or error.unknown_fate:
+            raise
+        return False
+    return True
+
+
+async def _send_for_ever(link: Link, message: SocketMessage) -> None:
+    while True:
+        await link.send(message)
+
+
+async def test_a_peer_that_never_reads_is_bounded_then_given_up() -> None:
+    async with LinkAndPeer() as both:
+        message = SocketMessage("event", 1, data={"x": "x" * 4_000})
+        line = message.to_line()
+        for _ in range(100_000):
+            if not _posted(both.link, line):
+                break
+        else:
+            raise AssertionError("the queue has no end")
+        assert len(both.link._queue) == MAX_QUEUED_LINES
+        raises(ErrorCode.BUSY, both.link.post, SocketMessage("ping", 1))
+        assert both.link.close_error is None
+        waits = begin(_send_for_ever(both.link, message))
+        both.link.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
+        assert (await within(both.run)).code == ErrorCode.TIMEOUT
+        await failed(ErrorCode.DISCONNECTED, waits)
+
+
+async def test_a_slow_reader_gets_everything_in_order() -> None:
+    async with LinkAndPeer() as both:
+        count = 0
+        while _posted(both.link, SocketMessage("event", count, data={"x": "x" * 1_000}).to_line()):
+            count += 1
+
+        async def more() -> None:
+            for number in range(count, count + 2 * MAX_QUEUED_LINES):
+                await both.link.send(SocketMessage("event", number, data={"x": "y" * 1_000}))
+
+        waits = asyncio.create_task(more())
+        for number in range(count + 2 * MAX_QUEUED_LINES):
+            message = await both.peer.next()
+            assert message is not None
+            assert message.id == number, (message.id, number, count)
+        await within(waits)
+        # The way is free again.
+        both.link.post(SocketMessage("ping", "p"))
+        assert await both.peer.next() == SocketMessage("ping", "p")
+
+
+async def test_a_peer_that_asks_and_never_reads_is_held_up_itself() -> None:
+    """It asks for pongs without end; this side stops reading instead of keeping them."""
+    async with LinkAndPeer() as both:
+        both.link.health = lambda: {"x": "x" * 3_000}
+        both.link.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
+        pings = SocketMessage("ping", 1).to_line() * 100
+
+        async def flood() -> None:
+            while await both.peer.send(pings):
+                pass
+
+        flooding = asyncio.create_task(flood())
+        error = await within(both.run)
+        assert error.code == ErrorCode.TIMEOUT
+        assert len(both.link._queue) <= MAX_QUEUED_LINES
+        await within(flooding)
+
+
+async def test_a_handler_that_hangs_holds_up_nobody() -> None:
+    async with LinkPair({"hit": never, "miss": echo}) as pair:
+        hung = begin(pair.near.request(SocketMessage("hit", "hung"), 60_000))
+        pongs = asyncio.Event()
+        pair.near.on_pong = lambda _: pongs.set()
+        pair.near.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
+        pair.far.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
+        for _ in range(DEAD_AFTER_BEATS + 1):  # by then a link without heartbeat would be dead
+            pongs.clear()
+            await within(pongs.wait())
+            assert (await pair.near.request(SocketMessage("miss", "other"), TIMEOUT_MS)).type == "ack"
+        assert not hung.done()
+        assert pair.near.close_error is None
+        pair.near.close(ProtocolError(ErrorCode.DISCONNECTED, "enough"))
+        await failed(ErrorCode.DISCONNECTED, hung)

@@ -1,0 +1,205 @@
+"""The hub's registry: who is admitted, who is meant by a selector, who is forgotten."""
+
+from firmware.master.registry import MAX_REPORT_IDS, Entry, Registry
+from shared.handshake import Registration
+from shared.socket_protocol import ErrorCode, SocketMessage
+from tests.portable.support import raises
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shared.link import Link
+
+
+class _Link:
+    """As much of a link as the registry looks at."""
+
+    def __init__(self) -> None:
+        self.round_trip_us: "int | None" = None
+
+
+def _new_link() -> "Link":
+    return _Link()  # type: ignore[return-value]
+
+
+def _registration(target_id: str, **data: object) -> Registration:
+    return Registration(SocketMessage("register", 1, target_id, data=data))
+
+
+def _admit(registry: Registry, target_id: str, **data: object) -> "tuple[Entry, Link]":
+    link = _new_link()
+    entry, _ = registry.admit(_registration(target_id, **data), link)
+    assert entry.link is link
+    return entry, link
+
+
+def _names(entries: "list[Entry]") -> "list[str]":
+    return sorted(entry.target_id for entry in entries)
+
+
+def test_a_target_is_admitted_with_what_it_said() -> None:
+    registry = Registry(4)
+    link = _new_link()
+    registration = _registration(
+        "t", hardware_id="h", boot_id="b", firmware="1", groups=["left"], state="down"
+    )
+    entry, replaced = registry.admit(registration, link)
+    assert replaced is None
+    assert (entry.target_id, entry.hardware_id, entry.boot_id) == ("t", "h", "b")
+    assert (entry.firmware, entry.groups, entry.state) == ("1", ["left"], "down")
+    assert registry.connected() == [entry]
+    assert registry.entries() == [entry]
+
+
+def test_another_board_under_a_live_name_is_refused() -> None:
+    registry = Registry(4)
+    entry, link = _admit(registry, "t", hardware_id="h1")
+    for other in ({"hardware_id": "h2"}, {"hardware_id": ""}, {}):
+        raises(ErrorCode.DUPLICATE_TARGET, registry.admit, _registration("t", **other), _new_link())
+    assert entry.link is link
+    assert entry.hardware_id == "h1"
+
+
+def test_boards_without_a_hardware_id_do_not_replace_each_other() -> None:
+    registry = Registry(4)
+    _admit(registry, "t")
+    raises(ErrorCode.DUPLICATE_TARGET, registry.admit, _registration("t"), _new_link())
+
+
+def test_the_same_board_replaces_its_own_link() -> None:
+    registry = Registry(1)
+    entry, first = _admit(registry, "t", hardware_id="h", state="down")
+    second = _new_link()
+    again, replaced = registry.admit(_registration("t", hardware_id="h", state="standing"), second)
+    assert again is entry
+    assert replaced is first
+    assert entry.link is second
+    assert entry.state == "standing"
+    # The old link ends after the new one has come: nothing is lost.
+    assert not registry.lose(entry, first, 5)
+    assert entry.link is second
+    assert registry.lose(entry, second, 6)
+    assert registry.connected() == []
+
+
+def test_a_name_that_is_away_is_free() -> None:
+    registry = Registry(4)
+    entry, link = _admit(registry, "t", hardware_id="h1")
+    registry.lose(entry, link, 5)
+    again, _ = _admit(registry, "t", hardware_id="h2")
+    assert again is entry
+    assert entry.hardware_id == "h2"
+
+
+def test_a_full_hub_is_busy() -> None:
+    registry = Registry(2)
+    _admit(registry, "a", hardware_id="ha")
+    b, link = _admit(registry, "b", hardware_id="hb")
+    raises(ErrorCode.BUSY, registry.admit, _registration("c"), _new_link())
+    assert _names(registry.entries()) == ["a", "b"]
+    _admit(registry, "a", hardware_id="ha")  # the same board comes back
+    registry.lose(b, link, 1)
+    _admit(registry, "c")
+    raises(ErrorCode.BUSY, registry.admit, _registration("b", hardware_id="hb"), _new_link())
+
+
+def test_selectors() -> None:
+    registry = Registry(4)
+    _admit(registry, "a", groups=["left", "front"])
+    _admit(registry, "b", groups=["left"])
+    gone, link = _admit(registry, "c", groups=["left"])
+    registry.lose(gone, link, 1)
+    assert _names(registry.select("a")) == ["a"]
+    assert _names(registry.select("all")) == ["a", "b"]
+    assert _names(registry.select("group:left")) == ["a", "b"]
+    assert _names(registry.select("group:front")) == ["a"]
+    # By its name also a target that is away is meant, so that the answer can say so.
+    assert registry.select("c") == [gone]
+    for nobody in ("d", "group:right", "group:c", "left", "A"):
+        raises(ErrorCode.UNKNOWN_TARGET, registry.select, nobody)
+    raises(ErrorCode.UNKNOWN_TARGET, Registry(4).select, "all")
+
+
+def test_the_one_that_is_away_longest_is_forgotten() -> None:
+    registry = Registry(2)
+    for name, left_ms in (("old", 20), ("oldest", 10)):
+        entry, link = _admit(registry, name)
+        registry.lose(entry, link, left_ms)
+    _admit(registry, "new")
+    assert _names(registry.entries()) == ["new", "old"]
+
+
+def test_one_that_comes_back_makes_nobody_forgotten() -> None:
+    registry = Registry(2)
+    for name, left_ms in (("a", 10), ("b", 20)):
+        entry, link = _admit(registry, name)
+        registry.lose(entry, link, left_ms)
+    _admit(registry, "a")
+    assert _names(registry.entries()) == ["a", "b"]
+
+
+def test_names_are_bounded_however_many_come_and_go() -> None:
+    registry = Registry(3)
+    for number in range(50):
+        entry, link = _admit(registry, "t%d" % number)
+        assert len(registry.entries()) <= 6
+        if number % 3:
+            registry.lose(entry, link, number)
+        else:
+            for other in registry.connected()[:2]:
+                assert other.link is not None
+                registry.lose(other, other.link, number)
+    assert len(registry.entries()) <= 6
+
+
+def test_a_report_is_new_once() -> None:
+    entry, _ = _admit(Registry(1), "t", boot_id="b1", hardware_id="h")
+    assert entry.is_new_report("e1")
+    assert not entry.is_new_report("e1")
+    assert entry.is_new_report("e2")
+    assert not entry.is_new_report("e1")
+
+
+def test_reports_stay_known_over_a_new_link_and_not_over_a_new_boot() -> None:
+    registry = Registry(1)
+    entry, _ = _admit(registry, "t", boot_id="b1", hardware_id="h")
+    assert entry.is_new_report("e1")
+    _admit(registry, "t", boot_id="b1", hardware_id="h")
+    assert not entry.is_new_report("e1")
+    _admit(registry, "t", boot_id="b2", hardware_id="h")
+    assert entry.is_new_report("e1")
+
+
+def test_reports_of_another_board_are_its_own() -> None:
+    registry = Registry(1)
+    entry, link = _admit(registry, "t", boot_id="b", hardware_id="h1")
+    assert entry.is_new_report("e1")
+    registry.lose(entry, link, 1)
+    _admit(registry, "t", boot_id="b", hardware_id="h2")
+    assert entry.is_new_report("e1")
+
+
+def test_only_so_many_report_ids_are_kept() -> None:
+    entry, _ = _admit(Registry(1), "t")
+    for number in range(MAX_REPORT_IDS + 1):
+        assert entry.is_new_report(number)
+    assert not entry.is_new_report(1)
+    assert entry.is_new_report(0)
+
+
+def test_what_is_said_of_a_target() -> None:
+    registry = Registry(1)
+    entry, link = _admit(registry, "t", groups=["left"], firmware="1", state="down")
+    assert entry.describe(1000) == {
+        "connected": True,
+        "state": "down",
+        "groups": ["left"],
+        "firmware": "1",
+        "seen_ms_ago": 0,
+    }
+    link.round_trip_us = 900
+    assert entry.describe(1000)["round_trip_us"] == 900
+    registry.lose(entry, link, 400)
+    said = entry.describe(1000)
+    assert said["connected"] is False
+    assert said["seen_ms_ago"] == 600
+    assert "round_trip_us" not in said

@@ -1,0 +1,289 @@
+"""The target's state machine: every cell of its table, and what the table does not say."""
+
+from firmware.target.controller import (
+    MAX_ANSWERED,
+    MAX_WAITING,
+    TRANSITIONS,
+    Action,
+    State,
+    TargetController,
+    Trigger,
+)
+from shared.socket_protocol import ErrorCode, SocketMessage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Actions = list[tuple[Any, ...]]
+
+_STATES = ("down", "rising", "arming", "standing", "armed", "falling", "fault")
+_COMMANDS = ("stand_up", "lay_down", "activate")
+_SIGNALS = ("arrived", "hit", "time_up", "link_lost", "servo_failed")
+
+# Ids of the commands that brought the target where it is, and of the one that is tried there.
+_BEFORE = "before"
+_NOW = "now"
+
+
+def _in(state: str) -> TargetController:
+    """A controller that came to `state` on the usual way; RISING, ARMING have `_BEFORE` waiting."""
+    target = TargetController()
+    target.start()
+    if state == State.FALLING:
+        return target
+    target.signal(Trigger.ARRIVED)
+    if state in (State.RISING, State.STANDING):
+        target.command(SocketMessage("stand_up", _BEFORE, "t_1"))
+    elif state in (State.ARMING, State.ARMED, State.FAULT):
+        target.command(SocketMessage("activate", _BEFORE, "t_1", data={"duration_ms": 700}))
+    if state in (State.STANDING, State.ARMED):
+        target.signal(Trigger.ARRIVED)
+    elif state == State.FAULT:
+        target.signal(Trigger.SERVO_FAILED)
+    assert target.state == state
+    return target
+
+
+def _ok(id: str, type: str, status: str, target_id: "str | None" = None) -> "tuple[Any, ...]":
+    return (Action.REPLY, SocketMessage(type, id, target_id, status))
+
+
+def _codes(actions: "Actions") -> "list[object]":
+    """The actions with each error reply as (id, code), to compare without its wording."""
+    return [
+        (action[1].id, action[1].data["code"])
+        if action[0] == Action.REPLY and action[1].type == "error"
+        else action
+        for action in actions
+    ]
+
+
+_LOWER = (Action.LOWER,)
+_RAISE = (Action.RAISE,)
+_DISARM = (Action.DISARM,)
+
+
+def _report(type: str, reason: str) -> "tuple[Any, ...]":
+    return (Action.REPORT, type, {"reason": reason})
+
+
+_SUPERSEDED = (_BEFORE, ErrorCode.SUPERSEDED)
+
+# What each cell does: the state after it and the actions.
+_CELLS: "dict[tuple[str, str], tuple[str, list[object]]]" = {
+    ("down", "stand_up"): ("rising", [_RAISE]),
+    ("down", "activate"): ("arming", [_RAISE]),
+    ("down", "lay_down"): ("down", [_ok(_NOW, "down", "down")]),
+    ("rising", "stand_up"): ("rising", []),
+    ("rising", "lay_down"): ("falling", [_SUPERSEDED, _LOWER]),
+    ("rising", "arrived"): ("standing", [_ok(_BEFORE, "standing", "standing", "t_1")]),
+    ("rising", "link_lost"): ("falling", [_SUPERSEDED, _LOWER]),
+    ("rising", "servo_failed"): ("fault", [(_BEFORE, ErrorCode.FAULT)]),
+    ("arming", "lay_down"): ("falling", [_SUPERSEDED, _LOWER]),
+    ("arming", "arrived"): ("armed", [_ok(_BEFORE, "activated", "activated", "t_1"), (Action.ARM, 700)]),
+    ("arming", "link_lost"): ("falling", [_SUPERSEDED, _LOWER]),
+    ("arming", "servo_failed"): ("fault", [(_BEFORE, ErrorCode.FAULT)]),
+    ("standing", "stand_up"): ("standing", [_ok(_NOW, "standing", "standing")]),
+    ("standing", "activate"): ("armed", [_ok(_NOW, "activated", "activated"), (Action.ARM, 5000)]),
+    ("standing", "lay_down"): ("falling", [_LOWER]),
+    ("standing", "link_lost"): ("falling", [_LOWER]),
+    ("armed", "lay_down"): ("falling", [_DISARM, _report("miss", "lay_down"), _LOWER]),
+    ("armed", "hit"): ("falling", [_report("hit", "hit"), _LOWER]),
+    ("armed", "time_up"): ("falling", [_report("miss", "time_up"), _LOWER]),
+    ("armed", "link_lost"): ("falling", [_DISARM, _report("miss", "link_lost"), _LOWER]),
+    ("falling", "lay_down"): ("falling", []),
+    ("falling", "arrived"): ("down", []),
+    ("falling", "servo_failed"): ("fault", []),
+    ("fault", "lay_down"): ("falling", [_LOWER]),
+}
+
+
+def test_the_table_is_the_one_that_is_tested() -> None:
+    assert set(TRANSITIONS) == set(_CELLS)
+
+
+def test_every_cell() -> None:
+    for state in _STATES:
+        for trigger in _COMMANDS + _SIGNALS:
+            target = _in(state)
+            if trigger in _COMMANDS:
+                actions = target.command(SocketMessage(trigger, _NOW))
+            else:
+                actions = target.signal(trigger)
+            if (state, trigger) in _CELLS:
+                after, due = _CELLS[(state, trigger)]
+            else:
+                code = ErrorCode.FAULT if state == "fault" else ErrorCode.BUSY
+                after, due = state, [(_NOW, code)] if trigger in _COMMANDS else []
+            assert target.state == after, (state, trigger, target.state)
+            assert _codes(actions) == due, (state, trigger, actions)
+
+
+def test_it_lies_down_at_power_up() -> None:
+    target = TargetController()
+    assert target.state == "falling"
+    assert target.start() == [_LOWER]
+    assert target.signal("arrived") == []
+    assert target.state == "down"
+
+
+def test_lay_down_wins_everywhere() -> None:
+    for state in _STATES:
+        target = _in(state)
+        target.command(SocketMessage("lay_down", _NOW))
+        if target.state != "down":
+            assert target.state == "falling", state
+            assert _codes(target.signal("arrived")) == [_ok(_NOW, "down", "down")], state
+        assert target.state == "down"
+
+
+def test_lay_down_wins_over_any_number_of_others() -> None:
+    target = _in("rising")
+    for number in range(MAX_WAITING - 1):
+        assert target.command(SocketMessage("stand_up", number)) == []
+    actions = _codes(target.command(SocketMessage("lay_down", _NOW)))
+    assert target.state == "falling"
+    assert actions[-1] == _LOWER
+    assert len(actions) == MAX_WAITING + 1
+    assert actions[:-1] == [(id, ErrorCode.SUPERSEDED) for id in (_BEFORE, 0, 1, 2, 3, 4, 5, 6)]
+
+
+def test_those_that_wait_are_bounded() -> None:
+    target = _in("rising")
+    for number in range(MAX_WAITING - 1):
+        assert target.command(SocketMessage("stand_up", number)) == []
+    assert _codes(target.command(SocketMessage("stand_up", _NOW))) == [(_NOW, ErrorCode.BUSY)]
+    replies = target.signal("arrived")
+    assert [action[1].id for action in replies] == [_BEFORE, 0, 1, 2, 3, 4, 5, 6]
+    # It was not begun, so it may be asked again.
+    assert target.command(SocketMessage("stand_up", _NOW)) == [_ok(_NOW, "standing", "standing")]
+
+
+def test_those_that_wait_for_one_motion_are_answered_together() -> None:
+    target = _in("rising")
+    target.command(SocketMessage("stand_up", _NOW, "t_1"))
+    assert target.signal("arrived") == [
+        _ok(_BEFORE, "standing", "standing", "t_1"),
+        _ok(_NOW, "standing", "standing", "t_1"),
+    ]
+    assert target.signal("arrived") == []
+
+
+def test_lay_downs_share_one_motion() -> None:
+    target = _in("standing")
+    assert target.command(SocketMessage("lay_down", "a")) == [_LOWER]
+    assert target.command(SocketMessage("lay_down", "b")) == []
+    assert target.signal("arrived") == [_ok("a", "down", "down"), _ok("b", "down", "down")]
+
+
+def test_a_repeated_id_waits_for_the_first() -> None:
+    target = _in("rising")
+    again = SocketMessage("stand_up", _BEFORE, "t_1")
+    assert target.command(again) == []
+    assert len(target.signal("arrived")) == 1
+
+
+def test_a_repeated_id_is_answered_as_before_and_not_carried_out() -> None:
+    target = _in("standing")
+    target.command(SocketMessage("lay_down", _NOW))
+    target.signal("arrived")
+    assert target.state == "down"
+    # It lies, but the stand_up with this id was carried out: it said `standing`.
+    assert target.command(SocketMessage("stand_up", _BEFORE)) == [_ok(_BEFORE, "standing", "standing", "t_1")]
+    assert target.state == "down"
+
+
+def test_a_repeated_id_of_a_superseded_command_says_superseded() -> None:
+    target = _in("rising")
+    target.command(SocketMessage("lay_down", _NOW))
+    assert _codes(target.command(SocketMessage("stand_up", _BEFORE))) == [_SUPERSEDED]
+    assert target.state == "falling"
+
+
+def test_an_id_is_of_one_type() -> None:
+    target = _in("standing")
+    for type in ("activate", "lay_down"):
+        assert _codes(target.command(SocketMessage(type, _BEFORE))) == [(_BEFORE, ErrorCode.BAD_MESSAGE)]
+        assert target.state == "standing"
+    target = _in("rising")
+    assert _codes(target.command(SocketMessage("lay_down", _BEFORE))) == [(_BEFORE, ErrorCode.BAD_MESSAGE)]
+    assert target.state == "rising"
+
+
+def test_a_number_and_its_text_are_two_ids() -> None:
+    target = _in("standing")
+    assert target.command(SocketMessage("stand_up", 1)) == [
+        (Action.REPLY, SocketMessage("standing", 1, None, "standing"))
+    ]
+    assert target.command(SocketMessage("lay_down", "1")) == [_LOWER]
+
+
+def test_a_command_that_was_refused_may_come_again_with_its_id() -> None:
+    target = _in("armed")
+    assert _codes(target.command(SocketMessage("stand_up", _NOW))) == [(_NOW, ErrorCode.BUSY)]
+    target.signal("time_up")
+    target.signal("arrived")
+    assert target.command(SocketMessage("stand_up", _NOW)) == [_RAISE]
+
+
+def test_the_last_ids_are_remembered_and_no_more() -> None:
+    target = _in("down")
+    for number in range(MAX_ANSWERED + 1):
+        target.command(SocketMessage("lay_down", number))
+    # Number 1 is the oldest that is still known; number 0 is taken for new.
+    assert _codes(target.command(SocketMessage("stand_up", 1))) == [(1, ErrorCode.BAD_MESSAGE)]
+    assert target.command(SocketMessage("stand_up", 0)) == [_RAISE]
+
+
+def test_every_round_ends_with_one_report() -> None:
+    for ends, type in (
+        (["hit", "time_up"], "hit"),
+        (["time_up", "hit"], "miss"),
+        (["link_lost", "hit"], "miss"),
+    ):
+        target = _in("armed")
+        actions = []
+        for trigger in ends:
+            actions += target.signal(trigger)
+        assert [action[1] for action in actions if action[0] == Action.REPORT] == [type]
+
+
+def test_a_hit_reports_what_was_felt() -> None:
+    target = _in("armed")
+    data: "dict[str, object]" = {"reaction_ms": 120, "peak": 30000}
+    assert target.signal("hit", data) == [(Action.REPORT, "hit", data), _LOWER]
+
+
+def test_the_limits_of_duration() -> None:
+    for duration_ms in (100, 101, 600000):
+        target = _in("standing")
+        actions = target.command(SocketMessage("activate", _NOW, data={"duration_ms": duration_ms}))
+        assert actions[-1] == (Action.ARM, duration_ms)
+    for bad in (99, 600001, 0, -1, 1000.0, "1000", None, True, [1000]):
+        target = _in("standing")
+        actions = target.command(SocketMessage("activate", _NOW, data={"duration_ms": bad}))
+        assert _codes(actions) == [(_NOW, ErrorCode.BAD_MESSAGE)], bad
+        assert target.state == "standing"
+
+
+def test_a_refused_activation_leaves_the_running_one_its_duration() -> None:
+    target = _in("arming")
+    assert _codes(target.command(SocketMessage("activate", _NOW, data={"duration_ms": 9000}))) == [
+        (_NOW, ErrorCode.BUSY)
+    ]
+    assert target.signal("arrived")[-1] == (Action.ARM, 700)
+
+
+def test_arming_at_a_later_time_is_unsupported() -> None:
+    target = _in("standing")
+    actions = target.command(SocketMessage("activate", _NOW, data={"at_us": 5}))
+    assert _codes(actions) == [(_NOW, ErrorCode.UNSUPPORTED)]
+    assert target.state == "standing"
+
+
+def test_a_lost_link_does_not_disturb_what_lies_or_falls() -> None:
+    for state in ("down", "falling", "fault"):
+        target = _in(state)
+        assert target.signal("link_lost") == []
+        assert target.state == state

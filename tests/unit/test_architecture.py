@@ -1,0 +1,181 @@
+"""Which room may know which: the arrows between them, read from the source."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("shared", "firmware", "tools", "snyper", "tests")
+BOARD = ("shared", "firmware")  # what runs on a board
+
+
+def sources(*folders: str) -> list[Path]:
+    """The Python files in these folders, relative to the root."""
+    found = [path.relative_to(ROOT) for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    assert found, folders
+    return found
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+
+
+def imports_in(tree: ast.Module) -> Iterator[str]:
+    """Every module that is imported, anywhere in the file, also where only the type check does it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "a relative import"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in (
+            "__import__",
+            "importlib.import_module",
+        ):
+            assert isinstance(node.args[0], ast.Constant), (
+                f"an import by a computed name in line {node.lineno}"
+            )
+            yield str(node.args[0].value)
+
+
+def imports_of(path: Path) -> set[str]:
+    return set(imports_in(tree_of(path)))
+
+
+def is_within(module: str, room: str) -> bool:
+    return module == room or module.startswith(room + ".")
+
+
+def ours(path: Path) -> set[str]:
+    """What the file imports of this project."""
+    return {module for module in imports_of(path) if any(is_within(module, room) for room in ROOMS)}
+
+
+def arrows_out_of(folder: str, *allowed: str) -> list[str]:
+    """The imports in `folder` that go to none of the rooms that it may know."""
+    return [
+        f"{path} imports {module}"
+        for path in sources(folder)
+        for module in ours(path)
+        if not any(is_within(module, room) for room in allowed)
+    ]
+
+
+def importers_of(module: str) -> set[str]:
+    return {
+        path.as_posix()
+        for path in sources(*BOARD)
+        if any(is_within(imported, module) for imported in imports_of(path))
+    }
+
+
+def test_shared_knows_only_itself() -> None:
+    assert arrows_out_of("shared", "shared") == []
+
+
+def test_target_and_master_know_shared_and_not_each_other() -> None:
+    assert arrows_out_of("firmware/target", "shared", "firmware.target") == []
+    assert arrows_out_of("firmware/master", "shared", "firmware.master") == []
+
+
+def test_firmware_is_target_and_master() -> None:
+    rooms = {path.parts[1] for path in sources("firmware")}
+    assert rooms == {"target", "master"}
+
+
+def test_tools_do_not_know_the_host() -> None:
+    assert arrows_out_of("tools", "shared", "firmware", "tools") == []
+
+
+def test_nothing_knows_the_tests() -> None:
+    assert [
+        module for path in sources("host", "tools") for module in ours(path) if is_within(module, "tests")
+    ] == []
+
+
+def test_one_module_drives_the_hardware() -> None:
+    assert importers_of("machine") == {"firmware/target/peripherals.py"}
+
+
+def test_one_module_of_each_board_drives_the_radio() -> None:
+    assert importers_of("network") == {"firmware/target/wifi.py", "firmware/master/wifi.py"}
+
+
+@pytest.mark.parametrize("module", ["http", "urllib", "requests", "urequests", "aiohttp"])
+def test_no_http_on_a_board(module: str) -> None:
+    assert importers_of(module) == set()
+
+
+def test_one_module_asks_for_the_runtime() -> None:
+    asking = {
+        path.as_posix()
+        for path in sources(*BOARD)
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Attribute)
+        and (node.attr == "implementation" or ast.unparse(node) == "sys.platform")
+    }
+    assert asking == {"shared/runtime.py"}
+
+
+def test_only_the_log_prints() -> None:
+    printing = {
+        path.as_posix()
+        for path in sources(*BOARD)
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Name) and node.id == "print"
+    }
+    assert printing == {"shared/log.py"}
+
+
+def test_the_protocols_core_is_pure() -> None:
+    """No socket, no clock, no task: only JSON."""
+    assert {module for module in imports_of(Path("shared/socket_protocol.py")) if "." not in module} <= {
+        "json",
+        "typing",
+        "collections.abc",
+    }
+    for core in (
+        "shared/backoff.py",
+        "shared/handshake.py",
+        "firmware/target/controller.py",
+        "firmware/master/registry.py",
+    ):
+        impure = {"asyncio", "socket", "time", "shared.clock", "shared.runtime", "shared.log"}
+        assert not imports_of(Path(core)) & impure, core
+
+
+def test_what_boards_run_imports_nothing_that_boards_lack() -> None:
+    lacking = (
+        "typing",
+        "dataclasses",
+        "enum",
+        "abc",
+        "contextlib",
+        "pathlib",
+        "logging",
+        "threading",
+        "queue",
+    )
+    for path in sources(*BOARD):
+        for node in tree_of(path).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):  # not what stands under a condition
+                modules = set(imports_in(ast.Module([node], [])))
+                assert not [module for module in modules if module in lacking], path
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import a.b", {"a.b"}),
+        ("from a import b", {"a", "a.b"}),
+        ("def f():\n    import a", {"a"}),
+        ("if TYPE_CHECKING:\n    from a.b import c", {"a.b", "a.b.c"}),
+        ('__import__("a")', {"a"}),
+    ],
+)
+def test_every_form_of_import_is_seen(source: str, found: set[str]) -> None:
+    assert set(imports_in(ast.parse(source))) == found
