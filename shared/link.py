@@ -15,6 +15,7 @@ from shared.runtime import (
     is_drained,
     receive,
     receive_buffer,
+    sleep_ms,
     tune,
     wait_event,
 )
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 # With 100 bytes a line about the 1.5 kB that lwIP holds unacknowledged for one connection.
 MAX_QUEUED_LINES = 16
 MAX_HANDLERS = 8  # requests of one peer under way at once
+ITEMS_PER_TURN = 8  # of one piece that was read, before other tasks get their turn
 LINGER_MS = 1_000  # after a fatal error the peer has this long to read it before the socket goes
 
 
@@ -49,9 +51,9 @@ class Link:
     """A connection made of an asyncio stream's two ends.
 
     `handlers` maps a request's type to a coroutine function `(link, message) -> SocketMessage | None` whose
-    result is sent; a ProtocolError that it raises is sent as an `error`. `admitted` is false on the side
-    that listens until the peer has registered: till then whatever `handlers` lacks, PING too, is answered
-    `not_registered`, later `unknown_type`. `health` gives the `data` of every `pong`; `on_pong` sees each
+    result is sent; a ProtocolError that it raises is sent as an `error`, and a type that is not in it is
+    `unknown_type`. `admit` is for the side that listens: till it sets `admitted`, it is called with the link
+    and every request, and no handler is. `health` gives the `data` of every `pong`; `on_pong` sees each
     answer to this side's own heartbeat, `on_stream` every `target`, `result` and `event` in order, `on_close`
     the end of the link as soon as it is known; none of these may wait. `name` is for the log. All may be
     replaced at any time.
@@ -63,11 +65,12 @@ class Link:
         writer: asyncio.StreamWriter,
         handlers: "dict[str, Handler]",
         name: str,
-        admitted: bool,
+        admit: "Callable[[Link, SocketMessage], None] | None" = None,
     ) -> None:
         self.handlers = handlers
         self.name = name
-        self.admitted = admitted
+        self.admitted = admit is None
+        self.opened_ms = now_ms()
         self.health: "Callable[[], dict[str, object]] | None" = None
         self.on_pong: "Callable[[SocketMessage], None] | None" = None
         self.on_stream: "Callable[[SocketMessage], None] | None" = None
@@ -75,6 +78,8 @@ class Link:
         self.peer_max_line_bytes = MAX_LINE_BYTES
         self.round_trip_us: "int | None" = None
         self.close_error: "ProtocolError | None" = None
+        self._admit = admit
+        self._last_word: "ProtocolError | None" = None
         self._reader = reader
         self._writer = writer
         self._parser = MessageLineParser()
@@ -107,9 +112,14 @@ class Link:
                 await wait_event(self._read_to_end, LINGER_MS)
         finally:
             self.close(ProtocolError(ErrorCode.DISCONNECTED, "this side ended the link"))
-            for task in tasks + self._handler_tasks:
-                await end_task(task)
-            await close_stream(self._writer)
+            tasks.extend(self._handler_tasks)
+            for task in tasks:
+                task.cancel()
+            try:
+                for task in tasks:
+                    await end_task(task)
+            finally:
+                await close_stream(self._writer)
         assert self.close_error is not None
         return self.close_error
 
@@ -230,7 +240,11 @@ class Link:
                 if not piece:
                     break
                 self._received_ms = now_ms()
-                for item in self._parser.feed(piece):
+                items = self._parser.feed(piece)
+                for index in range(len(items)):
+                    item = items[index]
+                    if index % ITEMS_PER_TURN == ITEMS_PER_TURN - 1:
+                        await sleep_ms(0)
                     if self._draining:
                         await self._room.wait()
                     if self.close_error is not None:
@@ -239,7 +253,8 @@ class Link:
                         self._refuse(item)
                     else:
                         self._dispatch(item)
-            self.close(ProtocolError(ErrorCode.DISCONNECTED, "the peer closed the connection"))
+            end = ProtocolError(ErrorCode.DISCONNECTED, "the peer closed the connection")
+            self.close(self._last_word or end)
         except ProtocolError as error:
             self.close(error)
         except OSError as error:
@@ -256,14 +271,19 @@ class Link:
             if entry is not None:
                 entry[0](entry[1], message)
             elif message_type == MessageType.ERROR:
-                log(self.name, "the peer reports %s" % error_of(message))
-        elif message_type == MessageType.PING and self.admitted and message.target_id is None:
+                self._last_word = error_of(message)
+                log(self.name, "the peer reports %s" % self._last_word)
+        elif not self.admitted and self._admit is not None:
+            self._admit(self, message)
+        elif message_type == MessageType.PING and message.target_id is None:
             self.post(message.reply(MessageType.PONG, "alive", self.health() if self.health else None))
         elif self.on_stream is not None and message_type in STREAM_TYPES:
             self.on_stream(message)
         elif message_type not in self.handlers:
-            code = ErrorCode.UNKNOWN_TYPE if self.admitted else ErrorCode.NOT_REGISTERED
-            self._refuse(ProtocolError(code, "cannot answer `%s` here" % message_type, message.id))
+            error = ProtocolError(
+                ErrorCode.UNKNOWN_TYPE, "nobody here answers `%s`" % message_type, message.id
+            )
+            self._refuse(error)
         elif len(self._handler_tasks) >= MAX_HANDLERS:
             self._refuse(ProtocolError(ErrorCode.BUSY, "too many requests under way", message.id))
         else:
@@ -284,11 +304,19 @@ class Link:
                 log_exception(self.name, error)
                 reply = ProtocolError(ErrorCode.INTERNAL, "a defect, see its log").to_message(message.id)
             if reply is not None and self.close_error is None:
-                await self.send(reply)
+                await self._send_reply(message, reply)
         except ProtocolError as error:
             log(self.name, "the reply to `%s` could not be sent: %s" % (message.type, error))
         finally:
             self._handler_tasks.remove(asyncio.current_task())  # type: ignore[arg-type]
+
+    async def _send_reply(self, message: SocketMessage, reply: SocketMessage) -> None:
+        try:
+            await self.send(reply)
+        except ProtocolError as error:
+            if error.code not in (ErrorCode.LINE_TOO_LONG, ErrorCode.BAD_MESSAGE):
+                raise
+            await self.send(error.to_message(message.id, message.target_id))
 
     # --- writing
 
@@ -298,10 +326,8 @@ class Link:
                 await self._wake_drain.wait()
                 self._wake_drain.clear()
                 await self._writer.drain()
-                while self._queue:
-                    lines = b"".join(self._queue)
-                    self._queue.clear()
-                    self._writer.write(lines)
+                while self._queue:  # line by line: joined they would need one large piece of memory
+                    self._writer.write(self._queue.pop(0))
                     await self._writer.drain()
                 self._draining = False
                 self._room.set()
@@ -339,7 +365,7 @@ class Link:
             self.close(ProtocolError(ErrorCode.TIMEOUT, "silent for %d ms" % silence_ms))
             return 1
         if silence_ms < self._ping_after_ms:
-            return self._ping_after_ms - silence_ms
+            return min(self._ping_after_ms, dead_after_ms) - silence_ms
         if not self._draining:
             id = self.new_id()
             try:

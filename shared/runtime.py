@@ -16,16 +16,6 @@ MICROPYTHON = sys.implementation.name == "micropython"
 _IPPROTO_TCP = 6
 _TCP_NODELAY = 1
 
-
-async def end_task(task: "asyncio.Task[Any]") -> None:
-    """Cancels `task` and returns when it has ended; one that has ended before may be given too."""
-    task.cancel()
-    try:
-        await task
-    except asyncio.CancelledError:
-        return
-
-
 if MICROPYTHON:
     import gc
     import socket
@@ -33,9 +23,17 @@ if MICROPYTHON:
 
     sleep_ms = asyncio.sleep_ms
 
+    async def end_task(task: "asyncio.Task[Any]") -> None:
+        """Cancels `task` and returns when it has ended; one that has ended before may be given too."""
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            return
+
     def receive_buffer() -> bytearray:
         """What `receive` reads into: made once for a connection."""
-        return bytearray(512)
+        return bytearray(256)
 
     async def receive(reader: asyncio.StreamReader, buffer: bytearray) -> memoryview:
         """The next bytes, empty at the end of the stream. Raises OSError when the connection is lost."""
@@ -143,10 +141,15 @@ if MICROPYTHON:
 else:
     from errno import EADDRNOTAVAIL, EAFNOSUPPORT
 
-    _RECEIVE_BYTES = 16_384
+    _RECEIVE_BYTES = 4_096
 
     async def sleep_ms(duration_ms: int) -> None:
         await asyncio.sleep(duration_ms / 1000)
+
+    async def end_task(task: "asyncio.Task[Any]") -> None:
+        """Cancels `task` and returns when it has ended; one that has ended before may be given too."""
+        task.cancel()
+        await asyncio.wait((task,))  # not `await task`: that could not tell its cancellation from ours
 
     def receive_buffer() -> bytearray:
         """What `receive` reads into: here the stream has its own."""

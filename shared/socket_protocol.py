@@ -189,20 +189,17 @@ class SocketMessage:
     def from_line(line: "bytes | bytearray") -> "SocketMessage":
         """The message that one line says, given with or without its end.
 
-        Raises ProtocolError: `bad_json`, `bad_message`, or `internal` when there is no memory for it.
+        Raises ProtocolError: `bad_json` or `bad_message`; MemoryError.
         """
         line = bytes(line)
+        text, fields = _decode(line)
         try:
-            text, fields = _decode(line)
-            try:
-                _validate(fields)
-                _check_text(text, line, fields)
-            except ProtocolError as error:
-                if _is_id(fields.get("id")):
-                    error.id = fields["id"]
-                raise
-        except MemoryError:
-            raise ProtocolError(ErrorCode.INTERNAL, "no memory for this line") from None
+            _validate(fields)
+            _check_text(text, line, fields)
+        except ProtocolError as error:
+            if _is_id(fields.get("id")):
+                error.id = fields["id"]
+            raise
         get = fields.get
         return SocketMessage(fields["type"], get("id"), get("target_id"), get("status"), get("data"))
 
@@ -233,42 +230,74 @@ class MessageLineParser:
 
     def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
         self._max_line_bytes = max_line_bytes
-        self._rest = b""
+        self._pieces: "list[bytes]" = []  # of the line that has begun; joined once, when it is whole
+        self._length = 0
+        self._skipping = False
         self.overrun = False
 
     def feed(self, data: "bytes | bytearray | memoryview") -> "list[SocketMessage | ProtocolError]":
         """What the stream's next piece completes, in order. Never raises for what a peer sent.
 
         After a line longer than the limit comes one `line_too_long`; from then on `overrun` is true and
-        everything that follows is thrown away, because nobody can tell where the next message begins.
+        everything that follows is thrown away, because nobody can tell where the next message begins. A line
+        that there is no memory for is one `internal`.
         """
         found: "list[SocketMessage | ProtocolError]" = []
         if self.overrun:
             return found
-        lines = (self._rest + bytes(data)).split(b"\n")
-        rest = lines.pop()
-        for line in lines:
-            if len(line) >= self._max_line_bytes:
-                return self._overrun(found)
+        try:
+            lines = bytes(data).split(b"\n")
+            rest = lines.pop()
+            for line in lines:
+                if self._keep(line, found):
+                    self._finish(found)
+                if self.overrun:
+                    return found
+            if rest:
+                self._keep(rest, found)
+        except MemoryError:
+            # What follows up to the next end of a line is thrown away.
+            self._pieces = []
+            self._skipping = True
+            found.append(ProtocolError(ErrorCode.INTERNAL, "no memory for this line"))
+        return found
+
+    def _keep(self, piece: bytes, found: "list[SocketMessage | ProtocolError]") -> bool:
+        """Takes a piece of the line that has begun. False after an overrun."""
+        self._length += len(piece)
+        if self._length >= self._max_line_bytes:
+            self.overrun = True
+            self._pieces = []
+            found.append(
+                ProtocolError(ErrorCode.LINE_TOO_LONG, "a line has at most %d bytes" % self._max_line_bytes)
+            )
+            return False
+        if self._pieces and len(self._pieces[-1]) < _PIECE_BYTES:
+            self._pieces[-1] += piece
+        elif not self._skipping:
+            self._pieces.append(piece)
+        return True
+
+    def _finish(self, found: "list[SocketMessage | ProtocolError]") -> None:
+        """Reads the line that is now whole."""
+        pieces = self._pieces
+        skipped = self._skipping
+        self._pieces = []
+        self._length = 0
+        self._skipping = False
+        if skipped:
+            return
+        try:
+            line = pieces[0] if len(pieces) == 1 else b"".join(pieces)
             if line and not line.isspace():
-                try:
-                    found.append(SocketMessage.from_line(line))
-                except ProtocolError as error:
-                    found.append(error)
-        if len(rest) >= self._max_line_bytes:
-            return self._overrun(found)
-        self._rest = rest
-        return found
-
-    def _overrun(self, found: "list[SocketMessage | ProtocolError]") -> "list[SocketMessage | ProtocolError]":
-        self.overrun = True
-        self._rest = b""
-        found.append(
-            ProtocolError(ErrorCode.LINE_TOO_LONG, "a line has at most %d bytes" % self._max_line_bytes)
-        )
-        return found
+                found.append(SocketMessage.from_line(line))
+        except ProtocolError as error:
+            found.append(error)
+        except MemoryError:
+            found.append(ProtocolError(ErrorCode.INTERNAL, "no memory for this line"))
 
 
+_PIECE_BYTES = 256  # of a line that comes in smaller pieces as many are put together at once
 _FIELDS = ("type", "id", "target_id", "status", "data")
 # Words that need no look at each letter: MicroPython takes longer for that than for all else in a PONG.
 _COMMON_WORDS = frozenset(

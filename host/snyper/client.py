@@ -224,12 +224,15 @@ async def connect(hub: str = DEFAULT_HUB) -> AsyncIterator[Hub]:
     """
     host, port = parse_address(hub)
     reader, writer = await dial(host or "127.0.0.1", port, DIAL_TIMEOUT_MS)
-    link = Link(reader, writer, {}, "hub", admitted=True)
+    link = Link(reader, writer, {}, "hub")
     running = asyncio.create_task(link.run())
     try:
         data: dict[str, object] = {"role": Role.CONSOLE, "protocol": PROTOCOL_VERSION}
         register = SocketMessage(MessageType.REGISTER, link.new_id(), data=data)
-        welcome = Welcome(await link.request(register, REPLY_TIMEOUT_MS))
+        try:
+            welcome = Welcome(await link.request(register, REPLY_TIMEOUT_MS))
+        except ProtocolError as error:
+            raise link.close_error or error from None  # which says why, where the hub did
         link.peer_max_line_bytes = welcome.max_line_bytes
         link.start_heartbeat(welcome.heartbeat_ms, welcome.heartbeat_ms * 3 // 2)
         yield Hub(link, welcome.boot_id)

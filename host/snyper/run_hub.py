@@ -38,10 +38,12 @@ async def on_cpython(listen: str, ready: Ready) -> None:
 async def on_micropython(listen: str, ready: Ready) -> None:
     """Runs a hub board's firmware on MicroPython until cancelled, with its log on stderr.
 
-    Raises OSError when it ends by itself, or when no MicroPython is to be had.
+    Raises OSError when it ends by itself, or when no MicroPython is to be had; ValueError for port 0.
     """
     from tools.simulator import BoardProcess
 
+    if parse_address(listen)[1] == 0:
+        raise ValueError("a hub board cannot find a free port: name one with --listen HOST:PORT")
     with tempfile.TemporaryDirectory(prefix="snyper-hub-") as directory:
         board = BoardProcess(Path(directory), "master", {"listen": listen})
         board.start()

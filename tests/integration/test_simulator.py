@@ -266,7 +266,7 @@ def test_the_flash_of_each_role(tmp_path: Path) -> None:
     for role in flash.ROLES:
         flash.stage(role, tmp_path / role, {"listen": "here"})
         assert {str(path.relative_to(tmp_path / role)) for path in (tmp_path / role).rglob("*.*")} == {
-            *flash.files(role),
+            *flash.contents(role),
             "config.json",
         }
         main = flash.ROOT / "firmware" / role / "main.py"

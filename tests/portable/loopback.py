@@ -10,8 +10,11 @@ from tests.portable.support import within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shared.link import Handler
 
+    Admit = Callable[[Link, SocketMessage], None]
     Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 HOST = "127.0.0.1"
@@ -91,16 +94,16 @@ class LinkPair:
         self,
         far_handlers: "dict[str, Handler] | None" = None,
         near_handlers: "dict[str, Handler] | None" = None,
-        admitted: bool = True,
+        admit: "Admit | None" = None,
     ) -> None:
         self._far_handlers = far_handlers or {}
         self._near_handlers = near_handlers or {}
-        self._admitted = admitted
+        self._admit = admit
 
     async def __aenter__(self) -> "LinkPair":
         near, far = await connected_streams()
-        self.near = Link(near[0], near[1], self._near_handlers, "near", True)
-        self.far = Link(far[0], far[1], self._far_handlers, "far", self._admitted)
+        self.near = Link(near[0], near[1], self._near_handlers, "near")
+        self.far = Link(far[0], far[1], self._far_handlers, "far", self._admit)
         self.near_run = asyncio.create_task(self.near.run())
         self.far_run = asyncio.create_task(self.far.run())
         return self
@@ -115,14 +118,13 @@ class LinkPair:
 class LinkAndPeer:
     """A running `link` that has listened, and a raw `peer` that has dialled it. For `async with`."""
 
-    def __init__(self, handlers: "dict[str, Handler] | None" = None, admitted: bool = True) -> None:
+    def __init__(self, handlers: "dict[str, Handler] | None" = None) -> None:
         self._handlers = handlers or {}
-        self._admitted = admitted
 
     async def __aenter__(self) -> "LinkAndPeer":
         near, far = await connected_streams()
         self.peer = RawPeer(near)
-        self.link = Link(far[0], far[1], self._handlers, "link", self._admitted)
+        self.link = Link(far[0], far[1], self._handlers, "link")
         self.run = asyncio.create_task(self.link.run())
         return self
 

@@ -177,14 +177,20 @@ async def test_an_unknown_type_is_one_error() -> None:
         assert (await pair.near.request(SocketMessage("ping", 1), TIMEOUT_MS)).type == "pong"
 
 
-async def test_before_admission_only_the_handlers_are_served() -> None:
-    async with LinkPair({"register": echo}, admitted=False) as pair:
-        for type in ("ping", "stand_up", "juggle"):
+async def test_before_admission_nothing_is_served() -> None:
+    def admit(link: Link, message: SocketMessage) -> None:
+        link.admitted = message.type == "register"
+        link.post(message.reply("ack" if link.admitted else "error"))
+
+    async with LinkPair({"hit": echo}, admit=admit) as pair:
+        for type in ("ping", "hit", "juggle"):
             request = pair.near.request(SocketMessage(type, 1), TIMEOUT_MS)
-            await raises_async(ErrorCode.NOT_REGISTERED, request)
-        assert (await pair.near.request(SocketMessage("register", 2), TIMEOUT_MS)).type == "ack"
-        pair.far.admitted = True
-        assert (await pair.near.request(SocketMessage("ping", 3), TIMEOUT_MS)).type == "pong"
+            await raises_async(ErrorCode.INTERNAL, request)
+        # In one piece: what follows the message that is admitted is served.
+        pasted = [SocketMessage(type, type) for type in ("register", "ping", "hit")]
+        replies = [asyncio.create_task(pair.near.request(message, TIMEOUT_MS)) for message in pasted]
+        for reply, type in zip(replies, ("ack", "pong", "ack")):
+            assert (await reply).type == type
 
 
 async def test_an_error_is_never_answered_with_an_error() -> None:

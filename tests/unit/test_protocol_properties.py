@@ -175,7 +175,7 @@ def test_whatever_comes_in_costs_bounded_memory_and_no_exception(pieces: list[by
         found = parser.feed(piece)
         assert all(type(item) in (SocketMessage, ProtocolError) for item in found)
         assert len(found) <= piece.count(b"\n") + 1
-        assert len(parser._rest) < limit
+        assert sum(len(piece) for piece in parser._pieces) < limit
         assert not (was_overrun and found)
         too_long = [
             item for item in found if isinstance(item, ProtocolError) and item.code == ErrorCode.LINE_TOO_LONG
