@@ -240,10 +240,8 @@ class Link:
                 if not piece:
                     break
                 self._received_ms = now_ms()
-                items = self._parser.feed(piece)
-                for index in range(len(items)):
-                    item = items[index]
-                    if index % ITEMS_PER_TURN == ITEMS_PER_TURN - 1:
+                for count, item in enumerate(self._parser.read(piece), 1):
+                    if count % ITEMS_PER_TURN == 0:
                         await sleep_ms(0)
                     if self._draining:
                         await self._room.wait()

@@ -8,7 +8,7 @@ import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
 PROTOCOL_VERSION = 1
@@ -242,59 +242,76 @@ class MessageLineParser:
         everything that follows is thrown away, because nobody can tell where the next message begins. A line
         that there is no memory for is one `internal`.
         """
-        found: "list[SocketMessage | ProtocolError]" = []
+        return list(self.read(data))
+
+    def read(self, data: "bytes | bytearray | memoryview") -> "Iterator[SocketMessage | ProtocolError]":
+        """Like `feed`, one at a time: a piece full of rubbish costs no more memory than its worst line. To be
+        taken to its end before the next piece is given.
+        """
         if self.overrun:
-            return found
+            return
         try:
             lines = bytes(data).split(b"\n")
-            rest = lines.pop()
-            for line in lines:
-                if self._keep(line, found):
-                    self._finish(found)
-                if self.overrun:
-                    return found
-            if rest:
-                self._keep(rest, found)
         except MemoryError:
-            # What follows up to the next end of a line is thrown away.
-            self._pieces = []
-            self._skipping = True
-            found.append(ProtocolError(ErrorCode.INTERNAL, "no memory for this line"))
-        return found
+            yield self._give_line_up()
+            return
+        rest = lines.pop()
+        for line in lines:
+            error = self._keep(line)
+            item = None if self.overrun else self._finish()
+            if error is not None:
+                yield error
+            elif item is not None:
+                yield item
+            if self.overrun:
+                return
+        if rest:
+            error = self._keep(rest)
+            if error is not None:
+                yield error
 
-    def _keep(self, piece: bytes, found: "list[SocketMessage | ProtocolError]") -> bool:
-        """Takes a piece of the line that has begun. False after an overrun."""
+    def _keep(self, piece: bytes) -> "ProtocolError | None":
+        """Takes a piece of the line that has begun. Returns what is wrong with it."""
         self._length += len(piece)
         if self._length >= self._max_line_bytes:
             self.overrun = True
             self._pieces = []
-            found.append(
-                ProtocolError(ErrorCode.LINE_TOO_LONG, "a line has at most %d bytes" % self._max_line_bytes)
+            return ProtocolError(
+                ErrorCode.LINE_TOO_LONG, "a line has at most %d bytes" % self._max_line_bytes
             )
-            return False
-        if self._pieces and len(self._pieces[-1]) < _PIECE_BYTES:
-            self._pieces[-1] += piece
-        elif not self._skipping:
-            self._pieces.append(piece)
-        return True
+        try:
+            if self._pieces and len(self._pieces[-1]) < _PIECE_BYTES:
+                self._pieces[-1] += piece
+            elif not self._skipping:
+                self._pieces.append(piece)
+        except MemoryError:
+            return self._give_line_up()
+        return None
 
-    def _finish(self, found: "list[SocketMessage | ProtocolError]") -> None:
-        """Reads the line that is now whole."""
+    def _finish(self) -> "SocketMessage | ProtocolError | None":
+        """Reads the line that is now whole. None for an empty one, and for one that was given up."""
         pieces = self._pieces
         skipped = self._skipping
         self._pieces = []
         self._length = 0
         self._skipping = False
         if skipped:
-            return
+            return None
         try:
             line = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            if line and not line.isspace():
-                found.append(SocketMessage.from_line(line))
+            if not line or line.isspace():
+                return None
+            return SocketMessage.from_line(line)
         except ProtocolError as error:
-            found.append(error)
+            return error
         except MemoryError:
-            found.append(ProtocolError(ErrorCode.INTERNAL, "no memory for this line"))
+            return ProtocolError(ErrorCode.INTERNAL, "no memory for this line")
+
+    def _give_line_up(self) -> ProtocolError:
+        """What follows up to the next end of a line is thrown away."""
+        self._pieces = []
+        self._skipping = True
+        return ProtocolError(ErrorCode.INTERNAL, "no memory for this line")
 
 
 _PIECE_BYTES = 256  # of a line that comes in smaller pieces as many are put together at once

@@ -96,9 +96,9 @@ def test_its_own_files_come_first_and_the_hardware_is_virtual(make_board: MakeBo
     assert board.wait(DEADLINE_S) == 0
     machine, network, clock, runtime = board.log.split()
     assert [machine, network] == [
-        str(simulator.VIRTUAL_BOARD / name) for name in ("machine.py", "network.py")
+        str(board.directory / "hardware" / name) for name in ("machine.mpy", "network.mpy")
     ]
-    assert clock == str(board.flash / "shared" / "clock.py")
+    assert clock == str(board.flash / "shared" / "clock.mpy")
     assert runtime == "micropython"
 
 

@@ -258,7 +258,7 @@ async def test_a_handler_that_raises_is_an_internal_error() -> None:
         assert pair.far.close_error is None
 
 
-async def test_a_reply_that_cannot_be_sent_does_no_harm() -> None:
+async def test_a_reply_that_cannot_be_sent_is_answered_with_why() -> None:
     async def too_long(link: Link, message: SocketMessage) -> SocketMessage:
         return message.reply("ack", "ok", {"x": "x" * MAX_LINE_BYTES})
 
@@ -266,8 +266,8 @@ async def test_a_reply_that_cannot_be_sent_does_no_harm() -> None:
         return message.reply("ack", "ok", {"x": float("nan")})
 
     async with LinkPair({"hit": too_long, "miss": impossible}) as pair:
-        await raises_async(ErrorCode.TIMEOUT, pair.near.request(SocketMessage("hit", 1), 50))
-        await raises_async(ErrorCode.TIMEOUT, pair.near.request(SocketMessage("miss", 2), 50))
+        await raises_async(ErrorCode.LINE_TOO_LONG, pair.near.request(SocketMessage("hit", 1), TIMEOUT_MS))
+        await raises_async(ErrorCode.BAD_MESSAGE, pair.near.request(SocketMessage("miss", 2), TIMEOUT_MS))
         assert (await pair.near.request(SocketMessage("ping", 3), TIMEOUT_MS)).type == "pong"
 
 
