@@ -155,9 +155,9 @@ else:
         """What `receive` reads into: here the stream has its own."""
         return bytearray()
 
-    async def receive(reader: asyncio.StreamReader, buffer: bytearray) -> bytes:
+    def receive(reader: asyncio.StreamReader, buffer: bytearray) -> "Awaitable[bytes]":
         """The next bytes, empty at the end of the stream. Raises OSError when the connection is lost."""
-        return await reader.read(_RECEIVE_BYTES)
+        return reader.read(_RECEIVE_BYTES)
 
     async def wait_event(event: asyncio.Event, timeout_ms: int) -> bool:
         """Waits for `event`; false when it is not set within `timeout_ms`."""

@@ -256,6 +256,13 @@ class MessageLineParser:
             yield self._give_line_up()
             return
         rest = lines.pop()
+        is_between_lines = not self._length and not self._skipping
+        if is_between_lines and len(lines) == 1 and not rest and len(lines[0]) < self._max_line_bytes:
+            # One whole line, as nearly always: there is nothing to put together.
+            item = self._parse(lines[0])
+            if item is not None:
+                yield item
+            return
         for line in lines:
             error = self._keep(line)
             item = None if self.overrun else self._finish()
@@ -298,7 +305,12 @@ class MessageLineParser:
         if skipped:
             return None
         try:
-            line = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            return self._parse(b"".join(pieces))
+        except MemoryError:
+            return ProtocolError(ErrorCode.INTERNAL, "no memory for this line")
+
+    def _parse(self, line: bytes) -> "SocketMessage | ProtocolError | None":
+        try:
             if not line or line.isspace():
                 return None
             return SocketMessage.from_line(line)
