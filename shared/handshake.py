@@ -14,6 +14,7 @@ from shared.socket_protocol import (
     MessageType,
     ProtocolError,
     SocketMessage,
+    integer_field,
     is_target_id,
 )
 
@@ -44,9 +45,11 @@ class Registration:
         self.firmware = _text(data, "firmware", "")
         self.state = _text(data, "state", "")
         self.groups = _groups(data)
-        self.heartbeat_ms = _whole(data, "heartbeat_ms", HEARTBEAT_MS, MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS)
-        self.max_line_bytes = _whole(data, "max_line_bytes", MAX_LINE_BYTES, MIN_LINE_BYTES, 1 << 30)
-        protocol = _whole(data, "protocol", PROTOCOL_VERSION, 1, 1 << 30)
+        self.heartbeat_ms = integer_field(
+            data, "heartbeat_ms", HEARTBEAT_MS, MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS
+        )
+        self.max_line_bytes = integer_field(data, "max_line_bytes", MAX_LINE_BYTES, MIN_LINE_BYTES, 1 << 30)
+        protocol = integer_field(data, "protocol", PROTOCOL_VERSION, 1, 1 << 30)
         if protocol != PROTOCOL_VERSION:
             raise ProtocolError(
                 ErrorCode.UNSUPPORTED,
@@ -84,8 +87,10 @@ class Welcome:
         data = message.data or {}
         if message.type != MessageType.REGISTERED:
             raise _bad("`registered` was due, not `%s`" % message.type)
-        self.heartbeat_ms = _whole(data, "heartbeat_ms", HEARTBEAT_MS, MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS)
-        self.max_line_bytes = _whole(data, "max_line_bytes", MAX_LINE_BYTES, MIN_LINE_BYTES, 1 << 30)
+        self.heartbeat_ms = integer_field(
+            data, "heartbeat_ms", HEARTBEAT_MS, MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS
+        )
+        self.max_line_bytes = integer_field(data, "max_line_bytes", MAX_LINE_BYTES, MIN_LINE_BYTES, 1 << 30)
         self.boot_id = _text(data, "boot_id", "")
 
 
@@ -97,13 +102,6 @@ def _text(data: "dict[str, object]", name: str, default: str) -> str:
     value = data.get(name, default)
     if not isinstance(value, str) or len(value) > MAX_ID_CHARS:
         raise _bad("`%s` is a string of at most %d characters" % (name, MAX_ID_CHARS))
-    return value
-
-
-def _whole(data: "dict[str, object]", name: str, default: int, low: int, high: int) -> int:
-    value = data.get(name, default)
-    if type(value) is not int or not low <= value <= high:
-        raise _bad("`%s` is an integer from %d to %d" % (name, low, high))
     return value
 
 

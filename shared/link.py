@@ -264,13 +264,16 @@ class Link:
 
     def _dispatch(self, message: SocketMessage) -> None:
         message_type = message.type
+        self._last_word = None
         if message_type in REPLY_TYPES:
             entry = self._pending.pop(message.id, None)  # type: ignore[arg-type]
             if entry is not None:
                 entry[0](entry[1], message)
             elif message_type == MessageType.ERROR:
-                self._last_word = error_of(message)
-                log(self.name, "the peer reports %s" % self._last_word)
+                error = error_of(message)
+                log(self.name, "the peer reports %s" % error)
+                if message.id is None:
+                    self._last_word = error  # why it hangs up, if it does so now
         elif not self.admitted and self._admit is not None:
             self._admit(self, message)
         elif message_type == MessageType.PING and message.target_id is None:

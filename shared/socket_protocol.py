@@ -366,6 +366,16 @@ def _is_word(value: object, letters: "frozenset[str]") -> bool:
     return 0 < len(value) <= MAX_WORD_CHARS and letters.issuperset(value)
 
 
+def integer_field(data: "dict[str, Any]", name: str, default: int, low: int, high: int) -> int:
+    """`data[name]`, or `default` where it is left out. Raises ProtocolError `bad_message` unless it is an
+    integer from `low` to `high`.
+    """
+    value = data.get(name, default)
+    if type(value) is not int or not low <= value <= high:
+        raise _bad("`%s` is an integer from %d to %d" % (name, low, high))
+    return value
+
+
 def _bad(message: str) -> ProtocolError:
     return ProtocolError(ErrorCode.BAD_MESSAGE, message)
 

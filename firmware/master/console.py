@@ -11,10 +11,12 @@ from shared.socket_protocol import (
     COMMAND_REPLIES,
     GROUP_PREFIX,
     MAX_ID_CHARS,
+    MAX_INTEGER,
     ErrorCode,
     MessageType,
     ProtocolError,
     SocketMessage,
+    integer_field,
 )
 
 MIN_TIMEOUT_MS = 100
@@ -84,9 +86,7 @@ class Console:
         """Sends events until the link ends. One that reads too slowly misses some: `seq` shows it."""
         events = self._controller.events
         data = message.data or {}
-        after = data.get("after", events.seq)
-        if type(after) is not int or after < 0:
-            raise ProtocolError(ErrorCode.BAD_MESSAGE, "`after` is the `seq` of the last event you have")
+        after = integer_field(data, "after", events.seq, 0, MAX_INTEGER)
         if self._subscribed:
             raise ProtocolError(ErrorCode.BAD_MESSAGE, "already subscribed")
         self._subscribed = True
@@ -112,12 +112,8 @@ class Console:
 
 def _timeout_ms(data: "dict[str, object]", default: int) -> int:
     """Takes `timeout_ms`, which is for the hub, out of a command's data."""
-    timeout_ms = data.pop("timeout_ms", default)
-    if type(timeout_ms) is not int or not MIN_TIMEOUT_MS <= timeout_ms <= MAX_TIMEOUT_MS:
-        raise ProtocolError(
-            ErrorCode.BAD_MESSAGE,
-            "`timeout_ms` is an integer from %d to %d" % (MIN_TIMEOUT_MS, MAX_TIMEOUT_MS),
-        )
+    timeout_ms = integer_field(data, "timeout_ms", default, MIN_TIMEOUT_MS, MAX_TIMEOUT_MS)
+    data.pop("timeout_ms", None)
     return timeout_ms
 
 

@@ -12,6 +12,7 @@ from shared.socket_protocol import (
     MessageType,
     ProtocolError,
     SocketMessage,
+    integer_field,
 )
 
 TYPE_CHECKING = False
@@ -214,10 +215,4 @@ def _duration_ms(message: SocketMessage) -> int:
     data = message.data or {}
     if "at_us" in data:
         raise ProtocolError(ErrorCode.UNSUPPORTED, "this firmware cannot arm at a later time")
-    duration_ms = data.get("duration_ms", DEFAULT_DURATION_MS)
-    if type(duration_ms) is not int or not MIN_DURATION_MS <= duration_ms <= MAX_DURATION_MS:
-        raise ProtocolError(
-            ErrorCode.BAD_MESSAGE,
-            "`duration_ms` is an integer from %d to %d" % (MIN_DURATION_MS, MAX_DURATION_MS),
-        )
-    return duration_ms
+    return integer_field(data, "duration_ms", DEFAULT_DURATION_MS, MIN_DURATION_MS, MAX_DURATION_MS)
