@@ -16,7 +16,6 @@ from shared.runtime import (
     receive,
     receive_buffer,
     sleep_ms,
-    tune,
     wait_event,
 )
 from shared.socket_protocol import (
@@ -96,7 +95,6 @@ class Link:
         self._heartbeat_ms = 0
         self._ping_after_ms = 0
         self._received_ms = now_ms()
-        tune(writer)
 
     # --- what the owner calls
 

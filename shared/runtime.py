@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 
 MICROPYTHON = sys.implementation.name == "micropython"
 
-_IPPROTO_TCP = 6
-_TCP_NODELAY = 1
-
 if MICROPYTHON:
     import gc
+    import select
     import socket
     from errno import EINPROGRESS, ETIMEDOUT
+
+    # The unix port has no names for these, and on lwIP TCP_NODELAY is another number than on Linux.
+    _IPPROTO_TCP = getattr(socket, "IPPROTO_TCP", 6)
+    _TCP_NODELAY = getattr(socket, "TCP_NODELAY", 1)
 
     sleep_ms = asyncio.sleep_ms
 
@@ -85,9 +87,16 @@ if MICROPYTHON:
         writer.close()
         await writer.wait_closed()
 
-    def tune(writer: asyncio.StreamWriter) -> None:
+    def _set_nodelay(sock: "socket.socket") -> None:
         """One small write is one packet, now: Nagle's algorithm costs a request 40 ms."""
-        writer.s.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)  # type: ignore[attr-defined]
+        sock.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
+
+    def _is_alive(sock: "socket.socket") -> bool:
+        """False for a connection that was reset: on lwIP it has no control block left to set an option in."""
+        poller = select.poll()
+        poller.register(sock, select.POLLIN)
+        lost = select.POLLERR | select.POLLHUP
+        return not [entry for entry in poller.poll(0) if entry[1] & lost]
 
     def collect_garbage() -> None:
         """Frees what is unused, in 2 to 17 ms: for a moment when nothing is timed."""
@@ -101,6 +110,7 @@ if MICROPYTHON:
         sock = socket.socket(address[0], address[1], address[2])
         try:
             sock.setblocking(False)
+            _set_nodelay(sock)
             try:
                 sock.connect(address[-1])
             except OSError as error:
@@ -127,7 +137,13 @@ if MICROPYTHON:
 
     async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
         """Accepts connections on `host`, or on every IPv4 address where it is empty. Raises OSError."""
-        return await asyncio.start_server(on_connection, host or "0.0.0.0", port, backlog)
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if _is_alive(writer.s):  # type: ignore[attr-defined]
+                _set_nodelay(writer.s)  # type: ignore[attr-defined]
+            await on_connection(reader, writer)
+
+        return await asyncio.start_server(accept, host or "0.0.0.0", port, backlog)
 
     def bound_port(server: asyncio.Server, port: int) -> int:
         """The port that `listen` was given: the runtime cannot tell which one it got for 0."""
@@ -203,7 +219,7 @@ else:
         except OSError:
             return  # it was lost already: that is closed too
 
-    def tune(writer: asyncio.StreamWriter) -> None:
+    def _tune(writer: asyncio.StreamWriter) -> None:
         """Lets `drain` wait until all has left, as on a board. TCP_NODELAY is asyncio's own choice."""
         writer.transport.set_write_buffer_limits(high=0)
         if hasattr(writer.transport, "max_size"):
@@ -218,17 +234,24 @@ else:
     ) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":
         """Connects within `timeout_ms`. Raises OSError. May be cancelled."""
         async with asyncio.timeout(timeout_ms / 1000):  # its TimeoutError is an OSError
-            return await asyncio.open_connection(host, port)
+            reader, writer = await asyncio.open_connection(host, port)
+        _tune(writer)
+        return reader, writer
 
     async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
         """Accepts connections on `host`, or on every address, IPv6 too, where it is empty. Raises OSError."""
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            _tune(writer)
+            await on_connection(reader, writer)
+
         try:
-            return await asyncio.start_server(on_connection, host or None, port, backlog=backlog)
+            return await asyncio.start_server(accept, host or None, port, backlog=backlog)
         except OSError as error:
             if host or error.errno not in (EADDRNOTAVAIL, EAFNOSUPPORT):
                 raise
             # A system without IPv6.
-            return await asyncio.start_server(on_connection, "0.0.0.0", port, backlog=backlog)
+            return await asyncio.start_server(accept, "0.0.0.0", port, backlog=backlog)
 
     def bound_port(server: asyncio.Server, port: int) -> int:
         """The port that `server` listens on, also where `listen` was given 0."""

@@ -1,6 +1,7 @@
 """The hub on both runtimes, with consoles and with the real target firmware on both runtimes."""
 
 import asyncio
+import errno
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.integration.harness import (
     console_of,
     each_body,
     each_engine,
+    free_port,
     peer_of,
     registration,
     running_hub,
@@ -566,3 +568,22 @@ async def test_it_is_typed_by_a_person(engine: str, tmp_path: Path) -> None:
         await person.expect("registered", id="me")
         await person.send(b'{"type":"List_Targets","id":7}\r\n')
         await person.expect("targets", id=7, status="ok")
+
+
+async def test_a_hub_on_every_address_has_both_families() -> None:
+    hub = server.Hub("", free_port(), 1, 2)
+    await hub.start()
+    try:
+        for host in ("127.0.0.1", "::1"):
+            try:
+                reader, writer = await asyncio.open_connection(host, hub.port)
+            except OSError as error:
+                if host == "127.0.0.1" or error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                pytest.skip("no IPv6 on this machine")
+            writer.write(b'{"type":"register","id":1,"data":{"role":"console"}}\n')
+            assert b'"registered"' in await reader.readline()
+            writer.close()
+            await writer.wait_closed()
+    finally:
+        await hub.stop()
