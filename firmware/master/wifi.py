@@ -24,6 +24,6 @@ class AccessPoint:
         if len(config["password"]) < 8:
             raise ValueError("config.json: `access_point.password` has 8 characters or more")
         self._wlan.config(ssid=config["ssid"], password=config["password"], channel=config["channel"])
-        self._wlan.config(pm=network.WLAN.PM_NONE)  # power save adds up to 200 ms to every answer
         self._wlan.active(True)
+        self._wlan.config(pm=network.WLAN.PM_NONE)  # power save adds up to 200 ms to every answer
         log("wifi", "access point %s at %s" % (config["ssid"], self._wlan.ifconfig()[0]))
