@@ -22,7 +22,7 @@ from rich.table import Table
 
 from firmware.master.server import Hub
 from shared.socket_protocol import ALL_TARGETS
-from tools.simulator import BoardProcess, find_micropython
+from tools.board import BoardProcess, find_micropython
 
 ROOT = Path(__file__).resolve().parents[1]
 LINE = b'{"type":"ping","id":"0123abcd-1234"}\n'

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from snyper.client import Hub, TargetResult, connect
-from tools.simulator import WIFI, BoardProcess
+from tools.board import WIFI, BoardProcess
 
 TARGETS = 4
 PINGS = 50

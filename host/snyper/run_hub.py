@@ -8,6 +8,7 @@ from pathlib import Path
 
 from firmware.master.server import Hub
 from shared.address import parse_address
+from tools.simulator import raise_descriptor_limit
 
 MAX_TARGETS = 5_000
 MAX_CONSOLES = 200
@@ -19,7 +20,7 @@ Ready = Callable[[str], None]
 
 async def on_cpython(listen: str, ready: Ready) -> None:
     """Serves until cancelled; `ready` is told the address. Raises OSError when that is not to be had."""
-    _raise_descriptor_limit()
+    raise_descriptor_limit(MAX_TARGETS + MAX_CONSOLES)
     host, port = parse_address(listen)
     hub = Hub(host, port, MAX_TARGETS, MAX_CONSOLES, MAX_EVENTS)
     try:
@@ -40,7 +41,7 @@ async def on_micropython(listen: str, ready: Ready) -> None:
 
     Raises OSError when it ends by itself, or when no MicroPython is to be had; ValueError for port 0.
     """
-    from tools.simulator import BoardProcess
+    from tools.board import BoardProcess
 
     if parse_address(listen)[1] == 0:
         raise ValueError("a hub board cannot find a free port: name one with --listen HOST:PORT")
@@ -65,13 +66,3 @@ async def on_micropython(listen: str, ready: Ready) -> None:
 
 
 _ADVICE = "Choose another with --listen HOST:PORT"
-
-
-def _raise_descriptor_limit() -> None:
-    """A connection is a file descriptor, and the soft limit is often 1,024."""
-    try:
-        import resource
-    except ImportError:
-        return
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

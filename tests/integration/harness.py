@@ -21,8 +21,8 @@ import pytest
 from firmware.master.server import Hub
 from firmware.target.config import DEFAULTS
 from shared.config import complete
-from tools import simulator
-from tools.simulator import WIFI, BoardProcess, MicropythonNotFoundError, find_micropython
+from tools import board as boards, simulator
+from tools.board import WIFI, BoardProcess, MicropythonNotFoundError, find_micropython
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
@@ -212,10 +212,10 @@ class SessionTarget(VirtualTarget):
     """On CPython, in this process."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self._machine = simulator._import_virtual_hardware()
+        self._machine = simulator.import_virtual_hardware()
         self._config = complete(DEFAULTS, dict(config))
         self._board = self._machine.VirtualBoard(
-            simulator._unique_id(config["target_id"]), hit_rate=0.0, air={**self._config["wifi"], "up": True}
+            boards.unique_id(config["target_id"]), hit_rate=0.0, air={**self._config["wifi"], "up": True}
         )
         self._task: asyncio.Task[None] | None = None
 
@@ -239,7 +239,7 @@ class SessionTarget(VirtualTarget):
 
     def is_armed(self) -> bool:
         at_ns = self._board.outputs()["adc"].get("26", {"at_ns": 0})["at_ns"]
-        return bool(time.time_ns() - at_ns < simulator.SAMPLING_NS)
+        return bool(time.time_ns() - at_ns < boards.SAMPLING_NS)
 
 
 @asynccontextmanager

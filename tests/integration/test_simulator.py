@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tools import flash, simulator
-from tools.simulator import BoardProcess, MicropythonNotFoundError, Notice, find_micropython, simulate
+from tools import board as boards, flash, simulator
+from tools.board import BoardProcess, MicropythonNotFoundError, find_micropython
+from tools.simulator import Notice, simulate
 
 DEADLINE_S = 20.0
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -131,7 +132,7 @@ def test_the_air_changes_under_it(make_board: MakeBoard) -> None:
         "import network, time\n"
         "wlan = network.WLAN(network.STA_IF)\n"
         "wlan.active(True)\n"
-        f"wlan.connect('snyper', '{simulator.WIFI['password']}')\n"
+        f"wlan.connect('snyper', '{boards.WIFI['password']}')\n"
         "status = None\n"
         "while True:\n"
         "    if wlan.status() != status:\n"
@@ -208,7 +209,7 @@ def test_stop_is_a_ctrl_c(make_board: MakeBoard) -> None:
 
 
 def test_stop_ends_a_firmware_that_will_not(make_board: MakeBoard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulator, "STOP_SECONDS", 0.1)
+    monkeypatch.setattr(boards, "STOP_SECONDS", 0.1)
     board = make_board(
         "import time\nprint('ready')\nwhile True:\n"
         "    try:\n        time.sleep_ms(10)\n    except KeyboardInterrupt:\n        pass\n"
@@ -247,7 +248,7 @@ def test_it_dies_with_a_parent_that_is_killed(tmp_path: Path, make_board: MakeBo
     main = tmp_path / "main.py"
     main.write_text("print('ready')\n" + SLEEP)
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom tools.simulator import BoardProcess\n"
+        "import sys, time\nfrom pathlib import Path\nfrom tools.board import BoardProcess\n"
         "board = BoardProcess(Path(sys.argv[1]), 'target', main=Path(sys.argv[2]))\n"
         "board.start()\n"
         "while 'ready' not in board.log:\n    time.sleep(0.01)\n"
@@ -382,7 +383,7 @@ async def test_a_target_that_dies_is_started_again(engine: str, tmp_path: Path) 
 @pytest.mark.parametrize("engine", ["cpython"], indirect=True)
 async def test_a_session_that_breaks_is_started_again(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     notices: list[Notice] = []
-    simulator._import_virtual_hardware()
+    simulator.import_virtual_hardware()
     from firmware.target.session import Session
 
     async def break_down(session: Session) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.simulator import VIRTUAL_BOARD, MicropythonNotFoundError, find_micropython
+from tools.board import VIRTUAL_BOARD, MicropythonNotFoundError, find_micropython
 
 CHECKS = '''
 import sys
