@@ -1,4 +1,4 @@
-"""REGISTER and its reply: what two peers tell each other first. Pure."""
+"""REGISTER and its reply: what two peers tell each other first, and what follows for their link."""
 
 from shared.socket_protocol import (
     ALL_TARGETS,
@@ -17,6 +17,10 @@ from shared.socket_protocol import (
     integer_field,
     is_target_id,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shared.link import Link
 
 MAX_GROUPS = 8
 
@@ -92,6 +96,14 @@ class Welcome:
         )
         self.max_line_bytes = integer_field(data, "max_line_bytes", MAX_LINE_BYTES, MIN_LINE_BYTES, 1 << 30)
         self.boot_id = _text(data, "boot_id", "")
+
+    def apply_to(self, link: "Link") -> None:
+        """Sets up the dialler's end of `link` as the hub wants it.
+
+        The hub pings first; this side asks only when it hears nothing, so that one PING serves both.
+        """
+        link.peer_max_line_bytes = self.max_line_bytes
+        link.start_heartbeat(self.heartbeat_ms, self.heartbeat_ms * 3 // 2)
 
 
 def _bad(message: str) -> ProtocolError:

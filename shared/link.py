@@ -183,7 +183,14 @@ class Link:
         self._pending.pop(id, None)
 
     async def request(self, message: SocketMessage, timeout_ms: int) -> SocketMessage:
-        """The peer's reply to `message`, or its `error` raised as a ProtocolError.
+        """The peer's reply to `message`, or its `error` raised as a ProtocolError. Else as `ask`."""
+        reply = await self.ask(message, timeout_ms)
+        if reply.type == MessageType.ERROR:
+            raise error_of(reply)
+        return reply
+
+    async def ask(self, message: SocketMessage, timeout_ms: int) -> SocketMessage:
+        """The peer's reply to `message`, which may be an `error`.
 
         Raises ProtocolError `timeout` after `timeout_ms`, `disconnected` when the link ends; both say with
         `unknown_fate` that the peer may have carried it out. May be cancelled; not repeated by itself.
@@ -195,9 +202,7 @@ class Link:
             reply = await waiter.wait(timeout_ms)
         finally:
             self.forget(message.id)
-        if type(reply) is SocketMessage:
-            if reply.type == MessageType.ERROR:
-                raise error_of(reply)
+        if isinstance(reply, SocketMessage):
             return reply
         if isinstance(reply, ProtocolError):
             raise reply

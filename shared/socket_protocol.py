@@ -259,7 +259,7 @@ class MessageLineParser:
         is_between_lines = not self._length and not self._skipping
         if is_between_lines and len(lines) == 1 and not rest and len(lines[0]) < self._max_line_bytes:
             # One whole line, as nearly always: there is nothing to put together.
-            item = self._parse(lines[0])
+            item = self._parse(lines)
             if item is not None:
                 yield item
             return
@@ -302,15 +302,11 @@ class MessageLineParser:
         self._pieces = []
         self._length = 0
         self._skipping = False
-        if skipped:
-            return None
-        try:
-            return self._parse(b"".join(pieces))
-        except MemoryError:
-            return ProtocolError(ErrorCode.INTERNAL, "no memory for this line")
+        return None if skipped else self._parse(pieces)
 
-    def _parse(self, line: bytes) -> "SocketMessage | ProtocolError | None":
+    def _parse(self, pieces: "list[bytes]") -> "SocketMessage | ProtocolError | None":
         try:
+            line = pieces[0] if len(pieces) == 1 else b"".join(pieces)
             if not line or line.isspace():
                 return None
             return SocketMessage.from_line(line)

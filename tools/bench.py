@@ -16,6 +16,7 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -23,6 +24,8 @@ from rich.table import Table
 from firmware.master.server import Hub
 from shared.socket_protocol import ALL_TARGETS
 from tools.board import BoardProcess, find_micropython
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[1]
 LINE = b'{"type":"ping","id":"0123abcd-1234"}\n'
@@ -144,7 +147,7 @@ async def _raw_echo() -> AsyncIterator[Callable[[], Awaitable[object]]]:
 
     script = _ECHO.replace("PORT", str(port))
     async with _running(find_micropython(), "-X", "heapsize=180K", "-c", script):
-        peer = await _dial_when_up(lambda: RawPeer(on_line), port)
+        _, peer = await _when_up(lambda: loop.create_connection(lambda: RawPeer(on_line), "127.0.0.1", port))
         try:
             yield call
         finally:
@@ -164,12 +167,12 @@ async def _running(*command: str | Path, env: dict[str, str] | None = None) -> A
         await process.communicate()
 
 
-async def _dial_when_up(make: Callable[[], RawPeer], port: int) -> RawPeer:
+async def _when_up(dial: Callable[[], Awaitable[T]]) -> T:
+    """What `dial` returns, once whoever it dials listens."""
     deadline = time.monotonic() + 10
     while True:
         try:
-            _, peer = await asyncio.get_running_loop().create_connection(make, "127.0.0.1", port)
-            return peer
+            return await dial()
         except ConnectionRefusedError:
             if time.monotonic() > deadline:
                 raise
@@ -241,7 +244,7 @@ async def _measure_tick(engine: str, seconds: int) -> dict[str, float]:
 
 async def _play_target(port: int, number: int, answers: bool, lives: bool) -> None:
     """A target that answers everything, or only PING ("hangs"), or after registering nothing ("vanishes")."""
-    reader, writer = await _open_when_up(port)
+    reader, writer = await _when_up(lambda: asyncio.open_connection("127.0.0.1", port))
     writer.write(json.dumps({"type": "register", "id": 0, "target_id": f"t{number}"}).encode() + b"\n")
     try:
         while line := await reader.readline():
@@ -257,17 +260,6 @@ async def _play_target(port: int, number: int, answers: bool, lives: bool) -> No
         return
     finally:
         writer.close()
-
-
-async def _open_when_up(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            return await asyncio.open_connection("127.0.0.1", port)
-        except ConnectionRefusedError:
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(0.02)
 
 
 # --- (c) one command to many

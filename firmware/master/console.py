@@ -19,6 +19,10 @@ from shared.socket_protocol import (
     integer_field,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shared.link import Handler
+
 MIN_TIMEOUT_MS = 100
 MAX_TIMEOUT_MS = 600_000
 
@@ -33,7 +37,7 @@ class Console:
         self._boot_id = boot_id
         self._id_prefix = id_prefix
         self._subscribed = False
-        self.handlers = {
+        self.handlers: "dict[str, Handler]" = {
             MessageType.PING: self._command,
             MessageType.STAND_UP: self._command,
             MessageType.LAY_DOWN: self._command,
@@ -72,8 +76,8 @@ class Console:
         id = self._id_prefix + repr(message.id)
         if len(id) <= MAX_ID_CHARS:
             return id
-        digest = hashlib.sha256(id.encode()).digest()
-        return "".join(["%02x" % byte for byte in digest[:16]])
+        digest: str = hashlib.sha256(id.encode()).digest().hex()
+        return digest[:32]
 
     async def _list_targets(self, link: Link, message: SocketMessage) -> SocketMessage:
         entries = self._controller.registry.entries()
@@ -139,8 +143,7 @@ def _result_message(message: SocketMessage, result: Result) -> SocketMessage:
         status = result.reply.status or result.reply.type
     else:
         assert result.error is not None
-        error = result.error
-        status = "unknown" if error.unknown_fate else "error"
-        data["code"] = error.code
-        data["message"] = error.message
+        error = result.error.to_message()
+        status = error.status or ""
+        data.update(error.data or {})
     return SocketMessage(MessageType.RESULT, message.id, result.target_id, status, data)

@@ -14,6 +14,10 @@ from shared.log import log
 from shared.runtime import bound_port, close_server, close_stream, listen, sleep_ms
 from shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shared.link import Handler
+
 REGISTER_TIMEOUT_MS = 10_000  # long enough for a person who pastes a line into `nc`
 _BACKLOG = 1024  # connections that wait to be accepted; the system may hold fewer
 _SWEEP_MS = 500
@@ -29,7 +33,7 @@ class Hub:
     def __init__(
         self, host: str, port: int, max_targets: int, max_consoles: int, max_events: int = 64
     ) -> None:
-        self.boot_id = "".join("%02x" % byte for byte in os.urandom(4))
+        self.boot_id = os.urandom(4).hex()
         self.controller = HubController(Registry(max_targets), EventLog(max_events), self.boot_id)
         self._host = host
         self.port = port
@@ -91,7 +95,7 @@ class Hub:
     def _refuse_strangers(self, opened_before_ms: int) -> None:
         """Ends connections that did not register in time."""
         for link in list(self._links):
-            if not link.admitted and link.opened_ms <= opened_before_ms:
+            if not link.admitted and link.close_error is None and link.opened_ms <= opened_before_ms:
                 _refuse(link, ErrorCode.NOT_REGISTERED, "the first message is `register`")
 
     def _register(self, link: Link, message: SocketMessage) -> None:
@@ -112,7 +116,13 @@ class Hub:
     async def _register_again(self, link: Link, message: SocketMessage) -> None:
         raise ProtocolError(ErrorCode.BAD_MESSAGE, "already registered")
 
-    def _admit(self, link: Link, message, registration, handlers) -> None:  # type: ignore[no-untyped-def]
+    def _admit(
+        self,
+        link: Link,
+        message: SocketMessage,
+        registration: Registration,
+        handlers: "dict[str, Handler]",
+    ) -> None:
         link.admitted = True
         link.name = registration.target_id or registration.role
         link.handlers = handlers

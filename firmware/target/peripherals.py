@@ -10,7 +10,8 @@ _SERVO_DEGREES = 180
 
 def hardware_id() -> str:
     """The chip's own serial number, in hexadecimal: the same for as long as the board exists."""
-    return "".join("%02x" % byte for byte in machine.unique_id())
+    serial: str = machine.unique_id().hex()
+    return serial
 
 
 class Servo:

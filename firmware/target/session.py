@@ -43,7 +43,7 @@ class Session:
         self._wifi = Wifi(config["wifi"])
         self._target = Target(Servo(config["servo"]), Piezo(config["piezo"]))
         self._backoff = Backoff(FIRST_RETRY_MS, MAX_RETRY_MS)
-        self._boot_id = "".join("%02x" % byte for byte in os.urandom(4))
+        self._boot_id = os.urandom(4).hex()
         self._hardware_id = hardware_id()
         self._hub_seen_ms = now_ms()
         self._attempts = 0
@@ -101,9 +101,7 @@ class Session:
         return SocketMessage(MessageType.REGISTER, link.new_id(), self._config["target_id"], data=data)
 
     def _serve(self, link: Link, welcome: Welcome) -> None:
-        link.peer_max_line_bytes = welcome.max_line_bytes
-        # The hub pings first; this side asks only when it hears nothing, so that one PING serves both.
-        link.start_heartbeat(welcome.heartbeat_ms, welcome.heartbeat_ms * 3 // 2)
+        welcome.apply_to(link)
         log("session", "registered as %s" % self._config["target_id"])
         self._backoff.reset()
         self._attempts = max(0, self._attempts - 1)  # this hub first, next time too

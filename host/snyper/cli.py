@@ -18,6 +18,8 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 from rich.console import Console
 
+from firmware.master.console import MAX_TIMEOUT_MS, MIN_TIMEOUT_MS
+from firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
 from shared.address import parse_address
 from shared.socket_protocol import (
     ALL_TARGETS,
@@ -34,14 +36,15 @@ from snyper import screens
 from snyper.client import DEFAULT_HUB, TargetResult, connect
 
 EXIT_FAILED = 1
-EXIT_USAGE = 2
 EXIT_NO_HUB = 3
 EXIT_INTERRUPTED = 130
 
 T = TypeVar("T")
 
-MIN_TIMEOUT_S = 0.1
-MAX_TIMEOUT_S = 600.0
+MIN_TIMEOUT_S = MIN_TIMEOUT_MS / 1000
+MAX_TIMEOUT_S = MAX_TIMEOUT_MS / 1000
+PING_TIMEOUT_S = PING_TIMEOUT_MS / 1000
+MOTION_TIMEOUT_S = MOTION_TIMEOUT_MS / 1000
 
 app = typer.Typer(
     help="Run a range of pop-up targets: a hub, simulated targets, and commands to them.",
@@ -163,7 +166,10 @@ def list_targets(hub: HubOption = DEFAULT_HUB, as_json: Json = False) -> None:
 
 @app.command()
 def ping(
-    target: Target = ALL_TARGETS, timeout: Timeout = 1.0, hub: HubOption = DEFAULT_HUB, as_json: Json = False
+    target: Target = ALL_TARGETS,
+    timeout: Timeout = PING_TIMEOUT_S,
+    hub: HubOption = DEFAULT_HUB,
+    as_json: Json = False,
 ) -> None:
     """Ask whether targets are alive."""
     _command(MessageType.PING, target, timeout, hub, as_json)
@@ -171,7 +177,7 @@ def ping(
 
 @app.command()
 def stand_up(
-    target: Target, timeout: Timeout = 3.0, hub: HubOption = DEFAULT_HUB, as_json: Json = False
+    target: Target, timeout: Timeout = MOTION_TIMEOUT_S, hub: HubOption = DEFAULT_HUB, as_json: Json = False
 ) -> None:
     """Stand targets up; done when they stand."""
     _command(MessageType.STAND_UP, target, timeout, hub, as_json)
@@ -179,7 +185,7 @@ def stand_up(
 
 @app.command()
 def lay_down(
-    target: Target, timeout: Timeout = 3.0, hub: HubOption = DEFAULT_HUB, as_json: Json = False
+    target: Target, timeout: Timeout = MOTION_TIMEOUT_S, hub: HubOption = DEFAULT_HUB, as_json: Json = False
 ) -> None:
     """Lay targets down; done when they lie."""
     _command(MessageType.LAY_DOWN, target, timeout, hub, as_json)
@@ -194,7 +200,7 @@ def activate(
             min=MIN_DURATION_MS / 1000, max=MAX_DURATION_MS / 1000, metavar="SECONDS", help="Armed how long."
         ),
     ] = DEFAULT_DURATION_MS / 1000,
-    timeout: Timeout = 3.0,
+    timeout: Timeout = MOTION_TIMEOUT_S,
     hub: HubOption = DEFAULT_HUB,
     as_json: Json = False,
 ) -> None:

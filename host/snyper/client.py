@@ -14,10 +14,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
 from shared.address import parse_address
 from shared.handshake import Role, Welcome
 from shared.link import Link, error_of
-from shared.runtime import Waiter, dial
+from shared.runtime import dial
 from shared.socket_protocol import (
     ALL_TARGETS,
     DEFAULT_DURATION_MS,
@@ -113,20 +114,27 @@ class Hub:
         )
         return found
 
-    async def ping(self, target: str = ALL_TARGETS, timeout_ms: int = 1_000) -> list[TargetResult]:
+    async def ping(self, target: str = ALL_TARGETS, timeout_ms: int = PING_TIMEOUT_MS) -> list[TargetResult]:
         """Whether the targets are alive. Raises ProtocolError `unknown_target` when none is meant."""
         return await self.command(MessageType.PING, target, timeout_ms)
 
-    async def stand_up(self, target: str = ALL_TARGETS, timeout_ms: int = 3_000) -> list[TargetResult]:
+    async def stand_up(
+        self, target: str = ALL_TARGETS, timeout_ms: int = MOTION_TIMEOUT_MS
+    ) -> list[TargetResult]:
         """Stands the targets up; a result says `standing` once its target stands. Raises like `ping`."""
         return await self.command(MessageType.STAND_UP, target, timeout_ms)
 
-    async def lay_down(self, target: str = ALL_TARGETS, timeout_ms: int = 3_000) -> list[TargetResult]:
+    async def lay_down(
+        self, target: str = ALL_TARGETS, timeout_ms: int = MOTION_TIMEOUT_MS
+    ) -> list[TargetResult]:
         """Lays the targets down; a result says `down` once its target lies. Raises like `ping`."""
         return await self.command(MessageType.LAY_DOWN, target, timeout_ms)
 
     async def activate(
-        self, target: str = ALL_TARGETS, duration_ms: int = DEFAULT_DURATION_MS, timeout_ms: int = 3_000
+        self,
+        target: str = ALL_TARGETS,
+        duration_ms: int = DEFAULT_DURATION_MS,
+        timeout_ms: int = MOTION_TIMEOUT_MS,
     ) -> list[TargetResult]:
         """Stands the targets up, armed for `duration_ms` (100 to 600,000). Each ends in one `hit` or `miss`
         event. Raises like `ping`.
@@ -181,21 +189,12 @@ class Hub:
     ) -> SocketMessage:
         """The reply, an `error` of a target included; what the hub itself refuses is raised."""
         assert message.id is not None
-        waiter = Waiter()
         if on_stream is not None:
             self._streams[message.id] = on_stream
         try:
-            self._link.start_request(message.id, message.to_line(), Waiter.set, waiter)
-            reply = await waiter.wait(timeout_ms)
+            reply = await self._link.ask(message, timeout_ms)
         finally:
-            self._link.forget(message.id)
             self._streams.pop(message.id, None)
-        if isinstance(reply, ProtocolError):
-            raise reply
-        if not isinstance(reply, SocketMessage):
-            raise ProtocolError(
-                ErrorCode.TIMEOUT, f"the hub did not answer within {timeout_ms} ms", unknown_fate=True
-            )
         if reply.type == MessageType.ERROR and error_of(reply).code in _REFUSALS:
             raise error_of(reply)
         return reply
@@ -233,8 +232,7 @@ async def connect(hub: str = DEFAULT_HUB) -> AsyncIterator[Hub]:
             welcome = Welcome(await link.request(register, REPLY_TIMEOUT_MS))
         except ProtocolError as error:
             raise link.close_error or error from None  # which says why, where the hub did
-        link.peer_max_line_bytes = welcome.max_line_bytes
-        link.start_heartbeat(welcome.heartbeat_ms, welcome.heartbeat_ms * 3 // 2)
+        welcome.apply_to(link)
         yield Hub(link, welcome.boot_id)
     finally:
         link.close(ProtocolError(ErrorCode.DISCONNECTED, "this side hung up"))
