@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,13 @@ from tools import flash
 
 VIRTUAL_BOARD = Path(__file__).resolve().parent / "virtual_board"
 HEAP = "180K"  # what a Pico W has once it has joined its network; objects take twice the room here
-WIFI = {"ssid": "snyper", "password": "simulated-range"}
+WIFI = {"networks": [{"ssid": "snyper", "password": "simulated-range"}]}
+PICO_W = {
+    "machine": "Raspberry Pi Pico W with RP2040",
+    "platform": "rp2",
+    "version": None,  # MicroPython's: that of the runtime
+    "has_wifi": True,
+}
 PWRON_RESET = 1
 WDT_RESET = 3
 
@@ -28,6 +34,8 @@ POLL_SECONDS = 0.05
 SAMPLING_NS = 250_000_000  # an ADC read less long ago than this is in use; the board says so every 50 ms
 
 MIN_IMPACT_MS = 30
+
+_POWER_ON = "__import__('power_on').run(globals())"
 
 # A board must not outlive whoever runs it, even if that one is killed: Linux's PR_SET_PDEATHSIG (1) with
 # SIGKILL (9). A Python that then becomes the board sets it, since preexec_fn is unsafe beside threads.
@@ -63,42 +71,46 @@ def find_micropython() -> Path:
     )
 
 
-class BoardProcess:
+class Board:
     """One board: its flash, its virtual hardware, and a MicroPython process while it has power.
 
-    All of it lives in `directory`, which is made if need be and is the caller's to remove. A reset by the
-    firmware or its watchdog starts the process again, as on a board. Where `main.py` ends, a board sits idle
-    and this one is off. The process dies with this one, however that ends (on Linux; elsewhere if it ends in
-    order). Methods may be called from any thread; `start`, `kill` and `stop` wait a moment for the process.
+    Everything but the flash lives in `directory`, which is made if need be and is the caller's to remove. A
+    reset by the firmware or its watchdog starts the process again, as on a board. The process dies with this
+    one, however that ends (on Linux; elsewhere if it ends in order). Methods may be called from any thread;
+    `start`, `kill` and `stop` wait a moment for the process.
     """
+
+    has_usb = False
 
     def __init__(
         self,
         directory: Path,
-        role: str,
-        config: Mapping[str, Any] | None = None,
+        flash: Path,
         *,
-        main: Path | None = None,
         name: str | None = None,
         seed: int = 0,
         hit_rate: float = 0.0,
         reaction_ms: tuple[int, int] = (150, 900),
         impact_ms: int = MIN_IMPACT_MS,
         air: Mapping[str, object] | None = None,
+        identity: Mapping[str, object] | None = None,
+        faults: Mapping[str, object] | None = None,
+        speed: int = 1,
         micropython: Path | None = None,
     ) -> None:
-        """Stages the flash; the power is off.
+        """The power is off.
 
-        `main` is a file to flash as main.py instead of the role's own. `name` decides the unique id and is by
-        default the directory's. `air` is the radio around the board, by default the access point of `config`;
-        the others are the seeded shooter's. Raises ValueError for an unknown role, OSError,
+        `name` decides the unique id and is by default the directory's. `air` is the radio around the board, a
+        network that anybody can join by default; `identity` is what differs from a Pico W (see PICO_W);
+        `faults` are the flash's (see `set_faults`), None for a flash that is sound. The board's clock runs
+        `speed` times as fast as the world's. The others are the seeded shooter's. Raises OSError,
         MicropythonNotFoundError.
         """
-        config = {"wifi": WIFI, **(config or {})} if role == "target" else dict(config or {})
         self.directory = directory.resolve()
-        self.flash = self.directory / "flash"
+        self.flash = flash.resolve()
         self._hardware = self.directory / "hardware"
         self.name = name or self.directory.name
+        self.unique_id = unique_id(self.name).hex()
         self.resets = 0
         self._micropython = micropython or find_micropython()
         self._log_path = self.directory / "board.log"
@@ -108,18 +120,23 @@ class BoardProcess:
         self._started: threading.Event = threading.Event()
         self._start_error: OSError | None = None
         self._power = False
+        self._cause = PWRON_RESET
         self._returncode: int | None = None
-        flash.stage(role, self.flash, config)
+        self.flash.mkdir(parents=True, exist_ok=True)
+        self._hardware.mkdir(parents=True, exist_ok=True)
         self._stage_hardware()
-        if main is not None:
-            shutil.copyfile(main, self.flash / "main.py")
         self._board: dict[str, Any] = {
-            "unique_id": unique_id(self.name).hex(),
+            "unique_id": self.unique_id,
             "seed": seed,
             "hit_rate": hit_rate,
             "reaction_ms": reaction_ms,
             "impact_ms": impact_ms,
-            "air": {**config.get("wifi", WIFI), "up": True, "rejoins": False, **(air or {})},
+            "air": {"networks": [], "up": True, "rejoins": False, **(air or {})},
+            "flash": str(self.flash),
+            "usb": self.has_usb,
+            "identity": {**PICO_W, **(identity or {})},
+            "faults": None if faults is None else dict(faults),
+            "speed": speed,
         }
         self._write("board.json", self._board)
 
@@ -129,7 +146,7 @@ class BoardProcess:
         """Switches the power on. Raises RuntimeError when it is on, OSError when MicroPython does not run."""
         if self.is_on:
             raise RuntimeError(f"{self.name} is on already")
-        for name in ("outputs.json", "strike", "watchdog", "reset"):
+        for name in ("outputs.json", "strike", "watchdog", "reset", "cut", "steps"):
             (self.directory / name).unlink(missing_ok=True)
         self._power = True
         self._returncode = None
@@ -188,18 +205,18 @@ class BoardProcess:
 
     # --- what the world sees of the board, and does to it
 
-    def outputs(self) -> dict[str, dict[str, dict[str, int]]]:
-        """Pins, PWM and ADC as `VirtualBoard.outputs()` says them; empty lists before the firmware runs."""
+    def outputs(self) -> dict[str, dict[str, Any]]:
+        """Pins, PWM, ADC and Wi-Fi as `VirtualBoard.outputs()` says them; empty before the board boots."""
         try:
-            outputs: dict[str, dict[str, dict[str, int]]] = json.loads(self._read("outputs.json"))
+            outputs: dict[str, dict[str, Any]] = json.loads(self._read("outputs.json"))
         except FileNotFoundError:
-            return {"pins": {}, "pwm": {}, "adc": {}}
+            return {"pins": {}, "pwm": {}, "adc": {}, "wifi": {}}
         return outputs
 
     def is_sampling(self, gpio: int = 26) -> bool:
         """Whether the firmware reads the ADC on `gpio` now: whether the target is armed."""
         at_ns = self.outputs()["adc"].get(str(gpio), {"at_ns": 0})["at_ns"]
-        return time.time_ns() - at_ns < SAMPLING_NS
+        return bool(time.time_ns() - at_ns < SAMPLING_NS)
 
     def strike(self, peak: int, duration_ms: int, gpio: int = 26) -> None:
         """An impact, now: the piezo gives `peak` (u16) for `duration_ms`, whether it is read or not."""
@@ -208,9 +225,30 @@ class BoardProcess:
         self._write("strike", {"gpio": gpio, "peak": peak, "from_ns": now_ns, "until_ns": until_ns})
 
     def set_air(self, **changes: object) -> None:
-        """Changes the radio around the board: any of `ssid`, `password`, `up`, `rejoins`."""
+        """Changes the radio around the board: `networks`, `up`, `rejoins`, `dhcp`, `lies`, as
+        `VirtualBoard` says what they are.
+        """
         self._board["air"].update(changes)
         self._write("board.json", self._board)
+
+    def set_faults(self, **faults: object) -> None:
+        """Changes what is wrong with the flash of a board that was made with `faults`; None ends one.
+
+        `cut_at` is the step of writing (`steps`) in which the power goes, to stay off; `capacity_bytes` is
+        the size of the flash; in a file whose path ends with `corrupts`, a bit flips whenever it is written.
+        """
+        self._board["faults"].update(faults)
+        self._write("board.json", self._board)
+
+    @property
+    def steps(self) -> int:
+        """How many steps have changed the flash of a board with `faults` since it was switched on: a file
+        opened for writing, a piece written, a file closed, renamed or removed, a directory made or removed.
+        """
+        try:
+            return int(self._read("steps"))
+        except FileNotFoundError:
+            return 0
 
     @property
     def log(self) -> str:
@@ -242,14 +280,16 @@ class BoardProcess:
             atexit.unregister(self.kill)
 
     def _boot(self, reset_cause: int) -> subprocess.Popen[bytes] | None:
+        self._cause = reset_cause
         environment = {
             **os.environ,
-            "MICROPYPATH": os.pathsep.join([str(self.flash), str(self._hardware), ".frozen"]),
+            "MICROPYPATH": os.pathsep.join([str(self._hardware), ".frozen"]),
             "SNYPER_BOARD": str(self.directory),
             "SNYPER_RESET_CAUSE": str(reset_cause),
+            **self._environment(),
         }
-        command = [str(self._micropython), "-X", f"heapsize={HEAP}", "main.py"]
-        with self._lock, self._log_path.open("ab") as log:
+        command = [str(self._micropython), "-X", f"heapsize={HEAP}", "-c", _POWER_ON]
+        with self._lock, self._terminal() as (stdin, stdout):
             if not self._power:
                 return None
             try:
@@ -257,15 +297,25 @@ class BoardProcess:
                     _leashed(command),
                     cwd=self.flash,
                     env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stdout,
                     start_new_session=True,  # a terminal's Ctrl-C is this process's to pass on
                 )
             except OSError as error:
                 self._start_error = error
                 return None
             return self._process
+
+    def _environment(self) -> dict[str, str]:
+        """What else the process finds in its environment."""
+        return {}
+
+    @contextmanager
+    def _terminal(self) -> Iterator[tuple[int, int]]:
+        """Where the process reads and writes."""
+        with self._log_path.open("ab") as log:
+            yield subprocess.DEVNULL, log.fileno()
 
     def _watch(self, process: subprocess.Popen[bytes]) -> int | None:
         """Waits for the end of one boot: the cause of the reset that ends it, or None when it stays off."""
@@ -286,6 +336,20 @@ class BoardProcess:
             (self.directory / "reset").unlink()
             (self.directory / "watchdog").unlink(missing_ok=True)
             return reset_cause if self._power else None
+        if not self._power or (self.directory / "cut").exists():
+            return None
+        if self._is_watchdog_overdue():
+            (self.directory / "watchdog").unlink()
+            return WDT_RESET
+        assert self._returncode is not None
+        return self._cause_after_power_cut() if self._returncode < 0 else self._cause_after_end()
+
+    def _cause_after_power_cut(self) -> int | None:
+        """What follows when somebody has killed the process."""
+        return None
+
+    def _cause_after_end(self) -> int | None:
+        """What follows when the process has ended by itself and nobody asked for a reset."""
         # A watchdog that runs bites also when there is no firmware left to feed it.
         while self._power and (self.directory / "watchdog").exists():
             if self._is_watchdog_overdue():
@@ -311,6 +375,36 @@ class BoardProcess:
         new = self.directory / f"{name}.written"
         new.write_text(json.dumps(value))
         new.replace(self.directory / name)
+
+
+class BoardProcess(Board):
+    """A board without USB, for which it is enough that the firmware runs.
+
+    All of it lives in `directory`. Where `main.py` ends, a board sits idle and this one is off.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        role: str,
+        config: Mapping[str, Any] | None = None,
+        *,
+        main: Path | None = None,
+        air: Mapping[str, object] | None = None,
+        **options: Any,
+    ) -> None:
+        """Stages the flash; the power is off.
+
+        `main` is a file to flash as main.py instead of the role's own. `air` is added to the radio around the
+        board, which is by default what `config` needs. `options` are `Board`'s. Raises ValueError for an
+        unknown role, OSError, MicropythonNotFoundError.
+        """
+        config = {"wifi": WIFI, **(config or {})} if role == "target" else dict(config or {})
+        networks = config.get("wifi", WIFI).get("networks", WIFI["networks"])
+        super().__init__(directory, directory / "flash", air={"networks": networks, **(air or {})}, **options)
+        flash.stage(role, self.flash, config)
+        if main is not None:
+            shutil.copyfile(main, self.flash / "main.py")
 
 
 def _leashed(command: list[str]) -> list[str]:

@@ -226,6 +226,82 @@ def check_lost_network_comes_back():
     wait_for(wlan, 3)
 
 
+def check_several_networks():
+    networks = [dict(ssid="garage", password=""), dict(ssid="range", password="long enough")]
+    board = machine.VirtualBoard(air=dict(networks=networks))
+    machine.use(board)
+    wlan = network.WLAN(network.STA_IF)
+    wlan.active(True)
+    for ssid, key, status in (("garage", None, 3), ("range", "wrong word", -3), ("shed", None, -2)):
+        wlan.connect(ssid, key)
+        wait_for(wlan, status)
+    assert [found[0] for found in wlan.scan()] == [b"garage", b"range"]
+    board.set_air({"networks": []})
+    wlan.connect("anything", "goes")
+    wait_for(wlan, 3)
+    board.set_air({"networks": networks})
+    assert wait_for(wlan, 1) == [1]
+
+
+def check_no_dhcp():
+    board, wlan = station(dhcp=False)
+    wlan.connect("range", "long enough")
+    wait_for(wlan, 2)
+    for _ in range(10):
+        time.sleep(0.05)
+        assert wlan.status() == 2
+    assert not wlan.isconnected()
+
+
+def check_static_address():
+    board, wlan = station(dhcp=False)
+    addresses = ("192.168.1.50", "255.255.0.0", "192.168.1.1", "192.168.1.2")
+    wlan.ifconfig(addresses)
+    wlan.connect("range", "long enough")
+    wait_for(wlan, 3)
+    assert wlan.ifconfig() == addresses
+    assert wlan.ipconfig("addr4") == addresses[:2]
+    assert (wlan.ipconfig("dhcp4"), wlan.ipconfig("has_dhcp4")) == (False, False)
+    wlan.active(False)
+    wlan.active(True)
+    wlan.connect("range", "long enough")
+    wait_for(wlan, 2)
+
+
+def check_a_status_that_lies():
+    board, wlan = station(lies=True)
+    wlan.connect("range", "long enough")
+    wait_for(wlan, 3)
+    board.set_air({"up": False})
+    assert wlan.status() == 3
+    assert wlan.isconnected()
+    wlan.active(False)
+    wlan.active(True)
+    wlan.connect("range", "long enough")
+    wait_for(wlan, -2)
+
+
+def check_wifi_is_seen_from_outside():
+    board, wlan = station()
+    network.country("DE")
+    network.hostname("snyper-1")
+    wlan.config(pm=network.WLAN.PM_NONE)
+    wlan.active(True)
+    for _ in range(2):
+        wlan.connect("range", "long enough")
+        wait_for(wlan, 3)
+    wlan.active(False)
+    wlan.active(True)
+    assert board.outputs()["wifi"] == {
+        "joins": 2,
+        "activations": 2,
+        "ssid": "range",
+        "hostname": "snyper-1",
+        "country": "DE",
+        "pm": network.WLAN.PM_NONE,
+    }
+
+
 def check_wlan_config():
     board, wlan = station()
     wlan.config(pm=network.WLAN.PM_NONE)

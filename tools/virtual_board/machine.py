@@ -5,20 +5,22 @@ hold many. Read off MicroPython's ports/rp2 (machine_pin.c, machine_pwm.c, machi
 modmachine.c). What firmware of this project does not use is missing rather than guessed. What a real board
 lacks stands in the first half of the file; firmware uses only the second.
 
-A board whose process has SNYPER_BOARD in its environment keeps a directory of that name:
-  board.json    what it is and what surrounds it: unique_id (16 hex digits), seed, hit_rate, reaction_ms, air
+A board that is a process of its own (power_on.py starts it) speaks with the world through a directory:
+  board.json    what it is and what surrounds it: unique_id (16 hex digits), seed, hit_rate, reaction_ms, air,
+                and what power_on.py reads
   outputs.json  what it does to the world: `VirtualBoard.outputs()`, written at each change
   strike        an impact on a piezo for it to feel: gpio, peak, from_ns, until_ns of the wall clock
   watchdog      when the running watchdog bites, in ns of the wall clock; whoever runs the process enforces it
   reset         present once the firmware has asked for a reset: the next boot's `reset_cause()`
 """
 
-# MicroPython, which runs this file, has neither pathlib nor contextlib.suppress.
-# ruff: noqa: PTH104, PTH123
-
 import json
 import os
 import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 PWRON_RESET = 1
 WDT_RESET = 3
@@ -122,10 +124,12 @@ class _AdcInput:
 class VirtualBoard:
     """The hardware of one board and its surroundings.
 
-    `unique_id` has 8 bytes. `air` is the radio around it: `ssid` and `password` of the one access point,
-    whether it is `up`, and whether the radio `rejoins` by itself after a loss. `hit_rate` (0 to 1),
-    `reaction_ms` (shortest and longest) and `impact_ms` describe the seeded shooter, who takes aim when an
-    ADC is read again after a pause of more than `rest_ms`.
+    `unique_id` has 8 bytes. `air` is the radio around it: `ssid` and `password` of the one access point, or
+    `networks`, a list of such pairs, empty where any network can be joined; whether they are `up`, whether
+    `dhcp` gives addresses, whether the radio `rejoins` by itself after a loss, and whether it `lies` (a
+    network that was joined once stays joined, whatever happens to it). `hit_rate` (0 to 1), `reaction_ms`
+    (shortest and longest) and `impact_ms` describe the seeded shooter, who takes aim when an ADC is read
+    again after a pause of more than `rest_ms`. The board's clock runs `speed` times as fast as the world's.
     """
 
     def __init__(
@@ -137,11 +141,14 @@ class VirtualBoard:
         reaction_ms: "tuple[int, int]" = (150, 900),
         impact_ms: int = 30,
         rest_ms: int = 100,
+        speed: int = 1,
     ) -> None:
         self.unique_id = unique_id
         self._air: dict[str, object] = {"ssid": "snyper", "password": "", "up": True, "rejoins": False}
+        self._air.update({"dhcp": True, "lies": False})
         self._air.update(air or {})
-        self.rest_ns = rest_ms * 1_000_000
+        self.speed = speed
+        self.rest_ns = self.world_ns(rest_ms)
         self._shooter = Shooter(seed, hit_rate, reaction_ms, impact_ms)
         self._noise = Dice(seed + 1)
         self.boot(PWRON_RESET)
@@ -157,11 +164,18 @@ class VirtualBoard:
         self.pwms: dict[int, PWM] = {}
         self.adc_inputs: dict[int, _AdcInput] = {}
         self.watchdog_ns: int | None = None
+        self.wifi: dict[str, object] = {"joins": 0, "activations": 0, "ssid": "", "pm": None}
         self.changed()
 
-    def outputs(self) -> "dict[str, dict[str, dict[str, int]]]":
+    def world_ns(self, board_ms: int) -> int:
+        """How long the world waits while `board_ms` pass on the board."""
+        return board_ms * 1_000_000 // self.speed
+
+    def outputs(self) -> "dict[str, dict[str, Any]]":
         """What the board does to the world, as JSON: `pins` (`level`), `pwm` (`freq_hz`, `duty_ns`, both 0
-        while it is off) and `adc` (`samples` so far, `at_ns` of the last), each by its pin's name.
+        while it is off) and `adc` (`samples` so far, `at_ns` of the last), each by its pin's name; and
+        `wifi`: how often the station has joined (`joins`) and was switched on (`activations`) since the boot,
+        the `ssid` that it last tried, its `hostname`, `country` and power management (`pm`).
         """
         pins = {str(id): {"level": pin.level} for id, pin in self.pins.items() if pin.mode == Pin.OUT}
         adc = {str(id): {"samples": adc.samples, "at_ns": adc.at_ns} for id, adc in self.adc_inputs.items()}
@@ -170,7 +184,9 @@ class VirtualBoard:
             on = self.slices[channel.slice].enabled
             freq_hz, duty_ns = (channel.freq(), channel.duty_ns()) if on else (0, 0)
             pwm[str(gpio)] = {"freq_hz": freq_hz, "duty_ns": duty_ns}
-        return {"pins": pins, "pwm": pwm, "adc": adc}
+        wifi = self.wifi.copy()
+        wifi.update({"hostname": self.hostname, "country": self.country})
+        return {"pins": pins, "pwm": pwm, "adc": adc, "wifi": wifi}
 
     def changed(self) -> None:
         """Called after each change of what `outputs` says."""
@@ -180,7 +196,7 @@ class VirtualBoard:
         return self._air
 
     def set_air(self, changes: "dict[str, object]") -> None:
-        """Changes the radio around the board: any of `ssid`, `password`, `up`, `rejoins`."""
+        """Changes the radio around the board: any of what `air` is."""
         self._air.update(changes)
 
     def strike(self, peak: int, duration_ms: int, gpio: int = 26) -> None:
@@ -189,7 +205,7 @@ class VirtualBoard:
 
     def _strike_at(self, from_ns: int, peak: int, duration_ms: int, gpio: int) -> None:
         impacts = self._adc_input(gpio).impacts
-        impacts.append((from_ns, from_ns + duration_ms * 1_000_000, peak))
+        impacts.append((from_ns, from_ns + self.world_ns(duration_ms), peak))
 
     def _adc_input(self, gpio: int) -> _AdcInput:
         if gpio not in self.adc_inputs:
@@ -220,7 +236,7 @@ class VirtualBoard:
     def _take_aim(self, now_ns: int, gpio: int) -> None:
         delay_ms = self._shooter.shoot()
         if delay_ms is not None:
-            from_ns = now_ns + delay_ms * 1_000_000
+            from_ns = now_ns + self.world_ns(delay_ms)
             self._strike_at(from_ns, Shooter.PEAK, self._shooter.impact_ms, gpio)
 
     def set_watchdog(self, deadline_ns: int) -> None:
@@ -232,39 +248,57 @@ class VirtualBoard:
         self.watchdog_ns = None
         raise BoardReset(reset_cause)
 
+    def soft_reset(self) -> None:
+        """Ends the firmware; the next boot reports what this one does."""
+        self.reset(self.reset_cause)
+
 
 class ProcessBoard(VirtualBoard):
-    """A board that is a process of its own and speaks with the world through the files of a directory."""
+    """A board that is a process of its own and speaks with the world through the files of a directory.
 
-    def __init__(self, directory: str) -> None:
+    `directory` has `open` and `rename`, as a file system has that is not mounted; `settings` is what
+    board.json says.
+    """
+
+    def __init__(self, directory: "Any", settings: "dict[str, Any]", reset_cause: int) -> None:
         self._directory = directory
         self._air_ns = time.time_ns()
-        board = self._read("board.json")
+        self._has_usb = bool(settings["usb"])
         super().__init__(
-            bytes(int(board["unique_id"][at : at + 2], 16) for at in range(0, 16, 2)),
-            board["seed"],
-            board["hit_rate"],
-            board["air"],
-            tuple(board["reaction_ms"]),
-            board["impact_ms"],
+            bytes(int(settings["unique_id"][at : at + 2], 16) for at in range(0, 16, 2)),
+            settings["seed"],
+            settings["hit_rate"],
+            settings["air"],
+            tuple(settings["reaction_ms"]),
+            settings["impact_ms"],
+            speed=settings["speed"],
         )
-        self.reset_cause = int(os.getenv("SNYPER_RESET_CAUSE") or PWRON_RESET)
+        self.reset_cause = reset_cause
 
     def changed(self) -> None:
-        self._write("outputs.json", self.outputs())
+        self.write("outputs.json", self.outputs())
 
     def air(self) -> "dict[str, object]":
         now_ns = time.time_ns()
         if now_ns - self._air_ns > AIR_REFRESH_NS:
             self._air_ns = now_ns
-            self._air.update(self._read("board.json")["air"])
+            self._air.update(self.read("board.json")["air"])
         return self._air
 
     def set_watchdog(self, deadline_ns: int) -> None:
-        self._write("watchdog", deadline_ns)
+        self.write("watchdog", deadline_ns)
 
     def reset(self, reset_cause: int) -> None:
-        self._write("reset", reset_cause)
+        self.write("reset", reset_cause)
+        self.die()
+
+    def soft_reset(self) -> None:
+        if self._has_usb:
+            raise SystemExit
+        self.reset(self.reset_cause)
+
+    def die(self) -> None:
+        """The power is gone."""
         # Nothing that the firmware could catch: a reset runs no `finally`.
         while True:
             os.system("kill -9 $PPID")
@@ -278,23 +312,22 @@ class ProcessBoard(VirtualBoard):
     def _feel_strike(self) -> None:
         # Taking the file away and looking whether it is there are one call: 2 µs, where a stat costs 1.
         try:
-            os.rename(self._directory + "/strike", self._directory + "/strike.taken")
+            self._directory.rename("/strike", "/strike.taken")
         except OSError:
             return
-        strike = self._read("strike.taken")
+        strike = self.read("strike.taken")
         self._adc_input(strike["gpio"]).impacts.append(
             (strike["from_ns"], strike["until_ns"], strike["peak"])
         )
 
-    def _read(self, name: str):  # type: ignore[no-untyped-def]
-        with open(self._directory + "/" + name) as file:
+    def read(self, name: str):  # type: ignore[no-untyped-def]
+        with self._directory.open("/" + name, "r") as file:
             return json.load(file)
 
-    def _write(self, name: str, value: object) -> None:
-        path = self._directory + "/" + name
-        with open(path + ".new", "w") as file:
+    def write(self, name: str, value: object) -> None:
+        with self._directory.open("/" + name + ".new", "w") as file:
             json.dump(value, file)
-        os.rename(path + ".new", path)
+        self._directory.rename("/" + name + ".new", "/" + name)
 
 
 _board: "VirtualBoard | None" = None
@@ -307,11 +340,10 @@ def use(board: VirtualBoard) -> None:
 
 
 def current() -> VirtualBoard:
-    """The board that new objects belong to: the one in `use`, or the process's own."""
+    """The board that new objects belong to: the one in `use`."""
     global _board
     if _board is None:
-        directory = os.getenv("SNYPER_BOARD")
-        _board = ProcessBoard(directory) if directory else VirtualBoard()
+        _board = VirtualBoard()
     return _board
 
 
@@ -575,7 +607,7 @@ class WDT:
         if not 0 <= timeout <= WDT_MAX_MS:
             raise ValueError(f"timeout exceeds {WDT_MAX_MS}")
         self._board = current()
-        self._timeout_ns = timeout * 1_000_000
+        self._timeout_ns = self._board.world_ns(timeout)
         self.feed()
 
     def feed(self) -> None:
@@ -595,8 +627,7 @@ def reset() -> None:
 
 def soft_reset() -> None:
     """Starts the firmware anew; what `reset_cause()` says stays."""
-    board = current()
-    board.reset(board.reset_cause)
+    current().soft_reset()
 
 
 def reset_cause() -> int:

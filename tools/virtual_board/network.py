@@ -1,13 +1,17 @@
 """A Pico W's `network` module for a computer: the station and the access point of its CYW43 chip.
 
 Read off MicroPython's extmod/network_cyw43.c and the chip's driver (cyw43_ctrl.c, cyw43_lwip.c). What is
-around the board, one access point or none, is its `VirtualBoard.air()`. Only the association is modelled:
+around the board is its `VirtualBoard.air()`. Only the association is modelled:
 the sockets are the computer's own and still carry data when the board has lost its network.
 """
 
 import time
 
 import machine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 STA_IF = 0
 AP_IF = 1
@@ -19,8 +23,8 @@ STAT_CONNECT_FAIL = -1
 STAT_NO_AP_FOUND = -2
 STAT_WRONG_PASSWORD = -3
 
-ASSOCIATE_NS = 100_000_000  # seconds on the air, but the order of things is the same
-DHCP_NS = 50_000_000
+ASSOCIATE_MS = 100  # seconds on the air, but the order of things is the same
+DHCP_MS = 50
 MAX_HOSTNAME_CHARS = 32
 MIN_KEY_CHARS = 8  # of WPA2: IEEE 802.11
 
@@ -38,8 +42,11 @@ class _Interface:
     def __init__(self, board: "machine.VirtualBoard") -> None:
         self.board = board
         self.active = False
+        self.is_static = False
         self.address = "0.0.0.0"
+        self.mask = "255.255.255.0"
         self.gateway = "192.168.4.1"
+        self.name_server = "8.8.8.8"
         self.config: dict[str, object] = {
             "antenna": 0,
             "channel": 3,
@@ -69,7 +76,11 @@ class _Station(_Interface):
     def set_active(self, active: bool) -> None:
         if not active:
             self.leave()
+            self.is_static = False
+        elif not self.active:
+            self.board.wifi["activations"] += 1
         super().set_active(active)
+        self.board.changed()
 
     def join(self, ssid: str, key: str) -> None:
         if not self.active:
@@ -78,6 +89,8 @@ class _Station(_Interface):
         self._key = key
         self._status = STAT_CONNECTING
         self._joined_ns = time.time_ns()
+        self.board.wifi["ssid"] = ssid
+        self.board.changed()
 
     def leave(self) -> None:
         self._status = STAT_IDLE
@@ -85,10 +98,11 @@ class _Station(_Interface):
 
     def status(self) -> int:
         air = self.board.air()
-        in_reach = air["up"] and air["ssid"] == self.config["ssid"]
+        password = self._password_wanted(air)
+        in_reach = air["up"] and password is not None
         if self._joined_ns is not None:
-            self._associate(time.time_ns() - self._joined_ns, in_reach, air["password"])
-        elif self._status == STAT_GOT_IP and not in_reach:
+            self._associate(time.time_ns() - self._joined_ns, password if in_reach else None, air["dhcp"])
+        elif self._status == STAT_GOT_IP and not in_reach and not air["lies"]:
             # The driver keeps its join state when the link goes, so that it says `joining` from now on;
             # whether the chip finds back by itself depends on how the access point went.
             self._status = STAT_CONNECTING
@@ -96,22 +110,36 @@ class _Station(_Interface):
             self._joined_ns = time.time_ns()
         return self._status
 
-    def _associate(self, elapsed_ns: int, in_reach: bool, password: str) -> None:
-        if elapsed_ns < ASSOCIATE_NS:
+    def _password_wanted(self, air: "dict[str, Any]") -> "str | None":
+        """What the access point of that name asks for; None where there is none."""
+        for point in _access_points(air):
+            if point["ssid"] == self.config["ssid"]:
+                return point["password"]  # type: ignore[no-any-return]
+        return None if _access_points(air) else self._key
+
+    def _associate(self, elapsed_ns: int, password: "str | None", dhcp: bool) -> None:
+        if elapsed_ns < self.board.world_ns(ASSOCIATE_MS):
             return
-        if not in_reach:
+        if password is None:
             self._end_join(STAT_NO_AP_FOUND)
         elif password != self._key:
             self._end_join(STAT_WRONG_PASSWORD)
-        elif elapsed_ns < ASSOCIATE_NS + DHCP_NS:
+        elif elapsed_ns < self.board.world_ns(ASSOCIATE_MS + DHCP_MS) or not (dhcp or self.is_static):
             self._status = _NO_IP
         else:
-            self.address = f"192.168.4.{16 + self.board.unique_id[-1] % 200}"
+            if not self.is_static:
+                self.address = f"192.168.4.{16 + self.board.unique_id[-1] % 200}"
             self._end_join(STAT_GOT_IP)
+            self.board.wifi["joins"] += 1
+            self.board.changed()
 
     def _end_join(self, status: int) -> None:
         self._status = status
         self._joined_ns = None
+
+
+def _access_points(air: "dict[str, Any]") -> "list[dict[str, Any]]":
+    return air.get("networks", [air])  # type: ignore[no-any-return]
 
 
 class _AccessPoint(_Interface):
@@ -196,31 +224,37 @@ class WLAN:
     def ifconfig(
         self, addresses: "tuple[str, str, str, str] | None" = None
     ) -> "tuple[str, str, str, str] | None":
-        """Address, mask, gateway and name server; with an argument sets the first and the third."""
+        """Address, mask, gateway and name server; with an argument sets them, and a station then asks for
+        none by DHCP.
+        """
+        interface = self._interface
         if addresses is not None:
-            self._interface.address = addresses[0]
-            self._interface.gateway = addresses[2]
+            interface.address, interface.mask, interface.gateway, interface.name_server = addresses
+            interface.is_static = True
             return None
-        return (self._address(), "255.255.255.0", self._interface.gateway, "8.8.8.8")
+        return (self._address(), interface.mask, interface.gateway, interface.name_server)
 
     def ipconfig(self, param: "str | None" = None, **settings: object) -> object:
         """`addr4`, `gw4`, `dhcp4` or `has_dhcp4`; all but the last can be set. Raises ValueError."""
         if param == "addr4":
-            return (self._address(), "255.255.255.0")
+            return (self._address(), self._interface.mask)
         if param == "gw4":
             return self._interface.gateway
         if param == "dhcp4":
-            return self._id == STA_IF
+            return self._id == STA_IF and not self._interface.is_static
         if param == "has_dhcp4":
-            return self.isconnected()
+            return self.isconnected() and not self._interface.is_static
         if param is not None:
             raise ValueError("unexpected key")
         for name, value in settings.items():
             if name == "addr4":
                 self._interface.address = str(value).split("/")[0]
+                self._interface.is_static = True
             elif name == "gw4":
                 self._interface.gateway = value
-            elif name != "dhcp4":
+            elif name == "dhcp4":
+                self._interface.is_static = not value
+            else:
                 raise ValueError("unexpected key")
         return None
 
@@ -255,15 +289,20 @@ class WLAN:
             _interface(self._interface.board, AP_IF).config[_AP_CONFIG[name]] = value
         elif name in _CONFIG:
             self._interface.config[name] = value
+            if name == "pm" and self._id == STA_IF:
+                self._interface.board.wifi["pm"] = value
         else:
             raise ValueError("unknown config param")
 
     def scan(self) -> "list[tuple[bytes, bytes, int, int, int, int]]":
-        """The one access point in reach, if any. Raises OSError EPERM while the interface is off."""
+        """The access points in reach. Raises OSError EPERM while the interface is off."""
         if not self._interface.active:
             raise OSError(_EPERM)
         air = self._interface.board.air()
-        return [(air["ssid"].encode(), b"\x28\xcd\xc1\x00\x00\x01", 3, -50, 5, 1)] if air["up"] else []
+        if not air["up"]:
+            return []
+        bssid = b"\x28\xcd\xc1\x00\x00\x01"
+        return [(point["ssid"].encode(), bssid, 3, -50, 5, 1) for point in _access_points(air)]
 
     def deinit(self) -> None:
         """Switches the chip off."""

@@ -1,0 +1,44 @@
+"""`snyper board`: a board to plug in, without one."""
+
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from tools.board import MicropythonNotFoundError
+from tools.usb_board import UsbBoard
+
+
+def board(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Its flash; made if need be.", file_okay=False)
+    ],
+) -> None:
+    """Run a virtual board until Ctrl-C: stdout says the port to connect to, DIR is its flash.
+
+    It is a real MicroPython that takes itself for a Pico W. To cut its power, kill the process: it comes back
+    as a board does. Its Wi-Fi joins any network.
+    """
+    try:
+        usb_board = UsbBoard(directory)
+    except BlockingIOError:
+        _fail(f"the board in {directory} is on already: end the other `snyper board` first")
+    except MicropythonNotFoundError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or directory}: {error.strerror}")
+    try:
+        usb_board.start()
+        typer.echo(usb_board.port)
+        typer.echo(f"board: try `mpremote connect {usb_board.port}`; Ctrl-C ends it", err=True)
+        usb_board.wait()
+        _fail(f"the board's MicroPython does not start; what it said is in {usb_board.directory}/board.log")
+    except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
+    finally:
+        usb_board.close()
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"snyper: {message}", err=True)
+    raise typer.Exit(1)

@@ -1,0 +1,113 @@
+"""What a board's own C does from power-up to `main.py`, for a process of MicroPython's unix port.
+
+The process becomes a Pico W: its flash is the root of the file system, `machine` and `network` are the
+virtual ones, and `sys` says what a Pico W says. Nothing else of the computer can be seen by the firmware.
+SNYPER_BOARD names the directory that machine.py describes; of its board.json this reads
+  flash     the directory that is the flash
+  usb       whether the process ends at the prompt (true) or with main.py
+  identity  machine, platform, version (null for the runtime's own), has_wifi
+  faults    what flash_faults.py does to the flash, or null
+  speed     how many times as fast as the world's the board's clock runs
+SNYPER_RESET_CAUSE is what `machine.reset_cause()` says. SNYPER_REPL=raw leaves out main.py, as a soft reset
+from the raw prompt does.
+"""
+
+import gc
+import io
+import json
+import os
+import sys
+from collections import namedtuple
+
+import machine
+import vfs  # type: ignore[import-not-found]
+from computer import Directory  # type: ignore[import-not-found]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_BOOTED = "\x1b]snyper;booted\x07"  # whoever holds the terminal waits for these two and shows them to nobody
+_PROMPT = "\x1b]snyper;prompt\x07"
+
+_runtime: "Any" = sys
+_files: "Any" = os
+_namedtuple: "Any" = namedtuple
+_IMPLEMENTATION = ("name", "version", "_machine", "_mpy", "_build", "_thread")
+
+
+class _System:
+    """`sys` of the board: what this runtime's own says, but for what the board is."""
+
+    def __init__(self, identity: "dict[str, Any]", has_usb: bool) -> None:
+        own = _runtime.implementation
+        version = tuple(identity["version"] or own.version)
+        implementation = _namedtuple("implementation", _IMPLEMENTATION)
+        self.implementation = implementation(
+            own.name, version, identity["machine"], own._mpy, "RPI_PICO_W", "unsafe"
+        )
+        self.platform = identity["platform"]
+        if has_usb:
+            self.stdout = __import__("usb_output").Output()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(_runtime, name)
+
+
+def run(main: "dict[str, object]") -> None:
+    """Boots the board and runs what is on its flash, with `main` as the names of `__main__`."""
+    has_usb = _set_up()
+    gc.collect()
+    if has_usb:
+        print(_BOOTED, end="")
+    _run_file("boot.py", main, has_usb)
+    if os.getenv("SNYPER_REPL") != "raw":
+        _run_file("main.py", main, has_usb)
+    if has_usb:
+        os.putenv("MICROPYINSPECT", "1")
+        print(_PROMPT, end="")
+
+
+def _set_up() -> bool:
+    control = Directory(os.getenv("SNYPER_BOARD"))
+    with control.open("/board.json", "r") as file:
+        settings = json.load(file)
+    board = machine.ProcessBoard(control, settings, int(os.getenv("SNYPER_RESET_CAUSE", "")))
+    machine.use(board)
+    if settings["identity"]["has_wifi"]:
+        __import__("network")
+    if settings["speed"] != 1:
+        __import__("fast_clock").install(settings["speed"])
+    root = Directory(settings["flash"])
+    if settings["faults"] is not None:
+        root = __import__("flash_faults").FaultyFlash(root, board)
+    _runtime.modules["sys"] = _System(settings["identity"], settings["usb"])
+    vfs.umount("/")
+    vfs.mount(root, "/")
+    os.chdir("/")
+    sys.path[:] = ["", ".frozen", "/lib"]
+    for name in ("power_on", "computer", "flash_faults", "fast_clock", "usb_output"):
+        sys.modules.pop(name, None)
+    return bool(settings["usb"])
+
+
+def _run_file(path: str, main: "dict[str, object]", has_usb: bool) -> None:
+    if path not in [entry[0] for entry in _files.ilistdir()]:
+        return
+    try:
+        execfile(path, main)  # type: ignore[name-defined]  # noqa: F821
+    except SystemExit:
+        raise
+    except BaseException as error:
+        _print_traceback(error)
+        if not has_usb:
+            raise SystemExit(1) from None
+
+
+def _print_traceback(error: BaseException) -> None:
+    """As the board prints it: without this file's lines."""
+    text = io.StringIO()
+    _runtime.print_exception(error, text)
+    for line in text.getvalue().splitlines():
+        if "power_on.py" not in line:
+            print(line)
