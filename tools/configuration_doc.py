@@ -1,0 +1,340 @@
+"""docs/configuration.md, made from the schemas in firmware/target/config.py and firmware/master/config.py.
+
+`python -m tools.configuration_doc` writes it; `--check` writes nothing and ends with 1 where the page is not
+what it would write. What a setting means is said here, by its path: a board has no use for it.
+"""
+
+import json
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from firmware.master import config as master
+from firmware.target import config as target
+from shared.config import MAX_BYTES, ConfigError, Field, List
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "configuration.md"
+
+SCHEMAS: dict[str, dict[str, Any]] = {"target": target.SCHEMA, "master": master.SCHEMA}
+READ = {"target": target.read, "master": master.read}
+
+_KEY = (
+    "A word that hub, targets and consoles share. Where the hub has one, nobody without it is let in; "
+    "`snyper` takes it from the variable `SNYPER_KEY`. Empty: anybody in the network is let in"
+)
+_COUNTRY = "Where the board is, which decides the radio's channels and power. Empty: what is legal everywhere"
+_LED = "The light that shows what the board is doing. `LED` is the one on the board"
+_WATCHDOG = (
+    "Firmware that hangs for this long is restarted by the chip. 0 switches this off, which is for finding "
+    "faults only"
+)
+
+MEANINGS: dict[str, dict[str, str]] = {
+    "target": {
+        "target_id": "The target's name, which no other target of the hub has",
+        "groups": "Groups that it belongs to: `snyper stand-up group:NAME` commands all of one",
+        "hub": (
+            "Where the hub is, by address or by name, with port 8081 if none is written. The target dials "
+            "the first; when that does not answer, or is lost, the next, over and over"
+        ),
+        "key": _KEY,
+        "wifi.hostname": "The board's name in the network. Empty: `snyper-` and the `target_id`",
+        "wifi.country": _COUNTRY,
+        "wifi.networks": "The Wi-Fi networks it may join, tried in order; by default one, as below",
+        "wifi.networks[].ssid": "The network's name, capitals and small letters as they are there",
+        "wifi.networks[].password": "Its WPA2 password. Empty: an open network",
+        "wifi.networks[].address": "A fixed address and the length of the network's prefix. Empty: by DHCP",
+        "wifi.networks[].gateway": "With `address` only: the router, if the hub is beyond it",
+        "wifi.networks[].dns": "With `address` only: who is asked for names, if the hub is given by name",
+        "servo.pin": "The GPIO with the servo's signal wire",
+        "servo.up_deg": "Where the servo is when the target stands",
+        "servo.down_deg": "Where it is when the target lies; may be more or less than `up_deg`",
+        "servo.min_pulse_us": "The pulse for 0 degrees, from the servo's data sheet",
+        "servo.max_pulse_us": "The pulse for 180 degrees; more than `min_pulse_us`",
+        "servo.travel_ms": (
+            "How long the way between `down_deg` and `up_deg` takes. More is slower and gentler; less than "
+            "the servo needs makes `standing` come before it is true"
+        ),
+        "piezo.pin": "The GPIO that measures the piezo",
+        "piezo.threshold": (
+            "How strong a sample must be to be a hit: 65,535 is 3.3 V. Too low counts wind and the target's "
+            "own motion, too high misses hits"
+        ),
+        "piezo.debounce_ms": (
+            "For this long after the target is armed nothing counts, because the plate still rings"
+        ),
+        "piezo.sample_ms": (
+            "The time between two looks at the piezo. More spares the processor and misses short hits"
+        ),
+        "piezo.burst": "How many samples are taken at each look; the strongest counts",
+        "led.pin": _LED,
+        "safe_pose": (
+            'What a target does that has lost its hub: `"down"` lies down, `"stay"` stays as it is and lets '
+            "a running round end"
+        ),
+        "watchdog_ms": _WATCHDOG,
+    },
+    "master": {
+        "listen": "The port that targets and consoles dial; with a host, only on that address of the board",
+        "max_targets": (
+            f"How many targets are let in. A Pico W has {master.RP2_CONNECTIONS} connections for "
+            "targets and consoles together, and its access point takes four stations"
+        ),
+        "max_consoles": "How many consoles, such as `snyper watch`, are let in at a time",
+        "key": _KEY,
+        "access_point.ssid": "The name of the Wi-Fi network that the board opens",
+        "access_point.password": "Its WPA2 password. Choose your own: everybody can read the default here",
+        "access_point.channel": "1, 6 and 11 disturb each other least. 12 and 13 are not allowed everywhere",
+        "access_point.country": _COUNTRY,
+        "led.pin": _LED,
+        "watchdog_ms": _WATCHDOG,
+    },
+}
+
+
+@dataclass(frozen=True)
+class Example:
+    """A config.json on the page: for which role, on which `sys.platform`, and what there is to say of it."""
+
+    title: str
+    role: str
+    platform: str
+    config: Mapping[str, Any]
+    words: str
+
+
+EXAMPLES = (
+    Example(
+        "A target of a hub board",
+        "target",
+        "rp2",
+        {
+            "target_id": "target_1",
+            "groups": ["left"],
+            "wifi": {"networks": [{"ssid": "snyper", "password": "pop-up-targets"}]},
+        },
+        "The hub board is at 192.168.4.1, which is the default of `hub`.",
+    ),
+    Example(
+        "Two Wi-Fi networks",
+        "target",
+        "rp2",
+        {
+            "target_id": "target_2",
+            "hub": ["192.168.4.1", "192.168.1.10"],
+            "wifi": {
+                "country": "GB",
+                "networks": [
+                    {"ssid": "snyper", "password": "pop-up-targets"},
+                    {"ssid": "Club house", "password": "write yours here"},
+                ],
+            },
+        },
+        "The second is tried when the first is not there or refuses the password, then the first again. Each "
+        "has a hub of its own, and both are dialled in turn.",
+    ),
+    Example(
+        "A fixed address, and two hubs",
+        "target",
+        "rp2",
+        {
+            "target_id": "target_3",
+            "hub": ["192.168.1.10:8081", "hub.club.example"],
+            "wifi": {
+                "hostname": "lane-3",
+                "networks": [
+                    {
+                        "ssid": "Club house",
+                        "password": "write yours here",
+                        "address": "192.168.1.53/24",
+                        "gateway": "192.168.1.1",
+                        "dns": "192.168.1.1",
+                    }
+                ],
+            },
+        },
+        "No other device may have that address; choose one outside the range that the router gives away. The "
+        "prefix 24 is the mask 255.255.255.0. A target that loses the first hub dials the second.",
+    ),
+    Example(
+        "Other pins, and a stronger servo",
+        "target",
+        "rp2",
+        {
+            "target_id": "target_4",
+            "servo": {
+                "pin": "GP15",
+                "up_deg": 20,
+                "down_deg": 120,
+                "min_pulse_us": 900,
+                "max_pulse_us": 2100,
+                "travel_ms": 600,
+            },
+            "piezo": {"pin": 27, "threshold": 12000},
+            "led": {"pin": 14},
+        },
+        "A pin is a GPIO number, as in `15` and `GP15`, not a number counted along the board's edge. On a "
+        "Pico W, GPIO 23, 24, 25 and 29 belong to the Wi-Fi chip, and only 26, 27 and 28 measure a piezo. "
+        "Two things on one pin are refused.",
+    ),
+    Example(
+        "A hub board",
+        "master",
+        "rp2",
+        {
+            "access_point": {
+                "ssid": "range-7",
+                "password": "write yours here",
+                "channel": 11,
+                "country": "GB",
+            },
+            "key": "write another here",
+        },
+        "Its address is always 192.168.4.1. Its targets have the same `ssid`, `password` and `key`.",
+    ),
+    Example(
+        "A Pico 2 W",
+        "target",
+        "rp2",
+        {
+            "target_id": "target_5",
+            "wifi": {"networks": [{"ssid": "snyper", "password": "pop-up-targets"}]},
+        },
+        "Everything is as on a Pico W: the same pins, the same file.",
+    ),
+    Example(
+        "An ESP32",
+        "target",
+        "esp32",
+        {
+            "target_id": "target_6",
+            "wifi": {"networks": [{"ssid": "snyper", "password": "pop-up-targets"}]},
+            "servo": {"pin": 18},
+            "piezo": {"pin": 34},
+            "led": {"pin": 2},
+        },
+        "An ESP32 measures on GPIO 32 to 39 while its Wi-Fi is on. Most boards have their light on GPIO 2, "
+        "and none is called `LED`. It has a watchdog too. Of its pins the firmware checks only that no two "
+        "are the same.",
+    ),
+)
+
+# What people get wrong, each for its message on the page.
+FAULTS: tuple[dict[str, Any], ...] = (
+    {"wifi": {"networks": [{}, {"passwrod": ""}]}},
+    {"servo": {"up_deg": 200}},
+    {"led": {"pin": 16}},
+)
+
+_HEAD = f"""# Configuration
+
+<!-- Made by tools/configuration_doc.py: change the schema or the words there, not here. -->
+
+A board reads its settings from the file `config.json` on its flash when it starts. Whatever is left out has
+the default below, so a file may be as short as `{{}}`.
+
+## Changing it
+
+`snyper deploy` writes the file from its options and from `fleet.toml`; that file has the same words, and
+`"servo": {{"pin": 15}}` here is `servo = {{ pin = 15 }}` there. It checks the whole before it sends anything.
+
+`snyper config --port PORT` shows what a board has and checks it.
+
+By hand, with the board on USB, fetch the file, change it, and put it back:
+
+    mpremote cp :config.json config.json
+    mpremote cp config.json :config.json
+    mpremote reset
+
+`mpremote` stops the firmware, and a watchdog restarts a stopped board within eight seconds: if it does so
+while you copy, copy again.
+
+## When it is wrong
+
+A key that does not exist, a value of another type or out of its limits, a pin that is used twice: all of it
+is refused, with its path, by `snyper deploy` and by the board alike:
+
+{{faults}}
+
+So is a file that is no JSON, not UTF-8, or longer than {MAX_BYTES:,} bytes. In it, a letter such as ä or an
+emoji is written as it is, not as `\\ud83c\\udfaf`. Passwords and keys are in no message.
+
+A board with a wrong file starts all the same. It runs with the last file that was right, which it keeps as
+`config.good.json`, and writes the fault into its log (`snyper logs`). Where there is no such file either it
+runs with the defaults, and its light blinks as in safe mode: long, long, short. Put a right `config.json` on
+it and restart it.
+"""
+
+_TITLES = {"target": "A target's settings", "master": "A hub board's settings"}
+_NOTES = {
+    "target": "A change of `target_id` makes it another target to the hub.\n",
+    "master": "",
+}
+
+
+def settings(schema: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Field]]:
+    """Every field of a schema with its path, in order; those of a list's entries after the list."""
+    for name, field in schema.items():
+        path = f"{where}{name}"
+        if isinstance(field, dict):
+            yield from settings(field, f"{path}.")
+            continue
+        yield path, field
+        if isinstance(field, List) and isinstance(field.entry, dict):
+            yield from settings(field.entry, f"{path}[].")
+
+
+def page() -> str:
+    """The text of docs/configuration.md. Raises KeyError for a setting whose meaning is not said."""
+    parts = [_HEAD.replace("{faults}", "\n".join(f"    {_message(given)}" for given in FAULTS))]
+    for role, schema in SCHEMAS.items():
+        parts.append(f"\n## {_TITLES[role]}\n\n")
+        parts.append("| setting | is | default | means |\n| --- | --- | --- | --- |\n")
+        parts.extend(_row(path, field, MEANINGS[role][path]) for path, field in settings(schema))
+        parts.append(f"\n{_NOTES[role]}" if _NOTES[role] else "")
+    parts.append("\n## Examples\n")
+    parts.extend(_example(example) for example in EXAMPLES)
+    return "".join(parts)
+
+
+def _message(given: Mapping[str, Any]) -> str:
+    try:
+        target.read(given, "rp2")
+    except ConfigError as error:
+        return str(error)
+    raise ValueError(f"{given} is right")
+
+
+def _row(path: str, field: Field, meaning: str) -> str:
+    default = json.dumps(field.default)
+    expects = field.expects()
+    if isinstance(field, List) and isinstance(field.entry, Field):
+        expects += f", each {field.entry.expects()}"
+    return f"| `{path}` | {expects} | `{default}` | {meaning} |\n"
+
+
+def _example(example: Example) -> str:
+    text = json.dumps(example.config, indent=2, ensure_ascii=False)
+    return f"\n### {example.title}\n\n```json\n{text}\n```\n\n{textwrap.fill(example.words, 110)}\n"
+
+
+def main(arguments: list[str]) -> int:
+    if arguments not in ([], ["--check"]):
+        print("usage: python -m tools.configuration_doc [--check]", file=sys.stderr)
+        return 2
+    text = page()
+    is_current = PAGE.exists() and PAGE.read_text(encoding="utf-8") == text
+    if arguments and not is_current:
+        print(f"{PAGE.relative_to(ROOT)} is not current: python -m tools.configuration_doc", file=sys.stderr)
+        return 1
+    if not is_current:
+        PAGE.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
