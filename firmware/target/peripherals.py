@@ -1,74 +1,140 @@
-"""The target's hardware: servo, piezo, LED. The only importer of `machine`."""
+"""The target's own hardware: servo and piezo."""
 
 import machine
 
+from shared.clock import now_ms, ticks_diff, ticks_us
+from shared.runtime import sleep_ms
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 _PERIOD_HZ = 50
-_MIN_PULSE_NS = 500_000  # 0 degrees
-_MAX_PULSE_NS = 2_500_000  # 180 degrees
+_PERIOD_MS = 20
 _SERVO_DEGREES = 180
-
-
-def hardware_id() -> str:
-    """The chip's own serial number, in hexadecimal: the same for as long as the board exists."""
-    serial: str = machine.unique_id().hex()
-    return serial
+_SETTLE_MS = 60  # three periods: one until the last pulse goes out, two for the servo to follow it
+_PEAK_MS = 5  # a struck plate's first swings, which are its highest
 
 
 class Servo:
-    """A hobby servo: a pulse of 0.5 to 2.5 ms, 50 times a second, for 0 to 180 degrees. It reports nothing
-    back, so that it has arrived is known by the time it needs: `travel_ms` from one end to the other.
+    """A hobby servo, told where to be by a pulse 50 times a second: `min_pulse_us` is 0, `max_pulse_us` is
+    180 degrees. It gets pulses between those of `up_deg` and `down_deg` and no others.
+
+    It moves in steps of a period, so that it needs `travel_ms` from one end to the other and neither slams
+    nor draws its stall current. It reports nothing back: that it has arrived is known by the time alone.
+
+    Where it stands at power-up nobody knows. Its line is held low, which moves nothing, until the first
+    motion; that one is a single step, to its end.
     """
 
     def __init__(self, config: "dict[str, int]") -> None:
+        """Raises ValueError for a pin that the board does not have."""
         self.travel_ms = config["travel_ms"]
-        self._up_deg = config["up_deg"]
-        self._down_deg = config["down_deg"]
-        self._pwm = machine.PWM(machine.Pin(config["pin"]))
-        self._pwm.freq(_PERIOD_HZ)
+        self._up_ns = _pulse_ns(config, config["up_deg"])
+        self._down_ns = _pulse_ns(config, config["down_deg"])
+        self._settle_ms = min(_SETTLE_MS, self.travel_ms)
+        pin = machine.Pin(config["pin"], machine.Pin.OUT, value=0)
+        # A pulse of no length, at the right frequency before the pin is the PWM's: the line stays low.
+        self._pwm = machine.PWM(pin, freq=_PERIOD_HZ, duty_ns=0)
+        self._now_ns = 0
 
-    def raise_up(self) -> None:
-        """Begins to stand up. Raises OSError or ValueError when the pin cannot be driven."""
-        self._turn_to(self._up_deg)
+    async def raise_up(self) -> None:
+        """Stands up; returns on arrival. Raises OSError or ValueError when the pin cannot be driven.
 
-    def lower(self) -> None:
-        """Begins to lie down. Raises like `raise_up`."""
-        self._turn_to(self._down_deg)
+        If it is cancelled the servo stays at the step it has reached, and the next motion begins there.
+        """
+        await self._turn_to(self._up_ns)
 
-    def _turn_to(self, degrees: int) -> None:
-        self._pwm.duty_ns(_MIN_PULSE_NS + (_MAX_PULSE_NS - _MIN_PULSE_NS) * degrees // _SERVO_DEGREES)
+    async def lower(self) -> None:
+        """Lies down. Like `raise_up`."""
+        await self._turn_to(self._down_ns)
+
+    async def _turn_to(self, end_ns: int) -> None:
+        if self._now_ns == 0:
+            self._pwm.duty_ns(end_ns)
+            self._now_ns = end_ns
+            await sleep_ms(self.travel_ms)
+            return
+        start_ns, way_ns = self._now_ns, end_ns - self._now_ns
+        all_ns = max(1, abs(self._up_ns - self._down_ns))
+        ramp_ms = (self.travel_ms - self._settle_ms) * abs(way_ns) // all_ns
+        begin_ms = now_ms()
+        while True:
+            step_ms = now_ms() - begin_ms + _PERIOD_MS
+            pulse_ns = end_ns if step_ms >= ramp_ms else start_ns + way_ns * step_ms // ramp_ms
+            self._pwm.duty_ns(pulse_ns)
+            self._now_ns = pulse_ns
+            if pulse_ns == end_ns:
+                break
+            await sleep_ms(_PERIOD_MS)
+        await sleep_ms(begin_ms + ramp_ms + self._settle_ms - now_ms())
+
+
+def _pulse_ns(config: "dict[str, int]", degrees: int) -> int:
+    min_us, max_us = config["min_pulse_us"], config["max_pulse_us"]
+    return min_us * 1000 + (max_us - min_us) * 1000 * degrees // _SERVO_DEGREES
 
 
 class Piezo:
-    """A piezo disc on an ADC pin. A sample of `threshold` or more (0 to 65,535) is a hit, unless it comes
-    within `debounce_ms` of the one before it or of `settle`: a struck or just raised plate rings on.
+    """A piezo disc on an ADC pin. It feels a hit where a sample has `threshold` or more (0 to 65,535).
+
+    Every `sample_ms` it is read `burst` times in a row, because a struck disc rings: a single sample can fall
+    where the swing crosses zero. For `debounce_ms` after it is armed nothing counts, since a plate that has
+    just stopped rings on.
     """
 
     def __init__(self, config: "dict[str, int]") -> None:
-        self.sample_ms = config["sample_ms"]
+        """Raises ValueError for a pin that is no ADC's."""
+        self.reaction_ms = 0  # from arming to the hit
+        self.peak = 0  # the hit's greatest sample so far, 0 while there is no hit
+        self.gap_us = 0  # the longest time without a look: a signal that was there for longer was not missed
+        self._sample_ms = config["sample_ms"]
+        self._more_samples = range(config["burst"] - 1)
         self._threshold = config["threshold"]
         self._debounce_ms = config["debounce_ms"]
-        self._adc = machine.ADC(machine.Pin(config["pin"]))
-        self._quiet_from_ms = 0
+        adc: "Any" = machine.ADC(machine.Pin(config["pin"]))
+        if hasattr(machine.ADC, "ATTN_11DB"):
+            adc.atten(machine.ADC.ATTN_11DB)  # an ESP32, whose converter would end at 1 V
+        self._read_u16: "Callable[[], int]" = adc.read_u16
+        self._armed_ms = 0
 
-    def settle(self, now_ms: int) -> None:
-        """From now on nothing counts for the debounce time."""
-        self._quiet_from_ms = now_ms + self._debounce_ms
+    def arm(self) -> None:
+        """Forgets the last hit. From now on the time counts."""
+        self._armed_ms = now_ms()
+        self.reaction_ms = self.peak = self.gap_us = 0
 
-    def sample(self, now_ms: int) -> int:
-        """The sample's value if it is a hit, else 0."""
-        value: int = self._adc.read_u16()
-        if value < self._threshold or now_ms < self._quiet_from_ms:
-            return 0
-        self.settle(now_ms)
-        return value
+    async def feel(self, duration_ms: int) -> bool:
+        """Whether there is a hit within `duration_ms` of arming. Returns once its peak is over, some 5 ms
+        after the hit itself. May be cancelled; what it has felt stays.
+        """
+        await sleep_ms(min(self._debounce_ms, duration_ms))
+        last_us = ticks_us()
+        while True:
+            at_us = ticks_us()
+            elapsed_ms = now_ms() - self._armed_ms
+            self.gap_us = max(self.gap_us, ticks_diff(at_us, last_us))
+            if elapsed_ms >= duration_ms:
+                return False
+            last_us = at_us
+            value = self._greatest()
+            if value >= self._threshold:
+                break
+            await sleep_ms(self._sample_ms)
+        self.reaction_ms = elapsed_ms
+        self.peak = value
+        last_look_ms = self._armed_ms + elapsed_ms + _PEAK_MS - self._sample_ms
+        while now_ms() < last_look_ms:
+            await sleep_ms(self._sample_ms)
+            self.peak = max(self.peak, self._greatest())
+        return True
 
-
-class Led:
-    """The light that says whether the hub is there."""
-
-    def __init__(self, config: "dict[str, int | str]") -> None:
-        self._pin = machine.Pin(config["pin"], machine.Pin.OUT)
-        self.show(False)
-
-    def show(self, on: bool) -> None:
-        self._pin.value(1 if on else 0)
+    def _greatest(self) -> int:
+        """The greatest sample of a burst."""
+        read_u16 = self._read_u16
+        greatest = read_u16()
+        for _ in self._more_samples:
+            value = read_u16()
+            if value > greatest:
+                greatest = value
+        return greatest

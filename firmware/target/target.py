@@ -2,27 +2,40 @@
 
 import asyncio
 
-from firmware.target.controller import Action, TargetController, Trigger
+from firmware.target.controller import Action, State, TargetController, Trigger
 from firmware.target.outbox import Outbox
 from shared.clock import now_ms
 from shared.link import Link
-from shared.log import log
-from shared.runtime import collect_garbage, sleep_ms
+from shared.log import log, log_exception
+from shared.runtime import collect_garbage
 from shared.socket_protocol import MessageType, ProtocolError, SocketMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from typing import Any
 
     from firmware.target.peripherals import Piezo, Servo
     from shared.link import Handler
 
+    Motion = Callable[[], Awaitable[None]]
+
+MOTION_STUCK_MS = 5_000  # longer than any work that could keep the loop from a motion's end
+
 
 class Target:
-    """Joins a TargetController to a servo and a piezo, with the tasks that motion and feeling need."""
+    """Joins a TargetController to a servo and a piezo, with the tasks that motion and feeling need.
 
-    def __init__(self, servo: "Servo", piezo: "Piezo") -> None:
+    `on_change` is called with the state's word at the start and at each change, `on_hit` at each hit.
+    """
+
+    def __init__(
+        self,
+        servo: "Servo",
+        piezo: "Piezo",
+        on_change: "Callable[[str], None] | None" = None,
+        on_hit: "Callable[[], None] | None" = None,
+    ) -> None:
         self.outbox = Outbox()
         self.handlers: "dict[str, Handler]" = {
             MessageType.STAND_UP: self._command,
@@ -31,11 +44,16 @@ class Target:
         }
         self._servo = servo
         self._piezo = piezo
+        self._on_change = on_change
+        self._on_hit = on_hit
+        self._told_state = ""
         self._controller = TargetController()
         self._link: "Link | None" = None
         self._motion: "asyncio.Task[None] | None" = None
+        self._motion_began_ms = 0
         self._watch: "asyncio.Task[None] | None" = None
         self._at_rest = asyncio.Event()
+        self._is_broken = False
         self._started_ms = now_ms()
 
     @property
@@ -49,6 +67,13 @@ class Target:
             "uptime_ms": now_ms() - self._started_ms,
             "dropped": self.outbox.dropped,
         }
+
+    def is_stuck(self, at_ms: int) -> bool:
+        """Whether, at `now_ms()` `at_ms`, only a reset can help: a motion has no end, or a task has died."""
+        if self._is_broken:
+            return True
+        moves_for_ms = at_ms - self._motion_began_ms
+        return self._motion is not None and moves_for_ms > self._servo.travel_ms + MOTION_STUCK_MS
 
     async def run(self) -> None:
         """Goes to the resting pose, then delivers hits and misses for ever. May be cancelled."""
@@ -73,13 +98,16 @@ class Target:
         self._link = None
         self.outbox.connect(None)
         if safe_pose == "down":
+            self._count_hit()
             self._perform(self._controller.signal(Trigger.LINK_LOST))
 
     async def _command(self, link: Link, message: SocketMessage) -> None:
         self._link = link
+        self._count_hit()
         self._perform(self._controller.command(message))
 
     def _perform(self, actions: "list[tuple[Any, ...]]") -> None:
+        self._tell_state()
         for action in actions:
             kind = action[0]
             if kind == Action.REPLY:
@@ -89,11 +117,20 @@ class Target:
             elif kind == Action.LOWER:
                 self._move(self._servo.lower)
             elif kind == Action.ARM:
-                self._watch = asyncio.create_task(self._feel(action[1]))
+                self._piezo.arm()
+                self._watch = asyncio.create_task(self._guard(self._feel, action[1]))
             elif kind == Action.DISARM:
                 _cancel(self._watch)
             else:
+                action[2]["gap_us"] = self._piezo.gap_us
                 self.outbox.add(action[1], action[2])
+
+    def _tell_state(self) -> None:
+        state = self._controller.state
+        if state != self._told_state:
+            self._told_state = state
+            if self._on_change is not None:
+                self._on_change(state)
 
     def _reply(self, message: SocketMessage) -> None:
         if self._link is not None:
@@ -102,39 +139,49 @@ class Target:
             except ProtocolError as error:
                 log("target", "`%s` could not be sent: %s" % (message.type, error))
 
-    def _move(self, turn: "Callable[[], None]") -> None:
+    def _move(self, turn: "Motion") -> None:
         _cancel(self._motion)
         self._at_rest.clear()
-        self._motion = asyncio.create_task(self._travel(turn))
+        self._motion_began_ms = now_ms()
+        self._motion = asyncio.create_task(self._guard(self._travel, turn))
 
-    async def _travel(self, turn: "Callable[[], None]") -> None:
+    async def _guard(self, work: "Callable[[Any], Awaitable[None]]", argument: "Any") -> None:
+        """Nobody awaits these tasks: a defect in one would go unnoticed."""
         try:
-            turn()
+            await work(argument)
+        except Exception as error:
+            self._is_broken = True
+            log_exception("target", error)
+
+    async def _travel(self, turn: "Motion") -> None:
+        trigger = Trigger.ARRIVED
+        try:
+            await turn()
         except (OSError, ValueError) as error:
             log("target", "the servo cannot be driven: %r" % error)
-            self._at_rest.set()
-            self._perform(self._controller.signal(Trigger.SERVO_FAILED))
-            return
-        await sleep_ms(self._servo.travel_ms)
+            trigger = Trigger.SERVO_FAILED
         self._motion = None
         self._at_rest.set()
-        self._perform(self._controller.signal(Trigger.ARRIVED))
+        self._perform(self._controller.signal(trigger))
         collect_garbage()
 
     async def _feel(self, duration_ms: int) -> None:
-        piezo = self._piezo
-        armed_ms = now_ms()
-        piezo.settle(armed_ms)
-        while True:
-            elapsed_ms = now_ms() - armed_ms
-            if elapsed_ms >= duration_ms:
-                self._perform(self._controller.signal(Trigger.TIME_UP))
-                return
-            peak = piezo.sample(armed_ms + elapsed_ms)
-            if peak:
-                self._perform(self._controller.signal(Trigger.HIT, {"reaction_ms": elapsed_ms, "peak": peak}))
-                return
-            await sleep_ms(piezo.sample_ms)
+        if await self._piezo.feel(duration_ms):
+            self._score()
+        else:
+            self._perform(self._controller.signal(Trigger.TIME_UP))
+
+    def _count_hit(self) -> None:
+        """Counts a hit whose peak is not over yet: what comes now must not make a miss of it."""
+        if self._controller.state == State.ARMED and self._piezo.peak:
+            _cancel(self._watch)
+            self._score()
+
+    def _score(self) -> None:
+        if self._on_hit is not None:
+            self._on_hit()
+        hit: "dict[str, object]" = {"reaction_ms": self._piezo.reaction_ms, "peak": self._piezo.peak}
+        self._perform(self._controller.signal(Trigger.HIT, hit))
 
 
 def _cancel(task: "asyncio.Task[None] | None") -> None:

@@ -1,0 +1,272 @@
+"""Servo and piezo on a virtual board: what the servo is told, and what the piezo feels."""
+
+import asyncio
+import time
+
+from shared.clock import now_us
+from tests.portable.support import within
+from tests.portable.virtual_hardware import (
+    Board,
+    is_between,
+    machine,
+    make_piezo,
+    make_servo,
+    peripherals,
+    same_pulse,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+DOWN_NS = 500_000
+UP_NS = 1_500_000
+
+
+class _Time:
+    """Time that passes only where a servo sleeps. For `with`. At `cancel_at_ms` the sleeper is cancelled."""
+
+    def __init__(self, cancel_at_ms: "int | None" = None) -> None:
+        self.ms = 0
+        self._cancel_at_ms = cancel_at_ms
+
+    def __enter__(self) -> "_Time":
+        self._real = peripherals.now_ms, peripherals.sleep_ms
+        peripherals.now_ms = lambda: self.ms
+        peripherals.sleep_ms = self._sleep_ms
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        peripherals.now_ms, peripherals.sleep_ms = self._real
+
+    async def _sleep_ms(self, duration_ms: int) -> None:
+        self.ms += duration_ms
+        if self._cancel_at_ms is not None and self.ms >= self._cancel_at_ms:
+            raise asyncio.CancelledError
+
+
+def _steps(pulses_ns: "list[int]") -> "list[int]":
+    return [pulses_ns[at] - pulses_ns[at - 1] for at in range(1, len(pulses_ns))]
+
+
+# --- servo
+
+
+def test_a_servo_is_told_nothing_at_power_up() -> None:
+    board = Board()
+    machine.Pin(16, machine.Pin.OUT, value=1)
+    make_servo()
+    assert board.levels == [1, 0]
+    assert board.outputs()["pwm"] == {"16": {"freq_hz": 50, "duty_ns": 0}}
+    assert board.pulses_ns == [0]
+
+
+async def test_the_first_pulse_is_the_resting_pose_and_the_frequency_is_right() -> None:
+    board = Board()
+    servo = make_servo(travel_ms=300)
+    with _Time() as passing:
+        await servo.lower()
+    assert len(board.pulses_ns) == 2
+    assert same_pulse(board.pulses_ns[1], DOWN_NS)
+    assert board.frequencies_hz == [50, 50]
+    assert passing.ms == 300  # from wherever it stood
+
+
+async def test_a_motion_is_a_ramp_as_long_as_travel_ms() -> None:
+    for up_deg, down_deg in ((90, 0), (0, 90), (180, 0)):
+        board = Board()
+        servo = make_servo(300, up_deg, down_deg)
+        down_ns, up_ns = (500_000 + 2_000_000 * degrees // 180 for degrees in (down_deg, up_deg))
+        with _Time() as passing:
+            await servo.lower()
+            await servo.raise_up()
+            assert passing.ms == 600
+            await servo.lower()
+            assert passing.ms == 900
+        pulses_ns = board.pulses_ns[1:]
+        top = pulses_ns.index(max(pulses_ns, key=lambda pulse_ns: abs(pulse_ns - down_ns)))
+        assert same_pulse(pulses_ns[top], up_ns)
+        assert same_pulse(pulses_ns[-1], down_ns)
+        assert is_between(pulses_ns, down_ns, up_ns)
+        up = 1 if up_ns > down_ns else -1
+        assert all(step_ns * up > 0 for step_ns in _steps(pulses_ns[: top + 1]))
+        assert all(step_ns * up < 0 for step_ns in _steps(pulses_ns[top:]))
+        # 60 ms of 300 are left for the servo to follow: 240 ms in periods of 20.
+        assert max(abs(step_ns) for step_ns in _steps(pulses_ns)) < abs(up_ns - down_ns) // 12 + 1000
+        assert set(board.frequencies_hz) == {50}
+
+
+async def test_a_reversal_begins_where_the_servo_is() -> None:
+    board = Board()
+    servo = make_servo()
+    with _Time():
+        await servo.lower()
+    with _Time(cancel_at_ms=120):
+        try:
+            await servo.raise_up()
+            raise AssertionError("was not cancelled")
+        except asyncio.CancelledError:
+            turned_ns = board.pulses_ns[-1]
+    assert DOWN_NS < turned_ns < UP_NS
+    at = len(board.pulses_ns)
+    with _Time() as passing:
+        await servo.lower()
+    assert is_between(board.pulses_ns[at:], DOWN_NS, turned_ns)
+    assert all(step_ns < 0 for step_ns in _steps(board.pulses_ns[at - 1 :]))
+    assert same_pulse(board.pulses_ns[-1], DOWN_NS)
+    assert 60 < passing.ms < 300  # half of the way
+
+
+async def test_a_servo_that_is_there_already_is_told_nothing_new() -> None:
+    board = Board()
+    servo = make_servo()
+    with _Time() as passing:
+        await servo.lower()
+        passing.ms = 0
+        await servo.lower()
+    assert len(board.pulses_ns) == 2
+    assert passing.ms == 60
+
+
+async def test_a_loop_that_is_late_makes_no_motion_longer() -> None:
+    board = Board()
+    servo = make_servo()
+    with _Time() as passing:
+        await servo.lower()
+        passing.ms = 0
+
+        def be_late(pulse_ns: int) -> None:
+            passing.ms += 35
+
+        board.on_pulse = be_late
+        await servo.raise_up()
+    assert same_pulse(board.pulses_ns[-1], UP_NS)
+    assert is_between(board.pulses_ns[1:], DOWN_NS, UP_NS)
+    assert passing.ms == 300
+
+
+def test_pins_that_are_wrong() -> None:
+    Board()
+    for make, pin in ((make_servo, 30), (make_piezo, 16), (make_piezo, 30)):
+        try:
+            make(pin=pin)
+        except ValueError:
+            continue
+        raise AssertionError(pin)
+
+
+# --- piezo
+
+
+class _Reading:
+    """A piezo that is armed on a board whose `sample(n)` gives the n-th read, from 0."""
+
+    def __init__(self, sample: "Callable[[int], int]", debounce_ms: int = 0) -> None:
+        self.at_us: "list[int]" = []  # of each read, from arming
+        board = Board()
+        board.on_sample = self._next
+        self.piezo = make_piezo(debounce_ms)
+        self._sample = sample
+        self._armed_us = now_us()
+        self.piezo.arm()
+
+    async def feel(self, duration_ms: int = 1000) -> bool:
+        return bool(await within(self.piezo.feel(duration_ms)))
+
+    def _next(self) -> int:
+        self.at_us.append(now_us() - self._armed_us)
+        return self._sample(len(self.at_us) - 1)
+
+
+async def test_silence_is_no_hit() -> None:
+    reading = _Reading(lambda n: 19_900)
+    assert not await reading.feel(100)
+    assert reading.piezo.peak == reading.piezo.reaction_ms == 0
+    assert len(reading.at_us) % 4 == 0
+    gaps_us = [reading.at_us[at] - reading.at_us[at - 4] for at in range(4, len(reading.at_us), 4)]
+    assert 2_000 <= max(gaps_us) <= reading.piezo.gap_us + 1_000  # the clock is read before the first sample
+
+
+async def test_one_swing_that_rings_through_a_burst_is_felt() -> None:
+    for place in range(8, 12):
+        reading = _Reading(lambda n, place=place: 30_000 if n == place else 0)  # type: ignore[misc]
+        assert await reading.feel()
+        assert reading.piezo.peak >> 4 == 30_000 >> 4
+
+
+async def test_the_threshold_itself_is_a_hit() -> None:
+    assert await _Reading(lambda n: 20_000).feel()
+
+
+async def test_the_peak_may_come_after_the_hit_and_the_hit_is_the_crossing() -> None:
+    reading = _Reading(lambda n: 0 if n < 8 else 24_000 if n < 12 else 60_000 - n)
+    assert await reading.feel()
+    assert reading.piezo.peak >> 4 == (60_000 - 12) >> 4
+    # The third burst felt it; 2 ms later came the next one.
+    assert reading.at_us[7] // 1000 <= reading.piezo.reaction_ms <= reading.at_us[8] // 1000
+    assert reading.at_us[-1] >= reading.at_us[8] + 2_000
+
+
+async def test_nothing_is_felt_before_the_debounce_time_is_over() -> None:
+    reading = _Reading(lambda n: 65_535, debounce_ms=50)
+    assert await reading.feel()
+    assert reading.at_us[0] >= 49_000
+    assert reading.piezo.reaction_ms >= 49
+
+
+async def test_a_debounce_time_beyond_the_duration_lasts_as_long_as_that() -> None:
+    reading = _Reading(lambda n: 65_535, debounce_ms=5_000)
+    assert not await reading.feel(100)
+    assert reading.at_us == []
+
+
+async def test_a_loop_that_was_kept_busy_shows_as_a_gap() -> None:
+    async def keep_busy() -> None:
+        time.sleep(0.05)
+
+    hogs: "list[asyncio.Task[None]]" = []
+
+    def sample(n: int) -> int:
+        if n == 8:
+            hogs.append(asyncio.create_task(keep_busy()))
+        return 30_000 if n >= 20 else 0
+
+    reading = _Reading(sample)
+    assert await reading.feel()
+    assert reading.piezo.gap_us >= 50_000
+    reading.piezo.arm()
+    assert reading.piezo.gap_us == reading.piezo.peak == reading.piezo.reaction_ms == 0
+
+
+async def test_others_run_between_two_bursts() -> None:
+    turns = [0]
+    seen: "list[int]" = []
+
+    async def other() -> None:
+        while True:
+            turns[0] += 1
+            await asyncio.sleep(0)
+
+    def sample(n: int) -> int:
+        seen.append(turns[0])
+        return 30_000 if n == 40 else 0
+
+    running = asyncio.create_task(other())
+    assert await _Reading(sample).feel()
+    running.cancel()
+    assert all(seen[at] > seen[at - 4] for at in range(4, len(seen), 4))
+
+
+def test_an_esp32_measures_the_whole_range() -> None:
+    taken: "list[int]" = []
+    adc: "Any" = machine.ADC
+    adc.ATTN_11DB = 3
+    adc.atten = lambda self, attenuation: taken.append(attenuation)
+    try:
+        Board()
+        make_piezo()
+    finally:
+        del adc.ATTN_11DB
+        del adc.atten
+    assert taken == [3]

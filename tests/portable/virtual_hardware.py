@@ -1,0 +1,90 @@
+"""The firmware's peripherals on a virtual board, in this process, under either runtime."""
+
+import sys
+
+_VIRTUAL_BOARD = __file__.rpartition("/")[0] + "/../../tools/virtual_board"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from firmware.target.peripherals import Piezo, Servo
+    from tools.virtual_board import machine as machine
+else:
+    sys.path.insert(0, _VIRTUAL_BOARD)
+    try:
+        import machine
+    finally:
+        sys.path.remove(_VIRTUAL_BOARD)
+
+# It imports `machine`, and so comes after it.
+from firmware.target import peripherals as _peripherals  # noqa: E402
+
+peripherals: "Any" = _peripherals  # of no fixed type, so that a test may give it another clock
+
+SERVO_PIN = 16
+PIEZO_PIN = 26
+
+_COUNTER_NS = 307  # what a PWM can be wrong by
+
+
+class Board(machine.VirtualBoard):
+    """Notes what its servo is told, and feels what it is told to."""
+
+    def __init__(self) -> None:
+        self.levels: "list[int]" = []
+        self.pulses_ns: "list[int]" = []
+        self.frequencies_hz: "list[int]" = []
+        self.on_pulse: "Callable[[int], None]" = lambda pulse_ns: None
+        self.on_sample: "Callable[[], int]" = lambda: 0
+        super().__init__()
+        machine.use(self)
+
+    def changed(self) -> None:
+        """What a servo sees on its line: only a change, but every one."""
+        outputs: "Any" = self.outputs()
+        pin, told = outputs["pins"].get(str(SERVO_PIN)), outputs["pwm"].get(str(SERVO_PIN))
+        if pin is not None:
+            self.levels.append(pin["level"])
+        if told is not None and [told["duty_ns"]] != self.pulses_ns[-1:]:
+            self.frequencies_hz.append(told["freq_hz"])
+            self.pulses_ns.append(told["duty_ns"])
+            self.on_pulse(told["duty_ns"])
+
+    def sample(self, gpio: int) -> int:
+        """The 12 bits of `on_sample()`, a u16."""
+        assert gpio == PIEZO_PIN
+        return self.on_sample() >> 4
+
+
+def make_servo(travel_ms: int = 300, up_deg: int = 90, down_deg: int = 0, pin: int = SERVO_PIN) -> "Servo":
+    """A servo of the board in use; 0 to 180 degrees are 500 to 2,500 µs."""
+    return _peripherals.Servo(
+        {
+            "pin": pin,
+            "up_deg": up_deg,
+            "down_deg": down_deg,
+            "min_pulse_us": 500,
+            "max_pulse_us": 2500,
+            "travel_ms": travel_ms,
+        }
+    )
+
+
+def make_piezo(debounce_ms: int = 0, pin: int = PIEZO_PIN) -> "Piezo":
+    """A piezo of the board in use, with a threshold of 20,000, read 4 times every 2 ms."""
+    return _peripherals.Piezo(
+        {"pin": pin, "threshold": 20_000, "debounce_ms": debounce_ms, "sample_ms": 2, "burst": 4}
+    )
+
+
+def same_pulse(a_ns: int, b_ns: int) -> bool:
+    """Whether a PWM can tell the two apart."""
+    return abs(a_ns - b_ns) <= _COUNTER_NS
+
+
+def is_between(pulses_ns: "list[int]", a_ns: int, b_ns: int) -> bool:
+    """Whether all pulses lie between the two, which stand in any order."""
+    low_ns, high_ns = min(a_ns, b_ns) - _COUNTER_NS, max(a_ns, b_ns) + _COUNTER_NS
+    return all(low_ns <= pulse_ns <= high_ns for pulse_ns in pulses_ns)
