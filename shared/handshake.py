@@ -48,6 +48,7 @@ class Registration:
         self.boot_id = _text(data, "boot_id", "")
         self.firmware = _text(data, "firmware", "")
         self.state = _text(data, "state", "")
+        self.key = _text(data, "key", "")
         self.groups = _groups(data)
         self.heartbeat_ms = integer_field(
             data, "heartbeat_ms", HEARTBEAT_MS, MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS

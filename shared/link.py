@@ -130,6 +130,12 @@ class Link:
         self._received_ms = now_ms()
         self._attention.set()
 
+    def is_alive(self) -> bool:
+        """Whether the heartbeat does its work: a silent peer is given up long before this is false."""
+        return (
+            not self._heartbeat_ms or now_ms() - self._received_ms < 3 * DEAD_AFTER_BEATS * self._heartbeat_ms
+        )
+
     def new_id(self) -> int:
         """An id that no request under way on this side has."""
         self._next_id += 1

@@ -5,17 +5,44 @@ import sys
 from shared.clock import now_ms
 from shared.runtime import MICROPYTHON
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_keeper: "Callable[[str], None] | None" = None
+
+
+def set_keeper(keeper: "Callable[[str], None]") -> None:
+    """From now on `keeper` gets every entry that is to outlive a reset; it raises nothing."""
+    global _keeper
+    _keeper = keeper
+
+
+def keep(who: str, text: str) -> None:
+    """Like `log`, and kept where there is a keeper: for what is rare and worth a write to the flash."""
+    log(who, text)
+    if _keeper is not None:
+        _keeper(entry(who, text))
+
+
+def entry(who: str, text: str) -> str:
+    """`text` of `who`, after the seconds since boot."""
+    ms = now_ms()
+    return "%d.%03d %s: %s" % (ms // 1000, ms % 1000, who, text)
+
+
 if MICROPYTHON:
+    import io
 
     def log(who: str, text: str) -> None:
         """Says `text` of `who`, after the seconds since boot."""
-        ms = now_ms()
-        print("%d.%03d %s: %s" % (ms // 1000, ms % 1000, who, text))
+        print(entry(who, text))
 
     def log_exception(who: str, error: BaseException) -> None:
-        """A defect, with its traceback."""
-        log(who, "unexpected " + repr(error))
-        sys.print_exception(error)
+        """A defect, with its traceback. It is kept."""
+        traceback = io.StringIO()
+        sys.print_exception(error, traceback)
+        keep(who, "unexpected %r\n%s" % (error, traceback.getvalue().rstrip()))
 
 else:
     import logging

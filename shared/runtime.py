@@ -1,6 +1,7 @@
 """Where MicroPython and CPython differ, and nowhere else: streams and waiting."""
 
 import asyncio
+import socket
 import sys
 
 TYPE_CHECKING = False
@@ -12,11 +13,11 @@ if TYPE_CHECKING:
     OnConnection = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 MICROPYTHON = sys.implementation.name == "micropython"
+_MAX_DATAGRAM_BYTES = 512  # of DNS: RFC 1035
 
 if MICROPYTHON:
     import gc
     import select
-    import socket
     from errno import EINPROGRESS, ETIMEDOUT
 
     # The unix port has no names for these, and on lwIP TCP_NODELAY is another number than on Linux.
@@ -105,6 +106,9 @@ if MICROPYTHON:
     def _writable(sock: "socket.socket") -> "Generator[None, None, None]":
         yield asyncio.core._io_queue.queue_write(sock)  # type: ignore[attr-defined]
 
+    def _readable(sock: "socket.socket") -> "Generator[None, None, None]":
+        yield asyncio.core._io_queue.queue_read(sock)  # type: ignore[attr-defined]
+
     async def _dial(host: str, port: int) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":
         address = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[0]
         sock = socket.socket(address[0], address[1], address[2])
@@ -134,6 +138,25 @@ if MICROPYTHON:
             return await asyncio.wait_for_ms(_dial(host, port), timeout_ms)
         except asyncio.TimeoutError:
             raise OSError(ETIMEDOUT, "no answer")
+
+    async def _exchange(sock: "socket.socket", address: "Any", request: bytes) -> bytes:
+        sock.setblocking(False)
+        sock.sendto(request, address)
+        await _readable(sock)  # type: ignore[misc]
+        return sock.recv(_MAX_DATAGRAM_BYTES)
+
+    async def exchange_datagrams(host: str, port: int, request: bytes, timeout_ms: int) -> bytes:
+        """Sends one UDP datagram to an IPv4 address; the first answer, empty when none comes in time. Raises
+        OSError. May be cancelled.
+        """
+        address = socket.getaddrinfo(host, port, 0, socket.SOCK_DGRAM)[0]
+        sock = socket.socket(address[0], address[1], address[2])
+        try:
+            return await asyncio.wait_for_ms(_exchange(sock, address[-1], request), timeout_ms)
+        except asyncio.TimeoutError:
+            return b""
+        finally:
+            sock.close()
 
     async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
         """Accepts connections on `host`, or on every IPv4 address where it is empty. Raises OSError."""
@@ -237,6 +260,20 @@ else:
             reader, writer = await asyncio.open_connection(host, port)
         _tune(writer)
         return reader, writer
+
+    async def exchange_datagrams(host: str, port: int, request: bytes, timeout_ms: int) -> bytes:
+        """Sends one UDP datagram to an IPv4 address; the first answer, empty when none comes in time. Raises
+        OSError. May be cancelled.
+        """
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            await loop.sock_sendto(sock, request, (host, port))
+            try:
+                async with asyncio.timeout(timeout_ms / 1000):
+                    return await loop.sock_recv(sock, _MAX_DATAGRAM_BYTES)
+            except TimeoutError:
+                return b""
 
     async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
         """Accepts connections on `host`, or on every address, IPv6 too, where it is empty. Raises OSError."""

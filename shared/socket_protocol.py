@@ -30,6 +30,9 @@ DEAD_AFTER_BEATS = 3  # 1,800 ms by default: a vanished peer is known within 2 s
 MIN_DURATION_MS = 100
 MAX_DURATION_MS = 600_000
 DEFAULT_DURATION_MS = 5_000
+MIN_IDENTIFY_MS = 100
+MAX_IDENTIFY_MS = 60_000
+IDENTIFY_MS = 10_000  # time to look for the light
 
 ALL_TARGETS = "all"
 GROUP_PREFIX = "group:"
@@ -46,6 +49,10 @@ class MessageType:
     DOWN = "down"
     ACTIVATE = "activate"
     ACTIVATED = "activated"
+    IDENTIFY = "identify"
+    IDENTIFIED = "identified"
+    READ_LOG = "read_log"
+    LOG = "log"
     REGISTER = "register"
     REGISTERED = "registered"
     HIT = "hit"
@@ -68,6 +75,8 @@ REPLY_TYPES = frozenset(
         MessageType.STANDING,
         MessageType.DOWN,
         MessageType.ACTIVATED,
+        MessageType.IDENTIFIED,
+        MessageType.LOG,
         MessageType.REGISTERED,
         MessageType.ACK,
         MessageType.TARGETS,
@@ -86,6 +95,8 @@ COMMAND_REPLIES = {
     MessageType.STAND_UP: (MessageType.STANDING, "standing"),
     MessageType.LAY_DOWN: (MessageType.DOWN, "down"),
     MessageType.ACTIVATE: (MessageType.ACTIVATED, "activated"),
+    MessageType.IDENTIFY: (MessageType.IDENTIFIED, "identifying"),
+    MessageType.READ_LOG: (MessageType.LOG, "ok"),
 }
 
 

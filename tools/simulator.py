@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import shutil
+import socket
 import sys
 import tempfile
 import threading
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from firmware.target.config import DEFAULTS
-from shared.config import complete
+from firmware.target.config import read
+from shared.address import parse_address
 from tools.board import (
     MIN_IMPACT_MS,
     POLL_SECONDS,
@@ -70,7 +71,7 @@ async def simulate(
     if targets < 1 or not 0.0 <= hit_rate <= 1.0:
         raise ValueError("targets are 1 or more, and `hit_rate` is from 0 to 1")
     engine = engine or _best_engine(targets)
-    hubs = [hub] if isinstance(hub, str) else list(hub)
+    hubs = [_with_address(name) for name in ([hub] if isinstance(hub, str) else hub)]
     plans = [_Plan(number, hubs, hit_rate, seed, config or {}) for number in range(1, targets + 1)]
     report(Notice(None, f"{targets} on {engine}"))
     if engine == "micropython":
@@ -79,6 +80,12 @@ async def simulate(
         await _simulate_in_this_process(plans, report)
     else:
         raise ValueError(f"the engine is micropython or cpython, not {engine!r}")
+
+
+def _with_address(hub: str) -> str:
+    """`hub` with its host's IPv4 address: a virtual board has no name server. Raises OSError, ValueError."""
+    host, port = parse_address(hub)
+    return f"{socket.gethostbyname(host or '127.0.0.1')}:{port}"
 
 
 def _best_engine(targets: int) -> str:
@@ -157,13 +164,15 @@ async def _simulate_in_this_process(plans: list[_Plan], report: Report) -> None:
     sample_ms = min(MAX_SAMPLE_MS, len(plans) // SAMPLES_PER_MS)
     async with asyncio.TaskGroup() as group:
         for plan in plans:
-            config = complete(DEFAULTS, plan.config)
+            config = read(plan.config, "rp2")
             config["piezo"]["sample_ms"] = max(config["piezo"]["sample_ms"], sample_ms)
             group.create_task(_keep_session_on(machine, plan, config, report))
             await asyncio.sleep(START_INTERVAL_SECONDS)
 
 
 async def _keep_session_on(machine: Any, plan: _Plan, config: dict[str, Any], report: Report) -> None:
+    from firmware.board.hardware import light
+    from firmware.board.led import Led
     from firmware.target.session import Session
 
     impact_ms = max(MIN_IMPACT_MS, config["piezo"]["sample_ms"] * SAMPLES_PER_IMPACT)
@@ -171,14 +180,15 @@ async def _keep_session_on(machine: Any, plan: _Plan, config: dict[str, Any], re
         unique_id(plan.target_id),
         seed=plan.seed,
         hit_rate=plan.hit_rate,
-        air={**config["wifi"], "up": True},
+        air={"networks": config["wifi"]["networks"]},
         impact_ms=impact_ms,
         rest_ms=max(100, impact_ms),
     )
     while True:
         machine.use(board)
+        led = Led(light(config["led"]["pin"]))
         try:
-            await Session(config).run()
+            await Session(config, led).run()
             why = "ended by itself, starts again"
         except machine.BoardReset as reset:
             board.boot(reset.args[0])
@@ -186,6 +196,8 @@ async def _keep_session_on(machine: Any, plan: _Plan, config: dict[str, Any], re
             continue
         except Exception as error:
             why = f"ended by itself, starts again: {error!r}"
+        finally:
+            led.stop()
         report(Notice(plan.target_id, why))
         await asyncio.sleep(RESTART_SECONDS)
         board.boot(PWRON_RESET)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MIN_TIMEOUT_MS = 100
 MAX_TIMEOUT_MS = 600_000
+_MOTIONS = (MessageType.STAND_UP, MessageType.LAY_DOWN, MessageType.ACTIVATE)
 
 
 class Console:
@@ -42,23 +43,28 @@ class Console:
             MessageType.STAND_UP: self._command,
             MessageType.LAY_DOWN: self._command,
             MessageType.ACTIVATE: self._command,
+            MessageType.IDENTIFY: self._command,
+            MessageType.READ_LOG: self._read_log,
             MessageType.LIST_TARGETS: self._list_targets,
             MessageType.SUBSCRIBE: self._subscribe,
         }
+
+    async def _read_log(self, link: Link, message: SocketMessage) -> SocketMessage:
+        if message.target_id is not None and _is_many(message.target_id):
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, "`read_log` is for one target")
+        return await self._command(link, message)
 
     async def _command(self, link: Link, message: SocketMessage) -> SocketMessage:
         selector = message.target_id
         if selector is None:
             raise ProtocolError(ErrorCode.BAD_MESSAGE, "`target_id` is missing: a name, group:NAME or all")
         data = dict(message.data or {})
-        timeout_ms = _timeout_ms(
-            data, PING_TIMEOUT_MS if message.type == MessageType.PING else MOTION_TIMEOUT_MS
-        )
+        timeout_ms = _timeout_ms(data, PING_TIMEOUT_MS if message.type not in _MOTIONS else MOTION_TIMEOUT_MS)
         command = self._controller.start(
             message.type, selector, data or None, timeout_ms, self._target_side_id(message)
         )
         try:
-            if selector != ALL_TARGETS and not selector.startswith(GROUP_PREFIX):
+            if not _is_many(selector):
                 return _own_answer(message, (await command.results())[0])
             ok = failed = 0
             async for result in command:
@@ -112,6 +118,10 @@ class Console:
                 await news.wait()
         finally:
             events.detach(news)
+
+
+def _is_many(selector: str) -> bool:
+    return selector == ALL_TARGETS or selector.startswith(GROUP_PREFIX)
 
 
 def _timeout_ms(data: "dict[str, object]", default: int) -> int:

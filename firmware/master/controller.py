@@ -257,7 +257,7 @@ class HubController:
     def _on_answer(self, entry: Entry, reply: SocketMessage) -> None:
         if reply.type == MessageType.PONG:
             self.note_health(entry, reply)
-        else:
+        elif reply.type in _STATE_AFTER:
             self._set_state(entry, _STATE_AFTER[reply.type])
 
     def _set_state(self, entry: Entry, state: str) -> None:

@@ -1,28 +1,31 @@
-"""What a hub board runs at power-up."""
+"""What a hub board runs at power-up. `boot` handles every failure but its own absence."""
 
-import asyncio
+import sys
+import time
 
-from firmware.master.config import DEFAULTS
-from firmware.master.server import Hub
-from firmware.master.wifi import AccessPoint
-from shared.address import parse_address
-from shared.config import load
-from shared.runtime import collect_garbage
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+import machine
 
 
-async def main(config: "dict[str, Any]") -> None:
-    """Opens the access point and serves for ever. Raises OSError when the port is not to be had."""
-    collect_garbage()  # what was needed to import
-    AccessPoint(config["access_point"]).open()
-    host, port = parse_address(config["listen"])
-    hub = Hub(host, port, config["max_targets"], config["max_consoles"])
-    await hub.start()
-    await asyncio.Event().wait()
+def load_read():  # type: ignore[no-untyped-def]
+    from firmware.master.config import read
+
+    return read
 
 
-if __name__ == "__main__":
-    asyncio.run(main(load("config.json", DEFAULTS)))
+def load_application():  # type: ignore[no-untyped-def]
+    from firmware.master.hub_board import HubBoard
+
+    return HubBoard
+
+
+try:
+    from firmware.board.update import apply
+
+    apply()
+    from firmware.board.boot import run
+
+    run("master", load_read, load_application)
+except Exception as error:
+    sys.print_exception(error)  # type: ignore[attr-defined, unused-ignore]
+    time.sleep(60)  # Ctrl-C reaches the REPL
+    machine.reset()

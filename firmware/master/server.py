@@ -21,17 +21,25 @@ if TYPE_CHECKING:
 REGISTER_TIMEOUT_MS = 10_000  # long enough for a person who pastes a line into `nc`
 _BACKLOG = 1024  # connections that wait to be accepted; the system may hold fewer
 _SWEEP_MS = 500
+_SWEEP_OVERDUE_MS = 5_000
 
 
 class Hub:
     """A hub that listens on `host` (empty: all addresses) and `port` (on CPython 0 finds a free one).
 
     At most `max_targets` and `max_consoles` are connected at once: 4 and 1 on a Pico W, whose network stack
-    has five connections. `max_events` is how many past events a console that comes back can ask for.
+    has five connections. Where `key` is not empty, only who registers with it is served. `max_events` is how
+    many past events a console that comes back can ask for.
     """
 
     def __init__(
-        self, host: str, port: int, max_targets: int, max_consoles: int, max_events: int = 64
+        self,
+        host: str,
+        port: int,
+        max_targets: int,
+        max_consoles: int,
+        key: str = "",
+        max_events: int = 64,
     ) -> None:
         self.boot_id = os.urandom(4).hex()
         self.controller = HubController(Registry(max_targets), EventLog(max_events), self.boot_id)
@@ -44,7 +52,9 @@ class Hub:
         self._links: "list[Link]" = []
         self._all_gone = asyncio.Event()
         self._connections = 0
+        self._key = key
         self._started_ms = now_ms()
+        self._swept_ms = now_ms()
 
     async def start(self) -> None:
         """Listens. Raises OSError when the address is not to be had."""
@@ -62,6 +72,10 @@ class Hub:
         while self._links:
             self._all_gone.clear()
             await self._all_gone.wait()
+
+    def is_alive(self) -> bool:
+        """Whether the task that looks after the links has done so lately."""
+        return now_ms() - self._swept_ms < _SWEEP_OVERDUE_MS
 
     def health(self) -> "dict[str, object]":
         """What a PONG says of the hub."""
@@ -90,6 +104,7 @@ class Hub:
     async def _sweep(self) -> None:
         while True:
             await sleep_ms(_SWEEP_MS)
+            self._swept_ms = now_ms()
             self._refuse_strangers(now_ms() - REGISTER_TIMEOUT_MS)
 
     def _refuse_strangers(self, opened_before_ms: int) -> None:
@@ -106,6 +121,8 @@ class Hub:
             return
         try:
             registration = Registration(message)
+            if self._key and registration.key != self._key:
+                raise ProtocolError(ErrorCode.UNAUTHORIZED, "this hub wants its `key`, and this is not it")
             if registration.role == Role.TARGET:
                 self._admit_target(link, message, registration)
             else:

@@ -1,10 +1,31 @@
-"""What a target runs at power-up."""
+"""What a target runs at power-up. `boot` handles every failure but its own absence."""
 
-import asyncio
+import sys
+import time
 
-from firmware.target.config import DEFAULTS
-from firmware.target.session import Session
-from shared.config import load
+import machine
 
-if __name__ == "__main__":
-    asyncio.run(Session(load("config.json", DEFAULTS)).run())
+
+def load_read():  # type: ignore[no-untyped-def]
+    from firmware.target.config import read
+
+    return read
+
+
+def load_application():  # type: ignore[no-untyped-def]
+    from firmware.target.session import Session
+
+    return Session
+
+
+try:
+    from firmware.board.update import apply
+
+    apply()
+    from firmware.board.boot import run
+
+    run("target", load_read, load_application)
+except Exception as error:
+    sys.print_exception(error)  # type: ignore[attr-defined, unused-ignore]
+    time.sleep(60)  # Ctrl-C reaches the REPL
+    machine.reset()

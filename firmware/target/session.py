@@ -3,29 +3,41 @@
 import asyncio
 import os
 
-from firmware.target.peripherals import Led, Piezo, Servo, hardware_id
+from firmware.board import flash_log
+from firmware.board.dns import resolve
+from firmware.board.hardware import hardware_id
+from firmware.board.led import HIT_MS, Pattern
+from firmware.board.version import VERSION
+from firmware.target.controller import State
+from firmware.target.peripherals import Piezo, Servo
 from firmware.target.target import Target
-from firmware.target.wifi import Wifi
+from firmware.target.wifi import JOIN_TIMEOUT_MS, STATUS_WRONG_PASSWORD, JoinError, Wifi
 from shared.address import parse_address
 from shared.backoff import Backoff
 from shared.clock import now_ms
 from shared.handshake import Welcome
 from shared.link import Link
-from shared.log import log
+from shared.log import keep, log
 from shared.runtime import dial, end_task, sleep_ms
 from shared.socket_protocol import (
+    IDENTIFY_MS,
+    MAX_IDENTIFY_MS,
+    MAX_INTEGER,
     MAX_LINE_BYTES,
+    MIN_IDENTIFY_MS,
     PROTOCOL_VERSION,
     MessageType,
     ProtocolError,
     SocketMessage,
+    integer_field,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-FIRMWARE = "0.1.0"
+    from firmware.board.led import Led
+
 DIAL_TIMEOUT_MS = 5_000
 REGISTER_TIMEOUT_MS = 3_000
 FIRST_RETRY_MS = 100
@@ -33,19 +45,33 @@ MAX_RETRY_MS = 3_000
 HUB_SILENCE_MS = 15_000  # after this long without a hub, `isconnected()` is not believed any more
 
 
-class Session:
-    """One target: its hardware, its state and its link to the hub. `config` is as `config.DEFAULTS`."""
+STUCK_MS = JOIN_TIMEOUT_MS + 5_000  # longer than any one step towards the hub takes
 
-    def __init__(self, config: "dict[str, Any]") -> None:
+
+class Session:
+    """One target: its hardware, its state and its link to the hub. `config` is what `config.read` gives,
+    `led` shows how things stand. Raises ValueError for a pin that cannot do what it is to do.
+    """
+
+    def __init__(self, config: "dict[str, Any]", led: "Led") -> None:
         self._config = config
         self._hubs = [parse_address(hub) for hub in config["hub"]]
-        self._led = Led(config["led"])
-        self._wifi = Wifi(config["wifi"])
-        self._target = Target(Servo(config["servo"]), Piezo(config["piezo"]))
+        self._led = led
+        self._wifi = Wifi(config["wifi"], _host_name(config["target_id"]))
+        self._target = Target(
+            Servo(config["servo"]), Piezo(config["piezo"]), on_change=self._show_pose, on_hit=self._show_hit
+        )
+        self._handlers = dict(self._target.handlers)
+        self._handlers[MessageType.IDENTIFY] = self._identify
+        self._handlers[MessageType.READ_LOG] = self._read_log
+        self._log = flash_log.FlashLog()
         self._backoff = Backoff(FIRST_RETRY_MS, MAX_RETRY_MS)
         self._boot_id = os.urandom(4).hex()
         self._hardware_id = hardware_id()
+        self._link: "Link | None" = None
         self._hub_seen_ms = now_ms()
+        self._moved_on_ms = now_ms()
+        self._trouble = ""
         self._attempts = 0
 
     async def run(self) -> None:
@@ -55,55 +81,119 @@ class Session:
             while True:
                 await self._visit()
                 if now_ms() - self._hub_seen_ms > HUB_SILENCE_MS:
+                    log("session", "no hub for %d s: the radio starts anew" % (HUB_SILENCE_MS // 1000))
                     self._wifi.leave()
                     self._hub_seen_ms = now_ms()
                 await sleep_ms(self._backoff.next_ms())
         finally:
             await end_task(target)
 
+    def is_alive(self) -> bool:
+        """Whether the way to the hub or the link to it gets on, and the motion too: else a watchdog bites."""
+        now = now_ms()
+        if self._link is not None:
+            return self._link.is_alive() and not self._target.is_stuck(now)
+        return now - self._moved_on_ms < STUCK_MS and not self._target.is_stuck(now)
+
     async def _visit(self) -> None:
         """One connection, from joining the network to the link's end, whatever ends it."""
-        hubs = self._hubs
-        host, port = hubs[self._attempts % len(hubs)]
+        host, port = self._hubs[self._attempts % len(self._hubs)]
         self._attempts += 1
         try:
+            self._move_on(Pattern.JOINING)
             await self._wifi.join()
+            self._move_on(Pattern.SEEKING)
             await self._target.wait_at_rest()
-            reader, writer = await dial(host, port, DIAL_TIMEOUT_MS)
-        except OSError as error:
-            log("session", "no hub at %s: %r" % (host, error))
+            address = await resolve(host, self._wifi.name_server())
+            reader, writer = await dial(address, port, DIAL_TIMEOUT_MS)
+        except JoinError as error:
+            self._attempts -= 1  # no hub was asked
+            if error.status == STATUS_WRONG_PASSWORD:
+                self._led.show(Pattern.WRONG_PASSWORD)
+            self._note_trouble(str(error.args[1]))
             return
-        link = Link(reader, writer, self._target.handlers, "hub")
+        except OSError as error:
+            self._note_trouble("no hub at %s: %r" % (host, error))
+            return
+        self._moved_on_ms = now_ms()
+        link = Link(reader, writer, self._handlers, "hub")
         link.health = self._target.health
         running = asyncio.create_task(link.run())
         try:
             self._serve(link, Welcome(await link.request(self._registration(link), REGISTER_TIMEOUT_MS)))
-            await running
+            why = await running
             self._hub_seen_ms = now_ms()
+            self._note_trouble("the hub is lost: %s" % why)
         except ProtocolError as error:
+            self._note_trouble("%s takes no registration: %s" % (host, link.close_error or error))
             link.close(error)
             await running
         finally:
             await end_task(running)
-            self._led.show(False)
+            self._link = None
+            self._move_on(Pattern.SEEKING)
             self._target.disconnect(self._config["safe_pose"])
 
     def _registration(self, link: Link) -> SocketMessage:
         data = {
             "protocol": PROTOCOL_VERSION,
-            "firmware": FIRMWARE,
+            "firmware": VERSION,
             "hardware_id": self._hardware_id,
             "boot_id": self._boot_id,
             "groups": self._config["groups"],
             "state": self._target.state,
             "max_line_bytes": MAX_LINE_BYTES,
         }
+        if self._config["key"]:
+            data["key"] = self._config["key"]
         return SocketMessage(MessageType.REGISTER, link.new_id(), self._config["target_id"], data=data)
 
     def _serve(self, link: Link, welcome: Welcome) -> None:
         welcome.apply_to(link)
         log("session", "registered as %s" % self._config["target_id"])
+        self._trouble = ""
         self._backoff.reset()
         self._attempts = max(0, self._attempts - 1)  # this hub first, next time too
-        self._led.show(True)
+        self._link = link
         self._target.connect(link)
+        self._show_pose(self._target.state)
+
+    async def _identify(self, link: Link, message: SocketMessage) -> SocketMessage:
+        """Makes the light flicker, so that a person finds this board among many."""
+        duration_ms = integer_field(
+            message.data or {}, "duration_ms", IDENTIFY_MS, MIN_IDENTIFY_MS, MAX_IDENTIFY_MS
+        )
+        self._led.flash(Pattern.IDENTIFY, duration_ms)
+        return message.reply(MessageType.IDENTIFIED, "identifying", {"duration_ms": duration_ms})
+
+    async def _read_log(self, link: Link, message: SocketMessage) -> SocketMessage:
+        """A page of the flash log."""
+        offset = integer_field(message.data or {}, "offset", 0, 0, MAX_INTEGER)
+        text, next_offset = self._log.read(offset)
+        return message.reply(MessageType.LOG, "ok", {"text": text, "next": next_offset})
+
+    def _move_on(self, pattern: str) -> None:
+        self._moved_on_ms = now_ms()
+        self._led.show(pattern)
+
+    def _note_trouble(self, text: str) -> None:
+        """Logs it; keeps it when it is another one than last time, which may be seconds ago and for hours."""
+        if text == self._trouble:
+            log("session", text)
+        else:
+            keep("session", text)
+        self._trouble = text
+
+    def _show_pose(self, state: str) -> None:
+        if self._link is not None:
+            is_up = state in (State.STANDING, State.ARMED)
+            self._led.show(Pattern.STANDING if is_up else Pattern.REGISTERED)
+
+    def _show_hit(self) -> None:
+        self._led.flash(Pattern.HIT, HIT_MS)
+
+
+def _host_name(target_id: str) -> str:
+    """Letters, digits and hyphens, at most the 32 that `network.hostname` takes."""
+    name = "snyper-" + target_id.replace("_", "-").replace(".", "-")
+    return name[:32].rstrip("-")

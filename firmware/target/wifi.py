@@ -1,4 +1,4 @@
-"""The target's way into the hub's network. The only importer of `network`."""
+"""The target's way into the hub's network. The only importer of `network` here."""
 
 from errno import ENOTCONN
 
@@ -8,44 +8,84 @@ from shared.clock import now_ms
 from shared.log import log
 from shared.runtime import sleep_ms
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 JOIN_TIMEOUT_MS = 15_000  # association, WPA2 handshake and DHCP of a slow access point
 _POLL_MS = 100
+_STATUS_NO_IP = 2
 _STATUS_UP = 3  # CYW43_LINK_UP; the port has a name only for the state without an address
+STATUS_WRONG_PASSWORD = -3
 _WHY = {
-    -3: "the access point refuses the password: see `wifi` in config.json",
-    -2: "no access point of that name is in reach: see `wifi` in config.json",
+    STATUS_WRONG_PASSWORD: "the access point refuses the password",
+    -2: "no access point of that name is in reach",
     -1: "the radio could not join",
-    2: "joined, but got no address by DHCP",
+    _STATUS_NO_IP: "joined, but got no address by DHCP",
 }
 
 
-class Wifi:
-    """The station interface. `config` has `ssid` and `password`."""
+class JoinError(OSError):
+    """The network could not be joined. The message says why; `status` is the radio's word for it."""
 
-    def __init__(self, config: "dict[str, str]") -> None:
-        self._ssid = config["ssid"]
-        self._password = config["password"]
+    def __init__(self, ssid: str, status: int) -> None:
+        why = _WHY.get(status, "not joined, status %d" % status)
+        super().__init__(ENOTCONN, "Wi-Fi %s: %s" % (ssid, why))
+        self.status = status
+
+
+class Wifi:
+    """The station interface. `config` is `wifi` of config.json; `hostname` is used where it names none."""
+
+    def __init__(self, config: "dict[str, Any]", hostname: str) -> None:
+        self._networks = config["networks"]
+        self._at = 0
+        if config["country"]:
+            network.country(config["country"])
+        network.hostname(config["hostname"] or hostname)
         self._wlan = network.WLAN(network.STA_IF)
 
     async def join(self) -> None:
-        """Returns at once when joined, else joins. Raises OSError that says why not."""
+        """Returns at once when joined, else tries one network: the one that was joined last, after a failure
+        the next in order. Raises JoinError. May be cancelled.
+        """
         if self._wlan.isconnected():
             return
-        self._wlan.active(True)
-        self._wlan.config(pm=network.WLAN.PM_NONE)  # power save adds up to 200 ms to every answer
-        self._wlan.connect(self._ssid, self._password)
-        log("wifi", "joining %s" % self._ssid)
+        wanted = self._networks[self._at]
+        self._begin(wanted)
+        log("wifi", "joining %s" % wanted["ssid"])
         deadline_ms = now_ms() + JOIN_TIMEOUT_MS
         status = self._wlan.status()
         while status != _STATUS_UP:
             if status < 0 or now_ms() >= deadline_ms:
                 self.leave()
-                raise OSError(ENOTCONN, _WHY.get(status, "not joined, status %d" % status))
+                raise JoinError(wanted["ssid"], status)
             await sleep_ms(_POLL_MS)
             status = self._wlan.status()
-        log("wifi", "joined %s as %s" % (self._ssid, self._wlan.ifconfig()[0]))
+        log("wifi", "joined %s as %s" % (wanted["ssid"], self._wlan.ifconfig()[0]))
 
     def leave(self) -> None:
-        """Switches the radio off, so that the next `join` starts anew."""
+        """Switches the radio off, so that the next `join` starts anew, with the next network."""
+        self._at = (self._at + 1) % len(self._networks)
         self._wlan.disconnect()
         self._wlan.active(False)
+
+    def name_server(self) -> str:
+        """Who is to be asked for names: an address, `0.0.0.0` where nobody is."""
+        server: str = self._wlan.ifconfig()[3]
+        return server
+
+    def _begin(self, wanted: "dict[str, str]") -> None:
+        self._wlan.active(True)
+        self._wlan.config(pm=network.WLAN.PM_NONE)  # power save adds up to 200 ms to every answer
+        if wanted["address"]:
+            self._wlan.ifconfig(_static(wanted, self.name_server()))
+        self._wlan.connect(wanted["ssid"], wanted["password"])
+
+
+def _static(wanted: "dict[str, str]", name_server: str) -> "tuple[str, str, str, str]":
+    """Address, mask, gateway and name server, as `WLAN.ifconfig` takes them; it ends DHCP."""
+    address, _, bits = wanted["address"].partition("/")
+    mask = (0xFFFFFFFF << (32 - int(bits))) & 0xFFFFFFFF
+    dotted = "%d.%d.%d.%d" % (mask >> 24, mask >> 16 & 255, mask >> 8 & 255, mask & 255)
+    return address, dotted, wanted["gateway"] or "0.0.0.0", wanted["dns"] or name_server

@@ -7,6 +7,7 @@ async with snyper.connect("127.0.0.1:8081") as hub:
 """
 
 import asyncio
+import os
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -31,6 +32,7 @@ from shared.socket_protocol import (
 )
 
 DEFAULT_HUB = f"127.0.0.1:{PORT}"
+KEY_VARIABLE = "SNYPER_KEY"  # in the environment: a key in an argument list could be read by others
 DIAL_TIMEOUT_MS = 3_000
 REPLY_TIMEOUT_MS = 5_000  # for what the hub answers by itself
 MARGIN_MS = 2_000  # beyond a command's own timeout, for the hub to say that it ran out
@@ -141,6 +143,29 @@ class Hub:
         """
         return await self.command(MessageType.ACTIVATE, target, timeout_ms, {"duration_ms": duration_ms})
 
+    async def identify(
+        self, target: str, duration_ms: int | None = None, timeout_ms: int = PING_TIMEOUT_MS
+    ) -> list[TargetResult]:
+        """Makes the targets' lights flicker for `duration_ms` (100 to 60,000; by default 10,000), so that a
+        person finds them. Raises like `ping`.
+        """
+        data: dict[str, object] = {} if duration_ms is None else {"duration_ms": duration_ms}
+        return await self.command(MessageType.IDENTIFY, target, timeout_ms, data)
+
+    async def log(self, target_id: str, timeout_ms: int = PING_TIMEOUT_MS) -> AsyncIterator[str]:
+        """The log that a target keeps on its flash, page by page, oldest first. Raises like `ping`, and
+        ProtocolError with the target's own error, or when it answers no log.
+        """
+        offset: object = 0
+        while offset is not None:
+            [page] = await self.command(MessageType.READ_LOG, target_id, timeout_ms, {"offset": offset})
+            if not page.ok:
+                raise ProtocolError(page.code, page.message)
+            yield str(page.data.get("text", ""))
+            last, offset = offset, page.data.get("next")
+            if offset is not None and not (isinstance(offset, int) and offset > int(str(last))):
+                raise ProtocolError(ErrorCode.BAD_MESSAGE, f"{target_id} sends its log in no order")
+
     async def command(
         self,
         type: str,
@@ -215,10 +240,10 @@ class Hub:
 
 
 @asynccontextmanager
-async def connect(hub: str = DEFAULT_HUB) -> AsyncIterator[Hub]:
+async def connect(hub: str = DEFAULT_HUB, key: str | None = None) -> AsyncIterator[Hub]:
     """Registers with the hub at `hub` (HOST:PORT) as a console, and hangs up at the end of the block.
 
-    Raises ValueError for an address that is none, OSError when nothing answers there, ProtocolError when
+    `key` is for a hub that wants one; by default it is what the variable SNYPER_KEY says. Raises ValueError for an address that is none, OSError when nothing answers there, ProtocolError when
     what answers is no hub or refuses.
     """
     host, port = parse_address(hub)
@@ -227,6 +252,10 @@ async def connect(hub: str = DEFAULT_HUB) -> AsyncIterator[Hub]:
     running = asyncio.create_task(link.run())
     try:
         data: dict[str, object] = {"role": Role.CONSOLE, "protocol": PROTOCOL_VERSION}
+        if key is None:
+            key = os.environ.get(KEY_VARIABLE, "")
+        if key:
+            data["key"] = key
         register = SocketMessage(MessageType.REGISTER, link.new_id(), data=data)
         try:
             welcome = Welcome(await link.request(register, REPLY_TIMEOUT_MS))

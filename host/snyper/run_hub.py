@@ -1,6 +1,7 @@
 """A hub on this computer: the firmware's own modules, here or on MicroPython."""
 
 import asyncio
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from firmware.master.server import Hub
 from shared.address import parse_address
+from snyper.client import KEY_VARIABLE
 from tools.simulator import raise_descriptor_limit
 
 MAX_TARGETS = 5_000
@@ -22,7 +24,7 @@ async def on_cpython(listen: str, ready: Ready) -> None:
     """Serves until cancelled; `ready` is told the address. Raises OSError when that is not to be had."""
     raise_descriptor_limit(MAX_TARGETS + MAX_CONSOLES)
     host, port = parse_address(listen)
-    hub = Hub(host, port, MAX_TARGETS, MAX_CONSOLES, MAX_EVENTS)
+    hub = Hub(host, port, MAX_TARGETS, MAX_CONSOLES, os.environ.get(KEY_VARIABLE, ""), MAX_EVENTS)
     try:
         await hub.start()
     except OSError as error:
@@ -46,7 +48,8 @@ async def on_micropython(listen: str, ready: Ready) -> None:
     if parse_address(listen)[1] == 0:
         raise ValueError("a hub board cannot find a free port: name one with --listen HOST:PORT")
     with tempfile.TemporaryDirectory(prefix="snyper-hub-") as directory:
-        board = BoardProcess(Path(directory), "master", {"listen": listen})
+        config = {"listen": listen, "key": os.environ.get(KEY_VARIABLE, "")}
+        board = BoardProcess(Path(directory), "master", config)
         board.start()
         shown = 0
         is_ready = False
@@ -58,6 +61,8 @@ async def on_micropython(listen: str, ready: Ready) -> None:
                 if not is_ready and "listening" in log:
                     is_ready = True
                     ready(listen)
+                if not is_ready and board.resets:
+                    break  # it could not listen, and tries again
                 await asyncio.sleep(_POLL_SECONDS)
         finally:
             board.stop()

@@ -19,8 +19,7 @@ from typing import Any
 import pytest
 
 from firmware.master.server import Hub
-from firmware.target.config import DEFAULTS
-from shared.config import complete
+from firmware.target.config import read
 from tools import board as boards, simulator
 from tools.board import WIFI, BoardProcess, MicropythonNotFoundError, find_micropython
 
@@ -140,7 +139,9 @@ async def running_hub(
     if main is not None:
         source = directory / "hub_main.py"
         source.write_text(main)
-    board = BoardProcess(directory / "hub", "master", config, main=source)
+    # More connections than a Pico W has are for a board that is none.
+    identity = {"platform": "unix"} if max_targets + max_consoles > 5 else None
+    board = BoardProcess(directory / "hub", "master", config, main=source, identity=identity)
     try:
         await start_hub(board)
         yield HubUnderTest(port, board=board)
@@ -195,7 +196,7 @@ class ProcessTarget(VirtualTarget):
         self.board.kill()
 
     def duty_ns(self) -> int:
-        return self.board.outputs()["pwm"].get(str(SERVO), {"duty_ns": 0})["duty_ns"]
+        return int(self.board.outputs()["pwm"].get(str(SERVO), {"duty_ns": 0})["duty_ns"])
 
     def strike(self, peak: int) -> None:
         self.board.strike(peak, STRIKE_MS)
@@ -213,17 +214,19 @@ class SessionTarget(VirtualTarget):
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._machine = simulator.import_virtual_hardware()
-        self._config = complete(DEFAULTS, dict(config))
+        self._config = read(dict(config), "rp2")
         self._board = self._machine.VirtualBoard(
-            boards.unique_id(config["target_id"]), hit_rate=0.0, air={**self._config["wifi"], "up": True}
+            boards.unique_id(config["target_id"]), hit_rate=0.0, air={"networks": self._config["wifi"]["networks"]}
         )
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
+        from firmware.board.hardware import light
+        from firmware.board.led import Led
         from firmware.target.session import Session
 
         self._machine.use(self._board)
-        self._task = asyncio.create_task(Session(self._config).run())
+        self._task = asyncio.create_task(Session(self._config, Led(light("LED"))).run())
 
     async def kill(self) -> None:
         # Until it is done: test_recovery.py looks whether once is enough.

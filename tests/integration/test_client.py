@@ -65,7 +65,7 @@ async def test_a_round(engine: str, body: str, tmp_path: Path) -> None:
         await until(lambda: any(event.event == "hit" for event in events), "it should be hit")
         (hit,) = [event for event in events if event.event == "hit"]
         assert hit.target_id == "target_1"
-        assert set(hit.data) == {"peak", "reaction_ms"}
+        assert set(hit.data) == {"peak", "reaction_ms", "gap_us"}
         assert [event.seq for event in events] == list(range(events[0].seq, events[0].seq + len(events)))
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)

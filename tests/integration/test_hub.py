@@ -37,12 +37,12 @@ HASTY_HUB = """
 import asyncio
 from firmware.master import server
 from shared.address import parse_address
-from shared.config import load
-from firmware.master.config import DEFAULTS
+from shared.config import read_file
+from firmware.master.config import read
 
 async def main():
     server.REGISTER_TIMEOUT_MS = %d
-    config = load("config.json", DEFAULTS)
+    config = read(read_file("config.json"), "unix")
     host, port = parse_address(config["listen"])
     await server.Hub(host, port, config["max_targets"], config["max_consoles"]).start()
     await asyncio.Event().wait()

@@ -32,13 +32,13 @@ MEMORY_SLACK_BYTES = 2_048  # of a heap of 180 kB: less than one connection take
 # A hub board's main.py that says how much memory is free whenever a file named `measure` appears.
 MEASURED_HUB = """
 import asyncio, gc, os
-from firmware.master.config import DEFAULTS
+from firmware.master.config import read
 from firmware.master.server import Hub
 from shared.address import parse_address
-from shared.config import load
+from shared.config import read_file
 
 async def main():
-    config = load("config.json", DEFAULTS)
+    config = read(read_file("config.json"), "unix")
     host, port = parse_address(config["listen"])
     await Hub(host, port, config["max_targets"], config["max_consoles"]).start()
     while True:

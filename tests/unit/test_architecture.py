@@ -78,13 +78,21 @@ def test_shared_knows_only_itself() -> None:
 
 
 def test_target_and_master_know_shared_and_not_each_other() -> None:
-    assert arrows_out_of("firmware/target", "shared", "firmware.target") == []
-    assert arrows_out_of("firmware/master", "shared", "firmware.master") == []
+    assert arrows_out_of("firmware/target", "shared", "firmware.board", "firmware.target") == []
+    assert arrows_out_of("firmware/master", "shared", "firmware.board", "firmware.master") == []
 
 
-def test_firmware_is_target_and_master() -> None:
+def test_what_all_boards_have_knows_no_role() -> None:
+    assert arrows_out_of("firmware/board", "shared", "firmware.board") == []
+
+
+def test_what_finishes_a_deploy_runs_on_a_board_that_has_nothing_of_ours() -> None:
+    assert ours(Path("firmware/board/update.py")) == set()
+
+
+def test_the_rooms_of_the_firmware() -> None:
     rooms = {path.parts[1] for path in sources("firmware")}
-    assert rooms == {"target", "master"}
+    assert rooms == {"board", "target", "master"}
 
 
 def test_tools_do_not_know_the_host() -> None:
@@ -97,8 +105,14 @@ def test_nothing_knows_the_tests() -> None:
     ] == []
 
 
-def test_one_module_drives_the_hardware() -> None:
-    assert importers_of("machine") == {"firmware/target/peripherals.py"}
+def test_who_drives_the_hardware() -> None:
+    """What all boards have, what a target has; and `main.py`, when nothing else can be loaded."""
+    assert importers_of("machine") == {
+        "firmware/board/hardware.py",
+        "firmware/target/peripherals.py",
+        "firmware/target/main.py",
+        "firmware/master/main.py",
+    }
 
 
 def test_one_module_of_each_board_drives_the_radio() -> None:
@@ -118,7 +132,7 @@ def test_one_module_asks_for_the_runtime() -> None:
         if isinstance(node, ast.Attribute)
         and (node.attr == "implementation" or ast.unparse(node) == "sys.platform")
     }
-    assert asking == {"shared/runtime.py"}
+    assert asking == {"shared/runtime.py", "firmware/board/boot.py"}  # whose pins are to be checked
 
 
 def test_only_the_log_prints() -> None:

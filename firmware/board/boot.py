@@ -1,0 +1,261 @@
+"""From power-up to the running firmware, and back after anything that goes wrong. MicroPython only.
+
+Every failure is kept in the flash log, shown by the light and followed by a restart that comes later each
+time. After MAX_FAILURES in a row the board only blinks and leaves USB free, until its power is switched off
+and on or somebody deploys.
+"""
+
+import asyncio
+import io
+import json
+import os
+import sys
+import time
+
+import micropython
+
+from firmware.board.flash_log import FlashLog
+from firmware.board.hardware import Watchdog, light, reset, reset_cause
+from firmware.board.led import PATTERNS, Led, Pattern
+from firmware.board.version import VERSION
+from shared.clock import now_ms
+from shared.log import keep, log, log_exception, set_keeper
+from shared.runtime import collect_garbage, end_task, sleep_ms
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+CONFIG = "/config.json"
+GOOD_CONFIG = "/config.good.json"
+MAINTENANCE = "/maintenance"
+STATE = "/boot.json"
+
+MAX_FAILURES = 5
+FIRST_RESTART_MS = 1_000  # doubled each time: 1, 2, 4 and 8 s before the fifth failure
+FEED_MS = 500
+_PIECE_BYTES = 256  # of a file at once: a large piece of memory may not be had
+PROVEN_MS = 60_000  # a firmware that has run so long has not failed to boot
+
+
+def run(
+    role: str,
+    load_read: "Callable[[], Callable[[object, str], dict[str, Any]]]",
+    load_application: "Callable[[], Any]",
+) -> None:
+    """Runs the firmware of this board. Returns only to leave the board to whoever is at its USB.
+
+    `load_read` imports and returns `read(given, platform)`, which checks and completes a configuration, from
+    `firmware.ROLE.config`; `load_application` the application's class. Made with the configuration and the
+    Led, that has `async run()` and `is_alive()`: whether all of it still gets on with its work.
+    """
+    flash_log = FlashLog()
+    set_keeper(flash_log.append)
+    state = _State()
+    cause = state.begin(reset_cause())
+    keep("boot", "%s %s, reset by %s" % (role, VERSION, cause))
+    if _take(MAINTENANCE):
+        state.write(0, "maintenance")
+        log("boot", "maintenance, the firmware does not start")
+        return
+    try:
+        if state.failures >= MAX_FAILURES:
+            keep("boot", "safe mode after %d failed boots" % state.failures)
+            _blink(PATTERNS[Pattern.SAFE_MODE], None, None)
+        _serve(role, load_read, load_application, state)
+    except KeyboardInterrupt:
+        micropython.kbd_intr(-1)  # whoever sends one Ctrl-C often sends two
+        state.write(0, "USB")
+        log("boot", "stopped from USB; a running watchdog resets the board within 8 s")
+        log("boot", "to keep it from starting once: open('%s', 'w').close(), then reset" % MAINTENANCE)
+        micropython.kbd_intr(3)
+
+
+def _serve(
+    role: str,
+    load_read: "Callable[[], Callable[[object, str], dict[str, Any]]]",
+    load_application: "Callable[[], Any]",
+    state: "_State",
+) -> None:
+    """Runs the application; its end, which is always a failure, ends with a reset."""
+    dog = None
+    try:
+        config, is_fallback = _configuration(load_read())
+        _forget("shared", "config")
+        _forget("firmware." + role, "config")
+        collect_garbage()
+        application = load_application()
+        dog = Watchdog(config["watchdog_ms"])
+        collect_garbage()  # what was needed to import
+        asyncio.run(_supervise(application, config, is_fallback, dog, state))
+    except Exception as error:
+        log_exception("boot", error)
+        state.write(state.failures + 1, "crash")
+        if state.failures < MAX_FAILURES:
+            _blink(PATTERNS[Pattern.SAFE_MODE], FIRST_RESTART_MS << (state.failures - 1), dog)
+        reset()
+
+
+async def _supervise(
+    application: "Any", config: "dict[str, Any]", is_fallback: bool, dog: Watchdog, state: "_State"
+) -> None:
+    """Feeds the watchdog while the application is alive. Raises what ends it, or ends a task of it."""
+    defects: "list[BaseException]" = []
+
+    def on_defect(loop: object, context: "dict[str, Any]") -> None:
+        defects.append(context.get("exception") or RuntimeError(context.get("message")))
+
+    asyncio.get_event_loop().set_exception_handler(on_defect)
+    led = Led(_light(config["led"]["pin"]))
+    led.show(Pattern.SAFE_MODE if is_fallback else Pattern.JOINING, fixed=is_fallback)
+    app = application(config, led)
+    running = asyncio.create_task(app.run())
+    proven_ms = now_ms() + PROVEN_MS
+    try:
+        while not defects and not running.done():
+            if app.is_alive():
+                dog.feed()
+            await sleep_ms(FEED_MS)
+            if state.failures and now_ms() >= proven_ms:
+                state.write(0, "")
+    finally:
+        led.stop()
+        await end_task(running)
+    raise defects[0] if defects else RuntimeError("the firmware has ended")
+
+
+def _configuration(read: "Callable[[object, str], dict[str, Any]]") -> "tuple[dict[str, Any], bool]":
+    """The configuration in force, and whether it is only the defaults because no file of it is any good."""
+    from shared.config import read_file
+
+    for path in (CONFIG, GOOD_CONFIG):
+        try:
+            config = read(read_file(path), sys.platform)
+        except OSError:
+            keep("boot", "%s: there is no such file" % path)
+            continue
+        except ValueError as error:
+            keep("boot", "%s: %s" % (path, error))
+            continue
+        if path == CONFIG:
+            _keep_good()
+        else:
+            keep("boot", "running with the last good configuration")
+        return config, False
+    keep("boot", "running with the defaults")
+    return read({}, sys.platform), True
+
+
+def _keep_good() -> None:
+    """Copies the configuration, which is valid, unless that was done before."""
+    try:
+        if not _are_equal(CONFIG, GOOD_CONFIG):
+            with open(CONFIG, "rb") as file:
+                _write(GOOD_CONFIG, file)
+    except OSError as error:
+        log("boot", "%s cannot be written: %r" % (GOOD_CONFIG, error))
+
+
+def _are_equal(path: str, other_path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            with open(other_path, "rb") as other:
+                while True:
+                    piece = file.read(_PIECE_BYTES)
+                    if piece != other.read(_PIECE_BYTES):
+                        return False
+                    if not piece:
+                        return True
+    except OSError:  # the other is not there
+        return False
+
+
+def _forget(package: str, name: str) -> None:
+    """Gives back the memory of a module that is needed once: a tenth of a Pico W's heap, for the settings."""
+    sys.modules.pop(package + "." + name, None)
+    if hasattr(sys.modules[package], name):
+        delattr(sys.modules[package], name)
+
+
+def _light(pin: "int | str") -> "Callable[[bool], None]":
+    """The light on `pin`, or one that nobody sees: a wrong pin must not keep the board from its work."""
+    try:
+        return light(pin)
+    except ValueError:
+        log("boot", "there is no pin %s for the light: see `led.pin` in config.json" % pin)
+        return _no_light
+
+
+def _blink(steps: "tuple[int, ...]", duration_ms: "int | None", dog: "Watchdog | None") -> None:
+    """Plays a pattern on the board's own light without an event loop; for ever where there is no duration."""
+    switch = _light("LED")
+    began_ms = now_ms()
+    while True:
+        for at, step_ms in enumerate(steps):
+            switch(at % 2 == 0)
+            if dog is not None:
+                dog.feed()
+            time.sleep(step_ms / 1000)
+            if duration_ms is not None and now_ms() - began_ms >= duration_ms:
+                return
+
+
+def _no_light(on: bool) -> None:
+    """A board without a light called LED."""
+
+
+class _State:
+    """What is remembered from boot to boot: how many have failed in a row, and why the next one happens."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self._why = ""
+        try:
+            with open(STATE) as file:
+                stored = json.load(file)
+            self.failures = stored["failures"]
+            self._why = stored["why"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+
+    def begin(self, hardware_cause: str) -> str:
+        """Counts this boot; returns why it happens."""
+        cause = hardware_cause
+        failures = self.failures
+        if cause == "power on":
+            failures = 0
+        elif self._why:
+            cause = self._why
+        elif cause == "watchdog":
+            failures += 1
+        if failures != self.failures or self._why:
+            self.write(failures, "")
+        return cause
+
+    def write(self, failures: int, why: str) -> None:
+        """Remembers both. A flash that cannot be written costs the memory, not the boot."""
+        self.failures = failures
+        try:
+            _write(STATE, io.BytesIO(json.dumps({"failures": failures, "why": why}).encode()))
+        except OSError as error:
+            log("boot", "%s cannot be written: %r" % (STATE, error))
+
+
+def _write(path: str, content: "io.BufferedIOBase") -> None:
+    """Replaces a file at once: a power cut leaves the old one or the new one."""
+    with open(path + ".new", "wb") as file:
+        piece = content.read(_PIECE_BYTES)
+        while piece:
+            file.write(piece)
+            piece = content.read(_PIECE_BYTES)
+    os.rename(path + ".new", path)
+
+
+def _take(path: str) -> bool:
+    """Removes a file; whether it was there."""
+    try:
+        os.remove(path)
+    except OSError:
+        return False
+    return True

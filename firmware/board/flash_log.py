@@ -1,0 +1,86 @@
+"""The log that outlives a reset: boots, crashes and faults, in two files on the flash that take turns."""
+
+import os
+
+from shared.clock import now_ms
+from shared.log import log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PATH = "/snyper.log"
+OLD_PATH = "/snyper.log.old"
+MAX_FILE_BYTES = 4_096  # of each of the two: some 8 crashes with their tracebacks
+MAX_LINE_CHARS = 160
+MAX_LINES = 24  # of one entry
+MAX_PAGE_BYTES = 512  # of `read`: six times as much as JSON, at worst, still fits a line of the wire
+_BUDGET = 30  # entries kept at once; the flash wears
+_REFILL_MS = 600_000  # and one more after so long
+
+
+class FlashLog:
+    """Appends entries. `path` and `old_path` are the two files, the first the newer one."""
+
+    def __init__(self, path: str = PATH, old_path: str = OLD_PATH) -> None:
+        self._path = path
+        self._old_path = old_path
+        self._budget = _BUDGET
+        self._refilled_ms = now_ms()
+
+    def append(self, text: str) -> None:
+        """Adds an entry. Raises nothing: what cannot be written is lost, the board is not.
+
+        Of more than 30 entries at once, and one more in ten minutes, the rest is not kept.
+        """
+        refills = (now_ms() - self._refilled_ms) // _REFILL_MS
+        self._refilled_ms += refills * _REFILL_MS
+        self._budget = min(_BUDGET, self._budget + refills)
+        if self._budget == 0:
+            return
+        self._budget -= 1
+        try:
+            self._write("".join(line[:MAX_LINE_CHARS] + "\n" for line in text.split("\n")[:MAX_LINES]))
+        except (OSError, MemoryError) as error:
+            log("log", "cannot be written: %r" % error)
+
+    def read(self, offset: int) -> "tuple[str, int | None]":
+        """Whole lines from `offset` on, oldest first, at most MAX_PAGE_BYTES, and the offset of what follows;
+        None where nothing does. The log may be shortened in between: then a page is missed.
+        """
+        page = b""
+        position = 0
+        for path in (self._old_path, self._path):
+            for line in _lines(path):
+                if position >= offset:
+                    if page and len(page) + len(line) > MAX_PAGE_BYTES:
+                        return page.decode(), position
+                    page += line
+                position += len(line)
+        return page.decode(), None
+
+    def _write(self, text: str) -> None:
+        content = text.encode()
+        if _size(self._path) + len(content) > MAX_FILE_BYTES and _size(self._path):
+            os.rename(self._path, self._old_path)
+        with open(self._path, "ab") as file:
+            file.write(content)
+
+
+def _lines(path: str) -> "Iterator[bytes]":
+    try:
+        with open(path, "rb") as file:
+            while True:
+                line = file.readline()
+                if not line:
+                    return
+                yield line
+    except OSError:
+        return
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path)[6]
+    except OSError:
+        return 0

@@ -1,0 +1,79 @@
+"""Finishes a deploy that was committed: a redo log, so that a power cut leaves the old or the new firmware.
+
+Whoever deploys writes the new files below /update, then renames /update.json into place. From then on the
+deploy happens, however often it is interrupted. This file imports nothing of ours: the deployer sends its
+source to boards that have none of our files.
+"""
+
+import json
+import os
+
+RECORD = "/update.json"
+STAGE = "/update"
+
+
+def apply() -> bool:
+    """Carries out what the record says, if there is one; whether there was. May be interrupted anywhere and
+    called again.
+
+    The record has `files`, renamed in this order from the stage over the old ones, and `remove`. Raises
+    OSError when the flash cannot be written.
+    """
+    try:
+        with open(RECORD) as file:
+            record = json.load(file)
+    except OSError:
+        return False
+    except ValueError:  # no deployer of ours wrote it
+        os.remove(RECORD)
+        return False
+    for path in record["files"]:
+        if _exists(STAGE + "/" + path):
+            _make_parents("/" + path)
+            os.rename(STAGE + "/" + path, "/" + path)
+    for path in record["remove"]:
+        if _exists("/" + path):
+            os.remove("/" + path)
+        _remove_empty_parents(path)
+    _remove_tree(STAGE)
+    os.remove(RECORD)
+    return True
+
+
+def _exists(path: str) -> bool:
+    try:
+        os.stat(path)
+    except OSError:
+        return False
+    return True
+
+
+def _make_parents(path: str) -> None:
+    at = path.find("/", 1)
+    while at > 0:
+        if not _exists(path[:at]):
+            os.mkdir(path[:at])
+        at = path.find("/", at + 1)
+
+
+def _remove_empty_parents(path: str) -> None:
+    at = path.rfind("/")
+    while at > 0:
+        path = path[:at]
+        try:
+            os.rmdir("/" + path)
+        except OSError:  # not empty, or gone
+            return
+        at = path.rfind("/")
+
+
+def _remove_tree(path: str) -> None:
+    if not _exists(path):
+        return
+    for name in os.listdir(path):
+        child = path + "/" + name
+        if os.stat(child)[0] & 0x4000:
+            _remove_tree(child)
+        else:
+            os.remove(child)
+    os.rmdir(path)
