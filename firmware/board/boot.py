@@ -80,6 +80,7 @@ def _serve(
 ) -> None:
     """Runs the application; its end, which is always a failure, ends with a reset."""
     dog = None
+    _forget("firmware.board", "update")
     try:
         config, is_fallback = _configuration(load_read())
         _forget("shared", "config")

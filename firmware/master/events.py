@@ -3,6 +3,14 @@
 import asyncio
 
 
+class _ReportWords:
+    """What is in reports. MicroPython keeps a string that is a name in the firmware once; any other once in
+    each message, which for a ring full of hits is 8 kB.
+    """
+
+    reaction_ms = peak = gap_us = reason = time_up = lay_down = link_lost = None
+
+
 class EventLog:
     """A ring of the last `size` events. `seq` counts from 1 at each start of the hub and never repeats."""
 

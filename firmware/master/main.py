@@ -22,6 +22,7 @@ try:
     from firmware.board.update import apply
 
     apply()
+    del apply
     from firmware.board.boot import run
 
     run("master", load_read, load_application)

@@ -14,22 +14,24 @@ if TYPE_CHECKING:
 
 JOIN_TIMEOUT_MS = 15_000  # association, WPA2 handshake and DHCP of a slow access point
 _POLL_MS = 100
-_STATUS_NO_IP = 2
-_STATUS_UP = 3  # CYW43_LINK_UP; the port has a name only for the state without an address
-STATUS_WRONG_PASSWORD = -3
-_WHY = {
+# The numbers differ between ports, and a Pico W's has no names for them in every version.
+_STATUS_UP = getattr(network, "STAT_GOT_IP", 3)
+STATUS_WRONG_PASSWORD = getattr(network, "STAT_WRONG_PASSWORD", -3)
+_FAILURES = {
     STATUS_WRONG_PASSWORD: "the access point refuses the password",
-    -2: "no access point of that name is in reach",
-    -1: "the radio could not join",
-    _STATUS_NO_IP: "joined, but got no address by DHCP",
+    getattr(network, "STAT_NO_AP_FOUND", -2): "no access point of that name is in reach",
+    getattr(network, "STAT_CONNECT_FAIL", -1): "the radio could not join",
 }
+_STATUS_NO_IP = 2  # of a Pico W
 
 
 class JoinError(OSError):
     """The network could not be joined. The message says why; `status` is the radio's word for it."""
 
     def __init__(self, ssid: str, status: int) -> None:
-        why = _WHY.get(status, "not joined, status %d" % status)
+        why = _FAILURES.get(status) or "not joined in time, status %d" % status
+        if status == _STATUS_NO_IP:
+            why = "joined, but got no address by DHCP"
         super().__init__(ENOTCONN, "Wi-Fi %s: %s" % (ssid, why))
         self.status = status
 
@@ -57,7 +59,7 @@ class Wifi:
         deadline_ms = now_ms() + JOIN_TIMEOUT_MS
         status = self._wlan.status()
         while status != _STATUS_UP:
-            if status < 0 or now_ms() >= deadline_ms:
+            if status in _FAILURES or now_ms() >= deadline_ms:
                 self.leave()
                 raise JoinError(wanted["ssid"], status)
             await sleep_ms(_POLL_MS)

@@ -1,6 +1,8 @@
 """A board survives its owner: crashes, hangs, bad settings and power cuts, on the real boot code."""
 
+import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +12,9 @@ import pytest
 
 from firmware.board import flash_log
 from tests.integration.harness import needs_micropython, until
-from tools.board import BoardProcess
+from tools import flash
+from tools.board import WIFI, BoardProcess
+from tools.usb_board import UsbBoard
 
 pytestmark = needs_micropython
 
@@ -83,7 +87,9 @@ async def board_with(
     `config` says so: at this pace a busy machine would make it bite.
     """
     settings = {"watchdog_ms": 0, **(config or {})}
-    board = BoardProcess(directory / "board", "target", settings, speed=options.pop("speed", SPEED), **options)
+    board = BoardProcess(
+        directory / "board", "target", settings, speed=options.pop("speed", SPEED), **options
+    )
     if session is not None:
         (board.flash / "firmware/target/session.py").write_text(session)
     board.start()
@@ -99,6 +105,12 @@ def kept(board: BoardProcess) -> str:
     return "".join(
         (board.flash / path[1:]).read_text() for path in files if (board.flash / path[1:]).exists()
     )
+
+
+def was_reset(board: UsbBoard) -> Callable[[], bool]:
+    """Whether it was reset since this call."""
+    resets = board.resets
+    return lambda: board.resets > resets
 
 
 def blinks(board: BoardProcess) -> Callable[[], bool]:
@@ -121,7 +133,9 @@ def blinks(board: BoardProcess) -> Callable[[], bool]:
     [
         pytest.param(CRASHES, "RuntimeError: the barn is on fire", id="in the firmware"),
         pytest.param(CRASHES_IN_A_TASK, "RuntimeError: nobody waits for me", id="in a task of it"),
-        pytest.param(CRASHES_AT_IMPORT, "ImportError: no module named 'there_is_no_such_module'", id="import"),
+        pytest.param(
+            CRASHES_AT_IMPORT, "ImportError: no module named 'there_is_no_such_module'", id="import"
+        ),
         pytest.param("def broken(", "SyntaxError: invalid syntax", id="syntax"),
     ],
 )
@@ -151,9 +165,7 @@ async def test_power_off_and_on_leaves_safe_mode(tmp_path: Path) -> None:
 
 async def test_failures_that_lie_far_apart_do_not_add_up(tmp_path: Path) -> None:
     """Each run lasts longer than the minute after which a boot has not failed."""
-    crashes_late = CRASHES.replace(
-        "raise Runtime", "import asyncio; await asyncio.sleep(70); raise Runtime"
-    )
+    crashes_late = CRASHES.replace("raise Runtime", "import asyncio; await asyncio.sleep(70); raise Runtime")
     async with board_with(tmp_path, crashes_late, speed=400) as board:
         await until(lambda: board.log.count("reset by crash") == 8, "it should be restarted again and again")
         assert "safe mode" not in board.log
@@ -171,9 +183,7 @@ async def test_main_py_alone_says_what_is_missing_and_waits(tmp_path: Path) -> N
 
 
 async def test_the_log_on_the_flash_stays_small(tmp_path: Path) -> None:
-    crashes_late = CRASHES.replace(
-        "raise Runtime", "import asyncio; await asyncio.sleep(70); raise Runtime"
-    )
+    crashes_late = CRASHES.replace("raise Runtime", "import asyncio; await asyncio.sleep(70); raise Runtime")
     async with board_with(tmp_path, crashes_late, speed=400) as board:
         old = board.flash / flash_log.OLD_PATH[1:]
         await until(old.exists, "the log should be full")
@@ -192,7 +202,9 @@ async def test_a_full_flash_costs_the_log_and_not_the_board(tmp_path: Path) -> N
 # --- the watchdog
 
 
-@pytest.mark.parametrize("session", [BLOCKS, SAYS_IT_IS_DEAD], ids=["a blocked loop", "a dead link or motion"])
+@pytest.mark.parametrize(
+    "session", [BLOCKS, SAYS_IT_IS_DEAD], ids=["a blocked loop", "a dead link or motion"]
+)
 async def test_the_watchdog_resets_what_hangs(tmp_path: Path, session: str) -> None:
     async with board_with(tmp_path, session, {"watchdog_ms": 8_000}) as board:
         await until(lambda: "safe mode after 5 failed boots" in board.log, "the watchdog should have bitten")
@@ -305,7 +317,8 @@ async def test_without_any_good_settings_the_defaults_hold_and_the_light_says_so
     (board.flash / "config.json").write_text("{")
     (board.flash / "firmware/target/session.py").write_text(
         IDLES.replace("print(", "self.led = led; print(").replace(
-            "await asyncio", "led = self.led; led.show('registered'); print('shows', led.shown); await asyncio"
+            "await asyncio",
+            "led = self.led; led.show('registered'); print('shows', led.shown); await asyncio",
         )
     )
     board.start()
@@ -343,3 +356,45 @@ async def test_a_light_that_is_not_there_keeps_nobody_from_work(tmp_path: Path) 
     async with board_with(tmp_path, IDLES, config, identity={"platform": "esp32"}) as board:
         await until(lambda: "runs as target_1" in board.log, "the firmware should run")
         assert "led.pin" in board.log
+
+
+# --- somebody at the USB
+
+
+@pytest.mark.parametrize(
+    ("session", "when"),
+    [
+        pytest.param(None, "wifi: joining", id="running"),
+        pytest.param(BLOCKS, "blocked now", id="blocked"),
+        pytest.param(CRASHES, "unexpected RuntimeError", id="between two crashes"),
+        pytest.param(CRASHES, "safe mode after 5", id="safe mode"),
+    ],
+)
+async def test_ctrl_c_always_reaches_the_prompt(tmp_path: Path, session: str | None, when: str) -> None:
+    flash.stage("target", tmp_path / "flash", {"wifi": WIFI, "watchdog_ms": 8_000})
+    if session is not None:
+        (tmp_path / "flash/firmware/target/session.py").write_text(session)
+    speed = SPEED if when.startswith("safe") else 1
+    with UsbBoard(tmp_path / "flash", tmp_path / "control", speed=speed) as board:
+        await until(lambda: when in board.log, "it should come so far", 30.0)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "mpremote", "connect", board.port, "exec", "print(6 * 7)"),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        said, _ = await process.communicate()
+        assert (process.returncode, said.strip()) == (0, b"42")
+        assert "stopped from USB" in board.log
+
+
+async def test_who_stops_it_over_usb_is_no_failed_boot(tmp_path: Path) -> None:
+    flash.stage("target", tmp_path / "flash", {"wifi": WIFI})
+    with UsbBoard(tmp_path / "flash", tmp_path / "control") as board:
+        for _ in range(7):
+            await until(lambda: board.log.rstrip().endswith("joining snyper"), "it should run")
+            starts_anew = was_reset(board)
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "mpremote", "connect", board.port, "reset")
+            )
+            assert await process.wait() == 0
+            await until(starts_anew, "it should start anew")
+        await until(lambda: board.log.count("reset by USB") == 7, "it should know why")

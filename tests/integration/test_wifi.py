@@ -131,45 +131,55 @@ async def test_a_wrong_password_is_said_and_shown_and_tried_again(tmp_path: Path
 
 
 async def test_no_access_point_is_said_and_waited_for(tmp_path: Path) -> None:
-    async with running_hub("cpython", tmp_path) as hub:
-        async with target_at(tmp_path, [hub.address], [RANGE], {"up": False}) as board:
-            await until(lambda: board.log.count("no access point of that name") >= 3, "it should try again")
-            board.set_air(up=True)
-            await until_registered(board)
+    async with (
+        running_hub("cpython", tmp_path) as hub,
+        target_at(tmp_path, [hub.address], [RANGE], {"up": False}) as board,
+    ):
+        await until(lambda: board.log.count("no access point of that name") >= 3, "it should try again")
+        board.set_air(up=True)
+        await until_registered(board)
 
 
 async def test_networks_are_tried_in_order(tmp_path: Path) -> None:
-    async with running_hub("cpython", tmp_path) as hub, air_to(hub) as air:
-        async with target_at(tmp_path, [air.address], [OTHER, RANGE]) as board:
-            await until_registered(board)
-            assert board.log.index("joining other") < board.log.index("joining range")
-            air.carries = False
-            board.set_air(networks=[OTHER])
-            await until(lambda: "joined other" in board.log, "it should change over")
-            air.carries = True
-            await until_registered(board, 2)
+    async with (
+        running_hub("cpython", tmp_path) as hub,
+        air_to(hub) as air,
+        target_at(tmp_path, [air.address], [OTHER, RANGE]) as board,
+    ):
+        await until_registered(board)
+        assert board.log.index("joining other") < board.log.index("joining range")
+        air.carries = False
+        board.set_air(networks=[OTHER])
+        await until(lambda: "joined other" in board.log, "it should change over")
+        air.carries = True
+        await until_registered(board, 2)
 
 
 async def test_an_access_point_that_goes_and_comes_back(tmp_path: Path) -> None:
-    async with running_hub("cpython", tmp_path) as hub, air_to(hub) as air:
-        async with target_at(tmp_path, [air.address], [RANGE]) as board:
-            await until_registered(board)
-            air.carries = False
-            board.set_air(up=False)
-            await until(lambda: "the hub is lost: timeout" in board.log, "it should notice")
-            await until(lambda: "no access point of that name" in board.log, "it should see why")
-            air.carries = True
-            board.set_air(up=True)
-            await until_registered(board, 2)
-            assert board.resets == 0
+    async with (
+        running_hub("cpython", tmp_path) as hub,
+        air_to(hub) as air,
+        target_at(tmp_path, [air.address], [RANGE]) as board,
+    ):
+        await until_registered(board)
+        air.carries = False
+        board.set_air(up=False)
+        await until(lambda: "the hub is lost: timeout" in board.log, "it should notice")
+        await until(lambda: "no access point of that name" in board.log, "it should see why")
+        air.carries = True
+        board.set_air(up=True)
+        await until_registered(board, 2)
+        assert board.resets == 0
 
 
 async def test_no_address_by_dhcp_is_said_and_waited_for(tmp_path: Path) -> None:
-    async with running_hub("cpython", tmp_path) as hub:
-        async with target_at(tmp_path, [hub.address], [RANGE], {"dhcp": False}) as board:
-            await until(lambda: "got no address by DHCP" in board.log, "it should say so")
-            board.set_air(dhcp=True)
-            await until_registered(board)
+    async with (
+        running_hub("cpython", tmp_path) as hub,
+        target_at(tmp_path, [hub.address], [RANGE], {"dhcp": False}) as board,
+    ):
+        await until(lambda: "got no address by DHCP" in board.log, "it should say so")
+        board.set_air(dhcp=True)
+        await until_registered(board)
 
 
 async def test_a_static_address_needs_no_dhcp(tmp_path: Path) -> None:
@@ -182,19 +192,22 @@ async def test_a_static_address_needs_no_dhcp(tmp_path: Path) -> None:
 
 async def test_a_radio_that_says_connected_and_is_not(tmp_path: Path) -> None:
     """The bytes vanish, the status stays: after 15 s without a hub the radio is switched off and on."""
-    async with running_hub("cpython", tmp_path) as hub, air_to(hub) as air:
-        async with target_at(tmp_path, [air.address], [RANGE], {"lies": True}) as board:
-            await until_registered(board)
-            assert board.outputs()["wifi"]["activations"] == 1
-            air.carries = False
-            await until(
-                lambda: board.outputs()["wifi"]["activations"] >= 3, "the radio should start again and again"
-            )
-            assert "no hub for 15 s: the radio starts anew" in board.log
-            assert board.outputs()["wifi"]["joins"] >= 2
-            air.carries = True
-            await until_registered(board, 2)
-            assert board.resets == 0
+    async with (
+        running_hub("cpython", tmp_path) as hub,
+        air_to(hub) as air,
+        target_at(tmp_path, [air.address], [RANGE], {"lies": True}) as board,
+    ):
+        await until_registered(board)
+        assert board.outputs()["wifi"]["activations"] == 1
+        air.carries = False
+        await until(
+            lambda: board.outputs()["wifi"]["activations"] >= 3, "the radio should start again and again"
+        )
+        assert "no hub for 15 s: the radio starts anew" in board.log
+        assert board.outputs()["wifi"]["joins"] >= 2
+        air.carries = True
+        await until_registered(board, 2)
+        assert board.resets == 0
 
 
 async def test_a_wrong_hub_address_does_not_stop_the_search(tmp_path: Path) -> None:
@@ -214,20 +227,23 @@ async def test_a_name_that_nobody_knows_does_not_stop_the_search(tmp_path: Path)
 
 
 async def test_the_first_hub_dead_the_second_alive_and_back(tmp_path: Path) -> None:
-    async with scripted_hub() as first, running_hub("cpython", tmp_path) as second:
-        async with target_at(tmp_path, [first.address, second.address], [RANGE]) as board:
-            await first.register()
-            await until_registered(board)
-            port = first.port
-            await first.close()
-            await until_registered(board, 2)
-            assert second.hub is not None
-            assert len(second.hub.controller.registry.connected()) == 1
-            async with scripted_hub(port) as returned:
-                await second.hub.stop()
-                peer, message = await returned.register()
-                assert message["target_id"] == "target_1"
-                await second.hub.start()
+    async with (
+        scripted_hub() as first,
+        running_hub("cpython", tmp_path) as second,
+        target_at(tmp_path, [first.address, second.address], [RANGE]) as board,
+    ):
+        await first.register()
+        await until_registered(board)
+        port = first.port
+        await first.close()
+        await until_registered(board, 2)
+        assert second.hub is not None
+        assert len(second.hub.controller.registry.connected()) == 1
+        async with scripted_hub(port) as returned:
+            await second.hub.stop()
+            _peer, message = await returned.register()
+            assert message["target_id"] == "target_1"
+            await second.hub.start()
 
 
 async def test_a_hub_that_wants_a_key(tmp_path: Path) -> None:
@@ -237,7 +253,9 @@ async def test_a_hub_that_wants_a_key(tmp_path: Path) -> None:
     await hub.start()
     try:
         config = {"hub": [f"{HOST}:{hub.port}"], "wifi": {"networks": [RANGE]}}
-        stranger = BoardProcess(tmp_path / "stranger", "target", {**config, "key": "open barley"}, speed=SPEED)
+        stranger = BoardProcess(
+            tmp_path / "stranger", "target", {**config, "key": "open barley"}, speed=SPEED
+        )
         friend = BoardProcess(tmp_path / "friend", "target", {**config, "key": "open sesame"}, speed=SPEED)
         try:
             stranger.start()
