@@ -5,6 +5,9 @@ ENGINE  ?= cpython
 LISTEN  ?= :8081
 TARGETS ?= 4
 HUB     ?=
+PORT    ?=
+ROLE    ?=
+ID      ?=
 ARGS    ?=
 
 VENV  := .venv
@@ -14,7 +17,7 @@ READY := $(VENV)/.ready
 PIP   := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo hub simulate watch bench test check format clean
+.PHONY: help setup demo hub simulate watch deploy bench docs test check format clean
 
 help: ## List the targets
 	@echo "usage: make TARGET [NAME=value ...]"
@@ -35,6 +38,14 @@ simulate: $(READY) ## Run simulated targets (TARGETS=4 HUB=host:port)
 
 watch: $(READY) ## Watch a running hub (HUB=host:port)
 	@$(BIN)/snyper watch $(if $(HUB),--hub $(HUB))
+
+deploy: $(READY) ## Put the firmware on a board (PORT=/dev/ttyACM0 ROLE=target ID=target_1)
+	@$(BIN)/snyper deploy $(if $(PORT),--port $(PORT)) $(if $(ROLE),--role $(ROLE)) $(if $(ID),--id $(ID)) $(ARGS)
+
+docs: $(READY) ## Write the generated pages, pictures and package.json files again
+	@$(BIN)/python -m tools.configuration_doc
+	@$(BIN)/python -m tools.wiring
+	@$(BIN)/python -m tools.flash
 
 bench: $(READY) ## Measure
 	@$(BIN)/python -m tools.bench $(ARGS)

@@ -10,7 +10,7 @@ import time
 from shared.runtime import MICROPYTHON
 
 if MICROPYTHON:
-    from time import ticks_diff, ticks_us
+    from time import ticks_diff as ticks_diff, ticks_us as ticks_us
 
     _ticks_us = ticks_us()
     _now_ms = 0

@@ -335,21 +335,15 @@ class MessageLineParser:
 
 _PIECE_BYTES = 256  # of a line that comes in smaller pieces as many are put together at once
 _FIELDS = ("type", "id", "target_id", "status", "data")
-# Words that need no look at each letter: MicroPython takes longer for that than for all else in a PONG.
-_COMMON_WORDS = frozenset(
-    [getattr(MessageType, name) for name in dir(MessageType) if not name.startswith("_")]
-    + [status for _, status in COMMAND_REPLIES.values()]
-    + ["ok"]
-)
-_TARGET_ID_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.")
-_WORD_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
+_WORD_CHARS = "abcdefghijklmnopqrstuvwxyz0123456789_"
 # Not only what `lower` turns into the above: on CPython that takes the Kelvin sign too.
-_ANY_CASE_CHARS = _WORD_CHARS | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_ANY_CASE_CHARS = _WORD_CHARS + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_TARGET_ID_CHARS = _ANY_CASE_CHARS + "-."
 
 
 def is_target_id(value: object) -> bool:
     """Whether `value` can name one target or one group."""
-    return type(value) is str and 0 < len(value) <= MAX_TARGET_ID_CHARS and _TARGET_ID_CHARS.issuperset(value)
+    return type(value) is str and 0 < len(value) <= MAX_TARGET_ID_CHARS and _has_only(value, _TARGET_ID_CHARS)
 
 
 def is_target_selector(value: object) -> bool:
@@ -365,12 +359,12 @@ def _is_id(value: object) -> bool:
     return type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER
 
 
-def _is_word(value: object, letters: "frozenset[str]") -> bool:
-    if type(value) is not str:
-        return False
-    if value in _COMMON_WORDS:
-        return True
-    return 0 < len(value) <= MAX_WORD_CHARS and letters.issuperset(value)
+def _is_word(value: object, letters: str) -> bool:
+    return type(value) is str and 0 < len(value) <= MAX_WORD_CHARS and _has_only(value, letters)
+
+
+def _has_only(text: str, letters: str) -> bool:
+    return not text.strip(letters)  # at the speed of C, and a set of letters would take 1 kB of a board
 
 
 def integer_field(data: "dict[str, Any]", name: str, default: int, low: int, high: int) -> int:

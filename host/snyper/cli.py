@@ -7,6 +7,7 @@ Exit status: 0 all went well, 1 some target failed or the work broke off, 2 wron
 import asyncio
 import json
 import logging
+import os
 import signal
 import socket
 import sys
@@ -24,16 +25,19 @@ from shared.address import parse_address
 from shared.socket_protocol import (
     ALL_TARGETS,
     DEFAULT_DURATION_MS,
+    IDENTIFY_MS,
     MAX_DURATION_MS,
+    MAX_IDENTIFY_MS,
     MIN_DURATION_MS,
+    MIN_IDENTIFY_MS,
     PORT,
     ErrorCode,
     MessageType,
     ProtocolError,
     is_target_selector,
 )
-from snyper import screens
-from snyper.client import DEFAULT_HUB, TargetResult, connect
+from snyper import board_command, deploy_commands, screens
+from snyper.client import DEFAULT_HUB, KEY_VARIABLE, TargetResult, connect
 
 EXIT_FAILED = 1
 EXIT_NO_HUB = 3
@@ -144,7 +148,8 @@ def simulate(
         err.print("simulate: nothing answers there yet; the targets try until it does", markup=False)
     if as_json:
         _print_json({"targets": [f"target_{number}" for number in range(1, targets + 1)], "hub": hub})
-    _run(simulator.simulate(targets, engine, hub, hit_rate, seed, report), until_ctrl_c=True)
+    config = {"key": os.environ.get(KEY_VARIABLE, "")}
+    _run(simulator.simulate(targets, engine, hub, hit_rate, seed, report, config), until_ctrl_c=True)
 
 
 @app.command(name="targets")
@@ -209,6 +214,23 @@ def activate(
 
 
 @app.command()
+def identify(
+    target: Target,
+    duration: Annotated[
+        float,
+        typer.Option(
+            min=MIN_IDENTIFY_MS / 1000, max=MAX_IDENTIFY_MS / 1000, metavar="SECONDS", help="For how long."
+        ),
+    ] = IDENTIFY_MS / 1000,
+    timeout: Timeout = PING_TIMEOUT_S,
+    hub: HubOption = DEFAULT_HUB,
+    as_json: Json = False,
+) -> None:
+    """Make the lights of targets flicker, to find them."""
+    _command(MessageType.IDENTIFY, target, timeout, hub, as_json, {"duration_ms": round(duration * 1000)})
+
+
+@app.command()
 def watch(
     hub: HubOption = DEFAULT_HUB,
     as_json: Json = False,
@@ -236,6 +258,13 @@ def watch(
             return
 
     _run(follow_for_a_while(), hub, until_ctrl_c=True)
+
+
+app.command()(deploy_commands.deploy)
+app.command()(deploy_commands.boards)
+app.command()(deploy_commands.logs)
+app.command()(deploy_commands.config)
+app.command()(board_command.board)
 
 
 @app.command()
