@@ -40,7 +40,7 @@ watch: $(READY) ## Watch a running hub (HUB=host:port)
 	@$(BIN)/snyper watch $(if $(HUB),--hub $(HUB))
 
 deploy: $(READY) ## Put the firmware on a board (PORT=/dev/ttyACM0 ROLE=target ID=target_1)
-	@$(BIN)/snyper deploy $(if $(PORT),--port $(PORT)) $(if $(ROLE),--role $(ROLE)) $(if $(ID),--id $(ID)) $(ARGS)
+	@$(BIN)/snyper deploy $(if $(PORT),--port $(PORT)) $(if $(ROLE),--role $(ROLE)) $(if $(ID),--id $(ID)) $(if $(HUB),--hub $(HUB)) $(ARGS)
 
 docs: $(READY) ## Write the generated pages, pictures and package.json files again
 	@$(BIN)/python -m tools.configuration_doc

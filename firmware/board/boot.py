@@ -17,6 +17,7 @@ import micropython
 from firmware.board.flash_log import FlashLog
 from firmware.board.hardware import Watchdog, light, reset, reset_cause
 from firmware.board.led import PATTERNS, Led, Pattern
+from firmware.board.update import BOOT_STATE
 from firmware.board.version import VERSION
 from shared.clock import now_ms
 from shared.log import keep, log, log_exception, set_keeper
@@ -30,12 +31,12 @@ if TYPE_CHECKING:
 CONFIG = "/config.json"
 GOOD_CONFIG = "/config.good.json"
 MAINTENANCE = "/maintenance"
-STATE = "/boot.json"
 
 MAX_FAILURES = 5
 FIRST_RESTART_MS = 1_000  # doubled each time: 1, 2, 4 and 8 s before the fifth failure
 FEED_MS = 500
 _PIECE_BYTES = 256  # of a file at once: a large piece of memory may not be had
+STATUS_MS = 5_000  # how often it says how it stands, at first: USB takes seconds to be back after a reset
 PROVEN_MS = 60_000  # a firmware that has run so long has not failed to boot
 
 
@@ -48,14 +49,15 @@ def run(
 
     `load_read` imports and returns `read(given, platform)`, which checks and completes a configuration, from
     `firmware.ROLE.config`; `load_application` the application's class. Made with the configuration and the
-    Led, that has `async run()` and `is_alive()`: whether all of it still gets on with its work.
+    Led, that has `async run()`, `is_alive()`: whether all of it still gets on with its work, and `status()`:
+    how it stands, in a few words.
     """
     flash_log = FlashLog()
     set_keeper(flash_log.append)
     state = _State()
     cause = state.begin(reset_cause())
     keep("boot", "%s %s, reset by %s" % (role, VERSION, cause))
-    if _take(MAINTENANCE):
+    if _take(MAINTENANCE) and cause != "power on":  # a mark from before a power cut is nobody's any more
         state.write(0, "maintenance")
         log("boot", "maintenance, the firmware does not start")
         return
@@ -112,14 +114,19 @@ async def _supervise(
     led.show(Pattern.SAFE_MODE if is_fallback else Pattern.JOINING, fixed=is_fallback)
     app = application(config, led)
     running = asyncio.create_task(app.run())
-    proven_ms = now_ms() + PROVEN_MS
+    began_ms = now_ms()
+    statuses = 0
     try:
         while not defects and not running.done():
             if app.is_alive():
                 dog.feed()
             await sleep_ms(FEED_MS)
-            if state.failures and now_ms() >= proven_ms:
-                state.write(0, "")
+            elapsed_ms = now_ms() - began_ms
+            if elapsed_ms >= PROVEN_MS:
+                state.prove()
+            elif elapsed_ms // STATUS_MS > statuses:
+                statuses = elapsed_ms // STATUS_MS
+                log("boot", app.status())
     finally:
         led.stop()
         await end_task(running)
@@ -160,14 +167,13 @@ def _keep_good() -> None:
 
 def _are_equal(path: str, other_path: str) -> bool:
     try:
-        with open(path, "rb") as file:
-            with open(other_path, "rb") as other:
-                while True:
-                    piece = file.read(_PIECE_BYTES)
-                    if piece != other.read(_PIECE_BYTES):
-                        return False
-                    if not piece:
-                        return True
+        with open(path, "rb") as file, open(other_path, "rb") as other:
+            while True:
+                piece = file.read(_PIECE_BYTES)
+                if piece != other.read(_PIECE_BYTES):
+                    return False
+                if not piece:
+                    return True
     except OSError:  # the other is not there
         return False
 
@@ -213,7 +219,7 @@ class _State:
         self.failures = 0
         self._why = ""
         try:
-            with open(STATE) as file:
+            with open(BOOT_STATE) as file:
                 stored = json.load(file)
             self.failures = stored["failures"]
             self._why = stored["why"]
@@ -234,13 +240,18 @@ class _State:
             self.write(failures, "")
         return cause
 
+    def prove(self) -> None:
+        """This boot has not failed."""
+        if self.failures:
+            self.write(0, "")
+
     def write(self, failures: int, why: str) -> None:
         """Remembers both. A flash that cannot be written costs the memory, not the boot."""
         self.failures = failures
         try:
-            _write(STATE, io.BytesIO(json.dumps({"failures": failures, "why": why}).encode()))
+            _write(BOOT_STATE, io.BytesIO(json.dumps({"failures": failures, "why": why}).encode()))
         except OSError as error:
-            log("boot", "%s cannot be written: %r" % (STATE, error))
+            log("boot", "%s cannot be written: %r" % (BOOT_STATE, error))
 
 
 def _write(path: str, content: "io.BufferedIOBase") -> None:

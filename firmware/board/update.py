@@ -10,6 +10,7 @@ import os
 
 RECORD = "/update.json"
 STAGE = "/update"
+BOOT_STATE = "/boot.json"  # where the next boot finds how many have failed, and why it happens
 
 
 def apply() -> bool:
@@ -36,6 +37,8 @@ def apply() -> bool:
             os.remove("/" + path)
         _remove_empty_parents(path)
     _remove_tree(STAGE)
+    with open(BOOT_STATE, "w") as file:
+        json.dump({"failures": 0, "why": "update"}, file)
     os.remove(RECORD)
     return True
 

@@ -4,11 +4,12 @@ import asyncio
 
 
 class _ReportWords:
-    """What is in reports. MicroPython keeps a string that is a name in the firmware once; any other once in
+    """What is in reports and states. MicroPython keeps a string that is a name in the firmware once; any other once in
     each message, which for a ring full of hits is 8 kB.
     """
 
     reaction_ms = peak = gap_us = reason = time_up = lay_down = link_lost = None
+    rising = arming = falling = fault = None
 
 
 class EventLog:

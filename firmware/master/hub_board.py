@@ -33,6 +33,10 @@ class HubBoard:
             self._led.show(Pattern.REGISTERED if is_anybody_here else Pattern.SEEKING)
             await sleep_ms(_LOOK_MS)
 
+    def status(self) -> str:
+        """How it stands, in a few words."""
+        return "listening on port %d" % self._hub.port
+
     def is_alive(self) -> bool:
         """Whether the hub still looks after its links: else a watchdog bites."""
         return self._hub.is_alive()

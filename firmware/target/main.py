@@ -21,7 +21,8 @@ def load_application():  # type: ignore[no-untyped-def]
 try:
     from firmware.board.update import apply
 
-    apply()
+    if apply():
+        machine.reset()  # this file too may be another now
     del apply
     from firmware.board.boot import run
 

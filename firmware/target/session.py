@@ -95,6 +95,12 @@ class Session:
             return self._link.is_alive() and not self._target.is_stuck(now)
         return now - self._moved_on_ms < STUCK_MS and not self._target.is_stuck(now)
 
+    def status(self) -> str:
+        """How it stands, in a few words."""
+        if self._link is None:
+            return self._trouble or "no hub yet"
+        return "registered as %s" % self._config["target_id"]
+
     async def _visit(self) -> None:
         """One connection, from joining the network to the link's end, whatever ends it."""
         host, port = self._hubs[self._attempts % len(self._hubs)]

@@ -40,6 +40,7 @@ from snyper import board_command, deploy_commands, screens
 from snyper.client import DEFAULT_HUB, KEY_VARIABLE, TargetResult, connect
 
 EXIT_FAILED = 1
+EXIT_USAGE = 2
 EXIT_NO_HUB = 3
 EXIT_INTERRUPTED = 130
 
@@ -262,9 +263,39 @@ def watch(
 
 app.command()(deploy_commands.deploy)
 app.command()(deploy_commands.boards)
-app.command()(deploy_commands.logs)
 app.command()(deploy_commands.config)
 app.command()(board_command.board)
+
+
+@app.command()
+def logs(
+    port: Annotated[
+        str | None, typer.Option(metavar="PORT", help="Over USB: the board's port, such as /dev/ttyACM0.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Through the hub: the target's name.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Over USB: what it says from now on, without disturbing it.")
+    ] = False,
+    hub: HubOption = DEFAULT_HUB,
+) -> None:
+    """Show a board's log: boots, crashes, faults.
+
+    Over USB that interrupts the firmware, and the board starts anew after it; through the hub it does not.
+    """
+
+    async def ask(target_id: str) -> None:
+        async with connect(hub) as console:
+            async for page in console.log(target_id):
+                out.print(page, end="", markup=False, soft_wrap=True)
+
+    if (port is None) == (target is None) or (follow and port is None):
+        _fail("name one: --port PORT (with or without --follow), or --target NAME", EXIT_USAGE)
+    if port is not None:
+        deploy_commands.show_log(port, follow)
+    elif target is not None:
+        _run(ask(target), hub)
 
 
 @app.command()

@@ -243,8 +243,9 @@ class Hub:
 async def connect(hub: str = DEFAULT_HUB, key: str | None = None) -> AsyncIterator[Hub]:
     """Registers with the hub at `hub` (HOST:PORT) as a console, and hangs up at the end of the block.
 
-    `key` is for a hub that wants one; by default it is what the variable SNYPER_KEY says. Raises ValueError for an address that is none, OSError when nothing answers there, ProtocolError when
-    what answers is no hub or refuses.
+    `key` is for a hub that wants one; by default it is what the variable SNYPER_KEY says. Raises ValueError
+    for an address that is none, OSError when nothing answers there, ProtocolError when what answers is no hub
+    or refuses.
     """
     host, port = parse_address(hub)
     reader, writer = await dial(host or "127.0.0.1", port, DIAL_TIMEOUT_MS)

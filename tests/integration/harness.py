@@ -216,7 +216,7 @@ class SessionTarget(VirtualTarget):
         self._machine = simulator.import_virtual_hardware()
         self._config = read(dict(config), "rp2")
         self._board = self._machine.VirtualBoard(
-            boards.unique_id(config["target_id"]), hit_rate=0.0, air={"networks": self._config["wifi"]["networks"]}
+            boards.unique_id(config["target_id"]), air={"networks": self._config["wifi"]["networks"]}
         )
         self._task: asyncio.Task[None] | None = None
 

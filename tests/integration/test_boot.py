@@ -27,6 +27,7 @@ class Session:
     def __init__(self, config, led): pass
     async def run(self): raise RuntimeError("the barn is on fire")
     def is_alive(self): return True
+    def status(self): return "fine"
 """
 CRASHES_IN_A_TASK = """
 import asyncio
@@ -37,6 +38,7 @@ class Session:
         await asyncio.Event().wait()
     async def die(self): raise RuntimeError("nobody waits for me")
     def is_alive(self): return True
+    def status(self): return "fine"
 """
 CRASHES_AT_IMPORT = """
 import there_is_no_such_module
@@ -48,6 +50,7 @@ class Session:
         print("blocked now")
         while True: pass
     def is_alive(self): return True
+    def status(self): return "fine"
 """
 SAYS_IT_IS_DEAD = """
 import asyncio
@@ -55,6 +58,7 @@ class Session:
     def __init__(self, config, led): pass
     async def run(self): await asyncio.Event().wait()
     def is_alive(self): return False
+    def status(self): return "dead"
 """
 IS_BUSY = """
 import asyncio
@@ -69,6 +73,7 @@ class Session:
         print("busy for a minute")
         await asyncio.Event().wait()
     def is_alive(self): return True
+    def status(self): return "fine"
 """
 IDLES = """
 import asyncio
@@ -76,6 +81,7 @@ class Session:
     def __init__(self, config, led): print("runs as", config["target_id"])
     async def run(self): await asyncio.Event().wait()
     def is_alive(self): return True
+    def status(self): return "fine"
 """
 
 
@@ -227,19 +233,27 @@ async def test_there_is_no_watchdog_where_none_is_wanted(tmp_path: Path) -> None
 
 
 async def test_the_maintenance_mark_holds_for_one_boot(tmp_path: Path) -> None:
-    board = BoardProcess(tmp_path / "board", "target", speed=SPEED)
-    mark = board.flash / "maintenance"
-    mark.touch()
-    board.start()
-    try:
+    async with board_with(tmp_path, CRASHES) as board:
+        mark = board.flash / "maintenance"
+        await until(lambda: "unexpected RuntimeError" in board.log, "it should crash, and start anew")
+        mark.touch()
         await until(lambda: not board.is_on, "main.py should end: the board is at its prompt")
         assert "boot: maintenance, the firmware does not start" in board.log
         assert not mark.exists()
         assert not (board.directory / "watchdog").exists()
+        (board.flash / "firmware/target/session.py").write_text(IDLES)
         board.start()
-        await until(lambda: "wifi: joining" in board.log, "the firmware should start again")
-    finally:
+        await until(lambda: "runs as target_1" in board.log, "the firmware should start again")
+
+
+async def test_a_maintenance_mark_from_before_a_power_cut_holds_no_longer(tmp_path: Path) -> None:
+    async with board_with(tmp_path, IDLES) as board:
+        await until(lambda: "runs as target_1" in board.log, "the firmware should start")
         board.kill()
+        (board.flash / "maintenance").touch()
+        board.start()
+        await until(lambda: board.log.count("runs as target_1") == 2, "the firmware should start")
+        assert not (board.flash / "maintenance").exists()
 
 
 async def test_a_committed_update_is_finished_at_boot(tmp_path: Path) -> None:
@@ -263,6 +277,7 @@ async def test_a_committed_update_is_finished_at_boot(tmp_path: Path) -> None:
         assert (board.flash / "extra/deep/new.py").exists()
         for path in ("update", "update.json", "gone"):
             assert not (board.flash / path).exists(), path
+        assert "reset by update" in kept(board)
     finally:
         board.kill()
 

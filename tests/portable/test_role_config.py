@@ -20,8 +20,9 @@ def test_a_targets_defaults() -> None:
     assert equal(target_config.read(config, "rp2"), config)
     assert (config["target_id"], config["servo"]["pin"], config["piezo"]["pin"]) == ("target_1", 16, 26)
     assert config["hub"] == ["192.168.4.1:8081"]
+    point = master_config.DEFAULTS["access_point"]  # of a hub board as it comes
     assert config["wifi"]["networks"] == [
-        {"ssid": "snyper", "password": "", "address": "", "gateway": "", "dns": ""}
+        {"ssid": point["ssid"], "password": point["password"], "address": "", "gateway": "", "dns": ""}
     ]
 
 

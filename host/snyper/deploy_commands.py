@@ -1,0 +1,419 @@
+"""The commands that reach boards over USB: deploy, boards, config, and the USB half of logs."""
+
+import getpass
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from shared.config import ConfigError
+from snyper import fleet, usb
+from snyper.deploy import (
+    REGISTER_TIMEOUT_S,
+    Description,
+    Firmware,
+    Outcome,
+    Report,
+    deploy as deploy_to,
+    describe,
+    dotted,
+)
+from snyper.fleet import Fleet, FleetError, Wish
+from snyper.usb import BoardError, Connection
+from tools.flash import ROLES
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+AT_ONCE = 8
+LOGS = ("/snyper.log.old", "/snyper.log")
+
+T = TypeVar("T")
+
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False)
+
+Port = Annotated[str, typer.Option("--port", metavar="PORT", help="The board's port, such as /dev/ttyACM0.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, everything else on stderr.")]
+
+
+def deploy(
+    port: Annotated[
+        str | None, typer.Option(metavar="PORT", help="The board's port, such as /dev/ttyACM0.")
+    ] = None,
+    role: Annotated[str | None, typer.Option(metavar="ROLE", help="target or master.")] = None,
+    target_id: Annotated[str | None, typer.Option("--id", metavar="NAME", help="The target's name.")] = None,
+    group: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A group of the target; may be repeated.")
+    ] = None,
+    hub: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST:PORT", help="The target's hub; may be repeated, tried in order."),
+    ] = None,
+    ssid: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help=f"The Wi-Fi; its password comes from {fleet.PASSWORD_VARIABLE}."),
+    ] = None,
+    all_boards: Annotated[bool, typer.Option("--all", help="Every attached board of the fleet.")] = False,
+    fleet_path: Annotated[
+        Path | None, typer.Option("--fleet", metavar="PATH", help="The fleet's file [fleet.toml].")
+    ] = None,
+    source: Annotated[bool, typer.Option("--source", help="Send .py files, not bytecode.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also to a board that is no Pico W.")] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Do not wait until the board has registered.")
+    ] = False,
+    timeout: Annotated[
+        float,
+        typer.Option(min=1.0, max=3600.0, metavar="SECONDS", help="How long a board may take to register."),
+    ] = REGISTER_TIMEOUT_S,
+    as_json: Json = False,
+) -> None:
+    """Put the firmware and a configuration onto a board, or onto every board of the fleet.
+
+    Only what differs is sent; a board keeps the settings that nobody names. Password and key come from
+    SNYPER_WIFI_PASSWORD and SNYPER_KEY, or from fleet.toml.
+    """
+    if all_boards == (port is not None):
+        _fail("name one board with --port, or take them all with --all", EXIT_USAGE)
+    if all_boards and (role or target_id or group or hub or ssid):
+        _fail("--all takes role, id, groups, hub and Wi-Fi from the fleet's file", EXIT_USAGE)
+    try:
+        known = _fleet(fleet_path, required=all_boards)
+        if port is None:
+            wishes = _attached(known)
+        else:
+            options = Wish(
+                role=role or "",
+                port=port,
+                target_id=target_id,
+                groups=group or None,
+                hub=hub or None,
+                ssid=ssid,
+            )
+            wishes = [known.find(port, usb.serial_number_of(port), _with_password(options))]
+        wishes = [fleet.with_environment(wish) for wish in wishes]
+        for wish in wishes:
+            fleet.check_role(wish)
+    except FleetError as error:
+        _fail(str(error), EXIT_USAGE)
+    try:
+        firmware = {wish.role: Firmware.of_checkout(wish.role, source) for wish in wishes}
+    except OSError as error:
+        _fail(str(error), EXIT_FAILED)
+
+    def one(wish: Wish, report: Report) -> Outcome:
+        try:
+            with _connected(wish.port) as connection:
+                register_timeout_s = None if no_wait else timeout
+                return deploy_to(connection, firmware[wish.role], wish, report, force, register_timeout_s)
+        except (BoardError, FleetError) as error:
+            return Outcome(wish.port, wish.role, wish.target_id or "", error=str(error))
+
+    outcomes = _side_by_side(wishes, one)
+    for outcome in outcomes:
+        for remark in outcome.remarks:
+            err.print(f"{_name(outcome)}: {remark}", markup=False)
+        if outcome.error:
+            err.print(f"snyper: {_name(outcome)}: {outcome.error}", markup=False)
+    if as_json:
+        _print_json({"boards": [asdict(outcome) for outcome in outcomes]})
+    else:
+        out.print(_outcomes_table(outcomes))
+    if any(outcome.error for outcome in outcomes):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def boards(
+    port: Annotated[
+        list[str] | None, typer.Option(metavar="PORT", help="Only this port; may be repeated.")
+    ] = None,
+    ask: Annotated[
+        bool, typer.Option("--ask/--no-ask", help="Ask the boards what runs; each starts anew after it.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """List the boards on USB, with what runs on each.
+
+    To ask a board interrupts its firmware for a second and then resets it; --no-ask leaves it alone.
+    """
+    attached = usb.attached()
+    if port:
+        by_port = {found.port: found for found in attached}
+        attached = [by_port.get(name, usb.Attached(name, "", "")) for name in port]
+    if not attached:
+        err.print("no board is attached to this computer's USB", markup=False)
+
+    def one(wish: Wish, report: Report) -> tuple[Description | None, str]:
+        if not ask:
+            return None, ""
+        try:
+            report("ask", 0, 0)
+            return _at_prompt(wish.port, describe, lambda: report("ask", 0, 0)), ""
+        except BoardError as error:
+            return None, str(error)
+
+    answers = _side_by_side([Wish(port=found.port) for found in attached], one)
+    rows = [_board_row(found, *answer) for found, answer in zip(attached, answers, strict=True)]
+    if as_json:
+        _print_json(rows)
+    elif rows:
+        table = Table()
+        table.add_column("port", no_wrap=True)
+        for column in ("serial", "board", "MicroPython", "role", "version"):
+            table.add_column(column)
+        table.add_column("target", no_wrap=True)
+        for row in rows:
+            shown = [str(row[name]) for name in ("port", "serial", "board", "micropython", "role")]
+            table.add_row(*map(Text, (*shown, str(row["version"]), str(row["target_id"]))))
+        out.print(table)
+    for row in rows:
+        if row["error"]:
+            err.print(f"snyper: {row['port']}: {row['error']}", markup=False)
+    if any(row["error"] for row in rows):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def show_log(port: str, follow: bool) -> None:
+    """Prints a board's log over USB; with `follow` what it says from now on, without disturbing it.
+
+    The log is read from its flash: that interrupts the firmware, and the board starts anew after it.
+    """
+
+    def read(connection: Connection) -> str:
+        return b"".join(connection.read(path) or b"" for path in LOGS).decode(errors="replace")
+
+    with _errors_of(port):
+        if follow:
+            with _connected(port) as connection:
+                while True:
+                    line = connection.line(0.5)
+                    if line is not None:
+                        out.print(line, markup=False, soft_wrap=True)
+        said = _at_prompt(port, read)
+    err.print(f"{port}: the board was interrupted and starts anew", markup=False)
+    if said:
+        out.print(said, end="", markup=False, soft_wrap=True)
+    else:
+        err.print(f"{port}: the board has no log yet", markup=False)
+
+
+def config(
+    port: Port,
+    role: Annotated[
+        str | None, typer.Option(metavar="ROLE", help="Check it for this role, not for the board's own.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a board's configuration, defaults included, and check it. Passwords and keys show as ***.
+
+    That interrupts the firmware, and the board starts anew after it.
+    """
+    if role is not None and role not in ROLES:
+        _fail(f"a role is {' or '.join(ROLES)}", EXIT_USAGE)
+    with _errors_of(port):
+        found = _at_prompt(port, describe)
+    err.print(f"{port}: the board was interrupted and starts anew", markup=False)
+    role = role or found.role
+    if not role:
+        _fail(f"{port}: nothing of SNYPER is on this board: `snyper deploy` puts it there", EXIT_FAILED)
+    error = ""
+    shown: dict[str, Any] = {}
+    if found.config is None:
+        error = "there is no config.json on the board; its firmware runs with the defaults"
+    else:
+        try:
+            shown = fleet.masked(fleet.check(role, found.config, found.identity.platform))
+        except ConfigError as wrong:
+            error = f"config.json is not valid for a {role}: {wrong}"
+    if as_json:
+        _print_json({"port": port, "role": role, "valid": not error, "error": error, "config": shown})
+    elif shown:
+        out.print(json.dumps(shown, indent=2, ensure_ascii=False), markup=False, soft_wrap=True)
+    if error:
+        _fail(f"{port}: {error}", EXIT_FAILED)
+
+
+# --- which boards, and their secrets
+
+
+def _fleet(path: Path | None, required: bool) -> Fleet:
+    if path is None:
+        path = fleet.FLEET
+        if not path.exists():
+            if required:
+                _fail(f"there is no {path}: copy fleet.example.toml and put your boards into it", EXIT_USAGE)
+            return Fleet()
+    try:
+        found = fleet.load(path)
+        if path.stat().st_mode & 0o077 and sys.platform != "win32":
+            err.print(f"{path} may hold secrets and others can read it: chmod 600 {path}", markup=False)
+        return found
+    except OSError as error:
+        _fail(f"{path}: {error.strerror}", EXIT_USAGE)
+
+
+def _attached(known: Fleet) -> list[Wish]:
+    ports = {found.serial_number.lower(): found.port for found in usb.attached() if found.serial_number}
+    wishes = []
+    for board in known.boards:
+        port = board.port if board.port and Path(board.port).exists() else ports.get(board.serial.lower(), "")
+        if port:
+            wishes.append(Wish(port=port).over(board))
+        else:
+            err.print(f"{board.name}: not attached, left out", markup=False)
+    if not wishes:
+        _fail("no board of the fleet is attached: `snyper boards` lists what is", EXIT_FAILED)
+    return wishes
+
+
+def _with_password(options: Wish) -> Wish:
+    """A Wi-Fi named in an option brings its own password: from the environment, else from the terminal."""
+    if options.ssid is None:
+        return options
+    password = fleet.with_environment(Wish()).password
+    if password is None:
+        if not sys.stdin.isatty():
+            _fail(
+                f"--ssid needs a password: set {fleet.PASSWORD_VARIABLE}, empty for an open network",
+                EXIT_USAGE,
+            )
+        password = getpass.getpass(f"Wi-Fi password of {options.ssid} (empty for an open network): ")
+    return Wish(password=password).over(options)
+
+
+# --- connections
+
+
+@contextmanager
+def _connected(port: str) -> Iterator[Connection]:
+    connection = Connection(port)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _at_prompt(port: str, work: Callable[[Connection], T], wait: Callable[[], None] | None = None) -> T:
+    """What `work` makes of a board whose firmware is interrupted; the board starts anew after it."""
+    with _connected(port) as connection:
+        connection.enter_repl(wait=wait)
+        try:
+            return work(connection)
+        finally:
+            connection.reset()
+
+
+@contextmanager
+def _errors_of(port: str) -> Iterator[None]:
+    try:
+        yield
+    except BoardError as error:
+        _fail(f"{port}: {error}", EXIT_FAILED)
+    except KeyboardInterrupt:
+        err.print("stopped")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+class _Stopped(Exception):
+    """Ctrl-C, in the thread of a board."""
+
+
+def _side_by_side(wishes: list[Wish], work: Callable[[Wish, Report], T]) -> list[T]:
+    """Does `work` for each board, several at once. Ctrl-C ends each at its next step, and the command."""
+    stop = threading.Event()
+    columns = (
+        TextColumn("{task.description:<20}"),
+        TextColumn("{task.fields[phase]:<8}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    bars = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+
+    def reporter(wish: Wish) -> Report:
+        task = bars.add_task(wish.name, total=None, phase="")
+        phases = [""]
+
+        def report(phase: str, done: int, total: int) -> None:
+            if stop.is_set():
+                raise _Stopped
+            bars.update(task, phase=phase, completed=done, total=total or None)
+            if phase != phases[-1] and not err.is_terminal:
+                err.print(f"{wish.name}: {phase}", markup=False)
+            phases.append(phase)
+
+        return report
+
+    with bars, ThreadPoolExecutor(AT_ONCE) as pool:
+        futures = [pool.submit(work, wish, reporter(wish)) for wish in wishes]
+        try:
+            wait(futures)
+        except KeyboardInterrupt:
+            stop.set()
+            bars.stop()
+            err.print("stopped: each board starts anew with what it has, the old or the new", markup=False)
+            wait(futures)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+    return [future.result() for future in futures]
+
+
+# --- what people see
+
+
+def _name(outcome: Outcome) -> str:
+    return f"{outcome.target_id} ({outcome.port})" if outcome.target_id else outcome.port
+
+
+def _outcomes_table(outcomes: list[Outcome]) -> Table:
+    table = Table()
+    for column in ("port", "role", "target"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("files")
+    table.add_column("config")
+    table.add_column("result", no_wrap=True)
+    for outcome in outcomes:
+        counts = {"sent": outcome.sent, "unchanged": outcome.unchanged, "removed": outcome.removed}
+        if outcome.error:
+            result = Text("failed", "bold red")
+        else:
+            result = Text("deployed" if outcome.registered is None else "registered", "green")
+        table.add_row(
+            *(Text(text) for text in (outcome.port, outcome.role, outcome.target_id)),
+            ", ".join(f"{count} {word}" for word, count in counts.items() if count),
+            outcome.config,
+            result,
+        )
+    return table
+
+
+def _board_row(found: usb.Attached, description: Description | None, error: str) -> dict[str, object]:
+    row: dict[str, object] = {"port": found.port, "serial": found.serial_number, "board": found.product}
+    said = ("", "", "", "")
+    if description is not None:
+        row["board"] = description.identity.name
+        version = dotted(description.identity.version)
+        said = (version, description.role, description.version, description.target_id)
+    row.update(zip(("micropython", "role", "version", "target_id"), said, strict=True))
+    return {**row, "error": error}
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    err.print(f"snyper: {message}", markup=False)
+    raise typer.Exit(status)
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,291 @@
+"""What each board is to be: from `fleet.toml`, from options and the environment, over what the board has.
+
+Wi-Fi password and key are never part of a message, a `repr` or a command line.
+"""
+
+import json
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from firmware.master import config as master_config
+from firmware.target import config as target_config
+from shared.config import ConfigError, parse
+from tools.flash import ROLES
+
+FLEET = Path("fleet.toml")
+PASSWORD_VARIABLE = "SNYPER_WIFI_PASSWORD"
+KEY_VARIABLE = "SNYPER_KEY"
+PLATFORM = "rp2"  # what a fleet's file is checked for, before any board is asked
+
+_READ: dict[str, Callable[[object, str], dict[str, Any]]] = {
+    "target": target_config.read,
+    "master": master_config.read,
+}
+_SECRET = ("password", "key")
+_BOARD_FIELDS = ("serial", "port", "role", "id")
+_TARGET_FIELDS = ("groups", "hub")
+_FIELDS = ("ssid", "password", "key")
+
+
+class FleetError(ValueError):
+    """What is wrong with a wish, in a line for a person. It says no secret."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What one board is to be. None is what nobody named: there the board keeps what it has.
+
+    `settings` are parts of its config.json, in the words of docs/configuration.md.
+    """
+
+    role: str = ""
+    serial: str = ""
+    port: str = ""
+    target_id: str | None = None
+    groups: list[str] | None = None
+    hub: list[str] | None = None
+    ssid: str | None = None
+    password: str | None = field(default=None, repr=False)
+    key: str | None = field(default=None, repr=False)
+    settings: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The board as its owner knows it."""
+        return self.target_id or self.serial or self.port or self.role
+
+    def over(self, other: "Wish") -> "Wish":
+        """This wish, and what the other one says where this says nothing."""
+        named = {
+            name: value
+            for name, value in vars(self).items()
+            if value is not None and value != "" and name != "settings"
+        }
+        for name in ("password", "key"):  # an empty one is said on purpose
+            if getattr(self, name) is not None:
+                named[name] = getattr(self, name)
+        return replace(other, **named, settings=merged(other.settings, self.settings))
+
+
+def with_environment(wish: Wish, environment: Mapping[str, str] = os.environ) -> Wish:
+    """The wish with password and key from the environment where it says none."""
+    said = Wish(password=environment.get(PASSWORD_VARIABLE), key=environment.get(KEY_VARIABLE))
+    return wish.over(said)
+
+
+def load(path: Path) -> "Fleet":
+    """The fleet in a file. Raises FleetError that names what is wrong, OSError."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise FleetError(f"{path} is no TOML: {_without_quotes(str(error))}") from None
+    except UnicodeDecodeError:
+        raise FleetError(f"{path} is not UTF-8: save it in that encoding") from None
+    unknown = set(document) - {"all", "board", *ROLES}
+    if unknown:
+        raise FleetError(
+            f"{path}: unknown [{min(unknown)}]; there are [all], [target], [master] and [[board]]"
+        )
+    tables = document.get("board", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise FleetError(f"{path}: each board is a table of its own: [[board]]")
+    for name in ("all", *ROLES):
+        if not isinstance(document.get(name, {}), dict):
+            raise FleetError(f"{path}: [{name}] is a table")
+    common = {
+        role: _wish(document.get(role, {}), f"{path}: [{role}]", role).over(
+            _wish(document.get("all", {}), f"{path}: [all]", "")
+        )
+        for role in ROLES
+    }
+    boards = []
+    for number, table in enumerate(tables, 1):
+        boards.append(_board(table, f"{path}: board {number}", common))
+    for name in ("serial", "port", "target_id"):
+        values = [value for board in boards if (value := getattr(board, name))]
+        twice = next((value for value in values if values.count(value) > 1), None)
+        if twice is not None:
+            raise FleetError(f"{path}: two boards have the {name.removeprefix('target_')} {twice}")
+    return Fleet(boards, common)
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Every board of a file, and by role what holds for a board that is not in it."""
+
+    boards: list[Wish] = field(default_factory=list)
+    common: dict[str, Wish] = field(default_factory=dict)
+
+    def find(self, port: str, serial: str, options: Wish) -> Wish:
+        """What the options and this fleet say of the board on `port`. Raises FleetError without a role."""
+        for board in self.boards:
+            if board.port == port or (serial and board.serial.lower() == serial.lower()):
+                if options.role in ("", board.role):
+                    return replace(options.over(board), port=port)
+                break  # it becomes something else: what the file says of it holds no longer
+        if options.role not in ROLES:
+            raise FleetError("say what the board is to be: --role target or --role master")
+        return replace(options.over(self.common.get(options.role, Wish())), port=port)
+
+
+# --- a board's config.json
+
+
+def check_role(wish: Wish) -> None:
+    """Raises FleetError for a wish that no board of its role can fulfil."""
+    if wish.role == "master" and (wish.target_id or wish.groups or wish.hub):
+        raise FleetError("a master has no id, no groups and no hub address: it is the hub")
+
+
+def configuration(wish: Wish, stored: bytes | None, platform: str) -> tuple[bytes, dict[str, Any], list[str]]:
+    """The config.json of a board that has `stored` now: its bytes, the whole configuration that they mean,
+    and remarks for people.
+
+    What the wish does not name stays; what is not valid is left out, with a remark. Raises FleetError.
+    """
+    check_role(wish)
+    kept, remarks = _kept(wish.role, stored, platform)
+    given = merged(kept, _changes(wish, kept))
+    if wish.role == "target" and "target_id" not in given:
+        raise FleetError("the target needs a name: --id target_1, or `id` in fleet.toml")
+    try:
+        config = _READ[wish.role](given, platform)
+        content = stored if stored is not None and not remarks and given == kept else encoded(given)
+        parse(content)
+    except ConfigError as error:
+        raise FleetError(f"this configuration is not valid: {error}") from None
+    return content, config, remarks
+
+
+def check(role: str, content: bytes, platform: str = PLATFORM) -> dict[str, Any]:
+    """The whole configuration that a config.json means on a board. Raises ConfigError."""
+    return _READ[role](parse(content), platform)
+
+
+def encoded(config: Mapping[str, Any]) -> bytes:
+    """As it is written to a board, so that a person can read it there."""
+    return (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def masked(value: Any) -> Any:
+    """A configuration that may be shown: a secret becomes `***`, an empty one stays empty."""
+    if isinstance(value, dict):
+        return {
+            name: ("***" if inner else inner) if name in _SECRET else masked(inner)
+            for name, inner in value.items()
+        }
+    return [masked(inner) for inner in value] if isinstance(value, list) else value
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """`old` with what `new` says; tables likewise, lists as a whole."""
+    result = dict(old)
+    for name, value in new.items():
+        before = result.get(name)
+        result[name] = (
+            merged(before, value) if isinstance(value, dict) and isinstance(before, dict) else value
+        )
+    return result
+
+
+def _kept(role: str, stored: bytes | None, platform: str) -> tuple[dict[str, Any], list[str]]:
+    """What of a stored config.json goes on to hold."""
+    if stored is None:
+        return {}, []
+    read = _READ[role]
+    given: dict[str, Any] = {}
+    try:
+        given = parse(stored)
+        read(given, platform)
+        return given, []
+    except ConfigError as error:
+        remarks = [f"its config.json is not valid for a {role}: {error}"]
+    kept: dict[str, Any] = {}
+    for name, value in given.items():
+        try:
+            read({**kept, name: value}, platform)
+        except ConfigError:
+            continue
+        kept[name] = value
+    left_out = sorted(set(given) - set(kept))
+    if left_out:
+        remarks.append(f"it goes back to the defaults for: {', '.join(left_out)}")
+    return kept, remarks
+
+
+def _changes(wish: Wish, kept: Mapping[str, Any]) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for name in ("target_id", "groups", "hub", "key"):
+        value = getattr(wish, name)
+        if value is not None:
+            changes[name] = value
+    wifi = {
+        name: value for name, value in (("ssid", wish.ssid), ("password", wish.password)) if value is not None
+    }
+    if wish.role == "master":
+        if wifi:
+            changes["access_point"] = wifi
+    elif not _names_networks(wish.settings.get("wifi")):
+        networks = kept.get("wifi", {}).get("networks") or [{}]
+        if wish.ssid is not None:
+            changes["wifi"] = {"networks": [{"ssid": wish.ssid, "password": wish.password or ""}]}
+        elif wish.password is not None:
+            changes["wifi"] = {"networks": [{**networks[0], "password": wish.password}, *networks[1:]]}
+    return merged(changes, wish.settings)
+
+
+def _names_networks(wifi: object) -> bool:
+    return isinstance(wifi, dict) and "networks" in wifi
+
+
+# --- a fleet's file
+
+
+def _board(table: Mapping[str, Any], where: str, common: Mapping[str, Wish]) -> Wish:
+    role = table.get("role")
+    if role not in ROLES:
+        raise FleetError(f'{where}: `role` is "target" or "master"')
+    own = _wish(table, where, role)
+    if bool(own.serial) == bool(own.port):
+        raise FleetError(f"{where}: say which one: its `serial` (`snyper boards` lists them) or its `port`")
+    if (role == "target") != bool(own.target_id):
+        raise FleetError(f"{where}: `id` is the name of a target; a target needs one, a master has none")
+    wish = own.over(common[role])
+    try:
+        configuration(wish, None, PLATFORM)
+    except FleetError as error:
+        raise FleetError(f"{where} ({wish.name}): {error}") from None
+    return wish
+
+
+def _wish(table: Mapping[str, Any], where: str, role: str) -> Wish:
+    """A table as a wish: our own fields, and any other as a part of config.json. The role "" is any."""
+    fields = list(_FIELDS)
+    if role:
+        fields += _BOARD_FIELDS
+    if role == "target":
+        fields += _TARGET_FIELDS
+    values = {name: table[name] for name in fields if name in table}
+    for name, value in values.items():
+        if name in _TARGET_FIELDS:
+            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                raise FleetError(f"{where}: `{name}` is a list of strings")
+        elif not isinstance(value, str):
+            raise FleetError(f"{where}: `{name}` is a string")
+    if "id" in values:
+        values["target_id"] = values.pop("id")
+    settings = {name: value for name, value in table.items() if name not in fields}
+    if not role and settings:
+        raise FleetError(
+            f"{where}: `{min(settings)}` belongs to one role: write it below [target] or [master]"
+        )
+    return Wish(**{"role": role, **values}, settings=settings)
+
+
+def _without_quotes(text: str) -> str:
+    """A parser's message without what it quotes of the file, which may be a secret."""
+    return text.partition(":")[0] if "'" in text or '"' in text else text

@@ -1,0 +1,402 @@
+"""One board on a USB port. All that is known of mpremote stands here, and its errors end here.
+
+A board appears under a port's name (`/dev/ttyACM0`), vanishes with every reset, and may come back under
+another: it is found again by its USB serial number. A pseudo-terminal has none, and keeps its name.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import stat
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mpremote import transport_serial  # type: ignore[import-untyped]
+from mpremote.transport import TransportError, TransportExecError  # type: ignore[import-untyped]
+from serial.tools import list_ports  # type: ignore[import-untyped]
+
+# It prints what it does not understand; a command's stdout is the command's own.
+transport_serial.print = lambda *_: None
+
+# What an open port that fails may raise besides OSError: `termios.error` is no OSError, and mpremote unpacks
+# an answer that did not come.
+_LOST: tuple[type[Exception], ...] = (OSError, TransportError, struct.error, UnicodeDecodeError)
+if sys.platform != "win32":
+    import termios
+
+    _LOST = (*_LOST, termios.error)
+
+PATIENCE_S = 20.0  # a board in a crash loop has a port only now and then
+RUN_TIMEOUT_S = 30.0  # between two characters of an answer; the longest silence is a flash that is tidied up
+ANSWER_TIMEOUT_S = 5.0  # of one read of mpremote's
+CHUNK_BYTES = 1024  # a statement on the board that writes so many is up to four times as long
+RASPBERRY_PI = 0x2E8A  # USB vendor; the product 0x0003 is a chip that waits for MicroPython
+BOOTLOADER = 0x0003
+QUIET_S = 0.05
+ATTEMPT_S = 1.5  # to interrupt what runs
+RESET_ATTEMPTS = 3  # of that, before a reset
+
+_BANNER = b"raw REPL; CTRL-B to exit\r\n"
+_INTERRUPT = b"\r\x03\x03\r\x01"  # Ctrl-C twice, for what catches one; Ctrl-A for the raw REPL
+
+_NO_ANSWER = (
+    "nothing on this port answers as MicroPython does. Is it the right one (`snyper boards` lists them)? Does"
+    " it run MicroPython? If it does, unplug it, plug it in and try again"
+)
+
+Progress = Callable[[int], None]
+
+_SHA256 = """
+import binascii, hashlib, json
+def sha256(path):
+    try:
+        file = open(path, 'rb')
+    except OSError:
+        return None
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(512))
+    with file:
+        while True:
+            size = file.readinto(buffer)
+            if not size:
+                return binascii.hexlify(digest.digest()).decode()
+            digest.update(buffer[:size])
+"""
+
+_IDENTITY = """
+import binascii, json, sys
+def identity():
+    import machine
+    try:
+        import network
+        has_wifi = hasattr(network, 'WLAN')
+    except ImportError:
+        has_wifi = False
+    return {'platform': sys.platform, 'version': list(sys.implementation.version[:3]),
+        'name': getattr(sys.implementation, '_machine', sys.platform), 'has_wifi': has_wifi,
+        'unique_id': binascii.hexlify(machine.unique_id()).decode()}
+print(json.dumps(identity()))
+"""
+
+
+_FREE_MEMORY = """
+import gc, sys
+for name in list(sys.modules):
+    if name.split('.')[0] in ('firmware', 'shared', 'asyncio'):
+        del sys.modules[name]
+for name in list(globals()):
+    if name[0] != '_':
+        del globals()[name]
+__import__('gc').collect()
+"""
+
+
+class BoardError(Exception):
+    """A board does not do what it should. The message says what to do next, and names no port."""
+
+
+_TROUBLE: tuple[type[Exception], ...] = (BoardError, *_LOST)
+
+
+class LostError(BoardError):
+    """The connection broke off: a cable, a reset, or a board that hangs."""
+
+
+@dataclass(frozen=True)
+class Attached:
+    """One USB port with something on it. `serial_number` is empty where USB tells none."""
+
+    port: str
+    serial_number: str
+    product: str
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a board's MicroPython says of itself. `unique_id` is hexadecimal."""
+
+    platform: str
+    version: tuple[int, ...]
+    name: str
+    has_wifi: bool
+    unique_id: str
+
+
+def attached() -> list[Attached]:
+    """Every USB serial port of this computer."""
+    return [
+        Attached(found.device, found.serial_number or "", found.product or found.description or "")
+        for found in sorted(list_ports.comports())
+        if found.vid is not None and (found.vid, found.pid) != (RASPBERRY_PI, BOOTLOADER)
+    ]
+
+
+def port_of(serial_number: str) -> str:
+    """The port of the board with that USB serial number. Raises BoardError when it is not attached."""
+    for found in attached():
+        if found.serial_number.lower() == serial_number.lower():
+            return found.port
+    raise BoardError(f"no board with the serial number {serial_number} is attached; {_what_is_attached()}")
+
+
+class Connection:
+    """An open port. Every method raises BoardError. A port that has vanished is opened again where it can be
+    known again, by its serial number.
+    """
+
+    def __init__(self, port: str, patience_s: float = PATIENCE_S) -> None:
+        """Opens the port and disturbs nothing. Raises BoardError that says why it cannot."""
+        self.port = port
+        self._patience_s = patience_s
+        self._serial_number = serial_number_of(port)
+        self._transport: Any = None
+        self._rest = b""
+        self._is_at_prompt = False
+        self._open()
+
+    def close(self) -> None:
+        """Lets the port go; what runs on the board runs on. May be called again."""
+        transport, self._transport = self._transport, None
+        self._is_at_prompt = False
+        if transport is not None:
+            with suppress(*_LOST):
+                transport.close()
+
+    # --- the board's Python
+
+    def enter_repl(self, wait: Callable[[], None] | None = None) -> None:
+        """Interrupts what runs and takes the board's prompt, without a reset of any kind. What the firmware
+        left in the memory, which may be nearly full of it, is let go.
+
+        It tries for as long as its patience lasts, and calls `wait` each time: a board that resets again and
+        again has to be caught.
+        """
+        give_up_at = time.monotonic() + self._patience_s
+        while True:
+            why = _NO_ANSWER
+            if wait is not None:
+                wait()
+            try:
+                self._reopen()
+                if self._take_prompt():
+                    self.run(_FREE_MEMORY)
+                    self._is_at_prompt = True
+                    return
+            except BoardError as error:
+                why = str(error)
+                if self._transport is None and not self._serial_number:
+                    raise
+                time.sleep(QUIET_S)
+            except _LOST as error:
+                self._close_if_gone(error)
+            if time.monotonic() > give_up_at:
+                raise BoardError(why)
+
+    def run(self, source: str) -> Any:
+        """Runs `source` at the prompt; what it printed, which is one JSON document or nothing."""
+        with self._lost_is_translated():
+            try:
+                printed, trouble = self._transport.exec_raw(source, timeout=RUN_TIMEOUT_S)
+            except TransportExecError as error:
+                printed, trouble = b"", error.error_output.encode()
+        if trouble:
+            raise BoardError(f"the board says: {_last_line(trouble.decode(errors='replace'))}")
+        try:
+            return json.loads(printed) if printed.strip() else None
+        except ValueError:
+            raise LostError(f"the board answers with rubbish ({printed[:40]!r}): try again") from None
+
+    def identity(self) -> Identity:
+        """Which board this is."""
+        said = self.run(_IDENTITY)
+        return Identity(
+            said["platform"], tuple(said["version"]), said["name"], said["has_wifi"], said["unique_id"]
+        )
+
+    # --- its flash; paths are absolute
+
+    def hashes(self, paths: Iterable[str]) -> dict[str, str | None]:
+        """The SHA-256 of each of these files, None for one that is not there."""
+        paths = list(paths)
+        said = self.run(f"{_SHA256}\nprint(json.dumps([sha256(path) for path in {paths!r}]))")
+        return dict(zip(paths, said, strict=True))
+
+    def read(self, path: str) -> bytes | None:
+        """A file, or None where there is none."""
+        with self._lost_is_translated():
+            if not self._transport.fs_exists(path):
+                return None
+            return bytes(self._transport.fs_readfile(path, CHUNK_BYTES))
+
+    def write(self, path: str, content: bytes, progress: Progress | None = None) -> None:
+        """Writes a file whose directory exists. `progress` is told how many bytes are written."""
+        with self._lost_is_translated():
+            self._transport.fs_writefile(
+                path, content, CHUNK_BYTES, None if progress is None else lambda done, _: progress(done)
+            )
+
+    # --- resets, and what the board prints
+
+    def reset(self) -> None:
+        """Resets the board as its button does. The port may vanish: `line` and `enter_repl` find it again."""
+        self._rest = b""
+        with suppress(*_TROUBLE):
+            if not self._is_at_prompt:
+                self._reopen()
+                if not any(self._take_prompt() for _ in range(RESET_ATTEMPTS)):
+                    return
+            self._transport.exec_raw_no_follow("import machine\nmachine.reset()")
+        self._is_at_prompt = False
+        if self._serial_number:
+            self.close()  # it is about to go, and a port that is held comes back under another name
+            self._wait_until_gone()
+
+    def line(self, timeout_s: float) -> str | None:
+        """The next line that the board prints by itself; None when none comes in time. A port that has
+        vanished is waited for.
+        """
+        give_up_at = time.monotonic() + timeout_s
+        while b"\n" not in self._rest:
+            left_s = give_up_at - time.monotonic()
+            if left_s <= 0:
+                return None
+            try:
+                self._reopen()
+                self._transport.serial.timeout = min(left_s, 0.2)
+                self._rest += self._transport.serial.read(max(1, self._transport.serial.in_waiting))
+                self._transport.serial.timeout = ANSWER_TIMEOUT_S
+            except _TROUBLE as error:
+                self._close_if_gone(error)
+                time.sleep(min(left_s, QUIET_S))
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line.decode(errors="replace").rstrip("\r")
+
+    def press_enter(self) -> None:
+        """Makes a board that waits at its prompt show it; a firmware that runs takes no notice."""
+        with suppress(*_LOST, AttributeError):
+            self._transport.serial.write(b"\r")
+
+    # ---
+
+    def _open(self) -> None:
+        try:
+            self._transport = transport_serial.SerialTransport(self.port, timeout=ANSWER_TIMEOUT_S)
+        except _LOST:
+            raise BoardError(_why_not(self.port)) from None
+
+    def _reopen(self) -> None:
+        if self._transport is not None:
+            return
+        if not self._serial_number:  # what has its name now may be another board
+            raise LostError("the port is gone: check the cable, try again")
+        self.port = port_of(self._serial_number)
+        self._rest = b""
+        self._open()
+
+    def _close_if_gone(self, error: Exception) -> None:
+        """A port that fails is closed; a board that does not answer as expected is still there."""
+        if not isinstance(error, (BoardError, TransportError, struct.error, UnicodeDecodeError)):
+            self.close()
+
+    def _wait_until_gone(self) -> None:
+        give_up_at = time.monotonic() + ATTEMPT_S
+        while time.monotonic() < give_up_at and any(found.port == self.port for found in attached()):
+            time.sleep(QUIET_S)
+
+    def _take_prompt(self) -> bool:
+        transport = self._transport
+        transport.serial.timeout = QUIET_S
+        transport.serial.write(_INTERRUPT)
+        if not transport.read_until(1, _BANNER, timeout_overall=ATTEMPT_S).endswith(_BANNER):
+            return False
+        # What earlier attempts caused is still under way; after it, one prompt and nothing else.
+        while transport.serial.read(4096):
+            pass
+        transport.serial.write(b"\x01")
+        is_there = bool(transport.read_until(1, _BANNER, timeout_overall=ATTEMPT_S).endswith(_BANNER))
+        transport.serial.timeout = ANSWER_TIMEOUT_S
+        return is_there
+
+    @contextmanager
+    def _lost_is_translated(self) -> Iterator[None]:
+        if self._transport is None:
+            raise LostError("the port is closed")
+        try:
+            yield
+        except TransportExecError as error:
+            raise BoardError(f"the board says: {_last_line(error.error_output)}") from None
+        except _LOST as error:
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise BoardError(
+                    "the board's flash is full: delete files that you do not need (`mpremote rm`)"
+                ) from None
+            self._is_at_prompt = False
+            self._close_if_gone(error)
+            raise LostError(
+                f"the board does not answer any more ({_last_line(str(error))}): check the cable, try again"
+            ) from None
+
+
+def sha256(content: bytes) -> str:
+    """As `Connection.hashes` says it."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def serial_number_of(port: str) -> str:
+    """The USB serial number of what is on that port; empty where there is none."""
+    real = os.path.realpath(port)
+    return next((found.serial_number for found in attached() if os.path.realpath(found.port) == real), "")
+
+
+def _what_is_attached() -> str:
+    ports = ", ".join(found.port for found in attached())
+    return f"attached: {ports}" if ports else "no board is attached to this computer's USB"
+
+
+def _why_not(port: str) -> str:
+    if os.name == "posix":
+        try:
+            mode = Path(port).stat().st_mode
+        except OSError:
+            return f"there is no port {port}; {_what_is_attached()}"
+        if not stat.S_ISCHR(mode):
+            return f"{port} is no serial port; {_what_is_attached()}"
+        if not os.access(port, os.R_OK | os.W_OK):
+            return f"you may not use {port}: `sudo usermod -aG dialout $USER`, then log in again"
+        if not _is_terminal(port):
+            return f"{port} is no serial port; {_what_is_attached()}"
+    return f"{port} is in use by {_holder_of(port)}: close it, then try again"
+
+
+def _is_terminal(port: str) -> bool:
+    try:
+        descriptor = os.open(port, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as error:
+        return error.errno == errno.EBUSY
+    try:
+        return os.isatty(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _holder_of(port: str) -> str:
+    """Which program has the port open, as far as this computer tells."""
+    real = os.path.realpath(port)
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if str(descriptor.readlink()) == real:
+                process = descriptor.parents[1]
+                if process.name != str(os.getpid()):
+                    return f"{(process / 'comm').read_text().strip()} (process {process.name})"
+    return "another program (a serial monitor, an editor, another `snyper` or `mpremote`)"
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no reason given"])[-1]

@@ -1,0 +1,75 @@
+"""`mpremote mip install` from this checkout onto a virtual board: the other way to install the firmware."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from snyper.fleet import Wish, configuration
+from snyper.usb import Connection
+from tests.integration.harness import HOST, free_port, needs_micropython, running_hub, until
+from tools import flash
+from tools.usb_board import UsbBoard
+
+pytestmark = needs_micropython
+
+HEAP_FOR_SOURCES = "320K"  # what the compiler makes is pointers, which take twice the room here
+
+
+async def mpremote(port: str, *arguments: str) -> str:
+    """Real mpremote's stdout; it must end well."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "mpremote", "connect", port, *arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=flash.ROOT,
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0, out.decode()
+    return out.decode()
+
+
+@pytest.mark.parametrize("folder", flash.PACKAGES)
+async def test_each_package_installs_what_it_lists(tmp_path: Path, folder: str) -> None:
+    with UsbBoard(tmp_path / "flash", tmp_path / "board") as board:
+        await mpremote(board.port, "mip", "install", "--target", "/", f"{folder}/package.json")
+        package = json.loads((flash.ROOT / folder / "package.json").read_text())
+        found = {
+            path.relative_to(board.flash).as_posix(): path.read_bytes()
+            for path in board.flash.rglob("*")
+            if path.is_file()
+        }
+        assert found == {
+            path: (flash.ROOT / folder / source).read_bytes() for path, source in package["urls"]
+        }
+
+
+async def test_a_target_that_was_installed_so_registers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tools.board.HEAP", HEAP_FOR_SOURCES)
+    async with running_hub("cpython", tmp_path) as hub:
+        wish = Wish(role="target", target_id="target_1", hub=[hub.address])
+        await installed(tmp_path, wish, "session: registered as target_1")
+
+
+async def test_a_hub_that_was_installed_so_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.board.HEAP", HEAP_FOR_SOURCES)
+    wish = Wish(role="master", settings={"listen": f"{HOST}:{free_port()}"})
+    await installed(tmp_path, wish, "hub: listening on port")
+
+
+async def installed(directory: Path, wish: Wish, awaited: str) -> None:
+    """Installs a role and its config.json, resets the board, and waits until it says that."""
+    content, _, _ = configuration(wish, None, "rp2")
+    config = directory / "config.json"
+    config.write_bytes(content)
+    with UsbBoard(directory / "flash", directory / "board") as board:
+        await mpremote(board.port, "mip", "install", "--target", "/", f"firmware/{wish.role}/package.json")
+        await mpremote(board.port, "cp", str(config), ":/config.json", "+", "reset")
+        connection = Connection(board.port)  # somebody has to read what a board says
+        await until(lambda: awaited in board.log, f"the board should say {awaited!r}: {board.log[-2000:]}")
+        connection.close()

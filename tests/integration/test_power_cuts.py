@@ -1,0 +1,331 @@
+"""The power goes at every step in which a deploy writes to the flash: the board then boots and is the old one
+or the new one, never a mixture, and the next deploy mends it. Some 480 cuts in all.
+"""
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from snyper.deploy import Firmware, deploy
+from snyper.fleet import Wish, configuration
+from snyper.usb import BoardError, Connection
+from tests.integration.harness import DEADLINE_S, HOST, needs_micropython
+from tools import flash
+from tools.usb_board import UsbBoard
+
+pytestmark = needs_micropython
+
+AT_ONCE = 8
+FIRMWARE_WRITES = {
+    "config.good.json",
+    "snyper.log",
+    "snyper.log.old",
+    "boot.json",
+    "boot.json.new",
+    "config.good.json.new",
+}
+FOREIGN = {"notes.txt": b"not ours"}
+UP = ("session: registered as ", "hub: listening on port ")
+
+# An application that says which version each of its parts is, and which configuration it was given. All
+# around it is the real firmware.
+SESSION = b"""
+import asyncio
+from firmware.target.part import VERSION as PART
+from shared.log import log
+
+class Session:
+    def __init__(self, config, led):
+        self._id = config["target_id"]
+
+    async def run(self):
+        log("session", "parts %s %s of %s" % (VERSION, PART, self._id))
+        log("session", "registered as " + self._id)
+        await asyncio.Event().wait()
+
+    def is_alive(self):
+        return True
+
+    def status(self):
+        return "works"
+"""
+CONFIG = b"""
+def read(given, platform):
+    return {"target_id": given.get("target_id", "none"), "watchdog_ms": 8000, "led": {"pin": "LED"}}
+"""
+PLATFORM_FILES = ("firmware/board/", "shared/", "main.py")
+WIRE_FILES = tuple(
+    f"shared/{name}." for name in ("address", "backoff", "handshake", "link", "socket_protocol")
+)
+
+
+@dataclass(frozen=True)
+class State:
+    """What a board is: firmware and configuration, whose names have to agree."""
+
+    firmware: Firmware
+    wish: Wish
+
+    @property
+    def says(self) -> str:
+        version = self.firmware.version
+        if self.wish.role == "master":
+            return UP[1]
+        return f"parts {version} {version} of {self.wish.target_id}"
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        shipped = self.firmware.files
+        manifest = flash.manifest(self.wish.role, shipped, self.firmware.version)
+        content, _, _ = configuration(self.wish, None, "rp2")
+        return {**shipped, "snyper.json": manifest, "config.json": content}
+
+
+def small(version: str, target_id: str, **more: bytes) -> State:
+    """The real boot with a small application, whose every file differs from version to version."""
+    shipped = {
+        path: content
+        for path, content in flash.contents("target").items()
+        if path.startswith(PLATFORM_FILES) and not path.startswith(WIRE_FILES)
+    }
+    line = f"VERSION = {version!r}\n".encode()
+    shipped["main.py"] += b"# " + line
+    shipped["firmware/target/session.py"] = line + SESSION
+    shipped["firmware/target/part.py"] = line
+    shipped["firmware/target/config.py"] = CONFIG
+    return State(Firmware("target", version, {**shipped, **more}), Wish(role="target", target_id=target_id))
+
+
+NOTHING = None
+ONE = small("1", "left", **{"shared/old/only.py": b"# of version 1"})
+TWO = small("2", "right", **{"shared/new.py": b"# of version 2\n" * 120})
+
+
+def silent(phase: str, done: int, total: int) -> None:
+    """A report that nobody reads."""
+
+
+def put(directory: Path, files: Mapping[str, bytes]) -> None:
+    for path, content in files.items():
+        place = directory / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+
+
+def times_up(log: str) -> int:
+    """How often a firmware has said in it that it works."""
+    return sum(log.count(words) for words in UP)
+
+
+def until(condition: Callable[[], object], what: str, board: UsbBoard) -> None:
+    give_up_at = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < give_up_at, f"{what}:\n{board.log[-3000:]}"
+        time.sleep(0.005)
+
+
+def boot(board: UsbBoard) -> str:
+    """Gives the board power; what it says until it works or shows its prompt."""
+    before = len(board.log)
+    board.start()
+    until(
+        lambda: times_up(board.log[before:]) or ">>> " in board.log[before:] or not board.is_on,
+        "the board should boot",
+        board,
+    )
+    return board.log[before:]
+
+
+def bring_to(board: UsbBoard, state: State) -> None:
+    """One deploy. Raises BoardError when the power goes."""
+    connection = Connection(board.port, patience_s=DEADLINE_S)
+    over = threading.Event()
+
+    def pull_the_cable_when_the_power_goes() -> None:
+        while not over.wait(0.005):
+            if not board.is_on:
+                board.unplug()
+                return
+
+    watcher = threading.Thread(target=pull_the_cable_when_the_power_goes)
+    watcher.start()
+    try:
+        deploy(connection, state.firmware, state.wish, silent, register_timeout_s=None)
+    finally:
+        over.set()
+        watcher.join()
+        connection.close()
+
+
+def deploy_until_it_works(board: UsbBoard, state: State) -> None:
+    """Deploys and waits until the board works; or until the power is gone."""
+    before = times_up(board.log)
+    try:
+        bring_to(board, state)
+    except BoardError:
+        if board.is_on:
+            raise
+    until(lambda: times_up(board.log) > before or not board.is_on, "the board should work", board)
+
+
+def files_on(board: UsbBoard) -> dict[str, bytes]:
+    return {
+        path.relative_to(board.flash).as_posix(): path.read_bytes()
+        for path in board.flash.rglob("*")
+        if path.is_file() and path.relative_to(board.flash).as_posix() not in FIRMWARE_WRITES
+    }
+
+
+def is_beside(path: str) -> bool:
+    """Whether a deploy put it there that has not been committed."""
+    return path.startswith("update/") or path == "update.json.new"
+
+
+def assert_old_or_new(board: UsbBoard, said: str, old: State | None, new: State) -> None:
+    found = files_on(board)
+    if old is None and "main.py" not in found:
+        assert ">>> " in said, f"an empty board shows its prompt, not {said!r}"
+        return
+    in_place = {path: content for path, content in found.items() if not is_beside(path)}
+    for state in (old, new):
+        if state is not None and in_place == {**state.files, **FOREIGN}:
+            assert state.says in said, f"its files are version {state.firmware.version}, it says {said!r}"
+            assert state is old or in_place == found, "a new one with something left over"
+            return
+    mixed = sorted(path for path in in_place if path not in FOREIGN and in_place[path] != new.files.get(path))
+    raise AssertionError(f"a mixture, or something left over: {mixed}, and it says {said!r}")
+
+
+class Cuts:
+    """One kind of deploy, to be cut at each step. `prepared` is the flash before it, and `counts` whether
+    steps count from the power-up on, or from when the board works.
+    """
+
+    def __init__(
+        self, directory: Path, prepared: Path, old: State | None, new: State, from_power_up: bool = False
+    ) -> None:
+        self._directory = directory
+        self._prepared = prepared
+        self._old = old
+        self._new = new
+        self._from_power_up = from_power_up
+
+    def board(self, name: str) -> UsbBoard:
+        shutil.copytree(self._prepared, self._directory / name / "flash")
+        return UsbBoard(self._directory / name / "flash", self._directory / name / "board", faults={})
+
+    def count(self) -> int:
+        """How many steps there are to cut at."""
+        with self.board("uncut") as board:
+            if self._from_power_up:
+                board.kill()
+                boot(board)
+                return board.steps
+            until(self._is_up(board), "the board should boot", board)
+            before = board.steps
+            deploy_until_it_works(board, self._new)
+            assert files_on(board) == {**self._new.files, **FOREIGN}
+            return board.steps - before
+
+    def cut_at(self, step: int) -> None:
+        """The power goes at that step; what then boots is checked, and mended."""
+        board = self.board(f"cut{step}")
+        try:
+            if self._from_power_up:
+                board.set_faults(cut_at=step)
+                boot(board)
+            else:
+                board.start()
+                until(self._is_up(board), "the board should boot", board)
+                board.set_faults(cut_at=board.steps + step)
+                deploy_until_it_works(board, self._new)
+            assert not board.is_on, "it should have been cut"
+            board.unplug()
+            board.set_faults(cut_at=None)
+            assert_old_or_new(board, boot(board), self._old, self._new)
+            deploy_until_it_works(board, self._new)
+            assert files_on(board) == {**self._new.files, **FOREIGN}
+        except BaseException as error:
+            error.add_note(f"cut at step {step}")
+            raise
+        finally:
+            board.close()
+        shutil.rmtree(self._directory / f"cut{step}")
+
+    def cut_at_each(self, at_least: int, every: int = 1) -> None:
+        steps = self.count()
+        assert steps >= at_least, steps
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for future in [pool.submit(self.cut_at, step) for step in range(1, steps + 1, every)]:
+                future.result()
+
+    def _is_up(self, board: UsbBoard) -> Callable[[], object]:
+        if self._old is None:
+            return lambda: ">>> " in board.log
+        return lambda: times_up(board.log) > 0
+
+
+def flash_of(directory: Path, state: State | None) -> Path:
+    """The flash of a board that has run with that for a while."""
+    place = directory / "prepared"
+    put(place, FOREIGN)
+    if state is not None:
+        put(place, state.files)
+        with UsbBoard(place, directory / "preparing") as board:
+            until(lambda: state.says in board.log and times_up(board.log), "it should run", board)
+    return place
+
+
+def staged(place: Path, state: State, wanted: Mapping[str, bytes]) -> Path:
+    """Puts some of `state` beside what runs on the flash at `place`, as a deploy does."""
+    put(place / "update", wanted)
+    assert all(state.files[path] == content for path, content in wanted.items())
+    return place
+
+
+def test_onto_an_empty_board(tmp_path: Path) -> None:
+    Cuts(tmp_path, flash_of(tmp_path, NOTHING), NOTHING, ONE).cut_at_each(140)
+
+
+def test_onto_another_version(tmp_path: Path) -> None:
+    Cuts(tmp_path, flash_of(tmp_path, ONE), ONE, TWO).cut_at_each(95)
+
+
+def test_of_the_configuration_alone(tmp_path: Path) -> None:
+    other = State(ONE.firmware, Wish(role="target", target_id="elsewhere"))
+    Cuts(tmp_path, flash_of(tmp_path, ONE), ONE, other).cut_at_each(65)
+
+
+def test_that_is_taken_up_again(tmp_path: Path) -> None:
+    place = flash_of(tmp_path, ONE)
+    paths = ("main.py", "firmware/target/session.py")
+    staged(place, TWO, {path: TWO.files[path] for path in paths})
+    put(place, {"update/shared/new.py": b"half of i", "update.json.new": b'{"fil'})
+    Cuts(tmp_path, place, ONE, TWO).cut_at_each(90)
+
+
+def test_while_the_boot_goes_on_with_it(tmp_path: Path) -> None:
+    place = flash_of(tmp_path, ONE)
+    changed = {path: content for path, content in TWO.files.items() if ONE.files.get(path) != content}
+    staged(place, TWO, changed)
+    order = ["main.py", *sorted(set(changed) - {"main.py", "snyper.json", "config.json"})]
+    record = {
+        "files": [*order, "snyper.json", "config.json"],
+        "remove": sorted(set(ONE.files) - set(TWO.files)),
+    }
+    put(place, {"update.json": str(record).replace("'", '"').encode()})
+    Cuts(tmp_path, place, ONE, TWO, from_power_up=True).cut_at_each(50)
+
+
+def test_of_the_whole_firmware(tmp_path: Path) -> None:
+    wish = Wish(role="master", settings={"listen": f"{HOST}:0"})
+    new = State(Firmware.of_checkout("master"), wish)
+    older = {
+        path: content + b" " if "shared/" in path else content for path, content in new.firmware.files.items()
+    }
+    old = State(Firmware("master", "0.0.9", {**older, "shared/old.mpy": b"M"}), wish)
+    Cuts(tmp_path, flash_of(tmp_path, old), old, new).cut_at_each(120, every=7)

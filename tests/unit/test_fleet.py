@@ -1,0 +1,267 @@
+"""What a board is to be: fleet.toml, options, the environment, and what the board has already."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from firmware.master.config import DEFAULTS as MASTER
+from snyper import fleet
+from snyper.fleet import Fleet, FleetError, Wish
+from tools import flash
+
+ROOT = Path(__file__).parents[2]
+SECRET = "correct-horse"
+KEY = "battery-staple"
+TARGET = Wish(role="target", target_id="target_1")
+
+
+def load(tmp_path: Path, text: str) -> Fleet:
+    path = tmp_path / "fleet.toml"
+    path.write_text(text)
+    return fleet.load(path)
+
+
+def given(wish: Wish, stored: dict[str, Any] | bytes | None = None) -> dict[str, Any]:
+    """What would be written to a board that has `stored`."""
+    if isinstance(stored, dict):
+        stored = json.dumps(stored).encode()
+    written: dict[str, Any] = json.loads(fleet.configuration(wish, stored, "rp2")[0])
+    return written
+
+
+# --- fleet.toml
+
+
+def test_the_example_is_valid() -> None:
+    boards = fleet.load(ROOT / "fleet.example.toml").boards
+    assert [(board.role, board.target_id) for board in boards] == [
+        ("master", None),
+        ("target", "target_1"),
+        ("target", "target_2"),
+    ]
+    hub, first, second = (given(board) for board in boards)
+    assert hub["access_point"] == {"ssid": "snyper", "password": "pop-up-targets", "channel": 6}
+    assert first["wifi"]["networks"] == [{"ssid": "snyper", "password": "pop-up-targets"}]
+    assert first["servo"] == {"up_deg": 90, "down_deg": 0}
+    assert second["servo"] == {"up_deg": 90, "down_deg": 0, "pin": 15}
+    assert second["groups"] == ["front", "left"]
+
+
+def test_the_real_file_is_not_for_git() -> None:
+    assert "fleet.toml" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+BOARD = '[[board]]\nserial = "A"\nrole = "target"\nid = "target_1"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[[board]", "no TOML"),
+        ("[boards]", "unknown [boards]"),
+        ("board = 1", "[[board]]"),
+        ("[board]\nrole = 1", "[[board]]"),
+        ('[[board]]\nserial = "A"', "`role`"),
+        ('[[board]]\nserial = "A"\nrole = "gun"', "`role`"),
+        ('[[board]]\nrole = "master"', "`serial`"),
+        ('[[board]]\nserial = "A"\nport = "B"\nrole = "master"', "`serial`"),
+        ('[[board]]\nserial = "A"\nrole = "target"', "`id`"),
+        ('[[board]]\nserial = "A"\nrole = "master"\nid = "target_1"', "`id`"),
+        (BOARD + 'groups = "front"', "`groups`"),
+        (BOARD + "password = 12345678", "`password`"),
+        (BOARD + "servo = { pin = 99 }", "servo.pin"),
+        (BOARD + "servo = { pin = 26 }", "same pin"),
+        (BOARD + "colour = 1", "colour"),
+        (BOARD + 'hub = ["no port:x"]', "hub"),
+        ('[[board]]\nserial = "A"\nrole = "master"\ngroups = ["a"]', "groups"),
+        ("all = 1", "[all]"),
+        ("[all]\nservo = { pin = 1 }", "[target]"),
+        (BOARD + BOARD.replace("target_1", "target_2"), "serial A"),
+        (BOARD + BOARD.replace('"A"', '"B"'), "id target_1"),
+    ],
+)
+def test_what_is_wrong_with_a_file(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(FleetError) as caught:
+        load(tmp_path, text)
+    assert words in str(caught.value)
+    assert "fleet.toml" in str(caught.value)
+
+
+def test_a_board_comes_before_its_role_and_that_before_all(tmp_path: Path) -> None:
+    known = load(
+        tmp_path,
+        '[all]\nssid = "all"\nkey = "k1"\n[target]\nkey = "k2"\nservo = { pin = 2, travel_ms = 100 }\n'
+        + BOARD
+        + "servo = { pin = 3 }\n",
+    )
+    written = given(known.boards[0])
+    assert written["wifi"]["networks"][0]["ssid"] == "all"
+    assert written["key"] == "k2"
+    assert written["servo"] == {"pin": 3, "travel_ms": 100}
+
+
+def test_options_come_before_the_file(tmp_path: Path) -> None:
+    known = load(tmp_path, "[target]\nkey = 'k'\n" + BOARD)
+    wish = known.find("/dev/x", "a", Wish(target_id="left", groups=["g"]))
+    assert (wish.port, wish.role, wish.target_id, wish.groups, wish.key) == (
+        *("/dev/x", "target", "left"),
+        *(["g"], "k"),
+    )
+    stranger = known.find("/dev/y", "", Wish(role="target", target_id="new"))
+    assert (stranger.target_id, stranger.key, stranger.serial) == ("new", "k", "")
+    other = known.find("/dev/x", "A", Wish(role="master"))
+    assert (other.role, other.target_id) == ("master", None)
+    with pytest.raises(FleetError, match="--role"):
+        known.find("/dev/y", "", Wish())
+
+
+# --- a board's config.json
+
+
+def test_a_new_target_joins_a_new_hub_board() -> None:
+    content, config, _ = configuration(TARGET, None, "rp2")
+    assert "wifi" not in json.loads(content)
+    point = MASTER["access_point"]
+    [network] = config["wifi"]["networks"]
+    assert (network["ssid"], network["password"]) == (point["ssid"], point["password"])
+    assert given(Wish(role="master")) == {}
+
+
+def test_what_nobody_names_stays() -> None:
+    stored = {
+        "target_id": "left",
+        "wifi": {"hostname": "x", "networks": [{"ssid": "a", "password": SECRET}, {"ssid": "b"}]},
+        "servo": {"pin": 4},
+    }
+    assert given(Wish(role="target"), stored) == stored
+    assert given(Wish(role="target", groups=["g"]), stored) == {**stored, "groups": ["g"]}
+    assert given(Wish(role="target", password="other-secret"), stored)["wifi"] == {
+        "hostname": "x",
+        "networks": [{"ssid": "a", "password": "other-secret"}, {"ssid": "b"}],
+    }
+    assert given(Wish(role="target", ssid="c", password=""), stored)["wifi"]["networks"] == [
+        {"ssid": "c", "password": ""}
+    ]
+    assert given(replace(TARGET, settings={"servo": {"travel_ms": 90}}), stored)["servo"] == {
+        "pin": 4,
+        "travel_ms": 90,
+    }
+
+
+def test_a_file_that_says_the_same_is_left_as_it_is() -> None:
+    stored = b'{"target_id":   "target_1", "wifi": {"networks": [{"ssid": "a"}]}}'
+    content, _, remarks = fleet.configuration(TARGET, stored, "rp2")
+    assert (content, remarks) == (stored, [])
+
+
+def test_what_is_not_valid_is_named_and_left_out() -> None:
+    stored = json.dumps({"target_id": "left", "servo": {"pin": 99}, "groups": ["g"]}).encode()
+    content, _, remarks = fleet.configuration(Wish(role="target"), stored, "rp2")
+    assert json.loads(content)["groups"] == ["g"]
+    assert "servo" not in json.loads(content)
+    assert "servo.pin" in remarks[0]
+    assert "servo" in remarks[1]
+    for rubbish in (b"", b"\xff", b"[1]", b"{", b"null"):
+        content, _, remarks = fleet.configuration(TARGET, rubbish, "rp2")
+        assert json.loads(content)["target_id"] == "target_1"
+        assert remarks
+
+
+def test_a_board_that_changes_its_role_keeps_what_both_know() -> None:
+    stored = {"target_id": "left", "key": KEY, "wifi": {"networks": [{"ssid": "a"}]}}
+    assert given(Wish(role="master"), stored) == {"key": KEY}
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        (Wish(role="target"), "--id"),
+        (Wish(role="target", target_id="all"), "target_id"),
+        (Wish(role="target", target_id="a b"), "target_id"),
+        (replace(TARGET, hub=["1.2.3.4:99999"]), "hub"),
+        (replace(TARGET, settings={"servo": {"pin": 23}}), "Wi-Fi chip"),
+        (replace(TARGET, settings={"wifi": 1}), "wifi"),
+        (Wish(role="master", target_id="target_1"), "no id"),
+        (Wish(role="master", groups=["g"]), "no id"),
+        (Wish(role="master", hub=["1.2.3.4:1"]), "no id"),
+    ],
+)
+def test_a_wish_that_no_board_can_fulfil(wish: Wish, words: str) -> None:
+    with pytest.raises(FleetError, match=words):
+        fleet.configuration(wish, None, "rp2")
+
+
+# --- secrets
+
+
+def test_the_environment_says_what_nobody_else_does() -> None:
+    variables = {"SNYPER_WIFI_PASSWORD": SECRET, "SNYPER_KEY": KEY}
+    written = given(fleet.with_environment(TARGET, variables))
+    assert written["wifi"]["networks"][0]["password"] == SECRET
+    assert written["key"] == KEY
+    own = replace(TARGET, password="", key="")
+    assert fleet.with_environment(own, variables) == own
+    assert given(fleet.with_environment(Wish(role="master"), variables)) == {
+        "key": KEY,
+        "access_point": {"password": SECRET},
+    }
+
+
+def test_secrets_are_in_no_message(tmp_path: Path) -> None:
+    wish = replace(TARGET, password=SECRET, key=KEY, settings={"wifi": {"country": SECRET}})
+    assert SECRET not in repr(wish)
+    assert KEY not in repr(wish)
+    short = "short"  # shorter than a Wi-Fi password may be
+    for broken in (
+        replace(TARGET, password=short),
+        replace(TARGET, key=short * 20),
+        replace(TARGET, settings={"wifi": {"networks": [{"ssid": "a", "password": short}]}}),
+    ):
+        with pytest.raises(FleetError) as caught:
+            fleet.configuration(broken, None, "rp2")
+        assert short not in str(caught.value)
+        assert caught.value.__cause__ is None
+    for text in (
+        f'[all]\npassword = "{SECRET}',
+        f"[all]\npassword = {SECRET}",
+        f'[all]\npassword = ["{SECRET}"]',
+        f'{BOARD}wifi = {{ networks = [{{ ssid = "a", password = ["{SECRET}"] }}] }}',
+    ):
+        with pytest.raises(FleetError) as caught:
+            load(tmp_path, text)
+        assert SECRET not in str(caught.value)
+
+
+def test_a_configuration_that_is_shown_has_no_secrets() -> None:
+    _, config, _ = fleet.configuration(replace(TARGET, password=SECRET, key=KEY), None, "rp2")
+    shown = json.dumps(fleet.masked(config))
+    assert SECRET not in shown
+    assert KEY not in shown
+    assert shown.count("***") == 2
+    assert fleet.masked({"key": "", "networks": [{"password": ""}]}) == {
+        "key": "",
+        "networks": [{"password": ""}],
+    }
+
+
+# --- what is shipped
+
+
+@pytest.mark.parametrize("folder", flash.PACKAGES)
+def test_mips_packages_are_up_to_date(folder: str) -> None:
+    package = json.loads((ROOT / folder / "package.json").read_text())
+    assert package == json.loads(json.dumps(flash.package(folder))), "run `python -m tools.flash`"
+    for path, source in package["urls"]:
+        assert (ROOT / folder / source).is_file(), path
+
+
+@pytest.mark.parametrize("role", flash.ROLES)
+def test_a_roles_package_is_all_that_its_board_has(role: str) -> None:
+    shipped = flash.contents(role, source=True)
+    assert {path for path, _ in flash.package(f"firmware/{role}")["urls"]} == set(shipped)  # type: ignore[attr-defined]
+    assert {path.removesuffix(".py") for path in shipped} == {
+        path.removesuffix(".py").removesuffix(".mpy") for path in flash.contents(role)
+    }
