@@ -17,7 +17,7 @@ READY := $(VENV)/.ready
 PIP   := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo hub simulate watch deploy bench docs test check format clean
+.PHONY: help setup demo hub simulate watch deploy bench docs memory test check format clean
 
 help: ## List the targets
 	@echo "usage: make TARGET [NAME=value ...]"
@@ -46,6 +46,9 @@ docs: $(READY) ## Write the generated pages, pictures and package.json files aga
 	@$(BIN)/python -m tools.configuration_doc
 	@$(BIN)/python -m tools.wiring
 	@$(BIN)/python -m tools.flash
+
+memory: $(READY) ## Show what fits a board's heap, and run an hour of board time
+	@$(BIN)/python -m tools.memory $(ARGS)
 
 bench: $(READY) ## Measure
 	@$(BIN)/python -m tools.bench $(ARGS)

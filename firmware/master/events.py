@@ -4,8 +4,8 @@ import asyncio
 
 
 class _ReportWords:
-    """What is in reports and states. MicroPython keeps a string that is a name in the firmware once; any other once in
-    each message, which for a ring full of hits is 8 kB.
+    """What is in reports and states. MicroPython keeps a string that is a name in the firmware once; any
+    other once in each message, which for a ring full of hits is 8 kB.
     """
 
     reaction_ms = peak = gap_us = reason = time_up = lay_down = link_lost = None

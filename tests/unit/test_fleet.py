@@ -122,7 +122,7 @@ def test_options_come_before_the_file(tmp_path: Path) -> None:
 
 
 def test_a_new_target_joins_a_new_hub_board() -> None:
-    content, config, _ = configuration(TARGET, None, "rp2")
+    content, config, _ = fleet.configuration(TARGET, None, "rp2")
     assert "wifi" not in json.loads(content)
     point = MASTER["access_point"]
     [network] = config["wifi"]["networks"]

@@ -1,0 +1,337 @@
+"""Where the memory of a board goes: `make memory`. Ends with 1 when a bound does not hold.
+
+    python -m tools.memory [--minutes N] [--json] [--write]
+
+First each module alone: on the unix port, whose objects are up to twice as large as a board's, and on the
+WebAssembly build, whose are a board's. Then a target and a hub board for an hour of their clocks.
+"""
+
+import argparse
+import ast
+import asyncio
+import base64
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from tools import flash
+from tools.board import HEAP, BoardProcess
+from tools.soak import SPEED, WARM_UP_S, Report, soak
+
+PAGE = flash.ROOT / "docs" / "memory.md"
+BEGIN = "<!-- measured: python -m tools.memory --write -->"
+END = "<!-- end of what was measured -->"
+
+MIN_FREE_SHARE = 1 / 3
+MAX_GROWTH_BYTES = 1_024  # from the tenth minute to the end; a lost link or message each minute would be more
+END_S = 30.0
+
+WASM = "@micropython/micropython-webassembly-pyscript"
+WASM_VERSION = "1.29.0-6"
+_NODE_MODULES = flash.ROOT / ".venv" / "node"
+_PROBE = flash.ROOT / "tools" / "memory_probe.py"
+
+# There are no sockets and no pins: what imports them gets an empty module, which takes nothing of the heap.
+_WASM_SCRIPT = """
+const {loadMicroPython} = await import(process.argv[1]);
+let text = "";
+for await (const piece of process.stdin) text += piece;
+const {files, names} = JSON.parse(text);
+const mp = await loadMicroPython({heapsize: 1 << 22, linebuffer: true, stdout: line => console.log(line)});
+for (const name of ["socket", "machine", "network"]) mp.registerJsModule(name, {});
+for (const [path, content] of Object.entries(files)) {
+    let parent = "";
+    for (const folder of path.split("/").slice(0, -1)) {
+        parent += "/" + folder;
+        if (!mp.FS.analyzePath(parent).exists) mp.FS.mkdir(parent);
+    }
+    mp.FS.writeFile("/" + path, Buffer.from(content, "base64"));
+}
+// What is unused is freed between two calls from outside, not by gc.collect() itself.
+const used = () => {
+    mp.runPython("import gc; gc.collect()");
+    mp.runPython("used = gc.mem_alloc()");
+    return mp.globals.get("used");
+};
+used();
+for (const module of names) {
+    const before = used();
+    let error = "";
+    try { mp.runPython("__import__('" + module + "')"); } catch (missing) { error = String(missing); }
+    console.log("cost " + JSON.stringify({module, bytes: used() - before, error}));
+}
+"""
+
+Costs = dict[str, int | None]  # bytes by module; None where it cannot be imported
+
+
+def modules_of(role: str) -> list[str]:
+    """Every module on a board of this role after those that it imports; last what is needed only to read the
+    configuration.
+    """
+    sources = {
+        path.removesuffix(".py").replace("/", "."): source
+        for path, source in flash.files(role).items()
+        if path != "main.py"
+    }
+    ordered: list[str] = []
+
+    def visit(module: str) -> None:
+        if module in sources and module not in ordered:
+            for imported in _imports_of(sources[module]):
+                visit(imported)
+            ordered.append(module)
+
+    for module in [name for name in sources if name not in forgotten(role)] + sorted(forgotten(role)):
+        visit(module)
+    return ordered
+
+
+def forgotten(role: str) -> set[str]:
+    """The modules that the firmware forgets once it runs."""
+    return {"shared.config", f"firmware.{role}.config", "firmware.board.update"}
+
+
+def _imports_of(source: Path) -> list[str]:
+    found = []
+    for node in ast.parse(source.read_text()).body:
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found.append(node.module)
+    return found
+
+
+# --- (a) each module alone
+
+
+def unix_costs(role: str) -> Costs:
+    """What each module takes on the unix port. Raises OSError, TimeoutError."""
+    with tempfile.TemporaryDirectory(prefix="snyper-memory-") as name:
+        directory = Path(name)
+        main = directory / "costs_main.py"
+        lines = [f'probe.begin()\nimport {name}\nprobe.cost("{name}")\n' for name in _names(role)]
+        main.write_text("import memory_probe as probe\n" + "".join(lines))
+        board = BoardProcess(directory / "board", role, main=main)
+        (board.flash / "memory_probe.mpy").write_bytes(flash.compile_module(_PROBE))
+        board.start()
+        try:
+            board.wait(END_S)
+        finally:
+            board.kill()
+        return _costs_in(board.log)
+
+
+def wasm_costs(role: str) -> Costs:
+    """The same with 32-bit objects. Raises OSError with what to do where there is no Node or no package."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        raise OSError("no 32-bit sizes: they need node (20 or later) and npm on the PATH")
+    module = _NODE_MODULES / "node_modules" / WASM / "micropython.mjs"
+    if not module.exists():
+        command = [
+            npm,
+            "install",
+            "--silent",
+            "--no-save",
+            "--prefix",
+            str(_NODE_MODULES),
+            f"{WASM}@{WASM_VERSION}",
+        ]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            raise OSError(f"no 32-bit sizes: npm cannot install {WASM} {WASM_VERSION}; is there a network?")
+    given = {
+        "files": {path: base64.b64encode(content).decode() for path, content in flash.contents(role).items()},
+        "names": _names(role),
+    }
+    command = [node, "--input-type=module", "-e", _WASM_SCRIPT, "--", module.as_uri()]
+    done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OSError(f"no 32-bit sizes: {done.stderr.strip().splitlines()[-1]}")
+    return _costs_in(done.stdout)
+
+
+def _names(role: str) -> list[str]:
+    return ["asyncio", *modules_of(role)]
+
+
+def _costs_in(output: str) -> Costs:
+    costs: Costs = {}
+    for line in output.splitlines():
+        if line.startswith("cost "):
+            cost = json.loads(line.removeprefix("cost "))
+            costs[cost["module"]] = None if cost.get("error") else cost["bytes"]
+    return costs
+
+
+# --- (c) at run
+
+
+async def run_soaks(minutes: int, console: Console) -> list[Report]:
+    """A target and a hub board at the same time, for so many minutes of their clocks. Raises as `soak`."""
+    with (
+        tempfile.TemporaryDirectory(prefix="snyper-memory-") as name,
+        Progress(console=console, transient=True) as progress,
+    ):
+
+        async def one(role: str) -> Report:
+            task = progress.add_task(f"{role}, minutes of its clock", total=minutes)
+            return await soak(role, Path(name) / role, minutes, lambda minute: progress.advance(task))
+
+        return list(await asyncio.gather(*(one(role) for role in flash.ROLES)))
+
+
+def faults_of(report: Report) -> list[str]:
+    """Every bound that does not hold."""
+    found = []
+    if report.share < MIN_FREE_SHARE:
+        found.append(f"{report.role}: {report.share:.1%} of the heap is free, and should be a third")
+    if report.growth > MAX_GROWTH_BYTES:
+        found.append(
+            f"{report.role}: it grew by {report.growth} bytes, and should by {MAX_GROWTH_BYTES} at most"
+        )
+    return found
+
+
+# --- what is said
+
+
+def tables(costs: dict[str, dict[str, Costs]], reports: list[Report]) -> list[tuple[str, list[list[str]]]]:
+    """Each table's title and rows, the first of which is its head."""
+    found = []
+    for role, by_runtime in costs.items():
+        rows = [["module", "unix port", "32 bits"]]
+        for name in by_runtime["unix"]:
+            shown = f"{name} (forgotten)" if name in forgotten(role) else name
+            rows.append([shown, *(_bytes(by_runtime[runtime].get(name)) for runtime in ("unix", "wasm"))])
+        rows.append(
+            [
+                "all but what is forgotten",
+                *(_total(role, by_runtime[runtime]) for runtime in ("unix", "wasm")),
+            ]
+        )
+        found.append((f"Modules of a {role}, in bytes of heap", rows))
+    if reports:
+        rows = [["at run", *(report.role for report in reports)]]
+
+        def add(name: str, values: list[str]) -> None:
+            rows.append([name, *values])
+
+        add("minutes of its clock", [str(report.samples[-1].at_s // 60) for report in reports])
+        add("samples", [str(len(report.samples)) for report in reports])
+        for what in sorted({what for report in reports for what in report.counts}):
+            add(what, [str(report.counts.get(what, 0)) for report in reports])
+        add("heap", [_bytes(report.heap) for report in reports])
+        add("least free after `gc.collect()`", [_bytes(report.least_free) for report in reports])
+        add("as a share of the heap", [f"{report.share:.1%}" for report in reports])
+        add("the stand-ins, not in the above", [_bytes(report.stand_ins) for report in reports])
+        add("share with the stand-ins in the heap", [f"{report.raw_share:.1%}" for report in reports])
+        add(f"growth from second {WARM_UP_S} to the end", [_bytes(report.growth) for report in reports])
+        found.append(("At run", rows))
+    return found
+
+
+def _bytes(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
+
+
+def _total(role: str, costs: Costs) -> str:
+    counted = [cost for name, cost in costs.items() if name not in forgotten(role) and cost is not None]
+    return _bytes(sum(counted)) if counted else "-"
+
+
+def _write(found: list[tuple[str, list[list[str]]]], notes: list[str]) -> None:
+    lines = [f"Measured on {date.today()}: {_machine()}", ""]
+    lines += [line for note in notes for line in (note, "")]
+    for title, (head, *rows) in found:
+        lines += [f"### {title}", "", _row(head), _row(["---"] + ["---:"] * (len(head) - 1))]
+        lines += [*map(_row, rows), ""]
+    page = PAGE.read_text()
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(before + BEGIN + "\n\n" + "\n".join(lines) + "\n" + END + after)
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _machine() -> str:
+    return (
+        f"{platform.system()} {platform.machine()}, CPython {platform.python_version()}, MicroPython's unix"
+        f" port with {HEAP} of heap, {WASM} {WASM_VERSION}."
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Where the memory of a board goes.")
+    parser.add_argument("--minutes", type=int, default=60, help="of the boards' clocks; 0 for no soak (60)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument("--write", action="store_true", help="also write the tables into docs/memory.md")
+    arguments = parser.parse_args()
+    console = Console(stderr=True)
+    notes = []
+    costs: dict[str, dict[str, Costs]] = {}
+    try:
+        for role in flash.ROLES:
+            costs[role] = {"unix": unix_costs(role), "wasm": {}}
+            try:
+                costs[role]["wasm"] = wasm_costs(role)
+            except OSError as error:
+                if str(error) not in notes:
+                    notes.append(str(error))
+        reports: list[Report] = []
+        if arguments.minutes > 0:
+            console.print(
+                f"memory: {arguments.minutes} minutes of two boards' clocks at {SPEED} times the pace"
+            )
+            began = time.monotonic()
+            reports = asyncio.run(run_soaks(arguments.minutes, console))
+            console.print(f"memory: took {time.monotonic() - began:.0f} s")
+    except (OSError, RuntimeError) as error:
+        sys.exit(f"memory: {error}")
+    faults = [fault for report in reports for fault in faults_of(report)]
+    found = tables(costs, reports)
+    if arguments.json:
+        print(
+            json.dumps({"costs": costs, "runs": [_as_json(report) for report in reports], "faults": faults})
+        )
+    else:
+        for title, (head, *rows) in found:
+            table = Table(title=title)
+            for at, name in enumerate(head):
+                table.add_column(name, justify="right" if at else "left")
+            for row in rows:
+                table.add_row(*row)
+            Console().print(table)
+    if arguments.write:
+        _write(found, notes)
+    for line in [*notes, *faults]:
+        console.print(f"memory: {line}", style="red", highlight=False)
+    sys.exit(1 if faults else 0)
+
+
+def _as_json(report: Report) -> dict[str, Any]:
+    return {
+        **asdict(report),
+        "modules": sorted(report.modules),
+        "share": report.share,
+        "raw_share": report.raw_share,
+        "growth": report.growth,
+    }
+
+
+if __name__ == "__main__":
+    main()

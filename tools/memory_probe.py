@@ -1,0 +1,94 @@
+"""How much of a board's heap is in use, said by the board itself. Runs on MicroPython; no board needs it.
+
+    begin(), cost(module)               around an import: prints what the module takes
+    baseline()                          prints what is in use now: before the first line of the firmware
+    watch(load_read, load_application)  for `firmware.board.boot.run`: the same firmware, and beside it a
+                                        task that measures whenever somebody makes the file MEASURE
+
+Each line is a word and JSON.
+"""
+
+import gc
+import json
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+MEASURE = "/measure"
+_LOOK_MS = 500
+
+
+_used = 0
+
+
+def begin() -> None:
+    """What is in use from now on is the next module's."""
+    global _used
+    _used = _memory()["used"]
+
+
+def cost(module: str) -> None:
+    """`cost {"module", "bytes"}`: what is in use now and was not at `begin`."""
+    _say("cost", {"module": module, "bytes": _memory()["used"] - _used})
+
+
+def baseline() -> None:
+    """`baseline {"free", "used"}`, in bytes."""
+    _say("baseline", _memory())
+
+
+def watch(
+    load_read: "Callable[[], Any]", load_application: "Callable[[], Any]"
+) -> "tuple[Callable[[], Any], Callable[[], Any]]":
+    """Both, for a firmware that also says `memory {"free", "used", "at_s"}` for each file MEASURE; and
+    `modules [...]`, each time that some may have been forgotten since.
+    """
+    _say("modules", list(sys.modules))
+
+    def load_watched_read() -> "Any":
+        read = load_read()
+        _say("modules", list(sys.modules))
+        return read
+
+    def load_watched_application() -> "Any":
+        import asyncio
+
+        application: Any = load_application()
+
+        class Watched(application):  # type: ignore[misc, unused-ignore]
+            async def run(self) -> None:
+                self._measuring = asyncio.create_task(_measure())
+                await super().run()
+
+        return Watched
+
+    return load_watched_read, load_watched_application
+
+
+async def _measure() -> None:
+    from shared.clock import now_ms
+    from shared.runtime import sleep_ms
+
+    while True:
+        await sleep_ms(_LOOK_MS)
+        try:
+            os.remove(MEASURE)  # noqa: PTH107
+        except OSError:
+            continue
+        memory = _memory()
+        memory["at_s"] = now_ms() // 1000
+        _say("memory", memory)
+        _say("modules", list(sys.modules))
+
+
+def _memory() -> "dict[str, int]":
+    gc.collect()
+    return {"free": gc.mem_free(), "used": gc.mem_alloc()}  # type: ignore[attr-defined, unused-ignore]
+
+
+def _say(word: str, value: object) -> None:
+    print(word, json.dumps(value))

@@ -1,0 +1,626 @@
+"""Boards under load for as long as one likes, at a pace faster than the world's: what is left of their heap.
+
+A target gets commands, shots and outages from a hub at the world's pace; a hub board gets four targets and a
+console. Both run the very firmware, with `memory_probe` beside it. A heartbeat of HEARTBEAT_MS instead of 600
+leaves a busy computer time to answer within the board's patience; a link that is lost all the same is one
+more outage.
+"""
+
+import asyncio
+import json
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from firmware.master.server import Hub
+from shared.handshake import Registration
+from shared.link import Link
+from shared.runtime import dial
+from shared.socket_protocol import COMMAND_REPLIES, MessageType, ProtocolError, SocketMessage
+from tools import flash
+from tools.board import HEAP, BoardProcess, find_micropython
+
+if TYPE_CHECKING:
+    from shared.link import Handler
+
+HOST = "127.0.0.1"
+SPEED = 50
+MINUTE_S = 60 / SPEED  # of the world's time
+HEARTBEAT_MS = 3_000  # dead after 9 s of the board's clock: 180 ms here
+WARM_UP_S = 600  # of the board's clock: what is meant to fill up (events, remembered names) has
+OUTAGE_S = 0.3  # 15 s of the board's clock, longer than HEARTBEAT_MS and three beats
+SETTLED_S = 20.0  # of the world's time, for whoever was lost to come back: a busy machine needs it
+RETRY_S = 0.02
+TARGETS = 4
+
+_PROBE = flash.ROOT / "tools" / "memory_probe.py"
+_BOOT = "import memory_probe\nmemory_probe.baseline()\n"
+_LOADERS = "load_read, load_application)"
+
+# What the firmware needs of MicroPython itself, and what the fast clock has loaded before it.
+_BARE = "import asyncio, gc; gc.collect(); print(gc.mem_free(), gc.mem_alloc())"
+
+# From a peer that has lost its mind: no JSON, no message, a wrong answer, too much of it, a line without end.
+WRONG = (
+    b"babble\n\xff\xfe\n{}\n[]\n",
+    b'{"type":"standing","id":"never-asked"}\n{"type":"registered","id":0,"data":{"protocol":7}}\n' * 8,
+    b"[" * 400 + b"\n" + b'{"type":"pong","id":' + b"9" * 300 + b"}\n",
+    b'{"type":"' + b"x" * 9_000,
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Bytes free after `gc.collect()`, `at_s` seconds after the board's start, by its own clock. `is_quiet`:
+    everybody was connected and nothing was under way.
+    """
+
+    at_s: int
+    free: int
+    is_quiet: bool
+
+
+@dataclass
+class Report:
+    """What a soak found, in bytes. `heap` is the board's; `stand_ins` is what stands in for its hardware,
+    with the probe, which the soak adds to the heap.
+    """
+
+    role: str
+    heap: int
+    stand_ins: int
+    samples: list[Sample] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    modules: set[str] = field(default_factory=set)
+
+    @property
+    def least_free(self) -> int:
+        """The least that was ever free."""
+        return min(sample.free for sample in self.samples)
+
+    @property
+    def share(self) -> float:
+        """`least_free` as a share of the heap."""
+        return self.least_free / self.heap
+
+    @property
+    def raw_share(self) -> float:
+        """The same, had the stand-ins to live in the board's heap; negative where they do not fit."""
+        return (self.least_free - self.stand_ins) / self.heap
+
+    @property
+    def growth(self) -> int:
+        """By how many bytes more is in use at the end than after WARM_UP_S, by the line that fits the quiet
+        samples best (least squares); 0 where there are too few.
+        """
+        points = [(s.at_s, s.free) for s in self.samples if s.is_quiet and s.at_s >= WARM_UP_S]
+        if len(points) < 3:
+            return 0
+        mean_s = sum(at_s for at_s, _ in points) / len(points)
+        mean_free = sum(free for _, free in points) / len(points)
+        spread = sum((at_s - mean_s) ** 2 for at_s, _ in points)
+        slope = sum((at_s - mean_s) * (free - mean_free) for at_s, free in points) / spread
+        return round(-slope * (points[-1][0] - points[0][0]))
+
+
+def bare_heap() -> tuple[int, int]:
+    """Of a board's heap, how much there is and how much MicroPython and its asyncio take before anything of
+    ours. Raises OSError.
+    """
+    command = [str(find_micropython()), "-X", f"heapsize={HEAP}", "-c", _BARE]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    free, used = done.stdout.split()
+    return int(free) + int(used), int(used)
+
+
+async def soak(
+    role: str, directory: Path, minutes: int, on_minute: Callable[[int], None] = lambda minute: None
+) -> Report:
+    """Runs a board of that role for so many minutes of its clock; `directory` holds it. `on_minute` is told
+    each one that has passed. Raises RuntimeError when the board fails, TimeoutError when it does not come
+    back after an outage, OSError.
+    """
+    play = {"target": _TargetPlay, "master": _HubPlay}[role]()
+    heap, bare = bare_heap()
+    report = Report(role, heap, await _used_before_firmware(directory / "empty", role) - bare)
+    board = _watched_board(directory, role, play, report.stand_ins)
+    try:
+        board.start()
+        async with play.running(board):
+            await play.settle()
+            began = time.monotonic()
+            for minute in range(1, minutes + 1):
+                end = began + minute * MINUTE_S
+                await play.disturb(minute)
+                await play.act()
+                report.samples.append(await _sample(board, is_quiet=False))
+                while time.monotonic() < end:
+                    await play.act()
+                await play.settle()
+                report.samples.append(await _sample(board, is_quiet=True))
+                on_minute(minute)
+        report.counts = play.counts
+        report.modules = _modules(board)
+    finally:
+        board.kill()
+    return report
+
+
+async def _used_before_firmware(directory: Path, role: str) -> int:
+    board = _idle_board(directory, role)
+    board.start()
+    try:
+        await _until(lambda: _said(board, "baseline"), "the board should start", board)
+        return int(_said(board, "baseline")[0]["used"])
+    finally:
+        board.kill()
+
+
+def _idle_board(directory: Path, role: str) -> BoardProcess:
+    empty = directory / "empty_main.py"
+    directory.mkdir(parents=True)
+    empty.touch()
+    board = BoardProcess(directory / "board", role, main=empty, speed=SPEED)
+    _install_probe(board)
+    return board
+
+
+def _watched_board(directory: Path, role: str, play: "_Play", stand_ins: int) -> BoardProcess:
+    source = flash.files(role)["main.py"].read_text()
+    assert source.count(_LOADERS) == 1
+    watched = directory / "watched_main.py"
+    watched.write_text(source.replace(_LOADERS, f"*memory_probe.watch({_LOADERS})"))
+    # The stand-ins' part of the heap comes on top of the board's.
+    runtime = directory / "micropython"
+    heap = int(HEAP.removesuffix("K")) * 1024 + stand_ins
+    runtime.write_text(f'#!/bin/sh\nshift 2\nexec "{find_micropython()}" -X heapsize={heap} "$@"\n')
+    runtime.chmod(0o700)
+    config = {**play.config, "watchdog_ms": 0}  # at this pace a busy machine would make it bite
+    board = BoardProcess(
+        directory / "board", role, config, main=watched, speed=SPEED, micropython=runtime, **play.options
+    )
+    _install_probe(board)
+    return board
+
+
+def _install_probe(board: BoardProcess) -> None:
+    (board.flash / "boot.py").write_text(_BOOT)
+    (board.flash / "memory_probe.mpy").write_bytes(flash.compile_module(_PROBE))
+
+
+async def _sample(board: BoardProcess, is_quiet: bool) -> Sample:
+    count = len(_said(board, "memory"))
+    (board.flash / "measure").touch()
+    await _until(lambda: len(_said(board, "memory")) > count, "the board should measure", board)
+    memory = _said(board, "memory")[-1]
+    return Sample(memory["at_s"], memory["free"], is_quiet)
+
+
+def _modules(board: BoardProcess) -> set[str]:
+    return {name for names in _said(board, "modules") for name in names}
+
+
+def _said(board: BoardProcess, word: str) -> list[Any]:
+    """What the probe has said with that word, in order. A line that is not complete yet is not there."""
+    lines = board.log.split("\n")[:-1]
+    return [json.loads(line[len(word) + 1 :]) for line in lines if line.startswith(word + " ")]
+
+
+async def _until(condition: Callable[[], object], what: str, board: BoardProcess) -> None:
+    end = time.monotonic() + SETTLED_S
+    while not condition():
+        if "Traceback" in board.log or board.resets:
+            raise RuntimeError(f"{what}, and failed:\n{board.log[-2_000:]}")
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what}, and did not within {SETTLED_S:.0f} s:\n{board.log[-2_000:]}")
+        await asyncio.sleep(0.005)
+
+
+# --- what happens to the boards
+
+
+class _Play:
+    """A script for one board: `act` is one round of commands, `disturb` one outage, a new one each time."""
+
+    config: dict[str, Any]
+    options: dict[str, Any]
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+
+    def count(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    @asynccontextmanager
+    async def running(self, board: BoardProcess) -> AsyncIterator[None]:
+        """Everything around the board."""
+        raise NotImplementedError
+        yield
+
+    async def act(self) -> None:
+        raise NotImplementedError
+
+    async def disturb(self, turn: int) -> None:
+        raise NotImplementedError
+
+    async def settle(self) -> None:
+        """Returns when everybody is connected and nothing is under way."""
+        raise NotImplementedError
+
+
+class _PatientHub(Hub):
+    """A hub at the world's pace whose targets' clocks are faster."""
+
+    def _admit(
+        self,
+        link: Link,
+        message: SocketMessage,
+        registration: Registration,
+        handlers: "dict[str, Handler]",
+    ) -> None:
+        registration.heartbeat_ms = HEARTBEAT_MS
+        super()._admit(link, message, registration, handlers)
+
+
+class _TargetPlay(_Play):
+    """A hub that has its target stand up, lie down and wait for shots."""
+
+    NAME = "target_1"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hub = _PatientHub(HOST, 0, 1, 1)
+        self._relay = Relay()
+        self.config = {"target_id": self.NAME, "hub": [f"{HOST}:{self._relay.port}"]}
+        # The shortest wait here takes 50 ms of the board's clock, and an impact must not fall between two.
+        self.options = {"hit_rate": 0.5, "reaction_ms": (450, 900), "impact_ms": 200}
+        self._report = asyncio.Event()
+
+    @asynccontextmanager
+    async def running(self, board: BoardProcess) -> AsyncIterator[None]:
+        self._board = board
+        self._hub.controller.on_hit = lambda target_id, data: self._reported("hits")
+        self._hub.controller.on_miss = lambda target_id, data: self._reported("misses")
+        await self._hub.start()
+        try:
+            async with self._relay.running(self._hub.port):
+                yield
+        finally:
+            await self._hub.stop()
+
+    async def act(self) -> None:
+        controller = self._hub.controller
+        commands: list[tuple[str, dict[str, object] | None]] = [
+            (MessageType.STAND_UP, None),
+            (MessageType.PING, None),
+            (MessageType.LAY_DOWN, None),
+            (MessageType.IDENTIFY, {"duration_ms": 500}),
+            (MessageType.READ_LOG, {"offset": 0}),
+            (MessageType.ACTIVATE, {"duration_ms": 2_000}),
+        ]
+        for type, data in commands:
+            self._report.clear()
+            try:
+                results = await controller.start(type, self.NAME, data, 1_000).results()
+            except ProtocolError:  # it has never registered yet
+                return
+            if not results[0].ok:
+                self.count("refused or lost commands")
+                await asyncio.sleep(RETRY_S)
+                return
+            self.count("commands")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._report.wait(), 1.0)
+
+    async def disturb(self, turn: int) -> None:
+        self.count("outages")
+        kind = turn % 4
+        if kind == 0:  # the hub's process is killed, and comes back later
+            await self._relay.close()
+            await asyncio.sleep(OUTAGE_S)
+            await self._relay.open()
+        elif kind == 1:  # the hub is frozen
+            self._relay.carries = False
+            await asyncio.sleep(OUTAGE_S)
+            self._relay.carries = True
+        elif kind == 2:  # the Wi-Fi is gone
+            self._relay.carries = False
+            self._board.set_air(up=False)
+            await asyncio.sleep(OUTAGE_S)
+            self._board.set_air(up=True)
+            self._relay.carries = True
+        else:
+            self._relay.inject(WRONG[turn // 4 % len(WRONG)])
+
+    async def settle(self) -> None:
+        async def is_down() -> bool:
+            if not self._hub.controller.registry.connected():
+                return False
+            return (await self._hub.controller.lay_down(self.NAME, 1_000))[0].ok
+
+        await _until_so(is_down, "the target should be back", self._board)
+
+    def _reported(self, what: str) -> None:
+        self.count(what)
+        self._report.set()
+
+
+class _HubPlay(_Play):
+    """Four targets and a console that commands them, each over a wire of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._port = _free_port()
+        self.config = {"listen": f"{HOST}:{self._port}", "max_targets": TARGETS, "max_consoles": 1}
+        self.options: dict[str, Any] = {}
+        self._targets = [_TargetPeer(f"target_{number + 1}", self.count) for number in range(TARGETS)]
+        self._console = _ConsolePeer("console", self.count)
+
+    @asynccontextmanager
+    async def running(self, board: BoardProcess) -> AsyncIterator[None]:
+        self._board = board
+        peers = [*self._targets, self._console]
+        await _until(lambda: "listening on port" in board.log, "the hub should listen", board)
+        running = [asyncio.create_task(peer.run(self._port)) for peer in peers]
+        try:
+            yield
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def act(self) -> None:
+        ask = self._console.ask
+        await ask(MessageType.STAND_UP, "all")
+        await ask(MessageType.LAY_DOWN, "target_2")
+        await ask(MessageType.PING, "all")
+        await ask(MessageType.READ_LOG, "target_1", {"offset": 0})
+        await ask(MessageType.LIST_TARGETS)
+        await ask(MessageType.ACTIVATE, "all", {"duration_ms": 2_000})
+        await asyncio.sleep(RETRY_S)  # for the reports
+
+    async def disturb(self, turn: int) -> None:
+        self.count("outages")
+        target = self._targets[turn % TARGETS]
+        kind = turn % 6
+        if kind == 0:  # a target loses power, with a command under way
+            pending = asyncio.create_task(self._console.ask(MessageType.ACTIVATE, "all"))
+            await target.relay.close()
+            await asyncio.sleep(OUTAGE_S)
+            await target.relay.open()
+            await pending
+        elif kind == 1:  # a target hangs
+            await self._silence([target.relay])
+        elif kind == 2:  # the Wi-Fi is gone
+            await self._silence([peer.relay for peer in (*self._targets, self._console)])
+        elif kind == 3:
+            target.relay.inject(WRONG[turn // 6 % len(WRONG)], toward_dialler=False)
+        elif kind == 4:  # the console goes, with commands under way
+            pending = asyncio.create_task(self._console.ask(MessageType.ACTIVATE, "all"))
+            await self._console.relay.close()
+            await self._console.relay.open()
+            await pending
+        else:  # strangers, who find no place or have no manners
+            for wrong in WRONG:
+                with suppress(OSError):
+                    _, writer = await asyncio.open_connection(HOST, self._port)
+                    writer.write(wrong)
+                    await asyncio.sleep(RETRY_S)
+                    writer.transport.abort()
+
+    async def settle(self) -> None:
+        async def is_everybody_here() -> bool:
+            reply = await self._console.ask(MessageType.PING, "all")
+            return reply is not None and reply.data == {"ok": TARGETS, "failed": 0}
+
+        await _until_so(is_everybody_here, "everybody should be back", self._board)
+
+    @staticmethod
+    async def _silence(relays: "list[Relay]") -> None:
+        for relay in relays:
+            relay.carries = False
+        await asyncio.sleep(OUTAGE_S)
+        for relay in relays:
+            relay.carries = True
+
+
+class _Peer:
+    """Somebody who dials the hub board over `relay`, registers, and again after any loss."""
+
+    role = "target"
+
+    def __init__(self, name: str, count: Callable[[str], None]) -> None:
+        self.relay = Relay()
+        self.name = name
+        self.count = count
+        self.link: Link | None = None
+        self.handlers: dict[str, Handler] = {}
+
+    async def run(self, hub_port: int) -> None:
+        async with self.relay.running(hub_port):
+            while True:
+                with suppress(OSError, ProtocolError):
+                    await self._visit()
+                await asyncio.sleep(RETRY_S)
+
+    async def _visit(self) -> None:
+        reader, writer = await dial(HOST, self.relay.port, 1_000)
+        link = Link(reader, writer, self.handlers, self.name)
+        link.on_stream = lambda message: None
+        link.health = lambda: {"state": "down", "uptime_ms": 60_000, "dropped": 0}
+        running = asyncio.create_task(link.run())
+        try:
+            await link.request(self._registration(), 1_000)
+            await self.registered(link)
+            self.link = link
+            await running
+        finally:
+            self.link = None
+            running.cancel()
+            await asyncio.wait((running,))
+
+    def _registration(self) -> SocketMessage:
+        data = {"role": self.role, "heartbeat_ms": HEARTBEAT_MS, "hardware_id": self.name}
+        target_id = self.name if self.role == "target" else None
+        return SocketMessage(MessageType.REGISTER, 0, target_id, data=data)
+
+    async def registered(self, link: Link) -> None:
+        """What it does first."""
+
+
+class _TargetPeer(_Peer):
+    """A target that does what it is told, at once, and reports a hit or a miss for each `activate`."""
+
+    def __init__(self, name: str, count: Callable[[str], None]) -> None:
+        super().__init__(name, count)
+        for type in (MessageType.STAND_UP, MessageType.LAY_DOWN, MessageType.READ_LOG, MessageType.ACTIVATE):
+            self.handlers[type] = self._obey
+        self._reports = 0
+        self._reporting: set[asyncio.Task[None]] = set()
+
+    async def _obey(self, link: Link, message: SocketMessage) -> SocketMessage:
+        data: dict[str, object] | None = None
+        if message.type == MessageType.READ_LOG:
+            data = {"text": "12.345 boot: target 0.1.0, reset by power on\n" * 11, "next": 512}
+        elif message.type == MessageType.ACTIVATE:
+            task = asyncio.create_task(self._report(link))
+            self._reporting.add(task)
+            task.add_done_callback(self._reporting.discard)
+        reply = COMMAND_REPLIES[message.type][0]
+        return message.reply(reply, reply, data)
+
+    async def _report(self, link: Link) -> None:
+        self._reports += 1
+        is_hit = self._reports % 2
+        data: dict[str, object] = {"gap_us": 2_345}
+        data.update({"reaction_ms": 412, "peak": 48_000} if is_hit else {"reason": "time_up"})
+        report = MessageType.HIT if is_hit else MessageType.MISS
+        with suppress(ProtocolError):
+            await link.request(SocketMessage(report, f"{self.name}-{self._reports}", data=data), 1_000)
+            self.count("hits" if is_hit else "misses")
+
+
+class _ConsolePeer(_Peer):
+    """A console that is subscribed to all events."""
+
+    role = "console"
+
+    async def registered(self, link: Link) -> None:
+        await link.request(SocketMessage(MessageType.SUBSCRIBE, link.new_id(), data={"after": 0}), 1_000)
+
+    async def ask(
+        self, type: str, target: str | None = None, data: dict[str, object] | None = None
+    ) -> SocketMessage | None:
+        """The hub's reply; None when there is none."""
+        if self.link is not None:
+            with suppress(ProtocolError):
+                message = SocketMessage(type, self.link.new_id(), target, data=data)
+                reply = await self.link.request(message, 1_000)
+                self.count("commands")
+                return reply
+        self.count("refused or lost commands")
+        await asyncio.sleep(RETRY_S)
+        return None
+
+
+class Relay:
+    """A wire from whoever dials `port` to a port of this computer. While it does not carry, bytes vanish, as
+    on the air: nobody is told.
+    """
+
+    def __init__(self) -> None:
+        self.port = _free_port()
+        self.carries = True
+        self._to_port = 0
+        self._server: asyncio.Server | None = None
+        self._links: set[asyncio.Task[Any]] = set()
+        self._diallers: list[asyncio.StreamWriter] = []
+        self._dialled: list[asyncio.StreamWriter] = []
+
+    @asynccontextmanager
+    async def running(self, to_port: int) -> AsyncIterator[None]:
+        """From now on it leads to `to_port`."""
+        self._to_port = to_port
+        await self.open()
+        try:
+            yield
+        finally:
+            await self.close()
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._serve, HOST, self.port)
+
+    async def close(self) -> None:
+        """Hangs up on both sides and refuses whoever dials."""
+        if self._server is not None:
+            self._server.close()
+        for writer in (*self._diallers, *self._dialled):
+            writer.transport.abort()
+        await asyncio.gather(*self._links, return_exceptions=True)
+
+    def inject(self, wrong: bytes, toward_dialler: bool = True) -> None:
+        """Says `wrong` in the name of the other side."""
+        for writer in self._diallers if toward_dialler else self._dialled:
+            writer.write(wrong)
+
+    async def _serve(self, near_reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._links.add(task)
+        self._diallers.append(near)
+        try:
+            far_reader, far = await asyncio.open_connection(HOST, self._to_port)
+        except OSError:
+            near.transport.abort()
+            self._diallers.remove(near)
+            self._links.discard(task)
+            return
+        self._dialled.append(far)
+        try:
+            await asyncio.gather(self._carry(near_reader, far), self._carry(far_reader, near))
+        finally:
+            self._diallers.remove(near)
+            self._dialled.remove(far)
+            self._links.discard(task)
+
+    async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while piece := await source.read(4_096):
+                if self.carries:
+                    sink.write(piece)
+                    await sink.drain()
+        except OSError:
+            pass  # the other end is told below
+        finally:
+            sink.transport.abort()
+
+
+async def _until_so(
+    condition: Callable[[], Coroutine[Any, Any, bool]], what: str, board: BoardProcess
+) -> None:
+    is_so = False
+
+    async def ask() -> None:
+        nonlocal is_so
+        while not is_so:
+            is_so = await condition()
+            await asyncio.sleep(RETRY_S)
+
+    asking = asyncio.create_task(ask())
+    try:
+        await _until(lambda: is_so or asking.done(), what, board)
+    finally:
+        if not is_so:
+            asking.cancel()
+        await asking
+
+
+def _free_port() -> int:
+    with socket.create_server((HOST, 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
