@@ -1,11 +1,11 @@
-"""REGISTER and its reply: what two peers tell each other first, and what follows for their link."""
+"""REGISTER, as the hub takes it, and the hub's answer."""
 
 from shared.socket_protocol import (
     ALL_TARGETS,
     DEAD_AFTER_BEATS,
     HEARTBEAT_MS,
+    MAX_GROUPS,
     MAX_HEARTBEAT_MS,
-    MAX_ID_CHARS,
     MAX_LINE_BYTES,
     MIN_HEARTBEAT_MS,
     MIN_LINE_BYTES,
@@ -16,13 +16,8 @@ from shared.socket_protocol import (
     SocketMessage,
     integer_field,
     is_target_id,
+    text_field,
 )
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from shared.link import Link
-
-MAX_GROUPS = 8
 
 
 class Role:
@@ -43,12 +38,12 @@ class Registration:
         """Raises ProtocolError: `bad_message`, or `unsupported` for another protocol or role."""
         data = message.data or {}
         self.target_id = message.target_id
-        self.role = _text(data, "role", Role.TARGET)
-        self.hardware_id = _text(data, "hardware_id", "")
-        self.boot_id = _text(data, "boot_id", "")
-        self.firmware = _text(data, "firmware", "")
-        self.state = _text(data, "state", "")
-        self.key = _text(data, "key", "")
+        self.role = text_field(data, "role", Role.TARGET)
+        self.hardware_id = text_field(data, "hardware_id", "")
+        self.boot_id = text_field(data, "boot_id", "")
+        self.firmware = text_field(data, "firmware", "")
+        self.state = text_field(data, "state", "")
+        self.key = text_field(data, "key", "")
         self.groups = _groups(data)
         self.heartbeat_ms = integer_field(
             data, "heartbeat_ms", HEARTBEAT_MS, MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS
@@ -84,38 +79,8 @@ def registered_reply(
     )
 
 
-class Welcome:
-    """What the hub's `registered` says, checked."""
-
-    def __init__(self, message: SocketMessage) -> None:
-        """Raises ProtocolError `bad_message`."""
-        data = message.data or {}
-        if message.type != MessageType.REGISTERED:
-            raise _bad("`registered` was due, not `%s`" % message.type)
-        self.heartbeat_ms = integer_field(
-            data, "heartbeat_ms", HEARTBEAT_MS, MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS
-        )
-        self.max_line_bytes = integer_field(data, "max_line_bytes", MAX_LINE_BYTES, MIN_LINE_BYTES, 1 << 30)
-        self.boot_id = _text(data, "boot_id", "")
-
-    def apply_to(self, link: "Link") -> None:
-        """Sets up the dialler's end of `link` as the hub wants it.
-
-        The hub pings first; this side asks only when it hears nothing, so that one PING serves both.
-        """
-        link.peer_max_line_bytes = self.max_line_bytes
-        link.start_heartbeat(self.heartbeat_ms, self.heartbeat_ms * 3 // 2)
-
-
 def _bad(message: str) -> ProtocolError:
     return ProtocolError(ErrorCode.BAD_MESSAGE, message)
-
-
-def _text(data: "dict[str, object]", name: str, default: str) -> str:
-    value = data.get(name, default)
-    if not isinstance(value, str) or len(value) > MAX_ID_CHARS:
-        raise _bad("`%s` is a string of at most %d characters" % (name, MAX_ID_CHARS))
-    return value
 
 
 def _groups(data: "dict[str, object]") -> "list[str]":

@@ -1,24 +1,20 @@
 """Where MicroPython and CPython differ, and nowhere else: streams and waiting."""
 
 import asyncio
-import socket
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Awaitable, Callable
     from typing import Any
 
     Timer = asyncio.Task[None] | asyncio.TimerHandle
-    OnConnection = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 MICROPYTHON = sys.implementation.name == "micropython"
-_MAX_DATAGRAM_BYTES = 512  # of DNS: RFC 1035
 
 if MICROPYTHON:
     import gc
-    import select
-    from errno import EINPROGRESS, ETIMEDOUT
+    import socket
 
     # The unix port has no names for these, and on lwIP TCP_NODELAY is another number than on Linux.
     _IPPROTO_TCP = getattr(socket, "IPPROTO_TCP", 6)
@@ -88,98 +84,15 @@ if MICROPYTHON:
         writer.close()
         await writer.wait_closed()
 
-    def _set_nodelay(sock: "socket.socket") -> None:
+    def set_nodelay(sock: "socket.socket") -> None:
         """One small write is one packet, now: Nagle's algorithm costs a request 40 ms."""
         sock.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
-
-    def _is_alive(sock: "socket.socket") -> bool:
-        """False for a connection that was reset: on lwIP it has no control block left to set an option in."""
-        poller = select.poll()
-        poller.register(sock, select.POLLIN)
-        lost = select.POLLERR | select.POLLHUP
-        return not [entry for entry in poller.poll(0) if entry[1] & lost]
 
     def collect_garbage() -> None:
         """Frees what is unused, in 2 to 17 ms: for a moment when nothing is timed."""
         gc.collect()
 
-    def _writable(sock: "socket.socket") -> "Generator[None, None, None]":
-        yield asyncio.core._io_queue.queue_write(sock)  # type: ignore[attr-defined]
-
-    def _readable(sock: "socket.socket") -> "Generator[None, None, None]":
-        yield asyncio.core._io_queue.queue_read(sock)  # type: ignore[attr-defined]
-
-    async def _dial(host: str, port: int) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":
-        address = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[0]
-        sock = socket.socket(address[0], address[1], address[2])
-        try:
-            sock.setblocking(False)
-            _set_nodelay(sock)
-            try:
-                sock.connect(address[-1])
-            except OSError as error:
-                if error.errno != EINPROGRESS:
-                    raise
-            await _writable(sock)  # type: ignore[misc]
-        except BaseException:
-            # The runtime's own `open_connection` leaves it open, and a Pico W has five.
-            sock.close()
-            raise
-        stream: Any = asyncio.StreamReader(sock)
-        return stream, stream
-
-    async def dial(
-        host: str, port: int, timeout_ms: int
-    ) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":
-        """Connects within `timeout_ms`. Raises OSError; a refusal can show only at the first read. Resolving
-        a name blocks the loop: give an address where that matters. May be cancelled.
-        """
-        try:
-            return await asyncio.wait_for_ms(_dial(host, port), timeout_ms)
-        except asyncio.TimeoutError:
-            raise OSError(ETIMEDOUT, "no answer")
-
-    async def _exchange(sock: "socket.socket", address: "Any", request: bytes) -> bytes:
-        sock.setblocking(False)
-        sock.sendto(request, address)
-        await _readable(sock)  # type: ignore[misc]
-        return sock.recv(_MAX_DATAGRAM_BYTES)
-
-    async def exchange_datagrams(host: str, port: int, request: bytes, timeout_ms: int) -> bytes:
-        """Sends one UDP datagram to an IPv4 address; the first answer, empty when none comes in time. Raises
-        OSError. May be cancelled.
-        """
-        address = socket.getaddrinfo(host, port, 0, socket.SOCK_DGRAM)[0]
-        sock = socket.socket(address[0], address[1], address[2])
-        try:
-            return await asyncio.wait_for_ms(_exchange(sock, address[-1], request), timeout_ms)
-        except asyncio.TimeoutError:
-            return b""
-        finally:
-            sock.close()
-
-    async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
-        """Accepts connections on `host`, or on every IPv4 address where it is empty. Raises OSError."""
-
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            if _is_alive(writer.s):  # type: ignore[attr-defined]
-                _set_nodelay(writer.s)  # type: ignore[attr-defined]
-            await on_connection(reader, writer)
-
-        return await asyncio.start_server(accept, host or "0.0.0.0", port, backlog)
-
-    def bound_port(server: asyncio.Server, port: int) -> int:
-        """The port that `listen` was given: the runtime cannot tell which one it got for 0."""
-        return port
-
-    async def close_server(server: asyncio.Server) -> None:
-        """Stops listening; live connections stay."""
-        server.close()
-        await server.wait_closed()
-
 else:
-    from errno import EADDRNOTAVAIL, EAFNOSUPPORT
-
     _RECEIVE_BYTES = 4_096
 
     async def sleep_ms(duration_ms: int) -> None:
@@ -242,7 +155,7 @@ else:
         except OSError:
             return  # it was lost already: that is closed too
 
-    def _tune(writer: asyncio.StreamWriter) -> None:
+    def tune(writer: asyncio.StreamWriter) -> None:
         """Lets `drain` wait until all has left, as on a board. TCP_NODELAY is asyncio's own choice."""
         writer.transport.set_write_buffer_limits(high=0)
         if hasattr(writer.transport, "max_size"):
@@ -251,50 +164,3 @@ else:
 
     def collect_garbage() -> None:
         """Nothing to do: by itself it is cheap here, and on demand dear with many boards in one process."""
-
-    async def dial(
-        host: str, port: int, timeout_ms: int
-    ) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":
-        """Connects within `timeout_ms`. Raises OSError. May be cancelled."""
-        async with asyncio.timeout(timeout_ms / 1000):  # its TimeoutError is an OSError
-            reader, writer = await asyncio.open_connection(host, port)
-        _tune(writer)
-        return reader, writer
-
-    async def exchange_datagrams(host: str, port: int, request: bytes, timeout_ms: int) -> bytes:
-        """Sends one UDP datagram to an IPv4 address; the first answer, empty when none comes in time. Raises
-        OSError. May be cancelled.
-        """
-        loop = asyncio.get_running_loop()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.setblocking(False)
-            await loop.sock_sendto(sock, request, (host, port))
-            try:
-                async with asyncio.timeout(timeout_ms / 1000):
-                    return await loop.sock_recv(sock, _MAX_DATAGRAM_BYTES)
-            except TimeoutError:
-                return b""
-
-    async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
-        """Accepts connections on `host`, or on every address, IPv6 too, where it is empty. Raises OSError."""
-
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            _tune(writer)
-            await on_connection(reader, writer)
-
-        try:
-            return await asyncio.start_server(accept, host or None, port, backlog=backlog)
-        except OSError as error:
-            if host or error.errno not in (EADDRNOTAVAIL, EAFNOSUPPORT):
-                raise
-            # A system without IPv6.
-            return await asyncio.start_server(accept, "0.0.0.0", port, backlog=backlog)
-
-    def bound_port(server: asyncio.Server, port: int) -> int:
-        """The port that `server` listens on, also where `listen` was given 0."""
-        bound: int = server.sockets[0].getsockname()[1]
-        return bound
-
-    async def close_server(server: asyncio.Server) -> None:
-        """Stops listening; live connections stay."""
-        server.close()

@@ -20,6 +20,7 @@ MAX_DEPTH = 8  # the message itself is level 1
 MAX_ID_CHARS = 64
 MAX_TARGET_ID_CHARS = 32
 MAX_WORD_CHARS = 32  # `type` and `status`
+MAX_GROUPS = 8  # of one target
 MAX_INTEGER = (1 << 53) - 1  # what every JSON reader holds exactly
 
 HEARTBEAT_MS = 600
@@ -365,6 +366,14 @@ def _is_word(value: object, letters: str) -> bool:
 
 def _has_only(text: str, letters: str) -> bool:
     return not text.strip(letters)  # at the speed of C, and a set of letters would take 1 kB of a board
+
+
+def text_field(data: "dict[str, object]", name: str, default: str) -> str:
+    """The string `data[name]` of at most MAX_ID_CHARS. Raises ProtocolError `bad_message`."""
+    value = data.get(name, default)
+    if not isinstance(value, str) or len(value) > MAX_ID_CHARS:
+        raise _bad("`%s` is a string of at most %d characters" % (name, MAX_ID_CHARS))
+    return value
 
 
 def integer_field(data: "dict[str, Any]", name: str, default: int, low: int, high: int) -> int:

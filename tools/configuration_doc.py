@@ -42,7 +42,9 @@ MEANINGS: dict[str, dict[str, str]] = {
             "the first; when that does not answer, or is lost, the next, over and over"
         ),
         "key": _KEY,
-        "wifi.hostname": "The board's name in the network. Empty: `snyper-` and the `target_id`, as far as it is legal in one",
+        "wifi.hostname": (
+            "The board's name in the network. Empty: `snyper-` and the `target_id`, as far as that is legal"
+        ),
         "wifi.country": _COUNTRY,
         "wifi.networks": "The Wi-Fi networks it may join, tried in order; by default one, as below",
         "wifi.networks[].ssid": "The network's name, capitals and small letters as they are there",

@@ -3,6 +3,7 @@
 `python -m tools.flash` writes the same list as the `package.json` files that `mpremote mip install` reads.
 """
 
+import ast
 import hashlib
 import json
 import subprocess
@@ -17,11 +18,12 @@ from firmware.board.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 ROLES = ("target", "master")
-PACKAGES = ("shared", "firmware/board", "firmware/target", "firmware/master")
+PACKAGES = ("shared", "firmware/target", "firmware/master")
 
 
 def files(role: str) -> dict[str, Path]:
-    """Every file of a board with this role, from its path on the board to its path here.
+    """Every file of a board with this role, from its path on the board to its path here: what its `main.py`
+    imports, directly or not, and nothing else.
 
     The tree on the board is the repository's, but for `main.py`, which MicroPython runs from the root.
     Raises ValueError for a role that is not one of ROLES.
@@ -29,13 +31,38 @@ def files(role: str) -> dict[str, Path]:
     if role not in ROLES:
         raise ValueError(f"a board's role is one of {', '.join(ROLES)}, not {role!r}")
     main = ROOT / "firmware" / role / "main.py"
-    modules = _modules("shared", "firmware/board", f"firmware/{role}")
-    return {"main.py": main, **{path: source for path, source in modules.items() if source != main}}
+    return {"main.py": main, **_by_path(_imported_by({main}) - {main})}
 
 
-def _modules(*folders: str) -> dict[str, Path]:
-    sources = sorted(source for folder in folders for source in (ROOT / folder).rglob("*.py"))
-    return {source.relative_to(ROOT).as_posix(): source for source in sources}
+def _imported_by(sources: set[Path]) -> set[Path]:
+    """`sources`, and every file of ours that they need."""
+    known: set[Path] = set()
+    new = set(sources)
+    while new:
+        known |= new
+        new = {imported for source in new for imported in _imports_of(source)} - known
+    return known
+
+
+def _imports_of(source: Path) -> set[Path]:
+    """The files of ours that one file imports, anywhere in it but for the type check."""
+    found = set()
+    nodes: list[ast.AST] = [ast.parse(source.read_text(encoding="utf-8"))]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        nodes += ast.iter_child_nodes(node)
+    ours = {module for module in found if module.startswith(("shared.", "firmware."))}
+    return {file for file in (ROOT / f"{module.replace('.', '/')}.py" for module in ours) if file.is_file()}
+
+
+def _by_path(sources: set[Path]) -> dict[str, Path]:
+    return {source.relative_to(ROOT).as_posix(): source for source in sorted(sources)}
 
 
 def contents(role: str, source: bool = False) -> dict[str, bytes]:
@@ -69,7 +96,8 @@ def package(folder: str) -> dict[str, object]:
     if folder not in PACKAGES:
         raise ValueError(f"a package is one of {', '.join(PACKAGES)}, not {folder!r}")
     role = Path(folder).name
-    shipped = files(role) if role in ROLES else _modules(*{"shared", folder})
+    own = set((ROOT / folder).glob("*.py"))
+    shipped = files(role) if role in ROLES else _by_path(_imported_by(own))
     to_root = "../" * len(Path(folder).parts)
     urls = [[path, to_root + source.relative_to(ROOT).as_posix()] for path, source in shipped.items()]
     return {"urls": urls, "version": VERSION}

@@ -101,7 +101,7 @@ def modules_of(role: str) -> list[str]:
 
 def forgotten(role: str) -> set[str]:
     """The modules that the firmware forgets once it runs."""
-    return {"shared.config", f"firmware.{role}.config", "firmware.board.update"}
+    return {"shared.config", f"firmware.{role}.config", "firmware.board.settings", "firmware.board.update"}
 
 
 def _imports_of(source: Path) -> list[str]:

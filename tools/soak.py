@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from firmware.master.server import Hub
+from shared.dialler import dial
 from shared.handshake import Registration
 from shared.link import Link
-from shared.runtime import dial
 from shared.socket_protocol import COMMAND_REPLIES, MessageType, ProtocolError, SocketMessage
 from tools import flash
 from tools.board import HEAP, BoardProcess, find_micropython

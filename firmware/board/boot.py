@@ -6,7 +6,6 @@ and on or somebody deploys.
 """
 
 import asyncio
-import io
 import json
 import os
 import sys
@@ -28,14 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-CONFIG = "/config.json"
-GOOD_CONFIG = "/config.good.json"
 MAINTENANCE = "/maintenance"
 
 MAX_FAILURES = 5
 FIRST_RESTART_MS = 1_000  # doubled each time: 1, 2, 4 and 8 s before the fifth failure
 FEED_MS = 500
-_PIECE_BYTES = 256  # of a file at once: a large piece of memory may not be had
 STATUS_MS = 5_000  # how often it says how it stands, at first: USB takes seconds to be back after a reset
 PROVEN_MS = 60_000  # a firmware that has run so long has not failed to boot
 
@@ -84,9 +80,10 @@ def _serve(
     dog = None
     _forget("firmware.board", "update")
     try:
-        config, is_fallback = _configuration(load_read())
-        _forget("shared", "config")
+        config, is_fallback = _settings(load_read)
+        _forget("firmware.board", "settings")
         _forget("firmware." + role, "config")
+        _forget("shared", "config")
         collect_garbage()
         application = load_application()
         dog = Watchdog(config["watchdog_ms"])
@@ -98,6 +95,15 @@ def _serve(
         if state.failures < MAX_FAILURES:
             _blink(PATTERNS[Pattern.SAFE_MODE], FIRST_RESTART_MS << (state.failures - 1), dog)
         reset()
+
+
+def _settings(
+    load_read: "Callable[[], Callable[[object, str], dict[str, Any]]]",
+) -> "tuple[dict[str, Any], bool]":
+    """In a function of its own: a name that outlives it would keep the modules, which are to be forgotten."""
+    from firmware.board.settings import in_force
+
+    return in_force(load_read())
 
 
 async def _supervise(
@@ -131,51 +137,6 @@ async def _supervise(
         led.stop()
         await end_task(running)
     raise defects[0] if defects else RuntimeError("the firmware has ended")
-
-
-def _configuration(read: "Callable[[object, str], dict[str, Any]]") -> "tuple[dict[str, Any], bool]":
-    """The configuration in force, and whether it is only the defaults because no file of it is any good."""
-    from shared.config import read_file
-
-    for path in (CONFIG, GOOD_CONFIG):
-        try:
-            config = read(read_file(path), sys.platform)
-        except OSError:
-            keep("boot", "%s: there is no such file" % path)
-            continue
-        except ValueError as error:
-            keep("boot", "%s: %s" % (path, error))
-            continue
-        if path == CONFIG:
-            _keep_good()
-        else:
-            keep("boot", "running with the last good configuration")
-        return config, False
-    keep("boot", "running with the defaults")
-    return read({}, sys.platform), True
-
-
-def _keep_good() -> None:
-    """Copies the configuration, which is valid, unless that was done before."""
-    try:
-        if not _are_equal(CONFIG, GOOD_CONFIG):
-            with open(CONFIG, "rb") as file:
-                _write(GOOD_CONFIG, file)
-    except OSError as error:
-        log("boot", "%s cannot be written: %r" % (GOOD_CONFIG, error))
-
-
-def _are_equal(path: str, other_path: str) -> bool:
-    try:
-        with open(path, "rb") as file, open(other_path, "rb") as other:
-            while True:
-                piece = file.read(_PIECE_BYTES)
-                if piece != other.read(_PIECE_BYTES):
-                    return False
-                if not piece:
-                    return True
-    except OSError:  # the other is not there
-        return False
 
 
 def _forget(package: str, name: str) -> None:
@@ -249,18 +210,15 @@ class _State:
         """Remembers both. A flash that cannot be written costs the memory, not the boot."""
         self.failures = failures
         try:
-            _write(BOOT_STATE, io.BytesIO(json.dumps({"failures": failures, "why": why}).encode()))
+            _write(BOOT_STATE, json.dumps({"failures": failures, "why": why}))
         except OSError as error:
             log("boot", "%s cannot be written: %r" % (BOOT_STATE, error))
 
 
-def _write(path: str, content: "io.BufferedIOBase") -> None:
+def _write(path: str, content: str) -> None:
     """Replaces a file at once: a power cut leaves the old one or the new one."""
-    with open(path + ".new", "wb") as file:
-        piece = content.read(_PIECE_BYTES)
-        while piece:
-            file.write(piece)
-            piece = content.read(_PIECE_BYTES)
+    with open(path + ".new", "w") as file:
+        file.write(content)
     os.rename(path + ".new", path)
 
 

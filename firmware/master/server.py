@@ -10,8 +10,9 @@ from firmware.master.registry import Entry, Registry
 from shared.clock import now_ms, now_us
 from shared.handshake import Registration, Role, registered_reply
 from shared.link import Link
+from shared.listener import bound_port, close_server, listen
 from shared.log import log
-from shared.runtime import bound_port, close_server, close_stream, listen, sleep_ms
+from shared.runtime import close_stream, sleep_ms
 from shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
 TYPE_CHECKING = False

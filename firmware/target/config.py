@@ -22,8 +22,7 @@ from shared.config import (
     is_word,
     whole_number,
 )
-from shared.handshake import MAX_GROUPS
-from shared.socket_protocol import ALL_TARGETS, is_target_id
+from shared.socket_protocol import ALL_TARGETS, MAX_GROUPS, is_target_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,21 +4,21 @@ import asyncio
 import os
 
 from firmware.board import flash_log
-from firmware.board.dns import resolve
 from firmware.board.hardware import hardware_id
 from firmware.board.led import HIT_MS, Pattern
 from firmware.board.version import VERSION
 from firmware.target.controller import State
+from firmware.target.dns import resolve
 from firmware.target.peripherals import Piezo, Servo
 from firmware.target.target import Target
 from firmware.target.wifi import JOIN_TIMEOUT_MS, STATUS_WRONG_PASSWORD, JoinError, Wifi
 from shared.address import parse_address
 from shared.backoff import Backoff
 from shared.clock import now_ms
-from shared.handshake import Welcome
+from shared.dialler import dial
 from shared.link import Link
 from shared.log import keep, log
-from shared.runtime import dial, end_task, sleep_ms
+from shared.runtime import end_task, sleep_ms
 from shared.socket_protocol import (
     IDENTIFY_MS,
     MAX_IDENTIFY_MS,
@@ -31,6 +31,7 @@ from shared.socket_protocol import (
     SocketMessage,
     integer_field,
 )
+from shared.welcome import Welcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

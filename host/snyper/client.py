@@ -17,9 +17,9 @@ from typing import Any
 
 from firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
 from shared.address import parse_address
-from shared.handshake import Role, Welcome
+from shared.dialler import dial
+from shared.handshake import Role
 from shared.link import Link, error_of
-from shared.runtime import dial
 from shared.socket_protocol import (
     ALL_TARGETS,
     DEFAULT_DURATION_MS,
@@ -30,6 +30,7 @@ from shared.socket_protocol import (
     ProtocolError,
     SocketMessage,
 )
+from shared.welcome import Welcome
 
 DEFAULT_HUB = f"127.0.0.1:{PORT}"
 KEY_VARIABLE = "SNYPER_KEY"  # in the environment: a key in an argument list could be read by others

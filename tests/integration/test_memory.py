@@ -11,10 +11,6 @@ from tools.soak import Report, Sample, soak
 pytestmark = [needs_micropython, linux_only]
 
 MINUTES = 6  # seven seconds here: each kind of outage happens to both boards
-NOT_NEEDED = {
-    "target": set[str](),
-    "master": {"firmware/board/dns.py", "shared/backoff.py"},  # for who dials; a hub board never does
-}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +53,7 @@ def test_the_soak_is_one(reports: dict[str, Report], role: str) -> None:
 def test_what_is_flashed_is_what_runs(reports: dict[str, Report], role: str) -> None:
     flashed = {path for path in flash.files(role) if path != "main.py"}
     imported = {name.replace(".", "/") + ".py" for name in reports[role].modules}
-    assert flashed - imported == NOT_NEEDED[role]
+    assert flashed - imported == set()
     ours = {path for path in imported if path.startswith(("shared/", "firmware/"))}
     rooms = {"firmware/board.py", f"firmware/{role}.py"}
     assert ours - flashed == rooms

@@ -3,8 +3,10 @@
 import asyncio
 import os
 
+from shared.dialler import dial
 from shared.link import Link
-from shared.runtime import close_server, close_stream, dial, listen, receive, receive_buffer
+from shared.listener import close_server, listen
+from shared.runtime import close_stream, receive, receive_buffer
 from shared.socket_protocol import ErrorCode, MessageLineParser, ProtocolError, SocketMessage
 from tests.portable.support import within
 

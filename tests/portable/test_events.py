@@ -13,8 +13,8 @@ def test_an_empty_log() -> None:
     log = EventLog(3)
     assert log.seq == 0
     assert log.oldest_seq == 1
-    assert log.after(0) == []
-    assert log.after(7) == []
+    assert list(log.after(0)) == []
+    assert list(log.after(7)) == []
 
 
 def test_events_count_from_one() -> None:
@@ -22,9 +22,9 @@ def test_events_count_from_one() -> None:
     log.add("hit", "t_1", {"peak": 5})
     log.add("lost", "t_2", {})
     assert log.seq == 2
-    assert log.after(0) == [(1, "hit", "t_1", {"peak": 5}), (2, "lost", "t_2", {})]
-    assert log.after(1) == [(2, "lost", "t_2", {})]
-    assert log.after(2) == []
+    assert list(log.after(0)) == [(1, "hit", "t_1", {"peak": 5}), (2, "lost", "t_2", {})]
+    assert list(log.after(1)) == [(2, "lost", "t_2", {})]
+    assert list(log.after(2)) == []
     assert log.oldest_seq == 1
 
 

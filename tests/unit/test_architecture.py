@@ -132,7 +132,7 @@ def test_one_module_asks_for_the_runtime() -> None:
         if isinstance(node, ast.Attribute)
         and (node.attr == "implementation" or ast.unparse(node) == "sys.platform")
     }
-    assert asking == {"shared/runtime.py", "firmware/board/boot.py"}  # whose pins are to be checked
+    assert asking == {"shared/runtime.py", "firmware/board/settings.py"}  # whose pins are to be checked
 
 
 def test_only_the_log_prints() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from firmware.board.dns import is_address, resolve
+from firmware.target.dns import is_address, resolve
 
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
@@ -19,7 +19,7 @@ NO_SUCH_NAME = b"\x81\x83"
 
 ON_MICROPYTHON = """
 import asyncio, json
-from firmware.board.dns import resolve
+from firmware.target.dns import resolve
 try:
     print(json.dumps({{"address": asyncio.run(resolve({host!r}, {server!r}, {port}))}}))
 except OSError as error:

@@ -1,0 +1,69 @@
+"""Which settings hold: config.json, else the last good one, else the defaults. Forgotten once known."""
+
+import os
+import sys
+
+from shared.config import read_file
+from shared.log import keep, log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+CONFIG = "/config.json"
+GOOD_CONFIG = "/config.good.json"
+
+_PIECE_BYTES = 256  # of a file at once: a large piece of memory may not be had
+
+
+def in_force(read: "Callable[[object, str], dict[str, Any]]") -> "tuple[dict[str, Any], bool]":
+    """The settings in force, and whether it is only the defaults because no file of it is any good."""
+    for path in (CONFIG, GOOD_CONFIG):
+        try:
+            config = read(read_file(path), sys.platform)
+        except OSError:
+            keep("settings", "%s: there is no such file" % path)
+            continue
+        except ValueError as error:
+            keep("settings", "%s: %s" % (path, error))
+            continue
+        if path == CONFIG:
+            _keep_good()
+        else:
+            keep("settings", "running with the last good configuration")
+        return config, False
+    keep("settings", "running with the defaults")
+    return read({}, sys.platform), True
+
+
+def _keep_good() -> None:
+    """Copies the configuration, which is valid, unless that was done before."""
+    try:
+        if not _are_equal(CONFIG, GOOD_CONFIG):
+            _copy(CONFIG, GOOD_CONFIG)
+    except OSError as error:
+        log("settings", "%s cannot be written: %r" % (GOOD_CONFIG, error))
+
+
+def _are_equal(path: str, other_path: str) -> bool:
+    try:
+        with open(path, "rb") as file, open(other_path, "rb") as other:
+            while True:
+                piece = file.read(_PIECE_BYTES)
+                if piece != other.read(_PIECE_BYTES):
+                    return False
+                if not piece:
+                    return True
+    except OSError:  # the other is not there
+        return False
+
+
+def _copy(path: str, new_path: str) -> None:
+    """Replaces a file at once: a power cut leaves the old one or the new one."""
+    with open(path, "rb") as file, open(new_path + ".new", "wb") as new:
+        piece = file.read(_PIECE_BYTES)
+        while piece:
+            new.write(piece)
+            piece = file.read(_PIECE_BYTES)
+    os.rename(new_path + ".new", new_path)

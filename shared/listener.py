@@ -1,0 +1,72 @@
+"""What others begin: a socket that listens, and the connections that it accepts. On both runtimes."""
+
+import asyncio
+
+from shared.runtime import MICROPYTHON
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable
+
+    OnConnection = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+if MICROPYTHON:
+    import select
+
+    from shared.runtime import set_nodelay
+
+    def _is_alive(sock: "socket.socket") -> bool:
+        """False for a connection that was reset: on lwIP it has no control block left to set an option in."""
+        poller = select.poll()
+        poller.register(sock, select.POLLIN)
+        lost = select.POLLERR | select.POLLHUP
+        return not [entry for entry in poller.poll(0) if entry[1] & lost]
+
+    async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
+        """Accepts connections on `host`, or on every IPv4 address where it is empty. Raises OSError."""
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if _is_alive(writer.s):  # type: ignore[attr-defined]
+                set_nodelay(writer.s)  # type: ignore[attr-defined]
+            await on_connection(reader, writer)
+
+        return await asyncio.start_server(accept, host or "0.0.0.0", port, backlog)
+
+    def bound_port(server: asyncio.Server, port: int) -> int:
+        """The port that `listen` was given: the runtime cannot tell which one it got for 0."""
+        return port
+
+    async def close_server(server: asyncio.Server) -> None:
+        """Stops listening; live connections stay."""
+        server.close()
+        await server.wait_closed()
+
+else:
+    from errno import EADDRNOTAVAIL, EAFNOSUPPORT
+
+    from shared.runtime import tune
+
+    async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
+        """Accepts connections on `host`, or on every address, IPv6 too, where it is empty. Raises OSError."""
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tune(writer)
+            await on_connection(reader, writer)
+
+        try:
+            return await asyncio.start_server(accept, host or None, port, backlog=backlog)
+        except OSError as error:
+            if host or error.errno not in (EADDRNOTAVAIL, EAFNOSUPPORT):
+                raise
+            # A system without IPv6.
+            return await asyncio.start_server(accept, "0.0.0.0", port, backlog=backlog)
+
+    def bound_port(server: asyncio.Server, port: int) -> int:
+        """The port that `server` listens on, also where `listen` was given 0."""
+        bound: int = server.sockets[0].getsockname()[1]
+        return bound
+
+    async def close_server(server: asyncio.Server) -> None:
+        """Stops listening; live connections stay."""
+        server.close()

@@ -1,0 +1,42 @@
+"""The hub's answer to REGISTER, as the peer that dialled takes it."""
+
+from shared.socket_protocol import (
+    HEARTBEAT_MS,
+    MAX_HEARTBEAT_MS,
+    MAX_LINE_BYTES,
+    MIN_HEARTBEAT_MS,
+    MIN_LINE_BYTES,
+    ErrorCode,
+    MessageType,
+    ProtocolError,
+    SocketMessage,
+    integer_field,
+    text_field,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shared.link import Link
+
+
+class Welcome:
+    """What the hub's `registered` says, checked."""
+
+    def __init__(self, message: SocketMessage) -> None:
+        """Raises ProtocolError `bad_message`."""
+        data = message.data or {}
+        if message.type != MessageType.REGISTERED:
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, "`registered` was due, not `%s`" % message.type)
+        self.heartbeat_ms = integer_field(
+            data, "heartbeat_ms", HEARTBEAT_MS, MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS
+        )
+        self.max_line_bytes = integer_field(data, "max_line_bytes", MAX_LINE_BYTES, MIN_LINE_BYTES, 1 << 30)
+        self.boot_id = text_field(data, "boot_id", "")
+
+    def apply_to(self, link: "Link") -> None:
+        """Sets up the dialler's end of `link` as the hub wants it.
+
+        The hub pings first; this side asks only when it hears nothing, so that one PING serves both.
+        """
+        link.peer_max_line_bytes = self.max_line_bytes
+        link.start_heartbeat(self.heartbeat_ms, self.heartbeat_ms * 3 // 2)
