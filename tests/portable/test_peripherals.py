@@ -204,7 +204,7 @@ async def test_the_peak_may_come_after_the_hit_and_the_hit_is_the_crossing() -> 
     assert await reading.feel()
     assert reading.piezo.peak >> 4 == (60_000 - 12) >> 4
     # The third burst felt it; 2 ms later came the next one.
-    assert reading.at_us[7] // 1000 <= reading.piezo.reaction_ms <= reading.at_us[8] // 1000
+    assert reading.at_us[7] // 1000 - 1 <= reading.piezo.reaction_ms <= reading.at_us[8] // 1000 + 1
     assert reading.at_us[-1] >= reading.at_us[8] + 2_000
 
 
