@@ -250,7 +250,7 @@ def _is_country(text: str) -> bool:
 KEY = Text("", 0, 64, secret=True)
 COUNTRY = Pattern("", _is_country, "two capital letters such as GB", or_empty=True)
 LED = {"pin": Pin("LED")}
-WATCHDOG_MS = Integer(8000, 1000, 8388, or_zero=True)  # an RP2040 counts no further
+WATCHDOG_MS = Integer(8000, 3000, 8388, or_zero=True)  # a radio takes a second to start; an RP2040 ends there
 
 _WIFI_CHIP_GPIOS = (23, 24, 25, 29)  # of a Pico W, and of a Pico 2 W
 

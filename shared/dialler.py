@@ -63,10 +63,10 @@ if MICROPYTHON:
         """Sends one UDP datagram to an IPv4 address; the first answer, empty when none comes in time. Raises
         OSError. May be cancelled.
         """
-        address = socket.getaddrinfo(host, port, 0, socket.SOCK_DGRAM)[0]
-        sock = socket.socket(address[0], address[1], address[2])
+        address = socket.getaddrinfo(host, port)[0][-1]  # lwIP takes no hint but SOCK_STREAM
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
-            return await asyncio.wait_for_ms(_exchange(sock, address[-1], request), timeout_ms)
+            return await asyncio.wait_for_ms(_exchange(sock, address, request), timeout_ms)
         except asyncio.TimeoutError:
             return b""
         finally:

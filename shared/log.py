@@ -20,9 +20,9 @@ def set_keeper(keeper: "Callable[[str], None]") -> None:
 
 def keep(who: str, text: str) -> None:
     """Like `log`, and kept where there is a keeper: for what is rare and worth a write to the flash."""
-    log(who, text)
     if _keeper is not None:
-        _keeper(entry(who, text))
+        _keeper(entry(who, text))  # first: a terminal that holds the port and reads nothing delays the other
+    log(who, text)
 
 
 def entry(who: str, text: str) -> str:

@@ -66,7 +66,7 @@ def run(
         micropython.kbd_intr(-1)  # whoever sends one Ctrl-C often sends two
         state.write(0, "USB")
         log("boot", "stopped from USB; a running watchdog resets the board within 8 s")
-        log("boot", "to keep it from starting once: open('%s', 'w').close(), then reset" % MAINTENANCE)
+        log("boot", "to keep it from starting once: open('%s', 'w').close(); machine.reset()" % MAINTENANCE)
         micropython.kbd_intr(3)
 
 
@@ -81,6 +81,7 @@ def _serve(
     _forget("firmware.board", "update")
     try:
         config, is_fallback = _settings(load_read)
+        _light(config["led"]["pin"])(True)  # until all is loaded
         _forget("firmware.board", "settings")
         _forget("firmware." + role, "config")
         _forget("shared", "config")
@@ -90,6 +91,7 @@ def _serve(
         collect_garbage()  # what was needed to import
         asyncio.run(_supervise(application, config, is_fallback, dog, state))
     except Exception as error:
+        set_keeper(FlashLog().append)  # what ends this boot is kept, whatever was before it
         log_exception("boot", error)
         state.write(state.failures + 1, "crash")
         if state.failures < MAX_FAILURES:

@@ -6,8 +6,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAX_WATCHDOG_MS = 8_388  # of an RP2040 and an RP2350
-
 
 def hardware_id() -> str:
     """The chip's own serial number, in hexadecimal: the same for as long as the board exists."""
@@ -39,9 +37,8 @@ def reset_cause() -> str:
 
 
 class Watchdog:
-    """Resets the board unless it is fed within `timeout_ms`, at most MAX_WATCHDOG_MS. It cannot be stopped.
-
-    With 0 there is none.
+    """Resets the board unless it is fed within `timeout_ms`, which on a Pico W is at most 8,388. It cannot be
+    stopped. With 0 there is none.
     """
 
     def __init__(self, timeout_ms: int) -> None:

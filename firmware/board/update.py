@@ -1,16 +1,16 @@
 """Finishes a deploy that was committed: a redo log, so that a power cut leaves the old or the new firmware.
 
-Whoever deploys writes the new files below /update, then renames /update.json into place. From then on the
-deploy happens, however often it is interrupted. This file imports nothing of ours: the deployer sends its
-source to boards that have none of our files.
+Whoever deploys writes the new files below /snyper.update, then renames /snyper.update.json into place. From
+then on the deploy happens, however often it is interrupted. This file imports nothing of ours: the deployer
+sends its source to boards that have none of our files.
 """
 
 import json
 import os
 
-RECORD = "/update.json"
-STAGE = "/update"
-BOOT_STATE = "/boot.json"  # where the next boot finds how many have failed, and why it happens
+RECORD = "/snyper.update.json"
+STAGE = "/snyper.update"
+BOOT_STATE = "/snyper.boot.json"  # where the next boot finds how many have failed, and why it happens
 
 
 def apply() -> bool:
@@ -23,23 +23,27 @@ def apply() -> bool:
     try:
         with open(RECORD) as file:
             record = json.load(file)
+        files, remove = record["files"], record["remove"]
     except OSError:
         return False
-    except ValueError:  # no deployer of ours wrote it
+    except (ValueError, KeyError, TypeError):  # no deployer of ours wrote it
         os.remove(RECORD)
         return False
-    for path in record["files"]:
+    for path in files:
         if _exists(STAGE + "/" + path):
             _make_parents("/" + path)
             os.rename(STAGE + "/" + path, "/" + path)
-    for path in record["remove"]:
+    for path in remove:
         if _exists("/" + path):
             os.remove("/" + path)
         _remove_empty_parents(path)
     _remove_tree(STAGE)
-    with open(BOOT_STATE, "w") as file:
-        json.dump({"failures": 0, "why": "update"}, file)
     os.remove(RECORD)
+    try:
+        with open(BOOT_STATE, "w") as file:
+            json.dump({"failures": 0, "why": "update"}, file)
+    except OSError:  # a full flash: the next boot then takes this reset for the watchdog's
+        return True
     return True
 
 

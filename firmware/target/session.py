@@ -26,6 +26,7 @@ from shared.socket_protocol import (
     MAX_LINE_BYTES,
     MIN_IDENTIFY_MS,
     PROTOCOL_VERSION,
+    ErrorCode,
     MessageType,
     ProtocolError,
     SocketMessage,
@@ -46,6 +47,7 @@ MAX_RETRY_MS = 3_000
 HUB_SILENCE_MS = 15_000  # after this long without a hub, `isconnected()` is not believed any more
 
 
+_MAX_TROUBLES = 8
 STUCK_MS = JOIN_TIMEOUT_MS + 5_000  # longer than any one step towards the hub takes
 
 
@@ -72,7 +74,7 @@ class Session:
         self._link: "Link | None" = None
         self._hub_seen_ms = now_ms()
         self._moved_on_ms = now_ms()
-        self._trouble = ""
+        self._troubles: "list[str]" = []  # since the hub was there
         self._attempts = 0
 
     async def run(self) -> None:
@@ -99,7 +101,7 @@ class Session:
     def status(self) -> str:
         """How it stands, in a few words."""
         if self._link is None:
-            return self._trouble or "no hub yet"
+            return self._troubles[-1] if self._troubles else "no hub yet"
         return "registered as %s" % self._config["target_id"]
 
     async def _visit(self) -> None:
@@ -108,13 +110,15 @@ class Session:
         self._attempts += 1
         try:
             self._move_on(Pattern.JOINING)
-            await self._wifi.join()
+            if await self._wifi.join():
+                self._hub_seen_ms = now_ms()  # from now on it can be heard
             self._move_on(Pattern.SEEKING)
             await self._target.wait_at_rest()
             address = await resolve(host, self._wifi.name_server())
             reader, writer = await dial(address, port, DIAL_TIMEOUT_MS)
         except JoinError as error:
             self._attempts -= 1  # no hub was asked
+            self._hub_seen_ms = now_ms()  # the radio starts anew in any case
             if error.status == STATUS_WRONG_PASSWORD:
                 self._led.show(Pattern.WRONG_PASSWORD)
             self._note_trouble(str(error.args[1]))
@@ -132,7 +136,13 @@ class Session:
             self._hub_seen_ms = now_ms()
             self._note_trouble("the hub is lost: %s" % why)
         except ProtocolError as error:
-            self._note_trouble("%s takes no registration: %s" % (host, link.close_error or error))
+            why = link.close_error or error
+            if why.code not in (ErrorCode.TIMEOUT, ErrorCode.DISCONNECTED):
+                self._hub_seen_ms = now_ms()  # it is there, and says no
+            what = (
+                "no hub at %s: %s" if why.code == ErrorCode.DISCONNECTED else "%s takes no registration: %s"
+            )
+            self._note_trouble(what % (host, why))
             link.close(error)
             await running
         finally:
@@ -158,7 +168,7 @@ class Session:
     def _serve(self, link: Link, welcome: Welcome) -> None:
         welcome.apply_to(link)
         log("session", "registered as %s" % self._config["target_id"])
-        self._trouble = ""
+        self._troubles = []
         self._backoff.reset()
         self._attempts = max(0, self._attempts - 1)  # this hub first, next time too
         self._link = link
@@ -184,12 +194,13 @@ class Session:
         self._led.show(pattern)
 
     def _note_trouble(self, text: str) -> None:
-        """Logs it; keeps it when it is another one than last time, which may be seconds ago and for hours."""
-        if text == self._trouble:
+        """Logs it; keeps it once an outage, in which it may come back every few seconds and for hours."""
+        if text in self._troubles:
+            self._troubles.remove(text)
             log("session", text)
         else:
             keep("session", text)
-        self._trouble = text
+        self._troubles = self._troubles[1 - _MAX_TROUBLES :] + [text]
 
     def _show_pose(self, state: str) -> None:
         if self._link is not None:

@@ -47,12 +47,12 @@ class Wifi:
         network.hostname(config["hostname"] or hostname)
         self._wlan = network.WLAN(network.STA_IF)
 
-    async def join(self) -> None:
-        """Returns at once when joined, else tries one network: the one that was joined last, after a failure
-        the next in order. Raises JoinError. May be cancelled.
+    async def join(self) -> bool:
+        """Returns False at once when joined, else True when it is. Tries one network: the one that was joined
+        last, after a failure the next in order. Raises JoinError. May be cancelled.
         """
         if self._wlan.isconnected():
-            return
+            return False
         wanted = self._networks[self._at]
         self._begin(wanted)
         log("wifi", "joining %s" % wanted["ssid"])
@@ -65,6 +65,7 @@ class Wifi:
             await sleep_ms(_POLL_MS)
             status = self._wlan.status()
         log("wifi", "joined %s as %s" % (wanted["ssid"], self._wlan.ifconfig()[0]))
+        return True
 
     def leave(self) -> None:
         """Switches the radio off, so that the next `join` starts anew, with the next network."""
@@ -82,6 +83,9 @@ class Wifi:
         self._wlan.config(pm=network.WLAN.PM_NONE)  # power save adds up to 200 ms to every answer
         if wanted["address"]:
             self._wlan.ifconfig(_static(wanted, self.name_server()))
+        elif not self._wlan.ipconfig("dhcp4"):  # a Pico W keeps a fixed address over `active(False)`
+            self._wlan.ifconfig(("0.0.0.0", "0.0.0.0", "0.0.0.0", "0.0.0.0"))
+            self._wlan.ipconfig(dhcp4=True)
         self._wlan.connect(wanted["ssid"], wanted["password"])
 
 

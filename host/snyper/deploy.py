@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from firmware.board.version import VERSION
+from shared.config import ConfigError, parse
 from snyper.fleet import Wish, check, configuration
 from snyper.usb import BoardError, Connection, Identity, LostError, sha256
 from tools import flash
@@ -24,11 +25,12 @@ STAGE_ATTEMPTS = 3  # of writing what does not arrive whole
 BACK_S = 4.0  # for a board to say by itself that it is back, before it is interrupted again
 
 CONFIG = "config.json"
+GOOD_CONFIG = "config.good.json"
 MANIFEST = "snyper.json"
 MAINTENANCE = "/maintenance"
-RECORD = "/update.json"
-NEW_RECORD = "/update.json.new"
-STAGE = "/update/"
+RECORD = "/snyper.update.json"
+NEW_RECORD = "/snyper.update.json.new"
+STAGE = "/snyper.update/"
 UPDATE_SOURCE = flash.ROOT / "firmware" / "board" / "update.py"
 _BOOT = ("/firmware/board/boot.mpy", "/firmware/board/boot.py")
 _SUFFIXES = {".py": ".mpy", ".mpy": ".py"}
@@ -138,7 +140,8 @@ def deploy(
         if not plan.is_done:
             _change(connection, firmware, wish, identity, outcome, plan, report)
     finally:
-        connection.reset()
+        if not connection.reset():
+            outcome.remarks.append("it could not be reset: unplug it and plug it in again")
     outcome.port = connection.port
     if register_timeout_s is not None:
         outcome.registered, last_words = _registers(connection, outcome, register_timeout_s, report)
@@ -207,8 +210,9 @@ def _look(
     connection: Connection, firmware: Firmware, wish: Wish, identity: Identity, outcome: Outcome
 ) -> _Plan:
     """Compares the board with what it is to be, and changes nothing."""
-    stored = connection.read("/" + CONFIG)
-    content, config, outcome.remarks = configuration(wish, stored, identity.platform)
+    stored, remarks = _stored(connection)
+    content, config, more = configuration(wish, stored, identity.platform)
+    outcome.remarks = remarks + more
     outcome.target_id = config.get("target_id", "")
     manifest = flash.manifest(firmware.role, firmware.files, firmware.version)
     wanted = {**firmware.files, MANIFEST: manifest, CONFIG: content}
@@ -216,7 +220,7 @@ def _look(
     ours |= {shadow for path in firmware.files if (shadow := _shadow_of(path)) not in wanted}
     paths = [*wanted, *sorted(ours), *(STAGE[1:] + path for path in wanted), *(path[1:] for path in _BOOT)]
     found = {path[1:]: digest for path, digest in connection.hashes("/" + path for path in paths).items()}
-    names = set(connection.run("import os, json\nprint(json.dumps(os.listdir('/')))"))
+    names = set(connection.ask("import os, json\nprint(json.dumps(os.listdir('/')))"))
     outdated = [path for path in _in_order(wanted) if found[path] != sha256(wanted[path])]
     removed = sorted(path for path in ours if found[path] is not None)
     shipped = [path for path in firmware.files if path in outdated]
@@ -229,11 +233,24 @@ def _look(
         outdated,
         {path for path in outdated if found[STAGE[1:] + path] == sha256(wanted[path])},
         removed,
-        bool(names & {"update", RECORD[1:], NEW_RECORD[1:]}),
+        bool(names & {STAGE[1:-1], RECORD[1:], NEW_RECORD[1:]}),
         RECORD[1:] in names,
         any(found[path[1:]] is not None for path in _BOOT),
         MAINTENANCE[1:] in names,
     )
+
+
+def _stored(connection: Connection) -> tuple[bytes | None, list[str]]:
+    """The board's configuration, and remarks: where it cannot be read at all, the last good one."""
+    stored = connection.read("/" + CONFIG)
+    try:
+        parse(stored or b"{}")
+        return stored, []
+    except ConfigError as error:
+        good = connection.read("/" + GOOD_CONFIG)
+        if good is None:
+            return stored, []
+        return good, [f"its config.json cannot be read ({error}): the last good one takes its place"]
 
 
 def _in_order(wanted: Mapping[str, bytes]) -> list[str]:
@@ -315,6 +332,8 @@ def _discard(connection: Connection, kept: set[str]) -> None:
 def _stage(connection: Connection, plan: _Plan, report: Report) -> None:
     """Writes what is outdated beside what runs, and makes sure that it has arrived."""
     places = [PurePosixPath(STAGE + path) for path in plan.outdated]
+    # Those of their last place too: once it is committed, a full flash must not stop it any more.
+    places += [PurePosixPath("/" + path) for path in plan.outdated]
     folders = {str(parent) for place in places for parent in place.parents} - {"/"}
     connection.run(
         "import os\n"

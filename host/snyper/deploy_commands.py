@@ -41,8 +41,8 @@ LOGS = ("/snyper.log.old", "/snyper.log")
 
 T = TypeVar("T")
 
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-out = Console(highlight=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+out = Console(highlight=False, emoji=False)
 
 Port = Annotated[str, typer.Option("--port", metavar="PORT", help="The board's port, such as /dev/ttyACM0.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, everything else on stderr.")]
@@ -146,7 +146,8 @@ def boards(
 ) -> None:
     """List the boards on USB, with what runs on each.
 
-    To ask a board interrupts its firmware for a second and then resets it; --no-ask leaves it alone.
+    To ask a board interrupts its firmware for a second and then resets it; --no-ask leaves it alone. What is
+    no Pico is asked only where --port names it.
     """
     attached = usb.attached()
     if port:
@@ -154,9 +155,11 @@ def boards(
         attached = [by_port.get(name, usb.Attached(name, "", "")) for name in port]
     if not attached:
         err.print("no board is attached to this computer's USB", markup=False)
+    # What others make may be a printer or a modem, which takes a Ctrl-C for something else.
+    asked = [found.port for found in attached if ask and (port or found.may_be_pico)]
 
     def one(wish: Wish, report: Report) -> tuple[Description | None, str]:
-        if not ask:
+        if wish.port not in asked:
             return None, ""
         try:
             report("ask", 0, 0)
@@ -268,7 +271,8 @@ def _attached(known: Fleet) -> list[Wish]:
     ports = {found.serial_number.lower(): found.port for found in usb.attached() if found.serial_number}
     wishes = []
     for board in known.boards:
-        port = board.port if board.port and Path(board.port).exists() else ports.get(board.serial.lower(), "")
+        is_there = board.port in ports.values() or (board.port and Path(board.port).exists())
+        port = board.port if is_there else ports.get(board.serial.lower(), "")
         if port:
             wishes.append(Wish(port=port).over(board))
         else:

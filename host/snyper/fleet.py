@@ -204,8 +204,10 @@ def _kept(role: str, stored: bytes | None, platform: str) -> tuple[dict[str, Any
         return given, []
     except ConfigError as error:
         remarks = [f"its config.json is not valid for a {role}: {error}"]
+    if not given:
+        remarks.append("it goes back to the defaults for all that is not named now")
     kept: dict[str, Any] = {}
-    for name, value in given.items():
+    for name, value in 2 * list(given.items()):  # twice: one may be valid only with another
         try:
             read({**kept, name: value}, platform)
         except ConfigError:

@@ -111,11 +111,14 @@ class LostError(BoardError):
 
 @dataclass(frozen=True)
 class Attached:
-    """One USB port with something on it. `serial_number` is empty where USB tells none."""
+    """One USB port with something on it. `serial_number` is empty where USB tells none; `may_be_pico` says
+    whether it comes from the maker of the Pico.
+    """
 
     port: str
     serial_number: str
     product: str
+    may_be_pico: bool = True
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,12 @@ class Identity:
 def attached() -> list[Attached]:
     """Every USB serial port of this computer."""
     return [
-        Attached(found.device, found.serial_number or "", found.product or found.description or "")
+        Attached(
+            found.device,
+            found.serial_number or "",
+            found.product or found.description or "",
+            found.vid == RASPBERRY_PI,
+        )
         for found in sorted(list_ports.comports())
         if found.vid is not None and (found.vid, found.pid) != (RASPBERRY_PI, BOOTLOADER)
     ]
@@ -213,9 +221,16 @@ class Connection:
         except ValueError:
             raise LostError(f"the board answers with rubbish ({printed[:40]!r}): try again") from None
 
+    def ask(self, source: str) -> Any:
+        """Runs `source`, which prints one JSON document, and returns that."""
+        said = self.run(source)
+        if said is None:
+            raise LostError("the board gives no answer: try again")
+        return said
+
     def identity(self) -> Identity:
         """Which board this is."""
-        said = self.run(_IDENTITY)
+        said = self.ask(_IDENTITY)
         return Identity(
             said["platform"], tuple(said["version"]), said["name"], said["has_wifi"], said["unique_id"]
         )
@@ -225,7 +240,7 @@ class Connection:
     def hashes(self, paths: Iterable[str]) -> dict[str, str | None]:
         """The SHA-256 of each of these files, None for one that is not there."""
         paths = list(paths)
-        said = self.run(f"{_SHA256}\nprint(json.dumps([sha256(path) for path in {paths!r}]))")
+        said = self.ask(f"{_SHA256}\nprint(json.dumps([sha256(path) for path in {paths!r}]))")
         return dict(zip(paths, said, strict=True))
 
     def read(self, path: str) -> bytes | None:
@@ -244,23 +259,28 @@ class Connection:
 
     # --- resets, and what the board prints
 
-    def reset(self) -> None:
-        """Resets the board as its button does. The port may vanish: `line` and `enter_repl` find it again."""
+    def reset(self) -> bool:
+        """Resets the board as its button does. The port may vanish: `line` and `enter_repl` find it again.
+        False where the board did not take it.
+        """
         self._rest = b""
+        was_reset = False
         with suppress(*_TROUBLE):
             if not self._is_at_prompt:
                 self._reopen()
                 if not any(self._take_prompt() for _ in range(RESET_ATTEMPTS)):
-                    return
+                    return False
             self._transport.exec_raw_no_follow("import machine\nmachine.reset()")
+            was_reset = True
         self._is_at_prompt = False
         if self._serial_number:
             self.close()  # it is about to go, and a port that is held comes back under another name
             self._wait_until_gone()
+        return was_reset
 
     def line(self, timeout_s: float) -> str | None:
         """The next line that the board prints by itself; None when none comes in time. A port that has
-        vanished is waited for.
+        vanished is waited for. Raises LostError for one that could not be known again.
         """
         give_up_at = time.monotonic() + timeout_s
         while b"\n" not in self._rest:
@@ -274,6 +294,8 @@ class Connection:
                 self._transport.serial.timeout = ANSWER_TIMEOUT_S
             except _TROUBLE as error:
                 self._close_if_gone(error)
+                if not self._serial_number and self._transport is None:
+                    raise LostError("the port is gone: check the cable, try again") from None
                 time.sleep(min(left_s, QUIET_S))
         line, _, self._rest = self._rest.partition(b"\n")
         return line.decode(errors="replace").rstrip("\r")
@@ -351,7 +373,7 @@ def sha256(content: bytes) -> str:
 
 def serial_number_of(port: str) -> str:
     """The USB serial number of what is on that port; empty where there is none."""
-    real = os.path.realpath(port)
+    real = os.path.realpath(port).replace("/dev/tty.", "/dev/cu.")  # on a Mac one port has both names
     return next((found.serial_number for found in attached() if os.path.realpath(found.port) == real), "")
 
 
@@ -372,6 +394,8 @@ def _why_not(port: str) -> str:
             return f"you may not use {port}: `sudo usermod -aG dialout $USER`, then log in again"
         if not _is_terminal(port):
             return f"{port} is no serial port; {_what_is_attached()}"
+    elif port not in [found.port for found in attached()]:
+        return f"there is no port {port}; {_what_is_attached()}"
     return f"{port} is in use by {_holder_of(port)}: close it, then try again"
 
 

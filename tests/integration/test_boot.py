@@ -258,7 +258,7 @@ async def test_a_maintenance_mark_from_before_a_power_cut_holds_no_longer(tmp_pa
 
 async def test_a_committed_update_is_finished_at_boot(tmp_path: Path) -> None:
     board = BoardProcess(tmp_path / "board", "target", speed=SPEED)
-    stage = board.flash / "update"
+    stage = board.flash / "snyper.update"
     (stage / "firmware/target").mkdir(parents=True)
     (stage / "firmware/target/session.py").write_text(IDLES)
     (stage / "extra/deep").mkdir(parents=True)
@@ -270,12 +270,12 @@ async def test_a_committed_update_is_finished_at_boot(tmp_path: Path) -> None:
         "files": ["firmware/target/session.py", "extra/deep/new.py", "done/before.py"],
         "remove": ["gone/deep/old.py", "was/never.py"],
     }
-    (board.flash / "update.json").write_text(json.dumps(record))
+    (board.flash / "snyper.update.json").write_text(json.dumps(record))
     board.start()
     try:
         await until(lambda: "runs as target_1" in board.log, "the new firmware should run")
         assert (board.flash / "extra/deep/new.py").exists()
-        for path in ("update", "update.json", "gone"):
+        for path in ("snyper.update", "snyper.update.json", "gone"):
             assert not (board.flash / path).exists(), path
         assert "reset by update" in kept(board)
     finally:
@@ -284,10 +284,10 @@ async def test_a_committed_update_is_finished_at_boot(tmp_path: Path) -> None:
 
 async def test_an_update_that_was_not_committed_changes_nothing(tmp_path: Path) -> None:
     async with board_with(tmp_path, None) as board:
-        stage = board.flash / "update/firmware/target"
+        stage = board.flash / "snyper.update/firmware/target"
         stage.mkdir(parents=True)
         (stage / "session.py").write_text(CRASHES)
-        (board.flash / "update.json.new").write_text('{"files": ["firmware/target/session.py"], "rem')
+        (board.flash / "snyper.update.json.new").write_text('{"files": ["firmware/target/session.py"], "rem')
         board.restart()
         await until(lambda: board.log.count("wifi: joining") == 2, "the old firmware should run")
 

@@ -36,7 +36,7 @@ pytestmark = needs_micropython
 SECRET = "correct-horse"
 KEY = "battery-staple"
 HEAP_FOR_SOURCES = "320K"  # what the compiler makes is pointers, which take twice the room here
-OWN_FILES = {"config.good.json", "snyper.log", "snyper.log.old", "boot.json"}  # the running firmware's
+OWN_FILES = {"config.good.json", "snyper.log", "snyper.log.old", "snyper.boot.json"}  # the running firmware's
 
 
 @pytest.fixture
@@ -239,7 +239,7 @@ async def test_a_firmware_that_crashes_at_every_boot(hub: HubUnderTest, board: U
 
 
 async def test_a_short_watchdog(hub: HubUnderTest, board: UsbBoard) -> None:
-    await deployed(board, replace(target_of(hub), settings={"watchdog_ms": 1000}))
+    await deployed(board, replace(target_of(hub), settings={"watchdog_ms": 3000}))
     shipped = {**flash.contents("target"), "shared/large.mpy": os.urandom(30_000)}
     outcome = await deployed(board, target_of(hub), Firmware("target", "0.1.1", shipped))
     assert outcome.sent == 1

@@ -24,8 +24,8 @@ FIRMWARE_WRITES = {
     "config.good.json",
     "snyper.log",
     "snyper.log.old",
-    "boot.json",
-    "boot.json.new",
+    "snyper.boot.json",
+    "snyper.boot.json.new",
     "config.good.json.new",
 }
 FOREIGN = {"notes.txt": b"not ours"}
@@ -182,7 +182,7 @@ def files_on(board: UsbBoard) -> dict[str, bytes]:
 
 def is_beside(path: str) -> bool:
     """Whether a deploy put it there that has not been committed."""
-    return path.startswith("update/") or path == "update.json.new"
+    return path.startswith("snyper.update/") or path == "snyper.update.json.new"
 
 
 def assert_old_or_new(board: UsbBoard, said: str, old: State | None, new: State) -> None:
@@ -282,7 +282,7 @@ def flash_of(directory: Path, state: State | None) -> Path:
 
 def staged(place: Path, state: State, wanted: Mapping[str, bytes]) -> Path:
     """Puts some of `state` beside what runs on the flash at `place`, as a deploy does."""
-    put(place / "update", wanted)
+    put(place / "snyper.update", wanted)
     assert all(state.files[path] == content for path, content in wanted.items())
     return place
 
@@ -304,7 +304,7 @@ def test_that_is_taken_up_again(tmp_path: Path) -> None:
     place = flash_of(tmp_path, ONE)
     paths = ("main.py", "firmware/target/session.py")
     staged(place, TWO, {path: TWO.files[path] for path in paths})
-    put(place, {"update/shared/new.py": b"half of i", "update.json.new": b'{"fil'})
+    put(place, {"snyper.update/shared/new.py": b"half of i", "snyper.update.json.new": b'{"fil'})
     Cuts(tmp_path, place, ONE, TWO).cut_at_each(90)
 
 
@@ -317,7 +317,7 @@ def test_while_the_boot_goes_on_with_it(tmp_path: Path) -> None:
         "files": [*order, "snyper.json", "config.json"],
         "remove": sorted(set(ONE.files) - set(TWO.files)),
     }
-    put(place, {"update.json": str(record).replace("'", '"').encode()})
+    put(place, {"snyper.update.json": str(record).replace("'", '"').encode()})
     Cuts(tmp_path, place, ONE, TWO, from_power_up=True).cut_at_each(50)
 
 

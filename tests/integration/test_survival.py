@@ -7,8 +7,11 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from firmware.board import flash_log
 from firmware.master.server import Hub
+from shared import log
 from snyper.fleet import Wish, configuration
 from tests.integration.harness import HOST, needs_micropython, running_hub, until
 from tools import flash
@@ -130,7 +133,7 @@ async def test_a_board_starts_beside_a_file_of_another_project_with_the_name_of_
     tmp_path: Path,
 ) -> None:
     board = _target(tmp_path, {})
-    (board.flash / "update.json").write_text('{"version": 3}')
+    (board.flash / "snyper.update.json").write_text('{"version": 3}')
     board.start()
     try:
         await until(lambda: "boot: " in board.log or "Traceback" in board.log, "it should start")
@@ -149,3 +152,29 @@ def test_a_fault_in_one_setting_costs_no_other_one() -> None:
     stored = b'{"target_id": "t", "servo": {"pin": 26}, "piezo": {"pin": 27}, "bogus": 1}'
     _content, config, _remarks = configuration(Wish(role="target"), stored, "rp2")
     assert (config["servo"]["pin"], config["piezo"]["pin"]) == (26, 27)
+
+
+async def test_the_light_is_on_while_the_firmware_is_loaded(tmp_path: Path) -> None:
+    """A board that hangs there would else look like one without power."""
+    board = _target(tmp_path, {})
+    (board.flash / "firmware/target/session.py").write_text("print('loading')\nwhile True: pass\n")
+    board.start()
+    try:
+        await until(lambda: "loading" in board.log, "it should start")
+        assert board.outputs()["pins"].get("LED", {}).get("level") == 1
+    finally:
+        board.kill()
+
+
+def test_what_is_kept_is_on_the_flash_before_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On a board each piece of what is said may take 0.5 s when a terminal holds the port and does not read:
+    with a traceback that is longer than the watchdog waits.
+    """
+    said_before: list[str] = []
+    monkeypatch.setattr(log, "_keeper", lambda entry: said_before.extend(caplog.messages))
+    with caplog.at_level("INFO", "snyper"):
+        log.keep("boot", "crashed")
+    assert caplog.messages == ["boot: crashed"]
+    assert said_before == []

@@ -190,6 +190,24 @@ async def test_a_static_address_needs_no_dhcp(tmp_path: Path) -> None:
             assert "joined range as 10.1.2.3" in board.log
 
 
+async def test_a_fixed_address_is_that_of_its_own_network_only(tmp_path: Path) -> None:
+    """A Pico W keeps it when its radio is switched off and on."""
+    async with (
+        running_hub("cpython", tmp_path) as hub,
+        air_to(hub) as air,
+        target_at(
+            tmp_path,
+            [air.address],
+            [{**OTHER, "address": "10.1.2.3/16"}, RANGE],
+            {"networks": [OTHER, RANGE]},
+        ) as board,
+    ):
+        await until_registered(board)
+        assert "joined other as 10.1.2.3" in board.log
+        air.carries = False
+        await until(lambda: "joined range as 192.168.4." in board.log, "it should try the other network")
+
+
 async def test_a_radio_that_says_connected_and_is_not(tmp_path: Path) -> None:
     """The bytes vanish, the status stays: after 15 s without a hub the radio is switched off and on."""
     async with (

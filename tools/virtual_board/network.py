@@ -75,8 +75,7 @@ class _Station(_Interface):
 
     def set_active(self, active: bool) -> None:
         if not active:
-            self.leave()
-            self.is_static = False
+            self.leave()  # its address stays, if it is fixed: the driver does no more than that
         elif not self.active:
             self.board.wifi["activations"] += 1
         super().set_active(active)
