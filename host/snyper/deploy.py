@@ -399,7 +399,10 @@ def _registers(
     give_up_at = time.monotonic() + timeout_s
     while (left_s := give_up_at - time.monotonic()) > 0:
         report("register", 0, 0)
-        line = connection.line(min(left_s, 0.5))
+        try:
+            line = connection.line(min(left_s, 0.5))
+        except LostError as error:
+            return False, str(error)
         if line is not None and (line + "\n").find(awaited + ("\n" if outcome.role == "target" else "")) >= 0:
             return True, line
         if line:

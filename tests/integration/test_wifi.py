@@ -192,15 +192,11 @@ async def test_a_static_address_needs_no_dhcp(tmp_path: Path) -> None:
 
 async def test_a_fixed_address_is_that_of_its_own_network_only(tmp_path: Path) -> None:
     """A Pico W keeps it when its radio is switched off and on."""
+    fixed = {**OTHER, "address": "10.1.2.3/16"}
     async with (
         running_hub("cpython", tmp_path) as hub,
         air_to(hub) as air,
-        target_at(
-            tmp_path,
-            [air.address],
-            [{**OTHER, "address": "10.1.2.3/16"}, RANGE],
-            {"networks": [OTHER, RANGE]},
-        ) as board,
+        target_at(tmp_path, [air.address], [fixed, RANGE], {"networks": [OTHER, RANGE]}) as board,
     ):
         await until_registered(board)
         assert "joined other as 10.1.2.3" in board.log
