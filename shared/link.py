@@ -1,7 +1,7 @@
 """One live connection between two peers: requests and replies, heartbeat, close. The same on both runtimes.
 
-A link has one task that reads, one that drains what the network did not take at once, and one (whoever calls
-`run`) that keeps the heartbeat. Handlers run in tasks of their own, so none of them can hold up the others.
+A link has one task that reads, a timer for the heartbeat, and, only while the network does not take what was
+written, one that waits for that. Handlers run in tasks of their own, so none of them can hold up the others.
 """
 
 import asyncio
@@ -10,17 +10,16 @@ from shared.clock import now_ms, now_us
 from shared.log import log, log_exception
 from shared.runtime import (
     Waiter,
+    call_later,
     close_stream,
     end_task,
     is_drained,
     receive,
     receive_buffer,
     sleep_ms,
-    wait_event,
 )
 from shared.socket_protocol import (
     DEAD_AFTER_BEATS,
-    MAX_HEARTBEAT_MS,
     MAX_LINE_BYTES,
     REPLY_TYPES,
     STREAM_TYPES,
@@ -35,6 +34,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
+
+    from shared.runtime import Timer
 
     Handler = Callable[["Link", SocketMessage], Awaitable[SocketMessage | None]]
     OnReply = Callable[[Any, "SocketMessage | ProtocolError"], None]
@@ -58,6 +59,26 @@ class Link:
     replaced at any time.
     """
 
+    # Here, and not in each link: on a board every attribute that is set takes memory.
+    health: "Callable[[], dict[str, object]] | None" = None
+    on_pong: "Callable[[SocketMessage], None] | None" = None
+    on_stream: "Callable[[SocketMessage], None] | None" = None
+    on_close: "Callable[[Link, ProtocolError], None] | None" = None
+    peer_max_line_bytes = MAX_LINE_BYTES
+    round_trip_us: "int | None" = None
+    close_error: "ProtocolError | None" = None
+    _last_word: "ProtocolError | None" = None
+    _next_id = 0
+    _heartbeat_ms = 0
+    _ping_after_ms = 0
+    _look_ms = 0
+    _timer: "Timer | None" = None
+    # While the network does not take what was written: the task that waits for it, the lines behind it, and
+    # what whoever wants to send waits for.
+    _drain_task: "asyncio.Task[None] | None" = None
+    _queue: "list[bytes] | None" = None
+    _room: "asyncio.Event | None" = None
+
     def __init__(
         self,
         reader: asyncio.StreamReader,
@@ -70,30 +91,13 @@ class Link:
         self.name = name
         self.admitted = admit is None
         self.opened_ms = now_ms()
-        self.health: "Callable[[], dict[str, object]] | None" = None
-        self.on_pong: "Callable[[SocketMessage], None] | None" = None
-        self.on_stream: "Callable[[SocketMessage], None] | None" = None
-        self.on_close: "Callable[[Link, ProtocolError], None] | None" = None
-        self.peer_max_line_bytes = MAX_LINE_BYTES
-        self.round_trip_us: "int | None" = None
-        self.close_error: "ProtocolError | None" = None
         self._admit = admit
-        self._last_word: "ProtocolError | None" = None
         self._reader = reader
         self._writer = writer
         self._parser = MessageLineParser()
-        self._queue: "list[bytes]" = []
-        self._draining = False
-        self._wake_drain = asyncio.Event()
-        self._room = asyncio.Event()
-        self._attention = asyncio.Event()
-        self._read_to_end = asyncio.Event()
-        self._linger = False
+        self._ended = asyncio.Event()
         self._pending: "dict[str | int, tuple[OnReply, object]]" = {}
         self._handler_tasks: "list[asyncio.Task[None]]" = []
-        self._next_id = 0
-        self._heartbeat_ms = 0
-        self._ping_after_ms = 0
         self._received_ms = now_ms()
 
     # --- what the owner calls
@@ -103,14 +107,15 @@ class Link:
 
         When it returns or is cancelled, the socket, the tasks and every pending request are gone.
         """
-        tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._drain())]
+        tasks = [asyncio.create_task(self._read())]
         try:
-            await self._keep_alive()
-            if self._linger:
-                await wait_event(self._read_to_end, LINGER_MS)
+            await self._ended.wait()
         finally:
             self.close(ProtocolError(ErrorCode.DISCONNECTED, "this side ended the link"))
+            self._stop_timer()
             tasks.extend(self._handler_tasks)
+            if self._drain_task is not None:
+                tasks.append(self._drain_task)
             for task in tasks:
                 task.cancel()
             try:
@@ -128,7 +133,10 @@ class Link:
         self._heartbeat_ms = heartbeat_ms
         self._ping_after_ms = ping_after_ms
         self._received_ms = now_ms()
-        self._attention.set()
+        self._look_ms = self._received_ms
+        if self.close_error is None:
+            self._stop_timer()
+            self._look()
 
     def is_alive(self) -> bool:
         """Whether the heartbeat does its work: a silent peer is given up long before this is false."""
@@ -153,7 +161,7 @@ class Link:
             raise ProtocolError(ErrorCode.DISCONNECTED, "the link is closed")
         if len(line) > self.peer_max_line_bytes:
             raise ProtocolError(ErrorCode.LINE_TOO_LONG, "the peer takes %d bytes" % self.peer_max_line_bytes)
-        if self._draining:
+        if self._queue is not None:
             if len(self._queue) >= MAX_QUEUED_LINES:
                 raise ProtocolError(ErrorCode.BUSY, "the peer reads too slowly")
             self._queue.append(line)
@@ -165,13 +173,13 @@ class Link:
             self._lose(error)
             raise ProtocolError(ErrorCode.DISCONNECTED, "the link broke: %r" % error) from None
         if not is_drained(self._writer):
-            self._draining = True
-            self._room.clear()
-            self._wake_drain.set()
+            self._queue = []
+            self._room = asyncio.Event()
+            self._drain_task = asyncio.create_task(self._drain(self._queue, self._room))
 
     async def send(self, message: SocketMessage) -> None:
         """Sends, and waits for room when the peer reads slowly. Raises ProtocolError: `disconnected`."""
-        while self._draining and self.close_error is None:
+        while self._room is not None and self.close_error is None:
             await self._room.wait()
         self.post(message)
 
@@ -225,10 +233,14 @@ class Link:
         if self.close_error is not None:
             return
         self.close_error = error
-        self._linger = linger
         log(self.name, "closed: %s" % error)
-        self._attention.set()
-        self._room.set()
+        self._stop_timer()
+        if linger:
+            self._timer = call_later(LINGER_MS, self._ended.set)
+        else:
+            self._ended.set()
+        if self._room is not None:
+            self._room.set()
         pending = self._pending
         self._pending = {}
         for id in pending:
@@ -249,17 +261,7 @@ class Link:
                 if not piece:
                     break
                 self._received_ms = now_ms()
-                for count, item in enumerate(self._parser.read(piece), 1):
-                    if count % ITEMS_PER_TURN == 0:
-                        await sleep_ms(0)
-                    if self._draining:
-                        await self._room.wait()
-                    if self.close_error is not None:
-                        break
-                    if isinstance(item, ProtocolError):
-                        self._refuse(item)
-                    else:
-                        self._dispatch(item)
+                await self._take(piece)
             end = ProtocolError(ErrorCode.DISCONNECTED, "the peer closed the connection")
             self.close(self._last_word or end)
         except ProtocolError as error:
@@ -269,7 +271,21 @@ class Link:
         except Exception as error:
             self._fail(error)
         finally:
-            self._read_to_end.set()
+            self._ended.set()
+
+    async def _take(self, piece: "bytes | memoryview") -> None:
+        """Apart from `_read`, which would keep the last message while it waits for the next."""
+        for count, item in enumerate(self._parser.read(piece), 1):
+            if count % ITEMS_PER_TURN == 0:
+                await sleep_ms(0)
+            if self._room is not None:
+                await self._room.wait()
+            if self.close_error is not None:
+                break
+            if isinstance(item, ProtocolError):
+                self._refuse(item)
+            else:
+                self._dispatch(item)
 
     def _dispatch(self, message: SocketMessage) -> None:
         message_type = message.type
@@ -330,17 +346,14 @@ class Link:
 
     # --- writing
 
-    async def _drain(self) -> None:
+    async def _drain(self, queue: "list[bytes]", room: asyncio.Event) -> None:
         try:
-            while True:
-                await self._wake_drain.wait()
-                self._wake_drain.clear()
+            await self._writer.drain()
+            while queue:  # line by line: joined they would need one large piece of memory
+                self._writer.write(queue.pop(0))
                 await self._writer.drain()
-                while self._queue:  # line by line: joined they would need one large piece of memory
-                    self._writer.write(self._queue.pop(0))
-                    await self._writer.drain()
-                self._draining = False
-                self._room.set()
+            self._queue = self._room = self._drain_task = None
+            room.set()
         except OSError as error:
             self._lose(error)
         except Exception as error:
@@ -355,34 +368,39 @@ class Link:
 
     # --- heartbeat
 
-    async def _keep_alive(self) -> None:
-        while self.close_error is None:
-            wait_ms = self._beat() if self._heartbeat_ms else MAX_HEARTBEAT_MS
-            planned_ms = now_ms() + wait_ms
-            if await wait_event(self._attention, wait_ms):
-                self._attention.clear()
-                continue
-            # Time in which this process did not run (a flash write, a suspended laptop) is not the peer's.
-            overslept_ms = now_ms() - planned_ms
-            if overslept_ms > self._heartbeat_ms > 0:
-                self._received_ms += overslept_ms
+    def _look(self) -> None:
+        """Does what is due, and sets the timer for the next time."""
+        self._timer = None
+        # Time in which this process did not run (a flash write, a suspended laptop) is not the peer's.
+        overslept_ms = now_ms() - self._look_ms
+        if overslept_ms > self._heartbeat_ms:
+            self._received_ms += overslept_ms
+        try:
+            wait_ms = self._beat()
+            self._look_ms = now_ms() + wait_ms
+            self._timer = call_later(wait_ms, self._look)
+        except ProtocolError as error:
+            self.close(error)
+        except Exception as error:
+            self._fail(error)
 
     def _beat(self) -> int:
-        """Pings or gives up a silent peer; says in how many ms to look again."""
+        """Pings a silent peer; says in how many ms to look again. Raises ProtocolError to give it up."""
         silence_ms = now_ms() - self._received_ms
         dead_after_ms = DEAD_AFTER_BEATS * self._heartbeat_ms
         if silence_ms >= dead_after_ms:
-            self.close(ProtocolError(ErrorCode.TIMEOUT, "silent for %d ms" % silence_ms))
-            return 1
+            raise ProtocolError(ErrorCode.TIMEOUT, "silent for %d ms" % silence_ms)
         if silence_ms < self._ping_after_ms:
             return min(self._ping_after_ms, dead_after_ms) - silence_ms
-        if not self._draining:
+        if self._queue is None:
             id = self.new_id()
-            try:
-                self.start_request(id, SocketMessage(MessageType.PING, id).to_line(), self._on_pong, now_us())
-            except ProtocolError as error:
-                self.close(error)
+            self.start_request(id, SocketMessage(MessageType.PING, id).to_line(), self._on_pong, now_us())
         return min(self._heartbeat_ms, dead_after_ms - silence_ms)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _on_pong(self, sent_us: int, reply: object) -> None:
         if isinstance(reply, SocketMessage):

@@ -41,14 +41,6 @@ if MICROPYTHON:
             if count is not None:
                 return memoryview(buffer)[:count]
 
-    async def wait_event(event: asyncio.Event, timeout_ms: int) -> bool:
-        """Waits for `event`; false when it is not set within `timeout_ms`."""
-        try:
-            await asyncio.wait_for_ms(event.wait(), timeout_ms)
-        except asyncio.TimeoutError:
-            return False
-        return True
-
     async def _call_after(delay_ms: int, callback: "Callable[[], None]") -> None:
         await asyncio.sleep_ms(delay_ms)
         callback()
@@ -72,8 +64,12 @@ if MICROPYTHON:
 
         async def wait(self, timeout_ms: int) -> object:
             """The value, or None when it has not come within `timeout_ms`."""
-            await wait_event(self._event, timeout_ms)
-            return self._value
+            timer = call_later(timeout_ms, lambda: self.set(None))
+            try:
+                await self._event.wait()
+                return self._value
+            finally:
+                timer.cancel()
 
     def is_drained(writer: asyncio.StreamWriter) -> bool:
         """Whether all that was written has left for the network stack."""
@@ -110,15 +106,6 @@ else:
     def receive(reader: asyncio.StreamReader, buffer: bytearray) -> "Awaitable[bytes]":
         """The next bytes, empty at the end of the stream. Raises OSError when the connection is lost."""
         return reader.read(_RECEIVE_BYTES)
-
-    async def wait_event(event: asyncio.Event, timeout_ms: int) -> bool:
-        """Waits for `event`; false when it is not set within `timeout_ms`."""
-        try:
-            async with asyncio.timeout(timeout_ms / 1000):
-                await event.wait()
-        except TimeoutError:
-            return False
-        return True
 
     def call_later(delay_ms: int, callback: "Callable[[], None]") -> "Timer":
         """Calls `callback` in `delay_ms`, unless the timer's `cancel()` comes first."""

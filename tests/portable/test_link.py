@@ -4,7 +4,8 @@ import asyncio
 
 from shared.clock import now_ms
 from shared.link import LINGER_MS, MAX_HANDLERS, Link
-from shared.socket_protocol import MAX_LINE_BYTES, ErrorCode, ProtocolError, SocketMessage
+from shared.runtime import sleep_ms
+from shared.socket_protocol import MAX_LINE_BYTES, MIN_HEARTBEAT_MS, ErrorCode, ProtocolError, SocketMessage
 from tests.portable.loopback import LinkAndPeer, LinkPair, echo, never
 from tests.portable.support import begin, failed, fields_of, raises, raises_async, within
 
@@ -349,19 +350,44 @@ async def test_a_link_that_is_cut_in_mid_request_fails_it() -> None:
         assert (await within(both.run)).code == ErrorCode.DISCONNECTED
 
 
-async def test_closing_leaves_no_task() -> None:
-    tasks: "list[asyncio.Task[object]]" = []
-    create_task = asyncio.create_task
+class _Tasks:
+    """Every task that is created meanwhile. For `with`."""
 
-    def recording(coroutine):  # type: ignore[no-untyped-def]
-        task = create_task(coroutine)
-        tasks.append(task)
-        return task
+    def __enter__(self) -> "list[asyncio.Task[object]]":
+        tasks: "list[asyncio.Task[object]]" = []
+        self._create_task = create_task = asyncio.create_task
 
-    gate = _Gate()
-    asyncio.create_task = recording  # type: ignore[assignment]
+        def recording(coroutine):  # type: ignore[no-untyped-def]
+            task = create_task(coroutine)
+            tasks.append(task)
+            return task
+
+        asyncio.create_task = recording  # type: ignore[assignment]
+        return tasks
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.create_task = self._create_task
+
+
+def _fill(link: Link) -> None:
+    """Posts until no more is taken: the peer does not read."""
+    line = SocketMessage("event", 1, data={"x": "x" * 4_000}).to_line()
     try:
+        for _ in range(100_000):
+            link.post_line(line)
+    except ProtocolError as error:
+        if error.code != ErrorCode.BUSY:
+            raise
+        return
+    raise AssertionError("the queue has no end")
+
+
+async def test_closing_leaves_no_task() -> None:
+    gate = _Gate()
+    with _Tasks() as tasks:
         async with LinkPair({"hit": gate.handle, "miss": never}) as pair:
+            pair.near.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
+            pair.far.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
             requests = [
                 begin(pair.near.request(SocketMessage("hit", 1), TIMEOUT_MS)),
                 begin(pair.near.request(SocketMessage("miss", 2), TIMEOUT_MS)),
@@ -370,10 +396,60 @@ async def test_closing_leaves_no_task() -> None:
             pair.near.close(ProtocolError(ErrorCode.DISCONNECTED, "enough"))
             for request in requests:
                 await failed(ErrorCode.DISCONNECTED, request)
-    finally:
-        asyncio.create_task = create_task
-    assert len(tasks) >= 2 * 3 + 2 + 2  # two runs with a reader and a writer each, two handlers, two requests
+    assert len(tasks) >= 2 * 2 + 2 + 2  # two runs with a reader each, two handlers, two requests
     assert all(task.done() for task in tasks)
+
+
+async def test_cancelling_run_amid_a_drain_leaves_no_task() -> None:
+    with _Tasks() as tasks:
+        async with LinkAndPeer() as both:
+            both.link.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
+            idle = len(tasks)
+            _fill(both.link)
+            assert len(tasks) == idle + 1, "one that waits for the network"
+            waits = begin(both.link.send(SocketMessage("ping", 1)))
+            await sleep_ms(0)
+            both.run.cancel()
+            try:
+                await within(both.run)
+            except asyncio.CancelledError:
+                pass
+            assert all(task.done() for task in tasks if task is not waits)
+            await failed(ErrorCode.DISCONNECTED, waits)
+            both.run = waits
+
+
+async def test_a_peer_that_hangs_up_after_the_end_leaves_no_task() -> None:
+    with _Tasks() as tasks:
+        async with LinkAndPeer() as both:
+            both.link.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
+            both.link.close(ProtocolError(ErrorCode.BUSY, "full"), linger=True)
+            await both.peer.close()
+            assert (await within(both.run)).code == ErrorCode.BUSY
+            assert all(task.done() for task in tasks)
+
+
+async def test_a_link_whose_peer_has_read_all_has_no_task_for_it() -> None:
+    with _Tasks() as tasks:
+        async with LinkAndPeer() as both:
+            for _ in range(2):
+                idle = len(tasks)
+                _fill(both.link)
+                drains = tasks[idle:]
+                assert len(drains) == 1
+                last = begin(both.link.send(SocketMessage("ping", "last")))
+                message = await both.peer.next()
+                while message is not None and message.id != "last":
+                    message = await both.peer.next()
+                await within(last)
+                assert drains[0].done()
+
+
+async def test_a_heartbeat_that_begins_after_the_end_does_not_keep_the_link() -> None:
+    async with LinkAndPeer() as both:
+        both.link.close(ProtocolError(ErrorCode.BUSY, "full"), linger=True)
+        both.link.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
+        assert (await within(both.run)).code == ErrorCode.BUSY
 
 
 async def test_cancelling_run_leaves_no_socket() -> None:

@@ -221,6 +221,7 @@ async def test_a_peer_that_never_reads_is_bounded_then_given_up() -> None:
                 break
         else:
             raise AssertionError("the queue has no end")
+        assert both.link._queue is not None
         assert len(both.link._queue) == MAX_QUEUED_LINES
         raises(ErrorCode.BUSY, both.link.post, SocketMessage("ping", 1))
         assert both.link.close_error is None
@@ -265,6 +266,7 @@ async def test_a_peer_that_asks_and_never_reads_is_held_up_itself() -> None:
         flooding = asyncio.create_task(flood())
         error = await within(both.run)
         assert error.code == ErrorCode.TIMEOUT
+        assert both.link._queue is not None
         assert len(both.link._queue) <= MAX_QUEUED_LINES
         await within(flooding)
 
