@@ -123,6 +123,9 @@ class Link:
                     await end_task(task)
             finally:
                 await close_stream(self._writer)
+                # MicroPython's scheduler may keep a task that has ended, and with it this link, for minutes.
+                del self._reader, self._writer, self._parser, self._admit
+                self.handlers = {}
         assert self.close_error is not None
         return self.close_error
 

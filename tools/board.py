@@ -18,7 +18,8 @@ from typing import Any
 from tools import flash
 
 VIRTUAL_BOARD = Path(__file__).resolve().parent / "virtual_board"
-HEAP = "180K"  # what a Pico W has once it has joined its network; objects take twice the room here
+HEAP_BYTES = 180 * 1024  # what a Pico W has once it has joined its network; objects take twice the room here
+STAND_INS_BYTES = 36 * 1024  # on top: what virtual_board's modules take of the same heap, and no board has
 WIFI = {"networks": [{"ssid": "snyper", "password": "simulated-range"}]}
 PICO_W = {
     "machine": "Raspberry Pi Pico W with RP2040",
@@ -97,14 +98,15 @@ class Board:
         faults: Mapping[str, object] | None = None,
         speed: int = 1,
         micropython: Path | None = None,
+        heap_bytes: int | None = None,
     ) -> None:
         """The power is off.
 
         `name` decides the unique id and is by default the directory's. `air` is the radio around the board, a
         network that anybody can join by default; `identity` is what differs from a Pico W (see PICO_W);
         `faults` are the flash's (see `set_faults`), None for a flash that is sound. The board's clock runs
-        `speed` times as fast as the world's. The others are the seeded shooter's. Raises OSError,
-        MicropythonNotFoundError.
+        `speed` times as fast as the world's. `heap_bytes` is the firmware's part of the heap, by default
+        HEAP_BYTES. The others are the seeded shooter's. Raises OSError, MicropythonNotFoundError.
         """
         self.directory = directory.resolve()
         self.flash = flash.resolve()
@@ -113,6 +115,7 @@ class Board:
         self.unique_id = unique_id(self.name).hex()
         self.resets = 0
         self._micropython = micropython or find_micropython()
+        self._heap_bytes = heap_bytes
         self._log_path = self.directory / "board.log"
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -288,7 +291,13 @@ class Board:
             "SNYPER_RESET_CAUSE": str(reset_cause),
             **self._environment(),
         }
-        command = [str(self._micropython), "-X", f"heapsize={HEAP}", "-c", _POWER_ON]
+        command = [
+            str(self._micropython),
+            "-X",
+            f"heapsize={(self._heap_bytes or HEAP_BYTES) + STAND_INS_BYTES}",
+            "-c",
+            _POWER_ON,
+        ]
         with self._lock, self._terminal() as (stdin, stdout):
             if not self._power:
                 return None

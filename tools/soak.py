@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from firmware.master.server import Hub
@@ -23,7 +24,7 @@ from shared.handshake import Registration
 from shared.link import Link
 from shared.socket_protocol import COMMAND_REPLIES, MessageType, ProtocolError, SocketMessage
 from tools import flash
-from tools.board import HEAP, BoardProcess, find_micropython
+from tools.board import HEAP_BYTES, STAND_INS_BYTES, BoardProcess, find_micropython
 
 if TYPE_CHECKING:
     from shared.link import Handler
@@ -84,35 +85,40 @@ class Report:
         return min(sample.free for sample in self.samples)
 
     @property
+    def typical_free(self) -> int:
+        """What was free in the middle of all samples."""
+        return round(median(sample.free for sample in self.samples))
+
+    @property
     def share(self) -> float:
+        """`typical_free` as a share of the heap."""
+        return self.typical_free / self.heap
+
+    @property
+    def least_share(self) -> float:
         """`least_free` as a share of the heap."""
         return self.least_free / self.heap
 
     @property
     def raw_share(self) -> float:
-        """The same, had the stand-ins to live in the board's heap; negative where they do not fit."""
-        return (self.least_free - self.stand_ins) / self.heap
+        """`share`, had the stand-ins to live in the board's heap; negative where they do not fit."""
+        return (self.typical_free - self.stand_ins) / self.heap
 
     @property
     def growth(self) -> int:
-        """By how many bytes more is in use at the end than after WARM_UP_S, by the line that fits the quiet
-        samples best (least squares); 0 where there are too few.
+        """By how many bytes more is in use in the last quarter of the time after WARM_UP_S than in its first,
+        in the middle of the quiet samples; 0 where there are too few.
         """
-        points = [(s.at_s, s.free) for s in self.samples if s.is_quiet and s.at_s >= WARM_UP_S]
-        if len(points) < 3:
-            return 0
-        mean_s = sum(at_s for at_s, _ in points) / len(points)
-        mean_free = sum(free for _, free in points) / len(points)
-        spread = sum((at_s - mean_s) ** 2 for at_s, _ in points)
-        slope = sum((at_s - mean_s) * (free - mean_free) for at_s, free in points) / spread
-        return round(-slope * (points[-1][0] - points[0][0]))
+        free = [sample.free for sample in self.samples if sample.is_quiet and sample.at_s >= WARM_UP_S]
+        quarter = len(free) // 4
+        return round(median(free[:quarter]) - median(free[-quarter:])) if quarter else 0
 
 
 def bare_heap() -> tuple[int, int]:
     """Of a board's heap, how much there is and how much MicroPython and its asyncio take before anything of
     ours. Raises OSError.
     """
-    command = [str(find_micropython()), "-X", f"heapsize={HEAP}", "-c", _BARE]
+    command = [str(find_micropython()), "-X", f"heapsize={HEAP_BYTES}", "-c", _BARE]
     done = subprocess.run(command, capture_output=True, check=True, text=True)
     free, used = done.stdout.split()
     return int(free) + int(used), int(used)
@@ -175,14 +181,15 @@ def _watched_board(directory: Path, role: str, play: "_Play", stand_ins: int) ->
     assert source.count(_LOADERS) == 1
     watched = directory / "watched_main.py"
     watched.write_text(source.replace(_LOADERS, f"*memory_probe.watch({_LOADERS})"))
-    # The stand-ins' part of the heap comes on top of the board's.
-    runtime = directory / "micropython"
-    heap = int(HEAP.removesuffix("K")) * 1024 + stand_ins
-    runtime.write_text(f'#!/bin/sh\nshift 2\nexec "{find_micropython()}" -X heapsize={heap} "$@"\n')
-    runtime.chmod(0o700)
     config = {**play.config, "watchdog_ms": 0}  # at this pace a busy machine would make it bite
     board = BoardProcess(
-        directory / "board", role, config, main=watched, speed=SPEED, micropython=runtime, **play.options
+        directory / "board",
+        role,
+        config,
+        main=watched,
+        speed=SPEED,
+        heap_bytes=HEAP_BYTES + stand_ins - STAND_INS_BYTES,  # and the probe's part
+        **play.options,
     )
     _install_probe(board)
     return board

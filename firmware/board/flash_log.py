@@ -5,16 +5,11 @@ import os
 from shared.clock import now_ms
 from shared.log import log
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 PATH = "/snyper.log"
 OLD_PATH = "/snyper.log.old"
 MAX_FILE_BYTES = 4_096  # of each of the two: some 8 crashes with their tracebacks
 MAX_LINE_CHARS = 160
 MAX_LINES = 24  # of one entry
-MAX_PAGE_BYTES = 512  # of `read`: six times as much as JSON, at worst, still fits a line of the wire
 _BUDGET = 30  # entries kept at once; the flash wears
 _REFILL_MS = 600_000  # and one more after so long
 
@@ -44,39 +39,12 @@ class FlashLog:
         except (OSError, MemoryError) as error:
             log("log", "cannot be written: %r" % error)
 
-    def read(self, offset: int) -> "tuple[str, int | None]":
-        """Whole lines from `offset` on, oldest first, at most MAX_PAGE_BYTES, and the offset of what follows;
-        None where nothing does. The log may be shortened in between: then a page is missed.
-        """
-        page = b""
-        position = 0
-        for path in (self._old_path, self._path):
-            for line in _lines(path):
-                if position >= offset:
-                    if page and len(page) + len(line) > MAX_PAGE_BYTES:
-                        return page.decode(), position
-                    page += line
-                position += len(line)
-        return page.decode(), None
-
     def _write(self, text: str) -> None:
         content = text.encode()
         if _size(self._path) + len(content) > MAX_FILE_BYTES and _size(self._path):
             os.rename(self._path, self._old_path)
         with open(self._path, "ab") as file:
             file.write(content)
-
-
-def _lines(path: str) -> "Iterator[bytes]":
-    try:
-        with open(path, "rb") as file:
-            while True:
-                line = file.readline()
-                if not line:
-                    return
-                yield line
-    except OSError:
-        return
 
 
 def _size(path: str) -> int:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from firmware.board.led import Led
 
 _LOOK_MS = 500
+_EVENTS = 48  # 5 kB
 
 
 class HubBoard:
@@ -22,7 +23,7 @@ class HubBoard:
         self._led = led
         self._access_point = AccessPoint(config["access_point"])
         host, port = parse_address(config["listen"])
-        self._hub = Hub(host, port, config["max_targets"], config["max_consoles"], config["key"])
+        self._hub = Hub(host, port, config["max_targets"], config["max_consoles"], config["key"], _EVENTS)
 
     async def run(self) -> None:
         """Opens the access point and serves for ever. Raises OSError when the port is not to be had."""

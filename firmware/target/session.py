@@ -3,12 +3,12 @@
 import asyncio
 import os
 
-from firmware.board import flash_log
 from firmware.board.hardware import hardware_id
 from firmware.board.led import HIT_MS, Pattern
 from firmware.board.version import VERSION
 from firmware.target.controller import State
 from firmware.target.dns import resolve
+from firmware.target.log_page import read_page
 from firmware.target.peripherals import Piezo, Servo
 from firmware.target.target import Target
 from firmware.target.wifi import JOIN_TIMEOUT_MS, STATUS_WRONG_PASSWORD, JoinError, Wifi
@@ -67,7 +67,6 @@ class Session:
         self._handlers = dict(self._target.handlers)
         self._handlers[MessageType.IDENTIFY] = self._identify
         self._handlers[MessageType.READ_LOG] = self._read_log
-        self._log = flash_log.FlashLog()
         self._backoff = Backoff(FIRST_RETRY_MS, MAX_RETRY_MS)
         self._boot_id = os.urandom(4).hex()
         self._hardware_id = hardware_id()
@@ -186,7 +185,7 @@ class Session:
     async def _read_log(self, link: Link, message: SocketMessage) -> SocketMessage:
         """A page of the flash log."""
         offset = integer_field(message.data or {}, "offset", 0, 0, MAX_INTEGER)
-        text, next_offset = self._log.read(offset)
+        text, next_offset = read_page(offset)
         return message.reply(MessageType.LOG, "ok", {"text": text, "next": next_offset})
 
     def _move_on(self, pattern: str) -> None:

@@ -35,7 +35,7 @@ pytestmark = needs_micropython
 
 SECRET = "correct-horse"
 KEY = "battery-staple"
-HEAP_FOR_SOURCES = "320K"  # what the compiler makes is pointers, which take twice the room here
+HEAP_FOR_SOURCES = 320 * 1024  # what the compiler makes is pointers, which take twice the room here
 OWN_FILES = {"config.good.json", "snyper.log", "snyper.log.old", "snyper.boot.json"}  # the running firmware's
 
 
@@ -197,7 +197,7 @@ async def test_foreign_files_are_kept_and_shadows_go(hub: HubUnderTest, board: U
 
 
 async def test_sources(hub: HubUnderTest, board: UsbBoard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tools.board.HEAP", HEAP_FOR_SOURCES)
+    monkeypatch.setattr("tools.board.HEAP_BYTES", HEAP_FOR_SOURCES)
     await deployed(board, target_of(hub))
     modules = len(flash.contents("target")) - 1
     source = Firmware.of_checkout("target", source=True)

@@ -1,11 +1,13 @@
 """What a board has left of its memory, for some minutes of its clock; `make memory` takes an hour."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
-from tests.integration.harness import linux_only, needs_micropython
+from tests.integration.harness import DEADLINE_S, linux_only, needs_micropython
 from tools import flash, memory
+from tools.board import STAND_INS_BYTES, BoardProcess
 from tools.soak import Report, Sample, soak
 
 pytestmark = [needs_micropython, linux_only]
@@ -24,20 +26,20 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
     return {report.role: report for report in asyncio.run(both())}
 
 
-@pytest.mark.parametrize(
-    "role",
-    [
-        "target",
-        pytest.param(
-            "master",
-            marks=pytest.mark.xfail(
-                reason="five connections and 64 events leave a quarter on the 64-bit port: docs/memory.md"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("role", flash.ROLES)
 def test_a_third_of_the_heap_is_free(reports: dict[str, Report], role: str) -> None:
     assert memory.faults_of(reports[role]) == []
+
+
+def test_the_firmware_gets_no_more_than_a_picos_heap(tmp_path: Path) -> None:
+    """What is added to a virtual board's heap for the stand-ins is not more than they take."""
+    main = tmp_path / "main.py"
+    main.write_text("import gc\ngc.collect()\nprint('in use', gc.mem_alloc())\n")
+    board = BoardProcess(tmp_path / "board", "target", main=main)
+    board.start()
+    assert board.wait(DEADLINE_S) == 0
+    in_use = int(board.log.split()[-1])
+    assert STAND_INS_BYTES < in_use < STAND_INS_BYTES + 4_096
 
 
 @pytest.mark.parametrize("role", flash.ROLES)
@@ -46,7 +48,6 @@ def test_the_soak_is_one(reports: dict[str, Report], role: str) -> None:
     assert len(report.samples) == 2 * MINUTES
     for what in ("commands", "hits", "misses", "outages"):
         assert report.counts[what] > 0, what
-    assert report.share > 0.2
 
 
 @pytest.mark.parametrize("role", flash.ROLES)
@@ -83,7 +84,8 @@ def report_of(free: list[int], heap: int = 180_000) -> Report:
     [
         pytest.param(report_of([60_001] * 51), "", id="enough"),
         pytest.param(report_of([59_999] * 51), "33.3% of the heap is free", id="too little"),
-        pytest.param(report_of([90_000 - 32 * at for at in range(51)]), "grew by 1600 bytes", id="a leak"),
+        pytest.param(report_of([90_000] * 50 + [44_000]), "at worst 24.4%", id="too little once"),
+        pytest.param(report_of([90_000 - 32 * at for at in range(51)]), "grew by 1248 bytes", id="a leak"),
         pytest.param(report_of([90_000 - 400 * (at % 2) for at in range(51)]), "", id="to and fro"),
     ],
 )

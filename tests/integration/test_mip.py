@@ -15,7 +15,7 @@ from tools.usb_board import UsbBoard
 
 pytestmark = needs_micropython
 
-HEAP_FOR_SOURCES = "320K"  # what the compiler makes is pointers, which take twice the room here
+HEAP_FOR_SOURCES = 320 * 1024  # what the compiler makes is pointers, which take twice the room here
 
 
 async def mpremote(port: str, *arguments: str) -> str:
@@ -50,14 +50,14 @@ async def test_each_package_installs_what_it_lists(tmp_path: Path, folder: str) 
 async def test_a_target_that_was_installed_so_registers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tools.board.HEAP", HEAP_FOR_SOURCES)
+    monkeypatch.setattr("tools.board.HEAP_BYTES", HEAP_FOR_SOURCES)
     async with running_hub("cpython", tmp_path) as hub:
         wish = Wish(role="target", target_id="target_1", hub=[hub.address])
         await installed(tmp_path, wish, "session: registered as target_1")
 
 
 async def test_a_hub_that_was_installed_so_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tools.board.HEAP", HEAP_FOR_SOURCES)
+    monkeypatch.setattr("tools.board.HEAP_BYTES", HEAP_FOR_SOURCES)
     wish = Wish(role="master", settings={"listen": f"{HOST}:{free_port()}"})
     await installed(tmp_path, wish, "hub: listening on port")
 

@@ -2,7 +2,8 @@
 
 import os
 
-from firmware.board.flash_log import MAX_FILE_BYTES, MAX_LINE_CHARS, MAX_LINES, MAX_PAGE_BYTES, FlashLog
+from firmware.board.flash_log import MAX_FILE_BYTES, MAX_LINE_CHARS, MAX_LINES, FlashLog
+from firmware.target.log_page import MAX_PAGE_BYTES, read_page
 
 _PATH = "/tmp/snyper-test-%s.log" % bytes(os.urandom(4)).hex()
 _OLD_PATH = _PATH + ".old"
@@ -21,11 +22,11 @@ def _remove() -> None:
             continue
 
 
-def _all_of(log: FlashLog) -> str:
+def _all() -> str:
     text = ""
     offset: "int | None" = 0
     while offset is not None:
-        page, offset = log.read(offset)
+        page, offset = read_page(offset, _PATH, _OLD_PATH)
         assert len(page.encode()) <= MAX_PAGE_BYTES
         assert page.endswith("\n") or not page
         text += page
@@ -35,11 +36,11 @@ def _all_of(log: FlashLog) -> str:
 def test_what_was_added_is_read_in_order() -> None:
     log = _new_log()
     try:
-        assert log.read(0) == ("", None)
+        assert _all() == ""
         log.append("first")
         log.append("second\nwith a traceback")
         log.append("dürr")
-        assert _all_of(_new_log()) == "first\nsecond\nwith a traceback\ndürr\n"
+        assert _all() == "first\nsecond\nwith a traceback\ndürr\n"
     finally:
         _remove()
 
@@ -52,7 +53,7 @@ def test_it_stays_small_and_keeps_the_newest() -> None:
                 log.append("boot %d entry %d %s" % (boot, number, "x" * 60))
         assert os.stat(_PATH)[6] <= MAX_FILE_BYTES
         assert os.stat(_OLD_PATH)[6] <= MAX_FILE_BYTES
-        lines = _all_of(log).split("\n")
+        lines = _all().split("\n")
         assert lines[-2].startswith("boot 19 entry 19 ")
         assert len(lines) > 40
     finally:
@@ -73,12 +74,12 @@ def test_a_flood_is_kept_only_in_part() -> None:
     try:
         for number in range(100):
             log.append("entry %d" % number)
-        assert _all_of(log).count("\n") == 30
+        assert _all().count("\n") == 30
     finally:
         _remove()
 
 
 def test_a_flash_that_cannot_be_written_raises_nothing() -> None:
-    log = FlashLog("/tmp/there-is-no-such-folder/a.log", "/tmp/there-is-no-such-folder/b.log")
-    log.append("lost")
-    assert log.read(0) == ("", None)
+    paths = ("/tmp/there-is-no-such-folder/a.log", "/tmp/there-is-no-such-folder/b.log")
+    FlashLog(paths[0], paths[1]).append("lost")
+    assert read_page(0, paths[0], paths[1]) == ("", None)
