@@ -19,7 +19,7 @@ from shared import runtime
 class Sock:
     def setsockopt(self, level, option, value):
         print(level, option, value)
-runtime._set_nodelay(Sock())
+runtime.set_nodelay(Sock())
 """
 
 
