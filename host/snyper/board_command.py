@@ -1,10 +1,11 @@
 """`snyper board`: a board to plug in, without one."""
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
+from snyper.output import EXIT_FAILED, fail
 from tools.board import MicropythonNotFoundError
 from tools.usb_board import UsbBoard
 
@@ -22,23 +23,21 @@ def board(
     try:
         usb_board = UsbBoard(directory)
     except BlockingIOError:
-        _fail(f"the board in {directory} is on already: end the other `snyper board` first")
+        fail(f"the board in {directory} is on already: end the other `snyper board` first", EXIT_FAILED)
     except MicropythonNotFoundError as error:
-        _fail(str(error))
+        fail(str(error), EXIT_FAILED)
     except OSError as error:
-        _fail(f"{error.filename or directory}: {error.strerror}")
+        fail(f"{error.filename or directory}: {error.strerror}", EXIT_FAILED)
     try:
         usb_board.start()
         typer.echo(usb_board.port)
         typer.echo(f"board: try `mpremote connect {usb_board.port}`; Ctrl-C ends it", err=True)
         usb_board.wait()
-        _fail(f"the board's MicroPython does not start; what it said is in {usb_board.directory}/board.log")
+        fail(
+            f"the board's MicroPython does not start; what it said is in {usb_board.directory}/board.log",
+            EXIT_FAILED,
+        )
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
     finally:
         usb_board.close()
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(f"snyper: {message}", err=True)
-    raise typer.Exit(1)

@@ -5,7 +5,6 @@ Exit status: 0 all went well, 1 some target failed or the work broke off, 2 wron
 """
 
 import asyncio
-import json
 import logging
 import os
 import signal
@@ -17,7 +16,6 @@ from enum import StrEnum
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
-from rich.console import Console
 
 from firmware.master.console import MAX_TIMEOUT_MS, MIN_TIMEOUT_MS
 from firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
@@ -38,11 +36,7 @@ from shared.socket_protocol import (
 )
 from snyper import board_command, deploy_commands, screens
 from snyper.client import DEFAULT_HUB, KEY_VARIABLE, TargetResult, connect
-
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_NO_HUB = 3
-EXIT_INTERRUPTED = 130
+from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_HUB, EXIT_USAGE, err, fail, out, print_json
 
 T = TypeVar("T")
 
@@ -59,8 +53,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
-out = Console(highlight=False, emoji=False)
 
 
 class Engine(StrEnum):
@@ -116,7 +108,7 @@ def hub(
 
     def ready(address: str) -> None:
         if as_json:
-            _print_json({"listen": address, "engine": engine.value})
+            print_json({"listen": address, "engine": engine.value})
         err.print(f"hub: listening on {address}; Ctrl-C stops it", markup=False)
 
     _log_to_stderr(logging.INFO)
@@ -148,7 +140,7 @@ def simulate(
     if not _answers(hub):
         err.print("simulate: nothing answers there yet; the targets try until it does", markup=False)
     if as_json:
-        _print_json({"targets": [f"target_{number}" for number in range(1, targets + 1)], "hub": hub})
+        print_json({"targets": [f"target_{number}" for number in range(1, targets + 1)], "hub": hub})
     config = {"key": os.environ.get(KEY_VARIABLE, "")}
     _run(simulator.simulate(targets, engine, hub, hit_rate, seed, report, config), until_ctrl_c=True)
 
@@ -161,7 +153,7 @@ def list_targets(hub: HubOption = DEFAULT_HUB, as_json: Json = False) -> None:
         async with connect(hub) as console:
             found = sorted(await console.targets(), key=lambda target: screens.natural(target.target_id))
         if as_json:
-            _print_json([asdict(target) for target in found])
+            print_json([asdict(target) for target in found])
         elif found:
             out.print(screens.targets_table(found))
         else:
@@ -247,7 +239,7 @@ def watch(
                 await screens.watch_live(console, out, hub)
             async for event in console.events():
                 if as_json:
-                    _print_json(asdict(event))
+                    print_json(asdict(event))
                 else:
                     out.print(screens.event_line(event), markup=False)
 
@@ -291,7 +283,7 @@ def logs(
                 out.print(page, end="", markup=False, soft_wrap=True)
 
     if (port is None) == (target is None) or (follow and port is None):
-        _fail("name one: --port PORT (with or without --follow), or --target NAME", EXIT_USAGE)
+        fail("name one: --port PORT (with or without --follow), or --target NAME", EXIT_USAGE)
     if port is not None:
         deploy_commands.show_log(port, follow)
     elif target is not None:
@@ -325,7 +317,7 @@ def _command(
 
     results = sorted(_run(send(), hub), key=lambda result: screens.natural(result.target_id))
     if as_json:
-        _print_json([asdict(result) for result in results])
+        print_json([asdict(result) for result in results])
     else:
         out.print(screens.results_table(results))
     if not all(result.ok for result in results):
@@ -344,30 +336,20 @@ def _run(work: Coroutine[Any, Any, T], hub: str | None = None, until_ctrl_c: boo
     except (OSError, ValueError) as error:
         if hub is not None and isinstance(error, OSError):
             why = error.strerror or str(error) or type(error).__name__
-            _fail(f"no hub at {hub} ({why}): start one with `make hub`, or name it with --hub", EXIT_NO_HUB)
-        _fail(str(error), EXIT_FAILED)
+            fail(f"no hub at {hub} ({why}): start one with `make hub`, or name it with --hub", EXIT_NO_HUB)
+        fail(str(error), EXIT_FAILED)
 
 
 def _fail_with(error: ProtocolError, hub: str | None) -> NoReturn:
     if error.code == ErrorCode.UNKNOWN_TARGET:
-        _fail(f"{error.message}: `snyper targets` lists them", EXIT_FAILED)
+        fail(f"{error.message}: `snyper targets` lists them", EXIT_FAILED)
     if error.code in (ErrorCode.DISCONNECTED, ErrorCode.TIMEOUT):
-        _fail(f"the hub at {hub} is lost: {error.message}", EXIT_NO_HUB)
-    _fail(f"the hub at {hub} refuses: {error}", EXIT_FAILED)
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    err.print(f"snyper: {message}", markup=False)
-    raise typer.Exit(status)
+        fail(f"the hub at {hub} is lost: {error.message}", EXIT_NO_HUB)
+    fail(f"the hub at {hub} refuses: {error}", EXIT_FAILED)
 
 
 def _log_to_stderr(level: int) -> None:
     logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -9,10 +9,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -30,19 +29,15 @@ from snyper.deploy import (
     dotted,
 )
 from snyper.fleet import Fleet, FleetError, Wish
+from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, err, fail, out, print_json
 from snyper.usb import BoardError, Connection
 from tools.flash import ROLES
 
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 AT_ONCE = 8
 LOGS = ("/snyper.log.old", "/snyper.log")
 
 T = TypeVar("T")
 
-err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
-out = Console(highlight=False, emoji=False)
 
 Port = Annotated[str, typer.Option("--port", metavar="PORT", help="The board's port, such as /dev/ttyACM0.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, everything else on stderr.")]
@@ -86,9 +81,9 @@ def deploy(
     SNYPER_WIFI_PASSWORD and SNYPER_KEY, or from fleet.toml.
     """
     if all_boards == (port is not None):
-        _fail("name one board with --port, or take them all with --all", EXIT_USAGE)
+        fail("name one board with --port, or take them all with --all", EXIT_USAGE)
     if all_boards and (role or target_id or group or hub or ssid):
-        _fail("--all takes role, id, groups, hub and Wi-Fi from the fleet's file", EXIT_USAGE)
+        fail("--all takes role, id, groups, hub and Wi-Fi from the fleet's file", EXIT_USAGE)
     try:
         known = _fleet(fleet_path, required=all_boards)
         if port is None:
@@ -107,11 +102,11 @@ def deploy(
         for wish in wishes:
             fleet.check_role(wish)
     except FleetError as error:
-        _fail(str(error), EXIT_USAGE)
+        fail(str(error), EXIT_USAGE)
     try:
         firmware = {wish.role: Firmware.of_checkout(wish.role, source) for wish in wishes}
     except OSError as error:
-        _fail(str(error), EXIT_FAILED)
+        fail(str(error), EXIT_FAILED)
 
     def one(wish: Wish, report: Report) -> Outcome:
         try:
@@ -128,7 +123,7 @@ def deploy(
         if outcome.error:
             err.print(f"snyper: {_name(outcome)}: {outcome.error}", markup=False)
     if as_json:
-        _print_json({"boards": [asdict(outcome) for outcome in outcomes]})
+        print_json({"boards": [asdict(outcome) for outcome in outcomes]})
     else:
         out.print(_outcomes_table(outcomes))
     if any(outcome.error for outcome in outcomes):
@@ -170,7 +165,7 @@ def boards(
     answers = _side_by_side([Wish(port=found.port) for found in attached], one)
     rows = [_board_row(found, *answer) for found, answer in zip(attached, answers, strict=True)]
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     elif rows:
         table = Table()
         table.add_column("port", no_wrap=True)
@@ -224,13 +219,13 @@ def config(
     That interrupts the firmware, and the board starts anew after it.
     """
     if role is not None and role not in ROLES:
-        _fail(f"a role is {' or '.join(ROLES)}", EXIT_USAGE)
+        fail(f"a role is {' or '.join(ROLES)}", EXIT_USAGE)
     with _errors_of(port):
         found = _at_prompt(port, describe)
     err.print(f"{port}: the board was interrupted and starts anew", markup=False)
     role = role or found.role
     if not role:
-        _fail(f"{port}: nothing of SNYPER is on this board: `snyper deploy` puts it there", EXIT_FAILED)
+        fail(f"{port}: nothing of SNYPER is on this board: `snyper deploy` puts it there", EXIT_FAILED)
     error = ""
     shown: dict[str, Any] = {}
     if found.config is None:
@@ -241,11 +236,11 @@ def config(
         except ConfigError as wrong:
             error = f"config.json is not valid for a {role}: {wrong}"
     if as_json:
-        _print_json({"port": port, "role": role, "valid": not error, "error": error, "config": shown})
+        print_json({"port": port, "role": role, "valid": not error, "error": error, "config": shown})
     elif shown:
         out.print(json.dumps(shown, indent=2, ensure_ascii=False), markup=False, soft_wrap=True)
     if error:
-        _fail(f"{port}: {error}", EXIT_FAILED)
+        fail(f"{port}: {error}", EXIT_FAILED)
 
 
 # --- which boards, and their secrets
@@ -256,7 +251,7 @@ def _fleet(path: Path | None, required: bool) -> Fleet:
         path = fleet.FLEET
         if not path.exists():
             if required:
-                _fail(f"there is no {path}: copy fleet.example.toml and put your boards into it", EXIT_USAGE)
+                fail(f"there is no {path}: copy fleet.example.toml and put your boards into it", EXIT_USAGE)
             return Fleet()
     try:
         found = fleet.load(path)
@@ -264,7 +259,7 @@ def _fleet(path: Path | None, required: bool) -> Fleet:
             err.print(f"{path} may hold secrets and others can read it: chmod 600 {path}", markup=False)
         return found
     except OSError as error:
-        _fail(f"{path}: {error.strerror}", EXIT_USAGE)
+        fail(f"{path}: {error.strerror}", EXIT_USAGE)
 
 
 def _attached(known: Fleet) -> list[Wish]:
@@ -278,7 +273,7 @@ def _attached(known: Fleet) -> list[Wish]:
         else:
             err.print(f"{board.name}: not attached, left out", markup=False)
     if not wishes:
-        _fail("no board of the fleet is attached: `snyper boards` lists what is", EXIT_FAILED)
+        fail("no board of the fleet is attached: `snyper boards` lists what is", EXIT_FAILED)
     return wishes
 
 
@@ -289,7 +284,7 @@ def _with_password(options: Wish) -> Wish:
     password = fleet.with_environment(Wish()).password
     if password is None:
         if not sys.stdin.isatty():
-            _fail(
+            fail(
                 f"--ssid needs a password: set {fleet.PASSWORD_VARIABLE}, empty for an open network",
                 EXIT_USAGE,
             )
@@ -324,7 +319,7 @@ def _errors_of(port: str) -> Iterator[None]:
     try:
         yield
     except BoardError as error:
-        _fail(f"{port}: {error}", EXIT_FAILED)
+        fail(f"{port}: {error}", EXIT_FAILED)
     except KeyboardInterrupt:
         err.print("stopped")
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -411,13 +406,3 @@ def _board_row(found: usb.Attached, description: Description | None, error: str)
         said = (version, description.role, description.version, description.target_id)
     row.update(zip(("micropython", "role", "version", "target_id"), said, strict=True))
     return {**row, "error": error}
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    err.print(f"snyper: {message}", markup=False)
-    raise typer.Exit(status)
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
