@@ -34,6 +34,9 @@ DEFAULT_DURATION_MS = 5_000
 MIN_IDENTIFY_MS = 100
 MAX_IDENTIFY_MS = 60_000
 IDENTIFY_MS = 10_000  # time to look for the light
+MAX_AHEAD_MS = 60_000  # how far in the future `at_us` may be
+MAX_PLAYERS = 8  # of one game
+MAX_PLAYER_CHARS = 24
 
 ALL_TARGETS = "all"
 GROUP_PREFIX = "group:"
@@ -54,6 +57,12 @@ class MessageType:
     IDENTIFIED = "identified"
     READ_LOG = "read_log"
     LOG = "log"
+    CONFIGURE = "configure"
+    CONFIGURED = "configured"
+    LISTEN = "listen"
+    LISTENED = "listened"
+    READ_TRACE = "read_trace"
+    TRACE = "trace"
     REGISTER = "register"
     REGISTERED = "registered"
     HIT = "hit"
@@ -65,6 +74,15 @@ class MessageType:
     SUBSCRIBE = "subscribe"
     SUBSCRIBED = "subscribed"
     EVENT = "event"
+    LIST_GAMES = "list_games"
+    GAME = "game"
+    GAMES = "games"
+    START_GAME = "start_game"
+    GAME_STARTED = "game_started"
+    STOP_GAME = "stop_game"
+    GAME_STOPPED = "game_stopped"
+    GET_GAME = "get_game"
+    GAME_STATE = "game_state"
     RESULT = "result"
     ERROR = "error"
 
@@ -78,17 +96,24 @@ REPLY_TYPES = frozenset(
         MessageType.ACTIVATED,
         MessageType.IDENTIFIED,
         MessageType.LOG,
+        MessageType.CONFIGURED,
+        MessageType.LISTENED,
+        MessageType.TRACE,
         MessageType.REGISTERED,
         MessageType.ACK,
         MessageType.TARGETS,
         MessageType.SUBSCRIBED,
+        MessageType.GAMES,
+        MessageType.GAME_STARTED,
+        MessageType.GAME_STOPPED,
+        MessageType.GAME_STATE,
         MessageType.ERROR,
     )
 )
 
-# One of many that come before the reply to a `list_targets` or a command, or after that to a `subscribe`.
-# Nobody answers them.
-STREAM_TYPES = frozenset((MessageType.TARGET, MessageType.RESULT, MessageType.EVENT))
+# One of many that come before the reply to a `list_targets`, a `list_games` or a command, or after that to a
+# `subscribe`. Nobody answers them.
+STREAM_TYPES = frozenset((MessageType.TARGET, MessageType.RESULT, MessageType.EVENT, MessageType.GAME))
 
 # What a command's reply is called when it went well, and the word its `status` then says.
 COMMAND_REPLIES = {
@@ -98,6 +123,9 @@ COMMAND_REPLIES = {
     MessageType.ACTIVATE: (MessageType.ACTIVATED, "activated"),
     MessageType.IDENTIFY: (MessageType.IDENTIFIED, "identifying"),
     MessageType.READ_LOG: (MessageType.LOG, "ok"),
+    MessageType.CONFIGURE: (MessageType.CONFIGURED, "configured"),
+    MessageType.LISTEN: (MessageType.LISTENED, "listened"),
+    MessageType.READ_TRACE: (MessageType.TRACE, "ok"),
 }
 
 
@@ -113,7 +141,7 @@ class ErrorCode:
     DUPLICATE_TARGET = "duplicate_target"
     UNKNOWN_TARGET = "unknown_target"
     BUSY = "busy"  # nothing was done; ask again later
-    EXPIRED = "expired"
+    EXPIRED = "expired"  # `at_us` was over when the command came
     UNSUPPORTED = "unsupported"
     TIMEOUT = "timeout"
     DISCONNECTED = "disconnected"

@@ -1,6 +1,16 @@
 """SNYPER on a computer: talk to a hub and its targets."""
 
 from shared.socket_protocol import ProtocolError
-from snyper.client import Event, Hub, TargetInfo, TargetResult, connect
+from snyper.client import Event, GameInfo, GameState, Hub, HubStatus, TargetInfo, TargetResult, connect
 
-__all__ = ["Event", "Hub", "ProtocolError", "TargetInfo", "TargetResult", "connect"]
+__all__ = [
+    "Event",
+    "GameInfo",
+    "GameState",
+    "Hub",
+    "HubStatus",
+    "ProtocolError",
+    "TargetInfo",
+    "TargetResult",
+    "connect",
+]

@@ -9,8 +9,9 @@ async with snyper.connect("127.0.0.1:8081") as hub:
 import asyncio
 import os
 import secrets
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ from shared.link import Link, error_of
 from shared.socket_protocol import (
     ALL_TARGETS,
     DEFAULT_DURATION_MS,
+    MAX_AHEAD_MS,
     PORT,
     PROTOCOL_VERSION,
     ErrorCode,
@@ -51,7 +53,11 @@ _REFUSALS = {
 
 @dataclass(frozen=True)
 class TargetInfo:
-    """What the hub knows of one target. `round_trip_us` is None before the first heartbeat."""
+    """What the hub knows of one target. What is None is not known: before the first heartbeat, or at all.
+
+    `uncertainty_us` is how far the target's idea of the hub's clock can be wrong, `dropped` how many reports
+    it had to give up since its boot.
+    """
 
     target_id: str
     connected: bool
@@ -60,6 +66,23 @@ class TargetInfo:
     firmware: str
     seen_ms_ago: int
     round_trip_us: int | None
+    uptime_ms: int | None = None
+    dropped: int | None = None
+    uncertainty_us: int | None = None
+    heap_free_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class HubStatus:
+    """What the hub says of itself. `hub_us` is its clock, `round_trip_us` how long the answer took; `targets`
+    are connected now. `journal` is "ok", "failing", or "" where the hub keeps none.
+    """
+
+    uptime_ms: int
+    targets: int
+    hub_us: int
+    round_trip_us: int
+    journal: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,8 +103,60 @@ class TargetResult:
 
 
 @dataclass(frozen=True)
+class GameOption:
+    """One thing to choose about a game; its name ends in its unit. `low` and `high` are None but for an
+    integer, `choices` is empty but for a word out of a list.
+    """
+
+    name: str
+    default: int | str
+    meaning: str
+    low: int | None = None
+    high: int | None = None
+    choices: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class GameInfo:
+    """A game that the hub can play. `rules` say how one scores."""
+
+    name: str
+    title: str
+    rules: str
+    min_players: int
+    max_players: int
+    min_targets: int
+    options: list[GameOption]
+
+
+@dataclass(frozen=True)
+class GameState:
+    """The game that runs, or the last one. `status` is `running`, `over`, or `none` when there was no game
+    since the hub's start. `scores` are in the order of `players`; `done` of `total` says how far it is, in
+    `unit`; `turn` is whose turn it is, or empty. `reason` says why it is over: `finished`, `stopped`,
+    `no_targets` or `fault`. `starts_at_us` is the instant of the hub's clock at which the countdown ends.
+    """
+
+    status: str
+    game_id: str = ""
+    game: str = ""
+    players: list[str] = field(default_factory=list)
+    scores: list[int] = field(default_factory=list)
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    turn: str = ""
+    targets: int = 0
+    seed: int = 0
+    reason: str = ""
+    starts_at_us: int = 0
+
+
+@dataclass(frozen=True)
 class Event:
-    """What happened to a target: `registered`, `lost`, `state`, `hit`, `miss`. `seq` counts them."""
+    """What happened: to a target `registered`, `lost`, `state`, `hit`, `miss`, `groups`; in a game what
+    begins with `game_`; `journal`. `seq` counts them. `target_id` is empty where no target is meant.
+    """
 
     seq: int
     event: str
@@ -98,6 +173,7 @@ class Hub:
 
     def __init__(self, link: Link, boot_id: str) -> None:
         self.boot_id = boot_id
+        self.log_id = ""  # whose `seq` the events carry; known once `events` is read
         self._link = link
         self._streams: dict[str | int, Callable[[SocketMessage], None]] = {}
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
@@ -117,32 +193,127 @@ class Hub:
         )
         return found
 
+    async def status(self) -> HubStatus:
+        """The hub itself: its clock and its health."""
+        sent_ns = time.monotonic_ns()
+        pong = await self._call(SocketMessage(MessageType.PING, self._new_id()), REPLY_TIMEOUT_MS)
+        data: dict[str, Any] = pong.data or {}
+        return HubStatus(
+            uptime_ms=int(data.get("uptime_ms", 0)),
+            targets=int(data.get("targets", 0)),
+            hub_us=int(data.get("hub_us", 0)),
+            round_trip_us=(time.monotonic_ns() - sent_ns) // 1000,
+            journal=str(data.get("journal", "")),
+        )
+
     async def ping(self, target: str = ALL_TARGETS, timeout_ms: int = PING_TIMEOUT_MS) -> list[TargetResult]:
         """Whether the targets are alive. Raises ProtocolError `unknown_target` when none is meant."""
         return await self.command(MessageType.PING, target, timeout_ms)
 
     async def stand_up(
-        self, target: str = ALL_TARGETS, timeout_ms: int = MOTION_TIMEOUT_MS
+        self,
+        target: str = ALL_TARGETS,
+        timeout_ms: int = MOTION_TIMEOUT_MS,
+        *,
+        at_us: int | None = None,
+        in_ms: int | None = None,
     ) -> list[TargetResult]:
-        """Stands the targets up; a result says `standing` once its target stands. Raises like `ping`."""
-        return await self.command(MessageType.STAND_UP, target, timeout_ms)
+        """Stands the targets up; a result says `standing` once its target stands. Raises like `ping`.
+
+        With `at_us` they begin at that instant of the hub's clock, with `in_ms` so many milliseconds from
+        now, at most 60,000; then each result's data says `at_us`, how far off its target began (`error_us`)
+        and how sure it is of that (`uncertainty_us`). `timeout_ms` counts from that instant.
+        """
+        return await self.command(MessageType.STAND_UP, target, timeout_ms, _when({}, at_us, in_ms))
 
     async def lay_down(
-        self, target: str = ALL_TARGETS, timeout_ms: int = MOTION_TIMEOUT_MS
+        self,
+        target: str = ALL_TARGETS,
+        timeout_ms: int = MOTION_TIMEOUT_MS,
+        *,
+        at_us: int | None = None,
+        in_ms: int | None = None,
     ) -> list[TargetResult]:
-        """Lays the targets down; a result says `down` once its target lies. Raises like `ping`."""
-        return await self.command(MessageType.LAY_DOWN, target, timeout_ms)
+        """Lays the targets down; a result says `down` once its target lies. Otherwise like `stand_up`."""
+        return await self.command(MessageType.LAY_DOWN, target, timeout_ms, _when({}, at_us, in_ms))
 
     async def activate(
         self,
         target: str = ALL_TARGETS,
         duration_ms: int = DEFAULT_DURATION_MS,
         timeout_ms: int = MOTION_TIMEOUT_MS,
+        *,
+        at_us: int | None = None,
+        in_ms: int | None = None,
     ) -> list[TargetResult]:
         """Stands the targets up, armed for `duration_ms` (100 to 600,000). Each ends in one `hit` or `miss`
-        event. Raises like `ping`.
+        event. Otherwise like `stand_up`.
         """
-        return await self.command(MessageType.ACTIVATE, target, timeout_ms, {"duration_ms": duration_ms})
+        data = _when({"duration_ms": duration_ms}, at_us, in_ms)
+        return await self.command(MessageType.ACTIVATE, target, timeout_ms, data)
+
+    async def configure(
+        self,
+        target_id: str,
+        *,
+        threshold: int | None = None,
+        groups: list[str] | None = None,
+        timeout_ms: int = MOTION_TIMEOUT_MS,
+    ) -> TargetResult:
+        """Changes what is given (`threshold` 1 to 65,535, at most 8 `groups`) and keeps it on the target's
+        flash; the result's data says both as they now are. Raises like `ping`, and ProtocolError with the
+        target's own error.
+        """
+        data: dict[str, object] = {}
+        if threshold is not None:
+            data["threshold"] = threshold
+        if groups is not None:
+            data["groups"] = groups
+        [result] = await self.command(MessageType.CONFIGURE, target_id, timeout_ms, data)
+        if not result.ok:
+            raise ProtocolError(result.code, result.message)
+        return result
+
+    async def games(self) -> list[GameInfo]:
+        """Every game that this hub can play."""
+        found: list[GameInfo] = []
+        await self._call(
+            SocketMessage(MessageType.LIST_GAMES, self._new_id()),
+            REPLY_TIMEOUT_MS,
+            lambda message: found.append(_game_info(message)),
+        )
+        return found
+
+    async def start_game(
+        self,
+        game: str,
+        players: Sequence[str] = (),
+        options: Mapping[str, int | str] | None = None,
+        seed: int | None = None,
+        target: str = ALL_TARGETS,
+    ) -> GameState:
+        """Starts a game with these targets; options that are left out have their defaults. The same `seed`
+        (0 to 2^31 - 1) gives the same order. Raises ProtocolError `busy` while a game runs, `bad_message` for
+        options or players that the game does not take, `unknown_target` where there is none.
+        """
+        data: dict[str, object] = {"game": game, "players": list(players), "options": dict(options or {})}
+        if seed is not None:
+            data["seed"] = seed
+        return await self._game_call(SocketMessage(MessageType.START_GAME, self._new_id(), target, data=data))
+
+    async def stop_game(self) -> GameState:
+        """Ends the game that runs; its targets lie down. Without a game nothing happens."""
+        return await self._game_call(SocketMessage(MessageType.STOP_GAME, self._new_id()))
+
+    async def game(self) -> GameState:
+        """The game that runs, or the last one."""
+        return await self._game_call(SocketMessage(MessageType.GET_GAME, self._new_id()))
+
+    async def _game_call(self, message: SocketMessage) -> GameState:
+        reply = await self._call(message, REPLY_TIMEOUT_MS)
+        if reply.type == MessageType.ERROR:
+            raise error_of(reply)
+        return _game_state(reply)
 
     async def identify(
         self, target: str, duration_ms: int | None = None, timeout_ms: int = PING_TIMEOUT_MS
@@ -184,21 +355,25 @@ class Hub:
                 on_result(results[-1])
 
         details = {**(data or {}), "timeout_ms": timeout_ms}
+        ahead_ms = MAX_AHEAD_MS if "at_us" in details or "in_ms" in details else 0
         message = SocketMessage(type, self._new_id(), target, data=details)
-        reply = await self._call(message, timeout_ms + MARGIN_MS, take)
+        reply = await self._call(message, timeout_ms + ahead_ms + MARGIN_MS, take)
         if "ok" not in (reply.data or {}):  # one target's own answer, not the counts of many
             take(reply)
         return results
 
-    async def events(self, after: int | None = None, boot_id: str | None = None) -> AsyncIterator[Event]:
+    async def events(self, after: int | None = None, log_id: str | None = None) -> AsyncIterator[Event]:
         """What happens from now on, or since the event with the `seq` that `after` gives, as far as the hub
-        still has it. `boot_id` says which start of the hub counted it; from another, all there is comes. One
-        reader a connection. Raises ProtocolError `disconnected` when the hub is lost.
+        still has it. `log_id` says whose count that is: this object's `log_id` while it was read; from
+        another, all there is comes. One reader a connection. Raises ProtocolError `disconnected` when the hub
+        is lost.
         """
-        data: dict[str, object] = (
-            {} if after is None else {"after": after, "boot_id": boot_id or self.boot_id}
-        )
-        await self._call(SocketMessage(MessageType.SUBSCRIBE, self._new_id(), data=data), REPLY_TIMEOUT_MS)
+        data: dict[str, object] = {} if after is None else {"after": after}
+        if log_id is not None:
+            data["log_id"] = log_id
+        subscribe = SocketMessage(MessageType.SUBSCRIBE, self._new_id(), data=data)
+        subscribed = await self._call(subscribe, REPLY_TIMEOUT_MS)
+        self.log_id = str((subscribed.data or {}).get("log_id", ""))
         while True:
             while self._events:
                 yield self._events.popleft()
@@ -280,6 +455,10 @@ def _target_info(message: SocketMessage) -> TargetInfo:
         firmware=str(data.get("firmware", "")),
         seen_ms_ago=int(data.get("seen_ms_ago", 0)),
         round_trip_us=data.get("round_trip_us"),
+        uptime_ms=data.get("uptime_ms"),
+        dropped=data.get("dropped"),
+        uncertainty_us=data.get("uncertainty_us"),
+        heap_free_bytes=data.get("heap_free_bytes"),
     )
 
 
@@ -297,6 +476,44 @@ def _target_result(message: SocketMessage) -> TargetResult:
         message=str(data.pop("message", "")),
         data=data,
     )
+
+
+def _when(data: dict[str, object], at_us: int | None, in_ms: int | None) -> dict[str, object]:
+    if at_us is not None:
+        data["at_us"] = at_us
+    if in_ms is not None:
+        data["in_ms"] = in_ms
+    return data
+
+
+def _game_info(message: SocketMessage) -> GameInfo:
+    data: dict[str, Any] = message.data or {}
+    options = [
+        GameOption(
+            name=str(option.get("name", "")),
+            default=option.get("default", 0),
+            meaning=str(option.get("meaning", "")),
+            low=option.get("low"),
+            high=option.get("high"),
+            choices=list(option.get("choices", [])),
+        )
+        for option in data.get("options", [])
+    ]
+    return GameInfo(
+        name=str(data.get("game", "")),
+        title=str(data.get("title", "")),
+        rules=str(data.get("rules", "")),
+        min_players=int(data.get("min_players", 1)),
+        max_players=int(data.get("max_players", 1)),
+        min_targets=int(data.get("min_targets", 1)),
+        options=options,
+    )
+
+
+def _game_state(message: SocketMessage) -> GameState:
+    data: dict[str, Any] = message.data or {}
+    known = {name: data[name] for name in GameState.__dataclass_fields__ if name in data}
+    return GameState(**{**known, "status": message.status or "none"})
 
 
 def _event(message: SocketMessage) -> Event:
