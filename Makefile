@@ -17,7 +17,7 @@ READY := $(VENV)/.ready
 PIP   := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo hub simulate watch deploy bench docs memory test check format clean
+.PHONY: help setup demo play hub simulate watch deploy bench docs memory test check format clean
 
 help: ## List the targets
 	@echo "usage: make TARGET [NAME=value ...]"
@@ -29,6 +29,9 @@ setup: $(READY) ## Create .venv with everything the project needs
 
 demo: $(READY) ## Run the whole system on this machine for a look
 	@$(BIN)/snyper demo
+
+play: $(READY) ## Open a range to click through: hub, simulated targets, dashboard
+	@$(BIN)/snyper play $(ARGS)
 
 hub: $(READY) ## Run a hub (ENGINE=cpython LISTEN=:8081)
 	@$(BIN)/snyper hub --engine $(ENGINE) --listen $(LISTEN)

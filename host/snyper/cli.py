@@ -298,6 +298,21 @@ def demo() -> None:
     raise typer.Exit(_run(demonstration.run(out)))
 
 
+@app.command()
+def play(
+    targets: Annotated[int, typer.Option(min=1, max=16, help="How many.")] = 4,
+    listen: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where the dashboard listens.", callback=_address)
+    ] = "127.0.0.1:8088",
+    browser: Annotated[bool, typer.Option("--open/--no-open", help="Open it in your browser.")] = True,
+) -> None:
+    """Run a hub, simulated targets and the dashboard until Ctrl-C, to click through."""
+    from snyper import play
+
+    err.print("play: starting; Ctrl-C ends everything")
+    _run(play.run(targets, listen, browser, lambda line: err.print(line, markup=False)), until_ctrl_c=True)
+
+
 def _answers(hub: str) -> bool:
     host, port = parse_address(hub)
     try:

@@ -1,30 +1,34 @@
 """`make demo`: the whole system on one computer, with nothing stood in for but pins and radio."""
 
 import asyncio
-import json
 import os
 import signal
 import statistics
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from snyper.client import Hub, TargetResult, connect
+from snyper import scoreboard
+from snyper.client import GameState, Hub, TargetResult, connect
+from snyper.processes import running
 from tools.board import WIFI, BoardProcess
 
 TARGETS = 4
 PINGS = 50
 ROUND_MS = 1_500
+GAME_ROUNDS = 8
+GAME_SEED = 4
+PLAYER = "Somebody with a toy gun"
 VICTIM = 2  # target_3
 STEP_TIMEOUT_S = 15.0
+GAME_TIMEOUT_S = 60.0
 
 
 class DemoError(Exception):
@@ -37,7 +41,9 @@ async def run(console: Console) -> int:
     try:
         async with AsyncExitStack() as stack:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="snyper-demo-")))
-            address = await stack.enter_async_context(_hub_process())
+            journal = str(directory / "journal.sqlite3")
+            hub_process = running("hub", "--listen", "127.0.0.1:0", "--journal", journal)
+            address = (await stack.enter_async_context(hub_process)).said["listen"]
             console.print(f"hub        listening on {address}, a process of its own", markup=False)
             boards = [
                 BoardProcess(
@@ -61,26 +67,6 @@ async def run(console: Console) -> int:
     return 0
 
 
-@asynccontextmanager
-async def _hub_process() -> AsyncIterator[str]:
-    """A hub as `snyper hub` runs it, on a free port: its address."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "snyper.cli", "hub", "--listen", "127.0.0.1:0", "--json"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert process.stdout is not None
-    try:
-        line = await asyncio.wait_for(process.stdout.readline(), STEP_TIMEOUT_S)
-        if not line:
-            raise DemoError("the hub did not start: try `make hub` to see why")
-        yield json.loads(line)["listen"]
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
 class _Demo:
     """The steps, and what they counted."""
 
@@ -92,6 +78,7 @@ class _Demo:
         self._events: Counter[str] = Counter()
         self._states: dict[str, str] = {}
         self._pings_us: list[int] = []
+        self._game = GameState("none")
         self._changed = asyncio.Event()
 
     async def play(self) -> str:
@@ -106,12 +93,14 @@ class _Demo:
             await self._power_cut()
             await self._move("stand up", self._hub.stand_up)
             await self._move("lay down", self._hub.lay_down)
+            await self._play_quick()
         finally:
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)
         return (
             f"targets={TARGETS} commands={self._commands} hits={self._events['hit']}"
-            f" misses={self._events['miss']} ping_p50_ms={statistics.median(self._pings_us) / 1000:.2f}"
+            f" misses={self._events['miss']} score={self._game.scores[0]}"
+            f" ping_p50_ms={statistics.median(self._pings_us) / 1000:.2f}"
         )
 
     async def _register(self) -> None:
@@ -172,6 +161,17 @@ class _Demo:
             "back", f"{victim.name} has power again, and registered after {time.monotonic() - began:.1f} s"
         )
 
+    async def _play_quick(self) -> None:
+        options = {"rounds": GAME_ROUNDS, "countdown_ms": 0}
+        started = await self._hub.start_game("quick", [PLAYER], options, GAME_SEED)
+        self._say("quick game", f"{GAME_ROUNDS} rounds, faster and faster, on {started.targets} targets")
+        await self._until(
+            lambda: self._game.status == "over", "the game should come to its end", GAME_TIMEOUT_S
+        )
+        if self._game.reason != "finished":
+            raise DemoError(f"the game ended as `{self._game.reason}`")
+        self._console.print(scoreboard.scoreboard(self._game), width=60)
+
     async def _all(self, name: str, command: Awaitable[list[TargetResult]]) -> list[TargetResult]:
         """The results of a command in which no target may fail."""
         results = await command
@@ -181,18 +181,19 @@ class _Demo:
             raise DemoError(f"{name}: {', '.join(failed) or f'{len(results)} results for {TARGETS} targets'}")
         return results
 
-    async def _until(self, holds: Callable[[], bool], what: str) -> None:
+    async def _until(self, holds: Callable[[], bool], what: str, timeout_s: float = STEP_TIMEOUT_S) -> None:
         try:
-            async with asyncio.timeout(STEP_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 while not holds():
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            raise DemoError(f"{what}, and did not within {STEP_TIMEOUT_S:.0f} s") from None
+            raise DemoError(f"{what}, and did not within {timeout_s:.0f} s") from None
 
     async def _listen(self) -> None:
         async for event in self._hub.events():
             self._events[event.event] += 1
+            self._game = scoreboard.after(self._game, event)
             if event.event == "state":
                 self._states[event.target_id] = str(event.data["state"])
             self._changed.set()

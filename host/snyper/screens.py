@@ -6,7 +6,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -14,7 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from snyper.client import Event, Hub, TargetInfo, TargetResult
+from snyper import scoreboard
+from snyper.client import Event, GameState, Hub, HubStatus, TargetInfo, TargetResult
 
 _REFRESH_SECONDS = 0.5
 _EVENTS_SHOWN = 12
@@ -26,7 +29,14 @@ _STATE_STYLES = {
     "falling": "yellow",
     "fault": "bold white on red",
 }
-_EVENT_STYLES = {"hit": "bold green", "miss": "yellow", "lost": "bold red", "registered": "cyan"}
+_EVENT_STYLES = {
+    "hit": "bold green",
+    "miss": "yellow",
+    "lost": "bold red",
+    "registered": "cyan",
+    "journal": "bold red",
+    "game_over": "bold",
+}
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -34,26 +44,17 @@ def natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def targets_table(targets: Iterable[TargetInfo], last: dict[str, str] | None = None) -> Table:
-    """The targets, with what last happened to each where that is known."""
+def targets_table(targets: Iterable[TargetInfo]) -> Table:
+    """The targets and what the hub knows of them."""
     table = Table("target", "state", "round trip", "groups", "firmware")
-    if last is not None:
-        table.add_column("last event")
     for target in sorted(targets, key=lambda target: natural(target.target_id)):
-        if target.connected:
-            state = Text(target.state or "connected", _STATE_STYLES.get(target.state, ""))
-        else:
-            state = Text(f"away for {target.seen_ms_ago / 1000:.0f} s", "bold red")
-        row: list[RenderableType] = [
+        table.add_row(
             Text(target.target_id),
-            state,
+            _state(target),
             _milliseconds(target.round_trip_us) if target.connected else "",
             Text(" ".join(target.groups)),
             Text(target.firmware),
-        ]
-        if last is not None:
-            row.append(Text(last.get(target.target_id, "")))
-        table.add_row(*row)
+        )
     return table
 
 
@@ -76,7 +77,7 @@ def event_line(event: Event) -> Text:
     return Text.assemble(
         time.strftime("%H:%M:%S "),
         (f"{event.target_id:<12} ", "bold"),
-        (f"{event.event:<11}", _EVENT_STYLES.get(event.event, "")),
+        (f"{event.event:<15} ", _EVENT_STYLES.get(event.event, "")),
         _details(event),
     )
 
@@ -85,7 +86,22 @@ def _details(event: Event) -> str:
     data = event.data
     if event.event == "hit":
         return f"after {data.get('reaction_ms')} ms, peak {data.get('peak')}"
-    return str(data.get("message") or data.get("reason") or data.get("state") or "")
+    if event.event == "game_started":
+        return f"{data.get('game')} with {', '.join(map(str, _list(data.get('players'))))}"
+    if event.event == "game_score":
+        return f"{data.get('player')} {data.get('points'):+d}, has {data.get('total')}"
+    if event.event == "game_progress":
+        return f"{data.get('done')} of {data.get('total')} {data.get('unit')}"
+    if event.event == "groups":
+        return " ".join(map(str, _list(data.get("groups"))))
+    for name in ("message", "text", "reason", "state", "player"):
+        if data.get(name):
+            return str(data[name])
+    return ""
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 @contextmanager
@@ -98,15 +114,18 @@ def progress(console: Console, title: str) -> Iterator[Callable[[TargetResult], 
 
 
 async def watch_live(hub: Hub, console: Console, address: str) -> None:
-    """The range as a table that changes as things happen. Raises ProtocolError when the hub is lost."""
+    """The range and its game, as things happen. Raises ProtocolError when the hub is lost."""
     screen = _RangeScreen(address)
+    screen.game = await hub.game()
     with Live(screen.render(), console=console, refresh_per_second=10) as live:
         events = asyncio.create_task(_follow_events(hub, screen, live))
         try:
-            while True:
+            while not events.done():
+                screen.note_status(await hub.status())
                 screen.targets = await hub.targets()
                 live.update(screen.render())
-                await asyncio.sleep(_REFRESH_SECONDS)
+                await asyncio.wait((events,), timeout=_REFRESH_SECONDS)
+            await events
         finally:
             events.cancel()
             await asyncio.gather(events, return_exceptions=True)
@@ -117,27 +136,100 @@ class _RangeScreen:
 
     def __init__(self, address: str) -> None:
         self.targets: list[TargetInfo] = []
+        self.game = GameState("none")
         self._address = address
-        self._last: dict[str, str] = {}
+        self._status: HubStatus | None = None
+        self._status_ns = 0
+        self._hits: dict[str, _LastHit] = {}
+        self._note = ""
         self._lines: deque[Text] = deque(maxlen=_EVENTS_SHOWN)
 
+    def note_status(self, status: HubStatus) -> None:
+        self._status = status
+        self._status_ns = time.monotonic_ns()
+
     def note(self, event: Event) -> None:
-        if event.event != "state":
-            self._last[event.target_id] = f"{event.event} {_details(event)}"
+        if event.event == "hit":
+            self._hits[event.target_id] = _LastHit(event.data.get("reaction_ms"), time.monotonic())
+        self.game = scoreboard.after(self.game, event)
+        if event.event == "game_started":
+            self._note = ""
+        elif event.event == "game_note":
+            self._note = str(event.data.get("text", ""))
         self._lines.append(event_line(event))
 
     def render(self) -> RenderableType:
-        here = sum(target.connected for target in self.targets)
-        table = targets_table(self.targets, self._last)
-        table.title = f"range at {self._address}: {here} of {len(self.targets)} targets"
+        parts: list[RenderableType] = [self._title(), self._table()]
+        if self.game.status != "none":
+            parts.append(scoreboard.scoreboard(self.game, self._hub_us(), self._note))
         lines = Group(*self._lines) if self._lines else Text("nothing has happened yet", "dim")
-        return Group(table, Panel(lines, title="events"), Text("Ctrl-C ends", "dim"))
+        return Group(*parts, Panel(lines, title="events"), Text("Ctrl-C ends", "dim"))
+
+    def _title(self) -> Text:
+        here = sum(target.connected for target in self.targets)
+        title = Text.assemble(
+            ("range ", "dim"), (self._address, "bold"), f"   {here} of {len(self.targets)} targets"
+        )
+        if self._status is not None:
+            title.append(f"   hub up {_duration(self._status.uptime_ms)}")
+            if self._status.journal == "failing":
+                title.append("   its journal fails: see its log", "bold red")
+        return title
+
+    def _table(self) -> Table:
+        table = Table("target", "state", box=box.SIMPLE_HEAD, pad_edge=False)
+        for name in ("round trip", "last hit", "uptime", "clock", "drops"):
+            table.add_column(name, justify="right")
+        table.add_column("groups")
+        for target in sorted(self.targets, key=lambda target: natural(target.target_id)):
+            clock = "" if target.uncertainty_us is None else f"±{_milliseconds(target.uncertainty_us)}"
+            live = target.connected
+            table.add_row(
+                Text(target.target_id),
+                _state(target),
+                _milliseconds(target.round_trip_us) if live else "",
+                str(self._hits.get(target.target_id, "")),
+                _duration(target.uptime_ms) if live and target.uptime_ms is not None else "",
+                clock if live else "",
+                Text(str(target.dropped or ""), "bold red"),
+                Text(" ".join(target.groups)),
+            )
+        return table
+
+    def _hub_us(self) -> int | None:
+        """The hub's clock now, from its last word."""
+        if self._status is None:
+            return None
+        return self._status.hub_us + (time.monotonic_ns() - self._status_ns) // 1000
+
+
+class _LastHit(NamedTuple):
+    reaction_ms: object
+    at_s: float
+
+    def __str__(self) -> str:
+        return f"{self.reaction_ms} ms, {_duration(round((time.monotonic() - self.at_s) * 1000))} ago"
 
 
 async def _follow_events(hub: Hub, screen: _RangeScreen, live: Live) -> None:
     async for event in hub.events():
         screen.note(event)
         live.update(screen.render())
+
+
+def _state(target: TargetInfo) -> Text:
+    if target.connected:
+        return Text(target.state or "connected", _STATE_STYLES.get(target.state, ""))
+    return Text(f"away for {_duration(target.seen_ms_ago)}", "bold red")
+
+
+def _duration(milliseconds: int) -> str:
+    """In the one or two units that matter: 7 s, 3 min, 5 h 12 min."""
+    minutes, seconds = divmod(milliseconds // 1000, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if minutes else f"{seconds} s"
 
 
 def _milliseconds(microseconds: int | None) -> str:

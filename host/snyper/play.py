@@ -1,0 +1,42 @@
+"""`make play`: a hub, targets that somebody shoots at, and the dashboard, for a person to click through."""
+
+import asyncio
+import tempfile
+import webbrowser
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from snyper.processes import running
+
+
+async def run(targets: int, listen: str, open_browser: bool, say: Callable[[str], None]) -> None:
+    """Plays until cancelled: the dashboard is at `listen` (HOST:PORT). Processes and files are gone after it.
+
+    Raises OSError when a part does not start, or ends by itself.
+    """
+    async with AsyncExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="snyper-play-")))
+        journal, archive = str(directory / "journal.sqlite3"), str(directory / "dashboard.sqlite3")
+        hub = await stack.enter_async_context(running("hub", "--listen", "127.0.0.1:0", "--journal", journal))
+        address = hub.said["listen"]
+        say(f"hub        listening on {address}")
+        shooting = await stack.enter_async_context(
+            running("simulate", "--targets", str(targets), "--hub", address)
+        )
+        say(f"targets    {targets}, with somebody who shoots at them")
+        dashboard = await stack.enter_async_context(
+            running("dashboard", "--hub", address, "--listen", listen, "--archive", archive, "--no-open")
+        )
+        say(f"dashboard  {dashboard.said['url']}")
+        say(f"commands   such as `snyper watch --hub {address}`, in another terminal")
+        if open_browser:
+            webbrowser.open(dashboard.said["url"])
+        ends = [asyncio.ensure_future(part.ended()) for part in (hub, shooting, dashboard)]
+        try:
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            raise done.pop().result()
+        finally:
+            for end in ends:
+                end.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)

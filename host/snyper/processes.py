@@ -1,0 +1,68 @@
+"""Commands of `snyper` as processes beside this one, which end with the block that started them."""
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+READY_TIMEOUT_S = 15.0
+_STOP_TIMEOUT_S = 5.0
+
+
+class Running:
+    """A command that runs. `said` is the first line of its output."""
+
+    def __init__(self, said: dict[str, Any], ended: Callable[[], Awaitable[OSError]]) -> None:
+        self.said = said
+        self.ended = ended  # waits until it has ended by itself; the error says its last words
+
+
+@asynccontextmanager
+async def running(*arguments: str) -> AsyncIterator[Running]:
+    """Runs `snyper ARGUMENTS --json`, and goes on once it has said its first line.
+
+    Raises OSError with its last words when it ends before that, TimeoutError when it says nothing. At the end
+    of the block it is ended as by Ctrl-C.
+    """
+
+    async def ended() -> OSError:
+        await process.wait()
+        await reading
+        return OSError(words[-1] if words else f"`snyper {arguments[0]}` ended without a word")
+
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "snyper.cli", *arguments, "--json"), stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    words: list[str] = []
+    reading = asyncio.create_task(_keep_last(process.stderr, words))
+    try:
+        line = await asyncio.wait_for(process.stdout.readline(), READY_TIMEOUT_S)
+        if not line:
+            raise await ended()
+        yield Running(json.loads(line), ended)
+    finally:
+        await _end(process)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+async def _keep_last(stream: asyncio.StreamReader, words: list[str]) -> None:
+    """Reads to the end, so that the process never waits for a reader, and keeps the last line."""
+    async for line in stream:
+        if line.strip():
+            words[:] = [line.decode(errors="replace").strip()]
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), _STOP_TIMEOUT_S)
+        except TimeoutError:
+            process.kill()
+    await process.wait()

@@ -1,0 +1,81 @@
+"""The game as people in a terminal see it: kept up to date by its events, drawn as a scoreboard."""
+
+from dataclasses import replace
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from snyper.client import Event, GameState
+
+_REASONS = {
+    "finished": "the game is over",
+    "stopped": "stopped",
+    "no_targets": "over: no target is left",
+    "fault": "over: the game failed, see the hub's log",
+}
+
+
+def after(state: GameState, event: Event) -> GameState:
+    """`state` as `event` leaves it. An event of no game, or of another, changes nothing."""
+    data: dict[str, Any] = event.data
+    if event.event == "game_started":
+        known = {name: data[name] for name in GameState.__dataclass_fields__ if name in data}
+        return GameState(**{**known, "status": "running", "scores": [0] * len(data.get("players", []))})
+    if not event.event.startswith("game_") or data.get("game_id") != state.game_id:
+        return state
+    if event.event == "game_turn":
+        return replace(state, turn=data["player"])
+    if event.event == "game_progress":
+        return replace(state, done=data["done"], total=data["total"], unit=data["unit"])
+    if event.event == "game_score":
+        scores = [
+            data["total"] if player == data["player"] else score
+            for player, score in zip(state.players, state.scores, strict=True)
+        ]
+        return replace(state, scores=scores)
+    if event.event == "game_target_out":
+        return replace(state, targets=max(0, state.targets - 1))
+    if event.event == "game_over":
+        return replace(state, status="over", reason=data["reason"], scores=data["scores"], turn="")
+    return state
+
+
+def ranking(state: GameState) -> list[tuple[int, str, int]]:
+    """Place, player and score, the best first; who has as many points has the same place."""
+    pairs = sorted(zip(state.players, state.scores, strict=True), key=lambda pair: -pair[1])
+    return [(1 + sum(other > score for _, other in pairs), player, score) for player, score in pairs]
+
+
+def scoreboard(state: GameState, hub_us: int | None = None, note: str = "") -> RenderableType:
+    """`state` as a board with the best on top. `hub_us`, the hub's clock now, is for the countdown."""
+    table = Table(box=None, show_header=False, expand=True, pad_edge=False)
+    table.add_column(width=3)
+    table.add_column(ratio=1, no_wrap=True)
+    table.add_column(justify="right")
+    over = state.status == "over"
+    for place, player, score in ranking(state):
+        leads = place == 1 and score > 0
+        mark = "►" if player == state.turn else "★" if over and leads else f"{place}."
+        style = "bold green" if leads else "bold" if player == state.turn else ""
+        table.add_row(Text(mark, style), Text(player, style), Text(str(score), style))
+    lines: list[RenderableType] = [table]
+    wait_us = state.starts_at_us - hub_us if hub_us is not None else 0
+    if over:
+        lines.append(Text(_REASONS.get(state.reason, state.reason), "dim"))
+    elif wait_us > 0:
+        lines.append(Text(f"starts in {-(-wait_us // 1_000_000)} s", "bold yellow"))
+    elif state.total:
+        progress = Table.grid(expand=True, padding=(0, 1))
+        progress.add_column(ratio=1)
+        progress.add_column(justify="right")
+        progress.add_row(
+            ProgressBar(state.total, state.done), Text(f"{state.done} of {state.total} {state.unit}", "dim")
+        )
+        lines.append(progress)
+    if note:
+        lines.append(Text(note, "italic"))
+    return Panel(Group(*lines), title=f"{state.game}, {state.targets} targets", padding=(0, 1))

@@ -1,0 +1,84 @@
+"""The game as a screen follows it, event by event."""
+
+import io
+
+from rich.console import Console
+
+from snyper import scoreboard
+from snyper.client import Event, GameState
+
+STARTED = {
+    "game_id": "g1",
+    "game": "quick",
+    "title": "Quick",
+    "players": ["Ann", "Bo"],
+    "options": {"rounds": 4},
+    "seed": 7,
+    "targets": 3,
+    "unit": "rounds",
+    "total": 4,
+    "starts_at_us": 5_000_000,
+}
+
+
+def play(*events: tuple[str, dict[str, object]]) -> GameState:
+    state = GameState("none")
+    for seq, (event, data) in enumerate(events, 1):
+        state = scoreboard.after(state, Event(seq, event, "", data))
+    return state
+
+
+def text_of(state: GameState, hub_us: int | None = None, note: str = "") -> str:
+    console = Console(file=io.StringIO(), width=60)
+    console.print(scoreboard.scoreboard(state, hub_us, note))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_game_from_its_start_to_its_end() -> None:
+    events: list[tuple[str, dict[str, object]]] = [
+        ("game_started", STARTED),
+        ("game_turn", {"game_id": "g1", "player": "Bo"}),
+        ("game_score", {"game_id": "g1", "player": "Bo", "points": 30, "total": 30}),
+        ("game_score", {"game_id": "g1", "player": "Ann", "points": -5, "total": -5}),
+        ("game_progress", {"game_id": "g1", "done": 3, "total": 4, "unit": "rounds"}),
+        ("game_target_out", {"game_id": "g1", "code": "timeout"}),
+    ]
+    state = play(*events)
+    assert (state.status, state.players, state.scores) == ("running", ["Ann", "Bo"], [-5, 30])
+    assert (state.turn, state.done, state.total, state.unit, state.targets) == ("Bo", 3, 4, "rounds", 2)
+    shown = text_of(state)
+    assert shown.index("Bo") < shown.index("Ann")
+    assert "3 of 4 rounds" in shown
+    over = play(*events, ("game_over", {"game_id": "g1", "reason": "finished", "scores": [0, 31]}))
+    assert (over.status, over.reason, over.scores, over.turn) == ("over", "finished", [0, 31], "")
+    assert "the game is over" in text_of(over)
+
+
+def test_what_belongs_to_no_game_or_to_another_changes_nothing() -> None:
+    state = play(("game_started", STARTED))
+    foreign: list[tuple[str, dict[str, object]]] = [
+        ("hit", {"reaction_ms": 300}),
+        ("game_score", {"game_id": "g0", "player": "Ann", "points": 1, "total": 1}),
+        ("game_over", {"game_id": "g0", "reason": "stopped", "scores": [1, 1]}),
+    ]
+    for event, data in foreign:
+        assert scoreboard.after(state, Event(9, event, "", data)) == state
+
+
+def test_equal_scores_share_a_place() -> None:
+    state = GameState("over", players=["a", "b", "c", "d"], scores=[5, 9, 9, 1])
+    assert scoreboard.ranking(state) == [(1, "b", 9), (1, "c", 9), (3, "a", 5), (4, "d", 1)]
+
+
+def test_the_countdown_goes_by_the_hubs_clock() -> None:
+    state = play(("game_started", STARTED))
+    assert "starts in 3 s" in text_of(state, hub_us=2_000_001)
+    assert "starts in" not in text_of(state, hub_us=5_000_000)
+    assert "starts in" not in text_of(state)
+
+
+def test_names_are_shown_as_they_are() -> None:
+    state = GameState("running", players=["[red]x[/]"], scores=[0], game="quick")
+    assert "[red]x[/]" in text_of(state, note="[bold]mind[/]")
+    assert "[bold]mind[/]" in text_of(state, note="[bold]mind[/]")
