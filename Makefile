@@ -9,6 +9,8 @@ PORT    ?=
 ROLE    ?=
 ID      ?=
 ARGS    ?=
+# Most tests wait for boards and timers, not for a processor.
+JOBS    ?= 3
 
 VENV  := .venv
 BIN   := $(VENV)/bin
@@ -56,8 +58,8 @@ memory: $(READY) ## Show what fits a board's heap, and run an hour of board time
 bench: $(READY) ## Measure
 	@$(BIN)/python -m tools.bench $(ARGS)
 
-test: $(READY) ## Run the tests (ARGS="-k link -x")
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## Run the tests, some side by side (JOBS=3 ARGS="-k link -x")
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)
 
 check: $(READY) ## Check style and types (for CPython, then for the board)
 	@status=0; \
