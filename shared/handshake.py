@@ -44,7 +44,7 @@ class Registration:
         self.firmware = text_field(data, "firmware", "")
         self.state = text_field(data, "state", "")
         self.key = text_field(data, "key", "")
-        self.groups = _groups(data)
+        self.groups = groups_field(data)
         self.heartbeat_ms = integer_field(
             data, "heartbeat_ms", HEARTBEAT_MS, MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS
         )
@@ -83,7 +83,8 @@ def _bad(message: str) -> ProtocolError:
     return ProtocolError(ErrorCode.BAD_MESSAGE, message)
 
 
-def _groups(data: "dict[str, object]") -> "list[str]":
+def groups_field(data: "dict[str, object]") -> "list[str]":
+    """`data["groups"]`, none where it is left out. Raises ProtocolError `bad_message`."""
     value = data.get("groups", [])
     if not isinstance(value, list) or len(value) > MAX_GROUPS:
         raise _bad("`groups` is a list of at most %d names" % MAX_GROUPS)

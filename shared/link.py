@@ -53,19 +53,20 @@ class Link:
     `handlers` maps a request's type to a coroutine function `(link, message) -> SocketMessage | None` whose
     result is sent; a ProtocolError that it raises is sent as an `error`, and a type that is not in it is
     `unknown_type`. `admit` is for the side that listens: till it sets `admitted`, it is called with the link
-    and every request, and no handler is. `health` gives the `data` of every `pong`; `on_pong` sees each
-    answer to this side's own heartbeat, `on_stream` every `target`, `result` and `event` in order, `on_close`
-    the end of the link as soon as it is known; none of these may wait. `name` is for the log. All may be
-    replaced at any time.
+    and every request, and no handler is. `health` gives the `data` of every `pong`; `on_health` sees each
+    `ping` of the peer and each answer to this side's own heartbeat, `on_stream` every `target`, `result` and
+    `event` in order, `on_close` the end of the link as soon as it is known; none of these may wait. `name` is
+    for the log. All may be replaced at any time.
     """
 
     # Here, and not in each link: on a board every attribute that is set takes memory.
     health: "Callable[[], dict[str, object]] | None" = None
-    on_pong: "Callable[[SocketMessage], None] | None" = None
+    on_health: "Callable[[SocketMessage], None] | None" = None
     on_stream: "Callable[[SocketMessage], None] | None" = None
     on_close: "Callable[[Link, ProtocolError], None] | None" = None
     peer_max_line_bytes = MAX_LINE_BYTES
     round_trip_us: "int | None" = None
+    received_us = 0  # when the last bytes were read, by `now_us()`
     close_error: "ProtocolError | None" = None
     _last_word: "ProtocolError | None" = None
     _next_id = 0
@@ -263,6 +264,7 @@ class Link:
                 piece = await receive(self._reader, buffer)
                 if not piece:
                     break
+                self.received_us = now_us()
                 self._received_ms = now_ms()
                 await self._take(piece)
             end = ProtocolError(ErrorCode.DISCONNECTED, "the peer closed the connection")
@@ -306,6 +308,8 @@ class Link:
             self._admit(self, message)
         elif message_type == MessageType.PING and message.target_id is None:
             self.post(message.reply(MessageType.PONG, "alive", self.health() if self.health else None))
+            if self.on_health is not None:
+                self.on_health(message)
         elif self.on_stream is not None and message_type in STREAM_TYPES:
             self.on_stream(message)
         elif message_type not in self.handlers:
@@ -408,8 +412,8 @@ class Link:
     def _on_pong(self, sent_us: int, reply: object) -> None:
         if isinstance(reply, SocketMessage):
             self.round_trip_us = now_us() - sent_us
-            if self.on_pong is not None:
-                self.on_pong(reply)
+            if self.on_health is not None:
+                self.on_health(reply)
 
 
 def error_of(message: SocketMessage) -> ProtocolError:

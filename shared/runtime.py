@@ -15,12 +15,18 @@ MICROPYTHON = sys.implementation.name == "micropython"
 if MICROPYTHON:
     import gc
     import socket
+    from sys import modules
+    from time import sleep_us
 
     # The unix port has no names for these, and on lwIP TCP_NODELAY is another number than on Linux.
     _IPPROTO_TCP = getattr(socket, "IPPROTO_TCP", 6)
     _TCP_NODELAY = getattr(socket, "TCP_NODELAY", 1)
 
     sleep_ms = asyncio.sleep_ms
+
+    async def sleep_rest_us(duration_us: int) -> None:
+        """The end of an exact wait, less than a millisecond. A board does nothing else meanwhile."""
+        sleep_us(duration_us)
 
     async def end_task(task: "asyncio.Task[Any]") -> None:
         """Cancels `task` and returns when it has ended; one that has ended before may be given too."""
@@ -88,11 +94,33 @@ if MICROPYTHON:
         """Frees what is unused, in 2 to 17 ms: for a moment when nothing is timed."""
         gc.collect()
 
+    def forget(*names: str) -> None:
+        """Gives back the memory of modules that are needed seldom; an import brings them back."""
+        for name in names:
+            package, _, own = name.rpartition(".")
+            # A dict keeps the value of what is removed in its slot until that is used again: None then.
+            if name in modules:
+                modules[name] = None  # type: ignore[assignment]
+                del modules[name]
+            if hasattr(modules[package], own):
+                setattr(modules[package], own, None)
+                delattr(modules[package], own)
+
+    def heap_free_bytes() -> "int | None":
+        """What is free of the heap once it is collected, in some 20 ms; None where that is not known."""
+        gc.collect()
+        free_bytes: int = gc.mem_free()
+        return free_bytes
+
 else:
     _RECEIVE_BYTES = 4_096
 
     async def sleep_ms(duration_ms: int) -> None:
         await asyncio.sleep(duration_ms / 1000)
+
+    async def sleep_rest_us(duration_us: int) -> None:
+        """The end of an exact wait, less than a millisecond. A board does nothing else meanwhile."""
+        await asyncio.sleep(duration_us / 1_000_000)
 
     async def end_task(task: "asyncio.Task[Any]") -> None:
         """Cancels `task` and returns when it has ended; one that has ended before may be given too."""
@@ -151,3 +179,10 @@ else:
 
     def collect_garbage() -> None:
         """Nothing to do: by itself it is cheap here, and on demand dear with many boards in one process."""
+
+    def forget(*names: str) -> None:
+        """Nothing to do: there is memory enough, and a module that comes twice is two."""
+
+    def heap_free_bytes() -> "int | None":
+        """What is free of the heap once it is collected, in some 20 ms; None where that is not known."""
+        return None

@@ -3,6 +3,7 @@
 from shared.socket_protocol import (
     HEARTBEAT_MS,
     MAX_HEARTBEAT_MS,
+    MAX_INTEGER,
     MAX_LINE_BYTES,
     MIN_HEARTBEAT_MS,
     MIN_LINE_BYTES,
@@ -32,11 +33,13 @@ class Welcome:
         )
         self.max_line_bytes = integer_field(data, "max_line_bytes", MAX_LINE_BYTES, MIN_LINE_BYTES, 1 << 30)
         self.boot_id = text_field(data, "boot_id", "")
+        self.hub_us = integer_field(data, "hub_us", -1, -1, MAX_INTEGER)  # -1 where it does not say its clock
 
     def apply_to(self, link: "Link") -> None:
         """Sets up the dialler's end of `link` as the hub wants it.
 
-        The hub pings first; this side asks only when it hears nothing, so that one PING serves both.
+        The hub pings first; this side asks only when it hears nothing, so that one PING serves both. A target
+        pings all the time, for the hub's clock: then both hear enough.
         """
         link.peer_max_line_bytes = self.max_line_bytes
         link.start_heartbeat(self.heartbeat_ms, self.heartbeat_ms * 3 // 2)

@@ -6,7 +6,9 @@ Commands and signals go in, actions come out; whoever owns the hardware carries 
 from shared.socket_protocol import (
     COMMAND_REPLIES,
     DEFAULT_DURATION_MS,
+    MAX_AHEAD_MS,
     MAX_DURATION_MS,
+    MAX_INTEGER,
     MIN_DURATION_MS,
     ErrorCode,
     MessageType,
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_WAITING = 8  # commands that one motion answers together
 MAX_ANSWERED = 16  # ids remembered, so that a repeated command is answered and not carried out
+_MAX_AHEAD_US = (MAX_AHEAD_MS + 1_000) * 1000  # the hub counts exactly; this side's idea of its clock may lag
 
 
 class State:
@@ -57,6 +60,8 @@ class Action:
     ARM = "arm"  # (ARM, duration_ms): feel for a hit, then signal HIT or TIME_UP
     DISARM = "disarm"  # (DISARM,)
     REPORT = "report"  # (REPORT, MessageType.HIT or MISS, data)
+    SCHEDULE = "schedule"  # (SCHEDULE, at_us): call `due` at this instant of the hub's clock
+    CALL_OFF = "call_off"  # (CALL_OFF,): do not
 
 
 _MOVE_UP = "move_up"
@@ -102,7 +107,8 @@ class TargetController:
 
     def __init__(self) -> None:
         self.state = State.FALLING
-        self._waiting: "list[SocketMessage]" = []
+        self._waiting: "list[tuple[SocketMessage, dict[str, object] | None]]" = []  # with the reply's data
+        self._scheduled: "SocketMessage | None" = None
         self._answered: "list[tuple[str | int, str, SocketMessage | None]]" = []
         self._duration_ms = DEFAULT_DURATION_MS
 
@@ -110,10 +116,11 @@ class TargetController:
         """The actions at power-up."""
         return [(Action.LOWER,)]
 
-    def command(self, message: SocketMessage) -> "list[tuple[Any, ...]]":
-        """The actions for STAND_UP, LAY_DOWN or ACTIVATE.
+    def command(self, message: SocketMessage, hub_us: "int | None" = None) -> "list[tuple[Any, ...]]":
+        """The actions for STAND_UP, LAY_DOWN or ACTIVATE. `hub_us` is the hub's clock now, where it is known.
 
         An id seen before is answered as before, or once the motion it began ends, and not carried out again.
+        One command with `at_us` can wait for its instant; what the state allows is judged then.
         """
         assert message.id is not None
         for id, type, reply in self._answered:
@@ -122,19 +129,40 @@ class TargetController:
             if id == message.id:
                 error = ProtocolError(ErrorCode.BAD_MESSAGE, "this id was a `%s`" % type)
                 return [(Action.REPLY, error.to_message(message.id))]
-        if message.type == MessageType.ACTIVATE:
-            try:
-                duration_ms = _duration_ms(message)
-            except ProtocolError as error:
-                return [(Action.REPLY, error.to_message(message.id))]
-        is_full = len(self._waiting) >= MAX_WAITING and message.type != MessageType.LAY_DOWN
-        if (self.state, message.type) not in TRANSITIONS or is_full:
-            code = ErrorCode.FAULT if self.state == State.FAULT else ErrorCode.BUSY
-            return [(Action.REPLY, ProtocolError(code, "the target is " + self.state).to_message(message.id))]
-        self._remember(message, None)
-        if message.type == MessageType.ACTIVATE:
-            self._duration_ms = duration_ms
-        return self._step(message.type, message, None)
+        try:
+            _duration_ms(message)
+            at_us = _at_us(message, hub_us)
+            if at_us >= 0:
+                return self._schedule(message, at_us)
+            actions = self.call_off(message.type) if message.type == MessageType.LAY_DOWN else []
+            return actions + self._carry_out(message, None)
+        except ProtocolError as error:
+            return [(Action.REPLY, error.to_message(message.id))]
+
+    def due(self, data: "dict[str, object]") -> "list[tuple[Any, ...]]":
+        """The actions for the command whose instant has come. `data` goes into its reply, with whatever is
+        put into it until then.
+        """
+        message = self._scheduled
+        if message is None:
+            return []
+        self._scheduled = None
+        try:
+            return self._carry_out(message, data)
+        except ProtocolError as error:
+            reply = error.to_message(message.id)
+            self._remember(message, reply)
+            return [(Action.REPLY, reply)]
+
+    def call_off(self, trigger: str) -> "list[tuple[Any, ...]]":
+        """The actions that give up the command that waits for its instant, if one does, for `trigger`."""
+        message = self._scheduled
+        if message is None:
+            return []
+        self._scheduled = None
+        reply = _given_up_for(trigger).to_message(message.id, message.target_id)
+        self._remember(message, reply)
+        return [(Action.CALL_OFF,), (Action.REPLY, reply)]
 
     def signal(self, trigger: str, data: "dict[str, object] | None" = None) -> "list[tuple[Any, ...]]":
         """The actions for anything but a command. `data` goes into the report of a HIT.
@@ -145,19 +173,38 @@ class TargetController:
             return []
         return self._step(trigger, None, data)
 
+    def _schedule(self, message: SocketMessage, at_us: int) -> "list[tuple[Any, ...]]":
+        """Raises ProtocolError `busy`."""
+        if self._scheduled is not None:
+            raise ProtocolError(ErrorCode.BUSY, "another command waits for its `at_us`")
+        self._remember(message, None)
+        self._scheduled = message
+        return [(Action.SCHEDULE, at_us)]
+
+    def _carry_out(self, message: SocketMessage, data: "dict[str, object] | None") -> "list[tuple[Any, ...]]":
+        """Raises ProtocolError `busy` or `fault` when the state has no use for the command now."""
+        is_full = len(self._waiting) >= MAX_WAITING and message.type != MessageType.LAY_DOWN
+        if (self.state, message.type) not in TRANSITIONS or is_full:
+            code = ErrorCode.FAULT if self.state == State.FAULT else ErrorCode.BUSY
+            raise ProtocolError(code, "the target is " + self.state)
+        self._remember(message, None)
+        if message.type == MessageType.ACTIVATE:
+            self._duration_ms = _duration_ms(message)
+        return self._step(message.type, message, data)
+
     def _step(
         self, trigger: str, message: "SocketMessage | None", data: "dict[str, object] | None"
     ) -> "list[tuple[Any, ...]]":
         self.state, effect = TRANSITIONS[(self.state, trigger)]
         if effect == _JOIN:
             actions = self._make_room()
-            self._wait(message)
+            self._wait(message, data)
             return actions
         if effect == _ANSWER:
-            self._wait(message)
+            self._wait(message, data)
             return self._answer(None)
         if effect == _ARM:
-            self._wait(message)
+            self._wait(message, data)
             return self._answer(None) + [(Action.ARM, self._duration_ms)]
         if effect == _FAIL:
             return self._answer(ProtocolError(ErrorCode.FAULT, "the servo does not answer"))
@@ -169,11 +216,11 @@ class TargetController:
                 data or {"reason": trigger},
             )
             return [report, (Action.LOWER,)]
-        actions = self._answer(ProtocolError(ErrorCode.SUPERSEDED, "given up for `%s`" % trigger))
+        actions = self._answer(_given_up_for(trigger))
         if effect == _CALL_OFF:
             actions.append((Action.DISARM,))
             actions.append((Action.REPORT, MessageType.MISS, {"reason": trigger}))
-        self._wait(message)
+        self._wait(message, data)
         actions.append((Action.RAISE,) if effect == _MOVE_UP else (Action.LOWER,))
         return actions
 
@@ -187,17 +234,17 @@ class TargetController:
         self._waiting = later
         return actions
 
-    def _wait(self, message: "SocketMessage | None") -> None:
+    def _wait(self, message: "SocketMessage | None", data: "dict[str, object] | None") -> None:
         if message is not None:
-            self._waiting.append(message)
+            self._waiting.append((message, data))
 
     def _answer(self, error: "ProtocolError | None") -> "list[tuple[Any, ...]]":
         """Replies to all that wait: that it is so, or `error`."""
         actions: "list[tuple[Any, ...]]" = []
-        for message in self._waiting:
+        for message, data in self._waiting:
             if error is None:
                 type, status = COMMAND_REPLIES[message.type]
-                reply = message.reply(type, status)
+                reply = message.reply(type, status, data)
             else:
                 reply = error.to_message(message.id, message.target_id)
             self._remember(message, reply)
@@ -211,8 +258,32 @@ class TargetController:
         self._answered.append((message.id, message.type, reply))
 
 
+def _given_up_for(trigger: str) -> ProtocolError:
+    return ProtocolError(ErrorCode.SUPERSEDED, "given up for `%s`" % trigger)
+
+
 def _duration_ms(message: SocketMessage) -> int:
+    """Raises ProtocolError `bad_message` for an ACTIVATE with another."""
+    if message.type != MessageType.ACTIVATE:
+        return 0
     data = message.data or {}
-    if "at_us" in data:
-        raise ProtocolError(ErrorCode.UNSUPPORTED, "this firmware cannot arm at a later time")
     return integer_field(data, "duration_ms", DEFAULT_DURATION_MS, MIN_DURATION_MS, MAX_DURATION_MS)
+
+
+def _at_us(message: SocketMessage, hub_us: "int | None") -> int:
+    """When the command is to be carried out by the hub's clock, -1 for now.
+
+    Raises ProtocolError: `bad_message`, also for too far ahead; `expired`; `busy` while there is no clock.
+    """
+    data = message.data or {}
+    if "at_us" not in data:
+        return -1
+    at_us = integer_field(data, "at_us", 0, 0, MAX_INTEGER)
+    if hub_us is None:
+        raise ProtocolError(ErrorCode.BUSY, "the hub's clock is not known yet: try again")
+    ahead_us = at_us - hub_us
+    if ahead_us <= 0:
+        raise ProtocolError(ErrorCode.EXPIRED, "`at_us` was over %d ms ago" % (-ahead_us // 1000))
+    if ahead_us > _MAX_AHEAD_US:
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, "`at_us` is at most %d ms ahead" % MAX_AHEAD_MS)
+    return at_us

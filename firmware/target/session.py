@@ -6,23 +6,21 @@ import os
 from firmware.board.hardware import hardware_id
 from firmware.board.led import HIT_MS, Pattern
 from firmware.board.version import VERSION
+from firmware.target.clock_sync import ClockSync
 from firmware.target.controller import State
-from firmware.target.dns import resolve
-from firmware.target.log_page import read_page
 from firmware.target.peripherals import Piezo, Servo
 from firmware.target.target import Target
 from firmware.target.wifi import JOIN_TIMEOUT_MS, STATUS_WRONG_PASSWORD, JoinError, Wifi
 from shared.address import parse_address
 from shared.backoff import Backoff
-from shared.clock import now_ms
+from shared.clock import now_ms, now_us
 from shared.dialler import dial
 from shared.link import Link
 from shared.log import keep, log
-from shared.runtime import end_task, sleep_ms
+from shared.runtime import end_task, forget, sleep_ms
 from shared.socket_protocol import (
     IDENTIFY_MS,
     MAX_IDENTIFY_MS,
-    MAX_INTEGER,
     MAX_LINE_BYTES,
     MIN_IDENTIFY_MS,
     PROTOCOL_VERSION,
@@ -53,24 +51,34 @@ STUCK_MS = JOIN_TIMEOUT_MS + 5_000  # longer than any one step towards the hub t
 
 class Session:
     """One target: its hardware, its state and its link to the hub. `config` is what `config.read` gives,
-    `led` shows how things stand. Raises ValueError for a pin that cannot do what it is to do.
+    `led` shows how things stand. What a console changes of `config` is kept in config.json, if that is
+    `on_flash`. Raises ValueError for a pin that cannot do what it is to do.
     """
 
-    def __init__(self, config: "dict[str, Any]", led: "Led") -> None:
+    def __init__(self, config: "dict[str, Any]", led: "Led", on_flash: bool = True) -> None:
         self._config = config
         self._hubs = [parse_address(hub) for hub in config["hub"]]
         self._led = led
         self._wifi = Wifi(config["wifi"], _host_name(config["target_id"]))
+        self._on_flash = on_flash
+        self._piezo = Piezo(config["piezo"])
         self._target = Target(
-            Servo(config["servo"]), Piezo(config["piezo"]), on_change=self._show_pose, on_hit=self._show_hit
+            Servo(config["servo"]), self._piezo, on_change=self._show_pose, on_hit=self._show_hit
         )
         self._handlers = dict(self._target.handlers)
+        for type in (
+            MessageType.READ_LOG,
+            MessageType.CONFIGURE,
+            MessageType.LISTEN,
+            MessageType.READ_TRACE,
+        ):
+            self._handlers[type] = self._tune
         self._handlers[MessageType.IDENTIFY] = self._identify
-        self._handlers[MessageType.READ_LOG] = self._read_log
         self._backoff = Backoff(FIRST_RETRY_MS, MAX_RETRY_MS)
         self._boot_id = os.urandom(4).hex()
         self._hardware_id = hardware_id()
         self._link: "Link | None" = None
+        self._hub_boot_id = ""
         self._hub_seen_ms = now_ms()
         self._moved_on_ms = now_ms()
         self._troubles: "list[str]" = []  # since the hub was there
@@ -113,7 +121,7 @@ class Session:
                 self._hub_seen_ms = now_ms()  # from now on it can be heard
             self._move_on(Pattern.SEEKING)
             await self._target.wait_at_rest()
-            address = await resolve(host, self._wifi.name_server())
+            address = await self._address_of(host)
             reader, writer = await dial(address, port, DIAL_TIMEOUT_MS)
         except JoinError as error:
             self._attempts -= 1  # no hub was asked
@@ -129,8 +137,14 @@ class Session:
         link = Link(reader, writer, self._handlers, "hub")
         link.health = self._target.health
         running = asyncio.create_task(link.run())
+        sync: "asyncio.Task[None] | None" = None
         try:
-            self._serve(link, Welcome(await link.request(self._registration(link), REGISTER_TIMEOUT_MS)))
+            registration = self._registration(link)
+            asked_us = now_us()
+            welcome = Welcome(await link.request(registration, REGISTER_TIMEOUT_MS))
+            self._set_clock(asked_us, welcome, link.received_us)
+            self._serve(link, welcome)
+            sync = asyncio.create_task(ClockSync(self._target.clock, self._target.health).run(link))
             why = await running
             self._hub_seen_ms = now_ms()
             self._note_trouble("the hub is lost: %s" % why)
@@ -145,10 +159,21 @@ class Session:
             link.close(error)
             await running
         finally:
+            if sync is not None:
+                await end_task(sync)
             await end_task(running)
             self._link = None
             self._move_on(Pattern.SEEKING)
             self._target.disconnect(self._config["safe_pose"])
+
+    async def _address_of(self, host: str) -> str:
+        """Raises OSError. Needed for a moment, and not while the hub is there."""
+        from firmware.target.dns import resolve
+
+        try:
+            return await resolve(host, self._wifi.name_server())
+        finally:
+            forget("firmware.target.dns")
 
     def _registration(self, link: Link) -> SocketMessage:
         data = {
@@ -163,6 +188,14 @@ class Session:
         if self._config["key"]:
             data["key"] = self._config["key"]
         return SocketMessage(MessageType.REGISTER, link.new_id(), self._config["target_id"], data=data)
+
+    def _set_clock(self, asked_us: int, welcome: Welcome, received_us: int) -> None:
+        """The first round with this hub; another one's clock is forgotten."""
+        if not welcome.boot_id or welcome.boot_id != self._hub_boot_id:
+            self._hub_boot_id = welcome.boot_id
+            self._target.clock.reset()
+        if welcome.hub_us >= 0:
+            self._target.clock.add(asked_us, welcome.hub_us, received_us)
 
     def _serve(self, link: Link, welcome: Welcome) -> None:
         welcome.apply_to(link)
@@ -182,11 +215,14 @@ class Session:
         self._led.flash(Pattern.IDENTIFY, duration_ms)
         return message.reply(MessageType.IDENTIFIED, "identifying", {"duration_ms": duration_ms})
 
-    async def _read_log(self, link: Link, message: SocketMessage) -> SocketMessage:
-        """A page of the flash log."""
-        offset = integer_field(message.data or {}, "offset", 0, 0, MAX_INTEGER)
-        text, next_offset = read_page(offset)
-        return message.reply(MessageType.LOG, "ok", {"text": text, "next": next_offset})
+    async def _tune(self, link: Link, message: SocketMessage) -> SocketMessage:
+        """What somebody asks who looks after this target: seldom, and with a tenth of the memory."""
+        from firmware.target.tuning import tune
+
+        try:
+            return await tune(message, self._config, self._target, self._piezo, self._on_flash)
+        finally:
+            forget("firmware.target.tuning", "firmware.target.log_page")
 
     def _move_on(self, pattern: str) -> None:
         self._moved_on_ms = now_ms()

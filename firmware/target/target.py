@@ -3,11 +3,12 @@
 import asyncio
 
 from firmware.target.controller import Action, State, TargetController, Trigger
+from firmware.target.hub_clock import HubClock
 from firmware.target.outbox import Outbox
-from shared.clock import now_ms
+from shared.clock import now_ms, now_us
 from shared.link import Link
 from shared.log import log, log_exception
-from shared.runtime import collect_garbage
+from shared.runtime import collect_garbage, heap_free_bytes, sleep_ms, sleep_rest_us
 from shared.socket_protocol import MessageType, ProtocolError, SocketMessage
 
 TYPE_CHECKING = False
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
     Motion = Callable[[], Awaitable[None]]
 
 MOTION_STUCK_MS = 5_000  # longer than any work that could keep the loop from a motion's end
+HEAP_EVERY_MS = 10_000  # measuring takes the loop 20 ms
 
 
 class Target:
     """Joins a TargetController to a servo and a piezo, with the tasks that motion and feeling need.
 
-    `on_change` is called with the state's word at the start and at each change, `on_hit` at each hit.
+    `on_change` is called with the state's word at the start and at each change, `on_hit` at each hit. `clock`
+    is the hub's, kept by whoever talks with it.
     """
 
     def __init__(
@@ -36,7 +39,8 @@ class Target:
         on_change: "Callable[[str], None] | None" = None,
         on_hit: "Callable[[], None] | None" = None,
     ) -> None:
-        self.outbox = Outbox()
+        self.clock = HubClock()
+        self.outbox = Outbox(self.clock)
         self.handlers: "dict[str, Handler]" = {
             MessageType.STAND_UP: self._command,
             MessageType.LAY_DOWN: self._command,
@@ -52,21 +56,36 @@ class Target:
         self._motion: "asyncio.Task[None] | None" = None
         self._motion_began_ms = 0
         self._watch: "asyncio.Task[None] | None" = None
+        self._schedule: "asyncio.Task[None] | None" = None
+        self._timing: "dict[str, object] | None" = None  # of the command that is carried out at its instant
         self._at_rest = asyncio.Event()
         self._is_broken = False
         self._started_ms = now_ms()
+        self._heap_free_bytes: "int | None" = None
+        self._heap_measured_ms = -HEAP_EVERY_MS
 
     @property
     def state(self) -> str:
         return self._controller.state
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it neither moves nor is armed, nor waits for an instant to do so."""
+        return self._schedule is None and self.state in (State.DOWN, State.STANDING, State.FAULT)
+
     def health(self) -> "dict[str, object]":
-        """What a PONG says of this target."""
-        return {
+        """What a PING or PONG says of this target."""
+        self._measure_heap()
+        health: "dict[str, object]" = {
             "state": self._controller.state,
             "uptime_ms": now_ms() - self._started_ms,
             "dropped": self.outbox.dropped,
         }
+        if self.clock.is_set:
+            health["uncertainty_us"] = self.clock.uncertainty_us(now_us())
+        if self._heap_free_bytes is not None:
+            health["heap_free_bytes"] = self._heap_free_bytes
+        return health
 
     def is_stuck(self, at_ms: int) -> bool:
         """Whether, at `now_ms()` `at_ms`, only a reset can help: a motion has no end, or a task has died."""
@@ -83,6 +102,7 @@ class Target:
         finally:
             _cancel(self._motion)
             _cancel(self._watch)
+            _cancel(self._schedule)
 
     async def wait_at_rest(self) -> None:
         """Returns when nothing moves: a command that comes now is not `busy` for that reason."""
@@ -97,6 +117,7 @@ class Target:
         """The hub is gone. `safe_pose` "down" lies down, "stay" lets a running round end as it may."""
         self._link = None
         self.outbox.connect(None)
+        self._perform(self._controller.call_off(Trigger.LINK_LOST))
         if safe_pose == "down":
             self._count_hit()
             self._perform(self._controller.signal(Trigger.LINK_LOST))
@@ -104,10 +125,10 @@ class Target:
     async def _command(self, link: Link, message: SocketMessage) -> None:
         self._link = link
         self._count_hit()
-        self._perform(self._controller.command(message))
+        hub_us = self.clock.hub_us(now_us()) if self.clock.is_set else None
+        self._perform(self._controller.command(message, hub_us))
 
     def _perform(self, actions: "list[tuple[Any, ...]]") -> None:
-        self._tell_state()
         for action in actions:
             kind = action[0]
             if kind == Action.REPLY:
@@ -121,9 +142,18 @@ class Target:
                 self._watch = asyncio.create_task(self._guard(self._feel, action[1]))
             elif kind == Action.DISARM:
                 _cancel(self._watch)
+            elif kind == Action.SCHEDULE:
+                self._schedule = asyncio.create_task(self._guard(self._wait_until, action[1]))
+            elif kind == Action.CALL_OFF:
+                _cancel(self._schedule)
+                self._schedule = None
             else:
                 action[2]["gap_us"] = self._piezo.gap_us
-                self.outbox.add(action[1], action[2])
+                if action[1] == MessageType.HIT:
+                    self.outbox.add(action[1], action[2], self._piezo.felt_us, self._piezo.unseen_us)
+                else:
+                    self.outbox.add(action[1], action[2], now_us())
+        self._tell_state()
 
     def _tell_state(self) -> None:
         state = self._controller.state
@@ -143,23 +173,46 @@ class Target:
         _cancel(self._motion)
         self._at_rest.clear()
         self._motion_began_ms = now_ms()
-        self._motion = asyncio.create_task(self._guard(self._travel, turn))
+        self._motion = asyncio.create_task(self._guard(self._travel, turn, self._timing))
 
-    async def _guard(self, work: "Callable[[Any], Awaitable[None]]", argument: "Any") -> None:
+    async def _guard(self, work: "Callable[..., Awaitable[None]]", *arguments: "Any") -> None:
         """Nobody awaits these tasks: a defect in one would go unnoticed."""
         try:
-            await work(argument)
+            await work(*arguments)
         except Exception as error:
             self._is_broken = True
             log_exception("target", error)
 
-    async def _travel(self, turn: "Motion") -> None:
+    async def _wait_until(self, at_us: int) -> None:
+        """Has the scheduled command carried out at `at_us` of the hub's clock."""
+        while True:
+            # Half of what is left each time: meanwhile the clock is known better.
+            wait_us = self.clock.local_us(at_us) - now_us()
+            if wait_us < 1000:
+                break
+            await sleep_ms(wait_us // 2000 or 1)
+        await sleep_rest_us(max(0, wait_us))
+        self._schedule = None
+        self._count_hit()
+        self._timing = {"at_us": at_us}
+        self._note_begin(self._timing, now_us())
+        self._perform(self._controller.due(self._timing))
+        self._timing = None
+
+    def _note_begin(self, timing: "dict[str, Any]", began_us: int) -> None:
+        """Into `timing`: how far from `at_us` the command began, and how far that can be wrong."""
+        timing["error_us"] = self.clock.hub_us(began_us) - timing["at_us"]
+        timing["uncertainty_us"] = self.clock.uncertainty_us(began_us)
+
+    async def _travel(self, turn: "Motion", timing: "dict[str, Any] | None") -> None:
         trigger = Trigger.ARRIVED
         try:
             await turn()
         except (OSError, ValueError) as error:
             log("target", "the servo cannot be driven: %r" % error)
             trigger = Trigger.SERVO_FAILED
+        if timing is not None:
+            self._note_begin(timing, self._servo.began_us)
         self._motion = None
         self._at_rest.set()
         self._perform(self._controller.signal(trigger))
@@ -170,6 +223,14 @@ class Target:
             self._score()
         else:
             self._perform(self._controller.signal(Trigger.TIME_UP))
+
+    def _measure_heap(self) -> None:
+        """Seldom, and when nothing is timed."""
+        at_ms = now_ms()
+        is_busy = self._motion or self._schedule or self._controller.state == State.ARMED
+        if not is_busy and at_ms - self._heap_measured_ms >= HEAP_EVERY_MS:
+            self._heap_measured_ms = at_ms
+            self._heap_free_bytes = heap_free_bytes()
 
     def _count_hit(self) -> None:
         """Counts a hit whose peak is not over yet: what comes now must not make a miss of it."""

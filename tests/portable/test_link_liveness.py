@@ -31,7 +31,7 @@ async def test_heartbeats_keep_two_idle_links_alive() -> None:
                 enough.set()
 
         pair.far.health = lambda: {"state": "down"}
-        pair.near.on_pong = count
+        pair.near.on_health = count
         pair.near.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
         pair.far.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS * 3 // 2)
         await within(enough.wait())
@@ -275,7 +275,7 @@ async def test_a_handler_that_hangs_holds_up_nobody() -> None:
     async with LinkPair({"hit": never, "miss": echo}) as pair:
         hung = begin(pair.near.request(SocketMessage("hit", "hung"), 60_000))
         pongs = asyncio.Event()
-        pair.near.on_pong = lambda _: pongs.set()
+        pair.near.on_health = lambda _: pongs.set()
         pair.near.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
         pair.far.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
         for _ in range(DEAD_AFTER_BEATS + 1):  # by then a link without heartbeat would be dead

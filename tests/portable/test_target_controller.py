@@ -275,11 +275,149 @@ def test_a_refused_activation_leaves_the_running_one_its_duration() -> None:
     assert target.signal("arrived")[-1] == (Action.ARM, 700)
 
 
-def test_arming_at_a_later_time_is_unsupported() -> None:
+# --- commands for an instant to come
+
+_NOW_US = 5_000_000
+_AT_US = 7_000_000
+
+
+def _later(type: str = "stand_up", id: str = _NOW, at_us: "Any" = _AT_US) -> SocketMessage:
+    return SocketMessage(type, id, data={"at_us": at_us})
+
+
+def _timing() -> "dict[str, object]":
+    return {"at_us": _AT_US, "error_us": 3, "uncertainty_us": 40}
+
+
+def _ok_at(type: str, status: str) -> "tuple[Any, ...]":
+    return (Action.REPLY, SocketMessage(type, _NOW, None, status, _timing()))
+
+
+def test_a_command_with_an_instant_waits_for_it() -> None:
+    for state in _STATES:
+        for type in _COMMANDS:
+            target = _in(state)
+            assert target.command(_later(type), _NOW_US) == [(Action.SCHEDULE, _AT_US)]
+            assert target.state == state, "nothing moves before"
+
+
+def test_at_its_instant_every_cell_is_that_of_the_command() -> None:
+    for state in _STATES:
+        for type in _COMMANDS:
+            target = _in(state)
+            target.command(_later(type), _NOW_US)
+            actions = target.due(_timing())
+            plain = _in(state)
+            expected = plain.command(SocketMessage(type, _NOW))
+            assert target.state == plain.state, (state, type)
+            for action in expected:
+                if action[0] == Action.REPLY and action[1].type != "error" and action[1].id == _NOW:
+                    action[1].data = _timing()
+            assert _codes(actions) == _codes(expected), (state, type)
+
+
+def test_the_reply_says_how_well_the_instant_was_met() -> None:
+    target = _in("down")
+    target.command(_later(), _NOW_US)
+    timing: "dict[str, object]" = {"at_us": _AT_US}
+    assert target.due(timing) == [_RAISE]
+    timing.update(_timing())  # once it moves, whoever moves it knows
+    assert target.signal("arrived") == [_ok_at("standing", "standing")]
+    # Repeated, it says so again.
+    assert target.command(_later(), _AT_US + 9) == [_ok_at("standing", "standing")]
+
+
+def test_an_activation_at_an_instant_keeps_its_duration() -> None:
     target = _in("standing")
-    actions = target.command(SocketMessage("activate", _NOW, data={"at_us": 5}))
-    assert _codes(actions) == [(_NOW, ErrorCode.UNSUPPORTED)]
-    assert target.state == "standing"
+    message = SocketMessage("activate", _NOW, data={"at_us": _AT_US, "duration_ms": 900})
+    target.command(message, _NOW_US)
+    assert target.due(_timing()) == [_ok_at("activated", "activated"), (Action.ARM, 900)]
+
+
+def test_an_instant_that_cannot_be_met_is_refused() -> None:
+    far_us = _NOW_US + 61_000_000
+    for at_us, hub_us, code in (
+        (_NOW_US, _NOW_US, ErrorCode.EXPIRED),
+        (0, _NOW_US, ErrorCode.EXPIRED),
+        (far_us + 1, _NOW_US, ErrorCode.BAD_MESSAGE),
+        (_AT_US, None, ErrorCode.BUSY),  # nobody knows the hub's clock
+        ("soon", _NOW_US, ErrorCode.BAD_MESSAGE),
+        (-1, _NOW_US, ErrorCode.BAD_MESSAGE),
+        (None, _NOW_US, ErrorCode.BAD_MESSAGE),
+        (1.5, _NOW_US, ErrorCode.BAD_MESSAGE),
+        (True, _NOW_US, ErrorCode.BAD_MESSAGE),
+    ):
+        for type in _COMMANDS:
+            target = _in("standing")
+            assert _codes(target.command(_later(type, at_us=at_us), hub_us)) == [(_NOW, code)], at_us
+            assert target.state == "standing"
+            # It was not begun, so it may be asked again.
+            assert target.command(_later(type), _NOW_US) == [(Action.SCHEDULE, _AT_US)]
+    for at_us in (_NOW_US + 1, far_us):
+        assert _in("down").command(_later(at_us=at_us), _NOW_US) == [(Action.SCHEDULE, at_us)]
+
+
+def test_one_command_waits_at_a_time() -> None:
+    for type in _COMMANDS:
+        target = _in("down")
+        target.command(_later(), _NOW_US)
+        assert _codes(target.command(_later(type, "other"), _NOW_US)) == [("other", ErrorCode.BUSY)]
+        assert target.due(_timing()) == [_RAISE]
+
+
+def test_a_repeated_command_that_waits_is_not_scheduled_twice() -> None:
+    target = _in("down")
+    target.command(_later(), _NOW_US)
+    assert target.command(_later(), _NOW_US) == []
+    assert target.due(_timing()) == [_RAISE]
+    assert target.command(_later(), _AT_US + 9) == []
+    assert target.due(_timing()) == []
+    assert target.signal("arrived") == [_ok_at("standing", "standing")]
+
+
+def test_lay_down_calls_off_what_waits() -> None:
+    for state in _STATES:
+        target = _in(state)
+        target.command(_later(), _NOW_US)
+        plain = _in(state)
+        actions = _codes(target.command(SocketMessage("lay_down", "other")))
+        assert actions[:2] == [(Action.CALL_OFF,), (_NOW, ErrorCode.SUPERSEDED)]
+        assert actions[2:] == _codes(plain.command(SocketMessage("lay_down", "other")))
+        assert target.state == plain.state
+        assert target.due(_timing()) == []
+
+
+def test_a_lost_link_calls_off_what_waits() -> None:
+    target = _in("down")
+    assert target.call_off("link_lost") == []
+    target.command(_later(), _NOW_US)
+    assert _codes(target.call_off("link_lost")) == [(Action.CALL_OFF,), (_NOW, ErrorCode.SUPERSEDED)]
+    assert target.due(_timing()) == []
+    assert target.state == "down"
+    # The fate is remembered: it was not carried out, and will not be.
+    assert _codes(target.command(_later(), _NOW_US)) == [(_NOW, ErrorCode.SUPERSEDED)]
+
+
+def test_what_the_state_does_not_allow_at_the_instant_is_refused_then_and_for_ever() -> None:
+    target = _in("armed")
+    target.command(_later(), _NOW_US)
+    assert _codes(target.due(_timing())) == [(_NOW, ErrorCode.BUSY)]
+    target.signal("time_up")
+    target.signal("arrived")
+    assert _codes(target.command(_later(), _NOW_US)) == [(_NOW, ErrorCode.BUSY)]
+    target = _in("fault")
+    target.command(_later(), _NOW_US)
+    assert _codes(target.due(_timing())) == [(_NOW, ErrorCode.FAULT)]
+
+
+def test_other_commands_go_on_while_one_waits() -> None:
+    target = _in("down")
+    target.command(_later("activate"), _NOW_US)
+    assert target.command(SocketMessage("stand_up", "a")) == [_RAISE]
+    target.signal("arrived")
+    actions = target.due(_timing())
+    assert target.state == "armed"
+    assert actions == [_ok_at("activated", "activated"), (Action.ARM, 5000)]
 
 
 def test_a_lost_link_does_not_disturb_what_lies_or_falls() -> None:

@@ -10,6 +10,8 @@ A board that is a process of its own (power_on.py starts it) speaks with the wor
                 and what power_on.py reads
   outputs.json  what it does to the world: `VirtualBoard.outputs()`, written at each change
   strike        an impact on a piezo for it to feel: gpio, peak, from_ns, until_ns of the wall clock
+  levels        what the next looks at a pin find, before it is again as its pull has it: gpio, levels
+  screen.json   what the screen shows, if there is one: `Screen.save` of i2c.py, written at each change
   watchdog      when the running watchdog bites, in ns of the wall clock; whoever runs the process enforces it
   reset         present once the firmware has asked for a reset: the next boot's `reset_cause()`
 """
@@ -29,6 +31,7 @@ WDT_MAX_MS = 8388  # 24 bits of microseconds, counted twice each
 SYSTEM_HZ = 125_000_000
 AIR_REFRESH_NS = 20_000_000
 OUTPUTS_REFRESH_NS = 50_000_000  # while an ADC is sampled
+PWM_REST_US = 200_000  # a pulse that changes after this long begins a motion; steps of one follow every 20 ms
 
 _MASK_32 = 0xFFFFFFFF
 _ADC_GPIOS = (26, 27, 28, 29)
@@ -163,6 +166,8 @@ class VirtualBoard:
         self.slices = [_PwmSlice() for _ in range(8)]
         self.pwms: dict[int, PWM] = {}
         self.adc_inputs: dict[int, _AdcInput] = {}
+        self.looks: dict[int | str, list[int]] = {}
+        self.bus: Any = None  # i2c.py's
         self.watchdog_ns: int | None = None
         self.wifi: dict[str, object] = {"joins": 0, "activations": 0, "ssid": "", "pm": None}
         self.changed()
@@ -175,7 +180,9 @@ class VirtualBoard:
         """What the board does to the world, as JSON: `pins` (`level`), `pwm` (`freq_hz`, `duty_ns`, both 0
         while it is off) and `adc` (`samples` so far, `at_ns` of the last), each by its pin's name; and
         `wifi`: how often the station has joined (`joins`) and was switched on (`activations`) since the boot,
-        the `ssid` that it last tried, its `hostname`, `country` and power management (`pm`).
+        the `ssid` that it last tried, its `hostname`, `country` and power management (`pm`). `motions` says
+        for the pins of PWMs that have moved when the last motion began, in µs of the world's monotonic clock,
+        and `rises` how often their pulse began to grow.
         """
         pins = {str(id): {"level": pin.level} for id, pin in self.pins.items() if pin.mode == Pin.OUT}
         adc = {str(id): {"samples": adc.samples, "at_ns": adc.at_ns} for id, adc in self.adc_inputs.items()}
@@ -184,9 +191,11 @@ class VirtualBoard:
             on = self.slices[channel.slice].enabled
             freq_hz, duty_ns = (channel.freq(), channel.duty_ns()) if on else (0, 0)
             pwm[str(gpio)] = {"freq_hz": freq_hz, "duty_ns": duty_ns}
+        motions = {str(gpio): channel.began_us for gpio, channel in self.pwms.items() if channel.began_us}
+        rises = {str(gpio): channel.rises for gpio, channel in self.pwms.items() if channel.rises}
         wifi = self.wifi.copy()
         wifi.update({"hostname": self.hostname, "country": self.country})
-        return {"pins": pins, "pwm": pwm, "adc": adc, "wifi": wifi}
+        return {"pins": pins, "pwm": pwm, "adc": adc, "motions": motions, "rises": rises, "wifi": wifi}
 
     def changed(self) -> None:
         """Called after each change of what `outputs` says."""
@@ -212,8 +221,18 @@ class VirtualBoard:
             self.adc_inputs[gpio] = _AdcInput()
         return self.adc_inputs[gpio]
 
+    def press(self, gpio: int, levels: "list[int]") -> None:
+        """The next looks at a pin find these levels, one after the other; then it is as its pull has it."""
+        self.looks[gpio] = self.looks.get(gpio, []) + levels
+
+    def level(self, id: "int | str", pulled: int) -> int:
+        """What a look at an input finds, which a pull alone would set to `pulled`."""
+        levels = self.looks.get(id)
+        return levels.pop(0) if levels else pulled
+
     def sample(self, gpio: int) -> int:
         """What the ADC measures on `gpio` now, 0 to 4095."""
+        self._feel_strike()  # first: an impact that is known has begun before `now_ns`
         now_ns = time.time_ns()
         adc = self._adc_input(gpio)
         if now_ns - adc.at_ns > self.rest_ns:
@@ -230,8 +249,11 @@ class VirtualBoard:
                 break
         return level
 
+    def _feel_strike(self) -> None:
+        """Called before every sample: whether the world has struck."""
+
     def _sampled(self, adc: _AdcInput, now_ns: int) -> None:
-        """Called for every sample, before the impacts are looked at."""
+        """Called for every sample."""
 
     def _take_aim(self, now_ns: int, gpio: int) -> None:
         delay_ms = self._shooter.shoot()
@@ -303,17 +325,27 @@ class ProcessBoard(VirtualBoard):
         while True:
             os.system("kill -9 $PPID")
 
+    def level(self, id: "int | str", pulled: int) -> int:
+        if self._is_taken("levels"):
+            told = self.read("levels.taken")
+            self.press(told["gpio"], told["levels"])
+        return super().level(id, pulled)
+
+    def _is_taken(self, name: str) -> bool:
+        # Taking the file away and looking whether it is there are one call: 2 µs, where a stat costs 1.
+        try:
+            self._directory.rename("/" + name, "/" + name + ".taken")
+        except OSError:
+            return False
+        return True
+
     def _sampled(self, adc: _AdcInput, now_ns: int) -> None:
-        self._feel_strike()
         if now_ns - adc.mirrored_ns > OUTPUTS_REFRESH_NS:
             adc.mirrored_ns = now_ns
             self.changed()
 
     def _feel_strike(self) -> None:
-        # Taking the file away and looking whether it is there are one call: 2 µs, where a stat costs 1.
-        try:
-            self._directory.rename("/strike", "/strike.taken")
-        except OSError:
+        if not self._is_taken("strike"):
             return
         strike = self.read("strike.taken")
         self._adc_input(strike["gpio"]).impacts.append(
@@ -326,7 +358,7 @@ class ProcessBoard(VirtualBoard):
 
     def write(self, name: str, value: object) -> None:
         with self._directory.open("/" + name + ".new", "w") as file:
-            json.dump(value, file)
+            file.write(json.dumps(value))  # one call of the system, where `dump` makes one of each word
         self._directory.rename("/" + name + ".new", "/" + name)
 
 
@@ -396,7 +428,7 @@ class Pin:
         """The level, 0 or 1; with an argument sets it."""
         if value is None:
             if self._state.mode == Pin.IN:
-                return int(self._state.pull == Pin.PULL_UP)
+                return self._board.level(self._id, int(self._state.pull == Pin.PULL_UP))
             return self._state.level
         level = int(bool(value))
         if level != self._state.level:
@@ -440,10 +472,11 @@ def _pin_id(id: "int | str | Pin") -> "int | str":
     raise ValueError("invalid pin")
 
 
-def _gpio(id: "int | str | Pin") -> int:
+def gpio_of(id: "int | str | Pin") -> int:
+    """The number of a pin of the RP2040. Raises ValueError for any other."""
     gpio = _pin_id(id)
     if type(gpio) is not int:
-        raise ValueError("invalid pin")  # the Wi-Fi chip's pins have neither PWM nor ADC
+        raise ValueError("invalid pin")  # the Wi-Fi chip's pins have neither PWM nor ADC nor I2C
     return gpio
 
 
@@ -468,13 +501,15 @@ class PWM:
     ) -> None:
         """Gives the pin to the PWM; it runs once it has a frequency and a duty. Raises ValueError."""
         self._board = current()
-        self._gpio = _gpio(pin)
+        self._gpio = gpio_of(pin)
         self.slice = self._gpio >> 1 & 7
         self._generator = self._board.slices[self.slice]
         self._duty: int | None = None
         self._duty_is_ns = False
         self._level = 0
         self._invert = 0
+        self.began_us = self._changed_us = self.rises = 0
+        self._is_rising = False
         self.init(freq, duty_u16=duty_u16, duty_ns=duty_ns, invert=invert)
         self._board.pins.setdefault(self._gpio, _PinState()).mode = Pin.ALT
         self._board.pwms[self._gpio] = self
@@ -510,12 +545,24 @@ class PWM:
     def duty_ns(self, value: "int | None" = None) -> int:
         """The pulse in ns, as exactly as the counter can; with an argument sets it, at most to the period."""
         if value is not None:
+            before = self._level
             self._set_duty(value, True)
+            self._note_motion(before)
             self._board.changed()
         if self._duty is None or not self._generator.has_freq:
             return 0
         hz = self._generator.hz()
         return (self._level * 1_000_000_000 + hz // 2) // hz
+
+    def _note_motion(self, before: int) -> None:
+        change = self._level - before
+        if before and change:
+            self.rises += change > 0 and not self._is_rising
+            self._is_rising = change > 0
+        now_us = _world_us()
+        if now_us - self._changed_us > PWM_REST_US:
+            self.began_us = now_us
+        self._changed_us = now_us
 
     def duty_u16(self, value: "int | None" = None) -> int:
         """The pulse as a share of the period, 0 to 65,535; with an argument sets it."""
@@ -581,7 +628,7 @@ class ADC:
                 raise ValueError("invalid channel")
             channel = source
         else:
-            channel = _gpio(source)
+            channel = gpio_of(source)
             if channel not in _ADC_GPIOS:
                 raise ValueError("Pin doesn't have ADC capabilities")
         self._gpio = channel + 26 if channel < ADC.CORE_TEMP else channel
@@ -613,6 +660,13 @@ class WDT:
     def feed(self) -> None:
         """Puts the reset off by another `timeout`."""
         self._board.set_watchdog(time.time_ns() + self._timeout_ns)
+
+
+def _world_us() -> int:
+    """The world's monotonic clock, whatever the board's says."""
+    ticks_us: Any = getattr(time, "ticks_us", None)
+    now_us: int = ticks_us() if ticks_us else time.monotonic_ns() // 1000
+    return now_us
 
 
 def unique_id() -> bytes:

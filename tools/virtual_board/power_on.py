@@ -8,6 +8,8 @@ SNYPER_BOARD names the directory that machine.py describes; of its board.json th
   identity  machine, platform, version (null for the runtime's own), has_wifi
   faults    what flash_faults.py does to the flash, or null
   speed     how many times as fast as the world's the board's clock runs
+  clock     offset_us, with which its ticks begin, and drift_ppm, what it gains; null for the computer's clock
+  screen    on which pins and address it hangs, and whether it is plugged in (i2c.py); null for no screen
 SNYPER_RESET_CAUSE is what `machine.reset_cause()` says. SNYPER_REPL=raw leaves out main.py, as a soft reset
 from the raw prompt does.
 """
@@ -76,8 +78,10 @@ def _set_up() -> bool:
     machine.use(board)
     if settings["identity"]["has_wifi"]:
         __import__("network")
-    if settings["speed"] != 1:
-        __import__("fast_clock").install(settings["speed"])
+    if settings["screen"] is not None:
+        __import__("i2c").connect(board, control)
+    if settings["speed"] != 1 or settings["clock"] is not None:
+        __import__("board_clock").install(settings["speed"], settings["clock"])
     root = Directory(settings["flash"])
     if settings["faults"] is not None:
         root = __import__("flash_faults").FaultyFlash(root, board)
@@ -86,7 +90,7 @@ def _set_up() -> bool:
     vfs.mount(root, "/")
     os.chdir("/")
     sys.path[:] = ["", ".frozen", "/lib"]
-    for name in ("power_on", "computer", "flash_faults", "fast_clock", "usb_output"):
+    for name in ("power_on", "computer", "flash_faults", "board_clock", "usb_output"):
         sys.modules.pop(name, None)
     return bool(settings["usb"])
 

@@ -1,0 +1,78 @@
+"""Keeps a target's idea of the hub's clock: pings the hub, and with that says how the target is."""
+
+from firmware.target.hub_clock import MAX_ROUND_US, HubClock
+from shared.clock import now_us
+from shared.link import Link
+from shared.runtime import sleep_ms
+from shared.socket_protocol import MAX_INTEGER, MessageType, ProtocolError, SocketMessage, integer_field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SYNC_MS = 500  # between two pings
+_FIRST_SYNC_MS = 100  # after registering, for the first rounds
+_FIRST_ROUNDS = 8
+_UNSURE_SYNC_MS = 125  # while the network's jitter leaves the clock less sure than this, in a small range:
+_UNSURE_US = 2_500
+_UNSURE_TARGETS = 16  # with many more it would be their pings that make the hub slow
+
+
+class ClockSync:
+    """One link's rounds. `health` gives the `data` of every ping; to it comes `round_trip_us`."""
+
+    def __init__(self, clock: HubClock, health: "Callable[[], dict[str, object]]") -> None:
+        self.round_trip_us = -1  # of the last round; -1 before it
+        self._clock = clock
+        self._health = health
+        self._rounds = 0
+        self._targets = _UNSURE_TARGETS + 1
+        self._asked_us = 0
+        self._asked_id = 0  # 0: nothing is on its way
+
+    async def run(self, link: Link) -> None:
+        """Pings over `link` for as long as it lives; one ping is on its way at a time."""
+        while link.close_error is None:
+            if self._asked_id and now_us() - self._asked_us > MAX_ROUND_US:
+                link.forget(self._asked_id)
+                self._asked_id = 0
+            if not self._asked_id:
+                try:
+                    self._ask(link)
+                except ProtocolError:
+                    self._asked_id = 0  # the link ends, or takes nothing now: the next ping is soon due
+            await sleep_ms(self._wait_ms())
+
+    def _ask(self, link: Link) -> None:
+        id = link.new_id()
+        data = self._health()
+        if self.round_trip_us >= 0:
+            data["round_trip_us"] = self.round_trip_us
+        line = SocketMessage(MessageType.PING, id, data=data).to_line()
+        self._asked_id = id
+        self._asked_us = now_us()
+        link.start_request(id, line, self._on_reply, link)
+
+    def _on_reply(self, link: Link, reply: "SocketMessage | ProtocolError") -> None:
+        self._asked_id = 0
+        if isinstance(reply, ProtocolError) or reply.type != MessageType.PONG:
+            return
+        self._rounds += 1
+        self.round_trip_us = link.received_us - self._asked_us
+        data = reply.data or {}
+        try:
+            hub_us = integer_field(data, "hub_us", -1, 0, MAX_INTEGER)
+            self._targets = integer_field(data, "targets", _UNSURE_TARGETS + 1, 0, MAX_INTEGER)
+        except ProtocolError:
+            return  # it does not say its clock
+        self._clock.add(self._asked_us, hub_us, link.received_us)
+
+    def _wait_ms(self) -> int:
+        if self._rounds < _FIRST_ROUNDS:
+            return _FIRST_SYNC_MS
+        if self._targets <= _UNSURE_TARGETS and not self._is_sure():
+            return _UNSURE_SYNC_MS
+        return SYNC_MS
+
+    def _is_sure(self) -> bool:
+        return not self._clock.is_set or self._clock.uncertainty_us(now_us()) <= _UNSURE_US
