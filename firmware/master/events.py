@@ -8,32 +8,30 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-# What reports and states are made of. On a board a word that comes out of a message takes memory each time.
+_MAX_SHAPES = 24  # of this project's events there are 20
+
+# On a board a word that comes out of a message takes memory each time.
 _WORDS: "dict[str, str]" = {}
-for _word in (
-    "reaction_ms",
-    "peak",
-    "gap_us",
-    "reason",
-    "time_up",
-    "lay_down",
-    "link_lost",
-    "rising",
-    "arming",
-    "falling",
-    "fault",
-):
+for _word in ("time_up", "lay_down", "link_lost", "standing", "armed", "down", "fault"):
     _WORDS[_word] = _word
 
 
 class EventLog:
-    """A ring of the last `size` events. `seq` counts from 1 at each start of the hub and never repeats."""
+    """A ring of the last `size` events. `seq` counts from 1 at each start of the hub and never repeats;
+    `log_id` says whose count it is. `journal` is "ok" or "failing" where what happened is kept on a disk too,
+    which another class does; `seq` is then that of the last event on it.
+    """
 
-    def __init__(self, size: int) -> None:
+    journal = ""
+
+    def __init__(self, size: int, log_id: str = "") -> None:
         self.seq = 0
+        self.log_id = log_id
         self._size = size
-        # seq, event, target_id, then name and value in turn: a dict in each takes two thirds more memory.
+        # seq, event, target_id, the names of its data, then their values. Events with the same names share
+        # them: a dict in each would take three times the memory.
         self._ring: "list[tuple[Any, ...]]" = []
+        self._shapes: "list[tuple[str, ...]]" = []
         self._readers: "list[asyncio.Event]" = []
 
     @property
@@ -41,19 +39,45 @@ class EventLog:
         """The oldest event that is still here, or the one that comes next."""
         return self._ring[0][0] if self._ring else self.seq + 1
 
-    def add(self, event: str, target_id: str, data: "dict[str, object]") -> None:
-        """Notes that `event` (`registered`, `lost`, `state`, `hit`, `miss`) happened to a target."""
-        self.seq += 1
+    def add(self, event: str, target_id: str, data: "dict[str, Any]", report_key: str = "") -> None:
+        """Notes that `event` happened to a target, or where `target_id` is empty, to none. `report_key` is
+        what a report is known by for ever.
+        """
+        self._show(self.seq + 1, event, target_id, data)
+
+    def _show(self, seq: int, event: str, target_id: str, data: "dict[str, Any]") -> None:
+        """From now on the event is there for consoles."""
+        self.seq = seq
         if len(self._ring) >= self._size:
             self._ring.pop(0)
-        entry: "list[object]" = [self.seq, event, target_id]
-        for name in data:
+        shape = self._shape(tuple(data))
+        entry: "list[object]" = [seq, event, target_id, shape]
+        for name in shape:
             value = data[name]
-            entry.append(_WORDS.get(name, name))
             entry.append(_WORDS.get(value, value) if isinstance(value, str) else value)
         self._ring.append(tuple(entry))
         for reader in self._readers:
             reader.set()
+
+    def _shape(self, names: "tuple[str, ...]") -> "tuple[str, ...]":
+        for shape in self._shapes:
+            if shape == names:
+                return shape
+        if len(self._shapes) >= _MAX_SHAPES:
+            self._shapes.pop(0)
+        self._shapes.append(names)
+        return names
+
+    async def is_known(self, report_key: str) -> bool:
+        """Whether a report was noted before the hub's start. A ring does not know."""
+        return False
+
+    async def settle(self) -> None:
+        """Returns once all that was added is as safe as it can be made. May be cancelled, and repeated."""
+
+    async def page(self, seq: int) -> "Iterator[tuple[int, str, str, dict[str, object]]]":
+        """The first events with a greater `seq`, as `after` gives them; none when there are no more."""
+        return self.after(seq)
 
     def after(self, seq: int) -> "Iterator[tuple[int, str, str, dict[str, object]]]":
         """The events with a greater `seq` that are still here, as (seq, event, target_id, data)."""
@@ -69,5 +93,5 @@ class EventLog:
 
 
 def _unpacked(entry: "tuple[Any, ...]") -> "tuple[int, str, str, dict[str, object]]":
-    data = {entry[at]: entry[at + 1] for at in range(3, len(entry), 2)}
-    return entry[0], entry[1], entry[2], data
+    names = entry[3]
+    return entry[0], entry[1], entry[2], {names[at]: entry[4 + at] for at in range(len(names))}

@@ -7,7 +7,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shared.link import Link
 
-MAX_REPORT_IDS = 32  # a target's own queue holds 16 reports
+# What a target's `ping` or `pong` may say beside its state: integers, not negative.
+HEALTH = ("round_trip_us", "uptime_ms", "dropped", "uncertainty_us", "heap_free_bytes")
+MAX_REPORT_IDS = 20  # a target's own queue holds 16 reports
 
 
 class Entry:
@@ -21,6 +23,7 @@ class Entry:
         self.firmware = ""
         self.groups: "list[str]" = []
         self.state = ""
+        self.health: "dict[str, int]" = {}  # what of HEALTH it has said since it registered
         self.last_seen_ms = 0
         self._report_ids = ""  # each as `repr` has it and a newline: a list takes eight times the memory
 
@@ -34,9 +37,19 @@ class Entry:
             "firmware": self.firmware,
             "seen_ms_ago": 0 if connected else now_ms - self.last_seen_ms,
         }
-        if self.link is not None and self.link.round_trip_us is not None:
-            data["round_trip_us"] = self.link.round_trip_us
+        if self.link is not None:
+            if self.link.round_trip_us is not None:
+                data["round_trip_us"] = self.link.round_trip_us
+            data.update(self.health)
         return data
+
+    def report_key(self, id: "str | int") -> str:
+        """What the report with this id is known by for ever; empty where the target does not say which boot
+        of its it belongs to.
+        """
+        if not self.boot_id:
+            return ""
+        return repr((self.hardware_id or self.target_id, self.boot_id, id))
 
     def is_new_report(self, id: "str | int") -> bool:
         """Whether a hit or miss with this id has not been seen since the target booted. Remembers it."""
@@ -59,6 +72,7 @@ class Entry:
         self.firmware = registration.firmware
         self.groups = registration.groups
         self.state = registration.state
+        self.health = {}
 
 
 class Registry:

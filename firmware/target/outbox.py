@@ -7,6 +7,10 @@ from shared.log import log
 from shared.runtime import sleep_ms
 from shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from firmware.target.hub_clock import HubClock
+
 MAX_EVENTS = 16  # an hour of play fits the link's own queue; this is for an outage
 ACK_TIMEOUT_MS = 2_000
 _RETRY_MS = 200
@@ -14,22 +18,28 @@ _REFUSALS = (ErrorCode.BAD_MESSAGE, ErrorCode.UNKNOWN_TYPE, ErrorCode.LINE_TOO_L
 
 
 class Outbox:
-    """A bounded queue. When it is full the oldest is dropped, and `dropped` counts it."""
+    """A bounded queue. When it is full the oldest that no hub can have seen is dropped; `dropped` counts
+    those that no hub will see. `clock` dates each report by the clock of the hub that it is sent to.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: "HubClock") -> None:
         self.dropped = 0
-        self._events: "list[SocketMessage]" = []
+        self._clock = clock
+        self._events: "list[tuple[SocketMessage, int, int]]" = []  # with `at_us` and `unseen_us`
+        self._is_first_sent = False
         self._count = 0
         self._link: "Link | None" = None
         self._changed = asyncio.Event()
 
-    def add(self, type: str, data: "dict[str, object]") -> None:
-        """Queues a `hit` or `miss`. Its id is unlike any other since this boot."""
+    def add(self, type: str, data: "dict[str, object]", at_us: int, unseen_us: int = 0) -> None:
+        """Queues a `hit` or `miss` of the instant `at_us` of `now_us()`, or up to `unseen_us` before. Its id
+        is unlike any other since this boot. `data` is the outbox's from now on.
+        """
         if len(self._events) >= MAX_EVENTS:
-            self._events.pop(0)
+            self._events.pop(1 if self._is_first_sent else 0)
             self.dropped += 1
         self._count += 1
-        self._events.append(SocketMessage(type, "e%d" % self._count, data=data))
+        self._events.append((SocketMessage(type, "e%d" % self._count, data=data), at_us, unseen_us))
         self._changed.set()
 
     def connect(self, link: "Link | None") -> None:
@@ -44,7 +54,10 @@ class Outbox:
                 self._changed.clear()
                 await self._changed.wait()
                 continue
-            event = self._events[0]
+            event, at_us, unseen_us = self._events[0]
+            assert event.data is not None
+            self._date(event.data, at_us, unseen_us)
+            self._is_first_sent = True
             try:
                 await self._link.request(event, ACK_TIMEOUT_MS)
             except ProtocolError as error:
@@ -53,5 +66,16 @@ class Outbox:
                     continue
                 log("outbox", "the hub takes no %s: %s" % (event.type, error))
                 self.dropped += 1
-            if self._events and self._events[0] is event:
-                self._events.pop(0)
+            self._events.pop(0)
+            self._is_first_sent = False
+
+    def _date(self, data: "dict[str, object]", at_us: int, unseen_us: int) -> None:
+        """Says when it was by the hub's clock as it is known now, and how many reports were lost so far."""
+        if self._clock.is_set:
+            data["at_us"] = self._clock.hub_us(at_us)
+            data["uncertainty_us"] = self._clock.uncertainty_us(at_us) + unseen_us
+        else:
+            data.pop("at_us", None)
+            data.pop("uncertainty_us", None)
+        if self.dropped:
+            data["dropped"] = self.dropped

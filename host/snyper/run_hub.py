@@ -10,6 +10,7 @@ from pathlib import Path
 from firmware.master.server import Hub
 from shared.address import parse_address
 from snyper.client import KEY_VARIABLE
+from snyper.journal import JournaledEvents, JournalError
 from tools.simulator import raise_descriptor_limit
 
 MAX_TARGETS = 5_000
@@ -20,22 +21,35 @@ _POLL_SECONDS = 0.05
 Ready = Callable[[str], None]
 
 
-async def on_cpython(listen: str, ready: Ready) -> None:
-    """Serves until cancelled; `ready` is told the address. Raises OSError when that is not to be had."""
+async def on_cpython(listen: str, ready: Ready, journal: Path | None, keep_days: int) -> None:
+    """Serves until cancelled; `ready` is told the address. `journal` is the file that keeps the events for
+    `keep_days`, None for none. Raises OSError when the address is not to be had, or the journal.
+    """
     raise_descriptor_limit(MAX_TARGETS + MAX_CONSOLES)
     host, port = parse_address(listen)
-    hub = Hub(host, port, MAX_TARGETS, MAX_CONSOLES, os.environ.get(KEY_VARIABLE, ""), MAX_EVENTS)
+    events = None
+    if journal is not None:
+        try:
+            events = JournaledEvents(MAX_EVENTS, journal, keep_days)
+        except JournalError as error:
+            raise OSError(f"{error}, or go without one: --no-journal") from None
+    key = os.environ.get(KEY_VARIABLE, "")
+    hub = Hub(host, port, MAX_TARGETS, MAX_CONSOLES, key, MAX_EVENTS, events)
     try:
-        await hub.start()
-    except OSError as error:
-        raise OSError(
-            f"cannot listen on {listen} ({error.strerror}): is another hub running? {_ADVICE}"
-        ) from None
-    try:
-        ready(f"{host}:{hub.port}")
-        await asyncio.Event().wait()
+        try:
+            await hub.start()
+        except OSError as error:
+            raise OSError(
+                f"cannot listen on {listen} ({error.strerror}): is another hub running? {_ADVICE}"
+            ) from None
+        try:
+            ready(f"{host}:{hub.port}")
+            await asyncio.Event().wait()
+        finally:
+            await hub.stop()
     finally:
-        await hub.stop()
+        if events is not None:
+            await events.close()
 
 
 async def on_micropython(listen: str, ready: Ready) -> None:

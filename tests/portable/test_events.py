@@ -65,3 +65,24 @@ async def test_every_reader_is_woken_until_it_leaves() -> None:
     log.add("hit", "t", {})
     assert not one.is_set()
     assert other.is_set()
+
+
+async def test_without_a_journal_everything_is_settled_at_once() -> None:
+    log = EventLog(2, "somebody")
+    assert log.log_id == "somebody"
+    assert log.journal == ""
+    log.add("hit", "t", {"peak": 5}, "its key")
+    await log.settle()
+    assert not await log.is_known("its key")
+    assert list(await log.page(0)) == [(1, "hit", "t", {"peak": 5})]
+    assert list(await log.page(1)) == []
+
+
+def test_what_a_babbling_target_says_takes_no_more_and_more_memory() -> None:
+    log = EventLog(3)
+    for number in range(100):
+        log.add("hit", "t", {"name_%d" % number: number, "peak": 5})
+    assert len(log._shapes) < 30
+    assert [event[3] for event in log.after(0)] == [
+        {"name_%d" % number: number, "peak": 5} for number in (97, 98, 99)
+    ]

@@ -2,7 +2,9 @@
 
 import asyncio
 
+from firmware.target.hub_clock import HubClock
 from firmware.target.outbox import MAX_EVENTS, Outbox
+from shared.clock import now_us
 from shared.link import Link
 from shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
 from tests.portable.loopback import LinkPair
@@ -48,8 +50,10 @@ class _Hub:
 class _Running:
     """An outbox that runs. For `async with`."""
 
+    def __init__(self, clock: "HubClock | None" = None) -> None:
+        self._outbox = Outbox(clock or HubClock())
+
     async def __aenter__(self) -> Outbox:
-        self._outbox = Outbox()
         self._task = asyncio.create_task(self._outbox.run())
         return self._outbox
 
@@ -66,9 +70,9 @@ async def test_events_are_delivered_in_order_and_once() -> None:
     async with LinkPair(hub.handlers) as pair, _Running() as outbox:
         outbox.connect(pair.near)
         for n in range(5):
-            outbox.add("hit" if n % 2 else "miss", {"n": n})
+            outbox.add("hit" if n % 2 else "miss", {"n": n}, now_us())
         await hub.have(5)
-        outbox.add("hit", {"n": 5})
+        outbox.add("hit", {"n": 5}, now_us())
         await hub.have(6)
         assert hub.numbers() == [0, 1, 2, 3, 4, 5]
         assert [message.type for message in hub.found[:2]] == ["miss", "hit"]
@@ -79,8 +83,8 @@ async def test_events_are_delivered_in_order_and_once() -> None:
 async def test_events_wait_for_the_hub() -> None:
     hub = _Hub()
     async with _Running() as outbox:
-        outbox.add("hit", {"n": 0})
-        outbox.add("hit", {"n": 1})
+        outbox.add("hit", {"n": 0}, now_us())
+        outbox.add("hit", {"n": 1}, now_us())
         async with LinkPair(hub.handlers) as pair:
             outbox.connect(pair.near)
             await hub.have(2)
@@ -92,7 +96,7 @@ async def test_when_it_is_full_the_oldest_goes_and_is_counted() -> None:
     hub = _Hub()
     async with _Running() as outbox:
         for n in range(MAX_EVENTS + 3):
-            outbox.add("hit", {"n": n})
+            outbox.add("hit", {"n": n}, now_us())
         assert outbox.dropped == 3
         async with LinkPair(hub.handlers) as pair:
             outbox.connect(pair.near)
@@ -101,18 +105,21 @@ async def test_when_it_is_full_the_oldest_goes_and_is_counted() -> None:
         assert hub.numbers() == list(range(3, MAX_EVENTS + 3))
 
 
-async def test_one_that_is_pushed_out_on_its_way_takes_no_other_along() -> None:
+async def test_one_that_the_hub_may_have_is_not_dropped() -> None:
     hub = _Hub()
     hub.go.clear()
     async with LinkPair(hub.handlers) as pair, _Running() as outbox:
         outbox.connect(pair.near)
-        outbox.add("hit", {"n": 0})
+        outbox.add("hit", {"n": 0}, now_us())
         await hub.have(1)
-        for n in range(1, MAX_EVENTS + 1):
-            outbox.add("hit", {"n": n})
+        for n in range(1, MAX_EVENTS + 2):
+            outbox.add("hit", {"n": n}, now_us())
+        assert outbox.dropped == 2
         hub.go.set()
-        await hub.have(MAX_EVENTS + 1)
-        assert hub.numbers() == list(range(MAX_EVENTS + 1))
+        await hub.have(MAX_EVENTS)
+        assert hub.numbers() == [0] + list(range(3, MAX_EVENTS + 2))
+        # The one that was under way was sent before any was dropped.
+        assert [(message.data or {}).get("dropped") for message in hub.found] == [None] + [2] * 15
 
 
 async def test_an_event_without_its_ack_goes_again_over_the_next_link() -> None:
@@ -121,8 +128,8 @@ async def test_an_event_without_its_ack_goes_again_over_the_next_link() -> None:
     async with _Running() as outbox:
         async with LinkPair(deaf.handlers) as pair:
             outbox.connect(pair.near)
-            outbox.add("hit", {"n": 0})
-            outbox.add("hit", {"n": 1})
+            outbox.add("hit", {"n": 0}, now_us())
+            outbox.add("hit", {"n": 1}, now_us())
             await deaf.have(1)
         outbox.connect(None)
         async with LinkPair(hub.handlers) as pair:
@@ -142,7 +149,7 @@ async def test_a_link_that_has_ended_costs_no_event() -> None:
             ended.near.close(ProtocolError(ErrorCode.DISCONNECTED, "enough"))
             await within(ended.near_run)
             outbox.connect(ended.near)  # nobody has told it yet
-            outbox.add("hit", {"n": 0})
+            outbox.add("hit", {"n": 0}, now_us())
             for _ in range(5):
                 await asyncio.sleep(0)  # it tries
         async with LinkPair(hub.handlers) as pair:
@@ -157,8 +164,8 @@ async def test_a_busy_hub_costs_no_event() -> None:
     hub.refuse = [ErrorCode.BUSY, ErrorCode.INTERNAL]
     async with LinkPair(hub.handlers) as pair, _Running() as outbox:
         outbox.connect(pair.near)
-        outbox.add("hit", {"n": 0})
-        outbox.add("hit", {"n": 1})
+        outbox.add("hit", {"n": 0}, now_us())
+        outbox.add("hit", {"n": 1}, now_us())
         await hub.have(4)
         assert hub.numbers() == [0, 0, 0, 1]
         assert outbox.dropped == 0
@@ -169,8 +176,50 @@ async def test_an_event_that_the_hub_can_never_take_does_not_hold_up_the_next() 
     hub.refuse = [ErrorCode.BAD_MESSAGE]
     async with LinkPair(hub.handlers) as pair, _Running() as outbox:
         outbox.connect(pair.near)
-        outbox.add("hit", {"n": 0})
-        outbox.add("hit", {"n": 1})
+        outbox.add("hit", {"n": 0}, now_us())
+        outbox.add("hit", {"n": 1}, now_us())
         await hub.have(2)
         assert hub.numbers() == [0, 1]
         assert outbox.dropped == 1
+
+
+async def test_a_report_is_dated_by_the_clock_of_the_hub_that_gets_it() -> None:
+    hub = _Hub()
+    clock = HubClock()
+    async with _Running(clock) as outbox:
+        felt_us = now_us()
+        outbox.add("hit", {"n": 0}, felt_us)
+        outbox.add("miss", {"n": 1}, felt_us - 5_000)
+        # The hub's clock is known only now, and it began after the hit: what was before that is negative.
+        asked_us = now_us()
+        clock.add(asked_us, asked_us - felt_us - 1_000_000, asked_us)
+        async with LinkPair(hub.handlers) as pair:
+            outbox.connect(pair.near)
+            await hub.have(2)
+            outbox.connect(None)
+    for message, at_us in zip(hub.found, (-1_000_000, -1_005_000)):
+        data: "dict[str, int]" = message.data or {}  # type: ignore[assignment]
+        assert abs(data["at_us"] - at_us) <= data["uncertainty_us"] < 10_000, data
+
+
+async def test_another_hub_gets_its_own_date() -> None:
+    deaf, hub = _Hub(), _Hub()
+    deaf.silent = True
+    clock = HubClock()
+    async with _Running(clock) as outbox:
+        felt_us = now_us()
+        outbox.add("hit", {"n": 0}, felt_us)
+        asked_us = now_us()
+        clock.add(asked_us, asked_us + 7_000_000, asked_us)
+        async with LinkPair(deaf.handlers) as pair:
+            outbox.connect(pair.near)
+            await deaf.have(1)
+        outbox.connect(None)
+        clock.reset()
+        async with LinkPair(hub.handlers) as pair:
+            outbox.connect(pair.near)
+            await hub.have(1)
+            outbox.connect(None)
+    assert "at_us" in (deaf.found[0].data or {})
+    assert "at_us" not in (hub.found[0].data or {})
+    assert hub.found[0].id == deaf.found[0].id

@@ -1,0 +1,241 @@
+"""`snyper history`, `export` and `stats`: what a hub's journal holds, for people and for other programs."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from snyper.history import EventRecord, GameRecord, History, PlayerStats, ReportRecord, TargetStats
+from snyper.journal import PATH_VARIABLE, JournalError, default_path
+from snyper.output import EXIT_FAILED, EXIT_USAGE, err, fail, out, print_json
+from snyper.screens import natural
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_EXCEL_LIKE = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is a formula to a spreadsheet
+
+
+class What(StrEnum):
+    """What `export` writes, a row each."""
+
+    EVENTS = "events"
+    GAMES = "games"
+    HITS = "hits"
+
+
+def _since_ms(text: str | None) -> int | None:
+    """`text` (2026-05-31, 2026-05-31T14:00, or 90m, 12h, 7d, 4w back from now) as `unix_ms`."""
+    if text is None:
+        return None
+    try:
+        if text[-1:] in _UNITS and text[:-1].isdecimal():
+            when = datetime.now() - timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
+        else:
+            when = datetime.fromisoformat(text)
+        return round(when.timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
+        fail(f"--since {text}: a date such as 2026-05-31 is expected, or 90m, 12h, 7d, 4w", EXIT_USAGE)
+
+
+JournalOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--journal",
+        envvar=PATH_VARIABLE,
+        metavar="PATH",
+        help=f"The hub's journal; by default {default_path()}.",
+    ),
+]
+Since = Annotated[
+    str | None, typer.Option(metavar="WHEN", help="Since a date (2026-05-31), or for 90m, 12h, 7d, 4w.")
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, everything else on stderr.")]
+
+
+def history(
+    player: Annotated[str | None, typer.Option(metavar="NAME", help="Only with this player.")] = None,
+    game: Annotated[str | None, typer.Option(metavar="NAME", help="Only this kind of game.")] = None,
+    since: Since = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many games.")] = 20,
+    journal: JournalOption = None,
+    as_json: Json = False,
+) -> None:
+    """List the games that were played and their scores, newest first."""
+    since_ms = _since_ms(since)
+    with _reading(journal) as kept:
+        games = kept.games(player, game, since_ms, limit)
+    if as_json:
+        print_json([asdict(one) for one in games])
+    elif games:
+        out.print(_games_table(games))
+    else:
+        err.print("no such game is in the journal")
+
+
+def stats(since: Since = None, journal: JournalOption = None, as_json: Json = False) -> None:
+    """Show how targets and players did."""
+    since_ms = _since_ms(since)
+    with _reading(journal) as kept:
+        targets = sorted(kept.targets(since_ms), key=lambda target: natural(target.target_id))
+        players = kept.players(since_ms)
+    if as_json:
+        print_json({"targets": [asdict(one) for one in targets], "players": [asdict(one) for one in players]})
+        return
+    if not targets and not players:
+        err.print("nothing of the kind is in the journal")
+    if targets:
+        out.print(_targets_table(targets))
+    if players:
+        out.print(_players_table(players))
+
+
+def export(
+    as_csv: Annotated[bool, typer.Option("--csv", help="A table, for a spreadsheet.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line.")] = False,
+    events: Annotated[
+        bool, typer.Option("--events", help="All that happened. This if nothing is said.")
+    ] = False,
+    games: Annotated[bool, typer.Option("--games", help="The games and their scores.")] = False,
+    hits: Annotated[bool, typer.Option("--hits", help="The hits and misses.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Into a file instead of stdout.")
+    ] = None,
+    since: Since = None,
+    journal: JournalOption = None,
+) -> None:
+    """Write the journal out for another program: --csv or --json; events, games, or hits and misses."""
+    if as_csv == as_json or events + games + hits > 1:
+        fail("say --csv or --json, and one of --events, --games, --hits", EXIT_USAGE)
+    what = What.GAMES if games else What.HITS if hits else What.EVENTS
+    since_ms = _since_ms(since)
+    with _reading(journal) as kept:
+        count = _write(output, lambda file: write_rows(file, kept, what, as_csv, since_ms))
+    err.print(f"export: {count} rows" + (f" in {output}" if output else ""), markup=False)
+
+
+def write_rows(file: IO[str], kept: History, what: What, as_csv: bool, since_ms: int | None = None) -> int:
+    """Writes a row for each event, game, or hit and miss, oldest first; how many. Raises JournalError."""
+    rows: Iterable[EventRecord | GameRecord | ReportRecord]
+    kind: type[EventRecord | GameRecord | ReportRecord]
+    if what is What.GAMES:
+        rows, kind = reversed(kept.games(since_ms=since_ms)), GameRecord
+    elif what is What.HITS:
+        rows, kind = kept.reports(since_ms=since_ms), ReportRecord
+    else:
+        rows, kind = kept.events(since_ms=since_ms), EventRecord
+    names = [field.name for field in fields(kind)]
+    table = csv.writer(file)
+    if as_csv:
+        table.writerow(names)
+    count = 0
+    for row in rows:
+        count += 1
+        if as_csv:
+            table.writerow(_cell(getattr(row, name)) for name in names)
+        else:
+            file.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
+    return count
+
+
+def _cell(value: object) -> object:
+    if value is None:
+        return ""
+    if isinstance(value, (dict, list, tuple)):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str) and value.startswith(_EXCEL_LIKE):
+        return "'" + value
+    return value
+
+
+def _write(path: Path | None, write: Callable[[IO[str]], int]) -> int:
+    """Into the file, which is there whole or not at all, or to stdout."""
+    if path is None:
+        return write(sys.stdout)
+    new = path.with_name(path.name + ".part")
+    try:
+        with new.open("w", encoding="utf-8", newline="") as file:
+            count = write(file)
+        new.replace(path)
+        return count
+    except OSError as error:
+        fail(f"{path} cannot be written: {error.strerror}", EXIT_FAILED)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+@contextmanager
+def _reading(journal: Path | None) -> Iterator[History]:
+    try:
+        with History(journal or default_path()) as kept:
+            yield kept
+    except JournalError as error:
+        fail(str(error), EXIT_FAILED)
+
+
+def _games_table(games: Iterable[GameRecord]) -> Table:
+    table = Table("when", "game", "scores", "targets", "lasted", "ended", box=box.SIMPLE_HEAD)
+    for game in games:
+        scores = Text()
+        for player, score in sorted(zip(game.players, game.scores, strict=False), key=lambda pair: -pair[1]):
+            style = "bold green" if player == game.winner else ""
+            scores.append(("\n" if scores else "") + f"{score:>5}  {player}", style)
+        table.add_row(
+            datetime.fromtimestamp(game.started_ms / 1000).strftime("%Y-%m-%d %H:%M"),
+            Text(game.title or game.game),
+            scores,
+            str(game.targets),
+            "" if game.duration_ms is None else f"{game.duration_ms / 1000:.0f} s",
+            Text(game.reason or "not known to have ended", "" if game.reason == "finished" else "yellow"),
+        )
+    return table
+
+
+def _targets_table(targets: Iterable[TargetStats]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("target", no_wrap=True)
+    for name in ("rounds", "hits", "hit rate", "median", "best", "outages", "away", "dropped"):
+        table.add_column(name, justify="right")
+    for target in targets:
+        table.add_row(
+            Text(target.target_id),
+            str(target.rounds),
+            str(target.hits),
+            "" if target.accuracy is None else f"{target.accuracy:.0%}",
+            _milliseconds(target.median_reaction_ms),
+            _milliseconds(target.best_reaction_ms),
+            str(target.outages or ""),
+            f"{target.outage_ms / 1000:.0f} s" if target.outage_ms else "",
+            Text(str(target.dropped or ""), "bold red"),
+        )
+    return table
+
+
+def _players_table(players: Iterable[PlayerStats]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("player", no_wrap=True)
+    for name in ("games", "wins", "best scores", "best time"):
+        table.add_column(name, justify="right")
+    for player in players:
+        best = "\n".join(f"{game} {score}" for game, score in sorted(player.best.items()))
+        table.add_row(
+            Text(player.player),
+            str(player.games),
+            str(player.wins),
+            Text(best),
+            _milliseconds(player.best_reaction_ms),
+        )
+    return table
+
+
+def _milliseconds(value: int | None) -> str:
+    return "" if value is None else f"{value} ms"

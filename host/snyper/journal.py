@@ -1,0 +1,638 @@
+"""A hub's events on a disk: SQLite, one thread that writes, an event counted once it cannot be lost any more.
+
+`Journal` is the file, `JournaledEvents` the hub's log on top of it. `history.py` reads what is in it.
+"""
+
+import asyncio
+import json
+import logging
+import secrets
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from platformdirs import user_data_path
+
+from firmware.master.events import EventLog
+from shared.clock import now_us
+
+PATH_VARIABLE = "SNYPER_JOURNAL"
+SCHEMA_VERSION = 1
+KEEP_DAYS = 365
+MAX_KEEP_DAYS = 36_500
+MAX_BACKLOG = 10_000  # events that wait for the disk: as many as a hub keeps in memory
+STUCK_S = 2.0  # a disk that takes nothing for so long is not waited for: a target asks again after as long
+_BATCH = 500  # events that share one wait for the disk, at most
+_PAGE = 200  # events that are read at once for a console
+_RETRY_S = 1.0
+_REMIND_S = 60.0
+_READ_TIMEOUT_S = 1.0
+_CLOSE_TIMEOUT_S = 10.0
+_PRUNE_ROWS = 500  # removed at once: some milliseconds in which nothing is written
+_DAY_S = 86_400.0
+# A hub that is killed while its disk fails has shown events that are in no journal. So after any end that was
+# no orderly one the count goes on at the next multiple of this, and no number ever means two events.
+LEAP = 1_000_000
+
+_SCHEMA = """
+CREATE TABLE logs (
+    id INTEGER PRIMARY KEY,         -- 1 is the log of whoever writes this file
+    log_id TEXT NOT NULL UNIQUE,
+    reserved_seq INTEGER NOT NULL   -- no greater one was ever shown
+);
+CREATE TABLE events (
+    log INTEGER NOT NULL REFERENCES logs (id),
+    seq INTEGER NOT NULL,
+    unix_ms INTEGER NOT NULL,       -- when it was; of a hit or miss, when it was felt
+    event TEXT NOT NULL,
+    target_id TEXT NOT NULL,        -- empty: about no target
+    data TEXT NOT NULL,             -- a JSON object
+    report TEXT,                    -- what a hit or miss is known by for ever
+    PRIMARY KEY (log, seq)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX events_by_report ON events (report) WHERE report IS NOT NULL;
+CREATE INDEX events_by_time ON events (unix_ms);
+CREATE INDEX events_by_name ON events (event, unix_ms);
+"""
+
+_LAST_SEQS = "SELECT log_id, coalesce((SELECT max(seq) FROM events WHERE log = logs.id), 0) FROM logs"
+_LATEST_LOG = "SELECT log_id FROM events JOIN logs ON logs.id = log ORDER BY unix_ms DESC, seq DESC LIMIT 1"
+
+_logger = logging.getLogger("snyper")
+
+OnWritten = Callable[[int], None]
+OnState = Callable[[str, str, int], None]
+
+
+class JournalError(Exception):
+    """The journal cannot be used; the message says why and what to do."""
+
+
+class _Row(NamedTuple):
+    log_id: str
+    seq: int
+    unix_ms: int
+    event: str
+    target_id: str
+    data: str
+    report: str | None
+
+
+def default_path() -> Path:
+    """Where a hub keeps its journal unless told otherwise."""
+    return user_data_path("snyper") / "journal.sqlite3"
+
+
+def explained(error: sqlite3.Error) -> str:
+    """What the error means for a person."""
+    name = getattr(error, "sqlite_errorname", "")
+    meanings = {
+        "SQLITE_FULL": "the disk is full: free some space",
+        "SQLITE_READONLY": "it may not be written: look at its permissions, and at the disk",
+        "SQLITE_CANTOPEN": "it cannot be opened: look at its directory's permissions, and at the disk",
+        "SQLITE_IOERR": "the disk does not read or write: it may be full or broken",
+        "SQLITE_CORRUPT": "the file is broken: move it away, a new one is begun at the next start",
+        "SQLITE_NOTADB": "the file is no journal: move it away, or name another with --journal",
+        "SQLITE_BUSY": "another program holds it",
+    }
+    for code, meaning in meanings.items():
+        if name == code or name.startswith(code + "_"):
+            return f"{meaning} ({error})"
+    return str(error)
+
+
+class Journal:
+    """The file at `path`, made where there is none. It belongs to one `Journal` at a time.
+
+    `log_id` names the file's own log, which goes on at `seq`; events of other logs may be kept in it too.
+    `state` is "ok" or "failing": then `record` keeps the last MAX_BACKLOG events in memory until the disk
+    takes them; `dropped` counts those that were too many. What is older than `keep_days` is removed, at the
+    start and daily.
+
+    `on_written(seq)` is told up to which event of its own log the file has everything, `on_state(state,
+    message, dropped)` each change of state. Both are called in the thread that writes.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        keep_days: int = KEEP_DAYS,
+        on_written: OnWritten | None = None,
+        on_state: OnState | None = None,
+    ) -> None:
+        """Raises JournalError when the file cannot be written now, or when somebody else writes it."""
+        self.path = path
+        self.state = "ok"
+        self.dropped = 0
+        self._keep_days = keep_days
+        self._on_written = on_written
+        self._on_state = on_state
+        self._changed = threading.Condition()
+        self._queue: deque[_Row] = deque()
+        self._writing = 0
+        self._closing = False
+        self._prune_at_s = 0.0
+        self._reminded_s = 0.0
+        self._logs: dict[str, int] = {}
+        self._lock = _lock(path)
+        self._db: sqlite3.Connection | None = None
+        try:
+            self._db = self._connect(secrets.token_hex(8))
+            self.log_id, self.seq, self._reserved_seq = _own_log(self._db)
+            self._last: dict[str, int] = dict(self._db.execute(_LAST_SEQS))
+            self._last[self.log_id] = self.seq
+            self._latest: str | None = next((row[0] for row in self._db.execute(_LATEST_LOG)), None)
+            self.oldest_seq = _oldest_seq(self._db, self.seq)
+        except (sqlite3.Error, JournalError) as error:
+            self._disconnect()
+            self._lock.close()
+            if isinstance(error, JournalError):
+                raise
+            raise JournalError(f"the journal {path} cannot be used: {explained(error)}") from None
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    def record(
+        self,
+        log_id: str,
+        seq: int,
+        event: str,
+        target_id: str,
+        data: Mapping[str, Any],
+        unix_ms: int | None = None,
+        report_key: str = "",
+    ) -> None:
+        """Takes an event to be written, and returns at once. One that is there already stays as it is.
+
+        `unix_ms` is when it was, by default now. May be called from any thread.
+        """
+        if unix_ms is None:
+            unix_ms = time.time_ns() // 1_000_000
+        text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+        with self._changed:
+            if self._closing:
+                _logger.error("journal: %s is closed, and lacks `%s` of %s", self.path, event, target_id)
+                return
+            if len(self._queue) >= MAX_BACKLOG:
+                self._queue.popleft()
+                self.dropped += 1
+            self._queue.append(_Row(log_id, seq, unix_ms, event, target_id, text, report_key or None))
+            self._last[log_id] = max(seq, self._last.get(log_id, 0))
+            self._latest = log_id
+            self._changed.notify_all()
+
+    def last_seq(self, log_id: str) -> int:
+        """The greatest `seq` that was recorded of that log; 0 where there is none."""
+        with self._changed:
+            return self._last.get(log_id, 0)
+
+    def latest_log(self) -> tuple[str, int] | None:
+        """The log of which an event was recorded last, and its last `seq`; None where there is no event."""
+        with self._changed:
+            return None if self._latest is None else (self._latest, self._last[self._latest])
+
+    def flush(self, timeout_s: float) -> bool:
+        """Waits until all that was recorded is on the disk; False when it is not within `timeout_s`."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._queue and not self._writing, timeout_s)
+
+    def close(self) -> None:
+        """Writes what is left, and lets go of the file. What a failing disk does not take is lost, and said.
+        May be called again.
+        """
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(_CLOSE_TIMEOUT_S)
+        if self._thread.is_alive():
+            _logger.error("journal: the disk does not answer; the last events are not in %s", self.path)
+            return
+        self._lock.close()
+
+    # --- the thread that writes
+
+    def _run(self) -> None:
+        while True:
+            batch = self._take_batch()
+            if batch is None:
+                break
+            try:
+                if self._db is None:
+                    self._db = self._reopen()
+                self._look_for_file()
+                if batch:
+                    self._write(self._db, batch)
+                else:
+                    self._prune(self._db)
+            except (sqlite3.Error, JournalError) as error:
+                self._give_back(batch)
+                self._note_failing(error)
+                self._disconnect()
+                if self._is_closing_after(_RETRY_S):
+                    break
+            else:
+                self._note_written(batch)
+        self._end()
+
+    def _take_batch(self) -> list[_Row] | None:
+        """What to write next. Empty when it is time to remove what is old, None at the end."""
+        with self._changed:
+            while not self._queue and not self._closing:
+                wait_s = self._prune_at_s - time.monotonic()
+                if wait_s <= 0:
+                    return []
+                self._changed.wait(wait_s)
+            if not self._queue:
+                return None
+            batch = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
+            self._writing = len(batch)
+            return batch
+
+    def _give_back(self, batch: list[_Row]) -> None:
+        with self._changed:
+            self._queue.extendleft(reversed(batch))
+            while len(self._queue) > MAX_BACKLOG:
+                self._queue.popleft()
+                self.dropped += 1
+            self._writing = 0
+
+    def _note_written(self, batch: list[_Row]) -> None:
+        with self._changed:
+            self._writing = 0
+            self._changed.notify_all()
+        if self.state != "ok":
+            self.state = "ok"
+            text = "the journal is written again"
+            if self.dropped:
+                text += f"; {self.dropped} events are not in it"
+            _logger.warning("journal: %s: %s", self.path, text)
+            dropped, self.dropped = self.dropped, 0
+            if self._on_state is not None:
+                self._on_state("ok", text, dropped)
+        own = [row.seq for row in batch if row.log_id == self.log_id]
+        if own and self._on_written is not None:
+            self._on_written(own[-1])
+
+    def _note_failing(self, error: sqlite3.Error | JournalError) -> None:
+        why = explained(error) if isinstance(error, sqlite3.Error) else error
+        text = f"the journal {self.path} cannot be written: {why}"
+        now_s = time.monotonic()
+        if self.state == "ok" or now_s - self._reminded_s >= _REMIND_S:
+            self._reminded_s = now_s
+            waiting = f"{len(self._queue)} events wait in memory, {self.dropped} were dropped"
+            _logger.error("journal: %s. The range goes on; %s", text, waiting)
+        if self.state == "ok":
+            self.state = "failing"
+            if self._on_state is not None:
+                self._on_state("failing", text, 0)
+
+    def _is_closing_after(self, wait_s: float) -> bool:
+        """Waits, but not for a hub that ends: that gets one more try, unless it had it."""
+        with self._changed:
+            if self._closing:
+                return True
+            self._changed.wait_for(lambda: self._closing, wait_s)
+            return False
+
+    def _write(self, db: sqlite3.Connection, batch: list[_Row]) -> None:
+        db.execute("BEGIN IMMEDIATE")
+        new_logs = {row.log_id for row in batch} - self._logs.keys()
+        if new_logs:
+            db.executemany(
+                "INSERT OR IGNORE INTO logs (log_id, reserved_seq) VALUES (?, 0)",
+                [(log,) for log in new_logs],
+            )
+            self._logs = dict(db.execute("SELECT log_id, id FROM logs"))
+        db.executemany(
+            "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(self._logs[row.log_id], *row[1:]) for row in batch],
+        )
+        reserved_seq = self._reserved_seq
+        if self._last[self.log_id] + LEAP // 2 > reserved_seq:
+            reserved_seq += LEAP
+            db.execute("UPDATE logs SET reserved_seq = ? WHERE id = 1", (reserved_seq,))
+        db.execute("COMMIT")
+        self._reserved_seq = reserved_seq
+
+    def _prune(self, db: sqlite3.Connection) -> None:
+        """Removes some of what is too old; the rest after what has come meanwhile."""
+        before_ms = time.time_ns() // 1_000_000 - self._keep_days * int(_DAY_S) * 1000
+        db.execute("BEGIN IMMEDIATE")
+        cursor = db.execute(
+            "DELETE FROM events WHERE (log, seq) IN"
+            " (SELECT log, seq FROM events WHERE unix_ms < ? ORDER BY unix_ms LIMIT ?)",
+            (before_ms, _PRUNE_ROWS),
+        )
+        db.execute("COMMIT")
+        if cursor.rowcount:
+            self.oldest_seq = _oldest_seq(db, self.last_seq(self.log_id))
+        if cursor.rowcount < _PRUNE_ROWS:
+            self._prune_at_s = time.monotonic() + _DAY_S
+
+    def _end(self) -> None:
+        """The orderly end: from here the count can go on without a leap."""
+        try:
+            if self._db is not None and not self._queue:
+                last = self._last[self.log_id]
+                self._db.execute("UPDATE logs SET reserved_seq = ? WHERE id = 1", (last,))
+        except sqlite3.Error as error:
+            self._note_failing(error)
+        if self._queue:
+            _logger.error("journal: %s lacks the last %d events", self.path, len(self._queue))
+        self._disconnect()
+
+    def _reopen(self) -> sqlite3.Connection:
+        """After trouble; in the meantime the file may have become another. Raises as `_connect` does."""
+        db = self._connect(self.log_id)
+        self._logs = {}
+        try:
+            if _own_log_id(db) != self.log_id:
+                raise JournalError("another journal lies there: start the hub again to go on with that one")
+            db.execute(
+                "UPDATE logs SET reserved_seq = max(reserved_seq, ?) WHERE id = 1", (self._reserved_seq,)
+            )
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _look_for_file(self) -> None:
+        """Raises JournalError when it is no longer the one that is open: SQLite would go on in one that
+        nobody finds any more.
+        """
+        try:
+            is_there = self.path.stat().st_ino == self._file
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise JournalError("it was moved or removed; a new one is begun in its place")
+
+    def _connect(self, log_id: str) -> sqlite3.Connection:
+        """Opens the file, or makes one whose own log is `log_id`. Raises sqlite3.Error, JournalError."""
+        db = sqlite3.connect(self.path, timeout=_RETRY_S, isolation_level=None, check_same_thread=False)
+        try:
+            _make_schema(db, self.path, log_id)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            self._file = self.path.stat().st_ino
+        except OSError as error:
+            db.close()
+            raise JournalError(f"the journal {self.path} has gone: {error.strerror}") from None
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _disconnect(self) -> None:
+        if self._db is not None:
+            try:
+                self._db.close()
+            except sqlite3.Error as error:
+                _logger.error("journal: %s: %s", self.path, explained(error))
+            self._db = None
+
+
+def _lock(path: Path) -> sqlite3.Connection:
+    """Holds the journal against a second hub until it is closed, or the process has ended in any way. Readers
+    are not kept out, as they would be by a lock on the file itself. Raises JournalError.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise JournalError(f"no directory {path.parent} for the journal: {error.strerror}") from None
+    try:
+        lock = sqlite3.connect(
+            path.with_name(path.name + "-lock"), timeout=0, isolation_level=None, check_same_thread=False
+        )
+    except sqlite3.Error as error:
+        raise JournalError(f"the journal {path} cannot be used: {explained(error)}") from None
+    try:
+        lock.execute("PRAGMA journal_mode = MEMORY")
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.Error as error:
+        lock.close()
+        if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+            raise JournalError(
+                f"another process writes the journal {path}: stop it, or use another"
+            ) from None
+        raise JournalError(f"the journal {path} cannot be used: {explained(error)}") from None
+    return lock
+
+
+def _make_schema(db: sqlite3.Connection, path: Path, log_id: str) -> None:
+    """Raises JournalError for a file that is not this version's journal."""
+    [version] = db.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA_VERSION:
+        raise JournalError(f"the journal {path} was written by a newer snyper: update this one")
+    if version == SCHEMA_VERSION:
+        return
+    if db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+        raise JournalError(f"{path} is a database of something else: name another file")
+    db.executescript(
+        f"BEGIN IMMEDIATE; {_SCHEMA} INSERT INTO logs VALUES (1, '{log_id}', 0);"
+        f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
+    )
+
+
+def _own_log_id(db: sqlite3.Connection) -> str:
+    [log_id] = db.execute("SELECT log_id FROM logs WHERE id = 1").fetchone()
+    return str(log_id)
+
+
+def _own_log(db: sqlite3.Connection) -> tuple[str, int, int]:
+    """The file's own log: its id, where its count goes on, and up to where that is reserved."""
+    db.execute("BEGIN IMMEDIATE")
+    [reserved_seq] = db.execute("SELECT reserved_seq FROM logs WHERE id = 1").fetchone()
+    [last_seq] = db.execute("SELECT coalesce(max(seq), 0) FROM events WHERE log = 1").fetchone()
+    seq = max(reserved_seq, last_seq)
+    reserved_seq = (seq // LEAP + 1) * LEAP
+    db.execute("UPDATE logs SET reserved_seq = ? WHERE id = 1", (reserved_seq,))
+    db.execute("COMMIT")
+    return _own_log_id(db), seq, reserved_seq
+
+
+def _oldest_seq(db: sqlite3.Connection, last_seq: int) -> int:
+    [oldest] = db.execute("SELECT min(seq) FROM events WHERE log = 1").fetchone()
+    return last_seq + 1 if oldest is None else int(oldest)
+
+
+class _Reader:
+    """Reads a journal's own log while it is written, in a thread of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db: sqlite3.Connection | None = None
+
+    def page(self, after: int) -> list[tuple[int, str, str, dict[str, Any]]]:
+        """Up to _PAGE events with a greater `seq`. Raises sqlite3.Error."""
+        rows = self._read(
+            "SELECT seq, event, target_id, data FROM events WHERE log = 1 AND seq > ? ORDER BY seq LIMIT ?",
+            (after, _PAGE),
+        )
+        return [(seq, event, target_id, json.loads(data)) for seq, event, target_id, data in rows]
+
+    def is_known(self, report_key: str) -> bool:
+        """Whether the report is in it. Raises sqlite3.Error."""
+        return bool(self._read("SELECT 1 FROM events WHERE report = ?", (report_key,)))
+
+    def close(self) -> None:
+        """May be called again."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _read(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        try:
+            if self._db is None:
+                self._db = sqlite3.connect(self._path, isolation_level=None)
+                self._db.execute("PRAGMA query_only = ON")
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.Error:
+            self.close()
+            raise
+
+
+class JournaledEvents(EventLog):
+    """A hub's log that is a journal too. An event is shown, and a report settled, once it is on the disk.
+
+    While the disk fails, or has not answered for STUCK_S, everything goes on from memory, and says so: an
+    event `journal` with `state`, `message`, and how many events were `dropped`.
+    """
+
+    def __init__(self, size: int, path: Path, keep_days: int = KEEP_DAYS) -> None:
+        """For a running loop. Raises JournalError like `Journal`."""
+        self._loop = asyncio.get_running_loop()
+        self._journal = Journal(path, keep_days, self._written_there, self._state_there)
+        super().__init__(size, self._journal.log_id)
+        self.journal = "ok"
+        self.seq = self._journal.seq
+        self._added_seq = self.seq
+        self._waiting: deque[tuple[int, str, str, dict[str, Any]]] = deque()
+        self._shown = asyncio.Event()
+        self._stuck_timer: asyncio.TimerHandle | None = None
+        self._is_stuck = False
+        self._is_closed = False
+        self._reader = _Reader(path)
+        self._reading = ThreadPoolExecutor(1, "journal-reader")
+
+    @property
+    def oldest_seq(self) -> int:
+        return self._journal.oldest_seq
+
+    def add(self, event: str, target_id: str, data: dict[str, Any], report_key: str = "") -> None:
+        self._added_seq += 1
+        self._journal.record(
+            self.log_id, self._added_seq, event, target_id, data, _unix_ms(data), report_key=report_key
+        )
+        if self.journal == "ok":
+            self._waiting.append((self._added_seq, event, target_id, dict(data)))
+            self._watch_disk()
+        else:
+            self._show(self._added_seq, event, target_id, data)
+
+    async def is_known(self, report_key: str) -> bool:
+        if self._is_stuck:
+            return False
+        try:
+            return bool(await self._read(self._reader.is_known, report_key))
+        except (sqlite3.Error, TimeoutError) as error:
+            # Should it be there after all, the file keeps the one that it has.
+            _logger.error("journal: whether a report is in it cannot be read: %r", error)
+            return False
+
+    async def settle(self) -> None:
+        upto = self._added_seq
+        while self.seq < upto:
+            await self._shown.wait()
+
+    async def page(self, seq: int) -> Iterator[tuple[int, str, str, dict[str, Any]]]:
+        in_memory = self._ring[0][0] if self._ring else self.seq + 1
+        if seq + 1 < in_memory:
+            try:
+                events = await self._read(self._reader.page, seq)
+            except (sqlite3.Error, TimeoutError) as error:
+                _logger.error("journal: a console misses events that cannot be read: %r", error)
+                events = []
+            if events:
+                return iter(events)
+        return self.after(seq)
+
+    async def close(self) -> None:
+        """Writes what is left, and lets go of the file. May be called again."""
+        if self._stuck_timer is not None:
+            self._stuck_timer.cancel()
+        if not self._is_closed:
+            self._is_closed = True
+            # First: whoever is last, and may write, puts what is in the -wal into the file itself.
+            await self._loop.run_in_executor(self._reading, self._reader.close)
+            self._reading.shutdown(wait=False)
+        await self._loop.run_in_executor(None, self._journal.close)
+
+    async def _read(self, read: Callable[[Any], Any], argument: object) -> Any:
+        async with asyncio.timeout(_READ_TIMEOUT_S):
+            return await self._loop.run_in_executor(self._reading, read, argument)
+
+    # --- what the thread that writes has to say
+
+    def _written_there(self, seq: int) -> None:
+        self._call_soon(self._note_written, seq)
+
+    def _state_there(self, state: str, message: str, dropped: int) -> None:
+        self._call_soon(self._note_state, state, message, dropped)
+
+    def _call_soon(self, callback: Callable[..., None], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *arguments)
+        except RuntimeError:  # the loop is closed: nobody is left to be told
+            _logger.info("journal: its hub has ended before it")
+
+    def _note_written(self, seq: int) -> None:
+        if self._stuck_timer is not None:
+            self._stuck_timer.cancel()
+            self._stuck_timer = None
+        if self._is_stuck and self._journal.state == "ok":
+            self._is_stuck = False
+            self._note_state("ok", "the journal is written again", 0)
+        self._show_waiting(seq)
+        self._watch_disk()
+
+    def _note_state(self, state: str, message: str, dropped: int) -> None:
+        if state == self.journal:
+            return
+        self.journal = state
+        if state == "failing":
+            self._show_waiting(self._added_seq)
+        data: dict[str, Any] = {"state": state, "message": message[:256]}
+        if dropped:
+            data["dropped"] = dropped
+        self.add("journal", "", data)
+
+    def _show_waiting(self, seq: int) -> None:
+        while self._waiting and self._waiting[0][0] <= seq:
+            self._show(*self._waiting.popleft())
+        self._shown.set()
+        self._shown.clear()
+
+    def _watch_disk(self) -> None:
+        if self._waiting and self._stuck_timer is None:
+            self._stuck_timer = self._loop.call_later(STUCK_S, self._note_stuck)
+
+    def _note_stuck(self) -> None:
+        self._stuck_timer = None
+        self._is_stuck = True
+        text = f"the journal {self._journal.path} has not answered for {STUCK_S:.0f} s: look at the disk"
+        _logger.error("journal: %s. The range goes on", text)
+        self._note_state("failing", text, 0)
+
+
+def _unix_ms(data: Mapping[str, Any]) -> int:
+    """When it was: where `data` says an instant of this hub's clock (`at_us`) then, else now."""
+    unix_ms = time.time_ns() // 1_000_000
+    at_us = data.get("at_us")
+    ago_us = now_us() - at_us if isinstance(at_us, int) else 0
+    return unix_ms - ago_us // 1000 if 0 < ago_us < _DAY_S * 1_000_000 else unix_ms

@@ -1,0 +1,27 @@
+"""A few of the bad days that `make schedules` has by the thousand."""
+
+from pathlib import Path
+
+from tests.integration.harness import needs_micropython
+from tools.schedules import plan, run
+
+SEEDS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 45, 114]  # which have everything that can go wrong, twice
+FAULTS = {
+    *("cut", "cut_at_report", "cut_at_ack", "cut_console", "hold", "delay", "double"),
+    *("kill_hub", "kill_hub_at_report", "kill_hub_at_ack", "kill_board", "reboot"),
+}
+
+
+@needs_micropython
+async def test_nothing_is_lost_nor_doubled(tmp_path: Path) -> None:
+    done: list[int] = []
+    broken = await run(SEEDS, 6, tmp_path, lambda seed, why: done.append(seed))
+    assert broken == {}
+    assert sorted(done) == SEEDS
+
+
+def test_a_seed_is_a_schedule() -> None:
+    assert plan(7) == plan(7)
+    assert plan(7) != plan(8)
+    happened = [step.what for seed in SEEDS for step in plan(seed)]
+    assert {what for what in happened if happened.count(what) > 1} >= FAULTS

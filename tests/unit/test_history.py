@@ -1,0 +1,222 @@
+"""What a journal says when it is asked: exact numbers from known events."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from snyper import output
+from snyper.cli import app
+from snyper.history import BestTime, History, Outage, PlayerStats, TargetStats
+from snyper.history_commands import What, write_rows
+from snyper.journal import Journal, JournalError
+
+DEADLINE_S = 15.0
+GAME: dict[str, Any] = {
+    "game": "quick",
+    "title": "Quick",
+    "targets": 2,
+    "seed": 4,
+    "unit": "rounds",
+    "options": {"rounds": 3},
+}
+
+
+class Story:
+    """Writes what happened, a second each."""
+
+    def __init__(self, path: Path) -> None:
+        self.journal = Journal(path)
+        self._count = 0
+
+    def tell(self, event: str, target_id: str = "", **data: Any) -> None:
+        self._count += 1
+        self.journal.record(self.journal.log_id, self._count, event, target_id, data, self._count * 1000)
+
+    def game(self, game_id: str, scores: dict[str, int], winner: str = "", over: bool = True) -> None:
+        players = list(scores)
+        self.tell("game_started", game_id=game_id, players=players, **GAME)
+        for number, (player, score) in enumerate(scores.items()):
+            hit: dict[str, Any] = {"points": score, "total": score, "reaction_ms": 300 + number * 50}
+            self.tell("game_score", "target_1", game_id=game_id, player=player, **hit)
+        if over:
+            about: dict[str, Any] = {
+                "scores": list(scores.values()),
+                "winner": winner,
+                "results": {"best_ms": 300},
+            }
+            self.tell("game_over", game_id=game_id, reason="finished", duration_ms=9_000, **about)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "journal.sqlite3"
+    story = Story(path)
+    story.tell("registered", "target_1", state="down")  # 1 s
+    story.tell("registered", "target_2", state="down")
+    story.game("b-g1", {"Ann": 5, "Bob": 9}, "Bob")  # 3 s to 6 s
+    story.tell("hit", "target_1", reaction_ms=400, peak=48_000, gap_us=2_100, at_us=77, uncertainty_us=9)
+    story.tell("hit", "target_1", reaction_ms=200, peak=30_000)
+    story.tell("miss", "target_1", reason="time_up", dropped=2)
+    story.tell("miss", "target_1", reason="lay_down", dropped=3)
+    story.tell("lost", "target_1", code="timeout", message="silent")  # 11 s
+    story.tell("lost", "target_2", code="disconnected", message="the hub stops")
+    story.tell("registered", "target_1", state="down")  # 13 s
+    story.tell("miss", "target_1", reason="time_up", dropped=1)  # booted anew
+    story.tell("lost", "target_2", code="timeout", message="silent")  # 15 s
+    story.game("b-g2", {"Ann": 7}, "Ann")  # 16 s to 18 s
+    story.game("b-g3", {"Ann": 3, "Bob": 1}, over=False)  # 19 s
+    assert story.journal.flush(DEADLINE_S)
+    yield path
+    story.journal.close()
+
+
+def test_games(path: Path) -> None:
+    with History(path) as history:
+        third, second, first = history.games()
+        assert [game.game_id for game in (first, second, third)] == ["b-g1", "b-g2", "b-g3"]
+        assert (first.players, first.scores, first.winner) == (("Ann", "Bob"), (5, 9), "Bob")
+        assert (first.started_ms, first.duration_ms, first.reason) == (3_000, 9_000, "finished")
+        assert (first.options, first.results, first.targets) == ({"rounds": 3}, {"best_ms": 300}, 2)
+        assert (third.scores, third.reason, third.duration_ms) == ((3, 1), "", None)
+        assert [game.game_id for game in history.games(player="Bob")] == ["b-g3", "b-g1"]
+        assert [game.game_id for game in history.games(limit=1)] == ["b-g3"]
+        assert [game.game_id for game in history.games(since_ms=16_000, player="Ann")] == ["b-g3", "b-g2"]
+        assert history.games(game="duel") == []
+
+
+def test_players(path: Path) -> None:
+    with History(path) as history:
+        assert history.players() == [
+            PlayerStats("Ann", 2, 1, {"quick": 7}, 300, 16_000),
+            PlayerStats("Bob", 1, 1, {"quick": 9}, 350, 3_000),
+        ]
+        assert [player.player for player in history.players(since_ms=10_000)] == ["Ann"]
+
+
+def test_best_times(path: Path) -> None:
+    with History(path) as history:
+        assert history.best_times(limit=2) == [
+            BestTime(300, "Ann", "quick", "b-g1", "target_1", 4_000),
+            BestTime(300, "Ann", "quick", "b-g2", "target_1", 17_000),
+        ]
+        assert [time.reaction_ms for time in history.best_times(player="Bob")] == [350, 350]
+
+
+def test_targets(path: Path) -> None:
+    with History(path) as history:
+        assert history.targets() == [
+            TargetStats("target_1", 5, 2, 2, 1, 0.5, 300, 200, 4, 1, 2_000),
+            TargetStats("target_2", 0, 0, 0, 0, None, None, None, 0, 1, 0),
+        ]
+
+
+def test_outages(path: Path) -> None:
+    with History(path) as history:
+        assert history.outages() == [
+            Outage("target_1", 11_000, 13_000, "timeout", "silent"),
+            Outage("target_2", 15_000, None, "timeout", "silent"),
+        ]
+        assert [outage.target_id for outage in history.outages("target_2")] == ["target_2"]
+
+
+def test_reactions(path: Path) -> None:
+    with History(path) as history:
+        hits = history.reactions()["target_1"]
+        assert [(hit.unix_ms, hit.reaction_ms, hit.at_us) for hit in hits] == [
+            (7_000, 400, 77),
+            (8_000, 200, None),
+        ]
+
+
+def test_an_empty_journal(tmp_path: Path) -> None:
+    Journal(tmp_path / "j").close()
+    with History(tmp_path / "j") as history:
+        found: list[object] = [*history.games(), *history.players(), *history.targets()]
+        assert [*found, *history.best_times(), *history.outages(), *history.events()] == []
+
+
+def test_no_journal_there(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="`snyper hub` writes one"):
+        History(tmp_path / "none")
+    (tmp_path / "letter").write_text("Dear aunt, " * 500)
+    with pytest.raises(JournalError, match="no journal"):
+        History(tmp_path / "letter")
+    (tmp_path / "empty").touch()
+    with pytest.raises(JournalError, match="no journal"):
+        History(tmp_path / "empty")
+
+
+# --- the commands
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    output.out.width = 120  # a Console takes COLUMNS only when it is made
+    result = CliRunner().invoke(app, list(arguments))
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_the_commands(path: Path) -> None:
+    journal = ("--journal", str(path))
+    status, out, _ = run("history", "--json", "--player", "Bob", *journal)
+    assert status == 0
+    assert [game["scores"] for game in json.loads(out)] == [[3, 1], [5, 9]]
+    status, out, _ = run("history", *journal)
+    assert status == 0
+    assert "Bob" in out
+    assert "not known to have ended" in out
+    status, out, _ = run("stats", "--json", *journal)
+    assert status == 0
+    assert json.loads(out)["targets"][0]["accuracy"] == 0.5
+    status, out, _ = run("stats", *journal)
+    assert status == 0
+    assert "50%" in out
+    assert "300 ms" in out
+    status, out, err = run("history", "--since", "7d", *journal)
+    assert (status, out) == (0, "")
+    assert "no such game" in err
+    status, _, err = run("history", "--since", "yesterday", *journal)
+    assert status == 2
+    assert "2026-05-31" in err
+
+
+def test_export(path: Path, tmp_path: Path) -> None:
+    journal = ("--journal", str(path))
+    status, out, err = run("export", "--json", *journal)
+    events = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    assert [event["seq"] for event in events] == list(range(1, 22))
+    assert events[6]["data"]["uncertainty_us"] == 9
+    assert "21 rows" in err
+    file = tmp_path / "games.csv"
+    status, out, _ = run("export", "--csv", "--games", "-o", str(file), *journal)
+    assert (status, out) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(file.read_text())))
+    assert [json.loads(row["scores"]) for row in rows] == [[5, 9], [7], [3, 1]]
+    assert not list(tmp_path.glob("*.part"))
+    status, out, _ = run("export", "--csv", "--hits", *journal)
+    assert [row["reaction_ms"] for row in csv.DictReader(io.StringIO(out))] == ["400", "200", "", "", ""]
+    for wrong in ((), ("--csv", "--json"), ("--csv", "--hits", "--games")):
+        assert run("export", *wrong, *journal)[0] == 2
+    status, _, err = run("export", "--csv", "-o", str(tmp_path / "no" / "where.csv"), *journal)
+    assert status == 1
+    assert "cannot be written" in err
+    status, _, err = run("stats", "--journal", str(tmp_path / "none"))
+    assert status == 1
+    assert "`snyper hub` writes one" in err
+
+
+def test_a_name_is_no_formula(tmp_path: Path) -> None:
+    """A player's name goes into a spreadsheet, which would calculate what begins like a formula."""
+    story = Story(tmp_path / "j")
+    story.tell("miss", "target_1", reason="=cmd()")
+    story.journal.close()
+    file = io.StringIO()
+    with History(tmp_path / "j") as history:
+        assert write_rows(file, history, What.HITS, True) == 1
+    assert ",'=cmd()," in file.getvalue()

@@ -1,0 +1,446 @@
+"""The file that keeps a hub's events, and the log on top of it."""
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.clock import now_us
+from snyper import journal as module
+from snyper.journal import LEAP, Journal, JournaledEvents, JournalError
+
+DEADLINE_S = 15.0
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "made" / "journal.sqlite3"
+
+
+@contextmanager
+def opened(path: Path, **options: Any) -> Iterator[Journal]:
+    journal = Journal(path, **options)
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def rows(path: Path, columns: str = "seq, event, target_id, data") -> list[tuple[Any, ...]]:
+    db = sqlite3.connect(path)
+    try:
+        return db.execute(f"SELECT {columns} FROM events ORDER BY log, seq").fetchall()
+    finally:
+        db.close()
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Waits for what a thread does."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < DEADLINE_S
+        time.sleep(0.002)
+
+
+class Disk:
+    """Stands between a journal and SQLite: full while it `fails`, and silent while it is not `is_open`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fails = False
+        self.is_open = threading.Event()
+        self.is_open.set()
+        self.writes = 0
+        write = Journal._write
+
+        def through_this(journal: Journal, db: sqlite3.Connection, batch: list[Any]) -> None:
+            self.writes += 1
+            self.is_open.wait(DEADLINE_S)
+            if self.fails:
+                db.execute("PRAGMA max_page_count = 1")  # SQLite makes it as many as there are
+                db.execute("CREATE TABLE filler AS SELECT zeroblob(1000000)")
+            write(journal, db, batch)
+
+        monkeypatch.setattr(Journal, "_write", through_this)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    monkeypatch.setattr(module, "_RETRY_S", 0.01)
+    disk = Disk(monkeypatch)
+    yield disk
+    disk.fails = False
+    disk.is_open.set()
+
+
+# --- the file
+
+
+def test_what_is_recorded_is_there(path: Path) -> None:
+    written: list[int] = []
+    with opened(path, on_written=written.append) as journal:
+        assert (journal.seq, journal.oldest_seq, journal.state) == (0, 1, "ok")
+        journal.record(journal.log_id, 1, "hit", "t_1", {"peak": 5, "name": "Åse"}, 1_000, "its key")
+        journal.record(journal.log_id, 2, "game_over", "", {"players": ["A"], "results": {}}, 2_000)
+        assert journal.flush(DEADLINE_S)
+        until(lambda: written[-1:] == [2])
+        assert journal.last_seq(journal.log_id) == 2
+    assert rows(path, "seq, unix_ms, event, target_id, data, report") == [
+        (1, 1_000, "hit", "t_1", '{"peak":5,"name":"Åse"}', "its key"),
+        (2, 2_000, "game_over", "", '{"players":["A"],"results":{}}', None),
+    ]
+
+
+def test_the_count_goes_on(path: Path) -> None:
+    with opened(path) as journal:
+        log_id = journal.log_id
+        journal.record(log_id, 1, "hit", "t", {})
+    with opened(path) as journal:
+        assert (journal.log_id, journal.seq, journal.oldest_seq) == (log_id, 1, 1)
+
+
+def test_after_a_disorderly_end_the_count_leaps(path: Path) -> None:
+    """What was shown while the disk failed must not share its number with anything later."""
+    journal = Journal(path)
+    log_id = journal.log_id
+    journal.record(log_id, 1, "hit", "t", {})
+    assert journal.flush(DEADLINE_S)
+    copy = path.with_name("copy.sqlite3")  # as `kill -9` leaves it
+    for suffix in ("", "-wal"):
+        copy.with_name(copy.name + suffix).write_bytes(path.with_name(path.name + suffix).read_bytes())
+    journal.close()
+    with opened(copy) as after:
+        assert (after.log_id, after.seq, after.oldest_seq) == (log_id, LEAP, 1)
+        after.record(log_id, LEAP + 1, "hit", "t", {})
+    with opened(copy) as in_order:
+        assert in_order.seq == LEAP + 1
+    assert [row[0] for row in rows(copy)] == [1, LEAP + 1]
+
+
+def test_no_number_is_used_that_was_not_reserved(path: Path) -> None:
+    with opened(path) as journal:
+        for seq in (1, LEAP - 1, LEAP, 2 * LEAP):
+            journal.record(journal.log_id, seq, "hit", "t", {})
+            assert journal.flush(DEADLINE_S)
+            db = sqlite3.connect(path)
+            [reserved] = db.execute("SELECT reserved_seq FROM logs WHERE id = 1").fetchone()
+            db.close()
+            assert reserved > seq
+
+
+def test_a_report_is_there_once(path: Path) -> None:
+    with opened(path) as journal:
+        journal.record(journal.log_id, 1, "hit", "t", {"peak": 1}, report_key="k")
+        journal.record(journal.log_id, 2, "hit", "t", {"peak": 1}, report_key="k")
+        journal.record(journal.log_id, 3, "hit", "t", {"peak": 2}, report_key="other")
+    assert [row[0] for row in rows(path)] == [1, 3]
+
+
+def test_an_archive_of_several_logs(path: Path) -> None:
+    with opened(path) as archive:
+        assert archive.latest_log() is None
+        for log_id, seq in (("a", 5), ("b", 5), ("a", 6), ("a", 6)):
+            archive.record(log_id, seq, "hit", "t", {"from": log_id})
+        assert (archive.last_seq("a"), archive.last_seq("b"), archive.last_seq("c")) == (6, 5, 0)
+        assert archive.latest_log() == ("a", 6)
+    with opened(path) as archive:
+        assert (archive.last_seq("a"), archive.last_seq("b")) == (6, 5)
+        latest = archive.latest_log()
+        assert latest is not None
+        assert latest[1] == archive.last_seq(latest[0])
+    assert sorted(rows(path, "seq, data")) == [(5, '{"from":"a"}'), (5, '{"from":"b"}'), (6, '{"from":"a"}')]
+
+
+def test_old_events_go(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PRUNE_ROWS", 7)
+    now_ms = time.time_ns() // 1_000_000
+    with opened(path, keep_days=10_000) as journal:
+        for seq in range(1, 41):
+            journal.record(journal.log_id, seq, "hit", "t", {}, now_ms - (41 - seq) * DAY_MS)
+    with opened(path, keep_days=10) as journal:
+        until(lambda: journal.oldest_seq == 32)
+        assert journal.seq == 40
+    assert [row[0] for row in rows(path)] == list(range(32, 41))
+
+
+def test_a_journal_belongs_to_one(path: Path) -> None:
+    with opened(path), pytest.raises(JournalError, match="another process writes"):
+        Journal(path)
+    with opened(path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"This is a letter to my aunt, and it is long enough." * 100, "no journal"),
+        (b"SQLite format 3\x00" + bytes(5_000), "no journal"),
+    ],
+)
+def test_a_file_that_is_none(path: Path, content: bytes, said: str) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(JournalError, match=said):
+        Journal(path)
+    assert path.read_bytes() == content
+    path.unlink()
+    with opened(path):  # nothing is held any more
+        pass
+
+
+def test_a_broken_file(path: Path) -> None:
+    with opened(path) as journal:
+        for seq in range(1, 400):
+            journal.record(journal.log_id, seq, "hit", "t", {"peak": seq})
+    content = bytearray(path.read_bytes())
+    content[8_192:] = b"\xff" * (len(content) - 8_192)
+    path.write_bytes(content)
+    with pytest.raises(JournalError, match="broken"):
+        Journal(path)
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [("CREATE TABLE recipes (a)", "something else"), ("PRAGMA user_version = 99", "newer snyper")],
+)
+def test_a_database_of_others(path: Path, sql: str, said: str) -> None:
+    path.parent.mkdir()
+    db = sqlite3.connect(path)
+    db.execute(sql)
+    db.close()
+    with pytest.raises(JournalError, match=said):
+        Journal(path)
+
+
+def test_no_place_for_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(JournalError, match="no directory"):
+        Journal(tmp_path / "file" / "journal.sqlite3")
+    with pytest.raises(JournalError, match="cannot be"):
+        Journal(tmp_path)
+
+
+# --- a disk that fails
+
+
+def test_a_full_disk_and_room_again(path: Path, disk: Disk) -> None:
+    states: list[tuple[str, str, int]] = []
+    with opened(path, on_state=lambda *state: states.append(state)) as journal:
+        disk.fails = True
+        for seq in range(1, 4):
+            journal.record(journal.log_id, seq, "hit", "t", {})
+        until(lambda: journal.state == "failing")
+        assert not journal.flush(0.05)
+        assert states[0][0] == "failing"
+        assert "the disk is full: free some space" in states[0][1]
+        assert rows(path) == []
+        disk.fails = False
+        assert journal.flush(DEADLINE_S)
+        until(lambda: len(states) == 2)
+        assert states[1] == ("ok", "the journal is written again", 0)
+    assert [row[0] for row in rows(path)] == [1, 2, 3]
+
+
+def test_what_is_too_much_is_counted(
+    path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "MAX_BACKLOG", 5)
+    states: list[tuple[str, str, int]] = []
+    with opened(path, on_state=lambda *state: states.append(state)) as journal:
+        disk.fails = True
+        journal.record(journal.log_id, 1, "hit", "t", {})
+        until(lambda: journal.state == "failing")
+        for seq in range(2, 12):
+            journal.record(journal.log_id, seq, "hit", "t", {})
+        until(lambda: journal.dropped == 6)
+        disk.fails = False
+        assert journal.flush(DEADLINE_S)
+        until(lambda: len(states) == 2)
+        assert states[1] == ("ok", "the journal is written again; 6 events are not in it", 6)
+    assert [row[0] for row in rows(path)] == list(range(7, 12))
+    assert "The range goes on" in caplog.text
+    assert "6 events are not in it" in caplog.text
+
+
+def test_what_a_failing_disk_does_not_take_at_the_end_is_said(
+    path: Path, disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal(path)
+    disk.fails = True
+    journal.record(journal.log_id, 1, "hit", "t", {})
+    until(lambda: journal.state == "failing")
+    journal.close()
+    assert "lacks the last 1 events" in caplog.text
+
+
+def test_what_comes_after_the_end_is_said(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal(path)
+    journal.close()
+    journal.record(journal.log_id, 1, "hit", "t_1", {})
+    journal.close()
+    assert "lacks `hit` of t_1" in caplog.text
+
+
+def test_a_file_that_is_removed_is_begun_again(path: Path, disk: Disk) -> None:
+    states: list[tuple[str, str, int]] = []
+    with opened(path, on_state=lambda *state: states.append(state)) as journal:
+        log_id = journal.log_id
+        journal.record(log_id, 1, "hit", "t", {})
+        assert journal.flush(DEADLINE_S)
+        for file in path.parent.glob("journal.sqlite3*"):
+            if not file.name.endswith("-lock"):
+                file.unlink()
+        journal.record(log_id, 2, "hit", "t", {})
+        until(lambda: [state[0] for state in states] == ["failing", "ok"])
+        assert "moved or removed" in states[0][1]
+    assert [row[0] for row in rows(path)] == [2]
+    with opened(path) as again:
+        assert (again.log_id, again.seq) == (log_id, 2)
+
+
+def test_events_that_come_together_share_a_commit(path: Path, disk: Disk) -> None:
+    with opened(path) as journal:
+        disk.is_open.clear()
+        journal.record(journal.log_id, 1, "hit", "t", {})
+        until(lambda: disk.writes == 1)
+        for seq in range(2, 400):
+            journal.record(journal.log_id, seq, "hit", "t", {})
+        disk.is_open.set()
+        assert journal.flush(DEADLINE_S)
+        assert disk.writes == 2
+    assert len(rows(path)) == 399
+
+
+# --- the hub's log on top of it
+
+
+@asynccontextmanager
+async def log_at(path: Path, size: int = 10) -> AsyncIterator[JournaledEvents]:
+    log = JournaledEvents(size, path)
+    try:
+        yield log
+    finally:
+        await log.close()
+
+
+async def settled(log: JournaledEvents) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        await log.settle()
+
+
+async def everything(log: JournaledEvents, after: int) -> list[int]:
+    """The numbers of the events that a console gets that has `after`."""
+    found: list[int] = []
+    while events := list(await log.page(found[-1] if found else after)):
+        found.extend(event[0] for event in events)
+    return found
+
+
+async def test_an_event_is_shown_when_it_is_on_the_disk(path: Path, disk: Disk) -> None:
+    async with log_at(path) as log:
+        assert log.journal == "ok"
+        news = asyncio.Event()
+        log.attach(news)
+        disk.is_open.clear()
+        log.add("hit", "t", {"peak": 5}, "key")
+        settling = asyncio.create_task(settled(log))
+        await asyncio.to_thread(until, lambda: disk.writes == 1)
+        assert log.seq == 0
+        assert list(await log.page(0)) == []
+        assert not news.is_set()
+        assert not settling.done()
+        disk.is_open.set()
+        await settling
+        assert log.seq == 1
+        assert news.is_set()
+        assert list(await log.page(0)) == [(1, "hit", "t", {"peak": 5})]
+        assert rows(path) == [(1, "hit", "t", '{"peak":5}')]
+
+
+async def test_a_console_gets_what_memory_no_longer_has(path: Path) -> None:
+    async with log_at(path, size=10) as log:
+        for number in range(450):
+            log.add("hit", "t", {"peak": number})
+        await settled(log)
+        assert log.oldest_seq == 1
+        assert await everything(log, 0) == list(range(1, 451))
+        assert await everything(log, 17) == list(range(18, 451))
+        assert await everything(log, 445) == list(range(446, 451))
+        assert await everything(log, 450) == []
+        page = list(await log.page(0))
+        assert len(page) < 450  # never the whole file at once
+        assert page[4] == (5, "hit", "t", {"peak": 4})
+    async with log_at(path) as log:  # a hub that has just started has nothing in memory
+        assert (log.seq, log.oldest_seq) == (450, 1)
+        assert await everything(log, 300) == list(range(301, 451))
+        log.add("hit", "t", {})
+        await settled(log)
+        assert await everything(log, 449) == [450, 451]
+
+
+async def test_a_report_is_known_after_a_restart(path: Path) -> None:
+    async with log_at(path) as log:
+        assert not await log.is_known("key")
+        log.add("hit", "t", {}, "key")
+        await settled(log)
+    async with log_at(path) as log:
+        assert await log.is_known("key")
+        assert not await log.is_known("another")
+    # After an orderly end the file is whole without the others.
+    assert {file.name for file in path.parent.iterdir()} == {"journal.sqlite3", "journal.sqlite3-lock"}
+
+
+async def test_while_the_disk_fails_the_range_goes_on(path: Path, disk: Disk) -> None:
+    async with log_at(path) as log:
+        disk.fails = True
+        log.add("hit", "t", {"peak": 1})
+        await settled(log)  # not on the disk, and said to be so
+        assert log.journal == "failing"
+        log.add("hit", "t", {"peak": 2})
+        await settled(log)
+        shown = list(await log.page(0))
+        assert [event[:2] for event in shown] == [(1, "hit"), (2, "journal"), (3, "hit")]
+        assert shown[1][3]["state"] == "failing"
+        assert "the disk is full" in shown[1][3]["message"]
+        assert rows(path) == []
+        disk.fails = False
+        await asyncio.to_thread(until, lambda: log.seq == 4)
+        assert log.journal == "ok"
+        assert list(await log.page(3)) == [
+            (4, "journal", "", {"state": "ok", "message": "the journal is written again"})
+        ]
+    assert [row[:2] for row in rows(path)] == [(1, "hit"), (2, "journal"), (3, "hit"), (4, "journal")]
+
+
+async def test_a_disk_that_does_not_answer_is_not_waited_for(
+    path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STUCK_S", 0.05)
+    async with log_at(path) as log:
+        disk.is_open.clear()
+        log.add("hit", "t", {})
+        await settled(log)
+        assert log.journal == "failing"
+        assert [event[1] for event in await log.page(0)] == ["hit", "journal"]
+        assert not await log.is_known("key")  # without asking
+        disk.is_open.set()
+        await asyncio.to_thread(until, lambda: log.journal == "ok")
+        await settled(log)
+    assert [row[:2] for row in rows(path)] == [(1, "hit"), (2, "journal"), (3, "journal")]
+
+
+async def test_the_wall_clock_of_a_report_is_when_it_was_felt(path: Path) -> None:
+    async with log_at(path) as log:
+        log.add("hit", "t", {"at_us": now_us() - 90_000_000})
+        log.add("lost", "t", {})
+        log.add("hit", "t", {"at_us": now_us() + 90_000_000})  # no clock is so wrong
+        await settled(log)
+    felt, lost, wrong = (row[0] for row in rows(path, "unix_ms"))
+    assert 89_000 < lost - felt < 91_000 + DEADLINE_S * 1000
+    assert abs(wrong - lost) < DEADLINE_S * 1000

@@ -1,0 +1,685 @@
+"""Bad days, by the thousand: `make schedules`. Ends with 1 when a promise was broken.
+
+    python -m tools.schedules [--schedules N] [--first N] [--ranges N] [--seed N]
+
+A schedule is what one seed makes of commands and shots on two targets, and of what goes wrong meanwhile:
+links that are cut, held, late or say everything twice, `kill -9` of the hub or a board at any instant (right
+after a report has come in, too), reboots. The hub is `snyper hub` with its journal, the boards are real
+MicroPython, the console comes back after every loss and asks for what it missed. When all is whole again:
+
+- a command's id has raised its target at most once,
+- every strike that a board felt is in the journal exactly once, as is every report, in order; but for what
+  a board that lost its power had not told anybody yet,
+- the console has seen what is in the journal, all of it, once, in order.
+
+Many schedules share a hub and its boards, one after the other; `--seed N` runs one on a range of its own.
+"""
+
+import argparse
+import ast
+import asyncio
+import json
+import random
+import socket
+import sqlite3
+import sys
+import tempfile
+import time
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from shared.dialler import dial
+from shared.handshake import Role
+from shared.link import Link
+from shared.runtime import end_task
+from shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
+from shared.welcome import Welcome
+from tools.board import BoardProcess
+from tools.impaired_link import ImpairedLink
+
+HOST = "127.0.0.1"
+SERVO = "16"
+TARGETS = 2
+SCHEDULES = 1_000
+RANGES = 8  # at once: most of the time everybody waits for something
+SPAN_MS = 2_000
+SETTLE_S = 30.0
+CONFIG = {"servo": {"travel_ms": 100}, "piezo": {"debounce_ms": 20}}
+STRIKE_MS = 60  # less than a target needs to fall and rise: one strike is not felt twice
+TAKEN_MS = 40  # a strike that the converter takes later than this may be over by then
+LOWEST_PEAK, HIGHEST_PEAK = (
+    1_500,
+    4_090,
+)  # of the converter's 12 bits: each strike has its own, by which it is known
+_POLL_S = 0.005
+_REPORTS = (b'"hit"', b'"miss"')
+_ACK = (b'"ack"',)
+
+
+@dataclass(frozen=True)
+class Step:
+    """`what` happens `at_ms`, to the target with the index `target`; the numbers mean what `what` says."""
+
+    at_ms: int
+    what: str
+    target: int
+    first: int = 0
+    second: int = 0
+
+
+def plan(seed: int) -> list[Step]:
+    """The schedule of that seed."""
+    dice = random.Random(seed)
+    steps = []
+    for target in range(TARGETS):
+        for _ in range(dice.randint(1, 3)):
+            at_ms = dice.randrange(SPAN_MS)
+            if dice.random() < 0.7:
+                strike_ms = dice.randrange(400) if dice.random() < 0.8 else -1
+                steps.append(Step(at_ms, "round", target, dice.randint(500, 900), strike_ms))
+            else:
+                steps.append(Step(at_ms, "rise_and_fall", target, dice.randrange(200)))
+    faults: list[tuple[str, tuple[int, int], tuple[int, int]]] = [
+        ("cut", (0, 0), (0, 0)),
+        ("cut_at_report", (0, 2), (0, 0)),
+        ("cut_at_ack", (0, 0), (0, 0)),
+        ("cut_console", (0, 0), (0, 0)),
+        ("hold", (50, 2_500), (0, 0)),
+        ("delay", (0, 40), (0, 80)),
+        ("double", (1, 3), (0, 0)),
+        ("kill_hub", (0, 800), (0, 0)),
+        ("kill_hub_at_report", (0, 800), (0, 20_000)),
+        ("kill_hub_at_ack", (0, 800), (0, 1)),
+        ("kill_board", (0, 500), (0, 0)),
+        ("reboot", (0, 500), (0, 0)),
+    ]
+    for _ in range(dice.randint(1, 4)):
+        what, first, second = dice.choice(faults)
+        step = Step(
+            dice.randrange(SPAN_MS),
+            what,
+            dice.randrange(TARGETS),
+            dice.randint(*first),
+            dice.randint(*second),
+        )
+        steps.append(step)
+    return sorted(steps, key=lambda step: step.at_ms)
+
+
+class BrokenPromise(Exception):
+    """What was promised and is not so."""
+
+
+class _Lost(Exception):
+    """The console has no connection, or its command got no answer."""
+
+
+Event = tuple[int, str, str, dict[str, Any]]
+
+
+class _Console:
+    """Follows the hub's events through any loss, and sends commands."""
+
+    def __init__(self, port: int) -> None:
+        self.events: list[Event] = []
+        self.link: Link | None = None
+        self.seq = 0
+        self._port = port
+        self._log_id = ""
+        self._ids = 0
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            with suppress(OSError, ProtocolError):
+                await self._visit()
+            await asyncio.sleep(0.05)
+
+    async def command(
+        self, type: str, target_id: str | None, data: dict[str, object], id: str
+    ) -> SocketMessage:
+        """The answer. Raises _Lost."""
+        link = self.link
+        if link is None:
+            raise _Lost
+        try:
+            return await link.ask(SocketMessage(type, id, target_id, data=data), 6_000)
+        except ProtocolError as error:
+            raise _Lost from error
+
+    def new_id(self) -> str:
+        self._ids += 1
+        return f"c{self._ids}"
+
+    def has(self, peak: int) -> bool:
+        """Whether a hit with this peak is among the last events."""
+        return any(event[3].get("peak") == peak for event in self.events[-50:])
+
+    async def _visit(self) -> None:
+        reader, writer = await dial(HOST, self._port, 3_000)
+        link = Link(reader, writer, {}, "console")
+        link.on_stream = self._take
+        running = asyncio.create_task(link.run())
+        try:
+            register = SocketMessage(MessageType.REGISTER, link.new_id(), data={"role": Role.CONSOLE})
+            Welcome(await link.request(register, 3_000)).apply_to(link)
+            about: dict[str, object] = {"after": self.seq}
+            if self._log_id:
+                about["log_id"] = self._log_id
+            subscribe = SocketMessage(MessageType.SUBSCRIBE, link.new_id(), data=about)
+            subscribed = await link.request(subscribe, 3_000)
+            log_id = str((subscribed.data or {})["log_id"])
+            if self._log_id and log_id != self._log_id:
+                raise BrokenPromise(f"the journal was {self._log_id} and is {log_id}")
+            self._log_id = log_id
+            self.link = link
+            await running
+        finally:
+            self.link = None
+            link.close(ProtocolError(ErrorCode.DISCONNECTED, "the console hangs up"))
+            await end_task(running)
+
+    def _take(self, message: SocketMessage) -> None:
+        if message.type == MessageType.EVENT:
+            data = dict(message.data or {})
+            self.seq = int(str(data.pop("seq")))
+            self.events.append((self.seq, str(data.pop("event")), message.target_id or "", data))
+
+
+class _Hub:
+    """`snyper hub` as a process that is killed and started again, always on the same port and journal."""
+
+    def __init__(self, directory: Path) -> None:
+        self.journal = directory / "journal.sqlite3"
+        self.port = _free_port()
+        self._is_ready = False
+        self._is_killed = False
+        self._log = directory / "hub.log"
+        self._process: Process | None = None
+        self._turn = asyncio.Lock()
+
+    @property
+    def log(self) -> str:
+        """All that it has said."""
+        return self._log.read_text()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it listens."""
+        return self._is_ready and self._process is not None and self._process.returncode is None
+
+    async def start(self) -> None:
+        """Returns when it listens; at once if it does. Raises BrokenPromise when it ends instead."""
+        async with self._turn:
+            while not self.is_on:
+                await self._try_to_start()
+
+    async def _try_to_start(self) -> None:
+        command = ("hub", "--listen", f"{HOST}:{self.port}", "--journal", str(self.journal), "--json")
+        self._is_killed = False
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "snyper.cli", *command), stdin=DEVNULL, stdout=PIPE, stderr=log
+            )
+        assert self._process.stdout is not None
+        line = await self._process.stdout.readline()
+        if not line:
+            await self._process.wait()
+            if self._is_killed:
+                return  # before it had begun
+            raise BrokenPromise("the hub did not start")
+        self._is_ready = True
+
+    def kill(self) -> None:
+        """kill -9, now."""
+        if self._process is not None and self._process.returncode is None and not self._is_killed:
+            self._is_killed = True  # once: a second signal would take the exit status from whoever waits
+            self._process.kill()
+        self._is_ready = False
+
+    async def wait_killed(self) -> None:
+        if self._process is not None:
+            await self._process.wait()
+
+
+class _Target:
+    """A board behind its bad link, and what is known of each of its boots."""
+
+    def __init__(self, directory: Path, number: int, link: ImpairedLink) -> None:
+        self.name = f"target_{number}"
+        self.link = link
+        self.boot = 0
+        self.has_power = True
+        self.causes = 0  # of this boot: ids that may have raised it
+        self.board = BoardProcess(
+            directory / self.name,
+            "target",
+            {"target_id": self.name, "hub": [f"{HOST}:{link.port}"], **CONFIG},
+        )
+
+    def rises(self) -> int:
+        """How often this boot's servo has begun to rise."""
+        return int(self.board.outputs().get("rises", {}).get(SERVO, 0))
+
+    def check(self) -> None:
+        """Raises BrokenPromise when it rose more often than ids can have raised it."""
+        if self.rises() > self.causes:
+            raise BrokenPromise(f"{self.name} rose {self.rises()} times for {self.causes} commands")
+
+    async def power_cut(self, orderly: bool, off_ms: int) -> None:
+        self.has_power = False
+        await asyncio.to_thread(self.board.stop if orderly else self.board.kill)
+        self.check()
+        await asyncio.sleep(off_ms / 1000)
+        self.boot += 1
+        self.causes = 0
+        await asyncio.to_thread(self.board.start)
+        self.has_power = True
+
+    async def strike(self, raw: int) -> bool | None:
+        """Strikes; whether the firmware felt it. None where that cannot be known."""
+        file = self.board.directory / "strike"
+        began = time.monotonic()
+        self.board.strike(raw << 4, STRIKE_MS)
+        while file.exists():
+            if time.monotonic() - began > STRIKE_MS / 1000:
+                with suppress(FileNotFoundError):
+                    file.unlink()
+                    return False
+                return None
+            await asyncio.sleep(_POLL_S)
+        return True if time.monotonic() - began < TAKEN_MS / 1000 else None
+
+
+class _Range:
+    """A hub, its targets and a console, on which schedules run one after the other."""
+
+    def __init__(
+        self, hub: _Hub, targets: list[_Target], console: _Console, console_link: ImpairedLink
+    ) -> None:
+        self._hub = hub
+        self._targets = targets
+        self._console = console
+        self._console_link = console_link
+        self._known_reports: dict[tuple[str, str], int] = {}
+        self._peaks: Iterator[int] = iter(())
+        self._felt: list[tuple[_Target, int, int]] = []  # target, its boot, peak
+        self._maybe: list[tuple[str, int]] = []
+        self._began = 0.0
+
+    def evidence(self) -> str:
+        """The last that everybody said."""
+        events = "\n".join(map(str, self._console.events[-30:]))
+        logs = "\n".join(f"{target.name}:\n{target.board.log[-1_500:]}" for target in self._targets)
+        return f"{events}\n{logs}\nhub:\n{self._hub.log[-3_000:]}"
+
+    async def run(self, seed: int) -> None:
+        """One schedule, from a range that is whole to one that is whole. Raises BrokenPromise."""
+        steps = plan(seed)
+        peaks = list(range(LOWEST_PEAK, HIGHEST_PEAK))
+        random.Random(seed).shuffle(peaks)
+        self._peaks = iter(peaks)
+        self._felt, self._maybe = [], []
+        await self._settle()
+        first_seq, first_event = self._console.seq, len(self._console.events)
+        self._began = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for target in self._targets:
+                group.create_task(self._use(target, steps))
+            group.create_task(self._spoil(steps))
+        self._heal()
+        await self._settle()
+        for target in self._targets:
+            await self._prove_delivered(target)
+            target.check()
+            if target.board.resets:
+                raise BrokenPromise(f"{target.name} was reset by its own firmware")
+        await _until(lambda: self._last_seq() == self._console.seq, "the console should have every event")
+        self._check(first_seq, self._console.events[first_event:])
+
+    # --- what is done
+
+    async def _use(self, target: _Target, steps: list[Step]) -> None:
+        """The commands and shots of one target, one after the other."""
+        for step in steps:
+            if self._targets[step.target] is target and step.what in ("round", "rise_and_fall"):
+                await self._wait_for(step)
+                with suppress(_Lost):
+                    if step.what == "round":
+                        await self._round(target, step.first, step.second)
+                    else:
+                        await self._rise_and_fall(target, step.first)
+
+    async def _round(self, target: _Target, duration_ms: int, strike_ms: int) -> None:
+        await self._command(target, MessageType.ACTIVATE, {"duration_ms": duration_ms})
+        if strike_ms >= 0:
+            await asyncio.sleep(strike_ms / 1000)
+            await self._strike(target)
+        ends = time.monotonic() + duration_ms / 1000
+        await _until(
+            lambda: time.monotonic() > ends or not target.board.is_sampling(), "the round should end"
+        )
+
+    async def _strike(self, target: _Target) -> int:
+        """A strike with a peak of its own; notes it if it was felt. Returns the peak as a report says it."""
+        raw = next(self._peaks)
+        peak = raw << 4 | raw >> 8
+        boot = target.boot
+        felt = await target.strike(raw)
+        if felt:
+            self._felt.append((target, boot, peak))
+        elif felt is None:
+            self._maybe.append((target.name, peak))
+        return peak
+
+    async def _rise_and_fall(self, target: _Target, wait_ms: int) -> None:
+        """Up and down, and the first command's id once more: it must move nothing now."""
+        link, boot = self._console.link, target.boot
+        id = await self._command(target, MessageType.STAND_UP, {})
+        await asyncio.sleep(wait_ms / 1000)
+        await self._command(target, MessageType.LAY_DOWN, {})
+        if self._console.link is not link or link is None:
+            return  # over another connection the same id is another one
+        rises = target.rises()
+        await self._console.command(MessageType.STAND_UP, target.name, {}, id)
+        if target.boot == boot and target.has_power and target.rises() > rises:
+            raise BrokenPromise(f"{target.name} rose again for the id {id}, after it had lain down")
+
+    async def _command(self, target: _Target, type: str, data: dict[str, object]) -> str:
+        """Sends it and waits for it to be done; its id. Raises _Lost where it was not, or nobody knows."""
+        id = self._console.new_id()
+        raises = type != MessageType.LAY_DOWN
+        target.causes += raises
+        boot = target.boot
+        reply = await self._console.command(type, target.name, data, id)
+        if reply.type == MessageType.ERROR:
+            begun = reply.status == "unknown" or (reply.data or {}).get("code") == ErrorCode.SUPERSEDED
+            if raises and not begun and target.boot == boot:
+                target.causes -= 1  # it says that nothing was done
+            raise _Lost
+        return id
+
+    # --- what goes wrong
+
+    async def _spoil(self, steps: list[Step]) -> None:
+        async with asyncio.TaskGroup() as group:
+            for step in steps:
+                if step.what not in ("round", "rise_and_fall"):
+                    group.create_task(self._spoil_once(step))
+
+    async def _spoil_once(self, step: Step) -> None:
+        await self._wait_for(step)
+        target = self._targets[step.target]
+        if step.what == "cut":
+            target.link.cut()
+        elif step.what == "cut_at_report":
+            await self._at_line(target, True, _REPORTS, target.link.cut, step.first)
+        elif step.what == "cut_at_ack":
+            await self._at_line(target, False, _ACK, target.link.cut, 0)
+        elif step.what == "cut_console":
+            self._console_link.cut()
+        elif step.what == "hold":
+            target.link.is_held = True
+            await asyncio.sleep(step.first / 1000)
+            target.link.is_held = False
+        elif step.what == "delay":
+            target.link.to_hub_ms = target.link.from_hub_ms = (step.first, step.first + step.second)
+        elif step.what == "double":
+            target.link.on_line = lambda to_hub, line: step.first
+        elif step.what == "kill_hub":
+            self._hub.kill()
+            await self._restart_hub(step.first)
+        elif step.what == "kill_hub_at_report":
+            loop = asyncio.get_running_loop()
+
+            def kill_soon() -> None:
+                loop.call_later(step.second / 1_000_000, self._hub.kill)
+
+            if await self._at_line(target, True, _REPORTS, kill_soon, 1):
+                await asyncio.sleep(step.second / 1_000_000)
+                self._hub.kill()
+                await self._restart_hub(step.first)
+        elif step.what == "kill_hub_at_ack":
+            if await self._at_line(target, False, _ACK, self._hub.kill, step.second):
+                await self._restart_hub(step.first)
+        elif target.has_power:
+            await target.power_cut(step.what == "reboot", step.first)
+
+    async def _restart_hub(self, off_ms: int) -> None:
+        await self._hub.wait_killed()
+        await asyncio.sleep(off_ms / 1000)
+        await self._hub.start()
+
+    async def _at_line(
+        self, target: _Target, to_hub: bool, words: tuple[bytes, ...], act: Callable[[], None], copies: int
+    ) -> bool:
+        """Acts when such a line comes by, which is then passed on so many times; whether one came."""
+        came = asyncio.Event()
+
+        def on_line(is_to_hub: bool, line: bytes) -> int:
+            if is_to_hub == to_hub and not came.is_set() and any(word in line for word in words):
+                came.set()
+                target.link.on_line = None
+                act()
+                return copies
+            return 1
+
+        target.link.on_line = on_line
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SPAN_MS / 1000):
+                await came.wait()
+        return came.is_set()
+
+    def _heal(self) -> None:
+        for target in self._targets:
+            target.link.on_line = None
+            target.link.is_held = False
+            target.link.to_hub_ms = target.link.from_hub_ms = (0, 0)
+
+    async def _wait_for(self, step: Step) -> None:
+        await asyncio.sleep(max(0.0, self._began + step.at_ms / 1000 - time.monotonic()))
+
+    # --- what must be so
+
+    async def _settle(self) -> None:
+        """Returns when everybody is here and at rest."""
+        began = time.monotonic()
+        while True:
+            await self._hub.start()
+            with suppress(_Lost):
+                reply = await self._console.command(MessageType.LAY_DOWN, "all", {}, self._console.new_id())
+                if (reply.data or {}).get("ok") == TARGETS and all(map(_is_down, self._targets)):
+                    return
+            if time.monotonic() - began > SETTLE_S:
+                raise BrokenPromise(f"the range was not whole again within {SETTLE_S:.0f} s")
+            await asyncio.sleep(0.05)
+
+    async def _prove_delivered(self, target: _Target) -> None:
+        """One more hit: reports come in order, so when it is here, those before it have come."""
+        began = time.monotonic()
+        while True:
+            with suppress(_Lost):
+                await self._command(target, MessageType.ACTIVATE, {"duration_ms": 2_000})
+                await _until(target.board.is_sampling, f"{target.name} should be armed")
+                peak = await self._strike(target)
+                if self._felt[-1:] == [(target, target.boot, peak)]:
+                    await _until(
+                        partial(self._console.has, peak), f"the last hit of {target.name} should come"
+                    )
+                    await _until(partial(_is_down, target), f"{target.name} should lie down")
+                    return
+            if time.monotonic() - began > SETTLE_S:
+                raise BrokenPromise(f"{target.name} could not be armed any more")
+            await asyncio.sleep(0.1)
+
+    def _last_seq(self) -> int:
+        [[seq]] = self._query("SELECT coalesce(max(seq), 0) FROM events", ())
+        return max(int(seq), self._console.seq)
+
+    def _query(self, query: str, values: tuple[object, ...]) -> list[Any]:
+        db = sqlite3.connect(self._hub.journal)
+        try:
+            return db.execute(query, values).fetchall()
+        finally:
+            db.close()
+
+    def _check(self, first_seq: int, seen: list[Event]) -> None:
+        rows = self._query(
+            "SELECT seq, event, target_id, data, report FROM events WHERE seq > ? AND seq <= ? ORDER BY seq",
+            (first_seq, self._console.seq),
+        )
+        kept = [(seq, event, target_id, json.loads(data)) for seq, event, target_id, data, _ in rows]
+        failing = [data for _, event, _, data in kept if event == "journal" and data["state"] == "failing"]
+        if failing:
+            raise BrokenPromise(f"the journal failed on a sound disk: {failing[0]['message']}")
+        if seen != kept:
+            raise BrokenPromise(_difference(seen, kept))
+        peaks = [(target_id, data["peak"]) for _, event, target_id, data in kept if event == "hit"]
+        for target, boot, peak in self._felt:
+            count = peaks.count((target.name, peak))
+            if count > 1 or (count == 0 and boot == target.boot):
+                raise BrokenPromise(f"a hit of {target.name} (peak {peak}) is {count} times in the journal")
+        struck = {(target.name, peak) for target, _, peak in self._felt} | set(self._maybe)
+        invented = [pair for pair in peaks if pair not in struck]
+        if invented or len(set(peaks)) < len(peaks):
+            raise BrokenPromise(f"the journal has hits that nobody felt: {invented or peaks}")
+        self._check_order([(row[3], ast.literal_eval(row[4])) for row in rows if row[4]])
+
+    def _check_order(self, reports: list[tuple[str, tuple[str, str, str]]]) -> None:
+        """Every report of a boot, one after the other, but for those that its board says it had to drop."""
+        for data, (board, boot, id) in reports:
+            number = int(id[1:])
+            last = self._known_reports.get((board, boot), 0)
+            dropped = int(json.loads(data).get("dropped", 0))
+            if not last < number <= last + 1 + dropped:
+                raise BrokenPromise(f"the report e{number} of {board} came after e{last}")
+            self._known_reports[board, boot] = number
+
+
+def _free_port() -> int:
+    """One that nobody listens on, and that no outgoing connection is given while the hub is off."""
+    for _ in range(1_000):
+        port = random.SystemRandom().randrange(20_000, 30_000)
+        with suppress(OSError), socket.create_server((HOST, port)):
+            return port
+    raise OSError("no free port")
+
+
+def _is_down(target: _Target) -> bool:
+    pwm = target.board.outputs()["pwm"].get(SERVO, {"duty_ns": 0})
+    return 0 < pwm["duty_ns"] < 600_000 and not target.board.is_sampling()
+
+
+def _difference(seen: list[Event], kept: list[Event]) -> str:
+    for at, (one, other) in enumerate(zip(seen, kept, strict=False)):
+        if one != other:
+            return f"event {at}: the console saw {one}, the journal has {other}"
+    return f"the console saw {len(seen)} events, the journal has {len(kept)}: {(seen + kept)[-1]}"
+
+
+async def _until(condition: Callable[[], object], what: str) -> None:
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > SETTLE_S:
+            raise BrokenPromise(f"{what}, and did not within {SETTLE_S:.0f} s")
+        await asyncio.sleep(_POLL_S)
+
+
+@asynccontextmanager
+async def _range(directory: Path) -> AsyncIterator[_Range]:
+    """A range of its own, all of which is gone after it."""
+    await asyncio.to_thread(directory.mkdir)
+    hub = _Hub(directory)
+    async with AsyncExitStack() as stack:
+        await hub.start()
+        stack.push_async_callback(hub.wait_killed)
+        stack.callback(hub.kill)
+        console_link = await stack.enter_async_context(ImpairedLink(hub.port))
+        console = _Console(console_link.port)
+        following = asyncio.create_task(console.run())
+        stack.push_async_callback(end_task, following)
+        targets = []
+        for number in range(1, TARGETS + 1):
+            link = await stack.enter_async_context(ImpairedLink(hub.port, seed=number))
+            targets.append(_Target(directory, number, link))
+            stack.push_async_callback(asyncio.to_thread, targets[-1].board.kill)
+            await asyncio.to_thread(targets[-1].board.start)
+        yield _Range(hub, targets, console, console_link)
+
+
+async def run(
+    seeds: list[int], ranges: int, directory: Path, on_done: Callable[[int, str], None]
+) -> dict[int, str]:
+    """Runs every seed's schedule, on `ranges` ranges at once. `on_done(seed, broken)` hears of each how it
+    went, `broken` being empty where every promise held. Returns those that did not hold.
+    """
+    left = list(reversed(seeds))
+    broken: dict[int, str] = {}
+    count = 0
+
+    async def work() -> None:
+        nonlocal count
+        while left:
+            count += 1
+            async with _range(directory / f"range_{count}") as range_:
+                while left and await holds(range_, left.pop()):
+                    pass  # a range on which something went wrong is used no more
+
+    async def holds(range_: _Range, seed: int) -> bool:
+        try:
+            await range_.run(seed)
+        except* BrokenPromise as group:
+            broken[seed] = "; ".join(map(str, _leaves(group))) + "\n" + range_.evidence()
+        on_done(seed, broken.get(seed, ""))
+        return seed not in broken
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(ranges, len(seeds))):
+            group.create_task(work())
+    return broken
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make schedules", description=__doc__.splitlines()[0])
+    parser.add_argument("--schedules", type=int, default=SCHEDULES, help="how many")
+    parser.add_argument("--first", type=int, default=1, help="the first one's seed")
+    parser.add_argument("--ranges", type=int, default=RANGES, help="how many at once")
+    parser.add_argument("--seed", type=int, help="only this one, step by step")
+    options = parser.parse_args()
+    seeds = [options.seed] if options.seed is not None else []
+    seeds = seeds or list(range(options.first, options.first + options.schedules))
+    if options.seed is not None:
+        for step in plan(options.seed):
+            print(f"{step.at_ms:>6} ms  {step.what} target_{step.target + 1} {step.first} {step.second}")
+    began = time.monotonic()
+    done = 0
+
+    def on_done(seed: int, why: str) -> None:
+        nonlocal done
+        done += 1
+        if why:
+            print(f"seed {seed}: {why}\n  again: make schedules ARGS='--seed {seed}'", flush=True)
+        if done % 50 == 0:
+            print(f"{done} of {len(seeds)} after {time.monotonic() - began:.0f} s", flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="snyper-schedules-") as directory:
+        broken = asyncio.run(run(seeds, options.ranges, Path(directory), on_done))
+    held = len(seeds) - len(broken)
+    print(f"schedules: {held} of {len(seeds)} kept every promise, in {time.monotonic() - began:.0f} s")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
