@@ -8,7 +8,6 @@ and on or somebody deploys.
 import asyncio
 import json
 import os
-import sys
 import time
 
 import micropython
@@ -20,7 +19,7 @@ from firmware.board.update import BOOT_STATE
 from firmware.board.version import VERSION
 from shared.clock import now_ms
 from shared.log import keep, log, log_exception, set_keeper
-from shared.runtime import collect_garbage, end_task, sleep_ms
+from shared.runtime import collect_garbage, end_task, forget, sleep_ms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,13 +77,11 @@ def _serve(
 ) -> None:
     """Runs the application; its end, which is always a failure, ends with a reset."""
     dog = None
-    _forget("firmware.board", "update")
+    forget("firmware.board.update")
     try:
         config, is_fallback = _settings(load_read)
         _light(config["led"]["pin"])(True)  # until all is loaded
-        _forget("firmware.board", "settings")
-        _forget("firmware." + role, "config")
-        _forget("shared", "config")
+        forget("firmware.board.settings", "firmware.%s.config" % role, "shared.config")
         collect_garbage()
         application = load_application()
         dog = Watchdog(config["watchdog_ms"])
@@ -139,13 +136,6 @@ async def _supervise(
         led.stop()
         await end_task(running)
     raise defects[0] if defects else RuntimeError("the firmware has ended")
-
-
-def _forget(package: str, name: str) -> None:
-    """Gives back the memory of a module that is needed once: a tenth of a Pico W's heap, for the settings."""
-    sys.modules.pop(package + "." + name, None)
-    if hasattr(sys.modules[package], name):
-        delattr(sys.modules[package], name)
 
 
 def _light(pin: "int | str") -> "Callable[[bool], None]":

@@ -1,9 +1,10 @@
 """Which settings hold: config.json, else the last good one, else the defaults. Forgotten once known."""
 
+import json
 import os
 import sys
 
-from shared.config import read_file
+from shared.config import ConfigError, read_file
 from shared.log import keep, log
 
 TYPE_CHECKING = False
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 CONFIG = "/config.json"
 GOOD_CONFIG = "/config.good.json"
+_NEW_CONFIG = "/config.json.new"
 
 _PIECE_BYTES = 256  # of a file at once: a large piece of memory may not be had
 
@@ -35,6 +37,48 @@ def in_force(read: "Callable[[object, str], dict[str, Any]]") -> "tuple[dict[str
         return config, False
     keep("settings", "running with the defaults")
     return read({}, sys.platform), True
+
+
+def change(new: "dict[str, Any]", read: "Callable[[object, str], dict[str, Any]]") -> None:
+    """Puts the settings in `new`, which are as in a file, into the file that the next boot reads. Whatever
+    else that file says stays.
+
+    A power cut leaves the old file or the new one. Raises OSError when the flash does not take it,
+    ConfigError when the file would not be valid; the old one is then as it was.
+    """
+    given = _stored()
+    for name in new:
+        if type(new[name]) is dict and type(given.get(name)) is dict:
+            given[name].update(new[name])
+        else:
+            given[name] = new[name]
+    read(given, sys.platform)
+    try:
+        with open(_NEW_CONFIG, "w") as file:
+            file.write(json.dumps(given))
+        if read_file(_NEW_CONFIG) != given:
+            raise OSError("the flash does not keep what is written")
+        os.rename(_NEW_CONFIG, CONFIG)
+    except (OSError, ConfigError):
+        _remove(_NEW_CONFIG)
+        raise
+
+
+def _stored() -> "dict[str, Any]":
+    """What the file says now; where there is none, what the last good one does, which then holds."""
+    for path in (CONFIG, GOOD_CONFIG):
+        try:
+            return read_file(path)
+        except OSError:
+            continue
+    return {}
+
+
+def _remove(path: str) -> None:
+    try:
+        os.remove(path)
+    except OSError:  # it is not there, or the flash takes nothing at all
+        return
 
 
 def _keep_good() -> None:

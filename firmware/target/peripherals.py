@@ -2,7 +2,8 @@
 
 import machine
 
-from shared.clock import now_ms, ticks_diff, ticks_us
+from firmware.target.trace import Trace
+from shared.clock import now_ms, now_us, ticks_diff, ticks_us
 from shared.runtime import sleep_ms
 
 TYPE_CHECKING = False
@@ -31,6 +32,7 @@ class Servo:
     def __init__(self, config: "dict[str, int]") -> None:
         """Raises ValueError for a pin that the board does not have."""
         self.travel_ms = config["travel_ms"]
+        self.began_us = 0  # when the last motion began, by `now_us()`
         self._up_ns = _pulse_ns(config, config["up_deg"])
         self._down_ns = _pulse_ns(config, config["down_deg"])
         self._settle_ms = min(_SETTLE_MS, self.travel_ms)
@@ -51,6 +53,7 @@ class Servo:
         await self._turn_to(self._down_ns)
 
     async def _turn_to(self, end_ns: int) -> None:
+        self.began_us = now_us()
         if self._now_ns == 0:
             self._pwm.duty_ns(end_ns)
             self._now_ns = end_ns
@@ -86,55 +89,60 @@ class Piezo:
 
     def __init__(self, config: "dict[str, int]") -> None:
         """Raises ValueError for a pin that is no ADC's."""
+        self.armed_us = 0  # when it was armed last, by `now_us()`
+        self.felt_us = 0  # when the sample that is the hit was taken, by the same clock
+        self.unseen_us = 0  # the time without a look before it, in which the hit may have begun
         self.reaction_ms = 0  # from arming to the hit
         self.peak = 0  # the hit's greatest sample so far, 0 while there is no hit
         self.gap_us = 0  # the longest time without a look: a signal that was there for longer was not missed
-        self._sample_ms = config["sample_ms"]
-        self._more_samples = range(config["burst"] - 1)
-        self._threshold = config["threshold"]
+        self.is_listening = False  # looked at by somebody while it is not armed
+        self.threshold = config["threshold"]
+        self.sample_ms = config["sample_ms"]
+        self.burst = config["burst"]
+        self.trace = Trace()
         self._debounce_ms = config["debounce_ms"]
         adc: "Any" = machine.ADC(machine.Pin(config["pin"]))
         if hasattr(machine.ADC, "ATTN_11DB"):
             adc.atten(machine.ADC.ATTN_11DB)  # an ESP32, whose converter would end at 1 V
         self._read_u16: "Callable[[], int]" = adc.read_u16
-        self._armed_ms = 0
 
     def arm(self) -> None:
         """Forgets the last hit. From now on the time counts."""
-        self._armed_ms = now_ms()
-        self.reaction_ms = self.peak = self.gap_us = 0
+        self.armed_us = now_us()
+        self.felt_us = self.reaction_ms = self.peak = self.gap_us = 0
+        self.trace.begin()
 
     async def feel(self, duration_ms: int) -> bool:
         """Whether there is a hit within `duration_ms` of arming. Returns once its peak is over, some 5 ms
         after the hit itself. May be cancelled; what it has felt stays.
         """
         await sleep_ms(min(self._debounce_ms, duration_ms))
+        armed_ms = self.armed_us // 1000
         last_us = ticks_us()
         while True:
             at_us = ticks_us()
-            elapsed_ms = now_ms() - self._armed_ms
-            self.gap_us = max(self.gap_us, ticks_diff(at_us, last_us))
+            elapsed_ms = now_ms() - armed_ms
+            unseen_us = ticks_diff(at_us, last_us)
+            self.gap_us = max(self.gap_us, unseen_us)
             if elapsed_ms >= duration_ms:
                 return False
             last_us = at_us
-            value = self._greatest()
-            if value >= self._threshold:
+            value = self.look()
+            if value >= self.threshold:
                 break
-            await sleep_ms(self._sample_ms)
-        self.reaction_ms = elapsed_ms
+            await sleep_ms(self.sample_ms)
+        self.felt_us = self.trace.mark(self.threshold, self.burst)
+        self.unseen_us = unseen_us
+        self.reaction_ms = (self.felt_us - self.armed_us) // 1000
         self.peak = value
-        last_look_ms = self._armed_ms + elapsed_ms + _PEAK_MS - self._sample_ms
-        while now_ms() < last_look_ms:
-            await sleep_ms(self._sample_ms)
-            self.peak = max(self.peak, self._greatest())
+        peak_over_ms = now_ms() + _PEAK_MS
+        while now_ms() < peak_over_ms:
+            # Look upon look, while the trace has room: this is where the plate rings.
+            await sleep_ms(0 if self.trace.room else self.sample_ms)
+            self.peak = max(self.peak, self.look())
+        self.trace.end()
         return True
 
-    def _greatest(self) -> int:
+    def look(self) -> int:
         """The greatest sample of a burst."""
-        read_u16 = self._read_u16
-        greatest = read_u16()
-        for _ in self._more_samples:
-            value = read_u16()
-            if value > greatest:
-                greatest = value
-        return greatest
+        return self.trace.read(self._read_u16, self.burst)

@@ -1,0 +1,81 @@
+"""What a piezo gave around its last hit, sample by sample. Pure: no pin, no task."""
+
+from array import array
+
+from shared.clock import now_us, ticks_us
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TRACE_SAMPLES = 256  # a power of two; 1.5 kB: some 70 ms before a hit, and what is read in the 5 ms after it
+
+_HALF = TRACE_SAMPLES // 2
+_ENDLESS = 1 << 29
+_TICKS = (1 << 30) - 1  # where a board's counter of microseconds wraps; 18 minutes
+
+
+class Trace:
+    """A ring of samples with the time of each. It is made once, and turns from `begin` until half of it is
+    what came after a hit.
+    """
+
+    def __init__(self) -> None:
+        self._values = array("H", bytes(2 * TRACE_SAMPLES))
+        self._ticks = array("i", bytes(4 * TRACE_SAMPLES))
+        self.begin()
+        self.room = 0  # for so many samples more
+
+    def begin(self) -> None:
+        """Forgets all."""
+        self._next = 0
+        self._is_full = False
+        self.room = _ENDLESS
+        self._hit = -1
+        self.threshold = 0  # what the hit had to reach
+
+    def end(self) -> None:
+        """From now on nothing is kept but what is there."""
+        self.room = 0
+
+    def read(self, read_u16: "Callable[[], int]", burst: int) -> int:
+        """The greatest of `burst` samples; all of them go into the ring."""
+        values, ticks, at, room = self._values, self._ticks, self._next, self.room
+        greatest = 0
+        for _ in range(burst):
+            value = read_u16()
+            if value > greatest:
+                greatest = value
+            if room:
+                values[at] = value
+                ticks[at] = ticks_us() & _TICKS  # type: ignore[operator, unused-ignore]
+                at = (at + 1) % TRACE_SAMPLES
+                self._is_full = self._is_full or not at
+                room -= 1
+        self._next, self.room = at, room
+        return greatest
+
+    def mark(self, threshold: int, burst: int) -> int:
+        """A hit: one of the last `burst` samples has reached `threshold`. Returns when that was, by
+        `now_us()`.
+        """
+        at = (self._next - burst) % TRACE_SAMPLES
+        while self._values[at] < threshold:
+            at = (at + 1) % TRACE_SAMPLES
+        self._hit = at
+        self.threshold = threshold
+        self.room = _HALF
+        ahead: int = ticks_us() - self._ticks[at]  # type: ignore[operator, unused-ignore]
+        return now_us() - (ahead & _TICKS)
+
+    def __len__(self) -> int:
+        """How many samples there are; none without a hit."""
+        if self._hit < 0:
+            return 0
+        return TRACE_SAMPLES if self._is_full else self._next
+
+    def sample(self, number: int) -> "tuple[int, int]":
+        """When sample `number` was taken, in microseconds after the hit, and its value; 0 is the oldest."""
+        at = (number + self._next if self._is_full else number) % TRACE_SAMPLES
+        ahead = (self._ticks[at] - self._ticks[self._hit]) & _TICKS
+        return ahead if ahead <= _TICKS >> 1 else ahead - _TICKS - 1, self._values[at]
