@@ -4,12 +4,14 @@ import asyncio
 import hashlib
 
 from firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS, HubController, Result
-from shared.clock import now_ms
+from shared.clock import now_ms, now_us
 from shared.link import Link
+from shared.runtime import forget
 from shared.socket_protocol import (
     ALL_TARGETS,
     COMMAND_REPLIES,
     GROUP_PREFIX,
+    MAX_AHEAD_MS,
     MAX_ID_CHARS,
     MAX_INTEGER,
     ErrorCode,
@@ -21,37 +23,50 @@ from shared.socket_protocol import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from firmware.master.server import Hub
     from shared.link import Handler
 
 MIN_TIMEOUT_MS = 100
 MAX_TIMEOUT_MS = 600_000
+_TIMING = ("at_us", "error_us", "uncertainty_us")
 _MOTIONS = (MessageType.STAND_UP, MessageType.LAY_DOWN, MessageType.ACTIVATE)
+_FOR_MANY = _MOTIONS + (MessageType.PING, MessageType.IDENTIFY, MessageType.CONFIGURE)
+_FOR_ONE = (MessageType.READ_LOG, MessageType.LISTEN, MessageType.READ_TRACE)
+_ABOUT_GAMES = (
+    MessageType.LIST_GAMES,
+    MessageType.START_GAME,
+    MessageType.STOP_GAME,
+    MessageType.GET_GAME,
+)
+_SLOW = _MOTIONS + (MessageType.CONFIGURE, MessageType.LISTEN)  # to answer
 
 
 class Console:
     """One registered console. Its `handlers` serve the link it came over. `id_prefix` makes its commands' ids
-    its own: a target answers a repeated one again, and that of another console is none.
+    its own: a target answers a repeated one again, and that of another console is none. Games are `hub`'s.
     """
 
-    def __init__(self, controller: HubController, boot_id: str, id_prefix: str) -> None:
+    def __init__(self, controller: HubController, hub: "Hub", id_prefix: str) -> None:
         self._controller = controller
-        self._boot_id = boot_id
+        self._hub = hub
         self._id_prefix = id_prefix
         self._subscribed = False
         self.handlers: "dict[str, Handler]" = {
-            MessageType.PING: self._command,
-            MessageType.STAND_UP: self._command,
-            MessageType.LAY_DOWN: self._command,
-            MessageType.ACTIVATE: self._command,
-            MessageType.IDENTIFY: self._command,
-            MessageType.READ_LOG: self._read_log,
             MessageType.LIST_TARGETS: self._list_targets,
             MessageType.SUBSCRIBE: self._subscribe,
         }
+        # One object for each: on a board every `self._command` that is written here takes memory.
+        for serve, types in (
+            (self._command, _FOR_MANY),
+            (self._command_one, _FOR_ONE),
+            (self._game, _ABOUT_GAMES),
+        ):
+            for type in types:
+                self.handlers[type] = serve
 
-    async def _read_log(self, link: Link, message: SocketMessage) -> SocketMessage:
+    async def _command_one(self, link: Link, message: SocketMessage) -> SocketMessage:
         if message.target_id is not None and _is_many(message.target_id):
-            raise ProtocolError(ErrorCode.BAD_MESSAGE, "`read_log` is for one target")
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, "`%s` is for one target" % message.type)
         return await self._command(link, message)
 
     async def _command(self, link: Link, message: SocketMessage) -> SocketMessage:
@@ -59,7 +74,9 @@ class Console:
         if selector is None:
             raise ProtocolError(ErrorCode.BAD_MESSAGE, "`target_id` is missing: a name, group:NAME or all")
         data = dict(message.data or {})
-        timeout_ms = _timeout_ms(data, PING_TIMEOUT_MS if message.type not in _MOTIONS else MOTION_TIMEOUT_MS)
+        timeout_ms = _timeout_ms(data, MOTION_TIMEOUT_MS if message.type in _SLOW else PING_TIMEOUT_MS)
+        if message.type in _MOTIONS:
+            _set_instant(data)
         command = self._controller.start(
             message.type, selector, data or None, timeout_ms, self._target_side_id(message)
         )
@@ -92,6 +109,12 @@ class Console:
             await link.send(SocketMessage(MessageType.TARGET, message.id, entry.target_id, data=data))
         return message.reply(MessageType.TARGETS, "ok", {"count": len(entries)})
 
+    async def _game(self, link: Link, message: SocketMessage) -> SocketMessage:
+        from firmware.master.game_console import answer
+
+        forget("firmware.master.game_console")
+        return await answer(self._hub, link, message)
+
     async def _subscribe(self, link: Link, message: SocketMessage) -> None:
         """Sends events until the link ends. One that reads too slowly misses some: `seq` shows it."""
         events = self._controller.events
@@ -100,22 +123,24 @@ class Console:
         if self._subscribed:
             raise ProtocolError(ErrorCode.BAD_MESSAGE, "already subscribed")
         self._subscribed = True
-        if data.get("boot_id", self._boot_id) != self._boot_id or after > events.seq:
-            after = 0  # counted by a hub that has since started anew
+        if data.get("log_id", events.log_id) != events.log_id or after > events.seq:
+            after = 0  # another log's count
         news = asyncio.Event()
         events.attach(news)
         try:
-            seen = {"seq": events.seq, "oldest_seq": events.oldest_seq, "boot_id": self._boot_id}
+            seen = {"seq": events.seq, "oldest_seq": events.oldest_seq, "log_id": events.log_id}
             await link.send(message.reply(MessageType.SUBSCRIBED, "ok", seen))
             while True:
+                before = after
                 news.clear()
-                for seq, event, target_id, detail in events.after(after):
+                for seq, event, target_id, detail in await events.page(after):
                     about = dict(detail)
                     about["event"] = event
                     about["seq"] = seq
-                    await link.send(SocketMessage(MessageType.EVENT, seq, target_id, data=about))
+                    await link.send(SocketMessage(MessageType.EVENT, seq, target_id or None, data=about))
                     after = seq
-                await news.wait()
+                if after == before:
+                    await news.wait()
         finally:
             events.detach(news)
 
@@ -129,6 +154,21 @@ def _timeout_ms(data: "dict[str, object]", default: int) -> int:
     timeout_ms = integer_field(data, "timeout_ms", default, MIN_TIMEOUT_MS, MAX_TIMEOUT_MS)
     data.pop("timeout_ms", None)
     return timeout_ms
+
+
+def _set_instant(data: "dict[str, object]") -> None:
+    """Turns `in_ms`, which is for the hub, into one `at_us` for all. One that is over is for the targets to
+    refuse: they may have carried out this very command.
+    """
+    if "in_ms" in data:
+        if "at_us" in data:
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, "`at_us` or `in_ms`, not both")
+        data["at_us"] = now_us() + integer_field(data, "in_ms", 0, 0, MAX_AHEAD_MS) * 1000
+        del data["in_ms"]
+    elif "at_us" in data:
+        at_us = integer_field(data, "at_us", 0, 0, MAX_INTEGER)
+        if at_us - now_us() > MAX_AHEAD_MS * 1000:
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, "`at_us` is at most %d ms ahead" % MAX_AHEAD_MS)
 
 
 def _times(result: Result) -> "dict[str, object]":
@@ -151,6 +191,10 @@ def _result_message(message: SocketMessage, result: Result) -> SocketMessage:
     data = _times(result)
     if result.reply is not None:
         status = result.reply.status or result.reply.type
+        said = result.reply.data or {}
+        for name in _TIMING:  # and no more: what a target says must not make this line too long
+            if type(said.get(name)) is int:
+                data[name] = said[name]
     else:
         assert result.error is not None
         error = result.error.to_message()

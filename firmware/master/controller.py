@@ -3,14 +3,14 @@
 import asyncio
 
 from firmware.master.events import EventLog
-from firmware.master.registry import Entry, Registry
+from firmware.master.registry import HEALTH, Entry, Registry
 from shared.clock import now_us
+from shared.handshake import groups_field
 from shared.link import error_of
 from shared.log import log, log_exception
 from shared.runtime import call_later
 from shared.socket_protocol import (
     COMMAND_REPLIES,
-    DEFAULT_DURATION_MS,
     MAX_WORD_CHARS,
     ErrorCode,
     MessageType,
@@ -21,6 +21,7 @@ from shared.socket_protocol import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from shared.runtime import Timer
 
@@ -33,6 +34,8 @@ _STATE_AFTER = {
     MessageType.DOWN: "down",
     MessageType.ACTIVATED: "armed",
 }
+# These last a third of a second: whether a ping falls into one is chance, and no event.
+_IN_MOTION = ("rising", "arming", "falling")
 
 
 class Result:
@@ -184,42 +187,34 @@ class HubController:
         self._id_prefix = boot_id + "-"
         self._commands = 0
 
-    async def ping(self, target: str, timeout_ms: int = PING_TIMEOUT_MS) -> "list[Result]":
-        """Asks whether `target` (a name, `group:NAME` or `all`) is alive. Raises ProtocolError
-        `unknown_target`; whatever else goes wrong is in the results, one for each target.
-        """
-        return await self.start(MessageType.PING, target, None, timeout_ms).results()
-
-    async def stand_up(self, target: str, timeout_ms: int = MOTION_TIMEOUT_MS) -> "list[Result]":
-        """Stands `target` up; a result is in when it stands. Raises like `ping`."""
-        return await self.start(MessageType.STAND_UP, target, None, timeout_ms).results()
-
-    async def lay_down(self, target: str, timeout_ms: int = MOTION_TIMEOUT_MS) -> "list[Result]":
-        """Lays `target` down; a result is in when it lies. Raises like `ping`."""
-        return await self.start(MessageType.LAY_DOWN, target, None, timeout_ms).results()
-
-    async def activate(
-        self, target: str, duration_ms: int = DEFAULT_DURATION_MS, timeout_ms: int = MOTION_TIMEOUT_MS
-    ) -> "list[Result]":
-        """Stands `target` up, armed for `duration_ms` (100 to 600,000); a result is in when it is armed. Then
-        come one `on_hit` or `on_miss` for each. Raises like `ping`.
-        """
-        data: "dict[str, object]" = {"duration_ms": duration_ms}
-        return await self.start(MessageType.ACTIVATE, target, data, timeout_ms).results()
-
     def start(
         self,
         type: str,
         target: str,
-        data: "dict[str, object] | None",
+        data: "dict[str, Any] | None",
         timeout_ms: int,
         id: "str | None" = None,
     ) -> Command:
-        """Sends a command and returns at once; it is the caller's to take the results or to cancel it.
+        """Sends a command to `target` (a name, `group:NAME` or `all`) and returns at once; it is the caller's
+        to take the results or to cancel it. Raises ProtocolError `unknown_target`; whatever else goes wrong
+        is in the results, one for each target.
 
-        A target does not carry out an `id` twice; by default every command has one of its own.
+        A target does not carry out an `id` twice; by default every command has one of its own. With `at_us`
+        in `data` the time counts from that instant.
         """
-        entries = self.registry.select(target)
+        return self.send(type, self.registry.select(target), data, timeout_ms, id)
+
+    def send(
+        self,
+        type: str,
+        entries: "list[Entry]",
+        data: "dict[str, Any] | None",
+        timeout_ms: int,
+        id: "str | None" = None,
+    ) -> Command:
+        """Like `start`, for these targets."""
+        if data is not None and "at_us" in data:
+            timeout_ms += max(0, data["at_us"] - now_us()) // 1000
         if id is None:
             self._commands += 1
             id = self._id_prefix + str(self._commands)
@@ -236,34 +231,59 @@ class HubController:
         self.events.add("lost", entry.target_id, {"code": why.code, "message": why.message})
         self._call(self.on_lost, entry.target_id)
 
-    def note_health(self, entry: Entry, pong: SocketMessage) -> None:
-        """What a PONG says of the target's state."""
-        state = (pong.data or {}).get("state")
+    def note_health(self, entry: Entry, message: SocketMessage) -> None:
+        """What a target's PING or PONG says of its state and health."""
+        data = message.data or {}
+        for name in HEALTH:
+            value = data.get(name)
+            if type(value) is int and value >= 0:
+                entry.health[name] = value
+        state = data.get("state")
         if isinstance(state, str) and len(state) <= MAX_WORD_CHARS:
             self._set_state(entry, state)
 
-    def note_report(self, entry: Entry, report: SocketMessage) -> None:
-        """A target's `hit` or `miss`, which may be one that was noted before. Raises ProtocolError
-        `bad_message` for one of more than MAX_REPORT_BYTES.
+    async def note_report(self, entry: Entry, report: SocketMessage) -> None:
+        """A target's `hit` or `miss`, which may be one that was noted before; then it may be acknowledged.
+        May be cancelled: the target sends it again. Raises ProtocolError `bad_message` for one of more than
+        MAX_REPORT_BYTES.
         """
         assert report.id is not None
         if len(report.to_line()) > MAX_REPORT_BYTES:
             raise ProtocolError(ErrorCode.BAD_MESSAGE, "a report has at most %d bytes" % MAX_REPORT_BYTES)
+        key = entry.report_key(report.id) if self.events.journal else ""
+        if key and await self.events.is_known(key):
+            return
         if entry.is_new_report(report.id):
             data = report.data or {}
-            self.events.add(report.type, entry.target_id, data)
-            self._call(self.on_hit if report.type == MessageType.HIT else self.on_miss, entry.target_id, data)
+            is_hit = report.type == MessageType.HIT
+            # Not the message's own word, which would take memory for each event.
+            self.events.add(MessageType.HIT if is_hit else MessageType.MISS, entry.target_id, data, key)
+            self._call(self.on_hit if is_hit else self.on_miss, entry.target_id, data)
+        await self.events.settle()
 
     def _on_answer(self, entry: Entry, reply: SocketMessage) -> None:
         if reply.type == MessageType.PONG:
             self.note_health(entry, reply)
         elif reply.type in _STATE_AFTER:
             self._set_state(entry, _STATE_AFTER[reply.type])
+        elif reply.type == MessageType.CONFIGURED:
+            self._set_groups(entry, reply.data or {})
+
+    def _set_groups(self, entry: Entry, data: "dict[str, object]") -> None:
+        try:
+            groups = groups_field(data)
+        except ProtocolError as error:
+            log("hub", "%s is configured, and says of its groups: %s" % (entry.target_id, error))
+            return
+        if groups != entry.groups:
+            entry.groups = groups
+            self.events.add("groups", entry.target_id, {"groups": groups})
 
     def _set_state(self, entry: Entry, state: str) -> None:
         if state != entry.state:
             entry.state = state
-            self.events.add("state", entry.target_id, {"state": state})
+            if state not in _IN_MOTION:
+                self.events.add("state", entry.target_id, {"state": state})
 
     def _call(self, callback, *args: object) -> None:  # type: ignore[no-untyped-def]
         if callback is not None:

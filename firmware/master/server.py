@@ -17,8 +17,10 @@ from shared.socket_protocol import ErrorCode, MessageType, ProtocolError, Socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from firmware.master.game_room import GameRoom
     from shared.link import Handler
 
+STOPPING = "the hub stops"  # what `lost` says of a target whose hub ends in an orderly way
 REGISTER_TIMEOUT_MS = 10_000  # long enough for a person who pastes a line into `nc`
 _BACKLOG = 1024  # connections that wait to be accepted; the system may hold fewer
 _SWEEP_MS = 500
@@ -30,7 +32,7 @@ class Hub:
 
     At most `max_targets` and `max_consoles` are connected at once: 4 and 1 on a Pico W, whose network stack
     has five connections. Where `key` is not empty, only who registers with it is served. `max_events` is how
-    many past events a console that comes back can ask for.
+    many past events a console that comes back can ask for; `events` is a log that keeps more of them.
     """
 
     def __init__(
@@ -41,9 +43,12 @@ class Hub:
         max_consoles: int,
         key: str = "",
         max_events: int = 64,
+        events: "EventLog | None" = None,
     ) -> None:
         self.boot_id = os.urandom(4).hex()
-        self.controller = HubController(Registry(max_targets), EventLog(max_events), self.boot_id)
+        if events is None:
+            events = EventLog(max_events, self.boot_id)
+        self.controller = HubController(Registry(max_targets), events, self.boot_id)
         self._host = host
         self.port = port
         self._max_connections = max_targets + max_consoles
@@ -56,6 +61,16 @@ class Hub:
         self._key = key
         self._started_ms = now_ms()
         self._swept_ms = now_ms()
+        self.game_room: "GameRoom | None" = None  # None until `games` is asked for
+
+    @property
+    def games(self) -> "GameRoom":
+        """Where games are played: loaded when it is first asked for, and then it stays."""
+        if self.game_room is None:
+            from firmware.master.game_room import GameRoom
+
+            self.game_room = GameRoom(self.controller, self.boot_id)
+        return self.game_room
 
     async def start(self) -> None:
         """Listens. Raises OSError when the address is not to be had."""
@@ -65,11 +80,13 @@ class Hub:
         log("hub", "listening on port %d" % self.port)
 
     async def stop(self) -> None:
-        """Stops listening, ends every link and waits until all of them are gone."""
+        """Ends the game, stops listening, ends every link and waits until all of them are gone."""
+        if self.game_room is not None:
+            await self.game_room.stop()
         self._sweeper.cancel()
         await close_server(self._server)
         for link in list(self._links):
-            link.close(ProtocolError(ErrorCode.DISCONNECTED, "the hub stops"))
+            link.close(ProtocolError(ErrorCode.DISCONNECTED, STOPPING))
         while self._links:
             self._all_gone.clear()
             await self._all_gone.wait()
@@ -80,10 +97,15 @@ class Hub:
 
     def health(self) -> "dict[str, object]":
         """What a PONG says of the hub."""
-        return {
+        health: "dict[str, object]" = {
+            "hub_us": now_us(),
             "uptime_ms": now_ms() - self._started_ms,
             "targets": len(self.controller.registry.connected()),
         }
+        journal = self.controller.events.journal
+        if journal:
+            health["journal"] = journal
+        return health
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1
@@ -154,7 +176,7 @@ class Hub:
         if replaced is not None:
             replaced.close(ProtocolError(ErrorCode.DISCONNECTED, "the board has come back over a new link"))
         peer = _TargetPeer(self.controller, entry)
-        link.on_pong = peer.pong
+        link.on_health = peer.health
         link.on_close = peer.closed
         self._admit(
             link, message, registration, {MessageType.HIT: peer.report, MessageType.MISS: peer.report}
@@ -171,7 +193,7 @@ class Hub:
             link,
             message,
             registration,
-            Console(self.controller, self.boot_id, "%s-%d-" % (self.boot_id, self._consoles_ever)).handlers,
+            Console(self.controller, self, "%s-%d-" % (self.boot_id, self._consoles_ever)).handlers,
         )
 
     def _console_closed(self, link: Link, why: ProtocolError) -> None:
@@ -186,10 +208,10 @@ class _TargetPeer:
         self._entry = entry
 
     async def report(self, link: Link, message: SocketMessage) -> SocketMessage:
-        self._controller.note_report(self._entry, message)
+        await self._controller.note_report(self._entry, message)
         return message.reply(MessageType.ACK, "ok")
 
-    def pong(self, message: SocketMessage) -> None:
+    def health(self, message: SocketMessage) -> None:
         self._controller.note_health(self._entry, message)
 
     def closed(self, link: Link, why: ProtocolError) -> None:

@@ -1,9 +1,354 @@
 """`snyper game`: list, start, stop, watch, scores. The board itself is drawn by scoreboard.py."""
 
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
 import typer
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
 
-from snyper.scoreboard import after, ranking, scoreboard
+from shared.socket_protocol import ALL_TARGETS, MAX_PLAYER_CHARS, MAX_PLAYERS, ErrorCode, ProtocolError
+from snyper.client import DEFAULT_HUB, Event, GameInfo, GameOption, GameState, Hub, connect
+from snyper.commands import HubOption, Json, run, selector
+from snyper.history import History
+from snyper.history_commands import JournalOption
+from snyper.journal import JournalError, default_path
+from snyper.output import EXIT_FAILED, EXIT_USAGE, err, fail, out, print_json
+from snyper.scoreboard import after, scoreboard
+from snyper.screens import event_line
 
-game = typer.Typer(help="Play: list the games, start one, watch it.", no_args_is_help=True)
+T = TypeVar("T")
 
-__all__ = ["after", "game", "ranking", "scoreboard"]
+game = typer.Typer(
+    help="Play: list the games, start one, watch it.", no_args_is_help=True, rich_markup_mode=None
+)
+
+MAX_SEED = (1 << 31) - 1
+LEFT_RUNNING = "the game goes on: `snyper game watch` shows it, `snyper game stop` ends it"
+_TICK_S = 0.2  # of the countdown
+_BEST_SHOWN = 10
+
+GameName = Annotated[str, typer.Argument(metavar="GAME", help="Its name: `snyper game list` has them.")]
+
+
+@game.command(name="list")
+def list_games(
+    name: Annotated[
+        str | None, typer.Argument(metavar="GAME", help="Show this one with its rules and options.")
+    ] = None,
+    hub: HubOption = DEFAULT_HUB,
+    as_json: Json = False,
+) -> None:
+    """List the games that the hub can play."""
+
+    async def ask() -> list[GameInfo]:
+        async with connect(hub) as console:
+            return await console.games()
+
+    games = _run(ask(), hub)
+    if name is not None:
+        games = [one for one in games if one.name == name] or _unknown(name, games)
+    if as_json:
+        print_json([asdict(one) for one in games])
+    elif name is not None:
+        out.print(Text(games[0].title, "bold"))
+        out.print(Text(games[0].rules))
+        out.print(_options_table(games[0].options))
+    else:
+        out.print(_games_table(games))
+        err.print("`snyper game list GAME` shows the options of one, `snyper game start GAME` starts it")
+
+
+@game.command()
+def start(
+    name: GameName,
+    player: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"A player, in the order of their turns; up to {MAX_PLAYERS}, say it for each.",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="OPTION=VALUE", help="An option of the game, such as rounds=10."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=MAX_SEED, help="The same seed gives the same order.")
+    ] = None,
+    targets: Annotated[
+        str, typer.Option(help="Who plays: a target's name, group:NAME or all.", callback=selector)
+    ] = ALL_TARGETS,
+    wait: Annotated[
+        bool, typer.Option("--watch/--no-wait", help="Show it until it is over, or only start it.")
+    ] = True,
+    hub: HubOption = DEFAULT_HUB,
+    as_json: Json = False,
+) -> None:
+    """Start a game, and show its scoreboard until it is over.
+
+    Ctrl-C ends the scoreboard, not the game: that belongs to the hub. With --json a line for each event of
+    the game; with --no-wait one line with its state.
+    """
+    players = player or []
+    for one in players:
+        if not 0 < len(one) <= MAX_PLAYER_CHARS:
+            fail(f"--player {one}: a name has 1 to {MAX_PLAYER_CHARS} characters", EXIT_USAGE)
+    options = dict(_setting(text) for text in settings or [])
+
+    async def begin(console: Hub) -> GameState:
+        return await console.start_game(name, players, options, seed, targets)
+
+    async def begin_only() -> GameState:
+        async with connect(hub) as console:
+            return await begin(console)
+
+    if wait:
+        state = _run(_follow(hub, as_json, begin), hub, on_ctrl_c=LEFT_RUNNING)
+        _end(state, as_json)
+        return
+    state = _run(begin_only(), hub)
+    if as_json:
+        print_json(asdict(state))
+    else:
+        err.print(
+            f"{state.game} starts with {', '.join(state.players)}: {LEFT_RUNNING.partition(': ')[2]}",
+            markup=False,
+        )
+
+
+@game.command()
+def stop(hub: HubOption = DEFAULT_HUB, as_json: Json = False) -> None:
+    """End the game that is played; its targets lie down."""
+
+    async def ask() -> tuple[GameState, GameState]:
+        async with connect(hub) as console:
+            return await console.game(), await console.stop_game()
+
+    before, state = _run(ask(), hub)
+    if as_json:
+        print_json(asdict(state))
+    elif before.status != "running":
+        err.print("no game is played")
+    else:
+        out.print(scoreboard(state))
+
+
+@game.command()
+def watch(hub: HubOption = DEFAULT_HUB, as_json: Json = False) -> None:
+    """Show the game that is played, and those after it, until Ctrl-C."""
+    _run(_follow(hub, as_json, None), hub, until_ctrl_c=True)
+
+
+@game.command()
+def scores(hub: HubOption = DEFAULT_HUB, journal: JournalOption = None, as_json: Json = False) -> None:
+    """Show the last game's scores, and the best of that game where the hub's journal is on this computer."""
+
+    async def ask() -> GameState:
+        async with connect(hub) as console:
+            return await console.game()
+
+    state = _run(ask(), hub)
+    best = _best(state.game, journal) if state.status != "none" else []
+    if as_json:
+        print_json({**asdict(state), "best": [{"player": player, "score": score} for player, score in best]})
+    elif state.status == "none":
+        err.print("no game has been played since the hub's start: `snyper history` knows those before it")
+    else:
+        out.print(scoreboard(state))
+        if best:
+            out.print(_best_table(state.game, best))
+
+
+async def _follow(
+    hub: str, as_json: bool, begin: Callable[[Hub], Coroutine[Any, Any, GameState]] | None
+) -> GameState:
+    """Shows the game that `begin` starts until it is over, or, without one, every game for ever."""
+    async with connect(hub) as console, _subscribed(console) as events:
+        state = await (begin(console) if begin is not None else console.game())
+        game_id = state.game_id if begin is not None else ""
+        async with _Screen(console, state, as_json) as screen:
+            async for event in events:
+                if event.event.startswith("game_") and game_id in ("", event.data.get("game_id")):
+                    screen.show(event)
+                    if game_id and event.event == "game_over":
+                        return screen.state
+    raise AssertionError("a hub that is lost raises")
+
+
+@asynccontextmanager
+async def _subscribed(console: Hub) -> AsyncIterator[AsyncIterator[Event]]:
+    """The events from now on, also those of what is asked before the first is read."""
+    arrived: asyncio.Queue[Event | Exception] = asyncio.Queue()
+
+    async def read() -> None:
+        try:
+            async for event in console.events():
+                arrived.put_nowait(event)
+        except (ProtocolError, OSError) as error:
+            arrived.put_nowait(error)
+
+    async def taken() -> AsyncIterator[Event]:
+        while True:
+            item = await arrived.get()
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(0)  # now it has asked; the hub takes what one console asks in that order
+    try:
+        yield taken()
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+class _Screen:
+    """Where a game is shown: as JSON, as a board in a terminal, or as lines in a file or pipe."""
+
+    def __init__(self, console: Hub, state: GameState, as_json: bool) -> None:
+        self.state = state
+        self._console = console
+        self._as_json = as_json
+        self._note = ""
+        self._ahead_us = 0  # the hub's clock less this computer's
+        self._live: Live | None = None
+        self._ticking: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "_Screen":
+        status = await self._console.status()
+        self._ahead_us = status.hub_us + status.round_trip_us // 2 - time.monotonic_ns() // 1000
+        if not self._as_json and out.is_terminal:
+            self._live = Live(self._board(), console=out, refresh_per_second=10)
+            self._live.start()
+            self._ticking = asyncio.create_task(self._tick())
+        elif not self._as_json and self.state.status == "running":
+            out.print(scoreboard(self.state))
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._ticking is not None:
+            self._ticking.cancel()
+            await asyncio.gather(self._ticking, return_exceptions=True)
+        if self._live is not None:
+            self._live.update(self._board())
+            self._live.stop()
+
+    def show(self, event: Event) -> None:
+        """What has happened in the game."""
+        self.state = after(self.state, event)
+        if event.event == "game_started":
+            self._note = ""
+        elif event.event == "game_note":
+            self._note = str(event.data.get("text", ""))
+        if self._as_json:
+            print_json(asdict(event))
+        elif self._live is not None:
+            self._live.update(self._board())
+        else:
+            out.print(event_line(event), markup=False, soft_wrap=True)
+
+    def _board(self) -> Any:
+        if self.state.status == "none":
+            return Text("no game is played yet; `snyper game start GAME` starts one", "dim")
+        return scoreboard(self.state, time.monotonic_ns() // 1000 + self._ahead_us, self._note)
+
+    async def _tick(self) -> None:
+        while self._live is not None:
+            self._live.update(self._board())
+            await asyncio.sleep(_TICK_S)
+
+
+def _run(work: Coroutine[Any, Any, T], hub: str, until_ctrl_c: bool = False, on_ctrl_c: str = "stopped") -> T:
+    """As `commands.run`, with the words for what goes wrong with games."""
+
+    async def explained() -> T:
+        try:
+            return await work
+        except ProtocolError as error:
+            if error.code == ErrorCode.UNKNOWN_TYPE:
+                fail(f"the hub at {hub} is too old for games: update it", EXIT_FAILED)
+            if error.code == ErrorCode.BAD_MESSAGE:
+                fail(error.message, EXIT_USAGE)
+            if error.code == ErrorCode.BUSY:
+                fail(
+                    f"{error.message}: `snyper game watch` shows it, `snyper game stop` ends it", EXIT_FAILED
+                )
+            raise
+
+    return run(explained(), hub, until_ctrl_c, on_ctrl_c)
+
+
+def _end(state: GameState, as_json: bool) -> None:
+    """The last board, where it does not stand there already, and the exit status."""
+    if not as_json and not out.is_terminal:
+        out.print(scoreboard(state))
+    if state.reason == "no_targets":
+        fail("no target is left: `snyper targets` shows where they are", EXIT_FAILED)
+    if state.reason == "fault":
+        fail("the game failed: the hub's log says how", EXIT_FAILED)
+
+
+def _setting(text: str) -> tuple[str, int | str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        fail(f"--set {text}: OPTION=VALUE is expected, such as rounds=10", EXIT_USAGE)
+    try:
+        return name, int(value)
+    except ValueError:
+        return name, value
+
+
+def _unknown(name: str, games: list[GameInfo]) -> NoReturn:
+    fail(f"no game is called {name}; there are {', '.join(one.name for one in games)}", EXIT_USAGE)
+
+
+def _games_table(games: list[GameInfo]) -> Table:
+    table = Table("game", "players", "targets", "rules")
+    for one in games:
+        players = (
+            str(one.min_players)
+            if one.min_players == one.max_players
+            else f"{one.min_players} to {one.max_players}"
+        )
+        table.add_row(Text(one.name, "bold"), players, f"{one.min_targets} or more", Text(one.rules))
+    return table
+
+
+def _options_table(options: list[GameOption]) -> Table:
+    table = Table("option", "default", "from", "to", "meaning")
+    for option in options:
+        low, high = ("" if bound is None else str(bound) for bound in (option.low, option.high))
+        meaning = option.meaning + (f": {', '.join(option.choices)}" if option.choices else "")
+        table.add_row(Text(option.name, "bold"), str(option.default) or '""', low, high, Text(meaning))
+    return table
+
+
+def _best(name: str, journal: Path | None) -> list[tuple[str, int]]:
+    """Each player's best of the game, the highest first; none where there is no journal here."""
+    path = journal or default_path()
+    if journal is None and not path.exists():
+        return []
+    try:
+        with History(path) as kept:
+            players = kept.players()
+    except JournalError as error:
+        fail(str(error), EXIT_FAILED)
+    best = [(one.player, one.best[name]) for one in players if name in one.best]
+    return sorted(best, key=lambda pair: (-pair[1], pair[0]))[:_BEST_SHOWN]
+
+
+def _best_table(name: str, best: list[tuple[str, int]]) -> Table:
+    table = Table(title=f"the best at {name}", title_justify="left")
+    table.add_column("player")
+    table.add_column("score", justify="right")
+    for player, score in best:
+        table.add_row(Text(player), str(score))
+    return table

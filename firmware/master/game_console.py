@@ -1,0 +1,48 @@
+"""What a console may ask about games. Loaded for each such message: they are seldom."""
+
+from shared.link import Link
+from shared.socket_protocol import ALL_TARGETS, ErrorCode, MessageType, ProtocolError, SocketMessage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from firmware.master.game_room import GameRoom
+    from firmware.master.server import Hub
+
+
+async def answer(hub: "Hub", link: Link, message: SocketMessage) -> SocketMessage:
+    """The reply to a `list_games`, `start_game`, `stop_game` or `get_game`. Raises ProtocolError."""
+    if message.type == MessageType.GET_GAME and hub.game_room is None:
+        return message.reply(MessageType.GAME_STATE, "none", {})
+    room = hub.games
+    if message.type == MessageType.LIST_GAMES:
+        names = room.names()
+        for name in names:
+            await link.send(SocketMessage(MessageType.GAME, message.id, data=room.describe(name)))
+        return message.reply(MessageType.GAMES, "ok", {"count": len(names)})
+    if message.type == MessageType.START_GAME:
+        return _stated(message, MessageType.GAME_STARTED, _start(room, message))
+    if message.type == MessageType.STOP_GAME:
+        return _stated(message, MessageType.GAME_STOPPED, await room.stop())
+    return _stated(message, MessageType.GAME_STATE, room.state())
+
+
+def _start(room: "GameRoom", message: SocketMessage) -> "dict[str, object]":
+    data = message.data or {}
+    players = data.get("players", [])
+    if type(players) is not list:
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, "`players` is a list of names")
+    name = data.get("game")
+    if type(name) is not str:
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, "`game` is the name of one")
+    options = data.get("options", {})
+    if type(options) is not dict:
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, "`options` is an object")
+    seed = data.get("seed")
+    if seed is not None and type(seed) is not int:
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, "`seed` is an integer")
+    return room.start(name, players, options, seed, message.target_id or ALL_TARGETS)
+
+
+def _stated(message: SocketMessage, type: str, state: "dict[str, object]") -> SocketMessage:
+    data = dict(state)
+    return message.reply(type, str(data.pop("status")), data)

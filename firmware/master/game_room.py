@@ -1,0 +1,120 @@
+"""The hub's one game at a time: starts it, stops it, and knows how it stands.
+
+What games need is loaded for the moment: a board has no memory for what is not played.
+"""
+
+import asyncio
+
+from firmware.master.controller import HubController
+from shared.log import log, log_exception
+from shared.runtime import collect_garbage, forget
+from shared.socket_protocol import ALL_TARGETS, ErrorCode, ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from firmware.master.games.game import Game
+
+
+class GameRoom:
+    """`controller` is the hub's; `boot_id` makes the ids of its games its own."""
+
+    def __init__(self, controller: HubController, boot_id: str) -> None:
+        self._controller = controller
+        self._boot_id = boot_id
+        self._count = 0
+        self._game: "Game | None" = None
+        self._task: "asyncio.Task[None] | None" = None
+        self._ended = asyncio.Event()
+        self._last: "dict[str, object]" = {"status": "none"}
+
+    def names(self) -> "list[str]":
+        """The games there are, by the names that `start` takes."""
+        try:
+            from firmware.master.games.catalogue import NAMES
+
+            return list(NAMES)
+        finally:
+            _tidy("")
+
+    def describe(self, name: str) -> "dict[str, object]":
+        """The data of the `game` message of one of `names`: title, rules, players, options. Raises
+        ProtocolError `bad_message` for another.
+        """
+        try:
+            from firmware.master.games.catalogue import describe, load
+
+            return describe(name, load(name))
+        finally:
+            _tidy(name)
+
+    def start(
+        self,
+        name: str,
+        players: "Sequence[str]" = (),
+        options: "dict[str, Any] | None" = None,
+        seed: "int | None" = None,
+        target: str = ALL_TARGETS,
+    ) -> "dict[str, object]":
+        """Starts one of `names` with these targets (a name, `group:NAME` or `all`) and returns its `state`.
+
+        `players` are as many as the game needs where they are left out, `options` have their defaults, `seed`
+        (0 to 2^31 - 1) is drawn. Raises ProtocolError: `busy` while another is played, `unknown_target` where
+        there are not enough, `bad_message` for what the game does not take.
+        """
+        if self._game is not None:
+            raise ProtocolError(ErrorCode.BUSY, "a game is played already")
+        collect_garbage()
+        try:
+            from firmware.master.games.opening import open_game
+
+            game_id = "%s-g%d" % (self._boot_id, self._count + 1)
+            game = open_game(self._controller, game_id, name, players, options or {}, seed, target)
+        finally:
+            _tidy(name)
+        self._count += 1
+        self._game = game
+        self._controller.on_hit = game.note_hit
+        self._controller.on_miss = game.note_miss
+        self._controller.on_lost = game.note_lost
+        self._ended.clear()
+        self._task = asyncio.create_task(self._run(game))
+        return game.state()
+
+    async def stop(self) -> "dict[str, object]":
+        """Ends the game that is played and returns the last one's `state`, once its targets lie: after 3 s
+        at the latest. Without a game nothing happens.
+        """
+        if self._game is not None:
+            self._game.stop()
+            await self._ended.wait()
+        return self._last
+
+    def state(self) -> "dict[str, object]":
+        """How the game stands, or how the last one ended: the data of `game_state`, with its `status`
+        (`running`, `over`, or `none` before the first). Takes little time and memory.
+        """
+        return self._last if self._game is None else self._game.state()
+
+    async def _run(self, game: "Game") -> None:
+        try:
+            await game.run()
+        except Exception as error:
+            log_exception("game", error)
+        finally:
+            self._last = game.state()
+            self._game = self._task = None
+            self._controller.on_hit = self._controller.on_miss = self._controller.on_lost = None
+            log("game", "over: %s" % self._last["reason"])
+            self._ended.set()
+        collect_garbage()
+
+
+def _tidy(game: str) -> None:
+    """What runs keeps the modules it came from; of all else the memory is given back."""
+    for name in (game, "game", "dice", "figures", "opening", "catalogue"):
+        if name.isalpha():
+            forget("firmware.master.games." + name)
+    collect_garbage()

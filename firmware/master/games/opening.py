@@ -1,0 +1,56 @@
+"""A game from what a console asks for: checked, loaded and made. Loaded for as long as that takes."""
+
+import os
+
+from shared.runtime import collect_garbage, forget
+from shared.socket_protocol import ErrorCode, ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from firmware.master.controller import HubController
+    from firmware.master.games.game import Game
+
+MAX_SEED = (1 << 31) - 1
+
+
+def open_game(
+    controller: "HubController",
+    game_id: str,
+    name: str,
+    players: "Sequence[str]",
+    options: "dict[str, Any]",
+    seed: "int | None",
+    target: str,
+) -> "Game":
+    """Raises ProtocolError as `GameRoom.start` says."""
+    from firmware.master.games.catalogue import load, read_options, read_players
+
+    if seed is None:
+        seed = int.from_bytes(os.urandom(4), "big") & MAX_SEED
+    if type(seed) is not int or not 0 <= seed <= MAX_SEED:
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, "`seed` is an integer from 0 to %d" % MAX_SEED)
+    module = load(name)
+    about = {
+        "game_id": game_id,
+        "game": name,
+        "title": module.TITLE,
+        "players": read_players(module, players),
+        "options": read_options(module, options),
+        "seed": seed,
+        "unit": module.UNIT,
+    }
+    targets = [entry.target_id for entry in controller.registry.select(target) if entry.link is not None]
+    if len(targets) < module.MIN_TARGETS:
+        raise ProtocolError(
+            ErrorCode.UNKNOWN_TARGET,
+            "%s needs %d targets, here are %d" % (module.TITLE, module.MIN_TARGETS, len(targets)),
+        )
+    del load, read_options, read_players
+    forget("firmware.master.games.catalogue")
+    collect_garbage()  # a board has no memory for both
+    from firmware.master.games.game import Game
+
+    return Game(controller, module.play, about, targets)

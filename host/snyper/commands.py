@@ -1,0 +1,68 @@
+"""What commands to a hub share: the hub's address, and what becomes of whatever goes wrong."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+from shared.address import parse_address
+from shared.socket_protocol import ErrorCode, ProtocolError, is_target_selector
+from snyper.client import TargetError
+from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_HUB, err, fail
+
+T = TypeVar("T")
+
+
+def address(text: str) -> str:
+    """HOST:PORT, or wrong usage."""
+    try:
+        parse_address(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
+
+
+def selector(text: str) -> str:
+    """What a command to targets takes, or wrong usage."""
+    if not is_target_selector(text):
+        raise typer.BadParameter(f"{text} is no target's name, group:NAME or all")
+    return text
+
+
+HubOption = Annotated[
+    str,
+    typer.Option("--hub", envvar="SNYPER_HUB", metavar="HOST:PORT", help="The hub.", callback=address),
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, everything else on stderr.")]
+
+
+def run(
+    work: Coroutine[Any, Any, T],
+    hub: str | None = None,
+    until_ctrl_c: bool = False,
+    on_ctrl_c: str = "stopped",
+) -> T:
+    """Runs `work`; what goes wrong becomes a message and an exit status."""
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        err.print(on_ctrl_c, markup=False)
+        raise typer.Exit(0 if until_ctrl_c else EXIT_INTERRUPTED) from None
+    except TargetError as error:
+        fail(f"{error.target_id}: {error}", EXIT_FAILED)
+    except ProtocolError as error:
+        _fail_with(error, hub)
+    except (OSError, ValueError) as error:
+        if hub is not None and isinstance(error, OSError):
+            why = error.strerror or str(error) or type(error).__name__
+            fail(f"no hub at {hub} ({why}): start one with `make hub`, or name it with --hub", EXIT_NO_HUB)
+        fail(str(error), EXIT_FAILED)
+
+
+def _fail_with(error: ProtocolError, hub: str | None) -> NoReturn:
+    if error.code == ErrorCode.UNKNOWN_TARGET:
+        fail(f"{error.message}: `snyper targets` lists them", EXIT_FAILED)
+    if error.code in (ErrorCode.DISCONNECTED, ErrorCode.TIMEOUT):
+        fail(f"the hub at {hub} is lost: {error.message}", EXIT_NO_HUB)
+    fail(f"the hub at {hub} refuses: {error}", EXIT_FAILED)
