@@ -119,9 +119,15 @@ class Choice(Field):
 
 
 class Pin(Field):
-    """A pin by its GPIO number, or by a name such as "LED". "GP16" and "GPIO16" are read as 16."""
+    """A pin by its GPIO number, or by a name such as "LED"; an empty string too, for none, where `or_empty`.
+    "GP16" and "GPIO16" are read as 16.
+    """
 
     _MAX_GPIO = 48  # of an ESP32-S3, the highest of the chips that MicroPython's radio runs on
+
+    def __init__(self, default: "int | str", or_empty: bool = False) -> None:
+        super().__init__(default)
+        self._or_empty = or_empty
 
     def read(self, value: "Any", path: str) -> "Any":
         if type(value) is str and value.startswith("GP"):
@@ -133,10 +139,12 @@ class Pin(Field):
     def accepts(self, value: "Any") -> bool:
         if type(value) is int:
             return 0 <= value <= self._MAX_GPIO
-        return type(value) is str and 0 < len(value) <= 16 and value[0].isalpha() and is_word(value, "_")
+        if value == "":
+            return self._or_empty
+        return type(value) is str and len(value) <= 16 and value[0].isalpha() and is_word(value, "_")
 
     def expects(self) -> str:
-        return 'a GPIO number or a name such as "GP16" or "LED"'
+        return '%sa GPIO number or a name such as "GP16" or "LED"' % ('"" or ' if self._or_empty else "")
 
 
 class List(Field):

@@ -20,6 +20,10 @@ from tools import flash
 VIRTUAL_BOARD = Path(__file__).resolve().parent / "virtual_board"
 HEAP_BYTES = 180 * 1024  # what a Pico W has once it has joined its network; objects take twice the room here
 STAND_INS_BYTES = 36 * 1024  # on top: what virtual_board's modules take of the same heap, and no board has
+SCREEN_BYTES = 7 * 1024  # and for a screen
+# And the step that MicroPython's table of words takes at 1,260 of them: a hub board comes there when it plays
+# or has a screen. 350 of them are the stand-ins': without these no firmware comes so far.
+WORDS_BYTES = 14 * 1024
 WIFI = {"networks": [{"ssid": "snyper", "password": "simulated-range"}]}
 PICO_W = {
     "machine": "Raspberry Pi Pico W with RP2040",
@@ -27,6 +31,7 @@ PICO_W = {
     "version": None,  # MicroPython's: that of the runtime
     "has_wifi": True,
 }
+SCREEN = {"sda": 4, "scl": 5, "address": 0x3C, "plugged": 1}  # as a hub board expects it
 PWRON_RESET = 1
 WDT_RESET = 3
 
@@ -97,6 +102,8 @@ class Board:
         identity: Mapping[str, object] | None = None,
         faults: Mapping[str, object] | None = None,
         speed: int = 1,
+        clock: Mapping[str, int] | None = None,
+        screen: Mapping[str, int] | None = None,
         micropython: Path | None = None,
         heap_bytes: int | None = None,
     ) -> None:
@@ -105,8 +112,10 @@ class Board:
         `name` decides the unique id and is by default the directory's. `air` is the radio around the board, a
         network that anybody can join by default; `identity` is what differs from a Pico W (see PICO_W);
         `faults` are the flash's (see `set_faults`), None for a flash that is sound. The board's clock runs
-        `speed` times as fast as the world's. `heap_bytes` is the firmware's part of the heap, by default
-        HEAP_BYTES. The others are the seeded shooter's. Raises OSError, MicropythonNotFoundError.
+        `speed` times as fast as the world's; with `clock` its ticks begin at `offset_us`, gain `drift_ppm`
+        and wrap as a board's. `screen` is what is not as in SCREEN, None for no screen. `heap_bytes` is the
+        firmware's part of the heap, by default HEAP_BYTES. The others are the seeded shooter's. Raises
+        OSError, MicropythonNotFoundError.
         """
         self.directory = directory.resolve()
         self.flash = flash.resolve()
@@ -140,6 +149,8 @@ class Board:
             "identity": {**PICO_W, **(identity or {})},
             "faults": None if faults is None else dict(faults),
             "speed": speed,
+            "clock": None if clock is None else dict(clock),
+            "screen": None if screen is None else {**SCREEN, **screen},
         }
         self._write("board.json", self._board)
 
@@ -149,7 +160,7 @@ class Board:
         """Switches the power on. Raises RuntimeError when it is on, OSError when MicroPython does not run."""
         if self.is_on:
             raise RuntimeError(f"{self.name} is on already")
-        for name in ("outputs.json", "strike", "watchdog", "reset", "cut", "steps"):
+        for name in ("outputs.json", "screen.json", "strike", "levels", "watchdog", "reset", "cut", "steps"):
             (self.directory / name).unlink(missing_ok=True)
         self._power = True
         self._returncode = None
@@ -221,11 +232,37 @@ class Board:
         at_ns = self.outputs()["adc"].get(str(gpio), {"at_ns": 0})["at_ns"]
         return bool(time.time_ns() - at_ns < SAMPLING_NS)
 
-    def strike(self, peak: int, duration_ms: int, gpio: int = 26) -> None:
-        """An impact, now: the piezo gives `peak` (u16) for `duration_ms`, whether it is read or not."""
-        now_ns = time.time_ns()
-        until_ns = now_ns + duration_ms * 1_000_000
-        self._write("strike", {"gpio": gpio, "peak": peak, "from_ns": now_ns, "until_ns": until_ns})
+    def strike(self, peak: int, duration_ms: int, gpio: int = 26, in_ms: int = 0) -> int:
+        """An impact in `in_ms`: the piezo then gives `peak` (u16) for `duration_ms`, whether it is read or
+        not. Returns when it begins, in ns of the monotonic clock.
+        """
+        at_ns = time.monotonic_ns() + in_ms * 1_000_000
+        from_ns = time.time_ns() + in_ms * 1_000_000
+        until_ns = from_ns + duration_ms * 1_000_000
+        self._write("strike", {"gpio": gpio, "peak": peak, "from_ns": from_ns, "until_ns": until_ns})
+        return at_ns
+
+    def press(self, gpio: int, looks: int = 4) -> None:
+        """Somebody pushes a button between that pin and ground, down for so many looks of the firmware, with
+        contacts that bounce. Raises RuntimeError while it has not yet looked at the push before.
+        """
+        if (self.directory / "levels").exists():
+            raise RuntimeError(f"{self.name} has not looked at its buttons since the last push")
+        levels = [0, 1, *[0] * looks, 1, 0, 1, 1, 1]
+        self._write("levels", {"gpio": gpio, "levels": levels})
+
+    def screen(self) -> dict[str, Any]:
+        """What the screen shows and was sent, as `Screen.save` says it; empty before it was sent anything."""
+        try:
+            shown: dict[str, Any] = json.loads(self._read("screen.json"))
+        except FileNotFoundError:
+            return {}
+        return shown
+
+    def plug_screen(self, is_in: bool) -> None:
+        """Plugs the screen of a board that has one out, and in again: it then has forgotten everything."""
+        self._board["screen"]["plugged"] = time.time_ns() if is_in else 0
+        self._write("board.json", self._board)
 
     def set_air(self, **changes: object) -> None:
         """Changes the radio around the board: `networks`, `up`, `rejoins`, `dhcp`, `lies`, as
@@ -291,10 +328,13 @@ class Board:
             "SNYPER_RESET_CAUSE": str(reset_cause),
             **self._environment(),
         }
+        stand_ins = STAND_INS_BYTES
+        if self._board["screen"] is not None:
+            stand_ins += SCREEN_BYTES + WORDS_BYTES
         command = [
             str(self._micropython),
             "-X",
-            f"heapsize={(self._heap_bytes or HEAP_BYTES) + STAND_INS_BYTES}",
+            f"heapsize={(self._heap_bytes or HEAP_BYTES) + stand_ins}",
             "-c",
             _POWER_ON,
         ]
@@ -410,6 +450,8 @@ class BoardProcess(Board):
         """
         config = {"wifi": WIFI, **(config or {})} if role == "target" else dict(config or {})
         networks = config.get("wifi", WIFI).get("networks", WIFI["networks"])
+        if role == "master" and options.get("screen") is None:
+            options.setdefault("heap_bytes", HEAP_BYTES + WORDS_BYTES)
         super().__init__(directory, directory / "flash", air={"networks": networks, **(air or {})}, **options)
         flash.stage(role, self.flash, config)
         if main is not None:

@@ -9,9 +9,11 @@ from shared.config import (
     KEY,
     LED,
     WATCHDOG_MS,
+    Choice,
     ConfigError,
     Integer,
     Pattern,
+    Pin,
     Text,
     check_gpio,
     complete,
@@ -44,6 +46,13 @@ SCHEMA = {
         "channel": Integer(6, 1, 13),
         "country": COUNTRY,
     },
+    "screen": {
+        "driver": Choice("none", ("none", "ssd1306")),
+        "sda_pin": Pin(4),
+        "scl_pin": Pin(5),
+        "address": Integer(0x3C, 0x08, 0x77),  # what I2C leaves to devices
+    },
+    "buttons": {"choose_pin": Pin("", or_empty=True), "start_pin": Pin("", or_empty=True)},
     "led": LED,
     "watchdog_ms": WATCHDOG_MS,
 }
@@ -62,8 +71,41 @@ def read(given: "Any", platform: str) -> "dict[str, Any]":
 
 def check(config: "dict[str, Any]", platform: str) -> None:
     """Raises ConfigError for settings that are fine each by itself, but not together or on this board."""
-    check_gpio(config["led"]["pin"], "led.pin", platform, "LED")
+    _check_pins(config, platform)
     if platform == "rp2" and config["max_targets"] + config["max_consoles"] > RP2_CONNECTIONS:
         raise ConfigError(
             "max_consoles", "with `max_targets` more than the board's %d connections" % RP2_CONNECTIONS
+        )
+
+
+def _check_pins(config: "dict[str, Any]", platform: str) -> None:
+    screen = config["screen"]
+    pins = [("led.pin", config["led"]["pin"])]
+    if screen["driver"] != "none":
+        pins += [("screen.sda_pin", screen["sda_pin"]), ("screen.scl_pin", screen["scl_pin"])]
+    for name in ("choose_pin", "start_pin"):
+        if config["buttons"][name] != "":
+            pins.append(("buttons." + name, config["buttons"][name]))
+    for at in range(len(pins)):
+        path, pin = pins[at]
+        for other_path, other in pins[:at]:
+            if pin == other:
+                raise ConfigError(path, "`%s` is the same pin, %s" % (other_path, pin))
+        check_gpio(pin, path, platform, "LED" if path == "led.pin" else "")
+    if screen["driver"] != "none" and platform == "rp2":
+        _check_bus(screen["sda_pin"], screen["scl_pin"])
+
+
+def _check_bus(sda: int, scl: int) -> None:
+    """An RP2040 has two I2C: of every four GPIOs the first two can be SDA and SCL of one, the next two of the
+    other (RP2040 datasheet, section 1.4.3).
+    """
+    if sda % 2:
+        raise ConfigError("screen.sda_pin", "GPIO %d cannot be SDA: the even ones can" % sda)
+    if scl % 4 != sda % 4 + 1:
+        fitting = [pin for pin in range(sda % 4 + 1, 28, 4) if pin != 25 and pin != 23]
+        raise ConfigError(
+            "screen.scl_pin",
+            "with SDA on GPIO %d one of %s is expected, not %d"
+            % (sda, ", ".join(["%d" % pin for pin in fitting]), scl),
         )

@@ -1,19 +1,20 @@
-"""A hub on a board: its own Wi-Fi, the hub in it, and the light."""
+"""A hub on a board: its own Wi-Fi, the hub in it, the light; a screen and buttons where there are any."""
+
+import asyncio
 
 from firmware.board.led import Pattern
 from firmware.master.server import Hub
-from firmware.master.wifi import AccessPoint
-from shared.address import parse_address
-from shared.runtime import sleep_ms
+from shared.runtime import forget, sleep_ms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from firmware.board.led import Led
+    from firmware.master.panel import Panel
 
 _LOOK_MS = 500
-_EVENTS = 48  # 5 kB
+_EVENTS = 32  # 3 kB
 
 
 class HubBoard:
@@ -21,14 +22,17 @@ class HubBoard:
 
     def __init__(self, config: "dict[str, Any]", led: "Led") -> None:
         self._led = led
-        self._access_point = AccessPoint(config["access_point"])
-        host, port = parse_address(config["listen"])
+        self._access_point = config["access_point"]
+        host, port = _address(config["listen"])
         self._hub = Hub(host, port, config["max_targets"], config["max_consoles"], config["key"], _EVENTS)
+        self._panel = _panel(config, self._hub)
 
     async def run(self) -> None:
         """Opens the access point and serves for ever. Raises OSError when the port is not to be had."""
-        self._access_point.open()
+        _open_access_point(self._access_point)
         await self._hub.start()
+        if self._panel is not None:
+            self._ticking = asyncio.create_task(self._panel.run())
         while True:
             is_anybody_here = self._hub.controller.registry.connected()
             self._led.show(Pattern.REGISTERED if is_anybody_here else Pattern.SEEKING)
@@ -41,3 +45,30 @@ class HubBoard:
     def is_alive(self) -> bool:
         """Whether the hub still looks after its links: else a watchdog bites."""
         return self._hub.is_alive()
+
+
+# What is needed once, at the start, gives its memory back.
+
+
+def _address(listen: str) -> "tuple[str, int]":
+    from shared.address import parse_address
+
+    forget("shared.address")
+    return parse_address(listen)
+
+
+def _open_access_point(config: "dict[str, Any]") -> None:
+    from firmware.master.wifi import open_access_point
+
+    forget("firmware.master.wifi")
+    open_access_point(config)
+
+
+def _panel(config: "dict[str, Any]", hub: Hub) -> "Panel | None":
+    """None where there is neither screen nor button: nothing of it is loaded then."""
+    buttons = config["buttons"]
+    if config["screen"]["driver"] == "none" and buttons["choose_pin"] == buttons["start_pin"] == "":
+        return None
+    from firmware.master.panel import Panel
+
+    return Panel(config, hub)

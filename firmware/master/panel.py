@@ -1,0 +1,196 @@
+"""The hub board's front panel: a small screen and two buttons, either or both.
+
+`choose` steps through the games. `start` plays the one that is chosen, with its defaults; held for a second
+it stops the one that is played. When a game is over its scores stay until a button is pressed.
+"""
+
+import asyncio
+
+from firmware.master import peripherals, screen
+from firmware.master.buttons import HELD, PRESSED, Button
+from shared.clock import now_ms, now_us
+from shared.log import log, log_exception
+from shared.runtime import sleep_ms
+from shared.socket_protocol import ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from firmware.master.server import Hub
+
+TICK_MS = 20  # the buttons are looked at, and at most one page is sent, which takes 3 ms
+_LOOK_TICKS = 10  # until the hub is looked at again
+_BEAT_TICKS = 25  # until the heartbeat's dot changes
+_SET_UP_TICKS = 250  # until the screen is set up again: it may have been without power in between
+_WORDS_TICKS = 150  # for which a message for the person at the buttons stays
+_REST_MS = 5_000
+_MAX_REST_MS = 3_600_000  # each is a write to the flash
+
+
+class Panel:
+    """`config` is the hub board's. A screen that does not answer is tried again every 5 s, and so is one that
+    does: it may have lost its settings with its power. Pins that there are not are said in the log.
+    """
+
+    def __init__(self, config: "dict[str, Any]", hub: "Hub") -> None:
+        self._hub = hub
+        self._ssid: str = config["access_point"]["ssid"]
+        self._names = hub.games.names()
+        self._chosen = 0
+        self._shown_game = ""  # the id of the game whose end a button has taken off the screen
+        self._words = ""
+        self._words_until = 0
+        self._ticks = 0
+        self._picture: "tuple[Any, ...]" = ()
+        self._is_lost = False
+        self._display: "Any" = None
+        self._can_stop = False
+        self._stopping: "asyncio.Task[Any] | None" = None
+        self._buttons: "list[tuple[Button, Callable[[], bool], Callable[[str], None]]]" = []
+        self._add_button(config["buttons"]["choose_pin"], self._on_choose)
+        self._add_button(config["buttons"]["start_pin"], self._on_start)
+        if config["screen"]["driver"] != "none":
+            self._open_screen(config["screen"])
+
+    async def run(self) -> None:
+        """Never returns. A defect is logged and rests the panel, longer each time; the hub goes on."""
+        rest_ms = _REST_MS
+        while True:
+            try:
+                self._tick()
+            except Exception as error:
+                log_exception("panel", error)
+                await sleep_ms(rest_ms)
+                rest_ms = min(2 * rest_ms, _MAX_REST_MS)
+            await sleep_ms(TICK_MS)
+
+    def _open_screen(self, config: "dict[str, Any]") -> None:
+        from firmware.master.ssd1306 import SSD1306_I2C
+
+        try:
+            bus = peripherals.screen_bus(config)
+        except ValueError as error:
+            log("panel", "no screen: %s; see `screen` in config.json" % error)
+            return
+        self._display = SSD1306_I2C(screen.WIDTH, screen.HEIGHT, bus, config["address"])
+
+    def _add_button(self, pin: "int | str", on_event: "Callable[[str], None]") -> None:
+        if pin == "":
+            return
+        try:
+            self._buttons.append((Button(), peripherals.button(pin), on_event))
+        except ValueError as error:
+            log("panel", "no button: %s; see `buttons` in config.json" % error)
+
+    def _tick(self) -> None:
+        ms = now_ms()
+        for button, is_down, on_event in self._buttons:
+            event = button.look(is_down(), ms)
+            if event:
+                on_event(event)
+        if self._display is not None:
+            if self._ticks % _LOOK_TICKS == 0:
+                self._draw()
+            self._send()
+        self._ticks += 1
+
+    def _draw(self) -> None:
+        """Draws anew what has changed."""
+        picture = self._scene()
+        if picture != self._picture:
+            self._picture = picture
+            picture[0](self._display, *picture[1:])
+        screen.draw_heartbeat(self._display, self._ticks // _BEAT_TICKS % 2 == 0)
+
+    def _send(self) -> None:
+        """Sends a page, or sets the screen up."""
+        try:
+            if self._ticks % _SET_UP_TICKS == 0:
+                self._display.init_display()
+                if self._is_lost:
+                    log("panel", "the screen is back")
+                    self._is_lost = False
+            elif not self._is_lost:
+                self._display.show_changed()
+        except OSError as error:
+            if not self._is_lost:
+                log("panel", "the screen does not answer (%r): see its wires and `screen.address`" % error)
+                self._is_lost = True
+
+    def _scene(self) -> "tuple[Any, ...]":
+        """What is to be seen: one of the functions of `screen`, and what it draws."""
+        state: "dict[str, Any]" = self._hub.games.state()
+        if self._words:
+            if self._ticks < self._words_until:
+                return screen.draw_words, self._names[self._chosen], self._words
+            self._words = ""
+        if state["status"] == "running":
+            wait_us = state["starts_at_us"] - now_us()
+            if wait_us > 0:
+                return (
+                    screen.draw_countdown,
+                    state["game"],
+                    state["targets"],
+                    (wait_us + 999_999) // 1_000_000,
+                )
+            players, scores = _scores(state)
+            how_far = (state["turn"], state["done"], state["total"])
+            return (screen.draw_game, state["game"], state["targets"], players, scores) + how_far
+        if state["status"] == "over" and state["game_id"] != self._shown_game:
+            players, scores = _scores(state)
+            return screen.draw_over, state["game"], players, scores, state["reason"]
+        registry = self._hub.controller.registry
+        targets = registry.entries()
+        if not registry.connected():
+            return screen.draw_empty, self._ssid
+        states = tuple([entry.state or "down" if entry.link is not None else "" for entry in targets])
+        place = "%d/%d" % (self._chosen + 1, len(self._names)) if self._buttons else ""
+        game = self._names[self._chosen] if self._buttons else ""
+        return screen.draw_menu, states, registry.max_targets, game, place
+
+    def _on_choose(self, event: str) -> None:
+        if event != PRESSED or self._hub.games.state()["status"] == "running":
+            return
+        if not self._leave_scores():
+            self._chosen = (self._chosen + 1) % len(self._names)
+
+    def _on_start(self, event: str) -> None:
+        is_running = self._hub.games.state()["status"] == "running"
+        if event == PRESSED:
+            self._can_stop = is_running  # else who holds the button a little long stops what it has started
+            if not is_running:
+                self._leave_scores()
+                self._start()
+        elif event == HELD and is_running and self._can_stop:
+            log("panel", "the game is stopped by the button")
+            self._stopping = asyncio.create_task(self._hub.games.stop())
+
+    def _start(self) -> None:
+        try:
+            self._hub.games.start(self._names[self._chosen])
+            return
+        except ProtocolError as error:
+            why = error.message
+        except MemoryError:
+            why = "no memory for it: restart the hub board"
+        log("panel", "%s does not start: %s" % (self._names[self._chosen], why))
+        self._words = why
+        self._words_until = self._ticks + _WORDS_TICKS
+
+    def _leave_scores(self) -> bool:
+        """Takes a message, or the scores of a game that is over, off the screen. False: there was nothing."""
+        state = self._hub.games.state()
+        if self._words:
+            self._words = ""
+            return True
+        if state["status"] != "over" or state["game_id"] == self._shown_game:
+            return False
+        self._shown_game = str(state["game_id"])
+        return True
+
+
+def _scores(state: "dict[str, Any]") -> "tuple[tuple[str, ...], tuple[int, ...]]":
+    """Copies: what the picture was drawn from must not change with the game."""
+    return tuple(state["players"]), tuple(state["scores"])
