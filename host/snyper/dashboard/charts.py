@@ -1,0 +1,135 @@
+"""Plots, as options for Apache ECharts, which NiceGUI brings along. Their colours do in light and in dark."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_TEXT = "#868c94"
+_LINE = "rgba(134,140,148,0.25)"
+_FONT = "Roboto, system-ui, sans-serif"
+_ACCENT = "#e8590c"
+# Told apart by lightness as well as by hue.
+_COLOURS = ["#e8590c", "#1c7ed6", "#2f9e44", "#9c36b5", "#f08c00", "#0c8599", "#c2255c", "#748ffc"]
+
+Points = Sequence[tuple[float, float]]
+
+
+def reactions(by_target: Mapping[str, Points]) -> dict[str, Any]:
+    """A point for each hit: when it was (Unix milliseconds), and its reaction time in milliseconds."""
+    return {
+        **_base(by_target),
+        "xAxis": _time_axis(),
+        "yAxis": _axis("value", "ms", min=0),
+        "series": [
+            {
+                "name": name,
+                "type": "scatter",
+                "symbolSize": 9,
+                "symbol": _SYMBOLS[at % len(_SYMBOLS)],
+                "data": [list(point) for point in points],
+            }
+            for at, (name, points) in enumerate(by_target.items())
+        ],
+    }
+
+
+_SYMBOLS = ["circle", "rect", "triangle", "diamond", "roundRect", "pin"]
+
+
+def accuracy(counts: Sequence[tuple[str, int, int]]) -> dict[str, Any]:
+    """A bar for each target: its name, hits, misses. The first is on top."""
+    rows = list(reversed(counts))
+    base = _base([])
+    return {
+        **base,
+        "grid": {"left": 8, "right": 56, "top": 8, "bottom": 28, "containLabel": True},
+        "tooltip": {**base["tooltip"], "trigger": "axis", "axisPointer": {"type": "shadow"}},
+        "xAxis": _axis("value", "", min=0, max=100, axisLabel={"color": _TEXT, "formatter": "{value} %"}),
+        "yAxis": {
+            **_axis("category", ""),
+            "data": [f"{name}" for name, _, _ in rows],
+            "axisLabel": {"color": _TEXT, "fontSize": 13},
+        },
+        "series": [
+            {
+                "name": "hit, percent",
+                "type": "bar",
+                "barMaxWidth": 22,
+                "showBackground": True,
+                "backgroundStyle": {"color": "rgba(134,140,148,0.16)", "borderRadius": 6},
+                "itemStyle": {"color": _ACCENT, "borderRadius": 6},
+                "label": {"show": True, "position": "right", "color": _TEXT, "formatter": "{c} %"},
+                "data": [
+                    round(100 * hits / (hits + misses)) if hits + misses else 0 for _, hits, misses in rows
+                ],
+            }
+        ],
+    }
+
+
+def round_trips(by_name: Mapping[str, Points]) -> dict[str, Any]:
+    """A line for each peer: seconds since 1970, round trip in milliseconds."""
+    return {
+        **_base(by_name),
+        "animation": False,
+        "xAxis": _time_axis(),
+        "yAxis": _axis("value", "ms", min=0),
+        "series": [
+            {
+                "name": name,
+                "type": "line",
+                "showSymbol": False,
+                "lineStyle": {"width": 2, "type": "dashed" if at >= len(_COLOURS) else "solid"},
+                "data": [[round(at_s * 1000), round(value, 2)] for at_s, value in points],
+            }
+            for at, (name, points) in enumerate(by_name.items())
+        ],
+    }
+
+
+def describe(by_name: Mapping[str, Points], what: str) -> str:
+    """What a chart shows, for those who do not see it."""
+    parts = [f"{name}: {len(points)}" for name, points in by_name.items()]
+    return f"{what}, {time.strftime('%H:%M')}; points: {', '.join(parts) or 'none'}"
+
+
+def _base(names: "Mapping[str, Points] | Sequence[str]") -> dict[str, Any]:
+    return {
+        "color": _COLOURS,
+        "backgroundColor": "transparent",
+        "textStyle": {"fontFamily": _FONT},
+        "animationDuration": 300,
+        "grid": {"left": 8, "right": 16, "top": 32, "bottom": 40, "containLabel": True},
+        "legend": {
+            "bottom": 0,
+            "type": "scroll",
+            "data": list(names),
+            "textStyle": {"color": _TEXT},
+            "itemWidth": 14,
+            "itemHeight": 10,
+            "pageTextStyle": {"color": _TEXT},
+        },
+        "tooltip": {"trigger": "item", "confine": True},
+    }
+
+
+def _axis(kind: str, name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "name": name,
+        "nameTextStyle": {"color": _TEXT, "align": "right"},
+        "axisLabel": {"color": _TEXT},
+        "axisLine": {"lineStyle": {"color": _LINE}},
+        "axisTick": {"show": False},
+        "splitLine": {"lineStyle": {"color": _LINE}},
+        **more,
+    }
+
+
+def _time_axis() -> dict[str, Any]:
+    # The browser's clock and language say the time; near the ends two labels would overlap.
+    return {
+        **_axis("time", ""),
+        "splitLine": {"show": False},
+        "axisLabel": {"color": _TEXT, "hideOverlap": True},
+    }

@@ -1,0 +1,444 @@
+"""Game: choose one, play it, and see it on the wall."""
+
+import random
+import time
+from functools import partial
+from typing import Any
+
+from nicegui import Client, ui
+
+from shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX, MAX_PLAYER_CHARS, MAX_PLAYERS
+from snyper.client import Event, GameInfo, GameOption
+from snyper.dashboard import drawings, parts
+from snyper.dashboard.keeper import Keeper
+from snyper.dashboard.model import Model
+from snyper.scoreboard import ranking
+
+MAX_SEED = 2**31 - 1
+_TICK_S = 0.1
+_UNITS = {"ms": "ms", "s": "s", "us": "µs", "percent": "%"}
+_REASONS = {
+    "finished": "Finished",
+    "stopped": "Stopped",
+    "no_targets": "Over: no target is left",
+    "fault": "Over: the game failed, the hub's log says why",
+}
+
+
+class GamePage:
+    """One browser's game: the scoreboard, and the form for the next one."""
+
+    def __init__(self, keeper: Keeper, client: Client) -> None:
+        self._keeper = keeper
+        self._client = client
+        with parts.box("div", "page game") as page:
+            with parts.box("div", "heading"):
+                with parts.box("div"):
+                    parts.text("h1", "Game")
+                    self._subtitle = parts.text("p", "", "subtitle")
+                with parts.box("div", "toolbar"):
+                    self._stop = parts.Button("Stop the game", self._stop_game, "stop", "danger")
+                    wall = parts.box("button", "button").props('type=button title="F; Esc ends it"')
+                    with wall:
+                        parts.svg(drawings.icon("wall"))
+                        parts.text("span", "Whole screen")
+                    wall.on("click", js_handler="() => snyper.toggleWall()")
+            with parts.box("div", "columns") as self._columns:
+                self._board = Board(keeper)
+                self._form = Form(keeper, client)
+        parts.keep_drawn(keeper, page, self._draw)
+
+    def _draw(self, event: Event | None) -> None:
+        model = self._keeper.model
+        running = model.game.status == "running"
+        self._stop.set_visibility(running)
+        self._stop.set_enabled(model.online)
+        parts.set_prop(self._columns, "data-game", model.game.status)
+        if model.games is None:
+            words = "This hub plays no games: put the current firmware on it" if model.online else ""
+        elif running:
+            words = "A game runs; the next one can start when it is over"
+        else:
+            words = "Choose a game, say who plays, start"
+        parts.set_text(self._subtitle, words)
+        self._form.draw()
+
+    async def _stop_game(self) -> None:
+        await parts.ask(self._keeper, self._client, "Stop the game", lambda hub: hub.stop_game())
+
+
+class Board:
+    """The scoreboard: readable from where one shoots."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self._rows: list[Row] = []
+        self._count = 0
+        with parts.box("section", "board").props('aria-label="Scoreboard"') as self.element:
+            with parts.box("header"):
+                with parts.box("div"):
+                    self._title = parts.text("h2")
+                    self._status = parts.text("p", "", "status").props("role=status")
+                self._progress_text = parts.text("p", "", "progress-text")
+            with parts.box("div", "progress").props("role=progressbar aria-label=Progress") as self._progress:
+                self._bar = parts.box("div", "bar")
+            self._verdict = parts.text("p", "", "verdict").props("role=status")
+            with parts.box("div", "rows") as self._row_box:
+                pass
+            self._results = parts.box("dl", "results")
+            self._note = parts.text("p", "", "note").props("role=status")
+            self._shots = parts.box("ol", "shots").props('aria-label="Last shots"')
+            with parts.box("div", "countdown") as self._countdown:
+                self._count_text = parts.text("span")
+                self._count_hint = parts.text("small", "Get ready")
+            with parts.box("div", "idle") as self._idle:
+                parts.svg(drawings.TARGET)
+                parts.text("h2", "No game has been played yet")
+                parts.text("p", "The scoreboard comes here. “Whole screen” puts it on the wall.", "hint")
+            self._idle.props("data-state=standing")
+        self._timer = ui.timer(_TICK_S, self._tick, active=False)
+        self._shown: tuple[object, ...] = ()
+        parts.keep_drawn(keeper, self.element, self._draw)
+
+    def _draw(self, event: Event | None) -> None:
+        model = self._keeper.model
+        game = model.game
+        state = (game, model.note, model.winner, len(model.shots), tuple(model.shots), model.online)
+        counting = game.status == "running" and self._left_us() > 0
+        self._timer.active = counting
+        if state == self._shown:
+            return
+        self._shown = state
+        parts.set_prop(self.element, "data-status", game.status)
+        title = next((info.title for info in model.games or [] if info.name == game.game), game.game)
+        parts.set_text(self._title, title)
+        parts.set_text(self._status, self._status_words(model))
+        self._draw_progress(model)
+        self._draw_rows(model)
+        self._draw_end(model)
+        parts.set_text(self._note, model.note if game.status == "running" else "")
+        self._draw_shots(model)
+        self._tick()
+
+    def _status_words(self, model: Model) -> str:
+        game = model.game
+        if game.status == "over":
+            return _REASONS.get(game.reason, game.reason)
+        if not model.online:
+            return "The hub is lost: what is shown is what it said last"
+        words = parts.plural(game.targets, "target")
+        return f"{game.turn}’s turn, {words}" if game.turn else words
+
+    def _draw_progress(self, model: Model) -> None:
+        game = model.game
+        known = game.total > 0
+        self._progress.set_visibility(known)
+        share = min(100, 100 * game.done // game.total) if known else 0
+        parts.set_prop(self._progress, "aria-valuenow", str(share))
+        self._bar.style(f"width:{share}%")
+        if game.unit == "ms":
+            words = f"{max(0, game.total - game.done) / 1000:.0f} s left" if game.status == "running" else ""
+        else:
+            words = f"{game.done} of {game.total} {game.unit}" if known else ""
+        parts.set_text(self._progress_text, words)
+
+    def _draw_rows(self, model: Model) -> None:
+        ranked = ranking(model.game)
+        if len(self._rows) != len(ranked):
+            self._row_box.clear()
+            with self._row_box:
+                self._rows = [Row() for _ in ranked]
+            self._row_box.style(f"--rows:{max(1, len(ranked))}")
+        over = model.game.status == "over"
+        for row, (place, player, score) in zip(self._rows, ranked, strict=True):
+            wins = over and player == model.winner
+            row.draw(place, player, score, player == model.game.turn, wins)
+            row.draw_results(own_results(model, player) if over else "")
+
+    def _draw_end(self, model: Model) -> None:
+        game = model.game
+        over = game.status == "over" and game.reason == "finished"
+        verdict = ""
+        if over and len(game.players) > 1:
+            verdict = f"{model.winner} wins" if model.winner else "A draw"
+        parts.set_text(self._verdict, verdict)
+        self._verdict.set_visibility(bool(verdict))
+        self._results.clear()
+        with self._results:
+            for name, value in model.results.items() if game.status == "over" else ():
+                if not isinstance(value, list):
+                    with parts.box("div"):
+                        label, unit = split_unit(name)
+                        parts.text("dt", label)
+                        parts.text("dd", f"{value} {unit}".strip())
+
+    def _draw_shots(self, model: Model) -> None:
+        self._shots.clear()
+        with self._shots:
+            for shot in model.shots:
+                with parts.box("li"):
+                    parts.text("strong", f"{shot.points:+d}", "points" if shot.points > 0 else "points minus")
+                    parts.text("span", shot.player)
+                    more = [shot.target_id, shot.text]
+                    if shot.reaction_ms is not None:
+                        more.insert(1, f"{shot.reaction_ms} ms")
+                    parts.text("span", " · ".join(word for word in more if word), "more")
+
+    def _left_us(self) -> int:
+        hub_us = self._keeper.model.hub_us(time.monotonic())
+        return self._keeper.model.game.starts_at_us - hub_us if hub_us is not None else 0
+
+    def _tick(self) -> None:
+        """The countdown, a number a second."""
+        left_us = self._left_us() if self._keeper.model.game.status == "running" else 0
+        count = -(-left_us // 1_000_000) if left_us > 0 else 0
+        if count != self._count:
+            parts.set_text(self._count_text, str(count))
+            # Two names for one animation: each number starts it anew.
+            parts.set_prop(self._count_text, "data-beat", str(count % 2))
+            sound = "tick" if count else "go"
+            self.element.client.run_javascript(f"snyper.heard('{sound}')")
+        self._count = count
+        self._countdown.set_visibility(count > 0)
+        if not count:
+            self._timer.active = False
+
+
+class Row:
+    """One player."""
+
+    def __init__(self) -> None:
+        with parts.box("div", "row-player") as self.element:
+            self._place = parts.text("span", "", "place")
+            with parts.box("span", "who"):
+                self._player = parts.text("span", "", "player")
+                self._results = parts.text("small")
+            self._mark = parts.text("span", "", "mark")
+            self._score = parts.text("span", "", "score")
+
+    def draw(self, place: int, player: str, score: int, has_turn: bool, wins: bool) -> None:
+        parts.set_text(self._place, f"{place}")
+        parts.set_text(self._player, player)
+        parts.set_text(self._score, f"{score:,}")
+        parts.set_text(self._mark, "★ winner" if wins else "▸ now" if has_turn else "")
+        parts.set_prop(self.element, "data-turn", str(has_turn).lower())
+        parts.set_prop(self.element, "data-wins", str(wins).lower())
+
+    def draw_results(self, words: str) -> None:
+        """What the game says of this player beside the score."""
+        parts.set_text(self._results, words)
+
+
+def own_results(model: Model, player: str) -> str:
+    """The results that a game has for each player, this one's: 8 hits, best 282 ms."""
+    at = model.game.players.index(player)
+    found = []
+    for name, values in model.results.items():
+        if isinstance(values, list) and len(values) == len(model.game.players) and values[at] is not None:
+            label, unit = split_unit(name)
+            value = f"{values[at]} {unit}".strip()
+            found.append(f"{label.lower()} {value}" if unit else f"{value} {label.lower()}")
+    return " · ".join(found)
+
+
+class Form:
+    """The next game. What was chosen last is offered again: `_last` is shared by all browsers."""
+
+    _last_players: tuple[str, ...] = ()
+
+    def __init__(self, keeper: Keeper, client: Client) -> None:
+        self._keeper = keeper
+        self._client = client
+        self._games: list[GameInfo] | None = None
+        self._chosen: GameInfo | None = None
+        self._fields: dict[str, Any] = {}
+        self._players = list(Form._last_players)
+        self._selectors: list[str] = []
+        with parts.box("section", "form").props('aria-label="New game"') as self.element:
+            parts.text("h2", "New game")
+            self._tiles = parts.box("div", "tiles").props('role=radiogroup aria-label="Which game"')
+            self._rules = parts.text("p", "", "rules")
+            with parts.box("div", "field"):
+                parts.text("h3", "Players")
+                self._chips = parts.box("div", "chips")
+                with parts.box("div", "add"):
+                    self._name = (
+                        ui.input(placeholder="Name, then Enter")
+                        .props(f'dense outlined maxlength={MAX_PLAYER_CHARS} aria-label="Name of a player"')
+                        .on("keydown.enter.prevent", self._add_player)
+                    )
+                    parts.Button("Add", self._add_player, "plus")
+            with parts.box("details", "field") as self._details:
+                with parts.box("summary"):
+                    parts.text("h3", "Options, targets, seed")
+                self._option_box = parts.box("div", "options")
+                with parts.box("div", "options"):
+                    self._make_choices()
+            self._problem = parts.text("p", "", "problem").props("role=status")
+            self._start = parts.Button("Start", self._start_game, "play", "primary wide big")
+        self._draw_players()
+
+    def _make_choices(self) -> None:
+        self._target = ui.select({}, label="Targets").props("outlined")
+        self._seed = ui.number("Seed", min=0, max=MAX_SEED, precision=0, format="%d").props(
+            'outlined clearable hint="The same seed, the same order"'
+        )
+        with self._seed.add_slot("append"):
+            parts.Button("", self._roll, "shuffle", "ghost", "Choose a seed")
+
+    def draw(self) -> None:
+        """What the hub can play, and with whom."""
+        model = self._keeper.model
+        self.element.set_visibility(model.games is not None)
+        if model.games is not None and model.games != self._games:
+            self._games = model.games
+            self._draw_tiles()
+        selectors = [ALL_TARGETS, *(GROUP_PREFIX + group for group in model.groups()), *model.targets]
+        if selectors != self._selectors:
+            self._selectors = selectors
+            chosen = self._target.value if self._target.value in selectors else ALL_TARGETS
+            self._target.set_options({name: _selector_words(name) for name in selectors}, value=chosen)
+        problem = self._find_problem()
+        parts.set_text(self._problem, problem)
+        self._start.set_enabled(not problem)
+
+    def _find_problem(self) -> str:
+        model, game = self._keeper.model, self._chosen
+        if not model.online:
+            return "The hub is lost"
+        if model.game.status == "running":
+            return "A game runs"
+        if game is None:
+            return "Choose a game"
+        if len(self._players) < game.min_players:
+            return f"{parts.plural(game.min_players, 'player')} needed, {len(self._players)} so far"
+        if len(self._players) > game.max_players:
+            return f"{game.title} is for at most {parts.plural(game.max_players, 'player')}"
+        here = sum(target.info.connected for target in model.targets.values())
+        if here < game.min_targets:
+            return f"{parts.plural(game.min_targets, 'target')} needed, {here} here"
+        return ""
+
+    def _draw_tiles(self) -> None:
+        self._tiles.clear()
+        with self._tiles:
+            for game in self._games or []:
+                tile = parts.Button(game.title, lambda game=game: self._choose(game), kind="tile")  # type: ignore[misc]
+                tile.props(f'role=radio data-game="{game.name}"')
+        names = [game.name for game in self._games or []]
+        if self._games:
+            last = self._chosen.name if self._chosen is not None and self._chosen.name in names else names[0]
+            self._choose(next(game for game in self._games if game.name == last))
+
+    def _choose(self, game: GameInfo) -> None:
+        self._chosen = game
+        for tile in self._tiles:
+            parts.set_prop(tile, "aria-checked", str(tile._props["data-game"] == game.name).lower())
+        players = f"{game.min_players} to {game.max_players} players"
+        if game.min_players == game.max_players:
+            players = parts.plural(game.max_players, "player")
+        parts.set_text(self._rules, f"{game.rules} For {players}.")
+        self._option_box.clear()
+        with self._option_box:
+            self._fields = {option.name: option_field(option) for option in game.options}
+            if not game.options:
+                parts.text("p", "This game has none.", "hint")
+        self.draw()
+
+    def _add_player(self) -> None:
+        name = (self._name.value or "").strip()[:MAX_PLAYER_CHARS]
+        if name in self._players:
+            parts.notice(self._client, f"{name} plays already", "Give the other one another name.")
+        elif len(self._players) >= MAX_PLAYERS:
+            parts.notice(self._client, f"{MAX_PLAYERS} play already", "Take somebody off the list first.")
+        elif name:
+            self._players.append(name)
+            self._name.set_value("")
+            self._draw_players()
+            self.draw()
+
+    def _remove_player(self, name: str) -> None:
+        self._players.remove(name)
+        self._draw_players()
+        self.draw()
+
+    def _draw_players(self) -> None:
+        self._chips.clear()
+        with self._chips:
+            for name in self._players:
+                with parts.box("span", "chip large"):
+                    parts.text("span", name)
+                    remove = partial(self._remove_player, name)
+                    parts.Button("", remove, "close", "tiny", f"Take {name} off")
+
+    def _roll(self) -> None:
+        self._seed.set_value(random.randrange(MAX_SEED))
+
+    async def _start_game(self) -> None:
+        game = self._chosen
+        self._add_player()  # a name that was typed, but not yet added
+        if game is None or not all(field.validate() for field in self._fields.values()):
+            self._details.props("open")
+            parts.notice(self._client, "An option is out of its range", "It is marked in the form.")
+            return
+        options = {
+            option.name: value if isinstance(option.default, str) else int(value)
+            for option in game.options
+            if (value := self._fields[option.name].value) is not None and value != ""
+        }
+        Form._last_players = tuple(self._players)
+        seed = None if self._seed.value is None else int(self._seed.value)
+        self._client.run_javascript("window.scrollTo({top: 0})")
+        await parts.ask(
+            self._keeper,
+            self._client,
+            f"Start {game.title}",
+            lambda hub: hub.start_game(game.name, self._players, options, seed, self._target.value),
+        )
+
+
+def option_field(option: GameOption) -> Any:
+    """A field for one option, with its unit, limits and meaning."""
+    label, unit = split_unit(option.name)
+    if option.choices:
+        field: Any = ui.select(option.choices, value=option.default, label=label)
+    elif isinstance(option.default, str):
+        field = ui.input(label, value=option.default)
+    else:
+        low, high = option.low, option.high
+        limits = f"{low} to {high} {unit}".strip()
+        field = ui.number(
+            label,
+            value=option.default,
+            min=low,
+            max=high,
+            precision=0,
+            format="%d",
+            suffix=unit or None,
+            validation={limits: lambda value: _is_within(value, low, high)},
+        )
+    field.props("outlined")
+    field._props["hint"] = option.meaning
+    return field
+
+
+def _is_within(value: object, low: int | None, high: int | None) -> bool:
+    if not isinstance(value, int | float):
+        return False
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+def split_unit(name: str) -> tuple[str, str]:
+    """`duration_ms` as people read it: ("Duration", "ms")."""
+    words, _, last = name.rpartition("_")
+    if words and last in _UNITS:
+        return words.replace("_", " ").capitalize(), _UNITS[last]
+    return name.replace("_", " ").capitalize(), ""
+
+
+def _selector_words(selector: str) -> str:
+    if selector == ALL_TARGETS:
+        return "All targets"
+    if selector.startswith(GROUP_PREFIX):
+        return f"Group {selector[len(GROUP_PREFIX) :]}"
+    return f"Only {selector}"

@@ -1,0 +1,214 @@
+"""Health: how well everybody hears everybody, and what the boards say about themselves."""
+
+import statistics
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+
+from nicegui import Client, ui
+
+from shared.socket_protocol import ProtocolError
+from snyper.client import Event
+from snyper.dashboard import charts, drawings, parts
+from snyper.dashboard.keeper import Keeper
+from snyper.dashboard.model import Target
+from snyper.dashboard.plot import Plot
+from snyper.screens import natural
+
+CHART_S = 2.0  # between two drawings of the plot
+MAX_CARDS = 60
+MAX_LINES = 8  # in the plot
+
+
+class HealthPage:
+    """One browser's view of it."""
+
+    def __init__(self, keeper: Keeper, client: Client) -> None:
+        self._keeper = keeper
+        self._client = client
+        self._cards: dict[str, HealthCard] = {}
+        self._plotted_s = 0.0
+        with parts.box("div", "page") as page:
+            with parts.box("div", "heading"), parts.box("div"):
+                parts.text("h1", "Health")
+                self._subtitle = parts.text("p", "", "subtitle")
+            with parts.box("div", "health-top"):
+                self._hub = HubCard(keeper)
+                with parts.box("section", "panel"):
+                    parts.text("h2", "Round trips, the last five minutes")
+                    self._plot = Plot(charts.round_trips({})).classes("plot").props("role=img")
+            self._grid = parts.box("div", "cards health")
+        parts.keep_drawn(keeper, page, self._draw)
+
+    def _draw(self, event: Event | None) -> None:
+        if event is not None:  # a second is soon enough here
+            return
+        model = self._keeper.model
+        now_s = time.time()
+        names = sorted(model.targets, key=natural)[:MAX_CARDS]
+        if list(self._cards) != names:
+            self._grid.clear()
+            with self._grid:
+                self._cards = {name: HealthCard(self, name) for name in names}
+        for name in names:
+            self._cards[name].draw(model.targets[name], model.online, now_s)
+        self._hub.draw(now_s)
+        trouble = [name for name in names if is_troubled(model.targets[name])]
+        if not model.online:
+            words = "The hub is lost: what is shown is what it said last"
+        elif trouble:
+            words = f"Look at {parts.joined(trouble[:4])}"
+        else:
+            words = "All is well" if names else "No target has registered yet"
+        parts.set_text(self._subtitle, words)
+        if now_s - self._plotted_s >= CHART_S:
+            self._plotted_s = now_s
+            self._draw_plot(names)
+
+    def _draw_plot(self, names: list[str]) -> None:
+        model = self._keeper.model
+        lines = {
+            name: [(at_s, trip / 1000) for at_s, trip in model.targets[name].round_trips_us]
+            for name in names[:MAX_LINES]
+        }
+        lines["hub"] = [(at_s, trip / 1000) for at_s, trip in model.hub_round_trips_us]
+        self._plot.options.clear()
+        self._plot.options.update(charts.round_trips(lines))
+        self._plot._props["aria-label"] = charts.describe(lines, "Round trips in milliseconds")
+        self._plot.update()
+
+    async def show_log(self, target_id: str) -> None:
+        """The log that the board keeps, page by page as it comes."""
+        with self._client.layout, ui.dialog() as dialog, parts.box("section", "sheet log"):
+            dialog.props(f'aria-label="Log of {target_id}"')
+            parts.text("h2", f"Log of {target_id}")
+            said = parts.text("pre", "").props("tabindex=0")
+            state = parts.text("p", "Reading …", "hint").props("role=status")
+            parts.Button("Close", dialog.close, kind="wide")
+        dialog.on("hide", dialog.delete)
+        dialog.open()
+        try:
+            if self._keeper.hub is None:
+                parts.set_text(state, "The hub is lost.")
+                return
+            async for page in self._keeper.hub.log(target_id):
+                if dialog.is_deleted:
+                    return
+                parts.set_text(said, said.text + page)
+            lines = said.text.count("\n")
+            parts.set_text(
+                state, f"{parts.plural(lines, 'line')}, the newest last" if lines else "It is empty."
+            )
+        except ProtocolError as error:
+            if not dialog.is_deleted:
+                parts.set_text(state, f"It cannot be read: {error.message or error.code}")
+
+
+def is_troubled(target: Target) -> bool:
+    """Whether a person had better look at it."""
+    return not target.info.connected or target.state == "fault" or bool(target.info.dropped)
+
+
+class HubCard:
+    """What the hub says of itself."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        with parts.box("section", "panel hub") as self.element:
+            parts.text("h2", "Hub")
+            self._address = parts.text("p", "", "subtitle")
+            self._spark = parts.svg("")
+            self._facts = Facts(("Round trip", "Jitter", "Up for", "Journal", "Lost", "Archive"))
+
+    def draw(self, now_s: float) -> None:
+        model = self._keeper.model
+        status = model.status
+        trips = [trip for _, trip in model.hub_round_trips_us]
+        parts.set_text(self._address, model.hub)
+        self._spark.set_content(drawings.sparkline(trips, "Round trips to the hub"))
+        journals = {"ok": "written", "failing": "FAILING: see the hub's log", "": "keeps none"}
+        lost_s = sum((end or now_s) - begin for begin, end in model.hub_outages)
+        lost = f"{len(model.hub_outages)} ×, {parts.duration(lost_s)}" if model.hub_outages else "never"
+        self._facts.draw(
+            {
+                "Round trip": parts.milliseconds(trips[-1] if trips else None),
+                "Jitter": parts.milliseconds(jitter_us(trips)),
+                "Up for": parts.duration(status.uptime_ms / 1000) if status else "–",
+                "Journal": journals.get(status.journal, status.journal) if status else "–",
+                "Lost": lost,
+                "Archive": model.archive_failure or "written",
+            },
+            bad={
+                "Journal": bool(status and status.journal == "failing"),
+                "Lost": not model.online,
+                "Archive": bool(model.archive_failure),
+            },
+        )
+
+
+class HealthCard:
+    """What is known of one target."""
+
+    def __init__(self, page: HealthPage, target_id: str) -> None:
+        with parts.box("article", "panel").props(f'aria-label="{target_id}"') as self.element:
+            with parts.box("header"):
+                parts.text("h2", target_id)
+                self._state = parts.text("span", "", "state")
+            self._spark = parts.svg("")
+            self._facts = Facts(
+                ("Round trip", "Jitter", "Clock", "Up for", "Heap free", "Dropped", "Away", "Firmware")
+            )
+            self._log = parts.Button("Read its log", lambda: page.show_log(target_id), "log", "wide")
+            self._log.props(f'aria-label="Read the log of {target_id}"')
+
+    def draw(self, target: Target, online: bool, now_s: float) -> None:
+        info = target.info
+        live = online and info.connected
+        trips = [trip for _, trip in target.round_trips_us]
+        parts.set_prop(self.element, "data-live", str(live).lower())
+        parts.set_prop(self.element, "data-state", target.state)
+        parts.set_text(self._state, "away" if not info.connected else target.state)
+        self._spark.set_content(drawings.sparkline(trips, f"Round trips to {info.target_id}"))
+        self._log.set_enabled(live)
+        away = (
+            f"{len(target.outages)} ×, {parts.duration(target.away_s(now_s))}" if target.outages else "never"
+        )
+        clock = f"± {parts.milliseconds(info.uncertainty_us)}" if info.uncertainty_us is not None else "–"
+        self._facts.draw(
+            {
+                "Round trip": parts.milliseconds(info.round_trip_us),
+                "Jitter": parts.milliseconds(jitter_us(trips)),
+                "Clock": clock,
+                "Up for": "–" if info.uptime_ms is None else parts.duration(info.uptime_ms / 1000),
+                "Heap free": "–" if info.heap_free_bytes is None else f"{info.heap_free_bytes / 1000:.0f} kB",
+                "Dropped": "–" if info.dropped is None else str(info.dropped),
+                "Away": away,
+                "Firmware": info.firmware or "–",
+            },
+            bad={"Dropped": bool(info.dropped), "Away": not info.connected},
+        )
+
+
+class Facts:
+    """Names and values, some of which are bad news; that is said by a mark, not by colour alone."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        with parts.box("dl", "facts"):
+            self._values = {}
+            for name in names:
+                with parts.box("div"):
+                    parts.text("dt", name)
+                    self._values[name] = parts.text("dd").props(f'data-fact="{name}"')
+
+    def draw(self, values: dict[str, str], bad: dict[str, bool]) -> None:
+        for name, value in values.items():
+            is_bad = bad.get(name, False)
+            parts.set_text(self._values[name], f"⚠ {value}" if is_bad else value)
+            parts.set_prop(self._values[name], "data-bad", str(is_bad).lower())
+
+
+def jitter_us(trips: Sequence[int]) -> int | None:
+    """How much one round trip differs from the next: the mean of the differences."""
+    if len(trips) < 2:
+        return None
+    return round(statistics.fmean(abs(a - b) for a, b in pairwise(trips)))

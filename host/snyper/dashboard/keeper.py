@@ -1,0 +1,145 @@
+"""Keeps one console's connection to the hub, through any loss, and the model up to date."""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from shared.socket_protocol import ErrorCode, ProtocolError
+from snyper.client import Event, GameState, Hub, connect
+from snyper.dashboard.model import Model
+from snyper.journal import Journal
+
+POLL_S = 1.0
+RETRY_S = 0.5  # soon enough for a hub that starts again; a connection that is refused costs next to nothing
+STATUS_TIMEOUT_S = 1.5  # a hub that is silent for longer is lost, and the banner says so within 2 s
+
+T = TypeVar("T")
+
+_logger = logging.getLogger("snyper")
+
+
+class Keeper:
+    """The dashboard's one console. `hub` is None while there is no connection."""
+
+    def __init__(self, model: Model, archive: Journal) -> None:
+        self.model = model
+        self.hub: Hub | None = None
+        self.archive = archive
+        self._look_now = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until cancelled. Raises ValueError for an address that is none."""
+        while True:
+            try:
+                async with connect(self.model.hub) as hub:
+                    await self._serve(hub)
+            except (OSError, ProtocolError) as error:
+                self._lose(error)
+            await asyncio.sleep(RETRY_S)
+
+    async def do(self, work: Callable[[Hub], Coroutine[Any, Any, T]]) -> T:
+        """What `work` makes of the hub. Raises ProtocolError `disconnected` while there is none."""
+        if self.hub is None:
+            raise ProtocolError(ErrorCode.DISCONNECTED, f"no hub at {self.model.hub}")
+        return await work(self.hub)
+
+    def look_now(self) -> None:
+        """Asks the hub at once, not at the next second."""
+        self._look_now.set()
+
+    def _lose(self, error: OSError | ProtocolError) -> None:
+        self.hub = None
+        was_online = self.model.online
+        reason = explained(error)
+        self.model.hub_lost(reason, time.time())
+        if was_online:
+            _logger.warning("dashboard: the hub at %s is lost (%s)", self.model.hub, reason)
+        self.model.changed()
+
+    async def _serve(self, hub: Hub) -> None:
+        """Raises OSError or ProtocolError when the hub is lost."""
+        await self._learn_games(hub)
+        self.hub = hub
+        self.model.hub_found(hub.boot_id, time.time())
+        _logger.warning("dashboard: connected to the hub at %s", self.model.hub)
+        tasks = [asyncio.create_task(self._poll(hub)), asyncio.create_task(self._follow(hub))]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            self.hub = None
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _learn_games(self, hub: Hub) -> None:
+        model = self.model
+        try:
+            model.games = await hub.games()
+            model.game = await hub.game()
+        except ProtocolError as error:
+            if error.code != ErrorCode.UNKNOWN_TYPE:
+                raise
+            model.games, model.game = None, GameState("none")
+
+    async def _poll(self, hub: Hub) -> None:
+        while True:
+            self._look_now.clear()
+            try:
+                async with asyncio.timeout(STATUS_TIMEOUT_S):
+                    status = await hub.status()
+                    targets = await hub.targets()
+            except TimeoutError:
+                raise ProtocolError(ErrorCode.TIMEOUT, "it does not answer") from None
+            self.model.note_status(status, time.time(), time.monotonic())
+            self.model.note_targets(targets, time.time())
+            self.model.changed()
+            try:
+                async with asyncio.timeout(POLL_S):
+                    await self._look_now.wait()
+            except TimeoutError:
+                continue
+
+    async def _follow(self, hub: Hub) -> None:
+        """Every event into the model and the archive, those that were missed too."""
+        self.model.note_status(await hub.status(), time.time(), time.monotonic())
+        log_id, after = self.archive.latest_log() or (None, 0)
+        async for event in hub.events(after, log_id):
+            is_news = event.seq > hub.subscribed_seq
+            unix_ms = self._unix_ms(event)
+            self.archive.record(hub.log_id, event.seq, event.event, event.target_id, event.data, unix_ms)
+            try:
+                self.model.note_event(event, time.time(), is_news=is_news)
+            except (KeyError, TypeError, ValueError) as error:
+                _logger.warning("dashboard: %s cannot be understood (%s)", event, error)
+            if is_news:
+                if event.event in ("registered", "groups", "lost"):
+                    self.look_now()
+                self.model.changed(event)
+
+    def _unix_ms(self, event: Event) -> int | None:
+        """When it was, where the event says that; otherwise it was just now, as far as one can tell."""
+        hub_us, at_us = self.model.hub_us(time.monotonic()), event.data.get("at_us")
+        if hub_us is None or not isinstance(at_us, int):
+            return None
+        return round(time.time() * 1000) - max(0, hub_us - at_us) // 1000
+
+
+def explained(error: OSError | ProtocolError) -> str:
+    """Why there is no hub, in few words."""
+    if isinstance(error, ProtocolError):
+        if error.code == ErrorCode.DISCONNECTED:
+            return "the connection broke off"
+        return error.message or error.code
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens there"
+    if isinstance(error, socket.gaierror):
+        return "no computer is known by that name"
+    if isinstance(error, TimeoutError):
+        return "nothing answers there"
+    return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__

@@ -1,0 +1,200 @@
+"""The range as the dashboard knows it: what the hub said last, and what it has said since. Pure."""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from snyper import scoreboard
+from snyper.client import Event, GameInfo, GameState, HubStatus, TargetInfo
+
+SAMPLES = 300  # round trips kept for each target: five minutes at one a second
+SHOTS = 8  # of the running game
+OUTAGES = 50  # of one target
+
+Listener = Callable[[Event | None], None]  # the event that changed it, or None after a look at the hub
+
+
+_logger = logging.getLogger("snyper")
+
+
+@dataclass
+class Target:
+    """One target. Instants are seconds of the computer's clock (`time.time`)."""
+
+    info: TargetInfo
+    round_trips_us: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+    outages: deque[tuple[float, float | None]] = field(default_factory=lambda: deque(maxlen=OUTAGES))
+    reports: int = 0  # hits and misses since this dashboard knows it; each is shown once
+    last_report: str = ""  # `hit` or `miss`
+    last_reaction_ms: int | None = None
+    last_peak: int | None = None
+
+    @property
+    def state(self) -> str:
+        """The state's word, `away` while it is not connected."""
+        return self.info.state or "unknown" if self.info.connected else "away"
+
+    def away_s(self, now_s: float) -> float:
+        """How long it was away in all since this dashboard knows it."""
+        return sum((end or now_s) - begin for begin, end in self.outages)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A `game_score` as a line of the scoreboard."""
+
+    player: str
+    points: int
+    target_id: str
+    reaction_ms: int | None
+    text: str
+
+
+class Model:
+    """What the pages draw. Whoever changes it calls `changed` afterwards, and every listener is told."""
+
+    def __init__(self, hub: str) -> None:
+        self.hub = hub
+        self.online = False
+        self.since_s = 0.0  # since when it is as `online` says
+        self.reason = ""  # why it is not
+        self.boot_id = ""
+        self.status: HubStatus | None = None
+        self.status_at_s = 0.0  # time.monotonic() at `status`
+        self.hub_round_trips_us: deque[tuple[float, int]] = deque(maxlen=SAMPLES)
+        self.hub_outages: deque[tuple[float, float | None]] = deque(maxlen=OUTAGES)
+        self.targets: dict[str, Target] = {}
+        self.games: list[GameInfo] | None = None  # None: this hub plays none
+        self.game = GameState("none")
+        self.winner = ""
+        self.results: dict[str, object] = {}
+        self.note = ""
+        self.shots: deque[Shot] = deque(maxlen=SHOTS)
+        self.archive_failure = ""
+        self.archived = 0  # events archived by this process; a page that shows history looks at it
+        self._listeners: list[Listener] = []
+
+    # --- listeners
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Calls `listener` after each change until the function that this returns is called."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    def changed(self, event: Event | None = None) -> None:
+        """Tells every listener. One that fails is logged and holds up no other."""
+        for listener in list(self._listeners):
+            try:
+                listener(event)
+            except Exception:
+                _logger.exception("dashboard: a page could not be drawn")
+
+    # --- the hub
+
+    def hub_found(self, boot_id: str, now_s: float) -> None:
+        if self.hub_outages and self.hub_outages[-1][1] is None:
+            self.hub_outages[-1] = (self.hub_outages[-1][0], now_s)
+        if boot_id != self.boot_id:
+            self.targets = {}
+        self.boot_id = boot_id
+        self.online, self.since_s, self.reason = True, now_s, ""
+
+    def hub_lost(self, reason: str, now_s: float) -> None:
+        """The hub is not there, or no more. What was known of its targets stays, to be shown as such."""
+        if self.online or not self.since_s:
+            self.since_s = now_s
+            self.hub_outages.append((now_s, None))
+        self.online, self.reason = False, reason
+
+    def note_status(self, status: HubStatus, now_s: float, monotonic_s: float) -> None:
+        self.status, self.status_at_s = status, monotonic_s
+        self.hub_round_trips_us.append((now_s, status.round_trip_us))
+
+    def hub_us(self, monotonic_s: float) -> int | None:
+        """The hub's clock, counted on from its last word."""
+        if self.status is None:
+            return None
+        return self.status.hub_us + round((monotonic_s - self.status_at_s) * 1e6)
+
+    # --- targets
+
+    def note_targets(self, found: list[TargetInfo], now_s: float) -> None:
+        """The hub's whole list. Who is not on it any more is forgotten."""
+        known, self.targets = self.targets, {}
+        for info in found:
+            target = self.targets[info.target_id] = known.get(info.target_id) or Target(info)
+            self._note_info(target, info, now_s)
+            if info.connected and info.round_trip_us is not None:
+                target.round_trips_us.append((now_s, info.round_trip_us))
+
+    def _note_info(self, target: Target, info: TargetInfo, now_s: float) -> None:
+        away = bool(target.outages) and target.outages[-1][1] is None
+        if info.connected and away:
+            target.outages[-1] = (target.outages[-1][0], now_s)
+        elif not info.connected and not away:
+            target.outages.append((now_s - info.seen_ms_ago / 1000, None))
+        target.info = info
+
+    def groups(self) -> dict[str, list[str]]:
+        """Each group's targets, connected or not."""
+        found: dict[str, list[str]] = {}
+        for target in self.targets.values():
+            for group in target.info.groups:
+                found.setdefault(group, []).append(target.info.target_id)
+        return dict(sorted(found.items()))
+
+    # --- events
+
+    def note_event(self, event: Event, now_s: float, *, is_news: bool) -> None:
+        """An event; one that is no news happened before this dashboard looked, and changes only the game."""
+        if event.event.startswith("game_"):
+            self._note_game(event)
+        elif is_news and event.target_id in self.targets:
+            self._note_target(self.targets[event.target_id], event, now_s)
+
+    def _note_target(self, target: Target, event: Event, now_s: float) -> None:
+        info, data = target.info, event.data
+        if event.event in ("hit", "miss"):
+            target.reports += 1
+            target.last_report = event.event
+            target.last_reaction_ms = _integer(data.get("reaction_ms"))
+            target.last_peak = _integer(data.get("peak"))
+        elif event.event == "state":
+            target.info = replace(info, state=str(data.get("state", "")))
+        elif event.event == "lost":
+            self._note_info(target, replace(info, connected=False, seen_ms_ago=0), now_s)
+        elif event.event == "groups":
+            groups = data.get("groups")
+            target.info = replace(info, groups=[str(group) for group in groups] if groups else [])  # type: ignore[attr-defined]
+
+    def _note_game(self, event: Event) -> None:
+        self.game = scoreboard.after(self.game, event)
+        data = event.data
+        if data.get("game_id") != self.game.game_id:
+            return
+        if event.event == "game_started":
+            self.note, self.winner, self.results = "", "", {}
+            self.shots.clear()
+        elif event.event == "game_note":
+            self.note = str(data.get("text", ""))
+        elif event.event == "game_target_out":
+            self.note = f"{event.target_id} is lost, the game goes on without it"
+        elif event.event == "game_score":
+            self.shots.appendleft(
+                Shot(
+                    str(data.get("player", "")),
+                    _integer(data.get("points")) or 0,
+                    event.target_id,
+                    _integer(data.get("reaction_ms")),
+                    str(data.get("text", "")),
+                )
+            )
+        elif event.event == "game_over":
+            self.winner = str(data.get("winner", ""))
+            results = data.get("results")
+            self.results = dict(results) if isinstance(results, dict) else {}
+
+
+def _integer(value: object) -> int | None:
+    return value if type(value) is int else None

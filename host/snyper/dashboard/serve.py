@@ -1,0 +1,128 @@
+"""The dashboard's process: one console on the wire, one web server, no file of NiceGUI's anywhere."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from shared.address import parse_address
+from snyper.dashboard.gate import Gate
+from snyper.dashboard.keeper import Keeper
+from snyper.dashboard.model import Model
+from snyper.journal import Journal
+
+# NiceGUI makes this folder only if a page stores something there, which none does; were one to, it would
+# otherwise be in whatever folder the command was started in.
+os.environ.setdefault("NICEGUI_STORAGE_PATH", str(Path(tempfile.gettempdir()) / "snyper-dashboard"))
+
+from nicegui import ui
+
+from snyper.dashboard import drawings, shell
+
+_GOODBYE_S = 1  # for browsers' connections to end by themselves
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the command, and says when it serves."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.serves = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.serves.set()
+
+
+def open_socket(listen: str) -> socket.socket:
+    """The socket to serve on. Raises OSError, saying what to do, when the address is not to be had."""
+    host, port = parse_address(listen)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=100)
+    except OSError as error:
+        raise OSError(
+            f"cannot listen on {listen} ({error.strerror}): is another dashboard running?"
+            " Name another port with --listen 127.0.0.1:PORT"
+        ) from None
+
+
+async def serve(
+    hub: str, sock: socket.socket, password: str | None, archive: Path, ready: Callable[[str], None]
+) -> None:
+    """Serves on `sock` until cancelled; `ready` is told the URL. Raises JournalError for an archive that
+    cannot be used.
+    """
+    loop = asyncio.get_running_loop()
+    this = asyncio.current_task()
+    assert this is not None
+    with contextlib.suppress(NotImplementedError):  # where there is no such signal
+        loop.add_signal_handler(signal.SIGTERM, this.cancel)  # an orderly end, as by Ctrl-C
+    model = Model(hub)
+
+    def archive_state(state: str, message: str, dropped: int) -> None:
+        model.archive_failure = "" if state == "ok" else message
+        model.changed()
+
+    def tell(*said: Any) -> None:
+        loop.call_soon_threadsafe(archive_state, *said)
+
+    journal = Journal(archive, on_state=tell)
+    try:
+        await _serve(Keeper(model, journal), sock, password, ready)
+    finally:
+        await asyncio.to_thread(journal.close)
+
+
+async def _serve(
+    keeper: Keeper, sock: socket.socket, password: str | None, ready: Callable[[str], None]
+) -> None:
+    address, port = sock.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address, f"[{address}]" if ":" in address else address)
+    app = FastAPI(openapi_url=None)
+    gate = Gate(app, password, port)
+    shell.add_pages(app, keeper, can_leave=gate.asks)
+    ui.run_with(
+        app,
+        title="SNYPER",
+        favicon=drawings.FAVICON,
+        dark=None,
+        language="en-US",
+        tailwind=False,
+        binding_refresh_interval=None,
+        reconnect_timeout=5.0,
+        show_welcome_message=False,
+    )
+    config = uvicorn.Config(
+        gate, log_level="warning", access_log=False, timeout_graceful_shutdown=_GOODBYE_S, server_header=False
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[sock]))
+    keeping = asyncio.create_task(keeper.run())
+    try:
+        serves = asyncio.create_task(server.serves.wait())
+        await asyncio.wait((serving, serves), return_when=asyncio.FIRST_COMPLETED)
+        serves.cancel()
+        if server.started:
+            ready(f"http://{host}:{port}/")
+        await asyncio.wait((serving, keeping), return_when=asyncio.FIRST_COMPLETED)
+        for task in (serving, keeping):
+            if task.done():
+                task.result()
+        raise OSError("the web server ended by itself: what it said is above")
+    finally:
+        keeping.cancel()
+        server.should_exit = True
+        await asyncio.gather(serving, keeping, return_exceptions=True)

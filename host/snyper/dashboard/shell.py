@@ -1,0 +1,224 @@
+"""What is around every page: navigation, the hub's sign, the banner when it is lost, shortcuts."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from nicegui import ui
+
+from snyper.client import Event
+from snyper.dashboard import drawings, export, parts
+from snyper.dashboard.game_page import GamePage
+from snyper.dashboard.health_page import HealthPage
+from snyper.dashboard.history_page import HistoryPage
+from snyper.dashboard.keeper import Keeper
+from snyper.dashboard.range_page import RangePage
+
+_HERE = Path(__file__).parent
+_PAGES = (
+    ("/", "Range", "range"),
+    ("/game", "Game", "game"),
+    ("/history", "History", "history"),
+    ("/health", "Health", "health"),
+)
+
+_SHORTCUTS = (
+    ("1 2 3 4", "Range, Game, History, Health"),
+    ("Shift S", "stand up the targets that are chosen"),
+    ("Shift L", "lay them down"),
+    ("Shift A", "activate them"),
+    ("F", "game on the whole screen"),
+    ("M", "sound on, off"),
+    ("T", "light, dark, as the system says"),
+    ("?", "this list"),
+    ("Tab, Enter", "go to a button, press it (groups: a target's tag)"),
+    ("Esc", "close, leave the whole screen"),
+)
+
+
+def add_pages(app: FastAPI, keeper: Keeper, can_leave: bool) -> None:
+    """Every page of the dashboard. `can_leave`: people sign in, so they can sign out."""
+    style = (_HERE / "theme.css").read_text(encoding="utf-8")
+    script = (_HERE / "page.js").read_text(encoding="utf-8")
+    # In the page itself: nothing is to be seen before it has its style.
+    head = f"<style>{style}</style><script>{script}</script>"
+
+    export.add_route(app, keeper.archive)
+
+    def page(request: Request) -> None:
+        ui.add_head_html(head)
+        Shell(keeper, request, can_leave)
+
+    for path, name, _ in _PAGES:
+        ui.page(path, title=f"{name} · SNYPER")(_copy(page))
+
+
+def _copy(page: Any) -> Any:
+    """NiceGUI knows a page by its function, so each path has one of its own."""
+
+    def builder(request: Request) -> None:
+        page(request)
+
+    return builder
+
+
+# What sounds, where sound is on.
+_HEARD = ("hit", "miss", "lost", "game_score", "game_over")
+
+
+class Shell:
+    """One browser's page, and the frame around its four rooms."""
+
+    def __init__(self, keeper: Keeper, request: Request, can_leave: bool) -> None:
+        self._keeper = keeper
+        self._client = ui.context.client
+        self._links: dict[str, list[Any]] = {}
+        self._help = self._make_help()
+        parts.text("a", "Skip to the content", "skip").props('href="#content"')
+        with parts.box("header", "topbar"):
+            with parts.box("div", "brand"):
+                parts.svg(drawings.LOGO)
+                parts.text("span", "SNYPER")
+            self._navigation("rail", "Pages")
+            with parts.box("div", "tools"):
+                self._make_sign()
+                self._tool("sound-button", "silent", "Sound is off", "snyper.toggleSound()")
+                self._tool("theme-button", "auto", "Light or dark: as the system says", "snyper.nextTheme()")
+                parts.Button("", self._help.open, "help", "ghost", "Keyboard shortcuts and help")
+                if can_leave:
+                    with (
+                        ui.element("a")
+                        .props('href="/logout" data-outside aria-label="Sign out"')
+                        .classes("button ghost")
+                    ):
+                        parts.svg(drawings.icon("leave"))
+        self._make_banner()
+        with parts.box().props("id=content tabindex=-1"):
+            self.pages = ui.sub_pages(
+                {
+                    "/": lambda: self._show("/", RangePage),
+                    "/game": lambda: self._show("/game", GamePage),
+                    "/history": lambda: self._show("/history", HistoryPage),
+                    "/health": lambda: self._show("/health", HealthPage),
+                }
+            )
+        self._navigation("tabbar", "Pages, below")
+        self._mark()
+        self._client.on_connect(lambda: self._client.run_javascript("snyper.ready()"))
+        ui.on("shortcut", self._shortcut)
+        parts.keep_drawn(keeper, self._frame, self._draw)
+
+    def _make_help(self) -> ui.dialog:
+        with ui.dialog() as dialog, parts.box("section", "sheet help"):
+            dialog.props('aria-label="Help"')
+            parts.text("h2", "Keyboard")
+            with parts.box("dl", "shortcuts"):
+                for keys, meaning in _SHORTCUTS:
+                    with parts.box("dt"):
+                        for key in keys.split(" ") if "," not in keys else keys.split(", "):
+                            parts.text("kbd", key)
+                    parts.text("dd", meaning)
+            parts.text("h2", "The picture of a target")
+            with parts.box("div", "legend"):
+                for state, words in LEGEND:
+                    with parts.box("figure").props(f"data-state={state}"):
+                        parts.svg(drawings.TARGET)
+                        parts.text("figcaption", words)
+            parts.Button("Close", dialog.close, kind="wide")
+        return dialog
+
+    def _navigation(self, classes: str, label: str) -> None:
+        with parts.box("nav", classes).props(f'aria-label="{label}"'):
+            for path, name, icon in _PAGES:
+                with ui.element("a").props(f'href="{path}"') as link:
+                    parts.svg(drawings.icon(icon))
+                    parts.text("span", name)
+                self._links.setdefault(path, []).append(link)
+
+    def _make_sign(self) -> None:
+        with parts.box("div", "sign").props("role=status") as self._frame:
+            parts.box("span", "dot")
+            self._sign_text = parts.text("span", "", "where")
+            self._sign_more = parts.text("span", "", "more")
+
+    def _tool(self, id: str, icon: str, label: str, script: str) -> None:
+        with (
+            ui.element("button")
+            .props(f'type=button id={id} aria-label="{label}" title="{label}"')
+            .classes("button ghost") as button
+        ):
+            parts.svg(drawings.icon(icon))
+        button.on("click", js_handler=f"() => {script}")
+
+    def _make_banner(self) -> None:
+        with parts.box("div", "banner").props("role=alert") as self._banner:
+            parts.svg(drawings.icon("lost"))
+            with parts.box("div"):
+                self._banner_title = parts.text("strong")
+                self._banner_text = parts.text("p")
+        self._banner.set_visibility(False)
+
+    def _show(self, path: str, make: Any) -> None:
+        self._path = path
+        self._mark()
+        name = next(name for known, name, _ in _PAGES if known == path)
+        ui.page_title(f"{name} · SNYPER")
+        self._page = make(self._keeper, self._client)
+
+    def _mark(self) -> None:
+        """Shows in every navigation where one is."""
+        for path, links in self._links.items():
+            for link in links:
+                if path == self._path:
+                    link.props("aria-current=page")
+                else:
+                    link.props(remove="aria-current")
+
+    def _draw(self, event: Event | None) -> None:
+        model = self._keeper.model
+        now_s = time.time()
+        parts.set_prop(self._frame, "data-online", str(model.online).lower())
+        here = sum(target.info.connected for target in model.targets.values())
+        parts.set_text(self._sign_text, model.hub)
+        if model.online:
+            uptime = f", up {parts.duration(model.status.uptime_ms / 1000)}" if model.status else ""
+            parts.set_text(self._sign_more, f"{parts.plural(here, 'target')}{uptime}")
+        else:
+            parts.set_text(self._sign_more, "no hub")
+        lost = not model.online and bool(model.since_s)
+        if lost:
+            parts.set_text(
+                self._banner_title,
+                f"No hub at {model.hub} since {parts.clock_time(model.since_s)}"
+                f" ({parts.duration(now_s - model.since_s)}): {model.reason}",
+            )
+            parts.set_text(
+                self._banner_text,
+                "Start it with “snyper hub”, or check its power and the network. "
+                "This page goes on by itself as soon as it is back.",
+            )
+        if self._banner.visible != lost:
+            self._banner.set_visibility(lost)
+        if event is not None and event.event in _HEARD:
+            self._client.run_javascript(f"snyper.heard({json.dumps(event.event)})")
+
+    async def _shortcut(self, event: Any) -> None:
+        key = str(event.args)
+        if key == "?":
+            self._help.open()
+        elif key in ("1", "2", "3", "4"):
+            ui.navigate.to(_PAGES[int(key) - 1][0])
+        elif isinstance(self._page, RangePage):
+            await self._page.shortcut(key)
+
+
+LEGEND = (
+    ("down", "lies"),
+    ("rising", "rises, falls"),
+    ("standing", "stands"),
+    ("armed", "is armed"),
+    ("away", "is away"),
+    ("fault", "has a fault"),
+)

@@ -1,0 +1,125 @@
+"""`snyper dashboard`: the range as a web page."""
+
+import asyncio
+import ipaddress
+import logging
+import os
+import sys
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from platformdirs import user_data_path
+
+from shared.address import parse_address
+from snyper.client import DEFAULT_HUB
+from snyper.journal import JournalError
+from snyper.output import EXIT_FAILED, EXIT_USAGE, err, fail, print_json
+
+DEFAULT_PORT = 8088
+DEFAULT_LISTEN = f"127.0.0.1:{DEFAULT_PORT}"
+PASSWORD_VARIABLE = "SNYPER_DASHBOARD_PASSWORD"  # an argument could be read by others
+MIN_PASSWORD_CHARS = 6
+
+
+def _address(text: str) -> str:
+    try:
+        parse_address(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
+
+
+def _listen(text: str) -> str:
+    """Without a port, the dashboard's own."""
+    has_port = text.rpartition(":")[2].isdigit()
+    return _address(text if has_port else f"{text}:{DEFAULT_PORT}")
+
+
+def dashboard(
+    hub: Annotated[
+        str,
+        typer.Option("--hub", envvar="SNYPER_HUB", metavar="HOST:PORT", help="The hub.", callback=_address),
+    ] = DEFAULT_HUB,
+    listen: Annotated[
+        str,
+        typer.Option(metavar="HOST:PORT", help="Where to serve; :PORT is every address.", callback=_listen),
+    ] = DEFAULT_LISTEN,
+    archive: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where its history is kept.", dir_okay=False),
+    ] = None,
+    open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open it in your browser.")] = True,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="JSON on stdout, everything else on stderr.")
+    ] = False,
+) -> None:
+    """Show the range as a web page until Ctrl-C.
+
+    On any other address than 127.0.0.1 it asks for a password: typed in here, or in the variable
+    SNYPER_DASHBOARD_PASSWORD.
+    """
+    try:
+        from snyper.dashboard import serve
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("snyper"):
+            raise
+        fail(
+            f"the dashboard needs {error.name}, which is not installed: `pip install 'snyper[dashboard]'`"
+            f" (here: `{sys.executable} -m pip install 'nicegui>=3.18,<4'`)",
+            EXIT_FAILED,
+        )
+    password = _password(listen)
+
+    def ready(url: str) -> None:
+        if as_json:
+            print_json({"url": url, "hub": hub})
+        err.print(f"dashboard: {url} shows the hub at {hub}; Ctrl-C stops it", markup=False)
+        if open_browser:
+            webbrowser.open(url)
+
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
+    )
+    try:
+        with serve.open_socket(listen) as sock:
+            asyncio.run(serve.serve(hub, sock, password, archive or _default_archive(), ready))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        err.print("stopped")
+    except JournalError as error:
+        fail(f"{error}. Or name another archive with --archive", EXIT_FAILED)
+    except (OSError, ValueError) as error:
+        fail(str(error), EXIT_FAILED)
+
+
+def _default_archive() -> Path:
+    return user_data_path("snyper") / "dashboard.sqlite3"
+
+
+def _password(listen: str) -> str | None:
+    """The password that guards it, or None where only this computer reaches it."""
+    given = os.environ.get(PASSWORD_VARIABLE)
+    if given is None and _is_this_computer(parse_address(listen)[0]):
+        return None
+    if given is None:
+        if not sys.stdin.isatty():
+            fail(
+                f"a dashboard on {listen} can be reached by others, so it needs a password:"
+                f" set {PASSWORD_VARIABLE}, or listen on 127.0.0.1",
+                EXIT_USAGE,
+            )
+        err.print(f"dashboard: others can reach {listen}, so choose a password that they have to give")
+        given = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    if len(given) < MIN_PASSWORD_CHARS:
+        fail(f"the password needs at least {MIN_PASSWORD_CHARS} characters", EXIT_USAGE)
+    return given
+
+
+def _is_this_computer(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,153 @@
+"""Takes the pictures of the dashboard that are in docs/pictures: a hub, targets, a game, a browser.
+
+    python -m snyper.pictures [DIRECTORY]
+
+Needs Chromium (`apt install chromium`).
+"""
+
+import asyncio
+import io
+import shutil
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.async_api import Browser, Page, async_playwright
+
+from snyper.client import connect
+from snyper.processes import running
+
+TARGETS = 4
+MAX_BYTES = 150_000  # of one picture
+MAX_MOVING_BYTES = 1_000_000
+_FRAME_MS = 400
+_FRAMES = 60
+_DESK = {"width": 1280, "height": 800}
+_PHONE = {"width": 400, "height": 820}
+_WALL = {"width": 960, "height": 540}
+_PLAYERS = ("Anna", "Bert", "Chiara")
+_DEFAULT = Path(__file__).parents[2] / "docs" / "pictures"
+
+
+async def take(directory: Path) -> None:
+    """Writes the pictures. Raises OSError when a part does not start, TimeoutError when one does not show."""
+    async with AsyncExitStack() as stack:
+        kept = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="snyper-pictures-")))
+        hub = await stack.enter_async_context(
+            running("hub", "--listen", "127.0.0.1:0", "--journal", str(kept / "journal.sqlite3"))
+        )
+        address = str(hub.said["listen"])
+        await stack.enter_async_context(
+            running("simulate", "--targets", str(TARGETS), "--hub", address, "--hit-rate", "0.8")
+        )
+        dashboard = await stack.enter_async_context(
+            running(
+                *("dashboard", "--hub", address, "--listen", "127.0.0.1:0", "--no-open"),
+                *("--archive", str(kept / "archive.sqlite3")),
+            )
+        )
+        driver = await stack.enter_async_context(async_playwright())
+        browser = await driver.chromium.launch(executable_path=shutil.which("chromium"))
+        stack.push_async_callback(browser.close)
+        await _take_all(browser, str(dashboard.said["url"]).rstrip("/"), address, directory)
+
+
+async def _take_all(browser: Browser, url: str, address: str, directory: Path) -> None:
+    desk = await _open(browser, url, _DESK, "light")
+    await desk.locator('article.card[data-state="down"]').nth(TARGETS - 1).wait_for()
+    async with connect(address) as hub:
+        for number in range(1, TARGETS + 1):
+            group = "left" if number <= TARGETS // 2 else "right"
+            await hub.configure(f"target_{number}", groups=[group])
+        wall = await _open(browser, url + "/game?wall=1", _WALL, "dark")
+        large = await _open(browser, url + "/game", _DESK, "dark")
+        for game, players in (("reaction", _PLAYERS[:2]), ("gallery", _PLAYERS)):
+            rounds = {"rounds": 4} if game == "reaction" else {}
+            await hub.start_game(game, players, {"countdown_ms": 1_000, **rounds}, seed=3)
+            await large.locator('.board[data-status="running"]').wait_for()
+            await large.locator('.board[data-status="over"]').wait_for(timeout=180_000)
+        await hub.start_game(
+            "quick", _PLAYERS, {"rounds": 4, "first_up_ms": 2_000, "changeover_ms": 1_500}, 11
+        )
+        frames = await _film(wall, large, directory)
+        _write_moving(frames, directory / "game.gif")
+        await large.locator('.board[data-status="over"]').wait_for(timeout=180_000)
+
+        await desk.locator('article.card[data-state="down"]').nth(TARGETS - 1).wait_for()
+        await hub.stand_up("target_2")
+        await hub.activate("target_4", 60_000)
+        await hub.activate("target_1", 5_000)
+        await desk.locator('article.card[data-news^="hit"]').first.wait_for()
+        await desk.locator(".flash").first.evaluate("() => new Promise((done) => setTimeout(done, 250))")
+        await _shoot(desk, directory / "range-light.png")
+        phone = await _open(browser, url, _PHONE, "dark")
+        await phone.locator("article.card .chip").first.wait_for()
+        await _shoot(phone, directory / "phone.png")
+    for page in ("history", "health"):
+        await desk.goto(f"{url}/{page}")
+        await desk.locator(".plot canvas").first.wait_for()
+        await desk.evaluate("() => new Promise((done) => setTimeout(done, 4000))")  # some points more
+        await _shoot(desk, directory / f"{page}.png")
+
+
+async def _open(browser: Browser, url: str, size: Any, scheme: Any) -> Page:
+    page = await browser.new_page(viewport=size, color_scheme=scheme)
+    await page.goto(url)
+    return page
+
+
+async def _film(wall: Page, large: Page, directory: Path) -> list[Image.Image]:
+    """The game on the wall, frame by frame, and one large picture from its middle."""
+    frames = []
+    taken = False
+    for _ in range(_FRAMES):
+        began = asyncio.get_running_loop().time()
+        frames.append(Image.open(io.BytesIO(await wall.screenshot())).convert("RGB"))
+        if not taken and await large.locator('.row-player[data-turn="true"] .player').all_inner_texts() == [
+            "Bert"
+        ]:
+            taken = await large.locator(".shots li").count() > 3
+            if taken:
+                await _shoot(large, directory / "game-dark.png")
+        if await wall.locator('.board[data-status="over"]').count():
+            frames += [frames[-1]] * 4
+            break
+        await asyncio.sleep(max(0.0, _FRAME_MS / 1000 - (asyncio.get_running_loop().time() - began)))
+    if not taken:
+        await _shoot(large, directory / "game-dark.png")
+    return frames
+
+
+async def _shoot(page: Page, path: Path) -> None:
+    _write(await page.screenshot(), path)
+
+
+def _write(screenshot: bytes, path: Path) -> None:
+    """A picture with as few colours as keep it below MAX_BYTES."""
+    image = Image.open(io.BytesIO(screenshot)).convert("RGB")
+    for colours in (256, 128, 64):
+        few = image.quantize(colours, dither=Image.Dither.NONE)
+        few.save(path, optimize=True)
+        if path.stat().st_size <= MAX_BYTES:
+            break
+    print(f"{path}: {path.stat().st_size // 1000} kB")
+
+
+def _write_moving(frames: list[Image.Image], path: Path) -> None:
+    """One palette for all, so that only what changes takes room."""
+    small = [frame.resize((640, 360), Image.Resampling.LANCZOS) for frame in frames]
+    palette = small[len(small) // 2].quantize(48, dither=Image.Dither.NONE)
+    few = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in small]
+    few[0].save(path, save_all=True, append_images=few[1:], duration=_FRAME_MS, loop=0, optimize=True)
+    size = path.stat().st_size
+    print(f"{path}: {size // 1000} kB, {len(few)} frames")
+    assert size <= MAX_MOVING_BYTES, "too large: fewer frames, or fewer colours"
+
+
+if __name__ == "__main__":
+    chosen = Path(sys.argv[1]) if len(sys.argv) > 1 else _DEFAULT
+    chosen.mkdir(parents=True, exist_ok=True)
+    asyncio.run(take(chosen))

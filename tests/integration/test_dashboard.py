@@ -1,0 +1,520 @@
+"""The dashboard as people use it: in a real browser, with a real hub and targets that somebody shoots at."""
+
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.integration.harness import HOST, ROOT, free_port
+
+playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here: make setup")
+pytest.importorskip("nicegui", reason="no NiceGUI here: pip install 'snyper[dashboard]'")
+
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright  # noqa: E402
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+pytestmark = [
+    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no browser here: apt install chromium"),
+    pytest.mark.skipif(sys.platform == "win32", reason="its processes are ended by signals"),
+]
+
+TARGETS = 3
+DEADLINE_MS = 20_000  # for whatever is waited for on a page
+PASSWORD = "correct horse"
+PAGES = ("/", "/game", "/history", "/health")
+
+
+class Process:
+    """A `snyper` command with --json: `said` is its first line."""
+
+    def __init__(self, directory: Path, *arguments: str, **environment: str) -> None:
+        self._words: IO[bytes] = (directory / f"{arguments[0]}.log").open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "snyper.cli", *arguments, "--json"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._words,
+            cwd=directory,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(directory), "PYTHONPATH": str(ROOT), **environment},
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        self.said: dict[str, Any] = json.loads(line) if line else {}
+        if not line:
+            self.end(signal.SIGKILL)
+            raise AssertionError((directory / f"{arguments[0]}.log").read_text())
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        status = self.process.wait(20)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self._words.close()
+        return status
+
+
+class Range:
+    """A hub, targets that are always hit, and a dashboard, each a process."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.hub_address = f"{HOST}:{free_port()}"
+        self.listen = f"{HOST}:{free_port()}"
+        self.hub = self.start_hub()
+        self.shooting = Process(
+            directory,
+            *("simulate", "--targets", str(TARGETS), "--engine", "cpython"),
+            *("--hub", self.hub_address, "--hit-rate", "1"),
+        )
+        self.dashboard = self.start_dashboard()
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.listen}"
+
+    def start_hub(self) -> Process:
+        return Process(self.directory, "hub", "--listen", self.hub_address, "--no-journal")
+
+    def start_dashboard(self) -> Process:
+        archive = str(self.directory / "kept" / "archive.sqlite3")
+        return Process(
+            self.directory,
+            *("dashboard", "--hub", self.hub_address, "--listen", self.listen),
+            *("--archive", archive, "--no-open"),
+        )
+
+    def close(self) -> None:
+        for process in (self.dashboard, self.shooting, self.hub):
+            process.end()
+
+
+@pytest.fixture(scope="module")
+def shooting_range(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Range]:
+    found = Range(tmp_path_factory.mktemp("range"))
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """A browser's context with what it said and asked for."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.context = context
+        self.complaints: list[str] = []
+        self.hosts: set[str] = set()
+        context.set_default_timeout(DEADLINE_MS)
+        context.on("console", self._note_console)
+        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+        context.on("request", lambda request: self.hosts.add(urlsplit(request.url).hostname or ""))
+        context.on("page", lambda page: page.on("websocket", self._note_socket))
+
+    def _note_console(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def _note_socket(self, opened: Any) -> None:
+        self.hosts.add(urlsplit(opened.url).hostname or "")
+
+    def is_fine(self) -> None:
+        assert self.complaints == []
+        assert self.hosts <= {HOST, ""}, "a request left the machine"  # "": data: and blob:
+
+
+@pytest.fixture
+def desk(browser: Browser, shooting_range: Range) -> Iterator[Watched]:
+    expect.set_options(timeout=DEADLINE_MS)
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 800}, base_url=shooting_range.url, color_scheme="light"
+    )
+    yield Watched(context)
+    context.close()
+
+
+def card(page: Page, target_id: str) -> Any:
+    return page.locator(f'article.card[aria-label="{target_id}"]')
+
+
+def open_range(watched: Watched) -> Page:
+    """The range with every target on it, all of them down."""
+    page = watched.context.new_page()
+    page.goto("/")
+    expect(page.locator('article.card[data-live="true"]')).to_have_count(TARGETS)
+    page.get_by_role("button", name="Lay down", exact=True).click()
+    expect(page.locator('article.card[data-state="down"]')).to_have_count(TARGETS)
+    return page
+
+
+def test_commands_move_one_target_and_all(desk: Watched) -> None:
+    page = open_range(desk)
+    page.get_by_role("button", name="Stand target_2 up").click()
+    expect(card(page, "target_2")).to_have_attribute("data-state", "standing")
+    expect(page.locator('article.card[data-state="down"]')).to_have_count(TARGETS - 1)
+    page.get_by_role("button", name="Stand up", exact=True).click()
+    expect(page.locator('article.card[data-state="standing"]')).to_have_count(TARGETS)
+    page.get_by_role("button", name="Lay target_1 down").click()
+    expect(card(page, "target_1")).to_have_attribute("data-state", "down")
+    page.get_by_role("button", name="Identify target_3").click()
+    expect(page.get_by_text("the light of target_3 flickers")).to_be_visible()
+    desk.is_fine()
+
+
+def test_a_hit_is_shown_with_its_reaction_time(desk: Watched) -> None:
+    page = open_range(desk)
+    page.get_by_role("button", name="Activate target_1").click()
+    expect(card(page, "target_1")).to_have_attribute("data-news", re.compile("^hit"))
+    expect(card(page, "target_1").locator(".flash")).to_have_text(re.compile(r"^\d+ ms$"))
+    expect(card(page, "target_1")).to_have_attribute("data-state", "down")
+    assert not card(page, "target_2").get_attribute("data-news")
+    desk.is_fine()
+
+
+def test_a_refused_command_says_what_to_do(desk: Watched, shooting_range: Range) -> None:
+    page = open_range(desk)
+    name, _, port = shooting_range.hub_address.rpartition(":")
+    with socket.create_connection((name, int(port)), timeout=10) as sock, sock.makefile("rw") as target:
+
+        def say(**message: object) -> None:
+            target.write(json.dumps(message) + "\n")
+            target.flush()
+
+        say(type="register", id=0, target_id="stubborn", data={"heartbeat_ms": 60_000})
+        page.get_by_role("button", name="Stand stubborn up").click()
+        for line in target:
+            request = json.loads(line)
+            if request["type"] == "stand_up":
+                refusal = {"code": "busy", "message": "a hand is in the way"}
+                say(type="error", id=request["id"], status="error", data=refusal)
+                break
+        expect(page.get_by_text("Stand up: stubborn: a hand is in the way")).to_be_visible()
+        expect(page.get_by_text("wait for it, or lay it down first")).to_be_visible()
+    expect(card(page, "stubborn").locator(".state")).to_contain_text("away")
+    desk.is_fine()
+
+
+def test_a_name_that_no_group_can_have(desk: Watched) -> None:
+    page = open_range(desk)
+    page.get_by_role("button", name="Groups of target_1").click()
+    page.get_by_label("New group").last.fill("no spaces please")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("1 to 32 letters")).to_be_visible()
+    desk.is_fine()
+
+
+def test_groups_by_dragging_and_by_dialog(desk: Watched) -> None:
+    page = open_range(desk)
+    page.get_by_role("button", name="Groups of target_1").click()
+    page.get_by_label("New group").last.fill("left")
+    page.get_by_role("button", name="Save").click()
+    zone = page.locator("button.zone", has_text="left")
+    expect(zone.locator(".count")).to_have_text("1")
+    card(page, "target_3").locator("h2").drag_to(zone)
+    expect(zone.locator(".count")).to_have_text("2")
+    expect(card(page, "target_3").get_by_text("left", exact=True)).to_be_visible()
+
+    zone.click()
+    expect(zone).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="Stand up", exact=True).click()
+    for target_id, state in (("target_1", "standing"), ("target_2", "down"), ("target_3", "standing")):
+        expect(card(page, target_id)).to_have_attribute("data-state", state)
+
+    for target_id in ("target_1", "target_3"):
+        page.get_by_role("button", name=f"Lay {target_id} down").click()
+        expect(card(page, target_id)).to_have_attribute("data-state", "down")
+        page.get_by_role("button", name=f"Take {target_id} out of left").click()
+        expect(card(page, target_id).get_by_text("left", exact=True)).to_have_count(0)
+    expect(zone).to_have_count(0)
+    desk.is_fine()
+
+
+def test_a_game_to_its_end_and_its_history(desk: Watched, shooting_range: Range) -> None:
+    open_range(desk)
+    page, wall = desk.context.new_page(), desk.context.new_page()
+    page.goto("/game")
+    wall.goto("/game?wall=1")
+    page.get_by_role("radio", name="Quick").click()
+    for player in ("Anna", "Bert"):
+        page.get_by_label("Name of a player").fill(player)
+        page.get_by_label("Name of a player").press("Enter")
+        expect(page.get_by_role("button", name=f"Take {player} off")).to_be_visible()
+    page.get_by_text("Options, targets, seed").click()
+    for option, value in (("Rounds", "1"), ("Countdown", "1500"), ("Pause", "300"), ("Changeover", "500")):
+        page.get_by_label(option, exact=True).fill(value)
+    page.get_by_label("Seed", exact=True).fill("7")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(wall.locator(".countdown")).to_be_visible()
+    expect(wall.locator('.row-player[data-turn="true"] .player')).to_have_text("Bert", timeout=40_000)
+    expect(wall.locator(".board")).to_have_attribute("data-status", "over", timeout=40_000)
+    expect(wall.locator(".verdict")).to_have_text(re.compile("(Anna|Bert) wins|A draw"))
+    expect(wall.locator(".topbar")).to_be_hidden()
+    shown = dict(
+        zip(
+            wall.locator(".row-player .player").all_inner_texts(),
+            [int(score.replace(",", "")) for score in wall.locator(".row-player .score").all_inner_texts()],
+            strict=True,
+        )
+    )
+
+    page.goto("/history")
+    row = page.locator("tbody tr", has_text="Quick").first
+    expect(row).to_contain_text("finished")
+    for player, score in shown.items():
+        expect(row).to_contain_text(f"{player} {score}")
+    expect(page.locator("section", has_text="Best times").locator("tbody tr").first).to_contain_text("ms")
+    for plot in page.locator(".plot canvas").all():
+        expect(plot).to_be_visible()
+    page.get_by_role("button", name="Export").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Games and scores as csv").click()
+    lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("game_id,game,title"), lines
+    assert len(lines) == 2
+    assert '"[""Anna"", ""Bert""]"' in lines[1]
+    desk.is_fine()
+
+
+def test_a_game_that_is_stopped(desk: Watched) -> None:
+    page = desk.context.new_page()
+    page.goto("/game")
+    page.get_by_role("radio", name="Reaction").click()
+    page.get_by_label("Name of a player").fill("Cleo")
+    page.get_by_role("button", name="Start", exact=True).click()  # takes the name that is still in the field
+    page.get_by_role("button", name="Stop the game").click()
+    expect(page.locator(".board")).to_have_attribute("data-status", "over")
+    expect(page.locator(".board .status")).to_have_text("Stopped")
+    expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled()
+    desk.is_fine()
+
+
+def test_health_shows_every_target_and_its_log(desk: Watched) -> None:
+    page = desk.context.new_page()
+    page.goto("/health")
+    panel = page.locator('article.panel[aria-label="target_1"]')
+    expect(panel.locator('[data-fact="Round trip"]')).to_have_text(re.compile(r"^[\d.]+ ms$"))
+    expect(panel.locator('[data-fact="Clock"]')).to_have_text(re.compile(r"^± [\d.]+ ms$"))
+    expect(panel.locator('[data-fact="Away"]')).to_have_text("never")
+    expect(panel.locator(".spark polyline")).to_be_attached()
+    expect(page.locator(".plot canvas")).to_be_visible()
+    page.get_by_role("button", name="Read the log of target_1").click()
+    expect(page.locator(".sheet.log .hint")).to_have_text(re.compile("empty|line|cannot be read"))
+    desk.is_fine()
+
+
+def test_a_hub_that_dies_and_returns(desk: Watched, shooting_range: Range) -> None:
+    page = open_range(desk)
+    shooting_range.hub.end(signal.SIGKILL)
+    banner = page.locator(".banner")
+    expect(banner).to_be_visible()
+    expect(banner).to_contain_text(f"No hub at {shooting_range.hub_address} since")
+    expect(banner).to_contain_text("Start it with")
+    expect(page.get_by_role("button", name="Stand up", exact=True)).to_be_disabled()
+    expect(card(page, "target_1").locator(".state")).to_have_text("not known")
+
+    shooting_range.hub = shooting_range.start_hub()
+    expect(banner).to_be_hidden()
+    expect(page.locator('article.card[data-live="true"]')).to_have_count(TARGETS)
+    page.get_by_role("button", name="Activate target_2").click()
+    expect(card(page, "target_2")).to_have_attribute("data-news", re.compile("^hit"))
+    desk.is_fine()
+
+
+def test_a_browser_finds_a_dashboard_that_was_started_again(desk: Watched, shooting_range: Range) -> None:
+    page = open_range(desk)
+    page.evaluate("window.before = true")
+    assert shooting_range.dashboard.end(signal.SIGTERM) == 0
+    shooting_range.dashboard = shooting_range.start_dashboard()
+    page.wait_for_function("!window.before")
+    expect(page.locator('article.card[data-live="true"]')).to_have_count(TARGETS)
+    assert desk.hosts <= {HOST, ""}
+
+
+def test_a_phone_held_upright(browser: Browser, shooting_range: Range) -> None:
+    context = browser.new_context(
+        viewport={"width": 400, "height": 800}, base_url=shooting_range.url, has_touch=True, is_mobile=True
+    )
+    watched = Watched(context)
+    page = context.new_page()
+    page.goto("/")
+    expect(page.locator('article.card[data-live="true"]')).to_have_count(TARGETS)
+    for name in ("Range", "Game", "History", "Health"):
+        page.locator(".tabbar").get_by_role("link", name=name).tap()
+        expect(page.get_by_role("heading", name=name, level=1)).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") == 400, name
+        expect(page.locator(".tabbar [aria-current=page]")).to_have_text(name)
+    expect(page.locator(".rail")).to_be_hidden()
+    watched.is_fine()
+    context.close()
+
+
+def test_with_the_keyboard_alone(desk: Watched) -> None:
+    page = open_range(desk)
+    page.keyboard.press("Shift+S")
+    expect(page.locator('article.card[data-state="standing"]')).to_have_count(TARGETS)
+    page.keyboard.press("Shift+L")
+    expect(page.locator('article.card[data-state="down"]')).to_have_count(TARGETS)
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("Keyboard")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+    for _ in range(40):  # to the first target's own button, as far as that is
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.getAttribute('aria-label')") == "Stand target_1 up":
+            break
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    expect(card(page, "target_1")).to_have_attribute("data-state", "standing")
+
+    for key, name in (("2", "Game"), ("3", "History"), ("4", "Health"), ("1", "Range")):
+        page.keyboard.press(key)
+        expect(page.get_by_role("heading", name=name, level=1)).to_be_visible()
+    desk.is_fine()
+
+
+def test_light_and_dark(desk: Watched) -> None:
+    page = desk.context.new_page()
+    ground = "getComputedStyle(document.body).backgroundColor"
+    page.emulate_media(color_scheme="dark")
+    page.goto("/")
+    page.wait_for_function(f"{ground} === 'rgb(18, 20, 23)'")
+    page.emulate_media(color_scheme="light")  # as when the sun rises
+    page.wait_for_function(f"{ground} === 'rgb(245, 244, 240)'")
+    theme = page.locator("#theme-button")
+    expect(theme).to_have_attribute("aria-label", "Light or dark: as the system says")
+    page.keyboard.press("t")
+    expect(theme).to_have_attribute("aria-label", "Light or dark: light")
+    page.keyboard.press("t")
+    page.wait_for_function(f"{ground} === 'rgb(18, 20, 23)'")
+    page.goto("/health")  # remembered
+    page.wait_for_function(f"{ground} === 'rgb(18, 20, 23)'")
+    sound = page.locator("#sound-button")
+    expect(sound).to_have_attribute("aria-pressed", "false")
+    page.keyboard.press("m")
+    expect(sound).to_have_attribute("aria-pressed", "true")
+    desk.is_fine()
+
+
+def test_nothing_is_left_where_it_was_started(shooting_range: Range) -> None:
+    left = sorted(entry.name for entry in shooting_range.directory.iterdir())
+    assert [name for name in left if not name.endswith(".log")] == ["kept"]
+
+
+def test_a_password_is_asked_for(browser: Browser, shooting_range: Range, tmp_path: Path) -> None:
+    listen = f"{HOST}:{free_port()}"
+    dashboard = Process(
+        tmp_path,
+        *("dashboard", "--hub", shooting_range.hub_address, "--listen", listen),
+        *("--archive", str(tmp_path / "archive.sqlite3"), "--no-open"),
+        SNYPER_DASHBOARD_PASSWORD=PASSWORD,
+    )
+    context = browser.new_context(base_url=f"http://{listen}")
+    try:
+        page = context.new_page()
+        page.goto("/health")
+        expect(page).to_have_url(f"http://{listen}/login?next=/health")
+        page.get_by_label("Password").fill("wrong")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_have_text("That is not the password.")
+        assert raw_status(listen, "GET /_nicegui_ws/socket.io/?EIO=4&transport=polling HTTP/1.1") == 303
+        page.get_by_label("Password").fill(PASSWORD)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="Health", level=1)).to_be_visible()
+        expect(page.locator("article.panel")).to_have_count(TARGETS)
+        page.get_by_role("link", name="Sign out").click()
+        expect(page.get_by_role("heading", name="Sign in to the range")).to_be_visible()
+        page.goto("/")
+        expect(page).to_have_url(f"http://{listen}/login?next=/")
+        for _ in range(5):
+            page.get_by_label("Password").fill("wrong")
+            page.keyboard.press("Enter")
+            expect(page.get_by_role("alert")).to_have_text("That is not the password.")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("Too many wrong passwords")
+    finally:
+        context.close()
+        assert dashboard.end() == 0
+
+
+def test_another_site_gets_nothing_from_this_computer(shooting_range: Range) -> None:
+    listen = shooting_range.listen
+    assert raw_status(listen, "GET / HTTP/1.1") == 200
+    assert raw_status(listen, "GET / HTTP/1.1", host="evil.example") == 403
+    upgrade = (
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://evil.example\r\n"
+    )
+    socket_path = "GET /_nicegui_ws/socket.io/?EIO=4&transport=websocket HTTP/1.1"
+    assert raw_status(listen, socket_path, more=upgrade) == 403
+
+
+def test_what_can_go_wrong_at_the_start(shooting_range: Range, tmp_path: Path) -> None:
+    archive = str(tmp_path / "archive.sqlite3")
+    status, err = run_snyper("dashboard", "--listen", "0.0.0.0:0", "--no-open", "--archive", archive)
+    assert (status, "needs a password: set SNYPER_DASHBOARD_PASSWORD" in err) == (2, True), err
+    status, err = run_snyper("dashboard", "--listen", shooting_range.listen, "--archive", archive)
+    assert (status, "is another dashboard running?" in err) == (1, True), err
+    status, err = run_snyper("dashboard", "--hub", "here:there")
+    assert (status, "HOST:PORT" in err) == (2, True), err
+    taken = str(shooting_range.directory / "kept" / "archive.sqlite3")
+    status, err = run_snyper("dashboard", "--listen", f"{HOST}:0", "--no-open", "--archive", taken)
+    assert (status, "--archive" in err) == (1, True), err
+
+
+def test_without_its_extra_it_says_what_to_install() -> None:
+    program = "import sys; sys.modules['nicegui'] = None; from snyper.cli import main; main()"
+    result = subprocess.run(
+        [sys.executable, "-c", program, "dashboard"], capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
+    assert result.returncode == 1
+    assert "pip install 'snyper[dashboard]'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def run_snyper(*arguments: str) -> tuple[int, str]:
+    """The exit status and stderr of a `snyper` that ends by itself. (No coroutine: the browser's driver has a
+    loop of its own in this thread.)
+    """
+    result = subprocess.run(
+        [sys.executable, "-m", "snyper.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+    )
+    return result.returncode, result.stderr
+
+
+def raw_status(listen: str, request: str, host: str | None = None, more: str = "") -> int:
+    """The status of an answer, asked for without a browser's manners."""
+    name, _, port = listen.rpartition(":")
+    began = time.monotonic()
+    with socket.create_connection((name, int(port)), timeout=10) as sock:
+        sock.sendall(f"{request}\r\nHost: {host or listen}\r\n{more}\r\n".encode())
+        answer = b""
+        while b"\r\n" not in answer:
+            assert time.monotonic() - began < 10, "no answer"
+            piece = sock.recv(4096)
+            assert piece, f"the connection ended after {answer!r}"
+            answer += piece
+    return int(answer.split()[1])
