@@ -19,7 +19,7 @@ READY := $(VENV)/.ready
 PIP   := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo play hub simulate watch deploy bench docs memory test check format clean
+.PHONY: help setup demo play hub simulate watch deploy skew bench docs pictures memory schedules test check format clean
 
 help: ## List the targets
 	@echo "usage: make TARGET [NAME=value ...]"
@@ -36,7 +36,7 @@ play: $(READY) ## Open a range to click through: hub, simulated targets, dashboa
 	@$(BIN)/snyper play $(ARGS)
 
 hub: $(READY) ## Run a hub (ENGINE=cpython LISTEN=:8081)
-	@$(BIN)/snyper hub --engine $(ENGINE) --listen $(LISTEN)
+	@$(BIN)/snyper hub --engine $(ENGINE) --listen $(LISTEN) $(ARGS)
 
 simulate: $(READY) ## Run simulated targets (TARGETS=4 HUB=host:port)
 	@$(BIN)/snyper simulate --targets $(TARGETS) $(if $(HUB),--hub $(HUB))
@@ -52,11 +52,20 @@ docs: $(READY) ## Write the generated pages, pictures and package.json files aga
 	@$(BIN)/python -m tools.wiring
 	@$(BIN)/python -m tools.flash
 
+pictures: $(READY) ## Take the pictures of the dashboard again (needs Chromium)
+	@$(BIN)/python -m snyper.pictures $(ARGS)
+
 memory: $(READY) ## Show what fits a board's heap, and run an hour of board time
 	@$(BIN)/python -m tools.memory $(ARGS)
 
+skew: $(READY) ## Measure how well targets rise together (2.5 min)
+	@$(BIN)/python -m tools.skew $(ARGS)
+
 bench: $(READY) ## Measure
 	@$(BIN)/python -m tools.bench $(ARGS)
+
+schedules: $(READY) ## Run 1,000 bad days: cuts, kills, reboots (ARGS="--seed 7")
+	@$(BIN)/python -m tools.schedules $(ARGS)
 
 test: $(READY) ## Run the tests, some side by side (JOBS=3 ARGS="-k link -x")
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)

@@ -21,10 +21,12 @@ from typing import TypeVar
 from rich.console import Console
 from rich.table import Table
 
+from firmware.master.controller import Result
 from firmware.master.server import Hub
-from shared.socket_protocol import ALL_TARGETS
+from shared.socket_protocol import ALL_TARGETS, MessageType
 from tools.board import BoardProcess, find_micropython
 
+COMMAND_TIMEOUT_MS = 10_000
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -98,13 +100,17 @@ def percentile(values: list[float], percent: int) -> float:
 # --- (a) one PING
 
 
+async def _ping(hub: Hub, target: str) -> list[Result]:
+    return await hub.controller.start(MessageType.PING, target, None, COMMAND_TIMEOUT_MS).results()
+
+
 async def ping_ratios(rounds: int, pings: int) -> list[tuple[str, str, str, str]]:
     """p50 and p99 of a PING to a MicroPython target over a raw asyncio echo on MicroPython."""
     async with _raw_echo() as raw, _hub_with_target() as hub:
         times: dict[str, list[list[float]]] = {"raw": [], "snyper": []}
         for _ in range(rounds):
             times["raw"].append(await _time_each(raw, pings))
-            times["snyper"].append(await _time_each(lambda: hub.controller.ping("target_1"), pings))
+            times["snyper"].append(await _time_each(lambda: _ping(hub, "target_1"), pings))
     rows = []
     for percent in (50, 99):
         raw_us = [percentile(batch, percent) for batch in times["raw"]]
@@ -270,7 +276,7 @@ async def fan_out_row(targets: int, rounds: int) -> tuple[str, str, str, str]:
     async with _raw_peers(targets) as raw, _hub_with_targets(targets) as hub:
 
         async def command() -> None:
-            results = await hub.controller.ping(ALL_TARGETS, timeout_ms=10_000)
+            results = await _ping(hub, ALL_TARGETS)
             assert sum(result.ok for result in results) == targets
 
         raw_ms, snyper_ms = [], []

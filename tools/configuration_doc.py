@@ -92,6 +92,17 @@ MEANINGS: dict[str, dict[str, str]] = {
         "access_point.password": "Its WPA2 password. Choose your own: everybody can read the default here",
         "access_point.channel": "1, 6 and 11 disturb each other least. 12 and 13 are not allowed everywhere",
         "access_point.country": _COUNTRY,
+        "screen.driver": (
+            "The small screen on the board: `ssd1306` is one of 128 x 64 points on I2C, `none` is none"
+        ),
+        "screen.sda_pin": "The GPIO with its wire SDA: an even one",
+        "screen.scl_pin": (
+            "The GPIO with its wire SCL, of the same I2C as `sda_pin`: the one after it, or four or eight "
+            "away from that"
+        ),
+        "screen.address": "Its address on I2C: 60 (0x3C) on most, 61 (0x3D) on some",
+        "buttons.choose_pin": "The GPIO with the button that steps through the games. Empty: none",
+        "buttons.start_pin": "The GPIO with the button that starts and stops them. Empty: none",
         "led.pin": _LED,
         "watchdog_ms": _WATCHDOG,
     },
@@ -197,6 +208,16 @@ EXAMPLES = (
             "key": "write another here",
         },
         "Its address is always 192.168.4.1. Its targets have the same `ssid`, `password` and `key`.",
+    ),
+    Example(
+        "A hub board with a screen and two buttons",
+        "master",
+        "rp2",
+        {
+            "screen": {"driver": "ssd1306", "sda_pin": 4, "scl_pin": 5},
+            "buttons": {"choose_pin": 14, "start_pin": 15},
+        },
+        "Wired as on the page [The hub board](hub-board.md#a-screen-and-two-buttons).",
     ),
     Example(
         "A Pico 2 W",

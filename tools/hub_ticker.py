@@ -14,7 +14,7 @@ import sys
 from firmware.master.server import Hub
 from shared.clock import now_ms, now_us
 from shared.runtime import sleep_ms
-from shared.socket_protocol import ALL_TARGETS
+from shared.socket_protocol import ALL_TARGETS, MessageType
 
 TICK_MS = 20
 COMMAND_TIMEOUT_MS = 500
@@ -49,7 +49,8 @@ async def main(port: int, targets: int, seconds: int) -> None:
     slowest_ok_us = 0
     end_ms = now_ms() + seconds * 1000
     while now_ms() < end_ms:
-        for result in await hub.controller.stand_up(ALL_TARGETS, COMMAND_TIMEOUT_MS):
+        command = hub.controller.start(MessageType.STAND_UP, ALL_TARGETS, None, COMMAND_TIMEOUT_MS)
+        for result in await command.results():
             if result.ok:
                 ok += 1
                 slowest_ok_us = max(slowest_ok_us, result.round_trip_us)

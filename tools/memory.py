@@ -75,6 +75,8 @@ for (const module of names) {
 }
 """
 
+PANEL = ("buttons", "panel", "peripherals", "screen", "ssd1306")
+
 Costs = dict[str, int | None]  # bytes by module; None where it cannot be imported
 
 
@@ -101,8 +103,18 @@ def modules_of(role: str) -> list[str]:
 
 
 def forgotten(role: str) -> set[str]:
-    """The modules that the firmware forgets once it runs."""
-    return {"shared.config", f"firmware.{role}.config", "firmware.board.settings", "firmware.board.update"}
+    """The modules that the firmware forgets once it runs, or each time that they were needed; and those that
+    it loads only when somebody asks for a game, or where there is a screen or a button.
+    """
+    known = {"shared.config", f"firmware.{role}.config", "firmware.board.settings", "firmware.board.update"}
+    if role == "target":
+        known |= {f"firmware.target.{name}" for name in ("configure", "dns", "log_page", "tuning")}
+    else:
+        games = (flash.ROOT / "firmware" / "master" / "games").glob("*.py")
+        known |= {f"firmware.master.games.{file.stem}" for file in games}
+        known |= {"shared.address", "firmware.master.wifi", "firmware.master.game_console"}
+        known |= {f"firmware.master.{name}" for name in ("game_room", *PANEL)}
+    return known
 
 
 def _imports_of(source: Path) -> list[str]:
@@ -111,7 +123,7 @@ def _imports_of(source: Path) -> list[str]:
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            found.append(node.module)
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     return found
 
 
@@ -217,11 +229,11 @@ def tables(costs: dict[str, dict[str, Costs]], reports: list[Report]) -> list[tu
     for role, by_runtime in costs.items():
         rows = [["module", "unix port", "32 bits"]]
         for name in by_runtime["unix"]:
-            shown = f"{name} (forgotten)" if name in forgotten(role) else name
+            shown = f"{name} (not always there)" if name in forgotten(role) else name
             rows.append([shown, *(_bytes(by_runtime[runtime].get(name)) for runtime in ("unix", "wasm"))])
         rows.append(
             [
-                "all but what is forgotten",
+                "all but those",
                 *(_total(role, by_runtime[runtime]) for runtime in ("unix", "wasm")),
             ]
         )

@@ -47,7 +47,16 @@ def watch(
     """Both, for a firmware that also says `memory {"free", "used", "at_s"}` for each file MEASURE; and
     `modules [...]`, each time that some may have been forgotten since.
     """
+    from shared import runtime
+
     _say("modules", list(sys.modules))
+    forget = runtime.forget
+
+    def forget_aloud(*names: str) -> None:
+        _say("modules", names)
+        forget(*names)
+
+    runtime.forget = forget_aloud
 
     def load_watched_read() -> "Any":
         read = load_read()

@@ -188,7 +188,7 @@ async def _keep_session_on(machine: Any, plan: _Plan, config: dict[str, Any], re
         machine.use(board)
         led = Led(light(config["led"]["pin"]))
         try:
-            await Session(config, led).run()
+            await Session(config, led, on_flash=False).run()
             why = "ended by itself, starts again"
         except machine.BoardReset as reset:
             board.boot(reset.args[0])

@@ -308,6 +308,9 @@ class _TargetPlay(_Play):
             (MessageType.LAY_DOWN, None),
             (MessageType.IDENTIFY, {"duration_ms": 500}),
             (MessageType.READ_LOG, {"offset": 0}),
+            (MessageType.READ_TRACE, {"offset": 0}),
+            (MessageType.LISTEN, {"duration_ms": 100}),
+            (MessageType.CONFIGURE, {"threshold": 20_000, "groups": ["left"]}),
             (MessageType.ACTIVATE, {"duration_ms": 2_000}),
         ]
         for type, data in commands:
@@ -348,7 +351,9 @@ class _TargetPlay(_Play):
         async def is_down() -> bool:
             if not self._hub.controller.registry.connected():
                 return False
-            return (await self._hub.controller.lay_down(self.NAME, 1_000))[0].ok
+            return (await self._hub.controller.start(MessageType.LAY_DOWN, self.NAME, None, 1_000).results())[
+                0
+            ].ok
 
         await _until_so(is_down, "the target should be back", self._board)
 
@@ -504,7 +509,11 @@ class _TargetPeer(_Peer):
     async def _report(self, link: Link) -> None:
         self._reports += 1
         is_hit = self._reports % 2
-        data: dict[str, object] = {"gap_us": 2_345}
+        data: dict[str, object] = {
+            "gap_us": 2_345,
+            "at_us": time.monotonic_ns() // 1000,
+            "uncertainty_us": 940,
+        }
         data.update({"reaction_ms": 412, "peak": 48_000} if is_hit else {"reason": "time_up"})
         report = MessageType.HIT if is_hit else MessageType.MISS
         with suppress(ProtocolError):

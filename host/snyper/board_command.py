@@ -18,10 +18,11 @@ def board(
     """Run a virtual board until Ctrl-C: stdout says the port to connect to, DIR is its flash.
 
     It is a real MicroPython that takes itself for a Pico W. To cut its power, kill the process: it comes back
-    as a board does. Its Wi-Fi joins any network.
+    as a board does. Its Wi-Fi joins any network. As a hub
+    board it has the screen, if its config.json says so.
     """
     try:
-        usb_board = UsbBoard(directory)
+        usb_board = UsbBoard(directory, screen={})
     except BlockingIOError:
         fail(f"the board in {directory} is on already: end the other `snyper board` first", EXIT_FAILED)
     except MicropythonNotFoundError as error:

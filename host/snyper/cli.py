@@ -10,10 +10,11 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
 from dataclasses import asdict
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, NoReturn, TypeVar
+from pathlib import Path
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -29,14 +30,24 @@ from shared.socket_protocol import (
     MIN_DURATION_MS,
     MIN_IDENTIFY_MS,
     PORT,
-    ErrorCode,
     MessageType,
-    ProtocolError,
-    is_target_selector,
+    is_target_id,
 )
-from snyper import board_command, deploy_commands, screens
-from snyper.client import DEFAULT_HUB, KEY_VARIABLE, TargetResult, connect
-from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_HUB, EXIT_USAGE, err, fail, out, print_json
+from snyper import (
+    board_command,
+    calibrate as calibration,
+    dashboard_command,
+    deploy_commands,
+    game_commands,
+    history_commands,
+    instants,
+    screens,
+    trace as trace_picture,
+)
+from snyper.client import DEFAULT_HUB, KEY_VARIABLE, TargetResult, Trace, connect
+from snyper.commands import HubOption, Json, address as _address, run as _run, selector as _selector
+from snyper.journal import KEEP_DAYS, MAX_KEEP_DAYS, PATH_VARIABLE, default_path
+from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, err, fail, out, print_json
 
 T = TypeVar("T")
 
@@ -62,26 +73,28 @@ class Engine(StrEnum):
     CPYTHON = "cpython"
 
 
-def _address(text: str) -> str:
-    try:
-        parse_address(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+def _one_target(text: str) -> str:
+    if not is_target_id(text) or text == ALL_TARGETS:
+        raise typer.BadParameter(f"{text} is not one target's name: `snyper targets` lists them")
     return text
 
 
-def _selector(text: str) -> str:
-    if not is_target_selector(text):
-        raise typer.BadParameter(f"{text} is no target's name, group:NAME or all")
-    return text
-
-
+OneTarget = Annotated[str, typer.Argument(help="A target's name.", metavar="TARGET", callback=_one_target)]
 Target = Annotated[str, typer.Argument(help="A target's name, group:NAME or all.", callback=_selector)]
-HubOption = Annotated[
-    str,
-    typer.Option("--hub", envvar="SNYPER_HUB", metavar="HOST:PORT", help="The hub.", callback=_address),
+At = Annotated[
+    str | None,
+    typer.Option("--at", metavar="WHEN", help=f"Begin at this instant: {instants.FORMS}."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, everything else on stderr.")]
+In = Annotated[
+    float | None,
+    typer.Option(
+        "--in",
+        min=0.1,
+        max=instants.MAX_AHEAD_S,
+        metavar="SECONDS",
+        help="Begin so many seconds from now, all at one instant.",
+    ),
+]
 Timeout = Annotated[
     float,
     typer.Option(min=MIN_TIMEOUT_S, max=MAX_TIMEOUT_S, metavar="SECONDS", help="How long a target may take."),
@@ -101,21 +114,39 @@ def hub(
         typer.Option(metavar="HOST:PORT", help="Where to listen; :PORT is every address.", callback=_address),
     ] = f":{PORT}",
     engine: Annotated[Engine, typer.Option(help="This Python, or a hub board's firmware.")] = Engine.CPYTHON,
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            envvar=PATH_VARIABLE,
+            metavar="PATH",
+            help=f"The file that keeps what happens; by default {default_path()}.",
+        ),
+    ] = None,
+    no_journal: Annotated[
+        bool, typer.Option("--no-journal", help="Keep the last events, in memory only.")
+    ] = False,
+    keep_days: Annotated[
+        int, typer.Option(min=1, max=MAX_KEEP_DAYS, help="How long the journal keeps what happened.")
+    ] = KEEP_DAYS,
     as_json: Json = False,
 ) -> None:
     """Run a hub until Ctrl-C."""
     from snyper import run_hub
 
+    path = None if no_journal or engine is Engine.MICROPYTHON else journal or default_path()
+
     def ready(address: str) -> None:
         if as_json:
             print_json({"listen": address, "engine": engine.value})
+        kept = f"keeps its journal in {path}" if path else "keeps the last events in memory only"
+        err.print(f"hub: {kept}", markup=False)
         err.print(f"hub: listening on {address}; Ctrl-C stops it", markup=False)
 
     _log_to_stderr(logging.INFO)
     if engine is Engine.MICROPYTHON:
         _run(run_hub.on_micropython(listen, ready), until_ctrl_c=True)
     else:
-        _run(run_hub.on_cpython(listen, ready), until_ctrl_c=True)
+        _run(run_hub.on_cpython(listen, ready, path, keep_days), until_ctrl_c=True)
 
 
 @app.command()
@@ -175,18 +206,28 @@ def ping(
 
 @app.command()
 def stand_up(
-    target: Target, timeout: Timeout = MOTION_TIMEOUT_S, hub: HubOption = DEFAULT_HUB, as_json: Json = False
+    target: Target,
+    at: At = None,
+    in_: In = None,
+    timeout: Timeout = MOTION_TIMEOUT_S,
+    hub: HubOption = DEFAULT_HUB,
+    as_json: Json = False,
 ) -> None:
-    """Stand targets up; done when they stand."""
-    _command(MessageType.STAND_UP, target, timeout, hub, as_json)
+    """Stand targets up; done when they stand. With --in or --at all of them begin at one instant."""
+    _motion(MessageType.STAND_UP, target, at, in_, timeout, hub, as_json)
 
 
 @app.command()
 def lay_down(
-    target: Target, timeout: Timeout = MOTION_TIMEOUT_S, hub: HubOption = DEFAULT_HUB, as_json: Json = False
+    target: Target,
+    at: At = None,
+    in_: In = None,
+    timeout: Timeout = MOTION_TIMEOUT_S,
+    hub: HubOption = DEFAULT_HUB,
+    as_json: Json = False,
 ) -> None:
-    """Lay targets down; done when they lie."""
-    _command(MessageType.LAY_DOWN, target, timeout, hub, as_json)
+    """Lay targets down; done when they lie. With --in or --at all of them begin at one instant."""
+    _motion(MessageType.LAY_DOWN, target, at, in_, timeout, hub, as_json)
 
 
 @app.command()
@@ -198,12 +239,18 @@ def activate(
             min=MIN_DURATION_MS / 1000, max=MAX_DURATION_MS / 1000, metavar="SECONDS", help="Armed how long."
         ),
     ] = DEFAULT_DURATION_MS / 1000,
+    at: At = None,
+    in_: In = None,
     timeout: Timeout = MOTION_TIMEOUT_S,
     hub: HubOption = DEFAULT_HUB,
     as_json: Json = False,
 ) -> None:
-    """Stand targets up and arm them; done when they are armed. `snyper watch` shows the hits."""
-    _command(MessageType.ACTIVATE, target, timeout, hub, as_json, {"duration_ms": round(duration * 1000)})
+    """Stand targets up and arm them; done when they are armed. `snyper watch` shows the hits.
+
+    With --in or --at all of them begin at one instant.
+    """
+    data: dict[str, object] = {"duration_ms": round(duration * 1000)}
+    _motion(MessageType.ACTIVATE, target, at, in_, timeout, hub, as_json, data)
 
 
 @app.command()
@@ -221,6 +268,94 @@ def identify(
 ) -> None:
     """Make the lights of targets flicker, to find them."""
     _command(MessageType.IDENTIFY, target, timeout, hub, as_json, {"duration_ms": round(duration * 1000)})
+
+
+@app.command()
+def calibrate(
+    target: OneTarget,
+    quiet: Annotated[
+        float, typer.Option(min=1.0, max=60.0, metavar="SECONDS", help="How long to listen to the quiet.")
+    ] = calibration.QUIET_S,
+    hits: Annotated[int, typer.Option(min=1, max=20, help="How many hits to wait for.")] = calibration.HITS,
+    wait: Annotated[
+        float, typer.Option(min=1.0, max=600.0, metavar="SECONDS", help="How long to wait for each.")
+    ] = calibration.WAIT_S,
+    yes: Annotated[bool, typer.Option("--yes", help="Write the threshold without asking.")] = False,
+    hub: HubOption = DEFAULT_HUB,
+    as_json: Json = False,
+) -> None:
+    """Find a target's threshold from a few hits, and write it into the target.
+
+    The target stands up for it and lies down after it. Ctrl-C leaves the threshold as it was.
+    """
+
+    def say(text: str) -> None:
+        err.print(text, markup=False)
+
+    async def measure() -> calibration.Measured:
+        async with connect(hub) as console:
+            return await calibration.measure(console, target, say, quiet_s=quiet, hits=hits, wait_s=wait)
+
+    async def write(threshold: int) -> None:
+        async with connect(hub) as console:
+            await console.configure(target, threshold=threshold)
+
+    if not yes and not sys.stdin.isatty():
+        fail("nobody is there to be asked: add --yes to write the threshold unasked", EXIT_USAGE)
+    measured = _run(measure(), hub)
+    screen = err if as_json else out
+    try:
+        threshold = calibration.proposal(measured)
+    except calibration.CalibrationError as error:
+        screen.print(calibration.picture(measured, None))
+        fail(str(error), EXIT_FAILED)
+    screen.print(calibration.picture(measured, threshold))
+    try:
+        is_wanted = yes or typer.confirm(f"Write {threshold:,} into {target}?", default=True, err=True)
+    except typer.Abort:
+        err.print("stopped")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    if is_wanted:
+        _run(write(threshold), hub)
+        say(f"{target}: the threshold was {measured.threshold:,} and is {threshold:,}, on its flash too")
+        say("if a fleet.toml names its `piezo.threshold`, change it there: the next deploy writes that one")
+    else:
+        say(f"{target}: the threshold is {measured.threshold:,} as before")
+    if as_json:
+        print_json({**asdict(measured), "proposed": threshold, "written": is_wanted})
+
+
+@app.command()
+def trace(
+    target: OneTarget,
+    png: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw it into this PNG file.", dir_okay=False)
+    ] = None,
+    hub: HubOption = DEFAULT_HUB,
+    as_json: Json = False,
+) -> None:
+    """Show what a target's piezo gave around its last hit."""
+
+    async def ask() -> Trace:
+        async with connect(hub) as console:
+            return await console.trace(target)
+
+    found = _run(ask(), hub)
+    if not found.values:
+        fail(
+            f"{target} has felt no hit since it was last armed: `snyper activate {target}`, shoot, ask again",
+            EXIT_FAILED,
+        )
+    if png is not None:
+        try:
+            trace_picture.save_png(found, png, target)
+        except (trace_picture.NoPlotError, OSError) as error:
+            fail(f"{png} is not written: {error}", EXIT_FAILED)
+        err.print(f"{png}: {len(found.values)} samples of {target}", markup=False)
+    if as_json:
+        print_json({"target_id": target, **asdict(found)})
+    elif png is None:
+        out.print(trace_picture.picture(found, out.width))
 
 
 @app.command()
@@ -257,6 +392,11 @@ app.command()(deploy_commands.deploy)
 app.command()(deploy_commands.boards)
 app.command()(deploy_commands.config)
 app.command()(board_command.board)
+app.command()(history_commands.history)
+app.command()(history_commands.stats)
+app.command()(history_commands.export)
+app.command()(dashboard_command.dashboard)
+app.add_typer(game_commands.game, name="game")
 
 
 @app.command()
@@ -322,11 +462,41 @@ def _answers(hub: str) -> bool:
         return False
 
 
+def _motion(
+    type: str,
+    target: str,
+    at: str | None,
+    in_s: float | None,
+    timeout: float,
+    hub: str,
+    as_json: bool,
+    data: dict[str, object] | None = None,
+) -> None:
+    if at is not None and in_s is not None:
+        fail("name one: --at WHEN or --in SECONDS", EXIT_USAGE)
+    data = {} if data is None else data
+    if in_s is not None:
+        data["in_ms"] = round(in_s * 1000)
+    try:
+        instant = None if at is None else instants.parse(at, datetime.now())
+    except ValueError as error:
+        fail(str(error), EXIT_USAGE)
+    _command(type, target, timeout, hub, as_json, data, instant)
+
+
 def _command(
-    type: str, target: str, timeout: float, hub: str, as_json: bool, data: dict[str, object] | None = None
+    type: str,
+    target: str,
+    timeout: float,
+    hub: str,
+    as_json: bool,
+    data: dict[str, object] | None = None,
+    at: datetime | int | None = None,
 ) -> None:
     async def send() -> list[TargetResult]:
         async with connect(hub) as console:
+            if data is not None and at is not None:
+                data["at_us"] = await instants.on_hub(console, at)
             with screens.progress(err, type) as on_result:
                 return await console.command(type, target, round(timeout * 1000), data, on_result)
 
@@ -337,30 +507,6 @@ def _command(
         out.print(screens.results_table(results))
     if not all(result.ok for result in results):
         raise typer.Exit(EXIT_FAILED)
-
-
-def _run(work: Coroutine[Any, Any, T], hub: str | None = None, until_ctrl_c: bool = False) -> T:
-    """Runs `work`; what goes wrong becomes a message and an exit status."""
-    try:
-        return asyncio.run(work)
-    except KeyboardInterrupt:
-        err.print("stopped")
-        raise typer.Exit(0 if until_ctrl_c else EXIT_INTERRUPTED) from None
-    except ProtocolError as error:
-        _fail_with(error, hub)
-    except (OSError, ValueError) as error:
-        if hub is not None and isinstance(error, OSError):
-            why = error.strerror or str(error) or type(error).__name__
-            fail(f"no hub at {hub} ({why}): start one with `make hub`, or name it with --hub", EXIT_NO_HUB)
-        fail(str(error), EXIT_FAILED)
-
-
-def _fail_with(error: ProtocolError, hub: str | None) -> NoReturn:
-    if error.code == ErrorCode.UNKNOWN_TARGET:
-        fail(f"{error.message}: `snyper targets` lists them", EXIT_FAILED)
-    if error.code in (ErrorCode.DISCONNECTED, ErrorCode.TIMEOUT):
-        fail(f"the hub at {hub} is lost: {error.message}", EXIT_NO_HUB)
-    fail(f"the hub at {hub} refuses: {error}", EXIT_FAILED)
 
 
 def _log_to_stderr(level: int) -> None:

@@ -103,6 +103,33 @@ class TargetResult:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """What a target's piezo gave while it listened: the greatest sample (0 to 65,535) of each `bin_ms`.
+    `gap_us` is the longest time without a look; `threshold` is what a sample must reach to be a hit.
+    """
+
+    bin_ms: int
+    bins: list[int]
+    samples: int
+    gap_us: int
+    threshold: int
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a target's piezo gave around its last hit: `values` (0 to 65,535), and when each was measured, in
+    microseconds after the sample that reached the `threshold`. Both are empty where there was no hit since
+    the target was last armed.
+    """
+
+    threshold: int
+    reaction_ms: int
+    peak: int
+    times_us: list[int]
+    values: list[int]
+
+
+@dataclass(frozen=True)
 class GameOption:
     """One thing to choose about a game; its name ends in its unit. `low` and `high` are None but for an
     integer, `choices` is empty but for a word out of a list.
@@ -164,6 +191,16 @@ class Event:
     data: dict[str, object]
 
 
+class TargetError(ProtocolError):
+    """What went wrong at the one target that a command was for: its own error, or that it is away or says
+    nothing. The hub is well.
+    """
+
+    def __init__(self, target_id: str, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.target_id = target_id
+
+
 class Hub:
     """A live connection to a hub. Made by `connect`. `boot_id` is new at each start of the hub.
 
@@ -174,6 +211,7 @@ class Hub:
     def __init__(self, link: Link, boot_id: str) -> None:
         self.boot_id = boot_id
         self.log_id = ""  # whose `seq` the events carry; known once `events` is read
+        self.subscribed_seq = 0  # the last event before `events` was read: those up to it are old
         self._link = link
         self._streams: dict[str | int, Callable[[SocketMessage], None]] = {}
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
@@ -261,18 +299,60 @@ class Hub:
         timeout_ms: int = MOTION_TIMEOUT_MS,
     ) -> TargetResult:
         """Changes what is given (`threshold` 1 to 65,535, at most 8 `groups`) and keeps it on the target's
-        flash; the result's data says both as they now are. Raises like `ping`, and ProtocolError with the
-        target's own error.
+        flash; the result's data says both as they now are. Raises like `ping`, and TargetError: `busy`
+        while the target is armed or moves, `fault` when its flash does not take it.
         """
         data: dict[str, object] = {}
         if threshold is not None:
             data["threshold"] = threshold
         if groups is not None:
             data["groups"] = groups
-        [result] = await self.command(MessageType.CONFIGURE, target_id, timeout_ms, data)
+        return await self._command_one(MessageType.CONFIGURE, target_id, timeout_ms, data)
+
+    async def _command_one(
+        self, type: str, target_id: str, timeout_ms: int, data: dict[str, object]
+    ) -> TargetResult:
+        """One target's answer. Raises like `ping`, and TargetError."""
+        [result] = await self.command(type, target_id, timeout_ms, data)
         if not result.ok:
-            raise ProtocolError(result.code, result.message)
+            raise TargetError(result.target_id, result.code, result.message)
         return result
+
+    async def listen(self, target_id: str, duration_ms: int, above: int | None = None) -> Heard:
+        """What the target's piezo gives for `duration_ms` (100 to 60,000), whether the target stands or lies.
+        With `above` it returns as soon as a sample has reached that and its peak is over. Raises like `ping`,
+        and TargetError: `busy` while the target is armed or moves, `superseded` when it begins to.
+        """
+        data: dict[str, object] = {"duration_ms": duration_ms}
+        if above is not None:
+            data["above"] = above
+        timeout_ms = duration_ms + MOTION_TIMEOUT_MS
+        result = await self._command_one(MessageType.LISTEN, target_id, timeout_ms, data)
+        heard: dict[str, Any] = result.data
+        try:
+            return Heard(**{name: heard[name] for name in Heard.__dataclass_fields__})
+        except KeyError as missing:
+            raise _bad_answer(target_id, f"no {missing}") from None
+
+    async def trace(self, target_id: str, timeout_ms: int = PING_TIMEOUT_MS) -> Trace:
+        """The samples around the target's last hit. Raises like `listen`."""
+        times_us: list[int] = []
+        values: list[int] = []
+        offset = 0
+        while True:
+            data: dict[str, object] = {"offset": offset}
+            result = await self._command_one(MessageType.READ_TRACE, target_id, timeout_ms, data)
+            page: dict[str, Any] = result.data
+            try:
+                times_us += page["times_us"]
+                values += page["values"]
+                last, offset = offset, page["next"]
+                if offset is None:
+                    return Trace(page["threshold"], page["reaction_ms"], page["peak"], times_us, values)
+            except KeyError as missing:
+                raise _bad_answer(target_id, f"no {missing}") from None
+            if offset <= last:
+                raise _bad_answer(target_id, "its trace in no order")
 
     async def games(self) -> list[GameInfo]:
         """Every game that this hub can play."""
@@ -326,17 +406,15 @@ class Hub:
 
     async def log(self, target_id: str, timeout_ms: int = PING_TIMEOUT_MS) -> AsyncIterator[str]:
         """The log that a target keeps on its flash, page by page, oldest first. Raises like `ping`, and
-        ProtocolError with the target's own error, or when it answers no log.
+        TargetError.
         """
         offset: object = 0
         while offset is not None:
-            [page] = await self.command(MessageType.READ_LOG, target_id, timeout_ms, {"offset": offset})
-            if not page.ok:
-                raise ProtocolError(page.code, page.message)
+            page = await self._command_one(MessageType.READ_LOG, target_id, timeout_ms, {"offset": offset})
             yield str(page.data.get("text", ""))
             last, offset = offset, page.data.get("next")
             if offset is not None and not (isinstance(offset, int) and offset > int(str(last))):
-                raise ProtocolError(ErrorCode.BAD_MESSAGE, f"{target_id} sends its log in no order")
+                raise _bad_answer(target_id, "its log in no order")
 
     async def command(
         self,
@@ -373,7 +451,9 @@ class Hub:
             data["log_id"] = log_id
         subscribe = SocketMessage(MessageType.SUBSCRIBE, self._new_id(), data=data)
         subscribed = await self._call(subscribe, REPLY_TIMEOUT_MS)
-        self.log_id = str((subscribed.data or {}).get("log_id", ""))
+        about: dict[str, Any] = subscribed.data or {}
+        self.log_id = str(about.get("log_id", ""))
+        self.subscribed_seq = int(about.get("seq", 0))
         while True:
             while self._events:
                 yield self._events.popleft()
@@ -476,6 +556,10 @@ def _target_result(message: SocketMessage) -> TargetResult:
         message=str(data.pop("message", "")),
         data=data,
     )
+
+
+def _bad_answer(target_id: str, what: str) -> TargetError:
+    return TargetError(target_id, ErrorCode.BAD_MESSAGE, f"it answers {what}: update its firmware")
 
 
 def _when(data: dict[str, object], at_us: int | None, in_ms: int | None) -> dict[str, object]:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from shared.socket_protocol import ProtocolError
 from snyper import scoreboard
 from snyper.client import GameState, Hub, TargetResult, connect
 from snyper.processes import running
@@ -23,7 +24,7 @@ from tools.board import WIFI, BoardProcess
 TARGETS = 4
 PINGS = 50
 ROUND_MS = 1_500
-GAME_ROUNDS = 8
+GAME_ROUNDS = 6
 GAME_SEED = 4
 PLAYER = "Somebody with a toy gun"
 VICTIM = 2  # target_3
@@ -59,7 +60,7 @@ async def run(console: Console) -> int:
                 stack.callback(board.kill)
             hub = await stack.enter_async_context(connect(address))
             summary = await _Demo(console, hub, boards).play()
-    except (DemoError, OSError, TimeoutError) as error:
+    except (DemoError, ProtocolError, OSError, TimeoutError) as error:
         console.print(Text(f"DEMO FAILED {error or 'a step took too long'}", "bold red"))
         return 1
     console.print(f"all of it in {time.monotonic() - started:.1f} s", style="dim")
@@ -162,7 +163,13 @@ class _Demo:
         )
 
     async def _play_quick(self) -> None:
-        options = {"rounds": GAME_ROUNDS, "countdown_ms": 0}
+        options = {
+            "rounds": GAME_ROUNDS,
+            "first_up_ms": 2_000,
+            "last_up_ms": 1_000,
+            "pause_ms": 200,
+            "countdown_ms": 0,
+        }
         started = await self._hub.start_game("quick", [PLAYER], options, GAME_SEED)
         self._say("quick game", f"{GAME_ROUNDS} rounds, faster and faster, on {started.targets} targets")
         await self._until(
@@ -194,6 +201,9 @@ class _Demo:
         async for event in self._hub.events():
             self._events[event.event] += 1
             self._game = scoreboard.after(self._game, event)
+            if event.event == "game_score":
+                shot = f"{event.target_id} after {event.data['reaction_ms']} ms"
+                self._say("", f"{shot:<24} {event.data['points']:+d} points")
             if event.event == "state":
                 self._states[event.target_id] = str(event.data["state"])
             self._changed.set()

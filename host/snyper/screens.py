@@ -62,14 +62,27 @@ def results_table(results: Iterable[TargetResult]) -> Table:
     """What each target made of a command."""
     table = Table("target", "result", "after")
     results = list(results)
+    scheduled = any("error_us" in result.data for result in results)
+    if scheduled:
+        table.add_column("began", justify="right")
     if any(result.message for result in results):
         table.add_column("why")
     for result in results:
         style = "green" if result.ok else "bold red"
         status = result.status if result.ok else f"{result.status}: {result.code}"
         row = [Text(result.target_id), Text(status, style), Text(_milliseconds(result.round_trip_us))]
+        if scheduled:
+            row.append(Text(_begin(result.data)))
         table.add_row(*row, Text(result.message))
     return table
+
+
+def _begin(data: dict[str, object]) -> str:
+    """How far from its instant a target began, and how sure it is of that."""
+    error_us, uncertainty_us = data.get("error_us"), data.get("uncertainty_us")
+    if not isinstance(error_us, int) or not isinstance(uncertainty_us, int):
+        return ""
+    return f"{error_us / 1000:+.1f} ms ±{uncertainty_us / 1000:.1f}"
 
 
 def event_line(event: Event) -> Text:

@@ -226,7 +226,7 @@ class SessionTarget(VirtualTarget):
         from firmware.target.session import Session
 
         self._machine.use(self._board)
-        self._task = asyncio.create_task(Session(self._config, Led(light("LED"))).run())
+        self._task = asyncio.create_task(Session(self._config, Led(light("LED")), on_flash=False).run())
 
     async def kill(self) -> None:
         # Until it is done: test_recovery.py looks whether once is enough.
@@ -285,7 +285,7 @@ class Peer:
         self.ended = ""  # "eof" or "reset" once the connection has ended
         self._taken = 0
         self._sock = sock
-        self._ids = 0
+        self.ids = 0  # of its requests so far
         self._reader = asyncio.create_task(self._read()) if reads else None
 
     async def send(self, *what: Message | bytes) -> None:
@@ -297,14 +297,14 @@ class Peer:
 
     async def request(self, type: str, target_id: str | None = None, **data: Any) -> str:
         """Sends a request with a new id, which it returns."""
-        self._ids += 1
-        message: Message = {"type": type, "id": f"r{self._ids}"}
+        self.ids += 1
+        message: Message = {"type": type, "id": f"r{self.ids}"}
         if target_id is not None:
             message["target_id"] = target_id
         if data:
             message["data"] = data
         await self.send(message)
-        return f"r{self._ids}"
+        return f"r{self.ids}"
 
     async def next(self, deadline_s: float = DEADLINE_S) -> Message:
         """The next message that is no heartbeat. Fails when the connection ends first."""
@@ -554,6 +554,8 @@ async def snyper(*arguments: str, **environment: str) -> AsyncIterator[Command]:
     """`snyper` with these arguments, and with `environment` added to this one's."""
     variables = {**os.environ, "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
     variables.pop("SNYPER_HUB", None)
+    if arguments[:1] == ("hub",) and "--journal" not in arguments:
+        arguments = (*arguments, "--no-journal")  # not into the one of whoever runs the tests
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "snyper.cli", *arguments),
         stdin=asyncio.subprocess.DEVNULL,

@@ -28,7 +28,11 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def test_what_it_exports() -> None:
-    assert set(snyper.__all__) == {"Event", "Hub", "ProtocolError", "TargetInfo", "TargetResult", "connect"}
+    assert set(snyper.__all__) == {
+        *("Event", "GameInfo", "GameState", "Heard", "Hub", "HubStatus", "ProtocolError"),
+        *("TargetError", "TargetInfo", "TargetResult", "Trace", "connect"),
+    }
+    assert all(hasattr(snyper, name) for name in snyper.__all__)
 
 
 @each_engine
@@ -65,7 +69,7 @@ async def test_a_round(engine: str, body: str, tmp_path: Path) -> None:
         await until(lambda: any(event.event == "hit" for event in events), "it should be hit")
         (hit,) = [event for event in events if event.event == "hit"]
         assert hit.target_id == "target_1"
-        assert set(hit.data) == {"peak", "reaction_ms", "gap_us"}
+        assert set(hit.data) == {"peak", "reaction_ms", "gap_us", "at_us", "uncertainty_us"}
         assert [event.seq for event in events] == list(range(events[0].seq, events[0].seq + len(events)))
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)

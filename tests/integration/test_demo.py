@@ -25,13 +25,17 @@ async def test_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         print("\n" + "\n".join(lines[-2:]))
     assert status == 0, out + err
     last = re.fullmatch(
-        r"DEMO OK targets=4 commands=(\d+) hits=(\d+) misses=(\d+) ping_p50_ms=(\d+\.\d+)", lines[-1]
+        r"DEMO OK targets=4 commands=(\d+) hits=(\d+) misses=(\d+) score=(\d+) ping_p50_ms=(\d+\.\d+)",
+        lines[-1],
     )
     assert last is not None, lines[-1]
-    commands, hits, misses = (int(last[number]) for number in (1, 2, 3))
+    commands, hits, misses, score = (int(last[number]) for number in (1, 2, 3, 4))
     assert commands >= 4 * 50
     assert hits + misses >= 4
     assert hits > 0
+    points = [int(line.split()[-2]) for line in lines if line.endswith(" points")]
+    assert score == sum(points) > 0
+    assert any(line.startswith("│ ★") and line.endswith(f" {score} │") for line in lines)
     assert err == ""
     assert "lost" in out
     assert processes_with(str(tmp_path)) == []

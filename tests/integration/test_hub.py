@@ -363,15 +363,15 @@ async def test_subscribe_and_come_back(engine: str, tmp_path: Path) -> None:
             await target.send({"type": type, "id": number, "data": {"reaction_ms": number}})
             await target.expect("ack", id=number, status="ok")
         async with console_of(hub) as back:
-            id = await back.request("subscribe", after=1, boot_id=seen["boot_id"])
+            id = await back.request("subscribe", after=1, log_id=seen["log_id"])
             await back.expect("subscribed", id=id)
             events = [(await back.expect("event"))["data"] for _ in range(2)]
             assert [(data["seq"], data["event"], data["reaction_ms"]) for data in events] == [
                 (2, "hit", 1),
                 (3, "miss", 2),
             ]
-        async with console_of(hub) as elsewhere:  # counted by another boot of the hub: everything it has
-            await elsewhere.ask("subscribe", after=1_000, boot_id="another")
+        async with console_of(hub) as elsewhere:  # counted by another log: everything it has
+            await elsewhere.ask("subscribe", after=1_000, log_id="another")
             events = [(await elsewhere.expect("event"))["data"] for _ in range(3)]
             assert [data["seq"] for data in events] == [1, 2, 3]
         async with console_of(hub) as new:  # without `after` only what comes
@@ -428,7 +428,7 @@ async def test_the_same_ids_of_two_consoles(engine: str, tmp_path: Path) -> None
         await until_count(consoles[0], 1)
         first, second = consoles
         # The ids count the requests of each: make the next ones the same.
-        first._ids = second._ids = 1_000
+        first.ids = second.ids = 1_000
         assert (await first.ask("stand_up", "target_1"))["status"] == "standing"
         assert (await second.ask("lay_down", "target_1"))["status"] == "down"
         assert (await first.ask("lay_down", "target_1"))["status"] == "down"

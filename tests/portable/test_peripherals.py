@@ -57,7 +57,7 @@ def test_a_servo_is_told_nothing_at_power_up() -> None:
     board = Board()
     machine.Pin(16, machine.Pin.OUT, value=1)
     make_servo()
-    assert board.levels == [1, 0]
+    assert board.pin_levels == [1, 0]
     assert board.outputs()["pwm"] == {"16": {"freq_hz": 50, "duty_ns": 0}}
     assert board.pulses_ns == [0]
 

@@ -203,3 +203,24 @@ def test_what_is_said_of_a_target() -> None:
     assert said["connected"] is False
     assert said["seen_ms_ago"] == 600
     assert "round_trip_us" not in said
+
+
+def test_a_report_is_known_by_its_board_its_boot_and_its_id() -> None:
+    keys = []
+    for about in (
+        {"boot_id": "b", "hardware_id": "h"},
+        {"boot_id": "b", "hardware_id": "other"},
+        {"boot_id": "c", "hardware_id": "h"},
+        {"boot_id": "b"},  # then its name must do
+        {"boot_id": "b', 'c", "hardware_id": "h"},
+    ):
+        entry, _ = _admit(Registry(1), "t", **about)
+        keys += [entry.report_key("1"), entry.report_key(1)]
+    assert len(set(keys)) == len(keys)
+    renamed, _ = _admit(Registry(1), "another_name", boot_id="b", hardware_id="h")
+    assert renamed.report_key("1") == keys[0]
+
+
+def test_a_report_of_no_boot_is_known_by_nothing() -> None:
+    entry, _ = _admit(Registry(1), "t", hardware_id="h")
+    assert entry.report_key("e1") == ""

@@ -190,9 +190,50 @@ def test_each_fault_of_a_hub_board() -> None:
             ({"led": {"pin": 24}}, "led.pin"),
             ({"watchdog_ms": 1}, "watchdog_ms"),
             ({"target_id": "target_1"}, "target_id"),
+            ({"screen": {"driver": "sh1106"}}, "screen.driver"),
+            ({"screen": {"sda_pin": ""}}, "screen.sda_pin"),
+            ({"screen": {"address": 0x78}}, "screen.address"),
+            ({"screen": {"address": 7}}, "screen.address"),
+            ({"buttons": {"choose_pin": -1}}, "buttons.choose_pin"),
+            ({"buttons": {"start_pin": 23}}, "buttons.start_pin"),
+            ({"buttons": {"start_pin": "LED"}}, "buttons.start_pin"),
         ),
         "rp2",
     )
+
+
+def test_the_pins_of_a_screen() -> None:
+    def screen(sda: int, scl: int, **other: "Any") -> "dict[str, Any]":
+        given: "dict[str, Any]" = {"screen": {"driver": "ssd1306", "sda_pin": sda, "scl_pin": scl}}
+        given.update(other)
+        return given
+
+    for sda, scl in ((4, 5), (0, 1), (2, 3), (6, 27), (16, 21), (26, 27), (28, 17)):
+        master_config.read(screen(sda, scl), "rp2")
+    check_faults(
+        master_config.read,
+        (
+            (screen(5, 4), "screen.sda_pin"),
+            (screen(4, 4), "screen.scl_pin"),
+            (screen(4, 6), "screen.scl_pin"),
+            (screen(4, 7), "screen.scl_pin"),
+            (screen(22, 23), "screen.scl_pin"),
+            (screen(24, 5), "screen.sda_pin"),
+            (screen(4, 5, buttons={"choose_pin": 5}), "buttons.choose_pin"),
+            (screen(4, 5, buttons={"choose_pin": 14, "start_pin": "GP14"}), "buttons.start_pin"),
+            (screen(14, 15, led={"pin": 15}), "screen.scl_pin"),
+        ),
+        "rp2",
+    )
+    error = fault(master_config.read, screen(4, 7), "rp2")
+    assert str(error).endswith("with SDA on GPIO 4 one of 1, 5, 9, 13, 17, 21 is expected, not 7"), error
+    master_config.read(screen(21, 22), "esp32")  # whose I2C can be on any pin
+
+
+def test_pins_of_what_a_hub_board_does_not_have_are_free() -> None:
+    config = master_config.read({"buttons": {"start_pin": 4}}, "rp2")
+    assert (config["screen"]["driver"], config["buttons"]) == ("none", {"choose_pin": "", "start_pin": 4})
+    master_config.read({"screen": {"sda_pin": 5, "scl_pin": 5}, "led": {"pin": 5}}, "rp2")
 
 
 def test_what_a_hub_board_takes() -> None:

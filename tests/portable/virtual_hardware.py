@@ -33,7 +33,7 @@ class Board(machine.VirtualBoard):
     """Notes what its servo is told, and feels what it is told to."""
 
     def __init__(self) -> None:
-        self.levels: "list[int]" = []
+        self.pin_levels: "list[int]" = []
         self.pulses_ns: "list[int]" = []
         self.frequencies_hz: "list[int]" = []
         self.on_pulse: "Callable[[int], None]" = lambda pulse_ns: None
@@ -46,7 +46,7 @@ class Board(machine.VirtualBoard):
         outputs: "Any" = self.outputs()
         pin, told = outputs["pins"].get(str(SERVO_PIN)), outputs["pwm"].get(str(SERVO_PIN))
         if pin is not None:
-            self.levels.append(pin["level"])
+            self.pin_levels.append(pin["level"])
         if told is not None and [told["duty_ns"]] != self.pulses_ns[-1:]:
             self.frequencies_hz.append(told["freq_hz"])
             self.pulses_ns.append(told["duty_ns"])

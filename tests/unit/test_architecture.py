@@ -106,10 +106,11 @@ def test_nothing_knows_the_tests() -> None:
 
 
 def test_who_drives_the_hardware() -> None:
-    """What all boards have, what a target has; and `main.py`, when nothing else can be loaded."""
+    """What all boards have, what a target has, what a hub board may have; `main.py` when nothing else loads."""
     assert importers_of("machine") == {
         "firmware/board/hardware.py",
         "firmware/target/peripherals.py",
+        "firmware/master/peripherals.py",
         "firmware/target/main.py",
         "firmware/master/main.py",
     }
@@ -157,6 +158,8 @@ def test_the_protocols_core_is_pure() -> None:
         "shared/handshake.py",
         "firmware/target/controller.py",
         "firmware/master/registry.py",
+        "firmware/master/screen.py",
+        "firmware/master/buttons.py",
     ):
         impure = {"asyncio", "socket", "time", "shared.clock", "shared.runtime", "shared.log"}
         assert not imports_of(Path(core)) & impure, core

@@ -1,0 +1,58 @@
+"""`snyper play`: everything at once, and nothing left of it."""
+
+import asyncio
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from snyper.client import connect
+from tests.integration.harness import (
+    DEADLINE_S,
+    HOST,
+    free_port,
+    left_in,
+    linux_only,
+    processes_with,
+    run_snyper,
+    snyper,
+)
+
+pytest.importorskip("nicegui", reason="the dashboard is an extra: pip install snyper[dashboard]")
+
+
+@linux_only
+async def test_a_range_to_click_through(tmp_path: Path) -> None:
+    listen = f"{HOST}:{free_port()}"
+    async with snyper(
+        "play", "--no-open", "--targets", "2", "--listen", listen, TMPDIR=str(tmp_path)
+    ) as command:
+        await command.says("snyper watch")
+        page = await asyncio.to_thread(lambda: urllib.request.urlopen(f"http://{listen}/").read().decode())
+        assert "<title>" in page
+        [hub] = [line.split()[-1] for line in command.err.splitlines() if "listening on" in line]
+        here: set[str] = set()
+        async with connect(hub) as console, asyncio.timeout(DEADLINE_S):
+            async for event in console.events(after=0):
+                here |= {event.target_id} if event.event == "registered" else set()
+                if here == {"target_1", "target_2"}:
+                    break
+        assert await command.interrupt() == 0
+        assert "Traceback" not in command.err
+    assert processes_with(str(tmp_path)) == []
+    assert left_in(tmp_path) == []
+
+
+@linux_only
+async def test_it_says_what_is_in_the_way(tmp_path: Path) -> None:
+    port = free_port()
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), HOST, port)
+    async with server:
+        status, out, err = await run_snyper(
+            "play", "--no-open", "--listen", f"{HOST}:{port}", TMPDIR=str(tmp_path)
+        )
+    assert status == 1
+    assert str(port) in err.splitlines()[-1]
+    assert "Traceback" not in out + err
+    assert processes_with(str(tmp_path)) == []
+    assert left_in(tmp_path) == []
