@@ -23,7 +23,9 @@ from shared.socket_protocol import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from firmware.master.server import Hub
+    from collections.abc import Callable
+
+    from firmware.master.game_room import GameRoom
     from shared.link import Handler
 
 MIN_TIMEOUT_MS = 100
@@ -43,12 +45,15 @@ _SLOW = _MOTIONS + (MessageType.CONFIGURE, MessageType.LISTEN)  # to answer
 
 class Console:
     """One registered console. Its `handlers` serve the link it came over. `id_prefix` makes its commands' ids
-    its own: a target answers a repeated one again, and that of another console is none. Games are `hub`'s.
+    its own: a target answers a repeated one again, and that of another console is none. `game_room(True)` is
+    where games are played, `game_room(False)` too if any was played yet, else None.
     """
 
-    def __init__(self, controller: HubController, hub: "Hub", id_prefix: str) -> None:
+    def __init__(
+        self, controller: HubController, game_room: "Callable[[bool], GameRoom | None]", id_prefix: str
+    ) -> None:
         self._controller = controller
-        self._hub = hub
+        self._game_room = game_room
         self._id_prefix = id_prefix
         self._subscribed = False
         self.handlers: "dict[str, Handler]" = {
@@ -113,7 +118,7 @@ class Console:
         from firmware.master.game_console import answer
 
         forget("firmware.master.game_console")
-        return await answer(self._hub, link, message)
+        return await answer(self._game_room, link, message)
 
     async def _subscribe(self, link: Link, message: SocketMessage) -> None:
         """Sends events until the link ends. One that reads too slowly misses some: `seq` shows it."""

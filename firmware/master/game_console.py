@@ -5,15 +5,18 @@ from shared.socket_protocol import ALL_TARGETS, ErrorCode, MessageType, Protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from firmware.master.game_room import GameRoom
-    from firmware.master.server import Hub
 
 
-async def answer(hub: "Hub", link: Link, message: SocketMessage) -> SocketMessage:
+async def answer(
+    game_room: "Callable[[bool], GameRoom | None]", link: Link, message: SocketMessage
+) -> SocketMessage:
     """The reply to a `list_games`, `start_game`, `stop_game` or `get_game`. Raises ProtocolError."""
-    if message.type == MessageType.GET_GAME and hub.game_room is None:
+    room = game_room(message.type != MessageType.GET_GAME)
+    if room is None:
         return message.reply(MessageType.GAME_STATE, "none", {})
-    room = hub.games
     if message.type == MessageType.LIST_GAMES:
         names = room.names()
         for name in names:

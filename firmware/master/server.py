@@ -72,6 +72,9 @@ class Hub:
             self.game_room = GameRoom(self.controller, self.boot_id)
         return self.game_room
 
+    def _room(self, make: bool) -> "GameRoom | None":
+        return self.games if make else self.game_room
+
     async def start(self) -> None:
         """Listens. Raises OSError when the address is not to be had."""
         self._server = await listen(self._serve, self._host, self.port, min(self._max_connections, _BACKLOG))
@@ -193,7 +196,7 @@ class Hub:
             link,
             message,
             registration,
-            Console(self.controller, self, "%s-%d-" % (self.boot_id, self._consoles_ever)).handlers,
+            Console(self.controller, self._room, "%s-%d-" % (self.boot_id, self._consoles_ever)).handlers,
         )
 
     def _console_closed(self, link: Link, why: ProtocolError) -> None:
