@@ -21,6 +21,7 @@ from shared.runtime import (
 from shared.socket_protocol import (
     DEAD_AFTER_BEATS,
     MAX_LINE_BYTES,
+    MAX_WORD_CHARS,
     REPLY_TYPES,
     STREAM_TYPES,
     ErrorCode,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 MAX_QUEUED_LINES = 16
 MAX_HANDLERS = 8  # requests of one peer under way at once
 ITEMS_PER_TURN = 8  # of one piece that was read, before other tasks get their turn
+_MAX_REASON_CHARS = 256  # of what a peer says went wrong: it may become part of another line, and is kept
 LINGER_MS = 1_000  # after a fatal error the peer has this long to read it before the socket goes
 
 
@@ -420,8 +422,8 @@ def error_of(message: SocketMessage) -> ProtocolError:
     """What an `error` message reports."""
     data = message.data or {}
     return ProtocolError(
-        str(data.get("code", ErrorCode.INTERNAL)),
-        str(data.get("message", "")),
+        str(data.get("code", ErrorCode.INTERNAL))[:MAX_WORD_CHARS],
+        str(data.get("message", ""))[:_MAX_REASON_CHARS],
         message.id,
         message.status == "unknown",
     )

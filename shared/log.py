@@ -39,10 +39,13 @@ if MICROPYTHON:
         print(entry(who, text))
 
     def log_exception(who: str, error: BaseException) -> None:
-        """A defect, with its traceback. It is kept."""
-        traceback = io.StringIO()
-        sys.print_exception(error, traceback)
-        keep(who, "unexpected %r\n%s" % (error, traceback.getvalue().rstrip()))
+        """A defect, with its traceback. It is kept, unless there is no memory for that."""
+        try:
+            traceback = io.StringIO()
+            sys.print_exception(error, traceback)
+            keep(who, "unexpected %r\n%s" % (error, traceback.getvalue().rstrip()))
+        except MemoryError:  # whoever goes on after a defect must be able to
+            sys.print_exception(error)
 
 else:
     import logging

@@ -19,11 +19,11 @@ from tools import flash
 
 VIRTUAL_BOARD = Path(__file__).resolve().parent / "virtual_board"
 HEAP_BYTES = 180 * 1024  # what a Pico W has once it has joined its network; objects take twice the room here
-STAND_INS_BYTES = 36 * 1024  # on top: what virtual_board's modules take of the same heap, and no board has
+STAND_INS_BYTES = 58 * 1024  # on top: what virtual_board's modules take of the same heap, and no board has
 SCREEN_BYTES = 7 * 1024  # and for a screen
-# And the step that MicroPython's table of words takes at 1,260 of them: a hub board comes there when it plays
-# or has a screen. 350 of them are the stand-ins': without these no firmware comes so far.
-WORDS_BYTES = 14 * 1024
+# Of what MicroPython's table of words takes before the firmware runs, the part that a board's own would take:
+# 1,260 of them at 6 bytes. It is the firmware's to pay.
+WORDS_BYTES = 7 * 1024
 WIFI = {"networks": [{"ssid": "snyper", "password": "simulated-range"}]}
 PICO_W = {
     "machine": "Raspberry Pi Pico W with RP2040",
@@ -330,7 +330,7 @@ class Board:
         }
         stand_ins = STAND_INS_BYTES
         if self._board["screen"] is not None:
-            stand_ins += SCREEN_BYTES + WORDS_BYTES
+            stand_ins += SCREEN_BYTES
         command = [
             str(self._micropython),
             "-X",
@@ -450,8 +450,6 @@ class BoardProcess(Board):
         """
         config = {"wifi": WIFI, **(config or {})} if role == "target" else dict(config or {})
         networks = config.get("wifi", WIFI).get("networks", WIFI["networks"])
-        if role == "master" and options.get("screen") is None:
-            options.setdefault("heap_bytes", HEAP_BYTES + WORDS_BYTES)
         super().__init__(directory, directory / "flash", air={"networks": networks, **(air or {})}, **options)
         flash.stage(role, self.flash, config)
         if main is not None:

@@ -144,7 +144,7 @@ def lean_source(source: str) -> str:
                 lines[number - 1] = "\n"
         elif isinstance(node, ast.Assign) and ast.unparse(node) == "TYPE_CHECKING = False":
             lines[node.lineno - 1] = "\n"
-        elif isinstance(node, ast.Assign) and node.lineno == node.end_lineno:
+        elif isinstance(node, ast.Assign) and node.lineno == node.end_lineno and len(node.targets) == 1:
             name = ast.unparse(node.targets[0])
             value = _constant(node.value, known)
             is_after = node.lineno < first_uses.get(name, len(lines) + 1)

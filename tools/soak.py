@@ -24,7 +24,7 @@ from shared.handshake import Registration
 from shared.link import Link
 from shared.socket_protocol import COMMAND_REPLIES, MessageType, ProtocolError, SocketMessage
 from tools import flash
-from tools.board import HEAP_BYTES, STAND_INS_BYTES, BoardProcess, find_micropython
+from tools.board import HEAP_BYTES, STAND_INS_BYTES, WORDS_BYTES, BoardProcess, find_micropython
 
 if TYPE_CHECKING:
     from shared.link import Handler
@@ -133,7 +133,8 @@ async def soak(
     """
     play = {"target": _TargetPlay, "master": _HubPlay}[role]()
     heap, bare = bare_heap()
-    report = Report(role, heap, await _used_before_firmware(directory / "empty", role) - bare)
+    used = await _used_before_firmware(directory / "empty", role)
+    report = Report(role, heap, used - bare - WORDS_BYTES)
     board = _watched_board(directory, role, play, report.stand_ins)
     try:
         board.start()

@@ -80,8 +80,7 @@ class Console:
             raise ProtocolError(ErrorCode.BAD_MESSAGE, "`target_id` is missing: a name, group:NAME or all")
         data = dict(message.data or {})
         timeout_ms = _timeout_ms(data, MOTION_TIMEOUT_MS if message.type in _SLOW else PING_TIMEOUT_MS)
-        if message.type in _MOTIONS:
-            _set_instant(data)
+        _set_instant(data)
         command = self._controller.start(
             message.type, selector, data or None, timeout_ms, self._target_side_id(message)
         )
@@ -121,7 +120,9 @@ class Console:
         return await answer(self._game_room, link, message)
 
     async def _subscribe(self, link: Link, message: SocketMessage) -> None:
-        """Sends events until the link ends. One that reads too slowly misses some: `seq` shows it."""
+        """Sends events until the link ends. One that reads too slowly misses some, and one that takes no long
+        lines a long one: `seq` shows it.
+        """
         events = self._controller.events
         data = message.data or {}
         after = integer_field(data, "after", events.seq, 0, MAX_INTEGER)
@@ -142,8 +143,12 @@ class Console:
                     about = dict(detail)
                     about["event"] = event
                     about["seq"] = seq
-                    await link.send(SocketMessage(MessageType.EVENT, seq, target_id or None, data=about))
                     after = seq
+                    try:
+                        await link.send(SocketMessage(MessageType.EVENT, seq, target_id or None, data=about))
+                    except ProtocolError as error:
+                        if error.code != ErrorCode.LINE_TOO_LONG:
+                            raise
                 if after == before:
                     await news.wait()
         finally:

@@ -61,8 +61,8 @@ class GameRoom:
         """Starts one of `names` with these targets (a name, `group:NAME` or `all`) and returns its `state`.
 
         `players` are as many as the game needs where they are left out, `options` have their defaults, `seed`
-        (0 to 2^31 - 1) is drawn. Raises ProtocolError: `busy` while another is played, `unknown_target` where
-        there are not enough, `bad_message` for what the game does not take.
+        (0 to 2^31 - 1) is drawn. Raises ProtocolError: `busy` while another is played or there is no memory,
+        `unknown_target` where there are not enough, `bad_message` for what the game does not take.
         """
         if self._game is not None:
             raise ProtocolError(ErrorCode.BUSY, "a game is played already")
@@ -72,10 +72,13 @@ class GameRoom:
 
             game_id = "%s-g%d" % (self._boot_id, self._count + 1)
             game = open_game(self._controller, game_id, name, players, options or {}, seed, target)
+        except MemoryError:  # the last game may still take its room for a moment
+            raise ProtocolError(ErrorCode.BUSY, "no memory for it: try again, or restart the hub") from None
         finally:
             _tidy(name)
         self._count += 1
         self._game = game
+        self._controller.on_register = game.note_registered
         self._controller.on_hit = game.note_hit
         self._controller.on_miss = game.note_miss
         self._controller.on_lost = game.note_lost
@@ -106,7 +109,8 @@ class GameRoom:
         finally:
             self._last = game.state()
             self._game = self._task = None
-            self._controller.on_hit = self._controller.on_miss = self._controller.on_lost = None
+            self._controller.on_hit = self._controller.on_miss = None
+            self._controller.on_lost = self._controller.on_register = None
             log("game", "over: %s" % self._last["reason"])
             self._ended.set()
         collect_garbage()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from firmware.master.panel import Panel
 
 _LOOK_MS = 500
-_EVENTS = 32  # 3 kB
+_EVENTS = 24  # 2.4 kB
 
 
 class HubBoard:

@@ -173,8 +173,6 @@ class Panel:
             return
         except ProtocolError as error:
             why = error.message
-        except MemoryError:
-            why = "no memory for it: restart the hub board"
         log("panel", "%s does not start: %s" % (self._names[self._chosen], why))
         self._words = why
         self._words_until = self._ticks + _WORDS_TICKS

@@ -113,14 +113,18 @@ def draw_heartbeat(canvas: "Any", is_on: bool) -> None:
 
 
 def draw_large(canvas: "Any", text: str, x: int, y: int, scale: int, colour: int) -> None:
-    """`text` in letters of 8 x `scale` points, upon one colour."""
+    """`text` in letters of 8 x `scale` points, upon one colour. Takes next to no memory: while a game is
+    played there is little.
+    """
+    letter = bytearray(_CHAR * _CHAR)
     for char in text:
         canvas.text(char, x, y, colour)
-        points = [(x + at % _CHAR, y + at // _CHAR) for at in range(_CHAR * _CHAR)]
-        points = [point for point in points if canvas.pixel(point[0], point[1]) == colour]
+        for at in range(len(letter)):
+            letter[at] = canvas.pixel(x + at % _CHAR, y + at // _CHAR) == colour
         canvas.fill_rect(x, y, _CHAR, _CHAR, 1 - colour)
-        for point in points:
-            canvas.fill_rect(x + (point[0] - x) * scale, y + (point[1] - y) * scale, scale, scale, colour)
+        for at in range(len(letter)):
+            if letter[at]:
+                canvas.fill_rect(x + at % _CHAR * scale, y + at // _CHAR * scale, scale, scale, colour)
         x += _CHAR * scale
 
 

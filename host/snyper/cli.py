@@ -418,9 +418,13 @@ def logs(
     """
 
     async def ask(target_id: str) -> None:
+        is_empty = True
         async with connect(hub) as console:
             async for page in console.log(target_id):
+                is_empty = is_empty and not page
                 out.print(page, end="", markup=False, soft_wrap=True)
+        if is_empty:
+            err.print(f"{target_id}: its log is empty", markup=False)
 
     if (port is None) == (target is None) or (follow and port is None):
         fail("name one: --port PORT (with or without --follow), or --target NAME", EXIT_USAGE)

@@ -1,7 +1,9 @@
 """What commands to a hub share: the hub's address, and what becomes of whatever goes wrong."""
 
 import asyncio
+import signal
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -37,6 +39,20 @@ HubOption = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, everything else on stderr.")]
 
 
+async def ended_by_sigterm(work: Coroutine[Any, Any, T]) -> T:
+    """`work`, which SIGTERM cancels, as asyncio has it for Ctrl-C: whatever it started is put away."""
+    this = asyncio.current_task()
+    assert this is not None
+
+    def end() -> None:
+        if not this.cancelling():  # or it is putting things away already, after Ctrl-C
+            this.cancel()
+
+    with suppress(NotImplementedError):  # where there is no such signal
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
+    return await work
+
+
 def run(
     work: Coroutine[Any, Any, T],
     hub: str | None = None,
@@ -45,8 +61,8 @@ def run(
 ) -> T:
     """Runs `work`; what goes wrong becomes a message and an exit status."""
     try:
-        return asyncio.run(work)
-    except KeyboardInterrupt:
+        return asyncio.run(ended_by_sigterm(work))
+    except (KeyboardInterrupt, asyncio.CancelledError):
         err.print(on_ctrl_c, markup=False)
         raise typer.Exit(0 if until_ctrl_c else EXIT_INTERRUPTED) from None
     except TargetError as error:

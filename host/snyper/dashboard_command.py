@@ -14,8 +14,9 @@ from platformdirs import user_data_path
 
 from shared.address import parse_address
 from snyper.client import DEFAULT_HUB
+from snyper.commands import ended_by_sigterm
 from snyper.journal import JournalError
-from snyper.output import EXIT_FAILED, EXIT_USAGE, err, fail, print_json
+from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, err, fail, print_json
 
 DEFAULT_PORT = 8088
 DEFAULT_LISTEN = f"127.0.0.1:{DEFAULT_PORT}"
@@ -84,7 +85,9 @@ def dashboard(
     )
     try:
         with serve.open_socket(listen) as sock:
-            asyncio.run(serve.serve(hub, sock, password, archive or _default_archive(), ready))
+            asyncio.run(
+                ended_by_sigterm(serve.serve(hub, sock, password, archive or _default_archive(), ready))
+            )
     except (KeyboardInterrupt, asyncio.CancelledError):
         err.print("stopped")
     except JournalError as error:
@@ -110,7 +113,11 @@ def _password(listen: str) -> str | None:
                 EXIT_USAGE,
             )
         err.print(f"dashboard: others can reach {listen}, so choose a password that they have to give")
-        given = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        try:
+            given = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        except typer.Abort:
+            err.print("\nstopped")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
     if len(given) < MIN_PASSWORD_CHARS:
         fail(f"the password needs at least {MIN_PASSWORD_CHARS} characters", EXIT_USAGE)
     return given

@@ -17,8 +17,16 @@ from urllib.parse import quote
 
 from firmware.master.server import STOPPING
 from snyper.journal import SCHEMA_VERSION, JournalError, explained
+from snyper.scoreboard import says
 
 _PAGE = 1_000  # rows that are fetched at once
+
+# What the event of a game has to say to be counted: the hub may have been of another version.
+_SAID: dict[str, dict[str, Any]] = {
+    "game_started": {"game_id": str, "game": str, "players": [str]},
+    "game_score": {"game_id": str, "player": str, "total": int},
+    "game_over": {"game_id": str, "scores": [int]},
+}
 
 
 @dataclass(frozen=True)
@@ -180,16 +188,16 @@ class History:
         limit: int | None = None,
     ) -> list[GameRecord]:
         """The games, newest first; only those with `player`, of the kind `game`, at most `limit`."""
-        overs = {event.data.get("game_id"): event.data for event in self.events(["game_over"], since_ms)}
+        overs = {event.data["game_id"]: event.data for event in self._whole("game_over", since_ms)}
         found: list[GameRecord] = []
-        for event in self.events(["game_started"], since_ms, newest_first=True):
+        for event in self._whole("game_started", since_ms, newest_first=True):
             if limit is not None and len(found) >= limit:
                 break
             data = event.data
-            if player is not None and player not in data.get("players", []):
+            if player is not None and player not in data["players"]:
                 continue
             if game is None or data.get("game") == game:
-                found.append(_game(event, overs.get(data.get("game_id")), self._scores_of))
+                found.append(_game(event, overs.get(data["game_id"]), self._scores_of))
         return found
 
     def players(self, since_ms: int | None = None) -> list[PlayerStats]:
@@ -274,11 +282,8 @@ class History:
         return found
 
     def _times(self, since_ms: int | None) -> Iterator[BestTime]:
-        games = {
-            event.data.get("game_id"): str(event.data.get("game", ""))
-            for event in self.events(["game_started"], since_ms)
-        }
-        for event in self.events(["game_score"], since_ms):
+        games = {event.data["game_id"]: event.data["game"] for event in self._whole("game_started", since_ms)}
+        for event in self._whole("game_score", since_ms):
             reaction_ms = event.data.get("reaction_ms")
             if isinstance(reaction_ms, int):
                 game_id = str(event.data.get("game_id", ""))
@@ -289,10 +294,18 @@ class History:
     def _scores_of(self, started: EventRecord) -> dict[str, int]:
         """What the players of a game that did not end had at last."""
         return {
-            str(event.data.get("player")): int(event.data.get("total", 0))
-            for event in self.events(["game_score"], started.unix_ms)
+            event.data["player"]: event.data["total"]
+            for event in self._whole("game_score", started.unix_ms)
             if event.data.get("game_id") == started.data.get("game_id")
         }
+
+    def _whole(
+        self, event: str, since_ms: int | None = None, newest_first: bool = False
+    ) -> Iterator[EventRecord]:
+        """The events of games of one kind that say what they have to."""
+        for record in self.events([event], since_ms, newest_first=newest_first):
+            if says(record.data, _SAID[event]):
+                yield record
 
     def _rows(self, query: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
         try:
@@ -407,12 +420,12 @@ def _where(kinds: Sequence[str], since_ms: int | None) -> tuple[str, list[object
 
 def _game(started: EventRecord, over: dict[str, Any] | None, scores_of: Any) -> GameRecord:
     data = started.data
-    players = tuple(str(player) for player in data.get("players", []))
+    players = tuple(data["players"])
     if over is None:
         totals = scores_of(started)
         scores = tuple(totals.get(player, 0) for player in players)
     else:
-        scores = tuple(int(score) for score in over.get("scores", []))
+        scores = tuple(over["scores"])
     over = over or {}
     return GameRecord(
         game_id=str(data.get("game_id", "")),
@@ -424,11 +437,15 @@ def _game(started: EventRecord, over: dict[str, Any] | None, scores_of: Any) -> 
         scores=scores,
         winner=str(over.get("winner", "")),
         reason=str(over.get("reason", "")),
-        targets=int(data.get("targets", 0)),
-        seed=int(data.get("seed", 0)),
+        targets=_integer(data.get("targets")),
+        seed=_integer(data.get("seed")),
         options=data.get("options", {}),
         results=over.get("results", {}),
     )
+
+
+def _integer(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _report(event: EventRecord) -> ReportRecord:

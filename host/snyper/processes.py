@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,21 +18,22 @@ class Running:
 
     def __init__(self, said: dict[str, Any], ended: Callable[[], Awaitable[OSError]]) -> None:
         self.said = said
-        self.ended = ended  # waits until it has ended by itself; the error says its last words
+        self.ended = ended  # waits until it has ended by itself; the error says which, and its last words
 
 
 @asynccontextmanager
 async def running(*arguments: str) -> AsyncIterator[Running]:
     """Runs `snyper ARGUMENTS --json`, and goes on once it has said its first line.
 
-    Raises OSError with its last words when it ends before that, TimeoutError when it says nothing. At the end
-    of the block it is ended as by Ctrl-C.
+    Raises OSError with its name and last words when it ends before that, TimeoutError when it says nothing.
+    At the end of the block it is ended as by Ctrl-C.
     """
 
     async def ended() -> OSError:
-        await process.wait()
+        status = await process.wait()
         await reading
-        return OSError(words[-1] if words else f"`snyper {arguments[0]}` ended without a word")
+        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        return OSError(f"`snyper {arguments[0]}` {how}; it said last: {words[-1] if words else 'nothing'}")
 
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "snyper.cli", *arguments, "--json"), stdin=DEVNULL, stdout=PIPE, stderr=PIPE

@@ -1,5 +1,6 @@
 """The game as people in a terminal see it: kept up to date by its events, drawn as a scoreboard."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +20,40 @@ _REASONS = {
 }
 
 
+# What an event has to say to count, so that none leaves a state that cannot be drawn.
+_SAID: dict[str, dict[str, Any]] = {
+    "game_started": {
+        "game_id": str,
+        "game": str,
+        "players": [str],
+        "seed": int,
+        "targets": int,
+        "unit": str,
+        "total": int,
+        "starts_at_us": int,
+    },
+    "game_turn": {"player": str},
+    "game_progress": {"done": int, "total": int, "unit": str},
+    "game_score": {"player": str, "total": int},
+    "game_over": {"reason": str, "scores": [int]},
+}
+
+
+def says(data: Mapping[str, Any], kinds: Mapping[str, Any]) -> bool:
+    """Whether `data` has all these, each of its kind; [str] is a list of them."""
+    return all(_is(data.get(name), kind) for name, kind in kinds.items())
+
+
 def after(state: GameState, event: Event) -> GameState:
-    """`state` as `event` leaves it. An event of no game, or of another, changes nothing."""
+    """`state` as `event` leaves it. An event of no game or of another changes nothing, nor does one that
+    lacks what it has to say.
+    """
     data: dict[str, Any] = event.data
+    if not says(data, _SAID.get(event.event, {})):
+        return state
     if event.event == "game_started":
-        known = {name: data[name] for name in GameState.__dataclass_fields__ if name in data}
-        return GameState(**{**known, "status": "running", "scores": [0] * len(data.get("players", []))})
+        known = {name: data[name] for name in _SAID["game_started"]}
+        return GameState("running", scores=[0] * len(data["players"]), **known)
     if not event.event.startswith("game_") or data.get("game_id") != state.game_id:
         return state
     if event.event == "game_turn":
@@ -39,9 +68,15 @@ def after(state: GameState, event: Event) -> GameState:
         return replace(state, scores=scores)
     if event.event == "game_target_out":
         return replace(state, targets=max(0, state.targets - 1))
-    if event.event == "game_over":
+    if event.event == "game_over" and len(data["scores"]) == len(state.players):
         return replace(state, status="over", reason=data["reason"], scores=data["scores"], turn="")
     return state
+
+
+def _is(value: object, kind: Any) -> bool:
+    if isinstance(kind, list):
+        return isinstance(value, list) and all(type(item) is kind[0] for item in value)
+    return type(value) is kind
 
 
 def ranking(state: GameState) -> list[tuple[int, str, int]]:

@@ -21,6 +21,8 @@ from snyper.client import Event, GameState, Hub, HubStatus, TargetInfo, TargetRe
 
 _REFRESH_SECONDS = 0.5
 _EVENTS_SHOWN = 12
+_MIN_EVENTS_SHOWN = 3  # in a terminal that is low
+_FRAME_ROWS = 3  # around the events, and the line below them
 _STATE_STYLES = {
     "standing": "green",
     "armed": "bold red",
@@ -65,7 +67,8 @@ def results_table(results: Iterable[TargetResult]) -> Table:
     scheduled = any("error_us" in result.data for result in results)
     if scheduled:
         table.add_column("began", justify="right")
-    if any(result.message for result in results):
+    refused = any(result.message for result in results)
+    if refused:
         table.add_column("why")
     for result in results:
         style = "green" if result.ok else "bold red"
@@ -73,7 +76,9 @@ def results_table(results: Iterable[TargetResult]) -> Table:
         row = [Text(result.target_id), Text(status, style), Text(_milliseconds(result.round_trip_us))]
         if scheduled:
             row.append(Text(_begin(result.data)))
-        table.add_row(*row, Text(result.message))
+        if refused:
+            row.append(Text(result.message))
+        table.add_row(*row)
     return table
 
 
@@ -102,7 +107,9 @@ def _details(event: Event) -> str:
     if event.event == "game_started":
         return f"{data.get('game')} with {', '.join(map(str, _list(data.get('players'))))}"
     if event.event == "game_score":
-        return f"{data.get('player')} {data.get('points'):+d}, has {data.get('total')}"
+        points = data.get("points")
+        gained = f"{points:+d}" if isinstance(points, int) else points
+        return f"{data.get('player')} {gained}, has {data.get('total')}"
     if event.event == "game_progress":
         return f"{data.get('done')} of {data.get('total')} {data.get('unit')}"
     if event.event == "groups":
@@ -128,7 +135,7 @@ def progress(console: Console, title: str) -> Iterator[Callable[[TargetResult], 
 
 async def watch_live(hub: Hub, console: Console, address: str) -> None:
     """The range and its game, as things happen. Raises ProtocolError when the hub is lost."""
-    screen = _RangeScreen(address)
+    screen = _RangeScreen(address, console)
     screen.game = await hub.game()
     with Live(screen.render(), console=console, refresh_per_second=10) as live:
         events = asyncio.create_task(_follow_events(hub, screen, live))
@@ -147,10 +154,11 @@ async def watch_live(hub: Hub, console: Console, address: str) -> None:
 class _RangeScreen:
     """What `watch` has seen."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, console: Console) -> None:
         self.targets: list[TargetInfo] = []
         self.game = GameState("none")
         self._address = address
+        self._console = console
         self._status: HubStatus | None = None
         self._status_ns = 0
         self._hits: dict[str, _LastHit] = {}
@@ -169,13 +177,17 @@ class _RangeScreen:
             self._note = ""
         elif event.event == "game_note":
             self._note = str(event.data.get("text", ""))
-        self._lines.append(event_line(event))
+        line = event_line(event)
+        line.no_wrap, line.overflow = True, "ellipsis"
+        self._lines.append(line)
 
     def render(self) -> RenderableType:
         parts: list[RenderableType] = [self._title(), self._table()]
         if self.game.status != "none":
             parts.append(scoreboard.scoreboard(self.game, self._hub_us(), self._note))
-        lines = Group(*self._lines) if self._lines else Text("nothing has happened yet", "dim")
+        above = len(self._console.render_lines(Group(*parts)))
+        room = max(_MIN_EVENTS_SHOWN, self._console.height - above - _FRAME_ROWS)
+        lines = Group(*list(self._lines)[-room:]) if self._lines else Text("nothing has happened yet", "dim")
         return Group(*parts, Panel(lines, title="events"), Text("Ctrl-C ends", "dim"))
 
     def _title(self) -> Text:
@@ -190,10 +202,13 @@ class _RangeScreen:
         return title
 
     def _table(self) -> Table:
-        table = Table("target", "state", box=box.SIMPLE_HEAD, pad_edge=False)
-        for name in ("round trip", "last hit", "uptime", "clock", "drops"):
-            table.add_column(name, justify="right")
-        table.add_column("groups")
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        for name in ("target", "state"):
+            table.add_column(name, no_wrap=True)
+        drops = any(target.dropped for target in self.targets)
+        for name in ("round\ntrip", "last hit", "uptime", "clock", *(["drops"] if drops else [])):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("groups", overflow="ellipsis", min_width=len("groups"))
         for target in sorted(self.targets, key=lambda target: natural(target.target_id)):
             clock = "" if target.uncertainty_us is None else f"±{_milliseconds(target.uncertainty_us)}"
             live = target.connected
@@ -204,7 +219,7 @@ class _RangeScreen:
                 str(self._hits.get(target.target_id, "")),
                 _duration(target.uptime_ms) if live and target.uptime_ms is not None else "",
                 clock if live else "",
-                Text(str(target.dropped or ""), "bold red"),
+                *([Text(str(target.dropped or ""), "bold red")] if drops else []),
                 Text(" ".join(target.groups)),
             )
         return table

@@ -519,9 +519,9 @@ class Command:
             await asyncio.gather(*self._readers)
             return await self.process.wait()
 
-    async def interrupt(self) -> int:
-        """Ctrl-C, and the exit status."""
-        self.process.send_signal(signal.SIGINT)
+    async def interrupt(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Ctrl-C, or another signal, and the exit status."""
+        self.process.send_signal(number)
         return await self.wait()
 
     async def says(self, text: str) -> None:

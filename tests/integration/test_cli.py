@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from snyper.client import connect
 from tests.integration.harness import (
     HOST,
     OBEDIENT,
@@ -151,6 +152,19 @@ async def test_a_timeout(tmp_path: Path) -> None:
         status, out, _ = await run_snyper("ping", "slow", "--timeout", "0.2", "--hub", hub.address)
         assert status == FAILED
         assert "unknown: timeout" in out
+
+
+async def test_an_empty_log_is_said(tmp_path: Path) -> None:
+    async with (
+        running_hub("cpython", tmp_path) as hub,
+        scripted_target(hub, "a") as target,
+        snyper("logs", "--target", "a", "--hub", hub.address) as command,
+    ):
+        request = await target.expect("read_log")
+        empty = {"text": "", "next": None}
+        await target.send({"type": "log", "id": request["id"], "status": "ok", "data": empty})
+        assert (await command.wait(), command.out) == (0, "")
+        assert "a: its log is empty" in command.err
 
 
 async def test_the_hub_comes_from_the_environment(tmp_path: Path) -> None:
@@ -331,6 +345,33 @@ async def test_hub_until_ctrl_c(engine: str, tmp_path: Path) -> None:
         assert len(command.out.splitlines()) == 1
     assert left_in(tmp_path) == []
     assert processes_with(str(tmp_path)) == []
+
+
+@linux_only
+@each_engine
+@pytest.mark.parametrize("ignored", [False, True])
+async def test_sigterm_ends_a_hub_as_ctrl_c_does(engine: str, ignored: bool, tmp_path: Path) -> None:
+    """Also where Ctrl-C is ignored, as in what a shell script starts with `&`."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if ignored else None
+    try:
+        starting = snyper(
+            *("hub", "--engine", engine, "--listen", f"{HOST}:{free_port()}"), TMPDIR=str(tmp_path)
+        )
+        async with starting as command:
+            if before is not None:
+                signal.signal(signal.SIGINT, before)
+            await command.says("Ctrl-C stops it")
+            [address] = [line.split()[3][:-1] for line in command.err.splitlines() if "Ctrl-C" in line]
+            async with connect(address), virtual_target("cpython", tmp_path / "target", address):
+                await command.says("target_1")
+                assert await command.interrupt(signal.SIGTERM) == 0
+            assert "Error" not in command.err
+            assert "Traceback" not in command.err
+            assert command.err.splitlines()[-1] == "stopped"
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
+    assert left_in(tmp_path) == []
 
 
 @each_engine

@@ -1,7 +1,9 @@
 """The dashboard as people use it: in a real browser, with a real hub and targets that somebody shoots at."""
 
 import json
+import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -11,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 
@@ -33,6 +35,13 @@ TARGETS = 3
 DEADLINE_MS = 20_000  # for whatever is waited for on a page
 PASSWORD = "correct horse"
 PAGES = ("/", "/game", "/history", "/health")
+LOST_S = 2.0  # within which a lost hub is shown
+SLACK_S = 1.5  # for a machine that has other tests to run: a mistake in the waits costs more
+NOTE_BANNER = """() => {
+    const banner = document.querySelector(".banner");
+    const note = () => { if (banner.checkVisibility()) window.bannerAt ??= Date.now(); };
+    new MutationObserver(note).observe(banner, {attributes: true});
+}"""  # when it is first seen, by the browser's own clock, which is this computer's
 
 
 class Process:
@@ -297,12 +306,19 @@ def test_a_game_that_is_stopped(desk: Watched) -> None:
     page = desk.context.new_page()
     page.goto("/game")
     page.get_by_role("radio", name="Reaction").click()
+    start = page.get_by_role("button", name="Start", exact=True)
+    chips = page.get_by_role("button", name=re.compile("^Take .* off$"))
+    for left in range(chips.count() - 1, -1, -1):  # those of the last game
+        chips.first.click()
+        expect(chips).to_have_count(left)
+    expect(start).to_be_disabled()
+    expect(page.get_by_text("1 player needed, 0 so far")).to_be_visible()
     page.get_by_label("Name of a player").fill("Cleo")
-    page.get_by_role("button", name="Start", exact=True).click()  # takes the name that is still in the field
+    start.click()  # takes the name that is still in the field
     page.get_by_role("button", name="Stop the game").click()
     expect(page.locator(".board")).to_have_attribute("data-status", "over")
     expect(page.locator(".board .status")).to_have_text("Stopped")
-    expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled()
+    expect(start).to_be_enabled()
     desk.is_fine()
 
 
@@ -320,11 +336,17 @@ def test_health_shows_every_target_and_its_log(desk: Watched) -> None:
     desk.is_fine()
 
 
-def test_a_hub_that_dies_and_returns(desk: Watched, shooting_range: Range) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])  # as if it crashed; as if its power failed
+def test_a_hub_that_dies_and_returns(desk: Watched, shooting_range: Range, how: signal.Signals) -> None:
     page = open_range(desk)
-    shooting_range.hub.end(signal.SIGKILL)
     banner = page.locator(".banner")
+    expect(banner).to_be_hidden()
+    page.evaluate(NOTE_BANNER)
+    lost_s = time.time()
+    shooting_range.hub.process.send_signal(how)
     expect(banner).to_be_visible()
+    assert page.evaluate("window.bannerAt") / 1000 - lost_s < LOST_S + SLACK_S
+    shooting_range.hub.end(signal.SIGKILL)
     expect(banner).to_contain_text(f"No hub at {shooting_range.hub_address} since")
     expect(banner).to_contain_text("Start it with")
     expect(page.get_by_role("button", name="Stand up", exact=True)).to_be_disabled()
@@ -454,6 +476,99 @@ def test_a_password_is_asked_for(browser: Browser, shooting_range: Range, tmp_pa
     finally:
         context.close()
         assert dashboard.end() == 0
+
+
+class Terminal:
+    """A dashboard that others can reach, started by a person at a terminal of its own."""
+
+    def __init__(self, directory: Path, hub: str) -> None:
+        import pty  # which Windows does not have
+
+        self._screen, keyboard = pty.openpty()
+        self.shown = ""
+        self.listen = f"0.0.0.0:{free_port()}"
+        program = (
+            "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);from snyper.cli import main; main()"
+        )
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-c", program, "dashboard", "--hub", hub, "--listen", self.listen),
+                *("--archive", str(directory / "archive.sqlite3"), "--no-open"),
+            ],
+            stdin=keyboard,
+            stdout=keyboard,
+            stderr=keyboard,
+            cwd=directory,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(directory), "PYTHONPATH": str(ROOT)},
+            start_new_session=True,
+        )
+        os.close(keyboard)
+
+    def shows(self, words: str) -> None:
+        """Waits for `words` among what comes next."""
+        until_s = time.monotonic() + DEADLINE_MS / 1000
+        while words not in self.shown:
+            ready, _, _ = select.select([self._screen], [], [], max(0.0, until_s - time.monotonic()))
+            assert ready, f"it should show {words!r}, not {self.shown!r}"
+            try:
+                self.shown += os.read(self._screen, 4096).decode()
+            except OSError:  # its end
+                raise AssertionError(f"it ended without {words!r}: {self.shown!r}") from None
+        self.shown = self.shown.partition(words)[2]
+
+    def types(self, keys: str) -> None:
+        os.write(self._screen, keys.encode())
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._screen)
+
+
+@pytest.fixture
+def terminal(shooting_range: Range, tmp_path: Path) -> Iterator[Terminal]:
+    found = Terminal(tmp_path, shooting_range.hub_address)
+    yield found
+    found.close()
+
+
+def test_a_password_is_chosen_at_the_terminal(terminal: Terminal) -> None:
+    terminal.shows("choose a password")
+    for second in ("another one", PASSWORD):
+        terminal.shows("Password: ")
+        terminal.types(PASSWORD + "\n")
+        terminal.shows("Repeat for confirmation: ")
+        assert PASSWORD not in terminal.shown
+        terminal.types(second + "\n")
+        if second != PASSWORD:
+            terminal.shows("do not match")
+    terminal.shows("Ctrl-C stops it")
+    assert PASSWORD not in terminal.shown
+    local = f"{HOST}:{terminal.listen.rpartition(':')[2]}"
+    assert raw_status(local, "GET / HTTP/1.1") == 303
+    for guess, status in (("wrong", 401), (PASSWORD, 303)):
+        form = urlencode({"password": guess})
+        assert (
+            raw_status(local, "POST /login HTTP/1.1", more=f"Content-Length: {len(form)}\r\n\r\n{form}")
+            == status
+        )
+    terminal.types("\x03")
+    terminal.shows("stopped")
+    assert terminal.process.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "words", "status"), [("abc\n", "at least 6 characters", 2), ("\x03", "stopped", 130)]
+)
+def test_no_password_is_chosen(terminal: Terminal, typed: str, words: str, status: int) -> None:
+    for prompt in ("Password: ", "Repeat for confirmation: "):
+        terminal.shows(prompt)
+        terminal.types(typed)
+        if "\n" not in typed:
+            break
+    terminal.shows(words)
+    assert terminal.process.wait(20) == status
 
 
 def test_another_site_gets_nothing_from_this_computer(shooting_range: Range) -> None:

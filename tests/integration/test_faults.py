@@ -1,6 +1,7 @@
 """Peers that hang, vanish, reset, babble and flood: what they are told, and that nobody else notices."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.socket_protocol import MAX_LINE_BYTES
+from shared.socket_protocol import MAX_INTEGER, MAX_LINE_BYTES
 from tests.integration.harness import (
     DEADLINE_S,
     HOST,
@@ -177,6 +178,53 @@ async def test_a_target_that_says_much_harms_no_console(engine: str, tmp_path: P
         assert (await talker.next())["type"] in ("ack", "error")
         await stack.enter_async_context(scripted_target(hub, "other"))
         assert (await console.event("registered", "other", 3.0))["seq"] >= 2
+
+
+@each_engine
+@pytest.mark.parametrize("max_line_bytes", [1024, MAX_LINE_BYTES])
+async def test_a_long_last_word_harms_no_console(engine: str, max_line_bytes: int, tmp_path: Path) -> None:
+    """Why a target hangs up becomes an event. A console gets none that is too long for it."""
+    async with hub_at_work(engine, tmp_path) as (hub, _), AsyncExitStack() as stack:
+        console = await stack.enter_async_context(peer_of(hub))
+        await console.ask("register", role="console", max_line_bytes=max_line_bytes)
+        await console.ask("subscribe")
+        talker = await stack.enter_async_context(scripted_target(hub, "talker"))
+        message = "\U0001f3af" * (MAX_LINE_BYTES // 4 - 30)
+        error = {"type": "error", "data": {"code": "x" * 40, "message": message}}
+        await talker.send(json.dumps(error, ensure_ascii=False).encode() + b"\n")
+        talker.half_close()
+        await talker.end()
+        await stack.enter_async_context(scripted_target(hub, "other"))
+        assert (await console.event("registered", "other", 3.0))["seq"] >= 3
+
+
+@each_engine
+async def test_a_long_error_harms_no_command_to_many(engine: str, tmp_path: Path) -> None:
+    async with (
+        hub_at_work(engine, tmp_path) as (hub, console),
+        scripted_target(hub, "talker", answers={}) as talker,
+    ):
+        asked = await console.request("ping", "all")
+        id = (await talker.expect("ping"))["id"].encode()
+        head = b'{"type":"error","id":"' + id + b'","data":{"code":"busy","message":"'
+        await talker.send(line_of(MAX_LINE_BYTES, head, b'"}}\n'))
+        *results, reply = await console.answer_to(asked, 3.0)
+        assert {result["target_id"]: result["status"] for result in results} == {
+            "good": "alive",
+            "talker": "error",
+        }
+        assert (reply["status"], reply["data"]) == ("partial", {"ok": 1, "failed": 1})
+
+
+@each_engine
+async def test_an_instant_that_is_none_is_refused_by_every_command(engine: str, tmp_path: Path) -> None:
+    """Also by those that are carried out at once: the hub would wait as much longer for the answer."""
+    async with hub_at_work(engine, tmp_path) as (_, console):
+        for type in ("ping", "identify", "configure", "read_log", "stand_up"):
+            for wrong in ("soon", 1.5, -1, MAX_INTEGER):
+                answer = await console.ask(type, "good", at_us=wrong)
+                assert answer["type"] == "error", (type, wrong)
+                assert answer["data"]["code"] == "bad_message", (type, wrong)
 
 
 @each_engine

@@ -671,6 +671,22 @@ async def test_a_target_that_falls_silent(tmp_path: Path, monkeypatch: pytest.Mo
     assert (over["reason"], over["scores"]) == ("finished", [100 + 5])
 
 
+async def test_a_target_that_boots_while_it_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is back before the hub has missed it, and knows nothing of what it was raised for: nobody waits for
+    that until its time is over.
+    """
+    monkeypatch.setattr(games, "LATE_MS", 100)
+    async with rig_of("cpython", tmp_path, 2) as rig:
+        await rig.start("gallery", time_ms=600_000)
+        for target_id in ("t1", "t2"):
+            await rig.up(target_id, 1)
+        async with rig.target("t2", boot_id="c"):
+            await rig.targets["t1"].report(500)
+            over = await asyncio.wait_for(rig.over(), DEADLINE_S)
+    assert rig.told("game_target_out", "target_id", "code") == [("t2", "timeout")]
+    assert (over["reason"], over["scores"]) == ("finished", [100 + 5995])
+
+
 async def test_the_order_is_that_of_the_boards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever was first by the stamps wins, also where the report comes second."""
     monkeypatch.setattr(games, "ORDER_MS", 5_000)

@@ -1,13 +1,14 @@
 """What a board has left of its memory, for some minutes of its clock; `make memory` takes an hour."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.integration.harness import DEADLINE_S, linux_only, needs_micropython
 from tools import flash, memory
-from tools.board import STAND_INS_BYTES, BoardProcess
+from tools.board import STAND_INS_BYTES, WORDS_BYTES, BoardProcess
 from tools.soak import Report, Sample, soak
 
 pytestmark = [needs_micropython, linux_only]
@@ -18,6 +19,7 @@ ON_DEMAND = (
     "firmware/master/game",
 )
 
+MOST_WORDS = 1_150
 MINUTES = 6  # seven seconds here: each kind of outage happens to both boards
 
 
@@ -44,8 +46,23 @@ def test_the_firmware_gets_no_more_than_a_picos_heap(tmp_path: Path) -> None:
     board = BoardProcess(tmp_path / "board", "target", main=main)
     board.start()
     assert board.wait(DEADLINE_S) == 0
-    in_use = int(board.log.split()[-1])
+    in_use = int(board.log.split()[-1]) - WORDS_BYTES
     assert STAND_INS_BYTES < in_use < STAND_INS_BYTES + 4_096
+
+
+@pytest.mark.parametrize("role", flash.ROLES)
+def test_no_firmware_fills_the_table_of_words(tmp_path: Path, role: str) -> None:
+    """At 1,260 words it takes another large piece of a heap that by then is in pieces. What is
+    left is for the words of its configuration and of what is said to it.
+    """
+    main = tmp_path / "main.py"
+    imports = "".join(f"import {name}\n" for name in memory.modules_of(role))
+    main.write_text(f"import micropython\nmicropython.qstr_info()\n{imports}micropython.qstr_info()\n")
+    board = BoardProcess(tmp_path / "board", role, main=main)
+    board.start()
+    assert board.wait(DEADLINE_S) == 0, board.log
+    before, after = [int(count) for count in re.findall(r"n_qstr=(\d+)", board.log)]
+    assert after - before < MOST_WORDS
 
 
 @pytest.mark.parametrize("role", flash.ROLES)

@@ -1,6 +1,8 @@
 """`snyper play`: everything at once, and nothing left of it."""
 
 import asyncio
+import os
+import signal
 import urllib.request
 from pathlib import Path
 
@@ -41,6 +43,22 @@ async def test_a_range_to_click_through(tmp_path: Path) -> None:
         assert "Traceback" not in command.err
     assert processes_with(str(tmp_path)) == []
     assert left_in(tmp_path) == []
+
+
+@linux_only
+@pytest.mark.parametrize("part", ["hub", "simulate", "dashboard"])
+async def test_a_part_that_dies_is_named(part: str, tmp_path: Path) -> None:
+    listen = f"{HOST}:{free_port()}"
+    async with snyper("play", "--no-open", "--listen", listen, TMPDIR=str(tmp_path)) as command:
+        await command.says("snyper watch")
+        [pid] = set(processes_with(f"snyper.cli\0{part}\0")) & set(processes_with(str(tmp_path)))
+        os.kill(pid, signal.SIGKILL)
+        assert await command.wait() == 1
+        assert f"`snyper {part}` was ended by SIGKILL" in command.err.splitlines()[-1]
+        assert "Traceback" not in command.err
+    assert processes_with(str(tmp_path)) == []
+    # What is killed so leaves its own files where they are.
+    assert not [name for name in left_in(tmp_path) if name.startswith("snyper-play")]
 
 
 @linux_only

@@ -3,7 +3,7 @@
 from firmware.master.games import catalogue
 from firmware.master.games.dice import Dice
 from firmware.master.games.figures import median, spread
-from shared.socket_protocol import ErrorCode
+from shared.socket_protocol import MAX_DURATION_MS, ErrorCode
 from tests.portable.support import raises
 
 
@@ -51,6 +51,12 @@ def test_every_game_says_what_it_takes() -> None:
         assert {option["name"]: option["default"] for option in listed} == options
         assert len(catalogue.read_players(game, [])) == game.PLAYERS[0]
     raises(ErrorCode.BAD_MESSAGE, catalogue.load, "chess")
+
+
+def test_simon_asks_no_target_to_be_armed_for_longer_than_it_can() -> None:
+    options = catalogue.load("simon").OPTIONS
+    longest = options["first_length"][2] + options["levels"][2] - 1
+    assert longest * options["answer_ms"][2] <= MAX_DURATION_MS
 
 
 class _Odd:

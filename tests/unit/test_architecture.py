@@ -106,7 +106,7 @@ def test_nothing_knows_the_tests() -> None:
 
 
 def test_who_drives_the_hardware() -> None:
-    """What all boards have, what a target has, what a hub board may have; `main.py` when nothing else loads."""
+    """What all boards have, a target has, a hub board may have; `main.py` for when nothing else loads."""
     assert importers_of("machine") == {
         "firmware/board/hardware.py",
         "firmware/target/peripherals.py",

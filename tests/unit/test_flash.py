@@ -23,6 +23,7 @@ _DOUBLE = 2 * _SIZE
 _NOT_KNOWN = PUBLIC + 1
 _TEXT = "text"
 _lower = 5
+_ONE = _SAME = 2
 
 
 def late():
@@ -36,7 +37,7 @@ _FLAG = True
 def total():
     global _lower
     _lower += 1
-    return PUBLIC + _SIZE + _DOUBLE + _NOT_KNOWN + len(_TEXT) + _lower + late() + _FLAG
+    return PUBLIC + _SIZE + _DOUBLE + _NOT_KNOWN + len(_TEXT) + _lower + late() + _FLAG + _ONE + _SAME
 
 
 print(total())
@@ -72,7 +73,7 @@ def test_it_does_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         command = [str(find_micropython()), "-c", "import sums"]
         done = subprocess.run(command, cwd=where, capture_output=True, text=True, check=True)
         said.append(done.stdout)
-    assert said[0] == said[1] == f"{7 + 16 + 32 + 8 + 4 + 6 + 19 + 1}\n"
+    assert said[0] == said[1] == f"{7 + 16 + 32 + 8 + 4 + 6 + 19 + 1 + 2 + 2}\n"
 
 
 @pytest.mark.parametrize("role", flash.ROLES)

@@ -220,3 +220,28 @@ def test_a_name_is_no_formula(tmp_path: Path) -> None:
     with History(tmp_path / "j") as history:
         assert write_rows(file, history, What.HITS, True) == 1
     assert ",'=cmd()," in file.getvalue()
+
+
+def test_events_of_another_version_cost_no_other_game(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    story = Story(path)
+    story.game("g1", {"Anna": 5})
+    odds: list[Any] = [None, 1.5, "word", ["a", None], {"a": []}]
+    for odd in odds:
+        story.tell("game_started", game_id=odd, game=odd, players=odd, targets=odd, seed=odd)
+        story.tell("game_started", game_id="g2", game="odd", players=["Bert"], targets=odd, seed=odd)
+        story.tell("game_score", "target_1", game_id=odd, player=odd, total=odd, reaction_ms=odd)
+        story.tell("game_score", "target_1", game_id="g2", player="Bert", total=odd)
+        story.tell("game_over", game_id=odd, scores=odd, winner=odd)
+        story.tell("game_over", game_id="g2", scores=odd)
+        story.tell("game_started")
+        story.tell("game_over")
+    story.journal.close()
+    with History(path) as history:
+        assert [game.scores for game in history.games(game="quick")] == [(5,)]
+        assert {game.scores for game in history.games(game="odd")} == {(0,)}
+        assert [one.player for one in history.players()] == ["Anna"]
+        assert [time.reaction_ms for time in history.best_times()] == [300]
+        for what in What:
+            for as_csv in (True, False):
+                write_rows(io.StringIO(), history, what, as_csv)

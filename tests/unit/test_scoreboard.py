@@ -2,9 +2,10 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
-from snyper import scoreboard
+from snyper import scoreboard, screens
 from snyper.client import Event, GameState
 
 STARTED = {
@@ -64,6 +65,32 @@ def test_what_belongs_to_no_game_or_to_another_changes_nothing() -> None:
     ]
     for event, data in foreign:
         assert scoreboard.after(state, Event(9, event, "", data)) == state
+
+
+ODD: list[object] = [None, True, -1, 1.5, "", "word", [], [None], [1], ["a", "b", "c"], {}, {"a": []}]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_odd_data_ends_no_screen(odd: object) -> None:
+    """As in the journal of a hub of another version: what cannot be drawn is as if it had not been said."""
+    events: list[tuple[str, dict[str, object]]] = [
+        ("game_started", STARTED),
+        ("game_turn", {"game_id": "g1", "player": "Bo"}),
+        ("game_score", {"game_id": "g1", "player": "Bo", "points": 30, "total": 30}),
+        ("game_progress", {"game_id": "g1", "done": 3, "total": 4, "unit": "rounds"}),
+        ("game_target_out", {"game_id": "g1", "code": "timeout"}),
+        ("game_note", {"game_id": "g1", "text": "mind"}),
+        ("game_over", {"game_id": "g1", "reason": "finished", "scores": [0, 31]}),
+        ("hit", {"reaction_ms": 300, "peak": 7}),
+        ("groups", {"groups": ["a"]}),
+    ]
+    for at, (event, data) in enumerate(events):
+        for name in data:
+            rest = {other: value for other, value in data.items() if other != name}
+            for changed in (rest, {**data, name: odd}):
+                seen = [*events[:at], (event, changed)]
+                text_of(play(*seen), hub_us=2_000_001)
+                screens.event_line(Event(1, event, "target_1", changed))
 
 
 def test_equal_scores_share_a_place() -> None:

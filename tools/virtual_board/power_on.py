@@ -35,6 +35,7 @@ _PROMPT = "\x1b]snyper;prompt\x07"
 _runtime: "Any" = sys
 _files: "Any" = os
 _namedtuple: "Any" = namedtuple
+_WIDE_TABLE_BYTES = 12_000  # more than any smaller piece of it
 _IMPLEMENTATION = ("name", "version", "_machine", "_mpy", "_build", "_thread")
 
 
@@ -59,6 +60,7 @@ class _System:
 def run(main: "dict[str, object]") -> None:
     """Boots the board and runs what is on its flash, with `main` as the names of `__main__`."""
     has_usb = _set_up()
+    _widen_table_of_words()
     gc.collect()
     if has_usb:
         print(_BOOTED, end="")
@@ -93,6 +95,18 @@ def _set_up() -> bool:
     for name in ("power_on", "computer", "flash_faults", "board_clock", "usb_output"):
         sys.modules.pop(name, None)
     return bool(settings["usb"])
+
+
+def _widen_table_of_words() -> None:
+    """MicroPython's table of words doubles at 1,260 of them, to one more piece of 14 kB. No firmware here has
+    so many; with the words of these modules it has. Here is the room for that, and no more once it runs.
+    """
+    took = number = 0
+    while took < _WIDE_TABLE_BYTES:
+        before = gc.mem_alloc()  # type: ignore[attr-defined, unused-ignore]
+        hasattr(machine, f"w{number}")
+        took = gc.mem_alloc() - before  # type: ignore[attr-defined, unused-ignore]
+        number += 1
 
 
 def _run_file(path: str, main: "dict[str, object]", has_usb: bool) -> None:

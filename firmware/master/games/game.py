@@ -322,6 +322,12 @@ class Game:
         self._take_out(target_id, ErrorCode.DISCONNECTED)
         self._news.set()
 
+    def note_registered(self, target_id: str) -> None:
+        """A target is here over a new link. Where the hub knew of no loss it plays on; but what it was raised
+        for it reports soon, or never: it may have booted.
+        """
+        self._give_up(target_id, LATE_MS)
+
     # --- how it works
 
     async def _play(self) -> None:

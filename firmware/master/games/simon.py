@@ -14,7 +14,7 @@ PLAYERS = (1, 8)
 MIN_TARGETS = 2
 UNIT = "levels"
 OPTIONS = {
-    "first_length": (2, 1, 20, "how many to remember at first"),
+    "first_length": (2, 1, 10, "how many to remember at first"),
     "levels": (6, 1, 20, "how often it gets longer"),
     "show_ms": (700, 100, 10_000, "how long each shows itself"),
     "answer_ms": (4_000, 500, 20_000, "time for each hit"),

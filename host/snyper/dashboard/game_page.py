@@ -263,7 +263,7 @@ class Form:
                 self._chips = parts.box("div", "chips")
                 with parts.box("div", "add"):
                     self._name = (
-                        ui.input(placeholder="Name, then Enter")
+                        ui.input(placeholder="Name, then Enter", on_change=self.draw)
                         .props(f'dense outlined maxlength={MAX_PLAYER_CHARS} aria-label="Name of a player"')
                         .on("keydown.enter.prevent", self._add_player)
                     )
@@ -310,9 +310,10 @@ class Form:
             return "A game runs"
         if game is None:
             return "Choose a game"
-        if len(self._players) < game.min_players:
-            return f"{parts.plural(game.min_players, 'player')} needed, {len(self._players)} so far"
-        if len(self._players) > game.max_players:
+        players = len({*self._players, self._typed_name()} - {""})
+        if players < game.min_players:
+            return f"{parts.plural(game.min_players, 'player')} needed, {players} so far"
+        if players > game.max_players:
             return f"{game.title} is for at most {parts.plural(game.max_players, 'player')}"
         here = sum(target.info.connected for target in model.targets.values())
         if here < game.min_targets:
@@ -345,8 +346,12 @@ class Form:
                 parts.text("p", "This game has none.", "hint")
         self.draw()
 
+    def _typed_name(self) -> str:
+        """What is in the field: `Start` takes it along."""
+        return (self._name.value or "").strip()[:MAX_PLAYER_CHARS]
+
     def _add_player(self) -> None:
-        name = (self._name.value or "").strip()[:MAX_PLAYER_CHARS]
+        name = self._typed_name()
         if name in self._players:
             parts.notice(self._client, f"{name} plays already", "Give the other one another name.")
         elif len(self._players) >= MAX_PLAYERS:

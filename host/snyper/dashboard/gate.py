@@ -49,7 +49,7 @@ class Guesses:
     def note(self, right: bool, now_s: float) -> None:
         self._wrong = 0 if right else self._wrong + 1
         beyond = self._wrong - FREE_GUESSES
-        self._next_s = now_s + min(MAX_WAIT_S, 2.0**beyond) if beyond >= 0 else 0.0
+        self._next_s = now_s + min(MAX_WAIT_S, 2.0 ** min(beyond, 30)) if beyond >= 0 else 0.0
 
 
 class Gate:

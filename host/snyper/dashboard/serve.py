@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -66,10 +65,6 @@ async def serve(
     cannot be used.
     """
     loop = asyncio.get_running_loop()
-    this = asyncio.current_task()
-    assert this is not None
-    with contextlib.suppress(NotImplementedError):  # where there is no such signal
-        loop.add_signal_handler(signal.SIGTERM, this.cancel)  # an orderly end, as by Ctrl-C
     model = Model(hub)
 
     def archive_state(state: str, message: str, dropped: int) -> None:

@@ -1,0 +1,17 @@
+"""The log, when there is no memory left for it."""
+
+from shared import log
+
+
+def test_a_defect_that_cannot_be_kept_does_no_harm() -> None:
+    """Whoever logs one goes on afterwards, which an exception would prevent."""
+
+    def full(line: str) -> None:
+        raise MemoryError
+
+    before = log._keeper
+    log.set_keeper(full)
+    try:
+        log.log_exception("panel", ValueError("the defect"))
+    finally:
+        log._keeper = before

@@ -1,0 +1,233 @@
+"""The dashboard without a browser or a hub: what it knows, who may guess, what it draws."""
+
+import pytest
+
+pytest.importorskip("nicegui", reason="no NiceGUI here: pip install 'snyper[dashboard]'")
+
+from snyper.client import Event, HubStatus, TargetInfo
+from snyper.dashboard import charts, drawings
+from snyper.dashboard.game_page import own_results, split_unit
+from snyper.dashboard.gate import FREE_GUESSES, MAX_WAIT_S, Guesses
+from snyper.dashboard.health_page import is_troubled, jitter_us
+from snyper.dashboard.model import SAMPLES, SHOTS, Model
+
+STARTED: dict[str, object] = {
+    "game_id": "g1",
+    "game": "quick",
+    "players": ["Anna", "Bert"],
+    "seed": 7,
+    "targets": 3,
+    "unit": "rounds",
+    "total": 4,
+    "starts_at_us": 5_000_000,
+}
+
+
+def info(
+    target_id: str = "a", *, connected: bool = True, seen_ms_ago: int = 0, dropped: int = 0
+) -> TargetInfo:
+    return TargetInfo(target_id, connected, "down", ["left"], "0.1.0", seen_ms_ago, 400, dropped=dropped)
+
+
+def told(model: Model, *events: tuple[str, str, dict[str, object]], is_news: bool = True) -> Model:
+    for seq, (event, target_id, data) in enumerate(events, 1):
+        model.note_event(Event(seq, event, target_id, data), 100.0, is_news=is_news)
+    return model
+
+
+# --- the model
+
+
+def test_how_long_the_hub_was_away() -> None:
+    model = Model("hub:8081")
+    model.hub_lost("nothing listens there", 10.0)
+    model.hub_lost("nothing listens there", 11.0)  # as at each try
+    assert (model.online, model.since_s, list(model.hub_outages)) == (False, 10.0, [(10.0, None)])
+    model.hub_found("boot 1", 12.0)
+    assert (model.online, model.since_s, list(model.hub_outages)) == (True, 12.0, [(10.0, 12.0)])
+    model.note_targets([info()], 13.0)
+    model.hub_lost("the connection broke off", 20.0)
+    assert "a" in model.targets  # shown as what was known last
+    model.hub_found("boot 1", 21.0)
+    assert "a" in model.targets
+    model.hub_lost("the connection broke off", 30.0)
+    model.hub_found("boot 2", 31.0)
+    assert model.targets == {}
+    assert list(model.hub_outages) == [(10.0, 12.0), (20.0, 21.0), (30.0, 31.0)]
+
+
+def test_the_hubs_clock_is_counted_on() -> None:
+    model = Model("hub:8081")
+    assert model.hub_us(50.0) is None
+    model.note_status(HubStatus(1, 1, 1_000_000, 300), 100.0, 50.0)
+    assert model.hub_us(52.5) == 3_500_000
+
+
+def test_how_long_a_target_was_away() -> None:
+    model = Model("hub:8081")
+    model.note_targets([info("a"), info("b")], 100.0)
+    told(model, ("lost", "a", {}))
+    assert model.targets["a"].state == "away"
+    model.note_targets([info("a", connected=False, seen_ms_ago=5_000), info("b")], 105.0)
+    assert model.targets["a"].away_s(110.0) == 10.0
+    model.note_targets([info("a"), info("b")], 112.0)
+    assert (model.targets["a"].away_s(200.0), list(model.targets["a"].outages)) == (12.0, [(100.0, 112.0)])
+    model.note_targets([info("b")], 120.0)
+    assert list(model.targets) == ["b"]
+
+
+def test_round_trips_are_kept_for_a_while_and_only_of_who_is_here() -> None:
+    model = Model("hub:8081")
+    for second in range(SAMPLES + 10):
+        model.note_targets([info("a"), info("b", connected=False)], float(second))
+    assert len(model.targets["a"].round_trips_us) == SAMPLES
+    assert model.targets["a"].round_trips_us[0] == (10.0, 400)
+    assert not model.targets["b"].round_trips_us
+
+
+def test_what_happens_to_a_target() -> None:
+    model = Model("hub:8081")
+    model.note_targets([info("a")], 100.0)
+    told(
+        model,
+        ("state", "a", {"state": "armed"}),
+        ("hit", "a", {"reaction_ms": 321, "peak": 40_000}),
+        ("groups", "a", {"groups": ["far", "left"]}),
+        ("hit", "unheard-of", {"reaction_ms": 1, "peak": 1}),
+    )
+    target = model.targets["a"]
+    assert (target.state, target.reports, target.last_report) == ("armed", 1, "hit")
+    assert (target.last_reaction_ms, target.last_peak) == (321, 40_000)
+    assert model.groups() == {"far": ["a"], "left": ["a"]}
+    told(model, ("miss", "a", {"reason": "time_up"}), is_news=False)
+    assert target.reports == 1
+
+
+def test_a_game_from_its_start_to_its_end() -> None:
+    model = told(Model("hub:8081"), ("game_started", "", STARTED))
+    score: dict[str, object] = {"game_id": "g1", "player": "Bert", "points": 30, "total": 30}
+    for _ in range(SHOTS + 2):
+        told(model, ("game_score", "a", {**score, "reaction_ms": 300}))
+    told(model, ("game_target_out", "b", {"game_id": "g1", "code": "timeout"}))
+    told(model, ("game_note", "", {"game_id": "g0", "text": "of another game"}))
+    assert len(model.shots) == SHOTS
+    assert model.shots[0].reaction_ms == 300
+    assert model.note == "b is lost, the game goes on without it"
+    results = {"best_ms": [None, 282], "hits": [0, 8], "level": 3, "odd": [1]}
+    over: dict[str, object] = {"reason": "finished", "scores": [0, 30], "winner": "Bert", "results": results}
+    told(model, ("game_over", "", {"game_id": "g1", **over}))
+    assert (model.winner, model.game.status) == ("Bert", "over")
+    assert own_results(model, "Bert") == "best 282 ms · 8 hits"
+    assert own_results(model, "Anna") == "0 hits"
+    told(model, ("game_started", "", {**STARTED, "game_id": "g2"}))
+    assert (model.winner, model.results, model.note, list(model.shots)) == ("", {}, "", [])
+
+
+def test_a_page_that_fails_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    model = Model("hub:8081")
+    seen: list[Event | None] = []
+
+    def fails(event: Event | None) -> None:
+        raise RuntimeError("no browser")
+
+    model.listen(fails)
+    stop = model.listen(seen.append)
+    model.changed()
+    assert seen == [None]
+    assert "could not be drawn" in caplog.text
+    stop()
+    stop()
+    model.changed()
+    assert seen == [None]
+
+
+# --- guesses of the password
+
+
+def test_each_wrong_guess_beyond_a_few_doubles_the_wait() -> None:
+    guesses = Guesses()
+    waits = []
+    for _ in range(FREE_GUESSES + 12):
+        guesses.note(False, 100.0)
+        waits.append(guesses.wait_s(100.0))
+    assert waits[: FREE_GUESSES - 1] == [0.0] * (FREE_GUESSES - 1)
+    assert waits[FREE_GUESSES - 1 : FREE_GUESSES + 3] == [1.0, 2.0, 4.0, 8.0]
+    assert max(waits) == waits[-1] == MAX_WAIT_S
+    assert guesses.wait_s(100.0 + MAX_WAIT_S) == 0.0
+
+
+def test_the_wait_stays_for_who_guesses_for_days() -> None:
+    guesses = Guesses()
+    for _ in range(2_000):
+        guesses.note(False, 100.0)
+    assert guesses.wait_s(100.0) == MAX_WAIT_S
+
+
+def test_the_right_password_ends_the_wait() -> None:
+    guesses = Guesses()
+    for _ in range(FREE_GUESSES):
+        guesses.note(False, 100.0)
+    guesses.note(True, 102.0)
+    assert guesses.wait_s(102.0) == 0.0
+    guesses.note(False, 102.0)
+    assert guesses.wait_s(102.0) == 0.0
+
+
+# --- charts, and words
+
+
+def test_accuracy_is_in_percent_with_the_first_on_top() -> None:
+    chart = charts.accuracy([("a", 1, 2), ("b", 0, 0), ("c", 3, 0)])
+    assert chart["yAxis"]["data"] == ["c", "b", "a"]
+    assert chart["series"][0]["data"] == [100, 0, 33]
+
+
+def test_a_series_for_each_target() -> None:
+    chart = charts.reactions({"a": [(1_000, 300)], "b": []})
+    assert [(series["name"], series["data"]) for series in chart["series"]] == [
+        ("a", [[1_000, 300]]),
+        ("b", []),
+    ]
+    assert chart["legend"]["data"] == ["a", "b"]
+    many = charts.round_trips({f"target_{number}": [(1.5, 0.1234)] for number in range(9)})
+    assert many["series"][0]["data"] == [[1_500, 0.12]]
+    assert [series["lineStyle"]["type"] for series in many["series"]] == ["solid"] * 8 + ["dashed"]
+
+
+def test_a_chart_is_described_in_words() -> None:
+    assert charts.describe({"a": [(1, 2)], "b": []}, "Round trips").endswith("points: a: 1, b: 0")
+    assert charts.describe({}, "Round trips").endswith("points: none")
+
+
+def test_jitter() -> None:
+    assert jitter_us([]) is None
+    assert jitter_us([400]) is None
+    assert jitter_us([400, 600, 500]) == 150
+
+
+def test_who_needs_to_be_looked_at() -> None:
+    model = Model("hub:8081")
+    model.note_targets([info("a"), info("b", connected=False), info("c", dropped=1)], 1.0)
+    told(model, ("state", "a", {"state": "fault"}))
+    assert all(is_troubled(target) for target in model.targets.values())
+    model.note_targets([info("a")], 2.0)
+    assert not is_troubled(model.targets["a"])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("duration_ms", ("Duration", "ms")),
+        ("first_up_ms", ("First up", "ms")),
+        ("rounds", ("Rounds", "")),
+        ("ms", ("Ms", "")),
+    ],
+)
+def test_a_name_and_its_unit(name: str, words: tuple[str, str]) -> None:
+    assert split_unit(name) == words
+
+
+def test_a_sparkline_of_any_length_and_of_no_text_from_the_wire() -> None:
+    for trips in ([], [5], [5, 5], list(range(SAMPLES))):
+        assert "<svg" in drawings.sparkline(trips, "Round trips")
+    assert "<script" not in drawings.sparkline([1, 2], '"><script>')

@@ -1,0 +1,92 @@
+"""What `snyper watch` draws, in terminals of several sizes."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from snyper import screens
+from snyper.client import Event, HubStatus, TargetInfo, TargetResult
+
+STARTED: dict[str, object] = {
+    "game_id": "g1",
+    "game": "quick",
+    "players": ["Anna", "Bert"],
+    "seed": 7,
+    "targets": 4,
+    "unit": "rounds",
+    "total": 30,
+    "starts_at_us": 0,
+}
+
+
+def target(number: int, *, connected: bool = True, dropped: int = 0) -> TargetInfo:
+    return TargetInfo(
+        target_id=f"target_{number}",
+        connected=connected,
+        state="standing",
+        groups=["left"],
+        firmware="0.1.0",
+        seen_ms_ago=12_000,
+        round_trip_us=4_200,
+        uptime_ms=3_700_000,
+        dropped=dropped,
+        uncertainty_us=1_200,
+    )
+
+
+def drawn(columns: int, rows: int, events: int) -> list[str]:
+    """The lines of a range of four targets, of which one is away and each was hit, with a game."""
+    file = io.StringIO()
+    console = Console(file=file, width=columns, height=rows)
+    screen = screens._RangeScreen("192.168.100.100:8081", console)
+    screen.note_status(HubStatus(3_700_000, 4, 1, 500))
+    screen.targets = [target(number, connected=number != 4) for number in range(1, 5)]
+    screen.note(Event(1, "game_started", "", STARTED))
+    for seq in range(2, events + 2):
+        screen.note(Event(seq, "hit", f"target_{1 + seq % 4}", {"reaction_ms": 1_000 + seq, "peak": 40_000}))
+    console.print(screen.render())
+    return file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_target_is_a_line(columns: int) -> None:
+    lines = drawn(columns, 40, 20)
+    for number in range(1, 5):
+        [line] = [line for line in lines if line.strip().startswith(f"target_{number}")]
+        assert " ago" in line
+        assert "left" in line
+        assert ("away for 12 s" if number == 4 else "standing") in line
+    assert "…" not in "".join(lines)
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (60, 24), (120, 40)])
+def test_the_newest_event_is_in_sight(columns: int, rows: int) -> None:
+    """A terminal shows the upper part of what is too high for it."""
+    lines = drawn(columns, rows, 20)
+    assert len(lines) <= rows
+    assert "Ctrl-C ends" in lines[-1]
+    assert "1021 ms" in lines[-3]
+
+
+def test_drops_are_shown_where_there_are_some() -> None:
+    screen = screens._RangeScreen("hub:8081", Console(file=io.StringIO(), width=120, height=40))
+    for dropped in (0, 3):
+        screen.targets = [target(1), target(2, dropped=dropped)]
+        console = Console(file=io.StringIO(), width=120, height=40)
+        console.print(screen.render())
+        assert isinstance(console.file, io.StringIO)
+        assert ("drops" in console.file.getvalue()) == bool(dropped)
+
+
+def test_results_have_a_column_for_what_there_is_to_say() -> None:
+    well = TargetResult("a", True, "standing", 300_000)
+    timed = TargetResult("b", True, "standing", 300_000, data={"error_us": 100, "uncertainty_us": 300})
+    failed = TargetResult("c", False, "error", 300_000, "busy", "it moves")
+    for results, headers in (
+        ([well], ["target", "result", "after"]),
+        ([well, timed], ["target", "result", "after", "began"]),
+        ([well, failed], ["target", "result", "after", "why"]),
+        ([well, timed, failed], ["target", "result", "after", "began", "why"]),
+    ):
+        assert [column.header for column in screens.results_table(results).columns] == headers
