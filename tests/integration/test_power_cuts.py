@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from snyper.deploy import Firmware, deploy
 from snyper.fleet import Wish, configuration
 from snyper.usb import BoardError, Connection
@@ -17,7 +19,8 @@ from tests.integration.harness import DEADLINE_S, HOST, needs_micropython
 from tools import flash
 from tools.usb_board import UsbBoard
 
-pytestmark = needs_micropython
+# Each of them keeps all processors busy: two at a time would only get into each other's way.
+pytestmark = [needs_micropython, pytest.mark.xdist_group("power cuts")]
 
 AT_ONCE = 8
 FIRMWARE_WRITES = {
