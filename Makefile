@@ -9,8 +9,8 @@ PORT    ?=
 ROLE    ?=
 ID      ?=
 ARGS    ?=
-# Most tests wait for boards and timers, not for a processor.
-JOBS    ?= 3
+# Most tests wait for boards and timers. More than two at a time keep a small machine too busy.
+JOBS    ?= 2
 
 VENV  := .venv
 BIN   := $(VENV)/bin
@@ -67,7 +67,7 @@ bench: $(READY) ## Measure
 schedules: $(READY) ## Run 1,000 bad days: cuts, kills, reboots (ARGS="--seed 7")
 	@$(BIN)/python -m tools.schedules $(ARGS)
 
-test: $(READY) ## Run the tests, some side by side (JOBS=3 ARGS="-k link -x")
+test: $(READY) ## Run the tests, some side by side (JOBS=2 ARGS="-k link -x")
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)
 
 check: $(READY) ## Check style and types (for CPython, then for the board)

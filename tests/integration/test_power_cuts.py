@@ -22,7 +22,7 @@ from tools.usb_board import UsbBoard
 # Each of them keeps all processors busy: two at a time would only get into each other's way.
 pytestmark = [needs_micropython, pytest.mark.xdist_group("power cuts")]
 
-AT_ONCE = 8
+AT_ONCE = 5
 FIRMWARE_WRITES = {
     "config.good.json",
     "snyper.log",
@@ -145,7 +145,7 @@ def boot(board: UsbBoard) -> str:
 
 def bring_to(board: UsbBoard, state: State) -> None:
     """One deploy. Raises BoardError when the power goes."""
-    connection = Connection(board.port, patience_s=DEADLINE_S)
+    connection = Connection(board.port, patience_s=3 * DEADLINE_S)
     over = threading.Event()
 
     def pull_the_cable_when_the_power_goes() -> None:
