@@ -56,7 +56,8 @@ class Button(Element):
             if not words:
                 self._props["title"] = label
         with self:
-            self.drawing = svg(drawings.icon(icon)) if icon else None
+            if icon:
+                svg(drawings.icon(icon))
             self.words = text("span", words) if words else None
         self._work = work
         self._busy = False
@@ -79,10 +80,6 @@ class Button(Element):
     def set_enabled(self, enabled: bool) -> None:
         if ("disabled" in self._props) == enabled:
             self.props(remove="disabled") if enabled else self.props("disabled")
-
-    def set_icon(self, name: str) -> None:
-        assert self.drawing is not None
-        self.drawing.set_content(drawings.icon(name))
 
 
 def set_prop(element: Element, name: str, value: str) -> None:
