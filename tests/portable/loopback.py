@@ -5,8 +5,8 @@ import os
 
 from shared.dialler import dial
 from shared.link import Link
-from shared.listener import close_server, listen
-from shared.runtime import close_stream, receive, receive_buffer
+from shared.listener import close_server, listen, tune_accepted
+from shared.runtime import close_stream, receive
 from shared.socket_protocol import ErrorCode, MessageLineParser, ProtocolError, SocketMessage
 from tests.portable.support import within
 
@@ -38,6 +38,7 @@ async def connected_streams() -> "tuple[Streams, Streams]":
     arrived = asyncio.Event()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tune_accepted(writer)
         accepted.append((reader, writer))
         arrived.set()
 
@@ -61,7 +62,6 @@ class RawPeer:
 
     def __init__(self, streams: "Streams") -> None:
         self._reader, self._writer = streams
-        self._buffer = receive_buffer()
         self._parser = MessageLineParser()
         self._found: "list[SocketMessage | ProtocolError]" = []
 
@@ -77,7 +77,7 @@ class RawPeer:
     async def next(self) -> "SocketMessage | None":
         """The next message, or None at the end of the stream. Raises OSError for a reset."""
         while not self._found:
-            piece = await within(receive(self._reader, self._buffer))
+            piece = await within(self._receive())
             if not piece:
                 return None
             self._found = self._parser.feed(piece)
@@ -87,6 +87,9 @@ class RawPeer:
 
     async def close(self) -> None:
         await close_stream(self._writer)
+
+    async def _receive(self) -> bytes:
+        return bytes(await receive(self._reader))
 
 
 class LinkPair:

@@ -1,0 +1,195 @@
+"""What is taken out of a module before it is compiled for a board."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.integration.harness import needs_micropython
+from tools import flash
+from tools.board import find_micropython
+from tools.lean import constants_in, lean_source
+
+OTHER = '''
+LIMIT = 1 << 10
+HUGE = 1 << 40
+LONG = "longer than ten"
+EMPTY = ""
+
+
+class Word:
+    """Constants, and nothing else."""
+
+    HIT = "hit"
+    LONG_ONE = "not registered"
+
+
+class Thing:
+    SIZE = 4
+
+    def size(self):
+        return self.SIZE
+'''
+
+SOURCE = '''"""A module."""
+
+from os import sep
+from shared.other import (
+    EMPTY,
+    HUGE,
+    LIMIT,
+    LONG,
+    Thing,
+)
+from shared.other import Word
+from shared.words import Word as OtherWord, MICROPYTHON
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from shared.other import LIMIT
+
+PUBLIC = 7
+_SIZE = 1 << 4  # µ, with a remark
+_DOUBLE = (
+    2
+    * _SIZE
+)
+_BELOW = PUBLIC - 9
+_TEXT = "text"
+_lower = 5
+_ONE = _SAME = 2
+
+if MICROPYTHON:
+
+    def twice(number):
+        return 2 * number
+
+else:
+    from math import prod
+
+    def twice(number):
+        return prod((2, number))
+
+
+def late():
+    return _LATE + _SIZE
+
+
+_LATE = 3
+_FLAG = True
+
+
+def shadowed(_HIDDEN):
+    return _HIDDEN
+
+
+_HIDDEN = 1
+
+
+class Word2:
+    A = "a"
+
+
+Word2.A = "b"
+
+
+def total():
+    global _lower
+    _lower += 1
+    small = PUBLIC + _SIZE + _DOUBLE - _BELOW + len("µ" + _TEXT) + _lower + late()
+    small += _FLAG + _ONE + _SAME
+    return small + LIMIT + HUGE + len(LONG) + Thing.SIZE + twice(3) + shadowed(8)
+
+
+def words():
+    return EMPTY + Word.HIT + Word.LONG_ONE + OtherWord.HIT + Word2.A + sep
+
+
+print(total(), words())
+'''
+WORDS = """MICROPYTHON = True
+
+
+class Word:
+    HIT = "HIT"
+"""
+
+RESULT = (
+    f"{7 + 16 + 32 + 2 + 5 + 6 + 19 + 1 + 2 + 2 + 1024 + (1 << 40) + 15 + 4 + 6 + 8} hitnot registeredHITb/\n"
+)
+
+
+def lean(source: str) -> str:
+    modules = {"shared.other": OTHER, "shared.words": WORDS}
+    return lean_source(source, lambda module: constants_in(modules.get(module, "")))
+
+
+def test_the_constants_of_a_module_are_its_small_integers_and_short_texts() -> None:
+    assert constants_in(OTHER) == {"LIMIT": 1024, "EMPTY": "", "Word.HIT": "hit"}
+
+
+def test_what_takes_only_memory_goes_and_every_line_stays_where_it_is() -> None:
+    given, left = SOURCE.splitlines(), lean(SOURCE).splitlines()
+    assert len(left) == len(given)
+    changed = [(old, new) for old, new in zip(given, left, strict=True) if old != new]
+    gone = [old for old, new in changed if not new.strip()]
+    assert [(old, new) for old, new in changed if new.strip()] == [
+        ("from shared.other import (", "from shared.other import HUGE, LONG, Thing"),
+        ("_SIZE = 1 << 4  # µ, with a remark", "  # µ, with a remark"),
+        ("    return _LATE + _SIZE", "    return (3) + (16)"),
+        (
+            '    small = PUBLIC + _SIZE + _DOUBLE - _BELOW + len("µ" + _TEXT) + _lower + late()',
+            "    small = (7) + (16) + (32) - (-2) + len(\"µ\" + ('text')) + _lower + late()",
+        ),
+        (
+            "    return small + LIMIT + HUGE + len(LONG) + Thing.SIZE + twice(3) + shadowed(8)",
+            "    return small + (1024) + HUGE + len(LONG) + Thing.SIZE + twice(3) + shadowed(8)",
+        ),
+        (
+            "    return EMPTY + Word.HIT + Word.LONG_ONE + OtherWord.HIT + Word2.A + sep",
+            "    return ('') + ('hit') + Word.LONG_ONE + OtherWord.HIT + Word2.A + sep",
+        ),
+    ]
+    for line in ("_LATE = 3", '_TEXT = "text"', "_BELOW = PUBLIC - 9", "else:", "    from math import prod"):
+        assert line in gone, line
+    assert not [line for line in gone if re.match("PUBLIC|_lower|_ONE|_FLAG|_HIDDEN|class|from os", line)]
+
+
+def test_a_module_that_needs_nothing_of_another_does_not_import_it() -> None:
+    assert (
+        lean("from shared.other import LIMIT, Word\nprint(LIMIT, Word.HIT)\n") == "\nprint((1024), ('hit'))\n"
+    )
+
+
+@needs_micropython
+def test_it_does_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flash, "ROOT", tmp_path)
+    said = []
+    for directory, is_lean in ((tmp_path, False), (tmp_path / "board", True)):
+        (directory / "shared").mkdir(parents=True)
+        for name, source in (("other", OTHER), ("words", WORDS), ("sums", SOURCE)):
+            given = tmp_path / "shared" / f"{name}.py"
+            if is_lean:
+                (directory / "shared" / f"{name}.mpy").write_bytes(flash.compile_module(given))
+            else:
+                given.write_text(source)
+        command = [str(find_micropython()), "-c", "import shared.sums"]
+        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=True)
+        said.append(done.stdout)
+    assert said[0] == said[1] == RESULT
+    compiled = flash.compile_module(tmp_path / "shared" / "sums.py")
+    for word, stays in ((b"_DOUBLE", False), (b"_LATE", False), (b"LIMIT", False), (b"PUBLIC", True)):
+        assert (word in compiled) == stays, word
+
+
+@pytest.mark.parametrize("role", flash.ROLES)
+def test_every_module_stays_one(role: str) -> None:
+    for path, here in flash.files(role).items():
+        source = here.read_text()
+        left = flash.lean_module(here)
+        compile(left, path, "exec")
+        assert len(left.splitlines()) == len(source.splitlines()), path
+        assert "TYPE_CHECKING" not in left, path

@@ -1,0 +1,175 @@
+"""A module as a board gets it: the same, line by line, without what only takes memory there."""
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+
+Constants = dict[str, int | str]  # by name; a class's by `Class.NAME`
+
+_CONSTANT = re.compile("_?[A-Z][A-Z0-9_]*")
+_PRIVATE = re.compile("_[A-Z]")
+# Larger integers are objects on a board with 32 bits, and longer text is one in every module that has it.
+_MAX_INTEGER = (1 << 30) - 1
+_MAX_CHARS = 10
+
+
+def lean_source(source: str, constants_of: Callable[[str], Mapping[str, int | str]]) -> str:
+    """`source` without the imports for the type check, without the branches for CPython, and with the value
+    of a constant where its name was used, which then need not be imported. `constants_of` gives those of a
+    module by its name. Public constants stay, so that others can import them.
+    """
+    tree = ast.parse(source)
+    edits = _Edits(source)
+    for first, last in _take_out(tree):
+        edits.replace((first, 0), (last + 1, 0), "")
+    bound = Counter(_bound_names(tree))
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    known = constants_in(source)
+    for statement in imports:
+        names = {alias.name for alias in statement.names if alias.asname is None}
+        theirs = constants_of(statement.module or "")
+        known |= {name: value for name, value in theirs.items() if _first(name) in names}
+    values = {name: value for name, value in known.items() if bound[_first(name)] == 1}
+    reads = list(_reads(tree))
+    uses = Counter(name for name, _ in reads if "." not in name)
+    for name, node in reads:
+        if name in values:
+            uses[_first(name)] -= 1
+            edits.replace_node(node, f"({values[name]!r})")
+    unused = {_first(name) for name in values if not uses[_first(name)]}
+    for statement in imports:
+        kept = [alias for alias in statement.names if alias.name not in unused]
+        if len(kept) < len(statement.names):
+            statement.names = kept
+            edits.replace_node(statement, ast.unparse(statement) if kept else "")
+    for name, assignment in _assignments(tree):
+        if _PRIVATE.match(name) and name in unused:
+            edits.replace_node(assignment, "")
+    return edits.text()
+
+
+def constants_in(source: str) -> Constants:
+    """The constants that a module defines, alone or in a class of nothing else, and that are small."""
+    tree = ast.parse(source)
+    found: Constants = {}
+    all_integers: dict[str, int] = {}
+
+    def add(body: ast.Module | ast.ClassDef, prefix: str) -> None:
+        for name, assignment in _assignments(body):
+            value = _value(assignment.value, all_integers)
+            if value is None or not _CONSTANT.fullmatch(name):
+                continue
+            if isinstance(value, int):
+                all_integers[prefix + name] = value
+            if abs(value) <= _MAX_INTEGER if isinstance(value, int) else len(value) <= _MAX_CHARS:
+                found[prefix + name] = value
+
+    add(tree, "")
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and not node.bases and all(map(_is_plain, node.body)):
+            add(node, node.name + ".")
+    return found
+
+
+def _value(node: ast.expr, integers: Mapping[str, int]) -> int | str | None:
+    """The text or the integer that an expression of numbers and of `integers` is; None for any other."""
+    names = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+    allowed = (ast.Constant, ast.Name, ast.Load, ast.BinOp, ast.operator, ast.UnaryOp, ast.unaryop)
+    if not names <= set(integers) or not all(isinstance(inner, allowed) for inner in ast.walk(node)):
+        return None
+    value = eval(compile(ast.Expression(node), "constant", "eval"), dict(integers))
+    return value if type(value) in (int, str) else None
+
+
+def _assignments(body: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ast.Assign]]:
+    for node in body.body:
+        match node:
+            case ast.Assign([ast.Name(name)]):
+                yield name, node
+
+
+def _is_plain(node: ast.stmt) -> bool:
+    is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return is_docstring or (isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant))
+
+
+def _take_out(tree: ast.Module) -> Iterator[tuple[int, int]]:
+    """Takes what is there for the type check or for CPython out of `tree`; its first and last lines."""
+    for node in list(tree.body):
+        if ast.unparse(node) == "TYPE_CHECKING = False" or (
+            isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        ):
+            tree.body.remove(node)
+            yield node.lineno, _end(node)
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "MICROPYTHON" and node.orelse:
+            node.orelse = []
+            yield _end(node.body[-1]) + 1, _end(node)
+
+
+def _bound_names(tree: ast.AST) -> Iterator[str]:
+    """Every name as often as something is bound to it, in any scope, or to an attribute of it."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(name, ast.Store() | ast.Del()):
+                yield name
+            case ast.Attribute(ast.Name(name), _, ast.Store() | ast.Del()):
+                yield name
+            case ast.arg(name) | ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
+                yield name
+            case ast.alias(name, renamed):
+                yield renamed or name
+            case ast.Global(names) | ast.Nonlocal(names):
+                yield from names
+
+
+def _reads(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """Every place that reads a `NAME`, and every one that reads an attribute of it: `NAME.ATTRIBUTE`."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(name, ast.Load()):
+                yield name, node
+            case ast.Attribute(ast.Name(name), attribute, ast.Load()):
+                yield f"{name}.{attribute}", node
+
+
+def _first(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _end(node: ast.expr | ast.stmt) -> int:
+    assert node.end_lineno is not None
+    return node.end_lineno
+
+
+class _Edits:
+    """Changes to a text that leave every line where it is. Positions are those of `ast`: lines from 1, and
+    in them bytes.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._lines = [line.encode() for line in text.splitlines(keepends=True)]
+        self._edits: list[tuple[tuple[int, int], tuple[int, int], str]] = []
+
+    def replace_node(self, node: ast.expr | ast.stmt, by: str) -> None:
+        assert node.end_col_offset is not None
+        self.replace((node.lineno, node.col_offset), (_end(node), node.end_col_offset), by)
+
+    def replace(self, start: tuple[int, int], end: tuple[int, int], by: str) -> None:
+        self._edits.append((start, end, by))
+
+    def text(self) -> str:
+        """The text with every change in it but for those inside of another."""
+        pieces = []
+        at = (1, 0)
+        for start, end, by in sorted(self._edits, key=lambda edit: (edit[0], (-edit[1][0], -edit[1][1]))):
+            if start >= at:
+                pieces += [self._between(at, start), by.encode(), b"\n" * (end[0] - start[0])]
+                at = end
+        return b"".join([*pieces, self._between(at, (len(self._lines) + 1, 0))]).decode()
+
+    def _between(self, start: tuple[int, int], end: tuple[int, int]) -> bytes:
+        lines = [*self._lines, b""][start[0] - 1 : end[0]]
+        lines[-1] = lines[-1][: end[1]]
+        lines[0] = lines[0][start[1] :]
+        return b"".join(lines)
