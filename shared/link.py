@@ -15,7 +15,6 @@ from shared.runtime import (
     end_task,
     is_drained,
     receive,
-    receive_buffer,
     sleep_ms,
 )
 from shared.socket_protocol import (
@@ -260,10 +259,9 @@ class Link:
     # --- reading
 
     async def _read(self) -> None:
-        buffer = receive_buffer()
         try:
             while True:
-                piece = await receive(self._reader, buffer)
+                piece = await receive(self._reader)
                 if not piece:
                     break
                 self.received_us = now_us()
@@ -281,7 +279,9 @@ class Link:
             self._ended.set()
 
     async def _take(self, piece: "bytes | memoryview") -> None:
-        """Apart from `_read`, which would keep the last message while it waits for the next."""
+        """Apart from `_read`, which would keep the last message while it waits for the next. The parser
+        copies the piece before it gives the first message.
+        """
         for count, item in enumerate(self._parser.read(piece), 1):
             if count % ITEMS_PER_TURN == 0:
                 await sleep_ms(0)

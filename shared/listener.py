@@ -24,14 +24,15 @@ if MICROPYTHON:
         return not [entry for entry in poller.poll(0) if entry[1] & lost]
 
     async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
-        """Accepts connections on `host`, or on every IPv4 address where it is empty. Raises OSError."""
+        """Accepts connections on `host`, or on every IPv4 address where it is empty. `on_connection` calls
+        `tune_accepted` first. Raises OSError.
+        """
+        return await asyncio.start_server(on_connection, host or "0.0.0.0", port, backlog)
 
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            if _is_alive(writer.s):  # type: ignore[attr-defined]
-                set_nodelay(writer.s)  # type: ignore[attr-defined]
-            await on_connection(reader, writer)
-
-        return await asyncio.start_server(accept, host or "0.0.0.0", port, backlog)
+    def tune_accepted(writer: asyncio.StreamWriter) -> None:
+        """Makes one small write one packet, now. Raises OSError."""
+        if _is_alive(writer.s):  # type: ignore[attr-defined]
+            set_nodelay(writer.s)  # type: ignore[attr-defined]
 
     def bound_port(server: asyncio.Server, port: int) -> int:
         """The port that `listen` was given: the runtime cannot tell which one it got for 0."""
@@ -48,19 +49,20 @@ else:
     from shared.runtime import tune
 
     async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
-        """Accepts connections on `host`, or on every address, IPv6 too, where it is empty. Raises OSError."""
-
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            tune(writer)
-            await on_connection(reader, writer)
-
+        """Accepts connections on `host`, or on every address, IPv6 too, where it is empty. `on_connection`
+        calls `tune_accepted` first. Raises OSError.
+        """
         try:
-            return await asyncio.start_server(accept, host or None, port, backlog=backlog)
+            return await asyncio.start_server(on_connection, host or None, port, backlog=backlog)
         except OSError as error:
             if host or error.errno not in (EADDRNOTAVAIL, EAFNOSUPPORT):
                 raise
             # A system without IPv6.
-            return await asyncio.start_server(accept, "0.0.0.0", port, backlog=backlog)
+            return await asyncio.start_server(on_connection, "0.0.0.0", port, backlog=backlog)
+
+    def tune_accepted(writer: asyncio.StreamWriter) -> None:
+        """Makes one small write one packet, now, and `drain` wait until all has left. Raises OSError."""
+        tune(writer)
 
     def bound_port(server: asyncio.Server, port: int) -> int:
         """The port that `server` listens on, also where `listen` was given 0."""

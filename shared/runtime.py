@@ -36,16 +36,16 @@ if MICROPYTHON:
         except asyncio.CancelledError:
             return
 
-    def receive_buffer() -> bytearray:
-        """What `receive` reads into: made once for a connection."""
-        return bytearray(256)
+    _received = bytearray(256)  # one for all connections: see `receive`
 
-    async def receive(reader: asyncio.StreamReader, buffer: bytearray) -> memoryview:
-        """The next bytes, empty at the end of the stream. Raises OSError when the connection is lost."""
+    async def receive(reader: asyncio.StreamReader) -> memoryview:
+        """The next bytes, empty at the end of the stream; to be copied before anything is waited for. Raises
+        OSError when the connection is lost.
+        """
         while True:
-            count = await reader.readinto(buffer)
+            count = await reader.readinto(_received)
             if count is not None:
-                return memoryview(buffer)[:count]
+                return memoryview(_received)[:count]
 
     async def _call_after(delay_ms: int, callback: "Callable[[], None]") -> None:
         await asyncio.sleep_ms(delay_ms)
@@ -127,12 +127,10 @@ else:
         task.cancel()
         await asyncio.wait((task,))  # not `await task`: that could not tell its cancellation from ours
 
-    def receive_buffer() -> bytearray:
-        """What `receive` reads into: here the stream has its own."""
-        return bytearray()
-
-    def receive(reader: asyncio.StreamReader, buffer: bytearray) -> "Awaitable[bytes]":
-        """The next bytes, empty at the end of the stream. Raises OSError when the connection is lost."""
+    def receive(reader: asyncio.StreamReader) -> "Awaitable[bytes]":
+        """The next bytes, empty at the end of the stream; to be copied before anything is waited for. Raises
+        OSError when the connection is lost.
+        """
         return reader.read(_RECEIVE_BYTES)
 
     def call_later(delay_ms: int, callback: "Callable[[], None]") -> "Timer":

@@ -10,7 +10,7 @@ from firmware.master.registry import Entry, Registry
 from shared.clock import now_ms, now_us
 from shared.handshake import Registration, Role, registered_reply
 from shared.link import Link
-from shared.listener import bound_port, close_server, listen
+from shared.listener import bound_port, close_server, listen, tune_accepted
 from shared.log import log
 from shared.runtime import close_stream, sleep_ms
 from shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
@@ -113,6 +113,7 @@ class Hub:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1
         try:
+            tune_accepted(writer)
             link = Link(reader, writer, {}, "link %d" % self._connections, self._register)
         except (MemoryError, OSError):
             await close_stream(writer)
