@@ -47,7 +47,7 @@ from snyper import (
 from snyper.client import DEFAULT_HUB, KEY_VARIABLE, TargetResult, Trace, connect
 from snyper.commands import HubOption, Json, address as _address, run as _run, selector as _selector
 from snyper.journal import KEEP_DAYS, MAX_KEEP_DAYS, PATH_VARIABLE, default_path
-from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, err, fail, out, print_json
+from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, err, fail, log_to_stderr, out, print_json
 
 T = TypeVar("T")
 
@@ -142,7 +142,7 @@ def hub(
         err.print(f"hub: {kept}", markup=False)
         err.print(f"hub: listening on {address}; Ctrl-C stops it", markup=False)
 
-    _log_to_stderr(logging.INFO)
+    log_to_stderr(logging.INFO)
     if engine is Engine.MICROPYTHON:
         _run(run_hub.on_micropython(listen, ready), until_ctrl_c=True)
     else:
@@ -166,7 +166,7 @@ def simulate(
     def report(notice: simulator.Notice) -> None:
         err.print(f"{notice.target_id or 'simulate'}: {notice.text}", markup=False)
 
-    _log_to_stderr(logging.WARNING)
+    log_to_stderr(logging.WARNING)
     err.print(f"simulate: {targets} targets for the hub at {hub}; Ctrl-C ends them", markup=False)
     if not _answers(hub):
         err.print("simulate: nothing answers there yet; the targets try until it does", markup=False)
@@ -511,10 +511,6 @@ def _command(
         out.print(screens.results_table(results))
     if not all(result.ok for result in results):
         raise typer.Exit(EXIT_FAILED)
-
-
-def _log_to_stderr(level: int) -> None:
-    logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from shared.address import parse_address
 from snyper.client import DEFAULT_HUB
 from snyper.commands import ended_by_sigterm
 from snyper.journal import JournalError
-from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, err, fail, print_json
+from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, err, fail, log_to_stderr, print_json
 
 DEFAULT_PORT = 8088
 DEFAULT_LISTEN = f"127.0.0.1:{DEFAULT_PORT}"
@@ -80,9 +80,7 @@ def dashboard(
         if open_browser:
             webbrowser.open(url)
 
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
-    )
+    log_to_stderr(logging.WARNING)
     try:
         with serve.open_socket(listen) as sock:
             asyncio.run(

@@ -1,19 +1,53 @@
 """How every command speaks: results on stdout, all else on stderr, and the exit status."""
 
 import json
+import logging
 import sys
+from collections.abc import Iterable
 from typing import NoReturn
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_NO_HUB = 3
 EXIT_INTERRUPTED = 130
 
-err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
-out = Console(highlight=False, emoji=False)
+# What would move the cursor, set a colour or the window's title: boards and people may say such things too.
+# Left out, and no sign in their place: in a table they count as nothing wide.
+_CONTROLS = dict.fromkeys([*(code for code in range(0x20) if chr(code) not in "\n\t"), *range(0x7F, 0xA0)])
+_JSON_CONTROLS = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}  # JSON itself escapes the others
+
+
+class _Console(Console):
+    """A terminal on which only this program draws, whatever control characters are in what it shows."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else harmless(text), style, control)
+
+
+err = _Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+out = _Console(highlight=False, emoji=False)
+
+
+def harmless(text: str) -> str:
+    """`text` without control characters (ECMA-48), but for the ends of lines and tabs."""
+    return text.translate(_CONTROLS)
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return harmless(super().format(record))
+
+
+def log_to_stderr(level: int) -> None:
+    """From now on what is logged with `level` or more is a line on stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def fail(message: str, status: int) -> NoReturn:
@@ -24,5 +58,5 @@ def fail(message: str, status: int) -> NoReturn:
 
 def print_json(value: object) -> None:
     """A line of JSON on stdout, at once."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(value, ensure_ascii=False).translate(_JSON_CONTROLS) + "\n")
     sys.stdout.flush()

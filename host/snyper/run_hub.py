@@ -11,6 +11,7 @@ from firmware.master.server import Hub
 from shared.address import parse_address
 from snyper.client import KEY_VARIABLE
 from snyper.journal import JournaledEvents, JournalError
+from snyper.output import harmless
 from tools.simulator import raise_descriptor_limit
 
 MAX_TARGETS = 5_000
@@ -70,7 +71,7 @@ async def on_micropython(listen: str, ready: Ready) -> None:
         try:
             while board.is_on:
                 log = board.log
-                sys.stderr.write(log[shown:])
+                sys.stderr.write(harmless(log[shown:]))
                 shown = len(log)
                 if not is_ready and "listening" in log:
                     is_ready = True
@@ -80,7 +81,7 @@ async def on_micropython(listen: str, ready: Ready) -> None:
                 await asyncio.sleep(_POLL_SECONDS)
         finally:
             board.stop()
-        sys.stderr.write(board.log[shown:])
+        sys.stderr.write(harmless(board.log[shown:]))
         raise OSError(f"the hub board ended by itself, see its log above: is {listen} in use? {_ADVICE}")
 
 

@@ -88,6 +88,19 @@ async def test_targets(tmp_path: Path) -> None:
         }
 
 
+async def test_a_targets_words_do_nothing_to_the_terminal(tmp_path: Path) -> None:
+    escape = "\x1b]0;owned\x07\x1b[2J\x9b31m"
+    async with running_hub("cpython", tmp_path, max_consoles=2) as hub:
+        target = scripted_target(hub, "bad", {"ping": ("error", "error")}, firmware=escape, state=escape)
+        async with target, snyper("watch", "--hub", hub.address) as watch:
+            for command in (["targets"], ["targets", "--json"], ["ping", "bad"]):
+                _, out, err = await run_snyper(*command, "--hub", hub.address)
+                assert "31m" in out or command == ["ping", "bad"]
+                assert not set("\x1b\x07\x9b") & set(out + err), command
+            await watch.interrupt()
+            assert not set("\x1b\x07\x9b") & set(watch.out + watch.err)
+
+
 async def test_a_hub_without_targets(tmp_path: Path) -> None:
     async with running_hub("cpython", tmp_path) as hub:
         status, out, err = await run_snyper("targets", "--hub", hub.address)
