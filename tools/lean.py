@@ -50,7 +50,7 @@ def lean_source(source: str, constants_of: Callable[[str], Mapping[str, int | st
 
 
 def constants_in(source: str) -> Constants:
-    """The constants that a module defines, alone or in a class of nothing else, and that are small."""
+    """The small constants of a module: integers, private texts, and both in a class of nothing else."""
     tree = ast.parse(source)
     found: Constants = {}
     all_integers: dict[str, int] = {}
@@ -62,7 +62,9 @@ def constants_in(source: str) -> Constants:
                 continue
             if isinstance(value, int):
                 all_integers[prefix + name] = value
-            if abs(value) <= _MAX_INTEGER if isinstance(value, int) else len(value) <= _MAX_CHARS:
+                if abs(value) <= _MAX_INTEGER:
+                    found[prefix + name] = value
+            elif len(value) <= _MAX_CHARS and (prefix or _PRIVATE.match(name)):
                 found[prefix + name] = value
 
     add(tree, "")

@@ -15,7 +15,8 @@ OTHER = '''
 LIMIT = 1 << 10
 HUGE = 1 << 40
 LONG = "longer than ten"
-EMPTY = ""
+NAME = "name"
+_SHORT = ""
 
 
 class Word:
@@ -36,10 +37,10 @@ SOURCE = '''"""A module."""
 
 from os import sep
 from shared.other import (
-    EMPTY,
     HUGE,
     LIMIT,
     LONG,
+    NAME,
     Thing,
 )
 from shared.other import Word
@@ -105,7 +106,7 @@ def total():
 
 
 def words():
-    return EMPTY + Word.HIT + Word.LONG_ONE + OtherWord.HIT + Word2.A + sep
+    return NAME + Word.HIT + Word.LONG_ONE + OtherWord.HIT + Word2.A + sep
 
 
 print(total(), words())
@@ -117,9 +118,8 @@ class Word:
     HIT = "HIT"
 """
 
-RESULT = (
-    f"{7 + 16 + 32 + 2 + 5 + 6 + 19 + 1 + 2 + 2 + 1024 + (1 << 40) + 15 + 4 + 6 + 8} hitnot registeredHITb/\n"
-)
+TOTAL = 7 + 16 + 32 + 2 + 5 + 6 + 19 + 1 + 2 + 2 + 1024 + (1 << 40) + 15 + 4 + 6 + 8
+RESULT = f"{TOTAL} namehitnot registeredHITb/\n"
 
 
 def lean(source: str) -> str:
@@ -128,7 +128,7 @@ def lean(source: str) -> str:
 
 
 def test_the_constants_of_a_module_are_its_small_integers_and_short_texts() -> None:
-    assert constants_in(OTHER) == {"LIMIT": 1024, "EMPTY": "", "Word.HIT": "hit"}
+    assert constants_in(OTHER) == {"LIMIT": 1024, "_SHORT": "", "Word.HIT": "hit"}
 
 
 def test_what_takes_only_memory_goes_and_every_line_stays_where_it_is() -> None:
@@ -137,7 +137,7 @@ def test_what_takes_only_memory_goes_and_every_line_stays_where_it_is() -> None:
     changed = [(old, new) for old, new in zip(given, left, strict=True) if old != new]
     gone = [old for old, new in changed if not new.strip()]
     assert [(old, new) for old, new in changed if new.strip()] == [
-        ("from shared.other import (", "from shared.other import HUGE, LONG, Thing"),
+        ("from shared.other import (", "from shared.other import HUGE, LONG, NAME, Thing"),
         ("_SIZE = 1 << 4  # µ, with a remark", "  # µ, with a remark"),
         ("    return _LATE + _SIZE", "    return (3) + (16)"),
         (
@@ -149,8 +149,8 @@ def test_what_takes_only_memory_goes_and_every_line_stays_where_it_is() -> None:
             "    return small + (1024) + HUGE + len(LONG) + Thing.SIZE + twice(3) + shadowed(8)",
         ),
         (
-            "    return EMPTY + Word.HIT + Word.LONG_ONE + OtherWord.HIT + Word2.A + sep",
-            "    return ('') + ('hit') + Word.LONG_ONE + OtherWord.HIT + Word2.A + sep",
+            "    return NAME + Word.HIT + Word.LONG_ONE + OtherWord.HIT + Word2.A + sep",
+            "    return NAME + ('hit') + Word.LONG_ONE + OtherWord.HIT + Word2.A + sep",
         ),
     ]
     for line in ("_LATE = 3", '_TEXT = "text"', "_BELOW = PUBLIC - 9", "else:", "    from math import prod"):
