@@ -6,9 +6,13 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from typing import Any
+    from typing import Any, Protocol
 
-    Timer = asyncio.Task[None] | asyncio.TimerHandle
+    class Timer(Protocol):
+        """What `call_later` gives."""
+
+        def cancel(self) -> None: ...
+
 
 MICROPYTHON = sys.implementation.name == "micropython"
 
@@ -16,7 +20,7 @@ if MICROPYTHON:
     import gc
     import socket
     from sys import modules
-    from time import sleep_us
+    from time import sleep_us, ticks_add, ticks_diff, ticks_ms
 
     # The unix port has no names for these, and on lwIP TCP_NODELAY is another number than on Linux.
     _IPPROTO_TCP = getattr(socket, "IPPROTO_TCP", 6)
@@ -47,13 +51,52 @@ if MICROPYTHON:
             if count is not None:
                 return memoryview(_received)[:count]
 
-    async def _call_after(delay_ms: int, callback: "Callable[[], None]") -> None:
-        await asyncio.sleep_ms(delay_ms)
-        callback()
+    class _Timer:
+        def __init__(self, due_ms: "Any", callback: "Callable[[], None]") -> None:
+            self.due_ms = due_ms  # in ticks, which wrap
+            self.callback = callback
+
+        def cancel(self) -> None:
+            if self in _timers:
+                _timers.remove(self)
+
+    # One task for all timers. Each task of its own would take 300 bytes, and be kept when it has ended for as
+    # long as the scheduler's heap of tasks, where pointers get old, happens to point at it.
+    _timers: "list[_Timer]" = []  # the next one first
+    _ticker: "asyncio.Task[None] | None" = None
+    _is_asleep = False  # till the next one is due
+
+    async def _tick() -> None:
+        global _ticker, _is_asleep
+        try:
+            while _timers:
+                _is_asleep = True
+                try:
+                    await asyncio.sleep_ms(ticks_diff(_timers[0].due_ms, ticks_ms()))
+                except asyncio.CancelledError:
+                    continue  # another one is the next now
+                finally:
+                    _is_asleep = False
+                if _timers and ticks_diff(_timers[0].due_ms, ticks_ms()) <= 0:
+                    _timers.pop(0).callback()
+        finally:
+            # Timers are left where a callback has raised: that is its own matter.
+            _ticker = asyncio.create_task(_tick()) if _timers else None
 
     def call_later(delay_ms: int, callback: "Callable[[], None]") -> "Timer":
-        """Calls `callback` in `delay_ms`, unless the timer's `cancel()` comes first."""
-        return asyncio.create_task(_call_after(delay_ms, callback))
+        """Calls `callback` in `delay_ms`, at most 6 days, unless the timer's `cancel()` comes first."""
+        global _ticker, _is_asleep
+        timer = _Timer(ticks_add(ticks_ms(), delay_ms), callback)
+        at = len(_timers)
+        while at and ticks_diff(_timers[at - 1].due_ms, timer.due_ms) > 0:
+            at -= 1
+        _timers.insert(at, timer)
+        if _ticker is None:
+            _ticker = asyncio.create_task(_tick())
+        elif not at and _is_asleep:
+            _is_asleep = False
+            _ticker.cancel()
+        return timer
 
     class Waiter:
         """One value that one task waits for."""
@@ -134,7 +177,7 @@ else:
         return reader.read(_RECEIVE_BYTES)
 
     def call_later(delay_ms: int, callback: "Callable[[], None]") -> "Timer":
-        """Calls `callback` in `delay_ms`, unless the timer's `cancel()` comes first."""
+        """Calls `callback` in `delay_ms`, at most 6 days, unless the timer's `cancel()` comes first."""
         return asyncio.get_running_loop().call_later(delay_ms / 1000, callback)
 
     class Waiter:

@@ -18,6 +18,7 @@ LIMIT_S = 20  # for one test; none needs a fifth of it
 
 _HERE = __file__.rpartition("/")[0] or "."
 sys.path.insert(0, _HERE + "/../..")
+runtime: "Any" = __import__("shared.runtime").runtime
 
 
 def main(path: str) -> int:
@@ -36,6 +37,9 @@ def _trace_of(test: "Any") -> "str | None":
     """Runs `test` on an event loop of its own; what a task of it died of fails it too."""
     deaths: "list[Exception]" = []
     loop = asyncio.new_event_loop()
+    runtime._timers.clear()
+    runtime._ticker = None  # it was a task of the loop before
+    runtime._is_asleep = False
     loop.set_exception_handler(lambda _, context: deaths.append(context["exception"]))
     try:
         coroutine = test()

@@ -4,7 +4,7 @@ import asyncio
 
 from shared.clock import now_ms
 from shared.link import LINGER_MS, MAX_HANDLERS, Link
-from shared.runtime import sleep_ms
+from shared.runtime import call_later, sleep_ms
 from shared.socket_protocol import MAX_LINE_BYTES, MIN_HEARTBEAT_MS, ErrorCode, ProtocolError, SocketMessage
 from tests.portable.loopback import LinkAndPeer, LinkPair, echo, never
 from tests.portable.support import begin, failed, fields_of, raises, raises_async, within
@@ -351,9 +351,10 @@ async def test_a_link_that_is_cut_in_mid_request_fails_it() -> None:
 
 
 class _Tasks:
-    """Every task that is created meanwhile. For `with`."""
+    """Every task that is created meanwhile, but for the one that MicroPython's timers share. For `with`."""
 
     def __enter__(self) -> "list[asyncio.Task[object]]":
+        self._timer = call_later(60_000, lambda: None)
         tasks: "list[asyncio.Task[object]]" = []
         self._create_task = create_task = asyncio.create_task
 
@@ -367,6 +368,7 @@ class _Tasks:
 
     def __exit__(self, *_: object) -> None:
         asyncio.create_task = self._create_task
+        self._timer.cancel()
 
 
 def _fill(link: Link) -> None:

@@ -41,18 +41,23 @@ class _Time:
         return board + board * self._drift_ppm // 1_000_000
 
     def ticks_us(self) -> int:
-        ticks = self._offset_us + self._passed(_world.ticks_diff(_world.ticks_us(), self._began_us))
-        return ticks % _BOARD_TICKS if self._wraps else ticks
+        return self._wrapped(self._us())
 
     def ticks_ms(self) -> int:
-        return self.ticks_us() // 1000
+        return self._wrapped(self._us() // 1000)
 
     def ticks_diff(self, later: int, earlier: int) -> int:
         half = _BOARD_TICKS // 2
         return (later - earlier + half) % _BOARD_TICKS - half if self._wraps else later - earlier
 
     def ticks_add(self, ticks: int, delta: int) -> int:
-        return (ticks + delta) % _BOARD_TICKS if self._wraps else ticks + delta
+        return self._wrapped(ticks + delta)
+
+    def _us(self) -> int:
+        return self._offset_us + self._passed(_world.ticks_diff(_world.ticks_us(), self._began_us))
+
+    def _wrapped(self, ticks: int) -> int:
+        return ticks % _BOARD_TICKS if self._wraps else ticks
 
     def time_ns(self) -> int:
         return self._began_ns + self._passed(_world.time_ns() - self._began_ns)
