@@ -15,7 +15,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 MEASURE = "/measure"
@@ -45,22 +45,22 @@ def watch(
     load_read: "Callable[[], Any]", load_application: "Callable[[], Any]"
 ) -> "tuple[Callable[[], Any], Callable[[], Any]]":
     """Both, for a firmware that also says `memory {"free", "used", "at_s"}` for each file MEASURE; and
-    `modules [...]`, each time that some may have been forgotten since.
+    `modules [NAME]` for each, each time that some may have been forgotten since.
     """
     from shared import runtime
 
-    _say("modules", list(sys.modules))
+    _say_modules(sys.modules)
     forget = runtime.forget
 
     def forget_aloud(*names: str) -> None:
-        _say("modules", names)
+        _say_modules(names)
         forget(*names)
 
     runtime.forget = forget_aloud
 
     def load_watched_read() -> "Any":
         read = load_read()
-        _say("modules", list(sys.modules))
+        _say_modules(sys.modules)
         return read
 
     def load_watched_application() -> "Any":
@@ -91,12 +91,18 @@ async def _measure() -> None:
         memory = _memory()
         memory["at_s"] = now_ms() // 1000
         _say("memory", memory)
-        _say("modules", list(sys.modules))
+        _say_modules(sys.modules)
 
 
 def _memory() -> "dict[str, int]":
     gc.collect()
     return {"free": gc.mem_free(), "used": gc.mem_alloc()}  # type: ignore[attr-defined, unused-ignore]
+
+
+def _say_modules(names: "Iterable[str]") -> None:
+    """One at a time: a heap in pieces has no room for a line of all."""
+    for name in names:
+        print('modules ["' + name + '"]')
 
 
 def _say(word: str, value: object) -> None:

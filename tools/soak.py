@@ -7,9 +7,6 @@ more outage.
 """
 
 import asyncio
-import json
-import socket
-import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -23,28 +20,19 @@ from shared.dialler import dial
 from shared.handshake import Registration
 from shared.link import Link
 from shared.socket_protocol import COMMAND_REPLIES, MessageType, ProtocolError, SocketMessage
-from tools import flash
-from tools.board import HEAP_BYTES, STAND_INS_BYTES, WORDS_BYTES, BoardProcess, find_micropython
+from tools.board import BoardProcess
+from tools.watched_board import HOST, Sample, free_port, modules_of, sample, until, watched_board
 
 if TYPE_CHECKING:
     from shared.link import Handler
 
-HOST = "127.0.0.1"
 SPEED = 50
 MINUTE_S = 60 / SPEED  # of the world's time
 HEARTBEAT_MS = 3_000  # dead after 9 s of the board's clock: 180 ms here
 WARM_UP_S = 600  # of the board's clock: what is meant to fill up (events, remembered names) has
 OUTAGE_S = 0.3  # 15 s of the board's clock, longer than HEARTBEAT_MS and three beats
-SETTLED_S = 20.0  # of the world's time, for whoever was lost to come back: a busy machine needs it
 RETRY_S = 0.02
 TARGETS = 4
-
-_PROBE = flash.ROOT / "tools" / "memory_probe.py"
-_BOOT = "import memory_probe\nmemory_probe.baseline()\n"
-_LOADERS = "load_read, load_application)"
-
-# What the firmware needs of MicroPython itself, and what the fast clock has loaded before it.
-_BARE = "import asyncio, gc; gc.collect(); print(gc.mem_free(), gc.mem_alloc())"
 
 # From a peer that has lost its mind: no JSON, no message, a wrong answer, too much of it, a line without end.
 WRONG = (
@@ -53,17 +41,6 @@ WRONG = (
     b"[" * 400 + b"\n" + b'{"type":"pong","id":' + b"9" * 300 + b"}\n",
     b'{"type":"' + b"x" * 9_000,
 )
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Bytes free after `gc.collect()`, `at_s` seconds after the board's start, by its own clock. `is_quiet`:
-    everybody was connected and nothing was under way.
-    """
-
-    at_s: int
-    free: int
-    is_quiet: bool
 
 
 @dataclass
@@ -114,16 +91,6 @@ class Report:
         return round(median(free[:quarter]) - median(free[-quarter:])) if quarter else 0
 
 
-def bare_heap() -> tuple[int, int]:
-    """Of a board's heap, how much there is and how much MicroPython and its asyncio take before anything of
-    ours. Raises OSError.
-    """
-    command = [str(find_micropython()), "-X", f"heapsize={HEAP_BYTES}", "-c", _BARE]
-    done = subprocess.run(command, capture_output=True, check=True, text=True)
-    free, used = done.stdout.split()
-    return int(free) + int(used), int(used)
-
-
 async def soak(
     role: str, directory: Path, minutes: int, on_minute: Callable[[int], None] = lambda minute: None
 ) -> Report:
@@ -132,10 +99,8 @@ async def soak(
     back after an outage, OSError.
     """
     play = {"target": _TargetPlay, "master": _HubPlay}[role]()
-    heap, bare = bare_heap()
-    used = await _used_before_firmware(directory / "empty", role)
-    report = Report(role, heap, used - bare - WORDS_BYTES)
-    board = _watched_board(directory, role, play, report.stand_ins)
+    board, heap, stand_ins = await watched_board(directory, role, play.config, play.options, SPEED)
+    report = Report(role, heap, stand_ins)
     try:
         board.start()
         async with play.running(board):
@@ -145,88 +110,17 @@ async def soak(
                 end = began + minute * MINUTE_S
                 await play.disturb(minute)
                 await play.act()
-                report.samples.append(await _sample(board, is_quiet=False))
+                report.samples.append(await sample(board, is_quiet=False))
                 while time.monotonic() < end:
                     await play.act()
                 await play.settle()
-                report.samples.append(await _sample(board, is_quiet=True))
+                report.samples.append(await sample(board, is_quiet=True))
                 on_minute(minute)
         report.counts = play.counts
-        report.modules = _modules(board)
+        report.modules = modules_of(board)
     finally:
         board.kill()
     return report
-
-
-async def _used_before_firmware(directory: Path, role: str) -> int:
-    board = _idle_board(directory, role)
-    board.start()
-    try:
-        await _until(lambda: _said(board, "baseline"), "the board should start", board)
-        return int(_said(board, "baseline")[0]["used"])
-    finally:
-        board.kill()
-
-
-def _idle_board(directory: Path, role: str) -> BoardProcess:
-    empty = directory / "empty_main.py"
-    directory.mkdir(parents=True)
-    empty.touch()
-    board = BoardProcess(directory / "board", role, main=empty, speed=SPEED)
-    _install_probe(board)
-    return board
-
-
-def _watched_board(directory: Path, role: str, play: "_Play", stand_ins: int) -> BoardProcess:
-    source = flash.files(role)["main.py"].read_text()
-    assert source.count(_LOADERS) == 1
-    watched = directory / "watched_main.py"
-    watched.write_text(source.replace(_LOADERS, f"*memory_probe.watch({_LOADERS})"))
-    config = {**play.config, "watchdog_ms": 0}  # at this pace a busy machine would make it bite
-    board = BoardProcess(
-        directory / "board",
-        role,
-        config,
-        main=watched,
-        speed=SPEED,
-        heap_bytes=HEAP_BYTES + stand_ins - STAND_INS_BYTES,  # and the probe's part
-        **play.options,
-    )
-    _install_probe(board)
-    return board
-
-
-def _install_probe(board: BoardProcess) -> None:
-    (board.flash / "boot.py").write_text(_BOOT)
-    (board.flash / "memory_probe.mpy").write_bytes(flash.compile_module(_PROBE))
-
-
-async def _sample(board: BoardProcess, is_quiet: bool) -> Sample:
-    count = len(_said(board, "memory"))
-    (board.flash / "measure").touch()
-    await _until(lambda: len(_said(board, "memory")) > count, "the board should measure", board)
-    memory = _said(board, "memory")[-1]
-    return Sample(memory["at_s"], memory["free"], is_quiet)
-
-
-def _modules(board: BoardProcess) -> set[str]:
-    return {name for names in _said(board, "modules") for name in names}
-
-
-def _said(board: BoardProcess, word: str) -> list[Any]:
-    """What the probe has said with that word, in order. A line that is not complete yet is not there."""
-    lines = board.log.split("\n")[:-1]
-    return [json.loads(line[len(word) + 1 :]) for line in lines if line.startswith(word + " ")]
-
-
-async def _until(condition: Callable[[], object], what: str, board: BoardProcess) -> None:
-    end = time.monotonic() + SETTLED_S
-    while not condition():
-        if "Traceback" in board.log or board.resets:
-            raise RuntimeError(f"{what}, and failed:\n{board.log[-2_000:]}")
-        if time.monotonic() > end:
-            raise TimeoutError(f"{what}, and did not within {SETTLED_S:.0f} s:\n{board.log[-2_000:]}")
-        await asyncio.sleep(0.005)
 
 
 # --- what happens to the boards
@@ -368,7 +262,7 @@ class _HubPlay(_Play):
 
     def __init__(self) -> None:
         super().__init__()
-        self._port = _free_port()
+        self._port = free_port()
         self.config = {"listen": f"{HOST}:{self._port}", "max_targets": TARGETS, "max_consoles": 1}
         self.options: dict[str, Any] = {}
         self._targets = [_TargetPeer(f"target_{number + 1}", self.count) for number in range(TARGETS)]
@@ -378,7 +272,7 @@ class _HubPlay(_Play):
     async def running(self, board: BoardProcess) -> AsyncIterator[None]:
         self._board = board
         peers = [*self._targets, self._console]
-        await _until(lambda: "listening on port" in board.log, "the hub should listen", board)
+        await until(lambda: "listening on port" in board.log, "the hub should listen", board)
         running = [asyncio.create_task(peer.run(self._port)) for peer in peers]
         try:
             yield
@@ -551,7 +445,7 @@ class Relay:
     """
 
     def __init__(self) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.carries = True
         self._to_port = 0
         self._server: asyncio.Server | None = None
@@ -630,14 +524,8 @@ async def _until_so(
 
     asking = asyncio.create_task(ask())
     try:
-        await _until(lambda: is_so or asking.done(), what, board)
+        await until(lambda: is_so or asking.done(), what, board)
     finally:
         if not is_so:
             asking.cancel()
         await asking
-
-
-def _free_port() -> int:
-    with socket.create_server((HOST, 0)) as server:
-        port: int = server.getsockname()[1]
-        return port

@@ -9,7 +9,8 @@ import pytest
 from tests.integration.harness import DEADLINE_S, linux_only, needs_micropython
 from tools import flash, memory
 from tools.board import STAND_INS_BYTES, WORDS_BYTES, BoardProcess
-from tools.soak import Report, Sample, soak
+from tools.soak import Report, soak
+from tools.watched_board import Sample
 
 pytestmark = [needs_micropython, linux_only]
 

@@ -1,0 +1,133 @@
+"""What a hub board has left of its heap while games are played: `make memory ARGS=--games`.
+
+A hub board on MicroPython, with and without a screen, four targets that are hit, and a console that sees all
+events. Each of the six games is played twice, for up to GAME_S seconds.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from shared.socket_protocol import ErrorCode, ProtocolError
+from snyper.client import Hub, connect
+from tools.board import BoardProcess
+from tools.simulator import simulate
+from tools.soak import TARGETS
+from tools.watched_board import HOST, free_port, sample, until, watched_board
+
+GAMES = ("quick", "gallery", "duel", "simon", "shoot", "reaction")
+ROUNDS = 2
+GAME_S = 6.0
+SAMPLE_S = 0.5
+READY_S = 30.0
+
+_PANEL = {"screen": {"driver": "ssd1306"}, "buttons": {"choose_pin": 14, "start_pin": 15}}
+
+
+@dataclass
+class GameMemory:
+    """Bytes free after `gc.collect()`, of `heap`. `refused` counts starts that found no memory, and were made
+    again.
+    """
+
+    has_screen: bool
+    heap: int
+    before: list[int] = field(default_factory=list)  # before the first game
+    between: list[int] = field(default_factory=list)
+    during: list[int] = field(default_factory=list)
+    refused: int = 0
+
+
+async def measure(has_screen: bool, on_game: Callable[[str], None] = lambda game: None) -> GameMemory:
+    """Plays all games on one hub board; `on_game` is told each one that begins. Raises RuntimeError when the
+    board fails, TimeoutError, OSError.
+    """
+    port = free_port()
+    config = {"listen": f"{HOST}:{port}", "max_targets": TARGETS, "max_consoles": 1}
+    options: dict[str, Any] = {}
+    if has_screen:
+        config |= _PANEL
+        options["screen"] = {}
+    with tempfile.TemporaryDirectory(prefix="snyper-memory-") as directory:
+        board, heap, _ = await watched_board(Path(directory), "master", config, options, speed=1)
+        found = GameMemory(has_screen, heap)
+        try:
+            board.start()
+            await until(lambda: "listening on port" in board.log, "the hub should listen", board)
+            async with _targets_and_console(port) as hub:
+                await _play_all(board, hub, found, on_game)
+        finally:
+            board.kill()
+    return found
+
+
+async def _play_all(board: BoardProcess, hub: Hub, found: GameMemory, on_game: Callable[[str], None]) -> None:
+    for _ in range(6):
+        found.before.append(await _free(board))
+    for game in GAMES * ROUNDS:
+        on_game(game)
+        await _start(hub, game, found)
+        end = asyncio.get_running_loop().time() + GAME_S
+        while (await hub.game()).status == "running" and asyncio.get_running_loop().time() < end:
+            found.during.append(await _free(board))
+        await hub.stop_game()
+        for _ in range(3):
+            found.between.append(await _free(board))
+
+
+async def _start(hub: Hub, game: str, found: GameMemory) -> None:
+    for _ in range(20):
+        try:
+            await hub.start_game(game, ["Ann", "Bo"], seed=7)
+            return
+        except ProtocolError as error:
+            if error.code != ErrorCode.BUSY:
+                raise
+            found.refused += 1
+            await asyncio.sleep(SAMPLE_S)
+    raise RuntimeError(f"{game} does not start, try after try")
+
+
+async def _free(board: BoardProcess) -> int:
+    await asyncio.sleep(SAMPLE_S)
+    return (await sample(board, is_quiet=False)).free
+
+
+@asynccontextmanager
+async def _targets_and_console(port: int) -> AsyncIterator[Hub]:
+    address = f"{HOST}:{port}"
+    everybody_is_here = asyncio.Event()
+
+    async def listen(hub: Hub) -> None:
+        here = set()
+        async for event in hub.events(after=0):
+            if event.event == "registered":
+                here.add(event.target_id)
+            if len(here) == TARGETS:
+                everybody_is_here.set()
+
+    tasks = [asyncio.create_task(simulate(TARGETS, "cpython", address, hit_rate=0.8))]
+    try:
+        async with connect(address) as hub:
+            tasks.append(asyncio.create_task(listen(hub)))
+            await asyncio.wait_for(everybody_is_here.wait(), READY_S)
+            yield hub
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def rows(found: list[GameMemory]) -> list[list[str]]:
+    """A table whose first row is its head."""
+    table = [["hub board", "before the first game", "between games", "in a game", "the least", "refused"]]
+    for one in found:
+        figures = [median(one.before), median(one.between), median(one.during), min(one.during)]
+        shown = [f"{bytes_:,.0f} ({bytes_ / one.heap:.0%})" for bytes_ in figures]
+        table.append(["with a screen" if one.has_screen else "without a screen", *shown, str(one.refused)])
+    return table
