@@ -13,8 +13,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from shared.socket_protocol import ErrorCode, ProtocolError
-from snyper.client import Hub, connect
+from shared.dialler import dial
+from shared.link import Link
+from shared.socket_protocol import ALL_TARGETS, ErrorCode, MessageType, ProtocolError, SocketMessage
 from tools.board import BoardProcess
 from tools.simulator import simulate
 from tools.soak import TARGETS
@@ -25,6 +26,7 @@ ROUNDS = 2
 GAME_S = 6.0
 SAMPLE_S = 0.5
 READY_S = 30.0
+ANSWER_MS = 3_000
 
 _PANEL = {"screen": {"driver": "ssd1306"}, "buttons": {"choose_pin": 14, "start_pin": 15}}
 
@@ -45,7 +47,7 @@ class GameMemory:
 
 async def measure(has_screen: bool, on_game: Callable[[str], None] = lambda game: None) -> GameMemory:
     """Plays all games on one hub board; `on_game` is told each one that begins. Raises RuntimeError when the
-    board fails, TimeoutError, OSError.
+    board fails, ProtocolError, TimeoutError, OSError.
     """
     port = free_port()
     config = {"listen": f"{HOST}:{port}", "max_targets": TARGETS, "max_consoles": 1}
@@ -59,31 +61,37 @@ async def measure(has_screen: bool, on_game: Callable[[str], None] = lambda game
         try:
             board.start()
             await until(lambda: "listening on port" in board.log, "the hub should listen", board)
-            async with _targets_and_console(port) as hub:
-                await _play_all(board, hub, found, on_game)
+            async with _targets_and_console(port) as console:
+                await _play_all(board, console, found, on_game)
         finally:
             board.kill()
     return found
 
 
-async def _play_all(board: BoardProcess, hub: Hub, found: GameMemory, on_game: Callable[[str], None]) -> None:
+async def _play_all(
+    board: BoardProcess, console: Link, found: GameMemory, on_game: Callable[[str], None]
+) -> None:
     for _ in range(6):
         found.before.append(await _free(board))
     for game in GAMES * ROUNDS:
         on_game(game)
-        await _start(hub, game, found)
+        await _start(console, game, found)
         end = asyncio.get_running_loop().time() + GAME_S
-        while (await hub.game()).status == "running" and asyncio.get_running_loop().time() < end:
-            found.during.append(await _free(board))
-        await hub.stop_game()
+        while asyncio.get_running_loop().time() < end:
+            free = await _free(board)
+            if (await _ask(console, MessageType.GET_GAME)).status != "running":
+                break
+            found.during.append(free)
+        await _ask(console, MessageType.STOP_GAME)
         for _ in range(3):
             found.between.append(await _free(board))
 
 
-async def _start(hub: Hub, game: str, found: GameMemory) -> None:
+async def _start(console: Link, game: str, found: GameMemory) -> None:
     for _ in range(20):
         try:
-            await hub.start_game(game, ["Ann", "Bo"], seed=7)
+            data: dict[str, object] = {"game": game, "players": ["Ann", "Bo"], "seed": 7}
+            await _ask(console, MessageType.START_GAME, ALL_TARGETS, data)
             return
         except ProtocolError as error:
             if error.code != ErrorCode.BUSY:
@@ -93,30 +101,41 @@ async def _start(hub: Hub, game: str, found: GameMemory) -> None:
     raise RuntimeError(f"{game} does not start, try after try")
 
 
+async def _ask(
+    console: Link, type: str, target: str | None = None, data: dict[str, object] | None = None
+) -> SocketMessage:
+    return await console.request(SocketMessage(type, console.new_id(), target, data=data), ANSWER_MS)
+
+
 async def _free(board: BoardProcess) -> int:
     await asyncio.sleep(SAMPLE_S)
     return (await sample(board, is_quiet=False)).free
 
 
 @asynccontextmanager
-async def _targets_and_console(port: int) -> AsyncIterator[Hub]:
-    address = f"{HOST}:{port}"
+async def _targets_and_console(port: int) -> AsyncIterator[Link]:
+    """Yields a console that has seen all targets register."""
     everybody_is_here = asyncio.Event()
+    here = set()
 
-    async def listen(hub: Hub) -> None:
-        here = set()
-        async for event in hub.events(after=0):
-            if event.event == "registered":
-                here.add(event.target_id)
-            if len(here) == TARGETS:
-                everybody_is_here.set()
+    def on_stream(message: SocketMessage) -> None:
+        if (message.data or {}).get("event") == "registered":
+            here.add(message.target_id)
+        if len(here) == TARGETS:
+            everybody_is_here.set()
 
-    tasks = [asyncio.create_task(simulate(TARGETS, "cpython", address, hit_rate=0.8))]
+    reader, writer = await dial(HOST, port, ANSWER_MS)
+    console = Link(reader, writer, {}, "console")
+    console.on_stream = on_stream
+    tasks = [
+        asyncio.create_task(console.run()),
+        asyncio.create_task(simulate(TARGETS, "cpython", f"{HOST}:{port}", hit_rate=0.8)),
+    ]
     try:
-        async with connect(address) as hub:
-            tasks.append(asyncio.create_task(listen(hub)))
-            await asyncio.wait_for(everybody_is_here.wait(), READY_S)
-            yield hub
+        await _ask(console, MessageType.REGISTER, data={"role": "console"})
+        await _ask(console, MessageType.SUBSCRIBE, data={"after": 0})
+        await asyncio.wait_for(everybody_is_here.wait(), READY_S)
+        yield console
     finally:
         for task in tasks:
             task.cancel()

@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from shared.socket_protocol import ProtocolError
 from tools import flash, game_memory
 from tools.board import HEAP_BYTES, BoardProcess
 from tools.soak import SPEED, WARM_UP_S, Report, soak
@@ -360,7 +361,7 @@ def _show_games(console: Console) -> None:
             for has_screen in (False, True):
                 measured = game_memory.measure(has_screen, lambda game: progress.advance(task))
                 found.append(asyncio.run(measured))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ProtocolError) as error:
         sys.exit(f"memory: {error}")
     _show([("Free of a hub board's heap, in bytes", game_memory.rows(found))])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.harness import DEADLINE_S, linux_only, needs_micropython
-from tools import flash, memory
+from tools import flash, game_memory, memory
 from tools.board import STAND_INS_BYTES, WORDS_BYTES, BoardProcess
 from tools.soak import Report, soak
 from tools.watched_board import Sample
@@ -96,6 +96,19 @@ def test_each_module_comes_after_those_that_it_imports_and_takes_something(role:
     for name, cost in costs.items():
         assert cost is not None, name
         assert 100 < cost < 40_000, (name, cost)
+
+
+async def test_a_hub_board_with_a_screen_has_room_for_a_game(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(game_memory, "GAMES", ("gallery",))
+    monkeypatch.setattr(game_memory, "ROUNDS", 1)
+    monkeypatch.setattr(game_memory, "GAME_S", 1.0)
+    begun: list[str] = []
+    found = await game_memory.measure(True, begun.append)
+    assert begun == ["gallery"]
+    assert found.refused == 0
+    assert min(found.during) > 0.09 * found.heap
+    assert min(found.between) > 0.18 * found.heap
+    assert min(found.before) > max(found.between) > max(found.during)
 
 
 def report_of(free: list[int], heap: int = 180_000) -> Report:
