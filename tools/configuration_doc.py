@@ -59,7 +59,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "servo.max_pulse_us": "The pulse for 180 degrees; more than `min_pulse_us`",
         "servo.travel_ms": (
             "How long the way between `down_deg` and `up_deg` takes. More is slower and gentler; less than "
-            "the servo needs makes `standing` come before it is true"
+            "the servo needs makes `standing` come before it is true. A hub waits 3 seconds for a motion"
         ),
         "piezo.pin": "The GPIO that measures the piezo",
         "piezo.threshold": (

@@ -87,7 +87,7 @@ SCHEMA = {
         "down_deg": Integer(0, 0, 180),
         "min_pulse_us": Integer(500, 400, 2600),
         "max_pulse_us": Integer(2500, 400, 2600),
-        "travel_ms": Integer(300, 50, 5000),
+        "travel_ms": Integer(300, 50, 2500),
     },
     "piezo": {
         "pin": Pin(26),

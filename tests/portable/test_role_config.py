@@ -78,7 +78,7 @@ def test_each_fault_of_a_target() -> None:
             ({"servo": {"min_pulse_us": 399}}, "servo.min_pulse_us"),
             ({"servo": {"max_pulse_us": 2601}}, "servo.max_pulse_us"),
             ({"servo": {"travel_ms": 49}}, "servo.travel_ms"),
-            ({"servo": {"travel_ms": 5001}}, "servo.travel_ms"),
+            ({"servo": {"travel_ms": 2501}}, "servo.travel_ms"),
             ({"piezo": {"threshold": 0}}, "piezo.threshold"),
             ({"piezo": {"threshold": 65_536}}, "piezo.threshold"),
             ({"piezo": {"debounce_ms": -1}}, "piezo.debounce_ms"),
