@@ -81,19 +81,21 @@ if MICROPYTHON:
                     _timers.pop(0).callback()
         finally:
             # Timers are left where a callback has raised: that is its own matter.
-            _ticker = asyncio.create_task(_tick()) if _timers else None
+            _ticker = None  # should there be no memory for another one
+            if _timers:
+                _ticker = asyncio.create_task(_tick())
 
     def call_later(delay_ms: int, callback: "Callable[[], None]") -> "Timer":
         """Calls `callback` in `delay_ms`, at most 6 days, unless the timer's `cancel()` comes first."""
         global _ticker, _is_asleep
+        if _ticker is None:  # first: without memory for it no timer is left
+            _ticker = asyncio.create_task(_tick())
         timer = _Timer(ticks_add(ticks_ms(), delay_ms), callback)
         at = len(_timers)
         while at and ticks_diff(_timers[at - 1].due_ms, timer.due_ms) > 0:
             at -= 1
         _timers.insert(at, timer)
-        if _ticker is None:
-            _ticker = asyncio.create_task(_tick())
-        elif not at and _is_asleep:
+        if not at and _is_asleep:
             _is_asleep = False
             _ticker.cancel()
         return timer

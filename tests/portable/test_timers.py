@@ -3,7 +3,7 @@
 import asyncio
 
 from shared.clock import now_ms
-from shared.runtime import Waiter, call_later, sleep_ms
+from shared.runtime import MICROPYTHON, Waiter, call_later, sleep_ms
 from tests.portable.support import within
 
 TYPE_CHECKING = False
@@ -136,3 +136,42 @@ async def test_a_waiter_gets_its_value_or_none_in_time() -> None:
     call_later(10, lambda: waiter.set("value"))
     call_later(20, lambda: waiter.set("second"))
     assert await within(waiter.wait(60_000)) == "value"
+
+
+if MICROPYTHON:
+
+    def _find_no_memory(coroutine: object) -> object:
+        raise MemoryError
+
+    async def test_without_memory_for_its_task_none_is_left_to_come() -> None:
+        calls = _Calls(1)
+        create_task = asyncio.create_task
+        asyncio.create_task = _find_no_memory  # type: ignore[assignment]
+        try:
+            call_later(0, calls.note("never"))
+            raise AssertionError("it should find no memory")
+        except MemoryError:
+            pass
+        finally:
+            asyncio.create_task = create_task
+        call_later(10, calls.note("new"))
+        assert await calls.have_come() == ["new"]
+
+    async def test_without_memory_for_another_task_the_others_come_with_the_next_one() -> None:
+        told: "list[object]" = []
+        loop = asyncio.get_event_loop()
+        loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+        calls = _Calls(2)
+        create_task = asyncio.create_task
+
+        def fail() -> None:
+            asyncio.create_task = _find_no_memory  # type: ignore[assignment]
+            raise MemoryError
+
+        call_later(0, fail)
+        call_later(10, calls.note("a"))
+        while not told:
+            await sleep_ms(1)
+        asyncio.create_task = create_task
+        call_later(20, calls.note("b"))
+        assert await calls.have_come() == ["a", "b"]
