@@ -1,7 +1,6 @@
 """`snyper history`, `export` and `stats`: what a hub's journal holds, for people and for other programs."""
 
 import csv
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from rich.text import Text
 
 from snyper.history import EventRecord, GameRecord, History, PlayerStats, ReportRecord, TargetStats
 from snyper.journal import PATH_VARIABLE, JournalError, default_path
-from snyper.output import EXIT_FAILED, EXIT_USAGE, err, fail, out, print_json
+from snyper.output import EXIT_FAILED, EXIT_USAGE, err, fail, harmless, json_text, out, print_json
 from snyper.screens import natural
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -143,7 +142,7 @@ def write_rows(file: IO[str], kept: History, what: What, as_csv: bool, since_ms:
         if as_csv:
             table.writerow(_cell(getattr(row, name)) for name in names)
         else:
-            file.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
+            file.write(json_text(asdict(row)) + "\n")
     return count
 
 
@@ -151,9 +150,10 @@ def _cell(value: object) -> object:
     if value is None:
         return ""
     if isinstance(value, (dict, list, tuple)):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, str) and value.startswith(_EXCEL_LIKE):
-        return "'" + value
+        return json_text(value)
+    if isinstance(value, str):
+        text = harmless(value)
+        return "'" + text if text.startswith(_EXCEL_LIKE) else text
     return value
 
 

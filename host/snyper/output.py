@@ -56,7 +56,12 @@ def fail(message: str, status: int) -> NoReturn:
     raise typer.Exit(status)
 
 
+def json_text(value: object) -> str:
+    """A line of JSON without its end, in which every control character is escaped."""
+    return json.dumps(value, ensure_ascii=False).translate(_JSON_CONTROLS)
+
+
 def print_json(value: object) -> None:
     """A line of JSON on stdout, at once."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False).translate(_JSON_CONTROLS) + "\n")
+    sys.stdout.write(json_text(value) + "\n")
     sys.stdout.flush()

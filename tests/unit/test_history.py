@@ -222,6 +222,23 @@ def test_a_name_is_no_formula(tmp_path: Path) -> None:
     assert ",'=cmd()," in file.getvalue()
 
 
+@pytest.mark.parametrize("what", [What.HITS, What.EVENTS])
+@pytest.mark.parametrize("form", ["--csv", "--json"])
+def test_what_a_target_says_does_nothing_to_the_terminal(tmp_path: Path, form: str, what: What) -> None:
+    hostile = "\x1b=\x1b]0;owned\x07\x9b31m\x7f"
+    story = Story(tmp_path / "j")
+    story.tell("miss", "target_1", reason=hostile)
+    story.journal.close()
+    status, out, _ = run("export", form, f"--{what}", "--journal", str(tmp_path / "j"))
+    assert status == 0
+    assert not {sign for sign in out if sign not in "\r\n" and (ord(sign) < 0x20 or 0x7F <= ord(sign) < 0xA0)}
+    if form == "--json":
+        row = json.loads(out)
+        assert row.get("data", row)["reason"] == hostile
+    elif what is What.HITS:
+        assert ",'=]0;owned31m," in out  # and no formula
+
+
 def test_events_of_another_version_cost_no_other_game(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite3"
     story = Story(path)
