@@ -50,15 +50,19 @@ def lean_source(source: str, constants_of: Callable[[str], Mapping[str, int | st
 
 
 def constants_in(source: str) -> Constants:
-    """The small constants of a module: integers, private texts, and both in a class of nothing else."""
+    """The small constants of a module, each bound once on a board: integers, private texts, and both in a
+    class of nothing else.
+    """
     tree = ast.parse(source)
+    list(_take_out(tree))
+    bound = Counter(_bound_names(tree))
     found: Constants = {}
     all_integers: dict[str, int] = {}
 
     def add(body: ast.Module | ast.ClassDef, prefix: str) -> None:
         for name, assignment in _assignments(body):
             value = _value(assignment.value, all_integers)
-            if value is None or not _CONSTANT.fullmatch(name):
+            if value is None or not _CONSTANT.fullmatch(name) or bound[_first(prefix + name)] > 1:
                 continue
             if isinstance(value, int):
                 all_integers[prefix + name] = value

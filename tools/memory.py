@@ -5,7 +5,7 @@
 
 First each module alone: on the unix port, whose objects are up to twice as large as a board's, and on the
 WebAssembly build, whose are a board's. Then a target and a hub board for an hour of their clocks. With
-`--games` a hub board while games are played, in three minutes.
+`--games` a hub board while games are played, in four minutes.
 """
 
 import argparse

@@ -158,6 +158,26 @@ def test_what_takes_only_memory_goes_and_every_line_stays_where_it_is() -> None:
     assert not [line for line in gone if re.match("PUBLIC|_lower|_ONE|_FLAG|_HIDDEN|class|from os", line)]
 
 
+def test_what_a_board_binds_twice_is_no_constant() -> None:
+    source = """
+LIMIT = 1
+BYTES = 2
+if MICROPYTHON:
+    LIMIT = 3
+else:
+    BYTES = 4
+DOUBLE = 2 * LIMIT
+
+
+class Word:
+    HIT = "hit"
+
+
+Word.HIT = "HIT"
+"""
+    assert constants_in(source) == {"BYTES": 2}
+
+
 def test_a_module_that_needs_nothing_of_another_does_not_import_it() -> None:
     assert (
         lean("from shared.other import LIMIT, Word\nprint(LIMIT, Word.HIT)\n") == "\nprint((1024), ('hit'))\n"
