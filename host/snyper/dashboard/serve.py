@@ -101,7 +101,12 @@ async def _serve(
         show_welcome_message=False,
     )
     config = uvicorn.Config(
-        gate, log_level="warning", access_log=False, timeout_graceful_shutdown=_GOODBYE_S, server_header=False
+        gate,
+        log_config=None,  # the command decides how it logs
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_GOODBYE_S,
+        server_header=False,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[sock]))
