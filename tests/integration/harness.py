@@ -99,6 +99,13 @@ def processes_with(text: str) -> list[int]:
     return found
 
 
+def parent_of(pid: int) -> int:
+    """The process that started `pid`; 0 when it is gone."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
+
+
 # --- hubs
 
 

@@ -47,9 +47,9 @@ class Air:
         while True:
             near, _ = await loop.sock_accept(self._sock)
             far = socket.socket()
+            self._sockets += [near, far]
             far.setblocking(False)
             await loop.sock_connect(far, (HOST, self._hub.port))
-            self._sockets += [near, far]
             for pair in ((near, far), (far, near)):
                 task = asyncio.create_task(self._carry(*pair))
                 self._tasks.add(task)
