@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -43,13 +43,13 @@ MIN_IMPACT_MS = 30
 
 _POWER_ON = "__import__('power_on').run(globals())"
 
-# A board must not outlive whoever runs it, even if that one is killed: Linux's PR_SET_PDEATHSIG (1) with
-# SIGKILL (9). A Python that then becomes the board sets it, since preexec_fn is unsafe beside threads.
+# Linux's PR_SET_PDEATHSIG (1). A Python that then becomes the command sets it, since preexec_fn is unsafe
+# beside threads.
 _LEASH = """
 import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, 9)
+ctypes.CDLL(None).prctl(1, int(sys.argv[2]))
 if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.argv[2], sys.argv[2:])
+    os.execv(sys.argv[3], sys.argv[3:])
 """
 
 
@@ -343,7 +343,7 @@ class Board:
                 return None
             try:
                 self._process = subprocess.Popen(
-                    _leashed(command),
+                    leashed(command),
                     cwd=self.flash,
                     env=environment,
                     stdin=stdin,
@@ -456,10 +456,13 @@ class BoardProcess(Board):
             shutil.copyfile(main, self.flash / "main.py")
 
 
-def _leashed(command: list[str]) -> list[str]:
+def leashed(command: Sequence[str], end: int = signal.SIGKILL) -> list[str]:
+    """`command` for a process that does not outlive this one, even if this one is killed: it then gets the
+    signal `end`. Only on Linux; elsewhere `command` as it is.
+    """
     if sys.platform != "linux":
-        return command
-    return [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), *command]
+        return list(command)
+    return [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), str(int(end)), *command]
 
 
 def unique_id(name: str) -> bytes:

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from tools.board import leashed
+
 READY_TIMEOUT_S = 15.0
 _STOP_TIMEOUT_S = 5.0
 
@@ -26,7 +28,7 @@ async def running(*arguments: str) -> AsyncIterator[Running]:
     """Runs `snyper ARGUMENTS --json`, and goes on once it has said its first line.
 
     Raises OSError with its name and last words when it ends before that, TimeoutError when it says nothing.
-    At the end of the block it is ended as by Ctrl-C.
+    At the end of the block it is ended as by Ctrl-C; on Linux also if this process is killed.
     """
 
     async def ended() -> OSError:
@@ -35,9 +37,8 @@ async def running(*arguments: str) -> AsyncIterator[Running]:
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         return OSError(f"`snyper {arguments[0]}` {how}; it said last: {words[-1] if words else 'nothing'}")
 
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "snyper.cli", *arguments, "--json"), stdin=DEVNULL, stdout=PIPE, stderr=PIPE
-    )
+    command = leashed([sys.executable, "-m", "snyper.cli", *arguments, "--json"], signal.SIGTERM)
+    process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
     words: list[str] = []

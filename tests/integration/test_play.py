@@ -19,6 +19,7 @@ from tests.integration.harness import (
     processes_with,
     run_snyper,
     snyper,
+    until,
 )
 
 pytest.importorskip("nicegui", reason="the dashboard is an extra: pip install snyper[dashboard]")
@@ -62,6 +63,17 @@ async def test_a_part_that_dies_is_named(part: str, tmp_path: Path) -> None:
     assert processes_with(str(tmp_path)) == []
     # What is killed so leaves its own files where they are.
     assert not [name for name in left_in(tmp_path) if name.startswith("snyper-play")]
+
+
+@linux_only
+async def test_one_that_is_killed_leaves_no_part(tmp_path: Path) -> None:
+    listen = f"{HOST}:{free_port()}"
+    async with snyper("play", "--no-open", "--listen", listen, TMPDIR=str(tmp_path)) as command:
+        await command.says("snyper watch")
+        assert len(processes_with(str(tmp_path))) > 3
+        command.process.send_signal(signal.SIGKILL)
+        await command.wait()
+    await until(lambda: not processes_with(str(tmp_path)), "no part should outlive it")
 
 
 @linux_only
