@@ -19,13 +19,13 @@ def lean_source(source: str, constants_of: Callable[[str], Mapping[str, int | st
     of a constant where its name was used, which then need not be imported. `constants_of` gives those of a
     module by its name. Public constants stay, so that others can import them.
     """
-    tree = ast.parse(source)
+    tree, taken_out = _of_a_board(source)
     edits = _Edits(source)
-    for first, last in _take_out(tree):
+    for first, last in taken_out:
         edits.replace((first, 0), (last + 1, 0), "")
     bound = Counter(_bound_names(tree))
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
-    known = constants_in(source)
+    known = _constants(tree, bound)
     for statement in imports:
         names = {alias.name for alias in statement.names if alias.asname is None}
         theirs = constants_of(statement.module or "")
@@ -53,9 +53,11 @@ def constants_in(source: str) -> Constants:
     """The small constants of a module, each bound once on a board: integers, private texts, and both in a
     class of nothing else.
     """
-    tree = ast.parse(source)
-    list(_take_out(tree))
-    bound = Counter(_bound_names(tree))
+    tree, _ = _of_a_board(source)
+    return _constants(tree, Counter(_bound_names(tree)))
+
+
+def _constants(tree: ast.Module, bound: Mapping[str, int]) -> Constants:
     found: Constants = {}
     all_integers: dict[str, int] = {}
 
@@ -100,17 +102,22 @@ def _is_plain(node: ast.stmt) -> bool:
     return is_docstring or (isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant))
 
 
-def _take_out(tree: ast.Module) -> Iterator[tuple[int, int]]:
-    """Takes what is there for the type check or for CPython out of `tree`; its first and last lines."""
+def _of_a_board(source: str) -> tuple[ast.Module, list[tuple[int, int]]]:
+    """The module without what is there for the type check or for CPython; of each such part the first and the
+    last line.
+    """
+    tree = ast.parse(source)
+    taken_out = []
     for node in list(tree.body):
         if ast.unparse(node) == "TYPE_CHECKING = False" or (
             isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         ):
             tree.body.remove(node)
-            yield node.lineno, _end(node)
+            taken_out.append((node.lineno, _end(node)))
         elif isinstance(node, ast.If) and ast.unparse(node.test) == "MICROPYTHON" and node.orelse:
             node.orelse = []
-            yield _end(node.body[-1]) + 1, _end(node)
+            taken_out.append((_end(node.body[-1]) + 1, _end(node)))
+    return tree, taken_out
 
 
 def _bound_names(tree: ast.AST) -> Iterator[str]:
