@@ -7,7 +7,6 @@ import argparse
 import asyncio
 import json
 import os
-import socket
 import statistics
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from firmware.master.controller import Result
 from firmware.master.server import Hub
 from shared.socket_protocol import ALL_TARGETS, MessageType
 from tools.board import BoardProcess, find_micropython
+from tools.loopback import free_port
 
 COMMAND_TIMEOUT_MS = 10_000
 T = TypeVar("T")
@@ -85,12 +85,6 @@ class RawPeer(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._on_line()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def percentile(values: list[float], percent: int) -> float:

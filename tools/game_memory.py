@@ -17,9 +17,10 @@ from shared.dialler import dial
 from shared.link import Link
 from shared.socket_protocol import ALL_TARGETS, ErrorCode, MessageType, ProtocolError, SocketMessage
 from tools.board import BoardProcess
+from tools.loopback import HOST, free_port
 from tools.simulator import simulate
 from tools.soak import TARGETS
-from tools.watched_board import HOST, free_port, sample, until, watched_board
+from tools.watched_board import sample, until, watched_board
 
 GAMES = ("quick", "gallery", "duel", "simon", "shoot", "reaction")
 ROUNDS = 2

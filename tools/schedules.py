@@ -20,7 +20,6 @@ import ast
 import asyncio
 import json
 import random
-import socket
 import sqlite3
 import sys
 import tempfile
@@ -41,8 +40,8 @@ from shared.socket_protocol import ErrorCode, MessageType, ProtocolError, Socket
 from shared.welcome import Welcome
 from tools.board import BoardProcess
 from tools.impaired_link import ImpairedLink
+from tools.loopback import HOST, free_port
 
-HOST = "127.0.0.1"
 SERVO = "16"
 TARGETS = 2
 SCHEDULES = 1_000
@@ -196,7 +195,7 @@ class _Hub:
 
     def __init__(self, directory: Path) -> None:
         self.journal = directory / "journal.sqlite3"
-        self.port = _free_port()
+        self.port = free_port()
         self._is_ready = False
         self._is_killed = False
         self._log = directory / "hub.log"
@@ -559,15 +558,6 @@ class _Range:
             if not last < number <= last + 1 + dropped:
                 raise BrokenPromise(f"the report e{number} of {board} came after e{last}")
             self._known_reports[board, boot] = number
-
-
-def _free_port() -> int:
-    """One that nobody listens on, and that no outgoing connection is given while the hub is off."""
-    for _ in range(1_000):
-        port = random.SystemRandom().randrange(20_000, 30_000)
-        with suppress(OSError), socket.create_server((HOST, port)):
-            return port
-    raise OSError("no free port")
 
 
 def _is_down(target: _Target) -> bool:

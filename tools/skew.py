@@ -32,6 +32,7 @@ from shared.socket_protocol import ALL_TARGETS, MessageType
 from tools import flash
 from tools.board import BoardProcess
 from tools.impaired_link import Delay, ImpairedLink
+from tools.loopback import HOST
 
 PAGE = flash.ROOT / "docs" / "timing.md"
 BEGIN = "<!-- measured: make skew ARGS=--write -->"
@@ -40,7 +41,6 @@ END = "<!-- end of what was measured -->"
 MAX_SKEW_US = 5_000  # at the 95th percentile of the common rises
 MIN_COVERAGE = 0.95  # of all instants, that lie within the uncertainty that their target stated
 
-HOST = "127.0.0.1"
 SERVO = 16
 MAX_DRIFT_PPM = 200
 LEAD_MS = 1_000  # from the command to the instant: many times the greatest delay

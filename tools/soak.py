@@ -21,7 +21,8 @@ from shared.handshake import Registration
 from shared.link import Link
 from shared.socket_protocol import COMMAND_REPLIES, MessageType, ProtocolError, SocketMessage
 from tools.board import BoardProcess
-from tools.watched_board import HOST, Sample, free_port, modules_of, sample, until, watched_board
+from tools.loopback import HOST, free_port
+from tools.watched_board import Sample, modules_of, sample, until, watched_board
 
 if TYPE_CHECKING:
     from shared.link import Handler

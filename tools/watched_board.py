@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +12,6 @@ from typing import Any
 from tools import flash
 from tools.board import HEAP_BYTES, STAND_INS_BYTES, WORDS_BYTES, BoardProcess, find_micropython
 
-HOST = "127.0.0.1"
 SETTLED_S = 20.0  # of the world's time, for whoever was lost to come back: a busy machine needs it
 
 _PROBE = flash.ROOT / "tools" / "memory_probe.py"
@@ -122,9 +120,3 @@ async def until(condition: Callable[[], object], what: str, board: BoardProcess)
         if time.monotonic() > end:
             raise TimeoutError(f"{what}, and did not within {SETTLED_S:.0f} s:\n{board.log[-2_000:]}")
         await asyncio.sleep(0.005)
-
-
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as server:
-        port: int = server.getsockname()[1]
-        return port

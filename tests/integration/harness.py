@@ -22,9 +22,9 @@ from firmware.master.server import Hub
 from firmware.target.config import read
 from tools import board as boards, simulator
 from tools.board import WIFI, BoardProcess, MicropythonNotFoundError, find_micropython
+from tools.loopback import HOST as HOST, free_port as free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-HOST = "127.0.0.1"
 DEADLINE_S = 15.0  # of whatever a test waits for; a loaded machine, not the product, needs that long
 KNOWN_LOST_S = 2.0  # the promise: a vanished peer is known within this
 SLACK_S = 1.0  # what a busy machine may add to it
@@ -60,15 +60,6 @@ async def until(condition: Callable[[], object], what: str, deadline_s: float = 
         assert time.monotonic() - began < deadline_s, f"{what}, and did not within {deadline_s} s"
         await asyncio.sleep(0.005)
     return time.monotonic() - began
-
-
-def free_port() -> int:
-    """One that nobody listens on, outside of the range that outgoing connections are given."""
-    for _ in range(1000):
-        port = 20_000 + int.from_bytes(os.urandom(2), "big") % 10_000
-        with suppress(OSError), socket.create_server((HOST, port)):
-            return port
-    raise AssertionError("no free port")
 
 
 def descriptors(pid: int) -> int:
