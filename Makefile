@@ -50,10 +50,10 @@ deploy: $(READY) ## Put the firmware on a board (PORT=/dev/ttyACM0 ROLE=target I
 docs: $(READY) ## Write the generated pages, pictures and package.json files again
 	@$(BIN)/python -m tools.configuration_doc
 	@$(BIN)/python -m tools.wiring
-	@$(BIN)/python -m tools.flash
+	@$(BIN)/python -m tools.mip_packages
 
 pictures: $(READY) ## Take the pictures of the dashboard again (needs Chromium)
-	@$(BIN)/python -m snyper.pictures $(ARGS)
+	@$(BIN)/python -m tools.pictures $(ARGS)
 
 memory: $(READY) ## Show what fits a board's heap, and run an hour of board time
 	@$(BIN)/python -m tools.memory $(ARGS)

@@ -1,6 +1,6 @@
 """HOST:PORT as people write it. Pure."""
 
-from shared.socket_protocol import PORT
+from snyper.shared.socket_protocol import PORT
 
 
 def parse_address(text: str) -> "tuple[str, int]":

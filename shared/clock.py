@@ -7,7 +7,7 @@ link reads it several times a second.
 
 import time
 
-from shared.runtime import MICROPYTHON
+from snyper.shared.runtime import MICROPYTHON
 
 if MICROPYTHON:
     from time import ticks_diff as ticks_diff, ticks_us as ticks_us

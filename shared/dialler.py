@@ -3,7 +3,7 @@
 import asyncio
 import socket
 
-from shared.runtime import MICROPYTHON
+from snyper.shared.runtime import MICROPYTHON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ _MAX_DATAGRAM_BYTES = 512  # of DNS: RFC 1035
 if MICROPYTHON:
     from errno import EINPROGRESS, ETIMEDOUT
 
-    from shared.runtime import set_nodelay
+    from snyper.shared.runtime import set_nodelay
 
     def _writable(sock: "socket.socket") -> "Generator[None, None, None]":
         yield asyncio.core._io_queue.queue_write(sock)  # type: ignore[attr-defined]
@@ -73,7 +73,7 @@ if MICROPYTHON:
             sock.close()
 
 else:
-    from shared.runtime import tune
+    from snyper.shared.runtime import tune
 
     async def dial(
         host: str, port: int, timeout_ms: int

@@ -1,6 +1,6 @@
 """REGISTER, as the hub takes it, and the hub's answer."""
 
-from shared.socket_protocol import (
+from snyper.shared.socket_protocol import (
     ALL_TARGETS,
     DEAD_AFTER_BEATS,
     HEARTBEAT_MS,

@@ -6,9 +6,9 @@ written, one that waits for that. Handlers run in tasks of their own, so none of
 
 import asyncio
 
-from shared.clock import now_ms, now_us
-from shared.log import log, log_exception
-from shared.runtime import (
+from snyper.shared.clock import now_ms, now_us
+from snyper.shared.log import log, log_exception
+from snyper.shared.runtime import (
     Waiter,
     call_later,
     close_stream,
@@ -17,7 +17,7 @@ from shared.runtime import (
     receive,
     sleep_ms,
 )
-from shared.socket_protocol import (
+from snyper.shared.socket_protocol import (
     DEAD_AFTER_BEATS,
     MAX_LINE_BYTES,
     MAX_WORD_CHARS,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
-    from shared.runtime import Timer
+    from snyper.shared.runtime import Timer
 
     Handler = Callable[["Link", SocketMessage], Awaitable[SocketMessage | None]]
     OnReply = Callable[[Any, "SocketMessage | ProtocolError"], None]

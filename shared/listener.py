@@ -2,7 +2,7 @@
 
 import asyncio
 
-from shared.runtime import MICROPYTHON
+from snyper.shared.runtime import MICROPYTHON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 if MICROPYTHON:
     import select
 
-    from shared.runtime import set_nodelay
+    from snyper.shared.runtime import set_nodelay
 
     def _is_alive(sock: "socket.socket") -> bool:
         """False for a connection that was reset: on lwIP it has no control block left to set an option in."""
@@ -46,7 +46,7 @@ if MICROPYTHON:
 else:
     from errno import EADDRNOTAVAIL, EAFNOSUPPORT
 
-    from shared.runtime import tune
+    from snyper.shared.runtime import tune
 
     async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
         """Accepts connections on `host`, or on every address, IPv6 too, where it is empty. `on_connection`

@@ -2,8 +2,8 @@
 
 import sys
 
-from shared.clock import now_ms
-from shared.runtime import MICROPYTHON
+from snyper.shared.clock import now_ms
+from snyper.shared.runtime import MICROPYTHON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

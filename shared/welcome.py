@@ -1,6 +1,6 @@
 """The hub's answer to REGISTER, as the peer that dialled takes it."""
 
-from shared.socket_protocol import (
+from snyper.shared.socket_protocol import (
     HEARTBEAT_MS,
     MAX_HEARTBEAT_MS,
     MAX_INTEGER,
@@ -17,7 +17,7 @@ from shared.socket_protocol import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shared.link import Link
+    from snyper.shared.link import Link
 
 
 class Welcome:

@@ -20,10 +20,10 @@ from typing import TypeVar
 from rich.console import Console
 from rich.table import Table
 
-from firmware.master.controller import Result
-from firmware.master.server import Hub
-from shared.socket_protocol import ALL_TARGETS, MessageType
-from tools.board import BoardProcess, find_micropython
+from snyper.boards.board import BoardProcess, find_micropython
+from snyper.firmware.master.controller import Result
+from snyper.firmware.master.server import Hub
+from snyper.shared.socket_protocol import ALL_TARGETS, MessageType
 from tools.loopback import free_port
 
 COMMAND_TIMEOUT_MS = 10_000
@@ -68,7 +68,7 @@ asyncio.run(main())
 
 _TARGETS = """
 import asyncio, sys
-from tools.simulator import simulate
+from snyper.boards.simulator import simulate
 asyncio.run(simulate(int(sys.argv[2]), "cpython", "127.0.0.1:" + sys.argv[1]))
 """
 
@@ -225,7 +225,7 @@ async def _measure_tick(engine: str, seconds: int) -> dict[str, float]:
     else:
         command = [sys.executable, "-m", "tools.hub_ticker"]
     targets = ANSWERING + HANGING + VANISHING
-    env = {**os.environ, "MICROPYPATH": f"{ROOT}{os.pathsep}.frozen"}
+    env = {**os.environ, "MICROPYPATH": f"{ROOT / 'host'}{os.pathsep}.frozen"}
     async with _running(*command, str(port), str(targets), str(seconds), env=env) as process:
         peers = [
             asyncio.create_task(_play_target(port, number, number < ANSWERING, number < ANSWERING + HANGING))

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from firmware.master import config as master
-from firmware.target import config as target
-from shared.config import MAX_BYTES, ConfigError, Field, List
+from snyper.firmware.master import config as master
+from snyper.firmware.target import config as target
+from snyper.shared.config import MAX_BYTES, ConfigError, Field, List
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "configuration.md"

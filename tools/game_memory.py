@@ -13,12 +13,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from shared.dialler import dial
-from shared.link import Link
-from shared.socket_protocol import ALL_TARGETS, ErrorCode, MessageType, ProtocolError, SocketMessage
-from tools.board import BoardProcess
+from snyper.boards.board import BoardProcess
+from snyper.boards.simulator import simulate
+from snyper.shared.dialler import dial
+from snyper.shared.link import Link
+from snyper.shared.socket_protocol import ALL_TARGETS, ErrorCode, MessageType, ProtocolError, SocketMessage
 from tools.loopback import HOST, free_port
-from tools.simulator import simulate
 from tools.soak import TARGETS
 from tools.watched_board import sample, until, watched_board
 

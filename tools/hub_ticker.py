@@ -11,10 +11,10 @@ import gc
 import json
 import sys
 
-from firmware.master.server import Hub
-from shared.clock import now_ms, now_us
-from shared.runtime import sleep_ms
-from shared.socket_protocol import ALL_TARGETS, MessageType
+from snyper.firmware.master.server import Hub
+from snyper.shared.clock import now_ms, now_us
+from snyper.shared.runtime import sleep_ms
+from snyper.shared.socket_protocol import ALL_TARGETS, MessageType
 
 TICK_MS = 20
 COMMAND_TIMEOUT_MS = 500

@@ -28,12 +28,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from shared.socket_protocol import ProtocolError
-from tools import flash, game_memory
-from tools.board import HEAP_BYTES, BoardProcess
+from snyper.boards import flash
+from snyper.boards.board import HEAP_BYTES, BoardProcess
+from snyper.shared.socket_protocol import ProtocolError
+from tools import game_memory
 from tools.soak import SPEED, WARM_UP_S, Report, soak
 
-PAGE = flash.ROOT / "docs" / "memory.md"
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "memory.md"
 BEGIN = "<!-- measured: python -m tools.memory --write -->"
 END = "<!-- end of what was measured -->"
 
@@ -44,8 +46,8 @@ END_S = 30.0
 
 WASM = "@micropython/micropython-webassembly-pyscript"
 WASM_VERSION = "1.29.0-6"
-_NODE_MODULES = flash.ROOT / ".venv" / "node"
-_PROBE = flash.ROOT / "tools" / "memory_probe.py"
+_NODE_MODULES = ROOT / ".venv" / "node"
+_PROBE = Path(__file__).with_name("memory_probe.py")
 
 # There are no sockets and no pins: what imports them gets an empty module, which takes nothing of the heap.
 _WASM_SCRIPT = """
@@ -87,11 +89,7 @@ def modules_of(role: str) -> list[str]:
     """Every module on a board of this role after those that it imports; last what is needed only to read the
     configuration.
     """
-    sources = {
-        path.removesuffix(".py").replace("/", "."): source
-        for path, source in flash.files(role).items()
-        if path != "main.py"
-    }
+    sources = flash.modules(role)
     ordered: list[str] = []
 
     def visit(module: str) -> None:
@@ -109,14 +107,23 @@ def forgotten(role: str) -> set[str]:
     """The modules that the firmware forgets once it runs, or each time that they were needed; and those that
     it loads only when somebody asks for a game, or where there is a screen or a button.
     """
-    known = {"shared.config", f"firmware.{role}.config", "firmware.board.settings", "firmware.board.update"}
+    known = {
+        "snyper.shared.config",
+        f"snyper.firmware.{role}.config",
+        "snyper.firmware.board.settings",
+        "snyper.firmware.board.update",
+    }
     if role == "target":
-        known |= {f"firmware.target.{name}" for name in ("configure", "dns", "log_page", "tuning")}
+        known |= {f"snyper.firmware.target.{name}" for name in ("configure", "dns", "log_page", "tuning")}
     else:
-        games = (flash.ROOT / "firmware" / "master" / "games").glob("*.py")
-        known |= {f"firmware.master.games.{file.stem}" for file in games}
-        known |= {"shared.address", "firmware.master.wifi", "firmware.master.game_console"}
-        known |= {f"firmware.master.{name}" for name in ("game_room", *PANEL)}
+        games = (flash.PACKAGE / "firmware" / "master" / "games").glob("*.py")
+        known |= {f"snyper.firmware.master.games.{file.stem}" for file in games}
+        known |= {
+            "snyper.shared.address",
+            "snyper.firmware.master.wifi",
+            "snyper.firmware.master.game_console",
+        }
+        known |= {f"snyper.firmware.master.{name}" for name in ("game_room", *PANEL)}
     return known
 
 

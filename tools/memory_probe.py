@@ -2,8 +2,8 @@
 
     begin(), cost(module)               around an import: prints what the module takes
     baseline()                          prints what is in use now: before the first line of the firmware
-    watch(load_read, load_application)  for `firmware.board.boot.run`: the same firmware, and beside it a
-                                        task that measures whenever somebody makes the file MEASURE
+    watch(load_read, load_application)  for `boot.run` of a board: the same firmware, and beside it a task
+                                        that measures whenever somebody makes the file MEASURE
 
 Each line is a word and JSON.
 """
@@ -47,7 +47,7 @@ def watch(
     """Both, for a firmware that also says `memory {"free", "used", "at_s"}` for each file MEASURE; and
     `modules [NAME]` for each, each time that some may have been forgotten since.
     """
-    from shared import runtime
+    from snyper.shared import runtime
 
     _say_modules(sys.modules)
     forget = runtime.forget
@@ -79,8 +79,8 @@ def watch(
 
 
 async def _measure() -> None:
-    from shared.clock import now_ms
-    from shared.runtime import sleep_ms
+    from snyper.shared.clock import now_ms
+    from snyper.shared.runtime import sleep_ms
 
     while True:
         await sleep_ms(_LOOK_MS)

@@ -9,16 +9,16 @@ import asyncio
 import sys
 
 if sys.platform in ("linux", "darwin"):
-    _ROOT = __file__.rpartition("/")[0] + "/.."
-    sys.path[:0] = [_ROOT, _ROOT + "/tools/virtual_board"]
+    _HOST = __file__.rpartition("/")[0] + "/../host"
+    sys.path[:0] = [_HOST, _HOST + "/snyper/boards/virtual_board"]
     import machine
 
     machine.ADC.read_u16 = lambda self: 0
 
-from firmware.target.config import SCHEMA
-from firmware.target.peripherals import Piezo
-from shared.clock import now_us
-from shared.config import defaults
+from snyper.firmware.target.config import SCHEMA
+from snyper.firmware.target.peripherals import Piezo
+from snyper.shared.clock import now_us
+from snyper.shared.config import defaults
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -32,13 +32,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shared.dialler import dial
-from shared.handshake import Role
-from shared.link import Link
-from shared.runtime import end_task
-from shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
-from shared.welcome import Welcome
-from tools.board import BoardProcess
+from snyper.boards.board import BoardProcess
+from snyper.shared.dialler import dial
+from snyper.shared.handshake import Role
+from snyper.shared.link import Link
+from snyper.shared.runtime import end_task
+from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
+from snyper.shared.welcome import Welcome
 from tools.impaired_link import ImpairedLink
 from tools.loopback import HOST, free_port
 

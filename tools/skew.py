@@ -25,16 +25,15 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from firmware.master.controller import MOTION_TIMEOUT_MS, Result
-from firmware.master.server import Hub
-from shared.clock import now_us
-from shared.socket_protocol import ALL_TARGETS, MessageType
-from tools import flash
-from tools.board import BoardProcess
+from snyper.boards.board import BoardProcess
+from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, Result
+from snyper.firmware.master.server import Hub
+from snyper.shared.clock import now_us
+from snyper.shared.socket_protocol import ALL_TARGETS, MessageType
 from tools.impaired_link import Delay, ImpairedLink
 from tools.loopback import HOST
 
-PAGE = flash.ROOT / "docs" / "timing.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "timing.md"
 BEGIN = "<!-- measured: make skew ARGS=--write -->"
 END = "<!-- end of what was measured -->"
 

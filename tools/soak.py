@@ -15,17 +15,17 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from firmware.master.server import Hub
-from shared.dialler import dial
-from shared.handshake import Registration
-from shared.link import Link
-from shared.socket_protocol import COMMAND_REPLIES, MessageType, ProtocolError, SocketMessage
-from tools.board import BoardProcess
+from snyper.boards.board import BoardProcess
+from snyper.firmware.master.server import Hub
+from snyper.shared.dialler import dial
+from snyper.shared.handshake import Registration
+from snyper.shared.link import Link
+from snyper.shared.socket_protocol import COMMAND_REPLIES, MessageType, ProtocolError, SocketMessage
 from tools.loopback import HOST, free_port
 from tools.watched_board import Sample, modules_of, sample, until, watched_board
 
 if TYPE_CHECKING:
-    from shared.link import Handler
+    from snyper.shared.link import Handler
 
 SPEED = 50
 MINUTE_S = 60 / SPEED  # of the world's time

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools import flash
-from tools.board import HEAP_BYTES, STAND_INS_BYTES, WORDS_BYTES, BoardProcess, find_micropython
+from snyper.boards import flash
+from snyper.boards.board import HEAP_BYTES, STAND_INS_BYTES, WORDS_BYTES, BoardProcess, find_micropython
 
 SETTLED_S = 20.0  # of the world's time, for whoever was lost to come back: a busy machine needs it
 
-_PROBE = flash.ROOT / "tools" / "memory_probe.py"
+_PROBE = Path(__file__).with_name("memory_probe.py")
 _BOOT = "import memory_probe\nmemory_probe.baseline()\n"
 _LOADERS = "load_read, load_application)"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from firmware.target.config import DEFAULTS
+from snyper.firmware.target.config import DEFAULTS
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "wiring.svg"

@@ -12,14 +12,14 @@ import time
 
 import micropython
 
-from firmware.board.flash_log import FlashLog
-from firmware.board.hardware import Watchdog, light, reset, reset_cause
-from firmware.board.led import PATTERNS, Led, Pattern
-from firmware.board.update import BOOT_STATE
-from firmware.board.version import VERSION
-from shared.clock import now_ms
-from shared.log import keep, log, log_exception, set_keeper
-from shared.runtime import collect_garbage, end_task, forget, sleep_ms
+from snyper.firmware.board.flash_log import FlashLog
+from snyper.firmware.board.hardware import Watchdog, light, reset, reset_cause
+from snyper.firmware.board.led import PATTERNS, Led, Pattern
+from snyper.firmware.board.update import BOOT_STATE
+from snyper.firmware.board.version import VERSION
+from snyper.shared.clock import now_ms
+from snyper.shared.log import keep, log, log_exception, set_keeper
+from snyper.shared.runtime import collect_garbage, end_task, forget, sleep_ms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def run(
     """Runs the firmware of this board. Returns only to leave the board to whoever is at its USB.
 
     `load_read` imports and returns `read(given, platform)`, which checks and completes a configuration, from
-    `firmware.ROLE.config`; `load_application` the application's class. Made with the configuration and the
-    Led, that has `async run()`, `is_alive()`: whether all of it still gets on with its work, and `status()`:
-    how it stands, in a few words.
+    `snyper.firmware.ROLE.config`; `load_application` the application's class. Made with the configuration and
+    the Led, that has `async run()`, `is_alive()`: whether all of it still gets on with its work, and
+    `status()`: how it stands, in a few words.
     """
     flash_log = FlashLog()
     set_keeper(flash_log.append)
@@ -77,11 +77,11 @@ def _serve(
 ) -> None:
     """Runs the application; its end, which is always a failure, ends with a reset."""
     dog = None
-    forget("firmware.board.update")
+    forget("snyper.firmware.board.update")
     try:
         config, is_fallback = _settings(load_read)
         _light(config["led"]["pin"])(True)  # until all is loaded
-        forget("firmware.board.settings", "firmware.%s.config" % role, "shared.config")
+        forget("snyper.firmware.board.settings", "snyper.firmware.%s.config" % role, "snyper.shared.config")
         collect_garbage()
         application = load_application()
         dog = Watchdog(config["watchdog_ms"])
@@ -100,7 +100,7 @@ def _settings(
     load_read: "Callable[[], Callable[[object, str], dict[str, Any]]]",
 ) -> "tuple[dict[str, Any], bool]":
     """In a function of its own: a name that outlives it would keep the modules, which are to be forgotten."""
-    from firmware.board.settings import in_force
+    from snyper.firmware.board.settings import in_force
 
     return in_force(load_read())
 

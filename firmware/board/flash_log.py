@@ -2,8 +2,8 @@
 
 import os
 
-from shared.clock import now_ms
-from shared.log import log
+from snyper.shared.clock import now_ms
+from snyper.shared.log import log
 
 PATH = "/snyper.log"
 OLD_PATH = "/snyper.log.old"

@@ -1,12 +1,12 @@
 """The board's light: what it shows, and how."""
 
-from shared.runtime import call_later
+from snyper.shared.runtime import call_later
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shared.runtime import Timer
+    from snyper.shared.runtime import Timer
 
 
 class Pattern:

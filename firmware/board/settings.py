@@ -4,8 +4,8 @@ import json
 import os
 import sys
 
-from shared.config import ConfigError, read_file
-from shared.log import keep, log
+from snyper.shared.config import ConfigError, read_file
+from snyper.shared.log import keep, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

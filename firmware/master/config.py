@@ -3,8 +3,8 @@
 The meaning of each setting is in docs/configuration.md, which tools/configuration_doc.py makes from here.
 """
 
-from shared.address import parse_address
-from shared.config import (
+from snyper.shared.address import parse_address
+from snyper.shared.config import (
     COUNTRY,
     KEY,
     LED,

@@ -3,11 +3,11 @@
 import asyncio
 import hashlib
 
-from firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS, HubController, Result
-from shared.clock import now_ms, now_us
-from shared.link import Link
-from shared.runtime import forget
-from shared.socket_protocol import (
+from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS, HubController, Result
+from snyper.shared.clock import now_ms, now_us
+from snyper.shared.link import Link
+from snyper.shared.runtime import forget
+from snyper.shared.socket_protocol import (
     ALL_TARGETS,
     COMMAND_REPLIES,
     GROUP_PREFIX,
@@ -25,8 +25,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from firmware.master.game_room import GameRoom
-    from shared.link import Handler
+    from snyper.firmware.master.game_room import GameRoom
+    from snyper.shared.link import Handler
 
 MIN_TIMEOUT_MS = 100
 MAX_TIMEOUT_MS = 600_000
@@ -114,9 +114,9 @@ class Console:
         return message.reply(MessageType.TARGETS, "ok", {"count": len(entries)})
 
     async def _game(self, link: Link, message: SocketMessage) -> SocketMessage:
-        from firmware.master.game_console import answer
+        from snyper.firmware.master.game_console import answer
 
-        forget("firmware.master.game_console")
+        forget("snyper.firmware.master.game_console")
         return await answer(self._game_room, link, message)
 
     async def _subscribe(self, link: Link, message: SocketMessage) -> None:

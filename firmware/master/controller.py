@@ -2,14 +2,14 @@
 
 import asyncio
 
-from firmware.master.events import EventLog
-from firmware.master.registry import HEALTH, Entry, Registry
-from shared.clock import now_us
-from shared.handshake import groups_field
-from shared.link import error_of
-from shared.log import log, log_exception
-from shared.runtime import call_later
-from shared.socket_protocol import (
+from snyper.firmware.master.events import EventLog
+from snyper.firmware.master.registry import HEALTH, Entry, Registry
+from snyper.shared.clock import now_us
+from snyper.shared.handshake import groups_field
+from snyper.shared.link import error_of
+from snyper.shared.log import log, log_exception
+from snyper.shared.runtime import call_later
+from snyper.shared.socket_protocol import (
     COMMAND_REPLIES,
     MAX_WORD_CHARS,
     ErrorCode,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from shared.runtime import Timer
+    from snyper.shared.runtime import Timer
 
 PING_TIMEOUT_MS = 1_000
 MAX_REPORT_BYTES = 512  # a hit has some 100; 64 of them are kept on a hub board

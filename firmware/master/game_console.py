@@ -1,13 +1,13 @@
 """What a console may ask about games. Loaded for each such message: they are seldom."""
 
-from shared.link import Link
-from shared.socket_protocol import ALL_TARGETS, ErrorCode, MessageType, ProtocolError, SocketMessage
+from snyper.shared.link import Link
+from snyper.shared.socket_protocol import ALL_TARGETS, ErrorCode, MessageType, ProtocolError, SocketMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from firmware.master.game_room import GameRoom
+    from snyper.firmware.master.game_room import GameRoom
 
 
 async def answer(

@@ -5,17 +5,17 @@ What games need is loaded for the moment: a board has no memory for what is not 
 
 import asyncio
 
-from firmware.master.controller import HubController
-from shared.log import log, log_exception
-from shared.runtime import collect_garbage, forget
-from shared.socket_protocol import ALL_TARGETS, ErrorCode, ProtocolError
+from snyper.firmware.master.controller import HubController
+from snyper.shared.log import log, log_exception
+from snyper.shared.runtime import collect_garbage, forget
+from snyper.shared.socket_protocol import ALL_TARGETS, ErrorCode, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from firmware.master.games.game import Game
+    from snyper.firmware.master.games.game import Game
 
 
 class GameRoom:
@@ -33,7 +33,7 @@ class GameRoom:
     def names(self) -> "list[str]":
         """The games there are, by the names that `start` takes."""
         try:
-            from firmware.master.games.catalogue import NAMES
+            from snyper.firmware.master.games.catalogue import NAMES
 
             return list(NAMES)
         finally:
@@ -44,7 +44,7 @@ class GameRoom:
         ProtocolError `bad_message` for another.
         """
         try:
-            from firmware.master.games.catalogue import describe, load
+            from snyper.firmware.master.games.catalogue import describe, load
 
             return describe(name, load(name))
         finally:
@@ -68,7 +68,7 @@ class GameRoom:
             raise ProtocolError(ErrorCode.BUSY, "a game is played already")
         collect_garbage()
         try:
-            from firmware.master.games.opening import open_game
+            from snyper.firmware.master.games.opening import open_game
 
             game_id = "%s-g%d" % (self._boot_id, self._count + 1)
             game = open_game(self._controller, game_id, name, players, options or {}, seed, target)
@@ -120,5 +120,5 @@ def _tidy(game: str) -> None:
     """What runs keeps the modules it came from; of all else the memory is given back."""
     for name in (game, "game", "dice", "figures", "opening", "catalogue"):
         if name.isalpha():
-            forget("firmware.master.games." + name)
+            forget("snyper.firmware.master.games." + name)
     collect_garbage()

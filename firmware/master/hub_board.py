@@ -2,16 +2,16 @@
 
 import asyncio
 
-from firmware.board.led import Pattern
-from firmware.master.server import Hub
-from shared.runtime import forget, sleep_ms
+from snyper.firmware.board.led import Pattern
+from snyper.firmware.master.server import Hub
+from snyper.shared.runtime import forget, sleep_ms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from firmware.board.led import Led
-    from firmware.master.panel import Panel
+    from snyper.firmware.board.led import Led
+    from snyper.firmware.master.panel import Panel
 
 _LOOK_MS = 500
 _EVENTS = 24  # 2.4 kB
@@ -51,16 +51,16 @@ class HubBoard:
 
 
 def _address(listen: str) -> "tuple[str, int]":
-    from shared.address import parse_address
+    from snyper.shared.address import parse_address
 
-    forget("shared.address")
+    forget("snyper.shared.address")
     return parse_address(listen)
 
 
 def _open_access_point(config: "dict[str, Any]") -> None:
-    from firmware.master.wifi import open_access_point
+    from snyper.firmware.master.wifi import open_access_point
 
-    forget("firmware.master.wifi")
+    forget("snyper.firmware.master.wifi")
     open_access_point(config)
 
 
@@ -69,6 +69,6 @@ def _panel(config: "dict[str, Any]", hub: Hub) -> "Panel | None":
     buttons = config["buttons"]
     if config["screen"]["driver"] == "none" and buttons["choose_pin"] == buttons["start_pin"] == "":
         return None
-    from firmware.master.panel import Panel
+    from snyper.firmware.master.panel import Panel
 
     return Panel(config, hub)

@@ -7,24 +7,24 @@ import machine
 
 
 def load_read():  # type: ignore[no-untyped-def]
-    from firmware.master.config import read
+    from snyper.firmware.master.config import read
 
     return read
 
 
 def load_application():  # type: ignore[no-untyped-def]
-    from firmware.master.hub_board import HubBoard
+    from snyper.firmware.master.hub_board import HubBoard
 
     return HubBoard
 
 
 try:
-    from firmware.board.update import apply
+    from snyper.firmware.board.update import apply
 
     if apply():
         machine.reset()  # this file too may be another now
     del apply
-    from firmware.board.boot import run
+    from snyper.firmware.board.boot import run
 
     run("master", load_read, load_application)
 except Exception as error:

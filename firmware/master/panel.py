@@ -6,19 +6,19 @@ it stops the one that is played. When a game is over its scores stay until a but
 
 import asyncio
 
-from firmware.master import peripherals, screen
-from firmware.master.buttons import HELD, PRESSED, Button
-from shared.clock import now_ms, now_us
-from shared.log import log, log_exception
-from shared.runtime import sleep_ms
-from shared.socket_protocol import ProtocolError
+from snyper.firmware.master import peripherals, screen
+from snyper.firmware.master.buttons import HELD, PRESSED, Button
+from snyper.shared.clock import now_ms, now_us
+from snyper.shared.log import log, log_exception
+from snyper.shared.runtime import sleep_ms
+from snyper.shared.socket_protocol import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from firmware.master.server import Hub
+    from snyper.firmware.master.server import Hub
 
 TICK_MS = 20  # the buttons are looked at, and at most one page is sent, which takes 3 ms
 _LOOK_TICKS = 10  # until the hub is looked at again
@@ -67,7 +67,7 @@ class Panel:
             await sleep_ms(TICK_MS)
 
     def _open_screen(self, config: "dict[str, Any]") -> None:
-        from firmware.master.ssd1306 import SSD1306_I2C
+        from snyper.firmware.master.ssd1306 import SSD1306_I2C
 
         try:
             bus = peripherals.screen_bus(config)

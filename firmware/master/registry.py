@@ -1,11 +1,11 @@
 """Who is here: every target that has registered, and what the hub knows of it. Pure: no socket, no clock."""
 
-from shared.handshake import Registration
-from shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX, ErrorCode, ProtocolError
+from snyper.shared.handshake import Registration
+from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX, ErrorCode, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shared.link import Link
+    from snyper.shared.link import Link
 
 # What a target's `ping` or `pong` may say beside its state: integers, not negative.
 HEALTH = ("round_trip_us", "uptime_ms", "dropped", "uncertainty_us", "heap_free_bytes")

@@ -3,22 +3,22 @@
 import asyncio
 import os
 
-from firmware.master.console import Console
-from firmware.master.controller import HubController
-from firmware.master.events import EventLog
-from firmware.master.registry import Entry, Registry
-from shared.clock import now_ms, now_us
-from shared.handshake import Registration, Role, registered_reply
-from shared.link import Link
-from shared.listener import bound_port, close_server, listen, tune_accepted
-from shared.log import log
-from shared.runtime import close_stream, sleep_ms
-from shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
+from snyper.firmware.master.console import Console
+from snyper.firmware.master.controller import HubController
+from snyper.firmware.master.events import EventLog
+from snyper.firmware.master.registry import Entry, Registry
+from snyper.shared.clock import now_ms, now_us
+from snyper.shared.handshake import Registration, Role, registered_reply
+from snyper.shared.link import Link
+from snyper.shared.listener import bound_port, close_server, listen, tune_accepted
+from snyper.shared.log import log
+from snyper.shared.runtime import close_stream, sleep_ms
+from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from firmware.master.game_room import GameRoom
-    from shared.link import Handler
+    from snyper.firmware.master.game_room import GameRoom
+    from snyper.shared.link import Handler
 
 STOPPING = "the hub stops"  # what `lost` says of a target whose hub ends in an orderly way
 REGISTER_TIMEOUT_MS = 10_000  # long enough for a person who pastes a line into `nc`
@@ -67,7 +67,7 @@ class Hub:
     def games(self) -> "GameRoom":
         """Where games are played: loaded when it is first asked for, and then it stays."""
         if self.game_room is None:
-            from firmware.master.game_room import GameRoom
+            from snyper.firmware.master.game_room import GameRoom
 
             self.game_room = GameRoom(self.controller, self.boot_id)
         return self.game_room

@@ -2,7 +2,7 @@
 
 import network
 
-from shared.log import log
+from snyper.shared.log import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,10 +1,16 @@
 """Keeps a target's idea of the hub's clock: pings the hub, and with that says how the target is."""
 
-from firmware.target.hub_clock import MAX_ROUND_US, HubClock
-from shared.clock import now_us
-from shared.link import Link
-from shared.runtime import sleep_ms
-from shared.socket_protocol import MAX_INTEGER, MessageType, ProtocolError, SocketMessage, integer_field
+from snyper.firmware.target.hub_clock import MAX_ROUND_US, HubClock
+from snyper.shared.clock import now_us
+from snyper.shared.link import Link
+from snyper.shared.runtime import sleep_ms
+from snyper.shared.socket_protocol import (
+    MAX_INTEGER,
+    MessageType,
+    ProtocolError,
+    SocketMessage,
+    integer_field,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 The meaning of each setting is in docs/configuration.md, which tools/configuration_doc.py makes from here.
 """
 
-from shared.address import parse_address
-from shared.config import (
+from snyper.shared.address import parse_address
+from snyper.shared.config import (
     COUNTRY,
     KEY,
     LED,
@@ -22,7 +22,7 @@ from shared.config import (
     is_word,
     whole_number,
 )
-from shared.socket_protocol import ALL_TARGETS, MAX_GROUPS, is_target_id
+from snyper.shared.socket_protocol import ALL_TARGETS, MAX_GROUPS, is_target_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,10 +1,10 @@
 """Changes settings of a target that runs, if they are among those that may be changed from afar."""
 
-from firmware.board.settings import change
-from firmware.target.config import SCHEMA, read
-from shared.config import ConfigError
-from shared.log import keep
-from shared.socket_protocol import ErrorCode, ProtocolError
+from snyper.firmware.board.settings import change
+from snyper.firmware.target.config import SCHEMA, read
+from snyper.shared.config import ConfigError
+from snyper.shared.log import keep
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 Commands and signals go in, actions come out; whoever owns the hardware carries them out in order.
 """
 
-from shared.socket_protocol import (
+from snyper.shared.socket_protocol import (
     COMMAND_REPLIES,
     DEFAULT_DURATION_MS,
     MAX_AHEAD_MS,

@@ -1,6 +1,6 @@
 """The flash log in pages that fit a line of the wire."""
 
-from firmware.board.flash_log import OLD_PATH, PATH
+from snyper.firmware.board.flash_log import OLD_PATH, PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

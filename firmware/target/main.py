@@ -7,24 +7,24 @@ import machine
 
 
 def load_read():  # type: ignore[no-untyped-def]
-    from firmware.target.config import read
+    from snyper.firmware.target.config import read
 
     return read
 
 
 def load_application():  # type: ignore[no-untyped-def]
-    from firmware.target.session import Session
+    from snyper.firmware.target.session import Session
 
     return Session
 
 
 try:
-    from firmware.board.update import apply
+    from snyper.firmware.board.update import apply
 
     if apply():
         machine.reset()  # this file too may be another now
     del apply
-    from firmware.board.boot import run
+    from snyper.firmware.board.boot import run
 
     run("target", load_read, load_application)
 except Exception as error:

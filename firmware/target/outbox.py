@@ -2,14 +2,14 @@
 
 import asyncio
 
-from shared.link import Link
-from shared.log import log
-from shared.runtime import sleep_ms
-from shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
+from snyper.shared.link import Link
+from snyper.shared.log import log
+from snyper.shared.runtime import sleep_ms
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from firmware.target.hub_clock import HubClock
+    from snyper.firmware.target.hub_clock import HubClock
 
 MAX_EVENTS = 16  # an hour of play fits the link's own queue; this is for an outage
 ACK_TIMEOUT_MS = 2_000

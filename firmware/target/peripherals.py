@@ -2,9 +2,9 @@
 
 import machine
 
-from firmware.target.trace import Trace
-from shared.clock import now_ms, now_us, ticks_diff, ticks_us
-from shared.runtime import sleep_ms
+from snyper.firmware.target.trace import Trace
+from snyper.shared.clock import now_ms, now_us, ticks_diff, ticks_us
+from snyper.shared.runtime import sleep_ms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

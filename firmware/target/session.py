@@ -3,22 +3,22 @@
 import asyncio
 import os
 
-from firmware.board.hardware import hardware_id
-from firmware.board.led import HIT_MS, Pattern
-from firmware.board.version import VERSION
-from firmware.target.clock_sync import ClockSync
-from firmware.target.controller import State
-from firmware.target.peripherals import Piezo, Servo
-from firmware.target.target import Target
-from firmware.target.wifi import JOIN_TIMEOUT_MS, STATUS_WRONG_PASSWORD, JoinError, Wifi
-from shared.address import parse_address
-from shared.backoff import Backoff
-from shared.clock import now_ms, now_us
-from shared.dialler import dial
-from shared.link import Link
-from shared.log import keep, log
-from shared.runtime import end_task, forget, sleep_ms
-from shared.socket_protocol import (
+from snyper.firmware.board.hardware import hardware_id
+from snyper.firmware.board.led import HIT_MS, Pattern
+from snyper.firmware.board.version import VERSION
+from snyper.firmware.target.clock_sync import ClockSync
+from snyper.firmware.target.controller import State
+from snyper.firmware.target.peripherals import Piezo, Servo
+from snyper.firmware.target.target import Target
+from snyper.firmware.target.wifi import JOIN_TIMEOUT_MS, STATUS_WRONG_PASSWORD, JoinError, Wifi
+from snyper.shared.address import parse_address
+from snyper.shared.backoff import Backoff
+from snyper.shared.clock import now_ms, now_us
+from snyper.shared.dialler import dial
+from snyper.shared.link import Link
+from snyper.shared.log import keep, log
+from snyper.shared.runtime import end_task, forget, sleep_ms
+from snyper.shared.socket_protocol import (
     IDENTIFY_MS,
     MAX_IDENTIFY_MS,
     MAX_LINE_BYTES,
@@ -30,13 +30,13 @@ from shared.socket_protocol import (
     SocketMessage,
     integer_field,
 )
-from shared.welcome import Welcome
+from snyper.shared.welcome import Welcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from firmware.board.led import Led
+    from snyper.firmware.board.led import Led
 
 DIAL_TIMEOUT_MS = 5_000
 REGISTER_TIMEOUT_MS = 3_000
@@ -168,12 +168,12 @@ class Session:
 
     async def _address_of(self, host: str) -> str:
         """Raises OSError. Needed for a moment, and not while the hub is there."""
-        from firmware.target.dns import resolve
+        from snyper.firmware.target.dns import resolve
 
         try:
             return await resolve(host, self._wifi.name_server())
         finally:
-            forget("firmware.target.dns")
+            forget("snyper.firmware.target.dns")
 
     def _registration(self, link: Link) -> SocketMessage:
         data = {
@@ -217,12 +217,12 @@ class Session:
 
     async def _tune(self, link: Link, message: SocketMessage) -> SocketMessage:
         """What somebody asks who looks after this target: seldom, and with a tenth of the memory."""
-        from firmware.target.tuning import tune
+        from snyper.firmware.target.tuning import tune
 
         try:
             return await tune(message, self._config, self._target, self._piezo, self._on_flash)
         finally:
-            forget("firmware.target.tuning", "firmware.target.log_page")
+            forget("snyper.firmware.target.tuning", "snyper.firmware.target.log_page")
 
     def _move_on(self, pattern: str) -> None:
         self._moved_on_ms = now_ms()

@@ -2,22 +2,22 @@
 
 import asyncio
 
-from firmware.target.controller import Action, State, TargetController, Trigger
-from firmware.target.hub_clock import HubClock
-from firmware.target.outbox import Outbox
-from shared.clock import now_ms, now_us
-from shared.link import Link
-from shared.log import log, log_exception
-from shared.runtime import collect_garbage, heap_free_bytes, sleep_ms, sleep_rest_us
-from shared.socket_protocol import MessageType, ProtocolError, SocketMessage
+from snyper.firmware.target.controller import Action, State, TargetController, Trigger
+from snyper.firmware.target.hub_clock import HubClock
+from snyper.firmware.target.outbox import Outbox
+from snyper.shared.clock import now_ms, now_us
+from snyper.shared.link import Link
+from snyper.shared.log import log, log_exception
+from snyper.shared.runtime import collect_garbage, heap_free_bytes, sleep_ms, sleep_rest_us
+from snyper.shared.socket_protocol import MessageType, ProtocolError, SocketMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
-    from firmware.target.peripherals import Piezo, Servo
-    from shared.link import Handler
+    from snyper.firmware.target.peripherals import Piezo, Servo
+    from snyper.shared.link import Handler
 
     Motion = Callable[[], Awaitable[None]]
 

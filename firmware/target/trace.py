@@ -2,7 +2,7 @@
 
 from array import array
 
-from shared.clock import now_us, ticks_us
+from snyper.shared.clock import now_us, ticks_us
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from array import array
 
-from firmware.target.log_page import read_page
-from shared.clock import now_ms, ticks_diff, ticks_us
-from shared.runtime import forget, sleep_ms
-from shared.socket_protocol import (
+from snyper.firmware.target.log_page import read_page
+from snyper.shared.clock import now_ms, ticks_diff, ticks_us
+from snyper.shared.runtime import forget, sleep_ms
+from snyper.shared.socket_protocol import (
     MAX_INTEGER,
     ErrorCode,
     MessageType,
@@ -18,8 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from firmware.target.peripherals import Piezo
-    from firmware.target.target import Target
+    from snyper.firmware.target.peripherals import Piezo
+    from snyper.firmware.target.target import Target
 
 MIN_LISTEN_MS = 100
 MAX_LISTEN_MS = 60_000
@@ -52,12 +52,12 @@ async def tune(
     if message.type == MessageType.LISTEN:
         return message.reply(MessageType.LISTENED, "listened", await _listen(target, piezo, data))
     try:
-        from firmware.target.configure import configure
+        from snyper.firmware.target.configure import configure
 
         configure(config, data, on_flash)
     finally:
-        forget("firmware.target.configure", "firmware.board.settings")
-        forget("firmware.target.config", "shared.config")
+        forget("snyper.firmware.target.configure", "snyper.firmware.board.settings")
+        forget("snyper.firmware.target.config", "snyper.shared.config")
     piezo.threshold = config["piezo"]["threshold"]
     settings = {"threshold": piezo.threshold, "groups": config["groups"]}
     return message.reply(MessageType.CONFIGURED, "configured", settings)

@@ -4,9 +4,9 @@ from errno import ENOTCONN
 
 import network
 
-from shared.clock import now_ms
-from shared.log import log
-from shared.runtime import sleep_ms
+from snyper.shared.clock import now_ms
+from snyper.shared.log import log
+from snyper.shared.runtime import sleep_ms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,19 +1,21 @@
 """SNYPER on a computer: talk to a hub and its targets."""
 
-from shared.socket_protocol import ProtocolError
-from snyper.client import (
-    Event,
-    GameInfo,
-    GameState,
-    Heard,
-    Hub,
-    HubStatus,
-    TargetError,
-    TargetInfo,
-    TargetResult,
-    Trace,
-    connect,
-)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from snyper.client import (
+        Event,
+        GameInfo,
+        GameState,
+        Heard,
+        Hub,
+        HubStatus,
+        TargetError,
+        TargetInfo,
+        TargetResult,
+        Trace,
+        connect,
+    )
+    from snyper.shared.socket_protocol import ProtocolError
 
 __all__ = [
     "Event",
@@ -29,3 +31,19 @@ __all__ = [
     "Trace",
     "connect",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        """Load the client library with the first use of what it exports.
+
+        Whoever imports a part of the package, such as a hub, does not load the client.
+        """
+        if name not in __all__:
+            raise AttributeError(f"module 'snyper' has no attribute {name!r}")
+        from snyper import client
+
+        return getattr(client, name)
+
+    def __dir__():
+        return sorted(set(globals()) | set(__all__))

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from snyper.boards.board import MicropythonNotFoundError
+from snyper.boards.usb_board import UsbBoard
 from snyper.output import EXIT_FAILED, fail
-from tools.board import MicropythonNotFoundError
-from tools.usb_board import UsbBoard
 
 
 def board(

@@ -8,8 +8,8 @@ from math import isqrt, log
 from rich.table import Table
 from rich.text import Text
 
-from shared.socket_protocol import ProtocolError
 from snyper.client import Hub
+from snyper.shared.socket_protocol import ProtocolError
 
 GREATEST = 65_535
 QUIET_S = 5.0

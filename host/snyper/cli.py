@@ -18,21 +18,6 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from firmware.master.console import MAX_TIMEOUT_MS, MIN_TIMEOUT_MS
-from firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
-from shared.address import parse_address
-from shared.socket_protocol import (
-    ALL_TARGETS,
-    DEFAULT_DURATION_MS,
-    IDENTIFY_MS,
-    MAX_DURATION_MS,
-    MAX_IDENTIFY_MS,
-    MIN_DURATION_MS,
-    MIN_IDENTIFY_MS,
-    PORT,
-    MessageType,
-    is_target_id,
-)
 from snyper import (
     board_command,
     calibrate as calibration,
@@ -46,8 +31,23 @@ from snyper import (
 )
 from snyper.client import DEFAULT_HUB, KEY_VARIABLE, TargetResult, Trace, connect
 from snyper.commands import HubOption, Json, address as _address, run as _run, selector as _selector
+from snyper.firmware.master.console import MAX_TIMEOUT_MS, MIN_TIMEOUT_MS
+from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
 from snyper.journal import KEEP_DAYS, MAX_KEEP_DAYS, PATH_VARIABLE, default_path
 from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, err, fail, log_to_stderr, out, print_json
+from snyper.shared.address import parse_address
+from snyper.shared.socket_protocol import (
+    ALL_TARGETS,
+    DEFAULT_DURATION_MS,
+    IDENTIFY_MS,
+    MAX_DURATION_MS,
+    MAX_IDENTIFY_MS,
+    MIN_DURATION_MS,
+    MIN_IDENTIFY_MS,
+    PORT,
+    MessageType,
+    is_target_id,
+)
 
 T = TypeVar("T")
 
@@ -161,7 +161,7 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Run simulated targets against a hub until Ctrl-C: the real firmware on virtual boards."""
-    from tools import simulator
+    from snyper.boards import simulator
 
     def report(notice: simulator.Notice) -> None:
         err.print(f"{notice.target_id or 'simulate'}: {notice.text}", markup=False)

@@ -16,12 +16,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
-from shared.address import parse_address
-from shared.dialler import dial
-from shared.handshake import Role
-from shared.link import Link, error_of
-from shared.socket_protocol import (
+from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
+from snyper.shared.address import parse_address
+from snyper.shared.dialler import dial
+from snyper.shared.handshake import Role
+from snyper.shared.link import Link, error_of
+from snyper.shared.socket_protocol import (
     ALL_TARGETS,
     DEFAULT_DURATION_MS,
     MAX_AHEAD_MS,
@@ -32,7 +32,7 @@ from shared.socket_protocol import (
     ProtocolError,
     SocketMessage,
 )
-from shared.welcome import Welcome
+from snyper.shared.welcome import Welcome
 
 DEFAULT_HUB = f"127.0.0.1:{PORT}"
 KEY_VARIABLE = "SNYPER_KEY"  # in the environment: a key in an argument list could be read by others

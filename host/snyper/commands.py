@@ -8,10 +8,10 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from shared.address import parse_address
-from shared.socket_protocol import ErrorCode, ProtocolError, is_target_selector
 from snyper.client import TargetError
 from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_HUB, err, fail
+from snyper.shared.address import parse_address
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError, is_target_selector
 
 T = TypeVar("T")
 

@@ -12,11 +12,11 @@ from typing import Annotated
 import typer
 from platformdirs import user_data_path
 
-from shared.address import parse_address
 from snyper.client import DEFAULT_HUB
 from snyper.commands import ended_by_sigterm
 from snyper.journal import JournalError
 from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, err, fail, log_to_stderr, print_json
+from snyper.shared.address import parse_address
 
 DEFAULT_PORT = 8088
 DEFAULT_LISTEN = f"127.0.0.1:{DEFAULT_PORT}"

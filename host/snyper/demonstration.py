@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shared.socket_protocol import ProtocolError
 from snyper import scoreboard
+from snyper.boards.board import WIFI, BoardProcess
 from snyper.client import GameState, Hub, TargetResult, connect
 from snyper.processes import running
-from tools.board import WIFI, BoardProcess
+from snyper.shared.socket_protocol import ProtocolError
 
 TARGETS = 4
 PINGS = 50

@@ -13,11 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from firmware.board.version import VERSION
-from shared.config import ConfigError, parse
+from snyper.boards import flash
+from snyper.firmware.board.version import VERSION
 from snyper.fleet import Wish, check, configuration
+from snyper.shared.config import ConfigError, parse
 from snyper.usb import BoardError, Connection, Identity, LostError, sha256
-from tools import flash
 
 MIN_MICROPYTHON = (1, 24)
 REGISTER_TIMEOUT_S = 60.0
@@ -31,9 +31,10 @@ MAINTENANCE = "/maintenance"
 RECORD = "/snyper.update.json"
 NEW_RECORD = "/snyper.update.json.new"
 STAGE = "/snyper.update/"
-UPDATE_SOURCE = flash.ROOT / "firmware" / "board" / "update.py"
-_BOOT = ("/firmware/board/boot.mpy", "/firmware/board/boot.py")
+UPDATE_SOURCE = flash.PACKAGE / "firmware" / "board" / "update.py"
 _SUFFIXES = {".py": ".mpy", ".mpy": ".py"}
+_FORMER_LIBRARY = ""  # before LIBRARY a board had the modules in its root
+_BOOTS = [f"firmware/board/boot{suffix}" for suffix in _SUFFIXES]
 
 # What a running firmware says on USB once it does its work, and for a minute every 5 s.
 _REGISTERED = {"target": ": registered as {target_id}", "master": ": listening on port "}
@@ -191,7 +192,14 @@ def describe(connection: Connection) -> Description:
         manifest = json.loads(connection.read("/" + MANIFEST) or b"")
         role, version = str(manifest["role"]), str(manifest["version"])
     if not role:  # installed some other way
-        places = {name: [f"/firmware/{name}/config{suffix}" for suffix in _SUFFIXES] for name in flash.ROLES}
+        places = {
+            name: [
+                f"/{library}firmware/{name}/config{suffix}"
+                for library in (flash.LIBRARY, _FORMER_LIBRARY)
+                for suffix in _SUFFIXES
+            ]
+            for name in flash.ROLES
+        }
         found = connection.hashes(path for paths in places.values() for path in paths)
         role = next((name for name, paths in places.items() if any(found[path] for path in paths)), "")
     config = connection.read("/" + CONFIG)
@@ -216,11 +224,16 @@ def _look(
     outcome.target_id = config.get("target_id", "")
     manifest = flash.manifest(firmware.role, firmware.files, firmware.version)
     wanted = {**firmware.files, MANIFEST: manifest, CONFIG: content}
+    former = {path.removeprefix(flash.LIBRARY) for path in firmware.files if path.startswith(flash.LIBRARY)}
+    former |= {_shadow_of(path) for path in former}
     ours = _files_of(connection.read("/" + MANIFEST)) - set(wanted)
     ours |= {shadow for path in firmware.files if (shadow := _shadow_of(path)) not in wanted}
-    paths = [*wanted, *sorted(ours), *(STAGE[1:] + path for path in wanted), *(path[1:] for path in _BOOT)]
+    boots = [library + path for library in (flash.LIBRARY, _FORMER_LIBRARY) for path in _BOOTS]
+    paths = [*wanted, *sorted(ours | former), *(STAGE[1:] + path for path in wanted), *boots]
     found = {path[1:]: digest for path, digest in connection.hashes("/" + path for path in paths).items()}
     names = set(connection.ask("import os, json\nprint(json.dumps(os.listdir('/')))"))
+    if any(found[path] is not None for path in _BOOTS):
+        ours |= former  # without our boot beside them, files of these names are somebody else's
     outdated = [path for path in _in_order(wanted) if found[path] != sha256(wanted[path])]
     removed = sorted(path for path in ours if found[path] is not None)
     shipped = [path for path in firmware.files if path in outdated]
@@ -235,7 +248,7 @@ def _look(
         removed,
         bool(names & {STAGE[1:-1], RECORD[1:], NEW_RECORD[1:]}),
         RECORD[1:] in names,
-        any(found[path[1:]] is not None for path in _BOOT),
+        any(found[path] is not None for path in boots),
         MAINTENANCE[1:] in names,
     )
 
@@ -257,7 +270,7 @@ def _in_order(wanted: Mapping[str, bytes]) -> list[str]:
     """The order in which files are put into place: first what a boot needs to go on with it after a power
     cut, the configuration last.
     """
-    ranks = {"firmware/board/update": 0, "main": 1, "snyper": 3, "config": 4}
+    ranks = {f"{flash.LIBRARY}firmware/board/update": 0, "main": 1, "snyper": 3, "config": 4}
     return sorted(wanted, key=lambda path: (ranks.get(str(PurePosixPath(path).with_suffix("")), 2), path))
 
 

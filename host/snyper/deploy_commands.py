@@ -16,8 +16,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from shared.config import ConfigError
 from snyper import fleet, usb
+from snyper.boards.flash import ROLES
 from snyper.deploy import (
     REGISTER_TIMEOUT_S,
     Description,
@@ -30,8 +30,8 @@ from snyper.deploy import (
 )
 from snyper.fleet import Fleet, FleetError, Wish
 from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, err, fail, out, print_json
+from snyper.shared.config import ConfigError
 from snyper.usb import BoardError, Connection
-from tools.flash import ROLES
 
 AT_ONCE = 8
 LOGS = ("/snyper.log.old", "/snyper.log")

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from firmware.master import config as master_config
-from firmware.target import config as target_config
-from shared.config import ConfigError, parse
-from tools.flash import ROLES
+from snyper.boards.flash import ROLES
+from snyper.firmware.master import config as master_config
+from snyper.firmware.target import config as target_config
+from snyper.shared.config import ConfigError, parse
 
 FLEET = Path("fleet.toml")
 PASSWORD_VARIABLE = "SNYPER_WIFI_PASSWORD"

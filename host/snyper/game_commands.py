@@ -13,7 +13,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from shared.socket_protocol import ALL_TARGETS, MAX_PLAYER_CHARS, MAX_PLAYERS, ErrorCode, ProtocolError
 from snyper.client import DEFAULT_HUB, Event, GameInfo, GameOption, GameState, Hub, connect
 from snyper.commands import HubOption, Json, run, selector
 from snyper.history import History
@@ -22,6 +21,7 @@ from snyper.journal import JournalError, default_path
 from snyper.output import EXIT_FAILED, EXIT_USAGE, err, fail, out, print_json
 from snyper.scoreboard import after, scoreboard
 from snyper.screens import event_line
+from snyper.shared.socket_protocol import ALL_TARGETS, MAX_PLAYER_CHARS, MAX_PLAYERS, ErrorCode, ProtocolError
 
 T = TypeVar("T")
 

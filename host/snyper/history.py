@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
-from firmware.master.server import STOPPING
+from snyper.firmware.master.server import STOPPING
 from snyper.journal import SCHEMA_VERSION, JournalError, explained
 from snyper.scoreboard import says
 

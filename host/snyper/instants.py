@@ -3,8 +3,8 @@
 import time
 from datetime import datetime, timedelta
 
-from shared.socket_protocol import MAX_AHEAD_MS, MAX_INTEGER
 from snyper.client import Hub
+from snyper.shared.socket_protocol import MAX_AHEAD_MS, MAX_INTEGER
 
 MAX_AHEAD_S = MAX_AHEAD_MS / 1000
 FORMS = "18:30, 18:30:00.5 (today, by this computer's clock) or 123456789us (the hub's clock)"

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from platformdirs import user_data_path
 
-from firmware.master.events import EventLog
-from shared.clock import now_us
+from snyper.firmware.master.events import EventLog
+from snyper.shared.clock import now_us
 
 PATH_VARIABLE = "SNYPER_JOURNAL"
 SCHEMA_VERSION = 1

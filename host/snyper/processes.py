@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tools.board import leashed
+from snyper.boards.board import leashed
 
 READY_TIMEOUT_S = 15.0
 _STOP_TIMEOUT_S = 5.0

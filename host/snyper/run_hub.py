@@ -7,12 +7,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from firmware.master.server import Hub
-from shared.address import parse_address
+from snyper.boards.simulator import raise_descriptor_limit
 from snyper.client import KEY_VARIABLE
+from snyper.firmware.master.server import Hub
 from snyper.journal import JournaledEvents, JournalError
 from snyper.output import harmless
-from tools.simulator import raise_descriptor_limit
+from snyper.shared.address import parse_address
 
 MAX_TARGETS = 5_000
 MAX_CONSOLES = 200
@@ -58,7 +58,7 @@ async def on_micropython(listen: str, ready: Ready) -> None:
 
     Raises OSError when it ends by itself, or when no MicroPython is to be had; ValueError for port 0.
     """
-    from tools.board import BoardProcess
+    from snyper.boards.board import BoardProcess
 
     if parse_address(listen)[1] == 0:
         raise ValueError("a hub board cannot find a free port: name one with --listen HOST:PORT")

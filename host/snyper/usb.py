@@ -89,7 +89,7 @@ print(json.dumps(identity()))
 _FREE_MEMORY = """
 import gc, sys
 for name in list(sys.modules):
-    if name.split('.')[0] in ('firmware', 'shared', 'asyncio'):
+    if name.split('.')[0] in ('snyper', 'firmware', 'shared', 'asyncio'):
         del sys.modules[name]
 for name in list(globals()):
     if name[0] != '_':

@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from firmware.master.server import Hub
-from firmware.target.config import read
-from tools import board as boards, simulator
-from tools.board import WIFI, BoardProcess, MicropythonNotFoundError, find_micropython
+from snyper.boards import board as boards, simulator
+from snyper.boards.board import WIFI, BoardProcess, MicropythonNotFoundError, find_micropython
+from snyper.firmware.master.server import Hub
+from snyper.firmware.target.config import read
 from tools.loopback import HOST as HOST, free_port as free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -219,9 +219,9 @@ class SessionTarget(VirtualTarget):
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        from firmware.board.hardware import light
-        from firmware.board.led import Led
-        from firmware.target.session import Session
+        from snyper.firmware.board.hardware import light
+        from snyper.firmware.board.led import Led
+        from snyper.firmware.target.session import Session
 
         self._machine.use(self._board)
         self._task = asyncio.create_task(Session(self._config, Led(light("LED")), on_flash=False).run())

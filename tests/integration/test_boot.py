@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from firmware.board import flash_log
+from snyper.boards import flash
+from snyper.boards.board import WIFI, BoardProcess
+from snyper.boards.usb_board import UsbBoard
+from snyper.firmware.board import flash_log
 from tests.integration.harness import needs_micropython, until
-from tools import flash
-from tools.board import WIFI, BoardProcess
-from tools.usb_board import UsbBoard
 
 pytestmark = needs_micropython
 
@@ -62,7 +62,7 @@ class Session:
 """
 IS_BUSY = """
 import asyncio
-from shared.clock import now_ms
+from snyper.shared.clock import now_ms
 class Session:
     def __init__(self, config, led): pass
     async def run(self):
@@ -97,7 +97,7 @@ async def board_with(
         directory / "board", "target", settings, speed=options.pop("speed", SPEED), **options
     )
     if session is not None:
-        (board.flash / "firmware/target/session.py").write_text(session)
+        (board.flash / "lib/snyper/firmware/target/session.py").write_text(session)
     board.start()
     try:
         yield board
@@ -157,13 +157,13 @@ async def test_a_crash_is_kept_shown_and_followed_by_restarts_then_by_safe_mode(
         log = kept(board)
         assert log.count(says) == 5
         assert log.count("reset by crash") == 5
-        assert 'File "firmware/target/session.py", line' in log or "main.py" in log
+        assert 'File "/lib/snyper/firmware/target/session.py", line' in log or "main.py" in log
 
 
 async def test_power_off_and_on_leaves_safe_mode(tmp_path: Path) -> None:
     async with board_with(tmp_path, CRASHES) as board:
         await until(lambda: "safe mode" in board.log, "safe mode should begin")
-        (board.flash / "firmware/target/session.py").write_text(IDLES)
+        (board.flash / "lib/snyper/firmware/target/session.py").write_text(IDLES)
         board.restart()
         await until(lambda: "runs as target_1" in board.log, "the firmware should run again")
         assert "reset by power on" in kept(board).splitlines()[-1]
@@ -179,11 +179,11 @@ async def test_failures_that_lie_far_apart_do_not_add_up(tmp_path: Path) -> None
 
 async def test_main_py_alone_says_what_is_missing_and_waits(tmp_path: Path) -> None:
     board = BoardProcess(tmp_path / "board", "target", speed=SPEED)
-    (board.flash / "firmware/board/boot.mpy").unlink()
+    (board.flash / "lib/snyper/firmware/board/boot.mpy").unlink()
     board.start()
     try:
         await until(lambda: board.resets >= 1, "it should try again after a minute of its clock")
-        assert "ImportError: no module named 'firmware.board.boot'" in board.log
+        assert "ImportError: no module named 'snyper.firmware.board.boot'" in board.log
     finally:
         board.kill()
 
@@ -241,7 +241,7 @@ async def test_the_maintenance_mark_holds_for_one_boot(tmp_path: Path) -> None:
         assert "boot: maintenance, the firmware does not start" in board.log
         assert not mark.exists()
         assert not (board.directory / "watchdog").exists()
-        (board.flash / "firmware/target/session.py").write_text(IDLES)
+        (board.flash / "lib/snyper/firmware/target/session.py").write_text(IDLES)
         board.start()
         await until(lambda: "runs as target_1" in board.log, "the firmware should start again")
 
@@ -259,15 +259,15 @@ async def test_a_maintenance_mark_from_before_a_power_cut_holds_no_longer(tmp_pa
 async def test_a_committed_update_is_finished_at_boot(tmp_path: Path) -> None:
     board = BoardProcess(tmp_path / "board", "target", speed=SPEED)
     stage = board.flash / "snyper.update"
-    (stage / "firmware/target").mkdir(parents=True)
-    (stage / "firmware/target/session.py").write_text(IDLES)
+    (stage / "lib/snyper/firmware/target").mkdir(parents=True)
+    (stage / "lib/snyper/firmware/target/session.py").write_text(IDLES)
     (stage / "extra/deep").mkdir(parents=True)
     (stage / "extra/deep/new.py").write_text("")
     (stage / "left_over.py").write_text("")
     (board.flash / "gone/deep").mkdir(parents=True)
     (board.flash / "gone/deep/old.py").write_text("")
     record = {
-        "files": ["firmware/target/session.py", "extra/deep/new.py", "done/before.py"],
+        "files": ["lib/snyper/firmware/target/session.py", "extra/deep/new.py", "done/before.py"],
         "remove": ["gone/deep/old.py", "was/never.py"],
     }
     (board.flash / "snyper.update.json").write_text(json.dumps(record))
@@ -284,10 +284,11 @@ async def test_a_committed_update_is_finished_at_boot(tmp_path: Path) -> None:
 
 async def test_an_update_that_was_not_committed_changes_nothing(tmp_path: Path) -> None:
     async with board_with(tmp_path, None) as board:
-        stage = board.flash / "snyper.update/firmware/target"
+        stage = board.flash / "snyper.update/lib/snyper/firmware/target"
         stage.mkdir(parents=True)
         (stage / "session.py").write_text(CRASHES)
-        (board.flash / "snyper.update.json.new").write_text('{"files": ["firmware/target/session.py"], "rem')
+        broken_off = '{"files": ["lib/snyper/firmware/target/session.py"], "rem'
+        (board.flash / "snyper.update.json.new").write_text(broken_off)
         board.restart()
         await until(lambda: board.log.count("wifi: joining") == 2, "the old firmware should run")
 
@@ -330,7 +331,7 @@ async def test_bad_settings_fall_back_to_the_last_good_ones(
 async def test_without_any_good_settings_the_defaults_hold_and_the_light_says_so(tmp_path: Path) -> None:
     board = BoardProcess(tmp_path / "board", "target", speed=SPEED)
     (board.flash / "config.json").write_text("{")
-    (board.flash / "firmware/target/session.py").write_text(
+    (board.flash / "lib/snyper/firmware/target/session.py").write_text(
         IDLES.replace("print(", "self.led = led; print(").replace(
             "await asyncio",
             "led = self.led; led.show('registered'); print('shows', led.shown); await asyncio",
@@ -388,7 +389,7 @@ async def test_a_light_that_is_not_there_keeps_nobody_from_work(tmp_path: Path) 
 async def test_ctrl_c_always_reaches_the_prompt(tmp_path: Path, session: str | None, when: str) -> None:
     flash.stage("target", tmp_path / "flash", {"wifi": WIFI, "watchdog_ms": 8_000})
     if session is not None:
-        (tmp_path / "flash/firmware/target/session.py").write_text(session)
+        (tmp_path / "flash/lib/snyper/firmware/target/session.py").write_text(session)
     speed = SPEED if when.startswith("safe") else 1
     with UsbBoard(tmp_path / "flash", tmp_path / "control", speed=speed) as board:
         await until(lambda: when in board.log, "it should come so far", 30.0)

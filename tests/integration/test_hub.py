@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from firmware.master import server
+from snyper.firmware.master import server
 from tests.integration.harness import (
     DOWN_NS,
     TRAVEL_MS,
@@ -35,10 +35,10 @@ THRESHOLD = 20_000
 # A hub board's main.py whose connections have less time to register.
 HASTY_HUB = """
 import asyncio
-from firmware.master import server
-from shared.address import parse_address
-from shared.config import read_file
-from firmware.master.config import read
+from snyper.firmware.master import server
+from snyper.shared.address import parse_address
+from snyper.shared.config import read_file
+from snyper.firmware.master.config import read
 
 async def main():
     server.REGISTER_TIMEOUT_MS = %d

@@ -11,14 +11,14 @@ import pytest
 
 pytest.importorskip("nicegui", reason="no NiceGUI here: pip install 'snyper[dashboard]'")
 
-from shared.socket_protocol import ErrorCode, ProtocolError
+from snyper.boards import flash
+from snyper.boards.board import BoardProcess
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Model
 from snyper.history import History
 from snyper.journal import Journal
-from tests.integration.harness import HOST, TRAVEL_MS, free_port, needs_micropython, start_hub, until
-from tools import flash
-from tools.board import BoardProcess
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError
+from tests.integration.harness import HOST, ROOT, TRAVEL_MS, free_port, needs_micropython, start_hub, until
 
 pytestmark = needs_micropython
 
@@ -39,7 +39,7 @@ async def measured_hub(directory: Path) -> AsyncIterator[tuple[BoardProcess, str
     address = f"{HOST}:{free_port()}"
     config = {"listen": address, "max_targets": TARGETS, "max_consoles": 1}
     board = BoardProcess(directory / "hub", "master", config, main=main)
-    probe = flash.ROOT / "tools" / "memory_probe.py"
+    probe = ROOT / "tools" / "memory_probe.py"
     (board.flash / "memory_probe.mpy").write_bytes(flash.compile_module(probe))
     try:
         await start_hub(board)

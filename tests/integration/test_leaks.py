@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from firmware.master.registry import Entry
-from shared.link import Link
+from snyper.firmware.master.registry import Entry
+from snyper.shared.link import Link
 from tests.integration.harness import (
     HubUnderTest,
     Peer,
@@ -32,10 +32,10 @@ MEMORY_SLACK_BYTES = 2_048  # of a heap of 180 kB: less than one connection take
 # A hub board's main.py that says how much memory is free whenever a file named `measure` appears.
 MEASURED_HUB = """
 import asyncio, gc, os
-from firmware.master.config import read
-from firmware.master.server import Hub
-from shared.address import parse_address
-from shared.config import read_file
+from snyper.firmware.master.config import read
+from snyper.firmware.master.server import Hub
+from snyper.shared.address import parse_address
+from snyper.shared.config import read_file
 
 async def main():
     config = read(read_file("config.json"), "unix")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from snyper.boards import flash
+from snyper.boards.board import STAND_INS_BYTES, WORDS_BYTES, BoardProcess
 from tests.integration.harness import DEADLINE_S, linux_only, needs_micropython
-from tools import flash, game_memory, memory
-from tools.board import STAND_INS_BYTES, WORDS_BYTES, BoardProcess
+from tools import game_memory, memory
 from tools.soak import Report, soak
 from tools.watched_board import Sample
 
@@ -16,8 +17,8 @@ pytestmark = [needs_micropython, linux_only]
 
 # Loaded only where the board has it, or while somebody wants it.
 ON_DEMAND = (
-    *(f"firmware/master/{name}.py" for name in ("panel", "screen", "ssd1306", "buttons", "peripherals")),
-    "firmware/master/game",
+    *(f"snyper.firmware.master.{name}" for name in ("panel", "screen", "ssd1306", "buttons", "peripherals")),
+    "snyper.firmware.master.game",
 )
 
 MOST_WORDS = 1_150
@@ -76,21 +77,19 @@ def test_the_soak_is_one(reports: dict[str, Report], role: str) -> None:
 
 @pytest.mark.parametrize("role", flash.ROLES)
 def test_what_is_flashed_is_what_runs(reports: dict[str, Report], role: str) -> None:
-    flashed = {path for path in flash.files(role) if path != "main.py"}
-    imported = {name.replace(".", "/") + ".py" for name in reports[role].modules}
-    assert not [path for path in flashed - imported if not path.startswith(ON_DEMAND)]
-    ours = {path for path in imported if path.startswith(("shared/", "firmware/"))}
-    rooms = {"firmware/board.py", f"firmware/{role}.py"}
-    assert ours - flashed == rooms
+    flashed = set(flash.modules(role))
+    imported = reports[role].modules
+    assert not [name for name in flashed - imported if not name.startswith(ON_DEMAND)]
+    ours = {name for name in imported if name.startswith("snyper")}
+    firmware = "snyper.firmware"
+    assert ours - flashed == {"snyper", "snyper.shared", firmware, f"{firmware}.board", f"{firmware}.{role}"}
 
 
 @pytest.mark.parametrize("role", flash.ROLES)
 def test_each_module_comes_after_those_that_it_imports_and_takes_something(role: str) -> None:
     modules = memory.modules_of(role)
-    assert set(modules) == {
-        path.removesuffix(".py").replace("/", ".") for path in flash.files(role) if path != "main.py"
-    }
-    assert modules.index("shared.runtime") < modules.index("shared.link")
+    assert set(modules) == set(flash.modules(role))
+    assert modules.index("snyper.shared.runtime") < modules.index("snyper.shared.link")
     costs = memory.unix_costs(role)
     assert list(costs) == ["asyncio", *modules]
     for name, cost in costs.items():

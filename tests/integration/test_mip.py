@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from snyper.boards.usb_board import UsbBoard
 from snyper.fleet import Wish, configuration
 from snyper.usb import Connection
-from tests.integration.harness import HOST, free_port, needs_micropython, running_hub, until
-from tools import flash
-from tools.usb_board import UsbBoard
+from tests.integration.harness import HOST, ROOT, free_port, needs_micropython, running_hub, until
+from tools import mip_packages
 
 pytestmark = needs_micropython
 
@@ -25,39 +25,39 @@ async def mpremote(port: str, *arguments: str) -> str:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        cwd=flash.ROOT,
+        cwd=ROOT,
     )
     out, _ = await process.communicate()
     assert process.returncode == 0, out.decode()
     return out.decode()
 
 
-@pytest.mark.parametrize("folder", flash.PACKAGES)
+@pytest.mark.parametrize("folder", mip_packages.PACKAGES)
 async def test_each_package_installs_what_it_lists(tmp_path: Path, folder: str) -> None:
     with UsbBoard(tmp_path / "flash", tmp_path / "board") as board:
-        await mpremote(board.port, "mip", "install", "--target", "/", f"{folder}/package.json")
-        package = json.loads((flash.ROOT / folder / "package.json").read_text())
+        await mpremote(board.port, "mip", "install", f"{folder}/package.json")
+        package = json.loads((ROOT / folder / "package.json").read_text())
         found = {
             path.relative_to(board.flash).as_posix(): path.read_bytes()
             for path in board.flash.rglob("*")
             if path.is_file()
         }
         assert found == {
-            path: (flash.ROOT / folder / source).read_bytes() for path, source in package["urls"]
+            f"lib/{path}": (ROOT / folder / source).read_bytes() for path, source in package["urls"]
         }
 
 
 async def test_a_target_that_was_installed_so_registers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tools.board.HEAP_BYTES", HEAP_FOR_SOURCES)
+    monkeypatch.setattr("snyper.boards.board.HEAP_BYTES", HEAP_FOR_SOURCES)
     async with running_hub("cpython", tmp_path) as hub:
         wish = Wish(role="target", target_id="target_1", hub=[hub.address])
         await installed(tmp_path, wish, "session: registered as target_1")
 
 
 async def test_a_hub_that_was_installed_so_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tools.board.HEAP_BYTES", HEAP_FOR_SOURCES)
+    monkeypatch.setattr("snyper.boards.board.HEAP_BYTES", HEAP_FOR_SOURCES)
     wish = Wish(role="master", settings={"listen": f"{HOST}:{free_port()}"})
     await installed(tmp_path, wish, "hub: listening on port")
 
@@ -68,7 +68,8 @@ async def installed(directory: Path, wish: Wish, awaited: str) -> None:
     config = directory / "config.json"
     config.write_bytes(content)
     with UsbBoard(directory / "flash", directory / "board") as board:
-        await mpremote(board.port, "mip", "install", "--target", "/", f"firmware/{wish.role}/package.json")
+        await mpremote(board.port, "mip", "install", f"firmware/{wish.role}/package.json")
+        await mpremote(board.port, "cp", f"firmware/{wish.role}/main.py", ":/main.py")
         await mpremote(board.port, "cp", str(config), ":/config.json", "+", "reset")
         connection = Connection(board.port)  # somebody has to read what a board says
         await until(lambda: awaited in board.log, f"the board should say {awaited!r}: {board.log[-2000:]}")

@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from firmware.master.buttons import HOLD_MS
+from snyper.boards.board import BoardProcess, find_micropython
+from snyper.firmware.master.buttons import HOLD_MS
 from tests.integration.harness import (
     HOST,
     ROOT,
@@ -22,7 +23,6 @@ from tests.integration.harness import (
     start_hub,
     until,
 )
-from tools.board import BoardProcess, find_micropython
 from tools.png import png, rows_of
 
 pytestmark = needs_micropython
@@ -37,7 +37,7 @@ HOLD_LOOKS = HOLD_MS * 3 // 2 // 20  # half as long again as a hold lasts, at a 
 # Draws each scene of stdin on a FrameBuffer and prints its points, without the heartbeat's.
 _DRAW = """
 import json, sys, framebuf
-from firmware.master import screen
+from snyper.firmware.master import screen
 for line in sys.stdin:
     name, arguments = json.loads(line)
     arguments = [tuple(one) if type(one) is list else one for one in arguments]
@@ -51,14 +51,14 @@ _BEAT = [(x, y) for y in range(2, 6) for x in range(123, 127)]
 
 
 def picture_of(name: str, *arguments: Any) -> list[list[int]]:
-    """What `firmware.master.screen` draws, as rows of points."""
+    """What `snyper.firmware.master.screen` draws, as rows of points."""
     done = subprocess.run(
         [str(find_micropython()), "-c", _DRAW],
         input=json.dumps([name, arguments]) + "\n",
         capture_output=True,
         text=True,
         check=True,
-        cwd=ROOT,
+        cwd=ROOT / "host",
     )
     return rows_of(done.stdout.strip())
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from snyper.boards import flash
+from snyper.boards.usb_board import UsbBoard
 from snyper.deploy import Firmware, deploy
 from snyper.fleet import Wish, configuration
 from snyper.usb import BoardError, Connection
 from tests.integration.harness import DEADLINE_S, HOST, needs_micropython
-from tools import flash
-from tools.usb_board import UsbBoard
 
 # Each of them keeps all processors busy: two at a time would only get into each other's way.
 pytestmark = [needs_micropython, pytest.mark.xdist_group("power cuts")]
@@ -38,8 +38,8 @@ UP = ("session: registered as ", "hub: listening on port ")
 # around it is the real firmware.
 SESSION = b"""
 import asyncio
-from firmware.target.part import VERSION as PART
-from shared.log import log
+from snyper.firmware.target.part import VERSION as PART
+from snyper.shared.log import log
 
 class Session:
     def __init__(self, config, led):
@@ -60,9 +60,9 @@ CONFIG = b"""
 def read(given, platform):
     return {"target_id": given.get("target_id", "none"), "watchdog_ms": 8000, "led": {"pin": "LED"}}
 """
-PLATFORM_FILES = ("firmware/board/", "shared/", "main.py")
+PLATFORM_FILES = ("lib/snyper/firmware/board/", "lib/snyper/shared/", "main.py")
 WIRE_FILES = tuple(
-    f"shared/{name}." for name in ("address", "backoff", "handshake", "link", "socket_protocol")
+    f"lib/snyper/shared/{name}." for name in ("address", "backoff", "handshake", "link", "socket_protocol")
 )
 
 
@@ -97,15 +97,15 @@ def small(version: str, target_id: str, **more: bytes) -> State:
     }
     line = f"VERSION = {version!r}\n".encode()
     shipped["main.py"] += b"# " + line
-    shipped["firmware/target/session.py"] = line + SESSION
-    shipped["firmware/target/part.py"] = line
-    shipped["firmware/target/config.py"] = CONFIG
+    shipped["lib/snyper/firmware/target/session.py"] = line + SESSION
+    shipped["lib/snyper/firmware/target/part.py"] = line
+    shipped["lib/snyper/firmware/target/config.py"] = CONFIG
     return State(Firmware("target", version, {**shipped, **more}), Wish(role="target", target_id=target_id))
 
 
 NOTHING = None
-ONE = small("1", "left", **{"shared/old/only.py": b"# of version 1"})
-TWO = small("2", "right", **{"shared/new.py": b"# of version 2\n" * 120})
+ONE = small("1", "left", **{"lib/snyper/shared/old/only.py": b"# of version 1"})
+TWO = small("2", "right", **{"lib/snyper/shared/new.py": b"# of version 2\n" * 120})
 
 
 def silent(phase: str, done: int, total: int) -> None:
@@ -305,7 +305,7 @@ def test_of_the_configuration_alone(tmp_path: Path) -> None:
 
 def test_that_is_taken_up_again(tmp_path: Path) -> None:
     place = flash_of(tmp_path, ONE)
-    paths = ("main.py", "firmware/target/session.py")
+    paths = ("main.py", "lib/snyper/firmware/target/session.py")
     staged(place, TWO, {path: TWO.files[path] for path in paths})
     put(place, {"snyper.update/shared/new.py": b"half of i", "snyper.update.json.new": b'{"fil'})
     Cuts(tmp_path, place, ONE, TWO).cut_at_each(90, every=3)
@@ -328,7 +328,8 @@ def test_of_the_whole_firmware(tmp_path: Path) -> None:
     wish = Wish(role="master", settings={"listen": f"{HOST}:0"})
     new = State(Firmware.of_checkout("master"), wish)
     older = {
-        path: content + b" " if "shared/" in path else content for path, content in new.firmware.files.items()
+        path: content + b" " if "/shared/" in path else content
+        for path, content in new.firmware.files.items()
     }
-    old = State(Firmware("master", "0.0.9", {**older, "shared/old.mpy": b"M"}), wish)
+    old = State(Firmware("master", "0.0.9", {**older, "lib/snyper/shared/old.mpy": b"M"}), wish)
     Cuts(tmp_path, flash_of(tmp_path, old), old, new).cut_at_each(120, every=7)

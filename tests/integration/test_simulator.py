@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tools import board as boards, flash, simulator
-from tools.board import BoardProcess, MicropythonNotFoundError, find_micropython
-from tools.simulator import Notice, simulate
+from snyper.boards import board as boards, flash, simulator
+from snyper.boards.board import BoardProcess, MicropythonNotFoundError, find_micropython
+from snyper.boards.simulator import Notice, simulate
 
+ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 20.0
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -90,8 +91,8 @@ def assert_nothing_is_left(directory: Path) -> None:
 
 def test_its_own_files_come_first_and_the_hardware_is_virtual(make_board: MakeBoard) -> None:
     board = make_board(
-        "import sys, machine, network, shared.clock\n"
-        "print(machine.__file__, network.__file__, shared.clock.__file__, sys.implementation.name)\n"
+        "import sys, machine, network, snyper.shared.clock as clock\n"
+        "print(machine.__file__, network.__file__, clock.__file__, sys.implementation.name)\n"
     )
     board.start()
     assert board.wait(DEADLINE_S) == 0
@@ -99,7 +100,7 @@ def test_its_own_files_come_first_and_the_hardware_is_virtual(make_board: MakeBo
     assert [machine, network] == [
         str(board.directory / "hardware" / name) for name in ("machine.mpy", "network.mpy")
     ]
-    assert clock == "shared/clock.mpy"  # nothing of the computer's file system is in sight
+    assert clock == "/lib/snyper/shared/clock.mpy"  # nothing of the computer's file system is in sight
     assert runtime == "micropython"
 
 
@@ -248,14 +249,14 @@ def test_it_dies_with_a_parent_that_is_killed(tmp_path: Path, make_board: MakeBo
     main = tmp_path / "main.py"
     main.write_text("print('ready')\n" + SLEEP)
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom tools.board import BoardProcess\n"
+        "import sys, time\nfrom pathlib import Path\nfrom snyper.boards.board import BoardProcess\n"
         "board = BoardProcess(Path(sys.argv[1]), 'target', main=Path(sys.argv[2]))\n"
         "board.start()\n"
         "while 'ready' not in board.log:\n    time.sleep(0.01)\n"
         "print(board.pid, flush=True)\nboard.wait()\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "orphan"), str(main)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=flash.ROOT) as parent:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         assert is_alive(pid)
@@ -271,11 +272,11 @@ def test_the_flash_of_each_role(tmp_path: Path) -> None:
             "config.json",
             "snyper.json",
         }
-        main = flash.ROOT / "firmware" / role / "main.py"
+        main = ROOT / "firmware" / role / "main.py"
         assert (tmp_path / role / "main.py").read_bytes() == main.read_bytes()
         assert json.loads((tmp_path / role / "config.json").read_text()) == {"listen": "here"}
-    assert "firmware/master/server.py" not in flash.files("target")
-    assert "shared/link.py" in flash.files("target")
+    assert "lib/snyper/firmware/master/server.py" not in flash.files("target")
+    assert "lib/snyper/shared/link.py" in flash.files("target")
     with pytest.raises(ValueError, match="target, master"):
         flash.files("service")
 
@@ -385,7 +386,7 @@ async def test_a_target_that_dies_is_started_again(engine: str, tmp_path: Path) 
 async def test_a_session_that_breaks_is_started_again(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     notices: list[Notice] = []
     simulator.import_virtual_hardware()
-    from firmware.target.session import Session
+    from snyper.firmware.target.session import Session
 
     async def break_down(session: Session) -> None:
         raise OSError("broken")

@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
-from firmware.board import flash_log
-from firmware.master.server import Hub
-from shared import log
+from snyper.boards.board import BoardProcess, find_micropython
+from snyper.firmware.board import flash_log
+from snyper.firmware.master.server import Hub
 from snyper.fleet import Wish, configuration
-from tests.integration.harness import HOST, needs_micropython, running_hub, until
-from tools import flash
-from tools.board import BoardProcess, find_micropython
+from snyper.shared import log
+from tests.integration.harness import HOST, ROOT, needs_micropython, running_hub, until
 
 pytestmark = needs_micropython
 
@@ -26,7 +25,7 @@ FULL = {"ssid": "full", "password": "another-password"}
 # On lwIP, `getaddrinfo` says SOCK_STREAM whatever it was asked for (MicroPython's extmod/modlwip.c).
 EXCHANGE = """
 import asyncio, socket
-from shared import dialler
+from snyper.shared import dialler
 class LwipSocket:
     def __getattr__(self, name): return getattr(socket, name)
     def getaddrinfo(self, host, port, *hints):
@@ -37,7 +36,7 @@ print(asyncio.run(dialler.exchange_datagrams("%s", %d, b"where is the hub", 5_00
 
 # A target's session.py: many small troubles, then the crash that somebody wants to read about.
 TROUBLED = """
-from shared.log import keep
+from snyper.shared.log import keep
 class Session:
     def __init__(self, config, led): pass
     async def run(self):
@@ -90,7 +89,7 @@ async def test_a_hub_that_refuses_is_there_and_the_radio_stays_on(tmp_path: Path
 
 async def test_a_crash_is_kept_however_many_troubles_were_before_it(tmp_path: Path) -> None:
     board = _target(tmp_path, {})
-    (board.flash / "firmware/target/session.py").write_text(TROUBLED)
+    (board.flash / "lib/snyper/firmware/target/session.py").write_text(TROUBLED)
     board.start()
     try:
         await until(lambda: board.resets > 0, "it should start anew")
@@ -115,7 +114,7 @@ async def test_a_name_server_is_asked_over_udp_whatever_the_network_stack_calls_
             find_micropython(),
             "-c",
             EXCHANGE % (HOST, server.getsockname()[1]),
-            cwd=flash.ROOT,
+            cwd=ROOT / "host",
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
@@ -157,7 +156,7 @@ def test_a_fault_in_one_setting_costs_no_other_one() -> None:
 async def test_the_light_is_on_while_the_firmware_is_loaded(tmp_path: Path) -> None:
     """A board that hangs there would else look like one without power."""
     board = _target(tmp_path, {})
-    (board.flash / "firmware/target/session.py").write_text("print('loading')\nwhile True: pass\n")
+    (board.flash / "lib/snyper/firmware/target/session.py").write_text("print('loading')\nwhile True: pass\n")
     board.start()
     try:
         await until(lambda: "loading" in board.log, "it should start")

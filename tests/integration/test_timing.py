@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared.clock import now_us
-from shared.socket_protocol import MAX_AHEAD_MS
+from snyper.shared.clock import now_us
+from snyper.shared.socket_protocol import MAX_AHEAD_MS
 from tests.integration.harness import (
     SERVO,
     HubUnderTest,

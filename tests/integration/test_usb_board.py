@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from snyper.boards.board import BoardProcess
+from snyper.boards.usb_board import UsbBoard
 from tests.integration.harness import is_alive, linux_only, needs_micropython
-from tools.board import BoardProcess
-from tools.usb_board import UsbBoard
 
 pytestmark = [needs_micropython, linux_only]
 
@@ -297,7 +297,7 @@ def test_a_fast_clock(tmp_path: Path) -> None:
     main = tmp_path / "main.py"
     main.write_text(
         "import asyncio, time\n"
-        "from shared.clock import now_ms\n"
+        "from snyper.shared.clock import now_ms\n"
         "began, began_ms = time.time(), now_ms()\n"
         "async def nap():\n"
         "    for at in range(10):\n"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from snyper.boards.board import BoardProcess
 from tests.integration.harness import (
     HOST,
     HubUnderTest,
@@ -18,7 +19,6 @@ from tests.integration.harness import (
     scripted_hub,
     until,
 )
-from tools.board import BoardProcess
 
 pytestmark = needs_micropython
 
@@ -261,7 +261,7 @@ async def test_the_first_hub_dead_the_second_alive_and_back(tmp_path: Path) -> N
 
 
 async def test_a_hub_that_wants_a_key(tmp_path: Path) -> None:
-    from firmware.master.server import Hub
+    from snyper.firmware.master.server import Hub
 
     hub = Hub(HOST, 0, 4, 1, key="open sesame")
     await hub.start()

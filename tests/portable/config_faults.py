@@ -1,6 +1,6 @@
 """What the tests of configurations share: the fault that is expected, with its path."""
 
-from shared.config import ConfigError
+from snyper.shared.config import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ Both runtimes give the same verdict unless an entry states both. MicroPython's o
 deal that is no JSON; whatever it makes of that has passed the same schema.
 """
 
-from shared.socket_protocol import ErrorCode
+from snyper.shared.socket_protocol import ErrorCode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,18 +3,18 @@
 import asyncio
 import os
 
-from shared.dialler import dial
-from shared.link import Link
-from shared.listener import close_server, listen, tune_accepted
-from shared.runtime import close_stream, receive
-from shared.socket_protocol import ErrorCode, MessageLineParser, ProtocolError, SocketMessage
+from snyper.shared.dialler import dial
+from snyper.shared.link import Link
+from snyper.shared.listener import close_server, listen, tune_accepted
+from snyper.shared.runtime import close_stream, receive
+from snyper.shared.socket_protocol import ErrorCode, MessageLineParser, ProtocolError, SocketMessage
 from tests.portable.support import within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shared.link import Handler
+    from snyper.shared.link import Handler
 
     Admit = Callable[[Link, SocketMessage], None]
     Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from shared.socket_protocol import ProtocolError, SocketMessage
+from snyper.shared.socket_protocol import ProtocolError, SocketMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

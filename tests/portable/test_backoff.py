@@ -1,6 +1,6 @@
 """Waiting before the next attempt."""
 
-from shared.backoff import Backoff
+from snyper.shared.backoff import Backoff
 
 
 def test_steps_double_up_to_the_cap() -> None:

@@ -1,6 +1,6 @@
 """Buttons: what bounces is one press, and what is held is held."""
 
-from firmware.master.buttons import HELD, HOLD_MS, PRESSED, Button
+from snyper.firmware.master.buttons import HELD, HOLD_MS, PRESSED, Button
 
 LOOK_MS = 20
 

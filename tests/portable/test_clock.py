@@ -1,7 +1,7 @@
 """The clock: whole numbers, forwards only, and on a board over the wrap of its counter."""
 
-from shared import clock
-from shared.runtime import MICROPYTHON, sleep_ms
+from snyper.shared import clock
+from snyper.shared.runtime import MICROPYTHON, sleep_ms
 
 if MICROPYTHON:
     _WRAP = 1 << 30  # as on a board

@@ -2,8 +2,8 @@
 
 import os
 
-from shared.address import parse_address
-from shared.config import (
+from snyper.shared.address import parse_address
+from snyper.shared.config import (
     MAX_BYTES,
     Choice,
     Integer,
@@ -17,7 +17,7 @@ from shared.config import (
     read_file,
     whole_number,
 )
-from shared.runtime import MICROPYTHON
+from snyper.shared.runtime import MICROPYTHON
 from tests.portable.config_faults import check_faults, fault
 from tests.portable.support import equal
 

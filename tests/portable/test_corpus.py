@@ -1,7 +1,7 @@
 """The corpus: each line's verdict, alone and in a stream."""
 
-from shared.runtime import MICROPYTHON
-from shared.socket_protocol import MessageLineParser, ProtocolError, SocketMessage
+from snyper.shared.runtime import MICROPYTHON
+from snyper.shared.socket_protocol import MessageLineParser, ProtocolError, SocketMessage
 from tests.portable.corpus import CORPUS, DEPTH, FIELDS, NUMBERS, STRINGS, SYNTAX
 from tests.portable.support import equal, fields_of, verdicts
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from firmware.master.events import EventLog
+from snyper.firmware.master.events import EventLog
 
 
 def _seqs(log: EventLog, after: int) -> "list[int]":

@@ -2,8 +2,8 @@
 
 import os
 
-from firmware.board.flash_log import MAX_FILE_BYTES, MAX_LINE_CHARS, MAX_LINES, FlashLog
-from firmware.target.log_page import MAX_PAGE_BYTES, read_page
+from snyper.firmware.board.flash_log import MAX_FILE_BYTES, MAX_LINE_CHARS, MAX_LINES, FlashLog
+from snyper.firmware.target.log_page import MAX_PAGE_BYTES, read_page
 
 _PATH = "/tmp/snyper-test-%s.log" % bytes(os.urandom(4)).hex()
 _OLD_PATH = _PATH + ".old"

@@ -1,9 +1,9 @@
 """What games are made of: chance, figures, options and players. The same on both runtimes."""
 
-from firmware.master.games import catalogue
-from firmware.master.games.dice import Dice
-from firmware.master.games.figures import median, spread
-from shared.socket_protocol import MAX_DURATION_MS, ErrorCode
+from snyper.firmware.master.games import catalogue
+from snyper.firmware.master.games.dice import Dice
+from snyper.firmware.master.games.figures import median, spread
+from snyper.shared.socket_protocol import MAX_DURATION_MS, ErrorCode
 from tests.portable.support import raises
 
 

@@ -1,8 +1,8 @@
 """REGISTER and its reply."""
 
-from shared.handshake import Registration, registered_reply
-from shared.socket_protocol import MAX_GROUPS, MIN_LINE_BYTES, ErrorCode, SocketMessage
-from shared.welcome import Welcome
+from snyper.shared.handshake import Registration, registered_reply
+from snyper.shared.socket_protocol import MAX_GROUPS, MIN_LINE_BYTES, ErrorCode, SocketMessage
+from snyper.shared.welcome import Welcome
 from tests.portable.support import raises
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from firmware.board.led import PATTERNS, Led, Pattern
+from snyper.firmware.board.led import PATTERNS, Led, Pattern
 from tests.portable.support import within
 
 

@@ -2,10 +2,16 @@
 
 import asyncio
 
-from shared.clock import now_ms
-from shared.link import LINGER_MS, MAX_HANDLERS, Link
-from shared.runtime import call_later, sleep_ms
-from shared.socket_protocol import MAX_LINE_BYTES, MIN_HEARTBEAT_MS, ErrorCode, ProtocolError, SocketMessage
+from snyper.shared.clock import now_ms
+from snyper.shared.link import LINGER_MS, MAX_HANDLERS, Link
+from snyper.shared.runtime import call_later, sleep_ms
+from snyper.shared.socket_protocol import (
+    MAX_LINE_BYTES,
+    MIN_HEARTBEAT_MS,
+    ErrorCode,
+    ProtocolError,
+    SocketMessage,
+)
 from tests.portable.loopback import LinkAndPeer, LinkPair, echo, never
 from tests.portable.support import begin, failed, fields_of, raises, raises_async, within
 

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from shared.clock import now_ms
-from shared.link import MAX_QUEUED_LINES, Link
-from shared.runtime import sleep_ms
-from shared.socket_protocol import (
+from snyper.shared.clock import now_ms
+from snyper.shared.link import MAX_QUEUED_LINES, Link
+from snyper.shared.runtime import sleep_ms
+from snyper.shared.socket_protocol import (
     DEAD_AFTER_BEATS,
     MAX_LINE_BYTES,
     MIN_HEARTBEAT_MS,

@@ -1,6 +1,6 @@
 """The log, when there is no memory left for it."""
 
-from shared import log
+from snyper.shared import log
 
 
 def test_a_defect_that_cannot_be_kept_does_no_harm() -> None:

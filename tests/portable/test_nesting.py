@@ -1,7 +1,7 @@
 """Nesting far beyond the limit costs one error, wherever the runtime's own stack or memory ends."""
 
-from shared.runtime import MICROPYTHON
-from shared.socket_protocol import ErrorCode, MessageLineParser, ProtocolError
+from snyper.shared.runtime import MICROPYTHON
+from snyper.shared.socket_protocol import ErrorCode, MessageLineParser, ProtocolError
 
 # How deep the runtime's parser goes, and so the code, depends on its version and on where it is called.
 _CODES = (ErrorCode.BAD_JSON, ErrorCode.BAD_MESSAGE, ErrorCode.INTERNAL)

@@ -2,17 +2,17 @@
 
 import asyncio
 
-from firmware.target.hub_clock import HubClock
-from firmware.target.outbox import MAX_EVENTS, Outbox
-from shared.clock import now_us
-from shared.link import Link
-from shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
+from snyper.firmware.target.hub_clock import HubClock
+from snyper.firmware.target.outbox import MAX_EVENTS, Outbox
+from snyper.shared.clock import now_us
+from snyper.shared.link import Link
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
 from tests.portable.loopback import LinkPair
 from tests.portable.support import within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shared.link import Handler
+    from snyper.shared.link import Handler
 
 
 class _Hub:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from shared.clock import now_us
+from snyper.shared.clock import now_us
 from tests.portable.support import within
 from tests.portable.virtual_hardware import (
     Board,

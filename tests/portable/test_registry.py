@@ -1,13 +1,13 @@
 """The hub's registry: who is admitted, who is meant by a selector, who is forgotten."""
 
-from firmware.master.registry import MAX_REPORT_IDS, Entry, Registry
-from shared.handshake import Registration
-from shared.socket_protocol import ErrorCode, SocketMessage
+from snyper.firmware.master.registry import MAX_REPORT_IDS, Entry, Registry
+from snyper.shared.handshake import Registration
+from snyper.shared.socket_protocol import ErrorCode, SocketMessage
 from tests.portable.support import raises
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shared.link import Link
+    from snyper.shared.link import Link
 
 
 class _Link:

@@ -1,8 +1,8 @@
 """The config.json of a target and of a hub board: each fault is named with its path."""
 
-from firmware.master import config as master_config
-from firmware.target import config as target_config
-from shared.config import defaults
+from snyper.firmware.master import config as master_config
+from snyper.firmware.target import config as target_config
+from snyper.shared.config import defaults
 from tests.portable.config_faults import check_faults, fault
 from tests.portable.support import equal
 

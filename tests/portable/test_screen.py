@@ -1,6 +1,6 @@
 """What the hub board's small screen shows."""
 
-from firmware.master import screen
+from snyper.firmware.master import screen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

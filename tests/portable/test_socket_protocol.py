@@ -1,6 +1,6 @@
 """The wire's core: messages to lines, lines to messages, and the parser that cuts a stream."""
 
-from shared.socket_protocol import (
+from snyper.shared.socket_protocol import (
     MAX_INTEGER,
     MAX_LINE_BYTES,
     ErrorCode,

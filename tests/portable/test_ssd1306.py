@@ -3,16 +3,16 @@
 import errno
 import sys
 
-from shared.runtime import MICROPYTHON
+from snyper.shared.runtime import MICROPYTHON
 
-_VIRTUAL_BOARD = __file__.rpartition("/")[0] + "/../../tools/virtual_board"
+_VIRTUAL_BOARD = __file__.rpartition("/")[0] + "/../../host/snyper/boards/virtual_board"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from tools.virtual_board import i2c as i2c, machine as machine
+    from snyper.boards.virtual_board import i2c as i2c, machine as machine
 else:
     sys.path.insert(0, _VIRTUAL_BOARD)
     try:
@@ -21,7 +21,7 @@ else:
     finally:
         sys.path.remove(_VIRTUAL_BOARD)
 
-from firmware.master.peripherals import screen_bus  # noqa: E402
+from snyper.firmware.master.peripherals import screen_bus  # noqa: E402
 
 CONFIG = {"sda_pin": 4, "scl_pin": 5}
 
@@ -88,8 +88,8 @@ def test_the_chip_fills_its_memory_as_its_modes_say() -> None:
 if MICROPYTHON:  # CPython has no framebuf
     import framebuf
 
-    from firmware.master import screen
-    from firmware.master.ssd1306 import SSD1306_I2C
+    from snyper.firmware.master import screen
+    from snyper.firmware.master.ssd1306 import SSD1306_I2C
 
     def expected(display: "Any") -> bytes:
         """What was drawn, row by row."""

@@ -1,6 +1,6 @@
 """The target's state machine: every cell of its table, and what the table does not say."""
 
-from firmware.target.controller import (
+from snyper.firmware.target.controller import (
     MAX_ANSWERED,
     MAX_WAITING,
     TRANSITIONS,
@@ -9,7 +9,7 @@ from firmware.target.controller import (
     TargetController,
     Trigger,
 )
-from shared.socket_protocol import ErrorCode, SocketMessage
+from snyper.shared.socket_protocol import ErrorCode, SocketMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,15 +2,15 @@
 
 import asyncio
 
-from shared.clock import now_ms
-from shared.runtime import MICROPYTHON, Waiter, call_later, sleep_ms
+from snyper.shared.clock import now_ms
+from snyper.shared.runtime import MICROPYTHON, Waiter, call_later, sleep_ms
 from tests.portable.support import within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shared.runtime import Timer
+    from snyper.shared.runtime import Timer
 
 
 class _Calls:

@@ -1,7 +1,7 @@
 """The ring of samples around a hit."""
 
-from firmware.target.trace import TRACE_SAMPLES, Trace
-from shared.clock import now_us
+from snyper.firmware.target.trace import TRACE_SAMPLES, Trace
+from snyper.shared.clock import now_us
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import sys
 from binascii import unhexlify
 
 _HERE = __file__.rpartition("/")[0] or "."
-sys.path.insert(0, _HERE + "/../..")
+sys.path.insert(0, _HERE + "/../../host")
 
-from shared.socket_protocol import ProtocolError, SocketMessage  # noqa: E402
+from snyper.shared.socket_protocol import ProtocolError, SocketMessage  # noqa: E402
 
 while True:
     digits = sys.stdin.readline().strip()

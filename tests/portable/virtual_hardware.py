@@ -2,15 +2,15 @@
 
 import sys
 
-_VIRTUAL_BOARD = __file__.rpartition("/")[0] + "/../../tools/virtual_board"
+_VIRTUAL_BOARD = __file__.rpartition("/")[0] + "/../../host/snyper/boards/virtual_board"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from firmware.target.peripherals import Piezo, Servo
-    from tools.virtual_board import machine as machine
+    from snyper.boards.virtual_board import machine as machine
+    from snyper.firmware.target.peripherals import Piezo, Servo
 else:
     sys.path.insert(0, _VIRTUAL_BOARD)
     try:
@@ -19,7 +19,7 @@ else:
         sys.path.remove(_VIRTUAL_BOARD)
 
 # It imports `machine`, and so comes after it.
-from firmware.target import peripherals as _peripherals  # noqa: E402
+from snyper.firmware.target import peripherals as _peripherals  # noqa: E402
 
 peripherals: "Any" = _peripherals  # of no fixed type, so that a test may give it another clock
 

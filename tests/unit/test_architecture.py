@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("shared", "firmware", "tools", "snyper", "tests")
+ROOMS = ("snyper", "tools", "tests")
 BOARD = ("shared", "firmware")  # what runs on a board
+BELOW = ("snyper.shared", "snyper.firmware.board")  # what every role may know
 
 
 def sources(*folders: str) -> list[Path]:
@@ -74,16 +75,16 @@ def importers_of(module: str) -> set[str]:
 
 
 def test_shared_knows_only_itself() -> None:
-    assert arrows_out_of("shared", "shared") == []
+    assert arrows_out_of("shared", "snyper.shared") == []
 
 
 def test_target_and_master_know_shared_and_not_each_other() -> None:
-    assert arrows_out_of("firmware/target", "shared", "firmware.board", "firmware.target") == []
-    assert arrows_out_of("firmware/master", "shared", "firmware.board", "firmware.master") == []
+    assert arrows_out_of("firmware/target", *BELOW, "snyper.firmware.target") == []
+    assert arrows_out_of("firmware/master", *BELOW, "snyper.firmware.master") == []
 
 
 def test_what_all_boards_have_knows_no_role() -> None:
-    assert arrows_out_of("firmware/board", "shared", "firmware.board") == []
+    assert arrows_out_of("firmware/board", *BELOW) == []
 
 
 def test_what_finishes_a_deploy_runs_on_a_board_that_has_nothing_of_ours() -> None:
@@ -95,14 +96,19 @@ def test_the_rooms_of_the_firmware() -> None:
     assert rooms == {"board", "target", "master"}
 
 
-def test_tools_do_not_know_the_host() -> None:
-    assert arrows_out_of("tools", "shared", "firmware", "tools") == []
+def test_boards_without_boards_do_not_know_the_rest_of_the_host() -> None:
+    assert arrows_out_of("host/snyper/boards", "snyper.shared", "snyper.firmware", "snyper.boards") == []
 
 
-def test_nothing_knows_the_tests() -> None:
-    assert [
-        module for path in sources("host", "tools") for module in ours(path) if is_within(module, "tests")
-    ] == []
+def test_nothing_that_is_installed_knows_the_tools_or_the_tests() -> None:
+    assert arrows_out_of("host", "snyper") == []
+    assert arrows_out_of("tools", "snyper", "tools") == []
+
+
+def test_the_package_holds_the_folders_of_the_boards() -> None:
+    """As links, so that a checkout has the names that an installed package has."""
+    for folder in BOARD:
+        assert (ROOT / "host" / "snyper" / folder).readlink() == Path("..", "..", folder)
 
 
 def test_who_drives_the_hardware() -> None:
@@ -161,7 +167,14 @@ def test_the_protocols_core_is_pure() -> None:
         "firmware/master/screen.py",
         "firmware/master/buttons.py",
     ):
-        impure = {"asyncio", "socket", "time", "shared.clock", "shared.runtime", "shared.log"}
+        impure = {
+            "asyncio",
+            "socket",
+            "time",
+            "snyper.shared.clock",
+            "snyper.shared.runtime",
+            "snyper.shared.log",
+        }
         assert not imports_of(Path(core)) & impure, core
 
 

@@ -11,14 +11,14 @@ PERIOD = 1 << 30
 
 PROGRAM = """
 import sys
-sys.path[:0] = [{root!r}, {root!r} + "/tools/virtual_board"]
+sys.path[:0] = [{root!r} + "/host", {root!r} + "/host/snyper/boards/virtual_board"]
 import board_clock
 board_clock.install(1, {{"offset_us": {offset_us}, "drift_ppm": 200}})
 import asyncio
 import json
 import time
-from shared.clock import now_us
-from shared.runtime import call_later
+from snyper.shared.clock import now_us
+from snyper.shared.runtime import call_later
 
 told = []
 async def main():

@@ -9,13 +9,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PROGRAM = """
 import sys
-sys.path.insert(0, {root!r})
+sys.path.insert(0, {root!r} + "/host")
 import socket
 class Lwip:
     IPPROTO_TCP = 6
     TCP_NODELAY = 64
 sys.modules["socket"] = Lwip
-from shared import runtime
+from snyper.shared import runtime
 class Sock:
     def setsockopt(self, level, option, value):
         print(level, option, value)

@@ -12,9 +12,9 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from firmware.board.led import PATTERNS, Pattern
-from firmware.master import config as master_config
 from snyper import cli, deploy, fleet
+from snyper.firmware.board.led import PATTERNS, Pattern
+from snyper.firmware.master import config as master_config
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("build-a-target.md", "hub-board.md", "troubleshooting.md")

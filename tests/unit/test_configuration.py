@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from shared.config import MAX_BYTES, ConfigError, Field, List, complete, defaults, parse
+from snyper.shared.config import MAX_BYTES, ConfigError, Field, List, complete, defaults, parse
 from tools import configuration_doc as doc
 
 ROLES = tuple(doc.SCHEMAS)

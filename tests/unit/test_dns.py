@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from firmware.target.dns import is_address, resolve
+from snyper.firmware.target.dns import is_address, resolve
 
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
@@ -19,7 +19,7 @@ NO_SUCH_NAME = b"\x81\x83"
 
 ON_MICROPYTHON = """
 import asyncio, json
-from firmware.target.dns import resolve
+from snyper.firmware.target.dns import resolve
 try:
     print(json.dumps({{"address": asyncio.run(resolve({host!r}, {server!r}, {port}))}}))
 except OSError as error:
@@ -97,7 +97,12 @@ def ask(request: pytest.FixtureRequest) -> Callable[[str, int], str]:
     def on_micropython(host: str, port: int) -> str:
         source = ON_MICROPYTHON.format(host=host, server=HOST, port=port)
         done = subprocess.run(
-            [str(micropython), "-c", source], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+            [str(micropython), "-c", source],
+            cwd=ROOT / "host",
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
         )
         said = json.loads(done.stdout)
         return said["address"] if "address" in said else f"error: {said['error']}"

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from firmware.master.config import DEFAULTS as MASTER
 from snyper import fleet
+from snyper.boards import flash
+from snyper.firmware.master.config import DEFAULTS as MASTER
 from snyper.fleet import Fleet, FleetError, Wish
-from tools import flash
+from tools import mip_packages
 
 ROOT = Path(__file__).parents[2]
 SECRET = "correct-horse"
@@ -250,10 +251,10 @@ def test_a_configuration_that_is_shown_has_no_secrets() -> None:
 # --- what is shipped
 
 
-@pytest.mark.parametrize("folder", flash.PACKAGES)
+@pytest.mark.parametrize("folder", mip_packages.PACKAGES)
 def test_mips_packages_are_up_to_date(folder: str) -> None:
     package = json.loads((ROOT / folder / "package.json").read_text())
-    assert package == json.loads(json.dumps(flash.package(folder))), "run `python -m tools.flash`"
+    assert package == json.loads(json.dumps(mip_packages.package(folder))), "run `make docs`"
     for path, source in package["urls"]:
         assert (ROOT / folder / source).is_file(), path
 
@@ -261,7 +262,10 @@ def test_mips_packages_are_up_to_date(folder: str) -> None:
 @pytest.mark.parametrize("role", flash.ROLES)
 def test_a_roles_package_is_all_that_its_board_has(role: str) -> None:
     shipped = flash.contents(role, source=True)
-    assert {path for path, _ in flash.package(f"firmware/{role}")["urls"]} == set(shipped)  # type: ignore[attr-defined]
+    urls: Any = mip_packages.package(f"firmware/{role}")["urls"]
+    assert {f"lib/{path}" for path, _ in urls} == {
+        path if path != "main.py" else f"lib/snyper/firmware/{role}/main.py" for path in shipped
+    }
     assert {path.removesuffix(".py") for path in shipped} == {
         path.removesuffix(".py").removesuffix(".mpy") for path in flash.contents(role)
     }

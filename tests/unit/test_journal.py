@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from shared.clock import now_us
 from snyper import journal as module
 from snyper.journal import LEAP, Journal, JournaledEvents, JournalError
+from snyper.shared.clock import now_us
 
 DEADLINE_S = 15.0
 DAY_MS = 86_400_000

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from snyper.boards import flash
+from snyper.boards.board import find_micropython
+from snyper.boards.lean import constants_in, lean_source
 from tests.integration.harness import needs_micropython
-from tools import flash
-from tools.board import find_micropython
-from tools.lean import constants_in, lean_source
 
 OTHER = '''
 LIMIT = 1 << 10
@@ -36,21 +36,21 @@ class Thing:
 SOURCE = '''"""A module."""
 
 from os import sep
-from shared.other import (
+from snyper.shared.other import (
     HUGE,
     LIMIT,
     LONG,
     NAME,
     Thing,
 )
-from shared.other import Word
-from shared.words import Word as OtherWord, MICROPYTHON
+from snyper.shared.other import Word
+from snyper.shared.words import Word as OtherWord, MICROPYTHON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from shared.other import LIMIT
+    from snyper.shared.other import LIMIT
 
 PUBLIC = 7
 _SIZE = 1 << 4  # µ, with a remark
@@ -123,7 +123,7 @@ RESULT = f"{TOTAL} namehitnot registeredHITb/\n"
 
 
 def lean(source: str) -> str:
-    modules = {"shared.other": OTHER, "shared.words": WORDS}
+    modules = {"snyper.shared.other": OTHER, "snyper.shared.words": WORDS}
     return lean_source(source, lambda module: constants_in(modules.get(module, "")))
 
 
@@ -137,7 +137,7 @@ def test_what_takes_only_memory_goes_and_every_line_stays_where_it_is() -> None:
     changed = [(old, new) for old, new in zip(given, left, strict=True) if old != new]
     gone = [old for old, new in changed if not new.strip()]
     assert [(old, new) for old, new in changed if new.strip()] == [
-        ("from shared.other import (", "from shared.other import HUGE, LONG, NAME, Thing"),
+        ("from snyper.shared.other import (", "from snyper.shared.other import HUGE, LONG, NAME, Thing"),
         ("_SIZE = 1 << 4  # µ, with a remark", "  # µ, with a remark"),
         ("    return _LATE + _SIZE", "    return (3) + (16)"),
         (
@@ -180,27 +180,29 @@ Word.HIT = "HIT"
 
 def test_a_module_that_needs_nothing_of_another_does_not_import_it() -> None:
     assert (
-        lean("from shared.other import LIMIT, Word\nprint(LIMIT, Word.HIT)\n") == "\nprint((1024), ('hit'))\n"
+        lean("from snyper.shared.other import LIMIT, Word\nprint(LIMIT, Word.HIT)\n")
+        == "\nprint((1024), ('hit'))\n"
     )
 
 
 @needs_micropython
 def test_it_does_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flash, "ROOT", tmp_path)
+    package = tmp_path / "here" / "snyper"
+    monkeypatch.setattr(flash, "PACKAGE", package)
     said = []
-    for directory, is_lean in ((tmp_path, False), (tmp_path / "board", True)):
+    for directory, is_lean in ((package, False), (tmp_path / "board" / "snyper", True)):
         (directory / "shared").mkdir(parents=True)
         for name, source in (("other", OTHER), ("words", WORDS), ("sums", SOURCE)):
-            given = tmp_path / "shared" / f"{name}.py"
+            given = package / "shared" / f"{name}.py"
             if is_lean:
                 (directory / "shared" / f"{name}.mpy").write_bytes(flash.compile_module(given))
             else:
                 given.write_text(source)
-        command = [str(find_micropython()), "-c", "import shared.sums"]
-        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=True)
+        command = [str(find_micropython()), "-c", "import snyper.shared.sums"]
+        done = subprocess.run(command, cwd=directory.parent, capture_output=True, text=True, check=True)
         said.append(done.stdout)
     assert said[0] == said[1] == RESULT
-    compiled = flash.compile_module(tmp_path / "shared" / "sums.py")
+    compiled = flash.compile_module(package / "shared" / "sums.py")
     for word, stays in ((b"_DOUBLE", False), (b"_LATE", False), (b"LIMIT", False), (b"PUBLIC", True)):
         assert (word in compiled) == stays, word
 

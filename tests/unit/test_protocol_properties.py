@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, assume, given, settings, strategies as st
 
-from shared.socket_protocol import (
+from snyper.shared.socket_protocol import (
     MAX_DEPTH,
     MAX_INTEGER,
     MAX_LINE_BYTES,

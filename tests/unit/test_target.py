@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from firmware.target.target import MOTION_STUCK_MS, Target
-from shared.clock import now_ms
-from shared.link import Link
-from shared.socket_protocol import SocketMessage, integer_field
+from snyper.firmware.target.target import MOTION_STUCK_MS, Target
+from snyper.shared.clock import now_ms
+from snyper.shared.link import Link
+from snyper.shared.socket_protocol import SocketMessage, integer_field
 from tests.portable.loopback import LinkPair
 from tests.portable.support import raises_async, within
 from tests.portable.virtual_hardware import Board, is_between, make_piezo, make_servo, peripherals, same_pulse

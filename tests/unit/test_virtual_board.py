@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.board import VIRTUAL_BOARD, MicropythonNotFoundError, find_micropython
+from snyper.boards.board import VIRTUAL_BOARD, MicropythonNotFoundError, find_micropython
 
 CHECKS = '''
 import sys

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from firmware.target.config import DEFAULTS
+from snyper.firmware.target.config import DEFAULTS
 from tools import wiring
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -1,6 +1,6 @@
 """The games there are, and what each takes: its options and players. Loaded when it is asked for."""
 
-from shared.socket_protocol import (
+from snyper.shared.socket_protocol import (
     MAX_PLAYER_CHARS,
     MAX_TARGET_ID_CHARS,
     ErrorCode,
@@ -22,17 +22,17 @@ def load(name: str) -> "Any":
     """The module of a game. Raises ProtocolError `bad_message` where there is none of that name."""
     game: "Any"
     if name == "quick":
-        from firmware.master.games import quick as game
+        from snyper.firmware.master.games import quick as game
     elif name == "gallery":
-        from firmware.master.games import gallery as game
+        from snyper.firmware.master.games import gallery as game
     elif name == "duel":
-        from firmware.master.games import duel as game
+        from snyper.firmware.master.games import duel as game
     elif name == "simon":
-        from firmware.master.games import simon as game
+        from snyper.firmware.master.games import simon as game
     elif name == "shoot":
-        from firmware.master.games import shoot as game
+        from snyper.firmware.master.games import shoot as game
     elif name == "reaction":
-        from firmware.master.games import reaction as game
+        from snyper.firmware.master.games import reaction as game
     else:
         raise _bad("no game is called %s; there are %s" % (name[:32], ", ".join(NAMES)))
     return game

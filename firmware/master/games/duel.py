@@ -1,10 +1,10 @@
 """Duel: two sides, first to clear."""
 
-from firmware.master.games.game import GameOver, Reason
+from snyper.firmware.master.games.game import GameOver, Reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from firmware.master.games.game import Game
+    from snyper.firmware.master.games.game import Game
 
 TITLE = "Duel"
 RULES = (

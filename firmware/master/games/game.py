@@ -5,20 +5,20 @@ A game is a coroutine `play(game)`; `game` is a Game. docs/games.md shows how on
 
 import asyncio
 
-from firmware.master.controller import MOTION_TIMEOUT_MS, HubController
-from firmware.master.games.dice import Dice
-from shared.clock import now_us
-from shared.log import log, log_exception
-from shared.runtime import call_later, end_task, sleep_ms
-from shared.socket_protocol import ErrorCode, MessageType, ProtocolError
+from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, HubController
+from snyper.firmware.master.games.dice import Dice
+from snyper.shared.clock import now_us
+from snyper.shared.log import log, log_exception
+from snyper.shared.runtime import call_later, end_task, sleep_ms
+from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from typing import Any
 
-    from firmware.master.controller import Command
-    from firmware.master.registry import Entry
+    from snyper.firmware.master.controller import Command
+    from snyper.firmware.master.registry import Entry
 
 LEAD_MS = 400  # how long before targets rise together they are told: longer than a busy Wi-Fi delays a line
 ORDER_MS = (

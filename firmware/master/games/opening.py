@@ -2,16 +2,16 @@
 
 import os
 
-from shared.runtime import collect_garbage, forget
-from shared.socket_protocol import ErrorCode, ProtocolError
+from snyper.shared.runtime import collect_garbage, forget
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from firmware.master.controller import HubController
-    from firmware.master.games.game import Game
+    from snyper.firmware.master.controller import HubController
+    from snyper.firmware.master.games.game import Game
 
 MAX_SEED = (1 << 31) - 1
 
@@ -26,7 +26,7 @@ def open_game(
     target: str,
 ) -> "Game":
     """Raises ProtocolError as `GameRoom.start` says."""
-    from firmware.master.games.catalogue import load, read_options, read_players
+    from snyper.firmware.master.games.catalogue import load, read_options, read_players
 
     if seed is None:
         seed = int.from_bytes(os.urandom(4), "big") & MAX_SEED
@@ -49,8 +49,8 @@ def open_game(
             "%s needs %d targets, here are %d" % (module.TITLE, module.MIN_TARGETS, len(targets)),
         )
     del load, read_options, read_players
-    forget("firmware.master.games.catalogue")
+    forget("snyper.firmware.master.games.catalogue")
     collect_garbage()  # a board has no memory for both
-    from firmware.master.games.game import Game
+    from snyper.firmware.master.games.game import Game
 
     return Game(controller, module.play, about, targets)

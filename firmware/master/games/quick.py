@@ -1,10 +1,10 @@
 """Quick: one target at a time, faster and faster."""
 
-from firmware.master.games.figures import median
+from snyper.firmware.master.games.figures import median
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from firmware.master.games.game import Game
+    from snyper.firmware.master.games.game import Game
 
 TITLE = "Quick"
 RULES = (

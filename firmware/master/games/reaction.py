@@ -1,10 +1,10 @@
 """Reaction: how fast, and how evenly."""
 
-from firmware.master.games.figures import median, spread
+from snyper.firmware.master.games.figures import median, spread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from firmware.master.games.game import Game
+    from snyper.firmware.master.games.game import Game
 
 TITLE = "Reaction"
 RULES = (

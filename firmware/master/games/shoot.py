@@ -2,7 +2,7 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from firmware.master.games.game import Game
+    from snyper.firmware.master.games.game import Game
 
 TITLE = "Shoot, don't shoot"
 RULES = (

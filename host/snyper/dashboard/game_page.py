@@ -7,12 +7,12 @@ from typing import Any
 
 from nicegui import Client, ui
 
-from shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX, MAX_PLAYER_CHARS, MAX_PLAYERS
 from snyper.client import Event, GameInfo, GameOption
 from snyper.dashboard import drawings, parts
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Model
 from snyper.scoreboard import ranking
+from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX, MAX_PLAYER_CHARS, MAX_PLAYERS
 
 MAX_SEED = 2**31 - 1
 _TICK_S = 0.1

@@ -7,13 +7,13 @@ from itertools import pairwise
 
 from nicegui import Client, ui
 
-from shared.socket_protocol import ProtocolError
 from snyper.client import Event
 from snyper.dashboard import charts, drawings, parts
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Target
 from snyper.dashboard.plot import Plot
 from snyper.screens import natural
+from snyper.shared.socket_protocol import ProtocolError
 
 CHART_S = 2.0  # between two drawings of the plot
 MAX_CARDS = 60

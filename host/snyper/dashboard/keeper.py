@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from shared.socket_protocol import ErrorCode, ProtocolError
 from snyper.client import Event, GameState, Hub, connect
 from snyper.dashboard.model import Model
 from snyper.journal import Journal
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 
 POLL_S = 1.0
 RETRY_S = 0.5  # soon enough for a hub that starts again; a connection that is refused costs next to nothing

@@ -8,10 +8,10 @@ from nicegui import Client, ui
 from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
-from shared.socket_protocol import ErrorCode, ProtocolError
 from snyper.client import Event, Hub, TargetResult
 from snyper.dashboard import drawings
 from snyper.dashboard.keeper import Keeper
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 
 T = TypeVar("T")
 Handler = Callable[[], Awaitable[None] | None]

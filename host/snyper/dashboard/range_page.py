@@ -5,17 +5,17 @@ from typing import Any
 
 from nicegui import Client, ui
 
-from shared.socket_protocol import (
-    ALL_TARGETS,
-    DEFAULT_DURATION_MS,
-    GROUP_PREFIX,
-    is_target_id,
-)
 from snyper.client import Event, Hub, TargetResult
 from snyper.dashboard import drawings, parts
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Target
 from snyper.screens import natural
+from snyper.shared.socket_protocol import (
+    ALL_TARGETS,
+    DEFAULT_DURATION_MS,
+    GROUP_PREFIX,
+    is_target_id,
+)
 
 MAX_GROUPS = 8  # of one target
 MAX_CARDS = 120  # drawn at once; a browser gets slow with thousands, and a person sees no more

@@ -12,11 +12,11 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from shared.address import parse_address
 from snyper.dashboard.gate import Gate
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Model
 from snyper.journal import Journal
+from snyper.shared.address import parse_address
 
 # NiceGUI makes this folder only if a page stores something there, which none does; were one to, it would
 # otherwise be in whatever folder the command was started in.

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from firmware.target.config import read
-from shared.address import parse_address
-from tools.board import (
+from snyper.boards.board import (
     MIN_IMPACT_MS,
     POLL_SECONDS,
     PWRON_RESET,
@@ -26,6 +24,8 @@ from tools.board import (
     find_micropython,
     unique_id,
 )
+from snyper.firmware.target.config import read
+from snyper.shared.address import parse_address
 
 MAX_PROCESSES = 16  # beyond it `simulate` prefers one process
 RESTART_SECONDS = 1.0
@@ -171,9 +171,9 @@ async def _simulate_in_this_process(plans: list[_Plan], report: Report) -> None:
 
 
 async def _keep_session_on(machine: Any, plan: _Plan, config: dict[str, Any], report: Report) -> None:
-    from firmware.board.hardware import light
-    from firmware.board.led import Led
-    from firmware.target.session import Session
+    from snyper.firmware.board.hardware import light
+    from snyper.firmware.board.led import Led
+    from snyper.firmware.target.session import Session
 
     impact_ms = max(MIN_IMPACT_MS, config["piezo"]["sample_ms"] * SAMPLES_PER_IMPACT)
     board = machine.VirtualBoard(

