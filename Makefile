@@ -19,7 +19,7 @@ READY := $(VENV)/.ready
 PIP   := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo play hub simulate watch deploy skew bench docs pictures memory schedules test check format clean
+.PHONY: help setup demo play hub simulate watch deploy skew bench docs pictures memory schedules test package check format clean
 
 help: ## List the targets
 	@echo "usage: make TARGET [NAME=value ...]"
@@ -69,6 +69,9 @@ schedules: $(READY) ## Run 1,000 bad days: cuts, kills, reboots (ARGS="--seed 7"
 
 test: $(READY) ## Run the tests, some side by side (JOBS=2 ARGS="-k link -x")
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)
+
+package: $(READY) ## Build the wheel, install it beside other packages, and try it there
+	@$(BIN)/python -m pytest tests/package $(ARGS)
 
 check: $(READY) ## Check style and types (for CPython, then for the board)
 	@status=0; \
