@@ -6,6 +6,7 @@ from snyper.shared.socket_protocol import (
     HEARTBEAT_MS,
     MAX_GROUPS,
     MAX_HEARTBEAT_MS,
+    MAX_ID_CHARS,
     MAX_LINE_BYTES,
     MIN_HEARTBEAT_MS,
     MIN_LINE_BYTES,
@@ -14,6 +15,7 @@ from snyper.shared.socket_protocol import (
     MessageType,
     ProtocolError,
     SocketMessage,
+    clip,
     integer_field,
     is_target_id,
     text_field,
@@ -28,6 +30,7 @@ class Role:
     SERVICE = "service"
 
 
+_MAX_TEXT_BYTES = MAX_ID_CHARS + 2  # so that a `target` fits any line, whatever they are made of
 _ROLES = (Role.TARGET, Role.CONSOLE, Role.SERVICE)
 
 
@@ -41,8 +44,8 @@ class Registration:
         self.role = text_field(data, "role", Role.TARGET)
         self.hardware_id = text_field(data, "hardware_id", "")
         self.boot_id = text_field(data, "boot_id", "")
-        self.firmware = text_field(data, "firmware", "")
-        self.state = text_field(data, "state", "")
+        self.firmware = clip(text_field(data, "firmware", ""), _MAX_TEXT_BYTES)
+        self.state = clip(text_field(data, "state", ""), _MAX_TEXT_BYTES)
         self.key = text_field(data, "key", "")
         self.groups = groups_field(data)
         self.heartbeat_ms = integer_field(

@@ -28,6 +28,7 @@ from snyper.shared.socket_protocol import (
     MessageType,
     ProtocolError,
     SocketMessage,
+    clip,
 )
 
 TYPE_CHECKING = False
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 MAX_QUEUED_LINES = 16
 MAX_HANDLERS = 8  # requests of one peer under way at once
 ITEMS_PER_TURN = 8  # of one piece that was read, before other tasks get their turn
-_MAX_REASON_CHARS = 256  # of what a peer says went wrong: it may become part of another line, and is kept
+# Of what a peer says went wrong: it is kept, and may become part of a line that has at least 1,024.
+_MAX_REASON_BYTES = 256
 LINGER_MS = 1_000  # after a fatal error the peer has this long to read it before the socket goes
 
 
@@ -423,7 +425,7 @@ def error_of(message: SocketMessage) -> ProtocolError:
     data = message.data or {}
     return ProtocolError(
         str(data.get("code", ErrorCode.INTERNAL))[:MAX_WORD_CHARS],
-        str(data.get("message", ""))[:_MAX_REASON_CHARS],
+        clip(str(data.get("message", ""))[:_MAX_REASON_BYTES], _MAX_REASON_BYTES),
         message.id,
         message.status == "unknown",
     )

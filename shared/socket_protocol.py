@@ -237,8 +237,7 @@ class SocketMessage:
             _validate(fields)
             _check_text(text, line, fields)
         except ProtocolError as error:
-            if _is_id(fields.get("id")):
-                error.id = fields["id"]
+            error.id = _sendable_id(fields.get("id"))
             raise
         get = fields.get
         return SocketMessage(fields["type"], get("id"), get("target_id"), get("status"), get("data"))
@@ -388,12 +387,32 @@ def _is_id(value: object) -> bool:
     return type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER
 
 
+def _sendable_id(value: "Any") -> "str | int | None":
+    """`value` if an error can carry it back, else None. A line's text may not have been looked at yet."""
+    try:
+        if _is_id(value):
+            _encode({"id": value})
+            return value  # type: ignore[no-any-return]
+    except ProtocolError:
+        pass
+    return None
+
+
 def _is_word(value: object, letters: str) -> bool:
     return type(value) is str and 0 < len(value) <= MAX_WORD_CHARS and _has_only(value, letters)
 
 
 def _has_only(text: str, letters: str) -> bool:
     return not text.strip(letters)  # at the speed of C, and a set of letters would take 1 kB of a board
+
+
+def clip(text: str, max_bytes: int) -> str:
+    """`text`, or a beginning of it, that takes at most so many bytes as a string of a line, quotes included.
+    It may take six for each character.
+    """
+    while len(_encode({"": text})) > max_bytes + len('{"":}'):
+        text = text[: len(text) * 3 // 4]
+    return text
 
 
 def text_field(data: "dict[str, object]", name: str, default: str) -> str:

@@ -18,6 +18,7 @@ from tests.integration.harness import (
     Message,
     Peer,
     console_of,
+    each_body,
     each_engine,
     free_port,
     linux_only,
@@ -55,14 +56,37 @@ NOT_MESSAGES: dict[str, bytes] = {
     "a target_id with a space": b'{"type":"ping","id":1,"target_id":"a b"}\n',
     "data that is a list": b'{"type":"ping","id":1,"data":[]}\n',
     "a big number": b'{"type":"ping","id":1,"data":{"n":9007199254740992}}\n',
+    # A lone surrogate is a character to a JSON reader, and can be sent to nobody.
+    "a surrogate in the id": b'{"type":"ping","id":"\\ud800"}\n',
+    "surrogates in a long id": b'{"type":"ping","id":"' + b"\\udfff" * 64 + b'"}\n',
+    "a surrogate in the id of an error": b'{"type":"error","id":"\\ud800"}\n',
+    "a surrogate in the type": b'{"type":"\\ud800","id":1}\n',
+    "a surrogate in target_id": b'{"type":"ping","id":1,"target_id":"\\ud800"}\n',
+    "a surrogate in status": b'{"type":"ping","id":1,"status":"\\ud800"}\n',
+    "a surrogate in a key": b'{"type":"ping","id":1,"\\ud800":1}\n',
+    "a surrogate in a key of data": b'{"type":"ping","id":1,"data":{"\\ud800":1}}\n',
+    "a surrogate deep in data": b'{"type":"ping","id":1,"data":{"a":[{"b":"\\ud800"}]}}\n',
+    "surrogates everywhere": b'{"type":"\\ud800","id":"\\ud800","data":{"\\ud800":"\\ud800"}}\n',
+    "a key that stands twice": b'{"type":"ping","id":"\\ud800","id":"\\ud800"}\n',
+    "an id that is a fraction": b'{"type":"ping","id":1.5}\n',
+    "an id that is true": b'{"type":"ping","id":true}\n',
+    "an id that is an object": b'{"type":"ping","id":{"a":"\\ud800"}}\n',
+    "an id that is a huge number": b'{"type":"ping","id":' + b"9" * 4_000 + b"}\n",
+    "an id beyond all numbers": b'{"type":"ping","id":1e999}\n',
+    "an empty id": b'{"type":"ping","id":""}\n',
+    "the longest id that a line takes": b'{"type":"ping","id":"' + b"\x7f" * 4_070 + b'"}\n',
+    "a number beyond all numbers": b'{"type":"ping","id":1,"data":{"n":-1e999}}\n',
     "deep data": b'{"type":"ping","id":1,"data":' + b'{"a":' * 9 + b"1" + b"}" * 9 + b"}\n",
 }
 
 
+# A board may have no memory for these.
+GREEDY = ("deep", "an id that is a huge number", "the longest id that a line takes")
+
+
 def codes_of(what: str) -> tuple[str, ...]:
-    if what == "deep":
-        return ("bad_json", "internal")  # a board may have no memory to parse it
-    return ("bad_json",) if what in GARBAGE else ("bad_message",)
+    code = "bad_json" if what in GARBAGE else "bad_message"
+    return (code, "internal") if what in GREEDY else (code,)
 
 
 @asynccontextmanager
@@ -82,22 +106,28 @@ async def hub_at_work(
 # --- what is malformed costs one error
 
 
+async def bears_garbage(peer: Peer) -> None:
+    """Each malformed line costs the peer one error, alone and all at once, and nothing else is sent."""
+    lines = {**GARBAGE, **NOT_MESSAGES}
+    for what, line in lines.items():
+        await peer.send(line)
+        error = await peer.expect("error", status="error")
+        assert error["data"]["code"] in codes_of(what), what
+        assert error["data"]["message"]
+    await peer.send(*lines.values())
+    for what in lines:
+        assert (await peer.expect("error"))["data"]["code"] in codes_of(what), what
+
+
 @each_engine
 @pytest.mark.parametrize("role", ["console", "target"])
 async def test_garbage_costs_one_error_each(engine: str, role: str, tmp_path: Path) -> None:
     async with hub_at_work(engine, tmp_path) as (hub, console), peer_of(hub) as peer:
+        await bears_garbage(peer)
         name = "babbler" if role == "target" else None
         assert (await peer.ask("register", name, role=role))["status"] == "registered"
-        for what, line in {**GARBAGE, **NOT_MESSAGES}.items():
-            await peer.send(line)
-            error = await peer.expect("error", status="error")
-            code = error["data"]["code"]
-            assert code in codes_of(what), what
-            assert error["data"]["message"]
-        # All at once: an error each, in order, and then the reply.
-        await peer.send(*GARBAGE.values(), *NOT_MESSAGES.values(), {"type": "ping", "id": "after"})
-        for what in (*GARBAGE, *NOT_MESSAGES):
-            assert (await peer.expect("error"))["data"]["code"] in codes_of(what), what
+        await bears_garbage(peer)
+        await peer.send({"type": "ping", "id": "after"})
         await peer.expect("pong", id="after")
         assert (await console.ask("ping", "good"))["status"] == "alive"
 
@@ -199,21 +229,28 @@ async def test_a_long_last_word_harms_no_console(engine: str, max_line_bytes: in
 
 
 @each_engine
-async def test_a_long_error_harms_no_command_to_many(engine: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sign", ["x", "\\u0001", "\U0001f3af"])
+async def test_a_long_error_harms_no_command_to_many(engine: str, sign: str, tmp_path: Path) -> None:
     async with (
-        hub_at_work(engine, tmp_path) as (hub, console),
-        scripted_target(hub, "talker", answers={}) as talker,
+        hub_at_work(engine, tmp_path) as (hub, _),
+        peer_of(hub) as console,
+        scripted_target(hub, "talker", answers={}, firmware="\x01" * 64, state="\x02" * 64) as talker,
     ):
-        asked = await console.request("ping", "all")
+        await console.ask("register", role="console", max_line_bytes=1024)
+        asked = "\x03" * 64
+        await console.send({"type": "ping", "id": asked, "target_id": "all"})
         id = (await talker.expect("ping"))["id"].encode()
-        head = b'{"type":"error","id":"' + id + b'","data":{"code":"busy","message":"'
-        await talker.send(line_of(MAX_LINE_BYTES, head, b'"}}\n'))
+        head = b'{"type":"error","id":"' + id + b'","data":{"code":"%s","message":"' % (b"\\u0004" * 40)
+        text = sign * (2_000 // len(sign.encode()))
+        await talker.send(head + text.encode() + b'"}}\n')
         *results, reply = await console.answer_to(asked, 3.0)
         assert {result["target_id"]: result["status"] for result in results} == {
             "good": "alive",
             "talker": "error",
         }
         assert (reply["status"], reply["data"]) == ("partial", {"ok": 1, "failed": 1})
+        *targets, reply = await console.answer_to(await console.request("list_targets"), 3.0)
+        assert {target["target_id"] for target in targets} == {"good", "talker"}
 
 
 @each_engine
@@ -507,14 +544,17 @@ async def test_answers_of_the_wrong_kind(engine: str, tmp_path: Path) -> None:
 # --- the target's side of it
 
 
-async def test_a_targets_hub_that_babbles(tmp_path: Path) -> None:
-    """The target answers garbage with errors and goes on serving."""
-    async with scripted_hub() as hub, virtual_target("cpython", tmp_path, hub.address):
-        peer, message = await hub.register()
-        assert message["target_id"] == "target_1"
-        for line in GARBAGE.values():
-            await peer.send(line)
-            await peer.expect_error("bad_json")
+@each_body
+async def test_a_targets_hub_that_babbles(body: str, tmp_path: Path) -> None:
+    """The target answers garbage with errors and goes on serving, before it is registered and after."""
+    async with scripted_hub() as hub, virtual_target(body, tmp_path, hub.address):
+        peer = await hub.accept()
+        message = await peer.expect("register", target_id="target_1")
+        await peer.send(*NOT_MESSAGES.values())
+        for what in NOT_MESSAGES:
+            assert (await peer.expect("error"))["data"]["code"] in codes_of(what), what
+        await peer.send({"type": "registered", "id": message["id"], "status": "registered"})
+        await bears_garbage(peer)
         await peer.send({"type": "list_targets", "id": 1})
         await peer.expect_error("unknown_type", id=1)
         await peer.send({"type": "stand_up", "id": "s"})

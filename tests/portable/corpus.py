@@ -287,6 +287,22 @@ STRINGS = [
     _data('{"\\ud800":1}', BAD_MESSAGE),
     Case(_with(',"extra":"\\ud800"'), BAD_MESSAGE),
     Case('{"type":"ping","id":"\\ud800"}', BAD_MESSAGE),
+    Case('{"type":"ping","id":"a\\uDFFFb"}', BAD_MESSAGE),
+    Case('{"type":"ping","id":"%s"}' % ("\\ud800" * 64), BAD_MESSAGE),
+    Case('{"type":"ping","id":"%s"}' % ("\\ud800" * 65), BAD_MESSAGE),
+    Case('{"type":"ping","id":"\\ud800","data":7}', BAD_MESSAGE),
+    Case('{"type":"ping","id":"\\ud800","data":{"x":1e999}}', BAD_MESSAGE),
+    Case('{"type":"\\ud800","id":"\\ud800"}', BAD_MESSAGE),
+    Case('{"type":"ping\\ud800","id":1}', BAD_MESSAGE),
+    Case('{"id":"\\ud800"}', BAD_MESSAGE),
+    Case('{"type":"error","id":"\\ud800"}', BAD_MESSAGE),
+    Case('{"\\ud800":1,"type":"ping","id":1}', BAD_MESSAGE),
+    Case(_with(',"target_id":"\\ud800"'), BAD_MESSAGE),
+    Case(_with(',"target_id":"group:\\ud800"'), BAD_MESSAGE),
+    Case(_with(',"status":"\\ud800"'), BAD_MESSAGE),
+    _data('[{"a":["\\ud800"]}]', BAD_MESSAGE),
+    _data('[{"\\ud800":[]}]', BAD_MESSAGE),
+    Case('{"type":"ping","id":"\\ud83c\\udfaf"}', {"type": "ping", "id": "\U0001f3af"}, BAD_MESSAGE),
     _data('"\\ud83c\\udfaf"', _x("\U0001f3af"), BAD_MESSAGE),
     # Not UTF-8: RFC 3629.
     _data(b'"\x80"', BAD_JSON),
@@ -320,4 +336,17 @@ DEPTH = [
     _data("[" * 100 + "]" * 100, BAD_MESSAGE),
 ]
 
-CORPUS = FIELDS + SYNTAX + NUMBERS + STRINGS + DEPTH
+# Refused for something else: the error carries the id back.
+IDS_OF_ERRORS = [
+    Case('{"type":"ping","id":"mine","data":7}', BAD_MESSAGE),
+    Case('{"id":"mine"}', BAD_MESSAGE),
+    Case('{"type":"\\ud800","id":"mine"}', BAD_MESSAGE),
+    Case('{"type":"ping","id":"mine","\\ud800":1}', BAD_MESSAGE),
+    Case('{"type":"ping","id":"mine","data":{"x":"\\ud800"}}', BAD_MESSAGE),
+    Case('{"type":"ping","id":"mine","data":{"x":1e999}}', BAD_MESSAGE),
+    Case('{"type":"ping","id":"mine","data":{"a":1,"a":2}}', BAD_MESSAGE),
+    Case('{"type":"ping","id":"mine","data":%s}' % ('{"x":' * 8 + "1" + "}" * 8), BAD_MESSAGE),
+    Case('{"type":"ping","id":"mine","target_id":"a b"}', BAD_MESSAGE),
+]
+
+CORPUS = IDS_OF_ERRORS + FIELDS + SYNTAX + NUMBERS + STRINGS + DEPTH

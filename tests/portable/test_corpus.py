@@ -1,9 +1,9 @@
 """The corpus: each line's verdict, alone and in a stream."""
 
 from snyper.shared.runtime import MICROPYTHON
-from snyper.shared.socket_protocol import MessageLineParser, ProtocolError, SocketMessage
-from tests.portable.corpus import CORPUS, DEPTH, FIELDS, NUMBERS, STRINGS, SYNTAX
-from tests.portable.support import equal, fields_of, verdicts
+from snyper.shared.socket_protocol import MIN_LINE_BYTES, MessageLineParser, ProtocolError, SocketMessage
+from tests.portable.corpus import CORPUS, DEPTH, FIELDS, IDS_OF_ERRORS, NUMBERS, STRINGS, SYNTAX
+from tests.portable.support import equal, fields_of, raises, verdicts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +36,23 @@ def test_whatever_was_taken_can_be_sent() -> None:
             message = SocketMessage.from_line(case.line)
             again = SocketMessage.from_line(message.to_line())
             assert equal(fields_of(again), fields_of(message)), case
+
+
+def test_whatever_was_refused_can_be_told() -> None:
+    for case in CORPUS:
+        if isinstance(_due(case), str):
+            error = raises(str(_due(case)), SocketMessage.from_line, case.line)
+            line = error.to_message().to_line()
+            assert len(line) <= MIN_LINE_BYTES, case  # to any peer
+            told = SocketMessage.from_line(line)
+            assert told.id == error.id, case
+            assert (told.data or {})["code"] == error.code, case
+
+
+def test_an_error_has_the_id_wherever_it_can_be_read() -> None:
+    for case in IDS_OF_ERRORS:
+        error = raises(str(_due(case)), SocketMessage.from_line, case.line)
+        assert error.id == "mine", case
 
 
 def test_the_whole_corpus_in_one_stream() -> None:

@@ -83,6 +83,16 @@ def test_each_field_has_its_type_and_limits() -> None:
     _refuse_each("protocol", [None, "1", 1.0, True, 0, -1])
 
 
+def test_what_is_for_people_fits_a_line_whatever_it_is_made_of() -> None:
+    for sign in ("x", "\u00e9", "\U0001f3af", "\x01", '"'):
+        registration = Registration(_register(firmware=sign * 64, state=sign * 64))
+        for text in (registration.firmware, registration.state):
+            assert text
+            assert (sign * 64).startswith(text)
+            assert len(SocketMessage("x", 1, data={"x": text}).to_line()) <= 100
+    assert Registration(_register(firmware="x" * 64)).firmware == "x" * 64
+
+
 def test_groups_are_a_short_list_of_names() -> None:
     assert len(Registration(_register(groups=["g"] * MAX_GROUPS)).groups) == MAX_GROUPS
     _refuse_each("groups", [None, "left", {}, 1, [1], [None], ["a b"], [""], ["group:a"]])

@@ -1,6 +1,6 @@
 """What the parser makes of lines of the wire, which come as hexadecimal digits on standard input.
 
-The answer to each is the message as it would be sent on, or the error code.
+The answer to each is the message as it would be sent on, or the code of the error that its sender is told.
 """
 
 import sys
@@ -18,4 +18,4 @@ while True:
     try:
         print(SocketMessage.from_line(unhexlify(digits)).to_line().decode(), end="")
     except ProtocolError as error:
-        print(error.code)
+        print((SocketMessage.from_line(error.to_message().to_line()).data or {})["code"])
