@@ -13,10 +13,12 @@ class Backoff:
         self._cap_ms = cap_ms
         self._step_ms = first_ms
 
-    def next_ms(self) -> int:
-        """The next delay in milliseconds."""
-        step_ms = self._step_ms
-        self._step_ms = min(2 * step_ms, self._cap_ms)
+    def next_ms(self, cap_ms: "int | None" = None) -> int:
+        """The next delay in milliseconds; `cap_ms` instead of the usual cap."""
+        if cap_ms is None:
+            cap_ms = self._cap_ms
+        step_ms = min(self._step_ms, cap_ms)
+        self._step_ms = min(2 * step_ms, cap_ms)
         return random.randint((step_ms + 1) // 2, step_ms)
 
     def reset(self) -> None:

@@ -95,7 +95,7 @@ class Link:
         self.name = name
         self.admitted = admit is None
         self.opened_ms = now_ms()
-        self._admit = admit
+        self.admit = admit
         self._reader = reader
         self._writer = writer
         self._parser = MessageLineParser()
@@ -128,7 +128,7 @@ class Link:
             finally:
                 await close_stream(self._writer)
                 # MicroPython's scheduler may keep a task that has ended, and with it this link, for minutes.
-                del self._reader, self._writer, self._parser, self._admit
+                del self._reader, self._writer, self._parser, self.admit
                 self.handlers = {}
         assert self.close_error is not None
         return self.close_error
@@ -231,8 +231,12 @@ class Link:
             ErrorCode.TIMEOUT, "no answer within %d ms" % timeout_ms, message.id, unknown_fate=True
         )
 
-    def close(self, error: ProtocolError, linger: bool = False) -> None:
-        """Ends the link; `run` then returns `error`. Only the first call counts.
+    def handle(self, message: SocketMessage) -> None:
+        """Has the handler of its type serve `message`, in a task that ends with the link."""
+        self._handler_tasks.append(asyncio.create_task(self._handle(message)))
+
+    def close(self, error: ProtocolError, linger: bool = False, quiet: bool = False) -> None:
+        """Ends the link; `run` then returns `error`. Only the first call counts. `quiet` leaves the log out.
 
         With `linger` the peer gets up to LINGER_MS to hang up first: a socket that is closed with unread
         bytes in it takes back what was sent last, which here says why.
@@ -240,7 +244,8 @@ class Link:
         if self.close_error is not None:
             return
         self.close_error = error
-        log(self.name, "closed: %s" % error)
+        if not quiet:
+            log(self.name, "closed: %s" % error)
         self._stop_timer()
         if linger:
             self._timer = call_later(LINGER_MS, self._ended.set)
@@ -308,8 +313,8 @@ class Link:
                 log(self.name, "the peer reports %s" % error)
                 if message.id is None:
                     self._last_word = error  # why it hangs up, if it does so now
-        elif not self.admitted and self._admit is not None:
-            self._admit(self, message)
+        elif not self.admitted and self.admit is not None:
+            self.admit(self, message)
         elif message_type == MessageType.PING and message.target_id is None:
             self.post(message.reply(MessageType.PONG, "alive", self.health() if self.health else None))
             if self.on_health is not None:
@@ -324,7 +329,7 @@ class Link:
         elif len(self._handler_tasks) >= MAX_HANDLERS:
             self._refuse(ProtocolError(ErrorCode.BUSY, "too many requests under way", message.id))
         else:
-            self._handler_tasks.append(asyncio.create_task(self._handle(message)))
+            self.handle(message)
 
     def _refuse(self, error: ProtocolError) -> None:
         self.post(error.to_message())

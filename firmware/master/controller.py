@@ -4,10 +4,10 @@ import asyncio
 
 from snyper.firmware.master.events import EventLog
 from snyper.firmware.master.registry import HEALTH, Entry, Registry
-from snyper.shared.clock import now_us
+from snyper.shared.clock import now_ms, now_us
 from snyper.shared.handshake import groups_field
 from snyper.shared.link import error_of
-from snyper.shared.log import log, log_exception
+from snyper.shared.log import keep, log, log_exception
 from snyper.shared.runtime import call_later
 from snyper.shared.socket_protocol import (
     COMMAND_REPLIES,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PING_TIMEOUT_MS = 1_000
 MAX_REPORT_BYTES = 512  # a hit has some 100; 64 of them are kept on a hub board
+DUPLICATE_QUIET_MS = 600_000  # longer than any target waits before it tries again
 MOTION_TIMEOUT_MS = 3_000  # the slowest hobby servo needs half of it
 
 _STATE_AFTER = {
@@ -230,6 +231,15 @@ class HubController:
         """A target's link has ended."""
         self.events.add("lost", entry.target_id, {"code": why.code, "message": why.message})
         self._call(self.on_lost, entry.target_id)
+
+    def note_duplicate(self, registration: SocketMessage, why: ProtocolError) -> None:
+        """Another board is refused its name. Said once, until nobody has tried for DUPLICATE_QUIET_MS."""
+        assert registration.target_id is not None
+        [entry] = self.registry.select(registration.target_id)
+        before_ms, entry.refused_ms = entry.refused_ms, now_ms()
+        if before_ms is None or entry.refused_ms - before_ms > DUPLICATE_QUIET_MS:
+            keep("hub", why.message)
+            self.events.add("duplicate", entry.target_id, {"message": why.message})
 
     def note_health(self, entry: Entry, message: SocketMessage) -> None:
         """What a target's PING or PONG says of its state and health."""

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-_MAX_SHAPES = 24  # of this project's events there are 20
+_MAX_SHAPES = 24  # of this project's events there are 21
 
 # On a board a word that comes out of a message takes memory each time.
 _WORDS: "dict[str, str]" = {}

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 # What a target's `ping` or `pong` may say beside its state: integers, not negative.
 HEALTH = ("round_trip_us", "uptime_ms", "dropped", "uncertainty_us", "heap_free_bytes")
+TROUBLE_MS = 60_000  # how long another board that was refused this name is trouble
 MAX_REPORT_IDS = 20  # a target's own queue holds 16 reports
 
 
@@ -25,6 +26,7 @@ class Entry:
         self.state = ""
         self.health: "dict[str, int]" = {}  # what of HEALTH it has said since it registered
         self.last_seen_ms = 0
+        self.refused_ms: "int | None" = None  # when another board was last refused this name
         self._report_ids = ""  # each as `repr` has it and a newline: a list takes eight times the memory
 
     def describe(self, now_ms: int) -> "dict[str, object]":
@@ -37,6 +39,8 @@ class Entry:
             "firmware": self.firmware,
             "seen_ms_ago": 0 if connected else now_ms - self.last_seen_ms,
         }
+        if self.refused_ms is not None and now_ms - self.refused_ms < TROUBLE_MS:
+            data["trouble"] = "duplicate"
         if self.link is not None:
             if self.link.round_trip_us is not None:
                 data["round_trip_us"] = self.link.round_trip_us
@@ -82,6 +86,20 @@ class Registry:
         self.max_targets = max_targets
         self._entries: "dict[str, Entry]" = {}
 
+    def rival(self, registration: Registration) -> "Link | None":
+        """The live link under this name of a board with the same hardware id: the same one's, or a twin's.
+
+        Raises ProtocolError `duplicate_target` when it is another board's.
+        """
+        entry = self._entries.get(registration.target_id or "")
+        if entry is None or entry.link is None:
+            return None
+        if not registration.hardware_id or registration.hardware_id != entry.hardware_id:
+            raise ProtocolError(
+                ErrorCode.DUPLICATE_TARGET, "another board is connected as %s: rename one" % entry.target_id
+            )
+        return entry.link
+
     def admit(self, registration: Registration, link: "Link") -> "tuple[Entry, Link | None]":
         """The target's entry, and the link that the same board had before, if it still counts as live.
 
@@ -90,14 +108,9 @@ class Registry:
         """
         target_id = registration.target_id
         assert target_id is not None
+        replaced = self.rival(registration)
         entry = self._entries.get(target_id)
-        replaced = entry.link if entry is not None else None
-        if replaced is not None and entry is not None:
-            if not registration.hardware_id or registration.hardware_id != entry.hardware_id:
-                raise ProtocolError(
-                    ErrorCode.DUPLICATE_TARGET, "another board is connected as %s: rename one" % target_id
-                )
-        elif len(self.connected()) >= self.max_targets:
+        if replaced is None and len(self.connected()) >= self.max_targets:
             raise ProtocolError(ErrorCode.BUSY, "this hub takes %d targets" % self.max_targets)
         if entry is None:
             self._forget_one()

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 STOPPING = "the hub stops"  # what `lost` says of a target whose hub ends in an orderly way
 REGISTER_TIMEOUT_MS = 10_000  # long enough for a person who pastes a line into `nc`
+# What a board that seems to be here twice has to answer: longer than Wi-Fi delays it, and one that has booted
+# anew is still in within 2 s.
+PROBE_MS = 1_000
+_STALE_MS = 250  # what is read so soon after that question may have been said before a reboot
 _BACKLOG = 1024  # connections that wait to be accepted; the system may hold fewer
 _SWEEP_MS = 500
 _SWEEP_OVERDUE_MS = 5_000
@@ -155,7 +159,13 @@ class Hub:
             else:
                 self._admit_console(link, message, registration)
         except ProtocolError as error:
-            _refuse(link, error.code, error.message, message)
+            self._refuse_registration(link, message, error)
+
+    def _refuse_registration(self, link: Link, message: SocketMessage, error: ProtocolError) -> None:
+        is_twin = error.code == ErrorCode.DUPLICATE_TARGET
+        if is_twin:
+            self.controller.note_duplicate(message, error)  # which says it once, not each time
+        _refuse(link, error.code, error.message, message, quiet=is_twin)
 
     async def _register_again(self, link: Link, message: SocketMessage) -> None:
         raise ProtocolError(ErrorCode.BAD_MESSAGE, "already registered")
@@ -176,6 +186,35 @@ class Hub:
         link.start_heartbeat(registration.heartbeat_ms, registration.heartbeat_ms)
 
     def _admit_target(self, link: Link, message: SocketMessage, registration: Registration) -> None:
+        if self.controller.registry.rival(registration) is None:
+            self._seat_target(link, message, registration)
+            return
+        link.admit = _ask_to_wait
+        link.handlers = {MessageType.REGISTER: self._settle}
+        link.handle(message)
+
+    async def _settle(self, link: Link, message: SocketMessage) -> None:
+        """Admits what says to be a board that is here already, unless that answers: then they are two."""
+        registration = Registration(message)
+        silent: "Link | None" = None
+        try:
+            while True:
+                rival = self.controller.registry.rival(registration)
+                if rival is None or rival is silent:
+                    break
+                if await _answers(rival):
+                    raise ProtocolError(
+                        ErrorCode.DUPLICATE_TARGET,
+                        "another board with this hardware id is connected as %s: stop one of the two,"
+                        " or one of two simulators" % registration.target_id,
+                    )
+                silent = rival
+            if link.close_error is None:
+                self._seat_target(link, message, registration)
+        except ProtocolError as error:
+            self._refuse_registration(link, message, error)
+
+    def _seat_target(self, link: Link, message: SocketMessage, registration: Registration) -> None:
         entry, replaced = self.controller.registry.admit(registration, link)
         if replaced is not None:
             replaced.close(ProtocolError(ErrorCode.DISCONNECTED, "the board has come back over a new link"))
@@ -223,11 +262,30 @@ class _TargetPeer:
             self._controller.note_lost(self._entry, why)
 
 
-def _refuse(link: Link, code: str, why: str, message: "SocketMessage | None" = None) -> None:
+def _ask_to_wait(link: Link, message: SocketMessage) -> None:
+    """For what a peer says while it is not known yet whether it is admitted."""
+    error = ProtocolError(ErrorCode.BUSY, "your `register` is not answered yet")
+    link.post(error.to_message(message.id, message.target_id))
+
+
+async def _answers(link: Link) -> bool:
+    """Whether a peer is alive, which may take PROBE_MS."""
+    asked_us = now_us()
+    try:
+        await link.ask(SocketMessage(MessageType.PING, link.new_id()), PROBE_MS)
+        return True
+    except ProtocolError as error:
+        # Some answer no `ping`, and speak all the same.
+        return error.code == ErrorCode.TIMEOUT and link.received_us - asked_us > _STALE_MS * 1000
+
+
+def _refuse(
+    link: Link, code: str, why: str, message: "SocketMessage | None" = None, quiet: bool = False
+) -> None:
     """Tells a peer why it is not served, and hangs up."""
     error = ProtocolError(code, why)
     try:
         link.post(error.to_message(message.id, message.target_id) if message else error.to_message())
     except ProtocolError as lost:
         log(link.name, "refused, and it has gone: %s" % lost)
-    link.close(error, linger=True)
+    link.close(error, linger=True, quiet=quiet)

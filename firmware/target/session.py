@@ -42,10 +42,17 @@ DIAL_TIMEOUT_MS = 5_000
 REGISTER_TIMEOUT_MS = 3_000
 FIRST_RETRY_MS = 100
 MAX_RETRY_MS = 3_000
+MAX_REFUSED_MS = 15_000  # where somebody has to do something first; less than STUCK_MS
 HUB_SILENCE_MS = 15_000  # after this long without a hub, `isconnected()` is not believed any more
 
 
 _MAX_TROUBLES = 8
+_REFUSALS = (
+    ErrorCode.DUPLICATE_TARGET,
+    ErrorCode.UNAUTHORIZED,
+    ErrorCode.UNSUPPORTED,
+    ErrorCode.BAD_MESSAGE,
+)
 STUCK_MS = JOIN_TIMEOUT_MS + 5_000  # longer than any one step towards the hub takes
 
 
@@ -83,6 +90,7 @@ class Session:
         self._moved_on_ms = now_ms()
         self._troubles: "list[str]" = []  # since the hub was there
         self._attempts = 0
+        self._is_refused = False  # by the last hub that was asked
 
     async def run(self) -> None:
         """Serves for ever. May be cancelled; then socket and tasks are gone."""
@@ -94,7 +102,10 @@ class Session:
                     log("session", "no hub for %d s: the radio starts anew" % (HUB_SILENCE_MS // 1000))
                     self._wifi.leave()
                     self._hub_seen_ms = now_ms()
-                await sleep_ms(self._backoff.next_ms())
+                all_asked = self._attempts % len(self._hubs) == 0
+                await sleep_ms(
+                    self._backoff.next_ms(MAX_REFUSED_MS if self._is_refused and all_asked else None)
+                )
         finally:
             await end_task(target)
 
@@ -115,6 +126,7 @@ class Session:
         """One connection, from joining the network to the link's end, whatever ends it."""
         host, port = self._hubs[self._attempts % len(self._hubs)]
         self._attempts += 1
+        self._is_refused = False
         try:
             self._move_on(Pattern.JOINING)
             if await self._wifi.join():
@@ -150,6 +162,7 @@ class Session:
             self._note_trouble("the hub is lost: %s" % why)
         except ProtocolError as error:
             why = link.close_error or error
+            self._is_refused = why.code in _REFUSALS
             if why.code not in (ErrorCode.TIMEOUT, ErrorCode.DISCONNECTED):
                 self._hub_seen_ms = now_ms()  # it is there, and says no
             what = (

@@ -56,7 +56,8 @@ class TargetInfo:
     """What the hub knows of one target. What is None is not known: before the first heartbeat, or at all.
 
     `uncertainty_us` is how far the target's idea of the hub's clock can be wrong, `dropped` how many reports
-    it had to give up since its boot.
+    it had to give up since its boot. `trouble` is "duplicate" where another board asks for this name, or
+    empty.
     """
 
     target_id: str
@@ -70,6 +71,7 @@ class TargetInfo:
     dropped: int | None = None
     uncertainty_us: int | None = None
     heap_free_bytes: int | None = None
+    trouble: str = ""
 
 
 @dataclass(frozen=True)
@@ -181,8 +183,8 @@ class GameState:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened: to a target `registered`, `lost`, `state`, `hit`, `miss`, `groups`; in a game what
-    begins with `game_`; `journal`. `seq` counts them. `target_id` is empty where no target is meant.
+    """What happened: to a target `registered`, `lost`, `duplicate`, `state`, `hit`, `miss`, `groups`; in a
+    game what begins with `game_`; `journal`. `seq` counts them. `target_id` is empty where none is meant.
     """
 
     seq: int
@@ -539,6 +541,7 @@ def _target_info(message: SocketMessage) -> TargetInfo:
         dropped=data.get("dropped"),
         uncertainty_us=data.get("uncertainty_us"),
         heap_free_bytes=data.get("heap_free_bytes"),
+        trouble=str(data.get("trouble", "")),
     )
 
 

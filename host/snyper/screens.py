@@ -35,6 +35,7 @@ _EVENT_STYLES = {
     "hit": "bold green",
     "miss": "yellow",
     "lost": "bold red",
+    "duplicate": "bold red",
     "registered": "cyan",
     "journal": "bold red",
     "game_over": "bold",
@@ -247,7 +248,8 @@ async def _follow_events(hub: Hub, screen: _RangeScreen, live: Live) -> None:
 
 def _state(target: TargetInfo) -> Text:
     if target.connected:
-        return Text(target.state or "connected", _STATE_STYLES.get(target.state, ""))
+        state = Text(target.state or "connected", _STATE_STYLES.get(target.state, ""))
+        return state.append(", twice", "bold red") if target.trouble == "duplicate" else state
     return Text(f"away for {_duration(target.seen_ms_ago)}", "bold red")
 
 

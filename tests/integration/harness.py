@@ -279,6 +279,7 @@ class Peer:
     def __init__(self, sock: socket.socket, reads: bool) -> None:
         self.answers: dict[str, tuple[str, str]] = {}
         self.answers_heartbeat = True
+        self.heartbeats = 0  # of the hub so far
         self.received: list[Message] = []
         self.ended = ""  # "eof" or "reset" once the connection has ended
         self._taken = 0
@@ -380,6 +381,7 @@ class Peer:
 
     async def _take(self, message: Message) -> None:
         if message["type"] == "ping" and type(message["id"]) is int:
+            self.heartbeats += 1
             if self.answers_heartbeat:
                 await self.send({"type": "pong", "id": message["id"], "status": "alive"})
             return

@@ -680,6 +680,9 @@ async def test_a_target_that_boots_while_it_is_up(tmp_path: Path, monkeypatch: p
         await rig.start("gallery", time_ms=600_000)
         for target_id in ("t1", "t2"):
             await rig.up(target_id, 1)
+        before = rig.targets["t2"].peer
+        assert before is not None
+        before.answers_heartbeat = False
         async with rig.target("t2", boot_id="c"):
             await rig.targets["t1"].report(500)
             over = await asyncio.wait_for(rig.over(), DEADLINE_S)

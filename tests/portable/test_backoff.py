@@ -10,6 +10,15 @@ def test_steps_double_up_to_the_cap() -> None:
             assert step_ms // 2 <= backoff.next_ms() <= step_ms
 
 
+def test_a_cap_of_the_moment() -> None:
+    backoff = Backoff(100, 1_500)
+    for cap_ms, step_ms in ((6_000, 100), (6_000, 200), (6_000, 400), (6_000, 800), (6_000, 1_600)):
+        assert step_ms // 2 <= backoff.next_ms(cap_ms) <= step_ms
+    assert 1_600 <= backoff.next_ms(6_000) <= 3_200
+    assert 750 <= backoff.next_ms() <= 1_500
+    assert 750 <= backoff.next_ms() <= 1_500
+
+
 def test_a_success_begins_again() -> None:
     backoff = Backoff(100, 10_000)
     for _ in range(5):

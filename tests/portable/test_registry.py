@@ -1,6 +1,6 @@
 """The hub's registry: who is admitted, who is meant by a selector, who is forgotten."""
 
-from snyper.firmware.master.registry import MAX_REPORT_IDS, Entry, Registry
+from snyper.firmware.master.registry import MAX_REPORT_IDS, TROUBLE_MS, Entry, Registry
 from snyper.shared.handshake import Registration
 from snyper.shared.socket_protocol import ErrorCode, SocketMessage
 from tests.portable.support import raises
@@ -88,6 +88,18 @@ def test_a_name_that_is_away_is_free() -> None:
     again, _ = _admit(registry, "t", hardware_id="h2")
     assert again is entry
     assert entry.hardware_id == "h2"
+
+
+def test_who_else_has_a_name() -> None:
+    registry = Registry(4)
+    mine = _registration("t", hardware_id="h")
+    assert registry.rival(mine) is None
+    entry, link = _admit(registry, "t", hardware_id="h")
+    assert registry.rival(mine) is link
+    for other in ("g", ""):
+        raises(ErrorCode.DUPLICATE_TARGET, registry.rival, _registration("t", hardware_id=other))
+    registry.lose(entry, link, 1)
+    assert registry.rival(mine) is None
 
 
 def test_a_full_hub_is_busy() -> None:
@@ -196,6 +208,9 @@ def test_what_is_said_of_a_target() -> None:
         "firmware": "1",
         "seen_ms_ago": 0,
     }
+    entry.refused_ms = 900
+    assert entry.describe(1000)["trouble"] == "duplicate"
+    assert "trouble" not in entry.describe(900 + TROUBLE_MS)
     link.round_trip_us = 900
     assert entry.describe(1000)["round_trip_us"] == 900
     registry.lose(entry, link, 400)

@@ -1,6 +1,7 @@
 """What `snyper watch` draws, in terminals of several sizes."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -67,6 +68,18 @@ def test_the_newest_event_is_in_sight(columns: int, rows: int) -> None:
     assert len(lines) <= rows
     assert "Ctrl-C ends" in lines[-1]
     assert "1021 ms" in lines[-3]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_name_that_two_boards_want_is_marked(columns: int) -> None:
+    console = Console(file=io.StringIO(), width=columns)
+    screen = screens._RangeScreen("hub:8081", Console(file=io.StringIO(), width=columns, height=40))
+    screen.targets = [target(1), replace(target(2), trouble="duplicate")]
+    for drawing in (screens.targets_table(screen.targets), screen.render()):
+        console.print(drawing)
+    assert isinstance(console.file, io.StringIO)
+    lines = [line for line in console.file.getvalue().splitlines() if "target_" in line]
+    assert ["standing, twice" in line for line in lines] == [False, True, False, True]
 
 
 def test_drops_are_shown_where_there_are_some() -> None:

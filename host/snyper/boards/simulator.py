@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snyper.boards.board import (
     MIN_IMPACT_MS,
@@ -27,6 +27,9 @@ from snyper.boards.board import (
 from snyper.firmware.target.config import read
 from snyper.shared.address import parse_address
 
+if TYPE_CHECKING:
+    from snyper.firmware.target.session import Session
+
 MAX_PROCESSES = 16  # beyond it `simulate` prefers one process
 RESTART_SECONDS = 1.0
 START_INTERVAL_SECONDS = 0.002  # between two boards in one process: a listening socket's backlog is finite
@@ -34,6 +37,9 @@ SAMPLES_PER_MS = 20  # of all boards of one process together: about half of a co
 MAX_SAMPLE_MS = 100
 SAMPLES_PER_IMPACT = 4
 DESCRIPTORS_PER_BOARD = 2
+REFUSAL_POLL_SECONDS = 1.0
+NOT_LET_IN = " takes no registration: "  # in what a session says of its trouble
+MAX_NAMES = 4  # in one notice
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,11 @@ async def _simulate_in_processes(plans: list[_Plan], report: Report) -> None:
         async with asyncio.TaskGroup() as group:
             for board in boards:
                 group.create_task(_keep_board_on(board, report))
+            group.create_task(
+                _tell_refusals(
+                    lambda: {board.name: _last_of("session: ", board.log) for board in boards}, report
+                )
+            )
     finally:
         # Not in the loop's hands: a second Ctrl-C must not leave half of it undone.
         _stop_all(boards)
@@ -150,6 +161,30 @@ async def _keep_board_on(board: BoardProcess, report: Report) -> None:
         await asyncio.sleep(RESTART_SECONDS)
 
 
+def _last_of(who: str, log: str) -> str:
+    """The last line of `who` in a board's log, without what is before its text."""
+    return log.rpartition(who)[2].partition("\n")[0] if who in log else ""
+
+
+async def _tell_refusals(statuses: Callable[[], Mapping[str, str]], report: Report) -> None:
+    """Reports the targets that a hub does not let in, once for as long as it does not. `statuses` says how
+    each stands, as `Session.status` does.
+    """
+    refused: set[str] = set()
+    while True:
+        await asyncio.sleep(REFUSAL_POLL_SECONDS)
+        now = {name: status for name, status in statuses().items() if NOT_LET_IN in status}
+        reasons: dict[str, list[str]] = {}
+        for name in now.keys() - refused:
+            reasons.setdefault(now[name].partition(NOT_LET_IN)[2].replace(name, "NAME"), []).append(name)
+        refused = set(now)
+        for names in reasons.values():
+            names.sort(key=lambda name: (len(name), name))
+            others = f", nor {', '.join(names[1:MAX_NAMES])}" if names[1:] else ""
+            more = f" and {len(names) - MAX_NAMES} more" if names[MAX_NAMES:] else ""
+            report(Notice(names[0], f"is not let in{others}{more}: {now[names[0]].partition(NOT_LET_IN)[2]}"))
+
+
 def _stop_all(boards: list[BoardProcess]) -> None:
     threads = [threading.Thread(target=board.stop) for board in boards]
     for thread in threads:
@@ -162,15 +197,21 @@ async def _simulate_in_this_process(plans: list[_Plan], report: Report) -> None:
     machine = import_virtual_hardware()
     raise_descriptor_limit(len(plans) * DESCRIPTORS_PER_BOARD)
     sample_ms = min(MAX_SAMPLE_MS, len(plans) // SAMPLES_PER_MS)
+    sessions: dict[str, Session] = {}
     async with asyncio.TaskGroup() as group:
+        group.create_task(
+            _tell_refusals(lambda: {name: one.status() for name, one in sessions.items()}, report)
+        )
         for plan in plans:
             config = read(plan.config, "rp2")
             config["piezo"]["sample_ms"] = max(config["piezo"]["sample_ms"], sample_ms)
-            group.create_task(_keep_session_on(machine, plan, config, report))
+            group.create_task(_keep_session_on(machine, plan, config, sessions, report))
             await asyncio.sleep(START_INTERVAL_SECONDS)
 
 
-async def _keep_session_on(machine: Any, plan: _Plan, config: dict[str, Any], report: Report) -> None:
+async def _keep_session_on(
+    machine: Any, plan: _Plan, config: dict[str, Any], sessions: "dict[str, Session]", report: Report
+) -> None:
     from snyper.firmware.board.hardware import light
     from snyper.firmware.board.led import Led
     from snyper.firmware.target.session import Session
@@ -188,7 +229,8 @@ async def _keep_session_on(machine: Any, plan: _Plan, config: dict[str, Any], re
         machine.use(board)
         led = Led(light(config["led"]["pin"]))
         try:
-            await Session(config, led, on_flash=False).run()
+            sessions[plan.target_id] = Session(config, led, on_flash=False)
+            await sessions[plan.target_id].run()
             why = "ended by itself, starts again"
         except machine.BoardReset as reset:
             board.boot(reset.args[0])

@@ -106,7 +106,8 @@ class HealthPage:
 
 def is_troubled(target: Target) -> bool:
     """Whether a person had better look at it."""
-    return not target.info.connected or target.state == "fault" or bool(target.info.dropped)
+    info = target.info
+    return not info.connected or target.state == "fault" or bool(info.dropped) or bool(info.trouble)
 
 
 class HubCard:
@@ -156,7 +157,17 @@ class HealthCard:
                 self._state = parts.text("span", "", "state")
             self._spark = parts.svg("")
             self._facts = Facts(
-                ("Round trip", "Jitter", "Clock", "Up for", "Heap free", "Dropped", "Away", "Firmware")
+                (
+                    "Round trip",
+                    "Jitter",
+                    "Clock",
+                    "Up for",
+                    "Heap free",
+                    "Dropped",
+                    "Away",
+                    "Name",
+                    "Firmware",
+                )
             )
             self._log = parts.Button("Read its log", lambda: page.show_log(target_id), "log", "wide")
             self._log.props(f'aria-label="Read the log of {target_id}"')
@@ -183,9 +194,14 @@ class HealthCard:
                 "Heap free": "–" if info.heap_free_bytes is None else f"{info.heap_free_bytes / 1000:.0f} kB",
                 "Dropped": "–" if info.dropped is None else str(info.dropped),
                 "Away": away,
+                "Name": "another board's too: rename one" if info.trouble == "duplicate" else "its own",
                 "Firmware": info.firmware or "–",
             },
-            bad={"Dropped": bool(info.dropped), "Away": not info.connected},
+            bad={
+                "Dropped": bool(info.dropped),
+                "Away": not info.connected,
+                "Name": info.trouble == "duplicate",
+            },
         )
 
 
