@@ -1,4 +1,4 @@
-"""Where MicroPython and CPython differ, and nowhere else: streams and waiting."""
+"""Where MicroPython and CPython differ, and nowhere else: streams, waiting, Unicode."""
 
 import asyncio
 import sys
@@ -157,7 +157,13 @@ if MICROPYTHON:
         free_bytes: int = gc.mem_free()
         return free_bytes
 
+    def composed(text: str) -> str:
+        """`text` as it is: Unicode's tables would take a board's flash."""
+        return text
+
 else:
+    import unicodedata
+
     _RECEIVE_BYTES = 4_096
 
     async def sleep_ms(duration_ms: int) -> None:
@@ -229,3 +235,7 @@ else:
     def heap_free_bytes() -> "int | None":
         """What is free of the heap once it is collected, in some 20 ms; None where that is not known."""
         return None
+
+    def composed(text: str) -> str:
+        """`text` in Unicode's normal form NFC."""
+        return unicodedata.normalize("NFC", text)

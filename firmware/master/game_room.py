@@ -121,4 +121,5 @@ def _tidy(game: str) -> None:
     for name in (game, "game", "dice", "figures", "opening", "catalogue"):
         if name.isalpha():
             forget("snyper.firmware.master.games." + name)
+    forget("snyper.shared.names")
     collect_garbage()

@@ -21,6 +21,7 @@ from snyper.shared.address import parse_address
 from snyper.shared.dialler import dial
 from snyper.shared.handshake import Role
 from snyper.shared.link import Link, error_of
+from snyper.shared.names import tidied
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
     DEFAULT_DURATION_MS,
@@ -375,10 +376,15 @@ class Hub:
         target: str = ALL_TARGETS,
     ) -> GameState:
         """Starts a game with these targets; options that are left out have their defaults. The same `seed`
-        (0 to 2^31 - 1) gives the same order. Raises ProtocolError `busy` while a game runs, `bad_message` for
-        options or players that the game does not take, `unknown_target` where there is none.
+        (0 to 2^31 - 1) gives the same order. Names are sent composed (Unicode's NFC) and without blanks
+        around them. Raises ProtocolError `busy` while a game runs, `bad_message` for options or players that
+        the game does not take, `unknown_target` where there is none.
         """
-        data: dict[str, object] = {"game": game, "players": list(players), "options": dict(options or {})}
+        data: dict[str, object] = {
+            "game": game,
+            "players": [tidied(player) for player in players],
+            "options": dict(options or {}),
+        }
         if seed is not None:
             data["seed"] = seed
         return await self._game_call(SocketMessage(MessageType.START_GAME, self._new_id(), target, data=data))

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from snyper.firmware.master.server import STOPPING
 from snyper.journal import SCHEMA_VERSION, JournalError, explained
 from snyper.scoreboard import says
+from snyper.shared.names import seen, tidied
 
 _PAGE = 1_000  # rows that are fetched at once
 
@@ -188,13 +189,14 @@ class History:
         limit: int | None = None,
     ) -> list[GameRecord]:
         """The games, newest first; only those with `player`, of the kind `game`, at most `limit`."""
+        player = None if player is None else known_as(player)
         overs = {event.data["game_id"]: event.data for event in self._whole("game_over", since_ms)}
         found: list[GameRecord] = []
         for event in self._whole("game_started", since_ms, newest_first=True):
             if limit is not None and len(found) >= limit:
                 break
             data = event.data
-            if player is not None and player not in data["players"]:
+            if player is not None and player not in _names(data["players"]).values():
                 continue
             if game is None or data.get("game") == game:
                 found.append(_game(event, overs.get(data["game_id"]), self._scores_of))
@@ -231,6 +233,7 @@ class History:
         since_ms: int | None = None,
     ) -> list[BestTime]:
         """The fastest hits that scored in games, the fastest first."""
+        player = None if player is None else known_as(player)
         times = [
             time
             for time in self._times(since_ms)
@@ -282,14 +285,15 @@ class History:
         return found
 
     def _times(self, since_ms: int | None) -> Iterator[BestTime]:
-        games = {event.data["game_id"]: event.data["game"] for event in self._whole("game_started", since_ms)}
+        games = {event.data["game_id"]: event.data for event in self._whole("game_started", since_ms)}
         for event in self._whole("game_score", since_ms):
             reaction_ms = event.data.get("reaction_ms")
             if isinstance(reaction_ms, int):
                 game_id = str(event.data.get("game_id", ""))
-                player = str(event.data.get("player", ""))
-                game = games.get(game_id, "")
-                yield BestTime(reaction_ms, player, game, game_id, event.target_id, event.unix_ms)
+                said = str(event.data.get("player", ""))
+                started = games.get(game_id, {"game": "", "players": []})
+                player = _names(started["players"]).get(said, known_as(said))
+                yield BestTime(reaction_ms, player, started["game"], game_id, event.target_id, event.unix_ms)
 
     def _scores_of(self, started: EventRecord) -> dict[str, int]:
         """What the players of a game that did not end had at last."""
@@ -418,6 +422,21 @@ def _where(kinds: Sequence[str], since_ms: int | None) -> tuple[str, list[object
     return ("WHERE " + " AND ".join(conditions) if conditions else ""), values
 
 
+def known_as(name: str) -> str:
+    """A player's name in the history. Older hubs took several that nobody can tell apart."""
+    return tidied(seen(name)) or "?"
+
+
+def _names(players: list[str]) -> dict[str, str]:
+    """What each player of a game is known as; two of whom nothing seen was different are told apart."""
+    found: dict[str, str] = {}
+    for player in players:
+        name = known_as(player)
+        alike = sum(known_as(other) == name for other in found)
+        found[player] = f"{name} ({alike + 1})" if alike else name
+    return found
+
+
 def _game(started: EventRecord, over: dict[str, Any] | None, scores_of: Any) -> GameRecord:
     data = started.data
     players = tuple(data["players"])
@@ -427,15 +446,17 @@ def _game(started: EventRecord, over: dict[str, Any] | None, scores_of: Any) -> 
     else:
         scores = tuple(over["scores"])
     over = over or {}
+    names = _names(data["players"])
+    winner = str(over.get("winner", ""))
     return GameRecord(
         game_id=str(data.get("game_id", "")),
         game=str(data.get("game", "")),
         title=str(data.get("title", data.get("game", ""))),
         started_ms=started.unix_ms,
         duration_ms=over.get("duration_ms"),
-        players=players,
+        players=tuple(names[player] for player in players),
         scores=scores,
-        winner=str(over.get("winner", "")),
+        winner=names.get(winner, known_as(winner)),
         reason=str(over.get("reason", "")),
         targets=_integer(data.get("targets")),
         seed=_integer(data.get("seed")),

@@ -10,15 +10,21 @@ import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+from snyper.shared.names import UNSEEN
+
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_NO_HUB = 3
 EXIT_INTERRUPTED = 130
 
-# What would move the cursor, set a colour or the window's title: boards and people may say such things too.
-# Left out, and no sign in their place: in a table they count as nothing wide.
-_CONTROLS = dict.fromkeys([*(code for code in range(0x20) if chr(code) not in "\n\t"), *range(0x7F, 0xA0)])
-_JSON_CONTROLS = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}  # JSON itself escapes the others
+# What would move the cursor, set a colour or the window's title, or turn or hide what is around it: boards
+# and people may say such things too. Left out, and no sign in their place: in a table they are nothing wide.
+_CONTROLS = {
+    code: None for first, last in UNSEEN for code in range(first, last + 1) if chr(code) not in "\n\t"
+}
+_JSON_CONTROLS = {
+    code: json.dumps(chr(code))[1:-1] for code in _CONTROLS if code > 0x7E
+}  # JSON has the others
 
 
 class _Console(Console):
@@ -34,11 +40,21 @@ out = _Console(highlight=False, emoji=False)
 
 
 def harmless(text: str) -> str:
-    """`text` without control characters (ECMA-48), but for the ends of lines and tabs."""
+    """`text` without control characters (ECMA-48) and Unicode's unseen ones, but for the ends of lines, tabs,
+    and what joins letters and emoji.
+    """
     return text.translate(_CONTROLS)
 
 
+def one_line(text: str) -> str:
+    """`harmless` text in which no line ends: nobody else begins one of ours."""
+    return harmless(" ".join(text.splitlines())).rstrip()
+
+
 class _Formatter(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return one_line(super().formatMessage(record))
+
     def format(self, record: logging.LogRecord) -> str:
         return harmless(super().format(record))
 
@@ -57,7 +73,7 @@ def fail(message: str, status: int) -> NoReturn:
 
 
 def json_text(value: object) -> str:
-    """A line of JSON without its end, in which every control character is escaped."""
+    """A line of JSON without its end, in which every control character and every unseen one is escaped."""
     return json.dumps(value, ensure_ascii=False).translate(_JSON_CONTROLS)
 
 

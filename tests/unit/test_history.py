@@ -262,3 +262,60 @@ def test_events_of_another_version_cost_no_other_game(tmp_path: Path) -> None:
         for what in What:
             for as_csv in (True, False):
                 write_rows(io.StringIO(), history, what, as_csv)
+
+
+OLD_NAMES = ["Zo\u00eb", "Zoe\u0308", "Zo\u00eb ", "\u200bZo\u00eb", "Zo\u00eb\u202e", "\ufeffZo\u00eb"]
+
+
+@pytest.fixture
+def old_path(tmp_path: Path) -> Iterator[Path]:
+    """A journal of a hub that took every name as it came: one person's games under six of them."""
+    path = tmp_path / "old.sqlite3"
+    story = Story(path)
+    for number, name in enumerate(OLD_NAMES, 1):
+        story.game(f"g{number}", {name: number, "Bo": 0}, winner=name)
+    story.game("g7", {OLD_NAMES[0]: 70, OLD_NAMES[1]: 80, "\u202e": 1}, winner=OLD_NAMES[1])
+    story.game("g8", {OLD_NAMES[2]: 5}, over=False)
+    assert story.journal.flush(DEADLINE_S)
+    yield path
+    story.journal.close()
+
+
+def test_names_that_nobody_can_tell_apart_are_one(old_path: Path) -> None:
+    with History(old_path) as history:
+        assert {name for game in history.games() for name in game.players} == {
+            "Zo\u00eb",
+            "Bo",
+            "Zo\u00eb (2)",
+            "?",
+        }
+        [zoe] = [one for one in history.players() if one.player == "Zo\u00eb"]
+        assert (zoe.games, zoe.wins, zoe.best) == (7, 6, {"quick": 70})
+        for asked in OLD_NAMES:
+            assert len(history.games(player=asked)) == 8
+            assert {time.player for time in history.best_times(20, player=asked)} == {"Zo\u00eb"}
+            assert len(history.best_times(20, player=asked)) == 8
+
+
+def test_two_of_one_game_that_look_alike_are_told_apart(old_path: Path) -> None:
+    with History(old_path) as history:
+        [game] = [one for one in history.games() if one.game_id == "g7"]
+        assert game.players == ("Zo\u00eb", "Zo\u00eb (2)", "?")
+        assert (game.scores, game.winner) == ((70, 80, 1), "Zo\u00eb (2)")
+        [running] = [one for one in history.games() if one.game_id == "g8"]
+        assert (running.players, running.scores) == (("Zo\u00eb",), (5,))
+
+
+def test_no_name_of_an_old_journal_turns_or_hides_what_is_around_it(old_path: Path) -> None:
+    for arguments in (
+        ["history"],
+        ["stats"],
+        ["history", "--json"],
+        ["export", "--csv"],
+        ["export", "--json"],
+    ):
+        said = CliRunner().invoke(app, [*arguments, "--journal", str(old_path)])
+        assert said.exit_code == 0
+        assert not {"\u202e", "\u200b", "\ufeff"} & set(said.output), arguments
+    said = CliRunner().invoke(app, ["stats", "--journal", str(old_path)])
+    assert len([line for line in said.output.splitlines() if "Zo" in line]) == 2

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import unicodedata
 from io import StringIO
 
 import pytest
@@ -11,18 +12,21 @@ from rich.text import Text
 
 from snyper import output
 
-HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31mred\x7f\x00\r"
+HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31mr\u202ee\u2066d\x7f\x00\r\u200b\ufeff\u2028\U000e0041"
 
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> StringIO:
     stream = StringIO()
-    monkeypatch.setattr(output.out, "file", stream)
+    monkeypatch.setattr(
+        output.out, "_file", stream
+    )  # `file` would be put back as this test's stdout for good
     return stream
 
 
 def controls_in(text: str) -> set[str]:
-    return {sign for sign in text if sign != "\n" and (ord(sign) < 0x20 or 0x7F <= ord(sign) < 0xA0)}
+    """Control characters, and those that turn or hide what is around them."""
+    return {sign for sign in text if sign != "\n" and unicodedata.category(sign) in ("Cc", "Cf", "Zl", "Zp")}
 
 
 def test_no_text_moves_the_cursor(said: StringIO) -> None:
@@ -69,3 +73,6 @@ def test_a_log_line_neither(monkeypatch: pytest.MonkeyPatch) -> None:
     root.info("nothing")
     assert not controls_in(stream.getvalue())
     assert stream.getvalue().endswith("31mred\n")
+    before = stream.getvalue().count("\n")
+    root.error("lost: %s", "x\n12:00:00 hub: all is well\u2028so it is\x85")
+    assert stream.getvalue().count("\n") == before + 1

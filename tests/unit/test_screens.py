@@ -82,6 +82,19 @@ def test_a_name_that_two_boards_want_is_marked(columns: int) -> None:
     assert ["standing, twice" in line for line in lines] == [False, True, False, True]
 
 
+def test_an_event_is_a_line_whatever_it_says() -> None:
+    told: list[tuple[str, dict[str, object]]] = [
+        ("lost", {"message": "gone\n12:00:00 target_1  hit"}),
+        ("game_score", {"player": "A\u202enn\n", "points": 1, "total": 1}),
+        ("game_started", {"game": "quick", "players": ["A\nnn", "B\u2028o"]}),
+        ("groups", {"groups": ["a\r\nb"]}),
+    ]
+    for event, data in told:
+        line = screens.event_line(Event(1, event, "target_1", data)).plain
+        assert len(line.splitlines()) == 1
+        assert "\u202e" not in line
+
+
 def test_drops_are_shown_where_there_are_some() -> None:
     screen = screens._RangeScreen("hub:8081", Console(file=io.StringIO(), width=120, height=40))
     for dropped in (0, 3):

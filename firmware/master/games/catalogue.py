@@ -1,11 +1,12 @@
 """The games there are, and what each takes: its options and players. Loaded when it is asked for."""
 
+from snyper.shared.names import seen, tidied
 from snyper.shared.socket_protocol import (
     MAX_PLAYER_CHARS,
-    MAX_TARGET_ID_CHARS,
     ErrorCode,
     ProtocolError,
     integer_field,
+    is_target_id,
 )
 
 TYPE_CHECKING = False
@@ -67,16 +68,17 @@ def read_options(game: "Any", given: object) -> "dict[str, Any]":
 def read_players(game: "Any", given: object) -> "list[str]":
     """The players' names, or as many as the game needs at least. Raises ProtocolError `bad_message`."""
     low, high = game.PLAYERS
-    if type(given) not in (list, tuple):
+    if not isinstance(given, (list, tuple)):
         raise _bad("`players` is a list of names")
-    names: "list[str]" = list(given) or ["Player %d" % (at + 1) for at in range(low)]  # type: ignore[call-overload]
+    names = [tidied(name) if type(name) is str else name for name in given]
+    names = names or ["Player %d" % (at + 1) for at in range(low)]
     if not low <= len(names) <= high:
         count = "%d" % low if low == high else "%d to %d" % (low, high)
         raise _bad("%s takes %s players, not %d" % (game.TITLE, count, len(names)))
     for at in range(len(names)):
         if not _is_player(names[at]):
             raise _bad(
-                "players[%d]: a name has 1 to %d characters, of which none controls a screen"
+                "players[%d]: a name has 1 to %d characters, none that is unseen or controls a screen"
                 % (at, MAX_PLAYER_CHARS)
             )
         if names[at] in names[:at]:
@@ -85,10 +87,7 @@ def read_players(game: "Any", given: object) -> "list[str]":
 
 
 def _is_player(name: object) -> bool:
-    if type(name) is not str or not 0 < len(name) <= MAX_PLAYER_CHARS or not name.strip():
-        return False
-    # Unicode's control characters and its two separators of lines.
-    return not any(char < " " or "\x7f" <= char <= "\x9f" or char in "\u2028\u2029" for char in name)
+    return type(name) is str and 0 < len(name) <= MAX_PLAYER_CHARS and seen(name) == name
 
 
 def _options_of(game: "Any") -> "dict[str, Any]":
@@ -107,7 +106,7 @@ def _read(name: str, option: "tuple[Any, ...]", given: "dict[str, Any]") -> "Any
     if len(option) == 3:
         if value not in option[1]:
             raise _bad("`%s` is one of %s" % (name, ", ".join(option[1])))
-    elif type(value) is not str or len(value) > MAX_TARGET_ID_CHARS:
+    elif value != "" and not is_target_id(value):
         raise _bad("`%s` is the name of a group, or empty" % name)
     return value
 

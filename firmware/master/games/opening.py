@@ -49,7 +49,7 @@ def open_game(
             "%s needs %d targets, here are %d" % (module.TITLE, module.MIN_TARGETS, len(targets)),
         )
     del load, read_options, read_players
-    forget("snyper.firmware.master.games.catalogue")
+    forget("snyper.firmware.master.games.catalogue", "snyper.shared.names")
     collect_garbage()  # a board has no memory for both
     from snyper.firmware.master.games.game import Game
 

@@ -12,6 +12,7 @@ from snyper.dashboard import drawings, parts
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Model
 from snyper.scoreboard import ranking
+from snyper.shared.names import seen, tidied
 from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX, MAX_PLAYER_CHARS, MAX_PLAYERS
 
 MAX_SEED = 2**31 - 1
@@ -348,7 +349,7 @@ class Form:
 
     def _typed_name(self) -> str:
         """What is in the field: `Start` takes it along."""
-        return (self._name.value or "").strip()[:MAX_PLAYER_CHARS]
+        return tidied(seen(self._name.value or ""))[:MAX_PLAYER_CHARS]
 
     def _add_player(self) -> None:
         name = self._typed_name()

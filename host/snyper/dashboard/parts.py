@@ -11,6 +11,7 @@ from nicegui.elements.mixins.text_element import TextElement
 from snyper.client import Event, Hub, TargetResult
 from snyper.dashboard import drawings
 from snyper.dashboard.keeper import Keeper
+from snyper.output import harmless
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 
 T = TypeVar("T")
@@ -30,8 +31,8 @@ _ADVICE = {
 
 
 def text(tag: str, words: str = "", classes: str = "") -> TextElement:
-    """An element with nothing but text in it."""
-    return TextElement(tag=tag, text=words).classes(classes)
+    """An element with nothing but text in it, of which nothing turns or hides what is around it."""
+    return TextElement(tag=tag, text=harmless(words)).classes(classes)
 
 
 def box(tag: str = "div", classes: str = "") -> Element:
@@ -90,6 +91,7 @@ def set_prop(element: Element, name: str, value: str) -> None:
 
 
 def set_text(element: TextElement, words: str) -> None:
+    words = harmless(words)
     if element.text != words:
         element.set_text(words)
 
@@ -100,8 +102,8 @@ def notice(client: Client, words: str, advice: str = "", *, good: bool = False) 
         return
     with client.layout:
         ui.notify(
-            words,
-            caption=advice or None,
+            harmless(words),
+            caption=harmless(advice) or None,
             position="bottom",
             timeout=3_000 if good else 9_000,
             close_button=False if good else "Close",
