@@ -101,6 +101,7 @@ class Board:
         air: Mapping[str, object] | None = None,
         identity: Mapping[str, object] | None = None,
         faults: Mapping[str, object] | None = None,
+        chip: Path | None = None,
         speed: int = 1,
         clock: Mapping[str, int] | None = None,
         screen: Mapping[str, int] | None = None,
@@ -111,9 +112,10 @@ class Board:
 
         `name` decides the unique id and is by default the directory's. `air` is the radio around the board, a
         network that anybody can join by default; `identity` is what differs from a Pico W (see PICO_W);
-        `faults` are the flash's (see `set_faults`), None for a flash that is sound. The board's clock runs
-        `speed` times as fast as the world's; with `clock` its ticks begin at `offset_us`, gain `drift_ppm`
-        and wrap as a board's. `screen` is what is not as in SCREEN, None for no screen. `heap_bytes` is the
+        `faults` are the flash's (see `set_faults`), None for a flash that is sound; with `chip` the flash is
+        no directory but that file, with LittleFS on it (see littlefs.py). The board's clock runs `speed`
+        times as fast as the world's; with `clock` its ticks begin at `offset_us`, gain `drift_ppm` and wrap
+        as a board's. `screen` is what is not as in SCREEN, None for no screen. `heap_bytes` is the
         firmware's part of the heap, by default HEAP_BYTES. The others are the seeded shooter's. Raises
         OSError, MicropythonNotFoundError.
         """
@@ -148,6 +150,7 @@ class Board:
             "usb": self.has_usb,
             "identity": {**PICO_W, **(identity or {})},
             "faults": None if faults is None else dict(faults),
+            "chip": None if chip is None else str(chip.resolve()),
             "speed": speed,
             "clock": None if clock is None else dict(clock),
             "screen": None if screen is None else {**SCREEN, **screen},

@@ -4,6 +4,8 @@ The process becomes a Pico W: its flash is the root of the file system, `machine
 virtual ones, and `sys` says what a Pico W says. Nothing else of the computer can be seen by the firmware.
 SNYPER_BOARD names the directory that machine.py describes; of its board.json this reads
   flash     the directory that is the flash
+  chip      the file that is the flash instead, with the size it has and LittleFS on it, or null; a file of
+            its name and `.commands` gets what changes it (littlefs.py)
   usb       whether the process ends at the prompt (true) or with main.py
   identity  machine, platform, version (null for the runtime's own), has_wifi
   faults    what flash_faults.py does to the flash, or null
@@ -85,7 +87,7 @@ def _set_up() -> bool:
         __import__("i2c").connect(board, control)
     if settings["speed"] != 1 or settings["clock"] is not None:
         __import__("board_clock").install(settings["speed"], settings["clock"])
-    root = Directory(settings["flash"])
+    root = Directory(settings["flash"]) if settings["chip"] is None else _chip(settings["chip"])
     if settings["faults"] is not None:
         root = __import__("flash_faults").FaultyFlash(root, board)
     _runtime.modules["sys"] = _System(settings["identity"], settings["usb"])
@@ -93,9 +95,16 @@ def _set_up() -> bool:
     vfs.mount(root, "/")
     os.chdir("/")
     sys.path[:] = ["", ".frozen", "/lib"]
-    for name in ("power_on", "computer", "flash_faults", "board_clock", "usb_output"):
+    for name in ("power_on", "computer", "flash_faults", "littlefs", "board_clock", "usb_output"):
         sys.modules.pop(name, None)
     return bool(settings["usb"])
+
+
+def _chip(path: str) -> "Any":
+    littlefs, computer = __import__("littlefs"), vfs.VfsPosix()
+    blocks = computer.stat(path)[6] // littlefs.BLOCK_BYTES
+    chip = littlefs.Chip(computer.open(path, "r+b"), blocks, computer.open(path + ".commands", "ab"))
+    return littlefs.mounted(chip)
 
 
 def _widen_table_of_words() -> None:
