@@ -19,7 +19,7 @@ READY := $(VENV)/.ready
 PIP   := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo play hub simulate watch deploy skew bench docs pictures memory schedules test package check format clean
+.PHONY: help setup demo play hub simulate watch deploy skew bench docs pictures memory schedules cuts test package check format clean
 
 help: ## List the targets
 	@echo "usage: make TARGET [NAME=value ...]"
@@ -66,6 +66,9 @@ bench: $(READY) ## Measure
 
 schedules: $(READY) ## Run 1,000 bad days: cuts, kills, reboots (ARGS="--seed 7")
 	@$(BIN)/python -m tools.schedules $(ARGS)
+
+cuts: $(READY) ## Cut the power at each command to the flash (ARGS="--depth 2")
+	@$(BIN)/python -m tools.power_cuts $(ARGS)
 
 test: $(READY) ## Run the tests, some side by side (JOBS=2 ARGS="-k link -x")
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)

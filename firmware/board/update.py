@@ -13,13 +13,26 @@ STAGE = "/snyper.update"
 BOOT_STATE = "/snyper.boot.json"  # where the next boot finds how many have failed, and why it happens
 
 
+def settle() -> None:
+    """Completes what a power cut has left of a change to LittleFS; to be called before anybody looks.
+
+    A rename from one directory to another takes two commits. Between them the file that comes next in the old
+    directory cannot be seen either, until the first call that changes something: even one that fails.
+    """
+    try:
+        os.remove("/snyper.absent")
+    except OSError:
+        pass
+
+
 def apply() -> bool:
     """Carries out what the record says, if there is one; whether there was. May be interrupted anywhere and
-    called again.
+    called again. Whoever boots calls this first: it settles what everybody else looks at.
 
     The record has `files`, renamed in this order from the stage over the old ones, and `remove`. Raises
     OSError when the flash cannot be written.
     """
+    settle()
     try:
         with open(RECORD) as file:
             record = json.load(file)

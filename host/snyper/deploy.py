@@ -269,6 +269,9 @@ def _stored(connection: Connection) -> tuple[bytes | None, list[str]]:
 def _in_order(wanted: Mapping[str, bytes]) -> list[str]:
     """The order in which files are put into place: first what a boot needs to go on with it after a power
     cut, the configuration last.
+
+    Until `main.py` is in place, what goes on is the update that the old one imports: it is old where it lies
+    elsewhere, and the next thing it does is to put `main.py` there.
     """
     ranks = {f"{flash.LIBRARY}firmware/board/update": 0, "main": 1, "snyper": 3, "config": 4}
     return sorted(wanted, key=lambda path: (ranks.get(str(PurePosixPath(path).with_suffix("")), 2), path))

@@ -6,6 +6,7 @@ another: it is found again by its USB serial number. A pseudo-terminal has none,
 
 import errno
 import hashlib
+import inspect
 import json
 import os
 import stat
@@ -21,6 +22,8 @@ from typing import Any
 from mpremote import transport_serial  # type: ignore[import-untyped]
 from mpremote.transport import TransportError, TransportExecError  # type: ignore[import-untyped]
 from serial.tools import list_ports  # type: ignore[import-untyped]
+
+from snyper.firmware.board.update import settle
 
 # It prints what it does not understand; a command's stdout is the command's own.
 transport_serial.print = lambda *_: None
@@ -96,6 +99,8 @@ for name in list(globals()):
         del globals()[name]
 __import__('gc').collect()
 """
+
+_SETTLE = f"import os\n{inspect.getsource(settle)}settle()\n"
 
 
 class BoardError(Exception):
@@ -181,7 +186,8 @@ class Connection:
 
     def enter_repl(self, wait: Callable[[], None] | None = None) -> None:
         """Interrupts what runs and takes the board's prompt, without a reset of any kind. What the firmware
-        left in the memory, which may be nearly full of it, is let go.
+        left in the memory, which may be nearly full of it, is let go, and what a power cut left of a change
+        to the flash is completed.
 
         It tries for as long as its patience lasts, and calls `wait` each time: a board that resets again and
         again has to be caught.
@@ -195,6 +201,7 @@ class Connection:
                 self._reopen()
                 if self._take_prompt():
                     self.run(_FREE_MEMORY)
+                    self.run(_SETTLE)
                     self._is_at_prompt = True
                     return
             except BoardError as error:

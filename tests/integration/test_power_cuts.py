@@ -7,105 +7,26 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from snyper.boards import flash
 from snyper.boards.usb_board import UsbBoard
 from snyper.deploy import Firmware, deploy
-from snyper.fleet import Wish, configuration
+from snyper.fleet import Wish
 from snyper.usb import BoardError, Connection
 from tests.integration.harness import DEADLINE_S, HOST, needs_micropython
+from tools import power_cuts
+from tools.power_cuts import FIRMWARE_WRITES, LIBRARY, UP, State
 
 # Each of them keeps all processors busy: two at a time would only get into each other's way.
 pytestmark = [needs_micropython, pytest.mark.xdist_group("power cuts")]
 
 AT_ONCE = 5
-FIRMWARE_WRITES = {
-    "config.good.json",
-    "snyper.log",
-    "snyper.log.old",
-    "snyper.boot.json",
-    "snyper.boot.json.new",
-    "config.good.json.new",
-}
 FOREIGN = {"notes.txt": b"not ours"}
-UP = ("session: registered as ", "hub: listening on port ")
-
-# An application that says which version each of its parts is, and which configuration it was given. All
-# around it is the real firmware.
-SESSION = b"""
-import asyncio
-from snyper.firmware.target.part import VERSION as PART
-from snyper.shared.log import log
-
-class Session:
-    def __init__(self, config, led):
-        self._id = config["target_id"]
-
-    async def run(self):
-        log("session", "parts %s %s of %s" % (VERSION, PART, self._id))
-        log("session", "registered as " + self._id)
-        await asyncio.Event().wait()
-
-    def is_alive(self):
-        return True
-
-    def status(self):
-        return "works"
-"""
-CONFIG = b"""
-def read(given, platform):
-    return {"target_id": given.get("target_id", "none"), "watchdog_ms": 8000, "led": {"pin": "LED"}}
-"""
-PLATFORM_FILES = ("lib/snyper/firmware/board/", "lib/snyper/shared/", "main.py")
-WIRE_FILES = tuple(
-    f"lib/snyper/shared/{name}." for name in ("address", "backoff", "handshake", "link", "socket_protocol")
-)
-
-
-@dataclass(frozen=True)
-class State:
-    """What a board is: firmware and configuration, whose names have to agree."""
-
-    firmware: Firmware
-    wish: Wish
-
-    @property
-    def says(self) -> str:
-        version = self.firmware.version
-        if self.wish.role == "master":
-            return UP[1]
-        return f"parts {version} {version} of {self.wish.target_id}"
-
-    @property
-    def files(self) -> dict[str, bytes]:
-        shipped = self.firmware.files
-        manifest = flash.manifest(self.wish.role, shipped, self.firmware.version)
-        content, _, _ = configuration(self.wish, None, "rp2")
-        return {**shipped, "snyper.json": manifest, "config.json": content}
-
-
-def small(version: str, target_id: str, **more: bytes) -> State:
-    """The real boot with a small application, whose every file differs from version to version."""
-    shipped = {
-        path: content
-        for path, content in flash.contents("target").items()
-        if path.startswith(PLATFORM_FILES) and not path.startswith(WIRE_FILES)
-    }
-    line = f"VERSION = {version!r}\n".encode()
-    shipped["main.py"] += b"# " + line
-    shipped["lib/snyper/firmware/target/session.py"] = line + SESSION
-    shipped["lib/snyper/firmware/target/part.py"] = line
-    shipped["lib/snyper/firmware/target/config.py"] = CONFIG
-    return State(Firmware("target", version, {**shipped, **more}), Wish(role="target", target_id=target_id))
-
-
 NOTHING = None
-ONE = small("1", "left", **{"lib/snyper/shared/old/only.py": b"# of version 1"})
-TWO = small("2", "right", **{"lib/snyper/shared/new.py": b"# of version 2\n" * 120})
+ONE = power_cuts.state("1", LIBRARY, {"shared/old/only.py": "# of version 1"})
+TWO = power_cuts.state("2", LIBRARY, {"shared/new.py": "VERSION = 2\n" * 120})
 
 
 def silent(phase: str, done: int, total: int) -> None:
@@ -121,7 +42,7 @@ def put(directory: Path, files: Mapping[str, bytes]) -> None:
 
 def times_up(log: str) -> int:
     """How often a firmware has said in it that it works."""
-    return sum(log.count(words) for words in UP)
+    return sum(log.count(words) for words in UP.values())
 
 
 def until(condition: Callable[[], object], what: str, board: UsbBoard) -> None:
@@ -305,7 +226,7 @@ def test_of_the_configuration_alone(tmp_path: Path) -> None:
 
 def test_that_is_taken_up_again(tmp_path: Path) -> None:
     place = flash_of(tmp_path, ONE)
-    paths = ("main.py", "lib/snyper/firmware/target/session.py")
+    paths = ("main.py", "lib/snyper/firmware/target/session.mpy")
     staged(place, TWO, {path: TWO.files[path] for path in paths})
     put(place, {"snyper.update/shared/new.py": b"half of i", "snyper.update.json.new": b'{"fil'})
     Cuts(tmp_path, place, ONE, TWO).cut_at_each(90, every=3)
