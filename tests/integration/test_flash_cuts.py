@@ -34,6 +34,16 @@ for name in ("a", "b"):
         file.write(name)
 """
 
+CROWD = """
+for number in range(80):
+    with open("/%02d" % number, "w") as file:
+        file.write("somebody else's")
+"""
+CHANGE = """
+from snyper.firmware.board.settings import change
+change({"target_id": "elsewhere"}, lambda given, platform: given)
+"""
+
 
 def is_broken(old: State, new: State) -> Callable[[Cut], bool]:
     return lambda cut: verdict(cut, old, new) not in ("old", "new")
@@ -86,3 +96,14 @@ def test_who_looks_over_usb_sees_what_a_power_cut_had_hidden(tmp_path: Path) -> 
         assert connection.read("/b") == b"b"
         assert connection.read("/a") is None
         assert connection.read("/away/a") == b"a"
+
+
+def test_settings_that_change_in_a_directory_of_several_blocks(tmp_path: Path) -> None:
+    with ChipBoard(tmp_path / "board") as board:
+        board.bring_to(state("1", LIBRARY, OLD))
+        board.run(CROWD)
+        with board.recorded() as recordings:
+            board.run(CHANGE)
+    said = [cut.said.splitlines()[-1].partition("registered as ")[2] for cut in cuts_of(recordings[0])]
+    assert said == sorted(said), "once the new ones hold, they hold"
+    assert set(said) == {"board_1", "elsewhere"}
