@@ -27,14 +27,31 @@ from snyper import (
     history_commands,
     instants,
     screens,
+    streams,
     trace as trace_picture,
 )
-from snyper.client import DEFAULT_HUB, KEY_VARIABLE, TargetResult, Trace, connect
-from snyper.commands import HubOption, Json, address as _address, run as _run, selector as _selector
+from snyper.client import DEFAULT_HUB, KEY_VARIABLE, Hub, NoHubError, TargetResult, Trace, connect
+from snyper.commands import (
+    HubOption,
+    Json,
+    address as _address,
+    run as _run,
+    selector as _selector,
+)
 from snyper.firmware.master.console import MAX_TIMEOUT_MS, MIN_TIMEOUT_MS
 from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
 from snyper.journal import KEEP_DAYS, MAX_KEEP_DAYS, PATH_VARIABLE, default_path
-from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, err, fail, log_to_stderr, out, print_json
+from snyper.output import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    drawn_columns,
+    err,
+    fail,
+    log_to_stderr,
+    out,
+    print_json,
+)
 from snyper.shared.address import parse_address
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
@@ -104,7 +121,8 @@ Timeout = Annotated[
 def main() -> None:
     """Runs the command line. SIGTERM ends a command as Ctrl-C does, with everything it started."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    app()
+    with streams.guarded():
+        app()
 
 
 @app.command()
@@ -355,7 +373,7 @@ def trace(
     if as_json:
         print_json({"target_id": target, **asdict(found)})
     elif png is None:
-        out.print(trace_picture.picture(found, out.width))
+        out.print(trace_picture.picture(found, drawn_columns()))
 
 
 @app.command()
@@ -368,22 +386,25 @@ def watch(
 ) -> None:
     """Show the range live until Ctrl-C: a table in a terminal, else a line an event."""
 
-    async def follow() -> None:
-        async with connect(hub) as console:
-            if out.is_terminal and not as_json:
-                await screens.watch_live(console, out, hub)
-            async for event in console.events():
-                if as_json:
-                    print_json(asdict(event))
-                else:
-                    out.print(screens.event_line(event), markup=False)
+    async def follow(console: Hub) -> None:
+        if out.is_terminal and not as_json:
+            await screens.watch_live(console, out, hub)
+        async for event in console.events():
+            if as_json:
+                print_json(asdict(event))
+            else:
+                out.print(screens.event_line(event), markup=False, soft_wrap=True)
 
     async def follow_for_a_while() -> None:
+        is_connected = False
         try:
             async with asyncio.timeout(timeout):
-                await follow()
+                async with streams.noticing_its_end(), connect(hub) as console:
+                    is_connected = True
+                    await follow(console)
         except TimeoutError:
-            return
+            if not is_connected:
+                raise NoHubError(f"nothing answers there within {timeout:g} s") from None
 
     _run(follow_for_a_while(), hub, until_ctrl_c=True)
 

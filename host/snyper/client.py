@@ -9,6 +9,7 @@ async with snyper.connect("127.0.0.1:8081") as hub:
 import asyncio
 import os
 import secrets
+import socket
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -49,6 +50,15 @@ _REFUSALS = {
     ErrorCode.NOT_REGISTERED,
     ErrorCode.UNAUTHORIZED,
     ErrorCode.UNKNOWN_TARGET,
+}
+# What a hub says of a console that it does not serve. Any other end of registering is no hub's.
+_REFUSALS_TO_REGISTER = {
+    ErrorCode.BUSY,
+    ErrorCode.UNAUTHORIZED,
+    ErrorCode.UNSUPPORTED,
+    ErrorCode.BAD_MESSAGE,
+    ErrorCode.NOT_REGISTERED,
+    ErrorCode.INTERNAL,
 }
 
 
@@ -192,6 +202,13 @@ class Event:
     event: str
     target_id: str
     data: dict[str, object]
+
+
+class NoHubError(ProtocolError):
+    """There is no hub at the address: nobody answers, or what answers is none. The message says which."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.DISCONNECTED, message)
 
 
 class TargetError(ProtocolError):
@@ -508,11 +525,14 @@ async def connect(hub: str = DEFAULT_HUB, key: str | None = None) -> AsyncIterat
     """Registers with the hub at `hub` (HOST:PORT) as a console, and hangs up at the end of the block.
 
     `key` is for a hub that wants one; by default it is what the variable SNYPER_KEY says. Raises ValueError
-    for an address that is none, OSError when nothing answers there, ProtocolError when what answers is no hub
-    or refuses.
+    for an address that is none, NoHubError when no hub answers there, ProtocolError when it refuses. No
+    OSError of the network's gets out of this, nor out of the methods of `Hub`.
     """
     host, port = parse_address(hub)
-    reader, writer = await dial(host or "127.0.0.1", port, DIAL_TIMEOUT_MS)
+    try:
+        reader, writer = await dial(host or "127.0.0.1", port, DIAL_TIMEOUT_MS)
+    except (OSError, UnicodeError) as error:  # the latter of a name that DNS cannot have
+        raise NoHubError(_why_unreachable(error)) from None
     link = Link(reader, writer, {}, "hub")
     running = asyncio.create_task(link.run())
     try:
@@ -525,12 +545,26 @@ async def connect(hub: str = DEFAULT_HUB, key: str | None = None) -> AsyncIterat
         try:
             welcome = Welcome(await link.request(register, REPLY_TIMEOUT_MS))
         except ProtocolError as error:
-            raise link.close_error or error from None  # which says why, where the hub did
+            why = link.close_error or error  # which says why, where the hub did
+            if why.code in _REFUSALS_TO_REGISTER:
+                raise why from None
+            raise NoHubError(f"what listens there does not answer as a hub: {why.message}") from None
         welcome.apply_to(link)
         yield Hub(link, welcome.boot_id)
     finally:
         link.close(ProtocolError(ErrorCode.DISCONNECTED, "this side hung up"))
         await running
+
+
+def _why_unreachable(error: OSError | UnicodeError) -> str:
+    """Why nobody could be dialled, in few words."""
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens there"
+    if isinstance(error, (socket.gaierror, UnicodeError)):
+        return "no computer is known by that name"
+    if isinstance(error, TimeoutError):
+        return "nothing answers there"
+    return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
 
 
 def _target_info(message: SocketMessage) -> TargetInfo:

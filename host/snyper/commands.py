@@ -1,6 +1,7 @@
 """What commands to a hub share: the hub's address, and what becomes of whatever goes wrong."""
 
 import asyncio
+import logging
 import signal
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -8,7 +9,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from snyper.client import TargetError
+from snyper.client import NoHubError, TargetError
 from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_HUB, err, fail
 from snyper.shared.address import parse_address
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError, is_target_selector
@@ -60,19 +61,21 @@ def run(
     on_ctrl_c: str = "stopped",
 ) -> T:
     """Runs `work`; what goes wrong becomes a message and an exit status."""
+    # It warns of each line to a peer that has just gone, which the command itself says better.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     try:
         return asyncio.run(ended_by_sigterm(work))
     except (KeyboardInterrupt, asyncio.CancelledError):
         err.print(on_ctrl_c, markup=False)
         raise typer.Exit(0 if until_ctrl_c else EXIT_INTERRUPTED) from None
+    except NoHubError as error:
+        why = f"no hub at {hub} ({error.message})"
+        fail(f"{why}: start one with `make hub`, or name it with --hub", EXIT_NO_HUB)
     except TargetError as error:
         fail(f"{error.target_id}: {error}", EXIT_FAILED)
     except ProtocolError as error:
         _fail_with(error, hub)
     except (OSError, ValueError) as error:
-        if hub is not None and isinstance(error, OSError):
-            why = error.strerror or str(error) or type(error).__name__
-            fail(f"no hub at {hub} ({why}): start one with `make hub`, or name it with --hub", EXIT_NO_HUB)
         fail(str(error), EXIT_FAILED)
 
 

@@ -18,10 +18,11 @@ from snyper.commands import HubOption, Json, run, selector
 from snyper.history import History
 from snyper.history_commands import JournalOption
 from snyper.journal import JournalError, default_path
-from snyper.output import EXIT_FAILED, EXIT_USAGE, err, fail, out, print_json
+from snyper.output import EXIT_FAILED, EXIT_USAGE, drawn_columns, err, fail, out, print_json
 from snyper.scoreboard import after, scoreboard
 from snyper.screens import event_line
 from snyper.shared.socket_protocol import ALL_TARGETS, MAX_PLAYER_CHARS, MAX_PLAYERS, ErrorCode, ProtocolError
+from snyper.streams import noticing_its_end
 
 T = TypeVar("T")
 
@@ -137,7 +138,7 @@ def stop(hub: HubOption = DEFAULT_HUB, as_json: Json = False) -> None:
     elif before.status != "running":
         err.print("no game is played")
     else:
-        out.print(scoreboard(state))
+        _print_board(state)
 
 
 @game.command()
@@ -161,7 +162,7 @@ def scores(hub: HubOption = DEFAULT_HUB, journal: JournalOption = None, as_json:
     elif state.status == "none":
         err.print("no game has been played since the hub's start: `snyper history` knows those before it")
     else:
-        out.print(scoreboard(state))
+        _print_board(state)
         if best:
             out.print(_best_table(state.game, best))
 
@@ -170,7 +171,7 @@ async def _follow(
     hub: str, as_json: bool, begin: Callable[[Hub], Coroutine[Any, Any, GameState]] | None
 ) -> GameState:
     """Shows the game that `begin` starts until it is over, or, without one, every game for ever."""
-    async with connect(hub) as console, _subscribed(console) as events:
+    async with noticing_its_end(), connect(hub) as console, _subscribed(console) as events:
         state = await (begin(console) if begin is not None else console.game())
         game_id = state.game_id if begin is not None else ""
         async with _Screen(console, state, as_json) as screen:
@@ -185,19 +186,19 @@ async def _follow(
 @asynccontextmanager
 async def _subscribed(console: Hub) -> AsyncIterator[AsyncIterator[Event]]:
     """The events from now on, also those of what is asked before the first is read."""
-    arrived: asyncio.Queue[Event | Exception] = asyncio.Queue()
+    arrived: asyncio.Queue[Event | ProtocolError] = asyncio.Queue()
 
     async def read() -> None:
         try:
             async for event in console.events():
                 arrived.put_nowait(event)
-        except (ProtocolError, OSError) as error:
+        except ProtocolError as error:
             arrived.put_nowait(error)
 
     async def taken() -> AsyncIterator[Event]:
         while True:
             item = await arrived.get()
-            if isinstance(item, Exception):
+            if isinstance(item, ProtocolError):
                 raise item
             yield item
 
@@ -230,7 +231,7 @@ class _Screen:
             self._live.start()
             self._ticking = asyncio.create_task(self._tick())
         elif not self._as_json and self.state.status == "running":
-            out.print(scoreboard(self.state))
+            _print_board(self.state)
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -262,7 +263,7 @@ class _Screen:
 
     async def _tick(self) -> None:
         while self._live is not None:
-            self._live.update(self._board())
+            self._live.update(self._board(), refresh=True)  # not only in its thread: see streams.py
             await asyncio.sleep(_TICK_S)
 
 
@@ -289,11 +290,15 @@ def _run(work: Coroutine[Any, Any, T], hub: str, until_ctrl_c: bool = False, on_
 def _end(state: GameState, as_json: bool) -> None:
     """The last board, where it does not stand there already, and the exit status."""
     if not as_json and not out.is_terminal:
-        out.print(scoreboard(state))
+        _print_board(state)
     if state.reason == "no_targets":
         fail("no target is left: `snyper targets` shows where they are", EXIT_FAILED)
     if state.reason == "fault":
         fail("the game failed: the hub's log says how", EXIT_FAILED)
+
+
+def _print_board(state: GameState) -> None:
+    out.print(scoreboard(state), width=drawn_columns())
 
 
 def _setting(text: str) -> tuple[str, int | str]:

@@ -16,6 +16,8 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_NO_HUB = 3
 EXIT_INTERRUPTED = 130
+EXIT_GONE = 141  # 128 + SIGPIPE: what a shell says of a command whose reader has left
+DRAWN_COLUMNS = 80  # of what is drawn where there is no terminal
 
 # What would move the cursor, set a colour or the window's title, or turn or hide what is around it: boards
 # and people may say such things too. Left out, and no sign in their place: in a table they are nothing wide.
@@ -37,6 +39,11 @@ class _Console(Console):
 
 err = _Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 out = _Console(highlight=False, emoji=False)
+
+
+def drawn_columns() -> int:
+    """How wide a drawing on stdout is, which has no width of its own."""
+    return out.width if sys.stdout.isatty() else DRAWN_COLUMNS
 
 
 def harmless(text: str) -> str:

@@ -93,7 +93,7 @@ def _begin(data: dict[str, object]) -> str:
 
 
 def event_line(event: Event) -> Text:
-    """One event on one line."""
+    """One event on one line, whatever its words are."""
     return Text.assemble(
         time.strftime("%H:%M:%S "),
         (f"{event.target_id:<12} ", "bold"),
@@ -145,7 +145,7 @@ async def watch_live(hub: Hub, console: Console, address: str) -> None:
             while not events.done():
                 screen.note_status(await hub.status())
                 screen.targets = await hub.targets()
-                live.update(screen.render())
+                live.update(screen.render(), refresh=True)  # not only in its thread: see streams.py
                 await asyncio.wait((events,), timeout=_REFRESH_SECONDS)
             await events
         finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import snyper
-from snyper import Event, ProtocolError, client, connect
+from snyper import Event, NoHubError, ProtocolError, client, connect
 from tests.integration.harness import (
     HOST,
     OBEDIENT,
@@ -29,8 +29,8 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 def test_what_it_exports() -> None:
     assert set(snyper.__all__) == {
-        *("Event", "GameInfo", "GameState", "Heard", "Hub", "HubStatus", "ProtocolError"),
-        *("TargetError", "TargetInfo", "TargetResult", "Trace", "connect"),
+        *("Event", "GameInfo", "GameState", "Heard", "Hub", "HubStatus", "NoHubError"),
+        *("ProtocolError", "TargetError", "TargetInfo", "TargetResult", "Trace", "connect"),
     }
     assert all(hasattr(snyper, name) for name in snyper.__all__)
 
@@ -263,16 +263,21 @@ async def test_what_is_no_hub(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(client, "REPLY_TIMEOUT_MS", 500)
     tasks = len(asyncio.all_tasks())
     async with server_that(serve) as address:
-        with pytest.raises(ProtocolError):
+        with pytest.raises(NoHubError):
             async with asyncio.timeout(5.0), connect(address):
                 pytest.fail("it was taken for a hub")
         await until(lambda: len(asyncio.all_tasks()) == tasks, "nothing should be left running")
 
 
 async def test_nobody_there() -> None:
-    with pytest.raises(ConnectionRefusedError):
-        async with connect(f"{HOST}:{free_port()}"):
-            pass
+    for address, why in (
+        (f"{HOST}:{free_port()}", "nothing listens"),
+        ("nobody.invalid:8081", "by that name"),
+        (f"{'a' * 64}.example:8081", "by that name"),  # no name of DNS: RFC 1035
+    ):
+        with pytest.raises(NoHubError, match=why):
+            async with connect(address):
+                pass
     for address in ("127.0.0.1:port", "127.0.0.1:99999", "::1"):
         with pytest.raises(ValueError, match="PORT"):
             async with connect(address):

@@ -2,13 +2,11 @@
 
 import asyncio
 import logging
-import os
-import socket
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from snyper.client import Event, GameState, Hub, connect
+from snyper.client import Event, GameState, Hub, NoHubError, connect
 from snyper.dashboard.model import Model
 from snyper.journal import Journal
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
@@ -37,7 +35,7 @@ class Keeper:
             try:
                 async with connect(self.model.hub) as hub:
                     await self._serve(hub)
-            except (OSError, ProtocolError) as error:
+            except ProtocolError as error:
                 self._lose(error)
             await asyncio.sleep(RETRY_S)
 
@@ -51,7 +49,7 @@ class Keeper:
         """Asks the hub at once, not at the next second."""
         self._look_now.set()
 
-    def _lose(self, error: OSError | ProtocolError) -> None:
+    def _lose(self, error: ProtocolError) -> None:
         self.hub = None
         was_online = self.model.online
         reason = explained(error)
@@ -61,7 +59,7 @@ class Keeper:
         self.model.changed()
 
     async def _serve(self, hub: Hub) -> None:
-        """Raises OSError or ProtocolError when the hub is lost."""
+        """Raises ProtocolError when the hub is lost."""
         await self._learn_games(hub)
         self.hub = hub
         self.model.hub_found(hub.boot_id, time.time())
@@ -130,16 +128,8 @@ class Keeper:
         return round(time.time() * 1000) - max(0, hub_us - at_us) // 1000
 
 
-def explained(error: OSError | ProtocolError) -> str:
+def explained(error: ProtocolError) -> str:
     """Why there is no hub, in few words."""
-    if isinstance(error, ProtocolError):
-        if error.code == ErrorCode.DISCONNECTED:
-            return "the connection broke off"
-        return error.message or error.code
-    if isinstance(error, ConnectionRefusedError):
-        return "nothing listens there"
-    if isinstance(error, socket.gaierror):
-        return "no computer is known by that name"
-    if isinstance(error, TimeoutError):
-        return "nothing answers there"
-    return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
+    if error.code == ErrorCode.DISCONNECTED and not isinstance(error, NoHubError):
+        return "the connection broke off"
+    return error.message or error.code
