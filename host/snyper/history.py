@@ -13,10 +13,10 @@ from pathlib import Path
 from statistics import median
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote
 
+from snyper.files import shown
 from snyper.firmware.master.server import STOPPING
-from snyper.journal import SCHEMA_VERSION, JournalError, explained
+from snyper.journal import SCHEMA_VERSION, JournalError, explained, open_database
 from snyper.scoreboard import says
 from snyper.shared.names import seen, tidied
 
@@ -149,7 +149,7 @@ class History:
         self._lock = threading.Lock()
         if not path.exists():
             raise JournalError(
-                f"there is no journal at {path}: `snyper hub` writes one, or name it with --journal"
+                f"there is no journal at {shown(path)}: `snyper hub` writes one, or name it with --journal"
             )
         self._db = _open(path)
 
@@ -321,7 +321,7 @@ class History:
                 with self._lock:
                     rows = cursor.fetchmany(_PAGE)
         except sqlite3.Error as error:
-            raise JournalError(f"the journal {self.path} cannot be read: {explained(error)}") from None
+            raise JournalError(f"the journal {shown(self.path)} cannot be read: {explained(error)}") from None
 
 
 class _Tally:
@@ -383,26 +383,28 @@ class _TargetTally:
 def _open(path: Path) -> sqlite3.Connection:
     """A connection that only reads. Raises JournalError."""
     try:
-        return _connection(path, "mode=ro")
+        return _connection(path, "ro")
     except sqlite3.OperationalError as error:
         if path.with_name(path.name + "-wal").exists():
-            raise JournalError(f"the journal {path} cannot be read: {explained(error)}") from None
+            raise JournalError(f"the journal {shown(path)} cannot be read: {explained(error)}") from None
     except sqlite3.Error as error:
-        raise JournalError(f"{path} is no journal of SNYPER's, or a broken one: {explained(error)}") from None
+        raise JournalError(
+            f"{shown(path)} is no journal of SNYPER's, or a broken one: {explained(error)}"
+        ) from None
     try:
-        return _connection(path, "mode=ro&immutable=1")  # on a disk that nobody may write to
+        return _connection(path, "ro&immutable=1")  # on a disk that nobody may write to
     except sqlite3.Error as error:
-        raise JournalError(f"the journal {path} cannot be read: {explained(error)}") from None
+        raise JournalError(f"the journal {shown(path)} cannot be read: {explained(error)}") from None
 
 
 def _connection(path: Path, mode: str) -> sqlite3.Connection:
-    db = sqlite3.connect(f"file:{quote(str(path.resolve()))}?{mode}", uri=True, check_same_thread=False)
+    db = open_database(path, mode, check_same_thread=False)
     try:
         [version] = db.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA_VERSION:
-            raise JournalError(f"{path} was written by a newer snyper: update this one")
+            raise JournalError(f"{shown(path)} was written by a newer snyper: update this one")
         if version == 0:
-            raise JournalError(f"{path} is no journal of SNYPER's: name another with --journal")
+            raise JournalError(f"{shown(path)} is no journal of SNYPER's: name another with --journal")
         db.execute("SELECT 1 FROM events LIMIT 1")
     except BaseException:
         db.close()

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from platformdirs import user_data_path
 
+from snyper.files import shown
 from snyper.firmware.master.events import EventLog
 from snyper.shared.clock import now_us
 
@@ -106,6 +107,14 @@ def explained(error: sqlite3.Error) -> str:
     return str(error)
 
 
+def open_database(path: Path, mode: str = "rwc", **options: Any) -> sqlite3.Connection:
+    """`sqlite3.connect` for the file of that name, whatever is in the name: to SQLite some of it would mean
+    something else. Raises sqlite3.Error.
+    """
+    db: sqlite3.Connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, **options)
+    return db
+
+
 class Journal:
     """The file at `path`, made where there is none. It belongs to one `Journal` at a time.
 
@@ -153,7 +162,7 @@ class Journal:
             self._lock.close()
             if isinstance(error, JournalError):
                 raise
-            raise JournalError(f"the journal {path} cannot be used: {explained(error)}") from None
+            raise JournalError(f"the journal {shown(path)} cannot be used: {explained(error)}") from None
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
@@ -280,7 +289,7 @@ class Journal:
 
     def _note_failing(self, error: sqlite3.Error | JournalError) -> None:
         why = explained(error) if isinstance(error, sqlite3.Error) else error
-        text = f"the journal {self.path} cannot be written: {why}"
+        text = f"the journal {shown(self.path)} cannot be written: {why}"
         now_s = time.monotonic()
         if self.state == "ok" or now_s - self._reminded_s >= _REMIND_S:
             self._reminded_s = now_s
@@ -374,7 +383,7 @@ class Journal:
 
     def _connect(self, log_id: str) -> sqlite3.Connection:
         """Opens the file, or makes one whose own log is `log_id`. Raises sqlite3.Error, JournalError."""
-        db = sqlite3.connect(self.path, timeout=_RETRY_S, isolation_level=None, check_same_thread=False)
+        db = open_database(self.path, timeout=_RETRY_S, isolation_level=None, check_same_thread=False)
         try:
             _make_schema(db, self.path, log_id)
             db.execute("PRAGMA journal_mode = WAL")
@@ -382,7 +391,7 @@ class Journal:
             self._file = self.path.stat().st_ino
         except OSError as error:
             db.close()
-            raise JournalError(f"the journal {self.path} has gone: {error.strerror}") from None
+            raise JournalError(f"the journal {shown(self.path)} has gone: {error.strerror}") from None
         except BaseException:
             db.close()
             raise
@@ -404,13 +413,13 @@ def _lock(path: Path) -> sqlite3.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise JournalError(f"no directory {path.parent} for the journal: {error.strerror}") from None
+        raise JournalError(f"no directory {shown(path.parent)} for the journal: {error.strerror}") from None
     try:
-        lock = sqlite3.connect(
+        lock = open_database(
             path.with_name(path.name + "-lock"), timeout=0, isolation_level=None, check_same_thread=False
         )
     except sqlite3.Error as error:
-        raise JournalError(f"the journal {path} cannot be used: {explained(error)}") from None
+        raise JournalError(f"the journal {shown(path)} cannot be used: {explained(error)}") from None
     try:
         lock.execute("PRAGMA journal_mode = MEMORY")
         lock.execute("BEGIN EXCLUSIVE")
@@ -418,9 +427,9 @@ def _lock(path: Path) -> sqlite3.Connection:
         lock.close()
         if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
             raise JournalError(
-                f"another process writes the journal {path}: stop it, or use another"
+                f"another process writes the journal {shown(path)}: stop it, or use another"
             ) from None
-        raise JournalError(f"the journal {path} cannot be used: {explained(error)}") from None
+        raise JournalError(f"the journal {shown(path)} cannot be used: {explained(error)}") from None
     return lock
 
 
@@ -428,11 +437,11 @@ def _make_schema(db: sqlite3.Connection, path: Path, log_id: str) -> None:
     """Raises JournalError for a file that is not this version's journal."""
     [version] = db.execute("PRAGMA user_version").fetchone()
     if version > SCHEMA_VERSION:
-        raise JournalError(f"the journal {path} was written by a newer snyper: update this one")
+        raise JournalError(f"the journal {shown(path)} was written by a newer snyper: update this one")
     if version == SCHEMA_VERSION:
         return
     if db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-        raise JournalError(f"{path} is a database of something else: name another file")
+        raise JournalError(f"{shown(path)} is a database of something else: name another file")
     db.executescript(
         f"BEGIN IMMEDIATE; {_SCHEMA} INSERT INTO logs VALUES (1, '{log_id}', 0);"
         f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
@@ -489,7 +498,7 @@ class _Reader:
     def _read(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         try:
             if self._db is None:
-                self._db = sqlite3.connect(self._path, isolation_level=None)
+                self._db = open_database(self._path, "rw", isolation_level=None)
                 self._db.execute("PRAGMA query_only = ON")
             return self._db.execute(query, values).fetchall()
         except sqlite3.Error:
@@ -625,7 +634,9 @@ class JournaledEvents(EventLog):
     def _note_stuck(self) -> None:
         self._stuck_timer = None
         self._is_stuck = True
-        text = f"the journal {self._journal.path} has not answered for {STUCK_S:.0f} s: look at the disk"
+        text = (
+            f"the journal {shown(self._journal.path)} has not answered for {STUCK_S:.0f} s: look at the disk"
+        )
         _logger.error("journal: %s. The range goes on", text)
         self._note_state("failing", text, 0)
 

@@ -146,7 +146,7 @@ class Board:
             "reaction_ms": reaction_ms,
             "impact_ms": impact_ms,
             "air": {"networks": [], "up": True, "rejoins": False, **(air or {})},
-            "flash": str(self.flash),
+            "flash": str(self._flash_link()),
             "usb": self.has_usb,
             "identity": {**PICO_W, **(identity or {})},
             "faults": None if faults is None else dict(faults),
@@ -300,6 +300,13 @@ class Board:
             return self._log_path.read_text(errors="replace")
         except FileNotFoundError:
             return ""
+
+    def _flash_link(self) -> Path:
+        """The flash by a name that MicroPython can read: its own may be no text."""
+        link = self.directory / "flash-link"
+        link.unlink(missing_ok=True)
+        link.symlink_to(self.flash)
+        return link
 
     def _stage_hardware(self) -> None:
         """Compiled, so that what stands in for the board's own C takes little of the board's memory."""
@@ -470,4 +477,4 @@ def leashed(command: Sequence[str], end: int = signal.SIGKILL) -> list[str]:
 
 def unique_id(name: str) -> bytes:
     """The serial number of the virtual board of that name: 8 bytes."""
-    return hashlib.sha256(name.encode()).digest()[:8]
+    return hashlib.sha256(os.fsencode(name)).digest()[:8]

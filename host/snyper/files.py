@@ -1,0 +1,84 @@
+"""Files that a person names: how they are written, and how their names are shown."""
+
+import os
+import secrets
+import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """What is to be in the file `path`, as a stream of bytes.
+
+    A new file, or one that is there, is there whole after the block, or as it was when the block raises; its
+    permissions stay. A link is followed. What cannot be replaced whole is written as it is: a FIFO, a device,
+    a file with another name too, one in a folder that takes no other. This process's own stdout is written
+    where it stands. Raises OSError.
+    """
+    found = _found(path)
+    if found is not None and os.path.samestat(found, os.fstat(1)):
+        yield sys.stdout.buffer
+        sys.stdout.flush()
+    elif found is None or _is_replaceable(path, found):
+        with _replacing(path.resolve(), found) as file:
+            yield file
+    else:
+        with os.fdopen(os.open(path, os.O_WRONLY), "wb") as file:
+            if stat.S_ISREG(found.st_mode):
+                file.truncate()
+            yield file
+
+
+def shown(path: Path) -> str:
+    """The name for people, and for JSON: also of a path that is no text."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def _found(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _is_replaceable(path: Path, found: os.stat_result) -> bool:
+    folder = path.parent.resolve()
+    # What stands there is a link to something that is open, such as /dev/fd/3.
+    is_descriptor = folder.parts[1:2] in (("dev",), ("proc",))
+    is_plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and not is_descriptor
+    return is_plain and os.access(path.resolve().parent, os.W_OK | os.X_OK)
+
+
+@contextmanager
+def _replacing(path: Path, found: os.stat_result | None) -> Iterator[BinaryIO]:
+    """Another file beside `path` that takes its place at the end."""
+    if found is not None:
+        os.close(os.open(path, os.O_WRONLY))  # raises where this is not to be written
+    new = path.with_name(f".snyper-{secrets.token_hex(4)}.part")
+    try:
+        with new.open("xb") as file:
+            if found is not None:
+                with suppress(PermissionError):  # somebody else's, that may be written: then it changes hands
+                    os.chown(new, found.st_uid, found.st_gid)
+                new.chmod(stat.S_IMODE(found.st_mode))
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _replace(new: Path, path: Path) -> None:
+    try:
+        new.replace(path)
+    except OSError:
+        # It is a mount of its own, or somebody else's in a folder where only the owner may remove.
+        with new.open("rb") as source, path.open("r+b") as target:
+            shutil.copyfileobj(source, target)
+            target.truncate()
