@@ -3,25 +3,28 @@
 import csv
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, Annotated
+from typing import Annotated, TextIO
 
 import typer
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from snyper.files import writing
 from snyper.history import EventRecord, GameRecord, History, PlayerStats, ReportRecord, TargetStats
 from snyper.journal import PATH_VARIABLE, JournalError, default_path
 from snyper.output import EXIT_FAILED, EXIT_USAGE, err, fail, harmless, json_text, out, print_json
 from snyper.screens import natural
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_EXCEL_LIKE = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is a formula to a spreadsheet
+_BYTE_ORDER_MARK = "\ufeff"
+_EXCEL_LIKE = ("=", "+", "-", "@", "\t", "\n")  # a cell that begins so is a formula to a spreadsheet
 
 
 class What(StrEnum):
@@ -122,8 +125,12 @@ def export(
     err.print(f"export: {count} rows" + (f" in {output}" if output else ""), markup=False)
 
 
-def write_rows(file: IO[str], kept: History, what: What, as_csv: bool, since_ms: int | None = None) -> int:
-    """Writes a row for each event, game, or hit and miss, oldest first; how many. Raises JournalError."""
+def write_rows(file: TextIO, kept: History, what: What, as_csv: bool, since_ms: int | None = None) -> int:
+    """Writes a row for each event, game, or hit and miss, oldest first; how many. Raises JournalError.
+
+    A table is one that spreadsheets open as it is: it begins with a byte order mark, without which Excel does
+    not see UTF-8, its lines end as RFC 4180 has it, and no cell of it is a formula.
+    """
     rows: Iterable[EventRecord | GameRecord | ReportRecord]
     kind: type[EventRecord | GameRecord | ReportRecord]
     if what is What.GAMES:
@@ -135,6 +142,7 @@ def write_rows(file: IO[str], kept: History, what: What, as_csv: bool, since_ms:
     names = [field.name for field in fields(kind)]
     table = csv.writer(file)
     if as_csv:
+        file.write(_BYTE_ORDER_MARK)
         table.writerow(names)
     count = 0
     for row in rows:
@@ -157,20 +165,16 @@ def _cell(value: object) -> object:
     return value
 
 
-def _write(path: Path | None, write: Callable[[IO[str]], int]) -> int:
-    """Into the file, which is there whole or not at all, or to stdout."""
-    if path is None:
-        return write(sys.stdout)
-    new = path.with_name(path.name + ".part")
+def _write(path: Path | None, write: Callable[[TextIO], int]) -> int:
+    """Into the file, or to stdout; in UTF-8, whatever the terminal has."""
     try:
-        with new.open("w", encoding="utf-8", newline="") as file:
-            count = write(file)
-        new.replace(path)
-        return count
+        with writing(path) if path is not None else nullcontext(sys.stdout.buffer) as file:
+            text = TextIOWrapper(file, "utf-8", "backslashreplace", newline="")
+            count = write(text)
+            text.detach().flush()
+            return count
     except OSError as error:
         fail(f"{path} cannot be written: {error.strerror}", EXIT_FAILED)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The samples around a hit as a picture: in the terminal, or as a file."""
 
+from io import BytesIO
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from snyper.client import Trace
+from snyper.files import writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,7 +96,10 @@ def save_png(trace: Trace, path: Path, title: str) -> None:
     _draw(close, trace, max(trace.times_us[0], -_ZOOM_BEFORE_US))
     whole.legend(loc="upper left", frameon=False)
     close.set_xlabel("ms after the hit")
-    figure.savefig(path, format="png")
+    picture = BytesIO()  # first whole: a FIFO or device cannot be gone back in
+    figure.savefig(picture, format="png")
+    with writing(path) as file:
+        file.write(picture.getvalue())
 
 
 def _draw(axes: "Axes", trace: Trace, from_us: int) -> None:

@@ -2,11 +2,12 @@
 
 import tempfile
 import time
-from pathlib import Path
+from functools import partial
+from io import TextIOWrapper
 
 from fastapi import FastAPI
 from starlette.background import BackgroundTask
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from snyper.history import History
 from snyper.history_commands import What, write_rows
@@ -14,6 +15,7 @@ from snyper.journal import Journal, JournalError
 
 KINDS = {What.GAMES: "Games and scores", What.HITS: "Hits and misses", What.EVENTS: "All that happened"}
 FORMATS = {"csv": "text/csv", "json": "application/x-ndjson"}
+_PIECE_BYTES = 65_536
 
 
 def add_route(app: FastAPI, archive: Journal) -> None:
@@ -25,17 +27,21 @@ def add_route(app: FastAPI, archive: Journal) -> None:
         if what not in KINDS or extension not in FORMATS:
             return PlainTextResponse("there is games, hits and events, each as csv and json", 404)
         archive.flush(1.0)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", newline="", suffix="." + extension, prefix="snyper-", delete=False
-        ) as file:
-            path = Path(file.name)
-            try:
-                with History(archive.path) as history:
-                    write_rows(file, history, What(what), extension == "csv")
-            except (JournalError, OSError) as error:
-                path.unlink()
-                return PlainTextResponse(f"the archive cannot be exported: {error}", 500)
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - it has no name, and so cannot be left behind
+        try:
+            with History(archive.path) as history:
+                text = TextIOWrapper(file, "utf-8", "backslashreplace", newline="")
+                write_rows(text, history, What(what), extension == "csv")
+                text.detach()
+            size = file.tell()
+            file.seek(0)
+        except (JournalError, OSError) as error:
+            file.close()
+            return PlainTextResponse(f"the archive cannot be exported: {error}", 500)
         name = f"snyper-{what}-{time.strftime('%Y-%m-%d')}.{extension}"
-        return FileResponse(
-            path, media_type=FORMATS[extension], filename=name, background=BackgroundTask(path.unlink)
+        return StreamingResponse(
+            iter(partial(file.read, _PIECE_BYTES), b""),
+            media_type=FORMATS[extension],
+            headers={"content-disposition": f'attachment; filename="{name}"', "content-length": str(size)},
+            background=BackgroundTask(file.close),
         )
