@@ -34,10 +34,8 @@ def board(
         typer.echo(usb_board.port)
         typer.echo(f"board: try `mpremote connect {usb_board.port}`; Ctrl-C ends it", err=True)
         usb_board.wait()
-        fail(
-            f"the board's MicroPython does not start; what it said is in {usb_board.directory}/board.log",
-            EXIT_FAILED,
-        )
+        said = usb_board.log.rstrip().rpartition("\n")[2] or "nothing"
+        fail(f"the board's MicroPython does not start; it said last: {said}", EXIT_FAILED)
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
     finally:

@@ -35,6 +35,7 @@ from snyper.commands import (
     HubOption,
     Json,
     address as _address,
+    ending_signals,
     run as _run,
     selector as _selector,
 )
@@ -119,8 +120,9 @@ Timeout = Annotated[
 
 
 def main() -> None:
-    """Runs the command line. SIGTERM ends a command as Ctrl-C does, with everything it started."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Runs the command line. SIGTERM and SIGHUP end a command as Ctrl-C does, with everything it started."""
+    for number in ending_signals():
+        signal.signal(number, signal.default_int_handler)
     with streams.guarded():
         app()
 

@@ -40,8 +40,18 @@ HubOption = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, everything else on stderr.")]
 
 
-async def ended_by_sigterm(work: Coroutine[Any, Any, T]) -> T:
-    """`work`, which SIGTERM cancels, as asyncio has it for Ctrl-C: whatever it started is put away."""
+def ending_signals() -> list[signal.Signals]:
+    """What ends a command as Ctrl-C does: SIGTERM, and the end of its terminal, unless it was started to
+    outlive that, as by `nohup`.
+    """
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
+        return [signal.SIGTERM]
+    return [signal.SIGTERM, hangup]
+
+
+async def ended_by_signals(work: Coroutine[Any, Any, T]) -> T:
+    """`work`, which `ending_signals` cancel, as asyncio has it for Ctrl-C: what it started is put away."""
     this = asyncio.current_task()
     assert this is not None
 
@@ -49,8 +59,9 @@ async def ended_by_sigterm(work: Coroutine[Any, Any, T]) -> T:
         if not this.cancelling():  # or it is putting things away already, after Ctrl-C
             this.cancel()
 
-    with suppress(NotImplementedError):  # where there is no such signal
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
+    with suppress(NotImplementedError):  # on Windows
+        for number in ending_signals():
+            asyncio.get_running_loop().add_signal_handler(number, end)
     return await work
 
 
@@ -64,7 +75,7 @@ def run(
     # It warns of each line to a peer that has just gone, which the command itself says better.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     try:
-        return asyncio.run(ended_by_sigterm(work))
+        return asyncio.run(ended_by_signals(work))
     except (KeyboardInterrupt, asyncio.CancelledError):
         err.print(on_ctrl_c, markup=False)
         raise typer.Exit(0 if until_ctrl_c else EXIT_INTERRUPTED) from None

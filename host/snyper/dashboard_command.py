@@ -13,7 +13,7 @@ import typer
 from platformdirs import user_data_path
 
 from snyper.client import DEFAULT_HUB
-from snyper.commands import ended_by_sigterm
+from snyper.commands import ended_by_signals
 from snyper.journal import JournalError
 from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, err, fail, log_to_stderr, print_json
 from snyper.shared.address import parse_address
@@ -84,7 +84,7 @@ def dashboard(
     try:
         with serve.open_socket(listen) as sock:
             asyncio.run(
-                ended_by_sigterm(serve.serve(hub, sock, password, archive or _default_archive(), ready))
+                ended_by_signals(serve.serve(hub, sock, password, archive or _default_archive(), ready))
             )
     except (KeyboardInterrupt, asyncio.CancelledError):
         err.print("stopped")

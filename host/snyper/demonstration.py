@@ -4,12 +4,10 @@ import asyncio
 import os
 import signal
 import statistics
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -20,6 +18,7 @@ from snyper.boards.board import WIFI, BoardProcess
 from snyper.client import GameState, Hub, TargetResult, connect
 from snyper.processes import running
 from snyper.shared.socket_protocol import ProtocolError
+from snyper.boards.temporary import temporary_directory
 
 TARGETS = 4
 PINGS = 50
@@ -41,7 +40,7 @@ async def run(console: Console) -> int:
     started = time.monotonic()
     try:
         async with AsyncExitStack() as stack:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="snyper-demo-")))
+            directory = stack.enter_context(temporary_directory("snyper-demo-"))
             journal = str(directory / "journal.sqlite3")
             hub_process = running("hub", "--listen", "127.0.0.1:0", "--journal", journal)
             address = (await stack.enter_async_context(hub_process)).said["listen"]

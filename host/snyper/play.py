@@ -1,13 +1,12 @@
 """`make play`: a hub, targets that somebody shoots at, and the dashboard, for a person to click through."""
 
 import asyncio
-import tempfile
 import webbrowser
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from snyper.processes import running
+from snyper.boards.temporary import temporary_directory
 
 
 async def run(targets: int, listen: str, open_browser: bool, say: Callable[[str], None]) -> None:
@@ -16,7 +15,7 @@ async def run(targets: int, listen: str, open_browser: bool, say: Callable[[str]
     Raises OSError when a part does not start, or ends by itself.
     """
     async with AsyncExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="snyper-play-")))
+        directory = stack.enter_context(temporary_directory("snyper-play-"))
         journal, archive = str(directory / "journal.sqlite3"), str(directory / "dashboard.sqlite3")
         hub = await stack.enter_async_context(running("hub", "--listen", "127.0.0.1:0", "--journal", journal))
         address = hub.said["listen"]

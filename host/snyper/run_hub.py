@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,12 +58,13 @@ async def on_micropython(listen: str, ready: Ready) -> None:
     Raises OSError when it ends by itself, or when no MicroPython is to be had; ValueError for port 0.
     """
     from snyper.boards.board import BoardProcess
+    from snyper.boards.temporary import temporary_directory
 
     if parse_address(listen)[1] == 0:
         raise ValueError("a hub board cannot find a free port: name one with --listen HOST:PORT")
-    with tempfile.TemporaryDirectory(prefix="snyper-hub-") as directory:
+    with temporary_directory("snyper-hub-") as directory:
         config = {"listen": listen, "key": os.environ.get(KEY_VARIABLE, "")}
-        board = BoardProcess(Path(directory), "master", config)
+        board = BoardProcess(directory, "master", config)
         board.start()
         shown = 0
         is_ready = False

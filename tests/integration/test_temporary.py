@@ -1,0 +1,95 @@
+"""What a command leaves in the temporary directory when it is killed: nothing, however and whenever."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.harness import (
+    DEADLINE_S,
+    HOST,
+    ROOT,
+    free_port,
+    left_in,
+    linux_only,
+    needs_micropython,
+    processes_with,
+    snyper,
+    until,
+)
+
+pytestmark = [linux_only, needs_micropython]
+
+COMMANDS = {
+    "demo": ("register", "demo"),
+    "simulate": ("on micropython", "simulate --engine micropython --targets 2 --hub 127.0.0.1:{port}"),
+    "hub": ("Ctrl-C stops it", "hub --engine micropython --listen 127.0.0.1:{port}"),
+    "board": ("/dev/", "board {directory}/flash"),
+}
+KILLS = [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("kill", KILLS, ids=lambda kill: kill.name)
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_a_command_that_is_killed(command: str, kill: signal.Signals, tmp_path: Path) -> None:
+    words, line = COMMANDS[command]
+    arguments = line.format(port=free_port(), directory=tmp_path).split()
+    async with snyper(*arguments, TMPDIR=str(tmp_path)) as running:
+        await running.says(words)
+        assert left_in(tmp_path)
+        status = await running.interrupt(kill)
+        assert status == -kill if kill is signal.SIGKILL else status in (0, 130)
+        assert "Traceback" not in running.err
+    await until(lambda: not left_in(tmp_path) and not processes_with(str(tmp_path)), "nothing should be left")
+
+
+@pytest.mark.parametrize("after_s", [0.2, 0.5, 1.0, 2.0])
+async def test_a_start_that_is_cut_short(after_s: float, tmp_path: Path) -> None:
+    pytest.importorskip("nicegui")
+    listen = f"{HOST}:{free_port()}"
+    async with snyper("play", "--no-open", "--listen", listen, TMPDIR=str(tmp_path)) as running:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(running.process.wait(), after_s)
+        await running.interrupt(signal.SIGKILL)
+    await until(lambda: not left_in(tmp_path) and not processes_with(str(tmp_path)), "nothing should be left")
+
+
+async def test_the_end_of_the_terminal_is_none_for_nohup(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *("nohup", sys.executable, "-m", "snyper.cli"),
+        *("hub", "--listen", f"{HOST}:{free_port()}", "--no-journal"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        cwd=ROOT,
+    )
+    assert process.stderr is not None
+    async with asyncio.timeout(DEADLINE_S):
+        while b"Ctrl-C" not in await process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(process.wait(), 0.5)
+        process.terminate()
+        assert await process.wait() == 0
+
+
+async def test_a_compiler_leaves_nothing(tmp_path: Path) -> None:
+    """It runs for each module of a deploy, and a deploy may be killed at any of them."""
+    program = "from snyper.boards import flash; flash.contents('target')"
+    done = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program),
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        cwd=ROOT,
+    )
+    seen: set[str] = set()
+    while done.returncode is None:
+        seen |= set(os.listdir(tmp_path))  # noqa: PTH208
+        await asyncio.sleep(0)
+    assert (done.returncode, seen) == (0, set())
