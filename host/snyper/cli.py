@@ -53,7 +53,6 @@ from snyper.output import (
     out,
     print_json,
 )
-from snyper.shared.address import parse_address
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
     DEFAULT_DURATION_MS,
@@ -188,12 +187,17 @@ def simulate(
 
     log_to_stderr(logging.WARNING)
     err.print(f"simulate: {targets} targets for the hub at {hub}; Ctrl-C ends them", markup=False)
-    if not _answers(hub):
-        err.print("simulate: nothing answers there yet; the targets try until it does", markup=False)
     if as_json:
         print_json({"targets": [f"target_{number}" for number in range(1, targets + 1)], "hub": hub})
     config = {"key": os.environ.get(KEY_VARIABLE, "")}
-    _run(simulator.simulate(targets, engine, hub, hit_rate, seed, report, config), until_ctrl_c=True)
+
+    async def run_targets() -> None:
+        try:
+            await simulator.simulate(targets, engine, hub, hit_rate, seed, report, config)
+        except socket.gaierror:
+            raise NoHubError("no computer is known by that name") from None
+
+    _run(run_targets(), hub, until_ctrl_c=True)
 
 
 @app.command(name="targets")
@@ -478,15 +482,6 @@ def play(
 
     err.print("play: starting; Ctrl-C ends everything")
     _run(play.run(targets, listen, browser, lambda line: err.print(line, markup=False)), until_ctrl_c=True)
-
-
-def _answers(hub: str) -> bool:
-    host, port = parse_address(hub)
-    try:
-        with socket.create_connection((host or "127.0.0.1", port), timeout=1):
-            return True
-    except OSError:
-        return False
 
 
 def _motion(

@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from snyper.boards.board import (
     MIN_IMPACT_MS,
@@ -25,9 +26,6 @@ from snyper.firmware.target.config import read
 from snyper.shared.address import parse_address
 from snyper.boards.temporary import temporary_directory
 
-if TYPE_CHECKING:
-    from snyper.firmware.target.session import Session
-
 MAX_PROCESSES = 16  # beyond it `simulate` prefers one process
 RESTART_SECONDS = 1.0
 START_INTERVAL_SECONDS = 0.002  # between two boards in one process: a listening socket's backlog is finite
@@ -35,9 +33,12 @@ SAMPLES_PER_MS = 20  # of all boards of one process together: about half of a co
 MAX_SAMPLE_MS = 100
 SAMPLES_PER_IMPACT = 4
 DESCRIPTORS_PER_BOARD = 2
-REFUSAL_POLL_SECONDS = 1.0
-NOT_LET_IN = " takes no registration: "  # in what a session says of its trouble
+STATUS_POLL_SECONDS = 0.5
 MAX_NAMES = 4  # in one notice
+# In what a session says of how it stands.
+_NO_HUB = "no hub at "
+_REGISTERED = "registered as "
+_NOT_LET_IN = " takes no registration: "
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class _Plan:
         self.hit_rate = hit_rate
         self.seed = seed * 1_000_003 + number
         self.config = {"target_id": self.target_id, "hub": hubs, "wifi": WIFI, **config}
+        self.status: Callable[[], str] = str  # as `Session.status` says it, once the target runs
 
 
 async def _simulate_in_processes(plans: list[_Plan], report: Report) -> None:
@@ -130,13 +132,10 @@ async def _simulate_in_processes(plans: list[_Plan], report: Report) -> None:
                 )
                 boards.append(board)
             async with asyncio.TaskGroup() as group:
-                for board in boards:
+                for plan, board in zip(plans, boards, strict=True):
+                    plan.status = partial(_status_of, board)
                     group.create_task(_keep_board_on(board, report))
-                group.create_task(
-                    _tell_refusals(
-                        lambda: {board.name: _last_of("session: ", board.log) for board in boards}, report
-                    )
-                )
+                group.create_task(_tell_troubles(plans, report))
         finally:
             # Not in the loop's hands: a second Ctrl-C must not leave half of it undone.
             _stop_all(boards)
@@ -156,28 +155,37 @@ async def _keep_board_on(board: BoardProcess, report: Report) -> None:
         await asyncio.sleep(RESTART_SECONDS)
 
 
-def _last_of(who: str, log: str) -> str:
-    """The last line of `who` in a board's log, without what is before its text."""
-    return log.rpartition(who)[2].partition("\n")[0] if who in log else ""
+def _status_of(board: BoardProcess) -> str:
+    """What a board's session has logged last, without what is before its text."""
+    _, who, rest = board.log.rpartition("session: ")
+    return rest.partition("\n")[0] if who else ""
 
 
-async def _tell_refusals(statuses: Callable[[], Mapping[str, str]], report: Report) -> None:
-    """Reports the targets that a hub does not let in, once for as long as it does not. `statuses` says how
-    each stands, as `Session.status` does.
+async def _tell_troubles(plans: Sequence[_Plan], report: Report) -> None:
+    """Reports that there is no hub at first, and the targets that it does not let in, once for as long as it
+    does not. It is the targets' own word: a connection made only to see would cost a hub board one of its
+    five places for 10 s.
     """
+    is_hub_known = False
     refused: set[str] = set()
     while True:
-        await asyncio.sleep(REFUSAL_POLL_SECONDS)
-        now = {name: status for name, status in statuses().items() if NOT_LET_IN in status}
+        await asyncio.sleep(STATUS_POLL_SECONDS)
+        now = {plan.target_id: plan.status() for plan in plans}
+        first = now[plans[0].target_id]
+        if not is_hub_known and first.startswith(_NO_HUB):
+            report(Notice(None, "nothing answers there yet; the targets try until it does"))
+        is_hub_known = is_hub_known or first.startswith((_NO_HUB, _REGISTERED))
+        refusals = {name: status.partition(_NOT_LET_IN)[2] for name, status in now.items()}
+        refusals = {name: refusal for name, refusal in refusals.items() if refusal}
         reasons: dict[str, list[str]] = {}
-        for name in now.keys() - refused:
-            reasons.setdefault(now[name].partition(NOT_LET_IN)[2].replace(name, "NAME"), []).append(name)
-        refused = set(now)
+        for name in refusals.keys() - refused:
+            reasons.setdefault(refusals[name].replace(name, "NAME"), []).append(name)
+        refused = set(refusals)
         for names in reasons.values():
             names.sort(key=lambda name: (len(name), name))
             others = f", nor {', '.join(names[1:MAX_NAMES])}" if names[1:] else ""
             more = f" and {len(names) - MAX_NAMES} more" if names[MAX_NAMES:] else ""
-            report(Notice(names[0], f"is not let in{others}{more}: {now[names[0]].partition(NOT_LET_IN)[2]}"))
+            report(Notice(names[0], f"is not let in{others}{more}: {refusals[names[0]]}"))
 
 
 def _stop_all(boards: list[BoardProcess]) -> None:
@@ -192,21 +200,16 @@ async def _simulate_in_this_process(plans: list[_Plan], report: Report) -> None:
     machine = import_virtual_hardware()
     raise_descriptor_limit(len(plans) * DESCRIPTORS_PER_BOARD)
     sample_ms = min(MAX_SAMPLE_MS, len(plans) // SAMPLES_PER_MS)
-    sessions: dict[str, Session] = {}
     async with asyncio.TaskGroup() as group:
-        group.create_task(
-            _tell_refusals(lambda: {name: one.status() for name, one in sessions.items()}, report)
-        )
+        group.create_task(_tell_troubles(plans, report))
         for plan in plans:
             config = read(plan.config, "rp2")
             config["piezo"]["sample_ms"] = max(config["piezo"]["sample_ms"], sample_ms)
-            group.create_task(_keep_session_on(machine, plan, config, sessions, report))
+            group.create_task(_keep_session_on(machine, plan, config, report))
             await asyncio.sleep(START_INTERVAL_SECONDS)
 
 
-async def _keep_session_on(
-    machine: Any, plan: _Plan, config: dict[str, Any], sessions: "dict[str, Session]", report: Report
-) -> None:
+async def _keep_session_on(machine: Any, plan: _Plan, config: dict[str, Any], report: Report) -> None:
     from snyper.firmware.board.hardware import light
     from snyper.firmware.board.led import Led
     from snyper.firmware.target.session import Session
@@ -224,8 +227,9 @@ async def _keep_session_on(
         machine.use(board)
         led = Led(light(config["led"]["pin"]))
         try:
-            sessions[plan.target_id] = Session(config, led, on_flash=False)
-            await sessions[plan.target_id].run()
+            session = Session(config, led, on_flash=False)
+            plan.status = session.status
+            await session.run()
             why = "ended by itself, starts again"
         except machine.BoardReset as reset:
             board.boot(reset.args[0])
