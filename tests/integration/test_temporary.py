@@ -41,7 +41,7 @@ async def test_a_command_that_is_killed(command: str, kill: signal.Signals, tmp_
     arguments = line.format(port=free_port(), directory=tmp_path).split()
     async with snyper(*arguments, TMPDIR=str(tmp_path)) as running:
         await running.says(words)
-        assert left_in(tmp_path)
+        await until(lambda: left_in(tmp_path), "it should have its folder")
         status = await running.interrupt(kill)
         assert status == -kill if kill is signal.SIGKILL else status in (0, 130)
         assert "Traceback" not in running.err
