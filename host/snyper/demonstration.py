@@ -15,10 +15,10 @@ from rich.text import Text
 
 from snyper import scoreboard
 from snyper.boards.board import WIFI, BoardProcess
+from snyper.boards.temporary import temporary_directory
 from snyper.client import GameState, Hub, TargetResult, connect
 from snyper.processes import running
 from snyper.shared.socket_protocol import ProtocolError
-from snyper.boards.temporary import temporary_directory
 
 TARGETS = 4
 PINGS = 50

@@ -5,8 +5,8 @@ import webbrowser
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from snyper.processes import running
 from snyper.boards.temporary import temporary_directory
+from snyper.processes import running
 
 
 async def run(targets: int, listen: str, open_browser: bool, say: Callable[[str], None]) -> None:

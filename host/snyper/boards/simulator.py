@@ -22,9 +22,9 @@ from snyper.boards.board import (
     find_micropython,
     unique_id,
 )
+from snyper.boards.temporary import temporary_directory
 from snyper.firmware.target.config import read
 from snyper.shared.address import parse_address
-from snyper.boards.temporary import temporary_directory
 
 MAX_PROCESSES = 16  # beyond it `simulate` prefers one process
 RESTART_SECONDS = 1.0
