@@ -63,8 +63,9 @@ def _replacing(path: Path, found: os.stat_result | None) -> Iterator[BinaryIO]:
     try:
         with new.open("xb") as file:
             if found is not None:
-                with suppress(PermissionError):  # somebody else's, that may be written: then it changes hands
-                    os.chown(new, found.st_uid, found.st_gid)
+                if hasattr(os, "chown"):  # not on Windows
+                    with suppress(PermissionError):  # somebody else's, that may be written: it changes hands
+                        os.chown(new, found.st_uid, found.st_gid)
                 new.chmod(stat.S_IMODE(found.st_mode))
             yield file
             file.flush()
