@@ -194,7 +194,7 @@ def simulate(
     async def run_targets() -> None:
         try:
             await simulator.simulate(targets, engine, hub, hit_rate, seed, report, config)
-        except socket.gaierror:
+        except (socket.gaierror, UnicodeError):  # the latter of a name that DNS cannot have
             raise NoHubError("no computer is known by that name") from None
 
     _run(run_targets(), hub, until_ctrl_c=True)

@@ -221,7 +221,7 @@ async def test_a_name_that_is_no_text_is_said(tmp_path: Path) -> None:
 async def test_a_board_in_a_folder_of_any_name(name: str, tmp_path: Path) -> None:
     flash = tmp_path / name
     flash.mkdir()
-    (flash / "main.py").write_text("print('it runs')\nopen('said', 'w').close()\n")
+    (flash / "main.py").write_text("open('said', 'w').close()\nprint('it runs')\n")
     with UsbBoard(flash) as board:
         await until(lambda: "it runs" in board.log, "the board should run")
     assert (flash / "said").exists()

@@ -132,6 +132,7 @@ class Board:
         self._process: subprocess.Popen[bytes] | None = None
         self._supervisor: threading.Thread | None = None
         self._started: threading.Event = threading.Event()
+        self._ended = threading.Event()
         self._start_error: OSError | None = None
         self._power = False
         self._cause = PWRON_RESET
@@ -169,6 +170,7 @@ class Board:
         self._returncode = None
         self._start_error = None
         self._started.clear()
+        self._ended.clear()
         self._supervisor = threading.Thread(target=self._supervise, name=self.name, daemon=True)
         self._supervisor.start()
         self._started.wait()
@@ -328,6 +330,7 @@ class Board:
         finally:
             self._started.set()
             atexit.unregister(self.kill)
+            self._ended.set()
 
     def _boot(self, reset_cause: int) -> subprocess.Popen[bytes] | None:
         self._cause = reset_cause
@@ -424,8 +427,12 @@ class Board:
             return False
 
     def _join(self, timeout: float | None = None) -> None:
-        if self._supervisor is not None and self._supervisor is not threading.current_thread():
-            self._supervisor.join(timeout)
+        # Not `join` alone: a Ctrl-C in it makes Python take the thread for one that has ended.
+        supervisor = self._supervisor
+        if supervisor is None or supervisor is threading.current_thread():
+            return
+        if self._ended.wait(timeout):
+            supervisor.join()
 
     def _read(self, name: str) -> str:
         return (self.directory / name).read_text()
