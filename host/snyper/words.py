@@ -1,0 +1,27 @@
+"""The words that people see for those of the wire: one for each state, on every screen. Pure."""
+
+AWAY = "away"  # of a target that is not connected: no word of the wire
+
+# What people see, for the state that a target reports (`State` in firmware/target/controller.py).
+STATE_WORDS = {
+    "down": "down",
+    "rising": "rising",
+    "arming": "rising",
+    "standing": "up",
+    "armed": "armed",
+    "falling": "falling",
+    "fault": "fault",
+    AWAY: AWAY,
+    "": "unknown",  # it has not said yet
+}
+_RESULTS = {"activated": "armed"}  # where a reply's `status` is no state
+
+
+def state_word(state: str) -> str:
+    """The word that people see for a state on the wire; a state that is not known here stays as it is."""
+    return STATE_WORDS.get(state, state)
+
+
+def result_word(status: str) -> str:
+    """The word that people see for the `status` of a reply to a command."""
+    return state_word(_RESULTS.get(status, status))

@@ -1,0 +1,24 @@
+"""One word for one state, in code and documents."""
+
+from snyper.firmware.target.controller import State
+from snyper.shared.socket_protocol import COMMAND_REPLIES
+from snyper.words import AWAY, STATE_WORDS, result_word, state_word
+
+SHOWN = {"down", "rising", "up", "armed", "falling", "fault", "away", "unknown"}
+
+
+def test_every_state_of_the_wire_has_a_word() -> None:
+    states = {value for name, value in vars(State).items() if not name.startswith("_")}
+    assert set(STATE_WORDS) == states | {AWAY, ""}
+    assert set(STATE_WORDS.values()) == SHOWN
+
+
+def test_a_motion_that_is_done_is_called_as_the_state_it_ends_in() -> None:
+    assert [result_word(COMMAND_REPLIES[name][1]) for name in ("stand_up", "lay_down", "activate")] == [
+        *("up", "down", "armed"),
+    ]
+    assert result_word("alive") == "alive"
+
+
+def test_a_word_that_is_new_stays_as_it_is() -> None:
+    assert state_word("dancing") == "dancing"
