@@ -18,3 +18,8 @@ def parse_address(text: str) -> "tuple[str, int]":
     if not port.isdigit() or int(port) > 65535:
         raise ValueError("%s is not HOST:PORT" % text)
     return host, int(port)
+
+
+def format_address(host: str, port: int) -> str:
+    """The text of which `parse_address` makes this host and port: an IPv6 address stands in brackets."""
+    return ("[%s]:%d" if ":" in host else "%s:%d") % (host, port)

@@ -45,6 +45,7 @@ if MICROPYTHON:
 
 else:
     from errno import EADDRNOTAVAIL, EAFNOSUPPORT
+    from socket import AF_INET
 
     from snyper.shared.runtime import tune
 
@@ -66,7 +67,9 @@ else:
 
     def bound_port(server: asyncio.Server, port: int) -> int:
         """The port that `server` listens on, also where `listen` was given 0."""
-        bound: int = server.sockets[0].getsockname()[1]
+        # For 0 each address of a host gets a port of its own; whoever dials a name tries IPv4 in any case.
+        first = min(server.sockets, key=lambda sock: sock.family != AF_INET)
+        bound: int = first.getsockname()[1]
         return bound
 
     async def close_server(server: asyncio.Server) -> None:

@@ -40,7 +40,7 @@ def _is_hub(text: str) -> bool:
         host, port = parse_address(text)
     except ValueError:
         return False
-    return host != "" and port > 0 and len(text) <= 64 and is_word(text, ".-_:[]")
+    return host != "" and port > 0 and len(text) <= 64 and is_word(text, ".-_:[]%")
 
 
 def _is_hostname(text: str) -> bool:

@@ -16,11 +16,11 @@ _TYPE_A = 1
 
 
 async def resolve(host: str, server: str, port: int = _DNS_PORT) -> str:
-    """The IPv4 address of `host`, which may be one itself. `server` is the name server's address; names that
-    end in `.local` are asked of everybody instead. Takes 3 s at most. Raises OSError when nobody knows.
-    RFC 1035.
+    """The IPv4 address of `host`; what is an address itself, also an IPv6 one, stays. `server` is the name
+    server's address; names that end in `.local` are asked of everybody instead. Takes 3 s at most. Raises
+    OSError when nobody knows. RFC 1035.
     """
-    if is_address(host):
+    if ":" in host or is_address(host):
         return host
     if host.lower().endswith(".local"):
         server, port = _MDNS_SERVER, _MDNS_PORT

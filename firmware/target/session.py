@@ -64,7 +64,7 @@ class Session:
 
     def __init__(self, config: "dict[str, Any]", led: "Led", on_flash: bool = True) -> None:
         self._config = config
-        self._hubs = [parse_address(hub) for hub in config["hub"]]
+        self._hubs = config["hub"]
         self._led = led
         self._wifi = Wifi(config["wifi"], _host_name(config["target_id"]))
         self._on_flash = on_flash
@@ -124,7 +124,8 @@ class Session:
 
     async def _visit(self) -> None:
         """One connection, from joining the network to the link's end, whatever ends it."""
-        host, port = self._hubs[self._attempts % len(self._hubs)]
+        hub = self._hubs[self._attempts % len(self._hubs)]
+        host, port = parse_address(hub)
         self._attempts += 1
         self._is_refused = False
         try:
@@ -143,7 +144,7 @@ class Session:
             self._note_trouble(str(error.args[1]))
             return
         except OSError as error:
-            self._note_trouble("no hub at %s: %r" % (host, error))
+            self._note_trouble("no hub at %s: %r" % (hub, error))
             return
         self._moved_on_ms = now_ms()
         link = Link(reader, writer, self._handlers, "hub")
@@ -168,7 +169,7 @@ class Session:
             what = (
                 "no hub at %s: %s" if why.code == ErrorCode.DISCONNECTED else "%s takes no registration: %s"
             )
-            self._note_trouble(what % (host, why))
+            self._note_trouble(what % (hub, why))
             link.close(error)
             await running
         finally:

@@ -30,6 +30,7 @@ from snyper import (
     streams,
     trace as trace_picture,
 )
+from snyper.addresses import dial_address
 from snyper.client import DEFAULT_HUB, KEY_VARIABLE, Hub, NoHubError, TargetResult, Trace, connect
 from snyper.commands import (
     HubOption,
@@ -53,6 +54,7 @@ from snyper.output import (
     out,
     print_json,
 )
+from snyper.shared.address import format_address, parse_address
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
     DEFAULT_DURATION_MS,
@@ -159,7 +161,8 @@ def hub(
             print_json({"listen": address, "engine": engine.value})
         kept = f"keeps its journal in {path}" if path else "keeps the last events in memory only"
         err.print(f"hub: {kept}", markup=False)
-        err.print(f"hub: listening on {address}; Ctrl-C stops it", markup=False)
+        everywhere = "" if dial_address(listen) == parse_address(listen) else "every address, here "
+        err.print(f"hub: listening on {everywhere}{address}; Ctrl-C stops it", markup=False)
 
     log_to_stderr(logging.INFO)
     if engine is Engine.MICROPYTHON:
@@ -193,7 +196,8 @@ def simulate(
 
     async def run_targets() -> None:
         try:
-            await simulator.simulate(targets, engine, hub, hit_rate, seed, report, config)
+            dialled = format_address(*dial_address(hub))
+            await simulator.simulate(targets, engine, dialled, hit_rate, seed, report, config)
         except (socket.gaierror, UnicodeError):  # the latter of a name that DNS cannot have
             raise NoHubError("no computer is known by that name") from None
 

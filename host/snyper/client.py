@@ -17,8 +17,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from snyper.addresses import dial_address
 from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
-from snyper.shared.address import parse_address
 from snyper.shared.dialler import dial
 from snyper.shared.handshake import Role
 from snyper.shared.link import Link, error_of
@@ -528,9 +528,9 @@ async def connect(hub: str = DEFAULT_HUB, key: str | None = None) -> AsyncIterat
     for an address that is none, NoHubError when no hub answers there, ProtocolError when it refuses. No
     OSError of the network's gets out of this, nor out of the methods of `Hub`.
     """
-    host, port = parse_address(hub)
+    address = dial_address(hub)
     try:
-        reader, writer = await dial(host or "127.0.0.1", port, DIAL_TIMEOUT_MS)
+        reader, writer = await dial(*address, DIAL_TIMEOUT_MS)
     except (OSError, UnicodeError) as error:  # the latter of a name that DNS cannot have
         raise NoHubError(_why_unreachable(error)) from None
     link = Link(reader, writer, {}, "hub")

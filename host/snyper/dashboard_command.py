@@ -1,7 +1,6 @@
 """`snyper dashboard`: the range as a web page."""
 
 import asyncio
-import ipaddress
 import logging
 import os
 import sys
@@ -12,8 +11,9 @@ from typing import Annotated
 import typer
 from platformdirs import user_data_path
 
+from snyper.addresses import is_loopback
 from snyper.client import DEFAULT_HUB
-from snyper.commands import ended_by_signals
+from snyper.commands import HubOption, Json, address, ended_by_signals
 from snyper.journal import JournalError
 from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, err, fail, log_to_stderr, print_json
 from snyper.shared.address import parse_address
@@ -24,25 +24,14 @@ PASSWORD_VARIABLE = "SNYPER_DASHBOARD_PASSWORD"  # an argument could be read by 
 MIN_PASSWORD_CHARS = 6
 
 
-def _address(text: str) -> str:
-    try:
-        parse_address(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    return text
-
-
 def _listen(text: str) -> str:
     """Without a port, the dashboard's own."""
     has_port = text.rpartition(":")[2].isdigit()
-    return _address(text if has_port else f"{text}:{DEFAULT_PORT}")
+    return address(text if has_port else f"{text}:{DEFAULT_PORT}")
 
 
 def dashboard(
-    hub: Annotated[
-        str,
-        typer.Option("--hub", envvar="SNYPER_HUB", metavar="HOST:PORT", help="The hub.", callback=_address),
-    ] = DEFAULT_HUB,
+    hub: HubOption = DEFAULT_HUB,
     listen: Annotated[
         str,
         typer.Option(metavar="HOST:PORT", help="Where to serve; :PORT is every address.", callback=_listen),
@@ -52,9 +41,7 @@ def dashboard(
         typer.Option(metavar="FILE", help="Where its history is kept.", dir_okay=False),
     ] = None,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open it in your browser.")] = True,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="JSON on stdout, everything else on stderr.")
-    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Show the range as a web page until Ctrl-C.
 
@@ -101,7 +88,7 @@ def _default_archive() -> Path:
 def _password(listen: str) -> str | None:
     """The password that guards it, or None where only this computer reaches it."""
     given = os.environ.get(PASSWORD_VARIABLE)
-    if given is None and _is_this_computer(parse_address(listen)[0]):
+    if given is None and is_loopback(parse_address(listen)[0]):
         return None
     if given is None:
         if not sys.stdin.isatty():
@@ -119,12 +106,3 @@ def _password(listen: str) -> str | None:
     if len(given) < MIN_PASSWORD_CHARS:
         fail(f"the password needs at least {MIN_PASSWORD_CHARS} characters", EXIT_USAGE)
     return given
-
-
-def _is_this_computer(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

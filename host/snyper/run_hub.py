@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from snyper.addresses import dial_host
 from snyper.boards.simulator import raise_descriptor_limit
 from snyper.client import KEY_VARIABLE
 from snyper.firmware.master.server import Hub
 from snyper.journal import JournaledEvents, JournalError
 from snyper.output import harmless
-from snyper.shared.address import parse_address
+from snyper.shared.address import format_address, parse_address
 
 MAX_TARGETS = 5_000
 MAX_CONSOLES = 200
@@ -22,8 +23,8 @@ Ready = Callable[[str], None]
 
 
 async def on_cpython(listen: str, ready: Ready, journal: Path | None, keep_days: int) -> None:
-    """Serves until cancelled; `ready` is told the address. `journal` is the file that keeps the events for
-    `keep_days`, None for none. Raises OSError when the address is not to be had, or the journal.
+    """Serves until cancelled; `ready` is told an address to dial. `journal` is the file that keeps the events
+    for `keep_days`, None for none. Raises OSError when the address is not to be had, or the journal.
     """
     raise_descriptor_limit(MAX_TARGETS + MAX_CONSOLES)
     host, port = parse_address(listen)
@@ -43,7 +44,7 @@ async def on_cpython(listen: str, ready: Ready, journal: Path | None, keep_days:
                 f"cannot listen on {listen} ({error.strerror}): is another hub running? {_ADVICE}"
             ) from None
         try:
-            ready(f"{host}:{hub.port}")
+            ready(format_address(dial_host(host), hub.port))
             await asyncio.Event().wait()
         finally:
             await hub.stop()
@@ -60,7 +61,8 @@ async def on_micropython(listen: str, ready: Ready) -> None:
     from snyper.boards.board import BoardProcess
     from snyper.boards.temporary import temporary_directory
 
-    if parse_address(listen)[1] == 0:
+    host, port = parse_address(listen)
+    if port == 0:
         raise ValueError("a hub board cannot find a free port: name one with --listen HOST:PORT")
     with temporary_directory("snyper-hub-") as directory:
         config = {"listen": listen, "key": os.environ.get(KEY_VARIABLE, "")}
@@ -75,7 +77,7 @@ async def on_micropython(listen: str, ready: Ready) -> None:
                 shown = len(log)
                 if not is_ready and "listening" in log:
                     is_ready = True
-                    ready(listen)
+                    ready(format_address(dial_host(host), port))
                 if not is_ready and board.resets:
                     break  # it could not listen, and tries again
                 await asyncio.sleep(_POLL_SECONDS)

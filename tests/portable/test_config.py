@@ -2,7 +2,7 @@
 
 import os
 
-from snyper.shared.address import parse_address
+from snyper.shared.address import format_address, parse_address
 from snyper.shared.config import (
     MAX_BYTES,
     Choice,
@@ -346,8 +346,10 @@ def test_addresses() -> None:
         ("[::1]:9000", ("::1", 9000)),
         ("[::1]", ("::1", 8081)),
         ("hub:65535", ("hub", 65535)),
+        ("[fe80::1%eth0]:9000", ("fe80::1%eth0", 9000)),
     ):
         assert parse_address(text) == address, text
+        assert parse_address(format_address(*address)) == address, text
 
 
 def test_what_is_no_address_is_shown() -> None:

@@ -24,7 +24,7 @@ from snyper.boards.board import (
 )
 from snyper.boards.temporary import temporary_directory
 from snyper.firmware.target.config import read
-from snyper.shared.address import parse_address
+from snyper.shared.address import format_address, parse_address
 
 MAX_PROCESSES = 16  # beyond it `simulate` prefers one process
 RESTART_SECONDS = 1.0
@@ -88,9 +88,15 @@ async def simulate(
 
 
 def _with_address(hub: str) -> str:
-    """`hub` with its host's IPv4 address: a virtual board has no name server. Raises OSError, ValueError."""
+    """`hub` with its host's address, IPv4 if it has one: a virtual board has no name server. Raises OSError,
+    ValueError.
+    """
     host, port = parse_address(hub)
-    return f"{socket.gethostbyname(host or '127.0.0.1')}:{port}"
+    if ":" in host:
+        return format_address(host, port)
+    found = socket.getaddrinfo(host or "127.0.0.1", port, type=socket.SOCK_STREAM)
+    address = min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0]
+    return format_address(str(address), port)
 
 
 def _best_engine(targets: int) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from snyper.addresses import is_loopback
 from snyper.dashboard import drawings
 
 SESSION_S = 12 * 3600
@@ -20,7 +21,6 @@ MAX_SESSIONS = 100
 MAX_FORM_BYTES = 4_096
 FREE_GUESSES = 5  # then each wrong one doubles the wait
 MAX_WAIT_S = 300.0
-_THIS_COMPUTER = ("127.0.0.1", "localhost", "::1")
 
 # Everything is served from here: a page that some day asks elsewhere is stopped by the browser. NiceGUI's Vue
 # compiles templates in the browser, which is what 'unsafe-eval' is for.
@@ -92,7 +92,7 @@ class Gate:
 
     def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> Response | None:
         host = headers.get("host", "")
-        if not self.asks and urlsplit("//" + host).hostname not in _THIS_COMPUTER:
+        if not self.asks and not is_loopback(urlsplit("//" + host).hostname or ""):
             return HTMLResponse("this dashboard is for 127.0.0.1 and localhost only", 403)
         if scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD"):
             origin = headers.get("origin")

@@ -12,11 +12,12 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from snyper.addresses import dial_host
 from snyper.dashboard.gate import Gate
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Model
 from snyper.journal import Journal
-from snyper.shared.address import parse_address
+from snyper.shared.address import format_address, parse_address
 
 # NiceGUI makes this folder only if a page stores something there, which none does; were one to, it would
 # otherwise be in whatever folder the command was started in.
@@ -48,9 +49,10 @@ class _Server(uvicorn.Server):
 def open_socket(listen: str) -> socket.socket:
     """The socket to serve on. Raises OSError, saying what to do, when the address is not to be had."""
     host, port = parse_address(listen)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=100)
+        found = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)
+        family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+        return socket.create_server(address, family=family, backlog=100)
     except OSError as error:
         raise OSError(
             f"cannot listen on {listen} ({error.strerror}): is another dashboard running?"
@@ -84,8 +86,7 @@ async def serve(
 async def _serve(
     keeper: Keeper, sock: socket.socket, password: str | None, ready: Callable[[str], None]
 ) -> None:
-    address, port = sock.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address, f"[{address}]" if ":" in address else address)
+    host, port = sock.getsockname()[:2]
     app = FastAPI(openapi_url=None)
     gate = Gate(app, password, port)
     shell.add_pages(app, keeper, can_leave=gate.asks)
@@ -116,7 +117,7 @@ async def _serve(
         await asyncio.wait((serving, serves), return_when=asyncio.FIRST_COMPLETED)
         serves.cancel()
         if server.started:
-            ready(f"http://{host}:{port}/")
+            ready(f"http://{format_address(dial_host(host), port)}/")
         await asyncio.wait((serving, keeping), return_when=asyncio.FIRST_COMPLETED)
         for task in (serving, keeping):
             if task.done():

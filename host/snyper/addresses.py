@@ -1,0 +1,32 @@
+"""Addresses as people and programs take them: what is printed can be dialled."""
+
+import ipaddress
+
+from snyper.shared.address import parse_address
+
+_LOOPBACK = {4: "127.0.0.1", 6: "::1"}
+
+
+def dial_host(host: str) -> str:
+    """Where this computer reaches what listens on `host`: for every address (empty, 0.0.0.0, ::) itself."""
+    if not host:
+        return _LOOPBACK[4]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return _LOOPBACK[address.version] if address.is_unspecified else host
+
+
+def dial_address(text: str) -> tuple[str, int]:
+    """Host and port to dial for HOST:PORT as people write it. Raises ValueError that shows the text."""
+    host, port = parse_address(text)
+    return dial_host(host), port
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this computer reaches it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
