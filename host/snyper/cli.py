@@ -6,7 +6,6 @@ Exit status: 0 all went well, 1 some target failed or the work broke off, 2 wron
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 import sys
@@ -31,7 +30,7 @@ from snyper import (
     trace as trace_picture,
 )
 from snyper.addresses import dial_address
-from snyper.client import DEFAULT_HUB, KEY_VARIABLE, Hub, NoHubError, TargetResult, Trace, connect
+from snyper.client import DEFAULT_HUB, Hub, NoHubError, TargetResult, Trace, connect
 from snyper.commands import (
     HubOption,
     Json,
@@ -40,6 +39,7 @@ from snyper.commands import (
     run as _run,
     selector as _selector,
 )
+from snyper.environment import hub_key
 from snyper.firmware.master.console import MAX_TIMEOUT_MS, MIN_TIMEOUT_MS
 from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
 from snyper.journal import KEEP_DAYS, MAX_KEEP_DAYS, PATH_VARIABLE, default_path
@@ -192,12 +192,11 @@ def simulate(
     err.print(f"simulate: {targets} targets for the hub at {hub}; Ctrl-C ends them", markup=False)
     if as_json:
         print_json({"targets": [f"target_{number}" for number in range(1, targets + 1)], "hub": hub})
-    config = {"key": os.environ.get(KEY_VARIABLE, "")}
 
     async def run_targets() -> None:
         try:
             dialled = format_address(*dial_address(hub))
-            await simulator.simulate(targets, engine, dialled, hit_rate, seed, report, config)
+            await simulator.simulate(targets, engine, dialled, hit_rate, seed, report, {"key": hub_key()})
         except (socket.gaierror, UnicodeError):  # the latter of a name that DNS cannot have
             raise NoHubError("no computer is known by that name") from None
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from snyper.addresses import dial_address
+from snyper.environment import hub_key
 from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
 from snyper.shared.dialler import dial
 from snyper.shared.handshake import Role
@@ -37,7 +38,6 @@ from snyper.shared.socket_protocol import (
 from snyper.shared.welcome import Welcome
 
 DEFAULT_HUB = f"127.0.0.1:{PORT}"
-KEY_VARIABLE = "SNYPER_KEY"  # in the environment: a key in an argument list could be read by others
 DIAL_TIMEOUT_MS = 3_000
 REPLY_TIMEOUT_MS = 5_000  # for what the hub answers by itself
 MARGIN_MS = 2_000  # beyond a command's own timeout, for the hub to say that it ran out
@@ -525,8 +525,8 @@ async def connect(hub: str = DEFAULT_HUB, key: str | None = None) -> AsyncIterat
     """Registers with the hub at `hub` (HOST:PORT) as a console, and hangs up at the end of the block.
 
     `key` is for a hub that wants one; by default it is what the variable SNYPER_KEY says. Raises ValueError
-    for an address that is none, NoHubError when no hub answers there, ProtocolError when it refuses. No
-    OSError of the network's gets out of this, nor out of the methods of `Hub`.
+    for an address or a key that is none, NoHubError when no hub answers there, ProtocolError when it refuses.
+    No OSError of the network's gets out of this, nor out of the methods of `Hub`.
     """
     address = dial_address(hub)
     try:
@@ -538,7 +538,7 @@ async def connect(hub: str = DEFAULT_HUB, key: str | None = None) -> AsyncIterat
     try:
         data: dict[str, object] = {"role": Role.CONSOLE, "protocol": PROTOCOL_VERSION}
         if key is None:
-            key = os.environ.get(KEY_VARIABLE, "")
+            key = hub_key()
         if key:
             data["key"] = key
         register = SocketMessage(MessageType.REGISTER, link.new_id(), data=data)

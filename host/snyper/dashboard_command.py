@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import sys
 import webbrowser
 from pathlib import Path
@@ -14,13 +13,14 @@ from platformdirs import user_data_path
 from snyper.addresses import is_loopback
 from snyper.client import DEFAULT_HUB
 from snyper.commands import HubOption, Json, address, ended_by_signals
+from snyper.environment import secret
 from snyper.journal import JournalError
 from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, err, fail, log_to_stderr, print_json
 from snyper.shared.address import parse_address
 
 DEFAULT_PORT = 8088
 DEFAULT_LISTEN = f"127.0.0.1:{DEFAULT_PORT}"
-PASSWORD_VARIABLE = "SNYPER_DASHBOARD_PASSWORD"  # an argument could be read by others
+PASSWORD_VARIABLE = "SNYPER_DASHBOARD_PASSWORD"
 MIN_PASSWORD_CHARS = 6
 
 
@@ -87,7 +87,10 @@ def _default_archive() -> Path:
 
 def _password(listen: str) -> str | None:
     """The password that guards it, or None where only this computer reaches it."""
-    given = os.environ.get(PASSWORD_VARIABLE)
+    try:
+        given = secret(PASSWORD_VARIABLE)
+    except ValueError as error:
+        fail(str(error), EXIT_USAGE)
     if given is None and is_loopback(parse_address(listen)[0]):
         return None
     if given is None:

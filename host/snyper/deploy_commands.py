@@ -247,19 +247,24 @@ def config(
 
 
 def _fleet(path: Path | None, required: bool) -> Fleet:
-    if path is None:
-        path = fleet.FLEET
-        if not path.exists():
-            if required:
-                fail(f"there is no {path}: copy fleet.example.toml and put your boards into it", EXIT_USAGE)
-            return Fleet()
+    is_named = path is not None
+    path = path or fleet.FLEET
     try:
         found = fleet.load(path)
         if path.stat().st_mode & 0o077 and sys.platform != "win32":
             err.print(f"{path} may hold secrets and others can read it: chmod 600 {path}", markup=False)
-        return found
+    except FileNotFoundError:
+        if is_named or required:
+            fail(
+                f"there is no {path}: name another with --fleet, or one board with --port",
+                EXIT_USAGE,
+            )
+        return Fleet()
     except OSError as error:
         fail(f"{path}: {error.strerror}", EXIT_USAGE)
+    if required and not found.boards:
+        fail(f"{path} names no board: write a [[board]] for each", EXIT_USAGE)
+    return found
 
 
 def _attached(known: Fleet) -> list[Wish]:

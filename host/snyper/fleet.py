@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from snyper.boards.flash import ROLES
+from snyper.environment import KEY_VARIABLE, secret
 from snyper.firmware.master import config as master_config
 from snyper.firmware.target import config as target_config
 from snyper.shared.config import ConfigError, parse
 
 FLEET = Path("fleet.toml")
 PASSWORD_VARIABLE = "SNYPER_WIFI_PASSWORD"
-KEY_VARIABLE = "SNYPER_KEY"
 PLATFORM = "rp2"  # what a fleet's file is checked for, before any board is asked
 
 _READ: dict[str, Callable[[object, str], dict[str, Any]]] = {
@@ -72,19 +72,22 @@ class Wish:
 
 
 def with_environment(wish: Wish, environment: Mapping[str, str] = os.environ) -> Wish:
-    """The wish with password and key from the environment where it says none."""
-    said = Wish(password=environment.get(PASSWORD_VARIABLE), key=environment.get(KEY_VARIABLE))
+    """The wish with password and key from the environment where it says none. Raises FleetError for one that
+    is not UTF-8.
+    """
+    try:
+        said = Wish(password=secret(PASSWORD_VARIABLE, environment), key=secret(KEY_VARIABLE, environment))
+    except ValueError as error:
+        raise FleetError(str(error)) from None
     return wish.over(said)
 
 
 def load(path: Path) -> "Fleet":
     """The fleet in a file. Raises FleetError that names what is wrong, OSError."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(_text(path))
     except tomllib.TOMLDecodeError as error:
         raise FleetError(f"{path} is no TOML: {_without_quotes(str(error))}") from None
-    except UnicodeDecodeError:
-        raise FleetError(f"{path} is not UTF-8: save it in that encoding") from None
     unknown = set(document) - {"all", "board", *ROLES}
     if unknown:
         raise FleetError(
@@ -245,6 +248,17 @@ def _names_networks(wifi: object) -> bool:
 
 
 # --- a fleet's file
+
+
+def _text(path: Path) -> str:
+    """A file as an editor saved it, with a byte order mark or without. Raises FleetError, OSError."""
+    content = path.read_bytes()
+    try:
+        if b"\0" not in content:  # which UTF-16 without a mark is full of, and UTF-8 allows
+            return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        pass
+    raise FleetError(f"{path} is not UTF-8: save it in that encoding")
 
 
 def _board(table: Mapping[str, Any], where: str, common: Mapping[str, Wish]) -> Wish:

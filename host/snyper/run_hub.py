@@ -1,14 +1,13 @@
 """A hub on this computer: the firmware's own modules, here or on MicroPython."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from snyper.addresses import dial_host
 from snyper.boards.simulator import raise_descriptor_limit
-from snyper.client import KEY_VARIABLE
+from snyper.environment import hub_key
 from snyper.firmware.master.server import Hub
 from snyper.journal import JournaledEvents, JournalError
 from snyper.output import harmless
@@ -28,13 +27,13 @@ async def on_cpython(listen: str, ready: Ready, journal: Path | None, keep_days:
     """
     raise_descriptor_limit(MAX_TARGETS + MAX_CONSOLES)
     host, port = parse_address(listen)
+    key = hub_key()
     events = None
     if journal is not None:
         try:
             events = JournaledEvents(MAX_EVENTS, journal, keep_days)
         except JournalError as error:
             raise OSError(f"{error}, or go without one: --no-journal") from None
-    key = os.environ.get(KEY_VARIABLE, "")
     hub = Hub(host, port, MAX_TARGETS, MAX_CONSOLES, key, MAX_EVENTS, events)
     try:
         try:
@@ -65,7 +64,7 @@ async def on_micropython(listen: str, ready: Ready) -> None:
     if port == 0:
         raise ValueError("a hub board cannot find a free port: name one with --listen HOST:PORT")
     with temporary_directory("snyper-hub-") as directory:
-        config = {"listen": listen, "key": os.environ.get(KEY_VARIABLE, "")}
+        config = {"listen": listen, "key": hub_key()}
         board = BoardProcess(directory, "master", config)
         board.start()
         shown = 0

@@ -190,6 +190,17 @@ async def test_the_hub_comes_from_the_environment(tmp_path: Path) -> None:
         assert (status, dead in err) == (NO_HUB, True)  # what is typed goes first
 
 
+async def test_a_key_out_of_a_file(tmp_path: Path) -> None:
+    """What an editor puts around it is no part of it."""
+    address = f"{HOST}:{free_port()}"
+    async with snyper("hub", "--listen", address, SNYPER_KEY="\ufeffa key\r\n") as hub:
+        await hub.says("Ctrl-C stops it")
+        for key, expected in (("a key", 0), ("a key\n", 0), ("a key ", FAILED), ("\udce4", FAILED)):
+            status, _, err = await run_snyper("targets", "--hub", address, SNYPER_KEY=key)
+            assert status == expected, err
+        assert "SNYPER_KEY is not UTF-8" in err
+
+
 async def test_an_unknown_target(tmp_path: Path) -> None:
     async with hub_with_targets(tmp_path) as hub:
         for selector in ("nobody", "group:nobody"):

@@ -91,6 +91,27 @@ def test_what_is_wrong_with_a_file(tmp_path: Path, text: str, words: str) -> Non
     assert "fleet.toml" in str(caught.value)
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_file_as_any_editor_saves_it(tmp_path: Path, encoding: str, newline: str) -> None:
+    path = tmp_path / "fleet.toml"
+    path.write_bytes((BOARD + 'ssid = "Tür"\n').replace("\n", newline).encode(encoding))
+    assert [board.ssid for board in fleet.load(path).boards] == ["Tür"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"])
+def test_a_file_in_another_encoding_is_said(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "fleet.toml"
+    path.write_bytes((BOARD + 'ssid = "Tür"\n').encode(encoding))
+    with pytest.raises(FleetError, match=r"fleet\.toml is not UTF-8: save it"):
+        fleet.load(path)
+
+
+def test_an_empty_file_names_no_board(tmp_path: Path) -> None:
+    assert load(tmp_path, "") == load(tmp_path, "\ufeff\r\n")
+    assert load(tmp_path, "").boards == []
+
+
 def test_a_board_comes_before_its_role_and_that_before_all(tmp_path: Path) -> None:
     known = load(
         tmp_path,
@@ -209,6 +230,22 @@ def test_the_environment_says_what_nobody_else_does() -> None:
         "key": KEY,
         "access_point": {"password": SECRET},
     }
+
+
+def test_a_secret_out_of_a_file_is_what_its_owner_typed() -> None:
+    """As `SNYPER_KEY="$(cat key.txt)"` gives it, of a file that an editor saved."""
+    for text in ("a key ", "\ufeffa key ", "a key \r", "\ufeffa key \r\n"):
+        variables = {"SNYPER_WIFI_PASSWORD": text, "SNYPER_KEY": text}
+        wish = fleet.with_environment(TARGET, variables)
+        assert (wish.password, wish.key) == ("a key ", "a key "), text
+    assert fleet.with_environment(TARGET, {"SNYPER_KEY": "\r\n"}).key == ""
+
+
+def test_a_secret_that_is_not_utf_8_is_not_shown() -> None:
+    for name in ("SNYPER_WIFI_PASSWORD", "SNYPER_KEY"):
+        with pytest.raises(FleetError, match=f"^{name} is not UTF-8") as caught:
+            fleet.with_environment(TARGET, {name: SECRET + "\udce4"})
+        assert SECRET not in str(caught.value)
 
 
 def test_secrets_are_in_no_message(tmp_path: Path) -> None:
