@@ -42,7 +42,7 @@ from snyper.commands import (
 from snyper.environment import hub_key
 from snyper.firmware.master.console import MAX_TIMEOUT_MS, MIN_TIMEOUT_MS
 from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
-from snyper.journal import KEEP_DAYS, MAX_KEEP_DAYS, PATH_VARIABLE, default_path
+from snyper.journal import KEEP_DAYS, MAX_KEEP_DAYS, PATH_VARIABLE, JournalError, default_path
 from snyper.output import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -140,7 +140,7 @@ def hub(
         typer.Option(
             envvar=PATH_VARIABLE,
             metavar="PATH",
-            help=f"The file that keeps what happens; by default {default_path()}.",
+            help="The file that keeps what happens; by default journal.sqlite3 in your data folder.",
         ),
     ] = None,
     no_journal: Annotated[
@@ -154,7 +154,10 @@ def hub(
     """Run a hub until Ctrl-C."""
     from snyper import run_hub
 
-    path = None if no_journal or engine is Engine.MICROPYTHON else journal or default_path()
+    try:
+        path = None if no_journal or engine is Engine.MICROPYTHON else journal or default_path()
+    except JournalError as error:
+        fail(f"{error}, or go without one: --no-journal", EXIT_FAILED)
 
     def ready(address: str) -> None:
         if as_json:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from platformdirs import user_data_path
 
 from snyper.addresses import is_loopback
 from snyper.client import DEFAULT_HUB
 from snyper.commands import HubOption, Json, address, ended_by_signals
 from snyper.environment import secret
-from snyper.journal import JournalError
+from snyper.journal import JournalError, default_path
 from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, err, fail, log_to_stderr, print_json
 from snyper.shared.address import parse_address
 
@@ -69,20 +68,18 @@ def dashboard(
 
     log_to_stderr(logging.WARNING)
     try:
+        archive = archive or default_path("dashboard.sqlite3", "--archive FILE")
+    except JournalError as error:
+        fail(str(error), EXIT_FAILED)
+    try:
         with serve.open_socket(listen) as sock:
-            asyncio.run(
-                ended_by_signals(serve.serve(hub, sock, password, archive or _default_archive(), ready))
-            )
+            asyncio.run(ended_by_signals(serve.serve(hub, sock, password, archive, ready)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         err.print("stopped")
     except JournalError as error:
         fail(f"{error}. Or name another archive with --archive", EXIT_FAILED)
     except (OSError, ValueError) as error:
         fail(str(error), EXIT_FAILED)
-
-
-def _default_archive() -> Path:
-    return user_data_path("snyper") / "dashboard.sqlite3"
 
 
 def _password(listen: str) -> str | None:

@@ -17,7 +17,7 @@ from snyper.client import DEFAULT_HUB, Event, GameInfo, GameOption, GameState, H
 from snyper.commands import HubOption, Json, run, selector
 from snyper.history import History
 from snyper.history_commands import JournalOption
-from snyper.journal import JournalError, default_path
+from snyper.journal import JournalError, NoJournalError, default_path
 from snyper.output import EXIT_FAILED, EXIT_USAGE, drawn_columns, err, fail, out, print_json
 from snyper.scoreboard import after, scoreboard
 from snyper.screens import event_line
@@ -338,13 +338,12 @@ def _options_table(options: list[GameOption]) -> Table:
 
 def _best(name: str, journal: Path | None) -> list[tuple[str, int]]:
     """Each player's best of the game, the highest first; none where there is no journal here."""
-    path = journal or default_path()
-    if journal is None and not path.exists():
-        return []
     try:
-        with History(path) as kept:
+        with History(journal or default_path()) as kept:
             players = kept.players()
     except JournalError as error:
+        if journal is None and isinstance(error, NoJournalError):
+            return []
         fail(str(error), EXIT_FAILED)
     best = [(one.player, one.best[name]) for one in players if name in one.best]
     return sorted(best, key=lambda pair: (-pair[1], pair[0]))[:_BEST_SHOWN]

@@ -16,7 +16,7 @@ from typing import Any
 
 from snyper.files import shown
 from snyper.firmware.master.server import STOPPING
-from snyper.journal import SCHEMA_VERSION, JournalError, explained, open_database
+from snyper.journal import SCHEMA_VERSION, JournalError, NoJournalError, explained, open_database
 from snyper.scoreboard import says
 from snyper.shared.names import seen, tidied
 
@@ -147,10 +147,13 @@ class History:
         """Raises JournalError, which says what to do, where there is no journal that this can read."""
         self.path = path
         self._lock = threading.Lock()
-        if not path.exists():
-            raise JournalError(
-                f"there is no journal at {shown(path)}: `snyper hub` writes one, or name it with --journal"
-            )
+        try:
+            path.stat()
+        except OSError as error:
+            raise NoJournalError(
+                f"there is no journal at {shown(path)} ({error.strerror}): `snyper hub` writes one,"
+                " or name it with --journal"
+            ) from None
         self._db = _open(path)
 
     def __enter__(self) -> "History":

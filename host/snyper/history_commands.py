@@ -55,7 +55,7 @@ JournalOption = Annotated[
         "--journal",
         envvar=PATH_VARIABLE,
         metavar="PATH",
-        help=f"The hub's journal; by default {default_path()}.",
+        help="The hub's journal; by default journal.sqlite3 in your data folder.",
     ),
 ]
 Since = Annotated[

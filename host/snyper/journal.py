@@ -74,6 +74,10 @@ class JournalError(Exception):
     """The journal cannot be used; the message says why and what to do."""
 
 
+class NoJournalError(JournalError):
+    """There is none, or none that this user gets at."""
+
+
 class _Row(NamedTuple):
     log_id: str
     seq: int
@@ -84,9 +88,17 @@ class _Row(NamedTuple):
     report: str | None
 
 
-def default_path() -> Path:
-    """Where a hub keeps its journal unless told otherwise."""
-    return user_data_path("snyper") / "journal.sqlite3"
+def default_path(name: str = "journal.sqlite3", option: str = "--journal PATH") -> Path:
+    """Where a hub keeps its journal unless told otherwise, or another file of this `name`. Raises
+    NoJournalError that names the `option` which says where, for a user who has no home directory.
+    """
+    try:
+        folder = user_data_path("snyper")
+    except RuntimeError:
+        folder = Path()
+    if not folder.is_absolute():  # what older versions of platformdirs make of no home
+        raise NoJournalError(f"there is no home directory to keep {name} in: say where with {option}")
+    return folder / name
 
 
 def explained(error: sqlite3.Error) -> str:
@@ -413,7 +425,7 @@ def _lock(path: Path) -> sqlite3.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise JournalError(f"no directory {shown(path.parent)} for the journal: {error.strerror}") from None
+        raise JournalError(f"no directory {shown(path.parent)} for the journal ({error.strerror})") from None
     try:
         lock = open_database(
             path.with_name(path.name + "-lock"), timeout=0, isolation_level=None, check_same_thread=False

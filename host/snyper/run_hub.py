@@ -33,7 +33,7 @@ async def on_cpython(listen: str, ready: Ready, journal: Path | None, keep_days:
         try:
             events = JournaledEvents(MAX_EVENTS, journal, keep_days)
         except JournalError as error:
-            raise OSError(f"{error}, or go without one: --no-journal") from None
+            raise OSError(f"{error}. {_OTHER_JOURNAL}") from None
     hub = Hub(host, port, MAX_TARGETS, MAX_CONSOLES, key, MAX_EVENTS, events)
     try:
         try:
@@ -87,3 +87,4 @@ async def on_micropython(listen: str, ready: Ready) -> None:
 
 
 _ADVICE = "Choose another with --listen HOST:PORT"
+_OTHER_JOURNAL = "Name another with --journal PATH, or go without one: --no-journal"

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,9 @@ from snyper.dashboard.model import Model
 from snyper.journal import Journal
 from snyper.shared.address import format_address, parse_address
 
-# NiceGUI makes this folder only if a page stores something there, which none does; were one to, it would
-# otherwise be in whatever folder the command was started in.
-os.environ.setdefault("NICEGUI_STORAGE_PATH", str(Path(tempfile.gettempdir()) / "snyper-dashboard"))
+# NiceGUI makes this folder only if a page stores something there, which none does; otherwise it would be in
+# whatever folder the command was started in. So it is one that nobody can make.
+os.environ.setdefault("NICEGUI_STORAGE_PATH", str(Path(os.devnull) / "snyper-dashboard"))
 
 from nicegui import ui
 
