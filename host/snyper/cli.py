@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -506,7 +506,7 @@ def _motion(
     if in_s is not None:
         data["in_ms"] = round(in_s * 1000)
     try:
-        instant = None if at is None else instants.parse(at, datetime.now())
+        instant = None if at is None else instants.parse(at, datetime.now(UTC))
     except ValueError as error:
         fail(str(error), EXIT_USAGE)
     _command(type, target, timeout, hub, as_json, data, instant)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
@@ -41,7 +41,7 @@ def _since_ms(text: str | None) -> int | None:
         return None
     try:
         if text[-1:] in _UNITS and text[:-1].isdecimal():
-            when = datetime.now() - timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
+            when = datetime.now(UTC) - timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
         else:
             when = datetime.fromisoformat(text)
         return round(when.timestamp() * 1000)

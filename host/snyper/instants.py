@@ -1,19 +1,21 @@
 """Instants as people write them, and as the hub's clock has them."""
 
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from snyper.client import Hub
 from snyper.shared.socket_protocol import MAX_AHEAD_MS, MAX_INTEGER
 
 MAX_AHEAD_S = MAX_AHEAD_MS / 1000
 FORMS = "18:30, 18:30:00.5 (today, by this computer's clock) or 123456789us (the hub's clock)"
+_MAX_AHEAD = timedelta(seconds=MAX_AHEAD_S)
 _ROUNDS = 4  # the quickest of them tells the hub's clock best
 
 
 def parse(text: str, now: datetime) -> datetime | int:
-    """A time of day as the next such instant after `now`, or µs of the hub's clock. Raises ValueError for
-    what is neither, and for a time of day that is over or too far ahead.
+    """A time of day, in this computer's time zone, as the next such instant after `now`, or µs of the hub's
+    clock. The instant knows its time zone. Raises ValueError for what is neither, and
+    for a time of day that is over, too far ahead, or left out today as summer time begins.
     """
     digits = text.removesuffix("us")
     if digits != text and digits.isdecimal() and int(digits) <= MAX_INTEGER:
@@ -26,11 +28,31 @@ def parse(text: str, now: datetime) -> datetime | int:
             continue
     else:
         raise ValueError(f"{text} is no instant: write {FORMS}")
-    at = datetime.combine(now.date(), of_day)
-    if at <= now and at + timedelta(days=1, seconds=-MAX_AHEAD_S) <= now:
-        at += timedelta(days=1)  # just after midnight
-    _check((at - now).total_seconds(), text)
-    return at
+    now = now.astimezone()
+    today = datetime.combine(now.date(), of_day)
+    # Yesterday's, for clocks that go back over midnight; tomorrow's, for an instant just after it.
+    days = [today + timedelta(days=day) for day in (-1, 0, 1)]
+    coming = [at for day in days for at in _instants(day) if at > now]
+    if coming and min(coming) - now <= _MAX_AHEAD:
+        return min(coming)
+    for day in days[1:]:
+        if not _instants(day) and (day == today or _as_utc(day) - now <= _MAX_AHEAD):
+            raise ValueError(f"there is no {text} on {day:%d %B}: the clocks go forward over it")
+    nearest = next((at for at in _instants(today) if at > now), _instants(today)[-1])
+    _check((nearest - now).total_seconds(), text)
+    return nearest
+
+
+def _instants(local: datetime) -> list[datetime]:
+    """When it is `local` here, in order: once as a rule, twice if the clocks go back over it, never if they
+    go forward over it.
+    """
+    both = [_as_utc(local.replace(fold=fold)) for fold in (0, 1)]
+    return sorted({at for at in both if at.astimezone().replace(tzinfo=None) == local})
+
+
+def _as_utc(local: datetime) -> datetime:
+    return local.astimezone(UTC)
 
 
 async def on_hub(hub: Hub, at: datetime | int) -> int:
@@ -46,7 +68,10 @@ async def on_hub(hub: Hub, at: datetime | int) -> int:
     then_s = asked_s + round_trip_us / 2_000_000  # when the hub's clock said `hub_us`
     now_us = hub_us + round((time.time() - then_s) * 1_000_000)
     at_us = at if isinstance(at, int) else hub_us + round((at.timestamp() - then_s) * 1_000_000)
-    _check((at_us - now_us) / 1_000_000, f"{at_us}us" if isinstance(at, int) else f"{at:%H:%M:%S.%f}")
+    _check(
+        (at_us - now_us) / 1_000_000,
+        f"{at_us}us" if isinstance(at, int) else f"{at.astimezone():%H:%M:%S.%f}",
+    )
     return at_us
 
 
