@@ -17,7 +17,6 @@ from rich.table import Table
 from rich.text import Text
 
 from snyper import fleet, usb
-from snyper.boards.flash import ROLES
 from snyper.deploy import (
     REGISTER_TIMEOUT_S,
     Description,
@@ -32,6 +31,7 @@ from snyper.fleet import Fleet, FleetError, Wish
 from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, err, fail, out, print_json
 from snyper.shared.config import ConfigError
 from snyper.usb import BoardError, Connection
+from snyper.words import role_of, role_word
 
 AT_ONCE = 8
 LOGS = ("/snyper.log.old", "/snyper.log")
@@ -47,7 +47,7 @@ def deploy(
     port: Annotated[
         str | None, typer.Option(metavar="PORT", help="The board's port, such as /dev/ttyACM0.")
     ] = None,
-    role: Annotated[str | None, typer.Option(metavar="ROLE", help="target or master.")] = None,
+    role: Annotated[str | None, typer.Option(metavar="ROLE", help="target or hub.")] = None,
     target_id: Annotated[str | None, typer.Option("--id", metavar="NAME", help="The target's name.")] = None,
     group: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A group of the target; may be repeated.")
@@ -90,7 +90,7 @@ def deploy(
             wishes = _attached(known)
         else:
             options = Wish(
-                role=role or "",
+                role=_role(role),
                 port=port,
                 target_id=target_id,
                 groups=group or None,
@@ -173,8 +173,8 @@ def boards(
             table.add_column(column)
         table.add_column("target", no_wrap=True)
         for row in rows:
-            shown = [str(row[name]) for name in ("port", "serial", "board", "micropython", "role")]
-            table.add_row(*map(Text, (*shown, str(row["version"]), str(row["target_id"]))))
+            shown = {**row, "role": role_word(str(row["role"]))}
+            table.add_row(*(Text(str(value)) for name, value in shown.items() if name != "error"))
         out.print(table)
     for row in rows:
         if row["error"]:
@@ -218,8 +218,7 @@ def config(
 
     That interrupts the firmware, and the board starts anew after it.
     """
-    if role is not None and role not in ROLES:
-        fail(f"a role is {' or '.join(ROLES)}", EXIT_USAGE)
+    role = _role(role)
     with _errors_of(port):
         found = _at_prompt(port, describe)
     err.print(f"{port}: the board was interrupted and starts anew", markup=False)
@@ -234,7 +233,7 @@ def config(
         try:
             shown = fleet.masked(fleet.check(role, found.config, found.identity.platform))
         except ConfigError as wrong:
-            error = f"config.json is not valid for a {role}: {wrong}"
+            error = f"config.json is not valid for a {role_word(role)}: {wrong}"
     if as_json:
         print_json({"port": port, "role": role, "valid": not error, "error": error, "config": shown})
     elif shown:
@@ -244,6 +243,14 @@ def config(
 
 
 # --- which boards, and their secrets
+
+
+def _role(word: str | None) -> str:
+    """The role of an option; "" where it is left out."""
+    role = role_of(word or "")
+    if word and not role:
+        fail(f"--role {word}: a board is a target or a hub", EXIT_USAGE)
+    return role
 
 
 def _fleet(path: Path | None, required: bool) -> Fleet:
@@ -394,7 +401,7 @@ def _outcomes_table(outcomes: list[Outcome]) -> Table:
         else:
             result = Text("deployed" if outcome.registered is None else "registered", "green")
         table.add_row(
-            *(Text(text) for text in (outcome.port, outcome.role, outcome.target_id)),
+            *(Text(text) for text in (outcome.port, role_word(outcome.role), outcome.target_id)),
             ", ".join(f"{count} {word}" for word, count in counts.items() if count),
             outcome.config,
             result,

@@ -16,6 +16,7 @@ from snyper.environment import KEY_VARIABLE, secret
 from snyper.firmware.master import config as master_config
 from snyper.firmware.target import config as target_config
 from snyper.shared.config import ConfigError, parse
+from snyper.words import role_of, role_word
 
 FLEET = Path("fleet.toml")
 PASSWORD_VARIABLE = "SNYPER_WIFI_PASSWORD"
@@ -88,19 +89,20 @@ def load(path: Path) -> "Fleet":
         document = tomllib.loads(_text(path))
     except tomllib.TOMLDecodeError as error:
         raise FleetError(f"{path} is no TOML: {_without_quotes(str(error))}") from None
-    unknown = set(document) - {"all", "board", *ROLES}
+    unknown = {name for name in document if name not in ("all", "board") and not role_of(name)}
     if unknown:
-        raise FleetError(
-            f"{path}: unknown [{min(unknown)}]; there are [all], [target], [master] and [[board]]"
-        )
+        raise FleetError(f"{path}: unknown [{min(unknown)}]; there are [all], [target], [hub] and [[board]]")
+    if "hub" in document and "master" in document:
+        raise FleetError(f"{path}: [hub] and [master] are the same: write one of them")
+    document = {role_of(name) or name: table for name, table in document.items()}
     tables = document.get("board", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise FleetError(f"{path}: each board is a table of its own: [[board]]")
     for name in ("all", *ROLES):
         if not isinstance(document.get(name, {}), dict):
-            raise FleetError(f"{path}: [{name}] is a table")
+            raise FleetError(f"{path}: [{role_word(name)}] is a table")
     common = {
-        role: _wish(document.get(role, {}), f"{path}: [{role}]", role).over(
+        role: _wish(document.get(role, {}), f"{path}: [{role_word(role)}]", role).over(
             _wish(document.get("all", {}), f"{path}: [all]", "")
         )
         for role in ROLES
@@ -131,7 +133,7 @@ class Fleet:
                     return replace(options.over(board), port=port)
                 break  # it becomes something else: what the file says of it holds no longer
         if options.role not in ROLES:
-            raise FleetError("say what the board is to be: --role target or --role master")
+            raise FleetError("say what the board is to be: --role target or --role hub")
         return replace(options.over(self.common.get(options.role, Wish())), port=port)
 
 
@@ -141,7 +143,7 @@ class Fleet:
 def check_role(wish: Wish) -> None:
     """Raises FleetError for a wish that no board of its role can fulfil."""
     if wish.role == "master" and (wish.target_id or wish.groups or wish.hub):
-        raise FleetError("a master has no id, no groups and no hub address: it is the hub")
+        raise FleetError("a hub has no id, no groups and no hub address")
 
 
 def configuration(wish: Wish, stored: bytes | None, platform: str) -> tuple[bytes, dict[str, Any], list[str]]:
@@ -206,7 +208,7 @@ def _kept(role: str, stored: bytes | None, platform: str) -> tuple[dict[str, Any
         read(given, platform)
         return given, []
     except ConfigError as error:
-        remarks = [f"its config.json is not valid for a {role}: {error}"]
+        remarks = [f"its config.json is not valid for a {role_word(role)}: {error}"]
     if not given:
         remarks.append("it goes back to the defaults for all that is not named now")
     kept: dict[str, Any] = {}
@@ -262,14 +264,14 @@ def _text(path: Path) -> str:
 
 
 def _board(table: Mapping[str, Any], where: str, common: Mapping[str, Wish]) -> Wish:
-    role = table.get("role")
-    if role not in ROLES:
-        raise FleetError(f'{where}: `role` is "target" or "master"')
-    own = _wish(table, where, role)
+    role = role_of(str(table.get("role", "")))
+    if not role:
+        raise FleetError(f'{where}: `role` is "target" or "hub"')
+    own = _wish({**table, "role": role}, where, role)
     if bool(own.serial) == bool(own.port):
         raise FleetError(f"{where}: say which one: its `serial` (`snyper boards` lists them) or its `port`")
     if (role == "target") != bool(own.target_id):
-        raise FleetError(f"{where}: `id` is the name of a target; a target needs one, a master has none")
+        raise FleetError(f"{where}: `id` is the name of a target; a target needs one, a hub has none")
     wish = own.over(common[role])
     try:
         configuration(wish, None, PLATFORM)
@@ -296,9 +298,7 @@ def _wish(table: Mapping[str, Any], where: str, role: str) -> Wish:
         values["target_id"] = values.pop("id")
     settings = {name: value for name, value in table.items() if name not in fields}
     if not role and settings:
-        raise FleetError(
-            f"{where}: `{min(settings)}` belongs to one role: write it below [target] or [master]"
-        )
+        raise FleetError(f"{where}: `{min(settings)}` belongs to one role: write it below [target] or [hub]")
     return Wish(**{"role": role, **values}, settings=settings)
 
 

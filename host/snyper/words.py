@@ -16,6 +16,9 @@ STATE_WORDS = {
 }
 _RESULTS = {"activated": "armed"}  # where a reply's `status` is no state
 
+# What people say for a role; `master` is the word of the wire and of the firmware's folder.
+ROLE_WORDS = {"target": "target", "master": "hub"}
+
 
 def state_word(state: str) -> str:
     """The word that people see for a state on the wire; a state that is not known here stays as it is."""
@@ -25,3 +28,13 @@ def state_word(state: str) -> str:
 def result_word(status: str) -> str:
     """The word that people see for the `status` of a reply to a command."""
     return state_word(_RESULTS.get(status, status))
+
+
+def role_word(role: str) -> str:
+    """The word that people see for a role."""
+    return ROLE_WORDS.get(role, role)
+
+
+def role_of(word: str) -> str:
+    """The role that a person means, by its own word or by that of ROLE_WORDS; "" for none."""
+    return next((role for role, said in ROLE_WORDS.items() if word in (role, said)), "")

@@ -177,7 +177,7 @@ async def test_a_board_changes_its_role(hub: HubUnderTest, board: UsbBoard) -> N
     wish = Wish(role="master", settings={"listen": f"{HOST}:{free_port()}"})
     outcome = await deployed(board, wish)
     assert outcome.removed == len(set(flash.contents("target")) - set(flash.contents("master")))
-    assert "not valid for a master" in outcome.remarks[0]
+    assert "not valid for a hub" in outcome.remarks[0]
     assert_runs_whole(board, "master")
     assert not (board.flash / "lib/snyper/firmware/target").exists()
 
@@ -548,9 +548,11 @@ async def test_secrets_are_never_shown(hub: HubUnderTest, board: UsbBoard) -> No
         ((), 2, "--port"),
         (("--port", "/dev/ttyNONE", "--all"), 2, "--all"),
         (("--port", "/dev/ttyNONE"), 2, "--role"),
-        (("--port", "/dev/ttyNONE", "--role", "gun"), 2, "--role"),
+        (("--port", "/dev/ttyNONE", "--role", "gun"), 2, "--role gun"),
         (("--port", "/dev/ttyNONE", "--role", "target", "--id", "a"), 1, "/dev/ttyNONE"),
         (("--port", "/dev/ttyNONE", "--role", "master", "--id", "a"), 2, "no id"),
+        (("--port", "/dev/ttyNONE", "--role", "hub", "--id", "a"), 2, "no id"),
+        (("--port", "/dev/ttyNONE", "--role", "hub"), 1, "/dev/ttyNONE"),
         (("--port", "/dev/ttyNONE", "--role", "target", "--ssid", "a"), 2, "SNYPER_WIFI_PASSWORD"),
         (("--all",), 2, "no fleet.toml"),
         (("--all", "--role", "target"), 2, "--all"),

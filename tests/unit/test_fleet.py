@@ -79,6 +79,8 @@ BOARD = '[[board]]\nserial = "A"\nrole = "target"\nid = "target_1"\n'
         (BOARD + 'hub = ["no port:x"]', "hub"),
         ('[[board]]\nserial = "A"\nrole = "master"\ngroups = ["a"]', "groups"),
         ("all = 1", "[all]"),
+        ("master = 1", "[hub] is a table"),
+        ("[hub]\n[master]", "[hub] and [master] are the same"),
         ("[all]\nservo = { pin = 1 }", "[target]"),
         (BOARD + BOARD.replace("target_1", "target_2"), "serial A"),
         (BOARD + BOARD.replace('"A"', '"B"'), "id target_1"),
@@ -110,6 +112,13 @@ def test_a_file_in_another_encoding_is_said(tmp_path: Path, encoding: str) -> No
 def test_an_empty_file_names_no_board(tmp_path: Path) -> None:
     assert load(tmp_path, "") == load(tmp_path, "\ufeff\r\n")
     assert load(tmp_path, "").boards == []
+
+
+@pytest.mark.parametrize("word", ["hub", "master"])
+def test_a_hub_is_called_as_people_or_as_the_wire_call_it(tmp_path: Path, word: str) -> None:
+    text = f'[{word}]\nssid = "range"\n[[board]]\nserial = "A"\nrole = "{word}"\n'
+    [board] = load(tmp_path, text).boards
+    assert (board.role, board.ssid) == ("master", "range")
 
 
 def test_a_board_comes_before_its_role_and_that_before_all(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """One word for one state, in code and documents."""
 
+from snyper.boards.flash import ROLES
 from snyper.firmware.target.controller import State
 from snyper.shared.socket_protocol import COMMAND_REPLIES
-from snyper.words import AWAY, STATE_WORDS, result_word, state_word
+from snyper.words import AWAY, ROLE_WORDS, STATE_WORDS, result_word, role_of, role_word, state_word
 
 SHOWN = {"down", "rising", "up", "armed", "falling", "fault", "away", "unknown"}
 
@@ -18,6 +19,14 @@ def test_a_motion_that_is_done_is_called_as_the_state_it_ends_in() -> None:
         *("up", "down", "armed"),
     ]
     assert result_word("alive") == "alive"
+
+
+def test_every_role_has_a_word_and_is_meant_by_it() -> None:
+    assert set(ROLE_WORDS) == set(ROLES)
+    assert [role_word(role) for role in ("target", "master", "gun")] == ["target", "hub", "gun"]
+    assert [role_of(word) for word in ("target", "hub", "master", "gun", "")] == [
+        *("target", "master", "master", "", ""),
+    ]
 
 
 def test_a_word_that_is_new_stays_as_it_is() -> None:
