@@ -22,6 +22,7 @@ from snyper import (
     calibrate as calibration,
     dashboard_command,
     deploy_commands,
+    extras,
     game_commands,
     history_commands,
     instants,
@@ -366,6 +367,9 @@ def trace(
 ) -> None:
     """Show what a target's piezo gave around its last hit."""
 
+    if png is not None:
+        extras.need("plot", "--png")
+
     async def ask() -> Trace:
         async with connect(hub) as console:
             return await console.trace(target)
@@ -379,7 +383,7 @@ def trace(
     if png is not None:
         try:
             trace_picture.save_png(found, png, target)
-        except (trace_picture.NoPlotError, OSError) as error:
+        except OSError as error:
             fail(f"{png} is not written: {error}", EXIT_FAILED)
         err.print(f"{png}: {len(found.values)} samples of {target}", markup=False)
     if as_json:
@@ -484,6 +488,7 @@ def play(
     browser: Annotated[bool, typer.Option("--open/--no-open", help="Open it in your browser.")] = True,
 ) -> None:
     """Run a hub, simulated targets and the dashboard until Ctrl-C, to click through."""
+    extras.need("dashboard", "play")
     from snyper import play
 
     err.print("play: starting; Ctrl-C ends everything")

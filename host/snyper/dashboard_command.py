@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from snyper import extras
 from snyper.addresses import is_loopback
 from snyper.client import DEFAULT_HUB
 from snyper.commands import HubOption, Json, address, ended_by_signals
@@ -47,17 +48,9 @@ def dashboard(
     On any other address than 127.0.0.1 it asks for a password: typed in here, or in the variable
     SNYPER_DASHBOARD_PASSWORD.
     """
-    try:
-        from snyper.dashboard import serve
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("snyper"):
-            raise
-        fail(
-            f"the dashboard needs {error.name}, which is not installed: `pip install 'snyper[dashboard]'`"
-            f" (here: `{sys.executable} -m pip install 'nicegui>=3.18,<4'`)",
-            EXIT_FAILED,
-        )
+    extras.need("dashboard", "the dashboard")
     password = _password(listen)
+    from snyper.dashboard import serve
 
     def ready(url: str) -> None:
         if as_json:

@@ -25,10 +25,6 @@ _ZOOM_BEFORE_US = 3_000  # in the lower half: the hit itself, and the look befor
 _PAUSE_US = 1_000  # between two samples with no line from one to the other: nobody knows what was there
 
 
-class NoPlotError(RuntimeError):
-    """The library that draws is not installed."""
-
-
 def picture(trace: Trace, columns: int) -> Text:
     """The trace in `columns` characters a line: each column is the greatest sample of its time, `·` one with
     none. The line is the threshold, the arrow below is the hit. Of what was before it only as much is there
@@ -82,13 +78,9 @@ def _axis(first_us: int, last_us: int, width: int, hit: int) -> str:
 
 
 def save_png(trace: Trace, path: Path, title: str) -> None:
-    """Draws the trace into a PNG file of 1,200 by 720 pixels. Raises NoPlotError, OSError."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise NoPlotError(
-            'a plot needs matplotlib: pip install "snyper[plot]"; without --png it is drawn in the terminal'
-        ) from None
+    """Draws the trace into a PNG file of 1,200 by 720 pixels, by the extra `plot`. Raises OSError."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="constrained")
     whole, close = figure.subplots(2, 1)
     figure.suptitle(f"{title}: peak {trace.peak:,}, felt {trace.reaction_ms:,} ms after arming")

@@ -596,16 +596,6 @@ def test_what_can_go_wrong_at_the_start(shooting_range: Range, tmp_path: Path) -
     assert (status, "--archive" in err) == (1, True), err
 
 
-def test_without_its_extra_it_says_what_to_install() -> None:
-    program = "import sys; sys.modules['nicegui'] = None; from snyper.cli import main; main()"
-    result = subprocess.run(
-        [sys.executable, "-c", program, "dashboard"], capture_output=True, text=True, timeout=60, cwd=ROOT
-    )
-    assert result.returncode == 1
-    assert "pip install 'snyper[dashboard]'" in result.stderr
-    assert "Traceback" not in result.stderr
-
-
 def run_snyper(*arguments: str) -> tuple[int, str]:
     """The exit status and stderr of a `snyper` that ends by itself. (No coroutine: the browser's driver has a
     loop of its own in this thread.)

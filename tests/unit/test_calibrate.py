@@ -1,7 +1,6 @@
 """The rule that puts a threshold between noise and hits, and the pictures of it and of a trace."""
 
 import math
-import sys
 from pathlib import Path
 
 import pytest
@@ -125,10 +124,3 @@ def test_a_plot_is_a_png_with_something_on_it(tmp_path: Path) -> None:
     assert 1_000 < coloured.sum() < 100_000
     upper, lower = coloured[:360], coloured[360:]
     assert min(upper.sum(), lower.sum()) > 500
-
-
-def test_without_the_library_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(traces.NoPlotError, match=r"snyper\[plot\]"):
-        traces.save_png(ringing(), tmp_path / "trace.png", "target_1")
-    assert not (tmp_path / "trace.png").exists()

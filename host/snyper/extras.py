@@ -1,0 +1,17 @@
+"""What is installed only where it is asked for."""
+
+import shlex
+import sys
+from importlib.util import find_spec
+
+from snyper.output import EXIT_FAILED, fail
+
+_MODULES = {"dashboard": "nicegui", "plot": "matplotlib"}  # of each extra, the one that all else comes with
+
+
+def need(extra: str, what: str) -> None:
+    """Ends the command, with what to type, where `what` needs an extra that is not installed."""
+    module = _MODULES[extra]
+    if find_spec(module) is None:
+        pip = f"{shlex.quote(sys.executable)} -m pip install 'snyper[{extra}]'"
+        fail(f"{what} needs {module}, which is not installed: {pip}", EXIT_FAILED)

@@ -1,0 +1,39 @@
+"""What a command says whose extra is not installed: at once, and before it starts anything."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.harness import HOST, ROOT, free_port, left_in
+
+INSTALL = "pip install 'snyper"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "extra"),
+    [
+        (("play", "--no-open"), "nicegui", "dashboard"),
+        (("dashboard", "--no-open"), "nicegui", "dashboard"),
+        (("trace", "target_1", "--png", "trace.png", "--hub", f"{HOST}:{free_port()}"), "matplotlib", "plot"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else value,
+)
+def test_an_extra_that_is_missing(
+    arguments: tuple[str, ...], module: str, extra: str, tmp_path: Path
+) -> None:
+    program = f"import sys; sys.modules[{module!r}] = None; from snyper.cli import main; main()"
+    result = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        env={"TMPDIR": str(tmp_path), "HOME": str(tmp_path)},
+        check=False,
+    )
+    assert result.returncode == 1
+    [line] = (result.stdout + result.stderr).splitlines()
+    assert line.endswith(f" needs {module}, which is not installed: {sys.executable} -m {INSTALL}[{extra}]'")
+    assert left_in(tmp_path) == []
