@@ -108,7 +108,7 @@ async def _lay_down(hub: Hub, target_id: str, say: Say) -> None:
     except ProtocolError as error:
         why = str(error)
     if why:
-        say(f"{target_id} may still stand ({why}): `snyper lay-down {target_id}`")
+        say(f"{target_id} may still be up ({why}): `snyper lay-down {target_id}`")
 
 
 def loud(noise: int) -> int:

@@ -244,7 +244,7 @@ def stand_up(
     hub: HubOption = DEFAULT_HUB,
     as_json: Json = False,
 ) -> None:
-    """Stand targets up; done when they stand. With --in or --at all of them begin at one instant."""
+    """Stand targets up; done when they are up. With --in or --at all of them begin at one instant."""
     _motion(MessageType.STAND_UP, target, at, in_, timeout, hub, as_json)
 
 
@@ -257,7 +257,7 @@ def lay_down(
     hub: HubOption = DEFAULT_HUB,
     as_json: Json = False,
 ) -> None:
-    """Lay targets down; done when they lie. With --in or --at all of them begin at one instant."""
+    """Lay targets down; done when they are down. With --in or --at all of them begin at one instant."""
     _motion(MessageType.LAY_DOWN, target, at, in_, timeout, hub, as_json)
 
 
@@ -317,7 +317,7 @@ def calibrate(
 ) -> None:
     """Find a target's threshold from a few hits, and write it into the target.
 
-    The target stands up for it and lies down after it. Ctrl-C leaves the threshold as it was.
+    The target stands up for it and goes down after it. Ctrl-C leaves the threshold as it was.
     """
 
     def say(text: str) -> None:

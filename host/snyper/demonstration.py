@@ -19,6 +19,7 @@ from snyper.boards.temporary import temporary_directory
 from snyper.client import GameState, Hub, TargetResult, connect
 from snyper.processes import running
 from snyper.shared.socket_protocol import ProtocolError
+from snyper.words import result_word
 
 TARGETS = 4
 PINGS = 50
@@ -127,11 +128,9 @@ class _Demo:
         )
         await self._until(
             lambda: list(self._states.values()) == ["down"] * TARGETS,
-            "after the round all four should lie down",
+            "after the round all four should be down",
         )
-        self._say(
-            "round over", f"{self._events['hit']} hit, {self._events['miss']} missed, and all lie again"
-        )
+        self._say("round over", f"{self._events['hit']} hit, {self._events['miss']} missed, and all are down")
 
     async def _power_cut(self) -> None:
         victim = self._boards[VICTIM]
@@ -146,7 +145,7 @@ class _Demo:
         if len(others) != TARGETS - 1 or not all(result.ok for result in others):
             raise DemoError("the other three should have stood up")
         late_ms = max(result.round_trip_us for result in others) / 1000
-        self._say("", f"the other three did not wait for it: they stood after {late_ms:.0f} ms")
+        self._say("", f"the other three did not wait for it: they were up after {late_ms:.0f} ms")
         await self._until(
             lambda: self._events["lost"] >= 1, f"the hub should notice that {victim.name} is gone"
         )
@@ -214,7 +213,9 @@ class _Demo:
         table = Table(box=None, show_header=False, pad_edge=False)
         for result in sorted(results, key=lambda result: result.target_id):
             word = (
-                Text(result.status, "green") if result.ok else Text(f"{result.status}: {result.code}", "red")
+                Text(result_word(result.status), "green")
+                if result.ok
+                else Text(f"{result.status}: {result.code}", "red")
             )
             table.add_row(
                 f"{step:<10}", result.target_id, word, f"after {result.round_trip_us / 1000:.1f} ms"

@@ -126,7 +126,7 @@ def start(
 
 @game.command()
 def stop(hub: HubOption = DEFAULT_HUB, as_json: Json = False) -> None:
-    """End the game that is played; its targets lie down."""
+    """End the game that is played; its targets go down."""
 
     async def ask() -> tuple[GameState, GameState]:
         async with connect(hub) as console:

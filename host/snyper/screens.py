@@ -19,6 +19,7 @@ from rich.text import Text
 from snyper import scoreboard
 from snyper.client import Event, GameState, Hub, HubStatus, TargetInfo, TargetResult
 from snyper.output import one_line
+from snyper.words import AWAY, result_word, state_word
 
 _REFRESH_SECONDS = 0.5
 _EVENTS_SHOWN = 12
@@ -74,7 +75,7 @@ def results_table(results: Iterable[TargetResult]) -> Table:
         table.add_column("why")
     for result in results:
         style = "green" if result.ok else "bold red"
-        status = result.status if result.ok else f"{result.status}: {result.code}"
+        status = result_word(result.status) if result.ok else f"{result.status}: {result.code}"
         row = [Text(result.target_id), Text(status, style), Text(_milliseconds(result.round_trip_us))]
         if scheduled:
             row.append(Text(_begin(result.data)))
@@ -116,7 +117,9 @@ def _details(event: Event) -> str:
         return f"{data.get('done')} of {data.get('total')} {data.get('unit')}"
     if event.event == "groups":
         return " ".join(map(str, _list(data.get("groups"))))
-    for name in ("message", "text", "reason", "state", "player"):
+    if event.event == "state":
+        return state_word(str(data.get("state", "")))
+    for name in ("message", "text", "reason", "player"):
         if data.get(name):
             return str(data[name])
     return ""
@@ -249,9 +252,9 @@ async def _follow_events(hub: Hub, screen: _RangeScreen, live: Live) -> None:
 
 def _state(target: TargetInfo) -> Text:
     if target.connected:
-        state = Text(target.state or "connected", _STATE_STYLES.get(target.state, ""))
+        state = Text(state_word(target.state), _STATE_STYLES.get(target.state, ""))
         return state.append(", twice", "bold red") if target.trouble == "duplicate" else state
-    return Text(f"away for {_duration(target.seen_ms_ago)}", "bold red")
+    return Text(f"{AWAY} for {_duration(target.seen_ms_ago)}", "bold red")
 
 
 def _duration(milliseconds: int) -> str:

@@ -57,7 +57,7 @@ def test_a_target_is_a_line(columns: int) -> None:
         [line] = [line for line in lines if line.strip().startswith(f"target_{number}")]
         assert " ago" in line
         assert "left" in line
-        assert ("away for 12 s" if number == 4 else "standing") in line
+        assert ("away for 12 s" if number == 4 else " up ") in line
     assert "…" not in "".join(lines)
 
 
