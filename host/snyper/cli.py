@@ -12,6 +12,7 @@ import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -43,18 +44,10 @@ from snyper.commands import (
 from snyper.environment import hub_key
 from snyper.firmware.master.console import MAX_TIMEOUT_MS, MIN_TIMEOUT_MS
 from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
+from snyper.help_page import CommandsByUse
 from snyper.journal import KEEP_DAYS, MAX_KEEP_DAYS, PATH_VARIABLE, JournalError, default_path
-from snyper.output import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_USAGE,
-    drawn_columns,
-    err,
-    fail,
-    log_to_stderr,
-    out,
-    print_json,
-)
+from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, drawn_columns, err, fail, log_to_stderr, out, print_json
+from snyper.selections import Order, carry_out
 from snyper.shared.address import format_address, parse_address
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
@@ -79,8 +72,9 @@ MOTION_TIMEOUT_S = MOTION_TIMEOUT_MS / 1000
 app = typer.Typer(
     help="Run a range of pop-up targets: a hub, simulated targets, and commands to them.",
     epilog="Exit status: 0 all well, 1 some target failed, 2 wrong usage, 3 no hub there.",
+    cls=CommandsByUse,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -99,8 +93,15 @@ def _one_target(text: str) -> str:
     return text
 
 
+def _selectors(texts: list[str]) -> list[str]:
+    return [_selector(text) for text in texts]
+
+
 OneTarget = Annotated[str, typer.Argument(help="A target's name.", metavar="TARGET", callback=_one_target)]
-Target = Annotated[str, typer.Argument(help="A target's name, group:NAME or all.", callback=_selector)]
+Targets = Annotated[
+    list[str],
+    typer.Argument(metavar="TARGET", help="Targets' names, group:NAME or all.", callback=_selectors),
+]
 At = Annotated[
     str | None,
     typer.Option("--at", metavar="WHEN", help=f"Begin at this instant: {instants.FORMS}."),
@@ -129,6 +130,21 @@ def main() -> None:
         app()
 
 
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"snyper {version('snyper')}")
+        raise typer.Exit
+
+
+@app.callback()
+def snyper(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version, and end.")
+    ] = False,
+) -> None:
+    """Takes what is no command's."""
+
+
 @app.command()
 def hub(
     listen: Annotated[
@@ -148,7 +164,10 @@ def hub(
         bool, typer.Option("--no-journal", help="Keep the last events, in memory only.")
     ] = False,
     keep_days: Annotated[
-        int, typer.Option(min=1, max=MAX_KEEP_DAYS, help="How long the journal keeps what happened.")
+        int,
+        typer.Option(
+            min=1, max=MAX_KEEP_DAYS, metavar="DAYS", help="How long the journal keeps what happened."
+        ),
     ] = KEEP_DAYS,
     as_json: Json = False,
 ) -> None:
@@ -177,13 +196,15 @@ def hub(
 
 @app.command()
 def simulate(
-    targets: Annotated[int, typer.Option(min=1, max=5000, help="How many.")] = 4,
+    targets: Annotated[int, typer.Option(min=1, max=5000, metavar="N", help="How many.")] = 4,
     engine: Annotated[
         Engine | None, typer.Option(help="A MicroPython process each, or all in this process.")
     ] = None,
     hub: HubOption = DEFAULT_HUB,
-    hit_rate: Annotated[float, typer.Option(min=0.0, max=1.0, help="How often an armed one is hit.")] = 0.7,
-    seed: Annotated[int, typer.Option(help="The same seed shoots the same.")] = 0,
+    hit_rate: Annotated[
+        float, typer.Option(min=0.0, max=1.0, metavar="RATE", help="How often an armed one is hit.")
+    ] = 0.7,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed shoots the same.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Run simulated targets against a hub until Ctrl-C: the real firmware on virtual boards."""
@@ -226,18 +247,18 @@ def list_targets(hub: HubOption = DEFAULT_HUB, as_json: Json = False) -> None:
 
 @app.command()
 def ping(
-    target: Target = ALL_TARGETS,
+    target: Targets = [ALL_TARGETS],  # noqa: B006 - typer's way
     timeout: Timeout = PING_TIMEOUT_S,
     hub: HubOption = DEFAULT_HUB,
     as_json: Json = False,
 ) -> None:
     """Ask whether targets are alive."""
-    _command(MessageType.PING, target, timeout, hub, as_json)
+    _command(Order(MessageType.PING, round(timeout * 1000)), target, hub, as_json)
 
 
 @app.command()
 def stand_up(
-    target: Target,
+    target: Targets,
     at: At = None,
     in_: In = None,
     timeout: Timeout = MOTION_TIMEOUT_S,
@@ -250,7 +271,7 @@ def stand_up(
 
 @app.command()
 def lay_down(
-    target: Target,
+    target: Targets,
     at: At = None,
     in_: In = None,
     timeout: Timeout = MOTION_TIMEOUT_S,
@@ -263,7 +284,7 @@ def lay_down(
 
 @app.command()
 def activate(
-    target: Target,
+    target: Targets,
     duration: Annotated[
         float,
         typer.Option(
@@ -286,7 +307,7 @@ def activate(
 
 @app.command()
 def identify(
-    target: Target,
+    target: Targets,
     duration: Annotated[
         float,
         typer.Option(
@@ -298,7 +319,8 @@ def identify(
     as_json: Json = False,
 ) -> None:
     """Make the lights of targets flicker, to find them."""
-    _command(MessageType.IDENTIFY, target, timeout, hub, as_json, {"duration_ms": round(duration * 1000)})
+    data: dict[str, object] = {"duration_ms": round(duration * 1000)}
+    _command(Order(MessageType.IDENTIFY, round(timeout * 1000), data), target, hub, as_json)
 
 
 @app.command()
@@ -307,7 +329,9 @@ def calibrate(
     quiet: Annotated[
         float, typer.Option(min=1.0, max=60.0, metavar="SECONDS", help="How long to listen to the quiet.")
     ] = calibration.QUIET_S,
-    hits: Annotated[int, typer.Option(min=1, max=20, help="How many hits to wait for.")] = calibration.HITS,
+    hits: Annotated[
+        int, typer.Option(min=1, max=20, metavar="N", help="How many hits to wait for.")
+    ] = calibration.HITS,
     wait: Annotated[
         float, typer.Option(min=1.0, max=600.0, metavar="SECONDS", help="How long to wait for each.")
     ] = calibration.WAIT_S,
@@ -481,7 +505,7 @@ def demo() -> None:
 
 @app.command()
 def play(
-    targets: Annotated[int, typer.Option(min=1, max=16, help="How many.")] = 4,
+    targets: Annotated[int, typer.Option(min=1, max=16, metavar="N", help="How many.")] = 4,
     listen: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Where the dashboard listens.", callback=_address)
     ] = "127.0.0.1:8088",
@@ -497,7 +521,7 @@ def play(
 
 def _motion(
     type: str,
-    target: str,
+    targets: list[str],
     at: str | None,
     in_s: float | None,
     timeout: float,
@@ -507,31 +531,17 @@ def _motion(
 ) -> None:
     if at is not None and in_s is not None:
         fail("name one: --at WHEN or --in SECONDS", EXIT_USAGE)
-    data = {} if data is None else data
-    if in_s is not None:
-        data["in_ms"] = round(in_s * 1000)
     try:
         instant = None if at is None else instants.parse(at, datetime.now(UTC))
     except ValueError as error:
         fail(str(error), EXIT_USAGE)
-    _command(type, target, timeout, hub, as_json, data, instant)
+    _command(Order(type, round(timeout * 1000), data or {}, in_s, instant), targets, hub, as_json)
 
 
-def _command(
-    type: str,
-    target: str,
-    timeout: float,
-    hub: str,
-    as_json: bool,
-    data: dict[str, object] | None = None,
-    at: datetime | int | None = None,
-) -> None:
+def _command(order: Order, targets: list[str], hub: str, as_json: bool) -> None:
     async def send() -> list[TargetResult]:
-        async with connect(hub) as console:
-            if data is not None and at is not None:
-                data["at_us"] = await instants.on_hub(console, at)
-            with screens.progress(err, type) as on_result:
-                return await console.command(type, target, round(timeout * 1000), data, on_result)
+        with screens.progress(err, order.type) as on_result:
+            return await carry_out(hub, targets, order, on_result)
 
     results = sorted(_run(send(), hub), key=lambda result: screens.natural(result.target_id))
     if as_json:

@@ -81,7 +81,7 @@ def run(
         raise typer.Exit(0 if until_ctrl_c else EXIT_INTERRUPTED) from None
     except NoHubError as error:
         why = f"no hub at {hub} ({error.message})"
-        fail(f"{why}: start one with `make hub`, or name it with --hub", EXIT_NO_HUB)
+        fail(f"{why}: start one with `snyper hub`, or name it with --hub", EXIT_NO_HUB)
     except TargetError as error:
         fail(f"{error.target_id}: {error}", EXIT_FAILED)
     except ProtocolError as error:

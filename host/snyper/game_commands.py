@@ -81,10 +81,14 @@ def start(
         typer.Option("--set", metavar="OPTION=VALUE", help="An option of the game, such as rounds=10."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, max=MAX_SEED, help="The same seed gives the same order.")
+        int | None,
+        typer.Option(min=0, max=MAX_SEED, metavar="N", help="The same seed gives the same order."),
     ] = None,
     targets: Annotated[
-        str, typer.Option(help="Who plays: a target's name, group:NAME or all.", callback=selector)
+        str,
+        typer.Option(
+            metavar="TARGET", help="Who plays: a target's name, group:NAME or all.", callback=selector
+        ),
     ] = ALL_TARGETS,
     wait: Annotated[
         bool, typer.Option("--watch/--no-wait", help="Show it until it is over, or only start it.")

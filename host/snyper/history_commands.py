@@ -68,7 +68,7 @@ def history(
     player: Annotated[str | None, typer.Option(metavar="NAME", help="Only with this player.")] = None,
     game: Annotated[str | None, typer.Option(metavar="NAME", help="Only this kind of game.")] = None,
     since: Since = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many games.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many games.")] = 20,
     journal: JournalOption = None,
     as_json: Json = False,
 ) -> None:

@@ -2,15 +2,25 @@
 
 import asyncio
 import json
+import os
+import re
+import shutil
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from typer.core import TyperGroup
+from typer.testing import CliRunner
 
+from snyper.cli import app
 from snyper.client import connect
+from snyper.help_page import PANELS
 from tests.integration.harness import (
     HOST,
     OBEDIENT,
@@ -123,7 +133,7 @@ async def test_a_hub_without_targets(tmp_path: Path) -> None:
         (("lay-down", "all"), "down", "down"),
         (("activate", "group:front", "--duration", "0.5"), "armed", "activated"),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 async def test_commands_that_go_well(
     arguments: tuple[str, ...], shown: str, word: str, tmp_path: Path
@@ -153,6 +163,65 @@ async def test_a_target_that_fails(tmp_path: Path) -> None:
         assert status == FAILED
         assert out.count(" up ") == 2
         assert "error" in out
+
+
+# --- several targets at once
+
+
+@pytest.mark.parametrize(
+    ("selectors", "names"),
+    [
+        (("good_1", "odd"), ["good_1", "odd"]),
+        (("good_2", "good_1", "good_2"), ["good_1", "good_2"]),
+        (("group:front", "good_1", "odd"), ["good_1", "good_2", "odd"]),
+        (("good_1", "all"), ["good_1", "good_2", "odd"]),
+        (("group:front", "group:front"), ["good_1", "good_2"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+async def test_each_of_several_targets_is_told_once(
+    selectors: tuple[str, ...], names: list[str], tmp_path: Path
+) -> None:
+    async with hub_with_targets(tmp_path) as hub:
+        status, out, err = await run_snyper("lay-down", *selectors, "--json", "--hub", hub.address)
+        assert (status, err) == (0, "")
+        assert [result["target_id"] for result in only_document(out)] == names
+
+
+async def test_one_of_several_targets_fails(tmp_path: Path) -> None:
+    async with hub_with_targets(tmp_path) as hub:
+        for others, oks in (
+            (("odd",), [True, False]),
+            (("nobody",), [True, False]),
+            (("group:nobody", "good_2"), [True, True, False]),
+        ):
+            told = ("stand-up", "good_1", *others)
+            status, out, _ = await run_snyper(*told, "--json", "--hub", hub.address)
+            assert status == FAILED
+            assert sorted([result["ok"] for result in only_document(out)], reverse=True) == oks
+        status, out, _ = await run_snyper("stand-up", "good_1", "nobody", "--hub", hub.address)
+        assert status == FAILED
+        assert "unknown_target" in out
+        status, out, err = await run_snyper("stand-up", "good_1", "a/b", "--hub", hub.address)
+        assert (status, out) == (USAGE, "")
+        assert "a/b is no target's name" in err
+
+
+async def test_many_targets_begin_at_one_instant(tmp_path: Path) -> None:
+    """More than a hub has requests of one console under way."""
+    names = [f"t{number}" for number in range(20)]
+    async with running_hub("cpython", tmp_path, 32, 8) as hub, AsyncExitStack() as stack:
+        targets = [
+            await stack.enter_async_context(scripted_target(hub, name, groups=["odd"] if number % 2 else []))
+            for number, name in enumerate(names)
+        ]
+        for selectors in (names, ["group:odd", *names[::2]]):
+            told = ("stand-up", *selectors, "--in", "0.5", "--json", "--hub", hub.address)
+            status, out, err = await run_snyper(*told)
+            assert (status, err) == (0, "")
+            assert sorted(result["target_id"] for result in only_document(out)) == sorted(names)
+            requests = [await target.expect("stand_up") for target in targets]
+            assert len({request["data"]["at_us"] for request in requests}) == 1
 
 
 async def test_a_timeout(tmp_path: Path) -> None:
@@ -218,7 +287,8 @@ async def test_no_hub_there(command: str) -> None:
     status, out, err = await run_snyper(*command.split(), "--json", "--hub", address)
     assert (status, out) == (NO_HUB, "")
     assert address in err
-    assert "make hub" in err
+    assert "`snyper hub`" in err
+    assert "make " not in err
     assert "--hub" in err
     assert "Traceback" not in err
 
@@ -471,13 +541,90 @@ async def test_no_micropython(tmp_path: Path) -> None:
     assert left_in(tmp_path) == []
 
 
+def commands_of(group: TyperGroup) -> list[tuple[str, ...]]:
+    """The words of each command of a group, and of those below it."""
+    found: list[tuple[str, ...]] = []
+    for name, command in group.commands.items():
+        found.append((name,))
+        if isinstance(command, TyperGroup):
+            found += [(name, *words) for words in commands_of(command)]
+    return found
+
+
 async def test_help() -> None:
-    status, out, _ = await run_snyper("--help")
-    assert status == 0
-    for command in (
-        *("hub", "simulate", "targets", "ping", "stand-up", "lay-down", "activate", "watch", "demo"),
-    ):
-        assert command in out
+    for option in ("-h", "--help"):
+        status, out, _ = await run_snyper(option)
+        assert status == 0
+        listed = [line.split()[0] for line in out.splitlines() if line.startswith("  ") and line[2] != " "]
+        for panel, names in PANELS.items():
+            assert f"{panel}:" in out
+            assert all(listed.count(name) == 1 for name in names)
     status, _, err = await run_snyper()
     assert status in (0, USAGE)
     assert "Traceback" not in err
+
+
+def test_every_command_is_in_one_panel() -> None:
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    assert sorted(name for names in PANELS.values() for name in names) == sorted(group.commands)
+
+
+def test_the_help_of_every_command() -> None:
+    """`-h` shows it, in words and not in types, and it is for people who have no checkout."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    for words in commands_of(group):
+        page = CliRunner().invoke(app, [*words, "-h"])
+        assert page.exit_code == 0, words
+        assert page.output.startswith("Usage: "), words
+        assert not re.search("range>|<int>|<float>|RANGE|make [a-z]+`", page.output), (words, page.output)
+
+
+async def test_version() -> None:
+    status, out, err = await run_snyper("--version")
+    assert (status, out, err) == (0, f"snyper {version('snyper')}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("snyper st", {"stand-up", "stats"}),
+        ("snyper stand-up --t", {"--timeout"}),
+        ("snyper hub --engine ", {"micropython", "cpython"}),
+        ("snyper game s", {"start", "stop", "scores"}),
+    ],
+)
+async def test_completion(line: str, found: set[str]) -> None:
+    words = line.split(" ")
+    variables = {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1), "_SNYPER_COMPLETE": "complete_bash"}
+    program = "import sys; sys.argv[0] = 'snyper'; from snyper.cli import main; main()"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE, env={**os.environ, **variables}
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 20)
+    assert set(out.decode().split()) == found
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+async def test_completion_is_installed(tmp_path: Path) -> None:
+    """In a real shell, by what it is told, for the next one that starts."""
+    snyper_here = Path(sys.executable).with_name("snyper")
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-c", f"{snyper_here} --install-completion; true"),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 20)
+    assert b"bash completion installed" in out
+    script = (
+        "source ~/.bashrc; complete -p snyper; COMP_WORDS=(snyper lay); COMP_CWORD=1;"
+        " _snyper_completion snyper; echo ${COMPREPLY[@]}"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-c", script),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "HOME": str(tmp_path), "PATH": f"{snyper_here.parent}:{os.environ['PATH']}"},
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 20)
+    assert out.decode().splitlines()[-1] == "lay-down", out

