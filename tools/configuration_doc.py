@@ -53,13 +53,13 @@ MEANINGS: dict[str, dict[str, str]] = {
         "wifi.networks[].gateway": "With `address` only: the router, if the hub is beyond it",
         "wifi.networks[].dns": "With `address` only: who is asked for names, if the hub is given by name",
         "servo.pin": "The GPIO with the servo's signal wire",
-        "servo.up_deg": "Where the servo is when the target stands",
-        "servo.down_deg": "Where it is when the target lies; may be more or less than `up_deg`",
+        "servo.up_deg": "Where the servo is when the target is up",
+        "servo.down_deg": "Where it is when the target is down; may be more or less than `up_deg`",
         "servo.min_pulse_us": "The pulse for 0 degrees, from the servo's data sheet",
         "servo.max_pulse_us": "The pulse for 180 degrees; more than `min_pulse_us`",
         "servo.travel_ms": (
             "How long the way between `down_deg` and `up_deg` takes. More is slower and gentler; less than "
-            "the servo needs makes `standing` come before it is true. A hub waits 3 seconds for a motion"
+            "the servo needs makes `up` come before it is true. A hub waits 3 seconds for a motion"
         ),
         "piezo.pin": "The GPIO that measures the piezo",
         "piezo.threshold": (
@@ -75,7 +75,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "piezo.burst": "How many samples are taken at each look; the strongest counts",
         "led.pin": _LED,
         "safe_pose": (
-            'What a target does that has lost its hub: `"down"` lies down, `"stay"` stays as it is and lets '
+            'What a target does that has lost its hub: `"down"` goes down, `"stay"` stays as it is and lets '
             "a running round end"
         ),
         "watchdog_ms": _WATCHDOG,
