@@ -46,7 +46,18 @@ from snyper.firmware.master.console import MAX_TIMEOUT_MS, MIN_TIMEOUT_MS
 from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
 from snyper.help_page import CommandsByUse
 from snyper.journal import KEEP_DAYS, MAX_KEEP_DAYS, PATH_VARIABLE, JournalError, default_path
-from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, drawn_columns, err, fail, log_to_stderr, out, print_json
+from snyper.output import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    can_redraw,
+    drawn_columns,
+    err,
+    fail,
+    log_to_stderr,
+    out,
+    print_json,
+)
 from snyper.selections import Order, carry_out
 from snyper.shared.address import format_address, parse_address
 from snyper.shared.socket_protocol import (
@@ -238,7 +249,7 @@ def list_targets(hub: HubOption = DEFAULT_HUB, as_json: Json = False) -> None:
         if as_json:
             print_json([asdict(target) for target in found])
         elif found:
-            out.print(screens.targets_table(found))
+            screens.print_table(screens.targets_table(found), "firmware", "groups", "round trip")
         else:
             err.print("no target has registered with this hub yet")
 
@@ -427,7 +438,7 @@ def watch(
     """Show the range live until Ctrl-C: a table in a terminal, else a line an event."""
 
     async def follow(console: Hub) -> None:
-        if out.is_terminal and not as_json:
+        if can_redraw(out) and not as_json:
             await screens.watch_live(console, out, hub)
         async for event in console.events():
             if as_json:
@@ -547,7 +558,7 @@ def _command(order: Order, targets: list[str], hub: str, as_json: bool) -> None:
     if as_json:
         print_json([asdict(result) for result in results])
     else:
-        out.print(screens.results_table(results))
+        screens.print_table(screens.results_table(results), "began", "after", "why")
     if not all(result.ok for result in results):
         raise typer.Exit(EXIT_FAILED)
 

@@ -28,7 +28,8 @@ from snyper.deploy import (
     dotted,
 )
 from snyper.fleet import Fleet, FleetError, Wish
-from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, err, fail, out, print_json
+from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, can_redraw, err, fail, out, print_json
+from snyper.screens import print_table
 from snyper.shared.config import ConfigError
 from snyper.usb import BoardError, Connection
 from snyper.words import role_of, role_word
@@ -125,7 +126,7 @@ def deploy(
     if as_json:
         print_json({"boards": [asdict(outcome) for outcome in outcomes]})
     else:
-        out.print(_outcomes_table(outcomes))
+        print_table(_outcomes_table(outcomes), "config", "files", "role")
     if any(outcome.error for outcome in outcomes):
         raise typer.Exit(EXIT_FAILED)
 
@@ -175,7 +176,7 @@ def boards(
         for row in rows:
             shown = {**row, "role": role_word(str(row["role"]))}
             table.add_row(*(Text(str(value)) for name, value in shown.items() if name != "error"))
-        out.print(table)
+        print_table(table, "MicroPython", "board", "serial", "version")
     for row in rows:
         if row["error"]:
             err.print(f"snyper: {row['port']}: {row['error']}", markup=False)
@@ -351,7 +352,7 @@ def _side_by_side(wishes: list[Wish], work: Callable[[Wish, Report], T]) -> list
         TaskProgressColumn(),
         TimeElapsedColumn(),
     )
-    bars = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+    bars = Progress(*columns, console=err, transient=True, disable=not can_redraw(err))
 
     def reporter(wish: Wish) -> Report:
         task = bars.add_task(wish.name, total=None, phase="")
@@ -361,7 +362,7 @@ def _side_by_side(wishes: list[Wish], work: Callable[[Wish, Report], T]) -> list
             if stop.is_set():
                 raise _Stopped
             bars.update(task, phase=phase, completed=done, total=total or None)
-            if phase != phases[-1] and not err.is_terminal:
+            if phase != phases[-1] and not can_redraw(err):
                 err.print(f"{wish.name}: {phase}", markup=False)
             phases.append(phase)
 

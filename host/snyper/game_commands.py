@@ -18,7 +18,7 @@ from snyper.commands import HubOption, Json, run, selector
 from snyper.history import History
 from snyper.history_commands import JournalOption
 from snyper.journal import JournalError, NoJournalError, default_path
-from snyper.output import EXIT_FAILED, EXIT_USAGE, drawn_columns, err, fail, out, print_json
+from snyper.output import EXIT_FAILED, EXIT_USAGE, can_redraw, drawn_columns, err, fail, out, print_json
 from snyper.scoreboard import after, scoreboard
 from snyper.screens import event_line
 from snyper.shared.socket_protocol import ALL_TARGETS, MAX_PLAYER_CHARS, MAX_PLAYERS, ErrorCode, ProtocolError
@@ -230,7 +230,7 @@ class _Screen:
     async def __aenter__(self) -> "_Screen":
         status = await self._console.status()
         self._ahead_us = status.hub_us + status.round_trip_us // 2 - time.monotonic_ns() // 1000
-        if not self._as_json and out.is_terminal:
+        if not self._as_json and can_redraw(out):
             self._live = Live(self._board(), console=out, refresh_per_second=10)
             self._live.start()
             self._ticking = asyncio.create_task(self._tick())
@@ -293,7 +293,7 @@ def _run(work: Coroutine[Any, Any, T], hub: str, until_ctrl_c: bool = False, on_
 
 def _end(state: GameState, as_json: bool) -> None:
     """The last board, where it does not stand there already, and the exit status."""
-    if not as_json and not out.is_terminal:
+    if not as_json and not can_redraw(out):
         _print_board(state)
     if state.reason == "no_targets":
         fail("no target is left: `snyper targets` shows where they are", EXIT_FAILED)

@@ -19,8 +19,8 @@ from rich.text import Text
 from snyper.files import writing
 from snyper.history import EventRecord, GameRecord, History, PlayerStats, ReportRecord, TargetStats
 from snyper.journal import PATH_VARIABLE, JournalError, default_path
-from snyper.output import EXIT_FAILED, EXIT_USAGE, err, fail, harmless, json_text, out, print_json
-from snyper.screens import natural
+from snyper.output import EXIT_FAILED, EXIT_USAGE, err, fail, harmless, json_text, print_json
+from snyper.screens import natural, print_table
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _BYTE_ORDER_MARK = "\ufeff"
@@ -79,7 +79,7 @@ def history(
     if as_json:
         print_json([asdict(one) for one in games])
     elif games:
-        out.print(_games_table(games))
+        print_table(_games_table(games), "targets", "lasted", "ended", "when")
     else:
         err.print("no such game is in the journal")
 
@@ -96,9 +96,9 @@ def stats(since: Since = None, journal: JournalOption = None, as_json: Json = Fa
     if not targets and not players:
         err.print("nothing of the kind is in the journal")
     if targets:
-        out.print(_targets_table(targets))
+        print_table(_targets_table(targets), "dropped", "away", "outages", "best", "rounds", "hits", "median")
     if players:
-        out.print(_players_table(players))
+        print_table(_players_table(players), "best time", "wins", "games")
 
 
 def export(

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterable
 from typing import NoReturn
@@ -44,6 +45,13 @@ out = _Console(highlight=False, emoji=False)
 def drawn_columns() -> int:
     """How wide a drawing on stdout is, which has no width of its own."""
     return out.width if sys.stdout.isatty() else DRAWN_COLUMNS
+
+
+def can_redraw(console: Console) -> bool:
+    """Whether a picture on `console` can be drawn again and again: not into a pipe, on a terminal that only
+    adds lines (TERM=dumb), or into the log of a continuous integration (CI is set).
+    """
+    return console.file.isatty() and not console.is_dumb_terminal and not os.environ.get("CI")
 
 
 def harmless(text: str) -> str:

@@ -18,13 +18,18 @@ from rich.text import Text
 
 from snyper import scoreboard
 from snyper.client import Event, GameState, Hub, HubStatus, TargetInfo, TargetResult
-from snyper.output import one_line
+from snyper.output import can_redraw, one_line, out
 from snyper.words import AWAY, result_word, state_word
 
 _REFRESH_SECONDS = 0.5
 _EVENTS_SHOWN = 12
-_MIN_EVENTS_SHOWN = 3  # in a terminal that is low
+_MIN_EVENTS_SHOWN = 3  # if there is room for them below the targets
 _FRAME_ROWS = 3  # around the events, and the line below them
+SMALL_COLUMNS, SMALL_ROWS = 60, 16  # a terminal below either has no room for frames
+_TITLE_GAP = Text("   ")
+_GROUPS_COLUMNS = 24
+_LESSER = ("clock", "uptime", "groups", "round\ntrip", "last hit", "drops")  # the first goes first
+_NEEDS_HEADER = ("round\ntrip", "uptime", "clock", "drops")
 _STATE_STYLES = {
     "standing": "green",
     "armed": "bold red",
@@ -49,9 +54,37 @@ def natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
+def print_table(table: Table, *lesser: str) -> None:
+    """Prints a table, in a narrow terminal without those `lesser` columns that have no room."""
+    out.print(fitted(table, out, lesser) if out.is_terminal else table)
+
+
+def fitted(table: Table, console: Console, lesser: Iterable[str]) -> Table:
+    """The table without those `lesser` columns that have no room beside the others: the first goes first. A
+    narrow terminal has none for frames either.
+    """
+    if console.width < SMALL_COLUMNS:
+        table.box, table.padding, table.pad_edge = None, (0, 1, 0, 0), False
+    unlimited = console.options.update(max_width=10_000)
+    for column in table.columns:
+        if column.no_wrap:  # which a table takes for what to cut, not for what has to have its room
+            cells = [*([column.header] if table.show_header else []), *column.cells]
+            widths = [console.measure(cell, options=unlimited).maximum for cell in cells]
+            widest = max(widths, default=0)
+            column.min_width = min(widest, column.max_width or widest)
+    for header in lesser:
+        if console.measure(table, options=unlimited).minimum <= console.width:
+            break
+        table.columns[:] = [column for column in table.columns if column.header != header]
+    return table
+
+
 def targets_table(targets: Iterable[TargetInfo]) -> Table:
     """The targets and what the hub knows of them."""
-    table = Table("target", "state", "round trip", "groups", "firmware")
+    table = Table()
+    table.add_column("target", overflow="fold")
+    for name in ("state", "round trip", "groups", "firmware"):
+        table.add_column(name, no_wrap=name == "round trip")
     for target in sorted(targets, key=lambda target: natural(target.target_id)):
         table.add_row(
             Text(target.target_id),
@@ -65,11 +98,14 @@ def targets_table(targets: Iterable[TargetInfo]) -> Table:
 
 def results_table(results: Iterable[TargetResult]) -> Table:
     """What each target made of a command."""
-    table = Table("target", "result", "after")
+    table = Table()
+    table.add_column("target", overflow="fold")
+    table.add_column("result", overflow="fold")
+    table.add_column("after", no_wrap=True)
     results = list(results)
     scheduled = any("error_us" in result.data for result in results)
     if scheduled:
-        table.add_column("began", justify="right")
+        table.add_column("began", justify="right", no_wrap=True)
     refused = any(result.message for result in results)
     if refused:
         table.add_column("why")
@@ -93,12 +129,15 @@ def _begin(data: dict[str, object]) -> str:
     return f"{error_us / 1000:+.1f} ms ±{uncertainty_us / 1000:.1f}"
 
 
-def event_line(event: Event) -> Text:
-    """One event on one line, whatever its words are."""
+def event_line(event: Event, at: str | None = None, is_short: bool = False) -> Text:
+    """One event on one line, whatever its words are, with the time of day `at` which it was heard, by default
+    now; a short line has neither that nor columns.
+    """
+    name_chars, event_chars = (0, 0) if is_short else (12, 15)
     return Text.assemble(
-        time.strftime("%H:%M:%S "),
-        (f"{event.target_id:<12} ", "bold"),
-        (f"{event.event:<15} ", _EVENT_STYLES.get(event.event, "")),
+        "" if is_short else f"{at or time.strftime('%H:%M:%S')} ",
+        (f"{event.target_id:<{name_chars}} " if event.target_id or name_chars else "", "bold"),
+        (f"{event.event:<{event_chars}} ", _EVENT_STYLES.get(event.event, "")),
         one_line(_details(event)),
     )
 
@@ -133,7 +172,7 @@ def _list(value: object) -> list[object]:
 def progress(console: Console, title: str) -> Iterator[Callable[[TargetResult], None]]:
     """A counter of results, shown while there are many of them and somebody looks."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not can_redraw(console)) as bar:
         task = bar.add_task(title, total=None)
         yield lambda result: bar.advance(task)
 
@@ -168,7 +207,7 @@ class _RangeScreen:
         self._status_ns = 0
         self._hits: dict[str, _LastHit] = {}
         self._note = ""
-        self._lines: deque[Text] = deque(maxlen=_EVENTS_SHOWN)
+        self._events: deque[_Seen] = deque(maxlen=_EVENTS_SHOWN)
 
     def note_status(self, status: HubStatus) -> None:
         self._status = status
@@ -182,58 +221,112 @@ class _RangeScreen:
             self._note = ""
         elif event.event == "game_note":
             self._note = str(event.data.get("text", ""))
-        line = event_line(event)
-        line.no_wrap, line.overflow = True, "ellipsis"
-        self._lines.append(line)
+        self._events.append(_Seen(event, time.strftime("%H:%M:%S")))
 
     def render(self) -> RenderableType:
-        parts: list[RenderableType] = [self._title(), self._table()]
+        """No higher than the terminal, which would show the upper part of it."""
+        columns, rows = self._console.size
+        is_small = columns < SMALL_COLUMNS or rows < SMALL_ROWS
+        head: list[RenderableType] = [self._title(is_small)]
+        game: list[RenderableType] = []
         if self.game.status != "none":
-            parts.append(scoreboard.scoreboard(self.game, self._hub_us(), self._note))
-        above = len(self._console.render_lines(Group(*parts)))
-        room = max(_MIN_EVENTS_SHOWN, self._console.height - above - _FRAME_ROWS)
-        lines = Group(*list(self._lines)[-room:]) if self._lines else Text("nothing has happened yet", "dim")
-        return Group(*parts, Panel(lines, title="events"), Text("Ctrl-C ends", "dim"))
+            draw = scoreboard.summary if is_small else scoreboard.scoreboard
+            game = [draw(self.game, self._hub_us(), self._note)]
+        frame = 0 if is_small else _FRAME_ROWS
+        room = rows - self._height(*head, *game) - frame
+        targets = self._targets(max(1, room - _MIN_EVENTS_SHOWN), is_small)
+        room = max(1, room - self._height(targets))
+        lines = [self._line(event, is_small) for event in list(self._events)[-room:]]
+        events = Group(*lines) if lines else Text("nothing has happened yet", "dim")
+        if is_small:
+            return Group(*head, targets, *game, events)
+        return Group(*head, targets, *game, Panel(events, title="events"), Text("Ctrl-C ends", "dim"))
 
-    def _title(self) -> Text:
+    def _height(self, *parts: RenderableType) -> int:
+        return len(self._console.render_lines(Group(*parts))) if parts else 0
+
+    def _line(self, event: "_Seen", is_small: bool) -> Text:
+        line = event_line(event.event, event.at, is_small)
+        line.no_wrap, line.overflow = True, "ellipsis"
+        return line
+
+    def _title(self, is_small: bool) -> Text:
+        """How the range is; on a small terminal in as many words as there is room for in a line."""
         here = sum(target.connected for target in self.targets)
-        title = Text.assemble(
-            ("range ", "dim"), (self._address, "bold"), f"   {here} of {len(self.targets)} targets"
-        )
+        words = [
+            Text.assemble(("range ", "dim"), (self._address, "bold")),
+            Text(f"{here} of {len(self.targets)} targets"),
+        ]
+        failing = False
         if self._status is not None:
-            title.append(f"   hub up {_duration(self._status.uptime_ms)}")
-            if self._status.journal == "failing":
-                title.append("   its journal fails: see its log", "bold red")
-        return title
+            words.append(Text(f"hub up {_duration(self._status.uptime_ms)}"))
+            failing = self._status.journal == "failing"
+        title = _TITLE_GAP.join(words)
+        for fewer in (words[:2], words[1:2]):
+            if is_small and title.cell_len > self._console.width:
+                title = _TITLE_GAP.join(fewer)
+        return title.append("   its journal fails: see its log", "bold red") if failing else title
 
-    def _table(self) -> Table:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-        for name in ("target", "state"):
-            table.add_column(name, no_wrap=True)
-        drops = any(target.dropped for target in self.targets)
-        for name in ("round\ntrip", "last hit", "uptime", "clock", *(["drops"] if drops else [])):
+    def _targets(self, rows: int, is_small: bool) -> RenderableType:
+        """The targets in at most `rows` lines, and how many there is no room for."""
+        targets = sorted(self.targets, key=lambda target: natural(target.target_id))
+        shown = targets[:rows]
+        over = self._over(shown, rows, is_small)
+        while over > 0 and len(shown) > 1:
+            shown = shown[: max(1, len(shown) - over)]
+            over = self._over(shown, rows, is_small)
+        more = [Text(f"and {len(targets) - len(shown)} more", "dim")] if shown != targets else []
+        return Group(self._table(shown, is_small), *more)
+
+    def _over(self, shown: list[TargetInfo], rows: int, is_small: bool) -> int:
+        """By how many lines these, and the one that says how many more there are, are too many."""
+        return self._height(self._table(shown, is_small)) + (len(shown) < len(self.targets)) - rows
+
+    def _table(self, targets: list[TargetInfo], is_small: bool) -> Table:
+        """Names and states whole; of the lesser columns those that there is room for."""
+        table = Table(box=None if is_small else box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        table.show_header = self._console.height >= SMALL_ROWS
+        table.add_column("target", overflow="fold")
+        table.add_column("state", no_wrap=True)
+        names = ["round\ntrip", "last hit", "uptime", "clock"]
+        if any(target.dropped for target in self.targets):
+            names.append("drops")
+        if not table.show_header:
+            names = [name for name in names if name not in _NEEDS_HEADER]
+        for name in names:
             table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("groups", overflow="ellipsis", min_width=len("groups"))
-        for target in sorted(self.targets, key=lambda target: natural(target.target_id)):
-            clock = "" if target.uncertainty_us is None else f"±{_milliseconds(target.uncertainty_us)}"
-            live = target.connected
-            table.add_row(
-                Text(target.target_id),
-                _state(target),
-                _milliseconds(target.round_trip_us) if live else "",
-                str(self._hits.get(target.target_id, "")),
-                _duration(target.uptime_ms) if live and target.uptime_ms is not None else "",
-                clock if live else "",
-                *([Text(str(target.dropped or ""), "bold red")] if drops else []),
-                Text(" ".join(target.groups)),
-            )
-        return table
+        table.add_column("groups", no_wrap=True, overflow="ellipsis", max_width=_GROUPS_COLUMNS)
+        is_narrow = self._console.width < SMALL_COLUMNS
+        for target in targets:
+            cells = [self._cell(name, target) for name in names]
+            groups = Text(" ".join(target.groups))
+            table.add_row(Text(target.target_id), _state(target, is_narrow), *cells, groups)
+        return fitted(table, self._console, _LESSER)
+
+    def _cell(self, name: str, target: TargetInfo) -> RenderableType:
+        """What a column says of a target: of one that is away, what is still so."""
+        if name == "last hit":
+            return str(self._hits.get(target.target_id, ""))
+        if name == "drops":
+            return Text(str(target.dropped or ""), "bold red")
+        if not target.connected:
+            return ""
+        if name == "uptime":
+            return "" if target.uptime_ms is None else _duration(target.uptime_ms)
+        if name == "clock":
+            return "" if target.uncertainty_us is None else f"±{_milliseconds(target.uncertainty_us)}"
+        return _milliseconds(target.round_trip_us)
 
     def _hub_us(self) -> int | None:
         """The hub's clock now, from its last word."""
         if self._status is None:
             return None
         return self._status.hub_us + (time.monotonic_ns() - self._status_ns) // 1000
+
+
+class _Seen(NamedTuple):
+    event: Event
+    at: str  # time of day
 
 
 class _LastHit(NamedTuple):
@@ -250,11 +343,11 @@ async def _follow_events(hub: Hub, screen: _RangeScreen, live: Live) -> None:
         live.update(screen.render())
 
 
-def _state(target: TargetInfo) -> Text:
+def _state(target: TargetInfo, is_short: bool = False) -> Text:
     if target.connected:
         state = Text(state_word(target.state), _STATE_STYLES.get(target.state, ""))
         return state.append(", twice", "bold red") if target.trouble == "duplicate" else state
-    return Text(f"{AWAY} for {_duration(target.seen_ms_ago)}", "bold red")
+    return Text(AWAY if is_short else f"{AWAY} for {_duration(target.seen_ms_ago)}", "bold red")
 
 
 def _duration(milliseconds: int) -> str:

@@ -36,14 +36,15 @@ def target(number: int, *, connected: bool = True, dropped: int = 0) -> TargetIn
     )
 
 
-def drawn(columns: int, rows: int, events: int) -> list[str]:
+def drawn(columns: int, rows: int, events: int, count: int = 4, game: bool = True) -> list[str]:
     """The lines of a range of four targets, of which one is away and each was hit, with a game."""
     file = io.StringIO()
     console = Console(file=file, width=columns, height=rows)
     screen = screens._RangeScreen("192.168.100.100:8081", console)
     screen.note_status(HubStatus(3_700_000, 4, 1, 500))
-    screen.targets = [target(number, connected=number != 4) for number in range(1, 5)]
-    screen.note(Event(1, "game_started", "", STARTED))
+    screen.targets = [target(number, connected=number != 4) for number in range(1, count + 1)]
+    if game:
+        screen.note(Event(1, "game_started", "", STARTED))
     for seq in range(2, events + 2):
         screen.note(Event(seq, "hit", f"target_{1 + seq % 4}", {"reaction_ms": 1_000 + seq, "peak": 40_000}))
     console.print(screen.render())
@@ -79,7 +80,7 @@ def test_a_name_that_two_boards_want_is_marked(columns: int) -> None:
         console.print(drawing)
     assert isinstance(console.file, io.StringIO)
     lines = [line for line in console.file.getvalue().splitlines() if "target_" in line]
-    assert ["standing, twice" in line for line in lines] == [False, True, False, True]
+    assert ["up, twice" in line for line in lines] == [False, True, False, True]
 
 
 def test_an_event_is_a_line_whatever_it_says() -> None:
@@ -93,6 +94,61 @@ def test_an_event_is_a_line_whatever_it_says() -> None:
         line = screens.event_line(Event(1, event, "target_1", data)).plain
         assert len(line.splitlines()) == 1
         assert "\u202e" not in line
+
+
+@pytest.mark.parametrize("game", [False, True], ids=["no game", "a game"])
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (80, 12), (50, 20), (40, 10), (20, 10), (20, 24)])
+def test_a_small_terminal_shows_names_and_states_whole(columns: int, rows: int, game: bool) -> None:
+    lines = drawn(columns, rows, 20, game=game)
+    assert len(lines) <= rows
+    assert max(map(len, lines)) <= columns
+    for number in range(1, 5):
+        state = "up" if number != 4 else "away"
+        assert [line for line in lines if line.split()[:2] == [f"target_{number}", state]], lines
+    assert any("target_2" in line and " hit " in line for line in lines[-3:])  # the newest
+    assert not game or any("Anna 0" in line or " Anna " in line for line in lines)
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (40, 10), (20, 10)])
+def test_more_targets_than_lines_are_counted(columns: int, rows: int) -> None:
+    lines = drawn(columns, rows, 20, count=60)
+    assert len(lines) <= rows
+    shown = sum(line.split()[:1] == [f"target_{number}"] for number in range(1, 61) for line in lines)
+    [more] = [line for line in lines if line.startswith("and ")]
+    names = [line.split()[0] for line in lines if line.split()[1:2] in (["up"], ["away"])]
+    assert shown >= len(names) > 0
+    assert more.split()[1] == str(60 - len(names))
+    assert any(" hit " in line for line in lines[-3:])
+
+
+def test_a_long_name_is_whole_on_more_than_one_line() -> None:
+    console = Console(file=io.StringIO(), width=20, height=10)
+    screen = screens._RangeScreen("hub:8081", console)
+    screen.targets = [replace(target(1), target_id="a_name_of_thirty-two_characters_")]
+    console.print(screen.render())
+    assert isinstance(console.file, io.StringIO)
+    first, second, *_ = console.file.getvalue().splitlines()[1:]
+    assert first.split()[0] + second.strip() == "a_name_of_thirty-two_characters_"
+    assert first.split()[1] == "up"
+
+
+@pytest.mark.parametrize("columns", [20, 40, 50, 80])
+def test_tables_in_a_narrow_terminal(columns: int) -> None:
+    results = [
+        TargetResult("target_1", True, "standing", 301_400),
+        TargetResult("target_2", False, "error", 1_400, "busy", "the target is armed"),
+    ]
+    for table, lesser in (
+        (screens.targets_table([target(1), target(2)]), ("firmware", "groups", "round trip")),
+        (screens.results_table(results), ("after", "why")),
+    ):
+        console = Console(file=io.StringIO(), width=columns, height=20)
+        console.print(screens.fitted(table, console, lesser))
+        assert isinstance(console.file, io.StringIO)
+        text = console.file.getvalue()
+        assert max(map(len, text.splitlines())) <= columns
+        assert all(word in text.split() for word in ("target_1", "target_2", "up"))
+        assert "…" not in text
 
 
 def test_drops_are_shown_where_there_are_some() -> None:
