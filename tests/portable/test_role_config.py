@@ -26,6 +26,11 @@ def test_a_targets_defaults() -> None:
     ]
 
 
+def test_a_hub_is_where_its_address_says() -> None:
+    hubs = ["hub", "hub.local:9000", "[::1]:8081", "[fe80::1%wlan0]"]
+    assert target_config.read({"hub": hubs}, "rp2")["hub"] == hubs
+
+
 def test_each_fault_of_a_target() -> None:
     def network(**settings: "Any") -> "dict[str, Any]":
         return {"wifi": {"networks": [{}, settings]}}
