@@ -186,7 +186,7 @@ class TargetController:
         is_full = len(self._waiting) >= MAX_WAITING and message.type != MessageType.LAY_DOWN
         if (self.state, message.type) not in TRANSITIONS or is_full:
             code = ErrorCode.FAULT if self.state == State.FAULT else ErrorCode.BUSY
-            raise ProtocolError(code, "the target is " + self.state)
+            raise ProtocolError(code, "the target is " + said(self.state))
         self._remember(message, None)
         if message.type == MessageType.ACTIVATE:
             self._duration_ms = _duration_ms(message)
@@ -256,6 +256,11 @@ class TargetController:
         assert message.id is not None
         self._answered = [entry for entry in self._answered if entry[0] != message.id][1 - MAX_ANSWERED :]
         self._answered.append((message.id, message.type, reply))
+
+
+def said(state: str) -> str:
+    """The state in a message for people, who see one word for both ways up."""
+    return State.RISING if state == State.ARMING else state
 
 
 def _given_up_for(trigger: str) -> ProtocolError:

@@ -49,6 +49,17 @@ def _ok(id: str, type: str, status: str, target_id: "str | None" = None) -> "tup
     return (Action.REPLY, SocketMessage(type, id, target_id, status))
 
 
+def test_a_refusal_says_the_word_that_people_see() -> None:
+    for state, word in (
+        ("arming", "rising"),
+        ("rising", "rising"),
+        ("armed", "armed"),
+        ("falling", "falling"),
+    ):
+        [(_, reply)] = _in(state).command(SocketMessage("activate", _NOW))
+        assert reply.data["message"] == "the target is " + word, state
+
+
 def _codes(actions: "Actions") -> "list[object]":
     """The actions with each error reply as (id, code), to compare without its wording."""
     return [
