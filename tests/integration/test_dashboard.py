@@ -296,7 +296,7 @@ def test_a_game_to_its_end_and_its_history(desk: Watched, shooting_range: Range)
     with page.expect_download() as download:
         page.get_by_role("link", name="Games and scores as csv").click()
     lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
-    assert lines[0].startswith("game_id,game,title"), lines
+    assert lines[0].startswith("\ufeffgame_id,game,title"), lines  # as Excel wants it
     assert len(lines) == 2
     assert '"[""Anna"", ""Bert""]"' in lines[1]
     desk.is_fine()
