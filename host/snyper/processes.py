@@ -44,7 +44,8 @@ async def running(*arguments: str) -> AsyncIterator[Running]:
     words: list[str] = []
     reading = asyncio.create_task(_keep_last(process.stderr, words))
     try:
-        line = await asyncio.wait_for(process.stdout.readline(), READY_TIMEOUT_S)
+        async with asyncio.timeout(READY_TIMEOUT_S):  # before Python 3.12 wait_for can lose a cancellation
+            line = await process.stdout.readline()
         if not line:
             raise await ended()
         yield Running(json.loads(line), ended)
@@ -65,7 +66,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), _STOP_TIMEOUT_S)
+            async with asyncio.timeout(_STOP_TIMEOUT_S):
+                await process.wait()
         except TimeoutError:
             process.kill()
     await process.wait()

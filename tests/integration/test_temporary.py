@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from snyper.processes import running
 from tests.integration.harness import (
     DEADLINE_S,
     HOST,
@@ -93,3 +94,24 @@ async def test_a_compiler_leaves_nothing(tmp_path: Path) -> None:
         seen |= set(os.listdir(tmp_path))  # noqa: PTH208
         await asyncio.sleep(0)
     assert (done.returncode, seen) == (0, set())
+
+
+async def test_an_end_just_when_a_part_is_ready_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = asyncio.StreamReader.readline
+
+    async def run() -> None:
+        async with running("hub", "--listen", f"{HOST}:0", "--no-journal"):
+            await asyncio.Event().wait()
+
+    async def readline(reader: asyncio.StreamReader) -> bytes:
+        line = await original(reader)
+        if b"listen" in line and line.startswith(b"{"):
+            task.cancel()
+        return line
+
+    monkeypatch.setattr(asyncio.StreamReader, "readline", readline)
+    task = asyncio.create_task(run())
+    done, _ = await asyncio.wait([task], timeout=DEADLINE_S)
+    task.cancel()
+    assert done
+    assert task.cancelled()
