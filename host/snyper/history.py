@@ -14,20 +14,18 @@ from statistics import median
 from types import TracebackType
 from typing import Any
 
+from snyper import schema
 from snyper.files import shown
 from snyper.firmware.master.server import STOPPING
-from snyper.journal import SCHEMA_VERSION, JournalError, NoJournalError, explained, open_database
+from snyper.journal import JournalError, NoJournalError, explained, open_database
+from snyper.schema import known_as, names_of
 from snyper.scoreboard import says
-from snyper.shared.names import seen, tidied
 
 _PAGE = 1_000  # rows that are fetched at once
+_SEQ_BITS = 44  # `log` and `seq` in one number: for more leaps than a hub can be started in its life
 
-# What the event of a game has to say to be counted: the hub may have been of another version.
-_SAID: dict[str, dict[str, Any]] = {
-    "game_started": {"game_id": str, "game": str, "players": [str]},
-    "game_score": {"game_id": str, "player": str, "total": int},
-    "game_over": {"game_id": str, "scores": [int]},
-}
+# What a hit that scored has to say to be counted: the hub may have been of another version.
+_SCORED: dict[str, Any] = {"player": str, "total": int, "reaction_ms": int}
 
 
 @dataclass(frozen=True)
@@ -136,8 +134,39 @@ class Outage:
     message: str
 
 
+@dataclass(frozen=True)
+class Which:
+    """Which games, hits and misses are meant: None and the empty word mean any. `since_ms` leaves out what
+    was earlier, `game` is a kind of game. A hit or miss is a player's when it was that player's turn, or when
+    that player got the points; where all shoot at once a miss is nobody's.
+    """
+
+    since_ms: int | None = None
+    game: str | None = None
+    player: str | None = None
+
+    @property
+    def of_games(self) -> bool:
+        """Whether it means less than all that was shot."""
+        return bool(self.game or self.player)
+
+
+ALL = Which()
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """One target's hits, and its misses: those whose time was up."""
+
+    target_id: str
+    hits: int
+    misses: int
+    best_reaction_ms: int | None
+
+
 class History:
-    """The journal at `path`. Times are `unix_ms`; `since_ms` leaves out what was earlier.
+    """The journal at `path`. Everything is in the order in which the journal has it, whatever the time of day
+    said meanwhile; `since_ms` goes by that. Times are `unix_ms`.
 
     May be used by several threads, one after the other. Every method raises JournalError when the file cannot
     be read.
@@ -168,21 +197,15 @@ class History:
         """May be called again."""
         self._db.close()
 
-    def events(
-        self, kinds: Sequence[str] = (), since_ms: int | None = None, newest_first: bool = False
-    ) -> Iterator[EventRecord]:
-        """Every event, or those of these kinds, in the order of `unix_ms`, some at a time: memory stays
-        small however many there are.
+    def events(self, kinds: Sequence[str] = (), since_ms: int | None = None) -> Iterator[EventRecord]:
+        """Every event, or those of these kinds, in order, some at a time: memory stays small however many
+        there are.
         """
-        order = "DESC" if newest_first else "ASC"
-        where, values = _where(kinds, since_ms)
-        query = (
-            "SELECT logs.log_id, seq, unix_ms, event, target_id, data FROM events JOIN logs ON logs.id = log"
-            f" {where} ORDER BY unix_ms {order}, log {order}, seq {order}"
-        )
-        for row in self._rows(query, values):
-            log_id, seq, unix_ms, event, target_id, data = row
-            yield EventRecord(log_id, seq, unix_ms, event, target_id, json.loads(data))
+        conditions = _Conditions()
+        if kinds:
+            conditions.add(f"event IN ({', '.join('?' * len(kinds))})", *kinds)
+        conditions.add_since("unix_ms", since_ms)
+        yield from self._events("events", conditions)
 
     def games(
         self,
@@ -190,41 +213,64 @@ class History:
         game: str | None = None,
         since_ms: int | None = None,
         limit: int | None = None,
+        offset: int = 0,
     ) -> list[GameRecord]:
-        """The games, newest first; only those with `player`, of the kind `game`, at most `limit`."""
-        player = None if player is None else known_as(player)
-        overs = {event.data["game_id"]: event.data for event in self._whole("game_over", since_ms)}
-        found: list[GameRecord] = []
-        for event in self._whole("game_started", since_ms, newest_first=True):
-            if limit is not None and len(found) >= limit:
-                break
-            data = event.data
-            if player is not None and player not in _names(data["players"]).values():
-                continue
-            if game is None or data.get("game") == game:
-                found.append(_game(event, overs.get(data["game_id"]), self._scores_of))
-        return found
-
-    def players(self, since_ms: int | None = None) -> list[PlayerStats]:
-        """Everybody who played a game to its end, by wins, then games, then name."""
-        tallies: dict[str, _Tally] = defaultdict(_Tally)
-        for game in self.games(since_ms=since_ms):
-            if game.reason == "finished":
-                for player, score in zip(game.players, game.scores, strict=False):
-                    tallies[player].add(game, player, score)
-        for time in self._times(since_ms):
-            if time.player in tallies:
-                tallies[time.player].reactions_ms.append(time.reaction_ms)
-        stats = [
-            PlayerStats(
-                player,
-                tally.games,
-                tally.wins,
-                tally.best,
-                min(tally.reactions_ms, default=None),
-                tally.last_ms,
+        """The games, newest first; only those with `player`, of the kind `game`, at most `limit` after the
+        first `offset`.
+        """
+        where = _games_where(Which(since_ms, game, player))
+        rows = self._all(
+            "SELECT log, seq, (SELECT unix_ms FROM events WHERE log = g.log AND seq = g.seq),"
+            " (SELECT data FROM events WHERE log = g.log AND seq = g.seq),"
+            " (SELECT data FROM events WHERE log = g.log AND seq = g.over_seq)"
+            f" FROM (SELECT log, seq, over_seq FROM games {where}"
+            " ORDER BY log DESC, seq DESC LIMIT ? OFFSET ?) AS g ORDER BY log DESC, seq DESC",
+            (*where.values, -1 if limit is None else limit, offset),
+        )
+        return [
+            _game(
+                unix_ms,
+                json.loads(started),
+                json.loads(over) if over else None,
+                () if over else self._scores(log, seq),
             )
-            for player, tally in tallies.items()
+            for log, seq, unix_ms, started, over in rows
+        ]
+
+    def count_games(self, which: Which = ALL) -> int:
+        where = _games_where(which)
+        [(count,)] = self._all(f"SELECT count(*) FROM games {where}", where.values)
+        return int(count)
+
+    def kinds(self) -> dict[str, str]:
+        """Name and title of every kind of game that was ever played."""
+        return dict(self._all("SELECT game, max(title) FROM games GROUP BY game ORDER BY game"))
+
+    def names(self) -> list[str]:
+        """Everybody who ever played."""
+        return [name for (name,) in self._all("SELECT DISTINCT known FROM seats ORDER BY known")]
+
+    def players(
+        self, since_ms: int | None = None, game: str | None = None, player: str | None = None
+    ) -> list[PlayerStats]:
+        """Everybody who played a game to its end, by wins, then games, then name."""
+        where = _games_where(Which(since_ms, game, player))
+        if player:
+            where.add("known = ?", known_as(player))
+        tallies: dict[str, _Tally] = defaultdict(_Tally)
+        for name, *counts in self._all(
+            "SELECT known, game, count(*) FILTER (WHERE reason = 'finished'),"
+            " coalesce(sum(won) FILTER (WHERE reason = 'finished'), 0),"
+            " max(score) FILTER (WHERE reason = 'finished'), min(best_ms),"
+            f" max((log << {_SEQ_BITS}) + seq) FILTER (WHERE reason = 'finished')"
+            f" FROM games JOIN seats USING (log, seq) {where} GROUP BY known, game",
+            where.values,
+        ):
+            tallies[name].add(*counts)
+        stats = [
+            PlayerStats(name, tally.games, tally.wins, tally.best, tally.best_ms, self._began_ms(tally.last))
+            for name, tally in tallies.items()
+            if tally.games
         ]
         return sorted(stats, key=lambda one: (-one.wins, -one.games, one.player))
 
@@ -236,33 +282,76 @@ class History:
         since_ms: int | None = None,
     ) -> list[BestTime]:
         """The fastest hits that scored in games, the fastest first."""
-        player = None if player is None else known_as(player)
-        times = [
-            time
-            for time in self._times(since_ms)
-            if (player is None or time.player == player) and (game is None or time.game == game)
-        ]
-        return sorted(times, key=lambda time: (time.reaction_ms, time.unix_ms))[:limit]
+        where = _games_where(Which(since_ms, game, player))
+        where.add("best_ms IS NOT NULL")
+        if player:
+            where.add("known = ?", known_as(player))
+        # The fastest hits are all with those who have the fastest hit of their own.
+        seats = self._all(
+            f"SELECT log, seq, end_seq, game, player, known FROM games JOIN seats USING (log, seq) {where}"
+            " ORDER BY best_ms, log, seq LIMIT ?",
+            (*where.values, limit),
+        )
+        times = [time for seat in seats for time in self._times_of(*seat)]
+        return [time for _, time in sorted(times, key=lambda pair: (pair[1].reaction_ms, pair[0]))[:limit]]
 
     def reports(self, target_id: str | None = None, since_ms: int | None = None) -> Iterator[ReportRecord]:
-        """Every hit and miss, oldest first."""
+        """Every hit and miss, in order."""
         for event in self.events(["hit", "miss"], since_ms):
             if target_id is None or event.target_id == target_id:
                 yield _report(event)
 
+    def reports_of(self, which: Which) -> Iterator[ReportRecord]:
+        """Those hits and misses, in order."""
+        where = _shots_where(which, "shots.")
+        for event in self._events("shots JOIN events USING (target_id, log, seq)", where, "events."):
+            yield _report(event)
+
     def reactions(self, since_ms: int | None = None) -> dict[str, list[ReportRecord]]:
-        """The hits of each target that say a reaction time, oldest first."""
+        """The hits of each target that say a reaction time, in order."""
         found: dict[str, list[ReportRecord]] = {}
         for report in self.reports(since_ms=since_ms):
             if report.event == "hit" and report.reaction_ms is not None:
                 found.setdefault(report.target_id, []).append(report)
         return found
 
+    def reaction_points(
+        self, which: Which, target_ids: Sequence[str], limit: int
+    ) -> dict[str, list[tuple[int, int]]]:
+        """For each of these targets when its last `limit` hits were, in order, and their reaction times in
+        ms.
+        """
+        where = _shots_where(which)
+        where.add("reaction_ms IS NOT NULL")
+        where.add("target_id = ?")
+        query = f"SELECT unix_ms, reaction_ms FROM shots {where} ORDER BY log DESC, seq DESC LIMIT ?"
+        return {
+            target_id: self._all(query, (*where.values, target_id, limit))[::-1] for target_id in target_ids
+        }
+
+    def accuracy(self, which: Which = ALL) -> list[Accuracy]:
+        """Each target that was hit or missed, by name."""
+        where = _shots_where(which)
+        where.add("hit + missed > 0")
+        return [
+            Accuracy(*row)
+            for row in self._all(
+                "SELECT target_id, sum(hit), sum(missed), min(reaction_ms)"
+                f" FROM shots {where} GROUP BY target_id",
+                where.values,
+            )
+        ]
+
     def targets(self, since_ms: int | None = None) -> list[TargetStats]:
         """Every target that reported something or was away, by name."""
         tallies: dict[str, _TargetTally] = defaultdict(_TargetTally)
-        for event in self.events(["hit", "miss"], since_ms):
-            tallies[event.target_id].add(event)
+        where = _shots_where(Which(since_ms))
+        for target_id, *shot in self._rows(
+            f"SELECT target_id, hit, missed, reaction_ms, dropped FROM shots {where}"
+            " ORDER BY target_id, log, seq",
+            where.values,
+        ):
+            tallies[target_id].add(*shot)
         for outage in self.outages(since_ms=since_ms):
             tally = tallies[outage.target_id]
             tally.outages += 1
@@ -270,7 +359,10 @@ class History:
         return [tallies[target_id].stats(target_id) for target_id in sorted(tallies)]
 
     def outages(self, target_id: str | None = None, since_ms: int | None = None) -> list[Outage]:
-        """When targets were away, oldest first. That the hub itself stopped is no outage of a target."""
+        """When targets were away, in order. That the hub itself stopped is no outage of a target. Where
+        somebody set the clock of a hub between two of its starts, an outage over them is of no known length,
+        at least of 0.
+        """
         found: list[Outage] = []
         away: dict[str, int] = {}
         for event in self.events(["registered", "lost"], since_ms):
@@ -280,39 +372,51 @@ class History:
                 at = away.pop(event.target_id, None)
                 if at is not None:
                     lost = found[at]
-                    found[at] = Outage(lost.target_id, lost.since_ms, event.unix_ms, lost.code, lost.message)
+                    until_ms = max(lost.since_ms, event.unix_ms)
+                    found[at] = Outage(lost.target_id, lost.since_ms, until_ms, lost.code, lost.message)
             elif event.data.get("message") != STOPPING and event.target_id not in away:
                 away[event.target_id] = len(found)
                 code, message = str(event.data.get("code", "")), str(event.data.get("message", ""))
                 found.append(Outage(event.target_id, event.unix_ms, None, code, message))
         return found
 
-    def _times(self, since_ms: int | None) -> Iterator[BestTime]:
-        games = {event.data["game_id"]: event.data for event in self._whole("game_started", since_ms)}
-        for event in self._whole("game_score", since_ms):
-            reaction_ms = event.data.get("reaction_ms")
-            if isinstance(reaction_ms, int):
-                game_id = str(event.data.get("game_id", ""))
-                said = str(event.data.get("player", ""))
-                started = games.get(game_id, {"game": "", "players": []})
-                player = _names(started["players"]).get(said, known_as(said))
-                yield BestTime(reaction_ms, player, started["game"], game_id, event.target_id, event.unix_ms)
+    def _began_ms(self, at: int) -> int:
+        """When the game began that is at this place in the order of all."""
+        [(unix_ms,)] = self._all(
+            "SELECT unix_ms FROM games WHERE log = ? AND seq = ?", (at >> _SEQ_BITS, at % (1 << _SEQ_BITS))
+        )
+        return int(unix_ms)
 
-    def _scores_of(self, started: EventRecord) -> dict[str, int]:
-        """What the players of a game that did not end had at last."""
-        return {
-            event.data["player"]: event.data["total"]
-            for event in self._whole("game_score", started.unix_ms)
-            if event.data.get("game_id") == started.data.get("game_id")
-        }
+    def _times_of(
+        self, log: int, seq: int, end_seq: int | None, game: str, player: str, known: str
+    ) -> Iterator[tuple[tuple[int, int], BestTime]]:
+        """A player's hits that scored in one game, each with its place in the journal."""
+        where = _Conditions()
+        where.add("log = ? AND seq > ? AND seq <= ?", log, seq, end_seq or 1 << 62)
+        where.add("event = 'game_score'")
+        for at, target_id, unix_ms, text in self._all(
+            f"SELECT seq, target_id, unix_ms, data FROM events {where}", where.values
+        ):
+            data = json.loads(text)
+            reaction_ms, game_id = data.get("reaction_ms"), str(data.get("game_id", ""))
+            if says(data, _SCORED) and data["player"] == player:
+                yield (log, at), BestTime(reaction_ms, known, game, game_id, target_id, unix_ms)
 
-    def _whole(
-        self, event: str, since_ms: int | None = None, newest_first: bool = False
-    ) -> Iterator[EventRecord]:
-        """The events of games of one kind that say what they have to."""
-        for record in self.events([event], since_ms, newest_first=newest_first):
-            if says(record.data, _SAID[event]):
-                yield record
+    def _scores(self, log: int, seq: int) -> tuple[int, ...]:
+        """What the players of a game have, or had at last."""
+        rows = self._all("SELECT score FROM seats WHERE log = ? AND seq = ? ORDER BY place", (log, seq))
+        return tuple(score for (score,) in rows)
+
+    def _events(self, table: str, where: "_Conditions", prefix: str = "") -> Iterator[EventRecord]:
+        query = (
+            f"SELECT log_id, seq, {prefix}unix_ms, event, target_id, data"
+            f" FROM {table} JOIN logs ON logs.id = log {where} ORDER BY log, seq"
+        )
+        for log_id, seq, unix_ms, event, target_id, data in self._rows(query, where.values):
+            yield EventRecord(log_id, seq, unix_ms, event, target_id, json.loads(data))
+
+    def _all(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        return list(self._rows(query, values))
 
     def _rows(self, query: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
         try:
@@ -327,53 +431,92 @@ class History:
             raise JournalError(f"the journal {shown(self.path)} cannot be read: {explained(error)}") from None
 
 
+class _Conditions:
+    """What rows have to be like: as text the WHERE of a query that takes `values`."""
+
+    def __init__(self) -> None:
+        self._conditions: list[str] = []
+        self.values: list[object] = []
+
+    def __str__(self) -> str:
+        return "WHERE " + " AND ".join(self._conditions) if self._conditions else ""
+
+    def add(self, condition: str, *values: object) -> None:
+        self._conditions.append(condition)
+        self.values += values
+
+    def add_since(self, column: str, since_ms: int | None) -> None:
+        if since_ms is not None:
+            self.add(f"{column} >= ?", since_ms)
+
+
+def _games_where(which: Which) -> _Conditions:
+    where = _Conditions()
+    where.add_since("games.unix_ms", which.since_ms)
+    if which.game:
+        where.add("game = ?", which.game)
+    if which.player:
+        where.add("(log, seq) IN (SELECT log, seq FROM seats WHERE known = ?)", known_as(which.player))
+    return where
+
+
+def _shots_where(which: Which, prefix: str = "") -> _Conditions:
+    where = _Conditions()
+    where.add_since(f"{prefix}unix_ms", which.since_ms)
+    if which.game:
+        where.add("game = ?", which.game)
+    if which.player:
+        where.add("player = ?", known_as(which.player))
+    return where
+
+
 class _Tally:
     """What a player's games add up to."""
 
     def __init__(self) -> None:
-        self.games = self.wins = self.last_ms = 0
+        self.games = self.wins = self.last = 0
         self.best: dict[str, int] = {}
-        self.reactions_ms: list[int] = []
+        self.best_ms: int | None = None
 
-    def add(self, game: GameRecord, player: str, score: int) -> None:
-        self.games += 1
-        self.wins += game.winner == player
-        self.last_ms = max(self.last_ms, game.started_ms)
-        self.best[game.game] = max(self.best.get(game.game, score), score)
+    def add(
+        self, game: str, games: int, wins: int, best: int | None, best_ms: int | None, last: int | None
+    ) -> None:
+        """All of one kind of game. `best` and `last` are None where none was played to its end."""
+        self.games += games
+        self.wins += wins
+        self.last = max(self.last, last or 0)
+        if best is not None:
+            self.best[game] = best
+        if best_ms is not None:
+            self.best_ms = best_ms if self.best_ms is None else min(self.best_ms, best_ms)
 
 
 class _TargetTally:
     """What a target's rounds add up to."""
 
     def __init__(self) -> None:
-        self.hits = self.misses = self.called_off = self.outages = self.outage_ms = self.dropped = 0
+        self.rounds = self.hits = self.misses = 0
+        self.outages = self.outage_ms = self.dropped = 0
         self._dropped_since_boot = 0
         self._reactions_ms: list[int] = []
 
-    def add(self, event: EventRecord) -> None:
-        if event.event == "hit":
-            self.hits += 1
-            reaction_ms = event.data.get("reaction_ms")
-            if isinstance(reaction_ms, int):
-                self._reactions_ms.append(reaction_ms)
-        elif event.data.get("reason", "time_up") == "time_up":
-            self.misses += 1
-        else:
-            self.called_off += 1
-        dropped = event.data.get("dropped", 0)
-        if isinstance(dropped, int):
-            before = self._dropped_since_boot
-            self.dropped += dropped - before if dropped >= before else dropped
-            self._dropped_since_boot = dropped
+    def add(self, hit: int, missed: int, reaction_ms: int | None, dropped: int) -> None:
+        self.rounds += 1
+        self.hits += hit
+        self.misses += missed
+        if reaction_ms is not None:
+            self._reactions_ms.append(reaction_ms)
+        before, self._dropped_since_boot = self._dropped_since_boot, dropped
+        self.dropped += dropped - before if dropped >= before else dropped
 
     def stats(self, target_id: str) -> TargetStats:
         shots = self.hits + self.misses
         return TargetStats(
             target_id=target_id,
-            rounds=shots + self.called_off,
+            rounds=self.rounds,
             hits=self.hits,
             misses=self.misses,
-            called_off=self.called_off,
+            called_off=self.rounds - shots,
             accuracy=self.hits / shots if shots else None,
             median_reaction_ms=round(median(self._reactions_ms)) if self._reactions_ms else None,
             best_reaction_ms=min(self._reactions_ms, default=None),
@@ -404,68 +547,39 @@ def _connection(path: Path, mode: str) -> sqlite3.Connection:
     db = open_database(path, mode, check_same_thread=False)
     try:
         [version] = db.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
+        db.text_factory = lambda text: text.decode("utf-8", "replace")
+        if version > schema.VERSION:
             raise JournalError(f"{shown(path)} was written by a newer snyper: update this one")
         if version == 0:
             raise JournalError(f"{shown(path)} is no journal of SNYPER's: name another with --journal")
         db.execute("SELECT 1 FROM events LIMIT 1")
+        if version < schema.VERSION:
+            schema.count_aside(db)
     except BaseException:
         db.close()
         raise
     return db
 
 
-def _where(kinds: Sequence[str], since_ms: int | None) -> tuple[str, list[object]]:
-    conditions: list[str] = []
-    values: list[object] = []
-    if kinds:
-        conditions.append(f"event IN ({', '.join('?' * len(kinds))})")
-        values.extend(kinds)
-    if since_ms is not None:
-        conditions.append("unix_ms >= ?")
-        values.append(since_ms)
-    return ("WHERE " + " AND ".join(conditions) if conditions else ""), values
-
-
-def known_as(name: str) -> str:
-    """A player's name in the history. Older hubs took several that nobody can tell apart."""
-    return tidied(seen(name)) or "?"
-
-
-def _names(players: list[str]) -> dict[str, str]:
-    """What each player of a game is known as; two of whom nothing seen was different are told apart."""
-    found: dict[str, str] = {}
-    for player in players:
-        name = known_as(player)
-        alike = sum(known_as(other) == name for other in found)
-        found[player] = f"{name} ({alike + 1})" if alike else name
-    return found
-
-
-def _game(started: EventRecord, over: dict[str, Any] | None, scores_of: Any) -> GameRecord:
-    data = started.data
-    players = tuple(data["players"])
-    if over is None:
-        totals = scores_of(started)
-        scores = tuple(totals.get(player, 0) for player in players)
-    else:
-        scores = tuple(over["scores"])
+def _game(
+    unix_ms: int, started: dict[str, Any], over: dict[str, Any] | None, scores: tuple[int, ...]
+) -> GameRecord:
+    """`scores` are those of a game that is not over."""
     over = over or {}
-    names = _names(data["players"])
-    winner = str(over.get("winner", ""))
+    names, winner = names_of(started["players"]), str(over.get("winner", ""))
     return GameRecord(
-        game_id=str(data.get("game_id", "")),
-        game=str(data.get("game", "")),
-        title=str(data.get("title", data.get("game", ""))),
-        started_ms=started.unix_ms,
+        game_id=started["game_id"],
+        game=started["game"],
+        title=str(started.get("title", started["game"])),
+        started_ms=unix_ms,
         duration_ms=over.get("duration_ms"),
-        players=tuple(names[player] for player in players),
-        scores=scores,
-        winner=names.get(winner, known_as(winner)),
+        players=tuple(names[player] for player in started["players"]),
+        scores=tuple(over["scores"]) if over else scores,
+        winner=names.get(winner, known_as(winner) if winner else ""),
         reason=str(over.get("reason", "")),
-        targets=_integer(data.get("targets")),
-        seed=_integer(data.get("seed")),
-        options=data.get("options", {}),
+        targets=_integer(started.get("targets")),
+        seed=_integer(started.get("seed")),
+        options=started.get("options", {}),
         results=over.get("results", {}),
     )
 

@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 
 from platformdirs import user_data_path
 
+from snyper import schema, steady
 from snyper.files import shown
 from snyper.firmware.master.events import EventLog
+from snyper.schema import LEAP as LEAP
 from snyper.shared.clock import now_us
 
 PATH_VARIABLE = "SNYPER_JOURNAL"
-SCHEMA_VERSION = 1
 KEEP_DAYS = 365
 MAX_KEEP_DAYS = 36_500
 MAX_BACKLOG = 10_000  # events that wait for the disk: as many as a hub keeps in memory
@@ -36,33 +37,20 @@ _READ_TIMEOUT_S = 1.0
 _CLOSE_TIMEOUT_S = 10.0
 _PRUNE_ROWS = 500  # removed at once: some milliseconds in which nothing is written
 _DAY_S = 86_400.0
-# A hub that is killed while its disk fails has shown events that are in no journal. So after any end that was
-# no orderly one the count goes on at the next multiple of this, and no number ever means two events.
-LEAP = 1_000_000
+_CLOCK_STEP_MS = 1_000  # more than a time server corrects bit by bit
+_FIRST_MS = 1_735_689_600_000  # 2025: a clock that says less was never set
 
-_SCHEMA = """
-CREATE TABLE logs (
-    id INTEGER PRIMARY KEY,         -- 1 is the log of whoever writes this file
-    log_id TEXT NOT NULL UNIQUE,
-    reserved_seq INTEGER NOT NULL   -- no greater one was ever shown
-);
-CREATE TABLE events (
-    log INTEGER NOT NULL REFERENCES logs (id),
-    seq INTEGER NOT NULL,
-    unix_ms INTEGER NOT NULL,       -- when it was; of a hit or miss, when it was felt
-    event TEXT NOT NULL,
-    target_id TEXT NOT NULL,        -- empty: about no target
-    data TEXT NOT NULL,             -- a JSON object
-    report TEXT,                    -- what a hit or miss is known by for ever
-    PRIMARY KEY (log, seq)
-) WITHOUT ROWID;
-CREATE UNIQUE INDEX events_by_report ON events (report) WHERE report IS NOT NULL;
-CREATE INDEX events_by_time ON events (unix_ms);
-CREATE INDEX events_by_name ON events (event, unix_ms);
+_LAST_SEQS = """
+    SELECT log_id, max(coalesce((SELECT max(seq) FROM events WHERE log = logs.id), 0))
+    FROM logs GROUP BY log_id
 """
+_LATEST = "SELECT log_id, unix_ms FROM events JOIN logs ON logs.id = log ORDER BY log DESC, seq DESC LIMIT 1"
 
-_LAST_SEQS = "SELECT log_id, coalesce((SELECT max(seq) FROM events WHERE log = logs.id), 0) FROM logs"
-_LATEST_LOG = "SELECT log_id FROM events JOIN logs ON logs.id = log ORDER BY unix_ms DESC, seq DESC LIMIT 1"
+# Nothing that a log had before is taken again, wherever in the file it is.
+_INSERT = (
+    "INSERT OR IGNORE INTO events SELECT ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS"
+    " (SELECT 1 FROM events WHERE log IN (SELECT id FROM logs WHERE log_id = ?) AND seq = ?)"
+)
 
 _logger = logging.getLogger("snyper")
 
@@ -79,13 +67,16 @@ class NoJournalError(JournalError):
 
 
 class _Row(NamedTuple):
+    """An event that waits. `at_ms` is of the steady clock, but for one that came with its `unix_ms`."""
+
     log_id: str
     seq: int
-    unix_ms: int
+    at_ms: int
+    unix_ms: int | None
     event: str
     target_id: str
     data: str
-    report: str | None
+    report: str
 
 
 def default_path(name: str = "journal.sqlite3", option: str = "--journal PATH") -> Path:
@@ -159,7 +150,10 @@ class Journal:
         self._closing = False
         self._prune_at_s = 0.0
         self._reminded_s = 0.0
-        self._logs: dict[str, int] = {}
+        self._log: tuple[str, int] | None = None  # that of the last row written: its `log_id` and `id`
+        self._firsts: dict[int, int] = {}  # of each log the first `seq` that was written since the start
+        self._began_ms = steady.now_ms()
+        self._offset_ms = steady.offset_ms()
         self._lock = _lock(path)
         self._db: sqlite3.Connection | None = None
         try:
@@ -167,7 +161,8 @@ class Journal:
             self.log_id, self.seq, self._reserved_seq = _own_log(self._db)
             self._last: dict[str, int] = dict(self._db.execute(_LAST_SEQS))
             self._last[self.log_id] = self.seq
-            self._latest: str | None = next((row[0] for row in self._db.execute(_LATEST_LOG)), None)
+            latest: tuple[str | None, int] = self._db.execute(_LATEST).fetchone() or (None, 0)
+            self._latest, self._latest_ms = latest
             self.oldest_seq = _oldest_seq(self._db, self.seq)
         except (sqlite3.Error, JournalError) as error:
             self._disconnect()
@@ -187,13 +182,14 @@ class Journal:
         data: Mapping[str, Any],
         unix_ms: int | None = None,
         report_key: str = "",
+        ago_ms: int = 0,
     ) -> None:
         """Takes an event to be written, and returns at once. One that is there already stays as it is.
 
-        `unix_ms` is when it was, by default now. May be called from any thread.
+        It was `ago_ms` ago; when the clock of this computer is set later on, that is set right in the file
+        too. Or it was at `unix_ms`. May be called from any thread.
         """
-        if unix_ms is None:
-            unix_ms = time.time_ns() // 1_000_000
+        at_ms = steady.now_ms() - ago_ms
         text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
         with self._changed:
             if self._closing:
@@ -202,7 +198,8 @@ class Journal:
             if len(self._queue) >= MAX_BACKLOG:
                 self._queue.popleft()
                 self.dropped += 1
-            self._queue.append(_Row(log_id, seq, unix_ms, event, target_id, text, report_key or None))
+            said = (_storable(word) for word in (event, target_id, text, report_key))
+            self._queue.append(_Row(_storable(log_id), seq, at_ms, unix_ms, *said))
             self._last[log_id] = max(seq, self._last.get(log_id, 0))
             self._latest = log_id
             self._changed.notify_all()
@@ -322,38 +319,59 @@ class Journal:
 
     def _write(self, db: sqlite3.Connection, batch: list[_Row]) -> None:
         db.execute("BEGIN IMMEDIATE")
-        new_logs = {row.log_id for row in batch} - self._logs.keys()
-        if new_logs:
-            db.executemany(
-                "INSERT OR IGNORE INTO logs (log_id, reserved_seq) VALUES (?, 0)",
-                [(log,) for log in new_logs],
-            )
-            self._logs = dict(db.execute("SELECT log_id, id FROM logs"))
-        db.executemany(
-            "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [(self._logs[row.log_id], *row[1:]) for row in batch],
-        )
+        offset_ms = self._set_right(db)
+        log, firsts = self._log, dict(self._firsts)
+        for row in batch:
+            if log is None or log[0] != row.log_id:
+                log = (row.log_id, _log_for(db, row.log_id))
+            firsts.setdefault(log[1], row.seq)
+            unix_ms = row.at_ms + offset_ms if row.unix_ms is None else row.unix_ms
+            what = (row.event, row.target_id, row.data, row.report or None)
+            db.execute(_INSERT, (log[1], row.seq, unix_ms, *what, row.log_id, row.seq))
+            if row.event == "game_started":
+                schema.name_players(db, (log[1], row.seq))
         reserved_seq = self._reserved_seq
         if self._last[self.log_id] + LEAP // 2 > reserved_seq:
             reserved_seq += LEAP
             db.execute("UPDATE logs SET reserved_seq = ? WHERE id = 1", (reserved_seq,))
         db.execute("COMMIT")
-        self._reserved_seq = reserved_seq
+        self._reserved_seq, self._offset_ms, self._log, self._firsts = reserved_seq, offset_ms, log, firsts
+
+    def _set_right(self, db: sqlite3.Connection) -> int:
+        """What the steady clock lacks to the time of day. Where somebody has set that, so are the times that
+        were written since the start: a computer without a battery learns late what day it is.
+        """
+        offset_ms = steady.offset_ms()
+        step_ms = offset_ms - self._offset_ms
+        if abs(step_ms) < _CLOCK_STEP_MS:
+            return self._offset_ms
+        for log, seq in self._firsts.items():
+            for table in ("events", "games", "shots"):
+                db.execute(
+                    f"UPDATE {table} SET unix_ms = unix_ms + ? WHERE log = ? AND seq >= ?",
+                    (step_ms, log, seq),
+                )
+        return offset_ms
 
     def _prune(self, db: sqlite3.Connection) -> None:
         """Removes some of what is too old; the rest after what has come meanwhile."""
-        before_ms = time.time_ns() // 1_000_000 - self._keep_days * int(_DAY_S) * 1000
         db.execute("BEGIN IMMEDIATE")
-        cursor = db.execute(
-            "DELETE FROM events WHERE (log, seq) IN"
-            " (SELECT log, seq FROM events WHERE unix_ms < ? ORDER BY unix_ms LIMIT ?)",
-            (before_ms, _PRUNE_ROWS),
-        )
+        old = _old_rows(db, self._now_to_prune_ms() - self._keep_days * int(_DAY_S) * 1000)
+        db.executemany("DELETE FROM events WHERE log = ? AND seq = ?", old)
         db.execute("COMMIT")
-        if cursor.rowcount:
+        if old:
             self.oldest_seq = _oldest_seq(db, self.last_seq(self.log_id))
-        if cursor.rowcount < _PRUNE_ROWS:
+        if len(old) < _PRUNE_ROWS:
             self._prune_at_s = time.monotonic() + _DAY_S
+
+    def _now_to_prune_ms(self) -> int:
+        """The time of day; but a clock that has leapt far beyond the newest event is not believed before a
+        later start: until then time is counted on from that event.
+        """
+        offset_ms = steady.offset_ms()
+        leap_ms = self._began_ms + offset_ms - self._latest_ms
+        is_believed = leap_ms <= self._keep_days * int(_DAY_S) * 1000 // 4
+        return steady.now_ms() + offset_ms - (0 if is_believed else leap_ms)
 
     def _end(self) -> None:
         """The orderly end: from here the count can go on without a leap."""
@@ -370,7 +388,7 @@ class Journal:
     def _reopen(self) -> sqlite3.Connection:
         """After trouble; in the meantime the file may have become another. Raises as `_connect` does."""
         db = self._connect(self.log_id)
-        self._logs = {}
+        self._log, self._firsts = None, {}
         try:
             if _own_log_id(db) != self.log_id:
                 raise JournalError("another journal lies there: start the hub again to go on with that one")
@@ -446,18 +464,71 @@ def _lock(path: Path) -> sqlite3.Connection:
 
 
 def _make_schema(db: sqlite3.Connection, path: Path, log_id: str) -> None:
-    """Raises JournalError for a file that is not this version's journal."""
+    """Makes the tables, or those that an older version's journal lacks. Raises JournalError for a file that
+    is no journal.
+    """
     [version] = db.execute("PRAGMA user_version").fetchone()
-    if version > SCHEMA_VERSION:
+    if version > schema.VERSION:
         raise JournalError(f"the journal {shown(path)} was written by a newer snyper: update this one")
-    if version == SCHEMA_VERSION:
+    if version == schema.VERSION:
         return
-    if db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+    if version:
+        _logger.warning("journal: %s is of an older version, and is brought up to date", shown(path))
+        _run_script(db, schema.upgrade(), schema.name_players)
+    elif db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
         raise JournalError(f"{shown(path)} is a database of something else: name another file")
-    db.executescript(
-        f"BEGIN IMMEDIATE; {_SCHEMA} INSERT INTO logs VALUES (1, '{log_id}', 0);"
-        f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
-    )
+    else:
+        _run_script(db, schema.make(log_id))
+
+
+def _run_script(
+    db: sqlite3.Connection, script: str, then: Callable[[sqlite3.Connection], None] | None = None
+) -> None:
+    """All of it or nothing. Raises sqlite3.Error."""
+    try:
+        db.executescript(f"BEGIN IMMEDIATE; {script}")
+        if then is not None:
+            then(db)
+        db.execute("COMMIT")
+    except sqlite3.Error:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _storable(text: str) -> str:
+    """`text`, with half a character as JSON writes it: SQLite takes none."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _log_for(db: sqlite3.Connection, log_id: str) -> int:
+    """The row in `logs` that new events of that log belong to: its last, unless another's events came after
+    it. So the order of the rows is that in which things happened.
+    """
+    last_id, its_id = db.execute(
+        "SELECT max(id), max(id) FILTER (WHERE log_id = ?) FROM logs", (log_id,)
+    ).fetchone()
+    if its_id is not None and its_id in (1, last_id):
+        return int(its_id)
+    row = db.execute("INSERT INTO logs (log_id, reserved_seq) VALUES (?, 0)", (log_id,))
+    assert row.lastrowid is not None
+    return row.lastrowid
+
+
+def _old_rows(db: sqlite3.Connection, before_ms: int) -> list[tuple[int, int]]:
+    """The oldest events, up to _PRUNE_ROWS, by `log` and `seq`: those from before `before_ms`, up to the
+    first that is not. What was written by a clock that had never been set is as old as what comes after it.
+    """
+    old: list[tuple[int, int]] = []
+    undated: list[tuple[int, int]] = []
+    for log, seq, unix_ms in db.execute("SELECT log, seq, unix_ms FROM events ORDER BY log, seq"):
+        if unix_ms >= before_ms or len(old) >= _PRUNE_ROWS:
+            break
+        undated.append((log, seq))
+        if unix_ms >= _FIRST_MS:
+            old += undated
+            undated.clear()
+    return old[:_PRUNE_ROWS]
 
 
 def _own_log_id(db: sqlite3.Connection) -> str:
@@ -548,7 +619,9 @@ class JournaledEvents(EventLog):
     def add(self, event: str, target_id: str, data: dict[str, Any], report_key: str = "") -> None:
         self._added_seq += 1
         self._journal.record(
-            self.log_id, self._added_seq, event, target_id, data, _unix_ms(data), report_key=report_key
+            *(self.log_id, self._added_seq, event, target_id, data),
+            report_key=report_key,
+            ago_ms=_ago_ms(data),
         )
         if self.journal == "ok":
             self._waiting.append((self._added_seq, event, target_id, dict(data)))
@@ -653,9 +726,8 @@ class JournaledEvents(EventLog):
         self._note_state("failing", text, 0)
 
 
-def _unix_ms(data: Mapping[str, Any]) -> int:
-    """When it was: where `data` says an instant of this hub's clock (`at_us`) then, else now."""
-    unix_ms = time.time_ns() // 1_000_000
+def _ago_ms(data: Mapping[str, Any]) -> int:
+    """How long ago it was, where `data` says an instant of this hub's clock (`at_us`); else 0."""
     at_us = data.get("at_us")
     ago_us = now_us() - at_us if isinstance(at_us, int) else 0
-    return unix_ms - ago_us // 1000 if 0 < ago_us < _DAY_S * 1_000_000 else unix_ms
+    return ago_us // 1000 if 0 < ago_us < _DAY_S * 1_000_000 else 0

@@ -3,7 +3,10 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,9 @@ from typer.testing import CliRunner
 
 from snyper import output
 from snyper.cli import app
-from snyper.history import BestTime, History, Outage, PlayerStats, TargetStats
+from snyper.history import Accuracy, BestTime, History, Outage, PlayerStats, TargetStats, Which
 from snyper.history_commands import What, write_rows
-from snyper.journal import Journal, JournalError
+from snyper.journal import LEAP, Journal, JournalError
 
 DEADLINE_S = 15.0
 GAME: dict[str, Any] = {
@@ -150,6 +153,335 @@ def test_no_journal_there(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     with pytest.raises(JournalError, match="no journal"):
         History(tmp_path / "empty")
+
+
+# --- a clock that somebody sets
+
+
+HOUR_S = 3_600
+YEAR_S = 365 * 24 * HOUR_S
+NOW_S = 1_790_000_000  # in 2026
+
+
+class Clocks:
+    """This computer's clocks: one that goes, and the time of day, which is set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.went_s = 100
+        self.offset_s = NOW_S
+        for name in ("clock_gettime_ns", "monotonic_ns"):
+            if hasattr(time, name):
+                monkeypatch.setattr(time, name, lambda *clock: self.went_s * 1_000_000_000)
+        monkeypatch.setattr(time, "time_ns", lambda: (self.went_s + self.offset_s) * 1_000_000_000)
+
+    def tell(self, journal: Journal, *events: tuple[str, str, dict[str, Any]], log_id: str = "") -> None:
+        """Each a second after the last."""
+        log_id = log_id or journal.log_id
+        for event, target_id, data in events:
+            self.went_s += 1
+            journal.record(log_id, journal.last_seq(log_id) + 1, event, target_id, data)
+            assert journal.flush(DEADLINE_S)
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    return Clocks(monkeypatch)
+
+
+def game_events(game_id: str, score: int = 5) -> list[tuple[str, str, dict[str, Any]]]:
+    """A game of Ann's, six seconds long: a hit, a miss, the end."""
+    hit = {"reaction_ms": 300 + score}
+    return [
+        ("game_started", "", {"game_id": game_id, "players": ["Ann"], **GAME}),
+        ("game_turn", "", {"game_id": game_id, "player": "Ann"}),
+        ("hit", "t", hit),
+        ("game_score", "t", {"game_id": game_id, "player": "Ann", "points": score, "total": score, **hit}),
+        ("miss", "t", {"reason": "time_up"}),
+        ("game_over", "", {"game_id": game_id, "reason": "finished", "scores": [score], "winner": "Ann"}),
+    ]
+
+
+OUTAGE = [("lost", "t", {"code": "timeout"}), *[("state", "u", {})] * 3, ("registered", "t", {})]
+
+# Where the time of day goes, as seconds to add at each step; the last is right.
+STEPS = {
+    "back an hour": [HOUR_S, -HOUR_S],
+    "on an hour": [-HOUR_S, HOUR_S],
+    "on a year, and back": [0, YEAR_S, -YEAR_S],
+    "never set, then set": [-NOW_S, NOW_S],
+    "never set, then wrong, then right": [-NOW_S, NOW_S - HOUR_S, HOUR_S],
+}
+
+
+@pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
+@pytest.mark.parametrize("at", range(1, 6))
+def test_a_clock_that_is_set_in_the_middle(tmp_path: Path, clocks: Clocks, steps: list[int], at: int) -> None:
+    """In the middle of a game and of an outage: neither is torn, and all times are right afterwards."""
+    clocks.offset_s += steps[0]
+    journal = Journal(tmp_path / "j")
+    began_s = clocks.went_s
+    for step, game_id in zip(steps[1:], "abc", strict=False):
+        events = game_events(game_id)
+        clocks.tell(journal, *events[:at], *OUTAGE[:at])
+        clocks.offset_s += step
+        clocks.tell(journal, *events[at:], *OUTAGE[at:])
+    assert clocks.offset_s == NOW_S
+    clocks.tell(journal, *game_events("last", 7))
+    journal.close()
+    count = len(steps) - 1
+    with History(tmp_path / "j") as history:
+        games = history.games()
+        assert [(game.game_id, game.scores, game.reason) for game in games] == [
+            ("last", (7,), "finished"),
+            *[(game_id, (5,), "finished") for game_id in reversed("abc"[:count])],
+        ]
+        assert [game.game_id for game in history.games(limit=1)] == ["last"]
+        assert history.accuracy(Which(player="Ann")) == [Accuracy("t", count + 1, count + 1, 305)]
+        lasted_s = 4 if at == 5 else 4 + 6 - at
+        assert [(one.until_ms or 0) - one.since_ms for one in history.outages()] == [lasted_s * 1000] * count
+        first_ms = (NOW_S + began_s + 1) * 1000
+        assert games[-1].started_ms == first_ms
+        assert len(history.games(since_ms=first_ms)) == count + 1
+        assert history.count_games(Which(since_ms=first_ms + 1)) == count
+        assert [event.unix_ms for event in history.events()] == [
+            first_ms + 1000 * number for number in range(count * 11 + 6)
+        ]
+
+
+def test_several_starts_of_a_hub(tmp_path: Path, clocks: Clocks) -> None:
+    """What belongs together does so over the starts, and ends with them; the newest is the last told."""
+    clocks.tell(first := Journal(tmp_path / "j"), *game_events("a"))
+    clocks.tell(first, *game_events("cut")[:4], ("lost", "t", {"message": "the hub stops"}))
+    first.close()
+    clocks.offset_s -= HOUR_S
+    clocks.tell(second := Journal(tmp_path / "j"), ("registered", "t", {}), ("hit", "t", {"reaction_ms": 50}))
+    clocks.tell(second, *game_events("b"))
+    second.close()
+    with History(tmp_path / "j") as history:
+        assert [game.game_id for game in history.games()] == ["b", "cut", "a"]
+        assert [game.reason for game in history.games()] == ["finished", "", "finished"]
+        assert [game.game_id for game in history.games(limit=1, offset=1)] == ["cut"]
+        assert history.accuracy(Which(game="quick")) == [Accuracy("t", 3, 2, 305)]
+        assert history.accuracy() == [Accuracy("t", 4, 2, 50)]
+        assert history.outages() == []
+
+
+def test_a_game_ends_with_a_hub_that_is_killed(tmp_path: Path, clocks: Clocks) -> None:
+    journal = Journal(tmp_path / "j")
+    clocks.tell(journal, *game_events("cut")[:4])
+    journal.record(journal.log_id, LEAP + 1, "hit", "t", {"reaction_ms": 50})  # by the next hub
+    journal.close()
+    with History(tmp_path / "j") as history:
+        assert history.accuracy(Which(player="Ann")) == [Accuracy("t", 1, 0, 305)]
+        assert history.accuracy() == [Accuracy("t", 2, 0, 50)]
+
+
+def test_an_archive_of_hubs_that_take_turns(tmp_path: Path, clocks: Clocks) -> None:
+    """A dashboard looks at one hub, at another, at the first again: the last game is the newest, and nothing
+    is there twice though a hub tells all it has.
+    """
+    archive = Journal(tmp_path / "j")
+    for log_id, game_id in (("hub 1", "a"), ("hub 2", "b"), ("hub 1", "c"), ("hub 2", "d")):
+        clocks.tell(archive, *game_events(game_id), log_id=log_id)
+    for seq in range(1, 13):
+        archive.record("hub 1", seq, "hit", "t", {})
+    archive.close()
+    with History(tmp_path / "j") as history:
+        assert [game.game_id for game in history.games()] == ["d", "c", "b", "a"]
+        assert [event.log_id for event in history.events(["game_over"])] == ["hub 1", "hub 2"] * 2
+        assert history.accuracy() == [Accuracy("t", 4, 4, 305)]
+
+
+# --- who is meant
+
+
+def test_every_figure_takes_every_filter(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    story = Story(path)
+    story.tell("hit", "t_1", reaction_ms=100)  # 1 s, in no game
+    about: dict[str, Any] = {**GAME, "game": "duel", "title": "Duel"}
+    story.tell("game_started", game_id="d", players=["Ann", "Bob"], **about)
+    story.tell("hit", "t_1", reaction_ms=400)
+    story.tell("hit", "t_2", reaction_ms=500)
+    story.tell("game_score", "t_2", game_id="d", player="Bob", points=10, total=10, reaction_ms=500)
+    story.tell("game_score", "t_1", game_id="d", player="Ann", points=10, total=10, reaction_ms=400)
+    story.tell("miss", "t_1")
+    story.tell("game_over", game_id="d", reason="finished", scores=[10, 10], winner="")  # 8 s
+    story.tell("game_started", game_id="q", players=["Ann", "Bob"], **GAME)
+    for player, reaction_ms in (("Ann", 300), ("Bob", 200)):
+        hit: dict[str, Any] = {"reaction_ms": reaction_ms}
+        story.tell("game_turn", game_id="q", player=player)
+        story.tell("hit", "t_1", **hit)
+        story.tell("game_score", "t_1", game_id="q", player=player, points=1, total=1, **hit)
+        story.tell("miss", "t_2")
+    story.tell("game_over", game_id="q", reason="finished", scores=[1, 1], winner="Bob")
+    story.journal.close()
+    with History(path) as history:
+        for which, count, accuracy, times in (
+            (Which(), 2, [("t_1", 4, 1, 100), ("t_2", 1, 2, 500)], [200, 300, 400, 500]),
+            (Which(player="Ann"), 2, [("t_1", 2, 0, 300), ("t_2", 0, 1, None)], [300, 400]),
+            (Which(player="Bob"), 2, [("t_1", 1, 0, 200), ("t_2", 1, 1, 500)], [200, 500]),
+            (Which(game="duel"), 1, [("t_1", 1, 1, 400), ("t_2", 1, 0, 500)], [400, 500]),
+            (Which(game="quick", player="Bob"), 1, [("t_1", 1, 0, 200), ("t_2", 0, 1, None)], [200]),
+            (Which(since_ms=9_000), 1, [("t_1", 2, 0, 200), ("t_2", 0, 2, None)], [200, 300]),
+            (Which(player="Zoe"), 0, [], []),
+            (Which(game="'; --"), 0, [], []),
+        ):
+            parts = (which.player, which.game, which.since_ms)
+            assert history.count_games(which) == len(history.games(*parts)) == count
+            assert history.accuracy(which) == [Accuracy(*row) for row in accuracy]
+            assert [time.reaction_ms for time in history.best_times(10, *parts)] == times
+            points = history.reaction_points(which, [row[0] for row in accuracy], 1)
+            assert [len(points[row[0]]) for row in accuracy] == [int(row[1] > 0) for row in accuracy]
+            names = {one.player for one in history.players(which.since_ms, which.game, which.player)}
+            assert names == (
+                {"Ann", "Bob"} & {which.player or "Ann", which.player or "Bob"} if count else set()
+            )
+            hits = sum(report.event == "hit" for report in history.reports_of(which))
+            assert hits == sum(row[1] for row in accuracy)
+        [bob] = history.players(game="quick", player="Bob")
+        assert (bob.games, bob.wins, bob.best, bob.best_reaction_ms) == (1, 1, {"quick": 1}, 200)
+        assert history.names() == ["Ann", "Bob"]
+        assert history.kinds() == {"duel": "Duel", "quick": "Quick"}
+
+
+# --- an older version's journal, and a large one
+
+
+OLD_SCHEMA = """
+CREATE TABLE logs (id INTEGER PRIMARY KEY, log_id TEXT NOT NULL UNIQUE, reserved_seq INTEGER NOT NULL);
+CREATE TABLE events (
+    log INTEGER NOT NULL REFERENCES logs (id), seq INTEGER NOT NULL, unix_ms INTEGER NOT NULL,
+    event TEXT NOT NULL, target_id TEXT NOT NULL, data TEXT NOT NULL, report TEXT, PRIMARY KEY (log, seq)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX events_by_report ON events (report) WHERE report IS NOT NULL;
+CREATE INDEX events_by_time ON events (unix_ms);
+CREATE INDEX events_by_name ON events (event, unix_ms);
+INSERT INTO logs VALUES (1, 'log', 0);
+PRAGMA user_version = 1;
+"""
+
+
+def old_journal(path: Path, events: Iterable[tuple[int, str, str, str]]) -> None:
+    """As version 1 wrote it: `unix_ms`, event, target, data of each."""
+    db = sqlite3.connect(path)
+    db.executescript(OLD_SCHEMA)
+    with db:
+        db.executemany(
+            "INSERT INTO events VALUES (1, ?, ?, ?, ?, ?, NULL)",
+            ((seq, *event) for seq, event in enumerate(events, 1)),
+        )
+    db.close()
+
+
+def told(history: History) -> list[object]:
+    which = Which(player="Ann")
+    return [history.games(), history.players(), history.best_times(), history.targets(), history.outages(),
+            history.accuracy(which), list(history.events())]  # fmt: skip
+
+
+def test_a_journal_of_version_1_is_read_as_it_is_and_brought_up_to_date(tmp_path: Path) -> None:
+    """Its clock went back by an hour in the middle of a game and of an outage."""
+    path = tmp_path / "j"
+    events = [*game_events("a"), *OUTAGE, *game_events("b", 7)]
+    odd = [("game_started", "", '{"a":NaN}'), ("hit", "t", "no JSON")]
+    old_journal(
+        path,
+        [
+            (NOW_S * 1000 - (at >= 3) * HOUR_S * 1000 + at, event, target_id, json.dumps(data))
+            for at, (event, target_id, data) in enumerate(events)
+        ],
+    )
+    before = path.read_bytes()
+    with History(path) as history:
+        as_it_is = told(history)
+        assert [game.game_id for game in history.games()] == ["b", "a"]
+        assert [game.reason for game in history.games()] == ["finished"] * 2
+        assert [outage.until_ms is None for outage in history.outages()] == [False]
+    assert path.read_bytes() == before
+    journal = Journal(path)
+    with History(path) as history:
+        assert told(history) == as_it_is
+    for seq, (event, target_id, _) in enumerate(odd, len(events) + 1):
+        journal.record(journal.log_id, seq, event, target_id, {"reaction_ms": float("nan"), "a": "\ud800"})
+    assert journal.flush(DEADLINE_S)
+    journal.close()
+    with History(path) as history:
+        assert len(list(history.events())) == len(events) + 2
+        assert history.accuracy(Which(player="Ann")) == [Accuracy("t", 2, 2, 305)]
+
+
+def many_games(count: int) -> Iterator[tuple[int, str, str, str]]:
+    """A hub's events of so many games, each of three players of twenty."""
+    dice = random.Random(20)
+    for game in range(count):
+        players, game_id = dice.sample([f"P{number}" for number in range(20)], 3), f"b-g{game}"
+        story: list[tuple[str, str, dict[str, Any]]] = [
+            ("game_started", "", {**GAME, "game_id": game_id, "game": f"kind{game % 3}", "players": players})
+        ]
+        for player in players:
+            story.append(("game_turn", "", {"game_id": game_id, "player": player}))
+            for _ in range(2):
+                hit: dict[str, Any] = {"reaction_ms": dice.randrange(200, 2_000)}
+                target_id = f"t_{dice.randrange(6)}"
+                story.append(("hit", target_id, hit))
+                score = {"game_id": game_id, "player": player, "points": 5, "total": 5, **hit}
+                story.append(("game_score", target_id, score))
+        scores = {"scores": [5, 5, 5], "winner": players[0]}
+        story.append(("game_over", "", {"game_id": game_id, "reason": "finished", **scores}))
+        for event, target_id, data in story:
+            yield NOW_S * 1000 + game * 60_000, event, target_id, json.dumps(data)
+
+
+def cpu_s(work: Callable[[], object]) -> float:
+    began_s = time.process_time()
+    work()
+    return time.process_time() - began_s
+
+
+def recording_s(path: Path) -> float:
+    """The work of keeping some more hits."""
+
+    def record() -> None:
+        for _ in range(500):
+            seq = journal.last_seq(journal.log_id) + 1
+            journal.record(
+                journal.log_id, seq, "hit", "t_1", {"reaction_ms": 300}, report_key=f"{path} {seq}"
+            )
+        assert journal.flush(DEADLINE_S)
+
+    journal = Journal(path)
+    try:
+        return cpu_s(record)
+    finally:
+        journal.close()
+
+
+def test_ten_thousand_games_are_counted_and_not_read(tmp_path: Path) -> None:
+    """What the dashboard asks for costs a small part of reading all of it once; and to keep an event costs
+    no more than in an empty journal.
+    """
+    path = tmp_path / "j"
+    old_journal(path, many_games(10_000))
+    Journal(path).close()
+    with History(path) as history:
+        reading_s = cpu_s(lambda: list(history.events()))
+
+        def ask() -> None:
+            history.count_games()
+            history.games(limit=50, offset=9_000)
+            history.players()
+            history.best_times()
+            history.accuracy()
+
+        asking_s = min(cpu_s(ask) for _ in range(3))
+        assert history.count_games() == 10_000
+        assert history.count_games(Which(player="P3", game="kind1")) == len(history.games("P3", "kind1"))
+        assert sum(one.hits for one in history.accuracy()) == 60_000
+        assert sum(one.wins for one in history.players()) == 10_000
+    assert asking_s < reading_s / 8, (asking_s, reading_s)
+    small_s, large_s = (min(recording_s(file) for _ in range(3)) for file in (tmp_path / "small", path))
+    assert large_s < 4 * small_s, (large_s, small_s)
 
 
 # --- the commands

@@ -169,6 +169,55 @@ def test_old_events_go(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [row[0] for row in rows(path)] == list(range(32, 41))
 
 
+def spoken(monkeypatch: pytest.MonkeyPatch, unix_ms: int) -> None:
+    """From now on this is the time of day."""
+    began_s = time.monotonic()
+    monkeypatch.setattr(
+        time, "time_ns", lambda: unix_ms * 1_000_000 + int((time.monotonic() - began_s) * 1e9)
+    )
+
+
+def pruned(path: Path, keep_days: int = 10) -> list[int]:
+    """What is left after a start of a hub."""
+    with opened(path, keep_days=keep_days) as journal:
+        until(lambda: journal._prune_at_s > 0)
+    return [row[0] for row in rows(path)]
+
+
+def test_a_wrong_clock_throws_nothing_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    with opened(path) as journal:
+        for days_ago in (3, 2, 1):
+            seq = journal.last_seq(journal.log_id) + 1
+            journal.record(journal.log_id, seq, "hit", "t", {}, now_ms - days_ago * DAY_MS)
+    for wrong_ms in (now_ms + 365 * DAY_MS, 0, now_ms + 20 * DAY_MS, now_ms - 365 * DAY_MS):
+        spoken(monkeypatch, wrong_ms)
+        assert pruned(path) == [1, 2, 3]
+    with opened(path) as journal:  # a year back, and so is what comes now
+        journal.record(journal.log_id, 4, "hit", "t", {})
+    spoken(monkeypatch, now_ms)
+    assert pruned(path) == [1, 2, 3, 4]
+    with opened(path) as journal:
+        journal.record(journal.log_id, 5, "hit", "t", {})
+    spoken(monkeypatch, now_ms + 9 * DAY_MS)
+    with opened(path) as journal:
+        journal.record(journal.log_id, 6, "hit", "t", {})
+    spoken(monkeypatch, now_ms + 11 * DAY_MS)
+    assert pruned(path) == [6]
+
+
+def test_what_a_clock_wrote_that_was_never_set_goes_with_what_follows(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    with opened(path, keep_days=10_000) as journal:
+        days_ago = (30, None, 29, None, 3, None, 2)
+        for seq, days in enumerate(days_ago, 1):
+            unix_ms = seq if days is None else now_ms - days * DAY_MS
+            journal.record(journal.log_id, seq, "hit", "t", {}, unix_ms)
+    assert pruned(path) == [4, 5, 6, 7]
+
+
 def test_a_journal_belongs_to_one(path: Path) -> None:
     with opened(path), pytest.raises(JournalError, match="another process writes"):
         Journal(path)

@@ -1,12 +1,12 @@
 """Health: how well everybody hears everybody, and what the boards say about themselves."""
 
 import statistics
-import time
 from collections.abc import Sequence
 from itertools import pairwise
 
 from nicegui import Client, ui
 
+from snyper import steady
 from snyper.client import Event
 from snyper.dashboard import charts, drawings, parts
 from snyper.dashboard.keeper import Keeper
@@ -44,7 +44,7 @@ class HealthPage:
         if event is not None:  # a second is soon enough here
             return
         model = self._keeper.model
-        now_s = time.time()
+        now_s = steady.now_s()
         names = sorted(model.targets, key=natural)[:MAX_CARDS]
         if list(self._cards) != names:
             self._grid.clear()
@@ -68,10 +68,10 @@ class HealthPage:
     def _draw_plot(self, names: list[str]) -> None:
         model = self._keeper.model
         lines = {
-            name: [(at_s, trip / 1000) for at_s, trip in model.targets[name].round_trips_us]
+            name: [(steady.unix_s(at_s), trip / 1000) for at_s, trip in model.targets[name].round_trips_us]
             for name in names[:MAX_LINES]
         }
-        lines["hub"] = [(at_s, trip / 1000) for at_s, trip in model.hub_round_trips_us]
+        lines["hub"] = [(steady.unix_s(at_s), trip / 1000) for at_s, trip in model.hub_round_trips_us]
         self._plot.options.clear()
         self._plot.options.update(charts.round_trips(lines))
         self._plot._props["aria-label"] = charts.describe(lines, "Round trips in milliseconds")

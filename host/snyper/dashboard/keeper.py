@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from snyper import steady
 from snyper.client import Event, GameState, Hub, NoHubError, connect
 from snyper.dashboard.model import Model
 from snyper.journal import Journal
@@ -53,7 +54,7 @@ class Keeper:
         self.hub = None
         was_online = self.model.online
         reason = explained(error)
-        self.model.hub_lost(reason, time.time())
+        self.model.hub_lost(reason, steady.now_s())
         if was_online:
             _logger.warning("dashboard: the hub at %s is lost (%s)", self.model.hub, reason)
         self.model.changed()
@@ -62,7 +63,7 @@ class Keeper:
         """Raises ProtocolError when the hub is lost."""
         await self._learn_games(hub)
         self.hub = hub
-        self.model.hub_found(hub.boot_id, time.time())
+        self.model.hub_found(hub.boot_id, steady.now_s())
         _logger.warning("dashboard: connected to the hub at %s", self.model.hub)
         tasks = [asyncio.create_task(self._poll(hub)), asyncio.create_task(self._follow(hub))]
         try:
@@ -94,8 +95,8 @@ class Keeper:
                     targets = await hub.targets()
             except TimeoutError:
                 raise ProtocolError(ErrorCode.TIMEOUT, "it does not answer") from None
-            self.model.note_status(status, time.time(), time.monotonic())
-            self.model.note_targets(targets, time.time())
+            self.model.note_status(status, steady.now_s(), time.monotonic())
+            self.model.note_targets(targets, steady.now_s())
             self.model.changed()
             try:
                 async with asyncio.timeout(POLL_S):
@@ -105,14 +106,16 @@ class Keeper:
 
     async def _follow(self, hub: Hub) -> None:
         """Every event into the model and the archive, those that were missed too."""
-        self.model.note_status(await hub.status(), time.time(), time.monotonic())
+        self.model.note_status(await hub.status(), steady.now_s(), time.monotonic())
         log_id, after = self.archive.latest_log() or (None, 0)
         async for event in hub.events(after, log_id):
             is_news = event.seq > hub.subscribed_seq
-            unix_ms = self._unix_ms(event)
-            self.archive.record(hub.log_id, event.seq, event.event, event.target_id, event.data, unix_ms)
+            self.archive.record(
+                *(hub.log_id, event.seq, event.event, event.target_id, event.data),
+                ago_ms=self._ago_ms(event),
+            )
             try:
-                self.model.note_event(event, time.time(), is_news=is_news)
+                self.model.note_event(event, steady.now_s(), is_news=is_news)
             except (KeyError, TypeError, ValueError) as error:
                 _logger.warning("dashboard: %s cannot be understood (%s)", event, error)
             if is_news:
@@ -120,12 +123,10 @@ class Keeper:
                     self.look_now()
                 self.model.changed(event)
 
-    def _unix_ms(self, event: Event) -> int | None:
-        """When it was, where the event says that; otherwise it was just now, as far as one can tell."""
+    def _ago_ms(self, event: Event) -> int:
+        """How long ago it was, where the event says that; else, as far as one can tell, 0."""
         hub_us, at_us = self.model.hub_us(time.monotonic()), event.data.get("at_us")
-        if hub_us is None or not isinstance(at_us, int):
-            return None
-        return round(time.time() * 1000) - max(0, hub_us - at_us) // 1000
+        return max(0, hub_us - at_us) // 1000 if hub_us is not None and isinstance(at_us, int) else 0
 
 
 def explained(error: ProtocolError) -> str:

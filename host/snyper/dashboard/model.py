@@ -20,7 +20,7 @@ _logger = logging.getLogger("snyper")
 
 @dataclass
 class Target:
-    """One target. Instants are seconds of the computer's clock (`time.time`)."""
+    """One target. Instants are seconds of the steady clock (`steady.now_s`)."""
 
     info: TargetInfo
     round_trips_us: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES))

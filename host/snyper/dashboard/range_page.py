@@ -1,10 +1,10 @@
 """Range: every target as it stands, and what one can tell it, a group, or all of them to do."""
 
-import time
 from typing import Any
 
 from nicegui import Client, ui
 
+from snyper import steady
 from snyper.client import Event, Hub, TargetResult
 from snyper.dashboard import drawings, parts
 from snyper.dashboard.keeper import Keeper
@@ -98,7 +98,7 @@ class RangePage:
 
     def _draw(self, event: Event | None) -> None:
         model = self.keeper.model
-        now_s = time.time()
+        now_s = steady.now_s()
         names = sorted(model.targets, key=natural)
         shown = [name for name in names if self._filter in name.lower()][:MAX_CARDS]
         if list(self._cards) != shown:

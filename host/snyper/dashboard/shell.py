@@ -1,13 +1,13 @@
 """What is around every page: navigation, the hub's sign, the banner when it is lost, shortcuts."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
 from nicegui import ui
 
+from snyper import steady
 from snyper.client import Event
 from snyper.dashboard import drawings, export, parts
 from snyper.dashboard.game_page import GamePage
@@ -178,7 +178,7 @@ class Shell:
 
     def _draw(self, event: Event | None) -> None:
         model = self._keeper.model
-        now_s = time.time()
+        now_s = steady.now_s()
         parts.set_prop(self._frame, "data-online", str(model.online).lower())
         here = sum(target.info.connected for target in model.targets.values())
         parts.set_text(self._sign_text, model.hub)
@@ -191,7 +191,7 @@ class Shell:
         if lost:
             parts.set_text(
                 self._banner_title,
-                f"No hub at {model.hub} since {parts.clock_time(model.since_s)}"
+                f"No hub at {model.hub} since {parts.clock_time(steady.unix_s(model.since_s))}"
                 f" ({parts.duration(now_s - model.since_s)}): {model.reason}",
             )
             parts.set_text(
