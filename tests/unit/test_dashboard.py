@@ -5,11 +5,12 @@ import pytest
 pytest.importorskip("nicegui", reason="no NiceGUI here: pip install 'snyper[dashboard]'")
 
 from snyper.client import Event, HubStatus, TargetInfo
-from snyper.dashboard import charts, drawings
+from snyper.dashboard import charts, drawings, parts
 from snyper.dashboard.game_page import own_results, split_unit
 from snyper.dashboard.gate import FREE_GUESSES, MAX_WAIT_S, Guesses
 from snyper.dashboard.health_page import is_troubled, jitter_us
 from snyper.dashboard.model import SAMPLES, SHOTS, Model
+from snyper.words import AWAY, STATE_WORDS, state_word
 
 STARTED: dict[str, object] = {
     "game_id": "g1",
@@ -103,6 +104,13 @@ def test_what_happens_to_a_target() -> None:
     assert target.reports == 1
 
 
+def test_how_many_of_those_that_are_meant_are_here() -> None:
+    model = Model("hub:8081")
+    model.note_targets([info("a"), info("b"), info("c", connected=False)], 100.0)
+    counts = {name: model.connected(name) for name in ("all", "group:left", "group:right", "a", "c", "d")}
+    assert counts == {"all": 2, "group:left": 2, "group:right": 0, "a": 1, "c": 0, "d": 0}
+
+
 def test_a_game_from_its_start_to_its_end() -> None:
     model = told(Model("hub:8081"), ("game_started", "", STARTED))
     score: dict[str, object] = {"game_id": "g1", "player": "Bert", "points": 30, "total": 30}
@@ -192,6 +200,22 @@ def test_a_series_for_each_target() -> None:
     many = charts.round_trips({f"target_{number}": [(1.5, 0.1234)] for number in range(9)})
     assert many["series"][0]["data"] == [[1_500, 0.12]]
     assert [series["lineStyle"]["type"] for series in many["series"]] == ["solid"] * 8 + ["dashed"]
+
+
+def test_a_list_that_is_cut_says_so() -> None:
+    assert [parts.plural(count, "game") for count in (0, 1, 2, 5_000)] == [
+        *("0 games", "1 game", "2 games", "5,000 games"),
+    ]
+    assert (parts.shown_of(60, 61, "target"), parts.shown_of(60, 60, "target")) == ("60 of 61 targets", "")
+
+
+@pytest.mark.parametrize("state", [*STATE_WORDS, "dancing"])
+def test_a_state_has_the_word_that_it_has_everywhere(state: str) -> None:
+    model = Model("hub:8081")
+    model.note_targets([info("a", connected=state != AWAY)], 1.0)
+    told(model, ("state", "a", {"state": state}))
+    assert parts.shown_state(model.targets["a"], online=True) == state_word(state)
+    assert parts.shown_state(model.targets["a"], online=False) == "not known"
 
 
 def test_a_chart_is_described_in_words() -> None:

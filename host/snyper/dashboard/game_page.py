@@ -53,10 +53,12 @@ class GamePage:
         model = self._keeper.model
         running = model.game.status == "running"
         self._stop.set_visibility(running)
-        self._stop.set_enabled(model.online)
+        self._stop.bar("" if model.online else parts.HUB_LOST)
         parts.set_prop(self._columns, "data-game", model.game.status)
-        if model.games is None:
-            words = "This hub plays no games: put the current firmware on it" if model.online else ""
+        if not model.online:
+            words = f"{parts.HUB_LOST}: what is shown is what it said last"
+        elif model.games is None:
+            words = "This hub plays no games: put the current firmware on it"
         elif running:
             words = "A game runs; the next one can start when it is over"
         else:
@@ -65,7 +67,9 @@ class GamePage:
         self._form.draw()
 
     async def _stop_game(self) -> None:
-        await parts.ask(self._keeper, self._client, "Stop the game", lambda hub: hub.stop_game())
+        await parts.ask(
+            self._keeper, self._client, "Stop the game", lambda hub: hub.stop_game(), parts.GAME_ADVICE
+        )
 
 
 class Board:
@@ -126,7 +130,7 @@ class Board:
         if game.status == "over":
             return _REASONS.get(game.reason, game.reason)
         if not model.online:
-            return "The hub is lost: what is shown is what it said last"
+            return f"{parts.HUB_LOST}: what is shown is what it said last"
         words = parts.plural(game.targets, "target")
         return f"{game.turn}’s turn, {words}" if game.turn else words
 
@@ -280,7 +284,7 @@ class Form:
         self._draw_players()
 
     def _make_choices(self) -> None:
-        self._target = ui.select({}, label="Targets").props("outlined")
+        self._target = ui.select({}, label="Targets", on_change=self.draw).props("outlined")
         self._seed = ui.number("Seed", min=0, max=MAX_SEED, precision=0, format="%d").props(
             'outlined clearable hint="The same seed, the same order"'
         )
@@ -301,12 +305,12 @@ class Form:
             self._target.set_options({name: _selector_words(name) for name in selectors}, value=chosen)
         problem = self._find_problem()
         parts.set_text(self._problem, problem)
-        self._start.set_enabled(not problem)
+        self._start.bar(problem)
 
     def _find_problem(self) -> str:
         model, game = self._keeper.model, self._chosen
         if not model.online:
-            return "The hub is lost"
+            return parts.HUB_LOST
         if model.game.status == "running":
             return "A game runs"
         if game is None:
@@ -316,7 +320,7 @@ class Form:
             return f"{parts.plural(game.min_players, 'player')} needed, {players} so far"
         if players > game.max_players:
             return f"{game.title} is for at most {parts.plural(game.max_players, 'player')}"
-        here = sum(target.info.connected for target in model.targets.values())
+        here = model.connected(self._target.value or ALL_TARGETS)
         if here < game.min_targets:
             return f"{parts.plural(game.min_targets, 'target')} needed, {here} here"
         return ""
@@ -352,16 +356,20 @@ class Form:
         return tidied(seen(self._name.value or ""))[:MAX_PLAYER_CHARS]
 
     def _add_player(self) -> None:
+        """What is in the field, if anything is."""
         name = self._typed_name()
         if name in self._players:
             parts.notice(self._client, f"{name} plays already", "Give the other one another name.")
-        elif len(self._players) >= MAX_PLAYERS:
+        elif name and len(self._players) >= MAX_PLAYERS:
             parts.notice(self._client, f"{MAX_PLAYERS} play already", "Take somebody off the list first.")
         elif name:
-            self._players.append(name)
-            self._name.set_value("")
-            self._draw_players()
-            self.draw()
+            self._take(name)
+
+    def _take(self, name: str) -> None:
+        self._players.append(name)
+        self._name.set_value("")
+        self._draw_players()
+        self.draw()
 
     def _remove_player(self, name: str) -> None:
         self._players.remove(name)
@@ -382,7 +390,12 @@ class Form:
 
     async def _start_game(self) -> None:
         game = self._chosen
-        self._add_player()  # a name that was typed, but not yet added
+        problem = self._find_problem()
+        if problem:  # since the button was drawn
+            parts.notice(self._client, problem)
+            return
+        if self._typed_name() not in ("", *self._players):
+            self._take(self._typed_name())
         if game is None or not all(field.validate() for field in self._fields.values()):
             self._details.props("open")
             parts.notice(self._client, "An option is out of its range", "It is marked in the form.")
@@ -400,6 +413,7 @@ class Form:
             self._client,
             f"Start {game.title}",
             lambda hub: hub.start_game(game.name, self._players, options, seed, self._target.value),
+            parts.GAME_ADVICE,
         )
 
 

@@ -36,6 +36,7 @@ class HealthPage:
                 self._hub = HubCard(keeper)
                 with parts.box("section", "panel"):
                     parts.text("h2", "Round trips, the last five minutes")
+                    self._plot_hint = parts.text("p", "", "hint")
                     self._plot = Plot(charts.round_trips({})).classes("plot").props("role=img")
             self._grid = parts.box("div", "cards health")
         parts.keep_drawn(keeper, page, self._draw)
@@ -45,7 +46,8 @@ class HealthPage:
             return
         model = self._keeper.model
         now_s = steady.now_s()
-        names = sorted(model.targets, key=natural)[:MAX_CARDS]
+        every = sorted(model.targets, key=natural)
+        names = every[:MAX_CARDS]
         if list(self._cards) != names:
             self._grid.clear()
             with self._grid:
@@ -53,17 +55,22 @@ class HealthPage:
         for name in names:
             self._cards[name].draw(model.targets[name], model.online, now_s)
         self._hub.draw(now_s)
-        trouble = [name for name in names if is_troubled(model.targets[name])]
-        if not model.online:
-            words = "The hub is lost: what is shown is what it said last"
-        elif trouble:
-            words = f"Look at {parts.joined(trouble[:4])}"
-        else:
-            words = "All is well" if names else "No target has registered yet"
-        parts.set_text(self._subtitle, words)
+        parts.set_text(self._subtitle, self._words(every))
         if now_s - self._plotted_s >= CHART_S:
             self._plotted_s = now_s
             self._draw_plot(names)
+
+    def _words(self, names: list[str]) -> str:
+        model = self._keeper.model
+        trouble = [name for name in names if is_troubled(model.targets[name])]
+        if not model.online:
+            return f"{parts.HUB_LOST}: what is shown is what it said last"
+        words = "All is well" if names else "No target has registered yet"
+        if trouble:
+            more = [f"{len(trouble) - 4:,} more"] if len(trouble) > 4 else []
+            words = f"Look at {parts.joined([*trouble[:4], *more])}"
+        cut = parts.shown_of(min(MAX_CARDS, len(names)), len(names), "target")
+        return f"{words}; {cut} shown" if cut else words
 
     def _draw_plot(self, names: list[str]) -> None:
         model = self._keeper.model
@@ -71,6 +78,9 @@ class HealthPage:
             name: [(steady.unix_s(at_s), trip / 1000) for at_s, trip in model.targets[name].round_trips_us]
             for name in names[:MAX_LINES]
         }
+        cut = parts.shown_of(len(lines), len(model.targets), "target")
+        parts.set_text(self._plot_hint, cut)
+        self._plot_hint.set_visibility(bool(cut))
         lines["hub"] = [(steady.unix_s(at_s), trip / 1000) for at_s, trip in model.hub_round_trips_us]
         self._plot.options.clear()
         self._plot.options.update(charts.round_trips(lines))
@@ -89,7 +99,7 @@ class HealthPage:
         dialog.open()
         try:
             if self._keeper.hub is None:
-                parts.set_text(state, "The hub is lost.")
+                parts.set_text(state, f"{parts.HUB_LOST}.")
                 return
             async for page in self._keeper.hub.log(target_id):
                 if dialog.is_deleted:
@@ -178,9 +188,9 @@ class HealthCard:
         trips = [trip for _, trip in target.round_trips_us]
         parts.set_prop(self.element, "data-live", str(live).lower())
         parts.set_prop(self.element, "data-state", target.state)
-        parts.set_text(self._state, "away" if not info.connected else target.state)
+        parts.set_text(self._state, parts.shown_state(target, online))
         self._spark.set_content(drawings.sparkline(trips, f"Round trips to {info.target_id}"))
-        self._log.set_enabled(live)
+        self._log.bar("" if live else parts.NOT_HERE if online else parts.HUB_LOST)
         away = (
             f"{len(target.outages)} ×, {parts.duration(target.away_s(now_s))}" if target.outages else "never"
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from snyper import scoreboard
 from snyper.client import Event, GameInfo, GameState, HubStatus, TargetInfo
+from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX
 
 SAMPLES = 300  # round trips kept for each target: five minutes at one a second
 SHOTS = 8  # of the running game
@@ -135,6 +136,14 @@ class Model:
         elif not info.connected and not away:
             target.outages.append((now_s - info.seen_ms_ago / 1000, None))
         target.info = info
+
+    def connected(self, selector: str) -> int:
+        """How many of those that a name, `group:NAME` or `all` means are here."""
+        group = selector[len(GROUP_PREFIX) :] if selector.startswith(GROUP_PREFIX) else None
+        return sum(
+            target.info.connected and (selector in (ALL_TARGETS, name) or group in target.info.groups)
+            for name, target in self.targets.items()
+        )
 
     def groups(self) -> dict[str, list[str]]:
         """Each group's targets, connected or not."""

@@ -1,23 +1,28 @@
 """What the pages are made of: semantic elements, buttons, notices. Styled by theme.css."""
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
 from nicegui import Client, ui
 from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
-from snyper.client import Event, Hub, TargetResult
+from snyper.client import Event, Hub, TargetError, TargetResult
 from snyper.dashboard import drawings
 from snyper.dashboard.keeper import Keeper
+from snyper.dashboard.model import Target
 from snyper.output import harmless
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
+from snyper.words import state_word
 
 T = TypeVar("T")
 Handler = Callable[[], Awaitable[None] | None]
 
-# What a person can do about an error, by its code.
+HUB_LOST = "The hub is lost"
+NOT_HERE = "It is away"
+
+# What a person can do about an error of a target, by its code.
 _ADVICE = {
     ErrorCode.BUSY: "It is in the middle of something: wait for it, or lay it down first.",
     ErrorCode.DISCONNECTED: "It was lost before it answered. Check its power and its Wi-Fi.",
@@ -27,6 +32,14 @@ _ADVICE = {
     ErrorCode.UNAUTHORIZED: "The hub wants a key: start the dashboard with SNYPER_KEY set.",
     ErrorCode.UNSUPPORTED: "This board cannot do that.",
     ErrorCode.EXPIRED: "It came too late to be carried out. Try again.",
+}
+# The same for an error of the hub, when it was asked about games.
+GAME_ADVICE = {
+    ErrorCode.BUSY: "Wait until that one is over, or stop it.",
+    ErrorCode.TIMEOUT: "The hub did not answer in time. Look whether the game runs.",
+    ErrorCode.UNKNOWN_TYPE: "This hub plays no games. Put the current firmware on it: snyper deploy.",
+    ErrorCode.UNKNOWN_TARGET: "Switch more targets on, or choose others.",
+    ErrorCode.UNAUTHORIZED: _ADVICE[ErrorCode.UNAUTHORIZED],
 }
 
 
@@ -52,16 +65,18 @@ class Button(Element):
         super().__init__("button")
         self.props("type=button")
         self.classes(f"button {kind}")
+        self._title = "" if words else label
         if label or not words:
             self._props["aria-label"] = label or words
-            if not words:
-                self._props["title"] = label
+        if self._title:
+            self._props["title"] = self._title
         with self:
             if icon:
                 svg(drawings.icon(icon))
             self.words = text("span", words) if words else None
         self._work = work
         self._busy = False
+        self._obstacle = ""
         self.on("click", self._click, [])
 
     async def _click(self) -> None:
@@ -78,9 +93,22 @@ class Button(Element):
             if not self.is_deleted:
                 self.props(remove="aria-busy")
 
-    def set_enabled(self, enabled: bool) -> None:
-        if ("disabled" in self._props) == enabled:
-            self.props(remove="disabled") if enabled else self.props("disabled")
+    def bar(self, obstacle: str) -> None:
+        """Off, and says why it is; on again where nothing is in the way."""
+        if obstacle == self._obstacle:
+            return
+        self._obstacle = obstacle
+        self._props["disabled"] = bool(obstacle)
+        for name, value in (("title", obstacle or self._title), ("aria-description", obstacle)):
+            if value:
+                self._props[name] = value
+            else:
+                self._props.pop(name, None)
+        self.update()
+
+    def set_words(self, words: str) -> None:
+        if self.words is not None:
+            set_text(self.words, words)
 
 
 def set_prop(element: Element, name: str, value: str) -> None:
@@ -113,18 +141,27 @@ def notice(client: Client, words: str, advice: str = "", *, good: bool = False) 
         )
 
 
-def notice_error(client: Client, what: str, error: ProtocolError) -> None:
-    notice(client, f"{what}: {error.message or error.code}", _ADVICE.get(error.code, ""))
+def notice_error(
+    client: Client, what: str, error: ProtocolError, advice: Mapping[str, str] = _ADVICE
+) -> None:
+    notice(client, f"{what}: {error.message or error.code}", advice.get(error.code, ""))
 
 
 async def ask(
-    keeper: Keeper, client: Client, what: str, work: Callable[[Hub], Coroutine[Any, Any, T]]
+    keeper: Keeper,
+    client: Client,
+    what: str,
+    work: Callable[[Hub], Coroutine[Any, Any, T]],
+    advice: Mapping[str, str] = _ADVICE,
 ) -> T | None:
-    """What the hub answers, or None after a notice that says why not."""
+    """What the hub answers, or None after a notice that says why not, with `advice` by the error's code."""
     try:
         return await keeper.do(work)
     except ProtocolError as error:
-        notice_error(client, what, error)
+        if error.code == ErrorCode.DISCONNECTED and not isinstance(error, TargetError):
+            notice(client, f"{what}: {HUB_LOST.lower()}", "This page goes on as soon as it is back.")
+        else:
+            notice_error(client, what, error, advice)
         return None
 
 
@@ -170,6 +207,11 @@ async def answer(dialog: ui.dialog) -> Any:
     return result
 
 
+def shown_state(target: Target, online: bool) -> str:
+    """The target's state in the word that it has on every screen. Without a hub nobody knows it."""
+    return state_word(target.state) if online else "not known"
+
+
 def clock_time(at_s: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(at_s))
 
@@ -195,7 +237,12 @@ def milliseconds(microseconds: int | None, unknown: str = "–") -> str:
 
 
 def plural(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def shown_of(shown: int, count: int, word: str) -> str:
+    """Said where a list does not show everything; empty where it does."""
+    return f"{shown:,} of {plural(count, word)}" if shown < count else ""
 
 
 def joined(words: Iterable[str]) -> str:

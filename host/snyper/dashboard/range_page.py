@@ -1,5 +1,7 @@
 """Range: every target as it stands, and what one can tell it, a group, or all of them to do."""
 
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from nicegui import Client, ui
@@ -16,22 +18,27 @@ from snyper.shared.socket_protocol import (
     GROUP_PREFIX,
     is_target_id,
 )
+from snyper.words import AWAY, state_word
 
 MAX_GROUPS = 8  # of one target
 MAX_CARDS = 120  # drawn at once; a browser gets slow with thousands, and a person sees no more
 FILTER_FROM = 13  # targets, from which on one wants to look for a name
 
-_STATES = {
-    "down": ("lies", "lay"),
-    "rising": ("rises", "stand"),
-    "arming": ("rises, to be armed", "stand"),
-    "standing": ("stands", "stand"),
-    "armed": ("armed", "activate"),
-    "falling": ("falls", "lay"),
-    "fault": ("fault", "help"),
-    "away": ("away", "lost"),
-    "unknown": ("connected", "help"),
+AT_ONCE = (
+    4  # commands to single targets: a hub serves eight requests of one console, and two are the keeper's
+)
+
+_ICONS = {
+    "down": "lay",
+    "rising": "stand",
+    "arming": "stand",
+    "standing": "stand",
+    "armed": "activate",
+    "falling": "lay",
+    "away": "lost",
 }
+Work = Callable[[Hub, str], Coroutine[Any, Any, list[TargetResult]]]
+
 _DURATIONS = {1_000: "1 s", 2_000: "2 s", 5_000: "5 s", 10_000: "10 s", 30_000: "30 s", 60_000: "1 min"}
 
 
@@ -47,6 +54,8 @@ class RangePage:
         self._cards: dict[str, Card] = {}
         self._zones: dict[str, Zone] = {}
         self._filter = ""
+        self._meant: tuple[str, ...] = ()  # whom the toolbar is for: a selector, or those that are found
+        self._obstacle = ""  # why it is for nobody
         with parts.box("div", "page") as self._page:
             with parts.box("div", "heading"):
                 with parts.box("div"):
@@ -62,6 +71,7 @@ class RangePage:
                 .props('dense outlined clearable aria-label="Find a target"')
                 .classes("search")
             )
+            self._nothing_found = parts.text("p", "", "hint").props("role=status")
             self._grid = parts.box("div", "cards")
             self._empty = self._make_empty()
         parts.keep_drawn(keeper, self._page, self._draw)
@@ -70,21 +80,19 @@ class RangePage:
 
     def _make_toolbar(self) -> None:
         with parts.box("div", "toolbar").props('role=toolbar aria-label="Commands to those chosen below"'):
-            self._commands = [
-                parts.Button("Stand up", lambda: self.stand_up(self.scope), "stand"),
-                parts.Button("Lay down", lambda: self.lay_down(self.scope), "lay"),
-            ]
+            self._commands = {
+                "Stand up": parts.Button("Stand up", lambda: self.stand_up(self._meant), "stand"),
+                "Lay down": parts.Button("Lay down", lambda: self.lay_down(self._meant), "lay"),
+            }
             with parts.box("div", "joined"):
-                self._commands.append(
-                    parts.Button("Activate", lambda: self.activate(self.scope), "activate", "primary")
+                self._commands["Activate"] = parts.Button(
+                    "Activate", lambda: self.activate(self._meant), "activate", "primary"
                 )
                 ui.select(_DURATIONS, value=self.duration_ms, on_change=self._set_duration).props(
                     'dense outlined options-dense aria-label="Armed for how long"'
                 ).classes("duration")
-            self._commands.append(
-                parts.Button(
-                    "", lambda: self.identify(self.scope), "identify", label="Identify: lights flicker"
-                )
+            self._commands["Identify"] = parts.Button(
+                "", lambda: self.identify(self._meant), "identify", label="Identify: lights flicker"
             )
 
     def _make_empty(self) -> Any:
@@ -100,23 +108,57 @@ class RangePage:
         model = self.keeper.model
         now_s = steady.now_s()
         names = sorted(model.targets, key=natural)
-        shown = [name for name in names if self._filter in name.lower()][:MAX_CARDS]
+        found = self.found()
+        shown = found[:MAX_CARDS]
         if list(self._cards) != shown:
             self._lay_out(shown)
         for name in shown:
             self._cards[name].draw(model.targets[name], model.online, now_s)
         self._draw_zones()
-        for button in self._commands:
-            button.set_enabled(model.online and bool(names))
-        here = [target for target in model.targets.values() if target.info.connected]
-        up = sum(target.info.state in ("standing", "armed") for target in here)
-        words = f"{len(here)} of {parts.plural(len(names), 'target')} here, {up} up"
-        if len(shown) < len(names):
-            words += f", {len(shown)} shown"
-        parts.set_text(self._summary, words if names else "Waiting for targets")
+        self._draw_toolbar(found)
+        parts.set_text(self._summary, self._summary_words(len(found)))
+        missing = f"No target has “{self._filter}” in its name" if names and not found else ""
+        parts.set_text(self._nothing_found, missing)
+        self._nothing_found.set_visibility(bool(missing))
         parts.set_text(self._hint, f"snyper simulate --hub {model.hub}")
         self._empty.set_visibility(not names)
-        self._search.set_visibility(len(names) >= FILTER_FROM)
+        self._search.set_visibility(len(names) >= FILTER_FROM or bool(self._filter))
+
+    def found(self) -> list[str]:
+        """The targets whose names have in them what is looked for."""
+        return [
+            name for name in sorted(self.keeper.model.targets, key=natural) if self._filter in name.lower()
+        ]
+
+    def _summary_words(self, found: int) -> str:
+        model = self.keeper.model
+        count = len(model.targets)
+        if not count:
+            return "Waiting for targets" if model.online else parts.HUB_LOST
+        if not model.online:
+            return f"{parts.HUB_LOST}: nothing is known of {parts.plural(count, 'target')}"
+        here = [target.state for target in model.targets.values() if target.info.connected]
+        words = [f"{len(here):,} of {parts.plural(count, 'target')} here"]
+        words.append(f"{here.count('standing'):,} {state_word('standing')}")
+        if "armed" in here:
+            words.append(f"{here.count('armed'):,} {state_word('armed')}")
+        if min(found, MAX_CARDS) < count:
+            words.append(f"{min(found, MAX_CARDS):,} shown")
+        return ", ".join(words)
+
+    def _draw_toolbar(self, found: list[str]) -> None:
+        """Whom the buttons are for. Where that is not simply all of the group, they say how many it is."""
+        model = self.keeper.model
+        members = [name for name in found if self._is_meant(name, self.scope)]
+        here = [name for name in members if model.targets[name].info.connected]
+        self._meant = tuple(here) if self._filter else (self.scope,)
+        whose = f" of {self.scope[len(GROUP_PREFIX) :]}" if self.scope != ALL_TARGETS else ""
+        nobody = f"No target{whose} is here" + (" that is shown" if self._filter else "")
+        self._obstacle = parts.HUB_LOST if not model.online else nobody if not here else ""
+        counted = bool(self._filter) or len(members) > MAX_CARDS
+        for words, button in self._commands.items():
+            button.bar(self._obstacle)
+            button.set_words(f"{words} {len(here):,}" if counted else words)
 
     def _lay_out(self, names: list[str]) -> None:
         if not set(names) <= set(self._cards) or list(self._cards) != [n for n in names if n in self._cards]:
@@ -146,16 +188,17 @@ class RangePage:
             self._zone_row.clear()
             with self._zone_row:
                 self._zones = {selector: Zone(self, selector) for selector in selectors}
-                NewZone(self)
+                self._new_zone = NewZone(self).button
         for selector, members in selectors.items():
             self._zones[selector].draw(len(members), selector == self.scope)
+        self._new_zone.bar("" if model.online else parts.HUB_LOST)
         for name, card in self._cards.items():
             chosen = name in selectors[self.scope]
             parts.set_prop(card.element, "data-chosen", str(chosen).lower())
 
     def choose(self, selector: str) -> None:
         self.scope = selector
-        self._draw_zones()
+        self._draw(None)
 
     def _find(self, event: Any) -> None:
         self._filter = (event.value or "").strip().lower()
@@ -166,28 +209,30 @@ class RangePage:
 
     # --- commands
 
-    async def stand_up(self, target: str) -> None:
-        await self._command("Stand up", target, lambda hub: hub.stand_up(target))
+    async def stand_up(self, meant: Sequence[str]) -> None:
+        await self._command("Stand up", meant, lambda hub, target: hub.stand_up(target))
 
-    async def lay_down(self, target: str) -> None:
-        await self._command("Lay down", target, lambda hub: hub.lay_down(target))
+    async def lay_down(self, meant: Sequence[str]) -> None:
+        await self._command("Lay down", meant, lambda hub, target: hub.lay_down(target))
 
-    async def activate(self, target: str) -> None:
-        await self._command("Activate", target, lambda hub: hub.activate(target, self.duration_ms))
+    async def activate(self, meant: Sequence[str]) -> None:
+        await self._command("Activate", meant, lambda hub, target: hub.activate(target, self.duration_ms))
 
-    async def identify(self, target: str) -> None:
-        if await self._command("Identify", target, lambda hub: hub.identify(target)):
-            whose = "every light flickers" if target == ALL_TARGETS else f"the light of {target} flickers"
-            if target.startswith(GROUP_PREFIX):
-                whose = f"the lights of {target[len(GROUP_PREFIX) :]} flicker"
-            parts.notice(self.client, f"For ten seconds {whose}", good=True)
+    async def identify(self, meant: Sequence[str]) -> None:
+        if await self._command("Identify", meant, lambda hub, target: hub.identify(target)):
+            parts.notice(self.client, f"For ten seconds {_whose_light(meant)}", good=True)
 
-    async def _command(self, what: str, target: str, work: Any) -> bool:
-        cards = [card for name, card in self._cards.items() if self._is_meant(name, target)]
+    async def _command(self, what: str, meant: Sequence[str], work: Work) -> bool:
+        """To each that is meant: selectors, or names. Whether all carried it out."""
+        cards = [
+            card
+            for name, card in self._cards.items()
+            if any(self._is_meant(name, selector) for selector in meant)
+        ]
         for card in cards:
             card.wait(True)
         try:
-            return await parts.command(self.keeper, self.client, what, work)
+            return await parts.command(self.keeper, self.client, what, lambda hub: each(hub, meant, work))
         finally:
             for card in cards:
                 card.wait(False)
@@ -201,8 +246,12 @@ class RangePage:
     async def shortcut(self, key: str) -> None:
         """Shift and a letter, for those that are chosen."""
         work = {"S": self.stand_up, "L": self.lay_down, "A": self.activate}.get(key)
-        if work is not None and self.keeper.model.targets:
-            await work(self.scope)
+        if work is None:
+            return
+        if self._obstacle:
+            parts.notice(self.client, self._obstacle)
+        else:
+            await work(self._meant)
 
     # --- groups
 
@@ -298,12 +347,12 @@ class NewZone:
 
     def __init__(self, page: RangePage) -> None:
         self._page = page
-        button = parts.Button("New group", self._explain, "plus", "zone new")
-        take_drops(page, button, page.edit_groups)
+        self.button = parts.Button("New group", self._explain, "plus", "zone new")
+        take_drops(page, self.button, page.edit_groups)
 
     async def _explain(self) -> None:
-        """Without a mouse: the first target of those shown is asked about."""
-        names = sorted(self._page.keeper.model.targets, key=natural)
+        """Without a mouse: the first target of those found is asked about."""
+        names = self._page.found()
         if not names:
             return
         with self._page.client.layout, ui.dialog() as dialog, parts.box("section", "sheet"):
@@ -313,6 +362,8 @@ class NewZone:
             with parts.box("div", "choices"):
                 for name in names[:MAX_CARDS]:
                     parts.Button(name, lambda name=name: dialog.submit(name))  # type: ignore[misc]
+            more = parts.shown_of(min(MAX_CARDS, len(names)), len(names), "target")
+            parts.text("p", f"{more}: find the others by name first." if more else "", "hint")
             parts.Button("Cancel", dialog.close, kind="wide")
         chosen = await parts.answer(dialog)
         if chosen is not None:
@@ -326,7 +377,7 @@ class Card:
         self._page = page
         self._shown = -1  # how many reports were shown; -1 before the first look
         self._groups: list[str] | None = None
-        self._firmware = ""
+        self._leaves: list[parts.Button] = []
         with parts.box("article", "card").props(f'draggable=true aria-label="{target_id}"') as self.element:
             with parts.box("header"):
                 parts.text("h2", target_id)
@@ -341,17 +392,22 @@ class Card:
                     self._last = parts.text("strong")
                     self._last_more = parts.text("span")
                 identify = parts.Button(
-                    "", lambda: page.identify(target_id), "identify", "ghost", f"Identify {target_id}"
+                    "", lambda: page.identify([target_id]), "identify", "ghost", f"Identify {target_id}"
                 )
                 groups = parts.Button(
                     "", lambda: page.edit_groups(target_id), "groups", "ghost", f"Groups of {target_id}"
                 )
             self._chips = parts.box("div", "chips")
             with parts.box("footer"):
-                stand = parts.Button("Stand", lambda: page.stand_up(target_id), label=f"Stand {target_id} up")
-                lay = parts.Button("Lay", lambda: page.lay_down(target_id), label=f"Lay {target_id} down")
+                stand = parts.Button(
+                    "Stand", lambda: page.stand_up([target_id]), label=f"Stand {target_id} up"
+                )
+                lay = parts.Button("Lay", lambda: page.lay_down([target_id]), label=f"Lay {target_id} down")
                 activate = parts.Button(
-                    "Activate", lambda: page.activate(target_id), kind="accent", label=f"Activate {target_id}"
+                    "Activate",
+                    lambda: page.activate([target_id]),
+                    kind="accent",
+                    label=f"Activate {target_id}",
                 )
         self._buttons = [stand, lay, activate, identify, groups]
         self._target_id = target_id
@@ -364,21 +420,21 @@ class Card:
         self.element.on("dragend", js_handler="() => document.body.classList.remove('dragging')")
 
     def draw(self, target: Target, online: bool, now_s: float) -> None:
-        words, icon = _STATES.get(target.state, (target.state, "help"))
-        if target.state == "away":
-            words = f"away for {parts.duration(now_s - target.outages[-1][0])}" if target.outages else "away"
+        words = parts.shown_state(target, online)
+        if target.state == AWAY and online and target.outages:
+            words = f"{words} for {parts.duration(now_s - target.outages[-1][0])}"
         live = online and target.info.connected
-        if not online:
-            words, icon = "not known", "help"
+        obstacle = "" if live else parts.NOT_HERE if online else parts.HUB_LOST
+        icon = _ICONS.get(target.state, "help") if online else "help"
         parts.set_prop(self.element, "data-state", target.state if online else "lost")
         parts.set_prop(self.element, "data-live", str(live).lower())
         parts.set_text(self._state, words)
         self._state_icon.set_content(drawings.icon(icon))
-        for button in self._buttons:
-            button.set_enabled(live)
         self._draw_report(target)
         if self._groups != target.info.groups:
             self._draw_groups(target.info.groups)
+        for button in (*self._buttons, *self._leaves):
+            button.bar(obstacle)
 
     def wait(self, waiting: bool) -> None:
         """Shows that a command is on its way to it."""
@@ -401,21 +457,44 @@ class Card:
 
     def _draw_groups(self, groups: list[str]) -> None:
         self._groups = list(groups)
+        self._leaves = []
         self._chips.clear()
         with self._chips:
             for group in groups:
                 with parts.box("span", "chip"):
                     parts.text("span", group)
-                    parts.Button(
+                    leave = parts.Button(
                         "",
                         lambda group=group: self._page.leave(self._target_id, group),  # type: ignore[misc]
                         "close",
                         "tiny",
                         f"Take {self._target_id} out of {group}",
                     )
+                    self._leaves.append(leave)
 
     def _drag(self) -> None:
         self._page.dragged = self._target_id
+
+
+def _whose_light(meant: Sequence[str]) -> str:
+    if len(meant) > 1:
+        return f"the lights of {len(meant):,} targets flicker"
+    if meant[0] == ALL_TARGETS:
+        return "every light flickers"
+    if meant[0].startswith(GROUP_PREFIX):
+        return f"the lights of {meant[0][len(GROUP_PREFIX) :]} flicker"
+    return f"the light of {meant[0]} flickers"
+
+
+async def each(hub: Hub, meant: Sequence[str], work: Work) -> list[TargetResult]:
+    """`work` with each that is meant, AT_ONCE side by side. Raises ProtocolError."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(target: str) -> list[TargetResult]:
+        async with gate:
+            return await work(hub, target)
+
+    return [result for results in await asyncio.gather(*map(one, meant)) for result in results]
 
 
 def take_drops(page: RangePage, button: parts.Button, work: Any) -> None:

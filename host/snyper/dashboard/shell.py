@@ -15,6 +15,7 @@ from snyper.dashboard.health_page import HealthPage
 from snyper.dashboard.history_page import HistoryPage
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.range_page import RangePage
+from snyper.words import state_word
 
 _HERE = Path(__file__).parent
 _PAGES = (
@@ -215,10 +216,10 @@ class Shell:
 
 
 LEGEND = (
-    ("down", "lies"),
-    ("rising", "rises, falls"),
-    ("standing", "stands"),
-    ("armed", "is armed"),
-    ("away", "is away"),
-    ("fault", "has a fault"),
+    ("down", state_word("down")),
+    ("rising", f"{state_word('rising')}, {state_word('falling')}"),
+    ("standing", state_word("standing")),
+    ("armed", state_word("armed")),
+    ("away", state_word("away")),
+    ("fault", state_word("fault")),
 )
