@@ -207,6 +207,17 @@ class History:
         conditions.add_since("unix_ms", since_ms)
         yield from self._events("events", conditions)
 
+    def events_of(self, which: Which) -> Iterator[EventRecord]:
+        """Those events in order; where it is about games, what happened while one of them was played."""
+        if not which.of_games:
+            yield from self.events(since_ms=which.since_ms)
+            return
+        where = _games_where(which)
+        for log, seq, end_seq in self._all(f"SELECT log, seq, end_seq FROM games {where}", where.values):
+            during = _Conditions()
+            during.add("log = ? AND seq BETWEEN ? AND ?", log, seq, end_seq or _last_seq(seq))
+            yield from self._events("events", during)
+
     def games(
         self,
         player: str | None = None,
@@ -392,7 +403,7 @@ class History:
     ) -> Iterator[tuple[tuple[int, int], BestTime]]:
         """A player's hits that scored in one game, each with its place in the journal."""
         where = _Conditions()
-        where.add("log = ? AND seq > ? AND seq <= ?", log, seq, end_seq or 1 << 62)
+        where.add("log = ? AND seq > ? AND seq <= ?", log, seq, end_seq or _last_seq(seq))
         where.add("event = 'game_score'")
         for at, target_id, unix_ms, text in self._all(
             f"SELECT seq, target_id, unix_ms, data FROM events {where}", where.values
@@ -582,6 +593,11 @@ def _game(
         options=started.get("options", {}),
         results=over.get("results", {}),
     )
+
+
+def _last_seq(seq: int) -> int:
+    """The last `seq` that the hub which wrote this one can have come to."""
+    return (seq // schema.LEAP + 1) * schema.LEAP - 1
 
 
 def _integer(value: object) -> int:

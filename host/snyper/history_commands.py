@@ -17,7 +17,16 @@ from rich.table import Table
 from rich.text import Text
 
 from snyper.files import writing
-from snyper.history import EventRecord, GameRecord, History, PlayerStats, ReportRecord, TargetStats
+from snyper.history import (
+    ALL,
+    EventRecord,
+    GameRecord,
+    History,
+    PlayerStats,
+    ReportRecord,
+    TargetStats,
+    Which,
+)
 from snyper.journal import PATH_VARIABLE, JournalError, default_path
 from snyper.output import EXIT_FAILED, EXIT_USAGE, err, fail, harmless, json_text, print_json
 from snyper.screens import natural, print_table
@@ -61,12 +70,14 @@ JournalOption = Annotated[
 Since = Annotated[
     str | None, typer.Option(metavar="WHEN", help="Since a date (2026-05-31), or for 90m, 12h, 7d, 4w.")
 ]
+Player = Annotated[str | None, typer.Option(metavar="NAME", help="Only with this player.")]
+Kind = Annotated[str | None, typer.Option("--game", metavar="NAME", help="Only this kind of game.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, everything else on stderr.")]
 
 
 def history(
-    player: Annotated[str | None, typer.Option(metavar="NAME", help="Only with this player.")] = None,
-    game: Annotated[str | None, typer.Option(metavar="NAME", help="Only this kind of game.")] = None,
+    player: Player = None,
+    game: Kind = None,
     since: Since = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many games.")] = 20,
     journal: JournalOption = None,
@@ -76,12 +87,15 @@ def history(
     since_ms = _since_ms(since)
     with _reading(journal) as kept:
         games = kept.games(player, game, since_ms, limit)
+        count = kept.count_games(Which(since_ms, game, player))
     if as_json:
         print_json([asdict(one) for one in games])
     elif games:
         print_table(_games_table(games), "targets", "lasted", "ended", "when")
     else:
         err.print("no such game is in the journal")
+    if count > len(games):
+        err.print(f"the newest {len(games):,} of {count:,} games: --limit says how many")
 
 
 def stats(since: Since = None, journal: JournalOption = None, as_json: Json = False) -> None:
@@ -109,6 +123,8 @@ def export(
     ] = False,
     games: Annotated[bool, typer.Option("--games", help="The games and their scores.")] = False,
     hits: Annotated[bool, typer.Option("--hits", help="The hits and misses.")] = False,
+    player: Player = None,
+    game: Kind = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Into a file instead of stdout.")
     ] = None,
@@ -119,13 +135,13 @@ def export(
     if as_csv == as_json or events + games + hits > 1:
         fail("say --csv or --json, and one of --events, --games, --hits", EXIT_USAGE)
     what = What.GAMES if games else What.HITS if hits else What.EVENTS
-    since_ms = _since_ms(since)
+    which = Which(_since_ms(since), game, player)
     with _reading(journal) as kept:
-        count = _write(output, lambda file: write_rows(file, kept, what, as_csv, since_ms))
-    err.print(f"export: {count} rows" + (f" in {output}" if output else ""), markup=False)
+        count = _write(output, lambda file: write_rows(file, kept, what, as_csv, which))
+    err.print(f"export: {count} row{'s' * (count != 1)}" + (f" in {output}" if output else ""), markup=False)
 
 
-def write_rows(file: TextIO, kept: History, what: What, as_csv: bool, since_ms: int | None = None) -> int:
+def write_rows(file: TextIO, kept: History, what: What, as_csv: bool, which: Which = ALL) -> int:
     """Writes a row for each event, game, or hit and miss, oldest first; how many. Raises JournalError.
 
     A table is one that spreadsheets open as it is: it begins with a byte order mark, without which Excel does
@@ -134,11 +150,11 @@ def write_rows(file: TextIO, kept: History, what: What, as_csv: bool, since_ms: 
     rows: Iterable[EventRecord | GameRecord | ReportRecord]
     kind: type[EventRecord | GameRecord | ReportRecord]
     if what is What.GAMES:
-        rows, kind = reversed(kept.games(since_ms=since_ms)), GameRecord
+        rows, kind = reversed(kept.games(which.player, which.game, which.since_ms)), GameRecord
     elif what is What.HITS:
-        rows, kind = kept.reports(since_ms=since_ms), ReportRecord
+        rows, kind = kept.reports_of(which), ReportRecord
     else:
-        rows, kind = kept.events(since_ms=since_ms), EventRecord
+        rows, kind = kept.events_of(which), EventRecord
     names = [field.name for field in fields(kind)]
     table = csv.writer(file)
     if as_csv:

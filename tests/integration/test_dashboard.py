@@ -17,6 +17,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
+from snyper.journal import Journal
 from tests.integration.harness import HOST, ROOT, free_port
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here: make setup")
@@ -76,14 +77,14 @@ class Process:
 class Range:
     """A hub, targets that are always hit, and a dashboard, each a process."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, targets: int = TARGETS) -> None:
         self.directory = directory
         self.hub_address = f"{HOST}:{free_port()}"
         self.listen = f"{HOST}:{free_port()}"
         self.hub = self.start_hub()
         self.shooting = Process(
             directory,
-            *("simulate", "--targets", str(TARGETS), "--engine", "cpython"),
+            *("simulate", "--targets", str(targets), "--engine", "cpython"),
             *("--hub", self.hub_address, "--hit-rate", "1"),
         )
         self.dashboard = self.start_dashboard()
@@ -111,6 +112,53 @@ class Range:
 @pytest.fixture(scope="module")
 def shooting_range(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Range]:
     found = Range(tmp_path_factory.mktemp("range"))
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+MANY = 61
+GAMES = 5_000
+
+
+def write_games(path: Path) -> None:
+    """An archive of GAMES games of Ann's, every fifth against Bob; each player has a hit and a miss in it."""
+    path.parent.mkdir()
+    now_ms = round(time.time() * 1000)
+    seq = 0
+    archive = Journal(path)
+    for number in range(GAMES):
+        game_id, players = f"b-g{number}", ["Ann", "Bob"][: 2 if number % 5 == 0 else 1]
+        about = {"game": "duel" if number % 2 else "quick", "title": "Duel" if number % 2 else "Quick"}
+        events: list[tuple[str, str, dict[str, Any]]] = [
+            ("game_started", "", {"game_id": game_id, "players": players, **about})
+        ]
+        for player in players:
+            hit = {"reaction_ms": 300 if player == "Bob" else 400}
+            said = {"game_id": game_id, "player": player}
+            events += [
+                ("game_turn", "", said),
+                ("hit", "target_1", hit),
+                ("game_score", "target_1", {**said, "points": 5, "total": 5, **hit}),
+                ("miss", "target_2", {"reason": "time_up"}),
+            ]
+        over = {"game_id": game_id, "reason": "finished", "scores": [5] * len(players), "winner": players[0]}
+        for event, target_id, data in [*events, ("game_over", "", over)]:
+            seq += 1
+            archive.record("log", seq, event, target_id, data, now_ms - (GAMES - number) * 60_000)
+            if seq % 5_000 == 0:
+                assert archive.flush(DEADLINE_MS / 1000)
+    assert archive.flush(DEADLINE_MS / 1000)
+    archive.close()
+
+
+@pytest.fixture(scope="module")
+def large_range(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Range]:
+    """Many targets, and many games in the archive."""
+    directory = tmp_path_factory.mktemp("large")
+    write_games(directory / "kept" / "archive.sqlite3")
+    found = Range(directory, MANY)
     try:
         yield found
     finally:
@@ -155,6 +203,16 @@ def desk(browser: Browser, shooting_range: Range) -> Iterator[Watched]:
     expect.set_options(timeout=DEADLINE_MS)
     context = browser.new_context(
         viewport={"width": 1280, "height": 800}, base_url=shooting_range.url, color_scheme="light"
+    )
+    yield Watched(context)
+    context.close()
+
+
+@pytest.fixture
+def large_desk(browser: Browser, large_range: Range) -> Iterator[Watched]:
+    expect.set_options(timeout=DEADLINE_MS)
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 800}, base_url=large_range.url, accept_downloads=True
     )
     yield Watched(context)
     context.close()
@@ -307,10 +365,7 @@ def test_a_game_that_is_stopped(desk: Watched) -> None:
     page.goto("/game")
     page.get_by_role("radio", name="Reaction").click()
     start = page.get_by_role("button", name="Start", exact=True)
-    chips = page.get_by_role("button", name=re.compile("^Take .* off$"))
-    for left in range(chips.count() - 1, -1, -1):  # those of the last game
-        chips.first.click()
-        expect(chips).to_have_count(left)
+    clear_players(page)
     expect(start).to_be_disabled()
     expect(page.get_by_text("1 player needed, 0 so far")).to_be_visible()
     page.get_by_label("Name of a player").fill("Cleo")
@@ -320,6 +375,201 @@ def test_a_game_that_is_stopped(desk: Watched) -> None:
     expect(page.locator(".board .status")).to_have_text("Stopped")
     expect(start).to_be_enabled()
     desk.is_fine()
+
+
+def clear_players(page: Page) -> None:
+    """Takes those of the last game off the form."""
+    chips = page.get_by_role("button", name=re.compile("^Take .* off$"))
+    for left in range(chips.count() - 1, -1, -1):
+        chips.first.click()
+        expect(chips).to_have_count(left)
+
+
+def test_eight_players_start_without_a_complaint(desk: Watched) -> None:
+    page = desk.context.new_page()
+    page.goto("/game")
+    page.get_by_role("radio", name="Reaction").click()
+    clear_players(page)
+    field = page.get_by_label("Name of a player")
+    for number in range(1, 9):
+        field.fill(f"Player {number}")
+        if number < 8:
+            field.press("Enter")
+            expect(page.get_by_role("button", name=f"Take Player {number} off")).to_be_visible()
+            expect(field).to_have_value("")
+    page.get_by_role("button", name="Start", exact=True).click()  # takes the eighth along
+    expect(page.locator(".row-player")).to_have_count(8)
+    page.get_by_role("button", name="Stop the game").click()
+    expect(page.locator(".board")).to_have_attribute("data-status", "over")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator(".board")).to_have_attribute("data-status", "running")
+    assert page.locator(".notice").all_inner_texts() == []  # at once: it goes by itself
+    page.get_by_role("button", name="Stop the game").click()
+    expect(page.locator(".board")).to_have_attribute("data-status", "over")
+    field.fill("Player 3")  # who plays already, and so counts once
+    expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled()
+    field.fill("Player 9")
+    expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
+    expect(page.get_by_text("Reaction is for at most 8 players")).to_be_visible()
+    clear_players(page)
+    desk.is_fine()
+
+
+def test_two_browsers_start_at_once(desk: Watched, shooting_range: Range) -> None:
+    """The second is told what it can do about the first one's game."""
+    pages = [desk.context.new_page() for _ in range(2)]
+    for number, page in enumerate(pages):
+        page.goto("/game")
+        page.get_by_role("radio", name="Reaction").click()
+        clear_players(page)
+        page.get_by_label("Name of a player").fill(f"Guest {number}")
+        expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled()
+    shooting_range.hub.process.send_signal(signal.SIGSTOP)  # so that both are on their way
+    for page in pages:
+        page.get_by_role("button", name="Start", exact=True).click()
+        expect(page.get_by_role("button", name="Take Guest")).to_be_visible()
+    shooting_range.hub.process.send_signal(signal.SIGCONT)
+    said = pages[1].locator(".notice")
+    expect(said).to_contain_text("a game is played already")
+    expect(said).to_contain_text("Wait until that one is over, or stop it")
+    expect(said).not_to_contain_text("lay it down")
+    pages[1].get_by_role("button", name="Stop the game").click()
+    expect(pages[0].locator(".board")).to_have_attribute("data-status", "over")
+    for page in pages:
+        clear_players(page)
+    desk.is_fine()
+
+
+def test_a_game_needs_its_targets_where_it_is_played(desk: Watched) -> None:
+    page = desk.context.new_page()
+    page.goto("/game")
+    page.get_by_role("radio", name="Simon").click()
+    clear_players(page)
+    page.get_by_label("Name of a player").fill("Ann")
+    start = page.get_by_role("button", name="Start", exact=True)
+    expect(start).to_be_enabled()
+    page.get_by_text("Options, targets, seed").click()
+    page.get_by_label("Targets", exact=True).click()
+    page.get_by_role("option", name="Only target_2").click()
+    expect(start).to_be_disabled()
+    expect(start).to_have_attribute("title", "2 targets needed, 1 here")
+    desk.is_fine()
+
+
+def test_a_command_is_for_what_is_found(large_desk: Watched) -> None:
+    page = large_desk.context.new_page()
+    page.goto("/")
+    expect(page.locator('article.card[data-state="down"]')).to_have_count(MANY)
+    find = page.get_by_label("Find a target")
+    find.fill("target_7")
+    page.get_by_role("button", name="Stand up 1", exact=True).click()
+    expect(card(page, "target_7")).to_have_attribute("data-state", "standing")
+    expect(page.locator(".subtitle").first).to_have_text(f"{MANY} of {MANY} targets here, 1 up, 1 shown")
+    find.fill("get_6")  # 6, 60, 61
+    expect(page.locator("article.card")).to_have_count(3)
+    expect(page.get_by_role("button", name="Activate 3", exact=True)).to_be_enabled()
+    find.blur()
+    page.keyboard.press("Shift+S")
+    expect(page.locator('article.card[data-state="standing"]')).to_have_count(3)
+    find.fill("")
+    expect(page.locator('article.card[data-state="standing"]')).to_have_count(4)
+    expect(page.locator('article.card[data-state="down"]')).to_have_count(MANY - 4)
+    find.fill("nobody")
+    expect(page.get_by_text("No target has “nobody” in its name")).to_be_visible()
+    lay = page.get_by_role("button", name="Lay down 0", exact=True)
+    expect(lay).to_be_disabled()
+    expect(lay).to_have_attribute("title", "No target is here that is shown")
+    find.fill("")
+    page.get_by_role("button", name="Lay down", exact=True).click()
+    expect(page.locator('article.card[data-state="down"]')).to_have_count(MANY)
+    large_desk.is_fine()
+
+
+def test_health_says_how_many_it_shows(large_desk: Watched) -> None:
+    page = large_desk.context.new_page()
+    page.goto("/health")
+    expect(page.locator(".subtitle").first).to_have_text(f"All is well; 60 of {MANY} targets shown")
+    expect(page.get_by_text(f"8 of {MANY} targets", exact=True)).to_be_visible()
+    large_desk.is_fine()
+
+
+def choose(page: Page, label: str, option: str) -> None:
+    page.get_by_label(label, exact=True).click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def test_the_history_of_many_games(large_desk: Watched) -> None:
+    page = large_desk.context.new_page()
+    page.goto("/history")
+    subtitle, figures = page.locator(".subtitle").first, page.locator(".figures")
+    pager = page.locator(".pager")
+    expect(subtitle).to_have_text(f"{GAMES:,} games, {GAMES * 6 // 5:,} hits")
+    expect(pager).to_contain_text(f"1 to 50 of {GAMES:,}")
+    previous, following = (pager.get_by_role("button", name=name) for name in ("Previous", "Next"))
+    expect(previous).to_be_disabled()
+    expect(previous).to_have_attribute("title", "These are the newest")
+    following.click()
+    expect(pager).to_contain_text(f"51 to 100 of {GAMES:,}")
+    choose(page, "Player", "Bob")
+    expect(subtitle).to_have_text(f"{GAMES // 5:,} games, {GAMES // 5:,} hits")
+    expect(pager).to_contain_text(f"1 to 50 of {GAMES // 5:,}")
+    expect(figures).to_contain_text(f"of {GAMES * 2 // 5:,} rounds")
+    expect(figures).to_contain_text("300 ms")
+    expect(page.locator(".plot").last).to_have_attribute(
+        "aria-label", f"Hits of all: target_1: {GAMES // 5} of {GAMES // 5}, target_2: 0 of {GAMES // 5}"
+    )
+    choose(page, "Game", "Duel")
+    expect(subtitle).to_have_text(f"{GAMES // 10} games, {GAMES // 10} hits")
+    expect(page.locator("section", has_text="Players").last.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("button", name="Export").click()
+    expect(page.get_by_text("7 days, Duel, Bob")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Hits and misses as csv").click()
+    lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 1 + GAMES // 5
+    page.keyboard.press("Escape")
+    choose(page, "Player", "Ann")
+    for first in (1, 51):
+        expect(pager).to_contain_text(f"{first} to {first + 49} of {GAMES // 2:,}")
+        following.click()
+    expect(pager).to_contain_text(f"101 to 150 of {GAMES // 2:,}")
+    choose(page, "Since", "24 hours")
+    expect(subtitle).to_have_text(re.compile(r"^7\d\d games, 7\d\d hits$"))
+    large_desk.is_fine()
+
+
+def test_without_a_hub_no_page_claims_what_it_does_not_know(large_desk: Watched, large_range: Range) -> None:
+    page = large_desk.context.new_page()
+    page.goto("/")
+    expect(page.locator('article.card[data-live="true"]')).to_have_count(MANY)
+    large_range.hub.end(signal.SIGKILL)
+    try:
+        expect(page.locator(".subtitle").first).to_have_text(
+            f"The hub is lost: nothing is known of {MANY} targets"
+        )
+        for name in (
+            "Stand up",
+            "Lay down",
+            "Activate",
+            "New group",
+            "Stand target_1 up",
+            "Groups of target_1",
+        ):
+            button = page.get_by_role("button", name=name, exact=True)
+            expect(button).to_be_disabled()
+            expect(button).to_have_attribute("title", "The hub is lost")
+        page.keyboard.press("Shift+S")
+        expect(page.locator(".notice")).to_have_text(re.compile("^The hub is lost"))
+        for path, name in (("/game", "Start"), ("/health", "Read the log of target_1")):
+            page.goto(path)
+            expect(page.locator(".subtitle").first).to_contain_text("The hub is lost")
+            expect(page.get_by_role("button", name=name, exact=True)).to_have_attribute(
+                "title", "The hub is lost"
+            )
+        expect(page.locator('article.panel[aria-label="target_1"] .state')).to_have_text("not known")
+    finally:
+        large_range.hub = large_range.start_hub()
+    large_desk.is_fine()
 
 
 def test_health_shows_every_target_and_its_log(desk: Watched) -> None:

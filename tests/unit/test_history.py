@@ -517,6 +517,26 @@ def test_the_commands(path: Path) -> None:
     assert "2026-05-31" in err
 
 
+def test_a_list_says_that_it_is_not_all(path: Path) -> None:
+    journal = ("--journal", str(path))
+    for form in ([], ["--json"]):
+        status, out, err = run("history", "--limit", "2", *form, *journal)
+        assert (status, "the newest 2 of 3 games" in err) == (0, True)
+        assert "of 3 games" not in out
+        assert "of 3 games" not in run("history", "--limit", "3", *form, *journal)[2]
+
+
+def test_export_of_some_games(path: Path) -> None:
+    bobs = ("--player", "Bob", "--journal", str(path))
+    status, out, err = run("export", "--json", "--games", *bobs)
+    assert [json.loads(line)["game_id"] for line in out.splitlines()] == ["b-g1", "b-g3"]
+    assert (status, "2 rows" in err) == (0, True)
+    _, out, _ = run("export", "--json", *bobs)
+    assert [json.loads(line)["seq"] for line in out.splitlines()] == [3, 4, 5, 6, 19, 20, 21]
+    _, out, err = run("export", "--csv", "--games", "--game", "quick", "--since", "1970-01-02", *bobs)
+    assert (len(out.splitlines()), "0 rows" in err) == (1, True)
+
+
 def test_export(path: Path, tmp_path: Path) -> None:
     journal = ("--journal", str(path))
     status, out, err = run("export", "--json", *journal)

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.background import BackgroundTask
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from snyper.history import History
+from snyper.history import History, Which
 from snyper.history_commands import What, write_rows
 from snyper.journal import Journal, JournalError
 
@@ -22,16 +22,18 @@ def add_route(app: FastAPI, archive: Journal) -> None:
     """`/export/games.csv` and the like."""
 
     @app.get("/export/{what}.{extension}", include_in_schema=False)
-    def export(what: str, extension: str) -> Response:
-        """Runs in a thread of its own, as it is not async."""
+    def export(what: str, extension: str, period_s: int = 0, game: str = "", player: str = "") -> Response:
+        """Runs in a thread of its own, as it is not async. `period_s` back from now; 0 is always."""
         if what not in KINDS or extension not in FORMATS:
             return PlainTextResponse("there is games, hits and events, each as csv and json", 404)
         archive.flush(1.0)
+        since_ms = round((time.time() - period_s) * 1000) if period_s > 0 else None
+        which = Which(since_ms, game or None, player or None)
         file = tempfile.TemporaryFile()  # noqa: SIM115 - it has no name, and so cannot be left behind
         try:
             with History(archive.path) as history:
                 text = TextIOWrapper(file, "utf-8", "backslashreplace", newline="")
-                write_rows(text, history, What(what), extension == "csv")
+                write_rows(text, history, What(what), extension == "csv", which)
                 text.detach()
             size = file.tell()
             file.seek(0)

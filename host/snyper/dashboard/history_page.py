@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlencode
 
 from nicegui import Client, ui
 
@@ -13,54 +14,74 @@ from snyper.dashboard import charts, drawings, parts
 from snyper.dashboard.export import FORMATS, KINDS
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.plot import Plot
-from snyper.history import BestTime, GameRecord, History, PlayerStats, ReportRecord, TargetStats
+from snyper.history import Accuracy, BestTime, GameRecord, History, PlayerStats, Which
 from snyper.journal import JournalError
 from snyper.screens import natural
 
 REFRESH_S = 3.0  # at most so often, while something happens
 GAMES_SHOWN = 50
 TIMES_SHOWN = 10
+PLAYERS_SHOWN = 100
 POINTS_SHOWN = 400  # of each target, the newest
+STALE_S = 60.0  # after which it looks again though nothing happened: "24 hours" moves on
 _PERIODS = {86_400: "24 hours", 7 * 86_400: "7 days", 30 * 86_400: "30 days", 0: "Always"}
 _ALL = ""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What is asked for; empty means any. `period_s` 0 means always."""
+    """What is asked for; empty means any. `period_s` 0 means always. `page` counts from 0, the newest."""
 
     period_s: int = 7 * 86_400
     game: str = _ALL
     player: str = _ALL
+    page: int = 0
+
+    def which(self) -> Which:
+        since_ms = round((time.time() - self.period_s) * 1000) if self.period_s else None
+        return Which(since_ms, self.game or None, self.player or None)
 
 
 @dataclass(frozen=True)
 class Found:
     """What the archive has of that."""
 
-    games: list[GameRecord] = field(default_factory=list)
+    count: int = 0  # of games
+    page: int = 0  # which of their pages it is: the last, where the one that was chosen is not there
+    games: list[GameRecord] = field(default_factory=list)  # of this page
     kinds: dict[str, str] = field(default_factory=dict)  # name and title of every game ever played
     names: list[str] = field(default_factory=list)  # everybody who ever played
     players: list[PlayerStats] = field(default_factory=list)
     times: list[BestTime] = field(default_factory=list)
-    targets: list[TargetStats] = field(default_factory=list)
-    reactions: dict[str, list[ReportRecord]] = field(default_factory=dict)
+    targets: list[Accuracy] = field(default_factory=list)
+    reactions: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+
+    @property
+    def pages(self) -> int:
+        return max(1, -(-self.count // GAMES_SHOWN))
 
 
 def look_up(path: Path, chosen: Chosen) -> Found:
     """Reads the archive. Takes a moment. Raises JournalError."""
-    since_ms = round((time.time() - chosen.period_s) * 1000) if chosen.period_s else None
-    game, player = chosen.game or None, chosen.player or None
+    which = chosen.which()
     with History(path) as history:
-        ever = history.games()
+        count = history.count_games(which)
+        page = min(chosen.page, max(0, count - 1) // GAMES_SHOWN)
+        targets = history.accuracy(which)
         return Found(
-            games=history.games(player, game, since_ms, GAMES_SHOWN),
-            kinds={record.game: record.title or record.game for record in ever},
-            names=sorted({name for record in ever for name in record.players}),
-            players=[one for one in history.players(since_ms) if player in (None, one.player)],
-            times=history.best_times(TIMES_SHOWN, player, game, since_ms),
-            targets=history.targets(since_ms),
-            reactions=history.reactions(since_ms),
+            count=count,
+            page=page,
+            games=history.games(
+                which.player, which.game, which.since_ms, GAMES_SHOWN, offset=page * GAMES_SHOWN
+            ),
+            kinds=history.kinds(),
+            names=history.names(),
+            players=history.players(which.since_ms, which.game, which.player),
+            times=history.best_times(TIMES_SHOWN, which.player, which.game, which.since_ms),
+            targets=targets,
+            reactions=history.reaction_points(
+                which, [target.target_id for target in targets if target.hits], POINTS_SHOWN
+            ),
         )
 
 
@@ -73,6 +94,7 @@ class HistoryPage:
         self._chosen = Chosen()
         self._found: Found | None = None
         self._news = True
+        self._looked_s = 0.0
         with parts.box("div", "page") as page:
             with parts.box("div", "heading"):
                 with parts.box("div"):
@@ -85,27 +107,43 @@ class HistoryPage:
                     for choice in (self._period, self._game, self._player):
                         choice.props("dense outlined options-dense").classes("choice")
                         choice.on_value_change(self._choose)
-                    parts.Button("Export", self._make_export().open, "download")
+                    self._export = self._make_export()
+                    parts.Button("Export", self._open_export, "download")
             self._body = parts.box("div", "history")
         self._timer = ui.timer(REFRESH_S, self._refresh)
         parts.keep_drawn(keeper, page, self._note)
 
     def _make_export(self) -> ui.dialog:
+        self._links: dict[str, ui.element] = {}
         with self._client.layout, ui.dialog() as dialog, parts.box("section", "sheet"):
             dialog.props('aria-label="Export"')
             parts.text("h2", "Export")
+            self._exported = parts.text("p", "", "hint")
             for what, words in KINDS.items():
                 with parts.box("div", "export"):
                     parts.text("span", words)
                     for extension in FORMATS:
-                        link = (
-                            f'href="/export/{what}.{extension}" download aria-label="{words} as {extension}"'
-                        )
-                        with ui.element("a").props(link).classes("button"):
+                        link = ui.element("a").props(f'download aria-label="{words} as {extension}"')
+                        with link.classes("button"):
                             parts.text("span", extension.upper())
+                        self._links[f"/export/{what}.{extension}"] = link
             parts.text("p", "CSV is for spreadsheets; JSON has an object on each line.", "hint")
             parts.Button("Close", dialog.close, kind="wide")
         return dialog
+
+    def _open_export(self) -> None:
+        """What is shown is what is exported."""
+        chosen = self._chosen
+        words = [_PERIODS[chosen.period_s], self._title(chosen.game) or "all games"]
+        parts.set_text(self._exported, ", ".join([*words, chosen.player or "everybody"]))
+        asked = {"period_s": chosen.period_s, "game": chosen.game, "player": chosen.player}
+        query = urlencode({name: value for name, value in asked.items() if value})
+        for path, link in self._links.items():
+            parts.set_prop(link, "href", f"{path}?{query}" if query else path)
+        self._export.open()
+
+    def _title(self, game: str) -> str:
+        return self._found.kinds.get(game, game) if self._found is not None else game
 
     def _note(self, event: Event | None) -> None:
         if event is not None and event.event in ("hit", "miss", "game_started", "game_over"):
@@ -113,22 +151,32 @@ class HistoryPage:
 
     async def _choose(self) -> None:
         chosen = Chosen(int(self._period.value or 0), self._game.value or _ALL, self._player.value or _ALL)
-        if chosen != self._chosen:
-            self._chosen = chosen
-            self._news = True
-            await self._refresh()
+        if chosen != replace(self._chosen, page=0):
+            await self._look(chosen)
+
+    async def _turn(self, by: int) -> None:
+        await self._look(replace(self._chosen, page=max(0, self._chosen.page + by)))
+
+    async def _look(self, chosen: Chosen) -> None:
+        self._chosen = chosen
+        self._news = True
+        await self._refresh()
 
     async def _refresh(self) -> None:
-        if not self._news:
+        now_s = time.monotonic()
+        if not self._news and now_s - self._looked_s < STALE_S:
             return
-        self._news = False
-        journal = self._keeper.archive
+        self._news, self._looked_s = False, now_s
+        journal, chosen = self._keeper.archive, self._chosen
         try:
             await asyncio.to_thread(journal.flush, 1.0)
-            found = await asyncio.to_thread(look_up, journal.path, self._chosen)
+            found = await asyncio.to_thread(look_up, journal.path, chosen)
         except JournalError as error:
             parts.set_text(self._subtitle, f"The archive cannot be read: {error}")
             return
+        if chosen != self._chosen:  # meanwhile somebody has asked for something else
+            return
+        self._chosen = replace(chosen, page=found.page)
         if not self._body.is_deleted and found != self._found:
             self._found = found
             self._draw(found)
@@ -136,24 +184,31 @@ class HistoryPage:
     def _draw(self, found: Found) -> None:
         hits = sum(target.hits for target in found.targets)
         rounds = hits + sum(target.misses for target in found.targets)
-        words = (
-            f"{parts.plural(len(found.games), 'game')}, {parts.plural(hits, 'hit')}"
-            if rounds or found.games
-            else ""
-        )
-        parts.set_text(self._subtitle, words or "Nothing has happened yet")
-        self._game.set_options({_ALL: "All games", **found.kinds}, value=self._chosen.game)
-        self._player.set_options(
-            {_ALL: "Everybody", **{name: name for name in found.names}}, value=self._chosen.player
-        )
+        is_empty = not rounds and not found.count
+        words = f"{parts.plural(found.count, 'game')}, {parts.plural(hits, 'hit')}"
+        parts.set_text(self._subtitle, "Nothing has happened yet" if is_empty else words)
+        self._set_choices(found)
         self._body.clear()
         with self._body:
-            if not rounds and not found.games:
+            if is_empty:
                 self._draw_nothing()
                 return
             self._draw_figures(found, hits, rounds)
             self._draw_plots(found)
             self._draw_tables(found)
+
+    def _set_choices(self, found: Found) -> None:
+        """What is chosen stays so, though the archive may have let go of it."""
+        chosen = self._chosen
+        kinds, names = dict(found.kinds), {name: name for name in found.names}
+        for choice, value, options in (
+            (self._game, chosen.game, kinds),
+            (self._player, chosen.player, names),
+        ):
+            every = {_ALL: "All games" if choice is self._game else "Everybody"}
+            wanted = {**every, value: value, **options} if value else {**every, **options}
+            if choice.options != wanted:
+                choice.set_options(wanted, value=value)
 
     def _draw_nothing(self) -> None:
         with parts.box("section", "empty") as empty:
@@ -165,12 +220,11 @@ class HistoryPage:
     def _draw_figures(self, found: Found, hits: int, rounds: int) -> None:
         best = found.times[0] if found.times else None
         fastest = min(
-            (report.reaction_ms or 0 for reports in found.reactions.values() for report in reports),
-            default=None,
+            (one.best_reaction_ms for one in found.targets if one.best_reaction_ms is not None), default=None
         )
         leader = found.players[0] if found.players else None
         with parts.box("dl", "figures"):
-            figure("Hits", f"{hits:,}", f"of {rounds:,} rounds")
+            figure("Hits", f"{hits:,}", f"of {parts.plural(rounds, 'round')}")
             figure(
                 "Accuracy", f"{round(100 * hits / rounds)} %" if rounds else "–", "hits of hits and misses"
             )
@@ -181,18 +235,17 @@ class HistoryPage:
 
     def _draw_plots(self, found: Found) -> None:
         points = {
-            name: [
-                (float(report.unix_ms), float(report.reaction_ms or 0)) for report in reports[-POINTS_SHOWN:]
-            ]
-            for name, reports in sorted(found.reactions.items(), key=lambda pair: natural(pair[0]))
+            name: [(float(unix_ms), float(reaction_ms)) for unix_ms, reaction_ms in hits]
+            for name, hits in sorted(found.reactions.items(), key=lambda pair: natural(pair[0]))
         }
+        is_cut = any(len(hits) == POINTS_SHOWN for hits in found.reactions.values())
         ranked = sorted(found.targets, key=lambda target: natural(target.target_id))
-        counts = [
-            (target.target_id, target.hits, target.misses) for target in ranked if target.hits + target.misses
-        ]
+        counts = [(target.target_id, target.hits, target.misses) for target in ranked]
         with parts.box("div", "plots"):
             with parts.box("section", "panel"):
                 parts.text("h2", "Reaction times")
+                if is_cut:
+                    parts.text("p", f"The last {POINTS_SHOWN} of each target", "hint")
                 plot = Plot(charts.reactions(points)).classes("plot").props("role=img")
                 plot._props["aria-label"] = charts.describe(points, "Reaction times in milliseconds")
             with parts.box("section", "panel"):
@@ -213,12 +266,13 @@ class HistoryPage:
                         game.title or game.game,
                         scores_of(game),
                         "–" if game.duration_ms is None else parts.duration(game.duration_ms / 1000),
-                        _REASONS.get(game.reason, game.reason or "not yet"),
+                        _REASONS.get(game.reason, game.reason) or self._not_ended(game),
                     )
                     for game in found.games
                 ],
-                "No game in this time.",
+                "No such game in this time.",
             )
+            self._draw_pager(found)
         with parts.box("div", "plots"):
             with parts.box("section", "panel"):
                 parts.text("h2", "Best times")
@@ -234,7 +288,7 @@ class HistoryPage:
                         )
                         for at, best in enumerate(found.times, 1)
                     ],
-                    "No hit in a game in this time.",
+                    "No such hit in a game in this time.",
                 )
             with parts.box("section", "panel"):
                 parts.text("h2", "Players")
@@ -248,10 +302,29 @@ class HistoryPage:
                             "–" if one.best_reaction_ms is None else f"{one.best_reaction_ms} ms",
                             when(one.last_ms),
                         )
-                        for one in found.players
+                        for one in found.players[:PLAYERS_SHOWN]
                     ],
-                    "Nobody has played a game to its end in this time.",
+                    "Nobody has played such a game to its end in this time.",
                 )
+                cut = parts.shown_of(min(PLAYERS_SHOWN, len(found.players)), len(found.players), "player")
+                if cut:
+                    parts.text("p", f"{cut}: choose one above to see another", "hint")
+
+    def _not_ended(self, game: GameRecord) -> str:
+        now = self._keeper.model.game
+        return "not yet" if (now.status, now.game_id) == ("running", game.game_id) else "not known"
+
+    def _draw_pager(self, found: Found) -> None:
+        """Where there is more than a page of games."""
+        if found.pages == 1:
+            return
+        first = found.page * GAMES_SHOWN
+        with parts.box("nav", "pager").props('aria-label="Pages of games"'):
+            previous = parts.Button("Previous", lambda: self._turn(-1), label="Previous page: newer games")
+            previous.bar("" if found.page else "These are the newest")
+            parts.text("span", f"{first + 1:,} to {first + len(found.games):,} of {found.count:,}")
+            following = parts.Button("Next", lambda: self._turn(1), label="Next page: older games")
+            following.bar("" if found.page + 1 < found.pages else "These are the oldest")
 
 
 _REASONS = {"finished": "finished", "stopped": "stopped", "no_targets": "no target left", "fault": "failed"}
@@ -283,10 +356,11 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], nothing: str) -> 
 
 
 def when(unix_ms: int) -> str:
-    """The time today, else also the day."""
-    then = time.localtime(unix_ms / 1000)
-    today = time.strftime("%Y%m%d") == time.strftime("%Y%m%d", then)
-    return time.strftime("%H:%M" if today else "%d %b %H:%M", then)
+    """The time today, else also the day, and of another year that."""
+    now, then = time.localtime(), time.localtime(unix_ms / 1000)
+    if then.tm_year != now.tm_year:
+        return time.strftime("%d %b %Y %H:%M", then)
+    return time.strftime("%H:%M" if then.tm_yday == now.tm_yday else "%d %b %H:%M", then)
 
 
 def scores_of(game: GameRecord) -> str:
