@@ -572,6 +572,29 @@ def test_without_a_hub_no_page_claims_what_it_does_not_know(large_desk: Watched,
     large_desk.is_fine()
 
 
+def test_a_group_stays_chosen_when_the_hub_starts_anew(large_desk: Watched, large_range: Range) -> None:
+    page = large_desk.context.new_page()
+    page.goto("/")
+    expect(page.locator('article.card[data-state="down"]')).to_have_count(MANY)
+    page.get_by_role("button", name="Groups of target_2", exact=True).click()
+    page.get_by_label("New group").last.fill("left")
+    page.get_by_role("button", name="Save").click()
+    zone = page.locator("button.zone", has_text="left")
+    zone.click()
+    expect(zone).to_have_attribute("aria-pressed", "true")
+    large_range.hub.end(signal.SIGKILL)
+    expect(page.locator(".banner")).to_be_visible()
+    large_range.hub = large_range.start_hub()
+    expect(page.locator('article.card[data-live="true"]')).to_have_count(MANY)
+    expect(zone).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="Stand up", exact=True).click()
+    expect(card(page, "target_2")).to_have_attribute("data-state", "standing")
+    expect(page.locator('article.card[data-state="down"]')).to_have_count(MANY - 1)
+    page.get_by_role("button", name="Take target_2 out of left").click()
+    expect(zone).to_have_count(0)
+    large_desk.is_fine()
+
+
 def test_health_shows_every_target_and_its_log(desk: Watched) -> None:
     page = desk.context.new_page()
     page.goto("/health")

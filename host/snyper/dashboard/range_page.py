@@ -49,6 +49,7 @@ class RangePage:
         self.keeper = keeper
         self.client = client
         self.scope = ALL_TARGETS
+        self._scope_boot_id = ""  # the start of the hub at which it was seen last
         self.duration_ms = DEFAULT_DURATION_MS
         self.dragged = ""
         self._cards: dict[str, Card] = {}
@@ -182,8 +183,12 @@ class RangePage:
             ALL_TARGETS: list(model.targets),
             **{GROUP_PREFIX + name: groups[name] for name in groups},
         }
-        if self.scope not in selectors:
+        if self.scope in selectors:
+            self._scope_boot_id = model.boot_id
+        elif model.boot_id == self._scope_boot_id:
             self.scope = ALL_TARGETS
+        else:  # the hub has started anew: its targets come back, and nobody has chosen others
+            selectors[self.scope] = []
         if list(self._zones) != list(selectors):
             self._zone_row.clear()
             with self._zone_row:
