@@ -2,10 +2,11 @@
 
 import csv
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
@@ -31,7 +32,7 @@ from snyper.journal import PATH_VARIABLE, JournalError, default_path
 from snyper.output import EXIT_FAILED, EXIT_USAGE, err, fail, harmless, json_text, print_json
 from snyper.screens import natural, print_table
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_UNITS_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _BYTE_ORDER_MARK = "\ufeff"
 _EXCEL_LIKE = ("=", "+", "-", "@", "\t", "\n")  # a cell that begins so is a formula to a spreadsheet
 
@@ -49,11 +50,9 @@ def _since_ms(text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        if text[-1:] in _UNITS and text[:-1].isdecimal():
-            when = datetime.now(UTC) - timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
-        else:
-            when = datetime.fromisoformat(text)
-        return round(when.timestamp() * 1000)
+        if text[-1:] in _UNITS_S and text[:-1].isdecimal():
+            return max(0, round((time.time() - int(text[:-1]) * _UNITS_S[text[-1]]) * 1000))
+        return round(datetime.fromisoformat(text).timestamp() * 1000)
     except (ValueError, OverflowError, OSError):
         fail(f"--since {text}: a date such as 2026-05-31 is expected, or 90m, 12h, 7d, 4w", EXIT_USAGE)
 

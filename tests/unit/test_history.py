@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from snyper import output
 from snyper.cli import app
 from snyper.history import Accuracy, BestTime, History, Outage, PlayerStats, TargetStats, Which
-from snyper.history_commands import What, write_rows
+from snyper.history_commands import What, _since_ms, write_rows
 from snyper.journal import LEAP, Journal, JournalError
 
 DEADLINE_S = 15.0
@@ -515,6 +515,26 @@ def test_the_commands(path: Path) -> None:
     status, _, err = run("history", "--since", "yesterday", *journal)
     assert status == 2
     assert "2026-05-31" in err
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="no time zones to choose here")
+@pytest.mark.parametrize(
+    "now_s", [1_774_747_800, 1_792_891_800]
+)  # half an hour after it was set on, and back
+def test_hours_are_hours_where_summer_time_begins_and_ends(
+    path: Path, monkeypatch: pytest.MonkeyPatch, now_s: int
+) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        monkeypatch.setattr(time, "time", lambda: float(now_s))
+        for text, seconds in (("90m", 5_400), ("2h", 7_200), ("1d", 86_400), ("1w", 604_800)):
+            assert _since_ms(text) == (now_s - seconds) * 1000
+        assert _since_ms("99999999999w") == 0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert run("history", "--since", "9" * 400 + "w", "--journal", str(path))[0] == 2
 
 
 def test_a_list_says_that_it_is_not_all(path: Path) -> None:

@@ -4,8 +4,9 @@ import tempfile
 import time
 from functools import partial
 from io import TextIOWrapper
+from typing import Annotated
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Query
 from starlette.background import BackgroundTask
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
@@ -17,12 +18,14 @@ KINDS = {What.GAMES: "Games and scores", What.HITS: "Hits and misses", What.EVEN
 FORMATS = {"csv": "text/csv", "json": "application/x-ndjson"}
 _PIECE_BYTES = 65_536
 
+Period = Annotated[int, Query(ge=0, le=10**10)]
+
 
 def add_route(app: FastAPI, archive: Journal) -> None:
     """`/export/games.csv` and the like."""
 
     @app.get("/export/{what}.{extension}", include_in_schema=False)
-    def export(what: str, extension: str, period_s: int = 0, game: str = "", player: str = "") -> Response:
+    def export(what: str, extension: str, period_s: Period = 0, game: str = "", player: str = "") -> Response:
         """Runs in a thread of its own, as it is not async. `period_s` back from now; 0 is always."""
         if what not in KINDS or extension not in FORMATS:
             return PlainTextResponse("there is games, hits and events, each as csv and json", 404)
