@@ -525,7 +525,7 @@ def test_the_history_of_many_games(large_desk: Watched) -> None:
     expect(page.get_by_text("7 days, Duel, Bob")).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("link", name="Hits and misses as csv").click()
-    lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
+    lines = Path(download.value.path()).read_text(encoding="utf-8-sig").splitlines()
     assert len(lines) == 1 + GAMES // 5
     page.keyboard.press("Escape")
     choose(page, "Player", "Ann")
