@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from snyper.shared.runtime import Timer
 
 PING_TIMEOUT_MS = 1_000
-MAX_REPORT_BYTES = 512  # a hit has some 100; 64 of them are kept on a hub board
+MAX_REPORT_BYTES = 512  # a hit has some 100; a hub board keeps its last events
 DUPLICATE_QUIET_MS = 600_000  # longer than any target waits before it tries again
 MOTION_TIMEOUT_MS = 3_000  # the slowest hobby servo needs half of it
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from snyper.firmware.master.panel import Panel
 
 _LOOK_MS = 500
-_EVENTS = 24  # 2.4 kB
 
 
 class HubBoard:
@@ -24,7 +23,7 @@ class HubBoard:
         self._led = led
         self._access_point = config["access_point"]
         host, port = _address(config["listen"])
-        self._hub = Hub(host, port, config["max_targets"], config["max_consoles"], config["key"], _EVENTS)
+        self._hub = Hub(host, port, config["max_targets"], config["max_consoles"], config["key"])
         self._panel = _panel(config, self._hub)
 
     async def run(self) -> None:

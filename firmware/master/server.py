@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from snyper.shared.link import Handler
 
 STOPPING = "the hub stops"  # what `lost` says of a target whose hub ends in an orderly way
+MAX_EVENTS = 24  # 2.4 kB of a board; a computer has room for more
 REGISTER_TIMEOUT_MS = 10_000  # long enough for a person who pastes a line into `nc`
 # What a board that seems to be here twice has to answer: longer than Wi-Fi delays it, and one that has booted
 # anew is still in within 2 s.
@@ -46,7 +47,7 @@ class Hub:
         max_targets: int,
         max_consoles: int,
         key: str = "",
-        max_events: int = 64,
+        max_events: int = MAX_EVENTS,
         events: "EventLog | None" = None,
     ) -> None:
         self.boot_id = os.urandom(4).hex()

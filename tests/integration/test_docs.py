@@ -14,8 +14,20 @@ from typing import Any
 
 import pytest
 
+from snyper import calibrate, dashboard_command, journal, run_hub
+from snyper.boards import simulator
+from snyper.dashboard import health_page, model, range_page
+from snyper.firmware.master import (
+    config as master_config,
+    controller as hub_controller,
+    registry,
+    server,
+)
+from snyper.firmware.master.games import game
 from snyper.firmware.master.server import Hub
+from snyper.firmware.target import config as target_config, controller, outbox, trace, tuning
 from snyper.firmware.target.controller import TRANSITIONS, State, Trigger
+from snyper.shared import link, socket_protocol
 from snyper.shared.socket_protocol import (
     COMMAND_REPLIES,
     ErrorCode,
@@ -108,6 +120,64 @@ def test_limits_are_the_constants() -> None:
     for _, limit, constant, _ in rows:
         module, _, name = constant.strip("`").rpartition(".")
         assert getattr(importlib.import_module(module), name) == int(limit.replace(",", "")), constant
+
+
+# Numbers in the text: the page, the words around them, and the constants.
+NUMBERS: list[tuple[str, str, list[float]]] = [
+    ("architecture.md", "So lines queue up, at most {} |", [link.MAX_QUEUED_LINES]),
+    ("architecture.md", "must not hold up a fast one, nor the heartbeat. At most {} |", [link.MAX_HANDLERS]),
+    ("architecture.md", "Outbox.add: queue of {},", [outbox.MAX_EVENTS]),
+    ("build-a-target.md", "listens to the quiet for {} s:", [calibrate.QUIET_S]),
+    ("build-a-target.md", "Noise below {} counts as {},", [calibrate.NOISE_FLOOR] * 2),
+    ("dashboard.md", "{} targets are drawn at a time", [range_page.MAX_CARDS]),
+    ("dashboard.md", "from {} on there is a field", [range_page.FILTER_FROM]),
+    ("dashboard.md", "Health shows {} targets", [health_page.MAX_CARDS]),
+    ("dashboard.md", "the last {} outages of each target", [model.OUTAGES]),
+    ("dashboard.md", "The password has at least {} characters", [dashboard_command.MIN_PASSWORD_CHARS]),
+    ("games.md", "held back for {} ms", [game.ORDER_MS]),
+    ("games.md", "targets are told {} ms", [game.LEAD_MS]),
+    ("games.md", "if it is back within {} s", [game.LATE_MS / 1000]),
+    ("games.md", "names have 1 to {} characters", [socket_protocol.MAX_PLAYER_CHARS]),
+    ("games.md", "the fewest and the most, up to {} |", [socket_protocol.MAX_PLAYERS]),
+    ("history.md", "`--keep-days` ({})", [journal.KEEP_DAYS]),
+    (
+        "history.md",
+        "the last {} events in memory, like a hub board its {}",
+        [run_hub.MAX_EVENTS, server.MAX_EVENTS],
+    ),
+    ("history.md", "They wait for it, up to {}.", [journal.MAX_BACKLOG]),
+    ("history.md", "if there were more than {}:", [journal.MAX_BACKLOG]),
+    ("history.md", "when the disk takes nothing for {} s", [journal.STUCK_S]),
+    ("history.md", "A target that holds {} reports drops the", [outbox.MAX_EVENTS]),
+    ("hub-board.md", "| targets | {} |", [master_config.DEFAULTS["max_targets"]]),
+    ("hub-board.md", "| events that it remembers | {} | memory |", [server.MAX_EVENTS]),
+    ("memory.md", "| {} events, some 100 bytes each |", [server.MAX_EVENTS]),
+    (
+        "protocol.md",
+        "its last events: {} on a computer, {} on a board",
+        [run_hub.MAX_EVENTS, server.MAX_EVENTS],
+    ),
+    ("protocol.md", "It holds {}. When a {}th comes", [outbox.MAX_EVENTS, outbox.MAX_EVENTS + 1]),
+    ("protocol.md", "It remembers the last {} report ids", [registry.MAX_REPORT_IDS]),
+    ("protocol.md", "A target remembers the last {} command ids", [controller.MAX_ANSWERED]),
+    ("protocol.md", "A console may have {} requests under way", [link.MAX_HANDLERS]),
+    ("protocol.md", "A report has at most {} bytes", [hub_controller.MAX_REPORT_BYTES]),
+    ("protocol.md", "A trace has at most {} samples", [trace.TRACE_SAMPLES]),
+    ("protocol.md", "ends {} ms after the first sample", [tuning.RING_MS]),
+    ("protocol.md", "For {} ms (`debounce_ms`)", [target_config.DEFAULTS["piezo"]["debounce_ms"]]),
+    ("timing.md", "reads its piezo every {} ms", [target_config.DEFAULTS["piezo"]["sample_ms"]]),
+    ("timing.md", "most {} s ahead are possible", [socket_protocol.MAX_AHEAD_MS / 1000]),
+    ("../README.md", "so it does for more than {} targets", [simulator.MAX_PROCESSES]),
+]
+
+
+@pytest.mark.parametrize(("page", "words", "numbers"), NUMBERS, ids=lambda value: str(value)[:40])
+def test_numbers_in_the_text_are_the_constants(page: str, words: str, numbers: list[float]) -> None:
+    text = " ".join((ROOT / "docs" / page).read_text(encoding="utf-8").split())
+    pattern = re.escape(words).replace(r"\{\}", r"(\d[\d,]*)")
+    said = re.search(pattern, text, re.IGNORECASE)
+    assert said is not None, f"{page} does not say `{words}` any more"
+    assert [int(number.replace(",", "")) for number in said.groups()] == numbers
 
 
 def test_the_state_table_is_that_of_the_controller() -> None:
