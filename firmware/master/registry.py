@@ -111,7 +111,8 @@ class Registry:
         replaced = self.rival(registration)
         entry = self._entries.get(target_id)
         if replaced is None and len(self.connected()) >= self.max_targets:
-            raise ProtocolError(ErrorCode.BUSY, "this hub takes %d targets" % self.max_targets)
+            many = "s" * (self.max_targets > 1)
+            raise ProtocolError(ErrorCode.BUSY, "this hub takes %d target%s" % (self.max_targets, many))
         if entry is None:
             self._forget_one()
             entry = Entry(target_id)

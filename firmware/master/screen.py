@@ -38,7 +38,8 @@ def draw_menu(canvas: "Any", states: "tuple[str, ...]", max_targets: int, game: 
     """Nothing is played. `states` are those of the targets known, "" of one that is away; `game` is the one
     that the buttons have chosen, the `place`, such as "2/6", of all; both are empty without buttons.
     """
-    _head(canvas, "%d of %d targets" % (len([state for state in states if state]), max_targets))
+    here = len([state for state in states if state])
+    _head(canvas, "%d of %d target%s" % (here, max_targets, "s" * (max_targets > 1)))
     _icons(canvas, states, 14 if game else 30)
     if game:
         name = _cut(ascii_of(game), _CHARS)

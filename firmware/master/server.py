@@ -229,7 +229,8 @@ class Hub:
 
     def _admit_console(self, link: Link, message: SocketMessage, registration: Registration) -> None:
         if len(self._consoles) >= self._max_consoles:
-            raise ProtocolError(ErrorCode.BUSY, "this hub takes %d consoles" % self._max_consoles)
+            many = "s" * (self._max_consoles > 1)
+            raise ProtocolError(ErrorCode.BUSY, "this hub takes %d console%s" % (self._max_consoles, many))
         self._consoles.append(link)
         self._consoles_ever += 1
         link.on_close = self._console_closed

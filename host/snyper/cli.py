@@ -72,6 +72,7 @@ from snyper.shared.socket_protocol import (
     MessageType,
     is_target_id,
 )
+from snyper.words import plural
 
 T = TypeVar("T")
 
@@ -225,7 +226,7 @@ def simulate(
         err.print(f"{notice.target_id or 'simulate'}: {notice.text}", markup=False)
 
     log_to_stderr(logging.WARNING)
-    err.print(f"simulate: {targets} targets for the hub at {hub}; Ctrl-C ends them", markup=False)
+    err.print(f"simulate: {plural(targets, 'target')} for the hub at {hub}; Ctrl-C ends this", markup=False)
     if as_json:
         print_json({"targets": [f"target_{number}" for number in range(1, targets + 1)], "hub": hub})
 

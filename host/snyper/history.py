@@ -19,7 +19,7 @@ from snyper.files import shown
 from snyper.firmware.master.server import STOPPING
 from snyper.journal import JournalError, NoJournalError, explained, open_database
 from snyper.schema import known_as, names_of
-from snyper.scoreboard import says
+from snyper.scoreboard import results_of, says
 
 _PAGE = 1_000  # rows that are fetched at once
 _SEQ_BITS = 44  # `log` and `seq` in one number: for more leaps than a hub can be started in its life
@@ -591,7 +591,7 @@ def _game(
         targets=_integer(started.get("targets")),
         seed=_integer(started.get("seed")),
         options=started.get("options", {}),
-        results=over.get("results", {}),
+        results=results_of(over),
     )
 
 

@@ -31,6 +31,7 @@ from snyper.history import (
 from snyper.journal import PATH_VARIABLE, JournalError, default_path
 from snyper.output import EXIT_FAILED, EXIT_USAGE, err, fail, harmless, json_text, print_json
 from snyper.screens import natural, print_table
+from snyper.words import plural
 
 _UNITS_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _BYTE_ORDER_MARK = "\ufeff"
@@ -137,7 +138,7 @@ def export(
     which = Which(_since_ms(since), game, player)
     with _reading(journal) as kept:
         count = _write(output, lambda file: write_rows(file, kept, what, as_csv, which))
-    err.print(f"export: {count} row{'s' * (count != 1)}" + (f" in {output}" if output else ""), markup=False)
+    err.print(f"export: {plural(count, 'row')}" + (f" in {output}" if output else ""), markup=False)
 
 
 def write_rows(file: TextIO, kept: History, what: What, as_csv: bool, which: Which = ALL) -> int:

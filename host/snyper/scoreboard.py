@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from snyper.client import Event, GameState
+from snyper.words import counted, plural
 
 _REASONS = {
     "finished": "the game is over",
@@ -73,6 +74,19 @@ def after(state: GameState, event: Event) -> GameState:
     return state
 
 
+def results_of(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The results that a `game_over` tells, each a value or a list with one for each player; None where there
+    is none. Hubs up to 0.1.0 said 0 ms for a player without a hit.
+    """
+    said = data.get("results")
+    results: dict[str, Any] = dict(said) if isinstance(said, dict) else {}
+    hits = results.get("hits")
+    for name, values in results.items():
+        if name.endswith("_ms") and isinstance(hits, list) and isinstance(values, list):
+            results[name] = [value if hit else None for value, hit in zip(values, hits, strict=False)]
+    return results
+
+
 def _is(value: object, kind: Any) -> bool:
     if isinstance(kind, list):
         return isinstance(value, list) and all(type(item) is kind[0] for item in value)
@@ -106,7 +120,7 @@ def _progress(state: GameState, hub_us: int | None) -> str:
     seconds = _seconds_to_start(state, hub_us)
     if seconds:
         return f"starts in {seconds} s"
-    return f"{state.done} of {state.total} {state.unit}" if state.total else ""
+    return f"{state.done} of {counted(state.total, state.unit)}" if state.total else ""
 
 
 def scoreboard(state: GameState, hub_us: int | None = None, note: str = "") -> RenderableType:
@@ -135,4 +149,4 @@ def scoreboard(state: GameState, hub_us: int | None = None, note: str = "") -> R
         lines.append(progress)
     if note:
         lines.append(Text(note, "italic"))
-    return Panel(Group(*lines), title=f"{state.game}, {state.targets} targets", padding=(0, 1))
+    return Panel(Group(*lines), title=f"{state.game}, {plural(state.targets, 'target')}", padding=(0, 1))

@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from rich.text import Text
 from snyper import scoreboard
 from snyper.client import Event, GameState, Hub, HubStatus, TargetInfo, TargetResult
 from snyper.output import can_redraw, one_line, out
-from snyper.words import AWAY, result_word, state_word
+from snyper.words import AWAY, counted, plural, result_word, state_word
 
 _REFRESH_SECONDS = 0.5
 _EVENTS_SHOWN = 12
@@ -145,7 +145,7 @@ def event_line(event: Event, at: str | None = None, is_short: bool = False) -> T
 def _details(event: Event) -> str:
     data = event.data
     if event.event == "hit":
-        return f"after {data.get('reaction_ms')} ms, peak {data.get('peak')}"
+        return _hit(data)
     if event.event == "game_started":
         return f"{data.get('game')} with {', '.join(map(str, _list(data.get('players'))))}"
     if event.event == "game_score":
@@ -153,7 +153,7 @@ def _details(event: Event) -> str:
         gained = f"{points:+d}" if isinstance(points, int) else points
         return f"{data.get('player')} {gained}, has {data.get('total')}"
     if event.event == "game_progress":
-        return f"{data.get('done')} of {data.get('total')} {data.get('unit')}"
+        return f"{data.get('done')} of {counted(data.get('total'), str(data.get('unit')))}"
     if event.event == "groups":
         return " ".join(map(str, _list(data.get("groups"))))
     if event.event == "state":
@@ -162,6 +162,16 @@ def _details(event: Event) -> str:
         if data.get(name):
             return str(data[name])
     return ""
+
+
+def _hit(data: Mapping[str, object]) -> str:
+    """What a hit says of itself."""
+    said = []
+    if data.get("reaction_ms") is not None:
+        said.append(f"after {data['reaction_ms']} ms")
+    if data.get("peak") is not None:
+        said.append(f"peak {data['peak']}")
+    return ", ".join(said)
 
 
 def _list(value: object) -> list[object]:
@@ -255,7 +265,7 @@ class _RangeScreen:
         here = sum(target.connected for target in self.targets)
         words = [
             Text.assemble(("range ", "dim"), (self._address, "bold")),
-            Text(f"{here} of {len(self.targets)} targets"),
+            Text(f"{here} of {plural(len(self.targets), 'target')}"),
         ]
         failing = False
         if self._status is not None:
@@ -334,7 +344,8 @@ class _LastHit(NamedTuple):
     at_s: float
 
     def __str__(self) -> str:
-        return f"{self.reaction_ms} ms, {_duration(round((time.monotonic() - self.at_s) * 1000))} ago"
+        ago = f"{_duration(round((time.monotonic() - self.at_s) * 1000))} ago"
+        return ago if self.reaction_ms is None else f"{self.reaction_ms} ms, {ago}"
 
 
 async def _follow_events(hub: Hub, screen: _RangeScreen, live: Live) -> None:

@@ -1,4 +1,4 @@
-"""The words that people see for those of the wire: one for each state, on every screen. Pure."""
+"""The words that people see: one for each state, on every screen, and those that depend on a number. Pure."""
 
 AWAY = "away"  # of a target that is not connected: no word of the wire
 
@@ -38,3 +38,14 @@ def role_word(role: str) -> str:
 def role_of(word: str) -> str:
     """The role that a person means, by its own word or by that of ROLE_WORDS; "" for none."""
     return next((role for role, said in ROLE_WORDS.items() if word in (role, said)), "")
+
+
+def plural(count: int, word: str) -> str:
+    """1 target, 2 targets."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def counted(count: object, words: str) -> str:
+    """1 round won, 2 rounds won: `words` begin with what is counted, in the plural."""
+    first, space, rest = words.partition(" ")
+    return f"{count} {first.removesuffix('s') if count == 1 else first}{space}{rest}"

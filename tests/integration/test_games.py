@@ -241,6 +241,29 @@ async def test_quick(engine: str, tmp_path: Path) -> None:
 
 
 @each_engine
+@pytest.mark.parametrize("name", ["quick", "reaction"])
+async def test_who_has_hit_nothing_has_no_times(engine: str, tmp_path: Path, name: str) -> None:
+    """Ann hits once, which is no spread, and Bo never; in the journal and on the page as on the wire."""
+    times = [250, None, None, None]
+    options = {"pause_ms": 0} if name == "quick" else {"min_wait_ms": 0, "max_wait_ms": 0}
+    async with rig_of(engine, tmp_path, 1, lambda target, count: times[count]) as rig:
+        await rig.start(name, [ANN, BO], rounds=2, changeover_ms=0, **options)
+        over = await rig.over()
+    expected = {"hits": [1, 0], "best_ms": [250, None], "median_ms": [250, None]}
+    assert over["results"] == expected | ({} if name == "quick" else {"spread_ms": [None, None]})
+
+
+@each_engine
+async def test_a_stopped_game_has_no_results(engine: str, tmp_path: Path) -> None:
+    """Nor has one that stops before its first round is over any score, or a winner."""
+    async with rig_of(engine, tmp_path, 1) as rig:
+        await rig.start("quick", [ANN, BO])
+        await rig.console.request("stop_game")
+        over = await rig.over()
+    assert (over["results"], over["scores"], over["winner"]) == ({}, [0, 0], "")
+
+
+@each_engine
 async def test_gallery(engine: str, tmp_path: Path) -> None:
     """All rise at one instant. Ann gets them all: a point for every 100 ms left. Bo misses one."""
     times: list[int | None] = [100, 300, 1_250, None, 200, 100]
@@ -325,6 +348,18 @@ async def test_simon(engine: str, tmp_path: Path) -> None:
         over = await rig.over()
     assert (over["scores"], over["winner"], over["results"]) == ([50, 0], ANN, {"level": [2, 0]})
     assert ("Bo: wrong one after 0 levels",) in rig.told("game_note", "text")
+    assert rig.told("game_progress", "done", "total") == [(0, 4), (1, 4), (2, 4), (2, 4)]
+
+
+@each_engine
+async def test_simon_lost_on_the_first_level_is_no_level_done(engine: str, tmp_path: Path) -> None:
+    async with rig_of(engine, tmp_path, 2, script=lambda target, count: None) as rig:
+        await rig.start("simon", [ANN, BO], first_length=1, show_ms=100, answer_ms=500, changeover_ms=0)
+        over = await rig.over()
+        state = (await rig.console.ask("get_game"))["data"]
+    assert (over["reason"], over["results"]) == ("finished", {"level": [0, 0]})
+    assert (state["done"], state["total"], state["unit"]) == (0, 12, "levels")
+    assert ("Ann: too late after 0 levels",) in rig.told("game_note", "text")
 
 
 @each_engine

@@ -2,7 +2,7 @@
 
 from snyper.firmware.master.games import catalogue
 from snyper.firmware.master.games.dice import Dice
-from snyper.firmware.master.games.figures import median, spread
+from snyper.firmware.master.games.figures import best, median, spread
 from snyper.shared.socket_protocol import MAX_DURATION_MS, ErrorCode
 from tests.portable.support import raises
 
@@ -36,8 +36,9 @@ def test_nothing_to_choose_from() -> None:
 
 
 def test_figures() -> None:
-    assert [median(times) for times in ([], [5], [9, 1, 4], [4, 1, 8, 9])] == [0, 5, 4, 6]
-    assert [spread(times) for times in ([], [5], [9, 1], [1, 2, 3, 4, 100])] == [0, 0, 8, 2]
+    assert [best(times) for times in ([], [5], [9, 1, 4])] == [None, 5, 1]
+    assert [median(times) for times in ([], [5], [9, 1, 4], [4, 1, 8, 9])] == [None, 5, 4, 6]
+    assert [spread(times) for times in ([], [5], [9, 1], [1, 2, 3, 4, 100])] == [None, None, 8, 2]
 
 
 def test_every_game_says_what_it_takes() -> None:

@@ -127,6 +127,9 @@ def test_a_game_from_its_start_to_its_end() -> None:
     assert (model.winner, model.game.status) == ("Bert", "over")
     assert own_results(model, "Bert") == "best 282 ms · 8 hits"
     assert own_results(model, "Anna") == "0 hits"
+    model.results = {"rounds_won": [1, 2], "level": [1, 2], "hits": [1, 0], "best_ms": [300, None]}
+    assert own_results(model, "Anna") == "1 round won · level 1 · 1 hit · best 300 ms"
+    assert own_results(model, "Bert") == "2 rounds won · level 2 · 0 hits"
     told(model, ("game_started", "", {**STARTED, "game_id": "g2"}))
     assert (model.winner, model.results, model.note, list(model.shots)) == ("", {}, "", [])
 

@@ -109,3 +109,30 @@ def test_names_are_shown_as_they_are() -> None:
     state = GameState("running", players=["[red]x[/]"], scores=[0], game="quick")
     assert "[red]x[/]" in text_of(state, note="[bold]mind[/]")
     assert "[bold]mind[/]" in text_of(state, note="[bold]mind[/]")
+
+
+def test_one_is_one_and_not_many() -> None:
+    state = GameState("running", "g1", "duel", ["a"], [0], 0, 1, "rounds", targets=1)
+    assert "0 of 1 round " in text_of(state)
+    assert "duel, 1 target " in text_of(state)
+    progress = Event(1, "game_progress", "", {"done": 1, "total": 1, "unit": "rounds"})
+    assert screens.event_line(progress).plain.endswith("1 of 1 round")
+
+
+def test_what_a_hit_does_not_say_is_not_said() -> None:
+    assert screens.event_line(Event(1, "hit", "t", {})).plain.rstrip().endswith("hit")
+    assert screens.event_line(Event(1, "hit", "t", {"peak": 7})).plain.endswith("peak 7")
+
+
+def test_a_player_without_a_hit_has_no_time_whatever_the_hub_says() -> None:
+    """As hubs of before said it, and as it is in their journals."""
+    told = {"hits": [2, 0], "best_ms": [0, 0], "median_ms": [175, 0], "note": 3}
+    assert scoreboard.results_of({"results": told}) == {
+        "hits": [2, 0],
+        "best_ms": [0, None],
+        "median_ms": [175, None],
+        "note": 3,
+    }
+    odds: list[object] = [None, [], "x", {"hits": 3, "best_ms": [0]}, {"hits": [0], "best_ms": 0}]
+    for odd in odds:
+        assert scoreboard.results_of({"results": odd}) == (odd if isinstance(odd, dict) else {})

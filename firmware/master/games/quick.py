@@ -1,6 +1,6 @@
 """Quick: one target at a time, faster and faster."""
 
-from snyper.firmware.master.games.figures import median
+from snyper.firmware.master.games.figures import best, median
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,5 +46,5 @@ async def play(game: "Game") -> None:
             await game.pause_ms(game.options["pause_ms"])
         all_ms.append(times_ms)
     game.results["hits"] = [len(times) for times in all_ms]
-    game.results["best_ms"] = [min(times) if times else 0 for times in all_ms]
+    game.results["best_ms"] = [best(times) for times in all_ms]
     game.results["median_ms"] = [median(times) for times in all_ms]

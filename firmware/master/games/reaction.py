@@ -1,6 +1,6 @@
 """Reaction: how fast, and how evenly."""
 
-from snyper.firmware.master.games.figures import median, spread
+from snyper.firmware.master.games.figures import best, median, spread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +45,6 @@ async def play(game: "Game") -> None:
             game.progress(done, total)
         all_ms.append(times_ms)
     game.results["hits"] = [len(times) for times in all_ms]
-    game.results["best_ms"] = [min(times) if times else 0 for times in all_ms]
+    game.results["best_ms"] = [best(times) for times in all_ms]
     game.results["median_ms"] = [median(times) for times in all_ms]
     game.results["spread_ms"] = [spread(times) for times in all_ms]

@@ -28,22 +28,21 @@ async def play(game: "Game") -> None:
     for _ in range(game.options["first_length"] + levels - 1):
         order.append(game.pick(but=order[-1] if order else ""))
     total = levels * len(game.players)
-    reached = []
-    for at in range(len(game.players)):
-        player = game.players[at]
+    reached: "list[int]" = []
+    for player in game.players:
         await game.turn(player)
         level = 0
         while level < levels:
-            game.progress(at * levels + level, total)
+            game.progress(sum(reached) + level, total)
             order = [target if game.is_here(target) else game.pick() for target in order]
             outcome = await _level(game, player, order[: game.options["first_length"] + level])
             if outcome == "right":
                 level += 1
             elif outcome != "lost":
-                game.note("%s: %s after %d levels" % (player, outcome, level))
+                game.note("%s: %s after %d level%s" % (player, outcome, level, "s" * (level != 1)))
                 break
         reached.append(level)
-    game.progress(total, total)
+    game.progress(sum(reached), total)
     game.results["level"] = reached
 
 

@@ -14,6 +14,7 @@ from snyper.dashboard.model import Model
 from snyper.scoreboard import ranking
 from snyper.shared.names import seen, tidied
 from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX, MAX_PLAYER_CHARS, MAX_PLAYERS
+from snyper.words import counted
 
 MAX_SEED = 2**31 - 1
 _TICK_S = 0.1
@@ -144,7 +145,7 @@ class Board:
         if game.unit == "ms":
             words = f"{max(0, game.total - game.done) / 1000:.0f} s left" if game.status == "running" else ""
         else:
-            words = f"{game.done} of {game.total} {game.unit}" if known else ""
+            words = f"{game.done} of {counted(game.total, game.unit)}" if known else ""
         parts.set_text(self._progress_text, words)
 
     def _draw_rows(self, model: Model) -> None:
@@ -171,7 +172,7 @@ class Board:
         self._results.clear()
         with self._results:
             for name, value in model.results.items() if game.status == "over" else ():
-                if not isinstance(value, list):
+                if value is not None and not isinstance(value, list):
                     with parts.box("div"):
                         label, unit = split_unit(name)
                         parts.text("dt", label)
@@ -235,14 +236,17 @@ class Row:
 
 
 def own_results(model: Model, player: str) -> str:
-    """The results that a game has for each player, this one's: 8 hits, best 282 ms."""
+    """The results that a game has for each player, this one's: 8 hits · best 282 ms · level 3. What there is
+    none of is not said.
+    """
     at = model.game.players.index(player)
     found = []
     for name, values in model.results.items():
         if isinstance(values, list) and len(values) == len(model.game.players) and values[at] is not None:
             label, unit = split_unit(name)
-            value = f"{values[at]} {unit}".strip()
-            found.append(f"{label.lower()} {value}" if unit else f"{value} {label.lower()}")
+            words = label.lower()
+            is_count = not unit and words.partition(" ")[0].endswith("s")
+            found.append(counted(values[at], words) if is_count else f"{words} {values[at]} {unit}".strip())
     return " · ".join(found)
 
 

@@ -222,7 +222,7 @@ class HistoryPage:
         fastest = min(
             (one.best_reaction_ms for one in found.targets if one.best_reaction_ms is not None), default=None
         )
-        leader = found.players[0] if found.players else None
+        leader = next((one for one in found.players if one.wins), None)  # the one with the most comes first
         with parts.box("dl", "figures"):
             figure("Hits", f"{hits:,}", f"of {parts.plural(rounds, 'round')}")
             figure(

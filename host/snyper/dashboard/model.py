@@ -201,8 +201,7 @@ class Model:
             )
         elif event.event == "game_over":
             self.winner = str(data.get("winner", ""))
-            results = data.get("results")
-            self.results = dict(results) if isinstance(results, dict) else {}
+            self.results = scoreboard.results_of(data)
 
 
 def _integer(value: object) -> int | None:

@@ -14,7 +14,7 @@ from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Target
 from snyper.output import harmless
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
-from snyper.words import state_word
+from snyper.words import plural as plural, state_word
 
 T = TypeVar("T")
 Handler = Callable[[], Awaitable[None] | None]
@@ -234,10 +234,6 @@ def milliseconds(microseconds: int | None, unknown: str = "–") -> str:
         return unknown
     value = microseconds / 1000
     return f"{value:.1f} ms" if value < 100 else f"{value:.0f} ms"
-
-
-def plural(count: int, word: str) -> str:
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def shown_of(shown: int, count: int, word: str) -> str:
