@@ -43,6 +43,7 @@ from tools.impaired_link import ImpairedLink
 from tools.loopback import HOST, free_port
 
 SERVO = "16"
+PIEZO = "26"
 TARGETS = 2
 SCHEDULES = 1_000
 RANGES = 8  # at once: most of the time everybody waits for something
@@ -265,6 +266,10 @@ class _Target:
         """How often this boot's servo has begun to rise."""
         return int(self.board.outputs().get("rises", {}).get(SERVO, 0))
 
+    def looks(self) -> int:
+        """How often this boot has read its piezo, as far as it has said so."""
+        return int(self.board.outputs()["adc"].get(PIEZO, {"samples": 0})["samples"])
+
     def check(self) -> None:
         """Raises BrokenPromise when it rose more often than ids can have raised it."""
         if self.rises() > self.causes:
@@ -355,21 +360,29 @@ class _Range:
                         await self._rise_and_fall(target, step.first)
 
     async def _round(self, target: _Target, duration_ms: int, strike_ms: int) -> None:
+        looks = target.looks()
         await self._command(target, MessageType.ACTIVATE, {"duration_ms": duration_ms})
         if strike_ms >= 0:
             await asyncio.sleep(strike_ms / 1000)
-            await self._strike(target)
+            await self._strike(target, looks)
         ends = time.monotonic() + duration_ms / 1000
         await _until(
             lambda: time.monotonic() > ends or not target.board.is_sampling(), "the round should end"
         )
 
-    async def _strike(self, target: _Target) -> int:
-        """A strike with a peak of its own; notes it if it was felt. Returns the peak as a report says it."""
+    async def _strike(self, target: _Target, looks: int) -> int:
+        """A strike with a peak of its own; notes it if it was felt. Returns the peak as a report says it.
+
+        `looks` are those before the target was armed: where there were none since, the strike may be there
+        when it is armed, and no hit.
+        """
         raw = next(self._peaks)
         peak = raw << 4 | raw >> 8
         boot = target.boot
+        is_armed = target.looks() != looks
         felt = await target.strike(raw)
+        if felt and not is_armed:
+            felt = None
         if felt:
             self._felt.append((target, boot, peak))
         elif felt is None:
@@ -503,9 +516,10 @@ class _Range:
         began = time.monotonic()
         while True:
             with suppress(_Lost):
+                looks = target.looks()
                 await self._command(target, MessageType.ACTIVATE, {"duration_ms": 2_000})
-                await _until(target.board.is_sampling, f"{target.name} should be armed")
-                peak = await self._strike(target)
+                await _until(lambda looks=looks: target.looks() != looks, f"{target.name} should be armed")  # type: ignore[misc]
+                peak = await self._strike(target, looks)
                 if self._felt[-1:] == [(target, target.boot, peak)]:
                     await _until(
                         partial(self._console.has, peak), f"the last hit of {target.name} should come"

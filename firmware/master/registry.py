@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from snyper.shared.link import Link
 
 # What a target's `ping` or `pong` may say beside its state: integers, not negative.
-HEALTH = ("round_trip_us", "uptime_ms", "dropped", "uncertainty_us", "heap_free_bytes")
+HEALTH = ("round_trip_us", "uptime_ms", "dropped", "uncertainty_us", "heap_free_bytes", "rests_at")
 TROUBLE_MS = 60_000  # how long another board that was refused this name is trouble
 MAX_REPORT_IDS = 20  # a target's own queue holds 16 reports
 

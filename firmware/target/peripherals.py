@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+_GREATEST = 65_535  # of a sample
 _PERIOD_HZ = 50
 _PERIOD_MS = 20
 _SERVO_DEGREES = 180
 _SETTLE_MS = 60  # three periods: one until the last pulse goes out, two for the servo to follow it
 _PEAK_MS = 5  # a struck plate's first swings, which are its highest
+_CALM_MS = 50  # without a sample at the threshold: longer than a struck plate rings, and than a period of hum
 
 
 class Servo:
@@ -80,11 +82,12 @@ def _pulse_ns(config: "dict[str, int]", degrees: int) -> int:
 
 
 class Piezo:
-    """A piezo disc on an ADC pin. It feels a hit where a sample has `threshold` or more (0 to 65,535).
+    """A piezo disc on an ADC pin. It feels a hit where a sample rises to `threshold` or more (0 to 65,535).
 
     Every `sample_ms` it is read `burst` times in a row, because a struck disc rings: a single sample can fall
     where the swing crosses zero. For `debounce_ms` after it is armed nothing counts, since a plate that has
-    just stopped rings on.
+    just stopped rings on. What reaches the threshold already when it is armed is no hit: then nothing counts
+    until all samples of _CALM_MS lay below it.
     """
 
     def __init__(self, config: "dict[str, int]") -> None:
@@ -95,6 +98,7 @@ class Piezo:
         self.reaction_ms = 0  # from arming to the hit
         self.peak = 0  # the hit's greatest sample so far, 0 while there is no hit
         self.gap_us = 0  # the longest time without a look: a signal that was there for longer was not missed
+        self._floor = 0  # what each look since arming has reached, once there were _CALM_MS of them
         self.is_listening = False  # looked at by somebody while it is not armed
         self.threshold = config["threshold"]
         self.sample_ms = config["sample_ms"]
@@ -106,8 +110,14 @@ class Piezo:
             adc.atten(machine.ADC.ATTN_11DB)  # an ESP32, whose converter would end at 1 V
         self._read_u16: "Callable[[], int]" = adc.read_u16
 
+    @property
+    def rests_at(self) -> int:
+        """Where it rests, if no look since it was armed has found it below the threshold; else 0."""
+        return self._floor if self._floor >= self.threshold else 0
+
     def arm(self) -> None:
         """Forgets the last hit. From now on the time counts."""
+        self._floor = 0
         self.armed_us = now_us()
         self.felt_us = self.reaction_ms = self.peak = self.gap_us = 0
         self.trace.begin()
@@ -116,9 +126,16 @@ class Piezo:
         """Whether there is a hit within `duration_ms` of arming. Returns once its peak is over, some 5 ms
         after the hit itself. May be cancelled; what it has felt stays.
         """
-        await sleep_ms(min(self._debounce_ms, duration_ms))
         armed_ms = self.armed_us // 1000
+        calm_looks = _CALM_MS // self.sample_ms + 1
+        self.look()
+        floor = self.trace.least(self.burst)
+        # Looks that have to lie below the threshold before one that does not is a hit.
+        until_calm = 0 if floor < self.threshold else calm_looks
+        first_us = ticks_us()
+        await sleep_ms(min(self._debounce_ms, duration_ms))
         last_us = ticks_us()
+        deaf_us = ticks_diff(last_us, first_us)
         while True:
             at_us = ticks_us()
             elapsed_ms = now_ms() - armed_ms
@@ -128,11 +145,19 @@ class Piezo:
                 return False
             last_us = at_us
             value = self.look()
-            if value >= self.threshold:
+            if value < self.threshold:
+                until_calm = max(0, until_calm - 1)
+            elif until_calm:
+                until_calm = calm_looks
+            else:
                 break
+            deaf_us = 0
+            floor = min(floor, value)
+            if elapsed_ms >= self._debounce_ms + _CALM_MS:
+                self._floor = floor
             await sleep_ms(self.sample_ms)
         self.felt_us = self.trace.mark(self.threshold, self.burst)
-        self.unseen_us = unseen_us
+        self.unseen_us = unseen_us + deaf_us
         self.reaction_ms = (self.felt_us - self.armed_us) // 1000
         self.peak = value
         peak_over_ms = now_ms() + _PEAK_MS

@@ -7,7 +7,7 @@ from snyper.firmware.target.hub_clock import HubClock
 from snyper.firmware.target.outbox import Outbox
 from snyper.shared.clock import now_ms, now_us
 from snyper.shared.link import Link
-from snyper.shared.log import log, log_exception
+from snyper.shared.log import keep, log, log_exception
 from snyper.shared.runtime import collect_garbage, heap_free_bytes, sleep_ms, sleep_rest_us
 from snyper.shared.socket_protocol import MessageType, ProtocolError, SocketMessage
 
@@ -60,6 +60,7 @@ class Target:
         self._timing: "dict[str, object] | None" = None  # of the command that is carried out at its instant
         self._at_rest = asyncio.Event()
         self._is_broken = False
+        self._is_rest_said = False
         self._started_ms = now_ms()
         self._heap_free_bytes: "int | None" = None
         self._heap_measured_ms = -HEAP_EVERY_MS
@@ -80,6 +81,7 @@ class Target:
             "state": self._controller.state,
             "uptime_ms": now_ms() - self._started_ms,
             "dropped": self.outbox.dropped,
+            "rests_at": self._piezo.rests_at,
         }
         if self.clock.is_set:
             health["uncertainty_us"] = self.clock.uncertainty_us(now_us())
@@ -149,11 +151,21 @@ class Target:
                 self._schedule = None
             else:
                 action[2]["gap_us"] = self._piezo.gap_us
+                self._note_rest(action[2])
                 if action[1] == MessageType.HIT:
                     self.outbox.add(action[1], action[2], self._piezo.felt_us, self._piezo.unseen_us)
                 else:
                     self.outbox.add(action[1], action[2], now_us())
         self._tell_state()
+
+    def _note_rest(self, data: "dict[str, object]") -> None:
+        """Says in a report, and once in the log, that the piezo never lay below its threshold."""
+        rests_at = self._piezo.rests_at
+        if rests_at:
+            data["rests_at"] = rests_at
+            if not self._is_rest_said:
+                keep("piezo", "rests at %d, not below its threshold: it cannot feel a hit" % rests_at)
+        self._is_rest_said = rests_at > 0
 
     def _tell_state(self) -> None:
         state = self._controller.state

@@ -55,6 +55,10 @@ class Trace:
         self._next, self.room = at, room
         return greatest
 
+    def least(self, burst: int) -> int:
+        """The least of the last `burst` samples."""
+        return min([self._values[(self._next - 1 - at) % TRACE_SAMPLES] for at in range(burst)])
+
     def mark(self, threshold: int, burst: int) -> int:
         """A hit: one of the last `burst` samples has reached `threshold`. Returns when that was, by
         `now_us()`.

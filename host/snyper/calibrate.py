@@ -54,8 +54,8 @@ async def measure(
     wait_s: float = WAIT_S,
 ) -> Measured:
     """Stands the target up, listens to `quiet_s` without and to `hits` with somebody who shoots, and lays it
-    down again, whatever happens. `say` tells that somebody what to do. Raises CalibrationError when no hit
-    comes within `wait_s`, ProtocolError.
+    down again, whatever happens. `say` tells that somebody what to do. Raises CalibrationError when the piezo
+    rests too high for any threshold, and when no hit comes within `wait_s`; ProtocolError.
     """
     [result] = await hub.stand_up(target_id)
     if not result.ok:
@@ -82,6 +82,12 @@ async def _listen_to_quiet(hub: Hub, target_id: str, say: Say, quiet_s: float) -
         if not (knocks_left and is_knock(heard.bins)):
             break
         say(f"something struck it ({noise:,}): once more")
+    rest = min((value for value in heard.bins if value), default=0)
+    if rest > GREATEST // MIN_RATIO:
+        raise CalibrationError(
+            f"its piezo rests at {rest:,}, and no hit can be {MIN_RATIO} times as much. See its wires and its"
+            " diodes: docs/troubleshooting.md, `rests at`. The threshold is as it was"
+        )
     say(f"the quiet reaches {noise:,}")
     return Measured(target_id, heard.threshold, noise)
 

@@ -251,6 +251,8 @@ def list_targets(hub: HubOption = DEFAULT_HUB, as_json: Json = False) -> None:
             print_json([asdict(target) for target in found])
         elif found:
             screens.print_table(screens.targets_table(found), "firmware", "groups", "round trip")
+            for warning in screens.piezo_warnings(found):
+                err.print(warning)
         else:
             err.print("no target has registered with this hub yet")
 

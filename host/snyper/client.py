@@ -68,7 +68,8 @@ class TargetInfo:
 
     `uncertainty_us` is how far the target's idea of the hub's clock can be wrong, `dropped` how many reports
     it had to give up since its boot. `trouble` is "duplicate" where another board asks for this name, or
-    empty.
+    empty. `rests_at` is where its piezo rests, if that was not below the threshold all the last round, in which
+    nothing could be felt; else 0.
     """
 
     target_id: str
@@ -83,6 +84,7 @@ class TargetInfo:
     uncertainty_us: int | None = None
     heap_free_bytes: int | None = None
     trouble: str = ""
+    rests_at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -582,6 +584,7 @@ def _target_info(message: SocketMessage) -> TargetInfo:
         uncertainty_us=data.get("uncertainty_us"),
         heap_free_bytes=data.get("heap_free_bytes"),
         trouble=str(data.get("trouble", "")),
+        rests_at=data.get("rests_at"),
     )
 
 

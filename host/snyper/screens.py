@@ -158,6 +158,8 @@ def _details(event: Event) -> str:
         return " ".join(map(str, _list(data.get("groups"))))
     if event.event == "state":
         return state_word(str(data.get("state", "")))
+    if event.event == "miss" and data.get("rests_at"):
+        return f"{data.get('reason')}; its piezo {_rest(data['rests_at'])}"
     for name in ("message", "text", "reason", "player"):
         if data.get(name):
             return str(data[name])
@@ -172,6 +174,19 @@ def _hit(data: Mapping[str, object]) -> str:
     if data.get("peak") is not None:
         said.append(f"peak {data['peak']}")
     return ", ".join(said)
+
+
+def piezo_warnings(targets: Iterable[TargetInfo]) -> list[Text]:
+    """A line for each target that cannot feel a hit, and what to do about it."""
+    return [
+        Text(f"{target.target_id}: its piezo {_rest(target.rests_at)}", "bold red")
+        for target in sorted(targets, key=lambda target: natural(target.target_id))
+        if target.connected and target.rests_at
+    ]
+
+
+def _rest(rests_at: object) -> str:
+    return f"rests at {rests_at}, not below its threshold: see its wires, or `snyper calibrate`"
 
 
 def _list(value: object) -> list[object]:
@@ -237,7 +252,7 @@ class _RangeScreen:
         """No higher than the terminal, which would show the upper part of it."""
         columns, rows = self._console.size
         is_small = columns < SMALL_COLUMNS or rows < SMALL_ROWS
-        head: list[RenderableType] = [self._title(is_small)]
+        head: list[RenderableType] = [self._title(is_small), *piezo_warnings(self.targets)]
         game: list[RenderableType] = []
         if self.game.status != "none":
             draw = scoreboard.summary if is_small else scoreboard.scoreboard

@@ -172,7 +172,7 @@ class VirtualTarget:
         """What the servo is told: near UP_NS or DOWN_NS."""
         raise NotImplementedError
 
-    def strike(self, peak: int) -> None:
+    def strike(self, peak: int, duration_ms: int = STRIKE_MS) -> None:
         raise NotImplementedError
 
     def is_armed(self) -> bool:
@@ -196,8 +196,8 @@ class ProcessTarget(VirtualTarget):
     def duty_ns(self) -> int:
         return int(self.board.outputs()["pwm"].get(str(SERVO), {"duty_ns": 0})["duty_ns"])
 
-    def strike(self, peak: int) -> None:
-        self.board.strike(peak, STRIKE_MS)
+    def strike(self, peak: int, duration_ms: int = STRIKE_MS) -> None:
+        self.board.strike(peak, duration_ms)
 
     def is_armed(self) -> bool:
         return self.board.is_sampling()
@@ -235,8 +235,8 @@ class SessionTarget(VirtualTarget):
     def duty_ns(self) -> int:
         return int(self._board.outputs()["pwm"].get(str(SERVO), {"duty_ns": 0})["duty_ns"])
 
-    def strike(self, peak: int) -> None:
-        self._board.strike(peak, STRIKE_MS)
+    def strike(self, peak: int, duration_ms: int = STRIKE_MS) -> None:
+        self._board.strike(peak, duration_ms)
 
     def is_armed(self) -> bool:
         at_ns = self._board.outputs()["adc"].get("26", {"at_ns": 0})["at_ns"]

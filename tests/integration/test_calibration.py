@@ -64,6 +64,7 @@ async def error_of(console: Peer, type: str, **data: Any) -> str:
 
 async def shoot(console: Peer, target: VirtualTarget, peak: int) -> dict[str, Any]:
     """Arms the target and strikes it: the `hit` that follows, once the target lies again."""
+    await until(lambda: not target.is_armed(), "it should listen no longer")
     assert (await console.ask("activate", NAME, duration_ms=60_000))["status"] == "activated"
     await until(target.is_armed, "the target should be armed")
     target.strike(peak)
@@ -303,6 +304,33 @@ async def test_the_trace_of_a_hit(engine: str, body: str, tmp_path: Path) -> Non
         await console.ask("activate", NAME)
         await console.ask("lay_down", NAME)
         assert (await console.ask("read_trace", NAME))["data"]["samples"] == 0
+
+
+# --- a piezo that rests above its threshold
+
+
+@each_engine
+async def test_a_piezo_that_rests_too_high_scores_nothing_and_everybody_says_so(
+    engine: str, tmp_path: Path
+) -> None:
+    body = "cpython" if engine == "cpython" else "micropython"
+    async with range_of_one(engine, body, tmp_path) as (hub, target, console):
+        target.strike(31_000, 60_000)
+        await console.ask("activate", NAME, duration_ms=1_000)
+        miss = await console.event("miss", NAME)
+        assert (miss["reason"], miss["rests_at"] >> 4) == ("time_up", 31_000 >> 4)
+        assert (await console.ask("ping", NAME))["data"]["rests_at"] == miss["rests_at"]
+        words = f"rests at {miss['rests_at']}, not below its threshold"
+        status, out, err = await run_snyper("targets", "--hub", hub.address)
+        assert (status, NAME in out, f"{NAME}: its piezo {words}" in " ".join(err.split())) == (0, True, True)
+        if isinstance(target, ProcessTarget):
+            assert target.board.log.count(words) == 1
+        status, _, err = await run_snyper("calibrate", NAME, "--quiet", "1", "--yes", "--hub", hub.address)
+        assert (status, "its piezo rests at" in err) == (1, True)
+        # It is said until a round finds it below.
+        assert (await console.ask("configure", NAME, threshold=40_000))["status"] == "configured"
+        assert (await console.ask("ping", NAME))["data"]["rests_at"] == 0
+        assert (await shoot(console, target, 50_000))["peak"] >> 4 == 50_000 >> 4
 
 
 # --- snyper calibrate, snyper trace

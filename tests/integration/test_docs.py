@@ -28,6 +28,7 @@ from snyper.firmware.master.server import Hub
 from snyper.firmware.target import config as target_config, controller, outbox, trace, tuning
 from snyper.firmware.target.controller import TRANSITIONS, State, Trigger
 from snyper.shared import link, socket_protocol
+from snyper.shared.link import Link
 from snyper.shared.socket_protocol import (
     COMMAND_REPLIES,
     ErrorCode,
@@ -35,6 +36,7 @@ from snyper.shared.socket_protocol import (
     MessageType,
     SocketMessage,
 )
+from tests.portable.virtual_hardware import peripherals
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -163,6 +165,7 @@ NUMBERS: list[tuple[str, str, list[float]]] = [
     ("protocol.md", "A console may have {} requests under way", [link.MAX_HANDLERS]),
     ("protocol.md", "A report has at most {} bytes", [hub_controller.MAX_REPORT_BYTES]),
     ("protocol.md", "A trace has at most {} samples", [trace.TRACE_SAMPLES]),
+    ("protocol.md", "stayed below for {} ms", [peripherals._CALM_MS]),
     ("protocol.md", "ends {} ms after the first sample", [tuning.RING_MS]),
     ("protocol.md", "For {} ms (`debounce_ms`)", [target_config.DEFAULTS["piezo"]["debounce_ms"]]),
     ("timing.md", "reads its piezo every {} ms", [target_config.DEFAULTS["piezo"]["sample_ms"]]),
@@ -178,6 +181,22 @@ def test_numbers_in_the_text_are_the_constants(page: str, words: str, numbers: l
     said = re.search(pattern, text, re.IGNORECASE)
     assert said is not None, f"{page} does not say `{words}` any more"
     assert [int(number.replace(",", "")) for number in said.groups()] == numbers
+
+
+def test_the_longest_target_is_as_long_as_is_said() -> None:
+    entry = registry.Entry("t" * socket_protocol.MAX_TARGET_ID_CHARS)
+    entry.link = Link.__new__(Link)
+    entry.link.round_trip_us = 0
+    entry.groups = ["g" * socket_protocol.MAX_TARGET_ID_CHARS] * socket_protocol.MAX_GROUPS
+    entry.firmware = "f" * socket_protocol.MAX_ID_CHARS
+    entry.state = "s" * socket_protocol.MAX_WORD_CHARS
+    entry.health = dict.fromkeys(registry.HEALTH, socket_protocol.MAX_INTEGER)
+    entry.refused_ms = 0
+    longest_id = "i" * socket_protocol.MAX_ID_CHARS
+    line = SocketMessage(MessageType.TARGET, longest_id, entry.target_id, data=entry.describe(0)).to_line()
+    assert len(line) < socket_protocol.MIN_LINE_BYTES
+    for text in (PROTOCOL, (ROOT / "shared" / "socket_protocol.py").read_text(encoding="utf-8")):
+        assert f"the longest `target` has {len(line)} " in text
 
 
 def test_the_state_table_is_that_of_the_controller() -> None:

@@ -40,6 +40,7 @@ def test_what_came_before_and_after_the_hit_in_order() -> None:
     before_us = now_us()
     _fill(trace, 0, 8)
     assert trace.read(_from([100, 5_000, 7_000, 300]), BURST) == 7_000
+    assert trace.least(BURST) == 100
     hit_us = trace.mark(5_000, BURST)
     _fill(trace, 10, 8)
     assert before_us <= hit_us <= now_us()

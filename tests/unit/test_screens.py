@@ -1,6 +1,7 @@
 """What `snyper watch` draws, in terminals of several sizes."""
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
@@ -159,6 +160,21 @@ def test_drops_are_shown_where_there_are_some() -> None:
         console.print(screen.render())
         assert isinstance(console.file, io.StringIO)
         assert ("drops" in console.file.getvalue()) == bool(dropped)
+
+
+def test_a_target_that_cannot_feel_a_hit_is_named() -> None:
+    """In the range, and with the round that it was missed in."""
+    deaf = replace(target(2), rests_at=31_000)
+    screen = screens._RangeScreen("hub:8081", Console(file=io.StringIO(), width=120, height=40))
+    screen.targets = [replace(target(1), rests_at=0), deaf, replace(target(4), connected=False, rests_at=9)]
+    console = Console(file=io.StringIO(), width=120, height=40)
+    console.print(screen.render())
+    assert isinstance(console.file, io.StringIO)
+    assert re.findall(r"^(\w+): its piezo rests at (\d+)", console.file.getvalue(), re.MULTILINE) == [
+        ("target_2", "31000")
+    ]
+    miss = Event(1, "miss", "target_2", {"reason": "time_up", "rests_at": 31_000})
+    assert "time_up; its piezo rests at 31000, not below its threshold" in screens.event_line(miss).plain
 
 
 def test_results_have_a_column_for_what_there_is_to_say() -> None:

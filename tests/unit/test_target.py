@@ -1,6 +1,7 @@
 """A target on a virtual board, with a hub at the far end of its link."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -81,11 +82,17 @@ class _Grounds:
         await within(self._changed.wait())
 
 
+def after_a_look(sample: Callable[[], int]) -> Callable[[], int]:
+    """What a piezo gives that is quiet when it is armed, and then as `sample` has it."""
+    quiet = [0] * 4
+    return lambda: quiet.pop() if quiet else sample()
+
+
 async def test_whoever_wants_to_know_is_told_each_state_and_each_hit() -> None:
     async with _Grounds() as grounds:
         assert grounds.states == ["falling", "down"]
         await grounds.ask("stand_up")
-        grounds.board.on_sample = lambda: 30_000
+        grounds.board.on_sample = after_a_look(lambda: 30_000)
         await grounds.ask("activate")
         hit = await grounds.report()
         await grounds.reach("down")
@@ -128,7 +135,7 @@ async def test_what_comes_while_a_peak_is_followed_makes_no_miss_of_a_hit(
             struck.set()
             return 30_000
 
-        grounds.board.on_sample = strike
+        grounds.board.on_sample = after_a_look(strike)
         await grounds.ask("activate")
         await within(struck.wait())
         assert grounds.target.state == "armed"

@@ -117,7 +117,8 @@ class HealthPage:
 def is_troubled(target: Target) -> bool:
     """Whether a person had better look at it."""
     info = target.info
-    return not info.connected or target.state == "fault" or bool(info.dropped) or bool(info.trouble)
+    is_broken = target.state == "fault" or bool(info.dropped or info.trouble or info.rests_at)
+    return is_broken or not info.connected
 
 
 class HubCard:
@@ -176,6 +177,7 @@ class HealthCard:
                     "Dropped",
                     "Away",
                     "Name",
+                    "Piezo",
                     "Firmware",
                 )
             )
@@ -205,12 +207,14 @@ class HealthCard:
                 "Dropped": "–" if info.dropped is None else str(info.dropped),
                 "Away": away,
                 "Name": "another board's too: rename one" if info.trouble == "duplicate" else "its own",
+                "Piezo": f"rests at {info.rests_at:,}: calibrate it" if info.rests_at else "at rest",
                 "Firmware": info.firmware or "–",
             },
             bad={
                 "Dropped": bool(info.dropped),
                 "Away": not info.connected,
                 "Name": info.trouble == "duplicate",
+                "Piezo": bool(info.rests_at),
             },
         )
 
