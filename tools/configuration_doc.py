@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from snyper.firmware.master import config as master
+from snyper.firmware.master.crosstalk import RATIO
 from snyper.firmware.target import config as target
 from snyper.shared.config import MAX_BYTES, ConfigError, Field, List
 
@@ -88,6 +89,10 @@ MEANINGS: dict[str, dict[str, str]] = {
         ),
         "max_consoles": "How many consoles, such as `snyper watch`, are let in at a time",
         "key": _KEY,
+        "crosstalk_ms": (
+            "A hit does not count that is at most so long before or after one of another target that is "
+            f"{RATIO} times as strong or stronger: it is the same blow, felt through the frame. 0: all count"
+        ),
         "access_point.ssid": "The name of the Wi-Fi network that the board opens",
         "access_point.password": "Its WPA2 password. Choose your own: everybody can read the default here",
         "access_point.channel": "1, 6 and 11 disturb each other least. 12 and 13 are not allowed everywhere",

@@ -166,7 +166,7 @@ async def _rise(
 ) -> None:
     """One common rise, hits if wanted, and down again."""
     hits: dict[str, dict[str, Any]] = {}
-    hub.controller.on_hit = lambda target_id, data: hits.__setitem__(target_id, data)
+    hub.controller.on_hit = lambda target_id, data, seq: hits.__setitem__(target_id, data)
     at_us = now_us() + LEAD_MS * 1000
     rise = MessageType.ACTIVATE if with_hits else MessageType.STAND_UP
     results = await _command(hub, rise, {"at_us": at_us})

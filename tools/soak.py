@@ -187,7 +187,7 @@ class _TargetPlay(_Play):
     @asynccontextmanager
     async def running(self, board: BoardProcess) -> AsyncIterator[None]:
         self._board = board
-        self._hub.controller.on_hit = lambda target_id, data: self._reported("hits")
+        self._hub.controller.on_hit = lambda target_id, data, seq: self._reported("hits")
         self._hub.controller.on_miss = lambda target_id, data: self._reported("misses")
         await self._hub.start()
         try:

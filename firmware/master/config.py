@@ -3,6 +3,7 @@
 The meaning of each setting is in docs/configuration.md, which tools/configuration_doc.py makes from here.
 """
 
+from snyper.firmware.master.crosstalk import CROSSTALK_MS, MAX_CROSSTALK_MS
 from snyper.shared.address import parse_address
 from snyper.shared.config import (
     COUNTRY,
@@ -40,6 +41,7 @@ SCHEMA = {
     "max_targets": Integer(4, 1, 64),
     "max_consoles": Integer(1, 1, 16),
     "key": KEY,
+    "crosstalk_ms": Integer(CROSSTALK_MS, 0, MAX_CROSSTALK_MS),
     "access_point": {
         "ssid": Text("snyper", 1, 32),
         "password": Text("pop-up-targets", 8, 63, secret=True),

@@ -2,13 +2,14 @@
 
 import asyncio
 
+from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.events import EventLog
 from snyper.firmware.master.registry import HEALTH, Entry, Registry
 from snyper.shared.clock import now_ms, now_us
 from snyper.shared.handshake import groups_field
 from snyper.shared.link import error_of
 from snyper.shared.log import keep, log, log_exception
-from snyper.shared.runtime import call_later
+from snyper.shared.runtime import call_later, forget
 from snyper.shared.socket_protocol import (
     COMMAND_REPLIES,
     MAX_WORD_CHARS,
@@ -173,18 +174,24 @@ class Command:
 class HubController:
     """Everything the hub can ask of its targets, and what they report.
 
-    `on_register(target_id)`, `on_lost(target_id)`, `on_hit(target_id, data)` and `on_miss(target_id, data)`
-    are plain functions, called as it happens; one that raises is logged and does no other harm. `boot_id`
-    makes this hub's command ids its own: a target remembers the ids it has carried out.
+    `on_register(target_id)`, `on_lost(target_id)`, `on_hit(target_id, data, seq)`, `on_miss(target_id, data)`
+    and `on_crosstalk(seq, target_id)`, of a hit that was told before and a blow on that target, are plain
+    functions, called as it happens; one that raises is logged and does no other harm. `boot_id` makes this
+    hub's command ids its own: a target remembers the ids it has carried out.
     """
 
-    def __init__(self, registry: Registry, events: EventLog, boot_id: str) -> None:
+    def __init__(
+        self, registry: Registry, events: EventLog, boot_id: str, crosstalk_ms: int = CROSSTALK_MS
+    ) -> None:
         self.registry = registry
         self.events = events
         self.on_register: "Callable[[str], None] | None" = None
         self.on_lost: "Callable[[str], None] | None" = None
-        self.on_hit: "Callable[[str, dict[str, object]], None] | None" = None
+        self.on_hit: "Callable[[str, dict[str, object], int], None] | None" = None
         self.on_miss: "Callable[[str, dict[str, object]], None] | None" = None
+        self.on_crosstalk: "Callable[[int, str], None] | None" = None
+        self.crosstalk_us = crosstalk_ms * 1000
+        self.hits: "list[Any]" = []  # the last ones, as crosstalk.py has them
         self._id_prefix = boot_id + "-"
         self._commands = 0
 
@@ -265,11 +272,20 @@ class HubController:
             return
         if entry.is_new_report(report.id):
             data = report.data or {}
-            is_hit = report.type == MessageType.HIT
             # Not the message's own word, which would take memory for each event.
-            self.events.add(MessageType.HIT if is_hit else MessageType.MISS, entry.target_id, data, key)
-            self._call(self.on_hit if is_hit else self.on_miss, entry.target_id, data)
+            if report.type == MessageType.HIT:
+                self._note_hit(entry.target_id, data, key)
+            else:
+                self.events.add(MessageType.MISS, entry.target_id, data, key)
+                self._call(self.on_miss, entry.target_id, data)
         await self.events.settle()
+
+    def _note_hit(self, target_id: str, data: "dict[str, Any]", key: str) -> None:
+        """Tells of it whether it counts, and of those before it that, as is known now, do not."""
+        from snyper.firmware.master.crosstalk import tell_hit
+
+        forget("snyper.firmware.master.crosstalk")
+        self._call(self.on_hit, target_id, data, tell_hit(self, target_id, data, key))
 
     def _on_answer(self, entry: Entry, reply: SocketMessage) -> None:
         if reply.type == MessageType.PONG:

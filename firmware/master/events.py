@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-_MAX_SHAPES = 24  # of this project's events there are 21
+_MAX_SHAPES = 28  # of this project's events there are 25
 
 # On a board a word that comes out of a message takes memory each time.
 _WORDS: "dict[str, str]" = {}
@@ -39,11 +39,12 @@ class EventLog:
         """The oldest event that is still here, or the one that comes next."""
         return self._ring[0][0] if self._ring else self.seq + 1
 
-    def add(self, event: str, target_id: str, data: "dict[str, Any]", report_key: str = "") -> None:
-        """Notes that `event` happened to a target, or where `target_id` is empty, to none. `report_key` is
-        what a report is known by for ever.
+    def add(self, event: str, target_id: str, data: "dict[str, Any]", report_key: str = "") -> int:
+        """Notes that `event` happened to a target, or where `target_id` is empty, to none; its `seq`.
+        `report_key` is what a report is known by for ever.
         """
         self._show(self.seq + 1, event, target_id, data)
+        return self.seq
 
     def _show(self, seq: int, event: str, target_id: str, data: "dict[str, Any]") -> None:
         """From now on the event is there for consoles."""

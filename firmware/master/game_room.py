@@ -80,6 +80,7 @@ class GameRoom:
         self._game = game
         self._controller.on_register = game.note_registered
         self._controller.on_hit = game.note_hit
+        self._controller.on_crosstalk = game.note_crosstalk
         self._controller.on_miss = game.note_miss
         self._controller.on_lost = game.note_lost
         self._ended.clear()
@@ -110,7 +111,7 @@ class GameRoom:
             self._last = game.state()
             self._game = self._task = None
             self._controller.on_hit = self._controller.on_miss = None
-            self._controller.on_lost = self._controller.on_register = None
+            self._controller.on_lost = self._controller.on_register = self._controller.on_crosstalk = None
             log("game", "over: %s" % self._last["reason"])
             self._ended.set()
         collect_garbage()

@@ -23,7 +23,8 @@ class HubBoard:
         self._led = led
         self._access_point = config["access_point"]
         host, port = _address(config["listen"])
-        self._hub = Hub(host, port, config["max_targets"], config["max_consoles"], config["key"])
+        limits = config["max_targets"], config["max_consoles"]
+        self._hub = Hub(host, port, *limits, config["key"], crosstalk_ms=config["crosstalk_ms"])
         self._panel = _panel(config, self._hub)
 
     async def run(self) -> None:

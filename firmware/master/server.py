@@ -5,6 +5,7 @@ import os
 
 from snyper.firmware.master.console import Console
 from snyper.firmware.master.controller import HubController
+from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.events import EventLog
 from snyper.firmware.master.registry import Entry, Registry
 from snyper.shared.clock import now_ms, now_us
@@ -38,6 +39,7 @@ class Hub:
     At most `max_targets` and `max_consoles` are connected at once: 4 and 1 on a Pico W, whose network stack
     has five connections. Where `key` is not empty, only who registers with it is served. `max_events` is how
     many past events a console that comes back can ask for; `events` is a log that keeps more of them.
+    `crosstalk_ms` is the window of `crosstalk.py`.
     """
 
     def __init__(
@@ -49,11 +51,12 @@ class Hub:
         key: str = "",
         max_events: int = MAX_EVENTS,
         events: "EventLog | None" = None,
+        crosstalk_ms: int = CROSSTALK_MS,
     ) -> None:
         self.boot_id = os.urandom(4).hex()
         if events is None:
             events = EventLog(max_events, self.boot_id)
-        self.controller = HubController(Registry(max_targets), events, self.boot_id)
+        self.controller = HubController(Registry(max_targets), events, self.boot_id, crosstalk_ms)
         self._host = host
         self.port = port
         self._max_connections = max_targets + max_consoles

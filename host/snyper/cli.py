@@ -44,6 +44,7 @@ from snyper.commands import (
 from snyper.environment import hub_key
 from snyper.firmware.master.console import MAX_TIMEOUT_MS, MIN_TIMEOUT_MS
 from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
+from snyper.firmware.master.crosstalk import CROSSTALK_MS, MAX_CROSSTALK_MS
 from snyper.help_page import CommandsByUse
 from snyper.journal import KEEP_DAYS, MAX_KEEP_DAYS, PATH_VARIABLE, JournalError, default_path
 from snyper.output import (
@@ -181,6 +182,15 @@ def hub(
             min=1, max=MAX_KEEP_DAYS, metavar="DAYS", help="How long the journal keeps what happened."
         ),
     ] = KEEP_DAYS,
+    crosstalk_ms: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=MAX_CROSSTALK_MS,
+            metavar="MS",
+            help="A hit so near one of another target, twice as strong, does not count; 0: all do.",
+        ),
+    ] = CROSSTALK_MS,
     as_json: Json = False,
 ) -> None:
     """Run a hub until Ctrl-C."""
@@ -201,9 +211,9 @@ def hub(
 
     log_to_stderr(logging.INFO)
     if engine is Engine.MICROPYTHON:
-        _run(run_hub.on_micropython(listen, ready), until_ctrl_c=True)
+        _run(run_hub.on_micropython(listen, ready, crosstalk_ms), until_ctrl_c=True)
     else:
-        _run(run_hub.on_cpython(listen, ready, path, keep_days), until_ctrl_c=True)
+        _run(run_hub.on_cpython(listen, ready, path, keep_days, crosstalk_ms), until_ctrl_c=True)
 
 
 @app.command()

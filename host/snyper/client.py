@@ -68,8 +68,8 @@ class TargetInfo:
 
     `uncertainty_us` is how far the target's idea of the hub's clock can be wrong, `dropped` how many reports
     it had to give up since its boot. `trouble` is "duplicate" where another board asks for this name, or
-    empty. `rests_at` is where its piezo rests, if that was not below the threshold all the last round, in which
-    nothing could be felt; else 0.
+    empty. `rests_at` is where its piezo rests, if that was not below the threshold all the last round, in
+    which nothing could be felt; else 0.
     """
 
     target_id: str
@@ -196,14 +196,23 @@ class GameState:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened: to a target `registered`, `lost`, `duplicate`, `state`, `hit`, `miss`, `groups`; in a
-    game what begins with `game_`; `journal`. `seq` counts them. `target_id` is empty where none is meant.
+    """What happened: to a target `registered`, `lost`, `duplicate`, `state`, `hit`, `miss`, `crosstalk`,
+    `groups`; in a game what begins with `game_`; `journal`. `seq` counts them. `target_id` is empty where
+    none is meant.
     """
 
     seq: int
     event: str
     target_id: str
     data: dict[str, object]
+
+
+def crosstalk_of(data: Mapping[str, object]) -> str:
+    """The target whose blow the hit with this data was no more than an echo of; empty for one that counts. A
+    hit may be told first, and be taken back by a `crosstalk` with its `hit_seq`.
+    """
+    of = data.get("crosstalk_of")
+    return of if isinstance(of, str) else ""
 
 
 class NoHubError(ProtocolError):

@@ -90,7 +90,8 @@ class BestTime:
 @dataclass(frozen=True)
 class ReportRecord:
     """A `hit`, or a `miss` with its `reason`. None is what the report does not say. `at_us` is the instant by
-    the hub's clock at that time, wrong by at most `uncertainty_us`.
+    the hub's clock at that time, wrong by at most `uncertainty_us`. A hit with `crosstalk_of` does not count:
+    it was a blow on that target.
     """
 
     unix_ms: int
@@ -102,11 +103,13 @@ class ReportRecord:
     at_us: int | None
     uncertainty_us: int | None
     gap_us: int | None
+    crosstalk_of: str
 
 
 @dataclass(frozen=True)
 class TargetStats:
-    """One target. Each of its `rounds` was a hit, a miss, or was called off before its time was up.
+    """One target. Each of its `rounds` was a hit, a miss, or was called off before its time was up, also by
+    cross-talk.
     `accuracy` is hits of hits and misses, None where there are none. `dropped` reports never reached the hub.
     """
 
@@ -205,7 +208,7 @@ class History:
         if kinds:
             conditions.add(f"event IN ({', '.join('?' * len(kinds))})", *kinds)
         conditions.add_since("unix_ms", since_ms)
-        yield from self._events("events", conditions)
+        yield from self._events(conditions)
 
     def events_of(self, which: Which) -> Iterator[EventRecord]:
         """Those events in order; where it is about games, what happened while one of them was played."""
@@ -216,7 +219,7 @@ class History:
         for log, seq, end_seq in self._all(f"SELECT log, seq, end_seq FROM games {where}", where.values):
             during = _Conditions()
             during.add("log = ? AND seq BETWEEN ? AND ?", log, seq, end_seq or _last_seq(seq))
-            yield from self._events("events", during)
+            yield from self._events(during)
 
     def games(
         self,
@@ -308,21 +311,28 @@ class History:
 
     def reports(self, target_id: str | None = None, since_ms: int | None = None) -> Iterator[ReportRecord]:
         """Every hit and miss, in order."""
-        for event in self.events(["hit", "miss"], since_ms):
-            if target_id is None or event.target_id == target_id:
-                yield _report(event)
+        where = _shots_where(Which(since_ms), "shots.")
+        if target_id is not None:
+            where.add("target_id = ?", target_id)
+        yield from self._reports(where)
 
     def reports_of(self, which: Which) -> Iterator[ReportRecord]:
         """Those hits and misses, in order."""
-        where = _shots_where(which, "shots.")
-        for event in self._events("shots JOIN events USING (target_id, log, seq)", where, "events."):
-            yield _report(event)
+        yield from self._reports(_shots_where(which, "shots."))
+
+    def _reports(self, where: "_Conditions") -> Iterator[ReportRecord]:
+        query = (
+            "SELECT events.unix_ms, event, target_id, data, crosstalk_of"
+            f" FROM shots JOIN events USING (target_id, log, seq) {where} ORDER BY log, seq"
+        )
+        for unix_ms, event, of_target, data, of in self._rows(query, where.values):
+            yield _report(unix_ms, event, of_target, json.loads(data), of)
 
     def reactions(self, since_ms: int | None = None) -> dict[str, list[ReportRecord]]:
-        """The hits of each target that say a reaction time, in order."""
+        """The hits of each target that count and say a reaction time, in order."""
         found: dict[str, list[ReportRecord]] = {}
         for report in self.reports(since_ms=since_ms):
-            if report.event == "hit" and report.reaction_ms is not None:
+            if report.event == "hit" and not report.crosstalk_of and report.reaction_ms is not None:
                 found.setdefault(report.target_id, []).append(report)
         return found
 
@@ -418,10 +428,10 @@ class History:
         rows = self._all("SELECT score FROM seats WHERE log = ? AND seq = ? ORDER BY place", (log, seq))
         return tuple(score for (score,) in rows)
 
-    def _events(self, table: str, where: "_Conditions", prefix: str = "") -> Iterator[EventRecord]:
+    def _events(self, where: "_Conditions") -> Iterator[EventRecord]:
         query = (
-            f"SELECT log_id, seq, {prefix}unix_ms, event, target_id, data"
-            f" FROM {table} JOIN logs ON logs.id = log {where} ORDER BY log, seq"
+            "SELECT log_id, seq, unix_ms, event, target_id, data"
+            f" FROM events JOIN logs ON logs.id = log {where} ORDER BY log, seq"
         )
         for log_id, seq, unix_ms, event, target_id, data in self._rows(query, where.values):
             yield EventRecord(log_id, seq, unix_ms, event, target_id, json.loads(data))
@@ -604,16 +614,18 @@ def _integer(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _report(event: EventRecord) -> ReportRecord:
-    data = event.data
+def _report(
+    unix_ms: int, event: str, target_id: str, data: Mapping[str, Any], crosstalk_of: str
+) -> ReportRecord:
     return ReportRecord(
-        unix_ms=event.unix_ms,
-        event=event.event,
-        target_id=event.target_id,
+        unix_ms=unix_ms,
+        event=event,
+        target_id=target_id,
         reaction_ms=data.get("reaction_ms"),
         peak=data.get("peak"),
         reason=str(data.get("reason", "")),
         at_us=data.get("at_us"),
         uncertainty_us=data.get("uncertainty_us"),
         gap_us=data.get("gap_us"),
+        crosstalk_of=crosstalk_of,
     )

@@ -616,7 +616,7 @@ class JournaledEvents(EventLog):
     def oldest_seq(self) -> int:
         return self._journal.oldest_seq
 
-    def add(self, event: str, target_id: str, data: dict[str, Any], report_key: str = "") -> None:
+    def add(self, event: str, target_id: str, data: dict[str, Any], report_key: str = "") -> int:
         self._added_seq += 1
         self._journal.record(
             *(self.log_id, self._added_seq, event, target_id, data),
@@ -628,6 +628,7 @@ class JournaledEvents(EventLog):
             self._watch_disk()
         else:
             self._show(self._added_seq, event, target_id, data)
+        return self._added_seq
 
     async def is_known(self, report_key: str) -> bool:
         if self._is_stuck:

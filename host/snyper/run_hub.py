@@ -8,6 +8,7 @@ from pathlib import Path
 from snyper.addresses import dial_host
 from snyper.boards.simulator import raise_descriptor_limit
 from snyper.environment import hub_key
+from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.server import Hub
 from snyper.journal import JournaledEvents, JournalError
 from snyper.output import harmless
@@ -21,7 +22,9 @@ _POLL_SECONDS = 0.05
 Ready = Callable[[str], None]
 
 
-async def on_cpython(listen: str, ready: Ready, journal: Path | None, keep_days: int) -> None:
+async def on_cpython(
+    listen: str, ready: Ready, journal: Path | None, keep_days: int, crosstalk_ms: int = CROSSTALK_MS
+) -> None:
     """Serves until cancelled; `ready` is told an address to dial. `journal` is the file that keeps the events
     for `keep_days`, None for none. Raises OSError when the address is not to be had, or the journal.
     """
@@ -34,7 +37,7 @@ async def on_cpython(listen: str, ready: Ready, journal: Path | None, keep_days:
             events = JournaledEvents(MAX_EVENTS, journal, keep_days)
         except JournalError as error:
             raise OSError(f"{error}. {_OTHER_JOURNAL}") from None
-    hub = Hub(host, port, MAX_TARGETS, MAX_CONSOLES, key, MAX_EVENTS, events)
+    hub = Hub(host, port, MAX_TARGETS, MAX_CONSOLES, key, MAX_EVENTS, events, crosstalk_ms)
     try:
         try:
             await hub.start()
@@ -52,7 +55,7 @@ async def on_cpython(listen: str, ready: Ready, journal: Path | None, keep_days:
             await events.close()
 
 
-async def on_micropython(listen: str, ready: Ready) -> None:
+async def on_micropython(listen: str, ready: Ready, crosstalk_ms: int = CROSSTALK_MS) -> None:
     """Runs a hub board's firmware on MicroPython until cancelled, with its log on stderr.
 
     Raises OSError when it ends by itself, or when no MicroPython is to be had; ValueError for port 0.
@@ -64,7 +67,7 @@ async def on_micropython(listen: str, ready: Ready) -> None:
     if port == 0:
         raise ValueError("a hub board cannot find a free port: name one with --listen HOST:PORT")
     with temporary_directory("snyper-hub-") as directory:
-        config = {"listen": listen, "key": hub_key()}
+        config = {"listen": listen, "key": hub_key(), "crosstalk_ms": crosstalk_ms}
         board = BoardProcess(directory, "master", config)
         board.start()
         shown = 0

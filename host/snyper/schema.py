@@ -77,6 +77,7 @@ CREATE {temp} TABLE shots (
     dropped INTEGER NOT NULL,       -- reports that the target had lost by then, since its boot
     game TEXT,                      -- the kind of game that was played
     player TEXT,                    -- whose turn it was, or who got the points
+    crosstalk_of TEXT NOT NULL,     -- the target that was struck, and shook this one: no hit. Else empty
     PRIMARY KEY (target_id, log, seq)
 ) WITHOUT ROWID;
 """
@@ -144,22 +145,32 @@ _COUNTING = {
             AND json_extract(new.data, '$.message') = '{STOPPING}';
     """,
 }
+_ECHO_OF = """
+    iif(json_type(new.data, '$.crosstalk_of') = 'text', json_extract(new.data, '$.crosstalk_of'), '')
+"""
 # A hub that was killed has not said that its game is over; its leap says so.
 _SHOT_IN = f"{_GAME_NOW} AND games.seq / {LEAP} = new.seq / {LEAP}"
 _SHOT = f"""
         INSERT OR IGNORE INTO shots
             SELECT new.target_id, new.log, new.seq, new.unix_ms,
-                new.event = 'hit',
+                new.event = 'hit' AND {_ECHO_OF} = '',
                 new.event = 'miss' AND coalesce(json_extract(new.data, '$.reason'), 'time_up') = 'time_up',
-                iif(new.event = 'hit' AND json_type(new.data, '$.reaction_ms') = 'integer',
+                iif(new.event = 'hit' AND {_ECHO_OF} = ''
+                    AND json_type(new.data, '$.reaction_ms') = 'integer',
                     json_extract(new.data, '$.reaction_ms'), NULL),
                 iif(json_type(new.data, '$.dropped') = 'integer', json_extract(new.data, '$.dropped'), 0),
                 (SELECT game FROM games WHERE {_SHOT_IN}),
                 (SELECT known FROM games JOIN seats USING (log, seq) WHERE {_SHOT_IN} AND iif(turn IS NULL,
                     1 = (SELECT count(*) FROM seats WHERE seats.log = games.log AND seats.seq = games.seq),
-                    player = turn));
+                    player = turn)),
+                {_ECHO_OF};
 """
 _COUNTING["hit"] = _COUNTING["miss"] = _SHOT
+# Of a hit that was told before: the stronger one came later.
+_COUNTING["crosstalk"] = f"""
+        UPDATE shots SET hit = 0, reaction_ms = NULL, crosstalk_of = {_ECHO_OF}
+            WHERE target_id = new.target_id AND log = new.log AND seq = json_extract(new.data, '$.hit_seq');
+"""
 
 _FORGETTING = """
 CREATE TRIGGER forget_game AFTER DELETE ON events WHEN old.event = 'game_started' BEGIN

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from snyper import scoreboard
-from snyper.client import Event, GameState, Hub, HubStatus, TargetInfo, TargetResult
+from snyper.client import Event, GameState, Hub, HubStatus, TargetInfo, TargetResult, crosstalk_of
 from snyper.output import can_redraw, one_line, out
 from snyper.words import AWAY, counted, plural, result_word, state_word
 
@@ -41,6 +41,7 @@ _STATE_STYLES = {
 _EVENT_STYLES = {
     "hit": "bold green",
     "miss": "yellow",
+    "crosstalk": "yellow",
     "lost": "bold red",
     "duplicate": "bold red",
     "registered": "cyan",
@@ -146,6 +147,8 @@ def _details(event: Event) -> str:
     data = event.data
     if event.event == "hit":
         return _hit(data)
+    if event.event == "crosstalk":
+        return f"of {crosstalk_of(data)}: its last hit does not count"
     if event.event == "game_started":
         return f"{data.get('game')} with {', '.join(map(str, _list(data.get('players'))))}"
     if event.event == "game_score":
@@ -173,6 +176,8 @@ def _hit(data: Mapping[str, object]) -> str:
         said.append(f"after {data['reaction_ms']} ms")
     if data.get("peak") is not None:
         said.append(f"peak {data['peak']}")
+    if crosstalk_of(data):
+        said.append(f"cross-talk of {crosstalk_of(data)}: it does not count")
     return ", ".join(said)
 
 
@@ -239,7 +244,9 @@ class _RangeScreen:
         self._status_ns = time.monotonic_ns()
 
     def note(self, event: Event) -> None:
-        if event.event == "hit":
+        if event.event == "crosstalk":
+            self._hits.pop(event.target_id, None)
+        elif event.event == "hit" and not crosstalk_of(event.data):
             self._hits[event.target_id] = _LastHit(event.data.get("reaction_ms"), time.monotonic())
         self.game = scoreboard.after(self.game, event)
         if event.event == "game_started":

@@ -20,6 +20,7 @@ import pytest
 
 from snyper.boards import board as boards, simulator
 from snyper.boards.board import WIFI, BoardProcess, MicropythonNotFoundError, find_micropython
+from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.server import Hub
 from snyper.firmware.target.config import read
 from tools.loopback import HOST as HOST, free_port as free_port
@@ -121,10 +122,11 @@ async def running_hub(
     max_consoles: int = 1,
     port: int | None = None,
     main: str | None = None,
+    crosstalk_ms: int = CROSSTALK_MS,
 ) -> AsyncIterator[HubUnderTest]:
     """A hub of that engine. `main` is the text of a main.py to flash instead, on MicroPython."""
     if engine == "cpython":
-        hub = Hub(HOST, port or 0, max_targets, max_consoles)
+        hub = Hub(HOST, port or 0, max_targets, max_consoles, crosstalk_ms=crosstalk_ms)
         await hub.start()
         try:
             yield HubUnderTest(hub.port, hub=hub)
@@ -132,7 +134,12 @@ async def running_hub(
             await asyncio.wait_for(hub.stop(), DEADLINE_S)
         return
     port = port or free_port()
-    config = {"listen": f"{HOST}:{port}", "max_targets": max_targets, "max_consoles": max_consoles}
+    config = {
+        "listen": f"{HOST}:{port}",
+        "max_targets": max_targets,
+        "max_consoles": max_consoles,
+        "crosstalk_ms": crosstalk_ms,
+    }
     source = None
     if main is not None:
         source = directory / "hub_main.py"

@@ -20,6 +20,7 @@ from snyper.dashboard import health_page, model, range_page
 from snyper.firmware.master import (
     config as master_config,
     controller as hub_controller,
+    crosstalk,
     registry,
     server,
 )
@@ -137,6 +138,13 @@ NUMBERS: list[tuple[str, str, list[float]]] = [
     ("dashboard.md", "the last {} outages of each target", [model.OUTAGES]),
     ("dashboard.md", "The password has at least {} characters", [dashboard_command.MIN_PASSWORD_CHARS]),
     ("games.md", "held back for {} ms", [game.ORDER_MS]),
+    ("games.md", "**at most {} ms** before or after it", [crosstalk.CROSSTALK_MS]),
+    (
+        "games.md",
+        "as many as it takes targets ({} on a board), at most {}.",
+        [master_config.DEFAULTS["max_targets"], crosstalk.MAX_HITS],
+    ),
+    ("../README.md", "`--crosstalk-ms {}`", [crosstalk.CROSSTALK_MS]),
     ("games.md", "targets are told {} ms", [game.LEAD_MS]),
     ("games.md", "if it is back within {} s", [game.LATE_MS / 1000]),
     ("games.md", "names have 1 to {} characters", [socket_protocol.MAX_PLAYER_CHARS]),

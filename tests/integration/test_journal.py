@@ -127,6 +127,27 @@ async def test_a_hub_that_is_killed_at_any_step_loses_and_doubles_nothing(tmp_pa
     assert seqs == sorted(set(seqs))
 
 
+@pytest.mark.parametrize(("window_ms", "hits"), [("20", [0, 1]), ("0", [1, 1])])
+async def test_a_blow_that_two_targets_feel_is_kept_as_one(
+    window_ms: str, hits: list[int], tmp_path: Path
+) -> None:
+    """The weaker report comes first, and is acknowledged and kept as a hit before the stronger one comes."""
+    path, port = tmp_path / "journal.sqlite3", free_port()
+    arguments = ("--listen", f"{HOST}:{port}", "--journal", str(path), "--crosstalk-ms", window_ms, "--json")
+    async with snyper("hub", *arguments) as command:
+        await command.says("listen")
+        hub = HubUnderTest(port)
+        async with scripted_target(hub, "near") as near, scripted_target(hub, "struck") as struck:
+            at_us = (await near.ask("ping"))["data"]["hub_us"]
+            for peer, peak, after_us in ((near, 22_000, 3_000), (struck, 60_000, 0)):
+                data = {"reaction_ms": 300, "peak": peak, "at_us": at_us + after_us}
+                assert (await peer.ask("hit", **data))["type"] == "ack"
+        assert await command.interrupt() == 0
+    status, out, _ = await run_snyper("stats", "--json", "--journal", str(path))
+    assert status == 0
+    assert [target["hits"] for target in json.loads(out)["targets"]] == hits
+
+
 def _says_more(hub: Command, text: str, before: int) -> Callable[[], bool]:
     return lambda: hub.err.count(text) > before
 

@@ -102,6 +102,10 @@ def test_what_happens_to_a_target() -> None:
     assert model.groups() == {"far": ["a"], "left": ["a"]}
     told(model, ("miss", "a", {"reason": "time_up"}), is_news=False)
     assert target.reports == 1
+    told(model, ("hit", "a", {"reaction_ms": 303, "peak": 9, "crosstalk_of": "b"}))
+    assert (target.reports, target.last_report) == (2, "crosstalk")
+    told(model, ("hit", "a", {"reaction_ms": 303, "peak": 9}), ("crosstalk", "a", {"crosstalk_of": "b"}))
+    assert (target.reports, target.last_report) == (4, "crosstalk")
 
 
 def test_how_many_of_those_that_are_meant_are_here() -> None:

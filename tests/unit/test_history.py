@@ -128,6 +128,27 @@ def test_outages(path: Path) -> None:
         assert [outage.target_id for outage in history.outages("target_2")] == ["target_2"]
 
 
+def test_cross_talk_is_no_hit_whenever_it_was_known(tmp_path: Path) -> None:
+    path = tmp_path / "shaken.sqlite3"
+    story = Story(path)
+    story.tell("hit", "a", reaction_ms=303, peak=22_000)  # taken back below
+    story.tell("hit", "b", reaction_ms=300, peak=60_000)
+    story.tell("crosstalk", "a", hit_seq=1, crosstalk_of="b")
+    story.tell("hit", "a", reaction_ms=100, peak=9_000, crosstalk_of="b")
+    story.tell("miss", "a", reason="time_up")
+    assert story.journal.flush(DEADLINE_S)
+    with History(path) as history:
+        a, b = history.targets()
+        assert (a.rounds, a.hits, a.misses, a.called_off, a.best_reaction_ms) == (3, 0, 1, 2, None)
+        assert (b.rounds, b.hits, b.best_reaction_ms) == (1, 1, 300)
+        assert list(history.reactions()) == ["b"]
+        assert [report.crosstalk_of for report in history.reports()] == ["b", "", "b", ""]
+        file = io.StringIO()
+        assert write_rows(file, history, What.HITS, True) == 4
+    story.journal.close()
+    assert [row["crosstalk_of"] for row in csv.DictReader(io.StringIO(file.getvalue()))] == ["b", "", "b", ""]
+
+
 def test_reactions(path: Path) -> None:
     with History(path) as history:
         hits = history.reactions()["target_1"]

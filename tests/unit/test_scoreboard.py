@@ -136,3 +136,10 @@ def test_a_player_without_a_hit_has_no_time_whatever_the_hub_says() -> None:
     odds: list[object] = [None, [], "x", {"hits": 3, "best_ms": [0]}, {"hits": [0], "best_ms": 0}]
     for odd in odds:
         assert scoreboard.results_of({"results": odd}) == (odd if isinstance(odd, dict) else {})
+
+
+def test_a_hit_that_does_not_count_is_said_not_to() -> None:
+    hit = Event(1, "hit", "t2", {"reaction_ms": 303, "peak": 9, "crosstalk_of": "t1"})
+    assert screens.event_line(hit).plain.endswith("after 303 ms, peak 9, cross-talk of t1: it does not count")
+    later = Event(2, "crosstalk", "t2", {"hit_seq": 1, "crosstalk_of": "t1"})
+    assert screens.event_line(later).plain.endswith("of t1: its last hit does not count")

@@ -27,16 +27,17 @@ async def play(game: "Game") -> None:
         targets = game.targets
         total = done + len(targets) * (len(game.players) - at)
         game.progress(done, total)
-        hits = missed = last_ms = 0
+        missed = 0
+        hits = []
         await game.raise_many(targets, time_ms)
         async for shot in game.shots():
             if shot.hit:
-                hits += 1
-                last_ms = max(last_ms, shot.reaction_ms)
+                hits.append(shot)
                 game.score(player, 100, shot)
             elif not shot.lost:
                 missed += 1
             done += 1
             game.progress(done, total)
-        if hits and not missed:
+        if hits and not missed and all(shot.hit for shot in hits):  # none was taken back
+            last_ms = max([shot.reaction_ms for shot in hits])
             game.score(player, (time_ms - last_ms) // 100, text="all down after %d ms" % last_ms)

@@ -10,7 +10,7 @@ from snyper.firmware.master.games.dice import Dice
 from snyper.shared.clock import now_us
 from snyper.shared.log import log, log_exception
 from snyper.shared.runtime import call_later, end_task, sleep_ms
-from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError
+from snyper.shared.socket_protocol import MIN_DURATION_MS, ErrorCode, MessageType, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ ORDER_MS = (
 LATE_MS = 3_000  # what a report may be overdue, and how long a lost target has to come back and give its own
 STALE_US = 50_000  # a report of what was felt so long before a target was raised belongs to something else
 MAX_NOTE_CHARS = 96
+_MAX_TAKEN = 8  # shots that are known to be cross-talk only later
 
 # Answers to a command with `at_us` after which the same command without it may do.
 _CANNOT_WAIT = (ErrorCode.BUSY, ErrorCode.UNSUPPORTED, ErrorCode.EXPIRED)
@@ -53,15 +54,21 @@ class GameOver(Exception):
 class Shot:
     """What became of one target that was raised: `hit` or not, `reaction_ms` from the instant it was armed by
     the board's own clock, `peak` of the impact. `at_us` is when, by the hub's clock. `lost`: nobody knows.
+
+    It may be the second rise of one that was shaken after `past_ms`, which is part of `reaction_ms`. A `hit`
+    that turns out to be cross-talk once it has been taken is none any more.
     """
 
-    def __init__(self, target_id: str, duration_ms: int, ahead_ms: int) -> None:
+    def __init__(self, target_id: str, duration_ms: int, ahead_ms: int, past_ms: int = 0) -> None:
         self.target_id = target_id
         self.hit = False
         self.reaction_ms = 0
         self.peak = 0
         self.at_us = 0
         self.lost = False
+        self.seq = 0  # of its event
+        self.scores: "list[tuple[str, int]]" = []  # players, and the points that they have got for it
+        self.past_ms = past_ms
         self.duration_ms = duration_ms
         self.sent_us = now_us()
         self.due_us = self.sent_us + (ahead_ms + MOTION_TIMEOUT_MS + duration_ms + LATE_MS) * 1000
@@ -94,6 +101,8 @@ class Game:
         self._here = list(self._all)
         self._up: "dict[str, Shot]" = {}  # raised, and nothing is known of what became of it
         self._done: "list[Shot]" = []  # known, and not taken yet
+        self._taken: "list[Shot]" = []  # the last of those that were
+        self._raising: "list[asyncio.Task[None]]" = []  # what was shaken
         self._news = asyncio.Event()
         self._over = asyncio.Event()
         self._reason = ""
@@ -192,6 +201,7 @@ class Game:
                 held_us = ORDER_MS * 1000 - (now_us() - first.at_us)
                 if held_us <= 0 or not self._up:
                     self._done.remove(first)
+                    self._taken = self._taken[1 - _MAX_TAKEN :] + [first]
                     return first
                 wait_us = min(wait_us, held_us)
             elif not self._up:
@@ -236,6 +246,7 @@ class Game:
         data: "dict[str, object]" = {"player": player, "points": points, "total": self._scores[player]}
         if shot is not None and shot.hit:
             data["reaction_ms"] = shot.reaction_ms
+            shot.scores.append((player, points))
         if text:
             data["text"] = text[:MAX_NOTE_CHARS]
         self._tell("game_score", data, shot.target_id if shot is not None else "")
@@ -262,6 +273,8 @@ class Game:
             await self._over.wait()
         finally:
             await end_task(playing)
+            for raising in self._raising:
+                await end_task(raising)
             self._turn = ""
             self._up = {}
         try:
@@ -306,9 +319,22 @@ class Game:
             "starts_at_us": self._starts_at_us,
         }
 
-    def note_hit(self, target_id: str, data: "dict[str, Any]") -> None:
-        """A target reports a hit."""
-        self._note_report(target_id, data, True)
+    def note_hit(self, target_id: str, data: "dict[str, Any]", seq: int = 0) -> None:
+        """A target reports a hit, which is told under `seq`."""
+        self._note_report(target_id, data, True, seq)
+
+    def note_crosstalk(self, seq: int, of: str) -> None:
+        """The hit that was told under `seq` was none, but a blow on the target `of`."""
+        for shot in self._done:
+            if shot.hit and shot.seq == seq:
+                self._done.remove(shot)
+                self._shake(shot, of)
+                return
+        for shot in self._taken:
+            if shot.hit and shot.seq == seq:
+                shot.hit = False
+                for player, points in shot.scores:
+                    self.score(player, -points, shot, "cross-talk of " + of)
 
     def note_miss(self, target_id: str, data: "dict[str, Any]") -> None:
         """A target reports that it was not hit."""
@@ -364,12 +390,17 @@ class Game:
         return done
 
     async def _activate(
-        self, target_ids: "list[str]", data: "dict[str, object]", duration_ms: int, ahead_ms: int
+        self,
+        target_ids: "list[str]",
+        data: "dict[str, object]",
+        duration_ms: int,
+        ahead_ms: int,
+        past_ms: int = 0,
     ) -> "list[str]":
         """Returns the targets that cannot do it at an instant."""
         late = []
         for target_id in target_ids:
-            self._up[target_id] = Shot(target_id, duration_ms, ahead_ms)
+            self._up[target_id] = Shot(target_id, duration_ms, ahead_ms, past_ms)
         command = self._start(MessageType.ACTIVATE, target_ids, data)
         try:
             async for result in command:
@@ -397,7 +428,7 @@ class Game:
                 self._take_out(target_id, error.code)
         return self._controller.send(type, entries, data, MOTION_TIMEOUT_MS)
 
-    def _note_report(self, target_id: str, data: "dict[str, Any]", hit: bool) -> None:
+    def _note_report(self, target_id: str, data: "dict[str, Any]", hit: bool, seq: int = 0) -> None:
         if target_id not in self._up:
             return
         shot = self._up[target_id]
@@ -408,11 +439,38 @@ class Game:
         if at_us < shot.sent_us - STALE_US:
             return
         shot.at_us = at_us
-        shot.hit = hit
+        shot.seq = seq
         if hit:
-            shot.reaction_ms = _within(data.get("reaction_ms"), shot.duration_ms)
-            shot.peak = _within(data.get("peak"), 65_535)
+            # One that does not say its time has none to boast of.
+            reaction_ms = _within(data.get("reaction_ms"), shot.duration_ms, shot.duration_ms)
+            shot.reaction_ms = shot.past_ms + reaction_ms
+            shot.peak = _within(data.get("peak"), 65_535, 0)
+            if "crosstalk_of" in data:
+                self._shake(shot, data["crosstalk_of"])
+                return
+        shot.hit = hit
         self._resolve(shot)
+
+    def _shake(self, shot: Shot, of: str) -> None:
+        """Its target has fallen, and nobody has hit it: it rises again for what is left of its time."""
+        shot.hit = False
+        self._up[shot.target_id] = shot
+        self.note("%s was shaken by the hit on %s: that does not count" % (shot.target_id, of))
+        self._raising = [task for task in self._raising if not task.done()]
+        self._raising.append(asyncio.create_task(self._raise_again(shot)))
+
+    async def _raise_again(self, shot: Shot) -> None:
+        lying = await self._tell_targets(MessageType.LAY_DOWN, self._playing([shot.target_id]), None)
+        past_ms = shot.reaction_ms + (now_us() - shot.at_us) // 1000
+        left_ms = shot.past_ms + shot.duration_ms - past_ms
+        if self._up.get(shot.target_id) is not shot:
+            return  # it is not up any more for what it was raised for
+        if lying and left_ms >= MIN_DURATION_MS:
+            await self._activate(lying, {"duration_ms": left_ms}, left_ms, 0, past_ms)
+        else:
+            shot.at_us = now_us()
+            shot.lost = not lying
+            self._resolve(shot)
 
     def _give_up(self, target_id: str, after_ms: int) -> None:
         if target_id in self._up:
@@ -478,6 +536,6 @@ def _at_us(shot: Shot) -> int:
     return shot.at_us
 
 
-def _within(value: object, high: int) -> int:
+def _within(value: object, high: int, otherwise: int) -> int:
     """What a target says, as an integer from 0 to `high`."""
-    return min(max(value, 0), high) if isinstance(value, int) else 0
+    return min(max(value, 0), high) if isinstance(value, int) else otherwise

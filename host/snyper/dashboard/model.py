@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from snyper import scoreboard
-from snyper.client import Event, GameInfo, GameState, HubStatus, TargetInfo
+from snyper.client import Event, GameInfo, GameState, HubStatus, TargetInfo, crosstalk_of
 from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX
 
 SAMPLES = 300  # round trips kept for each target: five minutes at one a second
@@ -26,8 +26,8 @@ class Target:
     info: TargetInfo
     round_trips_us: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     outages: deque[tuple[float, float | None]] = field(default_factory=lambda: deque(maxlen=OUTAGES))
-    reports: int = 0  # hits and misses since this dashboard knows it; each is shown once
-    last_report: str = ""  # `hit` or `miss`
+    reports: int = 0  # hits, misses and cross-talk since this dashboard knows it; each is shown once
+    last_report: str = ""  # `hit`, `miss`, or `crosstalk` where that was no hit
     last_reaction_ms: int | None = None
     last_peak: int | None = None
 
@@ -166,9 +166,12 @@ class Model:
         info, data = target.info, event.data
         if event.event in ("hit", "miss"):
             target.reports += 1
-            target.last_report = event.event
+            target.last_report = "crosstalk" if crosstalk_of(data) else event.event
             target.last_reaction_ms = _integer(data.get("reaction_ms"))
             target.last_peak = _integer(data.get("peak"))
+        elif event.event == "crosstalk":
+            target.reports += 1
+            target.last_report = event.event
         elif event.event == "state":
             target.info = replace(info, state=str(data.get("state", "")))
         elif event.event == "lost":

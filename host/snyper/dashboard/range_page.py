@@ -21,6 +21,8 @@ from snyper.shared.socket_protocol import (
 from snyper.words import AWAY, state_word
 
 MAX_GROUPS = 8  # of one target
+_REPORTS = {"hit": "last hit", "miss": "missed", "crosstalk": "only shaken"}
+_FLASHES = {"miss": "miss", "crosstalk": "shaken"}
 MAX_CARDS = 120  # drawn at once; a browser gets slow with thousands, and a person sees no more
 FILTER_FROM = 13  # targets, from which on one wants to look for a name
 
@@ -449,15 +451,16 @@ class Card:
     def _draw_report(self, target: Target) -> None:
         is_hit = target.last_report == "hit"
         reaction = f"{target.last_reaction_ms} ms" if target.last_reaction_ms is not None else "hit"
-        more = "last hit" if is_hit else "missed" if target.last_report else "no hit yet"
+        more = _REPORTS.get(target.last_report, "no hit yet")
         if is_hit and target.last_peak is not None:
             more += f", peak {target.last_peak:,}"
         parts.set_text(self._last, reaction if is_hit else "")
         parts.set_text(self._last_more, more)
         if self._shown >= 0 and target.reports != self._shown:
-            parts.set_text(self._flash, reaction if is_hit else "miss")
+            parts.set_text(self._flash, reaction if is_hit else _FLASHES.get(target.last_report, ""))
             # Two names for one animation: a second hit starts it anew.
-            parts.set_prop(self.element, "data-news", f"{target.last_report}-{target.reports % 2}")
+            kind = "hit" if is_hit else "miss"
+            parts.set_prop(self.element, "data-news", f"{kind}-{target.reports % 2}")
         self._shown = target.reports
 
     def _draw_groups(self, groups: list[str]) -> None:

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from nicegui import ui
 
 from snyper import steady
-from snyper.client import Event
+from snyper.client import Event, crosstalk_of
 from snyper.dashboard import drawings, export, parts
 from snyper.dashboard.game_page import GamePage
 from snyper.dashboard.health_page import HealthPage
@@ -202,7 +202,7 @@ class Shell:
             )
         if self._banner.visible != lost:
             self._banner.set_visibility(lost)
-        if event is not None and event.event in _HEARD:
+        if event is not None and event.event in _HEARD and not crosstalk_of(event.data):
             self._client.run_javascript(f"snyper.heard({json.dumps(event.event)})")
 
     async def _shortcut(self, event: Any) -> None:
