@@ -380,7 +380,7 @@ def _state(target: TargetInfo, is_short: bool = False) -> Text:
     if target.connected:
         state = Text(state_word(target.state), _STATE_STYLES.get(target.state, ""))
         return state.append(", twice", "bold red") if target.trouble == "duplicate" else state
-    return Text(AWAY if is_short else f"{AWAY} for {_duration(target.seen_ms_ago)}", "bold red")
+    return Text(AWAY if is_short else f"away for {_duration(target.seen_ms_ago)}", "bold red")
 
 
 def _duration(milliseconds: int) -> str:
