@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,14 @@ COMMANDS = {
     "board": ("/dev/", "board {directory}/flash"),
 }
 KILLS = [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.fixture(autouse=True)
+def _no_nohup() -> Iterator[None]:
+    """Commands inherit what these tests were started with, and below `nohup` a SIGHUP ends none."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("kill", KILLS, ids=lambda kill: kill.name)
