@@ -568,7 +568,6 @@ def _connection(path: Path, mode: str) -> sqlite3.Connection:
     db = open_database(path, mode, check_same_thread=False)
     try:
         [version] = db.execute("PRAGMA user_version").fetchone()
-        db.text_factory = lambda text: text.decode("utf-8", "replace")
         if version > schema.VERSION:
             raise JournalError(f"{shown(path)} was written by a newer snyper: update this one")
         if version == 0:

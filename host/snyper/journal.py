@@ -112,9 +112,11 @@ def explained(error: sqlite3.Error) -> str:
 
 def open_database(path: Path, mode: str = "rwc", **options: Any) -> sqlite3.Connection:
     """`sqlite3.connect` for the file of that name, whatever is in the name: to SQLite some of it would mean
-    something else. Raises sqlite3.Error.
+    something else. Text that is not UTF-8, as SQLite makes of half a character in JSON, is read all the same.
+    Raises sqlite3.Error.
     """
     db: sqlite3.Connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, **options)
+    db.text_factory = lambda text: text.decode("utf-8", "replace")
     return db
 
 

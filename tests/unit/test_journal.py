@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from snyper import journal as module
+from snyper.history import History
 from snyper.journal import LEAP, Journal, JournaledEvents, JournalError
 from snyper.shared.clock import now_us
 
@@ -95,6 +96,20 @@ def test_what_is_recorded_is_there(path: Path) -> None:
         (1, 1_000, "hit", "t_1", '{"peak":5,"name":"Åse"}', "its key"),
         (2, 2_000, "game_over", "", '{"players":["A"],"results":{}}', None),
     ]
+
+
+def test_half_a_character_in_a_name_stops_nothing(path: Path) -> None:
+    """JSON can say it, SQLite makes text of it that is no UTF-8."""
+    half = b"\xed\xa0\x80".decode("utf-8", "surrogatepass")
+    game = {"game_id": "g", "game": "quick", "players": [half, "Ann"]}
+    with opened(path) as journal:
+        journal.record(journal.log_id, 1, "game_started", "", game)
+        journal.record(journal.log_id, 2, "hit", "t", {})
+        assert journal.flush(DEADLINE_S)
+        assert journal.state == "ok"
+    with History(path) as history:
+        assert history.count_games() == 1
+        assert "Ann" in history.names()
 
 
 def test_the_count_goes_on(path: Path) -> None:
