@@ -54,6 +54,7 @@ CREATE {temp} TABLE games (
     reason TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (log, seq)
 ) WITHOUT ROWID;
+CREATE INDEX {schema}games_that_go_on ON games (end_seq) WHERE end_seq IS NULL;
 CREATE {temp} TABLE seats (
     log INTEGER NOT NULL,
     seq INTEGER NOT NULL,           -- of the game
@@ -82,6 +83,8 @@ CREATE {temp} TABLE shots (
 ) WITHOUT ROWID;
 """
 
+# With `+` SQLite does not look through all games of the log: few go on, and these have an index.
+_GOES_ON = "end_seq IS NULL AND +log = new.log AND +seq < new.seq"
 # The game that goes on at an event.
 _GAME_NOW = """
     games.log = new.log AND games.end_seq IS NULL AND games.seq = (
@@ -95,8 +98,8 @@ _ITS_SEAT = f"""
 
 # Each for one kind of event; one that does not say what it has to counts for nothing.
 _COUNTING = {
-    "game_started": """
-        UPDATE games SET end_seq = new.seq - 1 WHERE log = new.log AND end_seq IS NULL AND seq < new.seq;
+    "game_started": f"""
+        UPDATE games SET end_seq = new.seq - 1 WHERE {_GOES_ON};
         INSERT OR IGNORE INTO games (log, seq, unix_ms, game_id, game, title)
             SELECT new.log, new.seq, new.unix_ms, json_extract(new.data, '$.game_id'),
                 json_extract(new.data, '$.game'),
@@ -141,7 +144,7 @@ _COUNTING = {
                 AND {_ITS_GAME};
     """,
     "lost": f"""
-        UPDATE games SET end_seq = new.seq WHERE log = new.log AND end_seq IS NULL AND seq < new.seq
+        UPDATE games SET end_seq = new.seq WHERE {_GOES_ON}
             AND json_extract(new.data, '$.message') = '{STOPPING}';
     """,
 }
