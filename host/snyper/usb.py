@@ -40,6 +40,7 @@ PATIENCE_S = 20.0  # a board in a crash loop has a port only now and then
 RUN_TIMEOUT_S = 30.0  # between two characters of an answer; the longest silence is a flash that is tidied up
 ANSWER_TIMEOUT_S = 5.0  # of one read of mpremote's
 CHUNK_BYTES = 1024  # a statement on the board that writes so many is up to four times as long
+HASHES_AT_ONCE = 16  # more files than that, and a board whose memory is in pieces may not find room to answer
 RASPBERRY_PI = 0x2E8A  # USB vendor; the product 0x0003 is a chip that waits for MicroPython
 BOOTLOADER = 0x0003
 QUIET_S = 0.05
@@ -247,8 +248,12 @@ class Connection:
     def hashes(self, paths: Iterable[str]) -> dict[str, str | None]:
         """The SHA-256 of each of these files, None for one that is not there."""
         paths = list(paths)
-        said = self.ask(f"{_SHA256}\nprint(json.dumps([sha256(path) for path in {paths!r}]))")
-        return dict(zip(paths, said, strict=True))
+        found: dict[str, str | None] = {}
+        for first in range(0, len(paths), HASHES_AT_ONCE):
+            asked = paths[first : first + HASHES_AT_ONCE]
+            said = self.ask(f"{_SHA256}\nprint(json.dumps([sha256(path) for path in {asked!r}]))")
+            found |= zip(asked, said, strict=True)
+        return found
 
     def read(self, path: str) -> bytes | None:
         """A file, or None where there is none."""

@@ -197,10 +197,10 @@ async def test_foreign_files_are_kept_and_shadows_go(hub: HubUnderTest, board: U
     assert_runs_whole(board, foreign=foreign)
 
 
-def former_firmware(directory: Path) -> dict[str, bytes]:
-    """A target's files as a board had them that has its modules in the root."""
+def former_firmware(directory: Path, role: str = "target") -> dict[str, bytes]:
+    """A board's files as it had them when its modules were in the root."""
     files = {}
-    for path, source in flash.files("target").items():
+    for path, source in flash.files(role).items():
         old = source.read_text().replace("snyper.shared", "shared").replace("snyper.firmware", "firmware")
         copy = directory / path.removeprefix(flash.LIBRARY)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -232,6 +232,28 @@ async def test_a_board_with_its_modules_in_the_root_is_left_clean(
     outcome = await deployed(board, target_of(hub))
     assert outcome.registered is True
     assert_runs_whole(board, foreign=foreign)
+
+
+@pytest.mark.parametrize("role", flash.ROLES)
+async def test_a_move_to_the_library_that_broke_off_just_before_its_commit(
+    hub: HubUnderTest, board: UsbBoard, tmp_path: Path, role: str
+) -> None:
+    listening = Wish(role="master", settings={"listen": f"{HOST}:{free_port()}"})
+    wish = target_of(hub) if role == "target" else listening
+    content, _, _ = configuration(wish, None, "rp2")
+    new = Firmware.of_checkout(role)
+    manifest = flash.manifest(role, new.files, new.version)
+    former = {**former_firmware(tmp_path / "former", role), "config.json": content}
+    staged = {f"snyper.update/{path}": data for path, data in {**new.files, "snyper.json": manifest}.items()}
+    for path, data in {**former, **staged}.items():
+        (board.flash / path).parent.mkdir(parents=True, exist_ok=True)
+        (board.flash / path).write_bytes(data)
+    board.restart()
+    working = "registered as target_1" if role == "target" else "listening on port"
+    await until(lambda: working in board.log, "the former firmware should run")
+    outcome = await deployed(board, wish, new)
+    assert outcome.registered is True
+    assert_runs_whole(board, role)
 
 
 async def test_other_peoples_modules_in_the_root_stay(hub: HubUnderTest, board: UsbBoard) -> None:
