@@ -11,7 +11,7 @@ Each line of the output that begins so is `outcome` and JSON:
   at     how many commands were done before the cut, or before each of them
   torn   how much of the next one, in bytes
   said   what was printed from the cut on
-  files  what is then on the chip, with the SHA-256 of each
+  files  what is then on the chip, with the SHA-256 of each; an empty folder ends with / and has none
 """
 
 import asyncio
@@ -92,7 +92,7 @@ def _run_main(files: "Any") -> None:
 
 
 def files_on(chip: Chip) -> "dict[str, str]":
-    """The SHA-256 of each file."""
+    """The SHA-256 of each file, and each empty folder."""
     return _files_in(mounted(chip), "")
 
 
@@ -105,7 +105,7 @@ def _files_in(files: "Any", folder: str) -> "dict[str, str]":
         else:
             with files.open(path, "rb") as file:
                 found[path[1:]] = hashlib.sha256(file.read()).digest().hex()
-    return found
+    return found or {folder[1:] + "/": ""}
 
 
 def cut(

@@ -273,7 +273,7 @@ class Cut:
     at: tuple[int, ...]  # commands before it; before the second cut, in the boot after the first, and so on
     torn: int  # bytes of the next command
     said: str
-    files: Mapping[str, str]  # the SHA-256 of each
+    files: Mapping[str, str]  # the SHA-256 of each; an empty folder ends with / and has none
 
     def __str__(self) -> str:
         return f"after {self.at} commands and {self.torn} B"
@@ -317,8 +317,10 @@ def verdict(cut: Cut, old: State | None, new: State) -> str:
     }
     if old is None and "main.py" not in in_place:
         return "old"  # it shows its prompt, and a deploy goes on with whatever is there
-    for name, state in (("old", old), ("new", new)):
-        if state is not None and in_place == _hashes(state.files):
+    # The folders that a deploy needs are there before it is committed.
+    without_folders = {path: digest for path, digest in in_place.items() if digest}
+    for name, state, found in (("old", old, without_folders), ("new", new, in_place)):
+        if state is not None and found == _hashes(state.files):
             return name if state.says in cut.said else f"{name}, but it says {cut.said!r}"
     wanted = _hashes(new.files)
     mixed = sorted(path for path in {*in_place, *wanted} if in_place.get(path) != wanted.get(path))

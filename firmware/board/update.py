@@ -82,8 +82,8 @@ def _remove_empty_parents(path: str) -> None:
         path = path[:at]
         try:
             os.rmdir("/" + path)
-        except OSError:  # not empty, or gone
-            return
+        except OSError:  # not empty, as is what holds it; or gone in a run before this one
+            pass
         at = path.rfind("/")
 
 
