@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import tomllib
 import urllib.request
 import venv
 import zipfile
@@ -55,12 +56,17 @@ def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[
     return done
 
 
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", directory, ROOT, timeout=INSTALL_S)
+def built_wheel(source: Path, directory: Path) -> Path:
+    run(
+        sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", directory, source, timeout=INSTALL_S
+    )
     [built] = directory.glob("*.whl")
     return built
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built_wheel(ROOT, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="session")
@@ -149,6 +155,18 @@ def test_it_holds_one_name_and_what_boards_run(wheel: Path) -> None:
             assert f"snyper/{path}" in names, path
     for path in ("snyper/py.typed", "snyper/dashboard/theme.css", "snyper/boards/virtual_board/machine.py"):
         assert path in names
+
+
+def test_an_sdist_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "builder", with_pip=True)
+    python = tmp_path / "builder" / "bin" / "python"
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]
+    run(python, "-m", "pip", "install", "--quiet", *build["requires"], timeout=INSTALL_S)
+    program = "import sys, hatchling.build; hatchling.build.build_sdist(sys.argv[1])"
+    run(python, "-c", program, tmp_path / "sdist", cwd=ROOT)
+    [sdist] = (tmp_path / "sdist").iterdir()
+    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(built_wheel(sdist, tmp_path / "wheel")) as other:
+        assert sorted(one.namelist()) == sorted(other.namelist())
 
 
 @pytest.mark.parametrize("place", ["site-packages", "the current folder", "the path"])
