@@ -11,7 +11,7 @@ from typing import Any
 
 from snyper.boards.board import leashed
 
-READY_TIMEOUT_S = 15.0
+READY_TIMEOUT_S = 60.0  # a small machine that is busy takes 20 s to load the dashboard
 _STOP_TIMEOUT_S = 5.0
 
 
@@ -27,7 +27,7 @@ class Running:
 async def running(*arguments: str) -> AsyncIterator[Running]:
     """Runs `snyper ARGUMENTS --json`, and goes on once it has said its first line.
 
-    Raises OSError with its name and last words when it ends before that, TimeoutError when it says nothing.
+    Raises OSError with its name and last words when it ends before that, or says nothing in READY_TIMEOUT_S.
     At the end of the block it is ended as by Ctrl-C; on Linux also if this process is killed.
     """
 
@@ -35,17 +35,24 @@ async def running(*arguments: str) -> AsyncIterator[Running]:
         status = await process.wait()
         await reading
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        return failure(how)
+
+    def failure(how: str) -> OSError:
         return OSError(f"`snyper {arguments[0]}` {how}; it said last: {words[-1] if words else 'nothing'}")
 
-    command = leashed([sys.executable, "-m", "snyper.cli", *arguments, "--json"], signal.SIGTERM)
+    # -P: what lies in the current folder, such as a snyper.py, is no part of it.
+    command = leashed([sys.executable, "-P", "-m", "snyper.cli", *arguments, "--json"], signal.SIGTERM)
     process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
     words: list[str] = []
     reading = asyncio.create_task(_keep_last(process.stderr, words))
     try:
-        async with asyncio.timeout(READY_TIMEOUT_S):  # before Python 3.12 wait_for can lose a cancellation
-            line = await process.stdout.readline()
+        try:  # not by wait_for, which before Python 3.12 can lose a cancellation
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                line = await process.stdout.readline()
+        except TimeoutError:
+            raise failure(f"was not ready within {READY_TIMEOUT_S:g} s") from None
         if not line:
             raise await ended()
         yield Running(json.loads(line), ended)
