@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from snyper.boards.board import POLL_SECONDS, PWRON_RESET, Board
 from snyper.boards.temporary import temporary_directory
 
-# What tools/virtual_board/ says to whoever holds the terminal, and what MicroPython says.
+# What virtual_board/ says to whoever holds the terminal, and what MicroPython says.
 _MARK = re.compile(rb"\x1b\]snyper;(booted|prompt|bytes (\d+))\x07")
 _BEGUN_MARK = re.compile(rb"\x1b[^\x07\x1b]{0,32}\Z")
 _LINE_FEED = re.compile(rb"(?<!\r)\n")
