@@ -9,7 +9,6 @@ import json
 import os
 import statistics
 import sys
-import tempfile
 import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from snyper.boards.board import BoardProcess, find_micropython
+from snyper.boards.temporary import temporary_directory
 from snyper.firmware.master.controller import Result
 from snyper.firmware.master.server import Hub
 from snyper.shared.socket_protocol import ALL_TARGETS, MessageType
@@ -183,7 +183,7 @@ async def _when_up(dial: Callable[[], Awaitable[T]]) -> T:
 async def _hub_with_target() -> AsyncIterator[Hub]:
     hub = Hub("127.0.0.1", 0, 4, 1)
     await hub.start()
-    with tempfile.TemporaryDirectory(prefix="snyper-bench-") as directory:
+    with temporary_directory("snyper-bench-") as directory:
         board = BoardProcess(Path(directory), "target", {"hub": [f"127.0.0.1:{hub.port}"]})
         registered = asyncio.Event()
         hub.controller.on_register = lambda target_id: registered.set()

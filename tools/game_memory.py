@@ -5,7 +5,6 @@ events. Each of the six games is played twice, for up to GAME_S seconds.
 """
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 
 from snyper.boards.board import BoardProcess
 from snyper.boards.simulator import simulate
+from snyper.boards.temporary import temporary_directory
 from snyper.shared.dialler import dial
 from snyper.shared.link import Link
 from snyper.shared.socket_protocol import ALL_TARGETS, ErrorCode, MessageType, ProtocolError, SocketMessage
@@ -56,7 +56,7 @@ async def measure(has_screen: bool, on_game: Callable[[str], None] = lambda game
     if has_screen:
         config |= _PANEL
         options["screen"] = {}
-    with tempfile.TemporaryDirectory(prefix="snyper-memory-") as directory:
+    with temporary_directory("snyper-memory-") as directory:
         board, heap, _ = await watched_board(Path(directory), "master", config, options, speed=1)
         found = GameMemory(has_screen, heap)
         try:

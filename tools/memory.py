@@ -17,7 +17,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import asdict
 from datetime import date
@@ -30,6 +29,7 @@ from rich.table import Table
 
 from snyper.boards import flash
 from snyper.boards.board import HEAP_BYTES, BoardProcess
+from snyper.boards.temporary import temporary_directory
 from snyper.shared.socket_protocol import ProtocolError
 from tools import game_memory
 from tools.soak import SPEED, WARM_UP_S, Report, soak
@@ -142,7 +142,7 @@ def _imports_of(source: Path) -> list[str]:
 
 def unix_costs(role: str) -> Costs:
     """What each module takes on the unix port. Raises OSError, TimeoutError."""
-    with tempfile.TemporaryDirectory(prefix="snyper-memory-") as name:
+    with temporary_directory("snyper-memory-") as name:
         directory = Path(name)
         main = directory / "costs_main.py"
         lines = [f'probe.begin()\nimport {name}\nprobe.cost("{name}")\n' for name in _names(role)]
@@ -205,7 +205,7 @@ def _costs_in(output: str) -> Costs:
 async def run_soaks(minutes: int, console: Console) -> list[Report]:
     """A target and a hub board at the same time, for so many minutes of their clocks. Raises as `soak`."""
     with (
-        tempfile.TemporaryDirectory(prefix="snyper-memory-") as name,
+        temporary_directory("snyper-memory-") as name,
         Progress(console=console, transient=True) as progress,
     ):
 

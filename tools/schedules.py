@@ -22,7 +22,6 @@ import json
 import random
 import sqlite3
 import sys
-import tempfile
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -33,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from snyper.boards.board import BoardProcess
+from snyper.boards.temporary import temporary_directory
 from snyper.shared.dialler import dial
 from snyper.shared.handshake import Role
 from snyper.shared.link import Link
@@ -678,7 +678,7 @@ def main() -> int:
         if done % 50 == 0:
             print(f"{done} of {len(seeds)} after {time.monotonic() - began:.0f} s", flush=True)
 
-    with tempfile.TemporaryDirectory(prefix="snyper-schedules-") as directory:
+    with temporary_directory("snyper-schedules-") as directory:
         broken = asyncio.run(run(seeds, options.ranges, Path(directory), on_done))
     held = len(seeds) - len(broken)
     print(f"schedules: {held} of {len(seeds)} kept every promise, in {time.monotonic() - began:.0f} s")

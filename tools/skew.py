@@ -13,7 +13,6 @@ import json
 import os
 import random
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from snyper.boards.board import BoardProcess
+from snyper.boards.temporary import temporary_directory
 from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, Result
 from snyper.firmware.master.server import Hub
 from snyper.shared.clock import now_us
@@ -295,7 +295,7 @@ def main() -> None:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     try:
         with (
-            tempfile.TemporaryDirectory(prefix="snyper-skew-") as name,
+            temporary_directory("snyper-skew-") as name,
             Progress(console=console, transient=True) as progress,
         ):
             tasks: dict[str, Any] = {}

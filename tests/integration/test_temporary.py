@@ -69,6 +69,20 @@ async def test_a_start_that_is_cut_short(after_s: float, tmp_path: Path) -> None
     await until(lambda: not left_in(tmp_path) and not processes_with(str(tmp_path)), "nothing should be left")
 
 
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM], ids=lambda kill: kill.name)
+async def test_a_tool_that_is_killed(kill: signal.Signals, tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tools.power_cuts"),
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        cwd=ROOT,
+    )
+    await until(lambda: left_in(tmp_path), "it should have its folder")
+    process.send_signal(kill)
+    assert await process.wait() == -kill
+    await until(lambda: not left_in(tmp_path) and not processes_with(str(tmp_path)), "nothing should be left")
+
+
 async def test_the_end_of_the_terminal_is_none_for_nohup(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         *("nohup", sys.executable, "-m", "snyper.cli"),
