@@ -15,7 +15,7 @@ def parse_address(text: str) -> "tuple[str, int]":
         host = host[1:-1]
     elif ":" in host:
         raise ValueError("write an IPv6 address as [ADDRESS]:PORT, not %s" % text)
-    if not port.isdigit() or int(port) > 65535:
+    if not port or port.strip("0123456789") or len(port) > 5 or int(port) > 65535:
         raise ValueError("%s is not HOST:PORT" % text)
     return host, int(port)
 

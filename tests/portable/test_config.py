@@ -353,5 +353,6 @@ def test_addresses() -> None:
 
 
 def test_what_is_no_address_is_shown() -> None:
-    for text in ("hub:", "hub:x", "hub:65536", "hub:-1", "::1", "fe80::1:9000", "hub:80:81", "hub:8 1"):
+    odd = ("hub:\u00b2", "hub:\u0663", "hub:" + "1" * 5_000)  # digits to some, but none of a port
+    for text in ("hub:", "hub:x", "hub:65536", "hub:-1", "::1", "fe80::1:9000", "hub:80:81", "hub:8 1") + odd:
         assert text in _refusal(parse_address, text)
