@@ -17,7 +17,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from snyper.files import writing
+from snyper.files import shown, writing
 from snyper.history import (
     ALL,
     EventRecord,
@@ -137,8 +137,10 @@ def export(
     what = What.GAMES if games else What.HITS if hits else What.EVENTS
     which = Which(_since_ms(since), game, player)
     with _reading(journal) as kept:
+        if output is not None and _is_same(output, kept.path):
+            fail(f"{shown(output)} is the journal itself: name another file with --output", EXIT_USAGE)
         count = _write(output, lambda file: write_rows(file, kept, what, as_csv, which))
-    err.print(f"export: {plural(count, 'row')}" + (f" in {output}" if output else ""), markup=False)
+    err.print(f"export: {plural(count, 'row')}" + (f" in {shown(output)}" if output else ""), markup=False)
 
 
 def write_rows(file: TextIO, kept: History, what: What, as_csv: bool, which: Which = ALL) -> int:
@@ -181,6 +183,13 @@ def _cell(value: object) -> object:
     return value
 
 
+def _is_same(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
+
+
 def _write(path: Path | None, write: Callable[[TextIO], int]) -> int:
     """Into the file, or to stdout; in UTF-8, whatever the terminal has."""
     try:
@@ -190,7 +199,8 @@ def _write(path: Path | None, write: Callable[[TextIO], int]) -> int:
             text.detach().flush()
             return count
     except OSError as error:
-        fail(f"{path} cannot be written: {error.strerror}", EXIT_FAILED)
+        what = "stdout" if path is None else shown(path)
+        fail(f"{what} cannot be written: {error.strerror}", EXIT_FAILED)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ from tests.integration.harness import (
 
 pytestmark = linux_only
 
-FAILED = 1
+FAILED, USAGE = 1, 2
 ODD_NAMES = [
     *("a?b", "a#b", "a%20b", "a&mode=memory", "file:a", ":memory:", "a\nb", " a ", "'a\"", "-a", "zoë"),
     os.fsdecode(b"caf\xe9"),
@@ -153,6 +154,21 @@ def test_a_picture_too(tmp_path: Path) -> None:
     save_png(TRACE, fifo, "a")
     reader.join(DEADLINE_S)
     assert read[0].startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("link", [None, os.link, os.symlink])
+def test_a_journal_is_not_exported_over_itself(
+    link: Callable[[Path, Path], None] | None, journal: Path
+) -> None:
+    before = journal.read_bytes()
+    output = journal
+    if link is not None:
+        output = journal.with_name("other")
+        link(journal, output)
+    done = export(journal, str(output))
+    assert done.returncode == USAGE
+    assert done.stderr == f"snyper: {output} is the journal itself: name another file with --output\n"
+    assert journal.read_bytes() == before
 
 
 def test_devices(journal: Path) -> None:
