@@ -103,6 +103,31 @@ async def test_a_home_that_is_not_ones_own(mode: int, tmp_path: Path) -> None:
         home.chmod(0o755)
 
 
+@pytest.mark.parametrize(
+    ("environment", "why"),
+    [
+        ({}, "there is no home directory"),
+        ({"HOME": "/dev/null"}, "/dev/null: File exists"),
+        ({"HOME": "/proc/1"}, "/proc/1/.bashrc: "),
+    ],
+)
+def test_completion_that_cannot_be_installed(environment: dict[str, str], why: str, tmp_path: Path) -> None:
+    script = f"{sys.executable} -m snyper.cli --install-completion; exit $?"
+    kept = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    result = subprocess.run(
+        [*STRANGER, "bash", "-c", script],
+        capture_output=True,
+        text=True,
+        env={**kept, **environment},
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"snyper: completion is not installed ({why}"), result.stderr
+    assert result.stderr.endswith("): --show-completion shows what to install\n")
+
+
 async def test_a_folder_that_has_gone(tmp_path: Path) -> None:
     """The shell of somebody whose folder another has removed."""
     gone = tmp_path / "gone"
