@@ -19,7 +19,7 @@ from snyper.history import History
 from snyper.history_commands import JournalOption
 from snyper.journal import JournalError, NoJournalError, default_path
 from snyper.output import EXIT_FAILED, EXIT_USAGE, can_redraw, drawn_columns, err, fail, out, print_json
-from snyper.scoreboard import after, scoreboard
+from snyper.scoreboard import after, scoreboard, summary
 from snyper.screens import event_line
 from snyper.shared.socket_protocol import ALL_TARGETS, MAX_PLAYER_CHARS, MAX_PLAYERS, ErrorCode, ProtocolError
 from snyper.streams import noticing_its_end
@@ -263,7 +263,11 @@ class _Screen:
     def _board(self) -> Any:
         if self.state.status == "none":
             return Text("no game is played yet; `snyper game start GAME` starts one", "dim")
-        return scoreboard(self.state, time.monotonic_ns() // 1000 + self._ahead_us, self._note)
+        now_us = time.monotonic_ns() // 1000 + self._ahead_us
+        board = scoreboard(self.state, now_us, self._note)
+        if len(out.render_lines(board)) > out.height:  # a terminal would show the upper part of it
+            return summary(self.state, now_us, self._note)
+        return board
 
     async def _tick(self) -> None:
         while self._live is not None:

@@ -102,6 +102,21 @@ async def test_watch_draws(columns: int, rows: int, color: dict[str, str], tmp_p
         assert _MOVES.search(watch.said)
 
 
+@pytest.mark.parametrize("rows", [24, 10])
+async def test_game_watch_shows_every_player(rows: int, tmp_path: Path) -> None:
+    players = [f"Player {number}" for number in range(1, 9)]
+    async with (
+        running_hub("cpython", tmp_path, max_consoles=2) as hub,
+        console_of(hub) as console,
+        scripted_target(hub, "target_1"),
+    ):
+        await console.ask("start_game", "all", game="quick", players=players)
+        async with terminal(80, rows, "game", "watch", "--hub", hub.address) as watch:
+            await watch.shows("Player 1")
+            await watch.shows("Player 8")
+            assert ("╭" in watch.text) == (rows == 24)
+
+
 @pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"TERM": "unknown"}, {"CI": "true"}], ids=str)
 @pytest.mark.parametrize("command", ["watch", "game watch"])
 async def test_lines_as_they_happen(command: str, environment: dict[str, str], tmp_path: Path) -> None:
