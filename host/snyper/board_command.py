@@ -28,7 +28,8 @@ def board(
     except MicropythonNotFoundError as error:
         fail(str(error), EXIT_FAILED)
     except OSError as error:
-        fail(f"{error.filename or directory}: {error.strerror}", EXIT_FAILED)
+        what = f"{error.filename or directory}: {error.strerror}" if error.strerror else str(error)
+        fail(what, EXIT_FAILED)
     try:
         usb_board.start()
         typer.echo(usb_board.port)

@@ -58,6 +58,27 @@ async def test_a_command_that_is_killed(command: str, kill: signal.Signals, tmp_
     await until(lambda: not left_in(tmp_path) and not processes_with(str(tmp_path)), "nothing should be left")
 
 
+@pytest.mark.parametrize("command", [*COMMANDS, "play"])
+def test_no_place_for_temporary_files_names_the_variable(command: str, tmp_path: Path) -> None:
+    """Nobody may write a byte into a file, as where every such directory is full."""
+    _, words = COMMANDS.get(command, ("", f"play --no-open --listen {HOST}:{{port}}"))
+    arguments = words.format(port=free_port(), directory=tmp_path).split()
+    if command == "play":
+        pytest.importorskip("nicegui")
+    result = subprocess.run(
+        ["bash", "-c", 'ulimit -f 0; exec "$0" -m snyper.cli "$@"', sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 1
+    said = result.stdout + result.stderr
+    assert "no directory here takes temporary files: name one in the variable TMPDIR\n" in said, said
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize("after_s", [0.2, 0.5, 1.0, 2.0])
 async def test_a_start_that_is_cut_short(after_s: float, tmp_path: Path) -> None:
     pytest.importorskip("nicegui")

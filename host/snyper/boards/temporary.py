@@ -29,7 +29,7 @@ def temporary_directory(prefix: str) -> Iterator[Path]:
     Should this process be killed, another one removes it, which no signal to this one or from the terminal
     reaches. Raises OSError.
     """
-    directory = Path(tempfile.gettempdir()).resolve() / f"{prefix}{secrets.token_hex(4)}"
+    directory = _place() / f"{prefix}{secrets.token_hex(4)}"
     janitor = subprocess.Popen(  # first: there is no directory without one
         [sys.executable, "-I", "-S", "-c", _JANITOR, str(directory)],
         cwd=directory.anchor,
@@ -44,3 +44,10 @@ def temporary_directory(prefix: str) -> Iterator[Path]:
     finally:
         shutil.rmtree(directory, ignore_errors=True)
         janitor.communicate(b".")
+
+
+def _place() -> Path:
+    try:
+        return Path(tempfile.gettempdir()).resolve()
+    except FileNotFoundError:
+        raise OSError("no directory here takes temporary files: name one in the variable TMPDIR") from None
