@@ -1,5 +1,6 @@
 """The samples around a hit as a picture: in the terminal, or as a file."""
 
+import logging
 from io import BytesIO
 from math import nan
 from pathlib import Path
@@ -79,6 +80,7 @@ def _axis(first_us: int, last_us: int, width: int, hit: int) -> str:
 
 def save_png(trace: Trace, path: Path, title: str) -> None:
     """Draws the trace into a PNG file of 1,200 by 720 pixels, by the extra `plot`. Raises OSError."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it keeps its caches is nobody's concern
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="constrained")

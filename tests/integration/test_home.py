@@ -128,6 +128,25 @@ def test_completion_that_cannot_be_installed(environment: dict[str, str], why: s
     assert result.stderr.endswith("): --show-completion shows what to install\n")
 
 
+def test_a_picture_says_nothing_of_caches(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    script = (
+        "from pathlib import Path; from snyper.client import Trace; from snyper.trace import save_png;"
+        " save_png(Trace(20_000, 400, 50_000, [-50, 0, 50], [100, 30_000, 50_000]), Path('a.png'), 'a')"
+    )
+    kept = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    result = subprocess.run(
+        [*STRANGER, sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env=kept,
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 async def test_a_folder_that_has_gone(tmp_path: Path) -> None:
     """The shell of somebody whose folder another has removed."""
     gone = tmp_path / "gone"
