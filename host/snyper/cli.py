@@ -45,7 +45,7 @@ from snyper.environment import hub_key
 from snyper.firmware.master.console import MAX_TIMEOUT_MS, MIN_TIMEOUT_MS
 from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
 from snyper.firmware.master.crosstalk import CROSSTALK_MS, MAX_CROSSTALK_MS
-from snyper.help_page import CommandsByUse
+from snyper.help_page import App, CommandsByUse
 from snyper.journal import KEEP_DAYS, MAX_KEEP_DAYS, PATH_VARIABLE, JournalError, default_path
 from snyper.output import (
     EXIT_FAILED,
@@ -82,7 +82,7 @@ MAX_TIMEOUT_S = MAX_TIMEOUT_MS / 1000
 PING_TIMEOUT_S = PING_TIMEOUT_MS / 1000
 MOTION_TIMEOUT_S = MOTION_TIMEOUT_MS / 1000
 
-app = typer.Typer(
+app = App(
     help="Run a range of pop-up targets: a hub, simulated targets, and commands to them.",
     epilog="Exit status: 0 all well, 1 some target failed, 2 wrong usage, 3 no hub there.",
     cls=CommandsByUse,

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from snyper.client import DEFAULT_HUB, Event, GameInfo, GameOption, GameState, Hub, connect
 from snyper.commands import HubOption, Json, run, selector
+from snyper.help_page import App
 from snyper.history import History
 from snyper.history_commands import JournalOption
 from snyper.journal import JournalError, NoJournalError, default_path
@@ -26,9 +27,7 @@ from snyper.streams import noticing_its_end
 
 T = TypeVar("T")
 
-game = typer.Typer(
-    help="Play: list the games, start one, watch it.", no_args_is_help=True, rich_markup_mode=None
-)
+game = App(help="Play: list the games, start one, watch it.", no_args_is_help=True, rich_markup_mode=None)
 
 MAX_SEED = (1 << 31) - 1
 LEFT_RUNNING = "the game goes on: `snyper game watch` shows it, `snyper game stop` ends it"

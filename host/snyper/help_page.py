@@ -1,11 +1,14 @@
 """The page that `snyper --help` shows: the commands by what one wants to do."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from snyper.output import EXIT_FAILED, fail
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 PANELS = {
     "Try it out": ("demo", "play"),
@@ -15,6 +18,23 @@ PANELS = {
     "Play, and look back": ("game", "history", "stats", "export"),
     "Look after boards": ("boards", "deploy", "config", "logs", "calibrate", "trace", "board"),
 }
+
+
+class CommandInWords(TyperCommand):
+    """A command whose page says no types behind arguments that have a word of their own."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        for param in self.params:
+            if isinstance(param, TyperArgument) and param.metavar:
+                param.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
+
+
+class App(typer.Typer):
+    """Whose commands are of that kind."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[F], F]:
+        return super().command(name, cls=CommandInWords, **settings)
 
 
 class CommandsByUse(TyperGroup):
