@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 # Waits for the end of the process that holds the other end of its stdin. What that one had started may still
-# write while it ends, hence until the directory stays away.
+# write while it ends, hence until the directory stays away; a minute later nothing will remove it any more.
 _JANITOR = """
 import os, shutil, sys, time
 was_orderly = sys.stdin.buffer.read(1)
 looks_left = 0 if was_orderly else 3
-while looks_left:
+give_up_at = time.monotonic() + 60
+while looks_left and time.monotonic() < give_up_at:
     looks_left = 3 if os.path.lexists(sys.argv[1]) else looks_left - 1
     shutil.rmtree(sys.argv[1], ignore_errors=True)
     time.sleep(0.1)
