@@ -63,23 +63,22 @@ class Registration:
         if self.role == Role.TARGET and (not is_target_id(self.target_id) or self.target_id == ALL_TARGETS):
             raise _bad("a target registers with a `target_id` of its own, which is not `all`")
 
-
-def registered_reply(
-    message: SocketMessage, registration: Registration, boot_id: str, hub_us: int
-) -> SocketMessage:
-    """The hub's answer. `boot_id` is the hub's own, `hub_us` its clock in microseconds."""
-    return message.reply(
-        MessageType.REGISTERED,
-        "registered",
-        {
-            "protocol": PROTOCOL_VERSION,
-            "heartbeat_ms": registration.heartbeat_ms,
-            "dead_after_ms": registration.heartbeat_ms * DEAD_AFTER_BEATS,
-            "max_line_bytes": MAX_LINE_BYTES,
-            "boot_id": boot_id,
-            "hub_us": hub_us,
-        },
-    )
+    def reply(self, message: SocketMessage, boot_id: str, hub_us: int) -> SocketMessage:
+        """The hub's answer to `message`, its `register`. `boot_id` is the hub's own, `hub_us` its clock in
+        microseconds.
+        """
+        return message.reply(
+            MessageType.REGISTERED,
+            "registered",
+            {
+                "protocol": PROTOCOL_VERSION,
+                "heartbeat_ms": self.heartbeat_ms,
+                "dead_after_ms": self.heartbeat_ms * DEAD_AFTER_BEATS,
+                "max_line_bytes": MAX_LINE_BYTES,
+                "boot_id": boot_id,
+                "hub_us": hub_us,
+            },
+        )
 
 
 def _bad(message: str) -> ProtocolError:

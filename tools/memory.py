@@ -122,6 +122,10 @@ def forgotten(role: str) -> set[str]:
             "snyper.shared.address",
             "snyper.firmware.master.wifi",
             "snyper.firmware.master.game_console",
+            "snyper.firmware.master.crosstalk",
+            "snyper.firmware.master.twins",
+            "snyper.shared.handshake",
+            "snyper.shared.names",
         }
         known |= {f"snyper.firmware.master.{name}" for name in ("game_room", *PANEL)}
     return known

@@ -5,10 +5,9 @@ import asyncio
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.events import EventLog
 from snyper.firmware.master.registry import HEALTH, Entry, Registry
-from snyper.shared.clock import now_ms, now_us
-from snyper.shared.handshake import groups_field
+from snyper.shared.clock import now_us
 from snyper.shared.link import error_of
-from snyper.shared.log import keep, log, log_exception
+from snyper.shared.log import log, log_exception
 from snyper.shared.runtime import call_later, forget
 from snyper.shared.socket_protocol import (
     COMMAND_REPLIES,
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 PING_TIMEOUT_MS = 1_000
 MAX_REPORT_BYTES = 512  # a hit has some 100; a hub board keeps its last events
-DUPLICATE_QUIET_MS = 600_000  # longer than any target waits before it tries again
 MOTION_TIMEOUT_MS = 3_000  # the slowest hobby servo needs half of it
 
 _STATE_AFTER = {
@@ -239,15 +237,6 @@ class HubController:
         self.events.add("lost", entry.target_id, {"code": why.code, "message": why.message})
         self._call(self.on_lost, entry.target_id)
 
-    def note_duplicate(self, registration: SocketMessage, why: ProtocolError) -> None:
-        """Another board is refused its name. Said once, until nobody has tried for DUPLICATE_QUIET_MS."""
-        assert registration.target_id is not None
-        [entry] = self.registry.select(registration.target_id)
-        before_ms, entry.refused_ms = entry.refused_ms, now_ms()
-        if before_ms is None or entry.refused_ms - before_ms > DUPLICATE_QUIET_MS:
-            keep("hub", why.message)
-            self.events.add("duplicate", entry.target_id, {"message": why.message})
-
     def note_health(self, entry: Entry, message: SocketMessage) -> None:
         """What a target's PING or PONG says of its state and health."""
         data = message.data or {}
@@ -296,6 +285,9 @@ class HubController:
             self._set_groups(entry, reply.data or {})
 
     def _set_groups(self, entry: Entry, data: "dict[str, object]") -> None:
+        from snyper.shared.handshake import groups_field
+
+        forget("snyper.shared.handshake")
         try:
             groups = groups_field(data)
         except ProtocolError as error:

@@ -1,10 +1,10 @@
 """Who is here: every target that has registered, and what the hub knows of it. Pure: no socket, no clock."""
 
-from snyper.shared.handshake import Registration
 from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX, ErrorCode, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from snyper.shared.handshake import Registration
     from snyper.shared.link import Link
 
 # What a target's `ping` or `pong` may say beside its state: integers, not negative.
@@ -66,7 +66,7 @@ class Entry:
         self._report_ids = known + new
         return True
 
-    def register(self, registration: Registration, link: "Link") -> None:
+    def register(self, registration: "Registration", link: "Link") -> None:
         same_boot = registration.boot_id and registration.boot_id == self.boot_id
         if not same_boot or registration.hardware_id != self.hardware_id:
             self._report_ids = ""
@@ -86,7 +86,7 @@ class Registry:
         self.max_targets = max_targets
         self._entries: "dict[str, Entry]" = {}
 
-    def rival(self, registration: Registration) -> "Link | None":
+    def rival(self, registration: "Registration") -> "Link | None":
         """The live link under this name of a board with the same hardware id: the same one's, or a twin's.
 
         Raises ProtocolError `duplicate_target` when it is another board's.
@@ -100,7 +100,7 @@ class Registry:
             )
         return entry.link
 
-    def admit(self, registration: Registration, link: "Link") -> "tuple[Entry, Link | None]":
+    def admit(self, registration: "Registration", link: "Link") -> "tuple[Entry, Link | None]":
         """The target's entry, and the link that the same board had before, if it still counts as live.
 
         Raises ProtocolError: `duplicate_target` when another board is live under that name, `busy` when the

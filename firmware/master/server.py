@@ -9,25 +9,22 @@ from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.events import EventLog
 from snyper.firmware.master.registry import Entry, Registry
 from snyper.shared.clock import now_ms, now_us
-from snyper.shared.handshake import Registration, Role, registered_reply
+from snyper.shared.handshake import Role
 from snyper.shared.link import Link
 from snyper.shared.listener import bound_port, close_server, listen, tune_accepted
 from snyper.shared.log import log
-from snyper.shared.runtime import close_stream, sleep_ms
+from snyper.shared.runtime import close_stream, forget, sleep_ms
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from snyper.firmware.master.game_room import GameRoom
+    from snyper.shared.handshake import Registration
     from snyper.shared.link import Handler
 
 STOPPING = "the hub stops"  # what `lost` says of a target whose hub ends in an orderly way
 MAX_EVENTS = 24  # 2.4 kB of a board; a computer has room for more
 REGISTER_TIMEOUT_MS = 10_000  # long enough for a person who pastes a line into `nc`
-# What a board that seems to be here twice has to answer: longer than Wi-Fi delays it, and one that has booted
-# anew is still in within 2 s.
-PROBE_MS = 1_000
-_STALE_MS = 250  # what is read so soon after that question may have been said before a reboot
 _BACKLOG = 1024  # connections that wait to be accepted; the system may hold fewer
 _SWEEP_MS = 500
 _SWEEP_OVERDUE_MS = 5_000
@@ -154,6 +151,9 @@ class Hub:
             error = ProtocolError(ErrorCode.NOT_REGISTERED, "the first message is `register`")
             link.post(error.to_message(message.id, message.target_id))
             return
+        from snyper.shared.handshake import Registration
+
+        forget("snyper.shared.handshake")
         try:
             registration = Registration(message)
             if self._key and registration.key != self._key:
@@ -163,12 +163,16 @@ class Hub:
             else:
                 self._admit_console(link, message, registration)
         except ProtocolError as error:
-            self._refuse_registration(link, message, error)
+            self.refuse_registration(link, message, error)
 
-    def _refuse_registration(self, link: Link, message: SocketMessage, error: ProtocolError) -> None:
+    def refuse_registration(self, link: Link, message: SocketMessage, error: ProtocolError) -> None:
+        """Tells a peer why it is not admitted, and hangs up."""
         is_twin = error.code == ErrorCode.DUPLICATE_TARGET
         if is_twin:
-            self.controller.note_duplicate(message, error)  # which says it once, not each time
+            from snyper.firmware.master.twins import note_duplicate
+
+            forget("snyper.firmware.master.twins")
+            note_duplicate(self.controller, message, error)  # which says it once, not each time
         _refuse(link, error.code, error.message, message, quiet=is_twin)
 
     async def _register_again(self, link: Link, message: SocketMessage) -> None:
@@ -178,47 +182,29 @@ class Hub:
         self,
         link: Link,
         message: SocketMessage,
-        registration: Registration,
+        registration: "Registration",
         handlers: "dict[str, Handler]",
     ) -> None:
         link.admitted = True
+        link.admit = None
         link.name = registration.target_id or registration.role
         link.handlers = handlers
         link.handlers[MessageType.REGISTER] = self._register_again
         link.peer_max_line_bytes = registration.max_line_bytes
-        link.post(registered_reply(message, registration, self.boot_id, now_us()))
+        link.post(registration.reply(message, self.boot_id, now_us()))
         link.start_heartbeat(registration.heartbeat_ms, registration.heartbeat_ms)
 
-    def _admit_target(self, link: Link, message: SocketMessage, registration: Registration) -> None:
+    def _admit_target(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
         if self.controller.registry.rival(registration) is None:
-            self._seat_target(link, message, registration)
+            self.seat_target(link, message, registration)
             return
-        link.admit = _ask_to_wait
-        link.handlers = {MessageType.REGISTER: self._settle}
-        link.handle(message)
+        from snyper.firmware.master.twins import settle_later
 
-    async def _settle(self, link: Link, message: SocketMessage) -> None:
-        """Admits what says to be a board that is here already, unless that answers: then they are two."""
-        registration = Registration(message)
-        silent: "Link | None" = None
-        try:
-            while True:
-                rival = self.controller.registry.rival(registration)
-                if rival is None or rival is silent:
-                    break
-                if await _answers(rival):
-                    raise ProtocolError(
-                        ErrorCode.DUPLICATE_TARGET,
-                        "another board with this hardware id is connected as %s: stop one of the two,"
-                        " or one of two simulators" % registration.target_id,
-                    )
-                silent = rival
-            if link.close_error is None:
-                self._seat_target(link, message, registration)
-        except ProtocolError as error:
-            self._refuse_registration(link, message, error)
+        forget("snyper.firmware.master.twins")
+        settle_later(self, link, message, registration)
 
-    def _seat_target(self, link: Link, message: SocketMessage, registration: Registration) -> None:
+    def seat_target(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
+        """Admits a target, instead of the link that it had before. Raises as `Registry.admit` does."""
         entry, replaced = self.controller.registry.admit(registration, link)
         if replaced is not None:
             replaced.close(ProtocolError(ErrorCode.DISCONNECTED, "the board has come back over a new link"))
@@ -230,7 +216,7 @@ class Hub:
         )
         self.controller.note_registered(entry)
 
-    def _admit_console(self, link: Link, message: SocketMessage, registration: Registration) -> None:
+    def _admit_console(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
         if len(self._consoles) >= self._max_consoles:
             many = "s" * (self._max_consoles > 1)
             raise ProtocolError(ErrorCode.BUSY, "this hub takes %d console%s" % (self._max_consoles, many))
@@ -265,23 +251,6 @@ class _TargetPeer:
     def closed(self, link: Link, why: ProtocolError) -> None:
         if self._controller.registry.lose(self._entry, link, now_ms()):
             self._controller.note_lost(self._entry, why)
-
-
-def _ask_to_wait(link: Link, message: SocketMessage) -> None:
-    """For what a peer says while it is not known yet whether it is admitted."""
-    error = ProtocolError(ErrorCode.BUSY, "your `register` is not answered yet")
-    link.post(error.to_message(message.id, message.target_id))
-
-
-async def _answers(link: Link) -> bool:
-    """Whether a peer is alive, which may take PROBE_MS."""
-    asked_us = now_us()
-    try:
-        await link.ask(SocketMessage(MessageType.PING, link.new_id()), PROBE_MS)
-        return True
-    except ProtocolError as error:
-        # Some answer no `ping`, and speak all the same.
-        return error.code == ErrorCode.TIMEOUT and link.received_us - asked_us > _STALE_MS * 1000
 
 
 def _refuse(

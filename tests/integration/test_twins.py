@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from snyper.boards import simulator
-from snyper.firmware.master.server import PROBE_MS
+from snyper.firmware.master.twins import PROBE_MS
 from tests.integration.harness import (
     KNOWN_LOST_S,
     MICROPYTHON,

@@ -1,6 +1,6 @@
 """REGISTER and its reply."""
 
-from snyper.shared.handshake import Registration, registered_reply
+from snyper.shared.handshake import Registration
 from snyper.shared.socket_protocol import MAX_GROUPS, MIN_LINE_BYTES, ErrorCode, SocketMessage
 from snyper.shared.welcome import Welcome
 from tests.portable.support import raises
@@ -101,7 +101,7 @@ def test_groups_are_a_short_list_of_names() -> None:
 
 def test_the_hubs_reply_is_read_by_the_board() -> None:
     message = _register(heartbeat_ms=1000)
-    reply = registered_reply(message, Registration(message), "hub-boot", 123_456)
+    reply = Registration(message).reply(message, "hub-boot", 123_456)
     assert reply.id == "r"
     assert reply.target_id == "t_1"
     assert reply.status == "registered"

@@ -1,0 +1,73 @@
+"""Two boards that want one name: which of them has it. Loaded only when that happens."""
+
+from snyper.shared.clock import now_ms, now_us
+from snyper.shared.log import keep
+from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from snyper.firmware.master.controller import HubController
+    from snyper.firmware.master.server import Hub
+    from snyper.shared.handshake import Registration
+    from snyper.shared.link import Link
+
+# What a board that seems to be here twice has to answer: longer than Wi-Fi delays it, and one that has booted
+# anew is still in within 2 s.
+PROBE_MS = 1_000
+DUPLICATE_QUIET_MS = 600_000  # longer than any target waits before it tries again
+_STALE_MS = 250  # what is read so soon after that question may have been said before a reboot
+
+
+def settle_later(hub: "Hub", link: "Link", message: SocketMessage, registration: "Registration") -> None:
+    """Admits what says to be a board that is here already, unless that one still is."""
+    link.admit = _ask_to_wait
+    link.handlers = {MessageType.REGISTER: lambda link, message: _settle(hub, link, message, registration)}
+    link.handle(message)
+
+
+def note_duplicate(controller: "HubController", registration: SocketMessage, why: ProtocolError) -> None:
+    """Another board is refused its name. Said once, until nobody has tried for DUPLICATE_QUIET_MS."""
+    assert registration.target_id is not None
+    [entry] = controller.registry.select(registration.target_id)
+    before_ms, entry.refused_ms = entry.refused_ms, now_ms()
+    if before_ms is None or entry.refused_ms - before_ms > DUPLICATE_QUIET_MS:
+        keep("hub", why.message)
+        controller.events.add("duplicate", entry.target_id, {"message": why.message})
+
+
+async def _settle(hub: "Hub", link: "Link", message: SocketMessage, registration: "Registration") -> None:
+    """Admits a board, unless the one that is here already answers: then they are two."""
+    silent: "Link | None" = None
+    try:
+        while True:
+            rival = hub.controller.registry.rival(registration)
+            if rival is None or rival is silent:
+                break
+            if await _answers(rival):
+                raise ProtocolError(
+                    ErrorCode.DUPLICATE_TARGET,
+                    "another board with this hardware id is connected as %s: stop one of the two,"
+                    " or one of two simulators" % registration.target_id,
+                )
+            silent = rival
+        if link.close_error is None:
+            hub.seat_target(link, message, registration)
+    except ProtocolError as error:
+        hub.refuse_registration(link, message, error)
+
+
+def _ask_to_wait(link: "Link", message: SocketMessage) -> None:
+    """For what a peer says while it is not known yet whether it is admitted."""
+    error = ProtocolError(ErrorCode.BUSY, "your `register` is not answered yet")
+    link.post(error.to_message(message.id, message.target_id))
+
+
+async def _answers(link: "Link") -> bool:
+    """Whether a peer is alive, which may take PROBE_MS."""
+    asked_us = now_us()
+    try:
+        await link.ask(SocketMessage(MessageType.PING, link.new_id()), PROBE_MS)
+        return True
+    except ProtocolError as error:
+        # Some answer no `ping`, and speak all the same.
+        return error.code == ErrorCode.TIMEOUT and link.received_us - asked_us > _STALE_MS * 1000
