@@ -415,12 +415,16 @@ class History:
         where = _Conditions()
         where.add("log = ? AND seq > ? AND seq <= ?", log, seq, end_seq or _last_seq(seq))
         where.add("event = 'game_score'")
-        for at, target_id, unix_ms, text in self._all(
-            f"SELECT seq, target_id, unix_ms, data FROM events {where}", where.values
-        ):
-            data = json.loads(text)
+        scores = [
+            (at, target_id, unix_ms, json.loads(text))
+            for at, target_id, unix_ms, text in self._all(
+                f"SELECT seq, target_id, unix_ms, data FROM events {where}", where.values
+            )
+        ]
+        taken_back = [data.get("score_seq") for *_, data in scores]
+        for at, target_id, unix_ms, data in scores:
             reaction_ms, game_id = data.get("reaction_ms"), str(data.get("game_id", ""))
-            if says(data, _SCORED) and data["player"] == player:
+            if says(data, _SCORED) and data["player"] == player and at not in taken_back:
                 yield (log, at), BestTime(reaction_ms, known, game, game_id, target_id, unix_ms)
 
     def _scores(self, log: int, seq: int) -> tuple[int, ...]:

@@ -63,7 +63,7 @@ CREATE {temp} TABLE seats (
     known TEXT NOT NULL,            -- as history has it
     score INTEGER NOT NULL DEFAULT 0,
     won INTEGER NOT NULL DEFAULT 0,
-    best_ms INTEGER,                -- the fastest hit that scored
+    best_ms INTEGER,                -- the fastest hit that scored and was not taken back
     PRIMARY KEY (log, seq, place)
 ) WITHOUT ROWID;
 CREATE INDEX {schema}seats_by_name ON seats (known, log, seq);
@@ -122,6 +122,16 @@ _COUNTING = {
         UPDATE seats SET best_ms = min(coalesce(best_ms, 1 << 62), json_extract(new.data, '$.reaction_ms'))
             WHERE json_type(new.data, '$.total') = 'integer'
                 AND json_type(new.data, '$.reaction_ms') = 'integer' AND {_ITS_SEAT};
+        UPDATE seats SET best_ms = (
+            SELECT min(json_extract(data, '$.reaction_ms')) FROM events
+            WHERE log = seats.log AND seq > seats.seq AND seq < new.seq AND event = 'game_score'
+                AND json_valid(data) AND json_extract(data, '$.player') = seats.player
+                AND json_type(data, '$.total') = 'integer' AND json_type(data, '$.reaction_ms') = 'integer'
+                AND seq NOT IN (
+                    SELECT json_extract(data, '$.score_seq') FROM events
+                    WHERE log = seats.log AND seq > seats.seq AND seq <= new.seq AND event = 'game_score'
+                        AND json_valid(data) AND json_type(data, '$.score_seq') = 'integer'))
+            WHERE json_type(new.data, '$.score_seq') = 'integer' AND {_ITS_SEAT};
         UPDATE shots SET player = coalesce(
                 (SELECT known FROM seats WHERE {_ITS_SEAT}), json_extract(new.data, '$.player'))
             WHERE json_type(new.data, '$.player') = 'text' AND target_id = new.target_id AND log = new.log

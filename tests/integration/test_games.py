@@ -769,6 +769,8 @@ async def test_a_blow_that_is_told_after_an_outage_takes_back_its_cross_talk(
             await rig.targets["t1"].report(300, at_us=at_us, peak=60_000)
             over = await rig.over()
     assert rig.told("game_score", "points", "target_id") == [(100, "t2"), (-100, "t2"), (100, "t1")]
+    scored, taken_back, _ = rig.told("game_score", "seq", "score_seq", "crosstalk_of", "reaction_ms")
+    assert taken_back[1:] == (scored[0], "t1", None)
     assert over["scores"] == [100]
 
 

@@ -149,6 +149,36 @@ def test_cross_talk_is_no_hit_whenever_it_was_known(tmp_path: Path) -> None:
     assert [row["crosstalk_of"] for row in csv.DictReader(io.StringIO(file.getvalue()))] == ["b", "", "b", ""]
 
 
+def shaken_story(path: Path) -> Story:
+    """Ann's fastest hit turns out to be cross-talk when it has scored; Bob's only one, too."""
+    story = Story(path)
+    story.tell("game_started", game_id="g", players=["Ann", "Bob"], **GAME)
+
+    def score(player: str, points: int, **more: Any) -> None:
+        story.tell("game_score", "a", game_id="g", player=player, points=points, total=0, **more)
+
+    score("Ann", 100, reaction_ms=303)  # 2 s
+    score("Ann", 100, reaction_ms=400)
+    score("Bob", 100, reaction_ms=290)
+    score("Ann", -100, text="cross-talk of b", crosstalk_of="b", score_seq=2)
+    score("Bob", -100, text="cross-talk of b", crosstalk_of="b", score_seq=4)
+    story.tell("game_over", game_id="g", reason="finished", scores=[100, 0], winner="Ann")
+    assert story.journal.flush(DEADLINE_S)
+    return story
+
+
+def test_a_score_that_was_taken_back_is_no_best_time(tmp_path: Path) -> None:
+    path = tmp_path / "shaken.sqlite3"
+    story = shaken_story(path)
+    with History(path) as history:
+        assert [(time.player, time.reaction_ms) for time in history.best_times()] == [("Ann", 400)]
+        assert [(one.player, one.best_reaction_ms) for one in history.players()] == [
+            ("Ann", 400),
+            ("Bob", None),
+        ]
+    story.journal.close()
+
+
 def test_reactions(path: Path) -> None:
     with History(path) as history:
         hits = history.reactions()["target_1"]

@@ -67,7 +67,7 @@ class Shot:
         self.at_us = 0
         self.lost = False
         self.seq = 0  # of its event
-        self.scores: "list[tuple[str, int]]" = []  # players, and the points that they have got for it
+        self.scores: "list[tuple[str, int, int]]" = []  # who got points for it, how many, `seq` of the event
         self.past_ms = past_ms
         self.duration_ms = duration_ms
         self.sent_us = now_us()
@@ -246,10 +246,11 @@ class Game:
         data: "dict[str, object]" = {"player": player, "points": points, "total": self._scores[player]}
         if shot is not None and shot.hit:
             data["reaction_ms"] = shot.reaction_ms
-            shot.scores.append((player, points))
         if text:
             data["text"] = text[:MAX_NOTE_CHARS]
-        self._tell("game_score", data, shot.target_id if shot is not None else "")
+        seq = self._tell("game_score", data, shot.target_id if shot is not None else "")
+        if shot is not None and shot.hit:
+            shot.scores.append((player, points, seq))
 
     def progress(self, done: int, total: int) -> None:
         """How far the game is, in its UNIT."""
@@ -333,8 +334,8 @@ class Game:
         for shot in self._taken:
             if shot.hit and shot.seq == seq:
                 shot.hit = False
-                for player, points in shot.scores:
-                    self.score(player, -points, shot, "cross-talk of " + of)
+                for score in shot.scores:
+                    self._take_back(score, shot.target_id, of)
 
     def note_miss(self, target_id: str, data: "dict[str, Any]") -> None:
         """A target reports that it was not hit."""
@@ -472,6 +473,15 @@ class Game:
             shot.lost = not lying
             self._resolve(shot)
 
+    def _take_back(self, score: "tuple[str, int, int]", target_id: str, of: str) -> None:
+        player, points, seq = score
+        self._scores[player] -= points
+        data: "dict[str, object]" = {"player": player, "points": -points, "total": self._scores[player]}
+        data["text"] = "cross-talk of " + of
+        data["crosstalk_of"] = of
+        data["score_seq"] = seq
+        self._tell("game_score", data, target_id)
+
     def _give_up(self, target_id: str, after_ms: int) -> None:
         if target_id in self._up:
             shot = self._up[target_id]
@@ -510,10 +520,11 @@ class Game:
         ahead = [player for player in self.players if self._scores[player] == best]
         return ahead[0] if len(self.players) > 1 and len(ahead) == 1 and self._reason == "finished" else ""
 
-    def _tell(self, event: str, data: "dict[str, object]", target_id: str = "") -> None:
+    def _tell(self, event: str, data: "dict[str, object]", target_id: str = "") -> int:
+        """The event's `seq`."""
         told: "dict[str, object]" = {"game_id": self._about["game_id"]}
         told.update(data)
-        self._controller.events.add(event, target_id, told)
+        return self._controller.events.add(event, target_id, told)
 
 
 class Shots:
