@@ -230,12 +230,12 @@ class HubController:
         """A target is here, new or back."""
         log("hub", "%s is here" % entry.target_id)
         self.events.add("registered", entry.target_id, {"state": entry.state})
-        self._call(self.on_register, entry.target_id)
+        self.call(self.on_register, entry.target_id)
 
     def note_lost(self, entry: Entry, why: ProtocolError) -> None:
         """A target's link has ended."""
         self.events.add("lost", entry.target_id, {"code": why.code, "message": why.message})
-        self._call(self.on_lost, entry.target_id)
+        self.call(self.on_lost, entry.target_id)
 
     def note_health(self, entry: Entry, message: SocketMessage) -> None:
         """What a target's PING or PONG says of its state and health."""
@@ -266,7 +266,7 @@ class HubController:
                 self._note_hit(entry.target_id, data, key)
             else:
                 self.events.add(MessageType.MISS, entry.target_id, data, key)
-                self._call(self.on_miss, entry.target_id, data)
+                self.call(self.on_miss, entry.target_id, data)
         await self.events.settle()
 
     def _note_hit(self, target_id: str, data: "dict[str, Any]", key: str) -> None:
@@ -274,7 +274,7 @@ class HubController:
         from snyper.firmware.master.crosstalk import tell_hit
 
         forget("snyper.firmware.master.crosstalk")
-        self._call(self.on_hit, target_id, data, tell_hit(self, target_id, data, key))
+        self.call(self.on_hit, target_id, data, tell_hit(self, target_id, data, key))
 
     def _on_answer(self, entry: Entry, reply: SocketMessage) -> None:
         if reply.type == MessageType.PONG:
@@ -303,7 +303,8 @@ class HubController:
             if state not in _IN_MOTION:
                 self.events.add("state", entry.target_id, {"state": state})
 
-    def _call(self, callback, *args: object) -> None:  # type: ignore[no-untyped-def]
+    def call(self, callback, *args: object) -> None:  # type: ignore[no-untyped-def]
+        """Calls one of the functions above, if it is set; one that raises is logged."""
         if callback is not None:
             try:
                 callback(*args)

@@ -35,8 +35,7 @@ def tell_hit(controller: "Any", target_id: str, data: "dict[str, Any]", key: str
     controller.hits = controller.hits[FIELDS * (1 - size) :] + hit
     for other_id, other_seq in weaker:
         controller.events.add("crosstalk", other_id, {"hit_seq": other_seq, "crosstalk_of": target_id})
-        if controller.on_crosstalk is not None:
-            controller.on_crosstalk(other_seq, target_id)
+        controller.call(controller.on_crosstalk, other_seq, target_id)
     return seq
 
 

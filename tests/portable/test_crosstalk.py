@@ -1,6 +1,9 @@
 """Which hits are cross-talk of which, whatever order they come in."""
 
-from snyper.firmware.master.crosstalk import FIELDS, MAX_CROSSTALK_MS, RATIO, hit_of, judge
+from snyper.firmware.master.controller import HubController
+from snyper.firmware.master.crosstalk import FIELDS, MAX_CROSSTALK_MS, RATIO, hit_of, judge, tell_hit
+from snyper.firmware.master.events import EventLog
+from snyper.firmware.master.registry import Registry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,3 +84,16 @@ def test_what_does_not_say_when_it_was_has_come_now_and_without_a_peak_none_is()
     for odd in ({}, {"peak": "60000"}, {"peak": -1}, {"at_us": 0, "peak": None}):
         assert _both_ways(odd, _hit(NOW_US, 60_000)) == ["a", "b"], odd
     assert _both_ways({"at_us": 1.5, "peak": 10**9, "uncertainty_us": -3}, _hit(NOW_US, 22_000)) == ["a"]
+
+
+def test_a_defect_of_who_hears_of_it_costs_no_hit() -> None:
+    controller = HubController(Registry(4), EventLog(8), "boot")
+
+    def fail(seq: int, target_id: str) -> None:
+        raise ValueError("a defect")
+
+    controller.on_crosstalk = fail
+    assert tell_hit(controller, "a", _hit(0, 20_000), "") == 1
+    assert tell_hit(controller, "b", _hit(3_000, 60_000), "") == 2
+    told = [(seq, event, target_id) for seq, event, target_id, _ in controller.events.after(0)]
+    assert told == [(1, "hit", "a"), (2, "hit", "b"), (3, "crosstalk", "a")]
