@@ -13,12 +13,14 @@ from snyper.boards.board import leashed
 
 READY_TIMEOUT_S = 60.0  # a small machine that is busy takes 20 s to load the dashboard
 _STOP_TIMEOUT_S = 5.0
+_MAX_LINE_BYTES = 1 << 20  # `simulate` names each of its targets
 
 
 class Running:
     """A command that runs. `said` is the first line of its output."""
 
-    def __init__(self, said: dict[str, Any], ended: Callable[[], Awaitable[OSError]]) -> None:
+    def __init__(self, pid: int, said: dict[str, Any], ended: Callable[[], Awaitable[OSError]]) -> None:
+        self.pid = pid
         self.said = said
         self.ended = ended  # waits until it has ended by itself; the error says which, and its last words
 
@@ -42,7 +44,9 @@ async def running(*arguments: str) -> AsyncIterator[Running]:
 
     # -P: what lies in the current folder, such as a snyper.py, is no part of it.
     command = leashed([sys.executable, "-P", "-m", "snyper.cli", *arguments, "--json"], signal.SIGTERM)
-    process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, limit=_MAX_LINE_BYTES
+    )
     assert process.stdout is not None
     assert process.stderr is not None
     words: list[str] = []
@@ -55,7 +59,7 @@ async def running(*arguments: str) -> AsyncIterator[Running]:
             raise failure(f"was not ready within {READY_TIMEOUT_S:g} s") from None
         if not line:
             raise await ended()
-        yield Running(json.loads(line), ended)
+        yield Running(process.pid, json.loads(line), ended)
     finally:
         await _end(process)
         reading.cancel()
