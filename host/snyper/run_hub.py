@@ -1,6 +1,7 @@
 """A hub on this computer: the firmware's own modules, here or on MicroPython."""
 
 import asyncio
+import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -42,9 +43,8 @@ async def on_cpython(
         try:
             await hub.start()
         except OSError as error:
-            raise OSError(
-                f"cannot listen on {listen} ({error.strerror}): is another hub running? {_ADVICE}"
-            ) from None
+            guess = ": is another hub running?" if error.errno == errno.EADDRINUSE else "."
+            raise OSError(f"cannot listen on {listen} ({error.strerror}){guess} {_ADVICE}") from None
         try:
             ready(format_address(dial_host(host), hub.port))
             await asyncio.Event().wait()

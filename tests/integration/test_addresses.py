@@ -112,3 +112,12 @@ async def test_a_target_says_which_hub_it_does_not_find(tmp_path: Path) -> None:
         await until(lambda: f"no hub at {address}: " in board.log, "it should say where it looks")
     finally:
         board.kill()
+
+
+async def test_another_hub_is_asked_for_only_where_the_port_is_taken() -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        for listen, is_asked in ((f"{HOST}:{taken.getsockname()[1]}", True), ("nobody.invalid:8081", False)):
+            status, _, err = await run_snyper("hub", "--listen", listen)
+            assert (status, "another hub" in err) == (1, is_asked), err
+            assert f"cannot listen on {listen}" in err
+            assert err.count("\n") == 1
