@@ -137,8 +137,8 @@ def export(
     what = What.GAMES if games else What.HITS if hits else What.EVENTS
     which = Which(_since_ms(since), game, player)
     with _reading(journal) as kept:
-        if output is not None and _is_same(output, kept.path):
-            fail(f"{shown(output)} is the journal itself: name another file with --output", EXIT_USAGE)
+        if output is not None and any(_is_same(output, part) for part in _parts_of(kept.path)):
+            fail(f"{shown(output)} is of the journal itself: name another file with --output", EXIT_USAGE)
         count = _write(output, lambda file: write_rows(file, kept, what, as_csv, which))
     err.print(f"export: {plural(count, 'row')}" + (f" in {shown(output)}" if output else ""), markup=False)
 
@@ -181,6 +181,11 @@ def _cell(value: object) -> object:
         text = harmless(value)
         return "'" + text if text.startswith(_EXCEL_LIKE) else text
     return value
+
+
+def _parts_of(journal: Path) -> list[Path]:
+    """The files that a journal is made of while somebody writes it."""
+    return [journal.with_name(journal.name + suffix) for suffix in ("", "-wal", "-shm", "-lock")]
 
 
 def _is_same(path: Path, other: Path) -> bool:

@@ -167,8 +167,9 @@ def test_a_journal_is_not_exported_over_itself(
         link(journal, output)
     done = export(journal, str(output))
     assert done.returncode == USAGE
-    assert done.stderr == f"snyper: {output} is the journal itself: name another file with --output\n"
+    assert done.stderr == f"snyper: {output} is of the journal itself: name another file with --output\n"
     assert journal.read_bytes() == before
+    assert export(journal, f"{journal}-lock").returncode == USAGE
 
 
 def test_devices(journal: Path) -> None:
