@@ -415,20 +415,41 @@ def test_eight_players_start_without_a_complaint(desk: Watched) -> None:
     desk.is_fine()
 
 
-def test_two_browsers_start_at_once(desk: Watched, shooting_range: Range) -> None:
-    """The second is told what it can do about the first one's game."""
-    pages = [desk.context.new_page() for _ in range(2)]
+def fill_in(pages: list[Page]) -> None:
+    """Everything for a game in each browser but the start."""
     for number, page in enumerate(pages):
         page.goto("/game")
         page.get_by_role("radio", name="Reaction").click()
         clear_players(page)
         page.get_by_label("Name of a player").fill(f"Guest {number}")
         expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled()
-    shooting_range.hub.process.send_signal(signal.SIGSTOP)  # so that both are on their way
-    for page in pages:
-        page.get_by_role("button", name="Start", exact=True).click()
-        expect(page.get_by_role("button", name="Take Guest")).to_be_visible()
-    shooting_range.hub.process.send_signal(signal.SIGCONT)
+
+
+def start_while_it_stands_still(pages: list[Page], hub: "subprocess.Popen[bytes]") -> bool:
+    """Both browsers send their start to a hub that takes them afterwards; whether that was so soon that the
+    dashboard did not give the hub up meanwhile.
+    """
+    began_s = time.monotonic()
+    hub.send_signal(signal.SIGSTOP)
+    try:
+        for page in pages:
+            # Not `click`, which looks for a while whether the button stands still.
+            page.get_by_role("button", name="Start", exact=True).evaluate("button => button.click()")
+        for page in pages:
+            expect(page.get_by_role("button", name="Take Guest")).to_be_visible()
+    finally:
+        hub.send_signal(signal.SIGCONT)
+    return time.monotonic() - began_s < LOST_S / 2
+
+
+def test_two_browsers_start_at_once(desk: Watched, shooting_range: Range) -> None:
+    """The second is told what it can do about the first one's game."""
+    pages = [desk.context.new_page() for _ in range(2)]
+    fill_in(pages)
+    while not start_while_it_stands_still(pages, shooting_range.hub.process):
+        stop = (sys.executable, "-m", "snyper.cli", "game", "stop", "--hub", shooting_range.hub_address)
+        subprocess.run(stop, check=False, timeout=DEADLINE_MS / 1000)  # if one has been started
+        fill_in(pages)
     said = pages[1].locator(".notice")
     expect(said).to_contain_text("a game is played already")
     expect(said).to_contain_text("Wait until that one is over, or stop it")
