@@ -212,11 +212,11 @@ def staged(place: Path, state: State, wanted: Mapping[str, bytes]) -> Path:
 
 
 def test_onto_an_empty_board(tmp_path: Path) -> None:
-    Cuts(tmp_path, flash_of(tmp_path, NOTHING), NOTHING, ONE).cut_at_each(140, every=2)
+    Cuts(tmp_path, flash_of(tmp_path, NOTHING), NOTHING, ONE).cut_at_each(140)
 
 
 def test_onto_another_version(tmp_path: Path) -> None:
-    Cuts(tmp_path, flash_of(tmp_path, ONE), ONE, TWO).cut_at_each(95, every=2)
+    Cuts(tmp_path, flash_of(tmp_path, ONE), ONE, TWO).cut_at_each(95)
 
 
 def test_of_the_configuration_alone(tmp_path: Path) -> None:
