@@ -158,12 +158,20 @@ class Link:
             self._next_id += 1
         return self._next_id
 
-    def post(self, message: SocketMessage) -> None:
-        """Sends at once. Raises ProtocolError: `disconnected`, or `busy` when the peer reads too slowly."""
-        self.post_line(message.to_line())
+    def send_nowait(self, message: SocketMessage) -> None:
+        """Send `message` at once.
 
-    def post_line(self, line: bytes) -> None:
-        """Like `post`, for a message encoded before: one line for many links is encoded once."""
+        Raises ProtocolError: `bad_message` or `line_too_long` for what the wire or the peer does not take,
+        `busy` when the peer reads too slowly, `disconnected`.
+        """
+        self.send_line_nowait(message.to_line())
+
+    def send_line_nowait(self, line: bytes) -> None:
+        """Send an encoded line at once: one line for many links is encoded once.
+
+        Raises ProtocolError: `line_too_long` for more than the peer takes, `busy` when it reads too slowly,
+        `disconnected`.
+        """
         if self.close_error is not None:
             raise ProtocolError(ErrorCode.DISCONNECTED, "the link is closed")
         if len(line) > self.peer_max_line_bytes:
@@ -185,36 +193,49 @@ class Link:
             self._drain_task = asyncio.create_task(self._drain(self._queue, self._room))
 
     async def send(self, message: SocketMessage) -> None:
-        """Sends, and waits for room when the peer reads slowly. Raises ProtocolError: `disconnected`."""
+        """Send `message`, once the queue has place for it: it is full while the peer reads slowly.
+
+        Raises ProtocolError: `bad_message` or `line_too_long` for what the wire or the peer does not take,
+        `disconnected`. May be cancelled.
+        """
         while self._room is not None and self.close_error is None:
             await self._room.wait()
-        self.post(message)
+        self.send_nowait(message)
 
     def start_request(self, id: "str | int", line: bytes, on_reply: "OnReply", token: object) -> None:
-        """Sends a request and returns. `on_reply(token, reply)` is called once, with a SocketMessage or, when
-        the link ends first, a ProtocolError; never after `forget(id)`. Raises as `post` does.
+        """Send a request and return. `on_reply(token, reply)` is called once, with a SocketMessage or, when
+        the link ends first, a ProtocolError; never after `cancel_request(id)`.
+
+        Raises ProtocolError: `line_too_long` for more than the peer takes, `busy` when it reads too slowly or
+        when a request with this id is under way, `disconnected`.
         """
         if id in self._pending:
             raise ProtocolError(ErrorCode.BUSY, "a request with this id is under way", id)
-        self.post_line(line)
+        self.send_line_nowait(line)
         self._pending[id] = (on_reply, token)
 
-    def forget(self, id: "str | int") -> None:
-        """Waits no longer for the reply to `id`; one that still comes is ignored."""
+    def cancel_request(self, id: "str | int") -> None:
+        """Stop waiting for the reply to `id`; one that still comes is dropped."""
         self._pending.pop(id, None)
 
     async def request(self, message: SocketMessage, timeout_ms: int) -> SocketMessage:
-        """The peer's reply to `message`, or its `error` raised as a ProtocolError. Else as `ask`."""
-        reply = await self.ask(message, timeout_ms)
+        """Send `message` and return the reply.
+
+        Raises ProtocolError: the code of an `error` reply; `timeout` after `timeout_ms`, `disconnected` when
+        the link ends, both with `unknown_fate` where the peer may have carried it out; `bad_message`,
+        `line_too_long`, `busy` where nothing was sent. May be cancelled; not repeated by itself.
+        """
+        reply = await self.exchange(message, timeout_ms)
         if reply.type == MessageType.ERROR:
             raise error_of(reply)
         return reply
 
-    async def ask(self, message: SocketMessage, timeout_ms: int) -> SocketMessage:
-        """The peer's reply to `message`, which may be an `error`.
+    async def exchange(self, message: SocketMessage, timeout_ms: int) -> SocketMessage:
+        """Send `message` and return the reply, whatever its type: an `error` too.
 
-        Raises ProtocolError `timeout` after `timeout_ms`, `disconnected` when the link ends; both say with
-        `unknown_fate` that the peer may have carried it out. May be cancelled; not repeated by itself.
+        Raises ProtocolError: `timeout` after `timeout_ms` and `disconnected` when the link ends, both with
+        `unknown_fate` where the peer may have carried it out; `bad_message`, `line_too_long`, `busy` where
+        nothing was sent. May be cancelled; not repeated by itself.
         """
         waiter = Waiter()
         assert message.id is not None
@@ -222,7 +243,7 @@ class Link:
         try:
             reply = await waiter.wait(timeout_ms)
         finally:
-            self.forget(message.id)
+            self.cancel_request(message.id)
         if isinstance(reply, SocketMessage):
             return reply
         if isinstance(reply, ProtocolError):
@@ -316,7 +337,7 @@ class Link:
         elif not self.admitted and self.admit is not None:
             self.admit(self, message)
         elif message_type == MessageType.PING and message.target_id is None:
-            self.post(message.reply(MessageType.PONG, "alive", self.health() if self.health else None))
+            self.send_nowait(message.reply(MessageType.PONG, "alive", self.health() if self.health else None))
             if self.on_health is not None:
                 self.on_health(message)
         elif self.on_stream is not None and message_type in STREAM_TYPES:
@@ -332,7 +353,7 @@ class Link:
             self.handle(message)
 
     def _refuse(self, error: ProtocolError) -> None:
-        self.post(error.to_message())
+        self.send_nowait(error.to_message())
         if error.code == ErrorCode.LINE_TOO_LONG:
             self.close(error, linger=True)
 

@@ -148,7 +148,7 @@ class _Console:
         if link is None:
             raise _Lost
         try:
-            return await link.ask(SocketMessage(type, id, target_id, data=data), 6_000)
+            return await link.exchange(SocketMessage(type, id, target_id, data=data), 6_000)
         except ProtocolError as error:
             raise _Lost from error
 

@@ -114,7 +114,7 @@ class Command:
         """Waits for no further answer. What was sent stays sent. For whoever stops iterating early."""
         for entry in self._waiting.values():
             if entry.link is not None:
-                entry.link.forget(self._id)
+                entry.link.cancel_request(self._id)
         self._waiting = {}
         self._stop_timer()
 

@@ -149,7 +149,7 @@ class Hub:
         """Admits a peer, or says why not and hangs up. What it says before it registers is one error each."""
         if message.type != MessageType.REGISTER:
             error = ProtocolError(ErrorCode.NOT_REGISTERED, "the first message is `register`")
-            link.post(error.to_message(message.id, message.target_id))
+            link.send_nowait(error.to_message(message.id, message.target_id))
             return
         from snyper.shared.handshake import Registration
 
@@ -191,7 +191,7 @@ class Hub:
         link.handlers = handlers
         link.handlers[MessageType.REGISTER] = self._register_again
         link.peer_max_line_bytes = registration.max_line_bytes
-        link.post(registration.reply(message, self.boot_id, now_us()))
+        link.send_nowait(registration.reply(message, self.boot_id, now_us()))
         link.start_heartbeat(registration.heartbeat_ms, registration.heartbeat_ms)
 
     def _admit_target(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
@@ -259,7 +259,7 @@ def _refuse(
     """Tells a peer why it is not served, and hangs up."""
     error = ProtocolError(code, why)
     try:
-        link.post(error.to_message(message.id, message.target_id) if message else error.to_message())
+        link.send_nowait(error.to_message(message.id, message.target_id) if message else error.to_message())
     except ProtocolError as lost:
         log(link.name, "refused, and it has gone: %s" % lost)
     link.close(error, linger=True, quiet=quiet)

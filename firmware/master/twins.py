@@ -59,14 +59,14 @@ async def _settle(hub: "Hub", link: "Link", message: SocketMessage, registration
 def _ask_to_wait(link: "Link", message: SocketMessage) -> None:
     """For what a peer says while it is not known yet whether it is admitted."""
     error = ProtocolError(ErrorCode.BUSY, "your `register` is not answered yet")
-    link.post(error.to_message(message.id, message.target_id))
+    link.send_nowait(error.to_message(message.id, message.target_id))
 
 
 async def _answers(link: "Link") -> bool:
     """Whether a peer is alive, which may take PROBE_MS."""
     asked_us = now_us()
     try:
-        await link.ask(SocketMessage(MessageType.PING, link.new_id()), PROBE_MS)
+        await link.exchange(SocketMessage(MessageType.PING, link.new_id()), PROBE_MS)
         return True
     except ProtocolError as error:
         # Some answer no `ping`, and speak all the same.

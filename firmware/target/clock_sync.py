@@ -40,7 +40,7 @@ class ClockSync:
         """Pings over `link` for as long as it lives; one ping is on its way at a time."""
         while link.close_error is None:
             if self._asked_id and now_us() - self._asked_us > MAX_ROUND_US:
-                link.forget(self._asked_id)
+                link.cancel_request(self._asked_id)
                 self._asked_id = 0
             if not self._asked_id:
                 try:

@@ -177,7 +177,7 @@ class Target:
     def _reply(self, message: SocketMessage) -> None:
         if self._link is not None:
             try:
-                self._link.post(message)
+                self._link.send_nowait(message)
             except ProtocolError as error:
                 log("target", "`%s` could not be sent: %s" % (message.type, error))
 

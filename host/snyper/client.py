@@ -509,7 +509,7 @@ class Hub:
         if on_stream is not None:
             self._streams[message.id] = on_stream
         try:
-            reply = await self._link.ask(message, timeout_ms)
+            reply = await self._link.exchange(message, timeout_ms)
         finally:
             self._streams.pop(message.id, None)
         if reply.type == MessageType.ERROR and error_of(reply).code in _REFUSALS:

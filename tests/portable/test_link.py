@@ -140,15 +140,15 @@ async def test_two_requests_with_one_id_are_refused_before_sending() -> None:
         assert len(gate.waiting) == 1
 
 
-async def test_a_reply_after_forget_is_ignored() -> None:
+async def test_a_reply_to_a_cancelled_request_is_dropped() -> None:
     heard: "list[object]" = []
     async with LinkAndPeer() as both:
         for id in ("a", "b"):
             line = SocketMessage("hit", id).to_line()
             both.link.start_request(id, line, lambda token, reply: heard.append((token, reply)), id)
             assert await both.peer.next() == SocketMessage("hit", id)
-        both.link.forget("a")
-        both.link.forget("never asked")
+        both.link.cancel_request("a")
+        both.link.cancel_request("never asked")
         await both.peer.send(SocketMessage("ack", "a").to_line() + SocketMessage("ack", "b").to_line() * 2)
         await both.peer.send(SocketMessage("ack", "unknown").to_line())
         await both.peer.send(SocketMessage("ping", 1).to_line())
@@ -187,7 +187,7 @@ async def test_an_unknown_type_is_one_error() -> None:
 async def test_before_admission_nothing_is_served() -> None:
     def admit(link: Link, message: SocketMessage) -> None:
         link.admitted = message.type == "register"
-        link.post(message.reply("ack" if link.admitted else "error"))
+        link.send_nowait(message.reply("ack" if link.admitted else "error"))
 
     async with LinkPair({"hit": echo}, admit=admit) as pair:
         for type in ("ping", "hit", "juggle"):
@@ -320,7 +320,7 @@ async def test_after_the_end_nothing_is_sent() -> None:
     async with LinkPair() as pair:
         pair.near.close(ProtocolError(ErrorCode.DISCONNECTED, "enough"))
         await within(pair.near_run)
-        raises(ErrorCode.DISCONNECTED, pair.near.post, SocketMessage("ping", 1))
+        raises(ErrorCode.DISCONNECTED, pair.near.send_nowait, SocketMessage("ping", 1))
         await raises_async(ErrorCode.DISCONNECTED, pair.near.send(SocketMessage("ping", 1)))
         error = await raises_async(ErrorCode.DISCONNECTED, pair.near.request(SocketMessage("ping", 1), 1000))
         assert not error.unknown_fate
@@ -348,8 +348,8 @@ async def test_a_link_that_is_cut_in_mid_request_fails_it() -> None:
         request = begin(both.link.request(SocketMessage("hit", "h"), TIMEOUT_MS))
         assert await both.peer.next() == SocketMessage("hit", "h")
         # Unread bytes make the close a reset.
-        both.link.post(SocketMessage("ping", 1))
-        both.link.post(SocketMessage("ping", 2))
+        both.link.send_nowait(SocketMessage("ping", 1))
+        both.link.send_nowait(SocketMessage("ping", 2))
         await both.peer.close()
         error = await failed(ErrorCode.DISCONNECTED, request)
         assert error.unknown_fate
@@ -382,7 +382,7 @@ def _fill(link: Link) -> None:
     line = SocketMessage("event", 1, data={"x": "x" * 4_000}).to_line()
     try:
         for _ in range(100_000):
-            link.post_line(line)
+            link.send_line_nowait(line)
     except ProtocolError as error:
         if error.code != ErrorCode.BUSY:
             raise

@@ -181,7 +181,7 @@ async def test_a_queue_is_never_copied_whole() -> None:
     run = asyncio.create_task(link.run())
     try:
         for number in range(1 + MAX_QUEUED_LINES):
-            link.post(SocketMessage("event", number, data={"x": "x" * 1_500}))
+            link.send_nowait(SocketMessage("event", number, data={"x": "x" * 1_500}))
         writer.free.set()
         await within(link.send(SocketMessage("event", "last")))  # there is room when all has left
     finally:
@@ -196,10 +196,10 @@ async def test_a_queue_is_never_copied_whole() -> None:
     assert ids == list(range(1 + MAX_QUEUED_LINES)) + ["last"]
 
 
-def _posted(link: Link, line: bytes) -> bool:
+def _is_sent(link: Link, line: bytes) -> bool:
     """Whether the link took the line; else it was `busy`."""
     try:
-        link.post_line(line)
+        link.send_line_nowait(line)
     except ProtocolError as error:
         if error.code != ErrorCode.BUSY or error.unknown_fate:
             raise
@@ -217,13 +217,13 @@ async def test_a_peer_that_never_reads_is_bounded_then_given_up() -> None:
         message = SocketMessage("event", 1, data={"x": "x" * 4_000})
         line = message.to_line()
         for _ in range(100_000):
-            if not _posted(both.link, line):
+            if not _is_sent(both.link, line):
                 break
         else:
             raise AssertionError("the queue has no end")
         assert both.link._queue is not None
         assert len(both.link._queue) == MAX_QUEUED_LINES
-        raises(ErrorCode.BUSY, both.link.post, SocketMessage("ping", 1))
+        raises(ErrorCode.BUSY, both.link.send_nowait, SocketMessage("ping", 1))
         assert both.link.close_error is None
         waits = begin(_send_for_ever(both.link, message))
         both.link.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
@@ -234,7 +234,7 @@ async def test_a_peer_that_never_reads_is_bounded_then_given_up() -> None:
 async def test_a_slow_reader_gets_everything_in_order() -> None:
     async with LinkAndPeer() as both:
         count = 0
-        while _posted(both.link, SocketMessage("event", count, data={"x": "x" * 1_000}).to_line()):
+        while _is_sent(both.link, SocketMessage("event", count, data={"x": "x" * 1_000}).to_line()):
             count += 1
 
         async def more() -> None:
@@ -248,7 +248,7 @@ async def test_a_slow_reader_gets_everything_in_order() -> None:
             assert message.id == number, (message.id, number, count)
         await within(waits)
         # The way is free again.
-        both.link.post(SocketMessage("ping", "p"))
+        both.link.send_nowait(SocketMessage("ping", "p"))
         assert await both.peer.next() == SocketMessage("ping", "p")
 
 
