@@ -124,7 +124,7 @@ def forgotten(role: str) -> set[str]:
             "snyper.firmware.master.game_console",
             "snyper.firmware.master.crosstalk",
             "snyper.firmware.master.twins",
-            "snyper.shared.handshake",
+            "snyper.shared.handshake_server",
             "snyper.shared.names",
         }
         known |= {f"snyper.firmware.master.{name}" for name in ("game_room", *PANEL)}

@@ -34,11 +34,11 @@ from typing import Any
 from snyper.boards.board import BoardProcess
 from snyper.boards.temporary import temporary_directory
 from snyper.shared.dialler import dial
-from snyper.shared.handshake import Role
+from snyper.shared.handshake_client import Registered, register_message
+from snyper.shared.handshake_server import Role
 from snyper.shared.link import Link
 from snyper.shared.runtime import end_task
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
-from snyper.shared.welcome import Welcome
 from tools.impaired_link import ImpairedLink
 from tools.loopback import HOST, free_port
 
@@ -166,8 +166,8 @@ class _Console:
         link.on_stream = self._take
         running = asyncio.create_task(link.run())
         try:
-            register = SocketMessage(MessageType.REGISTER, link.new_id(), data={"role": Role.CONSOLE})
-            Welcome(await link.request(register, 3_000)).apply_to(link)
+            register = register_message(link.new_id(), "", {"role": Role.CONSOLE})
+            Registered(await link.request(register, 3_000)).apply_to(link)
             about: dict[str, object] = {"after": self.seq}
             if self._log_id:
                 about["log_id"] = self._log_id

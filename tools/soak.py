@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from snyper.boards.board import BoardProcess
 from snyper.firmware.master.server import Hub
 from snyper.shared.dialler import dial
-from snyper.shared.handshake import Registration
+from snyper.shared.handshake_server import Registration
 from snyper.shared.link import Link
 from snyper.shared.socket_protocol import COMMAND_REPLIES, MessageType, ProtocolError, SocketMessage
 from tools.loopback import HOST, free_port

@@ -285,9 +285,9 @@ class HubController:
             self._set_groups(entry, reply.data or {})
 
     def _set_groups(self, entry: Entry, data: "dict[str, object]") -> None:
-        from snyper.shared.handshake import groups_field
+        from snyper.shared.handshake_server import groups_field
 
-        forget("snyper.shared.handshake")
+        forget("snyper.shared.handshake_server")
         try:
             groups = groups_field(data)
         except ProtocolError as error:

@@ -4,7 +4,7 @@ from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX, ErrorCode, 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from snyper.shared.handshake import Registration
+    from snyper.shared.handshake_server import Registration
     from snyper.shared.link import Link
 
 # What a target's `ping` or `pong` may say beside its state: integers, not negative.

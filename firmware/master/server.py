@@ -9,7 +9,7 @@ from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.events import EventLog
 from snyper.firmware.master.registry import Entry, Registry
 from snyper.shared.clock import now_ms, now_us
-from snyper.shared.handshake import Role
+from snyper.shared.handshake_server import Role
 from snyper.shared.link import Link
 from snyper.shared.listener import bound_port, close_server, listen, tune_accepted
 from snyper.shared.log import log
@@ -19,7 +19,7 @@ from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError,
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from snyper.firmware.master.game_room import GameRoom
-    from snyper.shared.handshake import Registration
+    from snyper.shared.handshake_server import Registration
     from snyper.shared.link import Handler
 
 STOPPING = "the hub stops"  # what `lost` says of a target whose hub ends in an orderly way
@@ -151,9 +151,9 @@ class Hub:
             error = ProtocolError(ErrorCode.NOT_REGISTERED, "the first message is `register`")
             link.send_nowait(error.to_message(message.id, message.target_id))
             return
-        from snyper.shared.handshake import Registration
+        from snyper.shared.handshake_server import Registration
 
-        forget("snyper.shared.handshake")
+        forget("snyper.shared.handshake_server")
         try:
             registration = Registration(message)
             if self._key and registration.key != self._key:

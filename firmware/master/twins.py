@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from snyper.firmware.master.controller import HubController
     from snyper.firmware.master.server import Hub
-    from snyper.shared.handshake import Registration
+    from snyper.shared.handshake_server import Registration
     from snyper.shared.link import Link
 
 # What a board that seems to be here twice has to answer: longer than Wi-Fi delays it, and one that has booted

@@ -15,6 +15,7 @@ from snyper.shared.address import parse_address
 from snyper.shared.backoff import Backoff
 from snyper.shared.clock import now_ms, now_us
 from snyper.shared.dialler import dial
+from snyper.shared.handshake_client import Registered, register_message
 from snyper.shared.link import Link
 from snyper.shared.log import keep, log
 from snyper.shared.runtime import end_task, forget, sleep_ms
@@ -23,14 +24,12 @@ from snyper.shared.socket_protocol import (
     MAX_IDENTIFY_MS,
     MAX_LINE_BYTES,
     MIN_IDENTIFY_MS,
-    PROTOCOL_VERSION,
     ErrorCode,
     MessageType,
     ProtocolError,
     SocketMessage,
     integer_field,
 )
-from snyper.shared.welcome import Welcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -154,9 +153,9 @@ class Session:
         try:
             registration = self._registration(link)
             asked_us = now_us()
-            welcome = Welcome(await link.request(registration, REGISTER_TIMEOUT_MS))
-            self._set_clock(asked_us, welcome, link.received_us)
-            self._serve(link, welcome)
+            registered = Registered(await link.request(registration, REGISTER_TIMEOUT_MS))
+            self._set_clock(asked_us, registered, link.received_us)
+            self._serve(link, registered)
             sync = asyncio.create_task(ClockSync(self._target.clock, self._target.health).run(link))
             why = await running
             self._hub_seen_ms = now_ms()
@@ -190,8 +189,7 @@ class Session:
             forget("snyper.firmware.target.dns")
 
     def _registration(self, link: Link) -> SocketMessage:
-        data = {
-            "protocol": PROTOCOL_VERSION,
+        data: "dict[str, object]" = {
             "firmware": VERSION,
             "hardware_id": self._hardware_id,
             "boot_id": self._boot_id,
@@ -199,20 +197,18 @@ class Session:
             "state": self._target.state,
             "max_line_bytes": MAX_LINE_BYTES,
         }
-        if self._config["key"]:
-            data["key"] = self._config["key"]
-        return SocketMessage(MessageType.REGISTER, link.new_id(), self._config["target_id"], data=data)
+        return register_message(link.new_id(), self._config["key"], data, self._config["target_id"])
 
-    def _set_clock(self, asked_us: int, welcome: Welcome, received_us: int) -> None:
+    def _set_clock(self, asked_us: int, registered: Registered, received_us: int) -> None:
         """The first round with this hub; another one's clock is forgotten."""
-        if not welcome.boot_id or welcome.boot_id != self._hub_boot_id:
-            self._hub_boot_id = welcome.boot_id
+        if not registered.boot_id or registered.boot_id != self._hub_boot_id:
+            self._hub_boot_id = registered.boot_id
             self._target.clock.reset()
-        if welcome.hub_us >= 0:
-            self._target.clock.add(asked_us, welcome.hub_us, received_us)
+        if registered.hub_us >= 0:
+            self._target.clock.add(asked_us, registered.hub_us, received_us)
 
-    def _serve(self, link: Link, welcome: Welcome) -> None:
-        welcome.apply_to(link)
+    def _serve(self, link: Link, registered: Registered) -> None:
+        registered.apply_to(link)
         log("session", "registered as %s" % self._config["target_id"])
         self._troubles = []
         self._backoff.reset()

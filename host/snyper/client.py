@@ -21,7 +21,8 @@ from snyper.addresses import dial_address
 from snyper.environment import hub_key
 from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
 from snyper.shared.dialler import dial
-from snyper.shared.handshake import Role
+from snyper.shared.handshake_client import Registered, register_message
+from snyper.shared.handshake_server import Role
 from snyper.shared.link import Link, error_of
 from snyper.shared.names import tidied
 from snyper.shared.socket_protocol import (
@@ -29,13 +30,11 @@ from snyper.shared.socket_protocol import (
     DEFAULT_DURATION_MS,
     MAX_AHEAD_MS,
     PORT,
-    PROTOCOL_VERSION,
     ErrorCode,
     MessageType,
     ProtocolError,
     SocketMessage,
 )
-from snyper.shared.welcome import Welcome
 
 DEFAULT_HUB = f"127.0.0.1:{PORT}"
 DIAL_TIMEOUT_MS = 3_000
@@ -547,21 +546,18 @@ async def connect(hub: str = DEFAULT_HUB, key: str | None = None) -> AsyncIterat
     link = Link(reader, writer, {}, "hub")
     running = asyncio.create_task(link.run())
     try:
-        data: dict[str, object] = {"role": Role.CONSOLE, "protocol": PROTOCOL_VERSION}
         if key is None:
             key = hub_key()
-        if key:
-            data["key"] = key
-        register = SocketMessage(MessageType.REGISTER, link.new_id(), data=data)
+        register = register_message(link.new_id(), key, {"role": Role.CONSOLE})
         try:
-            welcome = Welcome(await link.request(register, REPLY_TIMEOUT_MS))
+            registered = Registered(await link.request(register, REPLY_TIMEOUT_MS))
         except ProtocolError as error:
             why = link.close_error or error  # which says why, where the hub did
             if why.code in _REFUSALS_TO_REGISTER:
                 raise why from None
             raise NoHubError(f"what listens there does not answer as a hub: {why.message}") from None
-        welcome.apply_to(link)
-        yield Hub(link, welcome.boot_id)
+        registered.apply_to(link)
+        yield Hub(link, registered.boot_id)
     finally:
         link.close(ProtocolError(ErrorCode.DISCONNECTED, "this side hung up"))
         await running

@@ -1,8 +1,8 @@
-"""REGISTER and its reply."""
+"""The handshake by both sides: `register` and `registered`."""
 
-from snyper.shared.handshake import Registration
+from snyper.shared.handshake_client import Registered, register_message
+from snyper.shared.handshake_server import Registration
 from snyper.shared.socket_protocol import MAX_GROUPS, MIN_LINE_BYTES, ErrorCode, SocketMessage
-from snyper.shared.welcome import Welcome
 from tests.portable.support import raises
 
 
@@ -113,15 +113,25 @@ def test_the_hubs_reply_is_read_by_the_board() -> None:
         "boot_id": "hub-boot",
         "hub_us": 123_456,
     }
-    welcome = Welcome(SocketMessage.from_line(reply.to_line()))
-    assert welcome.heartbeat_ms == 1000
-    assert welcome.max_line_bytes == 4096
-    assert welcome.boot_id == "hub-boot"
+    registered = Registered(SocketMessage.from_line(reply.to_line()))
+    assert registered.heartbeat_ms == 1000
+    assert registered.max_line_bytes == 4096
+    assert registered.boot_id == "hub-boot"
 
 
-def test_a_welcome_is_checked() -> None:
-    assert Welcome(SocketMessage("registered", 1)).heartbeat_ms == 600
-    raises(ErrorCode.BAD_MESSAGE, Welcome, SocketMessage("pong", 1))
+def test_a_peer_registers_with_what_it_says_of_itself() -> None:
+    message = register_message(1, "open sesame", {"role": "console", "boot_id": "b"}, "t_1")
+    registration = Registration(SocketMessage.from_line(message.to_line()))
+    assert registration.target_id == "t_1"
+    assert registration.role == "console"
+    assert registration.boot_id == "b"
+    assert registration.key == "open sesame"
+    assert (register_message(2, "", {}).data or {}) == {"protocol": 1}  # no key where there is none
+
+
+def test_registered_is_checked() -> None:
+    assert Registered(SocketMessage("registered", 1)).heartbeat_ms == 600
+    raises(ErrorCode.BAD_MESSAGE, Registered, SocketMessage("pong", 1))
     for data in (
         {"heartbeat_ms": 249},
         {"heartbeat_ms": "600"},
@@ -129,7 +139,7 @@ def test_a_welcome_is_checked() -> None:
         {"max_line_bytes": MIN_LINE_BYTES - 1},
         {"boot_id": 5},
     ):
-        raises(ErrorCode.BAD_MESSAGE, Welcome, SocketMessage("registered", 1, data=data))  # type: ignore[arg-type]
+        raises(ErrorCode.BAD_MESSAGE, Registered, SocketMessage("registered", 1, data=data))  # type: ignore[arg-type]
 
 
 def test_the_largest_registration_fits_the_smallest_line() -> None:

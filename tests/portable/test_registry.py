@@ -1,7 +1,7 @@
 """The hub's registry: who is admitted, who is meant by a selector, who is forgotten."""
 
 from snyper.firmware.master.registry import MAX_REPORT_IDS, TROUBLE_MS, Entry, Registry
-from snyper.shared.handshake import Registration
+from snyper.shared.handshake_server import Registration
 from snyper.shared.socket_protocol import ErrorCode, SocketMessage
 from tests.portable.support import raises
 

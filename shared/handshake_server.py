@@ -1,4 +1,4 @@
-"""REGISTER, as the hub takes it, and the hub's answer."""
+"""The handshake as the hub makes it: a peer's `register`, checked, and its answer `registered`. Pure."""
 
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,

@@ -1,4 +1,4 @@
-"""The hub's answer to REGISTER, as the peer that dialled takes it."""
+"""The handshake as the peer that dialled makes it: its `register`, and the hub's `registered`. Pure."""
 
 from snyper.shared.socket_protocol import (
     HEARTBEAT_MS,
@@ -7,6 +7,7 @@ from snyper.shared.socket_protocol import (
     MAX_LINE_BYTES,
     MIN_HEARTBEAT_MS,
     MIN_LINE_BYTES,
+    PROTOCOL_VERSION,
     ErrorCode,
     MessageType,
     ProtocolError,
@@ -20,11 +21,23 @@ if TYPE_CHECKING:
     from snyper.shared.link import Link
 
 
-class Welcome:
-    """What the hub's `registered` says, checked."""
+def register_message(
+    message_id: "str | int", key: str, data: "dict[str, object]", target_id: "str | None" = None
+) -> SocketMessage:
+    """Build the `register` of a peer that says `data` of itself; `key` is the hub's, empty where it wants
+    none. `data` is the message's from now on.
+    """
+    data["protocol"] = PROTOCOL_VERSION
+    if key:
+        data["key"] = key
+    return SocketMessage(MessageType.REGISTER, message_id, target_id, data=data)
+
+
+class Registered:
+    """The hub's `registered`, checked."""
 
     def __init__(self, message: SocketMessage) -> None:
-        """Raises ProtocolError `bad_message`."""
+        """Raises ProtocolError `bad_message` for another message, or for a field that is out of bounds."""
         data = message.data or {}
         if message.type != MessageType.REGISTERED:
             raise ProtocolError(ErrorCode.BAD_MESSAGE, "`registered` was due, not `%s`" % message.type)
@@ -36,7 +49,7 @@ class Welcome:
         self.hub_us = integer_field(data, "hub_us", -1, -1, MAX_INTEGER)  # -1 where it does not say its clock
 
     def apply_to(self, link: "Link") -> None:
-        """Sets up the dialler's end of `link` as the hub wants it.
+        """Set line limit and heartbeat of the dialler's end of `link`.
 
         The hub pings first; this side asks only when it hears nothing, so that one PING serves both. A target
         pings all the time, for the hub's clock: then both hear enough.
