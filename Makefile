@@ -19,7 +19,7 @@ READY := $(VENV)/.ready
 PIP   := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo play hub simulate watch deploy skew bench docs pictures memory schedules cuts test package check format clean
+.PHONY: help setup demo play hub simulate watch deploy skew bench docs pictures memory chaos cuts test package check format clean
 
 help: ## List the targets
 	@echo "usage: make TARGET [NAME=value ...]"
@@ -64,8 +64,8 @@ skew: $(READY) ## Measure how well targets rise together (2.5 min)
 bench: $(READY) ## Measure
 	@$(BIN)/python -m tools.bench $(ARGS)
 
-schedules: $(READY) ## Run 1,000 bad days: cuts, kills, reboots (ARGS="--seed 7")
-	@$(BIN)/python -m tools.schedules $(ARGS)
+chaos: $(READY) ## Inject faults in 1,000 runs: cuts, kills, reboots (ARGS="--seed 7")
+	@$(BIN)/python -m tools.chaos $(ARGS)
 
 cuts: $(READY) ## Cut the power at each command to the flash (ARGS="--depth 2")
 	@$(BIN)/python -m tools.power_cuts $(ARGS)

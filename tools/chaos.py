@@ -1,18 +1,20 @@
-"""Bad days, by the thousand: `make schedules`. Ends with 1 when a promise was broken.
+"""Inject random faults into a real hub with real boards, and check its promises: `make chaos`.
 
-    python -m tools.schedules [--schedules N] [--first N] [--ranges N] [--seed N]
+    python -m tools.chaos [--runs N] [--first N] [--ranges N] [--seed N]
 
-A schedule is what one seed makes of commands and shots on two targets, and of what goes wrong meanwhile:
-links that are cut, held, late or say everything twice, `kill -9` of the hub or a board at any instant (right
-after a report has come in, too), reboots. The hub is `snyper hub` with its journal, the boards are real
-MicroPython, the console comes back after every loss and asks for what it missed. When all is whole again:
+Ends with 1 when a promise was broken. A seed decides everything in a chaos run: the commands and shots on two
+targets, and the faults meanwhile: links that are cut, held, late or deliver every line twice, `kill -9` of the
+hub or a board at any instant (right after a report has come in, too), reboots. The hub is `snyper hub` with
+its journal, the boards are real MicroPython, the console reconnects after every loss and asks for what it
+missed. When everything has recovered:
 
 - a command's id has raised its target at most once,
-- every strike that a board felt is in the journal exactly once, as is every report, in order; but for what
-  a board that lost its power had not told anybody yet,
-- the console has seen what is in the journal, all of it, once, in order.
+- every strike that a board detected is in the journal exactly once, as is every report, in order; but for
+  what a board that lost its power had not sent yet,
+- the console has received what is in the journal, all of it, once, in order.
 
-Many schedules share a hub and its boards, one after the other; `--seed N` runs one on a range of its own.
+Many runs share a hub and its boards, one after the other; `--seed N` runs one with a hub and boards of its
+own.
 """
 
 import argparse
@@ -45,12 +47,12 @@ from tools.loopback import HOST, free_port
 SERVO = "16"
 PIEZO = "26"
 TARGETS = 2
-SCHEDULES = 1_000
-RANGES = 8  # at once: most of the time everybody waits for something
+RUNS = 1_000
+RANGES = 8  # at once: most of the time all of them wait for something
 SPAN_MS = 2_000
 SETTLE_S = 30.0
 CONFIG = {"servo": {"travel_ms": 100}, "piezo": {"debounce_ms": 20}}
-STRIKE_MS = 60  # less than a target needs to fall and rise: one strike is not felt twice
+STRIKE_MS = 60  # less than a target needs to fall and rise: one strike is not detected twice
 TAKEN_MS = 40  # a strike that the converter takes later than this may be over by then
 LOWEST_PEAK, HIGHEST_PEAK = (
     1_500,
@@ -63,7 +65,9 @@ _ACK = (b'"ack"',)
 
 @dataclass(frozen=True)
 class Step:
-    """`what` happens `at_ms`, to the target with the index `target`; the numbers mean what `what` says."""
+    """An action or a fault, `what`, `at_ms` after the run began, on the target with that index; what `first` and
+    `second` mean depends on `what`.
+    """
 
     at_ms: int
     what: str
@@ -73,17 +77,17 @@ class Step:
 
 
 def plan(seed: int) -> list[Step]:
-    """The schedule of that seed."""
-    dice = random.Random(seed)
+    """Make the steps of that seed's run, sorted by time."""
+    rng = random.Random(seed)
     steps = []
     for target in range(TARGETS):
-        for _ in range(dice.randint(1, 3)):
-            at_ms = dice.randrange(SPAN_MS)
-            if dice.random() < 0.7:
-                strike_ms = dice.randrange(400) if dice.random() < 0.8 else -1
-                steps.append(Step(at_ms, "round", target, dice.randint(500, 900), strike_ms))
+        for _ in range(rng.randint(1, 3)):
+            at_ms = rng.randrange(SPAN_MS)
+            if rng.random() < 0.7:
+                strike_ms = rng.randrange(400) if rng.random() < 0.8 else -1
+                steps.append(Step(at_ms, "round", target, rng.randint(500, 900), strike_ms))
             else:
-                steps.append(Step(at_ms, "rise_and_fall", target, dice.randrange(200)))
+                steps.append(Step(at_ms, "rise_and_fall", target, rng.randrange(200)))
     faults: list[tuple[str, tuple[int, int], tuple[int, int]]] = [
         ("cut", (0, 0), (0, 0)),
         ("cut_at_report", (0, 2), (0, 0)),
@@ -98,21 +102,21 @@ def plan(seed: int) -> list[Step]:
         ("kill_board", (0, 500), (0, 0)),
         ("reboot", (0, 500), (0, 0)),
     ]
-    for _ in range(dice.randint(1, 4)):
-        what, first, second = dice.choice(faults)
+    for _ in range(rng.randint(1, 4)):
+        what, first, second = rng.choice(faults)
         step = Step(
-            dice.randrange(SPAN_MS),
+            rng.randrange(SPAN_MS),
             what,
-            dice.randrange(TARGETS),
-            dice.randint(*first),
-            dice.randint(*second),
+            rng.randrange(TARGETS),
+            rng.randint(*first),
+            rng.randint(*second),
         )
         steps.append(step)
     return sorted(steps, key=lambda step: step.at_ms)
 
 
 class BrokenPromise(Exception):
-    """What was promised and is not so."""
+    """A promise that did not hold. The message says which."""
 
 
 class _Lost(Exception):
@@ -123,7 +127,7 @@ Event = tuple[int, str, str, dict[str, Any]]
 
 
 class _Console:
-    """Follows the hub's events through any loss, and sends commands."""
+    """A console that reconnects after every loss, collects the events and sends commands."""
 
     def __init__(self, port: int) -> None:
         self.events: list[Event] = []
@@ -134,16 +138,20 @@ class _Console:
         self._ids = 0
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Connect again and again, until cancelled."""
         while True:
             with suppress(OSError, ProtocolError):
-                await self._visit()
+                await self._connect_once()
             await asyncio.sleep(0.05)
 
     async def command(
         self, type: str, target_id: str | None, data: dict[str, object], id: str
     ) -> SocketMessage:
-        """The answer. Raises _Lost."""
+        """Send a command and return the reply.
+
+        Raises:
+            _Lost: There is no connection, or it ended without a reply.
+        """
         link = self.link
         if link is None:
             raise _Lost
@@ -157,10 +165,10 @@ class _Console:
         return f"c{self._ids}"
 
     def has(self, peak: int) -> bool:
-        """Whether a hit with this peak is among the last events."""
+        """Tell whether a hit with this peak is among the last events."""
         return any(event[3].get("peak") == peak for event in self.events[-50:])
 
-    async def _visit(self) -> None:
+    async def _connect_once(self) -> None:
         reader, writer = await dial(HOST, self._port, 3_000)
         link = Link(reader, writer, {}, "console")
         link.on_stream = self._take
@@ -192,7 +200,7 @@ class _Console:
 
 
 class _Hub:
-    """`snyper hub` as a process that is killed and started again, always on the same port and journal."""
+    """`snyper hub` as a process that is killed and restarted, always with the same port and journal."""
 
     def __init__(self, directory: Path) -> None:
         self.journal = directory / "journal.sqlite3"
@@ -205,16 +213,20 @@ class _Hub:
 
     @property
     def log(self) -> str:
-        """All that it has said."""
+        """Return all of its log."""
         return self._log.read_text()
 
     @property
     def is_on(self) -> bool:
-        """Whether it listens."""
+        """Tell whether it listens."""
         return self._is_ready and self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
-        """Returns when it listens; at once if it does. Raises BrokenPromise when it ends instead."""
+        """Start it, unless it runs, and wait until it listens.
+
+        Raises:
+            BrokenPromise: It ended instead.
+        """
         async with self._turn:
             while not self.is_on:
                 await self._try_to_start()
@@ -236,7 +248,7 @@ class _Hub:
         self._is_ready = True
 
     def kill(self) -> None:
-        """kill -9, now."""
+        """Kill it with SIGKILL, now."""
         if self._process is not None and self._process.returncode is None and not self._is_killed:
             self._is_killed = True  # once: a second signal would take the exit status from whoever waits
             self._process.kill()
@@ -248,7 +260,7 @@ class _Hub:
 
 
 class _Target:
-    """A board behind its bad link, and what is known of each of its boots."""
+    """A board behind an impaired link, and what is known of its present boot."""
 
     def __init__(self, directory: Path, number: int, link: ImpairedLink) -> None:
         self.name = f"target_{number}"
@@ -263,15 +275,23 @@ class _Target:
         )
 
     def rises(self) -> int:
-        """How often this boot's servo has begun to rise."""
+        """Count how often the servo has begun to rise in this boot."""
         return int(self.board.outputs().get("rises", {}).get(SERVO, 0))
 
-    def looks(self) -> int:
-        """How often this boot has read its piezo, as far as it has said so."""
+    def samples(self) -> int:
+        """Count how often this boot has sampled its piezo, as far as its outputs say."""
         return int(self.board.outputs()["adc"].get(PIEZO, {"samples": 0})["samples"])
 
+    def has_sampled_since(self, samples: int) -> bool:
+        """Tell whether `samples` has grown since it was that many."""
+        return self.samples() != samples
+
     def check(self) -> None:
-        """Raises BrokenPromise when it rose more often than ids can have raised it."""
+        """Compare how often it rose with how many command ids can have raised it.
+
+        Raises:
+            BrokenPromise: It rose more often.
+        """
         if self.rises() > self.causes:
             raise BrokenPromise(f"{self.name} rose {self.rises()} times for {self.causes} commands")
 
@@ -286,7 +306,7 @@ class _Target:
         self.has_power = True
 
     async def strike(self, raw: int) -> bool | None:
-        """Strikes; whether the firmware felt it. None where that cannot be known."""
+        """Strike; return whether the firmware detected it, None where that cannot be known."""
         file = self.board.directory / "strike"
         began = time.monotonic()
         self.board.strike(raw << 4, STRIKE_MS)
@@ -301,7 +321,7 @@ class _Target:
 
 
 class _Range:
-    """A hub, its targets and a console, on which schedules run one after the other."""
+    """A hub, its targets and a console, for one chaos run after the other."""
 
     def __init__(
         self, hub: _Hub, targets: list[_Target], console: _Console, console_link: ImpairedLink
@@ -312,30 +332,34 @@ class _Range:
         self._console_link = console_link
         self._known_reports: dict[tuple[str, str], int] = {}
         self._peaks: Iterator[int] = iter(())
-        self._felt: list[tuple[_Target, int, int]] = []  # target, its boot, peak
+        self._detected: list[tuple[_Target, int, int]] = []  # target, its boot, peak
         self._maybe: list[tuple[str, int]] = []
         self._began = 0.0
 
     def evidence(self) -> str:
-        """The last that everybody said."""
+        """Return the last events and the end of every log."""
         events = "\n".join(map(str, self._console.events[-30:]))
         logs = "\n".join(f"{target.name}:\n{target.board.log[-1_500:]}" for target in self._targets)
         return f"{events}\n{logs}\nhub:\n{self._hub.log[-3_000:]}"
 
     async def run(self, seed: int) -> None:
-        """One schedule, from a range that is whole to one that is whole. Raises BrokenPromise."""
+        """Do one seed's run, from all at rest to all at rest again.
+
+        Raises:
+            BrokenPromise: A promise did not hold.
+        """
         steps = plan(seed)
         peaks = list(range(LOWEST_PEAK, HIGHEST_PEAK))
         random.Random(seed).shuffle(peaks)
         self._peaks = iter(peaks)
-        self._felt, self._maybe = [], []
+        self._detected, self._maybe = [], []
         await self._settle()
         first_seq, first_event = self._console.seq, len(self._console.events)
         self._began = time.monotonic()
         async with asyncio.TaskGroup() as group:
             for target in self._targets:
                 group.create_task(self._use(target, steps))
-            group.create_task(self._spoil(steps))
+            group.create_task(self._inject_faults(steps))
         self._heal()
         await self._settle()
         for target in self._targets:
@@ -346,10 +370,10 @@ class _Range:
         await _until(lambda: self._last_seq() == self._console.seq, "the console should have every event")
         self._check(first_seq, self._console.events[first_event:])
 
-    # --- what is done
+    # --- commands and shots
 
     async def _use(self, target: _Target, steps: list[Step]) -> None:
-        """The commands and shots of one target, one after the other."""
+        """Carry out the commands and shots on one target, one after the other."""
         for step in steps:
             if self._targets[step.target] is target and step.what in ("round", "rise_and_fall"):
                 await self._wait_for(step)
@@ -360,37 +384,42 @@ class _Range:
                         await self._rise_and_fall(target, step.first)
 
     async def _round(self, target: _Target, duration_ms: int, strike_ms: int) -> None:
-        looks = target.looks()
+        samples = target.samples()
         await self._command(target, MessageType.ACTIVATE, {"duration_ms": duration_ms})
         if strike_ms >= 0:
             await asyncio.sleep(strike_ms / 1000)
-            await self._strike(target, looks)
+            await self._strike(target, samples)
         ends = time.monotonic() + duration_ms / 1000
         await _until(
             lambda: time.monotonic() > ends or not target.board.is_sampling(), "the round should end"
         )
 
-    async def _strike(self, target: _Target, looks: int) -> int:
-        """A strike with a peak of its own; notes it if it was felt. Returns the peak as a report says it.
+    async def _strike(self, target: _Target, samples: int) -> int:
+        """Strike with a peak of its own, record whether it was detected, and return the peak as reports have it.
 
-        `looks` are those before the target was armed: where there were none since, the strike may be there
-        when it is armed, and no hit.
+        `samples` is the count before the target was armed: while it is the same, the strike may come before
+        the target is armed, and is no hit.
         """
         raw = next(self._peaks)
         peak = raw << 4 | raw >> 8
         boot = target.boot
-        is_armed = target.looks() != looks
-        felt = await target.strike(raw)
-        if felt and not is_armed:
-            felt = None
-        if felt:
-            self._felt.append((target, boot, peak))
-        elif felt is None:
+        is_armed = target.samples() != samples
+        detected = await target.strike(raw)
+        if detected and not is_armed:
+            detected = None
+        if detected:
+            self._detected.append((target, boot, peak))
+        elif detected is None:
             self._maybe.append((target.name, peak))
         return peak
 
     async def _rise_and_fall(self, target: _Target, wait_ms: int) -> None:
-        """Up and down, and the first command's id once more: it must move nothing now."""
+        """Raise and lower the target, then send the first command's id again: it must move nothing.
+
+        Raises:
+            BrokenPromise: The target rose again.
+            _Lost: A command got no reply, or failed.
+        """
         link, boot = self._console.link, target.boot
         id = await self._command(target, MessageType.STAND_UP, {})
         await asyncio.sleep(wait_ms / 1000)
@@ -403,7 +432,11 @@ class _Range:
             raise BrokenPromise(f"{target.name} rose again for the id {id}, after it had lain down")
 
     async def _command(self, target: _Target, type: str, data: dict[str, object]) -> str:
-        """Sends it and waits for it to be done; its id. Raises _Lost where it was not, or nobody knows."""
+        """Send a command, wait until it is done, and return its id.
+
+        Raises:
+            _Lost: It was not done, or that is unknown.
+        """
         id = self._console.new_id()
         raises = type != MessageType.LAY_DOWN
         target.causes += raises
@@ -416,15 +449,15 @@ class _Range:
             raise _Lost
         return id
 
-    # --- what goes wrong
+    # --- faults
 
-    async def _spoil(self, steps: list[Step]) -> None:
+    async def _inject_faults(self, steps: list[Step]) -> None:
         async with asyncio.TaskGroup() as group:
             for step in steps:
                 if step.what not in ("round", "rise_and_fall"):
-                    group.create_task(self._spoil_once(step))
+                    group.create_task(self._inject(step))
 
-    async def _spoil_once(self, step: Step) -> None:
+    async def _inject(self, step: Step) -> None:
         await self._wait_for(step)
         target = self._targets[step.target]
         if step.what == "cut":
@@ -470,7 +503,9 @@ class _Range:
     async def _at_line(
         self, target: _Target, to_hub: bool, words: tuple[bytes, ...], act: Callable[[], None], copies: int
     ) -> bool:
-        """Acts when such a line comes by, which is then passed on so many times; whether one came."""
+        """Call `act` at the first line with one of `words`, which is delivered `copies` times; return whether one
+        came.
+        """
         came = asyncio.Event()
 
         def on_line(is_to_hub: bool, line: bytes) -> int:
@@ -496,10 +531,14 @@ class _Range:
     async def _wait_for(self, step: Step) -> None:
         await asyncio.sleep(max(0.0, self._began + step.at_ms / 1000 - time.monotonic()))
 
-    # --- what must be so
+    # --- promises
 
     async def _settle(self) -> None:
-        """Returns when everybody is here and at rest."""
+        """Wait until every target is registered, down and at rest.
+
+        Raises:
+            BrokenPromise: That took longer than SETTLE_S.
+        """
         began = time.monotonic()
         while True:
             await self._hub.start()
@@ -508,19 +547,23 @@ class _Range:
                 if (reply.data or {}).get("ok") == TARGETS and all(map(_is_down, self._targets)):
                     return
             if time.monotonic() - began > SETTLE_S:
-                raise BrokenPromise(f"the range was not whole again within {SETTLE_S:.0f} s")
+                raise BrokenPromise(f"the targets were not all back at rest within {SETTLE_S:.0f} s")
             await asyncio.sleep(0.05)
 
     async def _prove_delivered(self, target: _Target) -> None:
-        """One more hit: reports come in order, so when it is here, those before it have come."""
+        """Wait for one more hit: reports come in order, so all before it have come.
+
+        Raises:
+            BrokenPromise: It did not come within SETTLE_S.
+        """
         began = time.monotonic()
         while True:
             with suppress(_Lost):
-                looks = target.looks()
+                samples = target.samples()
                 await self._command(target, MessageType.ACTIVATE, {"duration_ms": 2_000})
-                await _until(lambda looks=looks: target.looks() != looks, f"{target.name} should be armed")  # type: ignore[misc]
-                peak = await self._strike(target, looks)
-                if self._felt[-1:] == [(target, target.boot, peak)]:
+                await _until(partial(target.has_sampled_since, samples), f"{target.name} should be armed")
+                peak = await self._strike(target, samples)
+                if self._detected[-1:] == [(target, target.boot, peak)]:
                     await _until(
                         partial(self._console.has, peak), f"the last hit of {target.name} should come"
                     )
@@ -553,18 +596,22 @@ class _Range:
         if seen != kept:
             raise BrokenPromise(_difference(seen, kept))
         peaks = [(target_id, data["peak"]) for _, event, target_id, data in kept if event == "hit"]
-        for target, boot, peak in self._felt:
+        for target, boot, peak in self._detected:
             count = peaks.count((target.name, peak))
             if count > 1 or (count == 0 and boot == target.boot):
                 raise BrokenPromise(f"a hit of {target.name} (peak {peak}) is {count} times in the journal")
-        struck = {(target.name, peak) for target, _, peak in self._felt} | set(self._maybe)
+        struck = {(target.name, peak) for target, _, peak in self._detected} | set(self._maybe)
         invented = [pair for pair in peaks if pair not in struck]
         if invented or len(set(peaks)) < len(peaks):
-            raise BrokenPromise(f"the journal has hits that nobody felt: {invented or peaks}")
+            raise BrokenPromise(f"the journal has hits that no board detected: {invented or peaks}")
         self._check_order([(row[3], ast.literal_eval(row[4])) for row in rows if row[4]])
 
     def _check_order(self, reports: list[tuple[str, tuple[str, str, str]]]) -> None:
-        """Every report of a boot, one after the other, but for those that its board says it had to drop."""
+        """Check that no report of a boot is missing, but for those that its board says it dropped.
+
+        Raises:
+            BrokenPromise: One is missing, twice there or out of order.
+        """
         for data, (board, boot, id) in reports:
             number = int(id[1:])
             last = self._known_reports.get((board, boot), 0)
@@ -596,7 +643,7 @@ async def _until(condition: Callable[[], object], what: str) -> None:
 
 @asynccontextmanager
 async def _range(directory: Path) -> AsyncIterator[_Range]:
-    """A range of its own, all of which is gone after it."""
+    """Start a hub, its targets and a console; end them, and remove their files, at the end of the block."""
     await asyncio.to_thread(directory.mkdir)
     hub = _Hub(directory)
     async with AsyncExitStack() as stack:
@@ -619,8 +666,9 @@ async def _range(directory: Path) -> AsyncIterator[_Range]:
 async def run(
     seeds: list[int], ranges: int, directory: Path, on_done: Callable[[int, str], None]
 ) -> dict[int, str]:
-    """Runs every seed's schedule, on `ranges` ranges at once. `on_done(seed, broken)` hears of each how it
-    went, `broken` being empty where every promise held. Returns those that did not hold.
+    """Do every seed's run, on `ranges` ranges at once, and return what was broken, by seed.
+
+    `on_done(seed, broken)` is called after each run; `broken` is empty where every promise held.
     """
     left = list(reversed(seeds))
     broken: dict[int, str] = {}
@@ -632,7 +680,7 @@ async def run(
             count += 1
             async with _range(directory / f"range_{count}") as range_:
                 while left and await holds(range_, left.pop()):
-                    pass  # a range on which something went wrong is used no more
+                    pass  # after a broken promise, the next run gets a range of its own
 
     async def holds(range_: _Range, seed: int) -> bool:
         try:
@@ -656,14 +704,14 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="make schedules", description=__doc__.splitlines()[0])
-    parser.add_argument("--schedules", type=int, default=SCHEDULES, help="how many")
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=RUNS, help="how many")
     parser.add_argument("--first", type=int, default=1, help="the first one's seed")
     parser.add_argument("--ranges", type=int, default=RANGES, help="how many at once")
     parser.add_argument("--seed", type=int, help="only this one, step by step")
     options = parser.parse_args()
     seeds = [options.seed] if options.seed is not None else []
-    seeds = seeds or list(range(options.first, options.first + options.schedules))
+    seeds = seeds or list(range(options.first, options.first + options.runs))
     if options.seed is not None:
         for step in plan(options.seed):
             print(f"{step.at_ms:>6} ms  {step.what} target_{step.target + 1} {step.first} {step.second}")
@@ -674,14 +722,14 @@ def main() -> int:
         nonlocal done
         done += 1
         if why:
-            print(f"seed {seed}: {why}\n  again: make schedules ARGS='--seed {seed}'", flush=True)
+            print(f"seed {seed}: {why}\n  again: make chaos ARGS='--seed {seed}'", flush=True)
         if done % 50 == 0:
             print(f"{done} of {len(seeds)} after {time.monotonic() - began:.0f} s", flush=True)
 
-    with temporary_directory("snyper-schedules-") as directory:
+    with temporary_directory("snyper-chaos-") as directory:
         broken = asyncio.run(run(seeds, options.ranges, Path(directory), on_done))
     held = len(seeds) - len(broken)
-    print(f"schedules: {held} of {len(seeds)} kept every promise, in {time.monotonic() - began:.0f} s")
+    print(f"chaos: {held} of {len(seeds)} kept every promise, in {time.monotonic() - began:.0f} s")
     return 1 if broken else 0
 
 

@@ -1,11 +1,11 @@
-"""A few of the bad days that `make schedules` has by the thousand."""
+"""A few of the runs that `make chaos` does by the thousand."""
 
 from pathlib import Path
 
 from tests.integration.harness import needs_micropython
-from tools.schedules import plan, run
+from tools.chaos import plan, run
 
-SEEDS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 45, 114]  # which have everything that can go wrong, twice
+SEEDS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 45, 114]  # which have every fault at least twice
 FAULTS = {
     *("cut", "cut_at_report", "cut_at_ack", "cut_console", "hold", "delay", "double"),
     *("kill_hub", "kill_hub_at_report", "kill_hub_at_ack", "kill_board", "reboot"),
@@ -20,7 +20,7 @@ async def test_nothing_is_lost_nor_doubled(tmp_path: Path) -> None:
     assert sorted(done) == SEEDS
 
 
-def test_a_seed_is_a_schedule() -> None:
+def test_a_seed_decides_the_whole_run() -> None:
     assert plan(7) == plan(7)
     assert plan(7) != plan(8)
     happened = [step.what for seed in SEEDS for step in plan(seed)]
