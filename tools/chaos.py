@@ -3,10 +3,10 @@
     python -m tools.chaos [--runs N] [--first N] [--ranges N] [--seed N]
 
 Ends with 1 when a promise was broken. A seed decides everything in a chaos run: the commands and shots on two
-targets, and the faults meanwhile: links that are cut, held, late or deliver every line twice, `kill -9` of the
-hub or a board at any instant (right after a report has come in, too), reboots. The hub is `snyper hub` with
-its journal, the boards are real MicroPython, the console reconnects after every loss and asks for what it
-missed. When everything has recovered:
+targets, and the faults meanwhile: links that are cut, held, late or deliver every line twice, `kill -9` of
+the hub or a board at any instant (right after a report has come in, too), reboots. The hub is `snyper hub`
+with its journal, the boards are real MicroPython, the console reconnects after every loss and asks for what
+it missed. When everything has recovered:
 
 - a command's id has raised its target at most once,
 - every strike that a board detected is in the journal exactly once, as is every report, in order; but for
@@ -65,8 +65,9 @@ _ACK = (b'"ack"',)
 
 @dataclass(frozen=True)
 class Step:
-    """An action or a fault, `what`, `at_ms` after the run began, on the target with that index; what `first` and
-    `second` mean depends on `what`.
+    """An action or a fault, `what`, `at_ms` after the run began, on the target with that index.
+
+    `what` decides what `first` and `second` mean.
     """
 
     at_ms: int
@@ -395,10 +396,10 @@ class _Range:
         )
 
     async def _strike(self, target: _Target, samples: int) -> int:
-        """Strike with a peak of its own, record whether it was detected, and return the peak as reports have it.
+        """Strike with a peak of its own; return the peak as reports have it.
 
-        `samples` is the count before the target was armed: while it is the same, the strike may come before
-        the target is armed, and is no hit.
+        Whether it was detected is kept. `samples` is the count before the target was armed: while it is the
+        same, the strike may come before the target is armed, and is no hit.
         """
         raw = next(self._peaks)
         peak = raw << 4 | raw >> 8
@@ -503,8 +504,9 @@ class _Range:
     async def _at_line(
         self, target: _Target, to_hub: bool, words: tuple[bytes, ...], act: Callable[[], None], copies: int
     ) -> bool:
-        """Call `act` at the first line with one of `words`, which is delivered `copies` times; return whether one
-        came.
+        """Call `act` at the first line with one of `words`, and deliver that `copies` times.
+
+        Returns whether such a line came within SPAN_MS.
         """
         came = asyncio.Event()
 
