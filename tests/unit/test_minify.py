@@ -1,4 +1,4 @@
-"""What is taken out of a module before it is compiled for a board."""
+"""Minify a module before it is compiled for a board."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 from snyper.boards import flash
 from snyper.boards.board import find_micropython
-from snyper.boards.lean import constants_in, lean_source
+from snyper.boards.minify import constants_in, minify_source
 from tests.integration.harness import needs_micropython
 
 OTHER = '''
@@ -122,9 +122,9 @@ TOTAL = 7 + 16 + 32 + 2 + 5 + 6 + 19 + 1 + 2 + 2 + 1024 + (1 << 40) + 15 + 4 + 6
 RESULT = f"{TOTAL} namehitnot registeredHITb/\n"
 
 
-def lean(source: str) -> str:
+def minified(source: str) -> str:
     modules = {"snyper.shared.other": OTHER, "snyper.shared.words": WORDS}
-    return lean_source(source, lambda module: constants_in(modules.get(module, "")))
+    return minify_source(source, lambda module: constants_in(modules.get(module, "")))
 
 
 def test_the_constants_of_a_module_are_its_small_integers_and_short_texts() -> None:
@@ -132,7 +132,7 @@ def test_the_constants_of_a_module_are_its_small_integers_and_short_texts() -> N
 
 
 def test_what_takes_only_memory_goes_and_every_line_stays_where_it_is() -> None:
-    given, left = SOURCE.splitlines(), lean(SOURCE).splitlines()
+    given, left = SOURCE.splitlines(), minified(SOURCE).splitlines()
     assert len(left) == len(given)
     changed = [(old, new) for old, new in zip(given, left, strict=True) if old != new]
     gone = [old for old, new in changed if not new.strip()]
@@ -180,7 +180,7 @@ Word.HIT = "HIT"
 
 def test_a_module_that_needs_nothing_of_another_does_not_import_it() -> None:
     assert (
-        lean("from snyper.shared.other import LIMIT, Word\nprint(LIMIT, Word.HIT)\n")
+        minified("from snyper.shared.other import LIMIT, Word\nprint(LIMIT, Word.HIT)\n")
         == "\nprint((1024), ('hit'))\n"
     )
 
@@ -190,11 +190,11 @@ def test_it_does_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     package = tmp_path / "here" / "snyper"
     monkeypatch.setattr(flash, "PACKAGE", package)
     said = []
-    for directory, is_lean in ((package, False), (tmp_path / "board" / "snyper", True)):
+    for directory, is_minified in ((package, False), (tmp_path / "board" / "snyper", True)):
         (directory / "shared").mkdir(parents=True)
         for name, source in (("other", OTHER), ("words", WORDS), ("sums", SOURCE)):
             given = package / "shared" / f"{name}.py"
-            if is_lean:
+            if is_minified:
                 (directory / "shared" / f"{name}.mpy").write_bytes(flash.compile_module(given))
             else:
                 given.write_text(source)
@@ -211,7 +211,7 @@ def test_it_does_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_every_module_stays_one(role: str) -> None:
     for path, here in flash.files(role).items():
         source = here.read_text()
-        left = flash.lean_module(here)
+        left = flash.minify_module(here)
         compile(left, path, "exec")
         assert len(left.splitlines()) == len(source.splitlines()), path
         assert "TYPE_CHECKING" not in left, path

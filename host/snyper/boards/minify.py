@@ -1,4 +1,4 @@
-"""A module as a board gets it: the same, line by line, without what only takes memory there."""
+"""Minify a module for a board: drop what only takes memory there, and keep every line's number."""
 
 import ast
 import re
@@ -14,14 +14,16 @@ _MAX_INTEGER = (1 << 30) - 1
 _MAX_CHARS = 10
 
 
-def lean_source(source: str, constants_of: Callable[[str], Mapping[str, int | str]]) -> str:
-    """`source` without the imports for the type check, without the branches for CPython, and with the value
-    of a constant where its name was used, which then need not be imported. `constants_of` gives those of a
-    module by its name. Public constants stay, so that others can import them.
+def minify_source(source: str, constants_of: Callable[[str], Mapping[str, int | str]]) -> str:
+    """Remove the imports for the type check and the branches for CPython, and inline small constants.
+
+    A constant's name is replaced by its value, own or imported; it then need not be imported. `constants_of`
+    returns the constants of a module by the module's name. Public constants stay, so that others can import
+    them. Raises SyntaxError when `source` is no Python.
     """
-    tree, taken_out = _of_a_board(source)
+    tree, removed = _board_tree(source)
     edits = _Edits(source)
-    for first, last in taken_out:
+    for first, last in removed:
         edits.replace((first, 0), (last + 1, 0), "")
     bound = Counter(_bound_names(tree))
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
@@ -50,10 +52,10 @@ def lean_source(source: str, constants_of: Callable[[str], Mapping[str, int | st
 
 
 def constants_in(source: str) -> Constants:
-    """The small constants of a module, each bound once on a board: integers, private texts, and both in a
-    class of nothing else.
+    """Find the small constants of a module that a board binds once: integers and private texts, and both in a
+    class of nothing else. Raises SyntaxError when `source` is no Python.
     """
-    tree, _ = _of_a_board(source)
+    tree, _ = _board_tree(source)
     return _constants(tree, Counter(_bound_names(tree)))
 
 
@@ -81,7 +83,7 @@ def _constants(tree: ast.Module, bound: Mapping[str, int]) -> Constants:
 
 
 def _value(node: ast.expr, integers: Mapping[str, int]) -> int | str | None:
-    """The text or the integer that an expression of numbers and of `integers` is; None for any other."""
+    """Evaluate an expression of literals and `integers`; return None for any other expression."""
     names = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
     allowed = (ast.Constant, ast.Name, ast.Load, ast.BinOp, ast.operator, ast.UnaryOp, ast.unaryop)
     if not names <= set(integers) or not all(isinstance(inner, allowed) for inner in ast.walk(node)):
@@ -102,26 +104,27 @@ def _is_plain(node: ast.stmt) -> bool:
     return is_docstring or (isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant))
 
 
-def _of_a_board(source: str) -> tuple[ast.Module, list[tuple[int, int]]]:
-    """The module without what is there for the type check or for CPython; of each such part the first and the
-    last line.
+def _board_tree(source: str) -> tuple[ast.Module, list[tuple[int, int]]]:
+    """Parse a module without what is there for the type check or for CPython.
+
+    Returns the tree, and of each removed part the first and the last line. Raises SyntaxError.
     """
     tree = ast.parse(source)
-    taken_out = []
+    removed = []
     for node in list(tree.body):
         if ast.unparse(node) == "TYPE_CHECKING = False" or (
             isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         ):
             tree.body.remove(node)
-            taken_out.append((node.lineno, _end(node)))
+            removed.append((node.lineno, _end(node)))
         elif isinstance(node, ast.If) and ast.unparse(node.test) == "MICROPYTHON" and node.orelse:
             node.orelse = []
-            taken_out.append((_end(node.body[-1]) + 1, _end(node)))
-    return tree, taken_out
+            removed.append((_end(node.body[-1]) + 1, _end(node)))
+    return tree, removed
 
 
 def _bound_names(tree: ast.AST) -> Iterator[str]:
-    """Every name as often as something is bound to it, in any scope, or to an attribute of it."""
+    """Yield a name each time that it, or an attribute of it, is bound, in any scope."""
     for node in ast.walk(tree):
         match node:
             case ast.Name(name, ast.Store() | ast.Del()):
@@ -137,7 +140,7 @@ def _bound_names(tree: ast.AST) -> Iterator[str]:
 
 
 def _reads(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-    """Every place that reads a `NAME`, and every one that reads an attribute of it: `NAME.ATTRIBUTE`."""
+    """Yield every read of a `NAME` and of a `NAME.ATTRIBUTE`, with its node."""
     for node in ast.walk(tree):
         match node:
             case ast.Name(name, ast.Load()):
@@ -156,8 +159,8 @@ def _end(node: ast.expr | ast.stmt) -> int:
 
 
 class _Edits:
-    """Changes to a text that leave every line where it is. Positions are those of `ast`: lines from 1, and
-    in them bytes.
+    """Edits to a text that keep every line's number. Positions are those of `ast`: lines from 1, columns in
+    bytes.
     """
 
     def __init__(self, text: str) -> None:
@@ -172,7 +175,7 @@ class _Edits:
         self._edits.append((start, end, by))
 
     def text(self) -> str:
-        """The text with every change in it but for those inside of another."""
+        """Apply every edit but for those inside of another, and return the text."""
         pieces = []
         at = (1, 0)
         for start, end, by in sorted(self._edits, key=lambda edit: (edit[0], (-edit[1][0], -edit[1][1]))):
