@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from snyper.boards import flash
+from snyper.boards import image
 from snyper.boards.board import HEAP_BYTES, BoardProcess
 from snyper.boards.temporary import temporary_directory
 from snyper.shared.socket_protocol import ProtocolError
@@ -89,7 +89,7 @@ def modules_of(role: str) -> list[str]:
     """Every module on a board of this role after those that it imports; last what is needed only to read the
     configuration.
     """
-    sources = flash.modules(role)
+    sources = image.modules(role)
     ordered: list[str] = []
 
     def visit(module: str) -> None:
@@ -116,7 +116,7 @@ def forgotten(role: str) -> set[str]:
     if role == "target":
         known |= {f"snyper.firmware.target.{name}" for name in ("configure", "dns", "log_page", "tuning")}
     else:
-        games = (flash.PACKAGE / "firmware" / "master" / "games").glob("*.py")
+        games = (image.PACKAGE / "firmware" / "master" / "games").glob("*.py")
         known |= {f"snyper.firmware.master.games.{file.stem}" for file in games}
         known |= {
             "snyper.shared.address",
@@ -152,7 +152,7 @@ def unix_costs(role: str) -> Costs:
         lines = [f'probe.begin()\nimport {name}\nprobe.cost("{name}")\n' for name in _names(role)]
         main.write_text("import memory_probe as probe\n" + "".join(lines))
         board = BoardProcess(directory / "board", role, main=main)
-        (board.flash / "memory_probe.mpy").write_bytes(flash.compile_module(_PROBE))
+        (board.flash / "memory_probe.mpy").write_bytes(image.compile_module(_PROBE))
         board.start()
         try:
             board.wait(END_S)
@@ -180,7 +180,7 @@ def wasm_costs(role: str) -> Costs:
         if subprocess.run(command, capture_output=True, check=False).returncode:
             raise OSError(f"no 32-bit sizes: npm cannot install {WASM} {WASM_VERSION}; is there a network?")
     given = {
-        "files": {path: base64.b64encode(content).decode() for path, content in flash.contents(role).items()},
+        "files": {path: base64.b64encode(content).decode() for path, content in image.contents(role).items()},
         "names": _names(role),
     }
     command = [node, "--input-type=module", "-e", _WASM_SCRIPT, "--", module.as_uri()]
@@ -217,7 +217,7 @@ async def run_soaks(minutes: int, console: Console) -> list[Report]:
             task = progress.add_task(f"{role}, minutes of its clock", total=minutes)
             return await soak(role, Path(name) / role, minutes, lambda minute: progress.advance(task))
 
-        return list(await asyncio.gather(*(one(role) for role in flash.ROLES)))
+        return list(await asyncio.gather(*(one(role) for role in image.ROLES)))
 
 
 def faults_of(report: Report) -> list[str]:
@@ -322,7 +322,7 @@ def main() -> None:
     notes = []
     costs: dict[str, dict[str, Costs]] = {}
     try:
-        for role in flash.ROLES:
+        for role in image.ROLES:
             costs[role] = {"unix": unix_costs(role), "wasm": {}}
             try:
                 costs[role]["wasm"] = wasm_costs(role)

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from snyper.boards import flash
+from snyper.boards import image
 from snyper.firmware.board.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,13 +18,13 @@ def package(folder: str) -> dict[str, object]:
     """
     if folder not in PACKAGES:
         raise ValueError(f"a package is one of {', '.join(PACKAGES)}, not {folder!r}")
-    own = set((flash.PACKAGE / folder).glob("*.py"))
+    own = set((image.PACKAGE / folder).glob("*.py"))
     role = Path(folder).name
-    if role in flash.ROLES:
-        own = {flash.PACKAGE / folder / "main.py"}
+    if role in image.ROLES:
+        own = {image.PACKAGE / folder / "main.py"}
     to_root = "../" * len(Path(folder).parts)
-    paths = sorted(flash.path_of(source) for source in flash.imported_by(own))
-    return {"urls": [[f"{flash.NAME}/{path}", to_root + path] for path in paths], "version": VERSION}
+    paths = sorted(image.path_of(source) for source in image.imported_by(own))
+    return {"urls": [[f"{image.NAME}/{path}", to_root + path] for path in paths], "version": VERSION}
 
 
 def write() -> None:

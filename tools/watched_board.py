@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from snyper.boards import flash
+from snyper.boards import image
 from snyper.boards.board import HEAP_BYTES, STAND_INS_BYTES, WORDS_BYTES, BoardProcess, find_micropython
 
 SETTLED_S = 20.0  # of the world's time, for whoever was lost to come back: a busy machine needs it
@@ -71,7 +71,7 @@ async def watched_board(
     """
     heap, bare = bare_heap()
     stand_ins = await _used_before_firmware(directory / "empty", role, speed) - bare - WORDS_BYTES
-    source = flash.files(role)["main.py"].read_text()
+    source = image.files(role)["main.py"].read_text()
     assert source.count(_LOADERS) == 1
     watched = directory / "watched_main.py"
     watched.write_text(source.replace(_LOADERS, f"*memory_probe.watch({_LOADERS})"))
@@ -91,7 +91,7 @@ async def watched_board(
 
 def _install_probe(board: BoardProcess) -> None:
     (board.flash / "boot.py").write_text(_BOOT)
-    (board.flash / "memory_probe.mpy").write_bytes(flash.compile_module(_PROBE))
+    (board.flash / "memory_probe.mpy").write_bytes(image.compile_module(_PROBE))
 
 
 async def sample(board: BoardProcess, is_quiet: bool) -> Sample:

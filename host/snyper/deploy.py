@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from snyper.boards import flash
+from snyper.boards import image
 from snyper.firmware.board.version import VERSION
 from snyper.fleet import Wish, check, configuration
 from snyper.shared.config import ConfigError, parse
@@ -31,7 +31,7 @@ MAINTENANCE = "/maintenance"
 RECORD = "/snyper.update.json"
 NEW_RECORD = "/snyper.update.json.new"
 STAGE = "/snyper.update/"
-UPDATE_SOURCE = flash.PACKAGE / "firmware" / "board" / "update.py"
+UPDATE_SOURCE = image.PACKAGE / "firmware" / "board" / "update.py"
 _SUFFIXES = {".py": ".mpy", ".mpy": ".py"}
 _FORMER_LIBRARY = ""  # before LIBRARY a board had the modules in its root
 _BOOTS = [f"firmware/board/boot{suffix}" for suffix in _SUFFIXES]
@@ -72,7 +72,7 @@ class Firmware:
     @classmethod
     def of_checkout(cls, role: str, source: bool = False) -> "Firmware":
         """This checkout's. Raises OSError when it does not compile."""
-        return cls(role, VERSION, flash.contents(role, source))
+        return cls(role, VERSION, image.contents(role, source))
 
 
 @dataclass
@@ -195,10 +195,10 @@ def describe(connection: Connection) -> Description:
         places = {
             name: [
                 f"/{library}firmware/{name}/config{suffix}"
-                for library in (flash.LIBRARY, _FORMER_LIBRARY)
+                for library in (image.LIBRARY, _FORMER_LIBRARY)
                 for suffix in _SUFFIXES
             ]
-            for name in flash.ROLES
+            for name in image.ROLES
         }
         found = connection.hashes(path for paths in places.values() for path in paths)
         role = next((name for name, paths in places.items() if any(found[path] for path in paths)), "")
@@ -222,13 +222,13 @@ def _look(
     content, config, more = configuration(wish, stored, identity.platform)
     outcome.remarks = remarks + more
     outcome.target_id = config.get("target_id", "")
-    manifest = flash.manifest(firmware.role, firmware.files, firmware.version)
+    manifest = image.manifest(firmware.role, firmware.files, firmware.version)
     wanted = {**firmware.files, MANIFEST: manifest, CONFIG: content}
-    former = {path.removeprefix(flash.LIBRARY) for path in firmware.files if path.startswith(flash.LIBRARY)}
+    former = {path.removeprefix(image.LIBRARY) for path in firmware.files if path.startswith(image.LIBRARY)}
     former |= {_shadow_of(path) for path in former}
     ours = _files_of(connection.read("/" + MANIFEST)) - set(wanted)
     ours |= {shadow for path in firmware.files if (shadow := _shadow_of(path)) not in wanted}
-    boots = [library + path for library in (flash.LIBRARY, _FORMER_LIBRARY) for path in _BOOTS]
+    boots = [library + path for library in (image.LIBRARY, _FORMER_LIBRARY) for path in _BOOTS]
     paths = [*wanted, *sorted(ours | former), *(STAGE[1:] + path for path in wanted), *boots]
     found = {path[1:]: digest for path, digest in connection.hashes("/" + path for path in paths).items()}
     names = set(connection.ask("import os, json\nprint(json.dumps(os.listdir('/')))"))
@@ -273,7 +273,7 @@ def _in_order(wanted: Mapping[str, bytes]) -> list[str]:
     Until `main.py` is in place, what goes on is the update that the old one imports: it is old where it lies
     elsewhere, and the next thing it does is to put `main.py` there.
     """
-    ranks = {f"{flash.LIBRARY}firmware/board/update": 0, "main": 1, "snyper": 3, "config": 4}
+    ranks = {f"{image.LIBRARY}firmware/board/update": 0, "main": 1, "snyper": 3, "config": 4}
     return sorted(wanted, key=lambda path: (ranks.get(str(PurePosixPath(path).with_suffix("")), 2), path))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from snyper.boards.flash import ROLES
+from snyper.boards.image import ROLES
 from snyper.environment import KEY_VARIABLE, secret
 from snyper.firmware.master import config as master_config
 from snyper.firmware.target import config as target_config

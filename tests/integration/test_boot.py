@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from snyper.boards import flash
+from snyper.boards import image
 from snyper.boards.board import WIFI, BoardProcess
 from snyper.boards.usb_board import UsbBoard
 from snyper.firmware.board import flash_log
@@ -387,7 +387,7 @@ async def test_a_light_that_is_not_there_keeps_nobody_from_work(tmp_path: Path) 
     ],
 )
 async def test_ctrl_c_always_reaches_the_prompt(tmp_path: Path, session: str | None, when: str) -> None:
-    flash.stage("target", tmp_path / "flash", {"wifi": WIFI, "watchdog_ms": 8_000})
+    image.stage("target", tmp_path / "flash", {"wifi": WIFI, "watchdog_ms": 8_000})
     if session is not None:
         (tmp_path / "flash/lib/snyper/firmware/target/session.py").write_text(session)
     speed = SPEED if when.startswith("safe") else 1
@@ -403,7 +403,7 @@ async def test_ctrl_c_always_reaches_the_prompt(tmp_path: Path, session: str | N
 
 
 async def test_who_stops_it_over_usb_is_no_failed_boot(tmp_path: Path) -> None:
-    flash.stage("target", tmp_path / "flash", {"wifi": WIFI})
+    image.stage("target", tmp_path / "flash", {"wifi": WIFI})
     with UsbBoard(tmp_path / "flash", tmp_path / "control") as board:
         for _ in range(7):
             await until(lambda: board.log.rstrip().endswith("joining snyper"), "it should run")

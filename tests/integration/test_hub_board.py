@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("nicegui", reason="no NiceGUI here: pip install 'snyper[dashboard]'")
 
-from snyper.boards import flash
+from snyper.boards import image
 from snyper.boards.board import BoardProcess
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Model
@@ -33,14 +33,14 @@ LOADERS = "load_read, load_application)"
 async def measured_hub(directory: Path) -> AsyncIterator[tuple[BoardProcess, str]]:
     """A hub board that says what is free of its heap (`free_of`), and its address."""
     main = directory / "main.py"
-    source = flash.files("master")["main.py"].read_text()
+    source = image.files("master")["main.py"].read_text()
     assert LOADERS in source
     main.write_text("import memory_probe\n" + source.replace(LOADERS, f"*memory_probe.watch({LOADERS})"))
     address = f"{HOST}:{free_port()}"
     config = {"listen": address, "max_targets": TARGETS, "max_consoles": 1}
     board = BoardProcess(directory / "hub", "master", config, main=main)
     probe = ROOT / "tools" / "memory_probe.py"
-    (board.flash / "memory_probe.mpy").write_bytes(flash.compile_module(probe))
+    (board.flash / "memory_probe.mpy").write_bytes(image.compile_module(probe))
     try:
         await start_hub(board)
         yield board, address

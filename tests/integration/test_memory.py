@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from snyper.boards import flash
+from snyper.boards import image
 from snyper.boards.board import STAND_INS_BYTES, WORDS_BYTES, BoardProcess
 from tests.integration.harness import DEADLINE_S, linux_only, needs_micropython
 from tools import game_memory, memory
@@ -33,12 +33,12 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
 
     async def both() -> list[Report]:
         directory = tmp_path_factory.mktemp("soak")
-        return list(await asyncio.gather(*(soak(role, directory / role, MINUTES) for role in flash.ROLES)))
+        return list(await asyncio.gather(*(soak(role, directory / role, MINUTES) for role in image.ROLES)))
 
     return {report.role: report for report in asyncio.run(both())}
 
 
-@pytest.mark.parametrize("role", flash.ROLES)
+@pytest.mark.parametrize("role", image.ROLES)
 def test_a_third_of_the_heap_is_free(reports: dict[str, Report], role: str) -> None:
     assert memory.faults_of(reports[role]) == []
 
@@ -54,7 +54,7 @@ def test_the_firmware_gets_no_more_than_a_picos_heap(tmp_path: Path) -> None:
     assert STAND_INS_BYTES < in_use < STAND_INS_BYTES + 4_096
 
 
-@pytest.mark.parametrize("role", flash.ROLES)
+@pytest.mark.parametrize("role", image.ROLES)
 def test_no_firmware_fills_the_table_of_words(tmp_path: Path, role: str) -> None:
     """At 1,260 words it takes another large piece of a heap that by then is in pieces. What is
     left is for the words of its configuration and of what is said to it.
@@ -70,7 +70,7 @@ def test_no_firmware_fills_the_table_of_words(tmp_path: Path, role: str) -> None
     assert after - before < MOST_WORDS
 
 
-@pytest.mark.parametrize("role", flash.ROLES)
+@pytest.mark.parametrize("role", image.ROLES)
 def test_the_soak_is_one(reports: dict[str, Report], role: str) -> None:
     report = reports[role]
     assert len(report.samples) == 2 * MINUTES
@@ -78,9 +78,9 @@ def test_the_soak_is_one(reports: dict[str, Report], role: str) -> None:
         assert report.counts[what] > 0, what
 
 
-@pytest.mark.parametrize("role", flash.ROLES)
+@pytest.mark.parametrize("role", image.ROLES)
 def test_what_is_flashed_is_what_runs(reports: dict[str, Report], role: str) -> None:
-    flashed = set(flash.modules(role))
+    flashed = set(image.modules(role))
     imported = reports[role].modules
     assert not [name for name in flashed - imported if not name.startswith(ON_DEMAND)]
     ours = {name for name in imported if name.startswith("snyper")}
@@ -88,10 +88,10 @@ def test_what_is_flashed_is_what_runs(reports: dict[str, Report], role: str) -> 
     assert ours - flashed == {"snyper", "snyper.shared", firmware, f"{firmware}.board", f"{firmware}.{role}"}
 
 
-@pytest.mark.parametrize("role", flash.ROLES)
+@pytest.mark.parametrize("role", image.ROLES)
 def test_each_module_comes_after_those_that_it_imports_and_takes_something(role: str) -> None:
     modules = memory.modules_of(role)
-    assert set(modules) == set(flash.modules(role))
+    assert set(modules) == set(image.modules(role))
     assert modules.index("snyper.shared.runtime") < modules.index("snyper.shared.link")
     costs = memory.unix_costs(role)
     assert list(costs) == ["asyncio", *modules]

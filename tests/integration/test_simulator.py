@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from snyper.boards import board as boards, flash, simulator
+from snyper.boards import board as boards, image, simulator
 from snyper.boards.board import BoardProcess, MicropythonNotFoundError, find_micropython
 from snyper.boards.simulator import Notice, simulate
 
@@ -264,21 +264,21 @@ def test_it_dies_with_a_parent_that_is_killed(tmp_path: Path, make_board: MakeBo
     wait_until(lambda: not is_alive(pid), "the board outlives its parent")
 
 
-def test_the_flash_of_each_role(tmp_path: Path) -> None:
-    for role in flash.ROLES:
-        flash.stage(role, tmp_path / role, {"listen": "here"})
+def test_the_image_of_each_role(tmp_path: Path) -> None:
+    for role in image.ROLES:
+        image.stage(role, tmp_path / role, {"listen": "here"})
         assert {str(path.relative_to(tmp_path / role)) for path in (tmp_path / role).rglob("*.*")} == {
-            *flash.contents(role),
+            *image.contents(role),
             "config.json",
             "snyper.json",
         }
         main = ROOT / "firmware" / role / "main.py"
         assert (tmp_path / role / "main.py").read_bytes() == main.read_bytes()
         assert json.loads((tmp_path / role / "config.json").read_text()) == {"listen": "here"}
-    assert "lib/snyper/firmware/master/server.py" not in flash.files("target")
-    assert "lib/snyper/shared/link.py" in flash.files("target")
+    assert "lib/snyper/firmware/master/server.py" not in image.files("target")
+    assert "lib/snyper/shared/link.py" in image.files("target")
     with pytest.raises(ValueError, match="target, master"):
-        flash.files("service")
+        image.files("service")
 
 
 def test_a_micropython_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

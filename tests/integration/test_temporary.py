@@ -127,7 +127,7 @@ async def test_the_end_of_the_terminal_is_none_for_nohup(tmp_path: Path) -> None
 
 async def test_a_compiler_leaves_nothing(tmp_path: Path) -> None:
     """It runs for each module of a deploy, and a deploy may be killed at any of them."""
-    program = "from snyper.boards import flash; flash.contents('target')"
+    program = "from snyper.boards import image; image.contents('target')"
     done = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", program),
         env={**os.environ, "TMPDIR": str(tmp_path)},

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from snyper import fleet
-from snyper.boards import flash
+from snyper.boards import image
 from snyper.firmware.master.config import DEFAULTS as MASTER
 from snyper.fleet import Fleet, FleetError, Wish
 from tools import mip_packages
@@ -305,13 +305,13 @@ def test_mips_packages_are_up_to_date(folder: str) -> None:
         assert (ROOT / folder / source).is_file(), path
 
 
-@pytest.mark.parametrize("role", flash.ROLES)
+@pytest.mark.parametrize("role", image.ROLES)
 def test_a_roles_package_is_all_that_its_board_has(role: str) -> None:
-    shipped = flash.contents(role, source=True)
+    shipped = image.contents(role, source=True)
     urls: Any = mip_packages.package(f"firmware/{role}")["urls"]
     assert {f"lib/{path}" for path, _ in urls} == {
         path if path != "main.py" else f"lib/snyper/firmware/{role}/main.py" for path in shipped
     }
     assert {path.removesuffix(".py") for path in shipped} == {
-        path.removesuffix(".py").removesuffix(".mpy") for path in flash.contents(role)
+        path.removesuffix(".py").removesuffix(".mpy") for path in image.contents(role)
     }

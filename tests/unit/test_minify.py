@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from snyper.boards import flash
+from snyper.boards import image
 from snyper.boards.board import find_micropython
 from snyper.boards.minify import constants_in, minify_source
 from tests.integration.harness import needs_micropython
@@ -188,30 +188,30 @@ def test_a_module_that_needs_nothing_of_another_does_not_import_it() -> None:
 @needs_micropython
 def test_it_does_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "here" / "snyper"
-    monkeypatch.setattr(flash, "PACKAGE", package)
+    monkeypatch.setattr(image, "PACKAGE", package)
     said = []
     for directory, is_minified in ((package, False), (tmp_path / "board" / "snyper", True)):
         (directory / "shared").mkdir(parents=True)
         for name, source in (("other", OTHER), ("words", WORDS), ("sums", SOURCE)):
             given = package / "shared" / f"{name}.py"
             if is_minified:
-                (directory / "shared" / f"{name}.mpy").write_bytes(flash.compile_module(given))
+                (directory / "shared" / f"{name}.mpy").write_bytes(image.compile_module(given))
             else:
                 given.write_text(source)
         command = [str(find_micropython()), "-c", "import snyper.shared.sums"]
         done = subprocess.run(command, cwd=directory.parent, capture_output=True, text=True, check=True)
         said.append(done.stdout)
     assert said[0] == said[1] == RESULT
-    compiled = flash.compile_module(package / "shared" / "sums.py")
+    compiled = image.compile_module(package / "shared" / "sums.py")
     for word, stays in ((b"_DOUBLE", False), (b"_LATE", False), (b"LIMIT", False), (b"PUBLIC", True)):
         assert (word in compiled) == stays, word
 
 
-@pytest.mark.parametrize("role", flash.ROLES)
+@pytest.mark.parametrize("role", image.ROLES)
 def test_every_module_stays_one(role: str) -> None:
-    for path, here in flash.files(role).items():
+    for path, here in image.files(role).items():
         source = here.read_text()
-        left = flash.minify_module(here)
+        left = image.minify_module(here)
         compile(left, path, "exec")
         assert len(left.splitlines()) == len(source.splitlines()), path
         assert "TYPE_CHECKING" not in left, path

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from snyper.boards.flash import ROLES
+from snyper.boards.image import ROLES
 from snyper.firmware.target.controller import State
 from snyper.shared.socket_protocol import COMMAND_REPLIES
 from snyper.words import AWAY, ROLE_WORDS, STATE_WORDS, result_word, role_of, role_word, state_word

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from snyper.boards import flash
+from snyper.boards import image
 
 VIRTUAL_BOARD = Path(__file__).resolve().parent / "virtual_board"
 HEAP_BYTES = 180 * 1024  # what a Pico W has once it has joined its network; objects take twice the room here
@@ -315,7 +315,7 @@ class Board:
         """Compiled, so that what stands in for the board's own C takes little of the board's memory."""
         self._hardware.mkdir(exist_ok=True)
         for source in VIRTUAL_BOARD.glob("*.py"):
-            (self._hardware / f"{source.stem}.mpy").write_bytes(flash.compile_module(source))
+            (self._hardware / f"{source.stem}.mpy").write_bytes(image.compile_module(source))
 
     # --- the supervising thread
 
@@ -469,7 +469,7 @@ class BoardProcess(Board):
         config = {"wifi": WIFI, **(config or {})} if role == "target" else dict(config or {})
         networks = config.get("wifi", WIFI).get("networks", WIFI["networks"])
         super().__init__(directory, directory / "flash", air={"networks": networks, **(air or {})}, **options)
-        flash.stage(role, self.flash, config)
+        image.stage(role, self.flash, config)
         if main is not None:
             shutil.copyfile(main, self.flash / "main.py")
 

@@ -1,4 +1,7 @@
-"""What the flash of each board holds: the one list, for the simulator and for deploying to a real board."""
+"""Build a board's image: the files of each role, compiled, with their manifest.
+
+Simulator and deploy take the list of files from here, and from nowhere else.
+"""
 
 import ast
 import hashlib
@@ -20,11 +23,10 @@ ROLES = ("target", "master")
 
 
 def files(role: str) -> dict[str, Path]:
-    """Every file of a board with this role, from its path on the board to its path here: what its `main.py`
-    imports, directly or not, and nothing else.
+    """List the source files of a role's image: path on the board -> path here.
 
-    The tree in LIBRARY is the package's; MicroPython runs `main.py` from the root.
-    Raises ValueError for a role that is not one of ROLES.
+    These are `main.py`, which MicroPython runs from the root, and in LIBRARY what it imports, directly or
+    not. Raises ValueError for a role that is not one of ROLES.
     """
     if role not in ROLES:
         raise ValueError(f"a board's role is one of {', '.join(ROLES)}, not {role!r}")
@@ -34,7 +36,7 @@ def files(role: str) -> dict[str, Path]:
 
 
 def modules(role: str) -> dict[str, Path]:
-    """The modules of a board with this role, from the name by which they are imported to the path here.
+    """List the modules of a role's image: the name by which it is imported -> path here.
 
     Raises ValueError for a role that is not one of ROLES.
     """
@@ -46,7 +48,7 @@ def modules(role: str) -> dict[str, Path]:
 
 
 def imported_by(sources: set[Path]) -> set[Path]:
-    """`sources`, and every file of ours that they need."""
+    """Collect `sources` and all files of the package that they import, directly or not."""
     known: set[Path] = set()
     new = set(sources)
     while new:
@@ -56,7 +58,7 @@ def imported_by(sources: set[Path]) -> set[Path]:
 
 
 def _imports_of(source: Path) -> set[Path]:
-    """The files of ours that one file imports, anywhere in it but for the type check."""
+    """Collect the package's files that one file imports, anywhere in it but for the type check."""
     found = set()
     nodes: list[ast.AST] = [ast.parse(source.read_text(encoding="utf-8"))]
     while nodes:
@@ -72,7 +74,7 @@ def _imports_of(source: Path) -> set[Path]:
 
 
 def _file_of(module: str) -> Path | None:
-    """Where a module of `shared` or `firmware` is; None for any other."""
+    """Find the file of a module of `shared` or `firmware`; None for any other module."""
     package, _, path = module.partition(".")
     file = PACKAGE / f"{path.replace('.', '/')}.py"
     is_of_boards = package == NAME and path.startswith(("shared.", "firmware."))
@@ -80,16 +82,16 @@ def _file_of(module: str) -> Path | None:
 
 
 def path_of(source: Path) -> str:
-    """The path of one of the package's files within it. Raises ValueError for any other."""
+    """Return a file's path within the package. Raises ValueError for a file outside of it."""
     return source.relative_to(PACKAGE).as_posix()
 
 
 def contents(role: str, source: bool = False) -> dict[str, bytes]:
-    """What is written to a board of this role, from its path on the board to its bytes.
+    """Build the image of a role: path on the board -> bytes.
 
     Modules are compiled: a board that compiles them itself needs up to four times the memory while it does,
-    and has none in one piece left afterwards. `main.py` stays readable; with `source` all of it does. Raises
-    ValueError, OSError.
+    and has none in one piece left afterwards. `main.py` stays source; with `source` all modules do. Raises
+    ValueError for a role that is not one of ROLES, OSError when a module does not compile.
     """
     shipped = {}
     for path, here in files(role).items():
@@ -101,13 +103,13 @@ def contents(role: str, source: bool = False) -> dict[str, bytes]:
 
 
 def manifest(role: str, shipped: Mapping[str, bytes], version: str = VERSION) -> bytes:
-    """What a board keeps as `snyper.json`: role, version and the SHA-256 of each of its files."""
+    """Encode the manifest, `snyper.json` on a board: role, version and the SHA-256 of each file."""
     hashes = {path: hashlib.sha256(content).hexdigest() for path, content in sorted(shipped.items())}
     return (json.dumps({"version": version, "role": role, "files": hashes}, indent=1) + "\n").encode()
 
 
 def compile_module(source: Path) -> bytes:
-    """The bytecode of one module, as MicroPython's own compiler makes it. Raises OSError when it cannot."""
+    """Compile one module to bytecode with MicroPython's own compiler. Raises OSError when that fails."""
     return _compile(source, source.stat().st_mtime_ns)
 
 
@@ -137,9 +139,10 @@ def _constants_in(file: Path) -> Constants:
 
 
 def stage(role: str, directory: Path, config: Mapping[str, object]) -> None:
-    """Makes `directory` a flash of that role with `config` as its config.json.
+    """Write a role's image, with its manifest and `config` as config.json, into `directory`.
 
-    What is there already stays, but for files of the same names. Raises ValueError, OSError.
+    Other files there stay. Raises ValueError for a role that is not one of ROLES, OSError when a module does
+    not compile or a file cannot be written.
     """
     shipped = contents(role)
     for path, content in {**shipped, "snyper.json": manifest(role, shipped)}.items():
