@@ -21,7 +21,6 @@ from snyper.shared.socket_protocol import (
     DEAD_AFTER_BEATS,
     MAX_LINE_BYTES,
     MAX_WORD_CHARS,
-    REPLY_TYPES,
     STREAM_TYPES,
     ErrorCode,
     MessageLineParser,
@@ -44,6 +43,8 @@ if TYPE_CHECKING:
 # With 100 bytes a line about the 1.5 kB that lwIP holds unacknowledged for one connection.
 MAX_QUEUED_LINES = 16
 MAX_HANDLERS = 8  # requests of one peer under way at once
+# Ids of requests that are no longer waited for: as many replies as a peer of this project can still owe.
+_MAX_LATE_IDS = MAX_HANDLERS
 ITEMS_PER_TURN = 8  # of one piece that was read, before other tasks get their turn
 # Of what a peer says went wrong: it is kept, and may become part of a line that has at least 1,024.
 _MAX_REASON_BYTES = 256
@@ -73,6 +74,7 @@ class Link:
     close_error: "ProtocolError | None" = None
     _last_word: "ProtocolError | None" = None
     _next_id = 0
+    _late_ids: "list[str | int] | None" = None
     _heartbeat_ms = 0
     _ping_after_ms = 0
     _look_ms = 0
@@ -216,7 +218,9 @@ class Link:
 
     def cancel_request(self, id: "str | int") -> None:
         """Stop waiting for the reply to `id`; one that still comes is dropped."""
-        self._pending.pop(id, None)
+        if self._pending.pop(id, None) is not None:
+            # Not in place: an empty list is one more thing that each link of a board would keep.
+            self._late_ids = ((self._late_ids or []) + [id])[-_MAX_LATE_IDS:]
 
     async def request(self, message: SocketMessage, timeout_ms: int) -> SocketMessage:
         """Send `message` and return the reply.
@@ -325,15 +329,17 @@ class Link:
     def _dispatch(self, message: SocketMessage) -> None:
         message_type = message.type
         self._last_word = None
-        if message_type in REPLY_TYPES:
-            entry = self._pending.pop(message.id, None)  # type: ignore[arg-type]
-            if entry is not None:
-                entry[0](entry[1], message)
-            elif message_type == MessageType.ERROR:
-                error = error_of(message)
-                log(self.name, "the peer reports %s" % error)
-                if message.id is None:
-                    self._last_word = error  # why it hangs up, if it does so now
+        id = message.id
+        if id is not None and id in self._pending and self._may_be_reply(message_type):
+            on_reply, token = self._pending.pop(id)
+            on_reply(token, message)
+        elif message_type == MessageType.ERROR:
+            error = error_of(message)
+            log(self.name, "the peer reports %s" % error)
+            if message.id is None:
+                self._last_word = error  # why it hangs up, if it does so now
+        elif self._is_late(message):
+            return
         elif not self.admitted and self.admit is not None:
             self.admit(self, message)
         elif message_type == MessageType.PING and message.target_id is None:
@@ -351,6 +357,23 @@ class Link:
             self._refuse(ProtocolError(ErrorCode.BUSY, "too many requests under way", message.id))
         else:
             self.handle(message)
+
+    def _may_be_reply(self, message_type: str) -> bool:
+        """Whether a message of this type, with an id that is waited for, is that reply: what this side serves
+        is a request of a peer that uses the same id, and an item of a stream has its reply still to come.
+        """
+        return not (
+            message_type in self.handlers or message_type in STREAM_TYPES or message_type == MessageType.PING
+        )
+
+    def _is_late(self, message: SocketMessage) -> bool:
+        """Whether `message` is a reply that nobody waits for any more: no request of an unknown type."""
+        if message.type in (MessageType.REPLY, MessageType.PONG):
+            return True
+        if not self._late_ids or message.id not in self._late_ids or not self._may_be_reply(message.type):
+            return False
+        self._late_ids.remove(message.id)
+        return True
 
     def _refuse(self, error: ProtocolError) -> None:
         self.send_nowait(error.to_message())

@@ -84,36 +84,16 @@ class MessageType:
     GET_GAME = "get_game"
     GAME_STATE = "game_state"
     RESULT = "result"
+    ITEM = "item"
+    REPLY = "reply"  # the one answer to a word that has none of its own
     ERROR = "error"
 
 
-# A message of one of these types belongs to the request whose id it carries.
-REPLY_TYPES = frozenset(
-    (
-        MessageType.PONG,
-        MessageType.STANDING,
-        MessageType.DOWN,
-        MessageType.ACTIVATED,
-        MessageType.IDENTIFIED,
-        MessageType.LOG,
-        MessageType.CONFIGURED,
-        MessageType.LISTENED,
-        MessageType.TRACE,
-        MessageType.REGISTERED,
-        MessageType.ACK,
-        MessageType.TARGETS,
-        MessageType.SUBSCRIBED,
-        MessageType.GAMES,
-        MessageType.GAME_STARTED,
-        MessageType.GAME_STOPPED,
-        MessageType.GAME_STATE,
-        MessageType.ERROR,
-    )
+# One of many that come before the reply to a request, or after that to a `subscribe`. Nobody answers them.
+# Words born later need none of their own: they are `item`.
+STREAM_TYPES = frozenset(
+    (MessageType.ITEM, MessageType.TARGET, MessageType.RESULT, MessageType.EVENT, MessageType.GAME)
 )
-
-# One of many that come before the reply to a `list_targets`, a `list_games` or a command, or after that to a
-# `subscribe`. Nobody answers them.
-STREAM_TYPES = frozenset((MessageType.TARGET, MessageType.RESULT, MessageType.EVENT, MessageType.GAME))
 
 # What a command's reply is called when it went well, and the word its `status` then says.
 COMMAND_REPLIES = {

@@ -102,7 +102,7 @@ def test_what_is_seen_by_hand_is_a_message() -> None:
 
 def test_every_type_and_error_code_is_in_the_tables() -> None:
     requests = {word for row in table("Types") for word in code_words(row[0] + row[1])}
-    streams = {MessageType.TARGET, MessageType.RESULT, MessageType.EVENT, MessageType.GAME}
+    streams = {MessageType.TARGET, MessageType.RESULT, MessageType.EVENT, MessageType.GAME, MessageType.ITEM}
     assert requests == words_of(MessageType) - streams
     for word in streams:
         assert f"\n| `{word}` |" in PROTOCOL

@@ -149,11 +149,77 @@ async def test_a_reply_to_a_cancelled_request_is_dropped() -> None:
             assert await both.peer.next() == SocketMessage("hit", id)
         both.link.cancel_request("a")
         both.link.cancel_request("never asked")
-        await both.peer.send(SocketMessage("ack", "a").to_line() + SocketMessage("ack", "b").to_line() * 2)
-        await both.peer.send(SocketMessage("ack", "unknown").to_line())
+        await both.peer.send(SocketMessage("ack", "a").to_line() + SocketMessage("ack", "b").to_line())
+        await both.peer.send(SocketMessage("reply", "unknown").to_line())
+        await both.peer.send(SocketMessage("pong", "unknown").to_line())
         await both.peer.send(SocketMessage("ping", 1).to_line())
         assert (await both.peer.next()) == SocketMessage("pong", 1, None, "alive")
         assert heard == [("b", SocketMessage("ack", "b"))]
+
+
+async def test_an_answer_of_any_type_is_the_reply() -> None:
+    async with LinkAndPeer({"hit": echo}) as both:
+        for type in ("ack", "juggled", "reply", "error"):
+            request = begin(both.link.exchange(SocketMessage("juggle", 5), TIMEOUT_MS))
+            assert await both.peer.next() == SocketMessage("juggle", 5)
+            await both.peer.send(SocketMessage(type, 5).to_line())
+            assert await within(request) == SocketMessage(type, 5)
+
+
+async def test_what_this_side_serves_is_no_reply() -> None:
+    """Both sides may have a request with one id under way."""
+    async with LinkAndPeer({"hit": echo}) as both:
+        request = begin(both.link.exchange(SocketMessage("juggle", 5), TIMEOUT_MS))
+        assert await both.peer.next() == SocketMessage("juggle", 5)
+        for type, answer in (("hit", "ack"), ("ping", "pong")):
+            await both.peer.send(SocketMessage(type, 5).to_line())
+            reply = await both.peer.next()
+            assert reply is not None
+            assert (reply.type, reply.id) == (answer, 5)
+        assert not request.done()
+        await both.peer.send(SocketMessage("juggled", 5).to_line())
+        assert (await within(request)).type == "juggled"
+
+
+async def test_items_come_before_the_reply() -> None:
+    async with LinkAndPeer() as both:
+        items: "list[SocketMessage]" = []
+        both.link.on_stream = items.append
+        request = begin(both.link.exchange(SocketMessage("list_balls", 5), TIMEOUT_MS))
+        assert await both.peer.next() == SocketMessage("list_balls", 5)
+        sent = [SocketMessage(type, 5) for type in ("item", "event", "target", "result", "game", "reply")]
+        await both.peer.send(b"".join([message.to_line() for message in sent]))
+        assert await within(request) == sent[-1]
+        assert items == sent[:-1]
+
+
+async def test_a_reply_that_comes_too_late_is_dropped_once() -> None:
+    """As often as its id was waited for in vain; then it is a request, of a type that nobody serves."""
+    async with LinkAndPeer() as both:
+        for _ in range(2):
+            both.link.start_request("h", SocketMessage("hit", "h").to_line(), lambda token, reply: None, 0)
+            assert await both.peer.next() == SocketMessage("hit", "h")
+            both.link.cancel_request("h")
+        await both.peer.send(SocketMessage("struck", "h").to_line() * 3)
+        assert _code(await both.peer.next()) == ErrorCode.UNKNOWN_TYPE
+        await both.peer.send(SocketMessage("ping", 1).to_line())
+        assert (await both.peer.next()) == SocketMessage("pong", 1, None, "alive")
+
+
+async def test_few_late_replies_are_remembered() -> None:
+    async with LinkAndPeer() as both:
+        for number in range(MAX_HANDLERS + 1):
+            line = SocketMessage("hit", number).to_line()
+            both.link.start_request(number, line, lambda token, reply: None, 0)
+            assert await both.peer.next() == SocketMessage("hit", number)
+            both.link.cancel_request(number)
+        late = [SocketMessage("struck", number).to_line() for number in range(MAX_HANDLERS + 1)]
+        await both.peer.send(b"".join(late) + SocketMessage("ping", "p").to_line())
+        refused = await both.peer.next()
+        assert _code(refused) == ErrorCode.UNKNOWN_TYPE
+        assert refused is not None
+        assert refused.id == 0
+        assert (await both.peer.next()) == SocketMessage("pong", "p", None, "alive")
 
 
 async def test_a_cancelled_request_leaves_nothing_behind() -> None:
@@ -202,7 +268,7 @@ async def test_before_admission_nothing_is_served() -> None:
 
 async def test_an_error_is_never_answered_with_an_error() -> None:
     async with LinkAndPeer() as both:
-        await both.peer.send(b'{"type":"error"}\n{"type":"error","id":5}\n{"type":"ack","id":6}\n')
+        await both.peer.send(b'{"type":"error"}\n{"type":"error","id":5}\n')
         await both.peer.send(b'{"type":"error","id":7,"data":{"code":5,"message":null}}\n')
         await both.peer.send(SocketMessage("ping", 1).to_line())
         assert await both.peer.next() == SocketMessage("pong", 1, None, "alive")
