@@ -186,10 +186,11 @@ async def _hub_with_target() -> AsyncIterator[Hub]:
     with temporary_directory("snyper-bench-") as directory:
         board = BoardProcess(Path(directory), "target", {"hub": [f"127.0.0.1:{hub.port}"]})
         registered = asyncio.Event()
-        hub.controller.on_register = lambda target_id: registered.set()
+        stop_listening = hub.controller.events.listen(lambda *event: registered.set())
         board.start()
         try:
             await asyncio.wait_for(registered.wait(), 10)
+            stop_listening()
             yield hub
         finally:
             await hub.stop()
@@ -337,14 +338,15 @@ async def _hub_with_targets(count: int) -> AsyncIterator[Hub]:
     await hub.start()
     all_here = asyncio.Event()
 
-    def on_register(target_id: str) -> None:
+    def on_event(*event: object) -> None:
         if len(hub.controller.registry.connected()) == count:
             all_here.set()
 
-    hub.controller.on_register = on_register
+    stop_listening = hub.controller.events.listen(on_event)
     async with _running(sys.executable, "-c", _TARGETS, str(hub.port), str(count)):
         try:
             await asyncio.wait_for(all_here.wait(), 60)
+            stop_listening()
             yield hub
         finally:
             await hub.stop()

@@ -166,7 +166,12 @@ async def _rise(
 ) -> None:
     """One common rise, hits if wanted, and down again."""
     hits: dict[str, dict[str, Any]] = {}
-    hub.controller.on_hit = lambda target_id, data, seq: hits.__setitem__(target_id, data)
+
+    def on_event(seq: int, event: str, target_id: str, data: dict[str, Any]) -> None:
+        if event == "hit":
+            hits[target_id] = data
+
+    stop_listening = hub.controller.events.listen(on_event)
     at_us = now_us() + LEAD_MS * 1000
     rise = MessageType.ACTIVATE if with_hits else MessageType.STAND_UP
     results = await _command(hub, rise, {"at_us": at_us})
@@ -176,6 +181,7 @@ async def _rise(
     for result in await _command(hub, MessageType.LAY_DOWN, None):
         if result.error is not None:
             found.faults.append(f"{result.target_id}: lay_down: {result.error}")
+    stop_listening()
 
 
 def _note_rise(range_: dict[str, BoardProcess], results: list[Result], at_us: int, found: Findings) -> None:
@@ -203,7 +209,7 @@ async def _strike(
         true_us[name] = range_[name].strike(STRIKE_PEAK, STRIKE_MS, in_ms=STRIKE_IN_MS) // 1000
     try:
         async with asyncio.timeout(REPORT_S):
-            while len(hits) < len(range_):  # noqa: ASYNC110 — the hub calls a plain function
+            while len(hits) < len(range_):  # noqa: ASYNC110 — a listener is a plain function
                 await asyncio.sleep(0.02)
     except TimeoutError:
         found.faults += [f"{name}: no hit was reported" for name in range_ if name not in hits]

@@ -187,8 +187,7 @@ class _TargetPlay(_Play):
     @asynccontextmanager
     async def running(self, board: BoardProcess) -> AsyncIterator[None]:
         self._board = board
-        self._hub.controller.on_hit = lambda target_id, data, seq: self._reported("hits")
-        self._hub.controller.on_miss = lambda target_id, data: self._reported("misses")
+        self._hub.controller.events.listen(self._on_event)
         await self._hub.start()
         try:
             async with self._relay.running(self._hub.port):
@@ -253,9 +252,10 @@ class _TargetPlay(_Play):
 
         await _until_so(is_down, "the target should be back", self._board)
 
-    def _reported(self, what: str) -> None:
-        self.count(what)
-        self._report.set()
+    def _on_event(self, seq: int, event: str, target_id: str, data: dict[str, Any]) -> None:
+        if event in ("hit", "miss"):
+            self.count("hits" if event == "hit" else "misses")
+            self._report.set()
 
 
 class _HubPlay(_Play):

@@ -1,6 +1,5 @@
 """What a console may ask of the hub: commands to targets, the list of them, the stream of events."""
 
-import asyncio
 import hashlib
 
 from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS, HubController, Result
@@ -131,28 +130,19 @@ class Console:
         self._subscribed = True
         if data.get("log_id", events.log_id) != events.log_id or after > events.seq:
             after = 0  # another log's count
-        news = asyncio.Event()
-        events.attach(news)
-        try:
-            seen = {"seq": events.seq, "oldest_seq": events.oldest_seq, "log_id": events.log_id}
-            await link.send(message.reply(MessageType.SUBSCRIBED, "ok", seen))
-            while True:
-                before = after
-                news.clear()
-                for seq, event, target_id, detail in await events.page(after):
-                    about = dict(detail)
-                    about["event"] = event
-                    about["seq"] = seq
-                    after = seq
-                    try:
-                        await link.send(SocketMessage(MessageType.EVENT, seq, target_id or None, data=about))
-                    except ProtocolError as error:
-                        if error.code != ErrorCode.LINE_TOO_LONG:
-                            raise
-                if after == before:
-                    await news.wait()
-        finally:
-            events.detach(news)
+        seen = {"seq": events.seq, "oldest_seq": events.oldest_seq, "log_id": events.log_id}
+        await link.send(message.reply(MessageType.SUBSCRIBED, "ok", seen))
+        while True:
+            for seq, event, target_id, detail in await events.page(after):
+                about = dict(detail)
+                about["event"] = event
+                about["seq"] = seq
+                after = seq
+                try:
+                    await link.send(SocketMessage(MessageType.EVENT, seq, target_id or None, data=about))
+                except ProtocolError as error:
+                    if error.code != ErrorCode.LINE_TOO_LONG:
+                        raise
 
 
 def _is_many(selector: str) -> bool:

@@ -7,7 +7,7 @@ from snyper.firmware.master.events import EventLog
 from snyper.firmware.master.registry import HEALTH, Entry, Registry
 from snyper.shared.clock import now_us
 from snyper.shared.link import error_of
-from snyper.shared.log import log, log_exception
+from snyper.shared.log import log
 from snyper.shared.runtime import call_later, forget
 from snyper.shared.socket_protocol import (
     COMMAND_REPLIES,
@@ -170,12 +170,8 @@ class Command:
 
 
 class HubController:
-    """Everything the hub can ask of its targets, and what they report.
-
-    `on_register(target_id)`, `on_lost(target_id)`, `on_hit(target_id, data, seq)`, `on_miss(target_id, data)`
-    and `on_crosstalk(seq, target_id)`, of a hit that was told before and a blow on that target, are plain
-    functions, called as it happens; one that raises is logged and does no other harm. `boot_id` makes this
-    hub's command ids its own: a target remembers the ids it has carried out.
+    """Everything the hub can ask of its targets, and what they report: who wants to hear of that listens to
+    `events`. `boot_id` makes this hub's command ids its own: a target remembers the ids it has carried out.
     """
 
     def __init__(
@@ -183,11 +179,6 @@ class HubController:
     ) -> None:
         self.registry = registry
         self.events = events
-        self.on_register: "Callable[[str], None] | None" = None
-        self.on_lost: "Callable[[str], None] | None" = None
-        self.on_hit: "Callable[[str, dict[str, object], int], None] | None" = None
-        self.on_miss: "Callable[[str, dict[str, object]], None] | None" = None
-        self.on_crosstalk: "Callable[[int, str], None] | None" = None
         self.crosstalk_us = crosstalk_ms * 1000
         self.hits: "list[Any]" = []  # the last ones, as crosstalk.py has them
         self._id_prefix = boot_id + "-"
@@ -226,19 +217,17 @@ class HubController:
             id = self._id_prefix + str(self._commands)
         return Command(SocketMessage(type, id, data=data), entries, timeout_ms, self._on_answer)
 
-    def note_registered(self, entry: Entry) -> None:
-        """A target is here, new or back."""
+    def record_registered(self, entry: Entry) -> None:
+        """Count that a target is here, new or back."""
         log("hub", "%s is here" % entry.target_id)
         self.events.add("registered", entry.target_id, {"state": entry.state})
-        self.call(self.on_register, entry.target_id)
 
-    def note_lost(self, entry: Entry, why: ProtocolError) -> None:
-        """A target's link has ended."""
+    def record_lost(self, entry: Entry, why: ProtocolError) -> None:
+        """Count that a target's link has ended."""
         self.events.add("lost", entry.target_id, {"code": why.code, "message": why.message})
-        self.call(self.on_lost, entry.target_id)
 
-    def note_health(self, entry: Entry, message: SocketMessage) -> None:
-        """What a target's PING or PONG says of its state and health."""
+    def record_health(self, entry: Entry, message: SocketMessage) -> None:
+        """Take what a target's PING or PONG says of its state and health."""
         data = message.data or {}
         for name in HEALTH:
             value = data.get(name)
@@ -248,9 +237,9 @@ class HubController:
         if isinstance(state, str) and len(state) <= MAX_WORD_CHARS:
             self._set_state(entry, state)
 
-    async def note_report(self, entry: Entry, report: SocketMessage) -> None:
-        """A target's `hit` or `miss`, which may be one that was noted before; then it may be acknowledged.
-        May be cancelled: the target sends it again. Raises ProtocolError `bad_message` for one of more than
+    async def record_report(self, entry: Entry, report: SocketMessage) -> None:
+        """Count a target's `hit` or `miss`, unless it was before; then it may be acknowledged. May be
+        cancelled: the target sends it again. Raises ProtocolError `bad_message` for one of more than
         MAX_REPORT_BYTES.
         """
         assert report.id is not None
@@ -263,22 +252,17 @@ class HubController:
             data = report.data or {}
             # Not the message's own word, which would take memory for each event.
             if report.type == MessageType.HIT:
-                self._note_hit(entry.target_id, data, key)
+                from snyper.firmware.master.crosstalk import record_hit
+
+                forget("snyper.firmware.master.crosstalk")
+                record_hit(self, entry.target_id, data, key)
             else:
                 self.events.add(MessageType.MISS, entry.target_id, data, key)
-                self.call(self.on_miss, entry.target_id, data)
         await self.events.settle()
-
-    def _note_hit(self, target_id: str, data: "dict[str, Any]", key: str) -> None:
-        """Tells of it whether it counts, and of those before it that, as is known now, do not."""
-        from snyper.firmware.master.crosstalk import tell_hit
-
-        forget("snyper.firmware.master.crosstalk")
-        self.call(self.on_hit, target_id, data, tell_hit(self, target_id, data, key))
 
     def _on_answer(self, entry: Entry, reply: SocketMessage) -> None:
         if reply.type == MessageType.PONG:
-            self.note_health(entry, reply)
+            self.record_health(entry, reply)
         elif reply.type in _STATE_AFTER:
             self._set_state(entry, _STATE_AFTER[reply.type])
         elif reply.type == MessageType.CONFIGURED:
@@ -302,11 +286,3 @@ class HubController:
             entry.state = state
             if state not in _IN_MOTION:
                 self.events.add("state", entry.target_id, {"state": state})
-
-    def call(self, callback, *args: object) -> None:  # type: ignore[no-untyped-def]
-        """Calls one of the functions above, if it is set; one that raises is logged."""
-        if callback is not None:
-            try:
-                callback(*args)
-            except Exception as error:
-                log_exception("hub", error)

@@ -19,9 +19,9 @@ _MAX_PEAK = 65_535
 FIELDS = 5
 
 
-def tell_hit(controller: "Any", target_id: str, data: "dict[str, Any]", key: str) -> int:
-    """Tells of a hit of one of the HubController's targets whether it counts, and of those before it that, as
-    is known now, do not. Returns its `seq`.
+def record_hit(controller: "Any", target_id: str, data: "dict[str, Any]", key: str) -> int:
+    """Count a hit of one of the HubController's targets, and say whether it was one; take back those before
+    it that, as is known now, were none. Returns its `seq`.
     """
     data.pop("crosstalk_of", None)  # which is not for a target to say
     hit = hit_of(target_id, data, now_us())
@@ -35,7 +35,6 @@ def tell_hit(controller: "Any", target_id: str, data: "dict[str, Any]", key: str
     controller.hits = controller.hits[FIELDS * (1 - size) :] + hit
     for other_id, other_seq in weaker:
         controller.events.add("crosstalk", other_id, {"hit_seq": other_seq, "crosstalk_of": target_id})
-        controller.call(controller.on_crosstalk, other_seq, target_id)
     return seq
 
 

@@ -1,11 +1,15 @@
-"""What happened, in order: the hub's last events, for consoles that subscribe now or come back."""
+"""What happened, in order: the hub's last events, for who listens now and for consoles that come back."""
 
 import asyncio
 
+from snyper.shared.log import log_exception
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
+
+    OnEvent = Callable[[int, str, str, dict[str, Any]], None]
 
 
 _MAX_SHAPES = 28  # of this project's events there are 25
@@ -32,7 +36,9 @@ class EventLog:
         # them: a dict in each would take three times the memory.
         self._ring: "list[tuple[Any, ...]]" = []
         self._shapes: "list[tuple[str, ...]]" = []
-        self._readers: "list[asyncio.Event]" = []
+        self._listeners: "list[OnEvent]" = []
+        self._untold: "list[tuple[Any, ...]]" = []
+        self._shown = asyncio.Event()  # never stays set: it wakes whoever waits at that moment
 
     @property
     def oldest_seq(self) -> int:
@@ -40,11 +46,43 @@ class EventLog:
         return self._ring[0][0] if self._ring else self.seq + 1
 
     def add(self, event: str, target_id: str, data: "dict[str, Any]", report_key: str = "") -> int:
-        """Notes that `event` happened to a target, or where `target_id` is empty, to none; its `seq`.
-        `report_key` is what a report is known by for ever.
+        """Counts an event of a target, or of none where `target_id` is empty, and returns its `seq`. Nobody
+        changes `data` any more. `report_key` is what a report is known by for ever.
         """
-        self._show(self.seq + 1, event, target_id, data)
-        return self.seq
+        seq = self.seq + 1
+        self._show(seq, event, target_id, data)
+        self._tell(seq, event, target_id, data)
+        return seq
+
+    def listen(self, on_event: "OnEvent") -> "Callable[[], None]":
+        """Calls `on_event(seq, event, target_id, data)` for each event from now on, as it is counted; what is
+        returned ends that, at any time and also twice.
+
+        All listeners get all events, in the order of `seq`: one that is added by a listener comes after the
+        one that it was told of. A listener must not wait or change `data`. What it raises is logged.
+        """
+
+        def stop() -> None:
+            if on_event in self._listeners:
+                self._listeners.remove(on_event)
+
+        self._listeners.append(on_event)
+        return stop
+
+    def _tell(self, *event: "Any") -> None:
+        """Calls the listeners."""
+        self._untold.append(event)
+        if len(self._untold) > 1:
+            return  # a listener has added it; whoever tells that one of the first goes on with this
+        while self._untold:
+            for on_event in list(self._listeners):
+                if on_event not in self._listeners:
+                    continue  # another has stopped it just now
+                try:
+                    on_event(*self._untold[0])
+                except Exception as error:
+                    log_exception("events", error)
+            self._untold.pop(0)
 
     def _show(self, seq: int, event: str, target_id: str, data: "dict[str, Any]") -> None:
         """From now on the event is there for consoles."""
@@ -57,8 +95,8 @@ class EventLog:
             value = data[name]
             entry.append(_WORDS.get(value, value) if isinstance(value, str) else value)
         self._ring.append(tuple(entry))
-        for reader in self._readers:
-            reader.set()
+        self._shown.set()
+        self._shown.clear()
 
     def _shape(self, names: "tuple[str, ...]") -> "tuple[str, ...]":
         for shape in self._shapes:
@@ -77,20 +115,17 @@ class EventLog:
         """Returns once all that was added is as safe as it can be made. May be cancelled, and repeated."""
 
     async def page(self, seq: int) -> "Iterator[tuple[int, str, str, dict[str, object]]]":
-        """The first events with a greater `seq`, as `after` gives them; none when there are no more."""
+        """The first events with a greater `seq`, as `after` gives them; waits until there is one. May be
+        cancelled.
+        """
+        while seq >= self.seq or not self._ring:
+            await self._shown.wait()
         return self.after(seq)
 
     def after(self, seq: int) -> "Iterator[tuple[int, str, str, dict[str, object]]]":
         """The events with a greater `seq` that are still here, as (seq, event, target_id, data)."""
         count = max(0, min(self.seq - seq, len(self._ring)))
         return (_unpacked(entry) for entry in self._ring[len(self._ring) - count :])
-
-    def attach(self, reader: asyncio.Event) -> None:
-        """From now on `reader` is set at each event."""
-        self._readers.append(reader)
-
-    def detach(self, reader: asyncio.Event) -> None:
-        self._readers.remove(reader)
 
 
 def _unpacked(entry: "tuple[Any, ...]") -> "tuple[int, str, str, dict[str, object]]":

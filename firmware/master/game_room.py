@@ -12,7 +12,7 @@ from snyper.shared.socket_protocol import ALL_TARGETS, ErrorCode, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from snyper.firmware.master.games.game import Game
@@ -78,13 +78,9 @@ class GameRoom:
             _tidy(name)
         self._count += 1
         self._game = game
-        self._controller.on_register = game.note_registered
-        self._controller.on_hit = game.note_hit
-        self._controller.on_crosstalk = game.note_crosstalk
-        self._controller.on_miss = game.note_miss
-        self._controller.on_lost = game.note_lost
         self._ended.clear()
-        self._task = asyncio.create_task(self._run(game))
+        stop_listening = self._controller.events.listen(game.on_event)
+        self._task = asyncio.create_task(self._run(game, stop_listening))
         return game.state()
 
     async def stop(self) -> "dict[str, object]":
@@ -102,7 +98,7 @@ class GameRoom:
         """
         return self._last if self._game is None else self._game.state()
 
-    async def _run(self, game: "Game") -> None:
+    async def _run(self, game: "Game", stop_listening: "Callable[[], None]") -> None:
         try:
             await game.run()
         except Exception as error:
@@ -110,8 +106,7 @@ class GameRoom:
         finally:
             self._last = game.state()
             self._game = self._task = None
-            self._controller.on_hit = self._controller.on_miss = None
-            self._controller.on_lost = self._controller.on_register = self._controller.on_crosstalk = None
+            stop_listening()
             log("game", "over: %s" % self._last["reason"])
             self._ended.set()
         collect_garbage()

@@ -169,10 +169,10 @@ class Hub:
         """Tells a peer why it is not admitted, and hangs up."""
         is_twin = error.code == ErrorCode.DUPLICATE_TARGET
         if is_twin:
-            from snyper.firmware.master.twins import note_duplicate
+            from snyper.firmware.master.twins import record_duplicate
 
             forget("snyper.firmware.master.twins")
-            note_duplicate(self.controller, message, error)  # which says it once, not each time
+            record_duplicate(self.controller, message, error)  # which says it once, not each time
         _refuse(link, error.code, error.message, message, quiet=is_twin)
 
     async def _register_again(self, link: Link, message: SocketMessage) -> None:
@@ -214,7 +214,7 @@ class Hub:
         self._admit(
             link, message, registration, {MessageType.HIT: peer.report, MessageType.MISS: peer.report}
         )
-        self.controller.note_registered(entry)
+        self.controller.record_registered(entry)
 
     def _admit_console(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
         if len(self._consoles) >= self._max_consoles:
@@ -242,15 +242,15 @@ class _TargetPeer:
         self._entry = entry
 
     async def report(self, link: Link, message: SocketMessage) -> SocketMessage:
-        await self._controller.note_report(self._entry, message)
+        await self._controller.record_report(self._entry, message)
         return message.reply(MessageType.ACK, "ok")
 
     def health(self, message: SocketMessage) -> None:
-        self._controller.note_health(self._entry, message)
+        self._controller.record_health(self._entry, message)
 
     def closed(self, link: Link, why: ProtocolError) -> None:
         if self._controller.registry.lose(self._entry, link, now_ms()):
-            self._controller.note_lost(self._entry, why)
+            self._controller.record_lost(self._entry, why)
 
 
 def _refuse(

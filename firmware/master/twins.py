@@ -25,8 +25,8 @@ def settle_later(hub: "Hub", link: "Link", message: SocketMessage, registration:
     link.handle(message)
 
 
-def note_duplicate(controller: "HubController", registration: SocketMessage, why: ProtocolError) -> None:
-    """Another board is refused its name. Said once, until nobody has tried for DUPLICATE_QUIET_MS."""
+def record_duplicate(controller: "HubController", registration: SocketMessage, why: ProtocolError) -> None:
+    """Count that another board is refused its name: once, until nobody has tried for DUPLICATE_QUIET_MS."""
     assert registration.target_id is not None
     [entry] = controller.registry.select(registration.target_id)
     before_ms, entry.refused_ms = entry.refused_ms, now_ms()

@@ -607,7 +607,6 @@ class JournaledEvents(EventLog):
         self.seq = self._journal.seq
         self._added_seq = self.seq
         self._waiting: deque[tuple[int, str, str, dict[str, Any]]] = deque()
-        self._shown = asyncio.Event()
         self._stuck_timer: asyncio.TimerHandle | None = None
         self._is_stuck = False
         self._is_closed = False
@@ -630,7 +629,9 @@ class JournaledEvents(EventLog):
             self._watch_disk()
         else:
             self._show(self._added_seq, event, target_id, data)
-        return self._added_seq
+        seq = self._added_seq
+        self._tell(seq, event, target_id, data)
+        return seq
 
     async def is_known(self, report_key: str) -> bool:
         if self._is_stuck:
@@ -648,16 +649,26 @@ class JournaledEvents(EventLog):
             await self._shown.wait()
 
     async def page(self, seq: int) -> Iterator[tuple[int, str, str, dict[str, Any]]]:
+        while True:
+            upto = self.seq
+            events = await self._kept(seq)
+            if events:
+                return iter(events)
+            if self.seq == upto:
+                await self._shown.wait()
+
+    async def _kept(self, seq: int) -> list[tuple[int, str, str, dict[str, Any]]]:
+        """The first events with a greater `seq`, from memory or the file."""
         in_memory = self._ring[0][0] if self._ring else self.seq + 1
         if seq + 1 < in_memory:
             try:
-                events = await self._read(self._reader.page, seq)
+                events: list[tuple[int, str, str, dict[str, Any]]] = await self._read(self._reader.page, seq)
             except (sqlite3.Error, TimeoutError) as error:
                 _logger.error("journal: a console misses events that cannot be read: %r", error)
                 events = []
             if events:
-                return iter(events)
-        return self.after(seq)
+                return events
+        return list(self.after(seq))
 
     async def close(self) -> None:
         """Writes what is left, and lets go of the file. May be called again."""
@@ -712,8 +723,6 @@ class JournaledEvents(EventLog):
     def _show_waiting(self, seq: int) -> None:
         while self._waiting and self._waiting[0][0] <= seq:
             self._show(*self._waiting.popleft())
-        self._shown.set()
-        self._shown.clear()
 
     def _watch_disk(self) -> None:
         if self._waiting and self._stuck_timer is None:

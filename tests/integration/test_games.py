@@ -622,6 +622,32 @@ async def test_one_game_at_a_time_and_another_after_it(engine: str, tmp_path: Pa
     ]
 
 
+async def test_who_listens_to_the_hub_does_so_through_any_game(tmp_path: Path) -> None:
+    """A game listens beside others, no longer than it is played, and one that raises hurts neither."""
+    heard: list[tuple[str, str]] = []
+
+    def fail(*event: object) -> None:
+        raise ValueError("a defect of who listens")
+
+    async with rig_of("cpython", tmp_path, 1, lambda target, count: 0) as rig:
+        assert rig.hub.hub is not None
+        events = rig.hub.hub.controller.events
+        stop = events.listen(lambda seq, event, target_id, data: heard.append((event, target_id)))
+        stop_failing = events.listen(fail)
+        listeners = len(events._listeners)
+        for rounds in (1, 2):
+            await rig.start("quick", rounds=rounds, pause_ms=0)
+            assert len(events._listeners) == listeners + 1
+            assert (await rig.over())["scores"] == [200 * rounds]
+            await until(lambda: len(events._listeners) == listeners, "the game should stop listening")
+        await rig.targets["t1"].report(5)
+        await until(lambda: heard[-1:] == [("hit", "t1")], "the listener should hear of it")
+        assert [event for event, _ in heard].count("hit") == 4
+        assert [event for event, _ in heard].count("game_over") == 2
+        stop_failing()
+        stop()
+
+
 @each_engine
 async def test_a_game_that_fails(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is over as `fault`, the log says how, its targets lie, and the hub plays the next."""

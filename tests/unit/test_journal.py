@@ -400,31 +400,43 @@ async def settled(log: JournaledEvents) -> None:
 
 async def everything(log: JournaledEvents, after: int) -> list[int]:
     """The numbers of the events that a console gets that has `after`."""
-    found: list[int] = []
-    while events := list(await log.page(found[-1] if found else after)):
-        found.extend(event[0] for event in events)
-    return found
+    found = [after]
+    while found[-1] < log.seq:
+        found.extend(event[0] for event in await log.page(found[-1]))
+    return found[1:]
 
 
 async def test_an_event_is_shown_when_it_is_on_the_disk(path: Path, disk: Disk) -> None:
     async with log_at(path) as log:
         assert log.journal == "ok"
-        news = asyncio.Event()
-        log.attach(news)
         disk.is_open.clear()
         log.add("hit", "t", {"peak": 5}, "key")
         settling = asyncio.create_task(settled(log))
+        page = asyncio.create_task(log.page(0))
         await asyncio.to_thread(until, lambda: disk.writes == 1)
         assert log.seq == 0
-        assert list(await log.page(0)) == []
-        assert not news.is_set()
+        assert not page.done()
         assert not settling.done()
         disk.is_open.set()
         await settling
         assert log.seq == 1
-        assert news.is_set()
-        assert list(await log.page(0)) == [(1, "hit", "t", {"peak": 5})]
+        assert list(await page) == [(1, "hit", "t", {"peak": 5})]
         assert rows(path) == [(1, "hit", "t", '{"peak":5}')]
+
+
+async def test_a_listener_does_not_wait_for_the_disk(path: Path, disk: Disk) -> None:
+    async with log_at(path) as log:
+        told: list[object] = []
+        stop = log.listen(lambda *event: told.append(event))
+        disk.is_open.clear()
+        log.add("hit", "t", {"peak": 5}, "key")
+        assert told == [(1, "hit", "t", {"peak": 5})]
+        assert log.seq == 0
+        stop()
+        log.add("lost", "t", {})
+        disk.is_open.set()
+        await settled(log)
+        assert len(told) == 1
 
 
 async def test_a_console_gets_what_memory_no_longer_has(path: Path) -> None:

@@ -76,7 +76,7 @@ class Shot:
 
 class Game:
     """One game from its start to its end. What begins without an underscore is for the game's coroutine, but
-    for `run`, `stop`, `state` and the `note_...` functions, which are for the hub.
+    for `run`, `stop`, `state` and `on_event`, which are for the hub.
 
     `players` are names, `options` has a value for each of the game's OPTIONS, `dice` is chance: the same seed
     gives the same numbers. What is put into `results` is told at the end.
@@ -320,40 +320,23 @@ class Game:
             "starts_at_us": self._starts_at_us,
         }
 
-    def note_hit(self, target_id: str, data: "dict[str, Any]", seq: int = 0) -> None:
-        """A target reports a hit, which is told under `seq`."""
-        self._note_report(target_id, data, True, seq)
-
-    def note_crosstalk(self, seq: int, of: str) -> None:
-        """The hit that was told under `seq` was none, but a blow on the target `of`."""
-        for shot in self._done:
-            if shot.hit and shot.seq == seq:
-                self._done.remove(shot)
-                self._shake(shot, of)
-                return
-        for shot in self._taken:
-            if shot.hit and shot.seq == seq:
-                shot.hit = False
-                for score in shot.scores:
-                    self._take_back(score, shot.target_id, of)
-
-    def note_miss(self, target_id: str, data: "dict[str, Any]") -> None:
-        """A target reports that it was not hit."""
-        self._note_report(target_id, data, False)
-
-    def note_lost(self, target_id: str) -> None:
-        """A target's link has ended. It does not play on; what it was raised for may still be reported."""
-        if target_id in self._up:
-            shot = self._up[target_id]
-            shot.due_us = min(shot.due_us, now_us() + LATE_MS * 1000)
-        self._take_out(target_id, ErrorCode.DISCONNECTED)
-        self._news.set()
-
-    def note_registered(self, target_id: str) -> None:
-        """A target is here over a new link. Where the hub knew of no loss it plays on; but what it was raised
-        for it reports soon, or never: it may have booted.
-        """
-        self._give_up(target_id, LATE_MS)
+    def on_event(self, seq: int, event: str, target_id: str, data: "dict[str, Any]") -> None:
+        """Take part in what happens on the range: it listens to the hub's events."""
+        if event == MessageType.HIT:
+            self._on_report(target_id, data, True, seq)
+        elif event == MessageType.MISS:
+            self._on_report(target_id, data, False)
+        elif event == "crosstalk":
+            self._on_crosstalk(data["hit_seq"], data["crosstalk_of"])
+        elif event == "lost":
+            # It does not play on; what it was raised for may still be reported.
+            self._give_up(target_id, LATE_MS)
+            self._take_out(target_id, ErrorCode.DISCONNECTED)
+            self._news.set()
+        elif event == MessageType.REGISTERED:
+            # Where the hub knew of no loss it plays on; but what it was raised for it reports soon, or never:
+            # it may have booted.
+            self._give_up(target_id, LATE_MS)
 
     # --- how it works
 
@@ -411,7 +394,7 @@ class Game:
                 if "at_us" in data and code in _CANNOT_WAIT:
                     late.append(result.target_id)
                 elif code == ErrorCode.SUPERSEDED:  # a person has laid it down
-                    self._note_report(result.target_id, {}, False)
+                    self._on_report(result.target_id, {}, False)
                 else:
                     self._take_out(result.target_id, code)
                     self._give_up(result.target_id, LATE_MS if code in _MAYBE_LATER else 0)
@@ -429,7 +412,7 @@ class Game:
                 self._take_out(target_id, error.code)
         return self._controller.send(type, entries, data, MOTION_TIMEOUT_MS)
 
-    def _note_report(self, target_id: str, data: "dict[str, Any]", hit: bool, seq: int = 0) -> None:
+    def _on_report(self, target_id: str, data: "dict[str, Any]", hit: bool, seq: int = 0) -> None:
         if target_id not in self._up:
             return
         shot = self._up[target_id]
@@ -451,6 +434,19 @@ class Game:
                 return
         shot.hit = hit
         self._resolve(shot)
+
+    def _on_crosstalk(self, seq: int, of: str) -> None:
+        """The hit that was counted as `seq` was none, but a blow on the target `of`."""
+        for shot in self._done:
+            if shot.hit and shot.seq == seq:
+                self._done.remove(shot)
+                self._shake(shot, of)
+                return
+        for shot in self._taken:
+            if shot.hit and shot.seq == seq:
+                shot.hit = False
+                for score in shot.scores:
+                    self._take_back(score, shot.target_id, of)
 
     def _shake(self, shot: Shot, of: str) -> None:
         """Its target has fallen, and nobody has hit it: it rises again for what is left of its time."""
