@@ -114,7 +114,9 @@ def forgotten(role: str) -> set[str]:
         "snyper.firmware.board.update",
     }
     if role == "target":
-        known |= {f"snyper.firmware.target.{name}" for name in ("configure", "dns", "log_page", "tuning")}
+        known |= {
+            f"snyper.firmware.target.{name}" for name in ("configure", "dns", "log_page", "maintenance")
+        }
     else:
         games = (image.PACKAGE / "firmware" / "master" / "games").glob("*.py")
         known |= {f"snyper.firmware.master.games.{file.stem}" for file in games}

@@ -78,7 +78,7 @@ class Session:
             MessageType.LISTEN,
             MessageType.READ_TRACE,
         ):
-            self._handlers[type] = self._tune
+            self._handlers[type] = self._maintain
         self._handlers[MessageType.IDENTIFY] = self._identify
         self._backoff = Backoff(FIRST_RETRY_MS, MAX_RETRY_MS)
         self._boot_id = os.urandom(4).hex()
@@ -225,14 +225,14 @@ class Session:
         self._led.flash(Pattern.IDENTIFY, duration_ms)
         return message.reply(MessageType.IDENTIFIED, "identifying", {"duration_ms": duration_ms})
 
-    async def _tune(self, link: Link, message: SocketMessage) -> SocketMessage:
-        """What somebody asks who looks after this target: seldom, and with a tenth of the memory."""
-        from snyper.firmware.target.tuning import tune
+    async def _maintain(self, link: Link, message: SocketMessage) -> SocketMessage:
+        """Answer a maintenance request. Its code is loaded for it: seldom, and for a tenth of the memory."""
+        from snyper.firmware.target.maintenance import answer
 
         try:
-            return await tune(message, self._config, self._target, self._piezo, self._on_flash)
+            return await answer(message, self._config, self._target, self._piezo, self._on_flash)
         finally:
-            forget("snyper.firmware.target.tuning", "snyper.firmware.target.log_page")
+            forget("snyper.firmware.target.maintenance", "snyper.firmware.target.log_page")
 
     def _move_on(self, pattern: str) -> None:
         self._moved_on_ms = now_ms()

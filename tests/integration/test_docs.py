@@ -26,7 +26,7 @@ from snyper.firmware.master import (
 )
 from snyper.firmware.master.games import game
 from snyper.firmware.master.server import Hub
-from snyper.firmware.target import config as target_config, controller, outbox, trace, tuning
+from snyper.firmware.target import config as target_config, controller, maintenance, outbox, trace
 from snyper.firmware.target.controller import TRANSITIONS, State, Trigger
 from snyper.shared import link, socket_protocol
 from snyper.shared.link import Link
@@ -174,7 +174,7 @@ NUMBERS: list[tuple[str, str, list[float]]] = [
     ("protocol.md", "A report has at most {} bytes", [hub_controller.MAX_REPORT_BYTES]),
     ("protocol.md", "A trace has at most {} samples", [trace.TRACE_SAMPLES]),
     ("protocol.md", "stayed below for {} ms", [peripherals._CALM_MS]),
-    ("protocol.md", "ends {} ms after the first sample", [tuning.RING_MS]),
+    ("protocol.md", "ends {} ms after the first sample", [maintenance.RING_MS]),
     ("protocol.md", "For {} ms (`debounce_ms`)", [target_config.DEFAULTS["piezo"]["debounce_ms"]]),
     ("timing.md", "reads its piezo every {} ms", [target_config.DEFAULTS["piezo"]["sample_ms"]]),
     ("timing.md", "most {} s ahead are possible", [socket_protocol.MAX_AHEAD_MS / 1000]),

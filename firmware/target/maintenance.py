@@ -1,4 +1,4 @@
-"""What is asked by somebody who looks after a target: its log, its settings, its piezo. Loaded only then."""
+"""Maintenance of a target: pages of its log, changes of settings, readings of its piezo. Loaded only then."""
 
 from array import array
 
@@ -32,11 +32,11 @@ RING_MS = 50  # how long a plate that was struck rings, generously
 _NEVER = 65_536  # more than a sample has
 
 
-async def tune(
+async def answer(
     message: SocketMessage, config: "dict[str, Any]", target: "Target", piezo: "Piezo", on_flash: bool
 ) -> SocketMessage:
-    """The answer to READ_LOG, CONFIGURE, LISTEN or READ_TRACE. A change of settings takes effect in `config`
-    and in `piezo`, with `on_flash` first in config.json.
+    """Answer READ_LOG, CONFIGURE, LISTEN or READ_TRACE. A change of settings takes effect in `config` and in
+    `piezo`, with `on_flash` first in config.json.
 
     Raises ProtocolError, and then nothing has changed: `busy` while the target does something else,
     `bad_message`, `fault` when the flash does not take it. May be cancelled.
