@@ -73,7 +73,7 @@ if MICROPYTHON:
             sock.close()
 
 else:
-    from snyper.shared.runtime import tune
+    from snyper.shared.runtime import configure_stream
 
     async def dial(
         host: str, port: int, timeout_ms: int
@@ -81,7 +81,7 @@ else:
         """Connects within `timeout_ms`. Raises OSError. May be cancelled."""
         async with asyncio.timeout(timeout_ms / 1000):  # its TimeoutError is an OSError
             reader, writer = await asyncio.open_connection(host, port)
-        tune(writer)
+        configure_stream(writer)
         return reader, writer
 
     async def exchange_datagrams(host: str, port: int, request: bytes, timeout_ms: int) -> bytes:

@@ -25,11 +25,11 @@ if MICROPYTHON:
 
     async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
         """Accepts connections on `host`, or on every IPv4 address where it is empty. `on_connection` calls
-        `tune_accepted` first. Raises OSError.
+        `configure_accepted` first. Raises OSError.
         """
         return await asyncio.start_server(on_connection, host or "0.0.0.0", port, backlog)
 
-    def tune_accepted(writer: asyncio.StreamWriter) -> None:
+    def configure_accepted(writer: asyncio.StreamWriter) -> None:
         """Makes one small write one packet, now. Raises OSError."""
         if _is_alive(writer.s):  # type: ignore[attr-defined]
             set_nodelay(writer.s)  # type: ignore[attr-defined]
@@ -47,11 +47,11 @@ else:
     from errno import EADDRNOTAVAIL, EAFNOSUPPORT
     from socket import AF_INET
 
-    from snyper.shared.runtime import tune
+    from snyper.shared.runtime import configure_stream
 
     async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
         """Accepts connections on `host`, or on every address, IPv6 too, where it is empty. `on_connection`
-        calls `tune_accepted` first. Raises OSError.
+        calls `configure_accepted` first. Raises OSError.
         """
         try:
             return await asyncio.start_server(on_connection, host or None, port, backlog=backlog)
@@ -61,9 +61,9 @@ else:
             # A system without IPv6.
             return await asyncio.start_server(on_connection, "0.0.0.0", port, backlog=backlog)
 
-    def tune_accepted(writer: asyncio.StreamWriter) -> None:
+    def configure_accepted(writer: asyncio.StreamWriter) -> None:
         """Makes one small write one packet, now, and `drain` wait until all has left. Raises OSError."""
-        tune(writer)
+        configure_stream(writer)
 
     def bound_port(server: asyncio.Server, port: int) -> int:
         """The port that `server` listens on, also where `listen` was given 0."""

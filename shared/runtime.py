@@ -219,7 +219,7 @@ else:
         except OSError:
             return  # it was lost already: that is closed too
 
-    def tune(writer: asyncio.StreamWriter) -> None:
+    def configure_stream(writer: asyncio.StreamWriter) -> None:
         """Lets `drain` wait until all has left, as on a board. TCP_NODELAY is asyncio's own choice."""
         writer.transport.set_write_buffer_limits(high=0)
         if hasattr(writer.transport, "max_size"):

@@ -11,7 +11,7 @@ from snyper.firmware.master.registry import Entry, Registry
 from snyper.shared.clock import now_ms, now_us
 from snyper.shared.handshake_server import Role
 from snyper.shared.link import Link
-from snyper.shared.listener import bound_port, close_server, listen, tune_accepted
+from snyper.shared.listener import bound_port, close_server, configure_accepted, listen
 from snyper.shared.log import log
 from snyper.shared.runtime import close_stream, forget, sleep_ms
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
@@ -118,7 +118,7 @@ class Hub:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1
         try:
-            tune_accepted(writer)
+            configure_accepted(writer)
             link = Link(reader, writer, {}, "link %d" % self._connections, self._register)
         except (MemoryError, OSError):
             await close_stream(writer)

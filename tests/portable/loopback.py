@@ -5,7 +5,7 @@ import os
 
 from snyper.shared.dialler import dial
 from snyper.shared.link import Link
-from snyper.shared.listener import close_server, listen, tune_accepted
+from snyper.shared.listener import close_server, configure_accepted, listen
 from snyper.shared.runtime import close_stream, receive
 from snyper.shared.socket_protocol import ErrorCode, MessageLineParser, ProtocolError, SocketMessage
 from tests.portable.support import within
@@ -38,7 +38,7 @@ async def connected_streams() -> "tuple[Streams, Streams]":
     arrived = asyncio.Event()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tune_accepted(writer)
+        configure_accepted(writer)
         accepted.append((reader, writer))
         arrived.set()
 
