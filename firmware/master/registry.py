@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 # What a target's `ping` or `pong` may say beside its state: integers, not negative.
 HEALTH = ("round_trip_us", "uptime_ms", "dropped", "uncertainty_us", "heap_free_bytes", "rests_at")
-TROUBLE_MS = 60_000  # how long another board that was refused this name is trouble
+LAST_ERROR_MS = 60_000  # how long it shows that another board was refused this name
 MAX_REPORT_IDS = 20  # a target's own queue holds 16 reports
 
 
@@ -39,8 +39,8 @@ class Entry:
             "firmware": self.firmware,
             "seen_ms_ago": 0 if connected else now_ms - self.last_seen_ms,
         }
-        if self.refused_ms is not None and now_ms - self.refused_ms < TROUBLE_MS:
-            data["trouble"] = "duplicate"
+        if self.refused_ms is not None and now_ms - self.refused_ms < LAST_ERROR_MS:
+            data["last_error"] = "duplicate"
         if self.link is not None:
             if self.link.round_trip_us is not None:
                 data["round_trip_us"] = self.link.round_trip_us

@@ -45,7 +45,7 @@ MAX_REFUSED_MS = 15_000  # where somebody has to do something first; less than S
 HUB_SILENCE_MS = 15_000  # after this long without a hub, `isconnected()` is not believed any more
 
 
-_MAX_TROUBLES = 8
+_MAX_ERRORS = 8
 _REFUSALS = (
     ErrorCode.DUPLICATE_TARGET,
     ErrorCode.UNAUTHORIZED,
@@ -87,7 +87,7 @@ class Session:
         self._hub_boot_id = ""
         self._hub_seen_ms = now_ms()
         self._moved_on_ms = now_ms()
-        self._troubles: "list[str]" = []  # since the hub was there
+        self._errors: "list[str]" = []  # since the hub was there
         self._attempts = 0
         self._is_refused = False  # by the last hub that was asked
 
@@ -118,7 +118,7 @@ class Session:
     def status(self) -> str:
         """How it stands, in a few words."""
         if self._link is None:
-            return self._troubles[-1] if self._troubles else "no hub yet"
+            return self._errors[-1] if self._errors else "no hub yet"
         return "registered as %s" % self._config["target_id"]
 
     async def _visit(self) -> None:
@@ -140,10 +140,10 @@ class Session:
             self._hub_seen_ms = now_ms()  # the radio starts anew in any case
             if error.status == STATUS_WRONG_PASSWORD:
                 self._led.show(Pattern.WRONG_PASSWORD)
-            self._note_trouble(str(error.args[1]))
+            self._record_error(str(error.args[1]))
             return
         except OSError as error:
-            self._note_trouble("no hub at %s: %r" % (hub, error))
+            self._record_error("no hub at %s: %r" % (hub, error))
             return
         self._moved_on_ms = now_ms()
         link = Link(reader, writer, self._handlers, "hub")
@@ -159,7 +159,7 @@ class Session:
             sync = asyncio.create_task(ClockSync(self._target.clock, self._target.health).run(link))
             why = await running
             self._hub_seen_ms = now_ms()
-            self._note_trouble("the hub is lost: %s" % why)
+            self._record_error("the hub is lost: %s" % why)
         except ProtocolError as error:
             why = link.close_error or error
             self._is_refused = why.code in _REFUSALS
@@ -168,7 +168,7 @@ class Session:
             what = (
                 "no hub at %s: %s" if why.code == ErrorCode.DISCONNECTED else "%s takes no registration: %s"
             )
-            self._note_trouble(what % (hub, why))
+            self._record_error(what % (hub, why))
             link.close(error)
             await running
         finally:
@@ -210,7 +210,7 @@ class Session:
     def _serve(self, link: Link, registered: Registered) -> None:
         registered.apply_to(link)
         log("session", "registered as %s" % self._config["target_id"])
-        self._troubles = []
+        self._errors = []
         self._backoff.reset()
         self._attempts = max(0, self._attempts - 1)  # this hub first, next time too
         self._link = link
@@ -238,14 +238,14 @@ class Session:
         self._moved_on_ms = now_ms()
         self._led.show(pattern)
 
-    def _note_trouble(self, text: str) -> None:
+    def _record_error(self, text: str) -> None:
         """Logs it; keeps it once an outage, in which it may come back every few seconds and for hours."""
-        if text in self._troubles:
-            self._troubles.remove(text)
+        if text in self._errors:
+            self._errors.remove(text)
             log("session", text)
         else:
             keep("session", text)
-        self._troubles = self._troubles[1 - _MAX_TROUBLES :] + [text]
+        self._errors = self._errors[1 - _MAX_ERRORS :] + [text]
 
     def _show_pose(self, state: str) -> None:
         if self._link is not None:

@@ -66,7 +66,7 @@ class TargetInfo:
     """What the hub knows of one target. What is None is not known: before the first heartbeat, or at all.
 
     `uncertainty_us` is how far the target's idea of the hub's clock can be wrong, `dropped` how many reports
-    it had to give up since its boot. `trouble` is "duplicate" where another board asks for this name, or
+    it had to give up since its boot. `last_error` is "duplicate" where another board asks for this name, or
     empty. `rests_at` is where its piezo rests, if that was not below the threshold all the last round, in
     which nothing could be felt; else 0.
     """
@@ -82,7 +82,7 @@ class TargetInfo:
     dropped: int | None = None
     uncertainty_us: int | None = None
     heap_free_bytes: int | None = None
-    trouble: str = ""
+    last_error: str = ""
     rests_at: int | None = None
 
 
@@ -588,7 +588,7 @@ def _target_info(message: SocketMessage) -> TargetInfo:
         dropped=data.get("dropped"),
         uncertainty_us=data.get("uncertainty_us"),
         heap_free_bytes=data.get("heap_free_bytes"),
-        trouble=str(data.get("trouble", "")),
+        last_error=str(data.get("last_error", "")),
         rests_at=data.get("rests_at"),
     )
 

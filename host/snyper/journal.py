@@ -388,7 +388,7 @@ class Journal:
         self._disconnect()
 
     def _reopen(self) -> sqlite3.Connection:
-        """After trouble; in the meantime the file may have become another. Raises as `_connect` does."""
+        """Connect again after an error; meanwhile the file may be another. Raises as `_connect` does."""
         db = self._connect(self.log_id)
         self._log, self._firsts = None, {}
         try:

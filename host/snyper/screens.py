@@ -379,7 +379,7 @@ async def _follow_events(hub: Hub, screen: _RangeScreen, live: Live) -> None:
 def _state(target: TargetInfo, is_short: bool = False) -> Text:
     if target.connected:
         state = Text(state_word(target.state), _STATE_STYLES.get(target.state, ""))
-        return state.append(", twice", "bold red") if target.trouble == "duplicate" else state
+        return state.append(", twice", "bold red") if target.last_error == "duplicate" else state
     return Text(AWAY if is_short else f"away for {_duration(target.seen_ms_ago)}", "bold red")
 
 

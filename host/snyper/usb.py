@@ -108,7 +108,7 @@ class BoardError(Exception):
     """A board does not do what it should. The message says what to do next, and names no port."""
 
 
-_TROUBLE: tuple[type[Exception], ...] = (BoardError, *_LOST)
+_ERRORS: tuple[type[Exception], ...] = (BoardError, *_LOST)
 
 
 class LostError(BoardError):
@@ -219,11 +219,11 @@ class Connection:
         """Runs `source` at the prompt; what it printed, which is one JSON document or nothing."""
         with self._lost_is_translated():
             try:
-                printed, trouble = self._transport.exec_raw(source, timeout=RUN_TIMEOUT_S)
+                printed, error_output = self._transport.exec_raw(source, timeout=RUN_TIMEOUT_S)
             except TransportExecError as error:
-                printed, trouble = b"", error.error_output.encode()
-        if trouble:
-            raise BoardError(f"the board says: {_last_line(trouble.decode(errors='replace'))}")
+                printed, error_output = b"", error.error_output.encode()
+        if error_output:
+            raise BoardError(f"the board says: {_last_line(error_output.decode(errors='replace'))}")
         try:
             return json.loads(printed) if printed.strip() else None
         except ValueError:
@@ -277,7 +277,7 @@ class Connection:
         """
         self._rest = b""
         was_reset = False
-        with suppress(*_TROUBLE):
+        with suppress(*_ERRORS):
             if not self._is_at_prompt:
                 self._reopen()
                 if not any(self._take_prompt() for _ in range(RESET_ATTEMPTS)):
@@ -304,7 +304,7 @@ class Connection:
                 self._transport.serial.timeout = min(left_s, 0.2)
                 self._rest += self._transport.serial.read(max(1, self._transport.serial.in_waiting))
                 self._transport.serial.timeout = ANSWER_TIMEOUT_S
-            except _TROUBLE as error:
+            except _ERRORS as error:
                 self._close_if_gone(error)
                 if not self._serial_number and self._transport is None:
                     raise LostError("the port is gone: check the cable, try again") from None

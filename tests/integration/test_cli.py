@@ -94,7 +94,7 @@ async def test_targets(tmp_path: Path) -> None:
         assert found[0]["connected"] is True
         assert set(found[0]) == {
             *("target_id", "connected", "state", "groups", "firmware", "seen_ms_ago", "round_trip_us"),
-            *("uptime_ms", "dropped", "uncertainty_us", "heap_free_bytes", "rests_at", "trouble"),
+            *("uptime_ms", "dropped", "uncertainty_us", "heap_free_bytes", "rests_at", "last_error"),
         }
 
 

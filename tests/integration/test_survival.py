@@ -1,5 +1,5 @@
 """What a range lives through that is neither a crash nor a clean loss: a network that half works, a hub that
-refuses, names that need a name server, files of other projects, a log full of small troubles.
+refuses, names that need a name server, files of other projects, a log full of small errors.
 """
 
 import asyncio
@@ -34,8 +34,8 @@ dialler.socket = LwipSocket()
 print(asyncio.run(dialler.exchange_datagrams("%s", %d, b"where is the hub", 5_000)))
 """
 
-# A target's session.py: many small troubles, then the crash that somebody wants to read about.
-TROUBLED = """
+# A target's session.py: many small errors, then the crash that somebody wants to read about.
+FAILING = """
 from snyper.shared.log import keep
 class Session:
     def __init__(self, config, led): pass
@@ -87,9 +87,9 @@ async def test_a_hub_that_refuses_is_there_and_the_radio_stays_on(tmp_path: Path
         await hub.stop()
 
 
-async def test_a_crash_is_kept_however_many_troubles_were_before_it(tmp_path: Path) -> None:
+async def test_a_crash_is_kept_however_many_errors_were_before_it(tmp_path: Path) -> None:
     board = _target(tmp_path, {})
-    (board.flash / "lib/snyper/firmware/target/session.py").write_text(TROUBLED)
+    (board.flash / "lib/snyper/firmware/target/session.py").write_text(FAILING)
     board.start()
     try:
         await until(lambda: board.resets > 0, "it should start anew")

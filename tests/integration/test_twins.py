@@ -92,7 +92,7 @@ async def test_who_is_alive_keeps_the_name(engine: str, about: dict[str, Any], t
         assert said == error["data"]["message"]
         assert "rename one" in said or "stop one" in said
         target, _ = await console.answer_to(await console.request("list_targets"))
-        assert target["data"]["trouble"] == "duplicate"
+        assert target["data"]["last_error"] == "duplicate"
         if hub.board is not None:
             assert hub.board.log.count(said) == 1
             assert (hub.board.flash / "snyper.log").read_text().count(said) == 1

@@ -1,6 +1,6 @@
 """The hub's registry: who is admitted, who is meant by a selector, who is forgotten."""
 
-from snyper.firmware.master.registry import MAX_REPORT_IDS, TROUBLE_MS, Entry, Registry
+from snyper.firmware.master.registry import LAST_ERROR_MS, MAX_REPORT_IDS, Entry, Registry
 from snyper.shared.handshake_server import Registration
 from snyper.shared.socket_protocol import ErrorCode, SocketMessage
 from tests.portable.support import raises
@@ -209,8 +209,8 @@ def test_what_is_said_of_a_target() -> None:
         "seen_ms_ago": 0,
     }
     entry.refused_ms = 900
-    assert entry.describe(1000)["trouble"] == "duplicate"
-    assert "trouble" not in entry.describe(900 + TROUBLE_MS)
+    assert entry.describe(1000)["last_error"] == "duplicate"
+    assert "last_error" not in entry.describe(900 + LAST_ERROR_MS)
     link.round_trip_us = 900
     assert entry.describe(1000)["round_trip_us"] == 900
     registry.lose(entry, link, 400)

@@ -8,7 +8,7 @@ from snyper.client import Event, HubStatus, TargetInfo
 from snyper.dashboard import charts, drawings, parts
 from snyper.dashboard.game_page import own_results, split_unit
 from snyper.dashboard.gate import FREE_GUESSES, MAX_WAIT_S, Guesses
-from snyper.dashboard.health_page import is_troubled, jitter_us
+from snyper.dashboard.health_page import jitter_us, needs_attention
 from snyper.dashboard.model import SAMPLES, SHOTS, Model
 from snyper.words import AWAY, STATE_WORDS, state_word
 
@@ -240,9 +240,9 @@ def test_who_needs_to_be_looked_at() -> None:
     model = Model("hub:8081")
     model.note_targets([info("a"), info("b", connected=False), info("c", dropped=1)], 1.0)
     told(model, ("state", "a", {"state": "fault"}))
-    assert all(is_troubled(target) for target in model.targets.values())
+    assert all(needs_attention(target) for target in model.targets.values())
     model.note_targets([info("a")], 2.0)
-    assert not is_troubled(model.targets["a"])
+    assert not needs_attention(model.targets["a"])
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_the_newest_event_is_in_sight(columns: int, rows: int) -> None:
 def test_a_name_that_two_boards_want_is_marked(columns: int) -> None:
     console = Console(file=io.StringIO(), width=columns)
     screen = screens._RangeScreen("hub:8081", Console(file=io.StringIO(), width=columns, height=40))
-    screen.targets = [target(1), replace(target(2), trouble="duplicate")]
+    screen.targets = [target(1), replace(target(2), last_error="duplicate")]
     for drawing in (screens.targets_table(screen.targets), screen.render()):
         console.print(drawing)
     assert isinstance(console.file, io.StringIO)

@@ -141,7 +141,7 @@ async def _simulate_in_processes(plans: list[_Plan], report: Report) -> None:
                 for plan, board in zip(plans, boards, strict=True):
                     plan.status = partial(_status_of, board)
                     group.create_task(_keep_board_on(board, report))
-                group.create_task(_tell_troubles(plans, report))
+                group.create_task(_report_last_errors(plans, report))
         finally:
             # Not in the loop's hands: a second Ctrl-C must not leave half of it undone.
             _stop_all(boards)
@@ -167,8 +167,8 @@ def _status_of(board: BoardProcess) -> str:
     return rest.partition("\n")[0] if who else ""
 
 
-async def _tell_troubles(plans: Sequence[_Plan], report: Report) -> None:
-    """Reports that there is no hub at first, and the targets that it does not let in, once for as long as it
+async def _report_last_errors(plans: Sequence[_Plan], report: Report) -> None:
+    """Report that there is no hub at first, and the targets that it does not let in, once for as long as it
     does not. It is the targets' own word: a connection made only to see would cost a hub board one of its
     five places for 10 s.
     """
@@ -207,7 +207,7 @@ async def _simulate_in_this_process(plans: list[_Plan], report: Report) -> None:
     raise_descriptor_limit(len(plans) * DESCRIPTORS_PER_BOARD)
     sample_ms = min(MAX_SAMPLE_MS, len(plans) // SAMPLES_PER_MS)
     async with asyncio.TaskGroup() as group:
-        group.create_task(_tell_troubles(plans, report))
+        group.create_task(_report_last_errors(plans, report))
         for plan in plans:
             config = read(plan.config, "rp2")
             config["piezo"]["sample_ms"] = max(config["piezo"]["sample_ms"], sample_ms)

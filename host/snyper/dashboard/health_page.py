@@ -62,13 +62,13 @@ class HealthPage:
 
     def _words(self, names: list[str]) -> str:
         model = self._keeper.model
-        trouble = [name for name in names if is_troubled(model.targets[name])]
+        faulty = [name for name in names if needs_attention(model.targets[name])]
         if not model.online:
             return f"{parts.HUB_LOST}: what is shown is what it said last"
         words = "All is well" if names else "No target has registered yet"
-        if trouble:
-            more = [f"{len(trouble) - 4:,} more"] if len(trouble) > 4 else []
-            words = f"Look at {parts.joined([*trouble[:4], *more])}"
+        if faulty:
+            more = [f"{len(faulty) - 4:,} more"] if len(faulty) > 4 else []
+            words = f"Look at {parts.joined([*faulty[:4], *more])}"
         cut = parts.shown_of(min(MAX_CARDS, len(names)), len(names), "target")
         return f"{words}; {cut} shown" if cut else words
 
@@ -114,10 +114,10 @@ class HealthPage:
                 parts.set_text(state, f"It cannot be read: {error.message or error.code}")
 
 
-def is_troubled(target: Target) -> bool:
+def needs_attention(target: Target) -> bool:
     """Whether a person had better look at it."""
     info = target.info
-    is_broken = target.state == "fault" or bool(info.dropped or info.trouble or info.rests_at)
+    is_broken = target.state == "fault" or bool(info.dropped or info.last_error or info.rests_at)
     return is_broken or not info.connected
 
 
@@ -206,14 +206,14 @@ class HealthCard:
                 "Heap free": "–" if info.heap_free_bytes is None else f"{info.heap_free_bytes / 1000:.0f} kB",
                 "Dropped": "–" if info.dropped is None else str(info.dropped),
                 "Away": away,
-                "Name": "another board's too: rename one" if info.trouble == "duplicate" else "its own",
+                "Name": "another board's too: rename one" if info.last_error == "duplicate" else "its own",
                 "Piezo": f"rests at {info.rests_at:,}: calibrate it" if info.rests_at else "at rest",
                 "Firmware": info.firmware or "–",
             },
             bad={
                 "Dropped": bool(info.dropped),
                 "Away": not info.connected,
-                "Name": info.trouble == "duplicate",
+                "Name": info.last_error == "duplicate",
                 "Piezo": bool(info.rests_at),
             },
         )
