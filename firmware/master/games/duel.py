@@ -1,7 +1,5 @@
 """Duel: two sides, first to clear."""
 
-from snyper.firmware.master.games.game import GameOver, Reason
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from snyper.firmware.master.games.game import Game
@@ -60,14 +58,13 @@ async def _round(game: "Game", sides: "tuple[list[str], list[str]]") -> int:
 
 
 def _sides(game: "Game") -> "tuple[list[str], list[str]]":
-    """The two players' targets, as many each. Raises GameOver when there are not enough."""
+    """The two players' targets, as many each."""
     ours = game.group(game.options["left_group"])
     theirs = [target for target in game.group(game.options["right_group"]) if target not in ours]
     if not ours or not theirs:
+        game.require_targets(2)
         targets = game.targets
         half = len(targets) // 2
         ours, theirs = targets[:half], targets[half:]
     count = min(len(ours), len(theirs))
-    if not count:
-        raise GameOver(Reason.NO_TARGETS)
     return ours[:count], theirs[:count]

@@ -135,9 +135,13 @@ class Game:
         """The names of the targets that are there, in order. With none left the game is over: raises
         GameOver, which a game lets through.
         """
-        if not self._here:
-            raise GameOver(Reason.NO_TARGETS)
+        self.require_targets(1)
         return list(self._here)
+
+    def require_targets(self, count: int) -> None:
+        """End the game where there are not so many: raises GameOver, which a game lets through."""
+        if len(self._here) < count:
+            raise GameOver(Reason.NO_TARGETS)
 
     def is_here(self, target_id: str) -> bool:
         """Whether this target still plays."""
@@ -205,8 +209,7 @@ class Game:
                     return first
                 wait_us = min(wait_us, held_us)
             elif not self._up:
-                if not self._here:
-                    raise GameOver(Reason.NO_TARGETS)
+                self.require_targets(1)
                 return None
             self._news.clear()
             timer = call_later(wait_us // 1000 + 1, self._news.set)
