@@ -15,7 +15,7 @@ PROTOCOL_VERSION = 1
 PORT = 8081
 
 MAX_LINE_BYTES = 4096  # with its end; five connections' worth fits a Pico W's heap ten times over
-MIN_LINE_BYTES = 1024  # the least a peer may announce: the longest `target` has 799 in ASCII
+MIN_LINE_BYTES = 1024  # the least a peer may announce: the longest `target` has 802 in ASCII
 MAX_DEPTH = 8  # the message itself is level 1
 MAX_ID_CHARS = 64
 MAX_TARGET_ID_CHARS = 32

@@ -125,7 +125,7 @@ def forgotten(role: str) -> set[str]:
             "snyper.firmware.master.wifi",
             "snyper.firmware.master.game_console",
             "snyper.firmware.master.crosstalk",
-            "snyper.firmware.master.twins",
+            "snyper.firmware.master.duplicates",
             "snyper.shared.handshake_server",
             "snyper.shared.names",
         }

@@ -87,7 +87,7 @@ class Registry:
         self._entries: "dict[str, Entry]" = {}
 
     def rival(self, registration: "Registration") -> "Link | None":
-        """The live link under this name of a board with the same hardware id: the same one's, or a twin's.
+        """The live link under this name of a board with the same hardware id: the same one's, or another's.
 
         Raises ProtocolError `duplicate_target` when it is another board's.
         """

@@ -167,13 +167,13 @@ class Hub:
 
     def refuse_registration(self, link: Link, message: SocketMessage, error: ProtocolError) -> None:
         """Tells a peer why it is not admitted, and hangs up."""
-        is_twin = error.code == ErrorCode.DUPLICATE_TARGET
-        if is_twin:
-            from snyper.firmware.master.twins import record_duplicate
+        is_duplicate = error.code == ErrorCode.DUPLICATE_TARGET
+        if is_duplicate:
+            from snyper.firmware.master.duplicates import record_duplicate
 
-            forget("snyper.firmware.master.twins")
+            forget("snyper.firmware.master.duplicates")
             record_duplicate(self.controller, message, error)  # which says it once, not each time
-        _refuse(link, error.code, error.message, message, quiet=is_twin)
+        _refuse(link, error.code, error.message, message, quiet=is_duplicate)
 
     async def _register_again(self, link: Link, message: SocketMessage) -> None:
         raise ProtocolError(ErrorCode.BAD_MESSAGE, "already registered")
@@ -198,9 +198,9 @@ class Hub:
         if self.controller.registry.rival(registration) is None:
             self.seat_target(link, message, registration)
             return
-        from snyper.firmware.master.twins import settle_later
+        from snyper.firmware.master.duplicates import settle_later
 
-        forget("snyper.firmware.master.twins")
+        forget("snyper.firmware.master.duplicates")
         settle_later(self, link, message, registration)
 
     def seat_target(self, link: Link, message: SocketMessage, registration: "Registration") -> None:

@@ -496,7 +496,7 @@ async def test_a_name_is_one_boards(engine: str, tmp_path: Path) -> None:
                 await rival.expect_error("duplicate_target", id=0)
         assert (await console.ask("ping", "a"))["status"] == "alive"
         assert (await first.expect("ping"))["id"]
-        # The same board again: a reboot that the hub has not noticed yet. test_twins.py has the others.
+        # The same board again: a reboot that the hub has not noticed yet. test_duplicates.py has the others.
         first.answers_heartbeat = False
         second = await stack.enter_async_context(scripted_target(hub, "a", hardware_id="one"))
         await first.end(1.0)

@@ -19,7 +19,7 @@ pytestmark = [needs_micropython, linux_only]
 ON_DEMAND = (
     *(f"snyper.firmware.master.{name}" for name in ("panel", "screen", "ssd1306", "buttons", "peripherals")),
     "snyper.firmware.master.game",
-    "snyper.firmware.master.twins",
+    "snyper.firmware.master.duplicates",
     "snyper.shared.names",
 )
 

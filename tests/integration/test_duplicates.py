@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from snyper.boards import simulator
-from snyper.firmware.master.twins import PROBE_MS
+from snyper.firmware.master.duplicates import PROBE_MS
 from tests.integration.harness import (
     KNOWN_LOST_S,
     MICROPYTHON,
@@ -34,7 +34,7 @@ from tests.integration.harness import (
 )
 
 BOARD: dict[str, Any] = {"hardware_id": "h", "boot_id": "first"}
-TWIN: dict[str, Any] = {"hardware_id": "h", "boot_id": "twin"}
+DUPLICATE: dict[str, Any] = {"hardware_id": "h", "boot_id": "duplicate"}
 PROBE_S = PROBE_MS / 1000
 
 
@@ -68,7 +68,7 @@ async def refused(hub: HubUnderTest, **about: str) -> Message:
 @pytest.mark.parametrize(
     "about",
     [
-        pytest.param(TWIN, id="twin"),
+        pytest.param(DUPLICATE, id="duplicate"),
         pytest.param(BOARD, id="same boot"),
         pytest.param({"hardware_id": "h"}, id="no boot"),
         pytest.param({"hardware_id": "other", "boot_id": "b"}, id="another board"),
@@ -99,7 +99,9 @@ async def test_who_is_alive_keeps_the_name(engine: str, about: dict[str, Any], t
 
 
 @each_engine
-@pytest.mark.parametrize("about", [BOARD, TWIN, {"hardware_id": "h"}], ids=["same boot", "reboot", "no boot"])
+@pytest.mark.parametrize(
+    "about", [BOARD, DUPLICATE, {"hardware_id": "h"}], ids=["same boot", "reboot", "no boot"]
+)
 async def test_who_is_silent_gives_the_name_away(engine: str, about: dict[str, Any], tmp_path: Path) -> None:
     """A connection that its board has forgotten, in a reboot or an outage, keeps it out for a moment only."""
     async with hub_with_board(engine, tmp_path) as (hub, console, board):
@@ -127,7 +129,7 @@ async def test_who_answers_no_ping_and_speaks_keeps_the_name(engine: str, tmp_pa
         speaking = asyncio.create_task(speak())
         try:
             for _ in range(2):
-                await refused(hub, **TWIN)
+                await refused(hub, **DUPLICATE)
         finally:
             speaking.cancel()
             await asyncio.gather(speaking, return_exceptions=True)
@@ -141,7 +143,7 @@ async def test_who_hangs_up_gives_the_name_away_at_once(engine: str, tmp_path: P
         board.answers_heartbeat = False
         async with peer_of(hub) as again:
             asked = board.heartbeats
-            await again.send(registration("a", **TWIN))
+            await again.send(registration("a", **DUPLICATE))
             await until(lambda: board.heartbeats > asked, "the hub should ask the board that is here")
             began = time.monotonic()
             await board.close(reset=True)
@@ -155,7 +157,7 @@ async def test_who_waits_for_the_answer_is_told_so(engine: str, tmp_path: Path) 
         board.answers_heartbeat = False
         async with peer_of(hub) as again:
             again.answers = {"ping": ("pong", "alive")}
-            await again.send(registration("a", **TWIN), {"type": "hit", "id": 7}, b"rubbish\n")
+            await again.send(registration("a", **DUPLICATE), {"type": "hit", "id": 7}, b"rubbish\n")
             await again.expect_error("busy", id=7)
             await again.expect_error("bad_json")
             await again.expect("registered", id=0)
@@ -169,7 +171,7 @@ async def test_who_goes_while_the_other_is_asked_takes_no_place(engine: str, tmp
         for reset in (False, True):
             async with peer_of(hub) as again:
                 asked = board.heartbeats
-                await again.send(registration("a", **TWIN))
+                await again.send(registration("a", **DUPLICATE))
                 await until(lambda: board.heartbeats > asked, "the hub should ask the board that is here")  # noqa: B023
                 await again.close(reset)
         lost = await console.event("lost", "a")
@@ -178,13 +180,13 @@ async def test_who_goes_while_the_other_is_asked_takes_no_place(engine: str, tmp
 
 
 @each_engine
-async def test_of_many_twins_one_is_let_in(engine: str, tmp_path: Path) -> None:
+async def test_of_many_duplicates_one_is_let_in(engine: str, tmp_path: Path) -> None:
     async with hub_with_board(engine, tmp_path) as (hub, console, board), AsyncExitStack() as stack:
         board.answers_heartbeat = False
-        twins = [await stack.enter_async_context(peer_of(hub)) for _ in range(3)]
-        for number, twin in enumerate(twins):
-            await twin.send(registration("a", hardware_id="h", boot_id=f"b{number}"))
-        answers = [await twin.next() for twin in twins]
+        duplicates = [await stack.enter_async_context(peer_of(hub)) for _ in range(3)]
+        for number, duplicate in enumerate(duplicates):
+            await duplicate.send(registration("a", hardware_id="h", boot_id=f"b{number}"))
+        answers = [await duplicate.next() for duplicate in duplicates]
         assert sorted(answer["type"] for answer in answers) == ["error", "error", "registered"]
         assert events_of(console) == ["registered", "registered", "duplicate"]
 

@@ -1,4 +1,4 @@
-"""Two boards that want one name: which of them has it. Loaded only when that happens."""
+"""Duplicate names: which of two boards that want one name keeps it. Loaded only when that happens."""
 
 from snyper.shared.clock import now_ms, now_us
 from snyper.shared.log import keep
@@ -26,7 +26,7 @@ def settle_later(hub: "Hub", link: "Link", message: SocketMessage, registration:
 
 
 def record_duplicate(controller: "HubController", registration: SocketMessage, why: ProtocolError) -> None:
-    """Count that another board is refused its name: once, until nobody has tried for DUPLICATE_QUIET_MS."""
+    """Record that another board is refused its name: once, until nobody has tried for DUPLICATE_QUIET_MS."""
     assert registration.target_id is not None
     [entry] = controller.registry.select(registration.target_id)
     before_ms, entry.refused_ms = entry.refused_ms, now_ms()
