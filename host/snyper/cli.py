@@ -26,13 +26,15 @@ from snyper import (
     extras,
     game_commands,
     history_commands,
-    instants,
     screens,
     streams,
     trace as trace_picture,
 )
-from snyper.addresses import dial_address
-from snyper.client import DEFAULT_HUB, Hub, NoHubError, TargetResult, Trace, connect
+from snyper.client import DEFAULT_HUB, Hub, NoHubError, TargetResult, Trace, connect, instants
+from snyper.client.addresses import dial_address
+from snyper.client.environment import hub_key
+from snyper.client.labels import plural
+from snyper.client.selections import Order, carry_out
 from snyper.commands import (
     HubOption,
     Json,
@@ -41,7 +43,6 @@ from snyper.commands import (
     run as _run,
     selector as _selector,
 )
-from snyper.environment import hub_key
 from snyper.firmware.master.console import MAX_TIMEOUT_MS, MIN_TIMEOUT_MS
 from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
 from snyper.firmware.master.crosstalk import CROSSTALK_MS, MAX_CROSSTALK_MS
@@ -59,7 +60,6 @@ from snyper.output import (
     out,
     print_json,
 )
-from snyper.selections import Order, carry_out
 from snyper.shared.address import format_address, parse_address
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
@@ -73,7 +73,6 @@ from snyper.shared.socket_protocol import (
     MessageType,
     is_target_id,
 )
-from snyper.words import plural
 
 T = TypeVar("T")
 

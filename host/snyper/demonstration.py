@@ -13,13 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from snyper import scoreboard
 from snyper.boards.board import WIFI, BoardProcess
 from snyper.boards.temporary import temporary_directory
-from snyper.client import GameState, Hub, TargetResult, connect
+from snyper.client import GameState, Hub, TargetResult, connect, scoreboard
+from snyper.client.labels import result_word
 from snyper.processes import running
 from snyper.shared.socket_protocol import ProtocolError
-from snyper.words import result_word
 
 TARGETS = 4
 PINGS = 50

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from snyper import fleet, usb
+from snyper.client.labels import role_of, role_word
 from snyper.deploy import (
     REGISTER_TIMEOUT_S,
     Description,
@@ -32,7 +33,6 @@ from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, can_redraw,
 from snyper.screens import print_table
 from snyper.shared.config import ConfigError
 from snyper.usb import BoardError, Connection
-from snyper.words import role_of, role_word
 
 AT_ONCE = 8
 LOGS = ("/snyper.log.old", "/snyper.log")

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from snyper.boards.image import ROLES
-from snyper.environment import KEY_VARIABLE, secret
+from snyper.client.environment import KEY_VARIABLE, secret
+from snyper.client.labels import role_of, role_word
 from snyper.firmware.master import config as master_config
 from snyper.firmware.target import config as target_config
 from snyper.shared.config import ConfigError, parse
-from snyper.words import role_of, role_word
 
 FLEET = Path("fleet.toml")
 PASSWORD_VARIABLE = "SNYPER_WIFI_PASSWORD"

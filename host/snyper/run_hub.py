@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from snyper.addresses import dial_host
 from snyper.boards.simulator import raise_descriptor_limit
-from snyper.environment import hub_key
+from snyper.client.addresses import dial_host
+from snyper.client.environment import hub_key
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.server import Hub
 from snyper.journal import JournaledEvents, JournalError

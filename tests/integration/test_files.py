@@ -15,7 +15,7 @@ import pytest
 
 from snyper.boards.usb_board import UsbBoard
 from snyper.client import Trace
-from snyper.files import writing
+from snyper.client.files import writing
 from snyper.history import History
 from snyper.journal import Journal
 from snyper.trace import save_png

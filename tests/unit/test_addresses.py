@@ -2,7 +2,7 @@
 
 import pytest
 
-from snyper.addresses import dial_address, dial_host, is_loopback
+from snyper.client.addresses import dial_address, dial_host, is_loopback
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ import pytest
 pytest.importorskip("nicegui", reason="no NiceGUI here: pip install 'snyper[dashboard]'")
 
 from snyper.client import Event, HubStatus, TargetInfo
+from snyper.client.labels import AWAY, STATE_WORDS, state_word
 from snyper.dashboard import charts, drawings, parts
 from snyper.dashboard.game_page import own_results, split_unit
 from snyper.dashboard.gate import FREE_GUESSES, MAX_WAIT_S, Guesses
 from snyper.dashboard.health_page import jitter_us, needs_attention
 from snyper.dashboard.model import SAMPLES, SHOTS, Model
-from snyper.words import AWAY, STATE_WORDS, state_word
 
 STARTED: dict[str, object] = {
     "game_id": "g1",

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from snyper import scoreboard, screens
-from snyper.client import Event, GameState
+from snyper import screens
+from snyper.client import Event, GameState, scoreboard
 
 STARTED = {
     "game_id": "g1",

@@ -8,13 +8,13 @@ from typing import Any
 from nicegui import Client, ui
 
 from snyper.client import Event, GameInfo, GameOption
+from snyper.client.labels import counted
+from snyper.client.scoreboard import ranking
 from snyper.dashboard import drawings, parts
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Model
-from snyper.scoreboard import ranking
 from snyper.shared.names import seen, tidied
 from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX, MAX_PLAYER_CHARS, MAX_PLAYERS
-from snyper.words import counted
 
 MAX_SEED = 2**31 - 1
 _TICK_S = 0.1

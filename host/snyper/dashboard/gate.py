@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from snyper.addresses import is_loopback
+from snyper.client.addresses import is_loopback
 from snyper.dashboard import drawings
 
 SESSION_S = 12 * 3600

@@ -6,8 +6,7 @@ from itertools import pairwise
 
 from nicegui import Client, ui
 
-from snyper import steady
-from snyper.client import Event
+from snyper.client import Event, steady
 from snyper.dashboard import charts, drawings, parts
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Target

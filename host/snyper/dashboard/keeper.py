@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from snyper import steady
-from snyper.client import Event, GameState, Hub, NoHubError, connect
+from snyper.client import Event, GameState, Hub, NoHubError, connect, steady
 from snyper.dashboard.model import Model
 from snyper.journal import Journal
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError

@@ -5,8 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from snyper import scoreboard
-from snyper.client import Event, GameInfo, GameState, HubStatus, TargetInfo, crosstalk_of
+from snyper.client import Event, GameInfo, GameState, HubStatus, TargetInfo, crosstalk_of, scoreboard
 from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX
 
 SAMPLES = 300  # round trips kept for each target: five minutes at one a second

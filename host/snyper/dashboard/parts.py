@@ -9,12 +9,12 @@ from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
 from snyper.client import Event, Hub, TargetError, TargetResult
+from snyper.client.labels import plural as plural, state_word
 from snyper.dashboard import drawings
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Target
 from snyper.output import harmless
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
-from snyper.words import plural as plural, state_word
 
 T = TypeVar("T")
 Handler = Callable[[], Awaitable[None] | None]

@@ -6,8 +6,8 @@ from typing import Any
 
 from nicegui import Client, ui
 
-from snyper import steady
-from snyper.client import Event, Hub, TargetResult
+from snyper.client import Event, Hub, TargetResult, steady
+from snyper.client.labels import AWAY, state_word
 from snyper.dashboard import drawings, parts
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Target
@@ -18,7 +18,6 @@ from snyper.shared.socket_protocol import (
     GROUP_PREFIX,
     is_target_id,
 )
-from snyper.words import AWAY, state_word
 
 MAX_GROUPS = 8  # of one target
 _REPORTS = {"hit": "last hit", "miss": "missed", "crosstalk": "only shaken"}

@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from snyper.addresses import dial_host
+from snyper.client.addresses import dial_host
 from snyper.dashboard.gate import Gate
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Model

@@ -7,15 +7,14 @@ from typing import Any
 from fastapi import FastAPI, Request
 from nicegui import ui
 
-from snyper import steady
-from snyper.client import Event, crosstalk_of
+from snyper.client import Event, crosstalk_of, steady
+from snyper.client.labels import state_word
 from snyper.dashboard import drawings, export, parts
 from snyper.dashboard.game_page import GamePage
 from snyper.dashboard.health_page import HealthPage
 from snyper.dashboard.history_page import HistoryPage
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.range_page import RangePage
-from snyper.words import state_word
 
 _HERE = Path(__file__).parent
 _PAGES = (

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from snyper.boards.image import ROLES
+from snyper.client.labels import AWAY, ROLE_WORDS, STATE_WORDS, result_word, role_of, role_word, state_word
 from snyper.firmware.target.controller import State
 from snyper.shared.socket_protocol import COMMAND_REPLIES
-from snyper.words import AWAY, ROLE_WORDS, STATE_WORDS, result_word, role_of, role_word, state_word
 
 ROOT = Path(__file__).parents[2]
 SHOWN = {"down", "rising", "up", "armed", "falling", "fault", "away", "unknown"}

@@ -17,8 +17,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from snyper.addresses import dial_address
-from snyper.environment import hub_key
+from snyper.client.addresses import dial_address
+from snyper.client.environment import hub_key
 from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
 from snyper.shared.dialler import dial
 from snyper.shared.handshake_client import Registered, register_message

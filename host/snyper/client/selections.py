@@ -6,8 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from snyper import instants
-from snyper.client import Hub, TargetResult, connect
+from snyper.client import Hub, TargetResult, connect, instants
 from snyper.shared.link import MAX_HANDLERS
 from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX, ErrorCode, ProtocolError
 

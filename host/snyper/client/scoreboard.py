@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from snyper.client import Event, GameState
-from snyper.words import counted, plural
+from snyper.client.labels import counted, plural
 
 _REASONS = {
     "finished": "the game is over",

@@ -1,0 +1,57 @@
+"""The library that every face and every script uses: a hub and its targets from a computer."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from snyper.client.hub_client import (
+        DEFAULT_HUB,
+        Event,
+        GameInfo,
+        GameOption,
+        GameState,
+        Heard,
+        Hub,
+        HubStatus,
+        NoHubError,
+        TargetError,
+        TargetInfo,
+        TargetResult,
+        Trace,
+        connect,
+        crosstalk_of,
+    )
+    from snyper.shared.socket_protocol import ProtocolError
+
+__all__ = [
+    "DEFAULT_HUB",
+    "Event",
+    "GameInfo",
+    "GameOption",
+    "GameState",
+    "Heard",
+    "Hub",
+    "HubStatus",
+    "NoHubError",
+    "ProtocolError",
+    "TargetError",
+    "TargetInfo",
+    "TargetResult",
+    "Trace",
+    "connect",
+    "crosstalk_of",
+]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        """Load the connection with the first use of what this package exports.
+
+        Whoever imports another module of it, such as a hub the addresses, does not load the connection.
+        """
+        if name not in __all__:
+            raise AttributeError(f"module 'snyper.client' has no attribute {name!r}")
+        from snyper.client import hub_client
+
+        return getattr(hub_client, name)
+
+    def __dir__():
+        return sorted(set(globals()) | set(__all__))
