@@ -12,8 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from snyper.cli.processes import running
 from snyper.client import connect
-from snyper.processes import running
 from snyper.shared.socket_protocol import ALL_TARGETS, ProtocolError
 
 SETTLE_S = 60  # for all to register; some never do where the processor is too slow

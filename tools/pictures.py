@@ -17,8 +17,8 @@ from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
 
 from snyper.boards.temporary import temporary_directory
+from snyper.cli.processes import running
 from snyper.client import connect
-from snyper.processes import running
 
 TARGETS = 4
 MAX_BYTES = 150_000  # of one picture

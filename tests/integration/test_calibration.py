@@ -471,7 +471,7 @@ async def in_terminal(*arguments: str) -> AsyncIterator[tuple[InTerminal, Any]]:
 _AT_TERMINAL = """
 import fcntl, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-from snyper.cli import main
+from snyper.cli.main import main
 main()
 """
 

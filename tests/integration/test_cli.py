@@ -18,9 +18,9 @@ import typer
 from typer.core import TyperGroup
 from typer.testing import CliRunner
 
-from snyper.cli import app
+from snyper.cli.help_page import PANELS
+from snyper.cli.main import app
 from snyper.client import connect
-from snyper.help_page import PANELS
 from tests.integration.harness import (
     HOST,
     OBEDIENT,
@@ -598,7 +598,7 @@ async def test_version() -> None:
 async def test_completion(line: str, found: set[str]) -> None:
     words = line.split(" ")
     variables = {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1), "_SNYPER_COMPLETE": "complete_bash"}
-    program = "import sys; sys.argv[0] = 'snyper'; from snyper.cli import main; main()"
+    program = "import sys; sys.argv[0] = 'snyper'; from snyper.cli.main import main; main()"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE, env={**os.environ, **variables}
     )

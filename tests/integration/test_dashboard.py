@@ -782,7 +782,8 @@ class Terminal:
         self.shown = ""
         self.listen = f"0.0.0.0:{free_port()}"
         program = (
-            "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);from snyper.cli import main; main()"
+            "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+            "from snyper.cli.main import main; main()"
         )
         self.process = subprocess.Popen(
             [

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from snyper import calibrate, dashboard_command, journal, run_hub
+from snyper import journal, run_hub
 from snyper.boards import simulator
+from snyper.cli import calibrate, dashboard_command
 from snyper.dashboard import health_page, model, range_page
 from snyper.firmware.master import (
     config as master_config,

@@ -23,7 +23,7 @@ INSTALL = "pip install 'snyper"
 def test_an_extra_that_is_missing(
     arguments: tuple[str, ...], module: str, extra: str, tmp_path: Path
 ) -> None:
-    program = f"import sys; sys.modules[{module!r}] = None; from snyper.cli import main; main()"
+    program = f"import sys; sys.modules[{module!r}] = None; from snyper.cli.main import main; main()"
     result = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         capture_output=True,

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from snyper.boards.usb_board import UsbBoard
+from snyper.cli.trace import save_png
 from snyper.client import Trace
 from snyper.client.files import writing
 from snyper.history import History
 from snyper.journal import Journal
-from snyper.trace import save_png
 from tests.integration.harness import (
     DEADLINE_S,
     HOST,

@@ -131,7 +131,7 @@ def test_completion_that_cannot_be_installed(environment: dict[str, str], why: s
 def test_a_picture_says_nothing_of_caches(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     script = (
-        "from pathlib import Path; from snyper.client import Trace; from snyper.trace import save_png;"
+        "from pathlib import Path; from snyper.client import Trace; from snyper.cli.trace import save_png;"
         " save_png(Trace(20_000, 400, 50_000, [-50, 0, 50], [100, 30_000, 50_000]), Path('a.png'), 'a')"
     )
     kept = {name: value for name, value in os.environ.items() if name not in VARIABLES}

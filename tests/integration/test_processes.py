@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from snyper import processes
+from snyper.cli import processes
 from tests.integration.harness import HOST, linux_only
 
 pytestmark = linux_only

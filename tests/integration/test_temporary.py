@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from snyper.processes import running
+from snyper.cli.processes import running
 from tests.integration.harness import (
     DEADLINE_S,
     HOST,

@@ -400,7 +400,7 @@ def test_a_flash_that_does_not_keep_what_is_written(
 def command(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
     """Starts `snyper board` for the flash."""
     commands: list[subprocess.Popen[str]] = []
-    program = "import typer\nfrom snyper.board_command import board\ntyper.run(board)\n"
+    program = "import typer\nfrom snyper.cli.board_command import board\ntyper.run(board)\n"
 
     def start() -> subprocess.Popen[str]:
         commands.append(

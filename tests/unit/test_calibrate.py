@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from snyper import trace as traces
-from snyper.calibrate import (
+from snyper.cli import trace as traces
+from snyper.cli.calibrate import (
     MIN_RATIO,
     NOISE_FLOOR,
     CalibrationError,

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from snyper import output
-from snyper.cli import app
+from snyper.cli import output
+from snyper.cli.history_commands import What, _since_ms, write_rows
+from snyper.cli.main import app
 from snyper.history import Accuracy, BestTime, History, Outage, PlayerStats, TargetStats, Which
-from snyper.history_commands import What, _since_ms, write_rows
 from snyper.journal import LEAP, Journal, JournalError
 
 DEADLINE_S = 15.0

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pytest
 
+from snyper.cli.history_commands import _since_ms
 from snyper.client.instants import parse
-from snyper.history_commands import _since_ms
 
 NOW = datetime(2026, 3, 1, 18, 29, 40).astimezone()
 Live = Callable[[str], None]

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from snyper import screens
+from snyper.cli import screens
 from snyper.client import Event, GameState, scoreboard
 
 STARTED = {

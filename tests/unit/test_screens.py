@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from snyper import screens
+from snyper.cli import screens
 from snyper.client import Event, HubStatus, TargetInfo, TargetResult
 
 STARTED: dict[str, object] = {

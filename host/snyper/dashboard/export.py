@@ -10,8 +10,8 @@ from fastapi import FastAPI, Query
 from starlette.background import BackgroundTask
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
+from snyper.cli.history_commands import What, write_rows
 from snyper.history import History, Which
-from snyper.history_commands import What, write_rows
 from snyper.journal import Journal, JournalError
 
 KINDS = {What.GAMES: "Games and scores", What.HITS: "Hits and misses", What.EVENTS: "All that happened"}

@@ -6,12 +6,12 @@ from itertools import pairwise
 
 from nicegui import Client, ui
 
+from snyper.cli.screens import natural
 from snyper.client import Event, steady
 from snyper.dashboard import charts, drawings, parts
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Target
 from snyper.dashboard.plot import Plot
-from snyper.screens import natural
 from snyper.shared.socket_protocol import ProtocolError
 
 CHART_S = 2.0  # between two drawings of the plot

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from nicegui import Client, ui
 
+from snyper.cli.screens import natural
 from snyper.client import Event
 from snyper.dashboard import charts, drawings, parts
 from snyper.dashboard.export import FORMATS, KINDS
@@ -16,7 +17,6 @@ from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.plot import Plot
 from snyper.history import Accuracy, BestTime, GameRecord, History, PlayerStats, Which
 from snyper.journal import JournalError
-from snyper.screens import natural
 
 REFRESH_S = 3.0  # at most so often, while something happens
 GAMES_SHOWN = 50

@@ -6,12 +6,12 @@ from typing import Any
 
 from nicegui import Client, ui
 
+from snyper.cli.screens import natural
 from snyper.client import Event, Hub, TargetResult, steady
 from snyper.client.labels import AWAY, state_word
 from snyper.dashboard import drawings, parts
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Target
-from snyper.screens import natural
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
     DEFAULT_DURATION_MS,

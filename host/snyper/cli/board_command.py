@@ -7,7 +7,7 @@ import typer
 
 from snyper.boards.board import MicropythonNotFoundError
 from snyper.boards.usb_board import UsbBoard
-from snyper.output import EXIT_FAILED, fail
+from snyper.cli.output import EXIT_FAILED, fail
 
 
 def board(

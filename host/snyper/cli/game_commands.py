@@ -13,17 +13,17 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from snyper.cli.commands import HubOption, Json, run, selector
+from snyper.cli.help_page import App
+from snyper.cli.history_commands import JournalOption
+from snyper.cli.output import EXIT_FAILED, EXIT_USAGE, can_redraw, drawn_columns, err, fail, out, print_json
+from snyper.cli.screens import event_line
+from snyper.cli.streams import noticing_its_end
 from snyper.client import DEFAULT_HUB, Event, GameInfo, GameOption, GameState, Hub, connect
 from snyper.client.scoreboard import after, scoreboard, summary
-from snyper.commands import HubOption, Json, run, selector
-from snyper.help_page import App
 from snyper.history import History
-from snyper.history_commands import JournalOption
 from snyper.journal import JournalError, NoJournalError, default_path
-from snyper.output import EXIT_FAILED, EXIT_USAGE, can_redraw, drawn_columns, err, fail, out, print_json
-from snyper.screens import event_line
 from snyper.shared.socket_protocol import ALL_TARGETS, MAX_PLAYER_CHARS, MAX_PLAYERS, ErrorCode, ProtocolError
-from snyper.streams import noticing_its_end
 
 T = TypeVar("T")
 

@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from snyper import extras
+from snyper.cli import extras
+from snyper.cli.commands import HubOption, Json, address, ended_by_signals
+from snyper.cli.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, err, fail, log_to_stderr, print_json
 from snyper.client import DEFAULT_HUB
 from snyper.client.addresses import is_loopback
 from snyper.client.environment import secret
-from snyper.commands import HubOption, Json, address, ended_by_signals
 from snyper.journal import JournalError, default_path
-from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, err, fail, log_to_stderr, print_json
 from snyper.shared.address import parse_address
 
 DEFAULT_PORT = 8088

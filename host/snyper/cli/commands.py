@@ -9,8 +9,8 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+from snyper.cli.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_HUB, err, fail
 from snyper.client import NoHubError, TargetError
-from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_HUB, err, fail
 from snyper.shared.address import parse_address
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError, is_target_selector
 

@@ -17,6 +17,17 @@ from rich.table import Table
 from rich.text import Text
 
 from snyper import fleet, usb
+from snyper.cli.output import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    can_redraw,
+    err,
+    fail,
+    out,
+    print_json,
+)
+from snyper.cli.screens import print_table
 from snyper.client.labels import role_of, role_word
 from snyper.deploy import (
     REGISTER_TIMEOUT_S,
@@ -29,8 +40,6 @@ from snyper.deploy import (
     dotted,
 )
 from snyper.fleet import Fleet, FleetError, Wish
-from snyper.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, can_redraw, err, fail, out, print_json
-from snyper.screens import print_table
 from snyper.shared.config import ConfigError
 from snyper.usb import BoardError, Connection
 

@@ -17,6 +17,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from snyper.cli.output import EXIT_FAILED, EXIT_USAGE, err, fail, harmless, json_text, print_json
+from snyper.cli.screens import natural, print_table
 from snyper.client.files import shown, writing
 from snyper.client.labels import plural
 from snyper.history import (
@@ -30,8 +32,6 @@ from snyper.history import (
     Which,
 )
 from snyper.journal import PATH_VARIABLE, JournalError, default_path
-from snyper.output import EXIT_FAILED, EXIT_USAGE, err, fail, harmless, json_text, print_json
-from snyper.screens import natural, print_table
 
 _UNITS_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _BYTE_ORDER_MARK = "\ufeff"

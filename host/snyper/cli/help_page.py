@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
-from snyper.output import EXIT_FAILED, fail
+from snyper.cli.output import EXIT_FAILED, fail
 
 F = TypeVar("F", bound=Callable[..., Any])
 

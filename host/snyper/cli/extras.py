@@ -4,7 +4,7 @@ import shlex
 import sys
 from importlib.util import find_spec
 
-from snyper.output import EXIT_FAILED, fail
+from snyper.cli.output import EXIT_FAILED, fail
 
 _MODULES = {"dashboard": "nicegui", "plot": "matplotlib"}  # of each extra, the one that all else comes with
 

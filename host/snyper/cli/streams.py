@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TextIO
 
-from snyper.output import EXIT_FAILED, EXIT_GONE, err, out
+from snyper.cli.output import EXIT_FAILED, EXIT_GONE, err, out
 
 PIPED_COLUMNS = 10_000  # more than a row of any table takes: what a program reads is never wrapped
 _GONE = {errno.EPIPE, errno.ECONNRESET}  # the latter of a socket

@@ -16,9 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from snyper.cli.output import can_redraw, one_line, out
 from snyper.client import Event, GameState, Hub, HubStatus, TargetInfo, TargetResult, crosstalk_of, scoreboard
 from snyper.client.labels import AWAY, counted, plural, result_word, state_word
-from snyper.output import can_redraw, one_line, out
 
 _REFRESH_SECONDS = 0.5
 _EVENTS_SHOWN = 12

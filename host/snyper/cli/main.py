@@ -18,7 +18,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from snyper import (
+from snyper.cli import (
     board_command,
     calibrate as calibration,
     dashboard_command,
@@ -30,12 +30,7 @@ from snyper import (
     streams,
     trace as trace_picture,
 )
-from snyper.client import DEFAULT_HUB, Hub, NoHubError, TargetResult, Trace, connect, instants
-from snyper.client.addresses import dial_address
-from snyper.client.environment import hub_key
-from snyper.client.labels import plural
-from snyper.client.selections import Order, carry_out
-from snyper.commands import (
+from snyper.cli.commands import (
     HubOption,
     Json,
     address as _address,
@@ -43,12 +38,8 @@ from snyper.commands import (
     run as _run,
     selector as _selector,
 )
-from snyper.firmware.master.console import MAX_TIMEOUT_MS, MIN_TIMEOUT_MS
-from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
-from snyper.firmware.master.crosstalk import CROSSTALK_MS, MAX_CROSSTALK_MS
-from snyper.help_page import App, CommandsByUse
-from snyper.journal import KEEP_DAYS, MAX_KEEP_DAYS, PATH_VARIABLE, JournalError, default_path
-from snyper.output import (
+from snyper.cli.help_page import App, CommandsByUse
+from snyper.cli.output import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_USAGE,
@@ -60,6 +51,15 @@ from snyper.output import (
     out,
     print_json,
 )
+from snyper.client import DEFAULT_HUB, Hub, NoHubError, TargetResult, Trace, connect, instants
+from snyper.client.addresses import dial_address
+from snyper.client.environment import hub_key
+from snyper.client.labels import plural
+from snyper.client.selections import Order, carry_out
+from snyper.firmware.master.console import MAX_TIMEOUT_MS, MIN_TIMEOUT_MS
+from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
+from snyper.firmware.master.crosstalk import CROSSTALK_MS, MAX_CROSSTALK_MS
+from snyper.journal import KEEP_DAYS, MAX_KEEP_DAYS, PATH_VARIABLE, JournalError, default_path
 from snyper.shared.address import format_address, parse_address
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
@@ -521,7 +521,7 @@ def logs(
 @app.command()
 def demo() -> None:
     """Show everything on this machine: a hub, four real MicroPython targets, commands, hits, a power cut."""
-    from snyper import demonstration
+    from snyper.cli import demonstration
 
     raise typer.Exit(_run(demonstration.run(out)))
 
@@ -536,7 +536,7 @@ def play(
 ) -> None:
     """Run a hub, simulated targets and the dashboard until Ctrl-C, to click through."""
     extras.need("dashboard", "play")
-    from snyper import play
+    from snyper.cli import play
 
     err.print("play: starting; Ctrl-C ends everything")
     _run(play.run(targets, listen, browser, lambda line: err.print(line, markup=False)), until_ctrl_c=True)
@@ -573,7 +573,3 @@ def _command(order: Order, targets: list[str], hub: str, as_json: bool) -> None:
         screens.print_table(screens.results_table(results), "began", "after", "why")
     if not all(result.ok for result in results):
         raise typer.Exit(EXIT_FAILED)
-
-
-if __name__ == "__main__":
-    main()

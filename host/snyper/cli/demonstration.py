@@ -15,9 +15,9 @@ from rich.text import Text
 
 from snyper.boards.board import WIFI, BoardProcess
 from snyper.boards.temporary import temporary_directory
+from snyper.cli.processes import running
 from snyper.client import GameState, Hub, TargetResult, connect, scoreboard
 from snyper.client.labels import result_word
-from snyper.processes import running
 from snyper.shared.socket_protocol import ProtocolError
 
 TARGETS = 4

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from snyper.boards.temporary import temporary_directory
-from snyper.processes import running
+from snyper.cli.processes import running
 
 
 async def run(targets: int, listen: str, open_browser: bool, say: Callable[[str], None]) -> None:
