@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 from platformdirs import user_data_path
 
-from snyper import schema
 from snyper.client import steady
 from snyper.client.files import shown
 from snyper.firmware.master.events import EventLog
-from snyper.schema import LEAP as LEAP
+from snyper.history import schema
+from snyper.history.schema import LEAP as LEAP
 from snyper.shared.clock import now_us
 
 PATH_VARIABLE = "SNYPER_JOURNAL"

@@ -17,7 +17,7 @@ from snyper.boards.usb_board import UsbBoard
 from snyper.cli.trace import save_png
 from snyper.client import Trace
 from snyper.client.files import writing
-from snyper.history import History
+from snyper.history.reader import History
 from snyper.journal import Journal
 from tests.integration.harness import (
     DEADLINE_S,

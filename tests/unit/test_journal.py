@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from snyper import journal as module
-from snyper.history import History
+from snyper.history.reader import History
 from snyper.journal import LEAP, Journal, JournaledEvents, JournalError
 from snyper.shared.clock import now_us
 

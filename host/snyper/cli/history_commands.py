@@ -21,7 +21,7 @@ from snyper.cli.output import EXIT_FAILED, EXIT_USAGE, err, fail, harmless, json
 from snyper.cli.screens import natural, print_table
 from snyper.client.files import shown, writing
 from snyper.client.labels import plural
-from snyper.history import (
+from snyper.history.reader import (
     ALL,
     EventRecord,
     GameRecord,

@@ -11,7 +11,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from snyper.cli.history_commands import What, write_rows
-from snyper.history import History, Which
+from snyper.history.reader import History, Which
 from snyper.journal import Journal, JournalError
 
 KINDS = {What.GAMES: "Games and scores", What.HITS: "Hits and misses", What.EVENTS: "All that happened"}

@@ -15,7 +15,7 @@ from snyper.dashboard import charts, drawings, parts
 from snyper.dashboard.export import FORMATS, KINDS
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.plot import Plot
-from snyper.history import Accuracy, BestTime, GameRecord, History, PlayerStats, Which
+from snyper.history.reader import Accuracy, BestTime, GameRecord, History, PlayerStats, Which
 from snyper.journal import JournalError
 
 REFRESH_S = 3.0  # at most so often, while something happens
