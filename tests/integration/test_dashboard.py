@@ -17,7 +17,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
-from snyper.journal import Journal
+from snyper.hub.journal import Journal
 from tests.integration.harness import HOST, ROOT, free_port
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here: make setup")

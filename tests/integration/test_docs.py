@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from snyper import journal, run_hub
 from snyper.boards import simulator
 from snyper.cli import calibrate, dashboard_command
 from snyper.dashboard import health_page, model, range_page
@@ -29,6 +28,7 @@ from snyper.firmware.master.games import game
 from snyper.firmware.master.server import Hub
 from snyper.firmware.target import config as target_config, controller, maintenance, outbox, trace
 from snyper.firmware.target.controller import TRANSITIONS, State, Trigger
+from snyper.hub import journal, run as run_hub
 from snyper.shared import link, socket_protocol
 from snyper.shared.link import Link
 from snyper.shared.socket_protocol import (

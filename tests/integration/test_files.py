@@ -18,7 +18,7 @@ from snyper.cli.trace import save_png
 from snyper.client import Trace
 from snyper.client.files import writing
 from snyper.history.reader import History
-from snyper.journal import Journal
+from snyper.hub.journal import Journal
 from tests.integration.harness import (
     DEADLINE_S,
     HOST,

@@ -16,7 +16,7 @@ from snyper.boards.board import BoardProcess
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Model
 from snyper.history.reader import History
-from snyper.journal import Journal
+from snyper.hub.journal import Journal
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 from tests.integration.harness import HOST, ROOT, TRAVEL_MS, free_port, needs_micropython, start_hub, until
 

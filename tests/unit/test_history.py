@@ -17,7 +17,7 @@ from snyper.cli import output
 from snyper.cli.history_commands import What, _since_ms, write_rows
 from snyper.cli.main import app
 from snyper.history.reader import Accuracy, BestTime, History, Outage, PlayerStats, TargetStats, Which
-from snyper.journal import LEAP, Journal, JournalError
+from snyper.hub.journal import LEAP, Journal, JournalError
 
 DEADLINE_S = 15.0
 GAME: dict[str, Any] = {

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from snyper import journal as module
 from snyper.history.reader import History
-from snyper.journal import LEAP, Journal, JournaledEvents, JournalError
+from snyper.hub import journal as module
+from snyper.hub.journal import LEAP, Journal, JournaledEvents, JournalError
 from snyper.shared.clock import now_us
 
 DEADLINE_S = 15.0

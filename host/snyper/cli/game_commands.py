@@ -22,7 +22,7 @@ from snyper.cli.streams import noticing_its_end
 from snyper.client import DEFAULT_HUB, Event, GameInfo, GameOption, GameState, Hub, connect
 from snyper.client.scoreboard import after, scoreboard, summary
 from snyper.history.reader import History
-from snyper.journal import JournalError, NoJournalError, default_path
+from snyper.hub.journal import JournalError, NoJournalError, default_path
 from snyper.shared.socket_protocol import ALL_TARGETS, MAX_PLAYER_CHARS, MAX_PLAYERS, ErrorCode, ProtocolError
 
 T = TypeVar("T")

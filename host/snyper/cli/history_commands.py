@@ -31,7 +31,7 @@ from snyper.history.reader import (
     TargetStats,
     Which,
 )
-from snyper.journal import PATH_VARIABLE, JournalError, default_path
+from snyper.hub.journal import PATH_VARIABLE, JournalError, default_path
 
 _UNITS_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _BYTE_ORDER_MARK = "\ufeff"

@@ -59,7 +59,7 @@ from snyper.client.selections import Order, carry_out
 from snyper.firmware.master.console import MAX_TIMEOUT_MS, MIN_TIMEOUT_MS
 from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
 from snyper.firmware.master.crosstalk import CROSSTALK_MS, MAX_CROSSTALK_MS
-from snyper.journal import KEEP_DAYS, MAX_KEEP_DAYS, PATH_VARIABLE, JournalError, default_path
+from snyper.hub.journal import KEEP_DAYS, MAX_KEEP_DAYS, PATH_VARIABLE, JournalError, default_path
 from snyper.shared.address import format_address, parse_address
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
@@ -193,7 +193,7 @@ def hub(
     as_json: Json = False,
 ) -> None:
     """Run a hub until Ctrl-C."""
-    from snyper import run_hub
+    from snyper.hub import run as run_hub
 
     try:
         path = None if no_journal or engine is Engine.MICROPYTHON else journal or default_path()

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from snyper.cli.history_commands import What, write_rows
 from snyper.history.reader import History, Which
-from snyper.journal import Journal, JournalError
+from snyper.hub.journal import Journal, JournalError
 
 KINDS = {What.GAMES: "Games and scores", What.HITS: "Hits and misses", What.EVENTS: "All that happened"}
 FORMATS = {"csv": "text/csv", "json": "application/x-ndjson"}

@@ -16,7 +16,7 @@ from snyper.dashboard.export import FORMATS, KINDS
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.plot import Plot
 from snyper.history.reader import Accuracy, BestTime, GameRecord, History, PlayerStats, Which
-from snyper.journal import JournalError
+from snyper.hub.journal import JournalError
 
 REFRESH_S = 3.0  # at most so often, while something happens
 GAMES_SHOWN = 50

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from snyper.client import Event, GameState, Hub, NoHubError, connect, steady
 from snyper.dashboard.model import Model
-from snyper.journal import Journal
+from snyper.hub.journal import Journal
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 
 POLL_S = 1.0

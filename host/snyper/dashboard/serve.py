@@ -15,7 +15,7 @@ from snyper.client.addresses import dial_host
 from snyper.dashboard.gate import Gate
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Model
-from snyper.journal import Journal
+from snyper.hub.journal import Journal
 from snyper.shared.address import format_address, parse_address
 
 # NiceGUI makes this folder only if a page stores something there, which none does; otherwise it would be in

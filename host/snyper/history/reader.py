@@ -19,7 +19,7 @@ from snyper.client.scoreboard import results_of, says
 from snyper.firmware.master.server import STOPPING
 from snyper.history import schema
 from snyper.history.schema import known_as, names_of
-from snyper.journal import JournalError, NoJournalError, explained, open_database
+from snyper.hub.journal import JournalError, NoJournalError, explained, open_database
 
 _PAGE = 1_000  # rows that are fetched at once
 _SEQ_BITS = 44  # `log` and `seq` in one number: for more leaps than a hub can be started in its life

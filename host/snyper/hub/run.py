@@ -12,7 +12,7 @@ from snyper.client.addresses import dial_host
 from snyper.client.environment import hub_key
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.server import Hub
-from snyper.journal import JournaledEvents, JournalError
+from snyper.hub.journal import JournaledEvents, JournalError
 from snyper.shared.address import format_address, parse_address
 
 MAX_TARGETS = 5_000
