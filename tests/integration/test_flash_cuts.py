@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from snyper.usb import Connection
+from snyper.boards.usb import Connection
 from tests.integration.harness import needs_micropython
 from tools.power_cuts import (
     FLAT,

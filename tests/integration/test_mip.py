@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from snyper.boards.fleet import Wish, configuration
+from snyper.boards.usb import Connection
 from snyper.boards.usb_board import UsbBoard
-from snyper.fleet import Wish, configuration
-from snyper.usb import Connection
 from tests.integration.harness import HOST, ROOT, free_port, needs_micropython, running_hub, until
 from tools import mip_packages
 

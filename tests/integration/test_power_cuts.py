@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from snyper.boards.deploy import Firmware, deploy
+from snyper.boards.fleet import Wish
+from snyper.boards.usb import BoardError, Connection
 from snyper.boards.usb_board import UsbBoard
-from snyper.deploy import Firmware, deploy
-from snyper.fleet import Wish
-from snyper.usb import BoardError, Connection
 from tests.integration.harness import DEADLINE_S, HOST, needs_micropython
 from tools import power_cuts
 from tools.power_cuts import FIRMWARE_WRITES, LIBRARY, UP, State

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from snyper.boards.board import BoardProcess, find_micropython
+from snyper.boards.fleet import Wish, configuration
 from snyper.firmware.board import flash_log
 from snyper.firmware.master.server import Hub
-from snyper.fleet import Wish, configuration
 from snyper.shared import log
 from tests.integration.harness import HOST, ROOT, needs_micropython, running_hub, until
 

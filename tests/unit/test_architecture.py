@@ -96,8 +96,10 @@ def test_the_rooms_of_the_firmware() -> None:
     assert rooms == {"board", "target", "master"}
 
 
-def test_boards_without_boards_do_not_know_the_rest_of_the_host() -> None:
-    assert arrows_out_of("host/snyper/boards", "snyper.shared", "snyper.firmware", "snyper.boards") == []
+def test_boards_know_of_the_rest_of_the_host_secrets_and_labels() -> None:
+    allowed = ("snyper.client.environment", "snyper.client.labels")
+    known = ("snyper.shared", "snyper.firmware", "snyper.boards", *allowed)
+    assert arrows_out_of("host/snyper/boards", *known) == []
 
 
 def test_nothing_that_is_installed_knows_the_tools_or_the_tests() -> None:

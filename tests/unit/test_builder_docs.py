@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from snyper import deploy, fleet
+from snyper.boards import deploy, fleet
 from snyper.cli import main as cli
 from snyper.firmware.board.led import PATTERNS, Pattern
 from snyper.firmware.master import config as master_config

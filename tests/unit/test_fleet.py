@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from snyper import fleet
-from snyper.boards import image
+from snyper.boards import fleet, image
+from snyper.boards.fleet import Fleet, FleetError, Wish
 from snyper.firmware.master.config import DEFAULTS as MASTER
-from snyper.fleet import Fleet, FleetError, Wish
 from tools import mip_packages
 
 ROOT = Path(__file__).parents[2]

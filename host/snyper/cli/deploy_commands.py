@@ -16,7 +16,19 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from snyper import fleet, usb
+from snyper.boards import fleet, usb
+from snyper.boards.deploy import (
+    REGISTER_TIMEOUT_S,
+    Description,
+    Firmware,
+    Outcome,
+    Report,
+    deploy as deploy_to,
+    describe,
+    dotted,
+)
+from snyper.boards.fleet import Fleet, FleetError, Wish
+from snyper.boards.usb import BoardError, Connection
 from snyper.cli.output import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -29,19 +41,7 @@ from snyper.cli.output import (
 )
 from snyper.cli.screens import print_table
 from snyper.client.labels import role_of, role_word
-from snyper.deploy import (
-    REGISTER_TIMEOUT_S,
-    Description,
-    Firmware,
-    Outcome,
-    Report,
-    deploy as deploy_to,
-    describe,
-    dotted,
-)
-from snyper.fleet import Fleet, FleetError, Wish
 from snyper.shared.config import ConfigError
-from snyper.usb import BoardError, Connection
 
 AT_ONCE = 8
 LOGS = ("/snyper.log.old", "/snyper.log")

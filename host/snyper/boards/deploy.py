@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from snyper.boards import image
+from snyper.boards.fleet import Wish, check, configuration
+from snyper.boards.usb import BoardError, Connection, Identity, LostError, sha256
 from snyper.firmware.board.version import VERSION
-from snyper.fleet import Wish, check, configuration
 from snyper.shared.config import ConfigError, parse
-from snyper.usb import BoardError, Connection, Identity, LostError, sha256
 
 MIN_MICROPYTHON = (1, 24)
 REGISTER_TIMEOUT_S = 60.0
