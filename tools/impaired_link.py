@@ -109,13 +109,13 @@ class ImpairedLink:
         self, number: int, to_hub: bool, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Passes one direction on to its end. Raises OSError when a side is lost."""
-        dice = random.Random(f"{self._seed}/{number}/{to_hub}")
+        rng = random.Random(f"{self._seed}/{number}/{to_hub}")
         lines: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         sender = asyncio.create_task(self._send(lines, writer))
         loop = asyncio.get_running_loop()
         try:
             while line := await reader.readline():
-                delay_ms = dice.uniform(*(self.to_hub_ms if to_hub else self.from_hub_ms))
+                delay_ms = rng.uniform(*(self.to_hub_ms if to_hub else self.from_hub_ms))
                 copies = 1 if self.on_line is None else self.on_line(to_hub, line)
                 for _ in range(copies):
                     lines.put_nowait((loop.time() + delay_ms / 1000, line))

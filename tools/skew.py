@@ -108,7 +108,7 @@ async def measure(
     """Runs it, in `directory`. `on_step(what, done, total)` hears how far it is. Raises OSError,
     MicropythonNotFoundError, TimeoutError when a board does not come.
     """
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     hub = Hub(HOST, 0, boards, 1)
     found = Findings()
     async with AsyncExitStack() as stack:
@@ -120,22 +120,22 @@ async def measure(
             await stack.enter_async_context(link)
             name = f"target_{number}"
             config = {"target_id": name, "hub": [f"{HOST}:{link.port}"], **CONFIG}
-            range_[name] = BoardProcess(directory / name, "target", config, clock=_clock(number, dice))
+            range_[name] = BoardProcess(directory / name, "target", config, clock=_clock(number, rng))
             range_[name].start()
             stack.callback(range_[name].kill)
         await _everybody(hub, boards, on_step)
         await _wait(warm_up_s, on_step)
         for done in range(rises):
             on_step("rises", done, rises)
-            await _rise(hub, range_, done % 2 == 1, dice, found)
+            await _rise(hub, range_, done % 2 == 1, rng, found)
         on_step("rises", rises, rises)
     return found
 
 
-def _clock(number: int, dice: random.Random) -> dict[str, int]:
+def _clock(number: int, rng: random.Random) -> dict[str, int]:
     """The first wraps after eight seconds; the first two drift apart as fast as they can."""
-    offset_us = (1 << 30) - 8_000_000 if number == 1 else dice.randrange(1 << 30)
-    drift_ppm = {1: MAX_DRIFT_PPM, 2: -MAX_DRIFT_PPM}.get(number) or dice.randint(
+    offset_us = (1 << 30) - 8_000_000 if number == 1 else rng.randrange(1 << 30)
+    drift_ppm = {1: MAX_DRIFT_PPM, 2: -MAX_DRIFT_PPM}.get(number) or rng.randint(
         -MAX_DRIFT_PPM, MAX_DRIFT_PPM
     )
     return {"offset_us": offset_us, "drift_ppm": drift_ppm}
@@ -162,7 +162,7 @@ async def _command(hub: Hub, type: str, data: dict[str, Any] | None) -> list[Res
 
 
 async def _rise(
-    hub: Hub, range_: dict[str, BoardProcess], with_hits: bool, dice: random.Random, found: Findings
+    hub: Hub, range_: dict[str, BoardProcess], with_hits: bool, rng: random.Random, found: Findings
 ) -> None:
     """One common rise, hits if wanted, and down again."""
     hits: dict[str, dict[str, Any]] = {}
@@ -177,7 +177,7 @@ async def _rise(
     results = await _command(hub, rise, {"at_us": at_us})
     _note_rise(range_, results, at_us, found)
     if with_hits:
-        await _strike(range_, hits, dice, found)
+        await _strike(range_, hits, rng, found)
     for result in await _command(hub, MessageType.LAY_DOWN, None):
         if result.error is not None:
             found.faults.append(f"{result.target_id}: lay_down: {result.error}")
@@ -200,12 +200,12 @@ def _note_rise(range_: dict[str, BoardProcess], results: list[Result], at_us: in
 
 
 async def _strike(
-    range_: dict[str, BoardProcess], hits: dict[str, dict[str, Any]], dice: random.Random, found: Findings
+    range_: dict[str, BoardProcess], hits: dict[str, dict[str, Any]], rng: random.Random, found: Findings
 ) -> None:
     true_us = {}
     await asyncio.sleep(DEAF_S)
-    for name in dice.sample(sorted(range_), len(range_)):
-        await asyncio.sleep(dice.uniform(0.02, 0.08))
+    for name in rng.sample(sorted(range_), len(range_)):
+        await asyncio.sleep(rng.uniform(0.02, 0.08))
         true_us[name] = range_[name].strike(STRIKE_PEAK, STRIKE_MS, in_ms=STRIKE_IN_MS) // 1000
     try:
         async with asyncio.timeout(REPORT_S):

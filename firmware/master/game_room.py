@@ -114,7 +114,7 @@ class GameRoom:
 
 def _tidy(game: str) -> None:
     """What runs keeps the modules it came from; of all else the memory is given back."""
-    for name in (game, "game", "dice", "figures", "opening", "catalogue"):
+    for name in (game, "game", "rng", "stats", "opening", "catalogue"):
         if name.isalpha():
             forget("snyper.firmware.master.games." + name)
     forget("snyper.shared.names")

@@ -1,41 +1,41 @@
-"""What games are made of: chance, figures, options and players. The same on both runtimes."""
+"""What games are made of: random numbers, stats, options and players. The same on both runtimes."""
 
 from snyper.firmware.master.games import catalogue
-from snyper.firmware.master.games.dice import Dice
-from snyper.firmware.master.games.figures import best, median, spread
+from snyper.firmware.master.games.rng import Rng
+from snyper.firmware.master.games.stats import best, median, spread
 from snyper.shared.socket_protocol import MAX_DURATION_MS, ErrorCode
 from tests.portable.support import raises
 
 
 def test_a_seed_gives_the_same_numbers_everywhere() -> None:
-    dice = Dice(7)
-    assert [dice.below(100) for _ in range(8)] == [99, 17, 0, 99, 34, 13, 68, 68]
-    assert Dice(7).shuffled([1, 2, 3, 4, 5]) == [3, 4, 1, 2, 5]
-    assert [Dice(seed).below(1_000) for seed in (0, 1, 2, (1 << 31) - 1)] != [0, 0, 0, 0]
+    rng = Rng(7)
+    assert [rng.below(100) for _ in range(8)] == [99, 17, 0, 99, 34, 13, 68, 68]
+    assert Rng(7).shuffled([1, 2, 3, 4, 5]) == [3, 4, 1, 2, 5]
+    assert [Rng(seed).below(1_000) for seed in (0, 1, 2, (1 << 31) - 1)] != [0, 0, 0, 0]
 
 
 def test_dice_are_fair_enough() -> None:
     """Neighbouring seeds do not begin alike, and every face comes up."""
-    assert len({Dice(seed).below(1_000_000) for seed in range(50)}) == 50
-    dice = Dice(1)
+    assert len({Rng(seed).below(1_000_000) for seed in range(50)}) == 50
+    rng = Rng(1)
     faces = [0] * 6
     for _ in range(6_000):
-        faces[dice.below(6)] += 1
+        faces[rng.below(6)] += 1
     assert all(850 < face < 1_150 for face in faces), faces
-    assert {dice.between(3, 5) for _ in range(100)} == {3, 4, 5}
-    assert {dice.choice(("a", "b")) for _ in range(100)} == {"a", "b"}
-    assert sorted(dice.shuffled(range(20))) == list(range(20))
+    assert {rng.between(3, 5) for _ in range(100)} == {3, 4, 5}
+    assert {rng.choice(("a", "b")) for _ in range(100)} == {"a", "b"}
+    assert sorted(rng.shuffled(range(20))) == list(range(20))
 
 
 def test_nothing_to_choose_from() -> None:
     try:
-        Dice(1).choice([])
+        Rng(1).choice([])
     except ValueError:
         return
     raise AssertionError("there was something")
 
 
-def test_figures() -> None:
+def test_stats() -> None:
     assert [best(times) for times in ([], [5], [9, 1, 4])] == [None, 5, 1]
     assert [median(times) for times in ([], [5], [9, 1, 4], [4, 1, 8, 9])] == [None, 5, 4, 6]
     assert [spread(times) for times in ([], [5], [9, 1], [1, 2, 3, 4, 100])] == [None, None, 8, 2]

@@ -1,6 +1,6 @@
 """The hub's clock as a target keeps it, against a network whose truth is known."""
 
-from snyper.boards.virtual_board.machine import Dice
+from snyper.boards.virtual_board.machine import Rng
 from snyper.firmware.target.hub_clock import BUCKET_MS, MAX_DRIFT_PPM, MAX_ROUND_US, HubClock
 
 SECOND_US = 1_000_000
@@ -15,7 +15,7 @@ class World:
         self.now_us = 1_000 * SECOND_US
         self._offset_us = offset_us
         self._drift_ppm = drift_ppm
-        self._dice = Dice(seed)
+        self._rng = Rng(seed)
 
     def local_us(self, hub_us: int) -> int:
         return hub_us + self._offset_us + hub_us * self._drift_ppm // 1_000_000
@@ -29,7 +29,7 @@ class World:
         self.now_us = max(received_us, sent_us + SYNC_US)
 
     def _delay_us(self, low_ms: int, high_ms: int) -> int:
-        return low_ms * 1000 + self._dice.below((high_ms - low_ms) * 1000 + 1)
+        return low_ms * 1000 + self._rng.below((high_ms - low_ms) * 1000 + 1)
 
     def run(self, seconds: int, low_ms: int, high_ms: int) -> None:
         end_us = self.now_us + seconds * SECOND_US

@@ -464,17 +464,17 @@ def test_a_journal_of_version_1_is_read_as_it_is_and_brought_up_to_date(tmp_path
 
 def many_games(count: int) -> Iterator[tuple[int, str, str, str]]:
     """A hub's events of so many games, each of three players of twenty."""
-    dice = random.Random(20)
+    rng = random.Random(20)
     for game in range(count):
-        players, game_id = dice.sample([f"P{number}" for number in range(20)], 3), f"b-g{game}"
+        players, game_id = rng.sample([f"P{number}" for number in range(20)], 3), f"b-g{game}"
         story: list[tuple[str, str, dict[str, Any]]] = [
             ("game_started", "", {**GAME, "game_id": game_id, "game": f"kind{game % 3}", "players": players})
         ]
         for player in players:
             story.append(("game_turn", "", {"game_id": game_id, "player": player}))
             for _ in range(2):
-                hit: dict[str, Any] = {"reaction_ms": dice.randrange(200, 2_000)}
-                target_id = f"t_{dice.randrange(6)}"
+                hit: dict[str, Any] = {"reaction_ms": rng.randrange(200, 2_000)}
+                target_id = f"t_{rng.randrange(6)}"
                 story.append(("hit", target_id, hit))
                 score = {"game_id": game_id, "player": player, "points": 5, "total": 5, **hit}
                 story.append(("game_score", target_id, score))

@@ -6,7 +6,7 @@ A game is a coroutine `play(game)`; `game` is a Game. docs/games.md shows how on
 import asyncio
 
 from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, HubController
-from snyper.firmware.master.games.dice import Dice
+from snyper.firmware.master.games.rng import Rng
 from snyper.shared.clock import now_us
 from snyper.shared.log import log, log_exception
 from snyper.shared.runtime import call_later, end_task, sleep_ms
@@ -78,7 +78,7 @@ class Game:
     """One game from its start to its end. What begins without an underscore is for the game's coroutine, but
     for `run`, `stop`, `state` and `on_event`, which are for the hub.
 
-    `players` are names, `options` has a value for each of the game's OPTIONS, `dice` is chance: the same seed
+    `players` are names, `options` has a value for each of the game's OPTIONS, `rng` is random: the same seed
     gives the same numbers. What is put into `results` is told at the end.
     """
 
@@ -92,7 +92,7 @@ class Game:
         """`about` has `game_id`, `game`, `title`, `players`, `options`, `seed`, `unit`."""
         self.players: "list[str]" = about["players"]
         self.options: "dict[str, Any]" = about["options"]
-        self.dice = Dice(about["seed"])
+        self.rng = Rng(about["seed"])
         self.results: "dict[str, object]" = {}
         self._about = about
         self._controller = controller
@@ -157,7 +157,7 @@ class Game:
         targets = self.targets
         if but in targets and len(targets) > 1:
             targets.remove(but)
-        target: str = self.dice.choice(targets)
+        target: str = self.rng.choice(targets)
         return target
 
     async def raise_one(self, target_id: str, duration_ms: int) -> Shot:

@@ -1,6 +1,6 @@
 """Quick: one target at a time, faster and faster."""
 
-from snyper.firmware.master.games.figures import best, median
+from snyper.firmware.master.games.stats import best, median
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Reaction: how fast, and how evenly."""
 
-from snyper.firmware.master.games.figures import best, median, spread
+from snyper.firmware.master.games.stats import best, median, spread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ async def play(game: "Game") -> None:
         await game.turn(player)
         times_ms = []
         for _ in range(rounds):
-            await game.pause_ms(game.dice.between(shortest_ms, longest_ms))
+            await game.pause_ms(game.rng.between(shortest_ms, longest_ms))
             shot = await game.raise_one(game.pick(), game.options["up_ms"])
             if shot.hit:
                 times_ms.append(shot.reaction_ms)

@@ -34,7 +34,7 @@ async def play(game: "Game") -> None:
     for player in game.players:
         await game.turn(player)
         for _ in range(rounds):
-            targets = game.dice.shuffled(game.targets)[: game.options["at_once"]]
+            targets = game.rng.shuffled(game.targets)[: game.options["at_once"]]
             friends = await _friends(game, targets)
             await game.raise_many(targets, game.options["up_ms"])
             async for shot in game.shots():
@@ -58,5 +58,5 @@ async def _friends(game: "Game", targets: "list[str]") -> "list[str]":
     if game.options["friend_group"]:
         always = game.group(game.options["friend_group"])
         return [target for target in targets if target in always]
-    drawn = [target for target in targets if game.dice.below(100) < game.options["friends_percent"]]
+    drawn = [target for target in targets if game.rng.below(100) < game.options["friends_percent"]]
     return await game.flicker(drawn, _RISE_MS + game.options["up_ms"])

@@ -48,7 +48,7 @@ class BoardReset(BaseException):
 # --- the board and what surrounds it
 
 
-class Dice:
+class Rng:
     """Numbers that depend on the seed alone, on both runtimes, whatever the firmware does with `random`.
 
     xorshift32, G. Marsaglia, 2003.
@@ -79,7 +79,7 @@ class Shooter:
     PEAK = 48_000  # u16; the threshold is usually near 20,000
 
     def __init__(self, seed: int, hit_rate: float, reaction_ms: "tuple[int, int]", impact_ms: int) -> None:
-        self._dice = Dice(seed)
+        self._rng = Rng(seed)
         self._hits_of_10000 = int(hit_rate * 10_000)
         self._reaction_ms = reaction_ms
         self.impact_ms = impact_ms
@@ -87,8 +87,8 @@ class Shooter:
     def shoot(self) -> "int | None":
         """After how many milliseconds the shot hits; None when it goes wide."""
         low, high = self._reaction_ms
-        hits = self._dice.below(10_000) < self._hits_of_10000
-        delay_ms = low + self._dice.below(high - low + 1)
+        hits = self._rng.below(10_000) < self._hits_of_10000
+        delay_ms = low + self._rng.below(high - low + 1)
         return delay_ms if hits else None
 
 
@@ -153,7 +153,7 @@ class VirtualBoard:
         self.speed = speed
         self.rest_ns = self.world_ns(rest_ms)
         self._shooter = Shooter(seed, hit_rate, reaction_ms, impact_ms)
-        self._noise = Dice(seed + 1)
+        self._noise = Rng(seed + 1)
         self.boot(PWRON_RESET)
 
     def boot(self, reset_cause: int) -> None:

@@ -1,4 +1,4 @@
-"""Chance for games: the same numbers from the same seed, on every runtime. Pure, and integers only."""
+"""Random numbers for games: the same from the same seed, on every runtime. Pure, and integers only."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,8 +11,8 @@ _MULTIPLIER = 48_271
 _WARM_UP = 4  # seeds that are neighbours begin alike
 
 
-class Dice:
-    """`seed` is 0 to 2^31 - 1."""
+class Rng:
+    """A seeded generator. `seed` is 0 to 2^31 - 1."""
 
     def __init__(self, seed: int) -> None:
         self._state = seed % (_MODULUS - 1) + 1

@@ -1,4 +1,4 @@
-"""Figures of a few times, in whole milliseconds; None where so few of them say nothing. Pure."""
+"""Statistics of a few times, in whole milliseconds; None where so few of them say nothing. Pure."""
 
 
 def best(times_ms: "list[int]") -> "int | None":
