@@ -129,7 +129,7 @@ def forgotten(role: str) -> set[str]:
             "snyper.shared.handshake_server",
             "snyper.shared.names",
         }
-        known |= {f"snyper.firmware.master.{name}" for name in ("game_room", *PANEL)}
+        known |= {f"snyper.firmware.master.{name}" for name in ("game_runner", *PANEL)}
     return known
 
 

@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from snyper.firmware.master.game_room import GameRoom
+    from snyper.firmware.master.game_runner import GameRunner
     from snyper.shared.link import Handler
 
 MIN_TIMEOUT_MS = 100
@@ -44,15 +44,15 @@ _SLOW = _MOTIONS + (MessageType.CONFIGURE, MessageType.LISTEN)  # to answer
 
 class Console:
     """One registered console. Its `handlers` serve the link it came over. `id_prefix` makes its commands' ids
-    its own: a target answers a repeated one again, and that of another console is none. `game_room(True)` is
-    where games are played, `game_room(False)` too if any was played yet, else None.
+    its own: a target answers a repeated one again, and that of another console is none. `game_runner(True)`
+    gives what runs games, `game_runner(False)` too if any was asked for yet, else None.
     """
 
     def __init__(
-        self, controller: HubController, game_room: "Callable[[bool], GameRoom | None]", id_prefix: str
+        self, controller: HubController, game_runner: "Callable[[bool], GameRunner | None]", id_prefix: str
     ) -> None:
         self._controller = controller
-        self._game_room = game_room
+        self._game_runner = game_runner
         self._id_prefix = id_prefix
         self._subscribed = False
         self.handlers: "dict[str, Handler]" = {
@@ -116,7 +116,7 @@ class Console:
         from snyper.firmware.master.game_console import answer
 
         forget("snyper.firmware.master.game_console")
-        return await answer(self._game_room, link, message)
+        return await answer(self._game_runner, link, message)
 
     async def _subscribe(self, link: Link, message: SocketMessage) -> None:
         """Sends events until the link ends. One that reads too slowly misses some, and one that takes no long

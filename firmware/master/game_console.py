@@ -7,29 +7,29 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from snyper.firmware.master.game_room import GameRoom
+    from snyper.firmware.master.game_runner import GameRunner
 
 
 async def answer(
-    game_room: "Callable[[bool], GameRoom | None]", link: Link, message: SocketMessage
+    game_runner: "Callable[[bool], GameRunner | None]", link: Link, message: SocketMessage
 ) -> SocketMessage:
     """The reply to a `list_games`, `start_game`, `stop_game` or `get_game`. Raises ProtocolError."""
-    room = game_room(message.type != MessageType.GET_GAME)
-    if room is None:
+    runner = game_runner(message.type != MessageType.GET_GAME)
+    if runner is None:
         return message.reply(MessageType.GAME_STATE, "none", {})
     if message.type == MessageType.LIST_GAMES:
-        names = room.names()
+        names = runner.names()
         for name in names:
-            await link.send(SocketMessage(MessageType.GAME, message.id, data=room.describe(name)))
+            await link.send(SocketMessage(MessageType.GAME, message.id, data=runner.describe(name)))
         return message.reply(MessageType.GAMES, "ok", {"count": len(names)})
     if message.type == MessageType.START_GAME:
-        return _stated(message, MessageType.GAME_STARTED, _start(room, message))
+        return _stated(message, MessageType.GAME_STARTED, _start(runner, message))
     if message.type == MessageType.STOP_GAME:
-        return _stated(message, MessageType.GAME_STOPPED, await room.stop())
-    return _stated(message, MessageType.GAME_STATE, room.state())
+        return _stated(message, MessageType.GAME_STOPPED, await runner.stop())
+    return _stated(message, MessageType.GAME_STATE, runner.state())
 
 
-def _start(room: "GameRoom", message: SocketMessage) -> "dict[str, object]":
+def _start(runner: "GameRunner", message: SocketMessage) -> "dict[str, object]":
     data = message.data or {}
     players = data.get("players", [])
     if type(players) is not list:
@@ -43,7 +43,7 @@ def _start(room: "GameRoom", message: SocketMessage) -> "dict[str, object]":
     seed = data.get("seed")
     if seed is not None and type(seed) is not int:
         raise ProtocolError(ErrorCode.BAD_MESSAGE, "`seed` is an integer")
-    return room.start(name, players, options, seed, message.target_id or ALL_TARGETS)
+    return runner.start(name, players, options, seed, message.target_id or ALL_TARGETS)
 
 
 def _stated(message: SocketMessage, type: str, state: "dict[str, object]") -> SocketMessage:

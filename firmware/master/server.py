@@ -1,4 +1,4 @@
-"""The hub's door: listens, admits whoever registers, and routes what they say to the right room."""
+"""The hub's server: listens, admits peers that register, and connects each link to its role's handlers."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from snyper.firmware.master.game_room import GameRoom
+    from snyper.firmware.master.game_runner import GameRunner
     from snyper.shared.handshake_server import Registration
     from snyper.shared.link import Handler
 
@@ -66,19 +66,19 @@ class Hub:
         self._key = key
         self._started_ms = now_ms()
         self._swept_ms = now_ms()
-        self.game_room: "GameRoom | None" = None  # None until `games` is asked for
+        self.game_runner: "GameRunner | None" = None  # None until `games` is asked for
 
     @property
-    def games(self) -> "GameRoom":
-        """Where games are played: loaded when it is first asked for, and then it stays."""
-        if self.game_room is None:
-            from snyper.firmware.master.game_room import GameRoom
+    def games(self) -> "GameRunner":
+        """What runs games: loaded when it is first asked for, and then it stays."""
+        if self.game_runner is None:
+            from snyper.firmware.master.game_runner import GameRunner
 
-            self.game_room = GameRoom(self.controller, self.boot_id)
-        return self.game_room
+            self.game_runner = GameRunner(self.controller, self.boot_id)
+        return self.game_runner
 
-    def _room(self, make: bool) -> "GameRoom | None":
-        return self.games if make else self.game_room
+    def _runner(self, create: bool) -> "GameRunner | None":
+        return self.games if create else self.game_runner
 
     async def start(self) -> None:
         """Listens. Raises OSError when the address is not to be had."""
@@ -89,8 +89,8 @@ class Hub:
 
     async def stop(self) -> None:
         """Ends the game, stops listening, ends every link and waits until all of them are gone."""
-        if self.game_room is not None:
-            await self.game_room.stop()
+        if self.game_runner is not None:
+            await self.game_runner.stop()
         self._sweeper.cancel()
         await close_server(self._server)
         for link in list(self._links):
@@ -227,7 +227,7 @@ class Hub:
             link,
             message,
             registration,
-            Console(self.controller, self._room, "%s-%d-" % (self.boot_id, self._consoles_ever)).handlers,
+            Console(self.controller, self._runner, "%s-%d-" % (self.boot_id, self._consoles_ever)).handlers,
         )
 
     def _console_closed(self, link: Link, why: ProtocolError) -> None:

@@ -25,7 +25,7 @@ def open_game(
     seed: "int | None",
     target: str,
 ) -> "Game":
-    """Raises ProtocolError as `GameRoom.start` says."""
+    """Raises ProtocolError as `GameRunner.start` says."""
     from snyper.firmware.master.games.catalogue import load, read_options, read_players
 
     if seed is None:

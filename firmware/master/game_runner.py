@@ -1,4 +1,4 @@
-"""The hub's one game at a time: starts it, stops it, and knows how it stands.
+"""Runs the hub's games, one at a time: start, stop, state.
 
 What games need is loaded for the moment: a board has no memory for what is not played.
 """
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from snyper.firmware.master.games.game import Game
 
 
-class GameRoom:
-    """`controller` is the hub's; `boot_id` makes the ids of its games its own."""
+class GameRunner:
+    """Runs one game at a time. `controller` is the hub's; `boot_id` makes the ids of its games its own."""
 
     def __init__(self, controller: HubController, boot_id: str) -> None:
         self._controller = controller
@@ -72,7 +72,7 @@ class GameRoom:
 
             game_id = "%s-g%d" % (self._boot_id, self._count + 1)
             game = open_game(self._controller, game_id, name, players, options or {}, seed, target)
-        except MemoryError:  # the last game may still take its room for a moment
+        except MemoryError:  # the last game may still hold its memory for a moment
             raise ProtocolError(ErrorCode.BUSY, "no memory for it: try again, or restart the hub") from None
         finally:
             _tidy(name)
