@@ -84,6 +84,7 @@ class Registry:
 
     def __init__(self, max_targets: int) -> None:
         self.max_targets = max_targets
+        self.count = 0  # of those connected: every `pong` says it, so nobody walks through thousands for it
         self._entries: "dict[str, Entry]" = {}
 
     def rival(self, registration: "Registration") -> "Link | None":
@@ -110,13 +111,15 @@ class Registry:
         assert target_id is not None
         replaced = self.rival(registration)
         entry = self._entries.get(target_id)
-        if replaced is None and len(self.connected()) >= self.max_targets:
+        if replaced is None and self.count >= self.max_targets:
             many = "s" * (self.max_targets > 1)
             raise ProtocolError(ErrorCode.BUSY, "this hub takes %d target%s" % (self.max_targets, many))
         if entry is None:
             self._forget_one()
             entry = Entry(target_id)
             self._entries[target_id] = entry
+        if replaced is None:
+            self.count += 1
         entry.register(registration, link)
         return entry, replaced
 
@@ -126,6 +129,7 @@ class Registry:
             return False
         entry.link = None
         entry.last_seen_ms = now_ms
+        self.count -= 1
         return True
 
     def entries(self) -> "list[Entry]":
@@ -153,6 +157,8 @@ class Registry:
 
     def _forget_one(self) -> None:
         """Makes room for one more name: the target that has been away longest is forgotten."""
+        if len(self._entries) < self.max_targets:
+            return
         away = [entry for entry in self._entries.values() if entry.link is None]
         if len(away) >= self.max_targets:
             oldest = min(away, key=lambda entry: entry.last_seen_ms)

@@ -108,7 +108,7 @@ class Hub:
         health: "dict[str, object]" = {
             "hub_us": now_us(),
             "uptime_ms": now_ms() - self._started_ms,
-            "targets": len(self.controller.registry.connected()),
+            "targets": self.controller.registry.count,
         }
         journal = self.controller.events.journal
         if journal:

@@ -77,8 +77,11 @@ def test_the_same_board_replaces_its_own_link() -> None:
     # The old link ends after the new one has come: nothing is lost.
     assert not registry.lose(entry, first, 5)
     assert entry.link is second
+    assert registry.count == 1
     assert registry.lose(entry, second, 6)
+    assert not registry.lose(entry, second, 7)
     assert registry.connected() == []
+    assert registry.count == 0
 
 
 def test_a_name_that_is_away_is_free() -> None:
@@ -160,6 +163,7 @@ def test_names_are_bounded_however_many_come_and_go() -> None:
             for other in registry.connected()[:2]:
                 assert other.link is not None
                 registry.lose(other, other.link, number)
+        assert registry.count == len(registry.connected())
     assert len(registry.entries()) <= 6
 
 
