@@ -7,8 +7,8 @@ pytest.importorskip("nicegui", reason="no NiceGUI here: pip install 'snyper[dash
 from snyper.client import Event, HubStatus, TargetInfo
 from snyper.client.labels import AWAY, STATE_WORDS, state_word
 from snyper.dashboard import charts, drawings, parts
+from snyper.dashboard.auth import FREE_GUESSES, MAX_WAIT_S, Guesses
 from snyper.dashboard.game_page import own_results, split_unit
-from snyper.dashboard.gate import FREE_GUESSES, MAX_WAIT_S, Guesses
 from snyper.dashboard.health_page import jitter_us, needs_attention
 from snyper.dashboard.model import SAMPLES, SHOTS, Model
 

@@ -12,7 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from snyper.client.addresses import dial_host
-from snyper.dashboard.gate import Gate
+from snyper.dashboard.auth import AuthMiddleware
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Model
 from snyper.hub.journal import Journal
@@ -87,8 +87,8 @@ async def _serve(
 ) -> None:
     host, port = sock.getsockname()[:2]
     app = FastAPI(openapi_url=None)
-    gate = Gate(app, password, port)
-    shell.add_pages(app, keeper, can_leave=gate.asks)
+    auth = AuthMiddleware(app, password, port)
+    shell.add_pages(app, keeper, can_leave=auth.asks_for_password)
     ui.run_with(
         app,
         title="SNYPER",
@@ -101,7 +101,7 @@ async def _serve(
         show_welcome_message=False,
     )
     config = uvicorn.Config(
-        gate,
+        auth,
         log_config=None,  # the command decides how it logs
         log_level="warning",
         access_log=False,

@@ -1,4 +1,4 @@
-"""Who may see the dashboard. Stands before everything that it serves, pages, files and WebSockets alike."""
+"""Authenticate whoever asks for anything that the dashboard serves: pages, files, WebSockets."""
 
 import hashlib
 import hmac
@@ -52,9 +52,11 @@ class Guesses:
         self._next_s = now_s + min(MAX_WAIT_S, 2.0 ** min(beyond, 30)) if beyond >= 0 else 0.0
 
 
-class Gate:
-    """An ASGI app around `app`. With a `password`, nobody passes without a session; without one, only
-    requests to this computer by its own name pass, so that no other page can reach it under a borrowed name.
+class AuthMiddleware:
+    """Authenticate every request to the ASGI app `app`.
+
+    With a `password`, nobody passes without a session; without one, only requests to this computer by its own
+    name pass, so that no other page can reach it under a borrowed name.
     """
 
     def __init__(self, app: ASGIApp, password: str | None, port: int) -> None:
@@ -65,8 +67,8 @@ class Gate:
         self._guesses = Guesses()
 
     @property
-    def asks(self) -> bool:
-        """Whether a password is asked for."""
+    def asks_for_password(self) -> bool:
+        """Whether a visitor must log in."""
         return self._digest is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,7 +77,7 @@ class Gate:
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         refusal = self._refusal(scope, headers)
-        if refusal is None and scope["type"] == "http" and self.asks:
+        if refusal is None and scope["type"] == "http" and self.asks_for_password:
             if scope["path"] == "/login":
                 refusal = await self._login(scope, headers, receive)
             elif scope["path"] == "/logout":
@@ -92,7 +94,7 @@ class Gate:
 
     def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> Response | None:
         host = headers.get("host", "")
-        if not self.asks and not is_loopback(urlsplit("//" + host).hostname or ""):
+        if not self.asks_for_password and not is_loopback(urlsplit("//" + host).hostname or ""):
             return HTMLResponse("this dashboard is for 127.0.0.1 and localhost only", 403)
         if scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD"):
             origin = headers.get("origin")
@@ -101,7 +103,7 @@ class Gate:
         return None
 
     def _has_session(self, headers: Mapping[str, str]) -> bool:
-        return not self.asks or self._sessions.get(self._token(headers), 0.0) > time.monotonic()
+        return not self.asks_for_password or self._sessions.get(self._token(headers), 0.0) > time.monotonic()
 
     def _token(self, headers: Mapping[str, str]) -> str:
         try:
@@ -150,7 +152,7 @@ class Gate:
 
 
 def login_page(goal: str, problem: str = "", status: int = 200) -> HTMLResponse:
-    """A plain form, without a script: what is behind the gate is not needed to pass it."""
+    """A plain form, without a script: nothing that a login guards is needed to log in."""
     style = (Path(__file__).parent / "theme.css").read_text(encoding="utf-8")
     alert = f'<p class="problem" role="alert">{escape(problem)}</p>' if problem else ""
     described = ' aria-invalid="true"' if problem else ""
