@@ -24,7 +24,7 @@ os.environ.setdefault("NICEGUI_STORAGE_PATH", str(Path(os.devnull) / "snyper-das
 
 from nicegui import ui
 
-from snyper.dashboard import drawings, shell
+from snyper.dashboard import drawings, layout
 
 _GOODBYE_S = 1  # for browsers' connections to end by themselves
 
@@ -88,7 +88,7 @@ async def _serve(
     host, port = sock.getsockname()[:2]
     app = FastAPI(openapi_url=None)
     auth = AuthMiddleware(app, password, port)
-    shell.add_pages(app, keeper, can_leave=auth.asks_for_password)
+    layout.add_pages(app, keeper, can_leave=auth.asks_for_password)
     ui.run_with(
         app,
         title="SNYPER",

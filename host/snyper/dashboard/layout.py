@@ -49,7 +49,7 @@ def add_pages(app: FastAPI, keeper: Keeper, can_leave: bool) -> None:
 
     def page(request: Request) -> None:
         ui.add_head_html(head)
-        Shell(keeper, request, can_leave)
+        Layout(keeper, request, can_leave)
 
     for path, name, _ in _PAGES:
         ui.page(path, title=f"{name} · SNYPER")(_copy(page))
@@ -68,8 +68,8 @@ def _copy(page: Any) -> Any:
 _HEARD = ("hit", "miss", "lost", "game_score", "game_over")
 
 
-class Shell:
-    """One browser's page, and the frame around its four rooms."""
+class Layout:
+    """One browser's page, and the frame around its four pages."""
 
     def __init__(self, keeper: Keeper, request: Request, can_leave: bool) -> None:
         self._keeper = keeper
