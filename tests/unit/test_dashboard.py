@@ -6,7 +6,7 @@ pytest.importorskip("nicegui", reason="no NiceGUI here: pip install 'snyper[dash
 
 from snyper.client import Event, HubStatus, TargetInfo
 from snyper.client.labels import AWAY, STATE_WORDS, state_word
-from snyper.dashboard import charts, drawings, parts
+from snyper.dashboard import charts, drawings, widgets
 from snyper.dashboard.auth import FREE_GUESSES, MAX_WAIT_S, Guesses
 from snyper.dashboard.game_page import own_results, split_unit
 from snyper.dashboard.health_page import jitter_us, needs_attention
@@ -210,10 +210,13 @@ def test_a_series_for_each_target() -> None:
 
 
 def test_a_list_that_is_cut_says_so() -> None:
-    assert [parts.plural(count, "game") for count in (0, 1, 2, 5_000)] == [
+    assert [widgets.plural(count, "game") for count in (0, 1, 2, 5_000)] == [
         *("0 games", "1 game", "2 games", "5,000 games"),
     ]
-    assert (parts.shown_of(60, 61, "target"), parts.shown_of(60, 60, "target")) == ("60 of 61 targets", "")
+    assert (widgets.shown_of(60, 61, "target"), widgets.shown_of(60, 60, "target")) == (
+        "60 of 61 targets",
+        "",
+    )
 
 
 @pytest.mark.parametrize("state", [*STATE_WORDS, "dancing"])
@@ -221,8 +224,8 @@ def test_a_state_has_the_word_that_it_has_everywhere(state: str) -> None:
     model = Model("hub:8081")
     model.note_targets([info("a", connected=state != AWAY)], 1.0)
     told(model, ("state", "a", {"state": state}))
-    assert parts.shown_state(model.targets["a"], online=True) == state_word(state)
-    assert parts.shown_state(model.targets["a"], online=False) == "not known"
+    assert widgets.shown_state(model.targets["a"], online=True) == state_word(state)
+    assert widgets.shown_state(model.targets["a"], online=False) == "not known"
 
 
 def test_a_chart_is_described_in_words() -> None:

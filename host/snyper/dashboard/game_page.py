@@ -10,7 +10,7 @@ from nicegui import Client, ui
 from snyper.client import Event, GameInfo, GameOption
 from snyper.client.labels import counted
 from snyper.client.scoreboard import ranking
-from snyper.dashboard import drawings, parts
+from snyper.dashboard import drawings, widgets
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Model
 from snyper.shared.names import seen, tidied
@@ -33,43 +33,43 @@ class GamePage:
     def __init__(self, keeper: Keeper, client: Client) -> None:
         self._keeper = keeper
         self._client = client
-        with parts.box("div", "page game") as page:
-            with parts.box("div", "heading"):
-                with parts.box("div"):
-                    parts.text("h1", "Game")
-                    self._subtitle = parts.text("p", "", "subtitle")
-                with parts.box("div", "toolbar"):
-                    self._stop = parts.Button("Stop the game", self._stop_game, "stop", "danger")
-                    wall = parts.box("button", "button").props('type=button title="F; Esc ends it"')
+        with widgets.box("div", "page game") as page:
+            with widgets.box("div", "heading"):
+                with widgets.box("div"):
+                    widgets.text("h1", "Game")
+                    self._subtitle = widgets.text("p", "", "subtitle")
+                with widgets.box("div", "toolbar"):
+                    self._stop = widgets.Button("Stop the game", self._stop_game, "stop", "danger")
+                    wall = widgets.box("button", "button").props('type=button title="F; Esc ends it"')
                     with wall:
-                        parts.svg(drawings.icon("wall"))
-                        parts.text("span", "Whole screen")
+                        widgets.svg(drawings.icon("wall"))
+                        widgets.text("span", "Whole screen")
                     wall.on("click", js_handler="() => snyper.toggleWall()")
-            with parts.box("div", "columns") as self._columns:
+            with widgets.box("div", "columns") as self._columns:
                 self._board = Board(keeper)
                 self._form = Form(keeper, client)
-        parts.keep_drawn(keeper, page, self._draw)
+        widgets.keep_drawn(keeper, page, self._draw)
 
     def _draw(self, event: Event | None) -> None:
         model = self._keeper.model
         running = model.game.status == "running"
         self._stop.set_visibility(running)
-        self._stop.bar("" if model.online else parts.HUB_LOST)
-        parts.set_prop(self._columns, "data-game", model.game.status)
+        self._stop.bar("" if model.online else widgets.HUB_LOST)
+        widgets.set_prop(self._columns, "data-game", model.game.status)
         if not model.online:
-            words = f"{parts.HUB_LOST}: what is shown is what it said last"
+            words = f"{widgets.HUB_LOST}: what is shown is what it said last"
         elif model.games is None:
             words = "This hub plays no games: put the current firmware on it"
         elif running:
             words = "A game runs; the next one can start when it is over"
         else:
             words = "Choose a game, say who plays, start"
-        parts.set_text(self._subtitle, words)
+        widgets.set_text(self._subtitle, words)
         self._form.draw()
 
     async def _stop_game(self) -> None:
-        await parts.ask(
-            self._keeper, self._client, "Stop the game", lambda hub: hub.stop_game(), parts.GAME_ADVICE
+        await widgets.ask(
+            self._keeper, self._client, "Stop the game", lambda hub: hub.stop_game(), widgets.GAME_ADVICE
         )
 
 
@@ -80,31 +80,33 @@ class Board:
         self._keeper = keeper
         self._rows: list[Row] = []
         self._count = 0
-        with parts.box("section", "board").props('aria-label="Scoreboard"') as self.element:
-            with parts.box("header"):
-                with parts.box("div"):
-                    self._title = parts.text("h2")
-                    self._status = parts.text("p", "", "status").props("role=status")
-                self._progress_text = parts.text("p", "", "progress-text")
-            with parts.box("div", "progress").props("role=progressbar aria-label=Progress") as self._progress:
-                self._bar = parts.box("div", "bar")
-            self._verdict = parts.text("p", "", "verdict").props("role=status")
-            with parts.box("div", "rows") as self._row_box:
+        with widgets.box("section", "board").props('aria-label="Scoreboard"') as self.element:
+            with widgets.box("header"):
+                with widgets.box("div"):
+                    self._title = widgets.text("h2")
+                    self._status = widgets.text("p", "", "status").props("role=status")
+                self._progress_text = widgets.text("p", "", "progress-text")
+            with widgets.box("div", "progress").props(
+                "role=progressbar aria-label=Progress"
+            ) as self._progress:
+                self._bar = widgets.box("div", "bar")
+            self._verdict = widgets.text("p", "", "verdict").props("role=status")
+            with widgets.box("div", "rows") as self._row_box:
                 pass
-            self._results = parts.box("dl", "results")
-            self._note = parts.text("p", "", "note").props("role=status")
-            self._shots = parts.box("ol", "shots").props('aria-label="Last shots"')
-            with parts.box("div", "countdown") as self._countdown:
-                self._count_text = parts.text("span")
-                self._count_hint = parts.text("small", "Get ready")
-            with parts.box("div", "idle") as self._idle:
-                parts.svg(drawings.TARGET)
-                parts.text("h2", "No game has been played yet")
-                parts.text("p", "The scoreboard comes here. “Whole screen” puts it on the wall.", "hint")
+            self._results = widgets.box("dl", "results")
+            self._note = widgets.text("p", "", "note").props("role=status")
+            self._shots = widgets.box("ol", "shots").props('aria-label="Last shots"')
+            with widgets.box("div", "countdown") as self._countdown:
+                self._count_text = widgets.text("span")
+                self._count_hint = widgets.text("small", "Get ready")
+            with widgets.box("div", "idle") as self._idle:
+                widgets.svg(drawings.TARGET)
+                widgets.text("h2", "No game has been played yet")
+                widgets.text("p", "The scoreboard comes here. “Whole screen” puts it on the wall.", "hint")
             self._idle.props("data-state=standing")
         self._timer = ui.timer(_TICK_S, self._tick, active=False)
         self._shown: tuple[object, ...] = ()
-        parts.keep_drawn(keeper, self.element, self._draw)
+        widgets.keep_drawn(keeper, self.element, self._draw)
 
     def _draw(self, event: Event | None) -> None:
         model = self._keeper.model
@@ -115,14 +117,14 @@ class Board:
         if state == self._shown:
             return
         self._shown = state
-        parts.set_prop(self.element, "data-status", game.status)
+        widgets.set_prop(self.element, "data-status", game.status)
         title = next((info.title for info in model.games or [] if info.name == game.game), game.game)
-        parts.set_text(self._title, title)
-        parts.set_text(self._status, self._status_words(model))
+        widgets.set_text(self._title, title)
+        widgets.set_text(self._status, self._status_words(model))
         self._draw_progress(model)
         self._draw_rows(model)
         self._draw_end(model)
-        parts.set_text(self._note, model.note if game.status == "running" else "")
+        widgets.set_text(self._note, model.note if game.status == "running" else "")
         self._draw_shots(model)
         self._tick()
 
@@ -131,8 +133,8 @@ class Board:
         if game.status == "over":
             return _REASONS.get(game.reason, game.reason)
         if not model.online:
-            return f"{parts.HUB_LOST}: what is shown is what it said last"
-        words = parts.plural(game.targets, "target")
+            return f"{widgets.HUB_LOST}: what is shown is what it said last"
+        words = widgets.plural(game.targets, "target")
         return f"{game.turn}’s turn, {words}" if game.turn else words
 
     def _draw_progress(self, model: Model) -> None:
@@ -140,13 +142,13 @@ class Board:
         known = game.total > 0
         self._progress.set_visibility(known)
         share = min(100, 100 * game.done // game.total) if known else 0
-        parts.set_prop(self._progress, "aria-valuenow", str(share))
+        widgets.set_prop(self._progress, "aria-valuenow", str(share))
         self._bar.style(f"width:{share}%")
         if game.unit == "ms":
             words = f"{max(0, game.total - game.done) / 1000:.0f} s left" if game.status == "running" else ""
         else:
             words = f"{game.done} of {counted(game.total, game.unit)}" if known else ""
-        parts.set_text(self._progress_text, words)
+        widgets.set_text(self._progress_text, words)
 
     def _draw_rows(self, model: Model) -> None:
         ranked = ranking(model.game)
@@ -167,28 +169,30 @@ class Board:
         verdict = ""
         if over and len(game.players) > 1:
             verdict = f"{model.winner} wins" if model.winner else "A draw"
-        parts.set_text(self._verdict, verdict)
+        widgets.set_text(self._verdict, verdict)
         self._verdict.set_visibility(bool(verdict))
         self._results.clear()
         with self._results:
             for name, value in model.results.items() if game.status == "over" else ():
                 if value is not None and not isinstance(value, list):
-                    with parts.box("div"):
+                    with widgets.box("div"):
                         label, unit = split_unit(name)
-                        parts.text("dt", label)
-                        parts.text("dd", f"{value} {unit}".strip())
+                        widgets.text("dt", label)
+                        widgets.text("dd", f"{value} {unit}".strip())
 
     def _draw_shots(self, model: Model) -> None:
         self._shots.clear()
         with self._shots:
             for shot in model.shots:
-                with parts.box("li"):
-                    parts.text("strong", f"{shot.points:+d}", "points" if shot.points > 0 else "points minus")
-                    parts.text("span", shot.player)
+                with widgets.box("li"):
+                    widgets.text(
+                        "strong", f"{shot.points:+d}", "points" if shot.points > 0 else "points minus"
+                    )
+                    widgets.text("span", shot.player)
                     more = [shot.target_id, shot.text]
                     if shot.reaction_ms is not None:
                         more.insert(1, f"{shot.reaction_ms} ms")
-                    parts.text("span", " · ".join(word for word in more if word), "more")
+                    widgets.text("span", " · ".join(word for word in more if word), "more")
 
     def _left_us(self) -> int:
         hub_us = self._keeper.model.hub_us(time.monotonic())
@@ -199,9 +203,9 @@ class Board:
         left_us = self._left_us() if self._keeper.model.game.status == "running" else 0
         count = -(-left_us // 1_000_000) if left_us > 0 else 0
         if count != self._count:
-            parts.set_text(self._count_text, str(count))
+            widgets.set_text(self._count_text, str(count))
             # Two names for one animation: each number starts it anew.
-            parts.set_prop(self._count_text, "data-beat", str(count % 2))
+            widgets.set_prop(self._count_text, "data-beat", str(count % 2))
             sound = "tick" if count else "go"
             self.element.client.run_javascript(f"snyper.heard('{sound}')")
         self._count = count
@@ -214,25 +218,25 @@ class Row:
     """One player."""
 
     def __init__(self) -> None:
-        with parts.box("div", "row-player") as self.element:
-            self._place = parts.text("span", "", "place")
-            with parts.box("span", "who"):
-                self._player = parts.text("span", "", "player")
-                self._results = parts.text("small")
-            self._mark = parts.text("span", "", "mark")
-            self._score = parts.text("span", "", "score")
+        with widgets.box("div", "row-player") as self.element:
+            self._place = widgets.text("span", "", "place")
+            with widgets.box("span", "who"):
+                self._player = widgets.text("span", "", "player")
+                self._results = widgets.text("small")
+            self._mark = widgets.text("span", "", "mark")
+            self._score = widgets.text("span", "", "score")
 
     def draw(self, place: int, player: str, score: int, has_turn: bool, wins: bool) -> None:
-        parts.set_text(self._place, f"{place}")
-        parts.set_text(self._player, player)
-        parts.set_text(self._score, f"{score:,}")
-        parts.set_text(self._mark, "★ winner" if wins else "▸ now" if has_turn else "")
-        parts.set_prop(self.element, "data-turn", str(has_turn).lower())
-        parts.set_prop(self.element, "data-wins", str(wins).lower())
+        widgets.set_text(self._place, f"{place}")
+        widgets.set_text(self._player, player)
+        widgets.set_text(self._score, f"{score:,}")
+        widgets.set_text(self._mark, "★ winner" if wins else "▸ now" if has_turn else "")
+        widgets.set_prop(self.element, "data-turn", str(has_turn).lower())
+        widgets.set_prop(self.element, "data-wins", str(wins).lower())
 
     def draw_results(self, words: str) -> None:
         """What the game says of this player beside the score."""
-        parts.set_text(self._results, words)
+        widgets.set_text(self._results, words)
 
 
 def own_results(model: Model, player: str) -> str:
@@ -263,28 +267,28 @@ class Form:
         self._fields: dict[str, Any] = {}
         self._players = list(Form._last_players)
         self._selectors: list[str] = []
-        with parts.box("section", "form").props('aria-label="New game"') as self.element:
-            parts.text("h2", "New game")
-            self._tiles = parts.box("div", "tiles").props('role=radiogroup aria-label="Which game"')
-            self._rules = parts.text("p", "", "rules")
-            with parts.box("div", "field"):
-                parts.text("h3", "Players")
-                self._chips = parts.box("div", "chips")
-                with parts.box("div", "add"):
+        with widgets.box("section", "form").props('aria-label="New game"') as self.element:
+            widgets.text("h2", "New game")
+            self._tiles = widgets.box("div", "tiles").props('role=radiogroup aria-label="Which game"')
+            self._rules = widgets.text("p", "", "rules")
+            with widgets.box("div", "field"):
+                widgets.text("h3", "Players")
+                self._chips = widgets.box("div", "chips")
+                with widgets.box("div", "add"):
                     self._name = (
                         ui.input(placeholder="Name, then Enter", on_change=self.draw)
                         .props(f'dense outlined maxlength={MAX_PLAYER_CHARS} aria-label="Name of a player"')
                         .on("keydown.enter.prevent", self._add_player)
                     )
-                    parts.Button("Add", self._add_player, "plus")
-            with parts.box("details", "field") as self._details:
-                with parts.box("summary"):
-                    parts.text("h3", "Options, targets, seed")
-                self._option_box = parts.box("div", "options")
-                with parts.box("div", "options"):
+                    widgets.Button("Add", self._add_player, "plus")
+            with widgets.box("details", "field") as self._details:
+                with widgets.box("summary"):
+                    widgets.text("h3", "Options, targets, seed")
+                self._option_box = widgets.box("div", "options")
+                with widgets.box("div", "options"):
                     self._make_choices()
-            self._problem = parts.text("p", "", "problem").props("role=status")
-            self._start = parts.Button("Start", self._start_game, "play", "primary wide big")
+            self._problem = widgets.text("p", "", "problem").props("role=status")
+            self._start = widgets.Button("Start", self._start_game, "play", "primary wide big")
         self._draw_players()
 
     def _make_choices(self) -> None:
@@ -293,7 +297,7 @@ class Form:
             'outlined clearable hint="The same seed, the same order"'
         )
         with self._seed.add_slot("append"):
-            parts.Button("", self._roll, "shuffle", "ghost", "Choose a seed")
+            widgets.Button("", self._roll, "shuffle", "ghost", "Choose a seed")
 
     def draw(self) -> None:
         """What the hub can play, and with whom."""
@@ -308,32 +312,32 @@ class Form:
             chosen = self._target.value if self._target.value in selectors else ALL_TARGETS
             self._target.set_options({name: _selector_words(name) for name in selectors}, value=chosen)
         problem = self._find_problem()
-        parts.set_text(self._problem, problem)
+        widgets.set_text(self._problem, problem)
         self._start.bar(problem)
 
     def _find_problem(self) -> str:
         model, game = self._keeper.model, self._chosen
         if not model.online:
-            return parts.HUB_LOST
+            return widgets.HUB_LOST
         if model.game.status == "running":
             return "A game runs"
         if game is None:
             return "Choose a game"
         players = len({*self._players, self._typed_name()} - {""})
         if players < game.min_players:
-            return f"{parts.plural(game.min_players, 'player')} needed, {players} so far"
+            return f"{widgets.plural(game.min_players, 'player')} needed, {players} so far"
         if players > game.max_players:
-            return f"{game.title} is for at most {parts.plural(game.max_players, 'player')}"
+            return f"{game.title} is for at most {widgets.plural(game.max_players, 'player')}"
         here = model.connected(self._target.value or ALL_TARGETS)
         if here < game.min_targets:
-            return f"{parts.plural(game.min_targets, 'target')} needed, {here} here"
+            return f"{widgets.plural(game.min_targets, 'target')} needed, {here} here"
         return ""
 
     def _draw_tiles(self) -> None:
         self._tiles.clear()
         with self._tiles:
             for game in self._games or []:
-                tile = parts.Button(game.title, lambda game=game: self._choose(game), kind="tile")  # type: ignore[misc]
+                tile = widgets.Button(game.title, lambda game=game: self._choose(game), kind="tile")  # type: ignore[misc]
                 tile.props(f'role=radio data-game="{game.name}"')
         names = [game.name for game in self._games or []]
         if self._games:
@@ -343,16 +347,16 @@ class Form:
     def _choose(self, game: GameInfo) -> None:
         self._chosen = game
         for tile in self._tiles:
-            parts.set_prop(tile, "aria-checked", str(tile._props["data-game"] == game.name).lower())
+            widgets.set_prop(tile, "aria-checked", str(tile._props["data-game"] == game.name).lower())
         players = f"{game.min_players} to {game.max_players} players"
         if game.min_players == game.max_players:
-            players = parts.plural(game.max_players, "player")
-        parts.set_text(self._rules, f"{game.rules} For {players}.")
+            players = widgets.plural(game.max_players, "player")
+        widgets.set_text(self._rules, f"{game.rules} For {players}.")
         self._option_box.clear()
         with self._option_box:
             self._fields = {option.name: option_field(option) for option in game.options}
             if not game.options:
-                parts.text("p", "This game has none.", "hint")
+                widgets.text("p", "This game has none.", "hint")
         self.draw()
 
     def _typed_name(self) -> str:
@@ -363,9 +367,9 @@ class Form:
         """What is in the field, if anything is."""
         name = self._typed_name()
         if name in self._players:
-            parts.notice(self._client, f"{name} plays already", "Give the other one another name.")
+            widgets.notice(self._client, f"{name} plays already", "Give the other one another name.")
         elif name and len(self._players) >= MAX_PLAYERS:
-            parts.notice(self._client, f"{MAX_PLAYERS} play already", "Take somebody off the list first.")
+            widgets.notice(self._client, f"{MAX_PLAYERS} play already", "Take somebody off the list first.")
         elif name:
             self._take(name)
 
@@ -384,10 +388,10 @@ class Form:
         self._chips.clear()
         with self._chips:
             for name in self._players:
-                with parts.box("span", "chip large"):
-                    parts.text("span", name)
+                with widgets.box("span", "chip large"):
+                    widgets.text("span", name)
                     remove = partial(self._remove_player, name)
-                    parts.Button("", remove, "close", "tiny", f"Take {name} off")
+                    widgets.Button("", remove, "close", "tiny", f"Take {name} off")
 
     def _roll(self) -> None:
         self._seed.set_value(random.randrange(MAX_SEED))
@@ -396,13 +400,13 @@ class Form:
         game = self._chosen
         problem = self._find_problem()
         if problem:  # since the button was drawn
-            parts.notice(self._client, problem)
+            widgets.notice(self._client, problem)
             return
         if self._typed_name() not in ("", *self._players):
             self._take(self._typed_name())
         if game is None or not all(field.validate() for field in self._fields.values()):
             self._details.props("open")
-            parts.notice(self._client, "An option is out of its range", "It is marked in the form.")
+            widgets.notice(self._client, "An option is out of its range", "It is marked in the form.")
             return
         options = {
             option.name: value if isinstance(option.default, str) else int(value)
@@ -412,12 +416,12 @@ class Form:
         Form._last_players = tuple(self._players)
         seed = None if self._seed.value is None else int(self._seed.value)
         self._client.run_javascript("window.scrollTo({top: 0})")
-        await parts.ask(
+        await widgets.ask(
             self._keeper,
             self._client,
             f"Start {game.title}",
             lambda hub: hub.start_game(game.name, self._players, options, seed, self._target.value),
-            parts.GAME_ADVICE,
+            widgets.GAME_ADVICE,
         )
 
 

@@ -8,7 +8,7 @@ from nicegui import Client, ui
 
 from snyper.cli.screens import natural
 from snyper.client import Event, steady
-from snyper.dashboard import charts, drawings, parts
+from snyper.dashboard import charts, drawings, widgets
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Target
 from snyper.dashboard.plot import Plot
@@ -27,18 +27,18 @@ class HealthPage:
         self._client = client
         self._cards: dict[str, HealthCard] = {}
         self._plotted_s = 0.0
-        with parts.box("div", "page") as page:
-            with parts.box("div", "heading"), parts.box("div"):
-                parts.text("h1", "Health")
-                self._subtitle = parts.text("p", "", "subtitle")
-            with parts.box("div", "health-top"):
+        with widgets.box("div", "page") as page:
+            with widgets.box("div", "heading"), widgets.box("div"):
+                widgets.text("h1", "Health")
+                self._subtitle = widgets.text("p", "", "subtitle")
+            with widgets.box("div", "health-top"):
                 self._hub = HubCard(keeper)
-                with parts.box("section", "panel"):
-                    parts.text("h2", "Round trips, the last five minutes")
-                    self._plot_hint = parts.text("p", "", "hint")
+                with widgets.box("section", "panel"):
+                    widgets.text("h2", "Round trips, the last five minutes")
+                    self._plot_hint = widgets.text("p", "", "hint")
                     self._plot = Plot(charts.round_trips({})).classes("plot").props("role=img")
-            self._grid = parts.box("div", "cards health")
-        parts.keep_drawn(keeper, page, self._draw)
+            self._grid = widgets.box("div", "cards health")
+        widgets.keep_drawn(keeper, page, self._draw)
 
     def _draw(self, event: Event | None) -> None:
         if event is not None:  # a second is soon enough here
@@ -54,7 +54,7 @@ class HealthPage:
         for name in names:
             self._cards[name].draw(model.targets[name], model.online, now_s)
         self._hub.draw(now_s)
-        parts.set_text(self._subtitle, self._words(every))
+        widgets.set_text(self._subtitle, self._words(every))
         if now_s - self._plotted_s >= CHART_S:
             self._plotted_s = now_s
             self._draw_plot(names)
@@ -63,12 +63,12 @@ class HealthPage:
         model = self._keeper.model
         faulty = [name for name in names if needs_attention(model.targets[name])]
         if not model.online:
-            return f"{parts.HUB_LOST}: what is shown is what it said last"
+            return f"{widgets.HUB_LOST}: what is shown is what it said last"
         words = "All is well" if names else "No target has registered yet"
         if faulty:
             more = [f"{len(faulty) - 4:,} more"] if len(faulty) > 4 else []
-            words = f"Look at {parts.joined([*faulty[:4], *more])}"
-        cut = parts.shown_of(min(MAX_CARDS, len(names)), len(names), "target")
+            words = f"Look at {widgets.joined([*faulty[:4], *more])}"
+        cut = widgets.shown_of(min(MAX_CARDS, len(names)), len(names), "target")
         return f"{words}; {cut} shown" if cut else words
 
     def _draw_plot(self, names: list[str]) -> None:
@@ -77,8 +77,8 @@ class HealthPage:
             name: [(steady.unix_s(at_s), trip / 1000) for at_s, trip in model.targets[name].round_trips_us]
             for name in names[:MAX_LINES]
         }
-        cut = parts.shown_of(len(lines), len(model.targets), "target")
-        parts.set_text(self._plot_hint, cut)
+        cut = widgets.shown_of(len(lines), len(model.targets), "target")
+        widgets.set_text(self._plot_hint, cut)
         self._plot_hint.set_visibility(bool(cut))
         lines["hub"] = [(steady.unix_s(at_s), trip / 1000) for at_s, trip in model.hub_round_trips_us]
         self._plot.options.clear()
@@ -88,29 +88,29 @@ class HealthPage:
 
     async def show_log(self, target_id: str) -> None:
         """The log that the board keeps, page by page as it comes."""
-        with self._client.layout, ui.dialog() as dialog, parts.box("section", "sheet log"):
+        with self._client.layout, ui.dialog() as dialog, widgets.box("section", "sheet log"):
             dialog.props(f'aria-label="Log of {target_id}"')
-            parts.text("h2", f"Log of {target_id}")
-            said = parts.text("pre", "").props("tabindex=0")
-            state = parts.text("p", "Reading …", "hint").props("role=status")
-            parts.Button("Close", dialog.close, kind="wide")
+            widgets.text("h2", f"Log of {target_id}")
+            said = widgets.text("pre", "").props("tabindex=0")
+            state = widgets.text("p", "Reading …", "hint").props("role=status")
+            widgets.Button("Close", dialog.close, kind="wide")
         dialog.on("hide", dialog.delete)
         dialog.open()
         try:
             if self._keeper.hub is None:
-                parts.set_text(state, f"{parts.HUB_LOST}.")
+                widgets.set_text(state, f"{widgets.HUB_LOST}.")
                 return
             async for page in self._keeper.hub.log(target_id):
                 if dialog.is_deleted:
                     return
-                parts.set_text(said, said.text + page)
+                widgets.set_text(said, said.text + page)
             lines = said.text.count("\n")
-            parts.set_text(
-                state, f"{parts.plural(lines, 'line')}, the newest last" if lines else "It is empty."
+            widgets.set_text(
+                state, f"{widgets.plural(lines, 'line')}, the newest last" if lines else "It is empty."
             )
         except ProtocolError as error:
             if not dialog.is_deleted:
-                parts.set_text(state, f"It cannot be read: {error.message or error.code}")
+                widgets.set_text(state, f"It cannot be read: {error.message or error.code}")
 
 
 def needs_attention(target: Target) -> bool:
@@ -125,26 +125,26 @@ class HubCard:
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
-        with parts.box("section", "panel hub") as self.element:
-            parts.text("h2", "Hub")
-            self._address = parts.text("p", "", "subtitle")
-            self._spark = parts.svg("")
+        with widgets.box("section", "panel hub") as self.element:
+            widgets.text("h2", "Hub")
+            self._address = widgets.text("p", "", "subtitle")
+            self._spark = widgets.svg("")
             self._facts = Facts(("Round trip", "Jitter", "Up for", "Journal", "Lost", "Archive"))
 
     def draw(self, now_s: float) -> None:
         model = self._keeper.model
         status = model.status
         trips = [trip for _, trip in model.hub_round_trips_us]
-        parts.set_text(self._address, model.hub)
+        widgets.set_text(self._address, model.hub)
         self._spark.set_content(drawings.sparkline(trips, "Round trips to the hub"))
         journals = {"ok": "written", "failing": "FAILING: see the hub's log", "": "keeps none"}
         lost_s = sum((end or now_s) - begin for begin, end in model.hub_outages)
-        lost = f"{len(model.hub_outages)} ×, {parts.duration(lost_s)}" if model.hub_outages else "never"
+        lost = f"{len(model.hub_outages)} ×, {widgets.duration(lost_s)}" if model.hub_outages else "never"
         self._facts.draw(
             {
-                "Round trip": parts.milliseconds(trips[-1] if trips else None),
-                "Jitter": parts.milliseconds(jitter_us(trips)),
-                "Up for": parts.duration(status.uptime_ms / 1000) if status else "–",
+                "Round trip": widgets.milliseconds(trips[-1] if trips else None),
+                "Jitter": widgets.milliseconds(jitter_us(trips)),
+                "Up for": widgets.duration(status.uptime_ms / 1000) if status else "–",
                 "Journal": journals.get(status.journal, status.journal) if status else "–",
                 "Lost": lost,
                 "Archive": model.archive_failure or "written",
@@ -161,11 +161,11 @@ class HealthCard:
     """What is known of one target."""
 
     def __init__(self, page: HealthPage, target_id: str) -> None:
-        with parts.box("article", "panel").props(f'aria-label="{target_id}"') as self.element:
-            with parts.box("header"):
-                parts.text("h2", target_id)
-                self._state = parts.text("span", "", "state")
-            self._spark = parts.svg("")
+        with widgets.box("article", "panel").props(f'aria-label="{target_id}"') as self.element:
+            with widgets.box("header"):
+                widgets.text("h2", target_id)
+                self._state = widgets.text("span", "", "state")
+            self._spark = widgets.svg("")
             self._facts = Facts(
                 (
                     "Round trip",
@@ -180,28 +180,30 @@ class HealthCard:
                     "Firmware",
                 )
             )
-            self._log = parts.Button("Read its log", lambda: page.show_log(target_id), "log", "wide")
+            self._log = widgets.Button("Read its log", lambda: page.show_log(target_id), "log", "wide")
             self._log.props(f'aria-label="Read the log of {target_id}"')
 
     def draw(self, target: Target, online: bool, now_s: float) -> None:
         info = target.info
         live = online and info.connected
         trips = [trip for _, trip in target.round_trips_us]
-        parts.set_prop(self.element, "data-live", str(live).lower())
-        parts.set_prop(self.element, "data-state", target.state)
-        parts.set_text(self._state, parts.shown_state(target, online))
+        widgets.set_prop(self.element, "data-live", str(live).lower())
+        widgets.set_prop(self.element, "data-state", target.state)
+        widgets.set_text(self._state, widgets.shown_state(target, online))
         self._spark.set_content(drawings.sparkline(trips, f"Round trips to {info.target_id}"))
-        self._log.bar("" if live else parts.NOT_HERE if online else parts.HUB_LOST)
+        self._log.bar("" if live else widgets.NOT_HERE if online else widgets.HUB_LOST)
         away = (
-            f"{len(target.outages)} ×, {parts.duration(target.away_s(now_s))}" if target.outages else "never"
+            f"{len(target.outages)} ×, {widgets.duration(target.away_s(now_s))}"
+            if target.outages
+            else "never"
         )
-        clock = f"± {parts.milliseconds(info.uncertainty_us)}" if info.uncertainty_us is not None else "–"
+        clock = f"± {widgets.milliseconds(info.uncertainty_us)}" if info.uncertainty_us is not None else "–"
         self._facts.draw(
             {
-                "Round trip": parts.milliseconds(info.round_trip_us),
-                "Jitter": parts.milliseconds(jitter_us(trips)),
+                "Round trip": widgets.milliseconds(info.round_trip_us),
+                "Jitter": widgets.milliseconds(jitter_us(trips)),
                 "Clock": clock,
-                "Up for": "–" if info.uptime_ms is None else parts.duration(info.uptime_ms / 1000),
+                "Up for": "–" if info.uptime_ms is None else widgets.duration(info.uptime_ms / 1000),
                 "Heap free": "–" if info.heap_free_bytes is None else f"{info.heap_free_bytes / 1000:.0f} kB",
                 "Dropped": "–" if info.dropped is None else str(info.dropped),
                 "Away": away,
@@ -222,18 +224,18 @@ class Facts:
     """Names and values, some of which are bad news; that is said by a mark, not by colour alone."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        with parts.box("dl", "facts"):
+        with widgets.box("dl", "facts"):
             self._values = {}
             for name in names:
-                with parts.box("div"):
-                    parts.text("dt", name)
-                    self._values[name] = parts.text("dd").props(f'data-fact="{name}"')
+                with widgets.box("div"):
+                    widgets.text("dt", name)
+                    self._values[name] = widgets.text("dd").props(f'data-fact="{name}"')
 
     def draw(self, values: dict[str, str], bad: dict[str, bool]) -> None:
         for name, value in values.items():
             is_bad = bad.get(name, False)
-            parts.set_text(self._values[name], f"⚠ {value}" if is_bad else value)
-            parts.set_prop(self._values[name], "data-bad", str(is_bad).lower())
+            widgets.set_text(self._values[name], f"⚠ {value}" if is_bad else value)
+            widgets.set_prop(self._values[name], "data-bad", str(is_bad).lower())
 
 
 def jitter_us(trips: Sequence[int]) -> int | None:

@@ -11,7 +11,7 @@ from nicegui import Client, ui
 
 from snyper.cli.screens import natural
 from snyper.client import Event
-from snyper.dashboard import charts, drawings, parts
+from snyper.dashboard import charts, drawings, widgets
 from snyper.dashboard.export import FORMATS, KINDS
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.plot import Plot
@@ -95,12 +95,12 @@ class HistoryPage:
         self._found: Found | None = None
         self._news = True
         self._looked_s = 0.0
-        with parts.box("div", "page") as page:
-            with parts.box("div", "heading"):
-                with parts.box("div"):
-                    parts.text("h1", "History")
-                    self._subtitle = parts.text("p", "Reading …", "subtitle").props("role=status")
-                with parts.box("div", "toolbar"):
+        with widgets.box("div", "page") as page:
+            with widgets.box("div", "heading"):
+                with widgets.box("div"):
+                    widgets.text("h1", "History")
+                    self._subtitle = widgets.text("p", "Reading …", "subtitle").props("role=status")
+                with widgets.box("div", "toolbar"):
                     self._period = ui.select(_PERIODS, value=self._chosen.period_s, label="Since")
                     self._game = ui.select({_ALL: "All games"}, value=_ALL, label="Game")
                     self._player = ui.select({_ALL: "Everybody"}, value=_ALL, label="Player")
@@ -108,38 +108,38 @@ class HistoryPage:
                         choice.props("dense outlined options-dense").classes("choice")
                         choice.on_value_change(self._choose)
                     self._export = self._make_export()
-                    parts.Button("Export", self._open_export, "download")
-            self._body = parts.box("div", "history")
+                    widgets.Button("Export", self._open_export, "download")
+            self._body = widgets.box("div", "history")
         self._timer = ui.timer(REFRESH_S, self._refresh)
-        parts.keep_drawn(keeper, page, self._note)
+        widgets.keep_drawn(keeper, page, self._note)
 
     def _make_export(self) -> ui.dialog:
         self._links: dict[str, ui.element] = {}
-        with self._client.layout, ui.dialog() as dialog, parts.box("section", "sheet"):
+        with self._client.layout, ui.dialog() as dialog, widgets.box("section", "sheet"):
             dialog.props('aria-label="Export"')
-            parts.text("h2", "Export")
-            self._exported = parts.text("p", "", "hint")
+            widgets.text("h2", "Export")
+            self._exported = widgets.text("p", "", "hint")
             for what, words in KINDS.items():
-                with parts.box("div", "export"):
-                    parts.text("span", words)
+                with widgets.box("div", "export"):
+                    widgets.text("span", words)
                     for extension in FORMATS:
                         link = ui.element("a").props(f'download aria-label="{words} as {extension}"')
                         with link.classes("button"):
-                            parts.text("span", extension.upper())
+                            widgets.text("span", extension.upper())
                         self._links[f"/export/{what}.{extension}"] = link
-            parts.text("p", "CSV is for spreadsheets; JSON has an object on each line.", "hint")
-            parts.Button("Close", dialog.close, kind="wide")
+            widgets.text("p", "CSV is for spreadsheets; JSON has an object on each line.", "hint")
+            widgets.Button("Close", dialog.close, kind="wide")
         return dialog
 
     def _open_export(self) -> None:
         """What is shown is what is exported."""
         chosen = self._chosen
         words = [_PERIODS[chosen.period_s], self._title(chosen.game) or "all games"]
-        parts.set_text(self._exported, ", ".join([*words, chosen.player or "everybody"]))
+        widgets.set_text(self._exported, ", ".join([*words, chosen.player or "everybody"]))
         asked = {"period_s": chosen.period_s, "game": chosen.game, "player": chosen.player}
         query = urlencode({name: value for name, value in asked.items() if value})
         for path, link in self._links.items():
-            parts.set_prop(link, "href", f"{path}?{query}" if query else path)
+            widgets.set_prop(link, "href", f"{path}?{query}" if query else path)
         self._export.open()
 
     def _title(self, game: str) -> str:
@@ -172,7 +172,7 @@ class HistoryPage:
             await asyncio.to_thread(journal.flush, 1.0)
             found = await asyncio.to_thread(look_up, journal.path, chosen)
         except JournalError as error:
-            parts.set_text(self._subtitle, f"The archive cannot be read: {error}")
+            widgets.set_text(self._subtitle, f"The archive cannot be read: {error}")
             return
         if chosen != self._chosen:  # meanwhile somebody has asked for something else
             return
@@ -185,8 +185,8 @@ class HistoryPage:
         hits = sum(target.hits for target in found.targets)
         rounds = hits + sum(target.misses for target in found.targets)
         is_empty = not rounds and not found.count
-        words = f"{parts.plural(found.count, 'game')}, {parts.plural(hits, 'hit')}"
-        parts.set_text(self._subtitle, "Nothing has happened yet" if is_empty else words)
+        words = f"{widgets.plural(found.count, 'game')}, {widgets.plural(hits, 'hit')}"
+        widgets.set_text(self._subtitle, "Nothing has happened yet" if is_empty else words)
         self._set_choices(found)
         self._body.clear()
         with self._body:
@@ -211,10 +211,10 @@ class HistoryPage:
                 choice.set_options(wanted, value=value)
 
     def _draw_nothing(self) -> None:
-        with parts.box("section", "empty") as empty:
-            parts.svg(drawings.TARGET)
-            parts.text("h2", "Nothing to show for this time")
-            parts.text("p", "Every hit, miss and game is kept from now on, also those while nobody looks.")
+        with widgets.box("section", "empty") as empty:
+            widgets.svg(drawings.TARGET)
+            widgets.text("h2", "Nothing to show for this time")
+            widgets.text("p", "Every hit, miss and game is kept from now on, also those while nobody looks.")
         empty.props("data-state=down")
 
     def _draw_figures(self, found: Found, hits: int, rounds: int) -> None:
@@ -223,14 +223,14 @@ class HistoryPage:
             (one.best_reaction_ms for one in found.targets if one.best_reaction_ms is not None), default=None
         )
         leader = next((one for one in found.players if one.wins), None)  # the one with the most comes first
-        with parts.box("dl", "figures"):
-            figure("Hits", f"{hits:,}", f"of {parts.plural(rounds, 'round')}")
+        with widgets.box("dl", "figures"):
+            figure("Hits", f"{hits:,}", f"of {widgets.plural(rounds, 'round')}")
             figure(
                 "Accuracy", f"{round(100 * hits / rounds)} %" if rounds else "–", "hits of hits and misses"
             )
             whose = best.player if best is not None and best.reaction_ms == fastest else ""
             figure("Fastest", f"{fastest} ms" if fastest is not None else "–", whose)
-            wins = parts.plural(leader.wins, "win") if leader else ""
+            wins = widgets.plural(leader.wins, "win") if leader else ""
             figure("Most wins", leader.player if leader else "–", wins)
 
     def _draw_plots(self, found: Found) -> None:
@@ -241,23 +241,23 @@ class HistoryPage:
         is_cut = any(len(hits) == POINTS_SHOWN for hits in found.reactions.values())
         ranked = sorted(found.targets, key=lambda target: natural(target.target_id))
         counts = [(target.target_id, target.hits, target.misses) for target in ranked]
-        with parts.box("div", "plots"):
-            with parts.box("section", "panel"):
-                parts.text("h2", "Reaction times")
+        with widgets.box("div", "plots"):
+            with widgets.box("section", "panel"):
+                widgets.text("h2", "Reaction times")
                 if is_cut:
-                    parts.text("p", f"The last {POINTS_SHOWN} of each target", "hint")
+                    widgets.text("p", f"The last {POINTS_SHOWN} of each target", "hint")
                 plot = Plot(charts.reactions(points)).classes("plot").props("role=img")
                 plot._props["aria-label"] = charts.describe(points, "Reaction times in milliseconds")
-            with parts.box("section", "panel"):
-                parts.text("h2", "Accuracy of each target")
+            with widgets.box("section", "panel"):
+                widgets.text("h2", "Accuracy of each target")
                 bars = Plot(charts.accuracy(counts)).classes("plot").props("role=img")
                 words = [f"{name}: {hits} of {hits + misses}" for name, hits, misses in counts]
                 bars._props["aria-label"] = f"Hits of all: {', '.join(words) or 'none'}"
                 bars.style(f"height:{max(9, 3 + 2.5 * len(counts))}rem")
 
     def _draw_tables(self, found: Found) -> None:
-        with parts.box("section", "panel"):
-            parts.text("h2", "Games")
+        with widgets.box("section", "panel"):
+            widgets.text("h2", "Games")
             table(
                 ("When", "Game", "Players", "Took", "Ended"),
                 [
@@ -265,7 +265,7 @@ class HistoryPage:
                         when(game.started_ms),
                         game.title or game.game,
                         scores_of(game),
-                        "–" if game.duration_ms is None else parts.duration(game.duration_ms / 1000),
+                        "–" if game.duration_ms is None else widgets.duration(game.duration_ms / 1000),
                         _REASONS.get(game.reason, game.reason) or self._not_ended(game),
                     )
                     for game in found.games
@@ -273,9 +273,9 @@ class HistoryPage:
                 "No such game in this time.",
             )
             self._draw_pager(found)
-        with parts.box("div", "plots"):
-            with parts.box("section", "panel"):
-                parts.text("h2", "Best times")
+        with widgets.box("div", "plots"):
+            with widgets.box("section", "panel"):
+                widgets.text("h2", "Best times")
                 table(
                     ("", "Time", "Player", "Game", "Target"),
                     [
@@ -290,8 +290,8 @@ class HistoryPage:
                     ],
                     "No such hit in a game in this time.",
                 )
-            with parts.box("section", "panel"):
-                parts.text("h2", "Players")
+            with widgets.box("section", "panel"):
+                widgets.text("h2", "Players")
                 table(
                     ("Player", "Games", "Wins", "Best time", "Last played"),
                     [
@@ -306,9 +306,9 @@ class HistoryPage:
                     ],
                     "Nobody has played such a game to its end in this time.",
                 )
-                cut = parts.shown_of(min(PLAYERS_SHOWN, len(found.players)), len(found.players), "player")
+                cut = widgets.shown_of(min(PLAYERS_SHOWN, len(found.players)), len(found.players), "player")
                 if cut:
-                    parts.text("p", f"{cut}: choose one above to see another", "hint")
+                    widgets.text("p", f"{cut}: choose one above to see another", "hint")
 
     def _not_ended(self, game: GameRecord) -> str:
         now = self._keeper.model.game
@@ -319,11 +319,11 @@ class HistoryPage:
         if found.pages == 1:
             return
         first = found.page * GAMES_SHOWN
-        with parts.box("nav", "pager").props('aria-label="Pages of games"'):
-            previous = parts.Button("Previous", lambda: self._turn(-1), label="Previous page: newer games")
+        with widgets.box("nav", "pager").props('aria-label="Pages of games"'):
+            previous = widgets.Button("Previous", lambda: self._turn(-1), label="Previous page: newer games")
             previous.bar("" if found.page else "These are the newest")
-            parts.text("span", f"{first + 1:,} to {first + len(found.games):,} of {found.count:,}")
-            following = parts.Button("Next", lambda: self._turn(1), label="Next page: older games")
+            widgets.text("span", f"{first + 1:,} to {first + len(found.games):,} of {found.count:,}")
+            following = widgets.Button("Next", lambda: self._turn(1), label="Next page: older games")
             following.bar("" if found.page + 1 < found.pages else "These are the oldest")
 
 
@@ -332,27 +332,27 @@ _REASONS = {"finished": "finished", "stopped": "stopped", "no_targets": "no targ
 
 def figure(name: str, value: str, more: str) -> None:
     """One large number."""
-    with parts.box("div"):
-        parts.text("dt", name)
-        parts.text("dd", value)
-        parts.text("dd", more, "more")
+    with widgets.box("div"):
+        widgets.text("dt", name)
+        widgets.text("dd", value)
+        widgets.text("dd", more, "more")
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], nothing: str) -> None:
     """A table that becomes a list on a phone; `nothing` is said when it has no rows."""
     rows = list(rows)
     if not rows:
-        parts.text("p", nothing, "hint")
+        widgets.text("p", nothing, "hint")
         return
-    with parts.box("div", "table").props("tabindex=0"), parts.box("table"):
-        with parts.box("thead"), parts.box("tr"):
+    with widgets.box("div", "table").props("tabindex=0"), widgets.box("table"):
+        with widgets.box("thead"), widgets.box("tr"):
             for head in heads:
-                parts.text("th", head).props("scope=col")
-        with parts.box("tbody"):
+                widgets.text("th", head).props("scope=col")
+        with widgets.box("tbody"):
             for row in rows:
-                with parts.box("tr"):
+                with widgets.box("tr"):
                     for head, value in zip(heads, row, strict=True):
-                        parts.text("td", value).props(f'data-head="{head}"')
+                        widgets.text("td", value).props(f'data-head="{head}"')
 
 
 def when(unix_ms: int) -> str:

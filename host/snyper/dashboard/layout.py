@@ -9,7 +9,7 @@ from nicegui import ui
 
 from snyper.client import Event, crosstalk_of, steady
 from snyper.client.labels import state_word
-from snyper.dashboard import drawings, export, parts
+from snyper.dashboard import drawings, export, widgets
 from snyper.dashboard.game_page import GamePage
 from snyper.dashboard.health_page import HealthPage
 from snyper.dashboard.history_page import HistoryPage
@@ -76,26 +76,26 @@ class Layout:
         self._client = ui.context.client
         self._links: dict[str, list[Any]] = {}
         self._help = self._make_help()
-        parts.text("a", "Skip to the content", "skip").props('href="#content"')
-        with parts.box("header", "topbar"):
-            with parts.box("div", "brand"):
-                parts.svg(drawings.LOGO)
-                parts.text("span", "SNYPER")
+        widgets.text("a", "Skip to the content", "skip").props('href="#content"')
+        with widgets.box("header", "topbar"):
+            with widgets.box("div", "brand"):
+                widgets.svg(drawings.LOGO)
+                widgets.text("span", "SNYPER")
             self._navigation("rail", "Pages")
-            with parts.box("div", "tools"):
+            with widgets.box("div", "tools"):
                 self._make_sign()
                 self._tool("sound-button", "silent", "Sound is off", "snyper.toggleSound()")
                 self._tool("theme-button", "auto", "Light or dark: as the system says", "snyper.nextTheme()")
-                parts.Button("", self._help.open, "help", "ghost", "Keyboard shortcuts and help")
+                widgets.Button("", self._help.open, "help", "ghost", "Keyboard shortcuts and help")
                 if can_leave:
                     with (
                         ui.element("a")
                         .props('href="/logout" data-outside aria-label="Sign out"')
                         .classes("button ghost")
                     ):
-                        parts.svg(drawings.icon("leave"))
+                        widgets.svg(drawings.icon("leave"))
         self._make_banner()
-        with parts.box().props("id=content tabindex=-1"):
+        with widgets.box().props("id=content tabindex=-1"):
             self.pages = ui.sub_pages(
                 {
                     "/": lambda: self._show("/", RangePage),
@@ -108,40 +108,40 @@ class Layout:
         self._mark()
         self._client.on_connect(lambda: self._client.run_javascript("snyper.ready()"))
         ui.on("shortcut", self._shortcut)
-        parts.keep_drawn(keeper, self._frame, self._draw)
+        widgets.keep_drawn(keeper, self._frame, self._draw)
 
     def _make_help(self) -> ui.dialog:
-        with ui.dialog() as dialog, parts.box("section", "sheet help"):
+        with ui.dialog() as dialog, widgets.box("section", "sheet help"):
             dialog.props('aria-label="Help"')
-            parts.text("h2", "Keyboard")
-            with parts.box("dl", "shortcuts"):
+            widgets.text("h2", "Keyboard")
+            with widgets.box("dl", "shortcuts"):
                 for keys, meaning in _SHORTCUTS:
-                    with parts.box("dt"):
+                    with widgets.box("dt"):
                         for key in keys.split(" ") if "," not in keys else keys.split(", "):
-                            parts.text("kbd", key)
-                    parts.text("dd", meaning)
-            parts.text("h2", "The picture of a target")
-            with parts.box("div", "legend"):
+                            widgets.text("kbd", key)
+                    widgets.text("dd", meaning)
+            widgets.text("h2", "The picture of a target")
+            with widgets.box("div", "legend"):
                 for state, words in LEGEND:
-                    with parts.box("figure").props(f"data-state={state}"):
-                        parts.svg(drawings.TARGET)
-                        parts.text("figcaption", words)
-            parts.Button("Close", dialog.close, kind="wide")
+                    with widgets.box("figure").props(f"data-state={state}"):
+                        widgets.svg(drawings.TARGET)
+                        widgets.text("figcaption", words)
+            widgets.Button("Close", dialog.close, kind="wide")
         return dialog
 
     def _navigation(self, classes: str, label: str) -> None:
-        with parts.box("nav", classes).props(f'aria-label="{label}"'):
+        with widgets.box("nav", classes).props(f'aria-label="{label}"'):
             for path, name, icon in _PAGES:
                 with ui.element("a").props(f'href="{path}"') as link:
-                    parts.svg(drawings.icon(icon))
-                    parts.text("span", name)
+                    widgets.svg(drawings.icon(icon))
+                    widgets.text("span", name)
                 self._links.setdefault(path, []).append(link)
 
     def _make_sign(self) -> None:
-        with parts.box("div", "sign").props("role=status") as self._frame:
-            parts.box("span", "dot")
-            self._sign_text = parts.text("span", "", "where")
-            self._sign_more = parts.text("span", "", "more")
+        with widgets.box("div", "sign").props("role=status") as self._frame:
+            widgets.box("span", "dot")
+            self._sign_text = widgets.text("span", "", "where")
+            self._sign_more = widgets.text("span", "", "more")
 
     def _tool(self, id: str, icon: str, label: str, script: str) -> None:
         with (
@@ -149,15 +149,15 @@ class Layout:
             .props(f'type=button id={id} aria-label="{label}" title="{label}"')
             .classes("button ghost") as button
         ):
-            parts.svg(drawings.icon(icon))
+            widgets.svg(drawings.icon(icon))
         button.on("click", js_handler=f"() => {script}")
 
     def _make_banner(self) -> None:
-        with parts.box("div", "banner").props("role=alert") as self._banner:
-            parts.svg(drawings.icon("lost"))
-            with parts.box("div"):
-                self._banner_title = parts.text("strong")
-                self._banner_text = parts.text("p")
+        with widgets.box("div", "banner").props("role=alert") as self._banner:
+            widgets.svg(drawings.icon("lost"))
+            with widgets.box("div"):
+                self._banner_title = widgets.text("strong")
+                self._banner_text = widgets.text("p")
         self._banner.set_visibility(False)
 
     def _show(self, path: str, make: Any) -> None:
@@ -179,22 +179,22 @@ class Layout:
     def _draw(self, event: Event | None) -> None:
         model = self._keeper.model
         now_s = steady.now_s()
-        parts.set_prop(self._frame, "data-online", str(model.online).lower())
+        widgets.set_prop(self._frame, "data-online", str(model.online).lower())
         here = sum(target.info.connected for target in model.targets.values())
-        parts.set_text(self._sign_text, model.hub)
+        widgets.set_text(self._sign_text, model.hub)
         if model.online:
-            uptime = f", up {parts.duration(model.status.uptime_ms / 1000)}" if model.status else ""
-            parts.set_text(self._sign_more, f"{parts.plural(here, 'target')}{uptime}")
+            uptime = f", up {widgets.duration(model.status.uptime_ms / 1000)}" if model.status else ""
+            widgets.set_text(self._sign_more, f"{widgets.plural(here, 'target')}{uptime}")
         else:
-            parts.set_text(self._sign_more, "no hub")
+            widgets.set_text(self._sign_more, "no hub")
         lost = not model.online and bool(model.since_s)
         if lost:
-            parts.set_text(
+            widgets.set_text(
                 self._banner_title,
-                f"No hub at {model.hub} since {parts.clock_time(steady.unix_s(model.since_s))}"
-                f" ({parts.duration(now_s - model.since_s)}): {model.reason}",
+                f"No hub at {model.hub} since {widgets.clock_time(steady.unix_s(model.since_s))}"
+                f" ({widgets.duration(now_s - model.since_s)}): {model.reason}",
             )
-            parts.set_text(
+            widgets.set_text(
                 self._banner_text,
                 "Start it with “snyper hub”, or check its power and the network. "
                 "This page goes on by itself as soon as it is back.",

@@ -9,7 +9,7 @@ from nicegui import Client, ui
 from snyper.cli.screens import natural
 from snyper.client import Event, Hub, TargetResult, steady
 from snyper.client.labels import AWAY, state_word
-from snyper.dashboard import drawings, parts
+from snyper.dashboard import drawings, widgets
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Target
 from snyper.shared.socket_protocol import (
@@ -58,13 +58,13 @@ class RangePage:
         self._filter = ""
         self._meant: tuple[str, ...] = ()  # whom the toolbar is for: a selector, or those that are found
         self._obstacle = ""  # why it is for nobody
-        with parts.box("div", "page") as self._page:
-            with parts.box("div", "heading"):
-                with parts.box("div"):
-                    parts.text("h1", "Range")
-                    self._summary = parts.text("p", "", "subtitle")
+        with widgets.box("div", "page") as self._page:
+            with widgets.box("div", "heading"):
+                with widgets.box("div"):
+                    widgets.text("h1", "Range")
+                    self._summary = widgets.text("p", "", "subtitle")
                 self._make_toolbar()
-            with parts.box("div", "zones").props(
+            with widgets.box("div", "zones").props(
                 'role=group aria-label="Whom the buttons above are for"'
             ) as (self._zone_row):
                 pass
@@ -73,36 +73,36 @@ class RangePage:
                 .props('dense outlined clearable aria-label="Find a target"')
                 .classes("search")
             )
-            self._nothing_found = parts.text("p", "", "hint").props("role=status")
-            self._grid = parts.box("div", "cards")
+            self._nothing_found = widgets.text("p", "", "hint").props("role=status")
+            self._grid = widgets.box("div", "cards")
             self._empty = self._make_empty()
-        parts.keep_drawn(keeper, self._page, self._draw)
+        widgets.keep_drawn(keeper, self._page, self._draw)
 
     # --- what is on the page
 
     def _make_toolbar(self) -> None:
-        with parts.box("div", "toolbar").props('role=toolbar aria-label="Commands to those chosen below"'):
+        with widgets.box("div", "toolbar").props('role=toolbar aria-label="Commands to those chosen below"'):
             self._commands = {
-                "Stand up": parts.Button("Stand up", lambda: self.stand_up(self._meant), "stand"),
-                "Lay down": parts.Button("Lay down", lambda: self.lay_down(self._meant), "lay"),
+                "Stand up": widgets.Button("Stand up", lambda: self.stand_up(self._meant), "stand"),
+                "Lay down": widgets.Button("Lay down", lambda: self.lay_down(self._meant), "lay"),
             }
-            with parts.box("div", "joined"):
-                self._commands["Activate"] = parts.Button(
+            with widgets.box("div", "joined"):
+                self._commands["Activate"] = widgets.Button(
                     "Activate", lambda: self.activate(self._meant), "activate", "primary"
                 )
                 ui.select(_DURATIONS, value=self.duration_ms, on_change=self._set_duration).props(
                     'dense outlined options-dense aria-label="Armed for how long"'
                 ).classes("duration")
-            self._commands["Identify"] = parts.Button(
+            self._commands["Identify"] = widgets.Button(
                 "", lambda: self.identify(self._meant), "identify", label="Identify: lights flicker"
             )
 
     def _make_empty(self) -> Any:
-        with parts.box("section", "empty") as empty:
-            parts.svg(drawings.TARGET)
-            parts.text("h2", "No target has registered with this hub yet")
-            parts.text("p", "Switch one on, or try it with simulated ones:")
-            self._hint = parts.text("code")
+        with widgets.box("section", "empty") as empty:
+            widgets.svg(drawings.TARGET)
+            widgets.text("h2", "No target has registered with this hub yet")
+            widgets.text("p", "Switch one on, or try it with simulated ones:")
+            self._hint = widgets.text("code")
         empty.props("data-state=away")
         return empty
 
@@ -118,11 +118,11 @@ class RangePage:
             self._cards[name].draw(model.targets[name], model.online, now_s)
         self._draw_zones()
         self._draw_toolbar(found)
-        parts.set_text(self._summary, self._summary_words(len(found)))
+        widgets.set_text(self._summary, self._summary_words(len(found)))
         missing = f"No target has “{self._filter}” in its name" if names and not found else ""
-        parts.set_text(self._nothing_found, missing)
+        widgets.set_text(self._nothing_found, missing)
         self._nothing_found.set_visibility(bool(missing))
-        parts.set_text(self._hint, f"snyper simulate --hub {model.hub}")
+        widgets.set_text(self._hint, f"snyper simulate --hub {model.hub}")
         self._empty.set_visibility(not names)
         self._search.set_visibility(len(names) >= FILTER_FROM or bool(self._filter))
 
@@ -136,11 +136,11 @@ class RangePage:
         model = self.keeper.model
         count = len(model.targets)
         if not count:
-            return "Waiting for targets" if model.online else parts.HUB_LOST
+            return "Waiting for targets" if model.online else widgets.HUB_LOST
         if not model.online:
-            return f"{parts.HUB_LOST}: nothing is known of {parts.plural(count, 'target')}"
+            return f"{widgets.HUB_LOST}: nothing is known of {widgets.plural(count, 'target')}"
         here = [target.state for target in model.targets.values() if target.info.connected]
-        words = [f"{len(here):,} of {parts.plural(count, 'target')} here"]
+        words = [f"{len(here):,} of {widgets.plural(count, 'target')} here"]
         words.append(f"{here.count('standing'):,} {state_word('standing')}")
         if "armed" in here:
             words.append(f"{here.count('armed'):,} {state_word('armed')}")
@@ -156,7 +156,7 @@ class RangePage:
         self._meant = tuple(here) if self._filter else (self.scope,)
         whose = f" of {self.scope[len(GROUP_PREFIX) :]}" if self.scope != ALL_TARGETS else ""
         nobody = f"No target{whose} is here" + (" that is shown" if self._filter else "")
-        self._obstacle = parts.HUB_LOST if not model.online else nobody if not here else ""
+        self._obstacle = widgets.HUB_LOST if not model.online else nobody if not here else ""
         counted = bool(self._filter) or len(members) > MAX_CARDS
         for words, button in self._commands.items():
             button.bar(self._obstacle)
@@ -197,10 +197,10 @@ class RangePage:
                 self._new_zone = NewZone(self).button
         for selector, members in selectors.items():
             self._zones[selector].draw(len(members), selector == self.scope)
-        self._new_zone.bar("" if model.online else parts.HUB_LOST)
+        self._new_zone.bar("" if model.online else widgets.HUB_LOST)
         for name, card in self._cards.items():
             chosen = name in selectors[self.scope]
-            parts.set_prop(card.element, "data-chosen", str(chosen).lower())
+            widgets.set_prop(card.element, "data-chosen", str(chosen).lower())
 
     def choose(self, selector: str) -> None:
         self.scope = selector
@@ -226,7 +226,7 @@ class RangePage:
 
     async def identify(self, meant: Sequence[str]) -> None:
         if await self._command("Identify", meant, lambda hub, target: hub.identify(target)):
-            parts.notice(self.client, f"For ten seconds {_whose_light(meant)}", good=True)
+            widgets.notice(self.client, f"For ten seconds {_whose_light(meant)}", good=True)
 
     async def _command(self, what: str, meant: Sequence[str], work: Work) -> bool:
         """To each that is meant: selectors, or names. Whether all carried it out."""
@@ -238,7 +238,7 @@ class RangePage:
         for card in cards:
             card.wait(True)
         try:
-            return await parts.command(self.keeper, self.client, what, lambda hub: each(hub, meant, work))
+            return await widgets.command(self.keeper, self.client, what, lambda hub: each(hub, meant, work))
         finally:
             for card in cards:
                 card.wait(False)
@@ -255,7 +255,7 @@ class RangePage:
         if work is None:
             return
         if self._obstacle:
-            parts.notice(self.client, self._obstacle)
+            widgets.notice(self.client, self._obstacle)
         else:
             await work(self._meant)
 
@@ -275,7 +275,7 @@ class RangePage:
     async def set_groups(self, target_id: str, groups: list[str]) -> None:
         """Writes them to the target's own configuration, and says how that went."""
         if len(groups) > MAX_GROUPS:
-            parts.notice(
+            widgets.notice(
                 self.client, f"{target_id} is in {MAX_GROUPS} groups", "Take it out of one of them first."
             )
             return
@@ -288,23 +288,23 @@ class RangePage:
         if card is not None:
             card.wait(True)
         try:
-            done = await parts.ask(self.keeper, self.client, what, work)
+            done = await widgets.ask(self.keeper, self.client, what, work)
         finally:
             if card is not None:
                 card.wait(False)
         if done is not None:
             self.keeper.look_now()
-            words = f"{target_id} is in {parts.joined(groups)}" if groups else f"{target_id} is in no group"
-            parts.notice(self.client, words, good=True)
+            words = f"{target_id} is in {widgets.joined(groups)}" if groups else f"{target_id} is in no group"
+            widgets.notice(self.client, words, good=True)
 
     async def edit_groups(self, target_id: str, propose: str = "") -> None:
         """The keyboard's and the phone's way into a group: a list to tick, and a field for a new name."""
         target = self.keeper.model.targets.get(target_id)
         if target is None:
             return
-        with self.client.layout, ui.dialog() as dialog, parts.box("form", "sheet").props("novalidate"):
+        with self.client.layout, ui.dialog() as dialog, widgets.box("form", "sheet").props("novalidate"):
             dialog.props('aria-label="Groups"')
-            parts.text("h2", f"Groups of {target_id}")
+            widgets.text("h2", f"Groups of {target_id}")
             known = list(self.keeper.model.groups())
             ticks = {group: ui.checkbox(group, value=group in target.info.groups) for group in known}
             field = ui.input(
@@ -314,8 +314,8 @@ class RangePage:
                     "1 to 32 letters, digits, _ - .": lambda name: not name or is_target_id(name.strip())
                 },
             ).props("outlined autofocus")
-            with parts.box("div", "actions"):
-                parts.Button("Cancel", dialog.close)
+            with widgets.box("div", "actions"):
+                widgets.Button("Cancel", dialog.close)
 
                 def save() -> None:
                     if field.validate():
@@ -323,9 +323,9 @@ class RangePage:
                         chosen = [group for group, tick in ticks.items() if tick.value]
                         dialog.submit([*chosen, new] if new and new not in chosen else chosen)
 
-                parts.Button("Save", save, kind="primary")
+                widgets.Button("Save", save, kind="primary")
                 field.on("keydown.enter.prevent", save)
-        groups = await parts.answer(dialog)
+        groups = await widgets.answer(dialog)
         if groups is not None and groups != target.info.groups:
             await self.set_groups(target_id, groups)
 
@@ -337,15 +337,15 @@ class Zone:
         self._page = page
         self._selector = selector
         group = selector[len(GROUP_PREFIX) :] if selector != ALL_TARGETS else ""
-        self.element = parts.Button(group or "All targets", lambda: page.choose(selector), kind="zone")
+        self.element = widgets.Button(group or "All targets", lambda: page.choose(selector), kind="zone")
         with self.element:
-            self._count = parts.text("span", "", "count")
+            self._count = widgets.text("span", "", "count")
         if group:
             take_drops(page, self.element, lambda target_id: page.join(target_id, group))
 
     def draw(self, count: int, chosen: bool) -> None:
-        parts.set_text(self._count, str(count))
-        parts.set_prop(self.element, "aria-pressed", str(chosen).lower())
+        widgets.set_text(self._count, str(count))
+        widgets.set_prop(self.element, "aria-pressed", str(chosen).lower())
 
 
 class NewZone:
@@ -353,7 +353,7 @@ class NewZone:
 
     def __init__(self, page: RangePage) -> None:
         self._page = page
-        self.button = parts.Button("New group", self._explain, "plus", "zone new")
+        self.button = widgets.Button("New group", self._explain, "plus", "zone new")
         take_drops(page, self.button, page.edit_groups)
 
     async def _explain(self) -> None:
@@ -361,17 +361,17 @@ class NewZone:
         names = self._page.found()
         if not names:
             return
-        with self._page.client.layout, ui.dialog() as dialog, parts.box("section", "sheet"):
+        with self._page.client.layout, ui.dialog() as dialog, widgets.box("section", "sheet"):
             dialog.props('aria-label="New group"')
-            parts.text("h2", "New group")
-            parts.text("p", "Which target is to be its first? (Or drag a card onto “New group”.)", "hint")
-            with parts.box("div", "choices"):
+            widgets.text("h2", "New group")
+            widgets.text("p", "Which target is to be its first? (Or drag a card onto “New group”.)", "hint")
+            with widgets.box("div", "choices"):
                 for name in names[:MAX_CARDS]:
-                    parts.Button(name, lambda name=name: dialog.submit(name))  # type: ignore[misc]
-            more = parts.shown_of(min(MAX_CARDS, len(names)), len(names), "target")
-            parts.text("p", f"{more}: find the others by name first." if more else "", "hint")
-            parts.Button("Cancel", dialog.close, kind="wide")
-        chosen = await parts.answer(dialog)
+                    widgets.Button(name, lambda name=name: dialog.submit(name))  # type: ignore[misc]
+            more = widgets.shown_of(min(MAX_CARDS, len(names)), len(names), "target")
+            widgets.text("p", f"{more}: find the others by name first." if more else "", "hint")
+            widgets.Button("Cancel", dialog.close, kind="wide")
+        chosen = await widgets.answer(dialog)
         if chosen is not None:
             await self._page.edit_groups(chosen)
 
@@ -383,33 +383,33 @@ class Card:
         self._page = page
         self._shown = -1  # how many reports were shown; -1 before the first look
         self._groups: list[str] | None = None
-        self._leaves: list[parts.Button] = []
-        with parts.box("article", "card").props(f'draggable=true aria-label="{target_id}"') as self.element:
-            with parts.box("header"):
-                parts.text("h2", target_id)
-                with parts.box("span", "state").props("role=status"):
-                    self._state_icon = parts.svg("")
-                    self._state = parts.text("span")
-            with parts.box("div", "scene"):
-                parts.svg(drawings.TARGET)
-                self._flash = parts.text("div", "", "flash")
-            with parts.box("div", "detail"):
-                with parts.box("p", "last"):
-                    self._last = parts.text("strong")
-                    self._last_more = parts.text("span")
-                identify = parts.Button(
+        self._leaves: list[widgets.Button] = []
+        with widgets.box("article", "card").props(f'draggable=true aria-label="{target_id}"') as self.element:
+            with widgets.box("header"):
+                widgets.text("h2", target_id)
+                with widgets.box("span", "state").props("role=status"):
+                    self._state_icon = widgets.svg("")
+                    self._state = widgets.text("span")
+            with widgets.box("div", "scene"):
+                widgets.svg(drawings.TARGET)
+                self._flash = widgets.text("div", "", "flash")
+            with widgets.box("div", "detail"):
+                with widgets.box("p", "last"):
+                    self._last = widgets.text("strong")
+                    self._last_more = widgets.text("span")
+                identify = widgets.Button(
                     "", lambda: page.identify([target_id]), "identify", "ghost", f"Identify {target_id}"
                 )
-                groups = parts.Button(
+                groups = widgets.Button(
                     "", lambda: page.edit_groups(target_id), "groups", "ghost", f"Groups of {target_id}"
                 )
-            self._chips = parts.box("div", "chips")
-            with parts.box("footer"):
-                stand = parts.Button(
+            self._chips = widgets.box("div", "chips")
+            with widgets.box("footer"):
+                stand = widgets.Button(
                     "Stand", lambda: page.stand_up([target_id]), label=f"Stand {target_id} up"
                 )
-                lay = parts.Button("Lay", lambda: page.lay_down([target_id]), label=f"Lay {target_id} down")
-                activate = parts.Button(
+                lay = widgets.Button("Lay", lambda: page.lay_down([target_id]), label=f"Lay {target_id} down")
+                activate = widgets.Button(
                     "Activate",
                     lambda: page.activate([target_id]),
                     kind="accent",
@@ -426,15 +426,15 @@ class Card:
         self.element.on("dragend", js_handler="() => document.body.classList.remove('dragging')")
 
     def draw(self, target: Target, online: bool, now_s: float) -> None:
-        words = parts.shown_state(target, online)
+        words = widgets.shown_state(target, online)
         if target.state == AWAY and online and target.outages:
-            words = f"{words} for {parts.duration(now_s - target.outages[-1][0])}"
+            words = f"{words} for {widgets.duration(now_s - target.outages[-1][0])}"
         live = online and target.info.connected
-        obstacle = "" if live else parts.NOT_HERE if online else parts.HUB_LOST
+        obstacle = "" if live else widgets.NOT_HERE if online else widgets.HUB_LOST
         icon = _ICONS.get(target.state, "help") if online else "help"
-        parts.set_prop(self.element, "data-state", target.state if online else "lost")
-        parts.set_prop(self.element, "data-live", str(live).lower())
-        parts.set_text(self._state, words)
+        widgets.set_prop(self.element, "data-state", target.state if online else "lost")
+        widgets.set_prop(self.element, "data-live", str(live).lower())
+        widgets.set_text(self._state, words)
         self._state_icon.set_content(drawings.icon(icon))
         self._draw_report(target)
         if self._groups != target.info.groups:
@@ -445,7 +445,7 @@ class Card:
     def wait(self, waiting: bool) -> None:
         """Shows that a command is on its way to it."""
         if not self.element.is_deleted:
-            parts.set_prop(self.element, "aria-busy", str(waiting).lower())
+            widgets.set_prop(self.element, "aria-busy", str(waiting).lower())
 
     def _draw_report(self, target: Target) -> None:
         is_hit = target.last_report == "hit"
@@ -453,13 +453,13 @@ class Card:
         more = _REPORTS.get(target.last_report, "no hit yet")
         if is_hit and target.last_peak is not None:
             more += f", peak {target.last_peak:,}"
-        parts.set_text(self._last, reaction if is_hit else "")
-        parts.set_text(self._last_more, more)
+        widgets.set_text(self._last, reaction if is_hit else "")
+        widgets.set_text(self._last_more, more)
         if self._shown >= 0 and target.reports != self._shown:
-            parts.set_text(self._flash, reaction if is_hit else _FLASHES.get(target.last_report, ""))
+            widgets.set_text(self._flash, reaction if is_hit else _FLASHES.get(target.last_report, ""))
             # Two names for one animation: a second hit starts it anew.
             kind = "hit" if is_hit else "miss"
-            parts.set_prop(self.element, "data-news", f"{kind}-{target.reports % 2}")
+            widgets.set_prop(self.element, "data-news", f"{kind}-{target.reports % 2}")
         self._shown = target.reports
 
     def _draw_groups(self, groups: list[str]) -> None:
@@ -468,9 +468,9 @@ class Card:
         self._chips.clear()
         with self._chips:
             for group in groups:
-                with parts.box("span", "chip"):
-                    parts.text("span", group)
-                    leave = parts.Button(
+                with widgets.box("span", "chip"):
+                    widgets.text("span", group)
+                    leave = widgets.Button(
                         "",
                         lambda group=group: self._page.leave(self._target_id, group),  # type: ignore[misc]
                         "close",
@@ -504,7 +504,7 @@ async def each(hub: Hub, meant: Sequence[str], work: Work) -> list[TargetResult]
     return [result for results in await asyncio.gather(*map(one, meant)) for result in results]
 
 
-def take_drops(page: RangePage, button: parts.Button, work: Any) -> None:
+def take_drops(page: RangePage, button: widgets.Button, work: Any) -> None:
     """Cards that are dropped on `button` go to `work`, by their target's name."""
 
     async def drop() -> None:
