@@ -30,7 +30,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 def test_what_it_exports() -> None:
     assert set(snyper.__all__) == {
-        *("Event", "GameInfo", "GameState", "Heard", "Hub", "HubStatus", "NoHubError"),
+        *("Event", "GameInfo", "GameState", "Heard", "HubClient", "HubStatus", "NoHubError"),
         *("ProtocolError", "TargetError", "TargetInfo", "TargetResult", "Trace", "connect"),
     }
     assert all(hasattr(snyper, name) for name in snyper.__all__)
@@ -76,7 +76,7 @@ async def test_a_round(engine: str, body: str, tmp_path: Path) -> None:
         await asyncio.gather(listening, return_exceptions=True)
 
 
-async def collect(hub: snyper.Hub, events: list[Event]) -> None:
+async def collect(hub: snyper.HubClient, events: list[Event]) -> None:
     async for event in hub.events():
         events.append(event)
 

@@ -8,7 +8,7 @@ from math import isqrt, log
 from rich.table import Table
 from rich.text import Text
 
-from snyper.client import Hub
+from snyper.client import HubClient
 from snyper.shared.socket_protocol import ProtocolError
 
 GREATEST = 65_535
@@ -45,7 +45,7 @@ Say = Callable[[str], None]
 
 
 async def measure(
-    hub: Hub,
+    hub: HubClient,
     target_id: str,
     say: Say,
     *,
@@ -74,7 +74,7 @@ async def measure(
         await _lay_down(hub, target_id, say)
 
 
-async def _listen_to_quiet(hub: Hub, target_id: str, say: Say, quiet_s: float) -> Measured:
+async def _listen_to_quiet(hub: HubClient, target_id: str, say: Say, quiet_s: float) -> Measured:
     for knocks_left in range(_MAX_KNOCKS, -1, -1):
         say(f"quiet, please: nobody shoots at {target_id} for {quiet_s:g} s; wind and steps may go on")
         heard = await hub.listen(target_id, round(quiet_s * 1000))
@@ -92,7 +92,7 @@ async def _listen_to_quiet(hub: Hub, target_id: str, say: Say, quiet_s: float) -
     return Measured(target_id, heard.threshold, noise)
 
 
-async def _wait_for_hit(hub: Hub, target_id: str, above: int, wait_s: float) -> int:
+async def _wait_for_hit(hub: HubClient, target_id: str, above: int, wait_s: float) -> int:
     left_ms = round(wait_s * 1000)
     while left_ms > 0:
         piece_ms = max(100, min(left_ms, _PIECE_MS))
@@ -107,7 +107,7 @@ async def _wait_for_hit(hub: Hub, target_id: str, above: int, wait_s: float) -> 
     )
 
 
-async def _lay_down(hub: Hub, target_id: str, say: Say) -> None:
+async def _lay_down(hub: HubClient, target_id: str, say: Say) -> None:
     try:
         [result] = await hub.lay_down(target_id)
         why = result.message

@@ -16,7 +16,7 @@ from rich.text import Text
 from snyper.boards.board import WIFI, BoardProcess
 from snyper.boards.temporary import temporary_directory
 from snyper.cli.processes import running
-from snyper.client import GameState, Hub, TargetResult, connect, scoreboard
+from snyper.client import GameState, HubClient, TargetResult, connect, scoreboard
 from snyper.client.labels import result_word
 from snyper.shared.socket_protocol import ProtocolError
 
@@ -70,7 +70,7 @@ async def run(console: Console) -> int:
 class _Demo:
     """The steps, and what they counted."""
 
-    def __init__(self, console: Console, hub: Hub, boards: list[BoardProcess]) -> None:
+    def __init__(self, console: Console, hub: HubClient, boards: list[BoardProcess]) -> None:
         self._console = console
         self._hub = hub
         self._boards = boards

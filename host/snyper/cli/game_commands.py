@@ -19,7 +19,7 @@ from snyper.cli.history_commands import JournalOption
 from snyper.cli.output import EXIT_FAILED, EXIT_USAGE, can_redraw, drawn_columns, err, fail, out, print_json
 from snyper.cli.screens import event_line
 from snyper.cli.streams import noticing_its_end
-from snyper.client import DEFAULT_HUB, Event, GameInfo, GameOption, GameState, Hub, connect
+from snyper.client import DEFAULT_HUB, Event, GameInfo, GameOption, GameState, HubClient, connect
 from snyper.client.scoreboard import after, scoreboard, summary
 from snyper.history.reader import History
 from snyper.hub.journal import JournalError, NoJournalError, default_path
@@ -106,7 +106,7 @@ def start(
             fail(f"--player {one}: a name has 1 to {MAX_PLAYER_CHARS} characters", EXIT_USAGE)
     options = dict(_setting(text) for text in settings or [])
 
-    async def begin(console: Hub) -> GameState:
+    async def begin(console: HubClient) -> GameState:
         return await console.start_game(name, players, options, seed, targets)
 
     async def begin_only() -> GameState:
@@ -171,7 +171,7 @@ def scores(hub: HubOption = DEFAULT_HUB, journal: JournalOption = None, as_json:
 
 
 async def _follow(
-    hub: str, as_json: bool, begin: Callable[[Hub], Coroutine[Any, Any, GameState]] | None
+    hub: str, as_json: bool, begin: Callable[[HubClient], Coroutine[Any, Any, GameState]] | None
 ) -> GameState:
     """Shows the game that `begin` starts until it is over, or, without one, every game for ever."""
     async with noticing_its_end(), connect(hub) as console, _subscribed(console) as events:
@@ -187,7 +187,7 @@ async def _follow(
 
 
 @asynccontextmanager
-async def _subscribed(console: Hub) -> AsyncIterator[AsyncIterator[Event]]:
+async def _subscribed(console: HubClient) -> AsyncIterator[AsyncIterator[Event]]:
     """The events from now on, also those of what is asked before the first is read."""
     arrived: asyncio.Queue[Event | ProtocolError] = asyncio.Queue()
 
@@ -217,7 +217,7 @@ async def _subscribed(console: Hub) -> AsyncIterator[AsyncIterator[Event]]:
 class _Screen:
     """Where a game is shown: as JSON, as a board in a terminal, or as lines in a file or pipe."""
 
-    def __init__(self, console: Hub, state: GameState, as_json: bool) -> None:
+    def __init__(self, console: HubClient, state: GameState, as_json: bool) -> None:
         self.state = state
         self._console = console
         self._as_json = as_json

@@ -51,7 +51,7 @@ from snyper.cli.output import (
     out,
     print_json,
 )
-from snyper.client import DEFAULT_HUB, Hub, NoHubError, TargetResult, Trace, connect, instants
+from snyper.client import DEFAULT_HUB, HubClient, NoHubError, TargetResult, Trace, connect, instants
 from snyper.client.addresses import dial_address
 from snyper.client.environment import hub_key
 from snyper.client.labels import plural
@@ -449,7 +449,7 @@ def watch(
 ) -> None:
     """Show the range live until Ctrl-C: a table in a terminal, else a line an event."""
 
-    async def follow(console: Hub) -> None:
+    async def follow(console: HubClient) -> None:
         if can_redraw(out) and not as_json:
             await screens.watch_live(console, out, hub)
         async for event in console.events():

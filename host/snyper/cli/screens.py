@@ -17,7 +17,16 @@ from rich.table import Table
 from rich.text import Text
 
 from snyper.cli.output import can_redraw, one_line, out
-from snyper.client import Event, GameState, Hub, HubStatus, TargetInfo, TargetResult, crosstalk_of, scoreboard
+from snyper.client import (
+    Event,
+    GameState,
+    HubClient,
+    HubStatus,
+    TargetInfo,
+    TargetResult,
+    crosstalk_of,
+    scoreboard,
+)
 from snyper.client.labels import AWAY, counted, plural, result_word, state_word
 
 _REFRESH_SECONDS = 0.5
@@ -206,7 +215,7 @@ def progress(console: Console, title: str) -> Iterator[Callable[[TargetResult], 
         yield lambda result: bar.advance(task)
 
 
-async def watch_live(hub: Hub, console: Console, address: str) -> None:
+async def watch_live(hub: HubClient, console: Console, address: str) -> None:
     """The range and its game, as things happen. Raises ProtocolError when the hub is lost."""
     screen = _RangeScreen(address, console)
     screen.game = await hub.game()
@@ -369,7 +378,7 @@ class _LastHit(NamedTuple):
         return ago if self.reaction_ms is None else f"{self.reaction_ms} ms, {ago}"
 
 
-async def _follow_events(hub: Hub, screen: _RangeScreen, live: Live) -> None:
+async def _follow_events(hub: HubClient, screen: _RangeScreen, live: Live) -> None:
     async for event in hub.events():
         screen.note(event)
         live.update(screen.render())

@@ -231,7 +231,7 @@ class TargetError(ProtocolError):
         self.target_id = target_id
 
 
-class Hub:
+class HubClient:
     """A live connection to a hub. Made by `connect`. `boot_id` is new at each start of the hub.
 
     `target` is a name, `group:NAME` or `all` everywhere. Every method raises ProtocolError `disconnected`
@@ -531,12 +531,12 @@ class Hub:
 
 
 @asynccontextmanager
-async def connect(hub: str = DEFAULT_HUB, key: str | None = None) -> AsyncIterator[Hub]:
+async def connect(hub: str = DEFAULT_HUB, key: str | None = None) -> AsyncIterator[HubClient]:
     """Registers with the hub at `hub` (HOST:PORT) as a console, and hangs up at the end of the block.
 
     `key` is for a hub that wants one; by default it is what the variable SNYPER_KEY says. Raises ValueError
     for an address or a key that is none, NoHubError when no hub answers there, ProtocolError when it refuses.
-    No OSError of the network's gets out of this, nor out of the methods of `Hub`.
+    No OSError of the network's gets out of this, nor out of the methods of `HubClient`.
     """
     address = dial_address(hub)
     try:
@@ -557,7 +557,7 @@ async def connect(hub: str = DEFAULT_HUB, key: str | None = None) -> AsyncIterat
                 raise why from None
             raise NoHubError(f"what listens there does not answer as a hub: {why.message}") from None
         registered.apply_to(link)
-        yield Hub(link, registered.boot_id)
+        yield HubClient(link, registered.boot_id)
     finally:
         link.close(ProtocolError(ErrorCode.DISCONNECTED, "this side hung up"))
         await running

@@ -3,7 +3,7 @@
 import time
 from datetime import UTC, datetime, timedelta
 
-from snyper.client import Hub
+from snyper.client import HubClient
 from snyper.shared.socket_protocol import MAX_AHEAD_MS, MAX_INTEGER
 
 MAX_AHEAD_S = MAX_AHEAD_MS / 1000
@@ -55,7 +55,7 @@ def _as_utc(local: datetime) -> datetime:
     return local.astimezone(UTC)
 
 
-async def on_hub(hub: Hub, at: datetime | int) -> int:
+async def on_hub(hub: HubClient, at: datetime | int) -> int:
     """The instant in µs of the hub's clock. Raises ValueError when it is over or too far ahead, ProtocolError
     when the hub is lost.
     """

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from snyper.client import Hub, TargetResult, connect, instants
+from snyper.client import HubClient, TargetResult, connect, instants
 from snyper.shared.link import MAX_HANDLERS
 from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX, ErrorCode, ProtocolError
 
@@ -56,7 +56,7 @@ async def carry_out(
     return [result for some in results for result in some]
 
 
-async def _without_overlap(console: Hub, selectors: Sequence[str]) -> list[str]:
+async def _without_overlap(console: HubClient, selectors: Sequence[str]) -> list[str]:
     """The selectors, with the names of a group's targets in its place where other selectors are given too."""
     if ALL_TARGETS in selectors:
         return [ALL_TARGETS]
@@ -72,7 +72,7 @@ async def _without_overlap(console: Hub, selectors: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-async def _with_instant(console: Hub, order: Order, shared: bool) -> dict[str, object]:
+async def _with_instant(console: HubClient, order: Order, shared: bool) -> dict[str, object]:
     at = order.at
     if order.in_s is not None and not shared:
         return {**order.data, "in_ms": round(order.in_s * 1000)}

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from snyper.client import Event, GameState, Hub, NoHubError, connect, steady
+from snyper.client import Event, GameState, HubClient, NoHubError, connect, steady
 from snyper.dashboard.model import Model
 from snyper.hub.journal import Journal
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
@@ -25,7 +25,7 @@ class Keeper:
 
     def __init__(self, model: Model, archive: Journal) -> None:
         self.model = model
-        self.hub: Hub | None = None
+        self.hub: HubClient | None = None
         self.archive = archive
         self._look_now = asyncio.Event()
 
@@ -39,7 +39,7 @@ class Keeper:
                 self._lose(error)
             await asyncio.sleep(RETRY_S)
 
-    async def do(self, work: Callable[[Hub], Coroutine[Any, Any, T]]) -> T:
+    async def do(self, work: Callable[[HubClient], Coroutine[Any, Any, T]]) -> T:
         """What `work` makes of the hub. Raises ProtocolError `disconnected` while there is none."""
         if self.hub is None:
             raise ProtocolError(ErrorCode.DISCONNECTED, f"no hub at {self.model.hub}")
@@ -58,7 +58,7 @@ class Keeper:
             _logger.warning("dashboard: the hub at %s is lost (%s)", self.model.hub, reason)
         self.model.changed()
 
-    async def _serve(self, hub: Hub) -> None:
+    async def _serve(self, hub: HubClient) -> None:
         """Raises ProtocolError when the hub is lost."""
         await self._learn_games(hub)
         self.hub = hub
@@ -75,7 +75,7 @@ class Keeper:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _learn_games(self, hub: Hub) -> None:
+    async def _learn_games(self, hub: HubClient) -> None:
         model = self.model
         try:
             model.games = await hub.games()
@@ -85,7 +85,7 @@ class Keeper:
                 raise
             model.games, model.game = None, GameState("none")
 
-    async def _poll(self, hub: Hub) -> None:
+    async def _poll(self, hub: HubClient) -> None:
         while True:
             self._look_now.clear()
             try:
@@ -103,7 +103,7 @@ class Keeper:
             except TimeoutError:
                 continue
 
-    async def _follow(self, hub: Hub) -> None:
+    async def _follow(self, hub: HubClient) -> None:
         """Every event into the model and the archive, those that were missed too."""
         self.model.note_status(await hub.status(), steady.now_s(), time.monotonic())
         log_id, after = self.archive.latest_log() or (None, 0)

@@ -7,7 +7,7 @@ from typing import Any
 from nicegui import Client, ui
 
 from snyper.cli.screens import natural
-from snyper.client import Event, Hub, TargetResult, steady
+from snyper.client import Event, HubClient, TargetResult, steady
 from snyper.client.labels import AWAY, state_word
 from snyper.dashboard import drawings, widgets
 from snyper.dashboard.keeper import Keeper
@@ -38,7 +38,7 @@ _ICONS = {
     "falling": "lay",
     "away": "lost",
 }
-Work = Callable[[Hub, str], Coroutine[Any, Any, list[TargetResult]]]
+Work = Callable[[HubClient, str], Coroutine[Any, Any, list[TargetResult]]]
 
 _DURATIONS = {1_000: "1 s", 2_000: "2 s", 5_000: "5 s", 10_000: "10 s", 30_000: "30 s", 60_000: "1 min"}
 
@@ -280,7 +280,7 @@ class RangePage:
             )
             return
 
-        async def work(hub: Hub) -> list[TargetResult]:
+        async def work(hub: HubClient) -> list[TargetResult]:
             return [await hub.configure(target_id, groups=groups)]
 
         what = f"The groups of {target_id}"
@@ -493,7 +493,7 @@ def _whose_light(meant: Sequence[str]) -> str:
     return f"the light of {meant[0]} flickers"
 
 
-async def each(hub: Hub, meant: Sequence[str], work: Work) -> list[TargetResult]:
+async def each(hub: HubClient, meant: Sequence[str], work: Work) -> list[TargetResult]:
     """`work` with each that is meant, AT_ONCE side by side. Raises ProtocolError."""
     gate = asyncio.Semaphore(AT_ONCE)
 

@@ -9,7 +9,7 @@ from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
 from snyper.cli.output import harmless
-from snyper.client import Event, Hub, TargetError, TargetResult
+from snyper.client import Event, HubClient, TargetError, TargetResult
 from snyper.client.labels import plural as plural, state_word
 from snyper.dashboard import drawings
 from snyper.dashboard.keeper import Keeper
@@ -151,7 +151,7 @@ async def ask(
     keeper: Keeper,
     client: Client,
     what: str,
-    work: Callable[[Hub], Coroutine[Any, Any, T]],
+    work: Callable[[HubClient], Coroutine[Any, Any, T]],
     advice: Mapping[str, str] = _ADVICE,
 ) -> T | None:
     """What the hub answers, or None after a notice that says why not, with `advice` by the error's code."""
@@ -169,7 +169,7 @@ async def command(
     keeper: Keeper,
     client: Client,
     what: str,
-    work: Callable[[Hub], Coroutine[Any, Any, list[TargetResult]]],
+    work: Callable[[HubClient], Coroutine[Any, Any, list[TargetResult]]],
 ) -> bool:
     """Commands targets; whoever did not carry it out is named in a notice."""
     results = await ask(keeper, client, what, work)
