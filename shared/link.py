@@ -51,6 +51,17 @@ _MAX_REASON_BYTES = 256
 LINGER_MS = 1_000  # after a fatal error the peer has this long to read it before the socket goes
 
 
+class CloseReason:
+    """Why a link has ended, in a word."""
+
+    SILENT = "silent"  # nothing came for DEAD_AFTER_BEATS heartbeats
+    CLOSED = "closed"  # the peer hung up
+    BROKEN = "broken"  # the network says so
+    REFUSED = "refused"  # for what the peer says, or does not read
+    FAULT = "fault"  # of this side: a defect, or no memory
+    STOPPING = "stopping"  # this side ends in an orderly way
+
+
 class Link:
     """A connection made of an asyncio stream's two ends.
 
@@ -72,6 +83,7 @@ class Link:
     round_trip_us: "int | None" = None
     received_us = 0  # when the last bytes were read, by `now_us()`
     close_error: "ProtocolError | None" = None
+    close_reason = ""  # of CloseReason, once `close_error` is set
     _last_word: "ProtocolError | None" = None
     _next_id = 0
     _late_ids: "list[str | int] | None" = None
@@ -117,7 +129,8 @@ class Link:
         try:
             await self._ended.wait()
         finally:
-            self.close(ProtocolError(ErrorCode.DISCONNECTED, "this side ended the link"))
+            error = ProtocolError(ErrorCode.DISCONNECTED, "this side ended the link")
+            self.close(error, reason=CloseReason.STOPPING)
             self._stop_timer()
             tasks.extend(self._handler_tasks)
             if self._drain_task is not None:
@@ -260,7 +273,13 @@ class Link:
         """Has the handler of its type serve `message`, in a task that ends with the link."""
         self._handler_tasks.append(asyncio.create_task(self._handle(message)))
 
-    def close(self, error: ProtocolError, linger: bool = False, quiet: bool = False) -> None:
+    def close(
+        self,
+        error: ProtocolError,
+        linger: bool = False,
+        quiet: bool = False,
+        reason: str = CloseReason.REFUSED,
+    ) -> None:
         """Ends the link; `run` then returns `error`. Only the first call counts. `quiet` leaves the log out.
 
         With `linger` the peer gets up to LINGER_MS to hang up first: a socket that is closed with unread
@@ -269,6 +288,7 @@ class Link:
         if self.close_error is not None:
             return
         self.close_error = error
+        self.close_reason = reason
         if not quiet:
             log(self.name, "closed: %s" % error)
         self._stop_timer()
@@ -300,7 +320,7 @@ class Link:
                 self._received_ms = now_ms()
                 await self._take(piece)
             end = ProtocolError(ErrorCode.DISCONNECTED, "the peer closed the connection")
-            self.close(self._last_word or end)
+            self.close(self._last_word or end, reason=CloseReason.CLOSED)
         except ProtocolError as error:
             self.close(error)
         except OSError as error:
@@ -421,10 +441,12 @@ class Link:
 
     def _fail(self, error: Exception) -> None:
         log_exception(self.name, error)
-        self.close(ProtocolError(ErrorCode.INTERNAL, "a defect, or no memory: %r" % error))
+        why = ProtocolError(ErrorCode.INTERNAL, "a defect, or no memory: %r" % error)
+        self.close(why, reason=CloseReason.FAULT)
 
     def _lose(self, error: OSError) -> None:
-        self.close(ProtocolError(ErrorCode.DISCONNECTED, "the connection broke: %r" % error))
+        why = ProtocolError(ErrorCode.DISCONNECTED, "the connection broke: %r" % error)
+        self.close(why, reason=CloseReason.BROKEN)
 
     # --- heartbeat
 
@@ -440,7 +462,8 @@ class Link:
             self._look_ms = now_ms() + wait_ms
             self._timer = call_later(wait_ms, self._look)
         except ProtocolError as error:
-            self.close(error)
+            silent = error.code == ErrorCode.TIMEOUT
+            self.close(error, reason=CloseReason.SILENT if silent else CloseReason.REFUSED)
         except Exception as error:
             self._fail(error)
 

@@ -222,9 +222,10 @@ class HubController:
         log("hub", "%s is here" % entry.target_id)
         self.events.add("registered", entry.target_id, {"state": entry.state})
 
-    def record_lost(self, entry: Entry, why: ProtocolError) -> None:
-        """Count that a target's link has ended."""
-        self.events.add("lost", entry.target_id, {"code": why.code, "message": why.message})
+    def record_lost(self, entry: Entry, why: ProtocolError, reason: str) -> None:
+        """Count that a target's link has ended; `reason` is one of CloseReason."""
+        data = {"reason": reason, "code": why.code, "message": why.message}
+        self.events.add("lost", entry.target_id, data)
 
     def record_health(self, entry: Entry, message: SocketMessage) -> None:
         """Take what a target's PING or PONG says of its state and health."""

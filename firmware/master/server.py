@@ -10,7 +10,7 @@ from snyper.firmware.master.events import EventLog
 from snyper.firmware.master.registry import Entry, Registry
 from snyper.shared.clock import now_ms, now_us
 from snyper.shared.handshake_server import Role
-from snyper.shared.link import Link
+from snyper.shared.link import CloseReason, Link
 from snyper.shared.listener import bound_port, close_server, configure_accepted, listen
 from snyper.shared.log import log
 from snyper.shared.runtime import close_stream, forget, sleep_ms
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from snyper.shared.handshake_server import Registration
     from snyper.shared.link import Handler
 
-STOPPING = "the hub stops"  # what `lost` says of a target whose hub ends in an orderly way
 MAX_EVENTS = 24  # 2.4 kB of a board; a computer has room for more
 REGISTER_TIMEOUT_MS = 10_000  # long enough for a person who pastes a line into `nc`
 _BACKLOG = 1024  # connections that wait to be accepted; the system may hold fewer
@@ -94,7 +93,8 @@ class Hub:
         self._sweeper.cancel()
         await close_server(self._server)
         for link in list(self._links):
-            link.close(ProtocolError(ErrorCode.DISCONNECTED, STOPPING))
+            error = ProtocolError(ErrorCode.DISCONNECTED, "the hub stops")
+            link.close(error, reason=CloseReason.STOPPING)
         while self._links:
             self._all_gone.clear()
             await self._all_gone.wait()
@@ -250,7 +250,7 @@ class _TargetPeer:
 
     def closed(self, link: Link, why: ProtocolError) -> None:
         if self._controller.registry.lose(self._entry, link, now_ms()):
-            self._controller.record_lost(self._entry, why)
+            self._controller.record_lost(self._entry, why, link.close_reason)
 
 
 def _refuse(

@@ -321,6 +321,43 @@ async def test_a_timeout_of_ones_own(engine: str, tmp_path: Path) -> None:
 
 
 @each_engine
+async def test_why_a_target_is_lost(engine: str, tmp_path: Path) -> None:
+    """In a word for programs, in a sentence for people."""
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(running_hub(engine, tmp_path))
+        console = await stack.enter_async_context(console_of(hub, subscribed=True))
+
+        async def lost(target_id: str) -> tuple[str, str]:
+            data = await console.event("lost", target_id)
+            assert data["message"]
+            return data["reason"], data["code"]
+
+        async with scripted_target(hub, "one"):
+            pass
+        assert await lost("one") == ("closed", "disconnected")
+        async with scripted_target(hub, "two") as peer:
+            await peer.close(reset=True)
+            assert await lost("two") == ("broken", "disconnected")
+        async with scripted_target(hub, "three") as peer:
+            peer.answers_heartbeat = False
+            assert await lost("three") == ("silent", "timeout")
+        async with scripted_target(hub, "four") as peer:
+            await peer.send(b"x" * 5_000)
+            assert await lost("four") == ("refused", "line_too_long")
+
+
+async def test_a_hub_that_stops_says_so_of_its_targets(tmp_path: Path) -> None:
+    lost: list[tuple[str, object]] = []
+    async with AsyncExitStack() as stack, running_hub("cpython", tmp_path) as hub:
+        await stack.enter_async_context(scripted_target(hub, "one"))
+        assert hub.hub is not None
+        hub.hub.controller.events.listen(
+            lambda seq, event, target_id, data: lost.append((target_id, data.get("reason")))
+        )
+    assert lost == [("one", "stopping")]
+
+
+@each_engine
 async def test_list_targets(engine: str, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         hub = await stack.enter_async_context(running_hub(engine, tmp_path))

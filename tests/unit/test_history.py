@@ -67,11 +67,11 @@ def path(tmp_path: Path) -> Iterator[Path]:
     story.tell("hit", "target_1", reaction_ms=200, peak=30_000)
     story.tell("miss", "target_1", reason="time_up", dropped=2)
     story.tell("miss", "target_1", reason="lay_down", dropped=3)
-    story.tell("lost", "target_1", code="timeout", message="silent")  # 11 s
-    story.tell("lost", "target_2", code="disconnected", message="the hub stops")
+    story.tell("lost", "target_1", reason="silent", code="timeout", message="silent")  # 11 s
+    story.tell("lost", "target_2", reason="stopping", code="disconnected")
     story.tell("registered", "target_1", state="down")  # 13 s
     story.tell("miss", "target_1", reason="time_up", dropped=1)  # booted anew
-    story.tell("lost", "target_2", code="timeout", message="silent")  # 15 s
+    story.tell("lost", "target_2", reason="silent", code="timeout", message="silent")  # 15 s
     story.game("b-g2", {"Ann": 7}, "Ann")  # 16 s to 18 s
     story.game("b-g3", {"Ann": 3, "Bob": 1}, over=False)  # 19 s
     assert story.journal.flush(DEADLINE_S)
@@ -122,8 +122,8 @@ def test_targets(path: Path) -> None:
 def test_outages(path: Path) -> None:
     with History(path) as history:
         assert history.outages() == [
-            Outage("target_1", 11_000, 13_000, "timeout", "silent"),
-            Outage("target_2", 15_000, None, "timeout", "silent"),
+            Outage("target_1", 11_000, 13_000, "silent", "timeout", "silent"),
+            Outage("target_2", 15_000, None, "silent", "timeout", "silent"),
         ]
         assert [outage.target_id for outage in history.outages("target_2")] == ["target_2"]
 
@@ -302,7 +302,7 @@ def test_a_clock_that_is_set_in_the_middle(tmp_path: Path, clocks: Clocks, steps
 def test_several_starts_of_a_hub(tmp_path: Path, clocks: Clocks) -> None:
     """What belongs together does so over the starts, and ends with them; the newest is the last told."""
     clocks.tell(first := Journal(tmp_path / "j"), *game_events("a"))
-    clocks.tell(first, *game_events("cut")[:4], ("lost", "t", {"message": "the hub stops"}))
+    clocks.tell(first, *game_events("cut")[:4], ("lost", "t", {"reason": "stopping"}))
     first.close()
     clocks.offset_s -= HOUR_S
     clocks.tell(second := Journal(tmp_path / "j"), ("registered", "t", {}), ("hit", "t", {"reaction_ms": 50}))

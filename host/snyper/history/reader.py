@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from types import TracebackType
@@ -16,10 +16,10 @@ from typing import Any
 
 from snyper.client.files import shown
 from snyper.client.scoreboard import results_of, says
-from snyper.firmware.master.server import STOPPING
 from snyper.history import schema
 from snyper.history.schema import known_as, names_of
 from snyper.hub.journal import JournalError, NoJournalError, explained, open_database
+from snyper.shared.link import CloseReason
 
 _PAGE = 1_000  # rows that are fetched at once
 _SEQ_BITS = 44  # `log` and `seq` in one number: for more leaps than a hub can be started in its life
@@ -133,6 +133,7 @@ class Outage:
     target_id: str
     since_ms: int
     until_ms: int | None
+    reason: str
     code: str
     message: str
 
@@ -394,11 +395,11 @@ class History:
                 if at is not None:
                     lost = found[at]
                     until_ms = max(lost.since_ms, event.unix_ms)
-                    found[at] = Outage(lost.target_id, lost.since_ms, until_ms, lost.code, lost.message)
-            elif event.data.get("message") != STOPPING and event.target_id not in away:
+                    found[at] = replace(lost, until_ms=until_ms)
+            elif event.data.get("reason") != CloseReason.STOPPING and event.target_id not in away:
                 away[event.target_id] = len(found)
-                code, message = str(event.data.get("code", "")), str(event.data.get("message", ""))
-                found.append(Outage(event.target_id, event.unix_ms, None, code, message))
+                why = (str(event.data.get(name, "")) for name in ("reason", "code", "message"))
+                found.append(Outage(event.target_id, event.unix_ms, None, *why))
         return found
 
     def _began_ms(self, at: int) -> int:

@@ -8,7 +8,7 @@ numbers a game and never from the text of every event.
 import sqlite3
 from itertools import groupby
 
-from snyper.firmware.master.server import STOPPING
+from snyper.shared.link import CloseReason
 from snyper.shared.names import seen, tidied
 
 VERSION = 2
@@ -155,7 +155,7 @@ _COUNTING = {
     """,
     "lost": f"""
         UPDATE games SET end_seq = new.seq WHERE {_GOES_ON}
-            AND json_extract(new.data, '$.message') = '{STOPPING}';
+            AND json_extract(new.data, '$.reason') = '{CloseReason.STOPPING}';
     """,
 }
 _ECHO_OF = """
