@@ -45,6 +45,7 @@ MAX_QUEUED_LINES = 16
 MAX_HANDLERS = 8  # requests of one peer under way at once
 # Ids of requests that are no longer waited for: as many replies as a peer of this project can still owe.
 _MAX_LATE_IDS = MAX_HANDLERS
+ANY_FOR_ANOTHER = "*"  # in `handlers`: what serves every other message that has a `target_id`
 ITEMS_PER_TURN = 8  # of one piece that was read, before other tasks get their turn
 # Of what a peer says went wrong: it is kept, and may become part of a line that has at least 1,024.
 _MAX_REASON_BYTES = 256
@@ -350,7 +351,7 @@ class Link:
         message_type = message.type
         self._last_word = None
         id = message.id
-        if id is not None and id in self._pending and self._may_be_reply(message_type):
+        if id is not None and id in self._pending and self._may_be_reply(message):
             on_reply, token = self._pending.pop(id)
             on_reply(token, message)
         elif message_type == MessageType.ERROR:
@@ -368,7 +369,7 @@ class Link:
                 self.on_health(message)
         elif self.on_stream is not None and message_type in STREAM_TYPES:
             self.on_stream(message)
-        elif message_type not in self.handlers:
+        elif self._handler_of(message) is None:
             error = ProtocolError(
                 ErrorCode.UNKNOWN_TYPE, "nobody here answers `%s`" % message_type, message.id
             )
@@ -378,22 +379,27 @@ class Link:
         else:
             self.handle(message)
 
-    def _may_be_reply(self, message_type: str) -> bool:
-        """Whether a message of this type, with an id that is waited for, is that reply: what this side serves
-        is a request of a peer that uses the same id, and an item of a stream has its reply still to come.
+    def _may_be_reply(self, message: SocketMessage) -> bool:
+        """Whether a message with an id that is waited for is that reply: what this side serves is a request
+        of a peer that uses the same id, and an item of a stream has its reply still to come.
         """
         return not (
-            message_type in self.handlers or message_type in STREAM_TYPES or message_type == MessageType.PING
+            self._handler_of(message) or message.type in STREAM_TYPES or message.type == MessageType.PING
         )
 
     def _is_late(self, message: SocketMessage) -> bool:
         """Whether `message` is a reply that nobody waits for any more: no request of an unknown type."""
         if message.type in (MessageType.REPLY, MessageType.PONG):
             return True
-        if not self._late_ids or message.id not in self._late_ids or not self._may_be_reply(message.type):
+        if not self._late_ids or message.id not in self._late_ids or not self._may_be_reply(message):
             return False
         self._late_ids.remove(message.id)
         return True
+
+    def _handler_of(self, message: SocketMessage) -> "Handler | None":
+        return self.handlers.get(message.type) or (
+            None if message.target_id is None else self.handlers.get(ANY_FOR_ANOTHER)
+        )
 
     def _refuse(self, error: ProtocolError) -> None:
         self.send_nowait(error.to_message())
@@ -403,7 +409,9 @@ class Link:
     async def _handle(self, message: SocketMessage) -> None:
         try:
             try:
-                reply = await self.handlers[message.type](self, message)
+                handler = self._handler_of(message)
+                assert handler is not None
+                reply = await handler(self, message)
             except ProtocolError as error:
                 reply = error.to_message(message.id, message.target_id)
             except Exception as error:

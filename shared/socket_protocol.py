@@ -95,19 +95,6 @@ STREAM_TYPES = frozenset(
     (MessageType.ITEM, MessageType.TARGET, MessageType.RESULT, MessageType.EVENT, MessageType.GAME)
 )
 
-# What a command's reply is called when it went well, and the word its `status` then says.
-COMMAND_REPLIES = {
-    MessageType.PING: (MessageType.PONG, "alive"),
-    MessageType.STAND_UP: (MessageType.STANDING, "standing"),
-    MessageType.LAY_DOWN: (MessageType.DOWN, "down"),
-    MessageType.ACTIVATE: (MessageType.ACTIVATED, "activated"),
-    MessageType.IDENTIFY: (MessageType.IDENTIFIED, "identifying"),
-    MessageType.READ_LOG: (MessageType.LOG, "ok"),
-    MessageType.CONFIGURE: (MessageType.CONFIGURED, "configured"),
-    MessageType.LISTEN: (MessageType.LISTENED, "listened"),
-    MessageType.READ_TRACE: (MessageType.TRACE, "ok"),
-}
-
 
 class ErrorCode:
     """Every `data.code` of an `error`."""

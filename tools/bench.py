@@ -21,7 +21,7 @@ from rich.table import Table
 
 from snyper.boards.board import BoardProcess, find_micropython
 from snyper.boards.temporary import temporary_directory
-from snyper.firmware.master.controller import Result
+from snyper.firmware.master.router import Result
 from snyper.firmware.master.server import Hub
 from snyper.shared.socket_protocol import ALL_TARGETS, MessageType
 from tools.loopback import free_port

@@ -26,10 +26,11 @@ from rich.table import Table
 
 from snyper.boards.board import BoardProcess
 from snyper.boards.temporary import temporary_directory
-from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, Result
+from snyper.firmware.master.router import Result
 from snyper.firmware.master.server import Hub
 from snyper.shared.clock import now_us
 from snyper.shared.socket_protocol import ALL_TARGETS, MessageType
+from snyper.shared.vocabulary import COMMAND_TIMEOUT_MS
 from tools.impaired_link import Delay, ImpairedLink
 from tools.loopback import HOST
 
@@ -158,7 +159,7 @@ async def _wait(warm_up_s: float, on_step: Callable[[str, int, int], None]) -> N
 
 
 async def _command(hub: Hub, type: str, data: dict[str, Any] | None) -> list[Result]:
-    return await hub.controller.start(type, ALL_TARGETS, data, MOTION_TIMEOUT_MS).results()
+    return await hub.controller.start(type, ALL_TARGETS, data, COMMAND_TIMEOUT_MS).results()
 
 
 async def _rise(

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from snyper.boards.board import BoardProcess
 from snyper.firmware.master.server import Hub
+from snyper.firmware.target.controller import ANSWERS
 from snyper.shared.dialler import dial
 from snyper.shared.handshake_server import Registration
 from snyper.shared.link import Link
-from snyper.shared.socket_protocol import COMMAND_REPLIES, MessageType, ProtocolError, SocketMessage
+from snyper.shared.socket_protocol import MessageType, ProtocolError, SocketMessage
 from tools.loopback import HOST, free_port
 from tools.watched_board import Sample, modules_of, sample, until, watched_board
 
@@ -399,7 +400,7 @@ class _TargetPeer(_Peer):
             task = asyncio.create_task(self._report(link))
             self._reporting.add(task)
             task.add_done_callback(self._reporting.discard)
-        reply = COMMAND_REPLIES[message.type][0]
+        reply = ANSWERS.get(message.type, MessageType.LOG)
         return message.reply(reply, reply, data)
 
     async def _report(self, link: Link) -> None:

@@ -1,16 +1,13 @@
-"""Commands to targets: one, a group or all, all of them at once, each with its own result."""
-
-import asyncio
+"""What the hub asks of its targets, and what they report."""
 
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.events import EventLog
 from snyper.firmware.master.registry import HEALTH, Entry, Registry
+from snyper.firmware.master.router import Command
 from snyper.shared.clock import now_us
-from snyper.shared.link import error_of
 from snyper.shared.log import log
-from snyper.shared.runtime import call_later, forget
+from snyper.shared.runtime import forget
 from snyper.shared.socket_protocol import (
-    COMMAND_REPLIES,
     MAX_WORD_CHARS,
     ErrorCode,
     MessageType,
@@ -20,14 +17,9 @@ from snyper.shared.socket_protocol import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
-    from snyper.shared.runtime import Timer
-
-PING_TIMEOUT_MS = 1_000
 MAX_REPORT_BYTES = 512  # a hit has some 100; a hub board keeps its last events
-MOTION_TIMEOUT_MS = 3_000  # the slowest hobby servo needs half of it
 
 _STATE_AFTER = {
     MessageType.STANDING: "standing",
@@ -36,137 +28,6 @@ _STATE_AFTER = {
 }
 # These last a third of a second: whether a ping falls into one is chance, and no event.
 _IN_MOTION = ("rising", "arming", "falling")
-
-
-class Result:
-    """What one target made of one command. `reply` is its own answer, or None where `error` says why not."""
-
-    def __init__(
-        self,
-        target_id: str,
-        reply: "SocketMessage | None",
-        error: "ProtocolError | None",
-        round_trip_us: int,
-    ) -> None:
-        self.target_id = target_id
-        self.reply = reply
-        self.error = error
-        self.round_trip_us = round_trip_us
-
-    @property
-    def ok(self) -> bool:
-        return self.error is None
-
-
-class Command:
-    """One command on its way to some targets. Iterate over it (`async for`) for the results in the order in
-    which they come in, or `await command.results()` for all of them. One timer serves all its deadlines.
-    """
-
-    def __init__(
-        self,
-        message: SocketMessage,
-        entries: "list[Entry]",
-        timeout_ms: int,
-        on_answer: "Callable[[Entry, SocketMessage], None]",
-    ) -> None:
-        assert message.id is not None
-        self._id = message.id
-        self._reply_type = COMMAND_REPLIES[message.type][0]
-        self._on_answer = on_answer
-        self._results: "list[Result]" = []
-        self._expected = len(entries)
-        self._taken = 0
-        self._wake_at = 1
-        self._waiting: "dict[str, Entry]" = {}
-        self._changed = asyncio.Event()
-        self._timeout_ms = timeout_ms
-        self._timer: "Timer | None" = None
-        self._sent_us = now_us()
-        self._send(message.to_line(), entries)
-        if self._waiting:
-            self._timer = call_later(timeout_ms, self._expire)
-
-    async def results(self) -> "list[Result]":
-        """Every result, once the last is in; at the latest after the command's timeout. May be cancelled."""
-        self._wake_at = self._expected
-        try:
-            while len(self._results) < self._expected:
-                self._changed.clear()
-                await self._changed.wait()
-        finally:
-            self.cancel()
-        return self._results
-
-    def __aiter__(self) -> "Command":
-        return self
-
-    async def __anext__(self) -> Result:
-        if self._taken == self._expected:
-            raise StopAsyncIteration
-        while self._taken == len(self._results):
-            self._changed.clear()
-            await self._changed.wait()
-        self._taken += 1
-        return self._results[self._taken - 1]
-
-    def cancel(self) -> None:
-        """Waits for no further answer. What was sent stays sent. For whoever stops iterating early."""
-        for entry in self._waiting.values():
-            if entry.link is not None:
-                entry.link.cancel_request(self._id)
-        self._waiting = {}
-        self._stop_timer()
-
-    def _send(self, line: bytes, entries: "list[Entry]") -> None:
-        for entry in entries:
-            if entry.link is None:
-                self._fail(entry, ProtocolError(ErrorCode.DISCONNECTED, "the target is away"))
-                continue
-            try:
-                entry.link.start_request(self._id, line, self._on_reply, entry)
-                self._waiting[entry.target_id] = entry
-            except ProtocolError as error:
-                self._fail(entry, error)
-
-    def _on_reply(self, entry: Entry, reply: "SocketMessage | ProtocolError") -> None:
-        self._waiting.pop(entry.target_id, None)
-        if isinstance(reply, ProtocolError):
-            self._fail(entry, reply)
-        elif reply.type == self._reply_type:
-            self._add(Result(entry.target_id, reply, None, now_us() - self._sent_us))
-            self._on_answer(entry, reply)
-        elif reply.type == MessageType.ERROR:
-            self._fail(entry, error_of(reply))
-        else:
-            self._fail(entry, ProtocolError(ErrorCode.BAD_MESSAGE, "it answered `%s`" % reply.type))
-
-    def _fail(self, entry: Entry, error: ProtocolError) -> None:
-        self._add(Result(entry.target_id, None, error, now_us() - self._sent_us))
-
-    def _add(self, result: Result) -> None:
-        self._results.append(result)
-        if len(self._results) >= self._wake_at:
-            self._changed.set()
-        if len(self._results) == self._expected:
-            self._stop_timer()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _expire(self) -> None:
-        self._timer = None
-        late = list(self._waiting.values())
-        self.cancel()
-        for entry in late:
-            self._fail(
-                entry,
-                ProtocolError(
-                    ErrorCode.TIMEOUT, "no answer within %d ms" % self._timeout_ms, unknown_fate=True
-                ),
-            )
 
 
 class HubController:
@@ -183,6 +44,13 @@ class HubController:
         self.hits: "list[Any]" = []  # the last ones, as crosstalk.py has them
         self._id_prefix = boot_id + "-"
         self._commands = 0
+        self.under_way: "dict[str | int, Command]" = {}  # what the router has sent on, by the id of it
+
+    def on_item(self, entry: Entry, message: SocketMessage) -> None:
+        """Pass an `item` of a target on to the command that it answers; others are dropped."""
+        command = self.under_way.get(message.id)  # type: ignore[arg-type]
+        if command is not None and message.type == MessageType.ITEM:
+            command.on_item(entry, message)
 
     def start(
         self,

@@ -210,6 +210,7 @@ class Hub:
             replaced.close(ProtocolError(ErrorCode.DISCONNECTED, "the board has come back over a new link"))
         peer = _TargetPeer(self.controller, entry)
         link.on_health = peer.health
+        link.on_stream = peer.stream
         link.on_close = peer.closed
         self._admit(
             link, message, registration, {MessageType.HIT: peer.report, MessageType.MISS: peer.report}
@@ -244,6 +245,9 @@ class _TargetPeer:
     async def report(self, link: Link, message: SocketMessage) -> SocketMessage:
         await self._controller.record_report(self._entry, message)
         return message.reply(MessageType.ACK, "ok")
+
+    def stream(self, message: SocketMessage) -> None:
+        self._controller.on_item(self._entry, message)
 
     def health(self, message: SocketMessage) -> None:
         self._controller.record_health(self._entry, message)

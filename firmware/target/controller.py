@@ -4,7 +4,6 @@ Commands and signals go in, actions come out; whoever owns the hardware carries 
 """
 
 from snyper.shared.socket_protocol import (
-    COMMAND_REPLIES,
     DEFAULT_DURATION_MS,
     MAX_AHEAD_MS,
     MAX_DURATION_MS,
@@ -63,6 +62,13 @@ class Action:
     SCHEDULE = "schedule"  # (SCHEDULE, at_us): call `due` at this instant of the hub's clock
     CALL_OFF = "call_off"  # (CALL_OFF,): do not
 
+
+# What a command is answered with once it is so: as type and as status.
+ANSWERS = {
+    MessageType.STAND_UP: MessageType.STANDING,
+    MessageType.LAY_DOWN: MessageType.DOWN,
+    MessageType.ACTIVATE: MessageType.ACTIVATED,
+}
 
 _MOVE_UP = "move_up"
 _MOVE_DOWN = "move_down"
@@ -243,8 +249,8 @@ class TargetController:
         actions: "list[tuple[Any, ...]]" = []
         for message, data in self._waiting:
             if error is None:
-                type, status = COMMAND_REPLIES[message.type]
-                reply = message.reply(type, status, data)
+                word = ANSWERS[message.type]
+                reply = message.reply(word, word, data)
             else:
                 reply = error.to_message(message.id, message.target_id)
             self._remember(message, reply)

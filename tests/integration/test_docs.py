@@ -27,12 +27,11 @@ from snyper.firmware.master import (
 from snyper.firmware.master.games import game
 from snyper.firmware.master.server import Hub
 from snyper.firmware.target import config as target_config, controller, maintenance, outbox, trace
-from snyper.firmware.target.controller import TRANSITIONS, State, Trigger
+from snyper.firmware.target.controller import ANSWERS, TRANSITIONS, State, Trigger
 from snyper.hub import journal, run as run_hub
 from snyper.shared import link, socket_protocol
 from snyper.shared.link import Link
 from snyper.shared.socket_protocol import (
-    COMMAND_REPLIES,
     ErrorCode,
     MessageLineParser,
     MessageType,
@@ -114,7 +113,7 @@ def test_every_type_and_error_code_is_in_the_tables() -> None:
 
 def test_replies_in_the_table_are_those_of_the_code() -> None:
     replies = {code_words(row[0])[0]: code_words(row[1])[0] for row in table("Types") if code_words(row[0])}
-    for command, (reply, _) in COMMAND_REPLIES.items():
+    for command, reply in ANSWERS.items():
         assert replies[command] == reply
 
 
@@ -228,7 +227,7 @@ def test_the_state_table_is_that_of_the_controller() -> None:
             for name in names:
                 if (state, name) in TRANSITIONS:
                     assert code_words(cell) == [TRANSITIONS[(state, name)][0]], (state, name)
-                elif name in COMMAND_REPLIES:
+                elif name in ANSWERS:
                     assert cell == ("fault" if state == State.FAULT else "busy"), (state, name)
                 else:
                     assert cell == "", (state, name)

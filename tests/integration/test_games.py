@@ -905,7 +905,7 @@ async def test_a_hit_that_comes_after_an_outage_still_counts(tmp_path: Path) -> 
 async def test_a_target_that_falls_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It answers, but never says what became of it: out, once its time and the grace are over."""
     monkeypatch.setattr(games, "LATE_MS", 100)
-    monkeypatch.setattr(games, "MOTION_TIMEOUT_MS", 200)
+    monkeypatch.setattr(games, "COMMAND_TIMEOUT_MS", 200)
     async with rig_of("cpython", tmp_path, 2) as rig:
         rig.script = lambda target, count: WAIT if target.target_id == "t2" else 500
         await rig.start("gallery", time_ms=1_000)

@@ -261,7 +261,13 @@ async def test_statuses_of_many(engine: str, tmp_path: Path) -> None:
             await stack.enter_async_context(scripted_target(hub, name, busy, groups=["g"]))
         assert (await console.ask("ping", "all"))["data"] == {"ok": 2, "failed": 0}
         *results, reply = await console.answer_to(await console.request("lay_down", "group:g"))
-        assert (reply["type"], reply["status"], reply["data"]) == ("down", "failed", {"ok": 0, "failed": 2})
+        assert (reply["type"], reply["status"]) == ("error", "failed")
+        assert reply["data"] == {
+            "ok": 0,
+            "failed": 2,
+            "code": results[0]["data"]["code"],
+            "message": "none of 2 did it",
+        }
         assert [result["status"] for result in results] == ["error", "error"]
         # Another reply than the command's own is no success.
         *results, reply = await console.answer_to(
@@ -292,9 +298,8 @@ async def test_no_such_target(engine: str, tmp_path: Path) -> None:
                 ("unknown", "disconnected"),
             )
             assert (await console.ask("stand_up", "all"))["data"]["code"] == "unknown_target"
-        message = await console.ask("stand_up")
-        assert message["data"]["code"] == "bad_message"
-        assert "target_id" in message["data"]["message"]
+        # Without a name it is for the hub, which does not stand up.
+        assert (await console.ask("stand_up"))["data"]["code"] == "unknown_type"
 
 
 @each_engine
@@ -315,6 +320,116 @@ async def test_a_timeout_of_ones_own(engine: str, tmp_path: Path) -> None:
         for timeout_ms in (99, 600_001, "1", 500.5, True):
             reply = await console.ask("ping", "a", timeout_ms=timeout_ms)
             assert reply["data"]["code"] == "bad_message", timeout_ms
+
+
+# --- words that the hub has never heard of
+
+
+@each_engine
+async def test_a_word_of_a_target_alone(engine: str, tmp_path: Path) -> None:
+    """The hub sends on what it does not know, and the answer is the target's own."""
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(running_hub(engine, tmp_path))
+        console = await stack.enter_async_context(console_of(hub))
+        a, b = [
+            await stack.enter_async_context(scripted_target(hub, name, answers={}, groups=["g"]))
+            for name in ("a", "b")
+        ]
+        id = await console.request("dance", "a", steps=3, timeout_ms=10_000)
+        command = await a.expect("dance", data={"steps": 3})
+        assert "target_id" not in command
+        await a.send({"type": "reply", "id": command["id"], "status": "tired", "data": {"steps": 2}})
+        reply = await console.expect("reply", id=id, target_id="a", status="tired")
+        assert reply["data"].pop("round_trip_us") <= 1000 * reply["data"].pop("round_trip_ms")
+        assert reply["data"] == {"steps": 2}
+
+        for selector in ("all", "group:g"):
+            id = await console.request("dance", selector, timeout_ms=10_000)
+            command = await a.expect("dance")
+            await a.send({"type": "reply", "id": command["id"], "status": "ok", "data": {"steps": 1}})
+            result = await console.expect("result", id=id, target_id="a", status="ok")
+            assert result["data"]["steps"] == 1
+            command = await b.expect("dance")
+            unknown = {"code": "unknown_type", "message": "nobody here answers `dance`"}
+            await b.send({"type": "error", "id": command["id"], "status": "error", "data": unknown})
+            result = await console.expect("result", id=id, target_id="b", status="error")
+            assert result["data"]["code"] == "unknown_type"
+            reply = await console.expect("reply", id=id, target_id=selector, status="partial")
+            assert reply["data"] == {"ok": 1, "failed": 1}
+
+        # A target is no console: what it says to another goes no further.
+        await a.send({"type": "dance", "id": 7, "target_id": "b"})
+        await a.expect_error("unknown_type", id=7)
+
+
+@each_engine
+async def test_an_instant_and_a_deadline_for_any_word(engine: str, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(running_hub(engine, tmp_path))
+        console = await stack.enter_async_context(console_of(hub))
+        target = await stack.enter_async_context(scripted_target(hub, "a", answers={}))
+        hub_us = (await console.ask("ping"))["data"]["hub_us"]
+        await console.request("dance", "a", in_ms=400, timeout_ms=100)
+        data = (await target.expect("dance"))["data"]
+        assert list(data) == ["at_us"]
+        assert data["at_us"] - hub_us >= 400_000
+        # The time to answer counts from that instant.
+        late = await console.expect_error("timeout", status="unknown", target_id="a")
+        assert late["data"]["round_trip_ms"] >= 490
+        refused = await console.ask("dance", "a", at_us=hub_us + 120_000_000)
+        assert refused["data"]["code"] == "bad_message"
+
+
+@each_engine
+async def test_answers_of_many_items(engine: str, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(running_hub(engine, tmp_path))
+        console = await stack.enter_async_context(console_of(hub))
+        target = await stack.enter_async_context(scripted_target(hub, "a", answers={}))
+        for selector in ("a", "all"):
+            id = await console.request("count", selector, timeout_ms=10_000)
+            command = await target.expect("count")
+            for number in range(20):
+                await target.send({"type": "item", "id": command["id"], "data": {"number": number}})
+                item = await console.expect("item", id=id, target_id="a")
+                assert item["data"] == {"number": number}
+            await target.send({"type": "item", "id": "nobody's", "data": {}})
+            await target.send({"type": "reply", "id": command["id"], "status": "ok"})
+            if selector == "all":
+                await console.expect("result", id=id, target_id="a", status="ok")
+            await console.expect("reply", id=id, target_id=selector, status="ok")
+
+
+@each_engine
+async def test_an_answer_that_fits_no_line(engine: str, tmp_path: Path) -> None:
+    """What was carried out is said so, though what the target says of it is too long for the console."""
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(running_hub(engine, tmp_path))
+        console = await stack.enter_async_context(peer_of(hub))
+        await console.send(registration("c", role="console", max_line_bytes=1_024))
+        await console.expect("registered")
+        target = await stack.enter_async_context(scripted_target(hub, "a", answers={}))
+        for selector in ("a", "all"):
+            id = await console.request("tell", selector, timeout_ms=10_000)
+            command = await target.expect("tell")
+            told = {"type": "told", "id": command["id"], "status": "ok", "data": {"text": "x" * 3_900}}
+            await target.send(told)
+            if selector == "all":
+                answer = await console.expect("result", id=id, target_id="a", status="ok")
+                assert (await console.expect("told", id=id, status="ok"))["data"] == {"ok": 1, "failed": 0}
+            else:
+                answer = await console.expect("told", id=id, target_id="a", status="ok")
+            assert sorted(answer["data"]) == ["left_out", "round_trip_ms", "round_trip_us"]
+            assert answer["data"]["left_out"] is True
+        # An item that is too long ends the command, whose fate is unknown then.
+        id = await console.request("count", "a", timeout_ms=10_000)
+        command = await target.expect("count")
+        await target.send({"type": "item", "id": command["id"], "data": {"text": "x" * 3_900}})
+        await console.expect_error("line_too_long", id=id, status="unknown")
+        # With `at_us` for `in_ms` it is longer than a line may be: nothing is sent.
+        line = b'{"type":"tell","id":1,"target_id":"a","data":{"in_ms":1,"text":"%s"}}\n'
+        await console.send(line % (b"x" * (4_096 - len(line) + 2)))
+        await console.expect_error("line_too_long", id=1, status="error")
 
 
 # --- the console's side of the wire

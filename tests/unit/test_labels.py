@@ -4,8 +4,7 @@ from pathlib import Path
 
 from snyper.boards.image import ROLES
 from snyper.client.labels import AWAY, ROLE_WORDS, STATE_WORDS, result_word, role_of, role_word, state_word
-from snyper.firmware.target.controller import State
-from snyper.shared.socket_protocol import COMMAND_REPLIES
+from snyper.firmware.target.controller import ANSWERS, State
 
 ROOT = Path(__file__).parents[2]
 SHOWN = {"down", "rising", "up", "armed", "falling", "fault", "away", "unknown"}
@@ -29,7 +28,7 @@ def test_the_words_in_the_document() -> None:
 
 
 def test_a_motion_that_is_done_is_called_as_the_state_it_ends_in() -> None:
-    assert [result_word(COMMAND_REPLIES[name][1]) for name in ("stand_up", "lay_down", "activate")] == [
+    assert [result_word(ANSWERS[name]) for name in ("stand_up", "lay_down", "activate")] == [
         *("up", "down", "armed"),
     ]
     assert result_word("alive") == "alive"

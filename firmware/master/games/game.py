@@ -5,20 +5,21 @@ A game is a coroutine `play(game)`; `game` is a Game. docs/games.md shows how on
 
 import asyncio
 
-from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, HubController
 from snyper.firmware.master.games.rng import Rng
 from snyper.shared.clock import now_us
 from snyper.shared.log import log, log_exception
 from snyper.shared.runtime import call_later, end_task, sleep_ms
 from snyper.shared.socket_protocol import MIN_DURATION_MS, ErrorCode, MessageType, ProtocolError
+from snyper.shared.vocabulary import COMMAND_TIMEOUT_MS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from typing import Any
 
-    from snyper.firmware.master.controller import Command
+    from snyper.firmware.master.controller import HubController
     from snyper.firmware.master.registry import Entry
+    from snyper.firmware.master.router import Command
 
 LEAD_MS = 400  # how long before targets rise together they are told: longer than a busy Wi-Fi delays a line
 ORDER_MS = (
@@ -71,7 +72,7 @@ class Shot:
         self.past_ms = past_ms
         self.duration_ms = duration_ms
         self.sent_us = now_us()
-        self.due_us = self.sent_us + (ahead_ms + MOTION_TIMEOUT_MS + duration_ms + LATE_MS) * 1000
+        self.due_us = self.sent_us + (ahead_ms + COMMAND_TIMEOUT_MS + duration_ms + LATE_MS) * 1000
 
 
 class Game:
@@ -84,7 +85,7 @@ class Game:
 
     def __init__(
         self,
-        controller: HubController,
+        controller: "HubController",
         play: "Callable[[Game], Awaitable[None]]",
         about: "dict[str, Any]",
         targets: "list[str]",
@@ -413,7 +414,7 @@ class Game:
                 entries += self._controller.registry.select(target_id)
             except ProtocolError as error:  # forgotten, for so long it was away
                 self._take_out(target_id, error.code)
-        return self._controller.send(type, entries, data, MOTION_TIMEOUT_MS)
+        return self._controller.send(type, entries, data, COMMAND_TIMEOUT_MS)
 
     def _on_report(self, target_id: str, data: "dict[str, Any]", hit: bool, seq: int = 0) -> None:
         if target_id not in self._up:

@@ -56,8 +56,6 @@ from snyper.client.addresses import dial_address
 from snyper.client.environment import hub_key
 from snyper.client.labels import plural
 from snyper.client.selections import Order, carry_out
-from snyper.firmware.master.console import MAX_TIMEOUT_MS, MIN_TIMEOUT_MS
-from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
 from snyper.firmware.master.crosstalk import CROSSTALK_MS, MAX_CROSSTALK_MS
 from snyper.hub.journal import KEEP_DAYS, MAX_KEEP_DAYS, PATH_VARIABLE, JournalError, default_path
 from snyper.shared.address import format_address, parse_address
@@ -73,13 +71,19 @@ from snyper.shared.socket_protocol import (
     MessageType,
     is_target_id,
 )
+from snyper.shared.vocabulary import (
+    COMMAND_TIMEOUT_MS,
+    MAX_TIMEOUT_MS,
+    MIN_TIMEOUT_MS,
+    PING_TIMEOUT_MS,
+)
 
 T = TypeVar("T")
 
 MIN_TIMEOUT_S = MIN_TIMEOUT_MS / 1000
 MAX_TIMEOUT_S = MAX_TIMEOUT_MS / 1000
 PING_TIMEOUT_S = PING_TIMEOUT_MS / 1000
-MOTION_TIMEOUT_S = MOTION_TIMEOUT_MS / 1000
+COMMAND_TIMEOUT_S = COMMAND_TIMEOUT_MS / 1000
 
 app = App(
     help="Run a range of pop-up targets: a hub, simulated targets, and commands to them.",
@@ -284,7 +288,7 @@ def stand_up(
     target: Targets,
     at: At = None,
     in_: In = None,
-    timeout: Timeout = MOTION_TIMEOUT_S,
+    timeout: Timeout = COMMAND_TIMEOUT_S,
     hub: HubOption = DEFAULT_HUB,
     as_json: Json = False,
 ) -> None:
@@ -297,7 +301,7 @@ def lay_down(
     target: Targets,
     at: At = None,
     in_: In = None,
-    timeout: Timeout = MOTION_TIMEOUT_S,
+    timeout: Timeout = COMMAND_TIMEOUT_S,
     hub: HubOption = DEFAULT_HUB,
     as_json: Json = False,
 ) -> None:
@@ -316,7 +320,7 @@ def activate(
     ] = DEFAULT_DURATION_MS / 1000,
     at: At = None,
     in_: In = None,
-    timeout: Timeout = MOTION_TIMEOUT_S,
+    timeout: Timeout = COMMAND_TIMEOUT_S,
     hub: HubOption = DEFAULT_HUB,
     as_json: Json = False,
 ) -> None:

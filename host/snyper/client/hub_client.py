@@ -19,7 +19,6 @@ from typing import Any
 
 from snyper.client.addresses import dial_address
 from snyper.client.environment import hub_key
-from snyper.firmware.master.controller import MOTION_TIMEOUT_MS, PING_TIMEOUT_MS
 from snyper.shared.dialler import dial
 from snyper.shared.handshake_client import Registered, register_message
 from snyper.shared.handshake_server import Role
@@ -35,6 +34,7 @@ from snyper.shared.socket_protocol import (
     ProtocolError,
     SocketMessage,
 )
+from snyper.shared.vocabulary import COMMAND_TIMEOUT_MS, PING_TIMEOUT_MS
 
 DEFAULT_HUB = f"127.0.0.1:{PORT}"
 DIAL_TIMEOUT_MS = 3_000
@@ -281,7 +281,7 @@ class HubClient:
     async def stand_up(
         self,
         target: str = ALL_TARGETS,
-        timeout_ms: int = MOTION_TIMEOUT_MS,
+        timeout_ms: int = COMMAND_TIMEOUT_MS,
         *,
         at_us: int | None = None,
         in_ms: int | None = None,
@@ -297,7 +297,7 @@ class HubClient:
     async def lay_down(
         self,
         target: str = ALL_TARGETS,
-        timeout_ms: int = MOTION_TIMEOUT_MS,
+        timeout_ms: int = COMMAND_TIMEOUT_MS,
         *,
         at_us: int | None = None,
         in_ms: int | None = None,
@@ -309,7 +309,7 @@ class HubClient:
         self,
         target: str = ALL_TARGETS,
         duration_ms: int = DEFAULT_DURATION_MS,
-        timeout_ms: int = MOTION_TIMEOUT_MS,
+        timeout_ms: int = COMMAND_TIMEOUT_MS,
         *,
         at_us: int | None = None,
         in_ms: int | None = None,
@@ -326,7 +326,7 @@ class HubClient:
         *,
         threshold: int | None = None,
         groups: list[str] | None = None,
-        timeout_ms: int = MOTION_TIMEOUT_MS,
+        timeout_ms: int = COMMAND_TIMEOUT_MS,
     ) -> TargetResult:
         """Changes what is given (`threshold` 1 to 65,535, at most 8 `groups`) and keeps it on the target's
         flash; the result's data says both as they now are. Raises like `ping`, and TargetError: `busy`
@@ -356,7 +356,7 @@ class HubClient:
         data: dict[str, object] = {"duration_ms": duration_ms}
         if above is not None:
             data["above"] = above
-        timeout_ms = duration_ms + MOTION_TIMEOUT_MS
+        timeout_ms = duration_ms + COMMAND_TIMEOUT_MS
         result = await self._command_one(MessageType.LISTEN, target_id, timeout_ms, data)
         heard: dict[str, Any] = result.data
         try:

@@ -1,0 +1,6 @@
+"""What both ends of the wire know of its words: how long whoever asks waits for an answer."""
+
+MIN_TIMEOUT_MS = 100  # of `timeout_ms`
+MAX_TIMEOUT_MS = 600_000
+COMMAND_TIMEOUT_MS = 3_000  # where it is left out: the slowest hobby servo needs half of it
+PING_TIMEOUT_MS = 1_000  # what consoles of this project give to what moves nothing
