@@ -71,9 +71,9 @@ MEANINGS: dict[str, dict[str, str]] = {
             "For this long after the target is armed nothing counts, because the plate still rings"
         ),
         "piezo.sample_ms": (
-            "The time between two looks at the piezo. More spares the processor and misses short hits"
+            "The time between two bursts of samples. More spares the processor and misses short hits"
         ),
-        "piezo.burst": "How many samples are taken at each look; the strongest counts",
+        "piezo.burst": "How many samples a burst has; the strongest counts",
         "led.pin": _LED,
         "safe_pose": (
             'What a target does that has lost its hub: `"down"` goes down, `"stay"` stays as it is and lets '

@@ -1,4 +1,4 @@
-"""What feeling for a hit costs a target's loop: `micropython tools/sampling_cost.py`.
+"""What detecting a hit costs a target's loop: `micropython tools/sampling_cost.py`.
 
 A task counts how often it gets its turn, in turns alone and beside an armed piezo with the default settings.
 On a computer the ADC is a function that returns 0, so that all but the conversion is measured. On a board
@@ -61,7 +61,7 @@ async def main() -> None:
     for _ in range(ROUNDS):
         alone_ns = await turns.period_ns(asyncio.sleep(ROUND_MS / 1000))
         piezo.arm()
-        beside_ns = await turns.period_ns(piezo.feel(ROUND_MS))
+        beside_ns = await turns.period_ns(piezo.detect(ROUND_MS))
         shares.append(1000 * (beside_ns - alone_ns) // beside_ns)
         gaps_us.append(piezo.gap_us)
     running.cancel()

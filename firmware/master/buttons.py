@@ -1,6 +1,6 @@
 """A push button: its contacts bounce, and it can be held. Pure."""
 
-SETTLED_LOOKS = 2  # 20 ms apart: a push button bounces for some 5 ms
+DEBOUNCE_SAMPLES = 2  # 20 ms apart: a push button bounces for some 5 ms
 HOLD_MS = 1_000
 
 PRESSED = "pressed"
@@ -8,22 +8,22 @@ HELD = "held"
 
 
 class Button:
-    """One button, looked at again and again."""
+    """One button, debounced; sampled again and again."""
 
     def __init__(self) -> None:
         self._is_down = False
-        self._differs = 0  # looks in a row
+        self._differs = 0  # samples in a row
         self._down_ms = -1  # since when; -1 where it does not matter
 
-    def look(self, is_down: bool, now_ms: int) -> str:
-        """What has happened by this look: PRESSED once for each press, HELD once if it lasts HOLD_MS more, or
-        nothing ("").
+    def sample(self, is_down: bool, now_ms: int) -> str:
+        """Take a sample of its contacts. Return what it shows: PRESSED once for each press, HELD once if it
+        lasts HOLD_MS more, or nothing ("").
         """
         if is_down == self._is_down:
             self._differs = 0
         else:
             self._differs += 1
-            if self._differs >= SETTLED_LOOKS:
+            if self._differs >= DEBOUNCE_SAMPLES:
                 self._differs = 0
                 self._is_down = is_down
                 self._down_ms = now_ms if is_down else -1

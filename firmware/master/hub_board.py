@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from snyper.firmware.board.led import Led
     from snyper.firmware.master.panel import Panel
 
-_LOOK_MS = 500
+_POLL_MS = 500
 
 
 class HubBoard:
@@ -36,7 +36,7 @@ class HubBoard:
         while True:
             is_anybody_here = self._hub.controller.registry.connected()
             self._led.show(Pattern.REGISTERED if is_anybody_here else Pattern.SEEKING)
-            await sleep_ms(_LOOK_MS)
+            await sleep_ms(_POLL_MS)
 
     def status(self) -> str:
         """How it stands, in a few words."""

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from snyper.firmware.master.server import Hub
 
-TICK_MS = 20  # the buttons are looked at, and at most one page is sent, which takes 3 ms
-_LOOK_TICKS = 10  # until the hub is looked at again
+TICK_MS = 20  # the buttons are sampled, and at most one page is sent, which takes 3 ms
+_DRAW_TICKS = 10  # until the picture is drawn again
 _BEAT_TICKS = 25  # until the heartbeat's dot changes
 _SET_UP_TICKS = 250  # until the screen is set up again: it may have been without power in between
 _WORDS_TICKS = 150  # for which a message for the person at the buttons stays
@@ -87,11 +87,11 @@ class Panel:
     def _tick(self) -> None:
         ms = now_ms()
         for button, is_down, on_event in self._buttons:
-            event = button.look(is_down(), ms)
+            event = button.sample(is_down(), ms)
             if event:
                 on_event(event)
         if self._display is not None:
-            if self._ticks % _LOOK_TICKS == 0:
+            if self._ticks % _DRAW_TICKS == 0:
                 self._draw()
             self._send()
         self._ticks += 1

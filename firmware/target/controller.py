@@ -56,7 +56,7 @@ class Action:
     REPLY = "reply"  # (REPLY, SocketMessage)
     RAISE = "raise"  # (RAISE,): move up, then signal ARRIVED
     LOWER = "lower"  # (LOWER,)
-    ARM = "arm"  # (ARM, duration_ms): feel for a hit, then signal HIT or TIME_UP
+    ARM = "arm"  # (ARM, duration_ms): detect a hit, then signal HIT or TIME_UP
     DISARM = "disarm"  # (DISARM,)
     REPORT = "report"  # (REPORT, MessageType.HIT or MISS, data)
     SCHEDULE = "schedule"  # (SCHEDULE, at_us): call `due` at this instant of the hub's clock

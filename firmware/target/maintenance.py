@@ -65,7 +65,7 @@ async def answer(
 
 
 async def _listen(target: "Target", piezo: "Piezo", data: "dict[str, Any]") -> "dict[str, object]":
-    """The greatest sample in each of at most MAX_BINS bins of time, and how closely that was looked at.
+    """The greatest sample in each of at most MAX_BINS bins of time, and how closely that was sampled.
 
     With `above` it ends RING_MS after the first sample that reaches it. Raises ProtocolError: `bad_message`,
     or `superseded` when the target begins to do something else. May be cancelled.
@@ -84,7 +84,7 @@ async def _listen(target: "Target", piezo: "Piezo", data: "dict[str, Any]") -> "
             at_us = ticks_us()
             gap_us = max(gap_us, ticks_diff(at_us, last_us))
             last_us = at_us
-            value = piezo.look()
+            value = piezo.sample()
             samples += piezo.burst
             bins[elapsed_ms // bin_ms] = max(value, bins[elapsed_ms // bin_ms])
             if value >= above:

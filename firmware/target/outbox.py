@@ -25,21 +25,21 @@ class Outbox:
     def __init__(self, clock: "HubClock") -> None:
         self.dropped = 0
         self._clock = clock
-        self._events: "list[tuple[SocketMessage, int, int]]" = []  # with `at_us` and `unseen_us`
+        self._events: "list[tuple[SocketMessage, int, int]]" = []  # with `at_us` and `unsampled_us`
         self._is_first_sent = False
         self._count = 0
         self._link: "Link | None" = None
         self._changed = asyncio.Event()
 
-    def add(self, type: str, data: "dict[str, object]", at_us: int, unseen_us: int = 0) -> None:
-        """Queues a `hit` or `miss` of the instant `at_us` of `now_us()`, or up to `unseen_us` before. Its id
-        is unlike any other since this boot. `data` is the outbox's from now on.
+    def add(self, type: str, data: "dict[str, object]", at_us: int, unsampled_us: int = 0) -> None:
+        """Queue a `hit` or `miss` of the instant `at_us` of `now_us()`, or up to `unsampled_us` before. Its
+        id is unlike any other since this boot. `data` is the outbox's from now on.
         """
         if len(self._events) >= MAX_EVENTS:
             self._events.pop(1 if self._is_first_sent else 0)
             self.dropped += 1
         self._count += 1
-        self._events.append((SocketMessage(type, "e%d" % self._count, data=data), at_us, unseen_us))
+        self._events.append((SocketMessage(type, "e%d" % self._count, data=data), at_us, unsampled_us))
         self._changed.set()
 
     def connect(self, link: "Link | None") -> None:
@@ -54,9 +54,9 @@ class Outbox:
                 self._changed.clear()
                 await self._changed.wait()
                 continue
-            event, at_us, unseen_us = self._events[0]
+            event, at_us, unsampled_us = self._events[0]
             assert event.data is not None
-            self._date(event.data, at_us, unseen_us)
+            self._date(event.data, at_us, unsampled_us)
             self._is_first_sent = True
             try:
                 await self._link.request(event, ACK_TIMEOUT_MS)
@@ -69,11 +69,11 @@ class Outbox:
             self._events.pop(0)
             self._is_first_sent = False
 
-    def _date(self, data: "dict[str, object]", at_us: int, unseen_us: int) -> None:
+    def _date(self, data: "dict[str, object]", at_us: int, unsampled_us: int) -> None:
         """Says when it was by the hub's clock as it is known now, and how many reports were lost so far."""
         if self._clock.is_set:
             data["at_us"] = self._clock.hub_us(at_us)
-            data["uncertainty_us"] = self._clock.uncertainty_us(at_us) + unseen_us
+            data["uncertainty_us"] = self._clock.uncertainty_us(at_us) + unsampled_us
         else:
             data.pop("at_us", None)
             data.pop("uncertainty_us", None)

@@ -82,7 +82,7 @@ def _pulse_ns(config: "dict[str, int]", degrees: int) -> int:
 
 
 class Piezo:
-    """A piezo disc on an ADC pin. It feels a hit where a sample rises to `threshold` or more (0 to 65,535).
+    """A piezo disc on an ADC pin. It detects a hit where a sample rises to `threshold` or more (0 to 65,535).
 
     Every `sample_ms` it is read `burst` times in a row, because a struck disc rings: a single sample can fall
     where the swing crosses zero. For `debounce_ms` after it is armed nothing counts, since a plate that has
@@ -93,13 +93,13 @@ class Piezo:
     def __init__(self, config: "dict[str, int]") -> None:
         """Raises ValueError for a pin that is no ADC's."""
         self.armed_us = 0  # when it was armed last, by `now_us()`
-        self.felt_us = 0  # when the sample that is the hit was taken, by the same clock
-        self.unseen_us = 0  # the time without a look before it, in which the hit may have begun
+        self.detected_us = 0  # when the sample that is the hit was taken, by the same clock
+        self.unsampled_us = 0  # the time without a sample before it, in which the hit may have begun
         self.reaction_ms = 0  # from arming to the hit
         self.peak = 0  # the hit's greatest sample so far, 0 while there is no hit
-        self.gap_us = 0  # the longest time without a look: a signal that was there for longer was not missed
-        self._floor = 0  # what each look since arming has reached, once there were _CALM_MS of them
-        self.is_listening = False  # looked at by somebody while it is not armed
+        self.gap_us = 0  # the longest time without a sample: a longer signal was not missed
+        self._floor = 0  # what each burst since arming has reached, once there were _CALM_MS of them
+        self.is_listening = False  # sampled by maintenance while it is not armed
         self.threshold = config["threshold"]
         self.sample_ms = config["sample_ms"]
         self.burst = config["burst"]
@@ -112,62 +112,62 @@ class Piezo:
 
     @property
     def rests_at(self) -> int:
-        """Where it rests, if no look since it was armed has found it below the threshold; else 0."""
+        """The level it rests at, if no burst since it was armed lay below the threshold; else 0."""
         return self._floor if self._floor >= self.threshold else 0
 
     def arm(self) -> None:
         """Forgets the last hit. From now on the time counts."""
         self._floor = 0
         self.armed_us = now_us()
-        self.felt_us = self.reaction_ms = self.peak = self.gap_us = 0
+        self.detected_us = self.reaction_ms = self.peak = self.gap_us = 0
         self.trace.begin()
 
-    async def feel(self, duration_ms: int) -> bool:
+    async def detect(self, duration_ms: int) -> bool:
         """Whether there is a hit within `duration_ms` of arming. Returns once its peak is over, some 5 ms
-        after the hit itself. May be cancelled; what it has felt stays.
+        after the hit itself. May be cancelled; what it has detected stays.
         """
         armed_ms = self.armed_us // 1000
-        calm_looks = _CALM_MS // self.sample_ms + 1
-        self.look()
+        calm_bursts = _CALM_MS // self.sample_ms + 1
+        self.sample()
         floor = self.trace.least(self.burst)
-        # Looks that have to lie below the threshold before one that does not is a hit.
-        until_calm = 0 if floor < self.threshold else calm_looks
+        # Bursts that have to lie below the threshold before one that does not is a hit.
+        until_calm = 0 if floor < self.threshold else calm_bursts
         first_us = ticks_us()
         await sleep_ms(min(self._debounce_ms, duration_ms))
         last_us = ticks_us()
-        deaf_us = ticks_diff(last_us, first_us)
+        debounced_us = ticks_diff(last_us, first_us)
         while True:
             at_us = ticks_us()
             elapsed_ms = now_ms() - armed_ms
-            unseen_us = ticks_diff(at_us, last_us)
-            self.gap_us = max(self.gap_us, unseen_us)
+            unsampled_us = ticks_diff(at_us, last_us)
+            self.gap_us = max(self.gap_us, unsampled_us)
             if elapsed_ms >= duration_ms:
                 return False
             last_us = at_us
-            value = self.look()
+            value = self.sample()
             if value < self.threshold:
                 until_calm = max(0, until_calm - 1)
             elif until_calm:
-                until_calm = calm_looks
+                until_calm = calm_bursts
             else:
                 break
-            deaf_us = 0
+            debounced_us = 0
             floor = min(floor, value)
             if elapsed_ms >= self._debounce_ms + _CALM_MS:
                 self._floor = floor
             await sleep_ms(self.sample_ms)
-        self.felt_us = self.trace.mark(self.threshold, self.burst)
-        self.unseen_us = unseen_us + deaf_us
-        self.reaction_ms = (self.felt_us - self.armed_us) // 1000
+        self.detected_us = self.trace.mark(self.threshold, self.burst)
+        self.unsampled_us = unsampled_us + debounced_us
+        self.reaction_ms = (self.detected_us - self.armed_us) // 1000
         self.peak = value
         peak_over_ms = now_ms() + _PEAK_MS
         while now_ms() < peak_over_ms:
-            # Look upon look, while the trace has room: this is where the plate rings.
-            await sleep_ms(0 if self.trace.room else self.sample_ms)
-            self.peak = max(self.peak, self.look())
+            # Burst upon burst while the trace takes more: this is where the plate rings.
+            await sleep_ms(0 if self.trace.remaining else self.sample_ms)
+            self.peak = max(self.peak, self.sample())
         self.trace.end()
         return True
 
-    def look(self) -> int:
-        """The greatest sample of a burst."""
+    def sample(self) -> int:
+        """Take a burst of samples; return the greatest."""
         return self.trace.read(self._read_u16, self.burst)

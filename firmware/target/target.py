@@ -1,4 +1,4 @@
-"""A target's body: carries out what the controller decides, and tells it what the hardware felt."""
+"""A target's body: carries out what the controller decides, and tells it what the hardware did."""
 
 import asyncio
 
@@ -26,7 +26,7 @@ HEAP_EVERY_MS = 10_000  # measuring takes the loop 20 ms
 
 
 class Target:
-    """Joins a TargetController to a servo and a piezo, with the tasks that motion and feeling need.
+    """Joins a TargetController to a servo and a piezo, with the tasks that motion and detection need.
 
     `on_change` is called with the state's word at the start and at each change, `on_hit` at each hit. `clock`
     is the hub's, kept by whoever talks with it.
@@ -141,7 +141,7 @@ class Target:
                 self._move(self._servo.lower)
             elif kind == Action.ARM:
                 self._piezo.arm()
-                self._watch = asyncio.create_task(self._guard(self._feel, action[1]))
+                self._watch = asyncio.create_task(self._guard(self._detect, action[1]))
             elif kind == Action.DISARM:
                 _cancel(self._watch)
             elif kind == Action.SCHEDULE:
@@ -153,7 +153,7 @@ class Target:
                 action[2]["gap_us"] = self._piezo.gap_us
                 self._note_rest(action[2])
                 if action[1] == MessageType.HIT:
-                    self.outbox.add(action[1], action[2], self._piezo.felt_us, self._piezo.unseen_us)
+                    self.outbox.add(action[1], action[2], self._piezo.detected_us, self._piezo.unsampled_us)
                 else:
                     self.outbox.add(action[1], action[2], now_us())
         self._tell_state()
@@ -164,7 +164,7 @@ class Target:
         if rests_at:
             data["rests_at"] = rests_at
             if not self._is_rest_said:
-                keep("piezo", "rests at %d, not below its threshold: it cannot feel a hit" % rests_at)
+                keep("piezo", "rests at %d, not below its threshold: it cannot detect a hit" % rests_at)
         self._is_rest_said = rests_at > 0
 
     def _tell_state(self) -> None:
@@ -230,8 +230,8 @@ class Target:
         self._perform(self._controller.signal(trigger))
         collect_garbage()
 
-    async def _feel(self, duration_ms: int) -> None:
-        if await self._piezo.feel(duration_ms):
+    async def _detect(self, duration_ms: int) -> None:
+        if await self._piezo.detect(duration_ms):
             self._score()
         else:
             self._perform(self._controller.signal(Trigger.TIME_UP))

@@ -24,35 +24,35 @@ class Trace:
         self._values = array("H", bytes(2 * TRACE_SAMPLES))
         self._ticks = array("i", bytes(4 * TRACE_SAMPLES))
         self.begin()
-        self.room = 0  # for so many samples more
+        self.remaining = 0  # so many samples more are kept
 
     def begin(self) -> None:
         """Forgets all."""
         self._next = 0
         self._is_full = False
-        self.room = _ENDLESS
+        self.remaining = _ENDLESS
         self._hit = -1
         self.threshold = 0  # what the hit had to reach
 
     def end(self) -> None:
         """From now on nothing is kept but what is there."""
-        self.room = 0
+        self.remaining = 0
 
     def read(self, read_u16: "Callable[[], int]", burst: int) -> int:
         """The greatest of `burst` samples; all of them go into the ring."""
-        values, ticks, at, room = self._values, self._ticks, self._next, self.room
+        values, ticks, at, remaining = self._values, self._ticks, self._next, self.remaining
         greatest = 0
         for _ in range(burst):
             value = read_u16()
             if value > greatest:
                 greatest = value
-            if room:
+            if remaining:
                 values[at] = value
                 ticks[at] = ticks_us() & _TICKS  # type: ignore[operator, unused-ignore]
                 at = (at + 1) % TRACE_SAMPLES
                 self._is_full = self._is_full or not at
-                room -= 1
-        self._next, self.room = at, room
+                remaining -= 1
+        self._next, self.remaining = at, remaining
         return greatest
 
     def least(self, burst: int) -> int:
@@ -68,7 +68,7 @@ class Trace:
             at = (at + 1) % TRACE_SAMPLES
         self._hit = at
         self.threshold = threshold
-        self.room = _HALF
+        self.remaining = _HALF
         ahead: int = ticks_us() - self._ticks[at]  # type: ignore[operator, unused-ignore]
         return now_us() - (ahead & _TICKS)
 

@@ -2,15 +2,15 @@
 
 from snyper.firmware.master.buttons import HELD, HOLD_MS, PRESSED, Button
 
-LOOK_MS = 20
+SAMPLE_MS = 20
 
 
-def events(looks: str) -> "list[tuple[int, str]]":
-    """What a button says, with the look at which it does; `looks` are its contacts: x closed, . open."""
+def events(samples: str) -> "list[tuple[int, str]]":
+    """What a button says, with the sample at which it does; `samples` are its contacts: x closed, . open."""
     button = Button()
     found = []
-    for at, contact in enumerate(looks):
-        event = button.look(contact == "x", at * LOOK_MS)
+    for at, contact in enumerate(samples):
+        event = button.sample(contact == "x", at * SAMPLE_MS)
         if event:
             found.append((at, event))
     return found
@@ -29,17 +29,17 @@ def test_contacts_that_bounce_press_once() -> None:
 
 
 def test_one_that_is_held_says_so_once() -> None:
-    looks = HOLD_MS // LOOK_MS
-    assert events("x" * 4 * looks) == [(1, PRESSED), (1 + looks, HELD)]
-    assert events("x" * looks + "." * looks) == [(1, PRESSED)]
-    assert events("x" * (looks + 2) + ".." + "x" * (looks + 2)) == [
+    samples = HOLD_MS // SAMPLE_MS
+    assert events("x" * 4 * samples) == [(1, PRESSED), (1 + samples, HELD)]
+    assert events("x" * samples + "." * samples) == [(1, PRESSED)]
+    assert events("x" * (samples + 2) + ".." + "x" * (samples + 2)) == [
         (1, PRESSED),
-        (1 + looks, HELD),
-        (looks + 5, PRESSED),
-        (2 * looks + 5, HELD),
+        (1 + samples, HELD),
+        (samples + 5, PRESSED),
+        (2 * samples + 5, HELD),
     ]
 
 
 def test_a_bounce_does_not_begin_the_hold_anew() -> None:
-    looks = HOLD_MS // LOOK_MS
-    assert events("x" * 10 + "." + "x" * looks) == [(1, PRESSED), (1 + looks, HELD)]
+    samples = HOLD_MS // SAMPLE_MS
+    assert events("x" * 10 + "." + "x" * samples) == [(1, PRESSED), (1 + samples, HELD)]

@@ -187,12 +187,12 @@ async def test_a_report_is_dated_by_the_clock_of_the_hub_that_gets_it() -> None:
     hub = _Hub()
     clock = HubClock()
     async with _Running(clock) as outbox:
-        felt_us = now_us()
-        outbox.add("hit", {"n": 0}, felt_us)
-        outbox.add("miss", {"n": 1}, felt_us - 5_000)
+        detected_us = now_us()
+        outbox.add("hit", {"n": 0}, detected_us)
+        outbox.add("miss", {"n": 1}, detected_us - 5_000)
         # The hub's clock is known only now, and it began after the hit: what was before that is negative.
         asked_us = now_us()
-        clock.add(asked_us, asked_us - felt_us - 1_000_000, asked_us)
+        clock.add(asked_us, asked_us - detected_us - 1_000_000, asked_us)
         async with LinkPair(hub.handlers) as pair:
             outbox.connect(pair.near)
             await hub.have(2)
@@ -207,8 +207,8 @@ async def test_another_hub_gets_its_own_date() -> None:
     deaf.silent = True
     clock = HubClock()
     async with _Running(clock) as outbox:
-        felt_us = now_us()
-        outbox.add("hit", {"n": 0}, felt_us)
+        detected_us = now_us()
+        outbox.add("hit", {"n": 0}, detected_us)
         asked_us = now_us()
         clock.add(asked_us, asked_us + 7_000_000, asked_us)
         async with LinkPair(deaf.handlers) as pair:
