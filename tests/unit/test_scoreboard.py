@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from snyper.cli import screens
-from snyper.client import Event, GameState, scoreboard
+from snyper.cli import scoreboard, screens
+from snyper.client import Event, GameState, game_state
 
 STARTED = {
     "game_id": "g1",
@@ -25,7 +25,7 @@ STARTED = {
 def play(*events: tuple[str, dict[str, object]]) -> GameState:
     state = GameState("none")
     for seq, (event, data) in enumerate(events, 1):
-        state = scoreboard.after(state, Event(seq, event, "", data))
+        state = game_state.after(state, Event(seq, event, "", data))
     return state
 
 
@@ -64,7 +64,7 @@ def test_what_belongs_to_no_game_or_to_another_changes_nothing() -> None:
         ("game_over", {"game_id": "g0", "reason": "stopped", "scores": [1, 1]}),
     ]
     for event, data in foreign:
-        assert scoreboard.after(state, Event(9, event, "", data)) == state
+        assert game_state.after(state, Event(9, event, "", data)) == state
 
 
 ODD: list[object] = [None, True, -1, 1.5, "", "word", [], [None], [1], ["a", "b", "c"], {}, {"a": []}]
@@ -95,7 +95,7 @@ def test_odd_data_ends_no_screen(odd: object) -> None:
 
 def test_equal_scores_share_a_place() -> None:
     state = GameState("over", players=["a", "b", "c", "d"], scores=[5, 9, 9, 1])
-    assert scoreboard.ranking(state) == [(1, "b", 9), (1, "c", 9), (3, "a", 5), (4, "d", 1)]
+    assert game_state.ranking(state) == [(1, "b", 9), (1, "c", 9), (3, "a", 5), (4, "d", 1)]
 
 
 def test_the_countdown_goes_by_the_hubs_clock() -> None:
@@ -127,7 +127,7 @@ def test_what_a_hit_does_not_say_is_not_said() -> None:
 def test_a_player_without_a_hit_has_no_time_whatever_the_hub_says() -> None:
     """As hubs of before said it, and as it is in their journals."""
     told = {"hits": [2, 0], "best_ms": [0, 0], "median_ms": [175, 0], "note": 3}
-    assert scoreboard.results_of({"results": told}) == {
+    assert game_state.results_of({"results": told}) == {
         "hits": [2, 0],
         "best_ms": [0, None],
         "median_ms": [175, None],
@@ -135,7 +135,7 @@ def test_a_player_without_a_hit_has_no_time_whatever_the_hub_says() -> None:
     }
     odds: list[object] = [None, [], "x", {"hits": 3, "best_ms": [0]}, {"hits": [0], "best_ms": 0}]
     for odd in odds:
-        assert scoreboard.results_of({"results": odd}) == (odd if isinstance(odd, dict) else {})
+        assert game_state.results_of({"results": odd}) == (odd if isinstance(odd, dict) else {})
 
 
 def test_a_hit_that_does_not_count_is_said_not_to() -> None:

@@ -15,8 +15,9 @@ from rich.text import Text
 
 from snyper.boards.board import WIFI, BoardProcess
 from snyper.boards.temporary import temporary_directory
+from snyper.cli import scoreboard
 from snyper.cli.processes import running
-from snyper.client import GameState, HubClient, TargetResult, connect, scoreboard
+from snyper.client import GameState, HubClient, TargetResult, connect, game_state
 from snyper.client.labels import result_word
 from snyper.shared.socket_protocol import ProtocolError
 
@@ -197,7 +198,7 @@ class _Demo:
     async def _listen(self) -> None:
         async for event in self._hub.events():
             self._events[event.event] += 1
-            self._game = scoreboard.after(self._game, event)
+            self._game = game_state.after(self._game, event)
             if event.event == "game_score":
                 shot = f"{event.target_id} after {event.data['reaction_ms']} ms"
                 self._say("", f"{shot:<24} {event.data['points']:+d} points")

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from snyper.cli import scoreboard
 from snyper.cli.output import can_redraw, one_line, out
 from snyper.client import (
     Event,
@@ -25,7 +26,7 @@ from snyper.client import (
     TargetInfo,
     TargetResult,
     crosstalk_of,
-    scoreboard,
+    game_state,
 )
 from snyper.client.labels import AWAY, counted, plural, result_word, state_word
 
@@ -256,7 +257,7 @@ class _RangeScreen:
             self._hits.pop(event.target_id, None)
         elif event.event == "hit" and not crosstalk_of(event.data):
             self._hits[event.target_id] = _LastHit(event.data.get("reaction_ms"), time.monotonic())
-        self.game = scoreboard.after(self.game, event)
+        self.game = game_state.after(self.game, event)
         if event.event == "game_started":
             self._note = ""
         elif event.event == "game_note":

@@ -8,8 +8,8 @@ from typing import Any
 from nicegui import Client, ui
 
 from snyper.client import Event, GameInfo, GameOption
+from snyper.client.game_state import ranking
 from snyper.client.labels import counted
-from snyper.client.scoreboard import ranking
 from snyper.dashboard import drawings, widgets
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Model

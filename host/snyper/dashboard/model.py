@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from snyper.client import Event, GameInfo, GameState, HubStatus, TargetInfo, crosstalk_of, scoreboard
+from snyper.client import Event, GameInfo, GameState, HubStatus, TargetInfo, crosstalk_of, game_state
 from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX
 
 SAMPLES = 300  # round trips kept for each target: five minutes at one a second
@@ -180,7 +180,7 @@ class Model:
             target.info = replace(info, groups=[str(group) for group in groups] if groups else [])  # type: ignore[attr-defined]
 
     def _note_game(self, event: Event) -> None:
-        self.game = scoreboard.after(self.game, event)
+        self.game = game_state.after(self.game, event)
         data = event.data
         if data.get("game_id") != self.game.game_id:
             return
@@ -203,7 +203,7 @@ class Model:
             )
         elif event.event == "game_over":
             self.winner = str(data.get("winner", ""))
-            self.results = scoreboard.results_of(data)
+            self.results = game_state.results_of(data)
 
 
 def _integer(value: object) -> int | None:

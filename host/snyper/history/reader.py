@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from snyper.client.files import shown
-from snyper.client.scoreboard import results_of, says
+from snyper.client.game_state import results_of, says
 from snyper.history import schema
 from snyper.history.schema import known_as, names_of
 from snyper.hub.journal import JournalError, NoJournalError, explained, open_database

@@ -1,17 +1,11 @@
-"""The game as people in a terminal see it: kept up to date by its events, drawn as a scoreboard."""
+"""How a game stands, from its events. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.panel import Panel
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
-
 from snyper.client import Event, GameState
-from snyper.client.labels import counted, plural
+from snyper.client.labels import counted
 
 _REASONS = {
     "finished": "the game is over",
@@ -99,54 +93,16 @@ def ranking(state: GameState) -> list[tuple[int, str, int]]:
     return [(1 + sum(other > score for _, other in pairs), player, score) for player, score in pairs]
 
 
-def summary(state: GameState, hub_us: int | None = None, note: str = "") -> Text:
-    """`state` in a sentence, where there is no room for a board."""
-    scores = ", ".join(
-        f"{'► ' if player == state.turn else ''}{player} {score}" for _, player, score in ranking(state)
-    )
-    said = [words for words in (scores, _progress(state, hub_us), note) if words]
-    return Text.assemble((f"{state.game}: ", "bold"), "; ".join(said))
-
-
-def _seconds_to_start(state: GameState, hub_us: int | None) -> int:
+def seconds_to_start(state: GameState, hub_us: int | None) -> int:
     """Of the countdown; 0 when it is over, or when the hub's clock is not known."""
     return 0 if hub_us is None else max(0, -(-(state.starts_at_us - hub_us) // 1_000_000))
 
 
-def _progress(state: GameState, hub_us: int | None) -> str:
+def progress_words(state: GameState, hub_us: int | None) -> str:
     """How far it is, or why it is over."""
     if state.status == "over":
         return _REASONS.get(state.reason, state.reason)
-    seconds = _seconds_to_start(state, hub_us)
+    seconds = seconds_to_start(state, hub_us)
     if seconds:
         return f"starts in {seconds} s"
     return f"{state.done} of {counted(state.total, state.unit)}" if state.total else ""
-
-
-def scoreboard(state: GameState, hub_us: int | None = None, note: str = "") -> RenderableType:
-    """`state` as a board with the best on top. `hub_us`, the hub's clock now, is for the countdown."""
-    table = Table(box=None, show_header=False, expand=True, pad_edge=False)
-    table.add_column(width=3)
-    table.add_column(ratio=1, no_wrap=True)
-    table.add_column(justify="right")
-    over = state.status == "over"
-    for place, player, score in ranking(state):
-        leads = place == 1 and score > 0
-        mark = "►" if player == state.turn else "★" if over and leads else f"{place}."
-        style = "bold green" if leads else "bold" if player == state.turn else ""
-        table.add_row(Text(mark, style), Text(player, style), Text(str(score), style))
-    lines: list[RenderableType] = [table]
-    words = _progress(state, hub_us)
-    if over:
-        lines.append(Text(words, "dim"))
-    elif _seconds_to_start(state, hub_us):
-        lines.append(Text(words, "bold yellow"))
-    elif state.total:
-        progress = Table.grid(expand=True, padding=(0, 1))
-        progress.add_column(ratio=1)
-        progress.add_column(justify="right")
-        progress.add_row(ProgressBar(state.total, state.done), Text(words, "dim"))
-        lines.append(progress)
-    if note:
-        lines.append(Text(note, "italic"))
-    return Panel(Group(*lines), title=f"{state.game}, {plural(state.targets, 'target')}", padding=(0, 1))
