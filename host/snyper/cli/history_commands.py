@@ -18,9 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from snyper.cli.output import EXIT_FAILED, EXIT_USAGE, err, fail, harmless, json_text, print_json
-from snyper.cli.screens import natural, print_table
+from snyper.cli.screens import print_table
 from snyper.client.files import shown, writing
-from snyper.client.labels import plural
+from snyper.client.labels import natural, plural
 from snyper.history.reader import (
     ALL,
     EventRecord,

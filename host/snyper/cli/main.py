@@ -54,7 +54,7 @@ from snyper.cli.output import (
 from snyper.client import DEFAULT_HUB, HubClient, NoHubError, TargetResult, Trace, connect, instants
 from snyper.client.addresses import dial_address
 from snyper.client.environment import hub_key
-from snyper.client.labels import plural
+from snyper.client.labels import natural, plural
 from snyper.client.selections import Order, carry_out
 from snyper.firmware.master.crosstalk import CROSSTALK_MS, MAX_CROSSTALK_MS
 from snyper.hub.journal import KEEP_DAYS, MAX_KEEP_DAYS, PATH_VARIABLE, JournalError, default_path
@@ -259,7 +259,7 @@ def list_targets(hub: HubOption = DEFAULT_HUB, as_json: Json = False) -> None:
 
     async def ask() -> None:
         async with connect(hub) as console:
-            found = sorted(await console.targets(), key=lambda target: screens.natural(target.target_id))
+            found = sorted(await console.targets(), key=lambda target: natural(target.target_id))
         if as_json:
             print_json([asdict(target) for target in found])
         elif found:
@@ -570,7 +570,7 @@ def _command(order: Order, targets: list[str], hub: str, as_json: bool) -> None:
         with screens.progress(err, order.type) as on_result:
             return await carry_out(hub, targets, order, on_result)
 
-    results = sorted(_run(send(), hub), key=lambda result: screens.natural(result.target_id))
+    results = sorted(_run(send(), hub), key=lambda result: natural(result.target_id))
     if as_json:
         print_json([asdict(result) for result in results])
     else:

@@ -1,7 +1,6 @@
 """What people see in a terminal."""
 
 import asyncio
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,7 +27,7 @@ from snyper.client import (
     crosstalk_of,
     game_state,
 )
-from snyper.client.labels import AWAY, counted, plural, result_word, state_word
+from snyper.client.labels import AWAY, counted, natural, plural, result_word, state_word
 
 _REFRESH_SECONDS = 0.5
 _EVENTS_SHOWN = 12
@@ -57,11 +56,6 @@ _EVENT_STYLES = {
     "journal": "bold red",
     "game_over": "bold",
 }
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts target_2 before target_10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def print_table(table: Table, *lesser: str) -> None:

@@ -1,5 +1,7 @@
 """The words that people see: one for each state, on every screen, and those that depend on a number. Pure."""
 
+import re
+
 AWAY = "away"  # of a target that is not connected: no word of the wire
 
 # What people see, for the state that a target reports (`State` in firmware/target/controller.py).
@@ -49,3 +51,8 @@ def counted(count: object, words: str) -> str:
     """1 round won, 2 rounds won: `words` begin with what is counted, in the plural."""
     first, space, rest = words.partition(" ")
     return f"{count} {first.removesuffix('s') if count == 1 else first}{space}{rest}"
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts target_2 before target_10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 from nicegui import Client, ui
 
-from snyper.cli.screens import natural
 from snyper.client import Event, steady
+from snyper.client.labels import natural
 from snyper.dashboard import charts, drawings, widgets
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Target

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 from nicegui import Client, ui
 
-from snyper.cli.screens import natural
 from snyper.client import Event
+from snyper.client.labels import natural
 from snyper.dashboard import charts, drawings, widgets
 from snyper.dashboard.export import FORMATS, KINDS
 from snyper.dashboard.keeper import Keeper

@@ -6,9 +6,8 @@ from typing import Any
 
 from nicegui import Client, ui
 
-from snyper.cli.screens import natural
 from snyper.client import Event, HubClient, TargetResult, steady
-from snyper.client.labels import AWAY, state_word
+from snyper.client.labels import AWAY, natural, state_word
 from snyper.dashboard import drawings, widgets
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Target
