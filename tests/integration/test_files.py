@@ -16,9 +16,9 @@ import pytest
 from snyper.boards.usb_board import UsbBoard
 from snyper.cli.trace import save_png
 from snyper.client import Trace
-from snyper.client.files import writing
 from snyper.history.reader import History
 from snyper.hub.journal import Journal
+from snyper.system.files import writing
 from tests.integration.harness import (
     DEADLINE_S,
     HOST,

@@ -17,9 +17,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from snyper.cli.output import EXIT_FAILED, EXIT_USAGE, err, fail, harmless, json_text, print_json
+from snyper.cli.output import EXIT_FAILED, EXIT_USAGE, err, fail, print_json
 from snyper.cli.screens import print_table
-from snyper.client.files import shown, writing
 from snyper.client.labels import natural, plural
 from snyper.history.reader import (
     ALL,
@@ -32,6 +31,8 @@ from snyper.history.reader import (
     Which,
 )
 from snyper.hub.journal import PATH_VARIABLE, JournalError, default_path
+from snyper.system.files import shown, writing
+from snyper.system.text import harmless, json_text
 
 _UNITS_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _BYTE_ORDER_MARK = "\ufeff"

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from snyper.cli import scoreboard
-from snyper.cli.output import can_redraw, one_line, out
+from snyper.cli.output import can_redraw, out
 from snyper.client import (
     Event,
     GameState,
@@ -28,6 +28,7 @@ from snyper.client import (
     game_state,
 )
 from snyper.client.labels import AWAY, counted, natural, plural, result_word, state_word
+from snyper.system.text import one_line
 
 _REFRESH_SECONDS = 0.5
 _EVENTS_SHOWN = 12

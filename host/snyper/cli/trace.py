@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from snyper.client import Trace
-from snyper.client.files import writing
+from snyper.system.files import writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

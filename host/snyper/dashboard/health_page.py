@@ -6,13 +6,14 @@ from itertools import pairwise
 
 from nicegui import Client, ui
 
-from snyper.client import Event, steady
+from snyper.client import Event
 from snyper.client.labels import natural
 from snyper.dashboard import charts, drawings, widgets
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Target
 from snyper.dashboard.plot import Plot
 from snyper.shared.socket_protocol import ProtocolError
+from snyper.system import steady
 
 CHART_S = 2.0  # between two drawings of the plot
 MAX_CARDS = 60

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from snyper.client import Event, GameState, HubClient, NoHubError, connect, steady
+from snyper.client import Event, GameState, HubClient, NoHubError, connect
 from snyper.dashboard.model import Model
 from snyper.hub.journal import Journal
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
+from snyper.system import steady
 
 POLL_S = 1.0
 RETRY_S = 0.5  # soon enough for a hub that starts again; a connection that is refused costs next to nothing

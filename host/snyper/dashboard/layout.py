@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from nicegui import ui
 
-from snyper.client import Event, crosstalk_of, steady
+from snyper.client import Event, crosstalk_of
 from snyper.client.labels import state_word
 from snyper.dashboard import drawings, export, widgets
 from snyper.dashboard.game_page import GamePage
@@ -15,6 +15,7 @@ from snyper.dashboard.health_page import HealthPage
 from snyper.dashboard.history_page import HistoryPage
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.range_page import RangePage
+from snyper.system import steady
 
 _HERE = Path(__file__).parent
 _PAGES = (

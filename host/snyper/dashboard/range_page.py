@@ -6,7 +6,7 @@ from typing import Any
 
 from nicegui import Client, ui
 
-from snyper.client import Event, HubClient, TargetResult, steady
+from snyper.client import Event, HubClient, TargetResult
 from snyper.client.labels import AWAY, natural, state_word
 from snyper.dashboard import drawings, widgets
 from snyper.dashboard.keeper import Keeper
@@ -17,6 +17,7 @@ from snyper.shared.socket_protocol import (
     GROUP_PREFIX,
     is_target_id,
 )
+from snyper.system import steady
 
 MAX_GROUPS = 8  # of one target
 _REPORTS = {"hit": "last hit", "miss": "missed", "crosstalk": "only shaken"}

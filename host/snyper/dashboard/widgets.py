@@ -8,13 +8,13 @@ from nicegui import Client, ui
 from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
-from snyper.cli.output import harmless
 from snyper.client import Event, HubClient, TargetError, TargetResult
 from snyper.client.labels import plural as plural, state_word
 from snyper.dashboard import drawings
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Target
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
+from snyper.system.text import harmless
 
 T = TypeVar("T")
 Handler = Callable[[], Awaitable[None] | None]

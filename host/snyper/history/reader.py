@@ -14,12 +14,12 @@ from statistics import median
 from types import TracebackType
 from typing import Any
 
-from snyper.client.files import shown
 from snyper.client.game_state import results_of, says
 from snyper.history import schema
 from snyper.history.schema import known_as, names_of
 from snyper.hub.journal import JournalError, NoJournalError, explained, open_database
 from snyper.shared.link import CloseReason
+from snyper.system.files import shown
 
 _PAGE = 1_000  # rows that are fetched at once
 _SEQ_BITS = 44  # `log` and `seq` in one number: for more leaps than a hub can be started in its life

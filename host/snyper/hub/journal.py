@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 
 from platformdirs import user_data_path
 
-from snyper.client import steady
-from snyper.client.files import shown
 from snyper.firmware.master.events import EventLog
 from snyper.history import schema
 from snyper.history.schema import LEAP as LEAP
 from snyper.shared.clock import now_us
+from snyper.system import steady
+from snyper.system.files import shown
 
 PATH_VARIABLE = "SNYPER_JOURNAL"
 KEEP_DAYS = 365

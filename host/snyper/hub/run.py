@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from snyper.boards.simulator import raise_descriptor_limit
-from snyper.cli.output import harmless
 from snyper.client.addresses import dial_host
 from snyper.client.environment import hub_key
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.server import Hub
 from snyper.hub.journal import JournaledEvents, JournalError
 from snyper.shared.address import format_address, parse_address
+from snyper.system.text import harmless
 
 MAX_TARGETS = 5_000
 MAX_CONSOLES = 200

@@ -1,0 +1,31 @@
+"""Text of others made safe to show: it does nothing to a terminal, and looks like nothing of ours. Pure."""
+
+import json
+
+from snyper.shared.names import UNSEEN
+
+# What would move the cursor, set a colour or the window's title, or turn or hide what is around it: boards
+# and people may say such things too. Left out, and no sign in their place: in a table they are nothing wide.
+_CONTROLS = {
+    code: None for first, last in UNSEEN for code in range(first, last + 1) if chr(code) not in "\n\t"
+}
+_JSON_CONTROLS = {
+    code: json.dumps(chr(code))[1:-1] for code in _CONTROLS if code > 0x7E
+}  # JSON has the others
+
+
+def harmless(text: str) -> str:
+    """`text` without control characters (ECMA-48) and Unicode's unseen ones, but for the ends of lines, tabs,
+    and what joins letters and emoji.
+    """
+    return text.translate(_CONTROLS)
+
+
+def one_line(text: str) -> str:
+    """`harmless` text in which no line ends: nobody else begins one of ours."""
+    return harmless(" ".join(text.splitlines())).rstrip()
+
+
+def json_text(value: object) -> str:
+    """A line of JSON without its end, in which every control character and every unseen one is escaped."""
+    return json.dumps(value, ensure_ascii=False).translate(_JSON_CONTROLS)
