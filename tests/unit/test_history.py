@@ -14,8 +14,9 @@ import pytest
 from typer.testing import CliRunner
 
 from snyper.cli import output
-from snyper.cli.history_commands import What, _since_ms, write_rows
+from snyper.cli.history_commands import _since_ms
 from snyper.cli.main import app
+from snyper.history.export import What, write_rows
 from snyper.history.reader import Accuracy, BestTime, History, Outage, PlayerStats, TargetStats, Which
 from snyper.hub.journal import LEAP, Journal, JournalError
 

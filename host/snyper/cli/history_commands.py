@@ -1,13 +1,11 @@
 """`snyper history`, `export` and `stats`: what a hub's journal holds, for people and for other programs."""
 
-import csv
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import datetime
-from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, TextIO
@@ -20,31 +18,18 @@ from rich.text import Text
 from snyper.cli.output import EXIT_FAILED, EXIT_USAGE, err, fail, print_json
 from snyper.cli.screens import print_table
 from snyper.client.labels import natural, plural
+from snyper.history.export import What, write_rows
 from snyper.history.reader import (
-    ALL,
-    EventRecord,
     GameRecord,
     History,
     PlayerStats,
-    ReportRecord,
     TargetStats,
     Which,
 )
 from snyper.hub.journal import PATH_VARIABLE, JournalError, default_path
 from snyper.system.files import shown, writing
-from snyper.system.text import harmless, json_text
 
 _UNITS_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_BYTE_ORDER_MARK = "\ufeff"
-_EXCEL_LIKE = ("=", "+", "-", "@", "\t", "\n")  # a cell that begins so is a formula to a spreadsheet
-
-
-class What(StrEnum):
-    """What `export` writes, a row each."""
-
-    EVENTS = "events"
-    GAMES = "games"
-    HITS = "hits"
 
 
 def _since_ms(text: str | None) -> int | None:
@@ -142,46 +127,6 @@ def export(
             fail(f"{shown(output)} is of the journal itself: name another file with --output", EXIT_USAGE)
         count = _write(output, lambda file: write_rows(file, kept, what, as_csv, which))
     err.print(f"export: {plural(count, 'row')}" + (f" in {shown(output)}" if output else ""), markup=False)
-
-
-def write_rows(file: TextIO, kept: History, what: What, as_csv: bool, which: Which = ALL) -> int:
-    """Writes a row for each event, game, or hit and miss, oldest first; how many. Raises JournalError.
-
-    A table is one that spreadsheets open as it is: it begins with a byte order mark, without which Excel does
-    not see UTF-8, its lines end as RFC 4180 has it, and no cell of it is a formula.
-    """
-    rows: Iterable[EventRecord | GameRecord | ReportRecord]
-    kind: type[EventRecord | GameRecord | ReportRecord]
-    if what is What.GAMES:
-        rows, kind = reversed(kept.games(which.player, which.game, which.since_ms)), GameRecord
-    elif what is What.HITS:
-        rows, kind = kept.reports_of(which), ReportRecord
-    else:
-        rows, kind = kept.events_of(which), EventRecord
-    names = [field.name for field in fields(kind)]
-    table = csv.writer(file)
-    if as_csv:
-        file.write(_BYTE_ORDER_MARK)
-        table.writerow(names)
-    count = 0
-    for row in rows:
-        count += 1
-        if as_csv:
-            table.writerow(_cell(getattr(row, name)) for name in names)
-        else:
-            file.write(json_text(asdict(row)) + "\n")
-    return count
-
-
-def _cell(value: object) -> object:
-    if value is None:
-        return ""
-    if isinstance(value, (dict, list, tuple)):
-        return json_text(value)
-    if isinstance(value, str):
-        text = harmless(value)
-        return "'" + text if text.startswith(_EXCEL_LIKE) else text
-    return value
 
 
 def _parts_of(journal: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Query
 from starlette.background import BackgroundTask
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from snyper.cli.history_commands import What, write_rows
+from snyper.history.export import What, write_rows
 from snyper.history.reader import History, Which
 from snyper.hub.journal import Journal, JournalError
 

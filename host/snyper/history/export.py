@@ -1,0 +1,63 @@
+"""Write what a journal holds as CSV, or as a line of JSON for each row."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+from enum import StrEnum
+from typing import TextIO
+
+from snyper.history.reader import ALL, EventRecord, GameRecord, History, ReportRecord, Which
+from snyper.system.text import harmless, json_text
+
+_BYTE_ORDER_MARK = "\ufeff"
+_EXCEL_LIKE = ("=", "+", "-", "@", "\t", "\n")  # a cell that begins so is a formula to a spreadsheet
+
+
+class What(StrEnum):
+    """What `export` writes, a row each."""
+
+    EVENTS = "events"
+    GAMES = "games"
+    HITS = "hits"
+
+
+def write_rows(file: TextIO, kept: History, what: What, as_csv: bool, which: Which = ALL) -> int:
+    """Write a row for each event, game, or hit and miss, oldest first, and return how many.
+
+    A table is one that spreadsheets open as it is: it begins with a byte order mark, without which Excel does
+    not see UTF-8, its lines end as RFC 4180 has it, and no cell of it is a formula.
+
+    Raises JournalError when the journal cannot be read, OSError when the file takes nothing.
+    """
+    rows: Iterable[EventRecord | GameRecord | ReportRecord]
+    kind: type[EventRecord | GameRecord | ReportRecord]
+    if what is What.GAMES:
+        rows, kind = reversed(kept.games(which.player, which.game, which.since_ms)), GameRecord
+    elif what is What.HITS:
+        rows, kind = kept.reports_of(which), ReportRecord
+    else:
+        rows, kind = kept.events_of(which), EventRecord
+    names = [field.name for field in fields(kind)]
+    table = csv.writer(file)
+    if as_csv:
+        file.write(_BYTE_ORDER_MARK)
+        table.writerow(names)
+    count = 0
+    for row in rows:
+        count += 1
+        if as_csv:
+            table.writerow(_cell(getattr(row, name)) for name in names)
+        else:
+            file.write(json_text(asdict(row)) + "\n")
+    return count
+
+
+def _cell(value: object) -> object:
+    if value is None:
+        return ""
+    if isinstance(value, (dict, list, tuple)):
+        return json_text(value)
+    if isinstance(value, str):
+        text = harmless(value)
+        return "'" + text if text.startswith(_EXCEL_LIKE) else text
+    return value
