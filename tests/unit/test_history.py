@@ -16,9 +16,11 @@ from typer.testing import CliRunner
 from snyper.cli import output
 from snyper.cli.history_commands import _since_ms
 from snyper.cli.main import app
+from snyper.history.database import JournalError
 from snyper.history.export import What, write_rows
 from snyper.history.reader import Accuracy, BestTime, History, Outage, PlayerStats, TargetStats, Which
-from snyper.hub.journal import LEAP, Journal, JournalError
+from snyper.history.schema import LEAP
+from snyper.hub.journal import Journal
 
 DEADLINE_S = 15.0
 GAME: dict[str, Any] = {

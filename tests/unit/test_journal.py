@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from snyper.history.database import JournalError
 from snyper.history.reader import History
+from snyper.history.schema import LEAP
 from snyper.hub import journal as module
-from snyper.hub.journal import LEAP, Journal, JournaledEvents, JournalError
+from snyper.hub.journal import Journal, JournaledEvents
 from snyper.shared.clock import now_us
 
 DEADLINE_S = 15.0

@@ -15,7 +15,7 @@ from snyper.cli.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, err, fa
 from snyper.client import DEFAULT_HUB
 from snyper.client.addresses import is_loopback
 from snyper.client.environment import secret
-from snyper.hub.journal import JournalError, default_path
+from snyper.history.database import JournalError, default_path
 from snyper.shared.address import parse_address
 
 DEFAULT_PORT = 8088

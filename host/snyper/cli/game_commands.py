@@ -22,8 +22,8 @@ from snyper.cli.screens import event_line
 from snyper.cli.streams import noticing_its_end
 from snyper.client import DEFAULT_HUB, Event, GameInfo, GameOption, GameState, HubClient, connect
 from snyper.client.game_state import after
+from snyper.history.database import JournalError, NoJournalError, default_path
 from snyper.history.reader import History
-from snyper.hub.journal import JournalError, NoJournalError, default_path
 from snyper.shared.socket_protocol import ALL_TARGETS, MAX_PLAYER_CHARS, MAX_PLAYERS, ErrorCode, ProtocolError
 
 T = TypeVar("T")

@@ -18,6 +18,7 @@ from rich.text import Text
 from snyper.cli.output import EXIT_FAILED, EXIT_USAGE, err, fail, print_json
 from snyper.cli.screens import print_table
 from snyper.client.labels import natural, plural
+from snyper.history.database import PATH_VARIABLE, JournalError, default_path
 from snyper.history.export import What, write_rows
 from snyper.history.reader import (
     GameRecord,
@@ -26,7 +27,6 @@ from snyper.history.reader import (
     TargetStats,
     Which,
 )
-from snyper.hub.journal import PATH_VARIABLE, JournalError, default_path
 from snyper.system.files import shown, writing
 
 _UNITS_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}

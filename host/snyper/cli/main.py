@@ -57,7 +57,8 @@ from snyper.client.environment import hub_key
 from snyper.client.labels import natural, plural
 from snyper.client.selections import Order, carry_out
 from snyper.firmware.master.crosstalk import CROSSTALK_MS, MAX_CROSSTALK_MS
-from snyper.hub.journal import KEEP_DAYS, MAX_KEEP_DAYS, PATH_VARIABLE, JournalError, default_path
+from snyper.history.database import PATH_VARIABLE, JournalError, default_path
+from snyper.hub.journal import KEEP_DAYS, MAX_KEEP_DAYS
 from snyper.shared.address import format_address, parse_address
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,

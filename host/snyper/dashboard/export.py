@@ -10,9 +10,10 @@ from fastapi import FastAPI, Query
 from starlette.background import BackgroundTask
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
+from snyper.history.database import JournalError
 from snyper.history.export import What, write_rows
 from snyper.history.reader import History, Which
-from snyper.hub.journal import Journal, JournalError
+from snyper.hub.journal import Journal
 
 KINDS = {What.GAMES: "Games and scores", What.HITS: "Hits and misses", What.EVENTS: "All that happened"}
 FORMATS = {"csv": "text/csv", "json": "application/x-ndjson"}

@@ -15,8 +15,8 @@ from snyper.dashboard import charts, drawings, widgets
 from snyper.dashboard.export import FORMATS, KINDS
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.plot import Plot
+from snyper.history.database import JournalError
 from snyper.history.reader import Accuracy, BestTime, GameRecord, History, PlayerStats, Which
-from snyper.hub.journal import JournalError
 
 REFRESH_S = 3.0  # at most so often, while something happens
 GAMES_SHOWN = 50

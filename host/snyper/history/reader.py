@@ -16,8 +16,8 @@ from typing import Any
 
 from snyper.client.game_state import results_of, says
 from snyper.history import schema
+from snyper.history.database import JournalError, NoJournalError, explained, open_database
 from snyper.history.schema import known_as, names_of
-from snyper.hub.journal import JournalError, NoJournalError, explained, open_database
 from snyper.shared.link import CloseReason
 from snyper.system.files import shown
 

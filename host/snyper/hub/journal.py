@@ -16,16 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from platformdirs import user_data_path
-
 from snyper.firmware.master.events import EventLog
 from snyper.history import schema
-from snyper.history.schema import LEAP as LEAP
+from snyper.history.database import JournalError, explained, open_database
+from snyper.history.schema import LEAP
 from snyper.shared.clock import now_us
 from snyper.system import steady
 from snyper.system.files import shown
 
-PATH_VARIABLE = "SNYPER_JOURNAL"
 KEEP_DAYS = 365
 MAX_KEEP_DAYS = 36_500
 MAX_BACKLOG = 10_000  # events that wait for the disk: as many as a hub keeps in memory
@@ -59,14 +57,6 @@ OnWritten = Callable[[int], None]
 OnState = Callable[[str, str, int], None]
 
 
-class JournalError(Exception):
-    """The journal cannot be used; the message says why and what to do."""
-
-
-class NoJournalError(JournalError):
-    """There is none, or none that this user gets at."""
-
-
 class _Row(NamedTuple):
     """An event that waits. `at_ms` is of the steady clock, but for one that came with its `unix_ms`."""
 
@@ -78,47 +68,6 @@ class _Row(NamedTuple):
     target_id: str
     data: str
     report: str
-
-
-def default_path(name: str = "journal.sqlite3", option: str = "--journal PATH") -> Path:
-    """Where a hub keeps its journal unless told otherwise, or another file of this `name`. Raises
-    NoJournalError that names the `option` which says where, for a user who has no home directory.
-    """
-    try:
-        folder = user_data_path("snyper")
-    except RuntimeError:
-        folder = Path()
-    if not folder.is_absolute():  # what older versions of platformdirs make of no home
-        raise NoJournalError(f"there is no home directory to keep {name} in: say where with {option}")
-    return folder / name
-
-
-def explained(error: sqlite3.Error) -> str:
-    """What the error means for a person."""
-    name = getattr(error, "sqlite_errorname", "")
-    meanings = {
-        "SQLITE_FULL": "the disk is full: free some space",
-        "SQLITE_READONLY": "it may not be written: look at its permissions, and at the disk",
-        "SQLITE_CANTOPEN": "it cannot be opened: look at its directory's permissions, and at the disk",
-        "SQLITE_IOERR": "the disk does not read or write: it may be full or broken",
-        "SQLITE_CORRUPT": "the file is broken: move it away, a new one is begun at the next start",
-        "SQLITE_NOTADB": "the file is no journal: move it away, or name another with --journal",
-        "SQLITE_BUSY": "another program holds it",
-    }
-    for code, meaning in meanings.items():
-        if name == code or name.startswith(code + "_"):
-            return f"{meaning} ({error})"
-    return str(error)
-
-
-def open_database(path: Path, mode: str = "rwc", **options: Any) -> sqlite3.Connection:
-    """`sqlite3.connect` for the file of that name, whatever is in the name: to SQLite some of it would mean
-    something else. Text that is not UTF-8, as SQLite makes of half a character in JSON, is read all the same.
-    Raises sqlite3.Error.
-    """
-    db: sqlite3.Connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, **options)
-    db.text_factory = lambda text: text.decode("utf-8", "replace")
-    return db
 
 
 class Journal:

@@ -11,7 +11,8 @@ from snyper.client.addresses import dial_host
 from snyper.client.environment import hub_key
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.server import Hub
-from snyper.hub.journal import JournaledEvents, JournalError
+from snyper.history.database import JournalError
+from snyper.hub.journal import JournaledEvents
 from snyper.shared.address import format_address, parse_address
 from snyper.system.text import harmless
 

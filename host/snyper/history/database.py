@@ -1,0 +1,59 @@
+"""The file of a journal: where it is, how it is opened, and what stands in the way."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_data_path
+
+PATH_VARIABLE = "SNYPER_JOURNAL"
+
+
+class JournalError(Exception):
+    """The journal cannot be used; the message says why and what to do."""
+
+
+class NoJournalError(JournalError):
+    """There is none, or none that this user gets at."""
+
+
+def default_path(name: str = "journal.sqlite3", option: str = "--journal PATH") -> Path:
+    """Return where a hub keeps its journal unless told otherwise, or another file of this `name`.
+
+    Raises NoJournalError, which names the `option` that says where, for a user without a home directory.
+    """
+    try:
+        folder = user_data_path("snyper")
+    except RuntimeError:
+        folder = Path()
+    if not folder.is_absolute():  # what older versions of platformdirs make of no home
+        raise NoJournalError(f"there is no home directory to keep {name} in: say where with {option}")
+    return folder / name
+
+
+def explained(error: sqlite3.Error) -> str:
+    """Return what the error means for a person."""
+    name = getattr(error, "sqlite_errorname", "")
+    meanings = {
+        "SQLITE_FULL": "the disk is full: free some space",
+        "SQLITE_READONLY": "it may not be written: look at its permissions, and at the disk",
+        "SQLITE_CANTOPEN": "it cannot be opened: look at its directory's permissions, and at the disk",
+        "SQLITE_IOERR": "the disk does not read or write: it may be full or broken",
+        "SQLITE_CORRUPT": "the file is broken: move it away, a new one is begun at the next start",
+        "SQLITE_NOTADB": "the file is no journal: move it away, or name another with --journal",
+        "SQLITE_BUSY": "another program holds it",
+    }
+    for code, meaning in meanings.items():
+        if name == code or name.startswith(code + "_"):
+            return f"{meaning} ({error})"
+    return str(error)
+
+
+def open_database(path: Path, mode: str = "rwc", **options: Any) -> sqlite3.Connection:
+    """Open the database in the file of that name, whatever is in the name: to SQLite some of it would mean
+    something else. Text that is not UTF-8, as SQLite makes of half a character in JSON, is read all the same.
+    Raises sqlite3.Error.
+    """
+    db: sqlite3.Connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, **options)
+    db.text_factory = lambda text: text.decode("utf-8", "replace")
+    return db
