@@ -28,7 +28,7 @@ from snyper.firmware.master.games import game
 from snyper.firmware.master.server import Hub
 from snyper.firmware.target import config as target_config, controller, maintenance, outbox, trace
 from snyper.firmware.target.controller import ANSWERS, TRANSITIONS, State, Trigger
-from snyper.hub import journal, run as run_hub
+from snyper.hub import journal, journaled_events, run as run_hub
 from snyper.shared import link, socket_protocol
 from snyper.shared.link import Link
 from snyper.shared.socket_protocol import (
@@ -157,7 +157,7 @@ NUMBERS: list[tuple[str, str, list[float]]] = [
     ),
     ("history.md", "They wait for it, up to {}.", [journal.MAX_BACKLOG]),
     ("history.md", "if there were more than {}:", [journal.MAX_BACKLOG]),
-    ("history.md", "when the disk takes nothing for {} s", [journal.STUCK_S]),
+    ("history.md", "when the disk takes nothing for {} s", [journaled_events.STUCK_S]),
     ("history.md", "A target that holds {} reports drops the", [outbox.MAX_EVENTS]),
     ("hub-board.md", "| targets | {} |", [master_config.DEFAULTS["max_targets"]]),
     ("hub-board.md", "| events that it remembers | {} | memory |", [server.MAX_EVENTS]),

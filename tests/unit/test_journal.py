@@ -14,8 +14,9 @@ import pytest
 from snyper.history.database import JournalError
 from snyper.history.reader import History
 from snyper.history.schema import LEAP
-from snyper.hub import journal as module
-from snyper.hub.journal import Journal, JournaledEvents
+from snyper.hub import journal as module, journaled_events
+from snyper.hub.journal import Journal
+from snyper.hub.journaled_events import JournaledEvents
 from snyper.shared.clock import now_us
 
 DEADLINE_S = 15.0
@@ -499,7 +500,7 @@ async def test_while_the_disk_fails_the_range_goes_on(path: Path, disk: Disk) ->
 async def test_a_disk_that_does_not_answer_is_not_waited_for(
     path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "STUCK_S", 0.05)
+    monkeypatch.setattr(journaled_events, "STUCK_S", 0.05)
     async with log_at(path) as log:
         disk.is_open.clear()
         log.add("hit", "t", {})

@@ -1,9 +1,8 @@
 """A hub's events on a disk: SQLite, one thread that writes, an event counted once it cannot be lost any more.
 
-`Journal` is the file, `JournaledEvents` the hub's log on top of it. `history.py` reads what is in it.
+`journaled_events.py` is the hub's log on top of it; `snyper.history` reads what is in it.
 """
 
-import asyncio
 import json
 import logging
 import secrets
@@ -11,45 +10,39 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from snyper.firmware.master.events import EventLog
 from snyper.history import schema
 from snyper.history.database import JournalError, explained, open_database
 from snyper.history.schema import LEAP
-from snyper.shared.clock import now_us
+from snyper.hub.journal_tables import (
+    INSERT,
+    LAST_SEQS,
+    LATEST,
+    lock,
+    log_for,
+    make_schema,
+    old_rows,
+    oldest_seq,
+    own_log,
+    own_log_id,
+    storable,
+)
 from snyper.system import steady
 from snyper.system.files import shown
 
 KEEP_DAYS = 365
 MAX_KEEP_DAYS = 36_500
 MAX_BACKLOG = 10_000  # events that wait for the disk: as many as a hub keeps in memory
-STUCK_S = 2.0  # a disk that takes nothing for so long is not waited for: a target asks again after as long
 _BATCH = 500  # events that share one wait for the disk, at most
-_PAGE = 200  # events that are read at once for a console
 _RETRY_S = 1.0
 _REMIND_S = 60.0
-_READ_TIMEOUT_S = 1.0
 _CLOSE_TIMEOUT_S = 10.0
 _PRUNE_ROWS = 500  # removed at once: some milliseconds in which nothing is written
 _DAY_S = 86_400.0
 _CLOCK_STEP_MS = 1_000  # more than a time server corrects bit by bit
-_FIRST_MS = 1_735_689_600_000  # 2025: a clock that says less was never set
-
-_LAST_SEQS = """
-    SELECT log_id, max(coalesce((SELECT max(seq) FROM events WHERE log = logs.id), 0))
-    FROM logs GROUP BY log_id
-"""
-_LATEST = "SELECT log_id, unix_ms FROM events JOIN logs ON logs.id = log ORDER BY log DESC, seq DESC LIMIT 1"
-
-# Nothing that a log had before is taken again, wherever in the file it is.
-_INSERT = (
-    "INSERT OR IGNORE INTO events SELECT ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS"
-    " (SELECT 1 FROM events WHERE log IN (SELECT id FROM logs WHERE log_id = ?) AND seq = ?)"
-)
 
 _logger = logging.getLogger("snyper")
 
@@ -106,16 +99,16 @@ class Journal:
         self._firsts: dict[int, int] = {}  # of each log the first `seq` that was written since the start
         self._began_ms = steady.now_ms()
         self._offset_ms = steady.offset_ms()
-        self._lock = _lock(path)
+        self._lock = lock(path)
         self._db: sqlite3.Connection | None = None
         try:
             self._db = self._connect(secrets.token_hex(8))
-            self.log_id, self.seq, self._reserved_seq = _own_log(self._db)
-            self._last: dict[str, int] = dict(self._db.execute(_LAST_SEQS))
+            self.log_id, self.seq, self._reserved_seq = own_log(self._db)
+            self._last: dict[str, int] = dict(self._db.execute(LAST_SEQS))
             self._last[self.log_id] = self.seq
-            latest: tuple[str | None, int] = self._db.execute(_LATEST).fetchone() or (None, 0)
+            latest: tuple[str | None, int] = self._db.execute(LATEST).fetchone() or (None, 0)
             self._latest, self._latest_ms = latest
-            self.oldest_seq = _oldest_seq(self._db, self.seq)
+            self.oldest_seq = oldest_seq(self._db, self.seq)
         except (sqlite3.Error, JournalError) as error:
             self._disconnect()
             self._lock.close()
@@ -150,8 +143,8 @@ class Journal:
             if len(self._queue) >= MAX_BACKLOG:
                 self._queue.popleft()
                 self.dropped += 1
-            said = (_storable(word) for word in (event, target_id, text, report_key))
-            self._queue.append(_Row(_storable(log_id), seq, at_ms, unix_ms, *said))
+            said = (storable(word) for word in (event, target_id, text, report_key))
+            self._queue.append(_Row(storable(log_id), seq, at_ms, unix_ms, *said))
             self._last[log_id] = max(seq, self._last.get(log_id, 0))
             self._latest = log_id
             self._changed.notify_all()
@@ -275,11 +268,11 @@ class Journal:
         log, firsts = self._log, dict(self._firsts)
         for row in batch:
             if log is None or log[0] != row.log_id:
-                log = (row.log_id, _log_for(db, row.log_id))
+                log = (row.log_id, log_for(db, row.log_id))
             firsts.setdefault(log[1], row.seq)
             unix_ms = row.at_ms + offset_ms if row.unix_ms is None else row.unix_ms
             what = (row.event, row.target_id, row.data, row.report or None)
-            db.execute(_INSERT, (log[1], row.seq, unix_ms, *what, row.log_id, row.seq))
+            db.execute(INSERT, (log[1], row.seq, unix_ms, *what, row.log_id, row.seq))
             if row.event == "game_started":
                 schema.name_players(db, (log[1], row.seq))
         reserved_seq = self._reserved_seq
@@ -308,11 +301,11 @@ class Journal:
     def _prune(self, db: sqlite3.Connection) -> None:
         """Removes some of what is too old; the rest after what has come meanwhile."""
         db.execute("BEGIN IMMEDIATE")
-        old = _old_rows(db, self._now_to_prune_ms() - self._keep_days * int(_DAY_S) * 1000)
+        old = old_rows(db, self._now_to_prune_ms() - self._keep_days * int(_DAY_S) * 1000, _PRUNE_ROWS)
         db.executemany("DELETE FROM events WHERE log = ? AND seq = ?", old)
         db.execute("COMMIT")
         if old:
-            self.oldest_seq = _oldest_seq(db, self.last_seq(self.log_id))
+            self.oldest_seq = oldest_seq(db, self.last_seq(self.log_id))
         if len(old) < _PRUNE_ROWS:
             self._prune_at_s = time.monotonic() + _DAY_S
 
@@ -342,7 +335,7 @@ class Journal:
         db = self._connect(self.log_id)
         self._log, self._firsts = None, {}
         try:
-            if _own_log_id(db) != self.log_id:
+            if own_log_id(db) != self.log_id:
                 raise JournalError("another journal lies there: start the hub again to go on with that one")
             db.execute(
                 "UPDATE logs SET reserved_seq = max(reserved_seq, ?) WHERE id = 1", (self._reserved_seq,)
@@ -367,7 +360,7 @@ class Journal:
         """Opens the file, or makes one whose own log is `log_id`. Raises sqlite3.Error, JournalError."""
         db = open_database(self.path, timeout=_RETRY_S, isolation_level=None, check_same_thread=False)
         try:
-            _make_schema(db, self.path, log_id)
+            make_schema(db, self.path, log_id)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             self._file = self.path.stat().st_ino
@@ -386,310 +379,3 @@ class Journal:
             except sqlite3.Error as error:
                 _logger.error("journal: %s: %s", self.path, explained(error))
             self._db = None
-
-
-def _lock(path: Path) -> sqlite3.Connection:
-    """Holds the journal against a second hub until it is closed, or the process has ended in any way. Readers
-    are not kept out, as they would be by a lock on the file itself. Raises JournalError.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise JournalError(f"no directory {shown(path.parent)} for the journal ({error.strerror})") from None
-    try:
-        lock = open_database(
-            path.with_name(path.name + "-lock"), timeout=0, isolation_level=None, check_same_thread=False
-        )
-    except sqlite3.Error as error:
-        raise JournalError(f"the journal {shown(path)} cannot be used: {explained(error)}") from None
-    try:
-        lock.execute("PRAGMA journal_mode = MEMORY")
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.Error as error:
-        lock.close()
-        if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
-            raise JournalError(
-                f"another process writes the journal {shown(path)}: stop it, or use another"
-            ) from None
-        raise JournalError(f"the journal {shown(path)} cannot be used: {explained(error)}") from None
-    return lock
-
-
-def _make_schema(db: sqlite3.Connection, path: Path, log_id: str) -> None:
-    """Makes the tables, or those that an older version's journal lacks. Raises JournalError for a file that
-    is no journal.
-    """
-    [version] = db.execute("PRAGMA user_version").fetchone()
-    if version > schema.VERSION:
-        raise JournalError(f"the journal {shown(path)} was written by a newer snyper: update this one")
-    if version == schema.VERSION:
-        return
-    if version:
-        _logger.warning("journal: %s is of an older version, and is brought up to date", shown(path))
-        _run_script(db, schema.upgrade(), schema.name_players)
-    elif db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-        raise JournalError(f"{shown(path)} is a database of something else: name another file")
-    else:
-        _run_script(db, schema.make(log_id))
-
-
-def _run_script(
-    db: sqlite3.Connection, script: str, then: Callable[[sqlite3.Connection], None] | None = None
-) -> None:
-    """All of it or nothing. Raises sqlite3.Error."""
-    try:
-        db.executescript(f"BEGIN IMMEDIATE; {script}")
-        if then is not None:
-            then(db)
-        db.execute("COMMIT")
-    except sqlite3.Error:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-
-
-def _storable(text: str) -> str:
-    """`text`, with half a character as JSON writes it: SQLite takes none."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _log_for(db: sqlite3.Connection, log_id: str) -> int:
-    """The row in `logs` that new events of that log belong to: its last, unless another's events came after
-    it. So the order of the rows is that in which things happened.
-    """
-    last_id, its_id = db.execute(
-        "SELECT max(id), max(id) FILTER (WHERE log_id = ?) FROM logs", (log_id,)
-    ).fetchone()
-    if its_id is not None and its_id in (1, last_id):
-        return int(its_id)
-    row = db.execute("INSERT INTO logs (log_id, reserved_seq) VALUES (?, 0)", (log_id,))
-    assert row.lastrowid is not None
-    return row.lastrowid
-
-
-def _old_rows(db: sqlite3.Connection, before_ms: int) -> list[tuple[int, int]]:
-    """The oldest events, up to _PRUNE_ROWS, by `log` and `seq`: those from before `before_ms`, up to the
-    first that is not. What was written by a clock that had never been set is as old as what comes after it.
-    """
-    old: list[tuple[int, int]] = []
-    undated: list[tuple[int, int]] = []
-    for log, seq, unix_ms in db.execute("SELECT log, seq, unix_ms FROM events ORDER BY log, seq"):
-        if unix_ms >= before_ms or len(old) >= _PRUNE_ROWS:
-            break
-        undated.append((log, seq))
-        if unix_ms >= _FIRST_MS:
-            old += undated
-            undated.clear()
-    return old[:_PRUNE_ROWS]
-
-
-def _own_log_id(db: sqlite3.Connection) -> str:
-    [log_id] = db.execute("SELECT log_id FROM logs WHERE id = 1").fetchone()
-    return str(log_id)
-
-
-def _own_log(db: sqlite3.Connection) -> tuple[str, int, int]:
-    """The file's own log: its id, where its count goes on, and up to where that is reserved."""
-    db.execute("BEGIN IMMEDIATE")
-    [reserved_seq] = db.execute("SELECT reserved_seq FROM logs WHERE id = 1").fetchone()
-    [last_seq] = db.execute("SELECT coalesce(max(seq), 0) FROM events WHERE log = 1").fetchone()
-    seq = max(reserved_seq, last_seq)
-    reserved_seq = (seq // LEAP + 1) * LEAP
-    db.execute("UPDATE logs SET reserved_seq = ? WHERE id = 1", (reserved_seq,))
-    db.execute("COMMIT")
-    return _own_log_id(db), seq, reserved_seq
-
-
-def _oldest_seq(db: sqlite3.Connection, last_seq: int) -> int:
-    [oldest] = db.execute("SELECT min(seq) FROM events WHERE log = 1").fetchone()
-    return last_seq + 1 if oldest is None else int(oldest)
-
-
-class _Reader:
-    """Reads a journal's own log while it is written, in a thread of its own."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._db: sqlite3.Connection | None = None
-
-    def page(self, after: int) -> list[tuple[int, str, str, dict[str, Any]]]:
-        """Up to _PAGE events with a greater `seq`. Raises sqlite3.Error."""
-        rows = self._read(
-            "SELECT seq, event, target_id, data FROM events WHERE log = 1 AND seq > ? ORDER BY seq LIMIT ?",
-            (after, _PAGE),
-        )
-        return [(seq, event, target_id, json.loads(data)) for seq, event, target_id, data in rows]
-
-    def is_known(self, report_key: str) -> bool:
-        """Whether the report is in it. Raises sqlite3.Error."""
-        return bool(self._read("SELECT 1 FROM events WHERE report = ?", (report_key,)))
-
-    def close(self) -> None:
-        """May be called again."""
-        if self._db is not None:
-            self._db.close()
-            self._db = None
-
-    def _read(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
-        try:
-            if self._db is None:
-                self._db = open_database(self._path, "rw", isolation_level=None)
-                self._db.execute("PRAGMA query_only = ON")
-            return self._db.execute(query, values).fetchall()
-        except sqlite3.Error:
-            self.close()
-            raise
-
-
-class JournaledEvents(EventLog):
-    """A hub's log that is a journal too. An event is shown, and a report settled, once it is on the disk.
-
-    While the disk fails, or has not answered for STUCK_S, everything goes on from memory, and says so: an
-    event `journal` with `state`, `message`, and how many events were `dropped`.
-    """
-
-    def __init__(self, size: int, path: Path, keep_days: int = KEEP_DAYS) -> None:
-        """For a running loop. Raises JournalError like `Journal`."""
-        self._loop = asyncio.get_running_loop()
-        self._journal = Journal(path, keep_days, self._written_there, self._state_there)
-        super().__init__(size, self._journal.log_id)
-        self.journal = "ok"
-        self.seq = self._journal.seq
-        self._added_seq = self.seq
-        self._waiting: deque[tuple[int, str, str, dict[str, Any]]] = deque()
-        self._stuck_timer: asyncio.TimerHandle | None = None
-        self._is_stuck = False
-        self._is_closed = False
-        self._reader = _Reader(path)
-        self._reading = ThreadPoolExecutor(1, "journal-reader")
-
-    @property
-    def oldest_seq(self) -> int:
-        return self._journal.oldest_seq
-
-    def add(self, event: str, target_id: str, data: dict[str, Any], report_key: str = "") -> int:
-        self._added_seq += 1
-        self._journal.record(
-            *(self.log_id, self._added_seq, event, target_id, data),
-            report_key=report_key,
-            ago_ms=_ago_ms(data),
-        )
-        if self.journal == "ok":
-            self._waiting.append((self._added_seq, event, target_id, dict(data)))
-            self._watch_disk()
-        else:
-            self._show(self._added_seq, event, target_id, data)
-        seq = self._added_seq
-        self._tell(seq, event, target_id, data)
-        return seq
-
-    async def is_known(self, report_key: str) -> bool:
-        if self._is_stuck:
-            return False
-        try:
-            return bool(await self._read(self._reader.is_known, report_key))
-        except (sqlite3.Error, TimeoutError) as error:
-            # Should it be there after all, the file keeps the one that it has.
-            _logger.error("journal: whether a report is in it cannot be read: %r", error)
-            return False
-
-    async def settle(self) -> None:
-        upto = self._added_seq
-        while self.seq < upto:
-            await self._shown.wait()
-
-    async def page(self, seq: int) -> Iterator[tuple[int, str, str, dict[str, Any]]]:
-        while True:
-            upto = self.seq
-            events = await self._kept(seq)
-            if events:
-                return iter(events)
-            if self.seq == upto:
-                await self._shown.wait()
-
-    async def _kept(self, seq: int) -> list[tuple[int, str, str, dict[str, Any]]]:
-        """The first events with a greater `seq`, from memory or the file."""
-        in_memory = self._ring[0][0] if self._ring else self.seq + 1
-        if seq + 1 < in_memory:
-            try:
-                events: list[tuple[int, str, str, dict[str, Any]]] = await self._read(self._reader.page, seq)
-            except (sqlite3.Error, TimeoutError) as error:
-                _logger.error("journal: a console misses events that cannot be read: %r", error)
-                events = []
-            if events:
-                return events
-        return list(self.after(seq))
-
-    async def close(self) -> None:
-        """Writes what is left, and lets go of the file. May be called again."""
-        if self._stuck_timer is not None:
-            self._stuck_timer.cancel()
-        if not self._is_closed:
-            self._is_closed = True
-            # First: whoever is last, and may write, puts what is in the -wal into the file itself.
-            await self._loop.run_in_executor(self._reading, self._reader.close)
-            self._reading.shutdown(wait=False)
-        await self._loop.run_in_executor(None, self._journal.close)
-
-    async def _read(self, read: Callable[[Any], Any], argument: object) -> Any:
-        async with asyncio.timeout(_READ_TIMEOUT_S):
-            return await self._loop.run_in_executor(self._reading, read, argument)
-
-    # --- what the thread that writes has to say
-
-    def _written_there(self, seq: int) -> None:
-        self._call_soon(self._note_written, seq)
-
-    def _state_there(self, state: str, message: str, dropped: int) -> None:
-        self._call_soon(self._note_state, state, message, dropped)
-
-    def _call_soon(self, callback: Callable[..., None], *arguments: object) -> None:
-        try:
-            self._loop.call_soon_threadsafe(callback, *arguments)
-        except RuntimeError:  # the loop is closed: nobody is left to be told
-            _logger.info("journal: its hub has ended before it")
-
-    def _note_written(self, seq: int) -> None:
-        if self._stuck_timer is not None:
-            self._stuck_timer.cancel()
-            self._stuck_timer = None
-        if self._is_stuck and self._journal.state == "ok":
-            self._is_stuck = False
-            self._note_state("ok", "the journal is written again", 0)
-        self._show_waiting(seq)
-        self._watch_disk()
-
-    def _note_state(self, state: str, message: str, dropped: int) -> None:
-        if state == self.journal:
-            return
-        self.journal = state
-        if state == "failing":
-            self._show_waiting(self._added_seq)
-        data: dict[str, Any] = {"state": state, "message": message[:256]}
-        if dropped:
-            data["dropped"] = dropped
-        self.add("journal", "", data)
-
-    def _show_waiting(self, seq: int) -> None:
-        while self._waiting and self._waiting[0][0] <= seq:
-            self._show(*self._waiting.popleft())
-
-    def _watch_disk(self) -> None:
-        if self._waiting and self._stuck_timer is None:
-            self._stuck_timer = self._loop.call_later(STUCK_S, self._note_stuck)
-
-    def _note_stuck(self) -> None:
-        self._stuck_timer = None
-        self._is_stuck = True
-        text = (
-            f"the journal {shown(self._journal.path)} has not answered for {STUCK_S:.0f} s: look at the disk"
-        )
-        _logger.error("journal: %s. The range goes on", text)
-        self._note_state("failing", text, 0)
-
-
-def _ago_ms(data: Mapping[str, Any]) -> int:
-    """How long ago it was, where `data` says an instant of this hub's clock (`at_us`); else 0."""
-    at_us = data.get("at_us")
-    ago_us = now_us() - at_us if isinstance(at_us, int) else 0
-    return ago_us // 1000 if 0 < ago_us < _DAY_S * 1_000_000 else 0

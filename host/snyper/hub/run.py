@@ -12,7 +12,7 @@ from snyper.client.environment import hub_key
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.server import Hub
 from snyper.history.database import JournalError
-from snyper.hub.journal import JournaledEvents
+from snyper.hub.journaled_events import JournaledEvents
 from snyper.shared.address import format_address, parse_address
 from snyper.system.text import harmless
 

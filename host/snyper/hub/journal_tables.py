@@ -1,0 +1,149 @@
+"""What a journal's writer does to its tables, a transaction at most each; and the lock on the file."""
+
+import logging
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from snyper.history import schema
+from snyper.history.database import JournalError, explained, open_database
+from snyper.history.schema import LEAP
+from snyper.system.files import shown
+
+_FIRST_MS = 1_735_689_600_000  # 2025: a clock that says less was never set
+
+LAST_SEQS = """
+    SELECT log_id, max(coalesce((SELECT max(seq) FROM events WHERE log = logs.id), 0))
+    FROM logs GROUP BY log_id
+"""
+LATEST = "SELECT log_id, unix_ms FROM events JOIN logs ON logs.id = log ORDER BY log DESC, seq DESC LIMIT 1"
+
+# Nothing that a log had before is taken again, wherever in the file it is.
+INSERT = (
+    "INSERT OR IGNORE INTO events SELECT ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS"
+    " (SELECT 1 FROM events WHERE log IN (SELECT id FROM logs WHERE log_id = ?) AND seq = ?)"
+)
+
+_logger = logging.getLogger("snyper")
+
+
+def lock(path: Path) -> sqlite3.Connection:
+    """Hold the journal against a second hub until it is closed, or the process has ended in any way. Readers
+    are not kept out, as they would be by a lock on the file itself. Raises JournalError.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise JournalError(f"no directory {shown(path.parent)} for the journal ({error.strerror})") from None
+    try:
+        held = open_database(
+            path.with_name(path.name + "-lock"), timeout=0, isolation_level=None, check_same_thread=False
+        )
+    except sqlite3.Error as error:
+        raise JournalError(f"the journal {shown(path)} cannot be used: {explained(error)}") from None
+    try:
+        held.execute("PRAGMA journal_mode = MEMORY")
+        held.execute("BEGIN EXCLUSIVE")
+    except sqlite3.Error as error:
+        held.close()
+        if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+            raise JournalError(
+                f"another process writes the journal {shown(path)}: stop it, or use another"
+            ) from None
+        raise JournalError(f"the journal {shown(path)} cannot be used: {explained(error)}") from None
+    return held
+
+
+def make_schema(db: sqlite3.Connection, path: Path, log_id: str) -> None:
+    """Make the tables, or those that an older version's journal lacks. Raises JournalError for a file that
+    is no journal.
+    """
+    [version] = db.execute("PRAGMA user_version").fetchone()
+    if version > schema.VERSION:
+        raise JournalError(f"the journal {shown(path)} was written by a newer snyper: update this one")
+    if version == schema.VERSION:
+        return
+    if version:
+        _logger.warning("journal: %s is of an older version, and is brought up to date", shown(path))
+        _run_script(db, schema.upgrade(), schema.name_players)
+    elif db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+        raise JournalError(f"{shown(path)} is a database of something else: name another file")
+    else:
+        _run_script(db, schema.make(log_id))
+
+
+def _run_script(
+    db: sqlite3.Connection, script: str, then: Callable[[sqlite3.Connection], None] | None = None
+) -> None:
+    """Run all of it or nothing. Raises sqlite3.Error."""
+    try:
+        db.executescript(f"BEGIN IMMEDIATE; {script}")
+        if then is not None:
+            then(db)
+        db.execute("COMMIT")
+    except sqlite3.Error:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def storable(text: str) -> str:
+    """Return `text` with half a character as JSON writes it: SQLite takes none."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def log_for(db: sqlite3.Connection, log_id: str) -> int:
+    """Return the row in `logs` that new events of that log belong to, made if need be.
+
+    It is the last of that log, unless another's events came after it: so the order of the rows is that in
+    which things happened.
+    """
+    last_id, its_id = db.execute(
+        "SELECT max(id), max(id) FILTER (WHERE log_id = ?) FROM logs", (log_id,)
+    ).fetchone()
+    if its_id is not None and its_id in (1, last_id):
+        return int(its_id)
+    row = db.execute("INSERT INTO logs (log_id, reserved_seq) VALUES (?, 0)", (log_id,))
+    assert row.lastrowid is not None
+    return row.lastrowid
+
+
+def old_rows(db: sqlite3.Connection, before_ms: int, limit: int) -> list[tuple[int, int]]:
+    """Find the oldest events, up to `limit`, by `log` and `seq`: those from before `before_ms`, up to the
+    first that is not. What was written by a clock that had never been set is as old as what comes after it.
+    """
+    old: list[tuple[int, int]] = []
+    undated: list[tuple[int, int]] = []
+    for log, seq, unix_ms in db.execute("SELECT log, seq, unix_ms FROM events ORDER BY log, seq"):
+        if unix_ms >= before_ms or len(old) >= limit:
+            break
+        undated.append((log, seq))
+        if unix_ms >= _FIRST_MS:
+            old += undated
+            undated.clear()
+    return old[:limit]
+
+
+def own_log_id(db: sqlite3.Connection) -> str:
+    [log_id] = db.execute("SELECT log_id FROM logs WHERE id = 1").fetchone()
+    return str(log_id)
+
+
+def own_log(db: sqlite3.Connection) -> tuple[str, int, int]:
+    """Reserve numbers for the file's own log; return its id, where its count goes on, and up to where it may.
+
+    Raises sqlite3.Error.
+    """
+    db.execute("BEGIN IMMEDIATE")
+    [reserved_seq] = db.execute("SELECT reserved_seq FROM logs WHERE id = 1").fetchone()
+    [last_seq] = db.execute("SELECT coalesce(max(seq), 0) FROM events WHERE log = 1").fetchone()
+    seq = max(reserved_seq, last_seq)
+    reserved_seq = (seq // LEAP + 1) * LEAP
+    db.execute("UPDATE logs SET reserved_seq = ? WHERE id = 1", (reserved_seq,))
+    db.execute("COMMIT")
+    return own_log_id(db), seq, reserved_seq
+
+
+def oldest_seq(db: sqlite3.Connection, last_seq: int) -> int:
+    [oldest] = db.execute("SELECT min(seq) FROM events WHERE log = 1").fetchone()
+    return last_seq + 1 if oldest is None else int(oldest)

@@ -1,0 +1,214 @@
+"""A hub's log of events that is a journal too."""
+
+import asyncio
+import json
+import logging
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from snyper.firmware.master.events import EventLog
+from snyper.history.database import open_database
+from snyper.hub.journal import KEEP_DAYS, Journal
+from snyper.shared.clock import now_us
+from snyper.system.files import shown
+
+STUCK_S = 2.0  # a disk that takes nothing for so long is not waited for: a target asks again after as long
+_PAGE = 200  # events that are read at once for a console
+_READ_TIMEOUT_S = 1.0
+_DAY_S = 86_400.0
+
+_logger = logging.getLogger("snyper")
+
+
+class _Reader:
+    """Reads a journal's own log while it is written, in a thread of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db: sqlite3.Connection | None = None
+
+    def page(self, after: int) -> list[tuple[int, str, str, dict[str, Any]]]:
+        """Up to _PAGE events with a greater `seq`. Raises sqlite3.Error."""
+        rows = self._read(
+            "SELECT seq, event, target_id, data FROM events WHERE log = 1 AND seq > ? ORDER BY seq LIMIT ?",
+            (after, _PAGE),
+        )
+        return [(seq, event, target_id, json.loads(data)) for seq, event, target_id, data in rows]
+
+    def is_known(self, report_key: str) -> bool:
+        """Whether the report is in it. Raises sqlite3.Error."""
+        return bool(self._read("SELECT 1 FROM events WHERE report = ?", (report_key,)))
+
+    def close(self) -> None:
+        """May be called again."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _read(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        try:
+            if self._db is None:
+                self._db = open_database(self._path, "rw", isolation_level=None)
+                self._db.execute("PRAGMA query_only = ON")
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.Error:
+            self.close()
+            raise
+
+
+class JournaledEvents(EventLog):
+    """A hub's log that is a journal too. An event is shown, and a report settled, once it is on the disk.
+
+    While the disk fails, or has not answered for STUCK_S, everything goes on from memory, and says so: an
+    event `journal` with `state`, `message`, and how many events were `dropped`.
+    """
+
+    def __init__(self, size: int, path: Path, keep_days: int = KEEP_DAYS) -> None:
+        """For a running loop. Raises JournalError like `Journal`."""
+        self._loop = asyncio.get_running_loop()
+        self._journal = Journal(path, keep_days, self._written_there, self._state_there)
+        super().__init__(size, self._journal.log_id)
+        self.journal = "ok"
+        self.seq = self._journal.seq
+        self._added_seq = self.seq
+        self._waiting: deque[tuple[int, str, str, dict[str, Any]]] = deque()
+        self._stuck_timer: asyncio.TimerHandle | None = None
+        self._is_stuck = False
+        self._is_closed = False
+        self._reader = _Reader(path)
+        self._reading = ThreadPoolExecutor(1, "journal-reader")
+
+    @property
+    def oldest_seq(self) -> int:
+        return self._journal.oldest_seq
+
+    def add(self, event: str, target_id: str, data: dict[str, Any], report_key: str = "") -> int:
+        self._added_seq += 1
+        self._journal.record(
+            *(self.log_id, self._added_seq, event, target_id, data),
+            report_key=report_key,
+            ago_ms=_ago_ms(data),
+        )
+        if self.journal == "ok":
+            self._waiting.append((self._added_seq, event, target_id, dict(data)))
+            self._watch_disk()
+        else:
+            self._show(self._added_seq, event, target_id, data)
+        seq = self._added_seq
+        self._tell(seq, event, target_id, data)
+        return seq
+
+    async def is_known(self, report_key: str) -> bool:
+        if self._is_stuck:
+            return False
+        try:
+            return bool(await self._read(self._reader.is_known, report_key))
+        except (sqlite3.Error, TimeoutError) as error:
+            # Should it be there after all, the file keeps the one that it has.
+            _logger.error("journal: whether a report is in it cannot be read: %r", error)
+            return False
+
+    async def settle(self) -> None:
+        upto = self._added_seq
+        while self.seq < upto:
+            await self._shown.wait()
+
+    async def page(self, seq: int) -> Iterator[tuple[int, str, str, dict[str, Any]]]:
+        while True:
+            upto = self.seq
+            events = await self._kept(seq)
+            if events:
+                return iter(events)
+            if self.seq == upto:
+                await self._shown.wait()
+
+    async def _kept(self, seq: int) -> list[tuple[int, str, str, dict[str, Any]]]:
+        """The first events with a greater `seq`, from memory or the file."""
+        in_memory = self._ring[0][0] if self._ring else self.seq + 1
+        if seq + 1 < in_memory:
+            try:
+                events: list[tuple[int, str, str, dict[str, Any]]] = await self._read(self._reader.page, seq)
+            except (sqlite3.Error, TimeoutError) as error:
+                _logger.error("journal: a console misses events that cannot be read: %r", error)
+                events = []
+            if events:
+                return events
+        return list(self.after(seq))
+
+    async def close(self) -> None:
+        """Writes what is left, and lets go of the file. May be called again."""
+        if self._stuck_timer is not None:
+            self._stuck_timer.cancel()
+        if not self._is_closed:
+            self._is_closed = True
+            # First: whoever is last, and may write, puts what is in the -wal into the file itself.
+            await self._loop.run_in_executor(self._reading, self._reader.close)
+            self._reading.shutdown(wait=False)
+        await self._loop.run_in_executor(None, self._journal.close)
+
+    async def _read(self, read: Callable[[Any], Any], argument: object) -> Any:
+        async with asyncio.timeout(_READ_TIMEOUT_S):
+            return await self._loop.run_in_executor(self._reading, read, argument)
+
+    # --- what the thread that writes has to say
+
+    def _written_there(self, seq: int) -> None:
+        self._call_soon(self._note_written, seq)
+
+    def _state_there(self, state: str, message: str, dropped: int) -> None:
+        self._call_soon(self._note_state, state, message, dropped)
+
+    def _call_soon(self, callback: Callable[..., None], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *arguments)
+        except RuntimeError:  # the loop is closed: nobody is left to be told
+            _logger.info("journal: its hub has ended before it")
+
+    def _note_written(self, seq: int) -> None:
+        if self._stuck_timer is not None:
+            self._stuck_timer.cancel()
+            self._stuck_timer = None
+        if self._is_stuck and self._journal.state == "ok":
+            self._is_stuck = False
+            self._note_state("ok", "the journal is written again", 0)
+        self._show_waiting(seq)
+        self._watch_disk()
+
+    def _note_state(self, state: str, message: str, dropped: int) -> None:
+        if state == self.journal:
+            return
+        self.journal = state
+        if state == "failing":
+            self._show_waiting(self._added_seq)
+        data: dict[str, Any] = {"state": state, "message": message[:256]}
+        if dropped:
+            data["dropped"] = dropped
+        self.add("journal", "", data)
+
+    def _show_waiting(self, seq: int) -> None:
+        while self._waiting and self._waiting[0][0] <= seq:
+            self._show(*self._waiting.popleft())
+
+    def _watch_disk(self) -> None:
+        if self._waiting and self._stuck_timer is None:
+            self._stuck_timer = self._loop.call_later(STUCK_S, self._note_stuck)
+
+    def _note_stuck(self) -> None:
+        self._stuck_timer = None
+        self._is_stuck = True
+        text = (
+            f"the journal {shown(self._journal.path)} has not answered for {STUCK_S:.0f} s: look at the disk"
+        )
+        _logger.error("journal: %s. The range goes on", text)
+        self._note_state("failing", text, 0)
+
+
+def _ago_ms(data: Mapping[str, Any]) -> int:
+    """How long ago it was, where `data` says an instant of this hub's clock (`at_us`); else 0."""
+    at_us = data.get("at_us")
+    ago_us = now_us() - at_us if isinstance(at_us, int) else 0
+    return ago_us // 1000 if 0 < ago_us < _DAY_S * 1_000_000 else 0
