@@ -176,7 +176,7 @@ async def _rise(
     at_us = now_us() + LEAD_MS * 1000
     rise = MessageType.ACTIVATE if with_hits else MessageType.STAND_UP
     results = await _command(hub, rise, {"at_us": at_us})
-    _note_rise(range_, results, at_us, found)
+    _record_rise(range_, results, at_us, found)
     if with_hits:
         await _strike(range_, hits, rng, found)
     for result in await _command(hub, MessageType.LAY_DOWN, None):
@@ -185,7 +185,7 @@ async def _rise(
     stop_listening()
 
 
-def _note_rise(range_: dict[str, BoardProcess], results: list[Result], at_us: int, found: Findings) -> None:
+def _record_rise(range_: dict[str, BoardProcess], results: list[Result], at_us: int, found: Findings) -> None:
     begun = []
     for result in results:
         if result.reply is None:

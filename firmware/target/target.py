@@ -151,14 +151,14 @@ class Target:
                 self._schedule = None
             else:
                 action[2]["gap_us"] = self._piezo.gap_us
-                self._note_rest(action[2])
+                self._record_rest_level(action[2])
                 if action[1] == MessageType.HIT:
                     self.outbox.add(action[1], action[2], self._piezo.detected_us, self._piezo.unsampled_us)
                 else:
                     self.outbox.add(action[1], action[2], now_us())
         self._tell_state()
 
-    def _note_rest(self, data: "dict[str, object]") -> None:
+    def _record_rest_level(self, data: "dict[str, object]") -> None:
         """Says in a report, and once in the log, that the piezo never lay below its threshold."""
         rests_at = self._piezo.rests_at
         if rests_at:
@@ -207,11 +207,11 @@ class Target:
         self._schedule = None
         self._count_hit()
         self._timing = {"at_us": at_us}
-        self._note_begin(self._timing, now_us())
+        self._record_start(self._timing, now_us())
         self._perform(self._controller.due(self._timing))
         self._timing = None
 
-    def _note_begin(self, timing: "dict[str, Any]", began_us: int) -> None:
+    def _record_start(self, timing: "dict[str, Any]", began_us: int) -> None:
         """Into `timing`: how far from `at_us` the command began, and how far that can be wrong."""
         timing["error_us"] = self.clock.hub_us(began_us) - timing["at_us"]
         timing["uncertainty_us"] = self.clock.uncertainty_us(began_us)
@@ -224,7 +224,7 @@ class Target:
             log("target", "the servo cannot be driven: %r" % error)
             trigger = Trigger.SERVO_FAILED
         if timing is not None:
-            self._note_begin(timing, self._servo.began_us)
+            self._record_start(timing, self._servo.began_us)
         self._motion = None
         self._at_rest.set()
         self._perform(self._controller.signal(trigger))

@@ -181,16 +181,16 @@ class Watched:
         self.complaints: list[str] = []
         self.hosts: set[str] = set()
         context.set_default_timeout(DEADLINE_MS)
-        context.on("console", self._note_console)
+        context.on("console", self._record_console)
         context.on("weberror", lambda error: self.complaints.append(str(error.error)))
         context.on("request", lambda request: self.hosts.add(urlsplit(request.url).hostname or ""))
-        context.on("page", lambda page: page.on("websocket", self._note_socket))
+        context.on("page", lambda page: page.on("websocket", self._record_socket))
 
-    def _note_console(self, message: Any) -> None:
+    def _record_console(self, message: Any) -> None:
         if message.type in ("error", "warning"):
             self.complaints.append(message.text)
 
-    def _note_socket(self, opened: Any) -> None:
+    def _record_socket(self, opened: Any) -> None:
         self.hosts.add(urlsplit(opened.url).hostname or "")
 
     def is_fine(self) -> None:

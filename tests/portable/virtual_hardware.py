@@ -30,7 +30,7 @@ _COUNTER_NS = 307  # what a PWM can be wrong by
 
 
 class Board(machine.VirtualBoard):
-    """Notes what its servo is told, and feels what it is told to."""
+    """Records the pulses that its servo gets, and gives the samples that a test says."""
 
     def __init__(self) -> None:
         self.pin_levels: "list[int]" = []

@@ -32,7 +32,7 @@ def info(
 
 def told(model: Model, *events: tuple[str, str, dict[str, object]], is_news: bool = True) -> Model:
     for seq, (event, target_id, data) in enumerate(events, 1):
-        model.note_event(Event(seq, event, target_id, data), 100.0, is_news=is_news)
+        model.record_event(Event(seq, event, target_id, data), 100.0, is_news=is_news)
     return model
 
 
@@ -46,7 +46,7 @@ def test_how_long_the_hub_was_away() -> None:
     assert (model.online, model.since_s, list(model.hub_outages)) == (False, 10.0, [(10.0, None)])
     model.hub_found("boot 1", 12.0)
     assert (model.online, model.since_s, list(model.hub_outages)) == (True, 12.0, [(10.0, 12.0)])
-    model.note_targets([info()], 13.0)
+    model.record_targets([info()], 13.0)
     model.hub_lost("the connection broke off", 20.0)
     assert "a" in model.targets  # shown as what was known last
     model.hub_found("boot 1", 21.0)
@@ -60,27 +60,27 @@ def test_how_long_the_hub_was_away() -> None:
 def test_the_hubs_clock_is_counted_on() -> None:
     model = Model("hub:8081")
     assert model.hub_us(50.0) is None
-    model.note_status(HubStatus(1, 1, 1_000_000, 300), 100.0, 50.0)
+    model.record_status(HubStatus(1, 1, 1_000_000, 300), 100.0, 50.0)
     assert model.hub_us(52.5) == 3_500_000
 
 
 def test_how_long_a_target_was_away() -> None:
     model = Model("hub:8081")
-    model.note_targets([info("a"), info("b")], 100.0)
+    model.record_targets([info("a"), info("b")], 100.0)
     told(model, ("lost", "a", {}))
     assert model.targets["a"].state == "away"
-    model.note_targets([info("a", connected=False, seen_ms_ago=5_000), info("b")], 105.0)
+    model.record_targets([info("a", connected=False, seen_ms_ago=5_000), info("b")], 105.0)
     assert model.targets["a"].away_s(110.0) == 10.0
-    model.note_targets([info("a"), info("b")], 112.0)
+    model.record_targets([info("a"), info("b")], 112.0)
     assert (model.targets["a"].away_s(200.0), list(model.targets["a"].outages)) == (12.0, [(100.0, 112.0)])
-    model.note_targets([info("b")], 120.0)
+    model.record_targets([info("b")], 120.0)
     assert list(model.targets) == ["b"]
 
 
 def test_round_trips_are_kept_for_a_while_and_only_of_who_is_here() -> None:
     model = Model("hub:8081")
     for second in range(SAMPLES + 10):
-        model.note_targets([info("a"), info("b", connected=False)], float(second))
+        model.record_targets([info("a"), info("b", connected=False)], float(second))
     assert len(model.targets["a"].round_trips_us) == SAMPLES
     assert model.targets["a"].round_trips_us[0] == (10.0, 400)
     assert not model.targets["b"].round_trips_us
@@ -88,7 +88,7 @@ def test_round_trips_are_kept_for_a_while_and_only_of_who_is_here() -> None:
 
 def test_what_happens_to_a_target() -> None:
     model = Model("hub:8081")
-    model.note_targets([info("a")], 100.0)
+    model.record_targets([info("a")], 100.0)
     told(
         model,
         ("state", "a", {"state": "armed"}),
@@ -110,7 +110,7 @@ def test_what_happens_to_a_target() -> None:
 
 def test_how_many_of_those_that_are_meant_are_here() -> None:
     model = Model("hub:8081")
-    model.note_targets([info("a"), info("b"), info("c", connected=False)], 100.0)
+    model.record_targets([info("a"), info("b"), info("c", connected=False)], 100.0)
     counts = {name: model.connected(name) for name in ("all", "group:left", "group:right", "a", "c", "d")}
     assert counts == {"all": 2, "group:left": 2, "group:right": 0, "a": 1, "c": 0, "d": 0}
 
@@ -163,7 +163,7 @@ def test_each_wrong_guess_beyond_a_few_doubles_the_wait() -> None:
     guesses = Guesses()
     waits = []
     for _ in range(FREE_GUESSES + 12):
-        guesses.note(False, 100.0)
+        guesses.record(False, 100.0)
         waits.append(guesses.wait_s(100.0))
     assert waits[: FREE_GUESSES - 1] == [0.0] * (FREE_GUESSES - 1)
     assert waits[FREE_GUESSES - 1 : FREE_GUESSES + 3] == [1.0, 2.0, 4.0, 8.0]
@@ -174,17 +174,17 @@ def test_each_wrong_guess_beyond_a_few_doubles_the_wait() -> None:
 def test_the_wait_stays_for_who_guesses_for_days() -> None:
     guesses = Guesses()
     for _ in range(2_000):
-        guesses.note(False, 100.0)
+        guesses.record(False, 100.0)
     assert guesses.wait_s(100.0) == MAX_WAIT_S
 
 
 def test_the_right_password_ends_the_wait() -> None:
     guesses = Guesses()
     for _ in range(FREE_GUESSES):
-        guesses.note(False, 100.0)
-    guesses.note(True, 102.0)
+        guesses.record(False, 100.0)
+    guesses.record(True, 102.0)
     assert guesses.wait_s(102.0) == 0.0
-    guesses.note(False, 102.0)
+    guesses.record(False, 102.0)
     assert guesses.wait_s(102.0) == 0.0
 
 
@@ -222,7 +222,7 @@ def test_a_list_that_is_cut_says_so() -> None:
 @pytest.mark.parametrize("state", [*STATE_WORDS, "dancing"])
 def test_a_state_has_the_word_that_it_has_everywhere(state: str) -> None:
     model = Model("hub:8081")
-    model.note_targets([info("a", connected=state != AWAY)], 1.0)
+    model.record_targets([info("a", connected=state != AWAY)], 1.0)
     told(model, ("state", "a", {"state": state}))
     assert widgets.shown_state(model.targets["a"], online=True) == state_word(state)
     assert widgets.shown_state(model.targets["a"], online=False) == "not known"
@@ -241,10 +241,10 @@ def test_jitter() -> None:
 
 def test_who_needs_to_be_looked_at() -> None:
     model = Model("hub:8081")
-    model.note_targets([info("a"), info("b", connected=False), info("c", dropped=1)], 1.0)
+    model.record_targets([info("a"), info("b", connected=False), info("c", dropped=1)], 1.0)
     told(model, ("state", "a", {"state": "fault"}))
     assert all(needs_attention(target) for target in model.targets.values())
-    model.note_targets([info("a")], 2.0)
+    model.record_targets([info("a")], 2.0)
     assert not needs_attention(model.targets["a"])
 
 

@@ -42,12 +42,14 @@ def drawn(columns: int, rows: int, events: int, count: int = 4, game: bool = Tru
     file = io.StringIO()
     console = Console(file=file, width=columns, height=rows)
     screen = screens._RangeScreen("192.168.100.100:8081", console)
-    screen.note_status(HubStatus(3_700_000, 4, 1, 500))
+    screen.record_status(HubStatus(3_700_000, 4, 1, 500))
     screen.targets = [target(number, connected=number != 4) for number in range(1, count + 1)]
     if game:
-        screen.note(Event(1, "game_started", "", STARTED))
+        screen.record(Event(1, "game_started", "", STARTED))
     for seq in range(2, events + 2):
-        screen.note(Event(seq, "hit", f"target_{1 + seq % 4}", {"reaction_ms": 1_000 + seq, "peak": 40_000}))
+        screen.record(
+            Event(seq, "hit", f"target_{1 + seq % 4}", {"reaction_ms": 1_000 + seq, "peak": 40_000})
+        )
     console.print(screen.render())
     return file.getvalue().splitlines()
 

@@ -28,7 +28,7 @@ class _Grounds:
         self.board = Board()
         self.states: list[str] = []
         self.hits = 0
-        self.target = Target(make_servo(TRAVEL_MS), make_piezo(), self._note_state, self._note_hit)
+        self.target = Target(make_servo(TRAVEL_MS), make_piezo(), self._record_state, self._record_hit)
         self.reports: list[SocketMessage] = []
         self._changed = asyncio.Event()
 
@@ -46,11 +46,11 @@ class _Grounds:
         with suppress(asyncio.CancelledError):
             await self._running
 
-    def _note_state(self, state: str) -> None:
+    def _record_state(self, state: str) -> None:
         self.states.append(state)
         self._changed.set()
 
-    def _note_hit(self) -> None:
+    def _record_hit(self) -> None:
         self.hits += 1
 
     async def _report(self, link: Link, message: SocketMessage) -> SocketMessage:

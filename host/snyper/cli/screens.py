@@ -219,7 +219,7 @@ async def watch_live(hub: HubClient, console: Console, address: str) -> None:
         events = asyncio.create_task(_follow_events(hub, screen, live))
         try:
             while not events.done():
-                screen.note_status(await hub.status())
+                screen.record_status(await hub.status())
                 screen.targets = await hub.targets()
                 live.update(screen.render(), refresh=True)  # not only in its thread: see streams.py
                 await asyncio.wait((events,), timeout=_REFRESH_SECONDS)
@@ -243,11 +243,11 @@ class _RangeScreen:
         self._note = ""
         self._events: deque[_Seen] = deque(maxlen=_EVENTS_SHOWN)
 
-    def note_status(self, status: HubStatus) -> None:
+    def record_status(self, status: HubStatus) -> None:
         self._status = status
         self._status_ns = time.monotonic_ns()
 
-    def note(self, event: Event) -> None:
+    def record(self, event: Event) -> None:
         if event.event == "crosstalk":
             self._hits.pop(event.target_id, None)
         elif event.event == "hit" and not crosstalk_of(event.data):
@@ -376,7 +376,7 @@ class _LastHit(NamedTuple):
 
 async def _follow_events(hub: HubClient, screen: _RangeScreen, live: Live) -> None:
     async for event in hub.events():
-        screen.note(event)
+        screen.record(event)
         live.update(screen.render())
 
 

@@ -46,7 +46,7 @@ class Guesses:
     def wait_s(self, now_s: float) -> float:
         return max(0.0, self._next_s - now_s)
 
-    def note(self, right: bool, now_s: float) -> None:
+    def record(self, right: bool, now_s: float) -> None:
         self._wrong = 0 if right else self._wrong + 1
         beyond = self._wrong - FREE_GUESSES
         self._next_s = now_s + min(MAX_WAIT_S, 2.0 ** min(beyond, 30)) if beyond >= 0 else 0.0
@@ -127,7 +127,7 @@ class AuthMiddleware:
         guess = form.get("password", [""])[0]
         assert self._digest is not None
         right = hmac.compare_digest(hashlib.sha256(guess.encode()).digest(), self._digest)
-        self._guesses.note(right, now_s)
+        self._guesses.record(right, now_s)
         if not right:
             return login_page(goal, "That is not the password.", 401)
         welcome = RedirectResponse(goal, 303)

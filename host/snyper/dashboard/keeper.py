@@ -95,8 +95,8 @@ class Keeper:
                     targets = await hub.targets()
             except TimeoutError:
                 raise ProtocolError(ErrorCode.TIMEOUT, "it does not answer") from None
-            self.model.note_status(status, steady.now_s(), time.monotonic())
-            self.model.note_targets(targets, steady.now_s())
+            self.model.record_status(status, steady.now_s(), time.monotonic())
+            self.model.record_targets(targets, steady.now_s())
             self.model.changed()
             try:
                 async with asyncio.timeout(POLL_S):
@@ -106,7 +106,7 @@ class Keeper:
 
     async def _follow(self, hub: HubClient) -> None:
         """Every event into the model and the archive, those that were missed too."""
-        self.model.note_status(await hub.status(), steady.now_s(), time.monotonic())
+        self.model.record_status(await hub.status(), steady.now_s(), time.monotonic())
         log_id, after = self.archive.latest_log() or (None, 0)
         async for event in hub.events(after, log_id):
             is_news = event.seq > hub.subscribed_seq
@@ -115,7 +115,7 @@ class Keeper:
                 ago_ms=self._ago_ms(event),
             )
             try:
-                self.model.note_event(event, steady.now_s(), is_news=is_news)
+                self.model.record_event(event, steady.now_s(), is_news=is_news)
             except (KeyError, TypeError, ValueError) as error:
                 _logger.warning("dashboard: %s cannot be understood (%s)", event, error)
             if is_news:

@@ -107,7 +107,7 @@ class Model:
             self.hub_outages.append((now_s, None))
         self.online, self.reason = False, reason
 
-    def note_status(self, status: HubStatus, now_s: float, monotonic_s: float) -> None:
+    def record_status(self, status: HubStatus, now_s: float, monotonic_s: float) -> None:
         self.status, self.status_at_s = status, monotonic_s
         self.hub_round_trips_us.append((now_s, status.round_trip_us))
 
@@ -119,16 +119,16 @@ class Model:
 
     # --- targets
 
-    def note_targets(self, found: list[TargetInfo], now_s: float) -> None:
+    def record_targets(self, found: list[TargetInfo], now_s: float) -> None:
         """The hub's whole list. Who is not on it any more is forgotten."""
         known, self.targets = self.targets, {}
         for info in found:
             target = self.targets[info.target_id] = known.get(info.target_id) or Target(info)
-            self._note_info(target, info, now_s)
+            self._record_info(target, info, now_s)
             if info.connected and info.round_trip_us is not None:
                 target.round_trips_us.append((now_s, info.round_trip_us))
 
-    def _note_info(self, target: Target, info: TargetInfo, now_s: float) -> None:
+    def _record_info(self, target: Target, info: TargetInfo, now_s: float) -> None:
         away = bool(target.outages) and target.outages[-1][1] is None
         if info.connected and away:
             target.outages[-1] = (target.outages[-1][0], now_s)
@@ -154,14 +154,14 @@ class Model:
 
     # --- events
 
-    def note_event(self, event: Event, now_s: float, *, is_news: bool) -> None:
+    def record_event(self, event: Event, now_s: float, *, is_news: bool) -> None:
         """An event; one that is no news happened before this dashboard looked, and changes only the game."""
         if event.event.startswith("game_"):
-            self._note_game(event)
+            self._record_game(event)
         elif is_news and event.target_id in self.targets:
-            self._note_target(self.targets[event.target_id], event, now_s)
+            self._record_target(self.targets[event.target_id], event, now_s)
 
-    def _note_target(self, target: Target, event: Event, now_s: float) -> None:
+    def _record_target(self, target: Target, event: Event, now_s: float) -> None:
         info, data = target.info, event.data
         if event.event in ("hit", "miss"):
             target.reports += 1
@@ -174,12 +174,12 @@ class Model:
         elif event.event == "state":
             target.info = replace(info, state=str(data.get("state", "")))
         elif event.event == "lost":
-            self._note_info(target, replace(info, connected=False, seen_ms_ago=0), now_s)
+            self._record_info(target, replace(info, connected=False, seen_ms_ago=0), now_s)
         elif event.event == "groups":
             groups = data.get("groups")
             target.info = replace(info, groups=[str(group) for group in groups] if groups else [])  # type: ignore[attr-defined]
 
-    def _note_game(self, event: Event) -> None:
+    def _record_game(self, event: Event) -> None:
         self.game = game_state.after(self.game, event)
         data = event.data
         if data.get("game_id") != self.game.game_id:

@@ -194,12 +194,12 @@ class Journal:
                     self._prune(self._db)
             except (sqlite3.Error, JournalError) as error:
                 self._give_back(batch)
-                self._note_failing(error)
+                self._record_failure(error)
                 self._disconnect()
                 if self._is_closing_after(_RETRY_S):
                     break
             else:
-                self._note_written(batch)
+                self._record_written(batch)
         self._end()
 
     def _take_batch(self) -> list[_Row] | None:
@@ -224,7 +224,7 @@ class Journal:
                 self.dropped += 1
             self._writing = 0
 
-    def _note_written(self, batch: list[_Row]) -> None:
+    def _record_written(self, batch: list[_Row]) -> None:
         with self._changed:
             self._writing = 0
             self._changed.notify_all()
@@ -241,7 +241,7 @@ class Journal:
         if own and self._on_written is not None:
             self._on_written(own[-1])
 
-    def _note_failing(self, error: sqlite3.Error | JournalError) -> None:
+    def _record_failure(self, error: sqlite3.Error | JournalError) -> None:
         why = explained(error) if isinstance(error, sqlite3.Error) else error
         text = f"the journal {shown(self.path)} cannot be written: {why}"
         now_s = time.monotonic()
@@ -325,7 +325,7 @@ class Journal:
                 last = self._last[self.log_id]
                 self._db.execute("UPDATE logs SET reserved_seq = ? WHERE id = 1", (last,))
         except sqlite3.Error as error:
-            self._note_failing(error)
+            self._record_failure(error)
         if self._queue:
             _logger.error("journal: %s lacks the last %d events", self.path, len(self._queue))
         self._disconnect()

@@ -157,10 +157,10 @@ class JournaledEvents(EventLog):
     # --- what the thread that writes has to say
 
     def _written_there(self, seq: int) -> None:
-        self._call_soon(self._note_written, seq)
+        self._call_soon(self._on_written, seq)
 
     def _state_there(self, state: str, message: str, dropped: int) -> None:
-        self._call_soon(self._note_state, state, message, dropped)
+        self._call_soon(self._on_state, state, message, dropped)
 
     def _call_soon(self, callback: Callable[..., None], *arguments: object) -> None:
         try:
@@ -168,17 +168,17 @@ class JournaledEvents(EventLog):
         except RuntimeError:  # the loop is closed: nobody is left to be told
             _logger.info("journal: its hub has ended before it")
 
-    def _note_written(self, seq: int) -> None:
+    def _on_written(self, seq: int) -> None:
         if self._stuck_timer is not None:
             self._stuck_timer.cancel()
             self._stuck_timer = None
         if self._is_stuck and self._journal.state == "ok":
             self._is_stuck = False
-            self._note_state("ok", "the journal is written again", 0)
+            self._on_state("ok", "the journal is written again", 0)
         self._show_waiting(seq)
         self._watch_disk()
 
-    def _note_state(self, state: str, message: str, dropped: int) -> None:
+    def _on_state(self, state: str, message: str, dropped: int) -> None:
         if state == self.journal:
             return
         self.journal = state
@@ -195,16 +195,16 @@ class JournaledEvents(EventLog):
 
     def _watch_disk(self) -> None:
         if self._waiting and self._stuck_timer is None:
-            self._stuck_timer = self._loop.call_later(STUCK_S, self._note_stuck)
+            self._stuck_timer = self._loop.call_later(STUCK_S, self._on_stuck)
 
-    def _note_stuck(self) -> None:
+    def _on_stuck(self) -> None:
         self._stuck_timer = None
         self._is_stuck = True
         text = (
             f"the journal {shown(self._journal.path)} has not answered for {STUCK_S:.0f} s: look at the disk"
         )
         _logger.error("journal: %s. The range goes on", text)
-        self._note_state("failing", text, 0)
+        self._on_state("failing", text, 0)
 
 
 def _ago_ms(data: Mapping[str, Any]) -> int:

@@ -547,14 +547,14 @@ class PWM:
         if value is not None:
             before = self._level
             self._set_duty(value, True)
-            self._note_motion(before)
+            self._record_motion(before)
             self._board.changed()
         if self._duty is None or not self._generator.has_freq:
             return 0
         hz = self._generator.hz()
         return (self._level * 1_000_000_000 + hz // 2) // hz
 
-    def _note_motion(self, before: int) -> None:
+    def _record_motion(self, before: int) -> None:
         change = self._level - before
         if before and change:
             self.rises += change > 0 and not self._is_rising
