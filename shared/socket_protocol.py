@@ -159,23 +159,23 @@ class SocketMessage:
 
     def __init__(
         self,
-        type: str,
+        message_type: str,
         id: "str | int | None" = None,
         target_id: "str | None" = None,
         status: "str | None" = None,
         data: "dict[str, object] | None" = None,
     ) -> None:
-        self.type = type.lower()
+        self.type = message_type.lower()
         self.id = id
         self.target_id = target_id
         self.status = status
         self.data = data
 
     def reply(
-        self, type: str, status: "str | None" = None, data: "dict[str, object] | None" = None
+        self, message_type: str, status: "str | None" = None, data: "dict[str, object] | None" = None
     ) -> "SocketMessage":
         """A message of `type` that carries this one's `id` and `target_id` back."""
-        return SocketMessage(type, self.id, self.target_id, status, data)
+        return SocketMessage(message_type, self.id, self.target_id, status, data)
 
     def to_line(self) -> bytes:
         """The line, with its `\\n`.

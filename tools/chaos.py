@@ -146,7 +146,7 @@ class _Console:
             await asyncio.sleep(0.05)
 
     async def command(
-        self, type: str, target_id: str | None, data: dict[str, object], id: str
+        self, message_type: str, target_id: str | None, data: dict[str, object], id: str
     ) -> SocketMessage:
         """Send a command and return the reply.
 
@@ -157,7 +157,7 @@ class _Console:
         if link is None:
             raise _Lost
         try:
-            return await link.exchange(SocketMessage(type, id, target_id, data=data), 6_000)
+            return await link.exchange(SocketMessage(message_type, id, target_id, data=data), 6_000)
         except ProtocolError as error:
             raise _Lost from error
 
@@ -432,17 +432,17 @@ class _Range:
         if target.boot == boot and target.has_power and target.rises() > rises:
             raise BrokenPromise(f"{target.name} rose again for the id {id}, after it had lain down")
 
-    async def _command(self, target: _Target, type: str, data: dict[str, object]) -> str:
+    async def _command(self, target: _Target, message_type: str, data: dict[str, object]) -> str:
         """Send a command, wait until it is done, and return its id.
 
         Raises:
             _Lost: It was not done, or that is unknown.
         """
         id = self._console.new_id()
-        raises = type != MessageType.LAY_DOWN
+        raises = message_type != MessageType.LAY_DOWN
         target.causes += raises
         boot = target.boot
-        reply = await self._console.command(type, target.name, data, id)
+        reply = await self._console.command(message_type, target.name, data, id)
         if reply.type == MessageType.ERROR:
             begun = reply.status == "unknown" or (reply.data or {}).get("code") == ErrorCode.SUPERSEDED
             if raises and not begun and target.boot == boot:

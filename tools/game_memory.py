@@ -103,9 +103,9 @@ async def _start(console: Link, game: str, found: GameMemory) -> None:
 
 
 async def _ask(
-    console: Link, type: str, target: str | None = None, data: dict[str, object] | None = None
+    console: Link, message_type: str, target: str | None = None, data: dict[str, object] | None = None
 ) -> SocketMessage:
-    return await console.request(SocketMessage(type, console.new_id(), target, data=data), ANSWER_MS)
+    return await console.request(SocketMessage(message_type, console.new_id(), target, data=data), ANSWER_MS)
 
 
 async def _free(board: BoardProcess) -> int:

@@ -158,8 +158,8 @@ async def _wait(warm_up_s: float, on_step: Callable[[str, int, int], None]) -> N
     on_step("seconds to learn the clock", round(warm_up_s), round(warm_up_s))
 
 
-async def _command(hub: Hub, type: str, data: dict[str, Any] | None) -> list[Result]:
-    return await hub.controller.start(type, ALL_TARGETS, data, COMMAND_TIMEOUT_MS).results()
+async def _command(hub: Hub, message_type: str, data: dict[str, Any] | None) -> list[Result]:
+    return await hub.controller.start(message_type, ALL_TARGETS, data, COMMAND_TIMEOUT_MS).results()
 
 
 async def _rise(

@@ -209,10 +209,10 @@ class _TargetPlay(_Play):
             (MessageType.CONFIGURE, {"threshold": 20_000, "groups": ["left"]}),
             (MessageType.ACTIVATE, {"duration_ms": 2_000}),
         ]
-        for type, data in commands:
+        for message_type, data in commands:
             self._report.clear()
             try:
-                results = await controller.start(type, self.NAME, data, 1_000).results()
+                results = await controller.start(message_type, self.NAME, data, 1_000).results()
             except ProtocolError:  # it has never registered yet
                 return
             if not results[0].ok:
@@ -387,8 +387,13 @@ class _TargetPeer(_Peer):
 
     def __init__(self, name: str, count: Callable[[str], None]) -> None:
         super().__init__(name, count)
-        for type in (MessageType.STAND_UP, MessageType.LAY_DOWN, MessageType.READ_LOG, MessageType.ACTIVATE):
-            self.handlers[type] = self._obey
+        for message_type in (
+            MessageType.STAND_UP,
+            MessageType.LAY_DOWN,
+            MessageType.READ_LOG,
+            MessageType.ACTIVATE,
+        ):
+            self.handlers[message_type] = self._obey
         self._reports = 0
         self._reporting: set[asyncio.Task[None]] = set()
 
@@ -427,12 +432,12 @@ class _ConsolePeer(_Peer):
         await link.request(SocketMessage(MessageType.SUBSCRIBE, link.new_id(), data={"after": 0}), 1_000)
 
     async def ask(
-        self, type: str, target: str | None = None, data: dict[str, object] | None = None
+        self, message_type: str, target: str | None = None, data: dict[str, object] | None = None
     ) -> SocketMessage | None:
         """The hub's reply; None when there is none."""
         if self.link is not None:
             with suppress(ProtocolError):
-                message = SocketMessage(type, self.link.new_id(), target, data=data)
+                message = SocketMessage(message_type, self.link.new_id(), target, data=data)
                 reply = await self.link.request(message, 1_000)
                 self.count("commands")
                 return reply

@@ -54,7 +54,7 @@ class HubController:
 
     def start(
         self,
-        type: str,
+        message_type: str,
         target: str,
         data: "dict[str, Any] | None",
         timeout_ms: int,
@@ -67,11 +67,11 @@ class HubController:
         A target does not carry out an `id` twice; by default every command has one of its own. With `at_us`
         in `data` the time counts from that instant.
         """
-        return self.send(type, self.registry.select(target), data, timeout_ms, id)
+        return self.send(message_type, self.registry.select(target), data, timeout_ms, id)
 
     def send(
         self,
-        type: str,
+        message_type: str,
         entries: "list[Entry]",
         data: "dict[str, Any] | None",
         timeout_ms: int,
@@ -83,7 +83,7 @@ class HubController:
         if id is None:
             self._commands += 1
             id = self._id_prefix + str(self._commands)
-        return Command(SocketMessage(type, id, data=data), entries, timeout_ms, self._on_answer)
+        return Command(SocketMessage(message_type, id, data=data), entries, timeout_ms, self._on_answer)
 
     def record_registered(self, entry: Entry) -> None:
         """Count that a target is here, new or back."""

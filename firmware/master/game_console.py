@@ -46,6 +46,6 @@ def _start(runner: "GameRunner", message: SocketMessage) -> "dict[str, object]":
     return runner.start(name, players, options, seed, message.target_id or ALL_TARGETS)
 
 
-def _stated(message: SocketMessage, type: str, state: "dict[str, object]") -> SocketMessage:
+def _stated(message: SocketMessage, message_type: str, state: "dict[str, object]") -> SocketMessage:
     data = dict(state)
-    return message.reply(type, str(data.pop("status")), data)
+    return message.reply(message_type, str(data.pop("status")), data)

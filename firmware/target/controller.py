@@ -129,11 +129,11 @@ class TargetController:
         One command with `at_us` can wait for its instant; what the state allows is judged then.
         """
         assert message.id is not None
-        for id, type, reply in self._answered:
-            if id == message.id and type == message.type:
+        for id, message_type, reply in self._answered:
+            if id == message.id and message_type == message.type:
                 return [(Action.REPLY, reply)] if reply is not None else []
             if id == message.id:
-                error = ProtocolError(ErrorCode.BAD_MESSAGE, "this id was a `%s`" % type)
+                error = ProtocolError(ErrorCode.BAD_MESSAGE, "this id was a `%s`" % message_type)
                 return [(Action.REPLY, error.to_message(message.id))]
         try:
             _duration_ms(message)

@@ -31,7 +31,7 @@ class Outbox:
         self._link: "Link | None" = None
         self._changed = asyncio.Event()
 
-    def add(self, type: str, data: "dict[str, object]", at_us: int, unsampled_us: int = 0) -> None:
+    def add(self, message_type: str, data: "dict[str, object]", at_us: int, unsampled_us: int = 0) -> None:
         """Queue a `hit` or `miss` of the instant `at_us` of `now_us()`, or up to `unsampled_us` before. Its
         id is unlike any other since this boot. `data` is the outbox's from now on.
         """
@@ -39,7 +39,8 @@ class Outbox:
             self._events.pop(1 if self._is_first_sent else 0)
             self.dropped += 1
         self._count += 1
-        self._events.append((SocketMessage(type, "e%d" % self._count, data=data), at_us, unsampled_us))
+        report = SocketMessage(message_type, "e%d" % self._count, data=data)
+        self._events.append((report, at_us, unsampled_us))
         self._changed.set()
 
     def connect(self, link: "Link | None") -> None:

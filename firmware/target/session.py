@@ -72,13 +72,13 @@ class Session:
             Servo(config["servo"]), self._piezo, on_change=self._show_pose, on_hit=self._show_hit
         )
         self._handlers = dict(self._target.handlers)
-        for type in (
+        for message_type in (
             MessageType.READ_LOG,
             MessageType.CONFIGURE,
             MessageType.LISTEN,
             MessageType.READ_TRACE,
         ):
-            self._handlers[type] = self._maintain
+            self._handlers[message_type] = self._maintain
         self._handlers[MessageType.IDENTIFY] = self._identify
         self._backoff = Backoff(FIRST_RETRY_MS, MAX_RETRY_MS)
         self._boot_id = os.urandom(4).hex()

@@ -301,10 +301,10 @@ class Peer:
         )
         await asyncio.get_running_loop().sock_sendall(self._sock, data)
 
-    async def request(self, type: str, target_id: str | None = None, **data: Any) -> str:
+    async def request(self, message_type: str, target_id: str | None = None, **data: Any) -> str:
         """Sends a request with a new id, which it returns."""
         self.ids += 1
-        message: Message = {"type": type, "id": f"r{self.ids}"}
+        message: Message = {"type": message_type, "id": f"r{self.ids}"}
         if target_id is not None:
             message["target_id"] = target_id
         if data:
@@ -321,10 +321,12 @@ class Peer:
         self._taken += 1
         return self.received[self._taken - 1]
 
-    async def expect(self, type: str, **fields: Any) -> Message:
+    async def expect(self, message_type: str, **fields: Any) -> Message:
         """The next message, which has this type and these fields."""
         message = await self.next()
-        assert {name: message.get(name) for name in ("type", *fields)} == {"type": type, **fields}, message
+        assert {name: message.get(name) for name in ("type", *fields)} == {"type": message_type, **fields}, (
+            message
+        )
         return message
 
     async def expect_error(self, code: str, **fields: Any) -> Message:
@@ -342,9 +344,9 @@ class Peer:
                 if message["type"] not in ("result", "target", "event"):
                     return found
 
-    async def ask(self, type: str, target_id: str | None = None, **data: Any) -> Message:
+    async def ask(self, message_type: str, target_id: str | None = None, **data: Any) -> Message:
         """The reply to a request."""
-        return (await self.answer_to(await self.request(type, target_id, **data)))[-1]
+        return (await self.answer_to(await self.request(message_type, target_id, **data)))[-1]
 
     async def event(self, event: str, target_id: str, deadline_s: float = DEADLINE_S) -> Message:
         """The next event of this name and target; whatever comes before it is left out."""

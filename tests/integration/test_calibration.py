@@ -56,8 +56,8 @@ async def range_of_one(
         yield hub, target, console
 
 
-async def error_of(console: Peer, type: str, **data: Any) -> str:
-    answer = await console.ask(type, NAME, **data)
+async def error_of(console: Peer, message_type: str, **data: Any) -> str:
+    answer = await console.ask(message_type, NAME, **data)
     assert answer["type"] == "error", answer
     return str(answer["data"]["code"])
 
@@ -130,11 +130,11 @@ async def test_what_is_refused_changes_nothing(body: str, tmp_path: Path) -> Non
         assert await error_of(console, "listen", duration_ms=99) == "bad_message"
         assert await error_of(console, "listen", above=0) == "bad_message"
         assert await error_of(console, "read_trace", offset=-1) == "bad_message"
-        for type in ("listen", "read_trace"):
-            assert (await console.ask(type, "all"))["data"]["code"] == "bad_message"
+        for message_type in ("listen", "read_trace"):
+            assert (await console.ask(message_type, "all"))["data"]["code"] == "bad_message"
         await console.ask("activate", NAME, duration_ms=60_000)
-        for type in ("configure", "listen", "read_trace"):
-            assert await error_of(console, type, threshold=9_000) == "busy", type
+        for message_type in ("configure", "listen", "read_trace"):
+            assert await error_of(console, message_type, threshold=9_000) == "busy", message_type
         await console.ask("lay_down", NAME)
         assert await threshold_of(console) == OLD
         if isinstance(target, ProcessTarget):

@@ -257,11 +257,11 @@ async def test_a_long_error_harms_no_command_to_many(engine: str, sign: str, tmp
 async def test_an_instant_that_is_none_is_refused_by_every_command(engine: str, tmp_path: Path) -> None:
     """Also by those that are carried out at once: the hub would wait as much longer for the answer."""
     async with hub_at_work(engine, tmp_path) as (_, console):
-        for type in ("ping", "identify", "configure", "read_log", "stand_up"):
+        for message_type in ("ping", "identify", "configure", "read_log", "stand_up"):
             for wrong in ("soon", 1.5, -1, MAX_INTEGER):
-                answer = await console.ask(type, "good", at_us=wrong)
-                assert answer["type"] == "error", (type, wrong)
-                assert answer["data"]["code"] == "bad_message", (type, wrong)
+                answer = await console.ask(message_type, "good", at_us=wrong)
+                assert answer["type"] == "error", (message_type, wrong)
+                assert answer["data"]["code"] == "bad_message", (message_type, wrong)
 
 
 @each_engine

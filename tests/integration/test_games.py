@@ -116,12 +116,12 @@ class Rig:
         self.events: list[Message] = []  # of games, with their targets
         self._starts = 0
 
-    def count(self, type: str) -> int:
-        return len(self.raised(type))
+    def count(self, message_type: str) -> int:
+        return len(self.raised(message_type))
 
-    def raised(self, type: str = "activate") -> list[str]:
+    def raised(self, message_type: str = "activate") -> list[str]:
         """The targets that were sent this, in order."""
-        return [target_id for done, target_id, _ in self.done if done == type]
+        return [target_id for done, target_id, _ in self.done if done == message_type]
 
     @asynccontextmanager
     async def target(self, target_id: str, **data: Any) -> AsyncIterator[Target]:

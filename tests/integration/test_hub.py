@@ -511,8 +511,8 @@ async def test_subscribe_and_come_back(engine: str, tmp_path: Path) -> None:
             registered = await first.event("registered", "a")
             assert registered["seq"] == 1
         # While no console is there, two reports come in.
-        for number, type in ((1, "hit"), (2, "miss")):
-            await target.send({"type": type, "id": number, "data": {"reaction_ms": number}})
+        for number, message_type in ((1, "hit"), (2, "miss")):
+            await target.send({"type": message_type, "id": number, "data": {"reaction_ms": number}})
             await target.expect("ack", id=number, status="ok")
         async with console_of(hub) as back:
             id = await back.request("subscribe", after=1, log_id=seen["log_id"])
@@ -541,8 +541,8 @@ async def test_register_comes_first_and_once(engine: str, tmp_path: Path) -> Non
     async with AsyncExitStack() as stack:
         hub = await stack.enter_async_context(running_hub(engine, tmp_path))
         console = await stack.enter_async_context(peer_of(hub))
-        for type in ("ping", "list_targets", "stand_up", "hit", "nonsense"):
-            assert (await console.ask(type))["data"]["code"] == "not_registered"
+        for message_type in ("ping", "list_targets", "stand_up", "hit", "nonsense"):
+            assert (await console.ask(message_type))["data"]["code"] == "not_registered"
         reply = await console.ask("register", role="console", heartbeat_ms=1_000)
         assert (reply["type"], reply["status"]) == ("registered", "registered")
         data = reply["data"]

@@ -159,11 +159,11 @@ async def test_a_reply_to_a_cancelled_request_is_dropped() -> None:
 
 async def test_an_answer_of_any_type_is_the_reply() -> None:
     async with LinkAndPeer({"hit": echo}) as both:
-        for type in ("ack", "juggled", "reply", "error"):
+        for message_type in ("ack", "juggled", "reply", "error"):
             request = begin(both.link.exchange(SocketMessage("juggle", 5), TIMEOUT_MS))
             assert await both.peer.next() == SocketMessage("juggle", 5)
-            await both.peer.send(SocketMessage(type, 5).to_line())
-            assert await within(request) == SocketMessage(type, 5)
+            await both.peer.send(SocketMessage(message_type, 5).to_line())
+            assert await within(request) == SocketMessage(message_type, 5)
 
 
 async def test_what_this_side_serves_is_no_reply() -> None:
@@ -171,8 +171,8 @@ async def test_what_this_side_serves_is_no_reply() -> None:
     async with LinkAndPeer({"hit": echo}) as both:
         request = begin(both.link.exchange(SocketMessage("juggle", 5), TIMEOUT_MS))
         assert await both.peer.next() == SocketMessage("juggle", 5)
-        for type, answer in (("hit", "ack"), ("ping", "pong")):
-            await both.peer.send(SocketMessage(type, 5).to_line())
+        for message_type, answer in (("hit", "ack"), ("ping", "pong")):
+            await both.peer.send(SocketMessage(message_type, 5).to_line())
             reply = await both.peer.next()
             assert reply is not None
             assert (reply.type, reply.id) == (answer, 5)
@@ -187,7 +187,10 @@ async def test_items_come_before_the_reply() -> None:
         both.link.on_stream = items.append
         request = begin(both.link.exchange(SocketMessage("list_balls", 5), TIMEOUT_MS))
         assert await both.peer.next() == SocketMessage("list_balls", 5)
-        sent = [SocketMessage(type, 5) for type in ("item", "event", "target", "result", "game", "reply")]
+        sent = [
+            SocketMessage(message_type, 5)
+            for message_type in ("item", "event", "target", "result", "game", "reply")
+        ]
         await both.peer.send(b"".join([message.to_line() for message in sent]))
         assert await within(request) == sent[-1]
         assert items == sent[:-1]
@@ -256,14 +259,14 @@ async def test_before_admission_nothing_is_served() -> None:
         link.send_nowait(message.reply("ack" if link.admitted else "error"))
 
     async with LinkPair({"hit": echo}, admit=admit) as pair:
-        for type in ("ping", "hit", "juggle"):
-            request = pair.near.request(SocketMessage(type, 1), TIMEOUT_MS)
+        for message_type in ("ping", "hit", "juggle"):
+            request = pair.near.request(SocketMessage(message_type, 1), TIMEOUT_MS)
             await raises_async(ErrorCode.INTERNAL, request)
         # In one piece: what follows the message that is admitted is served.
-        pasted = [SocketMessage(type, type) for type in ("register", "ping", "hit")]
+        pasted = [SocketMessage(message_type, message_type) for message_type in ("register", "ping", "hit")]
         replies = [asyncio.create_task(pair.near.request(message, TIMEOUT_MS)) for message in pasted]
-        for reply, type in zip(replies, ("ack", "pong", "ack")):
-            assert (await reply).type == type
+        for reply, message_type in zip(replies, ("ack", "pong", "ack")):
+            assert (await reply).type == message_type
 
 
 async def test_an_error_is_never_answered_with_an_error() -> None:

@@ -45,8 +45,8 @@ def _in(state: str) -> TargetController:
     return target
 
 
-def _ok(id: str, type: str, status: str, target_id: "str | None" = None) -> "tuple[Any, ...]":
-    return (Action.REPLY, SocketMessage(type, id, target_id, status))
+def _ok(id: str, message_type: str, status: str, target_id: "str | None" = None) -> "tuple[Any, ...]":
+    return (Action.REPLY, SocketMessage(message_type, id, target_id, status))
 
 
 def test_a_refusal_says_the_word_that_people_see() -> None:
@@ -75,8 +75,8 @@ _RAISE = (Action.RAISE,)
 _DISARM = (Action.DISARM,)
 
 
-def _report(type: str, reason: str) -> "tuple[Any, ...]":
-    return (Action.REPORT, type, {"reason": reason})
+def _report(message_type: str, reason: str) -> "tuple[Any, ...]":
+    return (Action.REPORT, message_type, {"reason": reason})
 
 
 _SUPERSEDED = (_BEFORE, ErrorCode.SUPERSEDED)
@@ -214,8 +214,10 @@ def test_a_repeated_id_of_a_superseded_command_says_superseded() -> None:
 
 def test_an_id_is_of_one_type() -> None:
     target = _in("standing")
-    for type in ("activate", "lay_down"):
-        assert _codes(target.command(SocketMessage(type, _BEFORE))) == [(_BEFORE, ErrorCode.BAD_MESSAGE)]
+    for message_type in ("activate", "lay_down"):
+        assert _codes(target.command(SocketMessage(message_type, _BEFORE))) == [
+            (_BEFORE, ErrorCode.BAD_MESSAGE)
+        ]
         assert target.state == "standing"
     target = _in("rising")
     assert _codes(target.command(SocketMessage("lay_down", _BEFORE))) == [(_BEFORE, ErrorCode.BAD_MESSAGE)]
@@ -248,7 +250,7 @@ def test_the_last_ids_are_remembered_and_no_more() -> None:
 
 
 def test_every_round_ends_with_one_report() -> None:
-    for ends, type in (
+    for ends, message_type in (
         (["hit", "time_up"], "hit"),
         (["time_up", "hit"], "miss"),
         (["link_lost", "hit"], "miss"),
@@ -257,7 +259,7 @@ def test_every_round_ends_with_one_report() -> None:
         actions = []
         for trigger in ends:
             actions += target.signal(trigger)
-        assert [action[1] for action in actions if action[0] == Action.REPORT] == [type]
+        assert [action[1] for action in actions if action[0] == Action.REPORT] == [message_type]
 
 
 def test_a_hit_reports_what_was_felt() -> None:
@@ -292,39 +294,39 @@ _NOW_US = 5_000_000
 _AT_US = 7_000_000
 
 
-def _later(type: str = "stand_up", id: str = _NOW, at_us: "Any" = _AT_US) -> SocketMessage:
-    return SocketMessage(type, id, data={"at_us": at_us})
+def _later(message_type: str = "stand_up", id: str = _NOW, at_us: "Any" = _AT_US) -> SocketMessage:
+    return SocketMessage(message_type, id, data={"at_us": at_us})
 
 
 def _timing() -> "dict[str, object]":
     return {"at_us": _AT_US, "error_us": 3, "uncertainty_us": 40}
 
 
-def _ok_at(type: str, status: str) -> "tuple[Any, ...]":
-    return (Action.REPLY, SocketMessage(type, _NOW, None, status, _timing()))
+def _ok_at(message_type: str, status: str) -> "tuple[Any, ...]":
+    return (Action.REPLY, SocketMessage(message_type, _NOW, None, status, _timing()))
 
 
 def test_a_command_with_an_instant_waits_for_it() -> None:
     for state in _STATES:
-        for type in _COMMANDS:
+        for message_type in _COMMANDS:
             target = _in(state)
-            assert target.command(_later(type), _NOW_US) == [(Action.SCHEDULE, _AT_US)]
+            assert target.command(_later(message_type), _NOW_US) == [(Action.SCHEDULE, _AT_US)]
             assert target.state == state, "nothing moves before"
 
 
 def test_at_its_instant_every_cell_is_that_of_the_command() -> None:
     for state in _STATES:
-        for type in _COMMANDS:
+        for message_type in _COMMANDS:
             target = _in(state)
-            target.command(_later(type), _NOW_US)
+            target.command(_later(message_type), _NOW_US)
             actions = target.due(_timing())
             plain = _in(state)
-            expected = plain.command(SocketMessage(type, _NOW))
-            assert target.state == plain.state, (state, type)
+            expected = plain.command(SocketMessage(message_type, _NOW))
+            assert target.state == plain.state, (state, message_type)
             for action in expected:
                 if action[0] == Action.REPLY and action[1].type != "error" and action[1].id == _NOW:
                     action[1].data = _timing()
-            assert _codes(actions) == _codes(expected), (state, type)
+            assert _codes(actions) == _codes(expected), (state, message_type)
 
 
 def test_the_reply_says_how_well_the_instant_was_met() -> None:
@@ -358,21 +360,21 @@ def test_an_instant_that_cannot_be_met_is_refused() -> None:
         (1.5, _NOW_US, ErrorCode.BAD_MESSAGE),
         (True, _NOW_US, ErrorCode.BAD_MESSAGE),
     ):
-        for type in _COMMANDS:
+        for message_type in _COMMANDS:
             target = _in("standing")
-            assert _codes(target.command(_later(type, at_us=at_us), hub_us)) == [(_NOW, code)], at_us
+            assert _codes(target.command(_later(message_type, at_us=at_us), hub_us)) == [(_NOW, code)], at_us
             assert target.state == "standing"
             # It was not begun, so it may be asked again.
-            assert target.command(_later(type), _NOW_US) == [(Action.SCHEDULE, _AT_US)]
+            assert target.command(_later(message_type), _NOW_US) == [(Action.SCHEDULE, _AT_US)]
     for at_us in (_NOW_US + 1, far_us):
         assert _in("down").command(_later(at_us=at_us), _NOW_US) == [(Action.SCHEDULE, at_us)]
 
 
 def test_one_command_waits_at_a_time() -> None:
-    for type in _COMMANDS:
+    for message_type in _COMMANDS:
         target = _in("down")
         target.command(_later(), _NOW_US)
-        assert _codes(target.command(_later(type, "other"), _NOW_US)) == [("other", ErrorCode.BUSY)]
+        assert _codes(target.command(_later(message_type, "other"), _NOW_US)) == [("other", ErrorCode.BUSY)]
         assert target.due(_timing()) == [_RAISE]
 
 

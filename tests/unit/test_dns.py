@@ -60,9 +60,9 @@ class NameServer:
                 self._sock.sendto(answer, asker)
 
 
-def record(type: int, data: bytes, name: bytes = b"\xc0\x0c") -> bytes:
+def record(record_type: int, data: bytes, name: bytes = b"\xc0\x0c") -> bytes:
     """A resource record; its name is by default a pointer to the question's (RFC 1035, section 4.1.4)."""
-    return name + bytes([0, type, 0, 1, 0, 0, 0, 60, 0, len(data)]) + data
+    return name + bytes([0, record_type, 0, 1, 0, 0, 0, 60, 0, len(data)]) + data
 
 
 def answered(*records: bytes, flags: bytes = ANSWER_FLAGS) -> Answer:

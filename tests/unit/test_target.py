@@ -58,10 +58,10 @@ class _Grounds:
         self._changed.set()
         return message.reply("ack", "ok")
 
-    def ask(self, type: str, **data: object) -> Any:
+    def ask(self, message_type: str, **data: object) -> Any:
         """The answer to a command, to be awaited."""
         link = self._pair.far
-        return link.request(SocketMessage(type, link.new_id(), "t_1", data=data), REQUEST_MS)
+        return link.request(SocketMessage(message_type, link.new_id(), "t_1", data=data), REQUEST_MS)
 
     @property
     def link(self) -> Link:

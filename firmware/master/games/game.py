@@ -361,16 +361,16 @@ class Game:
         return [target_id for target_id in target_ids if target_id in self._here]
 
     async def _tell_targets(
-        self, type: str, target_ids: "list[str]", data: "dict[str, object] | None"
+        self, message_type: str, target_ids: "list[str]", data: "dict[str, object] | None"
     ) -> "list[str]":
         """Sends a command; returns the targets that carried it out. One that cannot move is taken out."""
         done = []
-        command = self._start(type, target_ids, data)
+        command = self._start(message_type, target_ids, data)
         try:
             async for result in command:
                 if result.error is None:
                     done.append(result.target_id)
-                elif type != MessageType.IDENTIFY and result.error.code != ErrorCode.SUPERSEDED:
+                elif message_type != MessageType.IDENTIFY and result.error.code != ErrorCode.SUPERSEDED:
                     self._take_out(result.target_id, result.error.code)
         finally:
             command.cancel()
@@ -407,14 +407,16 @@ class Game:
         late.sort()
         return late
 
-    def _start(self, type: str, target_ids: "list[str]", data: "dict[str, object] | None") -> "Command":
+    def _start(
+        self, message_type: str, target_ids: "list[str]", data: "dict[str, object] | None"
+    ) -> "Command":
         entries: "list[Entry]" = []
         for target_id in target_ids:
             try:
                 entries += self._controller.registry.select(target_id)
             except ProtocolError as error:  # forgotten, for so long it was away
                 self._take_out(target_id, error.code)
-        return self._controller.send(type, entries, data, COMMAND_TIMEOUT_MS)
+        return self._controller.send(message_type, entries, data, COMMAND_TIMEOUT_MS)
 
     def _on_report(self, target_id: str, data: "dict[str, Any]", hit: bool, seq: int = 0) -> None:
         if target_id not in self._up:

@@ -548,7 +548,7 @@ def play(
 
 
 def _motion(
-    type: str,
+    message_type: str,
     targets: list[str],
     at: str | None,
     in_s: float | None,
@@ -563,7 +563,7 @@ def _motion(
         instant = None if at is None else instants.parse(at, datetime.now(UTC))
     except ValueError as error:
         fail(str(error), EXIT_USAGE)
-    _command(Order(type, round(timeout * 1000), data or {}, in_s, instant), targets, hub, as_json)
+    _command(Order(message_type, round(timeout * 1000), data or {}, in_s, instant), targets, hub, as_json)
 
 
 def _command(order: Order, targets: list[str], hub: str, as_json: bool) -> None:

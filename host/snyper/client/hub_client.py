@@ -340,10 +340,10 @@ class HubClient:
         return await self._command_one(MessageType.CONFIGURE, target_id, timeout_ms, data)
 
     async def _command_one(
-        self, type: str, target_id: str, timeout_ms: int, data: dict[str, object]
+        self, message_type: str, target_id: str, timeout_ms: int, data: dict[str, object]
     ) -> TargetResult:
         """One target's answer. Raises like `ping`, and TargetError."""
-        [result] = await self.command(type, target_id, timeout_ms, data)
+        [result] = await self.command(message_type, target_id, timeout_ms, data)
         if not result.ok:
             raise TargetError(result.target_id, result.code, result.message)
         return result
@@ -453,7 +453,7 @@ class HubClient:
 
     async def command(
         self,
-        type: str,
+        message_type: str,
         target: str,
         timeout_ms: int,
         data: dict[str, object] | None = None,
@@ -469,7 +469,7 @@ class HubClient:
 
         details = {**(data or {}), "timeout_ms": timeout_ms}
         ahead_ms = MAX_AHEAD_MS if "at_us" in details or "in_ms" in details else 0
-        message = SocketMessage(type, self._new_id(), target, data=details)
+        message = SocketMessage(message_type, self._new_id(), target, data=details)
         reply = await self._call(message, timeout_ms + ahead_ms + MARGIN_MS, take)
         if "ok" not in (reply.data or {}):  # one target's own answer, not the counts of many
             take(reply)
