@@ -3,8 +3,8 @@
 import pytest
 
 from tests.integration.harness import each_engine
-from tools.bench import ANSWERING, HANGING, VANISHING, measure_tick
-from tools.hub_ticker import COMMAND_TIMEOUT_MS, TICK_MS
+from tools.bench.programs.hub_ticker import COMMAND_TIMEOUT_MS, TICK_MS
+from tools.bench.tick import ANSWERING, HANGING, VANISHING, measure_tick
 
 SECONDS = 4
 

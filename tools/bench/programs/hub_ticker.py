@@ -1,6 +1,6 @@
 """A hub with a screen to keep alive: how long its 20 ms tick was ever late. Runs under both runtimes.
 
-    python -m tools.hub_ticker PORT TARGETS SECONDS        (or MicroPython with this file)
+    python -m tools.bench.programs.hub_ticker PORT TARGETS SECONDS        (or MicroPython with this file)
 
 Waits until TARGETS have registered, commands all of them again and again for SECONDS, then prints one line
 of JSON: the longest gap between two ticks in milliseconds, the ticks, the commands, how the results came out.

@@ -1,0 +1,18 @@
+"""The measurements run: on counts that say nothing, and without a word about time."""
+
+from tests.integration.harness import needs_micropython
+from tools.bench.fan_out import fan_out_rows
+from tools.bench.ping import ping_rows
+
+
+@needs_micropython
+async def test_a_ping_is_measured_beside_its_floors() -> None:
+    rows = await ping_rows(rounds=1, pings=3)
+    assert len(rows) == 4
+    assert all(float(row.ratio) > 0 for row in rows)
+
+
+async def test_a_command_to_many_is_measured_beside_its_floors() -> None:
+    rows = await fan_out_rows(targets=3, rounds=1)
+    assert len(rows) >= 1  # two where uvloop is installed
+    assert all(row.floor.endswith(" ms") for row in rows)

@@ -1,0 +1,49 @@
+"""Measures the link against the least that could do the job: `make bench`.
+
+All processes of a measurement share one CPU where the system allows it; what is compared alternates in one
+run, and medians count.
+"""
+
+import argparse
+import asyncio
+
+from rich.console import Console
+from rich.table import Table
+
+from tools.bench.fan_out import fan_out_rows
+from tools.bench.ping import ping_rows
+from tools.bench.processes import pin_to_one_cpu
+from tools.bench.rounds import Row
+from tools.bench.tick import tick_row
+
+console = Console()
+
+
+def measure(arguments: argparse.Namespace) -> list[Row]:
+    console.print("bench: one PING")
+    rows = asyncio.run(ping_rows(arguments.rounds, arguments.pings))
+    for engine in ("micropython", "cpython"):
+        console.print(f"bench: the tick of a {engine} hub, {arguments.seconds} s")
+        rows.append(tick_row(engine, arguments.seconds))
+    console.print(f"bench: one command to {arguments.targets} targets")
+    return rows + asyncio.run(fan_out_rows(arguments.targets, arguments.rounds))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.bench", description="Measure SNYPER against raw asyncio, as ratios."
+    )
+    parser.add_argument("--rounds", type=int, default=15, help="alternating repetitions (15)")
+    parser.add_argument("--pings", type=int, default=300, help="in each of them (300)")
+    parser.add_argument("--targets", type=int, default=1000, help="for the fan-out (1000)")
+    parser.add_argument("--seconds", type=int, default=10, help="for each tick measurement (10)")
+    arguments = parser.parse_args()
+    pin_to_one_cpu()
+    table = Table("what", "floor", "measured", "ratio", "aim", title="medians of alternating repetitions")
+    for row in measure(arguments):
+        table.add_row(row.what, row.floor, row.measured, row.ratio, row.aim)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

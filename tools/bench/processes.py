@@ -1,0 +1,116 @@
+"""The processes of a measurement, on one CPU with it."""
+
+import asyncio
+import importlib.util
+import os
+import sys
+import time
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from snyper.boards.board import find_micropython, leashed
+from snyper.boards.temporary import temporary_directory
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = Path(__file__).parent / "programs"
+UP_TIMEOUT_S = 30
+RECEIVE_BYTES = 4_096
+
+T = TypeVar("T")
+
+
+def pin_to_one_cpu() -> None:
+    """Keep this process, and those that it starts, on one CPU where the system allows it."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+@asynccontextmanager
+async def running(*command: str | Path, env: Mapping[str, str] | None = None) -> AsyncIterator[Process]:
+    """Run a command whose standard input and output are pipes; it is killed at the end of the block."""
+    process = await asyncio.create_subprocess_exec(
+        *leashed([str(word) for word in command]),
+        stdin=PIPE,
+        stdout=PIPE,
+        cwd=ROOT,
+        env=None if env is None else {**os.environ, **env},
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+@asynccontextmanager
+async def quietly_running(*command: str | Path) -> AsyncIterator[Process]:
+    """Run a command whose output nobody reads; it is killed at the end of the block."""
+    process = await asyncio.create_subprocess_exec(
+        *leashed([str(word) for word in command]), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, cwd=ROOT
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def on_micropython(program: str, *arguments: object) -> list[str]:
+    """The command for one of `programs/` on MicroPython, with the heap of a board."""
+    words = [str(argument) for argument in arguments]
+    return [str(find_micropython()), "-X", "heapsize=180K", str(PROGRAMS / f"{program}.py"), *words]
+
+
+def on_cpython(program: str, *arguments: object) -> list[str]:
+    """The command for one of `programs/` on this Python."""
+    words = [str(argument) for argument in arguments]
+    return [sys.executable, "-m", f"tools.bench.programs.{program}", *words]
+
+
+@contextmanager
+def package_for_micropython(name: str) -> Iterator[Path]:
+    """Make a folder that holds one installed package and nothing else, for MICROPYPATH.
+
+    Of site-packages as a whole MicroPython would take modules that shadow its own. Raises ModuleNotFoundError
+    where the package is not installed.
+    """
+    found = importlib.util.find_spec(name)
+    if found is None or found.submodule_search_locations is None:
+        raise ModuleNotFoundError(f"{name} is not installed: make setup")
+    with temporary_directory("snyper-bench-") as directory:
+        (directory / name).symlink_to(found.submodule_search_locations[0])
+        yield directory
+
+
+async def when_up(dial: Callable[[], Awaitable[T]]) -> T:
+    """Return what `dial` returns, once whoever it dials listens. Raises ConnectionRefusedError."""
+    deadline = time.monotonic() + UP_TIMEOUT_S
+    while True:
+        try:
+            return await dial()
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.02)
+
+
+async def open_streams(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect asyncio streams to `port` of this computer, once somebody listens there."""
+    reader, writer = await when_up(lambda: asyncio.open_connection("127.0.0.1", port))
+    limit_reads(writer.transport, RECEIVE_BYTES)
+    return reader, writer
+
+
+def limit_reads(transport: asyncio.BaseTransport, receive_bytes: int) -> None:
+    """Let a transport of asyncio's own loop read at most so many bytes at a time.
+
+    By default it takes 256 KiB for each read, from the system or not, as the allocator happens to stand: a
+    floor that falls into one of two modes, of which the slow one flatters.
+    """
+    if hasattr(transport, "max_size"):
+        transport.max_size = receive_bytes
