@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from snyper.boards import image
 from snyper.boards.board import find_micropython, leashed
 from snyper.boards.temporary import temporary_directory
 
@@ -70,6 +71,14 @@ def on_cpython(program: str, *arguments: object) -> list[str]:
     """The command for one of `programs/` on this Python."""
     words = [str(argument) for argument in arguments]
     return [sys.executable, "-m", f"tools.bench.programs.{program}", *words]
+
+
+@contextmanager
+def board_image(role: str) -> Iterator[Path]:
+    """Make a folder for MICROPYPATH with the modules of a role's image, compiled as a board has them."""
+    with temporary_directory("snyper-bench-") as directory:
+        image.stage(role, directory, {})
+        yield directory / "lib"
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import os
+from asyncio.subprocess import Process
 
-from tools.bench.processes import ROOT, on_cpython, on_micropython, running, when_up
+from tools.bench.processes import board_image, on_cpython, on_micropython, running, when_up
 from tools.bench.rounds import Row
 from tools.loopback import free_port
 
@@ -38,20 +39,26 @@ async def _measure_tick(engine: str, seconds: int) -> dict[str, float]:
     targets = ANSWERING + HANGING + VANISHING
     on_engine = on_micropython if engine == "micropython" else on_cpython
     command = on_engine("hub_ticker", port, targets, seconds)
-    async with running(*command, env={"MICROPYPATH": f"{ROOT / 'host'}{os.pathsep}.frozen"}) as process:
-        peers = [
-            asyncio.create_task(_play_target(port, number, number < ANSWERING, number < ANSWERING + HANGING))
-            for number in range(targets)
-        ]
-        try:
-            async with asyncio.timeout(seconds + 30):
-                output, _ = await process.communicate()
-        finally:
-            for peer in peers:
-                peer.cancel()
-            await asyncio.gather(*peers, return_exceptions=True)
+    with board_image("master") as modules:
+        async with running(*command, env={"MICROPYPATH": f"{modules}{os.pathsep}.frozen"}) as process:
+            output = await _output_among_targets(process, port, targets, seconds)
     result: dict[str, float] = json.loads(output.splitlines()[-1])
     return result
+
+
+async def _output_among_targets(process: Process, port: int, targets: int, seconds: int) -> bytes:
+    peers = [
+        asyncio.create_task(_play_target(port, number, number < ANSWERING, number < ANSWERING + HANGING))
+        for number in range(targets)
+    ]
+    try:
+        async with asyncio.timeout(seconds + 30):
+            output, _ = await process.communicate()
+            return output
+    finally:
+        for peer in peers:
+            peer.cancel()
+        await asyncio.gather(*peers, return_exceptions=True)
 
 
 async def _play_target(port: int, number: int, answers: bool, lives: bool) -> None:
