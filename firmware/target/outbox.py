@@ -1,4 +1,4 @@
-"""Hits and misses that the hub has not acknowledged yet: kept in order, sent until they are."""
+"""The outbox: reports (hits and misses) in order, each sent until the hub has acknowledged it."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from snyper.firmware.target.hub_clock import HubClock
 
-MAX_EVENTS = 16  # an hour of play fits the link's own queue; this is for an outage
+MAX_REPORTS = 16  # an hour of play fits the link's own queue; this is for an outage
 ACK_TIMEOUT_MS = 2_000
 _RETRY_MS = 200
 _REFUSALS = (ErrorCode.BAD_MESSAGE, ErrorCode.UNKNOWN_TYPE, ErrorCode.LINE_TOO_LONG)  # sending again is vain
@@ -25,7 +25,7 @@ class Outbox:
     def __init__(self, clock: "HubClock") -> None:
         self.dropped = 0
         self._clock = clock
-        self._events: "list[tuple[SocketMessage, int, int]]" = []  # with `at_us` and `unsampled_us`
+        self._reports: "list[tuple[SocketMessage, int, int]]" = []  # with `at_us` and `unsampled_us`
         self._is_first_sent = False
         self._count = 0
         self._link: "Link | None" = None
@@ -35,12 +35,12 @@ class Outbox:
         """Queue a `hit` or `miss` of the instant `at_us` of `now_us()`, or up to `unsampled_us` before. Its
         id is unlike any other since this boot. `data` is the outbox's from now on.
         """
-        if len(self._events) >= MAX_EVENTS:
-            self._events.pop(1 if self._is_first_sent else 0)
+        if len(self._reports) >= MAX_REPORTS:
+            self._reports.pop(1 if self._is_first_sent else 0)
             self.dropped += 1
         self._count += 1
         report = SocketMessage(message_type, "e%d" % self._count, data=data)
-        self._events.append((report, at_us, unsampled_us))
+        self._reports.append((report, at_us, unsampled_us))
         self._changed.set()
 
     def connect(self, link: "Link | None") -> None:
@@ -51,23 +51,23 @@ class Outbox:
     async def run(self) -> None:
         """Delivers for ever."""
         while True:
-            if self._link is None or not self._events:
+            if self._link is None or not self._reports:
                 self._changed.clear()
                 await self._changed.wait()
                 continue
-            event, at_us, unsampled_us = self._events[0]
-            assert event.data is not None
-            self._date(event.data, at_us, unsampled_us)
+            report, at_us, unsampled_us = self._reports[0]
+            assert report.data is not None
+            self._date(report.data, at_us, unsampled_us)
             self._is_first_sent = True
             try:
-                await self._link.request(event, ACK_TIMEOUT_MS)
+                await self._link.request(report, ACK_TIMEOUT_MS)
             except ProtocolError as error:
                 if error.code not in _REFUSALS:
                     await sleep_ms(_RETRY_MS)
                     continue
-                log("outbox", "the hub takes no %s: %s" % (event.type, error))
+                log("outbox", "the hub takes no %s: %s" % (report.type, error))
                 self.dropped += 1
-            self._events.pop(0)
+            self._reports.pop(0)
             self._is_first_sent = False
 
     def _date(self, data: "dict[str, object]", at_us: int, unsampled_us: int) -> None:

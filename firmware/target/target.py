@@ -111,7 +111,7 @@ class Target:
         await self._at_rest.wait()
 
     def connect(self, link: Link) -> None:
-        """The hub is there: answers and events go over `link`."""
+        """Take `link` to the hub: replies and reports go over it from now on."""
         self._link = link
         self.outbox.connect(link)
 

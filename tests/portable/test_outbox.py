@@ -3,7 +3,7 @@
 import asyncio
 
 from snyper.firmware.target.hub_clock import HubClock
-from snyper.firmware.target.outbox import MAX_EVENTS, Outbox
+from snyper.firmware.target.outbox import MAX_REPORTS, Outbox
 from snyper.shared.clock import now_us
 from snyper.shared.link import Link
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
@@ -95,14 +95,14 @@ async def test_events_wait_for_the_hub() -> None:
 async def test_when_it_is_full_the_oldest_goes_and_is_counted() -> None:
     hub = _Hub()
     async with _Running() as outbox:
-        for n in range(MAX_EVENTS + 3):
+        for n in range(MAX_REPORTS + 3):
             outbox.add("hit", {"n": n}, now_us())
         assert outbox.dropped == 3
         async with LinkPair(hub.handlers) as pair:
             outbox.connect(pair.near)
-            await hub.have(MAX_EVENTS)
+            await hub.have(MAX_REPORTS)
             outbox.connect(None)
-        assert hub.numbers() == list(range(3, MAX_EVENTS + 3))
+        assert hub.numbers() == list(range(3, MAX_REPORTS + 3))
 
 
 async def test_one_that_the_hub_may_have_is_not_dropped() -> None:
@@ -112,12 +112,12 @@ async def test_one_that_the_hub_may_have_is_not_dropped() -> None:
         outbox.connect(pair.near)
         outbox.add("hit", {"n": 0}, now_us())
         await hub.have(1)
-        for n in range(1, MAX_EVENTS + 2):
+        for n in range(1, MAX_REPORTS + 2):
             outbox.add("hit", {"n": n}, now_us())
         assert outbox.dropped == 2
         hub.go.set()
-        await hub.have(MAX_EVENTS)
-        assert hub.numbers() == [0] + list(range(3, MAX_EVENTS + 2))
+        await hub.have(MAX_REPORTS)
+        assert hub.numbers() == [0] + list(range(3, MAX_REPORTS + 2))
         # The one that was under way was sent before any was dropped.
         assert [(message.data or {}).get("dropped") for message in hub.found] == [None] + [2] * 15
 

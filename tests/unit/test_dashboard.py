@@ -97,15 +97,15 @@ def test_what_happens_to_a_target() -> None:
         ("hit", "unheard-of", {"reaction_ms": 1, "peak": 1}),
     )
     target = model.targets["a"]
-    assert (target.state, target.reports, target.last_report) == ("armed", 1, "hit")
+    assert (target.state, target.shots, target.last_shot) == ("armed", 1, "hit")
     assert (target.last_reaction_ms, target.last_peak) == (321, 40_000)
     assert model.groups() == {"far": ["a"], "left": ["a"]}
     told(model, ("miss", "a", {"reason": "time_up"}), is_news=False)
-    assert target.reports == 1
+    assert target.shots == 1
     told(model, ("hit", "a", {"reaction_ms": 303, "peak": 9, "crosstalk_of": "b"}))
-    assert (target.reports, target.last_report) == (2, "crosstalk")
+    assert (target.shots, target.last_shot) == (2, "crosstalk")
     told(model, ("hit", "a", {"reaction_ms": 303, "peak": 9}), ("crosstalk", "a", {"crosstalk_of": "b"}))
-    assert (target.reports, target.last_report) == (4, "crosstalk")
+    assert (target.shots, target.last_shot) == (4, "crosstalk")
 
 
 def test_how_many_of_those_that_are_meant_are_here() -> None:

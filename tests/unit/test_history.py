@@ -145,7 +145,7 @@ def test_cross_talk_is_no_hit_whenever_it_was_known(tmp_path: Path) -> None:
         assert (a.rounds, a.hits, a.misses, a.called_off, a.best_reaction_ms) == (3, 0, 1, 2, None)
         assert (b.rounds, b.hits, b.best_reaction_ms) == (1, 1, 300)
         assert list(history.reactions()) == ["b"]
-        assert [report.crosstalk_of for report in history.reports()] == ["b", "", "b", ""]
+        assert [shot.crosstalk_of for shot in history.shots()] == ["b", "", "b", ""]
         file = io.StringIO()
         assert write_rows(file, history, What.HITS, True) == 4
     story.journal.close()
@@ -391,7 +391,7 @@ def test_every_figure_takes_every_filter(tmp_path: Path) -> None:
             assert names == (
                 {"Ann", "Bob"} & {which.player or "Ann", which.player or "Bob"} if count else set()
             )
-            hits = sum(report.event == "hit" for report in history.reports_of(which))
+            hits = sum(shot.event == "hit" for shot in history.shots_of(which))
             assert hits == sum(row[1] for row in accuracy)
         [bob] = history.players(game="quick", player="Bob")
         assert (bob.games, bob.wins, bob.best, bob.best_reaction_ms) == (1, 1, {"quick": 1}, 200)

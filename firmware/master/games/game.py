@@ -327,9 +327,9 @@ class Game:
     def on_event(self, seq: int, event: str, target_id: str, data: "dict[str, Any]") -> None:
         """Take part in what happens on the range: it listens to the hub's events."""
         if event == MessageType.HIT:
-            self._on_report(target_id, data, True, seq)
+            self._record_shot(target_id, data, True, seq)
         elif event == MessageType.MISS:
-            self._on_report(target_id, data, False)
+            self._record_shot(target_id, data, False)
         elif event == "crosstalk":
             self._on_crosstalk(data["hit_seq"], data["crosstalk_of"])
         elif event == "lost":
@@ -398,7 +398,7 @@ class Game:
                 if "at_us" in data and code in _CANNOT_WAIT:
                     late.append(result.target_id)
                 elif code == ErrorCode.SUPERSEDED:  # a person has laid it down
-                    self._on_report(result.target_id, {}, False)
+                    self._record_shot(result.target_id, {}, False)
                 else:
                     self._take_out(result.target_id, code)
                     self._give_up(result.target_id, LATE_MS if code in _MAYBE_LATER else 0)
@@ -418,7 +418,7 @@ class Game:
                 self._take_out(target_id, error.code)
         return self._controller.send(message_type, entries, data, COMMAND_TIMEOUT_MS)
 
-    def _on_report(self, target_id: str, data: "dict[str, Any]", hit: bool, seq: int = 0) -> None:
+    def _record_shot(self, target_id: str, data: "dict[str, Any]", hit: bool, seq: int = 0) -> None:
         if target_id not in self._up:
             return
         shot = self._up[target_id]

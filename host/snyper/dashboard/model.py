@@ -25,8 +25,8 @@ class Target:
     info: TargetInfo
     round_trips_us: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     outages: deque[tuple[float, float | None]] = field(default_factory=lambda: deque(maxlen=OUTAGES))
-    reports: int = 0  # hits, misses and cross-talk since this dashboard knows it; each is shown once
-    last_report: str = ""  # `hit`, `miss`, or `crosstalk` where that was no hit
+    shots: int = 0  # hits, misses and cross-talk since this dashboard knows it; each is shown once
+    last_shot: str = ""  # `hit`, `miss`, or `crosstalk` where that was no hit
     last_reaction_ms: int | None = None
     last_peak: int | None = None
 
@@ -164,13 +164,13 @@ class Model:
     def _record_target(self, target: Target, event: Event, now_s: float) -> None:
         info, data = target.info, event.data
         if event.event in ("hit", "miss"):
-            target.reports += 1
-            target.last_report = "crosstalk" if crosstalk_of(data) else event.event
+            target.shots += 1
+            target.last_shot = "crosstalk" if crosstalk_of(data) else event.event
             target.last_reaction_ms = _integer(data.get("reaction_ms"))
             target.last_peak = _integer(data.get("peak"))
         elif event.event == "crosstalk":
-            target.reports += 1
-            target.last_report = event.event
+            target.shots += 1
+            target.last_shot = event.event
         elif event.event == "state":
             target.info = replace(info, state=str(data.get("state", "")))
         elif event.event == "lost":

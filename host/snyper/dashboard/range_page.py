@@ -20,7 +20,7 @@ from snyper.shared.socket_protocol import (
 from snyper.system import steady
 
 MAX_GROUPS = 8  # of one target
-_REPORTS = {"hit": "last hit", "miss": "missed", "crosstalk": "only shaken"}
+_SHOTS = {"hit": "last hit", "miss": "missed", "crosstalk": "only shaken"}
 _FLASHES = {"miss": "miss", "crosstalk": "shaken"}
 MAX_CARDS = 120  # drawn at once; a browser gets slow with thousands, and a person sees no more
 FILTER_FROM = 13  # targets, from which on one wants to look for a name
@@ -381,7 +381,7 @@ class Card:
 
     def __init__(self, page: RangePage, target_id: str) -> None:
         self._page = page
-        self._shown = -1  # how many reports were shown; -1 before the first look
+        self._shown = -1  # how many shots were shown; -1 before the first drawing
         self._groups: list[str] | None = None
         self._leaves: list[widgets.Button] = []
         with widgets.box("article", "card").props(f'draggable=true aria-label="{target_id}"') as self.element:
@@ -436,7 +436,7 @@ class Card:
         widgets.set_prop(self.element, "data-live", str(live).lower())
         widgets.set_text(self._state, words)
         self._state_icon.set_content(drawings.icon(icon))
-        self._draw_report(target)
+        self._draw_shot(target)
         if self._groups != target.info.groups:
             self._draw_groups(target.info.groups)
         for button in (*self._buttons, *self._leaves):
@@ -447,20 +447,20 @@ class Card:
         if not self.element.is_deleted:
             widgets.set_prop(self.element, "aria-busy", str(waiting).lower())
 
-    def _draw_report(self, target: Target) -> None:
-        is_hit = target.last_report == "hit"
+    def _draw_shot(self, target: Target) -> None:
+        is_hit = target.last_shot == "hit"
         reaction = f"{target.last_reaction_ms} ms" if target.last_reaction_ms is not None else "hit"
-        more = _REPORTS.get(target.last_report, "no hit yet")
+        more = _SHOTS.get(target.last_shot, "no hit yet")
         if is_hit and target.last_peak is not None:
             more += f", peak {target.last_peak:,}"
         widgets.set_text(self._last, reaction if is_hit else "")
         widgets.set_text(self._last_more, more)
-        if self._shown >= 0 and target.reports != self._shown:
-            widgets.set_text(self._flash, reaction if is_hit else _FLASHES.get(target.last_report, ""))
+        if self._shown >= 0 and target.shots != self._shown:
+            widgets.set_text(self._flash, reaction if is_hit else _FLASHES.get(target.last_shot, ""))
             # Two names for one animation: a second hit starts it anew.
             kind = "hit" if is_hit else "miss"
-            widgets.set_prop(self.element, "data-news", f"{kind}-{target.reports % 2}")
-        self._shown = target.reports
+            widgets.set_prop(self.element, "data-news", f"{kind}-{target.shots % 2}")
+        self._shown = target.shots
 
     def _draw_groups(self, groups: list[str]) -> None:
         self._groups = list(groups)

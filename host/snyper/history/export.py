@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 from enum import StrEnum
 from typing import TextIO
 
-from snyper.history.reader import ALL, EventRecord, GameRecord, History, ReportRecord, Which
+from snyper.history.reader import ALL, EventRecord, GameRecord, History, ShotRecord, Which
 from snyper.system.text import harmless, json_text
 
 _BYTE_ORDER_MARK = "\ufeff"
@@ -29,12 +29,12 @@ def write_rows(file: TextIO, kept: History, what: What, as_csv: bool, which: Whi
 
     Raises JournalError when the journal cannot be read, OSError when the file takes nothing.
     """
-    rows: Iterable[EventRecord | GameRecord | ReportRecord]
-    kind: type[EventRecord | GameRecord | ReportRecord]
+    rows: Iterable[EventRecord | GameRecord | ShotRecord]
+    kind: type[EventRecord | GameRecord | ShotRecord]
     if what is What.GAMES:
         rows, kind = reversed(kept.games(which.player, which.game, which.since_ms)), GameRecord
     elif what is What.HITS:
-        rows, kind = kept.reports_of(which), ReportRecord
+        rows, kind = kept.shots_of(which), ShotRecord
     else:
         rows, kind = kept.events_of(which), EventRecord
     names = [field.name for field in fields(kind)]

@@ -88,7 +88,7 @@ class BestTime:
 
 
 @dataclass(frozen=True)
-class ReportRecord:
+class ShotRecord:
     """A `hit`, or a `miss` with its `reason`. None is what the report does not say. `at_us` is the instant by
     the hub's clock at that time, wrong by at most `uncertainty_us`. A hit with `crosstalk_of` does not count:
     it was a blow on that target.
@@ -310,31 +310,31 @@ class History:
         times = [time for seat in seats for time in self._times_of(*seat)]
         return [time for _, time in sorted(times, key=lambda pair: (pair[1].reaction_ms, pair[0]))[:limit]]
 
-    def reports(self, target_id: str | None = None, since_ms: int | None = None) -> Iterator[ReportRecord]:
+    def shots(self, target_id: str | None = None, since_ms: int | None = None) -> Iterator[ShotRecord]:
         """Every hit and miss, in order."""
         where = _shots_where(Which(since_ms), "shots.")
         if target_id is not None:
             where.add("target_id = ?", target_id)
-        yield from self._reports(where)
+        yield from self._shots(where)
 
-    def reports_of(self, which: Which) -> Iterator[ReportRecord]:
+    def shots_of(self, which: Which) -> Iterator[ShotRecord]:
         """Those hits and misses, in order."""
-        yield from self._reports(_shots_where(which, "shots."))
+        yield from self._shots(_shots_where(which, "shots."))
 
-    def _reports(self, where: "_Conditions") -> Iterator[ReportRecord]:
+    def _shots(self, where: "_Conditions") -> Iterator[ShotRecord]:
         query = (
             "SELECT events.unix_ms, event, target_id, data, crosstalk_of"
             f" FROM shots JOIN events USING (target_id, log, seq) {where} ORDER BY log, seq"
         )
         for unix_ms, event, of_target, data, of in self._rows(query, where.values):
-            yield _report(unix_ms, event, of_target, json.loads(data), of)
+            yield _shot(unix_ms, event, of_target, json.loads(data), of)
 
-    def reactions(self, since_ms: int | None = None) -> dict[str, list[ReportRecord]]:
+    def reactions(self, since_ms: int | None = None) -> dict[str, list[ShotRecord]]:
         """The hits of each target that count and say a reaction time, in order."""
-        found: dict[str, list[ReportRecord]] = {}
-        for report in self.reports(since_ms=since_ms):
-            if report.event == "hit" and not report.crosstalk_of and report.reaction_ms is not None:
-                found.setdefault(report.target_id, []).append(report)
+        found: dict[str, list[ShotRecord]] = {}
+        for shot in self.shots(since_ms=since_ms):
+            if shot.event == "hit" and not shot.crosstalk_of and shot.reaction_ms is not None:
+                found.setdefault(shot.target_id, []).append(shot)
         return found
 
     def reaction_points(
@@ -618,10 +618,8 @@ def _integer(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _report(
-    unix_ms: int, event: str, target_id: str, data: Mapping[str, Any], crosstalk_of: str
-) -> ReportRecord:
-    return ReportRecord(
+def _shot(unix_ms: int, event: str, target_id: str, data: Mapping[str, Any], crosstalk_of: str) -> ShotRecord:
+    return ShotRecord(
         unix_ms=unix_ms,
         event=event,
         target_id=target_id,
