@@ -98,7 +98,7 @@ def test_the_rooms_of_the_firmware() -> None:
 
 def test_boards_know_of_the_rest_of_the_host_secrets_and_labels() -> None:
     allowed = ("snyper.client.environment", "snyper.client.labels")
-    known = ("snyper.shared", "snyper.firmware", "snyper.boards", *allowed)
+    known = ("snyper.shared", "snyper.firmware", "snyper.system", "snyper.boards", *allowed)
     assert arrows_out_of("host/snyper/boards", *known) == []
 
 

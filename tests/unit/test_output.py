@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from snyper.cli import output
+from snyper.system import logs, streams
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31mr\u202ee\u2066d\x7f\x00\r\u200b\ufeff\u2028\U000e0041"
 
@@ -55,7 +56,7 @@ def test_its_own_colours_stay() -> None:
 
 
 def test_a_line_of_json_holds_no_control_character(capsys: pytest.CaptureFixture[str]) -> None:
-    output.print_json({"firmware": HOSTILE + "µ"})
+    streams.print_json({"firmware": HOSTILE + "µ"})
     said = capsys.readouterr().out
     assert not controls_in(said)
     assert "µ" in said
@@ -68,7 +69,7 @@ def test_a_log_line_neither(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(root, "level", root.level)
     stream = StringIO()
     monkeypatch.setattr("sys.stderr", stream)
-    output.log_to_stderr(logging.WARNING)
+    logs.log_to_stderr(logging.WARNING)
     root.warning("the peer reports %s", HOSTILE)
     root.info("nothing")
     assert not controls_in(stream.getvalue())

@@ -6,7 +6,6 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,6 +24,7 @@ from snyper.boards.board import (
 from snyper.boards.temporary import temporary_directory
 from snyper.firmware.target.config import read
 from snyper.shared.address import format_address, parse_address
+from snyper.system.process import raise_descriptor_limit
 
 MAX_PROCESSES = 16  # beyond it `simulate` prefers one process
 RESTART_SECONDS = 1.0
@@ -258,15 +258,3 @@ def import_virtual_hardware() -> Any:
         return importlib.import_module("machine")
     finally:
         sys.path.remove(str(VIRTUAL_BOARD))
-
-
-def raise_descriptor_limit(needed: int) -> None:
-    """Lets this process have at least `needed` more open files, as far as the system allows it."""
-    try:
-        import resource
-    except ImportError:
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < needed + 256:
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

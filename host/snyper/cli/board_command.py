@@ -7,7 +7,8 @@ import typer
 
 from snyper.boards.board import MicropythonNotFoundError
 from snyper.boards.usb_board import UsbBoard
-from snyper.cli.output import EXIT_FAILED, fail
+from snyper.cli.output import fail
+from snyper.system.process import EXIT_FAILED
 
 
 def board(

@@ -2,17 +2,16 @@
 
 import asyncio
 import logging
-import signal
 from collections.abc import Coroutine
-from contextlib import suppress
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from snyper.cli.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_HUB, err, fail
+from snyper.cli.output import err, fail
 from snyper.client import NoHubError, TargetError
 from snyper.shared.address import parse_address
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError, is_target_selector
+from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_HUB, ended_by_signals
 
 T = TypeVar("T")
 
@@ -38,31 +37,6 @@ HubOption = Annotated[
     typer.Option("--hub", envvar="SNYPER_HUB", metavar="HOST:PORT", help="The hub.", callback=address),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, everything else on stderr.")]
-
-
-def ending_signals() -> list[signal.Signals]:
-    """What ends a command as Ctrl-C does: SIGTERM, and the end of its terminal, unless it was started to
-    outlive that, as by `nohup`.
-    """
-    hangup = getattr(signal, "SIGHUP", None)
-    if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
-        return [signal.SIGTERM]
-    return [signal.SIGTERM, hangup]
-
-
-async def ended_by_signals(work: Coroutine[Any, Any, T]) -> T:
-    """`work`, which `ending_signals` cancel, as asyncio has it for Ctrl-C: what it started is put away."""
-    this = asyncio.current_task()
-    assert this is not None
-
-    def end() -> None:
-        if not this.cancelling():  # or it is putting things away already, after Ctrl-C
-            this.cancel()
-
-    with suppress(NotImplementedError):  # on Windows
-        for number in ending_signals():
-            asyncio.get_running_loop().add_signal_handler(number, end)
-    return await work
 
 
 def run(

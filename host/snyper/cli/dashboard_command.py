@@ -10,13 +10,16 @@ from typing import Annotated
 import typer
 
 from snyper.cli import extras
-from snyper.cli.commands import HubOption, Json, address, ended_by_signals
-from snyper.cli.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, err, fail, log_to_stderr, print_json
+from snyper.cli.commands import HubOption, Json, address
+from snyper.cli.output import err, fail
 from snyper.client import DEFAULT_HUB
 from snyper.client.addresses import is_loopback
 from snyper.client.environment import secret
 from snyper.history.database import JournalError, default_path
 from snyper.shared.address import parse_address
+from snyper.system.logs import log_to_stderr
+from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ended_by_signals
+from snyper.system.streams import print_json
 
 DEFAULT_PORT = 8088
 DEFAULT_LISTEN = f"127.0.0.1:{DEFAULT_PORT}"

@@ -29,19 +29,12 @@ from snyper.boards.deploy import (
 )
 from snyper.boards.fleet import Fleet, FleetError, Wish
 from snyper.boards.usb import BoardError, Connection
-from snyper.cli.output import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_USAGE,
-    can_redraw,
-    err,
-    fail,
-    out,
-    print_json,
-)
+from snyper.cli.output import can_redraw, err, fail, out
 from snyper.cli.screens import print_table
 from snyper.client.labels import role_of, role_word
 from snyper.shared.config import ConfigError
+from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from snyper.system.streams import print_json
 
 AT_ONCE = 8
 LOGS = ("/snyper.log.old", "/snyper.log")

@@ -4,7 +4,8 @@ import shlex
 import sys
 from importlib.util import find_spec
 
-from snyper.cli.output import EXIT_FAILED, fail
+from snyper.cli.output import fail
+from snyper.system.process import EXIT_FAILED
 
 _MODULES = {"dashboard": "nicegui", "plot": "matplotlib"}  # of each extra, the one that all else comes with
 

@@ -16,15 +16,16 @@ from rich.text import Text
 from snyper.cli.commands import HubOption, Json, run, selector
 from snyper.cli.help_page import App
 from snyper.cli.history_commands import JournalOption
-from snyper.cli.output import EXIT_FAILED, EXIT_USAGE, can_redraw, drawn_columns, err, fail, out, print_json
+from snyper.cli.output import can_redraw, drawn_columns, err, fail, out
 from snyper.cli.scoreboard import scoreboard, summary
 from snyper.cli.screens import event_line
-from snyper.cli.streams import noticing_its_end
 from snyper.client import DEFAULT_HUB, Event, GameInfo, GameOption, GameState, HubClient, connect
 from snyper.client.game_state import after
 from snyper.history.database import JournalError, NoJournalError, default_path
 from snyper.history.reader import History
 from snyper.shared.socket_protocol import ALL_TARGETS, MAX_PLAYER_CHARS, MAX_PLAYERS, ErrorCode, ProtocolError
+from snyper.system.process import EXIT_FAILED, EXIT_USAGE
+from snyper.system.streams import noticing_its_end, print_json
 
 T = TypeVar("T")
 

@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
-from snyper.cli.output import EXIT_FAILED, fail
+from snyper.cli.output import fail
+from snyper.system.process import EXIT_FAILED
 
 F = TypeVar("F", bound=Callable[..., Any])
 

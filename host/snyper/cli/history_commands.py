@@ -15,7 +15,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from snyper.cli.output import EXIT_FAILED, EXIT_USAGE, err, fail, print_json
+from snyper.cli.output import err, fail
 from snyper.cli.screens import print_table
 from snyper.client.labels import natural, plural
 from snyper.history.database import PATH_VARIABLE, JournalError, default_path
@@ -28,6 +28,8 @@ from snyper.history.reader import (
     Which,
 )
 from snyper.system.files import shown, writing
+from snyper.system.process import EXIT_FAILED, EXIT_USAGE
+from snyper.system.streams import print_json
 
 _UNITS_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 

@@ -27,30 +27,11 @@ from snyper.cli import (
     game_commands,
     history_commands,
     screens,
-    streams,
     trace as trace_picture,
 )
-from snyper.cli.commands import (
-    HubOption,
-    Json,
-    address as _address,
-    ending_signals,
-    run as _run,
-    selector as _selector,
-)
+from snyper.cli.commands import HubOption, Json, address as _address, run as _run, selector as _selector
 from snyper.cli.help_page import App, CommandsByUse
-from snyper.cli.output import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_USAGE,
-    can_redraw,
-    drawn_columns,
-    err,
-    fail,
-    log_to_stderr,
-    out,
-    print_json,
-)
+from snyper.cli.output import PIPED_COLUMNS, can_redraw, drawn_columns, err, fail, out
 from snyper.client import DEFAULT_HUB, HubClient, NoHubError, TargetResult, Trace, connect, instants
 from snyper.client.addresses import dial_address
 from snyper.client.environment import hub_key
@@ -78,6 +59,10 @@ from snyper.shared.vocabulary import (
     MIN_TIMEOUT_MS,
     PING_TIMEOUT_MS,
 )
+from snyper.system import streams
+from snyper.system.logs import log_to_stderr
+from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ending_signals
+from snyper.system.streams import print_json
 
 T = TypeVar("T")
 
@@ -144,6 +129,8 @@ def main() -> None:
     for number in ending_signals():
         signal.signal(number, signal.default_int_handler)
     with streams.guarded():
+        if not sys.stdout.isatty():
+            out.width = PIPED_COLUMNS
         app()
 
 

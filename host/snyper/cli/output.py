@@ -1,6 +1,5 @@
-"""How every command speaks: results on stdout, all else on stderr, and the exit status."""
+"""The terminal that every command draws on: results on stdout, all else on stderr."""
 
-import logging
 import os
 import sys
 from collections.abc import Iterable
@@ -10,13 +9,9 @@ import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from snyper.system.text import harmless, json_text, one_line
+from snyper.system.text import harmless
 
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_NO_HUB = 3
-EXIT_INTERRUPTED = 130
-EXIT_GONE = 141  # 128 + SIGPIPE: what a shell says of a command whose reader has left
+PIPED_COLUMNS = 10_000  # more than a row of any table takes: what a program reads is never wrapped
 DRAWN_COLUMNS = 80  # of what is drawn where there is no terminal
 
 
@@ -44,28 +39,7 @@ def can_redraw(console: Console) -> bool:
     return console.file.isatty() and not console.is_dumb_terminal and not os.environ.get("CI")
 
 
-class _Formatter(logging.Formatter):
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        return one_line(super().formatMessage(record))
-
-    def format(self, record: logging.LogRecord) -> str:
-        return harmless(super().format(record))
-
-
-def log_to_stderr(level: int) -> None:
-    """From now on what is logged with `level` or more is a line on stderr."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    logging.basicConfig(level=level, handlers=[handler])
-
-
 def fail(message: str, status: int) -> NoReturn:
     """Ends the command with a line on stderr."""
     err.print(f"snyper: {message}", markup=False)
     raise typer.Exit(status)
-
-
-def print_json(value: object) -> None:
-    """A line of JSON on stdout, at once."""
-    sys.stdout.write(json_text(value) + "\n")
-    sys.stdout.flush()

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from snyper.boards.simulator import raise_descriptor_limit
 from snyper.client.addresses import dial_host
 from snyper.client.environment import hub_key
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
@@ -14,6 +13,7 @@ from snyper.firmware.master.server import Hub
 from snyper.history.database import JournalError
 from snyper.hub.journaled_events import JournaledEvents
 from snyper.shared.address import format_address, parse_address
+from snyper.system.process import raise_descriptor_limit
 from snyper.system.text import harmless
 
 MAX_TARGETS = 5_000

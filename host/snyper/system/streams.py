@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TextIO
 
-from snyper.cli.output import EXIT_FAILED, EXIT_GONE, err, out
+from snyper.system.process import EXIT_FAILED, EXIT_GONE
+from snyper.system.text import harmless, json_text
 
-PIPED_COLUMNS = 10_000  # more than a row of any table takes: what a program reads is never wrapped
 _GONE = {errno.EPIPE, errno.ECONNRESET}  # the latter of a socket
 
 
@@ -64,7 +64,7 @@ class _Stdout:
             raise SystemExit
         self.status = EXIT_GONE if error.errno in _GONE else EXIT_FAILED
         if self.status == EXIT_FAILED:
-            err.print(f"snyper: stdout cannot be written: {error.strerror}", markup=False)
+            say(f"snyper: stdout cannot be written: {error.strerror}")
         raise SystemExit(self.status)
 
     def left(self) -> None:
@@ -81,15 +81,13 @@ def guarded() -> Iterator[None]:
 
     A stdout whose reader has left, or that is closed, ends the command silently with EXIT_GONE; one that
     takes nothing for another reason, such as a full disk, is named and ends it with EXIT_FAILED. What stderr
-    does not take is lost: nobody could be told. Where stdout is no terminal, a row is one line.
+    does not take is lost: nobody could be told.
     """
     _fill_closed_descriptors()
     sys.stderr = _text(sys.stderr, 2, lambda error: None)
     sys.stdout = _text(sys.stdout, 1, _stdout.failed)
     if sys.stdin is None:
         sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123
-    if not sys.stdout.isatty():
-        out.width = PIPED_COLUMNS
     try:
         yield
     finally:
@@ -112,6 +110,17 @@ async def noticing_its_end() -> AsyncIterator[None]:
         yield
     finally:
         loop.remove_reader(1)
+
+
+def say(text: str) -> None:
+    """Write a line to stderr, for people."""
+    sys.stderr.write(harmless(text) + "\n")
+
+
+def print_json(value: object) -> None:
+    """Write a line of JSON to stdout, at once."""
+    sys.stdout.write(json_text(value) + "\n")
+    sys.stdout.flush()
 
 
 def _fill_closed_descriptors() -> None:

@@ -1,0 +1,52 @@
+"""A process and its end: exit statuses, the signals that end it, how many files it may open."""
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_NO_HUB = 3
+EXIT_INTERRUPTED = 130
+EXIT_GONE = 141  # 128 + SIGPIPE: what a shell says of a command whose reader has left
+
+T = TypeVar("T")
+
+
+def ending_signals() -> list[signal.Signals]:
+    """Return the signals that end a command as Ctrl-C does: SIGTERM, and the end of its terminal, unless it
+    was started to outlive that, as by `nohup`.
+    """
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
+        return [signal.SIGTERM]
+    return [signal.SIGTERM, hangup]
+
+
+async def ended_by_signals(work: Coroutine[Any, Any, T]) -> T:
+    """Await `work`, which `ending_signals` cancel as asyncio does at Ctrl-C: what it started is put away."""
+    this = asyncio.current_task()
+    assert this is not None
+
+    def end() -> None:
+        if not this.cancelling():  # or it is putting things away already, after Ctrl-C
+            this.cancel()
+
+    with suppress(NotImplementedError):  # on Windows
+        for number in ending_signals():
+            asyncio.get_running_loop().add_signal_handler(number, end)
+    return await work
+
+
+def raise_descriptor_limit(needed: int) -> None:
+    """Let this process have at least `needed` more open files, as far as the system allows it."""
+    try:
+        import resource
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < needed + 256:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
