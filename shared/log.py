@@ -1,9 +1,7 @@
 """The log: one line for each thing that a person wants to know later. Never a secret in it."""
 
-import sys
-
 from snyper.shared.clock import now_ms
-from snyper.shared.runtime import MICROPYTHON
+from snyper.shared.runtime import print_traceback, traceback_of, write_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,31 +29,17 @@ def entry(who: str, text: str) -> str:
     return "%d.%03d %s: %s" % (ms // 1000, ms % 1000, who, text)
 
 
-if MICROPYTHON:
-    import io
+def log(who: str, text: str) -> None:
+    """Log `text` of `who`."""
+    write_log(entry(who, text))
 
-    def log(who: str, text: str) -> None:
-        """Says `text` of `who`, after the seconds since boot."""
-        print(entry(who, text))
 
-    def log_exception(who: str, error: BaseException) -> None:
-        """A defect, with its traceback. It is kept, unless there is no memory for that."""
-        try:
-            traceback = io.StringIO()
-            sys.print_exception(error, traceback)
-            keep(who, "unexpected %r\n%s" % (error, traceback.getvalue().rstrip()))
-        except MemoryError:  # whoever goes on after a defect must be able to
-            sys.print_exception(error)
-
-else:
-    import logging
-
-    _logger = logging.getLogger("snyper")
-
-    def log(who: str, text: str) -> None:
-        """Says `text` of `who`, to the logger `snyper`."""
-        _logger.info("%s: %s", who, text)
-
-    def log_exception(who: str, error: BaseException) -> None:
-        """A defect, with its traceback."""
-        _logger.error("%s: unexpected %r", who, error, exc_info=error)
+def log_exception(who: str, error: BaseException) -> None:
+    """Log a defect with its traceback, and keep it; without memory for that, only print it."""
+    try:
+        line = entry(who, "unexpected %r\n%s" % (error, traceback_of(error)))
+        if _keeper is not None:
+            _keeper(line)
+        write_log(line, True)
+    except MemoryError:  # whoever goes on after a defect must be able to
+        print_traceback(error)

@@ -35,11 +35,10 @@ from typing import Any
 
 from snyper.boards.board import BoardProcess
 from snyper.boards.temporary import temporary_directory
-from snyper.shared.dialler import dial
 from snyper.shared.handshake_client import Registered, register_message
 from snyper.shared.handshake_server import Role
 from snyper.shared.link import Link
-from snyper.shared.runtime import end_task
+from snyper.shared.runtime import dial, end_task
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 from tools.impaired_link import ImpairedLink
 from tools.loopback import HOST, free_port

@@ -15,8 +15,8 @@ from typing import Any
 from snyper.boards.board import BoardProcess
 from snyper.boards.simulator import simulate
 from snyper.boards.temporary import temporary_directory
-from snyper.shared.dialler import dial
 from snyper.shared.link import Link
+from snyper.shared.runtime import dial
 from snyper.shared.socket_protocol import ALL_TARGETS, ErrorCode, MessageType, ProtocolError, SocketMessage
 from tools.loopback import HOST, free_port
 from tools.soak import TARGETS

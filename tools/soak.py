@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from snyper.boards.board import BoardProcess
 from snyper.firmware.master.server import Hub
 from snyper.firmware.target.controller import ANSWERS
-from snyper.shared.dialler import dial
 from snyper.shared.handshake_server import Registration
 from snyper.shared.link import Link
+from snyper.shared.runtime import dial
 from snyper.shared.socket_protocol import MessageType, ProtocolError, SocketMessage
 from tools.loopback import HOST, free_port
 from tools.watched_board import Sample, modules_of, sample, until, watched_board

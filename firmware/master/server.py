@@ -11,9 +11,16 @@ from snyper.firmware.master.registry import Entry, Registry
 from snyper.shared.clock import now_ms, now_us
 from snyper.shared.handshake_server import Role
 from snyper.shared.link import CloseReason, Link
-from snyper.shared.listener import bound_port, close_server, configure_accepted, listen
 from snyper.shared.log import log
-from snyper.shared.runtime import close_stream, forget, sleep_ms
+from snyper.shared.runtime import (
+    bound_port,
+    close_server,
+    close_stream,
+    configure_accepted,
+    forget,
+    listen,
+    sleep_ms,
+)
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
 TYPE_CHECKING = False

@@ -5,7 +5,7 @@ is longer than the watchdog waits.
 import os
 from errno import EHOSTUNREACH
 
-from snyper.shared.dialler import exchange_datagrams
+from snyper.shared.runtime import exchange_datagrams
 
 _DNS_PORT = 53
 _MDNS_SERVER = "224.0.0.251"  # RFC 6762; a question from another port than 5353 is answered to us alone

@@ -14,11 +14,10 @@ from snyper.firmware.target.wifi import JOIN_TIMEOUT_MS, STATUS_WRONG_PASSWORD, 
 from snyper.shared.address import parse_address
 from snyper.shared.backoff import Backoff
 from snyper.shared.clock import now_ms, now_us
-from snyper.shared.dialler import dial
 from snyper.shared.handshake_client import Registered, register_message
 from snyper.shared.link import Link
 from snyper.shared.log import keep, log
-from snyper.shared.runtime import end_task, forget, sleep_ms
+from snyper.shared.runtime import dial, end_task, forget, sleep_ms
 from snyper.shared.socket_protocol import (
     IDENTIFY_MS,
     MAX_IDENTIFY_MS,

@@ -25,13 +25,13 @@ FULL = {"ssid": "full", "password": "another-password"}
 # On lwIP, `getaddrinfo` says SOCK_STREAM whatever it was asked for (MicroPython's extmod/modlwip.c).
 EXCHANGE = """
 import asyncio, socket
-from snyper.shared import dialler
+from snyper.shared import runtime_micropython as runtime
 class LwipSocket:
     def __getattr__(self, name): return getattr(socket, name)
     def getaddrinfo(self, host, port, *hints):
         return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", socket.getaddrinfo(host, port)[0][-1])]
-dialler.socket = LwipSocket()
-print(asyncio.run(dialler.exchange_datagrams("%s", %d, b"where is the hub", 5_000)))
+runtime.socket = LwipSocket()
+print(asyncio.run(runtime.exchange_datagrams("%s", %d, b"where is the hub", 5_000)))
 """
 
 # A target's session.py: many small errors, then the crash that somebody wants to read about.

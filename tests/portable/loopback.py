@@ -3,10 +3,8 @@
 import asyncio
 import os
 
-from snyper.shared.dialler import dial
 from snyper.shared.link import Link
-from snyper.shared.listener import close_server, configure_accepted, listen
-from snyper.shared.runtime import close_stream, receive
+from snyper.shared.runtime import close_server, close_stream, configure_accepted, dial, listen, receive
 from snyper.shared.socket_protocol import ErrorCode, MessageLineParser, ProtocolError, SocketMessage
 from tests.portable.support import within
 

@@ -18,7 +18,7 @@ LIMIT_S = 20  # for one test; none needs a fifth of it
 
 _HERE = __file__.rpartition("/")[0] or "."
 sys.path[:0] = [_HERE + "/../..", _HERE + "/../../host"]
-runtime: "Any" = __import__("snyper.shared.runtime").shared.runtime
+runtime: "Any" = __import__("snyper.shared.runtime_micropython").shared.runtime_micropython
 
 
 def main(path: str) -> int:

@@ -4,15 +4,17 @@ from snyper.shared import clock
 from snyper.shared.runtime import MICROPYTHON, sleep_ms
 
 if MICROPYTHON:
+    from snyper.shared import runtime_micropython as board
+
     _WRAP = 1 << 30  # as on a board
 
     def _advance(steps_us: "list[int]", start: int) -> "list[int]":
         """What the clock says after each step of a counter that begins at `start`."""
-        ticks_us, ticks_diff = clock.ticks_us, clock.ticks_diff
+        ticks_us, ticks_diff = board.ticks_us, board.ticks_diff
         counter = [start]
-        clock.ticks_us = lambda: counter[0]
-        clock.ticks_diff = lambda end, begin: ((end - begin + _WRAP // 2) & (_WRAP - 1)) - _WRAP // 2
-        clock._ticks_us = start
+        board.ticks_us = lambda: counter[0]
+        board.ticks_diff = lambda end, begin: ((end - begin + _WRAP // 2) & (_WRAP - 1)) - _WRAP // 2
+        board._ticks_us = start
         try:
             begun_us = clock.now_us()
             said = []
@@ -21,8 +23,8 @@ if MICROPYTHON:
                 said.append(clock.now_us() - begun_us)
             return said
         finally:
-            clock.ticks_us, clock.ticks_diff = ticks_us, ticks_diff
-            clock._ticks_us = ticks_us()
+            board.ticks_us, board.ticks_diff = ticks_us, ticks_diff
+            board._ticks_us = ticks_us()
 
     def test_it_goes_over_the_wrap_of_the_counter() -> None:
         assert _advance([5, 10], _WRAP - 6) == [5, 15]

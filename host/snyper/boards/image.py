@@ -58,12 +58,15 @@ def imported_by(sources: set[Path]) -> set[Path]:
 
 
 def _imports_of(source: Path) -> set[Path]:
-    """Collect the package's files that one file imports, anywhere in it but for the type check."""
+    """Collect the package's files that one file imports on a board, anywhere in it."""
     found = set()
     nodes: list[ast.AST] = [ast.parse(source.read_text(encoding="utf-8"))]
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "MICROPYTHON":
+            nodes += node.body
             continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}

@@ -19,11 +19,11 @@ from typing import Any
 
 from snyper.client.addresses import dial_address
 from snyper.client.environment import hub_key
-from snyper.shared.dialler import dial
 from snyper.shared.handshake_client import Registered, register_message
 from snyper.shared.handshake_server import Role
 from snyper.shared.link import Link, error_of
 from snyper.shared.names import tidied
+from snyper.shared.runtime import dial
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
     DEFAULT_DURATION_MS,

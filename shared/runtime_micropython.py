@@ -1,0 +1,307 @@
+"""Streams, timers, clock and log on MicroPython. `runtime_cpython.py` has the same names."""
+
+import asyncio
+import gc
+import io
+import select
+import socket
+import sys
+from errno import EINPROGRESS, ETIMEDOUT
+from sys import modules
+from time import sleep_us, ticks_add, ticks_diff as ticks_diff, ticks_ms, ticks_us as ticks_us
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator
+    from typing import Any
+
+    from snyper.shared.runtime import Timer
+
+    OnConnection = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+_MAX_DATAGRAM_BYTES = 512  # of DNS: RFC 1035
+
+# The unix port has no names for these, and on lwIP TCP_NODELAY is another number than on Linux.
+_IPPROTO_TCP = getattr(socket, "IPPROTO_TCP", 6)
+_TCP_NODELAY = getattr(socket, "TCP_NODELAY", 1)
+
+sleep_ms = asyncio.sleep_ms
+
+
+async def sleep_rest_us(duration_us: int) -> None:
+    """The end of an exact wait, less than a millisecond. A board does nothing else meanwhile."""
+    sleep_us(duration_us)
+
+
+async def end_task(task: "asyncio.Task[Any]") -> None:
+    """Cancels `task` and returns when it has ended; one that has ended before may be given too."""
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        return
+
+
+_received = bytearray(256)  # one for all connections: see `receive`
+
+
+async def receive(reader: asyncio.StreamReader) -> memoryview:
+    """The next bytes, empty at the end of the stream; to be copied before anything is waited for. Raises
+    OSError when the connection is lost.
+    """
+    while True:
+        count = await reader.readinto(_received)
+        if count is not None:
+            return memoryview(_received)[:count]
+
+
+class _Timer:
+    def __init__(self, due_ms: "Any", callback: "Callable[[], None]") -> None:
+        self.due_ms = due_ms  # in ticks, which wrap
+        self.callback = callback
+
+    def cancel(self) -> None:
+        if self in _timers:
+            _timers.remove(self)
+
+
+# One task for all timers. Each task of its own would take 300 bytes, and be kept when it has ended for as
+# long as the scheduler's heap of tasks, where pointers get old, happens to point at it.
+_timers: "list[_Timer]" = []  # the next one first
+_ticker: "asyncio.Task[None] | None" = None
+_is_asleep = False  # till the next one is due
+
+
+async def _tick() -> None:
+    global _ticker, _is_asleep
+    try:
+        while _timers:
+            _is_asleep = True
+            try:
+                await asyncio.sleep_ms(ticks_diff(_timers[0].due_ms, ticks_ms()))
+            except asyncio.CancelledError:
+                continue  # another one is the next now
+            finally:
+                _is_asleep = False
+            if _timers and ticks_diff(_timers[0].due_ms, ticks_ms()) <= 0:
+                _timers.pop(0).callback()
+    finally:
+        # Timers are left where a callback has raised: that is its own matter.
+        _ticker = None  # should there be no memory for another one
+        if _timers:
+            _ticker = asyncio.create_task(_tick())
+
+
+def call_later(delay_ms: int, callback: "Callable[[], None]") -> "Timer":
+    """Calls `callback` in `delay_ms`, at most 6 days, unless the timer's `cancel()` comes first."""
+    global _ticker, _is_asleep
+    if _ticker is None:  # first: without memory for it no timer is left
+        _ticker = asyncio.create_task(_tick())
+    timer = _Timer(ticks_add(ticks_ms(), delay_ms), callback)
+    at = len(_timers)
+    while at and ticks_diff(_timers[at - 1].due_ms, timer.due_ms) > 0:
+        at -= 1
+    _timers.insert(at, timer)
+    if not at and _is_asleep:
+        _is_asleep = False
+        _ticker.cancel()
+    return timer
+
+
+class Waiter:
+    """One value that one task waits for."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self._value: object = None
+
+    def set(self, value: object) -> None:
+        """Hands the value over; only the first counts."""
+        if not self._event.is_set():
+            self._value = value
+            self._event.set()
+
+    async def wait(self, timeout_ms: int) -> object:
+        """The value, or None when it has not come within `timeout_ms`."""
+        timer = call_later(timeout_ms, lambda: self.set(None))
+        try:
+            await self._event.wait()
+            return self._value
+        finally:
+            timer.cancel()
+
+
+def is_drained(writer: asyncio.StreamWriter) -> bool:
+    """Whether all that was written has left for the network stack."""
+    return not writer.out_buf  # type: ignore[attr-defined]
+
+
+async def close_stream(writer: asyncio.StreamWriter) -> None:
+    """Closes the socket at once; what was not sent is lost."""
+    writer.close()
+    await writer.wait_closed()
+
+
+def set_nodelay(sock: "socket.socket") -> None:
+    """One small write is one packet, now: Nagle's algorithm costs a request 40 ms."""
+    sock.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
+
+
+def collect_garbage() -> None:
+    """Frees what is unused, in 2 to 17 ms: for a moment when nothing is timed."""
+    gc.collect()
+
+
+def forget(*names: str) -> None:
+    """Gives back the memory of modules that are needed seldom; an import brings them back."""
+    for name in names:
+        package, _, own = name.rpartition(".")
+        # A dict keeps the value of what is removed in its slot until that is used again: None then.
+        if name in modules:
+            modules[name] = None  # type: ignore[assignment]
+            del modules[name]
+        if hasattr(modules[package], own):
+            setattr(modules[package], own, None)
+            delattr(modules[package], own)
+
+
+def heap_free_bytes() -> "int | None":
+    """What is free of the heap once it is collected, in some 20 ms; None where that is not known."""
+    gc.collect()
+    free_bytes: int = gc.mem_free()
+    return free_bytes
+
+
+def composed(text: str) -> str:
+    """`text` as it is: Unicode's tables would take a board's flash."""
+    return text
+
+
+def _writable(sock: "socket.socket") -> "Generator[None, None, None]":
+    yield asyncio.core._io_queue.queue_write(sock)  # type: ignore[attr-defined]
+
+
+def _readable(sock: "socket.socket") -> "Generator[None, None, None]":
+    yield asyncio.core._io_queue.queue_read(sock)  # type: ignore[attr-defined]
+
+
+async def _dial(host: str, port: int) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":
+    address = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[0]
+    sock = socket.socket(address[0], address[1], address[2])
+    try:
+        sock.setblocking(False)
+        set_nodelay(sock)
+        try:
+            sock.connect(address[-1])
+        except OSError as error:
+            if error.errno != EINPROGRESS:
+                raise
+        await _writable(sock)  # type: ignore[misc]
+    except BaseException:
+        # The runtime's own `open_connection` leaves it open, and a Pico W has five.
+        sock.close()
+        raise
+    stream: Any = asyncio.StreamReader(sock)
+    return stream, stream
+
+
+async def dial(host: str, port: int, timeout_ms: int) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":
+    """Connects within `timeout_ms`. Raises OSError; a refusal can show only at the first read. Resolving
+    a name blocks the loop: give an address where that matters. May be cancelled.
+    """
+    try:
+        return await asyncio.wait_for_ms(_dial(host, port), timeout_ms)
+    except asyncio.TimeoutError:
+        raise OSError(ETIMEDOUT, "no answer")
+
+
+async def _exchange(sock: "socket.socket", address: "Any", request: bytes) -> bytes:
+    sock.setblocking(False)
+    sock.sendto(request, address)
+    await _readable(sock)  # type: ignore[misc]
+    return sock.recv(_MAX_DATAGRAM_BYTES)
+
+
+async def exchange_datagrams(host: str, port: int, request: bytes, timeout_ms: int) -> bytes:
+    """Sends one UDP datagram to an IPv4 address; the first answer, empty when none comes in time. Raises
+    OSError. May be cancelled.
+    """
+    address = socket.getaddrinfo(host, port)[0][-1]  # lwIP takes no hint but SOCK_STREAM
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        return await asyncio.wait_for_ms(_exchange(sock, address, request), timeout_ms)
+    except asyncio.TimeoutError:
+        return b""
+    finally:
+        sock.close()
+
+
+def _is_alive(sock: "socket.socket") -> bool:
+    """False for a connection that was reset: on lwIP it has no control block left to set an option in."""
+    poller = select.poll()
+    poller.register(sock, select.POLLIN)
+    lost = select.POLLERR | select.POLLHUP
+    return not [entry for entry in poller.poll(0) if entry[1] & lost]
+
+
+async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
+    """Accepts connections on `host`, or on every IPv4 address where it is empty. `on_connection` calls
+    `configure_accepted` first. Raises OSError.
+    """
+    return await asyncio.start_server(on_connection, host or "0.0.0.0", port, backlog)
+
+
+def configure_accepted(writer: asyncio.StreamWriter) -> None:
+    """Makes one small write one packet, now. Raises OSError."""
+    if _is_alive(writer.s):  # type: ignore[attr-defined]
+        set_nodelay(writer.s)  # type: ignore[attr-defined]
+
+
+def bound_port(server: asyncio.Server, port: int) -> int:
+    """The port that `listen` was given: the runtime cannot tell which one it got for 0."""
+    return port
+
+
+async def close_server(server: asyncio.Server) -> None:
+    """Stops listening; live connections stay."""
+    server.close()
+    await server.wait_closed()
+
+
+# The counter wraps every 18 minutes (2^30 µs), so it must be read every 9. A live link does so all the time.
+_ticks_us = ticks_us()
+_now_ms = 0
+_rest_us = 0  # beyond the whole milliseconds
+
+
+def now_us() -> int:
+    """Microseconds since some fixed instant. After 18 minutes a board allocates memory for each."""
+    return now_ms() * 1000 + _rest_us
+
+
+def now_ms() -> int:
+    """Milliseconds since the same instant. For the first 12 days a board needs no memory for one."""
+    global _now_ms, _rest_us, _ticks_us
+    ticks = ticks_us()
+    _rest_us += ticks_diff(ticks, _ticks_us)
+    _ticks_us = ticks
+    _now_ms += _rest_us // 1000
+    _rest_us %= 1000
+    return _now_ms
+
+
+def write_log(entry: str, is_defect: bool = False) -> None:
+    """Print an entry of the log."""
+    print(entry)
+
+
+def traceback_of(error: BaseException) -> str:
+    """Return an exception with where it came from. Raises MemoryError."""
+    text = io.StringIO()
+    sys.print_exception(error, text)
+    return str(text.getvalue()).rstrip()
+
+
+def print_traceback(error: BaseException) -> None:
+    """Print an exception with where it came from, which needs no memory."""
+    sys.print_exception(error)
