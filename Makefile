@@ -51,6 +51,7 @@ docs: $(READY) ## Write the generated pages, pictures and package.json files aga
 	@$(BIN)/python -m tools.configuration_doc
 	@$(BIN)/python -m tools.wiring
 	@$(BIN)/python -m tools.mip_packages
+	@$(BIN)/python -m tools.event_tables
 
 pictures: $(READY) ## Take the pictures of the dashboard again (needs Chromium)
 	@$(BIN)/python -m tools.pictures $(ARGS)

@@ -6,7 +6,10 @@ import pytest
 from rich.console import Console
 
 from snyper.cli import scoreboard, screens
-from snyper.client import Event, GameState, game_state
+from snyper.client import Event, GameState
+from snyper.client.events import fold, results_of
+from snyper.client.game_state import ranking
+from snyper.client.range_model import RangeModel
 
 STARTED = {
     "game_id": "g1",
@@ -23,10 +26,10 @@ STARTED = {
 
 
 def play(*events: tuple[str, dict[str, object]]) -> GameState:
-    state = GameState("none")
+    model = RangeModel()
     for seq, (event, data) in enumerate(events, 1):
-        state = game_state.after(state, Event(seq, event, "", data))
-    return state
+        fold(model, Event(seq, event, "", data))
+    return model.game
 
 
 def text_of(state: GameState, hub_us: int | None = None, note: str = "") -> str:
@@ -64,7 +67,9 @@ def test_what_belongs_to_no_game_or_to_another_changes_nothing() -> None:
         ("game_over", {"game_id": "g0", "reason": "stopped", "scores": [1, 1]}),
     ]
     for event, data in foreign:
-        assert game_state.after(state, Event(9, event, "", data)) == state
+        model = RangeModel(game=state)
+        fold(model, Event(9, event, "", data))
+        assert model.game == state
 
 
 ODD: list[object] = [None, True, -1, 1.5, "", "word", [], [None], [1], ["a", "b", "c"], {}, {"a": []}]
@@ -95,7 +100,7 @@ def test_odd_data_ends_no_screen(odd: object) -> None:
 
 def test_equal_scores_share_a_place() -> None:
     state = GameState("over", players=["a", "b", "c", "d"], scores=[5, 9, 9, 1])
-    assert game_state.ranking(state) == [(1, "b", 9), (1, "c", 9), (3, "a", 5), (4, "d", 1)]
+    assert ranking(state) == [(1, "b", 9), (1, "c", 9), (3, "a", 5), (4, "d", 1)]
 
 
 def test_the_countdown_goes_by_the_hubs_clock() -> None:
@@ -127,7 +132,7 @@ def test_what_a_hit_does_not_say_is_not_said() -> None:
 def test_a_player_without_a_hit_has_no_time_whatever_the_hub_says() -> None:
     """As hubs of before said it, and as it is in their journals."""
     told = {"hits": [2, 0], "best_ms": [0, 0], "median_ms": [175, 0], "note": 3}
-    assert game_state.results_of({"results": told}) == {
+    assert results_of({"results": told}) == {
         "hits": [2, 0],
         "best_ms": [0, None],
         "median_ms": [175, None],
@@ -135,7 +140,7 @@ def test_a_player_without_a_hit_has_no_time_whatever_the_hub_says() -> None:
     }
     odds: list[object] = [None, [], "x", {"hits": 3, "best_ms": [0]}, {"hits": [0], "best_ms": 0}]
     for odd in odds:
-        assert game_state.results_of({"results": odd}) == (odd if isinstance(odd, dict) else {})
+        assert results_of({"results": odd}) == (odd if isinstance(odd, dict) else {})
 
 
 def test_a_hit_that_does_not_count_is_said_not_to() -> None:

@@ -17,8 +17,10 @@ from snyper.boards.board import WIFI, BoardProcess
 from snyper.boards.temporary import temporary_directory
 from snyper.cli import scoreboard
 from snyper.cli.processes import running
-from snyper.client import GameState, HubClient, TargetResult, connect, game_state
+from snyper.client import HubClient, TargetResult, connect
+from snyper.client.events import fold
 from snyper.client.labels import result_word
+from snyper.client.range_model import RangeModel
 from snyper.shared.socket_protocol import ProtocolError
 
 TARGETS = 4
@@ -79,7 +81,7 @@ class _Demo:
         self._events: Counter[str] = Counter()
         self._states: dict[str, str] = {}
         self._pings_us: list[int] = []
-        self._game = GameState("none")
+        self._model = RangeModel()
         self._changed = asyncio.Event()
 
     async def play(self) -> str:
@@ -100,7 +102,7 @@ class _Demo:
             await asyncio.gather(listener, return_exceptions=True)
         return (
             f"targets={TARGETS} commands={self._commands} hits={self._events['hit']}"
-            f" misses={self._events['miss']} score={self._game.scores[0]}"
+            f" misses={self._events['miss']} score={self._model.game.scores[0]}"
             f" ping_p50_ms={statistics.median(self._pings_us) / 1000:.2f}"
         )
 
@@ -171,11 +173,11 @@ class _Demo:
         started = await self._hub.start_game("quick", [PLAYER], options, GAME_SEED)
         self._say("quick game", f"{GAME_ROUNDS} rounds, faster and faster, on {started.targets} targets")
         await self._until(
-            lambda: self._game.status == "over", "the game should come to its end", GAME_TIMEOUT_S
+            lambda: self._model.game.status == "over", "the game should come to its end", GAME_TIMEOUT_S
         )
-        if self._game.reason != "finished":
-            raise DemoError(f"the game ended as `{self._game.reason}`")
-        self._console.print(scoreboard.scoreboard(self._game), width=60)
+        if self._model.game.reason != "finished":
+            raise DemoError(f"the game ended as `{self._model.game.reason}`")
+        self._console.print(scoreboard.scoreboard(self._model.game), width=60)
 
     async def _all(self, name: str, command: Awaitable[list[TargetResult]]) -> list[TargetResult]:
         """The results of a command in which no target may fail."""
@@ -198,7 +200,7 @@ class _Demo:
     async def _listen(self) -> None:
         async for event in self._hub.events():
             self._events[event.event] += 1
-            self._game = game_state.after(self._game, event)
+            fold(self._model, event)
             if event.event == "game_score":
                 shot = f"{event.target_id} after {event.data['reaction_ms']} ms"
                 self._say("", f"{shot:<24} {event.data['points']:+d} points")

@@ -20,7 +20,8 @@ from snyper.cli.output import can_redraw, drawn_columns, err, fail, out
 from snyper.cli.scoreboard import scoreboard, summary
 from snyper.cli.screens import event_line
 from snyper.client import DEFAULT_HUB, Event, GameInfo, GameOption, GameState, HubClient, connect
-from snyper.client.game_state import after
+from snyper.client.events import fold, kind_of
+from snyper.client.range_model import RangeModel
 from snyper.history.database import JournalError, NoJournalError, default_path
 from snyper.history.reader import History
 from snyper.shared.socket_protocol import ALL_TARGETS, MAX_PLAYER_CHARS, MAX_PLAYERS, ErrorCode, ProtocolError
@@ -181,7 +182,7 @@ async def _follow(
         game_id = state.game_id if begin is not None else ""
         async with _Screen(console, state, as_json) as screen:
             async for event in events:
-                if event.event.startswith("game_") and game_id in ("", event.data.get("game_id")):
+                if kind_of(event).is_of_a_game and game_id in ("", event.data.get("game_id")):
                     screen.show(event)
                     if game_id and event.event == "game_over":
                         return screen.state
@@ -220,13 +221,16 @@ class _Screen:
     """Where a game is shown: as JSON, as a board in a terminal, or as lines in a file or pipe."""
 
     def __init__(self, console: HubClient, state: GameState, as_json: bool) -> None:
-        self.state = state
+        self._model = RangeModel(game=state)
         self._console = console
         self._as_json = as_json
-        self._note = ""
         self._ahead_us = 0  # the hub's clock less this computer's
         self._live: Live | None = None
         self._ticking: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> GameState:
+        return self._model.game
 
     async def __aenter__(self) -> "_Screen":
         status = await self._console.status()
@@ -249,11 +253,7 @@ class _Screen:
 
     def show(self, event: Event) -> None:
         """What has happened in the game."""
-        self.state = after(self.state, event)
-        if event.event == "game_started":
-            self._note = ""
-        elif event.event == "game_note":
-            self._note = str(event.data.get("text", ""))
+        fold(self._model, event)
         if self._as_json:
             print_json(asdict(event))
         elif self._live is not None:
@@ -265,9 +265,9 @@ class _Screen:
         if self.state.status == "none":
             return Text("no game is played yet; `snyper game start GAME` starts one", "dim")
         now_us = time.monotonic_ns() // 1000 + self._ahead_us
-        board = scoreboard(self.state, now_us, self._note)
+        board = scoreboard(self.state, now_us, self._model.note)
         if len(out.render_lines(board)) > out.height:  # a terminal would show the upper part of it
-            return summary(self.state, now_us, self._note)
+            return summary(self.state, now_us, self._model.note)
         return board
 
     async def _tick(self) -> None:

@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import NamedTuple
 
 from rich import box
@@ -24,10 +25,10 @@ from snyper.client import (
     HubStatus,
     TargetInfo,
     TargetResult,
-    crosstalk_of,
-    game_state,
+    events,
 )
-from snyper.client.labels import AWAY, counted, natural, plural, result_word, state_word
+from snyper.client.labels import AWAY, natural, plural, rest_text, result_word, state_word
+from snyper.client.range_model import RangeModel, TargetModel
 from snyper.system.text import one_line
 
 _REFRESH_SECONDS = 0.5
@@ -46,16 +47,6 @@ _STATE_STYLES = {
     "arming": "yellow",
     "falling": "yellow",
     "fault": "bold white on red",
-}
-_EVENT_STYLES = {
-    "hit": "bold green",
-    "miss": "yellow",
-    "crosstalk": "yellow",
-    "lost": "bold red",
-    "duplicate": "bold red",
-    "registered": "cyan",
-    "journal": "bold red",
-    "game_over": "bold",
 }
 
 
@@ -142,64 +133,18 @@ def event_line(event: Event, at: str | None = None, is_short: bool = False) -> T
     return Text.assemble(
         "" if is_short else f"{at or time.strftime('%H:%M:%S')} ",
         (f"{event.target_id:<{name_chars}} " if event.target_id or name_chars else "", "bold"),
-        (f"{event.event:<{event_chars}} ", _EVENT_STYLES.get(event.event, "")),
-        one_line(_details(event)),
+        (f"{event.event:<{event_chars}} ", events.kind_of(event).style),
+        one_line(events.line_of(event)),
     )
-
-
-def _details(event: Event) -> str:
-    data = event.data
-    if event.event == "hit":
-        return _hit(data)
-    if event.event == "crosstalk":
-        return f"of {crosstalk_of(data)}: its last hit does not count"
-    if event.event == "game_started":
-        return f"{data.get('game')} with {', '.join(map(str, _list(data.get('players'))))}"
-    if event.event == "game_score":
-        points = data.get("points")
-        gained = f"{points:+d}" if isinstance(points, int) else points
-        return f"{data.get('player')} {gained}, has {data.get('total')}"
-    if event.event == "game_progress":
-        return f"{data.get('done')} of {counted(data.get('total'), str(data.get('unit')))}"
-    if event.event == "groups":
-        return " ".join(map(str, _list(data.get("groups"))))
-    if event.event == "state":
-        return state_word(str(data.get("state", "")))
-    if event.event == "miss" and data.get("rests_at"):
-        return f"{data.get('reason')}; its piezo {_rest(data['rests_at'])}"
-    for name in ("message", "text", "reason", "player"):
-        if data.get(name):
-            return str(data[name])
-    return ""
-
-
-def _hit(data: Mapping[str, object]) -> str:
-    """What a hit says of itself."""
-    said = []
-    if data.get("reaction_ms") is not None:
-        said.append(f"after {data['reaction_ms']} ms")
-    if data.get("peak") is not None:
-        said.append(f"peak {data['peak']}")
-    if crosstalk_of(data):
-        said.append(f"cross-talk of {crosstalk_of(data)}: it does not count")
-    return ", ".join(said)
 
 
 def piezo_warnings(targets: Iterable[TargetInfo]) -> list[Text]:
     """A line for each target that cannot feel a hit, and what to do about it."""
     return [
-        Text(f"{target.target_id}: its piezo {_rest(target.rests_at)}", "bold red")
+        Text(f"{target.target_id}: its piezo {rest_text(target.rests_at)}", "bold red")
         for target in sorted(targets, key=lambda target: natural(target.target_id))
         if target.connected and target.rests_at
     ]
-
-
-def _rest(rests_at: object) -> str:
-    return f"rests at {rests_at}, not below its threshold: see its wires, or `snyper calibrate`"
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
 
 
 @contextmanager
@@ -216,47 +161,56 @@ async def watch_live(hub: HubClient, console: Console, address: str) -> None:
     screen = _RangeScreen(address, console)
     screen.game = await hub.game()
     with Live(screen.render(), console=console, refresh_per_second=10) as live:
-        events = asyncio.create_task(_follow_events(hub, screen, live))
+        following = asyncio.create_task(_follow_events(hub, screen, live))
         try:
-            while not events.done():
+            while not following.done():
                 screen.record_status(await hub.status())
                 screen.targets = await hub.targets()
                 live.update(screen.render(), refresh=True)  # not only in its thread: see streams.py
-                await asyncio.wait((events,), timeout=_REFRESH_SECONDS)
-            await events
+                await asyncio.wait((following,), timeout=_REFRESH_SECONDS)
+            await following
         finally:
-            events.cancel()
-            await asyncio.gather(events, return_exceptions=True)
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
 
 
 class _RangeScreen:
     """What `watch` has seen."""
 
     def __init__(self, address: str, console: Console) -> None:
-        self.targets: list[TargetInfo] = []
-        self.game = GameState("none")
+        self._model = RangeModel()
         self._address = address
         self._console = console
         self._status: HubStatus | None = None
         self._status_ns = 0
-        self._hits: dict[str, _LastHit] = {}
-        self._note = ""
         self._events: deque[_Seen] = deque(maxlen=_EVENTS_SHOWN)
+
+    @property
+    def targets(self) -> list[TargetInfo]:
+        return [target.info for target in self._model.targets.values()]
+
+    @targets.setter
+    def targets(self, found: Iterable[TargetInfo]) -> None:
+        known = self._model.targets
+        self._model.targets = {
+            info.target_id: replace(known.get(info.target_id) or TargetModel(info), info=info)
+            for info in found
+        }
+
+    @property
+    def game(self) -> GameState:
+        return self._model.game
+
+    @game.setter
+    def game(self, state: GameState) -> None:
+        self._model.game = state
 
     def record_status(self, status: HubStatus) -> None:
         self._status = status
         self._status_ns = time.monotonic_ns()
 
     def record(self, event: Event) -> None:
-        if event.event == "crosstalk":
-            self._hits.pop(event.target_id, None)
-        elif event.event == "hit" and not crosstalk_of(event.data):
-            self._hits[event.target_id] = _LastHit(event.data.get("reaction_ms"), time.monotonic())
-        self.game = game_state.after(self.game, event)
-        if event.event == "game_started":
-            self._note = ""
-        elif event.event == "game_note":
-            self._note = str(event.data.get("text", ""))
+        events.fold(self._model, event, time.monotonic())
         self._events.append(_Seen(event, time.strftime("%H:%M:%S")))
 
     def render(self) -> RenderableType:
@@ -267,16 +221,16 @@ class _RangeScreen:
         game: list[RenderableType] = []
         if self.game.status != "none":
             draw = scoreboard.summary if is_small else scoreboard.scoreboard
-            game = [draw(self.game, self._hub_us(), self._note)]
+            game = [draw(self.game, self._hub_us(), self._model.note)]
         frame = 0 if is_small else _FRAME_ROWS
         room = rows - self._height(*head, *game) - frame
         targets = self._targets(max(1, room - _MIN_EVENTS_SHOWN), is_small)
         room = max(1, room - self._height(targets))
         lines = [self._line(event, is_small) for event in list(self._events)[-room:]]
-        events = Group(*lines) if lines else Text("nothing has happened yet", "dim")
+        seen = Group(*lines) if lines else Text("nothing has happened yet", "dim")
         if is_small:
-            return Group(*head, targets, *game, events)
-        return Group(*head, targets, *game, Panel(events, title="events"), Text("Ctrl-C ends", "dim"))
+            return Group(*head, targets, *game, seen)
+        return Group(*head, targets, *game, Panel(seen, title="events"), Text("Ctrl-C ends", "dim"))
 
     def _height(self, *parts: RenderableType) -> int:
         return len(self._console.render_lines(Group(*parts))) if parts else 0
@@ -342,7 +296,7 @@ class _RangeScreen:
     def _cell(self, name: str, target: TargetInfo) -> RenderableType:
         """What a column says of a target: of one that is away, what is still so."""
         if name == "last hit":
-            return str(self._hits.get(target.target_id, ""))
+            return _last_hit(self._model.targets[target.target_id])
         if name == "drops":
             return Text(str(target.dropped or ""), "bold red")
         if not target.connected:
@@ -365,13 +319,11 @@ class _Seen(NamedTuple):
     at: str  # time of day
 
 
-class _LastHit(NamedTuple):
-    reaction_ms: object
-    at_s: float
-
-    def __str__(self) -> str:
-        ago = f"{_duration(round((time.monotonic() - self.at_s) * 1000))} ago"
-        return ago if self.reaction_ms is None else f"{self.reaction_ms} ms, {ago}"
+def _last_hit(target: TargetModel) -> str:
+    if target.last_hit_s is None:
+        return ""
+    ago = f"{_duration(round((time.monotonic() - target.last_hit_s) * 1000))} ago"
+    return ago if target.last_hit_ms is None else f"{target.last_hit_ms} ms, {ago}"
 
 
 async def _follow_events(hub: HubClient, screen: _RangeScreen, live: Live) -> None:

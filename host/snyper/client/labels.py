@@ -56,3 +56,8 @@ def counted(count: object, words: str) -> str:
 def natural(name: str) -> list[tuple[int, str]]:
     """Return a key that sorts target_2 before target_10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def rest_text(rests_at: object) -> str:
+    """What is wrong with a piezo that rests there, and what to do."""
+    return f"rests at {rests_at}, not below its threshold: see its wires, or `snyper calibrate`"

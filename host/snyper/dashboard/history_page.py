@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from nicegui import Client, ui
 
-from snyper.client import Event
+from snyper.client import Event, events
 from snyper.client.labels import natural
 from snyper.dashboard import charts, drawings, widgets
 from snyper.dashboard.export import FORMATS, KINDS
@@ -146,7 +146,7 @@ class HistoryPage:
         return self._found.kinds.get(game, game) if self._found is not None else game
 
     def _note(self, event: Event | None) -> None:
-        if event is not None and event.event in ("hit", "miss", "game_started", "game_over"):
+        if event is not None and events.HISTORY in events.kind_of(event).changes:
             self._news = True
 
     async def _choose(self) -> None:

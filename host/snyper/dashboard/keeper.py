@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from snyper.client import Event, GameState, HubClient, NoHubError, connect
+from snyper.client import Event, GameState, HubClient, NoHubError, connect, events
 from snyper.dashboard.model import Model
 from snyper.hub.journal import Journal
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
@@ -119,7 +119,7 @@ class Keeper:
             except (KeyError, TypeError, ValueError) as error:
                 _logger.warning("dashboard: %s cannot be understood (%s)", event, error)
             if is_news:
-                if event.event in ("registered", "groups", "lost"):
+                if events.TARGETS in events.kind_of(event).changes:
                     self.look_now()
                 self.model.changed(event)
 

@@ -7,7 +7,8 @@ from typing import Any
 from fastapi import FastAPI, Request
 from nicegui import ui
 
-from snyper.client import Event, crosstalk_of
+from snyper.client import Event
+from snyper.client.events import sound_of
 from snyper.client.labels import state_word
 from snyper.dashboard import drawings, export, widgets
 from snyper.dashboard.game_page import GamePage
@@ -66,7 +67,6 @@ def _copy(page: Any) -> Any:
 
 
 # What sounds, where sound is on.
-_HEARD = ("hit", "miss", "lost", "game_score", "game_over")
 
 
 class Layout:
@@ -202,8 +202,9 @@ class Layout:
             )
         if self._banner.visible != lost:
             self._banner.set_visibility(lost)
-        if event is not None and event.event in _HEARD and not crosstalk_of(event.data):
-            self._client.run_javascript(f"snyper.heard({json.dumps(event.event)})")
+        sound = sound_of(event) if event is not None else ""
+        if sound:
+            self._client.run_javascript(f"snyper.heard({json.dumps(sound)})")
 
     async def _shortcut(self, event: Any) -> None:
         key = str(event.args)

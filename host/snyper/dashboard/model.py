@@ -3,13 +3,14 @@
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from snyper.client import Event, GameInfo, GameState, HubStatus, TargetInfo, crosstalk_of, game_state
+from snyper.client import Event, GameInfo, HubStatus, TargetInfo
+from snyper.client.events import fold
+from snyper.client.range_model import RangeModel, TargetModel
 from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX
 
 SAMPLES = 300  # round trips kept for each target: five minutes at one a second
-SHOTS = 8  # of the running game
 OUTAGES = 50  # of one target
 
 Listener = Callable[[Event | None], None]  # the event that changed it, or None after a look at the hub
@@ -19,16 +20,11 @@ _logger = logging.getLogger("snyper")
 
 
 @dataclass
-class Target:
+class Target(TargetModel):
     """One target. Instants are seconds of the steady clock (`steady.now_s`)."""
 
-    info: TargetInfo
     round_trips_us: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     outages: deque[tuple[float, float | None]] = field(default_factory=lambda: deque(maxlen=OUTAGES))
-    shots: int = 0  # hits, misses and cross-talk since this dashboard knows it; each is shown once
-    last_shot: str = ""  # `hit`, `miss`, or `crosstalk` where that was no hit
-    last_reaction_ms: int | None = None
-    last_peak: int | None = None
 
     @property
     def state(self) -> str:
@@ -40,21 +36,13 @@ class Target:
         return sum((end or now_s) - begin for begin, end in self.outages)
 
 
-@dataclass(frozen=True)
-class Shot:
-    """A `game_score` as a line of the scoreboard."""
-
-    player: str
-    points: int
-    target_id: str
-    reaction_ms: int | None
-    text: str
-
-
-class Model:
+class Model(RangeModel):
     """What the pages draw. Whoever changes it calls `changed` afterwards, and every listener is told."""
 
+    targets: dict[str, Target]
+
     def __init__(self, hub: str) -> None:
+        super().__init__({})
         self.hub = hub
         self.online = False
         self.since_s = 0.0  # since when it is as `online` says
@@ -64,13 +52,7 @@ class Model:
         self.status_at_s = 0.0  # time.monotonic() at `status`
         self.hub_round_trips_us: deque[tuple[float, int]] = deque(maxlen=SAMPLES)
         self.hub_outages: deque[tuple[float, float | None]] = deque(maxlen=OUTAGES)
-        self.targets: dict[str, Target] = {}
         self.games: list[GameInfo] | None = None  # None: this hub plays none
-        self.game = GameState("none")
-        self.winner = ""
-        self.results: dict[str, object] = {}
-        self.note = ""
-        self.shots: deque[Shot] = deque(maxlen=SHOTS)
         self.archive_failure = ""
         self.archived = 0  # events archived by this process; a page that shows history looks at it
         self._listeners: list[Listener] = []
@@ -156,55 +138,7 @@ class Model:
 
     def record_event(self, event: Event, now_s: float, *, is_news: bool) -> None:
         """An event; one that is no news happened before this dashboard looked, and changes only the game."""
-        if event.event.startswith("game_"):
-            self._record_game(event)
-        elif is_news and event.target_id in self.targets:
-            self._record_target(self.targets[event.target_id], event, now_s)
-
-    def _record_target(self, target: Target, event: Event, now_s: float) -> None:
-        info, data = target.info, event.data
-        if event.event in ("hit", "miss"):
-            target.shots += 1
-            target.last_shot = "crosstalk" if crosstalk_of(data) else event.event
-            target.last_reaction_ms = _integer(data.get("reaction_ms"))
-            target.last_peak = _integer(data.get("peak"))
-        elif event.event == "crosstalk":
-            target.shots += 1
-            target.last_shot = event.event
-        elif event.event == "state":
-            target.info = replace(info, state=str(data.get("state", "")))
-        elif event.event == "lost":
-            self._record_info(target, replace(info, connected=False, seen_ms_ago=0), now_s)
-        elif event.event == "groups":
-            groups = data.get("groups")
-            target.info = replace(info, groups=[str(group) for group in groups] if groups else [])  # type: ignore[attr-defined]
-
-    def _record_game(self, event: Event) -> None:
-        self.game = game_state.after(self.game, event)
-        data = event.data
-        if data.get("game_id") != self.game.game_id:
-            return
-        if event.event == "game_started":
-            self.note, self.winner, self.results = "", "", {}
-            self.shots.clear()
-        elif event.event == "game_note":
-            self.note = str(data.get("text", ""))
-        elif event.event == "game_target_out":
-            self.note = f"{event.target_id} is lost, the game goes on without it"
-        elif event.event == "game_score":
-            self.shots.appendleft(
-                Shot(
-                    str(data.get("player", "")),
-                    _integer(data.get("points")) or 0,
-                    event.target_id,
-                    _integer(data.get("reaction_ms")),
-                    str(data.get("text", "")),
-                )
-            )
-        elif event.event == "game_over":
-            self.winner = str(data.get("winner", ""))
-            self.results = game_state.results_of(data)
-
-
-def _integer(value: object) -> int | None:
-    return value if type(value) is int else None
+        fold(self, event, now_s, is_news=is_news)
+        target = self.targets.get(event.target_id)
+        if target is not None:
+            self._record_info(target, target.info, now_s)

@@ -14,7 +14,7 @@ from statistics import median
 from types import TracebackType
 from typing import Any
 
-from snyper.client.game_state import results_of, says
+from snyper.client.events import results_of, says
 from snyper.history import schema
 from snyper.history.database import JournalError, NoJournalError, explained, open_database
 from snyper.history.schema import known_as, names_of

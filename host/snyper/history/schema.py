@@ -97,7 +97,7 @@ _ITS_SEAT = f"""
 """
 
 # Each for one kind of event; one that does not say what it has to counts for nothing.
-_COUNTING = {
+COUNTING = {
     "game_started": f"""
         UPDATE games SET end_seq = new.seq - 1 WHERE {_GOES_ON};
         INSERT OR IGNORE INTO games (log, seq, unix_ms, game_id, game, title)
@@ -178,9 +178,9 @@ _SHOT = f"""
                     player = turn)),
                 {_ECHO_OF};
 """
-_COUNTING["hit"] = _COUNTING["miss"] = _SHOT
+COUNTING["hit"] = COUNTING["miss"] = _SHOT
 # Of a hit that was told before: the stronger one came later.
-_COUNTING["crosstalk"] = f"""
+COUNTING["crosstalk"] = f"""
         UPDATE shots SET hit = 0, reaction_ms = NULL, crosstalk_of = {_ECHO_OF}
             WHERE target_id = new.target_id AND log = new.log AND seq = json_extract(new.data, '$.hit_seq');
 """
@@ -201,14 +201,14 @@ def _triggers(temp: str, when: str) -> str:
     return "".join(
         f"CREATE {temp} TRIGGER {temp}count_{event} {when} WHEN new.event = '{event}'"
         f" AND json_valid(new.data) BEGIN {counting} END;\n"
-        for event, counting in _COUNTING.items()
+        for event, counting in COUNTING.items()
     )
 
 
 def _counting_once() -> str:
     """Counts what `events` has already, with the very same triggers, one after the other in its order."""
-    kinds = ", ".join(f"'{event}'" for event in _COUNTING)
-    drops = "".join(f"DROP TRIGGER temp.tempcount_{event};" for event in _COUNTING)
+    kinds = ", ".join(f"'{event}'" for event in COUNTING)
+    drops = "".join(f"DROP TRIGGER temp.tempcount_{event};" for event in COUNTING)
     return f"""
         CREATE TEMP VIEW feed AS SELECT * FROM main.events;
         {_triggers("temp", "INSTEAD OF INSERT ON feed")}
