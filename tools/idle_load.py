@@ -1,79 +1,112 @@
-"""What a hub's processor does for targets that nobody commands: `python -m tools.idle_load --targets 2000`.
+"""Measure what targets that nobody commands take of a hub's CPU: `python -m tools.idle_load`.
 
-A hub and simulated targets, each in one CPython process, on loopback. Linux only: the processor's time is
-read from /proc. Once as many have registered as will, both are looked at for a while, then all are pinged.
+The hub is a process alone on one CPU where the system allows it. The targets are scripted peers that do on
+the wire what idle targets do (see `bench/programs/idle_targets.py`), in processes on the other CPUs, so that
+it is the hub that is measured and not whoever plays its targets. Linux only: the CPU time of another process
+is asked of its clock.
 """
 
 import argparse
 import asyncio
-import os
 import time
-from pathlib import Path
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
 
 from rich.console import Console
+from rich.table import Table
 
-from snyper.cli.processes import running
+from snyper.cli.processes import running as running_command
 from snyper.client import connect
 from snyper.shared.socket_protocol import ALL_TARGETS, ProtocolError
+from tools.bench.processes import cpu_seconds, line_of, on_cpython, pin_apart, running
 
-SETTLE_S = 60  # for all to register; some never do where the processor is too slow
-POLL_S = 0.5
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+SETTLE_S = 3  # after the last registration
+PROCESSES = 4  # of targets: none of them is ever what is slow
 
 
-async def measure(targets: int, seconds: float) -> dict[str, float | int | str]:
-    """Cores that hub and targets take, how many targets are there, and how many of them answer a ping.
+@dataclass(frozen=True)
+class Load:
+    """What `targets` idle targets were like for a hub. Cores are CPU seconds a second."""
 
-    Raises OSError, TimeoutError and ProtocolError when the hub does not even start.
-    """
-    async with running("hub", "--listen", "127.0.0.1:0", "--no-journal") as hub:
+    targets: int
+    hub_cores: float
+    targets_cores: float
+    connected: int
+    answered: int
+    ping_ms: int
+    failed: str = ""
+
+
+async def measure(targets: int, seconds: float) -> Load:
+    """Look at a hub with so many idle targets for so long, then ping all. Raises OSError, TimeoutError."""
+    async with running_command("hub", "--listen", "127.0.0.1:0", "--no-journal") as hub:
+        peers_pin = pin_apart(hub.pid)
         address = str(hub.said["listen"])
-        simulate = ("simulate", "--targets", str(targets), "--engine", "cpython", "--hit-rate", "0")
-        async with running(*simulate, "--hub", address) as simulated:
-            await _settled(address, targets)
-            before = _cores(hub.pid), _cores(simulated.pid), time.monotonic()
-            await asyncio.sleep(seconds)
-            elapsed_s = time.monotonic() - before[2]
-            found: dict[str, float | int | str] = {
-                "targets": targets,
-                "hub_cores": round((_cores(hub.pid) - before[0]) / elapsed_s, 2),
-                "targets_cores": round((_cores(simulated.pid) - before[1]) / elapsed_s, 2),
-            }
-            try:
-                async with connect(address) as console:
-                    found["connected"] = sum(target.connected for target in await console.targets())
-                    found["answered"] = sum(result.ok for result in await console.ping(ALL_TARGETS))
-            except ProtocolError as error:
-                found["failed"] = str(error)
-            return found
+        async with _idle_targets(address, targets) as peers:
+            for peer in peers:
+                peers_pin(peer.pid)
+            await asyncio.gather(*map(line_of, peers))
+            await asyncio.sleep(SETTLE_S)
+            hub_cores, targets_cores = await _cores(hub.pid, peers, seconds)
+            connected = sum([await _connected(peer) for peer in peers])
+            answered, ping_ms, failed = await _ping_all(address)
+    return Load(targets, hub_cores, targets_cores, connected, answered, ping_ms, failed)
 
 
-async def _settled(address: str, targets: int) -> None:
-    """Returns when all are there, or after SETTLE_S."""
-    give_up_at = time.monotonic() + SETTLE_S
-    while time.monotonic() < give_up_at:
-        await asyncio.sleep(POLL_S)
-        try:
-            async with connect(address) as console:
-                if (await console.status()).targets >= targets:
-                    return
-        except ProtocolError:
-            continue
+@asynccontextmanager
+async def _idle_targets(address: str, targets: int) -> AsyncIterator[list[Process]]:
+    each = -(-targets // PROCESSES)
+    async with AsyncExitStack() as stack:
+        peers = []
+        for first in range(1, targets + 1, each):
+            command = on_cpython("idle_targets", address, first, min(each, targets + 1 - first))
+            peers.append(await stack.enter_async_context(running(*command)))
+        yield peers
 
 
-def _cores(pid: int) -> float:
-    """Seconds of processor time that a process has taken."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+async def _cores(hub: int, peers: list[Process], seconds: float) -> tuple[float, float]:
+    pids = [hub, *(peer.pid for peer in peers)]
+    began = time.monotonic()
+    before = [cpu_seconds(pid) for pid in pids]
+    await asyncio.sleep(seconds)
+    elapsed_s = time.monotonic() - began
+    hub_cores, *others = [
+        (cpu_seconds(pid) - earlier) / elapsed_s for pid, earlier in zip(pids, before, strict=True)
+    ]
+    return hub_cores, sum(others)
+
+
+async def _connected(peer: Process) -> int:
+    assert peer.stdin is not None
+    peer.stdin.write(b"\n")
+    return int(await line_of(peer))
+
+
+async def _ping_all(address: str) -> tuple[int, int, str]:
+    """Return how many answered, after how many ms, and what went wrong."""
+    try:
+        async with connect(address) as console:
+            began = time.monotonic()
+            results = await console.ping(ALL_TARGETS)
+            return sum(result.ok for result in results), round((time.monotonic() - began) * 1000), ""
+    except ProtocolError as error:
+        return 0, 0, str(error)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure what idle targets cost a hub.")
-    parser.add_argument("--targets", type=int, nargs="+", default=[2000, 4900], help="how many (2000 4900)")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.idle_load", description="Measure what idle targets cost a hub."
+    )
+    parser.add_argument("--targets", type=int, nargs="+", default=[2000, 5000], help="how many (2000 5000)")
     parser.add_argument("--seconds", type=float, default=20, help="how long to look (20)")
     arguments = parser.parse_args()
+    table = Table("targets", "hub, cores", "targets, cores", "connected", "answered", "after ms", "failed")
     for targets in arguments.targets:
-        Console().print(asyncio.run(measure(targets, arguments.seconds)))
+        load = asdict(asyncio.run(measure(targets, arguments.seconds)))
+        table.add_row(*(f"{value:.2f}" if type(value) is float else str(value) for value in load.values()))
+    Console().print(table)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,15 @@
 """The measurements run: on counts that say nothing, and without a word about time."""
 
+import sys
+
+import pytest
+
 from tests.integration.harness import needs_micropython
 from tools.bench.fan_out import fan_out_rows
 from tools.bench.ping import ping_rows
+from tools.idle_load import measure
+
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="asks for the CPU time of another process")
 
 
 @needs_micropython
@@ -16,3 +23,10 @@ async def test_a_command_to_many_is_measured_beside_its_floors() -> None:
     rows = await fan_out_rows(targets=3, rounds=1)
     assert len(rows) >= 1  # two where uvloop is installed
     assert all(row.floor.endswith(" ms") for row in rows)
+
+
+@needs_linux
+async def test_idle_targets_are_counted() -> None:
+    load = await measure(targets=6, seconds=0.5)
+    assert (load.connected, load.answered, load.failed) == (6, 6, "")
+    assert load.hub_cores > 0

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
-from tools.bench.processes import on_cpython, quietly_running, running
+from tools.bench.processes import line_of, on_cpython, quietly_running, running
 from tools.bench.rounds import Row, alternate, row
 
 FAN_OUT_AIM = "2.0"
@@ -37,32 +37,24 @@ async def fan_out_rows(targets: int, rounds: int) -> list[Row]:
 async def _cpu_ms(side: Process) -> float:
     assert side.stdin is not None
     side.stdin.write(b"\n")
-    return float(await _said(side))
-
-
-async def _said(side: Process) -> bytes:
-    assert side.stdout is not None
-    line = await side.stdout.readline()
-    if not line:
-        raise OSError("a side of the measurement has ended; what it said is above")
-    return line
+    return float(await line_of(side))
 
 
 @asynccontextmanager
 async def _hub(targets: int) -> AsyncIterator[Process]:
     async with running(*on_cpython("fan_out_hub", targets)) as side:
-        port = int(await _said(side))
+        port = int(await line_of(side))
         simulate = ["simulate", "--targets", targets, "--engine", "cpython", "--hit-rate", 0]
         words = [str(word) for word in simulate]
         async with quietly_running(sys.executable, "-m", "snyper.cli", *words, "--hub", f"127.0.0.1:{port}"):
-            await _said(side)
+            await line_of(side)
             yield side
 
 
 @asynccontextmanager
 async def _floor(loop: str, targets: int) -> AsyncIterator[Process]:
     async with running(*on_cpython("fan_out_floor", loop, targets)) as side:
-        port = int(await _said(side))
+        port = int(await line_of(side))
         async with quietly_running(*on_cpython("echo_clients", port, targets)):
-            await _said(side)
+            await line_of(side)
             yield side

@@ -29,6 +29,30 @@ def pin_to_one_cpu() -> None:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
+def pin_apart(pid: int) -> Callable[[int], None]:
+    """Give a process one CPU of those of this one; return what keeps others off it, by their pid."""
+    if not hasattr(os, "sched_setaffinity"):
+        return lambda other: None
+    cpus = os.sched_getaffinity(0)
+    own = min(cpus)
+    os.sched_setaffinity(pid, {own})
+    return lambda other: os.sched_setaffinity(other, cpus - {own} or cpus)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has taken so far. Linux only (clock_getcpuclockid(3))."""
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+async def line_of(process: Process) -> bytes:
+    """Return the next line that a process writes. Raises OSError when it has ended instead."""
+    assert process.stdout is not None
+    line = await process.stdout.readline()
+    if not line:
+        raise OSError("a process of the measurement has ended; what it said is above")
+    return line
+
+
 @asynccontextmanager
 async def running(*command: str | Path, env: Mapping[str, str] | None = None) -> AsyncIterator[Process]:
     """Run a command whose standard input and output are pipes; it is killed at the end of the block."""
