@@ -4,7 +4,7 @@ from snyper.shared.socket_protocol import PORT
 
 
 def parse_address(text: str) -> "tuple[str, int]":
-    """Host and port of `HOST`, `HOST:PORT`, `:PORT` (an empty host: every address) or `[IPV6]:PORT`.
+    """Parse `HOST`, `HOST:PORT`, `:PORT` (an empty host: every address) or `[IPV6]:PORT` into host and port.
 
     Raises ValueError that shows the text.
     """
@@ -21,5 +21,5 @@ def parse_address(text: str) -> "tuple[str, int]":
 
 
 def format_address(host: str, port: int) -> str:
-    """The text of which `parse_address` makes this host and port: an IPv6 address stands in brackets."""
+    """Format host and port so that `parse_address` reads them: an IPv6 address stands in brackets."""
     return ("[%s]:%d" if ":" in host else "%s:%d") % (host, port)

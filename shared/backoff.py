@@ -14,7 +14,7 @@ class Backoff:
         self._step_ms = first_ms
 
     def next_ms(self, cap_ms: "int | None" = None) -> int:
-        """The next delay in milliseconds; `cap_ms` instead of the usual cap."""
+        """Return the next delay in milliseconds, capped at `cap_ms` instead of the usual."""
         if cap_ms is None:
             cap_ms = self._cap_ms
         step_ms = min(self._step_ms, cap_ms)
@@ -22,5 +22,5 @@ class Backoff:
         return random.randint((step_ms + 1) // 2, step_ms)
 
     def reset(self) -> None:
-        """Begins again at the first step: the last attempt was a success."""
+        """Begin again at the first step, after an attempt that was a success."""
         self._step_ms = self._first_ms

@@ -15,7 +15,7 @@ _SHOWN_CHARS = 32  # of what a person wrote, in a message
 
 
 class ConfigError(ValueError):
-    """What is wrong with a configuration: a line for a person. `path` says where, such as
+    """A fault in a configuration: a line for a person. `path` says where, such as
     `wifi.networks[1].password`; it is empty for the whole.
     """
 
@@ -33,7 +33,7 @@ class Field:
         self.default = default
 
     def read(self, value: "Any", path: str) -> "Any":
-        """The value as the firmware takes it. Raises ConfigError."""
+        """Check `value`, and return it as the firmware takes it. Raises ConfigError."""
         if not self.accepts(value):
             raise _unexpected(path, self.expects(), _kind(value) if self.secret else _shown(value))
         return value
@@ -42,7 +42,7 @@ class Field:
         raise NotImplementedError
 
     def expects(self) -> str:
-        """What `accepts` takes, in words."""
+        """Describe in words what `accepts` takes."""
         raise NotImplementedError
 
 
@@ -170,7 +170,7 @@ class List(Field):
 
 
 def complete(schema: "dict[str, Any]", given: "Any", where: str = "") -> "dict[str, Any]":
-    """`given`, which stands at the path `where`, with the defaults for what it leaves out.
+    """Check `given`, which stands at the path `where`, and return it with defaults for what it leaves out.
 
     Nothing in the result is shared with `given` or `schema`. Raises ConfigError.
     """
@@ -192,12 +192,12 @@ def complete(schema: "dict[str, Any]", given: "Any", where: str = "") -> "dict[s
 
 
 def defaults(schema: "dict[str, Any]") -> "dict[str, Any]":
-    """What holds where a file says nothing."""
+    """Return the configuration where a file says nothing."""
     return complete(schema, {})
 
 
 def read_file(path: str) -> "dict[str, Any]":
-    """The object in the file at `path`, not yet checked. Raises OSError or ConfigError."""
+    """Read the object in the file at `path`, not yet checked. Raises OSError or ConfigError."""
     with open(path, "rb") as file:
         size = file.seek(0, 2)
         file.seek(0)
@@ -205,7 +205,7 @@ def read_file(path: str) -> "dict[str, Any]":
 
 
 def parse(data: bytes) -> "dict[str, Any]":
-    """The object in the bytes of a file, not yet checked. Raises ConfigError."""
+    """Parse the object in the bytes of a file, not yet checked. Raises ConfigError."""
     try:
         given = json.loads(_decode(data))
     except MemoryError:
@@ -237,14 +237,14 @@ def _decode(data: bytes) -> str:
 
 
 def is_word(text: str, also: str) -> bool:
-    """Whether `text` has no other characters than ASCII letters, digits and those in `also`."""
+    """Return whether `text` has no other characters than ASCII letters, digits and those in `also`."""
     return all(
         "a" <= char <= "z" or "A" <= char <= "Z" or "0" <= char <= "9" or char in also for char in text
     )
 
 
 def whole_number(text: str) -> int:
-    """The number below 10^9 that `text` writes in digits without leading zeros, or -1."""
+    """Parse the number below 10^9 that `text` writes in digits without leading zeros, or -1."""
     if not 0 < len(text) <= 9 or text.strip("0123456789") or (text[0] == "0" and text != "0"):
         return -1
     return int(text)
@@ -264,8 +264,8 @@ _WIFI_CHIP_GPIOS = (23, 24, 25, 29)  # of a Pico W, and of a Pico 2 W
 
 
 def check_gpio(pin: "int | str", path: str, platform: str, also: str = "") -> None:
-    """Raises ConfigError where a board of `platform` is known to have no such GPIO to spare. `also` is the
-    name of a pin that will do.
+    """Check that a board of `platform` has such a GPIO to spare. Raises ConfigError where it is known to have
+    none. `also` is the name of a pin that will do.
     """
     if platform != "rp2" or pin == also:
         return
@@ -292,7 +292,7 @@ def _unexpected(path: str, expected: str, found: str) -> ConfigError:
 
 
 def _length(text: str) -> int:
-    """In bytes of UTF-8; -1 for half a character, which has none."""
+    """Return the length in bytes of UTF-8; -1 for half a character, which has none."""
     try:
         return len(text.encode())
     except UnicodeError:
@@ -300,7 +300,7 @@ def _length(text: str) -> int:
 
 
 def _kind(value: "Any") -> str:
-    """What JSON calls it, without its value."""
+    """Return what JSON calls a value, without the value."""
     kind = type(value)
     if kind is str:
         return "a string of %d characters" % len(value)
@@ -314,7 +314,7 @@ def _kind(value: "Any") -> str:
 
 
 def _shown(value: "Any") -> str:
-    """What a person wrote, on one line."""
+    """Format what a person wrote, on one line."""
     kind = type(value)
     if kind is str:
         return '"%s"' % _line(value)
@@ -328,7 +328,7 @@ def _shown(value: "Any") -> str:
 
 
 def _line(value: "Any") -> str:
-    """The beginning of a string, or a key that is none, without an end of line."""
+    """Format the beginning of a string, or a key that is none, without an end of line."""
     if type(value) is not str:
         return "%s" % value
     text = repr(value[:_SHOWN_CHARS])[1:-1]

@@ -23,7 +23,7 @@ from snyper.shared.socket_protocol import (
 
 
 class Role:
-    """Who a peer is to the hub."""
+    """What a peer is to the hub."""
 
     TARGET = "target"
     CONSOLE = "console"
@@ -64,8 +64,8 @@ class Registration:
             raise _bad("a target registers with a `target_id` of its own, which is not `all`")
 
     def reply(self, message: SocketMessage, boot_id: str, hub_us: int) -> SocketMessage:
-        """The hub's answer to `message`, its `register`. `boot_id` is the hub's own, `hub_us` its clock in
-        microseconds.
+        """Make the hub's answer to `message`, its `register`. `boot_id` is the hub's own, `hub_us` its clock
+        in microseconds.
         """
         return message.reply(
             MessageType.REGISTERED,
@@ -86,7 +86,7 @@ def _bad(message: str) -> ProtocolError:
 
 
 def groups_field(data: "dict[str, object]") -> "list[str]":
-    """`data["groups"]`, none where it is left out. Raises ProtocolError `bad_message`."""
+    """Read `data["groups"]`, none where it is left out. Raises ProtocolError `bad_message`."""
     value = data.get("groups", [])
     if not isinstance(value, list) or len(value) > MAX_GROUPS:
         raise _bad("`groups` is a list of at most %d names" % MAX_GROUPS)

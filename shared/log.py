@@ -1,4 +1,4 @@
-"""The log: one line for each thing that a person wants to know later. Never a secret in it."""
+"""The log: one line for each thing that is worth knowing later. Never a secret in it."""
 
 from snyper.shared.clock import now_ms
 from snyper.shared.runtime import print_traceback, traceback_of, write_log
@@ -11,20 +11,22 @@ _keeper: "Callable[[str], None] | None" = None
 
 
 def set_keeper(keeper: "Callable[[str], None]") -> None:
-    """From now on `keeper` gets every entry that is to outlive a reset; it raises nothing."""
+    """Pass every entry that is to outlive a reset to `keeper` from now on; it raises nothing."""
     global _keeper
     _keeper = keeper
 
 
 def keep(who: str, text: str) -> None:
-    """Like `log`, and kept where there is a keeper: for what is rare and worth a write to the flash."""
+    """Log `text` of `who`, and keep it where there is a keeper: for what is rare and worth a write to the
+    flash.
+    """
     if _keeper is not None:
         _keeper(entry(who, text))  # first: a terminal that holds the port and reads nothing delays the other
     log(who, text)
 
 
 def entry(who: str, text: str) -> str:
-    """`text` of `who`, after the seconds since boot."""
+    """Format a line of the log: the seconds since boot, `who`, `text`."""
     ms = now_ms()
     return "%d.%03d %s: %s" % (ms // 1000, ms % 1000, who, text)
 

@@ -43,15 +43,15 @@ _BLANKS = (
 
 
 def tidied(name: str) -> str:
-    """`name` without blanks around it, with one blank where there are more or others, and composed (NFC,
-    Unicode's annex 15) where the runtime can: a board cannot.
+    """Normalise a name: without blanks around it, with one blank where there are more or others, and composed
+    (NFC, Unicode's annex 15) where the runtime can: a board cannot.
     """
     blank = "".join([" " if _is_in(char, _BLANKS) else char for char in name])
     return composed(" ".join([word for word in blank.split(" ") if word]))
 
 
 def seen(name: str) -> str:
-    """What is seen of `name`; all of it, where it hides nothing."""
+    """Return the visible part of `name`; all of it, where it hides nothing."""
     kept = ""
     for char in name:
         if _is_in(char, _JOINERS):

@@ -29,25 +29,25 @@ async def sleep_ms(duration_ms: int) -> None:
 
 
 async def sleep_rest_us(duration_us: int) -> None:
-    """The end of an exact wait, less than a millisecond. A board does nothing else meanwhile."""
+    """Wait for the rest of an exact instant, less than a millisecond. A board does nothing else meanwhile."""
     await asyncio.sleep(duration_us / 1_000_000)
 
 
 async def end_task(task: "asyncio.Task[Any]") -> None:
-    """Cancels `task` and returns when it has ended; one that has ended before may be given too."""
+    """Cancel `task`, and return when it has ended; one that has ended before may be given too."""
     task.cancel()
     await asyncio.wait((task,))  # not `await task`: that could not tell its cancellation from ours
 
 
 def receive(reader: asyncio.StreamReader) -> "Awaitable[bytes]":
-    """The next bytes, empty at the end of the stream; to be copied before anything is waited for. Raises
+    """Read the next bytes, empty at the end of the stream; to be copied before anything is waited for. Raises
     OSError when the connection is lost.
     """
     return reader.read(_RECEIVE_BYTES)
 
 
 def call_later(delay_ms: int, callback: "Callable[[], None]") -> "Timer":
-    """Calls `callback` in `delay_ms`, at most 6 days, unless the timer's `cancel()` comes first."""
+    """Call `callback` in `delay_ms`, at most 6 days, unless the timer's `cancel()` comes first."""
     return asyncio.get_running_loop().call_later(delay_ms / 1000, callback)
 
 
@@ -58,12 +58,12 @@ class Waiter:
         self._future = asyncio.get_running_loop().create_future()
 
     def set(self, value: object) -> None:
-        """Hands the value over; only the first counts."""
+        """Set the value; only the first counts."""
         if not self._future.done():
             self._future.set_result(value)
 
     async def wait(self, timeout_ms: int) -> object:
-        """The value, or None when it has not come within `timeout_ms`."""
+        """Wait for the value; return None when it has not come within `timeout_ms`."""
         timer = call_later(timeout_ms, lambda: self.set(None))
         try:
             return await self._future
@@ -72,12 +72,12 @@ class Waiter:
 
 
 def is_drained(writer: asyncio.StreamWriter) -> bool:
-    """Whether all that was written has left for the network stack."""
+    """Return whether all that was written has left for the network stack."""
     return not writer.transport.get_write_buffer_size()
 
 
 async def close_stream(writer: asyncio.StreamWriter) -> None:
-    """Closes the socket at once; what was not sent is lost."""
+    """Close the socket at once; what was not sent is lost."""
     writer.transport.abort()
     try:
         await writer.wait_closed()
@@ -86,7 +86,9 @@ async def close_stream(writer: asyncio.StreamWriter) -> None:
 
 
 def configure_stream(writer: asyncio.StreamWriter) -> None:
-    """Lets `drain` wait until all has left, as on a board. TCP_NODELAY is asyncio's own choice."""
+    """Configure a stream: `drain` waits until all has left, as on a board. TCP_NODELAY is asyncio's own
+    choice.
+    """
     writer.transport.set_write_buffer_limits(high=0)
     if hasattr(writer.transport, "max_size"):
         # Else every read takes 256 KiB from the system and gives it back, for a line of 100 bytes.
@@ -94,25 +96,25 @@ def configure_stream(writer: asyncio.StreamWriter) -> None:
 
 
 def collect_garbage() -> None:
-    """Nothing to do: by itself it is cheap here, and on demand dear with many boards in one process."""
+    """Do nothing: by itself it is cheap here, and on demand dear with many boards in one process."""
 
 
 def forget(*names: str) -> None:
-    """Nothing to do: there is memory enough, and a module that comes twice is two."""
+    """Do nothing: there is memory enough, and a module that is loaded twice is two."""
 
 
 def heap_free_bytes() -> "int | None":
-    """What is free of the heap once it is collected, in some 20 ms; None where that is not known."""
+    """Collect garbage, and return the free bytes of the heap, in some 20 ms; None where that is not known."""
     return None
 
 
 def composed(text: str) -> str:
-    """`text` in Unicode's normal form NFC."""
+    """Return `text` in Unicode's normal form NFC."""
     return unicodedata.normalize("NFC", text)
 
 
 async def dial(host: str, port: int, timeout_ms: int) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":
-    """Connects within `timeout_ms`. Raises OSError. May be cancelled."""
+    """Open a TCP connection within `timeout_ms`. Raises OSError. May be cancelled."""
     async with asyncio.timeout(timeout_ms / 1000):  # its TimeoutError is an OSError
         reader, writer = await asyncio.open_connection(host, port)
     configure_stream(writer)
@@ -120,8 +122,8 @@ async def dial(host: str, port: int, timeout_ms: int) -> "tuple[asyncio.StreamRe
 
 
 async def exchange_datagrams(host: str, port: int, request: bytes, timeout_ms: int) -> bytes:
-    """Sends one UDP datagram to an IPv4 address; the first answer, empty when none comes in time. Raises
-    OSError. May be cancelled.
+    """Send one UDP datagram to an IPv4 address, and return the first answer, empty when none comes in time.
+    Raises OSError. May be cancelled.
     """
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -135,7 +137,7 @@ async def exchange_datagrams(host: str, port: int, request: bytes, timeout_ms: i
 
 
 async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
-    """Accepts connections on `host`, or on every address, IPv6 too, where it is empty. `on_connection`
+    """Listen on a TCP address: `host`, or every address, IPv6 too, where it is empty. `on_connection`
     calls `configure_accepted` first. Raises OSError.
     """
     try:
@@ -148,12 +150,14 @@ async def listen(on_connection: "OnConnection", host: str, port: int, backlog: i
 
 
 def configure_accepted(writer: asyncio.StreamWriter) -> None:
-    """Makes one small write one packet, now, and `drain` wait until all has left. Raises OSError."""
+    """Configure an accepted connection: one small write is one packet, at once, and `drain` waits until all
+    has left. Raises OSError.
+    """
     configure_stream(writer)
 
 
 def bound_port(server: asyncio.Server, port: int) -> int:
-    """The port that `server` listens on, also where `listen` was given 0."""
+    """Return the port that `server` listens on, also where `listen` was given 0."""
     # For 0 each address of a host gets a port of its own; whoever dials a name tries IPv4 in any case.
     first = min(server.sockets, key=lambda sock: sock.family != AF_INET)
     bound: int = first.getsockname()[1]
@@ -161,27 +165,27 @@ def bound_port(server: asyncio.Server, port: int) -> int:
 
 
 async def close_server(server: asyncio.Server) -> None:
-    """Stops listening; live connections stay."""
+    """Stop listening; live connections stay."""
     server.close()
 
 
 def ticks_us() -> int:
-    """A count of microseconds for `ticks_diff` alone: on a board it wraps, and needs no memory."""
+    """Return a count of microseconds for `ticks_diff` alone: on a board it wraps, and needs no memory."""
     return time.monotonic_ns() // 1000
 
 
 def ticks_diff(later: int, earlier: int) -> int:
-    """Microseconds between two of `ticks_us`, at most 9 minutes apart."""
+    """Return the microseconds between two of `ticks_us`, at most 9 minutes apart."""
     return later - earlier
 
 
 def now_us() -> int:
-    """Microseconds since some fixed instant."""
+    """Return the microseconds since some fixed instant."""
     return time.monotonic_ns() // 1000
 
 
 def now_ms() -> int:
-    """Milliseconds since the same instant."""
+    """Return the milliseconds since the same instant."""
     return now_us() // 1000
 
 

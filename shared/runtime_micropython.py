@@ -29,12 +29,12 @@ sleep_ms = asyncio.sleep_ms
 
 
 async def sleep_rest_us(duration_us: int) -> None:
-    """The end of an exact wait, less than a millisecond. A board does nothing else meanwhile."""
+    """Wait for the rest of an exact instant, less than a millisecond. A board does nothing else meanwhile."""
     sleep_us(duration_us)
 
 
 async def end_task(task: "asyncio.Task[Any]") -> None:
-    """Cancels `task` and returns when it has ended; one that has ended before may be given too."""
+    """Cancel `task`, and return when it has ended; one that has ended before may be given too."""
     task.cancel()
     try:
         await task
@@ -46,7 +46,7 @@ _received = bytearray(256)  # one for all connections: see `receive`
 
 
 async def receive(reader: asyncio.StreamReader) -> memoryview:
-    """The next bytes, empty at the end of the stream; to be copied before anything is waited for. Raises
+    """Read the next bytes, empty at the end of the stream; to be copied before anything is waited for. Raises
     OSError when the connection is lost.
     """
     while True:
@@ -93,7 +93,7 @@ async def _tick() -> None:
 
 
 def call_later(delay_ms: int, callback: "Callable[[], None]") -> "Timer":
-    """Calls `callback` in `delay_ms`, at most 6 days, unless the timer's `cancel()` comes first."""
+    """Call `callback` in `delay_ms`, at most 6 days, unless the timer's `cancel()` comes first."""
     global _ticker, _is_asleep
     if _ticker is None:  # first: without memory for it no timer is left
         _ticker = asyncio.create_task(_tick())
@@ -116,13 +116,13 @@ class Waiter:
         self._value: object = None
 
     def set(self, value: object) -> None:
-        """Hands the value over; only the first counts."""
+        """Set the value; only the first counts."""
         if not self._event.is_set():
             self._value = value
             self._event.set()
 
     async def wait(self, timeout_ms: int) -> object:
-        """The value, or None when it has not come within `timeout_ms`."""
+        """Wait for the value; return None when it has not come within `timeout_ms`."""
         timer = call_later(timeout_ms, lambda: self.set(None))
         try:
             await self._event.wait()
@@ -132,28 +132,30 @@ class Waiter:
 
 
 def is_drained(writer: asyncio.StreamWriter) -> bool:
-    """Whether all that was written has left for the network stack."""
+    """Return whether all that was written has left for the network stack."""
     return not writer.out_buf  # type: ignore[attr-defined]
 
 
 async def close_stream(writer: asyncio.StreamWriter) -> None:
-    """Closes the socket at once; what was not sent is lost."""
+    """Close the socket at once; what was not sent is lost."""
     writer.close()
     await writer.wait_closed()
 
 
 def set_nodelay(sock: "socket.socket") -> None:
-    """One small write is one packet, now: Nagle's algorithm costs a request 40 ms."""
+    """Set TCP_NODELAY, so that one small write is one packet, at once: Nagle's algorithm costs a request 40
+    ms.
+    """
     sock.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
 
 
 def collect_garbage() -> None:
-    """Frees what is unused, in 2 to 17 ms: for a moment when nothing is timed."""
+    """Collect garbage, in 2 to 17 ms: for a moment when nothing is timed."""
     gc.collect()
 
 
 def forget(*names: str) -> None:
-    """Gives back the memory of modules that are needed seldom; an import brings them back."""
+    """Unload modules that are needed seldom; an import loads them again."""
     for name in names:
         package, _, own = name.rpartition(".")
         # A dict keeps the value of what is removed in its slot until that is used again: None then.
@@ -166,14 +168,14 @@ def forget(*names: str) -> None:
 
 
 def heap_free_bytes() -> "int | None":
-    """What is free of the heap once it is collected, in some 20 ms; None where that is not known."""
+    """Collect garbage, and return the free bytes of the heap, in some 20 ms; None where that is not known."""
     gc.collect()
     free_bytes: int = gc.mem_free()
     return free_bytes
 
 
 def composed(text: str) -> str:
-    """`text` as it is: Unicode's tables would take a board's flash."""
+    """Return `text` unchanged: Unicode's tables would take a board's flash."""
     return text
 
 
@@ -206,8 +208,8 @@ async def _dial(host: str, port: int) -> "tuple[asyncio.StreamReader, asyncio.St
 
 
 async def dial(host: str, port: int, timeout_ms: int) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":
-    """Connects within `timeout_ms`. Raises OSError; a refusal can show only at the first read. Resolving
-    a name blocks the loop: give an address where that matters. May be cancelled.
+    """Open a TCP connection within `timeout_ms`. Raises OSError; a refusal can show only at the first read.
+    Resolving a name blocks the loop: give an address where that matters. May be cancelled.
     """
     try:
         return await asyncio.wait_for_ms(_dial(host, port), timeout_ms)
@@ -223,8 +225,8 @@ async def _exchange(sock: "socket.socket", address: "Any", request: bytes) -> by
 
 
 async def exchange_datagrams(host: str, port: int, request: bytes, timeout_ms: int) -> bytes:
-    """Sends one UDP datagram to an IPv4 address; the first answer, empty when none comes in time. Raises
-    OSError. May be cancelled.
+    """Send one UDP datagram to an IPv4 address, and return the first answer, empty when none comes in time.
+    Raises OSError. May be cancelled.
     """
     address = socket.getaddrinfo(host, port)[0][-1]  # lwIP takes no hint but SOCK_STREAM
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -237,7 +239,9 @@ async def exchange_datagrams(host: str, port: int, request: bytes, timeout_ms: i
 
 
 def _is_alive(sock: "socket.socket") -> bool:
-    """False for a connection that was reset: on lwIP it has no control block left to set an option in."""
+    """Return False for a connection that was reset: on lwIP it has no control block left to set an
+    option in.
+    """
     poller = select.poll()
     poller.register(sock, select.POLLIN)
     lost = select.POLLERR | select.POLLHUP
@@ -245,25 +249,25 @@ def _is_alive(sock: "socket.socket") -> bool:
 
 
 async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
-    """Accepts connections on `host`, or on every IPv4 address where it is empty. `on_connection` calls
+    """Listen on a TCP address: `host`, or every IPv4 address where it is empty. `on_connection` calls
     `configure_accepted` first. Raises OSError.
     """
     return await asyncio.start_server(on_connection, host or "0.0.0.0", port, backlog)
 
 
 def configure_accepted(writer: asyncio.StreamWriter) -> None:
-    """Makes one small write one packet, now. Raises OSError."""
+    """Configure an accepted connection: one small write is one packet, at once. Raises OSError."""
     if _is_alive(writer.s):  # type: ignore[attr-defined]
         set_nodelay(writer.s)  # type: ignore[attr-defined]
 
 
 def bound_port(server: asyncio.Server, port: int) -> int:
-    """The port that `listen` was given: the runtime cannot tell which one it got for 0."""
+    """Return the port that `listen` was given: the runtime cannot tell which one it got for 0."""
     return port
 
 
 async def close_server(server: asyncio.Server) -> None:
-    """Stops listening; live connections stay."""
+    """Stop listening; live connections stay."""
     server.close()
     await server.wait_closed()
 
@@ -275,12 +279,16 @@ _rest_us = 0  # beyond the whole milliseconds
 
 
 def now_us() -> int:
-    """Microseconds since some fixed instant. After 18 minutes a board allocates memory for each."""
+    """Return the microseconds since some fixed instant. After 18 minutes a board allocates memory for
+    each.
+    """
     return now_ms() * 1000 + _rest_us
 
 
 def now_ms() -> int:
-    """Milliseconds since the same instant. For the first 12 days a board needs no memory for one."""
+    """Return the milliseconds since the same instant. For the first 12 days a board needs no memory for
+    one.
+    """
     global _now_ms, _rest_us, _ticks_us
     ticks = ticks_us()
     _rest_us += ticks_diff(ticks, _ticks_us)

@@ -137,7 +137,7 @@ class ProtocolError(Exception):
         return self.code + ": " + self.message
 
     def to_message(self, id: "str | int | None" = None, target_id: "str | None" = None) -> "SocketMessage":
-        """The `error` message that tells a peer of this."""
+        """Make the `error` message that tells a peer of this."""
         return SocketMessage(
             MessageType.ERROR,
             self.id if id is None else id,
@@ -174,11 +174,11 @@ class SocketMessage:
     def reply(
         self, message_type: str, status: "str | None" = None, data: "dict[str, object] | None" = None
     ) -> "SocketMessage":
-        """A message of `type` that carries this one's `id` and `target_id` back."""
+        """Make a message of `message_type` that carries this one's `id` and `target_id` back."""
         return SocketMessage(message_type, self.id, self.target_id, status, data)
 
     def to_line(self) -> bytes:
-        """The line, with its `\\n`.
+        """Encode the message as a line, with its `\\n`.
 
         Raises ProtocolError: `bad_message` for a field that the wire does not take, `line_too_long` for
         more than MAX_LINE_BYTES.
@@ -194,7 +194,7 @@ class SocketMessage:
 
     @staticmethod
     def from_line(line: "bytes | bytearray") -> "SocketMessage":
-        """The message that one line says, given with or without its end.
+        """Decode the message in one line, given with or without its end.
 
         Raises ProtocolError: `bad_json` or `bad_message`; MemoryError.
         """
@@ -242,7 +242,8 @@ class MessageLineParser:
         self.overrun = False
 
     def feed(self, data: "bytes | bytearray | memoryview") -> "list[SocketMessage | ProtocolError]":
-        """What the stream's next piece completes, in order. Never raises for what a peer sent.
+        """Feed the stream's next piece, and return what it completes, in order. Never raises for what a peer
+        sent.
 
         After a line longer than the limit comes one `line_too_long`; from then on `overrun` is true and
         everything that follows is thrown away, because nobody can tell where the next message begins. A line
@@ -251,8 +252,8 @@ class MessageLineParser:
         return list(self.read(data))
 
     def read(self, data: "bytes | bytearray | memoryview") -> "Iterator[SocketMessage | ProtocolError]":
-        """Like `feed`, one at a time: a piece full of rubbish costs no more memory than its worst line. To be
-        taken to its end before the next piece is given.
+        """Feed the stream's next piece, and iterate over what it completes: a piece full of rubbish costs no
+        more memory than its worst line. To be taken to its end before the next piece is given.
         """
         if self.overrun:
             return
@@ -284,7 +285,7 @@ class MessageLineParser:
                 yield error
 
     def _keep(self, piece: bytes) -> "ProtocolError | None":
-        """Takes a piece of the line that has begun. Returns what is wrong with it."""
+        """Keep a piece of the line that has begun. Returns what is wrong with it."""
         self._length += len(piece)
         if self._length >= self._max_line_bytes:
             self.overrun = True
@@ -302,7 +303,7 @@ class MessageLineParser:
         return None
 
     def _finish(self) -> "SocketMessage | ProtocolError | None":
-        """Reads the line that is now whole. None for an empty one, and for one that was given up."""
+        """Parse the line that is now whole. Returns None for an empty one, and for one that was given up."""
         pieces = self._pieces
         skipped = self._skipping
         self._pieces = []
@@ -322,7 +323,7 @@ class MessageLineParser:
             return ProtocolError(ErrorCode.INTERNAL, "no memory for this line")
 
     def _give_line_up(self) -> ProtocolError:
-        """What follows up to the next end of a line is thrown away."""
+        """Discard what follows up to the next end of a line."""
         self._pieces = []
         self._skipping = True
         return ProtocolError(ErrorCode.INTERNAL, "no memory for this line")
@@ -337,12 +338,12 @@ _TARGET_ID_CHARS = _ANY_CASE_CHARS + "-."
 
 
 def is_target_id(value: object) -> bool:
-    """Whether `value` can name one target or one group."""
+    """Return whether `value` can name one target or one group."""
     return type(value) is str and 0 < len(value) <= MAX_TARGET_ID_CHARS and _has_only(value, _TARGET_ID_CHARS)
 
 
 def is_target_selector(value: object) -> bool:
-    """Whether `value` can stand in `target_id`: a name, `all` or `group:NAME`."""
+    """Return whether `value` can stand in `target_id`: a name, `all` or `group:NAME`."""
     if type(value) is str and value.startswith(GROUP_PREFIX):
         return is_target_id(value[len(GROUP_PREFIX) :])
     return is_target_id(value)
@@ -355,7 +356,9 @@ def _is_id(value: object) -> bool:
 
 
 def _sendable_id(value: "Any") -> "str | int | None":
-    """`value` if an error can carry it back, else None. A line's text may not have been looked at yet."""
+    """Return `value` if an error can carry it back, else None. A line's text may not have been looked at
+    yet.
+    """
     try:
         if _is_id(value):
             _encode({"id": value})
@@ -374,7 +377,7 @@ def _has_only(text: str, letters: str) -> bool:
 
 
 def clip(text: str, max_bytes: int) -> str:
-    """`text`, or a beginning of it, that takes at most so many bytes as a string of a line, quotes included.
+    """Clip `text` to a beginning that takes at most so many bytes as a string of a line, quotes included.
     It may take six for each character.
     """
     while len(_encode({"": text})) > max_bytes + len('{"":}'):
@@ -383,7 +386,7 @@ def clip(text: str, max_bytes: int) -> str:
 
 
 def text_field(data: "dict[str, object]", name: str, default: str) -> str:
-    """The string `data[name]` of at most MAX_ID_CHARS. Raises ProtocolError `bad_message`."""
+    """Read the string `data[name]` of at most MAX_ID_CHARS. Raises ProtocolError `bad_message`."""
     value = data.get(name, default)
     if not isinstance(value, str) or len(value) > MAX_ID_CHARS:
         raise _bad("`%s` is a string of at most %d characters" % (name, MAX_ID_CHARS))
@@ -391,8 +394,8 @@ def text_field(data: "dict[str, object]", name: str, default: str) -> str:
 
 
 def integer_field(data: "dict[str, Any]", name: str, default: int, low: int, high: int) -> int:
-    """`data[name]`, or `default` where it is left out. Raises ProtocolError `bad_message` unless it is an
-    integer from `low` to `high`.
+    """Read the integer `data[name]`, or `default` where it is left out. Raises ProtocolError `bad_message`
+    unless it is an integer from `low` to `high`.
     """
     value = data.get(name, default)
     if type(value) is not int or not low <= value <= high:
@@ -405,7 +408,9 @@ def _bad(message: str) -> ProtocolError:
 
 
 def _validate(fields: "dict[str, Any]") -> None:
-    """Raises `bad_message` unless `fields` is a message of this wire. Runs for every line, both ways."""
+    """Check that `fields` is a message of this wire. Runs for every line, both ways. Raises ProtocolError
+    `bad_message`.
+    """
     message_type: Any = fields.get("type")
     if not _is_word(message_type, _ANY_CASE_CHARS):
         raise _bad("`type` is a word of 1 to %d of a-z 0-9 _" % MAX_WORD_CHARS)
@@ -441,7 +446,9 @@ def _validate(fields: "dict[str, Any]") -> None:
 
 
 def _check_items(items: "Iterable[tuple[object, Any]]", depth: int) -> None:
-    """Raises `bad_message` for what JSON or the limits leave out, in the object or array at `depth`."""
+    """Check the object or array at `depth` against JSON and the limits. Raises ProtocolError
+    `bad_message`.
+    """
     if depth > MAX_DEPTH:
         raise _bad("nesting is at most %d deep" % MAX_DEPTH)
     for key, value in items:
@@ -464,10 +471,11 @@ def _check_items(items: "Iterable[tuple[object, Any]]", depth: int) -> None:
 
 
 def _is_utf8(text: bytes) -> bool:
-    """RFC 3629, for bytes whose lead and continuation bytes a decoder has already matched up.
+    """Return whether `text` is UTF-8 by RFC 3629, for bytes whose lead and continuation bytes a decoder has
+    already matched up.
 
-    MicroPython's decoder checks no more than that: it lets overlong forms, surrogates and code points
-    beyond U+10FFFF through. Each search runs at the speed of C, and only on text that is not ASCII.
+    MicroPython's decoder checks no more than that: it lets overlong forms, surrogates and code points beyond
+    U+10FFFF through. Each search runs at the speed of C, and only on text that is not ASCII.
     """
     for lead, low, high in ((0xE0, 0xA0, 0xBF), (0xED, 0x80, 0x9F), (0xF0, 0x90, 0xBF), (0xF4, 0x80, 0x8F)):
         mark = bytes((lead,))
@@ -493,7 +501,7 @@ else:
 
 
 def _has_duplicate_key(text: str, fields: "dict[str, Any]") -> bool:
-    """Whether a key stands twice in one object of `text`, of which a reader keeps only the last.
+    """Return whether a key stands twice in one object of `text`, of which a reader keeps only the last.
 
     Every key has its colon, and a colon can also be inside a string: so too many of them show it, without a
     look at each byte. One that is balanced by a colon written as an escape goes unnoticed.
@@ -534,7 +542,9 @@ def _decode(line: bytes) -> "tuple[str, dict[str, Any]]":
 
 
 def _check_text(text: str, line: bytes, fields: "dict[str, Any]") -> None:
-    """Raises `bad_message` for what only the text shows, once `fields` is known to be harmless."""
+    """Check what only the text shows, once `fields` is known to be harmless. Raises ProtocolError
+    `bad_message`.
+    """
     if _has_duplicate_key(text, fields):
         raise _bad("a key stands twice in one object")
     if b"\\u" in line:

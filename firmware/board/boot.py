@@ -40,7 +40,7 @@ def run(
     load_read: "Callable[[], Callable[[object, str], dict[str, Any]]]",
     load_application: "Callable[[], Any]",
 ) -> None:
-    """Runs the firmware of this board. Returns only to leave the board to whoever is at its USB.
+    """Run the firmware of this board. Returns only to leave the board to whoever is at its USB.
 
     `load_read` imports and returns `read(given, platform)`, which checks and completes a configuration, from
     `snyper.firmware.ROLE.config`; `load_application` the application's class. Made with the configuration and
@@ -75,7 +75,7 @@ def _serve(
     load_application: "Callable[[], Any]",
     state: "_State",
 ) -> None:
-    """Runs the application; its end, which is always a failure, ends with a reset."""
+    """Run the application; its end, which is always a failure, ends with a reset."""
     dog = None
     forget("snyper.firmware.board.update")
     try:
@@ -99,7 +99,9 @@ def _serve(
 def _settings(
     load_read: "Callable[[], Callable[[object, str], dict[str, Any]]]",
 ) -> "tuple[dict[str, Any], bool]":
-    """In a function of its own: a name that outlives it would keep the modules, which are to be forgotten."""
+    """Read the settings in force. In a function of its own: a name that outlives it would keep the modules,
+    which are to be forgotten.
+    """
     from snyper.firmware.board.settings import in_force
 
     return in_force(load_read())
@@ -108,7 +110,7 @@ def _settings(
 async def _supervise(
     application: "Any", config: "dict[str, Any]", is_fallback: bool, dog: Watchdog, state: "_State"
 ) -> None:
-    """Feeds the watchdog while the application is alive. Raises what ends it, or ends a task of it."""
+    """Feed the watchdog while the application is alive. Raises what ends it, or ends a task of it."""
     defects: "list[BaseException]" = []
 
     def on_defect(loop: object, context: "dict[str, Any]") -> None:
@@ -139,7 +141,9 @@ async def _supervise(
 
 
 def _light(pin: "int | str") -> "Callable[[bool], None]":
-    """The light on `pin`, or one that nobody sees: a wrong pin must not keep the board from its work."""
+    """Return the light on `pin`, or one that nobody sees: a wrong pin must not keep the board from its
+    work.
+    """
     try:
         return light(pin)
     except ValueError:
@@ -148,7 +152,7 @@ def _light(pin: "int | str") -> "Callable[[bool], None]":
 
 
 def _blink(steps: "tuple[int, ...]", duration_ms: "int | None", dog: "Watchdog | None") -> None:
-    """Plays a pattern on the board's own light without an event loop; for ever where there is no duration."""
+    """Play a pattern on the board's own light without an event loop; for ever where there is no duration."""
     switch = _light("LED")
     began_ms = now_ms()
     while True:
@@ -162,7 +166,7 @@ def _blink(steps: "tuple[int, ...]", duration_ms: "int | None", dog: "Watchdog |
 
 
 def _no_light(on: bool) -> None:
-    """A board without a light called LED."""
+    """Switch nothing: a board without a light called LED."""
 
 
 class _State:
@@ -180,7 +184,7 @@ class _State:
             return
 
     def begin(self, hardware_cause: str) -> str:
-        """Counts this boot; returns why it happens."""
+        """Count this boot, and return why it happens."""
         cause = hardware_cause
         failures = self.failures
         if cause == "power on":
@@ -194,12 +198,12 @@ class _State:
         return cause
 
     def prove(self) -> None:
-        """This boot has not failed."""
+        """Record that this boot has not failed."""
         if self.failures:
             self.write(0, "")
 
     def write(self, failures: int, why: str) -> None:
-        """Remembers both. A flash that cannot be written costs the memory, not the boot."""
+        """Write both to the flash. One that cannot be written costs the memory, not the boot."""
         self.failures = failures
         try:
             _write(BOOT_STATE, json.dumps({"failures": failures, "why": why}))
@@ -208,14 +212,14 @@ class _State:
 
 
 def _write(path: str, content: str) -> None:
-    """Replaces a file at once: a power cut leaves the old one or the new one."""
+    """Replace a file at once: a power cut leaves the old one or the new one."""
     with open(path + ".new", "w") as file:
         file.write(content)
     os.rename(path + ".new", path)
 
 
 def _take(path: str) -> bool:
-    """Removes a file; whether it was there."""
+    """Remove a file, and return whether it was there."""
     try:
         os.remove(path)
     except OSError:

@@ -24,7 +24,7 @@ class FlashLog:
         self._refilled_ms = now_ms()
 
     def append(self, text: str) -> None:
-        """Adds an entry. Raises nothing: what cannot be written is lost, the board is not.
+        """Append an entry. Raises nothing: what cannot be written is lost, the board is not.
 
         Of more than 30 entries at once, and one more in ten minutes, the rest is not kept.
         """

@@ -8,13 +8,15 @@ if TYPE_CHECKING:
 
 
 def hardware_id() -> str:
-    """The chip's own serial number, in hexadecimal: the same for as long as the board exists."""
+    """Return the chip's serial number, in hexadecimal: the same for as long as the board exists."""
     serial: str = machine.unique_id().hex()
     return serial
 
 
 def light(pin: "int | str") -> "Callable[[bool], None]":
-    """What switches the light on `pin` on (true) and off. Raises ValueError for a pin that there is not."""
+    """Return a function that switches the light on `pin` on (true) or off. Raises ValueError for a pin that
+    there is not.
+    """
     output = machine.Pin(pin, machine.Pin.OUT)
 
     def switch(on: bool) -> None:
@@ -24,12 +26,14 @@ def light(pin: "int | str") -> "Callable[[bool], None]":
 
 
 def reset() -> None:
-    """Starts the board anew, as after power-up. Does not return."""
+    """Reset the board, as after power-up. Does not return."""
     machine.reset()
 
 
 def reset_cause() -> str:
-    """`power on` or `watchdog`; a reset by the firmware or over USB also says `watchdog`. Else `reset`."""
+    """Return why the board was reset: `power on` or `watchdog`; a reset by the firmware or over USB also says
+    `watchdog`. Else `reset`.
+    """
     cause = machine.reset_cause()
     if cause == machine.PWRON_RESET:
         return "power on"
@@ -45,6 +49,6 @@ class Watchdog:
         self._wdt = machine.WDT(timeout=timeout_ms) if timeout_ms else None
 
     def feed(self) -> None:
-        """Puts the reset off by another `timeout_ms`."""
+        """Put the reset off by another `timeout_ms`."""
         if self._wdt is not None:
             self._wdt.feed()

@@ -56,7 +56,7 @@ class Led:
         self._end: "Timer | None" = None
 
     def show(self, pattern: str, fixed: bool = False) -> None:
-        """Shows `pattern` from now on. A `fixed` one stays, whatever is to be shown later."""
+        """Show `pattern` from now on. A `fixed` one stays, whatever is to be shown later."""
         if self._is_fixed or pattern == self._base:
             return
         self._is_fixed = fixed
@@ -65,7 +65,7 @@ class Led:
             self._play(pattern)
 
     def flash(self, pattern: str, duration_ms: int) -> None:
-        """Shows `pattern` for so long, then again what was shown."""
+        """Show `pattern` for so long, then again what was shown."""
         if self._end is not None:
             self._end.cancel()
         self._flashing = True
@@ -73,7 +73,7 @@ class Led:
         self._end = call_later(duration_ms, self._end_flash)
 
     def stop(self) -> None:
-        """Switches it off; no timer is left."""
+        """Switch it off; no timer is left."""
         for timer in (self._next, self._end):
             if timer is not None:
                 timer.cancel()

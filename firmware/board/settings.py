@@ -20,7 +20,7 @@ _PIECE_BYTES = 256  # of a file at once: a large piece of memory may not be had
 
 
 def in_force(read: "Callable[[object, str], dict[str, Any]]") -> "tuple[dict[str, Any], bool]":
-    """The settings in force, and whether it is only the defaults because no file of it is any good."""
+    """Return the settings in force, and whether they are the defaults because no file of them is valid."""
     for path in (CONFIG, GOOD_CONFIG):
         try:
             config = read(read_file(path), sys.platform)
@@ -40,7 +40,7 @@ def in_force(read: "Callable[[object, str], dict[str, Any]]") -> "tuple[dict[str
 
 
 def change(new: "dict[str, Any]", read: "Callable[[object, str], dict[str, Any]]") -> None:
-    """Puts the settings in `new`, which are as in a file, into the file that the next boot reads. Whatever
+    """Write the settings in `new`, which are as in a file, into the file that the next boot reads. Whatever
     else that file says stays.
 
     A power cut leaves the old file or the new one. Raises OSError when the flash does not take it,
@@ -65,7 +65,7 @@ def change(new: "dict[str, Any]", read: "Callable[[object, str], dict[str, Any]]
 
 
 def _stored() -> "dict[str, Any]":
-    """What the file says now; where there is none, what the last good one does, which then holds."""
+    """Return what the file says now; where there is none, what the last good one says, which then holds."""
     for path in (CONFIG, GOOD_CONFIG):
         try:
             return read_file(path)
@@ -82,7 +82,7 @@ def _remove(path: str) -> None:
 
 
 def _keep_good() -> None:
-    """Copies the configuration, which is valid, unless that was done before."""
+    """Copy the configuration, which is valid, unless that was done before."""
     try:
         if not _are_equal(CONFIG, GOOD_CONFIG):
             _copy(CONFIG, GOOD_CONFIG)
@@ -104,7 +104,7 @@ def _are_equal(path: str, other_path: str) -> bool:
 
 
 def _copy(path: str, new_path: str) -> None:
-    """Replaces a file at once: a power cut leaves the old one or the new one."""
+    """Replace a file at once: a power cut leaves the old one or the new one."""
     with open(path, "rb") as file, open(new_path + ".new", "wb") as new:
         piece = file.read(_PIECE_BYTES)
         while piece:

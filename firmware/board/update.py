@@ -14,7 +14,7 @@ BOOT_STATE = "/snyper.boot.json"  # where the next boot finds how many have fail
 
 
 def settle() -> None:
-    """Completes what a power cut has left of a change to LittleFS; to be called before anybody looks.
+    """Complete what a power cut has left of a change to LittleFS; to be called before any file is read.
 
     A rename from one directory to another takes two commits. Between them the file that comes next in the old
     directory cannot be seen either, until the first call that changes something: even one that fails.
@@ -26,8 +26,8 @@ def settle() -> None:
 
 
 def apply() -> bool:
-    """Carries out what the record says, if there is one; whether there was. May be interrupted anywhere and
-    called again. Whoever boots calls this first: it settles what everybody else looks at.
+    """Apply the deploy that the record describes, if there is one, and return whether there was. May be
+    interrupted anywhere and called again. A boot calls this first: it settles what all else reads.
 
     The record has `files`, renamed in this order from the stage over the old ones, and `remove`. Raises
     OSError when the flash cannot be written.

@@ -63,7 +63,7 @@ DEFAULTS = defaults(SCHEMA)
 
 
 def read(given: "Any", platform: str) -> "dict[str, Any]":
-    """The whole configuration of a hub board from what a file says. `platform` is the board's
+    """Complete the configuration of a hub board that a file gives. `platform` is the board's
     `sys.platform`. Raises ConfigError.
     """
     config = complete(SCHEMA, given)
@@ -72,7 +72,7 @@ def read(given: "Any", platform: str) -> "dict[str, Any]":
 
 
 def check(config: "dict[str, Any]", platform: str) -> None:
-    """Raises ConfigError for settings that are fine each by itself, but not together or on this board."""
+    """Check that the settings go together, and go on this board. Raises ConfigError."""
     _check_pins(config, platform)
     if platform == "rp2" and config["max_targets"] + config["max_consoles"] > RP2_CONNECTIONS:
         raise ConfigError(
@@ -99,8 +99,8 @@ def _check_pins(config: "dict[str, Any]", platform: str) -> None:
 
 
 def _check_bus(sda: int, scl: int) -> None:
-    """An RP2040 has two I2C: of every four GPIOs the first two can be SDA and SCL of one, the next two of the
-    other (RP2040 datasheet, section 1.4.3).
+    """Check the pins of the I2C bus. Raises ConfigError. An RP2040 has two I2C: of every four GPIOs the first
+    two can be SDA and SCL of one, the next two of the other (RP2040 datasheet, section 1.4.3).
     """
     if sda % 2:
         raise ConfigError("screen.sda_pin", "GPIO %d cannot be SDA: the even ones can" % sda)

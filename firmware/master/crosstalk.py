@@ -39,8 +39,8 @@ def record_hit(controller: "Any", target_id: str, data: "dict[str, Any]", key: s
 
 
 def hit_of(target_id: str, data: "dict[str, Any]", now_us: int) -> "list[Any]":
-    """What a report's data says of a hit that is not told yet. One that does not say when it was, was at
-    `now_us`; a peak of 0 is none.
+    """Read from a report's data what is remembered of a hit that is not counted yet. One that does not say
+    when it was, was at `now_us`; a peak of 0 is none.
     """
     at_us = data.get("at_us")
     values = [data.get("uncertainty_us"), data.get("peak")]
@@ -49,8 +49,8 @@ def hit_of(target_id: str, data: "dict[str, Any]", now_us: int) -> "list[Any]":
 
 
 def judge(hits: "list[Any]", hit: "list[Any]", window_us: int) -> "tuple[str, list[tuple[str, int]]]":
-    """Whose cross-talk `hit` is, empty if nobody's; and those of `hits` that counted and are cross-talk of
-    it, each as its target and `seq`: they count no more.
+    """Return whose cross-talk `hit` is, empty if it is none; and those of `hits` that counted and are
+    cross-talk of it, each as its target and `seq`: they count no more.
 
     One is cross-talk of another target's that is RATIO times as strong or stronger, and at most `window_us`
     away. As far as the two instants are uncertain the window is wider, up to twice as wide. With 0 none is.

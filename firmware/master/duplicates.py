@@ -19,7 +19,7 @@ _STALE_MS = 250  # what is read so soon after that question may have been said b
 
 
 def settle_later(hub: "Hub", link: "Link", message: SocketMessage, registration: "Registration") -> None:
-    """Admits what says to be a board that is here already, unless that one still is."""
+    """Admit a board whose name and hardware id are connected already, unless that connection is alive."""
     link.admit = _ask_to_wait
     link.handlers = {MessageType.REGISTER: lambda link, message: _settle(hub, link, message, registration)}
     link.handle(message)
@@ -36,7 +36,7 @@ def record_duplicate(controller: "HubController", registration: SocketMessage, w
 
 
 async def _settle(hub: "Hub", link: "Link", message: SocketMessage, registration: "Registration") -> None:
-    """Admits a board, unless the one that is here already answers: then they are two."""
+    """Admit a board, unless the one that is here already answers: then they are two."""
     silent: "Link | None" = None
     try:
         while True:
@@ -57,13 +57,13 @@ async def _settle(hub: "Hub", link: "Link", message: SocketMessage, registration
 
 
 def _ask_to_wait(link: "Link", message: SocketMessage) -> None:
-    """For what a peer says while it is not known yet whether it is admitted."""
+    """Answer what a peer says while it is not known yet whether it is admitted."""
     error = ProtocolError(ErrorCode.BUSY, "your `register` is not answered yet")
     link.send_nowait(error.to_message(message.id, message.target_id))
 
 
 async def _answers(link: "Link") -> bool:
-    """Whether a peer is alive, which may take PROBE_MS."""
+    """Ping a peer, and return whether it is alive. Takes at most PROBE_MS."""
     asked_us = now_us()
     try:
         await link.exchange(SocketMessage(MessageType.PING, link.new_id()), PROBE_MS)

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 async def answer(
     game_runner: "Callable[[bool], GameRunner | None]", link: Link, message: SocketMessage
 ) -> SocketMessage:
-    """The reply to a `list_games`, `start_game`, `stop_game` or `get_game`. Raises ProtocolError."""
+    """Answer LIST_GAMES, START_GAME, STOP_GAME or GET_GAME. Raises ProtocolError: `bad_message`, or what
+    `GameRunner.start` refuses: `busy`, `unknown_target`.
+    """
     runner = game_runner(message.type != MessageType.GET_GAME)
     if runner is None:
         return message.reply(MessageType.GAME_STATE, "none", {})

@@ -31,7 +31,7 @@ class GameRunner:
         self._last: "dict[str, object]" = {"status": "none"}
 
     def names(self) -> "list[str]":
-        """The games there are, by the names that `start` takes."""
+        """Return the names of all games, as `start` takes them."""
         try:
             from snyper.firmware.master.games.catalogue import NAMES
 
@@ -40,7 +40,7 @@ class GameRunner:
             _tidy("")
 
     def describe(self, name: str) -> "dict[str, object]":
-        """The data of the `game` message of one of `names`: title, rules, players, options. Raises
+        """Return the data of the `game` message of one of `names`: title, rules, players, options. Raises
         ProtocolError `bad_message` for another.
         """
         try:
@@ -58,7 +58,7 @@ class GameRunner:
         seed: "int | None" = None,
         target: str = ALL_TARGETS,
     ) -> "dict[str, object]":
-        """Starts one of `names` with these targets (a name, `group:NAME` or `all`) and returns its `state`.
+        """Start one of `names` with these targets (a name, `group:NAME` or `all`) and return its `state`.
 
         `players` are as many as the game needs where they are left out, `options` have their defaults, `seed`
         (0 to 2^31 - 1) is drawn. Raises ProtocolError: `busy` while another is played or there is no memory,
@@ -84,7 +84,7 @@ class GameRunner:
         return game.state()
 
     async def stop(self) -> "dict[str, object]":
-        """Ends the game that is played and returns the last one's `state`, once its targets lie: after 3 s
+        """End the game that is played and return the last one's `state`, once its targets lie: after 3 s
         at the latest. Without a game nothing happens.
         """
         if self._game is not None:
@@ -93,8 +93,8 @@ class GameRunner:
         return self._last
 
     def state(self) -> "dict[str, object]":
-        """How the game stands, or how the last one ended: the data of `game_state`, with its `status`
-        (`running`, `over`, or `none` before the first). Takes little time and memory.
+        """Return the state of the game, or of the last one at its end: the data of `game_state`, with its
+        `status` (`running`, `over`, or `none` before the first). Takes little time and memory.
         """
         return self._last if self._game is None else self._game.state()
 
@@ -113,7 +113,7 @@ class GameRunner:
 
 
 def _tidy(game: str) -> None:
-    """What runs keeps the modules it came from; of all else the memory is given back."""
+    """Unload the modules of games, but for those that the game under way came from."""
     for name in (game, "game", "rng", "stats", "opening", "catalogue"):
         if name.isalpha():
             forget("snyper.firmware.master.games." + name)

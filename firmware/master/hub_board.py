@@ -28,7 +28,7 @@ class HubBoard:
         self._panel = _panel(config, self._hub)
 
     async def run(self) -> None:
-        """Opens the access point and serves for ever. Raises OSError when the port is not to be had."""
+        """Open the access point and serve for ever. Raises OSError when the port is not to be had."""
         _open_access_point(self._access_point)
         await self._hub.start()
         if self._panel is not None:
@@ -39,11 +39,11 @@ class HubBoard:
             await sleep_ms(_POLL_MS)
 
     def status(self) -> str:
-        """How it stands, in a few words."""
+        """Return the state in a few words."""
         return "listening on port %d" % self._hub.port
 
     def is_alive(self) -> bool:
-        """Whether the hub still looks after its links: else a watchdog bites."""
+        """Return whether the hub still attends to its links: else the watchdog resets."""
         return self._hub.is_alive()
 
 
@@ -65,7 +65,7 @@ def _open_access_point(config: "dict[str, Any]") -> None:
 
 
 def _panel(config: "dict[str, Any]", hub: Hub) -> "Panel | None":
-    """None where there is neither screen nor button: nothing of it is loaded then."""
+    """Make the panel; None, and nothing of it loaded, where there is neither screen nor button."""
     buttons = config["buttons"]
     if config["screen"]["driver"] == "none" and buttons["choose_pin"] == buttons["start_pin"] == "":
         return None

@@ -55,7 +55,9 @@ class Panel:
             self._open_screen(config["screen"])
 
     async def run(self) -> None:
-        """Never returns. A defect is logged and rests the panel, longer each time; the hub goes on."""
+        """Run the panel for ever. A defect is logged and rests the panel, longer each time; the hub goes
+        on.
+        """
         rest_ms = _REST_MS
         while True:
             try:
@@ -97,7 +99,7 @@ class Panel:
         self._ticks += 1
 
     def _draw(self) -> None:
-        """Draws anew what has changed."""
+        """Draw what has changed."""
         picture = self._scene()
         if picture != self._picture:
             self._picture = picture
@@ -105,7 +107,7 @@ class Panel:
         screen.draw_heartbeat(self._display, self._ticks // _BEAT_TICKS % 2 == 0)
 
     def _send(self) -> None:
-        """Sends a page, or sets the screen up."""
+        """Send a page, or set the screen up."""
         try:
             if self._ticks % _SET_UP_TICKS == 0:
                 self._display.init_display()
@@ -120,7 +122,7 @@ class Panel:
                 self._is_lost = True
 
     def _scene(self) -> "tuple[Any, ...]":
-        """What is to be seen: one of the functions of `screen`, and what it draws."""
+        """Return what is to be shown: one of the functions of `screen`, and its arguments."""
         state: "dict[str, Any]" = self._hub.games.state()
         if self._words:
             if self._ticks < self._words_until:
@@ -178,7 +180,9 @@ class Panel:
         self._words_until = self._ticks + _WORDS_TICKS
 
     def _leave_scores(self) -> bool:
-        """Takes a message, or the scores of a game that is over, off the screen. False: there was nothing."""
+        """Take a message, or the scores of a game that is over, off the screen. Returns False where there was
+        none.
+        """
         state = self._hub.games.state()
         if self._words:
             self._words = ""
@@ -190,5 +194,5 @@ class Panel:
 
 
 def _scores(state: "dict[str, Any]") -> "tuple[tuple[str, ...], tuple[int, ...]]":
-    """Copies: what the picture was drawn from must not change with the game."""
+    """Copy players and scores: what the picture was drawn from must not change with the game."""
     return tuple(state["players"]), tuple(state["scores"])

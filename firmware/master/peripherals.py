@@ -12,7 +12,7 @@ _BUS_TIMEOUT_US = 10_000  # three times what a page takes: a line that is held l
 
 
 def screen_bus(config: "dict[str, Any]") -> "Any":
-    """The I2C that the screen is on. Raises ValueError for pins that have none."""
+    """Open the I2C bus of the screen. Raises ValueError for pins that have none."""
     sda = config["sda_pin"]
     bus = (
         sda >> 1 & 1 if type(sda) is int else 0
@@ -27,8 +27,8 @@ def screen_bus(config: "dict[str, Any]") -> "Any":
 
 
 def button(pin: "int | str") -> "Callable[[], bool]":
-    """What says whether the button between `pin` and ground is down. Raises ValueError for a pin that there
-    is not.
+    """Return a function that reads whether the button between `pin` and ground is down. Raises ValueError for
+    a pin that there is not.
     """
     contact = machine.Pin(pin, machine.Pin.IN, machine.Pin.PULL_UP)
     return lambda: contact.value() == 0

@@ -30,7 +30,7 @@ class Entry:
         self._report_ids = ""  # each as `repr` has it and a newline: a list takes eight times the memory
 
     def describe(self, now_ms: int) -> "dict[str, object]":
-        """What a `target` message says of it. `seen_ms_ago` is 0 while it is connected."""
+        """Return the data of its `target` message. `seen_ms_ago` is 0 while it is connected."""
         connected = self.link is not None
         data: "dict[str, object]" = {
             "connected": connected,
@@ -48,7 +48,7 @@ class Entry:
         return data
 
     def report_key(self, id: "str | int") -> str:
-        """What the report with this id is known by for ever; empty where the target does not say which boot
+        """Return the key of the report with this id, for ever; empty where the target does not say which boot
         of its it belongs to.
         """
         if not self.boot_id:
@@ -56,7 +56,7 @@ class Entry:
         return repr((self.hardware_id or self.target_id, self.boot_id, id))
 
     def is_new_report(self, id: "str | int") -> bool:
-        """Whether a hit or miss with this id has not been seen since the target booted. Remembers it."""
+        """Remember the id of a report, and return whether it is new since the target booted."""
         known = self._report_ids
         new = repr(id) + "\n"  # `repr` keeps "1" and 1 apart, and leaves no newline in it
         if known.startswith(new) or "\n" + new in known:
@@ -88,7 +88,8 @@ class Registry:
         self._entries: "dict[str, Entry]" = {}
 
     def rival(self, registration: "Registration") -> "Link | None":
-        """The live link under this name of a board with the same hardware id: the same one's, or another's.
+        """Return the live link under this name of a board with the same hardware id: the same one's, or
+        another's.
 
         Raises ProtocolError `duplicate_target` when it is another board's.
         """
@@ -102,7 +103,8 @@ class Registry:
         return entry.link
 
     def admit(self, registration: "Registration", link: "Link") -> "tuple[Entry, Link | None]":
-        """The target's entry, and the link that the same board had before, if it still counts as live.
+        """Admit a target. Returns its entry, and the link that the same board had before, if it still counts
+        as live.
 
         Raises ProtocolError: `duplicate_target` when another board is live under that name, `busy` when the
         hub is full.
@@ -124,7 +126,7 @@ class Registry:
         return entry, replaced
 
     def lose(self, entry: Entry, link: "Link", now_ms: int) -> bool:
-        """Notes that `link` has ended. False when the target had already come back over another."""
+        """Record that `link` has ended. Returns False when the target had already come back over another."""
         if entry.link is not link:
             return False
         entry.link = None
@@ -133,16 +135,16 @@ class Registry:
         return True
 
     def entries(self) -> "list[Entry]":
-        """Every target known, connected or not."""
+        """Return all targets known, connected or not."""
         return list(self._entries.values())
 
     def connected(self) -> "list[Entry]":
-        """Every target that has a live link."""
+        """Return the targets that have a live link."""
         return [entry for entry in self._entries.values() if entry.link is not None]
 
     def select(self, selector: str) -> "list[Entry]":
-        """The targets that a name, `group:NAME` or `all` means: the name even while it is away, of a group
-        or all those that are connected. Raises ProtocolError `unknown_target` when there is none.
+        """Select the targets that a name, `group:NAME` or `all` means: the name even while it is away, of a
+        group or all those that are connected. Raises ProtocolError `unknown_target` when there is none.
         """
         if selector == ALL_TARGETS:
             found = self.connected()
@@ -156,7 +158,7 @@ class Registry:
         return found
 
     def _forget_one(self) -> None:
-        """Makes room for one more name: the target that has been away longest is forgotten."""
+        """Forget the target that has been away longest, where there are too many for one more."""
         if len(self._entries) < self.max_targets:
             return
         away = [entry for entry in self._entries.values() if entry.link is None]

@@ -22,7 +22,7 @@ _OVER = {"finished": "", "stopped": "stopped", "no_targets": "no target left", "
 
 
 def draw_empty(canvas: "Any", ssid: str) -> None:
-    """No target is here: where they are expected."""
+    """Draw that no target is here, and where they are expected."""
     _head(canvas, "SNYPER")
     canvas.text("no targets yet", 0, 16, 1)
     canvas.text("join Wi-Fi", 0, 34, 1)
@@ -35,8 +35,9 @@ def draw_empty(canvas: "Any", ssid: str) -> None:
 
 
 def draw_menu(canvas: "Any", states: "tuple[str, ...]", max_targets: int, game: str, place: str) -> None:
-    """Nothing is played. `states` are those of the targets known, "" of one that is away; `game` is the one
-    that the buttons have chosen, the `place`, such as "2/6", of all; both are empty without buttons.
+    """Draw what there is while nothing is played. `states` are those of the targets known, "" of one that is
+    away; `game` is the one that the buttons have chosen, the `place`, such as "2/6", of all; both are empty
+    without buttons.
     """
     here = len([state for state in states if state])
     _head(canvas, "%d of %d target%s" % (here, max_targets, "s" * (max_targets > 1)))
@@ -50,7 +51,7 @@ def draw_menu(canvas: "Any", states: "tuple[str, ...]", max_targets: int, game: 
 
 
 def draw_countdown(canvas: "Any", game: str, targets: int, seconds: int) -> None:
-    """The game begins in so many seconds."""
+    """Draw that the game begins in so many seconds."""
     _head(canvas, game, targets)
     digits = "%d" % seconds
     draw_large(canvas, digits, (WIDTH - 5 * _CHAR * len(digits)) // 2, 18, 5, 1)
@@ -66,7 +67,7 @@ def draw_game(
     done: int,
     total: int,
 ) -> None:
-    """A game that runs: who has how much, whose turn it is, how far it is."""
+    """Draw a game that runs: who has how much, whose turn it is, how far it is."""
     _head(canvas, game, targets)
     _scores(canvas, players, scores, turn)
     if total > 0:
@@ -81,7 +82,7 @@ def draw_over(
     scores: "tuple[int, ...]",
     reason: str,
 ) -> None:
-    """A game that is over: the last scores stay, and below them who has won, or why it ended early."""
+    """Draw a game that is over: the last scores stay, and below them who has won, or why it ended early."""
     _head(canvas, game)
     _scores(canvas, players, scores, "")
     words = _OVER.get(reason, reason)
@@ -94,7 +95,7 @@ def draw_over(
 
 
 def draw_words(canvas: "Any", head: str, words: str) -> None:
-    """A sentence for a person, on five lines at most."""
+    """Draw a sentence for a person, on five lines at most."""
     _head(canvas, head)
     y = 15
     line = ""
@@ -109,12 +110,12 @@ def draw_words(canvas: "Any", head: str, words: str) -> None:
 
 
 def draw_heartbeat(canvas: "Any", is_on: bool) -> None:
-    """A dot at the right end of the top line, which no picture uses: while it blinks the hub lives."""
+    """Draw a dot at the right end of the top line, which no picture uses: while it blinks the hub lives."""
     canvas.fill_rect(WIDTH - 5, 2, 4, 4, 1 if is_on else 0)
 
 
 def draw_large(canvas: "Any", text: str, x: int, y: int, scale: int, colour: int) -> None:
-    """`text` in letters of 8 x `scale` points, upon one colour. Takes next to no memory: while a game is
+    """Draw `text` in letters of 8 x `scale` points, upon one colour. Takes next to no memory: while a game is
     played there is little.
     """
     letter = bytearray(_CHAR * _CHAR)
@@ -130,12 +131,12 @@ def draw_large(canvas: "Any", text: str, x: int, y: int, scale: int, colour: int
 
 
 def ascii_of(text: str) -> str:
-    """`text` with a question mark for each letter that the screen does not have."""
+    """Return `text` with a question mark for each letter that the screen does not have."""
     return "".join([char if " " <= char <= "~" else "?" for char in text])
 
 
 def _head(canvas: "Any", left: str, targets: int = -1) -> None:
-    """The top line; on its right how many targets there are, where that is not said (-1) nothing."""
+    """Draw the top line; on its right how many targets there are, where that is not said (-1) nothing."""
     canvas.fill(0)
     chars = _CHARS - 1
     if targets >= 0:
@@ -157,7 +158,7 @@ def _centred(text: str) -> int:
 
 
 def _icons(canvas: "Any", states: "tuple[str, ...]", y: int) -> None:
-    """Each target as it stands, lies or is away, seen from the shooter."""
+    """Draw each target as it stands, lies or is away, seen from the shooter."""
     pitch = WIDTH // _MAX_ICONS if len(states) > 4 else WIDTH // 4
     for at, state in enumerate(states[:_MAX_ICONS]):
         x = at * pitch + (pitch - _ICON) // 2
@@ -176,7 +177,7 @@ def _icons(canvas: "Any", states: "tuple[str, ...]", y: int) -> None:
 
 
 def _scores(canvas: "Any", players: "tuple[str, ...]", scores: "tuple[int, ...]", turn: str) -> None:
-    """One or two scores in digits as large as there is room for; more of them in rows."""
+    """Draw one or two scores in digits as large as fit; more of them in rows."""
     if len(players) > 2:
         _rows(canvas, players, scores, turn)
         return
@@ -199,7 +200,7 @@ def _scores(canvas: "Any", players: "tuple[str, ...]", scores: "tuple[int, ...]"
 
 
 def _rows(canvas: "Any", players: "tuple[str, ...]", scores: "tuple[int, ...]", turn: str) -> None:
-    """Four rows; with more than four players two columns of them."""
+    """Draw four rows; with more than four players two columns of them."""
     chars = _CHARS if len(players) <= 4 else _CHARS // 2
     for at, player in enumerate(players[:8]):
         x, y = at // 4 * (WIDTH // 2), 13 + at % 4 * 10

@@ -76,7 +76,7 @@ class SSD1306_I2C(framebuf.FrameBuffer):  # type: ignore[misc, unused-ignore]
         super().__init__(self._writes[_BEFORE_DATA:], width, height, framebuf.MONO_VLSB, self._write_bytes)
 
     def init_display(self) -> None:
-        """Sets the screen up and switches it on, as after its power came. What it shows is not known then:
+        """Set the screen up and switch it on, as after its power came. What it shows is not known then:
         `show_changed` sends every page again. It does no harm to a screen that is on.
         """
         for page in range(self.pages):
@@ -86,7 +86,9 @@ class SSD1306_I2C(framebuf.FrameBuffer):  # type: ignore[misc, unused-ignore]
         self._command(_ADDRESSING, _BY_PAGE, _CHARGE_PUMP, _CHARGE_PUMP_ON, _ON)
 
     def show_changed(self) -> bool:
-        """Sends one page that is not yet as it was drawn, each in its turn. False when there is none."""
+        """Send one page that is not yet as it was drawn, each in its turn. Returns False when there is
+        none.
+        """
         for _ in range(self.pages):
             begin = self._next_page * self._write_bytes
             end = begin + self._write_bytes
@@ -98,24 +100,24 @@ class SSD1306_I2C(framebuf.FrameBuffer):  # type: ignore[misc, unused-ignore]
         return False
 
     def show(self) -> None:
-        """Sends all that is not yet as it was drawn: up to 25 ms."""
+        """Send all that is not yet as it was drawn: up to 25 ms."""
         while self.show_changed():
             pass
 
     def poweroff(self) -> None:
-        """Dark; what was drawn stays."""
+        """Switch the screen off; what was drawn stays."""
         self._command(_OFF)
 
     def poweron(self) -> None:
-        """Undoes `poweroff`."""
+        """Switch the screen on, as it was before `poweroff`."""
         self._command(_ON)
 
     def contrast(self, contrast: int) -> None:
-        """From 0 to 255, the brightest."""
+        """Set the brightness, from 0 to 255, the brightest."""
         self._command(_CONTRAST, contrast)
 
     def invert(self, invert: int) -> None:
-        """Exchanges light and dark (1), or not (0)."""
+        """Exchange light and dark (1), or not (0)."""
         self._command(_NORMAL | (invert & 1))
 
     def _command(self, *commands: int) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def open_access_point(config: "dict[str, Any]") -> None:
-    """Brings up a WPA2 access point at 192.168.4.1, which is the driver's choice. `config` is `access_point`
+    """Open a WPA2 access point at 192.168.4.1, which is the driver's choice. `config` is `access_point`
     of config.json.
     """
     if config["country"]:

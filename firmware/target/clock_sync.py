@@ -37,7 +37,7 @@ class ClockSync:
         self._asked_id = 0  # 0: nothing is on its way
 
     async def run(self, link: Link) -> None:
-        """Pings over `link` for as long as it lives; one ping is on its way at a time."""
+        """Ping over `link` for as long as it lives; one ping is on its way at a time."""
         while link.close_error is None:
             if self._asked_id and now_us() - self._asked_us > MAX_ROUND_US:
                 link.cancel_request(self._asked_id)

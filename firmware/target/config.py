@@ -105,7 +105,7 @@ DEFAULTS = defaults(SCHEMA)
 
 
 def read(given: "Any", platform: str) -> "dict[str, Any]":
-    """The whole configuration of a target from what a file says. `platform` is the board's `sys.platform`.
+    """Complete the configuration of a target that a file gives. `platform` is the board's `sys.platform`.
 
     Raises ConfigError.
     """
@@ -115,7 +115,7 @@ def read(given: "Any", platform: str) -> "dict[str, Any]":
 
 
 def check(config: "dict[str, Any]", platform: str) -> None:
-    """Raises ConfigError for settings that are fine each by itself, but not together or on this board."""
+    """Check that the settings go together, and go on this board. Raises ConfigError."""
     servo = config["servo"]
     if servo["up_deg"] == servo["down_deg"]:
         raise ConfigError("servo.up_deg", "`servo.down_deg` is the same: the target would not move")

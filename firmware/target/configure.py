@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def configure(config: "dict[str, Any]", data: "dict[str, Any]", on_flash: bool) -> None:
-    """Puts what `data` says of `threshold` and `groups` into `config`; with `on_flash` first into its file.
+    """Put what `data` says of `threshold` and `groups` into `config`; with `on_flash` first into its file.
 
     Raises ProtocolError, and then nothing has changed: `bad_message`, or `fault` when the flash does not take
     it.

@@ -1,6 +1,6 @@
 """What a target does when: one table of states and triggers. Pure: no pin, no clock, no socket.
 
-Commands and signals go in, actions come out; whoever owns the hardware carries them out in order.
+Commands and signals go in, actions come out; the owner of the hardware carries them out in order.
 """
 
 from snyper.shared.socket_protocol import (
@@ -119,11 +119,12 @@ class TargetController:
         self._duration_ms = DEFAULT_DURATION_MS
 
     def start(self) -> "list[tuple[Any, ...]]":
-        """The actions at power-up."""
+        """Return the actions at power-up."""
         return [(Action.LOWER,)]
 
     def command(self, message: SocketMessage, hub_us: "int | None" = None) -> "list[tuple[Any, ...]]":
-        """The actions for STAND_UP, LAY_DOWN or ACTIVATE. `hub_us` is the hub's clock now, where it is known.
+        """Return the actions for STAND_UP, LAY_DOWN or ACTIVATE. `hub_us` is the hub's clock now, where it is
+        known.
 
         An id seen before is answered as before, or once the motion it began ends, and not carried out again.
         One command with `at_us` can wait for its instant; what the state allows is judged then.
@@ -146,8 +147,8 @@ class TargetController:
             return [(Action.REPLY, error.to_message(message.id))]
 
     def due(self, data: "dict[str, object]") -> "list[tuple[Any, ...]]":
-        """The actions for the command whose instant has come. `data` goes into its reply, with whatever is
-        put into it until then.
+        """Return the actions for the command whose instant has come. `data` goes into its reply, with
+        whatever is put into it until then.
         """
         message = self._scheduled
         if message is None:
@@ -161,7 +162,9 @@ class TargetController:
             return [(Action.REPLY, reply)]
 
     def call_off(self, trigger: str) -> "list[tuple[Any, ...]]":
-        """The actions that give up the command that waits for its instant, if one does, for `trigger`."""
+        """Return the actions that give up the command that waits for its instant, if one does, for
+        `trigger`.
+        """
         message = self._scheduled
         if message is None:
             return []
@@ -171,7 +174,7 @@ class TargetController:
         return [(Action.CALL_OFF,), (Action.REPLY, reply)]
 
     def signal(self, trigger: str, data: "dict[str, object] | None" = None) -> "list[tuple[Any, ...]]":
-        """The actions for anything but a command. `data` goes into the report of a HIT.
+        """Return the actions for anything but a command. `data` goes into the report of a HIT.
 
         A trigger that the state has no use for is ignored.
         """
@@ -180,7 +183,7 @@ class TargetController:
         return self._step(trigger, None, data)
 
     def _schedule(self, message: SocketMessage, at_us: int) -> "list[tuple[Any, ...]]":
-        """Raises ProtocolError `busy`."""
+        """Schedule a command for its instant. Raises ProtocolError `busy` while another waits for its own."""
         if self._scheduled is not None:
             raise ProtocolError(ErrorCode.BUSY, "another command waits for its `at_us`")
         self._remember(message, None)
@@ -188,7 +191,9 @@ class TargetController:
         return [(Action.SCHEDULE, at_us)]
 
     def _carry_out(self, message: SocketMessage, data: "dict[str, object] | None") -> "list[tuple[Any, ...]]":
-        """Raises ProtocolError `busy` or `fault` when the state has no use for the command now."""
+        """Carry out a command now. Raises ProtocolError `busy` or `fault` when the state has no use for
+        it.
+        """
         is_full = len(self._waiting) >= MAX_WAITING and message.type != MessageType.LAY_DOWN
         if (self.state, message.type) not in TRANSITIONS or is_full:
             code = ErrorCode.FAULT if self.state == State.FAULT else ErrorCode.BUSY
@@ -203,7 +208,7 @@ class TargetController:
     ) -> "list[tuple[Any, ...]]":
         self.state, effect = TRANSITIONS[(self.state, trigger)]
         if effect == _JOIN:
-            actions = self._make_room()
+            actions = self._evict_longest()
             self._wait(message, data)
             return actions
         if effect == _ANSWER:
@@ -230,8 +235,8 @@ class TargetController:
         actions.append((Action.RAISE,) if effect == _MOVE_UP else (Action.LOWER,))
         return actions
 
-    def _make_room(self) -> "list[tuple[Any, ...]]":
-        """Gives up the command that has waited longest when one more would be too many."""
+    def _evict_longest(self) -> "list[tuple[Any, ...]]":
+        """Give up the command that has waited longest when one more would be too many."""
         if len(self._waiting) < MAX_WAITING:
             return []
         later = self._waiting[1:]
@@ -245,7 +250,7 @@ class TargetController:
             self._waiting.append((message, data))
 
     def _answer(self, error: "ProtocolError | None") -> "list[tuple[Any, ...]]":
-        """Replies to all that wait: that it is so, or `error`."""
+        """Reply to all that wait: that it is done, or `error`."""
         actions: "list[tuple[Any, ...]]" = []
         for message, data in self._waiting:
             if error is None:
@@ -265,7 +270,7 @@ class TargetController:
 
 
 def said(state: str) -> str:
-    """The state in a message for people, who see one word for both ways up."""
+    """Return the word for a state in a message for people, who see one word for both ways up."""
     return State.RISING if state == State.ARMING else state
 
 
@@ -274,7 +279,7 @@ def _given_up_for(trigger: str) -> ProtocolError:
 
 
 def _duration_ms(message: SocketMessage) -> int:
-    """Raises ProtocolError `bad_message` for an ACTIVATE with another."""
+    """Read `duration_ms` of an ACTIVATE. Raises ProtocolError `bad_message`."""
     if message.type != MessageType.ACTIVATE:
         return 0
     data = message.data or {}
@@ -282,7 +287,7 @@ def _duration_ms(message: SocketMessage) -> int:
 
 
 def _at_us(message: SocketMessage, hub_us: "int | None") -> int:
-    """When the command is to be carried out by the hub's clock, -1 for now.
+    """Read when the command is to be carried out by the hub's clock, -1 for now.
 
     Raises ProtocolError: `bad_message`, also for too far ahead; `expired`; `busy` while there is no clock.
     """

@@ -16,9 +16,9 @@ _TYPE_A = 1
 
 
 async def resolve(host: str, server: str, port: int = _DNS_PORT) -> str:
-    """The IPv4 address of `host`; what is an address itself, also an IPv6 one, stays. `server` is the name
-    server's address; names that end in `.local` are asked of everybody instead. Takes 3 s at most. Raises
-    OSError when nobody knows. RFC 1035.
+    """Resolve `host` to an IPv4 address; what is an address itself, also an IPv6 one, stays. `server` is the
+    name server's address; names that end in `.local` are asked of everybody instead. Takes 3 s at most.
+    Raises OSError when nobody knows. RFC 1035.
     """
     if ":" in host or is_address(host):
         return host
@@ -34,13 +34,13 @@ async def resolve(host: str, server: str, port: int = _DNS_PORT) -> str:
 
 
 def is_address(host: str) -> bool:
-    """Whether it is an IPv4 address rather than a name."""
+    """Return whether `host` is an IPv4 address rather than a name."""
     parts = host.split(".")
     return len(parts) == 4 and all(part.isdigit() and int(part) < 256 for part in parts)
 
 
 def _query(host: str) -> bytes:
-    """A question for the A record of `host`, with recursion desired."""
+    """Encode a question for the A record of `host`, with recursion desired."""
     name = b""
     for label in host.split("."):
         encoded = label.encode()
@@ -51,7 +51,7 @@ def _query(host: str) -> bytes:
 
 
 def _address_in(answer: bytes, id: bytes) -> str:
-    """The first address in an answer with this id; empty where there is none."""
+    """Return the first address in an answer with this id; empty where there is none."""
     try:
         if answer[:2] != id and answer[:2] != b"\x00\x00":  # what multicast answers may have
             return ""

@@ -42,7 +42,7 @@ class HubClock:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets everything: this is another hub, or the same with another clock."""
+        """Forget everything: this is another hub, or the same with another clock."""
         self.is_set = False
         self._buckets: "list[list[int]]" = []
         self._base_us = 0
@@ -54,7 +54,7 @@ class HubClock:
         self._half_ppm = MAX_DRIFT_PPM
 
     def add(self, sent_us: int, hub_us: int, received_us: int) -> None:
-        """Takes a round: sent and received by the board's clock, answered at `hub_us` of the hub's.
+        """Add a round: sent and received by the board's clock, answered at `hub_us` of the hub's.
 
         One that cannot be is left out. One that contradicts those before (the hub's clock has jumped) begins
         anew.
@@ -66,11 +66,11 @@ class HubClock:
             self._take(sent_us, hub_us, received_us)
 
     def hub_us(self, local_us: int) -> int:
-        """The hub's clock at `local_us`. Only while `is_set`."""
+        """Return the hub's clock at `local_us`. Only while `is_set`."""
         return local_us + self._base_offset_us + self._offset_at(local_us)
 
     def local_us(self, hub_us: int) -> int:
-        """The board's clock when the hub's says `hub_us`. Only while `is_set`."""
+        """Return the board's clock when the hub's says `hub_us`. Only while `is_set`."""
         bare_us = hub_us - self._base_offset_us
         local_us = bare_us - self._offset_us
         for _ in range(2):  # each leaves 500 ppm of the error that was
@@ -78,7 +78,7 @@ class HubClock:
         return local_us
 
     def uncertainty_us(self, local_us: int) -> int:
-        """How far `hub_us` at `local_us` can be wrong, either way. Only while `is_set`."""
+        """Return how far `hub_us` at `local_us` can be wrong, either way. Only while `is_set`."""
         away_ms = abs(self._away_ms(local_us))
         return self._half_us + (self._half_ppm + _WANDER_PPM) * away_ms // 1000 + _ROUNDING_US
 
@@ -89,7 +89,7 @@ class HubClock:
         return self._offset_us + self._slope_ppm * self._away_ms(local_us) // 1000
 
     def _take(self, sent_us: int, hub_us: int, received_us: int) -> bool:
-        """Takes a round; False when it contradicts those before."""
+        """Add a round. Returns False when it contradicts those before."""
         if not self._buckets or (received_us - self._base_us) // 1000 >= BUCKET_MS:
             self._begin_bucket(received_us, hub_us)
         bucket = self._buckets[-1]
@@ -117,7 +117,7 @@ class HubClock:
         return not is_better or self._fit(received_ms)
 
     def _begin_bucket(self, received_us: int, hub_us: int) -> None:
-        """Begins the next bucket, and counts times and offsets from here on."""
+        """Begin the next bucket, and count times and offsets from here on."""
         begin_ms = (received_us - self._base_us) // 1000
         offset_us = self._offset_at(received_us)
         if not self._buckets:
@@ -142,7 +142,9 @@ class HubClock:
         self._buckets = kept
 
     def _fit(self, at_ms: int) -> bool:
-        """What all bounds leave of slope and offset at `at_ms`, after all of them. False where nothing is."""
+        """Fit slope and offset at `at_ms`, after all bounds, to what they leave. Returns False where that is
+        nothing.
+        """
         min_ppm = max([bucket[_MIN_PPM] for bucket in self._buckets])
         max_ppm = min([bucket[_MAX_PPM] for bucket in self._buckets])
         lower_us = max(_carried(self._buckets, _LOWER_MS, at_ms, min_ppm))
@@ -159,5 +161,5 @@ class HubClock:
 
 
 def _carried(buckets: "list[list[int]]", at: int, to_ms: int, slope_ppm: int) -> "Iterable[int]":
-    """The bounds that stand at `at` in each bucket, at `to_ms`."""
+    """Return the bounds that stand at `at` in each bucket, carried to `to_ms`."""
     return [bucket[at + 1] + slope_ppm * (to_ms - bucket[at]) // 1000 for bucket in buckets]

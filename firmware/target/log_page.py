@@ -10,8 +10,8 @@ MAX_PAGE_BYTES = 512  # six times as much, what JSON makes of it at worst, still
 
 
 def read_page(offset: int, path: str = PATH, old_path: str = OLD_PATH) -> "tuple[str, int | None]":
-    """Whole lines from `offset` on, oldest first, at most MAX_PAGE_BYTES, and the offset of the rest; None
-    where there is none. The log may be shortened in between: then a page is missed.
+    """Read whole lines from `offset` on, oldest first, at most MAX_PAGE_BYTES. Returns them and the offset of
+    the rest; None where there is none. The log may be shortened in between: then a page is missed.
     """
     page = b""
     position = 0

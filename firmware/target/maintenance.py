@@ -65,7 +65,8 @@ async def answer(
 
 
 async def _listen(target: "Target", piezo: "Piezo", data: "dict[str, Any]") -> "dict[str, object]":
-    """The greatest sample in each of at most MAX_BINS bins of time, and how closely that was sampled.
+    """Sample the piezo, and return the greatest sample in each of at most MAX_BINS bins of time, and how
+    closely they were taken.
 
     With `above` it ends RING_MS after the first sample that reaches it. Raises ProtocolError: `bad_message`,
     or `superseded` when the target begins to do something else. May be cancelled.
@@ -107,7 +108,9 @@ async def _listen(target: "Target", piezo: "Piezo", data: "dict[str, Any]") -> "
 
 
 def _trace_page(piezo: "Piezo", data: "dict[str, Any]") -> "dict[str, object]":
-    """At most PAGE_SAMPLES of the samples around the last hit, from `offset` on."""
+    """Return at most PAGE_SAMPLES of the samples around the last hit, from `offset` on. Raises ProtocolError
+    `bad_message`.
+    """
     offset = integer_field(data, "offset", 0, 0, MAX_INTEGER)
     trace = piezo.trace
     end = min(offset + PAGE_SAMPLES, len(trace))

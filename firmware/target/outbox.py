@@ -44,12 +44,12 @@ class Outbox:
         self._changed.set()
 
     def connect(self, link: "Link | None") -> None:
-        """Sends over `link` from now on, or waits for the next one."""
+        """Send over `link` from now on, or wait for the next one."""
         self._link = link
         self._changed.set()
 
     async def run(self) -> None:
-        """Delivers for ever."""
+        """Deliver reports for ever. May be cancelled; what was not acknowledged stays."""
         while True:
             if self._link is None or not self._reports:
                 self._changed.clear()
@@ -71,7 +71,7 @@ class Outbox:
             self._is_first_sent = False
 
     def _date(self, data: "dict[str, object]", at_us: int, unsampled_us: int) -> None:
-        """Says when it was by the hub's clock as it is known now, and how many reports were lost so far."""
+        """Date a report by the hub's clock as it is known now, and add how many were lost so far."""
         if self._clock.is_set:
             data["at_us"] = self._clock.hub_us(at_us)
             data["uncertainty_us"] = self._clock.uncertainty_us(at_us) + unsampled_us

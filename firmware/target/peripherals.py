@@ -44,14 +44,17 @@ class Servo:
         self._now_ns = 0
 
     async def raise_up(self) -> None:
-        """Stands up; returns on arrival. Raises OSError or ValueError when the pin cannot be driven.
+        """Move up, and return on arrival. Raises OSError or ValueError when the pin cannot be driven.
 
         If it is cancelled the servo stays at the step it has reached, and the next motion begins there.
         """
         await self._turn_to(self._up_ns)
 
     async def lower(self) -> None:
-        """Lies down. Like `raise_up`."""
+        """Move down, and return on arrival. Raises OSError or ValueError when the pin cannot be driven.
+
+        If it is cancelled the servo stays at the step it has reached, and the next motion begins there.
+        """
         await self._turn_to(self._down_ns)
 
     async def _turn_to(self, end_ns: int) -> None:
@@ -116,15 +119,15 @@ class Piezo:
         return self._floor if self._floor >= self.threshold else 0
 
     def arm(self) -> None:
-        """Forgets the last hit. From now on the time counts."""
+        """Forget the last hit. From now on the time counts."""
         self._floor = 0
         self.armed_us = now_us()
         self.detected_us = self.reaction_ms = self.peak = self.gap_us = 0
         self.trace.begin()
 
     async def detect(self, duration_ms: int) -> bool:
-        """Whether there is a hit within `duration_ms` of arming. Returns once its peak is over, some 5 ms
-        after the hit itself. May be cancelled; what it has detected stays.
+        """Wait for a hit, and return whether there is one within `duration_ms` of arming. Returns once its
+        peak is over, some 5 ms after the hit itself. May be cancelled; what it has detected stays.
         """
         armed_ms = self.armed_us // 1000
         calm_bursts = _CALM_MS // self.sample_ms + 1
@@ -169,5 +172,5 @@ class Piezo:
         return True
 
     def sample(self) -> int:
-        """Take a burst of samples; return the greatest."""
+        """Take a burst of samples, and return the greatest."""
         return self.trace.read(self._read_u16, self.burst)

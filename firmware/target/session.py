@@ -1,4 +1,4 @@
-"""A target's life on the network: join, dial, register, serve; and after any loss, all over again."""
+"""A target's session with its hub: join the network, dial, register, serve; and all again after any loss."""
 
 import asyncio
 import os
@@ -91,7 +91,7 @@ class Session:
         self._is_refused = False  # by the last hub that was asked
 
     async def run(self) -> None:
-        """Serves for ever. May be cancelled; then socket and tasks are gone."""
+        """Serve for ever. May be cancelled; then socket and tasks are gone."""
         target = asyncio.create_task(self._target.run())
         try:
             while True:
@@ -108,20 +108,22 @@ class Session:
             await end_task(target)
 
     def is_alive(self) -> bool:
-        """Whether the way to the hub or the link to it gets on, and the motion too: else a watchdog bites."""
+        """Return whether the link to the hub or the way to it makes progress, and the motion too: else the
+        watchdog resets.
+        """
         now = now_ms()
         if self._link is not None:
             return self._link.is_alive() and not self._target.is_stuck(now)
         return now - self._moved_on_ms < STUCK_MS and not self._target.is_stuck(now)
 
     def status(self) -> str:
-        """How it stands, in a few words."""
+        """Return the state in a few words: the last error, where there is no hub."""
         if self._link is None:
             return self._errors[-1] if self._errors else "no hub yet"
         return "registered as %s" % self._config["target_id"]
 
     async def _visit(self) -> None:
-        """One connection, from joining the network to the link's end, whatever ends it."""
+        """Make one connection, from joining the network to the link's end, whatever ends it."""
         hub = self._hubs[self._attempts % len(self._hubs)]
         host, port = parse_address(hub)
         self._attempts += 1
@@ -179,7 +181,7 @@ class Session:
             self._target.disconnect(self._config["safe_pose"])
 
     async def _address_of(self, host: str) -> str:
-        """Raises OSError. Needed for a moment, and not while the hub is there."""
+        """Resolve `host`. Its code is needed for a moment, and not while the hub is there. Raises OSError."""
         from snyper.firmware.target.dns import resolve
 
         try:
@@ -199,7 +201,7 @@ class Session:
         return register_message(link.new_id(), self._config["key"], data, self._config["target_id"])
 
     def _set_clock(self, asked_us: int, registered: Registered, received_us: int) -> None:
-        """The first round with this hub; another one's clock is forgotten."""
+        """Add the handshake to the hub's clock as its first round; another hub's clock is forgotten."""
         if not registered.boot_id or registered.boot_id != self._hub_boot_id:
             self._hub_boot_id = registered.boot_id
             self._target.clock.reset()
@@ -217,7 +219,7 @@ class Session:
         self._show_pose(self._target.state)
 
     async def _identify(self, link: Link, message: SocketMessage) -> SocketMessage:
-        """Makes the light flicker, so that a person finds this board among many."""
+        """Make the light flicker, so that a person finds this board among many."""
         duration_ms = integer_field(
             message.data or {}, "duration_ms", IDENTIFY_MS, MIN_IDENTIFY_MS, MAX_IDENTIFY_MS
         )
@@ -238,7 +240,7 @@ class Session:
         self._led.show(pattern)
 
     def _record_error(self, text: str) -> None:
-        """Logs it; keeps it once an outage, in which it may come back every few seconds and for hours."""
+        """Log an error; keep it once an outage, in which it may come back every few seconds and for hours."""
         if text in self._errors:
             self._errors.remove(text)
             log("session", text)
@@ -256,6 +258,6 @@ class Session:
 
 
 def _host_name(target_id: str) -> str:
-    """Letters, digits and hyphens, at most the 32 that `network.hostname` takes."""
+    """Make a host name: letters, digits and hyphens, at most the 32 that `network.hostname` takes."""
     name = "snyper-" + target_id.replace("_", "-").replace(".", "-")
     return name[:32].rstrip("-")

@@ -1,4 +1,4 @@
-"""A target's body: carries out what the controller decides, and tells it what the hardware did."""
+"""A target's hardware in use: carries out what the controller decides, and tells it what the hardware did."""
 
 import asyncio
 
@@ -75,7 +75,7 @@ class Target:
         return self._schedule is None and self.state in (State.DOWN, State.STANDING, State.FAULT)
 
     def health(self) -> "dict[str, object]":
-        """What a PING or PONG says of this target."""
+        """Return what a PING or PONG says of this target."""
         self._measure_heap()
         health: "dict[str, object]" = {
             "state": self._controller.state,
@@ -90,14 +90,16 @@ class Target:
         return health
 
     def is_stuck(self, at_ms: int) -> bool:
-        """Whether, at `now_ms()` `at_ms`, only a reset can help: a motion has no end, or a task has died."""
+        """Return whether, at `now_ms()` `at_ms`, only a reset can help: a motion has no end, or a task has
+        died.
+        """
         if self._is_broken:
             return True
         moves_for_ms = at_ms - self._motion_began_ms
         return self._motion is not None and moves_for_ms > self._servo.travel_ms + MOTION_STUCK_MS
 
     async def run(self) -> None:
-        """Goes to the resting pose, then delivers hits and misses for ever. May be cancelled."""
+        """Go to the resting pose, then deliver hits and misses for ever. May be cancelled."""
         self._perform(self._controller.start())
         try:
             await self.outbox.run()
@@ -107,7 +109,7 @@ class Target:
             _cancel(self._schedule)
 
     async def wait_at_rest(self) -> None:
-        """Returns when nothing moves: a command that comes now is not `busy` for that reason."""
+        """Wait until nothing moves: a command that comes now is not `busy` for that reason."""
         await self._at_rest.wait()
 
     def connect(self, link: Link) -> None:
@@ -116,7 +118,9 @@ class Target:
         self.outbox.connect(link)
 
     def disconnect(self, safe_pose: str) -> None:
-        """The hub is gone. `safe_pose` "down" lies down, "stay" lets a running round end as it may."""
+        """Let go of the hub's link. `safe_pose` "down" lies down, "stay" lets a running round end as it
+        may.
+        """
         self._link = None
         self.outbox.connect(None)
         self._perform(self._controller.call_off(Trigger.LINK_LOST))
@@ -159,7 +163,7 @@ class Target:
         self._tell_state()
 
     def _record_rest_level(self, data: "dict[str, object]") -> None:
-        """Says in a report, and once in the log, that the piezo never lay below its threshold."""
+        """Record in a report, and once in the log, that the piezo never lay below its threshold."""
         rests_at = self._piezo.rests_at
         if rests_at:
             data["rests_at"] = rests_at
@@ -188,7 +192,7 @@ class Target:
         self._motion = asyncio.create_task(self._guard(self._travel, turn, self._timing))
 
     async def _guard(self, work: "Callable[..., Awaitable[None]]", *arguments: "Any") -> None:
-        """Nobody awaits these tasks: a defect in one would go unnoticed."""
+        """Run `work`, and log a defect in it: nobody awaits these tasks, so it would go unnoticed."""
         try:
             await work(*arguments)
         except Exception as error:
@@ -196,7 +200,7 @@ class Target:
             log_exception("target", error)
 
     async def _wait_until(self, at_us: int) -> None:
-        """Has the scheduled command carried out at `at_us` of the hub's clock."""
+        """Wait for `at_us` of the hub's clock, and carry out the scheduled command."""
         while True:
             # Half of what is left each time: meanwhile the clock is known better.
             wait_us = self.clock.local_us(at_us) - now_us()
@@ -212,7 +216,7 @@ class Target:
         self._timing = None
 
     def _record_start(self, timing: "dict[str, Any]", began_us: int) -> None:
-        """Into `timing`: how far from `at_us` the command began, and how far that can be wrong."""
+        """Record in `timing` how far from `at_us` the command began, and how far that can be wrong."""
         timing["error_us"] = self.clock.hub_us(began_us) - timing["at_us"]
         timing["uncertainty_us"] = self.clock.uncertainty_us(began_us)
 
@@ -237,7 +241,7 @@ class Target:
             self._perform(self._controller.signal(Trigger.TIME_UP))
 
     def _measure_heap(self) -> None:
-        """Seldom, and when nothing is timed."""
+        """Measure the free heap, seldom, and when nothing is timed."""
         at_ms = now_ms()
         is_busy = self._motion or self._schedule or self._controller.state == State.ARMED
         if not is_busy and at_ms - self._heap_measured_ms >= HEAP_EVERY_MS:
@@ -245,7 +249,7 @@ class Target:
             self._heap_free_bytes = heap_free_bytes()
 
     def _count_hit(self) -> None:
-        """Counts a hit whose peak is not over yet: what comes now must not make a miss of it."""
+        """Count a hit whose peak is not over yet: what comes now must not make a miss of it."""
         if self._controller.state == State.ARMED and self._piezo.peak:
             _cancel(self._watch)
             self._score()

@@ -27,7 +27,7 @@ class Trace:
         self.remaining = 0  # so many samples more are kept
 
     def begin(self) -> None:
-        """Forgets all."""
+        """Forget all samples, and record from now on."""
         self._next = 0
         self._is_full = False
         self.remaining = _ENDLESS
@@ -35,11 +35,11 @@ class Trace:
         self.threshold = 0  # what the hit had to reach
 
     def end(self) -> None:
-        """From now on nothing is kept but what is there."""
+        """Stop recording; the samples stay."""
         self.remaining = 0
 
     def read(self, read_u16: "Callable[[], int]", burst: int) -> int:
-        """The greatest of `burst` samples; all of them go into the ring."""
+        """Take `burst` samples into the ring, and return the greatest."""
         values, ticks, at, remaining = self._values, self._ticks, self._next, self.remaining
         greatest = 0
         for _ in range(burst):
@@ -56,12 +56,12 @@ class Trace:
         return greatest
 
     def least(self, burst: int) -> int:
-        """The least of the last `burst` samples."""
+        """Return the least of the last `burst` samples."""
         return min([self._values[(self._next - 1 - at) % TRACE_SAMPLES] for at in range(burst)])
 
     def mark(self, threshold: int, burst: int) -> int:
-        """A hit: one of the last `burst` samples has reached `threshold`. Returns when that was, by
-        `now_us()`.
+        """Mark the hit at the first of the last `burst` samples that reached `threshold`. Returns when that
+        was, by `now_us()`.
         """
         at = (self._next - burst) % TRACE_SAMPLES
         while self._values[at] < threshold:
@@ -73,13 +73,15 @@ class Trace:
         return now_us() - (ahead & _TICKS)
 
     def __len__(self) -> int:
-        """How many samples there are; none without a hit."""
+        """Return how many samples there are; none without a hit."""
         if self._hit < 0:
             return 0
         return TRACE_SAMPLES if self._is_full else self._next
 
     def sample(self, number: int) -> "tuple[int, int]":
-        """When sample `number` was taken, in microseconds after the hit, and its value; 0 is the oldest."""
+        """Return when sample `number` was taken, in microseconds after the hit, and its value; 0 is the
+        oldest.
+        """
         at = (number + self._next if self._is_full else number) % TRACE_SAMPLES
         ahead = (self._ticks[at] - self._ticks[self._hit]) & _TICKS
         return ahead if ahead <= _TICKS >> 1 else ahead - _TICKS - 1, self._values[at]

@@ -1,4 +1,4 @@
-"""The target's way into the hub's network. The only importer of `network` here."""
+"""A target's station interface. The only importer of `network` here."""
 
 from errno import ENOTCONN
 
@@ -48,8 +48,8 @@ class Wifi:
         self._wlan = network.WLAN(network.STA_IF)
 
     async def join(self) -> bool:
-        """Returns False at once when joined, else True when it is. Tries one network: the one that was joined
-        last, after a failure the next in order. Raises JoinError. May be cancelled.
+        """Join a network. Returns False at once where it is joined, else True once it is. Tries one network:
+        the one that was joined last, after a failure the next in order. Raises JoinError. May be cancelled.
         """
         if self._wlan.isconnected():
             return False
@@ -68,13 +68,13 @@ class Wifi:
         return True
 
     def leave(self) -> None:
-        """Switches the radio off, so that the next `join` starts anew, with the next network."""
+        """Switch the radio off, so that the next `join` starts anew, with the next network."""
         self._at = (self._at + 1) % len(self._networks)
         self._wlan.disconnect()
         self._wlan.active(False)
 
     def name_server(self) -> str:
-        """Who is to be asked for names: an address, `0.0.0.0` where nobody is."""
+        """Return the name server's address, `0.0.0.0` where there is none."""
         server: str = self._wlan.ifconfig()[3]
         return server
 
@@ -90,7 +90,7 @@ class Wifi:
 
 
 def _static(wanted: "dict[str, str]", name_server: str) -> "tuple[str, str, str, str]":
-    """Address, mask, gateway and name server, as `WLAN.ifconfig` takes them; it ends DHCP."""
+    """Return address, mask, gateway and name server, as `WLAN.ifconfig` takes them; it ends DHCP."""
     address, _, bits = wanted["address"].partition("/")
     mask = (0xFFFFFFFF << (32 - int(bits))) & 0xFFFFFFFF
     dotted = "%d.%d.%d.%d" % (mask >> 24, mask >> 16 & 255, mask >> 8 & 255, mask & 255)

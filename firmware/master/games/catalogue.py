@@ -20,7 +20,7 @@ _COMMON = {"countdown_ms": (3_000, 0, 60_000, "before the game starts")}
 
 
 def load(name: str) -> "Any":
-    """The module of a game. Raises ProtocolError `bad_message` where there is none of that name."""
+    """Import the module of a game. Raises ProtocolError `bad_message` where there is none of that name."""
     game: "Any"
     if name == "quick":
         from snyper.firmware.master.games import quick as game
@@ -40,7 +40,7 @@ def load(name: str) -> "Any":
 
 
 def describe(name: str, game: "Any") -> "dict[str, object]":
-    """The data of its `game` message."""
+    """Return the data of a game's `game` message."""
     options = _options_of(game)
     return {
         "game": name,
@@ -54,7 +54,7 @@ def describe(name: str, game: "Any") -> "dict[str, object]":
 
 
 def read_options(game: "Any", given: object) -> "dict[str, Any]":
-    """A value for each option of the game. Raises ProtocolError `bad_message`."""
+    """Read a value for each option of the game. Raises ProtocolError `bad_message`."""
     options = _options_of(game)
     if type(given) is not dict:
         raise _bad("`options` is an object")
@@ -66,7 +66,9 @@ def read_options(game: "Any", given: object) -> "dict[str, Any]":
 
 
 def read_players(game: "Any", given: object) -> "list[str]":
-    """The players' names, or as many as the game needs at least. Raises ProtocolError `bad_message`."""
+    """Read the players' names; without any as many as the game needs are made up. Raises ProtocolError
+    `bad_message`.
+    """
     low, high = game.PLAYERS
     if not isinstance(given, (list, tuple)):
         raise _bad("`players` is a list of names")
@@ -97,8 +99,8 @@ def _options_of(game: "Any") -> "dict[str, Any]":
 
 
 def _read(name: str, option: "tuple[Any, ...]", given: "dict[str, Any]") -> "Any":
-    """(default, low, high, meaning) is an integer, (default, words, meaning) one of these words, (default,
-    meaning) the name of a group, or none.
+    """Read the value of one option: (default, low, high, meaning) is an integer, (default, words, meaning)
+    one of these words, (default, meaning) the name of a group, or none.
     """
     if len(option) == 4:
         return integer_field(given, name, option[0], option[1], option[2])

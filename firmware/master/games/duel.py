@@ -37,7 +37,7 @@ async def play(game: "Game") -> None:
 
 
 async def _round(game: "Game", sides: "tuple[list[str], list[str]]") -> int:
-    """Which side was clear first, or -1."""
+    """Play a round, and return which side was clear first, or -1."""
     left = [len(sides[0]), len(sides[1])]
     winner = -1
     await game.raise_many(sides[0] + sides[1], game.options["time_ms"])
@@ -58,7 +58,7 @@ async def _round(game: "Game", sides: "tuple[list[str], list[str]]") -> int:
 
 
 def _sides(game: "Game") -> "tuple[list[str], list[str]]":
-    """The two players' targets, as many each."""
+    """Return each player's targets, as many for both."""
     ours = game.group(game.options["left_group"])
     theirs = [target for target in game.group(game.options["right_group"]) if target not in ours]
     if not ours or not theirs:

@@ -140,21 +140,21 @@ class Game:
         return list(self._here)
 
     def require_targets(self, count: int) -> None:
-        """End the game where there are not so many: raises GameOver, which a game lets through."""
+        """End the game where there are not so many. Raises GameOver, which a game lets through."""
         if len(self._here) < count:
             raise GameOver(Reason.NO_TARGETS)
 
     def is_here(self, target_id: str) -> bool:
-        """Whether this target still plays."""
+        """Return whether this target still plays."""
         return target_id in self._here
 
     def group(self, name: str) -> "list[str]":
-        """Those of `targets` that are in the group."""
+        """Return those of `targets` that are in the group."""
         registry = self._controller.registry
         return [target for target in self.targets if name in registry.select(target)[0].groups]
 
     def pick(self, but: str = "") -> str:
-        """One of `targets` by chance; not `but`, unless there is no other."""
+        """Return one of `targets` by chance; not `but`, unless there is no other."""
         targets = self.targets
         if but in targets and len(targets) > 1:
             targets.remove(but)
@@ -162,7 +162,7 @@ class Game:
         return target
 
     async def raise_one(self, target_id: str, duration_ms: int) -> Shot:
-        """Raises a target, armed for so long (100 to 600,000 ms), and returns what became of it. Not while
+        """Raise a target, armed for so long (100 to 600,000 ms), and return what became of it. Not while
         others are up.
         """
         await self.raise_many([target_id], duration_ms)
@@ -173,7 +173,7 @@ class Game:
         return shot
 
     async def raise_many(self, target_ids: "Sequence[str]", duration_ms: int) -> None:
-        """Raises targets at one instant, armed for so long each; returns once they are. Then take `shots`.
+        """Raise targets at one instant, armed for so long each; returns once they are. Then take `shots`.
 
         One that does not know the hub's clock yet rises as soon as it hears of it. One that is up already is
         laid down first.
@@ -192,13 +192,15 @@ class Game:
             await self._activate(late, {"duration_ms": duration_ms}, duration_ms, 0)
 
     def shots(self) -> "Shots":
-        """For `async for shot in game.shots()`: what becomes of the targets that are up, in the order in
-        which it happened on the boards. Ends when none is up any more.
+        """Iterate, with `async for shot in game.shots()`, over what becomes of the targets that are up, in
+        the order in which it happened on the boards. Ends when none is up any more.
         """
         return Shots(self)
 
     async def next_shot(self) -> "Shot | None":
-        """The next of `shots`, or None when none is up. Raises GameOver when no target is left at all."""
+        """Return the next of `shots`, or None when none is up. Raises GameOver when no target is left at
+        all.
+        """
         while True:
             wait_us = self._expire()
             if self._done:
@@ -220,24 +222,24 @@ class Game:
                 timer.cancel()
 
     async def lay_down(self) -> None:
-        """Lays all targets down; what becomes of those that were up does not count any more."""
+        """Lay all targets down; what becomes of those that were up does not count any more."""
         self._up = {}
         self._done = []
         await self._tell_targets(MessageType.LAY_DOWN, list(self._here), None)
 
     async def show(self, target_id: str, duration_ms: int) -> None:
-        """Stands a target up for so long, not armed, and lays it down again."""
+        """Stand a target up for so long, not armed, and lay it down again."""
         if await self._tell_targets(MessageType.STAND_UP, self._playing([target_id]), None):
             await sleep_ms(duration_ms)
             await self._tell_targets(MessageType.LAY_DOWN, self._playing([target_id]), None)
 
     async def flicker(self, target_ids: "Sequence[str]", duration_ms: int) -> "list[str]":
-        """Makes the lights of targets flicker for so long (100 to 60,000 ms). Returns those that do."""
+        """Make the lights of targets flicker for so long (100 to 60,000 ms). Returns those that do."""
         data: "dict[str, object]" = {"duration_ms": duration_ms}
         return await self._tell_targets(MessageType.IDENTIFY, self._playing(target_ids), data)
 
     async def turn(self, player: str) -> None:
-        """From now on it is this player's turn. Between two players passes the option `changeover_ms`."""
+        """Begin this player's turn. Between two players passes the option `changeover_ms`."""
         changes = self._turn not in ("", player)
         self._turn = player
         self._tell("game_turn", {"player": player})
@@ -245,7 +247,7 @@ class Game:
             await sleep_ms(self.options.get("changeover_ms", 0))
 
     def score(self, player: str, points: int, shot: "Shot | None" = None, text: str = "") -> None:
-        """Gives a player points, or takes some. `shot` is what they are for, `text` says more."""
+        """Give a player points, or take some. `shot` is what they are for, `text` says more."""
         self._scores[player] += points
         data: "dict[str, object]" = {"player": player, "points": points, "total": self._scores[player]}
         if shot is not None and shot.hit:
@@ -257,22 +259,22 @@ class Game:
             shot.scores.append((player, points, seq))
 
     def progress(self, done: int, total: int) -> None:
-        """How far the game is, in its UNIT."""
+        """Tell how far the game is, in its UNIT."""
         self._progress = (done, total)
         self._tell("game_progress", {"done": done, "total": total, "unit": self._about["unit"]})
 
     def note(self, text: str) -> None:
-        """Tells everybody who watches."""
+        """Tell everybody who watches."""
         self._tell("game_note", {"text": text[:MAX_NOTE_CHARS]})
 
     async def pause_ms(self, duration_ms: int) -> None:
-        """Waits."""
+        """Wait."""
         await sleep_ms(duration_ms)
 
     # --- what the hub calls
 
     async def run(self) -> None:
-        """Plays to the end, however that comes, and lays the targets down."""
+        """Play to the end, however that comes, and lay the targets down."""
         playing = asyncio.create_task(self._play())
         try:
             await self._over.wait()
@@ -302,12 +304,12 @@ class Game:
         )
 
     def stop(self, reason: str = Reason.STOPPED) -> None:
-        """Ends the game; `run` returns once the targets lie. Only the first reason counts."""
+        """End the game; `run` returns once the targets lie. Only the first reason counts."""
         self._reason = self._reason or reason
         self._over.set()
 
     def state(self) -> "dict[str, object]":
-        """How it stands: the data of `game_state`, and `status`."""
+        """Return the data of `game_state`, and `status`."""
         return {
             "status": "over" if self._is_over else "running",
             "game_id": self._about["game_id"],
@@ -325,7 +327,7 @@ class Game:
         }
 
     def on_event(self, seq: int, event: str, target_id: str, data: "dict[str, Any]") -> None:
-        """Take part in what happens on the range: it listens to the hub's events."""
+        """Take an event of the hub: the game listens to them."""
         if event == MessageType.HIT:
             self._record_shot(target_id, data, True, seq)
         elif event == MessageType.MISS:
@@ -363,7 +365,7 @@ class Game:
     async def _tell_targets(
         self, message_type: str, target_ids: "list[str]", data: "dict[str, object] | None"
     ) -> "list[str]":
-        """Sends a command; returns the targets that carried it out. One that cannot move is taken out."""
+        """Send a command, and return the targets that carried it out. One that cannot move is taken out."""
         done = []
         command = self._start(message_type, target_ids, data)
         try:
@@ -385,7 +387,7 @@ class Game:
         ahead_ms: int,
         past_ms: int = 0,
     ) -> "list[str]":
-        """Returns the targets that cannot do it at an instant."""
+        """Arm targets, and return those that cannot do it at an instant."""
         late = []
         for target_id in target_ids:
             self._up[target_id] = Shot(target_id, duration_ms, ahead_ms, past_ms)
@@ -442,7 +444,7 @@ class Game:
         self._resolve(shot)
 
     def _on_crosstalk(self, seq: int, of: str) -> None:
-        """The hit that was counted as `seq` was none, but a blow on the target `of`."""
+        """Take back the hit that was counted as `seq`: it was a blow on the target `of`."""
         for shot in self._done:
             if shot.hit and shot.seq == seq:
                 self._done.remove(shot)
@@ -455,7 +457,7 @@ class Game:
                     self._take_back(score, shot.target_id, of)
 
     def _shake(self, shot: Shot, of: str) -> None:
-        """Its target has fallen, and nobody has hit it: it rises again for what is left of its time."""
+        """Raise again, for what is left of its time, a target that has fallen without a hit."""
         shot.hit = False
         self._up[shot.target_id] = shot
         self.note("%s was shaken by the hit on %s: that does not count" % (shot.target_id, of))
@@ -491,7 +493,7 @@ class Game:
             self._news.set()
 
     def _expire(self) -> int:
-        """Gives up what is overdue; says in how many microseconds to look again."""
+        """Give up what is overdue, and return in how many microseconds to check again."""
         now = now_us()
         wait_us = 1_000_000
         for shot in list(self._up.values()):
@@ -523,14 +525,14 @@ class Game:
         return ahead[0] if len(self.players) > 1 and len(ahead) == 1 and self._reason == "finished" else ""
 
     def _tell(self, event: str, data: "dict[str, object]", target_id: str = "") -> int:
-        """The event's `seq`."""
+        """Count an event of the game, and return its `seq`."""
         told: "dict[str, object]" = {"game_id": self._about["game_id"]}
         told.update(data)
         return self._controller.events.add(event, target_id, told)
 
 
 class Shots:
-    """See `Game.shots`."""
+    """An iterator over shots: see `Game.shots`."""
 
     def __init__(self, game: Game) -> None:
         self._game = game
@@ -550,5 +552,5 @@ def _at_us(shot: Shot) -> int:
 
 
 def _within(value: object, high: int, otherwise: int) -> int:
-    """What a target says, as an integer from 0 to `high`."""
+    """Clamp what a target says to an integer from 0 to `high`."""
     return min(max(value, 0), high) if isinstance(value, int) else otherwise

@@ -25,7 +25,12 @@ def open_game(
     seed: "int | None",
     target: str,
 ) -> "Game":
-    """Raises ProtocolError as `GameRunner.start` says."""
+    """Make the game `name` for the connected targets of the selector `target`, with its players, options and
+    seed checked.
+
+    Raises ProtocolError: `unknown_target` where there are not enough targets, `bad_message` for what the game
+    does not take; MemoryError.
+    """
     from snyper.firmware.master.games.catalogue import load, read_options, read_players
 
     if seed is None:

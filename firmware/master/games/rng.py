@@ -20,22 +20,22 @@ class Rng:
             self.below(1)
 
     def below(self, count: int) -> int:
-        """One of 0 to `count` - 1. Raises ValueError when there is none."""
+        """Return a number from 0 to `count` - 1. Raises ValueError when there is none."""
         if count < 1:
             raise ValueError("nothing to choose from")
         self._state = self._state * _MULTIPLIER % _MODULUS
         return self._state % count
 
     def between(self, low: int, high: int) -> int:
-        """One of `low` to `high`."""
+        """Return a number from `low` to `high`. Raises ValueError when there is none."""
         return low + self.below(high - low + 1)
 
     def choice(self, items: "Sequence[Any]") -> "Any":
-        """One of them. Raises ValueError when there is none."""
+        """Return one of `items`. Raises ValueError when there is none."""
         return items[self.below(len(items))]
 
     def shuffled(self, items: "Sequence[Any]") -> "list[Any]":
-        """All of them in another order (Fisher and Yates)."""
+        """Return `items` in another order (Fisher and Yates)."""
         mixed = list(items)
         for at in range(len(mixed) - 1, 0, -1):
             other = self.below(at + 1)

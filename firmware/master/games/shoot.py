@@ -54,7 +54,7 @@ async def play(game: "Game") -> None:
 
 
 async def _friends(game: "Game", targets: "list[str]") -> "list[str]":
-    """Those of the targets that are friends. One whose light does not answer is none."""
+    """Choose the friends among the targets. One whose light does not answer is none."""
     if game.options["friend_group"]:
         always = game.group(game.options["friend_group"])
         return [target for target in targets if target in always]

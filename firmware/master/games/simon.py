@@ -47,7 +47,7 @@ async def play(game: "Game") -> None:
 
 
 async def _level(game: "Game", player: str, order: "list[str]") -> str:
-    """Shows the order and takes the answer: "right", or what went wrong."""
+    """Show the order and take the answer; return "right", or what went wrong."""
     for target in order:
         await game.show(target, game.options["show_ms"])
     time_ms = game.options["answer_ms"] * len(order)

@@ -2,12 +2,12 @@
 
 
 def best(times_ms: "list[int]") -> "int | None":
-    """The shortest; None of none."""
+    """Return the shortest time; None of none."""
     return min(times_ms) if times_ms else None
 
 
 def median(times_ms: "list[int]") -> "int | None":
-    """The one in the middle, of two the mean; None of none."""
+    """Return the time in the middle, of two the mean; None of none."""
     if not times_ms:
         return None
     ordered = sorted(times_ms)
@@ -16,7 +16,7 @@ def median(times_ms: "list[int]") -> "int | None":
 
 
 def spread(times_ms: "list[int]") -> "int | None":
-    """How far apart the times are between which the middle half of them lies; None of fewer than two."""
+    """Return the interquartile range, in which the middle half of the times lies; None of fewer than two."""
     if len(times_ms) < 2:
         return None
     ordered = sorted(times_ms)
