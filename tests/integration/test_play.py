@@ -54,7 +54,8 @@ async def test_a_part_that_dies_is_named(part: str, tmp_path: Path) -> None:
     async with snyper("play", "--no-open", "--listen", listen, TMPDIR=str(tmp_path)) as command:
         await command.says("snyper watch")
         # A process that it starts has the same command line until it has become another program.
-        known = set(processes_with(f"snyper.cli\0{part}\0")) & set(processes_with(str(tmp_path)))
+        program = "snyper.hub" if part == "hub" else f"snyper.cli\0{part}"
+        known = set(processes_with(f"{program}\0")) & set(processes_with(str(tmp_path)))
         [pid] = [pid for pid in known if parent_of(pid) == command.pid]
         os.kill(pid, signal.SIGKILL)
         assert await command.wait() == 1

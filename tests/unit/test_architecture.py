@@ -96,8 +96,8 @@ def test_the_rooms_of_the_firmware() -> None:
     assert rooms == {"board", "target", "master"}
 
 
-def test_boards_know_of_the_rest_of_the_host_secrets_and_labels() -> None:
-    allowed = ("snyper.client.environment", "snyper.client.labels")
+def test_boards_know_of_the_rest_of_the_host_secrets_labels_and_addresses() -> None:
+    allowed = ("snyper.client.environment", "snyper.client.labels", "snyper.client.addresses")
     known = ("snyper.shared", "snyper.firmware", "snyper.system", "snyper.boards", *allowed)
     assert arrows_out_of("host/snyper/boards", *known) == []
 

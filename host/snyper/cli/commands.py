@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
+from enum import StrEnum
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -14,6 +15,13 @@ from snyper.shared.socket_protocol import ErrorCode, ProtocolError, is_target_se
 from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_HUB, ended_by_signals
 
 T = TypeVar("T")
+
+
+class Engine(StrEnum):
+    """What runs the firmware."""
+
+    MICROPYTHON = "micropython"
+    CPYTHON = "cpython"
 
 
 def address(text: str) -> str:

@@ -11,7 +11,6 @@ import socket
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
-from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -26,10 +25,18 @@ from snyper.cli import (
     extras,
     game_commands,
     history_commands,
+    hub_command,
     screens,
     trace as trace_picture,
 )
-from snyper.cli.commands import HubOption, Json, address as _address, run as _run, selector as _selector
+from snyper.cli.commands import (
+    Engine,
+    HubOption,
+    Json,
+    address as _address,
+    run as _run,
+    selector as _selector,
+)
 from snyper.cli.help_page import App, CommandsByUse
 from snyper.cli.output import PIPED_COLUMNS, can_redraw, drawn_columns, err, fail, out
 from snyper.client import DEFAULT_HUB, HubClient, NoHubError, TargetResult, Trace, connect, instants
@@ -37,10 +44,7 @@ from snyper.client.addresses import dial_address
 from snyper.client.environment import hub_key
 from snyper.client.labels import natural, plural
 from snyper.client.selections import Order, carry_out
-from snyper.firmware.master.crosstalk import CROSSTALK_MS, MAX_CROSSTALK_MS
-from snyper.history.database import PATH_VARIABLE, JournalError, default_path
-from snyper.hub.journal import KEEP_DAYS, MAX_KEEP_DAYS
-from snyper.shared.address import format_address, parse_address
+from snyper.shared.address import format_address
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
     DEFAULT_DURATION_MS,
@@ -49,7 +53,6 @@ from snyper.shared.socket_protocol import (
     MAX_IDENTIFY_MS,
     MIN_DURATION_MS,
     MIN_IDENTIFY_MS,
-    PORT,
     MessageType,
     is_target_id,
 )
@@ -80,13 +83,6 @@ app = App(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-
-class Engine(StrEnum):
-    """What runs the firmware."""
-
-    MICROPYTHON = "micropython"
-    CPYTHON = "cpython"
 
 
 def _one_target(text: str) -> str:
@@ -149,62 +145,7 @@ def snyper(
     """Takes what is no command's."""
 
 
-@app.command()
-def hub(
-    listen: Annotated[
-        str,
-        typer.Option(metavar="HOST:PORT", help="Where to listen; :PORT is every address.", callback=_address),
-    ] = f":{PORT}",
-    engine: Annotated[Engine, typer.Option(help="This Python, or a hub board's firmware.")] = Engine.CPYTHON,
-    journal: Annotated[
-        Path | None,
-        typer.Option(
-            envvar=PATH_VARIABLE,
-            metavar="PATH",
-            help="The file that keeps what happens; by default journal.sqlite3 in your data folder.",
-        ),
-    ] = None,
-    no_journal: Annotated[
-        bool, typer.Option("--no-journal", help="Keep the last events, in memory only.")
-    ] = False,
-    keep_days: Annotated[
-        int,
-        typer.Option(
-            min=1, max=MAX_KEEP_DAYS, metavar="DAYS", help="How long the journal keeps what happened."
-        ),
-    ] = KEEP_DAYS,
-    crosstalk_ms: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            max=MAX_CROSSTALK_MS,
-            metavar="MS",
-            help="A hit so near one of another target, twice as strong, does not count; 0: all do.",
-        ),
-    ] = CROSSTALK_MS,
-    as_json: Json = False,
-) -> None:
-    """Run a hub until Ctrl-C."""
-    from snyper.hub import run as run_hub
-
-    try:
-        path = None if no_journal or engine is Engine.MICROPYTHON else journal or default_path()
-    except JournalError as error:
-        fail(f"{error}, or go without one: --no-journal", EXIT_FAILED)
-
-    def ready(address: str) -> None:
-        if as_json:
-            print_json({"listen": address, "engine": engine.value})
-        kept = f"keeps its journal in {path}" if path else "keeps the last events in memory only"
-        err.print(f"hub: {kept}", markup=False)
-        everywhere = "" if dial_address(listen) == parse_address(listen) else "every address, here "
-        err.print(f"hub: listening on {everywhere}{address}; Ctrl-C stops it", markup=False)
-
-    log_to_stderr(logging.INFO)
-    if engine is Engine.MICROPYTHON:
-        _run(run_hub.on_micropython(listen, ready, crosstalk_ms), until_ctrl_c=True)
-    else:
-        _run(run_hub.on_cpython(listen, ready, path, keep_days, crosstalk_ms), until_ctrl_c=True)
+app.command()(hub_command.hub)
 
 
 @app.command()

@@ -1,0 +1,50 @@
+"""Run a hub board without a board: its firmware on MicroPython, as a process."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+
+from snyper.boards.board import BoardProcess
+from snyper.boards.temporary import temporary_directory
+from snyper.client.addresses import dial_host
+from snyper.client.environment import hub_key
+from snyper.shared.address import format_address, parse_address
+from snyper.system.text import harmless
+
+_POLL_SECONDS = 0.05
+
+Ready = Callable[[str], None]
+
+
+async def run_hub_board(listen: str, crosstalk_ms: int, ready: Ready) -> None:
+    """Run a hub board's firmware on MicroPython until cancelled, with its log on stderr.
+
+    Raises OSError when it ends by itself, or when no MicroPython is to be had; ValueError for port 0.
+    """
+    host, port = parse_address(listen)
+    if port == 0:
+        raise ValueError("a hub board cannot find a free port: name one with --listen HOST:PORT")
+    with temporary_directory("snyper-hub-") as directory:
+        config = {"listen": listen, "key": hub_key(), "crosstalk_ms": crosstalk_ms}
+        board = BoardProcess(directory, "master", config)
+        board.start()
+        shown = 0
+        is_ready = False
+        try:
+            while board.is_on:
+                log = board.log
+                sys.stderr.write(harmless(log[shown:]))
+                shown = len(log)
+                if not is_ready and "listening" in log:
+                    is_ready = True
+                    ready(format_address(dial_host(host), port))
+                if not is_ready and board.resets:
+                    break  # it could not listen, and tries again
+                await asyncio.sleep(_POLL_SECONDS)
+        finally:
+            board.stop()
+        sys.stderr.write(harmless(board.log[shown:]))
+        raise OSError(
+            f"the hub board ended by itself, see its log above: is {listen} in use?"
+            " Choose another with --listen HOST:PORT"
+        )

@@ -1,0 +1,76 @@
+"""`snyper hub`: arguments, and the process that it becomes."""
+
+import logging
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from snyper.cli.commands import Engine, Json, address, run
+from snyper.cli.output import fail
+from snyper.history.database import PATH_VARIABLE, JournalError, default_path
+from snyper.hub.journal import KEEP_DAYS, MAX_KEEP_DAYS
+from snyper.hub.options import CROSSTALK_MS, MAX_CROSSTALK_MS, Options, announce
+from snyper.shared.socket_protocol import PORT
+from snyper.system.logs import log_to_stderr
+from snyper.system.process import EXIT_FAILED
+
+
+def hub(
+    listen: Annotated[
+        str,
+        typer.Option(metavar="HOST:PORT", help="Where to listen; :PORT is every address.", callback=address),
+    ] = f":{PORT}",
+    engine: Annotated[Engine, typer.Option(help="This Python, or a hub board's firmware.")] = Engine.CPYTHON,
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            envvar=PATH_VARIABLE,
+            metavar="PATH",
+            help="The file that keeps what happens; by default journal.sqlite3 in your data folder.",
+        ),
+    ] = None,
+    no_journal: Annotated[
+        bool, typer.Option("--no-journal", help="Keep the last events, in memory only.")
+    ] = False,
+    keep_days: Annotated[
+        int,
+        typer.Option(
+            min=1, max=MAX_KEEP_DAYS, metavar="DAYS", help="How long the journal keeps what happened."
+        ),
+    ] = KEEP_DAYS,
+    crosstalk_ms: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=MAX_CROSSTALK_MS,
+            metavar="MS",
+            help="A hit so near one of another target, twice as strong, does not count; 0: all do.",
+        ),
+    ] = CROSSTALK_MS,
+    as_json: Json = False,
+) -> None:
+    """Run a hub until Ctrl-C."""
+    if engine is Engine.MICROPYTHON:
+        _run_board(Options(listen, crosstalk_ms=crosstalk_ms, as_json=as_json))
+        return
+    try:
+        path = None if no_journal else journal or default_path()
+    except JournalError as error:
+        fail(f"{error}, or go without one: --no-journal", EXIT_FAILED)
+    options = Options(listen, path, keep_days, crosstalk_ms, as_json)
+    # The process becomes the hub, which is the same process to whoever started it and has nothing of the
+    # command line in it. -P: what lies in the current folder, such as a snyper.py, is no part of it.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "snyper.hub", *options.arguments()])
+
+
+def _run_board(options: Options) -> None:
+    """Run a hub board's firmware on MicroPython until Ctrl-C."""
+    from snyper.boards.hub_board import run_hub_board
+
+    log_to_stderr(logging.INFO)
+    ready = partial(announce, options, engine=Engine.MICROPYTHON.value)
+    run(run_hub_board(options.listen, options.crosstalk_ms, ready), until_ctrl_c=True)

@@ -1,0 +1,63 @@
+"""What can be chosen of a hub on a computer, as arguments of its process too."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from snyper.client.addresses import dial_address
+from snyper.firmware.master.crosstalk import (
+    CROSSTALK_MS as CROSSTALK_MS,
+    MAX_CROSSTALK_MS as MAX_CROSSTALK_MS,
+)
+from snyper.hub.journal import KEEP_DAYS
+from snyper.shared.address import parse_address
+from snyper.shared.socket_protocol import PORT
+from snyper.system.files import shown
+from snyper.system.streams import print_json, say
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a hub is run. `listen` is HOST:PORT, of every address without a host; `journal` the file that keeps
+    the events for `keep_days`, None for none. With `as_json` the process says its address as JSON on stdout.
+    """
+
+    listen: str = f":{PORT}"
+    journal: Path | None = None
+    keep_days: int = KEEP_DAYS
+    crosstalk_ms: int = CROSSTALK_MS
+    as_json: bool = False
+
+    def arguments(self) -> list[str]:
+        """Return what `parse` makes these options of."""
+        found = ["--listen", self.listen, "--keep-days", str(self.keep_days)]
+        found += ["--crosstalk-ms", str(self.crosstalk_ms)]
+        if self.journal is not None:
+            found += ["--journal", str(self.journal)]
+        return [*found, "--json"] if self.as_json else found
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Read the arguments of `python -m snyper.hub`. Raises SystemExit for what is none of them."""
+    parser = argparse.ArgumentParser(
+        prog="python -m snyper.hub", description="What `snyper hub` becomes, without the command line."
+    )
+    default = Options()
+    parser.add_argument("--listen", metavar="HOST:PORT", default=default.listen)
+    parser.add_argument("--journal", metavar="PATH", type=Path, help="without it: the last events, in memory")
+    parser.add_argument("--keep-days", metavar="DAYS", type=int, default=default.keep_days)
+    parser.add_argument("--crosstalk-ms", metavar="MS", type=int, default=default.crosstalk_ms)
+    parser.add_argument("--json", dest="as_json", action="store_true")
+    return Options(**vars(parser.parse_args(arguments)))
+
+
+def announce(options: Options, address: str, engine: str = "cpython") -> None:
+    """Say where a hub listens, and where it keeps what happens; `address` is one to dial."""
+    if options.as_json:
+        print_json({"listen": address, "engine": engine})
+    journal = options.journal
+    kept = "the last events in memory only" if journal is None else f"its journal in {shown(journal)}"
+    say(f"hub: keeps {kept}")
+    is_one = dial_address(options.listen) == parse_address(options.listen)
+    say(f"hub: listening on {'' if is_one else 'every address, here '}{address}; Ctrl-C stops it")
