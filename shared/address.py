@@ -1,4 +1,4 @@
-"""HOST:PORT as people write it. Pure."""
+"""Parses and formats HOST:PORT. Pure."""
 
 from snyper.shared.socket_protocol import PORT
 

@@ -1,11 +1,11 @@
-"""How long to wait before the next attempt: doubling, capped, jittered. Pure but for the random numbers."""
+"""Exponential backoff, capped and jittered. Pure but for the random numbers."""
 
 import random
 
 
 class Backoff:
-    """Delays from `first_ms` up to `cap_ms`. Each is drawn from the upper half of its step, so that boards
-    that lost one hub together do not come back to it together.
+    """The delays before the next attempts: from `first_ms` up to `cap_ms`. Each is drawn from the upper half
+    of its step, so that boards that lost one hub together do not come back to it together.
     """
 
     def __init__(self, first_ms: int, cap_ms: int) -> None:

@@ -1,4 +1,4 @@
-"""config.json: what a schema allows, with its defaults. Pure but for `read_file`.
+"""Checks config.json against a schema with defaults. Pure but for `read_file`.
 
 A schema is a dict of fields and of further schemas. Whatever is left out of a file has its default.
 """

@@ -1,4 +1,4 @@
-"""Names as people type them, so that two which look alike are one, and none hides anything. Pure."""
+"""Normalises names that people type: two that look alike are one, and none hides anything. Pure."""
 
 from snyper.shared.runtime import composed
 

@@ -43,7 +43,7 @@ GROUP_PREFIX = "group:"
 
 
 class MessageType:
-    """Every `type` of version 1."""
+    """The types of messages: every `type` of version 1."""
 
     PING = "ping"
     PONG = "pong"
@@ -97,7 +97,7 @@ STREAM_TYPES = frozenset(
 
 
 class ErrorCode:
-    """Every `data.code` of an `error`."""
+    """The codes of errors: every `data.code` of an `error`."""
 
     BAD_JSON = "bad_json"  # the line is no JSON text in UTF-8
     BAD_MESSAGE = "bad_message"  # JSON, but not a message of this wire
@@ -118,7 +118,7 @@ class ErrorCode:
 
 
 class ProtocolError(Exception):
-    """What went wrong between two peers, as one of `ErrorCode`.
+    """An error between two peers, with one of `ErrorCode`.
 
     `id` is the id of the message it is about, where that could be read. `unknown_fate` is true where a
     command was sent and nobody can say whether it was carried out.

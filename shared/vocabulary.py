@@ -1,4 +1,4 @@
-"""What both ends of the wire know of its words: how long whoever asks waits for an answer."""
+"""The vocabulary of both ends of the wire: how long the answer to each word may take."""
 
 MIN_TIMEOUT_MS = 100  # of `timeout_ms`
 MAX_TIMEOUT_MS = 600_000

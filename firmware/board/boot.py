@@ -1,4 +1,4 @@
-"""From power-up to the running firmware, and back after anything that goes wrong. MicroPython only.
+"""Boots the firmware, and restarts it after any failure. MicroPython only.
 
 Every failure is kept in the flash log, shown by the light and followed by a restart that comes later each
 time. After MAX_FAILURES in a row the board only blinks and leaves USB free, until its power is switched off
@@ -170,7 +170,7 @@ def _no_light(on: bool) -> None:
 
 
 class _State:
-    """What is remembered from boot to boot: how many have failed in a row, and why the next one happens."""
+    """The state that outlives a boot: how many have failed in a row, and why the next one happens."""
 
     def __init__(self) -> None:
         self.failures = 0

@@ -1,4 +1,6 @@
-"""The log that outlives a reset: boots, crashes and faults, in two files on the flash that take turns."""
+"""The flash log, which outlives a reset: boots, crashes and faults, in two files on the flash that take
+turns.
+"""
 
 import os
 
@@ -15,7 +17,7 @@ _REFILL_MS = 600_000  # and one more after so long
 
 
 class FlashLog:
-    """Appends entries. `path` and `old_path` are the two files, the first the newer one."""
+    """A bounded log in two files. `path` and `old_path` are the two files, the first the newer one."""
 
     def __init__(self, path: str = PATH, old_path: str = OLD_PATH) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""What every board has: its chip's serial number, a light, a watchdog, a reset."""
+"""The hardware of every board: serial number, light, watchdog, reset."""
 
 import machine
 
@@ -41,8 +41,8 @@ def reset_cause() -> str:
 
 
 class Watchdog:
-    """Resets the board unless it is fed within `timeout_ms`, which on a Pico W is at most 8,388. It cannot be
-    stopped. With 0 there is none.
+    """A watchdog: resets the board unless it is fed within `timeout_ms`, which on a Pico W is at most 8,388.
+    It cannot be stopped. With 0 there is none.
     """
 
     def __init__(self, timeout_ms: int) -> None:

@@ -1,4 +1,4 @@
-"""The board's light: what it shows, and how."""
+"""The board's light, and the patterns that it plays."""
 
 from snyper.shared.runtime import call_later
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Pattern:
-    """What the light can say."""
+    """The patterns of the light."""
 
     BOOTING = "booting"
     JOINING = "joining"
@@ -39,7 +39,8 @@ HIT_MS = 800
 
 
 class Led:
-    """Plays patterns through `switch`, which is called with true for on. `shown` is the one it plays.
+    """A light that plays patterns through `switch`, which is called with true for on. `shown` is the one it
+    plays.
 
     Needs a running event loop.
     """

@@ -1,4 +1,4 @@
-"""Which settings hold: config.json, else the last good one, else the defaults. Forgotten once known."""
+"""Loads the settings: config.json, else the last good one, else the defaults. Unloaded after that."""
 
 import json
 import os

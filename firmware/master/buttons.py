@@ -1,4 +1,4 @@
-"""A push button: its contacts bounce, and it can be held. Pure."""
+"""Push buttons: debounces their contacts, and tells a press from a hold. Pure."""
 
 DEBOUNCE_SAMPLES = 2  # 20 ms apart: a push button bounces for some 5 ms
 HOLD_MS = 1_000

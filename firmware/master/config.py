@@ -1,4 +1,4 @@
-"""What a person may set on a hub board in config.json, and what holds where it is left out.
+"""The schema of a hub board's config.json, with its defaults.
 
 The meaning of each setting is in docs/configuration.md, which tools/configuration_doc.py makes from here.
 """

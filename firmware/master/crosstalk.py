@@ -1,4 +1,4 @@
-"""Cross-talk: a blow on one target shakes its neighbours, which feel it too. Loaded for each hit."""
+"""Cross-talk: a blow on one target shakes its neighbours, which detect it too. Loaded for each hit."""
 
 from snyper.shared.clock import now_us
 from snyper.shared.socket_protocol import MessageType
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 CROSSTALK_MS = 20  # half a swing of a frame that swings 25 times a second
 MAX_CROSSTALK_MS = 1_000
 RATIO = 2
-MAX_HITS = 256  # that a new one is compared with; and no more than there are targets, which feel a blow once
+MAX_HITS = 256  # that a new one is compared with; and no more than targets, which detect a blow once
 _MAX_PEAK = 65_535
 
 # What is remembered of a hit: its target, its instant by the hub's clock in microseconds, how far that can be

@@ -1,4 +1,4 @@
-"""What a console may ask about games. Loaded for each such message: they are seldom."""
+"""Serves the requests of consoles about games. Loaded for each: they are seldom."""
 
 from snyper.shared.link import Link
 from snyper.shared.socket_protocol import ALL_TARGETS, ErrorCode, MessageType, ProtocolError, SocketMessage

@@ -17,7 +17,9 @@ _POLL_MS = 500
 
 
 class HubBoard:
-    """`config` is what `config.read` gives; `led` shows whether targets are here."""
+    """A hub with its access point. `config` is what `config.read` gives; `led` shows whether targets are
+    here.
+    """
 
     def __init__(self, config: "dict[str, Any]", led: "Led") -> None:
         self._led = led

@@ -30,8 +30,9 @@ _MAX_REST_MS = 3_600_000  # each is a write to the flash
 
 
 class Panel:
-    """`config` is the hub board's. A screen that does not answer is tried again every 5 s, and so is one that
-    does: it may have lost its settings with its power. Pins that there are not are said in the log.
+    """The front panel. `config` is the hub board's. A screen that does not answer is tried again every 5 s,
+    and so is one that does: it may have lost its settings with its power. Pins that there are not are said in
+    the log.
     """
 
     def __init__(self, config: "dict[str, Any]", hub: "Hub") -> None:

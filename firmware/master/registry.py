@@ -1,4 +1,4 @@
-"""Who is here: every target that has registered, and what the hub knows of it. Pure: no socket, no clock."""
+"""The registry of targets: all that have registered, and what the hub knows of each. Pure."""
 
 from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX, ErrorCode, ProtocolError
 
@@ -14,7 +14,7 @@ MAX_REPORT_IDS = 20  # a target's own queue holds 16 reports
 
 
 class Entry:
-    """One target. `link` is None while it is away."""
+    """An entry of the registry: one target. `link` is None while it is away."""
 
     def __init__(self, target_id: str) -> None:
         self.target_id = target_id
@@ -80,7 +80,9 @@ class Entry:
 
 
 class Registry:
-    """At most `max_targets` connected, and as many again remembered after they have gone."""
+    """A bounded registry: at most `max_targets` connected, and as many again remembered after they have
+    gone.
+    """
 
     def __init__(self, max_targets: int) -> None:
         self.max_targets = max_targets

@@ -1,4 +1,4 @@
-"""What the hub board's small screen shows, drawn on anything with the drawing methods of MicroPython's
+"""The pictures of the hub board's small screen, drawn on anything with the drawing methods of MicroPython's
 `framebuf.FrameBuffer`. Pure.
 
 Each `draw_...` makes one whole picture of 128 x 64 points: a line on top, and below a rule what matters now.

@@ -1,4 +1,4 @@
-"""The hub board's own Wi-Fi, which its targets join. The only importer of `network` here."""
+"""The hub board's access point, which its targets join. The only importer of `network` here."""
 
 import network
 

@@ -1,4 +1,4 @@
-"""Keeps a target's idea of the hub's clock: pings the hub, and with that says how the target is."""
+"""Synchronises a target with the hub's clock by pings, which also carry the target's health."""
 
 from snyper.firmware.target.hub_clock import MAX_ROUND_US, HubClock
 from snyper.shared.clock import now_us
@@ -25,7 +25,9 @@ _UNSURE_TARGETS = 16  # with many more it would be their pings that make the hub
 
 
 class ClockSync:
-    """One link's rounds. `health` gives the `data` of every ping; to it comes `round_trip_us`."""
+    """The synchronisation over one link. `health` gives the `data` of every ping; to it comes
+    `round_trip_us`.
+    """
 
     def __init__(self, clock: HubClock, health: "Callable[[], dict[str, object]]") -> None:
         self.round_trip_us = -1  # of the last round; -1 before it

@@ -1,4 +1,4 @@
-"""Changes settings of a target that runs, if they are among those that may be changed from afar."""
+"""Changes settings of a running target: those that may be changed over the wire."""
 
 from snyper.firmware.board.settings import change
 from snyper.firmware.target.config import SCHEMA, read

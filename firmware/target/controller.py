@@ -1,4 +1,4 @@
-"""What a target does when: one table of states and triggers. Pure: no pin, no clock, no socket.
+"""A target's state machine: one table of states and triggers. Pure: no pin, no clock, no socket.
 
 Commands and signals go in, actions come out; the owner of the hardware carries them out in order.
 """
@@ -26,7 +26,7 @@ _MAX_AHEAD_US = (MAX_AHEAD_MS + 1_000) * 1000  # the hub counts exactly; this si
 
 
 class State:
-    """Where the target is; the word is also what health and `register` report."""
+    """The states of a target; the word is also what health and `register` say."""
 
     DOWN = "down"
     RISING = "rising"
@@ -38,7 +38,7 @@ class State:
 
 
 class Trigger:
-    """What can happen to a target. The first three are the commands, by their type on the wire."""
+    """The triggers of the state machine. The first three are the commands, by their type on the wire."""
 
     STAND_UP = MessageType.STAND_UP
     LAY_DOWN = MessageType.LAY_DOWN
@@ -51,7 +51,7 @@ class Trigger:
 
 
 class Action:
-    """What the owner of the hardware is asked to do. Each is the first item of a tuple."""
+    """The actions for the owner of the hardware. Each is the first item of a tuple."""
 
     REPLY = "reply"  # (REPLY, SocketMessage)
     RAISE = "raise"  # (RAISE,): move up, then signal ARRIVED
@@ -109,7 +109,7 @@ TRANSITIONS = {
 
 
 class TargetController:
-    """The state of one target. Starts as FALLING: where the servo stood at power-up nobody knows."""
+    """The state machine of one target. Starts as FALLING: where the servo stood at power-up nobody knows."""
 
     def __init__(self) -> None:
         self.state = State.FALLING

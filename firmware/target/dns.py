@@ -1,5 +1,5 @@
-"""Names to addresses without holding up the loop: the board's own `getaddrinfo` blocks for up to 14 s, which
-is longer than the watchdog waits.
+"""A DNS and mDNS resolver that does not block the loop: the board's own `getaddrinfo` blocks for up to 14 s,
+which is longer than the watchdog waits.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The hub's clock as a target knows it: offset and drift, and how far that can be wrong. Pure.
+"""An estimate of the hub's clock on a target: offset and drift, and how far that can be wrong. Pure.
 
 A round is a question to the hub and its answer. The hub's stamp in the answer was made after the question was
 sent and before the answer came: so each round bounds the offset from both sides, whatever the network did.
@@ -36,7 +36,9 @@ _MAX_PPM = 5
 
 
 class HubClock:
-    """Tells the hub's clock from the board's own, in integers of µs; a `local_us` is of `now_us()`."""
+    """Converts between the hub's clock and the board's own, in integers of µs; a `local_us` is of
+    `now_us()`.
+    """
 
     def __init__(self) -> None:
         self.reset()

@@ -1,4 +1,4 @@
-"""The flash log in pages that fit a line of the wire."""
+"""Reads the flash log in pages that fit a line of the wire."""
 
 from snyper.firmware.board.flash_log import OLD_PATH, PATH
 

@@ -1,4 +1,4 @@
-"""What a piezo gave around its last hit, sample by sample. Pure: no pin, no task."""
+"""The trace of a piezo: its samples around the last hit. Pure: no pin, no task."""
 
 from array import array
 

@@ -1,4 +1,4 @@
-"""The games there are, and what each takes: its options and players. Loaded when it is asked for."""
+"""The catalogue of games, with the options and players that each takes. Loaded when it is asked for."""
 
 from snyper.shared.names import seen, tidied
 from snyper.shared.socket_protocol import (

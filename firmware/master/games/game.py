@@ -1,4 +1,4 @@
-"""What a game can do: raise targets, take the shots as they come, count points. And how it is run to its end.
+"""A game: raises targets, takes shots as they come, counts points; and runs the game's coroutine to its end.
 
 A game is a coroutine `play(game)`; `game` is a Game. docs/games.md shows how one is written.
 """
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 LEAD_MS = 400  # how long before targets rise together they are told: longer than a busy Wi-Fi delays a line
 ORDER_MS = (
-    100  # a shot is held back for so long after it was felt, in case an earlier one is still on its way
+    100  # a shot is held back for so long after it was detected, in case an earlier one is still on its way
 )
 LATE_MS = 3_000  # what a report may be overdue, and how long a lost target has to come back and give its own
-STALE_US = 50_000  # a report of what was felt so long before a target was raised belongs to something else
+STALE_US = 50_000  # a report from so long before a target was raised belongs to something else
 MAX_NOTE_CHARS = 96
 _MAX_TAKEN = 8  # shots that are known to be cross-talk only later
 
@@ -45,7 +45,7 @@ class Reason:
 
 
 class GameOver(Exception):
-    """Ends the game, with one of Reason."""
+    """Raised to end the game, with one of Reason."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -53,7 +53,7 @@ class GameOver(Exception):
 
 
 class Shot:
-    """What became of one target that was raised: `hit` or not, `reaction_ms` from the instant it was armed by
+    """The outcome of one target that was raised: `hit` or not, `reaction_ms` from the instant it was armed by
     the board's own clock, `peak` of the impact. `at_us` is when, by the hub's clock. `lost`: nobody knows.
 
     It may be the second rise of one that was shaken after `past_ms`, which is part of `reaction_ms`. A `hit`
