@@ -96,10 +96,41 @@ def test_the_rooms_of_the_firmware() -> None:
     assert rooms == {"board", "target", "master"}
 
 
-def test_boards_know_of_the_rest_of_the_host_secrets_labels_and_addresses() -> None:
-    allowed = ("snyper.client.environment", "snyper.client.labels", "snyper.client.addresses")
-    known = ("snyper.shared", "snyper.firmware", "snyper.system", "snyper.boards", *allowed)
-    assert arrows_out_of("host/snyper/boards", *known) == []
+# What a room of the host may import of the rest of the project. A face may import the room of another where
+# that is what it is about: the command starts the dashboard and the boards. Nobody may import the command.
+PURE_CLIENT = ("snyper.client.addresses", "snyper.client.environment", "snyper.client.labels")
+HOST_ROOMS = {
+    "system": ("snyper.shared",),
+    "client": ("snyper.shared",),
+    "history": ("snyper.shared", "snyper.system", "snyper.client"),
+    "hub": (
+        *("snyper.shared", "snyper.system", "snyper.firmware.board", "snyper.firmware.master"),
+        *("snyper.history", "snyper.client.addresses", "snyper.client.environment"),
+    ),
+    "boards": ("snyper.shared", "snyper.system", "snyper.firmware", *PURE_CLIENT),
+    "dashboard": ("snyper.shared", "snyper.system", "snyper.client", "snyper.history", "snyper.hub.journal"),
+    "cli": (
+        *("snyper.shared", "snyper.system", "snyper.client", "snyper.history", "snyper.dashboard"),
+        *("snyper.hub", "snyper.boards"),
+    ),
+}
+
+
+def test_the_rooms_of_the_host() -> None:
+    links = set(BOARD)
+    rooms = {path.parts[2] for path in sources("host/snyper") if len(path.parts) > 3}
+    assert rooms - links == set(HOST_ROOMS)
+    assert {path.name for path in sources("host/snyper") if len(path.parts) == 3} == {"__init__.py"}
+
+
+@pytest.mark.parametrize("room", HOST_ROOMS)
+def test_a_room_of_the_host_knows_those_below_it(room: str) -> None:
+    assert arrows_out_of(f"host/snyper/{room}", f"snyper.{room}", *HOST_ROOMS[room]) == []
+
+
+def test_the_package_itself_knows_the_client_library() -> None:
+    known = ours(Path("host/snyper/__init__.py")) - {"snyper"}
+    assert {module.split(".")[1] for module in known} == {"client", "shared"}
 
 
 def test_nothing_that_is_installed_knows_the_tools_or_the_tests() -> None:
