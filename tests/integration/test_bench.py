@@ -1,12 +1,15 @@
 """The measurements run: on counts that say nothing, and without a word about time."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.integration.harness import needs_micropython
+from tools.bench.against import rows_against
 from tools.bench.fan_out import fan_out_rows
 from tools.bench.ping import ping_rows
+from tools.bench.processes import ROOT
 from tools.idle_load import measure
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="asks for the CPU time of another process")
@@ -30,3 +33,18 @@ async def test_idle_targets_are_counted() -> None:
     load = await measure(targets=6, seconds=0.5)
     assert (load.connected, load.answered, load.failed) == (6, 6, "")
     assert load.hub_cores > 0
+
+
+@needs_linux
+@needs_micropython
+async def test_a_checkout_is_measured_against_another() -> None:
+    if not (ROOT / ".venv" / "bin" / "snyper").exists():
+        pytest.skip("this checkout's environment is somewhere else")
+    rows = await rows_against(ROOT, rounds=1, pings=2, targets=3)
+    assert len(rows) == 4
+    assert all(float(row.ratio) > 0 for row in rows)
+
+
+async def test_a_checkout_without_an_environment_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="make setup"):
+        await rows_against(tmp_path, rounds=1, pings=1, targets=1)

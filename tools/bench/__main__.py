@@ -6,10 +6,12 @@ run, and medians count.
 
 import argparse
 import asyncio
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from tools.bench.against import rows_against
 from tools.bench.fan_out import fan_out_rows
 from tools.bench.ping import ping_rows
 from tools.bench.processes import pin_to_one_cpu
@@ -29,6 +31,12 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
     return rows + asyncio.run(fan_out_rows(arguments.targets, arguments.rounds))
 
 
+def compare(arguments: argparse.Namespace) -> list[Row]:
+    console.print(f"bench: {arguments.against} against this checkout")
+    counts = (arguments.rounds, arguments.pings, arguments.targets)
+    return asyncio.run(rows_against(arguments.against, *counts))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tools.bench", description="Measure SNYPER against raw asyncio, as ratios."
@@ -37,10 +45,15 @@ def main() -> None:
     parser.add_argument("--pings", type=int, default=300, help="in each of them (300)")
     parser.add_argument("--targets", type=int, default=1000, help="for the fan-out (1000)")
     parser.add_argument("--seconds", type=int, default=10, help="for each tick measurement (10)")
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare with another checkout")
     arguments = parser.parse_args()
     pin_to_one_cpu()
-    table = Table("what", "floor", "measured", "ratio", "aim", title="medians of alternating repetitions")
-    for row in measure(arguments):
+    if arguments.against is None:
+        columns, rows = ("floor", "measured"), measure(arguments)
+    else:
+        columns, rows = ("before", "after"), compare(arguments)
+    table = Table("what", *columns, "ratio", "aim", title="medians of alternating repetitions")
+    for row in rows:
         table.add_row(row.what, row.floor, row.measured, row.ratio, row.aim)
     console.print(table)
 

@@ -7,7 +7,6 @@ CPU and in the same rounds: the leanest JSON Lines reply, the same reply over mi
 
 import json
 import os
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -18,7 +17,7 @@ from snyper.firmware.master.server import Hub
 from snyper.shared.socket_protocol import MessageType
 from tools.bench.hubs import until_connected
 from tools.bench.processes import on_micropython, open_streams, package_for_micropython, running
-from tools.bench.rounds import Row, alternate, percentile, row
+from tools.bench.rounds import Row, alternate, percentile, row, time_each
 from tools.loopback import free_port
 
 Exchange = Callable[[], Awaitable[object]]
@@ -45,7 +44,7 @@ async def ping_rows(rounds: int, pings: int) -> list[Row]:
             "websocket": await stack.enter_async_context(_microdot_websocket()),
             "snyper": await stack.enter_async_context(_snyper()),
         }
-        measures = {name: partial(_time_each, call, pings) for name, call in exchanges.items()}
+        measures = {name: partial(time_each, call, pings) for name, call in exchanges.items()}
         times = await alternate(rounds, measures)
     p50 = {name: [percentile(batch, 50) for batch in batches] for name, batches in times.items()}
     p99 = {name: [percentile(batch, 99) for batch in batches] for name, batches in times.items()}
@@ -55,16 +54,6 @@ async def ping_rows(rounds: int, pings: int) -> list[Row]:
         row("PING, p50", p50["snyper"], p50["floor"], "µs", 0, PING_AIM),
         row("PING, p99", p99["snyper"], p99["floor"], "µs", 0, PING_AIM),
     ]
-
-
-async def _time_each(exchange: Exchange, count: int) -> list[float]:
-    """Take the time of `count` exchanges, one after the other, in µs."""
-    times = []
-    for _ in range(count):
-        began = time.perf_counter()
-        await exchange()
-        times.append((time.perf_counter() - began) * 1e6)
-    return times
 
 
 @asynccontextmanager

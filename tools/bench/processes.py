@@ -54,12 +54,18 @@ async def line_of(process: Process) -> bytes:
 
 
 @asynccontextmanager
-async def running(*command: str | Path, env: Mapping[str, str] | None = None) -> AsyncIterator[Process]:
-    """Run a command whose standard input and output are pipes; it is killed at the end of the block."""
+async def running(
+    *command: str | Path, env: Mapping[str, str] | None = None, quiet: bool = False
+) -> AsyncIterator[Process]:
+    """Run a command whose standard input and output are pipes; it is killed at the end of the block.
+
+    With `quiet` nobody sees its standard error.
+    """
     process = await asyncio.create_subprocess_exec(
         *leashed([str(word) for word in command]),
         stdin=PIPE,
         stdout=PIPE,
+        stderr=DEVNULL if quiet else None,
         cwd=ROOT,
         env=None if env is None else {**os.environ, **env},
     )

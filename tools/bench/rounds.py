@@ -1,6 +1,7 @@
-"""Measurements that alternate, and what becomes of them: medians, ratios, rows. Pure."""
+"""Measurements that alternate, and what becomes of them: medians, ratios, rows."""
 
 import statistics
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -27,6 +28,16 @@ async def alternate(rounds: int, measures: Mapping[str, Measure[T]]) -> dict[str
         for name, measure in measures.items():
             taken[name].append(await measure())
     return taken
+
+
+async def time_each(exchange: Callable[[], Awaitable[object]], count: int) -> list[float]:
+    """Take the time of `count` exchanges, one after the other, in µs."""
+    times = []
+    for _ in range(count):
+        began = time.perf_counter()
+        await exchange()
+        times.append((time.perf_counter() - began) * 1e6)
+    return times
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
