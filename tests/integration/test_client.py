@@ -10,7 +10,7 @@ import pytest
 
 import snyper
 from snyper import Event, NoHubError, ProtocolError, connect
-from snyper.client import hub_client
+from snyper.client import connection
 from tests.integration.harness import (
     HOST,
     OBEDIENT,
@@ -261,7 +261,7 @@ async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @pytest.mark.parametrize("serve", [hang_up, say_nothing, speak_http, echo, flood])
 async def test_what_is_no_hub(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_client, "REPLY_TIMEOUT_MS", 500)
+    monkeypatch.setattr(connection, "REPLY_TIMEOUT_MS", 500)
     tasks = len(asyncio.all_tasks())
     async with server_that(serve) as address:
         with pytest.raises(NoHubError):

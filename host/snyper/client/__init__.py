@@ -2,21 +2,19 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from snyper.client.hub_client import (
-        DEFAULT_HUB,
+    from snyper.client.connection import DEFAULT_HUB, connect
+    from snyper.client.errors import NoHubError, TargetError
+    from snyper.client.hub_client import HubClient
+    from snyper.client.models import (
         Event,
         GameInfo,
         GameOption,
         GameState,
         Heard,
-        HubClient,
         HubStatus,
-        NoHubError,
-        TargetError,
         TargetInfo,
         TargetResult,
         Trace,
-        connect,
         crosstalk_of,
     )
     from snyper.shared.socket_protocol import ProtocolError
@@ -49,9 +47,9 @@ if not TYPE_CHECKING:
         """
         if name not in __all__:
             raise AttributeError(f"module 'snyper.client' has no attribute {name!r}")
-        from snyper.client import hub_client
+        from snyper.client import connection, errors, models
 
-        return getattr(hub_client, name)
+        return next(getattr(part, name) for part in (connection, models, errors) if hasattr(part, name))
 
     def __dir__():
         return sorted(set(globals()) | set(__all__))

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from snyper.client.hub_client import Event, GameState, crosstalk_of
 from snyper.client.labels import counted, rest_text, state_word
+from snyper.client.models import Event, GameState, crosstalk_of
 from snyper.client.range_model import RangeModel, Shot, TargetModel
 
 TARGETS, HISTORY = "targets", "history"  # what a kind may change that a screen then asks for again

@@ -7,28 +7,34 @@ async with snyper.connect("127.0.0.1:8081") as hub:
 """
 
 import asyncio
-import os
 import secrets
-import socket
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
-from snyper.client.addresses import dial_address
-from snyper.client.environment import hub_key
-from snyper.shared.handshake_client import Registered, register_message
-from snyper.shared.handshake_server import Role
+from snyper.client.errors import TargetError
+from snyper.client.models import (
+    Event,
+    GameInfo,
+    GameState,
+    Heard,
+    HubStatus,
+    TargetInfo,
+    TargetResult,
+    Trace,
+    event_of,
+    game_info_of,
+    game_state_of,
+    target_info_of,
+    target_result_of,
+)
 from snyper.shared.link import Link, error_of
 from snyper.shared.names import tidied
-from snyper.shared.runtime import dial
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
     DEFAULT_DURATION_MS,
     MAX_AHEAD_MS,
-    PORT,
     ErrorCode,
     MessageType,
     ProtocolError,
@@ -36,8 +42,6 @@ from snyper.shared.socket_protocol import (
 )
 from snyper.shared.vocabulary import COMMAND_TIMEOUT_MS, PING_TIMEOUT_MS
 
-DEFAULT_HUB = f"127.0.0.1:{PORT}"
-DIAL_TIMEOUT_MS = 3_000
 REPLY_TIMEOUT_MS = 5_000  # for what the hub answers by itself
 MARGIN_MS = 2_000  # beyond a command's own timeout, for the hub to say that it ran out
 MAX_EVENTS = 10_000  # held for a reader that is slow; beyond it the oldest go, and `seq` shows the gap
@@ -50,185 +54,6 @@ _REFUSALS = {
     ErrorCode.UNAUTHORIZED,
     ErrorCode.UNKNOWN_TARGET,
 }
-# What a hub says of a console that it does not serve. Any other end of registering is no hub's.
-_REFUSALS_TO_REGISTER = {
-    ErrorCode.BUSY,
-    ErrorCode.UNAUTHORIZED,
-    ErrorCode.UNSUPPORTED,
-    ErrorCode.BAD_MESSAGE,
-    ErrorCode.NOT_REGISTERED,
-    ErrorCode.INTERNAL,
-}
-
-
-@dataclass(frozen=True)
-class TargetInfo:
-    """What the hub knows of one target. What is None is not known: before the first heartbeat, or at all.
-
-    `uncertainty_us` is how far the target's idea of the hub's clock can be wrong, `dropped` how many reports
-    it had to give up since its boot. `last_error` is "duplicate" where another board asks for this name, or
-    empty. `rests_at` is where its piezo rests, if that was not below the threshold all the last round, in
-    which nothing could be felt; else 0.
-    """
-
-    target_id: str
-    connected: bool
-    state: str
-    groups: list[str]
-    firmware: str
-    seen_ms_ago: int
-    round_trip_us: int | None
-    uptime_ms: int | None = None
-    dropped: int | None = None
-    uncertainty_us: int | None = None
-    heap_free_bytes: int | None = None
-    last_error: str = ""
-    rests_at: int | None = None
-
-
-@dataclass(frozen=True)
-class HubStatus:
-    """What the hub says of itself. `hub_us` is its clock, `round_trip_us` how long the answer took; `targets`
-    are connected now. `journal` is "ok", "failing", or "" where the hub keeps none.
-    """
-
-    uptime_ms: int
-    targets: int
-    hub_us: int
-    round_trip_us: int
-    journal: str = ""
-
-
-@dataclass(frozen=True)
-class TargetResult:
-    """What one target made of one command.
-
-    `status` is the target's own word, or `error`, or `unknown` where nobody can say whether the command was
-    carried out; then `code` and `message` say why.
-    """
-
-    target_id: str
-    ok: bool
-    status: str
-    round_trip_us: int
-    code: str = ""
-    message: str = ""
-    data: dict[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Heard:
-    """What a target's piezo gave while it listened: the greatest sample (0 to 65,535) of each `bin_ms`.
-    `gap_us` is the longest time without a look; `threshold` is what a sample must reach to be a hit.
-    """
-
-    bin_ms: int
-    bins: list[int]
-    samples: int
-    gap_us: int
-    threshold: int
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What a target's piezo gave around its last hit: `values` (0 to 65,535), and when each was measured, in
-    microseconds after the sample that reached the `threshold`. Both are empty where there was no hit since
-    the target was last armed.
-    """
-
-    threshold: int
-    reaction_ms: int
-    peak: int
-    times_us: list[int]
-    values: list[int]
-
-
-@dataclass(frozen=True)
-class GameOption:
-    """One thing to choose about a game; its name ends in its unit. `low` and `high` are None but for an
-    integer, `choices` is empty but for a word out of a list.
-    """
-
-    name: str
-    default: int | str
-    meaning: str
-    low: int | None = None
-    high: int | None = None
-    choices: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class GameInfo:
-    """A game that the hub can play. `rules` say how one scores."""
-
-    name: str
-    title: str
-    rules: str
-    min_players: int
-    max_players: int
-    min_targets: int
-    options: list[GameOption]
-
-
-@dataclass(frozen=True)
-class GameState:
-    """The game that runs, or the last one. `status` is `running`, `over`, or `none` when there was no game
-    since the hub's start. `scores` are in the order of `players`; `done` of `total` says how far it is, in
-    `unit`; `turn` is whose turn it is, or empty. `reason` says why it is over: `finished`, `stopped`,
-    `no_targets` or `fault`. `starts_at_us` is the instant of the hub's clock at which the countdown ends.
-    """
-
-    status: str
-    game_id: str = ""
-    game: str = ""
-    players: list[str] = field(default_factory=list)
-    scores: list[int] = field(default_factory=list)
-    done: int = 0
-    total: int = 0
-    unit: str = ""
-    turn: str = ""
-    targets: int = 0
-    seed: int = 0
-    reason: str = ""
-    starts_at_us: int = 0
-
-
-@dataclass(frozen=True)
-class Event:
-    """What happened: to a target `registered`, `lost`, `duplicate`, `state`, `hit`, `miss`, `crosstalk`,
-    `groups`; in a game what begins with `game_`; `journal`. `seq` counts them. `target_id` is empty where
-    none is meant.
-    """
-
-    seq: int
-    event: str
-    target_id: str
-    data: dict[str, object]
-
-
-def crosstalk_of(data: Mapping[str, object]) -> str:
-    """The target whose blow the hit with this data was no more than an echo of; empty for one that counts. A
-    hit may be told first, and be taken back by a `crosstalk` with its `hit_seq`.
-    """
-    of = data.get("crosstalk_of")
-    return of if isinstance(of, str) else ""
-
-
-class NoHubError(ProtocolError):
-    """There is no hub at the address: nobody answers, or what answers is none. The message says which."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(ErrorCode.DISCONNECTED, message)
-
-
-class TargetError(ProtocolError):
-    """What went wrong at the one target that a command was for: its own error, or that it is away or says
-    nothing. The hub is well.
-    """
-
-    def __init__(self, target_id: str, code: str, message: str) -> None:
-        super().__init__(code, message)
-        self.target_id = target_id
 
 
 class HubClient:
@@ -257,7 +82,7 @@ class HubClient:
         await self._call(
             SocketMessage(MessageType.LIST_TARGETS, self._new_id()),
             REPLY_TIMEOUT_MS,
-            lambda message: found.append(_target_info(message)),
+            lambda message: found.append(target_info_of(message)),
         )
         return found
 
@@ -390,7 +215,7 @@ class HubClient:
         await self._call(
             SocketMessage(MessageType.LIST_GAMES, self._new_id()),
             REPLY_TIMEOUT_MS,
-            lambda message: found.append(_game_info(message)),
+            lambda message: found.append(game_info_of(message)),
         )
         return found
 
@@ -428,7 +253,7 @@ class HubClient:
         reply = await self._call(message, REPLY_TIMEOUT_MS)
         if reply.type == MessageType.ERROR:
             raise error_of(reply)
-        return _game_state(reply)
+        return game_state_of(reply)
 
     async def identify(
         self, target: str, duration_ms: int | None = None, timeout_ms: int = PING_TIMEOUT_MS
@@ -463,7 +288,7 @@ class HubClient:
         results: list[TargetResult] = []
 
         def take(message: SocketMessage) -> None:
-            results.append(_target_result(message))
+            results.append(target_result_of(message))
             if on_result is not None:
                 on_result(results[-1])
 
@@ -521,96 +346,13 @@ class HubClient:
 
     def _on_stream(self, message: SocketMessage) -> None:
         if message.type == MessageType.EVENT:
-            self._events.append(_event(message))
+            self._events.append(event_of(message))
             self._news.set()
         elif message.id in self._streams:
             self._streams[message.id](message)
 
     def _on_close(self, link: Link, error: ProtocolError) -> None:
         self._news.set()
-
-
-@asynccontextmanager
-async def connect(hub: str = DEFAULT_HUB, key: str | None = None) -> AsyncIterator[HubClient]:
-    """Registers with the hub at `hub` (HOST:PORT) as a console, and hangs up at the end of the block.
-
-    `key` is for a hub that wants one; by default it is what the variable SNYPER_KEY says. Raises ValueError
-    for an address or a key that is none, NoHubError when no hub answers there, ProtocolError when it refuses.
-    No OSError of the network's gets out of this, nor out of the methods of `HubClient`.
-    """
-    address = dial_address(hub)
-    try:
-        reader, writer = await dial(*address, DIAL_TIMEOUT_MS)
-    except (OSError, UnicodeError) as error:  # the latter of a name that DNS cannot have
-        raise NoHubError(_why_unreachable(error)) from None
-    link = Link(reader, writer, {}, "hub")
-    running = asyncio.create_task(link.run())
-    try:
-        if key is None:
-            key = hub_key()
-        register = register_message(link.new_id(), key, {"role": Role.CONSOLE})
-        try:
-            registered = Registered(await link.request(register, REPLY_TIMEOUT_MS))
-        except ProtocolError as error:
-            why = link.close_error or error  # which says why, where the hub did
-            if why.code in _REFUSALS_TO_REGISTER:
-                raise why from None
-            raise NoHubError(f"what listens there does not answer as a hub: {why.message}") from None
-        registered.apply_to(link)
-        yield HubClient(link, registered.boot_id)
-    finally:
-        link.close(ProtocolError(ErrorCode.DISCONNECTED, "this side hung up"))
-        await running
-
-
-def _why_unreachable(error: OSError | UnicodeError) -> str:
-    """Why nobody could be dialled, in few words."""
-    if isinstance(error, ConnectionRefusedError):
-        return "nothing listens there"
-    if isinstance(error, (socket.gaierror, UnicodeError)):
-        return "no computer is known by that name"
-    if isinstance(error, TimeoutError):
-        return "nothing answers there"
-    return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
-
-
-def _target_info(message: SocketMessage) -> TargetInfo:
-    data: dict[str, Any] = message.data or {}
-    return TargetInfo(
-        target_id=message.target_id or "",
-        connected=bool(data.get("connected")),
-        state=str(data.get("state", "")),
-        groups=list(data.get("groups", [])),
-        firmware=str(data.get("firmware", "")),
-        seen_ms_ago=int(data.get("seen_ms_ago", 0)),
-        round_trip_us=data.get("round_trip_us"),
-        uptime_ms=data.get("uptime_ms"),
-        dropped=data.get("dropped"),
-        uncertainty_us=data.get("uncertainty_us"),
-        heap_free_bytes=data.get("heap_free_bytes"),
-        last_error=str(data.get("last_error", "")),
-        rests_at=data.get("rests_at"),
-    )
-
-
-def _target_result(message: SocketMessage) -> TargetResult:
-    data: dict[str, Any] = dict(message.data or {})
-    round_trip_us = int(data.pop("round_trip_us", 0))
-    data.pop("round_trip_ms", None)
-    code = str(data.pop("code", ""))
-    return TargetResult(
-        target_id=message.target_id or "",
-        ok=not code,
-        status=message.status or message.type,
-        round_trip_us=round_trip_us,
-        code=code,
-        message=str(data.pop("message", "")),
-        data=data,
-    )
-
-
-def _bad_answer(target_id: str, what: str) -> TargetError:
-    return TargetError(target_id, ErrorCode.BAD_MESSAGE, f"it answers {what}: update its firmware")
 
 
 def _when(data: dict[str, object], at_us: int | None, in_ms: int | None) -> dict[str, object]:
@@ -621,36 +363,5 @@ def _when(data: dict[str, object], at_us: int | None, in_ms: int | None) -> dict
     return data
 
 
-def _game_info(message: SocketMessage) -> GameInfo:
-    data: dict[str, Any] = message.data or {}
-    options = [
-        GameOption(
-            name=str(option.get("name", "")),
-            default=option.get("default", 0),
-            meaning=str(option.get("meaning", "")),
-            low=option.get("low"),
-            high=option.get("high"),
-            choices=list(option.get("choices", [])),
-        )
-        for option in data.get("options", [])
-    ]
-    return GameInfo(
-        name=str(data.get("game", "")),
-        title=str(data.get("title", "")),
-        rules=str(data.get("rules", "")),
-        min_players=int(data.get("min_players", 1)),
-        max_players=int(data.get("max_players", 1)),
-        min_targets=int(data.get("min_targets", 1)),
-        options=options,
-    )
-
-
-def _game_state(message: SocketMessage) -> GameState:
-    data: dict[str, Any] = message.data or {}
-    known = {name: data[name] for name in GameState.__dataclass_fields__ if name in data}
-    return GameState(**{**known, "status": message.status or "none"})
-
-
-def _event(message: SocketMessage) -> Event:
-    data: dict[str, Any] = dict(message.data or {})
-    return Event(int(data.pop("seq", 0)), str(data.pop("event", "")), message.target_id or "", data)
+def _bad_answer(target_id: str, what: str) -> TargetError:
+    return TargetError(target_id, ErrorCode.BAD_MESSAGE, f"it answers {what}: update its firmware")

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from snyper.client.hub_client import GameState, TargetInfo
+from snyper.client.models import GameState, TargetInfo
 
 SHOTS = 8  # of the game that is played
 
