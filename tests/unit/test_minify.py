@@ -1,5 +1,6 @@
 """Minify a module before it is compiled for a board."""
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -138,6 +139,10 @@ def test_what_takes_only_memory_goes_and_every_line_stays_where_it_is() -> None:
     gone = [old for old, new in changed if not new.strip()]
     assert [(old, new) for old, new in changed if new.strip()] == [
         ("from snyper.shared.other import (", "from snyper.shared.other import HUGE, LONG, NAME, Thing"),
+        (
+            "from snyper.shared.words import Word as OtherWord, MICROPYTHON",
+            "from snyper.shared.words import MICROPYTHON",
+        ),
         ("_SIZE = 1 << 4  # µ, with a remark", "  # µ, with a remark"),
         ("    return _LATE + _SIZE", "    return (3) + (16)"),
         (
@@ -150,7 +155,7 @@ def test_what_takes_only_memory_goes_and_every_line_stays_where_it_is() -> None:
         ),
         (
             "    return NAME + Word.HIT + Word.LONG_ONE + OtherWord.HIT + Word2.A + sep",
-            "    return NAME + ('hit') + Word.LONG_ONE + OtherWord.HIT + Word2.A + sep",
+            "    return NAME + ('hit') + Word.LONG_ONE + ('HIT') + Word2.A + sep",
         ),
     ]
     for line in ("_LATE = 3", '_TEXT = "text"', "_BELOW = PUBLIC - 9", "else:", "    from math import prod"):
@@ -215,3 +220,70 @@ def test_every_module_stays_one(role: str) -> None:
         compile(left, path, "exec")
         assert len(left.splitlines()) == len(source.splitlines()), path
         assert "TYPE_CHECKING" not in left, path
+
+
+def test_the_constants_of_a_class_go_and_with_them_a_class_of_nothing_else() -> None:
+    source = """
+class Word:
+    HIT = "hit"
+    MISS = "miss"
+
+
+class Both:
+    SHORT = "short"
+    LONG_ONE = "longer than ten"
+
+
+class Read:
+    HIT = "hit"
+
+
+print(Word.HIT, Both.SHORT, Both.LONG_ONE, vars(Read))
+"""
+    left = minified(source)
+    assert len(left.splitlines()) == len(source.splitlines())
+    assert ast.unparse(ast.parse(left)) == (
+        "class Both:\n    LONG_ONE = 'longer than ten'\n\nclass Read:\n    HIT = 'hit'\n"
+        "print('hit', 'short', Both.LONG_ONE, vars(Read))"
+    )
+
+
+@pytest.mark.parametrize("role", image.ROLES)
+def test_nothing_is_missing_that_another_module_reads(role: str) -> None:
+    modules = image.modules(role)
+    left = {name: ast.parse(image.minify_module(source)) for name, source in modules.items()}
+    was = {name: _names_in(ast.parse(source.read_text())) for name, source in modules.items()}
+    now = {name: _names_in(tree) for name, tree in left.items()}
+    for name, tree in left.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+                now[name] |= now[node.module or ""]
+    read = 0
+    for name, tree in left.items():
+        origins = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module in left:
+                for alias in node.names:
+                    assert alias.name in now[node.module] | {"*"}, (name, node.module, alias.name)
+                    origins[alias.asname or alias.name] = (node.module, alias.name)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                module, owner = origins.get(node.value.id, (name, node.value.id))
+                read += (constant := f"{owner}.{node.attr}") in was[module]
+                assert constant not in was[module] - now[module], (name, module, constant)
+    assert read > 20
+
+
+def _names_in(tree: ast.Module) -> set[str]:
+    """What a module binds, and what its classes do as `Class.name`."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.alias):
+            names.add(node.asname or node.name)
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{name}" for name in _names_in(ast.Module(node.body, []))}
+    return names

@@ -19,7 +19,8 @@ def minify_source(source: str, constants_of: Callable[[str], Mapping[str, int | 
 
     A constant's name is replaced by its value, own or imported; it then need not be imported. `constants_of`
     returns the constants of a module by the module's name. Public constants stay, so that others can import
-    them. Raises SyntaxError when `source` is no Python.
+    them, but those of a class go: wherever a board reads one there is its value, and a class of nothing else
+    goes too. Raises SyntaxError when `source` is no Python.
     """
     tree, removed = _board_tree(source)
     edits = _Edits(source)
@@ -29,25 +30,35 @@ def minify_source(source: str, constants_of: Callable[[str], Mapping[str, int | 
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     known = _constants(tree, bound)
     for statement in imports:
-        names = {alias.name for alias in statement.names if alias.asname is None}
-        theirs = constants_of(statement.module or "")
-        known |= {name: value for name, value in theirs.items() if _first(name) in names}
+        names = {alias.name: _bound_by(alias) for alias in statement.names}
+        for name, value in constants_of(statement.module or "").items():
+            owner = _first(name)
+            if owner in names:
+                known[names[owner] + name[len(owner) :]] = value
     values = {name: value for name, value in known.items() if bound[_first(name)] == 1}
     reads = list(_reads(tree))
-    uses = Counter(name for name, _ in reads if "." not in name)
+    names_read = Counter(name for name, _ in reads if "." not in name)
+    members_read = Counter(_first(name) for name, _ in reads if "." in name)
+    uses = names_read.copy()
     for name, node in reads:
         if name in values:
             uses[_first(name)] -= 1
             edits.replace_node(node, f"({values[name]!r})")
     unused = {_first(name) for name in values if not uses[_first(name)]}
     for statement in imports:
-        kept = [alias for alias in statement.names if alias.name not in unused]
+        kept = [alias for alias in statement.names if _bound_by(alias) not in unused]
         if len(kept) < len(statement.names):
             statement.names = kept
             edits.replace_node(statement, ast.unparse(statement) if kept else "")
     for name, assignment in _assignments(tree):
         if _PRIVATE.match(name) and name in unused:
             edits.replace_node(assignment, "")
+    for defined in tree.body:
+        if isinstance(defined, ast.ClassDef) and names_read[defined.name] == members_read[defined.name]:
+            inlined = [one for name, one in _assignments(defined) if f"{defined.name}.{name}" in values]
+            is_all = 0 < len(inlined) == len(list(_assignments(defined)))
+            for gone in [defined] if is_all else inlined:
+                edits.replace_node(gone, "")
     return edits.text()
 
 
@@ -133,8 +144,8 @@ def _bound_names(tree: ast.AST) -> Iterator[str]:
                 yield name
             case ast.arg(name) | ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
                 yield name
-            case ast.alias(name, renamed):
-                yield renamed or name
+            case ast.alias():
+                yield _bound_by(node)
             case ast.Global(names) | ast.Nonlocal(names):
                 yield from names
 
@@ -147,6 +158,10 @@ def _reads(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
                 yield name, node
             case ast.Attribute(ast.Name(name), attribute, ast.Load()):
                 yield f"{name}.{attribute}", node
+
+
+def _bound_by(alias: ast.alias) -> str:
+    return alias.asname or alias.name
 
 
 def _first(name: str) -> str:
