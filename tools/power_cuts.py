@@ -69,7 +69,7 @@ import asyncio
 from snyper.firmware.target.part import VERSION as PART
 from snyper.shared.log import log
 
-class Session:
+class TargetSession:
     def __init__(self, config, led):
         self._id = config["target_id"]
 

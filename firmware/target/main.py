@@ -13,9 +13,9 @@ def load_read():  # type: ignore[no-untyped-def]
 
 
 def load_application():  # type: ignore[no-untyped-def]
-    from snyper.firmware.target.session import Session
+    from snyper.firmware.target.session import TargetSession
 
-    return Session
+    return TargetSession
 
 
 try:

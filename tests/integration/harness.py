@@ -228,10 +228,10 @@ class SessionTarget(VirtualTarget):
     def start(self) -> None:
         from snyper.firmware.board.hardware import light
         from snyper.firmware.board.led import Led
-        from snyper.firmware.target.session import Session
+        from snyper.firmware.target.session import TargetSession
 
         self._machine.use(self._board)
-        self._task = asyncio.create_task(Session(self._config, Led(light("LED")), on_flash=False).run())
+        self._task = asyncio.create_task(TargetSession(self._config, Led(light("LED")), on_flash=False).run())
 
     async def kill(self) -> None:
         # Until it is done: test_recovery.py looks whether once is enough.

@@ -23,7 +23,7 @@ LED = "LED"
 
 # A target's session.py, in the place of the compiled one: MicroPython looks for the source first.
 CRASHES = """
-class Session:
+class TargetSession:
     def __init__(self, config, led): pass
     async def run(self): raise RuntimeError("the barn is on fire")
     def is_alive(self): return True
@@ -31,7 +31,7 @@ class Session:
 """
 CRASHES_IN_A_TASK = """
 import asyncio
-class Session:
+class TargetSession:
     def __init__(self, config, led): pass
     async def run(self):
         asyncio.create_task(self.die())
@@ -44,7 +44,7 @@ CRASHES_AT_IMPORT = """
 import there_is_no_such_module
 """
 BLOCKS = """
-class Session:
+class TargetSession:
     def __init__(self, config, led): pass
     async def run(self):
         print("blocked now")
@@ -54,7 +54,7 @@ class Session:
 """
 SAYS_IT_IS_DEAD = """
 import asyncio
-class Session:
+class TargetSession:
     def __init__(self, config, led): pass
     async def run(self): await asyncio.Event().wait()
     def is_alive(self): return False
@@ -63,7 +63,7 @@ class Session:
 IS_BUSY = """
 import asyncio
 from snyper.shared.clock import now_ms
-class Session:
+class TargetSession:
     def __init__(self, config, led): pass
     async def run(self):
         began_ms = now_ms()
@@ -77,7 +77,7 @@ class Session:
 """
 IDLES = """
 import asyncio
-class Session:
+class TargetSession:
     def __init__(self, config, led): print("runs as", config["target_id"])
     async def run(self): await asyncio.Event().wait()
     def is_alive(self): return True

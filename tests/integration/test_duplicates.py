@@ -223,9 +223,9 @@ async def test_who_is_refused_for_long_asks_less_often(
 ) -> None:
     """A person has to do something before it is let in; a place in a full hub may be free at any time."""
     simulator.import_virtual_hardware()
-    session = importlib.import_module("snyper.firmware.target.session")
-    monkeypatch.setattr(session, "MAX_RETRY_MS", 100)
-    monkeypatch.setattr(session, "MAX_REFUSED_MS", 800)
+    session = importlib.import_module("snyper.firmware.target.session").TargetSession
+    monkeypatch.setattr(session, "max_retry_ms", 100)
+    monkeypatch.setattr(session, "max_refused_ms", 800)
     at_s = []
     async with scripted_hub() as hub, virtual_target("cpython", tmp_path, hub.address):
         for _ in range(7):

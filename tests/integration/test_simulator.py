@@ -388,12 +388,12 @@ async def test_a_target_that_dies_is_started_again(engine: str, tmp_path: Path) 
 async def test_a_session_that_breaks_is_started_again(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     notices: list[Notice] = []
     simulator.import_virtual_hardware()
-    from snyper.firmware.target.session import Session
+    from snyper.firmware.target.session import TargetSession
 
-    async def break_down(session: Session) -> None:
+    async def break_down(session: TargetSession) -> None:
         raise OSError("broken")
 
-    monkeypatch.setattr(Session, "run", break_down)
+    monkeypatch.setattr(TargetSession, "run", break_down)
     simulation = asyncio.create_task(simulate(1, engine, "127.0.0.1:1", report=notices.append))
     await until(lambda: len(notices) > 2, "nothing is reported")
     await cancel(simulation)

@@ -37,7 +37,7 @@ print(asyncio.run(runtime.exchange_datagrams("%s", %d, b"where is the hub", 5_00
 # A target's session.py: many small errors, then the crash that somebody wants to read about.
 FAILING = """
 from snyper.shared.log import keep
-class Session:
+class TargetSession:
     def __init__(self, config, led): pass
     async def run(self):
         for number in range(40):

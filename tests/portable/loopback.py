@@ -30,29 +30,51 @@ async def never(link: Link, message: SocketMessage) -> None:
     await asyncio.Event().wait()
 
 
+class StreamServer:
+    """What listens on loopback at `address`, and hands out the connections that come. For `async with`."""
+
+    def __init__(self) -> None:
+        self._accepted: "list[Streams]" = []
+        self._arrived = asyncio.Event()
+
+    async def __aenter__(self) -> "StreamServer":
+        while True:
+            # MicroPython cannot tell which port the system gave: ask for one that it does not give.
+            seed = os.urandom(2)
+            self.port = 20_000 + (seed[0] << 8 | seed[1]) % 10_000
+            try:
+                self._server = await listen(self._accept, HOST, self.port, 1)
+                return self
+            except OSError:
+                continue
+
+    async def __aexit__(self, *_: object) -> None:
+        await close_server(self._server)
+        for _reader, writer in self._accepted:
+            await close_stream(writer)
+
+    @property
+    def address(self) -> str:
+        return "%s:%d" % (HOST, self.port)
+
+    async def accept(self) -> "Streams":
+        """Return the listening end of the next connection."""
+        while not self._accepted:
+            self._arrived.clear()
+            await within(self._arrived.wait())
+        return self._accepted.pop(0)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        configure_accepted(writer)
+        self._accepted.append((reader, writer))
+        self._arrived.set()
+
+
 async def connected_streams() -> "tuple[Streams, Streams]":
     """A TCP connection: the end that dialled and the end that listened."""
-    accepted: "list[Streams]" = []
-    arrived = asyncio.Event()
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        configure_accepted(writer)
-        accepted.append((reader, writer))
-        arrived.set()
-
-    while True:
-        # MicroPython cannot tell which port the system gave: ask for one outside of the range it gives from.
-        seed = os.urandom(2)
-        port = 20_000 + (seed[0] << 8 | seed[1]) % 10_000
-        try:
-            server = await listen(accept, HOST, port, 1)
-            break
-        except OSError:
-            continue
-    dialled = await dial(HOST, port, 5_000)
-    await within(arrived.wait())
-    await close_server(server)
-    return dialled, accepted[0]
+    async with StreamServer() as server:
+        dialled = await dial(HOST, server.port, 5_000)
+        return dialled, await server.accept()
 
 
 class RawPeer:

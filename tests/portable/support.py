@@ -34,6 +34,11 @@ async def within(awaitable: "Awaitable[Any]") -> "Any":
     return await asyncio.wait_for(awaitable, DEADLINE_S)
 
 
+async def never_ends() -> None:
+    """Wait until cancelled."""
+    await asyncio.Event().wait()
+
+
 def begin(awaitable: "Awaitable[Any]") -> "asyncio.Task[Any]":
     """A task for `awaitable`, whose result is what it gave or the ProtocolError that it raised: MicroPython
     complains of a task that dies before somebody waits for it.

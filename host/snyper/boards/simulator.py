@@ -119,7 +119,7 @@ class _Plan:
         self.hit_rate = hit_rate
         self.seed = seed * 1_000_003 + number
         self.config = {"target_id": self.target_id, "hub": hubs, "wifi": WIFI, **config}
-        self.status: Callable[[], str] = str  # as `Session.status` says it, once the target runs
+        self.status: Callable[[], str] = str  # as `TargetSession.status` says it, once the target runs
 
 
 async def _simulate_in_processes(plans: list[_Plan], report: Report) -> None:
@@ -218,7 +218,7 @@ async def _simulate_in_this_process(plans: list[_Plan], report: Report) -> None:
 async def _keep_session_on(machine: Any, plan: _Plan, config: dict[str, Any], report: Report) -> None:
     from snyper.firmware.board.hardware import light
     from snyper.firmware.board.led import Led
-    from snyper.firmware.target.session import Session
+    from snyper.firmware.target.session import TargetSession
 
     impact_ms = max(MIN_IMPACT_MS, config["piezo"]["sample_ms"] * SAMPLES_PER_IMPACT)
     board = machine.VirtualBoard(
@@ -233,7 +233,7 @@ async def _keep_session_on(machine: Any, plan: _Plan, config: dict[str, Any], re
         machine.use(board)
         led = Led(light(config["led"]["pin"]))
         try:
-            session = Session(config, led, on_flash=False)
+            session = TargetSession(config, led, on_flash=False)
             plan.status = session.status
             await session.run()
             why = "ended by itself, starts again"

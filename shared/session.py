@@ -1,0 +1,205 @@
+"""Stay connected to a hub: dial, register, serve, back off, dial again. The same on both runtimes."""
+
+import asyncio
+
+from snyper.shared.address import parse_address
+from snyper.shared.backoff import Backoff
+from snyper.shared.clock import now_ms, now_us
+from snyper.shared.handshake_client import Registered, register_message
+from snyper.shared.link import Link
+from snyper.shared.log import keep, log
+from snyper.shared.runtime import dial, end_task, sleep_ms
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from typing import Any
+
+    from snyper.shared.link import Handler
+
+FIRST_RETRY_MS = 100
+# Where somebody has to do something first, and an attempt now and then is enough.
+_REFUSALS = (
+    ErrorCode.DUPLICATE_TARGET,
+    ErrorCode.UNAUTHORIZED,
+    ErrorCode.UNSUPPORTED,
+    ErrorCode.BAD_MESSAGE,
+)
+_MAX_ERRORS = 8
+
+
+class SessionState:
+    """How far it is to the hub."""
+
+    OFFLINE = "offline"  # not begun
+    JOINING = "joining"  # the network
+    CONNECTING = "connecting"  # finds the hub's address, dials
+    HANDSHAKE = "handshake"  # registers
+    CONNECTED = "connected"  # registered, and served until the link ends
+    WAITING = "waiting"  # for the next attempt
+    STOPPED = "stopped"
+
+
+_BEGIN = "begin"
+_JOINED = "joined"
+_OPENED = "opened"
+_ADMITTED = "admitted"
+_END = "end"  # of the attempt, or of the link
+_STOP = "stop"
+
+# {(state, trigger): next state}. What is not here is a defect.
+TRANSITIONS = {
+    (SessionState.OFFLINE, _BEGIN): SessionState.JOINING,
+    (SessionState.JOINING, _JOINED): SessionState.CONNECTING,
+    (SessionState.JOINING, _END): SessionState.WAITING,
+    (SessionState.CONNECTING, _OPENED): SessionState.HANDSHAKE,
+    (SessionState.CONNECTING, _END): SessionState.WAITING,
+    (SessionState.HANDSHAKE, _ADMITTED): SessionState.CONNECTED,
+    (SessionState.HANDSHAKE, _END): SessionState.WAITING,
+    (SessionState.CONNECTED, _END): SessionState.WAITING,
+    (SessionState.WAITING, _BEGIN): SessionState.JOINING,
+    (SessionState.WAITING, _STOP): SessionState.STOPPED,
+}
+
+
+class Session:
+    """Keep one peer registered with a hub, or with one of several, tried in order.
+
+    `hubs` are addresses `HOST:PORT`, `handlers` what the hub may ask, as for a Link; `target_id` is the name
+    to register, None for a peer that has none; `key` is the hub's, empty where it wants none. `link` is None
+    while there is no hub; `last_error` says why, and is None while there is one. A subclass has the hooks.
+    """
+
+    # Hooks. They are no methods here, because on a board each that is overridden takes memory for nothing.
+    # Joins the network. Raises OSError with the reason as its last argument; then no hub is asked.
+    join: "Callable[[], Awaitable[None]]"
+    # The address to dial for a host. Raises OSError when there is none.
+    find: "Callable[[str], Awaitable[str]]"
+    # What this peer says of itself when it registers.
+    registration: "Callable[[], dict[str, object]]"
+    # `(link, registered, asked_us)`: begins with a link over which `registered` has come, asked for at that
+    # instant of `now_us()`, and no other message yet. Does not wait.
+    on_registered: "Callable[[Link, Registered, int], None]"
+    # What goes on beside the link for as long as it lives; it is cancelled then.
+    serve: "Callable[[Link], Coroutine[Any, Any, None]]"
+    # Lets go of the link, whether it was registered or not: `state` still says that, `last_error` why.
+    on_lost: "Callable[[], None]"
+    # `(state)`: sees each change of it.
+    on_state: "Callable[[str], None]"
+
+    # Here, and not in each session: on a board every attribute that is set takes memory.
+    dial_timeout_ms = 5_000
+    register_timeout_ms = 3_000
+    max_retry_ms = 3_000
+    max_refused_ms = 15_000  # where every hub has refused
+    state = SessionState.OFFLINE
+    link: "Link | None" = None
+    last_error: "Exception | None" = None
+    is_refused = False  # by the hub that was asked last
+    _at = 0  # the hub to ask next
+
+    def __init__(
+        self, hubs: "Sequence[str]", handlers: "dict[str, Handler]", target_id: "str | None", key: str
+    ) -> None:
+        self.target_id = target_id
+        self.changed_ms = now_ms()  # when the state last did
+        self._hubs = hubs
+        self._handlers = handlers
+        self._key = key
+        self._backoff = Backoff(FIRST_RETRY_MS, self.max_retry_ms)
+        self._errors: "list[str]" = []  # why there was no hub, since there was one
+
+    async def run(self) -> None:
+        """Stay connected until cancelled; then socket and tasks are gone."""
+        try:
+            while True:
+                await self.attempt()
+                is_by_all = self.is_refused and not self._at
+                await sleep_ms(self._backoff.next_ms(self.max_refused_ms if is_by_all else None))
+        finally:
+            self._change(_STOP)
+
+    async def attempt(self) -> None:
+        """Connect once. Returns when that has failed or the link has ended; `last_error` says why. May be
+        cancelled.
+        """
+        self._change(_BEGIN)
+        self.is_refused = False
+        hub = self._hubs[self._at]
+        link: "Link | None" = None
+        tasks: "list[asyncio.Task[Any]]" = []
+        reason = ""
+        try:
+            await self.join()
+            self._change(_JOINED)
+            link = await self._dial(hub)
+            self._change(_OPENED)
+            tasks.append(asyncio.create_task(link.run()))
+            await self._register(link, hub)
+            tasks.append(asyncio.create_task(self.serve(link)))
+            reason = self._fail(await tasks[0], hub)
+        except (OSError, ProtocolError) as error:
+            reason = self._fail(error, hub, link)
+        finally:
+            try:
+                for task in tasks:  # all at once: this may be cancelled too
+                    task.cancel()
+                for task in tasks:
+                    await end_task(task)
+            finally:
+                if link is not None:
+                    self.link = None
+                    self.on_lost()
+                self._change(_END, reason)
+
+    async def _dial(self, hub: str) -> Link:
+        self._at = (self._at + 1) % len(self._hubs)
+        host, port = parse_address(hub)
+        reader, writer = await dial(await self.find(host), port, self.dial_timeout_ms)
+        return Link(reader, writer, self._handlers, "hub")
+
+    async def _register(self, link: Link, hub: str) -> None:
+        asked_us = now_us()
+        message = register_message(link.new_id(), self._key, self.registration(), self.target_id)
+        registered = Registered(await link.request(message, self.register_timeout_ms))
+        registered.apply_to(link)
+        self._at = self._hubs.index(hub)  # this one first, next time too
+        self._backoff.reset()
+        self.link = link
+        self._change(_ADMITTED)
+        self.on_registered(link, registered, asked_us)
+
+    def _fail(self, error: Exception, hub: str, link: "Link | None" = None) -> str:
+        """Note why the attempt, or the link, has ended; return it as a person reads it."""
+        if link is not None and isinstance(error, ProtocolError):
+            link.close(error)
+            error = link.close_error or error  # which says why, where the hub did
+            self.is_refused = error.code in _REFUSALS
+        self.last_error = error
+        if self.state == SessionState.CONNECTED:
+            return "the hub is lost: %s" % error
+        if self.state == SessionState.JOINING:
+            return str(error.args[-1])
+        if isinstance(error, ProtocolError) and error.code != ErrorCode.DISCONNECTED:
+            return "%s takes no registration: %s" % (hub, error)
+        return "no hub at %s: %s" % (hub, error)
+
+    def _change(self, trigger: str, reason: str = "") -> None:
+        """Set the state, and log what is worth it. A reason is kept once an outage, in which it may come back
+        every few seconds and for hours.
+        """
+        self.state = TRANSITIONS[(self.state, trigger)]
+        self.changed_ms = now_ms()
+        if trigger == _ADMITTED:
+            self.last_error = None
+            self._errors = []
+            log("session", "registered as %s" % self.target_id if self.target_id else "registered")
+        elif reason:
+            if reason in self._errors:
+                self._errors.remove(reason)
+                log("session", reason)
+            else:
+                keep("session", reason)
+            self._errors = self._errors[1 - _MAX_ERRORS :] + [reason]
+        self.on_state(self.state)
