@@ -23,7 +23,7 @@ from snyper.shared.socket_protocol import (
 
 
 class Role:
-    """What a peer is to the hub."""
+    """The roles that a peer registers with."""
 
     TARGET = "target"
     CONSOLE = "console"
@@ -35,7 +35,7 @@ _ROLES = (Role.TARGET, Role.CONSOLE, Role.SERVICE)
 
 
 class Registration:
-    """What a peer said of itself, checked. A field that it left out has its default."""
+    """The peer's `register`, checked. A field that it left out has its default."""
 
     def __init__(self, message: SocketMessage) -> None:
         """Raises ProtocolError: `bad_message`, or `unsupported` for another protocol or role."""

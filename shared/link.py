@@ -122,7 +122,7 @@ class Link:
     # --- what the owner calls
 
     async def run(self) -> ProtocolError:
-        """Serves the connection until it ends, however it ends; returns why.
+        """Serve the connection until it ends, however it ends, and return why.
 
         When it returns or is cancelled, the socket, the tasks and every pending request are gone.
         """
@@ -150,8 +150,8 @@ class Link:
         return self.close_error
 
     def start_heartbeat(self, heartbeat_ms: int, ping_after_ms: int) -> None:
-        """From now on the peer is given up as dead after DEAD_AFTER_BEATS × `heartbeat_ms` of silence, and
-        asked with a PING after `ping_after_ms` of it.
+        """Start the heartbeat: the peer is given up as dead after DEAD_AFTER_BEATS × `heartbeat_ms` of
+        silence, and asked with a PING after `ping_after_ms` of it.
         """
         self._heartbeat_ms = heartbeat_ms
         self._ping_after_ms = ping_after_ms
@@ -162,13 +162,13 @@ class Link:
             self._look()
 
     def is_alive(self) -> bool:
-        """Whether the heartbeat does its work: a silent peer is given up long before this is false."""
+        """Return whether the heartbeat does its work: a silent peer is given up long before this is false."""
         return (
             not self._heartbeat_ms or now_ms() - self._received_ms < 3 * DEAD_AFTER_BEATS * self._heartbeat_ms
         )
 
     def new_id(self) -> int:
-        """An id that no request under way on this side has."""
+        """Return an id that no request under way on this side has."""
         self._next_id += 1
         while self._next_id in self._pending:
             self._next_id += 1
@@ -271,7 +271,7 @@ class Link:
         )
 
     def handle(self, message: SocketMessage) -> None:
-        """Has the handler of its type serve `message`, in a task that ends with the link."""
+        """Have the handler of its type serve `message`, in a task that ends with the link."""
         self._handler_tasks.append(asyncio.create_task(self._handle(message)))
 
     def close(
@@ -281,7 +281,7 @@ class Link:
         quiet: bool = False,
         reason: str = CloseReason.REFUSED,
     ) -> None:
-        """Ends the link; `run` then returns `error`. Only the first call counts. `quiet` leaves the log out.
+        """End the link; `run` then returns `error`. Only the first call counts. `quiet` leaves the log out.
 
         With `linger` the peer gets up to LINGER_MS to hang up first: a socket that is closed with unread
         bytes in it takes back what was sent last, which here says why.
@@ -332,8 +332,8 @@ class Link:
             self._ended.set()
 
     async def _take(self, piece: "bytes | memoryview") -> None:
-        """Apart from `_read`, which would keep the last message while it waits for the next. The parser
-        copies the piece before it gives the first message.
+        """Handle one piece that was read. Apart from `_read`, which would keep the last message while it
+        waits for the next. The parser copies the piece before it gives the first message.
         """
         for count, item in enumerate(self._parser.read(piece), 1):
             if count % ITEMS_PER_TURN == 0:
@@ -380,15 +380,17 @@ class Link:
             self.handle(message)
 
     def _may_be_reply(self, message: SocketMessage) -> bool:
-        """Whether a message with an id that is waited for is that reply: what this side serves is a request
-        of a peer that uses the same id, and an item of a stream has its reply still to come.
+        """Return whether a message with an id that is waited for is that reply: what this side serves is a
+        request of a peer that uses the same id, and an item of a stream has its reply still to come.
         """
         return not (
             self._handler_of(message) or message.type in STREAM_TYPES or message.type == MessageType.PING
         )
 
     def _is_late(self, message: SocketMessage) -> bool:
-        """Whether `message` is a reply that nobody waits for any more: no request of an unknown type."""
+        """Return whether `message` is a reply that nobody waits for any more: no request of an unknown
+        type.
+        """
         if message.type in (MessageType.REPLY, MessageType.PONG):
             return True
         if not self._late_ids or message.id not in self._late_ids or not self._may_be_reply(message):
@@ -459,7 +461,7 @@ class Link:
     # --- heartbeat
 
     def _look(self) -> None:
-        """Does what is due, and sets the timer for the next time."""
+        """Do what is due, and set the timer for the next time."""
         self._timer = None
         # Time in which this process did not run (a flash write, a suspended laptop) is not the peer's.
         overslept_ms = now_ms() - self._look_ms
@@ -476,7 +478,9 @@ class Link:
             self._fail(error)
 
     def _beat(self) -> int:
-        """Pings a silent peer; says in how many ms to look again. Raises ProtocolError to give it up."""
+        """Ping a silent peer, and return in how many ms to check again. Raises ProtocolError to give it
+        up.
+        """
         silence_ms = now_ms() - self._received_ms
         dead_after_ms = DEAD_AFTER_BEATS * self._heartbeat_ms
         if silence_ms >= dead_after_ms:
@@ -501,7 +505,7 @@ class Link:
 
 
 def error_of(message: SocketMessage) -> ProtocolError:
-    """What an `error` message reports."""
+    """Convert an `error` message to a ProtocolError."""
     data = message.data or {}
     return ProtocolError(
         str(data.get("code", ErrorCode.INTERNAL))[:MAX_WORD_CHARS],

@@ -1,4 +1,4 @@
-"""What a console may ask of the hub: commands to targets, the list of them, the stream of events."""
+"""Serves the requests of a console: commands to targets, the list of targets, the stream of events."""
 
 from snyper.firmware.master.controller import HubController
 from snyper.firmware.master.router import forward
@@ -68,7 +68,7 @@ class Console:
         return await answer(self._game_runner, link, message)
 
     async def _subscribe(self, link: Link, message: SocketMessage) -> None:
-        """Sends events until the link ends. One that reads too slowly misses some, and one that takes no long
+        """Send events until the link ends. One that reads too slowly misses some, and one that takes no long
         lines a long one: `seq` shows it.
         """
         events = self._controller.events

@@ -1,4 +1,4 @@
-"""What the hub asks of its targets, and what they report."""
+"""Sends the hub's commands to targets, and records what they report."""
 
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.events import EventLog
@@ -31,7 +31,7 @@ _IN_MOTION = ("rising", "arming", "falling")
 
 
 class HubController:
-    """Everything the hub can ask of its targets, and what they report: who wants to hear of that listens to
+    """Commands to the hub's targets, and the record of what they report: who wants to hear of that listens to
     `events`. `boot_id` makes this hub's command ids its own: a target remembers the ids it has carried out.
     """
 
@@ -60,7 +60,7 @@ class HubController:
         timeout_ms: int,
         id: "str | None" = None,
     ) -> Command:
-        """Sends a command to `target` (a name, `group:NAME` or `all`) and returns at once; it is the caller's
+        """Send a command to `target` (a name, `group:NAME` or `all`) and return at once; it is the caller's
         to take the results or to cancel it. Raises ProtocolError `unknown_target`; whatever else goes wrong
         is in the results, one for each target.
 
@@ -77,7 +77,12 @@ class HubController:
         timeout_ms: int,
         id: "str | None" = None,
     ) -> Command:
-        """Like `start`, for these targets."""
+        """Send a command to these targets and return at once. Raises nothing: what goes wrong is in the
+        results.
+
+        A target does not carry out an `id` twice; by default every command has one of its own. With `at_us`
+        in `data` the time counts from that instant.
+        """
         if data is not None and "at_us" in data:
             timeout_ms += max(0, data["at_us"] - now_us()) // 1000
         if id is None:

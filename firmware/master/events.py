@@ -1,4 +1,4 @@
-"""What happened, in order: the hub's last events, for who listens now and for consoles that come back."""
+"""The log of the hub's last events, in order, for listeners now and for consoles that come back."""
 
 import asyncio
 
@@ -46,7 +46,7 @@ class EventLog:
         return self._ring[0][0] if self._ring else self.seq + 1
 
     def add(self, event: str, target_id: str, data: "dict[str, Any]", report_key: str = "") -> int:
-        """Counts an event of a target, or of none where `target_id` is empty, and returns its `seq`. Nobody
+        """Count an event of a target, or of none where `target_id` is empty, and return its `seq`. Nobody
         changes `data` any more. `report_key` is what a report is known by for ever.
         """
         seq = self.seq + 1
@@ -55,7 +55,7 @@ class EventLog:
         return seq
 
     def listen(self, on_event: "OnEvent") -> "Callable[[], None]":
-        """Calls `on_event(seq, event, target_id, data)` for each event from now on, as it is counted; what is
+        """Call `on_event(seq, event, target_id, data)` for each event from now on, as it is counted; what is
         returned ends that, at any time and also twice.
 
         All listeners get all events, in the order of `seq`: one that is added by a listener comes after the
@@ -70,7 +70,7 @@ class EventLog:
         return stop
 
     def _tell(self, *event: "Any") -> None:
-        """Calls the listeners."""
+        """Call the listeners."""
         self._untold.append(event)
         if len(self._untold) > 1:
             return  # a listener has added it; whoever tells that one of the first goes on with this
@@ -85,7 +85,7 @@ class EventLog:
             self._untold.pop(0)
 
     def _show(self, seq: int, event: str, target_id: str, data: "dict[str, Any]") -> None:
-        """From now on the event is there for consoles."""
+        """Make an event visible to consoles."""
         self.seq = seq
         if len(self._ring) >= self._size:
             self._ring.pop(0)
@@ -108,22 +108,22 @@ class EventLog:
         return names
 
     async def is_known(self, report_key: str) -> bool:
-        """Whether a report was noted before the hub's start. A ring does not know."""
+        """Return whether a report was recorded before the hub's start. A ring does not know."""
         return False
 
     async def settle(self) -> None:
-        """Returns once all that was added is as safe as it can be made. May be cancelled, and repeated."""
+        """Wait until all that was added is as safe as it can be made. May be cancelled, and repeated."""
 
     async def page(self, seq: int) -> "Iterator[tuple[int, str, str, dict[str, object]]]":
-        """The first events with a greater `seq`, as `after` gives them; waits until there is one. May be
-        cancelled.
+        """Return the first events with a greater `seq`, as `after` gives them; waits until there is one. May
+        be cancelled.
         """
         while seq >= self.seq or not self._ring:
             await self._shown.wait()
         return self.after(seq)
 
     def after(self, seq: int) -> "Iterator[tuple[int, str, str, dict[str, object]]]":
-        """The events with a greater `seq` that are still here, as (seq, event, target_id, data)."""
+        """Return the events with a greater `seq` that are still here, as (seq, event, target_id, data)."""
         count = max(0, min(self.seq - seq, len(self._ring)))
         return (_unpacked(entry) for entry in self._ring[len(self._ring) - count :])
 

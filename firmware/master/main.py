@@ -1,4 +1,4 @@
-"""What a hub board runs at power-up. `boot` handles every failure but its own absence."""
+"""The entry of a hub board at power-up. `boot` handles every failure but its own absence."""
 
 import sys
 import time

@@ -36,7 +36,7 @@ MAX_ITEMS = 8  # of one command that wait until whoever asked takes them
 
 
 class Result:
-    """What one peer made of one command. `reply` is its own answer, or None where `error` says why not."""
+    """The result of a command at one peer. `reply` is its own answer, or None where `error` says why not."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class Command:
             await self._changed.wait()
 
     def cancel(self) -> None:
-        """Wait for no further answer. What was sent stays sent. For whoever stops iterating early."""
+        """Wait for no further answer. What was sent stays sent. For a caller that stops iterating early."""
         for entry in self._waiting.values():
             if entry.link is not None:
                 entry.link.cancel_request(self._id)
@@ -286,7 +286,7 @@ def _times(result: Result) -> "dict[str, object]":
 
 
 def _own_answer(message: SocketMessage, result: Result) -> SocketMessage:
-    """The answer of the one peer that was meant, with the id of whoever asked."""
+    """Return the answer of the one peer that was meant, with the id of the request."""
     if result.reply is None:
         assert result.error is not None
         answer = result.error.to_message(message.id, message.target_id)

@@ -87,14 +87,14 @@ class Hub:
         return self.games if create else self.game_runner
 
     async def start(self) -> None:
-        """Listens. Raises OSError when the address is not to be had."""
+        """Start to listen. Raises OSError when the address cannot be used."""
         self._server = await listen(self._serve, self._host, self.port, min(self._max_connections, _BACKLOG))
         self.port = bound_port(self._server, self.port)
         self._sweeper = asyncio.create_task(self._sweep())
         log("hub", "listening on port %d" % self.port)
 
     async def stop(self) -> None:
-        """Ends the game, stops listening, ends every link and waits until all of them are gone."""
+        """End the game, stop listening, close every link and wait until all of them are gone."""
         if self.game_runner is not None:
             await self.game_runner.stop()
         self._sweeper.cancel()
@@ -107,11 +107,11 @@ class Hub:
             await self._all_gone.wait()
 
     def is_alive(self) -> bool:
-        """Whether the task that looks after the links has done so lately."""
+        """Return whether the task that attends to the links has done so lately."""
         return now_ms() - self._swept_ms < _SWEEP_OVERDUE_MS
 
     def health(self) -> "dict[str, object]":
-        """What a PONG says of the hub."""
+        """Return what a PONG says of the hub."""
         health: "dict[str, object]" = {
             "hub_us": now_us(),
             "uptime_ms": now_ms() - self._started_ms,
@@ -144,16 +144,16 @@ class Hub:
         while True:
             await sleep_ms(_SWEEP_MS)
             self._swept_ms = now_ms()
-            self._refuse_strangers(now_ms() - REGISTER_TIMEOUT_MS)
+            self._refuse_unregistered(now_ms() - REGISTER_TIMEOUT_MS)
 
-    def _refuse_strangers(self, opened_before_ms: int) -> None:
-        """Ends connections that did not register in time."""
+    def _refuse_unregistered(self, opened_before_ms: int) -> None:
+        """Close connections that did not register in time."""
         for link in list(self._links):
             if not link.admitted and link.close_error is None and link.opened_ms <= opened_before_ms:
                 _refuse(link, ErrorCode.NOT_REGISTERED, "the first message is `register`")
 
     def _register(self, link: Link, message: SocketMessage) -> None:
-        """Admits a peer, or says why not and hangs up. What it says before it registers is one error each."""
+        """Admit a peer, or say why not and hang up. What it says before it registers is one error each."""
         if message.type != MessageType.REGISTER:
             error = ProtocolError(ErrorCode.NOT_REGISTERED, "the first message is `register`")
             link.send_nowait(error.to_message(message.id, message.target_id))
@@ -173,7 +173,7 @@ class Hub:
             self.refuse_registration(link, message, error)
 
     def refuse_registration(self, link: Link, message: SocketMessage, error: ProtocolError) -> None:
-        """Tells a peer why it is not admitted, and hangs up."""
+        """Tell a peer why it is not admitted, and hang up."""
         is_duplicate = error.code == ErrorCode.DUPLICATE_TARGET
         if is_duplicate:
             from snyper.firmware.master.duplicates import record_duplicate
@@ -211,7 +211,9 @@ class Hub:
         settle_later(self, link, message, registration)
 
     def seat_target(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
-        """Admits a target, instead of the link that it had before. Raises as `Registry.admit` does."""
+        """Admit a target, and close the link that it had before. Raises ProtocolError: `duplicate_target`
+        when another board is live under that name, `busy` when the hub is full.
+        """
         entry, replaced = self.controller.registry.admit(registration, link)
         if replaced is not None:
             replaced.close(ProtocolError(ErrorCode.DISCONNECTED, "the board has come back over a new link"))
@@ -243,7 +245,7 @@ class Hub:
 
 
 class _TargetPeer:
-    """The hub's end of one target's link."""
+    """The hub's end of a target's link."""
 
     def __init__(self, controller: HubController, entry: Entry) -> None:
         self._controller = controller
@@ -267,7 +269,7 @@ class _TargetPeer:
 def _refuse(
     link: Link, code: str, why: str, message: "SocketMessage | None" = None, quiet: bool = False
 ) -> None:
-    """Tells a peer why it is not served, and hangs up."""
+    """Tell a peer why it is not served, and hang up."""
     error = ProtocolError(code, why)
     try:
         link.send_nowait(error.to_message(message.id, message.target_id) if message else error.to_message())

@@ -1,4 +1,4 @@
-"""What a target runs at power-up. `boot` handles every failure but its own absence."""
+"""The entry of a target at power-up. `boot` handles every failure but its own absence."""
 
 import sys
 import time

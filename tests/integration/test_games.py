@@ -889,12 +889,12 @@ async def test_a_hit_that_comes_after_an_outage_still_counts(tmp_path: Path) -> 
     async with rig_of("cpython", tmp_path, 2) as rig:
         await rig.start("quick", rounds=3, pause_ms=0, first_up_ms=60_000)
         first = await raised_one(rig)
-        felt_us = (await rig.console.ask("ping"))["data"]["hub_us"]
+        detected_us = (await rig.console.ask("ping"))["data"]["hub_us"]
         assert first.peer is not None
         await first.peer.close()
         await rig.event("game_target_out", target_id=first.target_id)
         async with rig.target(first.target_id):
-            await first.report(0, at_us=felt_us)
+            await first.report(0, at_us=detected_us)
             await rig.event("game_score", points=200, target_id=first.target_id)
             for times in (2, 3):
                 await (await raised_one(rig, times)).report(None)
