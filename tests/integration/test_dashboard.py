@@ -887,7 +887,8 @@ def test_what_can_go_wrong_at_the_start(shooting_range: Range, tmp_path: Path) -
     status, err = run_snyper("dashboard", "--hub", "here:there")
     assert (status, "HOST:PORT" in err) == (2, True), err
     taken = str(shooting_range.directory / "kept" / "archive.sqlite3")
-    status, err = run_snyper("dashboard", "--listen", f"{HOST}:0", "--no-open", "--archive", taken)
+    options = ("--hub", shooting_range.hub_address, "--listen", f"{HOST}:0", "--no-open")
+    status, err = run_snyper("dashboard", *options, "--archive", taken)
     assert (status, "--archive" in err) == (1, True), err
 
 

@@ -15,8 +15,8 @@ from snyper.boards import image
 from snyper.boards.board import BoardProcess
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Model
+from snyper.dashboard.store import Store
 from snyper.history.reader import History
-from snyper.hub.journal import Journal
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 from tests.integration.harness import HOST, ROOT, TRAVEL_MS, free_port, needs_micropython, start_hub, until
 
@@ -81,12 +81,12 @@ async def test_games_over_the_dashboards_console(tmp_path: Path) -> None:
     """Everything of the dashboard but its pages plays two games, the second as soon as the hub takes it. The
     board has room while they are played, and as much after the second as after the first.
     """
-    archive = Journal(tmp_path / "archive.sqlite3")
+    store = Store(None, tmp_path / "archive.sqlite3")
     while_playing: list[int] = []
     after: list[int] = []
     async with measured_hub(tmp_path) as (board, address), shot_targets(tmp_path, address):
         model = Model(address)
-        keeper = Keeper(model, archive)
+        keeper = Keeper(model, store)
         keeping = asyncio.create_task(keeper.run())
         try:
             await until(lambda: model.online and len(connected(model)) == TARGETS, "all should be here")
@@ -104,8 +104,8 @@ async def test_games_over_the_dashboards_console(tmp_path: Path) -> None:
         finally:
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
-            archive.close()
-    with History(archive.path) as history:
+            store.close()
+    with History(store.path) as history:
         assert [game.reason for game in history.games()] == ["finished", "finished"]
     assert min(while_playing) > LEAST_FREE
     assert after[1] > after[0] - GROWTH

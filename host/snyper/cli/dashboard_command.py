@@ -11,6 +11,7 @@ import typer
 
 from snyper.cli import extras
 from snyper.cli.commands import HubOption, Json, address
+from snyper.cli.history_commands import JournalOption
 from snyper.cli.output import err, fail
 from snyper.client import DEFAULT_HUB
 from snyper.client.addresses import is_loopback
@@ -41,8 +42,11 @@ def dashboard(
     ] = DEFAULT_LISTEN,
     archive: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where its history is kept.", dir_okay=False),
+        typer.Option(
+            metavar="FILE", help="Where the history of a hub without a journal here is kept.", dir_okay=False
+        ),
     ] = None,
+    journal: JournalOption = None,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open it in your browser.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -65,17 +69,25 @@ def dashboard(
     log_to_stderr(logging.WARNING)
     try:
         archive = archive or default_path("dashboard.sqlite3", "--archive FILE")
+        journal = journal or _default_journal()
     except JournalError as error:
         fail(str(error), EXIT_FAILED)
     try:
         with serve.open_socket(listen) as sock:
-            asyncio.run(ended_by_signals(serve.serve(hub, sock, password, archive, ready)))
+            asyncio.run(ended_by_signals(serve.serve(hub, sock, password, journal, archive, ready)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         err.print("stopped")
     except JournalError as error:
         fail(f"{error}. Or name another archive with --archive", EXIT_FAILED)
     except (OSError, ValueError) as error:
         fail(str(error), EXIT_FAILED)
+
+
+def _default_journal() -> Path | None:
+    try:
+        return default_path()
+    except JournalError:
+        return None
 
 
 def _password(listen: str) -> str | None:

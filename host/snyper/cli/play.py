@@ -25,7 +25,10 @@ async def run(targets: int, listen: str, open_browser: bool, say: Callable[[str]
         )
         say(f"targets    {targets}, with somebody who shoots at them")
         dashboard = await stack.enter_async_context(
-            running("dashboard", "--hub", address, "--listen", listen, "--archive", archive, "--no-open")
+            running(
+                *("dashboard", "--hub", address, "--listen", listen, "--no-open"),
+                *("--journal", journal, "--archive", archive),
+            )
         )
         say(f"dashboard  {dashboard.said['url']}")
         say(f"commands   such as `snyper watch --hub {address}`, in another terminal")

@@ -300,12 +300,8 @@ class HubClient:
             take(reply)
         return results
 
-    async def events(self, after: int | None = None, log_id: str | None = None) -> AsyncIterator[Event]:
-        """What happens from now on, or since the event with the `seq` that `after` gives, as far as the hub
-        still has it. `log_id` says whose count that is: this object's `log_id` while it was read; from
-        another, all there is comes. One reader a connection. Raises ProtocolError `disconnected` when the hub
-        is lost.
-        """
+    async def subscribe(self, after: int | None = None, log_id: str | None = None) -> str:
+        """Begin what `events` then reads, and return in which log the hub counts."""
         data: dict[str, object] = {} if after is None else {"after": after}
         if log_id is not None:
             data["log_id"] = log_id
@@ -314,6 +310,15 @@ class HubClient:
         about: dict[str, Any] = subscribed.data or {}
         self.log_id = str(about.get("log_id", ""))
         self.subscribed_seq = int(about.get("seq", 0))
+        return self.log_id
+
+    async def events(self, after: int | None = None, log_id: str | None = None) -> AsyncIterator[Event]:
+        """What happens from now on, or since the event with the `seq` that `after` gives, as far as the hub
+        still has it. `log_id` says whose count that is: this object's `log_id` while it was read; from
+        another, all there is comes. One reader a connection. Raises ProtocolError `disconnected` when the hub
+        is lost.
+        """
+        await self.subscribe(after, log_id)
         while True:
             while self._events:
                 yield self._events.popleft()

@@ -1,4 +1,4 @@
-"""The archive as files to take away, as `snyper export` writes them."""
+"""The history as files to take away, as `snyper export` writes them."""
 
 import tempfile
 import time
@@ -10,10 +10,10 @@ from fastapi import FastAPI, Query
 from starlette.background import BackgroundTask
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
+from snyper.dashboard.store import Store
 from snyper.history.database import JournalError
 from snyper.history.export import What, write_rows
 from snyper.history.reader import History, Which
-from snyper.hub.journal import Journal
 
 KINDS = {What.GAMES: "Games and scores", What.HITS: "Hits and misses", What.EVENTS: "All that happened"}
 FORMATS = {"csv": "text/csv", "json": "application/x-ndjson"}
@@ -22,7 +22,7 @@ _PIECE_BYTES = 65_536
 Period = Annotated[int, Query(ge=0, le=10**10)]
 
 
-def add_route(app: FastAPI, archive: Journal) -> None:
+def add_route(app: FastAPI, store: Store) -> None:
     """`/export/games.csv` and the like."""
 
     @app.get("/export/{what}.{extension}", include_in_schema=False)
@@ -30,12 +30,12 @@ def add_route(app: FastAPI, archive: Journal) -> None:
         """Runs in a thread of its own, as it is not async. `period_s` back from now; 0 is always."""
         if what not in KINDS or extension not in FORMATS:
             return PlainTextResponse("there is games, hits and events, each as csv and json", 404)
-        archive.flush(1.0)
+        store.flush(1.0)
         since_ms = round((time.time() - period_s) * 1000) if period_s > 0 else None
         which = Which(since_ms, game or None, player or None)
         file = tempfile.TemporaryFile()  # noqa: SIM115 - it has no name, and so cannot be left behind
         try:
-            with History(archive.path) as history:
+            with History(store.path) as history:
                 text = TextIOWrapper(file, "utf-8", "backslashreplace", newline="")
                 write_rows(text, history, What(what), extension == "csv", which)
                 text.detach()
@@ -43,7 +43,7 @@ def add_route(app: FastAPI, archive: Journal) -> None:
             file.seek(0)
         except (JournalError, OSError) as error:
             file.close()
-            return PlainTextResponse(f"the archive cannot be exported: {error}", 500)
+            return PlainTextResponse(f"the history cannot be exported: {error}", 500)
         name = f"snyper-{what}-{time.strftime('%Y-%m-%d')}.{extension}"
         return StreamingResponse(
             iter(partial(file.read, _PIECE_BYTES), b""),

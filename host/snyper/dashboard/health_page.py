@@ -130,7 +130,7 @@ class HubCard:
             widgets.text("h2", "Hub")
             self._address = widgets.text("p", "", "subtitle")
             self._spark = widgets.svg("")
-            self._facts = Facts(("Round trip", "Jitter", "Up for", "Journal", "Lost", "Archive"))
+            self._facts = Facts(("Round trip", "Jitter", "Up for", "Journal", "Lost", "History"))
 
     def draw(self, now_s: float) -> None:
         model = self._keeper.model
@@ -148,12 +148,12 @@ class HubCard:
                 "Up for": widgets.duration(status.uptime_ms / 1000) if status else "–",
                 "Journal": journals.get(status.journal, status.journal) if status else "–",
                 "Lost": lost,
-                "Archive": model.archive_failure or "written",
+                "History": model.archive_failure or model.history or "–",
             },
             bad={
                 "Journal": bool(status and status.journal == "failing"),
                 "Lost": not model.online,
-                "Archive": bool(model.archive_failure),
+                "History": bool(model.archive_failure),
             },
         )
 

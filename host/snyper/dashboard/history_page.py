@@ -1,4 +1,4 @@
-"""History: games, players, reaction times and accuracy, out of the dashboard's own archive."""
+"""History: games, players, reaction times and accuracy, out of the hub's journal or the archive."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from snyper.dashboard import charts, drawings, widgets
 from snyper.dashboard.export import FORMATS, KINDS
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.plot import Plot
-from snyper.history.database import JournalError
+from snyper.history.database import JournalError, NoJournalError
 from snyper.history.reader import Accuracy, BestTime, GameRecord, History, PlayerStats, Which
 
 REFRESH_S = 3.0  # at most so often, while something happens
@@ -44,7 +44,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Found:
-    """What the archive has of that."""
+    """What the history has of that."""
 
     count: int = 0  # of games
     page: int = 0  # which of their pages it is: the last, where the one that was chosen is not there
@@ -62,7 +62,7 @@ class Found:
 
 
 def look_up(path: Path, chosen: Chosen) -> Found:
-    """Reads the archive. Takes a moment. Raises JournalError."""
+    """Reads a journal. Takes a moment. Raises JournalError."""
     which = chosen.which()
     with History(path) as history:
         count = history.count_games(which)
@@ -86,7 +86,7 @@ def look_up(path: Path, chosen: Chosen) -> Found:
 
 
 class HistoryPage:
-    """One browser's look into the archive."""
+    """One browser's look into the history."""
 
     def __init__(self, keeper: Keeper, client: Client) -> None:
         self._keeper = keeper
@@ -167,12 +167,14 @@ class HistoryPage:
         if not self._news and now_s - self._looked_s < STALE_S:
             return
         self._news, self._looked_s = False, now_s
-        journal, chosen = self._keeper.archive, self._chosen
+        store, chosen = self._keeper.store, self._chosen
         try:
-            await asyncio.to_thread(journal.flush, 1.0)
-            found = await asyncio.to_thread(look_up, journal.path, chosen)
+            await asyncio.to_thread(store.flush, 1.0)
+            found = await asyncio.to_thread(look_up, store.path, chosen)
+        except NoJournalError:  # none was needed yet
+            found = Found()
         except JournalError as error:
-            widgets.set_text(self._subtitle, f"The archive cannot be read: {error}")
+            widgets.set_text(self._subtitle, f"The history cannot be read: {error}")
             return
         if chosen != self._chosen:  # meanwhile somebody has asked for something else
             return
@@ -198,7 +200,7 @@ class HistoryPage:
             self._draw_tables(found)
 
     def _set_choices(self, found: Found) -> None:
-        """What is chosen stays so, though the archive may have let go of it."""
+        """What is chosen stays so, though the history may have let go of it."""
         chosen = self._chosen
         kinds, names = dict(found.kinds), {name: name for name in found.names}
         for choice, value, options in (

@@ -4,11 +4,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
-from snyper.client import Event, GameState, HubClient, NoHubError, connect, events
+from snyper.client import Event, GameState, HubClient, HubStatus, NoHubError, connect, events
 from snyper.dashboard.model import Model
-from snyper.hub.journal import Journal
+from snyper.dashboard.store import Store
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 from snyper.system import steady
 
@@ -24,10 +25,10 @@ _logger = logging.getLogger("snyper")
 class Keeper:
     """The dashboard's one console. `hub` is None while there is no connection."""
 
-    def __init__(self, model: Model, archive: Journal) -> None:
+    def __init__(self, model: Model, store: Store) -> None:
         self.model = model
         self.hub: HubClient | None = None
-        self.archive = archive
+        self.store = store
         self._look_now = asyncio.Event()
 
     async def run(self) -> None:
@@ -105,15 +106,13 @@ class Keeper:
                 continue
 
     async def _follow(self, hub: HubClient) -> None:
-        """Every event into the model and the archive, those that were missed too."""
-        self.model.record_status(await hub.status(), steady.now_s(), time.monotonic())
-        log_id, after = self.archive.latest_log() or (None, 0)
+        """Every event into the model and the store, those that were missed too. Raises JournalError."""
+        status = await hub.status()
+        self.model.record_status(status, steady.now_s(), time.monotonic())
+        after, log_id = await self._open_store(status)
         async for event in hub.events(after, log_id):
             is_news = event.seq > hub.subscribed_seq
-            self.archive.record(
-                *(hub.log_id, event.seq, event.event, event.target_id, event.data),
-                ago_ms=self._ago_ms(event),
-            )
+            self.store.record(hub.log_id, event, self._ago_ms(event))
             try:
                 self.model.record_event(event, steady.now_s(), is_news=is_news)
             except (KeyError, TypeError, ValueError) as error:
@@ -122,6 +121,18 @@ class Keeper:
                 if events.TARGETS in events.kind_of(event).changes:
                     self.look_now()
                 self.model.changed(event)
+
+    async def _open_store(self, status: HubStatus) -> tuple[int | None, str | None]:
+        """From which event on the store wants the hub's: see `Store.follow`."""
+        log_id = ""
+        if status.journal and await asyncio.to_thread(self.store.journal_log_id):
+            # Where a hub counts it says when one subscribes, which a connection does once.
+            with suppress(ProtocolError):  # such as no room for a second console
+                async with connect(self.model.hub) as asking:
+                    log_id = await asking.subscribe()
+        found = await asyncio.to_thread(self.store.follow, log_id)
+        self.model.history = "read from the hub's journal" if self.store.is_journal else "kept here"
+        return found
 
     def _ago_ms(self, event: Event) -> int:
         """How long ago it was, where the event says that; else, as far as one can tell, 0."""

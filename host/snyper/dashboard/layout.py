@@ -47,7 +47,7 @@ def add_pages(app: FastAPI, keeper: Keeper, can_leave: bool) -> None:
     # In the page itself: nothing is to be seen before it has its style.
     head = f"<style>{style}</style><script>{script}</script>"
 
-    export.add_route(app, keeper.archive)
+    export.add_route(app, keeper.store)
 
     def page(request: Request) -> None:
         ui.add_head_html(head)

@@ -54,7 +54,7 @@ class Model(RangeModel):
         self.hub_outages: deque[tuple[float, float | None]] = deque(maxlen=OUTAGES)
         self.games: list[GameInfo] | None = None  # None: this hub plays none
         self.archive_failure = ""
-        self.archived = 0  # events archived by this process; a page that shows history looks at it
+        self.history = ""  # where it is; empty before the first connection
         self._listeners: list[Listener] = []
 
     # --- listeners

@@ -11,11 +11,11 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from snyper.client.addresses import dial_host
+from snyper.client.addresses import dial_host, is_loopback
 from snyper.dashboard.auth import AuthMiddleware
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Model
-from snyper.hub.journal import Journal
+from snyper.dashboard.store import Store
 from snyper.shared.address import format_address, parse_address
 
 # NiceGUI makes this folder only if a page stores something there, which none does; otherwise it would be in
@@ -60,10 +60,15 @@ def open_socket(listen: str) -> socket.socket:
 
 
 async def serve(
-    hub: str, sock: socket.socket, password: str | None, archive: Path, ready: Callable[[str], None]
+    hub: str,
+    sock: socket.socket,
+    password: str | None,
+    journal: Path | None,
+    archive: Path,
+    ready: Callable[[str], None],
 ) -> None:
-    """Serves on `sock` until cancelled; `ready` is told the URL. Raises JournalError for an archive that
-    cannot be used.
+    """Serves on `sock` until cancelled; `ready` is told the URL. `journal` is where a hub on this computer
+    keeps its own. Raises JournalError for an archive that is needed and cannot be used.
     """
     loop = asyncio.get_running_loop()
     model = Model(hub)
@@ -75,11 +80,11 @@ async def serve(
     def tell(*said: Any) -> None:
         loop.call_soon_threadsafe(archive_state, *said)
 
-    journal = Journal(archive, on_state=tell)
+    store = Store(journal, archive, tell, is_loopback(parse_address(hub)[0]))
     try:
-        await _serve(Keeper(model, journal), sock, password, ready)
+        await _serve(Keeper(model, store), sock, password, ready)
     finally:
-        await asyncio.to_thread(journal.close)
+        await asyncio.to_thread(store.close)
 
 
 async def _serve(

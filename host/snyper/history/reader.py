@@ -201,6 +201,12 @@ class History:
         """May be called again."""
         self._db.close()
 
+    @property
+    def log_id(self) -> str:
+        """Whose log it is: that of the hub, or the dashboard, which writes the file."""
+        [(log_id,)] = self._all("SELECT log_id FROM logs WHERE id = 1")
+        return str(log_id)
+
     def events(self, kinds: Sequence[str] = (), since_ms: int | None = None) -> Iterator[EventRecord]:
         """Every event, or those of these kinds, in order, some at a time: memory stays small however many
         there are.

@@ -1,0 +1,114 @@
+"""Where the dashboard's history is: in the hub's journal if that lies here, else in an archive of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("nicegui", reason="no NiceGUI here: pip install 'snyper[dashboard]'")
+
+from snyper.dashboard.keeper import Keeper
+from snyper.dashboard.model import Model
+from snyper.dashboard.store import Store
+from snyper.firmware.master.server import Hub
+from snyper.history.reader import History
+from snyper.hub.journaled_events import JournaledEvents
+from tests.integration.harness import HOST, free_port, until
+
+
+@asynccontextmanager
+async def hub_at(port: int, journal: Path | None) -> AsyncIterator[Hub]:
+    log = JournaledEvents(100, journal) if journal is not None else None
+    hub = Hub(HOST, port, 4, 4, events=log)
+    await hub.start()
+    try:
+        yield hub
+    finally:
+        await hub.stop()
+        if log is not None:
+            await log.close()
+
+
+@asynccontextmanager
+async def dashboard(port: int, journal: Path | None, archive: Path) -> AsyncIterator[Keeper]:
+    """The dashboard's own process but for its pages."""
+    store = Store(journal, archive, is_hub_here=True)
+    keeper = Keeper(Model(f"{HOST}:{port}"), store)
+    keeping = asyncio.create_task(keeper.run())
+    try:
+        yield keeper
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        store.close()
+
+
+def kept(path: Path, kind: str = "journal") -> list[object]:
+    """What the events of that kind in a file say."""
+    if not path.exists():
+        return []
+    with History(path) as history:
+        return [event.data["message"] for event in history.events([kind])]
+
+
+async def told(keeper: Keeper, hub: Hub, message: str) -> None:
+    """Has the hub say something, once the dashboard follows it, and waits until that has come."""
+    heard: list[object] = []
+    stop = keeper.model.listen(lambda event: heard.append(event and event.data.get("message")))
+    await until(lambda: hub.controller.events._shown._waiters, "the dashboard should subscribe")
+    hub.controller.events.add("journal", "", {"state": "ok", "message": message})
+    await until(lambda: message in heard, "the dashboard should hear of it")
+    stop()
+
+
+async def test_the_journal_of_a_hub_here_is_read_and_nothing_is_kept(tmp_path: Path) -> None:
+    journal, archive, port = tmp_path / "journal", tmp_path / "archive", free_port()
+    async with hub_at(port, journal) as hub, dashboard(port, journal, archive) as keeper:
+        await told(keeper, hub, "one")
+        assert keeper.store.path == journal
+        assert kept(journal) == ["one"]
+        assert "journal" in keeper.model.history
+    assert not archive.exists()
+
+
+@pytest.mark.parametrize("how", ["no journal", "its journal is elsewhere", "another's journal lies here"])
+async def test_of_any_other_hub_an_archive_is_kept(how: str, tmp_path: Path) -> None:
+    journal, archive, port = tmp_path / "journal", tmp_path / "archive", free_port()
+    if how.startswith("another"):
+        async with hub_at(free_port(), journal):
+            pass
+    writes = None if how == "no journal" else tmp_path / "elsewhere"
+    async with hub_at(port, writes) as hub, dashboard(port, journal, archive) as keeper:
+        await told(keeper, hub, "one")
+        assert keeper.store.path == archive
+        keeper.store.flush(5.0)
+        assert kept(archive) == ["one"]
+        assert kept(journal) == []
+
+
+async def test_a_hub_that_comes_back_otherwise_is_kept_otherwise(tmp_path: Path) -> None:
+    """Each event is in one of the two, and what happened meanwhile is in the archive once it is known."""
+    journal, archive, port = tmp_path / "journal", tmp_path / "archive", free_port()
+    async with dashboard(port, journal, archive) as keeper:
+        async with hub_at(port, journal) as hub:
+            await told(keeper, hub, "one")
+        async with hub_at(port, None) as hub:
+            hub.controller.events.add("journal", "", {"state": "ok", "message": "two"})
+            await told(keeper, hub, "three")
+        async with hub_at(port, journal) as hub:
+            await told(keeper, hub, "four")
+            assert keeper.store.path == journal
+        keeper.store.flush(5.0)
+    assert kept(journal) == ["one", "four"]
+    assert kept(archive) == ["two", "three"]
+
+
+async def test_before_a_hub_was_seen_the_history_is_that_of_this_computer(tmp_path: Path) -> None:
+    journal, archive = tmp_path / "journal", tmp_path / "archive"
+    assert Store(journal, archive, is_hub_here=True).path == archive  # there is neither
+    async with hub_at(free_port(), journal):
+        pass
+    assert Store(journal, archive, is_hub_here=True).path == journal
+    assert Store(journal, archive).path == archive
