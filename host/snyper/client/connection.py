@@ -54,17 +54,25 @@ async def connect(hub: str = DEFAULT_HUB, key: str | None = None) -> AsyncIterat
             key = hub_key()
         register = register_message(link.new_id(), key, {"role": Role.CONSOLE})
         try:
-            registered = Registered(await link.request(register, REPLY_TIMEOUT_MS))
+            reply = await link.request(register, REPLY_TIMEOUT_MS)
         except ProtocolError as error:
             why = link.close_error or error  # which says why, where the hub did
             if why.code in _REFUSALS_TO_REGISTER:
                 raise why from None
-            raise NoHubError(f"what listens there does not answer as a hub: {why.message}") from None
+            raise _not_a_hub(why) from None
+        try:
+            registered = Registered(reply)
+        except ProtocolError as error:
+            raise _not_a_hub(error) from None
         registered.apply_to(link)
         yield HubClient(link, registered.boot_id)
     finally:
         link.close(ProtocolError(ErrorCode.DISCONNECTED, "this side hung up"))
         await running
+
+
+def _not_a_hub(why: ProtocolError) -> NoHubError:
+    return NoHubError(f"what listens there does not answer as a hub: {why.message}")
 
 
 def _why_unreachable(error: OSError | UnicodeError) -> str:
