@@ -11,7 +11,13 @@ import typer
 from snyper.cli.output import err, fail
 from snyper.client import NoHubError, TargetError
 from snyper.shared.address import parse_address
-from snyper.shared.socket_protocol import ErrorCode, ProtocolError, is_target_selector
+from snyper.shared.socket_protocol import (
+    ALL_TARGETS,
+    ErrorCode,
+    ProtocolError,
+    is_target_id,
+    is_target_selector,
+)
 from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_HUB, ended_by_signals
 
 T = TypeVar("T")
@@ -40,10 +46,18 @@ def selector(text: str) -> str:
     return text
 
 
+def one_target(text: str) -> str:
+    """Return what a command to one target takes, or end with wrong usage."""
+    if not is_target_id(text) or text == ALL_TARGETS:
+        raise typer.BadParameter(f"{text} is not one target's name: `snyper targets` lists them")
+    return text
+
+
 HubOption = Annotated[
     str,
     typer.Option("--hub", envvar="SNYPER_HUB", metavar="HOST:PORT", help="The hub.", callback=address),
 ]
+OneTarget = Annotated[str, typer.Argument(help="A target's name.", metavar="TARGET", callback=one_target)]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, everything else on stderr.")]
 
 

@@ -14,11 +14,7 @@ from snyper.shared.handshake_client import Registered, register_message
 from snyper.shared.handshake_server import Role
 from snyper.shared.link import Link
 from snyper.shared.runtime import dial
-from snyper.shared.socket_protocol import (
-    PORT,
-    ErrorCode,
-    ProtocolError,
-)
+from snyper.shared.socket_protocol import PORT, ErrorCode, ProtocolError
 
 DEFAULT_HUB = f"127.0.0.1:{PORT}"
 DIAL_TIMEOUT_MS = 3_000

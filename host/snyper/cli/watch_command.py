@@ -1,0 +1,47 @@
+"""`snyper watch`: the range live."""
+
+import asyncio
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from snyper.cli import screens
+from snyper.cli.commands import HubOption, Json, run
+from snyper.cli.output import can_redraw, out
+from snyper.client import DEFAULT_HUB, HubClient, NoHubError, connect
+from snyper.shared.vocabulary import MIN_TIMEOUT_MS
+from snyper.system import streams
+from snyper.system.streams import print_json
+
+
+def watch(
+    hub: HubOption = DEFAULT_HUB,
+    as_json: Json = False,
+    timeout: Annotated[
+        float | None, typer.Option(min=MIN_TIMEOUT_MS / 1000, metavar="SECONDS", help="Stop after this long.")
+    ] = None,
+) -> None:
+    """Show the range live until Ctrl-C: a table in a terminal, else a line an event."""
+
+    async def follow(console: HubClient) -> None:
+        if can_redraw(out) and not as_json:
+            await screens.watch_live(console, out, hub)
+        async for event in console.events():
+            if as_json:
+                print_json(asdict(event))
+            else:
+                out.print(screens.event_line(event), markup=False, soft_wrap=True)
+
+    async def follow_for_a_while() -> None:
+        is_connected = False
+        try:
+            async with asyncio.timeout(timeout):
+                async with streams.noticing_its_end(), connect(hub) as console:
+                    is_connected = True
+                    await follow(console)
+        except TimeoutError:
+            if not is_connected:
+                raise NoHubError(f"nothing answers there within {timeout:g} s") from None
+
+    run(follow_for_a_while(), hub, until_ctrl_c=True)
