@@ -57,7 +57,7 @@ async def told(keeper: Keeper, hub: Hub, message: str) -> None:
     """Has the hub say something, once the dashboard follows it, and waits until that has come."""
     heard: list[object] = []
     stop = keeper.model.listen(lambda event: heard.append(event and event.data.get("message")))
-    await until(lambda: hub.controller.events._shown._waiters, "the dashboard should subscribe")
+    await until(lambda: keeper.hub is not None and keeper.hub.log_id, "the dashboard should subscribe")
     hub.controller.events.add("journal", "", {"state": "ok", "message": message})
     await until(lambda: message in heard, "the dashboard should hear of it")
     stop()

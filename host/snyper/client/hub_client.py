@@ -300,8 +300,8 @@ class HubClient:
             take(reply)
         return results
 
-    async def subscribe(self, after: int | None = None, log_id: str | None = None) -> str:
-        """Begin what `events` then reads, and return in which log the hub counts."""
+    async def subscribe(self, after: int | None = None, log_id: str | None = None) -> None:
+        """Subscribe to what `events` reads; sets `log_id` and `subscribed_seq`. Raises ProtocolError."""
         data: dict[str, object] = {} if after is None else {"after": after}
         if log_id is not None:
             data["log_id"] = log_id
@@ -310,7 +310,6 @@ class HubClient:
         about: dict[str, Any] = subscribed.data or {}
         self.log_id = str(about.get("log_id", ""))
         self.subscribed_seq = int(about.get("seq", 0))
-        return self.log_id
 
     async def events(self, after: int | None = None, log_id: str | None = None) -> AsyncIterator[Event]:
         """What happens from now on, or since the event with the `seq` that `after` gives, as far as the hub

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from snyper.client import Event, GameState, HubClient, HubStatus, NoHubError, connect, events
+from snyper.client import Event, GameState, HubClient, NoHubError, connect, events
 from snyper.dashboard.model import Model
 from snyper.dashboard.store import Store
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
@@ -61,12 +61,13 @@ class Keeper:
         self.model.changed()
 
     async def _serve(self, hub: HubClient) -> None:
-        """Raises ProtocolError when the hub is lost."""
+        """Raises ProtocolError when the hub is lost, JournalError."""
+        start = await self._open_store(hub)  # before the game's state, so that no event lies between the two
         await self._learn_games(hub)
         self.hub = hub
         self.model.hub_found(hub.boot_id, steady.now_s())
         _logger.warning("dashboard: connected to the hub at %s", self.model.hub)
-        tasks = [asyncio.create_task(self._poll(hub)), asyncio.create_task(self._follow(hub))]
+        tasks = [asyncio.create_task(self._poll(hub)), asyncio.create_task(self._follow(hub, *start))]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -105,11 +106,8 @@ class Keeper:
             except TimeoutError:
                 continue
 
-    async def _follow(self, hub: HubClient) -> None:
-        """Every event into the model and the store, those that were missed too. Raises JournalError."""
-        status = await hub.status()
-        self.model.record_status(status, steady.now_s(), time.monotonic())
-        after, log_id = await self._open_store(status)
+    async def _follow(self, hub: HubClient, after: int, log_id: str | None) -> None:
+        """Take every event into the model and the store, those that were missed too."""
         async for event in hub.events(after, log_id):
             is_news = event.seq > hub.subscribed_seq
             self.store.record(hub.log_id, event, self._ago_ms(event))
@@ -122,15 +120,18 @@ class Keeper:
                     self.look_now()
                 self.model.changed(event)
 
-    async def _open_store(self, status: HubStatus) -> tuple[int | None, str | None]:
-        """From which event on the store wants the hub's: see `Store.follow`."""
-        log_id = ""
+    async def _open_store(self, hub: HubClient) -> tuple[int, str | None]:
+        """Say after which event, of which log, the store wants the hub's: see `Store.follow`."""
+        status = await hub.status()
+        self.model.record_status(status, steady.now_s(), time.monotonic())
+        log_id, seq = "", 0
         if status.journal and await asyncio.to_thread(self.store.journal_log_id):
             # Where a hub counts it says when one subscribes, which a connection does once.
             with suppress(ProtocolError):  # such as no room for a second console
                 async with connect(self.model.hub) as asking:
-                    log_id = await asking.subscribe()
-        found = await asyncio.to_thread(self.store.follow, log_id)
+                    await asking.subscribe()
+                    log_id, seq = asking.log_id, asking.subscribed_seq
+        found = await asyncio.to_thread(self.store.follow, log_id, seq)
         self.model.history = "read from the hub's journal" if self.store.is_journal else "kept here"
         return found
 

@@ -47,17 +47,17 @@ class Store:
         except JournalError:
             return ""
 
-    def follow(self, log_id: str) -> tuple[int | None, str | None]:
-        """Take the history of the hub that counts in this log, empty where nobody knows; return from which
-        `seq` of which log on it is to say its events: None for from now on. Raises JournalError for an
+    def follow(self, log_id: str, seq: int) -> tuple[int, str | None]:
+        """Take the history of the hub that counts in this log, empty where nobody knows, and has come to
+        `seq`. Return after which event, and of which log, it is to say its events. Raises JournalError for an
         archive that cannot be written.
         """
         if log_id and log_id == self.journal_log_id():
             assert self._journal is not None
             self.path = self._journal
             if self._seen is not None and self._seen[0] == log_id:
-                return self._seen[1], log_id
-            return None, None
+                seq = self._seen[1]
+            return seq, log_id
         if self._archive is None:
             self._archive = Journal(self._archive_path, on_state=self._on_state)
         self.path = self._archive_path
