@@ -68,7 +68,8 @@ class Session:
 
     `hubs` are addresses `HOST:PORT`, `handlers` what the hub may ask, as for a Link; `target_id` is the name
     to register, None for a peer that has none; `key` is the hub's, empty where it wants none. `link` is None
-    while there is no hub; `last_error` says why, and is None while there is one. A subclass has the hooks.
+    while there is no hub; `last_error` says why, and is None while there is one. `hub` is the address that is
+    or was asked last. A subclass has the hooks.
     """
 
     # Hooks. They are no methods here, because on a board each that is overridden takes memory for nothing.
@@ -96,6 +97,7 @@ class Session:
     state = SessionState.OFFLINE
     link: "Link | None" = None
     last_error: "Exception | None" = None
+    hub = ""
     is_refused = False  # by the hub that was asked last
     _at = 0  # the hub to ask next
 
@@ -126,21 +128,21 @@ class Session:
         """
         self._change(_BEGIN)
         self.is_refused = False
-        hub = self._hubs[self._at]
+        self.hub = self._hubs[self._at]
         link: "Link | None" = None
         tasks: "list[asyncio.Task[Any]]" = []
         reason = ""
         try:
             await self.join()
             self._change(_JOINED)
-            link = await self._dial(hub)
+            link = await self._dial()
             self._change(_OPENED)
             tasks.append(asyncio.create_task(link.run()))
-            await self._register(link, hub)
+            await self._register(link)
             tasks.append(asyncio.create_task(self.serve(link)))
-            reason = self._fail(await tasks[0], hub)
+            reason = self._fail(await tasks[0])
         except (OSError, ProtocolError) as error:
-            reason = self._fail(error, hub, link)
+            reason = self._fail(error, link)
         finally:
             try:
                 for task in tasks:  # all at once: this may be cancelled too
@@ -153,24 +155,24 @@ class Session:
                     self.on_lost()
                 self._change(_END, reason)
 
-    async def _dial(self, hub: str) -> Link:
+    async def _dial(self) -> Link:
         self._at = (self._at + 1) % len(self._hubs)
-        host, port = parse_address(hub)
+        host, port = parse_address(self.hub)
         reader, writer = await dial(await self.find(host), port, self.dial_timeout_ms)
         return Link(reader, writer, self._handlers, "hub")
 
-    async def _register(self, link: Link, hub: str) -> None:
+    async def _register(self, link: Link) -> None:
         asked_us = now_us()
         message = register_message(link.new_id(), self._key, self.registration(), self.target_id)
         registered = Registered(await link.request(message, self.register_timeout_ms))
         registered.apply_to(link)
-        self._at = self._hubs.index(hub)  # this one first, next time too
+        self._at = self._hubs.index(self.hub)  # this one first, next time too
         self._backoff.reset()
         self.link = link
         self._change(_ADMITTED)
         self.on_registered(link, registered, asked_us)
 
-    def _fail(self, error: Exception, hub: str, link: "Link | None" = None) -> str:
+    def _fail(self, error: Exception, link: "Link | None" = None) -> str:
         """Note why the attempt, or the link, has ended; return it as a person reads it."""
         if link is not None and isinstance(error, ProtocolError):
             link.close(error)
@@ -182,8 +184,8 @@ class Session:
         if self.state == SessionState.JOINING:
             return str(error.args[-1])
         if isinstance(error, ProtocolError) and error.code != ErrorCode.DISCONNECTED:
-            return "%s takes no registration: %s" % (hub, error)
-        return "no hub at %s: %s" % (hub, error)
+            return "%s takes no registration: %s" % (self.hub, error)
+        return "no hub at %s: %s" % (self.hub, error)
 
     def _change(self, trigger: str, reason: str = "") -> None:
         """Set the state, and log what is worth it. A reason is kept once an outage, in which it may come back

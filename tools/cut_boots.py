@@ -30,7 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-UP = "registered as "
+STATUS_PREFIX = "snyper: "  # of a status line
 SPEED = 1000  # so many times as fast as the world's is the clock of a board, which waits after a failure
 MAX_RESETS = 4  # fewer than lead to safe mode, which has no end
 TORN_BYTES = 64
@@ -51,9 +51,12 @@ class _Terminal:
         self.said = ""
 
     def print(self, *values: object, **options: object) -> None:
-        self.said += " ".join(str(value) for value in values) + "\n"
-        if UP in self.said:
-            raise _PowerOff
+        line = " ".join(str(value) for value in values)
+        self.said += line + "\n"
+        if line.startswith(STATUS_PREFIX):
+            status = json.loads(line[len(STATUS_PREFIX) :])
+            if status["status"] == "registered":
+                raise _PowerOff
 
 
 def boot(chip: Chip) -> str:

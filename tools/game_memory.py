@@ -61,7 +61,7 @@ async def measure(has_screen: bool, on_game: Callable[[str], None] = lambda game
         found = GameMemory(has_screen, heap)
         try:
             board.start()
-            await until(lambda: "listening on port" in board.log, "the hub should listen", board)
+            await until(lambda: board.times_up, "the hub should listen", board)
             async with _targets_and_console(port) as console:
                 await _play_all(board, console, found, on_game)
         finally:

@@ -31,10 +31,12 @@ from snyper.boards import image
 from snyper.boards.board import VIRTUAL_BOARD, find_micropython, leashed
 from snyper.boards.deploy import Firmware, deploy
 from snyper.boards.fleet import Wish, configuration
+from snyper.boards.status import statuses_in
 from snyper.boards.temporary import temporary_directory
 from snyper.boards.usb import Connection
 from snyper.boards.usb_board import UsbBoard
 from snyper.boards.virtual_board.littlefs import BLOCK_BYTES, Chip, commands_of
+from snyper.firmware.board.status import Status
 
 CHIP_BYTES = 384 * 1024  # a Pico W has 848 kB or more: it takes longer to copy, and shows nothing else
 EMPTY = b"\xff" * CHIP_BYTES
@@ -42,10 +44,6 @@ HEAP = "64M"
 HEAP_BYTES = 400 * 1024  # of the board that is deployed to: the chip's part of it is not the firmware's
 OUTCOME = "outcome "
 BOOTS = Path(__file__).resolve().parent / "cut_boots.py"
-UP = {
-    "target": "session: registered as ",
-    "master": "hub: listening on port ",
-}  # said by a firmware that works
 DEADLINE_S = 30.0  # for a board to work
 FIRMWARE_WRITES = {  # by itself, whenever it boots
     "config.good.json",
@@ -67,22 +65,18 @@ _IMPORTED = re.compile(r"\b(?:snyper\.)?(shared|firmware)\.")
 _SESSION = """
 import asyncio
 from snyper.firmware.target.part import VERSION as PART
-from snyper.shared.log import log
 
 class TargetSession:
-    def __init__(self, config, led):
+    def __init__(self, config, led, on_status):
         self._id = config["target_id"]
+        self._on_status = on_status
 
     async def run(self):
-        log("session", "parts %s %s of %s" % (VERSION, PART, self._id))
-        log("session", "registered as " + self._id)
+        self._on_status("registered", target_id=self._id, session=VERSION, part=PART)
         await asyncio.Event().wait()
 
     def is_alive(self):
         return True
-
-    def status(self):
-        return "works"
 """
 _CONFIG = """
 def read(given, platform):
@@ -117,13 +111,18 @@ class State:
     firmware: Firmware
     wish: Wish
 
-    @property
-    def says(self) -> str:
-        """What tells it from others, once it works."""
+    def is_up_in(self, said: str) -> bool:
+        """Tell whether a board that printed `said` did its work as this one, and as no other."""
         version = self.firmware.version
-        if self.wish.role == "master":
-            return UP[self.wish.role]
-        return f"parts {version} {version} of {self.wish.target_id}"
+        status: dict[str, object] = {"status": Status.LISTENING}
+        if self.wish.role == "target":
+            status = {
+                "status": Status.REGISTERED,
+                "target_id": self.wish.target_id,
+                "session": version,
+                "part": version,
+            }
+        return any(status.items() <= found.items() for found in statuses_in(said))
 
     @property
     def files(self) -> dict[str, bytes]:
@@ -218,10 +217,10 @@ class ChipBoard:
 
     def bring_to(self, state: State) -> None:
         """One deploy, and the boot of what it has brought."""
-        boots = self._board.log.count(UP["target"])
+        times_up = self._board.times_up
         with closing(Connection(self._board.port)) as connection:
             deploy(connection, state.firmware, state.wish, lambda *_: None, register_timeout_s=None)
-        self._wait_until(lambda: self._board.log.count(UP["target"]) > boots)
+        self._wait_until(lambda: self._board.times_up > times_up)
 
     def run(self, source: str) -> None:
         """Runs `source` at the board's prompt."""
@@ -318,7 +317,7 @@ def verdict(cut: Cut, old: State | None, new: State) -> str:
     without_folders = {path: digest for path, digest in in_place.items() if digest}
     for name, state, found in (("old", old, without_folders), ("new", new, in_place)):
         if state is not None and found == _hashes(state.files):
-            return name if state.says in cut.said else f"{name}, but it says {cut.said!r}"
+            return name if state.is_up_in(cut.said) else f"{name}, but it says {cut.said!r}"
     wanted = _hashes(new.files)
     mixed = sorted(path for path in {*in_place, *wanted} if in_place.get(path) != wanted.get(path))
     return f"a mixture: not new are {mixed}; it says {cut.said!r}"

@@ -274,7 +274,7 @@ class _HubPlay(_Play):
     async def running(self, board: BoardProcess) -> AsyncIterator[None]:
         self._board = board
         peers = [*self._targets, self._console]
-        await until(lambda: "listening on port" in board.log, "the hub should listen", board)
+        await until(lambda: board.times_up, "the hub should listen", board)
         running = [asyncio.create_task(peer.run(self._port)) for peer in peers]
         try:
             yield

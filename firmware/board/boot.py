@@ -15,6 +15,7 @@ import micropython
 from snyper.firmware.board.flash_log import FlashLog
 from snyper.firmware.board.hardware import Watchdog, light, reset, reset_cause
 from snyper.firmware.board.led import PATTERNS, Led, Pattern
+from snyper.firmware.board.status import Status, repeat_status, set_status
 from snyper.firmware.board.update import BOOT_STATE
 from snyper.firmware.board.version import VERSION
 from snyper.shared.clock import now_ms
@@ -31,7 +32,7 @@ MAINTENANCE = "/maintenance"
 MAX_FAILURES = 5
 FIRST_RESTART_MS = 1_000  # doubled each time: 1, 2, 4 and 8 s before the fifth failure
 FEED_MS = 500
-STATUS_MS = 5_000  # how often it says how it stands, at first: USB takes seconds to be back after a reset
+STATUS_MS = 5_000  # between two status lines, at first: USB takes seconds to be back after a reset
 PROVEN_MS = 60_000  # a firmware that has run so long has not failed to boot
 
 
@@ -43,22 +44,25 @@ def run(
     """Run the firmware of this board. Returns only to leave the board to whoever is at its USB.
 
     `load_read` imports and returns `read(given, platform)`, which checks and completes a configuration, from
-    `snyper.firmware.ROLE.config`; `load_application` the application's class. Made with the configuration and
-    the Led, that has `async run()`, `is_alive()`: whether all of it still gets on with its work, and
-    `status()`: how it stands, in a few words.
+    `snyper.firmware.ROLE.config`; `load_application` the application's class. Made with the configuration,
+    the Led and `set_status`, to be called whenever its status changes, that has `async run()` and
+    `is_alive()`: whether all of it still gets on with its work.
     """
     flash_log = FlashLog()
     set_keeper(flash_log.append)
     state = _State()
     cause = state.begin(reset_cause())
     keep("boot", "%s %s, reset by %s" % (role, VERSION, cause))
+    set_status(Status.STARTING, role=role, version=VERSION, cause=cause)
     if _take(MAINTENANCE) and cause != "power on":  # a mark from before a power cut is nobody's any more
         state.write(0, "maintenance")
         log("boot", "maintenance, the firmware does not start")
+        set_status(Status.STOPPED, cause="maintenance")
         return
     try:
         if state.failures >= MAX_FAILURES:
             keep("boot", "safe mode after %d failed boots" % state.failures)
+            set_status(Status.SAFE_MODE, failures=state.failures)
             _blink(PATTERNS[Pattern.SAFE_MODE], None, None)
         _serve(role, load_read, load_application, state)
     except KeyboardInterrupt:
@@ -66,6 +70,7 @@ def run(
         state.write(0, "USB")
         log("boot", "stopped from USB; a running watchdog resets the board within 8 s")
         log("boot", "to keep it from starting once: open('%s', 'w').close(); machine.reset()" % MAINTENANCE)
+        set_status(Status.STOPPED, cause="USB")
         micropython.kbd_intr(3)
 
 
@@ -91,6 +96,7 @@ def _serve(
         set_keeper(FlashLog().append)  # what ends this boot is kept, whatever was before it
         log_exception("boot", error)
         state.write(state.failures + 1, "crash")
+        set_status(Status.CRASHED, last_error=repr(error))
         if state.failures < MAX_FAILURES:
             _blink(PATTERNS[Pattern.SAFE_MODE], FIRST_RESTART_MS << (state.failures - 1), dog)
         reset()
@@ -119,10 +125,10 @@ async def _supervise(
     asyncio.get_event_loop().set_exception_handler(on_defect)
     led = Led(_light(config["led"]["pin"]))
     led.show(Pattern.SAFE_MODE if is_fallback else Pattern.JOINING, fixed=is_fallback)
-    app = application(config, led)
+    app = application(config, led, set_status)
     running = asyncio.create_task(app.run())
     began_ms = now_ms()
-    statuses = 0
+    repeated = 0
     try:
         while not defects and not running.done():
             if app.is_alive():
@@ -131,9 +137,9 @@ async def _supervise(
             elapsed_ms = now_ms() - began_ms
             if elapsed_ms >= PROVEN_MS:
                 state.prove()
-            elif elapsed_ms // STATUS_MS > statuses:
-                statuses = elapsed_ms // STATUS_MS
-                log("boot", app.status())
+            elif elapsed_ms // STATUS_MS > repeated:
+                repeated = elapsed_ms // STATUS_MS
+                repeat_status()
     finally:
         led.stop()
         await end_task(running)

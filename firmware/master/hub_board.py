@@ -3,11 +3,13 @@
 import asyncio
 
 from snyper.firmware.board.led import Pattern
+from snyper.firmware.board.status import Status
 from snyper.firmware.master.server import Hub
 from snyper.shared.runtime import forget, sleep_ms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from snyper.firmware.board.led import Led
@@ -19,10 +21,13 @@ _POLL_MS = 500
 class HubBoard:
     """A hub with its access point. `config` is what `config.read` gives; `led` shows whether targets are
     here.
+
+    `on_status(status, **fields)` is called when the status changes, as `set_status` takes it.
     """
 
-    def __init__(self, config: "dict[str, Any]", led: "Led") -> None:
+    def __init__(self, config: "dict[str, Any]", led: "Led", on_status: "Callable[..., None]") -> None:
         self._led = led
+        self._on_status = on_status
         self._access_point = config["access_point"]
         host, port = _address(config["listen"])
         limits = config["max_targets"], config["max_consoles"]
@@ -33,16 +38,13 @@ class HubBoard:
         """Open the access point and serve for ever. Raises OSError when the port is not to be had."""
         _open_access_point(self._access_point)
         await self._hub.start()
+        self._on_status(Status.LISTENING, port=self._hub.port)
         if self._panel is not None:
             self._ticking = asyncio.create_task(self._panel.run())
         while True:
             is_anybody_here = self._hub.controller.registry.connected()
             self._led.show(Pattern.REGISTERED if is_anybody_here else Pattern.SEEKING)
             await sleep_ms(_POLL_MS)
-
-    def status(self) -> str:
-        """Return the state in a few words."""
-        return "listening on port %d" % self._hub.port
 
     def is_alive(self) -> bool:
         """Return whether the hub still attends to its links: else the watchdog resets."""

@@ -5,6 +5,7 @@ import os
 
 from snyper.firmware.board.hardware import hardware_id
 from snyper.firmware.board.led import HIT_MS, Pattern
+from snyper.firmware.board.status import Status
 from snyper.firmware.board.version import VERSION
 from snyper.firmware.target.clock_sync import ClockSync
 from snyper.firmware.target.controller import State
@@ -29,7 +30,7 @@ from snyper.shared.socket_protocol import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from snyper.firmware.board.led import Led
@@ -43,12 +44,16 @@ STUCK_MS = JOIN_TIMEOUT_MS + 5_000  # longer than any one step towards the hub t
 
 class TargetSession(Session):
     """One target: its hardware, its state and its link to the hub. `config` is what `config.read` gives,
-    `led` shows how things stand. What a console changes of `config` is kept in config.json, if that is
-    `on_flash`. Raises ValueError for a pin that cannot do what it is to do.
+    `led` shows how things stand, and `on_status(status, **fields)` is called when the status changes, as
+    `set_status` takes it. What a console changes of `config` is kept in config.json, if that is `on_flash`.
+    Raises ValueError for a pin that cannot do what it is to do.
     """
 
-    def __init__(self, config: "dict[str, Any]", led: "Led", on_flash: bool = True) -> None:
+    def __init__(
+        self, config: "dict[str, Any]", led: "Led", on_status: "Callable[..., None]", on_flash: bool = True
+    ) -> None:
         self._config = config
+        self._on_status = on_status
         self._led = led
         self._wifi = Wifi(config["wifi"], _host_name(config["target_id"]))
         self._on_flash = on_flash
@@ -88,26 +93,24 @@ class TargetSession(Session):
             return False
         return now - self.changed_ms < STUCK_MS if self.link is None else self.link.is_alive()
 
-    def status(self) -> str:
-        """Return the state in a few words: the last error, where there is no hub."""
-        if self.link is None:
-            return self._errors[-1] if self._errors else "no hub yet"
-        return "registered as %s" % self.target_id
-
     async def join(self) -> None:
         """Join the Wi-Fi. Raises JoinError."""
         if now_ms() - self._hub_seen_ms > HUB_SILENCE_MS:
             log("session", "no hub for %d s: the radio starts anew" % (HUB_SILENCE_MS // 1000))
             self._wifi.leave()
             self._hub_seen_ms = now_ms()
+        if self._wifi.is_joined():
+            return
+        self._set_status(Status.JOINING)
         try:
-            if await self._wifi.join():
-                self._hub_seen_ms = now_ms()  # from now on it can be heard
+            await self._wifi.join()
         except JoinError as error:
             self._hub_seen_ms = now_ms()  # the radio starts anew in any case
             if error.status == STATUS_WRONG_PASSWORD:
                 self._led.show(Pattern.WRONG_PASSWORD)
             raise
+        self._hub_seen_ms = now_ms()  # from now on it can be heard
+        self._set_status(Status.SEEKING, hub=self.hub)
 
     async def find(self, host: str) -> str:
         """Return the address of `host` once the target is at rest. Raises OSError."""
@@ -148,20 +151,33 @@ class TargetSession(Session):
     def on_lost(self) -> None:
         """Go to the safe pose."""
         error = self.last_error
-        is_there = isinstance(error, ProtocolError) and error.code not in _SILENCES  # and says no
-        if is_there or self.state == SessionState.CONNECTED:
-            self._hub_seen_ms = now_ms()
+        if isinstance(error, ProtocolError):
+            was_registered = self.state == SessionState.CONNECTED
+            is_silent = error.code in _SILENCES  # else it is there, and says no
+            if was_registered or not is_silent:
+                self._hub_seen_ms = now_ms()
+            status = Status.SEEKING if was_registered or is_silent else Status.REFUSED
+            self._set_status(status, hub=self.hub, code=error.code, last_error=str(error))
         self._led.show(Pattern.SEEKING)
         self._target.disconnect(self._config["safe_pose"])
 
     def on_state(self, state: str) -> None:
-        """Show with the light how far it is to the hub."""
+        """Show how far it is to the hub."""
         if state == SessionState.JOINING:
             self._led.show(Pattern.JOINING)
         elif state == SessionState.CONNECTING:
             self._led.show(Pattern.SEEKING)
         elif state == SessionState.CONNECTED:
             self._show_pose(self._target.state)
+            self._set_status(Status.REGISTERED, hub=self.hub)
+        elif state == SessionState.WAITING and isinstance(self.last_error, OSError):  # there was no link
+            if isinstance(self.last_error, JoinError):
+                self._set_status(Status.JOINING, last_error=str(self.last_error.args[-1]))
+            else:
+                self._set_status(Status.SEEKING, hub=self.hub, last_error=str(self.last_error))
+
+    def _set_status(self, status: str, **fields: object) -> None:
+        self._on_status(status, target_id=self.target_id, **fields)
 
     async def _identify(self, link: "Link", message: SocketMessage) -> SocketMessage:
         """Make the light flicker, so that a person finds this board among many."""

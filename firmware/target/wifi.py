@@ -47,12 +47,15 @@ class Wifi:
         network.hostname(config["hostname"] or hostname)
         self._wlan = network.WLAN(network.STA_IF)
 
-    async def join(self) -> bool:
-        """Join a network. Returns False at once where it is joined, else True once it is. Tries one network:
-        the one that was joined last, after a failure the next in order. Raises JoinError. May be cancelled.
+    def is_joined(self) -> bool:
+        """Tell whether the radio says that it is in a network."""
+        return bool(self._wlan.isconnected())
+
+    async def join(self) -> None:
+        """Join one network: the one that was joined last, after a failure the next in order.
+
+        May be cancelled. Raises JoinError after a failure, or JOIN_TIMEOUT_MS.
         """
-        if self._wlan.isconnected():
-            return False
         wanted = self._networks[self._at]
         self._begin(wanted)
         log("wifi", "joining %s" % wanted["ssid"])
@@ -65,7 +68,6 @@ class Wifi:
             await sleep_ms(_POLL_MS)
             status = self._wlan.status()
         log("wifi", "joined %s as %s" % (wanted["ssid"], self._wlan.ifconfig()[0]))
-        return True
 
     def leave(self) -> None:
         """Switch the radio off, so that the next `join` starts anew, with the next network."""

@@ -157,9 +157,9 @@ async def running_hub(
 
 async def start_hub(board: BoardProcess) -> None:
     """Gives a hub board power and waits until it listens."""
-    boots = board.log.count("listening on")
+    times_up = board.times_up
     board.start()
-    await until(lambda: board.log.count("listening on") > boots or not board.is_on, "the hub should listen")
+    await until(lambda: board.times_up > times_up or not board.is_on, "the hub should listen")
     assert board.is_on, f"the hub ended with {board.returncode}:\n{board.log}"
 
 
@@ -214,6 +214,10 @@ class ProcessTarget(VirtualTarget):
             os.kill(self.board.pid, number)
 
 
+def _ignore_status(status: str, **fields: object) -> None:
+    """The `on_status` of a target whose status nobody reads."""
+
+
 class SessionTarget(VirtualTarget):
     """On CPython, in this process."""
 
@@ -231,7 +235,8 @@ class SessionTarget(VirtualTarget):
         from snyper.firmware.target.session import TargetSession
 
         self._machine.use(self._board)
-        self._task = asyncio.create_task(TargetSession(self._config, Led(light("LED")), on_flash=False).run())
+        session = TargetSession(self._config, Led(light("LED")), _ignore_status, on_flash=False)
+        self._task = asyncio.create_task(session.run())
 
     async def kill(self) -> None:
         # Until it is done: test_recovery.py looks whether once is enough.

@@ -24,47 +24,43 @@ LED = "LED"
 # A target's session.py, in the place of the compiled one: MicroPython looks for the source first.
 CRASHES = """
 class TargetSession:
-    def __init__(self, config, led): pass
+    def __init__(self, config, led, on_status): pass
     async def run(self): raise RuntimeError("the barn is on fire")
     def is_alive(self): return True
-    def status(self): return "fine"
 """
 CRASHES_IN_A_TASK = """
 import asyncio
 class TargetSession:
-    def __init__(self, config, led): pass
+    def __init__(self, config, led, on_status): pass
     async def run(self):
         asyncio.create_task(self.die())
         await asyncio.Event().wait()
     async def die(self): raise RuntimeError("nobody waits for me")
     def is_alive(self): return True
-    def status(self): return "fine"
 """
 CRASHES_AT_IMPORT = """
 import there_is_no_such_module
 """
 BLOCKS = """
 class TargetSession:
-    def __init__(self, config, led): pass
+    def __init__(self, config, led, on_status): pass
     async def run(self):
         print("blocked now")
         while True: pass
     def is_alive(self): return True
-    def status(self): return "fine"
 """
 SAYS_IT_IS_DEAD = """
 import asyncio
 class TargetSession:
-    def __init__(self, config, led): pass
+    def __init__(self, config, led, on_status): pass
     async def run(self): await asyncio.Event().wait()
     def is_alive(self): return False
-    def status(self): return "dead"
 """
 IS_BUSY = """
 import asyncio
 from snyper.shared.clock import now_ms
 class TargetSession:
-    def __init__(self, config, led): pass
+    def __init__(self, config, led, on_status): pass
     async def run(self):
         began_ms = now_ms()
         while now_ms() - began_ms < 60_000:
@@ -73,15 +69,13 @@ class TargetSession:
         print("busy for a minute")
         await asyncio.Event().wait()
     def is_alive(self): return True
-    def status(self): return "fine"
 """
 IDLES = """
 import asyncio
 class TargetSession:
-    def __init__(self, config, led): print("runs as", config["target_id"])
+    def __init__(self, config, led, on_status): print("runs as", config["target_id"])
     async def run(self): await asyncio.Event().wait()
     def is_alive(self): return True
-    def status(self): return "fine"
 """
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from snyper.boards.status import last_status_in
 from snyper.boards.usb import Connection
 from tests.integration.harness import needs_micropython
 from tools.power_cuts import (
@@ -104,6 +105,6 @@ def test_settings_that_change_in_a_directory_of_several_blocks(tmp_path: Path) -
         board.run(CROWD)
         with board.recorded() as recordings:
             board.run(CHANGE)
-    said = [cut.said.splitlines()[-1].partition("registered as ")[2] for cut in cuts_of(recordings[0])]
+    said = [last_status_in(cut.said)["target_id"] for cut in cuts_of(recordings[0])]
     assert said == sorted(said), "once the new ones hold, they hold"
     assert set(said) == {"board_1", "elsewhere"}

@@ -13,11 +13,12 @@ import pytest
 
 from snyper.boards.deploy import Firmware, deploy
 from snyper.boards.fleet import Wish
+from snyper.boards.status import times_up
 from snyper.boards.usb import BoardError, Connection
 from snyper.boards.usb_board import UsbBoard
 from tests.integration.harness import DEADLINE_S, HOST, needs_micropython
 from tools import power_cuts
-from tools.power_cuts import FIRMWARE_WRITES, LIBRARY, UP, State
+from tools.power_cuts import FIRMWARE_WRITES, LIBRARY, State
 
 # Each of them keeps all processors busy: two at a time would only get into each other's way.
 pytestmark = [needs_micropython, pytest.mark.xdist_group("power cuts")]
@@ -38,11 +39,6 @@ def put(directory: Path, files: Mapping[str, bytes]) -> None:
         place = directory / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
-
-
-def times_up(log: str) -> int:
-    """How often a firmware has said in it that it works."""
-    return sum(log.count(words) for words in UP.values())
 
 
 def until(condition: Callable[[], object], what: str, board: UsbBoard) -> None:
@@ -87,13 +83,13 @@ def bring_to(board: UsbBoard, state: State) -> None:
 
 def deploy_until_it_works(board: UsbBoard, state: State) -> None:
     """Deploys and waits until the board works; or until the power is gone."""
-    before = times_up(board.log)
+    times_up = board.times_up
     try:
         bring_to(board, state)
     except BoardError:
         if board.is_on:
             raise
-    until(lambda: times_up(board.log) > before or not board.is_on, "the board should work", board)
+    until(lambda: board.times_up > times_up or not board.is_on, "the board should work", board)
 
 
 def files_on(board: UsbBoard) -> dict[str, bytes]:
@@ -117,7 +113,7 @@ def assert_old_or_new(board: UsbBoard, said: str, old: State | None, new: State)
     in_place = {path: content for path, content in found.items() if not is_beside(path)}
     for state in (old, new):
         if state is not None and in_place == {**state.files, **FOREIGN}:
-            assert state.says in said, f"its files are version {state.firmware.version}, it says {said!r}"
+            assert state.is_up_in(said), f"its files are version {state.firmware.version}, it says {said!r}"
             assert state is old or in_place == found, "a new one with something left over"
             return
     mixed = sorted(path for path in in_place if path not in FOREIGN and in_place[path] != new.files.get(path))
@@ -190,7 +186,7 @@ class Cuts:
     def _is_up(self, board: UsbBoard) -> Callable[[], object]:
         if self._old is None:
             return lambda: ">>> " in board.log
-        return lambda: times_up(board.log) > 0
+        return lambda: board.times_up
 
 
 def flash_of(directory: Path, state: State | None) -> Path:
@@ -200,7 +196,7 @@ def flash_of(directory: Path, state: State | None) -> Path:
     if state is not None:
         put(place, state.files)
         with UsbBoard(place, directory / "preparing") as board:
-            until(lambda: state.says in board.log and times_up(board.log), "it should run", board)
+            until(lambda: state.is_up_in(board.log), "it should run", board)
     return place
 
 

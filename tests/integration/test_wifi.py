@@ -108,7 +108,7 @@ async def target_at(
 
 
 def is_registered(board: BoardProcess, times: int = 1) -> Callable[[], bool]:
-    return lambda: board.log.count("session: registered as target_1") >= times
+    return lambda: board.times_up >= times
 
 
 async def until_registered(board: BoardProcess, times: int = 1) -> None:

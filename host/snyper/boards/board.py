@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from snyper.boards import image
+from snyper.boards.status import last_status_in, statuses_in, times_up
 
 VIRTUAL_BOARD = Path(__file__).resolve().parent / "virtual_board"
 HEAP_BYTES = 180 * 1024  # what a Pico W has once it has joined its network; objects take twice the room here
@@ -303,6 +304,20 @@ class Board:
             return self._log_path.read_text(errors="replace")
         except FileNotFoundError:
             return ""
+
+    @property
+    def status(self) -> str:
+        """The word of the last status line; empty where there is none. docs/troubleshooting.md lists them."""
+        return str(last_status_in(self.log)["status"])
+
+    def statuses(self) -> list[dict[str, Any]]:
+        """List every change of the board's status, over all its boots."""
+        return statuses_in(self.log)
+
+    @property
+    def times_up(self) -> int:
+        """How often it has begun to do its work, over all its boots: a hub to listen, a target registered."""
+        return times_up(self.log)
 
     def _flash_link(self) -> Path:
         """The flash by a name that MicroPython can read: its own may be no text."""

@@ -15,7 +15,9 @@ from pathlib import PurePosixPath
 
 from snyper.boards import image
 from snyper.boards.fleet import Wish, check, configuration
+from snyper.boards.status import UP, parse_status
 from snyper.boards.usb import BoardError, Connection, Identity, LostError, sha256
+from snyper.firmware.board.status import Status
 from snyper.firmware.board.version import VERSION
 from snyper.shared.config import ConfigError, parse
 
@@ -36,9 +38,6 @@ _SUFFIXES = {".py": ".mpy", ".mpy": ".py"}
 _FORMER_LIBRARY = ""  # before LIBRARY a board had the modules in its root
 _BOOTS = [f"firmware/board/boot{suffix}" for suffix in _SUFFIXES]
 
-# What a running firmware says on USB once it does its work, and for a minute every 5 s.
-_REGISTERED = {"target": ": registered as {target_id}", "master": ": listening on port "}
-_MAINTENANCE_SAID = "maintenance, the firmware does not start"
 
 _DISCARD = f"""
 import os
@@ -333,8 +332,8 @@ def _enter_maintenance(connection: Connection, report: Report) -> None:
     give_up_at = time.monotonic() + BACK_S
     while time.monotonic() < give_up_at:
         report("prepare", 0, 0)
-        said = connection.line(0.2) or ""
-        if _MAINTENANCE_SAID in said or said.startswith(">>>"):
+        line = connection.line(0.2) or ""
+        if _status_word(line) == Status.STOPPED or line.startswith(">>>"):
             break
         connection.press_enter()
     connection.enter_repl(wait=lambda: report("prepare", 0, 0))
@@ -409,8 +408,10 @@ def _differing(connection: Connection, wanted: Mapping[str, bytes], prefix: str 
 def _registers(
     connection: Connection, outcome: Outcome, timeout_s: float, report: Report
 ) -> tuple[bool, str]:
-    """Whether the board does its work within `timeout_s`, and what it said last."""
-    awaited = _REGISTERED[outcome.role].format(target_id=outcome.target_id)
+    """Wait until the board's status line says that it does its work; return whether, and its last lines.
+
+    Raises what `report` raises.
+    """
     last_words: deque[str] = deque(maxlen=3)
     give_up_at = time.monotonic() + timeout_s
     while (left_s := give_up_at - time.monotonic()) > 0:
@@ -419,11 +420,16 @@ def _registers(
             line = connection.line(min(left_s, 0.5))
         except LostError as error:
             return False, str(error)
-        if line is not None and (line + "\n").find(awaited + ("\n" if outcome.role == "target" else "")) >= 0:
-            return True, line
-        if line:
+        status = parse_status(line or "") or {}
+        if status.get("status") in UP and status.get("target_id", "") == outcome.target_id:
+            return True, ""
+        if line and not status:
             last_words.append(line)
     return False, " / ".join(last_words)
+
+
+def _status_word(line: str) -> object:
+    return (parse_status(line) or {}).get("status")
 
 
 def _what_is_awaited(outcome: Outcome) -> str:

@@ -8,6 +8,7 @@ from snyper.boards.board import BoardProcess
 from snyper.boards.temporary import temporary_directory
 from snyper.client.addresses import dial_host
 from snyper.client.environment import hub_key
+from snyper.firmware.board.status import Status
 from snyper.shared.address import format_address, parse_address
 from snyper.system.text import harmless
 
@@ -35,11 +36,12 @@ async def run_hub_board(listen: str, crosstalk_ms: int, ready: Ready) -> None:
                 log = board.log
                 sys.stderr.write(harmless(log[shown:]))
                 shown = len(log)
-                if not is_ready and "listening" in log:
+                status = "" if is_ready else board.status
+                if status == Status.LISTENING:
                     is_ready = True
                     ready(format_address(dial_host(host), port))
-                if not is_ready and board.resets:
-                    break  # it could not listen, and tries again
+                elif status == Status.CRASHED:
+                    break  # it could not listen, and would try again
                 await asyncio.sleep(_POLL_SECONDS)
         finally:
             board.stop()

@@ -21,7 +21,9 @@ from snyper.boards.board import (
     find_micropython,
     unique_id,
 )
+from snyper.boards.status import last_status_in
 from snyper.boards.temporary import temporary_directory
+from snyper.firmware.board.status import Status
 from snyper.firmware.target.config import read
 from snyper.shared.address import format_address, parse_address
 from snyper.system.process import raise_descriptor_limit
@@ -35,10 +37,6 @@ SAMPLES_PER_IMPACT = 4
 DESCRIPTORS_PER_BOARD = 2
 STATUS_POLL_SECONDS = 0.5
 MAX_NAMES = 4  # in one notice
-# In what a session says of how it stands.
-_NO_HUB = "no hub at "
-_REGISTERED = "registered as "
-_NOT_LET_IN = " takes no registration: "
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,15 @@ class _Plan:
         self.hit_rate = hit_rate
         self.seed = seed * 1_000_003 + number
         self.config = {"target_id": self.target_id, "hub": hubs, "wifi": WIFI, **config}
-        self.status: Callable[[], str] = str  # as `TargetSession.status` says it, once the target runs
+        self.status: Callable[[], Mapping[str, Any]] = self._last_status  # fields of its status line
+        self._status: dict[str, Any] = {"status": ""}
+
+    def on_status(self, status: str, **fields: object) -> None:
+        """Keep the status of a session that has no board to print it."""
+        self._status = {"status": status, **fields}
+
+    def _last_status(self) -> Mapping[str, Any]:
+        return self._status
 
 
 async def _simulate_in_processes(plans: list[_Plan], report: Report) -> None:
@@ -141,7 +147,7 @@ async def _simulate_in_processes(plans: list[_Plan], report: Report) -> None:
                 for plan, board in zip(plans, boards, strict=True):
                     plan.status = partial(_status_of, board)
                     group.create_task(_keep_board_on(board, report))
-                group.create_task(_report_last_errors(plans, report))
+                group.create_task(_report_refusals(plans, report))
         finally:
             # Not in the loop's hands: a second Ctrl-C must not leave half of it undone.
             _stop_all(boards)
@@ -161,16 +167,15 @@ async def _keep_board_on(board: BoardProcess, report: Report) -> None:
         await asyncio.sleep(RESTART_SECONDS)
 
 
-def _status_of(board: BoardProcess) -> str:
-    """What a board's session has logged last, without what is before its text."""
-    _, who, rest = board.log.rpartition("session: ")
-    return rest.partition("\n")[0] if who else ""
+def _status_of(board: BoardProcess) -> Mapping[str, Any]:
+    return last_status_in(board.log)
 
 
-async def _report_last_errors(plans: Sequence[_Plan], report: Report) -> None:
-    """Report that there is no hub at first, and the targets that it does not let in, once for as long as it
-    does not. It is the targets' own word: a connection made only to see would cost a hub board one of its
-    five places for 10 s.
+async def _report_refusals(plans: Sequence[_Plan], report: Report) -> None:
+    """Report that no hub answers at first, and each target that it refuses, once for as long as it does.
+
+    That is the targets' own status: a connection made only to see would cost a hub board one of its five
+    places for 10 s.
     """
     is_hub_known = False
     refused: set[str] = set()
@@ -178,11 +183,15 @@ async def _report_last_errors(plans: Sequence[_Plan], report: Report) -> None:
         await asyncio.sleep(STATUS_POLL_SECONDS)
         now = {plan.target_id: plan.status() for plan in plans}
         first = now[plans[0].target_id]
-        if not is_hub_known and first.startswith(_NO_HUB):
+        is_without_hub = first["status"] == Status.SEEKING and "last_error" in first
+        if not is_hub_known and is_without_hub:
             report(Notice(None, "nothing answers there yet; the targets try until it does"))
-        is_hub_known = is_hub_known or first.startswith((_NO_HUB, _REGISTERED))
-        refusals = {name: status.partition(_NOT_LET_IN)[2] for name, status in now.items()}
-        refusals = {name: refusal for name, refusal in refusals.items() if refusal}
+        is_hub_known = is_hub_known or is_without_hub or first["status"] == Status.REGISTERED
+        refusals = {
+            name: str(status["last_error"])
+            for name, status in now.items()
+            if status["status"] == Status.REFUSED
+        }
         reasons: dict[str, list[str]] = {}
         for name in refusals.keys() - refused:
             reasons.setdefault(refusals[name].replace(name, "NAME"), []).append(name)
@@ -207,7 +216,7 @@ async def _simulate_in_this_process(plans: list[_Plan], report: Report) -> None:
     raise_descriptor_limit(len(plans) * DESCRIPTORS_PER_BOARD)
     sample_ms = min(MAX_SAMPLE_MS, len(plans) // SAMPLES_PER_MS)
     async with asyncio.TaskGroup() as group:
-        group.create_task(_report_last_errors(plans, report))
+        group.create_task(_report_refusals(plans, report))
         for plan in plans:
             config = read(plan.config, "rp2")
             config["piezo"]["sample_ms"] = max(config["piezo"]["sample_ms"], sample_ms)
@@ -233,8 +242,7 @@ async def _keep_session_on(machine: Any, plan: _Plan, config: dict[str, Any], re
         machine.use(board)
         led = Led(light(config["led"]["pin"]))
         try:
-            session = TargetSession(config, led, on_flash=False)
-            plan.status = session.status
+            session = TargetSession(config, led, plan.on_status, on_flash=False)
             await session.run()
             why = "ended by itself, starts again"
         except machine.BoardReset as reset:
