@@ -99,7 +99,7 @@ def collect_garbage() -> None:
     """Do nothing: by itself it is cheap here, and on demand dear with many boards in one process."""
 
 
-def forget(*names: str) -> None:
+def unload(*names: str) -> None:
     """Do nothing: there is memory enough, and a module that is loaded twice is two."""
 
 

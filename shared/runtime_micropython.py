@@ -154,7 +154,7 @@ def collect_garbage() -> None:
     gc.collect()
 
 
-def forget(*names: str) -> None:
+def unload(*names: str) -> None:
     """Unload modules that are needed seldom; an import loads them again."""
     for name in names:
         package, _, own = name.rpartition(".")

@@ -50,13 +50,13 @@ def watch(
     from snyper.shared import runtime
 
     _say_modules(sys.modules)
-    forget = runtime.forget
+    unload = runtime.unload
 
-    def forget_aloud(*names: str) -> None:
+    def unload_aloud(*names: str) -> None:
         _say_modules(names)
-        forget(*names)
+        unload(*names)
 
-    runtime.forget = forget_aloud
+    runtime.unload = unload_aloud
 
     def load_watched_read() -> "Any":
         read = load_read()

@@ -20,7 +20,7 @@ from snyper.firmware.board.update import BOOT_STATE
 from snyper.firmware.board.version import VERSION
 from snyper.shared.clock import now_ms
 from snyper.shared.log import keep, log, log_exception, set_keeper
-from snyper.shared.runtime import collect_garbage, end_task, forget, sleep_ms
+from snyper.shared.runtime import collect_garbage, end_task, sleep_ms, unload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,11 +82,11 @@ def _serve(
 ) -> None:
     """Run the application; its end, which is always a failure, ends with a reset."""
     dog = None
-    forget("snyper.firmware.board.update")
+    unload("snyper.firmware.board.update")
     try:
         config, is_fallback = _settings(load_read)
         _light(config["led"]["pin"])(True)  # until all is loaded
-        forget("snyper.firmware.board.settings", "snyper.firmware.%s.config" % role, "snyper.shared.config")
+        unload("snyper.firmware.board.settings", "snyper.firmware.%s.config" % role, "snyper.shared.config")
         collect_garbage()
         application = load_application()
         dog = Watchdog(config["watchdog_ms"])

@@ -4,7 +4,7 @@ from snyper.firmware.master.controller import HubController
 from snyper.firmware.master.router import forward
 from snyper.shared.clock import now_ms
 from snyper.shared.link import ANY_FOR_ANOTHER, Link
-from snyper.shared.runtime import forget
+from snyper.shared.runtime import unload
 from snyper.shared.socket_protocol import (
     MAX_INTEGER,
     ErrorCode,
@@ -64,7 +64,7 @@ class Console:
     async def _game(self, link: Link, message: SocketMessage) -> SocketMessage:
         from snyper.firmware.master.game_console import answer
 
-        forget("snyper.firmware.master.game_console")
+        unload("snyper.firmware.master.game_console")
         return await answer(self._game_runner, link, message)
 
     async def _subscribe(self, link: Link, message: SocketMessage) -> None:

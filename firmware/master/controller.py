@@ -6,7 +6,7 @@ from snyper.firmware.master.registry import HEALTH, Entry, Registry
 from snyper.firmware.master.router import Command
 from snyper.shared.clock import now_us
 from snyper.shared.log import log
-from snyper.shared.runtime import forget
+from snyper.shared.runtime import unload
 from snyper.shared.socket_protocol import (
     MAX_WORD_CHARS,
     ErrorCode,
@@ -128,7 +128,7 @@ class HubController:
             if report.type == MessageType.HIT:
                 from snyper.firmware.master.crosstalk import record_hit
 
-                forget("snyper.firmware.master.crosstalk")
+                unload("snyper.firmware.master.crosstalk")
                 record_hit(self, entry.target_id, data, key)
             else:
                 self.events.add(MessageType.MISS, entry.target_id, data, key)
@@ -145,7 +145,7 @@ class HubController:
     def _set_groups(self, entry: Entry, data: "dict[str, object]") -> None:
         from snyper.shared.handshake_server import groups_field
 
-        forget("snyper.shared.handshake_server")
+        unload("snyper.shared.handshake_server")
         try:
             groups = groups_field(data)
         except ProtocolError as error:

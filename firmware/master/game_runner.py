@@ -7,7 +7,7 @@ import asyncio
 
 from snyper.firmware.master.controller import HubController
 from snyper.shared.log import log, log_exception
-from snyper.shared.runtime import collect_garbage, forget
+from snyper.shared.runtime import collect_garbage, unload
 from snyper.shared.socket_protocol import ALL_TARGETS, ErrorCode, ProtocolError
 
 TYPE_CHECKING = False
@@ -116,6 +116,6 @@ def _tidy(game: str) -> None:
     """Unload the modules of games, but for those that the game under way came from."""
     for name in (game, "game", "rng", "stats", "opening", "catalogue"):
         if name.isalpha():
-            forget("snyper.firmware.master.games." + name)
-    forget("snyper.shared.names")
+            unload("snyper.firmware.master.games." + name)
+    unload("snyper.shared.names")
     collect_garbage()

@@ -5,7 +5,7 @@ import asyncio
 from snyper.firmware.board.led import Pattern
 from snyper.firmware.board.status import Status
 from snyper.firmware.master.server import Hub
-from snyper.shared.runtime import forget, sleep_ms
+from snyper.shared.runtime import sleep_ms, unload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,14 +57,14 @@ class HubBoard:
 def _address(listen: str) -> "tuple[str, int]":
     from snyper.shared.address import parse_address
 
-    forget("snyper.shared.address")
+    unload("snyper.shared.address")
     return parse_address(listen)
 
 
 def _open_access_point(config: "dict[str, Any]") -> None:
     from snyper.firmware.master.wifi import open_access_point
 
-    forget("snyper.firmware.master.wifi")
+    unload("snyper.firmware.master.wifi")
     open_access_point(config)
 
 

@@ -17,9 +17,9 @@ from snyper.shared.runtime import (
     close_server,
     close_stream,
     configure_accepted,
-    forget,
     listen,
     sleep_ms,
+    unload,
 )
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
@@ -160,7 +160,7 @@ class Hub:
             return
         from snyper.shared.handshake_server import Registration
 
-        forget("snyper.shared.handshake_server")
+        unload("snyper.shared.handshake_server")
         try:
             registration = Registration(message)
             if self._key and registration.key != self._key:
@@ -178,7 +178,7 @@ class Hub:
         if is_duplicate:
             from snyper.firmware.master.duplicates import record_duplicate
 
-            forget("snyper.firmware.master.duplicates")
+            unload("snyper.firmware.master.duplicates")
             record_duplicate(self.controller, message, error)  # which says it once, not each time
         _refuse(link, error.code, error.message, message, quiet=is_duplicate)
 
@@ -207,7 +207,7 @@ class Hub:
             return
         from snyper.firmware.master.duplicates import settle_later
 
-        forget("snyper.firmware.master.duplicates")
+        unload("snyper.firmware.master.duplicates")
         settle_later(self, link, message, registration)
 
     def seat_target(self, link: Link, message: SocketMessage, registration: "Registration") -> None:

@@ -5,7 +5,7 @@ from array import array
 from snyper.firmware.target.controller import said
 from snyper.firmware.target.log_page import read_page
 from snyper.shared.clock import now_ms, ticks_diff, ticks_us
-from snyper.shared.runtime import forget, sleep_ms
+from snyper.shared.runtime import sleep_ms, unload
 from snyper.shared.socket_protocol import (
     MAX_INTEGER,
     ErrorCode,
@@ -57,8 +57,8 @@ async def answer(
 
         configure(config, data, on_flash)
     finally:
-        forget("snyper.firmware.target.configure", "snyper.firmware.board.settings")
-        forget("snyper.firmware.target.config", "snyper.shared.config")
+        unload("snyper.firmware.target.configure", "snyper.firmware.board.settings")
+        unload("snyper.firmware.target.config", "snyper.shared.config")
     piezo.threshold = config["piezo"]["threshold"]
     settings = {"threshold": piezo.threshold, "groups": config["groups"]}
     return message.reply(MessageType.CONFIGURED, "configured", settings)

@@ -14,7 +14,7 @@ from snyper.firmware.target.target import Target
 from snyper.firmware.target.wifi import JOIN_TIMEOUT_MS, STATUS_WRONG_PASSWORD, JoinError, Wifi
 from snyper.shared.clock import now_ms
 from snyper.shared.log import log
-from snyper.shared.runtime import end_task, forget
+from snyper.shared.runtime import end_task, unload
 from snyper.shared.session import Session, SessionState
 from snyper.shared.socket_protocol import (
     IDENTIFY_MS,
@@ -120,7 +120,7 @@ class TargetSession(Session):
         try:
             return await resolve(host, self._wifi.name_server())
         finally:
-            forget("snyper.firmware.target.dns")
+            unload("snyper.firmware.target.dns")
 
     def registration(self) -> "dict[str, object]":
         """Return what the target says of itself when it registers."""
@@ -194,7 +194,7 @@ class TargetSession(Session):
         try:
             return await answer(message, self._config, self._target, self._piezo, self._on_flash)
         finally:
-            forget("snyper.firmware.target.maintenance", "snyper.firmware.target.log_page")
+            unload("snyper.firmware.target.maintenance", "snyper.firmware.target.log_page")
 
     def _show_pose(self, state: str) -> None:
         if self.link is not None:

@@ -2,7 +2,7 @@
 
 import os
 
-from snyper.shared.runtime import collect_garbage, forget
+from snyper.shared.runtime import collect_garbage, unload
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 
 TYPE_CHECKING = False
@@ -54,7 +54,7 @@ def open_game(
             "%s needs %d targets, here are %d" % (module.TITLE, module.MIN_TARGETS, len(targets)),
         )
     del load, read_options, read_players
-    forget("snyper.firmware.master.games.catalogue", "snyper.shared.names")
+    unload("snyper.firmware.master.games.catalogue", "snyper.shared.names")
     collect_garbage()  # a board has no memory for both
     from snyper.firmware.master.games.game import Game
 
