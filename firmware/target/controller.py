@@ -60,7 +60,7 @@ class Action:
     DISARM = "disarm"  # (DISARM,)
     REPORT = "report"  # (REPORT, MessageType.HIT or MISS, data)
     SCHEDULE = "schedule"  # (SCHEDULE, at_us): call `due` at this instant of the hub's clock
-    CALL_OFF = "call_off"  # (CALL_OFF,): do not
+    CANCEL = "cancel"  # (CANCEL,): do not
 
 
 # What a command is answered with once it is so: as type and as status.
@@ -76,7 +76,7 @@ _ANSWER = "answer"  # this command, and all that wait
 _JOIN = "join"  # wait with those that wait
 _ARM = "arm"
 _SCORE = "score"
-_CALL_OFF = "call_off"  # armed, and ended by something that is no hit
+_DISARM = "disarm"  # armed, and ended by something that is no hit
 _FAIL = "fail"
 
 # {(state, trigger): (next state, what is done)}. A command that is not here is `busy`; LAY_DOWN always is.
@@ -97,10 +97,10 @@ TRANSITIONS = {
     (State.STANDING, Trigger.ACTIVATE): (State.ARMED, _ARM),
     (State.STANDING, Trigger.LAY_DOWN): (State.FALLING, _MOVE_DOWN),
     (State.STANDING, Trigger.LINK_LOST): (State.FALLING, _MOVE_DOWN),
-    (State.ARMED, Trigger.LAY_DOWN): (State.FALLING, _CALL_OFF),
+    (State.ARMED, Trigger.LAY_DOWN): (State.FALLING, _DISARM),
     (State.ARMED, Trigger.HIT): (State.FALLING, _SCORE),
     (State.ARMED, Trigger.TIME_UP): (State.FALLING, _SCORE),
-    (State.ARMED, Trigger.LINK_LOST): (State.FALLING, _CALL_OFF),
+    (State.ARMED, Trigger.LINK_LOST): (State.FALLING, _DISARM),
     (State.FALLING, Trigger.LAY_DOWN): (State.FALLING, _JOIN),
     (State.FALLING, Trigger.ARRIVED): (State.DOWN, _ANSWER),
     (State.FALLING, Trigger.SERVO_FAILED): (State.FAULT, _FAIL),
@@ -141,7 +141,7 @@ class TargetController:
             at_us = _at_us(message, hub_us)
             if at_us >= 0:
                 return self._schedule(message, at_us)
-            actions = self.call_off(message.type) if message.type == MessageType.LAY_DOWN else []
+            actions = self.cancel(message.type) if message.type == MessageType.LAY_DOWN else []
             return actions + self._carry_out(message, None)
         except ProtocolError as error:
             return [(Action.REPLY, error.to_message(message.id))]
@@ -161,7 +161,7 @@ class TargetController:
             self._remember(message, reply)
             return [(Action.REPLY, reply)]
 
-    def call_off(self, trigger: str) -> "list[tuple[Any, ...]]":
+    def cancel(self, trigger: str) -> "list[tuple[Any, ...]]":
         """Return the actions that give up the command that waits for its instant, if one does, for
         `trigger`.
         """
@@ -171,7 +171,7 @@ class TargetController:
         self._scheduled = None
         reply = _given_up_for(trigger).to_message(message.id, message.target_id)
         self._remember(message, reply)
-        return [(Action.CALL_OFF,), (Action.REPLY, reply)]
+        return [(Action.CANCEL,), (Action.REPLY, reply)]
 
     def signal(self, trigger: str, data: "dict[str, object] | None" = None) -> "list[tuple[Any, ...]]":
         """Return the actions for anything but a command. `data` goes into the report of a HIT.
@@ -228,7 +228,7 @@ class TargetController:
             )
             return [report, (Action.LOWER,)]
         actions = self._answer(_given_up_for(trigger))
-        if effect == _CALL_OFF:
+        if effect == _DISARM:
             actions.append((Action.DISARM,))
             actions.append((Action.REPORT, MessageType.MISS, {"reason": trigger}))
         self._wait(message, data)

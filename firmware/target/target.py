@@ -123,7 +123,7 @@ class Target:
         """
         self._link = None
         self.outbox.connect(None)
-        self._perform(self._controller.call_off(Trigger.LINK_LOST))
+        self._perform(self._controller.cancel(Trigger.LINK_LOST))
         if safe_pose == "down":
             self._count_hit()
             self._perform(self._controller.signal(Trigger.LINK_LOST))
@@ -150,7 +150,7 @@ class Target:
                 _cancel(self._watch)
             elif kind == Action.SCHEDULE:
                 self._schedule = asyncio.create_task(self._guard(self._wait_until, action[1]))
-            elif kind == Action.CALL_OFF:
+            elif kind == Action.CANCEL:
                 _cancel(self._schedule)
                 self._schedule = None
             else:

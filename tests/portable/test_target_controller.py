@@ -394,7 +394,7 @@ def test_lay_down_calls_off_what_waits() -> None:
         target.command(_later(), _NOW_US)
         plain = _in(state)
         actions = _codes(target.command(SocketMessage("lay_down", "other")))
-        assert actions[:2] == [(Action.CALL_OFF,), (_NOW, ErrorCode.SUPERSEDED)]
+        assert actions[:2] == [(Action.CANCEL,), (_NOW, ErrorCode.SUPERSEDED)]
         assert actions[2:] == _codes(plain.command(SocketMessage("lay_down", "other")))
         assert target.state == plain.state
         assert target.due(_timing()) == []
@@ -402,9 +402,9 @@ def test_lay_down_calls_off_what_waits() -> None:
 
 def test_a_lost_link_calls_off_what_waits() -> None:
     target = _in("down")
-    assert target.call_off("link_lost") == []
+    assert target.cancel("link_lost") == []
     target.command(_later(), _NOW_US)
-    assert _codes(target.call_off("link_lost")) == [(Action.CALL_OFF,), (_NOW, ErrorCode.SUPERSEDED)]
+    assert _codes(target.cancel("link_lost")) == [(Action.CANCEL,), (_NOW, ErrorCode.SUPERSEDED)]
     assert target.due(_timing()) == []
     assert target.state == "down"
     # The fate is remembered: it was not carried out, and will not be.
