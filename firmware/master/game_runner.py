@@ -68,10 +68,10 @@ class GameRunner:
             raise ProtocolError(ErrorCode.BUSY, "a game is played already")
         collect_garbage()
         try:
-            from snyper.firmware.master.games.opening import open_game
+            from snyper.firmware.master.games.factory import create_game
 
             game_id = "%s-g%d" % (self._boot_id, self._count + 1)
-            game = open_game(self._controller, game_id, name, players, options or {}, seed, target)
+            game = create_game(self._controller, game_id, name, players, options or {}, seed, target)
         except MemoryError:  # the last game may still hold its memory for a moment
             raise ProtocolError(ErrorCode.BUSY, "no memory for it: try again, or restart the hub") from None
         finally:
@@ -114,7 +114,7 @@ class GameRunner:
 
 def _tidy(game: str) -> None:
     """Unload the modules of games, but for those that the game under way came from."""
-    for name in (game, "game", "rng", "stats", "opening", "catalogue"):
+    for name in (game, "game", "rng", "stats", "factory", "catalogue"):
         if name.isalpha():
             unload("snyper.firmware.master.games." + name)
     unload("snyper.shared.names")

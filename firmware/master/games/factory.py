@@ -1,4 +1,6 @@
-"""A game from what a console asks for: checked, loaded and made. Loaded for as long as that takes."""
+"""Creates a game from what a console asks for: checks it, loads the game. Loaded for as long as that
+takes.
+"""
 
 import os
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 MAX_SEED = (1 << 31) - 1
 
 
-def open_game(
+def create_game(
     controller: "HubController",
     game_id: str,
     name: str,
@@ -25,8 +27,8 @@ def open_game(
     seed: "int | None",
     target: str,
 ) -> "Game":
-    """Make the game `name` for the connected targets of the selector `target`, with its players, options and
-    seed checked.
+    """Create the game `name` for the connected targets of the selector `target`, with its players, options
+    and seed checked.
 
     Raises ProtocolError: `unknown_target` where there are not enough targets, `bad_message` for what the game
     does not take; MemoryError.
