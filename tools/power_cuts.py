@@ -335,11 +335,11 @@ def _hashes(files: Mapping[str, bytes]) -> dict[str, str]:
 # --- the sweep
 
 
-def unsettled(path: str, source: str) -> str:
+def without_finishing(path: str, source: str) -> str:
     """`source`, but for an update that looks at the flash as a power cut has left it."""
     if not path.endswith("/update.py"):
         return source
-    before, call, after = source.rpartition("    settle()\n")
+    before, call, after = source.rpartition("    finish_renames()\n")
     assert call
     return before + after
 
@@ -349,7 +349,7 @@ _NEW = {"shared/new.py": "VERSION = 2\n" * 120}
 SCENARIOS: dict[str, Callable[[], tuple[State | None, State]]] = {
     "onto an empty board": lambda: (None, state("1", LIBRARY, _OLD)),
     "onto another version": lambda: (state("1", LIBRARY, _OLD), state("2", LIBRARY, _NEW)),
-    "onto another layout": lambda: (state("1", FLAT, _OLD, unsettled), state("2", LIBRARY, _NEW)),
+    "onto another layout": lambda: (state("1", FLAT, _OLD, without_finishing), state("2", LIBRARY, _NEW)),
     "of the configuration": lambda: (
         state("1", LIBRARY, _OLD),
         replace(state("1", LIBRARY, _OLD), wish=Wish(role="target", target_id="elsewhere")),

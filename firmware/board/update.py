@@ -13,7 +13,7 @@ STAGE = "/snyper.update"
 BOOT_STATE = "/snyper.boot.json"  # where the next boot finds how many have failed, and why it happens
 
 
-def settle() -> None:
+def finish_renames() -> None:
     """Complete what a power cut has left of a change to LittleFS; to be called before any file is read.
 
     A rename from one directory to another takes two commits. Between them the file that comes next in the old
@@ -27,12 +27,12 @@ def settle() -> None:
 
 def apply() -> bool:
     """Apply the deploy that the record describes, if there is one, and return whether there was. May be
-    interrupted anywhere and called again. A boot calls this first: it settles what all else reads.
+    interrupted anywhere and called again. A boot calls this first: what all else reads is whole then.
 
     The record has `files`, renamed in this order from the stage over the old ones, and `remove`. Raises
     OSError when the flash cannot be written.
     """
-    settle()
+    finish_renames()
     try:
         with open(RECORD) as file:
             record = json.load(file)

@@ -132,7 +132,7 @@ class HubController:
                 record_hit(self, entry.target_id, data, key)
             else:
                 self.events.add(MessageType.MISS, entry.target_id, data, key)
-        await self.events.settle()
+        await self.events.flush()
 
     def _on_answer(self, entry: Entry, reply: SocketMessage) -> None:
         if reply.type == MessageType.PONG:

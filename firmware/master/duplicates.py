@@ -18,10 +18,10 @@ DUPLICATE_QUIET_MS = 600_000  # longer than any target waits before it tries aga
 _STALE_MS = 250  # what is read so soon after that question may have been said before a reboot
 
 
-def settle_later(hub: "Hub", link: "Link", message: SocketMessage, registration: "Registration") -> None:
+def admit_after_probe(hub: "Hub", link: "Link", message: SocketMessage, registration: "Registration") -> None:
     """Admit a board whose name and hardware id are connected already, unless that connection is alive."""
     link.admit = _ask_to_wait
-    link.handlers = {MessageType.REGISTER: lambda link, message: _settle(hub, link, message, registration)}
+    link.handlers = {MessageType.REGISTER: lambda link, message: _probe(hub, link, message, registration)}
     link.handle(message)
 
 
@@ -35,21 +35,21 @@ def record_duplicate(controller: "HubController", registration: SocketMessage, w
         controller.events.add("duplicate", entry.target_id, {"message": why.message})
 
 
-async def _settle(hub: "Hub", link: "Link", message: SocketMessage, registration: "Registration") -> None:
+async def _probe(hub: "Hub", link: "Link", message: SocketMessage, registration: "Registration") -> None:
     """Admit a board, unless the one that is here already answers: then they are two."""
     silent: "Link | None" = None
     try:
         while True:
-            rival = hub.controller.registry.rival(registration)
-            if rival is None or rival is silent:
+            live = hub.controller.registry.live_link(registration)
+            if live is None or live is silent:
                 break
-            if await _answers(rival):
+            if await _answers(live):
                 raise ProtocolError(
                     ErrorCode.DUPLICATE_TARGET,
                     "another board with this hardware id is connected as %s: stop one of the two,"
                     " or one of two simulators" % registration.target_id,
                 )
-            silent = rival
+            silent = live
         if link.close_error is None:
             hub.seat_target(link, message, registration)
     except ProtocolError as error:

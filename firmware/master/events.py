@@ -111,7 +111,7 @@ class EventLog:
         """Return whether a report was recorded before the hub's start. A ring does not know."""
         return False
 
-    async def settle(self) -> None:
+    async def flush(self) -> None:
         """Wait until all that was added is as safe as it can be made. May be cancelled, and repeated."""
 
     async def page(self, seq: int) -> "Iterator[tuple[int, str, str, dict[str, object]]]":

@@ -89,7 +89,7 @@ class Registry:
         self.count = 0  # of those connected: every `pong` says it, so nobody walks through thousands for it
         self._entries: "dict[str, Entry]" = {}
 
-    def rival(self, registration: "Registration") -> "Link | None":
+    def live_link(self, registration: "Registration") -> "Link | None":
         """Return the live link under this name of a board with the same hardware id: the same one's, or
         another's.
 
@@ -113,7 +113,7 @@ class Registry:
         """
         target_id = registration.target_id
         assert target_id is not None
-        replaced = self.rival(registration)
+        replaced = self.live_link(registration)
         entry = self._entries.get(target_id)
         if replaced is None and self.count >= self.max_targets:
             many = "s" * (self.max_targets > 1)

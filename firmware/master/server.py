@@ -202,13 +202,13 @@ class Hub:
         link.start_heartbeat(registration.heartbeat_ms, registration.heartbeat_ms)
 
     def _admit_target(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
-        if self.controller.registry.rival(registration) is None:
+        if self.controller.registry.live_link(registration) is None:
             self.seat_target(link, message, registration)
             return
-        from snyper.firmware.master.duplicates import settle_later
+        from snyper.firmware.master.duplicates import admit_after_probe
 
         unload("snyper.firmware.master.duplicates")
-        settle_later(self, link, message, registration)
+        admit_after_probe(self, link, message, registration)
 
     def seat_target(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
         """Admit a target, and close the link that it had before. Raises ProtocolError: `duplicate_target`

@@ -19,8 +19,8 @@ from tools.power_cuts import (
     cuts_of,
     record_deploy,
     state,
-    unsettled,
     verdict,
+    without_finishing,
 )
 
 pytestmark = needs_micropython
@@ -64,16 +64,16 @@ def test_another_version(tmp_path: Path) -> None:
     assert min(verdicts.values()) >= 100, verdicts
 
 
-def test_another_layout_over_a_firmware_that_does_not_settle(tmp_path: Path) -> None:
-    old, new = state("1", FLAT, OLD, unsettled), state("2", LIBRARY, NEW)
+def test_another_layout_over_a_firmware_that_does_not_finish_renames(tmp_path: Path) -> None:
+    old, new = state("1", FLAT, OLD, without_finishing), state("2", LIBRARY, NEW)
     verdicts = verdicts_of(record_deploy(tmp_path / "board", old, new), old, new)
     assert set(verdicts) == {"old", "new"}, verdicts
     assert min(verdicts.values()) >= 200, verdicts
 
 
-def test_what_a_firmware_that_does_not_settle_has_mixed_is_mended(tmp_path: Path) -> None:
+def test_what_a_firmware_that_does_not_finish_renames_has_mixed_is_mended(tmp_path: Path) -> None:
     """Also shows that such a mixture is seen."""
-    old, new = state("1", LIBRARY, OLD, unsettled), state("2", LIBRARY, NEW, unsettled)
+    old, new = state("1", LIBRARY, OLD, without_finishing), state("2", LIBRARY, NEW, without_finishing)
     recording = record_deploy(tmp_path / "first", old, new)
     mixed = next(filter(is_broken(old, new), cuts_of(recording)))
     with ChipBoard(tmp_path / "mixed", content_after(recording, mixed)) as board:
@@ -84,7 +84,7 @@ def test_what_a_firmware_that_does_not_settle_has_mixed_is_mended(tmp_path: Path
 
 
 def test_who_looks_over_usb_sees_what_a_power_cut_had_hidden(tmp_path: Path) -> None:
-    """On a board whose own program does not settle either: the file next to one that was moved."""
+    """On a board whose own program does not finish renames either: the file next to one that was moved."""
     with ChipBoard(tmp_path / "first") as board:
         board.run(PREPARE)
         with board.recorded() as recordings:

@@ -64,7 +64,7 @@ async def test_an_event_is_the_add_where_it_happens_and_a_row(
             assert target.info.groups == ["left", "oiled"]
             row = "| `oiled` | somebody has oiled its hinge | `drops`: how many |"
             assert row in event_tables.written(event_tables.PAGE.read_text(encoding="utf-8"))
-        await log.settle()
+        await log.flush()
         with History(journal) as history:
             assert [one.data for one in history.events(["oiled"])] == [{"drops": 3}]
     finally:

@@ -133,12 +133,12 @@ async def test_a_page_waits_for_the_next_event() -> None:
     assert [event[1] for event in await late] == ["lost"]
 
 
-async def test_without_a_journal_everything_is_settled_at_once() -> None:
+async def test_without_a_journal_everything_is_flushed_at_once() -> None:
     log = EventLog(2, "somebody")
     assert log.log_id == "somebody"
     assert log.journal == ""
     log.add("hit", "t", {"peak": 5}, "its key")
-    await log.settle()
+    await log.flush()
     assert not await log.is_known("its key")
     assert list(await log.page(0)) == [(1, "hit", "t", {"peak": 5})]
 

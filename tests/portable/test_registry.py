@@ -96,13 +96,13 @@ def test_a_name_that_is_away_is_free() -> None:
 def test_who_else_has_a_name() -> None:
     registry = Registry(4)
     mine = _registration("t", hardware_id="h")
-    assert registry.rival(mine) is None
+    assert registry.live_link(mine) is None
     entry, link = _admit(registry, "t", hardware_id="h")
-    assert registry.rival(mine) is link
+    assert registry.live_link(mine) is link
     for other in ("g", ""):
-        raises(ErrorCode.DUPLICATE_TARGET, registry.rival, _registration("t", hardware_id=other))
+        raises(ErrorCode.DUPLICATE_TARGET, registry.live_link, _registration("t", hardware_id=other))
     registry.lose(entry, link, 1)
-    assert registry.rival(mine) is None
+    assert registry.live_link(mine) is None
 
 
 def test_a_full_hub_is_busy() -> None:

@@ -396,9 +396,9 @@ async def log_at(path: Path, size: int = 10) -> AsyncIterator[JournaledEvents]:
         await log.close()
 
 
-async def settled(log: JournaledEvents) -> None:
+async def flushed(log: JournaledEvents) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        await log.settle()
+        await log.flush()
 
 
 async def everything(log: JournaledEvents, after: int) -> list[int]:
@@ -414,14 +414,14 @@ async def test_an_event_is_shown_when_it_is_on_the_disk(path: Path, disk: Disk) 
         assert log.journal == "ok"
         disk.is_open.clear()
         log.add("hit", "t", {"peak": 5}, "key")
-        settling = asyncio.create_task(settled(log))
+        flushing = asyncio.create_task(flushed(log))
         page = asyncio.create_task(log.page(0))
         await asyncio.to_thread(until, lambda: disk.writes == 1)
         assert log.seq == 0
         assert not page.done()
-        assert not settling.done()
+        assert not flushing.done()
         disk.is_open.set()
-        await settling
+        await flushing
         assert log.seq == 1
         assert list(await page) == [(1, "hit", "t", {"peak": 5})]
         assert rows(path) == [(1, "hit", "t", '{"peak":5}')]
@@ -438,7 +438,7 @@ async def test_a_listener_does_not_wait_for_the_disk(path: Path, disk: Disk) -> 
         stop()
         log.add("lost", "t", {})
         disk.is_open.set()
-        await settled(log)
+        await flushed(log)
         assert len(told) == 1
 
 
@@ -446,7 +446,7 @@ async def test_a_console_gets_what_memory_no_longer_has(path: Path) -> None:
     async with log_at(path, size=10) as log:
         for number in range(450):
             log.add("hit", "t", {"peak": number})
-        await settled(log)
+        await flushed(log)
         assert log.oldest_seq == 1
         assert await everything(log, 0) == list(range(1, 451))
         assert await everything(log, 17) == list(range(18, 451))
@@ -459,7 +459,7 @@ async def test_a_console_gets_what_memory_no_longer_has(path: Path) -> None:
         assert (log.seq, log.oldest_seq) == (450, 1)
         assert await everything(log, 300) == list(range(301, 451))
         log.add("hit", "t", {})
-        await settled(log)
+        await flushed(log)
         assert await everything(log, 449) == [450, 451]
 
 
@@ -467,7 +467,7 @@ async def test_a_report_is_known_after_a_restart(path: Path) -> None:
     async with log_at(path) as log:
         assert not await log.is_known("key")
         log.add("hit", "t", {}, "key")
-        await settled(log)
+        await flushed(log)
     async with log_at(path) as log:
         assert await log.is_known("key")
         assert not await log.is_known("another")
@@ -479,10 +479,10 @@ async def test_while_the_disk_fails_the_range_goes_on(path: Path, disk: Disk) ->
     async with log_at(path) as log:
         disk.fails = True
         log.add("hit", "t", {"peak": 1})
-        await settled(log)  # not on the disk, and said to be so
+        await flushed(log)  # not on the disk, and said to be so
         assert log.journal == "failing"
         log.add("hit", "t", {"peak": 2})
-        await settled(log)
+        await flushed(log)
         shown = list(await log.page(0))
         assert [event[:2] for event in shown] == [(1, "hit"), (2, "journal"), (3, "hit")]
         assert shown[1][3]["state"] == "failing"
@@ -504,13 +504,13 @@ async def test_a_disk_that_does_not_answer_is_not_waited_for(
     async with log_at(path) as log:
         disk.is_open.clear()
         log.add("hit", "t", {})
-        await settled(log)
+        await flushed(log)
         assert log.journal == "failing"
         assert [event[1] for event in await log.page(0)] == ["hit", "journal"]
         assert not await log.is_known("key")  # without asking
         disk.is_open.set()
         await asyncio.to_thread(until, lambda: log.journal == "ok")
-        await settled(log)
+        await flushed(log)
     assert [row[:2] for row in rows(path)] == [(1, "hit"), (2, "journal"), (3, "journal")]
 
 
@@ -519,7 +519,7 @@ async def test_the_wall_clock_of_a_report_is_when_it_was_felt(path: Path) -> Non
         log.add("hit", "t", {"at_us": now_us() - 90_000_000})
         log.add("lost", "t", {})
         log.add("hit", "t", {"at_us": now_us() + 90_000_000})  # no clock is so wrong
-        await settled(log)
+        await flushed(log)
     felt, lost, wrong = (row[0] for row in rows(path, "unix_ms"))
     assert 89_000 < lost - felt < 91_000 + DEADLINE_S * 1000
     assert abs(wrong - lost) < DEADLINE_S * 1000

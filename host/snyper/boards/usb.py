@@ -23,7 +23,7 @@ from mpremote import transport_serial  # type: ignore[import-untyped]
 from mpremote.transport import TransportError, TransportExecError  # type: ignore[import-untyped]
 from serial.tools import list_ports  # type: ignore[import-untyped]
 
-from snyper.firmware.board.update import settle
+from snyper.firmware.board.update import finish_renames
 
 # It prints what it does not understand; a command's stdout is the command's own.
 transport_serial.print = lambda *_: None
@@ -101,7 +101,7 @@ for name in list(globals()):
 __import__('gc').collect()
 """
 
-_SETTLE = f"import os\n{inspect.getsource(settle)}settle()\n"
+_FINISH_RENAMES = f"import os\n{inspect.getsource(finish_renames)}finish_renames()\n"
 
 
 class BoardError(Exception):
@@ -202,7 +202,7 @@ class Connection:
                 self._reopen()
                 if self._take_prompt():
                     self.run(_FREE_MEMORY)
-                    self.run(_SETTLE)
+                    self.run(_FINISH_RENAMES)
                     self._is_at_prompt = True
                     return
             except BoardError as error:

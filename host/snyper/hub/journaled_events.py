@@ -61,7 +61,7 @@ class _Reader:
 
 
 class JournaledEvents(EventLog):
-    """A hub's log that is a journal too. An event is shown, and a report settled, once it is on the disk.
+    """A hub's log that is a journal too. An event is shown, and a report flushed, once it is on the disk.
 
     While the disk fails, or has not answered for STUCK_S, everything goes on from memory, and says so: an
     event `journal` with `state`, `message`, and how many events were `dropped`.
@@ -112,7 +112,7 @@ class JournaledEvents(EventLog):
             _logger.error("journal: whether a report is in it cannot be read: %r", error)
             return False
 
-    async def settle(self) -> None:
+    async def flush(self) -> None:
         upto = self._added_seq
         while self.seq < upto:
             await self._shown.wait()
