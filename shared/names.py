@@ -4,7 +4,7 @@ from snyper.shared.runtime import composed
 
 # First and last of what is not seen, or turns or hides what is around it: control characters, the separators
 # of lines and paragraphs, Default_Ignorable_Code_Point of Unicode 16, interlinear marks, the empty Braille.
-UNSEEN = (
+INVISIBLE = (
     (0x00, 0x1F),
     (0x7F, 0x9F),
     (0xAD, 0xAD),
@@ -42,7 +42,7 @@ _BLANKS = (
 )
 
 
-def tidied(name: str) -> str:
+def normalised(name: str) -> str:
     """Normalise a name: without blanks around it, with one blank where there are more or others, and composed
     (NFC, Unicode's annex 15) where the runtime can: a board cannot.
     """
@@ -50,7 +50,7 @@ def tidied(name: str) -> str:
     return composed(" ".join([word for word in blank.split(" ") if word]))
 
 
-def seen(name: str) -> str:
+def visible(name: str) -> str:
     """Return the visible part of `name`; all of it, where it hides nothing."""
     kept = ""
     for char in name:
@@ -59,7 +59,7 @@ def seen(name: str) -> str:
         elif _is_in(char, _SELECTORS):
             is_kept = _can_be_joined(kept) and not _is_in(kept[-1], _SELECTORS)
         else:
-            is_kept = not _is_in(char, UNSEEN)
+            is_kept = not _is_in(char, INVISIBLE)
         if is_kept:
             kept += char
     return kept[:-1] if kept and _is_in(kept[-1], _JOINERS) else kept

@@ -1,6 +1,6 @@
 """Names as people type them."""
 
-from snyper.shared.names import UNSEEN, seen, tidied
+from snyper.shared.names import INVISIBLE, normalised, visible
 from snyper.shared.runtime import MICROPYTHON
 
 HIDDEN = (
@@ -25,15 +25,15 @@ WHOLE = (
 
 def test_the_ranges_are_in_order_and_apart() -> None:
     before = -1
-    for first, last in UNSEEN:
+    for first, last in INVISIBLE:
         assert before < first <= last
         before = last
 
 
 def test_what_is_seen_stays() -> None:
     for name in WHOLE:
-        assert seen(name) == name
-        assert tidied(name) == name
+        assert visible(name) == name
+        assert normalised(name) == name
 
 
 def test_what_is_not_seen_goes() -> None:
@@ -45,27 +45,27 @@ def test_what_is_not_seen_goes() -> None:
             "A" + char * 3 + "nn",
             "Ann\u0301" + char,
         ):
-            assert seen(name) == name.replace(char, ""), (ord(char), name)
-        assert seen(char) == ""
+            assert visible(name) == name.replace(char, ""), (ord(char), name)
+        assert visible(char) == ""
 
 
 def test_what_joins_goes_where_there_is_nothing_to_join() -> None:
     for joiner in ("\u200c", "\u200d", "\ufe0f", "\U000e0100"):
         for name in (joiner + "Ann", "A" + joiner + "nn", "Zo\u00eb" + joiner, joiner):
-            assert seen(name) == name.replace(joiner, "")
+            assert visible(name) == name.replace(joiner, "")
     for name in ("\u0645\u200c", "\u0645\u200c\u200c\u062e", "\u2764\ufe0f\ufe0f"):
-        assert len(seen(name)) == len(name) - 1
+        assert len(visible(name)) == len(name) - 1
 
 
 def test_blanks() -> None:
     for name in (" Ann Lee", "Ann Lee ", "  Ann   Lee  ", "\u3000Ann\u00a0Lee\u2003", "Ann\u202f \u1680Lee"):
-        assert tidied(name) == "Ann Lee"
+        assert normalised(name) == "Ann Lee"
     for name in ("", " ", "\u2003\u00a0"):
-        assert tidied(name) == ""
-    assert tidied("Ann\n") == "Ann\n"  # that is no blank
+        assert normalised(name) == ""
+    assert normalised("Ann\n") == "Ann\n"  # that is no blank
 
 
 def test_a_composed_name_and_a_decomposed_one_are_one_on_a_computer() -> None:
     apart = "Zoe\u0308"
-    assert tidied(apart) == (apart if MICROPYTHON else "Zo\u00eb")
-    assert tidied("Zo\u00eb") == "Zo\u00eb"
+    assert normalised(apart) == (apart if MICROPYTHON else "Zo\u00eb")
+    assert normalised("Zo\u00eb") == "Zo\u00eb"

@@ -1,6 +1,6 @@
 """The catalogue of games, with the options and players that each takes. Loaded when it is asked for."""
 
-from snyper.shared.names import seen, tidied
+from snyper.shared.names import normalised, visible
 from snyper.shared.socket_protocol import (
     MAX_PLAYER_CHARS,
     ErrorCode,
@@ -72,7 +72,7 @@ def read_players(game: "Any", given: object) -> "list[str]":
     low, high = game.PLAYERS
     if not isinstance(given, (list, tuple)):
         raise _bad("`players` is a list of names")
-    names = [tidied(name) if type(name) is str else name for name in given]
+    names = [normalised(name) if type(name) is str else name for name in given]
     names = names or ["Player %d" % (at + 1) for at in range(low)]
     if not low <= len(names) <= high:
         count = "%d" % low if low == high else "%d to %d" % (low, high)
@@ -89,7 +89,7 @@ def read_players(game: "Any", given: object) -> "list[str]":
 
 
 def _is_player(name: object) -> bool:
-    return type(name) is str and 0 < len(name) <= MAX_PLAYER_CHARS and seen(name) == name
+    return type(name) is str and 0 < len(name) <= MAX_PLAYER_CHARS and visible(name) == name
 
 
 def _options_of(game: "Any") -> "dict[str, Any]":

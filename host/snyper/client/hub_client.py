@@ -30,7 +30,7 @@ from snyper.client.models import (
     target_result_of,
 )
 from snyper.shared.link import Link, error_of
-from snyper.shared.names import tidied
+from snyper.shared.names import normalised
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
     DEFAULT_DURATION_MS,
@@ -234,7 +234,7 @@ class HubClient:
         """
         data: dict[str, object] = {
             "game": game,
-            "players": [tidied(player) for player in players],
+            "players": [normalised(player) for player in players],
             "options": dict(options or {}),
         }
         if seed is not None:

@@ -13,7 +13,7 @@ from snyper.client.labels import counted
 from snyper.dashboard import drawings, widgets
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.model import Model
-from snyper.shared.names import seen, tidied
+from snyper.shared.names import normalised, visible
 from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX, MAX_PLAYER_CHARS, MAX_PLAYERS
 
 MAX_SEED = 2**31 - 1
@@ -361,7 +361,7 @@ class Form:
 
     def _typed_name(self) -> str:
         """What is in the field: `Start` takes it along."""
-        return tidied(seen(self._name.value or ""))[:MAX_PLAYER_CHARS]
+        return normalised(visible(self._name.value or ""))[:MAX_PLAYER_CHARS]
 
     def _add_player(self) -> None:
         """What is in the field, if anything is."""

@@ -9,7 +9,7 @@ import sqlite3
 from itertools import groupby
 
 from snyper.shared.link import CloseReason
-from snyper.shared.names import seen, tidied
+from snyper.shared.names import normalised, visible
 
 VERSION = 2
 # A hub that is killed while its disk fails has shown events that are in no journal. So after any end that was
@@ -220,7 +220,7 @@ def _counting_once() -> str:
 
 def known_as(name: str) -> str:
     """A player's name in the history. Older hubs took several that nobody can tell apart."""
-    return tidied(seen(name)) or "?"
+    return normalised(visible(name)) or "?"
 
 
 def names_of(players: list[str]) -> dict[str, str]:

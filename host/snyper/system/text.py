@@ -2,12 +2,12 @@
 
 import json
 
-from snyper.shared.names import UNSEEN
+from snyper.shared.names import INVISIBLE
 
 # What would move the cursor, set a colour or the window's title, or turn or hide what is around it: boards
 # and people may say such things too. Left out, and no sign in their place: in a table they are nothing wide.
 _CONTROLS = {
-    code: None for first, last in UNSEEN for code in range(first, last + 1) if chr(code) not in "\n\t"
+    code: None for first, last in INVISIBLE for code in range(first, last + 1) if chr(code) not in "\n\t"
 }
 _JSON_CONTROLS = {
     code: json.dumps(chr(code))[1:-1] for code in _CONTROLS if code > 0x7E
