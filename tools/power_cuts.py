@@ -57,7 +57,7 @@ FIRMWARE_WRITES = {  # by itself, whenever it boots
 _PARTS = (
     "main.py",
     "firmware/board/",
-    *(f"shared/{name}." for name in ("clock", "config", "log", "runtime")),
+    *(f"shared/{name}." for name in ("clock", "config", "log", "runtime", "runtime_micropython")),
 )
 _IMPORTED = re.compile(r"\b(?:snyper\.)?(shared|firmware)\.")
 
