@@ -11,6 +11,7 @@ from tools.bench.fan_out import fan_out_rows
 from tools.bench.ping import ping_rows
 from tools.bench.processes import ROOT
 from tools.idle_load import measure
+from tools.message_cost import WORKS, costs
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="asks for the CPU time of another process")
 
@@ -48,3 +49,16 @@ async def test_a_checkout_is_measured_against_another() -> None:
 async def test_a_checkout_without_an_environment_says_so(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="make setup"):
         await rows_against(tmp_path, rounds=1, pings=1, targets=1)
+
+
+@needs_micropython
+async def test_the_bytes_of_each_message_are_counted() -> None:
+    counted = await costs(few=1, many=3, valgrind=None)
+    assert [cost.what for cost in counted] == list(WORKS)
+    assert all(cost.allocated_bytes > 0 and cost.instructions is None for cost in counted)
+
+
+@needs_micropython
+async def test_a_counted_target_that_ends_is_said_to_have_ended() -> None:
+    with pytest.raises(OSError, match="has ended"):
+        await costs(few=1, many=2, valgrind="/bin/false")

@@ -1,7 +1,10 @@
 """What the measurements make of their figures, and what they send."""
 
+import pytest
+
 from tools.bench.ping import text_frame
 from tools.bench.rounds import alternate, median_ratio, percentile, row
+from tools.message_cost import Cost, rows_of, total_of
 
 
 async def test_measurements_alternate() -> None:
@@ -41,3 +44,14 @@ def test_a_frame_is_masked_text() -> None:
     mask, masked = frame[2:6], frame[6:]
     assert frame[:2] == bytes((0x81, 0x85))  # RFC 6455, section 5.7
     assert bytes(byte ^ mask[at % 4] for at, byte in enumerate(masked)) == b"hello"
+
+
+def test_the_total_of_callgrind_is_found() -> None:
+    assert total_of("events: Ir\nfn=(1) main\n12 3\ntotals: 72759278\n") == 72_759_278
+    with pytest.raises(ValueError, match="no totals"):
+        total_of("events: Ir\n")
+
+
+def test_a_count_without_valgrind_says_so() -> None:
+    counted = [Cost("PING", 4_099, 350_633), Cost("a hit report", 5_339, None)]
+    assert rows_of(counted) == [("PING", "350,633", "4,099"), ("a hit report", "no valgrind", "5,339")]

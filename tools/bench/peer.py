@@ -1,0 +1,58 @@
+"""A scripted peer: a console to a hub, or the hub to a target, with as little as will do."""
+
+import asyncio
+import json
+from typing import Any, cast
+
+from tools.bench.processes import RECEIVE_BYTES, limit_reads
+
+_STREAMED = ("result", "event", "item", "target")  # not what ends a request
+
+
+class Peer(asyncio.Protocol):
+    """One end of a connection, played with as little as will do: a console's, or the hub's to a target."""
+
+    transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self.has_registered = asyncio.Event()
+        self._begun = b""  # of a line
+        self._last_id = 0
+        self._reply: asyncio.Future[dict[str, Any]] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        limit_reads(transport, RECEIVE_BYTES)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(ConnectionResetError("the other end has hung up"))
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._begun = (self._begun + data).split(b"\n")
+        for line in lines:
+            self._take(json.loads(line))
+
+    async def exchange(self, message: dict[str, object]) -> dict[str, Any]:
+        """Send a request and return its reply, whatever that says. Raises ConnectionResetError."""
+        self._last_id += 1
+        self._reply = asyncio.get_running_loop().create_future()
+        self._send({**message, "id": self._last_id})
+        return await self._reply
+
+    def _take(self, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        if kind == "ping":
+            self._send({"type": "pong", "id": message["id"]})
+        elif kind == "hit":
+            self._send({"type": "ack", "id": message["id"]})
+        elif kind == "register":
+            data = {"protocol": 1, "heartbeat_ms": 600, "dead_after_ms": 1800, "max_line_bytes": 4096}
+            self._send({"type": "registered", "id": message["id"], "status": "registered", "data": data})
+            self.has_registered.set()
+        elif kind not in _STREAMED and message.get("id") == self._last_id:
+            assert self._reply is not None
+            self._reply.set_result(message)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self.transport.write(json.dumps(message).encode() + b"\n")

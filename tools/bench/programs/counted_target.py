@@ -1,0 +1,83 @@
+"""A target without a board, whose messages are counted. For MicroPython, with the port of its hub.
+
+It is the firmware's own link, motion, outbox and health, on virtual hardware. Beside its own types it answers
+`mark` with the bytes that it has allocated since it was started, and `report_hits` once `count` hits, one
+after the other, were reported and acknowledged.
+"""
+
+import asyncio
+import sys
+
+import micropython
+
+from snyper.firmware.target.config import read
+from snyper.firmware.target.peripherals import Piezo, Servo
+from snyper.firmware.target.target import Target
+from snyper.shared.clock import now_us
+from snyper.shared.link import Link
+from snyper.shared.socket_protocol import MessageType, SocketMessage
+
+_TCP_NODELAY = (6, 1)
+
+
+class Reports:
+    """Stands between an outbox and its link: puts the next hit into the outbox when one is acknowledged."""
+
+    def __init__(self, target: Target, link: Link) -> None:
+        self._target = target
+        self._link = link
+        self._left = 0
+        self._done = asyncio.Event()
+
+    async def request(self, message: SocketMessage, timeout_ms: int) -> SocketMessage:
+        reply = await self._link.request(message, timeout_ms)
+        self._next()
+        return reply
+
+    async def report_hits(self, link: Link, message: SocketMessage) -> SocketMessage:
+        assert message.data is not None
+        self._left = int(message.data["count"])  # type: ignore[call-overload]
+        self._done.clear()
+        self._next()
+        await self._done.wait()
+        return message.reply("hits_reported")
+
+    def _next(self) -> None:
+        if self._left:
+            self._left -= 1
+            data: dict[str, object] = {"reaction_ms": 412, "peak": 41_337, "gap_us": 2_310}
+            self._target.outbox.add(MessageType.HIT, data, now_us())
+        else:
+            self._done.set()
+
+
+async def mark(link: Link, message: SocketMessage) -> SocketMessage:
+    return message.reply("marked", None, {"allocated": micropython.mem_total()})
+
+
+async def register(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(SocketMessage(MessageType.REGISTER, 0, "target_1").to_line())
+    await writer.drain()
+    await reader.readline()
+
+
+async def main(port: int) -> None:
+    config = read({"wifi": {"networks": [{"ssid": "snyper", "password": "simulated-range"}]}}, "rp2")
+    target = Target(Servo(config["servo"]), Piezo(config["piezo"]))
+    running = asyncio.create_task(target.run())
+    await target.wait_at_rest()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.s.setsockopt(*_TCP_NODELAY, 1)  # type: ignore[attr-defined]
+    await register(reader, writer)
+    link = Link(reader, writer, target.handlers, "hub")
+    link.health = target.health
+    reports = Reports(target, link)
+    target.handlers["mark"] = mark
+    target.handlers["report_hits"] = reports.report_hits
+    target.connect(link)
+    target.outbox.connect(reports)  # type: ignore[arg-type]
+    await link.run()
+    running.cancel()
+
+
+asyncio.run(main(int(sys.argv[1])))
