@@ -43,5 +43,5 @@ def log_exception(who: str, error: BaseException) -> None:
         if _keeper is not None:
             _keeper(line)
         write_log(line, True)
-    except MemoryError:  # whoever goes on after a defect must be able to
+    except MemoryError:  # what goes on after a defect must be able to
         print_traceback(error)

@@ -158,7 +158,7 @@ def configure_accepted(writer: asyncio.StreamWriter) -> None:
 
 def bound_port(server: asyncio.Server, port: int) -> int:
     """Return the port that `server` listens on, also where `listen` was given 0."""
-    # For 0 each address of a host gets a port of its own; whoever dials a name tries IPv4 in any case.
+    # For 0 each address of a host gets a port of its own; a peer that dials a name tries IPv4 in any case.
     first = min(server.sockets, key=lambda sock: sock.family != AF_INET)
     bound: int = first.getsockname()[1]
     return bound

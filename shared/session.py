@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from snyper.shared.link import Handler
 
 FIRST_RETRY_MS = 100
-# Where somebody has to do something first, and an attempt now and then is enough.
+# Where a person has to do something first, and an attempt now and then is enough.
 _REFUSALS = (
     ErrorCode.DUPLICATE_TARGET,
     ErrorCode.UNAUTHORIZED,

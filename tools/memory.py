@@ -212,7 +212,9 @@ def _costs_in(output: str) -> Costs:
 
 
 async def run_soaks(minutes: int, console: Console) -> list[Report]:
-    """A target and a hub board at the same time, for so many minutes of their clocks. Raises as `soak`."""
+    """Soak a target and a hub board at the same time, for so many minutes of their clocks. Raises
+    RuntimeError when a board fails, TimeoutError when it does not come back.
+    """
     with (
         temporary_directory("snyper-memory-") as name,
         Progress(console=console, transient=True) as progress,

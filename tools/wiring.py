@@ -194,7 +194,9 @@ def pin_at(pin: int) -> Point:
 
 
 def draw(config: Mapping[str, Any]) -> str:
-    """The picture, as SVG. Raises ValueError like `pins_of`."""
+    """Draw the picture, as SVG. Raises ValueError for a pin that cannot do its work on a Pico W, and for a
+    light that is not the board's own.
+    """
     pins = pins_of(config)
     drawing = Drawing()
     _board(drawing, pins)
@@ -416,7 +418,9 @@ def _diode(
 
 
 def pin_table(config: Mapping[str, Any]) -> str:
-    """Where each pin goes, as Markdown. Raises ValueError like `pins_of`."""
+    """Tell where each pin goes, as Markdown. Raises ValueError for a pin that cannot do its work on a Pico W,
+    and for a light that is not the board's own.
+    """
     pins = pins_of(config)
     wired = [
         (pins.vsys, "ring end of D3; the other end of D3 to 5 V of the supply", "red", ""),
@@ -434,9 +438,9 @@ def pin_table(config: Mapping[str, Any]) -> str:
 
 
 def breadboard_list(config: Mapping[str, Any]) -> str:
-    """What to plug where, as Markdown, with the board's pin 1 in row 1, column b, and its pin 40 in row 1,
-    column g: so the right side has three free holes in each row, the left one. Raises ValueError like
-    `pins_of`.
+    """Tell what to plug where, as Markdown, with the board's pin 1 in row 1, column b, and its pin 40 in row
+    1, column g: so the right side has three free holes in each row, the left one. Raises ValueError for a pin
+    that cannot do its work on a Pico W, and for a light that is not the board's own.
     """
     pins = pins_of(config)
     hole = {name: _row_of(pin) for name, pin in vars(pins).items()}

@@ -2,7 +2,7 @@
 
 Every failure is kept in the flash log, shown by the light and followed by a restart that comes later each
 time. After MAX_FAILURES in a row the board only blinks and leaves USB free, until its power is switched off
-and on or somebody deploys.
+and on or a deploy.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ def run(
     load_read: "Callable[[], Callable[[object, str], dict[str, Any]]]",
     load_application: "Callable[[], Any]",
 ) -> None:
-    """Run the firmware of this board. Returns only to leave the board to whoever is at its USB.
+    """Run the firmware of this board. Returns only to leave the board to a person at its USB.
 
     `load_read` imports and returns `read(given, platform)`, which checks and completes a configuration, from
     `snyper.firmware.ROLE.config`; `load_application` the application's class. Made with the configuration,
@@ -66,7 +66,7 @@ def run(
             _blink(PATTERNS[Pattern.SAFE_MODE], None, None)
         _serve(role, load_read, load_application, state)
     except KeyboardInterrupt:
-        micropython.kbd_intr(-1)  # whoever sends one Ctrl-C often sends two
+        micropython.kbd_intr(-1)  # a person who sends one Ctrl-C often sends two
         state.write(0, "USB")
         log("boot", "stopped from USB; a running watchdog resets the board within 8 s")
         log("boot", "to keep it from starting once: open('%s', 'w').close(); machine.reset()" % MAINTENANCE)

@@ -1,6 +1,6 @@
 """Finishes a deploy that was committed: a redo log, so that a power cut leaves the old or the new firmware.
 
-Whoever deploys writes the new files below /snyper.update, then renames /snyper.update.json into place. From
+A deploy writes the new files below /snyper.update, then renames /snyper.update.json into place. From
 then on the deploy happens, however often it is interrupted. This file imports nothing of ours: the deployer
 sends its source to boards that have none of our files.
 """

@@ -38,7 +38,7 @@ class EventLog:
         self._shapes: "list[tuple[str, ...]]" = []
         self._listeners: "list[OnEvent]" = []
         self._untold: "list[tuple[Any, ...]]" = []
-        self._shown = asyncio.Event()  # never stays set: it wakes whoever waits at that moment
+        self._shown = asyncio.Event()  # never stays set: it wakes the tasks that wait at that moment
 
     @property
     def oldest_seq(self) -> int:
@@ -73,7 +73,7 @@ class EventLog:
         """Call the listeners."""
         self._untold.append(event)
         if len(self._untold) > 1:
-            return  # a listener has added it; whoever tells that one of the first goes on with this
+            return  # a listener has added it; the call that tells of the first goes on with this
         while self._untold:
             for on_event in list(self._listeners):
                 if on_event not in self._listeners:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from snyper.shared.link import Link
     from snyper.shared.runtime import Timer
 
-MAX_ITEMS = 8  # of one command that wait until whoever asked takes them
+MAX_ITEMS = 8  # of one command that wait until the peer that asked takes them
 
 
 class Result:

@@ -29,7 +29,7 @@ class Target:
     """Joins a TargetController to a servo and a piezo, with the tasks that motion and detection need.
 
     `on_change` is called with the state's word at the start and at each change, `on_hit` at each hit. `clock`
-    is the hub's, kept by whoever talks with it.
+    is the hub's, kept by the session.
     """
 
     def __init__(

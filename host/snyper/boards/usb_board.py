@@ -84,7 +84,9 @@ class UsbBoard(Board):
         return self._cable.port
 
     def start(self) -> None:
-        """Plugs the board in, where it is not, and switches it on. Raises as `Board.start` does."""
+        """Plug the board in, where it is not, and switch it on. Raises RuntimeError when it is on, OSError
+        when MicroPython does not run.
+        """
         if self._cable is None:
             self._cable = _Cable(self._log_path.open("ab"))
         super().start()

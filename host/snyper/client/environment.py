@@ -23,5 +23,7 @@ def secret(name: str, environment: Mapping[str, str] = os.environ) -> str | None
 
 
 def hub_key() -> str:
-    """The key that hub and peers share, empty where there is none. Raises as `secret` does."""
+    """Return the key that hub and peers share, empty where there is none. Raises ValueError when it is not
+    UTF-8.
+    """
     return secret(KEY_VARIABLE) or ""

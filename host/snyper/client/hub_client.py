@@ -100,7 +100,9 @@ class HubClient:
         )
 
     async def ping(self, target: str = ALL_TARGETS, timeout_ms: int = PING_TIMEOUT_MS) -> list[TargetResult]:
-        """Whether the targets are alive. Raises ProtocolError `unknown_target` when none is meant."""
+        """Ping the targets; a result says whether one is alive. Raises ProtocolError: `unknown_target` when
+        no target is meant, `disconnected` or `timeout` when the hub does not answer.
+        """
         return await self.command(MessageType.PING, target, timeout_ms)
 
     async def stand_up(
@@ -111,7 +113,8 @@ class HubClient:
         at_us: int | None = None,
         in_ms: int | None = None,
     ) -> list[TargetResult]:
-        """Stands the targets up; a result says `standing` once its target stands. Raises like `ping`.
+        """Stand the targets up; a result says `standing` once its target stands. Raises ProtocolError:
+        `unknown_target` when no target is meant, `disconnected` or `timeout` when the hub does not answer.
 
         With `at_us` they begin at that instant of the hub's clock, with `in_ms` so many milliseconds from
         now, at most 60,000; then each result's data says `at_us`, how far off its target began (`error_us`)
@@ -127,7 +130,10 @@ class HubClient:
         at_us: int | None = None,
         in_ms: int | None = None,
     ) -> list[TargetResult]:
-        """Lays the targets down; a result says `down` once its target lies. Otherwise like `stand_up`."""
+        """Lay the targets down; a result says `down` once its target lies. `at_us` and `in_ms` are those of
+        `stand_up`. Raises ProtocolError: `unknown_target` when no target is meant, `disconnected` or
+        `timeout` when the hub does not answer.
+        """
         return await self.command(MessageType.LAY_DOWN, target, timeout_ms, _when({}, at_us, in_ms))
 
     async def activate(
@@ -139,8 +145,9 @@ class HubClient:
         at_us: int | None = None,
         in_ms: int | None = None,
     ) -> list[TargetResult]:
-        """Stands the targets up, armed for `duration_ms` (100 to 600,000). Each ends in one `hit` or `miss`
-        event. Otherwise like `stand_up`.
+        """Stand the targets up, armed for `duration_ms` (100 to 600,000). Each ends in one `hit` or `miss`
+        event. `at_us` and `in_ms` are those of `stand_up`. Raises ProtocolError: `unknown_target` when no
+        target is meant, `disconnected` or `timeout` when the hub does not answer.
         """
         data = _when({"duration_ms": duration_ms}, at_us, in_ms)
         return await self.command(MessageType.ACTIVATE, target, timeout_ms, data)
@@ -153,9 +160,10 @@ class HubClient:
         groups: list[str] | None = None,
         timeout_ms: int = COMMAND_TIMEOUT_MS,
     ) -> TargetResult:
-        """Changes what is given (`threshold` 1 to 65,535, at most 8 `groups`) and keeps it on the target's
-        flash; the result's data says both as they now are. Raises like `ping`, and TargetError: `busy`
-        while the target is armed or moves, `fault` when its flash does not take it.
+        """Change what is given (`threshold` 1 to 65,535, at most 8 `groups`) and keep it on the target's
+        flash; the result's data says both as they now are. Raises ProtocolError: `unknown_target` when no
+        target is meant, `disconnected` or `timeout` when the hub does not answer; TargetError: `busy` while
+        the target is armed or moves, `fault` when its flash does not take it.
         """
         data: dict[str, object] = {}
         if threshold is not None:
@@ -167,16 +175,19 @@ class HubClient:
     async def _command_one(
         self, message_type: str, target_id: str, timeout_ms: int, data: dict[str, object]
     ) -> TargetResult:
-        """One target's answer. Raises like `ping`, and TargetError."""
+        """Return one target's answer. Raises ProtocolError: `unknown_target` when no target is meant,
+        `disconnected` or `timeout` when the hub does not answer; TargetError when the target refuses.
+        """
         [result] = await self.command(message_type, target_id, timeout_ms, data)
         if not result.ok:
             raise TargetError(result.target_id, result.code, result.message)
         return result
 
     async def listen(self, target_id: str, duration_ms: int, above: int | None = None) -> Heard:
-        """What the target's piezo gives for `duration_ms` (100 to 60,000), whether the target stands or lies.
-        With `above` it returns as soon as a sample has reached that and its peak is over. Raises like `ping`,
-        and TargetError: `busy` while the target is armed or moves, `superseded` when it begins to.
+        """Sample the target's piezo for `duration_ms` (100 to 60,000), whether the target stands or lies.
+        With `above` it returns as soon as a sample has reached that and its peak is over. Raises
+        ProtocolError: `unknown_target` when no target is meant, `disconnected` or `timeout` when the hub does
+        not answer; TargetError: `busy` while the target is armed or moves, `superseded` when it begins to.
         """
         data: dict[str, object] = {"duration_ms": duration_ms}
         if above is not None:
@@ -190,7 +201,10 @@ class HubClient:
             raise _bad_answer(target_id, f"no {missing}") from None
 
     async def trace(self, target_id: str, timeout_ms: int = PING_TIMEOUT_MS) -> Trace:
-        """The samples around the target's last hit. Raises like `listen`."""
+        """Return the samples around the target's last hit. Raises ProtocolError: `unknown_target` when no
+        target is meant, `disconnected` or `timeout` when the hub does not answer; TargetError: `busy` while
+        the target is armed or moves.
+        """
         times_us: list[int] = []
         values: list[int] = []
         offset = 0
@@ -258,15 +272,17 @@ class HubClient:
     async def identify(
         self, target: str, duration_ms: int | None = None, timeout_ms: int = PING_TIMEOUT_MS
     ) -> list[TargetResult]:
-        """Makes the targets' lights flicker for `duration_ms` (100 to 60,000; by default 10,000), so that a
-        person finds them. Raises like `ping`.
+        """Make the targets' lights flicker for `duration_ms` (100 to 60,000; by default 10,000), so that a
+        person finds them. Raises ProtocolError: `unknown_target` when no target is meant, `disconnected` or
+        `timeout` when the hub does not answer.
         """
         data: dict[str, object] = {} if duration_ms is None else {"duration_ms": duration_ms}
         return await self.command(MessageType.IDENTIFY, target, timeout_ms, data)
 
     async def log(self, target_id: str, timeout_ms: int = PING_TIMEOUT_MS) -> AsyncIterator[str]:
-        """The log that a target keeps on its flash, page by page, oldest first. Raises like `ping`, and
-        TargetError.
+        """Iterate over the log that a target keeps on its flash, page by page, oldest first. Raises
+        ProtocolError: `unknown_target` when no target is meant, `disconnected` or `timeout` when the hub does
+        not answer; TargetError when the target refuses.
         """
         offset: object = 0
         while offset is not None:
@@ -284,7 +300,9 @@ class HubClient:
         data: dict[str, object] | None = None,
         on_result: Callable[[TargetResult], None] | None = None,
     ) -> list[TargetResult]:
-        """Any command; `on_result` sees each result as it comes in. Raises like `ping`."""
+        """Send any command; `on_result` sees each result as it comes in. Raises ProtocolError:
+        `unknown_target` when no target is meant, `disconnected` or `timeout` when the hub does not answer.
+        """
         results: list[TargetResult] = []
 
         def take(message: SocketMessage) -> None:

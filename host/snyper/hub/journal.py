@@ -331,7 +331,9 @@ class Journal:
         self._disconnect()
 
     def _reopen(self) -> sqlite3.Connection:
-        """Connect again after an error; meanwhile the file may be another. Raises as `_connect` does."""
+        """Connect again after an error; meanwhile the file may be another. Raises sqlite3.Error,
+        JournalError.
+        """
         db = self._connect(self.log_id)
         self._log, self._firsts = None, {}
         try:

@@ -68,7 +68,9 @@ class JournaledEvents(EventLog):
     """
 
     def __init__(self, size: int, path: Path, keep_days: int = KEEP_DAYS) -> None:
-        """For a running loop. Raises JournalError like `Journal`."""
+        """For a running loop. Raises JournalError when the file cannot be written now, or when another
+        process writes it.
+        """
         self._loop = asyncio.get_running_loop()
         self._journal = Journal(path, keep_days, self._written_there, self._state_there)
         super().__init__(size, self._journal.log_id)
