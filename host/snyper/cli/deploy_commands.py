@@ -3,16 +3,11 @@
 import getpass
 import json
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -28,19 +23,14 @@ from snyper.boards.deploy import (
     dotted,
 )
 from snyper.boards.fleet import Fleet, FleetError, Wish
-from snyper.boards.usb import BoardError, Connection
-from snyper.cli.output import can_redraw, err, fail, out
+from snyper.boards.usb import BoardError
+from snyper.cli.board_ports import at_prompt, board_errors, connected, side_by_side
+from snyper.cli.output import err, fail, out
 from snyper.cli.screens import print_table
 from snyper.client.labels import role_of, role_word
 from snyper.shared.config import ConfigError
-from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from snyper.system.process import EXIT_FAILED, EXIT_USAGE
 from snyper.system.streams import print_json
-
-AT_ONCE = 8
-LOGS = ("/snyper.log.old", "/snyper.log")
-
-T = TypeVar("T")
-
 
 Port = Annotated[str, typer.Option("--port", metavar="PORT", help="The board's port, such as /dev/ttyACM0.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, everything else on stderr.")]
@@ -113,13 +103,13 @@ def deploy(
 
     def one(wish: Wish, report: Report) -> Outcome:
         try:
-            with _connected(wish.port) as connection:
+            with connected(wish.port) as connection:
                 register_timeout_s = None if no_wait else timeout
                 return deploy_to(connection, firmware[wish.role], wish, report, force, register_timeout_s)
         except (BoardError, FleetError) as error:
             return Outcome(wish.port, wish.role, wish.target_id or "", error=str(error))
 
-    outcomes = _side_by_side(wishes, one)
+    outcomes = side_by_side(wishes, one)
     for outcome in outcomes:
         for remark in outcome.remarks:
             err.print(f"{_name(outcome)}: {remark}", markup=False)
@@ -161,11 +151,11 @@ def boards(
             return None, ""
         try:
             report("ask", 0, 0)
-            return _at_prompt(wish.port, describe, lambda: report("ask", 0, 0)), ""
+            return at_prompt(wish.port, describe, lambda: report("ask", 0, 0)), ""
         except BoardError as error:
             return None, str(error)
 
-    answers = _side_by_side([Wish(port=found.port) for found in attached], one)
+    answers = side_by_side([Wish(port=found.port) for found in attached], one)
     rows = [_board_row(found, *answer) for found, answer in zip(attached, answers, strict=True)]
     if as_json:
         print_json(rows)
@@ -186,30 +176,6 @@ def boards(
         raise typer.Exit(EXIT_FAILED)
 
 
-def show_log(port: str, follow: bool) -> None:
-    """Prints a board's log over USB; with `follow` what it says from now on, without disturbing it.
-
-    The log is read from its flash: that interrupts the firmware, and the board starts anew after it.
-    """
-
-    def read(connection: Connection) -> str:
-        return b"".join(connection.read(path) or b"" for path in LOGS).decode(errors="replace")
-
-    with _errors_of(port):
-        if follow:
-            with _connected(port) as connection:
-                while True:
-                    line = connection.line(0.5)
-                    if line is not None:
-                        out.print(line, markup=False, soft_wrap=True)
-        said = _at_prompt(port, read)
-    err.print(f"{port}: the board was interrupted and starts anew", markup=False)
-    if said:
-        out.print(said, end="", markup=False, soft_wrap=True)
-    else:
-        err.print(f"{port}: the board has no log yet", markup=False)
-
-
 def config(
     port: Port,
     role: Annotated[
@@ -222,8 +188,8 @@ def config(
     That interrupts the firmware, and the board starts anew after it.
     """
     role = _role(role)
-    with _errors_of(port):
-        found = _at_prompt(port, describe)
+    with board_errors(port):
+        found = at_prompt(port, describe)
     err.print(f"{port}: the board was interrupted and starts anew", markup=False)
     role = role or found.role
     if not role:
@@ -305,82 +271,6 @@ def _with_password(options: Wish) -> Wish:
             )
         password = getpass.getpass(f"Wi-Fi password of {options.ssid} (empty for an open network): ")
     return Wish(password=password).over(options)
-
-
-# --- connections
-
-
-@contextmanager
-def _connected(port: str) -> Iterator[Connection]:
-    connection = Connection(port)
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-def _at_prompt(port: str, work: Callable[[Connection], T], wait: Callable[[], None] | None = None) -> T:
-    """What `work` makes of a board whose firmware is interrupted; the board starts anew after it."""
-    with _connected(port) as connection:
-        connection.enter_repl(wait=wait)
-        try:
-            return work(connection)
-        finally:
-            connection.reset()
-
-
-@contextmanager
-def _errors_of(port: str) -> Iterator[None]:
-    try:
-        yield
-    except BoardError as error:
-        fail(f"{port}: {error}", EXIT_FAILED)
-    except KeyboardInterrupt:
-        err.print("stopped")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-
-
-class _Stopped(Exception):
-    """Ctrl-C, in the thread of a board."""
-
-
-def _side_by_side(wishes: list[Wish], work: Callable[[Wish, Report], T]) -> list[T]:
-    """Does `work` for each board, several at once. Ctrl-C ends each at its next step, and the command."""
-    stop = threading.Event()
-    columns = (
-        TextColumn("{task.description:<20}"),
-        TextColumn("{task.fields[phase]:<8}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-    )
-    bars = Progress(*columns, console=err, transient=True, disable=not can_redraw(err))
-
-    def reporter(wish: Wish) -> Report:
-        task = bars.add_task(wish.name, total=None, phase="")
-        phases = [""]
-
-        def report(phase: str, done: int, total: int) -> None:
-            if stop.is_set():
-                raise _Stopped
-            bars.update(task, phase=phase, completed=done, total=total or None)
-            if phase != phases[-1] and not can_redraw(err):
-                err.print(f"{wish.name}: {phase}", markup=False)
-            phases.append(phase)
-
-        return report
-
-    with bars, ThreadPoolExecutor(AT_ONCE) as pool:
-        futures = [pool.submit(work, wish, reporter(wish)) for wish in wishes]
-        try:
-            wait(futures)
-        except KeyboardInterrupt:
-            stop.set()
-            bars.stop()
-            err.print("stopped: each board starts anew with what it has, the old or the new", markup=False)
-            wait(futures)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-    return [future.result() for future in futures]
 
 
 # --- what people see

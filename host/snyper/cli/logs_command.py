@@ -4,11 +4,14 @@ from typing import Annotated
 
 import typer
 
-from snyper.cli import deploy_commands
+from snyper.boards.usb import Connection
+from snyper.cli.board_ports import at_prompt, board_errors, connected
 from snyper.cli.commands import HubOption, run
 from snyper.cli.output import err, fail, out
 from snyper.client import DEFAULT_HUB, connect
 from snyper.system.process import EXIT_USAGE
+
+_FILES = ("/snyper.log.old", "/snyper.log")
 
 
 def logs(
@@ -40,6 +43,30 @@ def logs(
     if (port is None) == (target is None) or (follow and port is None):
         fail("name one: --port PORT (with or without --follow), or --target NAME", EXIT_USAGE)
     if port is not None:
-        deploy_commands.show_log(port, follow)
+        _show_usb_log(port, follow)
     elif target is not None:
         run(ask(target), hub)
+
+
+def _show_usb_log(port: str, follow: bool) -> None:
+    """Print a board's log over USB; with `follow` what it says from now on, without disturbing it.
+
+    The log is read from its flash: that interrupts the firmware, and the board starts anew after it.
+    """
+
+    def read(connection: Connection) -> str:
+        return b"".join(connection.read(path) or b"" for path in _FILES).decode(errors="replace")
+
+    with board_errors(port):
+        if follow:
+            with connected(port) as connection:
+                while True:
+                    line = connection.line(0.5)
+                    if line is not None:
+                        out.print(line, markup=False, soft_wrap=True)
+        said = at_prompt(port, read)
+    err.print(f"{port}: the board was interrupted and starts anew", markup=False)
+    if said:
+        out.print(said, end="", markup=False, soft_wrap=True)
+    else:
+        err.print(f"{port}: the board has no log yet", markup=False)

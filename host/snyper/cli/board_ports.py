@@ -1,0 +1,100 @@
+"""Boards on USB as commands reach them: one, or several side by side."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import TypeVar
+
+import typer
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from snyper.boards.deploy import (
+    Report,
+)
+from snyper.boards.fleet import Wish
+from snyper.boards.usb import BoardError, Connection
+from snyper.cli.output import can_redraw, err, fail
+from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED
+
+AT_ONCE = 8
+
+T = TypeVar("T")
+
+
+@contextmanager
+def connected(port: str) -> Iterator[Connection]:
+    """Hold the port open for the block. Raises BoardError."""
+    connection = Connection(port)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def at_prompt(port: str, work: Callable[[Connection], T], wait: Callable[[], None] | None = None) -> T:
+    """Return what `work` makes of a board whose firmware is interrupted; the board starts anew after it.
+
+    Raises BoardError.
+    """
+    with connected(port) as connection:
+        connection.enter_repl(wait=wait)
+        try:
+            return work(connection)
+        finally:
+            connection.reset()
+
+
+@contextmanager
+def board_errors(port: str) -> Iterator[None]:
+    """End the command for what goes wrong with the board in the block, and for Ctrl-C."""
+    try:
+        yield
+    except BoardError as error:
+        fail(f"{port}: {error}", EXIT_FAILED)
+    except KeyboardInterrupt:
+        err.print("stopped")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+class _Stopped(Exception):
+    """Ctrl-C, in the thread of a board."""
+
+
+def side_by_side(wishes: list[Wish], work: Callable[[Wish, Report], T]) -> list[T]:
+    """Do `work` for each board, several at once. Ctrl-C ends each at its next step, and the command."""
+    stop = threading.Event()
+    columns = (
+        TextColumn("{task.description:<20}"),
+        TextColumn("{task.fields[phase]:<8}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    bars = Progress(*columns, console=err, transient=True, disable=not can_redraw(err))
+
+    def reporter(wish: Wish) -> Report:
+        task = bars.add_task(wish.name, total=None, phase="")
+        phases = [""]
+
+        def report(phase: str, done: int, total: int) -> None:
+            if stop.is_set():
+                raise _Stopped
+            bars.update(task, phase=phase, completed=done, total=total or None)
+            if phase != phases[-1] and not can_redraw(err):
+                err.print(f"{wish.name}: {phase}", markup=False)
+            phases.append(phase)
+
+        return report
+
+    with bars, ThreadPoolExecutor(AT_ONCE) as pool:
+        futures = [pool.submit(work, wish, reporter(wish)) for wish in wishes]
+        try:
+            wait(futures)
+        except KeyboardInterrupt:
+            stop.set()
+            bars.stop()
+            err.print("stopped: each board starts anew with what it has, the old or the new", markup=False)
+            wait(futures)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+    return [future.result() for future in futures]
