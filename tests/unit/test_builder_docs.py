@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from snyper.boards import deploy, fleet
+from snyper.boards import board_files, fleet
 from snyper.cli import main as cli
 from snyper.firmware.board.led import PATTERNS, Pattern
 from snyper.firmware.master import config as master_config
@@ -152,7 +152,7 @@ def test_what_is_said_of_a_hub_board_is_what_it_has() -> None:
 
 
 def test_the_micropython_that_is_asked_for_is_the_one_that_deploy_takes() -> None:
-    wanted = ".".join(map(str, deploy.MIN_MICROPYTHON[:2]))
+    wanted = ".".join(map(str, board_files.MIN_MICROPYTHON[:2]))
     assert f"version {wanted} or later" in PAGES["build-a-target.md"]
 
 

@@ -12,16 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from snyper.boards import fleet, usb
-from snyper.boards.deploy import (
-    REGISTER_TIMEOUT_S,
-    Description,
-    Firmware,
-    Outcome,
-    Report,
-    deploy as deploy_to,
-    describe,
-    dotted,
-)
+from snyper.boards.board_files import Description, describe, dotted
+from snyper.boards.deploy import REGISTER_TIMEOUT_S, Report, deploy as deploy_to
+from snyper.boards.deploy_plan import Firmware, Outcome
 from snyper.boards.fleet import Fleet, FleetError, Wish
 from snyper.boards.usb import BoardError
 from snyper.cli.board_ports import at_prompt, board_errors, connected, side_by_side
