@@ -31,7 +31,7 @@ from snyper.boards import image
 from snyper.boards.board import VIRTUAL_BOARD, find_micropython, leashed
 from snyper.boards.deploy import deploy
 from snyper.boards.deploy_plan import Firmware
-from snyper.boards.fleet import Wish, configuration
+from snyper.boards.fleet import BoardSpec, configuration
 from snyper.boards.status import statuses_in
 from snyper.boards.temporary import temporary_directory
 from snyper.boards.usb import Connection
@@ -110,16 +110,16 @@ class State:
     """What a board is: firmware and configuration, whose names have to agree."""
 
     firmware: Firmware
-    wish: Wish
+    spec: BoardSpec
 
     def is_up_in(self, said: str) -> bool:
         """Tell whether a board that printed `said` did its work as this one, and as no other."""
         version = self.firmware.version
         status: dict[str, object] = {"status": Status.LISTENING}
-        if self.wish.role == "target":
+        if self.spec.role == "target":
             status = {
                 "status": Status.REGISTERED,
-                "target_id": self.wish.target_id,
+                "target_id": self.spec.target_id,
                 "session": version,
                 "part": version,
             }
@@ -128,8 +128,8 @@ class State:
     @property
     def files(self) -> dict[str, bytes]:
         shipped = self.firmware.files
-        manifest = image.manifest(self.wish.role, shipped, self.firmware.version)
-        content, _, _ = configuration(self.wish, None, "rp2")
+        manifest = image.manifest(self.spec.role, shipped, self.firmware.version)
+        content, _, _ = configuration(self.spec, None, "rp2")
         return {**shipped, "snyper.json": manifest, "config.json": content}
 
 
@@ -159,7 +159,7 @@ def state(
             shipped[path] = module.encode()
         else:
             shipped[layout.path(path).removesuffix(".py") + ".mpy"] = _compiled(module)
-    return State(Firmware("target", version, shipped), Wish(role="target", target_id=f"board_{version}"))
+    return State(Firmware("target", version, shipped), BoardSpec(role="target", target_id=f"board_{version}"))
 
 
 def _compiled(source: str) -> bytes:
@@ -220,7 +220,7 @@ class ChipBoard:
         """One deploy, and the boot of what it has brought."""
         times_up = self._board.times_up
         with closing(Connection(self._board.port)) as connection:
-            deploy(connection, state.firmware, state.wish, lambda *_: None, register_timeout_s=None)
+            deploy(connection, state.firmware, state.spec, lambda *_: None, register_timeout_s=None)
         self._wait_until(lambda: self._board.times_up > times_up)
 
     def run(self, source: str) -> None:
@@ -353,7 +353,7 @@ SCENARIOS: dict[str, Callable[[], tuple[State | None, State]]] = {
     "onto another layout": lambda: (state("1", FLAT, _OLD, without_finishing), state("2", LIBRARY, _NEW)),
     "of the configuration": lambda: (
         state("1", LIBRARY, _OLD),
-        replace(state("1", LIBRARY, _OLD), wish=Wish(role="target", target_id="elsewhere")),
+        replace(state("1", LIBRARY, _OLD), spec=BoardSpec(role="target", target_id="elsewhere")),
     ),
 }
 

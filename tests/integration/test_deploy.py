@@ -16,7 +16,7 @@ import pytest
 from snyper.boards import image, usb
 from snyper.boards.deploy import Report, deploy
 from snyper.boards.deploy_plan import Firmware, Outcome
-from snyper.boards.fleet import FleetError, Wish, configuration
+from snyper.boards.fleet import BoardSpec, FleetError, configuration
 from snyper.boards.usb import BoardError, Connection
 from snyper.boards.usb_board import UsbBoard
 from snyper.firmware.board.version import VERSION
@@ -57,13 +57,13 @@ def silent(phase: str, done: int, total: int) -> None:
     """A report that nobody reads."""
 
 
-def target_of(hub: HubUnderTest, target_id: str = "target_1") -> Wish:
-    return Wish(role="target", target_id=target_id, hub=[hub.address])
+def target_of(hub: HubUnderTest, target_id: str = "target_1") -> BoardSpec:
+    return BoardSpec(role="target", target_id=target_id, hub=[hub.address])
 
 
 async def deployed(
     board: UsbBoard,
-    wish: Wish,
+    spec: BoardSpec,
     firmware: Firmware | None = None,
     report: Report = silent,
     force: bool = False,
@@ -76,8 +76,8 @@ async def deployed(
         try:
             return deploy(
                 connection,
-                firmware or Firmware.of_checkout(wish.role),
-                wish,
+                firmware or Firmware.of_checkout(spec.role),
+                spec,
                 report,
                 force,
                 register_timeout_s,
@@ -131,7 +131,7 @@ async def test_an_empty_board_becomes_a_target(hub: HubUnderTest, board: UsbBoar
 
 async def test_an_empty_board_becomes_a_hub(board: UsbBoard) -> None:
     port = free_port()
-    outcome = await deployed(board, Wish(role="master", settings={"listen": f"{HOST}:{port}"}))
+    outcome = await deployed(board, BoardSpec(role="master", settings={"listen": f"{HOST}:{port}"}))
     assert (outcome.registered, outcome.target_id) == (True, "")
     assert_runs_whole(board, "master")
     _, writer = await asyncio.open_connection(HOST, port)
@@ -174,8 +174,8 @@ async def test_a_downgrade_removes_what_was_new(hub: HubUnderTest, board: UsbBoa
 
 async def test_a_board_changes_its_role(hub: HubUnderTest, board: UsbBoard) -> None:
     await deployed(board, target_of(hub))
-    wish = Wish(role="master", settings={"listen": f"{HOST}:{free_port()}"})
-    outcome = await deployed(board, wish)
+    spec = BoardSpec(role="master", settings={"listen": f"{HOST}:{free_port()}"})
+    outcome = await deployed(board, spec)
     assert outcome.removed == len(set(image.contents("target")) - set(image.contents("master")))
     assert "not valid for a hub" in outcome.remarks[0]
     assert_runs_whole(board, "master")
@@ -238,9 +238,9 @@ async def test_a_board_with_its_modules_in_the_root_is_left_clean(
 async def test_a_move_to_the_library_that_broke_off_just_before_its_commit(
     hub: HubUnderTest, board: UsbBoard, tmp_path: Path, role: str
 ) -> None:
-    listening = Wish(role="master", settings={"listen": f"{HOST}:{free_port()}"})
-    wish = target_of(hub) if role == "target" else listening
-    content, _, _ = configuration(wish, None, "rp2")
+    listening = BoardSpec(role="master", settings={"listen": f"{HOST}:{free_port()}"})
+    spec = target_of(hub) if role == "target" else listening
+    content, _, _ = configuration(spec, None, "rp2")
     new = Firmware.of_checkout(role)
     manifest = image.manifest(role, new.files, new.version)
     former = {**former_firmware(tmp_path / "former", role), "config.json": content}
@@ -250,7 +250,7 @@ async def test_a_move_to_the_library_that_broke_off_just_before_its_commit(
         (board.flash / path).write_bytes(data)
     board.restart()
     await until(lambda: board.times_up, "the former firmware should run")
-    outcome = await deployed(board, wish, new)
+    outcome = await deployed(board, spec, new)
     assert outcome.registered is True
     assert_runs_whole(board, role)
 
@@ -334,12 +334,12 @@ async def test_settings_that_are_not_valid_are_named_and_replaced(hub: HubUnderT
     assert config["groups"] == ["kept"]
 
 
-async def test_a_wish_that_is_not_valid_touches_nothing(hub: HubUnderTest, board: UsbBoard) -> None:
+async def test_a_spec_that_is_not_valid_touches_nothing(hub: HubUnderTest, board: UsbBoard) -> None:
     put(board, "notes.txt", "mine")
     with pytest.raises(FleetError, match=r"servo\.pin"):
         await deployed(board, replace(target_of(hub), settings={"servo": {"pin": 99}}))
     with pytest.raises(FleetError, match="--id"):
-        await deployed(board, Wish(role="target"))
+        await deployed(board, BoardSpec(role="target"))
     assert files_on(board) == {"notes.txt": b"mine"}
 
 
@@ -354,7 +354,7 @@ async def test_a_wish_that_is_not_valid_touches_nothing(hub: HubUnderTest, board
 async def test_unsuitable_boards(tmp_path: Path, identity: dict[str, Any], words: str) -> None:
     with UsbBoard(tmp_path / "flash", tmp_path / "board", identity=identity) as board:
         with pytest.raises(BoardError, match=words):
-            await deployed(board, Wish(role="target", target_id="target_1"))
+            await deployed(board, BoardSpec(role="target", target_id="target_1"))
         assert files_on(board) == {}
 
 
@@ -425,10 +425,10 @@ async def test_a_full_flash(tmp_path: Path, hub: HubUnderTest) -> None:
 
 
 async def test_a_board_that_does_not_register(board: UsbBoard) -> None:
-    wish = Wish(role="target", target_id="target_1", hub=[f"{HOST}:{free_port()}"])
+    spec = BoardSpec(role="target", target_id="target_1", hub=[f"{HOST}:{free_port()}"])
     connection = Connection(board.port)
     outcome = await asyncio.to_thread(
-        deploy, connection, Firmware.of_checkout("target"), wish, silent, register_timeout_s=2.0
+        deploy, connection, Firmware.of_checkout("target"), spec, silent, register_timeout_s=2.0
     )
     connection.close()
     assert outcome.registered is False

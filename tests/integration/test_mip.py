@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from snyper.boards.fleet import Wish, configuration
+from snyper.boards.fleet import BoardSpec, configuration
 from snyper.boards.usb import Connection
 from snyper.boards.usb_board import UsbBoard
 from tests.integration.harness import HOST, ROOT, free_port, needs_micropython, running_hub, until
@@ -52,24 +52,24 @@ async def test_a_target_that_was_installed_so_registers(
 ) -> None:
     monkeypatch.setattr("snyper.boards.board.HEAP_BYTES", HEAP_FOR_SOURCES)
     async with running_hub("cpython", tmp_path) as hub:
-        wish = Wish(role="target", target_id="target_1", hub=[hub.address])
-        await installed(tmp_path, wish)
+        spec = BoardSpec(role="target", target_id="target_1", hub=[hub.address])
+        await installed(tmp_path, spec)
 
 
 async def test_a_hub_that_was_installed_so_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("snyper.boards.board.HEAP_BYTES", HEAP_FOR_SOURCES)
-    wish = Wish(role="master", settings={"listen": f"{HOST}:{free_port()}"})
-    await installed(tmp_path, wish)
+    spec = BoardSpec(role="master", settings={"listen": f"{HOST}:{free_port()}"})
+    await installed(tmp_path, spec)
 
 
-async def installed(directory: Path, wish: Wish) -> None:
+async def installed(directory: Path, spec: BoardSpec) -> None:
     """Install a role and its config.json, reset the board, and wait until it does its work."""
-    content, _, _ = configuration(wish, None, "rp2")
+    content, _, _ = configuration(spec, None, "rp2")
     config = directory / "config.json"
     config.write_bytes(content)
     with UsbBoard(directory / "flash", directory / "board") as board:
-        await mpremote(board.port, "mip", "install", f"firmware/{wish.role}/package.json")
-        await mpremote(board.port, "cp", f"firmware/{wish.role}/main.py", ":/main.py")
+        await mpremote(board.port, "mip", "install", f"firmware/{spec.role}/package.json")
+        await mpremote(board.port, "cp", f"firmware/{spec.role}/main.py", ":/main.py")
         await mpremote(board.port, "cp", str(config), ":/config.json", "+", "reset")
         connection = Connection(board.port)  # somebody has to read what a board says
         await until(lambda: board.times_up, f"the board should do its work: {board.log[-2000:]}")

@@ -13,7 +13,7 @@ import pytest
 
 from snyper.boards.deploy import deploy
 from snyper.boards.deploy_plan import Firmware
-from snyper.boards.fleet import Wish
+from snyper.boards.fleet import BoardSpec
 from snyper.boards.status import times_up
 from snyper.boards.usb import BoardError, Connection
 from snyper.boards.usb_board import UsbBoard
@@ -75,7 +75,7 @@ def bring_to(board: UsbBoard, state: State) -> None:
     watcher = threading.Thread(target=pull_the_cable_when_the_power_goes)
     watcher.start()
     try:
-        deploy(connection, state.firmware, state.wish, silent, register_timeout_s=None)
+        deploy(connection, state.firmware, state.spec, silent, register_timeout_s=None)
     finally:
         over.set()
         watcher.join()
@@ -217,7 +217,7 @@ def test_onto_another_version(tmp_path: Path) -> None:
 
 
 def test_of_the_configuration_alone(tmp_path: Path) -> None:
-    other = State(ONE.firmware, Wish(role="target", target_id="elsewhere"))
+    other = State(ONE.firmware, BoardSpec(role="target", target_id="elsewhere"))
     Cuts(tmp_path, flash_of(tmp_path, ONE), ONE, other).cut_at_each(65)
 
 
@@ -243,11 +243,11 @@ def test_while_the_boot_goes_on_with_it(tmp_path: Path) -> None:
 
 
 def test_of_the_whole_firmware(tmp_path: Path) -> None:
-    wish = Wish(role="master", settings={"listen": f"{HOST}:0"})
-    new = State(Firmware.of_checkout("master"), wish)
+    spec = BoardSpec(role="master", settings={"listen": f"{HOST}:0"})
+    new = State(Firmware.of_checkout("master"), spec)
     older = {
         path: content + b" " if "/shared/" in path else content
         for path, content in new.firmware.files.items()
     }
-    old = State(Firmware("master", "0.0.9", {**older, "lib/snyper/shared/old.mpy": b"M"}), wish)
+    old = State(Firmware("master", "0.0.9", {**older, "lib/snyper/shared/old.mpy": b"M"}), spec)
     Cuts(tmp_path, flash_of(tmp_path, old), old, new).cut_at_each(120, every=7)

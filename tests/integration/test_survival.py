@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from snyper.boards.board import BoardProcess, find_micropython
-from snyper.boards.fleet import Wish, configuration
+from snyper.boards.fleet import BoardSpec, configuration
 from snyper.firmware.board import flash_log
 from snyper.firmware.master.server import Hub
 from snyper.shared import log
@@ -142,13 +142,13 @@ async def test_a_board_starts_beside_a_file_of_another_project_with_the_name_of_
 
 def test_settings_that_are_lost_for_a_fault_in_the_file_are_told() -> None:
     stored = b'{"key": "k", "wifi": {"networks": [{"ssid": "Home", "password": "good-password"}]},,}'
-    _content, _config, remarks = configuration(Wish(role="target", target_id="target_1"), stored, "rp2")
+    _content, _config, remarks = configuration(BoardSpec(role="target", target_id="target_1"), stored, "rp2")
     assert any("default" in remark for remark in remarks), remarks
 
 
 def test_a_fault_in_one_setting_costs_no_other_one() -> None:
     stored = b'{"target_id": "t", "servo": {"pin": 26}, "piezo": {"pin": 27}, "bogus": 1}'
-    _content, config, _remarks = configuration(Wish(role="target"), stored, "rp2")
+    _content, config, _remarks = configuration(BoardSpec(role="target"), stored, "rp2")
     assert (config["servo"]["pin"], config["piezo"]["pin"]) == (26, 27)
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from snyper.boards import fleet, image
-from snyper.boards.fleet import Fleet, FleetError, Wish
+from snyper.boards.fleet import BoardSpec, Fleet, FleetError
 from snyper.firmware.master.config import DEFAULTS as MASTER
 from tools import mip_packages
 
 ROOT = Path(__file__).parents[2]
 SECRET = "correct-horse"
 KEY = "battery-staple"
-TARGET = Wish(role="target", target_id="target_1")
+TARGET = BoardSpec(role="target", target_id="target_1")
 
 
 def load(tmp_path: Path, text: str) -> Fleet:
@@ -24,11 +24,11 @@ def load(tmp_path: Path, text: str) -> Fleet:
     return fleet.load(path)
 
 
-def given(wish: Wish, stored: dict[str, Any] | bytes | None = None) -> dict[str, Any]:
+def given(spec: BoardSpec, stored: dict[str, Any] | bytes | None = None) -> dict[str, Any]:
     """What would be written to a board that has `stored`."""
     if isinstance(stored, dict):
         stored = json.dumps(stored).encode()
-    written: dict[str, Any] = json.loads(fleet.configuration(wish, stored, "rp2")[0])
+    written: dict[str, Any] = json.loads(fleet.configuration(spec, stored, "rp2")[0])
     return written
 
 
@@ -135,17 +135,17 @@ def test_a_board_comes_before_its_role_and_that_before_all(tmp_path: Path) -> No
 
 def test_options_come_before_the_file(tmp_path: Path) -> None:
     known = load(tmp_path, "[target]\nkey = 'k'\n" + BOARD)
-    wish = known.find("/dev/x", "a", Wish(target_id="left", groups=["g"]))
-    assert (wish.port, wish.role, wish.target_id, wish.groups, wish.key) == (
+    spec = known.find("/dev/x", "a", BoardSpec(target_id="left", groups=["g"]))
+    assert (spec.port, spec.role, spec.target_id, spec.groups, spec.key) == (
         *("/dev/x", "target", "left"),
         *(["g"], "k"),
     )
-    stranger = known.find("/dev/y", "", Wish(role="target", target_id="new"))
+    stranger = known.find("/dev/y", "", BoardSpec(role="target", target_id="new"))
     assert (stranger.target_id, stranger.key, stranger.serial) == ("new", "k", "")
-    other = known.find("/dev/x", "A", Wish(role="master"))
+    other = known.find("/dev/x", "A", BoardSpec(role="master"))
     assert (other.role, other.target_id) == ("master", None)
     with pytest.raises(FleetError, match="--role"):
-        known.find("/dev/y", "", Wish())
+        known.find("/dev/y", "", BoardSpec())
 
 
 # --- a board's config.json
@@ -157,7 +157,7 @@ def test_a_new_target_joins_a_new_hub_board() -> None:
     point = MASTER["access_point"]
     [network] = config["wifi"]["networks"]
     assert (network["ssid"], network["password"]) == (point["ssid"], point["password"])
-    assert given(Wish(role="master")) == {}
+    assert given(BoardSpec(role="master")) == {}
 
 
 def test_what_nobody_names_stays() -> None:
@@ -166,13 +166,13 @@ def test_what_nobody_names_stays() -> None:
         "wifi": {"hostname": "x", "networks": [{"ssid": "a", "password": SECRET}, {"ssid": "b"}]},
         "servo": {"pin": 4},
     }
-    assert given(Wish(role="target"), stored) == stored
-    assert given(Wish(role="target", groups=["g"]), stored) == {**stored, "groups": ["g"]}
-    assert given(Wish(role="target", password="other-secret"), stored)["wifi"] == {
+    assert given(BoardSpec(role="target"), stored) == stored
+    assert given(BoardSpec(role="target", groups=["g"]), stored) == {**stored, "groups": ["g"]}
+    assert given(BoardSpec(role="target", password="other-secret"), stored)["wifi"] == {
         "hostname": "x",
         "networks": [{"ssid": "a", "password": "other-secret"}, {"ssid": "b"}],
     }
-    assert given(Wish(role="target", ssid="c", password=""), stored)["wifi"]["networks"] == [
+    assert given(BoardSpec(role="target", ssid="c", password=""), stored)["wifi"]["networks"] == [
         {"ssid": "c", "password": ""}
     ]
     assert given(replace(TARGET, settings={"servo": {"travel_ms": 90}}), stored)["servo"] == {
@@ -189,7 +189,7 @@ def test_a_file_that_says_the_same_is_left_as_it_is() -> None:
 
 def test_what_is_not_valid_is_named_and_left_out() -> None:
     stored = json.dumps({"target_id": "left", "servo": {"pin": 99}, "groups": ["g"]}).encode()
-    content, _, remarks = fleet.configuration(Wish(role="target"), stored, "rp2")
+    content, _, remarks = fleet.configuration(BoardSpec(role="target"), stored, "rp2")
     assert json.loads(content)["groups"] == ["g"]
     assert "servo" not in json.loads(content)
     assert "servo.pin" in remarks[0]
@@ -202,26 +202,26 @@ def test_what_is_not_valid_is_named_and_left_out() -> None:
 
 def test_a_board_that_changes_its_role_keeps_what_both_know() -> None:
     stored = {"target_id": "left", "key": KEY, "wifi": {"networks": [{"ssid": "a"}]}}
-    assert given(Wish(role="master"), stored) == {"key": KEY}
+    assert given(BoardSpec(role="master"), stored) == {"key": KEY}
 
 
 @pytest.mark.parametrize(
-    ("wish", "words"),
+    ("spec", "words"),
     [
-        (Wish(role="target"), "--id"),
-        (Wish(role="target", target_id="all"), "target_id"),
-        (Wish(role="target", target_id="a b"), "target_id"),
+        (BoardSpec(role="target"), "--id"),
+        (BoardSpec(role="target", target_id="all"), "target_id"),
+        (BoardSpec(role="target", target_id="a b"), "target_id"),
         (replace(TARGET, hub=["1.2.3.4:99999"]), "hub"),
         (replace(TARGET, settings={"servo": {"pin": 23}}), "Wi-Fi chip"),
         (replace(TARGET, settings={"wifi": 1}), "wifi"),
-        (Wish(role="master", target_id="target_1"), "no id"),
-        (Wish(role="master", groups=["g"]), "no id"),
-        (Wish(role="master", hub=["1.2.3.4:1"]), "no id"),
+        (BoardSpec(role="master", target_id="target_1"), "no id"),
+        (BoardSpec(role="master", groups=["g"]), "no id"),
+        (BoardSpec(role="master", hub=["1.2.3.4:1"]), "no id"),
     ],
 )
-def test_a_wish_that_no_board_can_fulfil(wish: Wish, words: str) -> None:
+def test_a_spec_that_no_board_can_fulfil(spec: BoardSpec, words: str) -> None:
     with pytest.raises(FleetError, match=words):
-        fleet.configuration(wish, None, "rp2")
+        fleet.configuration(spec, None, "rp2")
 
 
 # --- secrets
@@ -234,7 +234,7 @@ def test_the_environment_says_what_nobody_else_does() -> None:
     assert written["key"] == KEY
     own = replace(TARGET, password="", key="")
     assert fleet.with_environment(own, variables) == own
-    assert given(fleet.with_environment(Wish(role="master"), variables)) == {
+    assert given(fleet.with_environment(BoardSpec(role="master"), variables)) == {
         "key": KEY,
         "access_point": {"password": SECRET},
     }
@@ -244,8 +244,8 @@ def test_a_secret_out_of_a_file_is_what_its_owner_typed() -> None:
     """As `SNYPER_KEY="$(cat key.txt)"` gives it, of a file that an editor saved."""
     for text in ("a key ", "\ufeffa key ", "a key \r", "\ufeffa key \r\n"):
         variables = {"SNYPER_WIFI_PASSWORD": text, "SNYPER_KEY": text}
-        wish = fleet.with_environment(TARGET, variables)
-        assert (wish.password, wish.key) == ("a key ", "a key "), text
+        spec = fleet.with_environment(TARGET, variables)
+        assert (spec.password, spec.key) == ("a key ", "a key "), text
     assert fleet.with_environment(TARGET, {"SNYPER_KEY": "\r\n"}).key == ""
 
 
@@ -257,9 +257,9 @@ def test_a_secret_that_is_not_utf_8_is_not_shown() -> None:
 
 
 def test_secrets_are_in_no_message(tmp_path: Path) -> None:
-    wish = replace(TARGET, password=SECRET, key=KEY, settings={"wifi": {"country": SECRET}})
-    assert SECRET not in repr(wish)
-    assert KEY not in repr(wish)
+    spec = replace(TARGET, password=SECRET, key=KEY, settings={"wifi": {"country": SECRET}})
+    assert SECRET not in repr(spec)
+    assert KEY not in repr(spec)
     short = "short"  # shorter than a Wi-Fi password may be
     for broken in (
         replace(TARGET, password=short),

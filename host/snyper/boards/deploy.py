@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from snyper.boards import image
 from snyper.boards.board_files import MAINTENANCE, NEW_RECORD, RECORD, STAGE, refuse_unsuitable
 from snyper.boards.deploy_plan import Firmware, Outcome, Plan, compare
-from snyper.boards.fleet import Wish
+from snyper.boards.fleet import BoardSpec
 from snyper.boards.status import UP, parse_status
 from snyper.boards.usb import BoardError, Connection, Identity, LostError, sha256
 from snyper.firmware.board.status import Status
@@ -50,12 +50,12 @@ Report = Callable[[str, int, int], None]
 def deploy(
     connection: Connection,
     firmware: Firmware,
-    wish: Wish,
+    spec: BoardSpec,
     report: Report,
     force: bool = False,
     register_timeout_s: float | None = REGISTER_TIMEOUT_S,
 ) -> Outcome:
-    """Makes the board run `firmware` with the configuration that `wish` asks for.
+    """Makes the board run `firmware` with the configuration that `spec` asks for.
 
     The board is reset at the end, whatever happened, also where nothing was to do: it was interrupted. With
     `register_timeout_s` None nobody waits for it to register. Raises BoardError, LostError when the board
@@ -68,13 +68,13 @@ def deploy(
         identity = connection.identity()
         refuse_unsuitable(identity, force)
         try:
-            plan = compare(connection, firmware, wish, identity, outcome)
+            plan = compare(connection, firmware, spec, identity, outcome)
         except BoardError:  # a watchdog that runs cut it short, or the memory is full of what was interrupted
             connection.enter_repl(wait=lambda: report("connect", 0, 0))
             _enter_maintenance(connection, report)
-            plan = compare(connection, firmware, wish, identity, outcome)
+            plan = compare(connection, firmware, spec, identity, outcome)
         if not plan.is_done:
-            _change(connection, firmware, wish, identity, outcome, plan, report)
+            _change(connection, firmware, spec, identity, outcome, plan, report)
     finally:
         if not connection.reset():
             outcome.remarks.append("it could not be reset: unplug it and plug it in again")
@@ -94,7 +94,7 @@ def deploy(
 def _change(
     connection: Connection,
     firmware: Firmware,
-    wish: Wish,
+    spec: BoardSpec,
     identity: Identity,
     outcome: Outcome,
     plan: Plan,
@@ -106,7 +106,7 @@ def _change(
     if plan.is_committed:
         _apply(connection)
     if plan.has_our_boot or plan.is_committed:
-        plan = compare(connection, firmware, wish, identity, outcome)
+        plan = compare(connection, firmware, spec, identity, outcome)
     if plan.is_under_way:
         _discard(connection, plan.staged)
     if plan.outdated or plan.removed:

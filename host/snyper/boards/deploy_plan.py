@@ -17,7 +17,7 @@ from snyper.boards.board_files import (
     STAGE,
     SUFFIXES,
 )
-from snyper.boards.fleet import Wish, configuration
+from snyper.boards.fleet import BoardSpec, configuration
 from snyper.boards.usb import Connection, Identity, sha256
 from snyper.firmware.board.version import VERSION
 from snyper.shared.config import ConfigError, parse
@@ -77,14 +77,14 @@ class Plan:
 
 
 def compare(
-    connection: Connection, firmware: Firmware, wish: Wish, identity: Identity, outcome: Outcome
+    connection: Connection, firmware: Firmware, spec: BoardSpec, identity: Identity, outcome: Outcome
 ) -> Plan:
     """Compare the board with what it is to be, and change nothing on it; `outcome` gets what is found.
 
     Raises BoardError, and FleetError for a configuration that cannot be.
     """
     stored, remarks = _stored(connection)
-    content, config, more = configuration(wish, stored, identity.platform)
+    content, config, more = configuration(spec, stored, identity.platform)
     outcome.remarks = remarks + more
     outcome.target_id = config.get("target_id", "")
     manifest = image.manifest(firmware.role, firmware.files, firmware.version)

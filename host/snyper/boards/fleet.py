@@ -1,4 +1,4 @@
-"""What each board is to be: from `fleet.toml`, from options and the environment, over what the board has.
+"""Specify each board: by `fleet.toml`, options and the environment, over what the board has.
 
 Wi-Fi password and key are never part of a message, a `repr` or a command line.
 """
@@ -33,12 +33,12 @@ _FIELDS = ("ssid", "password", "key")
 
 
 class FleetError(ValueError):
-    """What is wrong with a wish, in a line for a person. It says no secret."""
+    """A spec or a fleet's file that is not valid. The message is one line for a person, without secrets."""
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What one board is to be. None is what nobody named: there the board keeps what it has.
+class BoardSpec:
+    """The desired state of one board. None is not specified: there the board keeps what it has.
 
     `settings` are parts of its config.json, in the words of docs/configuration.md.
     """
@@ -56,11 +56,11 @@ class Wish:
 
     @property
     def name(self) -> str:
-        """The board as its owner knows it."""
+        """Return what the board's owner calls it: its id, else serial number, port or role."""
         return self.target_id or self.serial or self.port or self.role
 
-    def over(self, other: "Wish") -> "Wish":
-        """This wish, and what the other one says where this says nothing."""
+    def over(self, other: "BoardSpec") -> "BoardSpec":
+        """Return this spec, with `other` for what it does not specify."""
         named = {
             name: value
             for name, value in vars(self).items()
@@ -72,19 +72,22 @@ class Wish:
         return replace(other, **named, settings=merged(other.settings, self.settings))
 
 
-def with_environment(wish: Wish, environment: Mapping[str, str] = os.environ) -> Wish:
-    """The wish with password and key from the environment where it says none. Raises FleetError for one that
-    is not UTF-8.
+def with_environment(spec: BoardSpec, environment: Mapping[str, str] = os.environ) -> BoardSpec:
+    """Add password and key from the environment where the spec has none.
+
+    Raises FleetError for one that is not UTF-8.
     """
     try:
-        said = Wish(password=secret(PASSWORD_VARIABLE, environment), key=secret(KEY_VARIABLE, environment))
+        said = BoardSpec(
+            password=secret(PASSWORD_VARIABLE, environment), key=secret(KEY_VARIABLE, environment)
+        )
     except ValueError as error:
         raise FleetError(str(error)) from None
-    return wish.over(said)
+    return spec.over(said)
 
 
 def load(path: Path) -> "Fleet":
-    """The fleet in a file. Raises FleetError that names what is wrong, OSError."""
+    """Read a fleet's file. Raises FleetError that says what is not valid, OSError when it cannot be read."""
     try:
         document = tomllib.loads(_text(path))
     except tomllib.TOMLDecodeError as error:
@@ -102,8 +105,8 @@ def load(path: Path) -> "Fleet":
         if not isinstance(document.get(name, {}), dict):
             raise FleetError(f"{path}: [{role_word(name)}] is a table")
     common = {
-        role: _wish(document.get(role, {}), f"{path}: [{role_word(role)}]", role).over(
-            _wish(document.get("all", {}), f"{path}: [all]", "")
+        role: _spec_of(document.get(role, {}), f"{path}: [{role_word(role)}]", role).over(
+            _spec_of(document.get("all", {}), f"{path}: [all]", "")
         )
         for role in ROLES
     }
@@ -120,13 +123,16 @@ def load(path: Path) -> "Fleet":
 
 @dataclass(frozen=True)
 class Fleet:
-    """Every board of a file, and by role what holds for a board that is not in it."""
+    """The specs in a file: of each board, and by role that of boards which are not in it."""
 
-    boards: list[Wish] = field(default_factory=list)
-    common: dict[str, Wish] = field(default_factory=dict)
+    boards: list[BoardSpec] = field(default_factory=list)
+    common: dict[str, BoardSpec] = field(default_factory=dict)
 
-    def find(self, port: str, serial: str, options: Wish) -> Wish:
-        """What the options and this fleet say of the board on `port`. Raises FleetError without a role."""
+    def find(self, port: str, serial: str, options: BoardSpec) -> BoardSpec:
+        """Return the spec of the board on `port`, by the options and this fleet.
+
+        Raises FleetError when neither says its role.
+        """
         for board in self.boards:
             if board.port == port or (serial and board.serial.lower() == serial.lower()):
                 if options.role in ("", board.role):
@@ -134,31 +140,34 @@ class Fleet:
                 break  # it becomes something else: what the file says of it holds no longer
         if options.role not in ROLES:
             raise FleetError("say what the board is to be: --role target or --role hub")
-        return replace(options.over(self.common.get(options.role, Wish())), port=port)
+        return replace(options.over(self.common.get(options.role, BoardSpec())), port=port)
 
 
 # --- a board's config.json
 
 
-def check_role(wish: Wish) -> None:
-    """Raises FleetError for a wish that no board of its role can fulfil."""
-    if wish.role == "master" and (wish.target_id or wish.groups or wish.hub):
+def check_role(spec: BoardSpec) -> None:
+    """Check that a board of its role can have all that it specifies. Raises FleetError where none can."""
+    if spec.role == "master" and (spec.target_id or spec.groups or spec.hub):
         raise FleetError("a hub has no id, no groups and no hub address")
 
 
-def configuration(wish: Wish, stored: bytes | None, platform: str) -> tuple[bytes, dict[str, Any], list[str]]:
-    """The config.json of a board that has `stored` now: its bytes, the whole configuration that they mean,
-    and remarks for people.
+def configuration(
+    spec: BoardSpec, stored: bytes | None, platform: str
+) -> tuple[bytes, dict[str, Any], list[str]]:
+    """Apply a spec to the config.json that a board has `stored`.
 
-    What the wish does not name stays; what is not valid is left out, with a remark. Raises FleetError.
+    Returns the new file, the whole configuration that it means, and remarks for people. What the spec does
+    not name stays; what is not valid in `stored` is left out, with a remark. Raises FleetError when the spec
+    is not valid.
     """
-    check_role(wish)
-    kept, remarks = _kept(wish.role, stored, platform)
-    given = merged(kept, _changes(wish, kept))
-    if wish.role == "target" and "target_id" not in given:
+    check_role(spec)
+    kept, remarks = _kept(spec.role, stored, platform)
+    given = merged(kept, _changes(spec, kept))
+    if spec.role == "target" and "target_id" not in given:
         raise FleetError("the target needs a name: --id target_1, or `id` in fleet.toml")
     try:
-        config = _READ[wish.role](given, platform)
+        config = _READ[spec.role](given, platform)
         content = stored if stored is not None and not remarks and given == kept else encoded(given)
         parse(content)
     except ConfigError as error:
@@ -167,17 +176,17 @@ def configuration(wish: Wish, stored: bytes | None, platform: str) -> tuple[byte
 
 
 def check(role: str, content: bytes, platform: str = PLATFORM) -> dict[str, Any]:
-    """The whole configuration that a config.json means on a board. Raises ConfigError."""
+    """Read a config.json as a board of that role does, with all defaults. Raises ConfigError."""
     return _READ[role](parse(content), platform)
 
 
 def encoded(config: Mapping[str, Any]) -> bytes:
-    """As it is written to a board, so that a person can read it there."""
+    """Encode a config.json so that a person can read it on the board."""
     return (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def masked(value: Any) -> Any:
-    """A configuration that may be shown: a secret becomes `***`, an empty one stays empty."""
+    """Replace every secret in a configuration by `***`; an empty one stays empty."""
     if isinstance(value, dict):
         return {
             name: ("***" if inner else inner) if name in _SECRET else masked(inner)
@@ -187,7 +196,7 @@ def masked(value: Any) -> Any:
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """`old` with what `new` says; tables likewise, lists as a whole."""
+    """Merge `new` into a copy of `old`: tables key by key, lists as a whole."""
     result = dict(old)
     for name, value in new.items():
         before = result.get(name)
@@ -198,7 +207,7 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kept(role: str, stored: bytes | None, platform: str) -> tuple[dict[str, Any], list[str]]:
-    """What of a stored config.json goes on to hold."""
+    """Return the valid part of a stored config.json, and remarks on the rest."""
     if stored is None:
         return {}, []
     read = _READ[role]
@@ -224,25 +233,25 @@ def _kept(role: str, stored: bytes | None, platform: str) -> tuple[dict[str, Any
     return kept, remarks
 
 
-def _changes(wish: Wish, kept: Mapping[str, Any]) -> dict[str, Any]:
+def _changes(spec: BoardSpec, kept: Mapping[str, Any]) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     for name in ("target_id", "groups", "hub", "key"):
-        value = getattr(wish, name)
+        value = getattr(spec, name)
         if value is not None:
             changes[name] = value
     wifi = {
-        name: value for name, value in (("ssid", wish.ssid), ("password", wish.password)) if value is not None
+        name: value for name, value in (("ssid", spec.ssid), ("password", spec.password)) if value is not None
     }
-    if wish.role == "master":
+    if spec.role == "master":
         if wifi:
             changes["access_point"] = wifi
-    elif not _names_networks(wish.settings.get("wifi")):
+    elif not _names_networks(spec.settings.get("wifi")):
         networks = kept.get("wifi", {}).get("networks") or [{}]
-        if wish.ssid is not None:
-            changes["wifi"] = {"networks": [{"ssid": wish.ssid, "password": wish.password or ""}]}
-        elif wish.password is not None:
-            changes["wifi"] = {"networks": [{**networks[0], "password": wish.password}, *networks[1:]]}
-    return merged(changes, wish.settings)
+        if spec.ssid is not None:
+            changes["wifi"] = {"networks": [{"ssid": spec.ssid, "password": spec.password or ""}]}
+        elif spec.password is not None:
+            changes["wifi"] = {"networks": [{**networks[0], "password": spec.password}, *networks[1:]]}
+    return merged(changes, spec.settings)
 
 
 def _names_networks(wifi: object) -> bool:
@@ -253,7 +262,10 @@ def _names_networks(wifi: object) -> bool:
 
 
 def _text(path: Path) -> str:
-    """A file as an editor saved it, with a byte order mark or without. Raises FleetError, OSError."""
+    """Read a text file, with a byte order mark or without.
+
+    Raises FleetError when it is not UTF-8, OSError when it cannot be read.
+    """
     content = path.read_bytes()
     try:
         if b"\0" not in content:  # which UTF-16 without a mark is full of, and UTF-8 allows
@@ -263,25 +275,28 @@ def _text(path: Path) -> str:
     raise FleetError(f"{path} is not UTF-8: save it in that encoding")
 
 
-def _board(table: Mapping[str, Any], where: str, common: Mapping[str, Wish]) -> Wish:
+def _board(table: Mapping[str, Any], where: str, common: Mapping[str, BoardSpec]) -> BoardSpec:
     role = role_of(str(table.get("role", "")))
     if not role:
         raise FleetError(f'{where}: `role` is "target" or "hub"')
-    own = _wish({**table, "role": role}, where, role)
+    own = _spec_of({**table, "role": role}, where, role)
     if bool(own.serial) == bool(own.port):
         raise FleetError(f"{where}: say which one: its `serial` (`snyper boards` lists them) or its `port`")
     if (role == "target") != bool(own.target_id):
         raise FleetError(f"{where}: `id` is the name of a target; a target needs one, a hub has none")
-    wish = own.over(common[role])
+    spec = own.over(common[role])
     try:
-        configuration(wish, None, PLATFORM)
+        configuration(spec, None, PLATFORM)
     except FleetError as error:
-        raise FleetError(f"{where} ({wish.name}): {error}") from None
-    return wish
+        raise FleetError(f"{where} ({spec.name}): {error}") from None
+    return spec
 
 
-def _wish(table: Mapping[str, Any], where: str, role: str) -> Wish:
-    """A table as a wish: our own fields, and any other as a part of config.json. The role "" is any."""
+def _spec_of(table: Mapping[str, Any], where: str, role: str) -> BoardSpec:
+    """Make a spec of a table: own fields, and all others as parts of config.json. The role "" is any.
+
+    Raises FleetError when the table is not valid.
+    """
     fields = list(_FIELDS)
     if role:
         fields += _BOARD_FIELDS
@@ -299,9 +314,9 @@ def _wish(table: Mapping[str, Any], where: str, role: str) -> Wish:
     settings = {name: value for name, value in table.items() if name not in fields}
     if not role and settings:
         raise FleetError(f"{where}: `{min(settings)}` belongs to one role: write it below [target] or [hub]")
-    return Wish(**{"role": role, **values}, settings=settings)
+    return BoardSpec(**{"role": role, **values}, settings=settings)
 
 
 def _without_quotes(text: str) -> str:
-    """A parser's message without what it quotes of the file, which may be a secret."""
+    """Cut from a parser's message what it quotes of the file, which may be a secret."""
     return text.partition(":")[0] if "'" in text or '"' in text else text

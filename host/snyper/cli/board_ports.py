@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from snyper.boards.deploy import (
     Report,
 )
-from snyper.boards.fleet import Wish
+from snyper.boards.fleet import BoardSpec
 from snyper.boards.usb import BoardError, Connection
 from snyper.cli.output import can_redraw, err, fail
 from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED
@@ -61,7 +61,7 @@ class _Stopped(Exception):
     """Ctrl-C, in the thread of a board."""
 
 
-def side_by_side(wishes: list[Wish], work: Callable[[Wish, Report], T]) -> list[T]:
+def side_by_side(specs: list[BoardSpec], work: Callable[[BoardSpec, Report], T]) -> list[T]:
     """Do `work` for each board, several at once. Ctrl-C ends each at its next step, and the command."""
     stop = threading.Event()
     columns = (
@@ -73,8 +73,8 @@ def side_by_side(wishes: list[Wish], work: Callable[[Wish, Report], T]) -> list[
     )
     bars = Progress(*columns, console=err, transient=True, disable=not can_redraw(err))
 
-    def reporter(wish: Wish) -> Report:
-        task = bars.add_task(wish.name, total=None, phase="")
+    def reporter(spec: BoardSpec) -> Report:
+        task = bars.add_task(spec.name, total=None, phase="")
         phases = [""]
 
         def report(phase: str, done: int, total: int) -> None:
@@ -82,13 +82,13 @@ def side_by_side(wishes: list[Wish], work: Callable[[Wish, Report], T]) -> list[
                 raise _Stopped
             bars.update(task, phase=phase, completed=done, total=total or None)
             if phase != phases[-1] and not can_redraw(err):
-                err.print(f"{wish.name}: {phase}", markup=False)
+                err.print(f"{spec.name}: {phase}", markup=False)
             phases.append(phase)
 
         return report
 
     with bars, ThreadPoolExecutor(AT_ONCE) as pool:
-        futures = [pool.submit(work, wish, reporter(wish)) for wish in wishes]
+        futures = [pool.submit(work, spec, reporter(spec)) for spec in specs]
         try:
             wait(futures)
         except KeyboardInterrupt:

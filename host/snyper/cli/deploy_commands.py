@@ -15,7 +15,7 @@ from snyper.boards import fleet, usb
 from snyper.boards.board_files import Description, describe, dotted
 from snyper.boards.deploy import REGISTER_TIMEOUT_S, Report, deploy as deploy_to
 from snyper.boards.deploy_plan import Firmware, Outcome
-from snyper.boards.fleet import Fleet, FleetError, Wish
+from snyper.boards.fleet import BoardSpec, Fleet, FleetError
 from snyper.boards.usb import BoardError
 from snyper.cli.board_ports import at_prompt, board_errors, connected, side_by_side
 from snyper.cli.output import err, fail, out
@@ -73,9 +73,9 @@ def deploy(
     try:
         known = _fleet(fleet_path, required=all_boards)
         if port is None:
-            wishes = _attached(known)
+            specs = _attached(known)
         else:
-            options = Wish(
+            options = BoardSpec(
                 role=_role(role),
                 port=port,
                 target_id=target_id,
@@ -83,26 +83,26 @@ def deploy(
                 hub=hub or None,
                 ssid=ssid,
             )
-            wishes = [known.find(port, usb.serial_number_of(port), _with_password(options))]
-        wishes = [fleet.with_environment(wish) for wish in wishes]
-        for wish in wishes:
-            fleet.check_role(wish)
+            specs = [known.find(port, usb.serial_number_of(port), _with_password(options))]
+        specs = [fleet.with_environment(spec) for spec in specs]
+        for spec in specs:
+            fleet.check_role(spec)
     except FleetError as error:
         fail(str(error), EXIT_USAGE)
     try:
-        firmware = {wish.role: Firmware.of_checkout(wish.role, source) for wish in wishes}
+        firmware = {spec.role: Firmware.of_checkout(spec.role, source) for spec in specs}
     except OSError as error:
         fail(str(error), EXIT_FAILED)
 
-    def one(wish: Wish, report: Report) -> Outcome:
+    def one(spec: BoardSpec, report: Report) -> Outcome:
         try:
-            with connected(wish.port) as connection:
+            with connected(spec.port) as connection:
                 register_timeout_s = None if no_wait else timeout
-                return deploy_to(connection, firmware[wish.role], wish, report, force, register_timeout_s)
+                return deploy_to(connection, firmware[spec.role], spec, report, force, register_timeout_s)
         except (BoardError, FleetError) as error:
-            return Outcome(wish.port, wish.role, wish.target_id or "", error=str(error))
+            return Outcome(spec.port, spec.role, spec.target_id or "", error=str(error))
 
-    outcomes = side_by_side(wishes, one)
+    outcomes = side_by_side(specs, one)
     for outcome in outcomes:
         for remark in outcome.remarks:
             err.print(f"{_name(outcome)}: {remark}", markup=False)
@@ -139,16 +139,16 @@ def boards(
     # What others make may be a printer or a modem, which takes a Ctrl-C for something else.
     asked = [found.port for found in attached if ask and (port or found.may_be_pico)]
 
-    def one(wish: Wish, report: Report) -> tuple[Description | None, str]:
-        if wish.port not in asked:
+    def one(spec: BoardSpec, report: Report) -> tuple[Description | None, str]:
+        if spec.port not in asked:
             return None, ""
         try:
             report("ask", 0, 0)
-            return at_prompt(wish.port, describe, lambda: report("ask", 0, 0)), ""
+            return at_prompt(spec.port, describe, lambda: report("ask", 0, 0)), ""
         except BoardError as error:
             return None, str(error)
 
-    answers = side_by_side([Wish(port=found.port) for found in attached], one)
+    answers = side_by_side([BoardSpec(port=found.port) for found in attached], one)
     rows = [_board_row(found, *answer) for found, answer in zip(attached, answers, strict=True)]
     if as_json:
         print_json(rows)
@@ -236,26 +236,26 @@ def _fleet(path: Path | None, required: bool) -> Fleet:
     return found
 
 
-def _attached(known: Fleet) -> list[Wish]:
+def _attached(known: Fleet) -> list[BoardSpec]:
     ports = {found.serial_number.lower(): found.port for found in usb.attached() if found.serial_number}
-    wishes = []
+    specs = []
     for board in known.boards:
         is_there = board.port in ports.values() or (board.port and Path(board.port).exists())
         port = board.port if is_there else ports.get(board.serial.lower(), "")
         if port:
-            wishes.append(Wish(port=port).over(board))
+            specs.append(BoardSpec(port=port).over(board))
         else:
             err.print(f"{board.name}: not attached, left out", markup=False)
-    if not wishes:
+    if not specs:
         fail("no board of the fleet is attached: `snyper boards` lists what is", EXIT_FAILED)
-    return wishes
+    return specs
 
 
-def _with_password(options: Wish) -> Wish:
+def _with_password(options: BoardSpec) -> BoardSpec:
     """A Wi-Fi named in an option brings its own password: from the environment, else from the terminal."""
     if options.ssid is None:
         return options
-    password = fleet.with_environment(Wish()).password
+    password = fleet.with_environment(BoardSpec()).password
     if password is None:
         if not sys.stdin.isatty():
             fail(
@@ -263,7 +263,7 @@ def _with_password(options: Wish) -> Wish:
                 EXIT_USAGE,
             )
         password = getpass.getpass(f"Wi-Fi password of {options.ssid} (empty for an open network): ")
-    return Wish(password=password).over(options)
+    return BoardSpec(password=password).over(options)
 
 
 # --- what people see
