@@ -18,7 +18,8 @@ from snyper.cli.history_commands import _since_ms
 from snyper.cli.main import app
 from snyper.history.database import JournalError
 from snyper.history.export import What, write_rows
-from snyper.history.reader import Accuracy, BestTime, History, Outage, PlayerStats, TargetStats, Which
+from snyper.history.reader import History
+from snyper.history.records import Accuracy, BestTime, Outage, PlayerStats, TargetStats, Which
 from snyper.history.schema import LEAP
 from snyper.hub.journal import Journal
 

@@ -20,7 +20,8 @@ from snyper.cli.screens import print_table
 from snyper.client.labels import natural, plural
 from snyper.history.database import PATH_VARIABLE, JournalError, default_path
 from snyper.history.export import What, write_rows
-from snyper.history.reader import GameRecord, History, PlayerStats, TargetStats, Which
+from snyper.history.reader import History
+from snyper.history.records import GameRecord, PlayerStats, TargetStats, Which
 from snyper.system.files import shown, writing
 from snyper.system.process import EXIT_FAILED, EXIT_USAGE
 from snyper.system.streams import print_json

@@ -13,7 +13,8 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from snyper.dashboard.store import Store
 from snyper.history.database import JournalError
 from snyper.history.export import What, write_rows
-from snyper.history.reader import History, Which
+from snyper.history.reader import History
+from snyper.history.records import Which
 
 KINDS = {What.GAMES: "Games and scores", What.HITS: "Hits and misses", What.EVENTS: "All that happened"}
 FORMATS = {"csv": "text/csv", "json": "application/x-ndjson"}

@@ -16,7 +16,8 @@ from snyper.dashboard.export import FORMATS, KINDS
 from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.plot import Plot
 from snyper.history.database import JournalError, NoJournalError
-from snyper.history.reader import Accuracy, BestTime, GameRecord, History, PlayerStats, Which
+from snyper.history.reader import History
+from snyper.history.records import Accuracy, BestTime, GameRecord, PlayerStats, Which
 
 REFRESH_S = 3.0  # at most so often, while something happens
 GAMES_SHOWN = 50

@@ -6,6 +6,9 @@ from typing import Any
 
 from platformdirs import user_data_path
 
+from snyper.history import schema
+from snyper.system.files import shown
+
 PATH_VARIABLE = "SNYPER_JOURNAL"
 
 
@@ -56,4 +59,38 @@ def open_database(path: Path, mode: str = "rwc", **options: Any) -> sqlite3.Conn
     """
     db: sqlite3.Connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, **options)
     db.text_factory = lambda text: text.decode("utf-8", "replace")
+    return db
+
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """Open a journal so that it is only read. Raises JournalError, which says what to do."""
+    try:
+        return _connection(path, "ro")
+    except sqlite3.OperationalError as error:
+        if path.with_name(path.name + "-wal").exists():
+            raise JournalError(f"the journal {shown(path)} cannot be read: {explained(error)}") from None
+    except sqlite3.Error as error:
+        raise JournalError(
+            f"{shown(path)} is no journal of SNYPER's, or a broken one: {explained(error)}"
+        ) from None
+    try:
+        return _connection(path, "ro&immutable=1")  # on a disk that nobody may write to
+    except sqlite3.Error as error:
+        raise JournalError(f"the journal {shown(path)} cannot be read: {explained(error)}") from None
+
+
+def _connection(path: Path, mode: str) -> sqlite3.Connection:
+    db = open_database(path, mode, check_same_thread=False)
+    try:
+        [version] = db.execute("PRAGMA user_version").fetchone()
+        if version > schema.VERSION:
+            raise JournalError(f"{shown(path)} was written by a newer snyper: update this one")
+        if version == 0:
+            raise JournalError(f"{shown(path)} is no journal of SNYPER's: name another with --journal")
+        db.execute("SELECT 1 FROM events LIMIT 1")
+        if version < schema.VERSION:
+            schema.count_aside(db)
+    except BaseException:
+        db.close()
+        raise
     return db

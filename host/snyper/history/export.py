@@ -6,7 +6,8 @@ from dataclasses import asdict, fields
 from enum import StrEnum
 from typing import TextIO
 
-from snyper.history.reader import ALL, EventRecord, GameRecord, History, ShotRecord, Which
+from snyper.history.reader import History
+from snyper.history.records import ALL, EventRecord, GameRecord, ShotRecord, Which
 from snyper.system.text import harmless, json_text
 
 _BYTE_ORDER_MARK = "\ufeff"

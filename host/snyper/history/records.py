@@ -1,0 +1,193 @@
+"""What a journal is asked for, and what it answers. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from snyper.client.events import results_of
+from snyper.history.schema import known_as, names_of
+
+
+@dataclass(frozen=True)
+class EventRecord:
+    """One event. `unix_ms` is when it was, in milliseconds of the world's time since 1970; of a `hit` or
+    `miss`, when the target felt it.
+    """
+
+    log_id: str
+    seq: int
+    unix_ms: int
+    event: str
+    target_id: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class GameRecord:
+    """One game. `scores` are in the order of `players`. `reason` says why it ended, as `game_over` does; it
+    is empty, and `duration_ms` None, where the game still runs or its hub ended first.
+    """
+
+    game_id: str
+    game: str
+    title: str
+    started_ms: int
+    duration_ms: int | None
+    players: tuple[str, ...]
+    scores: tuple[int, ...]
+    winner: str
+    reason: str
+    targets: int
+    seed: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    results: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PlayerStats:
+    """One player over the games that were played to their end. `best` is the highest score of each kind."""
+
+    player: str
+    games: int
+    wins: int
+    best: Mapping[str, int]
+    best_reaction_ms: int | None
+    last_ms: int
+
+
+@dataclass(frozen=True)
+class BestTime:
+    """A hit that scored in a game."""
+
+    reaction_ms: int
+    player: str
+    game: str
+    game_id: str
+    target_id: str
+    unix_ms: int
+
+
+@dataclass(frozen=True)
+class ShotRecord:
+    """A `hit`, or a `miss` with its `reason`. None is what the report does not say. `at_us` is the instant by
+    the hub's clock at that time, wrong by at most `uncertainty_us`. A hit with `crosstalk_of` does not count:
+    it was a blow on that target.
+    """
+
+    unix_ms: int
+    event: str
+    target_id: str
+    reaction_ms: int | None
+    peak: int | None
+    reason: str
+    at_us: int | None
+    uncertainty_us: int | None
+    gap_us: int | None
+    crosstalk_of: str
+
+
+@dataclass(frozen=True)
+class TargetStats:
+    """One target. Each of its `rounds` was a hit, a miss, or was called off before its time was up, also by
+    cross-talk.
+    `accuracy` is hits of hits and misses, None where there are none. `dropped` reports never reached the hub.
+    """
+
+    target_id: str
+    rounds: int
+    hits: int
+    misses: int
+    called_off: int
+    accuracy: float | None
+    median_reaction_ms: int | None
+    best_reaction_ms: int | None
+    dropped: int
+    outages: int
+    outage_ms: int
+
+
+@dataclass(frozen=True)
+class Outage:
+    """A target was away. `until_ms` is None where it has not come back."""
+
+    target_id: str
+    since_ms: int
+    until_ms: int | None
+    reason: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Which:
+    """Which games, hits and misses are meant: None and the empty word mean any. `since_ms` leaves out what
+    was earlier, `game` is a kind of game. A hit or miss is a player's when it was that player's turn, or when
+    that player got the points; where all shoot at once a miss is nobody's.
+    """
+
+    since_ms: int | None = None
+    game: str | None = None
+    player: str | None = None
+
+    @property
+    def of_games(self) -> bool:
+        """Whether it means less than all that was shot."""
+        return bool(self.game or self.player)
+
+
+ALL = Which()
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """One target's hits, and its misses: those whose time was up."""
+
+    target_id: str
+    hits: int
+    misses: int
+    best_reaction_ms: int | None
+
+
+def game_record(
+    unix_ms: int, started: dict[str, Any], over: dict[str, Any] | None, scores: tuple[int, ...]
+) -> GameRecord:
+    """Make a record of its first and last event; `scores` are those of a game that is not over."""
+    over = over or {}
+    names, winner = names_of(started["players"]), str(over.get("winner", ""))
+    return GameRecord(
+        game_id=started["game_id"],
+        game=started["game"],
+        title=str(started.get("title", started["game"])),
+        started_ms=unix_ms,
+        duration_ms=over.get("duration_ms"),
+        players=tuple(names[player] for player in started["players"]),
+        scores=tuple(over["scores"]) if over else scores,
+        winner=names.get(winner, known_as(winner) if winner else ""),
+        reason=str(over.get("reason", "")),
+        targets=_integer(started.get("targets")),
+        seed=_integer(started.get("seed")),
+        options=started.get("options", {}),
+        results=results_of(over),
+    )
+
+
+def _integer(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def shot_record(
+    unix_ms: int, event: str, target_id: str, data: Mapping[str, Any], crosstalk_of: str
+) -> ShotRecord:
+    """Make a record of a `hit` or `miss`."""
+    return ShotRecord(
+        unix_ms=unix_ms,
+        event=event,
+        target_id=target_id,
+        reaction_ms=data.get("reaction_ms"),
+        peak=data.get("peak"),
+        reason=str(data.get("reason", "")),
+        at_us=data.get("at_us"),
+        uncertainty_us=data.get("uncertainty_us"),
+        gap_us=data.get("gap_us"),
+        crosstalk_of=crosstalk_of,
+    )
