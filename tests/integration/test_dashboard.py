@@ -522,7 +522,7 @@ def choose(page: Page, label: str, option: str) -> None:
 def test_the_history_of_many_games(large_desk: Watched) -> None:
     page = large_desk.context.new_page()
     page.goto("/history")
-    subtitle, figures = page.locator(".subtitle").first, page.locator(".figures")
+    subtitle, stats = page.locator(".subtitle").first, page.locator(".stats")
     pager = page.locator(".pager")
     expect(subtitle).to_have_text(f"{GAMES:,} games, {GAMES * 6 // 5:,} hits")
     expect(pager).to_contain_text(f"1 to 50 of {GAMES:,}")
@@ -534,8 +534,8 @@ def test_the_history_of_many_games(large_desk: Watched) -> None:
     choose(page, "Player", "Bob")
     expect(subtitle).to_have_text(f"{GAMES // 5:,} games, {GAMES // 5:,} hits")
     expect(pager).to_contain_text(f"1 to 50 of {GAMES // 5:,}")
-    expect(figures).to_contain_text(f"of {GAMES * 2 // 5:,} rounds")
-    expect(figures).to_contain_text("300 ms")
+    expect(stats).to_contain_text(f"of {GAMES * 2 // 5:,} rounds")
+    expect(stats).to_contain_text("300 ms")
     expect(page.locator(".plot").last).to_have_attribute(
         "aria-label", f"Hits of all: target_1: {GAMES // 5} of {GAMES // 5}, target_2: 0 of {GAMES // 5}"
     )

@@ -196,7 +196,7 @@ class HistoryPage:
             if is_empty:
                 self._draw_nothing()
                 return
-            self._draw_figures(found, hits, rounds)
+            self._draw_stats(found, hits, rounds)
             self._draw_plots(found)
             self._draw_tables(found)
 
@@ -220,13 +220,13 @@ class HistoryPage:
             widgets.text("p", "Every hit, miss and game is kept from now on, also those while nobody looks.")
         empty.props("data-state=down")
 
-    def _draw_figures(self, found: Found, hits: int, rounds: int) -> None:
+    def _draw_stats(self, found: Found, hits: int, rounds: int) -> None:
         best = found.times[0] if found.times else None
         fastest = min(
             (one.best_reaction_ms for one in found.targets if one.best_reaction_ms is not None), default=None
         )
         leader = next((one for one in found.players if one.wins), None)  # the one with the most comes first
-        with widgets.box("dl", "figures"):
+        with widgets.box("dl", "stats"):
             figure("Hits", f"{hits:,}", f"of {widgets.plural(rounds, 'round')}")
             figure(
                 "Accuracy", f"{round(100 * hits / rounds)} %" if rounds else "–", "hits of hits and misses"
