@@ -7,21 +7,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_keeper: "Callable[[str], None] | None" = None
+_sink: "Callable[[str], None] | None" = None
 
 
-def set_keeper(keeper: "Callable[[str], None]") -> None:
-    """Pass every entry that is to outlive a reset to `keeper` from now on; it raises nothing."""
-    global _keeper
-    _keeper = keeper
+def set_sink(sink: "Callable[[str], None]") -> None:
+    """Pass every entry that is to outlive a reset to `sink` from now on; it raises nothing."""
+    global _sink
+    _sink = sink
 
 
 def keep(who: str, text: str) -> None:
-    """Log `text` of `who`, and keep it where there is a keeper: for what is rare and worth a write to the
+    """Log `text` of `who`, and keep it where there is a sink: for what is rare and worth a write to the
     flash.
     """
-    if _keeper is not None:
-        _keeper(entry(who, text))  # first: a terminal that holds the port and reads nothing delays the other
+    if _sink is not None:
+        _sink(entry(who, text))  # first: a terminal that holds the port and reads nothing delays the other
     log(who, text)
 
 
@@ -40,8 +40,8 @@ def log_exception(who: str, error: BaseException) -> None:
     """Log a defect with its traceback, and keep it; without memory for that, only print it."""
     try:
         line = entry(who, "unexpected %r\n%s" % (error, traceback_of(error)))
-        if _keeper is not None:
-            _keeper(line)
+        if _sink is not None:
+            _sink(line)
         write_log(line, True)
     except MemoryError:  # what goes on after a defect must be able to
         print_traceback(error)

@@ -19,7 +19,7 @@ from snyper.firmware.board.status import Status, repeat_status, set_status
 from snyper.firmware.board.update import BOOT_STATE
 from snyper.firmware.board.version import VERSION
 from snyper.shared.clock import now_ms
-from snyper.shared.log import keep, log, log_exception, set_keeper
+from snyper.shared.log import keep, log, log_exception, set_sink
 from snyper.shared.runtime import collect_garbage, end_task, sleep_ms, unload
 
 TYPE_CHECKING = False
@@ -49,7 +49,7 @@ def run(
     `is_alive()`: whether all of it still gets on with its work.
     """
     flash_log = FlashLog()
-    set_keeper(flash_log.append)
+    set_sink(flash_log.append)
     state = _State()
     cause = state.begin(reset_cause())
     keep("boot", "%s %s, reset by %s" % (role, VERSION, cause))
@@ -93,7 +93,7 @@ def _serve(
         collect_garbage()  # what was needed to import
         asyncio.run(_supervise(application, config, is_fallback, dog, state))
     except Exception as error:
-        set_keeper(FlashLog().append)  # what ends this boot is kept, whatever was before it
+        set_sink(FlashLog().append)  # what ends this boot is kept, whatever was before it
         log_exception("boot", error)
         state.write(state.failures + 1, "crash")
         set_status(Status.CRASHED, last_error=repr(error))

@@ -197,7 +197,7 @@ class TargetController:
         is_full = len(self._waiting) >= MAX_WAITING and message.type != MessageType.LAY_DOWN
         if (self.state, message.type) not in TRANSITIONS or is_full:
             code = ErrorCode.FAULT if self.state == State.FAULT else ErrorCode.BUSY
-            raise ProtocolError(code, "the target is " + said(self.state))
+            raise ProtocolError(code, "the target is " + state_label(self.state))
         self._remember(message, None)
         if message.type == MessageType.ACTIVATE:
             self._duration_ms = _duration_ms(message)
@@ -269,8 +269,8 @@ class TargetController:
         self._answered.append((message.id, message.type, reply))
 
 
-def said(state: str) -> str:
-    """Return the word for a state in a message for people, who see one word for both ways up."""
+def state_label(state: str) -> str:
+    """Return the label of a state in a message for people, who see one for both ways up."""
     return State.RISING if state == State.ARMING else state
 
 

@@ -2,7 +2,7 @@
 
 from array import array
 
-from snyper.firmware.target.controller import said
+from snyper.firmware.target.controller import state_label
 from snyper.firmware.target.log_page import read_page
 from snyper.shared.clock import now_ms, ticks_diff, ticks_us
 from snyper.shared.runtime import sleep_ms, unload
@@ -46,7 +46,7 @@ async def answer(
         text, next_offset = read_page(integer_field(data, "offset", 0, 0, MAX_INTEGER))
         return message.reply(MessageType.LOG, "ok", {"text": text, "next": next_offset})
     if piezo.is_listening or not target.is_idle:
-        what = "listening" if piezo.is_listening else said(target.state)
+        what = "listening" if piezo.is_listening else state_label(target.state)
         raise ProtocolError(ErrorCode.BUSY, "the target is " + what)
     if message.type == MessageType.READ_TRACE:
         return message.reply(MessageType.TRACE, "ok", _trace_page(piezo, data))

@@ -171,7 +171,7 @@ def test_what_is_kept_is_on_the_flash_before_it_is_said(
     with a traceback that is longer than the watchdog waits.
     """
     said_before: list[str] = []
-    monkeypatch.setattr(log, "_keeper", lambda entry: said_before.extend(caplog.messages))
+    monkeypatch.setattr(log, "_sink", lambda entry: said_before.extend(caplog.messages))
     with caplog.at_level("INFO", "snyper"):
         log.keep("boot", "crashed")
     assert caplog.messages == ["boot: crashed"]

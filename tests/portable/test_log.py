@@ -9,9 +9,9 @@ def test_a_defect_that_cannot_be_kept_does_no_harm() -> None:
     def full(line: str) -> None:
         raise MemoryError
 
-    before = log._keeper
-    log.set_keeper(full)
+    before = log._sink
+    log.set_sink(full)
     try:
         log.log_exception("panel", ValueError("the defect"))
     finally:
-        log._keeper = before
+        log._sink = before
