@@ -305,7 +305,7 @@ _NOTES = {
 
 
 def settings(schema: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Field]]:
-    """Every field of a schema with its path, in order; those of a list's entries after the list."""
+    """List the fields of a schema with its path, in order; those of a list's entries after the list."""
     for name, field in schema.items():
         path = f"{where}{name}"
         if isinstance(field, dict):
@@ -317,7 +317,7 @@ def settings(schema: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, 
 
 
 def page() -> str:
-    """The text of docs/configuration.md. Raises KeyError for a setting whose meaning is not said."""
+    """Return the text of docs/configuration.md. Raises KeyError for a setting whose meaning is not said."""
     parts = [_HEAD.replace("{faults}", "\n".join(f"    {_message(given)}" for given in FAULTS))]
     for role, schema in SCHEMAS.items():
         parts.append(f"\n## {_TITLES[role]}\n\n")

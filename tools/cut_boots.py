@@ -60,7 +60,7 @@ class _Terminal:
 
 
 def boot(chip: Chip) -> str:
-    """Boots until the firmware works, or has failed for good; what was said."""
+    """Boot until the firmware works, or has failed for good; return what was said."""
     terminal = _Terminal()
     modules = set(_runtime.modules)
     board = machine.VirtualBoard(speed=SPEED)
@@ -95,7 +95,7 @@ def _run_main(files: "Any") -> None:
 
 
 def files_on(chip: Chip) -> "dict[str, str]":
-    """The SHA-256 of each file, and each empty folder."""
+    """Return the SHA-256 of each file, and each empty folder."""
     return _files_in(mounted(chip), "")
 
 
@@ -114,7 +114,7 @@ def _files_in(files: "Any", folder: str) -> "dict[str, str]":
 def cut(
     content: bytes, commands: "list[tuple[int, bytes | None]]", stride: int, depth: int, at: "list[int]"
 ) -> None:
-    """Cuts at each of `commands`, which were carried out on `content`, and says what becomes of it."""
+    """Cut at each of `commands`, which were carried out on `content`, and say what becomes of it."""
     chip_bytes = io.BytesIO(content)
     blocks = len(content) // BLOCK_BYTES
     chip = Chip(chip_bytes, blocks)

@@ -14,12 +14,12 @@ _HEAD = "| `data.event` | when | more in `data` |\n| --- | --- | --- |\n"
 
 
 def table(kinds: Iterable[EventKind]) -> str:
-    """A Markdown table with a row for each kind."""
+    """Return a Markdown table with a row for each kind."""
     return _HEAD + "".join(f"| `{kind.name}` | {kind.when} | {_fields(kind)} |\n" for kind in kinds)
 
 
 def _fields(kind: EventKind) -> str:
-    """Those of its fields that need no words, then the others. What all games have is said in the text."""
+    """List the fields that need no words, then the others. The text says what all games have."""
     fields = {name: field for name, field in kind.fields.items() if name != "game_id"}
     plain = ", ".join(f"`{name}`" for name, field in fields.items() if not field.meaning)
     told = [f"`{name}`: {field.meaning}" for name, field in fields.items() if field.meaning]
@@ -27,7 +27,7 @@ def _fields(kind: EventKind) -> str:
 
 
 def written(page: str) -> str:
-    """`page` with its tables as they have to be. Raises ValueError where it has no place for one."""
+    """Return `page` with its tables up to date. Raises ValueError where it has no place for one."""
     for name, is_of_a_game in (("the range", False), ("games", True)):
         begin = f"<!-- events of {name}: make docs -->"
         kinds = [kind for kind in KINDS.values() if kind.is_of_a_game == is_of_a_game]

@@ -47,7 +47,7 @@ class GameMemory:
 
 
 async def measure(has_screen: bool, on_game: Callable[[str], None] = lambda game: None) -> GameMemory:
-    """Plays all games on one hub board; `on_game` is told each one that begins. Raises RuntimeError when the
+    """Play all games on one hub board; `on_game` is told each one that begins. Raises RuntimeError when the
     board fails, ProtocolError, TimeoutError, OSError.
     """
     port = free_port()
@@ -115,7 +115,7 @@ async def _free(board: BoardProcess) -> int:
 
 @asynccontextmanager
 async def _targets_and_console(port: int) -> AsyncIterator[Link]:
-    """Yields a console that has seen all targets register."""
+    """Yield a console that has seen all targets register."""
     everybody_is_here = asyncio.Event()
     here = set()
 
@@ -144,7 +144,7 @@ async def _targets_and_console(port: int) -> AsyncIterator[Link]:
 
 
 def rows(found: list[GameMemory]) -> list[list[str]]:
-    """A table whose first row is its head."""
+    """Return a table whose first row is its head."""
     table = [["hub board", "before the first game", "between games", "in a game", "the least", "refused"]]
     for one in found:
         figures = [median(one.before), median(one.between), median(one.during), min(one.during)]

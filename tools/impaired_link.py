@@ -58,8 +58,8 @@ class ImpairedLink:
 
     @property
     def is_held(self) -> bool:
-        """Whether nothing passes, either way, while the connections stay: a radio that is out of reach. What
-        was sent meanwhile passes afterwards, as TCP has it.
+        """Return whether nothing passes, either way, while the connections stay: a radio that is out of
+        reach. What was sent meanwhile passes afterwards, as TCP has it.
         """
         return not self._open.is_set()
 
@@ -71,7 +71,7 @@ class ImpairedLink:
             self._open.set()
 
     def cut(self) -> None:
-        """Breaks every connection, with all that is on its way."""
+        """Break every connection, with all that is on its way."""
         for writer in list(self._writers):
             writer.transport.abort()
 
@@ -108,7 +108,7 @@ class ImpairedLink:
     async def _pass(
         self, number: int, to_hub: bool, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Passes one direction on to its end. Raises OSError when a side is lost."""
+        """Pass one direction on to its end. Raises OSError when a side is lost."""
         rng = random.Random(f"{self._seed}/{number}/{to_hub}")
         lines: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         sender = asyncio.create_task(self._send(lines, writer))

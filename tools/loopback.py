@@ -8,7 +8,7 @@ HOST = "127.0.0.1"
 
 
 def free_port() -> int:
-    """One that nobody listens on, out of the range that outgoing connections are given. Raises OSError."""
+    """Find a free port outside of the range for outgoing connections. Raises OSError."""
     for _ in range(1_000):
         port = random.SystemRandom().randrange(20_000, 30_000)
         with suppress(OSError), socket.create_server((HOST, port)):

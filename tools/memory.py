@@ -86,8 +86,8 @@ Costs = dict[str, int | None]  # bytes by module; None where it cannot be import
 
 
 def modules_of(role: str) -> list[str]:
-    """Every module on a board of this role after those that it imports; last what is needed only to read the
-    configuration.
+    """List the modules on a board of this role after those that it imports; last what is needed only to
+    read the configuration.
     """
     sources = image.modules(role)
     ordered: list[str] = []
@@ -104,8 +104,8 @@ def modules_of(role: str) -> list[str]:
 
 
 def forgotten(role: str) -> set[str]:
-    """The modules that the firmware forgets once it runs, or each time that they were needed; and those that
-    it loads only when somebody asks for a game, or where there is a screen or a button.
+    """Return the modules that the firmware forgets once it runs, or each time that they were needed; and
+    those that it loads only when somebody asks for a game, or where there is a screen or a button.
     """
     known = {
         "snyper.shared.config",
@@ -150,7 +150,7 @@ def _imports_of(source: Path) -> list[str]:
 
 
 def unix_costs(role: str) -> Costs:
-    """What each module takes on the unix port. Raises OSError, TimeoutError."""
+    """Measure what each module takes on the unix port. Raises OSError, TimeoutError."""
     with temporary_directory("snyper-memory-") as name:
         directory = Path(name)
         main = directory / "costs_main.py"
@@ -167,7 +167,9 @@ def unix_costs(role: str) -> Costs:
 
 
 def wasm_costs(role: str) -> Costs:
-    """The same with 32-bit objects. Raises OSError with what to do where there is no Node or no package."""
+    """Measure what each module takes with 32-bit objects. Raises OSError with what to do where there is no
+    Node or no package.
+    """
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         raise OSError("no 32-bit sizes: they need node (20 or later) and npm on the PATH")
@@ -228,7 +230,7 @@ async def run_soaks(minutes: int, console: Console) -> list[Report]:
 
 
 def faults_of(report: Report) -> list[str]:
-    """Every bound that does not hold."""
+    """List the bounds that do not hold."""
     found = []
     if report.share < MIN_FREE_SHARE:
         found.append(f"{report.role}: {report.share:.1%} of the heap is free, and should be a third")
@@ -245,7 +247,7 @@ def faults_of(report: Report) -> list[str]:
 
 
 def tables(costs: dict[str, dict[str, Costs]], reports: list[Report]) -> list[tuple[str, list[list[str]]]]:
-    """Each table's title and rows, the first of which is its head."""
+    """Return each table's title and rows, the first of which is its head."""
     found = []
     for role, by_runtime in costs.items():
         rows = [["module", "unix port", "32 bits"]]

@@ -26,26 +26,26 @@ _used = 0
 
 
 def begin() -> None:
-    """What is in use from now on is the next module's."""
+    """Begin to count what the next module takes."""
     global _used
     _used = _memory()["used"]
 
 
 def cost(module: str) -> None:
-    """`cost {"module", "bytes"}`: what is in use now and was not at `begin`."""
+    """Print `cost {"module", "bytes"}`: what is in use now and was not at `begin`."""
     _say("cost", {"module": module, "bytes": _memory()["used"] - _used})
 
 
 def baseline() -> None:
-    """`baseline {"free", "used"}`, in bytes."""
+    """Print `baseline {"free", "used"}`, in bytes."""
     _say("baseline", _memory())
 
 
 def watch(
     load_read: "Callable[[], Any]", load_application: "Callable[[], Any]"
 ) -> "tuple[Callable[[], Any], Callable[[], Any]]":
-    """Both, for a firmware that also says `memory {"free", "used", "at_s"}` for each file MEASURE; and
-    `modules [NAME]` for each, each time that some may have been forgotten since.
+    """Wrap both loaders for a firmware that also says `memory {"free", "used", "at_s"}` for each file
+    MEASURE; and `modules [NAME]` for each, each time that some may have been forgotten since.
     """
     from snyper.shared import runtime
 
@@ -100,7 +100,7 @@ def _memory() -> "dict[str, int]":
 
 
 def _say_modules(names: "Iterable[str]") -> None:
-    """One at a time: a heap in pieces has no room for a line of all."""
+    """Print one name at a time: a heap in pieces has no room for a line of all."""
     for name in names:
         print('modules ["' + name + '"]')
 

@@ -37,7 +37,7 @@ async def _pings(target: Peer, count: int) -> None:
 
 
 async def _commands(target: Peer, count: int) -> None:
-    """Commands to move to where the target is, so that they are carried out and the servo rests."""
+    """Yield commands to move to where the target is, so that they are carried out and the servo rests."""
     for _ in range(count):
         reply = await target.exchange({"type": "lay_down"})
         assert reply["type"] == "down", reply
@@ -130,7 +130,9 @@ async def _target(*tool: str) -> AsyncIterator[tuple[Peer, Process]]:
 
 
 async def _until_registered(target: Peer, process: Process) -> None:
-    """Raises OSError when the process has ended, TimeoutError after START_TIMEOUT_S."""
+    """Wait until the target is registered. Raises OSError when the process has ended, TimeoutError after
+    START_TIMEOUT_S.
+    """
     registered = asyncio.create_task(target.has_registered.wait())
     ended = asyncio.create_task(process.wait())
     waiting = {registered, ended}
@@ -147,7 +149,9 @@ async def _until_registered(target: Peer, process: Process) -> None:
 
 
 def _interpreter() -> list[str]:
-    """The command for MicroPython, as callgrind can run it: what pip installs is a script of this Python."""
+    """Return the command for MicroPython, as callgrind can run it: what pip installs is a script of this
+    Python.
+    """
     found = find_micropython()
     with found.open("rb") as file:
         is_script = file.read(2) == b"#!"

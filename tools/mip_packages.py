@@ -11,7 +11,7 @@ PACKAGES = ("shared", "firmware/target", "firmware/master")
 
 
 def package(folder: str) -> dict[str, object]:
-    """The `package.json` of one of PACKAGES: all that it needs, as source, for a board's /lib.
+    """Return the `package.json` of one of PACKAGES: all that it needs, as source, for a board's /lib.
 
     `mip` takes the addresses relative to the file; those of `deps` it would take relative to where it runs.
     Raises ValueError for a folder that is none of PACKAGES.
@@ -28,7 +28,7 @@ def package(folder: str) -> dict[str, object]:
 
 
 def write() -> None:
-    """Brings the files of the checkout up to date. Raises OSError."""
+    """Bring the files of the checkout up to date. Raises OSError."""
     for folder in PACKAGES:
         (ROOT / folder / "package.json").write_text(json.dumps(package(folder), indent=2) + "\n")
 

@@ -33,7 +33,7 @@ _DEFAULT = Path(__file__).parents[2] / "docs" / "pictures"
 
 
 async def take(directory: Path) -> None:
-    """Writes the pictures. Raises OSError when a part does not start, TimeoutError when one does not show."""
+    """Write the pictures. Raises OSError when a part does not start, TimeoutError when one does not show."""
     async with AsyncExitStack() as stack:
         kept = Path(stack.enter_context(temporary_directory("snyper-pictures-")))
         hub = await stack.enter_async_context(
@@ -100,7 +100,7 @@ async def _open(browser: Browser, url: str, size: Any, scheme: Any) -> Page:
 
 
 async def _film(wall: Page, large: Page, directory: Path) -> list[Image.Image]:
-    """The game on the wall, frame by frame, and one large picture from its middle."""
+    """Photograph the game on the wall, frame by frame, and one large picture from its middle."""
     frames = []
     taken = False
     for _ in range(_FRAMES):
@@ -126,7 +126,7 @@ async def _shoot(page: Page, path: Path) -> None:
 
 
 def _write(screenshot: bytes, path: Path) -> None:
-    """A picture with as few colours as keep it below MAX_BYTES."""
+    """Write a picture with as few colours as keep it below MAX_BYTES."""
     image = Image.open(io.BytesIO(screenshot)).convert("RGB")
     for colours in (256, 128, 64):
         few = image.quantize(colours, dither=Image.Dither.NONE)
@@ -137,7 +137,7 @@ def _write(screenshot: bytes, path: Path) -> None:
 
 
 def _write_moving(frames: list[Image.Image], path: Path) -> None:
-    """One palette for all, so that only what changes takes room."""
+    """Write an animation with one palette for all frames, so that only what changes takes room."""
     small = [frame.resize((640, 360), Image.Resampling.LANCZOS) for frame in frames]
     palette = small[len(small) // 2].quantize(48, dither=Image.Dither.NONE)
     few = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in small]

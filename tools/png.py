@@ -19,15 +19,15 @@ Rows = Sequence[Sequence[int]]  # of points, each 0 (dark) or 1
 
 
 def rows_of(text: str, width: int = SCREEN_WIDTH) -> list[list[int]]:
-    """The rows of a picture whose points are in hexadecimal, row by row, the first the highest bit. Raises
-    ValueError.
+    """Return the rows of a picture whose points are in hexadecimal, row by row, the first the highest bit.
+    Raises ValueError.
     """
     points = [byte >> bit & 1 for byte in bytes.fromhex(text) for bit in range(7, -1, -1)]
     return [points[at : at + width] for at in range(0, len(points), width)]
 
 
 def png(rows: Rows, scale: int = 1) -> bytes:
-    """The bytes of a PNG file, each point `scale` points wide and high (W3C, PNG, third edition). Raises
+    """Encode a PNG file, each point `scale` points wide and high (W3C, PNG, third edition). Raises
     ValueError for a picture without points.
     """
     if scale < 1 or not rows or not rows[0]:

@@ -93,11 +93,11 @@ class Layout:
     package: str
 
     def path(self, path: str) -> str:
-        """On the board, of what is `path` in the repository."""
+        """Return the path on the board of what is `path` in the repository."""
         return path if path == "main.py" else self.folder + path
 
     def source(self, source: str) -> str:
-        """A module of whichever layout, in this one."""
+        """Rewrite a module of any layout for this one."""
         return _IMPORTED.sub(rf"{self.package}\1.", source)
 
 
@@ -139,7 +139,7 @@ def state(
     more: Mapping[str, str],
     edit: Callable[[str, str], str] = lambda _, text: text,
 ) -> State:
-    """The real boot with a small application, in which every file but the boot's own names the version.
+    """Build the real boot with a small application, in which every file but the boot's own names the version.
 
     `more` are further modules, from the path in the repository to the source; `edit` gets path and source of
     each and returns what is taken instead.
@@ -200,31 +200,31 @@ class ChipBoard:
 
     @property
     def port(self) -> str:
-        """Where to connect to."""
+        """Return where to connect to."""
         return self._board.port
 
     @property
     def content(self) -> bytes:
-        """What is on the chip."""
+        """Return what is on the chip."""
         return self._chip.read_bytes()
 
     @contextmanager
     def recorded(self) -> Iterator[list[Recording]]:
-        """What is done to the chip within, as the one element of the list at the end."""
+        """Record what is done to the chip within the block; the list has it at the end."""
         before, size = self.content, self._commands.stat().st_size
         recordings: list[Recording] = []
         yield recordings
         recordings.append(Recording(before, self._commands.read_bytes()[size:]))
 
     def bring_to(self, state: State) -> None:
-        """One deploy, and the boot of what it has brought."""
+        """Deploy once, and boot what that has brought."""
         times_up = self._board.times_up
         with closing(Connection(self._board.port)) as connection:
             deploy(connection, state.firmware, state.spec, lambda *_: None, register_timeout_s=None)
         self._wait_until(lambda: self._board.times_up > times_up)
 
     def run(self, source: str) -> None:
-        """Runs `source` at the board's prompt."""
+        """Run `source` at the board's prompt."""
         with closing(Connection(self._board.port)) as connection:
             connection.enter_repl()
             connection.run(source)
@@ -238,7 +238,7 @@ class ChipBoard:
 
 
 def record_deploy(directory: Path, old: State | None, new: State) -> Recording:
-    """Deploys `new` over `old`, or to an empty board."""
+    """Deploy `new` over `old`, or to an empty board."""
     with ChipBoard(directory) as board:
         if old is not None:
             board.bring_to(old)
@@ -248,7 +248,7 @@ def record_deploy(directory: Path, old: State | None, new: State) -> Recording:
 
 
 def content_after(recording: Recording, cut: "Cut") -> bytes:
-    """What is on the chip when the power goes there; only for the first of several cuts."""
+    """Return what is on the chip when the power goes there; only for the first of several cuts."""
     (done,) = cut.at
     content = io.BytesIO(recording.before)
     chip = Chip(content, len(recording.before) // BLOCK_BYTES)
@@ -277,7 +277,7 @@ class Cut:
 
 
 def cuts_of(recording: Recording, stride: int = 1, depth: int = 1) -> Iterator[Cut]:
-    """Cuts at each `stride`-th command, three times; with `depth` 2 again in the boot that follows."""
+    """Cut at each `stride`-th command, three times; with `depth` 2 again in the boot that follows."""
     with temporary_directory("snyper-cuts-") as directory:
         chip, commands = Path(directory) / "chip", Path(directory) / "commands"
         chip.write_bytes(recording.before)
@@ -304,7 +304,7 @@ def cuts_of(recording: Recording, stride: int = 1, depth: int = 1) -> Iterator[C
 
 
 def verdict(cut: Cut, old: State | None, new: State) -> str:
-    """`old` or `new`, else what is wrong."""
+    """Return `old` or `new`, else what is wrong."""
     in_place = {
         path: digest
         for path, digest in cut.files.items()
@@ -337,7 +337,7 @@ def _hashes(files: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def without_finishing(path: str, source: str) -> str:
-    """`source`, but for an update that looks at the flash as a power cut has left it."""
+    """Return `source`, but for an update that looks at the flash as a power cut has left it."""
     if not path.endswith("/update.py"):
         return source
     before, call, after = source.rpartition("    finish_renames()\n")

@@ -40,7 +40,7 @@ class Turns:
             await asyncio.sleep(0)
 
     async def period_ns(self, work: "Awaitable[object]") -> int:
-        """The time from one turn to the next until `work` is done."""
+        """Measure the time from one turn to the next until `work` is done."""
         count, began_us = self._count, now_us()
         await work
         return (now_us() - began_us) * 1000 // (self._count - count)

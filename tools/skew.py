@@ -88,7 +88,7 @@ class Findings:
         return sum(instant.is_covered for instant in instants) / len(instants) if instants else 0.0
 
     def missed(self) -> list[str]:
-        """Every aim that is not met."""
+        """List the aims that are not met."""
         missed = list(self.faults)
         if not self.skews_us or percentile(self.skews_us, 95) > MAX_SKEW_US:
             missed.append(f"the skew of a common rise should be at most {_ms(MAX_SKEW_US)} ms at p95")
@@ -106,7 +106,7 @@ async def measure(
     jitter_ms: Delay = (1, 80),
     on_step: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Findings:
-    """Runs it, in `directory`. `on_step(what, done, total)` hears how far it is. Raises OSError,
+    """Run it, in `directory`. `on_step(what, done, total)` hears how far it is. Raises OSError,
     MicropythonNotFoundError, TimeoutError when a board does not come.
     """
     rng = random.Random(seed)
@@ -134,7 +134,9 @@ async def measure(
 
 
 def _clock(number: int, rng: random.Random) -> dict[str, int]:
-    """The first wraps after eight seconds; the first two drift apart as fast as they can."""
+    """Return the settings of a clock: the first wraps after eight seconds; the first two drift apart as fast
+    as they can.
+    """
     offset_us = (1 << 30) - 8_000_000 if number == 1 else rng.randrange(1 << 30)
     drift_ppm = {1: MAX_DRIFT_PPM, 2: -MAX_DRIFT_PPM}.get(number) or rng.randint(
         -MAX_DRIFT_PPM, MAX_DRIFT_PPM
@@ -143,7 +145,7 @@ def _clock(number: int, rng: random.Random) -> dict[str, int]:
 
 
 async def _everybody(hub: Hub, boards: int, on_step: Callable[[str, int, int], None]) -> None:
-    """Waits until all have registered. Raises TimeoutError."""
+    """Wait until all have registered. Raises TimeoutError."""
     async with asyncio.timeout(REGISTER_S):
         while (here := len(hub.controller.registry.connected())) < boards:
             on_step("boards", here, boards)
@@ -165,7 +167,7 @@ async def _command(hub: Hub, message_type: str, data: dict[str, Any] | None) -> 
 async def _rise(
     hub: Hub, range_: dict[str, BoardProcess], with_hits: bool, rng: random.Random, found: Findings
 ) -> None:
-    """One common rise, hits if wanted, and down again."""
+    """Let all rise together, hit them if wanted, and lower them."""
     hits: dict[str, dict[str, Any]] = {}
 
     def on_event(seq: int, event: str, target_id: str, data: dict[str, Any]) -> None:
@@ -222,7 +224,7 @@ async def _strike(
 
 
 def percentile(values: list[int], percent: int) -> int:
-    """The least value that so many percent of all do not exceed."""
+    """Return the least value that so many percent of all do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
@@ -232,7 +234,7 @@ def _ms(microseconds: int) -> str:
 
 
 def rows(found: Findings) -> list[list[str]]:
-    """The table, its head first. Milliseconds."""
+    """Return the table, its head first. Milliseconds."""
     told = [["ms", "p50", "p95", "most", "of"]]
 
     def add(what: str, values: list[int]) -> None:

@@ -60,33 +60,33 @@ class Report:
 
     @property
     def least_free(self) -> int:
-        """The least that was ever free."""
+        """Return the least that was ever free."""
         return min(sample.free for sample in self.samples)
 
     @property
     def typical_free(self) -> int:
-        """What was free in the middle of all samples."""
+        """Return what was free in the middle of all samples."""
         return round(median(sample.free for sample in self.samples))
 
     @property
     def share(self) -> float:
-        """`typical_free` as a share of the heap."""
+        """Return `typical_free` as a share of the heap."""
         return self.typical_free / self.heap
 
     @property
     def least_share(self) -> float:
-        """`least_free` as a share of the heap."""
+        """Return `least_free` as a share of the heap."""
         return self.least_free / self.heap
 
     @property
     def raw_share(self) -> float:
-        """`share`, had the stand-ins to live in the board's heap; negative where they do not fit."""
+        """Return `share`, had the stand-ins to live in the board's heap; negative where they do not fit."""
         return (self.typical_free - self.stand_ins) / self.heap
 
     @property
     def growth(self) -> int:
-        """By how many bytes more is in use in the last quarter of the time after WARM_UP_S than in its first,
-        in the middle of the quiet samples; 0 where there are too few.
+        """Return by how many bytes more is in use in the last quarter of the time after WARM_UP_S than in its
+        first, in the middle of the quiet samples; 0 where there are too few.
         """
         free = [sample.free for sample in self.samples if sample.is_quiet and sample.at_s >= WARM_UP_S]
         quarter = len(free) // 4
@@ -96,7 +96,7 @@ class Report:
 async def soak(
     role: str, directory: Path, minutes: int, on_minute: Callable[[int], None] = lambda minute: None
 ) -> Report:
-    """Runs a board of that role for so many minutes of its clock; `directory` holds it. `on_minute` is told
+    """Run a board of that role for so many minutes of its clock; `directory` holds it. `on_minute` is told
     each one that has passed. Raises RuntimeError when the board fails, TimeoutError when it does not come
     back after an outage, OSError.
     """
@@ -153,7 +153,7 @@ class _Play:
         raise NotImplementedError
 
     async def settle(self) -> None:
-        """Returns when everybody is connected and nothing is under way."""
+        """Return when everybody is connected and nothing is under way."""
         raise NotImplementedError
 
 
@@ -379,7 +379,7 @@ class _Peer:
         return SocketMessage(MessageType.REGISTER, 0, target_id, data=data)
 
     async def registered(self, link: Link) -> None:
-        """What it does first."""
+        """Do what this peer does first."""
 
 
 class _TargetPeer(_Peer):
@@ -434,7 +434,7 @@ class _ConsolePeer(_Peer):
     async def ask(
         self, message_type: str, target: str | None = None, data: dict[str, object] | None = None
     ) -> SocketMessage | None:
-        """The hub's reply; None when there is none."""
+        """Return the hub's reply; None when there is none."""
         if self.link is not None:
             with suppress(ProtocolError):
                 message = SocketMessage(message_type, self.link.new_id(), target, data=data)
@@ -474,7 +474,7 @@ class Relay:
         self._server = await asyncio.start_server(self._serve, HOST, self.port)
 
     async def close(self) -> None:
-        """Hangs up on both sides and refuses whoever dials."""
+        """Hang up on both sides and refuse whoever dials."""
         if self._server is not None:
             self._server.close()
         for writer in (*self._diallers, *self._dialled):
@@ -482,7 +482,7 @@ class Relay:
         await asyncio.gather(*self._links, return_exceptions=True)
 
     def inject(self, wrong: bytes, toward_dialler: bool = True) -> None:
-        """Says `wrong` in the name of the other side."""
+        """Say `wrong` in the name of the other side."""
         for writer in self._diallers if toward_dialler else self._dialled:
             writer.write(wrong)
 

@@ -34,8 +34,8 @@ class Sample:
 
 
 def bare_heap() -> tuple[int, int]:
-    """Of a board's heap, how much there is and how much MicroPython and its asyncio take before anything of
-    ours. Raises OSError.
+    """Return the size of a board's heap and how much of it MicroPython and its asyncio take before anything
+    of ours. Raises OSError.
     """
     command = [str(find_micropython()), "-X", f"heapsize={HEAP_BYTES}", "-c", _BARE]
     done = subprocess.run(command, capture_output=True, check=True, text=True)
@@ -65,8 +65,8 @@ def _idle_board(directory: Path, role: str, speed: int) -> BoardProcess:
 async def watched_board(
     directory: Path, role: str, config: Mapping[str, Any], options: Mapping[str, Any], speed: int
 ) -> tuple[BoardProcess, int, int]:
-    """A board that is off and will say what is free of its heap, the size of that heap, and what stands in
-    there for its hardware and is not counted. `options` are BoardProcess's. Raises OSError, TimeoutError,
+    """Make a board that is off and will say what is free of its heap, the size of that heap, and what stands
+    in there for its hardware and is not counted. `options` are BoardProcess's. Raises OSError, TimeoutError,
     RuntimeError.
     """
     heap, bare = bare_heap()
@@ -107,7 +107,10 @@ def modules_of(board: BoardProcess) -> set[str]:
 
 
 def _said(board: BoardProcess, word: str) -> list[Any]:
-    """What the probe has said with that word, in order. A line that is not complete yet is not there."""
+    """Return what the probe has said with that word, in order.
+
+    A line that is not complete yet is not there.
+    """
     lines = board.log.split("\n")[:-1]
     return [json.loads(line[len(word) + 1 :]) for line in lines if line.startswith(word + " ")]
 

@@ -32,7 +32,9 @@ Point = tuple[int, int]
 
 
 def header_pin(name: str) -> int:
-    """The number on the header, 1 to 40, of a pin that is there once. Raises ValueError when it is not."""
+    """Return the number on the header, 1 to 40, of a pin that is there once. Raises ValueError when it is
+    not.
+    """
     if PICO_W.count(name) != 1:
         raise ValueError(f"a Pico W has no pin of its own named {name}")
     return PICO_W.index(name) + 1
@@ -51,8 +53,8 @@ class Pins:
 
 
 def pins_of(config: Mapping[str, Any]) -> Pins:
-    """The pins that a target with this configuration uses. Raises ValueError for one that cannot do its work
-    on a Pico W, and for a light that is not the board's own: the picture has none.
+    """Return the pins that a target with this configuration uses. Raises ValueError for one that cannot do
+    its work on a Pico W, and for a light that is not the board's own: the picture has none.
     """
     if config["led"]["pin"] != "LED":
         raise ValueError("the picture knows only the board's own LED")
@@ -144,7 +146,7 @@ class Drawing:
         self.wires.append(Wire(net, colour, points))
 
     def svg(self) -> Iterable[str]:
-        """The wires, then the parts over them, then the points where a wire ends."""
+        """Draw the wires, then the parts over them, then the points where a wire ends."""
         for wire in self.wires:
             yield f'<path class="casing" d="{path_of(wire.points)}"/>'
         for wire in self.wires:
@@ -165,7 +167,7 @@ def path_of(points: tuple[Point, ...]) -> str:
 
 
 def joints(wires: list[Wire]) -> list[Point]:
-    """Where a wire ends on the way of another of its net."""
+    """Return where a wire ends on the way of another of its net."""
     found = {
         end
         for wire in wires
@@ -187,7 +189,7 @@ def is_on_the_way(point: Point, points: tuple[Point, ...]) -> bool:
 
 
 def pin_at(pin: int) -> Point:
-    """Where a pin of the header is: 1 to 20 down the left side, 21 to 40 up the right side."""
+    """Return where a pin of the header is: 1 to 20 down the left side, 21 to 40 up the right side."""
     if pin <= 20:
         return BOARD_LEFT, FIRST_PIN_Y + PIN_PITCH * (pin - 1)
     return BOARD_RIGHT, FIRST_PIN_Y + PIN_PITCH * (40 - pin)
@@ -248,7 +250,7 @@ def _board(drawing: Drawing, pins: Pins) -> None:
 
 
 def _power(drawing: Drawing, pins: Pins) -> None:
-    """The supply, D3 to the board, the rails to the servo with C1 between them."""
+    """Draw the supply, D3 to the board, the rails to the servo with C1 between them."""
     drawing.add(f'<rect class="body" x="{SUPPLY_X - 26}" y="66" width="120" height="112" rx="6"/>')
     drawing.text(SUPPLY_X + 34, 92, "Supply", "name", "middle")
     drawing.text(SUPPLY_X + 34, 112, "5 V, 2 A", "middle")
@@ -290,7 +292,10 @@ def _power(drawing: Drawing, pins: Pins) -> None:
 
 
 def _piezo(drawing: Drawing, pins: Pins) -> None:
-    """The piezo with R2 and R3, and D1 and D2, which guard the pin. From the top: 3.3 V, AGND, the pin."""
+    """Draw the piezo with R2 and R3, and D1 and D2, which guard the pin.
+
+    From the top: 3.3 V, AGND, the pin.
+    """
     agnd_y = pin_at(pins.analog_ground)[1]
     drawing.text(316, 200, "Piezo, and what guards the pin", "name")
     _diode(drawing, "D1", "pin", (D1_X, 400), "3.3 V", (D1_X, 340))
@@ -333,7 +338,7 @@ def _piezo(drawing: Drawing, pins: Pins) -> None:
 
 
 def _servo(drawing: Drawing, pins: Pins) -> None:
-    """R1 in the signal, R4 from it to ground, and the servo."""
+    """Draw R1 in the signal, R4 from it to ground, and the servo."""
     top, bottom = SIGNAL_Y - 46, SIGNAL_Y + 54
     left, right = SERVO_X - 74, SERVO_X + 74
     drawing.add(
@@ -377,7 +382,7 @@ def _key(drawing: Drawing) -> None:
 
 
 def _resistor(drawing: Drawing, name: str, value: str, a: Point, b: Point) -> None:
-    """Level or upright between two points."""
+    """Draw a resistor, level or upright, between two points."""
     x, y = (a[0] + b[0]) // 2, (a[1] + b[1]) // 2
     drawing.terminal(f"{name}.a", a)
     drawing.terminal(f"{name}.b", b)
@@ -394,7 +399,7 @@ def _resistor(drawing: Drawing, name: str, value: str, a: Point, b: Point) -> No
 def _diode(
     drawing: Drawing, name: str, anode_net: str, anode: Point, cathode_net: str, cathode: Point
 ) -> None:
-    """The triangle points from anode to cathode, and the bar is at the cathode."""
+    """Draw a diode: the triangle points from anode to cathode, and the bar is at the cathode."""
     (ax, ay), (cx, cy) = anode, cathode
     x, y = (ax + cx) // 2, (ay + cy) // 2
     drawing.terminal(f"{name}.anode", anode)
@@ -474,7 +479,10 @@ def _markdown(head: tuple[str, ...], *rows: tuple[str, ...]) -> str:
 
 
 def with_block(guide: str, name: str, block: str) -> str:
-    """The text of the guide with one of its blocks replaced. Raises ValueError where it has no place."""
+    """Return the text of the guide with one of its blocks replaced.
+
+    Raises ValueError where it has no place.
+    """
     begins, ends = f"<!-- The {name} is made by tools/wiring.py -->", f"<!-- End of the {name} -->"
     head, found, rest = guide.partition(begins)
     _, found_end, tail = rest.partition(ends)

@@ -38,7 +38,7 @@ class Checkout:
     """What one checkout can be told to run."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises FileNotFoundError where `make setup` has not been run in `folder`."""
+        """Find the environment of `folder`. Raises FileNotFoundError where `make setup` has not been run."""
         self._snyper = folder.resolve() / ".venv" / "bin" / "snyper"
         if not self._snyper.exists():
             raise FileNotFoundError(f"there is no {self._snyper}: run `make setup` in {folder}")

@@ -92,13 +92,13 @@ async def quietly_running(*command: str | Path) -> AsyncIterator[Process]:
 
 
 def on_micropython(program: str, *arguments: object) -> list[str]:
-    """The command for one of `programs/` on MicroPython, with the heap of a board."""
+    """Return the command for one of `programs/` on MicroPython, with the heap of a board."""
     words = [str(argument) for argument in arguments]
     return [str(find_micropython()), "-X", "heapsize=180K", str(PROGRAMS / f"{program}.py"), *words]
 
 
 def on_cpython(program: str, *arguments: object) -> list[str]:
-    """The command for one of `programs/` on this Python."""
+    """Return the command for one of `programs/` on this Python."""
     words = [str(argument) for argument in arguments]
     return [sys.executable, "-m", f"tools.bench.programs.{program}", *words]
 

@@ -59,7 +59,7 @@ class MicropythonNotFoundError(FileNotFoundError):
 
 
 def find_micropython() -> Path:
-    """MicroPython's unix port: $MICROPYTHON, else `micropython` beside this Python, else on the PATH.
+    """Find MicroPython's unix port: $MICROPYTHON, else `micropython` beside this Python, else on the PATH.
 
     Raises MicropythonNotFoundError.
     """
@@ -110,7 +110,7 @@ class Board:
         micropython: Path | None = None,
         heap_bytes: int | None = None,
     ) -> None:
-        """The power is off.
+        """Make a board whose power is off.
 
         `name` decides the unique id and is by default the directory's. `air` is the radio around the board, a
         network that anybody can join by default; `identity` is what differs from a Pico W (see PICO_W);
@@ -163,7 +163,7 @@ class Board:
     # --- power
 
     def start(self) -> None:
-        """Switches the power on. Raises RuntimeError when it is on, OSError when MicroPython does not run."""
+        """Switch the power on. Raises RuntimeError when it is on, OSError when MicroPython does not run."""
         if self.is_on:
             raise RuntimeError(f"{self.name} is on already")
         for name in ("outputs.json", "screen.json", "strike", "levels", "watchdog", "reset", "cut", "steps"):
@@ -180,7 +180,7 @@ class Board:
             raise self._start_error
 
     def kill(self) -> None:
-        """Takes the power away: the firmware cleans nothing up. May be called when it is off."""
+        """Take the power away: the firmware cleans nothing up. May be called when it is off."""
         with self._lock:
             self._power = False
             if self._process is not None:
@@ -188,7 +188,7 @@ class Board:
         self._join()
 
     def stop(self) -> None:
-        """Ends the firmware with Ctrl-C; after STOP_SECONDS without effect takes the power away."""
+        """End the firmware with Ctrl-C; after STOP_SECONDS without effect take the power away."""
         with self._lock:
             self._power = False
             if self._process is not None:
@@ -197,12 +197,14 @@ class Board:
         self.kill()
 
     def restart(self) -> None:
-        """Takes the power away and gives it back."""
+        """Take the power away and give it back."""
         self.kill()
         self.start()
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit code, once the process has ended for good. Raises TimeoutError after `timeout` seconds."""
+        """Wait until the process has ended for good; return its exit code. Raises TimeoutError after
+        `timeout` seconds.
+        """
         self._join(timeout)
         if self.is_on or self._returncode is None:
             raise TimeoutError(f"{self.name} still runs")
@@ -210,24 +212,26 @@ class Board:
 
     @property
     def is_on(self) -> bool:
-        """Whether the board has a process, or gets one again at once: during a reset too."""
+        """Return whether the board has a process, or gets one again at once: during a reset too."""
         return self._supervisor is not None and self._supervisor.is_alive()
 
     @property
     def pid(self) -> int | None:
-        """The process, while there is one."""
+        """Return the process, while there is one."""
         with self._lock:
             return self._process.pid if self._process is not None else None
 
     @property
     def returncode(self) -> int | None:
-        """How the process ended, as in `subprocess`; None while it runs."""
+        """Return how the process ended, as in `subprocess`; None while it runs."""
         return None if self.is_on else self._returncode
 
     # --- what the world sees of the board, and does to it
 
     def outputs(self) -> dict[str, dict[str, Any]]:
-        """Pins, PWM, ADC and Wi-Fi as `VirtualBoard.outputs()` says them; empty before the board boots."""
+        """Return pins, PWM, ADC and Wi-Fi as `VirtualBoard.outputs()` says them; empty before the board
+        boots.
+        """
         try:
             outputs: dict[str, dict[str, Any]] = json.loads(self._read("outputs.json"))
         except FileNotFoundError:
@@ -235,13 +239,13 @@ class Board:
         return outputs
 
     def is_sampling(self, gpio: int = 26) -> bool:
-        """Whether the firmware reads the ADC on `gpio` now: whether the target is armed."""
+        """Return whether the firmware reads the ADC on `gpio` now: whether the target is armed."""
         at_ns = self.outputs()["adc"].get(str(gpio), {"at_ns": 0})["at_ns"]
         return bool(time.time_ns() - at_ns < SAMPLING_NS)
 
     def strike(self, peak: int, duration_ms: int, gpio: int = 26, in_ms: int = 0) -> int:
-        """An impact in `in_ms`: the piezo then gives `peak` (u16) for `duration_ms`, whether it is read or
-        not. Returns when it begins, in ns of the monotonic clock.
+        """Strike the board in `in_ms`: the piezo then gives `peak` (u16) for `duration_ms`, whether it is
+        read or not. Returns when it begins, in ns of the monotonic clock.
         """
         at_ns = time.monotonic_ns() + in_ms * 1_000_000
         from_ns = time.time_ns() + in_ms * 1_000_000
@@ -250,7 +254,7 @@ class Board:
         return at_ns
 
     def press(self, gpio: int, looks: int = 4) -> None:
-        """Somebody pushes a button between that pin and ground, down for so many looks of the firmware, with
+        """Push a button between that pin and ground, down for so many samples of the firmware, with
         contacts that bounce. Raises RuntimeError while it has not yet looked at the push before.
         """
         if (self.directory / "levels").exists():
@@ -259,7 +263,9 @@ class Board:
         self._write("levels", {"gpio": gpio, "levels": levels})
 
     def screen(self) -> dict[str, Any]:
-        """What the screen shows and was sent, as `Screen.save` says it; empty before it was sent anything."""
+        """Return what the screen shows and was sent, as `Screen.save` says it; empty before it was sent
+        anything.
+        """
         try:
             shown: dict[str, Any] = json.loads(self._read("screen.json"))
         except FileNotFoundError:
@@ -267,19 +273,19 @@ class Board:
         return shown
 
     def plug_screen(self, is_in: bool) -> None:
-        """Plugs the screen of a board that has one out, and in again: it then has forgotten everything."""
+        """Plug the screen of a board that has one out, and in again: it then has forgotten everything."""
         self._board["screen"]["plugged"] = time.time_ns() if is_in else 0
         self._write("board.json", self._board)
 
     def set_air(self, **changes: object) -> None:
-        """Changes the radio around the board: `networks`, `up`, `rejoins`, `dhcp`, `lies`, as
+        """Change the radio around the board: `networks`, `up`, `rejoins`, `dhcp`, `lies`, as
         `VirtualBoard` says what they are.
         """
         self._board["air"].update(changes)
         self._write("board.json", self._board)
 
     def set_faults(self, **faults: object) -> None:
-        """Changes what is wrong with the flash of a board that was made with `faults`; None ends one.
+        """Change what is wrong with the flash of a board that was made with `faults`; None ends one.
 
         `cut_at` is the step of writing (`steps`) in which the power goes, to stay off; `capacity_bytes` is
         the size of the flash; in a file whose path ends with `corrupts`, a bit flips whenever it is written.
@@ -289,8 +295,9 @@ class Board:
 
     @property
     def steps(self) -> int:
-        """How many steps have changed the flash of a board with `faults` since it was switched on: a file
-        opened for writing, a piece written, a file closed, renamed or removed, a directory made or removed.
+        """Return how many steps have changed the flash of a board with `faults` since it was switched on: a
+        file opened for writing, a piece written, a file closed, renamed or removed, a directory made or
+        removed.
         """
         try:
             return int(self._read("steps"))
@@ -299,7 +306,7 @@ class Board:
 
     @property
     def log(self) -> str:
-        """All that the firmware has printed, over all its boots."""
+        """Return all that the firmware has printed, over all its boots."""
         try:
             return self._log_path.read_text(errors="replace")
         except FileNotFoundError:
@@ -307,7 +314,9 @@ class Board:
 
     @property
     def status(self) -> str:
-        """The word of the last status line; empty where there is none. docs/troubleshooting.md lists them."""
+        """Return the word of the last status line; empty where there is none. docs/troubleshooting.md lists
+        them.
+        """
         return str(last_status_in(self.log)["status"])
 
     def statuses(self) -> list[dict[str, Any]]:
@@ -316,18 +325,22 @@ class Board:
 
     @property
     def times_up(self) -> int:
-        """How often it has begun to do its work, over all its boots: a hub to listen, a target registered."""
+        """Return how often it has begun to do its work, over all its boots: a hub to listen, a target
+        registered.
+        """
         return times_up(self.log)
 
     def _flash_link(self) -> Path:
-        """The flash by a name that MicroPython can read: its own may be no text."""
+        """Return the flash by a name that MicroPython can read: its own may be no text."""
         link = self.directory / "flash-link"
         link.unlink(missing_ok=True)
         link.symlink_to(self.flash)
         return link
 
     def _stage_hardware(self) -> None:
-        """Compiled, so that what stands in for the board's own C takes little of the board's memory."""
+        """Compile the virtual hardware, so that what stands in for the board's own C takes little of the
+        board's memory.
+        """
         self._hardware.mkdir(exist_ok=True)
         for source in VIRTUAL_BOARD.glob("*.py"):
             (self._hardware / f"{source.stem}.mpy").write_bytes(image.compile_module(source))
@@ -386,17 +399,17 @@ class Board:
             return self._process
 
     def _environment(self) -> dict[str, str]:
-        """What else the process finds in its environment."""
+        """Return what else the process finds in its environment."""
         return {}
 
     @contextmanager
     def _terminal(self) -> Iterator[tuple[int, int]]:
-        """Where the process reads and writes."""
+        """Return where the process reads and writes."""
         with self._log_path.open("ab") as log:
             yield subprocess.DEVNULL, log.fileno()
 
     def _watch(self, process: subprocess.Popen[bytes]) -> int | None:
-        """Waits for the end of one boot: the cause of the reset that ends it, or None when it stays off."""
+        """Wait for the end of one boot; return the cause of its reset, or None when it stays off."""
         while process.poll() is None:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(POLL_SECONDS)
@@ -423,11 +436,11 @@ class Board:
         return self._cause_after_power_cut() if self._returncode < 0 else self._cause_after_end()
 
     def _cause_after_power_cut(self) -> int | None:
-        """What follows when somebody has killed the process."""
+        """Return what follows when somebody has killed the process."""
         return None
 
     def _cause_after_end(self) -> int | None:
-        """What follows when the process has ended by itself and nobody asked for a reset."""
+        """Return what follows when the process has ended by itself and nobody asked for a reset."""
         # A watchdog that runs bites also when there is no firmware left to feed it.
         while self._power and (self.directory / "watchdog").exists():
             if self._is_watchdog_overdue():
@@ -475,7 +488,7 @@ class BoardProcess(Board):
         air: Mapping[str, object] | None = None,
         **options: Any,
     ) -> None:
-        """Stages the flash; the power is off.
+        """Write the flash; the power is off.
 
         `main` is a file to flash as main.py instead of the role's own. `air` is added to the radio around the
         board, which is by default what `config` needs. `options` are `Board`'s. Raises ValueError for an
@@ -490,8 +503,8 @@ class BoardProcess(Board):
 
 
 def leashed(command: Sequence[str], end: int = signal.SIGKILL) -> list[str]:
-    """`command` for a process that does not outlive this one, even if this one is killed: it then gets the
-    signal `end`. Only on Linux; elsewhere `command` as it is.
+    """Return `command` for a process that does not outlive this one, even if this one is killed: it then gets
+    the signal `end`. Only on Linux; elsewhere `command` as it is.
     """
     if sys.platform != "linux":
         return list(command)
@@ -499,5 +512,5 @@ def leashed(command: Sequence[str], end: int = signal.SIGKILL) -> list[str]:
 
 
 def unique_id(name: str) -> bytes:
-    """The serial number of the virtual board of that name: 8 bytes."""
+    """Return the serial number of the virtual board of that name: 8 bytes."""
     return hashlib.sha256(os.fsencode(name)).digest()[:8]

@@ -55,7 +55,7 @@ def deploy(
     force: bool = False,
     register_timeout_s: float | None = REGISTER_TIMEOUT_S,
 ) -> Outcome:
-    """Makes the board run `firmware` with the configuration that `spec` asks for.
+    """Make the board run `firmware` with the configuration that `spec` asks for.
 
     The board is reset at the end, whatever happened, also where nothing was to do: it was interrupted. With
     `register_timeout_s` None nobody waits for it to register. Raises BoardError, LostError when the board
@@ -125,7 +125,7 @@ def _change(
 
 
 def _enter_maintenance(connection: Connection, report: Report) -> None:
-    """Resets the board so that its firmware does not start: a watchdog that runs cannot be stopped."""
+    """Reset the board so that its firmware does not start: a watchdog that runs cannot be stopped."""
     connection.run(f"open({MAINTENANCE!r}, 'w').close()")
     connection.reset()
     # A Ctrl-C now could hit the boot itself; a board that says nothing is caught by one all the same.
@@ -140,12 +140,12 @@ def _enter_maintenance(connection: Connection, report: Report) -> None:
 
 
 def _discard(connection: Connection, kept: set[str]) -> None:
-    """Removes what a deploy that broke off has staged, but for what this one needs."""
+    """Remove what a deploy that broke off has staged, but for what this one needs."""
     connection.run(f"KEPT = {sorted(STAGE + path for path in kept)!r}\n{_DISCARD}")
 
 
 def _stage(connection: Connection, plan: Plan, report: Report) -> None:
-    """Writes what is outdated beside what runs, and makes sure that it has arrived."""
+    """Write what is outdated beside what runs, and make sure that it has arrived."""
     places = [PurePosixPath(STAGE + path) for path in plan.outdated]
     # Those of their last place too: once it is committed, a full flash must not stop it any more.
     places += [PurePosixPath("/" + path) for path in plan.outdated]
@@ -190,7 +190,7 @@ def _commit(connection: Connection, plan: Plan) -> None:
 
 
 def _apply(connection: Connection) -> None:
-    """Carries out what is committed, by the board's own code, which a board may not have yet."""
+    """Carry out what is committed, by the board's own code, which a board may not have yet."""
     connection.run(UPDATE_SOURCE.read_text(encoding="utf-8") + "\napply()\n")
 
 

@@ -35,7 +35,7 @@ class Firmware:
 
     @classmethod
     def of_checkout(cls, role: str, source: bool = False) -> "Firmware":
-        """This checkout's. Raises OSError when it does not compile."""
+        """Build this checkout's firmware. Raises OSError when it does not compile."""
         return cls(role, VERSION, image.contents(role, source))
 
 
@@ -119,7 +119,9 @@ def compare(
 
 
 def _stored(connection: Connection) -> tuple[bytes | None, list[str]]:
-    """The board's configuration, and remarks: where it cannot be read at all, the last good one."""
+    """Read the board's configuration; return it and remarks: where it cannot be read at all, the last good
+    one.
+    """
     stored = connection.read("/" + CONFIG)
     try:
         parse(stored or b"{}")
@@ -132,7 +134,7 @@ def _stored(connection: Connection) -> tuple[bytes | None, list[str]]:
 
 
 def _in_order(wanted: Mapping[str, bytes]) -> list[str]:
-    """The order in which files are put into place: first what a boot needs to go on with it after a power
+    """Sort files as they are put into place: first what a boot needs to go on with it after a power
     cut, the configuration last.
 
     Until `main.py` is in place, what goes on is the update that the old one imports: it is old where it lies
@@ -143,7 +145,7 @@ def _in_order(wanted: Mapping[str, bytes]) -> list[str]:
 
 
 def _files_of(manifest: bytes | None) -> set[str]:
-    """What an earlier deploy put onto the board; nothing where that is not known."""
+    """Return what an earlier deploy put onto the board; nothing where that is not known."""
     try:
         files = json.loads(manifest or b"")["files"]
         return {path for path in files if isinstance(path, str) and path and ".." not in path}
@@ -152,6 +154,6 @@ def _files_of(manifest: bytes | None) -> set[str]:
 
 
 def _shadow_of(path: str) -> str:
-    """The same module in its other form: MicroPython imports the source where there are both."""
+    """Return the same module in its other form: MicroPython imports the source where there are both."""
     posix = PurePosixPath(path)
     return str(posix.with_suffix(SUFFIXES[posix.suffix]))

@@ -51,7 +51,7 @@ Report = Callable[[Notice], None]
 
 
 def _ignore(notice: Notice) -> None:
-    """The report of a caller who wants none."""
+    """Drop a notice: the report of a caller who wants none."""
 
 
 async def simulate(
@@ -63,7 +63,7 @@ async def simulate(
     report: Report = _ignore,
     config: Mapping[str, Any] | None = None,
 ) -> None:
-    """Runs `target_1` to `target_N` against the hub, or hubs tried in order, until it is cancelled.
+    """Run `target_1` to `target_N` against the hub, or hubs tried in order, until it is cancelled.
 
     `engine` is "micropython" (a process each), "cpython" (all in this one), or None for the first where
     there is MicroPython and at most MAX_PROCESSES targets. Each target's shooter hits with `hit_rate` and is
@@ -86,8 +86,8 @@ async def simulate(
 
 
 def _with_address(hub: str) -> str:
-    """`hub` with its host's address, IPv4 if it has one: a virtual board has no name server. Raises OSError,
-    ValueError.
+    """Return `hub` with its host's address, IPv4 if it has one: a virtual board has no name server. Raises
+    OSError, ValueError.
     """
     host, port = parse_address(hub)
     if ":" in host:
@@ -259,7 +259,7 @@ async def _keep_session_on(machine: Any, plan: _Plan, config: dict[str, Any], re
 
 
 def import_virtual_hardware() -> Any:
-    """The virtual `machine`, found only by this call; what the firmware then imports is already there."""
+    """Import the virtual `machine`, found only by this call; the firmware then imports what is there."""
     sys.path.insert(0, str(VIRTUAL_BOARD))
     try:
         importlib.import_module("network")

@@ -25,7 +25,7 @@ while looks_left and time.monotonic() < give_up_at:
 
 @contextmanager
 def temporary_directory(prefix: str) -> Iterator[Path]:
-    """A new directory in the system's place for such, gone after the block with all that is in it.
+    """Make a temporary directory, removed after the block with all that is in it.
 
     Should this process be killed, another one removes it, which no signal to this one or from the terminal
     reaches. Raises OSError.

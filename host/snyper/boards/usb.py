@@ -139,7 +139,7 @@ class Identity:
 
 
 def attached() -> list[Attached]:
-    """Every USB serial port of this computer."""
+    """List the USB serial ports of this computer."""
     return [
         Attached(
             found.device,
@@ -153,7 +153,7 @@ def attached() -> list[Attached]:
 
 
 def port_of(serial_number: str) -> str:
-    """The port of the board with that USB serial number. Raises BoardError when it is not attached."""
+    """Find the port of the board with that USB serial number. Raises BoardError when it is not attached."""
     for found in attached():
         if found.serial_number.lower() == serial_number.lower():
             return found.port
@@ -166,7 +166,7 @@ class Connection:
     """
 
     def __init__(self, port: str, patience_s: float = PATIENCE_S) -> None:
-        """Opens the port and disturbs nothing. Raises BoardError that says why it cannot."""
+        """Open the port and disturb nothing. Raises BoardError that says why it cannot."""
         self.port = port
         self._patience_s = patience_s
         self._serial_number = serial_number_of(port)
@@ -176,7 +176,7 @@ class Connection:
         self._open()
 
     def close(self) -> None:
-        """Lets the port go; what runs on the board runs on. May be called again."""
+        """Let the port go; what runs on the board runs on. May be called again."""
         transport, self._transport = self._transport, None
         self._is_at_prompt = False
         if transport is not None:
@@ -186,7 +186,7 @@ class Connection:
     # --- the board's Python
 
     def enter_repl(self, wait: Callable[[], None] | None = None) -> None:
-        """Interrupts what runs and takes the board's prompt, without a reset of any kind. What the firmware
+        """Interrupt what runs and take the board's prompt, without a reset of any kind. What the firmware
         left in the memory, which may be nearly full of it, is let go, and what a power cut left of a change
         to the flash is completed.
 
@@ -216,7 +216,7 @@ class Connection:
                 raise BoardError(why)
 
     def run(self, source: str) -> Any:
-        """Runs `source` at the prompt; what it printed, which is one JSON document or nothing."""
+        """Run `source` at the prompt; return what it printed, which is one JSON document or nothing."""
         with self._lost_is_translated():
             try:
                 printed, error_output = self._transport.exec_raw(source, timeout=RUN_TIMEOUT_S)
@@ -230,14 +230,14 @@ class Connection:
             raise LostError(f"the board answers with rubbish ({printed[:40]!r}): try again") from None
 
     def ask(self, source: str) -> Any:
-        """Runs `source`, which prints one JSON document, and returns that."""
+        """Run `source`, which prints one JSON document, and return that."""
         said = self.run(source)
         if said is None:
             raise LostError("the board gives no answer: try again")
         return said
 
     def identity(self) -> Identity:
-        """Which board this is."""
+        """Ask the board which one it is. Raises BoardError."""
         said = self.ask(_IDENTITY)
         return Identity(
             said["platform"], tuple(said["version"]), said["name"], said["has_wifi"], said["unique_id"]
@@ -246,7 +246,7 @@ class Connection:
     # --- its flash; paths are absolute
 
     def hashes(self, paths: Iterable[str]) -> dict[str, str | None]:
-        """The SHA-256 of each of these files, None for one that is not there."""
+        """Return the SHA-256 of each of these files, None for one that is not there."""
         paths = list(paths)
         found: dict[str, str | None] = {}
         for first in range(0, len(paths), HASHES_AT_ONCE):
@@ -256,14 +256,14 @@ class Connection:
         return found
 
     def read(self, path: str) -> bytes | None:
-        """A file, or None where there is none."""
+        """Read a file; None where there is none."""
         with self._lost_is_translated():
             if not self._transport.fs_exists(path):
                 return None
             return bytes(self._transport.fs_readfile(path, CHUNK_BYTES))
 
     def write(self, path: str, content: bytes, progress: Progress | None = None) -> None:
-        """Writes a file whose directory exists. `progress` is told how many bytes are written."""
+        """Write a file whose directory exists. `progress` is told how many bytes are written."""
         with self._lost_is_translated():
             self._transport.fs_writefile(
                 path, content, CHUNK_BYTES, None if progress is None else lambda done, _: progress(done)
@@ -272,7 +272,7 @@ class Connection:
     # --- resets, and what the board prints
 
     def reset(self) -> bool:
-        """Resets the board as its button does. The port may vanish: `line` and `enter_repl` find it again.
+        """Reset the board as its button does. The port may vanish: `line` and `enter_repl` find it again.
         False where the board did not take it.
         """
         self._rest = b""
@@ -291,7 +291,7 @@ class Connection:
         return was_reset
 
     def line(self, timeout_s: float) -> str | None:
-        """The next line that the board prints by itself; None when none comes in time. A port that has
+        """Return the next line that the board prints by itself; None when none comes in time. A port that has
         vanished is waited for. Raises LostError for one that could not be known again.
         """
         give_up_at = time.monotonic() + timeout_s
@@ -313,7 +313,7 @@ class Connection:
         return line.decode(errors="replace").rstrip("\r")
 
     def press_enter(self) -> None:
-        """Makes a board that waits at its prompt show it; a firmware that runs takes no notice."""
+        """Make a board that waits at its prompt show it; a firmware that runs takes no notice."""
         with suppress(*_LOST, AttributeError):
             self._transport.serial.write(b"\r")
 
@@ -335,7 +335,7 @@ class Connection:
         self._open()
 
     def _close_if_gone(self, error: Exception) -> None:
-        """A port that fails is closed; a board that does not answer as expected is still there."""
+        """Close a port that fails; a board that does not answer as expected is still there."""
         if not isinstance(error, (BoardError, TransportError, struct.error, UnicodeDecodeError)):
             self.close()
 
@@ -379,12 +379,12 @@ class Connection:
 
 
 def sha256(content: bytes) -> str:
-    """As `Connection.hashes` says it."""
+    """Return the SHA-256 in hexadecimal, as `Connection.hashes` does."""
     return hashlib.sha256(content).hexdigest()
 
 
 def serial_number_of(port: str) -> str:
-    """The USB serial number of what is on that port; empty where there is none."""
+    """Return the USB serial number of what is on that port; empty where there is none."""
     real = os.path.realpath(port).replace("/dev/tty.", "/dev/cu.")  # on a Mac one port has both names
     return next((found.serial_number for found in attached() if os.path.realpath(found.port) == real), "")
 
@@ -423,7 +423,7 @@ def _is_terminal(port: str) -> bool:
 
 
 def _holder_of(port: str) -> str:
-    """Which program has the port open, as far as this computer tells."""
+    """Return which program has the port open, as far as this computer tells."""
     real = os.path.realpath(port)
     for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
         with suppress(OSError):

@@ -45,7 +45,8 @@ class UsbBoard(Board):
     has_usb = True
 
     def __init__(self, flash: Path, directory: Path | None = None, **options: Any) -> None:
-        """The power is off. `flash` is made if need be, and nothing but the board's files is written to it.
+        """Make a board that is unplugged and off. `flash` is made if need be, and nothing but the board's
+        files is written to it.
 
         `directory` is for everything else: by default a temporary one, gone with the board. The name, and
         with it the unique id, is by default the flash's path. `options` are `Board`'s. Raises OSError,
@@ -78,7 +79,7 @@ class UsbBoard(Board):
 
     @property
     def port(self) -> str:
-        """The pseudo-terminal to connect to. Raises RuntimeError while the board is unplugged."""
+        """Return the pseudo-terminal to connect to. Raises RuntimeError while the board is unplugged."""
         if self._cable is None:
             raise RuntimeError(f"{self.name} is not plugged in")
         return self._cable.port
@@ -92,14 +93,14 @@ class UsbBoard(Board):
         super().start()
 
     def unplug(self) -> None:
-        """Takes the cable away, and with it the power. `start` plugs the board in again, at another port."""
+        """Take the cable away, and with it the power. `start` plugs the board in again, at another port."""
         self.kill()
         if self._cable is not None:
             self._cable.close()
             self._cable = None
 
     def close(self) -> None:
-        """Unplugs the board and lets its flash go. May be called again."""
+        """Unplug the board and let its flash go. May be called again."""
         self.unplug()
         self._held.close()
 
@@ -129,7 +130,7 @@ class UsbBoard(Board):
         return PWRON_RESET
 
     def _cause_after_end(self) -> int | None:
-        """A soft reset, which stops no watchdog; a raw prompt stays one."""
+        """Return the cause of a soft reset, which stops no watchdog; a raw prompt stays one."""
         assert self._cable is not None
         if not self._cable.booted.wait(BOOT_SECONDS):
             return None  # it is no board's MicroPython
@@ -171,7 +172,7 @@ class _Cable:
         self._thread.start()
 
     def plug_in(self) -> int:
-        """The board's terminal as a new process expects it."""
+        """Set the board's terminal up as a new process expects it."""
         _set_up(self.board)
         self.booted.clear()
         self.is_raw = self.starts_raw
@@ -180,11 +181,11 @@ class _Cable:
         return self.board
 
     def say(self, text: bytes) -> None:
-        """What the board says when it has no process, after all that the last one has said."""
+        """Print what a board without a process says, after all that the last one has said."""
         os.write(self.board, text)
 
     def close(self) -> None:
-        """The terminals are gone."""
+        """Close the terminals."""
         os.write(self._waker, b".")
         self._thread.join()
         for descriptor in (self._computer, self._computer_end, self._relay_end, self.board):
@@ -241,7 +242,7 @@ class _Cable:
             self._bytes_ahead = int(mark[2])
 
     def _cooked(self, text: bytes) -> bytes:
-        """Text as a board sends it."""
+        """Return text as a board sends it."""
         cooked = _LINE_FEED.sub(b"\r\n", self._last + text)[len(self._last) :]
         self._last = b"\r" if text.endswith(b"\r") else b""
         return cooked
@@ -309,7 +310,7 @@ class _Cable:
 
 
 def _open_terminal() -> tuple[int, int]:
-    """The end that does not block, and the terminal."""
+    """Open a pseudo-terminal; return the end that does not block, and the terminal."""
     end, terminal = os.openpty()
     _set_up(terminal)
     os.set_blocking(end, False)
@@ -329,7 +330,7 @@ def _is_prompt_set_up(terminal: int) -> bool:
 
 
 def _status_of(pid: int) -> dict[str, str]:
-    """What Linux says of a process; empty elsewhere, and when it has ended."""
+    """Return what Linux says of a process; empty elsewhere, and when it has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -338,7 +339,7 @@ def _status_of(pid: int) -> dict[str, str]:
 
 
 def _catches_interrupt(pid: int, terminal: int) -> bool:
-    """Whether a program runs that Ctrl-C interrupts: MicroPython handles SIGINT as long as it does."""
+    """Return whether a program runs that Ctrl-C interrupts: MicroPython handles SIGINT as long as it does."""
     status = _status_of(pid)
     if "SigCgt" not in status:
         return not _is_prompt_set_up(terminal)
@@ -346,13 +347,13 @@ def _catches_interrupt(pid: int, terminal: int) -> bool:
 
 
 def _is_at_prompt(pid: int, terminal: int) -> bool:
-    """Whether MicroPython waits for what is typed."""
+    """Return whether MicroPython waits for what is typed."""
     is_idle = _status_of(pid).get("State", "S").startswith("S")
     return is_idle and _is_prompt_set_up(terminal) and not _catches_interrupt(pid, terminal)
 
 
 def _interrupt(pid: int, terminal: int) -> bool:
-    """Ctrl-C for a program; false where there is none, and Ctrl-C is a byte like others."""
+    """Interrupt a program as Ctrl-C does; return False where none runs: Ctrl-C is a byte like others."""
     if not _catches_interrupt(pid, terminal):
         return False
     with suppress(ProcessLookupError):

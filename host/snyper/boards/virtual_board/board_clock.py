@@ -36,7 +36,7 @@ class _Time:
         return getattr(_world, name)
 
     def _passed(self, world: int) -> int:
-        """What the board counts while the world counts so much."""
+        """Return what the board counts while the world counts so much."""
         board = world * self._speed
         return board + board * self._drift_ppm // 1_000_000
 
@@ -76,7 +76,7 @@ class _Time:
 
 
 def install(speed: int, clock: "dict[str, int] | None") -> None:
-    """From now on an import finds the board's clock. `clock` has `offset_us` and `drift_ppm`."""
+    """Let every later import find the board's clock. `clock` has `offset_us` and `drift_ppm`."""
     if speed != 1:
         wait_ms = _asyncio.core.sleep_ms
 

@@ -68,7 +68,7 @@ class FaultyFlash:
         return (BLOCK_BYTES, BLOCK_BYTES, blocks, free, free, 0, 0, 0, 0, 255)
 
     def write(self, path: str, file: "Any", data: "bytes | str") -> int:
-        """Writes a piece, as far as the faults let it. Raises OSError ENOSPC."""
+        """Write a piece, as far as the faults let it. Raises OSError ENOSPC."""
         written = bytearray(data.encode() if isinstance(data, str) else data)
         faults = self._faults()
         is_cut = self._step()
@@ -84,12 +84,12 @@ class FaultyFlash:
         return len(data)
 
     def whole_step(self) -> None:
-        """A step that is taken wholly or not at all: this returns, or the power goes."""
+        """Take a step wholly or not at all: this returns, or the power goes."""
         if self._step():
             self._board.die()
 
     def _step(self) -> bool:
-        """Counts a step; whether the power goes in it."""
+        """Count a step; return whether the power goes in it."""
         try:
             steps = self._board.read("steps") + 1
         except OSError:

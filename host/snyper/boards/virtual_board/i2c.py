@@ -30,7 +30,9 @@ class I2C:
     def __init__(
         self, id: int, *, freq: int = 400_000, scl: "Any" = None, sda: "Any" = None, timeout: int = 50_000
     ) -> None:
-        """Raises ValueError for a bus that there is not, or a pin that is not that bus's."""
+        """Make a bus on two pins. Raises ValueError for a bus that there is not, or a pin that is not that
+        bus's.
+        """
         self._board = machine.current()
         if id not in (0, 1):
             raise ValueError(f"I2C({id}) doesn't exist")
@@ -43,8 +45,8 @@ class I2C:
             machine.Pin(gpio, machine.Pin.ALT)
 
     def writeto(self, addr: int, buf: "Any", stop: bool = True) -> int:
-        """How many bytes were acknowledged. Raises OSError EIO where nobody has that address, as an RP2040's
-        own I2C does.
+        """Write to an address; return how many bytes were acknowledged. Raises OSError EIO where nobody has
+        that address, as an RP2040's own I2C does.
         """
         bus = self._board.bus
         if bus is None or not bus.answers(self._sda, self._scl, addr):
@@ -53,7 +55,7 @@ class I2C:
         return len(buf)
 
     def scan(self) -> "list[int]":
-        """The addresses that somebody has."""
+        """List the addresses that answer."""
         bus = self._board.bus
         return [at for at in range(_FIRST, _LAST + 1) if bus and bus.answers(self._sda, self._scl, at)]
 
@@ -79,7 +81,7 @@ class Wires:
         self.screen = Screen()
 
     def answers(self, sda: int, scl: int, address: int) -> bool:
-        """Whether the screen has the address and hangs on these pins."""
+        """Return whether the screen has the address and hangs on these pins."""
         now_ns = time.time_ns()
         if now_ns - self._read_ns > machine.AIR_REFRESH_NS:
             self._read_ns = now_ns
@@ -88,7 +90,7 @@ class Wires:
         return bool(now["plugged"]) and (now["sda"], now["scl"], now["address"]) == (sda, scl, address)
 
     def look(self) -> None:
-        """Takes the settings as they are. A screen that was unplugged has forgotten everything."""
+        """Take the settings as they are. A screen that was unplugged has forgotten everything."""
         before, self._now = self._now, self._settings()
         if before and before["plugged"] != self._now["plugged"]:
             self.screen = Screen()
@@ -99,7 +101,7 @@ class Wires:
 
 
 def connect(board: "machine.ProcessBoard", directory: "Any") -> None:
-    """Gives a board the screen that its board.json in `directory` speaks of, and screen.json."""
+    """Give a board the screen that its board.json in `directory` speaks of, and screen.json."""
 
     def save(screen: "Screen") -> None:
         with directory.open("/screen.new", "w") as file:
@@ -142,7 +144,7 @@ class Screen:
         self._command = b""
 
     def write(self, data: bytes) -> None:
-        """One transfer, from the address to the stop: control bytes, commands, data (section 8.1.5.2)."""
+        """Take a transfer, from the address to the stop: control bytes, commands, data (section 8.1.5.2)."""
         self.writes += 1
         self.longest_bytes = max(self.longest_bytes, len(data))
         at = 0
@@ -157,7 +159,7 @@ class Screen:
             at = end
 
     def save(self, file: "Any") -> None:
-        """Writes what the world can see, as JSON: the `picture` in hexadecimal, row by row from the top;
+        """Write what the world can see, as JSON: the `picture` in hexadecimal, row by row from the top;
         and of the transfers `writes`, `longest_bytes` and
         `unknown`. A row at a time: the memory is the board's.
         """
@@ -168,8 +170,8 @@ class Screen:
         file.write('"}')
 
     def row(self, y: int) -> bytes:
-        """What a person sees of the row, the left one of eight points highest. The glass hangs in its module
-        so that both directions reversed are upright.
+        """Return what a person sees of the row, the left one of eight points highest. The glass hangs in its
+        module so that both directions reversed are upright.
         """
         seen = bytearray(WIDTH // 8)
         if self.is_on and self.has_voltage:
@@ -183,7 +185,7 @@ class Screen:
         return bytes(seen)
 
     def _take_data(self, data: bytes) -> None:
-        """Each byte is eight points of a column, the top one lowest."""
+        """Write data into the picture: each byte is eight points of a column, the top one lowest."""
         for byte in data:
             self.memory[self._page * WIDTH + self._column] = byte
             if self._addressing == 2:
@@ -215,7 +217,7 @@ class Screen:
             self.unknown.append(command)
 
     def _set(self, command: int, arguments: bytes) -> bool:
-        """Whether the command is known."""
+        """Carry out a command; return whether it is known."""
         if command == 0x20:
             self._addressing = arguments[0] & 3
         elif command == 0x21:
@@ -250,5 +252,5 @@ class Screen:
 
 
 def _after(at: int, limits: "tuple[int, int]") -> "tuple[int, bool]":
-    """The next place within the limits, and whether it is the first again."""
+    """Return the next place within the limits, and whether it is the first again."""
     return (limits[0], True) if at == limits[1] else (at + 1, False)

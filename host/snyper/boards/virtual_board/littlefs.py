@@ -48,7 +48,7 @@ class Chip:
         return 0
 
     def carry_out(self, address: int, data: "bytes | None", part: "int | None" = None) -> None:
-        """A command as `commands_of` gives it, or `part` bytes of it."""
+        """Carry out a command as `commands_of` returns it, or `part` bytes of it."""
         if data is None:
             self.erase(address, BLOCK_BYTES if part is None else part)
         else:
@@ -62,7 +62,7 @@ class Chip:
         self._content.write((before & int.from_bytes(data, "little")).to_bytes(len(data), "little"))
 
     def erase(self, address: int, size: int = BLOCK_BYTES) -> None:
-        """Erases a block, or as much of it as the power was there for."""
+        """Erase a block, or as much of it as the power was there for."""
         self._write_down(address, ERASE, b"")
         self._content.seek(address)
         self._content.write(b"\xff" * size)
@@ -73,7 +73,7 @@ class Chip:
 
 
 def commands_of(data: bytes) -> "list[tuple[int, bytes | None]]":
-    """What was written down: address and data of each command, None for one that erases a block."""
+    """Return what was written down: address and data of each command, None for one that erases a block."""
     commands: list[tuple[int, bytes | None]] = []
     at = 0
     while at < len(data):
@@ -85,8 +85,8 @@ def commands_of(data: bytes) -> "list[tuple[int, bytes | None]]":
 
 
 def mounted(chip: Chip) -> "Any":
-    """The file system on the chip, which is made where there is none, as a Pico W's boot does. MicroPython
-    only.
+    """Mount the file system on the chip, which is made where there is none, as a Pico W's boot does.
+    MicroPython only.
     """
     import vfs  # type: ignore[import-not-found]
 

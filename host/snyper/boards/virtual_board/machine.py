@@ -60,7 +60,7 @@ class Rng:
             self.below(2)
 
     def below(self, limit: int) -> int:
-        """A number from 0 to `limit` - 1."""
+        """Return a number from 0 to `limit` - 1."""
         state = self._state
         state ^= (state << 13) & _MASK_32
         state ^= state >> 17
@@ -85,7 +85,7 @@ class Shooter:
         self.impact_ms = impact_ms
 
     def shoot(self) -> "int | None":
-        """After how many milliseconds the shot hits; None when it goes wide."""
+        """Return after how many milliseconds the shot hits; None when it goes wide."""
         low, high = self._reaction_ms
         hits = self._rng.below(10_000) < self._hits_of_10000
         delay_ms = low + self._rng.below(high - low + 1)
@@ -157,7 +157,7 @@ class VirtualBoard:
         self.boot(PWRON_RESET)
 
     def boot(self, reset_cause: int) -> None:
-        """Puts the hardware into the state after a reset; the surroundings stay."""
+        """Put the hardware into the state after a reset; the surroundings stay."""
         self.reset_cause = reset_cause
         self.hostname = "PicoW"
         self.country = "XX"
@@ -173,12 +173,12 @@ class VirtualBoard:
         self.changed()
 
     def world_ns(self, board_ms: int) -> int:
-        """How long the world waits while `board_ms` pass on the board."""
+        """Return how long the world waits while `board_ms` pass on the board."""
         return board_ms * 1_000_000 // self.speed
 
     def outputs(self) -> "dict[str, dict[str, Any]]":
-        """What the board does to the world, as JSON: `pins` (`level`), `pwm` (`freq_hz`, `duty_ns`, both 0
-        while it is off) and `adc` (`samples` so far, `at_ns` of the last), each by its pin's name; and
+        """Return what the board does to the world, as JSON: `pins` (`level`), `pwm` (`freq_hz`, `duty_ns`,
+        both 0 while it is off) and `adc` (`samples` so far, `at_ns` of the last), each by its pin's name; and
         `wifi`: how often the station has joined (`joins`) and was switched on (`activations`) since the boot,
         the `ssid` that it last tried, its `hostname`, `country` and power management (`pm`). `motions` says
         for the pins of PWMs that have moved when the last motion began, in µs of the world's monotonic clock,
@@ -198,18 +198,18 @@ class VirtualBoard:
         return {"pins": pins, "pwm": pwm, "adc": adc, "motions": motions, "rises": rises, "wifi": wifi}
 
     def changed(self) -> None:
-        """Called after each change of what `outputs` says."""
+        """React to a change: called after each change of what `outputs` says."""
 
     def air(self) -> "dict[str, object]":
-        """The radio around the board, as it is now."""
+        """Return the radio around the board, as it is now."""
         return self._air
 
     def set_air(self, changes: "dict[str, object]") -> None:
-        """Changes the radio around the board: any of what `air` is."""
+        """Change the radio around the board: any of what `air` is."""
         self._air.update(changes)
 
     def strike(self, peak: int, duration_ms: int, gpio: int = 26) -> None:
-        """An impact, now: the piezo gives `peak` (u16) for `duration_ms`, whether it is read or not."""
+        """Strike now: the piezo gives `peak` (u16) for `duration_ms`, whether it is read or not."""
         self._strike_at(time.time_ns(), peak, duration_ms, gpio)
 
     def _strike_at(self, from_ns: int, peak: int, duration_ms: int, gpio: int) -> None:
@@ -222,16 +222,18 @@ class VirtualBoard:
         return self.adc_inputs[gpio]
 
     def press(self, gpio: int, levels: "list[int]") -> None:
-        """The next looks at a pin find these levels, one after the other; then it is as its pull has it."""
+        """Let the next samples of a pin find these levels, one after the other; then it is as its pull has
+        it.
+        """
         self.looks[gpio] = self.looks.get(gpio, []) + levels
 
     def level(self, id: "int | str", pulled: int) -> int:
-        """What a look at an input finds, which a pull alone would set to `pulled`."""
+        """Return what a sample of an input finds, which a pull alone would set to `pulled`."""
         levels = self.looks.get(id)
         return levels.pop(0) if levels else pulled
 
     def sample(self, gpio: int) -> int:
-        """What the ADC measures on `gpio` now, 0 to 4095."""
+        """Return what the ADC measures on `gpio` now, 0 to 4095."""
         self._feel_strike()  # first: an impact that is known has begun before `now_ns`
         now_ns = time.time_ns()
         adc = self._adc_input(gpio)
@@ -250,10 +252,10 @@ class VirtualBoard:
         return level
 
     def _feel_strike(self) -> None:
-        """Called before every sample: whether the world has struck."""
+        """Take a strike of the world, if there is one: called before every sample."""
 
     def _sampled(self, adc: _AdcInput, now_ns: int) -> None:
-        """Called for every sample."""
+        """Count a sample: called for every one."""
 
     def _take_aim(self, now_ns: int, gpio: int) -> None:
         delay_ms = self._shooter.shoot()
@@ -262,16 +264,16 @@ class VirtualBoard:
             self._strike_at(from_ns, Shooter.PEAK, self._shooter.impact_ms, gpio)
 
     def set_watchdog(self, deadline_ns: int) -> None:
-        """The running watchdog bites at this time of the wall clock."""
+        """Let the running watchdog bite at this time of the wall clock."""
         self.watchdog_ns = deadline_ns
 
     def reset(self, reset_cause: int) -> None:
-        """Ends the firmware; the next boot reports `reset_cause`. Does not return."""
+        """End the firmware; the next boot reports `reset_cause`. Does not return."""
         self.watchdog_ns = None
         raise BoardReset(reset_cause)
 
     def soft_reset(self) -> None:
-        """Ends the firmware; the next boot reports what this one does."""
+        """End the firmware; the next boot reports what this one does."""
         self.reset(self.reset_cause)
 
 
@@ -320,7 +322,7 @@ class ProcessBoard(VirtualBoard):
         self.reset(self.reset_cause)
 
     def die(self) -> None:
-        """The power is gone."""
+        """Take the power away."""
         # Nothing that the firmware could catch: a reset runs no `finally`.
         while True:
             os.system("kill -9 $PPID")
@@ -366,13 +368,13 @@ _board: "VirtualBoard | None" = None
 
 
 def use(board: VirtualBoard) -> None:
-    """Objects of `machine` and `network` made from now on belong to `board`, for as long as they live."""
+    """Give later objects of `machine` and `network` to `board`, for as long as they live."""
     global _board
     _board = board
 
 
 def current() -> VirtualBoard:
-    """The board that new objects belong to: the one in `use`."""
+    """Return the board that new objects belong to: the one in `use`."""
     global _board
     if _board is None:
         _board = VirtualBoard()
@@ -410,7 +412,7 @@ class Pin:
     def init(
         self, mode: "int | None" = None, pull: "int | None" = None, *, value: "int | None" = None
     ) -> None:
-        """Configures the pin again; a pull that is left out is switched off."""
+        """Configure the pin again; a pull that is left out is switched off."""
         self._init(mode, pull, value)
 
     def _init(self, mode: "int | None", pull: "int | None", value: "int | None") -> None:
@@ -425,7 +427,7 @@ class Pin:
         self._board.changed()
 
     def value(self, value: "object | None" = None) -> "int | None":
-        """The level, 0 or 1; with an argument sets it."""
+        """Return the level, 0 or 1; with an argument sets it."""
         if value is None:
             if self._state.mode == Pin.IN:
                 return self._board.level(self._id, int(self._state.pull == Pin.PULL_UP))
@@ -473,7 +475,7 @@ def _pin_id(id: "int | str | Pin") -> "int | str":
 
 
 def gpio_of(id: "int | str | Pin") -> int:
-    """The number of a pin of the RP2040. Raises ValueError for any other."""
+    """Return the number of a pin of the RP2040. Raises ValueError for any other."""
     gpio = _pin_id(id)
     if type(gpio) is not int:
         raise ValueError("invalid pin")  # the Wi-Fi chip's pins have neither PWM nor ADC nor I2C
@@ -499,7 +501,7 @@ class PWM:
         duty_ns: int = -1,
         invert: int = -1,
     ) -> None:
-        """Gives the pin to the PWM; it runs once it has a frequency and a duty. Raises ValueError."""
+        """Give the pin to the PWM; it runs once it has a frequency and a duty. Raises ValueError."""
         self._board = current()
         self._gpio = gpio_of(pin)
         self.slice = self._gpio >> 1 & 7
@@ -516,7 +518,7 @@ class PWM:
         self._board.changed()
 
     def init(self, freq: int = -1, *, duty_u16: int = -1, duty_ns: int = -1, invert: int = -1) -> None:
-        """Sets what is given. Raises ValueError."""
+        """Set what is given. Raises ValueError."""
         if freq != -1:
             self._set_freq(freq)
         if duty_u16 != -1:
@@ -527,12 +529,12 @@ class PWM:
             self._invert = int(bool(invert))
 
     def deinit(self) -> None:
-        """Stops the slice, and so the other pin on it too. Setting a duty starts it again."""
+        """Stop the slice, and so the other pin on it too. Setting a duty starts it again."""
         self._generator.enabled = False
         self._board.changed()
 
     def freq(self, value: "int | None" = None) -> int:
-        """The frequency in Hz, 0 before there is one; with an argument sets it. Raises ValueError."""
+        """Return the frequency in Hz, 0 before there is one; with an argument sets it. Raises ValueError."""
         generator = self._generator
         if value is not None:
             self._set_freq(value)
@@ -543,7 +545,9 @@ class PWM:
         return (16 * SYSTEM_HZ + period16 // 2) // period16
 
     def duty_ns(self, value: "int | None" = None) -> int:
-        """The pulse in ns, as exactly as the counter can; with an argument sets it, at most to the period."""
+        """Return the pulse in ns, as exactly as the counter can; with an argument sets it, at most to the
+        period.
+        """
         if value is not None:
             before = self._level
             self._set_duty(value, True)
@@ -565,7 +569,7 @@ class PWM:
         self._changed_us = now_us
 
     def duty_u16(self, value: "int | None" = None) -> int:
-        """The pulse as a share of the period, 0 to 65,535; with an argument sets it."""
+        """Return the pulse as a share of the period, 0 to 65,535; with an argument sets it."""
         if value is not None:
             self._set_duty(value, False)
             self._board.changed()
@@ -636,7 +640,7 @@ class ADC:
             self._board.pins.setdefault(self._gpio, _PinState()).mode = Pin.ALT
 
     def read_u16(self) -> int:
-        """The voltage, 0 to 65,535 for 0 to 3.3 V, in the 4,096 steps that the converter has."""
+        """Return the voltage, 0 to 65,535 for 0 to 3.3 V, in the 4,096 steps that the converter has."""
         raw = _RAW_27_C if self._gpio == ADC.CORE_TEMP else self._board.sample(self._gpio)
         return raw << 4 | raw >> 8
 
@@ -648,7 +652,7 @@ class WDT:
     """`machine.WDT`: once made it runs until the board is reset, by it or otherwise."""
 
     def __init__(self, id: int = 0, timeout: int = 5000) -> None:
-        """`timeout` in ms, at most 8,388, else ValueError."""
+        """Start a watchdog of `timeout` ms. Raises ValueError beyond 8,388."""
         if id != 0:
             raise ValueError(f"WDT({id}) doesn't exist")
         if not 0 <= timeout <= WDT_MAX_MS:
@@ -658,37 +662,37 @@ class WDT:
         self.feed()
 
     def feed(self) -> None:
-        """Puts the reset off by another `timeout`."""
+        """Put the reset off by another `timeout`."""
         self._board.set_watchdog(time.time_ns() + self._timeout_ns)
 
 
 def _world_us() -> int:
-    """The world's monotonic clock, whatever the board's says."""
+    """Return the world's monotonic clock, whatever the board's says."""
     ticks_us: Any = getattr(time, "ticks_us", None)
     now_us: int = ticks_us() if ticks_us else time.monotonic_ns() // 1000
     return now_us
 
 
 def unique_id() -> bytes:
-    """The 8 bytes that no other board has."""
+    """Return the 8 bytes that no other board has."""
     return current().unique_id
 
 
 def reset() -> None:
-    """Resets the board; nothing after it runs. `reset_cause()` then says WDT_RESET, as on a Pico W."""
+    """Reset the board; nothing after it runs. `reset_cause()` then says WDT_RESET, as on a Pico W."""
     current().reset(WDT_RESET)
 
 
 def soft_reset() -> None:
-    """Starts the firmware anew; what `reset_cause()` says stays."""
+    """Start the firmware anew; what `reset_cause()` says stays."""
     current().soft_reset()
 
 
 def reset_cause() -> int:
-    """PWRON_RESET or WDT_RESET."""
+    """Return PWRON_RESET or WDT_RESET."""
     return current().reset_cause
 
 
 def freq() -> int:
-    """The processor's clock in Hz."""
+    """Return the processor's clock in Hz."""
     return SYSTEM_HZ

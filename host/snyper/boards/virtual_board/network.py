@@ -110,7 +110,7 @@ class _Station(_Interface):
         return self._status
 
     def _password_wanted(self, air: "dict[str, Any]") -> "str | None":
-        """What the access point of that name asks for; None where there is none."""
+        """Return what the access point of that name asks for; None where there is none."""
         for point in _access_points(air):
             if point["ssid"] == self.config["ssid"]:
                 return point["password"]  # type: ignore[no-any-return]
@@ -175,7 +175,9 @@ class WLAN:
         self._interface = _interface(machine.current(), self._id)
 
     def active(self, is_active: "object | None" = None) -> "bool | None":
-        """Whether the interface is on; with an argument switches it. A station then leaves its network."""
+        """Return whether the interface is on; with an argument switches it. A station then leaves its
+        network.
+        """
         if is_active is None:
             return self._interface.active  # type: ignore[no-any-return]
         self._interface.set_active(bool(is_active))
@@ -190,20 +192,20 @@ class WLAN:
         bssid: "bytes | None" = None,
         channel: int = -1,
     ) -> None:
-        """Begins to join; `status()` tells how it goes. Raises OSError EPERM while the interface is off."""
+        """Begin to join; `status()` tells how it goes. Raises OSError EPERM while the interface is off."""
         self._interface.join(_text(ssid), _text(key or ""))
 
     def disconnect(self) -> None:
-        """Leaves the network."""
+        """Leave the network."""
         if self._id == STA_IF:
             self._interface.leave()
 
     def isconnected(self) -> bool:
-        """Whether a station is up; whether an access point has a station, which here it never has."""
+        """Return whether a station is up; whether an access point has a station, which here it never has."""
         return self._id == STA_IF and self.status() == STAT_GOT_IP
 
     def status(self, param: "str | None" = None) -> "int | list[tuple[bytes]]":
-        """0 down, 1 joining, 2 no address yet, 3 up, -1 failed, -2 no such network, -3 wrong password.
+        """Return 0 down, 1 joining, 2 no address yet, 3 up, -1 failed, -2 no such network, -3 wrong password.
 
         With `rssi` (station) the signal in dBm, with `stations` (access point) who is here; ValueError for
         another one.
@@ -223,8 +225,8 @@ class WLAN:
     def ifconfig(
         self, addresses: "tuple[str, str, str, str] | None" = None
     ) -> "tuple[str, str, str, str] | None":
-        """Address, mask, gateway and name server; with an argument sets them, and a station then asks for
-        none by DHCP.
+        """Return address, mask, gateway and name server; with an argument sets them, and a station then asks
+        for none by DHCP.
         """
         interface = self._interface
         if addresses is not None:
@@ -234,7 +236,7 @@ class WLAN:
         return (self._address(), interface.mask, interface.gateway, interface.name_server)
 
     def ipconfig(self, param: "str | None" = None, **settings: object) -> object:
-        """`addr4`, `gw4`, `dhcp4` or `has_dhcp4`; all but the last can be set. Raises ValueError."""
+        """Return `addr4`, `gw4`, `dhcp4` or `has_dhcp4`; all but the last can be set. Raises ValueError."""
         if param == "addr4":
             return (self._address(), self._interface.mask)
         if param == "gw4":
@@ -262,7 +264,9 @@ class WLAN:
         return self._interface.address if is_up else "0.0.0.0"
 
     def config(self, *names: str, **settings: object) -> object:
-        """One setting's value by its name; with keyword arguments sets them. Raises ValueError, TypeError."""
+        """Return one setting's value by its name; with keyword arguments sets them. Raises ValueError,
+        TypeError.
+        """
         if settings:
             if names:
                 raise TypeError("can't specify pos and kw args")
@@ -294,7 +298,7 @@ class WLAN:
             raise ValueError("unknown config param")
 
     def scan(self) -> "list[tuple[bytes, bytes, int, int, int, int]]":
-        """The access points in reach. Raises OSError EPERM while the interface is off."""
+        """List the access points in reach. Raises OSError EPERM while the interface is off."""
         if not self._interface.active:
             raise OSError(_EPERM)
         air = self._interface.board.air()
@@ -304,7 +308,7 @@ class WLAN:
         return [(point["ssid"].encode(), bssid, 3, -50, 5, 1) for point in _access_points(air)]
 
     def deinit(self) -> None:
-        """Switches the chip off."""
+        """Switch the chip off."""
         self._interface.set_active(False)
 
 
@@ -315,7 +319,7 @@ def _interface(board: "machine.VirtualBoard", id: int):  # type: ignore[no-untyp
 
 
 def hostname(name: "str | None" = None) -> "str | None":
-    """The name that the board announces; with an argument sets it. ValueError beyond 32 characters."""
+    """Return the name that the board announces; with an argument sets it. ValueError beyond 32 characters."""
     board = machine.current()
     if name is None:
         return board.hostname  # type: ignore[no-any-return]
@@ -324,7 +328,9 @@ def hostname(name: "str | None" = None) -> "str | None":
 
 
 def country(code: "str | None" = None) -> "str | None":
-    """The two letters of the regulatory domain; with an argument sets them. ValueError for another length."""
+    """Return the two letters of the regulatory domain; with an argument sets them. ValueError for another
+    length.
+    """
     board = machine.current()
     if code is None:
         return board.country  # type: ignore[no-any-return]

@@ -61,7 +61,7 @@ class _System:
 
 
 def run(main: "dict[str, object]") -> None:
-    """Boots the board and runs what is on its flash, with `main` as the names of `__main__`."""
+    """Boot the board and run what is on its flash, with `main` as the names of `__main__`."""
     has_usb = _set_up()
     _widen_table_of_words()
     gc.collect()
@@ -108,8 +108,9 @@ def _chip(path: str) -> "Any":
 
 
 def _widen_table_of_words() -> None:
-    """MicroPython's table of words doubles at 1,260 of them, to one more piece of 14 kB. No firmware here has
-    so many; with the words of these modules it has. Here is the room for that, and no more once it runs.
+    """Grow MicroPython's table of words: it doubles at 1,260 of them, to one more piece of 14 kB. No firmware
+    here has so many; with the words of these modules it has. Here is the room for that, and no more once it
+    runs.
     """
     took = number = 0
     while took < _WIDE_TABLE_BYTES:
@@ -134,7 +135,7 @@ def _run_file(path: str, main: "dict[str, object]", has_usb: bool) -> None:
 
 
 def _print_traceback(error: BaseException) -> None:
-    """As the board prints it: without this file's lines."""
+    """Print a traceback as the board does: without this file's lines."""
     text = io.StringIO()
     _runtime.print_exception(error, text)
     for line in text.getvalue().splitlines():
