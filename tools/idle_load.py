@@ -1,7 +1,7 @@
 """Measure what targets that nobody commands take of a hub's CPU: `python -m tools.idle_load`.
 
 The hub is a process alone on one CPU where the system allows it. The targets are scripted peers that do on
-the wire what idle targets do (see `bench/programs/idle_targets.py`), in processes on the other CPUs, so that
+the wire what idle targets do (`bench/programs/scripted_targets.py`), in processes on the other CPUs, so that
 it is the hub that is measured and not whoever plays its targets. Linux only: the CPU time of another process
 is asked of its clock.
 """
@@ -61,7 +61,7 @@ async def _idle_targets(address: str, targets: int) -> AsyncIterator[list[Proces
     async with AsyncExitStack() as stack:
         peers = []
         for first in range(1, targets + 1, each):
-            command = on_cpython("idle_targets", address, first, min(each, targets + 1 - first))
+            command = on_cpython("scripted_targets", address, first, min(each, targets + 1 - first), "idle")
             peers.append(await stack.enter_async_context(running(*command)))
         yield peers
 

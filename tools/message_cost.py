@@ -139,7 +139,9 @@ async def _until_registered(target: Peer, process: Process) -> None:
     try:
         done, _ = await asyncio.wait(waiting, timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
         if ended in done:
-            raise OSError("the counted target has ended; what it said is above")
+            assert process.stdout is not None
+            said = (await process.stdout.read()).decode(errors="replace")  # MicroPython's tracebacks too
+            raise OSError(f"the counted target has ended: {said[-1000:] or 'it said nothing'}")
         if not done:
             raise TimeoutError(f"the counted target has not registered within {START_TIMEOUT_S} s")
     finally:

@@ -1,12 +1,11 @@
 """One command to many targets: what it takes of the hub's CPU, over the least that could do it.
 
-Each side is a process of its own that says the CPU time of each of its rounds: the hub with simulated
+Each side is a process of its own that says the CPU time of each of its rounds: the hub with scripted
 targets, and two floors: connections of plain protocols with raw echoes at their other ends, on asyncio's own
 loop and on uvloop.
 """
 
 import importlib.util
-import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -44,9 +43,8 @@ async def _cpu_ms(side: Process) -> float:
 async def _hub(targets: int) -> AsyncIterator[Process]:
     async with running(*on_cpython("fan_out_hub", targets)) as side:
         port = int(await line_of(side))
-        simulate = ["simulate", "--targets", targets, "--engine", "cpython", "--hit-rate", 0]
-        words = [str(word) for word in simulate]
-        async with quietly_running(sys.executable, "-m", "snyper.cli", *words, "--hub", f"127.0.0.1:{port}"):
+        peers = on_cpython("scripted_targets", f"127.0.0.1:{port}", 1, targets, "quiet")
+        async with running(*peers):
             await line_of(side)
             yield side
 

@@ -14,9 +14,10 @@ import sys
 from snyper.firmware.master.server import Hub
 from snyper.shared.clock import now_ms, now_us
 from snyper.shared.runtime import sleep_ms
-from snyper.shared.socket_protocol import ALL_TARGETS, MessageType
+from snyper.shared.socket_protocol import ALL_TARGETS
 
 TICK_MS = 20
+STAND_UP = "stand_up"  # in a board's image `MessageType` has not the words that its own modules compile in
 COMMAND_TIMEOUT_MS = 500
 
 
@@ -49,7 +50,7 @@ async def main(port: int, targets: int, seconds: int) -> None:
     slowest_ok_us = 0
     end_ms = now_ms() + seconds * 1000
     while now_ms() < end_ms:
-        command = hub.controller.start(MessageType.STAND_UP, ALL_TARGETS, None, COMMAND_TIMEOUT_MS)
+        command = hub.controller.start(STAND_UP, ALL_TARGETS, None, COMMAND_TIMEOUT_MS)
         for result in await command.results():
             if result.ok:
                 ok += 1

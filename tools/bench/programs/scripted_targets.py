@@ -1,10 +1,12 @@
-"""Targets that nobody commands, as the hub sees them on the wire: the address of the hub, the number of the
-first, and how many.
+"""Targets as the hub sees them on the wire. Arguments: the hub's address, the number of the first, how many,
+and whether they are `idle` or `quiet`.
 
-Each registers, asks for the hub's clock as the firmware's targets do, and answers what it is asked. Nothing
-else is done for them, so that a hub with thousands can be measured on a machine of which it has half. One
-that loses its connection stays away. Says `ready` when the last has registered; then, for each line of the
-standard input, how many are connected.
+Each registers and answers what it is asked. One that is `idle` also asks for the hub's clock, as the
+firmware's targets do that nobody commands; a `quiet` one says nothing of its own accord, so that a command is
+all there is. Nothing else is done for them, so that a hub with thousands can be measured on a machine of
+which it has half. One that loses its connection stays away.
+
+Says `ready` when the last has registered; then, for each line of the standard input, how many are connected.
 """
 
 import asyncio
@@ -14,6 +16,7 @@ from typing import cast
 
 from snyper.firmware.target.clock_sync import SYNC_MS
 from snyper.shared.address import parse_address
+from snyper.shared.socket_protocol import HEARTBEAT_MS, MAX_HEARTBEAT_MS
 from tools.bench.processes import RECEIVE_BYTES, limit_reads
 
 TICK_MS = 10
@@ -27,15 +30,16 @@ HEALTH = {
 }
 
 
-class IdleTarget(asyncio.Protocol):
+class ScriptedTarget(asyncio.Protocol):
     """One of them."""
 
     transport: asyncio.Transport
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, heartbeat_ms: int) -> None:
         self.is_connected = False
         self.is_registered = asyncio.Event()
         self._name = name
+        self._heartbeat_ms = heartbeat_ms
         self._begun = b""  # of a line
         self._next_id = 0
 
@@ -43,8 +47,9 @@ class IdleTarget(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         limit_reads(transport, RECEIVE_BYTES)
         self.is_connected = True
-        data = {"protocol": 1, "firmware": "0.1.0", "hardware_id": self._name, "boot_id": self._name}
-        self._send({"type": "register", "id": 0, "target_id": self._name, "data": data | {"state": "down"}})
+        data: dict[str, object] = {"protocol": 1, "firmware": "0.1.0", "state": "down"}
+        data |= {"hardware_id": self._name, "boot_id": self._name, "heartbeat_ms": self._heartbeat_ms}
+        self._send({"type": "register", "id": 0, "target_id": self._name, "data": data})
 
     def connection_lost(self, error: Exception | None) -> None:
         self.is_connected = False
@@ -72,7 +77,7 @@ class IdleTarget(asyncio.Protocol):
         self.transport.write(json.dumps(message).encode() + b"\n")
 
 
-async def ask_in_turns(targets: list[IdleTarget]) -> None:
+async def ask_in_turns(targets: list[ScriptedTarget]) -> None:
     """Let each target ask every SYNC_MS, spread over that time."""
     loop = asyncio.get_running_loop()
     turns = SYNC_MS // TICK_MS
@@ -85,20 +90,21 @@ async def ask_in_turns(targets: list[IdleTarget]) -> None:
             await asyncio.sleep(due - loop.time())
 
 
-async def main(hub: str, first: int, count: int) -> None:
+async def main(hub: str, first: int, count: int, is_idle: bool) -> None:
     loop = asyncio.get_running_loop()
-    targets: list[IdleTarget] = []
-    asking = loop.create_task(ask_in_turns(targets))
+    targets: list[ScriptedTarget] = []
+    asking = loop.create_task(ask_in_turns(targets)) if is_idle else None
     for number in range(first, first + count):
-        target = IdleTarget(f"target_{number}")
+        target = ScriptedTarget(f"target_{number}", HEARTBEAT_MS if is_idle else MAX_HEARTBEAT_MS)
         await loop.create_connection(lambda target=target: target, *parse_address(hub))  # type: ignore[misc]
         await target.is_registered.wait()
         targets.append(target)
     print("ready", flush=True)
     while await loop.run_in_executor(None, sys.stdin.readline):
         print(sum(target.is_connected for target in targets), flush=True)
-    asking.cancel()
+    if asking is not None:
+        asking.cancel()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "idle"))
