@@ -1,7 +1,6 @@
 """The handshake as the hub makes it: a peer's `register`, checked, and its answer `registered`. Pure."""
 
 from snyper.shared.socket_protocol import (
-    ALL_TARGETS,
     DEAD_AFTER_BEATS,
     HEARTBEAT_MS,
     MAX_GROUPS,
@@ -31,14 +30,13 @@ class Role:
 
 
 _MAX_TEXT_BYTES = MAX_ID_CHARS + 2  # so that a `target` fits any line, whatever they are made of
-_ROLES = (Role.TARGET, Role.CONSOLE, Role.SERVICE)
 
 
 class Registration:
     """The peer's `register`, checked. A field that it left out has its default."""
 
     def __init__(self, message: SocketMessage) -> None:
-        """Raises ProtocolError: `bad_message`, or `unsupported` for another protocol or role."""
+        """Raises ProtocolError: `bad_message`, or `unsupported` for another protocol."""
         data = message.data or {}
         self.target_id = message.target_id
         self.role = text_field(data, "role", Role.TARGET)
@@ -58,10 +56,6 @@ class Registration:
                 ErrorCode.UNSUPPORTED,
                 "this side speaks protocol %d: update the older one" % PROTOCOL_VERSION,
             )
-        if self.role not in _ROLES:
-            raise ProtocolError(ErrorCode.UNSUPPORTED, "`role` is one of %s" % ", ".join(_ROLES))
-        if self.role == Role.TARGET and (not is_target_id(self.target_id) or self.target_id == ALL_TARGETS):
-            raise _bad("a target registers with a `target_id` of its own, which is not `all`")
 
     def reply(self, message: SocketMessage, boot_id: str, hub_us: int) -> SocketMessage:
         """Make the hub's answer to `message`, its `register`. `boot_id` is the hub's own, `hub_us` its clock

@@ -147,7 +147,7 @@ def _clock(number: int, rng: random.Random) -> dict[str, int]:
 async def _everybody(hub: Hub, boards: int, on_step: Callable[[str, int, int], None]) -> None:
     """Wait until all have registered. Raises TimeoutError."""
     async with asyncio.timeout(REGISTER_S):
-        while (here := len(hub.controller.registry.connected())) < boards:
+        while (here := len(hub.router.registry.connected())) < boards:
             on_step("boards", here, boards)
             await asyncio.sleep(0.05)
     on_step("boards", boards, boards)
@@ -161,7 +161,7 @@ async def _wait(warm_up_s: float, on_step: Callable[[str, int, int], None]) -> N
 
 
 async def _command(hub: Hub, message_type: str, data: dict[str, Any] | None) -> list[Result]:
-    return await hub.controller.start(message_type, ALL_TARGETS, data, COMMAND_TIMEOUT_MS).results()
+    return await hub.router.start(message_type, ALL_TARGETS, data, COMMAND_TIMEOUT_MS).results()
 
 
 async def _rise(
@@ -174,7 +174,7 @@ async def _rise(
         if event == "hit":
             hits[target_id] = data
 
-    stop_listening = hub.controller.events.listen(on_event)
+    stop_listening = hub.router.events.listen(on_event)
     at_us = now_us() + LEAD_MS * 1000
     rise = MessageType.ACTIVATE if with_hits else MessageType.STAND_UP
     results = await _command(hub, rise, {"at_us": at_us})

@@ -160,15 +160,9 @@ class _Play:
 class _PatientHub(Hub):
     """A hub at the world's pace whose targets' clocks are faster."""
 
-    def _admit(
-        self,
-        link: Link,
-        message: SocketMessage,
-        registration: Registration,
-        handlers: "dict[str, Handler]",
-    ) -> None:
+    def seat(self, link: Link, message: SocketMessage, registration: Registration) -> None:
         registration.heartbeat_ms = HEARTBEAT_MS
-        super()._admit(link, message, registration, handlers)
+        super().seat(link, message, registration)
 
 
 class _TargetPlay(_Play):
@@ -188,7 +182,7 @@ class _TargetPlay(_Play):
     @asynccontextmanager
     async def running(self, board: BoardProcess) -> AsyncIterator[None]:
         self._board = board
-        self._hub.controller.events.listen(self._on_event)
+        self._hub.router.events.listen(self._on_event)
         await self._hub.start()
         try:
             async with self._relay.running(self._hub.port):
@@ -197,7 +191,7 @@ class _TargetPlay(_Play):
             await self._hub.stop()
 
     async def act(self) -> None:
-        controller = self._hub.controller
+        router = self._hub.router
         commands: list[tuple[str, dict[str, object] | None]] = [
             (MessageType.STAND_UP, None),
             (MessageType.PING, None),
@@ -212,7 +206,7 @@ class _TargetPlay(_Play):
         for message_type, data in commands:
             self._report.clear()
             try:
-                results = await controller.start(message_type, self.NAME, data, 1_000).results()
+                results = await router.start(message_type, self.NAME, data, 1_000).results()
             except ProtocolError:  # it has never registered yet
                 return
             if not results[0].ok:
@@ -245,9 +239,9 @@ class _TargetPlay(_Play):
 
     async def settle(self) -> None:
         async def is_down() -> bool:
-            if not self._hub.controller.registry.connected():
+            if not self._hub.router.registry.connected():
                 return False
-            return (await self._hub.controller.start(MessageType.LAY_DOWN, self.NAME, None, 1_000).results())[
+            return (await self._hub.router.start(MessageType.LAY_DOWN, self.NAME, None, 1_000).results())[
                 0
             ].ok
 

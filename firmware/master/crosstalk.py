@@ -19,22 +19,22 @@ _MAX_PEAK = 65_535
 FIELDS = 5
 
 
-def record_hit(controller: "Any", target_id: str, data: "dict[str, Any]", key: str) -> int:
-    """Count a hit of one of the HubController's targets, and say whether it was one; take back those before
+def record_hit(router: "Any", target_id: str, data: "dict[str, Any]", key: str) -> int:
+    """Count a hit of one of the Router's targets, and say whether it was one; take back those before
     it that, as is known now, were none. Returns its `seq`.
     """
     data.pop("crosstalk_of", None)  # which is not for a target to say
     hit = hit_of(target_id, data, now_us())
-    of, weaker = judge(controller.hits, hit, controller.crosstalk_us)
+    of, weaker = judge(router.hits, hit, router.crosstalk_us)
     if of:
         data["crosstalk_of"] = of
-    seq: int = controller.events.add(MessageType.HIT, target_id, data, key)
+    seq: int = router.events.add(MessageType.HIT, target_id, data, key)
     if not of:
         hit[4] = seq
-    size = max(2, min(controller.registry.max_targets, MAX_HITS))
-    controller.hits = controller.hits[FIELDS * (1 - size) :] + hit
+    size = max(2, min(router.registry.max_targets, MAX_HITS))
+    router.hits = router.hits[FIELDS * (1 - size) :] + hit
     for other_id, other_seq in weaker:
-        controller.events.add("crosstalk", other_id, {"hit_seq": other_seq, "crosstalk_of": target_id})
+        router.events.add("crosstalk", other_id, {"hit_seq": other_seq, "crosstalk_of": target_id})
     return seq
 
 

@@ -6,7 +6,7 @@ from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from snyper.firmware.master.controller import HubController
+    from snyper.firmware.master.router import Router
     from snyper.firmware.master.server import Hub
     from snyper.shared.handshake_server import Registration
     from snyper.shared.link import Link
@@ -25,14 +25,15 @@ def admit_after_probe(hub: "Hub", link: "Link", message: SocketMessage, registra
     link.handle(message)
 
 
-def record_duplicate(controller: "HubController", registration: SocketMessage, why: ProtocolError) -> None:
+def record_duplicate(router: "Router", registration: SocketMessage, why: ProtocolError) -> None:
     """Record that another board is refused its name: once, until nobody has tried for DUPLICATE_QUIET_MS."""
     assert registration.target_id is not None
-    [entry] = controller.registry.select(registration.target_id)
-    before_ms, entry.refused_ms = entry.refused_ms, now_ms()
-    if before_ms is None or entry.refused_ms - before_ms > DUPLICATE_QUIET_MS:
+    [peer] = router.registry.select(registration.target_id)
+    before_ms, peer.refused_ms = peer.refused_ms, now_ms()
+    if before_ms is None or peer.refused_ms - before_ms > DUPLICATE_QUIET_MS:
         keep("hub", why.message)
-        controller.events.add("duplicate", entry.target_id, {"message": why.message})
+        if peer.is_target:
+            router.events.add("duplicate", peer.target_id, {"message": why.message})
 
 
 async def _probe(hub: "Hub", link: "Link", message: SocketMessage, registration: "Registration") -> None:
@@ -40,7 +41,7 @@ async def _probe(hub: "Hub", link: "Link", message: SocketMessage, registration:
     silent: "Link | None" = None
     try:
         while True:
-            live = hub.controller.registry.live_link(registration)
+            live = hub.router.registry.live_link(registration)
             if live is None or live is silent:
                 break
             if await _answers(live):
@@ -51,7 +52,7 @@ async def _probe(hub: "Hub", link: "Link", message: SocketMessage, registration:
                 )
             silent = live
         if link.close_error is None:
-            hub.seat_target(link, message, registration)
+            hub.seat(link, message, registration)
     except ProtocolError as error:
         hub.refuse_registration(link, message, error)
 

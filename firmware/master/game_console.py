@@ -5,18 +5,15 @@ from snyper.shared.socket_protocol import ALL_TARGETS, ErrorCode, MessageType, P
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from snyper.firmware.master.game_runner import GameRunner
+    from snyper.firmware.master.server import Hub
 
 
-async def answer(
-    game_runner: "Callable[[bool], GameRunner | None]", link: Link, message: SocketMessage
-) -> SocketMessage:
+async def answer(hub: "Hub", link: Link, message: SocketMessage) -> SocketMessage:
     """Answer LIST_GAMES, START_GAME, STOP_GAME or GET_GAME. Raises ProtocolError: `bad_message`, or what
     `GameRunner.start` refuses: `busy`, `unknown_target`.
     """
-    runner = game_runner(message.type != MessageType.GET_GAME)
+    runner = hub.game_runner if message.type == MessageType.GET_GAME else hub.games
     if runner is None:
         return message.reply(MessageType.GAME_STATE, "none", {})
     if message.type == MessageType.LIST_GAMES:

@@ -5,7 +5,7 @@ What games need is loaded for the moment: a board has no memory for what is not 
 
 import asyncio
 
-from snyper.firmware.master.controller import HubController
+from snyper.firmware.master.router import Router
 from snyper.shared.log import log, log_exception
 from snyper.shared.runtime import collect_garbage, unload
 from snyper.shared.socket_protocol import ALL_TARGETS, ErrorCode, ProtocolError
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class GameRunner:
-    """Runs one game at a time. `controller` is the hub's; `boot_id` makes the ids of its games its own."""
+    """Runs one game at a time. `router` is the hub's; `boot_id` makes the ids of its games its own."""
 
-    def __init__(self, controller: HubController, boot_id: str) -> None:
-        self._controller = controller
+    def __init__(self, router: Router, boot_id: str) -> None:
+        self._router = router
         self._boot_id = boot_id
         self._count = 0
         self._game: "Game | None" = None
@@ -71,7 +71,7 @@ class GameRunner:
             from snyper.firmware.master.games.factory import create_game
 
             game_id = "%s-g%d" % (self._boot_id, self._count + 1)
-            game = create_game(self._controller, game_id, name, players, options or {}, seed, target)
+            game = create_game(self._router, game_id, name, players, options or {}, seed, target)
         except MemoryError:  # the last game may still hold its memory for a moment
             raise ProtocolError(ErrorCode.BUSY, "no memory for it: try again, or restart the hub") from None
         finally:
@@ -79,7 +79,7 @@ class GameRunner:
         self._count += 1
         self._game = game
         self._ended.clear()
-        stop_listening = self._controller.events.listen(game.on_event)
+        stop_listening = self._router.events.listen(game.on_event)
         self._task = asyncio.create_task(self._run(game, stop_listening))
         return game.state()
 

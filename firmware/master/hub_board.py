@@ -42,7 +42,7 @@ class HubBoard:
         if self._panel is not None:
             self._ticking = asyncio.create_task(self._panel.run())
         while True:
-            is_anybody_here = self._hub.controller.registry.connected()
+            is_anybody_here = self._hub.router.registry.connected()
             self._led.show(Pattern.REGISTERED if is_anybody_here else Pattern.SEEKING)
             await sleep_ms(_POLL_MS)
 

@@ -144,7 +144,7 @@ class Panel:
         if state["status"] == "over" and state["game_id"] != self._shown_game:
             players, scores = _scores(state)
             return screen.draw_over, state["game"], players, scores, state["reason"]
-        registry = self._hub.controller.registry
+        registry = self._hub.router.registry
         targets = registry.entries()
         if not registry.connected():
             return screen.draw_empty, self._ssid

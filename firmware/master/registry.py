@@ -1,54 +1,93 @@
-"""The registry of targets: all that have registered, and what the hub knows of each. Pure."""
+"""The registry of peers: all that have registered, and what the hub knows of each. Pure."""
 
-from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX, ErrorCode, ProtocolError
+from snyper.shared.socket_protocol import (
+    ALL_TARGETS,
+    GROUP_PREFIX,
+    ErrorCode,
+    MessageType,
+    ProtocolError,
+    SocketMessage,
+    is_target_id,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from snyper.shared.handshake_server import Registration
-    from snyper.shared.link import Link
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
-# What a target's `ping` or `pong` may say beside its state: integers, not negative.
-HEALTH = ("round_trip_us", "uptime_ms", "dropped", "uncertainty_us", "heap_free_bytes", "rests_at")
+    from snyper.firmware.master.roles.target import Target
+    from snyper.firmware.master.server import Hub
+    from snyper.shared.handshake_server import Registration
+    from snyper.shared.link import Handler, Link
+
 LAST_ERROR_MS = 60_000  # how long it shows that another board was refused this name
 MAX_REPORT_IDS = 20  # a target's own queue holds 16 reports
 
 
-class Entry:
-    """An entry of the registry: one target. `link` is None while it is away."""
+class Peer:
+    """An entry of the registry: one peer. `link` is None while it is away, `target_id` empty where it has
+    said no name.
+
+    A role is a class of its own; what this one says holds for those that do not say otherwise.
+    """
+
+    role = ""  # its word on the wire
+    is_named = True  # whether nobody else may have its name; then it is remembered while it is away
+    is_target = False  # whether `all` and the groups mean it
+    reports: "tuple[str, ...]" = ()  # the types of what it sends again until it is acknowledged
+    # Here, and not in each peer: on a board every attribute that is set takes memory.
+    groups: "Sequence[str]" = ()
+    link: "Link | None" = None
+    hardware_id = ""
+    boot_id = ""
+    last_seen_ms = 0
+    refused_ms: "int | None" = None  # when another board was last refused this name
+    _report_ids = ""  # each as `repr` has it and a newline: a list takes eight times the memory
+
+    hub: "Hub" = None  # type: ignore[assignment]  # that has admitted it
 
     def __init__(self, target_id: str) -> None:
         self.target_id = target_id
-        self.link: "Link | None" = None
-        self.hardware_id = ""
-        self.boot_id = ""
-        self.firmware = ""
-        self.groups: "list[str]" = []
-        self.state = ""
-        self.health: "dict[str, int]" = {}  # what of HEALTH it has said since it registered
-        self.last_seen_ms = 0
-        self.refused_ms: "int | None" = None  # when another board was last refused this name
-        self._report_ids = ""  # each as `repr` has it and a newline: a list takes eight times the memory
 
-    def describe(self, now_ms: int) -> "dict[str, object]":
-        """Return the data of its `target` message. `seen_ms_ago` is 0 while it is connected."""
-        connected = self.link is not None
-        data: "dict[str, object]" = {
-            "connected": connected,
-            "state": self.state,
-            "groups": self.groups,
-            "firmware": self.firmware,
-            "seen_ms_ago": 0 if connected else now_ms - self.last_seen_ms,
-        }
-        if self.refused_ms is not None and now_ms - self.refused_ms < LAST_ERROR_MS:
-            data["last_error"] = "duplicate"
-        if self.link is not None:
-            if self.link.round_trip_us is not None:
-                data["round_trip_us"] = self.link.round_trip_us
-            data.update(self.health)
-        return data
+    def handlers(self) -> "dict[str, Handler]":
+        """Return what serves its link: its reports."""
+        handlers: "dict[str, Handler]" = {}
+        report = self.on_report  # one object: on a board each `self.on_report` takes memory
+        for word in self.reports:
+            handlers[word] = report
+        return handlers
+
+    def on_registered(self) -> None:
+        """Tell that it is here, new or back."""
+
+    def on_lost(self, why: ProtocolError, reason: str) -> None:
+        """Tell that its link has ended; `reason` is one of CloseReason."""
+
+    def on_health(self, message: SocketMessage) -> None:
+        """Take what its PING or PONG says of it."""
+
+    def on_answer(self, reply: SocketMessage) -> None:
+        """Learn from what it answers to a command that went well."""
+
+    def on_item(self, message: SocketMessage) -> None:
+        """Take one of many answers to a command."""
+        self.hub.router.on_item(self, message)
+
+    def on_close(self, link: "Link", why: ProtocolError) -> None:
+        """Take note that `link` has ended."""
+        self.hub.router.on_close(self, link, why)
+
+    async def on_report(self, link: "Link", message: SocketMessage) -> SocketMessage:
+        """Acknowledge a report once it is counted, now or before. May be cancelled, and repeated."""
+        await self.hub.router.record_report(self, message)
+        return message.reply(MessageType.ACK, "ok")
+
+    def record(self, word: str, data: "dict[str, object]", key: str) -> None:
+        """Count a report that is new; `word` is one of `reports`, `key` what it is known by for ever."""
+        self.hub.router.events.add(word, self.target_id, data, key)
 
     def report_key(self, id: "str | int") -> str:
-        """Return the key of the report with this id, for ever; empty where the target does not say which boot
+        """Return the key of the report with this id, for ever; empty where the peer does not say which boot
         of its it belongs to.
         """
         if not self.boot_id:
@@ -56,7 +95,7 @@ class Entry:
         return repr((self.hardware_id or self.target_id, self.boot_id, id))
 
     def is_new_report(self, id: "str | int") -> bool:
-        """Remember the id of a report, and return whether it is new since the target booted."""
+        """Remember the id of a report, and return whether it is new since the peer booted."""
         known = self._report_ids
         new = repr(id) + "\n"  # `repr` keeps "1" and 1 apart, and leaves no newline in it
         if known.startswith(new) or "\n" + new in known:
@@ -67,103 +106,136 @@ class Entry:
         return True
 
     def register(self, registration: "Registration", link: "Link") -> None:
+        """Take over what it says of itself, and the link that it says it over."""
         same_boot = registration.boot_id and registration.boot_id == self.boot_id
         if not same_boot or registration.hardware_id != self.hardware_id:
             self._report_ids = ""
         self.link = link
         self.hardware_id = registration.hardware_id
         self.boot_id = registration.boot_id
-        self.firmware = registration.firmware
-        self.groups = registration.groups
-        self.state = registration.state
-        self.health = {}
 
 
 class Registry:
-    """A bounded registry: at most `max_targets` connected, and as many again remembered after they have
-    gone.
+    """A bounded registry. Of targets at most `max_targets` are connected, of each other role `max_others`;
+    as many peers as targets are remembered after they have gone. `others` are peers whose name may be
+    anybody's.
     """
 
-    def __init__(self, max_targets: int) -> None:
+    def __init__(self, max_targets: int, max_others: int = 1) -> None:
         self.max_targets = max_targets
-        self.count = 0  # of those connected: every `pong` says it, so nobody walks through thousands for it
-        self._entries: "dict[str, Entry]" = {}
+        self.max_others = max_others
+        self.count = 0  # of targets connected: every `pong` says it, so nobody walks through thousands for it
+        self.others: "list[Peer]" = []
+        self._named: "dict[str, Peer]" = {}
 
     def live_link(self, registration: "Registration") -> "Link | None":
         """Return the live link under this name of a board with the same hardware id: the same one's, or
         another's.
 
-        Raises ProtocolError `duplicate_target` when it is another board's.
-        """
-        entry = self._entries.get(registration.target_id or "")
-        if entry is None or entry.link is None:
-            return None
-        if not registration.hardware_id or registration.hardware_id != entry.hardware_id:
-            raise ProtocolError(
-                ErrorCode.DUPLICATE_TARGET, "another board is connected as %s: rename one" % entry.target_id
-            )
-        return entry.link
-
-    def admit(self, registration: "Registration", link: "Link") -> "tuple[Entry, Link | None]":
-        """Admit a target. Returns its entry, and the link that the same board had before, if it still counts
-        as live.
-
-        Raises ProtocolError: `duplicate_target` when another board is live under that name, `busy` when the
-        hub is full.
+        Raises ProtocolError: `bad_message` for no name of its own, `duplicate_target` when it is another
+        board's.
         """
         target_id = registration.target_id
-        assert target_id is not None
-        replaced = self.live_link(registration)
-        entry = self._entries.get(target_id)
-        if replaced is None and self.count >= self.max_targets:
-            many = "s" * (self.max_targets > 1)
-            raise ProtocolError(ErrorCode.BUSY, "this hub takes %d target%s" % (self.max_targets, many))
-        if entry is None:
-            self._forget_one()
-            entry = Entry(target_id)
-            self._entries[target_id] = entry
-        if replaced is None:
-            self.count += 1
-        entry.register(registration, link)
-        return entry, replaced
+        if target_id is None or not is_target_id(target_id) or target_id == ALL_TARGETS:
+            raise ProtocolError(
+                ErrorCode.BAD_MESSAGE,
+                "a %s registers with a `target_id` of its own, which is not `all`" % registration.role,
+            )
+        peer = self._named.get(target_id)
+        if peer is None or peer.link is None:
+            return None
+        is_same = registration.hardware_id and registration.hardware_id == peer.hardware_id
+        if not is_same or registration.role != peer.role:
+            raise ProtocolError(
+                ErrorCode.DUPLICATE_TARGET, "another board is connected as %s: rename one" % target_id
+            )
+        return peer.link
 
-    def lose(self, entry: Entry, link: "Link", now_ms: int) -> bool:
-        """Record that `link` has ended. Returns False when the target had already come back over another."""
-        if entry.link is not link:
+    def admit(
+        self, registration: "Registration", link: "Link", create: "Callable[[str], Peer]"
+    ) -> "tuple[Peer, Link | None]":
+        """Admit a peer. Returns it, and the link that the same board had before, if it still counts as live.
+        `create` makes one that is new in its role.
+
+        Raises ProtocolError: `bad_message` for no name of its own, `duplicate_target` when another board is
+        live under that name, `busy` when the hub is full.
+        """
+        replaced = None
+        peer = create(registration.target_id or "")
+        if peer.is_named:
+            replaced = self.live_link(registration)
+            known = self._named.get(peer.target_id)
+            if known is not None and known.role == peer.role:
+                peer = known
+        if replaced is None:
+            self._check_place(peer)
+            self.count += peer.is_target
+        if not peer.is_named:
+            self.others.append(peer)
+        elif self._named.get(peer.target_id) is not peer:
+            self._forget_one()
+            self._named[peer.target_id] = peer
+        peer.register(registration, link)
+        return peer, replaced
+
+    def lose(self, peer: Peer, link: "Link", now_ms: int) -> bool:
+        """Record that `link` has ended. Returns False when the peer had already come back over another."""
+        if peer.link is not link:
             return False
-        entry.link = None
-        entry.last_seen_ms = now_ms
-        self.count -= 1
+        peer.link = None
+        peer.last_seen_ms = now_ms
+        self.count -= peer.is_target
+        if not peer.is_named:
+            self.others.remove(peer)
         return True
 
-    def entries(self) -> "list[Entry]":
+    def entries(self) -> "list[Target]":
         """Return all targets known, connected or not."""
-        return list(self._entries.values())
+        found: "list[Any]" = list(self._named.values())
+        return [peer for peer in found if peer.is_target]
 
-    def connected(self) -> "list[Entry]":
+    def connected(self) -> "list[Target]":
         """Return the targets that have a live link."""
-        return [entry for entry in self._entries.values() if entry.link is not None]
+        found: "list[Any]" = list(self._named.values())
+        return [peer for peer in found if peer.link is not None and peer.is_target]
 
-    def select(self, selector: str) -> "list[Entry]":
-        """Select the targets that a name, `group:NAME` or `all` means: the name even while it is away, of a
-        group or all those that are connected. Raises ProtocolError `unknown_target` when there is none.
+    def select(self, selector: str) -> "Sequence[Peer]":
+        """Select the peers that a name, `group:NAME` or `all` means: the name of any role, even while it is
+        away; of a group or all the targets that are connected. Raises ProtocolError `unknown_target` when
+        there is none, or more than one of that name.
         """
+        found: "Sequence[Peer]"
         if selector == ALL_TARGETS:
             found = self.connected()
         elif selector.startswith(GROUP_PREFIX):
             group = selector[len(GROUP_PREFIX) :]
-            found = [entry for entry in self.connected() if group in entry.groups]
+            found = [peer for peer in self.connected() if group in peer.groups]
+        elif selector in self._named:
+            found = [self._named[selector]]
         else:
-            found = [self._entries[selector]] if selector in self._entries else []
+            found = [peer for peer in self.others if peer.target_id == selector]
+            if len(found) > 1:
+                raise ProtocolError(ErrorCode.UNKNOWN_TARGET, "%d peers are %s" % (len(found), selector))
         if not found:
             raise ProtocolError(ErrorCode.UNKNOWN_TARGET, "no target is %s" % selector)
         return found
 
+    def _check_place(self, peer: Peer) -> None:
+        """Check that the hub takes one more of its role. Raises ProtocolError `busy`."""
+        here, limit = self.count, self.max_targets
+        if not peer.is_target:
+            others = self.others + list(self._named.values())
+            here = len([other for other in others if other.role == peer.role and other.link is not None])
+            limit = self.max_others
+        if here >= limit:
+            many = "s" * (limit > 1)
+            raise ProtocolError(ErrorCode.BUSY, "this hub takes %d %s%s" % (limit, peer.role, many))
+
     def _forget_one(self) -> None:
-        """Forget the target that has been away longest, where there are too many for one more."""
-        if len(self._entries) < self.max_targets:
+        """Forget the peer that has been away longest, where there are too many for one more."""
+        if len(self._named) < self.max_targets:
             return
-        away = [entry for entry in self._entries.values() if entry.link is None]
+        away = [peer for peer in self._named.values() if peer.link is None]
         if len(away) >= self.max_targets:
-            oldest = min(away, key=lambda entry: entry.last_seen_ms)
-            del self._entries[oldest.target_id]
+            oldest = min(away, key=lambda peer: peer.last_seen_ms)
+            del self._named[oldest.target_id]

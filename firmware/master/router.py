@@ -1,4 +1,4 @@
-"""Commands on their way to the peers that they are for, and the answers on their way back.
+"""Sends commands to the peers that they are for, and their answers back; counts what they report.
 
 No command's name stands here: what a word means is known to the peer that serves it.
 """
@@ -6,7 +6,8 @@ No command's name stands here: what a word means is known to the peer that serve
 import asyncio
 import hashlib
 
-from snyper.shared.clock import now_us
+from snyper.firmware.master.crosstalk import CROSSTALK_MS
+from snyper.shared.clock import now_ms, now_us
 from snyper.shared.link import error_of
 from snyper.shared.runtime import call_later
 from snyper.shared.socket_protocol import (
@@ -25,14 +26,28 @@ from snyper.shared.vocabulary import COMMAND_TIMEOUT_MS, MAX_TIMEOUT_MS, MIN_TIM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
+    from typing import Any
 
-    from snyper.firmware.master.controller import HubController
-    from snyper.firmware.master.registry import Entry
+    from snyper.firmware.master.events import EventLog
+    from snyper.firmware.master.registry import Peer, Registry
     from snyper.shared.link import Link
     from snyper.shared.runtime import Timer
 
+MAX_REPORT_BYTES = 512  # a hit has some 100; a hub board keeps its last events
 MAX_ITEMS = 8  # of one command that wait until the peer that asked takes them
+
+
+def is_reading(word: str) -> bool:
+    """Return whether a message of this type changes nothing, so that who may only read may send it: `ping`,
+    `subscribe`, and what begins with `list_`, `get_` or `read_`.
+    """
+    return (
+        word in (MessageType.PING, MessageType.SUBSCRIBE)
+        or word.startswith("list_")
+        or word.startswith("get_")
+        or word.startswith("read_")
+    )
 
 
 class Result:
@@ -66,28 +81,25 @@ class Command:
     def __init__(
         self,
         message: SocketMessage,
-        entries: "list[Entry]",
+        peers: "Sequence[Peer]",
         timeout_ms: int,
-        on_answer: "Callable[[Entry, SocketMessage], None]",
     ) -> None:
-        """Send `message` to `entries`; the answer of each is due within `timeout_ms`. `on_answer` is called
-        with what went well.
+        """Send `message` to `peers`; the answer of each is due within `timeout_ms`.
 
         Raises ProtocolError: `bad_message` or `line_too_long` for what the wire does not take.
         """
         assert message.id is not None
         self._id = message.id
-        self._on_answer = on_answer
         self._results: "list[Result]" = []
-        self._expected = len(entries)
+        self._expected = len(peers)
         self._taken = 0
         self._wake_at = 1
-        self._waiting: "dict[str, Entry]" = {}
+        self._waiting: "dict[str, Peer]" = {}
         self._changed = asyncio.Event()
         self._timeout_ms = timeout_ms
         self._timer: "Timer | None" = None
         self._sent_us = now_us()
-        self._send(message.to_line(), entries)
+        self._send(message.to_line(), peers)
         if self._waiting:
             self._timer = call_later(timeout_ms, self._expire)
 
@@ -132,52 +144,52 @@ class Command:
 
     def cancel(self) -> None:
         """Wait for no further answer. What was sent stays sent. For a caller that stops iterating early."""
-        for entry in self._waiting.values():
-            if entry.link is not None:
-                entry.link.cancel_request(self._id)
+        for peer in self._waiting.values():
+            if peer.link is not None:
+                peer.link.cancel_request(self._id)
         self._waiting = {}
         self._stop_timer()
 
-    def on_item(self, entry: "Entry", item: SocketMessage) -> None:
+    def on_item(self, peer: "Peer", item: SocketMessage) -> None:
         """Keep one of many answers of a peer, up to MAX_ITEMS; more than that, and it has failed."""
-        if entry.target_id not in self._waiting:
+        if peer.target_id not in self._waiting:
             return
         if self._items is None:
             self._items = []
         if len(self._items) < MAX_ITEMS:
-            item.target_id = entry.target_id
+            item.target_id = peer.target_id
             self._items.append(item)
             self._changed.set()
             return
-        del self._waiting[entry.target_id]
-        if entry.link is not None:
-            entry.link.cancel_request(self._id)
+        del self._waiting[peer.target_id]
+        if peer.link is not None:
+            peer.link.cancel_request(self._id)
         too_fast = ProtocolError(ErrorCode.BUSY, "its items come faster than they are read", None, True)
-        self._fail(entry, too_fast)
+        self._fail(peer, too_fast)
 
-    def _send(self, line: bytes, entries: "list[Entry]") -> None:
-        for entry in entries:
-            if entry.link is None:
-                self._fail(entry, ProtocolError(ErrorCode.DISCONNECTED, "the target is away"))
+    def _send(self, line: bytes, peers: "Sequence[Peer]") -> None:
+        for peer in peers:
+            if peer.link is None:
+                self._fail(peer, ProtocolError(ErrorCode.DISCONNECTED, "the %s is away" % peer.role))
                 continue
             try:
-                entry.link.start_request(self._id, line, self._on_reply, entry)
-                self._waiting[entry.target_id] = entry
+                peer.link.start_request(self._id, line, self._on_reply, peer)
+                self._waiting[peer.target_id] = peer
             except ProtocolError as error:
-                self._fail(entry, error)
+                self._fail(peer, error)
 
-    def _on_reply(self, entry: "Entry", reply: "SocketMessage | ProtocolError") -> None:
-        self._waiting.pop(entry.target_id, None)
+    def _on_reply(self, peer: "Peer", reply: "SocketMessage | ProtocolError") -> None:
+        self._waiting.pop(peer.target_id, None)
         if isinstance(reply, ProtocolError):
-            self._fail(entry, reply)
+            self._fail(peer, reply)
         elif reply.type == MessageType.ERROR:
-            self._fail(entry, error_of(reply))
+            self._fail(peer, error_of(reply))
         else:
-            self._add(Result(entry.target_id, reply, None, now_us() - self._sent_us))
-            self._on_answer(entry, reply)
+            self._add(Result(peer.target_id, reply, None, now_us() - self._sent_us))
+            peer.on_answer(reply)
 
-    def _fail(self, entry: "Entry", error: ProtocolError) -> None:
-        self._add(Result(entry.target_id, None, error, now_us() - self._sent_us))
+    def _fail(self, peer: "Peer", error: ProtocolError) -> None:
+        self._add(Result(peer.target_id, None, error, now_us() - self._sent_us))
 
     def _add(self, result: Result) -> None:
         self._results.append(result)
@@ -195,17 +207,101 @@ class Command:
         self._timer = None
         late = list(self._waiting.values())
         self.cancel()
-        for entry in late:
+        for peer in late:
             self._fail(
-                entry,
+                peer,
                 ProtocolError(
                     ErrorCode.TIMEOUT, "no answer within %d ms" % self._timeout_ms, unknown_fate=True
                 ),
             )
 
 
+class Router:
+    """Commands to the hub's peers, and the record of what they report: who wants to hear of that listens to
+    `events`. `boot_id` makes this hub's command ids its own: a target remembers the ids it has carried out.
+    """
+
+    def __init__(
+        self, registry: "Registry", events: "EventLog", boot_id: str, crosstalk_ms: int = CROSSTALK_MS
+    ) -> None:
+        self.registry = registry
+        self.events = events
+        self.crosstalk_us = crosstalk_ms * 1000
+        self.hits: "list[Any]" = []  # the last ones, as crosstalk.py has them
+        self._id_prefix = boot_id + "-"
+        self._commands = 0
+        self.under_way: "dict[str | int, Command]" = {}  # what the router has sent on, by the id of it
+
+    def on_item(self, peer: "Peer", message: SocketMessage) -> None:
+        """Pass an `item` of a peer on to the command that it answers; others are dropped."""
+        command = self.under_way.get(message.id)  # type: ignore[arg-type]
+        if command is not None and message.type == MessageType.ITEM:
+            command.on_item(peer, message)
+
+    def start(
+        self,
+        message_type: str,
+        target: str,
+        data: "dict[str, Any] | None",
+        timeout_ms: int,
+        id: "str | None" = None,
+    ) -> Command:
+        """Send a command to `target` (a name, `group:NAME` or `all`) and return at once; it is the caller's
+        to take the results or to cancel it. Raises ProtocolError `unknown_target`; whatever else goes wrong
+        is in the results, one for each target.
+
+        A target does not carry out an `id` twice; by default every command has one of its own. With `at_us`
+        in `data` the time counts from that instant.
+        """
+        return self.send(message_type, self.registry.select(target), data, timeout_ms, id)
+
+    def send(
+        self,
+        message_type: str,
+        peers: "Sequence[Peer]",
+        data: "dict[str, Any] | None",
+        timeout_ms: int,
+        id: "str | None" = None,
+    ) -> Command:
+        """Send a command to these peers and return at once. Raises nothing: what goes wrong is in the
+        results.
+
+        A target does not carry out an `id` twice; by default every command has one of its own. With `at_us`
+        in `data` the time counts from that instant.
+        """
+        if data is not None and "at_us" in data:
+            timeout_ms += max(0, data["at_us"] - now_us()) // 1000
+        if id is None:
+            self._commands += 1
+            id = self._id_prefix + str(self._commands)
+        return Command(SocketMessage(message_type, id, data=data), peers, timeout_ms)
+
+    def on_close(self, peer: "Peer", link: "Link", why: ProtocolError) -> None:
+        """Take note that the link of a peer has ended, unless it has come back over another."""
+        if self.registry.lose(peer, link, now_ms()):
+            peer.on_lost(why, link.close_reason)
+
+    async def record_report(self, peer: "Peer", report: SocketMessage) -> None:
+        """Count a report of a peer, one of its role's words, unless it was before; then it may be
+        acknowledged. May be cancelled: the peer sends it again.
+
+        Raises ProtocolError `bad_message` for one of more than MAX_REPORT_BYTES.
+        """
+        assert report.id is not None
+        if len(report.to_line()) > MAX_REPORT_BYTES:
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, "a report has at most %d bytes" % MAX_REPORT_BYTES)
+        key = peer.report_key(report.id) if self.events.journal else ""
+        if key and await self.events.is_known(key):
+            return
+        if peer.is_new_report(report.id):
+            # Not the message's own word, which would take memory for each event.
+            word = peer.reports[peer.reports.index(report.type)]
+            peer.record(word, report.data or {}, key)
+        await self.events.flush()
+
+
 async def forward(
-    controller: "HubController", id_prefix: str, link: "Link", message: SocketMessage
+    router: Router, id_prefix: str, link: "Link", message: SocketMessage
 ) -> "SocketMessage | None":
     """Send `message` on to whom its `target_id` means, and what they answer back over `link`; return what is
     still to be said after that. `id_prefix` makes the ids of this connection its own: a peer answers one that
@@ -222,8 +318,8 @@ async def forward(
     data.pop("timeout_ms", None)  # which is for the hub
     _set_instant(data)
     id = _peer_side_id(id_prefix, message.id)
-    command = controller.start(message.type, selector, data or None, timeout_ms, id)
-    controller.under_way.setdefault(id, command)
+    command = router.start(message.type, selector, data or None, timeout_ms, id)
+    router.under_way.setdefault(id, command)
     failed: "list[Result]" = []
     kind, ok = MessageType.ERROR, 0
     try:
@@ -248,8 +344,8 @@ async def forward(
                 ok += 1
     finally:
         command.cancel()
-        if controller.under_way.get(id) is command:
-            del controller.under_way[id]
+        if router.under_way.get(id) is command:
+            del router.under_way[id]
     counts: "dict[str, object]" = {"ok": ok, "failed": len(failed)}
     if not ok:
         assert failed[0].error is not None

@@ -3,11 +3,10 @@
 import asyncio
 import os
 
-from snyper.firmware.master.console import Console
-from snyper.firmware.master.controller import HubController
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.events import EventLog
-from snyper.firmware.master.registry import Entry, Registry
+from snyper.firmware.master.registry import Peer, Registry
+from snyper.firmware.master.router import Router
 from snyper.shared.clock import now_ms, now_us
 from snyper.shared.handshake_server import Role
 from snyper.shared.link import CloseReason, Link
@@ -25,9 +24,10 @@ from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from snyper.firmware.master.game_runner import GameRunner
     from snyper.shared.handshake_server import Registration
-    from snyper.shared.link import Handler
 
 MAX_EVENTS = 24  # 2.4 kB of a board; a computer has room for more
 REGISTER_TIMEOUT_MS = 10_000  # long enough for a person who pastes a line into `nc`
@@ -59,13 +59,12 @@ class Hub:
         self.boot_id = os.urandom(4).hex()
         if events is None:
             events = EventLog(max_events, self.boot_id)
-        self.controller = HubController(Registry(max_targets), events, self.boot_id, crosstalk_ms)
+        registry = Registry(max_targets, max_consoles)
+        self.router = Router(registry, events, self.boot_id, crosstalk_ms)
         self._host = host
         self.port = port
         self._max_connections = max_targets + max_consoles
-        self._max_consoles = max_consoles
-        self._consoles: "list[Link]" = []
-        self._consoles_ever = 0
+        self._id_prefixes = 0
         self._links: "list[Link]" = []
         self._all_gone = asyncio.Event()
         self._connections = 0
@@ -80,11 +79,8 @@ class Hub:
         if self.game_runner is None:
             from snyper.firmware.master.game_runner import GameRunner
 
-            self.game_runner = GameRunner(self.controller, self.boot_id)
+            self.game_runner = GameRunner(self.router, self.boot_id)
         return self.game_runner
-
-    def _runner(self, create: bool) -> "GameRunner | None":
-        return self.games if create else self.game_runner
 
     async def start(self) -> None:
         """Start to listen. Raises OSError when the address cannot be used."""
@@ -115,9 +111,9 @@ class Hub:
         health: "dict[str, object]" = {
             "hub_us": now_us(),
             "uptime_ms": now_ms() - self._started_ms,
-            "targets": self.controller.registry.count,
+            "targets": self.router.registry.count,
         }
-        journal = self.controller.events.journal
+        journal = self.router.events.journal
         if journal:
             health["journal"] = journal
         return health
@@ -165,10 +161,7 @@ class Hub:
             registration = Registration(message)
             if self._key and registration.key != self._key:
                 raise ProtocolError(ErrorCode.UNAUTHORIZED, "this hub wants its `key`, and this is not it")
-            if registration.role == Role.TARGET:
-                self._admit_target(link, message, registration)
-            else:
-                self._admit_console(link, message, registration)
+            self._admit(link, message, registration)
         except ProtocolError as error:
             self.refuse_registration(link, message, error)
 
@@ -179,91 +172,64 @@ class Hub:
             from snyper.firmware.master.duplicates import record_duplicate
 
             unload("snyper.firmware.master.duplicates")
-            record_duplicate(self.controller, message, error)  # which says it once, not each time
+            record_duplicate(self.router, message, error)  # which says it once, not each time
         _refuse(link, error.code, error.message, message, quiet=is_duplicate)
 
     async def _register_again(self, link: Link, message: SocketMessage) -> None:
         raise ProtocolError(ErrorCode.BAD_MESSAGE, "already registered")
 
-    def _admit(
-        self,
-        link: Link,
-        message: SocketMessage,
-        registration: "Registration",
-        handlers: "dict[str, Handler]",
-    ) -> None:
-        link.admitted = True
-        link.admit = None
-        link.name = registration.target_id or registration.role
-        link.handlers = handlers
-        link.handlers[MessageType.REGISTER] = self._register_again
-        link.peer_max_line_bytes = registration.max_line_bytes
-        link.send_nowait(registration.reply(message, self.boot_id, now_us()))
-        link.start_heartbeat(registration.heartbeat_ms, registration.heartbeat_ms)
-
-    def _admit_target(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
-        if self.controller.registry.live_link(registration) is None:
-            self.seat_target(link, message, registration)
+    def _admit(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
+        if not _role(registration.role).is_named or self.router.registry.live_link(registration) is None:
+            self.seat(link, message, registration)
             return
         from snyper.firmware.master.duplicates import admit_after_probe
 
         unload("snyper.firmware.master.duplicates")
         admit_after_probe(self, link, message, registration)
 
-    def seat_target(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
-        """Admit a target, and close the link that it had before. Raises ProtocolError: `duplicate_target`
-        when another board is live under that name, `busy` when the hub is full.
+    def seat(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
+        """Admit a peer, instead of the link that it had before, and serve it from now on.
+
+        Raises ProtocolError: `unsupported`, `bad_message`, `duplicate_target`, `busy`.
         """
-        entry, replaced = self.controller.registry.admit(registration, link)
+        peer, replaced = self.router.registry.admit(registration, link, _role(registration.role))
         if replaced is not None:
             replaced.close(ProtocolError(ErrorCode.DISCONNECTED, "the board has come back over a new link"))
-        peer = _TargetPeer(self.controller, entry)
-        link.on_health = peer.health
-        link.on_stream = peer.stream
-        link.on_close = peer.closed
-        self._admit(
-            link, message, registration, {MessageType.HIT: peer.report, MessageType.MISS: peer.report}
-        )
-        self.controller.record_registered(entry)
+        peer.hub = self
+        link.admitted = True
+        link.admit = None
+        link.name = registration.target_id or registration.role
+        link.handlers = peer.handlers()
+        link.handlers[MessageType.REGISTER] = self._register_again
+        link.on_health = peer.on_health
+        link.on_stream = peer.on_item
+        link.on_close = peer.on_close
+        link.peer_max_line_bytes = registration.max_line_bytes
+        link.send_nowait(registration.reply(message, self.boot_id, now_us()))
+        link.start_heartbeat(registration.heartbeat_ms, registration.heartbeat_ms)
+        peer.on_registered()
 
-    def _admit_console(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
-        if len(self._consoles) >= self._max_consoles:
-            many = "s" * (self._max_consoles > 1)
-            raise ProtocolError(ErrorCode.BUSY, "this hub takes %d console%s" % (self._max_consoles, many))
-        self._consoles.append(link)
-        self._consoles_ever += 1
-        link.on_close = self._console_closed
-        self._admit(
-            link,
-            message,
-            registration,
-            Console(self.controller, self._runner, "%s-%d-" % (self.boot_id, self._consoles_ever)).handlers,
-        )
-
-    def _console_closed(self, link: Link, why: ProtocolError) -> None:
-        self._consoles.remove(link)
+    def new_id_prefix(self) -> str:
+        """Return what the ids of one connection's commands begin with: a peer takes no other's for them."""
+        self._id_prefixes += 1
+        return "%s-%d-" % (self.boot_id, self._id_prefixes)
 
 
-class _TargetPeer:
-    """The hub's end of a target's link."""
+def _role(word: str) -> "type[Peer]":
+    """Return the class of a role, a line each: loaded when the first peer of that role registers.
 
-    def __init__(self, controller: HubController, entry: Entry) -> None:
-        self._controller = controller
-        self._entry = entry
-
-    async def report(self, link: Link, message: SocketMessage) -> SocketMessage:
-        await self._controller.record_report(self._entry, message)
-        return message.reply(MessageType.ACK, "ok")
-
-    def stream(self, message: SocketMessage) -> None:
-        self._controller.on_item(self._entry, message)
-
-    def health(self, message: SocketMessage) -> None:
-        self._controller.record_health(self._entry, message)
-
-    def closed(self, link: Link, why: ProtocolError) -> None:
-        if self._controller.registry.lose(self._entry, link, now_ms()):
-            self._controller.record_lost(self._entry, why, link.close_reason)
+    Raises ProtocolError `unsupported` for another word.
+    """
+    role: "Any"
+    if word == Role.TARGET:
+        from snyper.firmware.master.roles.target import Target as role
+    elif word == Role.CONSOLE:
+        from snyper.firmware.master.roles.console import Console as role
+    elif word == Role.SERVICE:
+        from snyper.firmware.master.roles.service import Service as role
+    else:
+        raise ProtocolError(ErrorCode.UNSUPPORTED, "`role` is one of target, console, service")
+    return role  # type: ignore[no-any-return]
 
 
 def _refuse(

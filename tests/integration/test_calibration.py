@@ -257,7 +257,7 @@ async def test_listening_ends_for_a_command_and_with_the_link(body: str, tmp_pat
         assert hub.hub is not None
         await console.request("listen", NAME, duration_ms=60_000, timeout_ms=60_000)
         await until(target.is_armed, "it should listen")
-        entry = hub.hub.controller.registry.select(NAME)[0]
+        entry = hub.hub.router.registry.select(NAME)[0]
         assert entry.link is not None
         entry.link._writer.close()
         await console.event("lost", NAME)

@@ -411,7 +411,7 @@ async def test_watch_ends_with_its_hub(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         hub = await stack.enter_async_context(running_hub("cpython", tmp_path))
         assert hub.hub is not None
-        consoles = hub.hub._consoles
+        consoles = hub.hub.router.registry.others
         command = await stack.enter_async_context(snyper("watch", "--json", "--hub", hub.address))
         await until(lambda: consoles, "it should register")
         await hub.hub.stop()
@@ -492,7 +492,7 @@ async def test_simulate_until_ctrl_c(engine: str, tmp_path: Path) -> None:
             TMPDIR=str(tmp_path),
         ) as command:
             assert hub.hub is not None
-            registry = hub.hub.controller.registry
+            registry = hub.hub.router.registry
             await until(lambda: len(registry.connected()) == 2, f"two should register: {command.err}")
             processes = processes_with(f"SNYPER_BOARD={tmp_path}")
             assert len(processes) == (2 if engine == "micropython" else 0)
@@ -520,7 +520,7 @@ async def test_simulate_that_is_killed_leaves_no_board(tmp_path: Path) -> None:
             TMPDIR=str(tmp_path),
         ) as command:
             assert hub.hub is not None
-            registry = hub.hub.controller.registry
+            registry = hub.hub.router.registry
             await until(lambda: len(registry.connected()) == 2, f"two should register: {command.err}")
             command.process.send_signal(signal.SIGKILL)
             await command.wait()

@@ -58,7 +58,7 @@ async def told(keeper: Keeper, hub: Hub, message: str) -> None:
     heard: list[object] = []
     stop = keeper.model.listen(lambda event: heard.append(event and event.data.get("message")))
     await until(lambda: keeper.hub is not None and keeper.hub.log_id, "the dashboard should subscribe")
-    hub.controller.events.add("journal", "", {"state": "ok", "message": message})
+    hub.router.events.add("journal", "", {"state": "ok", "message": message})
     await until(lambda: message in heard, "the dashboard should hear of it")
     stop()
 
@@ -95,7 +95,7 @@ async def test_a_hub_that_comes_back_otherwise_is_kept_otherwise(tmp_path: Path)
         async with hub_at(port, journal) as hub:
             await told(keeper, hub, "one")
         async with hub_at(port, None) as hub:
-            hub.controller.events.add("journal", "", {"state": "ok", "message": "two"})
+            hub.router.events.add("journal", "", {"state": "ok", "message": "two"})
             await told(keeper, hub, "three")
         async with hub_at(port, journal) as hub:
             await told(keeper, hub, "four")

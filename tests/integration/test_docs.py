@@ -19,12 +19,13 @@ from snyper.cli import calibrate, dashboard_command
 from snyper.dashboard import health_page, model, range_page
 from snyper.firmware.master import (
     config as master_config,
-    controller as hub_controller,
     crosstalk,
     registry,
+    router,
     server,
 )
 from snyper.firmware.master.games import game
+from snyper.firmware.master.roles.target import HEALTH, Target
 from snyper.firmware.master.server import Hub
 from snyper.firmware.target import config as target_config, controller, maintenance, outbox, trace
 from snyper.firmware.target.controller import ANSWERS, TRANSITIONS, State, Trigger
@@ -171,7 +172,7 @@ NUMBERS: list[tuple[str, str, list[float]]] = [
     ("protocol.md", "It remembers the last {} report ids", [registry.MAX_REPORT_IDS]),
     ("protocol.md", "A target remembers the last {} command ids", [controller.MAX_ANSWERED]),
     ("protocol.md", "A console may have {} requests under way", [link.MAX_HANDLERS]),
-    ("protocol.md", "A report has at most {} bytes", [hub_controller.MAX_REPORT_BYTES]),
+    ("protocol.md", "A report has at most {} bytes", [router.MAX_REPORT_BYTES]),
     ("protocol.md", "A trace has at most {} samples", [trace.TRACE_SAMPLES]),
     ("protocol.md", "stayed below for {} ms", [peripherals._CALM_MS]),
     ("protocol.md", "ends {} ms after the first sample", [maintenance.RING_MS]),
@@ -192,13 +193,13 @@ def test_numbers_in_the_text_are_the_constants(page: str, words: str, numbers: l
 
 
 def test_the_longest_target_is_as_long_as_is_said() -> None:
-    entry = registry.Entry("t" * socket_protocol.MAX_TARGET_ID_CHARS)
+    entry = Target("t" * socket_protocol.MAX_TARGET_ID_CHARS)
     entry.link = Link.__new__(Link)
     entry.link.round_trip_us = 0
     entry.groups = ["g" * socket_protocol.MAX_TARGET_ID_CHARS] * socket_protocol.MAX_GROUPS
     entry.firmware = "f" * socket_protocol.MAX_ID_CHARS
     entry.state = "s" * socket_protocol.MAX_WORD_CHARS
-    entry.health = dict.fromkeys(registry.HEALTH, socket_protocol.MAX_INTEGER)
+    entry.health = dict.fromkeys(HEALTH, socket_protocol.MAX_INTEGER)
     entry.refused_ms = 0
     longest_id = "i" * socket_protocol.MAX_ID_CHARS
     line = SocketMessage(MessageType.TARGET, longest_id, entry.target_id, data=entry.describe(0)).to_line()

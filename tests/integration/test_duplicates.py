@@ -244,7 +244,7 @@ async def test_who_is_refused_for_long_asks_less_often(
 async def test_two_simulators_by_mistake(engine: str, tmp_path: Path) -> None:
     async with running_hub("cpython", tmp_path, 8) as hub, AsyncExitStack() as stack:
         assert hub.hub is not None
-        registry = hub.hub.controller.registry
+        registry = hub.hub.router.registry
         simulate = ("simulate", "--targets", "2", "--engine", engine, "--hub", hub.address)
         await stack.enter_async_context(snyper(*simulate))
         await until(lambda: len(registry.connected()) == 2, "the first two should be here")
@@ -254,7 +254,7 @@ async def test_two_simulators_by_mistake(engine: str, tmp_path: Path) -> None:
         await second.says("stop one of the two, or one of two simulators")
         await until(lambda: "target_1" in second.err and "target_2" in second.err, "it should name both")
         assert [entry.link for entry in registry.entries()] == links
-        assert hub.hub.controller.events.seq == 4, "two registered, and a duplicate each"
+        assert hub.hub.router.events.seq == 4, "two registered, and a duplicate each"
 
 
 @each_engine

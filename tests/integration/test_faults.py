@@ -618,5 +618,5 @@ async def test_nobody_there_and_then_somebody(tmp_path: Path) -> None:
                 pass
         async with running_hub("cpython", tmp_path, port=port) as hub:
             assert hub.hub is not None
-            registry = hub.hub.controller.registry
+            registry = hub.hub.router.registry
             await until(registry.connected, "the target should find its hub", DEADLINE_S)

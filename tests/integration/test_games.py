@@ -631,7 +631,7 @@ async def test_who_listens_to_the_hub_does_so_through_any_game(tmp_path: Path) -
 
     async with rig_of("cpython", tmp_path, 1, lambda target, count: 0) as rig:
         assert rig.hub.hub is not None
-        events = rig.hub.hub.controller.events
+        events = rig.hub.hub.router.events
         stop = events.listen(lambda seq, event, target_id, data: heard.append((event, target_id)))
         stop_failing = events.listen(fail)
         listeners = len(events._listeners)
@@ -987,7 +987,7 @@ async def test_a_person_may_lay_a_target_down(tmp_path: Path) -> None:
         assert (await person.ask("lay_down", "real"))["status"] == "down"
         await rig.event("game_progress", done=1)
         assert hub.hub is not None
-        [entry] = hub.hub.controller.registry.connected()
+        [entry] = hub.hub.router.registry.connected()
         await until(lambda: entry.state == "armed", "the target should rise again")
         target.strike(PEAK)
         over = await rig.over()

@@ -432,6 +432,88 @@ async def test_an_answer_that_fits_no_line(engine: str, tmp_path: Path) -> None:
         await console.expect_error("line_too_long", id=1, status="error")
 
 
+# --- other roles
+
+
+@each_engine
+async def test_a_service_serves_and_commands_nobody(engine: str, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(running_hub(engine, tmp_path))
+        console = await stack.enter_async_context(console_of(hub, subscribed=True))
+        await stack.enter_async_context(scripted_target(hub, "t"))
+        await console.event("registered", "t")
+        service = await stack.enter_async_context(peer_of(hub))
+        await service.send(registration("sums", role="service"))
+        await service.expect("registered", target_id="sums")
+
+        # Who may command reaches it by its name.
+        id = await console.request("add", "sums", numbers=[1, 2], timeout_ms=10_000)
+        call = await service.expect("add", data={"numbers": [1, 2]})
+        await service.send({"type": "item", "id": call["id"], "data": {"so_far": 1}})
+        await console.expect("item", id=id, target_id="sums", data={"so_far": 1})
+        await service.send({"type": "reply", "id": call["id"], "status": "ok", "data": {"sum": 3}})
+        assert (await console.expect("reply", id=id, target_id="sums", status="ok"))["data"]["sum"] == 3
+
+        # `all` and the lists mean targets.
+        assert (await console.ask("ping", "all"))["data"] == {"ok": 1, "failed": 0}
+        assert (await console.ask("list_targets"))["data"] == {"count": 1}
+        assert (await service.ask("ping"))["data"]["targets"] == 1
+
+        # It is no console.
+        for word in ("subscribe", "list_targets", "get_game", "start_game", "stop_game"):
+            assert (await service.ask(word))["data"]["code"] == "unknown_type", word
+        for word in ("stand_up", "ping", "read_log", "add"):
+            assert (await service.ask(word, "t"))["data"]["code"] == "unknown_type", word
+        assert (await console.ask("stand_up", "t"))["status"] == "standing"
+
+        # Its name is its own, and this hub takes one service, as it takes one console.
+        for name, code in (("all", "bad_message"), ("t", "duplicate_target"), ("more", "busy")):
+            async with peer_of(hub) as another:
+                await another.send(registration(name, role="service"))
+                await another.expect_error(code)
+        async with peer_of(hub) as another:
+            assert (await another.ask("register", role="service"))["data"]["code"] == "bad_message"
+
+        await service.close()
+        await until_gone(console, "sums")
+        reply = await console.ask("add", "sums")
+        assert (reply["data"]["code"], reply["data"]["message"]) == ("disconnected", "the service is away")
+        assert [
+            message["data"]["event"]
+            for message in console.received
+            if message["type"] == "event" and message.get("target_id") == "sums"
+        ] == []
+
+
+async def until_gone(console: Peer, name: str) -> None:
+    """Waits until the hub knows that the peer is away."""
+    for _ in range(1_000):
+        if (await console.ask("ping", name))["data"].get("message", "").endswith("is away"):
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail(f"{name} does not go")
+
+
+@each_engine
+async def test_a_console_is_reached_by_its_name(engine: str, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(running_hub(engine, tmp_path, max_targets=2, max_consoles=3))
+        asking = await stack.enter_async_context(console_of(hub))
+        answering = await stack.enter_async_context(peer_of(hub))
+        await answering.send(registration("bob", role="console"))
+        await answering.expect("registered")
+        id = await asking.request("draw", "bob", what="a line", timeout_ms=10_000)
+        call = await answering.expect("draw", data={"what": "a line"})
+        await answering.send({"type": "drawn", "id": call["id"], "status": "ok"})
+        await asking.expect("drawn", id=id, target_id="bob", status="ok")
+        # Two of one name: nobody knows who is meant.
+        namesake = await stack.enter_async_context(peer_of(hub))
+        await namesake.send(registration("bob", role="console"))
+        await namesake.expect("registered")
+        assert (await asking.ask("draw", "bob"))["data"]["code"] == "unknown_target"
+        assert (await asking.ask("draw", "console"))["data"]["code"] == "unknown_target"
+
+
 # --- the console's side of the wire
 
 
@@ -466,7 +548,7 @@ async def test_a_hub_that_stops_says_so_of_its_targets(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack, running_hub("cpython", tmp_path) as hub:
         await stack.enter_async_context(scripted_target(hub, "one"))
         assert hub.hub is not None
-        hub.hub.controller.events.listen(
+        hub.hub.router.events.listen(
             lambda seq, event, target_id, data: lost.append((target_id, data.get("reason")))
         )
     assert lost == [("one", "stopping")]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from snyper.firmware.master.registry import Entry
+from snyper.firmware.master.roles.target import Target
 from snyper.shared.link import Link
 from tests.integration.harness import (
     HubUnderTest,
@@ -178,7 +178,7 @@ async def test_nothing_is_left_on_cpython(tmp_path: Path) -> None:
                 break
             await asyncio.sleep(0.01)
         assert left() == before, "links, tasks and descriptors"
-        assert len([found for found in gc.get_objects() if type(found) is Entry]) <= 4 + 4
+        assert len([found for found in gc.get_objects() if type(found) is Target]) <= 4 + 4
         # The four commands to `slow` whose console went: nobody waits for their answers.
         await until(
             lambda: not any(type(id) is str for link in links() for id in link._pending),

@@ -44,7 +44,7 @@ async def test_an_event_is_the_add_where_it_happens_and_a_row(
             scripted_target(HubUnderTest(hub.port, hub=hub), "target_1"),
             connect(f"{HOST}:{hub.port}") as console,
         ):
-            hub.controller.events.add("oiled", "target_1", {"drops": 3})
+            hub.router.events.add("oiled", "target_1", {"drops": 3})
             async with asyncio.timeout(DEADLINE_S):
                 async for event in console.events(after=0):
                     if event.event != "registered":

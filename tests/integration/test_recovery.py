@@ -271,7 +271,7 @@ async def test_a_hit_during_an_outage_is_delivered_once(body: str, tmp_path: Pat
         real = await stack.enter_async_context(running_hub("cpython", tmp_path, port=port))
         console = await stack.enter_async_context(console_of(real, subscribed=True))
         assert real.hub is not None
-        log = real.hub.controller.events
+        log = real.hub.router.events
         await until(lambda: any(event[1] == "hit" for event in log.after(0)), "the hit should be delivered")
         assert (await console.ask("stand_up", "target_1"))["status"] == "standing"
         assert (await console.ask("ping", "target_1"))["data"]["dropped"] == 0
@@ -372,7 +372,7 @@ async def test_a_hub_that_is_full_is_not_the_only_one(tmp_path: Path) -> None:
         hub = await stack.enter_async_context(running_hub("cpython", tmp_path))
         assert hub.hub is not None
         await stack.enter_async_context(virtual_target("cpython", tmp_path, [full.address, hub.address]))
-        await until(hub.hub.controller.registry.connected, "it should go to the second hub")
+        await until(hub.hub.router.registry.connected, "it should go to the second hub")
 
 
 # --- an end at any moment

@@ -145,7 +145,7 @@ async def test_events_into_what_takes_none(tmp_path: Path) -> None:
     async with busy_hub(tmp_path) as hub:
         for command in ("watch", "watch --json", "game watch", "game watch --json"):
             assert hub.hub is not None
-            consoles = hub.hub._consoles
+            consoles = hub.hub.router.registry.others
             watching = asyncio.create_task(redirected(command, "> /dev/full", hub.address))
             await until(lambda now=consoles: len(now) == 1, "it should register")  # type: ignore[misc]
             async with console_of(hub) as console, asyncio.timeout(DEADLINE_S):
@@ -168,7 +168,7 @@ async def test_a_reader_that_leaves_is_noticed_without_an_event(command: str, tm
 async def test_head_takes_one_line_and_the_rest_is_silence(tmp_path: Path) -> None:
     async with busy_hub(tmp_path) as hub, AsyncExitStack() as stack:
         assert hub.hub is not None
-        subscriptions = hub.hub.controller.events._shown._waiters
+        subscriptions = hub.hub.router.events._shown._waiters
         reading = asyncio.create_task(redirected("watch --json", "| head -n 1 >&2", hub.address))
         await until(lambda: subscriptions, "it should subscribe")
         await stack.enter_async_context(scripted_target(hub, "new"))
@@ -227,7 +227,7 @@ async def test_an_event_is_a_line_however_long_it_is(command: str, columns: str,
         watching = snyper(*command.split(), "--hub", hub.address, COLUMNS=columns)
         async with watching as watch, console_of(hub) as console:
             assert hub.hub is not None
-            links = hub.hub._consoles
+            links = hub.hub.router.registry.others
             await until(lambda: len(links) == 2, "it should register")
             async with asyncio.timeout(DEADLINE_S):
                 while "game_started" not in watch.out:

@@ -127,7 +127,7 @@ async def test_lines_as_they_happen(command: str, environment: dict[str, str], t
         terminal(80, 24, *command.split(), "--hub", hub.address, **environment) as watch,
     ):
         assert hub.hub is not None
-        consoles = hub.hub._consoles
+        consoles = hub.hub.router.registry.others
         await until(lambda: len(consoles) == 2, "it should register")
         await console.ask("get_game")
         for _ in range(200):  # until it listens

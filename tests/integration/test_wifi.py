@@ -252,7 +252,7 @@ async def test_the_first_hub_dead_the_second_alive_and_back(tmp_path: Path) -> N
         await first.close()
         await until_registered(board, 2)
         assert second.hub is not None
-        assert len(second.hub.controller.registry.connected()) == 1
+        assert len(second.hub.router.registry.connected()) == 1
         async with scripted_hub(port) as returned:
             await second.hub.stop()
             _peer, message = await returned.register()

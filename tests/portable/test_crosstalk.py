@@ -1,9 +1,9 @@
 """Which hits are cross-talk of which, whatever order they come in."""
 
-from snyper.firmware.master.controller import HubController
 from snyper.firmware.master.crosstalk import FIELDS, MAX_CROSSTALK_MS, RATIO, hit_of, judge, record_hit
 from snyper.firmware.master.events import EventLog
 from snyper.firmware.master.registry import Registry
+from snyper.firmware.master.router import Router
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,13 +87,13 @@ def test_what_does_not_say_when_it_was_has_come_now_and_without_a_peak_none_is()
 
 
 def test_a_defect_of_who_hears_of_it_costs_no_hit() -> None:
-    controller = HubController(Registry(4), EventLog(8), "boot")
+    router = Router(Registry(4), EventLog(8), "boot")
 
     def fail(*event: object) -> None:
         raise ValueError("a defect")
 
-    controller.events.listen(fail)
-    assert record_hit(controller, "a", _hit(0, 20_000), "") == 1
-    assert record_hit(controller, "b", _hit(3_000, 60_000), "") == 2
-    told = [(seq, event, target_id) for seq, event, target_id, _ in controller.events.after(0)]
+    router.events.listen(fail)
+    assert record_hit(router, "a", _hit(0, 20_000), "") == 1
+    assert record_hit(router, "b", _hit(3_000, 60_000), "") == 2
+    told = [(seq, event, target_id) for seq, event, target_id, _ in router.events.after(0)]
     assert told == [(1, "hit", "a"), (2, "hit", "b"), (3, "crosstalk", "a")]

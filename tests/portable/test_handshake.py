@@ -57,18 +57,12 @@ def test_what_is_said_is_kept() -> None:
     assert registration.max_line_bytes == MIN_LINE_BYTES
 
 
-def test_a_target_has_a_name_of_its_own() -> None:
-    for target_id in (None, "all", "group:left"):
-        raises(ErrorCode.BAD_MESSAGE, Registration, _register(target_id))
-
-
 def test_a_console_needs_no_name() -> None:
     assert Registration(_register(None, role="console")).role == "console"
     assert Registration(_register(None, role="service")).role == "service"
 
 
-def test_another_role_or_protocol_is_unsupported() -> None:
-    raises(ErrorCode.UNSUPPORTED, Registration, _register(role="king"))
+def test_another_protocol_is_unsupported() -> None:
     raises(ErrorCode.UNSUPPORTED, Registration, _register(protocol=2))
 
 

@@ -1,12 +1,17 @@
 """The hub's registry: who is admitted, who is meant by a selector, who is forgotten."""
 
-from snyper.firmware.master.registry import LAST_ERROR_MS, MAX_REPORT_IDS, Entry, Registry
+from snyper.firmware.master.registry import LAST_ERROR_MS, MAX_REPORT_IDS, Peer, Registry
+from snyper.firmware.master.roles.console import Console
+from snyper.firmware.master.roles.service import Service
+from snyper.firmware.master.roles.target import Target
 from snyper.shared.handshake_server import Registration
 from snyper.shared.socket_protocol import ErrorCode, SocketMessage
 from tests.portable.support import raises
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from snyper.shared.link import Link
 
 
@@ -21,18 +26,29 @@ def _new_link() -> "Link":
     return _Link()  # type: ignore[return-value]
 
 
-def _registration(target_id: str, **data: object) -> Registration:
+def _registration(target_id: "str | None", **data: object) -> Registration:
     return Registration(SocketMessage("register", 1, target_id, data=data))
 
 
-def _admit(registry: Registry, target_id: str, **data: object) -> "tuple[Entry, Link]":
+def _admit(registry: Registry, target_id: str, **data: object) -> "tuple[Target, Link]":
     link = _new_link()
-    entry, _ = registry.admit(_registration(target_id, **data), link)
+    entry, _ = registry.admit(_registration(target_id, **data), link, Target)
     assert entry.link is link
+    assert isinstance(entry, Target)
     return entry, link
 
 
-def _names(entries: "list[Entry]") -> "list[str]":
+def _admit_service(registry: Registry, name: str, **data: object) -> "tuple[Peer, Link]":
+    link = _new_link()
+    return registry.admit(_registration(name, role="service", **data), link, Service)[0], link
+
+
+def _admit_console(registry: Registry, name: "str | None" = None) -> "tuple[Peer, Link]":
+    link = _new_link()
+    return registry.admit(_registration(name, role="console"), link, Console)[0], link
+
+
+def _names(entries: "Sequence[Peer]") -> "list[str]":
     return sorted(entry.target_id for entry in entries)
 
 
@@ -42,9 +58,10 @@ def test_a_target_is_admitted_with_what_it_said() -> None:
     registration = _registration(
         "t", hardware_id="h", boot_id="b", firmware="1", groups=["left"], state="down"
     )
-    entry, replaced = registry.admit(registration, link)
+    entry, replaced = registry.admit(registration, link, Target)
     assert replaced is None
     assert (entry.target_id, entry.hardware_id, entry.boot_id) == ("t", "h", "b")
+    assert isinstance(entry, Target)
     assert (entry.firmware, entry.groups, entry.state) == ("1", ["left"], "down")
     assert registry.connected() == [entry]
     assert registry.entries() == [entry]
@@ -54,7 +71,7 @@ def test_another_board_under_a_live_name_is_refused() -> None:
     registry = Registry(4)
     entry, link = _admit(registry, "t", hardware_id="h1")
     for other in ({"hardware_id": "h2"}, {"hardware_id": ""}, {}):
-        raises(ErrorCode.DUPLICATE_TARGET, registry.admit, _registration("t", **other), _new_link())
+        raises(ErrorCode.DUPLICATE_TARGET, registry.admit, _registration("t", **other), _new_link(), Target)
     assert entry.link is link
     assert entry.hardware_id == "h1"
 
@@ -62,14 +79,14 @@ def test_another_board_under_a_live_name_is_refused() -> None:
 def test_boards_without_a_hardware_id_do_not_replace_each_other() -> None:
     registry = Registry(4)
     _admit(registry, "t")
-    raises(ErrorCode.DUPLICATE_TARGET, registry.admit, _registration("t"), _new_link())
+    raises(ErrorCode.DUPLICATE_TARGET, registry.admit, _registration("t"), _new_link(), Target)
 
 
 def test_the_same_board_replaces_its_own_link() -> None:
     registry = Registry(1)
     entry, first = _admit(registry, "t", hardware_id="h", state="down")
     second = _new_link()
-    again, replaced = registry.admit(_registration("t", hardware_id="h", state="standing"), second)
+    again, replaced = registry.admit(_registration("t", hardware_id="h", state="standing"), second, Target)
     assert again is entry
     assert replaced is first
     assert entry.link is second
@@ -109,12 +126,12 @@ def test_a_full_hub_is_busy() -> None:
     registry = Registry(2)
     _admit(registry, "a", hardware_id="ha")
     b, link = _admit(registry, "b", hardware_id="hb")
-    raises(ErrorCode.BUSY, registry.admit, _registration("c"), _new_link())
+    raises(ErrorCode.BUSY, registry.admit, _registration("c"), _new_link(), Target)
     assert _names(registry.entries()) == ["a", "b"]
     _admit(registry, "a", hardware_id="ha")  # the same board comes back
     registry.lose(b, link, 1)
     _admit(registry, "c")
-    raises(ErrorCode.BUSY, registry.admit, _registration("b", hardware_id="hb"), _new_link())
+    raises(ErrorCode.BUSY, registry.admit, _registration("b", hardware_id="hb"), _new_link(), Target)
 
 
 def test_selectors() -> None:
@@ -243,3 +260,46 @@ def test_a_report_is_known_by_its_board_its_boot_and_its_id() -> None:
 def test_a_report_of_no_boot_is_known_by_nothing() -> None:
     entry, _ = _admit(Registry(1), "t", hardware_id="h")
     assert entry.report_key("e1") == ""
+
+
+def test_a_name_means_any_role_and_all_only_targets() -> None:
+    registry = Registry(2, 2)
+    _admit(registry, "t", groups=["g"])
+    service, link = _admit_service(registry, "s", groups=["g"])
+    assert _names(registry.select("all")) == _names(registry.select("group:g")) == ["t"]
+    assert registry.select("s") == [service]
+    assert (registry.count, _names(registry.connected()), _names(registry.entries())) == (1, ["t"], ["t"])
+    registry.lose(service, link, 5)
+    assert registry.select("s") == [service]  # known, and away
+    assert registry.count == 1
+    registry = Registry(1, 4)
+    for name in ("c", None, "twice", "twice"):
+        _admit_console(registry, name)
+    assert registry.select("c") == registry.others[:1]
+    raises(ErrorCode.UNKNOWN_TARGET, registry.select, "twice")
+
+
+def test_a_name_belongs_to_one_of_all_roles() -> None:
+    registry = Registry(2, 2)
+    target, link = _admit(registry, "n", hardware_id="h")
+    raises(ErrorCode.DUPLICATE_TARGET, lambda: _admit_service(registry, "n", hardware_id="h"))
+    registry.lose(target, link, 5)
+    service, _ = _admit_service(registry, "n", hardware_id="h")
+    assert registry.select("n") == [service]
+    assert registry.entries() == []
+    for name in (None, "all", "group:left"):
+        raises(ErrorCode.BAD_MESSAGE, _admit_service, registry, name)
+        raises(ErrorCode.BAD_MESSAGE, _admit, registry, name)
+
+
+def test_each_role_has_its_own_places() -> None:
+    registry = Registry(1, 2)
+    _admit(registry, "t")
+    raises(ErrorCode.BUSY, _admit, registry, "t2")
+    for name in ("s1", "s2"):
+        _admit_service(registry, name)
+    raises(ErrorCode.BUSY, _admit_service, registry, "s3")
+    consoles = [_admit_console(registry) for _ in range(2)]
+    raises(ErrorCode.BUSY, _admit_console, registry)
+    registry.lose(*consoles[0], 5)
+    _admit_console(registry)

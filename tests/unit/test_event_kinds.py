@@ -17,9 +17,12 @@ PRODUCERS = ("firmware/master", "host/snyper/hub")
 
 
 def added_in(source: str) -> set[str]:
-    """The kinds of events that a module adds."""
+    """The kinds of events that a module adds, or that a role in it reports."""
     found = set()
     for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "reports":
+            assert isinstance(node.value, ast.Tuple)
+            found |= {ast.unparse(word).removeprefix("MessageType.").lower() for word in node.value.elts}
         if not isinstance(node, ast.Call) or not node.args:
             continue
         called = ast.unparse(node.func)
@@ -33,6 +36,7 @@ def added_in(source: str) -> set[str]:
 def test_what_adds_an_event_is_found() -> None:
     source = "self.events.add('a', t, {}); self._tell('game_b'); events.add(MessageType.HIT, t); x.add('c')"
     assert added_in(source) == {"a", "game_b", "hit"}
+    assert added_in("class Gate:\n    reports = (MessageType.HIT, MessageType.MISS)") == {"hit", "miss"}
 
 
 def test_every_kind_that_is_added_has_a_row_and_every_row_is_added() -> None:

@@ -12,10 +12,10 @@ async def until_connected(hub: Hub, count: int) -> None:
     all_here = asyncio.Event()
 
     def on_event(seq: int, event: str, target_id: str, data: dict[str, object]) -> None:
-        if len(hub.controller.registry.connected()) >= count:
+        if len(hub.router.registry.connected()) >= count:
             all_here.set()
 
-    stop_listening = hub.controller.events.listen(on_event)
+    stop_listening = hub.router.events.listen(on_event)
     try:
         async with asyncio.timeout(REGISTER_TIMEOUT_S):
             await all_here.wait()

@@ -2,7 +2,7 @@
 
 The floor: a line out of CPython's streams, and the same line back from MicroPython's. Above it, on the same
 CPU and in the same rounds: the leanest JSON Lines reply, the same reply over microdot's WebSocket, and a
-`ping` by the controller of a running hub to a target, with all that both check and keep.
+`ping` by the router of a running hub to a target, with all that both check and keep.
 """
 
 import json
@@ -119,7 +119,7 @@ async def _snyper() -> AsyncIterator[Exchange]:
         board.start()
 
         async def exchange() -> None:
-            command = hub.controller.start(MessageType.PING, "target_1", None, COMMAND_TIMEOUT_MS)
+            command = hub.router.start(MessageType.PING, "target_1", None, COMMAND_TIMEOUT_MS)
             [result] = await command.results()
             assert result.ok, result
 

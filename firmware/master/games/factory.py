@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from snyper.firmware.master.controller import HubController
     from snyper.firmware.master.games.game import Game
+    from snyper.firmware.master.router import Router
 
 MAX_SEED = (1 << 31) - 1
 
 
 def create_game(
-    controller: "HubController",
+    router: "Router",
     game_id: str,
     name: str,
     players: "Sequence[str]",
@@ -49,7 +49,8 @@ def create_game(
         "seed": seed,
         "unit": module.UNIT,
     }
-    targets = [entry.target_id for entry in controller.registry.select(target) if entry.link is not None]
+    meant = router.registry.select(target)
+    targets = [peer.target_id for peer in meant if peer.is_target and peer.link is not None]
     if len(targets) < module.MIN_TARGETS:
         raise ProtocolError(
             ErrorCode.UNKNOWN_TARGET,
@@ -60,4 +61,4 @@ def create_game(
     collect_garbage()  # a board has no memory for both
     from snyper.firmware.master.games.game import Game
 
-    return Game(controller, module.play, about, targets)
+    return Game(router, module.play, about, targets)

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from typing import Any
 
-    from snyper.firmware.master.controller import HubController
-    from snyper.firmware.master.registry import Entry
-    from snyper.firmware.master.router import Command
+    from snyper.firmware.master.registry import Peer
+    from snyper.firmware.master.router import Command, Router
 
 LEAD_MS = 400  # how long before targets rise together they are told: longer than a busy Wi-Fi delays a line
 ORDER_MS = (
@@ -85,7 +84,7 @@ class Game:
 
     def __init__(
         self,
-        controller: "HubController",
+        router: "Router",
         play: "Callable[[Game], Awaitable[None]]",
         about: "dict[str, Any]",
         targets: "list[str]",
@@ -96,7 +95,7 @@ class Game:
         self.rng = Rng(about["seed"])
         self.results: "dict[str, object]" = {}
         self._about = about
-        self._controller = controller
+        self._router = router
         self._script = play
         self._all = sorted(targets)
         self._here = list(self._all)
@@ -150,7 +149,7 @@ class Game:
 
     def group(self, name: str) -> "list[str]":
         """Return those of `targets` that are in the group."""
-        registry = self._controller.registry
+        registry = self._router.registry
         return [target for target in self.targets if name in registry.select(target)[0].groups]
 
     def pick(self, but: str = "") -> str:
@@ -412,13 +411,13 @@ class Game:
     def _start(
         self, message_type: str, target_ids: "list[str]", data: "dict[str, object] | None"
     ) -> "Command":
-        entries: "list[Entry]" = []
+        peers: "list[Peer]" = []
         for target_id in target_ids:
             try:
-                entries += self._controller.registry.select(target_id)
+                peers += self._router.registry.select(target_id)
             except ProtocolError as error:  # forgotten, for so long it was away
                 self._take_out(target_id, error.code)
-        return self._controller.send(message_type, entries, data, COMMAND_TIMEOUT_MS)
+        return self._router.send(message_type, peers, data, COMMAND_TIMEOUT_MS)
 
     def _record_shot(self, target_id: str, data: "dict[str, Any]", hit: bool, seq: int = 0) -> None:
         if target_id not in self._up:
@@ -528,7 +527,7 @@ class Game:
         """Count an event of the game, and return its `seq`."""
         told: "dict[str, object]" = {"game_id": self._about["game_id"]}
         told.update(data)
-        return self._controller.events.add(event, target_id, told)
+        return self._router.events.add(event, target_id, told)
 
 
 class Shots:

@@ -16,9 +16,7 @@ async def main(count: int) -> None:
     await hub.start()
 
     async def command() -> None:
-        results = await hub.controller.start(
-            MessageType.PING, ALL_TARGETS, None, COMMAND_TIMEOUT_MS
-        ).results()
+        results = await hub.router.start(MessageType.PING, ALL_TARGETS, None, COMMAND_TIMEOUT_MS).results()
         assert sum(result.ok for result in results) == count
 
     say(hub.port)

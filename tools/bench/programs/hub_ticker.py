@@ -41,7 +41,7 @@ class Ticker:
 async def main(port: int, targets: int, seconds: int) -> None:
     hub = Hub("127.0.0.1", port, targets, 1)
     await hub.start()
-    while len(hub.controller.registry.connected()) < targets:
+    while len(hub.router.registry.connected()) < targets:
         await sleep_ms(TICK_MS)
     gc.collect()
     ticker = Ticker()
@@ -50,7 +50,7 @@ async def main(port: int, targets: int, seconds: int) -> None:
     slowest_ok_us = 0
     end_ms = now_ms() + seconds * 1000
     while now_ms() < end_ms:
-        command = hub.controller.start(STAND_UP, ALL_TARGETS, None, COMMAND_TIMEOUT_MS)
+        command = hub.router.start(STAND_UP, ALL_TARGETS, None, COMMAND_TIMEOUT_MS)
         for result in await command.results():
             if result.ok:
                 ok += 1
@@ -59,7 +59,7 @@ async def main(port: int, targets: int, seconds: int) -> None:
                 failed += 1
         commands += 1
     ticking.cancel()
-    left = len(hub.controller.registry.connected())
+    left = len(hub.router.registry.connected())
     await hub.stop()
     print(
         json.dumps(

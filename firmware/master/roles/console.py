@@ -1,8 +1,9 @@
-"""Serves the requests of a console: commands to targets, the list of targets, the stream of events."""
+"""Consoles: who commands. What the hub answers them itself; all else goes to whom it is meant for."""
 
-from snyper.firmware.master.controller import HubController
-from snyper.firmware.master.router import forward
+from snyper.firmware.master.registry import Peer
+from snyper.firmware.master.router import forward, is_reading
 from snyper.shared.clock import now_ms
+from snyper.shared.handshake_server import Role
 from snyper.shared.link import ANY_FOR_ANOTHER, Link
 from snyper.shared.runtime import unload
 from snyper.shared.socket_protocol import (
@@ -16,46 +17,41 @@ from snyper.shared.socket_protocol import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from snyper.firmware.master.game_runner import GameRunner
     from snyper.shared.link import Handler
 
-_ABOUT_GAMES = (
-    MessageType.LIST_GAMES,
-    MessageType.START_GAME,
-    MessageType.STOP_GAME,
-    MessageType.GET_GAME,
-)
 
+class Console(Peer):
+    """One console. Its name may be anybody's."""
 
-class Console:
-    """One registered console. Its `handlers` serve the link it came over. `id_prefix` makes its commands' ids
-    its own: a target answers a repeated one again, and that of another console is none. `game_runner(True)`
-    gives what runs games, `game_runner(False)` too if any was asked for yet, else None.
-    """
+    role = Role.CONSOLE
+    is_named = False
+    may_command = True  # or only read: see `is_reading`
+    _is_subscribed = False
 
-    def __init__(
-        self, controller: HubController, game_runner: "Callable[[bool], GameRunner | None]", id_prefix: str
-    ) -> None:
-        self._controller = controller
-        self._game_runner = game_runner
-        self._id_prefix = id_prefix
-        self._subscribed = False
-        self.handlers: "dict[str, Handler]" = {
+    def handlers(self) -> "dict[str, Handler]":
+        """Return what serves its link. Its commands have ids of their own: a peer answers a repeated one
+        again, and that of another console is none.
+        """
+        self._id_prefix = self.hub.new_id_prefix()
+        game = self._game  # one object: on a board each `self._game` takes memory
+        handlers: "dict[str, Handler]" = {
             ANY_FOR_ANOTHER: self._forward,
             MessageType.LIST_TARGETS: self._list_targets,
             MessageType.SUBSCRIBE: self._subscribe,
+            MessageType.LIST_GAMES: game,
+            MessageType.START_GAME: game,
+            MessageType.STOP_GAME: game,
+            MessageType.GET_GAME: game,
         }
-        serve = self._game  # one object: on a board each `self._game` that is written here takes memory
-        for word in _ABOUT_GAMES:
-            self.handlers[word] = serve
+        return handlers
 
     async def _forward(self, link: Link, message: SocketMessage) -> "SocketMessage | None":
-        return await forward(self._controller, self._id_prefix, link, message)
+        if not (self.may_command or is_reading(message.type)):
+            raise ProtocolError(ErrorCode.UNAUTHORIZED, "you may only read here")
+        return await forward(self.hub.router, self._id_prefix, link, message)
 
     async def _list_targets(self, link: Link, message: SocketMessage) -> SocketMessage:
-        entries = self._controller.registry.entries()
+        entries = self.hub.router.registry.entries()
         for entry in entries:
             data = entry.describe(now_ms())
             await link.send(SocketMessage(MessageType.TARGET, message.id, entry.target_id, data=data))
@@ -65,18 +61,18 @@ class Console:
         from snyper.firmware.master.game_console import answer
 
         unload("snyper.firmware.master.game_console")
-        return await answer(self._game_runner, link, message)
+        return await answer(self.hub, link, message)
 
     async def _subscribe(self, link: Link, message: SocketMessage) -> None:
         """Send events until the link ends. One that reads too slowly misses some, and one that takes no long
         lines a long one: `seq` shows it.
         """
-        events = self._controller.events
+        events = self.hub.router.events
         data = message.data or {}
         after = integer_field(data, "after", events.seq, 0, MAX_INTEGER)
-        if self._subscribed:
+        if self._is_subscribed:
             raise ProtocolError(ErrorCode.BAD_MESSAGE, "already subscribed")
-        self._subscribed = True
+        self._is_subscribed = True
         if data.get("log_id", events.log_id) != events.log_id or after > events.seq:
             after = 0  # another log's count
         seen = {"seq": events.seq, "oldest_seq": events.oldest_seq, "log_id": events.log_id}
