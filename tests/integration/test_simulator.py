@@ -360,7 +360,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 async def test_simulated_targets_come_and_go(engine: str, tmp_path: Path) -> None:
     notices: list[Notice] = []
     async with FakeHub() as hub:
-        simulation = asyncio.create_task(simulate(3, engine, hub.address, report=notices.append))
+        simulation = asyncio.create_task(simulate(3, engine, hub.address, on_notice=notices.append))
         await until(lambda: len(hub.registered) >= 3, f"only {hub.registered} registered")
         await cancel(simulation)
         await until(lambda: hub.connections == 0, "connections outlive the simulation")
@@ -374,7 +374,7 @@ async def test_simulated_targets_come_and_go(engine: str, tmp_path: Path) -> Non
 async def test_a_target_that_dies_is_started_again(engine: str, tmp_path: Path) -> None:
     notices: list[Notice] = []
     async with FakeHub() as hub:
-        simulation = asyncio.create_task(simulate(1, engine, hub.address, report=notices.append))
+        simulation = asyncio.create_task(simulate(1, engine, hub.address, on_notice=notices.append))
         await until(lambda: hub.registered == ["target_1"], "it does not register")
         for pid in pids_of(tmp_path):
             os.kill(pid, signal.SIGKILL)
@@ -394,7 +394,7 @@ async def test_a_session_that_breaks_is_started_again(engine: str, monkeypatch: 
         raise OSError("broken")
 
     monkeypatch.setattr(TargetSession, "run", break_down)
-    simulation = asyncio.create_task(simulate(1, engine, "127.0.0.1:1", report=notices.append))
+    simulation = asyncio.create_task(simulate(1, engine, "127.0.0.1:1", on_notice=notices.append))
     await until(lambda: len(notices) > 2, "nothing is reported")
     await cancel(simulation)
     assert notices[1] == notices[2] == Notice("target_1", "ended by itself, starts again: OSError('broken')")

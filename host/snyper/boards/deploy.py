@@ -44,14 +44,14 @@ if {STAGE[1:-1]!r} in os.listdir('/'):
 """
 
 # phase, bytes done, bytes in all; called often, and what it raises ends the deploy
-Report = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 
 
 def deploy(
     connection: Connection,
     firmware: Firmware,
     spec: BoardSpec,
-    report: Report,
+    on_progress: OnProgress,
     force: bool = False,
     register_timeout_s: float | None = REGISTER_TIMEOUT_S,
 ) -> Outcome:
@@ -59,35 +59,35 @@ def deploy(
 
     The board is reset at the end, whatever happened, also where nothing was to do: it was interrupted. With
     `register_timeout_s` None nobody waits for it to register. Raises BoardError, LostError when the board
-    vanished, FleetError, and what `report` raises.
+    vanished, FleetError, and what `on_progress` raises.
     """
     outcome = Outcome(connection.port, firmware.role, version=firmware.version)
-    report("connect", 0, 0)
-    connection.enter_repl(wait=lambda: report("connect", 0, 0))
+    on_progress("connect", 0, 0)
+    connection.enter_repl(wait=lambda: on_progress("connect", 0, 0))
     try:
         identity = connection.identity()
         refuse_unsuitable(identity, force)
         try:
             plan = compare(connection, firmware, spec, identity, outcome)
         except BoardError:  # a watchdog that runs cut it short, or the memory is full of what was interrupted
-            connection.enter_repl(wait=lambda: report("connect", 0, 0))
-            _enter_maintenance(connection, report)
+            connection.enter_repl(wait=lambda: on_progress("connect", 0, 0))
+            _enter_maintenance(connection, on_progress)
             plan = compare(connection, firmware, spec, identity, outcome)
         if not plan.is_done:
-            _change(connection, firmware, spec, identity, outcome, plan, report)
+            _change(connection, firmware, spec, identity, outcome, plan, on_progress)
     finally:
         if not connection.reset():
             outcome.remarks.append("it could not be reset: unplug it and plug it in again")
     outcome.port = connection.port
     if register_timeout_s is not None:
-        outcome.registered, last_words = _registers(connection, outcome, register_timeout_s, report)
+        outcome.registered, last_words = _registers(connection, outcome, register_timeout_s, on_progress)
         outcome.port = connection.port
         if not outcome.registered:
             outcome.error = (
                 f"deployed, but it did not {_what_is_awaited(outcome)} within {register_timeout_s:g} s;"
                 f" it says: {last_words or 'nothing'}"
             )
-    report("done", 1, 1)
+    on_progress("done", 1, 1)
     return outcome
 
 
@@ -98,11 +98,11 @@ def _change(
     identity: Identity,
     outcome: Outcome,
     plan: Plan,
-    report: Report,
+    on_progress: OnProgress,
 ) -> None:
     if plan.has_our_boot:
-        report("prepare", 0, 0)
-        _enter_maintenance(connection, report)
+        on_progress("prepare", 0, 0)
+        _enter_maintenance(connection, on_progress)
     if plan.is_committed:
         _apply(connection)
     if plan.has_our_boot or plan.is_committed:
@@ -111,32 +111,32 @@ def _change(
         _discard(connection, plan.staged)
     if plan.outdated or plan.removed:
         try:
-            _stage(connection, plan, report)
+            _stage(connection, plan, on_progress)
         except LostError:
             raise
         except BoardError:
             _discard(connection, set())  # it may fill the flash of a firmware that goes on to run
             raise
-        report("apply", 1, 1)
+        on_progress("apply", 1, 1)
         _commit(connection, plan)
         _apply(connection)
         _verify(connection, plan)
     connection.run(f"import os\nif {MAINTENANCE[1:]!r} in os.listdir('/'): os.remove({MAINTENANCE!r})")
 
 
-def _enter_maintenance(connection: Connection, report: Report) -> None:
+def _enter_maintenance(connection: Connection, on_progress: OnProgress) -> None:
     """Reset the board so that its firmware does not start: a watchdog that runs cannot be stopped."""
     connection.run(f"open({MAINTENANCE!r}, 'w').close()")
     connection.reset()
     # A Ctrl-C now could hit the boot itself; a board that says nothing is caught by one all the same.
     give_up_at = time.monotonic() + BACK_S
     while time.monotonic() < give_up_at:
-        report("prepare", 0, 0)
+        on_progress("prepare", 0, 0)
         line = connection.line(0.2) or ""
         if _status_word(line) == Status.STOPPED or line.startswith(">>>"):
             break
         connection.press_enter()
-    connection.enter_repl(wait=lambda: report("prepare", 0, 0))
+    connection.enter_repl(wait=lambda: on_progress("prepare", 0, 0))
 
 
 def _discard(connection: Connection, kept: set[str]) -> None:
@@ -144,7 +144,7 @@ def _discard(connection: Connection, kept: set[str]) -> None:
     connection.run(f"KEPT = {sorted(STAGE + path for path in kept)!r}\n{_DISCARD}")
 
 
-def _stage(connection: Connection, plan: Plan, report: Report) -> None:
+def _stage(connection: Connection, plan: Plan, on_progress: OnProgress) -> None:
     """Write what is outdated beside what runs, and make sure that it has arrived."""
     places = [PurePosixPath(STAGE + path) for path in plan.outdated]
     # Those of their last place too: once it is committed, a full flash must not stop it any more.
@@ -162,9 +162,9 @@ def _stage(connection: Connection, plan: Plan, report: Report) -> None:
     for _ in range(STAGE_ATTEMPTS):
         for path in missing:
             content = plan.wanted[path]
-            connection.write(STAGE + path, content, _bytes_after(done, total, report))
+            connection.write(STAGE + path, content, _bytes_after(done, total, on_progress))
             done = min(done + len(content), total)
-        report("verify", total, total)
+        on_progress("verify", total, total)
         missing = _differing(connection, {STAGE + path: plan.wanted[path] for path in missing}, STAGE)
         if not missing:
             return
@@ -175,8 +175,8 @@ def _stage(connection: Connection, plan: Plan, report: Report) -> None:
     )
 
 
-def _bytes_after(before: int, total: int, report: Report) -> Callable[[int], None]:
-    return lambda size: report("send", before + size, total)
+def _bytes_after(before: int, total: int, on_progress: OnProgress) -> Callable[[int], None]:
+    return lambda size: on_progress("send", before + size, total)
 
 
 def _commit(connection: Connection, plan: Plan) -> None:
@@ -206,16 +206,16 @@ def _differing(connection: Connection, wanted: Mapping[str, bytes], prefix: str 
 
 
 def _registers(
-    connection: Connection, outcome: Outcome, timeout_s: float, report: Report
+    connection: Connection, outcome: Outcome, timeout_s: float, on_progress: OnProgress
 ) -> tuple[bool, str]:
     """Wait until the board's status line says that it does its work; return whether, and its last lines.
 
-    Raises what `report` raises.
+    Raises what `on_progress` raises.
     """
     last_words: deque[str] = deque(maxlen=3)
     give_up_at = time.monotonic() + timeout_s
     while (left_s := give_up_at - time.monotonic()) > 0:
-        report("register", 0, 0)
+        on_progress("register", 0, 0)
         try:
             line = connection.line(min(left_s, 0.5))
         except LostError as error:

@@ -47,11 +47,11 @@ class Notice:
     text: str
 
 
-Report = Callable[[Notice], None]
+OnNotice = Callable[[Notice], None]
 
 
 def _ignore(notice: Notice) -> None:
-    """Drop a notice: the report of a caller who wants none."""
+    """Drop a notice, for a caller that wants none."""
 
 
 async def simulate(
@@ -60,7 +60,7 @@ async def simulate(
     hub: str | Sequence[str] = "127.0.0.1:8081",
     hit_rate: float = 0.7,
     seed: int = 0,
-    report: Report = _ignore,
+    on_notice: OnNotice = _ignore,
     config: Mapping[str, Any] | None = None,
 ) -> None:
     """Run `target_1` to `target_N` against the hub, or hubs tried in order, until it is cancelled.
@@ -68,7 +68,7 @@ async def simulate(
     `engine` is "micropython" (a process each), "cpython" (all in this one), or None for the first where
     there is MicroPython and at most MAX_PROCESSES targets. Each target's shooter hits with `hit_rate` and is
     seeded by `seed` and the target's number. `config` is added to every target's config.json. A target that
-    dies is started again and reported. When this returns, processes, tasks and files are gone. Raises
+    dies is started again, with a notice. When this returns, processes, tasks and files are gone. Raises
     ValueError, MicropythonNotFoundError. Only a process has a watchdog that bites.
     """
     if targets < 1 or not 0.0 <= hit_rate <= 1.0:
@@ -76,11 +76,11 @@ async def simulate(
     engine = engine or _best_engine(targets)
     hubs = [_with_address(name) for name in ([hub] if isinstance(hub, str) else hub)]
     plans = [_Plan(number, hubs, hit_rate, seed, config or {}) for number in range(1, targets + 1)]
-    report(Notice(None, f"{targets} on {engine}"))
+    on_notice(Notice(None, f"{targets} on {engine}"))
     if engine == "micropython":
-        await _simulate_in_processes(plans, report)
+        await _simulate_in_processes(plans, on_notice)
     elif engine == "cpython":
-        await _simulate_in_this_process(plans, report)
+        await _simulate_in_this_process(plans, on_notice)
     else:
         raise ValueError(f"the engine is micropython or cpython, not {engine!r}")
 
@@ -128,7 +128,7 @@ class _Plan:
         return self._status
 
 
-async def _simulate_in_processes(plans: list[_Plan], report: Report) -> None:
+async def _simulate_in_processes(plans: list[_Plan], on_notice: OnNotice) -> None:
     micropython = find_micropython()
     boards: list[BoardProcess] = []
     with temporary_directory("snyper-simulate-") as directory:
@@ -146,14 +146,14 @@ async def _simulate_in_processes(plans: list[_Plan], report: Report) -> None:
             async with asyncio.TaskGroup() as group:
                 for plan, board in zip(plans, boards, strict=True):
                     plan.status = partial(_status_of, board)
-                    group.create_task(_keep_board_on(board, report))
-                group.create_task(_report_refusals(plans, report))
+                    group.create_task(_keep_board_on(board, on_notice))
+                group.create_task(_report_refusals(plans, on_notice))
         finally:
             # Not in the loop's hands: a second Ctrl-C must not leave half of it undone.
             _stop_all(boards)
 
 
-async def _keep_board_on(board: BoardProcess, report: Report) -> None:
+async def _keep_board_on(board: BoardProcess, on_notice: OnNotice) -> None:
     while True:
         board.start()
         resets = board.resets
@@ -161,9 +161,9 @@ async def _keep_board_on(board: BoardProcess, report: Report) -> None:
             await asyncio.sleep(POLL_SECONDS)
             if board.resets > resets:
                 resets = board.resets
-                report(Notice(board.name, "was reset"))
+                on_notice(Notice(board.name, "was reset"))
         last_line = board.log.rstrip().rpartition("\n")[2]
-        report(Notice(board.name, f"ended by itself with {board.returncode}, starts again: {last_line}"))
+        on_notice(Notice(board.name, f"ended by itself with {board.returncode}, starts again: {last_line}"))
         await asyncio.sleep(RESTART_SECONDS)
 
 
@@ -171,7 +171,7 @@ def _status_of(board: BoardProcess) -> Mapping[str, Any]:
     return last_status_in(board.log)
 
 
-async def _report_refusals(plans: Sequence[_Plan], report: Report) -> None:
+async def _report_refusals(plans: Sequence[_Plan], on_notice: OnNotice) -> None:
     """Report that no hub answers at first, and each target that it refuses, once for as long as it does.
 
     That is the targets' own status: a connection made only to see would cost a hub board one of its five
@@ -185,7 +185,7 @@ async def _report_refusals(plans: Sequence[_Plan], report: Report) -> None:
         first = now[plans[0].target_id]
         is_without_hub = first["status"] == Status.SEEKING and "last_error" in first
         if not is_hub_known and is_without_hub:
-            report(Notice(None, "nothing answers there yet; the targets try until it does"))
+            on_notice(Notice(None, "nothing answers there yet; the targets try until it does"))
         is_hub_known = is_hub_known or is_without_hub or first["status"] == Status.REGISTERED
         refusals = {
             name: str(status["last_error"])
@@ -200,7 +200,7 @@ async def _report_refusals(plans: Sequence[_Plan], report: Report) -> None:
             names.sort(key=lambda name: (len(name), name))
             others = f", nor {', '.join(names[1:MAX_NAMES])}" if names[1:] else ""
             more = f" and {len(names) - MAX_NAMES} more" if names[MAX_NAMES:] else ""
-            report(Notice(names[0], f"is not let in{others}{more}: {refusals[names[0]]}"))
+            on_notice(Notice(names[0], f"is not let in{others}{more}: {refusals[names[0]]}"))
 
 
 def _stop_all(boards: list[BoardProcess]) -> None:
@@ -211,20 +211,20 @@ def _stop_all(boards: list[BoardProcess]) -> None:
         thread.join()
 
 
-async def _simulate_in_this_process(plans: list[_Plan], report: Report) -> None:
+async def _simulate_in_this_process(plans: list[_Plan], on_notice: OnNotice) -> None:
     machine = import_virtual_hardware()
     raise_descriptor_limit(len(plans) * DESCRIPTORS_PER_BOARD)
     sample_ms = min(MAX_SAMPLE_MS, len(plans) // SAMPLES_PER_MS)
     async with asyncio.TaskGroup() as group:
-        group.create_task(_report_refusals(plans, report))
+        group.create_task(_report_refusals(plans, on_notice))
         for plan in plans:
             config = read(plan.config, "rp2")
             config["piezo"]["sample_ms"] = max(config["piezo"]["sample_ms"], sample_ms)
-            group.create_task(_keep_session_on(machine, plan, config, report))
+            group.create_task(_keep_session_on(machine, plan, config, on_notice))
             await asyncio.sleep(START_INTERVAL_SECONDS)
 
 
-async def _keep_session_on(machine: Any, plan: _Plan, config: dict[str, Any], report: Report) -> None:
+async def _keep_session_on(machine: Any, plan: _Plan, config: dict[str, Any], on_notice: OnNotice) -> None:
     from snyper.firmware.board.hardware import light
     from snyper.firmware.board.led import Led
     from snyper.firmware.target.session import TargetSession
@@ -247,13 +247,13 @@ async def _keep_session_on(machine: Any, plan: _Plan, config: dict[str, Any], re
             why = "ended by itself, starts again"
         except machine.BoardReset as reset:
             board.boot(reset.args[0])
-            report(Notice(plan.target_id, "was reset"))
+            on_notice(Notice(plan.target_id, "was reset"))
             continue
         except Exception as error:
             why = f"ended by itself, starts again: {error!r}"
         finally:
             led.stop()
-        report(Notice(plan.target_id, why))
+        on_notice(Notice(plan.target_id, why))
         await asyncio.sleep(RESTART_SECONDS)
         board.boot(PWRON_RESET)
 

@@ -10,7 +10,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from snyper.boards.deploy import (
-    Report,
+    OnProgress,
 )
 from snyper.boards.fleet import BoardSpec
 from snyper.boards.usb import BoardError, Connection
@@ -61,7 +61,7 @@ class _Stopped(Exception):
     """Ctrl-C, in the thread of a board."""
 
 
-def side_by_side(specs: list[BoardSpec], work: Callable[[BoardSpec, Report], T]) -> list[T]:
+def side_by_side(specs: list[BoardSpec], work: Callable[[BoardSpec, OnProgress], T]) -> list[T]:
     """Do `work` for each board, several at once. Ctrl-C ends each at its next step, and the command."""
     stop = threading.Event()
     columns = (
@@ -73,11 +73,11 @@ def side_by_side(specs: list[BoardSpec], work: Callable[[BoardSpec, Report], T])
     )
     bars = Progress(*columns, console=err, transient=True, disable=not can_redraw(err))
 
-    def reporter(spec: BoardSpec) -> Report:
+    def progress_of(spec: BoardSpec) -> OnProgress:
         task = bars.add_task(spec.name, total=None, phase="")
         phases = [""]
 
-        def report(phase: str, done: int, total: int) -> None:
+        def on_progress(phase: str, done: int, total: int) -> None:
             if stop.is_set():
                 raise _Stopped
             bars.update(task, phase=phase, completed=done, total=total or None)
@@ -85,10 +85,10 @@ def side_by_side(specs: list[BoardSpec], work: Callable[[BoardSpec, Report], T])
                 err.print(f"{spec.name}: {phase}", markup=False)
             phases.append(phase)
 
-        return report
+        return on_progress
 
     with bars, ThreadPoolExecutor(AT_ONCE) as pool:
-        futures = [pool.submit(work, spec, reporter(spec)) for spec in specs]
+        futures = [pool.submit(work, spec, progress_of(spec)) for spec in specs]
         try:
             wait(futures)
         except KeyboardInterrupt:

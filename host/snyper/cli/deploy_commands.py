@@ -13,7 +13,7 @@ from rich.text import Text
 
 from snyper.boards import fleet, usb
 from snyper.boards.board_files import Description, describe, dotted
-from snyper.boards.deploy import REGISTER_TIMEOUT_S, Report, deploy as deploy_to
+from snyper.boards.deploy import REGISTER_TIMEOUT_S, OnProgress, deploy as deploy_to
 from snyper.boards.deploy_plan import Firmware, Outcome
 from snyper.boards.fleet import BoardSpec, Fleet, FleetError
 from snyper.boards.usb import BoardError
@@ -94,11 +94,13 @@ def deploy(
     except OSError as error:
         fail(str(error), EXIT_FAILED)
 
-    def one(spec: BoardSpec, report: Report) -> Outcome:
+    def one(spec: BoardSpec, on_progress: OnProgress) -> Outcome:
         try:
             with connected(spec.port) as connection:
                 register_timeout_s = None if no_wait else timeout
-                return deploy_to(connection, firmware[spec.role], spec, report, force, register_timeout_s)
+                return deploy_to(
+                    connection, firmware[spec.role], spec, on_progress, force, register_timeout_s
+                )
         except (BoardError, FleetError) as error:
             return Outcome(spec.port, spec.role, spec.target_id or "", error=str(error))
 
@@ -139,12 +141,12 @@ def boards(
     # What others make may be a printer or a modem, which takes a Ctrl-C for something else.
     asked = [found.port for found in attached if ask and (port or found.may_be_pico)]
 
-    def one(spec: BoardSpec, report: Report) -> tuple[Description | None, str]:
+    def one(spec: BoardSpec, on_progress: OnProgress) -> tuple[Description | None, str]:
         if spec.port not in asked:
             return None, ""
         try:
-            report("ask", 0, 0)
-            return at_prompt(spec.port, describe, lambda: report("ask", 0, 0)), ""
+            on_progress("ask", 0, 0)
+            return at_prompt(spec.port, describe, lambda: on_progress("ask", 0, 0)), ""
         except BoardError as error:
             return None, str(error)
 

@@ -32,7 +32,7 @@ def simulate(
     """Run simulated targets against a hub until Ctrl-C: the real firmware on virtual boards."""
     from snyper.boards import simulator
 
-    def report(notice: simulator.Notice) -> None:
+    def on_notice(notice: simulator.Notice) -> None:
         err.print(f"{notice.target_id or 'simulate'}: {notice.text}", markup=False)
 
     log_to_stderr(logging.WARNING)
@@ -43,7 +43,7 @@ def simulate(
     async def run_targets() -> None:
         try:
             dialled = format_address(*dial_address(hub))
-            await simulator.simulate(targets, engine, dialled, hit_rate, seed, report, {"key": hub_key()})
+            await simulator.simulate(targets, engine, dialled, hit_rate, seed, on_notice, {"key": hub_key()})
         except (socket.gaierror, UnicodeError):  # the latter of a name that DNS cannot have
             raise NoHubError("no computer is known by that name") from None
 
