@@ -37,10 +37,12 @@ class Registered:
     """The hub's `registered`, checked."""
 
     def __init__(self, message: SocketMessage) -> None:
-        """Raises ProtocolError `bad_message` for another message, or for a field that is out of bounds."""
+        """Raises ProtocolError: `unknown_type` for another message, which no hub sends, `bad_message` for a
+        field that is out of bounds.
+        """
         data = message.data or {}
         if message.type != MessageType.REGISTERED:
-            raise ProtocolError(ErrorCode.BAD_MESSAGE, "`registered` was due, not `%s`" % message.type)
+            raise ProtocolError(ErrorCode.UNKNOWN_TYPE, "`registered` was due, not `%s`" % message.type)
         self.heartbeat_ms = integer_field(
             data, "heartbeat_ms", HEARTBEAT_MS, MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS
         )

@@ -169,8 +169,8 @@ class Session:
         self._at = self._hubs.index(self.hub)  # this one first, next time too
         self._backoff.reset()
         self.link = link
-        self._change(_ADMITTED)
         self.on_registered(link, registered, asked_us)
+        self._change(_ADMITTED)
 
     def _fail(self, error: Exception, link: "Link | None" = None) -> str:
         """Note why the attempt, or the link, has ended; return it as a person reads it."""

@@ -12,7 +12,7 @@ import struct
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -590,3 +590,46 @@ async def run_snyper(*arguments: str, **environment: str) -> tuple[int, str, str
     async with snyper(*arguments, **environment) as command:
         status = await command.wait(60.0)
         return status, command.out, command.err
+
+
+class MortalHub:
+    """A hub in a process of its own, which can be killed and started again on the same port. On CPython it
+    may keep a journal.
+    """
+
+    def __init__(self, engine: str, directory: Path, stack: AsyncExitStack, has_journal: bool) -> None:
+        self.under_test = HubUnderTest(free_port())
+        self._engine = engine
+        self._directory = directory
+        self._stack = stack
+        self._journal = ("--journal", str(directory / "journal.sqlite3")) if has_journal else ()
+
+    async def start(self) -> None:
+        if self._engine == "cpython":
+            command = await self._stack.enter_async_context(
+                snyper("hub", "--listen", self.under_test.address, *self._journal)
+            )
+            await command.says("listening on")
+            self._command = command
+        elif self.under_test.board is not None:
+            await start_hub(self.under_test.board)
+        else:
+            self.under_test = await self._stack.enter_async_context(
+                running_hub("micropython", self._directory, port=self.under_test.port)
+            )
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        if self._engine == "cpython":
+            await self._command.end()
+        else:
+            assert self.under_test.board is not None
+            self.under_test.board.kill()
+
+
+@asynccontextmanager
+async def mortal_hub(engine: str, directory: Path, has_journal: bool = False) -> AsyncIterator[MortalHub]:
+    async with AsyncExitStack() as stack:
+        hub = MortalHub(engine, directory, stack, has_journal)
+        await hub.start()
+        yield hub

@@ -10,7 +10,7 @@ import pytest
 
 import snyper
 from snyper import Event, NoHubError, ProtocolError, connect
-from snyper.client import connection
+from snyper.client import console_session
 from tests.integration.harness import (
     HOST,
     OBEDIENT,
@@ -31,7 +31,15 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 def test_what_it_exports() -> None:
     assert set(snyper.__all__) == {
         *("Event", "GameInfo", "GameState", "Heard", "HubClient", "HubStatus", "NoHubError"),
-        *("ProtocolError", "TargetError", "TargetInfo", "TargetResult", "Trace", "connect"),
+        *(
+            "ProtocolError",
+            "ReconnectingClient",
+            "TargetError",
+            "TargetInfo",
+            "TargetResult",
+            "Trace",
+            "connect",
+        ),
     }
     assert all(hasattr(snyper, name) for name in snyper.__all__)
 
@@ -261,7 +269,7 @@ async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @pytest.mark.parametrize("serve", [hang_up, say_nothing, speak_http, echo, flood])
 async def test_what_is_no_hub(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "REPLY_TIMEOUT_MS", 500)
+    monkeypatch.setattr(console_session, "REPLY_TIMEOUT_MS", 500)
     tasks = len(asyncio.all_tasks())
     async with server_that(serve) as address:
         with pytest.raises(NoHubError):

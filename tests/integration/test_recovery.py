@@ -3,8 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from tests.integration.harness import (
     MICROPYTHON,
     SLACK_S,
     UP_NS,
-    HubUnderTest,
     Peer,
     ProcessTarget,
     SessionTarget,
@@ -27,13 +25,12 @@ from tests.integration.harness import (
     each_body,
     each_engine,
     free_port,
+    mortal_hub,
     needs_micropython,
     peer_of,
     running_hub,
     scripted_hub,
     scripted_target,
-    snyper,
-    start_hub,
     until,
     virtual_target,
 )
@@ -44,46 +41,6 @@ GONE_S = 1.0  # for which a hub stays away
 
 def is_at(target: VirtualTarget, angle_ns: int) -> bool:
     return abs(target.duty_ns() - angle_ns) < 1_000
-
-
-class MortalHub:
-    """A hub in a process of its own, which can be killed and started again on the same port."""
-
-    def __init__(self, engine: str, directory: Path, stack: AsyncExitStack) -> None:
-        self.under_test = HubUnderTest(free_port())
-        self._engine = engine
-        self._directory = directory
-        self._stack = stack
-
-    async def start(self) -> None:
-        if self._engine == "cpython":
-            command = await self._stack.enter_async_context(
-                snyper("hub", "--listen", self.under_test.address)
-            )
-            await command.says("listening on")
-            self._command = command
-        elif self.under_test.board is not None:
-            await start_hub(self.under_test.board)
-        else:
-            self.under_test = await self._stack.enter_async_context(
-                running_hub("micropython", self._directory, port=self.under_test.port)
-            )
-
-    async def kill(self) -> None:
-        """SIGKILL."""
-        if self._engine == "cpython":
-            await self._command.end()
-        else:
-            assert self.under_test.board is not None
-            self.under_test.board.kill()
-
-
-@asynccontextmanager
-async def mortal_hub(engine: str, directory: Path) -> AsyncIterator[MortalHub]:
-    async with AsyncExitStack() as stack:
-        hub = MortalHub(engine, directory, stack)
-        await hub.start()
-        yield hub
 
 
 async def until_registered(console: Peer, names: set[str]) -> None:

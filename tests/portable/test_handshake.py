@@ -125,7 +125,7 @@ def test_a_peer_registers_with_what_it_says_of_itself() -> None:
 
 def test_registered_is_checked() -> None:
     assert Registered(SocketMessage("registered", 1)).heartbeat_ms == 600
-    raises(ErrorCode.BAD_MESSAGE, Registered, SocketMessage("pong", 1))
+    raises(ErrorCode.UNKNOWN_TYPE, Registered, SocketMessage("pong", 1))
     for data in (
         {"heartbeat_ms": 249},
         {"heartbeat_ms": "600"},

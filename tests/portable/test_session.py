@@ -230,5 +230,5 @@ async def test_what_answers_otherwise_is_no_hub() -> None:
         hub, message = await _registering(server)
         await hub.send(message.reply("pong", "alive").to_line())
         await within(attempt)
-        assert peer.lost.pop() == ("handshake", ErrorCode.BAD_MESSAGE)
+        assert peer.lost.pop() == ("handshake", ErrorCode.UNKNOWN_TYPE)
         await hub.close()

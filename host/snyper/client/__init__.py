@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Trace,
         crosstalk_of,
     )
+    from snyper.client.reconnecting_client import ReconnectingClient
     from snyper.shared.socket_protocol import ProtocolError
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "HubStatus",
     "NoHubError",
     "ProtocolError",
+    "ReconnectingClient",
     "TargetError",
     "TargetInfo",
     "TargetResult",

@@ -7,6 +7,7 @@ async with snyper.connect("127.0.0.1:8081") as hub:
 """
 
 import asyncio
+import itertools
 import secrets
 import time
 from collections import deque
@@ -46,6 +47,9 @@ REPLY_TIMEOUT_MS = 5_000  # for what the hub answers by itself
 MARGIN_MS = 2_000  # beyond a command's own timeout, for the hub to say that it ran out
 MAX_EVENTS = 10_000  # held for a reader that is slow; beyond it the oldest go, and `seq` shows the gap
 
+_ID_PREFIX = secrets.token_hex(4) + "-"
+_requests = itertools.count(1)
+
 # What the hub says of a whole command, not of a target that was sent one.
 _REFUSALS = {
     ErrorCode.BAD_MESSAGE,
@@ -60,19 +64,20 @@ class HubClient:
     """A live connection to a hub. Made by `connect`. `boot_id` is new at each start of the hub.
 
     `target` is a name, `group:NAME` or `all` everywhere. Every method raises ProtocolError `disconnected`
-    when the hub is lost.
+    when the hub is lost, with `unknown_fate` where it may have carried out what it was asked.
     """
+
+    boot_id = ""
+    log_id = ""  # whose `seq` the events carry; known once `events` is read
+    oldest_seq = 0  # the first event that the hub still had then
+    subscribed_seq = 0  # the last event before `events` was read: those up to it are old
 
     def __init__(self, link: Link, boot_id: str) -> None:
         self.boot_id = boot_id
-        self.log_id = ""  # whose `seq` the events carry; known once `events` is read
-        self.subscribed_seq = 0  # the last event before `events` was read: those up to it are old
         self._link = link
         self._streams: dict[str | int, Callable[[SocketMessage], None]] = {}
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
         self._news = asyncio.Event()
-        self._id_prefix = secrets.token_hex(4) + "-"
-        self._requests = 0
         link.on_stream = self._on_stream
         link.on_close = self._on_close
 
@@ -80,7 +85,7 @@ class HubClient:
         """Every target that the hub knows, connected or not."""
         found: list[TargetInfo] = []
         await self._call(
-            SocketMessage(MessageType.LIST_TARGETS, self._new_id()),
+            SocketMessage(MessageType.LIST_TARGETS, _new_id()),
             REPLY_TIMEOUT_MS,
             lambda message: found.append(target_info_of(message)),
         )
@@ -89,7 +94,7 @@ class HubClient:
     async def status(self) -> HubStatus:
         """The hub itself: its clock and its health."""
         sent_ns = time.monotonic_ns()
-        pong = await self._call(SocketMessage(MessageType.PING, self._new_id()), REPLY_TIMEOUT_MS)
+        pong = await self._call(SocketMessage(MessageType.PING, _new_id()), REPLY_TIMEOUT_MS)
         data: dict[str, Any] = pong.data or {}
         return HubStatus(
             uptime_ms=int(data.get("uptime_ms", 0)),
@@ -227,7 +232,7 @@ class HubClient:
         """Every game that this hub can play."""
         found: list[GameInfo] = []
         await self._call(
-            SocketMessage(MessageType.LIST_GAMES, self._new_id()),
+            SocketMessage(MessageType.LIST_GAMES, _new_id()),
             REPLY_TIMEOUT_MS,
             lambda message: found.append(game_info_of(message)),
         )
@@ -253,15 +258,15 @@ class HubClient:
         }
         if seed is not None:
             data["seed"] = seed
-        return await self._game_call(SocketMessage(MessageType.START_GAME, self._new_id(), target, data=data))
+        return await self._game_call(SocketMessage(MessageType.START_GAME, _new_id(), target, data=data))
 
     async def stop_game(self) -> GameState:
         """Ends the game that runs; its targets lie down. Without a game nothing happens."""
-        return await self._game_call(SocketMessage(MessageType.STOP_GAME, self._new_id()))
+        return await self._game_call(SocketMessage(MessageType.STOP_GAME, _new_id()))
 
     async def game(self) -> GameState:
         """The game that runs, or the last one."""
-        return await self._game_call(SocketMessage(MessageType.GET_GAME, self._new_id()))
+        return await self._game_call(SocketMessage(MessageType.GET_GAME, _new_id()))
 
     async def _game_call(self, message: SocketMessage) -> GameState:
         reply = await self._call(message, REPLY_TIMEOUT_MS)
@@ -312,37 +317,54 @@ class HubClient:
 
         details = {**(data or {}), "timeout_ms": timeout_ms}
         ahead_ms = MAX_AHEAD_MS if "at_us" in details or "in_ms" in details else 0
-        message = SocketMessage(message_type, self._new_id(), target, data=details)
+        message = SocketMessage(message_type, _new_id(), target, data=details)
         reply = await self._call(message, timeout_ms + ahead_ms + MARGIN_MS, take)
         if "ok" not in (reply.data or {}):  # one target's own answer, not the counts of many
             take(reply)
         return results
 
     async def subscribe(self, after: int | None = None, log_id: str | None = None) -> None:
-        """Subscribe to what `events` reads; sets `log_id` and `subscribed_seq`. Raises ProtocolError."""
+        """Have the hub send what `events` reads, and say where it counts: `log_id`, `oldest_seq` and
+        `subscribed_seq` are known then. Once a connection. Raises ProtocolError.
+        """
         data: dict[str, object] = {} if after is None else {"after": after}
         if log_id is not None:
             data["log_id"] = log_id
-        subscribe = SocketMessage(MessageType.SUBSCRIBE, self._new_id(), data=data)
+        subscribe = SocketMessage(MessageType.SUBSCRIBE, _new_id(), data=data)
         subscribed = await self._call(subscribe, REPLY_TIMEOUT_MS)
         about: dict[str, Any] = subscribed.data or {}
         self.log_id = str(about.get("log_id", ""))
+        self.oldest_seq = int(about.get("oldest_seq", 0))
         self.subscribed_seq = int(about.get("seq", 0))
 
     async def events(self, after: int | None = None, log_id: str | None = None) -> AsyncIterator[Event]:
-        """What happens from now on, or since the event with the `seq` that `after` gives, as far as the hub
-        still has it. `log_id` says whose count that is: this object's `log_id` while it was read; from
+        """Yield what happens from now on, or since the event with the `seq` that `after` gives, as far as the
+        hub still has it. `log_id` says whose count that is: this object's `log_id` while it was read; from
         another, all there is comes. One reader a connection. Raises ProtocolError `disconnected` when the hub
         is lost.
         """
         await self.subscribe(after, log_id)
+        async for event in self._arriving_events():
+            yield event
+
+    async def _arriving_events(self) -> AsyncIterator[Event]:
+        """Yield what comes after `subscribe`. Raises ProtocolError `disconnected` when the hub is lost."""
         while True:
             while self._events:
                 yield self._events.popleft()
-            if self._link.close_error is not None:
+            if self.is_lost:
                 raise ProtocolError(ErrorCode.DISCONNECTED, f"the hub is lost ({self._link.close_error})")
             self._news.clear()
             await self._news.wait()
+
+    def hang_up(self) -> None:
+        """End the connection: the hub is lost then."""
+        self._link.close(ProtocolError(ErrorCode.DISCONNECTED, "this side hung up"))
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection has ended."""
+        return self._link.close_error is not None
 
     async def _call(
         self,
@@ -362,10 +384,6 @@ class HubClient:
             raise error_of(reply)
         return reply
 
-    def _new_id(self) -> str:
-        self._requests += 1
-        return f"{self._id_prefix}{self._requests}"
-
     def _on_stream(self, message: SocketMessage) -> None:
         if message.type == MessageType.EVENT:
             self._events.append(event_of(message))
@@ -375,6 +393,11 @@ class HubClient:
 
     def _on_close(self, link: Link, error: ProtocolError) -> None:
         self._news.set()
+
+
+def _new_id() -> str:
+    """Make an id that no other request has, of this process or of another."""
+    return f"{_ID_PREFIX}{next(_requests)}"
 
 
 def _when(data: dict[str, object], at_us: int | None, in_ms: int | None) -> dict[str, object]:
