@@ -27,7 +27,15 @@ from tools.bench.processes import PROGRAMS, board_image, running
 
 START_TIMEOUT_S = 120  # of an interpreter that callgrind runs, at a fiftieth of its speed
 
-Work = Callable[[Peer, int], Awaitable[object]]
+Exchanges = Callable[[Peer, int], Awaitable[object]]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a hub does with a target that is one of `bench/programs/`."""
+
+    exchange: Exchanges  # so many times
+    program: str = "counted_target"
 
 
 async def _pings(target: Peer, count: int) -> None:
@@ -48,9 +56,10 @@ async def _hits(target: Peer, count: int) -> None:
 
 
 WORKS: Mapping[str, Work] = {
-    "PING": _pings,
-    "a motion command": _commands,
-    "a hit report": _hits,
+    "the leanest JSON Lines reply": Work(_pings, "counted_json_lines"),
+    "PING": Work(_pings),
+    "a motion command": Work(_commands),
+    "a hit report": Work(_hits),
 }
 
 
@@ -77,12 +86,12 @@ async def costs(few: int, many: int, valgrind: str | None) -> list[Cost]:
 
 
 async def _allocated_bytes(work: Work, count: int) -> int:
-    async with _target() as (target, _):
-        await work(target, 1)  # what is made once is not a message's
+    async with _target(work.program) as (target, _):
+        await work.exchange(target, 1)  # what is made once is not a message's
         before = await _mark(target)
         after = await _mark(target)
         own = after - before
-        await work(target, count)
+        await work.exchange(target, count)
         return await _mark(target) - after - own
 
 
@@ -95,8 +104,8 @@ async def _instructions(valgrind: str, work: Work, count: int) -> int:
     with tempfile.TemporaryDirectory(prefix="snyper-cost-") as directory:
         counts = Path(directory) / "callgrind.out"
         tool = (valgrind, "-q", "--tool=callgrind", f"--callgrind-out-file={counts}")
-        async with _target(*tool) as (target, process):
-            await work(target, count)
+        async with _target(work.program, *tool) as (target, process):
+            await work.exchange(target, count)
             target.transport.close()
             await process.wait()
         return total_of(counts.read_text())
@@ -111,17 +120,16 @@ def total_of(counts: str) -> int:
 
 
 @asynccontextmanager
-async def _target(*tool: str) -> AsyncIterator[tuple[Peer, Process]]:
+async def _target(program: str, *tool: str) -> AsyncIterator[tuple[Peer, Process]]:
     """Start a target that registers with the other end that is given; `tool` runs its interpreter."""
     target = Peer()
     server = await asyncio.get_running_loop().create_server(lambda: target, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     heap = f"heapsize={HEAP_BYTES + STAND_INS_BYTES}"
-    program = PROGRAMS / "counted_target.py"
     try:
         with board_image("target") as modules:
             path = os.pathsep.join((str(modules), str(VIRTUAL_BOARD), ".frozen"))
-            command = (*tool, *_interpreter(), "-X", heap, str(program), str(port))
+            command = (*tool, *_interpreter(), "-X", heap, str(PROGRAMS / f"{program}.py"), str(port))
             async with running(*command, env={"MICROPYPATH": path}) as process:
                 await _until_registered(target, process)
                 yield target, process
