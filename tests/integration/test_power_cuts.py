@@ -14,8 +14,9 @@ import pytest
 from snyper.boards.deploy import deploy
 from snyper.boards.deploy_plan import Firmware
 from snyper.boards.fleet import BoardSpec
+from snyper.boards.ports import BoardError
 from snyper.boards.status import times_up
-from snyper.boards.usb import BoardError, Connection
+from snyper.boards.usb import Connection
 from snyper.boards.usb_board import UsbBoard
 from tests.integration.harness import DEADLINE_S, HOST, needs_micropython
 from tools import power_cuts

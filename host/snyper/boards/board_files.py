@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from snyper.boards import image
 from snyper.boards.fleet import check
-from snyper.boards.usb import BoardError, Connection, Identity
+from snyper.boards.ports import BoardError
+from snyper.boards.usb import Connection, Identity
 
 MIN_MICROPYTHON = (1, 24)
 CONFIG = "config.json"

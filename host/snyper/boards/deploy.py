@@ -15,8 +15,9 @@ from snyper.boards import image
 from snyper.boards.board_files import MAINTENANCE, NEW_RECORD, RECORD, STAGE, refuse_unsuitable
 from snyper.boards.deploy_plan import Firmware, Outcome, Plan, compare
 from snyper.boards.fleet import BoardSpec
+from snyper.boards.ports import BoardError
 from snyper.boards.status import UP, parse_status
-from snyper.boards.usb import BoardError, Connection, Identity, LostError, sha256
+from snyper.boards.usb import Connection, Identity, LostError, sha256
 from snyper.firmware.board.status import Status
 
 REGISTER_TIMEOUT_S = 60.0

@@ -8,21 +8,18 @@ import errno
 import hashlib
 import inspect
 import json
-import os
-import stat
 import struct
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mpremote import transport_serial  # type: ignore[import-untyped]
 from mpremote.transport import TransportError, TransportExecError  # type: ignore[import-untyped]
-from serial.tools import list_ports  # type: ignore[import-untyped]
 
+from snyper.boards.ports import BoardError, attached, port_of, serial_number_of, why_not
 from snyper.firmware.board.update import finish_renames
 
 # It prints what it does not understand; a command's stdout is the command's own.
@@ -35,14 +32,13 @@ if sys.platform != "win32":
     import termios
 
     _LOST = (*_LOST, termios.error)
+_ERRORS: tuple[type[Exception], ...] = (BoardError, *_LOST)
 
 PATIENCE_S = 20.0  # a board in a crash loop has a port only now and then
 RUN_TIMEOUT_S = 30.0  # between two characters of an answer; the longest silence is a flash that is tidied up
 ANSWER_TIMEOUT_S = 5.0  # of one read of mpremote's
 CHUNK_BYTES = 1024  # a statement on the board that writes so many is up to four times as long
 HASHES_AT_ONCE = 16  # more files than that, and a board whose memory is in pieces may not find room to answer
-RASPBERRY_PI = 0x2E8A  # USB vendor; the product 0x0003 is a chip that waits for MicroPython
-BOOTLOADER = 0x0003
 QUIET_S = 0.05
 ATTEMPT_S = 1.5  # to interrupt what runs
 RESET_ATTEMPTS = 3  # of that, before a reset
@@ -104,27 +100,8 @@ __import__('gc').collect()
 _FINISH_RENAMES = f"import os\n{inspect.getsource(finish_renames)}finish_renames()\n"
 
 
-class BoardError(Exception):
-    """A board does not do what it should. The message says what to do next, and names no port."""
-
-
-_ERRORS: tuple[type[Exception], ...] = (BoardError, *_LOST)
-
-
 class LostError(BoardError):
     """The connection broke off: a cable, a reset, or a board that hangs."""
-
-
-@dataclass(frozen=True)
-class Attached:
-    """One USB port with something on it. `serial_number` is empty where USB tells none; `may_be_pico` says
-    whether it comes from the maker of the Pico.
-    """
-
-    port: str
-    serial_number: str
-    product: str
-    may_be_pico: bool = True
 
 
 @dataclass(frozen=True)
@@ -136,28 +113,6 @@ class Identity:
     name: str
     has_wifi: bool
     unique_id: str
-
-
-def attached() -> list[Attached]:
-    """List the USB serial ports of this computer."""
-    return [
-        Attached(
-            found.device,
-            found.serial_number or "",
-            found.product or found.description or "",
-            found.vid == RASPBERRY_PI,
-        )
-        for found in sorted(list_ports.comports())
-        if found.vid is not None and (found.vid, found.pid) != (RASPBERRY_PI, BOOTLOADER)
-    ]
-
-
-def port_of(serial_number: str) -> str:
-    """Find the port of the board with that USB serial number. Raises BoardError when it is not attached."""
-    for found in attached():
-        if found.serial_number.lower() == serial_number.lower():
-            return found.port
-    raise BoardError(f"no board with the serial number {serial_number} is attached; {_what_is_attached()}")
 
 
 class Connection:
@@ -323,7 +278,7 @@ class Connection:
         try:
             self._transport = transport_serial.SerialTransport(self.port, timeout=ANSWER_TIMEOUT_S)
         except _LOST:
-            raise BoardError(_why_not(self.port)) from None
+            raise BoardError(why_not(self.port)) from None
 
     def _reopen(self) -> None:
         if self._transport is not None:
@@ -381,57 +336,6 @@ class Connection:
 def sha256(content: bytes) -> str:
     """Return the SHA-256 in hexadecimal, as `Connection.hashes` does."""
     return hashlib.sha256(content).hexdigest()
-
-
-def serial_number_of(port: str) -> str:
-    """Return the USB serial number of what is on that port; empty where there is none."""
-    real = os.path.realpath(port).replace("/dev/tty.", "/dev/cu.")  # on a Mac one port has both names
-    return next((found.serial_number for found in attached() if os.path.realpath(found.port) == real), "")
-
-
-def _what_is_attached() -> str:
-    ports = ", ".join(found.port for found in attached())
-    return f"attached: {ports}" if ports else "no board is attached to this computer's USB"
-
-
-def _why_not(port: str) -> str:
-    if os.name == "posix":
-        try:
-            mode = Path(port).stat().st_mode
-        except OSError:
-            return f"there is no port {port}; {_what_is_attached()}"
-        if not stat.S_ISCHR(mode):
-            return f"{port} is no serial port; {_what_is_attached()}"
-        if not os.access(port, os.R_OK | os.W_OK):
-            return f"you may not use {port}: `sudo usermod -aG dialout $USER`, then log in again"
-        if not _is_terminal(port):
-            return f"{port} is no serial port; {_what_is_attached()}"
-    elif port not in [found.port for found in attached()]:
-        return f"there is no port {port}; {_what_is_attached()}"
-    return f"{port} is in use by {_holder_of(port)}: close it, then try again"
-
-
-def _is_terminal(port: str) -> bool:
-    try:
-        descriptor = os.open(port, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY)
-    except OSError as error:
-        return error.errno == errno.EBUSY
-    try:
-        return os.isatty(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _holder_of(port: str) -> str:
-    """Return which program has the port open, as far as this computer tells."""
-    real = os.path.realpath(port)
-    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
-        with suppress(OSError):
-            if str(descriptor.readlink()) == real:
-                process = descriptor.parents[1]
-                if process.name != str(os.getpid()):
-                    return f"{(process / 'comm').read_text().strip()} (process {process.name})"
-    return "another program (a serial monitor, an editor, another `snyper` or `mpremote`)"
 
 
 def _last_line(text: str) -> str:

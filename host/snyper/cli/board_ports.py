@@ -13,7 +13,8 @@ from snyper.boards.deploy import (
     OnProgress,
 )
 from snyper.boards.fleet import BoardSpec
-from snyper.boards.usb import BoardError, Connection
+from snyper.boards.ports import BoardError
+from snyper.boards.usb import Connection
 from snyper.cli.output import can_redraw, err, fail
 from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED
 

@@ -11,12 +11,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from snyper.boards import fleet, usb
+from snyper.boards import fleet, ports
 from snyper.boards.board_files import Description, describe, dotted
 from snyper.boards.deploy import REGISTER_TIMEOUT_S, OnProgress, deploy as deploy_to
 from snyper.boards.deploy_plan import Firmware, Outcome
 from snyper.boards.fleet import BoardSpec, Fleet, FleetError
-from snyper.boards.usb import BoardError
+from snyper.boards.ports import BoardError
 from snyper.cli.board_ports import at_prompt, board_errors, connected, side_by_side
 from snyper.cli.output import err, fail, out
 from snyper.cli.screens import print_table
@@ -83,7 +83,7 @@ def deploy(
                 hub=hub or None,
                 ssid=ssid,
             )
-            specs = [known.find(port, usb.serial_number_of(port), _with_password(options))]
+            specs = [known.find(port, ports.serial_number_of(port), _with_password(options))]
         specs = [fleet.with_environment(spec) for spec in specs]
         for spec in specs:
             fleet.check_role(spec)
@@ -132,10 +132,10 @@ def boards(
     To ask a board interrupts its firmware for a second and then resets it; --no-ask leaves it alone. What is
     no Pico is asked only where --port names it.
     """
-    attached = usb.attached()
+    attached = ports.attached()
     if port:
         by_port = {found.port: found for found in attached}
-        attached = [by_port.get(name, usb.Attached(name, "", "")) for name in port]
+        attached = [by_port.get(name, ports.Attached(name, "", "")) for name in port]
     if not attached:
         err.print("no board is attached to this computer's USB", markup=False)
     # What others make may be a printer or a modem, which takes a Ctrl-C for something else.
@@ -239,11 +239,11 @@ def _fleet(path: Path | None, required: bool) -> Fleet:
 
 
 def _attached(known: Fleet) -> list[BoardSpec]:
-    ports = {found.serial_number.lower(): found.port for found in usb.attached() if found.serial_number}
+    port_of = {found.serial_number.lower(): found.port for found in ports.attached() if found.serial_number}
     specs = []
     for board in known.boards:
-        is_there = board.port in ports.values() or (board.port and Path(board.port).exists())
-        port = board.port if is_there else ports.get(board.serial.lower(), "")
+        is_there = board.port in port_of.values() or (board.port and Path(board.port).exists())
+        port = board.port if is_there else port_of.get(board.serial.lower(), "")
         if port:
             specs.append(BoardSpec(port=port).over(board))
         else:
@@ -297,7 +297,7 @@ def _outcomes_table(outcomes: list[Outcome]) -> Table:
     return table
 
 
-def _board_row(found: usb.Attached, description: Description | None, error: str) -> dict[str, object]:
+def _board_row(found: ports.Attached, description: Description | None, error: str) -> dict[str, object]:
     row: dict[str, object] = {"port": found.port, "serial": found.serial_number, "board": found.product}
     said = ("", "", "", "")
     if description is not None:
