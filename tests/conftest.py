@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from snyper.boards.board import MicropythonNotFoundError, find_micropython
+from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
 
 # A slow machine is no failure.
 settings.register_profile("snyper", deadline=None)

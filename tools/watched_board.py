@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from snyper.boards import image
-from snyper.boards.board import HEAP_BYTES, STAND_INS_BYTES, WORDS_BYTES, BoardProcess, find_micropython
+from snyper.boards.board import HEAP_BYTES, STAND_INS_BYTES, WORDS_BYTES, BoardProcess
+from snyper.boards.micropython import find_micropython
 
 SETTLED_S = 20.0  # of the world's time, for whoever was lost to come back: a busy machine needs it
 

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from snyper.boards import board as boards, simulator
-from snyper.boards.board import WIFI, BoardProcess, MicropythonNotFoundError, find_micropython
+from snyper.boards.board import WIFI, BoardProcess
+from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.server import Hub
 from snyper.firmware.target.config import read

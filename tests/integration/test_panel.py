@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from snyper.boards.board import BoardProcess, find_micropython
+from snyper.boards.board import BoardProcess
+from snyper.boards.micropython import find_micropython
 from snyper.firmware.master.buttons import HOLD_MS
 from tests.integration.harness import (
     HOST,

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from snyper.boards import board as boards, image, simulator
-from snyper.boards.board import BoardProcess, MicropythonNotFoundError, find_micropython
+from snyper.boards.board import BoardProcess
+from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
 from snyper.boards.simulator import Notice, simulate
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from snyper.boards.board import BoardProcess, find_micropython
+from snyper.boards.board import BoardProcess
 from snyper.boards.fleet import BoardSpec, configuration
+from snyper.boards.micropython import find_micropython
 from snyper.firmware.board import flash_log
 from snyper.firmware.master.server import Hub
 from snyper.shared import log

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from snyper.boards.board import MicropythonNotFoundError, find_micropython
+from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 120

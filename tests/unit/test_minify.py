@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from snyper.boards import image
-from snyper.boards.board import find_micropython
+from snyper.boards.micropython import find_micropython
 from snyper.boards.minify import constants_in, minify_source
 from tests.integration.harness import needs_micropython
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from snyper.boards.board import VIRTUAL_BOARD, MicropythonNotFoundError, find_micropython
+from snyper.boards.board import VIRTUAL_BOARD
+from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
 
 CHECKS = '''
 import sys

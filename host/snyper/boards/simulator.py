@@ -17,10 +17,9 @@ from snyper.boards.board import (
     VIRTUAL_BOARD,
     WIFI,
     BoardProcess,
-    MicropythonNotFoundError,
-    find_micropython,
     unique_id,
 )
+from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
 from snyper.boards.status import last_status_in
 from snyper.boards.temporary import temporary_directory
 from snyper.firmware.board.status import Status

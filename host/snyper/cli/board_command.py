@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from snyper.boards.board import MicropythonNotFoundError
+from snyper.boards.micropython import MicropythonNotFoundError
 from snyper.boards.usb_board import UsbBoard
 from snyper.cli.output import fail
 from snyper.system.process import EXIT_FAILED

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from snyper.boards.board import leashed
+from snyper.system.process import leashed
 
 READY_TIMEOUT_S = 60.0  # a small machine that is busy takes 20 s to load the dashboard
 _STOP_TIMEOUT_S = 5.0

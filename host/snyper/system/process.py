@@ -1,8 +1,10 @@
 """A process and its end: exit statuses, the signals that end it, how many files it may open."""
 
 import asyncio
+import os
 import signal
-from collections.abc import Coroutine
+import sys
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -11,6 +13,15 @@ EXIT_USAGE = 2
 EXIT_NO_HUB = 3
 EXIT_INTERRUPTED = 130
 EXIT_GONE = 141  # 128 + SIGPIPE: what a shell says of a command whose reader has left
+
+# Linux's PR_SET_PDEATHSIG (1). A Python that then becomes the command sets it, since preexec_fn is unsafe
+# beside threads.
+_LEASH = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, int(sys.argv[2]))
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 T = TypeVar("T")
 
@@ -50,3 +61,12 @@ def raise_descriptor_limit(needed: int) -> None:
     if soft < needed + 256:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def leashed(command: Sequence[str], end: int = signal.SIGKILL) -> list[str]:
+    """Return `command` for a process that does not outlive this one, even if this one is killed: it then gets
+    the signal `end`. Only on Linux; elsewhere `command` as it is.
+    """
+    if sys.platform != "linux":
+        return list(command)
+    return [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), str(int(end)), *command]
