@@ -142,7 +142,7 @@ class _Play:
 
     @asynccontextmanager
     async def running(self, board: BoardProcess) -> AsyncIterator[None]:
-        """Everything around the board."""
+        """Set up everything around the board."""
         raise NotImplementedError
         yield
 
@@ -456,7 +456,7 @@ class Relay:
 
     @asynccontextmanager
     async def running(self, to_port: int) -> AsyncIterator[None]:
-        """From now on it leads to `to_port`."""
+        """Lead to `to_port` from now on."""
         self._to_port = to_port
         await self.open()
         try:

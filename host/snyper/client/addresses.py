@@ -8,7 +8,9 @@ _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 
 
 def dial_host(host: str) -> str:
-    """Where this computer reaches what listens on `host`: for every address (empty, 0.0.0.0, ::) itself."""
+    """Return where this computer reaches what listens on `host`: for every address (empty, 0.0.0.0, ::)
+    itself.
+    """
     if not host:
         return _LOOPBACK[4]
     try:
@@ -19,13 +21,15 @@ def dial_host(host: str) -> str:
 
 
 def dial_address(text: str) -> tuple[str, int]:
-    """Host and port to dial for HOST:PORT as people write it. Raises ValueError that shows the text."""
+    """Parse HOST:PORT as people write it into host and port to dial. Raises ValueError that shows the
+    text.
+    """
     host, port = parse_address(text)
     return dial_host(host), port
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this computer reaches it."""
+    """Return whether only this computer reaches it."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

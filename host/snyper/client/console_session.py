@@ -83,7 +83,7 @@ class ConsoleSession(Session):
     # --- hooks of the session
 
     async def join(self) -> None:
-        """There is no network to join: the computer is in it."""
+        """Do nothing: the computer is in its network."""
 
     async def find(self, host: str) -> str:
         """Return what to dial for `host`. Raises OSError for a name that DNS cannot have."""
@@ -118,7 +118,7 @@ class ConsoleSession(Session):
 
 
 def _why_unreachable(error: OSError) -> str:
-    """Why nobody could be dialled, in few words."""
+    """Explain in few words why nobody could be dialled."""
     if isinstance(error, ConnectionRefusedError):
         return "nothing listens there"
     if isinstance(error, socket.gaierror):

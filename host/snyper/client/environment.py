@@ -7,8 +7,8 @@ KEY_VARIABLE = "SNYPER_KEY"
 
 
 def secret(name: str, environment: Mapping[str, str] = os.environ) -> str | None:
-    """The secret in a variable, None where it is not set. Raises ValueError, which does not say the secret,
-    for one that is not UTF-8.
+    """Read the secret in a variable, None where it is not set. Raises ValueError, which does not say the
+    secret, for one that is not UTF-8.
 
     What editors put around the text of a file is left out: a byte order mark before it, line ends behind it.
     """

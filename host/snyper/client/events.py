@@ -86,7 +86,7 @@ def _words(value: object) -> Iterable[str]:
 
 
 def _line_of_any(data: Mapping[str, Any]) -> str:
-    """What an event says whose kind has no words of its own."""
+    """Format an event whose kind has no words of its own."""
     for name in ("message", "text", "reason", "player"):
         if data.get(name):
             return str(data[name])
@@ -369,22 +369,24 @@ KINDS: dict[str, EventKind] = {kind.name: kind for kind in _ROWS}
 
 
 def kind_of(event: Event) -> EventKind:
-    """The row of its kind, or one that has no more than the name."""
+    """Return the row of an event's kind, or one that has no more than the name."""
     return KINDS.get(event.event) or EventKind(event.event, "")
 
 
 def line_of(event: Event) -> str:
-    """What it says beside its kind and target. It may hold anything that a target or hub has said."""
+    """Format what an event says beside its kind and target. It may hold anything that a target or hub has
+    said.
+    """
     return (kind_of(event).line or _line_of_any)(event.data)
 
 
 def sound_of(event: Event) -> str:
-    """The tune for it, or "": a hit that does not count is not to be heard."""
+    """Return the sound of an event, or "": a hit that does not count is not to be heard."""
     return "" if crosstalk_of(event.data) else kind_of(event).sound
 
 
 def fold(model: RangeModel, event: Event, now_s: float = 0.0, *, is_news: bool = True) -> None:
-    """Brings `model` up to date. An event that lacks what it has to say, or is of another game, changes
+    """Bring `model` up to date. An event that lacks what it has to say, or is of another game, changes
     nothing; one that is no news, since it came before somebody followed, changes only the game.
     """
     kind = kind_of(event)
@@ -399,13 +401,13 @@ def fold(model: RangeModel, event: Event, now_s: float = 0.0, *, is_news: bool =
 
 
 def says(data: Mapping[str, Any], kinds: Mapping[str, Any]) -> bool:
-    """Whether `data` has all these, each of its kind; [str] is a list of them."""
+    """Return whether `data` has all these fields, each of its type; [str] is a list of them."""
     return all(_is(data.get(name), kind) for name, kind in kinds.items())
 
 
 def results_of(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The results that a `game_over` tells, each a value or a list with one for each player; None where there
-    is none. Hubs up to 0.1.0 said 0 ms for a player without a hit.
+    """Return the results that a `game_over` tells, each a value or a list with one for each player; None
+    where there is none. Hubs up to 0.1.0 said 0 ms for a player without a hit.
     """
     said = data.get("results")
     results: dict[str, Any] = dict(said) if isinstance(said, dict) else {}

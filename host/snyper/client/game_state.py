@@ -12,18 +12,20 @@ _REASONS = {
 
 
 def ranking(state: GameState) -> list[tuple[int, str, int]]:
-    """Place, player and score, the best first; who has as many points has the same place."""
+    """Rank the players: place, player and score, the best first; who has as many points has the same
+    place.
+    """
     pairs = sorted(zip(state.players, state.scores, strict=True), key=lambda pair: -pair[1])
     return [(1 + sum(other > score for _, other in pairs), player, score) for player, score in pairs]
 
 
 def seconds_to_start(state: GameState, hub_us: int | None) -> int:
-    """Of the countdown; 0 when it is over, or when the hub's clock is not known."""
+    """Return the seconds of the countdown; 0 when it is over, or when the hub's clock is not known."""
     return 0 if hub_us is None else max(0, -(-(state.starts_at_us - hub_us) // 1_000_000))
 
 
 def progress_words(state: GameState, hub_us: int | None) -> str:
-    """How far it is, or why it is over."""
+    """Format how far a game is, or why it is over."""
     if state.status == "over":
         return _REASONS.get(state.reason, state.reason)
     seconds = seconds_to_start(state, hub_us)

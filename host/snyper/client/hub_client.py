@@ -82,7 +82,7 @@ class HubClient:
         link.on_close = self._on_close
 
     async def targets(self) -> list[TargetInfo]:
-        """Every target that the hub knows, connected or not."""
+        """Return all targets that the hub knows, connected or not."""
         found: list[TargetInfo] = []
         await self._call(
             SocketMessage(MessageType.LIST_TARGETS, _new_id()),
@@ -92,7 +92,7 @@ class HubClient:
         return found
 
     async def status(self) -> HubStatus:
-        """The hub itself: its clock and its health."""
+        """Return the status of the hub itself: its clock and its health."""
         sent_ns = time.monotonic_ns()
         pong = await self._call(SocketMessage(MessageType.PING, _new_id()), REPLY_TIMEOUT_MS)
         data: dict[str, Any] = pong.data or {}
@@ -229,7 +229,7 @@ class HubClient:
                 raise _bad_answer(target_id, "its trace in no order")
 
     async def games(self) -> list[GameInfo]:
-        """Every game that this hub can play."""
+        """Return the games that this hub can play."""
         found: list[GameInfo] = []
         await self._call(
             SocketMessage(MessageType.LIST_GAMES, _new_id()),
@@ -246,7 +246,7 @@ class HubClient:
         seed: int | None = None,
         target: str = ALL_TARGETS,
     ) -> GameState:
-        """Starts a game with these targets; options that are left out have their defaults. The same `seed`
+        """Start a game with these targets; options that are left out have their defaults. The same `seed`
         (0 to 2^31 - 1) gives the same order. Names are sent composed (Unicode's NFC) and without blanks
         around them. Raises ProtocolError `busy` while a game runs, `bad_message` for options or players that
         the game does not take, `unknown_target` where there is none.
@@ -261,11 +261,11 @@ class HubClient:
         return await self._game_call(SocketMessage(MessageType.START_GAME, _new_id(), target, data=data))
 
     async def stop_game(self) -> GameState:
-        """Ends the game that runs; its targets lie down. Without a game nothing happens."""
+        """End the game that runs; its targets lie down. Without a game nothing happens."""
         return await self._game_call(SocketMessage(MessageType.STOP_GAME, _new_id()))
 
     async def game(self) -> GameState:
-        """The game that runs, or the last one."""
+        """Return the game that runs, or the last one."""
         return await self._game_call(SocketMessage(MessageType.GET_GAME, _new_id()))
 
     async def _game_call(self, message: SocketMessage) -> GameState:
@@ -372,7 +372,9 @@ class HubClient:
         timeout_ms: int,
         on_stream: Callable[[SocketMessage], None] | None = None,
     ) -> SocketMessage:
-        """The reply, an `error` of a target included; what the hub itself refuses is raised."""
+        """Send a request and return the reply, an `error` of a target included; what the hub itself refuses
+        is raised.
+        """
         assert message.id is not None
         if on_stream is not None:
             self._streams[message.id] = on_stream

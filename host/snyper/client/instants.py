@@ -13,9 +13,9 @@ _ROUNDS = 4  # the quickest of them tells the hub's clock best
 
 
 def parse(text: str, now: datetime) -> datetime | int:
-    """A time of day, in this computer's time zone, as the next such instant after `now`, or µs of the hub's
-    clock. The instant knows its time zone. Raises ValueError for what is neither, and
-    for a time of day that is over, too far ahead, or left out today as summer time begins.
+    """Parse a time of day, in this computer's time zone, as the next such instant after `now`, or µs of the
+    hub's clock. The instant knows its time zone. Raises ValueError for what is neither, and for a time of day
+    that is over, too far ahead, or left out today as summer time begins.
     """
     digits = text.removesuffix("us")
     if digits != text and digits.isdecimal() and int(digits) <= MAX_INTEGER:
@@ -44,8 +44,8 @@ def parse(text: str, now: datetime) -> datetime | int:
 
 
 def _instants(local: datetime) -> list[datetime]:
-    """When it is `local` here, in order: once as a rule, twice if the clocks go back over it, never if they
-    go forward over it.
+    """Return the instants at which it is `local` here, in order: once as a rule, twice if the clocks go back
+    over it, never if they go forward over it.
     """
     both = [_as_utc(local.replace(fold=fold)) for fold in (0, 1)]
     return sorted({at for at in both if at.astimezone().replace(tzinfo=None) == local})
@@ -56,8 +56,8 @@ def _as_utc(local: datetime) -> datetime:
 
 
 async def on_hub(hub: HubClient, at: datetime | int) -> int:
-    """The instant in µs of the hub's clock. Raises ValueError when it is over or too far ahead, ProtocolError
-    when the hub is lost.
+    """Return the instant in µs of the hub's clock. Raises ValueError when it is over or too far ahead,
+    ProtocolError when the hub is lost.
     """
     rounds = []
     for _ in range(_ROUNDS):

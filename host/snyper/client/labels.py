@@ -23,32 +23,36 @@ ROLE_WORDS = {"target": "target", "master": "hub"}
 
 
 def state_word(state: str) -> str:
-    """The word that people see for a state on the wire; a state that is not known here stays as it is."""
+    """Return the word that people see for a state on the wire; a state that is not known here stays as
+    it is.
+    """
     return STATE_WORDS.get(state, state)
 
 
 def result_word(status: str) -> str:
-    """The word that people see for the `status` of a reply to a command."""
+    """Return the word that people see for the `status` of a reply to a command."""
     return state_word(_RESULTS.get(status, status))
 
 
 def role_word(role: str) -> str:
-    """The word that people see for a role."""
+    """Return the word that people see for a role."""
     return ROLE_WORDS.get(role, role)
 
 
 def role_of(word: str) -> str:
-    """The role that a person means, by its own word or by that of ROLE_WORDS; "" for none."""
+    """Return the role that a person names, by its own word or by that of ROLE_WORDS; "" for none."""
     return next((role for role, said in ROLE_WORDS.items() if word in (role, said)), "")
 
 
 def plural(count: int, word: str) -> str:
-    """1 target, 2 targets."""
+    """Format a count with its noun: 1 target, 2 targets."""
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def counted(count: object, words: str) -> str:
-    """1 round won, 2 rounds won: `words` begin with what is counted, in the plural."""
+    """Format a count with its words: 1 round won, 2 rounds won. `words` begin with what is counted, in the
+    plural.
+    """
     first, space, rest = words.partition(" ")
     return f"{count} {first.removesuffix('s') if count == 1 else first}{space}{rest}"
 
@@ -59,5 +63,5 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 
 def rest_text(rests_at: object) -> str:
-    """What is wrong with a piezo that rests there, and what to do."""
+    """Explain what is wrong with a piezo that rests there, and what to do."""
     return f"rests at {rests_at}, not below its threshold: see its wires, or `snyper calibrate`"

@@ -153,8 +153,8 @@ class Event:
 
 
 def crosstalk_of(data: Mapping[str, object]) -> str:
-    """The target whose blow the hit with this data was no more than an echo of; empty for one that counts. A
-    hit may be told first, and be taken back by a `crosstalk` with its `hit_seq`.
+    """Return the target whose blow the hit with this data was no more than an echo of; empty for one that
+    counts. A hit may be told first, and be taken back by a `crosstalk` with its `hit_seq`.
     """
     of = data.get("crosstalk_of")
     return of if isinstance(of, str) else ""

@@ -28,8 +28,9 @@ class Order:
 async def carry_out(
     hub: str, selectors: Sequence[str], order: Order, on_result: Callable[[TargetResult], None]
 ) -> list[TargetResult]:
-    """A result for each target that the selectors mean, once for one that several of them mean. Of one
-    selector that means nobody ProtocolError `unknown_target` is raised; of several it is the result.
+    """Send an order, and return a result for each target that the selectors mean, once for one that several
+    of them mean. Of one selector that means nobody ProtocolError `unknown_target` is raised; of several it is
+    the result.
 
     Raises ProtocolError, OSError, and ValueError for an instant that is over or too far ahead.
     """
@@ -57,7 +58,9 @@ async def carry_out(
 
 
 async def _without_overlap(console: HubClient, selectors: Sequence[str]) -> list[str]:
-    """The selectors, with the names of a group's targets in its place where other selectors are given too."""
+    """Return the selectors, with the names of a group's targets in its place where other selectors are given
+    too.
+    """
     if ALL_TARGETS in selectors:
         return [ALL_TARGETS]
     chosen = list(dict.fromkeys(selectors))

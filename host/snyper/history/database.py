@@ -35,7 +35,7 @@ def default_path(name: str = "journal.sqlite3", option: str = "--journal PATH") 
 
 
 def explained(error: sqlite3.Error) -> str:
-    """Return what the error means for a person."""
+    """Explain an error to a person."""
     name = getattr(error, "sqlite_errorname", "")
     meanings = {
         "SQLITE_FULL": "the disk is full: free some space",

@@ -27,7 +27,7 @@ class Conditions:
 
 
 def games_where(which: Which) -> Conditions:
-    """Return what rows of `games` have to be like."""
+    """Make the conditions on rows of `games`."""
     where = Conditions()
     where.add_since("games.unix_ms", which.since_ms)
     if which.game:
@@ -38,7 +38,7 @@ def games_where(which: Which) -> Conditions:
 
 
 def shots_where(which: Which, prefix: str = "") -> Conditions:
-    """Return what rows of `shots` have to be like; `prefix` is for columns that other tables have too."""
+    """Make the conditions on rows of `shots`; `prefix` is for columns that other tables have too."""
     where = Conditions()
     where.add_since(f"{prefix}unix_ms", which.since_ms)
     if which.game:
@@ -59,7 +59,7 @@ class PlayerTally:
     def add(
         self, game: str, games: int, wins: int, best: int | None, best_ms: int | None, last: int | None
     ) -> None:
-        """All of one kind of game. `best` and `last` are None where none was played to its end."""
+        """Add up all games of one kind. `best` and `last` are None where none was played to its end."""
         self.games += games
         self.wins += wins
         self.last = max(self.last, last or 0)
@@ -105,5 +105,5 @@ class TargetTally:
 
 
 def last_seq(seq: int) -> int:
-    """The last `seq` that the hub which wrote this one can have come to."""
+    """Return the last `seq` that the hub which wrote this one can have come to."""
     return (seq // schema.LEAP + 1) * schema.LEAP - 1

@@ -71,7 +71,7 @@ class History:
         self.close()
 
     def close(self) -> None:
-        """May be called again."""
+        """Close the file. May be called again."""
         self._db.close()
 
     @property
@@ -81,8 +81,8 @@ class History:
         return str(log_id)
 
     def events(self, kinds: Sequence[str] = (), since_ms: int | None = None) -> Iterator[EventRecord]:
-        """Every event, or those of these kinds, in order, some at a time: memory stays small however many
-        there are.
+        """Iterate over all events, or those of these kinds, in order, some at a time: memory stays small
+        however many there are.
         """
         conditions = Conditions()
         if kinds:
@@ -91,7 +91,9 @@ class History:
         yield from self._events(conditions)
 
     def events_of(self, which: Which) -> Iterator[EventRecord]:
-        """Those events in order; where it is about games, what happened while one of them was played."""
+        """Iterate over those events in order; where it is about games, what happened while one of them was
+        played.
+        """
         if not which.of_games:
             yield from self.events(since_ms=which.since_ms)
             return
@@ -109,8 +111,8 @@ class History:
         limit: int | None = None,
         offset: int = 0,
     ) -> list[GameRecord]:
-        """The games, newest first; only those with `player`, of the kind `game`, at most `limit` after the
-        first `offset`.
+        """Return the games, newest first; only those with `player`, of the kind `game`, at most `limit` after
+        the first `offset`.
         """
         where = games_where(Which(since_ms, game, player))
         rows = self._all(
@@ -137,17 +139,17 @@ class History:
         return int(count)
 
     def kinds(self) -> dict[str, str]:
-        """Name and title of every kind of game that was ever played."""
+        """Return name and title of every kind of game that was ever played."""
         return dict(self._all("SELECT game, max(title) FROM games GROUP BY game ORDER BY game"))
 
     def names(self) -> list[str]:
-        """Everybody who ever played."""
+        """Return the names of all who ever played."""
         return [name for (name,) in self._all("SELECT DISTINCT known FROM seats ORDER BY known")]
 
     def players(
         self, since_ms: int | None = None, game: str | None = None, player: str | None = None
     ) -> list[PlayerStats]:
-        """Everybody who played a game to its end, by wins, then games, then name."""
+        """Return all who played a game to its end, by wins, then games, then name."""
         where = games_where(Which(since_ms, game, player))
         if player:
             where.add("known = ?", known_as(player))
@@ -175,7 +177,7 @@ class History:
         game: str | None = None,
         since_ms: int | None = None,
     ) -> list[BestTime]:
-        """The fastest hits that scored in games, the fastest first."""
+        """Return the fastest hits that scored in games, the fastest first."""
         where = games_where(Which(since_ms, game, player))
         where.add("best_ms IS NOT NULL")
         if player:
@@ -190,14 +192,14 @@ class History:
         return [time for _, time in sorted(times, key=lambda pair: (pair[1].reaction_ms, pair[0]))[:limit]]
 
     def shots(self, target_id: str | None = None, since_ms: int | None = None) -> Iterator[ShotRecord]:
-        """Every hit and miss, in order."""
+        """Iterate over all hits and misses, in order."""
         where = shots_where(Which(since_ms), "shots.")
         if target_id is not None:
             where.add("target_id = ?", target_id)
         yield from self._shots(where)
 
     def shots_of(self, which: Which) -> Iterator[ShotRecord]:
-        """Those hits and misses, in order."""
+        """Iterate over those hits and misses, in order."""
         yield from self._shots(shots_where(which, "shots."))
 
     def _shots(self, where: "Conditions") -> Iterator[ShotRecord]:
@@ -209,7 +211,7 @@ class History:
             yield shot_record(unix_ms, event, of_target, json.loads(data), of)
 
     def reactions(self, since_ms: int | None = None) -> dict[str, list[ShotRecord]]:
-        """The hits of each target that count and say a reaction time, in order."""
+        """Return the hits of each target that count and say a reaction time, in order."""
         found: dict[str, list[ShotRecord]] = {}
         for shot in self.shots(since_ms=since_ms):
             if shot.event == "hit" and not shot.crosstalk_of and shot.reaction_ms is not None:
@@ -219,8 +221,8 @@ class History:
     def reaction_points(
         self, which: Which, target_ids: Sequence[str], limit: int
     ) -> dict[str, list[tuple[int, int]]]:
-        """For each of these targets when its last `limit` hits were, in order, and their reaction times in
-        ms.
+        """Return for each of these targets when its last `limit` hits were, in order, and their reaction
+        times in ms.
         """
         where = shots_where(which)
         where.add("reaction_ms IS NOT NULL")
@@ -231,7 +233,7 @@ class History:
         }
 
     def accuracy(self, which: Which = ALL) -> list[Accuracy]:
-        """Each target that was hit or missed, by name."""
+        """Return the hits and misses of each target that had any, by name."""
         where = shots_where(which)
         where.add("hit + missed > 0")
         return [
@@ -244,7 +246,7 @@ class History:
         ]
 
     def targets(self, since_ms: int | None = None) -> list[TargetStats]:
-        """Every target that reported something or was away, by name."""
+        """Return the targets that reported something or was away, by name."""
         tallies: dict[str, TargetTally] = defaultdict(TargetTally)
         where = shots_where(Which(since_ms))
         for target_id, *shot in self._rows(
@@ -260,9 +262,9 @@ class History:
         return [tallies[target_id].stats(target_id) for target_id in sorted(tallies)]
 
     def outages(self, target_id: str | None = None, since_ms: int | None = None) -> list[Outage]:
-        """When targets were away, in order. That the hub itself stopped is no outage of a target. Where
-        somebody set the clock of a hub between two of its starts, an outage over them is of no known length,
-        at least of 0.
+        """Return when targets were away, in order. That the hub itself stopped is no outage of a target.
+        Where somebody set the clock of a hub between two of its starts, an outage over them is of no known
+        length, at least of 0.
         """
         found: list[Outage] = []
         away: dict[str, int] = {}
@@ -282,7 +284,7 @@ class History:
         return found
 
     def _began_ms(self, at: int) -> int:
-        """When the game began that is at this place in the order of all."""
+        """Return when the game began that is at this place in the order of all."""
         [(unix_ms,)] = self._all(
             "SELECT unix_ms FROM games WHERE log = ? AND seq = ?", (at >> _SEQ_BITS, at % (1 << _SEQ_BITS))
         )
@@ -291,7 +293,7 @@ class History:
     def _times_of(
         self, log: int, seq: int, end_seq: int | None, game: str, player: str, known: str
     ) -> Iterator[tuple[tuple[int, int], BestTime]]:
-        """A player's hits that scored in one game, each with its place in the journal."""
+        """Return a player's hits that scored in one game, each with its place in the journal."""
         where = Conditions()
         where.add("log = ? AND seq > ? AND seq <= ?", log, seq, end_seq or last_seq(seq))
         where.add("event = 'game_score'")
@@ -308,7 +310,7 @@ class History:
                 yield (log, at), BestTime(reaction_ms, known, game, game_id, target_id, unix_ms)
 
     def _scores(self, log: int, seq: int) -> tuple[int, ...]:
-        """What the players of a game have, or had at last."""
+        """Return the scores of a game's players, now or at its end."""
         rows = self._all("SELECT score FROM seats WHERE log = ? AND seq = ? ORDER BY place", (log, seq))
         return tuple(score for (score,) in rows)
 

@@ -206,7 +206,7 @@ def _triggers(temp: str, when: str) -> str:
 
 
 def _counting_once() -> str:
-    """Counts what `events` has already, with the very same triggers, one after the other in its order."""
+    """Count what `events` has already, with the very same triggers, one after the other in its order."""
     kinds = ", ".join(f"'{event}'" for event in COUNTING)
     drops = "".join(f"DROP TRIGGER temp.tempcount_{event};" for event in COUNTING)
     return f"""
@@ -219,12 +219,14 @@ def _counting_once() -> str:
 
 
 def known_as(name: str) -> str:
-    """A player's name in the history. Older hubs took several that nobody can tell apart."""
+    """Return a player's name in the history. Older hubs took several that nobody can tell apart."""
     return normalised(visible(name)) or "?"
 
 
 def names_of(players: list[str]) -> dict[str, str]:
-    """What each player of a game is known as; two of whom nothing seen was different are told apart."""
+    """Return what each player of a game is known as; two of whom nothing seen was different are told
+    apart.
+    """
     found: dict[str, str] = {}
     for player in players:
         name = known_as(player)
@@ -234,7 +236,7 @@ def names_of(players: list[str]) -> dict[str, str]:
 
 
 def name_players(db: sqlite3.Connection, game: tuple[int, int] | None = None) -> None:
-    """Finds out what the players of a game, by `log` and `seq`, or of all games are known as; no SQL can."""
+    """Find out what the players of a game, by `log` and `seq`, or of all games are known as; no SQL can."""
     where, values = ("WHERE (log, seq) = (?, ?)", game) if game else ("", ())
     rows = db.execute(f"SELECT log, seq, player FROM seats {where} ORDER BY log, seq, place", values)
     for (log, seq), seats in groupby(rows.fetchall(), key=lambda row: row[:2]):
@@ -252,7 +254,7 @@ def name_players(db: sqlite3.Connection, game: tuple[int, int] | None = None) ->
 
 
 def make(log_id: str) -> str:
-    """SQL that makes a journal of an empty file."""
+    """Return SQL that makes a journal of an empty file."""
     return (
         _LOGS.format(name="logs")
         + _EVENTS
@@ -265,7 +267,9 @@ def make(log_id: str) -> str:
 
 
 def upgrade() -> str:
-    """SQL that makes a journal of version 1 one of this version. Afterwards the players want to be named."""
+    """Return SQL that makes a journal of version 1 one of this version. Afterwards the players want to be
+    named.
+    """
     return (
         _LOGS.format(name="new_logs")
         + "INSERT INTO new_logs SELECT * FROM logs; DROP TABLE logs; ALTER TABLE new_logs RENAME TO logs;"
@@ -280,7 +284,7 @@ def upgrade() -> str:
 
 
 def count_aside(db: sqlite3.Connection) -> None:
-    """For a journal of version 1 that is only read: counts what it has in memory, for this connection.
+    """Count in memory what a journal of version 1 has that is only read, for this connection.
     Takes some seconds where there are ten thousand games. Raises sqlite3.Error.
     """
     db.executescript(

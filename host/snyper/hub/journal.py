@@ -129,7 +129,7 @@ class Journal:
         report_key: str = "",
         ago_ms: int = 0,
     ) -> None:
-        """Takes an event to be written, and returns at once. One that is there already stays as it is.
+        """Queue an event to be written, and return at once. One that is there already stays as it is.
 
         It was `ago_ms` ago; when the clock of this computer is set later on, that is set right in the file
         too. Or it was at `unix_ms`. May be called from any thread.
@@ -150,22 +150,24 @@ class Journal:
             self._changed.notify_all()
 
     def last_seq(self, log_id: str) -> int:
-        """The greatest `seq` that was recorded of that log; 0 where there is none."""
+        """Return the greatest `seq` that was recorded of that log; 0 where there is none."""
         with self._changed:
             return self._last.get(log_id, 0)
 
     def latest_log(self) -> tuple[str, int] | None:
-        """The log of which an event was recorded last, and its last `seq`; None where there is no event."""
+        """Return the log of which an event was recorded last, and its last `seq`; None where there is no
+        event.
+        """
         with self._changed:
             return None if self._latest is None else (self._latest, self._last[self._latest])
 
     def flush(self, timeout_s: float) -> bool:
-        """Waits until all that was recorded is on the disk; False when it is not within `timeout_s`."""
+        """Wait until all that was recorded is on the disk; return False when it is not within `timeout_s`."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._queue and not self._writing, timeout_s)
 
     def close(self) -> None:
-        """Writes what is left, and lets go of the file. What a failing disk does not take is lost, and said.
+        """Write what is left, and close the file. What a failing disk does not take is lost, and said.
         May be called again.
         """
         with self._changed:
@@ -203,7 +205,7 @@ class Journal:
         self._end()
 
     def _take_batch(self) -> list[_Row] | None:
-        """What to write next. Empty when it is time to remove what is old, None at the end."""
+        """Return what to write next. Empty when it is time to remove what is old, None at the end."""
         with self._changed:
             while not self._queue and not self._closing:
                 wait_s = self._prune_at_s - time.monotonic()
@@ -255,7 +257,9 @@ class Journal:
                 self._on_state("failing", text, 0)
 
     def _is_closing_after(self, wait_s: float) -> bool:
-        """Waits, but not for a hub that ends: that gets one more try, unless it had it."""
+        """Wait until the hub ends at the latest, and return whether it had ended before: then the last try is
+        over.
+        """
         with self._changed:
             if self._closing:
                 return True
@@ -283,7 +287,7 @@ class Journal:
         self._reserved_seq, self._offset_ms, self._log, self._firsts = reserved_seq, offset_ms, log, firsts
 
     def _set_right(self, db: sqlite3.Connection) -> int:
-        """What the steady clock lacks to the time of day. Where somebody has set that, so are the times that
+        """Update what the steady clock lacks to the time of day. Where that was set, correct the times that
         were written since the start: a computer without a battery learns late what day it is.
         """
         offset_ms = steady.offset_ms()
@@ -299,7 +303,7 @@ class Journal:
         return offset_ms
 
     def _prune(self, db: sqlite3.Connection) -> None:
-        """Removes some of what is too old; the rest after what has come meanwhile."""
+        """Remove some of what is too old; the rest after what has come meanwhile."""
         db.execute("BEGIN IMMEDIATE")
         old = old_rows(db, self._now_to_prune_ms() - self._keep_days * int(_DAY_S) * 1000, _PRUNE_ROWS)
         db.executemany("DELETE FROM events WHERE log = ? AND seq = ?", old)
@@ -310,8 +314,8 @@ class Journal:
             self._prune_at_s = time.monotonic() + _DAY_S
 
     def _now_to_prune_ms(self) -> int:
-        """The time of day; but a clock that has leapt far beyond the newest event is not believed before a
-        later start: until then time is counted on from that event.
+        """Return the time of day to prune by; but a clock that has leapt far beyond the newest event is not
+        believed before a later start: until then time is counted on from that event.
         """
         offset_ms = steady.offset_ms()
         leap_ms = self._began_ms + offset_ms - self._latest_ms
@@ -319,7 +323,7 @@ class Journal:
         return steady.now_ms() + offset_ms - (0 if is_believed else leap_ms)
 
     def _end(self) -> None:
-        """The orderly end: from here the count can go on without a leap."""
+        """Record an orderly end: from here the count can go on without a leap."""
         try:
             if self._db is not None and not self._queue:
                 last = self._last[self.log_id]
@@ -348,8 +352,8 @@ class Journal:
         return db
 
     def _look_for_file(self) -> None:
-        """Raises JournalError when it is no longer the one that is open: SQLite would go on in one that
-        nobody finds any more.
+        """Check that the file is still the one that is open. Raises JournalError when it is not: SQLite would
+        go on in one that nobody finds any more.
         """
         try:
             is_there = self.path.stat().st_ino == self._file
@@ -359,7 +363,7 @@ class Journal:
             raise JournalError("it was moved or removed; a new one is begun in its place")
 
     def _connect(self, log_id: str) -> sqlite3.Connection:
-        """Opens the file, or makes one whose own log is `log_id`. Raises sqlite3.Error, JournalError."""
+        """Open the file, or make one whose own log is `log_id`. Raises sqlite3.Error, JournalError."""
         db = open_database(self.path, timeout=_RETRY_S, isolation_level=None, check_same_thread=False)
         try:
             make_schema(db, self.path, log_id)

@@ -32,7 +32,7 @@ class _Reader:
         self._db: sqlite3.Connection | None = None
 
     def page(self, after: int) -> list[tuple[int, str, str, dict[str, Any]]]:
-        """Up to _PAGE events with a greater `seq`. Raises sqlite3.Error."""
+        """Read up to _PAGE events with a greater `seq`. Raises sqlite3.Error."""
         rows = self._read(
             "SELECT seq, event, target_id, data FROM events WHERE log = 1 AND seq > ? ORDER BY seq LIMIT ?",
             (after, _PAGE),
@@ -40,11 +40,11 @@ class _Reader:
         return [(seq, event, target_id, json.loads(data)) for seq, event, target_id, data in rows]
 
     def is_known(self, report_key: str) -> bool:
-        """Whether the report is in it. Raises sqlite3.Error."""
+        """Return whether the report is in it. Raises sqlite3.Error."""
         return bool(self._read("SELECT 1 FROM events WHERE report = ?", (report_key,)))
 
     def close(self) -> None:
-        """May be called again."""
+        """Close the file. May be called again."""
         if self._db is not None:
             self._db.close()
             self._db = None
@@ -129,7 +129,7 @@ class JournaledEvents(EventLog):
                 await self._shown.wait()
 
     async def _kept(self, seq: int) -> list[tuple[int, str, str, dict[str, Any]]]:
-        """The first events with a greater `seq`, from memory or the file."""
+        """Return the first events with a greater `seq`, from memory or the file."""
         in_memory = self._ring[0][0] if self._ring else self.seq + 1
         if seq + 1 < in_memory:
             try:
@@ -142,7 +142,7 @@ class JournaledEvents(EventLog):
         return list(self.after(seq))
 
     async def close(self) -> None:
-        """Writes what is left, and lets go of the file. May be called again."""
+        """Write what is left, and close the file. May be called again."""
         if self._stuck_timer is not None:
             self._stuck_timer.cancel()
         if not self._is_closed:
@@ -210,7 +210,7 @@ class JournaledEvents(EventLog):
 
 
 def _ago_ms(data: Mapping[str, Any]) -> int:
-    """How long ago it was, where `data` says an instant of this hub's clock (`at_us`); else 0."""
+    """Return how long ago it was, where `data` says an instant of this hub's clock (`at_us`); else 0."""
     at_us = data.get("at_us")
     ago_us = now_us() - at_us if isinstance(at_us, int) else 0
     return ago_us // 1000 if 0 < ago_us < _DAY_S * 1_000_000 else 0

@@ -30,7 +30,7 @@ class Options:
     as_json: bool = False
 
     def arguments(self) -> list[str]:
-        """Return what `parse` makes these options of."""
+        """Return the arguments that `parse` makes these options of."""
         found = ["--listen", self.listen, "--keep-days", str(self.keep_days)]
         found += ["--crosstalk-ms", str(self.crosstalk_ms)]
         if self.journal is not None:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 @contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
-    """What is to be in the file `path`, as a stream of bytes.
+    """Open a stream of bytes for what is to be in the file `path`.
 
     A new file, or one that is there, is there whole after the block, or as it was when the block raises; its
     permissions stay. A link is followed. What cannot be replaced whole is written as it is: a FIFO, a device,
@@ -35,7 +35,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
 
 def shown(path: Path) -> str:
-    """The name for people, and for JSON: also of a path that is no text."""
+    """Format a path for people, and for JSON: also of a path that is no text."""
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
@@ -56,7 +56,7 @@ def _is_replaceable(path: Path, found: os.stat_result) -> bool:
 
 @contextmanager
 def _replacing(path: Path, found: os.stat_result | None) -> Iterator[BinaryIO]:
-    """Another file beside `path` that takes its place at the end."""
+    """Open another file beside `path` that takes its place at the end."""
     if found is not None:
         os.close(os.open(path, os.O_WRONLY))  # raises where this is not to be written
     new = path.with_name(f".snyper-{secrets.token_hex(4)}.part")

@@ -7,22 +7,22 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 def now_ms() -> int:
-    """Milliseconds since some fixed instant."""
+    """Return the milliseconds since some fixed instant."""
     return _now_ns() // 1_000_000
 
 
 def now_s() -> float:
-    """Seconds since the same instant."""
+    """Return the seconds since the same instant."""
     return _now_ns() / 1e9
 
 
 def offset_ms() -> int:
-    """What makes `now_ms` milliseconds since 1970, as the time of day says it now."""
+    """Return what makes `now_ms` milliseconds since 1970, as the time of day says it now."""
     return time.time_ns() // 1_000_000 - now_ms()
 
 
 def unix_s(at_s: float) -> float:
-    """The instant `at_s` of `now_s` in seconds since 1970, as the time of day says it now."""
+    """Convert the instant `at_s` of `now_s` to seconds since 1970, as the time of day says it now."""
     return at_s + time.time() - now_s()
 
 

@@ -55,8 +55,9 @@ class _Stdout:
         self.status: int | None = None  # once it has failed; then what is written is dropped
 
     def failed(self, error: OSError) -> None:
-        """A SystemExit, and no OSError, since those are files' and the network's. It ends asyncio's loop from
-        any task, and a thread in silence: there the next write of the main thread is what ends the command.
+        """Return a SystemExit, and no OSError, since those are files' and the network's. It ends asyncio's
+        loop from any task, and a thread in silence: there the next write of the main thread is what ends the
+        command.
         """
         if self.status is not None:
             return
@@ -68,7 +69,7 @@ class _Stdout:
         raise SystemExit(self.status)
 
     def left(self) -> None:
-        """Nobody reads it any more."""
+        """Record that nobody reads the stream any more."""
         self.failed(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
 
 
@@ -77,7 +78,7 @@ _stdout = _Stdout()
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Guards stdout and stderr while a command runs, up to the last byte.
+    """Guard stdout and stderr while a command runs, up to the last byte.
 
     A stdout whose reader has left, or that is closed, ends the command silently with EXIT_GONE; one that
     takes nothing for another reason, such as a full disk, is named and ends it with EXIT_FAILED. What stderr
@@ -98,7 +99,7 @@ def guarded() -> Iterator[None]:
 
 @asynccontextmanager
 async def noticing_its_end() -> AsyncIterator[None]:
-    """For what may say nothing for long: ends as soon as the reader of stdout has left, not with the next
+    """End, for what may say nothing for long, as soon as the reader of stdout has left, not with the next
     line.
     """
     if not stat.S_ISFIFO(os.fstat(1).st_mode):
@@ -124,7 +125,9 @@ def print_json(value: object) -> None:
 
 
 def _fill_closed_descriptors() -> None:
-    """So that no file or socket gets the number of a stream, and with it what others write to that."""
+    """Open the closed ones of the standard streams, so that no file or socket gets the number of a stream,
+    and with it what others write to that.
+    """
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(fd)

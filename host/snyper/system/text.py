@@ -15,17 +15,19 @@ _JSON_CONTROLS = {
 
 
 def harmless(text: str) -> str:
-    """`text` without control characters (ECMA-48) and Unicode's unseen ones, but for the ends of lines, tabs,
-    and what joins letters and emoji.
+    """Strip `text` of control characters (ECMA-48) and Unicode's unseen ones, but for the ends of lines,
+    tabs, and what joins letters and emoji.
     """
     return text.translate(_CONTROLS)
 
 
 def one_line(text: str) -> str:
-    """`harmless` text in which no line ends: nobody else begins one of ours."""
+    """Make `harmless` text in which no line ends: nobody else begins one of ours."""
     return harmless(" ".join(text.splitlines())).rstrip()
 
 
 def json_text(value: object) -> str:
-    """A line of JSON without its end, in which every control character and every unseen one is escaped."""
+    """Encode a line of JSON without its end, in which every control character and every unseen one is
+    escaped.
+    """
     return json.dumps(value, ensure_ascii=False).translate(_JSON_CONTROLS)
