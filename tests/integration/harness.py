@@ -546,6 +546,17 @@ class Command:
         )
         assert text in self.out + self.err, f"it said {self.out!r} {self.err!r}"
 
+    async def listens(self) -> str:
+        """Wait until `snyper hub --json` listens; return its address."""
+        await until(
+            lambda: "\n" in self.out or self.process.returncode is not None,
+            "the hub should listen",
+        )
+        assert self.out, f"it said {self.err!r}"
+        status: Message = json.loads(self.out.partition("\n")[0])
+        assert status["status"] == "listening", status
+        return str(status["listen"])
+
     async def end(self) -> None:
         if self.process.returncode is None:
             with suppress(ProcessLookupError):
@@ -610,7 +621,7 @@ class MortalHub:
             command = await self._stack.enter_async_context(
                 snyper("hub", "--listen", self.under_test.address, *self._journal)
             )
-            await command.says("listening on")
+            await command.listens()
             self._command = command
         elif self.under_test.board is not None:
             await start_hub(self.under_test.board)

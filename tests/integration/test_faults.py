@@ -356,8 +356,8 @@ async def test_a_peer_that_floods_and_never_reads(
     async with AsyncExitStack() as stack:
         if engine == "cpython":  # in a process of its own, so that its memory is its own
             port = free_port()
-            process = await stack.enter_async_context(snyper("hub", "--listen", f"{HOST}:{port}"))
-            await process.says("listening")
+            process = await stack.enter_async_context(snyper("hub", "--listen", f"{HOST}:{port}", "--json"))
+            await process.listens()
             hub, pid = HubUnderTest(port), process.pid
         else:
             hub = await stack.enter_async_context(running_hub(engine, tmp_path, max_consoles=3))

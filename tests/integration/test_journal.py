@@ -135,7 +135,7 @@ async def test_a_blow_that_two_targets_feel_is_kept_as_one(
     path, port = tmp_path / "journal.sqlite3", free_port()
     arguments = ("--listen", f"{HOST}:{port}", "--journal", str(path), "--crosstalk-ms", window_ms, "--json")
     async with snyper("hub", *arguments) as command:
-        await command.says("listen")
+        await command.listens()
         hub = HubUnderTest(port)
         async with scripted_target(hub, "near") as near, scripted_target(hub, "struck") as struck:
             at_us = (await near.ask("ping"))["data"]["hub_us"]
@@ -308,7 +308,7 @@ async def test_the_default_journal_is_where_the_user_keeps_data(tmp_path: Path) 
         XDG_DATA_HOME=str(tmp_path / "data"),
         HOME=str(tmp_path),
     ) as hub:
-        await hub.says("listen")
+        await hub.listens()
         assert await hub.interrupt() == 0
     assert (tmp_path / "named.sqlite3").exists()
     status, _, err = await run_snyper("history", XDG_DATA_HOME=str(tmp_path / "data"), HOME=str(tmp_path))

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import urllib.request
 from pathlib import Path
@@ -34,7 +35,7 @@ async def test_a_range_to_click_through(tmp_path: Path) -> None:
         await command.says("snyper watch")
         page = await asyncio.to_thread(lambda: urllib.request.urlopen(f"http://{listen}/").read().decode())
         assert "<title>" in page
-        [hub] = [line.split()[-1] for line in command.err.splitlines() if "listening on" in line]
+        [hub] = re.findall(r"`snyper watch --hub (\S+)`", command.err)
         here: set[str] = set()
         async with connect(hub) as console, asyncio.timeout(DEADLINE_S):
             async for event in console.events(after=0):

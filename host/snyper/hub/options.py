@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snyper.client.addresses import dial_address
+from snyper.firmware.board.status import Status
 from snyper.firmware.master.crosstalk import (
     CROSSTALK_MS as CROSSTALK_MS,
     MAX_CROSSTALK_MS as MAX_CROSSTALK_MS,
@@ -20,7 +21,7 @@ from snyper.system.streams import print_json, say
 @dataclass(frozen=True)
 class Options:
     """How a hub is run. `listen` is HOST:PORT, of every address without a host; `journal` the file that keeps
-    the events for `keep_days`, None for none. With `as_json` the process says its address as JSON on stdout.
+    the events for `keep_days`, None for none. With `as_json` the process prints its status as JSON on stdout.
     """
 
     listen: str = f":{PORT}"
@@ -55,7 +56,7 @@ def parse(arguments: Sequence[str]) -> Options:
 def announce(options: Options, address: str, engine: str = "cpython") -> None:
     """Say where a hub listens, and where it keeps what happens; `address` is one to dial."""
     if options.as_json:
-        print_json({"listen": address, "engine": engine})
+        print_json({"status": Status.LISTENING, "listen": address, "engine": engine})
     journal = options.journal
     kept = "the last events in memory only" if journal is None else f"its journal in {shown(journal)}"
     say(f"hub: keeps {kept}")
