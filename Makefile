@@ -62,7 +62,7 @@ memory: $(READY) ## Show what fits a board's heap, and run an hour of board time
 skew: $(READY) ## Measure how well targets rise together (2.5 min)
 	@$(BIN)/python -m tools.skew $(ARGS)
 
-bench: $(READY) ## Measure
+bench: $(READY) ## Measure the link (ARGS="--against ../before" compares)
 	@$(BIN)/python -m tools.bench $(ARGS)
 
 chaos: $(READY) ## Inject faults in 1,000 runs: cuts, kills, reboots (ARGS="--seed 7")

@@ -9,6 +9,11 @@ from tools.bench.processes import RECEIVE_BYTES, limit_reads
 _STREAMED = ("result", "event", "item", "target")  # not what ends a request
 
 
+def line_with(message: dict[str, Any]) -> bytes:
+    """Encode a message in the form that this project's own encoders give it."""
+    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
 class Peer(asyncio.Protocol):
     """One end of a connection, played with as little as will do: a console's, or the hub's to a target."""
 
@@ -55,4 +60,4 @@ class Peer(asyncio.Protocol):
             self._reply.set_result(message)
 
     def _send(self, message: dict[str, Any]) -> None:
-        self.transport.write(json.dumps(message).encode() + b"\n")
+        self.transport.write(line_with(message))

@@ -14,12 +14,17 @@ import json
 import sys
 from typing import cast
 
+from snyper.firmware.target import clock_sync
 from snyper.firmware.target.clock_sync import SYNC_MS
 from snyper.shared.address import parse_address
 from snyper.shared.socket_protocol import HEARTBEAT_MS, MAX_HEARTBEAT_MS
+from tools.bench.peer import line_with
 from tools.bench.processes import RECEIVE_BYTES, limit_reads
 
 TICK_MS = 10
+ASKS_PER_HEALTH = (
+    getattr(clock_sync, "HEALTH_MS", SYNC_MS) // SYNC_MS
+)  # one in so many says how the target is
 HEALTH = {
     "state": "down",
     "uptime_ms": 123_456,
@@ -66,15 +71,17 @@ class ScriptedTarget(asyncio.Protocol):
     def ask(self) -> None:
         """Send what a target sends of its own accord."""
         if self.is_connected:
+            message: dict[str, object] = {"type": "ping", "id": self._next_id}
+            if self._next_id % ASKS_PER_HEALTH == 0:
+                message["data"] = HEALTH | {"round_trip_us": 612}
+            self._send(message)
             self._next_id += 1
-            data = HEALTH | {"round_trip_us": 612}
-            self._send({"type": "ping", "id": self._next_id, "data": data})
 
     def _answer(self, ping: dict[str, object]) -> None:
         self._send({"type": "pong", "id": ping["id"], "status": "alive", "data": HEALTH})
 
     def _send(self, message: dict[str, object]) -> None:
-        self.transport.write(json.dumps(message).encode() + b"\n")
+        self.transport.write(line_with(message))
 
 
 async def ask_in_turns(targets: list[ScriptedTarget]) -> None:
