@@ -619,7 +619,7 @@ class MortalHub:
     async def start(self) -> None:
         if self._engine == "cpython":
             command = await self._stack.enter_async_context(
-                snyper("hub", "--listen", self.under_test.address, *self._journal)
+                snyper("hub", "--listen", self.under_test.address, "--json", *self._journal)
             )
             await command.listens()
             self._command = command
