@@ -287,7 +287,7 @@ class Journal:
         self._reserved_seq, self._offset_ms, self._log, self._firsts = reserved_seq, offset_ms, log, firsts
 
     def _set_right(self, db: sqlite3.Connection) -> int:
-        """Update what the steady clock lacks to the time of day. Where that was set, correct the times that
+        """Return what the steady clock lacks to the time of day. Where that was set, correct the times that
         were written since the start: a computer without a battery learns late what day it is.
         """
         offset_ms = steady.offset_ms()
