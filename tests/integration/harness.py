@@ -21,6 +21,7 @@ import pytest
 from snyper.boards import board as boards, simulator
 from snyper.boards.board import WIFI, BoardProcess
 from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
+from snyper.boards.surroundings import SAMPLING_NS
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.server import Hub
 from snyper.firmware.target.config import read
@@ -253,7 +254,7 @@ class SessionTarget(VirtualTarget):
 
     def is_armed(self) -> bool:
         at_ns = self._board.outputs()["adc"].get("26", {"at_ns": 0})["at_ns"]
-        return bool(time.time_ns() - at_ns < boards.SAMPLING_NS)
+        return bool(time.time_ns() - at_ns < SAMPLING_NS)
 
 
 @asynccontextmanager
