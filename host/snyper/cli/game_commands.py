@@ -1,32 +1,25 @@
 """`snyper game`: list, start, stop, watch, scores. The board itself is drawn by scoreboard.py."""
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from snyper.cli.commands import HubOption, Json, run, selector
+from snyper.cli.game_screen import follow, print_board
 from snyper.cli.help_page import App
 from snyper.cli.history_commands import JournalOption
-from snyper.cli.output import can_redraw, drawn_columns, err, fail, out
-from snyper.cli.scoreboard import scoreboard, summary
-from snyper.cli.screens import event_line
-from snyper.client import DEFAULT_HUB, Event, GameInfo, GameOption, GameState, HubClient, connect
-from snyper.client.events import fold, kind_of
-from snyper.client.range_model import RangeModel
+from snyper.cli.output import can_redraw, err, fail, out
+from snyper.client import DEFAULT_HUB, GameInfo, GameOption, GameState, HubClient, connect
 from snyper.history.database import JournalError, NoJournalError, default_path
 from snyper.history.reader import History
 from snyper.shared.socket_protocol import ALL_TARGETS, MAX_PLAYER_CHARS, MAX_PLAYERS, ErrorCode, ProtocolError
 from snyper.system.process import EXIT_FAILED, EXIT_USAGE
-from snyper.system.streams import noticing_its_end, print_json
+from snyper.system.streams import print_json
 
 T = TypeVar("T")
 
@@ -34,7 +27,6 @@ game = App(help="Play: list the games, start one, watch it.", no_args_is_help=Tr
 
 MAX_SEED = (1 << 31) - 1
 LEFT_RUNNING = "the game goes on: `snyper game watch` shows it, `snyper game stop` ends it"
-_TICK_S = 0.2  # of the countdown
 _BEST_SHOWN = 10
 
 GameName = Annotated[str, typer.Argument(metavar="GAME", help="Its name: `snyper game list` has them.")]
@@ -117,7 +109,7 @@ def start(
             return await begin(console)
 
     if wait:
-        state = _run(_follow(hub, as_json, begin), hub, on_ctrl_c=LEFT_RUNNING)
+        state = _run(follow(hub, as_json, begin), hub, on_ctrl_c=LEFT_RUNNING)
         _end(state, as_json)
         return
     state = _run(begin_only(), hub)
@@ -144,13 +136,13 @@ def stop(hub: HubOption = DEFAULT_HUB, as_json: Json = False) -> None:
     elif before.status != "running":
         err.print("no game is played")
     else:
-        _print_board(state)
+        print_board(state)
 
 
 @game.command()
 def watch(hub: HubOption = DEFAULT_HUB, as_json: Json = False) -> None:
     """Show the game that is played, and those after it, until Ctrl-C."""
-    _run(_follow(hub, as_json, None), hub, until_ctrl_c=True)
+    _run(follow(hub, as_json, None), hub, until_ctrl_c=True)
 
 
 @game.command()
@@ -168,112 +160,9 @@ def scores(hub: HubOption = DEFAULT_HUB, journal: JournalOption = None, as_json:
     elif state.status == "none":
         err.print("no game has been played since the hub's start: `snyper history` knows those before it")
     else:
-        _print_board(state)
+        print_board(state)
         if best:
             out.print(_best_table(state.game, best))
-
-
-async def _follow(
-    hub: str, as_json: bool, begin: Callable[[HubClient], Coroutine[Any, Any, GameState]] | None
-) -> GameState:
-    """Shows the game that `begin` starts until it is over, or, without one, every game for ever."""
-    async with noticing_its_end(), connect(hub) as console, _subscribed(console) as events:
-        state = await (begin(console) if begin is not None else console.game())
-        game_id = state.game_id if begin is not None else ""
-        async with _Screen(console, state, as_json) as screen:
-            async for event in events:
-                if kind_of(event).is_of_a_game and game_id in ("", event.data.get("game_id")):
-                    screen.show(event)
-                    if game_id and event.event == "game_over":
-                        return screen.state
-    raise AssertionError("a hub that is lost raises")
-
-
-@asynccontextmanager
-async def _subscribed(console: HubClient) -> AsyncIterator[AsyncIterator[Event]]:
-    """The events from now on, also those of what is asked before the first is read."""
-    arrived: asyncio.Queue[Event | ProtocolError] = asyncio.Queue()
-
-    async def read() -> None:
-        try:
-            async for event in console.events():
-                arrived.put_nowait(event)
-        except ProtocolError as error:
-            arrived.put_nowait(error)
-
-    async def taken() -> AsyncIterator[Event]:
-        while True:
-            item = await arrived.get()
-            if isinstance(item, ProtocolError):
-                raise item
-            yield item
-
-    reading = asyncio.create_task(read())
-    await asyncio.sleep(0)  # now it has asked; the hub takes what one console asks in that order
-    try:
-        yield taken()
-    finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
-
-
-class _Screen:
-    """Where a game is shown: as JSON, as a board in a terminal, or as lines in a file or pipe."""
-
-    def __init__(self, console: HubClient, state: GameState, as_json: bool) -> None:
-        self._model = RangeModel(game=state)
-        self._console = console
-        self._as_json = as_json
-        self._ahead_us = 0  # the hub's clock less this computer's
-        self._live: Live | None = None
-        self._ticking: asyncio.Task[None] | None = None
-
-    @property
-    def state(self) -> GameState:
-        return self._model.game
-
-    async def __aenter__(self) -> "_Screen":
-        status = await self._console.status()
-        self._ahead_us = status.hub_us + status.round_trip_us // 2 - time.monotonic_ns() // 1000
-        if not self._as_json and can_redraw(out):
-            self._live = Live(self._board(), console=out, refresh_per_second=10)
-            self._live.start()
-            self._ticking = asyncio.create_task(self._tick())
-        elif not self._as_json and self.state.status == "running":
-            _print_board(self.state)
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        if self._ticking is not None:
-            self._ticking.cancel()
-            await asyncio.gather(self._ticking, return_exceptions=True)
-        if self._live is not None:
-            self._live.update(self._board())
-            self._live.stop()
-
-    def show(self, event: Event) -> None:
-        """What has happened in the game."""
-        fold(self._model, event)
-        if self._as_json:
-            print_json(asdict(event))
-        elif self._live is not None:
-            self._live.update(self._board())
-        else:
-            out.print(event_line(event), markup=False, soft_wrap=True)
-
-    def _board(self) -> Any:
-        if self.state.status == "none":
-            return Text("no game is played yet; `snyper game start GAME` starts one", "dim")
-        now_us = time.monotonic_ns() // 1000 + self._ahead_us
-        board = scoreboard(self.state, now_us, self._model.note)
-        if len(out.render_lines(board)) > out.height:  # a terminal would show the upper part of it
-            return summary(self.state, now_us, self._model.note)
-        return board
-
-    async def _tick(self) -> None:
-        while self._live is not None:
-            self._live.update(self._board(), refresh=True)  # not only in its thread: see streams.py
-            await asyncio.sleep(_TICK_S)
 
 
 def _run(work: Coroutine[Any, Any, T], hub: str, until_ctrl_c: bool = False, on_ctrl_c: str = "stopped") -> T:
@@ -299,15 +188,11 @@ def _run(work: Coroutine[Any, Any, T], hub: str, until_ctrl_c: bool = False, on_
 def _end(state: GameState, as_json: bool) -> None:
     """The last board, where it does not stand there already, and the exit status."""
     if not as_json and not can_redraw(out):
-        _print_board(state)
+        print_board(state)
     if state.reason == "no_targets":
         fail("no target is left: `snyper targets` shows where they are", EXIT_FAILED)
     if state.reason == "fault":
         fail("the game failed: the hub's log says how", EXIT_FAILED)
-
-
-def _print_board(state: GameState) -> None:
-    out.print(scoreboard(state), width=drawn_columns())
 
 
 def _setting(text: str) -> tuple[str, int | str]:

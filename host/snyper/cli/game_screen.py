@@ -1,0 +1,133 @@
+"""A game on the screen while it is played."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import Any
+
+from rich.live import Live
+from rich.text import Text
+
+from snyper.cli.output import can_redraw, drawn_columns, out
+from snyper.cli.scoreboard import scoreboard, summary
+from snyper.cli.screens import event_line
+from snyper.client import Event, GameState, HubClient, connect
+from snyper.client.events import fold, kind_of
+from snyper.client.range_model import RangeModel
+from snyper.shared.socket_protocol import ProtocolError
+from snyper.system.streams import noticing_its_end, print_json
+
+_TICK_S = 0.2  # of the countdown
+
+
+async def follow(
+    hub: str, as_json: bool, begin: Callable[[HubClient], Coroutine[Any, Any, GameState]] | None
+) -> GameState:
+    """Show the game that `begin` starts until it is over, or, without one, every game for ever.
+
+    Raises ProtocolError when the hub is lost or refuses.
+    """
+    async with noticing_its_end(), connect(hub) as console, _subscribed(console) as events:
+        state = await (begin(console) if begin is not None else console.game())
+        game_id = state.game_id if begin is not None else ""
+        async with _Screen(console, state, as_json) as screen:
+            async for event in events:
+                if kind_of(event).is_of_a_game and game_id in ("", event.data.get("game_id")):
+                    screen.show(event)
+                    if game_id and event.event == "game_over":
+                        return screen.state
+    raise AssertionError("a hub that is lost raises")
+
+
+@asynccontextmanager
+async def _subscribed(console: HubClient) -> AsyncIterator[AsyncIterator[Event]]:
+    """Read the events from now on, also those of what is asked before the first is read."""
+    arrived: asyncio.Queue[Event | ProtocolError] = asyncio.Queue()
+
+    async def read() -> None:
+        try:
+            async for event in console.events():
+                arrived.put_nowait(event)
+        except ProtocolError as error:
+            arrived.put_nowait(error)
+
+    async def taken() -> AsyncIterator[Event]:
+        while True:
+            item = await arrived.get()
+            if isinstance(item, ProtocolError):
+                raise item
+            yield item
+
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(0)  # now it has asked; the hub takes what one console asks in that order
+    try:
+        yield taken()
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+class _Screen:
+    """Where a game is shown: as JSON, as a board in a terminal, or as lines in a file or pipe."""
+
+    def __init__(self, console: HubClient, state: GameState, as_json: bool) -> None:
+        self._model = RangeModel(game=state)
+        self._console = console
+        self._as_json = as_json
+        self._ahead_us = 0  # the hub's clock less this computer's
+        self._live: Live | None = None
+        self._ticking: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> GameState:
+        return self._model.game
+
+    async def __aenter__(self) -> "_Screen":
+        status = await self._console.status()
+        self._ahead_us = status.hub_us + status.round_trip_us // 2 - time.monotonic_ns() // 1000
+        if not self._as_json and can_redraw(out):
+            self._live = Live(self._board(), console=out, refresh_per_second=10)
+            self._live.start()
+            self._ticking = asyncio.create_task(self._tick())
+        elif not self._as_json and self.state.status == "running":
+            print_board(self.state)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._ticking is not None:
+            self._ticking.cancel()
+            await asyncio.gather(self._ticking, return_exceptions=True)
+        if self._live is not None:
+            self._live.update(self._board())
+            self._live.stop()
+
+    def show(self, event: Event) -> None:
+        """Show what has happened in the game."""
+        fold(self._model, event)
+        if self._as_json:
+            print_json(asdict(event))
+        elif self._live is not None:
+            self._live.update(self._board())
+        else:
+            out.print(event_line(event), markup=False, soft_wrap=True)
+
+    def _board(self) -> Any:
+        if self.state.status == "none":
+            return Text("no game is played yet; `snyper game start GAME` starts one", "dim")
+        now_us = time.monotonic_ns() // 1000 + self._ahead_us
+        board = scoreboard(self.state, now_us, self._model.note)
+        if len(out.render_lines(board)) > out.height:  # a terminal would show the upper part of it
+            return summary(self.state, now_us, self._model.note)
+        return board
+
+    async def _tick(self) -> None:
+        while self._live is not None:
+            self._live.update(self._board(), refresh=True)  # not only in its thread: see streams.py
+            await asyncio.sleep(_TICK_S)
+
+
+def print_board(state: GameState) -> None:
+    """Print how a game stands."""
+    out.print(scoreboard(state), width=drawn_columns())
