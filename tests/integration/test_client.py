@@ -102,7 +102,7 @@ async def test_what_fails_says_how(engine: str, tmp_path: Path) -> None:
         seen: list[str] = []
         began = time.monotonic()
         results = await hub.command(
-            "stand_up", "all", 400, None, lambda result: seen.append(result.target_id)
+            "all", "stand_up", lambda result: seen.append(result.target_id), timeout_ms=400
         )
         assert time.monotonic() - began < 400 / 1000 + 1.0
         assert seen == ["good", "slow"]  # each when it was known
@@ -162,11 +162,7 @@ async def test_two_clients_do_not_disturb_each_other(tmp_path: Path) -> None:
         one = await stack.enter_async_context(connect(running.address))
         two = await stack.enter_async_context(connect(running.address))
         results = await asyncio.gather(
-            *(
-                hub.command(type, "a", 3_000)
-                for _ in range(4)
-                for hub, type in ((one, "ping"), (two, "stand_up"))
-            )
+            *(hub.command("a", type) for _ in range(4) for hub, type in ((one, "ping"), (two, "stand_up")))
         )
         assert [result[0].status for result in results] == ["alive", "standing"] * 4
 
@@ -208,7 +204,7 @@ async def test_a_hub_that_falls_silent(tmp_path: Path) -> None:
             peer.answers_heartbeat = False
             began = time.monotonic()
             with pytest.raises(ProtocolError) as lost:
-                await hub.command("stand_up", "all", 60_000)
+                await hub.command("all", "stand_up", timeout_ms=60_000)
             assert lost.value.code == "disconnected"
             assert time.monotonic() - began < 2.0 + 1.0
 

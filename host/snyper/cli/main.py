@@ -21,6 +21,7 @@ from snyper.cli import (
     hub_command,
     logs_command,
     piezo_commands,
+    send_command,
     simulate_command,
     target_commands,
     watch_command,
@@ -74,6 +75,7 @@ app.command()(target_commands.stand_up)
 app.command()(target_commands.lay_down)
 app.command()(target_commands.activate)
 app.command()(target_commands.identify)
+app.command()(send_command.send)
 app.command()(piezo_commands.calibrate)
 app.command()(piezo_commands.trace)
 app.command()(watch_command.watch)

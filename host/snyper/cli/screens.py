@@ -29,7 +29,7 @@ from snyper.client import (
 )
 from snyper.client.labels import AWAY, natural, plural, rest_text, result_word, state_word
 from snyper.client.range_model import RangeModel, TargetModel
-from snyper.system.text import one_line
+from snyper.system.text import json_text, one_line
 
 _REFRESH_SECONDS = 0.5
 _EVENTS_SHOWN = 12
@@ -92,8 +92,8 @@ def targets_table(targets: Iterable[TargetInfo]) -> Table:
     return table
 
 
-def results_table(results: Iterable[TargetResult]) -> Table:
-    """What each target made of a command."""
+def results_table(results: Iterable[TargetResult], with_answers: bool = False) -> Table:
+    """What each target made of a command; `with_answers` also the data of its answer, as JSON."""
     table = Table()
     table.add_column("target", overflow="fold")
     table.add_column("result", overflow="fold")
@@ -105,6 +105,9 @@ def results_table(results: Iterable[TargetResult]) -> Table:
     refused = any(result.message for result in results)
     if refused:
         table.add_column("why")
+    answered = with_answers and any(result.data for result in results)
+    if answered:
+        table.add_column("answer", overflow="fold")
     for result in results:
         style = "green" if result.ok else "bold red"
         status = result_word(result.status) if result.ok else f"{result.status}: {result.code}"
@@ -113,6 +116,8 @@ def results_table(results: Iterable[TargetResult]) -> Table:
             row.append(Text(_begin(result.data)))
         if refused:
             row.append(Text(result.message))
+        if answered:
+            row.append(Text(json_text(result.data) if result.data else ""))
         table.add_row(*row)
     return table
 

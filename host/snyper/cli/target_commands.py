@@ -172,7 +172,7 @@ def _motion(
 
 def _command(order: Order, targets: list[str], hub: str, as_json: bool) -> None:
     async def send() -> list[TargetResult]:
-        with screens.progress(err, order.type) as on_result:
+        with screens.progress(err, order.word) as on_result:
             return await carry_out(hub, targets, order, on_result)
 
     results = sorted(run(send(), hub), key=lambda result: natural(result.target_id))

@@ -35,6 +35,7 @@ from snyper.shared.names import normalised
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
     DEFAULT_DURATION_MS,
+    GROUP_PREFIX,
     MAX_AHEAD_MS,
     ErrorCode,
     MessageType,
@@ -108,7 +109,7 @@ class HubClient:
         """Ping the targets; a result says whether one is alive. Raises ProtocolError: `unknown_target` when
         no target is meant, `disconnected` or `timeout` when the hub does not answer.
         """
-        return await self.command(MessageType.PING, target, timeout_ms)
+        return await self.command(target, MessageType.PING, timeout_ms=timeout_ms)
 
     async def stand_up(
         self,
@@ -125,7 +126,9 @@ class HubClient:
         now, at most 60,000; then each result's data says `at_us`, how far off its target began (`error_us`)
         and how sure it is of that (`uncertainty_us`). `timeout_ms` counts from that instant.
         """
-        return await self.command(MessageType.STAND_UP, target, timeout_ms, _when({}, at_us, in_ms))
+        return await self.command(
+            target, MessageType.STAND_UP, timeout_ms=timeout_ms, **_when({}, at_us, in_ms)
+        )
 
     async def lay_down(
         self,
@@ -139,7 +142,9 @@ class HubClient:
         `stand_up`. Raises ProtocolError: `unknown_target` when no target is meant, `disconnected` or
         `timeout` when the hub does not answer.
         """
-        return await self.command(MessageType.LAY_DOWN, target, timeout_ms, _when({}, at_us, in_ms))
+        return await self.command(
+            target, MessageType.LAY_DOWN, timeout_ms=timeout_ms, **_when({}, at_us, in_ms)
+        )
 
     async def activate(
         self,
@@ -155,7 +160,7 @@ class HubClient:
         target is meant, `disconnected` or `timeout` when the hub does not answer.
         """
         data = _when({"duration_ms": duration_ms}, at_us, in_ms)
-        return await self.command(MessageType.ACTIVATE, target, timeout_ms, data)
+        return await self.command(target, MessageType.ACTIVATE, timeout_ms=timeout_ms, **data)
 
     async def configure(
         self,
@@ -183,7 +188,7 @@ class HubClient:
         """Return one target's answer. Raises ProtocolError: `unknown_target` when no target is meant,
         `disconnected` or `timeout` when the hub does not answer; TargetError when the target refuses.
         """
-        [result] = await self.command(message_type, target_id, timeout_ms, data)
+        [result] = await self.command(target_id, message_type, timeout_ms=timeout_ms, **data)
         if not result.ok:
             raise TargetError(result.target_id, result.code, result.message)
         return result
@@ -282,7 +287,7 @@ class HubClient:
         `timeout` when the hub does not answer.
         """
         data: dict[str, object] = {} if duration_ms is None else {"duration_ms": duration_ms}
-        return await self.command(MessageType.IDENTIFY, target, timeout_ms, data)
+        return await self.command(target, MessageType.IDENTIFY, timeout_ms=timeout_ms, **data)
 
     async def log(self, target_id: str, timeout_ms: int = PING_TIMEOUT_MS) -> AsyncIterator[str]:
         """Iterate over the log that a target keeps on its flash, page by page, oldest first. Raises
@@ -299,14 +304,21 @@ class HubClient:
 
     async def command(
         self,
-        message_type: str,
         target: str,
-        timeout_ms: int,
-        data: dict[str, object] | None = None,
+        word: str,
         on_result: Callable[[TargetResult], None] | None = None,
+        on_item: Callable[[str, dict[str, object]], None] | None = None,
+        /,
+        **data: object,
     ) -> list[TargetResult]:
-        """Send any command; `on_result` sees each result as it comes in. Raises ProtocolError:
-        `unknown_target` when no target is meant, `disconnected` or `timeout` when the hub does not answer.
+        """Send any command, also one that neither this library nor the hub knows, to whoever serves it: a
+        target, a group, `all`, or another peer by its name. `data` is what the command takes; of that the
+        hub keeps `timeout_ms` (100 to 600,000; by default 3,000) for itself and makes an `at_us` of `in_ms`.
+
+        `on_result` sees each result as it comes in, `on_item` the name of the peer and the data of each of
+        many answers that come before it. Raises ProtocolError: `unknown_target` when nobody is meant,
+        `bad_message` for what the wire does not take, `disconnected` or `timeout` when the hub does not
+        answer.
         """
         results: list[TargetResult] = []
 
@@ -315,11 +327,20 @@ class HubClient:
             if on_result is not None:
                 on_result(results[-1])
 
-        details = {**(data or {}), "timeout_ms": timeout_ms}
-        ahead_ms = MAX_AHEAD_MS if "at_us" in details or "in_ms" in details else 0
-        message = SocketMessage(message_type, _new_id(), target, data=details)
-        reply = await self._call(message, timeout_ms + ahead_ms + MARGIN_MS, take)
-        if "ok" not in (reply.data or {}):  # one target's own answer, not the counts of many
+        def take_stream(message: SocketMessage) -> None:
+            if message.type == MessageType.RESULT:
+                take(message)
+            elif message.type == MessageType.ITEM and on_item is not None:
+                on_item(message.target_id or "", message.data or {})
+
+        timeout_ms = data.setdefault("timeout_ms", COMMAND_TIMEOUT_MS)
+        if not isinstance(timeout_ms, int):
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, "`timeout_ms` is an integer")
+        ahead_ms = MAX_AHEAD_MS if "at_us" in data or "in_ms" in data else 0
+        message = SocketMessage(word, _new_id(), target, data=data)
+        reply = await self._call(message, timeout_ms + ahead_ms + MARGIN_MS, take_stream)
+        is_for_many = target == ALL_TARGETS or target.startswith(GROUP_PREFIX)
+        if not (is_for_many and "ok" in (reply.data or {})):  # one peer's own answer, not the counts of many
             take(reply)
         return results
 
@@ -372,8 +393,8 @@ class HubClient:
         timeout_ms: int,
         on_stream: Callable[[SocketMessage], None] | None = None,
     ) -> SocketMessage:
-        """Send a request and return the reply, an `error` of a target included; what the hub itself refuses
-        is raised.
+        """Send a request and return the reply, an `error` of a peer included; what the hub itself refuses is
+        raised.
         """
         assert message.id is not None
         if on_stream is not None:
@@ -382,7 +403,9 @@ class HubClient:
             reply = await self._link.exchange(message, timeout_ms)
         finally:
             self._streams.pop(message.id, None)
-        if reply.type == MessageType.ERROR and error_of(reply).code in _REFUSALS:
+        said = reply.data or {}
+        is_hubs = "round_trip_us" not in said and "ok" not in said  # not a peer's answer, nor the sum of many
+        if reply.type == MessageType.ERROR and is_hubs and error_of(reply).code in _REFUSALS:
             raise error_of(reply)
         return reply
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from snyper.shared.socket_protocol import SocketMessage
+from snyper.shared.socket_protocol import ErrorCode, MessageType, SocketMessage
 
 
 @dataclass(frozen=True)
@@ -185,14 +185,17 @@ def target_result_of(message: SocketMessage) -> TargetResult:
     data: dict[str, Any] = dict(message.data or {})
     round_trip_us = int(data.pop("round_trip_us", 0))
     data.pop("round_trip_ms", None)
-    code = str(data.pop("code", ""))
+    ok = message.type != MessageType.ERROR
+    if message.type == MessageType.RESULT:
+        ok = message.status not in ("error", "unknown") or "code" not in data
+    code = "" if ok else str(data.pop("code", ErrorCode.INTERNAL))
     return TargetResult(
         target_id=message.target_id or "",
-        ok=not code,
+        ok=ok,
         status=message.status or message.type,
         round_trip_us=round_trip_us,
         code=code,
-        message=str(data.pop("message", "")),
+        message="" if ok else str(data.pop("message", "")),
         data=data,
     )
 

@@ -18,7 +18,7 @@ _AT_ONCE = MAX_HANDLERS - 1
 class Order:
     """A command to targets. It begins at once, in `in_s` seconds or `at` an instant: all at the same one."""
 
-    type: str
+    word: str
     timeout_ms: int
     data: dict[str, object] = field(default_factory=dict)
     in_s: float | None = None
@@ -26,11 +26,15 @@ class Order:
 
 
 async def carry_out(
-    hub: str, selectors: Sequence[str], order: Order, on_result: Callable[[TargetResult], None]
+    hub: str,
+    selectors: Sequence[str],
+    order: Order,
+    on_result: Callable[[TargetResult], None],
+    on_item: Callable[[str, dict[str, object]], None] | None = None,
 ) -> list[TargetResult]:
     """Send an order, and return a result for each target that the selectors mean, once for one that several
     of them mean. Of one selector that means nobody ProtocolError `unknown_target` is raised; of several it is
-    the result.
+    the result. `on_result` and `on_item` are those of `HubClient.command`.
 
     Raises ProtocolError, OSError, and ValueError for an instant that is over or too far ahead.
     """
@@ -40,14 +44,14 @@ async def carry_out(
         consoles = [console]
         while len(consoles) * _AT_ONCE < len(chosen):
             consoles.append(await stack.enter_async_context(connect(hub)))
-        data = await _with_instant(console, order, len(chosen) > 1)
+        data = await _data_of(console, order, len(chosen) > 1)
         if len(chosen) == 1:
-            return await console.command(order.type, chosen[0], order.timeout_ms, data, on_result)
+            return await console.command(chosen[0], order.word, on_result, on_item, **data)
 
         async def one(number: int, selector: str) -> list[TargetResult]:
             own = consoles[number // _AT_ONCE]
             try:
-                return await own.command(order.type, selector, order.timeout_ms, data, on_result)
+                return await own.command(selector, order.word, on_result, on_item, **data)
             except ProtocolError as error:
                 if error.code != ErrorCode.UNKNOWN_TARGET:
                     raise
@@ -75,10 +79,13 @@ async def _without_overlap(console: HubClient, selectors: Sequence[str]) -> list
     return list(dict.fromkeys(names))
 
 
-async def _with_instant(console: HubClient, order: Order, shared: bool) -> dict[str, object]:
+async def _data_of(console: HubClient, order: Order, shared: bool) -> dict[str, object]:
+    data: dict[str, object] = {**order.data, "timeout_ms": order.timeout_ms}
     at = order.at
     if order.in_s is not None and not shared:
-        return {**order.data, "in_ms": round(order.in_s * 1000)}
-    if order.in_s is not None:
+        data["in_ms"] = round(order.in_s * 1000)
+    elif order.in_s is not None:
         at = datetime.now(UTC) + timedelta(seconds=order.in_s)
-    return dict(order.data) if at is None else {**order.data, "at_us": await instants.on_hub(console, at)}
+    if at is not None:
+        data["at_us"] = await instants.on_hub(console, at)
+    return data

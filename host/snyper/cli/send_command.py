@@ -1,0 +1,98 @@
+"""`snyper send`: any command to whoever serves it, with no code for that command here or in the hub."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated, NoReturn
+
+import typer
+
+from snyper.cli import screens
+from snyper.cli.commands import HubOption, Json, run
+from snyper.cli.output import err, out
+from snyper.cli.target_commands import COMMAND_TIMEOUT_S, Timeout
+from snyper.client import DEFAULT_HUB, TargetResult
+from snyper.client.labels import natural
+from snyper.client.selections import Order, carry_out
+from snyper.shared.socket_protocol import ProtocolError, SocketMessage, is_target_selector
+from snyper.system.process import EXIT_FAILED
+from snyper.system.streams import print_json
+from snyper.system.text import json_text, one_line
+
+
+def send(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TARGET WORD KEY=VALUE",
+            help="Names, group:NAME or all; the command; what it takes, as JSON or else as text.",
+        ),
+    ],
+    timeout: Timeout = COMMAND_TIMEOUT_S,
+    hub: HubOption = DEFAULT_HUB,
+    as_json: Json = False,
+) -> None:
+    """Send any command to targets or to another peer by its name, and show what they answer.
+
+    The hub need not know the command: whoever serves it does. `snyper send target_1 read_log offset=0`
+    """
+    selectors, word, data = parse(words)
+    order = Order(word, round(timeout * 1000), data)
+    items: dict[str, list[dict[str, object]]] = {}
+
+    def on_item(name: str, item: dict[str, object]) -> None:
+        items.setdefault(name, []).append(item)
+        if not as_json:
+            out.print(f"{name} {one_line(json_text(item))}", markup=False, highlight=False, soft_wrap=True)
+
+    async def work() -> list[TargetResult]:
+        with screens.progress(err, word) as on_result:
+            return await carry_out(hub, selectors, order, on_result, on_item)
+
+    results = sorted(run(work(), hub), key=lambda result: natural(result.target_id))
+    if as_json:
+        print_json([{**asdict(result), "items": items.get(result.target_id, [])} for result in results])
+    else:
+        screens.print_table(screens.results_table(results, with_answers=True), "after", "why")
+    if not all(result.ok for result in results):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def parse(words: list[str]) -> tuple[list[str], str, dict[str, object]]:
+    """Read TARGET... WORD [KEY=VALUE]... Raises BadParameter."""
+    count = next((number for number, text in enumerate(words) if "=" in text), len(words))
+    if count < 2:
+        _refuse("name a target and a command: TARGET... WORD [KEY=VALUE]...")
+    *selectors, word = words[:count]
+    data: dict[str, object] = {}
+    for text in words[count:]:
+        key, equals, value = text.partition("=")
+        if not equals or not key or key in data:
+            _refuse(f"{text} is no KEY=VALUE, or its key stands twice")
+        data[key] = value_of(value)
+    for selector in selectors:
+        if not is_target_selector(selector):
+            _refuse(f"{selector} is no target's name, group:NAME or all")
+    if "timeout_ms" in data:
+        _refuse("say --timeout SECONDS instead of timeout_ms")
+    try:
+        SocketMessage(word, 1, selectors[0], data=data).to_line()
+    except ProtocolError as error:
+        _refuse(error.message)
+    return selectors, word, data
+
+
+def value_of(text: str) -> object:
+    """The value that JSON has for it, or the text as it is."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _no_constant(text: str) -> NoReturn:
+    """NaN and the infinities, which JSON does not have."""
+    raise ValueError(text)
+
+
+def _refuse(why: str) -> NoReturn:
+    raise typer.BadParameter(why)
