@@ -1,8 +1,9 @@
 """Which room may know which: the arrows between them, read from the source."""
 
 import ast
+import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 
@@ -136,6 +137,31 @@ def test_the_package_itself_knows_the_client_library() -> None:
 def test_nothing_that_is_installed_knows_the_tools_or_the_tests() -> None:
     assert arrows_out_of("host", "snyper") == []
     assert arrows_out_of("tools", "snyper", "tools") == []
+
+
+def tables_of_files() -> dict[str, set[str]]:
+    """What docs/architecture.md has a row for, by folder: files, and folders with all that is in them."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    sections = {part.split("/\n")[0]: part for part in re.split(r"^### ", text, flags=re.MULTILINE)[1:]}
+    return {
+        folder: {
+            name
+            for row in re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
+            for name in re.findall(r"`([^`]+)`", row)
+        }
+        for folder, section in sections.items()
+        if (ROOT / folder).is_dir()
+    }
+
+
+@pytest.mark.parametrize("folder", tables_of_files())
+def test_every_module_has_its_job_in_the_document(folder: str) -> None:
+    rows = tables_of_files()[folder]
+    present = {path.relative_to(folder).as_posix() for path in sources(folder)}
+    named = {name for name in present if any(PurePath(name).match(row) for row in rows)}
+    within = {name for name in present if any(row.endswith("/") and name.startswith(row) for row in rows)}
+    assert present - named - within - {"__init__.py", "__main__.py"} == set()
+    assert [row for row in rows if row.endswith(".py") and not list((ROOT / folder).glob(row))] == []
 
 
 def test_the_package_holds_the_folders_of_the_boards() -> None:
