@@ -1,4 +1,6 @@
-"""The log: one line for each thing that is worth knowing later. Never a secret in it."""
+"""The log: one line for each thing that is worth knowing later, without a secret; and the status line."""
+
+import json
 
 from snyper.shared.clock import now_ms
 from snyper.shared.runtime import print_traceback, traceback_of, write_log
@@ -7,7 +9,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+STATUS_PREFIX = "snyper: "  # an entry begins with the seconds since boot, and so never like this
+
 _sink: "Callable[[str], None] | None" = None
+_status_line = ""
 
 
 def set_sink(sink: "Callable[[str], None]") -> None:
@@ -45,3 +50,21 @@ def log_exception(who: str, error: BaseException) -> None:
         write_log(line, True)
     except MemoryError:  # what goes on after a defect must be able to
         print_traceback(error)
+
+
+def set_status(status: str, **fields: object) -> None:
+    """Print how a board stands, unless that was printed last: one line of JSON, for programs.
+
+    `status` is a word of `firmware/board/status.py`.
+    """
+    global _status_line
+    fields["status"] = status
+    line = STATUS_PREFIX + json.dumps(fields)
+    if line != _status_line:
+        _status_line = line
+        print(line)
+
+
+def repeat_status() -> None:
+    """Print the last status line again."""
+    print(_status_line)

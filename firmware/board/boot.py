@@ -15,11 +15,11 @@ import micropython
 from snyper.firmware.board.flash_log import FlashLog
 from snyper.firmware.board.hardware import Watchdog, light, reset, reset_cause
 from snyper.firmware.board.led import PATTERNS, Led, Pattern
-from snyper.firmware.board.status import Status, repeat_status, set_status
+from snyper.firmware.board.status import Status
 from snyper.firmware.board.update import BOOT_STATE
 from snyper.firmware.board.version import VERSION
 from snyper.shared.clock import now_ms
-from snyper.shared.log import keep, log, log_exception, set_sink
+from snyper.shared.log import keep, log, log_exception, repeat_status, set_sink, set_status
 from snyper.shared.runtime import collect_garbage, end_task, sleep_ms, unload
 
 TYPE_CHECKING = False

@@ -101,7 +101,7 @@ class TargetSession(Session):
             self._hub_seen_ms = now_ms()
         if self._wifi.is_joined():
             return
-        self._set_status(Status.JOINING)
+        self._on_status(Status.JOINING)
         try:
             await self._wifi.join()
         except JoinError as error:
@@ -110,7 +110,7 @@ class TargetSession(Session):
                 self._led.show(Pattern.WRONG_PASSWORD)
             raise
         self._hub_seen_ms = now_ms()  # from now on it can be heard
-        self._set_status(Status.SEEKING, hub=self.hub)
+        self._on_status(Status.SEEKING, hub=self.hub)
 
     async def find(self, host: str) -> str:
         """Return the address of `host` once the target is at rest. Raises OSError."""
@@ -157,7 +157,7 @@ class TargetSession(Session):
             if was_registered or not is_silent:
                 self._hub_seen_ms = now_ms()
             status = Status.SEEKING if was_registered or is_silent else Status.REFUSED
-            self._set_status(status, hub=self.hub, code=error.code, last_error=str(error))
+            self._on_status(status, hub=self.hub, code=error.code, last_error=str(error))
         self._led.show(Pattern.SEEKING)
         self._target.disconnect(self._config["safe_pose"])
 
@@ -169,15 +169,12 @@ class TargetSession(Session):
             self._led.show(Pattern.SEEKING)
         elif state == SessionState.CONNECTED:
             self._show_pose(self._target.state)
-            self._set_status(Status.REGISTERED, hub=self.hub)
+            self._on_status(Status.REGISTERED, target_id=self.target_id, hub=self.hub)
         elif state == SessionState.WAITING and isinstance(self.last_error, OSError):  # there was no link
             if isinstance(self.last_error, JoinError):
-                self._set_status(Status.JOINING, last_error=str(self.last_error.args[-1]))
+                self._on_status(Status.JOINING, last_error=str(self.last_error.args[-1]))
             else:
-                self._set_status(Status.SEEKING, hub=self.hub, last_error=str(self.last_error))
-
-    def _set_status(self, status: str, **fields: object) -> None:
-        self._on_status(status, target_id=self.target_id, **fields)
+                self._on_status(Status.SEEKING, hub=self.hub, last_error=str(self.last_error))
 
     async def _identify(self, link: "Link", message: SocketMessage) -> SocketMessage:
         """Make the light flicker, so that a person finds this board among many."""

@@ -3,7 +3,8 @@
 import builtins
 import json
 
-from snyper.firmware.board.status import STATUS_PREFIX, Status, repeat_status, set_status
+from snyper.firmware.board.status import Status
+from snyper.shared.log import STATUS_PREFIX, repeat_status, set_status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

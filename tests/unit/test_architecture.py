@@ -208,7 +208,7 @@ def test_only_log_and_status_print() -> None:
         for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Name) and node.id == "print"
     }
-    assert printing == {"shared/runtime_micropython.py", "firmware/board/status.py"}
+    assert printing == {"shared/runtime_micropython.py", "shared/log.py"}
 
 
 def test_the_protocols_core_is_pure() -> None:

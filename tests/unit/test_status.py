@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from snyper.boards.status import last_status_in, parse_status, statuses_in, times_up
-from snyper.firmware.board.status import STATUS_PREFIX, Status
+from snyper.firmware.board.status import Status
+from snyper.shared.log import STATUS_PREFIX
 
 ROOT = Path(__file__).resolve().parents[2]
 LOG_CALLS = {"log", "keep"}

@@ -1,12 +1,13 @@
 """Read the status lines of a board: how it stands, in words for programs.
 
-The lines themselves are documented in docs/troubleshooting.md, and made by firmware/board/status.py.
+The lines themselves are documented in docs/troubleshooting.md, and made by shared/log.py.
 """
 
 import json
 from typing import Any
 
-from snyper.firmware.board.status import STATUS_PREFIX, Status
+from snyper.firmware.board.status import Status
+from snyper.shared.log import STATUS_PREFIX
 
 UP = (Status.REGISTERED, Status.LISTENING)  # of a board that does its work
 
