@@ -90,6 +90,7 @@ class Session:
     on_state: "Callable[[str], None]"
 
     # Here, and not in each session: on a board every attribute that is set takes memory.
+    health: "Callable[[], dict[str, object]] | None" = None  # the `data` of each `pong`
     dial_timeout_ms = 5_000
     register_timeout_ms = 3_000
     max_retry_ms = 3_000
@@ -159,7 +160,9 @@ class Session:
         self._at = (self._at + 1) % len(self._hubs)
         host, port = parse_address(self.hub)
         reader, writer = await dial(await self.find(host), port, self.dial_timeout_ms)
-        return Link(reader, writer, self._handlers, "hub")
+        link = Link(reader, writer, self._handlers, "hub")
+        link.health = self.health  # now: a `ping` may come in one piece with `registered`
+        return link
 
     async def _register(self, link: Link) -> None:
         asked_us = now_us()

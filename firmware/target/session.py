@@ -71,6 +71,7 @@ class TargetSession(Session):
             handlers[message_type] = self._maintain
         handlers[MessageType.IDENTIFY] = self._identify
         super().__init__(config["hub"], handlers, config["target_id"], config["key"])
+        self.health = self._target.health
         self._boot_id = os.urandom(4).hex()
         self._hardware_id = hardware_id()
         self._hub_boot_id = ""
@@ -141,7 +142,6 @@ class TargetSession(Session):
             clock.reset()
         if registered.hub_us >= 0:
             clock.add(asked_us, registered.hub_us, link.received_us)
-        link.health = self._target.health
         self._target.connect(link)
 
     def serve(self, link: "Link") -> "Coroutine[Any, Any, None]":

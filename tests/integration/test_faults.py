@@ -545,6 +545,18 @@ async def test_answers_of_the_wrong_kind(engine: str, tmp_path: Path) -> None:
 
 
 @each_body
+async def test_a_ping_that_comes_with_the_registration(body: str, tmp_path: Path) -> None:
+    """The target's health is known as soon as it may be asked for, even by the same piece of the stream."""
+    async with scripted_hub() as hub, virtual_target(body, tmp_path, hub.address):
+        peer = await hub.accept()
+        message = await peer.expect("register", target_id="target_1")
+        await peer.send(
+            {"type": "registered", "id": message["id"], "status": "registered"}, {"type": "ping", "id": "p"}
+        )
+        assert (await peer.expect("pong", id="p", status="alive"))["data"]["state"] == "down"
+
+
+@each_body
 async def test_a_targets_hub_that_babbles(body: str, tmp_path: Path) -> None:
     """The target answers garbage with errors and goes on serving, before it is registered and after."""
     async with scripted_hub() as hub, virtual_target(body, tmp_path, hub.address):
