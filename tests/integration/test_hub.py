@@ -45,6 +45,7 @@ async def main():
     config = read(read_file("config.json"), "unix")
     host, port = parse_address(config["listen"])
     await server.Hub(host, port, config["max_targets"], config["max_consoles"]).start()
+    print('snyper: {"status": "listening"}')
     await asyncio.Event().wait()
 
 asyncio.run(main())

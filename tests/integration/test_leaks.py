@@ -41,6 +41,7 @@ async def main():
     config = read(read_file("config.json"), "unix")
     host, port = parse_address(config["listen"])
     await Hub(host, port, config["max_targets"], config["max_consoles"]).start()
+    print('snyper: {"status": "listening"}')
     while True:
         await asyncio.sleep_ms(20)
         try:
