@@ -11,7 +11,7 @@ from tests.integration.harness import console_of, peer_of, registration, running
 
 
 class Gate(Peer):
-    """A gate that counts who passes. One that gives way is told of too."""
+    """A gate that counts who passes, and that sounds an alarm."""
 
     role = "gate"
     reports = ("passage", "alarm")
