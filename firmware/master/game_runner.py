@@ -12,10 +12,10 @@ from snyper.shared.socket_protocol import ALL_TARGETS, ErrorCode, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from typing import Any
 
-    from snyper.firmware.master.games.game import Game
+    from snyper.firmware.master.games.state import GameState
 
 
 class GameRunner:
@@ -25,7 +25,7 @@ class GameRunner:
         self._router = router
         self._boot_id = boot_id
         self._count = 0
-        self._game: "Game | None" = None
+        self._game: "GameState | None" = None
         self._task: "asyncio.Task[None] | None" = None
         self._ended = asyncio.Event()
         self._last: "dict[str, object]" = {"status": "none"}
@@ -71,17 +71,18 @@ class GameRunner:
             from snyper.firmware.master.games.factory import create_game
 
             game_id = "%s-g%d" % (self._boot_id, self._count + 1)
-            game = create_game(self._router, game_id, name, players, options or {}, seed, target)
+            lineup, playing = create_game(self._router, game_id, name, players, options or {}, seed, target)
         except MemoryError:  # the last game may still hold its memory for a moment
             raise ProtocolError(ErrorCode.BUSY, "no memory for it: try again, or restart the hub") from None
         finally:
             _tidy(name)
         self._count += 1
-        self._game = game
+        self._game = lineup.state
+        self._last = {}  # a board has a use for its memory
         self._ended.clear()
-        stop_listening = self._router.events.listen(game.on_event)
-        self._task = asyncio.create_task(self._run(game, stop_listening))
-        return game.state()
+        stop_listening = self._router.events.listen(lineup.on_event)
+        self._task = asyncio.create_task(self._run(playing, stop_listening))
+        return lineup.state.describe()
 
     async def stop(self) -> "dict[str, object]":
         """End the game that is played and return the last one's `state`, once its targets lie: after 3 s
@@ -96,15 +97,15 @@ class GameRunner:
         """Return the state of the game, or of the last one at its end: the data of `game_state`, with its
         `status` (`running`, `over`, or `none` before the first). Takes little time and memory.
         """
-        return self._last if self._game is None else self._game.state()
+        return self._last if self._game is None else self._game.describe()
 
-    async def _run(self, game: "Game", stop_listening: "Callable[[], None]") -> None:
+    async def _run(self, playing: "Coroutine[Any, Any, None]", stop_listening: "Callable[[], None]") -> None:
         try:
-            await game.run()
+            await playing
         except Exception as error:
             log_exception("game", error)
         finally:
-            self._last = game.state()
+            self._last = self.state()
             self._game = self._task = None
             stop_listening()
             log("game", "over: %s" % self._last["reason"])
@@ -114,7 +115,7 @@ class GameRunner:
 
 def _tidy(game: str) -> None:
     """Unload the modules of games, but for those that the game under way came from."""
-    for name in (game, "game", "rng", "stats", "factory", "catalogue"):
+    for name in (game, "game", "lineup", "state", "run", "rng", "stats", "factory", "catalogue"):
         if name.isalpha():
             unload("snyper.firmware.master.games." + name)
     unload("snyper.shared.names")

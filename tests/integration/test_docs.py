@@ -24,7 +24,7 @@ from snyper.firmware.master import (
     router,
     server,
 )
-from snyper.firmware.master.games import game
+from snyper.firmware.master.games import game, lineup
 from snyper.firmware.master.roles.target import HEALTH, Target
 from snyper.firmware.master.server import Hub
 from snyper.firmware.target import config as target_config, controller, maintenance, outbox, trace
@@ -138,7 +138,7 @@ NUMBERS: list[tuple[str, str, list[float]]] = [
     ("dashboard.md", "Health shows {} targets", [health_page.MAX_CARDS]),
     ("dashboard.md", "the last {} outages of each target", [model.OUTAGES]),
     ("dashboard.md", "The password has at least {} characters", [dashboard_command.MIN_PASSWORD_CHARS]),
-    ("games.md", "held back for {} ms", [game.ORDER_MS]),
+    ("games.md", "held back for {} ms", [lineup.ORDER_MS]),
     ("games.md", "**at most {} ms** before or after it", [crosstalk.CROSSTALK_MS]),
     (
         "games.md",
@@ -147,7 +147,7 @@ NUMBERS: list[tuple[str, str, list[float]]] = [
     ),
     ("../README.md", "`--crosstalk-ms {}`", [crosstalk.CROSSTALK_MS]),
     ("games.md", "targets are told {} ms", [game.LEAD_MS]),
-    ("games.md", "if it is back within {} s", [game.LATE_MS / 1000]),
+    ("games.md", "if it is back within {} s", [lineup.LATE_MS / 1000]),
     ("games.md", "names have 1 to {} characters", [socket_protocol.MAX_PLAYER_CHARS]),
     ("games.md", "the fewest and the most, up to {} |", [socket_protocol.MAX_PLAYERS]),
     ("history.md", "`--keep-days` ({})", [journal.KEEP_DAYS]),

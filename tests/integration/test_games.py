@@ -16,7 +16,7 @@ import pytest
 
 from snyper import connect
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
-from snyper.firmware.master.games import catalogue, game as games
+from snyper.firmware.master.games import catalogue, lineup
 from snyper.shared.socket_protocol import ProtocolError
 from tests.integration.harness import (
     DEADLINE_S,
@@ -466,8 +466,9 @@ async def listed(console: Peer) -> list[Message]:
 
 
 def test_the_catalogue_has_every_game_there_is() -> None:
+    parts = ("announce", "catalogue", "game", "lineup", "factory", "rng", "run", "shaken", "state", "stats")
     files = {path.stem for path in (ROOT / "firmware" / "master" / "games").glob("*.py")}
-    assert files == {*catalogue.NAMES, "catalogue", "factory", "game", "rng", "stats"}
+    assert files == {*catalogue.NAMES, *parts}
     for name in catalogue.NAMES:
         assert catalogue.load(name).__name__ == f"snyper.firmware.master.games.{name}"
 
@@ -904,8 +905,8 @@ async def test_a_hit_that_comes_after_an_outage_still_counts(tmp_path: Path) -> 
 
 async def test_a_target_that_falls_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It answers, but never says what became of it: out, once its time and the grace are over."""
-    monkeypatch.setattr(games, "LATE_MS", 100)
-    monkeypatch.setattr(games, "COMMAND_TIMEOUT_MS", 200)
+    monkeypatch.setattr(lineup, "LATE_MS", 100)
+    monkeypatch.setattr(lineup, "COMMAND_TIMEOUT_MS", 200)
     async with rig_of("cpython", tmp_path, 2) as rig:
         rig.script = lambda target, count: WAIT if target.target_id == "t2" else 500
         await rig.start("gallery", time_ms=1_000)
@@ -918,7 +919,7 @@ async def test_a_target_that_boots_while_it_is_up(tmp_path: Path, monkeypatch: p
     """It is back before the hub has missed it, and knows nothing of what it was raised for: nobody waits for
     that until its time is over.
     """
-    monkeypatch.setattr(games, "LATE_MS", 100)
+    monkeypatch.setattr(lineup, "LATE_MS", 100)
     async with rig_of("cpython", tmp_path, 2) as rig:
         await rig.start("gallery", time_ms=600_000)
         for target_id in ("t1", "t2"):
@@ -935,7 +936,7 @@ async def test_a_target_that_boots_while_it_is_up(tmp_path: Path, monkeypatch: p
 
 async def test_the_order_is_that_of_the_boards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever was first by the stamps wins, also where the report comes second."""
-    monkeypatch.setattr(games, "ORDER_MS", 5_000)
+    monkeypatch.setattr(lineup, "ORDER_MS", 5_000)
     async with rig_of("cpython", tmp_path, 2) as rig:
         await rig.start("duel", [ANN, BO], rounds=1)
         for target_id in ("t1", "t2"):

@@ -26,7 +26,7 @@ def added_in(source: str) -> set[str]:
         if not isinstance(node, ast.Call) or not node.args:
             continue
         called = ast.unparse(node.func)
-        if called.endswith("events.add") or called in ("self.add", "self._tell"):
+        if called.endswith(("events.add", "state.tell")) or called in ("self.add", "self.tell", "self._tell"):
             kind = ast.unparse(node.args[0])
             if kind.startswith(("'", "MessageType.")):
                 found.add(kind.strip("'").removeprefix("MessageType.").lower())
@@ -34,8 +34,14 @@ def added_in(source: str) -> set[str]:
 
 
 def test_what_adds_an_event_is_found() -> None:
-    source = "self.events.add('a', t, {}); self._tell('game_b'); events.add(MessageType.HIT, t); x.add('c')"
-    assert added_in(source) == {"a", "game_b", "hit"}
+    calls = (
+        "self.events.add('a', t)",
+        "state.tell('game_b')",
+        "self._tell('d')",
+        "events.add(MessageType.HIT)",
+    )
+    source = "; ".join([*calls, "x.add('c')"])
+    assert added_in(source) == {"a", "d", "game_b", "hit"}
     assert added_in("class Gate:\n    reports = (MessageType.HIT, MessageType.MISS)") == {"hit", "miss"}
 
 

@@ -9,10 +9,10 @@ from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
     from typing import Any
 
-    from snyper.firmware.master.games.game import Game
+    from snyper.firmware.master.games.lineup import Lineup
     from snyper.firmware.master.router import Router
 
 MAX_SEED = (1 << 31) - 1
@@ -26,9 +26,9 @@ def create_game(
     options: "dict[str, Any]",
     seed: "int | None",
     target: str,
-) -> "Game":
+) -> "tuple[Lineup, Coroutine[Any, Any, None]]":
     """Create the game `name` for the connected targets of the selector `target`, with its players, options
-    and seed checked.
+    and seed checked. Returns its targets, which have its state, and the coroutine that plays it.
 
     Raises ProtocolError: `unknown_target` where there are not enough targets, `bad_message` for what the game
     does not take; MemoryError.
@@ -43,7 +43,6 @@ def create_game(
     about = {
         "game_id": game_id,
         "game": name,
-        "title": module.TITLE,
         "players": read_players(module, players),
         "options": read_options(module, options),
         "seed": seed,
@@ -59,6 +58,12 @@ def create_game(
     del load, read_options, read_players
     unload("snyper.firmware.master.games.catalogue", "snyper.shared.names")
     collect_garbage()  # a board has no memory for both
-    from snyper.firmware.master.games.game import Game
+    from snyper.firmware.master.games.announce import announce_start
+    from snyper.firmware.master.games.lineup import Lineup
+    from snyper.firmware.master.games.run import run_game
+    from snyper.firmware.master.games.state import GameState
 
-    return Game(router, module.play, about, targets)
+    unload("snyper.firmware.master.games.announce")
+    lineup = Lineup(router, GameState(router.events, about, len(targets)), targets)
+    announce_start(lineup.state, module.TITLE)
+    return lineup, run_game(lineup, module.play)
