@@ -5,7 +5,7 @@ import asyncio
 from snyper.firmware.board.led import Pattern
 from snyper.firmware.board.status import Status
 from snyper.firmware.master.server import Hub
-from snyper.shared.runtime import sleep_ms, unload
+from snyper.shared.runtime import unload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from snyper.firmware.board.led import Led
     from snyper.firmware.master.panel import Panel
-
-_POLL_MS = 500
 
 
 class HubBoard:
@@ -39,12 +37,16 @@ class HubBoard:
         _open_access_point(self._access_point)
         await self._hub.start()
         self._on_status(Status.LISTENING, port=self._hub.port)
+        self._hub.router.events.listen(self._on_event)
+        self._on_event()
         if self._panel is not None:
-            self._ticking = asyncio.create_task(self._panel.run())
-        while True:
-            is_anybody_here = self._hub.router.registry.connected()
-            self._led.show(Pattern.REGISTERED if is_anybody_here else Pattern.SEEKING)
-            await sleep_ms(_POLL_MS)
+            await self._panel.run()
+        await asyncio.Event().wait()
+
+    def _on_event(self, *event: object) -> None:
+        """Show with the light whether targets are here."""
+        is_anybody_here = self._hub.router.registry.connected()
+        self._led.show(Pattern.REGISTERED if is_anybody_here else Pattern.SEEKING)
 
     def is_alive(self) -> bool:
         """Return whether the hub still attends to its links: else the watchdog resets."""

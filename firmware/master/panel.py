@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from snyper.firmware.master.server import Hub
 
 TICK_MS = 20  # the buttons are sampled, and at most one page is sent, which takes 3 ms
-_DRAW_TICKS = 10  # until the picture is drawn again
+_DRAW_TICKS = 10  # until the picture is drawn again where nothing happens: a countdown passes
 _BEAT_TICKS = 25  # until the heartbeat's dot changes
 _SET_UP_TICKS = 250  # until the screen is set up again: it may have been without power in between
 _WORDS_TICKS = 150  # for which a message for the person at the buttons stays
@@ -44,6 +44,7 @@ class Panel:
         self._words = ""
         self._words_until = 0
         self._ticks = 0
+        self._draw_at = 0  # of `_ticks`
         self._picture: "tuple[Any, ...]" = ()
         self._is_lost = False
         self._display: "Any" = None
@@ -54,6 +55,7 @@ class Panel:
         self._add_button(config["buttons"]["start_pin"], self._on_start)
         if config["screen"]["driver"] != "none":
             self._open_screen(config["screen"])
+            hub.router.events.listen(self._draw_soon)
 
     async def run(self) -> None:
         """Run the panel for ever. A defect is logged and rests the panel, longer each time; the hub goes
@@ -93,11 +95,17 @@ class Panel:
             event = button.sample(is_down(), ms)
             if event:
                 on_event(event)
+                self._draw_soon()
         if self._display is not None:
-            if self._ticks % _DRAW_TICKS == 0:
+            if self._ticks >= self._draw_at:
+                self._draw_at = self._ticks + _DRAW_TICKS
                 self._draw()
             self._send()
         self._ticks += 1
+
+    def _draw_soon(self, *event: object) -> None:
+        """Draw at the next tick: something has happened."""
+        self._draw_at = 0
 
     def _draw(self) -> None:
         """Draw what has changed."""

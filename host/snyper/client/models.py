@@ -141,9 +141,8 @@ class GameState:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened: to a target `registered`, `lost`, `duplicate`, `state`, `hit`, `miss`, `crosstalk`,
-    `groups`; in a game what begins with `game_`; `journal`. `seq` counts them. `target_id` is empty where
-    none is meant.
+    """What happened: `event` is its kind, of which `snyper.client.events` has a table. `seq` counts them.
+    `target_id` is empty where none is meant.
     """
 
     seq: int
