@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("nicegui", reason="no NiceGUI here: pip install 'snyper[dashboard]'")
 
-from snyper.dashboard.keeper import Keeper
+from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.model import Model
 from snyper.dashboard.store import Store
 from snyper.firmware.master.server import Hub
@@ -32,16 +32,16 @@ async def hub_at(port: int, journal: Path | None) -> AsyncIterator[Hub]:
 
 
 @asynccontextmanager
-async def dashboard(port: int, journal: Path | None, archive: Path) -> AsyncIterator[Keeper]:
+async def dashboard(port: int, journal: Path | None, archive: Path) -> AsyncIterator[HubFeed]:
     """The dashboard's own process but for its pages."""
     store = Store(journal, archive, is_hub_here=True)
-    keeper = Keeper(Model(f"{HOST}:{port}"), store)
-    keeping = asyncio.create_task(keeper.run())
+    feed = HubFeed(Model(f"{HOST}:{port}"), store)
+    following = asyncio.create_task(feed.run())
     try:
-        yield keeper
+        yield feed
     finally:
-        keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
         store.close()
 
 
@@ -53,11 +53,13 @@ def kept(path: Path, kind: str = "journal") -> list[object]:
         return [event.data["message"] for event in history.events([kind])]
 
 
-async def told(keeper: Keeper, hub: Hub, message: str) -> None:
+async def told(feed: HubFeed, hub: Hub, message: str) -> None:
     """Has the hub say something, once the dashboard follows it, and waits until that has come."""
     heard: list[object] = []
-    stop = keeper.model.listen(lambda event: heard.append(event and event.data.get("message")))
-    await until(lambda: keeper.hub is not None and keeper.hub.log_id, "the dashboard should subscribe")
+    stop = feed.model.listen(lambda event: heard.append(event and event.data.get("message")))
+    await until(
+        lambda: feed.connection is not None and feed.connection.log_id, "the dashboard should subscribe"
+    )
     hub.router.events.add("journal", "", {"state": "ok", "message": message})
     await until(lambda: message in heard, "the dashboard should hear of it")
     stop()
@@ -65,11 +67,11 @@ async def told(keeper: Keeper, hub: Hub, message: str) -> None:
 
 async def test_the_journal_of_a_hub_here_is_read_and_nothing_is_kept(tmp_path: Path) -> None:
     journal, archive, port = tmp_path / "journal", tmp_path / "archive", free_port()
-    async with hub_at(port, journal) as hub, dashboard(port, journal, archive) as keeper:
-        await told(keeper, hub, "one")
-        assert keeper.store.path == journal
+    async with hub_at(port, journal) as hub, dashboard(port, journal, archive) as feed:
+        await told(feed, hub, "one")
+        assert feed.store.path == journal
         assert kept(journal) == ["one"]
-        assert "journal" in keeper.model.history
+        assert "journal" in feed.model.history
     assert not archive.exists()
 
 
@@ -80,10 +82,10 @@ async def test_of_any_other_hub_an_archive_is_kept(how: str, tmp_path: Path) -> 
         async with hub_at(free_port(), journal):
             pass
     writes = None if how == "no journal" else tmp_path / "elsewhere"
-    async with hub_at(port, writes) as hub, dashboard(port, journal, archive) as keeper:
-        await told(keeper, hub, "one")
-        assert keeper.store.path == archive
-        keeper.store.flush(5.0)
+    async with hub_at(port, writes) as hub, dashboard(port, journal, archive) as feed:
+        await told(feed, hub, "one")
+        assert feed.store.path == archive
+        feed.store.flush(5.0)
         assert kept(archive) == ["one"]
         assert kept(journal) == []
 
@@ -91,16 +93,16 @@ async def test_of_any_other_hub_an_archive_is_kept(how: str, tmp_path: Path) -> 
 async def test_a_hub_that_comes_back_otherwise_is_kept_otherwise(tmp_path: Path) -> None:
     """Each event is in one of the two, and what happened meanwhile is in the archive once it is known."""
     journal, archive, port = tmp_path / "journal", tmp_path / "archive", free_port()
-    async with dashboard(port, journal, archive) as keeper:
+    async with dashboard(port, journal, archive) as feed:
         async with hub_at(port, journal) as hub:
-            await told(keeper, hub, "one")
+            await told(feed, hub, "one")
         async with hub_at(port, None) as hub:
             hub.router.events.add("journal", "", {"state": "ok", "message": "two"})
-            await told(keeper, hub, "three")
+            await told(feed, hub, "three")
         async with hub_at(port, journal) as hub:
-            await told(keeper, hub, "four")
-            assert keeper.store.path == journal
-        keeper.store.flush(5.0)
+            await told(feed, hub, "four")
+            assert feed.store.path == journal
+        feed.store.flush(5.0)
     assert kept(journal) == ["one", "four"]
     assert kept(archive) == ["two", "three"]
 

@@ -13,7 +13,7 @@ pytest.importorskip("nicegui", reason="no NiceGUI here: pip install 'snyper[dash
 
 from snyper.boards import image
 from snyper.boards.board import BoardProcess
-from snyper.dashboard.keeper import Keeper
+from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.model import Model
 from snyper.dashboard.store import Store
 from snyper.history.reader import History
@@ -86,12 +86,12 @@ async def test_games_over_the_dashboards_console(tmp_path: Path) -> None:
     after: list[int] = []
     async with measured_hub(tmp_path) as (board, address), shot_targets(tmp_path, address):
         model = Model(address)
-        keeper = Keeper(model, store)
-        keeping = asyncio.create_task(keeper.run())
+        feed = HubFeed(model, store)
+        following = asyncio.create_task(feed.run())
         try:
             await until(lambda: model.online and len(connected(model)) == TARGETS, "all should be here")
             for seed in (1, 2):
-                game_id = await start(keeper, seed)
+                game_id = await start(feed, seed)
                 await until(
                     lambda: model.game.game_id == game_id and model.game.done > 0,  # noqa: B023
                     "the game should go on",
@@ -102,8 +102,8 @@ async def test_games_over_the_dashboards_console(tmp_path: Path) -> None:
                 after.append(await free_of(board))
             assert model.hub_outages == deque(), "the console was never lost"
         finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
             store.close()
     with History(store.path) as history:
         assert [game.reason for game in history.games()] == ["finished", "finished"]
@@ -115,11 +115,11 @@ def connected(model: Model) -> list[str]:
     return [target_id for target_id, target in model.targets.items() if target.info.connected]
 
 
-async def start(keeper: Keeper, seed: int) -> str:
+async def start(feed: HubFeed, seed: int) -> str:
     """Starts a game as soon as there is room for it, and returns its id."""
     while True:
         try:
-            state = await keeper.do(lambda hub: hub.start_game("quick", ["Ann", "Bo"], QUICK, seed))
+            state = await feed.hub.start_game("quick", ["Ann", "Bo"], QUICK, seed)
         except ProtocolError as error:
             if error.code != ErrorCode.BUSY:
                 raise

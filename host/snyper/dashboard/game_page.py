@@ -11,7 +11,7 @@ from snyper.client import Event, GameInfo, GameOption
 from snyper.client.game_state import ranking
 from snyper.client.labels import counted
 from snyper.dashboard import drawings, widgets
-from snyper.dashboard.keeper import Keeper
+from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.model import Model
 from snyper.shared.names import normalised, visible
 from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX, MAX_PLAYER_CHARS, MAX_PLAYERS
@@ -30,8 +30,8 @@ _REASONS = {
 class GamePage:
     """One browser's game: the scoreboard, and the form for the next one."""
 
-    def __init__(self, keeper: Keeper, client: Client) -> None:
-        self._keeper = keeper
+    def __init__(self, feed: HubFeed, client: Client) -> None:
+        self._feed = feed
         self._client = client
         with widgets.box("div", "page game") as page:
             with widgets.box("div", "heading"):
@@ -46,12 +46,12 @@ class GamePage:
                         widgets.text("span", "Whole screen")
                     wall.on("click", js_handler="() => snyper.toggleWall()")
             with widgets.box("div", "columns") as self._columns:
-                self._board = Board(keeper)
-                self._form = Form(keeper, client)
-        widgets.keep_drawn(keeper, page, self._draw)
+                self._board = Board(feed)
+                self._form = Form(feed, client)
+        widgets.keep_drawn(feed, page, self._draw)
 
     def _draw(self, event: Event | None) -> None:
-        model = self._keeper.model
+        model = self._feed.model
         running = model.game.status == "running"
         self._stop.set_visibility(running)
         self._stop.bar("" if model.online else widgets.HUB_LOST)
@@ -69,15 +69,15 @@ class GamePage:
 
     async def _stop_game(self) -> None:
         await widgets.ask(
-            self._keeper, self._client, "Stop the game", lambda hub: hub.stop_game(), widgets.GAME_ADVICE
+            self._feed, self._client, "Stop the game", lambda hub: hub.stop_game(), widgets.GAME_ADVICE
         )
 
 
 class Board:
     """The scoreboard: readable from where one shoots."""
 
-    def __init__(self, keeper: Keeper) -> None:
-        self._keeper = keeper
+    def __init__(self, feed: HubFeed) -> None:
+        self._feed = feed
         self._rows: list[Row] = []
         self._count = 0
         with widgets.box("section", "board").props('aria-label="Scoreboard"') as self.element:
@@ -106,10 +106,10 @@ class Board:
             self._idle.props("data-state=standing")
         self._timer = ui.timer(_TICK_S, self._tick, active=False)
         self._shown: tuple[object, ...] = ()
-        widgets.keep_drawn(keeper, self.element, self._draw)
+        widgets.keep_drawn(feed, self.element, self._draw)
 
     def _draw(self, event: Event | None) -> None:
-        model = self._keeper.model
+        model = self._feed.model
         game = model.game
         state = (game, model.note, model.winner, len(model.shots), tuple(model.shots), model.online)
         counting = game.status == "running" and self._left_us() > 0
@@ -195,12 +195,12 @@ class Board:
                     widgets.text("span", " · ".join(word for word in more if word), "more")
 
     def _left_us(self) -> int:
-        hub_us = self._keeper.model.hub_us(time.monotonic())
-        return self._keeper.model.game.starts_at_us - hub_us if hub_us is not None else 0
+        hub_us = self._feed.model.hub_us(time.monotonic())
+        return self._feed.model.game.starts_at_us - hub_us if hub_us is not None else 0
 
     def _tick(self) -> None:
         """The countdown, a number a second."""
-        left_us = self._left_us() if self._keeper.model.game.status == "running" else 0
+        left_us = self._left_us() if self._feed.model.game.status == "running" else 0
         count = -(-left_us // 1_000_000) if left_us > 0 else 0
         if count != self._count:
             widgets.set_text(self._count_text, str(count))
@@ -259,8 +259,8 @@ class Form:
 
     _last_players: tuple[str, ...] = ()
 
-    def __init__(self, keeper: Keeper, client: Client) -> None:
-        self._keeper = keeper
+    def __init__(self, feed: HubFeed, client: Client) -> None:
+        self._feed = feed
         self._client = client
         self._games: list[GameInfo] | None = None
         self._chosen: GameInfo | None = None
@@ -301,7 +301,7 @@ class Form:
 
     def draw(self) -> None:
         """What the hub can play, and with whom."""
-        model = self._keeper.model
+        model = self._feed.model
         self.element.set_visibility(model.games is not None)
         if model.games is not None and model.games != self._games:
             self._games = model.games
@@ -316,7 +316,7 @@ class Form:
         self._start.bar(problem)
 
     def _find_problem(self) -> str:
-        model, game = self._keeper.model, self._chosen
+        model, game = self._feed.model, self._chosen
         if not model.online:
             return widgets.HUB_LOST
         if model.game.status == "running":
@@ -417,7 +417,7 @@ class Form:
         seed = None if self._seed.value is None else int(self._seed.value)
         self._client.run_javascript("window.scrollTo({top: 0})")
         await widgets.ask(
-            self._keeper,
+            self._feed,
             self._client,
             f"Start {game.title}",
             lambda hub: hub.start_game(game.name, self._players, options, seed, self._target.value),

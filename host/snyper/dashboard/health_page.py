@@ -9,7 +9,7 @@ from nicegui import Client, ui
 from snyper.client import Event
 from snyper.client.labels import natural
 from snyper.dashboard import charts, drawings, widgets
-from snyper.dashboard.keeper import Keeper
+from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.model import Target
 from snyper.dashboard.plot import Plot
 from snyper.shared.socket_protocol import ProtocolError
@@ -23,8 +23,8 @@ MAX_LINES = 8  # in the plot
 class HealthPage:
     """One browser's view of it."""
 
-    def __init__(self, keeper: Keeper, client: Client) -> None:
-        self._keeper = keeper
+    def __init__(self, feed: HubFeed, client: Client) -> None:
+        self._feed = feed
         self._client = client
         self._cards: dict[str, HealthCard] = {}
         self._plotted_s = 0.0
@@ -33,18 +33,18 @@ class HealthPage:
                 widgets.text("h1", "Health")
                 self._subtitle = widgets.text("p", "", "subtitle")
             with widgets.box("div", "health-top"):
-                self._hub = HubCard(keeper)
+                self._hub = HubCard(feed)
                 with widgets.box("section", "panel"):
                     widgets.text("h2", "Round trips, the last five minutes")
                     self._plot_hint = widgets.text("p", "", "hint")
                     self._plot = Plot(charts.round_trips({})).classes("plot").props("role=img")
             self._grid = widgets.box("div", "cards health")
-        widgets.keep_drawn(keeper, page, self._draw)
+        widgets.keep_drawn(feed, page, self._draw)
 
     def _draw(self, event: Event | None) -> None:
         if event is not None:  # a second is soon enough here
             return
-        model = self._keeper.model
+        model = self._feed.model
         now_s = steady.now_s()
         every = sorted(model.targets, key=natural)
         names = every[:MAX_CARDS]
@@ -61,7 +61,7 @@ class HealthPage:
             self._draw_plot(names)
 
     def _words(self, names: list[str]) -> str:
-        model = self._keeper.model
+        model = self._feed.model
         faulty = [name for name in names if needs_attention(model.targets[name])]
         if not model.online:
             return f"{widgets.HUB_LOST}: what is shown is what it said last"
@@ -73,7 +73,7 @@ class HealthPage:
         return f"{words}; {cut} shown" if cut else words
 
     def _draw_plot(self, names: list[str]) -> None:
-        model = self._keeper.model
+        model = self._feed.model
         lines = {
             name: [(steady.unix_s(at_s), trip / 1000) for at_s, trip in model.targets[name].round_trips_us]
             for name in names[:MAX_LINES]
@@ -98,10 +98,10 @@ class HealthPage:
         dialog.on("hide", dialog.delete)
         dialog.open()
         try:
-            if self._keeper.hub is None:
+            if self._feed.hub.is_lost:
                 widgets.set_text(state, f"{widgets.HUB_LOST}.")
                 return
-            async for page in self._keeper.hub.log(target_id):
+            async for page in self._feed.hub.log(target_id):
                 if dialog.is_deleted:
                     return
                 widgets.set_text(said, said.text + page)
@@ -124,8 +124,8 @@ def needs_attention(target: Target) -> bool:
 class HubCard:
     """What the hub says of itself."""
 
-    def __init__(self, keeper: Keeper) -> None:
-        self._keeper = keeper
+    def __init__(self, feed: HubFeed) -> None:
+        self._feed = feed
         with widgets.box("section", "panel hub") as self.element:
             widgets.text("h2", "Hub")
             self._address = widgets.text("p", "", "subtitle")
@@ -133,7 +133,7 @@ class HubCard:
             self._facts = Facts(("Round trip", "Jitter", "Up for", "Journal", "Lost", "History"))
 
     def draw(self, now_s: float) -> None:
-        model = self._keeper.model
+        model = self._feed.model
         status = model.status
         trips = [trip for _, trip in model.hub_round_trips_us]
         widgets.set_text(self._address, model.hub)

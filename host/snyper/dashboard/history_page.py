@@ -13,7 +13,7 @@ from snyper.client import Event, events
 from snyper.client.labels import natural
 from snyper.dashboard import charts, drawings, widgets
 from snyper.dashboard.export import FORMATS, KINDS
-from snyper.dashboard.keeper import Keeper
+from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.plot import Plot
 from snyper.history.database import JournalError, NoJournalError
 from snyper.history.reader import History
@@ -89,8 +89,8 @@ def look_up(path: Path, chosen: Chosen) -> Found:
 class HistoryPage:
     """One browser's look into the history."""
 
-    def __init__(self, keeper: Keeper, client: Client) -> None:
-        self._keeper = keeper
+    def __init__(self, feed: HubFeed, client: Client) -> None:
+        self._feed = feed
         self._client = client
         self._chosen = Chosen()
         self._found: Found | None = None
@@ -112,7 +112,7 @@ class HistoryPage:
                     widgets.Button("Export", self._open_export, "download")
             self._body = widgets.box("div", "history")
         self._timer = ui.timer(REFRESH_S, self._refresh)
-        widgets.keep_drawn(keeper, page, self._note)
+        widgets.keep_drawn(feed, page, self._note)
 
     def _make_export(self) -> ui.dialog:
         self._links: dict[str, ui.element] = {}
@@ -168,7 +168,7 @@ class HistoryPage:
         if not self._news and now_s - self._looked_s < STALE_S:
             return
         self._news, self._looked_s = False, now_s
-        store, chosen = self._keeper.store, self._chosen
+        store, chosen = self._feed.store, self._chosen
         try:
             await asyncio.to_thread(store.flush, 1.0)
             found = await asyncio.to_thread(look_up, store.path, chosen)
@@ -314,7 +314,7 @@ class HistoryPage:
                     widgets.text("p", f"{cut}: choose one above to see another", "hint")
 
     def _not_ended(self, game: GameRecord) -> str:
-        now = self._keeper.model.game
+        now = self._feed.model.game
         return "not yet" if (now.status, now.game_id) == ("running", game.game_id) else "not known"
 
     def _draw_pager(self, found: Found) -> None:

@@ -11,10 +11,10 @@ from snyper.client import Event
 from snyper.client.events import sound_of
 from snyper.client.labels import state_word
 from snyper.dashboard import drawings, export, widgets
+from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.game_page import GamePage
 from snyper.dashboard.health_page import HealthPage
 from snyper.dashboard.history_page import HistoryPage
-from snyper.dashboard.keeper import Keeper
 from snyper.dashboard.range_page import RangePage
 from snyper.system import steady
 
@@ -40,18 +40,18 @@ _SHORTCUTS = (
 )
 
 
-def add_pages(app: FastAPI, keeper: Keeper, can_leave: bool) -> None:
+def add_pages(app: FastAPI, feed: HubFeed, can_leave: bool) -> None:
     """Every page of the dashboard. `can_leave`: people sign in, so they can sign out."""
     style = (_HERE / "theme.css").read_text(encoding="utf-8")
     script = (_HERE / "page.js").read_text(encoding="utf-8")
     # In the page itself: nothing is to be seen before it has its style.
     head = f"<style>{style}</style><script>{script}</script>"
 
-    export.add_route(app, keeper.store)
+    export.add_route(app, feed.store)
 
     def page(request: Request) -> None:
         ui.add_head_html(head)
-        Layout(keeper, request, can_leave)
+        Layout(feed, request, can_leave)
 
     for path, name, _ in _PAGES:
         ui.page(path, title=f"{name} · SNYPER")(_copy(page))
@@ -72,8 +72,8 @@ def _copy(page: Any) -> Any:
 class Layout:
     """One browser's page, and the frame around its four pages."""
 
-    def __init__(self, keeper: Keeper, request: Request, can_leave: bool) -> None:
-        self._keeper = keeper
+    def __init__(self, feed: HubFeed, request: Request, can_leave: bool) -> None:
+        self._feed = feed
         self._client = ui.context.client
         self._links: dict[str, list[Any]] = {}
         self._help = self._make_help()
@@ -109,7 +109,7 @@ class Layout:
         self._mark()
         self._client.on_connect(lambda: self._client.run_javascript("snyper.ready()"))
         ui.on("shortcut", self._shortcut)
-        widgets.keep_drawn(keeper, self._frame, self._draw)
+        widgets.keep_drawn(feed, self._frame, self._draw)
 
     def _make_help(self) -> ui.dialog:
         with ui.dialog() as dialog, widgets.box("section", "sheet help"):
@@ -166,7 +166,7 @@ class Layout:
         self._mark()
         name = next(name for known, name, _ in _PAGES if known == path)
         ui.page_title(f"{name} · SNYPER")
-        self._page = make(self._keeper, self._client)
+        self._page = make(self._feed, self._client)
 
     def _mark(self) -> None:
         """Shows in every navigation where one is."""
@@ -178,7 +178,7 @@ class Layout:
                     link.props(remove="aria-current")
 
     def _draw(self, event: Event | None) -> None:
-        model = self._keeper.model
+        model = self._feed.model
         now_s = steady.now_s()
         widgets.set_prop(self._frame, "data-online", str(model.online).lower())
         here = sum(target.info.connected for target in model.targets.values())

@@ -9,7 +9,7 @@ from nicegui import Client, ui
 from snyper.client import Event, HubClient, TargetResult
 from snyper.client.labels import AWAY, natural, state_word
 from snyper.dashboard import drawings, widgets
-from snyper.dashboard.keeper import Keeper
+from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.model import Target
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
@@ -25,9 +25,7 @@ _FLASHES = {"miss": "miss", "crosstalk": "shaken"}
 MAX_CARDS = 120  # drawn at once; a browser gets slow with thousands, and a person sees no more
 FILTER_FROM = 13  # targets, from which on one wants to look for a name
 
-AT_ONCE = (
-    4  # commands to single targets: a hub serves eight requests of one console, and two are the keeper's
-)
+AT_ONCE = 4  # commands to single targets: a hub serves eight requests of one console, and two are the feed's
 
 _ICONS = {
     "down": "lay",
@@ -46,8 +44,8 @@ _DURATIONS = {1_000: "1 s", 2_000: "2 s", 5_000: "5 s", 10_000: "10 s", 30_000: 
 class RangePage:
     """One browser's range."""
 
-    def __init__(self, keeper: Keeper, client: Client) -> None:
-        self.keeper = keeper
+    def __init__(self, feed: HubFeed, client: Client) -> None:
+        self.feed = feed
         self.client = client
         self.scope = ALL_TARGETS
         self._scope_boot_id = ""  # the start of the hub at which it was seen last
@@ -76,7 +74,7 @@ class RangePage:
             self._nothing_found = widgets.text("p", "", "hint").props("role=status")
             self._grid = widgets.box("div", "cards")
             self._empty = self._make_empty()
-        widgets.keep_drawn(keeper, self._page, self._draw)
+        widgets.keep_drawn(feed, self._page, self._draw)
 
     # --- what is on the page
 
@@ -107,7 +105,7 @@ class RangePage:
         return empty
 
     def _draw(self, event: Event | None) -> None:
-        model = self.keeper.model
+        model = self.feed.model
         now_s = steady.now_s()
         names = sorted(model.targets, key=natural)
         found = self.found()
@@ -128,12 +126,10 @@ class RangePage:
 
     def found(self) -> list[str]:
         """The targets whose names have in them what is looked for."""
-        return [
-            name for name in sorted(self.keeper.model.targets, key=natural) if self._filter in name.lower()
-        ]
+        return [name for name in sorted(self.feed.model.targets, key=natural) if self._filter in name.lower()]
 
     def _summary_words(self, found: int) -> str:
-        model = self.keeper.model
+        model = self.feed.model
         count = len(model.targets)
         if not count:
             return "Waiting for targets" if model.online else widgets.HUB_LOST
@@ -150,7 +146,7 @@ class RangePage:
 
     def _draw_toolbar(self, found: list[str]) -> None:
         """Whom the buttons are for. Where that is not simply all of the group, they say how many it is."""
-        model = self.keeper.model
+        model = self.feed.model
         members = [name for name in found if self._is_meant(name, self.scope)]
         here = [name for name in members if model.targets[name].info.connected]
         self._meant = tuple(here) if self._filter else (self.scope,)
@@ -178,7 +174,7 @@ class RangePage:
             self._cards.pop(name).element.delete()
 
     def _draw_zones(self) -> None:
-        model = self.keeper.model
+        model = self.feed.model
         groups = model.groups()
         selectors = {
             ALL_TARGETS: list(model.targets),
@@ -238,13 +234,13 @@ class RangePage:
         for card in cards:
             card.wait(True)
         try:
-            return await widgets.command(self.keeper, self.client, what, lambda hub: each(hub, meant, work))
+            return await widgets.command(self.feed, self.client, what, lambda hub: each(hub, meant, work))
         finally:
             for card in cards:
                 card.wait(False)
 
     def _is_meant(self, name: str, selector: str) -> bool:
-        target = self.keeper.model.targets.get(name)
+        target = self.feed.model.targets.get(name)
         if selector.startswith(GROUP_PREFIX) and target is not None:
             return selector[len(GROUP_PREFIX) :] in target.info.groups
         return selector in (ALL_TARGETS, name)
@@ -263,12 +259,12 @@ class RangePage:
 
     async def join(self, target_id: str, group: str) -> None:
         """Adds the target to the group."""
-        target = self.keeper.model.targets.get(target_id)
+        target = self.feed.model.targets.get(target_id)
         if target is not None and group not in target.info.groups:
             await self.set_groups(target_id, [*target.info.groups, group])
 
     async def leave(self, target_id: str, group: str) -> None:
-        target = self.keeper.model.targets.get(target_id)
+        target = self.feed.model.targets.get(target_id)
         if target is not None:
             await self.set_groups(target_id, [name for name in target.info.groups if name != group])
 
@@ -288,24 +284,24 @@ class RangePage:
         if card is not None:
             card.wait(True)
         try:
-            done = await widgets.ask(self.keeper, self.client, what, work)
+            done = await widgets.ask(self.feed, self.client, what, work)
         finally:
             if card is not None:
                 card.wait(False)
         if done is not None:
-            self.keeper.look_now()
+            self.feed.poll_now()
             words = f"{target_id} is in {widgets.joined(groups)}" if groups else f"{target_id} is in no group"
             widgets.notice(self.client, words, good=True)
 
     async def edit_groups(self, target_id: str, propose: str = "") -> None:
         """The keyboard's and the phone's way into a group: a list to tick, and a field for a new name."""
-        target = self.keeper.model.targets.get(target_id)
+        target = self.feed.model.targets.get(target_id)
         if target is None:
             return
         with self.client.layout, ui.dialog() as dialog, widgets.box("form", "sheet").props("novalidate"):
             dialog.props('aria-label="Groups"')
             widgets.text("h2", f"Groups of {target_id}")
-            known = list(self.keeper.model.groups())
+            known = list(self.feed.model.groups())
             ticks = {group: ui.checkbox(group, value=group in target.info.groups) for group in known}
             field = ui.input(
                 "New group",

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from snyper.client.addresses import dial_host, is_loopback
 from snyper.dashboard.auth import AuthMiddleware
-from snyper.dashboard.keeper import Keeper
+from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.model import Model
 from snyper.dashboard.store import Store
 from snyper.shared.address import format_address, parse_address
@@ -82,18 +82,18 @@ async def serve(
 
     store = Store(journal, archive, tell, is_loopback(parse_address(hub)[0]))
     try:
-        await _serve(Keeper(model, store), sock, password, ready)
+        await _serve(HubFeed(model, store), sock, password, ready)
     finally:
         await asyncio.to_thread(store.close)
 
 
 async def _serve(
-    keeper: Keeper, sock: socket.socket, password: str | None, ready: Callable[[str], None]
+    feed: HubFeed, sock: socket.socket, password: str | None, ready: Callable[[str], None]
 ) -> None:
     host, port = sock.getsockname()[:2]
     app = FastAPI(openapi_url=None)
     auth = AuthMiddleware(app, password, port)
-    layout.add_pages(app, keeper, can_leave=auth.asks_for_password)
+    layout.add_pages(app, feed, can_leave=auth.asks_for_password)
     ui.run_with(
         app,
         title="SNYPER",
@@ -115,19 +115,19 @@ async def _serve(
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[sock]))
-    keeping = asyncio.create_task(keeper.run())
+    following = asyncio.create_task(feed.run())
     try:
         serves = asyncio.create_task(server.serves.wait())
         await asyncio.wait((serving, serves), return_when=asyncio.FIRST_COMPLETED)
         serves.cancel()
         if server.started:
             ready(f"http://{format_address(dial_host(host), port)}/")
-        await asyncio.wait((serving, keeping), return_when=asyncio.FIRST_COMPLETED)
-        for task in (serving, keeping):
+        await asyncio.wait((serving, following), return_when=asyncio.FIRST_COMPLETED)
+        for task in (serving, following):
             if task.done():
                 task.result()
         raise OSError("the web server ended by itself: what it said is above")
     finally:
-        keeping.cancel()
+        following.cancel()
         server.should_exit = True
-        await asyncio.gather(serving, keeping, return_exceptions=True)
+        await asyncio.gather(serving, following, return_exceptions=True)

@@ -11,7 +11,7 @@ from nicegui.elements.mixins.text_element import TextElement
 from snyper.client import Event, HubClient, TargetError, TargetResult
 from snyper.client.labels import plural as plural, state_word
 from snyper.dashboard import drawings
-from snyper.dashboard.keeper import Keeper
+from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.model import Target
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 from snyper.system.text import harmless
@@ -148,7 +148,7 @@ def notice_error(
 
 
 async def ask(
-    keeper: Keeper,
+    feed: HubFeed,
     client: Client,
     what: str,
     work: Callable[[HubClient], Coroutine[Any, Any, T]],
@@ -156,7 +156,7 @@ async def ask(
 ) -> T | None:
     """What the hub answers, or None after a notice that says why not, with `advice` by the error's code."""
     try:
-        return await keeper.do(work)
+        return await work(feed.hub)
     except ProtocolError as error:
         if error.code == ErrorCode.DISCONNECTED and not isinstance(error, TargetError):
             notice(client, f"{what}: {HUB_LOST.lower()}", "This page goes on as soon as it is back.")
@@ -166,13 +166,13 @@ async def ask(
 
 
 async def command(
-    keeper: Keeper,
+    feed: HubFeed,
     client: Client,
     what: str,
     work: Callable[[HubClient], Coroutine[Any, Any, list[TargetResult]]],
 ) -> bool:
     """Commands targets; whoever did not carry it out is named in a notice."""
-    results = await ask(keeper, client, what, work)
+    results = await ask(feed, client, what, work)
     if results is None:
         return False
     failed = [result for result in results if not result.ok]
@@ -184,7 +184,7 @@ async def command(
     return not failed
 
 
-def keep_drawn(keeper: Keeper, owner: Element, draw: Callable[[Event | None], None]) -> None:
+def keep_drawn(feed: HubFeed, owner: Element, draw: Callable[[Event | None], None]) -> None:
     """Draws now and after each change of the model, for as long as `owner` is on the page."""
 
     def listener(event: Event | None) -> None:
@@ -194,7 +194,7 @@ def keep_drawn(keeper: Keeper, owner: Element, draw: Callable[[Event | None], No
             with owner:
                 draw(event)
 
-    stop = keeper.model.listen(listener)
+    stop = feed.model.listen(listener)
     with owner:
         draw(None)
 
