@@ -26,13 +26,13 @@ from tests.integration.harness import (
     OBEDIENT,
     Command,
     HubUnderTest,
-    Peer,
     console_of,
     each_engine,
     free_port,
     is_alive,
     left_in,
     linux_only,
+    mortal_hub,
     needs_micropython,
     processes_with,
     run_snyper,
@@ -364,11 +364,11 @@ async def test_ctrl_c_on_a_command(tmp_path: Path) -> None:
 
 @each_engine
 async def test_watch(engine: str, tmp_path: Path) -> None:
-    async with running_hub(engine, tmp_path, max_consoles=2) as hub, console_of(hub) as console:
+    async with running_hub(engine, tmp_path) as hub:
         for form in ("--json", "lines"):
             arguments = ["watch", "--hub", hub.address, *(["--json"] if form == "--json" else [])]
             async with snyper(*arguments) as command, AsyncExitStack() as stack:
-                await until_watching(command, hub, console, stack)
+                await until_watching(command, hub)
                 target = await stack.enter_async_context(scripted_target(hub, "a", boot_id=form))
                 await command.says("registered")
                 await target.send({"type": "hit", "id": 1, "data": {"peak": 7, "reaction_ms": 321}})
@@ -390,11 +390,11 @@ async def test_watch(engine: str, tmp_path: Path) -> None:
                     assert any(" hit " in line and "321" in line for line in lines)
 
 
-async def until_watching(command: Command, hub: HubUnderTest, console: Peer, stack: AsyncExitStack) -> None:
+async def until_watching(command: Command, hub: HubUnderTest) -> None:
     """Makes events until the first of them is shown: from then on none is missed."""
     for _ in range(500):
         async with scripted_target(hub, "knock", hardware_id="k"):
-            await console.ask("ping", "knock")
+            pass
         if "knock" in command.out:
             return
         await asyncio.sleep(0.02)
@@ -407,16 +407,21 @@ async def test_watch_for_a_while(tmp_path: Path) -> None:
         assert (status, out) == (0, "")
 
 
-async def test_watch_ends_with_its_hub(tmp_path: Path) -> None:
+@each_engine
+async def test_watch_outlives_its_hub(engine: str, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
-        hub = await stack.enter_async_context(running_hub("cpython", tmp_path))
-        assert hub.hub is not None
-        consoles = hub.hub.router.registry.others
-        command = await stack.enter_async_context(snyper("watch", "--json", "--hub", hub.address))
-        await until(lambda: consoles, "it should register")
-        await hub.hub.stop()
-        assert await command.wait() == NO_HUB
-        assert "lost" in command.err
+        hub = await stack.enter_async_context(mortal_hub(engine, tmp_path))
+        address = hub.under_test.address
+        command = await stack.enter_async_context(snyper("watch", "--json", "--hub", address))
+        await until_watching(command, hub.under_test)
+        await hub.kill()
+        await command.says(f"the hub at {address} is lost (")
+        await hub.start()
+        await command.says(f"the hub at {address} is back")
+        async with scripted_target(hub.under_test, "after"):
+            await command.says('"after"')
+        assert await command.interrupt() == 0
+        assert "counts its events anew" in command.err
 
 
 # --- hub and simulate

@@ -18,6 +18,7 @@ from tests.integration.harness import (
     ROOT,
     console_of,
     linux_only,
+    mortal_hub,
     running_hub,
     scripted_target,
     until,
@@ -100,6 +101,21 @@ async def test_watch_draws(columns: int, rows: int, color: dict[str, str], tmp_p
         await target.send({"type": "hit", "id": 1, "data": {"peak": 7, "reaction_ms": 321}})
         await watch.shows(" hit ")
         assert _MOVES.search(watch.said)
+
+
+async def test_watch_draws_that_its_hub_is_lost_and_back(tmp_path: Path) -> None:
+    async with (
+        mortal_hub("cpython", tmp_path) as hub,
+        terminal(80, 24, "watch", "--hub", hub.under_test.address) as watch,
+    ):
+        async with scripted_target(hub.under_test, "before"):
+            await watch.shows("before")
+        await hub.kill()
+        await watch.shows("no hub: ")
+        await hub.start()
+        async with scripted_target(hub.under_test, "after"):
+            await watch.shows("after")
+            await watch.shows("1 of 1 target")
 
 
 @pytest.mark.parametrize("rows", [24, 10])

@@ -9,8 +9,10 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 
 from snyper.cli.output import err, fail
-from snyper.client import NoHubError, TargetError
+from snyper.client import NoHubError, ReconnectingClient, TargetError
+from snyper.client.labels import plural
 from snyper.shared.address import parse_address
+from snyper.shared.session import SessionState
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
     ErrorCode,
@@ -59,6 +61,31 @@ HubOption = Annotated[
 ]
 OneTarget = Annotated[str, typer.Argument(help="A target's name.", metavar="TARGET", callback=one_target)]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, everything else on stderr.")]
+
+
+def tell_losses(client: ReconnectingClient, hub: str) -> None:
+    """Say on stderr when `client` loses its hub, and when it has it again."""
+    is_lost = False
+
+    def on_state(state: str) -> None:
+        nonlocal is_lost
+        if state == SessionState.WAITING and client.last_error is not None and not is_lost:
+            is_lost = True
+            why = client.last_error.message
+            err.print(f"the hub at {hub} is lost ({why}): this goes on when it is back", markup=False)
+        elif state == SessionState.CONNECTED and is_lost:
+            is_lost = False
+            err.print(f"the hub at {hub} is back", markup=False)
+
+    client.on_state(on_state)
+
+
+def tell_gap(missed: int | None) -> None:
+    """Say on stderr how many events the hub has no more; None where nobody knows."""
+    if missed is None:
+        err.print("the hub counts its events anew: the last ones before that may be missing")
+    else:
+        err.print(f"{plural(missed, 'event')} missing: the hub has no more of them")
 
 
 def run(

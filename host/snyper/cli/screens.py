@@ -21,14 +21,15 @@ from snyper.cli.output import can_redraw, out
 from snyper.client import (
     Event,
     GameState,
-    HubClient,
     HubStatus,
+    ReconnectingClient,
     TargetInfo,
     TargetResult,
     events,
 )
 from snyper.client.labels import AWAY, natural, plural, rest_text, result_word, state_word
 from snyper.client.range_model import RangeModel, TargetModel
+from snyper.shared.socket_protocol import ProtocolError
 from snyper.system.text import json_text, one_line
 
 _REFRESH_SECONDS = 0.5
@@ -161,16 +162,17 @@ def progress(console: Console, title: str) -> Iterator[Callable[[TargetResult], 
         yield lambda result: bar.advance(task)
 
 
-async def watch_live(hub: HubClient, console: Console, address: str) -> None:
-    """The range and its game, as things happen. Raises ProtocolError when the hub is lost."""
+async def watch_live(hub: ReconnectingClient, console: Console, address: str) -> None:
+    """Show the range and its game as things happen, and that there is no hub while it is lost. Raises
+    ProtocolError for a hub that refuses to say.
+    """
     screen = _RangeScreen(address, console)
-    screen.game = await hub.game()
+    await screen.learn_game(hub)
     with Live(screen.render(), console=console, refresh_per_second=10) as live:
         following = asyncio.create_task(_follow_events(hub, screen, live))
         try:
             while not following.done():
-                screen.record_status(await hub.status())
-                screen.targets = await hub.targets()
+                await screen.refresh(hub)
                 live.update(screen.render(), refresh=True)  # not only in its thread: see streams.py
                 await asyncio.wait((following,), timeout=_REFRESH_SECONDS)
             await following
@@ -188,6 +190,8 @@ class _RangeScreen:
         self._console = console
         self._status: HubStatus | None = None
         self._status_ns = 0
+        self._boot_id = ""
+        self._lost = ""  # why there is no hub
         self._events: deque[_Seen] = deque(maxlen=_EVENTS_SHOWN)
 
     @property
@@ -209,6 +213,25 @@ class _RangeScreen:
     @game.setter
     def game(self, state: GameState) -> None:
         self._model.game = state
+
+    async def learn_game(self, hub: ReconnectingClient) -> None:
+        """Ask the hub, which has started since, for its game. Raises ProtocolError."""
+        boot_id = hub.boot_id
+        self.game = await hub.game()
+        self._boot_id = boot_id
+
+    async def refresh(self, hub: ReconnectingClient) -> None:
+        """Ask the hub how things stand. Raises ProtocolError, but not for one that is lost."""
+        try:
+            if self._boot_id != hub.boot_id:
+                await self.learn_game(hub)
+            self.record_status(await hub.status())
+            self.targets = await hub.targets()
+            self._lost = ""
+        except ProtocolError as error:
+            if not hub.is_lost:
+                raise
+            self._lost = error.message
 
     def record_status(self, status: HubStatus) -> None:
         self._status = status
@@ -260,6 +283,8 @@ class _RangeScreen:
         for fewer in (words[:2], words[1:2]):
             if is_small and title.cell_len > self._console.width:
                 title = _TITLE_GAP.join(fewer)
+        if self._lost:
+            return title.append(f"   no hub: {self._lost}", "bold red")
         return title.append("   its journal fails: see its log", "bold red") if failing else title
 
     def _targets(self, rows: int, is_small: bool) -> RenderableType:
@@ -331,7 +356,7 @@ def _last_hit(target: TargetModel) -> str:
     return ago if target.last_hit_ms is None else f"{target.last_hit_ms} ms, {ago}"
 
 
-async def _follow_events(hub: HubClient, screen: _RangeScreen, live: Live) -> None:
+async def _follow_events(hub: ReconnectingClient, screen: _RangeScreen, live: Live) -> None:
     async for event in hub.events():
         screen.record(event)
         live.update(screen.render())

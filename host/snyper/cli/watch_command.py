@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from snyper.cli import screens
-from snyper.cli.commands import HubOption, Json, run
+from snyper.cli.commands import HubOption, Json, run, tell_gap, tell_losses
 from snyper.cli.output import can_redraw, out
-from snyper.client import DEFAULT_HUB, HubClient, NoHubError, connect
+from snyper.client import DEFAULT_HUB, NoHubError, ReconnectingClient, connect
 from snyper.shared.vocabulary import MIN_TIMEOUT_MS
 from snyper.system import streams
 from snyper.system.streams import print_json
@@ -22,12 +22,16 @@ def watch(
         float | None, typer.Option(min=MIN_TIMEOUT_MS / 1000, metavar="SECONDS", help="Stop after this long.")
     ] = None,
 ) -> None:
-    """Show the range live until Ctrl-C: a table in a terminal, else a line an event."""
+    """Show the range live until Ctrl-C: a table in a terminal, else a line an event.
 
-    async def follow(console: HubClient) -> None:
+    A hub that is lost is waited for, and what happened meanwhile is shown as far as the hub still has it.
+    """
+
+    async def follow(console: ReconnectingClient) -> None:
         if can_redraw(out) and not as_json:
             await screens.watch_live(console, out, hub)
-        async for event in console.events():
+        tell_losses(console, hub)
+        async for event in console.events(on_gap=tell_gap):
             if as_json:
                 print_json(asdict(event))
             else:
@@ -37,7 +41,7 @@ def watch(
         is_connected = False
         try:
             async with asyncio.timeout(timeout):
-                async with streams.noticing_its_end(), connect(hub) as console:
+                async with streams.noticing_its_end(), connect(hub, reconnect=True) as console:
                     is_connected = True
                     await follow(console)
         except TimeoutError:
