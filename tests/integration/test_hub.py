@@ -2,11 +2,14 @@
 
 import asyncio
 import errno
+import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from snyper.boards.board import BoardProcess
 from snyper.firmware.master import server
 from tests.integration.harness import (
     DOWN_NS,
@@ -20,6 +23,7 @@ from tests.integration.harness import (
     each_body,
     each_engine,
     free_port,
+    needs_micropython,
     peer_of,
     registration,
     running_hub,
@@ -35,6 +39,7 @@ THRESHOLD = 20_000
 # A hub board's main.py whose connections have less time to register.
 HASTY_HUB = """
 import asyncio
+from snyper.boards.board import BoardProcess
 from snyper.firmware.master import server
 from snyper.shared.address import parse_address
 from snyper.shared.config import read_file
@@ -553,6 +558,43 @@ async def test_a_hub_that_stops_says_so_of_its_targets(tmp_path: Path) -> None:
             lambda seq, event, target_id, data: lost.append((target_id, data.get("reason")))
         )
     assert lost == [("one", "stopping")]
+
+
+def was_dark_for(board: BoardProcess, seconds: float) -> Callable[[], bool]:
+    """Whether the light has been off for so long without a break."""
+    lit = [time.monotonic()]
+
+    def look() -> bool:
+        if board.outputs()["pins"].get("LED", {"level": 1})["level"]:
+            lit.append(time.monotonic())
+        return time.monotonic() - lit[-1] >= seconds
+
+    return look
+
+
+def was_lit_soon_again(board: BoardProcess) -> Callable[[], bool]:
+    """Whether the light was on, off, and on again within half a second."""
+    changes: list[tuple[int, float]] = [(0, 0.0)]
+
+    def look() -> bool:
+        level = board.outputs()["pins"].get("LED", {"level": 0})["level"]
+        if level != changes[-1][0]:
+            changes.append((level, time.monotonic()))
+        ons = [at_s for is_on, at_s in changes if is_on]
+        return len(ons) > 1 and ons[-1] - ons[-2] < 0.5
+
+    return look
+
+
+@needs_micropython
+async def test_a_hub_boards_light_shows_whether_targets_are_here(tmp_path: Path) -> None:
+    """It flashes twice a second while none is, and once in three seconds while one is."""
+    async with running_hub("micropython", tmp_path) as hub:
+        assert hub.board is not None
+        await until(was_lit_soon_again(hub.board), "it should seek")
+        async with scripted_target(hub, "one"):
+            await until(was_dark_for(hub.board, 1.5), "it should be content")
+        await until(was_lit_soon_again(hub.board), "it should seek again")
 
 
 @each_engine
