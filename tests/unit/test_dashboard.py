@@ -9,9 +9,10 @@ from snyper.client.labels import AWAY, STATE_WORDS, state_word
 from snyper.client.range_model import SHOTS
 from snyper.dashboard import charts, drawings, widgets
 from snyper.dashboard.auth import FREE_GUESSES, MAX_WAIT_S, Guesses
-from snyper.dashboard.game_page import own_results, split_unit
+from snyper.dashboard.game_page import own_results
 from snyper.dashboard.health_page import jitter_us, needs_attention
 from snyper.dashboard.model import SAMPLES, Model
+from snyper.dashboard.units import split_unit
 
 STARTED: dict[str, object] = {
     "game_id": "g1",

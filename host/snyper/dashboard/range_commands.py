@@ -1,0 +1,166 @@
+"""What one browser tells targets to do, and what becomes of it."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol
+
+from nicegui import Client, ui
+
+from snyper.client import HubClient, TargetResult
+from snyper.dashboard import widgets
+from snyper.dashboard.feed import HubFeed
+from snyper.shared.socket_protocol import (
+    ALL_TARGETS,
+    DEFAULT_DURATION_MS,
+    GROUP_PREFIX,
+    is_target_id,
+)
+
+MAX_GROUPS = 8  # of one target
+AT_ONCE = 4  # commands to single targets: a hub serves eight requests of one console, and two are the feed's
+
+Work = Callable[[HubClient, str], Coroutine[Any, Any, list[TargetResult]]]
+
+
+class Waiting(Protocol):
+    """What shows that it waits for its target."""
+
+    def wait(self, waiting: bool) -> None: ...
+
+
+class RangeCommands:
+    """The commands to targets and their groups, each said to the person who gave it."""
+
+    def __init__(self, feed: HubFeed, client: Client, cards: Mapping[str, Waiting]) -> None:
+        """`cards` are those drawn now, by the target's name."""
+        self.feed = feed
+        self.client = client
+        self.duration_ms = DEFAULT_DURATION_MS
+        self.dragged = ""  # the target whose card is under way
+        self._cards = cards
+
+    async def stand_up(self, meant: Sequence[str]) -> None:
+        await self._command("Stand up", meant, lambda hub, target: hub.stand_up(target))
+
+    async def lay_down(self, meant: Sequence[str]) -> None:
+        await self._command("Lay down", meant, lambda hub, target: hub.lay_down(target))
+
+    async def activate(self, meant: Sequence[str]) -> None:
+        await self._command("Activate", meant, lambda hub, target: hub.activate(target, self.duration_ms))
+
+    async def identify(self, meant: Sequence[str]) -> None:
+        if await self._command("Identify", meant, lambda hub, target: hub.identify(target)):
+            widgets.notice(self.client, f"For ten seconds {_whose_light(meant)}", good=True)
+
+    async def _command(self, what: str, meant: Sequence[str], work: Work) -> bool:
+        """Send it to each that is meant, selectors or names; return whether all carried it out."""
+        cards = [
+            card
+            for name, card in self._cards.items()
+            if any(self.is_meant(name, selector) for selector in meant)
+        ]
+        for card in cards:
+            card.wait(True)
+        try:
+            return await widgets.command(self.feed, self.client, what, lambda hub: each(hub, meant, work))
+        finally:
+            for card in cards:
+                card.wait(False)
+
+    def is_meant(self, name: str, selector: str) -> bool:
+        """Return whether the target of that name is among those that `selector` means."""
+        target = self.feed.model.targets.get(name)
+        if selector.startswith(GROUP_PREFIX) and target is not None:
+            return selector[len(GROUP_PREFIX) :] in target.info.groups
+        return selector in (ALL_TARGETS, name)
+
+    # --- groups
+
+    async def join(self, target_id: str, group: str) -> None:
+        """Add the target to the group."""
+        target = self.feed.model.targets.get(target_id)
+        if target is not None and group not in target.info.groups:
+            await self.set_groups(target_id, [*target.info.groups, group])
+
+    async def leave(self, target_id: str, group: str) -> None:
+        target = self.feed.model.targets.get(target_id)
+        if target is not None:
+            await self.set_groups(target_id, [name for name in target.info.groups if name != group])
+
+    async def set_groups(self, target_id: str, groups: list[str]) -> None:
+        """Write them to the target's own configuration, and says how that went."""
+        if len(groups) > MAX_GROUPS:
+            widgets.notice(
+                self.client, f"{target_id} is in {MAX_GROUPS} groups", "Take it out of one of them first."
+            )
+            return
+
+        async def work(hub: HubClient) -> list[TargetResult]:
+            return [await hub.configure(target_id, groups=groups)]
+
+        what = f"The groups of {target_id}"
+        card = self._cards.get(target_id)
+        if card is not None:
+            card.wait(True)
+        try:
+            done = await widgets.ask(self.feed, self.client, what, work)
+        finally:
+            if card is not None:
+                card.wait(False)
+        if done is not None:
+            self.feed.poll_now()
+            words = f"{target_id} is in {widgets.joined(groups)}" if groups else f"{target_id} is in no group"
+            widgets.notice(self.client, words, good=True)
+
+    async def edit_groups(self, target_id: str, propose: str = "") -> None:
+        """Ask which groups it is to be in, for keyboard and phone: boxes to tick, a field for a new name."""
+        target = self.feed.model.targets.get(target_id)
+        if target is None:
+            return
+        with self.client.layout, ui.dialog() as dialog, widgets.box("form", "sheet").props("novalidate"):
+            dialog.props('aria-label="Groups"')
+            widgets.text("h2", f"Groups of {target_id}")
+            known = list(self.feed.model.groups())
+            ticks = {group: ui.checkbox(group, value=group in target.info.groups) for group in known}
+            field = ui.input(
+                "New group",
+                value=propose,
+                validation={
+                    "1 to 32 letters, digits, _ - .": lambda name: not name or is_target_id(name.strip())
+                },
+            ).props("outlined autofocus")
+            with widgets.box("div", "actions"):
+                widgets.Button("Cancel", dialog.close)
+
+                def save() -> None:
+                    if field.validate():
+                        new = (field.value or "").strip()
+                        chosen = [group for group, tick in ticks.items() if tick.value]
+                        dialog.submit([*chosen, new] if new and new not in chosen else chosen)
+
+                widgets.Button("Save", save, kind="primary")
+                field.on("keydown.enter.prevent", save)
+        groups = await widgets.answer(dialog)
+        if groups is not None and groups != target.info.groups:
+            await self.set_groups(target_id, groups)
+
+
+def _whose_light(meant: Sequence[str]) -> str:
+    if len(meant) > 1:
+        return f"the lights of {len(meant):,} targets flicker"
+    if meant[0] == ALL_TARGETS:
+        return "every light flickers"
+    if meant[0].startswith(GROUP_PREFIX):
+        return f"the lights of {meant[0][len(GROUP_PREFIX) :]} flicker"
+    return f"the light of {meant[0]} flickers"
+
+
+async def each(hub: HubClient, meant: Sequence[str], work: Work) -> list[TargetResult]:
+    """`work` with each that is meant, AT_ONCE side by side. Raises ProtocolError."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(target: str) -> list[TargetResult]:
+        async with gate:
+            return await work(hub, target)
+
+    return [result for results in await asyncio.gather(*map(one, meant)) for result in results]
