@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from urllib.parse import urlencode
 
 from nicegui import Client, ui
@@ -14,76 +13,15 @@ from snyper.client.labels import natural
 from snyper.dashboard import charts, drawings, widgets
 from snyper.dashboard.export import FORMATS, KINDS
 from snyper.dashboard.feed import HubFeed
+from snyper.dashboard.history_data import ALL, GAMES_SHOWN, POINTS_SHOWN, Chosen, Found, look_up
 from snyper.dashboard.plot import Plot
 from snyper.history.database import JournalError, NoJournalError
-from snyper.history.reader import History
-from snyper.history.records import Accuracy, BestTime, GameRecord, PlayerStats, Which
+from snyper.history.records import GameRecord
 
 REFRESH_S = 3.0  # at most so often, while something happens
-GAMES_SHOWN = 50
-TIMES_SHOWN = 10
 PLAYERS_SHOWN = 100
-POINTS_SHOWN = 400  # of each target, the newest
 STALE_S = 60.0  # after which it looks again though nothing happened: "24 hours" moves on
 _PERIODS = {86_400: "24 hours", 7 * 86_400: "7 days", 30 * 86_400: "30 days", 0: "Always"}
-_ALL = ""
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What is asked for; empty means any. `period_s` 0 means always. `page` counts from 0, the newest."""
-
-    period_s: int = 7 * 86_400
-    game: str = _ALL
-    player: str = _ALL
-    page: int = 0
-
-    def which(self) -> Which:
-        since_ms = round((time.time() - self.period_s) * 1000) if self.period_s else None
-        return Which(since_ms, self.game or None, self.player or None)
-
-
-@dataclass(frozen=True)
-class Found:
-    """What the history has of that."""
-
-    count: int = 0  # of games
-    page: int = 0  # which of their pages it is: the last, where the one that was chosen is not there
-    games: list[GameRecord] = field(default_factory=list)  # of this page
-    kinds: dict[str, str] = field(default_factory=dict)  # name and title of every game ever played
-    names: list[str] = field(default_factory=list)  # everybody who ever played
-    players: list[PlayerStats] = field(default_factory=list)
-    times: list[BestTime] = field(default_factory=list)
-    targets: list[Accuracy] = field(default_factory=list)
-    reactions: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
-
-    @property
-    def pages(self) -> int:
-        return max(1, -(-self.count // GAMES_SHOWN))
-
-
-def look_up(path: Path, chosen: Chosen) -> Found:
-    """Reads a journal. Takes a moment. Raises JournalError."""
-    which = chosen.which()
-    with History(path) as history:
-        count = history.count_games(which)
-        page = min(chosen.page, max(0, count - 1) // GAMES_SHOWN)
-        targets = history.accuracy(which)
-        return Found(
-            count=count,
-            page=page,
-            games=history.games(
-                which.player, which.game, which.since_ms, GAMES_SHOWN, offset=page * GAMES_SHOWN
-            ),
-            kinds=history.kinds(),
-            names=history.names(),
-            players=history.players(which.since_ms, which.game, which.player),
-            times=history.best_times(TIMES_SHOWN, which.player, which.game, which.since_ms),
-            targets=targets,
-            reactions=history.reaction_points(
-                which, [target.target_id for target in targets if target.hits], POINTS_SHOWN
-            ),
-        )
 
 
 class HistoryPage:
@@ -103,8 +41,8 @@ class HistoryPage:
                     self._subtitle = widgets.text("p", "Reading …", "subtitle").props("role=status")
                 with widgets.box("div", "toolbar"):
                     self._period = ui.select(_PERIODS, value=self._chosen.period_s, label="Since")
-                    self._game = ui.select({_ALL: "All games"}, value=_ALL, label="Game")
-                    self._player = ui.select({_ALL: "Everybody"}, value=_ALL, label="Player")
+                    self._game = ui.select({ALL: "All games"}, value=ALL, label="Game")
+                    self._player = ui.select({ALL: "Everybody"}, value=ALL, label="Player")
                     for choice in (self._period, self._game, self._player):
                         choice.props("dense outlined options-dense").classes("choice")
                         choice.on_value_change(self._choose)
@@ -151,7 +89,7 @@ class HistoryPage:
             self._news = True
 
     async def _choose(self) -> None:
-        chosen = Chosen(int(self._period.value or 0), self._game.value or _ALL, self._player.value or _ALL)
+        chosen = Chosen(int(self._period.value or 0), self._game.value or ALL, self._player.value or ALL)
         if chosen != replace(self._chosen, page=0):
             await self._look(chosen)
 
@@ -208,7 +146,7 @@ class HistoryPage:
             (self._game, chosen.game, kinds),
             (self._player, chosen.player, names),
         ):
-            every = {_ALL: "All games" if choice is self._game else "Everybody"}
+            every = {ALL: "All games" if choice is self._game else "Everybody"}
             wanted = {**every, value: value, **options} if value else {**every, **options}
             if choice.options != wanted:
                 choice.set_options(wanted, value=value)
