@@ -2,13 +2,11 @@
 
 import asyncio
 
-from snyper.shared.address import parse_address
 from snyper.shared.backoff import Backoff
 from snyper.shared.clock import now_ms, now_us
-from snyper.shared.handshake_client import Registered, register_message
 from snyper.shared.link import Link
 from snyper.shared.log import keep, log
-from snyper.shared.runtime import dial, end_task, sleep_ms
+from snyper.shared.runtime import dial, end_task, sleep_ms, unload
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 
 TYPE_CHECKING = False
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from typing import Any
 
+    from snyper.shared.handshake_client import Registered
     from snyper.shared.link import Handler
 
 FIRST_RETRY_MS = 100
@@ -158,6 +157,9 @@ class Session:
 
     async def _dial(self) -> Link:
         self._at = (self._at + 1) % len(self._hubs)
+        from snyper.shared.address import parse_address  # for a moment, as what registers below
+
+        unload("snyper.shared.address")
         host, port = parse_address(self.hub)
         reader, writer = await dial(await self.find(host), port, self.dial_timeout_ms)
         link = Link(reader, writer, self._handlers, "hub")
@@ -165,6 +167,9 @@ class Session:
         return link
 
     async def _register(self, link: Link) -> None:
+        from snyper.shared.handshake_client import Registered, register_message
+
+        unload("snyper.shared.handshake_client")
         asked_us = now_us()
         message = register_message(link.new_id(), self._key, self.registration(), self.target_id)
         registered = Registered(await link.request(message, self.register_timeout_ms))

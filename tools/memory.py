@@ -108,6 +108,7 @@ def forgotten(role: str) -> set[str]:
     those that it loads only when somebody asks for a game, or where there is a screen or a button.
     """
     known = {
+        "snyper.shared.address",
         "snyper.shared.config",
         f"snyper.firmware.{role}.config",
         "snyper.firmware.board.settings",
@@ -117,11 +118,11 @@ def forgotten(role: str) -> set[str]:
         known |= {
             f"snyper.firmware.target.{name}" for name in ("configure", "dns", "log_page", "maintenance")
         }
+        known.add("snyper.shared.handshake_client")
     else:
         games = (image.PACKAGE / "firmware" / "master" / "games").glob("*.py")
         known |= {f"snyper.firmware.master.games.{file.stem}" for file in games}
         known |= {
-            "snyper.shared.address",
             "snyper.firmware.master.wifi",
             "snyper.firmware.master.game_console",
             "snyper.firmware.master.crosstalk",

@@ -9,7 +9,7 @@ import pytest
 
 from snyper.boards import image
 from snyper.boards.micropython import find_micropython
-from snyper.boards.minify import constants_in, minify_source
+from snyper.boards.minify import Wanted, constants_in, minify_source
 from tests.integration.harness import needs_micropython
 
 OTHER = '''
@@ -287,3 +287,47 @@ def _names_in(tree: ast.Module) -> set[str]:
         if isinstance(node, ast.ClassDef):
             names |= {f"{node.name}.{name}" for name in _names_in(ast.Module(node.body, []))}
     return names
+
+
+PARTS = """
+LIMIT = compute()
+UNUSED = 1_000_000_000_000
+def used():
+    return helper()
+def helper():
+    return Thing().one()
+def unused():
+    return only_here()
+def only_here():
+    return UNUSED
+class Thing:
+    size = 0
+    def one(self):
+        return self.two
+    @property
+    def two(self):
+        return 2
+    @property
+    def three(self):
+        return 3
+    def __len__(self):
+        return 4
+class Other:
+    pass
+"""
+
+
+def test_what_no_other_module_of_an_image_needs_goes() -> None:
+    wanted = Wanted([PARTS, "from a.parts import used\n"])
+    left = minify_source(PARTS, lambda module: {}, "a.parts", wanted)
+    assert len(left.splitlines()) == len(PARTS.splitlines())
+    names = {node.name for node in ast.walk(ast.parse(left)) if hasattr(node, "name")}
+    assert names == {"used", "helper", "Thing", "one", "two", "__len__"}
+    assert "LIMIT = compute()" in left
+    assert "UNUSED" not in left
+
+
+@pytest.mark.parametrize("by", ["import a.parts", "from a import parts", "__import__('a.' + name)"])
+def test_of_a_module_that_is_imported_itself_all_stays(by: str) -> None:
+    wanted = Wanted([PARTS, by])
+    assert "class Other" in minify_source(PARTS, lambda module: {}, "a.parts", wanted)

