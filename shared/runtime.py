@@ -11,6 +11,16 @@ if TYPE_CHECKING:
 
         def cancel(self) -> None: ...
 
+    class StreamOwner(Protocol):
+        """Whom a Stream calls. None of it may raise."""
+
+        def data_received(self, data: bytes) -> None: ...
+
+        def resume_writing(self) -> None: ...
+
+        def connection_lost(self, error: "Exception | None") -> None:
+            """The peer has hung up, or the connection broke by `error`. May come twice."""
+
 
 MICROPYTHON = sys.implementation.name == "micropython"
 

@@ -11,15 +11,14 @@ from socket import AF_INET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from snyper.shared.runtime import Timer
+    from snyper.shared.runtime import StreamOwner, Timer
 
-    OnConnection = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+    OnConnection = Callable[["Stream"], Coroutine[Any, Any, None]]
 
 _MAX_DATAGRAM_BYTES = 512  # of DNS: RFC 1035
-_RECEIVE_BYTES = 4_096
 
 _logger = logging.getLogger("snyper")
 
@@ -37,13 +36,6 @@ async def end_task(task: "asyncio.Task[Any]") -> None:
     """Cancel `task`, and return when it has ended; one that has ended before may be given too."""
     task.cancel()
     await asyncio.wait((task,))  # not `await task`: that could not tell its cancellation from ours
-
-
-def receive(reader: asyncio.StreamReader) -> "Awaitable[bytes]":
-    """Read the next bytes, empty at the end of the stream; to be copied before anything is waited for. Raises
-    OSError when the connection is lost.
-    """
-    return reader.read(_RECEIVE_BYTES)
 
 
 def call_later(delay_ms: int, callback: "Callable[[], None]") -> "Timer":
@@ -71,30 +63,6 @@ class Waiter:
             timer.cancel()
 
 
-def is_drained(writer: asyncio.StreamWriter) -> bool:
-    """Return whether all that was written has left for the network stack."""
-    return not writer.transport.get_write_buffer_size()
-
-
-async def close_stream(writer: asyncio.StreamWriter) -> None:
-    """Close the socket at once; what was not sent is lost."""
-    writer.transport.abort()
-    try:
-        await writer.wait_closed()
-    except OSError:
-        return  # it was lost already: that is closed too
-
-
-def configure_stream(writer: asyncio.StreamWriter) -> None:
-    """Configure a stream: `drain` waits until all has left, as on a board. TCP_NODELAY is asyncio's own
-    choice.
-    """
-    writer.transport.set_write_buffer_limits(high=0)
-    if hasattr(writer.transport, "max_size"):
-        # Else every read takes 256 KiB from the system and gives it back, for a line of 100 bytes.
-        writer.transport.max_size = _RECEIVE_BYTES
-
-
 def collect_garbage() -> None:
     """Do nothing: by itself it is cheap here, and on demand dear with many boards in one process."""
 
@@ -113,12 +81,89 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-async def dial(host: str, port: int, timeout_ms: int) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":
-    """Open a TCP connection within `timeout_ms`. Raises OSError. May be cancelled."""
+_buffer = bytearray(4_096)  # one for all connections: what it holds is copied at once
+_view = memoryview(_buffer)
+
+
+class Stream(asyncio.BufferedProtocol):
+    """A TCP connection that belongs to a StreamOwner."""
+
+    def __init__(self, on_connection: "OnConnection | None" = None) -> None:
+        self._on_connection = on_connection
+        self._owner: "StreamOwner | None" = None
+
+    def attach(self, owner: "StreamOwner") -> None:
+        """Begin to read, for `owner`."""
+        self._owner = owner
+        if self._closed.done():
+            owner.connection_lost(None)
+        else:
+            self._transport.resume_reading()
+
+    def write(self, data: bytes) -> bool:
+        """Write `data`; return whether all of it has left. If not, the owner's `resume_writing` is called
+        once it has, and nothing may be written before that. Raises OSError when the connection is lost.
+        """
+        self._transport.write(data)
+        return not self._transport.get_write_buffer_size()
+
+    def pause_reading(self) -> None:
+        """Read no more. May be repeated."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on. May be repeated."""
+        self._transport.resume_reading()
+
+    async def close(self) -> None:
+        """Close the socket at once; what was not sent is lost."""
+        self._transport.abort()
+        await asyncio.wait((self._closed,))
+
+    # --- what the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=0)
+        transport.pause_reading()  # until somebody is attached
+        self._closed = asyncio.get_running_loop().create_future()
+        if self._on_connection is not None:
+            self._task = asyncio.get_running_loop().create_task(self._on_connection(self))
+            self._task.add_done_callback(self._on_served)
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return _buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._owner.data_received(bytes(_view[:nbytes]))  # type: ignore[union-attr]
+
+    def eof_received(self) -> bool:
+        self._owner.connection_lost(None)  # type: ignore[union-attr]
+        return True  # what is on its way out may still arrive, until `close`
+
+    def resume_writing(self) -> None:
+        self._owner.resume_writing()  # type: ignore[union-attr]
+
+    def connection_lost(self, exc: "Exception | None") -> None:
+        if not self._closed.done():
+            self._closed.set_result(None)
+        if self._owner is not None:
+            self._owner.connection_lost(exc)
+
+    def _on_served(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._transport.abort()
+            task.get_loop().call_exception_handler(
+                {"message": "a connection is not served", "exception": task.exception(), "task": task}
+            )
+
+
+async def dial(host: str, port: int, timeout_ms: int) -> Stream:
+    """Connect within `timeout_ms`. Raises OSError. May be cancelled."""
     async with asyncio.timeout(timeout_ms / 1000):  # its TimeoutError is an OSError
-        reader, writer = await asyncio.open_connection(host, port)
-    configure_stream(writer)
-    return reader, writer
+        _, stream = await asyncio.get_running_loop().create_connection(Stream, host, port)
+    return stream
 
 
 async def exchange_datagrams(host: str, port: int, request: bytes, timeout_ms: int) -> bytes:
@@ -137,23 +182,21 @@ async def exchange_datagrams(host: str, port: int, request: bytes, timeout_ms: i
 
 
 async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
-    """Listen on a TCP address: `host`, or every address, IPv6 too, where it is empty. `on_connection`
-    calls `configure_accepted` first. Raises OSError.
+    """Accept connections on `host`, or on every address, IPv6 too, where it is empty. `on_connection` runs in
+    a task of its own for each. Raises OSError.
     """
+    loop = asyncio.get_running_loop()
+
+    def accept() -> Stream:
+        return Stream(on_connection)
+
     try:
-        return await asyncio.start_server(on_connection, host or None, port, backlog=backlog)
+        return await loop.create_server(accept, host or None, port, backlog=backlog)
     except OSError as error:
         if host or error.errno not in (EADDRNOTAVAIL, EAFNOSUPPORT):
             raise
         # A system without IPv6.
-        return await asyncio.start_server(on_connection, "0.0.0.0", port, backlog=backlog)
-
-
-def configure_accepted(writer: asyncio.StreamWriter) -> None:
-    """Configure an accepted connection: one small write is one packet, at once, and `drain` waits until all
-    has left. Raises OSError.
-    """
-    configure_stream(writer)
+        return await loop.create_server(accept, "0.0.0.0", port, backlog=backlog)
 
 
 def bound_port(server: asyncio.Server, port: int) -> int:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
     from typing import Any
 
-    from snyper.shared.runtime import Timer
+    from snyper.shared.runtime import StreamOwner, Timer
 
-    OnConnection = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+    OnConnection = Callable[["Stream"], Awaitable[None]]
 
 _MAX_DATAGRAM_BYTES = 512  # of DNS: RFC 1035
 
@@ -40,19 +40,6 @@ async def end_task(task: "asyncio.Task[Any]") -> None:
         await task
     except asyncio.CancelledError:
         return
-
-
-_received = bytearray(256)  # one for all connections: see `receive`
-
-
-async def receive(reader: asyncio.StreamReader) -> memoryview:
-    """Read the next bytes, empty at the end of the stream; to be copied before anything is waited for. Raises
-    OSError when the connection is lost.
-    """
-    while True:
-        count = await reader.readinto(_received)
-        if count is not None:
-            return memoryview(_received)[:count]
 
 
 class _Timer:
@@ -131,17 +118,6 @@ class Waiter:
             timer.cancel()
 
 
-def is_drained(writer: asyncio.StreamWriter) -> bool:
-    """Return whether all that was written has left for the network stack."""
-    return not writer.out_buf  # type: ignore[attr-defined]
-
-
-async def close_stream(writer: asyncio.StreamWriter) -> None:
-    """Close the socket at once; what was not sent is lost."""
-    writer.close()
-    await writer.wait_closed()
-
-
 def set_nodelay(sock: "socket.socket") -> None:
     """Set TCP_NODELAY, so that one small write is one packet, at once: Nagle's algorithm costs a request 40
     ms.
@@ -187,7 +163,95 @@ def _readable(sock: "socket.socket") -> "Generator[None, None, None]":
     yield asyncio.core._io_queue.queue_read(sock)  # type: ignore[attr-defined]
 
 
-async def _dial(host: str, port: int) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":
+_buffer = bytearray(256)  # one for all connections: what it holds is copied at once
+_view = memoryview(_buffer)
+
+
+class Stream:
+    """A TCP connection that belongs to a StreamOwner. Its methods are called inside of tasks."""
+
+    _owner: "StreamOwner | None" = None
+    _reader: "asyncio.Task[None] | None" = None
+    _writer: "asyncio.Task[None] | None" = None  # while something has not left
+    _rest: "memoryview | None" = None
+
+    def __init__(self, sock: "socket.socket") -> None:
+        self._sock = sock
+
+    def attach(self, owner: "StreamOwner") -> None:
+        """Begin to read, for `owner`."""
+        self._owner = owner
+        self.resume_reading()
+
+    def write(self, data: bytes) -> bool:
+        """Write `data`; return whether all of it has left. If not, the owner's `resume_writing` is called
+        once it has, and nothing may be written before that. Raises OSError when the connection is lost.
+        """
+        count: "int | None" = self._sock.write(data)
+        if count == len(data):
+            return True
+        self._rest = memoryview(data)[count or 0 :]
+        self._writer = asyncio.create_task(self._drain())
+        return False
+
+    def pause_reading(self) -> None:
+        """Read no more. May be repeated."""
+        reader = self._reader
+        self._reader = None
+        if reader is not None and reader is not asyncio.current_task():
+            reader.cancel()
+
+    def resume_reading(self) -> None:
+        """Read on. May be repeated."""
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._read())
+
+    async def close(self) -> None:
+        """Close the socket at once; what was not sent is lost."""
+        for task in (self._reader, self._writer):
+            if task is not None:
+                await end_task(task)
+        self._sock.close()
+        # The scheduler may keep a task that has ended, and with it this, for minutes.
+        self._owner = self._reader = self._writer = None
+        await asyncio.sleep_ms(0)  # for a reader that was told to pause
+
+    # Both are generators and not coroutines: one object for each wait less.
+
+    def _read(self) -> "Generator[None, None, None]":
+        me = asyncio.current_task()
+        sock = self._sock
+        error: "Exception | None" = None
+        try:
+            while self._reader is me:
+                yield asyncio.core._io_queue.queue_read(sock)  # type: ignore[attr-defined]
+                count = sock.readinto(_buffer)
+                if count:
+                    self._owner.data_received(bytes(_view[:count]))  # type: ignore[union-attr]
+                elif count is not None:
+                    break
+            else:
+                return
+        except Exception as lost:
+            error = lost
+        self._reader = None
+        self._owner.connection_lost(error)  # type: ignore[union-attr]
+
+    def _drain(self) -> "Generator[None, None, None]":
+        try:
+            while len(self._rest):  # type: ignore[arg-type]
+                yield asyncio.core._io_queue.queue_write(self._sock)  # type: ignore[attr-defined]
+                count = self._sock.write(self._rest)
+                self._rest = self._rest[count or 0 :]  # type: ignore[index]
+        except Exception as error:
+            self._writer = None
+            self._owner.connection_lost(error)  # type: ignore[union-attr]
+            return
+        self._writer = self._rest = None
+        self._owner.resume_writing()  # type: ignore[union-attr]
+
+
+async def _dial(host: str, port: int) -> Stream:
     address = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[0]
     sock = socket.socket(address[0], address[1], address[2])
     try:
@@ -203,11 +267,10 @@ async def _dial(host: str, port: int) -> "tuple[asyncio.StreamReader, asyncio.St
         # The runtime's own `open_connection` leaves it open, and a Pico W has five.
         sock.close()
         raise
-    stream: Any = asyncio.StreamReader(sock)
-    return stream, stream
+    return Stream(sock)
 
 
-async def dial(host: str, port: int, timeout_ms: int) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":
+async def dial(host: str, port: int, timeout_ms: int) -> Stream:
     """Open a TCP connection within `timeout_ms`. Raises OSError; a refusal can show only at the first read.
     Resolving a name blocks the loop: give an address where that matters. May be cancelled.
     """
@@ -249,16 +312,22 @@ def _is_alive(sock: "socket.socket") -> bool:
 
 
 async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
-    """Listen on a TCP address: `host`, or every IPv4 address where it is empty. `on_connection` calls
-    `configure_accepted` first. Raises OSError.
+    """Accept connections on `host`, or on every IPv4 address where it is empty. `on_connection` runs in a
+    task of its own for each. Raises OSError.
     """
-    return await asyncio.start_server(on_connection, host or "0.0.0.0", port, backlog)
 
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> "Awaitable[None]":
+        """Return what serves a connection. Raises nothing: that would end the server."""
+        sock = reader.s  # type: ignore[attr-defined]
+        try:
+            if _is_alive(sock):
+                set_nodelay(sock)
+            return on_connection(Stream(sock))
+        except (MemoryError, OSError):
+            sock.close()
+            return asyncio.sleep_ms(0)
 
-def configure_accepted(writer: asyncio.StreamWriter) -> None:
-    """Configure an accepted connection: one small write is one packet, at once. Raises OSError."""
-    if _is_alive(writer.s):  # type: ignore[attr-defined]
-        set_nodelay(writer.s)  # type: ignore[attr-defined]
+    return await asyncio.start_server(accept, host or "0.0.0.0", port, backlog)
 
 
 def bound_port(server: asyncio.Server, port: int) -> int:

@@ -89,7 +89,7 @@ class Session:
     on_state: "Callable[[str], None]"
 
     # Here, and not in each session: on a board every attribute that is set takes memory.
-    health: "Callable[[], dict[str, object]] | None" = None  # the `data` of each `pong`
+    health: "Callable[[], bytes] | None" = None  # the `data` of each `pong`, encoded
     dial_timeout_ms = 5_000
     register_timeout_ms = 3_000
     max_retry_ms = 3_000
@@ -161,8 +161,8 @@ class Session:
 
         unload("snyper.shared.address")
         host, port = parse_address(self.hub)
-        reader, writer = await dial(await self.find(host), port, self.dial_timeout_ms)
-        link = Link(reader, writer, self._handlers, "hub")
+        stream = await dial(await self.find(host), port, self.dial_timeout_ms)
+        link = Link(stream, self._handlers, "hub")
         link.health = self.health  # now: a `ping` may come in one piece with `registered`
         return link
 

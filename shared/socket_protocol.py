@@ -185,7 +185,7 @@ class SocketMessage:
         """
         fields = self._fields()
         _validate(fields)
-        line = _encode(fields)
+        line = encode_json(fields)
         if len(line) >= MAX_LINE_BYTES:
             raise ProtocolError(
                 ErrorCode.LINE_TOO_LONG, "a line has at most %d bytes" % MAX_LINE_BYTES, self.id
@@ -263,13 +263,6 @@ class MessageLineParser:
             yield self._give_line_up()
             return
         rest = lines.pop()
-        is_between_lines = not self._length and not self._skipping
-        if is_between_lines and len(lines) == 1 and not rest and len(lines[0]) < self._max_line_bytes:
-            # One whole line, as nearly always: there is nothing to put together.
-            item = self._parse(lines)
-            if item is not None:
-                yield item
-            return
         for line in lines:
             error = self._keep(line)
             item = None if self.overrun else self._finish()
@@ -283,6 +276,16 @@ class MessageLineParser:
             error = self._keep(rest)
             if error is not None:
                 yield error
+
+    def is_one_line(self, data: bytes) -> bool:
+        """Whether `data` is one whole line, as nearly always; then `parse_line` may take it."""
+        return (
+            data.find(b"\n") == len(data) - 1
+            and not self._length
+            and not self._skipping
+            and len(data) <= self._max_line_bytes
+            and not self.overrun
+        )
 
     def _keep(self, piece: bytes) -> "ProtocolError | None":
         """Keep a piece of the line that has begun. Returns what is wrong with it."""
@@ -303,30 +306,38 @@ class MessageLineParser:
         return None
 
     def _finish(self) -> "SocketMessage | ProtocolError | None":
-        """Parse the line that is now whole. Returns None for an empty one, and for one that was given up."""
+        """Read the line that is now whole. None for an empty one, and for one that was given up."""
         pieces = self._pieces
         skipped = self._skipping
         self._pieces = []
         self._length = 0
         self._skipping = False
-        return None if skipped else self._parse(pieces)
-
-    def _parse(self, pieces: "list[bytes]") -> "SocketMessage | ProtocolError | None":
         try:
-            line = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            return None if skipped else self.parse_line(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        except MemoryError:
+            return _no_memory()
+
+    @staticmethod
+    def parse_line(line: bytes) -> "SocketMessage | ProtocolError | None":
+        """Read one whole line; None for an empty one. Never raises for what a peer sent."""
+        try:
             if not line or line.isspace():
                 return None
             return SocketMessage.from_line(line)
         except ProtocolError as error:
             return error
         except MemoryError:
-            return ProtocolError(ErrorCode.INTERNAL, "no memory for this line")
+            return _no_memory()
 
     def _give_line_up(self) -> ProtocolError:
         """Discard what follows up to the next end of a line."""
         self._pieces = []
         self._skipping = True
-        return ProtocolError(ErrorCode.INTERNAL, "no memory for this line")
+        return _no_memory()
+
+
+def _no_memory() -> ProtocolError:
+    return ProtocolError(ErrorCode.INTERNAL, "no memory for this line")
 
 
 _PIECE_BYTES = 256  # of a line that comes in smaller pieces as many are put together at once
@@ -361,7 +372,7 @@ def _sendable_id(value: "Any") -> "str | int | None":
     """
     try:
         if _is_id(value):
-            _encode({"id": value})
+            encode_json({"id": value})
             return value  # type: ignore[no-any-return]
     except ProtocolError:
         pass
@@ -380,7 +391,7 @@ def clip(text: str, max_bytes: int) -> str:
     """Clip `text` to a beginning that takes at most so many bytes as a string of a line, quotes included.
     It may take six for each character.
     """
-    while len(_encode({"": text})) > max_bytes + len('{"":}'):
+    while len(encode_json({"": text})) > max_bytes + len('{"":}'):
         text = text[: len(text) * 3 // 4]
     return text
 
@@ -514,9 +525,12 @@ def _has_duplicate_key(text: str, fields: "dict[str, Any]") -> bool:
     return colons > kept
 
 
-def _encode(fields: "dict[str, object]") -> bytes:
+def encode_json(value: object) -> bytes:
+    """Encode a value as it stands in a line. It is not checked, but for text that is no UTF-8: for that
+    raises ProtocolError `bad_message`.
+    """
     try:
-        text = _dumps(fields)
+        text = _dumps(value)
         line = text.encode()
     except UnicodeError:
         line = b""
@@ -548,4 +562,4 @@ def _check_text(text: str, line: bytes, fields: "dict[str, Any]") -> None:
     if _has_duplicate_key(text, fields):
         raise _bad("a key stands twice in one object")
     if b"\\u" in line:
-        _encode(fields)  # only an escape can smuggle a surrogate in
+        encode_json(fields)  # only an escape can smuggle a surrogate in

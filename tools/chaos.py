@@ -169,8 +169,8 @@ class _Console:
         return any(event[3].get("peak") == peak for event in self.events[-50:])
 
     async def _connect_once(self) -> None:
-        reader, writer = await dial(HOST, self._port, 3_000)
-        link = Link(reader, writer, {}, "console")
+        stream = await dial(HOST, self._port, 3_000)
+        link = Link(stream, {}, "console")
         link.on_stream = self._take
         running = asyncio.create_task(link.run())
         try:

@@ -125,8 +125,8 @@ async def _targets_and_console(port: int) -> AsyncIterator[Link]:
         if len(here) == TARGETS:
             everybody_is_here.set()
 
-    reader, writer = await dial(HOST, port, ANSWER_MS)
-    console = Link(reader, writer, {}, "console")
+    stream = await dial(HOST, port, ANSWER_MS)
+    console = Link(stream, {}, "console")
     console.on_stream = on_stream
     tasks = [
         asyncio.create_task(console.run()),

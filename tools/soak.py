@@ -352,10 +352,10 @@ class _Peer:
                 await asyncio.sleep(RETRY_S)
 
     async def _visit(self) -> None:
-        reader, writer = await dial(HOST, self.relay.port, 1_000)
-        link = Link(reader, writer, self.handlers, self.name)
+        stream = await dial(HOST, self.relay.port, 1_000)
+        link = Link(stream, self.handlers, self.name)
         link.on_stream = lambda message: None
-        link.health = lambda: {"state": "down", "uptime_ms": 60_000, "dropped": 0}
+        link.health = lambda: b'{"state":"down","uptime_ms":60000,"dropped":0}'
         running = asyncio.create_task(link.run())
         try:
             await link.request(self._registration(), 1_000)

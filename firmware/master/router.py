@@ -8,7 +8,7 @@ import hashlib
 
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.shared.clock import now_ms, now_us
-from snyper.shared.link import error_of
+from snyper.shared.link_core import error_of
 from snyper.shared.runtime import call_later
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,

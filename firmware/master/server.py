@@ -9,13 +9,13 @@ from snyper.firmware.master.registry import Peer, Registry
 from snyper.firmware.master.router import Router
 from snyper.shared.clock import now_ms, now_us
 from snyper.shared.handshake_server import Role
-from snyper.shared.link import CloseReason, Link
+from snyper.shared.link import Link
+from snyper.shared.link_core import CloseReason, State
 from snyper.shared.log import log
 from snyper.shared.runtime import (
+    Stream,
     bound_port,
     close_server,
-    close_stream,
-    configure_accepted,
     listen,
     sleep_ms,
     unload,
@@ -34,6 +34,7 @@ REGISTER_TIMEOUT_MS = 10_000  # long enough for a person who pastes a line into 
 _BACKLOG = 1024  # connections that wait to be accepted; the system may hold fewer
 _SWEEP_MS = 500
 _SWEEP_OVERDUE_MS = 5_000
+_HEALTH = b'{"hub_us":%d,"uptime_ms":%d,"targets":%d%s}'  # `data` of a `pong`
 
 
 class Hub:
@@ -106,25 +107,22 @@ class Hub:
         """Return whether the task that attends to the links has done so lately."""
         return now_ms() - self._swept_ms < _SWEEP_OVERDUE_MS
 
-    def health(self) -> "dict[str, object]":
-        """Return what a PONG says of the hub."""
-        health: "dict[str, object]" = {
-            "hub_us": now_us(),
-            "uptime_ms": now_ms() - self._started_ms,
-            "targets": self.router.registry.count,
-        }
+    def health(self) -> bytes:
+        """Encode what a PONG says of the hub. Each target asks for it all the time."""
         journal = self.router.events.journal
-        if journal:
-            health["journal"] = journal
-        return health
+        return _HEALTH % (
+            now_us(),
+            now_ms() - self._started_ms,
+            self.router.registry.count,
+            b',"journal":"%s"' % journal.encode() if journal else b"",
+        )
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, stream: Stream) -> None:
         self._connections += 1
         try:
-            configure_accepted(writer)
-            link = Link(reader, writer, {}, "link %d" % self._connections, self._register)
-        except (MemoryError, OSError):
-            await close_stream(writer)
+            link = Link(stream, {}, "link %d" % self._connections, self._register)
+        except MemoryError:
+            await stream.close()
             raise
         link.health = self.health
         self._links.append(link)
@@ -145,7 +143,7 @@ class Hub:
     def _refuse_unregistered(self, opened_before_ms: int) -> None:
         """Close connections that did not register in time."""
         for link in list(self._links):
-            if not link.admitted and link.close_error is None and link.opened_ms <= opened_before_ms:
+            if link.state == State.NEW and link.close_error is None and link.opened_ms <= opened_before_ms:
                 _refuse(link, ErrorCode.NOT_REGISTERED, "the first message is `register`")
 
     def _register(self, link: Link, message: SocketMessage) -> None:
@@ -196,11 +194,9 @@ class Hub:
         if replaced is not None:
             replaced.close(ProtocolError(ErrorCode.DISCONNECTED, "the board has come back over a new link"))
         peer.hub = self
-        link.admitted = True
-        link.admit = None
-        link.name = registration.target_id or registration.role
-        link.handlers = peer.handlers()
-        link.handlers[MessageType.REGISTER] = self._register_again
+        handlers = peer.handlers()
+        handlers[MessageType.REGISTER] = self._register_again
+        link.open(handlers, registration.target_id or registration.role)
         link.on_health = peer.on_health
         link.on_stream = peer.on_item
         link.on_close = peer.on_close

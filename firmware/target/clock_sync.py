@@ -3,6 +3,7 @@
 from snyper.firmware.target.hub_clock import MAX_ROUND_US, HubClock
 from snyper.shared.clock import now_us
 from snyper.shared.link import Link
+from snyper.shared.link_core import ping_line
 from snyper.shared.runtime import sleep_ms
 from snyper.shared.socket_protocol import (
     MAX_INTEGER,
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SYNC_MS = 500  # between two pings
+HEALTH_MS = 5_000  # between two pings that say how the target is, where nothing changes that is urgent
+_URGENT = ("state", "dropped", "rests_at")
 _FIRST_SYNC_MS = 100  # after registering, for the first rounds
 _FIRST_ROUNDS = 8
 _UNSURE_SYNC_MS = 125  # while the network's jitter leaves the clock less sure than this, in a small range:
@@ -25,9 +28,7 @@ _UNSURE_TARGETS = 16  # with many more it would be their pings that make the hub
 
 
 class ClockSync:
-    """The synchronisation over one link. `health` gives the `data` of every ping; to it comes
-    `round_trip_us`.
-    """
+    """One link's rounds. `health` returns the `data` of a ping now and then; to it comes `round_trip_us`."""
 
     def __init__(self, clock: HubClock, health: "Callable[[], dict[str, object]]") -> None:
         self.round_trip_us = -1  # of the last round; -1 before it
@@ -35,6 +36,8 @@ class ClockSync:
         self._health = health
         self._rounds = 0
         self._targets = _UNSURE_TARGETS + 1
+        self._told_us = 0
+        self._told: "list[object]" = []  # what is urgent, as it was told last
         self._asked_us = 0
         self._asked_id = 0  # 0: nothing is on its way
 
@@ -53,13 +56,24 @@ class ClockSync:
 
     def _ask(self, link: Link) -> None:
         id = link.new_id()
-        data = self._health()
-        if self.round_trip_us >= 0:
-            data["round_trip_us"] = self.round_trip_us
-        line = SocketMessage(MessageType.PING, id, data=data).to_line()
+        line = self._news(id) or ping_line(id)
         self._asked_id = id
         self._asked_us = now_us()
         link.start_request(id, line, self._on_reply, link)
+
+    def _news(self, id: int) -> bytes:
+        """Return a ping that says how the target is, where that is due; else nothing."""
+        health = self._health()
+        urgent = [health[name] for name in _URGENT]
+        is_new_round = self._rounds in (0, 1, _FIRST_ROUNDS)  # nothing known, round_trip_us, uncertainty_us
+        now = now_us()
+        if urgent == self._told and not is_new_round and now - self._told_us < HEALTH_MS * 1000:
+            return b""
+        self._told = urgent
+        self._told_us = now
+        if self.round_trip_us >= 0:
+            health["round_trip_us"] = self.round_trip_us
+        return SocketMessage(MessageType.PING, id, data=health).to_line()
 
     def _on_reply(self, link: Link, reply: "SocketMessage | ProtocolError") -> None:
         self._asked_id = 0

@@ -25,6 +25,7 @@ from snyper.shared.socket_protocol import (
     MessageType,
     ProtocolError,
     SocketMessage,
+    encode_json,
     integer_field,
 )
 
@@ -71,7 +72,7 @@ class TargetSession(Session):
             handlers[message_type] = self._maintain
         handlers[MessageType.IDENTIFY] = self._identify
         super().__init__(config["hub"], handlers, config["target_id"], config["key"])
-        self.health = self._target.health
+        self.health = lambda: encode_json(self._target.health())
         self._boot_id = os.urandom(4).hex()
         self._hardware_id = hardware_id()
         self._hub_boot_id = ""

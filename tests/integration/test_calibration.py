@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from snyper.boards.board import WIFI, BoardProcess
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 from tests.integration.harness import (
     DEADLINE_S,
     DOWN_NS,
@@ -259,7 +260,7 @@ async def test_listening_ends_for_a_command_and_with_the_link(body: str, tmp_pat
         await until(target.is_armed, "it should listen")
         entry = hub.hub.router.registry.select(NAME)[0]
         assert entry.link is not None
-        entry.link._writer.close()
+        entry.link.close(ProtocolError(ErrorCode.DISCONNECTED, "the test cuts it"))
         await console.event("lost", NAME)
         await console.event("registered", NAME)
         await until(lambda: not target.is_armed(), "it should listen no longer")

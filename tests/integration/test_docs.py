@@ -30,7 +30,7 @@ from snyper.firmware.master.server import Hub
 from snyper.firmware.target import config as target_config, controller, maintenance, outbox, trace
 from snyper.firmware.target.controller import ANSWERS, TRANSITIONS, State, Trigger
 from snyper.hub import journal, journaled_events, run as run_hub
-from snyper.shared import link, socket_protocol
+from snyper.shared import link, link_core, socket_protocol
 from snyper.shared.link import Link
 from snyper.shared.socket_protocol import (
     ErrorCode,
@@ -132,7 +132,11 @@ def test_limits_are_the_constants() -> None:
 # Numbers in the text: the page, the words around them, and the constants.
 NUMBERS: list[tuple[str, str, list[float]]] = [
     ("architecture.md", "So lines queue up, at most {} |", [link.MAX_QUEUED_LINES]),
-    ("architecture.md", "must not hold up a fast one, nor the heartbeat. At most {} |", [link.MAX_HANDLERS]),
+    (
+        "architecture.md",
+        "must not hold up a fast one, nor the heartbeat. At most {} |",
+        [link_core.MAX_HANDLERS],
+    ),
     ("architecture.md", "Outbox.add: queue of {},", [outbox.MAX_REPORTS]),
     ("build-a-target.md", "listens to the quiet for {} s:", [calibrate.QUIET_S]),
     ("build-a-target.md", "Noise below {} counts as {},", [calibrate.NOISE_FLOOR] * 2),
@@ -174,7 +178,7 @@ NUMBERS: list[tuple[str, str, list[float]]] = [
     ("protocol.md", "It holds {}. When a {}th comes", [outbox.MAX_REPORTS, outbox.MAX_REPORTS + 1]),
     ("protocol.md", "It remembers the last {} report ids", [registry.MAX_REPORT_IDS]),
     ("protocol.md", "A target remembers the last {} command ids", [controller.MAX_ANSWERED]),
-    ("protocol.md", "A console may have {} requests under way", [link.MAX_HANDLERS]),
+    ("protocol.md", "A console may have {} requests under way", [link_core.MAX_HANDLERS]),
     ("protocol.md", "A report has at most {} bytes", [router.MAX_REPORT_BYTES]),
     ("protocol.md", "A trace has at most {} samples", [trace.TRACE_SAMPLES]),
     ("protocol.md", "stayed below for {} ms", [peripherals._CALM_MS]),

@@ -4,7 +4,7 @@ import asyncio
 import os
 
 from snyper.shared.link import Link
-from snyper.shared.runtime import close_server, close_stream, configure_accepted, dial, listen, receive
+from snyper.shared.runtime import Stream, close_server, dial, listen
 from snyper.shared.socket_protocol import ErrorCode, MessageLineParser, ProtocolError, SocketMessage
 from tests.portable.support import within
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from snyper.shared.link import Handler
 
     Admit = Callable[[Link, SocketMessage], None]
-    Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 HOST = "127.0.0.1"
 
@@ -34,7 +33,7 @@ class StreamServer:
     """What listens on loopback at `address`, and hands out the connections that come. For `async with`."""
 
     def __init__(self) -> None:
-        self._accepted: "list[Streams]" = []
+        self._accepted: "list[Stream]" = []
         self._arrived = asyncio.Event()
 
     async def __aenter__(self) -> "StreamServer":
@@ -50,27 +49,26 @@ class StreamServer:
 
     async def __aexit__(self, *_: object) -> None:
         await close_server(self._server)
-        for _reader, writer in self._accepted:
-            await close_stream(writer)
+        for stream in self._accepted:
+            await stream.close()
 
     @property
     def address(self) -> str:
         return "%s:%d" % (HOST, self.port)
 
-    async def accept(self) -> "Streams":
+    async def accept(self) -> Stream:
         """Return the listening end of the next connection."""
         while not self._accepted:
             self._arrived.clear()
             await within(self._arrived.wait())
         return self._accepted.pop(0)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        configure_accepted(writer)
-        self._accepted.append((reader, writer))
+    async def _accept(self, stream: Stream) -> None:
+        self._accepted.append(stream)
         self._arrived.set()
 
 
-async def connected_streams() -> "tuple[Streams, Streams]":
+async def connected_streams() -> "tuple[Stream, Stream]":
     """A TCP connection: the end that dialled and the end that listened."""
     async with StreamServer() as server:
         dialled = await dial(HOST, server.port, 5_000)
@@ -80,36 +78,68 @@ async def connected_streams() -> "tuple[Streams, Streams]":
 class RawPeer:
     """The far end of a connection, without a Link: it sends bytes and reads messages as told."""
 
-    def __init__(self, streams: "Streams") -> None:
-        self._reader, self._writer = streams
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
         self._parser = MessageLineParser()
         self._found: "list[SocketMessage | ProtocolError]" = []
+        self._changed = asyncio.Event()
+        self._has_left = True
+        self._has_ended = False
+        self._is_reading = False
+        self._error: "Exception | None" = None
+        stream.attach(self)
+        stream.pause_reading()
 
     async def send(self, data: bytes) -> bool:
         """Sends; false when the connection is gone meanwhile."""
         try:
-            self._writer.write(data)
-            await within(self._writer.drain())
+            self._has_left = self._stream.write(data)
         except OSError:
             return False
-        return True
+        while not self._has_left and not self._has_ended:
+            await self._change()
+        return self._has_left
 
     async def next(self) -> "SocketMessage | None":
         """The next message, or None at the end of the stream. Raises OSError for a reset."""
-        while not self._found:
-            piece = await within(self._receive())
-            if not piece:
-                return None
-            self._found = self._parser.feed(piece)
+        if not self._is_reading:
+            self._is_reading = True
+            self._stream.resume_reading()
+        while not self._found and not self._has_ended:
+            await self._change()
+        if not self._found:
+            if self._error is not None:
+                raise self._error
+            return None
         item = self._found.pop(0)
         assert isinstance(item, SocketMessage), item
         return item
 
     async def close(self) -> None:
-        await close_stream(self._writer)
+        await self._stream.close()
 
-    async def _receive(self) -> bytes:
-        return bytes(await receive(self._reader))
+    async def _change(self) -> None:
+        self._changed.clear()
+        await within(self._changed.wait())
+
+    # --- what the stream calls
+
+    def data_received(self, data: bytes) -> None:
+        self._found += self._parser.feed(data)
+        if len(self._found) > 3:
+            self._is_reading = False
+            self._stream.pause_reading()
+        self._changed.set()
+
+    def resume_writing(self) -> None:
+        self._has_left = True
+        self._changed.set()
+
+    def connection_lost(self, error: "Exception | None") -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            self._error = error
+            self._changed.set()
 
 
 class LinkPair:
@@ -127,8 +157,8 @@ class LinkPair:
 
     async def __aenter__(self) -> "LinkPair":
         near, far = await connected_streams()
-        self.near = Link(near[0], near[1], self._near_handlers, "near")
-        self.far = Link(far[0], far[1], self._far_handlers, "far", self._admit)
+        self.near = Link(near, self._near_handlers, "near")
+        self.far = Link(far, self._far_handlers, "far", self._admit)
         self.near_run = asyncio.create_task(self.near.run())
         self.far_run = asyncio.create_task(self.far.run())
         return self
@@ -149,7 +179,7 @@ class LinkAndPeer:
     async def __aenter__(self) -> "LinkAndPeer":
         near, far = await connected_streams()
         self.peer = RawPeer(near)
-        self.link = Link(far[0], far[1], self._handlers, "link")
+        self.link = Link(far, self._handlers, "link")
         self.run = asyncio.create_task(self.link.run())
         return self
 

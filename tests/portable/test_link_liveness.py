@@ -4,7 +4,7 @@ import asyncio
 
 from snyper.shared.clock import now_ms
 from snyper.shared.link import MAX_QUEUED_LINES, Link
-from snyper.shared.runtime import sleep_ms
+from snyper.shared.runtime import Stream, call_later, sleep_ms
 from snyper.shared.socket_protocol import (
     DEAD_AFTER_BEATS,
     MAX_LINE_BYTES,
@@ -16,6 +16,10 @@ from snyper.shared.socket_protocol import (
 )
 from tests.portable.loopback import LinkAndPeer, LinkPair, RawPeer, connected_streams, echo, never
 from tests.portable.support import begin, failed, raises, within
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from snyper.shared.runtime import StreamOwner
 
 TIMEOUT_MS = 5_000  # of requests that are answered
 
@@ -30,7 +34,7 @@ async def test_heartbeats_keep_two_idle_links_alive() -> None:
             if len(pongs) == DEAD_AFTER_BEATS + 2:
                 enough.set()
 
-        pair.far.health = lambda: {"state": "down"}
+        pair.far.health = lambda: b'{"state":"down"}'
         pair.near.on_health = count
         pair.near.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
         pair.far.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS * 3 // 2)
@@ -89,44 +93,39 @@ async def test_a_request_with_any_id_does_not_stop_the_heartbeat() -> None:
             await failed(ErrorCode.DISCONNECTED, request)
 
 
-class _BadWriter:
-    """A stream's writing end that never gets rid of what it was given, or breaks."""
+class _BadStream:
+    """A stream that never gets rid of what it was given, or breaks."""
 
-    out_buf = b"something"
-
-    def __init__(
-        self, writer: asyncio.StreamWriter, in_write: "Exception | None", in_drain: "Exception"
-    ) -> None:
-        self._writer = writer
+    def __init__(self, stream: Stream, in_write: "Exception | None", in_drain: "Exception | None") -> None:
+        self._stream = stream
         self._in_write = in_write
         self._in_drain = in_drain
-        self.transport = self
 
-    def write(self, data: bytes) -> None:
+    def attach(self, owner: "StreamOwner") -> None:
+        self.owner = owner
+        self._stream.attach(owner)
+
+    def write(self, data: bytes) -> bool:
         if self._in_write is not None:
             raise self._in_write
+        call_later(0, lambda: self.owner.connection_lost(self._in_drain))
+        return False
 
-    async def drain(self) -> None:
-        raise self._in_drain
+    def pause_reading(self) -> None:
+        self._stream.pause_reading()
 
-    def set_write_buffer_limits(self, high: int) -> None:
-        return
+    def resume_reading(self) -> None:
+        self._stream.resume_reading()
 
-    def get_write_buffer_size(self) -> int:
-        return 9
-
-    def abort(self) -> None:
-        self._writer.transport.abort()
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._writer, name)
+    async def close(self) -> None:
+        await self._stream.close()
 
 
 async def _end_of_link_with(in_write: "Exception | None", in_drain: Exception) -> ProtocolError:
-    """What `run` returns over such a writer, once the heartbeat has used it; its socket is closed then."""
+    """What `run` returns over such a stream, once the heartbeat has used it; its socket is closed then."""
     near, far = await connected_streams()
     peer = RawPeer(far)
-    link = Link(near[0], _BadWriter(near[1], in_write, in_drain), {}, "broken", True)  # type: ignore[arg-type]
+    link = Link(_BadStream(near, in_write, in_drain), {}, "broken")  # type: ignore[arg-type]
     link.start_heartbeat(MIN_HEARTBEAT_MS, 1)
     error = await within(link.run())
     try:
@@ -151,47 +150,43 @@ async def test_a_drain_without_memory_ends_the_link() -> None:
     assert (await _end_of_link_with(None, MemoryError())).code in (ErrorCode.INTERNAL, ErrorCode.DISCONNECTED)
 
 
-class _HeldWriter(_BadWriter):
+class _HeldStream(_BadStream):
     """Takes what it is given, and gets rid of it once it is `free`."""
 
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        super().__init__(writer, None, OSError())
+    def __init__(self, stream: Stream) -> None:
+        super().__init__(stream, None, None)
         self.written: "list[bytes]" = []
-        self.free = asyncio.Event()
+        self.is_free = False
 
-    @property
-    def out_buf(self) -> bytes:  # type: ignore[override]
-        return b"" if self.free.is_set() else b"something"
-
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
         self.written.append(bytes(data))
+        return self.is_free
 
-    async def drain(self) -> None:
-        await self.free.wait()
-
-    def get_write_buffer_size(self) -> int:
-        return len(self.out_buf)
+    def free(self) -> None:
+        self.is_free = True
+        self.owner.resume_writing()
 
 
 async def test_a_queue_is_never_copied_whole() -> None:
     """A board's heap has no piece as long as all that may wait for a slow peer."""
     near, far = await connected_streams()
-    writer = _HeldWriter(near[1])
-    link = Link(near[0], writer, {}, "held", True)  # type: ignore[arg-type]
+    stream = _HeldStream(near)
+    link = Link(stream, {}, "held")  # type: ignore[arg-type]
     run = asyncio.create_task(link.run())
     try:
+        await sleep_ms(0)
         for number in range(1 + MAX_QUEUED_LINES):
             link.send_nowait(SocketMessage("event", number, data={"x": "x" * 1_500}))
-        writer.free.set()
+        stream.free()
         await within(link.send(SocketMessage("event", "last")))  # there is room when all has left
     finally:
         link.close(ProtocolError(ErrorCode.DISCONNECTED, "enough"))
         await within(run)
         await RawPeer(far).close()
-    assert max(len(data) for data in writer.written) <= MAX_LINE_BYTES
+    assert max(len(data) for data in stream.written) <= MAX_LINE_BYTES
     parser = MessageLineParser()
     ids = []
-    for data in writer.written:
+    for data in stream.written:
         ids += [message.id for message in parser.feed(data)]
     assert ids == list(range(1 + MAX_QUEUED_LINES)) + ["last"]
 
@@ -255,7 +250,7 @@ async def test_a_slow_reader_gets_everything_in_order() -> None:
 async def test_a_peer_that_asks_and_never_reads_is_held_up_itself() -> None:
     """It asks for pongs without end; this side stops reading instead of keeping them."""
     async with LinkAndPeer() as both:
-        both.link.health = lambda: {"x": "x" * 3_000}
+        both.link.health = lambda: b'{"x":"%s"}' % (b"x" * 3_000)
         both.link.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
         pings = SocketMessage("ping", 1).to_line() * 100
 
@@ -276,6 +271,7 @@ async def test_a_handler_that_hangs_holds_up_nobody() -> None:
         hung = begin(pair.near.request(SocketMessage("hit", "hung"), 60_000))
         pongs = asyncio.Event()
         pair.near.on_health = lambda _: pongs.set()
+        pair.far.health = lambda: b'{"state":"down"}'
         pair.near.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
         pair.far.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
         for _ in range(DEAD_AFTER_BEATS + 1):  # by then a link without heartbeat would be dead

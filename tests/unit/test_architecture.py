@@ -220,6 +220,7 @@ def test_the_protocols_core_is_pure() -> None:
     }
     for core in (
         "shared/backoff.py",
+        "shared/link_core.py",
         "shared/handshake_client.py",
         "shared/handshake_server.py",
         "firmware/target/controller.py",

@@ -4,7 +4,8 @@ from snyper.firmware.master.registry import Peer
 from snyper.firmware.master.router import forward, is_reading
 from snyper.shared.clock import now_ms
 from snyper.shared.handshake_server import Role
-from snyper.shared.link import ANY_FOR_ANOTHER, Link
+from snyper.shared.link import Link
+from snyper.shared.link_core import ANY_FOR_ANOTHER
 from snyper.shared.runtime import unload
 from snyper.shared.socket_protocol import (
     MAX_INTEGER,

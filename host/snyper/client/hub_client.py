@@ -30,7 +30,8 @@ from snyper.client.models import (
     target_info_of,
     target_result_of,
 )
-from snyper.shared.link import Link, error_of
+from snyper.shared.link import Link
+from snyper.shared.link_core import error_of
 from snyper.shared.names import normalised
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,

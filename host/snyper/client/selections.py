@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from snyper.client import HubClient, TargetResult, connect, instants
-from snyper.shared.link import MAX_HANDLERS
+from snyper.shared.link_core import MAX_HANDLERS
 from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX, ErrorCode, ProtocolError
 
 # A hub has so many requests of one console under way; one place is for what keeps the connection alive.

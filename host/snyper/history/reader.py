@@ -31,7 +31,7 @@ from snyper.history.records import (
     shot_record,
 )
 from snyper.history.schema import known_as
-from snyper.shared.link import CloseReason
+from snyper.shared.link_core import CloseReason
 from snyper.system.files import shown
 
 _PAGE = 1_000  # rows that are fetched at once

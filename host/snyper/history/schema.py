@@ -8,7 +8,7 @@ numbers a game and never from the text of every event.
 import sqlite3
 from itertools import groupby
 
-from snyper.shared.link import CloseReason
+from snyper.shared.link_core import CloseReason
 from snyper.shared.names import normalised, visible
 
 VERSION = 2

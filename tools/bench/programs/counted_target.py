@@ -15,9 +15,10 @@ from snyper.firmware.target.peripherals import Piezo, Servo
 from snyper.firmware.target.target import Target
 from snyper.shared.clock import now_us
 from snyper.shared.link import Link
-from snyper.shared.socket_protocol import SocketMessage
+from snyper.shared.runtime import dial
+from snyper.shared.socket_protocol import SocketMessage, encode_json
 
-_TCP_NODELAY = (6, 1)
+_TIMEOUT_MS = 5_000
 # In a board's image `MessageType` has none of the words that its own modules use: they are compiled in.
 _REGISTER = "register"
 _HIT = "hit"
@@ -58,28 +59,21 @@ async def mark(link: Link, message: SocketMessage) -> SocketMessage:
     return message.reply("marked", None, {"allocated": micropython.mem_total()})
 
 
-async def register(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(SocketMessage(_REGISTER, 0, "target_1").to_line())
-    await writer.drain()
-    await reader.readline()
-
-
 async def main(port: int) -> None:
     config = read({"wifi": {"networks": [{"ssid": "snyper", "password": "simulated-range"}]}}, "rp2")
     target = Target(Servo(config["servo"]), Piezo(config["piezo"]))
     running = asyncio.create_task(target.run())
     await target.wait_at_rest()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.s.setsockopt(*_TCP_NODELAY, 1)  # type: ignore[attr-defined]
-    await register(reader, writer)
-    link = Link(reader, writer, target.handlers, "hub")
-    link.health = target.health
+    link = Link(await dial("127.0.0.1", port, _TIMEOUT_MS), target.handlers, "hub")
+    link.health = lambda: encode_json(target.health())
+    serving = asyncio.create_task(link.run())
+    await link.request(SocketMessage(_REGISTER, 0, "target_1"), _TIMEOUT_MS)
     reports = Reports(target, link)
     target.handlers["mark"] = mark
     target.handlers["report_hits"] = reports.report_hits
     target.connect(link)
     target.outbox.connect(reports)  # type: ignore[arg-type]
-    await link.run()
+    await serving
     running.cancel()
 
 
