@@ -35,10 +35,9 @@ from typing import Any
 
 from snyper.boards.board import BoardProcess
 from snyper.boards.temporary import temporary_directory
-from snyper.shared.handshake_client import Registered, register_message
-from snyper.shared.handshake_server import Role
+from snyper.client import ReconnectingClient
 from snyper.shared.link import Link
-from snyper.shared.runtime import dial, end_task
+from snyper.shared.runtime import end_task
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 from tools.impaired_link import ImpairedLink
 from tools.loopback import HOST, free_port
@@ -127,22 +126,29 @@ Event = tuple[int, str, str, dict[str, Any]]
 
 
 class _Console:
-    """A console that reconnects after every loss, collects the events and sends commands."""
+    """A console that collects the events through every loss, and sends commands."""
 
     def __init__(self, port: int) -> None:
         self.events: list[Event] = []
-        self.link: Link | None = None
         self.seq = 0
-        self._port = port
-        self._log_id = ""
+        self._client = ReconnectingClient(f"{HOST}:{port}", "")
         self._ids = 0
 
+    @property
+    def link(self) -> Link | None:
+        """The link to the hub; None while there is none."""
+        return self._client.link
+
     async def run(self) -> None:
-        """Connect again and again, until cancelled."""
-        while True:
-            with suppress(OSError, ProtocolError):
-                await self._connect_once()
-            await asyncio.sleep(0.05)
+        """Collect the events until cancelled.
+
+        Raises:
+            BrokenPromise: An event is missing.
+        """
+        async with self._client:
+            async for event in self._client.events(0, on_gap=_break_on_gap):
+                self.seq = event.seq
+                self.events.append((event.seq, event.event, event.target_id, event.data))
 
     async def command(
         self, message_type: str, target_id: str | None, data: dict[str, object], id: str
@@ -168,35 +174,9 @@ class _Console:
         """Tell whether a hit with this peak is among the last events."""
         return any(event[3].get("peak") == peak for event in self.events[-50:])
 
-    async def _connect_once(self) -> None:
-        stream = await dial(HOST, self._port, 3_000)
-        link = Link(stream, {}, "console")
-        link.on_stream = self._take
-        running = asyncio.create_task(link.run())
-        try:
-            register = register_message(link.new_id(), "", {"role": Role.CONSOLE})
-            Registered(await link.request(register, 3_000)).apply_to(link)
-            about: dict[str, object] = {"after": self.seq}
-            if self._log_id:
-                about["log_id"] = self._log_id
-            subscribe = SocketMessage(MessageType.SUBSCRIBE, link.new_id(), data=about)
-            subscribed = await link.request(subscribe, 3_000)
-            log_id = str((subscribed.data or {})["log_id"])
-            if self._log_id and log_id != self._log_id:
-                raise BrokenPromise(f"the journal was {self._log_id} and is {log_id}")
-            self._log_id = log_id
-            self.link = link
-            await running
-        finally:
-            self.link = None
-            link.close(ProtocolError(ErrorCode.DISCONNECTED, "the console hangs up"))
-            await end_task(running)
 
-    def _take(self, message: SocketMessage) -> None:
-        if message.type == MessageType.EVENT:
-            data = dict(message.data or {})
-            self.seq = int(str(data.pop("seq")))
-            self.events.append((self.seq, str(data.pop("event")), message.target_id or "", data))
+def _break_on_gap(missed: int | None) -> None:
+    raise BrokenPromise(f"the journal has lost {'its count' if missed is None else f'{missed} events'}")
 
 
 class _Hub:

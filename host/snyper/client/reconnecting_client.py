@@ -12,6 +12,7 @@ from snyper.client.console_session import ConsoleSession
 from snyper.client.errors import NoHubError
 from snyper.client.hub_client import REPLY_TIMEOUT_MS, HubClient
 from snyper.client.models import Event
+from snyper.shared.link import Link
 from snyper.shared.runtime import end_task
 from snyper.shared.session import SessionState
 from snyper.shared.socket_protocol import ProtocolError, SocketMessage
@@ -54,6 +55,11 @@ class ReconnectingClient(HubClient):
     def last_error(self) -> ProtocolError | None:
         """Why there is no hub, or was none before; None while there is one, and at first."""
         return None if self._session.last_error is None else self._session.error()
+
+    @property
+    def link(self) -> Link | None:
+        """The link to the hub, for whoever speaks the wire himself; None while there is none."""
+        return self._session.link
 
     @property
     def is_lost(self) -> bool:
