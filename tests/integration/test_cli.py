@@ -22,6 +22,7 @@ from snyper.cli.help_page import PANELS
 from snyper.cli.main import app
 from snyper.client import connect
 from tests.integration.harness import (
+    DEADLINE_S,
     HOST,
     OBEDIENT,
     Command,
@@ -405,6 +406,31 @@ async def test_watch_for_a_while(tmp_path: Path) -> None:
     async with running_hub("cpython", tmp_path) as hub:
         status, out, _ = await run_snyper("watch", "--json", "--timeout", "0.2", "--hub", hub.address)
         assert (status, out) == (0, "")
+
+
+async def until_a_game_is_shown(command: Command, hub: HubUnderTest) -> None:
+    """Play games until the first of them is shown: from then on none is missed."""
+    async with scripted_target(hub, "t", OBEDIENT), console_of(hub) as console:
+        async with asyncio.timeout(DEADLINE_S):
+            while '"game_started"' not in command.out:
+                await console.ask("start_game", "all", game="quick", players=["Ann"])
+                await console.ask("stop_game")
+
+
+async def test_game_watch_outlives_its_hub(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(mortal_hub("cpython", tmp_path))
+        address = hub.under_test.address
+        command = await stack.enter_async_context(snyper("game", "watch", "--json", "--hub", address))
+        for _ in range(2):
+            await until_a_game_is_shown(command, hub.under_test)
+            command.out = ""
+            await hub.kill()
+            await command.says(f"the hub at {address} is lost (")
+            await hub.start()
+            await command.says(f"the hub at {address} is back")
+            command.err = ""
+        assert await command.interrupt() == 0
 
 
 @each_engine

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from snyper.cli.commands import HubOption, Json, run, selector
-from snyper.cli.game_screen import follow, print_board
+from snyper.cli.game_screen import follow_all, follow_one, print_board
 from snyper.cli.help_page import App
 from snyper.cli.history_commands import JournalOption
 from snyper.cli.output import can_redraw, err, fail, out
@@ -109,7 +109,7 @@ def start(
             return await begin(console)
 
     if wait:
-        state = _run(follow(hub, as_json, begin), hub, on_ctrl_c=LEFT_RUNNING)
+        state = _run(follow_one(hub, as_json, begin), hub, on_ctrl_c=LEFT_RUNNING)
         _end(state, as_json)
         return
     state = _run(begin_only(), hub)
@@ -142,7 +142,7 @@ def stop(hub: HubOption = DEFAULT_HUB, as_json: Json = False) -> None:
 @game.command()
 def watch(hub: HubOption = DEFAULT_HUB, as_json: Json = False) -> None:
     """Show the game that is played, and those after it, until Ctrl-C."""
-    _run(follow(hub, as_json, None), hub, until_ctrl_c=True)
+    _run(follow_all(hub, as_json), hub, until_ctrl_c=True)
 
 
 @game.command()

@@ -3,42 +3,68 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
 from rich.live import Live
 from rich.text import Text
 
+from snyper.cli.commands import tell_losses
 from snyper.cli.output import can_redraw, drawn_columns, out
 from snyper.cli.scoreboard import scoreboard, summary
 from snyper.cli.screens import event_line
 from snyper.client import Event, GameState, HubClient, connect
 from snyper.client.events import fold, kind_of
 from snyper.client.range_model import RangeModel
+from snyper.shared.session import SessionState
 from snyper.shared.socket_protocol import ProtocolError
 from snyper.system.streams import noticing_its_end, print_json
 
 _TICK_S = 0.2  # of the countdown
 
 
-async def follow(
-    hub: str, as_json: bool, begin: Callable[[HubClient], Coroutine[Any, Any, GameState]] | None
+async def follow_one(
+    hub: str, as_json: bool, begin: Callable[[HubClient], Coroutine[Any, Any, GameState]]
 ) -> GameState:
-    """Show the game that `begin` starts until it is over, or, without one, every game for ever.
+    """Show the game that `begin` starts until it is over, and return how it stands then.
 
     Raises ProtocolError when the hub is lost or refuses.
     """
     async with noticing_its_end(), connect(hub) as console, _subscribed(console) as events:
-        state = await (begin(console) if begin is not None else console.game())
-        game_id = state.game_id if begin is not None else ""
+        state = await begin(console)
         async with _Screen(console, state, as_json) as screen:
             async for event in events:
-                if kind_of(event).is_of_a_game and game_id in ("", event.data.get("game_id")):
+                if kind_of(event).is_of_a_game and event.data.get("game_id") == state.game_id:
                     screen.show(event)
-                    if game_id and event.event == "game_over":
+                    if event.event == "game_over":
                         return screen.state
     raise AssertionError("a hub that is lost raises")
+
+
+async def follow_all(hub: str, as_json: bool) -> None:
+    """Show the game that is played, and every one after it, through losses of the hub. Does not return.
+
+    Raises ProtocolError when there is no hub at first, or when it refuses.
+    """
+    async with (
+        noticing_its_end(),
+        connect(hub, reconnect=True) as console,
+        _subscribed(console) as events,
+        _Screen(console, await console.game(), as_json) as screen,
+    ):
+        if not screen.is_drawn:
+            tell_losses(console, hub)
+        asking: set[asyncio.Task[None]] = set()
+
+        def on_state(state: str) -> None:
+            if state == SessionState.CONNECTED:  # perhaps another start of the hub, which plays no game
+                asking.add(asyncio.create_task(screen.ask_again()))
+
+        console.on_state(on_state)
+        async for event in events:
+            if kind_of(event).is_of_a_game:
+                screen.show(event)
 
 
 @asynccontextmanager
@@ -84,9 +110,23 @@ class _Screen:
     def state(self) -> GameState:
         return self._model.game
 
-    async def __aenter__(self) -> "_Screen":
+    @property
+    def is_drawn(self) -> bool:
+        """Whether it is a board that is drawn again and again."""
+        return self._live is not None
+
+    async def ask_again(self) -> None:
+        """Ask the hub, which was lost and is back, for its clock and its game."""
+        with suppress(ProtocolError):
+            await self._learn_clock()
+            self._model.game = await self._console.game()
+
+    async def _learn_clock(self) -> None:
         status = await self._console.status()
         self._ahead_us = status.hub_us + status.round_trip_us // 2 - time.monotonic_ns() // 1000
+
+    async def __aenter__(self) -> "_Screen":
+        await self._learn_clock()
         if not self._as_json and can_redraw(out):
             self._live = Live(self._board(), console=out, refresh_per_second=10)
             self._live.start()
@@ -114,6 +154,8 @@ class _Screen:
             out.print(event_line(event), markup=False, soft_wrap=True)
 
     def _board(self) -> Any:
+        if self._console.is_lost:
+            return Text("the hub is lost: this goes on when it is back", "bold red")
         if self.state.status == "none":
             return Text("no game is played yet; `snyper game start GAME` starts one", "dim")
         now_us = time.monotonic_ns() // 1000 + self._ahead_us
