@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from snyper.cli import screens
+from snyper.cli import range_screen, screens
 from snyper.client import Event, HubStatus, TargetInfo, TargetResult
 
 STARTED: dict[str, object] = {
@@ -41,7 +41,7 @@ def drawn(columns: int, rows: int, events: int, count: int = 4, game: bool = Tru
     """The lines of a range of four targets, of which one is away and each was hit, with a game."""
     file = io.StringIO()
     console = Console(file=file, width=columns, height=rows)
-    screen = screens._RangeScreen("192.168.100.100:8081", console)
+    screen = range_screen.RangeScreen("192.168.100.100:8081", console)
     screen.record_status(HubStatus(3_700_000, 4, 1, 500))
     screen.targets = [target(number, connected=number != 4) for number in range(1, count + 1)]
     if game:
@@ -77,7 +77,7 @@ def test_the_newest_event_is_in_sight(columns: int, rows: int) -> None:
 @pytest.mark.parametrize("columns", [80, 120])
 def test_a_name_that_two_boards_want_is_marked(columns: int) -> None:
     console = Console(file=io.StringIO(), width=columns)
-    screen = screens._RangeScreen("hub:8081", Console(file=io.StringIO(), width=columns, height=40))
+    screen = range_screen.RangeScreen("hub:8081", Console(file=io.StringIO(), width=columns, height=40))
     screen.targets = [target(1), replace(target(2), last_error="duplicate")]
     for drawing in (screens.targets_table(screen.targets), screen.render()):
         console.print(drawing)
@@ -126,7 +126,7 @@ def test_more_targets_than_lines_are_counted(columns: int, rows: int) -> None:
 
 def test_a_long_name_is_whole_on_more_than_one_line() -> None:
     console = Console(file=io.StringIO(), width=20, height=10)
-    screen = screens._RangeScreen("hub:8081", console)
+    screen = range_screen.RangeScreen("hub:8081", console)
     screen.targets = [replace(target(1), target_id="a_name_of_thirty-two_characters_")]
     console.print(screen.render())
     assert isinstance(console.file, io.StringIO)
@@ -155,7 +155,7 @@ def test_tables_in_a_narrow_terminal(columns: int) -> None:
 
 
 def test_drops_are_shown_where_there_are_some() -> None:
-    screen = screens._RangeScreen("hub:8081", Console(file=io.StringIO(), width=120, height=40))
+    screen = range_screen.RangeScreen("hub:8081", Console(file=io.StringIO(), width=120, height=40))
     for dropped in (0, 3):
         screen.targets = [target(1), target(2, dropped=dropped)]
         console = Console(file=io.StringIO(), width=120, height=40)
@@ -167,7 +167,7 @@ def test_drops_are_shown_where_there_are_some() -> None:
 def test_a_target_that_cannot_feel_a_hit_is_named() -> None:
     """In the range, and with the round that it was missed in."""
     deaf = replace(target(2), rests_at=31_000)
-    screen = screens._RangeScreen("hub:8081", Console(file=io.StringIO(), width=120, height=40))
+    screen = range_screen.RangeScreen("hub:8081", Console(file=io.StringIO(), width=120, height=40))
     screen.targets = [replace(target(1), rests_at=0), deaf, replace(target(4), connected=False, rests_at=9)]
     console = Console(file=io.StringIO(), width=120, height=40)
     console.print(screen.render())

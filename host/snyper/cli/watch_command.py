@@ -9,6 +9,7 @@ import typer
 from snyper.cli import screens
 from snyper.cli.commands import HubOption, Json, run, tell_gap, tell_losses
 from snyper.cli.output import can_redraw, out
+from snyper.cli.range_screen import watch_live
 from snyper.client import DEFAULT_HUB, NoHubError, ReconnectingClient, connect
 from snyper.shared.vocabulary import MIN_TIMEOUT_MS
 from snyper.system import streams
@@ -29,7 +30,7 @@ def watch(
 
     async def follow(console: ReconnectingClient) -> None:
         if can_redraw(out) and not as_json:
-            await screens.watch_live(console, out, hub)
+            await watch_live(console, out, hub)
         tell_losses(console, hub)
         async for event in console.events(on_gap=tell_gap):
             if as_json:
