@@ -136,11 +136,8 @@ def forgotten(role: str) -> set[str]:
 
 def _imports_of(source: Path) -> list[str]:
     found = []
-    nodes: list[ast.stmt] = ast.parse(source.read_text()).body
-    for node in nodes:
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "MICROPYTHON":
-            nodes += node.body
-        elif isinstance(node, ast.Import):
+    for node in ast.parse(image.minify_module(source)).body:
+        if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]

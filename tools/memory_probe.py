@@ -47,7 +47,7 @@ def watch(
     """Wrap both loaders for a firmware that also says `memory {"free", "used", "at_s"}` for each file
     MEASURE; and `modules [NAME]` for each, each time that some may have been forgotten since.
     """
-    from snyper.shared import runtime
+    from snyper.shared import runtime_micropython as runtime
 
     _say_modules(sys.modules)
     unload = runtime.unload
@@ -79,8 +79,7 @@ def watch(
 
 
 async def _measure() -> None:
-    from snyper.shared.clock import now_ms
-    from snyper.shared.runtime import sleep_ms
+    from snyper.shared.runtime_micropython import now_ms, sleep_ms
 
     while True:
         await sleep_ms(_LOOK_MS)

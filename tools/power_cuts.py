@@ -147,7 +147,9 @@ def state(
     each and returns what is taken instead.
     """
     line = f"VERSION = {version!r}\n"
-    files = {path.removeprefix(image.LIBRARY): here for path, here in image.files("target").items()}
+    files = {
+        path.removeprefix(image.LIBRARY): here for path, here in image.files("target", source=True).items()
+    }
     sources = {path: here.read_text() for path, here in files.items() if path.startswith(_PARTS)}
     sources["main.py"] += f"# {line}"
     sources["firmware/board/version.py"] = line

@@ -201,7 +201,7 @@ async def test_foreign_files_are_kept_and_shadows_go(hub: HubUnderTest, board: U
 def former_firmware(directory: Path, role: str = "target") -> dict[str, bytes]:
     """A board's files as it had them when its modules were in the root."""
     files = {}
-    for path, source in image.files(role).items():
+    for path, source in image.files(role, source=True).items():
         old = source.read_text().replace("snyper.shared", "shared").replace("snyper.firmware", "firmware")
         copy = directory / path.removeprefix(image.LIBRARY)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -269,8 +269,9 @@ async def test_sources(hub: HubUnderTest, board: UsbBoard, monkeypatch: pytest.M
     await deployed(board, target_of(hub))
     modules = len(image.contents("target")) - 1
     source = Firmware.of_checkout("target", source=True)
+    assert len(source.files) - 1 > modules
     outcome = await deployed(board, target_of(hub), source)
-    assert (outcome.sent, outcome.unchanged, outcome.removed) == (modules, 1, modules)
+    assert (outcome.sent, outcome.unchanged, outcome.removed) == (len(source.files) - 1, 1, modules)
     assert not list(board.flash.rglob("*.mpy"))
 
 

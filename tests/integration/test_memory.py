@@ -21,7 +21,6 @@ ON_DEMAND = (
     "snyper.firmware.master.game",
     "snyper.firmware.master.duplicates",
     "snyper.firmware.master.roles.service",
-    *("snyper.firmware.board.status", "snyper.shared.vocabulary"),  # whose words stand where they are used
     "snyper.shared.names",
 )
 
@@ -95,7 +94,7 @@ def test_what_is_flashed_is_what_runs(reports: dict[str, Report], role: str) -> 
 def test_each_module_comes_after_those_that_it_imports_and_takes_something(role: str) -> None:
     modules = memory.modules_of(role)
     assert set(modules) == set(image.modules(role))
-    assert modules.index("snyper.shared.runtime") < modules.index("snyper.shared.link")
+    assert modules.index("snyper.shared.runtime_micropython") < modules.index("snyper.shared.link")
     costs = memory.unix_costs(role)
     assert list(costs) == ["asyncio", *modules]
     for name, cost in costs.items():

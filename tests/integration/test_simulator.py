@@ -92,16 +92,16 @@ def assert_nothing_is_left(directory: Path) -> None:
 
 def test_its_own_files_come_first_and_the_hardware_is_virtual(make_board: MakeBoard) -> None:
     board = make_board(
-        "import sys, machine, network, snyper.shared.clock as clock\n"
-        "print(machine.__file__, network.__file__, clock.__file__, sys.implementation.name)\n"
+        "import sys, machine, network, snyper.shared.log as log\n"
+        "print(machine.__file__, network.__file__, log.__file__, sys.implementation.name)\n"
     )
     board.start()
     assert board.wait(DEADLINE_S) == 0
-    machine, network, clock, runtime = board.log.split()
+    machine, network, log, runtime = board.log.split()
     assert [machine, network] == [
         str(board.directory / "hardware" / name) for name in ("machine.mpy", "network.mpy")
     ]
-    assert clock == "/lib/snyper/shared/clock.mpy"  # nothing of the computer's file system is in sight
+    assert log == "/lib/snyper/shared/log.mpy"  # nothing of the computer's file system is in sight
     assert runtime == "micropython"
 
 
@@ -278,9 +278,9 @@ def test_the_image_of_each_role(tmp_path: Path) -> None:
         assert json.loads((tmp_path / role / "config.json").read_text()) == {"listen": "here"}
     assert "lib/snyper/firmware/master/server.py" not in image.files("target")
     assert "lib/snyper/shared/link.py" in image.files("target")
-    runtimes = [source.name for path, source in image.files("target").items() if "shared/runtime" in path]
-    assert runtimes == ["runtime_micropython.py"]
-    assert "lib/snyper/shared/runtime.py" in image.files("target")
+    for source, missing in ((False, {"runtime", "clock", "runtime_cpython"}), (True, {"runtime_cpython"})):
+        shared = {Path(path).stem for path in image.files("target", source) if "/shared/" in path}
+        assert {"runtime", "clock", "runtime_cpython"} - shared == missing, source
     with pytest.raises(ValueError, match="target, master"):
         image.files("service")
 

