@@ -93,13 +93,13 @@ class Link(LinkCore):
         return self.close_error
 
     def start_heartbeat(self, heartbeat_ms: int, ping_after_ms: int) -> None:
-        """From now on give the peer up as dead after DEAD_AFTER_BEATS x `heartbeat_ms` of silence, and ask it
-        with a PING after `ping_after_ms` of it.
+        """Give the peer up as dead, from now on, after DEAD_AFTER_BEATS x `heartbeat_ms` of silence, and ask
+        it with a PING after `ping_after_ms` of it.
         """
         self.set_heartbeat(heartbeat_ms, ping_after_ms, now_us())
 
     def is_alive(self) -> bool:
-        """Whether the heartbeat does its work: a silent peer is given up long before this is false."""
+        """Tell whether the heartbeat does its work: a silent peer is given up long before this is false."""
         silence_ms = (now_us() - self.received_us) // 1000
         return not self._heartbeat_ms or silence_ms < 3 * DEAD_AFTER_BEATS * self._heartbeat_ms
 

@@ -211,8 +211,8 @@ class LinkCore:
         self.due_us = now_us + wait_ms * 1000
 
     def set_heartbeat(self, heartbeat_ms: int, ping_after_ms: int, now_us: int) -> None:
-        """From now on give the peer up as dead after DEAD_AFTER_BEATS x `heartbeat_ms` of silence, and ask it
-        with a PING after `ping_after_ms` of it.
+        """Give the peer up as dead, from now on, after DEAD_AFTER_BEATS x `heartbeat_ms` of silence, and ask
+        it with a PING after `ping_after_ms` of it.
         """
         self._heartbeat_ms = heartbeat_ms
         self._ping_after_ms = ping_after_ms
@@ -377,15 +377,15 @@ class LinkCore:
         )
 
     def _may_be_reply(self, message: SocketMessage) -> bool:
-        """Whether a message with an id that is waited for is that reply: what this side serves is a request
-        of a peer that uses the same id, and an item of a stream has its reply still to come.
+        """Tell whether a message with an id that is waited for is that reply: what this side serves is a
+        request of a peer that uses the same id, and an item of a stream has its reply still to come.
         """
         return not (
             self.handler_of(message) or message.type in STREAM_TYPES or message.type == MessageType.PING
         )
 
     def _is_late(self, message: SocketMessage) -> bool:
-        """Whether `message` is a reply that nobody waits for any more: no request of an unknown type."""
+        """Tell whether `message` is a reply that nobody waits for any more: no request of an unknown type."""
         if message.type == MessageType.REPLY:
             return True
         if not self._late_ids or message.id not in self._late_ids or not self._may_be_reply(message):

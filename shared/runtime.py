@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         def resume_writing(self) -> None: ...
 
         def connection_lost(self, error: "Exception | None") -> None:
-            """The peer has hung up, or the connection broke by `error`. May come twice."""
+            """Take that the peer has hung up, or that the connection broke by `error`. May come twice."""
 
 
 MICROPYTHON = sys.implementation.name == "micropython"

@@ -278,7 +278,7 @@ class MessageLineParser:
                 yield error
 
     def is_one_line(self, data: bytes) -> bool:
-        """Whether `data` is one whole line, as nearly always; then `parse_line` may take it."""
+        """Tell whether `data` is one whole line, as nearly always; then `parse_line` may take it."""
         return (
             data.find(b"\n") == len(data) - 1
             and not self._length

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BOARD = ("shared", "firmware")
 ALL = (*BOARD, "host", "tools", "tests")
-_HOST = ("boards", "client", "history", "hub", "system")
+_HOST = ("boards", "cli", "client", "dashboard", "history", "hub", "system")
 WITH_A_VERB = (*BOARD, *(f"host/snyper/{name}" for name in _HOST), "tools")
 
 # Words of our own that have given way to the field's: what stands for them now.
@@ -53,8 +53,9 @@ _MODULES_ONLY = {"flash", "gate", "lean", "parts", "shell", "figures", "feel"}
 
 # How a docstring's first line does not begin: not with a question, a noun or a condition, but with a verb.
 _NO_VERB = re.compile(
-    "(a|all|an|and|another|as|at|both|by|each|every|everything|for|from|has|how|if|in|into|is|it|its|like|more"
-    "|none|nothing|of|on|one|or|raises|some|the|this|those|to|what|when|where|whether|which|who|whose)"
+    "(a|all|also|an|and|another|as|at|both|by|each|every|everything|for|from|has|how|if|in|into|is|it|its|like"
+    "|more|no|none|nothing|of|off|on|one|only|or|raises|said|some|the|this|those|to|what|when|where|whether"
+    "|which|who|whom|whose|with|without)"
 )
 _IMPERATIVES_IN_S = frozenset(("address", "discuss", "dismiss", "focus", "guess", "pass", "press", "process"))
 
@@ -96,7 +97,7 @@ def is_imperative(docstring: str) -> bool:
     word = re.split(r"[\s,.:;]", docstring, maxsplit=1)[0]
     lower = word.lower()
     is_third_person = lower.endswith("s") and not lower.endswith("ss") and lower not in _IMPERATIVES_IN_S
-    return word.isalpha() and word[0].isupper() and not _NO_VERB.fullmatch(lower) and not is_third_person
+    return word.isalpha() and word.istitle() and not _NO_VERB.fullmatch(lower) and not is_third_person
 
 
 def bound_names(tree: ast.Module) -> Iterator[str]:
@@ -178,6 +179,8 @@ def test_no_parameter_hides_a_builtin_that_the_file_calls() -> None:
         ("What others begin.", False),
         ("`text` in lower case.", False),
         ("Raises OSError.", False),
+        ("Without a port, its own.", False),
+        ("HOST:PORT, or wrong usage.", False),
     ],
 )
 def test_a_verb_is_told_from_a_noun_and_a_question(docstring: str, expected: bool) -> None:

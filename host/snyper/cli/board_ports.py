@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @contextmanager
 def connected(port: str) -> Iterator[Connection]:
-    """Hold the port open for the block. Raises BoardError."""
+    """Hold the port open for the block. Raises BoardError when nothing can open it."""
     connection = Connection(port)
     try:
         yield connection
@@ -36,7 +36,7 @@ def connected(port: str) -> Iterator[Connection]:
 def at_prompt(port: str, work: Callable[[Connection], T], wait: Callable[[], None] | None = None) -> T:
     """Return what `work` makes of a board whose firmware is interrupted; the board starts anew after it.
 
-    Raises BoardError.
+    Raises BoardError when the port cannot be opened, or the board does not answer.
     """
     with connected(port) as connection:
         connection.enter_repl(wait=wait)

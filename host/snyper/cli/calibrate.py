@@ -53,9 +53,10 @@ async def measure(
     hits: int = HITS,
     wait_s: float = WAIT_S,
 ) -> Measured:
-    """Stands the target up, listens to `quiet_s` without and to `hits` with somebody who shoots, and lays it
+    """Stand the target up, listen to `quiet_s` without and to `hits` with somebody who shoots, and lay it
     down again, whatever happens. `say` tells that somebody what to do. Raises CalibrationError when the piezo
-    rests too high for any threshold, and when no hit comes within `wait_s`; ProtocolError.
+    rests too high for any threshold, and when no hit comes within `wait_s`; ProtocolError when the hub or the
+    target refuses or is lost.
     """
     [result] = await hub.stand_up(target_id)
     if not result.ok:
@@ -118,20 +119,20 @@ async def _lay_down(hub: HubClient, target_id: str, say: Say) -> None:
 
 
 def loud(noise: int) -> int:
-    """What is no quiet any more, beside so much noise."""
+    """Return the peak that is no quiet any more, beside so much noise."""
     return min(max(2 * noise, NOISE_FLOOR), GREATEST)
 
 
 def is_knock(bins: Sequence[int]) -> bool:
-    """Whether the greatest of the quiet was something else than the quiet, which is alike all the time."""
+    """Tell whether the greatest peak of the quiet was more than noise, which is alike all the time."""
     usual = sorted(bins)[len(bins) * 9 // 10]
     return max(bins) >= _KNOCK_RATIO * max(usual, NOISE_FLOOR // _KNOCK_RATIO)
 
 
 def proposal(measured: Measured) -> int:
-    """The threshold in the middle between noise and weakest hit, by ratio: the noise may grow as many times
-    as the hit may shrink. The noise counts as NOISE_FLOOR at least. Raises CalibrationError when the two are
-    so close that no threshold keeps them apart.
+    """Propose the threshold in the middle between noise and weakest hit, by ratio: the noise may grow as many
+    times as the hit may shrink. The noise counts as NOISE_FLOOR at least. Raises CalibrationError when the
+    two are so close that no threshold keeps them apart.
     """
     weakest = min(measured.hits)
     noise = max(measured.noise, NOISE_FLOOR)
@@ -150,7 +151,7 @@ def proposal(measured: Measured) -> int:
 
 
 def picture(measured: Measured, proposed: int | None) -> Table:
-    """Noise and hits as bars, with the threshold that holds (┆) and the proposed one (┃) across them."""
+    """Draw noise and hits as bars, with the threshold that holds (┆) and the proposed one (┃) across them."""
     table = Table(box=None, padding=(0, 1), show_header=False)
     table.add_column(justify="right")
     table.add_column(no_wrap=True)
@@ -169,7 +170,7 @@ def picture(measured: Measured, proposed: int | None) -> Table:
 
 
 def _column(value: int) -> int:
-    """Where on a bar a value is. Equal steps are equal ratios, as in the rule."""
+    """Map a value to a column of a bar. Equal steps are equal ratios, as in the rule."""
     value = max(value, _SCALE_FROM)
     return round((_BAR_CHARS - 1) * log(value / _SCALE_FROM) / log(GREATEST / _SCALE_FROM))
 

@@ -33,7 +33,7 @@ class Engine(StrEnum):
 
 
 def address(text: str) -> str:
-    """HOST:PORT, or wrong usage."""
+    """Check HOST:PORT, or end with wrong usage."""
     try:
         parse_address(text)
     except ValueError as error:
@@ -42,7 +42,7 @@ def address(text: str) -> str:
 
 
 def selector(text: str) -> str:
-    """What a command to targets takes, or wrong usage."""
+    """Check a selector (a name, `group:NAME`, `all`), or end the command with wrong usage."""
     if not is_target_selector(text):
         raise typer.BadParameter(f"{text} is no target's name, group:NAME or all")
     return text
@@ -94,7 +94,7 @@ def run(
     until_ctrl_c: bool = False,
     on_ctrl_c: str = "stopped",
 ) -> T:
-    """Runs `work`; what goes wrong becomes a message and an exit status."""
+    """Run `work`, and end the command with a message and an exit status for what goes wrong."""
     # It warns of each line to a peer that has just gone, which the command itself says better.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     try:

@@ -29,7 +29,7 @@ MIN_PASSWORD_CHARS = 6
 
 
 def _listen(text: str) -> str:
-    """Without a port, the dashboard's own."""
+    """Check the address to serve on; without a port it has the dashboard's own."""
     has_port = text.rpartition(":")[2].isdigit()
     return address(text if has_port else f"{text}:{DEFAULT_PORT}")
 
@@ -91,7 +91,7 @@ def _default_journal() -> Path | None:
 
 
 def _password(listen: str) -> str | None:
-    """The password that guards it, or None where only this computer reaches it."""
+    """Return the password that guards the dashboard, or None where only this computer reaches it."""
     try:
         given = secret(PASSWORD_VARIABLE)
     except ValueError as error:

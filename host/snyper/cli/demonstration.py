@@ -39,7 +39,9 @@ class DemoError(Exception):
 
 
 async def run(console: Console) -> int:
-    """Runs the demonstration: within a minute, exit status 0 or 1. The last line says how it went."""
+    """Run the demonstration, within a minute, and return the exit status, 0 or 1. The last line says how it
+    went.
+    """
     started = time.monotonic()
     try:
         async with AsyncExitStack() as stack:
@@ -85,7 +87,7 @@ class _Demo:
         self._changed = asyncio.Event()
 
     async def play(self) -> str:
-        """All steps in order. Raises DemoError."""
+        """Take all steps in order. Raises DemoError for the first that does not do what it should."""
         listener = asyncio.create_task(self._listen())
         try:
             await self._register()
@@ -180,7 +182,7 @@ class _Demo:
         self._console.print(scoreboard.scoreboard(self._model.game), width=60)
 
     async def _all(self, name: str, command: Awaitable[list[TargetResult]]) -> list[TargetResult]:
-        """The results of a command in which no target may fail."""
+        """Await the results of a command in which no target may fail. Raises DemoError when one does."""
         results = await command
         self._commands += len(results)
         failed = [f"{result.target_id} {result.code}" for result in results if not result.ok]

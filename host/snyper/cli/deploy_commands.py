@@ -210,7 +210,7 @@ def config(
 
 
 def _role(word: str | None) -> str:
-    """The role of an option; "" where it is left out."""
+    """Return the role of an option; "" where it is left out."""
     role = role_of(word or "")
     if word and not role:
         fail(f"--role {word}: a board is a target or a hub", EXIT_USAGE)
@@ -254,7 +254,7 @@ def _attached(known: Fleet) -> list[BoardSpec]:
 
 
 def _with_password(options: BoardSpec) -> BoardSpec:
-    """A Wi-Fi named in an option brings its own password: from the environment, else from the terminal."""
+    """Add to a Wi-Fi named in an option its own password: from the environment, else from the terminal."""
     if options.ssid is None:
         return options
     password = fleet.with_environment(BoardSpec()).password

@@ -11,7 +11,7 @@ _MODULES = {"dashboard": "nicegui", "plot": "matplotlib"}  # of each extra, the 
 
 
 def need(extra: str, what: str) -> None:
-    """Ends the command, with what to type, where `what` needs an extra that is not installed."""
+    """End the command, with what to type, where `what` needs an extra that is not installed."""
     module = _MODULES[extra]
     if find_spec(module) is None:
         pip = f"{shlex.quote(sys.executable)} -m pip install 'snyper[{extra}]'"

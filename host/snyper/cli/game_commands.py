@@ -166,7 +166,7 @@ def scores(hub: HubOption = DEFAULT_HUB, journal: JournalOption = None, as_json:
 
 
 def _run(work: Coroutine[Any, Any, T], hub: str, until_ctrl_c: bool = False, on_ctrl_c: str = "stopped") -> T:
-    """As `commands.run`, with the words for what goes wrong with games."""
+    """Run `work`, and end the command with the words for what goes wrong with games."""
 
     async def explained() -> T:
         try:
@@ -186,7 +186,7 @@ def _run(work: Coroutine[Any, Any, T], hub: str, until_ctrl_c: bool = False, on_
 
 
 def _end(state: GameState, as_json: bool) -> None:
-    """The last board, where it does not stand there already, and the exit status."""
+    """Print the last board, where it does not stand there already, and end with the exit status."""
     if not as_json and not can_redraw(out):
         print_board(state)
     if state.reason == "no_targets":
@@ -231,7 +231,7 @@ def _options_table(options: list[GameOption]) -> Table:
 
 
 def _best(name: str, journal: Path | None) -> list[tuple[str, int]]:
-    """Each player's best of the game, the highest first; none where there is no journal here."""
+    """Query each player's best of the game, the highest first; none where there is no journal here."""
     try:
         with History(journal or default_path()) as kept:
             players = kept.players()

@@ -42,8 +42,8 @@ class CommandsByUse(TyperGroup):
     """A group whose commands are listed by PANELS, which has each of them once."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """Also does what the group's own options are for. Of these --install-completion takes a home for
-        granted, that it may write in.
+        """Parse what the group's own options are for. Of these --install-completion takes a home for granted,
+        that it may write in.
         """
         try:
             return super().parse_args(ctx, args)
@@ -67,5 +67,5 @@ class CommandsByUse(TyperGroup):
                 formatter.write_dl([(name.ljust(width), self._help_of(name)) for name in names])
 
     def _help_of(self, name: str) -> str:
-        """All of the first sentence: on more than one line if need be."""
+        """Return all of the first sentence: on more than one line if need be."""
         return self.commands[name].get_short_help_str(limit=1_000)

@@ -30,7 +30,7 @@ _UNITS_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 def _since_ms(text: str | None) -> int | None:
-    """`text` (2026-05-31, 2026-05-31T14:00, or 90m, 12h, 7d, 4w back from now) as `unix_ms`."""
+    """Parse `text` (2026-05-31, 2026-05-31T14:00, or 90m, 12h, 7d, 4w back from now) into `unix_ms`."""
     if text is None:
         return None
     try:
@@ -127,7 +127,7 @@ def export(
 
 
 def _parts_of(journal: Path) -> list[Path]:
-    """The files that a journal is made of while somebody writes it."""
+    """List the files that a journal is made of while somebody writes it."""
     return [journal.with_name(journal.name + suffix) for suffix in ("", "-wal", "-shm", "-lock")]
 
 
@@ -139,7 +139,7 @@ def _is_same(path: Path, other: Path) -> bool:
 
 
 def _write(path: Path | None, write: Callable[[TextIO], int]) -> int:
-    """Into the file, or to stdout; in UTF-8, whatever the terminal has."""
+    """Write into the file, or to stdout; in UTF-8, whatever the terminal has."""
     try:
         with writing(path) if path is not None else nullcontext(sys.stdout.buffer) as file:
             text = TextIOWrapper(file, "utf-8", "backslashreplace", newline="")

@@ -43,7 +43,7 @@ app = App(
 
 
 def main() -> None:
-    """Runs the command line. SIGTERM and SIGHUP end a command as Ctrl-C does, with everything it started."""
+    """Run the command line. SIGTERM and SIGHUP end a command as Ctrl-C does, with everything it started."""
     for number in ending_signals():
         signal.signal(number, signal.default_int_handler)
     with streams.guarded():
@@ -64,7 +64,7 @@ def snyper(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version, and end.")
     ] = False,
 ) -> None:
-    """Takes what is no command's."""
+    """Take the options that are no command's."""
 
 
 app.command()(hub_command.hub)

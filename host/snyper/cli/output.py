@@ -28,18 +28,18 @@ out = _Console(highlight=False, emoji=False)
 
 
 def drawn_columns() -> int:
-    """How wide a drawing on stdout is, which has no width of its own."""
+    """Choose the width in columns of a drawing on stdout, which has none of its own."""
     return out.width if sys.stdout.isatty() else DRAWN_COLUMNS
 
 
 def can_redraw(console: Console) -> bool:
-    """Whether a picture on `console` can be drawn again and again: not into a pipe, on a terminal that only
-    adds lines (TERM=dumb), or into the log of a continuous integration (CI is set).
+    """Tell whether a picture on `console` can be drawn again and again: not into a pipe, on a terminal that
+    only adds lines (TERM=dumb), or into the log of a continuous integration (CI is set).
     """
     return console.file.isatty() and not console.is_dumb_terminal and not os.environ.get("CI")
 
 
 def fail(message: str, status: int) -> NoReturn:
-    """Ends the command with a line on stderr."""
+    """End the command with a line on stderr."""
     err.print(f"snyper: {message}", markup=False)
     raise typer.Exit(status)

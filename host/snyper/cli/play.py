@@ -10,7 +10,7 @@ from snyper.cli.processes import running
 
 
 async def run(targets: int, listen: str, open_browser: bool, say: Callable[[str], None]) -> None:
-    """Plays until cancelled: the dashboard is at `listen` (HOST:PORT). Processes and files are gone after it.
+    """Play until cancelled: the dashboard is at `listen` (HOST:PORT). Processes and files are gone after it.
 
     Raises OSError when a part does not start, or ends by itself.
     """

@@ -27,7 +27,7 @@ class Running:
 
 @asynccontextmanager
 async def running(*arguments: str) -> AsyncIterator[Running]:
-    """Runs `snyper ARGUMENTS --json`, and goes on once it has said its first line.
+    """Run `snyper ARGUMENTS --json`, and go on once it has said its first line.
 
     Raises OSError with its name and last words when it ends before that, or says nothing in READY_TIMEOUT_S.
     At the end of the block it is ended as by Ctrl-C; on Linux also if this process is killed.
@@ -67,7 +67,7 @@ async def running(*arguments: str) -> AsyncIterator[Running]:
 
 
 async def _keep_last(stream: asyncio.StreamReader, words: list[str]) -> None:
-    """Reads to the end, so that the process never waits for a reader, and keeps the last line."""
+    """Read to the end, so that the process never waits for a reader, and keep the last line."""
     async for line in stream:
         if line.strip():
             words[:] = [line.decode(errors="replace").strip()]

@@ -100,13 +100,15 @@ class RangeScreen:
         self._model.game = state
 
     async def learn_game(self, hub: ReconnectingClient) -> None:
-        """Ask the hub, which has started since, for its game. Raises ProtocolError."""
+        """Ask the hub, which has started since, for its game. Raises ProtocolError when it is lost or
+        refuses.
+        """
         boot_id = hub.boot_id
         self.game = await hub.game()
         self._boot_id = boot_id
 
     async def refresh(self, hub: ReconnectingClient) -> None:
-        """Ask the hub how things stand. Raises ProtocolError, but not for one that is lost."""
+        """Ask the hub how things stand. Raises ProtocolError when it refuses, but not when it is lost."""
         try:
             if self._boot_id != hub.boot_id:
                 await self.learn_game(hub)
@@ -127,7 +129,7 @@ class RangeScreen:
         self._events.append(_Seen(event, time.strftime("%H:%M:%S")))
 
     def render(self) -> RenderableType:
-        """No higher than the terminal, which would show the upper part of it."""
+        """Draw no higher than the terminal, which would show the upper part of it."""
         columns, rows = self._console.size
         is_small = columns < SMALL_COLUMNS or rows < SMALL_ROWS
         head: list[RenderableType] = [self._title(is_small), *piezo_warnings(self.targets)]
@@ -154,7 +156,7 @@ class RangeScreen:
         return line
 
     def _title(self, is_small: bool) -> Text:
-        """How the range is; on a small terminal in as many words as there is room for in a line."""
+        """Format how the range is; on a small terminal in as many words as fit a line."""
         here = sum(target.connected for target in self.targets)
         words = [
             Text.assemble(("range ", "dim"), (self._address, "bold")),
@@ -173,7 +175,7 @@ class RangeScreen:
         return title.append("   its journal fails: see its log", "bold red") if failing else title
 
     def _targets(self, rows: int, is_small: bool) -> RenderableType:
-        """The targets in at most `rows` lines, and how many there is no room for."""
+        """Draw the targets in at most `rows` lines, and say how many do not fit."""
         targets = sorted(self.targets, key=lambda target: natural(target.target_id))
         shown = targets[:rows]
         over = self._over(shown, rows, is_small)
@@ -184,11 +186,11 @@ class RangeScreen:
         return Group(self._table(shown, is_small), *more)
 
     def _over(self, shown: list[TargetInfo], rows: int, is_small: bool) -> int:
-        """By how many lines these, and the one that says how many more there are, are too many."""
+        """Count the lines by which these, and the one that says how many more there are, are too many."""
         return self._height(self._table(shown, is_small)) + (len(shown) < len(self.targets)) - rows
 
     def _table(self, targets: list[TargetInfo], is_small: bool) -> Table:
-        """Names and states whole; of the lesser columns those that there is room for."""
+        """Build a table with names and states whole; of the lesser columns those that fit."""
         table = Table(box=None if is_small else box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
         table.show_header = self._console.height >= SMALL_ROWS
         table.add_column("target", overflow="fold")
@@ -209,7 +211,7 @@ class RangeScreen:
         return fitted(table, self._console, _LESSER)
 
     def _cell(self, name: str, target: TargetInfo) -> RenderableType:
-        """What a column says of a target: of one that is away, what is still so."""
+        """Format what a column says of a target: of one that is away, what is still so."""
         if name == "last hit":
             return _last_hit(self._model.targets[target.target_id])
         if name == "drops":
@@ -223,7 +225,7 @@ class RangeScreen:
         return milliseconds(target.round_trip_us)
 
     def _hub_us(self) -> int | None:
-        """The hub's clock now, from its last word."""
+        """Return the hub's clock now, from its last word."""
         if self._status is None:
             return None
         return self._status.hub_us + (time.monotonic_ns() - self._status_ns) // 1000

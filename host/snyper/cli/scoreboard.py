@@ -12,7 +12,7 @@ from snyper.client.labels import plural
 
 
 def summary(state: GameState, hub_us: int | None = None, note: str = "") -> Text:
-    """`state` in a sentence, where there is no room for a board."""
+    """Format `state` as a sentence, where a board does not fit."""
     scores = ", ".join(
         f"{'► ' if player == state.turn else ''}{player} {score}" for _, player, score in ranking(state)
     )
@@ -21,7 +21,7 @@ def summary(state: GameState, hub_us: int | None = None, note: str = "") -> Text
 
 
 def scoreboard(state: GameState, hub_us: int | None = None, note: str = "") -> RenderableType:
-    """`state` as a board with the best on top. `hub_us`, the hub's clock now, is for the countdown."""
+    """Format `state` as a board with the best on top. `hub_us`, the hub's clock now, is for the countdown."""
     table = Table(box=None, show_header=False, expand=True, pad_edge=False)
     table.add_column(width=3)
     table.add_column(ratio=1, no_wrap=True)

@@ -31,13 +31,13 @@ _STATE_STYLES = {
 
 
 def print_table(table: Table, *lesser: str) -> None:
-    """Prints a table, in a narrow terminal without those `lesser` columns that have no room."""
+    """Print a table, in a narrow terminal without those `lesser` columns that do not fit."""
     out.print(fitted(table, out, lesser) if out.is_terminal else table)
 
 
 def fitted(table: Table, console: Console, lesser: Iterable[str]) -> Table:
-    """The table without those `lesser` columns that have no room beside the others: the first goes first. A
-    narrow terminal has none for frames either.
+    """Take off a table those `lesser` columns that do not fit beside the others: the first goes first. A
+    narrow terminal has no frames either.
     """
     if console.width < SMALL_COLUMNS:
         table.box, table.padding, table.pad_edge = None, (0, 1, 0, 0), False
@@ -56,7 +56,7 @@ def fitted(table: Table, console: Console, lesser: Iterable[str]) -> Table:
 
 
 def targets_table(targets: Iterable[TargetInfo]) -> Table:
-    """The targets and what the hub knows of them."""
+    """Build the table of the targets and what the hub knows of them."""
     table = Table()
     table.add_column("target", overflow="fold")
     for name in ("state", "round trip", "groups", "firmware"):
@@ -73,7 +73,9 @@ def targets_table(targets: Iterable[TargetInfo]) -> Table:
 
 
 def results_table(results: Iterable[TargetResult], with_answers: bool = False) -> Table:
-    """What each target made of a command; `with_answers` also the data of its answer, as JSON."""
+    """Build the table of what each target made of a command; `with_answers` also the data of its answer, as
+    JSON.
+    """
     table = Table()
     table.add_column("target", overflow="fold")
     table.add_column("result", overflow="fold")
@@ -103,7 +105,7 @@ def results_table(results: Iterable[TargetResult], with_answers: bool = False) -
 
 
 def _begin(data: dict[str, object]) -> str:
-    """How far from its instant a target began, and how sure it is of that."""
+    """Format how far from its instant a target began, and how sure it is of that."""
     error_us, uncertainty_us = data.get("error_us"), data.get("uncertainty_us")
     if not isinstance(error_us, int) or not isinstance(uncertainty_us, int):
         return ""
@@ -111,8 +113,8 @@ def _begin(data: dict[str, object]) -> str:
 
 
 def event_line(event: Event, at: str | None = None, is_short: bool = False) -> Text:
-    """One event on one line, whatever its words are, with the time of day `at` which it was heard, by default
-    now; a short line has neither that nor columns.
+    """Format an event as one line, whatever its words are, with the time of day `at` which it was heard, by
+    default now; a short line has neither that nor columns.
     """
     name_chars, event_chars = (0, 0) if is_short else (12, 15)
     return Text.assemble(
@@ -124,7 +126,7 @@ def event_line(event: Event, at: str | None = None, is_short: bool = False) -> T
 
 
 def piezo_warnings(targets: Iterable[TargetInfo]) -> list[Text]:
-    """A line for each target that cannot feel a hit, and what to do about it."""
+    """Format a line for each target that cannot detect a hit, and what to do about it."""
     return [
         Text(f"{target.target_id}: its piezo {rest_text(target.rests_at)}", "bold red")
         for target in sorted(targets, key=lambda target: natural(target.target_id))
@@ -134,7 +136,7 @@ def piezo_warnings(targets: Iterable[TargetInfo]) -> list[Text]:
 
 @contextmanager
 def progress(console: Console, title: str) -> Iterator[Callable[[TargetResult], None]]:
-    """A counter of results, shown while there are many of them and somebody looks."""
+    """Show a counter of results, while there are many of them and stdout is a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True, disable=not can_redraw(console)) as bar:
         task = bar.add_task(title, total=None)
@@ -150,7 +152,7 @@ def state_text(target: TargetInfo, is_short: bool = False) -> Text:
 
 
 def duration(milliseconds: int) -> str:
-    """Write it in the one or two units that matter: 7 s, 3 min, 5 h 12 min."""
+    """Format a duration in the one or two units that matter: 7 s, 3 min, 5 h 12 min."""
     minutes, seconds = divmod(milliseconds // 1000, 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -58,7 +58,7 @@ def send(
 
 
 def parse(words: list[str]) -> tuple[list[str], str, dict[str, object]]:
-    """Read TARGET... WORD [KEY=VALUE]... Raises BadParameter."""
+    """Parse TARGET... WORD [KEY=VALUE]... Raises BadParameter, which shows the word that is none of these."""
     count = next((number for number, text in enumerate(words) if "=" in text), len(words))
     if count < 2:
         _refuse("name a target and a command: TARGET... WORD [KEY=VALUE]...")
@@ -82,7 +82,7 @@ def parse(words: list[str]) -> tuple[list[str], str, dict[str, object]]:
 
 
 def value_of(text: str) -> object:
-    """The value that JSON has for it, or the text as it is."""
+    """Parse the value that JSON has for it, or return the text as it is."""
     try:
         return json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
@@ -90,7 +90,7 @@ def value_of(text: str) -> object:
 
 
 def _no_constant(text: str) -> NoReturn:
-    """NaN and the infinities, which JSON does not have."""
+    """Refuse NaN and the infinities, which JSON does not have. Raises ValueError."""
     raise ValueError(text)
 
 

@@ -27,9 +27,9 @@ _PAUSE_US = 1_000  # between two samples with no line from one to the other: nob
 
 
 def picture(trace: Trace, columns: int) -> Text:
-    """The trace in `columns` characters a line: each column is the greatest sample of its time, `·` one with
-    none. The line is the threshold, the arrow below is the hit. Of what was before it only as much is there
-    as leaves room to see it.
+    """Draw the trace in `columns` characters a line: each column is the greatest sample of its time, `·` one
+    with none. The line is the threshold, the arrow below is the hit. Of what was before it only as much is
+    there as leaves space to see it.
     """
     width = max(columns - _LABEL_CHARS, MIN_COLUMNS)
     last_us = trace.times_us[-1]
@@ -64,7 +64,7 @@ def picture(trace: Trace, columns: int) -> Text:
 
 
 def _axis(first_us: int, last_us: int, width: int, hit: int) -> str:
-    """The times of both ends and of the hit, as far as there is room for them."""
+    """Format the times of both ends and of the hit, as far as they fit."""
     axis = [" "] * (_LABEL_CHARS + width)
 
     def write(text: str, at: int) -> None:
@@ -79,7 +79,9 @@ def _axis(first_us: int, last_us: int, width: int, hit: int) -> str:
 
 
 def save_png(trace: Trace, path: Path, title: str) -> None:
-    """Draws the trace into a PNG file of 1,200 by 720 pixels, by the extra `plot`. Raises OSError."""
+    """Draw the trace into a PNG file of 1,200 by 720 pixels, by the extra `plot`. Raises OSError when the
+    file cannot be written.
+    """
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it keeps its caches is nobody's concern
     from matplotlib.figure import Figure
 

@@ -152,7 +152,7 @@ class AuthMiddleware:
 
 
 def login_page(goal: str, problem: str = "", status: int = 200) -> HTMLResponse:
-    """A plain form, without a script: nothing that a login guards is needed to log in."""
+    """Build a plain form, without a script: nothing that a login guards is needed to log in."""
     style = (Path(__file__).parent / "theme.css").read_text(encoding="utf-8")
     alert = f'<p class="problem" role="alert">{escape(problem)}</p>' if problem else ""
     described = ' aria-invalid="true"' if problem else ""
@@ -174,7 +174,7 @@ def login_page(goal: str, problem: str = "", status: int = 200) -> HTMLResponse:
 
 
 def _goal(path: str) -> str:
-    """Where to go after signing in: a path of this site, never another's."""
+    """Return where to go after signing in: a path of this site, never another's."""
     return path if path.startswith("/") and not path.startswith(("//", "/\\", "/login")) else "/"
 
 

@@ -15,7 +15,9 @@ Points = Sequence[tuple[float, float]]
 
 
 def reactions(by_target: Mapping[str, Points]) -> dict[str, Any]:
-    """A point for each hit: when it was (Unix milliseconds), and its reaction time in milliseconds."""
+    """Build a chart with a point for each hit: when it was (Unix milliseconds), and its reaction time in
+    milliseconds.
+    """
     return {
         **_base(by_target),
         "xAxis": _time_axis(),
@@ -37,7 +39,7 @@ _SYMBOLS = ["circle", "rect", "triangle", "diamond", "roundRect", "pin"]
 
 
 def accuracy(counts: Sequence[tuple[str, int, int]]) -> dict[str, Any]:
-    """A bar for each target: its name, hits, misses. The first is on top."""
+    """Build a chart with a bar for each target: its name, hits, misses. The first is on top."""
     rows = list(reversed(counts))
     base = _base([])
     return {
@@ -68,7 +70,7 @@ def accuracy(counts: Sequence[tuple[str, int, int]]) -> dict[str, Any]:
 
 
 def round_trips(by_name: Mapping[str, Points]) -> dict[str, Any]:
-    """A line for each peer: seconds since 1970, round trip in milliseconds."""
+    """Build a chart with a line for each peer: seconds since 1970, round trip in milliseconds."""
     return {
         **_base(by_name),
         "animation": False,
@@ -88,7 +90,7 @@ def round_trips(by_name: Mapping[str, Points]) -> dict[str, Any]:
 
 
 def describe(by_name: Mapping[str, Points], what: str) -> str:
-    """What a chart shows, for those who do not see it."""
+    """Describe a chart in words, for those who do not see it."""
     parts = [f"{name}: {len(points)}" for name, points in by_name.items()]
     return f"{what}, {time.strftime('%H:%M')}; points: {', '.join(parts) or 'none'}"
 

@@ -69,13 +69,13 @@ _ICONS = {
 
 
 def icon(name: str) -> str:
-    """An icon as wide as the text around it is high."""
+    """Draw an icon as wide as the text around it is high."""
     attributes = 'class="icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false"'
     return f'<svg {attributes}><path d="{_ICONS[name]}"/></svg>'
 
 
 def sparkline(values: Sequence[int], label: str, width: int = 200, height: int = 44) -> str:
-    """The last values as a line, the newest on the right, over a baseline of zero."""
+    """Draw the last values as a line, the newest on the right, over a baseline of zero."""
     if len(values) < 2:
         return f'<svg class="spark" viewBox="0 0 9 9" role="img" aria-label="{escape(label)}"></svg>'
     # A single outlier must not flatten all the rest: the scale ends at four times the median.

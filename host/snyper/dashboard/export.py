@@ -24,11 +24,13 @@ Period = Annotated[int, Query(ge=0, le=10**10)]
 
 
 def add_route(app: FastAPI, store: Store) -> None:
-    """`/export/games.csv` and the like."""
+    """Serve `/export/games.csv` and the like."""
 
     @app.get("/export/{what}.{extension}", include_in_schema=False)
     def export(what: str, extension: str, period_s: Period = 0, game: str = "", player: str = "") -> Response:
-        """Runs in a thread of its own, as it is not async. `period_s` back from now; 0 is always."""
+        """Export games or events, in a thread of its own, as this is not async. `period_s` back from now; 0
+        is always.
+        """
         if what not in KINDS or extension not in FORMATS:
             return PlainTextResponse("there is games, hits and events, each as csv and json", 404)
         store.flush(1.0)

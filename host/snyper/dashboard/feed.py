@@ -59,7 +59,9 @@ class HubFeed:
         self.model.changed()
 
     async def _follow_hub(self, hub: HubClient) -> None:
-        """Follow one connection to its end. Raises ProtocolError, JournalError."""
+        """Follow one connection to its end. Raises ProtocolError when the hub refuses or is lost,
+        JournalError when the store cannot be written.
+        """
         start = await self._open_store(hub)  # before the game's state, so that no event lies between the two
         await self._learn_games(hub)
         self.connection = hub
@@ -130,6 +132,6 @@ class HubFeed:
         return found
 
     def _ago_ms(self, event: Event) -> int:
-        """How long ago it was, where the event says that; else, as far as one can tell, 0."""
+        """Return how long ago it was, where the event says that; else, as far as one can tell, 0."""
         hub_us, at_us = self.model.hub_us(time.monotonic()), event.data.get("at_us")
         return max(0, hub_us - at_us) // 1000 if hub_us is not None and isinstance(at_us, int) else 0

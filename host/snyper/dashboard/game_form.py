@@ -62,7 +62,7 @@ class Form:
             widgets.Button("", self._roll, "shuffle", "ghost", "Choose a seed")
 
     def draw(self) -> None:
-        """What the hub can play, and with whom."""
+        """Draw what the hub can play, and with whom."""
         model = self._feed.model
         self.element.set_visibility(model.games is not None)
         if model.games is not None and model.games != self._games:
@@ -122,11 +122,11 @@ class Form:
         self.draw()
 
     def _typed_name(self) -> str:
-        """What is in the field: `Start` takes it along."""
+        """Return the name in the field: `Start` takes it along."""
         return normalised(visible(self._name.value or ""))[:MAX_PLAYER_CHARS]
 
     def _add_player(self) -> None:
-        """What is in the field, if anything is."""
+        """Add the player whose name is in the field, if any is."""
         name = self._typed_name()
         if name in self._players:
             widgets.notice(self._client, f"{name} plays already", "Give the other one another name.")
@@ -188,7 +188,7 @@ class Form:
 
 
 def option_field(option: GameOption) -> Any:
-    """A field for one option, with its unit, limits and meaning."""
+    """Build a field for one option, with its unit, limits and meaning."""
     label, unit = split_unit(option.name)
     if option.choices:
         field: Any = ui.select(option.choices, value=option.default, label=label)

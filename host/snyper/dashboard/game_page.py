@@ -194,7 +194,7 @@ class Board:
         return self._feed.model.game.starts_at_us - hub_us if hub_us is not None else 0
 
     def _tick(self) -> None:
-        """The countdown, a number a second."""
+        """Show the countdown, a number a second."""
         left_us = self._left_us() if self._feed.model.game.status == "running" else 0
         count = -(-left_us // 1_000_000) if left_us > 0 else 0
         if count != self._count:
@@ -230,13 +230,13 @@ class Row:
         widgets.set_prop(self.element, "data-wins", str(wins).lower())
 
     def draw_results(self, words: str) -> None:
-        """What the game says of this player beside the score."""
+        """Draw what the game says of this player beside the score."""
         widgets.set_text(self._results, words)
 
 
 def own_results(model: Model, player: str) -> str:
-    """The results that a game has for each player, this one's: 8 hits · best 282 ms · level 3. What there is
-    none of is not said.
+    """Format this player's of the results that a game has for each player: 8 hits · best 282 ms · level 3.
+    What there is none of is left out.
     """
     at = model.game.players.index(player)
     found = []

@@ -88,7 +88,7 @@ class HealthPage:
         self._plot.update()
 
     async def show_log(self, target_id: str) -> None:
-        """The log that the board keeps, page by page as it comes."""
+        """Show the log that the board keeps, page by page as it comes."""
         with self._client.layout, ui.dialog() as dialog, widgets.box("section", "sheet log"):
             dialog.props(f'aria-label="Log of {target_id}"')
             widgets.text("h2", f"Log of {target_id}")
@@ -115,7 +115,7 @@ class HealthPage:
 
 
 def needs_attention(target: Target) -> bool:
-    """Whether a person had better look at it."""
+    """Tell whether a person had better see to it."""
     info = target.info
     is_broken = target.state == "fault" or bool(info.dropped or info.last_error or info.rests_at)
     return is_broken or not info.connected
@@ -240,7 +240,7 @@ class Facts:
 
 
 def jitter_us(trips: Sequence[int]) -> int | None:
-    """How much one round trip differs from the next: the mean of the differences."""
+    """Compute how much one round trip differs from the next: the mean of the differences."""
     if len(trips) < 2:
         return None
     return round(statistics.fmean(abs(a - b) for a, b in pairwise(trips)))

@@ -47,7 +47,7 @@ class Found:
 
 
 def look_up(path: Path, chosen: Chosen) -> Found:
-    """Read a journal, which takes a moment. Raises JournalError."""
+    """Query a journal, which takes a moment. Raises JournalError when it cannot be read."""
     which = chosen.which()
     with History(path) as history:
         count = history.count_games(which)

@@ -71,7 +71,7 @@ class HistoryPage:
         return dialog
 
     def _open_export(self) -> None:
-        """What is shown is what is exported."""
+        """Open the dialog to export what is shown."""
         chosen = self._chosen
         words = [_PERIODS[chosen.period_s], self._title(chosen.game) or "all games"]
         widgets.set_text(self._exported, ", ".join([*words, chosen.player or "everybody"]))
@@ -139,7 +139,7 @@ class HistoryPage:
             self._draw_tables(found)
 
     def _set_choices(self, found: Found) -> None:
-        """What is chosen stays so, though the history may have let go of it."""
+        """Set what can be chosen. What is chosen stays so, though the history may have let go of it."""
         chosen = self._chosen
         kinds, names = dict(found.kinds), {name: name for name in found.names}
         for choice, value, options in (
@@ -256,7 +256,7 @@ class HistoryPage:
         return "not yet" if (now.status, now.game_id) == ("running", game.game_id) else "not known"
 
     def _draw_pager(self, found: Found) -> None:
-        """Where there is more than a page of games."""
+        """Draw the pager, where there is more than a page of games."""
         if found.pages == 1:
             return
         first = found.page * GAMES_SHOWN
@@ -272,7 +272,7 @@ _REASONS = {"finished": "finished", "stopped": "stopped", "no_targets": "no targ
 
 
 def figure(name: str, value: str, more: str) -> None:
-    """One large number."""
+    """Draw one large number."""
     with widgets.box("div"):
         widgets.text("dt", name)
         widgets.text("dd", value)
@@ -280,7 +280,7 @@ def figure(name: str, value: str, more: str) -> None:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], nothing: str) -> None:
-    """A table that becomes a list on a phone; `nothing` is said when it has no rows."""
+    """Draw a table that becomes a list on a phone; `nothing` is said when it has no rows."""
     rows = list(rows)
     if not rows:
         widgets.text("p", nothing, "hint")
@@ -297,7 +297,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], nothing: str) -> 
 
 
 def when(unix_ms: int) -> str:
-    """The time today, else also the day, and of another year that."""
+    """Format the time of today, else also the day, and of another year that."""
     now, then = time.localtime(), time.localtime(unix_ms / 1000)
     if then.tm_year != now.tm_year:
         return time.strftime("%d %b %Y %H:%M", then)
@@ -305,6 +305,6 @@ def when(unix_ms: int) -> str:
 
 
 def scores_of(game: GameRecord) -> str:
-    """Anna 12 ★, Bert 9: the best first."""
+    """Format the scores, the best first: Anna 12 ★, Bert 9."""
     pairs = sorted(zip(game.players, game.scores, strict=False), key=lambda pair: -pair[1])
     return ", ".join(f"{player} {score}{' ★' if player == game.winner else ''}" for player, score in pairs)

@@ -41,7 +41,7 @@ _SHORTCUTS = (
 
 
 def add_pages(app: FastAPI, feed: HubFeed, can_leave: bool) -> None:
-    """Every page of the dashboard. `can_leave`: people sign in, so they can sign out."""
+    """Add every page of the dashboard. `can_leave`: people sign in, so they can sign out."""
     style = (_HERE / "theme.css").read_text(encoding="utf-8")
     script = (_HERE / "page.js").read_text(encoding="utf-8")
     # In the page itself: nothing is to be seen before it has its style.
@@ -58,7 +58,7 @@ def add_pages(app: FastAPI, feed: HubFeed, can_leave: bool) -> None:
 
 
 def _copy(page: Any) -> Any:
-    """NiceGUI knows a page by its function, so each path has one of its own."""
+    """Copy a page's function: NiceGUI knows a page by it, so each path has one of its own."""
 
     def builder(request: Request) -> None:
         page(request)
@@ -169,7 +169,7 @@ class Layout:
         self._page = make(self._feed, self._client)
 
     def _mark(self) -> None:
-        """Shows in every navigation where one is."""
+        """Mark the current page in every navigation."""
         for path, links in self._links.items():
             for link in links:
                 if path == self._path:

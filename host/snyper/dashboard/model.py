@@ -32,7 +32,7 @@ class Target(TargetModel):
         return self.info.state or "unknown" if self.info.connected else "away"
 
     def away_s(self, now_s: float) -> float:
-        """How long it was away in all since this dashboard knows it."""
+        """Return how long it was away in all since this dashboard knows it."""
         return sum((end or now_s) - begin for begin, end in self.outages)
 
 
@@ -60,12 +60,12 @@ class Model(RangeModel):
     # --- listeners
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Calls `listener` after each change until the function that this returns is called."""
+        """Call `listener` after each change until the function that this returns is called."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
     def changed(self, event: Event | None = None) -> None:
-        """Tells every listener. One that fails is logged and holds up no other."""
+        """Tell every listener. One that fails is logged and holds up no other."""
         for listener in list(self._listeners):
             try:
                 listener(event)
@@ -83,7 +83,9 @@ class Model(RangeModel):
         self.online, self.since_s, self.reason = True, now_s, ""
 
     def hub_lost(self, reason: str, now_s: float) -> None:
-        """The hub is not there, or no more. What was known of its targets stays, to be shown as such."""
+        """Record that the hub is not there, or no more. What was known of its targets stays, to be shown as
+        such.
+        """
         if self.online or not self.since_s:
             self.since_s = now_s
             self.hub_outages.append((now_s, None))
@@ -94,7 +96,7 @@ class Model(RangeModel):
         self.hub_round_trips_us.append((now_s, status.round_trip_us))
 
     def hub_us(self, monotonic_s: float) -> int | None:
-        """The hub's clock, counted on from its last word."""
+        """Return the hub's clock, counted on from its last word."""
         if self.status is None:
             return None
         return self.status.hub_us + round((monotonic_s - self.status_at_s) * 1e6)
@@ -102,7 +104,7 @@ class Model(RangeModel):
     # --- targets
 
     def record_targets(self, found: list[TargetInfo], now_s: float) -> None:
-        """The hub's whole list. Who is not on it any more is forgotten."""
+        """Record the hub's whole list. Who is not on it any more is dropped."""
         known, self.targets = self.targets, {}
         for info in found:
             target = self.targets[info.target_id] = known.get(info.target_id) or Target(info)
@@ -119,7 +121,7 @@ class Model(RangeModel):
         target.info = info
 
     def connected(self, selector: str) -> int:
-        """How many of those that a name, `group:NAME` or `all` means are here."""
+        """Count those that a name, `group:NAME` or `all` means and that are here."""
         group = selector[len(GROUP_PREFIX) :] if selector.startswith(GROUP_PREFIX) else None
         return sum(
             target.info.connected and (selector in (ALL_TARGETS, name) or group in target.info.groups)
@@ -127,7 +129,7 @@ class Model(RangeModel):
         )
 
     def groups(self) -> dict[str, list[str]]:
-        """Each group's targets, connected or not."""
+        """List each group's targets, connected or not."""
         found: dict[str, list[str]] = {}
         for target in self.targets.values():
             for group in target.info.groups:
@@ -137,7 +139,9 @@ class Model(RangeModel):
     # --- events
 
     def record_event(self, event: Event, now_s: float, *, is_news: bool) -> None:
-        """An event; one that is no news happened before this dashboard looked, and changes only the game."""
+        """Record an event; one that is no news happened before this dashboard was there, and changes only the
+        game.
+        """
         fold(self, event, now_s, is_news=is_news)
         target = self.targets.get(event.target_id)
         if target is not None:

@@ -88,7 +88,7 @@ class RangeCommands:
             await self.set_groups(target_id, [name for name in target.info.groups if name != group])
 
     async def set_groups(self, target_id: str, groups: list[str]) -> None:
-        """Write them to the target's own configuration, and says how that went."""
+        """Write them to the target's own configuration, and say how that went."""
         if len(groups) > MAX_GROUPS:
             widgets.notice(
                 self.client, f"{target_id} is in {MAX_GROUPS} groups", "Take it out of one of them first."
@@ -156,11 +156,11 @@ def _whose_light(meant: Sequence[str]) -> str:
 
 
 async def each(hub: HubClient, meant: Sequence[str], work: Work) -> list[TargetResult]:
-    """`work` with each that is meant, AT_ONCE side by side. Raises ProtocolError."""
-    gate = asyncio.Semaphore(AT_ONCE)
+    """Await `work` with each that is meant, AT_ONCE side by side. Raises ProtocolError when it is lost."""
+    limit = asyncio.Semaphore(AT_ONCE)
 
     async def one(target: str) -> list[TargetResult]:
-        async with gate:
+        async with limit:
             return await work(hub, target)
 
     return [result for results in await asyncio.gather(*map(one, meant)) for result in results]

@@ -105,7 +105,7 @@ class RangePage:
         self._search.set_visibility(len(names) >= FILTER_FROM or bool(self._filter))
 
     def found(self) -> list[str]:
-        """The targets whose names have in them what is looked for."""
+        """List the targets whose names have in them what is searched for."""
         return [name for name in sorted(self.feed.model.targets, key=natural) if self._filter in name.lower()]
 
     def _summary_words(self, found: int) -> str:
@@ -125,7 +125,9 @@ class RangePage:
         return ", ".join(words)
 
     def _draw_toolbar(self, found: list[str]) -> None:
-        """Whom the buttons are for. Where that is not simply all of the group, they say how many it is."""
+        """Draw the buttons, with whom they are for. Where that is not simply all of the group, they say how
+        many it is.
+        """
         model = self.feed.model
         members = [name for name in found if self.commands.is_meant(name, self.scope)]
         here = [name for name in members if model.targets[name].info.connected]
@@ -192,7 +194,7 @@ class RangePage:
         self.commands.duration_ms = int(event.value)
 
     async def shortcut(self, key: str) -> None:
-        """Shift and a letter, for those that are chosen."""
+        """Carry out Shift and a letter, for those that are chosen."""
         work = {"S": self.commands.stand_up, "L": self.commands.lay_down, "A": self.commands.activate}.get(
             key
         )
@@ -231,7 +233,7 @@ class NewZone:
         take_drops(page.commands, self.button, page.commands.edit_groups)
 
     async def _explain(self) -> None:
-        """Without a mouse: the first target of those found is asked about."""
+        """Ask for the first target of a new group, for who has no mouse."""
         names = self._page.found()
         if not names:
             return

@@ -46,7 +46,7 @@ class _Server(uvicorn.Server):
 
 
 def open_socket(listen: str) -> socket.socket:
-    """The socket to serve on. Raises OSError, saying what to do, when the address is not to be had."""
+    """Open the socket to serve on. Raises OSError, saying what to do, when the address is not to be had."""
     host, port = parse_address(listen)
     try:
         found = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)
@@ -67,7 +67,7 @@ async def serve(
     archive: Path,
     ready: Callable[[str], None],
 ) -> None:
-    """Serves on `sock` until cancelled; `ready` is told the URL. `journal` is where a hub on this computer
+    """Serve on `sock` until cancelled; `ready` is told the URL. `journal` is where a hub on this computer
     keeps its own. Raises JournalError for an archive that is needed and cannot be used.
     """
     loop = asyncio.get_running_loop()

@@ -89,7 +89,7 @@ class Card:
             button.bar(obstacle)
 
     def wait(self, waiting: bool) -> None:
-        """Shows that a command is on its way to it."""
+        """Show that a command is on its way to it."""
         if not self.element.is_deleted:
             widgets.set_prop(self.element, "aria-busy", str(waiting).lower())
 

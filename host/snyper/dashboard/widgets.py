@@ -44,17 +44,17 @@ GAME_ADVICE = {
 
 
 def text(tag: str, words: str = "", classes: str = "") -> TextElement:
-    """An element with nothing but text in it, of which nothing turns or hides what is around it."""
+    """Build an element with nothing but text in it, of which nothing turns or hides what is around it."""
     return TextElement(tag=tag, text=harmless(words)).classes(classes)
 
 
 def box(tag: str = "div", classes: str = "") -> Element:
-    """An element for others, to be used in a `with`."""
+    """Build an element for others, to be used in a `with`."""
     return ui.element(tag).classes(classes)
 
 
 def svg(drawing: str, classes: str = "") -> ui.html:
-    """A drawing of our own. Nothing that came over the wire may be in it unescaped."""
+    """Build an element with a drawing of our own. Nothing that came over the wire may be in it unescaped."""
     return ui.html(drawing, sanitize=False, tag="span").classes(classes)
 
 
@@ -94,7 +94,7 @@ class Button(Element):
                 self.props(remove="aria-busy")
 
     def bar(self, obstacle: str) -> None:
-        """Off, and says why it is; on again where nothing is in the way."""
+        """Switch it off, saying why; on again where nothing is in the way."""
         if obstacle == self._obstacle:
             return
         self._obstacle = obstacle
@@ -112,7 +112,7 @@ class Button(Element):
 
 
 def set_prop(element: Element, name: str, value: str) -> None:
-    """Sets an attribute, and tells the browser only if it is another."""
+    """Set an attribute, and tell the browser only if it is another."""
     if element._props.get(name) != value:
         element._props[name] = value
         element.update()
@@ -125,7 +125,7 @@ def set_text(element: TextElement, words: str) -> None:
 
 
 def notice(client: Client, words: str, advice: str = "", *, good: bool = False) -> None:
-    """Says something at the edge of the page: what happened, and what to do about it."""
+    """Say something at the edge of the page: what happened, and what to do about it."""
     if client.is_deleted:
         return
     with client.layout:
@@ -154,7 +154,9 @@ async def ask(
     work: Callable[[HubClient], Coroutine[Any, Any, T]],
     advice: Mapping[str, str] = _ADVICE,
 ) -> T | None:
-    """What the hub answers, or None after a notice that says why not, with `advice` by the error's code."""
+    """Return what the hub answers, or None after a notice that says why not, with `advice` by the error's
+    code.
+    """
     try:
         return await work(feed.hub)
     except ProtocolError as error:
@@ -171,7 +173,7 @@ async def command(
     what: str,
     work: Callable[[HubClient], Coroutine[Any, Any, list[TargetResult]]],
 ) -> bool:
-    """Commands targets; whoever did not carry it out is named in a notice."""
+    """Command targets; whoever did not carry it out is named in a notice."""
     results = await ask(feed, client, what, work)
     if results is None:
         return False
@@ -185,7 +187,7 @@ async def command(
 
 
 def keep_drawn(feed: HubFeed, owner: Element, draw: Callable[[Event | None], None]) -> None:
-    """Draws now and after each change of the model, for as long as `owner` is on the page."""
+    """Draw now and after each change of the model, for as long as `owner` is on the page."""
 
     def listener(event: Event | None) -> None:
         if owner.is_deleted or owner.client.is_deleted:
@@ -200,7 +202,7 @@ def keep_drawn(feed: HubFeed, owner: Element, draw: Callable[[Event | None], Non
 
 
 async def answer(dialog: ui.dialog) -> Any:
-    """Opens the dialog, waits for what is submitted (None: nothing was), and takes it off the page."""
+    """Open the dialog, wait for what is submitted (None: nothing was), and take it off the page."""
     result = await dialog
     if not dialog.is_deleted and not dialog.client.is_deleted:
         dialog.delete()
@@ -208,7 +210,7 @@ async def answer(dialog: ui.dialog) -> Any:
 
 
 def shown_state(target: Target, online: bool) -> str:
-    """The target's state in the word that it has on every screen. Without a hub nobody knows it."""
+    """Return the target's state in the word that it has on every screen. Without a hub nobody knows it."""
     return state_word(target.state) if online else "not known"
 
 
@@ -217,7 +219,7 @@ def clock_time(at_s: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In the one or two units that matter: 7 s, 3 min, 5 h 12 min, 2 d 3 h."""
+    """Format a duration in the one or two units that matter: 7 s, 3 min, 5 h 12 min, 2 d 3 h."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -229,7 +231,7 @@ def duration(seconds: float) -> str:
 
 
 def milliseconds(microseconds: int | None, unknown: str = "–") -> str:
-    """In milliseconds with as many digits as say something."""
+    """Format in milliseconds with as many digits as say something."""
     if microseconds is None:
         return unknown
     value = microseconds / 1000
@@ -237,11 +239,11 @@ def milliseconds(microseconds: int | None, unknown: str = "–") -> str:
 
 
 def shown_of(shown: int, count: int, word: str) -> str:
-    """Said where a list does not show everything; empty where it does."""
+    """Say how many a list shows where it does not show everything; empty where it does."""
     return f"{shown:,} of {plural(count, word)}" if shown < count else ""
 
 
 def joined(words: Iterable[str]) -> str:
-    """a, b and c"""
+    """Join words as people do: a, b and c"""
     *most, last = list(words) or [""]
     return f"{', '.join(most)} and {last}" if most else last
