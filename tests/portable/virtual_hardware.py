@@ -1,5 +1,6 @@
 """The firmware's peripherals on a virtual board, in this process, under either runtime."""
 
+import gc
 import sys
 
 _VIRTUAL_BOARD = __file__.rpartition("/")[0] + "/../../host/snyper/boards/virtual_board"
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from snyper.firmware.target.peripherals import Piezo, Servo
 else:
     sys.path.insert(0, _VIRTUAL_BOARD)
+    gc.collect()  # the largest of all sources wants its memory in one piece
     try:
         import machine
     finally:
