@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 MEASURE = "/measure"
-_LOOK_MS = 500
+_POLL_MS = 500
 
 
 _used = 0
@@ -82,7 +82,7 @@ async def _measure() -> None:
     from snyper.shared.runtime_micropython import now_ms, sleep_ms
 
     while True:
-        await sleep_ms(_LOOK_MS)
+        await sleep_ms(_POLL_MS)
         try:
             os.remove(MEASURE)  # noqa: PTH107
         except OSError:

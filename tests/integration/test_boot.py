@@ -117,12 +117,12 @@ def blinks(board: BoardProcess) -> Callable[[], bool]:
     """Whether the light was seen both on and off."""
     seen = set()
 
-    def look() -> bool:
+    def check() -> bool:
         if LED in board.outputs()["pins"]:
             seen.add(board.outputs()["pins"][LED]["level"])
         return seen == {0, 1}
 
-    return look
+    return check
 
 
 # --- crashes

@@ -564,26 +564,26 @@ def was_dark_for(board: BoardProcess, seconds: float) -> Callable[[], bool]:
     """Whether the light has been off for so long without a break."""
     lit = [time.monotonic()]
 
-    def look() -> bool:
+    def check() -> bool:
         if board.outputs()["pins"].get("LED", {"level": 1})["level"]:
             lit.append(time.monotonic())
         return time.monotonic() - lit[-1] >= seconds
 
-    return look
+    return check
 
 
 def was_lit_soon_again(board: BoardProcess) -> Callable[[], bool]:
     """Whether the light was on, off, and on again within half a second."""
     changes: list[tuple[int, float]] = [(0, 0.0)]
 
-    def look() -> bool:
+    def check() -> bool:
         level = board.outputs()["pins"].get("LED", {"level": 0})["level"]
         if level != changes[-1][0]:
             changes.append((level, time.monotonic()))
         ons = [at_s for is_on, at_s in changes if is_on]
         return len(ons) > 1 and ons[-1] - ons[-2] < 0.5
 
-    return look
+    return check
 
 
 @needs_micropython

@@ -33,7 +33,7 @@ PANEL = {
     "screen": {"driver": "ssd1306"},
     "buttons": {"choose_pin": CHOOSE, "start_pin": START},
 }
-HOLD_LOOKS = HOLD_MS * 3 // 2 // 20  # half as long again as a hold lasts, at a look every 20 ms
+HOLD_SAMPLES = HOLD_MS * 3 // 2 // 20  # half as long again as a hold lasts, at a sample every 20 ms
 
 # Draws each scene of stdin on a FrameBuffer and prints its points, without the heartbeat's.
 _DRAW = """
@@ -96,12 +96,12 @@ async def game_event(console: Peer, event: str, deadline_s: float = 15.0) -> dic
             return data
 
 
-async def press(hub: HubUnderTest, gpio: int, looks: int = 4) -> None:
-    """Pushes a button; returns once the firmware looks at it."""
+async def press(hub: HubUnderTest, gpio: int, samples: int = 4) -> None:
+    """Push a button; return once the firmware has sampled it."""
     assert hub.board is not None
     board = hub.board
-    board.press(gpio, looks)
-    await until(lambda: not (board.directory / "levels").exists(), "the button should be looked at")
+    board.press(gpio, samples)
+    await until(lambda: not (board.directory / "levels").exists(), "the button should be sampled")
 
 
 @asynccontextmanager
@@ -178,10 +178,10 @@ async def test_a_game_from_button_to_button(tmp_path: Path) -> None:
 async def test_a_held_button_stops_a_game_and_not_the_one_it_has_started(tmp_path: Path) -> None:
     async with hub_with_panel(tmp_path) as hub, scripted_target(hub, "target_1", state="down"):
         async with console_of(hub, subscribed=True) as console:
-            await press(hub, START, HOLD_LOOKS)
+            await press(hub, START, HOLD_SAMPLES)
             await game_event(console, "game_started")
             await shows(hub, "draw_countdown", "quick", 1, 1)  # it still runs two seconds later
-            await press(hub, START, HOLD_LOOKS)
+            await press(hub, START, HOLD_SAMPLES)
             over = await game_event(console, "game_over")
             assert over["reason"] == "stopped"
         await shows(hub, "draw_over", "quick", over["players"], over["scores"], "stopped")

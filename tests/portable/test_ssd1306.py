@@ -42,7 +42,7 @@ class Bench:
     def plug(self, plugged: int, address: int = 0x3C) -> None:
         self.settings["plugged"] = plugged
         self.settings["address"] = address
-        self.wires.look()
+        self.wires.refresh()
 
     def seen(self) -> bytes:
         return b"".join([self.wires.screen.row(y) for y in range(64)])

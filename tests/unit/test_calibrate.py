@@ -91,7 +91,7 @@ def test_the_picture_has_each_hit_and_both_thresholds() -> None:
 
 
 def ringing() -> Trace:
-    before = [(look * 2_000 + at * 12, 300) for look in range(-30, 0) for at in range(4)]
+    before = [(burst * 2_000 + at * 12, 300) for burst in range(-30, 0) for at in range(4)]
     after = [(at * 40, round(50_000 * math.exp(-at / 30) * abs(math.cos(at * 0.8)))) for at in range(120)]
     times_us, values = zip(*before, *after, strict=True)
     return Trace(9_000, 412, 50_000, list(times_us), list(values))

@@ -33,6 +33,8 @@ RETIRED = {
     "gate": "auth",
     "is_troubled": "needs_attention",
     "lean": "minify",
+    "look": "sample",
+    "looks": "samples",
     "open_game": "create_game",
     "parts": "widgets",
     "post_line": "send_line_nowait",

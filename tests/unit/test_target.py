@@ -82,7 +82,7 @@ class _Grounds:
         await within(self._changed.wait())
 
 
-def after_a_look(sample: Callable[[], int]) -> Callable[[], int]:
+def after_the_rest(sample: Callable[[], int]) -> Callable[[], int]:
     """What a piezo gives that is quiet when it is armed, and then as `sample` has it."""
     quiet = [0] * 4
     return lambda: quiet.pop() if quiet else sample()
@@ -92,7 +92,7 @@ async def test_whoever_wants_to_know_is_told_each_state_and_each_hit() -> None:
     async with _Grounds() as grounds:
         assert grounds.states == ["falling", "down"]
         await grounds.ask("stand_up")
-        grounds.board.on_sample = after_a_look(lambda: 30_000)
+        grounds.board.on_sample = after_the_rest(lambda: 30_000)
         await grounds.ask("activate")
         hit = await grounds.report()
         await grounds.reach("down")
@@ -105,7 +105,7 @@ async def test_whoever_wants_to_know_is_told_each_state_and_each_hit() -> None:
         assert all(type(value) is int for value in hit.data.values())
 
 
-async def test_a_miss_says_how_long_nobody_looked() -> None:
+async def test_a_miss_says_how_long_nothing_was_sampled() -> None:
     async with _Grounds() as grounds:
         await grounds.ask("activate", duration_ms=100)
         miss = await grounds.report()
@@ -135,7 +135,7 @@ async def test_what_comes_while_a_peak_is_followed_makes_no_miss_of_a_hit(
             struck.set()
             return 30_000
 
-        grounds.board.on_sample = after_a_look(strike)
+        grounds.board.on_sample = after_the_rest(strike)
         await grounds.ask("activate")
         await within(struck.wait())
         assert grounds.target.state == "armed"
@@ -153,11 +153,11 @@ async def test_a_reversal_keeps_within_the_limits_and_turns_at_once() -> None:
     async with _Grounds() as grounds:
         half_way = asyncio.Event()
 
-        def look(pulse_ns: int) -> None:
+        def on_pulse(pulse_ns: int) -> None:
             if pulse_ns > DOWN_NS + 300_000:
                 half_way.set()
 
-        grounds.board.on_pulse = look
+        grounds.board.on_pulse = on_pulse
         standing = asyncio.create_task(raises_async("superseded", grounds.ask("stand_up")))
         await within(half_way.wait())
         await grounds.ask("lay_down")

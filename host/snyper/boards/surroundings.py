@@ -47,13 +47,13 @@ class Surroundings:
         self._write("strike", {"gpio": gpio, "peak": peak, "from_ns": from_ns, "until_ns": until_ns})
         return at_ns
 
-    def press(self, gpio: int, looks: int = 4) -> None:
+    def press(self, gpio: int, samples: int = 4) -> None:
         """Push a button between that pin and ground, down for so many samples of the firmware, with
-        contacts that bounce. Raises RuntimeError while it has not yet looked at the push before.
+        contacts that bounce. Raises RuntimeError while it has not yet sampled all of the push before.
         """
         if (self.directory / "levels").exists():
-            raise RuntimeError(f"{self.name} has not looked at its buttons since the last push")
-        levels = [0, 1, *[0] * looks, 1, 0, 1, 1, 1]
+            raise RuntimeError(f"{self.name} has not sampled all of the last push")
+        levels = [0, 1, *[0] * samples, 1, 0, 1, 1, 1]
         self._write("levels", {"gpio": gpio, "levels": levels})
 
     def screen(self) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from pathlib import Path
 _JANITOR = """
 import os, shutil, sys, time
 was_orderly = sys.stdin.buffer.read(1)
-looks_left = 0 if was_orderly else 3
+checks_left = 0 if was_orderly else 3
 give_up_at = time.monotonic() + 60
-while looks_left and time.monotonic() < give_up_at:
-    looks_left = 3 if os.path.lexists(sys.argv[1]) else looks_left - 1
+while checks_left and time.monotonic() < give_up_at:
+    checks_left = 3 if os.path.lexists(sys.argv[1]) else checks_left - 1
     shutil.rmtree(sys.argv[1], ignore_errors=True)
     time.sleep(0.1)
 """

@@ -22,7 +22,7 @@ _BEFORE = 2  # times as long before the hit as after it
 
 _SIZE_INCHES = (10, 6)
 _DPI = 120
-_ZOOM_BEFORE_US = 3_000  # in the lower half: the hit itself, and the look before it
+_ZOOM_BEFORE_US = 3_000  # in the lower half: the hit itself, and the burst before it
 _PAUSE_US = 1_000  # between two samples with no line from one to the other: nobody knows what was there
 
 

@@ -65,7 +65,7 @@ class TargetResult:
 @dataclass(frozen=True)
 class Heard:
     """What a target's piezo gave while it listened: the greatest sample (0 to 65,535) of each `bin_ms`.
-    `gap_us` is the longest time without a look; `threshold` is what a sample must reach to be a hit.
+    `gap_us` is the longest time without a sample; `threshold` is what a sample must reach to be a hit.
     """
 
     bin_ms: int

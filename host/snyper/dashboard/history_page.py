@@ -20,12 +20,12 @@ from snyper.history.records import GameRecord
 
 REFRESH_S = 3.0  # at most so often, while something happens
 PLAYERS_SHOWN = 100
-STALE_S = 60.0  # after which it looks again though nothing happened: "24 hours" moves on
+STALE_S = 60.0  # after which it queries again though nothing happened: "24 hours" moves on
 _PERIODS = {86_400: "24 hours", 7 * 86_400: "7 days", 30 * 86_400: "30 days", 0: "Always"}
 
 
 class HistoryPage:
-    """One browser's look into the history."""
+    """One browser's view of the history."""
 
     def __init__(self, feed: HubFeed, client: Client) -> None:
         self._feed = feed
@@ -33,7 +33,7 @@ class HistoryPage:
         self._chosen = Chosen()
         self._found: Found | None = None
         self._news = True
-        self._looked_s = 0.0
+        self._queried_s = 0.0
         with widgets.box("div", "page") as page:
             with widgets.box("div", "heading"):
                 with widgets.box("div"):
@@ -91,21 +91,21 @@ class HistoryPage:
     async def _choose(self) -> None:
         chosen = Chosen(int(self._period.value or 0), self._game.value or ALL, self._player.value or ALL)
         if chosen != replace(self._chosen, page=0):
-            await self._look(chosen)
+            await self._query(chosen)
 
     async def _turn(self, by: int) -> None:
-        await self._look(replace(self._chosen, page=max(0, self._chosen.page + by)))
+        await self._query(replace(self._chosen, page=max(0, self._chosen.page + by)))
 
-    async def _look(self, chosen: Chosen) -> None:
+    async def _query(self, chosen: Chosen) -> None:
         self._chosen = chosen
         self._news = True
         await self._refresh()
 
     async def _refresh(self) -> None:
         now_s = time.monotonic()
-        if not self._news and now_s - self._looked_s < STALE_S:
+        if not self._news and now_s - self._queried_s < STALE_S:
             return
-        self._news, self._looked_s = False, now_s
+        self._news, self._queried_s = False, now_s
         store, chosen = self._feed.store, self._chosen
         try:
             await asyncio.to_thread(store.flush, 1.0)

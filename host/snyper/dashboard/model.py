@@ -13,7 +13,7 @@ from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX
 SAMPLES = 300  # round trips kept for each target: five minutes at one a second
 OUTAGES = 50  # of one target
 
-Listener = Callable[[Event | None], None]  # the event that changed it, or None after a look at the hub
+Listener = Callable[[Event | None], None]  # the event that changed it, or None after a poll of the hub
 
 
 _logger = logging.getLogger("snyper")

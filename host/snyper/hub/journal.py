@@ -189,7 +189,7 @@ class Journal:
             try:
                 if self._db is None:
                     self._db = self._reopen()
-                self._look_for_file()
+                self._check_file()
                 if batch:
                     self._write(self._db, batch)
                 else:
@@ -351,7 +351,7 @@ class Journal:
             raise
         return db
 
-    def _look_for_file(self) -> None:
+    def _check_file(self) -> None:
         """Check that the file is still the one that is open. Raises JournalError when it is not: SQLite would
         go on in one that nobody finds any more.
         """

@@ -85,11 +85,11 @@ class Wires:
         now_ns = time.time_ns()
         if now_ns - self._read_ns > machine.AIR_REFRESH_NS:
             self._read_ns = now_ns
-            self.look()
+            self.refresh()
         now = self._now
         return bool(now["plugged"]) and (now["sda"], now["scl"], now["address"]) == (sda, scl, address)
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Take the settings as they are. A screen that was unplugged has forgotten everything."""
         before, self._now = self._now, self._settings()
         if before and before["plugged"] != self._now["plugged"]:

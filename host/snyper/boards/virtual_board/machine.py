@@ -10,7 +10,7 @@ A board that is a process of its own (power_on.py starts it) speaks with the wor
                 and what power_on.py reads
   outputs.json  what it does to the world: `VirtualBoard.outputs()`, written at each change
   strike        an impact on a piezo for it to feel: gpio, peak, from_ns, until_ns of the wall clock
-  levels        what the next looks at a pin find, before it is again as its pull has it: gpio, levels
+  levels        what the next samples of a pin find, before it is again as its pull has it: gpio, levels
   screen.json   what the screen shows, if there is one: `Screen.save` of i2c.py, written at each change
   watchdog      when the running watchdog bites, in ns of the wall clock; whoever runs the process enforces it
   reset         present once the firmware has asked for a reset: the next boot's `reset_cause()`
@@ -166,7 +166,7 @@ class VirtualBoard:
         self.slices = [_PwmSlice() for _ in range(8)]
         self.pwms: dict[int, PWM] = {}
         self.adc_inputs: dict[int, _AdcInput] = {}
-        self.looks: dict[int | str, list[int]] = {}
+        self.next_levels: dict[int | str, list[int]] = {}
         self.bus: Any = None  # i2c.py's
         self.watchdog_ns: int | None = None
         self.wifi: dict[str, object] = {"joins": 0, "activations": 0, "ssid": "", "pm": None}
@@ -225,11 +225,11 @@ class VirtualBoard:
         """Let the next samples of a pin find these levels, one after the other; then it is as its pull has
         it.
         """
-        self.looks[gpio] = self.looks.get(gpio, []) + levels
+        self.next_levels[gpio] = self.next_levels.get(gpio, []) + levels
 
     def level(self, id: "int | str", pulled: int) -> int:
         """Return what a sample of an input finds, which a pull alone would set to `pulled`."""
-        levels = self.looks.get(id)
+        levels = self.next_levels.get(id)
         return levels.pop(0) if levels else pulled
 
     def sample(self, gpio: int) -> int:

@@ -37,7 +37,7 @@ _PROMPT = "\x1b]snyper;prompt\x07"
 _runtime: "Any" = sys
 _files: "Any" = os
 _namedtuple: "Any" = namedtuple
-_WORDS_A_LOOK = 16  # each look at the heap takes a while
+_WORDS_A_CHECK = 16  # each check of the heap takes a while
 _WIDE_TABLE_BYTES = 12_000  # more than any smaller piece of it
 _IMPLEMENTATION = ("name", "version", "_machine", "_mpy", "_build", "_thread")
 
@@ -115,7 +115,7 @@ def _widen_table_of_words() -> None:
     took = number = 0
     while took < _WIDE_TABLE_BYTES:
         before = gc.mem_alloc()  # type: ignore[attr-defined, unused-ignore]
-        for _ in range(_WORDS_A_LOOK):
+        for _ in range(_WORDS_A_CHECK):
             hasattr(machine, f"w{number}")
             number += 1
         took = gc.mem_alloc() - before  # type: ignore[attr-defined, unused-ignore]
