@@ -22,12 +22,18 @@ if TYPE_CHECKING:
 
 
 def register_message(
-    message_id: "str | int", key: str, data: "dict[str, object]", target_id: "str | None" = None
+    message_id: "str | int",
+    key: str,
+    data: "dict[str, object]",
+    target_id: "str | None" = None,
+    max_chunk_bytes: int = 0,
 ) -> SocketMessage:
     """Build the `register` of a peer that says `data` of itself; `key` is the hub's, empty where it wants
-    none. `data` is the message's from now on.
+    none. `data` is the message's from now on. `max_chunk_bytes` may follow a line to the peer.
     """
     data["protocol"] = PROTOCOL_VERSION
+    if max_chunk_bytes:
+        data["max_chunk_bytes"] = max_chunk_bytes
     if key:
         data["key"] = key
     return SocketMessage(MessageType.REGISTER, message_id, target_id, data=data)
@@ -47,14 +53,16 @@ class Registered:
             data, "heartbeat_ms", HEARTBEAT_MS, MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS
         )
         self.max_line_bytes = integer_field(data, "max_line_bytes", MAX_LINE_BYTES, MIN_LINE_BYTES, 1 << 30)
+        self.max_chunk_bytes = integer_field(data, "max_chunk_bytes", 0, 0, 1 << 30)
         self.boot_id = text_field(data, "boot_id", "")
         self.hub_us = integer_field(data, "hub_us", -1, -1, MAX_INTEGER)  # -1 where it does not say its clock
 
     def apply_to(self, link: "Link") -> None:
-        """Set line limit and heartbeat of the dialler's end of `link`.
+        """Set limits and heartbeat of the dialler's end of `link`.
 
         The hub pings first; this side asks only when it hears nothing, so that one PING serves both. A target
         pings all the time, for the hub's clock: then both hear enough.
         """
         link.peer_max_line_bytes = self.max_line_bytes
+        link.peer_max_chunk_bytes = self.max_chunk_bytes
         link.start_heartbeat(self.heartbeat_ms, self.heartbeat_ms * 3 // 2)

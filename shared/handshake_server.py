@@ -50,6 +50,7 @@ class Registration:
             data, "heartbeat_ms", HEARTBEAT_MS, MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS
         )
         self.max_line_bytes = integer_field(data, "max_line_bytes", MAX_LINE_BYTES, MIN_LINE_BYTES, 1 << 30)
+        self.max_chunk_bytes = integer_field(data, "max_chunk_bytes", 0, 0, 1 << 30)
         protocol = integer_field(data, "protocol", PROTOCOL_VERSION, 1, 1 << 30)
         if protocol != PROTOCOL_VERSION:
             raise ProtocolError(
@@ -57,9 +58,11 @@ class Registration:
                 "this side speaks protocol %d: update the older one" % PROTOCOL_VERSION,
             )
 
-    def reply(self, message: SocketMessage, boot_id: str, hub_us: int) -> SocketMessage:
+    def reply(
+        self, message: SocketMessage, boot_id: str, hub_us: int, max_chunk_bytes: int = 0
+    ) -> SocketMessage:
         """Make the hub's answer to `message`, its `register`. `boot_id` is the hub's own, `hub_us` its clock
-        in microseconds.
+        in microseconds; `max_chunk_bytes` may follow a line to it.
         """
         return message.reply(
             MessageType.REGISTERED,
@@ -69,6 +72,7 @@ class Registration:
                 "heartbeat_ms": self.heartbeat_ms,
                 "dead_after_ms": self.heartbeat_ms * DEAD_AFTER_BEATS,
                 "max_line_bytes": MAX_LINE_BYTES,
+                "max_chunk_bytes": max_chunk_bytes,
                 "boot_id": boot_id,
                 "hub_us": hub_us,
             },

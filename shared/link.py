@@ -14,7 +14,7 @@ from snyper.shared.link_core import (
     error_of,
 )
 from snyper.shared.log import log, log_exception
-from snyper.shared.runtime import Stream, Waiter, call_later, end_task
+from snyper.shared.runtime import MAX_CHUNK_BYTES, Stream, Waiter, call_later, end_task
 from snyper.shared.socket_protocol import (
     DEAD_AFTER_BEATS,
     ErrorCode,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # With 100 bytes a line about the 1.5 kB that lwIP holds unacknowledged for one connection.
 MAX_QUEUED_LINES = 16
+MAX_QUEUED_CHUNKS = 4  # with bytes after it a line is queued among the first only
 ITEMS_PER_TURN = 8  # of one piece that was read, before other tasks get their turn
 CHECK_MS = 100  # between two looks at the links: a dead peer is found that much later at most
 
@@ -43,6 +44,7 @@ class Link(LinkCore):
     `unknown_type`. `name` is for the log. None of the callbacks of LinkCore may wait.
     """
 
+    max_chunk_bytes = MAX_CHUNK_BYTES
     # While the network does not take what was written: the lines behind it, and what whoever wants to send
     # waits for.
     _queue: "list[bytes] | None" = None
@@ -202,7 +204,8 @@ class Link(LinkCore):
     def transmit(self, line: bytes) -> None:
         """Write a line, or queue it behind those that the network does not take yet."""
         if self._queue is not None:
-            if len(self._queue) >= MAX_QUEUED_LINES:
+            has_bytes = line.find(b"\n") < len(line) - 1
+            if len(self._queue) >= (MAX_QUEUED_CHUNKS if has_bytes else MAX_QUEUED_LINES):
                 raise ProtocolError(ErrorCode.BUSY, "the peer reads too slowly")
             self._queue.append(line)
             return

@@ -115,6 +115,8 @@ class LinkCore:
     on_stream: "Callable[[SocketMessage], None] | None" = None
     on_close: "Callable[[Any, ProtocolError], None] | None" = None
     peer_max_line_bytes = MAX_LINE_BYTES
+    peer_max_chunk_bytes = 0  # that may follow a line
+    max_chunk_bytes = 0  # that this side takes
     round_trip_us: "int | None" = None
     close_error: "ProtocolError | None" = None
     close_reason = ""  # of CloseReason, once `close_error` is set
@@ -147,7 +149,7 @@ class LinkCore:
         self.state = State.OPEN if admit is None else State.NEW
         self.admit = admit
         self.received_us = now_us  # when the last bytes came
-        self._parser = MessageLineParser()
+        self._parser = MessageLineParser(max_chunk_bytes=self.max_chunk_bytes)
         self._pending: "dict[str | int, tuple[OnReply, object]]" = {}
 
     def receive_data(self, data: bytes, now_us: int) -> "Iterator[SocketMessage | None] | tuple[()]":
@@ -243,15 +245,18 @@ class LinkCore:
         self.send_line_nowait(message.to_line())
 
     def send_line_nowait(self, line: bytes) -> None:
-        """Send an encoded line at once: one line for many links is encoded once.
+        """Send an encoded line at once, with the bytes that follow it: one line for many links is encoded
+        once.
 
         Raises ProtocolError: `line_too_long` for more than the peer takes, `busy` when it reads too slowly,
         `disconnected`.
         """
         if self.close_error is not None:
             raise ProtocolError(ErrorCode.DISCONNECTED, "the link is closed")
-        if len(line) > self.peer_max_line_bytes:
-            raise ProtocolError(ErrorCode.LINE_TOO_LONG, "the peer takes %d bytes" % self.peer_max_line_bytes)
+        line_bytes = line.find(b"\n") + 1
+        if line_bytes > self.peer_max_line_bytes or len(line) - line_bytes > self.peer_max_chunk_bytes:
+            limits = (self.peer_max_line_bytes, self.peer_max_chunk_bytes)
+            raise ProtocolError(ErrorCode.LINE_TOO_LONG, "the peer takes lines of %d bytes, then %d" % limits)
         self.transmit(line)
 
     def start_request(self, id: "str | int", line: bytes, on_reply: "OnReply", token: object) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     OnConnection = Callable[["Stream"], Awaitable[None]]
 
+MAX_CHUNK_BYTES = 1_024  # that may follow a line: some more than the 800 of a packet, and no load for a heap
 _MAX_DATAGRAM_BYTES = 512  # of DNS: RFC 1035
 
 # The unix port has no names for these, and on lwIP TCP_NODELAY is another number than on Linux.

@@ -171,7 +171,9 @@ class Session:
 
         unload("snyper.shared.handshake_client")
         asked_us = now_us()
-        message = register_message(link.new_id(), self._key, self.registration(), self.target_id)
+        message = register_message(
+            link.new_id(), self._key, self.registration(), self.target_id, link.max_chunk_bytes
+        )
         registered = Registered(await link.request(message, self.register_timeout_ms))
         registered.apply_to(link)
         self._at = self._hubs.index(self.hub)  # this one first, next time too

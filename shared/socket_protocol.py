@@ -121,8 +121,11 @@ class ProtocolError(Exception):
     """An error between two peers, with one of `ErrorCode`.
 
     `id` is the id of the message it is about, where that could be read. `unknown_fate` is true where a
-    command was sent and nobody can say whether it was carried out.
+    command was sent and nobody can say whether it was carried out. `attachment` is the number of bytes that
+    follow the line that it is about.
     """
+
+    attachment: "Any" = None
 
     def __init__(
         self, code: str, message: str, id: "str | int | None" = None, unknown_fate: bool = False
@@ -152,10 +155,11 @@ class SocketMessage:
 
     Fields: `id` a string of 1 to 64 characters or an integer within ±(2^53 - 1); `target_id` 1 to 32 of
     `A-Z a-z 0-9 _ - .`, or `all`, or `group:NAME`; `status` one word of at most 32 of `a-z 0-9 _`;
-    `data` a dict of JSON values, at most 7 deep in itself. None means that the field is left out.
+    `data` a dict of JSON values, at most 7 deep in itself; `attachment` raw bytes that follow the line, whose
+    number its field `bytes` says. None means that the field is left out.
     """
 
-    __slots__ = ("data", "id", "status", "target_id", "type")
+    __slots__ = ("attachment", "data", "id", "status", "target_id", "type")
 
     def __init__(
         self,
@@ -164,12 +168,14 @@ class SocketMessage:
         target_id: "str | None" = None,
         status: "str | None" = None,
         data: "dict[str, object] | None" = None,
+        attachment: "Any" = None,
     ) -> None:
         self.type = message_type.lower()
         self.id = id
         self.target_id = target_id
         self.status = status
         self.data = data
+        self.attachment = attachment
 
     def reply(
         self, message_type: str, status: "str | None" = None, data: "dict[str, object] | None" = None
@@ -178,7 +184,7 @@ class SocketMessage:
         return SocketMessage(message_type, self.id, self.target_id, status, data)
 
     def to_line(self) -> bytes:
-        """Encode the message as a line, with its `\\n`.
+        """Encode the message as a line, with its `\\n` and the bytes that follow it.
 
         Raises ProtocolError: `bad_message` for a field that the wire does not take, `line_too_long` for
         more than MAX_LINE_BYTES.
@@ -190,24 +196,31 @@ class SocketMessage:
             raise ProtocolError(
                 ErrorCode.LINE_TOO_LONG, "a line has at most %d bytes" % MAX_LINE_BYTES, self.id
             )
-        return line + b"\n"
+        if self.attachment is None:
+            return line + b"\n"
+        whole: bytes = line + b"\n" + self.attachment
+        return whole
 
     @staticmethod
     def from_line(line: "bytes | bytearray") -> "SocketMessage":
-        """Decode the message in one line, given with or without its end.
+        """Decode the message in one line, given with or without its end. Where it says that bytes follow,
+        `attachment` is what it says of their number.
 
         Raises ProtocolError: `bad_json` or `bad_message`; MemoryError.
         """
         line = bytes(line)
         text, fields = _decode(line)
+        get = fields.get
         try:
             _validate(fields)
             _check_text(text, line, fields)
         except ProtocolError as error:
-            error.id = _sendable_id(fields.get("id"))
+            error.id = _sendable_id(get("id"))
+            error.attachment = get("bytes")
             raise
-        get = fields.get
-        return SocketMessage(fields["type"], get("id"), get("target_id"), get("status"), get("data"))
+        return SocketMessage(
+            fields["type"], get("id"), get("target_id"), get("status"), get("data"), get("bytes")
+        )
 
     def _fields(self) -> "dict[str, object]":
         fields: "dict[str, object]" = {"type": self.type}
@@ -219,10 +232,16 @@ class SocketMessage:
             fields["status"] = self.status
         if self.data is not None:
             fields["data"] = self.data
+        if self.attachment is not None:
+            fields["bytes"] = len(self.attachment)
         return fields
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is SocketMessage and self._fields() == other._fields()
+        return (
+            type(other) is SocketMessage
+            and self._fields() == other._fields()
+            and self.attachment == other.attachment
+        )
 
     def __hash__(self) -> int:
         return hash((self.type, self.id))
@@ -232,10 +251,17 @@ class SocketMessage:
 
 
 class MessageLineParser:
-    """Cuts a stream into lines and lines into messages. Keeps at most `max_line_bytes` between calls."""
+    """Cuts a stream into lines and lines into messages, with the bytes that follow some: at most
+    `max_chunk_bytes`. Keeps at most one line and one message's bytes between calls.
+    """
 
-    def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+    # Here, and not in each parser: on a board every attribute that is set takes memory.
+    missing = 0  # bytes that are still to come after the last line
+    message: "SocketMessage | None" = None  # that they belong to; None where they are to be skipped
+
+    def __init__(self, max_line_bytes: int = MAX_LINE_BYTES, max_chunk_bytes: int = 0) -> None:
         self._max_line_bytes = max_line_bytes
+        self.max_chunk_bytes = max_chunk_bytes
         self._pieces: "list[bytes]" = []  # of the line that has begun; joined once, when it is whole
         self._length = 0
         self._skipping = False
@@ -245,9 +271,9 @@ class MessageLineParser:
         """Feed the stream's next piece, and return what it completes, in order. Never raises for what a peer
         sent.
 
-        After a line longer than the limit comes one `line_too_long`; from then on `overrun` is true and
-        everything that follows is thrown away, because nobody can tell where the next message begins. A line
-        that there is no memory for is one `internal`.
+        After a line longer than the limit, or one that more bytes follow than the limit, comes one
+        `line_too_long`; from then on `overrun` is true and everything that follows is thrown away, because
+        nobody can tell where the next message begins. A line that there is no memory for is one `internal`.
         """
         return list(self.read(data))
 
@@ -255,33 +281,51 @@ class MessageLineParser:
         """Feed the stream's next piece, and iterate over what it completes: a piece full of rubbish costs no
         more memory than its worst line. To be taken to its end before the next piece is given.
         """
-        if self.overrun:
-            return
-        try:
-            lines = bytes(data).split(b"\n")
-        except MemoryError:
-            yield self._give_line_up()
-            return
-        rest = lines.pop()
-        for line in lines:
-            error = self._keep(line)
-            item = None if self.overrun else self._finish()
-            if error is not None:
-                yield error
-            elif item is not None:
-                yield item
-            if self.overrun:
+        while not self.overrun:
+            message = None
+            if self.missing:
+                from snyper.shared.attached import fill
+
+                message, data = fill(self, data)
+                if self.missing:
+                    return
+            try:
+                data = bytes(data)
+                lines = data.split(b"\n")
+            except MemoryError:
+                if message is not None:
+                    yield message
+                yield self._give_line_up()
                 return
-        if rest:
-            error = self._keep(rest)
-            if error is not None:
-                yield error
+            if message is not None:
+                yield message
+            rest = lines.pop()
+            at = 0
+            for line in lines:
+                at += len(line) + 1
+                error = self._keep(line)
+                item = None if self.overrun else self._finish()
+                if error is not None:
+                    yield error
+                elif item is not None:
+                    yield item
+                if self.missing or self.overrun:
+                    break
+            if self.missing:
+                data = data[at:]
+                continue
+            if rest and not self.overrun:
+                error = self._keep(rest)
+                if error is not None:
+                    yield error
+            return
 
     def is_one_line(self, data: bytes) -> bool:
         """Tell whether `data` is one whole line, as nearly always; then `parse_line` may take it."""
         return (
             data.find(b"\n") == len(data) - 1
             and not self._length
+            and not self.missing
             and not self._skipping
             and len(data) <= self._max_line_bytes
             and not self.overrun
@@ -306,7 +350,9 @@ class MessageLineParser:
         return None
 
     def _finish(self) -> "SocketMessage | ProtocolError | None":
-        """Read the line that is now whole. None for an empty one, and for one that was given up."""
+        """Read the line that is now whole. None for an empty one, for one that was given up, and for one that
+        bytes follow.
+        """
         pieces = self._pieces
         skipped = self._skipping
         self._pieces = []
@@ -317,17 +363,23 @@ class MessageLineParser:
         except MemoryError:
             return _no_memory()
 
-    @staticmethod
-    def parse_line(line: bytes) -> "SocketMessage | ProtocolError | None":
-        """Read one whole line; None for an empty one. Never raises for what a peer sent."""
+    def parse_line(self, line: bytes) -> "SocketMessage | ProtocolError | None":
+        """Read one whole line; None for an empty one, and for one that bytes follow. Never raises for what a
+        peer sent.
+        """
         try:
             if not line or line.isspace():
                 return None
-            return SocketMessage.from_line(line)
+            item: "SocketMessage | ProtocolError" = SocketMessage.from_line(line)
         except ProtocolError as error:
-            return error
+            item = error
         except MemoryError:
             return _no_memory()
+        if item.attachment is None:
+            return item
+        from snyper.shared.attached import expect
+
+        return expect(self, item, item.attachment)
 
     def _give_line_up(self) -> ProtocolError:
         """Discard what follows up to the next end of a line."""

@@ -113,6 +113,7 @@ def forgotten(role: str) -> set[str]:
         f"snyper.firmware.{role}.config",
         "snyper.firmware.board.settings",
         "snyper.firmware.board.update",
+        "snyper.shared.attached",
     }
     if role == "target":
         known |= {

@@ -245,6 +245,7 @@ class Router:
         data: "dict[str, Any] | None",
         timeout_ms: int,
         id: "str | None" = None,
+        attachment: "bytes | bytearray | None" = None,
     ) -> Command:
         """Send a command to `target` (a name, `group:NAME` or `all`) and return at once; it is the caller's
         to take the results or to cancel it. Raises ProtocolError `unknown_target`; whatever else goes wrong
@@ -253,7 +254,7 @@ class Router:
         A target does not carry out an `id` twice; by default every command has one of its own. With `at_us`
         in `data` the time counts from that instant.
         """
-        return self.send(message_type, self.registry.select(target), data, timeout_ms, id)
+        return self.send(message_type, self.registry.select(target), data, timeout_ms, id, attachment)
 
     def send(
         self,
@@ -262,6 +263,7 @@ class Router:
         data: "dict[str, Any] | None",
         timeout_ms: int,
         id: "str | None" = None,
+        attachment: "bytes | bytearray | None" = None,
     ) -> Command:
         """Send a command to these peers and return at once. Raises nothing: what goes wrong is in the
         results.
@@ -274,7 +276,7 @@ class Router:
         if id is None:
             self._commands += 1
             id = self._id_prefix + str(self._commands)
-        return Command(SocketMessage(message_type, id, data=data), peers, timeout_ms)
+        return Command(SocketMessage(message_type, id, None, None, data, attachment), peers, timeout_ms)
 
     def on_close(self, peer: "Peer", link: "Link", why: ProtocolError) -> None:
         """Take note that the link of a peer has ended, unless it has come back over another."""
@@ -318,7 +320,8 @@ async def forward(
     data.pop("timeout_ms", None)  # which is for the hub
     _set_instant(data)
     id = _peer_side_id(id_prefix, message.id)
-    command = router.start(message.type, selector, data or None, timeout_ms, id)
+    command = router.start(message.type, selector, data or None, timeout_ms, id, message.attachment)
+    message.attachment = None  # whoever waits for the answer keeps no bytes
     router.under_way.setdefault(id, command)
     failed: "list[Result]" = []
     kind, ok = MessageType.ERROR, 0
@@ -336,6 +339,7 @@ async def forward(
                 return None
             said = reply.status or reply.type
             result = SocketMessage(MessageType.RESULT, message.id, answer.target_id, said, reply.data)
+            result.attachment = reply.attachment
             await _send_answer(link, result, answer)
             if answer.reply is None:
                 failed.append(answer)
@@ -388,6 +392,7 @@ def _own_answer(message: SocketMessage, result: Result) -> SocketMessage:
         answer = result.error.to_message(message.id, message.target_id)
     else:
         answer = message.reply(result.reply.type, result.reply.status, result.reply.data)
+        answer.attachment = result.reply.attachment
     answer.data = dict(answer.data or {})
     answer.data.update(_times(result))
     return answer
@@ -403,12 +408,13 @@ async def _send_item(link: "Link", message: SocketMessage, item: SocketMessage) 
 
 
 async def _send_answer(link: "Link", answer: SocketMessage, result: Result) -> None:
-    """Send what a peer answers; without its `data` where that would make the line too long."""
+    """Send what a peer answers; without its data and bytes where they would be too long."""
     try:
         await link.send(answer)
     except ProtocolError as error:
         if error.code != ErrorCode.LINE_TOO_LONG:
             raise
+        answer.attachment = None
         answer.data = _times(result)
         answer.data["left_out"] = True
         await link.send(answer)

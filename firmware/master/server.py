@@ -201,7 +201,8 @@ class Hub:
         link.on_stream = peer.on_item
         link.on_close = peer.on_close
         link.peer_max_line_bytes = registration.max_line_bytes
-        link.send_nowait(registration.reply(message, self.boot_id, now_us()))
+        link.peer_max_chunk_bytes = registration.max_chunk_bytes
+        link.send_nowait(registration.reply(message, self.boot_id, now_us(), link.max_chunk_bytes))
         link.start_heartbeat(registration.heartbeat_ms, registration.heartbeat_ms)
         peer.on_registered()
 

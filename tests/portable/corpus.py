@@ -73,7 +73,7 @@ FIELDS = [
     Case(_with(',"target_id":"group:left"'), ping(target_id="group:left")),
     Case(_with(',"status":"alive"'), ping(status="alive")),
     Case(_with(',"data":{}'), ping(data={})),
-    Case(_with(',"bytes":5,"extra":[1,{"a":null}]'), ping()),
+    Case(_with(',"byte":5,"extra":[1,{"a":null}]'), ping()),
     Case('{"type":"error"}', {"type": "error"}),
     Case('{"type":"ERROR","status":"error"}', {"type": "error", "status": "error"}),
     # not a message

@@ -31,6 +31,7 @@ def test_what_is_left_out_has_its_default() -> None:
         assert registration.groups == []
         assert registration.heartbeat_ms == 600
         assert registration.max_line_bytes == 4096
+        assert registration.max_chunk_bytes == 0  # old peers never get any
 
 
 def test_what_is_said_is_kept() -> None:
@@ -70,10 +71,14 @@ def test_each_field_has_its_type_and_limits() -> None:
     for name in ("role", "hardware_id", "boot_id", "firmware", "state"):
         _refuse_each(name, [None, 1, True, ["x"], {}, "x" * 65])
     Registration(_register(hardware_id="x" * 64))
-    for name, low, high in (("heartbeat_ms", 250, 60_000), ("max_line_bytes", MIN_LINE_BYTES, 1 << 30)):
+    for name, low, high in (
+        ("heartbeat_ms", 250, 60_000),
+        ("max_line_bytes", MIN_LINE_BYTES, 1 << 30),
+        ("max_chunk_bytes", 0, 1 << 30),
+    ):
         for good in (low, high):
             assert getattr(Registration(_register_with(name, good)), name) == good
-        _refuse_each(name, [None, "600", 600.0, True, low - 1, high + 1, -low])
+        _refuse_each(name, [None, "600", 600.0, True, low - 1, high + 1, -high])
     _refuse_each("protocol", [None, "1", 1.0, True, 0, -1])
 
 
@@ -95,7 +100,7 @@ def test_groups_are_a_short_list_of_names() -> None:
 
 def test_the_hubs_reply_is_read_by_the_board() -> None:
     message = _register(heartbeat_ms=1000)
-    reply = Registration(message).reply(message, "hub-boot", 123_456)
+    reply = Registration(message).reply(message, "hub-boot", 123_456, 1_024)
     assert reply.id == "r"
     assert reply.target_id == "t_1"
     assert reply.status == "registered"
@@ -104,33 +109,39 @@ def test_the_hubs_reply_is_read_by_the_board() -> None:
         "heartbeat_ms": 1000,
         "dead_after_ms": 3000,
         "max_line_bytes": 4096,
+        "max_chunk_bytes": 1_024,
         "boot_id": "hub-boot",
         "hub_us": 123_456,
     }
     registered = Registered(SocketMessage.from_line(reply.to_line()))
     assert registered.heartbeat_ms == 1000
     assert registered.max_line_bytes == 4096
+    assert registered.max_chunk_bytes == 1_024
     assert registered.boot_id == "hub-boot"
 
 
 def test_a_peer_registers_with_what_it_says_of_itself() -> None:
-    message = register_message(1, "open sesame", {"role": "console", "boot_id": "b"}, "t_1")
+    message = register_message(1, "open sesame", {"role": "console", "boot_id": "b"}, "t_1", 2_048)
     registration = Registration(SocketMessage.from_line(message.to_line()))
     assert registration.target_id == "t_1"
     assert registration.role == "console"
     assert registration.boot_id == "b"
     assert registration.key == "open sesame"
-    assert (register_message(2, "", {}).data or {}) == {"protocol": 1}  # no key where there is none
+    assert registration.max_chunk_bytes == 2_048
+    said = register_message(2, "", {}).data
+    assert said == {"protocol": 1}  # no key where there is none
 
 
 def test_registered_is_checked() -> None:
     assert Registered(SocketMessage("registered", 1)).heartbeat_ms == 600
+    assert Registered(SocketMessage("registered", 1)).max_chunk_bytes == 0
     raises(ErrorCode.UNKNOWN_TYPE, Registered, SocketMessage("pong", 1))
     for data in (
         {"heartbeat_ms": 249},
         {"heartbeat_ms": "600"},
         {"heartbeat_ms": 60_001},
         {"max_line_bytes": MIN_LINE_BYTES - 1},
+        {"max_chunk_bytes": -1},
         {"boot_id": 5},
     ):
         raises(ErrorCode.BAD_MESSAGE, Registered, SocketMessage("registered", 1, data=data))  # type: ignore[arg-type]

@@ -559,3 +559,46 @@ async def test_fields_pass_through_unchanged() -> None:
             "status": "ok",
             "data": message.data,
         }
+
+
+# --- bytes that follow a line
+
+_BYTES = bytes(range(256)) * 4
+
+
+async def _echo_bytes(link: Link, message: SocketMessage) -> SocketMessage:
+    reply = message.reply("reply", "ok")
+    reply.attachment = message.attachment
+    return reply
+
+
+async def test_bytes_go_with_a_request_and_come_with_its_reply() -> None:
+    async with LinkPair({"chunk": _echo_bytes}) as pair:
+        pair.near.peer_max_chunk_bytes = pair.far.peer_max_chunk_bytes = len(_BYTES)
+        requests = [
+            begin(pair.near.request(SocketMessage("chunk", number, attachment=_BYTES), TIMEOUT_MS))
+            for number in range(4)
+        ]
+        pong = await pair.near.request(SocketMessage("ping", "between"), TIMEOUT_MS)
+        assert pong.status == "alive"
+        for request in requests:
+            assert (await within(request)).attachment == _BYTES
+
+
+async def test_a_peer_gets_no_more_bytes_than_it_takes() -> None:
+    async with LinkPair({"chunk": _echo_bytes}) as pair:
+        for limit in (0, len(_BYTES) - 1):
+            pair.near.peer_max_chunk_bytes = limit
+            message = SocketMessage("chunk", "c", attachment=_BYTES)
+            error = await raises_async(ErrorCode.LINE_TOO_LONG, pair.near.request(message, TIMEOUT_MS))
+            assert str(limit) in error.message
+            assert not error.unknown_fate
+        assert pair.near.close_error is None
+        await pair.near.request(SocketMessage("chunk", "c"), TIMEOUT_MS)
+
+
+async def test_more_bytes_than_are_taken_are_one_error_and_the_end() -> None:
+    async with LinkAndPeer({"chunk": _echo_bytes}) as joined:
+        await joined.peer.send(b'{"type":"chunk","id":1,"bytes":%d}\nx' % (1 << 20))
+        assert _code(await joined.peer.next()) == ErrorCode.LINE_TOO_LONG
+        assert joined.link.close_error is not None

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from snyper.shared.runtime import end_task
+from snyper.shared.runtime import MAX_CHUNK_BYTES, end_task
 from snyper.shared.session import TRANSITIONS, Session, SessionState
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
 from tests.portable.loopback import RawPeer, StreamServer
@@ -169,7 +169,12 @@ async def test_it_registers_again_with_a_hub_that_it_has_lost() -> None:
         running = asyncio.create_task(peer.run())
         hub, message = await _registering(server)
         assert message.target_id == "t_1"
-        assert message.data == {"protocol": 1, "state": "down", "key": "sesame"}
+        assert message.data == {
+            "protocol": 1,
+            "max_chunk_bytes": MAX_CHUNK_BYTES,
+            "state": "down",
+            "key": "sesame",
+        }
         await hub.send(message.reply("registered", "registered", {"boot_id": "h1"}).to_line())
         await peer.until("connected")
         assert peer.states == FAILED_TO_DIAL + LOST[:-1]

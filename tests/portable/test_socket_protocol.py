@@ -113,7 +113,7 @@ def test_equality_is_by_every_field() -> None:
 
 
 def test_unknown_fields_are_ignored() -> None:
-    message = SocketMessage.from_line(b'{"later":[1,{"a":2}],"bytes":7,"type":"ping","id":1,"":null}')
+    message = SocketMessage.from_line(b'{"later":[1,{"a":2}],"byte":7,"type":"ping","id":1,"":null}')
     assert fields_of(message) == {"type": "ping", "id": 1}
 
 
@@ -343,3 +343,90 @@ def test_the_limit_can_be_another() -> None:
     assert len(MessageLineParser(len(line)).feed(line)) == 1
     assert verdicts(MessageLineParser(len(line)).feed(line)) == [{"type": "ping", "id": 1}]
     assert verdicts(MessageLineParser(len(line) - 1).feed(line)) == [ErrorCode.LINE_TOO_LONG]
+
+
+# --- bytes that follow a line
+
+_BYTES = b'\x00\n{"type":"ping","id":9}\n\xff'
+
+
+def _with_bytes(id: int, attachment: bytes) -> bytes:
+    return SocketMessage("chunk", id, attachment=attachment).to_line()
+
+
+def _taken(items: "list[SocketMessage | ProtocolError]") -> "list[object]":
+    return [
+        item.code
+        if isinstance(item, ProtocolError)
+        else (item.id, item.attachment and bytes(item.attachment))
+        for item in items
+    ]
+
+
+_STREAM_WITH_BYTES = (
+    _with_bytes(1, _BYTES)
+    + b'{"type":"ping","id":2}\n'
+    + _with_bytes(3, b"")
+    + b'{"type":5,"id":4,"bytes":7}\nx\n"bad"'
+    + _with_bytes(5, b"\n" * 32)
+    + b'{"type":"ping","id":6,"bytes":-1}\n'
+    + b'{"type":"ping","id":7,"bytes":"8"}\n'
+    + _with_bytes(8, b"8")
+)
+_STREAM_WITH_BYTES_TAKEN = [
+    (1, _BYTES),
+    (2, None),
+    (3, b""),
+    ErrorCode.BAD_MESSAGE,
+    (5, b"\n" * 32),
+    ErrorCode.BAD_MESSAGE,
+    ErrorCode.BAD_MESSAGE,
+    (8, b"8"),
+]
+
+
+def test_bytes_follow_their_line() -> None:
+    message = SocketMessage("chunk", 1, attachment=_BYTES)
+    line = message.to_line()
+    assert line.endswith(b"\n" + _BYTES)
+    assert b'"bytes":%d' % len(_BYTES) in line
+    parser = MessageLineParser(max_chunk_bytes=len(_BYTES))
+    assert parser.feed(line) == [message]
+    assert parser.feed(line[:-1]) == []
+    assert parser.feed(line[-1:]) == [message]
+    assert SocketMessage("chunk", 1, attachment=b"other") != message
+
+
+def test_a_stream_with_bytes_cut_at_every_point() -> None:
+    assert _taken(MessageLineParser(max_chunk_bytes=32).feed(_STREAM_WITH_BYTES)) == _STREAM_WITH_BYTES_TAKEN
+    for cut in range(len(_STREAM_WITH_BYTES)):
+        parser = MessageLineParser(max_chunk_bytes=32)
+        found = _taken(parser.feed(_STREAM_WITH_BYTES[:cut])) + _taken(parser.feed(_STREAM_WITH_BYTES[cut:]))
+        assert found == _STREAM_WITH_BYTES_TAKEN, cut
+        assert not parser.overrun
+
+
+def test_a_stream_with_bytes_byte_by_byte() -> None:
+    parser = MessageLineParser(max_chunk_bytes=32)
+    piece = bytearray(1)  # one for all, as a board reads
+    found = []
+    for byte in _STREAM_WITH_BYTES:
+        piece[0] = byte
+        found += parser.feed(memoryview(piece))
+    assert _taken(found) == _STREAM_WITH_BYTES_TAKEN
+
+
+def test_more_bytes_than_announced_are_one_error_and_then_silence() -> None:
+    for limit, line in (
+        (0, b'{"type":"ping","id":1,"bytes":1}\n'),
+        (32, b'{"type":"ping","id":1,"bytes":33}\n'),
+        (32, b'{"type":5,"id":1,"bytes":9007199254740991}\n'),
+        (32, b'{"type":"ping","id":1,"bytes":123456789012345678901234567890}\n'),
+    ):
+        parser = MessageLineParser(max_chunk_bytes=limit)
+        [error] = parser.feed(line + b'x{"type":"ping","id":2}\n')
+        assert isinstance(error, ProtocolError)
+        assert error.code == ErrorCode.LINE_TOO_LONG
+        assert error.id == 1
+        assert parser.overrun
+        assert parser.feed(b'{"type":"ping","id":3}\n') == []

@@ -169,6 +169,30 @@ def test_it_does_not_matter_how_a_stream_is_cut(stream: bytes, cuts: list[int], 
     assert parser.overrun == whole.overrun
 
 
+ATTACHMENTS = st.binary(max_size=80) | st.text("\n\x00{}", max_size=80).map(str.encode)
+
+
+@st.composite
+def attached_messages(draw: st.DrawFn) -> SocketMessage:
+    message: SocketMessage = draw(messages())
+    message.attachment = draw(st.none() | ATTACHMENTS)
+    return message
+
+
+@given(st.lists(attached_messages(), max_size=5), st.lists(st.integers(0, 2_000), max_size=12))
+def test_bytes_come_with_their_message_however_a_stream_is_cut(
+    sent: list[SocketMessage], cuts: list[int]
+) -> None:
+    stream = b"".join(message.to_line() for message in sent)
+    ends = sorted(min(cut, len(stream)) for cut in cuts)
+    parser = MessageLineParser(max_chunk_bytes=80)
+    found = []
+    for start, end in zip([0, *ends], [*ends, len(stream)], strict=True):
+        found += parser.feed(memoryview(stream)[start:end])
+    assert found == sent
+    assert not parser.overrun
+
+
 @given(st.lists(STREAMS | RUBBISH, max_size=6), st.sampled_from([1, 2, 40, 150, MAX_LINE_BYTES]))
 def test_whatever_comes_in_costs_bounded_memory_and_no_exception(pieces: list[bytes], limit: int) -> None:
     parser = MessageLineParser(limit)
