@@ -115,7 +115,9 @@ class TargetController:
         self.state = State.FALLING
         self._waiting: "list[tuple[SocketMessage, dict[str, object] | None]]" = []  # with the reply's data
         self._scheduled: "SocketMessage | None" = None
-        self._answered: "list[tuple[str | int, str, SocketMessage | None]]" = []
+        # Id and type of a command, target_id, status and data of its reply: as messages they would take three
+        # times the memory of a board.
+        self._answered: "list[tuple[str | int, str, str | None, str | None, dict[str, object] | None]]" = []
         self._duration_ms = DEFAULT_DURATION_MS
 
     def start(self) -> "list[tuple[Any, ...]]":
@@ -130,9 +132,12 @@ class TargetController:
         One command with `at_us` can wait for its instant; what the state allows is judged then.
         """
         assert message.id is not None
-        for id, message_type, reply in self._answered:
+        for id, message_type, target_id, status, data in self._answered:
             if id == message.id and message_type == message.type:
-                return [(Action.REPLY, reply)] if reply is not None else []
+                if status is None:
+                    return []
+                word = status if status == ANSWERS[message_type] else MessageType.ERROR
+                return [(Action.REPLY, SocketMessage(word, id, target_id, status, data))]
             if id == message.id:
                 error = ProtocolError(ErrorCode.BAD_MESSAGE, "this id was a `%s`" % message_type)
                 return [(Action.REPLY, error.to_message(message.id))]
@@ -266,7 +271,10 @@ class TargetController:
     def _remember(self, message: SocketMessage, reply: "SocketMessage | None") -> None:
         assert message.id is not None
         self._answered = [entry for entry in self._answered if entry[0] != message.id][1 - MAX_ANSWERED :]
-        self._answered.append((message.id, message.type, reply))
+        if reply is None:
+            self._answered.append((message.id, message.type, None, None, None))
+        else:
+            self._answered.append((message.id, message.type, reply.target_id, reply.status, reply.data))
 
 
 def state_label(state: str) -> str:
