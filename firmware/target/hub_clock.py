@@ -26,13 +26,15 @@ _LEAST_BASE_MS = 1_000  # two bounds that are closer in time say nothing of a sl
 _OPEN_US = 1 << 29  # no bound yet
 
 # What a bucket holds: of some seconds the rounds that bound the tightest. Times in ms and offsets in µs from
-# the newest bucket's begin, so that a board needs no memory for them (integers below 2^30).
+# the newest bucket's begin, so that a board needs no memory for them (integers below 2^30). One list has all
+# buckets, one after the other: on a board each list takes memory.
 _UPPER_MS = 0
 _UPPER_US = 1  # the offset was at most this
 _LOWER_MS = 2
 _LOWER_US = 3  # the offset was at least this
 _MIN_PPM = 4  # the slopes that its bounds and those before them leave
 _MAX_PPM = 5
+FIELDS = 6
 
 
 class HubClock:
@@ -46,7 +48,7 @@ class HubClock:
     def reset(self) -> None:
         """Forget everything: this is another hub, or the same with another clock."""
         self.is_set = False
-        self._buckets: "list[list[int]]" = []
+        self._buckets: "list[int]" = []
         self._base_us = 0
         self._base_offset_us = 0
         self._at_ms = 0  # when the offset was between `_offset_us` minus and plus `_half_us`
@@ -94,28 +96,31 @@ class HubClock:
         """Add a round. Returns False when it contradicts those before."""
         if not self._buckets or (received_us - self._base_us) // 1000 >= BUCKET_MS:
             self._begin_bucket(received_us, hub_us)
-        bucket = self._buckets[-1]
+        buckets = self._buckets
+        last = len(buckets) - FIELDS
         sent_ms = (sent_us - self._base_us) // 1000
         received_ms = (received_us - self._base_us) // 1000
         upper_us = hub_us - sent_us - self._base_offset_us
         lower_us = hub_us - received_us - self._base_offset_us
         is_better = False
-        if upper_us <= bucket[_UPPER_US] + self._slope_ppm * (sent_ms - bucket[_UPPER_MS]) // 1000:
-            bucket[_UPPER_MS], bucket[_UPPER_US] = sent_ms, upper_us
+        slope_us = self._slope_ppm * (sent_ms - buckets[last + _UPPER_MS]) // 1000
+        if upper_us <= buckets[last + _UPPER_US] + slope_us:
+            buckets[last + _UPPER_MS], buckets[last + _UPPER_US] = sent_ms, upper_us
             is_better = True
-            for other in self._buckets:
-                away_ms = sent_ms - other[_LOWER_MS]
-                if away_ms >= _LEAST_BASE_MS and other[_LOWER_US] > -_OPEN_US:
-                    ppm = (upper_us - other[_LOWER_US]) * 1000 // away_ms + 2
-                    bucket[_MAX_PPM] = min(bucket[_MAX_PPM], ppm)
-        if lower_us >= bucket[_LOWER_US] + self._slope_ppm * (received_ms - bucket[_LOWER_MS]) // 1000:
-            bucket[_LOWER_MS], bucket[_LOWER_US] = received_ms, lower_us
+            for at in range(0, len(buckets), FIELDS):
+                away_ms = sent_ms - buckets[at + _LOWER_MS]
+                if away_ms >= _LEAST_BASE_MS and buckets[at + _LOWER_US] > -_OPEN_US:
+                    ppm = (upper_us - buckets[at + _LOWER_US]) * 1000 // away_ms + 2
+                    buckets[last + _MAX_PPM] = min(buckets[last + _MAX_PPM], ppm)
+        slope_us = self._slope_ppm * (received_ms - buckets[last + _LOWER_MS]) // 1000
+        if lower_us >= buckets[last + _LOWER_US] + slope_us:
+            buckets[last + _LOWER_MS], buckets[last + _LOWER_US] = received_ms, lower_us
             is_better = True
-            for other in self._buckets:
-                away_ms = received_ms - other[_UPPER_MS]
-                if away_ms >= _LEAST_BASE_MS and other[_UPPER_US] < _OPEN_US:
-                    ppm = (lower_us - other[_UPPER_US]) * 1000 // away_ms - 1
-                    bucket[_MIN_PPM] = max(bucket[_MIN_PPM], ppm)
+            for at in range(0, len(buckets), FIELDS):
+                away_ms = received_ms - buckets[at + _UPPER_MS]
+                if away_ms >= _LEAST_BASE_MS and buckets[at + _UPPER_US] < _OPEN_US:
+                    ppm = (lower_us - buckets[at + _UPPER_US]) * 1000 // away_ms - 1
+                    buckets[last + _MIN_PPM] = max(buckets[last + _MIN_PPM], ppm)
         return not is_better or self._fit(received_ms)
 
     def _begin_bucket(self, received_us: int, hub_us: int) -> None:
@@ -126,29 +131,27 @@ class HubClock:
             self._base_us = received_us
             self._base_offset_us = hub_us - received_us
             begin_ms = offset_us = 0
-        kept = [
-            bucket
-            for bucket in self._buckets[1 - BUCKETS :]
-            if begin_ms - bucket[_UPPER_MS] < _MAX_AGE_MS and begin_ms - bucket[_LOWER_MS] < _MAX_AGE_MS
-        ]
-        for bucket in kept:
-            bucket[_UPPER_MS] -= begin_ms
-            bucket[_LOWER_MS] -= begin_ms
-            bucket[_UPPER_US] -= offset_us
-            bucket[_LOWER_US] -= offset_us
+        old = self._buckets[(1 - BUCKETS) * FIELDS :]
+        kept: "list[int]" = []
+        for at in range(0, len(old), FIELDS):
+            upper_ms = old[at + _UPPER_MS] - begin_ms
+            lower_ms = old[at + _LOWER_MS] - begin_ms
+            if upper_ms > -_MAX_AGE_MS and lower_ms > -_MAX_AGE_MS:
+                kept += (upper_ms, old[at + _UPPER_US] - offset_us, lower_ms, old[at + _LOWER_US] - offset_us)
+                kept += (old[at + _MIN_PPM], old[at + _MAX_PPM])
         self._at_ms -= begin_ms
         self._offset_us -= offset_us
         self._base_us += begin_ms * 1000
         self._base_offset_us += offset_us
-        kept.append([0, _OPEN_US, 0, -_OPEN_US, -MAX_DRIFT_PPM, MAX_DRIFT_PPM])
+        kept += (0, _OPEN_US, 0, -_OPEN_US, -MAX_DRIFT_PPM, MAX_DRIFT_PPM)
         self._buckets = kept
 
     def _fit(self, at_ms: int) -> bool:
         """Fit slope and offset at `at_ms`, after all bounds, to what they leave. Returns False where that is
         nothing.
         """
-        min_ppm = max([bucket[_MIN_PPM] for bucket in self._buckets])
-        max_ppm = min([bucket[_MAX_PPM] for bucket in self._buckets])
+        min_ppm = max(self._buckets[_MIN_PPM::FIELDS])
+        max_ppm = min(self._buckets[_MAX_PPM::FIELDS])
         lower_us = max(_carried(self._buckets, _LOWER_MS, at_ms, min_ppm))
         upper_us = min(_carried(self._buckets, _UPPER_MS, at_ms, max_ppm))
         if min_ppm > max_ppm or lower_us > upper_us + 1:
@@ -162,6 +165,9 @@ class HubClock:
         return True
 
 
-def _carried(buckets: "list[list[int]]", at: int, to_ms: int, slope_ppm: int) -> "Iterable[int]":
-    """Return the bounds that stand at `at` in each bucket, carried to `to_ms`."""
-    return [bucket[at + 1] + slope_ppm * (to_ms - bucket[at]) // 1000 for bucket in buckets]
+def _carried(buckets: "list[int]", field: int, to_ms: int, slope_ppm: int) -> "Iterable[int]":
+    """Return the bounds that stand at `field` in each bucket, carried to `to_ms`."""
+    return [
+        buckets[at + 1] + slope_ppm * (to_ms - buckets[at]) // 1000
+        for at in range(field, len(buckets), FIELDS)
+    ]
