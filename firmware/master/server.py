@@ -70,6 +70,7 @@ class Hub:
         self._all_gone = asyncio.Event()
         self._connections = 0
         self._key = key
+        self._health = self.health  # one object: on a board each `self.health` takes memory
         self._started_ms = now_ms()
         self._swept_ms = now_ms()
         self.game_runner: "GameRunner | None" = None  # None until `games` is asked for
@@ -124,7 +125,7 @@ class Hub:
         except MemoryError:
             await stream.close()
             raise
-        link.health = self.health
+        link.health = self._health
         self._links.append(link)
         try:
             if len(self._links) > self._max_connections:
@@ -173,9 +174,6 @@ class Hub:
             record_duplicate(self.router, message, error)  # which says it once, not each time
         _refuse(link, error.code, error.message, message, quiet=is_duplicate)
 
-    async def _register_again(self, link: Link, message: SocketMessage) -> None:
-        raise ProtocolError(ErrorCode.BAD_MESSAGE, "already registered")
-
     def _admit(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
         if not _role(registration.role).is_named or self.router.registry.live_link(registration) is None:
             self.seat(link, message, registration)
@@ -195,7 +193,7 @@ class Hub:
             replaced.close(ProtocolError(ErrorCode.DISCONNECTED, "the board has come back over a new link"))
         peer.hub = self
         handlers = peer.handlers()
-        handlers[MessageType.REGISTER] = self._register_again
+        handlers[MessageType.REGISTER] = _refuse_again
         link.open(handlers, registration.target_id or registration.role)
         link.on_health = peer.on_health
         link.on_stream = peer.on_item
@@ -227,6 +225,10 @@ def _role(word: str) -> "type[Peer]":
     else:
         raise ProtocolError(ErrorCode.UNSUPPORTED, "`role` is one of target, console, service")
     return role  # type: ignore[no-any-return]
+
+
+async def _refuse_again(link: Link, message: SocketMessage) -> None:
+    raise ProtocolError(ErrorCode.BAD_MESSAGE, "already registered")
 
 
 def _refuse(

@@ -79,32 +79,36 @@ _SCORE = "score"
 _DISARM = "disarm"  # armed, and ended by something that is no hit
 _FAIL = "fail"
 
+# One tuple for all that do so: on a board each takes memory.
+_FALL = (State.FALLING, _MOVE_DOWN)
+_BREAK = (State.FAULT, _FAIL)
+
 # {(state, trigger): (next state, what is done)}. A command that is not here is `busy`; LAY_DOWN always is.
 TRANSITIONS = {
     (State.DOWN, Trigger.STAND_UP): (State.RISING, _MOVE_UP),
     (State.DOWN, Trigger.ACTIVATE): (State.ARMING, _MOVE_UP),
     (State.DOWN, Trigger.LAY_DOWN): (State.DOWN, _ANSWER),
     (State.RISING, Trigger.STAND_UP): (State.RISING, _JOIN),
-    (State.RISING, Trigger.LAY_DOWN): (State.FALLING, _MOVE_DOWN),
+    (State.RISING, Trigger.LAY_DOWN): _FALL,
     (State.RISING, Trigger.ARRIVED): (State.STANDING, _ANSWER),
-    (State.RISING, Trigger.LINK_LOST): (State.FALLING, _MOVE_DOWN),
-    (State.RISING, Trigger.SERVO_FAILED): (State.FAULT, _FAIL),
-    (State.ARMING, Trigger.LAY_DOWN): (State.FALLING, _MOVE_DOWN),
+    (State.RISING, Trigger.LINK_LOST): _FALL,
+    (State.RISING, Trigger.SERVO_FAILED): _BREAK,
+    (State.ARMING, Trigger.LAY_DOWN): _FALL,
     (State.ARMING, Trigger.ARRIVED): (State.ARMED, _ARM),
-    (State.ARMING, Trigger.LINK_LOST): (State.FALLING, _MOVE_DOWN),
-    (State.ARMING, Trigger.SERVO_FAILED): (State.FAULT, _FAIL),
+    (State.ARMING, Trigger.LINK_LOST): _FALL,
+    (State.ARMING, Trigger.SERVO_FAILED): _BREAK,
     (State.STANDING, Trigger.STAND_UP): (State.STANDING, _ANSWER),
     (State.STANDING, Trigger.ACTIVATE): (State.ARMED, _ARM),
-    (State.STANDING, Trigger.LAY_DOWN): (State.FALLING, _MOVE_DOWN),
-    (State.STANDING, Trigger.LINK_LOST): (State.FALLING, _MOVE_DOWN),
+    (State.STANDING, Trigger.LAY_DOWN): _FALL,
+    (State.STANDING, Trigger.LINK_LOST): _FALL,
     (State.ARMED, Trigger.LAY_DOWN): (State.FALLING, _DISARM),
     (State.ARMED, Trigger.HIT): (State.FALLING, _SCORE),
     (State.ARMED, Trigger.TIME_UP): (State.FALLING, _SCORE),
     (State.ARMED, Trigger.LINK_LOST): (State.FALLING, _DISARM),
     (State.FALLING, Trigger.LAY_DOWN): (State.FALLING, _JOIN),
     (State.FALLING, Trigger.ARRIVED): (State.DOWN, _ANSWER),
-    (State.FALLING, Trigger.SERVO_FAILED): (State.FAULT, _FAIL),
-    (State.FAULT, Trigger.LAY_DOWN): (State.FALLING, _MOVE_DOWN),
+    (State.FALLING, Trigger.SERVO_FAILED): _BREAK,
+    (State.FAULT, Trigger.LAY_DOWN): _FALL,
 }
 
 

@@ -62,14 +62,15 @@ class TargetSession(Session):
         self._target = Target(
             Servo(config["servo"]), self._piezo, on_change=self._show_pose, on_hit=self._show_hit
         )
-        handlers = dict(self._target.handlers)
+        handlers = self._target.handlers
+        maintain = self._maintain  # one object: on a board each `self._maintain` takes memory
         for message_type in (
             MessageType.READ_LOG,
             MessageType.CONFIGURE,
             MessageType.LISTEN,
             MessageType.READ_TRACE,
         ):
-            handlers[message_type] = self._maintain
+            handlers[message_type] = maintain
         handlers[MessageType.IDENTIFY] = self._identify
         super().__init__(config["hub"], handlers, config["target_id"], config["key"])
         self.health = lambda: encode_json(self._target.health())

@@ -41,10 +41,11 @@ class Target:
     ) -> None:
         self.clock = HubClock()
         self.outbox = Outbox(self.clock)
+        command = self._command  # one object: on a board each `self._command` takes memory
         self.handlers: "dict[str, Handler]" = {
-            MessageType.STAND_UP: self._command,
-            MessageType.LAY_DOWN: self._command,
-            MessageType.ACTIVATE: self._command,
+            MessageType.STAND_UP: command,
+            MessageType.LAY_DOWN: command,
+            MessageType.ACTIVATE: command,
         }
         self._servo = servo
         self._piezo = piezo
