@@ -159,12 +159,10 @@ class Link(LinkCore):
     # --- what the stream calls
 
     def data_received(self, data: bytes) -> None:
-        """Take the next bytes."""
-        try:
-            requests = self.receive_data(data, now_us())
-        except Exception as error:
-            self.connection_lost(error)
-            return
+        """Take the next bytes. What it raises is the stream's to give to `connection_lost`: a function that
+        catches has its state on a board's heap.
+        """
+        requests = self.receive_data(data, now_us())
         if requests:
             self._requests = requests
             self._serve()

@@ -18,6 +18,7 @@ and a number for the time: two cores are a link when what the one transmits is w
 
 from snyper.shared.socket_protocol import (
     DEAD_AFTER_BEATS,
+    MAX_ID_CHARS,
     MAX_LINE_BYTES,
     MAX_WORD_CHARS,
     STREAM_TYPES,
@@ -50,10 +51,12 @@ _AT_ONCE = 1  # as `due_us`
 # A heartbeat is no command: in this form, which our own encoder gives it, it is told and answered as bytes.
 _PING = b'{"type":"ping","id":'
 _PING_LINE = b'{"type":"ping","id":%d}\n'
+_PING_DATA_LINE = b'{"type":"ping","id":%d,"data":%s}\n'
 _PONG_LINE = b'{"type":"pong","id":%s,"status":"alive"}\n'
 _PONG_DATA_LINE = b'{"type":"pong","id":%s,"status":"alive","data":%s}\n'
 _PLAIN_ID_CHARS = b"-_.0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_MAX_PLAIN_ID_BYTES = 66  # MAX_ID_CHARS and its quotes
+_QUOTE = 0x22
+_ZERO = 0x30
 _MAX_PLAIN_DIGITS = 15  # fewer than MAX_INTEGER has
 
 
@@ -101,7 +104,7 @@ class LinkCore:
 
     `handlers` has the types that this side serves; what serves them is the driver's. `admit` is for the side
     that listens: until `open` is called, it gets the link and every request instead. `health` returns the
-    `data` of every `pong`, encoded, or nothing; `on_health` gets each `ping` of the peer and each answer to
+    `data` of every `pong`, encoded; `on_health` gets each `ping` of the peer and each answer to
     this side's own heartbeat that has `data`, `on_stream` each item of a stream in order, `on_close` the end
     of the link as soon as it is known. All may be replaced at any time.
 
@@ -160,24 +163,31 @@ class LinkCore:
         Raises ProtocolError, here and while iterating, when an answer cannot be sent.
         """
         self.received_us = now_us
-        parser = self._parser
-        if not parser.is_one_line(data):
+        if self.state == State.OPEN and self._is_heartbeat(data):
+            return ()
+        if not self._parser.is_one_line(data):
             return self._take_each(data)
         if self.close_error is None:
-            if data.startswith(_PING) and self.state == State.OPEN:
-                id = _plain_id(data)
-                if id:
-                    self._last_word = None
-                    self._answer_ping(id)
-                    return ()
-            elif data == self._pong:
-                self._last_word = None
-                self._on_pong()
-                return ()
-            request = self._take(parser.parse_line(data))
+            request = self._take(self._parser.parse_line(data))
             if request is not None:
                 return iter((request,))
         return ()
+
+    def _is_heartbeat(self, data: bytes) -> bool:
+        """Answer a PING or take a PONG that says no more than that. Returns whether `data` is one."""
+        if not self._parser.is_between_lines():
+            return False
+        if data.startswith(_PING):
+            id = _plain_id(data)
+            if not id:
+                return False
+            self._answer_ping(id)
+        elif data == self._pong:
+            self._on_pong()
+        else:
+            return False
+        self._last_word = None
+        return True
 
     def check(self, now_us: int) -> None:
         """Do what is due at `due_us`: ping a silent peer, give up a dead one or one that lingers.
@@ -404,8 +414,9 @@ class LinkCore:
             self.close(error, linger=True)
 
     def _answer_ping(self, id: bytes) -> None:
-        health = self.health() if self.health is not None else b""
-        self.send_line_nowait(_PONG_DATA_LINE % (id, health) if health else _PONG_LINE % id)
+        # Straight to the driver: it is shorter than what any peer has to take.
+        health = self.health
+        self.transmit(_PONG_LINE % id if health is None else _PONG_DATA_LINE % (id, health()))
 
     def _on_pong(self) -> None:
         self.round_trip_us = self.received_us - self._pinged_us
@@ -420,22 +431,24 @@ class LinkCore:
             self.on_health(message)
 
 
-def ping_line(id: int) -> bytes:
-    """Encode a PING to the peer itself."""
-    return _PING_LINE % id
+def ping_line(id: int, health: bytes = b"") -> bytes:
+    """Encode a PING to the peer itself, which says the encoded `health`, or nothing."""
+    return _PING_DATA_LINE % (id, health) if health else _PING_LINE % id
 
 
 def _plain_id(line: bytes) -> bytes:
-    """Return the id of a PING as it stands in its `line`, which begins with _PING; nothing where the line
-    says more than that, or may not be valid.
+    """Return the id of a PING as it stands in its `line`, which begins with _PING; nothing where what came is
+    no such line, says more than that, or may not be valid.
     """
-    if line[-2] != 0x7D or len(line) > len(_PING) + _MAX_PLAIN_ID_BYTES + 2:
-        return b""
     id = line[len(_PING) : -2]
-    if id[:1] == b'"':
-        inner = id[1:-1]
-        return id if id[-1:] == b'"' and inner and not inner.strip(_PLAIN_ID_CHARS) else b""
-    return id if id.isdigit() and len(id) <= _MAX_PLAIN_DIGITS and (id[0] != 0x30 or id == b"0") else b""
+    size = len(id)
+    if not line.endswith(b"}\n") or not size:
+        return b""
+    if id[0] == _QUOTE:
+        is_plain = 2 < size <= MAX_ID_CHARS + 2 and id[-1] == _QUOTE and not id[1:-1].strip(_PLAIN_ID_CHARS)
+    else:
+        is_plain = id.isdigit() and size <= _MAX_PLAIN_DIGITS and (id[0] != _ZERO or size == 1)
+    return id if is_plain else b""
 
 
 def error_of(message: SocketMessage) -> ProtocolError:

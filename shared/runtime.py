@@ -12,9 +12,10 @@ if TYPE_CHECKING:
         def cancel(self) -> None: ...
 
     class StreamOwner(Protocol):
-        """Whom a Stream calls. None of it may raise."""
+        """Whom a Stream calls."""
 
-        def data_received(self, data: bytes) -> None: ...
+        def data_received(self, data: bytes) -> None:
+            """What this raises comes back to `connection_lost`; the others raise nothing."""
 
         def resume_writing(self) -> None: ...
 

@@ -137,7 +137,11 @@ class Stream(asyncio.BufferedProtocol):
         return _buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._owner.data_received(bytes(_view[:nbytes]))  # type: ignore[union-attr]
+        assert self._owner is not None
+        try:
+            self._owner.data_received(bytes(_view[:nbytes]))
+        except Exception as error:
+            self._owner.connection_lost(error)
 
     def eof_received(self) -> bool:
         self._owner.connection_lost(None)  # type: ignore[union-attr]

@@ -263,7 +263,7 @@ class MessageLineParser:
         self._max_line_bytes = max_line_bytes
         self.max_chunk_bytes = max_chunk_bytes
         self._pieces: "list[bytes]" = []  # of the line that has begun; joined once, when it is whole
-        self._length = 0
+        self._begun_bytes = 0  # of the line that has begun, also where it is given up
         self._skipping = False
         self.overrun = False
 
@@ -322,19 +322,17 @@ class MessageLineParser:
 
     def is_one_line(self, data: bytes) -> bool:
         """Tell whether `data` is one whole line, as nearly always; then `parse_line` may take it."""
-        return (
-            data.find(b"\n") == len(data) - 1
-            and not self._length
-            and not self.missing
-            and not self._skipping
-            and len(data) <= self._max_line_bytes
-            and not self.overrun
-        )
+        size = len(data)
+        return size <= self._max_line_bytes and data.find(b"\n") == size - 1 and self.is_between_lines()
+
+    def is_between_lines(self) -> bool:
+        """Tell whether what comes next begins a line."""
+        return not (self._begun_bytes or self.missing or self.overrun)
 
     def _keep(self, piece: bytes) -> "ProtocolError | None":
         """Keep a piece of the line that has begun. Returns what is wrong with it."""
-        self._length += len(piece)
-        if self._length >= self._max_line_bytes:
+        self._begun_bytes += len(piece)
+        if self._begun_bytes >= self._max_line_bytes:
             self.overrun = True
             self._pieces = []
             return ProtocolError(
@@ -356,7 +354,7 @@ class MessageLineParser:
         pieces = self._pieces
         skipped = self._skipping
         self._pieces = []
-        self._length = 0
+        self._begun_bytes = 0
         self._skipping = False
         try:
             return None if skipped else self.parse_line(pieces[0] if len(pieces) == 1 else b"".join(pieces))
@@ -385,6 +383,7 @@ class MessageLineParser:
         """Discard what follows up to the next end of a line."""
         self._pieces = []
         self._skipping = True
+        self._begun_bytes = self._begun_bytes or 1
         return _no_memory()
 
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 SYNC_MS = 500  # between two pings
 HEALTH_MS = 5_000  # between two pings that say how the target is, where nothing changes that is urgent
-_URGENT = ("state", "dropped", "rests_at")
 _FIRST_SYNC_MS = 100  # after registering, for the first rounds
 _FIRST_ROUNDS = 8
 _UNSURE_SYNC_MS = 125  # while the network's jitter leaves the clock less sure than this, in a small range:
@@ -28,16 +27,16 @@ _UNSURE_TARGETS = 16  # with many more it would be their pings that make the hub
 
 
 class ClockSync:
-    """One link's rounds. `health` returns the `data` of a ping now and then; to it comes `round_trip_us`."""
+    """One link's rounds. `health` encodes the `data` of a ping now and then; to it comes `round_trip_us`."""
 
-    def __init__(self, clock: HubClock, health: "Callable[[], dict[str, object]]") -> None:
+    def __init__(self, clock: HubClock, health: "Callable[[], bytes]") -> None:
         self.round_trip_us = -1  # of the last round; -1 before it
         self._clock = clock
         self._health = health
         self._rounds = 0
         self._targets = _UNSURE_TARGETS + 1
         self._told_us = 0
-        self._told: "list[object]" = []  # what is urgent, as it was told last
+        self._told = b""  # what is urgent, as it was told last
         self._asked_us = 0
         self._asked_id = 0  # 0: nothing is on its way
 
@@ -64,7 +63,7 @@ class ClockSync:
     def _news(self, id: int) -> bytes:
         """Return a ping that says how the target is, where that is due; else nothing."""
         health = self._health()
-        urgent = [health[name] for name in _URGENT]
+        urgent = health[: health.find(b'"uptime_ms"')]
         is_new_round = self._rounds in (0, 1, _FIRST_ROUNDS)  # nothing known, round_trip_us, uncertainty_us
         now = now_us()
         if urgent == self._told and not is_new_round and now - self._told_us < HEALTH_MS * 1000:
@@ -72,8 +71,8 @@ class ClockSync:
         self._told = urgent
         self._told_us = now
         if self.round_trip_us >= 0:
-            health["round_trip_us"] = self.round_trip_us
-        return SocketMessage(MessageType.PING, id, data=health).to_line()
+            health = b'%s,"round_trip_us":%d}' % (health[:-1], self.round_trip_us)
+        return ping_line(id, health)
 
     def _on_reply(self, link: Link, reply: "SocketMessage | ProtocolError") -> None:
         self._asked_id = 0

@@ -25,7 +25,6 @@ from snyper.shared.socket_protocol import (
     MessageType,
     ProtocolError,
     SocketMessage,
-    encode_json,
     integer_field,
 )
 
@@ -73,7 +72,7 @@ class TargetSession(Session):
             handlers[message_type] = maintain
         handlers[MessageType.IDENTIFY] = self._identify
         super().__init__(config["hub"], handlers, config["target_id"], config["key"])
-        self.health = lambda: encode_json(self._target.health())
+        self.health = self._target.health
         self._boot_id = os.urandom(4).hex()
         self._hardware_id = hardware_id()
         self._hub_boot_id = ""
@@ -148,7 +147,7 @@ class TargetSession(Session):
 
     def serve(self, link: "Link") -> "Coroutine[Any, Any, None]":
         """Keep measuring the hub's clock for as long as `link` lives."""
-        return ClockSync(self._target.clock, self._target.health).run(link)
+        return ClockSync(self._target.clock, self._target.measure_health).run(link)
 
     def on_lost(self) -> None:
         """Go to the safe pose."""

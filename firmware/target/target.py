@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MOTION_STUCK_MS = 5_000  # longer than any work that could keep the loop from a motion's end
 HEAP_EVERY_MS = 10_000  # measuring takes the loop 20 ms
 
+_HEALTH = b'{"state":"%s","dropped":%d,"rests_at":%d,"uptime_ms":%d%s}'
+
 
 class Target:
     """Joins a TargetController to a servo and a piezo, with the tasks that motion and detection need.
@@ -64,6 +66,7 @@ class Target:
         self._is_rest_said = False
         self._started_ms = now_ms()
         self._heap_free_bytes: "int | None" = None
+        self._measured = b""  # of clock and heap, encoded
         self._heap_measured_ms = -HEAP_EVERY_MS
 
     @property
@@ -75,20 +78,26 @@ class Target:
         """Whether it neither moves nor is armed, nor waits for an instant to do so."""
         return self._schedule is None and self.state in (State.DOWN, State.STANDING, State.FAULT)
 
-    def health(self) -> "dict[str, object]":
-        """Return what a PING or PONG says of this target."""
+    def health(self) -> bytes:
+        """Encode what a PONG says of this target: how it is now, and how clock and heap were when they were
+        measured last. What is urgent comes before `uptime_ms`.
+        """
+        return _HEALTH % (
+            self._controller.state.encode(),
+            self.outbox.dropped,
+            self._piezo.rests_at,
+            now_ms() - self._started_ms,
+            self._measured,
+        )
+
+    def measure_health(self) -> bytes:
+        """Measure clock and heap, not while somebody waits for the answer, and return `health`."""
         self._measure_heap()
-        health: "dict[str, object]" = {
-            "state": self._controller.state,
-            "uptime_ms": now_ms() - self._started_ms,
-            "dropped": self.outbox.dropped,
-            "rests_at": self._piezo.rests_at,
-        }
-        if self.clock.is_set:
-            health["uncertainty_us"] = self.clock.uncertainty_us(now_us())
-        if self._heap_free_bytes is not None:
-            health["heap_free_bytes"] = self._heap_free_bytes
-        return health
+        clock, heap = self.clock, self._heap_free_bytes
+        self._measured = b',"uncertainty_us":%d' % clock.uncertainty_us(now_us()) if clock.is_set else b""
+        if heap is not None:
+            self._measured += b',"heap_free_bytes":%d' % heap
+        return self.health()
 
     def is_stuck(self, at_ms: int) -> bool:
         """Return whether, at `now_ms()` `at_ms`, only a reset can help: a motion has no end, or a task has

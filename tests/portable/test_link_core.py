@@ -56,6 +56,12 @@ class Core(LinkCore):
         return found  # type: ignore[return-value]
 
 
+class ChunkCore(Core):
+    """A core that takes bytes after a line."""
+
+    max_chunk_bytes = 1_024
+
+
 # --- states
 
 
@@ -349,3 +355,15 @@ def test_two_cores_joined_in_memory_are_a_link() -> None:
     assert near.state == far.state == State.OPEN
     assert near.round_trip_us == 10
     assert far.round_trip_us is None, "one side asks"
+
+
+def test_bytes_that_look_like_a_heartbeat_are_none() -> None:
+    core = ChunkCore(("hit",))
+    line = ping_line(1)
+    assert core.take(b'{"type":"hit","id":1,"bytes":%d}\n' % (2 * len(line))) == []
+    assert core.take(line) == []
+    [request] = core.take(line)
+    assert request.attachment == line * 2
+    assert core.sent == []
+    core.take(line)
+    assert len(core.sent) == 1

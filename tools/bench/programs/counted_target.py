@@ -16,7 +16,7 @@ from snyper.firmware.target.target import Target
 from snyper.shared.clock import now_us
 from snyper.shared.link import Link
 from snyper.shared.runtime import dial
-from snyper.shared.socket_protocol import SocketMessage, encode_json
+from snyper.shared.socket_protocol import SocketMessage
 
 _TIMEOUT_MS = 5_000
 # In a board's image `MessageType` has none of the words that its own modules use: they are compiled in.
@@ -65,7 +65,7 @@ async def main(port: int) -> None:
     running = asyncio.create_task(target.run())
     await target.wait_at_rest()
     link = Link(await dial("127.0.0.1", port, _TIMEOUT_MS), target.handlers, "hub")
-    link.health = lambda: encode_json(target.health())
+    link.health = target.health
     serving = asyncio.create_task(link.run())
     await link.request(SocketMessage(_REGISTER, 0, "target_1"), _TIMEOUT_MS)
     reports = Reports(target, link)
