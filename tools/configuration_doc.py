@@ -91,7 +91,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "key": _KEY,
         "crosstalk_ms": (
             "A hit does not count that is at most so long before or after one of another target that is "
-            f"{RATIO} times as strong or stronger: it is the same blow, felt through the frame. 0: all count"
+            f"{RATIO} times as strong or stronger: it is the same blow, through the frame. 0: all count"
         ),
         "access_point.ssid": "The name of the Wi-Fi network that the board opens",
         "access_point.password": "Its WPA2 password. Choose your own: everybody can read the default here",

@@ -55,8 +55,8 @@ CONFIG = {"servo": {"travel_ms": 150}, "piezo": {"debounce_ms": 20}}
 
 @dataclass(frozen=True)
 class Instant:
-    """One thing that a target did or felt: when by its own account, how far off that may be, when in truth.
-    All in µs of the hub's clock.
+    """One thing that a target did or detected: when by its own account, how far off that may be, when in
+    truth. All in µs of the hub's clock.
     """
 
     said_us: int

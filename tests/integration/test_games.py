@@ -667,7 +667,7 @@ async def test_a_game_that_fails(engine: str, tmp_path: Path, monkeypatch: pytes
         assert (await rig.event("game_over", game="gallery"))["reason"] == "finished"
 
 
-# --- one blow that two targets feel
+# --- one blow that two targets detect
 
 
 async def now_us(rig: Rig) -> int:
@@ -683,8 +683,8 @@ def told_of(rig: Rig, target_id: str, event: str) -> list[Message]:
 
 
 async def strike_both(rig: Rig, hits: list[str], weak_peak: int = 22_000) -> int:
-    """A blow of 60,000 on t1, of which t2 feels `weak_peak` 3 ms later; reported in the order of `hits`. When
-    t1 was hit.
+    """A blow of 60,000 on t1, of which t2 detects `weak_peak` 3 ms later; reported in the order of `hits`.
+    Return when t1 was hit.
     """
     at_us = await now_us(rig)
     for target_id in hits:
@@ -802,7 +802,7 @@ async def test_a_blow_that_is_told_after_an_outage_takes_back_its_cross_talk(
 
 
 @needs_micropython
-async def test_real_boards_that_feel_one_blow(tmp_path: Path) -> None:
+async def test_real_boards_that_detect_one_blow(tmp_path: Path) -> None:
     """Struck at one instant, one as the neighbour of the other; the reports come as they come."""
     async with AsyncExitStack() as stack:
         hub = await stack.enter_async_context(running_hub("micropython", tmp_path, 4, 1))
@@ -873,7 +873,7 @@ async def test_only_the_games_own_hits_count_and_each_once(engine: str, tmp_path
         first = await raised_one(rig)
         [other] = [target for target in rig.targets.values() if target is not first]
         await other.report(100)
-        await first.report(100, at_us=0)  # felt when the hub had just started
+        await first.report(100, at_us=0)  # detected when the hub had just started
         now_us = (await rig.console.ask("ping"))["data"]["hub_us"]
         id = await first.report(100, at_us=now_us)
         await first.report(100, id)
@@ -886,7 +886,7 @@ async def test_only_the_games_own_hits_count_and_each_once(engine: str, tmp_path
 
 
 async def test_a_hit_that_comes_after_an_outage_still_counts(tmp_path: Path) -> None:
-    """The target is out from its loss on, but what it felt before counts: it reports within the grace."""
+    """The target is out from its loss on, but what it detected before counts: it reports within the grace."""
     async with rig_of("cpython", tmp_path, 2) as rig:
         await rig.start("quick", rounds=3, pause_ms=0, first_up_ms=60_000)
         first = await raised_one(rig)

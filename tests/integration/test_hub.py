@@ -129,7 +129,7 @@ async def test_commands_to_the_real_firmware(engine: str, body: str, tmp_path: P
         assert (down["type"], down["status"]) == ("down", "down")
         assert down["data"]["round_trip_ms"] >= TRAVEL_MS - 5
 
-        # A hit, felt by the piezo.
+        # A hit, detected by the piezo.
         activated = await console.ask("activate", "target_1", duration_ms=10_000)
         assert (activated["type"], activated["status"]) == ("activated", "activated")
         assert is_at(target, UP_NS)

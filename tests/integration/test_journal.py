@@ -128,7 +128,7 @@ async def test_a_hub_that_is_killed_at_any_step_loses_and_doubles_nothing(tmp_pa
 
 
 @pytest.mark.parametrize(("window_ms", "hits"), [("20", [0, 1]), ("0", [1, 1])])
-async def test_a_blow_that_two_targets_feel_is_kept_as_one(
+async def test_a_blow_that_two_targets_detect_is_kept_as_one(
     window_ms: str, hits: list[int], tmp_path: Path
 ) -> None:
     """The weaker report comes first, and is acknowledged and kept as a hit before the stronger one comes."""

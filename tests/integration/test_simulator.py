@@ -118,7 +118,7 @@ def test_its_outputs_are_seen(make_board: MakeBoard) -> None:
     assert not board.is_sampling()
 
 
-def test_a_strike_is_felt(make_board: MakeBoard) -> None:
+def test_a_strike_is_detected(make_board: MakeBoard) -> None:
     board = make_board(
         "import machine\nadc = machine.ADC(26)\nwhile adc.read_u16() < 40_000:\n    pass\nprint('struck')\n"
     )

@@ -79,7 +79,7 @@ def test_it_learns_the_drift_and_holds_through_an_outage() -> None:
     # Without the drift it would be off by 10.8 ms.
     assert abs(world.check(after_us)) < 3_000
     assert world.clock.uncertainty_us(world.local_us(after_us)) < 5_000
-    # And for what was felt before it knew as much.
+    # And for what was detected before it knew as much.
     assert abs(world.check(world.now_us - 120 * SECOND_US)) < 5_000
     world.now_us = after_us
     world.run(20, 1, 20)

@@ -46,7 +46,7 @@ async def test_silence_is_no_hit() -> None:
     assert 2_000 <= max(gaps_us) <= reading.piezo.gap_us + 1_000  # the clock is read before the first sample
 
 
-async def test_one_swing_that_rings_through_a_burst_is_felt() -> None:
+async def test_one_swing_that_rings_through_a_burst_is_detected() -> None:
     for place in range(8, 12):
         reading = _Reading(lambda n, place=place: 30_000 if n == place else 0)  # type: ignore[misc]
         assert await reading.detect()
@@ -57,7 +57,7 @@ async def test_a_rise_to_the_threshold_itself_is_a_hit() -> None:
     assert await _Reading(lambda n: 20_000 if n >= 4 else 19_900).detect()
 
 
-async def test_a_piezo_that_rests_at_its_threshold_or_above_feels_nothing_and_says_where() -> None:
+async def test_a_piezo_that_rests_at_its_threshold_or_above_detects_nothing_and_says_where() -> None:
     for level in (20_000, 31_000, 65_535):
         for debounce_ms in (0, 50):
             reading = _Reading(lambda n, level=level: level, debounce_ms)  # type: ignore[misc]
@@ -128,7 +128,7 @@ async def test_the_peak_may_come_after_the_hit_and_the_hit_is_the_crossing() -> 
     assert reading.at_us[-1] >= reading.at_us[8] + 2_000
 
 
-async def test_nothing_is_felt_before_the_debounce_time_is_over() -> None:
+async def test_nothing_is_detected_before_the_debounce_time_is_over() -> None:
     """But the one burst at its beginning, which says what is no hit. A blow that rings on until it is over
     counts from then on, and it is said for how long nobody looked.
     """

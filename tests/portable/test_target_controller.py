@@ -262,7 +262,7 @@ def test_every_round_ends_with_one_report() -> None:
         assert [action[1] for action in actions if action[0] == Action.REPORT] == [message_type]
 
 
-def test_a_hit_reports_what_was_felt() -> None:
+def test_a_hit_reports_what_was_detected() -> None:
     target = _in("armed")
     data: "dict[str, object]" = {"reaction_ms": 120, "peak": 30000}
     assert target.signal("hit", data) == [(Action.REPORT, "hit", data), _LOWER]

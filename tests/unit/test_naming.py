@@ -53,6 +53,10 @@ RETIRED = {
 # These are words of the field too, and retired only as the names of modules.
 _MODULES_ONLY = {"flash", "gate", "lean", "parts", "shell", "figures", "feel"}
 
+# The same for what is written for people: comments, messages, pages.
+_RETIRED_PROSE = re.compile(r"(?i)(?<![a-z])(bad days?|feels?|felt|feeling|trouble[ds]?|twins?)(?![a-z])")
+_PAGES = ("*.md", "docs/*.md", "Makefile", *(f"{folder}/**/*.py" for folder in ALL))
+
 # How a docstring's first line does not begin: not with a question, a noun or a condition, but with a verb.
 _NO_VERB = re.compile(
     "(a|all|also|an|and|another|as|at|both|by|each|every|everything|for|from|has|how|if|in|into|is|it|its|like"
@@ -134,6 +138,17 @@ def test_no_identifier_is_a_retired_word() -> None:
         for name in retired.intersection(names_in(tree))
     }
     assert found == set()
+
+
+def test_no_page_says_a_retired_word() -> None:
+    paths = {path for pattern in _PAGES for path in ROOT.glob(pattern)} - {Path(__file__)}
+    found = [
+        f"{path.relative_to(ROOT)}:{number} {word[0]}"
+        for path in sorted(paths)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        for word in _RETIRED_PROSE.finditer(line)
+    ]
+    assert found == []
 
 
 def test_what_is_called_back_and_what_records_say_so() -> None:

@@ -164,7 +164,7 @@ def test_drops_are_shown_where_there_are_some() -> None:
         assert ("drops" in console.file.getvalue()) == bool(dropped)
 
 
-def test_a_target_that_cannot_feel_a_hit_is_named() -> None:
+def test_a_target_that_cannot_detect_a_hit_is_named() -> None:
     """In the range, and with the round that it was missed in."""
     deaf = replace(target(2), rests_at=31_000)
     screen = range_screen.RangeScreen("hub:8081", Console(file=io.StringIO(), width=120, height=40))

@@ -91,7 +91,7 @@ def trace(
     found = run(ask(), hub)
     if not found.values:
         fail(
-            f"{target} has felt no hit since it was last armed: `snyper activate {target}`, shoot, ask again",
+            f"{target} detected no hit since it was armed: `snyper activate {target}`, shoot, ask again",
             EXIT_FAILED,
         )
     if png is not None:

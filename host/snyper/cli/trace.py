@@ -87,7 +87,7 @@ def save_png(trace: Trace, path: Path, title: str) -> None:
 
     figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="constrained")
     whole, close = figure.subplots(2, 1)
-    figure.suptitle(f"{title}: peak {trace.peak:,}, felt {trace.reaction_ms:,} ms after arming")
+    figure.suptitle(f"{title}: peak {trace.peak:,}, detected {trace.reaction_ms:,} ms after arming")
     _draw(whole, trace, trace.times_us[0])
     _draw(close, trace, max(trace.times_us[0], -_ZOOM_BEFORE_US))
     whole.legend(loc="upper left", frameon=False)

@@ -14,7 +14,7 @@ class TargetInfo:
     `uncertainty_us` is how far the target's idea of the hub's clock can be wrong, `dropped` how many reports
     it had to give up since its boot. `last_error` is "duplicate" where another board asks for this name, or
     empty. `rests_at` is where its piezo rests, if that was not below the threshold all the last round, in
-    which nothing could be felt; else 0.
+    which nothing could be detected; else 0.
     """
 
     target_id: str

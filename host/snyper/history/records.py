@@ -11,7 +11,7 @@ from snyper.history.schema import known_as, names_of
 @dataclass(frozen=True)
 class EventRecord:
     """One event. `unix_ms` is when it was, in milliseconds of the world's time since 1970; of a `hit` or
-    `miss`, when the target felt it.
+    `miss`, when the target detected it.
     """
 
     log_id: str

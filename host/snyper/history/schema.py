@@ -28,7 +28,7 @@ _EVENTS = """
 CREATE TABLE events (
     log INTEGER NOT NULL REFERENCES logs (id),
     seq INTEGER NOT NULL,
-    unix_ms INTEGER NOT NULL,       -- when it was; of a hit or miss, when it was felt
+    unix_ms INTEGER NOT NULL,       -- when it was; of a hit or miss, when it was detected
     event TEXT NOT NULL,
     target_id TEXT NOT NULL,        -- empty: about no target
     data TEXT NOT NULL,             -- a JSON object

@@ -9,7 +9,7 @@ A board that is a process of its own (power_on.py starts it) speaks with the wor
   board.json    what it is and what surrounds it: unique_id (16 hex digits), seed, hit_rate, reaction_ms, air,
                 and what power_on.py reads
   outputs.json  what it does to the world: `VirtualBoard.outputs()`, written at each change
-  strike        an impact on a piezo for it to feel: gpio, peak, from_ns, until_ns of the wall clock
+  strike        an impact on a piezo for it to detect: gpio, peak, from_ns, until_ns of the wall clock
   levels        what the next samples of a pin find, before it is again as its pull has it: gpio, levels
   screen.json   what the screen shows, if there is one: `Screen.save` of i2c.py, written at each change
   watchdog      when the running watchdog bites, in ns of the wall clock; whoever runs the process enforces it
@@ -234,7 +234,7 @@ class VirtualBoard:
 
     def sample(self, gpio: int) -> int:
         """Return what the ADC measures on `gpio` now, 0 to 4095."""
-        self._feel_strike()  # first: an impact that is known has begun before `now_ns`
+        self._read_strike()  # first: an impact that is known has begun before `now_ns`
         now_ns = time.time_ns()
         adc = self._adc_input(gpio)
         if now_ns - adc.at_ns > self.rest_ns:
@@ -251,7 +251,7 @@ class VirtualBoard:
                 break
         return level
 
-    def _feel_strike(self) -> None:
+    def _read_strike(self) -> None:
         """Take a strike of the world, if there is one: called before every sample."""
 
     def _sampled(self, adc: _AdcInput, now_ns: int) -> None:
@@ -346,7 +346,7 @@ class ProcessBoard(VirtualBoard):
             adc.mirrored_ns = now_ns
             self.changed()
 
-    def _feel_strike(self) -> None:
+    def _read_strike(self) -> None:
         if not self._is_taken("strike"):
             return
         strike = self.read("strike.taken")
