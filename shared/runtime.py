@@ -15,7 +15,9 @@ if TYPE_CHECKING:
         """Whom a Stream calls."""
 
         def data_received(self, data: bytes) -> None:
-            """What this raises comes back to `connection_lost`; the others raise nothing."""
+            """Take bytes of the peer. What this raises comes back to `connection_lost`; the others raise
+            nothing.
+            """
 
         def resume_writing(self) -> None: ...
 
