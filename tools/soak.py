@@ -106,7 +106,7 @@ async def soak(
     try:
         board.start()
         async with play.running(board):
-            await play.settle()
+            await play.wait_until_idle()
             began = time.monotonic()
             for minute in range(1, minutes + 1):
                 end = began + minute * MINUTE_S
@@ -115,7 +115,7 @@ async def soak(
                 report.samples.append(await sample(board, is_quiet=False))
                 while time.monotonic() < end:
                     await play.act()
-                await play.settle()
+                await play.wait_until_idle()
                 report.samples.append(await sample(board, is_quiet=True))
                 on_minute(minute)
         report.counts = play.counts
@@ -152,7 +152,7 @@ class _Play:
     async def disturb(self, turn: int) -> None:
         raise NotImplementedError
 
-    async def settle(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Return when everybody is connected and nothing is under way."""
         raise NotImplementedError
 
@@ -237,7 +237,7 @@ class _TargetPlay(_Play):
         else:
             self._relay.inject(WRONG[turn // 4 % len(WRONG)])
 
-    async def settle(self) -> None:
+    async def wait_until_idle(self) -> None:
         async def is_down() -> bool:
             if not self._hub.router.registry.connected():
                 return False
@@ -316,7 +316,7 @@ class _HubPlay(_Play):
                     await asyncio.sleep(RETRY_S)
                     writer.transport.abort()
 
-    async def settle(self) -> None:
+    async def wait_until_idle(self) -> None:
         async def is_everybody_here() -> bool:
             reply = await self._console.ask(MessageType.PING, "all")
             return reply is not None and reply.data == {"ok": TARGETS, "failed": 0}
