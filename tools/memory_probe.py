@@ -99,7 +99,7 @@ def _memory() -> "dict[str, int]":
 
 
 def _say_modules(names: "Iterable[str]") -> None:
-    """Print one name at a time: a heap in pieces has no room for a line of all."""
+    """Print one name at a time: a heap in pieces has no space for a line of all."""
     for name in names:
         print('modules ["' + name + '"]')
 

@@ -137,7 +137,7 @@ def _write(screenshot: bytes, path: Path) -> None:
 
 
 def _write_moving(frames: list[Image.Image], path: Path) -> None:
-    """Write an animation with one palette for all frames, so that only what changes takes room."""
+    """Write an animation with one palette for all frames, so that only what changes takes space."""
     small = [frame.resize((640, 360), Image.Resampling.LANCZOS) for frame in frames]
     palette = small[len(small) // 2].quantize(48, dither=Image.Dither.NONE)
     few = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in small]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from snyper.firmware.master.game_runner import GameRunner
     from snyper.shared.handshake_server import Registration
 
-MAX_EVENTS = 24  # 2.4 kB of a board; a computer has room for more
+MAX_EVENTS = 24  # 2.4 kB of a board; a computer has memory for more
 REGISTER_TIMEOUT_MS = 10_000  # long enough for a person who pastes a line into `nc`
 _BACKLOG = 1024  # connections that wait to be accepted; the system may hold fewer
 _SWEEP_MS = 500

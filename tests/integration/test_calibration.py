@@ -47,7 +47,7 @@ OLD = 20_000
 async def range_of_one(
     engine: str, body: str, directory: Path, **config: Any
 ) -> AsyncIterator[tuple[HubUnderTest, VirtualTarget, Peer]]:
-    """A hub, its target, and a console that sees the events; there is room for a second console."""
+    """A hub, its target, and a console that sees the events; there is space for a second console."""
     async with (
         running_hub(engine, directory, 2, 2) as hub,
         console_of(hub, subscribed=True) as console,

@@ -37,7 +37,7 @@ pytestmark = needs_micropython
 
 SECRET = "correct-horse"
 KEY = "battery-staple"
-HEAP_FOR_SOURCES = 320 * 1024  # what the compiler makes is pointers, which take twice the room here
+HEAP_FOR_SOURCES = 320 * 1024  # what the compiler makes is pointers, which take twice the memory here
 OWN_FILES = {"config.good.json", "snyper.log", "snyper.log.old", "snyper.boot.json"}  # the running firmware's
 
 

@@ -1088,7 +1088,7 @@ Ask = Callable[..., Coroutine[Any, Any, tuple[int, str, str]]]
 
 @asynccontextmanager
 async def cli_range(directory: Path) -> AsyncIterator[tuple[Rig, Ask]]:
-    """A hub with room for commands, two targets that are hit at once, and `snyper game` on it."""
+    """A hub with space for commands, two targets that are hit at once, and `snyper game` on it."""
     async with AsyncExitStack() as stack:
         hub = await stack.enter_async_context(running_hub("cpython", directory, 4, 4))
         console = await stack.enter_async_context(console_of(hub, subscribed=True))

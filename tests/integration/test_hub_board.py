@@ -79,7 +79,7 @@ async def shot_targets(directory: Path, hub: str) -> AsyncIterator[None]:
 
 async def test_games_over_the_dashboards_console(tmp_path: Path) -> None:
     """Everything of the dashboard but its pages plays two games, the second as soon as the hub takes it. The
-    board has room while they are played, and as much after the second as after the first.
+    board has memory while they are played, and as much after the second as after the first.
     """
     store = Store(None, tmp_path / "archive.sqlite3")
     while_playing: list[int] = []
@@ -116,7 +116,7 @@ def connected(model: Model) -> list[str]:
 
 
 async def start(feed: HubFeed, seed: int) -> str:
-    """Starts a game as soon as there is room for it, and returns its id."""
+    """Starts a game as soon as there is space for it, and returns its id."""
     while True:
         try:
             state = await feed.hub.start_game("quick", ["Ann", "Bo"], QUICK, seed)

@@ -102,7 +102,7 @@ def test_each_module_comes_after_those_that_it_imports_and_takes_something(role:
         assert 100 < cost < 40_000, (name, cost)
 
 
-async def test_a_hub_board_with_a_screen_has_room_for_a_game(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hub_board_with_a_screen_has_memory_for_a_game(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(game_memory, "GAMES", ("gallery",))
     monkeypatch.setattr(game_memory, "ROUNDS", 1)
     monkeypatch.setattr(game_memory, "GAME_S", 1.0)

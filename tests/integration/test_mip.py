@@ -15,7 +15,7 @@ from tools import mip_packages
 
 pytestmark = needs_micropython
 
-HEAP_FOR_SOURCES = 320 * 1024  # what the compiler makes is pointers, which take twice the room here
+HEAP_FOR_SOURCES = 320 * 1024  # what the compiler makes is pointers, which take twice the memory here
 
 
 async def mpremote(port: str, *arguments: str) -> str:

@@ -91,7 +91,7 @@ async def unread(command: str, hub: str = "", **environment: str) -> tuple[int, 
 
 @asynccontextmanager
 async def busy_hub(directory: Path) -> AsyncIterator[HubUnderTest]:
-    """With a target `t`, and room for every command."""
+    """With a target `t`, and space for every command."""
     async with running_hub("cpython", directory, 4, 8) as hub, scripted_target(hub, "t", OBEDIENT):
         yield hub
 
@@ -190,7 +190,7 @@ async def test_what_stderr_does_not_take_changes_nothing(tmp_path: Path) -> None
 
 
 async def test_a_stdout_that_is_told_not_to_block(tmp_path: Path) -> None:
-    """By another program that has the same pipe: what does not fit now goes out when there is room."""
+    """By another program that has the same pipe: what does not fit now goes out when there is space."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     journal = tmp_path / "journal.sqlite3"

@@ -322,13 +322,13 @@ if MICROPYTHON:
 
     def test_a_file_that_memory_does_not_hold_is_a_fault() -> None:
         data = b'{"tags": [' + b"[]," * 1300 + b"[]]}"
-        room = [bytearray(MAX_BYTES + 200), bytearray(MAX_BYTES + 200)]  # for the text, not for what it says
+        space = [bytearray(MAX_BYTES + 200), bytearray(MAX_BYTES + 200)]  # for the text, not for what it says
         ballast = []
         try:
             while True:
                 ballast.append(bytearray(200))
         except MemoryError:
-            room.clear()
+            space.clear()
         error = fault(parse, data)
         ballast.clear()
         assert str(error) == "no memory to read it", error

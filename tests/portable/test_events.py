@@ -32,7 +32,7 @@ def test_events_count_from_one() -> None:
     assert log.oldest_seq == 1
 
 
-def test_the_oldest_make_room() -> None:
+def test_the_oldest_make_way() -> None:
     log = EventLog(3)
     for _ in range(10):
         log.add("hit", "t", {})

@@ -178,7 +178,7 @@ async def test_a_queue_is_never_copied_whole() -> None:
         for number in range(1 + MAX_QUEUED_LINES):
             link.send_nowait(SocketMessage("event", number, data={"x": "x" * 1_500}))
         stream.free()
-        await within(link.send(SocketMessage("event", "last")))  # there is room when all has left
+        await within(link.send(SocketMessage("event", "last")))  # there is space when all has left
     finally:
         link.close(ProtocolError(ErrorCode.DISCONNECTED, "enough"))
         await within(run)

@@ -296,7 +296,7 @@ def test_no_place_for_it(tmp_path: Path) -> None:
 # --- a disk that fails
 
 
-def test_a_full_disk_and_room_again(path: Path, disk: Disk) -> None:
+def test_a_full_disk_and_space_again(path: Path, disk: Disk) -> None:
     states: list[tuple[str, str, int]] = []
     with opened(path, on_state=lambda *state: states.append(state)) as journal:
         disk.fails = True

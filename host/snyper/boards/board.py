@@ -19,7 +19,7 @@ from snyper.boards.surroundings import Surroundings
 from snyper.system.process import leashed
 
 VIRTUAL_BOARD = Path(__file__).resolve().parent / "virtual_board"
-HEAP_BYTES = 180 * 1024  # what a Pico W has once it has joined its network; objects take twice the room here
+HEAP_BYTES = 180 * 1024  # what a Pico W has once it has joined its network; objects take twice that here
 STAND_INS_BYTES = 58 * 1024  # on top: what virtual_board's modules take of the same heap, and no board has
 SCREEN_BYTES = 7 * 1024  # and for a screen
 # Of what MicroPython's table of words takes before the firmware runs, the part that a board's own would take:

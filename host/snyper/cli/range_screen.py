@@ -39,7 +39,7 @@ from snyper.shared.socket_protocol import ProtocolError
 
 _REFRESH_SECONDS = 0.5
 _EVENTS_SHOWN = 12
-_MIN_EVENTS_SHOWN = 3  # if there is room for them below the targets
+_MIN_EVENTS_SHOWN = 3  # if there is space for them below the targets
 _FRAME_ROWS = 3  # around the events, and the line below them
 _TITLE_GAP = Text("   ")
 _GROUPS_COLUMNS = 24
@@ -138,10 +138,10 @@ class RangeScreen:
             draw = scoreboard.summary if is_small else scoreboard.scoreboard
             game = [draw(self.game, self._hub_us(), self._model.note)]
         frame = 0 if is_small else _FRAME_ROWS
-        room = rows - self._height(*head, *game) - frame
-        targets = self._targets(max(1, room - _MIN_EVENTS_SHOWN), is_small)
-        room = max(1, room - self._height(targets))
-        lines = [self._line(event, is_small) for event in list(self._events)[-room:]]
+        rows_left = rows - self._height(*head, *game) - frame
+        targets = self._targets(max(1, rows_left - _MIN_EVENTS_SHOWN), is_small)
+        rows_left = max(1, rows_left - self._height(targets))
+        lines = [self._line(event, is_small) for event in list(self._events)[-rows_left:]]
         seen = Group(*lines) if lines else Text("nothing has happened yet", "dim")
         if is_small:
             return Group(*head, targets, *game, seen)

@@ -19,7 +19,7 @@ from snyper.client import (
 from snyper.client.labels import AWAY, natural, rest_text, result_word, state_word
 from snyper.system.text import json_text, one_line
 
-SMALL_COLUMNS, SMALL_ROWS = 60, 16  # a terminal below either has no room for frames
+SMALL_COLUMNS, SMALL_ROWS = 60, 16  # a terminal below either has no space for frames
 _STATE_STYLES = {
     "standing": "green",
     "armed": "bold red",
@@ -43,7 +43,7 @@ def fitted(table: Table, console: Console, lesser: Iterable[str]) -> Table:
         table.box, table.padding, table.pad_edge = None, (0, 1, 0, 0), False
     unlimited = console.options.update(max_width=10_000)
     for column in table.columns:
-        if column.no_wrap:  # which a table takes for what to cut, not for what has to have its room
+        if column.no_wrap:  # which a table takes for what to cut, not for what has to have its space
             cells = [*([column.header] if table.show_header else []), *column.cells]
             widths = [console.measure(cell, options=unlimited).maximum for cell in cells]
             widest = max(widths, default=0)

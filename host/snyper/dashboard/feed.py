@@ -123,7 +123,7 @@ class HubFeed:
         log_id, seq = "", 0
         if status.journal and await asyncio.to_thread(self.store.journal_log_id):
             # Where a hub counts it says when one subscribes, which a connection does once.
-            with suppress(ProtocolError):  # such as no room for a second console
+            with suppress(ProtocolError):  # such as no space for a second console
                 async with connect(self.model.hub) as asking:
                     await asking.subscribe()
                     log_id, seq = asking.log_id, asking.subscribed_seq

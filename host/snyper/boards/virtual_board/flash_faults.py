@@ -74,7 +74,7 @@ class FaultyFlash:
         is_cut = self._step()
         try:
             if faults["capacity_bytes"] is not None:
-                self._need_room(path, len(written), faults["capacity_bytes"])
+                self._need_space(path, len(written), faults["capacity_bytes"])
             if faults["corrupts"] and path.endswith(faults["corrupts"]) and written:
                 written[0] ^= 1
             file.write(written[: len(written) // 2] if is_cut else written)
@@ -105,7 +105,7 @@ class FaultyFlash:
         faults.update(self._board.read("board.json")["faults"])
         return faults
 
-    def _need_room(self, path: str, growth_bytes: int, capacity_bytes: int) -> None:
+    def _need_space(self, path: str, growth_bytes: int, capacity_bytes: int) -> None:
         size = self._files.stat(path)[6]
         more = _blocks(size + growth_bytes) - _blocks(size)
         if (self._used_blocks("/") + more) * BLOCK_BYTES > capacity_bytes:

@@ -109,7 +109,7 @@ def _chip(path: str) -> "Any":
 
 def _widen_table_of_words() -> None:
     """Grow MicroPython's table of words: it doubles at 1,260 of them, to one more piece of 14 kB. No firmware
-    here has so many; with the words of these modules it has. Here is the room for that, and no more once it
+    here has so many; with the words of these modules it has. Here is the memory for that, and no more once it
     runs.
     """
     took = number = 0
