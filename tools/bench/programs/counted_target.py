@@ -13,9 +13,8 @@ import micropython
 from snyper.firmware.target.config import read
 from snyper.firmware.target.peripherals import Piezo, Servo
 from snyper.firmware.target.target import Target
-from snyper.shared.clock import now_us
 from snyper.shared.link import Link
-from snyper.shared.runtime import dial
+from snyper.shared.runtime_micropython import dial, now_us
 from snyper.shared.socket_protocol import SocketMessage
 
 _TIMEOUT_MS = 5_000
@@ -64,7 +63,7 @@ async def main(port: int) -> None:
     target = Target(Servo(config["servo"]), Piezo(config["piezo"]))
     running = asyncio.create_task(target.run())
     await target.wait_at_rest()
-    link = Link(await dial("127.0.0.1", port, _TIMEOUT_MS), target.handlers, "hub")
+    link = Link(await dial("127.0.0.1", port, _TIMEOUT_MS), target.handlers, "hub")  # type: ignore[arg-type]
     link.health = target.health
     serving = asyncio.create_task(link.run())
     await link.request(SocketMessage(_REGISTER, 0, "target_1"), _TIMEOUT_MS)
