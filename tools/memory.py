@@ -98,13 +98,13 @@ def modules_of(role: str) -> list[str]:
                 visit(imported)
             ordered.append(module)
 
-    for module in [name for name in sources if name not in forgotten(role)] + sorted(forgotten(role)):
+    for module in [name for name in sources if name not in unloaded(role)] + sorted(unloaded(role)):
         visit(module)
     return ordered
 
 
-def forgotten(role: str) -> set[str]:
-    """Return the modules that the firmware forgets once it runs, or each time that they were needed; and
+def unloaded(role: str) -> set[str]:
+    """Return the modules that the firmware unloads once it runs, or each time that they were needed; and
     those that it loads only when somebody asks for a game, or where there is a screen or a button.
     """
     known = {
@@ -251,7 +251,7 @@ def tables(costs: dict[str, dict[str, Costs]], reports: list[Report]) -> list[tu
     for role, by_runtime in costs.items():
         rows = [["module", "unix port", "32 bits"]]
         for name in by_runtime["unix"]:
-            shown = f"{name} (not always there)" if name in forgotten(role) else name
+            shown = f"{name} (not always there)" if name in unloaded(role) else name
             rows.append([shown, *(_bytes(by_runtime[runtime].get(name)) for runtime in ("unix", "wasm"))])
         rows.append(
             [
@@ -287,7 +287,7 @@ def _bytes(count: int | None) -> str:
 
 
 def _total(role: str, costs: Costs) -> str:
-    counted = [cost for name, cost in costs.items() if name not in forgotten(role) and cost is not None]
+    counted = [cost for name, cost in costs.items() if name not in unloaded(role) and cost is not None]
     return _bytes(sum(counted)) if counted else "-"
 
 

@@ -45,7 +45,7 @@ def watch(
     load_read: "Callable[[], Any]", load_application: "Callable[[], Any]"
 ) -> "tuple[Callable[[], Any], Callable[[], Any]]":
     """Wrap both loaders for a firmware that also says `memory {"free", "used", "at_s"}` for each file
-    MEASURE; and `modules [NAME]` for each, each time that some may have been forgotten since.
+    MEASURE; and `modules [NAME]` for each, each time that some may have been unloaded since.
     """
     from snyper.shared import runtime_micropython as runtime
 

@@ -106,7 +106,7 @@ def _settings(
     load_read: "Callable[[], Callable[[object, str], dict[str, Any]]]",
 ) -> "tuple[dict[str, Any], bool]":
     """Read the settings in force. In a function of its own: a name that outlives it would keep the modules,
-    which are to be forgotten.
+    which are to be unloaded.
     """
     from snyper.firmware.board.settings import in_force
 

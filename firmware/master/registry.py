@@ -173,7 +173,7 @@ class Registry:
         if not peer.is_named:
             self.others.append(peer)
         elif self._named.get(peer.target_id) is not peer:
-            self._forget_one()
+            self._drop_oldest()
             self._named[peer.target_id] = peer
         peer.register(registration, link)
         return peer, replaced
@@ -231,8 +231,8 @@ class Registry:
             many = "s" * (limit > 1)
             raise ProtocolError(ErrorCode.BUSY, "this hub takes %d %s%s" % (limit, peer.role, many))
 
-    def _forget_one(self) -> None:
-        """Forget the peer that has been away longest, where there are too many for one more."""
+    def _drop_oldest(self) -> None:
+        """Drop the peer that has been away longest, where there are too many for one more."""
         if len(self._named) < self.max_targets:
             return
         away = [peer for peer in self._named.values() if peer.link is None]

@@ -136,7 +136,7 @@ class TargetSession(Session):
         }
 
     def on_registered(self, link: "Link", registered: "Registered", asked_us: int) -> None:
-        """Take the first round of the hub's clock, forgetting that of another hub; begin with the link."""
+        """Take the first round of the hub's clock, clearing that of another hub; begin with the link."""
         clock = self._target.clock
         if not registered.boot_id or registered.boot_id != self._hub_boot_id:
             self._hub_boot_id = registered.boot_id

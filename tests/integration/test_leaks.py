@@ -207,7 +207,7 @@ async def test_nothing_is_left_on_a_hub_board(tmp_path: Path, capsys: pytest.Cap
         for _ in range(100):
             if free >= before - MEMORY_SLACK_BYTES:
                 break
-            await asyncio.sleep(0.05)  # the hub forgets strangers twice a second
+            await asyncio.sleep(0.05)  # the hub drops strangers twice a second
             free = await free_bytes(hub)
         with capsys.disabled():
             print(

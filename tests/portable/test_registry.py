@@ -1,4 +1,4 @@
-"""The hub's registry: who is admitted, who is meant by a selector, who is forgotten."""
+"""The hub's registry: who is admitted, who is meant by a selector, who is dropped."""
 
 from snyper.firmware.master.registry import LAST_ERROR_MS, MAX_REPORT_IDS, Peer, Registry
 from snyper.firmware.master.roles.console import Console
@@ -151,7 +151,7 @@ def test_selectors() -> None:
     raises(ErrorCode.UNKNOWN_TARGET, Registry(4).select, "all")
 
 
-def test_the_one_that_is_away_longest_is_forgotten() -> None:
+def test_the_one_that_is_away_longest_is_dropped() -> None:
     registry = Registry(2)
     for name, left_ms in (("old", 20), ("oldest", 10)):
         entry, link = _admit(registry, name)
@@ -160,7 +160,7 @@ def test_the_one_that_is_away_longest_is_forgotten() -> None:
     assert _names(registry.entries()) == ["new", "old"]
 
 
-def test_one_that_comes_back_makes_nobody_forgotten() -> None:
+def test_one_that_comes_back_drops_nobody() -> None:
     registry = Registry(2)
     for name, left_ms in (("a", 10), ("b", 20)):
         entry, link = _admit(registry, name)

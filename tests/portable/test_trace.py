@@ -74,7 +74,7 @@ def test_half_of_it_at_most_is_what_came_after_the_hit() -> None:
     assert _values(trace)[-1] == TRACE_SAMPLES // 2 - 1
 
 
-def test_what_is_read_after_the_end_is_not_kept_and_a_new_arming_forgets() -> None:
+def test_what_is_read_after_the_end_is_not_kept_and_a_new_arming_clears_it() -> None:
     trace = Trace()
     trace.begin()
     trace.read(_from([9_000] * BURST), BURST)
