@@ -77,6 +77,7 @@ class Command:
     """
 
     _items: "list[SocketMessage] | None" = None  # that nobody has taken yet
+    asked = ""  # what it was sent on for: its type and whom it is for
 
     def __init__(
         self,
@@ -320,7 +321,12 @@ async def forward(
     data.pop("timeout_ms", None)  # which is for the hub
     _set_instant(data)
     id = _peer_side_id(id_prefix, message.id)
+    asked = message.type + " " + selector
+    earlier = router.under_way.get(id)
+    if earlier is not None and earlier.asked == asked:
+        return None  # repeated before it was answered: the one answer that comes is for both
     command = router.start(message.type, selector, data or None, timeout_ms, id, message.attachment)
+    command.asked = asked
     message.attachment = None  # whoever waits for the answer keeps no bytes
     router.under_way.setdefault(id, command)
     failed: "list[Result]" = []

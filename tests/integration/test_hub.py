@@ -713,6 +713,23 @@ async def test_the_same_ids_of_two_consoles(engine: str, tmp_path: Path) -> None
 
 
 @each_engine
+async def test_a_command_that_is_repeated_before_it_is_answered(engine: str, tmp_path: Path) -> None:
+    """It has one answer: `busy` would say of a target that rises that nothing was done."""
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(running_hub(engine, tmp_path))
+        await stack.enter_async_context(virtual_target("cpython", tmp_path, hub.address))
+        console = await stack.enter_async_context(console_of(hub))
+        await until_count(console, 1)
+        stand_up = {"type": "stand_up", "id": "again", "target_id": "target_1"}
+        await console.send(stand_up, stand_up)
+        await console.expect("standing", id="again")
+        await console.send(stand_up)
+        await console.expect("standing", id="again")
+        await console.send({"type": "ping", "id": "last"})
+        await console.expect("pong", id="last")
+
+
+@each_engine
 async def test_who_does_not_register_is_put_out(
     engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
