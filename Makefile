@@ -65,7 +65,7 @@ skew: $(READY) ## Measure how well targets rise together (2.5 min)
 bench: $(READY) ## Measure the link (ARGS="--against ../before" compares)
 	@$(BIN)/python -m tools.bench $(ARGS)
 
-chaos: $(READY) ## Inject faults in 1,000 runs: cuts, kills, reboots (ARGS="--seed 7")
+chaos: $(READY) ## Inject faults in 1,000 runs, or in 10,000 simulated ones (ARGS="--simulated --seed 7")
 	@$(BIN)/python -m tools.chaos $(ARGS)
 
 cuts: $(READY) ## Cut the power at each command to the flash (ARGS="--depth 2")

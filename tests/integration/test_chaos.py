@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.integration.harness import needs_micropython
-from tools.chaos import plan, run
+from tools.chaos.processes import plan, run
 
 SEEDS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 45, 114]  # which have every fault at least twice
 FAULTS = {

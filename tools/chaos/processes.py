@@ -1,23 +1,19 @@
-"""Inject random faults into a real hub with real boards, and check its promises: `make chaos`.
+"""Inject random faults into a real hub with real boards, as processes, and check its promises.
 
-    python -m tools.chaos [--runs N] [--first N] [--ranges N] [--seed N]
-
-Ends with 1 when a promise was broken. A seed decides everything in a chaos run: the commands and shots on two
-targets, and the faults meanwhile: links that are cut, held, late or deliver every line twice, `kill -9` of
-the hub or a board at any instant (right after a report has come in, too), reboots. The hub is `snyper hub`
-with its journal, the boards are real MicroPython, the console reconnects after every loss and asks for what
-it missed. When everything has recovered:
+A seed decides everything in a chaos run: the commands and shots on two targets, and the faults meanwhile:
+links that are cut, held, late or deliver every line twice, `kill -9` of the hub or a board at any instant
+(right after a report has come in, too), reboots. The hub is `snyper hub` with its journal, the boards are
+real MicroPython, the console reconnects after every loss and asks for what it missed. When everything has
+recovered:
 
 - a command's id has raised its target at most once,
 - every strike that a board detected is in the journal exactly once, as is every report, in order; but for
   what a board that lost its power had not sent yet,
 - the console has received what is in the journal, all of it, once, in order.
 
-Many runs share a hub and its boards, one after the other; `--seed N` runs one with a hub and boards of its
-own.
+Many runs share a hub and its boards, one after the other.
 """
 
-import argparse
 import ast
 import asyncio
 import json
@@ -28,17 +24,24 @@ import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from snyper.boards.board import BoardProcess
-from snyper.boards.temporary import temporary_directory
 from snyper.client import ReconnectingClient
 from snyper.shared.link import Link
 from snyper.shared.runtime import end_task
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
+from tools.chaos.promises import (
+    BrokenPromise,
+    Event,
+    ReportOrder,
+    Step,
+    check_hits,
+    check_seen,
+    check_sound,
+)
 from tools.impaired_link import ImpairedLink
 from tools.loopback import HOST, free_port
 
@@ -59,20 +62,6 @@ LOWEST_PEAK, HIGHEST_PEAK = (
 _POLL_S = 0.005
 _REPORTS = (b'"hit"', b'"miss"')
 _ACK = (b'"ack"',)
-
-
-@dataclass(frozen=True)
-class Step:
-    """An action or a fault, `what`, `at_ms` after the run began, on the target with that index.
-
-    `what` decides what `first` and `second` mean.
-    """
-
-    at_ms: int
-    what: str
-    target: int
-    first: int = 0
-    second: int = 0
 
 
 def plan(seed: int) -> list[Step]:
@@ -114,15 +103,8 @@ def plan(seed: int) -> list[Step]:
     return sorted(steps, key=lambda step: step.at_ms)
 
 
-class BrokenPromise(Exception):
-    """A promise that did not hold. The message says which."""
-
-
 class _Lost(Exception):
     """The console has no connection, or its command got no answer."""
-
-
-Event = tuple[int, str, str, dict[str, Any]]
 
 
 class _Console:
@@ -310,7 +292,7 @@ class _Range:
         self._targets = targets
         self._console = console
         self._console_link = console_link
-        self._known_reports: dict[tuple[str, str], int] = {}
+        self._reports = ReportOrder()
         self._peaks: Iterator[int] = iter(())
         self._detected: list[tuple[_Target, int, int]] = []  # target, its boot, peak
         self._maybe: list[tuple[str, int]] = []
@@ -571,47 +553,19 @@ class _Range:
             (first_seq, self._console.seq),
         )
         kept = [(seq, event, target_id, json.loads(data)) for seq, event, target_id, data, _ in rows]
-        failing = [data for _, event, _, data in kept if event == "journal" and data["state"] == "failing"]
-        if failing:
-            raise BrokenPromise(f"the journal failed on a sound disk: {failing[0]['message']}")
-        if seen != kept:
-            raise BrokenPromise(_difference(seen, kept))
-        peaks = [(target_id, data["peak"]) for _, event, target_id, data in kept if event == "hit"]
-        for target, boot, peak in self._detected:
-            count = peaks.count((target.name, peak))
-            if count > 1 or (count == 0 and boot == target.boot):
-                raise BrokenPromise(f"a hit of {target.name} (peak {peak}) is {count} times in the journal")
-        struck = {(target.name, peak) for target, _, peak in self._detected} | set(self._maybe)
-        invented = [pair for pair in peaks if pair not in struck]
-        if invented or len(set(peaks)) < len(peaks):
-            raise BrokenPromise(f"the journal has hits that no board detected: {invented or peaks}")
-        self._check_order([(row[3], ast.literal_eval(row[4])) for row in rows if row[4]])
-
-    def _check_order(self, reports: list[tuple[str, tuple[str, str, str]]]) -> None:
-        """Check that no report of a boot is missing, but for those that its board says it dropped.
-
-        Raises:
-            BrokenPromise: One is missing, twice there or out of order.
-        """
-        for data, (board, boot, id) in reports:
-            number = int(id[1:])
-            last = self._known_reports.get((board, boot), 0)
-            dropped = int(json.loads(data).get("dropped", 0))
-            if not last < number <= last + 1 + dropped:
-                raise BrokenPromise(f"the report e{number} of {board} came after e{last}")
-            self._known_reports[board, boot] = number
+        check_sound(kept)
+        check_seen(seen, kept)
+        hits = [(target_id, data["peak"]) for _, event, target_id, data in kept if event == "hit"]
+        detected = [(target.name, peak, boot != target.boot) for target, boot, peak in self._detected]
+        check_hits(hits, detected, self._maybe)
+        for row in rows:
+            if row[4]:
+                self._reports.check(ast.literal_eval(row[4]), json.loads(row[3]))
 
 
 def _is_down(target: _Target) -> bool:
     pwm = target.board.outputs()["pwm"].get(SERVO, {"duty_ns": 0})
     return 0 < pwm["duty_ns"] < 600_000 and not target.board.is_sampling()
-
-
-def _difference(seen: list[Event], kept: list[Event]) -> str:
-    for at, (one, other) in enumerate(zip(seen, kept, strict=False)):
-        if one != other:
-            return f"event {at}: the console saw {one}, the journal has {other}"
-    return f"the console saw {len(seen)} events, the journal has {len(kept)}: {(seen + kept)[-1]}"
 
 
 async def _until(condition: Callable[[], object], what: str) -> None:
@@ -682,37 +636,3 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     for error in group.exceptions:
         found.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
     return found
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=RUNS, help="how many")
-    parser.add_argument("--first", type=int, default=1, help="the first one's seed")
-    parser.add_argument("--ranges", type=int, default=RANGES, help="how many at once")
-    parser.add_argument("--seed", type=int, help="only this one, step by step")
-    options = parser.parse_args()
-    seeds = [options.seed] if options.seed is not None else []
-    seeds = seeds or list(range(options.first, options.first + options.runs))
-    if options.seed is not None:
-        for step in plan(options.seed):
-            print(f"{step.at_ms:>6} ms  {step.what} target_{step.target + 1} {step.first} {step.second}")
-    began = time.monotonic()
-    done = 0
-
-    def on_done(seed: int, why: str) -> None:
-        nonlocal done
-        done += 1
-        if why:
-            print(f"seed {seed}: {why}\n  again: make chaos ARGS='--seed {seed}'", flush=True)
-        if done % 50 == 0:
-            print(f"{done} of {len(seeds)} after {time.monotonic() - began:.0f} s", flush=True)
-
-    with temporary_directory("snyper-chaos-") as directory:
-        broken = asyncio.run(run(seeds, options.ranges, Path(directory), on_done))
-    held = len(seeds) - len(broken)
-    print(f"chaos: {held} of {len(seeds)} kept every promise, in {time.monotonic() - began:.0f} s")
-    return 1 if broken else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Random faults in a range, and its promises checked: with real processes, or simulated."""
