@@ -1,4 +1,4 @@
-"""What every test has: no deadline for hypothesis, and no task or callback that dies unseen."""
+"""What every test has: no deadline for hypothesis, and no task or callback that dies unnoticed."""
 
 import logging
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ class _Errors(logging.Handler):
 
 
 @pytest.fixture(autouse=True)
-def _nothing_dies_unseen() -> Iterator[None]:
+def _nothing_dies_unnoticed() -> Iterator[None]:
     """asyncio only logs what a forgotten task or a callback raised: here it fails the test."""
     errors = _Errors()
     logger = logging.getLogger("asyncio")

@@ -589,7 +589,7 @@ async def test_one_player_has_one_name_however_it_is_typed(engine: str, tmp_path
             await console.stop_game()
         with pytest.raises(ProtocolError, match="Zo\u00eb plays already"):
             await console.start_game("quick", ["Zo\u00eb", "Zoe\u0308 "])
-        with pytest.raises(ProtocolError, match="unseen"):
+        with pytest.raises(ProtocolError, match="invisible"):
             await console.start_game("quick", ["Zo\u00eb\u202e"])
 
 
@@ -1052,7 +1052,7 @@ async def test_what_the_command_line_says_of_mistakes(tmp_path: Path) -> None:
             (("start", "quick", "--set", "rounds=x"), 2, "`rounds` is an integer from 1 to 100"),
             (("start", "quick", "--set", "rounds"), 2, "OPTION=VALUE"),
             (("start", "quick", "--player", "x" * 25), 2, "1 to 24 characters"),
-            (("start", "quick", "--player", "A\u202enn"), 2, "unseen"),
+            (("start", "quick", "--player", "A\u202enn"), 2, "invisible"),
             (("start", "duel", "--player", "Zo\u00eb", "--player", "Zoe\u0308 "), 2, "plays already"),
             (("start", "duel", "--player", ANN), 2, "Duel takes 2 players, not 1"),
             (("start", "quick", "--targets", "group:none"), 1, "no target is group:none"),

@@ -80,7 +80,7 @@ def read_players(game: "Any", given: object) -> "list[str]":
     for at in range(len(names)):
         if not _is_player(names[at]):
             raise _bad(
-                "players[%d]: a name has 1 to %d characters, none that is unseen or controls a screen"
+                "players[%d]: a name has 1 to %d characters, none that is invisible or controls a screen"
                 % (at, MAX_PLAYER_CHARS)
             )
         if names[at] in names[:at]:

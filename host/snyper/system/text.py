@@ -15,7 +15,7 @@ _JSON_CONTROLS = {
 
 
 def harmless(text: str) -> str:
-    """Strip `text` of control characters (ECMA-48) and Unicode's unseen ones, but for the ends of lines,
+    """Strip `text` of control characters (ECMA-48) and Unicode's invisible ones, but for the ends of lines,
     tabs, and what joins letters and emoji.
     """
     return text.translate(_CONTROLS)
@@ -27,7 +27,7 @@ def one_line(text: str) -> str:
 
 
 def json_text(value: object) -> str:
-    """Encode a line of JSON without its end, in which every control character and every unseen one is
+    """Encode a line of JSON without its end, in which every control character and every invisible one is
     escaped.
     """
     return json.dumps(value, ensure_ascii=False).translate(_JSON_CONTROLS)
