@@ -130,11 +130,11 @@ class AuthMiddleware:
         self._guesses.record(right, now_s)
         if not right:
             return login_page(goal, "That is not the password.", 401)
-        welcome = RedirectResponse(goal, 303)
-        welcome.set_cookie(
+        response = RedirectResponse(goal, 303)
+        response.set_cookie(
             self._cookie, self._new_session(now_s), max_age=SESSION_S, httponly=True, samesite="lax"
         )
-        return welcome
+        return response
 
     def _logout(self, headers: Mapping[str, str]) -> Response:
         self._sessions.pop(self._token(headers), None)
