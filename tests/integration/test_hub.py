@@ -39,7 +39,6 @@ THRESHOLD = 20_000
 # A hub board's main.py whose connections have less time to register.
 HASTY_HUB = """
 import asyncio
-from snyper.boards.board import BoardProcess
 from snyper.firmware.master import server
 from snyper.shared.address import parse_address
 from snyper.shared.config import read_file
