@@ -25,7 +25,7 @@ from tests.integration.harness import (
 )
 
 SOURCE = ROOT / "firmware" / "target" / "target.py"
-ROW_BEFORE = "            MessageType.ACTIVATE: self._command,\n"
+ROW_BEFORE = "            MessageType.ACTIVATE: command,\n"
 ROW = '            "dance": self._dance,\n'
 NEXT = "    async def _command("
 HANDLER = '''    async def _dance(self, link: Link, message: SocketMessage) -> SocketMessage:
