@@ -25,7 +25,7 @@ class _Errors(logging.Handler):
 
 @pytest.fixture(autouse=True)
 def _nothing_dies_unnoticed() -> Iterator[None]:
-    """asyncio only logs what a forgotten task or a callback raised: here it fails the test."""
+    """Fail a test in which a forgotten task or a callback raised, which asyncio only logs."""
     errors = _Errors()
     logger = logging.getLogger("asyncio")
     logger.addHandler(errors)
@@ -36,7 +36,7 @@ def _nothing_dies_unnoticed() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def micropython() -> Path:
-    """The MicroPython on this machine; without one the test is skipped."""
+    """Return the MicroPython on this machine; without one the test is skipped."""
     try:
         return find_micropython()
     except MicropythonNotFoundError as error:

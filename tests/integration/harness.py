@@ -57,7 +57,7 @@ each_body = pytest.mark.parametrize("body", ["cpython", MICROPYTHON])
 
 
 async def until(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> float:
-    """Returns once `condition` holds, after how many seconds; fails after `deadline_s`."""
+    """Return once `condition` holds, after how many seconds; fail after `deadline_s`."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < deadline_s, f"{what}, and did not within {deadline_s} s"
@@ -70,19 +70,19 @@ def descriptors(pid: int) -> int:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process runs; one that has ended and waits for its parent does not."""
+    """Tell whether the process runs; one that has ended and waits for its parent does not."""
     with suppress(OSError):
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
     return False
 
 
 def left_in(directory: Path) -> list[str]:
-    """What a command that was given `directory` for its temporary files has left there."""
+    """List what a command that was given `directory` for its temporary files has left there."""
     return [entry.name for entry in directory.iterdir() if entry.name.startswith("snyper")]
 
 
 def processes_with(text: str) -> list[int]:
-    """The processes whose command line or environment contains `text`."""
+    """List the processes whose command line or environment contains `text`."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
@@ -94,7 +94,7 @@ def processes_with(text: str) -> list[int]:
 
 
 def parent_of(pid: int) -> int:
-    """The process that started `pid`; 0 when it is gone."""
+    """Return the process that started `pid`; 0 when it is gone."""
     with suppress(OSError):
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     return 0
@@ -126,7 +126,7 @@ async def running_hub(
     main: str | None = None,
     crosstalk_ms: int = CROSSTALK_MS,
 ) -> AsyncIterator[HubUnderTest]:
-    """A hub of that engine. `main` is the text of a main.py to flash instead, on MicroPython."""
+    """Run a hub of that engine. `main` is the text of a main.py to flash instead, on MicroPython."""
     if engine == "cpython":
         hub = Hub(HOST, port or 0, max_targets, max_consoles, crosstalk_ms=crosstalk_ms)
         await hub.start()
@@ -158,7 +158,7 @@ async def running_hub(
 
 
 async def start_hub(board: BoardProcess) -> None:
-    """Gives a hub board power and waits until it listens."""
+    """Give a hub board power and wait until it listens."""
     times_up = board.times_up
     board.start()
     await until(lambda: board.times_up > times_up or not board.is_on, "the hub should listen")
@@ -178,7 +178,7 @@ class VirtualTarget:
         raise NotImplementedError
 
     def duty_ns(self) -> int:
-        """What the servo is told: near UP_NS or DOWN_NS."""
+        """Return what the servo is told: near UP_NS or DOWN_NS."""
         raise NotImplementedError
 
     def strike(self, peak: int, duration_ms: int = STRIKE_MS) -> None:
@@ -217,7 +217,7 @@ class ProcessTarget(VirtualTarget):
 
 
 def _ignore_status(status: str, **fields: object) -> None:
-    """The `on_status` of a target whose status nobody reads."""
+    """Drop the status of a target that nobody reads."""
 
 
 class SessionTarget(VirtualTarget):
@@ -261,7 +261,7 @@ class SessionTarget(VirtualTarget):
 async def virtual_target(
     body: str, directory: Path, hub: str | list[str], target_id: str = "target_1", **config: Any
 ) -> AsyncIterator[VirtualTarget]:
-    """A target of that runtime with power on. `config` is added to its config.json."""
+    """Run a target of that runtime with power on. `config` is added to its config.json."""
     complete_config = {
         "target_id": target_id,
         "hub": [hub] if isinstance(hub, str) else hub,
@@ -302,14 +302,14 @@ class Peer:
         self._reader = asyncio.create_task(self._read()) if reads else None
 
     async def send(self, *what: Message | bytes) -> None:
-        """Sends messages and raw bytes, all in one piece."""
+        """Send messages and raw bytes, all in one piece."""
         data = b"".join(
             part if isinstance(part, bytes) else json.dumps(part).encode() + b"\n" for part in what
         )
         await asyncio.get_running_loop().sock_sendall(self._sock, data)
 
     async def request(self, message_type: str, target_id: str | None = None, **data: Any) -> str:
-        """Sends a request with a new id, which it returns."""
+        """Send a request with a new id, which it returns."""
         self.ids += 1
         message: Message = {"type": message_type, "id": f"r{self.ids}"}
         if target_id is not None:
@@ -320,7 +320,7 @@ class Peer:
         return f"r{self.ids}"
 
     async def next(self, deadline_s: float = DEADLINE_S) -> Message:
-        """The next message that is no heartbeat. Fails when the connection ends first."""
+        """Return the next message that is no heartbeat. Fails when the connection ends first."""
         await until(
             lambda: self._taken < len(self.received) or self.ended, "a message should come", deadline_s
         )
@@ -329,7 +329,7 @@ class Peer:
         return self.received[self._taken - 1]
 
     async def expect(self, message_type: str, **fields: Any) -> Message:
-        """The next message, which has this type and these fields."""
+        """Return the next message, which has this type and these fields."""
         message = await self.next()
         assert {name: message.get(name) for name in ("type", *fields)} == {"type": message_type, **fields}, (
             message
@@ -342,7 +342,7 @@ class Peer:
         return message
 
     async def answer_to(self, id: "str | int", deadline_s: float = DEADLINE_S) -> list[Message]:
-        """The messages with this id up to the one that is no stream; others are left out."""
+        """Collect the messages with this id up to the one that is no stream; others are left out."""
         found = []
         while True:
             message = await self.next(deadline_s)
@@ -352,11 +352,11 @@ class Peer:
                     return found
 
     async def ask(self, message_type: str, target_id: str | None = None, **data: Any) -> Message:
-        """The reply to a request."""
+        """Send a request, and return the reply."""
         return (await self.answer_to(await self.request(message_type, target_id, **data)))[-1]
 
     async def event(self, event: str, target_id: str, deadline_s: float = DEADLINE_S) -> Message:
-        """The next event of this name and target; whatever comes before it is left out."""
+        """Return the next event of this name and target; whatever comes before it is left out."""
         began = time.monotonic()
         while True:
             message = await self.next(max(0.0, began + deadline_s - time.monotonic()))
@@ -366,7 +366,7 @@ class Peer:
                     return data
 
     async def end(self, deadline_s: float = DEADLINE_S) -> str:
-        """How the connection ends: "eof" or "reset"."""
+        """Wait for the end of the connection, and return how it ends: "eof" or "reset"."""
         await until(lambda: self.ended, "the connection should end", deadline_s)
         return self.ended
 
@@ -374,7 +374,7 @@ class Peer:
         self._sock.shutdown(socket.SHUT_WR)
 
     async def close(self, reset: bool = False) -> None:
-        """Hangs up; with `reset` rudely, as a process that dies with unread data does."""
+        """Hang up; with `reset` rudely, as a process that dies with unread data does."""
         if self._reader is not None:
             self._reader.cancel()
             with suppress(asyncio.CancelledError):
@@ -419,7 +419,7 @@ OBEDIENT = {
 async def peer_of(
     hub: HubUnderTest | int, reads: bool = True, receive_buffer: int | None = None
 ) -> AsyncIterator[Peer]:
-    """A connection to the hub, or to a port, that has not registered."""
+    """Connect to the hub, or to a port, without registering."""
     sock = socket.socket()
     sock.setblocking(False)
     if receive_buffer is not None:
@@ -439,7 +439,7 @@ async def peer_of(
 
 @asynccontextmanager
 async def console_of(hub: HubUnderTest, subscribed: bool = False) -> AsyncIterator[Peer]:
-    """A registered console; `subscribed` to events, where that is wanted."""
+    """Connect and register a console; `subscribed` to events, where that is wanted."""
     async with peer_of(hub) as peer:
         assert (await peer.ask("register", role="console"))["status"] == "registered"
         if subscribed:
@@ -451,7 +451,7 @@ async def console_of(hub: HubUnderTest, subscribed: bool = False) -> AsyncIterat
 async def scripted_target(
     hub: HubUnderTest, target_id: str, answers: dict[str, tuple[str, str]] = OBEDIENT, **data: Any
 ) -> AsyncIterator[Peer]:
-    """A registered target that answers what `answers` says, and the heartbeat."""
+    """Connect and register a target that answers what `answers` says, and the heartbeat."""
     async with peer_of(hub) as peer:
         peer.answers = answers
         await peer.send(registration(target_id, **data))
@@ -476,13 +476,13 @@ class ScriptedHub:
         return f"{HOST}:{self.port}"
 
     async def accept(self) -> Peer:
-        """The next connection, which has said nothing yet."""
+        """Return the next connection, which has said nothing yet."""
         sock, _ = await asyncio.wait_for(asyncio.get_running_loop().sock_accept(self._sock), DEADLINE_S)
         self._peers.append(Peer(sock, True))
         return self._peers[-1]
 
     async def register(self, **data: Any) -> tuple[Peer, Message]:
-        """The next connection and its registration, which is accepted."""
+        """Accept the next connection and its registration, and return both."""
         peer = await self.accept()
         message = await peer.expect("register")
         await peer.send(
@@ -496,7 +496,7 @@ class ScriptedHub:
         return peer, message
 
     async def close(self) -> None:
-        """Hangs up and stops listening. May be called again."""
+        """Hang up and stop listening. May be called again."""
         for peer in self._peers:
             await peer.close()
         self._sock.close()
@@ -530,13 +530,13 @@ class Command:
         ]
 
     async def wait(self, deadline_s: float = DEADLINE_S) -> int:
-        """The exit status, once it has ended and all it said has been read."""
+        """Return the exit status, once it has ended and all it said has been read."""
         async with asyncio.timeout(deadline_s):
             await asyncio.gather(*self._readers)
             return await self.process.wait()
 
     async def interrupt(self, number: signal.Signals = signal.SIGINT) -> int:
-        """Ctrl-C, or another signal, and the exit status."""
+        """Send Ctrl-C, or another signal, and return the exit status."""
         self.process.send_signal(number)
         return await self.wait()
 
@@ -578,7 +578,7 @@ class Command:
 
 @asynccontextmanager
 async def snyper(*arguments: str, **environment: str) -> AsyncIterator[Command]:
-    """`snyper` with these arguments, and with `environment` added to this one's."""
+    """Run `snyper` with these arguments, and with `environment` added to this one's."""
     variables = {**os.environ, "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
     variables.pop("SNYPER_HUB", None)
     if arguments[:1] == ("hub",) and "--journal" not in arguments:
@@ -599,7 +599,7 @@ async def snyper(*arguments: str, **environment: str) -> AsyncIterator[Command]:
 
 
 async def run_snyper(*arguments: str, **environment: str) -> tuple[int, str, str]:
-    """The exit status, stdout and stderr of a `snyper` that ends by itself."""
+    """Return the exit status, stdout and stderr of a `snyper` that ends by itself."""
     async with snyper(*arguments, **environment) as command:
         status = await command.wait(60.0)
         return status, command.out, command.err
@@ -632,7 +632,7 @@ class MortalHub:
             )
 
     async def kill(self) -> None:
-        """SIGKILL."""
+        """Kill it (SIGKILL)."""
         if self._engine == "cpython":
             await self._command.end()
         else:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def fault(function: "Callable[..., object]", *args: "Any") -> ConfigError:
-    """The ConfigError that the call raises."""
+    """Return the ConfigError that the call raises."""
     try:
         function(*args)
     except ConfigError as error:
@@ -20,7 +20,9 @@ def fault(function: "Callable[..., object]", *args: "Any") -> ConfigError:
 def check_faults(
     read: "Callable[..., object]", cases: "tuple[tuple[dict[str, Any], str], ...]", *args: "Any"
 ) -> None:
-    """Each of `cases`, what is given and the fault's path, is refused with just that path, on one line."""
+    """Check that each of `cases`, what is given and the fault's path, is refused with just that path, on one
+    line.
+    """
     for given, path in cases:
         error = fault(read, given, *args)
         assert error.path == path, (given, error)

@@ -27,19 +27,19 @@ class Case:
 
 
 def ping(**fields: object) -> "dict[str, object]":
-    """The fields of a PING with id 1 and these."""
+    """Build the fields of a PING with id 1 and these."""
     found: "dict[str, object]" = {"type": "ping", "id": 1}
     found.update(fields)
     return found
 
 
 def _with(more: str) -> str:
-    """The line of a PING with id 1 and `more` text."""
+    """Build the line of a PING with id 1 and `more` text."""
     return '{"type":"ping","id":1' + more + "}"
 
 
 def _data(text: "str | bytes", cpython: "Verdict", micropython: "Verdict | None" = None) -> Case:
-    """A PING whose data holds `text` as the value of `x`."""
+    """Build a PING whose data holds `text` as the value of `x`."""
     value = text.encode() if isinstance(text, str) else text
     return Case(b'{"type":"ping","id":1,"data":{"x":' + value + b"}}", cpython, micropython)
 
@@ -49,7 +49,7 @@ def _x(value: object) -> "dict[str, object]":
 
 
 def _nested(levels: int) -> str:
-    """A PING whose deepest object is at `levels`, the message itself counted."""
+    """Build a PING whose deepest object is at `levels`, the message itself counted."""
     inner = levels - 1
     return _with(',"data":' + '{"x":' * (inner - 1) + "{}" + "}" * (inner - 1))
 

@@ -20,12 +20,12 @@ HOST = "127.0.0.1"
 
 
 async def echo(link: Link, message: SocketMessage) -> SocketMessage:
-    """A handler that answers at once with what it was given."""
+    """Answer at once with what was given."""
     return message.reply("ack", "ok", message.data)
 
 
 async def never(link: Link, message: SocketMessage) -> None:
-    """A handler that hangs."""
+    """Hang, as a handler may."""
     await asyncio.Event().wait()
 
 
@@ -69,7 +69,7 @@ class StreamServer:
 
 
 async def connected_streams() -> "tuple[Stream, Stream]":
-    """A TCP connection: the end that dialled and the end that listened."""
+    """Connect by TCP: the end that dialled and the end that listened."""
     async with StreamServer() as server:
         dialled = await dial(HOST, server.port, 5_000)
         return dialled, await server.accept()
@@ -91,7 +91,7 @@ class RawPeer:
         stream.pause_reading()
 
     async def send(self, data: bytes) -> bool:
-        """Sends; false when the connection is gone meanwhile."""
+        """Send; return false when the connection is gone meanwhile."""
         try:
             self._has_left = self._stream.write(data)
         except OSError:
@@ -101,7 +101,7 @@ class RawPeer:
         return self._has_left
 
     async def next(self) -> "SocketMessage | None":
-        """The next message, or None at the end of the stream. Raises OSError for a reset."""
+        """Return the next message, or None at the end of the stream. Raises OSError for a reset."""
         if not self._is_reading:
             self._is_reading = True
             self._stream.resume_reading()

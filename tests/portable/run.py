@@ -34,7 +34,7 @@ def main(path: str) -> int:
 
 
 def _trace_of(test: "Any") -> "str | None":
-    """Runs `test` on an event loop of its own; what a task of it died of fails it too."""
+    """Run `test` on an event loop of its own; what a task of it died of fails it too."""
     deaths: "list[Exception]" = []
     loop = asyncio.new_event_loop()
     runtime._timers.clear()

@@ -13,7 +13,7 @@ DEADLINE_S = 10  # what a test waits for comes in milliseconds
 
 
 def raises(code: str, function: "Callable[..., object]", *args: object) -> ProtocolError:
-    """The ProtocolError with `code` that the call raises."""
+    """Return the ProtocolError with `code` that the call raises."""
     try:
         function(*args)
     except ProtocolError as raised:
@@ -25,12 +25,12 @@ def raises(code: str, function: "Callable[..., object]", *args: object) -> Proto
 
 
 async def raises_async(code: str, awaitable: "Awaitable[object]") -> ProtocolError:
-    """The ProtocolError with `code` that awaiting raises, in time."""
+    """Return the ProtocolError with `code` that awaiting raises, in time."""
     return await failed(code, begin(awaitable))
 
 
 async def within(awaitable: "Awaitable[Any]") -> "Any":
-    """What is awaited, which comes before the deadline."""
+    """Return what is awaited, which comes before the deadline."""
     return await asyncio.wait_for(awaitable, DEADLINE_S)
 
 
@@ -40,8 +40,8 @@ async def never_ends() -> None:
 
 
 def begin(awaitable: "Awaitable[Any]") -> "asyncio.Task[Any]":
-    """A task for `awaitable`, whose result is what it gave or the ProtocolError that it raised: MicroPython
-    complains of a task that dies before somebody waits for it.
+    """Start a task for `awaitable`, whose result is what it gave or the ProtocolError that it raised:
+    MicroPython complains of a task that dies before somebody waits for it.
     """
     return asyncio.create_task(_outcome(awaitable))
 
@@ -54,7 +54,7 @@ async def _outcome(awaitable: "Awaitable[Any]") -> "Any":
 
 
 async def failed(code: str, task: "asyncio.Task[Any]") -> ProtocolError:
-    """The ProtocolError with `code` that a task of `begin` ends with."""
+    """Return the ProtocolError with `code` that a task of `begin` ends with."""
     error = await within(task)
     assert isinstance(error, ProtocolError), error
     assert error.code == code, error
@@ -62,7 +62,7 @@ async def failed(code: str, task: "asyncio.Task[Any]") -> ProtocolError:
 
 
 def equal(a: object, b: object) -> bool:
-    """Equal in type too, at any depth: to Python 1, 1.0 and True are the same."""
+    """Compare in type too, at any depth: to Python 1, 1.0 and True are the same."""
     if type(a) is not type(b):
         return False
     if isinstance(a, dict) and isinstance(b, dict):
@@ -73,7 +73,7 @@ def equal(a: object, b: object) -> bool:
 
 
 def fields_of(message: SocketMessage) -> "dict[str, object]":
-    """The fields that a message has, as one dict."""
+    """Collect the fields that a message has, as one dict."""
     return {
         name: getattr(message, name)
         for name in ("type", "id", "target_id", "status", "data")
@@ -82,5 +82,5 @@ def fields_of(message: SocketMessage) -> "dict[str, object]":
 
 
 def verdicts(items: "list[SocketMessage | ProtocolError]") -> "list[object]":
-    """What a parser found, to compare: a message's fields, an error's code."""
+    """Describe what a parser found, to compare: a message's fields, an error's code."""
     return [fields_of(item) if isinstance(item, SocketMessage) else item.code for item in items]

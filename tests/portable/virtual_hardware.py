@@ -44,7 +44,7 @@ class Board(machine.VirtualBoard):
         machine.use(self)
 
     def changed(self) -> None:
-        """What a servo sees on its line: only a change, but every one."""
+        """Record what a servo sees on its line: only a change, but every one."""
         outputs: "Any" = self.outputs()
         pin, told = outputs["pins"].get(str(SERVO_PIN)), outputs["pwm"].get(str(SERVO_PIN))
         if pin is not None:
@@ -55,13 +55,13 @@ class Board(machine.VirtualBoard):
             self.on_pulse(told["duty_ns"])
 
     def sample(self, gpio: int) -> int:
-        """The 12 bits of `on_sample()`, a u16."""
+        """Return the 12 bits of `on_sample()`, a u16."""
         assert gpio == PIEZO_PIN
         return self.on_sample() >> 4
 
 
 def make_servo(travel_ms: int = 300, up_deg: int = 90, down_deg: int = 0, pin: int = SERVO_PIN) -> "Servo":
-    """A servo of the board in use; 0 to 180 degrees are 500 to 2,500 µs."""
+    """Make a servo of the board in use; 0 to 180 degrees are 500 to 2,500 µs."""
     return _peripherals.Servo(
         {
             "pin": pin,
@@ -75,18 +75,18 @@ def make_servo(travel_ms: int = 300, up_deg: int = 90, down_deg: int = 0, pin: i
 
 
 def make_piezo(debounce_ms: int = 0, pin: int = PIEZO_PIN) -> "Piezo":
-    """A piezo of the board in use, with a threshold of 20,000, read 4 times every 2 ms."""
+    """Make a piezo of the board in use, with a threshold of 20,000, read 4 times every 2 ms."""
     return _peripherals.Piezo(
         {"pin": pin, "threshold": 20_000, "debounce_ms": debounce_ms, "sample_ms": 2, "burst": 4}
     )
 
 
 def same_pulse(a_ns: int, b_ns: int) -> bool:
-    """Whether a PWM can tell the two apart."""
+    """Tell whether a PWM cannot tell the two apart."""
     return abs(a_ns - b_ns) <= _COUNTER_NS
 
 
 def is_between(pulses_ns: "list[int]", a_ns: int, b_ns: int) -> bool:
-    """Whether all pulses lie between the two, which stand in any order."""
+    """Tell whether all pulses lie between the two, which stand in any order."""
     low_ns, high_ns = min(a_ns, b_ns) - _COUNTER_NS, max(a_ns, b_ns) + _COUNTER_NS
     return all(low_ns <= pulse_ns <= high_ns for pulse_ns in pulses_ns)
