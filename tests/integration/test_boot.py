@@ -58,7 +58,7 @@ class TargetSession:
 """
 IS_BUSY = """
 import asyncio
-from snyper.shared.clock import now_ms
+from snyper.shared.runtime_micropython import now_ms
 class TargetSession:
     def __init__(self, config, led, on_status): pass
     async def run(self):

@@ -12,9 +12,13 @@ import json
 import sys
 
 from snyper.firmware.master.server import Hub
-from snyper.shared.clock import now_ms, now_us
-from snyper.shared.runtime import sleep_ms
 from snyper.shared.socket_protocol import ALL_TARGETS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING or sys.implementation.name != "micropython":
+    from snyper.shared.runtime import now_ms, now_us, sleep_ms
+else:  # in a board's image there is no module that only passes these on
+    from snyper.shared.runtime_micropython import now_ms, now_us, sleep_ms
 
 TICK_MS = 20
 STAND_UP = "stand_up"  # in a board's image `MessageType` has not the words that its own modules compile in
