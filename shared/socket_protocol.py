@@ -62,6 +62,8 @@ class MessageType:
     LISTEN = "listen"
     LISTENED = "listened"
     READ_TRACE = "read_trace"
+    OFFER = "offer"
+    CHUNK = "chunk"
     TRACE = "trace"
     REGISTER = "register"
     REGISTERED = "registered"

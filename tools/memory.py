@@ -114,6 +114,7 @@ def unloaded(role: str) -> set[str]:
         "snyper.firmware.board.settings",
         "snyper.firmware.board.update",
         "snyper.shared.attached",
+        "snyper.shared.attachments",
     }
     if role == "target":
         known |= {

@@ -34,9 +34,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from snyper.firmware.board.led import Led
+    from snyper.shared.attachments import Receiver
     from snyper.shared.handshake_client import Registered
     from snyper.shared.link import Link
 
+MAX_FILE_BYTES = 524_288  # a Pico W has some 800 kB for all files
+RESERVE_BYTES = 65_536  # of the flash, for the log, the settings and the next deploy
 _SILENCES = (ErrorCode.TIMEOUT, ErrorCode.DISCONNECTED)
 HUB_SILENCE_MS = 15_000  # after this long without a hub, `isconnected()` is not believed any more
 STUCK_MS = JOIN_TIMEOUT_MS + 5_000  # longer than any one step towards the hub takes, or a pause between two
@@ -48,6 +51,8 @@ class TargetSession(Session):
     `set_status` takes it. What a console changes of `config` is kept in config.json, if that is `on_flash`.
     Raises ValueError for a pin that cannot do what it is to do.
     """
+
+    _files: "Receiver | None" = None  # while a file comes in
 
     def __init__(
         self, config: "dict[str, Any]", led: "Led", on_status: "Callable[..., None]", on_flash: bool = True
@@ -71,6 +76,7 @@ class TargetSession(Session):
         ):
             handlers[message_type] = maintain
         handlers[MessageType.IDENTIFY] = self._identify
+        handlers[MessageType.OFFER] = handlers[MessageType.CHUNK] = self._receive_file
         super().__init__(config["hub"], handlers, config["target_id"], config["key"])
         self.health = self._target.health
         self._boot_id = os.urandom(4).hex()
@@ -160,6 +166,7 @@ class TargetSession(Session):
             status = Status.SEEKING if was_registered or is_silent else Status.REFUSED
             self._on_status(status, hub=self.hub, code=error.code, last_error=str(error))
         self._led.show(Pattern.SEEKING)
+        self._forget_files()
         self._target.disconnect(self._config["safe_pose"])
 
     def on_state(self, state: str) -> None:
@@ -176,6 +183,30 @@ class TargetSession(Session):
                 self._on_status(Status.JOINING, last_error=str(self.last_error.args[-1]))
             else:
                 self._on_status(Status.SEEKING, hub=self.hub, last_error=str(self.last_error))
+
+    async def _receive_file(self, link: "Link", message: SocketMessage) -> SocketMessage:
+        """Take a part of a file, while nothing is timed: writing to the flash stops all else. Its code is
+        loaded for it.
+        """
+        if not self._on_flash:
+            raise ProtocolError(ErrorCode.UNSUPPORTED, "this target has no flash")
+        if not self._target.is_idle:
+            raise ProtocolError(ErrorCode.BUSY, "the target is " + self._target.state)
+        if self._files is None:
+            from snyper.shared.attachments import Receiver
+
+            self._files = Receiver("files", MAX_FILE_BYTES, RESERVE_BYTES)
+        reply = await self._files.serve(link, message)
+        if reply.status == "whole":
+            self._forget_files()
+        return reply
+
+    def _forget_files(self) -> None:
+        """Give the memory back that receiving a file takes; what has come so far stays."""
+        if self._files is not None:
+            self._files.close()
+            self._files = None
+            unload("snyper.shared.attachments")
 
     async def _identify(self, link: "Link", message: SocketMessage) -> SocketMessage:
         """Make the light flicker, so that a person finds this board among many."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         TargetResult,
         Trace,
         connect,
+        receive_files,
     )
     from snyper.shared.socket_protocol import ProtocolError
 
@@ -34,6 +35,7 @@ __all__ = [
     "TargetResult",
     "Trace",
     "connect",
+    "receive_files",
 ]
 
 if not TYPE_CHECKING:

@@ -39,6 +39,7 @@ def test_what_it_exports() -> None:
             "TargetResult",
             "Trace",
             "connect",
+            "receive_files",
         ),
     }
     assert all(hasattr(snyper, name) for name in snyper.__all__)

@@ -4,6 +4,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from snyper.client.connection import DEFAULT_HUB, connect
     from snyper.client.errors import NoHubError, TargetError
+    from snyper.client.file_receiver import receive_files
     from snyper.client.hub_client import HubClient
     from snyper.client.models import (
         Event,
@@ -38,6 +39,7 @@ __all__ = [
     "Trace",
     "connect",
     "crosstalk_of",
+    "receive_files",
 ]
 
 if not TYPE_CHECKING:
@@ -49,9 +51,10 @@ if not TYPE_CHECKING:
         """
         if name not in __all__:
             raise AttributeError(f"module 'snyper.client' has no attribute {name!r}")
-        from snyper.client import connection, errors, models
+        from snyper.client import connection, errors, file_receiver, models
 
-        return next(getattr(part, name) for part in (connection, models, errors) if hasattr(part, name))
+        parts = (connection, models, errors, file_receiver)
+        return next(getattr(part, name) for part in parts if hasattr(part, name))
 
     def __dir__():
         return sorted(set(globals()) | set(__all__))

@@ -8,10 +8,13 @@ async with snyper.connect("127.0.0.1:8081") as hub:
 
 import asyncio
 import itertools
+import os
 import secrets
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from hashlib import file_digest, sha256
+from pathlib import Path
 from typing import Any
 
 from snyper.client.errors import TargetError
@@ -30,6 +33,7 @@ from snyper.client.models import (
     target_info_of,
     target_result_of,
 )
+from snyper.shared.attachment_sender import send_attachment
 from snyper.shared.link import Link
 from snyper.shared.link_core import error_of
 from snyper.shared.names import normalised
@@ -47,6 +51,8 @@ from snyper.shared.vocabulary import COMMAND_TIMEOUT_MS, PING_TIMEOUT_MS
 
 REPLY_TIMEOUT_MS = 5_000  # for what the hub answers by itself
 MARGIN_MS = 2_000  # beyond a command's own timeout, for the hub to say that it ran out
+CHUNK_TIMEOUT_MS = 10_000  # for a board that is busy with its flash, behind others
+STALL_MS = 30_000  # a peer that was away is back by then, or is not soon
 MAX_EVENTS = 10_000  # held for a reader that is slow; beyond it the oldest go, and `seq` shows the gap
 
 _ID_PREFIX = secrets.token_hex(4) + "-"
@@ -344,6 +350,77 @@ class HubClient:
         if not (is_for_many and "ok" in (reply.data or {})):  # one peer's own answer, not the counts of many
             take(reply)
         return results
+
+    async def send_bytes(
+        self,
+        peer: str,
+        name: str,
+        data: bytes,
+        on_progress: Callable[[int], None] = lambda received: None,
+        stall_ms: int = STALL_MS,
+    ) -> None:
+        """Have a peer that receives files keep `data` as `name` (1 to 64 of `A-Z a-z 0-9 _ - .`). Returns
+        once it is there whole; `on_progress` gets how many bytes are. A transfer that was cut goes on where
+        it stopped when this is called again, with a ReconnectingClient by itself.
+
+        Raises ProtocolError: `unknown_target` or `unknown_type` where no such peer is, `bad_message` where it
+        does not take it, `fault` where it has no room, `line_too_long` where the peer is too old; and what
+        has stopped it, after `stall_ms` in which nothing came through. May be cancelled.
+        """
+        source = (lambda offset, count: data[offset : offset + count]), len(data), sha256(data).hexdigest()
+        await self._send_attachment(peer, name, source, on_progress, stall_ms)
+
+    async def send_file(
+        self,
+        peer: str,
+        path: str | Path,
+        name: str | None = None,
+        on_progress: Callable[[int], None] = lambda received: None,
+        stall_ms: int = STALL_MS,
+    ) -> None:
+        """Send a file as `send_bytes` does, by default under its own name. Raises OSError where it cannot be
+        read, ProtocolError where it does not arrive.
+        """
+        with Path(path).open("rb") as file:  # noqa: ASYNC230  # of this computer
+            digest = await asyncio.to_thread(file_digest, file, "sha256")
+            length = file.seek(0, os.SEEK_END)
+
+            def read(offset: int, count: int) -> bytes:
+                file.seek(offset)
+                return file.read(count)
+
+            source = read, length, digest.hexdigest()
+            await self._send_attachment(peer, name or Path(path).name, source, on_progress, stall_ms)
+
+    async def _send_attachment(
+        self,
+        peer: str,
+        name: str,
+        source: tuple[Callable[[int, int], bytes], int, str],
+        on_progress: Callable[[int], None],
+        stall_ms: int,
+    ) -> None:
+        async def request(word: str, data: dict[str, object], chunk: bytes | None) -> SocketMessage:
+            data = {**data, "timeout_ms": CHUNK_TIMEOUT_MS}
+            message = SocketMessage(word, _new_id(), peer, None, data, chunk)
+            reply = await self._call(message, CHUNK_TIMEOUT_MS + MARGIN_MS)
+            if reply.type == MessageType.ERROR:
+                raise error_of(reply)
+            return reply
+
+        read, length, digest = source
+        limit = self._max_chunk_bytes()
+        await send_attachment(
+            request, read, name, length, digest, limit, stall_ms, self._may_retry, on_progress
+        )
+
+    def _max_chunk_bytes(self) -> int:
+        """Return how many bytes the hub takes after a line."""
+        return self._link.peer_max_chunk_bytes
+
+    def _may_retry(self, error: ProtocolError) -> bool:
+        """Return whether what failed now can be tried again over this connection."""
+        return not self.is_lost
 
     async def subscribe(self, after: int | None = None, log_id: str | None = None) -> None:
         """Have the hub send what `events` reads, and say where it counts: `log_id`, `oldest_seq` and

@@ -13,7 +13,7 @@ from snyper.client.errors import NoHubError
 from snyper.client.hub_client import REPLY_TIMEOUT_MS, HubClient
 from snyper.client.models import Event
 from snyper.shared.link import Link
-from snyper.shared.runtime import end_task
+from snyper.shared.runtime import MAX_CHUNK_BYTES, end_task
 from snyper.shared.session import SessionState
 from snyper.shared.socket_protocol import ProtocolError, SocketMessage
 
@@ -147,6 +147,13 @@ class ReconnectingClient(HubClient):
         on_stream: Callable[[SocketMessage], None] | None = None,
     ) -> SocketMessage:
         return await (await self._connection(timeout_ms))._call(message, timeout_ms, on_stream)
+
+    def _max_chunk_bytes(self) -> int:
+        connection = self._session.connection
+        return MAX_CHUNK_BYTES if connection is None else connection._max_chunk_bytes()
+
+    def _may_retry(self, error: ProtocolError) -> bool:
+        return True
 
     async def _connection(self, timeout_ms: int) -> HubClient:
         """Return the connection that there is; wait for it, if told so. Raises NoHubError."""
