@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from snyper.boards.minify import (
     minify_source,
     names_in,
     origins_in,
+    short_names,
+    with_short_names,
     without_unwanted,
 )
 from tests.integration.harness import needs_micropython
@@ -325,6 +328,52 @@ def _names_in(tree: ast.Module) -> set[str]:
         if isinstance(node, ast.ClassDef):
             names |= {f"{node.name}.{name}" for name in _names_in(ast.Module(node.body, []))}
     return names
+
+
+NAMED = """
+from a.parts import _imported
+_total = 0
+_LONG_TABLE = {"_by_text": 1}
+
+
+def _function(_parameter):
+    global _total, other
+    _total += _parameter
+    return _total
+
+
+class _Class:
+    _shared_value = 3
+
+    def __init__(self):
+        self._own_value, self._by_text = 4, 5
+        self._ab = 6
+        self.public = self._own_value + self._shared_value + self._ab
+
+    def _method(self):
+        return self._own_value + foreign._not_ours
+
+
+print(_LONG_TABLE, _function(2), _Class().public)
+"""
+
+
+def test_private_data_gets_short_names_and_what_a_traceback_shows_keeps_its_own() -> None:
+    names = short_names([NAMED])
+    assert set(names) == {"_total", "_LONG_TABLE", "_shared_value", "_own_value"}
+    assert short_names(["_total = 0\n"])["_total"] == names["_total"]
+    assert len(set(names.values()) - {"_ab"}) == len(names)
+    left = with_short_names(NAMED, names)
+    assert len(left.splitlines()) == len(NAMED.splitlines())
+    assert not [name for name in names if name in left]
+    for word in ("_function", "_parameter", "_Class", "_method", "_by_text", "_not_ours", "_imported", "_ab"):
+        assert left.count(word) == NAMED.count(word), word
+    codes = [code.partition("_imported\n")[2] for code in (NAMED, left)]
+    outputs = []
+    for code in codes:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        outputs.append(done.stdout)
+    assert outputs == ["{'_by_text': 1} 2 13\n"] * 2
 
 
 PARTS = """

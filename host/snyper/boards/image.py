@@ -21,6 +21,8 @@ from snyper.boards.minify import (
     minify_source,
     names_in,
     origins_in,
+    short_names,
+    with_short_names,
     without_unwanted,
 )
 from snyper.firmware.board.version import VERSION
@@ -147,10 +149,18 @@ def _compile(source: Path, wanted: Wanted | None, modified_ns: int) -> bytes:
     minified = minify_module(source)
     if wanted is not None:
         minified = without_unwanted(minified, _module_of(source), wanted)
+    minified = with_short_names(minified, _short_names(PACKAGE))
     done = subprocess.run(command, input=minified.encode(), capture_output=True, check=False)
     if done.returncode != 0:
         raise OSError(f"mpy-cross does not compile {shown_as}: {done.stderr.decode().strip()}")
     return done.stdout
+
+
+@cache
+def _short_names(package: Path) -> dict[str, str]:
+    """Shorten the names of the whole package alike, so that modules of two images fit together."""
+    modules = [module for folder in ("shared", "firmware") for module in (package / folder).rglob("*.py")]
+    return short_names(map(_read, modules))
 
 
 def minify_module(source: Path) -> str:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from symtable import symtable
@@ -11,6 +12,8 @@ Origins = dict[str, str]  # the module that makes a name, by that name
 
 _CONSTANT = re.compile("_?[A-Z][A-Z0-9_]*")
 _PRIVATE = re.compile("_[A-Z]")
+_PRIVATE_DATA = re.compile("_[A-Za-z]")
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 # Larger integers are objects on a board with 32 bits, and longer text is one in every module that has it.
 _MAX_INTEGER = (1 << 30) - 1
 _MAX_CHARS = 10
@@ -139,6 +142,70 @@ def _name_of(node: ast.stmt) -> str:
         case ast.Assign([ast.Name(name)], ast.Constant()):
             return name
     return ""
+
+
+def short_names(sources: Iterable[str]) -> dict[str, str]:
+    """Find a short name for each private attribute and variable of a package, whose modules are `sources`.
+
+    A board keeps every name once, as text. Functions and classes keep theirs, which a traceback shows. A name
+    stays the same for as long as it is there, so that an update does not change every module.
+    """
+    nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
+    stored = {name for node in nodes for name in _stored_names(node) if _PRIVATE_DATA.match(name)}
+    known = {word for node in nodes for word in _words_of(node)}
+    found: dict[str, str] = {}
+    for name in sorted(stored - {word for node in nodes for word in _kept_words(node)}):
+        number = zlib.crc32(name.encode())
+        while (short := f"_{_LETTERS[number % 26]}{_LETTERS[number // 26 % 26]}") in known:
+            number += 1
+        if len(short) < len(name):
+            known.add(short)
+            found[name] = short
+    return found
+
+
+def with_short_names(source: str, names: Mapping[str, str]) -> str:
+    """Replace names of a minified module by those of `short_names`."""
+    edits = _Edits(source)
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Name(name) if name in names:
+                edits.replace_node(node, names[name])
+            case ast.Attribute(_, name) if name in names:
+                assert node.end_lineno is not None
+                assert node.end_col_offset is not None
+                end = (node.end_lineno, node.end_col_offset)
+                edits.replace((end[0], end[1] - len(name)), end, names[name])
+            case ast.Global(global_names) if set(global_names) & set(names):
+                shown = ", ".join(names.get(name, name) for name in global_names)
+                edits.replace_node(node, f"global {shown}")
+    return edits.text()
+
+
+def _stored_names(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.Name(name, ast.Store()) | ast.Attribute(_, name, ast.Store()):
+            yield name
+
+
+def _kept_words(node: ast.AST) -> Iterator[str]:
+    """Yield what a node has that must stay as it is: what it defines or imports, parameters, texts."""
+    match node:
+        case ast.FunctionDef(word) | ast.AsyncFunctionDef(word) | ast.ClassDef(word):
+            yield word
+        case ast.arg(word) | ast.keyword(str(word)) | ast.Constant(str(word)):
+            yield word
+        case ast.alias():
+            yield from (node.name, _bound_by(node))
+        case ast.Nonlocal(words):
+            yield from words
+
+
+def _words_of(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.Name(word) | ast.Attribute(_, word):
+            yield word
+    yield from _kept_words(node)
 
 
 def constants_in(source: str) -> Constants:
