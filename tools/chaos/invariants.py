@@ -5,7 +5,7 @@ from ast import literal_eval
 from collections.abc import Callable
 from typing import Any
 
-from snyper.shared.socket_protocol import ErrorCode
+from snyper.shared.socket_protocol import MAX_LINE_BYTES, ErrorCode
 from tools.chaos.machines import Board, Disk, HubMachine
 from tools.chaos.network import End, Network
 from tools.chaos.promises import BrokenPromise, Event, ReportOrder
@@ -304,20 +304,18 @@ class Invariants:
     def check(self) -> None:
         """Check what has to hold at any time: called every few milliseconds."""
         now_s = self._now_s()
-        linked: set[Machine] = set()
         for end in self._network.ends:
             if not end.is_registered:
                 continue
-            linked.add(end.machine)
-            if end.machine is self._hub.machine and end.peer is not None:
-                linked.add(end.peer.machine)
+            if end.get_write_buffer_size() > MAX_LINE_BYTES:
+                self.fail(f"{end.machine.name} writes on, and its peer reads nothing")
             if now_s - end.heard_s > KNOWN_WITHIN_S:
                 peer = end.peer.machine.name if end.peer is not None else ""
                 self.fail(f"{end.machine.name} has heard nothing of {peer} for {KNOWN_WITHIN_S} s, and stays")
-        own = {end.machine for end in self._network.ends if end.is_registered}
+        linked = {end.machine for end in self._network.ends if end.is_registered}
         for machine, board in self._boards.items():
             if board.has_power and board.hardware is not None:
-                self._check_board(board, self._states[machine], machine in own, now_s)
+                self._check_board(board, self._states[machine], machine in linked, now_s)
         if self._hub.is_on and self._hub.boots and hasattr(self._hub, "hub"):
             self._check_hub(now_s)
 
