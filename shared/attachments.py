@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 WHOLE = "whole"  # the status of an answer: the file is here, and is what was offered
 
+BOARD_FILE_BYTES = 524_288  # a Pico W has some 800 kB for all files
+BOARD_RESERVE_BYTES = 65_536  # of the flash, for the log, the settings and the next deploy
 MAX_NAME_CHARS = 64
 IDLE_MS = 10_000  # without a chunk, until a transfer gives its place to another
 _PART = ".part"  # what a file that is not whole is called; never in the way of a name

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from snyper.shared.handshake_client import Registered
     from snyper.shared.link import Link
 
-MAX_FILE_BYTES = 524_288  # a Pico W has some 800 kB for all files
-RESERVE_BYTES = 65_536  # of the flash, for the log, the settings and the next deploy
 _SILENCES = (ErrorCode.TIMEOUT, ErrorCode.DISCONNECTED)
 HUB_SILENCE_MS = 15_000  # after this long without a hub, `isconnected()` is not believed any more
 STUCK_MS = JOIN_TIMEOUT_MS + 5_000  # longer than any one step towards the hub takes, or a pause between two
@@ -193,9 +191,9 @@ class TargetSession(Session):
         if not self._target.is_idle:
             raise ProtocolError(ErrorCode.BUSY, "the target is " + self._target.state)
         if self._files is None:
-            from snyper.shared.attachments import Receiver
+            from snyper.shared.attachments import BOARD_FILE_BYTES, BOARD_RESERVE_BYTES, Receiver
 
-            self._files = Receiver("files", MAX_FILE_BYTES, RESERVE_BYTES)
+            self._files = Receiver("files", BOARD_FILE_BYTES, BOARD_RESERVE_BYTES)
         reply = await self._files.serve(link, message)
         if reply.status == "whole":
             self._forget_files()
