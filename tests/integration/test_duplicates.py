@@ -188,6 +188,7 @@ async def test_of_many_duplicates_one_is_let_in(engine: str, tmp_path: Path) -> 
             await duplicate.send(registration("a", hardware_id="h", boot_id=f"b{number}"))
         answers = [await duplicate.next() for duplicate in duplicates]
         assert sorted(answer["type"] for answer in answers) == ["error", "error", "registered"]
+        await console.event("duplicate", "a")
         assert events_of(console) == ["registered", "registered", "duplicate"]
 
 

@@ -521,7 +521,8 @@ async def test_a_link_whose_peer_has_read_all_has_no_task_for_it() -> None:
                 while message is not None and message.id != "last":
                     message = await both.peer.next()
                 await within(last)
-                assert all(drain.done() for drain in drains)
+                for drain in drains:
+                    await within(drain)
 
 
 async def test_a_heartbeat_that_begins_after_the_end_does_not_keep_the_link() -> None:
