@@ -11,7 +11,7 @@ from snyper.shared.socket_protocol import ErrorCode, SocketMessage
 from tests.portable.loopback import LinkPair
 from tests.portable.support import raises_async, within
 
-_DATA = bytes(range(256)) * 40 + b"the end"
+_DATA = bytes(range(256)) * 12 + b"the end"
 
 
 def _read(offset: int, count: int) -> bytes:
