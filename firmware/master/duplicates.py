@@ -2,6 +2,7 @@
 
 from snyper.shared.clock import now_ms, now_us
 from snyper.shared.log import keep
+from snyper.shared.runtime import unload
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
 TYPE_CHECKING = False
@@ -38,10 +39,13 @@ def record_duplicate(router: "Router", registration: SocketMessage, why: Protoco
 
 async def _probe(hub: "Hub", link: "Link", message: SocketMessage, registration: "Registration") -> None:
     """Admit a board, unless the one that is here already answers: then they are two."""
+    from snyper.firmware.master.admission import live_link, refuse_registration
+
+    unload("snyper.firmware.master.admission")
     silent: "Link | None" = None
     try:
         while True:
-            live = hub.router.registry.live_link(registration)
+            live = live_link(hub.router.registry, registration)
             if live is None or live is silent:
                 break
             if await _answers(live):
@@ -54,7 +58,7 @@ async def _probe(hub: "Hub", link: "Link", message: SocketMessage, registration:
         if link.close_error is None:
             hub.seat(link, message, registration)
     except ProtocolError as error:
-        hub.refuse_registration(link, message, error)
+        refuse_registration(hub, link, message, error)
 
 
 def _ask_to_wait(link: "Link", message: SocketMessage) -> None:

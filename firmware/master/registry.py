@@ -7,12 +7,11 @@ from snyper.shared.socket_protocol import (
     MessageType,
     ProtocolError,
     SocketMessage,
-    is_target_id,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from snyper.firmware.master.roles.target import Target
@@ -117,8 +116,8 @@ class Peer:
 
 class Registry:
     """A bounded registry. Of targets at most `max_targets` are connected, of each other role `max_others`;
-    as many peers as targets are remembered after they have gone. `others` are peers whose name may be
-    anybody's.
+    as many peers as targets are remembered after they have gone: see `admission.py`. `others` are peers whose
+    name may be anybody's, `named` those who have theirs for themselves.
     """
 
     def __init__(self, max_targets: int, max_others: int = 1) -> None:
@@ -126,57 +125,7 @@ class Registry:
         self.max_others = max_others
         self.count = 0  # of targets connected: every `pong` says it, so nobody walks through thousands for it
         self.others: "list[Peer]" = []
-        self._named: "dict[str, Peer]" = {}
-
-    def live_link(self, registration: "Registration") -> "Link | None":
-        """Return the live link under this name of a board with the same hardware id: the same one's, or
-        another's.
-
-        Raises ProtocolError: `bad_message` for no name of its own, `duplicate_target` when it is another
-        board's.
-        """
-        target_id = registration.target_id
-        if target_id is None or not is_target_id(target_id) or target_id == ALL_TARGETS:
-            raise ProtocolError(
-                ErrorCode.BAD_MESSAGE,
-                "a %s registers with a `target_id` of its own, which is not `all`" % registration.role,
-            )
-        peer = self._named.get(target_id)
-        if peer is None or peer.link is None:
-            return None
-        is_same = registration.hardware_id and registration.hardware_id == peer.hardware_id
-        if not is_same or registration.role != peer.role:
-            raise ProtocolError(
-                ErrorCode.DUPLICATE_TARGET, "another board is connected as %s: rename one" % target_id
-            )
-        return peer.link
-
-    def admit(
-        self, registration: "Registration", link: "Link", create: "Callable[[str], Peer]"
-    ) -> "tuple[Peer, Link | None]":
-        """Admit a peer. Returns it, and the link that the same board had before, if it still counts as live.
-        `create` makes one that is new in its role.
-
-        Raises ProtocolError: `bad_message` for no name of its own, `duplicate_target` when another board is
-        live under that name, `busy` when the hub is full.
-        """
-        replaced = None
-        peer = create(registration.target_id or "")
-        if peer.is_named:
-            replaced = self.live_link(registration)
-            known = self._named.get(peer.target_id)
-            if known is not None and known.role == peer.role:
-                peer = known
-        if replaced is None:
-            self._check_place(peer)
-            self.count += peer.is_target
-        if not peer.is_named:
-            self.others.append(peer)
-        elif self._named.get(peer.target_id) is not peer:
-            self._drop_oldest()
-            self._named[peer.target_id] = peer
-        peer.register(registration, link)
-        return peer, replaced
+        self.named: "dict[str, Peer]" = {}
 
     def lose(self, peer: Peer, link: "Link", now_ms: int) -> bool:
         """Record that `link` has ended. Returns False when the peer had already come back over another."""
@@ -191,12 +140,12 @@ class Registry:
 
     def entries(self) -> "list[Target]":
         """Return all targets known, connected or not."""
-        found: "list[Any]" = list(self._named.values())
+        found: "list[Any]" = list(self.named.values())
         return [peer for peer in found if peer.is_target]
 
     def connected(self) -> "list[Target]":
         """Return the targets that have a live link."""
-        found: "list[Any]" = list(self._named.values())
+        found: "list[Any]" = list(self.named.values())
         return [peer for peer in found if peer.link is not None and peer.is_target]
 
     def select(self, selector: str) -> "Sequence[Peer]":
@@ -210,8 +159,8 @@ class Registry:
         elif selector.startswith(GROUP_PREFIX):
             group = selector[len(GROUP_PREFIX) :]
             found = [peer for peer in self.connected() if group in peer.groups]
-        elif selector in self._named:
-            found = [self._named[selector]]
+        elif selector in self.named:
+            found = [self.named[selector]]
         else:
             found = [peer for peer in self.others if peer.target_id == selector]
             if len(found) > 1:
@@ -219,23 +168,3 @@ class Registry:
         if not found:
             raise ProtocolError(ErrorCode.UNKNOWN_TARGET, "no target is %s" % selector)
         return found
-
-    def _check_place(self, peer: Peer) -> None:
-        """Check that the hub takes one more of its role. Raises ProtocolError `busy`."""
-        here, limit = self.count, self.max_targets
-        if not peer.is_target:
-            others = self.others + list(self._named.values())
-            here = len([other for other in others if other.role == peer.role and other.link is not None])
-            limit = self.max_others
-        if here >= limit:
-            many = "s" * (limit > 1)
-            raise ProtocolError(ErrorCode.BUSY, "this hub takes %d %s%s" % (limit, peer.role, many))
-
-    def _drop_oldest(self) -> None:
-        """Drop the peer that has been away longest, where there are too many for one more."""
-        if len(self._named) < self.max_targets:
-            return
-        away = [peer for peer in self._named.values() if peer.link is None]
-        if len(away) >= self.max_targets:
-            oldest = min(away, key=lambda peer: peer.last_seen_ms)
-            del self._named[oldest.target_id]

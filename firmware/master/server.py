@@ -5,10 +5,9 @@ import os
 
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.events import EventLog
-from snyper.firmware.master.registry import Peer, Registry
+from snyper.firmware.master.registry import Registry
 from snyper.firmware.master.router import Router
 from snyper.shared.clock import now_ms, now_us
-from snyper.shared.handshake_server import Role
 from snyper.shared.link import Link
 from snyper.shared.link_core import CloseReason, State
 from snyper.shared.log import log
@@ -24,8 +23,6 @@ from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from snyper.firmware.master.game_runner import GameRunner
     from snyper.shared.handshake_server import Registration
 
@@ -129,7 +126,7 @@ class Hub:
         self._links.append(link)
         try:
             if len(self._links) > self._max_connections:
-                _refuse(link, ErrorCode.BUSY, "this hub takes %d connections" % self._max_connections)
+                refuse(link, ErrorCode.BUSY, "this hub takes %d connections" % self._max_connections)
             await link.run()
         finally:
             self._links.remove(link)
@@ -145,7 +142,7 @@ class Hub:
         """Close connections that did not register in time."""
         for link in list(self._links):
             if link.state == State.NEW and link.close_error is None and link.opened_ms <= opened_before_ms:
-                _refuse(link, ErrorCode.NOT_REGISTERED, "the first message is `register`")
+                refuse(link, ErrorCode.NOT_REGISTERED, "the first message is `register`")
 
     def _register(self, link: Link, message: SocketMessage) -> None:
         """Admit a peer, or say why not and hang up. What it says before it registers is one error each."""
@@ -153,42 +150,20 @@ class Hub:
             error = ProtocolError(ErrorCode.NOT_REGISTERED, "the first message is `register`")
             link.send_nowait(error.to_message(message.id, message.target_id))
             return
-        from snyper.shared.handshake_server import Registration
+        from snyper.firmware.master.admission import register
 
-        unload("snyper.shared.handshake_server")
-        try:
-            registration = Registration(message)
-            if self._key and registration.key != self._key:
-                raise ProtocolError(ErrorCode.UNAUTHORIZED, "this hub wants its `key`, and this is not it")
-            self._admit(link, message, registration)
-        except ProtocolError as error:
-            self.refuse_registration(link, message, error)
-
-    def refuse_registration(self, link: Link, message: SocketMessage, error: ProtocolError) -> None:
-        """Tell a peer why it is not admitted, and hang up."""
-        is_duplicate = error.code == ErrorCode.DUPLICATE_TARGET
-        if is_duplicate:
-            from snyper.firmware.master.duplicates import record_duplicate
-
-            unload("snyper.firmware.master.duplicates")
-            record_duplicate(self.router, message, error)  # which says it once, not each time
-        _refuse(link, error.code, error.message, message, quiet=is_duplicate)
-
-    def _admit(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
-        if not _role(registration.role).is_named or self.router.registry.live_link(registration) is None:
-            self.seat(link, message, registration)
-            return
-        from snyper.firmware.master.duplicates import admit_after_probe
-
-        unload("snyper.firmware.master.duplicates")
-        admit_after_probe(self, link, message, registration)
+        unload("snyper.firmware.master.admission", "snyper.shared.handshake_server")
+        register(self, link, message, self._key)
 
     def seat(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
         """Admit a peer, instead of the link that it had before, and serve it from now on.
 
         Raises ProtocolError: `unsupported`, `bad_message`, `duplicate_target`, `busy`.
         """
-        peer, replaced = self.router.registry.admit(registration, link, _role(registration.role))
+        from snyper.firmware.master.admission import admit, role_of
+
+        unload("snyper.firmware.master.admission", "snyper.shared.handshake_server")
+        peer, replaced = admit(self.router.registry, registration, link, role_of(registration.role))
         if replaced is not None:
             replaced.close(ProtocolError(ErrorCode.DISCONNECTED, "the board has come back over a new link"))
         peer.hub = self
@@ -210,28 +185,11 @@ class Hub:
         return "%s-%d-" % (self.boot_id, self._id_prefixes)
 
 
-def _role(word: str) -> "type[Peer]":
-    """Return the class of a role, a line each: loaded when the first peer of that role registers.
-
-    Raises ProtocolError `unsupported` for another word.
-    """
-    role: "Any"
-    if word == Role.TARGET:
-        from snyper.firmware.master.roles.target import Target as role
-    elif word == Role.CONSOLE:
-        from snyper.firmware.master.roles.console import Console as role
-    elif word == Role.SERVICE:
-        from snyper.firmware.master.roles.service import Service as role
-    else:
-        raise ProtocolError(ErrorCode.UNSUPPORTED, "`role` is one of target, console, service")
-    return role  # type: ignore[no-any-return]
-
-
 async def _refuse_again(link: Link, message: SocketMessage) -> None:
     raise ProtocolError(ErrorCode.BAD_MESSAGE, "already registered")
 
 
-def _refuse(
+def refuse(
     link: Link, code: str, why: str, message: "SocketMessage | None" = None, quiet: bool = False
 ) -> None:
     """Tell a peer why it is not served, and hang up."""

@@ -1,11 +1,11 @@
-"""A stranger adds a role, as CONTRIBUTING.md says: its class, and its line in the server."""
+"""A stranger adds a role, as CONTRIBUTING.md says: its class, and its line in the admission."""
 
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-from snyper.firmware.master import server
+from snyper.firmware.master import admission
 from snyper.firmware.master.registry import Peer
 from tests.integration.harness import console_of, peer_of, registration, running_hub, scripted_target
 
@@ -23,8 +23,8 @@ class Gate(Peer):
 
 
 async def test_a_role_is_its_class_and_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    others = server._role
-    monkeypatch.setattr(server, "_role", lambda word: Gate if word == "gate" else others(word))
+    others = admission.role_of
+    monkeypatch.setattr(admission, "role_of", lambda word: Gate if word == "gate" else others(word))
     async with AsyncExitStack() as stack:
         hub = await stack.enter_async_context(running_hub("cpython", tmp_path))
         console = await stack.enter_async_context(console_of(hub, subscribed=True))

@@ -1,5 +1,6 @@
 """The hub's registry: who is admitted, who is meant by a selector, who is dropped."""
 
+from snyper.firmware.master.admission import admit, live_link
 from snyper.firmware.master.registry import LAST_ERROR_MS, MAX_REPORT_IDS, Peer, Registry
 from snyper.firmware.master.roles.console import Console
 from snyper.firmware.master.roles.service import Service
@@ -32,7 +33,7 @@ def _registration(target_id: "str | None", **data: object) -> Registration:
 
 def _admit(registry: Registry, target_id: str, **data: object) -> "tuple[Target, Link]":
     link = _new_link()
-    entry, _ = registry.admit(_registration(target_id, **data), link, Target)
+    entry, _ = admit(registry, _registration(target_id, **data), link, Target)
     assert entry.link is link
     assert isinstance(entry, Target)
     return entry, link
@@ -40,12 +41,12 @@ def _admit(registry: Registry, target_id: str, **data: object) -> "tuple[Target,
 
 def _admit_service(registry: Registry, name: str, **data: object) -> "tuple[Peer, Link]":
     link = _new_link()
-    return registry.admit(_registration(name, role="service", **data), link, Service)[0], link
+    return admit(registry, _registration(name, role="service", **data), link, Service)[0], link
 
 
 def _admit_console(registry: Registry, name: "str | None" = None) -> "tuple[Peer, Link]":
     link = _new_link()
-    return registry.admit(_registration(name, role="console"), link, Console)[0], link
+    return admit(registry, _registration(name, role="console"), link, Console)[0], link
 
 
 def _names(entries: "Sequence[Peer]") -> "list[str]":
@@ -58,7 +59,7 @@ def test_a_target_is_admitted_with_what_it_said() -> None:
     registration = _registration(
         "t", hardware_id="h", boot_id="b", firmware="1", groups=["left"], state="down"
     )
-    entry, replaced = registry.admit(registration, link, Target)
+    entry, replaced = admit(registry, registration, link, Target)
     assert replaced is None
     assert (entry.target_id, entry.hardware_id, entry.boot_id) == ("t", "h", "b")
     assert isinstance(entry, Target)
@@ -71,7 +72,7 @@ def test_another_board_under_a_live_name_is_refused() -> None:
     registry = Registry(4)
     entry, link = _admit(registry, "t", hardware_id="h1")
     for other in ({"hardware_id": "h2"}, {"hardware_id": ""}, {}):
-        raises(ErrorCode.DUPLICATE_TARGET, registry.admit, _registration("t", **other), _new_link(), Target)
+        raises(ErrorCode.DUPLICATE_TARGET, admit, registry, _registration("t", **other), _new_link(), Target)
     assert entry.link is link
     assert entry.hardware_id == "h1"
 
@@ -79,14 +80,14 @@ def test_another_board_under_a_live_name_is_refused() -> None:
 def test_boards_without_a_hardware_id_do_not_replace_each_other() -> None:
     registry = Registry(4)
     _admit(registry, "t")
-    raises(ErrorCode.DUPLICATE_TARGET, registry.admit, _registration("t"), _new_link(), Target)
+    raises(ErrorCode.DUPLICATE_TARGET, admit, registry, _registration("t"), _new_link(), Target)
 
 
 def test_the_same_board_replaces_its_own_link() -> None:
     registry = Registry(1)
     entry, first = _admit(registry, "t", hardware_id="h", state="down")
     second = _new_link()
-    again, replaced = registry.admit(_registration("t", hardware_id="h", state="standing"), second, Target)
+    again, replaced = admit(registry, _registration("t", hardware_id="h", state="standing"), second, Target)
     assert again is entry
     assert replaced is first
     assert entry.link is second
@@ -113,25 +114,25 @@ def test_a_name_that_is_away_is_free() -> None:
 def test_who_else_has_a_name() -> None:
     registry = Registry(4)
     mine = _registration("t", hardware_id="h")
-    assert registry.live_link(mine) is None
+    assert live_link(registry, mine) is None
     entry, link = _admit(registry, "t", hardware_id="h")
-    assert registry.live_link(mine) is link
+    assert live_link(registry, mine) is link
     for other in ("g", ""):
-        raises(ErrorCode.DUPLICATE_TARGET, registry.live_link, _registration("t", hardware_id=other))
+        raises(ErrorCode.DUPLICATE_TARGET, live_link, registry, _registration("t", hardware_id=other))
     registry.lose(entry, link, 1)
-    assert registry.live_link(mine) is None
+    assert live_link(registry, mine) is None
 
 
 def test_a_full_hub_is_busy() -> None:
     registry = Registry(2)
     _admit(registry, "a", hardware_id="ha")
     b, link = _admit(registry, "b", hardware_id="hb")
-    raises(ErrorCode.BUSY, registry.admit, _registration("c"), _new_link(), Target)
+    raises(ErrorCode.BUSY, admit, registry, _registration("c"), _new_link(), Target)
     assert _names(registry.entries()) == ["a", "b"]
     _admit(registry, "a", hardware_id="ha")  # the same board comes back
     registry.lose(b, link, 1)
     _admit(registry, "c")
-    raises(ErrorCode.BUSY, registry.admit, _registration("b", hardware_id="hb"), _new_link(), Target)
+    raises(ErrorCode.BUSY, admit, registry, _registration("b", hardware_id="hb"), _new_link(), Target)
 
 
 def test_selectors() -> None:

@@ -1,0 +1,135 @@
+"""Admission of peers: a key, a name, a place. Loaded for each registration, which is rare."""
+
+from snyper.firmware.master.registry import Peer, Registry
+from snyper.firmware.master.server import refuse
+from snyper.shared.handshake_server import Registration, Role
+from snyper.shared.runtime import unload
+from snyper.shared.socket_protocol import ALL_TARGETS, ErrorCode, ProtocolError, SocketMessage, is_target_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from snyper.firmware.master.server import Hub
+    from snyper.shared.link import Link
+
+
+def register(hub: "Hub", link: "Link", message: SocketMessage, key: str) -> None:
+    """Admit who sends `message`, a `register`, or refuse it. `key` is the hub's, empty for none."""
+    try:
+        registration = Registration(message)
+        if key and registration.key != key:
+            raise ProtocolError(ErrorCode.UNAUTHORIZED, "this hub wants its `key`, and this is not it")
+        is_named = role_of(registration.role).is_named
+        if is_named and live_link(hub.router.registry, registration) is not None:
+            from snyper.firmware.master.duplicates import admit_after_probe
+
+            unload("snyper.firmware.master.duplicates")
+            admit_after_probe(hub, link, message, registration)
+        else:
+            hub.seat(link, message, registration)
+    except ProtocolError as error:
+        refuse_registration(hub, link, message, error)
+
+
+def refuse_registration(hub: "Hub", link: "Link", message: SocketMessage, error: ProtocolError) -> None:
+    """Tell a peer why it is not admitted, and hang up."""
+    is_duplicate = error.code == ErrorCode.DUPLICATE_TARGET
+    if is_duplicate:
+        from snyper.firmware.master.duplicates import record_duplicate
+
+        unload("snyper.firmware.master.duplicates")
+        record_duplicate(hub.router, message, error)  # which says it once, not each time
+    refuse(link, error.code, error.message, message, quiet=is_duplicate)
+
+
+def role_of(word: str) -> "type[Peer]":
+    """Return the class of a role, a line each: loaded when the first peer of that role registers.
+
+    Raises ProtocolError `unsupported` for another word.
+    """
+    role: "Any"
+    if word == Role.TARGET:
+        from snyper.firmware.master.roles.target import Target as role
+    elif word == Role.CONSOLE:
+        from snyper.firmware.master.roles.console import Console as role
+    elif word == Role.SERVICE:
+        from snyper.firmware.master.roles.service import Service as role
+    else:
+        raise ProtocolError(ErrorCode.UNSUPPORTED, "`role` is one of target, console, service")
+    return role  # type: ignore[no-any-return]
+
+
+def live_link(registry: Registry, registration: Registration) -> "Link | None":
+    """Return the live link under this name of a board with the same hardware id: the same one's, or
+    another's.
+
+    Raises ProtocolError: `bad_message` for no name of its own, `duplicate_target` when it is another
+    board's.
+    """
+    target_id = registration.target_id
+    if target_id is None or not is_target_id(target_id) or target_id == ALL_TARGETS:
+        raise ProtocolError(
+            ErrorCode.BAD_MESSAGE,
+            "a %s registers with a `target_id` of its own, which is not `all`" % registration.role,
+        )
+    peer = registry.named.get(target_id)
+    if peer is None or peer.link is None:
+        return None
+    is_same = registration.hardware_id and registration.hardware_id == peer.hardware_id
+    if not is_same or registration.role != peer.role:
+        raise ProtocolError(
+            ErrorCode.DUPLICATE_TARGET, "another board is connected as %s: rename one" % target_id
+        )
+    return peer.link
+
+
+def admit(
+    registry: Registry, registration: Registration, link: "Link", create: "Callable[[str], Peer]"
+) -> "tuple[Peer, Link | None]":
+    """Admit a peer. Returns it, and the link that the same board had before, if it still counts as live.
+    `create` makes one that is new in its role.
+
+    Raises ProtocolError: `bad_message` for no name of its own, `duplicate_target` when another board is
+    live under that name, `busy` when the hub is full.
+    """
+    replaced = None
+    peer = create(registration.target_id or "")
+    if peer.is_named:
+        replaced = live_link(registry, registration)
+        known = registry.named.get(peer.target_id)
+        if known is not None and known.role == peer.role:
+            peer = known
+    if replaced is None:
+        _check_place(registry, peer)
+        registry.count += peer.is_target
+    if not peer.is_named:
+        registry.others.append(peer)
+    elif registry.named.get(peer.target_id) is not peer:
+        _drop_oldest(registry)
+        registry.named[peer.target_id] = peer
+    peer.register(registration, link)
+    return peer, replaced
+
+
+def _check_place(registry: Registry, peer: Peer) -> None:
+    """Check that the hub takes one more of its role. Raises ProtocolError `busy`."""
+    here, limit = registry.count, registry.max_targets
+    if not peer.is_target:
+        others = registry.others + list(registry.named.values())
+        here = len([other for other in others if other.role == peer.role and other.link is not None])
+        limit = registry.max_others
+    if here >= limit:
+        many = "s" * (limit > 1)
+        raise ProtocolError(ErrorCode.BUSY, "this hub takes %d %s%s" % (limit, peer.role, many))
+
+
+def _drop_oldest(registry: Registry) -> None:
+    """Drop the peer that has been away longest, where there are too many for one more."""
+    if len(registry.named) < registry.max_targets:
+        return
+    away = [peer for peer in registry.named.values() if peer.link is None]
+    if len(away) >= registry.max_targets:
+        oldest = min(away, key=lambda peer: peer.last_seen_ms)
+        del registry.named[oldest.target_id]
