@@ -392,11 +392,14 @@ class LinkCore:
         )
 
     def _may_be_reply(self, message: SocketMessage) -> bool:
-        """Tell whether a message with an id that is waited for is that reply: what this side serves is a
-        request of a peer that uses the same id, and an item of a stream has its reply still to come.
+        """Tell whether a message with an id that is waited for is that reply: what this side serves itself is
+        a request of a peer that uses the same id, and an item of a stream has its reply still to come. A
+        `target_id` makes no difference: whoever answers may say its name.
         """
         return not (
-            self.handler_of(message) or message.type in STREAM_TYPES or message.type == MessageType.PING
+            self.handlers.get(message.type)
+            or message.type in STREAM_TYPES
+            or message.type == MessageType.PING
         )
 
     def _is_late(self, message: SocketMessage) -> bool:

@@ -11,6 +11,7 @@ import pytest
 
 from snyper.boards.board import BoardProcess
 from snyper.firmware.master import server
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 from tests.integration.harness import (
     DOWN_NS,
     TRAVEL_MS,
@@ -511,6 +512,18 @@ async def test_a_console_is_reached_by_its_name(engine: str, tmp_path: Path) -> 
         call = await answering.expect("draw", data={"what": "a line"})
         await answering.send({"type": "drawn", "id": call["id"], "status": "ok"})
         await asking.expect("drawn", id=id, target_id="bob", status="ok")
+        # Who answers may say its name.
+        for word in ("drawn", "reply"):
+            id = await asking.request("draw", "bob", timeout_ms=10_000)
+            call = await answering.expect("draw")
+            await answering.send({"type": word, "id": call["id"], "target_id": "bob", "status": "ok"})
+            await asking.expect(word, id=id, target_id="bob", status="ok")
+        id = await asking.request("draw", "bob", timeout_ms=10_000)
+        refusal = ProtocolError(ErrorCode.BUSY, "not now").to_message(
+            (await answering.expect("draw"))["id"], "bob"
+        )
+        await answering.send(refusal.to_line())
+        await asking.expect_error("busy", id=id, target_id="bob")
         # Two of one name: nobody knows who is meant.
         namesake = await stack.enter_async_context(peer_of(hub))
         await namesake.send(registration("bob", role="console"))
