@@ -153,7 +153,7 @@ class Command:
 
     def on_item(self, peer: "Peer", item: SocketMessage) -> None:
         """Keep one of many answers of a peer, up to MAX_ITEMS; more than that, and it has failed."""
-        if peer.target_id not in self._waiting:
+        if self._waiting.get(peer.target_id) is not peer:  # a console may have the name of a target
             return
         if self._items is None:
             self._items = []

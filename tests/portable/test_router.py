@@ -147,6 +147,19 @@ async def test_items_that_nobody_takes_end_the_command() -> None:
     assert isinstance(await command.next_answer(), Result)
 
 
+async def test_items_of_who_has_but_the_name_are_dropped() -> None:
+    link = _Link()
+    peer, namesake = _peer("t", link), _peer("t", _Link())
+    command = _command(peer)
+    for _ in range(MAX_ITEMS + 1):
+        command.on_item(namesake, SocketMessage("item", "c1", data={}))
+    link.answer(_answer())
+    result = await command.next_answer()
+    assert isinstance(result, Result)
+    assert result.ok
+    assert await command.next_answer() is None
+
+
 async def test_items_after_the_result_are_dropped() -> None:
     link = _Link()
     peer = _peer("t", link)
