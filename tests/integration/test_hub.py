@@ -11,6 +11,7 @@ import pytest
 
 from snyper.boards.board import BoardProcess
 from snyper.firmware.master import server
+from snyper.firmware.master.roles.console import Console
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 from tests.integration.harness import (
     DOWN_NS,
@@ -530,6 +531,22 @@ async def test_a_console_is_reached_by_its_name(engine: str, tmp_path: Path) -> 
         await namesake.expect("registered")
         assert (await asking.ask("draw", "bob"))["data"]["code"] == "unknown_target"
         assert (await asking.ask("draw", "console"))["data"]["code"] == "unknown_target"
+
+
+async def test_who_may_only_read_commands_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither what the hub sends on nor what it serves itself."""
+    monkeypatch.setattr(Console, "may_command", False)
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(running_hub("cpython", tmp_path))
+        console = await stack.enter_async_context(console_of(hub, subscribed=True))
+        await stack.enter_async_context(scripted_target(hub, "t", {"read_log": ("log", "ok")}))
+        for word in ("stand_up", "dance", "start_game", "stop_game"):
+            assert (await console.ask(word, "t"))["data"]["code"] == "unauthorized", word
+        for word in ("start_game", "stop_game"):
+            assert (await console.ask(word, game="quick"))["data"]["code"] == "unauthorized", word
+        for word in ("list_targets", "list_games", "get_game", "ping"):
+            assert (await console.ask(word))["type"] != "error", word
+        assert (await console.ask("read_log", "t"))["type"] == "log"
 
 
 # --- the console's side of the wire

@@ -46,9 +46,13 @@ class Console(Peer):
         }
         return handlers
 
-    async def _forward(self, link: Link, message: SocketMessage) -> "SocketMessage | None":
-        if not (self.may_command or is_reading(message.type)):
+    def _check_right(self, word: str) -> None:
+        """Raises ProtocolError `unauthorized` for a word that changes something, of who may only read."""
+        if not (self.may_command or is_reading(word)):
             raise ProtocolError(ErrorCode.UNAUTHORIZED, "you may only read here")
+
+    async def _forward(self, link: Link, message: SocketMessage) -> "SocketMessage | None":
+        self._check_right(message.type)
         return await forward(self.hub.router, self._id_prefix, link, message)
 
     async def _list_targets(self, link: Link, message: SocketMessage) -> SocketMessage:
@@ -59,6 +63,7 @@ class Console(Peer):
         return message.reply(MessageType.TARGETS, "ok", {"count": len(entries)})
 
     async def _game(self, link: Link, message: SocketMessage) -> SocketMessage:
+        self._check_right(message.type)
         from snyper.firmware.master.game_console import answer
 
         unload("snyper.firmware.master.game_console")
