@@ -331,6 +331,22 @@ async def test_a_second_reader_is_refused(tmp_path: Path) -> None:
 # --- nothing is left
 
 
+async def _first_event(client: ReconnectingClient) -> Event:
+    return await anext(client.events())
+
+
+async def test_who_reads_on_after_its_end_is_told(tmp_path: Path) -> None:
+    async with running_hub("cpython", tmp_path) as hub:
+        async with ReconnectingClient(hub.address) as client:
+            reading = asyncio.create_task(_first_event(client))
+            await until(lambda: client.log_id, "it should have subscribed")
+        async with asyncio.timeout(DEADLINE_S):
+            with pytest.raises(NoHubError):
+                await reading
+            with pytest.raises(NoHubError):
+                await client.connected()
+
+
 async def test_nothing_is_left_of_it(tmp_path: Path) -> None:
     async with running_hub("cpython", tmp_path, max_consoles=3) as hub:
         assert hub.hub is not None

@@ -164,7 +164,10 @@ class ReconnectingClient(HubClient):
         return self._session.connection
 
     async def _next_connection(self) -> HubClient:
+        """Wait for a connection. Raises NoHubError once the block has ended: there will be none."""
         while self._session.connection is None or self._session.connection.is_lost:
+            if self.state == SessionState.STOPPED:
+                raise NoHubError("this side has ended it")
             self._is_here.clear()
             await self._is_here.wait()
         return self._session.connection
@@ -173,5 +176,7 @@ class ReconnectingClient(HubClient):
         if state == SessionState.CONNECTED and self._session.connection is not None:
             self.boot_id = self._session.connection.boot_id
             self._is_here.set()
+        elif state == SessionState.STOPPED:
+            self._is_here.set()  # for who waits: there will be none
         for listener in list(self._listeners):
             listener(state)
