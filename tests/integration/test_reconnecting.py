@@ -201,6 +201,22 @@ async def test_a_listener_sees_each_state_when_it_is_so() -> None:
         assert states[:10] == [f"{state} True" for state in 2 * LOST]
 
 
+async def test_a_listener_that_raises_ends_nothing() -> None:
+    def broken(state: str) -> None:
+        raise RuntimeError("a defect of whoever listens")
+
+    async with scripted_hub() as hub, ReconnectingClient(hub.address) as client:
+        states: list[str] = []
+        client.on_state(broken)
+        client.on_state(states.append)
+        for _ in range(2):
+            peer, _ = await hub.register()
+            await client.connected(DEADLINE_S)
+            await peer.close(reset=True)
+        await until(lambda: len(states) >= 10, "it should be lost again")
+        assert states[:10] == 2 * LOST
+
+
 async def test_the_first_time_it_must_be_there() -> None:
     with pytest.raises(NoHubError, match="nothing listens there"):
         async with connect(f"{HOST}:{free_port()}", reconnect=True):

@@ -13,6 +13,7 @@ from snyper.client.errors import NoHubError
 from snyper.client.hub_client import REPLY_TIMEOUT_MS, HubClient
 from snyper.client.models import Event
 from snyper.shared.link import Link
+from snyper.shared.log import log_exception
 from snyper.shared.runtime import MAX_CHUNK_BYTES, end_task
 from snyper.shared.session import SessionState
 from snyper.shared.socket_protocol import ProtocolError, SocketMessage
@@ -67,7 +68,9 @@ class ReconnectingClient(HubClient):
         return self._session.connection is None or self._session.connection.is_lost
 
     def on_state(self, listener: Callable[[str], None]) -> Callable[[], None]:
-        """Call `listener` with each change of the state until the function that this returns is called."""
+        """Call `listener` with each change of the state until the function that this returns is called. What
+        it raises is logged.
+        """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
@@ -179,4 +182,7 @@ class ReconnectingClient(HubClient):
         elif state == SessionState.STOPPED:
             self._is_here.set()  # for who waits: there will be none
         for listener in list(self._listeners):
-            listener(state)
+            try:
+                listener(state)
+            except Exception as error:
+                log_exception("client", error)
