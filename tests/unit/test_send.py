@@ -49,6 +49,8 @@ def test_targets_come_first_then_the_command() -> None:
         ["dancer", "dance", "steps=1", "steps=2"],
         ["dancer", "dance", "=1"],
         ["dancer", "dance", "timeout_ms=5"],
+        ["dancer", "reply"],
+        ["dancer", "EVENT"],
         ["danc?r", "dance"],
         ["dancer", "dance!"],
         ["dancer", "dance", f"n={1 << 53}"],

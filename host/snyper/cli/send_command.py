@@ -13,10 +13,18 @@ from snyper.cli.target_commands import COMMAND_TIMEOUT_S, Timeout
 from snyper.client import DEFAULT_HUB, TargetResult
 from snyper.client.labels import natural
 from snyper.client.selections import Order, carry_out
-from snyper.shared.socket_protocol import ProtocolError, SocketMessage, is_target_selector
+from snyper.shared.socket_protocol import (
+    STREAM_TYPES,
+    MessageType,
+    ProtocolError,
+    SocketMessage,
+    is_target_selector,
+)
 from snyper.system.process import EXIT_FAILED
 from snyper.system.streams import print_json
 from snyper.system.text import json_text, one_line
+
+_NEVER_ASKED = {*STREAM_TYPES, MessageType.REPLY, MessageType.ERROR, MessageType.PONG}
 
 
 def send(
@@ -72,6 +80,8 @@ def parse(words: list[str]) -> tuple[list[str], str, dict[str, object]]:
     for selector in selectors:
         if not is_target_selector(selector):
             _refuse(f"{selector} is no target's name, group:NAME or all")
+    if word.lower() in _NEVER_ASKED:
+        _refuse(f"{word} is no command: nobody answers it")
     if "timeout_ms" in data:
         _refuse("say --timeout SECONDS instead of timeout_ms")
     try:
