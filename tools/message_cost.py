@@ -53,7 +53,8 @@ async def _commands(target: Peer, count: int) -> None:
 
 
 async def _hits(target: Peer, count: int) -> None:
-    await target.exchange({"type": "report_hits", "data": {"count": count}})
+    reply = await target.exchange({"type": "report_hits", "data": {"count": count}})
+    assert reply["type"] == "hits_reported", reply
 
 
 WORKS: Mapping[str, Work] = {

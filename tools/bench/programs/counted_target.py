@@ -65,11 +65,11 @@ async def main(port: int) -> None:
     await target.wait_at_rest()
     link = Link(await dial("127.0.0.1", port, _TIMEOUT_MS), target.handlers, "hub")  # type: ignore[arg-type]
     link.health = target.health
-    serving = asyncio.create_task(link.run())
-    await link.request(SocketMessage(_REGISTER, 0, "target_1"), _TIMEOUT_MS)
     reports = Reports(target, link)
     target.handlers["mark"] = mark
     target.handlers["report_hits"] = reports.report_hits
+    serving = asyncio.create_task(link.run())
+    await link.request(SocketMessage(_REGISTER, 0, "target_1"), _TIMEOUT_MS)
     target.connect(link)
     target.outbox.connect(reports)  # type: ignore[arg-type]
     await serving
