@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from snyper.shared.runtime import Timer
 
 MAX_REPORT_BYTES = 512  # a hit has some 100; a hub board keeps its last events
-MAX_ITEMS = 8  # of one command that wait until the peer that asked takes them
+MAX_ITEMS = 8  # for each peer of a command, that wait until the one that asked takes them
 
 
 def is_reading(word: str) -> bool:
@@ -152,12 +152,12 @@ class Command:
         self._stop_timer()
 
     def on_item(self, peer: "Peer", item: SocketMessage) -> None:
-        """Keep one of many answers of a peer, up to MAX_ITEMS; more than that, and it has failed."""
+        """Keep one of many answers of a peer, up to MAX_ITEMS for each; more than that, and it has failed."""
         if self._waiting.get(peer.target_id) is not peer:  # a console may have the name of a target
             return
         if self._items is None:
             self._items = []
-        if len(self._items) < MAX_ITEMS:
+        if len(self._items) < MAX_ITEMS * self._expected:
             item.target_id = peer.target_id
             self._items.append(item)
             self._changed.set()

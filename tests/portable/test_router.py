@@ -147,6 +147,18 @@ async def test_items_that_nobody_takes_end_the_command() -> None:
     assert isinstance(await command.next_answer(), Result)
 
 
+async def test_each_of_many_has_place_for_its_items() -> None:
+    links = [_Link() for _ in range(MAX_ITEMS + 1)]
+    peers = [_peer("t%d" % number, link) for number, link in enumerate(links)]
+    command = _command(*peers)
+    for peer in peers:
+        for _ in range(2):
+            command.on_item(peer, SocketMessage("item", "c1", data={}))
+    for link in links:
+        link.answer(_answer())
+    assert all([result.ok for result in await command.results()])
+
+
 async def test_items_of_who_has_but_the_name_are_dropped() -> None:
     link = _Link()
     peer, namesake = _peer("t", link), _peer("t", _Link())
