@@ -156,7 +156,8 @@ async def test_each_of_many_has_place_for_its_items() -> None:
             command.on_item(peer, SocketMessage("item", "c1", data={}))
     for link in links:
         link.answer(_answer())
-    assert all([result.ok for result in await command.results()])
+    results = await command.results()
+    assert all(result.ok for result in results)
 
 
 async def test_items_of_who_has_but_the_name_are_dropped() -> None:
