@@ -21,6 +21,7 @@ from snyper.boards.minify import (
     minify_source,
     names_in,
     origins_in,
+    parse,
     short_names,
     with_short_names,
     without_unwanted,
@@ -74,7 +75,7 @@ def imported_by(sources: set[Path], read: Callable[[Path], str] = _read) -> set[
 def _imports_of(source: str) -> set[Path]:
     """Collect the package's files that one imports on a board, anywhere in it."""
     found = set()
-    nodes: list[ast.AST] = [ast.parse(source)]
+    nodes: list[ast.AST] = [parse(source)]
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":

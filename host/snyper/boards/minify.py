@@ -6,6 +6,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from symtable import symtable
+from threading import Lock
 
 Constants = dict[str, int | str]  # by name; a class's by `Class.NAME`
 Origins = dict[str, str]  # the module that makes a name, by that name
@@ -17,6 +18,19 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 # Larger integers are objects on a board with 32 bits, and longer text is one in every module that has it.
 _MAX_INTEGER = (1 << 30) - 1
 _MAX_CHARS = 10
+
+
+_parsing = Lock()
+
+
+def parse(source: str) -> ast.Module:
+    """Parse Python, in any thread. Raises SyntaxError.
+
+    CPython counts for the whole process how deep it is in a tree, so two threads that parse at once can end
+    in a SystemError: https://github.com/python/cpython/issues/106905
+    """
+    with _parsing:
+        return ast.parse(source)
 
 
 def minify_source(
@@ -80,7 +94,7 @@ class Wanted:
         self.words: set[str] = set()  # attributes that are read, and texts, which could name one
         self._names: dict[str, set[str]] = {}
         for source in sources:
-            for node in ast.walk(ast.parse(source)):
+            for node in ast.walk(parse(source)):
                 match node:
                     case ast.Attribute(_, word) | ast.Constant(str(word)):
                         self.words.add(word)
@@ -102,7 +116,7 @@ def without_unwanted(source: str, module: str, wanted: Wanted) -> str:
     imported = wanted.names(module)
     if imported is None:
         return source
-    tree = ast.parse(source)
+    tree = parse(source)
     times = Counter(map(_name_of, tree.body))
     optional = {
         name: node
@@ -150,7 +164,7 @@ def short_names(sources: Iterable[str]) -> dict[str, str]:
     A board keeps every name once, as text. Functions and classes keep theirs, which a traceback shows. A name
     stays the same for as long as it is there, so that an update does not change every module.
     """
-    nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
+    nodes = [node for source in sources for node in ast.walk(parse(source))]
     stored = {name for node in nodes for name in _stored_names(node) if _PRIVATE_DATA.match(name)}
     known = {word for node in nodes for word in _words_of(node)}
     found: dict[str, str] = {}
@@ -167,7 +181,7 @@ def short_names(sources: Iterable[str]) -> dict[str, str]:
 def with_short_names(source: str, names: Mapping[str, str]) -> str:
     """Replace names of a minified module by those of `short_names`."""
     edits = _Edits(source)
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parse(source)):
         match node:
             case ast.Name(name) if name in names:
                 edits.replace_node(node, names[name])
@@ -300,7 +314,7 @@ def _board_tree(source: str) -> tuple[ast.Module, list[tuple[int, int]]]:
 
     Returns the tree, and of each removed part the first and the last line. Raises SyntaxError.
     """
-    tree = ast.parse(source)
+    tree = parse(source)
     removed = []
     for node in list(tree.body):
         if ast.unparse(node) == "TYPE_CHECKING = False" or (
