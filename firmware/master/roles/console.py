@@ -47,7 +47,7 @@ class Console(Peer):
         return handlers
 
     def _check_right(self, word: str) -> None:
-        """Raises ProtocolError `unauthorized` for a word that changes something, of who may only read."""
+        """Check that this console may say `word`. Raises ProtocolError `unauthorized` if not."""
         if not (self.may_command or is_reading(word)):
             raise ProtocolError(ErrorCode.UNAUTHORIZED, "you may only read here")
 
