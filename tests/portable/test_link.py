@@ -450,7 +450,7 @@ class _Tasks:
 
 def _fill(link: Link) -> None:
     """Posts until no more is taken: the peer does not read."""
-    line = SocketMessage("event", 1, data={"x": "x" * 4_000}).to_line()
+    line = SocketMessage("event", 1, data={"x": "x" * 1_500}).to_line()
     try:
         for _ in range(100_000):
             link.send_line_nowait(line)
