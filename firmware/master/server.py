@@ -15,6 +15,7 @@ from snyper.shared.runtime import (
     Stream,
     bound_port,
     close_server,
+    collect_garbage,
     listen,
     sleep_ms,
     unload,
@@ -154,6 +155,7 @@ class Hub:
 
         unload("snyper.firmware.master.admission", "snyper.shared.handshake_server")
         register(self, link, message, self._key)
+        collect_garbage()  # what it needed lies between what stays
 
     def seat(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
         """Admit a peer, instead of the link that it had before, and serve it from now on.
