@@ -91,13 +91,7 @@ class HubClient:
 
     async def targets(self) -> list[TargetInfo]:
         """Return all targets that the hub knows, connected or not."""
-        found: list[TargetInfo] = []
-        await self._call(
-            SocketMessage(MessageType.LIST_TARGETS, _new_id()),
-            REPLY_TIMEOUT_MS,
-            lambda message: found.append(target_info_of(message)),
-        )
-        return found
+        return [target_info_of(message) for message in await self._list(MessageType.LIST_TARGETS)]
 
     async def status(self) -> HubStatus:
         """Return the status of the hub itself: its clock and its health."""
@@ -242,13 +236,7 @@ class HubClient:
 
     async def games(self) -> list[GameInfo]:
         """Return the games that this hub can play."""
-        found: list[GameInfo] = []
-        await self._call(
-            SocketMessage(MessageType.LIST_GAMES, _new_id()),
-            REPLY_TIMEOUT_MS,
-            lambda message: found.append(game_info_of(message)),
-        )
-        return found
+        return [game_info_of(message) for message in await self._list(MessageType.LIST_GAMES)]
 
     async def start_game(
         self,
@@ -279,6 +267,11 @@ class HubClient:
     async def game(self) -> GameState:
         """Return the game that runs, or the last one."""
         return await self._game_call(SocketMessage(MessageType.GET_GAME, _new_id()))
+
+    async def _list(self, word: str) -> list[SocketMessage]:
+        found: list[SocketMessage] = []
+        await self._call(SocketMessage(word, _new_id()), REPLY_TIMEOUT_MS, found.append)
+        return found
 
     async def _game_call(self, message: SocketMessage) -> GameState:
         reply = await self._call(message, REPLY_TIMEOUT_MS)
