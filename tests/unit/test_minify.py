@@ -1,12 +1,9 @@
 """Minify a module before it is compiled for a board."""
 
 import ast
-import gc
 import re
 import subprocess
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,7 +16,6 @@ from snyper.boards.minify import (
     minify_source,
     names_in,
     origins_in,
-    parse,
     short_names,
     with_short_names,
     without_unwanted,
@@ -422,22 +418,3 @@ def test_what_no_other_module_of_an_image_needs_goes() -> None:
 def test_of_a_module_that_is_imported_itself_all_stays(by: str) -> None:
     wanted = Wanted([PARTS, by])
     assert "class Other" in without_unwanted(PARTS, "a.parts", wanted)
-
-
-def test_sources_are_parsed_in_several_threads_at_once() -> None:
-    """Where a collection of garbage lets another thread in, in the middle of a tree."""
-    source = (Path(__file__).parents[2] / "shared" / "socket_protocol.py").read_text(encoding="utf-8")
-    before = gc.get_threshold()
-
-    def let_others_in(*_: object) -> None:
-        time.sleep(0)
-
-    gc.callbacks.append(let_others_in)
-    gc.set_threshold(10)
-    try:
-        with ThreadPoolExecutor(8) as pool:
-            trees = list(pool.map(parse, [source] * 60))
-    finally:
-        gc.set_threshold(*before)
-        gc.callbacks.remove(let_others_in)
-    assert {len(tree.body) for tree in trees} == {len(trees[0].body)}

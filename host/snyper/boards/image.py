@@ -21,11 +21,11 @@ from snyper.boards.minify import (
     minify_source,
     names_in,
     origins_in,
-    parse,
     short_names,
     with_short_names,
     without_unwanted,
 )
+from snyper.boards.syntax import parse
 from snyper.firmware.board.version import VERSION
 
 PACKAGE = Path(__file__).resolve().parents[1]  # snyper's folder, which holds `shared` and `firmware`
@@ -72,7 +72,8 @@ def imported_by(sources: set[Path], read: Callable[[Path], str] = _read) -> set[
     return known
 
 
-def _imports_of(source: str) -> set[Path]:
+@lru_cache(maxsize=256)
+def _imports_of(source: str) -> frozenset[Path]:
     """Collect the package's files that one imports on a board, anywhere in it."""
     found = set()
     nodes: list[ast.AST] = [parse(source)]
@@ -88,7 +89,7 @@ def _imports_of(source: str) -> set[Path]:
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         nodes += ast.iter_child_nodes(node)
-    return {file for module in found if (file := _file_of(module)) is not None}
+    return frozenset(file for module in found if (file := _file_of(module)) is not None)
 
 
 def _file_of(module: str) -> Path | None:

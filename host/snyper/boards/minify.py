@@ -6,7 +6,8 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from symtable import symtable
-from threading import Lock
+
+from snyper.boards.syntax import parse
 
 Constants = dict[str, int | str]  # by name; a class's by `Class.NAME`
 Origins = dict[str, str]  # the module that makes a name, by that name
@@ -18,19 +19,6 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 # Larger integers are objects on a board with 32 bits, and longer text is one in every module that has it.
 _MAX_INTEGER = (1 << 30) - 1
 _MAX_CHARS = 10
-
-
-_parsing = Lock()
-
-
-def parse(source: str) -> ast.Module:
-    """Parse Python, in any thread. Raises SyntaxError.
-
-    CPython counts for the whole process how deep it is in a tree, so two threads that parse at once can end
-    in a SystemError: https://github.com/python/cpython/issues/106905
-    """
-    with _parsing:
-        return ast.parse(source)
 
 
 def minify_source(

@@ -20,6 +20,7 @@ from mpremote import transport_serial  # type: ignore[import-untyped]
 from mpremote.transport import TransportError, TransportExecError  # type: ignore[import-untyped]
 
 from snyper.boards.ports import BoardError, attached, port_of, serial_number_of, why_not
+from snyper.boards.syntax import literal
 from snyper.firmware.board.update import finish_renames
 
 # It prints what it does not understand; a command's stdout is the command's own.
@@ -113,6 +114,23 @@ class Identity:
     name: str
     has_wifi: bool
     unique_id: str
+
+
+class _Transport(transport_serial.SerialTransport):  # type: ignore[misc]
+    """mpremote's connection, for boards that are served in several threads at once."""
+
+    def eval(self, expression: str, parse: bool = True) -> Any:
+        """Evaluate `expression` on the board; return its value, or with `parse` off the bytes it prints.
+
+        Raises TransportError when that is no value.
+        """
+        if not parse:
+            return super().eval(expression, parse=False)
+        printed = super().eval(f"repr({expression})", parse=False)
+        try:
+            return literal(printed.decode())
+        except (SyntaxError, ValueError):
+            raise TransportError(f"{printed[:40]!r} is no value") from None
 
 
 class Connection:
@@ -276,7 +294,7 @@ class Connection:
 
     def _open(self) -> None:
         try:
-            self._transport = transport_serial.SerialTransport(self.port, timeout=ANSWER_TIMEOUT_S)
+            self._transport = _Transport(self.port, timeout=ANSWER_TIMEOUT_S)
         except _LOST:
             raise BoardError(why_not(self.port)) from None
 
