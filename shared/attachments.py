@@ -53,7 +53,7 @@ class Receiver:
 
     A file has at most `max_file_bytes`, and leaves `reserve_bytes` of the file system free. At most
     `max_transfers` come at once, or are kept after a cut to be gone on with. `window_chunks` may be on their
-    way.
+    way. One without a chunk for `idle_ms` gives its place up.
     """
 
     def __init__(
@@ -63,12 +63,14 @@ class Receiver:
         reserve_bytes: int = 0,
         max_transfers: int = 1,
         window_chunks: int = 2,
+        idle_ms: int = IDLE_MS,
     ) -> None:
         self._directory = directory
         self._max_file_bytes = max_file_bytes
         self._reserve_bytes = reserve_bytes
         self._max_transfers = max_transfers
         self._window_bytes = window_chunks * MAX_CHUNK_BYTES
+        self._idle_ms = idle_ms
         self._transfers: "dict[str, _Transfer]" = {}
 
     async def serve(self, link: "Any", message: SocketMessage) -> SocketMessage:
@@ -85,6 +87,11 @@ class Receiver:
         except OSError as error:
             raise ProtocolError(ErrorCode.FAULT, "the file system does not take it: %r" % error) from None
 
+    @property
+    def is_receiving(self) -> bool:
+        """Whether a file comes in or is checked."""
+        return bool(self._transfers)
+
     def close(self) -> None:
         """Close every file; what has come so far is kept to be gone on with."""
         for sha256 in list(self._transfers):
@@ -98,6 +105,7 @@ class Receiver:
         if length > self._max_file_bytes:
             raise _bad("a file has at most %d bytes here" % self._max_file_bytes)
         path = self._directory + "/" + name
+        self._close_idle()
         transfer = self._transfers.get(sha256)
         if transfer is None and _size(path) == length and await _digest(path) == sha256:
             return self._answer(message, WHOLE, length)
@@ -111,13 +119,17 @@ class Receiver:
         await self._finish(sha256, transfer, path)
         return self._answer(message, WHOLE, length)
 
+    def _close_idle(self) -> None:
+        """Close the files whose senders say nothing more: what has come is there to be gone on with."""
+        for sha256 in list(self._transfers):
+            transfer = self._transfers[sha256]
+            if not transfer.is_checked and now_ms() - transfer.used_ms > self._idle_ms:
+                self._transfers.pop(sha256).file.close()
+
     def _begin(self, name: str, sha256: str, length: int) -> _Transfer:
         """Make place for a file, and open what there is of it already. Raises ProtocolError, OSError."""
         if not _is_directory(self._directory):
             os.mkdir(self._directory)
-        for other in list(self._transfers):
-            if now_ms() - self._transfers[other].used_ms > IDLE_MS:
-                self._transfers.pop(other).file.close()
         if len(self._transfers) >= self._max_transfers:
             raise ProtocolError(ErrorCode.BUSY, "another file comes in")
         own = sha256[:32] + _PART

@@ -194,8 +194,9 @@ class TargetSession(Session):
             from snyper.shared.attachments import BOARD_FILE_BYTES, BOARD_RESERVE_BYTES, Receiver
 
             self._files = Receiver("files", BOARD_FILE_BYTES, BOARD_RESERVE_BYTES)
-        reply = await self._files.serve(link, message)
-        if reply.status == "whole":
+        files = self._files
+        reply = await files.serve(link, message)
+        if files is self._files and not files.is_receiving:
             self._forget_files()
         return reply
 

@@ -164,6 +164,39 @@ async def test_a_target_keeps_a_file_on_its_flash(engine: str, body: str, tmp_pa
         assert [path.name for path in (target.board.flash / "files").iterdir()] == ["a.bin"]
 
 
+@needs_micropython
+async def test_a_file_that_is_there_interrupts_none_that_comes_in(tmp_path: Path) -> None:
+    there, coming = BOARD_DATA[:3_000], BOARD_DATA[3_000:4_500]
+    async with (
+        running_hub("cpython", tmp_path, max_consoles=2) as hub,
+        virtual_target("micropython", tmp_path, hub.address, "t_1") as target,
+        connect(hub.address) as client,
+        registered_link(hub, "console", "c", {}) as console,
+    ):
+
+        async def ask(word: str, attachment: bytes | None = None, **data: object) -> SocketMessage:
+            message = SocketMessage(word, console.new_id(), "t_1", None, data, attachment)
+            return await console.request(message, TIMEOUT_MS)
+
+        async def offer(name: str, content: bytes) -> str | None:
+            sha256 = hashlib.sha256(content).hexdigest()
+            return (await ask("offer", name=name, sha256=sha256, length_bytes=len(content))).status
+
+        await until_registered(client, "t_1")
+        await client.send_bytes("t_1", "there", there)
+        sha256 = hashlib.sha256(coming).hexdigest()
+        assert await offer("coming", coming) == "partial"
+        await ask("chunk", coming[:1_000], sha256=sha256, offset=0)
+        assert await offer("there", there) == "whole"
+        await ask("chunk", coming[1_000:], sha256=sha256, offset=1_000)  # needs no other offer
+        # This one is checked while that is asked for.
+        statuses = await asyncio.gather(offer("coming", coming), offer("there", there))
+        assert list(statuses) == ["whole", "whole"]
+        assert isinstance(target, ProcessTarget)
+        assert (target.board.flash / "files" / "coming").read_bytes() == coming
+        assert "Traceback" not in target.board.log
+
+
 async def until_registered(client: HubClient, target_id: str) -> None:
     for _ in range(1_000):
         if any(target.connected and target.target_id == target_id for target in await client.targets()):

@@ -1,5 +1,6 @@
 """A file from a sender to a receiver over one link."""
 
+import asyncio
 import hashlib
 import os
 
@@ -95,3 +96,37 @@ async def test_what_there_is_no_room_for_is_refused_before_it_is_sent() -> None:
         async with LinkPair({"offer": receiver.serve, "chunk": receiver.serve}) as pair:
             await raises_async(ErrorCode.FAULT, _send(pair.near, "0" * 64, 1_000))
             assert os.listdir(directory) == []
+
+
+async def test_an_idle_transfer_gives_way_to_the_same_bytes_of_another_name() -> None:
+    digest = hashlib.sha256(_DATA).digest().hex()
+    with _Directory() as directory:
+        receiver = Receiver(directory, 1 << 20, idle_ms=-1)
+        async with LinkPair({"offer": receiver.serve, "chunk": receiver.serve}) as pair:
+            pair.near.peer_max_chunk_bytes = MAX_CHUNK_BYTES
+            offer: "dict[str, object]" = {"name": "b.bin", "length_bytes": len(_DATA) + 1, "sha256": digest}
+            await pair.near.request(SocketMessage("offer", 1, data=offer), 5_000)
+            await _send(pair.near, digest, 1_000)
+            assert os.listdir(directory) == ["a.bin"]
+
+
+async def test_a_file_that_is_checked_is_let_finish() -> None:
+    digest = hashlib.sha256(_DATA).digest().hex()
+    with _Directory() as directory:
+        receiver = Receiver(directory, 1 << 20, max_transfers=2, idle_ms=-1)
+        async with LinkPair({"offer": receiver.serve, "chunk": receiver.serve}) as pair:
+            pair.near.peer_max_chunk_bytes = MAX_CHUNK_BYTES
+            offer: "dict[str, object]" = {"name": "a.bin", "length_bytes": len(_DATA), "sha256": digest}
+            await pair.near.request(SocketMessage("offer", 1, data=offer), 5_000)
+            for offset in range(0, len(_DATA), 1_000):
+                part: "dict[str, object]" = {"sha256": digest, "offset": offset}
+                chunk = SocketMessage("chunk", 2, None, None, part, _DATA[offset : offset + 1_000])
+                await pair.near.request(chunk, 5_000)
+            other: "dict[str, object]" = {"name": "b.bin", "length_bytes": 1, "sha256": "0" * 64}
+            checked, _ = await asyncio.gather(
+                pair.near.request(SocketMessage("offer", 3, data=offer), 5_000),
+                pair.near.request(SocketMessage("offer", 4, data=other), 5_000),
+            )
+            assert checked.status == "whole"
+            assert receiver.is_receiving
+            receiver.close()
