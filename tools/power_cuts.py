@@ -32,14 +32,13 @@ from snyper.boards.board import VIRTUAL_BOARD
 from snyper.boards.deploy import deploy
 from snyper.boards.deploy_plan import Firmware
 from snyper.boards.fleet import BoardSpec, configuration
-from snyper.boards.micropython import find_micropython
+from snyper.boards.micropython import find_micropython, leashed_micropython
 from snyper.boards.status import statuses_in
 from snyper.boards.temporary import temporary_directory
 from snyper.boards.usb import Connection
 from snyper.boards.usb_board import UsbBoard
 from snyper.boards.virtual_board.littlefs import BLOCK_BYTES, Chip, commands_of
 from snyper.firmware.board.status import Status
-from snyper.system.process import leashed
 
 CHIP_BYTES = 384 * 1024  # a Pico W has 848 kB or more: it takes longer to copy, and shows nothing else
 EMPTY = b"\xff" * CHIP_BYTES
@@ -286,10 +285,10 @@ def cuts_of(recording: Recording, stride: int = 1, depth: int = 1) -> Iterator[C
         chip, commands = Path(directory) / "chip", Path(directory) / "commands"
         chip.write_bytes(recording.before)
         commands.write_bytes(recording.commands)
-        command = [str(find_micropython()), "-X", f"heapsize={HEAP}", str(BOOTS), str(chip), str(commands)]
+        arguments = ["-X", f"heapsize={HEAP}", str(BOOTS), str(chip), str(commands), str(stride), str(depth)]
         environment = {**os.environ, "MICROPYPATH": os.pathsep.join([str(VIRTUAL_BOARD), ".frozen"])}
         with subprocess.Popen(
-            leashed([*command, str(stride), str(depth)]),
+            leashed_micropython(find_micropython(), *arguments),
             env=environment,
             stdout=PIPE,
             stderr=STDOUT,

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from snyper.boards import image
-from snyper.boards.micropython import find_micropython
+from snyper.boards.micropython import find_micropython, leashed_micropython
 from snyper.boards.surroundings import Surroundings
-from snyper.system.process import leashed
 
 VIRTUAL_BOARD = Path(__file__).resolve().parent / "virtual_board"
 HEAP_BYTES = 180 * 1024  # what a Pico W has once it has joined its network; objects take twice that here
@@ -234,19 +233,13 @@ class Board(Surroundings):
         stand_ins = STAND_INS_BYTES
         if self._board["screen"] is not None:
             stand_ins += SCREEN_BYTES
-        command = [
-            str(self._micropython),
-            "-X",
-            f"heapsize={(self._heap_bytes or HEAP_BYTES) + stand_ins}",
-            "-c",
-            _POWER_ON,
-        ]
+        heap = f"heapsize={(self._heap_bytes or HEAP_BYTES) + stand_ins}"
         with self._lock, self._terminal() as (stdin, stdout):
             if not self._power:
                 return None
             try:
                 self._process = subprocess.Popen(
-                    leashed(command),
+                    leashed_micropython(self._micropython, "-X", heap, "-c", _POWER_ON),
                     cwd=self.flash,
                     env=environment,
                     stdin=stdin,

