@@ -116,8 +116,60 @@ class Identity:
     unique_id: str
 
 
+class _ReadAhead:
+    """An open serial port from which all that has come is read at once: mpremote takes byte by byte, and each
+    read of a port costs several system calls.
+    """
+
+    def __init__(self, port: Any) -> None:
+        self._port = port
+        self._ahead = bytearray()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._port, name)
+
+    @property
+    def timeout(self) -> float | None:
+        """Return how long a read waits, in seconds; None for as long as it takes."""
+        timeout: float | None = self._port.timeout
+        return timeout
+
+    @timeout.setter
+    def timeout(self, timeout_s: float | None) -> None:
+        self._port.timeout = timeout_s
+
+    @property
+    def in_waiting(self) -> int:
+        """Return how many bytes can be read without waiting."""
+        return len(self._ahead) + int(self._port.in_waiting)
+
+    def inWaiting(self) -> int:
+        """Return `in_waiting` by the name that mpremote knows."""
+        return self.in_waiting
+
+    def read(self, size: int = 1) -> bytes:
+        """Read `size` bytes, or what has come of them within `timeout`."""
+        missing = size - len(self._ahead)
+        if missing > 0:
+            self._ahead += self._port.read(max(missing, self._port.in_waiting))
+        data = bytes(self._ahead[:size])
+        del self._ahead[:size]
+        return data
+
+
 class _Transport(transport_serial.SerialTransport):  # type: ignore[misc]
     """mpremote's connection, for boards that are served in several threads at once."""
+
+    def __init__(self, port: str) -> None:
+        """Open the port. Raises OSError, TransportError."""
+        super().__init__(port, timeout=ANSWER_TIMEOUT_S)
+        self._port: Any = self.serial
+        self.serial: Any = _ReadAhead(self._port)
+
+    def close(self) -> None:
+        """Close the port as mpremote does. Raises OSError."""
+        self.serial = self._port
+        super().close()
 
     def eval(self, expression: str, parse: bool = True) -> Any:
         """Evaluate `expression` on the board; return its value, or with `parse` off the bytes it prints.
@@ -294,7 +346,7 @@ class Connection:
 
     def _open(self) -> None:
         try:
-            self._transport = _Transport(self.port, timeout=ANSWER_TIMEOUT_S)
+            self._transport = _Transport(self.port)
         except _LOST:
             raise BoardError(why_not(self.port)) from None
 
