@@ -187,6 +187,10 @@ class VirtualTarget:
     def is_armed(self) -> bool:
         raise NotImplementedError
 
+    def samples(self) -> int:
+        """Return how often its piezo was read, as far as it has said."""
+        raise NotImplementedError
+
 
 class ProcessTarget(VirtualTarget):
     """On MicroPython, in a process."""
@@ -210,6 +214,9 @@ class ProcessTarget(VirtualTarget):
 
     def is_armed(self) -> bool:
         return self.board.is_sampling()
+
+    def samples(self) -> int:
+        return int(self.board.outputs()["adc"].get("26", {"samples": 0})["samples"])
 
     def signal(self, number: signal.Signals) -> None:
         if self.board.pid is not None:
@@ -255,6 +262,9 @@ class SessionTarget(VirtualTarget):
     def is_armed(self) -> bool:
         at_ns = self._board.outputs()["adc"].get("26", {"at_ns": 0})["at_ns"]
         return bool(time.time_ns() - at_ns < SAMPLING_NS)
+
+    def samples(self) -> int:
+        return int(self._board.outputs()["adc"].get("26", {"samples": 0})["samples"])
 
 
 @asynccontextmanager

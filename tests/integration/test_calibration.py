@@ -41,6 +41,7 @@ from tests.integration.harness import (
 
 NAME = "target_1"
 OLD = 20_000
+BURST = 4  # samples at a time
 
 
 @asynccontextmanager
@@ -68,6 +69,9 @@ async def shoot(console: Peer, target: VirtualTarget, peak: int) -> dict[str, An
     await until(lambda: not target.is_armed(), "it should listen no longer")
     assert (await console.ask("activate", NAME, duration_ms=60_000))["status"] == "activated"
     await until(target.is_armed, "the target should be armed")
+    # What comes with its first burst is in the trace, and no hit: until it has taken another, it is deaf.
+    first = target.samples()
+    await until(lambda: target.samples() >= first + BURST, "it should be deaf no longer")
     target.strike(peak)
     hit = await console.event("hit", NAME)
     assert (await console.ask("lay_down", NAME))["status"] == "down"
