@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -68,8 +69,9 @@ def bring_to(board: UsbBoard, state: State) -> None:
     over = threading.Event()
 
     def pull_the_cable_when_the_power_goes() -> None:
-        while not over.wait(0.005):
-            if not board.is_on:
+        while not over.is_set():
+            with suppress(TimeoutError):
+                board.wait(0.05)
                 board.unplug()
                 return
 
