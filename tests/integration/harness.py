@@ -69,6 +69,13 @@ def descriptors(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
+def resident_kb(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise AssertionError("no VmRSS")
+
+
 def is_alive(pid: int) -> bool:
     """Tell whether the process runs; one that has ended and waits for its parent does not."""
     with suppress(OSError):
@@ -640,6 +647,15 @@ class MortalHub:
             self.under_test = await self._stack.enter_async_context(
                 running_hub("micropython", self._directory, port=self.under_test.port)
             )
+
+    @property
+    def pid(self) -> int:
+        """Return its process."""
+        if self._engine == "cpython":
+            return self._command.pid
+        assert self.under_test.board is not None
+        assert self.under_test.board.pid is not None
+        return self.under_test.board.pid
 
     async def kill(self) -> None:
         """Kill it (SIGKILL)."""

@@ -25,6 +25,7 @@ from tests.integration.harness import (
     needs_micropython,
     peer_of,
     registration,
+    resident_kb,
     running_hub,
     scripted_hub,
     scripted_target,
@@ -386,13 +387,6 @@ async def test_a_peer_that_floods_and_never_reads(
         assert slowest_s < 1.0
         assert grown_kb < 4_096
         assert (await console.ask("stand_up", "all"))["type"] == "standing"
-
-
-def resident_kb(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1])
-    raise AssertionError("no VmRSS")
 
 
 # --- targets that hang, vanish and reset

@@ -3,7 +3,7 @@
 import asyncio
 
 from snyper.shared.clock import now_ms
-from snyper.shared.link import MAX_QUEUED_LINES, Link
+from snyper.shared.link import MAX_QUEUED_CHUNKS, MAX_QUEUED_LINES, Link
 from snyper.shared.runtime import Stream, call_later, sleep_ms
 from snyper.shared.socket_protocol import (
     DEAD_AFTER_BEATS,
@@ -189,6 +189,39 @@ async def test_a_queue_is_never_copied_whole() -> None:
     for data in stream.written:
         ids += [message.id for message in parser.feed(data)]
     assert ids == list(range(1 + MAX_QUEUED_LINES)) + ["last"]
+
+
+async def test_few_messages_with_bytes_wait_for_a_slow_peer() -> None:
+    """Lines still find a place behind them."""
+    near, far = await connected_streams()
+    stream = _HeldStream(near)
+    link = Link(stream, {}, "held")  # type: ignore[arg-type]
+    link.peer_max_chunk_bytes = 1_024
+    run = asyncio.create_task(link.run())
+    chunk = bytes(range(256)) * 4
+    try:
+        await sleep_ms(0)
+        for number in range(1 + MAX_QUEUED_CHUNKS):
+            link.send_nowait(SocketMessage("chunk", number, attachment=chunk))
+        raises(ErrorCode.BUSY, link.send_nowait, SocketMessage("chunk", "refused", attachment=chunk))
+        for number in range(1 + MAX_QUEUED_CHUNKS, 1 + MAX_QUEUED_LINES):
+            link.send_nowait(SocketMessage("event", number))
+        raises(ErrorCode.BUSY, link.send_nowait, SocketMessage("event", "refused"))
+        stream.free()
+    finally:
+        link.close(ProtocolError(ErrorCode.DISCONNECTED, "enough"))
+        await within(run)
+        await RawPeer(far).close()
+    parser = MessageLineParser(max_chunk_bytes=1_024)
+    ids = []
+    chunks = []
+    for data in stream.written:
+        for message in parser.feed(data):
+            ids.append(message.id)
+            if message.attachment is not None:
+                chunks.append(message.attachment)
+    assert ids == list(range(1 + MAX_QUEUED_LINES))
+    assert chunks == [chunk] * (1 + MAX_QUEUED_CHUNKS)
 
 
 def _is_sent(link: Link, line: bytes) -> bool:
