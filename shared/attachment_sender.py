@@ -70,8 +70,12 @@ async def send_attachment(
                     on_progress(received)
         except ProtocolError as error:
             is_passing = error.code in _PASSING or (error.code == ErrorCode.UNKNOWN_TARGET and best >= 0)
-            if not is_passing or not may_retry(error) or now_ms() - best_ms > stall_ms:
+            if not is_passing or not may_retry(error):
                 raise
+            stalled_ms = now_ms() - best_ms
+            if stalled_ms > stall_ms:
+                why = "nothing has come through for %d ms: %s" % (stalled_ms, error.message)
+                raise ProtocolError(error.code, why, error.id, error.unknown_fate) from None
             await sleep_ms(pause_ms)
             pause_ms = min(2 * pause_ms, MAX_PAUSE_MS)
 

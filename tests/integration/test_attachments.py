@@ -374,7 +374,7 @@ async def test_a_receiver_that_takes_nothing_stops_its_sender_and_nobody_else(
             status = await client.status()
             assert status.round_trip_us < 5_000_000
         assert store.under_way <= 4  # whatever window it opens
-        with pytest.raises(ProtocolError) as stopped:
+        with pytest.raises(ProtocolError, match="nothing has come through for") as stopped:
             await sending
         assert stopped.value.code == ErrorCode.TIMEOUT
         assert store.close_error is None

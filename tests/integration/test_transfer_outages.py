@@ -167,7 +167,7 @@ async def test_a_receiver_that_is_stopped_while_a_file_comes(engine: str, tmp_pa
         sending = asyncio.create_task(client.send_bytes("store", "a", DATA, on_progress, stall_ms=0))
         await stopped.wait()
         slowest_s = await slowest_answer(other, sending)
-        with pytest.raises(ProtocolError) as given_up:
+        with pytest.raises(ProtocolError, match="nothing has come through for") as given_up:
             await sending
         assert given_up.value.code == ErrorCode.DISCONNECTED
         assert slowest_s < SLOWEST_S
