@@ -93,7 +93,7 @@ class Session:
     dial_timeout_ms = 5_000
     register_timeout_ms = 3_000
     max_retry_ms = 3_000
-    max_refused_ms = 15_000  # where every hub has refused
+    max_refused_ms = 10_000  # where every hub has refused: for a target a sign of life, see HUB_SILENCE_MS
     state = SessionState.OFFLINE
     link: "Link | None" = None
     last_error: "Exception | None" = None
