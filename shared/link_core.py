@@ -131,7 +131,7 @@ class LinkCore:
     _late_ids: "list[str | int] | None" = None
     _heartbeat_ms = 0
     _ping_after_ms = 0
-    _ping_id = 0  # of the last heartbeat; 0 where none is to be answered
+    _ping_id: "int | None" = None  # of the last heartbeat, while it is to be answered
     _pinged_us = 0
     _pong = b""  # the answer to that, where it says nothing else
     # What a driver has. `transmit` sends a line, or raises ProtocolError: `busy`, `disconnected`. `on_state`
@@ -426,7 +426,7 @@ class LinkCore:
         self._end_ping()
 
     def _end_ping(self) -> None:
-        self._ping_id = 0
+        self._ping_id = None
         self._pong = b""
 
     def _tell_health(self, message: SocketMessage) -> None:

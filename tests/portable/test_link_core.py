@@ -233,6 +233,13 @@ def test_the_answer_to_the_heartbeat_measures_the_round() -> None:
         assert len(core.sent) == 1
 
 
+def test_a_pong_to_no_heartbeat_measures_nothing() -> None:
+    for id in (b"0", b"1", b"-1", b'"0"'):
+        core = Core()
+        core.take(b'{"type":"pong","id":%s,"status":"alive"}\n' % id, 700_000)
+        assert (core.round_trip_us, core.sent) == (None, [])
+
+
 def test_a_pong_that_somebody_waits_for_is_no_heartbeat() -> None:
     core = Core()
     core.set_heartbeat(BEAT_MS, BEAT_MS, 0)
