@@ -294,7 +294,8 @@ async def test_a_gap_is_told() -> None:
             ((3, "log"), ("log", 1, 3)),  # nothing is missing
             ((4, "log"), ("log", 5, 5)),  # the next one is there
             ((5, "log"), ("log", 9, 9)),  # 6, 7 and 8 are not
-            ((9, "log"), ("another", 1, 1)),
+            ((9, "log"), ("log", 1, 2)),  # it has lost its last events, and counts on from there
+            ((2, "log"), ("another", 1, 1)),
         ):
             message = await peer.expect("subscribe")
             assert (message["data"]["after"], message["data"]["log_id"]) == asked
@@ -304,7 +305,7 @@ async def test_a_gap_is_told() -> None:
             reader = await reading
             read = reader.events
             known = len(read)
-            next_seq = {3: 4, 5: 5, 9: 9, 1: 1}[seq]
+            next_seq = {3: 4, 5: 5, 9: 9, 2: 2, 1: 1}[seq]
             await peer.send(
                 {"type": "event", "id": next_seq, "data": {"event": "game_over", "seq": next_seq}}
             )
@@ -312,8 +313,8 @@ async def test_a_gap_is_told() -> None:
             await peer.close(reset=True)
             peer, _ = await hub.register()
         stack.push_async_exit(reader)
-        assert [event.seq for event in reader.events] == [4, 5, 9, 1]
-        assert reader.gaps == [3, None]
+        assert [event.seq for event in reader.events] == [4, 5, 9, 2, 1]
+        assert reader.gaps == [3, None, None]
 
 
 def _is_longer(events: list[Event], known: int) -> bool:

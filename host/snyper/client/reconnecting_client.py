@@ -122,14 +122,15 @@ class ReconnectingClient(HubClient):
         what happened meanwhile, as far as the hub still has it.
 
         `on_gap` is called where the hub has no more what comes next: with how many events are missing, or
-        with None where nobody knows, because the hub counts anew in another log.
+        with None where nobody knows, because the hub counts anew: in another log, or in this one from an
+        earlier event on, since it has lost the later ones.
         """
         while True:
             connection = await self._next_connection()
             try:
                 await self.subscribe(after, log_id)
                 if after is not None and on_gap is not None:
-                    if log_id not in (None, self.log_id):
+                    if log_id not in (None, self.log_id) or after > self.subscribed_seq:
                         on_gap(None)
                     elif self.oldest_seq > after + 1:
                         on_gap(self.oldest_seq - after - 1)
