@@ -53,8 +53,9 @@ async def send_attachment(
     pause_ms = FIRST_PAUSE_MS
     while True:
         try:
+            before = best
             answer = await request(MessageType.OFFER, offer, None)
-            here = _number(answer, "received_bytes")
+            here = _number(answer, "received_bytes", length)
             if answer.status == WHOLE:
                 on_progress(length)
                 return
@@ -68,6 +69,8 @@ async def send_attachment(
                 if received > best:
                     best, best_ms, pause_ms = received, now_ms(), FIRST_PAUSE_MS
                     on_progress(received)
+            if best == before:  # it has them all, and not whole, or has lost them again
+                raise ProtocolError(ErrorCode.BUSY, "the peer keeps no more than %d bytes" % here)
         except ProtocolError as error:
             is_passing = error.code in _PASSING or (error.code == ErrorCode.UNKNOWN_TARGET and best >= 0)
             if not is_passing or not may_retry(error):
@@ -119,7 +122,7 @@ class _Chunks:
             self._under_way.pop(0)
             if isinstance(answer, ProtocolError):
                 raise answer
-            self._received = _number(answer, "received_bytes")
+            self._received = _number(answer, "received_bytes", self._length)
             self._window_bytes = max(self._chunk_bytes, _number(answer, "window_bytes"))
             if self._received < end:  # one before it was lost: ask anew
                 raise ProtocolError(
@@ -150,8 +153,8 @@ class _Chunks:
             return error
 
 
-def _number(answer: SocketMessage, name: str) -> int:
-    """Read what a peer says. Raises ProtocolError `bad_message`."""
+def _number(answer: SocketMessage, name: str, high: int = MAX_INTEGER) -> int:
+    """Read a number from 0 to `high` that a peer says. Raises ProtocolError `bad_message`."""
     if answer.type != MessageType.REPLY:
         raise ProtocolError(ErrorCode.UNKNOWN_TYPE, "`reply` was due, not `%s`" % answer.type)
-    return integer_field(answer.data or {}, name, -1, 0, MAX_INTEGER)
+    return integer_field(answer.data or {}, name, -1, 0, high)

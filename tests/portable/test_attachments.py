@@ -130,3 +130,29 @@ async def test_a_file_that_is_checked_is_let_finish() -> None:
             assert checked.status == "whole"
             assert receiver.is_receiving
             receiver.close()
+
+
+async def test_a_receiver_that_gets_no_further_does_not_keep_its_sender() -> None:
+    has = [0]
+    keeps = [True]
+
+    async def receive(link: Link, message: SocketMessage) -> SocketMessage:
+        if message.type == "chunk":
+            has[0] += len(message.attachment)
+        elif not keeps[0]:
+            has[0] = 0
+        about: "dict[str, object]" = {
+            "received_bytes": has[0],
+            "window_bytes": 2_000,
+            "max_chunk_bytes": 1_000,
+        }
+        return message.reply("reply", "partial", about)
+
+    async with LinkPair({"offer": receive, "chunk": receive}) as pair:
+        pair.near.peer_max_chunk_bytes = MAX_CHUNK_BYTES
+        await raises_async(ErrorCode.BUSY, _send(pair.near, "0" * 64, 1_000))  # never whole
+        keeps[0] = False
+        await raises_async(ErrorCode.BUSY, _send(pair.near, "0" * 64, 1_000))  # all anew each time
+        keeps[0] = True
+        has[0] = len(_DATA) + 1
+        await raises_async(ErrorCode.BAD_MESSAGE, _send(pair.near, "0" * 64, 1_000))  # more than there is
