@@ -271,6 +271,7 @@ class _Target:
         """Strike; return whether the firmware detected it, None where that cannot be known."""
         file = self.board.directory / "strike"
         began = time.monotonic()
+        had_power = self.has_power
         self.board.strike(raw << 4, STRIKE_MS)
         while file.exists():
             if time.monotonic() - began > STRIKE_MS / 1000:
@@ -279,6 +280,8 @@ class _Target:
                     return False
                 return None
             await asyncio.sleep(_POLL_S)
+        if not (had_power and self.has_power):  # a board that starts clears away what was not for it
+            return None
         return True if time.monotonic() - began < TAKEN_MS / 1000 else None
 
 
