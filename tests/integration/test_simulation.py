@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from snyper.firmware.master.game_runner import GameRunner
+from snyper.firmware.master.games import announce
+from snyper.firmware.master.games.lineup import Lineup
+from snyper.firmware.master.games.state import GameState
 from snyper.firmware.target.controller import TargetController
 from snyper.firmware.target.outbox import Outbox
 from snyper.hub.journaled_events import JournaledEvents
@@ -117,6 +121,82 @@ def _end_a_task_with_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Outbox, "add", fail)
 
 
+def _end_a_game_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    announce_end = announce.announce_end
+
+    def announce_twice(state: Any, results: Any) -> None:
+        announce_end(state, results)
+        announce_end(state, results)
+
+    monkeypatch.setattr(announce, "announce_end", announce_twice)
+
+
+def _end_with_other_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    announce_end = announce.announce_end
+
+    def announce_with_one_more(state: Any, results: Any) -> None:
+        state.scores = [score + 1 for score in state.scores]
+        announce_end(state, results)
+
+    monkeypatch.setattr(announce, "announce_end", announce_with_one_more)
+
+
+def _count_a_hit_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    add_points = GameState.add_points
+
+    def add_twice(self: GameState, *arguments: Any) -> int:
+        add_points(self, *arguments)
+        return add_points(self, *arguments)
+
+    monkeypatch.setattr(GameState, "add_points", add_twice)
+
+
+def _make_a_miss_of_a_hit(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = Lineup._record_shot
+    monkeypatch.setattr(
+        Lineup,
+        "_record_shot",
+        lambda self, target_id, data, hit, seq=0: record(self, target_id, data, hit and seq % 2 == 0, seq),
+    )
+
+
+def _forget_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tell_only(self: GameState, player: str, points: int, more: Any, target_id: str = "") -> int:
+        return self.tell("game_score", {"player": player, "points": points, "total": 0, **more}, target_id)
+
+    monkeypatch.setattr(GameState, "add_points", tell_only)
+
+
+def _play_two_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = GameRunner.start
+
+    def start_all_the_same(self: GameRunner, *arguments: Any) -> Any:
+        self._game = None
+        return start(self, *arguments)
+
+    monkeypatch.setattr(GameRunner, "start", start_all_the_same)
+
+
+def _stop_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stop(self: GameRunner) -> dict[str, object]:
+        return {"status": "over"}
+
+    monkeypatch.setattr(GameRunner, "stop", stop)
+
+
+def _never_end_a_game(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GameState, "stop", lambda self, reason="": None)
+
+
+def _forget_the_last_game(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = GameRunner.state
+
+    def state_of_none(self: GameRunner) -> dict[str, object]:
+        return {"status": "none"} if self._game is None else state(self)
+
+    monkeypatch.setattr(GameRunner, "state", state_of_none)
+
+
 @pytest.mark.parametrize(
     ("sabotage", "expected"),
     [
@@ -131,6 +211,15 @@ def _end_a_task_with_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
         (_say_for_sure, "is refused with"),
         (_skip_an_event, "the console saw"),
         (_end_a_task_with_a_defect, "a defect is logged"),
+        (_end_a_game_twice, "which is not played"),
+        (_end_with_other_scores, "and its events give"),
+        (_count_a_hit_twice, "that there is not"),
+        (_make_a_miss_of_a_hit, "has given nobody a hit"),
+        (_forget_points, "is said to have"),
+        (_play_two_at_once, "starts while"),
+        (_stop_without_an_end, "has no end"),
+        (_never_end_a_game, "the game should be over"),
+        (_forget_the_last_game, "the hub says"),
     ],
 )
 def test_who_breaks_a_promise_is_found(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from snyper.shared.socket_protocol import MAX_LINE_BYTES, ErrorCode
+from tools.chaos.games import GameLedger
 from tools.chaos.machines import Board, Disk, HubMachine
 from tools.chaos.network import End, Network
 from tools.chaos.promises import BrokenPromise, Event, ReportOrder
@@ -24,9 +25,11 @@ _DONE = ("standing", "down", "activated")
 
 
 class Command:
-    """One command of a console, known by a number (`tag`) in its data at everybody who sees it."""
+    """One command. That of a console is known by a number (`tag`) in its data at everybody who sees it, that
+    of a game by its id.
+    """
 
-    def __init__(self, tag: int, word: str) -> None:
+    def __init__(self, tag: int | str, word: str) -> None:
         self.tag = tag
         self.word = word
         self.is_repeated = False  # before it was answered: what is refused may be the one, or the other
@@ -39,9 +42,10 @@ class _BoardState:
     """What is known of one target."""
 
     def __init__(self) -> None:
-        self.tags: dict[str, int] = {}  # of the ids that it has received since it booted
+        self.tags: dict[str, int | str] = {}  # of the ids that it has received since it booted
         self.candidates: dict[str, float] = {}  # ids that may raise it, and since when
         self.scheduled: dict[str, None] = {}  # those that wait for their instant
+        self.raised_by_game = ""  # its id, if it was a game that has raised it last
         self.dialled_s = 0.0
         self.failures = 0
         self.registered_s: float | None = None
@@ -64,7 +68,9 @@ class Invariants:
         }
         self.reported: list[tuple[str, int, str]] = []  # each that was sent: the target, its boot, the key
         self.trace: list[tuple[float, str, str]] | None = None
-        self.commands: dict[int, Command] = {}
+        self.commands: dict[int | str, Command] = {}
+        self.games = GameLedger()
+        self.on_game_rise: Callable[[Board], object] = lambda board: None  # called when a game has raised it
         self.seen: list[Event] = []  # by the console
         self.hits: list[tuple[str, int]] = []
         self.must: list[tuple[Board, int, int]] = []  # detected: the board, its boot, the peak
@@ -163,15 +169,15 @@ class Invariants:
         if word == "registered":
             end.is_registered = True
             state.registered_s, state.failures = self._now_s(), 0
-        elif word in _RAISING:
-            tag = message["data"].get("tag")
+        elif word in _RAISING or word == "lay_down":
+            data = message.get("data") or {}
+            tag = data.get("tag", message["id"])
+            self.commands.setdefault(tag, Command(tag, word))
             state.tags[message["id"]] = tag
-            if "at_us" in message["data"]:
+            if "at_us" in data:
                 state.scheduled[message["id"]] = None
-            else:
+            elif word in _RAISING:
                 state.candidates[message["id"]] = self._now_s()
-        elif word == "lay_down":
-            state.tags[message["id"]] = message["data"].get("tag")
 
     # --- commands
 
@@ -212,6 +218,10 @@ class Invariants:
         command.rises.add(boot)
         if name in command.refused_by:
             self.fail(f"{name} rises for command {command.tag}, which was said not to be carried out")
+        game = self.games.running
+        state.raised_by_game = game.game_id if game is not None and isinstance(command.tag, str) else ""
+        if state.raised_by_game:
+            self.on_game_rise(board)
 
     def _command(self, state: _BoardState, message_id: str) -> Command:
         return self.commands[state.tags[message_id]]
@@ -235,17 +245,23 @@ class Invariants:
         self._struck_s[peak] = self._now_s()
         if is_certain:
             self.must.append((board, board.boot, peak))
+            self.games.owed[board.machine.name, peak] = self._states[board.machine].raised_by_game
         else:
             self.may.append((board.machine.name, peak))
 
     def _on_row(self, row: tuple[int, str, str, str, str]) -> None:
         seq, event, target_id, text, report = row
-        self.tell("disk", f"{seq} {event} {target_id} {report and text}")
+        of_a_game = event.startswith("game_")
+        self.tell("disk", f"{seq} {event} {target_id} {text if report or of_a_game else ''}")
+        data = json.loads(text)
+        try:
+            self.games.on_event((seq, event, target_id, data))
+        except BrokenPromise as error:
+            self.fail(str(error))
         if not report:
             if event == "journal":
                 self.fail(f"the journal fails on a sound disk: {text}")
             return
-        data = json.loads(text)
         if report in self._written:
             self.fail(f"the report {report} is counted twice")
         self._written.add(report)

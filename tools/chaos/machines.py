@@ -289,6 +289,7 @@ class HubMachine:
         _disks.clear()
         _disks[self.machine] = self.disk
         self.is_on = False
+        self._is_ending = False
         self.boots = 0
         self._network = network
         self._rng = rng
@@ -301,8 +302,8 @@ class HubMachine:
         self.machine.set_clock(self._rng.randrange(1_000_000_000, 1 << 50), drift_ppm)
 
     def start(self) -> None:
-        """Start the hub's process, unless it runs."""
-        if not self.is_on:
+        """Start the hub's process, unless it runs. While one ends, whoever ends it starts the next."""
+        if not self.is_on and not self._is_ending:
             self.is_on = True
             self.boots += 1
             self.route.is_on = True
@@ -314,14 +315,18 @@ class HubMachine:
         self.hub = Hub("", PORT, 16, 8, max_events=RING, events=self._events)
         await self.hub.start()
 
-    async def stop(self) -> None:
-        """End the process in an orderly way."""
-        if self.is_on:
-            self.is_on = False
-            ending = self.machine.start(self._stop())
-            await asyncio.wait((ending,))
-            ending.result()
-            await end_all(self.machine)
+    async def stop(self) -> bool:
+        """End the process in an orderly way; return whether there was one."""
+        if not self.is_on:
+            return False
+        self.is_on = False
+        self._is_ending = True
+        ending = self.machine.start(self._stop())
+        await asyncio.wait((ending,))
+        ending.result()
+        await end_all(self.machine)
+        self._is_ending = False
+        return True
 
     async def _stop(self) -> None:
         if self._running is not None:

@@ -1,9 +1,9 @@
-"""Simulate a range under faults: a hub, eight targets and a console in one process, without sockets.
+"""Simulate a range under faults: a hub, eight targets, a console and games in one process, without sockets.
 
 The files are those that are flashed and installed, on an event loop with virtual time: so links, handshakes,
-backoff, outbox, motion, clock synchronisation, routing and the log of events are tried together, with every
-task and timer that they have, which two cores of links and a queue between them would leave out. What is
-simulated lies below: network, clocks, disk, servo and piezo. Python 3.11 needs a loop of our own for it;
+backoff, outbox, motion, clock synchronisation, routing, games and the log of events are tried together, with
+every task and timer that they have, which two cores of links and a queue between them would leave out. What
+is simulated lies below: network, clocks, disk, servo and piezo. Python 3.11 needs a loop of our own for it;
 libraries want 3.12 (simloop), or know neither faults nor a clock for each machine (looptime,
 async-solipsism).
 
@@ -44,6 +44,7 @@ from tools.chaos.machines import (
     virtual_machine,
 )
 from tools.chaos.network import Network
+from tools.chaos.players import GAMES, Players
 from tools.chaos.promises import BrokenPromise, Step, check_hits
 from tools.chaos.virtual_time import EachMachines, Machine, MachineTime, Spinning, VirtualLoop
 
@@ -51,6 +52,8 @@ TARGETS = 8
 SPAN_MS = 3_000
 SETTLE_S = 40.0  # a board that is refused waits up to 15 s, and each of its attempts takes up to 5
 CHECK_MS = 50
+STRIKE_APART_S = 0.2
+GAME_RATE = 0.4  # of the runs
 LOWEST_PEAK, HIGHEST_PEAK = 1_500, 4_090  # of the converter's 12 bits: each strike has its own
 BABBLE = b'{"type":"nonsense","id":1}\n{"type":\n\xff\xfe\n[]\n' + b"x" * 5_000
 _HUB = f"{HUB}:{PORT}"
@@ -100,6 +103,12 @@ def plan(seed: int) -> list[Step]:
             add(_ACTIONS, target)
     if rng.random() < 0.3:
         steps.append(Step(rng.randrange(SPAN_MS), "all", 0, rng.randint(300, 600)))
+    if rng.random() < GAME_RATE:
+        for _ in range(rng.choice((1, 1, 1, 2))):
+            at_ms = rng.randrange(SPAN_MS // 2)
+            steps.append(Step(at_ms, "game", 0, rng.randrange(len(GAMES)), rng.randint(1, 2)))
+        if rng.random() < 0.2:
+            steps.append(Step(rng.randrange(SPAN_MS), "stop_game", 0))
     for _ in range(rng.randint(1, 5)):
         add(_FAULTS, rng.randrange(TARGETS))
     return sorted(steps, key=lambda step: step.at_ms)
@@ -224,6 +233,7 @@ class _Range:
         self._network.add(self._stranger)
         self._world = Machine(loop, "world", "")
         self.invariants = Invariants(self._network, self._hub, self._boards, {self._console})
+        self._struck_s: dict[Board, float] = {}
         self._commands = 0
         self._began_s = 0.0
 
@@ -258,15 +268,20 @@ class _Range:
             self._power_on(board)
         self.session = self._console.context.run(ConsoleSession, _HUB, "")
         self._console.start(self.session.run())
+        self._client = self._console.context.run(ReconnectingClient, _HUB, "")
         self._console.start(self._watch())
         await self._until(self._is_here, "all should be here")
         self._began_s = self._loop.time()
+        self._players = Players(
+            self._client, self.invariants, random.Random(self._rng.random()), self._strike
+        )
         tasks = [self._console.start(self._use(board, at)) for at, board in enumerate(self._boards)]
         tasks += [self._world.start(self._inject(step)) for step in self._steps]
         await asyncio.gather(*tasks)
         await self._recover()
         self._check_all()
-        await self._hub.stop()
+        await self._check_game()
+        await self._stop_hub()
 
     async def _check(self) -> None:
         while True:
@@ -291,6 +306,7 @@ class _Range:
             and hasattr(self._hub, "hub")
             and self._hub.hub.router.registry.count == TARGETS
             and self.session.link is not None
+            and not self._client.is_lost
             and all(board.session.link is not None for board in self._boards)
         )
 
@@ -324,9 +340,16 @@ class _Range:
         self._hub.disk.write_ms = (0.5, 12.0)
         self._hub.start()
         self.invariants.tell("world", "recovers")
+        await self._until(self._is_here, "all should be here again")
+        await self._until(self._is_no_game, "the game should be over")
         await self._settle()
         await self._until(self._is_reported, "all reports should be in the journal")
+        await self._hub.machine.start(self._hub.hub.router.events.flush())
         await self._until(self._is_seen, "the console should have seen every event")
+
+    def _is_no_game(self) -> bool:
+        runner = self._hub.hub.game_runner
+        return runner is None or runner.state()["status"] != "running"
 
     def _is_reported(self) -> bool:
         keys = self._hub.disk.reports
@@ -346,12 +369,23 @@ class _Range:
             if json.loads(board.session.health() if board.session.health else b"{}").get("dropped"):
                 raise BrokenPromise(f"{board.machine.name} has dropped reports, and never had many")
 
+    async def _check_game(self) -> None:
+        """Check what the hub says of its last game. Raises BrokenPromise."""
+        state = await self._console.start(self._client.game())
+        self.invariants.games.check_state(state, self._hub.hub.boot_id)
+
     # --- the console
 
     async def _watch(self) -> None:
-        async with ReconnectingClient(_HUB, "") as client:
+        async with self._client as client:
             async for event in client.events(after=0, on_gap=self._on_gap):
                 self.invariants.on_event((event.seq, event.event, event.target_id or "", dict(event.data)))
+
+    async def _inject_game(self, step: Step, board: Board) -> None:
+        await self._console.start(self._players.start(step))
+
+    async def _inject_stop_game(self, step: Step, board: Board) -> None:
+        await self._console.start(self._players.stop(step))
 
     def _on_gap(self, missing: int | None) -> None:
         self.invariants.fail(f"the console is told of a gap of {missing} events, and there is none")
@@ -380,6 +414,10 @@ class _Range:
             await asyncio.sleep(0.3)
 
     def _strike(self, board: Board) -> None:
+        """Strike a target, unless it was struck just now: two strikes at once would be one hit."""
+        if self._loop.time() - self._struck_s.get(board, 0.0) < STRIKE_APART_S:
+            return
+        self._struck_s[board] = self._loop.time()
         self.invariants.tell(board.machine.name, "is struck")
         board.strike(self._peaks.pop())
 
@@ -504,9 +542,13 @@ class _Range:
         self._hub.start()
 
     async def _inject_stop_hub(self, step: Step, board: Board) -> None:
-        await self._hub.stop()
+        await self._stop_hub()
         await asyncio.sleep(step.second / 1000)
         self._hub.start()
+
+    async def _stop_hub(self) -> None:
+        if await self._hub.stop():
+            self.invariants.games.check_orderly_end()
 
     async def _inject_power_cut(self, step: Step, board: Board) -> None:
         await self._restart(board, False, step.first)
