@@ -16,7 +16,7 @@ import pytest
 
 from snyper import connect
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
-from snyper.firmware.master.games import catalogue, lineup
+from snyper.firmware.master.games import catalogue, game, lineup
 from snyper.shared.socket_protocol import ProtocolError
 from tests.integration.harness import (
     DEADLINE_S,
@@ -671,7 +671,14 @@ async def test_a_game_that_fails(engine: str, tmp_path: Path, monkeypatch: pytes
 
 
 async def now_us(rig: Rig) -> int:
-    return int((await rig.console.ask("ping"))["data"]["hub_us"])
+    """The hub's clock, once every target was to have risen."""
+    activations = [activation for target in rig.targets.values() for activation in target.activations]
+    rises_us = max(activation["data"].get("at_us", 0) for activation in activations)
+    while True:
+        hub_us = int((await rig.console.ask("ping"))["data"]["hub_us"])
+        if hub_us >= rises_us:
+            return hub_us
+        await asyncio.sleep((rises_us - hub_us) / 1_000_000)
 
 
 def told_of(rig: Rig, target_id: str, event: str) -> list[Message]:
@@ -941,13 +948,31 @@ async def test_the_order_is_that_of_the_boards(tmp_path: Path, monkeypatch: pyte
         await rig.start("duel", [ANN, BO], rounds=1)
         for target_id in ("t1", "t2"):
             await rig.up(target_id, 1)
-        now_us = (await rig.console.ask("ping"))["data"]["hub_us"]
-        await rig.targets["t2"].report(150, at_us=now_us)
+        at_us = await now_us(rig)
+        await rig.targets["t2"].report(150, at_us=at_us)
         # Its event shows that the hub has it.
         await rig.console.event("hit", "t2")
-        await rig.targets["t1"].report(149, at_us=now_us - 1_000)
+        await rig.targets["t1"].report(149, at_us=at_us - 1_000)
         over = await rig.over()
     assert (over["winner"], over["scores"]) == (ANN, [60, 0])
+
+
+async def test_what_is_detected_before_targets_rise_together_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person has raised one of them while it waits for the instant."""
+    monkeypatch.setattr(game, "LEAD_MS", 10_000)
+    async with rig_of("cpython", tmp_path, 2) as rig:
+        await rig.start("gallery", time_ms=60_000)
+        for target_id in ("t1", "t2"):
+            await rig.up(target_id, 1)
+        now_us = (await rig.console.ask("ping"))["data"]["hub_us"]
+        await rig.targets["t1"].report(100, at_us=now_us)
+        await rig.targets["t1"].report(200)
+        await rig.targets["t2"].report(None)
+        over = await rig.over()
+    assert rig.told("game_score", "target_id", "reaction_ms") == [("t1", 200)]
+    assert over["scores"] == [100]
 
 
 @each_engine

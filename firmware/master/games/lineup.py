@@ -21,7 +21,7 @@ ORDER_MS = (
     100  # a shot is held back for so long after it was detected, in case an earlier one is still on its way
 )
 LATE_MS = 3_000  # what a report may be overdue, and how long a lost target has to come back and give its own
-_STALE_US = 50_000  # a report from so long before a target was raised belongs to something else
+_STALE_US = 50_000  # a report from so long before a target was to rise belongs to something else
 _MAX_TAKEN = 8  # hits that are known to be cross-talk only later
 
 # Answers to a command with `at_us` after which the same command without it may do.
@@ -54,8 +54,8 @@ class Shot:
         self.target_id = target_id
         self.past_ms = past_ms
         self.duration_ms = duration_ms
-        self.sent_us = now_us()
-        self.due_us = self.sent_us + (ahead_ms + COMMAND_TIMEOUT_MS + duration_ms + LATE_MS) * 1000
+        self.rises_us = now_us() + ahead_ms * 1000
+        self.due_us = self.rises_us + (COMMAND_TIMEOUT_MS + duration_ms + LATE_MS) * 1000
 
 
 class Lineup:
@@ -204,10 +204,10 @@ class Lineup:
             return
         shot = self.up[target_id]
         now = now_us()
-        at_us = data.get("at_us", now)
+        at_us = data.get("at_us")
         if type(at_us) is not int or at_us > now:
             at_us = now
-        if at_us < shot.sent_us - _STALE_US:
+        elif at_us < shot.rises_us - _STALE_US:
             return
         shot.at_us = at_us
         shot.seq = seq
