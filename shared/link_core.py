@@ -163,6 +163,8 @@ class LinkCore:
         Raises ProtocolError, here and while iterating, when an answer cannot be sent.
         """
         self.received_us = now_us
+        if not self._parser.is_between_lines():
+            return self._take_each(data)
         if self.state == State.OPEN and self._is_heartbeat(data):
             return ()
         if not self._parser.is_one_line(data):
@@ -174,9 +176,9 @@ class LinkCore:
         return ()
 
     def _is_heartbeat(self, data: bytes) -> bool:
-        """Answer a PING or take a PONG that says no more than that. Returns whether `data` is one."""
-        if not self._parser.is_between_lines():
-            return False
+        """Answer a PING or take a PONG that says no more than that. Returns whether `data`, which begins a
+        line, is one.
+        """
         if data.startswith(_PING):
             id = _plain_id(data)
             if not id:

@@ -323,9 +323,9 @@ class MessageLineParser:
             return
 
     def is_one_line(self, data: bytes) -> bool:
-        """Tell whether `data` is one whole line, as nearly always; then `parse_line` may take it."""
+        """Tell whether `data`, which begins a line, is one whole line, as nearly always: for `parse_line`."""
         size = len(data)
-        return size <= self._max_line_bytes and data.find(b"\n") == size - 1 and self.is_between_lines()
+        return size <= self._max_line_bytes and data.find(b"\n") == size - 1
 
     def is_between_lines(self) -> bool:
         """Tell whether what comes next begins a line."""
@@ -554,14 +554,27 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
-# CPython builds an encoder anew at each call with these options, so here it is built once.
-_JSONEncoder = getattr(json, "JSONEncoder", None)
-if _JSONEncoder:
-    _dumps = _JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-else:
+_json: "Any" = json
+if hasattr(json, "encoder"):
+    # What CPython's own functions do around these at each call takes as long again: an encoder is built anew,
+    # and spaces around a text are looked for with expressions.
+    class _Json:
+        def __init__(self, encoder: "Any") -> None:
+            escape = encoder.encode_basestring
+            self._encode = encoder.c_make_encoder(None, None, escape, None, ":", ",", False, False, True)
+            self._decode = json.JSONDecoder().raw_decode
 
-    def _dumps(value: object) -> str:
-        return json.dumps(value, separators=(",", ":"))
+        def dumps(self, value: object, separators: "tuple[str, str]") -> str:
+            return "".join(self._encode(value, 0))
+
+        def loads(self, text: str) -> object:
+            text = text.strip(" \t\r\n")
+            value, end = self._decode(text)
+            if end != len(text):
+                raise ValueError("more than one value")
+            return value
+
+    _json = _Json(json.encoder)
 
 
 def _has_duplicate_key(text: str, fields: "dict[str, Any]") -> bool:
@@ -574,7 +587,7 @@ def _has_duplicate_key(text: str, fields: "dict[str, Any]") -> bool:
     data = fields.get("data")
     if colons == len(fields) + (len(data) if type(data) is dict else 0):
         return False
-    kept: int = _dumps(fields).count(":")
+    kept: int = _json.dumps(fields, separators=(",", ":")).count(":")
     return colons > kept
 
 
@@ -583,7 +596,7 @@ def encode_json(value: object) -> bytes:
     raises ProtocolError `bad_message`.
     """
     try:
-        text = _dumps(value)
+        text = _json.dumps(value, separators=(",", ":"))
         line = text.encode()
     except UnicodeError:
         line = b""
@@ -600,7 +613,7 @@ def _decode(line: bytes) -> "tuple[str, dict[str, Any]]":
     if not text or (len(text) != len(line) and not _is_utf8(line)):
         raise ProtocolError(ErrorCode.BAD_JSON, "not UTF-8")
     try:
-        fields = json.loads(text)
+        fields = _json.loads(text)
     except (ValueError, RuntimeError):  # RuntimeError: nested too deep for the parser
         raise ProtocolError(ErrorCode.BAD_JSON, "not JSON") from None
     if type(fields) is not dict:
