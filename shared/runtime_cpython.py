@@ -55,8 +55,10 @@ class Waiter:
         if not self._future.done():
             self._future.set_result(value)
 
-    async def wait(self, timeout_ms: int) -> object:
+    async def wait(self, timeout_ms: "int | None" = None) -> object:
         """Wait for the value; return None when it has not come within `timeout_ms`."""
+        if timeout_ms is None:
+            return await self._future
         timer = call_later(timeout_ms, lambda: self.set(None))
         try:
             return await self._future

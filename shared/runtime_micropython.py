@@ -109,14 +109,15 @@ class Waiter:
             self._value = value
             self._event.set()
 
-    async def wait(self, timeout_ms: int) -> object:
+    async def wait(self, timeout_ms: "int | None" = None) -> object:
         """Wait for the value; return None when it has not come within `timeout_ms`."""
-        timer = call_later(timeout_ms, lambda: self.set(None))
+        timer = None if timeout_ms is None else call_later(timeout_ms, lambda: self.set(None))
         try:
             await self._event.wait()
             return self._value
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
 
 
 def set_nodelay(sock: "socket.socket") -> None:

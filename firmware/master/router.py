@@ -3,13 +3,12 @@
 No command's name stands here: what a word means is known to the peer that serves it.
 """
 
-import asyncio
 import hashlib
 
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.shared.clock import now_ms, now_us
 from snyper.shared.link_core import error_of
-from snyper.shared.runtime import call_later
+from snyper.shared.runtime import Waiter, call_later
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
     GROUP_PREFIX,
@@ -77,6 +76,7 @@ class Command:
     """
 
     _items: "list[SocketMessage] | None" = None  # that nobody has taken yet
+    _waiter: "Waiter | None" = None  # of whoever waits for more
     asked = ""  # what it was sent on for: its type and whom it is for
 
     def __init__(
@@ -84,8 +84,9 @@ class Command:
         message: SocketMessage,
         peers: "Sequence[Peer]",
         timeout_ms: int,
+        deadlines: "Deadlines",
     ) -> None:
-        """Send `message` to `peers`; the answer of each is due within `timeout_ms`.
+        """Send `message` to `peers`; the answer of each is due within `timeout_ms`, for `deadlines` to tell.
 
         Raises ProtocolError: `bad_message` or `line_too_long` for what the wire does not take.
         """
@@ -96,13 +97,12 @@ class Command:
         self._taken = 0
         self._wake_at = 1
         self._waiting: "dict[str, Peer]" = {}
-        self._changed = asyncio.Event()
         self._timeout_ms = timeout_ms
-        self._timer: "Timer | None" = None
+        self._deadlines = deadlines
         self._sent_us = now_us()
         self._send(message.to_line(), peers)
         if self._waiting:
-            self._timer = call_later(timeout_ms, self._expire)
+            deadlines.add(self, self._sent_us + timeout_ms * 1000)
 
     async def results(self) -> "list[Result]":
         """Return every result, once the last is in; at the latest after the command's timeout. May be
@@ -111,8 +111,7 @@ class Command:
         self._wake_at = self._expected
         try:
             while len(self._results) < self._expected:
-                self._changed.clear()
-                await self._changed.wait()
+                await self._wait()
         finally:
             self.cancel()
         return self._results
@@ -140,8 +139,7 @@ class Command:
                 return self._results[self._taken - 1]
             if self._taken == self._expected:
                 return None
-            self._changed.clear()
-            await self._changed.wait()
+            await self._wait()
 
     def cancel(self) -> None:
         """Wait for no further answer. What was sent stays sent. For a caller that stops iterating early."""
@@ -149,7 +147,7 @@ class Command:
             if peer.link is not None:
                 peer.link.cancel_request(self._id)
         self._waiting = {}
-        self._stop_timer()
+        self._deadlines.remove(self)
 
     def on_item(self, peer: "Peer", item: SocketMessage) -> None:
         """Keep one of many answers of a peer, up to MAX_ITEMS for each; more than that, and it has failed."""
@@ -160,7 +158,7 @@ class Command:
         if len(self._items) < MAX_ITEMS * self._expected:
             item.target_id = peer.target_id
             self._items.append(item)
-            self._changed.set()
+            self._wake()
             return
         del self._waiting[peer.target_id]
         if peer.link is not None:
@@ -195,17 +193,22 @@ class Command:
     def _add(self, result: Result) -> None:
         self._results.append(result)
         if len(self._results) >= self._wake_at:
-            self._changed.set()
+            self._wake()
         if len(self._results) == self._expected:
-            self._stop_timer()
+            self._deadlines.remove(self)
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    async def _wait(self) -> None:
+        """Wait for what `_wake` tells."""
+        self._waiter = Waiter()
+        await self._waiter.wait()
 
-    def _expire(self) -> None:
-        self._timer = None
+    def _wake(self) -> None:
+        if self._waiter is not None:
+            self._waiter.set(True)
+            self._waiter = None
+
+    def expire(self) -> None:
+        """Fail at the peers that have not answered in time."""
         late = list(self._waiting.values())
         self.cancel()
         for peer in late:
@@ -215,6 +218,42 @@ class Command:
                     ErrorCode.TIMEOUT, "no answer within %d ms" % self._timeout_ms, unknown_fate=True
                 ),
             )
+
+
+class Deadlines:
+    """The deadlines of all commands under way, with one timer: nearly every command has its answers long
+    before, and leaves the timer as it is.
+    """
+
+    _timer: "Timer | None" = None
+    _timer_us = 0
+
+    def __init__(self) -> None:
+        self._due_us: "dict[Command, int]" = {}
+
+    def add(self, command: Command, due_us: int) -> None:
+        """Have `command` expire at `due_us`."""
+        self._due_us[command] = due_us
+        if self._timer is None or due_us < self._timer_us:
+            self._set_timer(due_us)
+
+    def remove(self, command: Command) -> None:
+        """Let `command` not expire. May be repeated."""
+        self._due_us.pop(command, None)
+
+    def _set_timer(self, due_us: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_us = due_us
+        self._timer = call_later(max(0, (due_us - now_us() + 999) // 1000), self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = now_us()
+        for command in [command for command in self._due_us if self._due_us[command] <= now]:
+            command.expire()
+        if self._timer is None and self._due_us:
+            self._set_timer(min(self._due_us.values()))
 
 
 class Router:
@@ -231,6 +270,7 @@ class Router:
         self.hits: "list[Any]" = []  # the last ones, as crosstalk.py has them
         self._id_prefix = boot_id + "-"
         self._commands = 0
+        self._deadlines = Deadlines()
         self.under_way: "dict[str | int, Command]" = {}  # what the router has sent on, by the id of it
 
     def on_item(self, peer: "Peer", message: SocketMessage) -> None:
@@ -277,7 +317,8 @@ class Router:
         if id is None:
             self._commands += 1
             id = self._id_prefix + str(self._commands)
-        return Command(SocketMessage(message_type, id, None, None, data, attachment), peers, timeout_ms)
+        message = SocketMessage(message_type, id, None, None, data, attachment)
+        return Command(message, peers, timeout_ms, self._deadlines)
 
     def on_close(self, peer: "Peer", link: "Link", why: ProtocolError) -> None:
         """Take note that the link of a peer has ended, unless it has come back over another."""

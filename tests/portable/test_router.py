@@ -1,8 +1,9 @@
 """The hub's router: who may say what, and what becomes of a command and its answers."""
 
 from snyper.firmware.master.registry import Peer
-from snyper.firmware.master.router import MAX_ITEMS, Command, Result, is_reading
+from snyper.firmware.master.router import MAX_ITEMS, Command, Deadlines, Result, is_reading
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
+from tests.portable.support import within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _answer(message_type: str = "reply", **data: object) -> SocketMessage:
 
 
 def _command(*peers: Peer) -> Command:
-    return Command(SocketMessage("dance", "c1"), list(peers), 60_000)
+    return Command(SocketMessage("dance", "c1"), list(peers), 60_000, Deadlines())
 
 
 def test_who_may_only_read_sends_what_changes_nothing() -> None:
@@ -181,3 +182,19 @@ async def test_items_after_the_result_are_dropped() -> None:
     command.on_item(peer, SocketMessage("item", "c1", data={}))
     assert isinstance(await command.next_answer(), Result)
     assert await command.next_answer() is None
+
+
+async def test_each_command_expires_at_its_own_deadline() -> None:
+    deadlines = Deadlines()
+    commands = []
+    for number, timeout_ms in enumerate((60_000, 90, 30, 30)):
+        message = SocketMessage("dance", number)
+        commands.append(Command(message, [_peer("t1", _Link())], timeout_ms, deadlines))
+    commands[3].cancel()
+    for command, timeout_ms in ((commands[2], 30), (commands[1], 90)):
+        [result] = await within(command.results())
+        assert result.error is not None
+        assert result.error.unknown_fate
+        assert result.error.code == ErrorCode.TIMEOUT
+        assert result.round_trip_us >= timeout_ms * 1000, result.round_trip_us
+    commands[0].cancel()
