@@ -5,9 +5,10 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from symtable import symtable
 
-from snyper.boards.syntax import parse
+from snyper.boards.syntax import parse, walk
 
 Constants = dict[str, int | str]  # by name; a class's by `Class.NAME`
 Origins = dict[str, str]  # the module that makes a name, by that name
@@ -82,7 +83,7 @@ class Wanted:
         self.words: set[str] = set()  # attributes that are read, and texts, which could name one
         self._names: dict[str, set[str]] = {}
         for source in sources:
-            for node in ast.walk(parse(source)):
+            for node in walk(parse(source)):
                 match node:
                     case ast.Attribute(_, word) | ast.Constant(str(word)):
                         self.words.add(word)
@@ -113,7 +114,7 @@ def without_unwanted(source: str, module: str, wanted: Wanted) -> str:
     }
     new = [node for node in tree.body if node not in optional.values()]
     while new:
-        needed = {inner.id for node in new for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+        needed = {inner.id for node in new for inner in walk(node) if isinstance(inner, ast.Name)}
         new = [optional.pop(name) for name in needed if name in optional]
     edits = _Edits(source)
     for node in optional.values():
@@ -152,7 +153,7 @@ def short_names(sources: Iterable[str]) -> dict[str, str]:
     A board keeps every name once, as text. Functions and classes keep theirs, which a traceback shows. A name
     stays the same for as long as it is there, so that an update does not change every module.
     """
-    nodes = [node for source in sources for node in ast.walk(parse(source))]
+    nodes = [node for source in sources for node in walk(parse(source))]
     stored = {name for node in nodes for name in _stored_names(node) if _PRIVATE_DATA.match(name)}
     known = {word for node in nodes for word in _words_of(node)}
     found: dict[str, str] = {}
@@ -169,7 +170,7 @@ def short_names(sources: Iterable[str]) -> dict[str, str]:
 def with_short_names(source: str, names: Mapping[str, str]) -> str:
     """Replace names of a minified module by those of `short_names`."""
     edits = _Edits(source)
-    for node in ast.walk(parse(source)):
+    for node in walk(parse(source)):
         match node:
             case ast.Name(name) if name in names:
                 edits.replace_node(node, names[name])
@@ -225,7 +226,7 @@ def origins_in(source: str, names_of: Callable[[str], Collection[str]]) -> Origi
     """
     tree, _ = _board_tree(source)
     found: Origins = {}
-    for node in ast.walk(tree):
+    for node in walk(tree):
         match node:
             case ast.ImportFrom(str(module), [ast.alias("*")]):
                 found |= dict.fromkeys(names_of(module), module)
@@ -277,9 +278,9 @@ def _constants(tree: ast.Module, bound: Mapping[str, int]) -> Constants:
 
 def _value(node: ast.expr, integers: Mapping[str, int]) -> int | str | None:
     """Evaluate an expression of literals and `integers`; return None for any other expression."""
-    names = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+    names = {inner.id for inner in walk(node) if isinstance(inner, ast.Name)}
     allowed = (ast.Constant, ast.Name, ast.Load, ast.BinOp, ast.operator, ast.UnaryOp, ast.unaryop)
-    if not names <= set(integers) or not all(isinstance(inner, allowed) for inner in ast.walk(node)):
+    if not names <= set(integers) or not all(isinstance(inner, allowed) for inner in walk(node)):
         return None
     value = eval(compile(ast.Expression(node), "constant", "eval"), dict(integers))
     return value if type(value) in (int, str) else None
@@ -297,15 +298,17 @@ def _is_plain(node: ast.stmt) -> bool:
     return is_docstring or (isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant))
 
 
+@lru_cache(maxsize=256)
 def _board_tree(source: str) -> tuple[ast.Module, list[tuple[int, int]]]:
     """Parse a module without what is there for the type check or for CPython.
 
-    Returns the tree, and of each removed part the first and the last line. Raises SyntaxError.
+    Returns the tree, which is nobody's to change, and of each removed part the first and the last line.
+    Raises SyntaxError.
     """
     tree = parse(source)
     removed = []
     for node in list(tree.body):
-        if ast.unparse(node) == "TYPE_CHECKING = False" or (
+        if (isinstance(node, ast.Assign) and ast.unparse(node) == "TYPE_CHECKING = False") or (
             isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         ):
             tree.body.remove(node)
@@ -318,7 +321,7 @@ def _board_tree(source: str) -> tuple[ast.Module, list[tuple[int, int]]]:
 
 def _bound_names(tree: ast.AST) -> Iterator[str]:
     """Yield a name each time that it, or an attribute of it, is bound, in any scope."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         match node:
             case ast.Name(name, ast.Store() | ast.Del()):
                 yield name
@@ -334,7 +337,7 @@ def _bound_names(tree: ast.AST) -> Iterator[str]:
 
 def _reads(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
     """Yield every read of a `NAME` and of a `NAME.ATTRIBUTE`, with its node."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         match node:
             case ast.Name(name, ast.Load()):
                 yield name, node

@@ -1,10 +1,11 @@
-"""Parse Python in any thread.
+"""Parse Python in any thread, and look at what was parsed.
 
 CPython counts for the whole process how deep it is in a tree, so two threads that parse at once, or that
 read a literal, can end in a SystemError: https://github.com/python/cpython/issues/106905
 """
 
 import ast
+from collections.abc import Iterator
 from threading import Lock
 from typing import Any
 
@@ -23,3 +24,16 @@ def literal(source: str) -> Any:
     """
     with _parsing:
         return ast.literal_eval(source)
+
+
+def walk(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield every node of a tree as `ast.walk` does, in less time: an image takes a quarter of a million."""
+    nodes = [tree]
+    for node in nodes:  # to which its children are added
+        yield node
+        for name in node._fields:
+            child = getattr(node, name, None)
+            if isinstance(child, ast.AST):
+                nodes.append(child)
+            elif isinstance(child, list):
+                nodes += [one for one in child if isinstance(one, ast.AST)]
