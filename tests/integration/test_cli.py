@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from snyper.cli.help_page import PANELS
-from snyper.cli.main import app
+from snyper.cli.main import app_with
 from snyper.client import connect
 from tests.integration.harness import (
     DEADLINE_S,
@@ -596,17 +596,17 @@ async def test_help() -> None:
 
 
 def test_every_command_is_in_one_panel() -> None:
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(app_with())
     assert isinstance(group, TyperGroup)
     assert sorted(name for names in PANELS.values() for name in names) == sorted(group.commands)
 
 
 def test_the_help_of_every_command() -> None:
     """`-h` shows it, in words and not in types, and it is for people who have no checkout."""
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(app_with())
     assert isinstance(group, TyperGroup)
     for words in commands_of(group):
-        page = CliRunner().invoke(app, [*words, "-h"])
+        page = CliRunner().invoke(app_with(), [*words, "-h"])
         assert page.exit_code == 0, words
         assert page.output.startswith("Usage: "), words
         assert not re.search(r"range>|[A-Z] <[\w\[\]]+>|RANGE|make [a-z]+`", page.output), page.output

@@ -53,7 +53,7 @@ def commands_of(page: str, start: re.Pattern[str]) -> list[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_snyper_command_is_accepted(name: str) -> None:
-    group = get_command(cli.app)
+    group = get_command(cli.app_with())
     assert isinstance(group, TyperGroup)
     commands = commands_of(PAGES[name], SNYPER)
     assert len(commands) > 5
@@ -69,7 +69,7 @@ def test_every_snyper_command_is_accepted(name: str) -> None:
 
 
 def test_a_wrong_command_is_not_accepted() -> None:
-    group = get_command(cli.app)
+    group = get_command(cli.app_with())
     assert isinstance(group, TyperGroup)
     with pytest.raises(TyperException, match="--quickly"):
         group.commands["stand-up"].make_context("stand-up", ["target_1", "--quickly"])

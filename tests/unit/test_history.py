@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from snyper.cli import output
 from snyper.cli.history_commands import _since_ms
-from snyper.cli.main import app
+from snyper.cli.main import app_with
 from snyper.history.database import JournalError
 from snyper.history.export import What, write_rows
 from snyper.history.reader import History
@@ -544,7 +544,7 @@ def test_ten_thousand_games_are_counted_and_not_read(tmp_path: Path) -> None:
 
 def run(*arguments: str) -> tuple[int, str, str]:
     output.out.width = 120  # a Console takes COLUMNS only when it is made
-    result = CliRunner().invoke(app, list(arguments))
+    result = CliRunner().invoke(app_with(), list(arguments))
     return result.exit_code, result.stdout, result.stderr
 
 
@@ -741,10 +741,10 @@ def test_no_name_of_an_old_journal_turns_or_hides_what_is_around_it(old_path: Pa
         ["export", "--csv"],
         ["export", "--json"],
     ):
-        said = CliRunner().invoke(app, [*arguments, "--journal", str(old_path)])
+        said = CliRunner().invoke(app_with(), [*arguments, "--journal", str(old_path)])
         assert said.exit_code == 0
         # A table begins with a byte order mark, for Excel.
         shown = said.output.removeprefix("\ufeff")
         assert not {"\u202e", "\u200b", "\ufeff"} & set(shown), arguments
-    said = CliRunner().invoke(app, ["stats", "--journal", str(old_path)])
+    said = CliRunner().invoke(app_with(), ["stats", "--journal", str(old_path)])
     assert len([line for line in said.output.splitlines() if "Zo" in line]) == 2

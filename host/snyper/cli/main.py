@@ -6,40 +6,45 @@ Exit status: 0 all went well, 1 some target failed or the work broke off, 2 wron
 
 import signal
 import sys
-from importlib.metadata import version
+from collections.abc import Iterable
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from snyper.cli import (
-    board_command,
-    dashboard_command,
-    demo_commands,
-    deploy_commands,
-    game_commands,
-    history_commands,
-    hub_command,
-    logs_command,
-    piezo_commands,
-    send_command,
-    simulate_command,
-    target_commands,
-    watch_command,
-)
 from snyper.cli.help_page import App, CommandsByUse
 from snyper.cli.output import PIPED_COLUMNS, out
 from snyper.system import streams
 from snyper.system.process import ending_signals
 
-app = App(
-    help="Run a range of pop-up targets: a hub, simulated targets, and commands to them.",
-    epilog="Exit status: 0 all well, 1 some target failed, 2 wrong usage, 3 no hub there.",
-    cls=CommandsByUse,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+# Where each command is, in this package. Only the one that is called is imported: all of them take as long
+# as a command to a target, and what they need, from SQLite to a serial port, takes most of it.
+COMMANDS = {
+    "hub": "hub_command.hub",
+    "simulate": "simulate_command.simulate",
+    "targets": "target_commands.list_targets",
+    "ping": "target_commands.ping",
+    "stand-up": "target_commands.stand_up",
+    "lay-down": "target_commands.lay_down",
+    "activate": "target_commands.activate",
+    "identify": "target_commands.identify",
+    "send": "send_command.send",
+    "calibrate": "piezo_commands.calibrate",
+    "trace": "piezo_commands.trace",
+    "watch": "watch_command.watch",
+    "deploy": "deploy_commands.deploy",
+    "boards": "deploy_commands.boards",
+    "config": "deploy_commands.config",
+    "board": "board_command.board",
+    "history": "history_commands.history",
+    "stats": "history_commands.stats",
+    "export": "history_commands.export",
+    "dashboard": "dashboard_command.dashboard",
+    "game": "game_commands.game",
+    "logs": "logs_command.logs",
+    "demo": "demo_commands.demo",
+    "play": "demo_commands.play",
+}
 
 
 def main() -> None:
@@ -49,45 +54,43 @@ def main() -> None:
     with streams.guarded():
         if not sys.stdout.isatty():
             out.width = PIPED_COLUMNS
-        app()
+        named = [word for word in sys.argv[1:2] if word in COMMANDS]
+        app_with(named or COMMANDS)()
+
+
+def app_with(names: Iterable[str] = COMMANDS) -> App:
+    """Build the command line with these of its commands."""
+    app = App(
+        help="Run a range of pop-up targets: a hub, simulated targets, and commands to them.",
+        epilog="Exit status: 0 all well, 1 some target failed, 2 wrong usage, 3 no hub there.",
+        cls=CommandsByUse,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_snyper)
+    for name in names:
+        module, _, attribute = COMMANDS[name].partition(".")
+        command = getattr(import_module(f"{__package__}.{module}"), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
 
 
 def _version(is_asked: bool) -> None:
     if is_asked:
+        from importlib.metadata import version
+
         typer.echo(f"snyper {version('snyper')}")
         raise typer.Exit
 
 
-@app.callback()
-def snyper(
+def _snyper(
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version, and end.")
     ] = False,
 ) -> None:
     """Take the options that are no command's."""
-
-
-app.command()(hub_command.hub)
-app.command()(simulate_command.simulate)
-app.command(name="targets")(target_commands.list_targets)
-app.command()(target_commands.ping)
-app.command()(target_commands.stand_up)
-app.command()(target_commands.lay_down)
-app.command()(target_commands.activate)
-app.command()(target_commands.identify)
-app.command()(send_command.send)
-app.command()(piezo_commands.calibrate)
-app.command()(piezo_commands.trace)
-app.command()(watch_command.watch)
-app.command()(deploy_commands.deploy)
-app.command()(deploy_commands.boards)
-app.command()(deploy_commands.config)
-app.command()(board_command.board)
-app.command()(history_commands.history)
-app.command()(history_commands.stats)
-app.command()(history_commands.export)
-app.command()(dashboard_command.dashboard)
-app.add_typer(game_commands.game, name="game")
-app.command()(logs_command.logs)
-app.command()(demo_commands.demo)
-app.command()(demo_commands.play)
