@@ -377,8 +377,9 @@ class LinkCore:
             assert id is not None
             self._answer_ping(encode_json(id))
             self._tell_health(item)
-        elif self.on_stream is not None and message_type in STREAM_TYPES:
-            self.on_stream(item)
+        elif message_type in STREAM_TYPES:  # which nobody answers
+            if self.on_stream is not None:
+                self.on_stream(item)
         elif self.handler_of(item) is None:
             self._refuse(ProtocolError(ErrorCode.UNKNOWN_TYPE, "nobody here answers `%s`" % message_type, id))
         elif self.under_way >= MAX_HANDLERS:

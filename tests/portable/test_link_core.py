@@ -283,6 +283,13 @@ SAMPLES = (
 )
 
 
+def test_nobody_answers_an_item_of_a_stream() -> None:
+    core = Core()
+    for word in ("event", "item", "result", "target", "game"):
+        core.take(SocketMessage(word, 1).to_line())
+    assert (core.sent, core.served) == ([], [])
+
+
 def _outcome(pieces: "list[bytes]") -> "list[object]":
     """All that a core makes of a stream in such pieces."""
     core = Core(("hit",))
