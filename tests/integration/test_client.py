@@ -156,6 +156,25 @@ async def test_many_commands_at_once(engine: str, tmp_path: Path) -> None:
         assert len(answers[3]) == 3
 
 
+async def test_what_a_callback_raises_is_its_callers(tmp_path: Path) -> None:
+    taken: list[object] = []
+
+    def fails(*answer: object) -> None:
+        taken.append(answer)
+        raise LookupError("of the caller")
+
+    async with (
+        running_hub("cpython", tmp_path) as hub,
+        scripted_target(hub, "t1"),
+        scripted_target(hub, "t2"),
+        connect(hub.address) as client,
+    ):
+        with pytest.raises(LookupError, match="of the caller"):
+            await client.command("all", "ping", fails)
+        assert len(taken) == 2
+        assert [result.status for result in await client.ping("all")] == ["alive", "alive"]
+
+
 async def test_two_clients_do_not_disturb_each_other(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(running_hub("cpython", tmp_path, max_consoles=2))

@@ -316,7 +316,8 @@ class HubClient:
         hub keeps `timeout_ms` (100 to 600,000; by default 3,000) for itself and makes an `at_us` of `in_ms`.
 
         `on_result` sees each result as it comes in, `on_item` the name of the peer and the data of each of
-        many answers that come before it. Raises ProtocolError: `unknown_target` when nobody is meant,
+        many answers that come before it; what they raise is raised once the command has ended. Raises
+        ProtocolError: `unknown_target` when nobody is meant,
         `bad_message` for what the wire does not take, `disconnected` or `timeout` when the hub does not
         answer.
         """
@@ -465,15 +466,25 @@ class HubClient:
         on_stream: Callable[[SocketMessage], None] | None = None,
     ) -> SocketMessage:
         """Send a request and return the reply, an `error` of a peer included; what the hub itself refuses is
-        raised.
+        raised, and what `on_stream` has raised, once the reply is here.
         """
         assert message.id is not None
-        if on_stream is not None:
-            self._streams[message.id] = on_stream
+        failures: list[Exception] = []
+
+        def take(item: SocketMessage) -> None:
+            try:
+                if on_stream is not None:
+                    on_stream(item)
+            except Exception as error:  # the caller's own: it must not end the link
+                failures.append(error)
+
+        self._streams[message.id] = take
         try:
             reply = await self._link.exchange(message, timeout_ms)
         finally:
             self._streams.pop(message.id, None)
+        if failures:
+            raise failures[0]
         said = reply.data or {}
         is_hubs = "round_trip_us" not in said and "ok" not in said  # not a peer's answer, nor the sum of many
         if reply.type == MessageType.ERROR and is_hubs and error_of(reply).code in _REFUSALS:
