@@ -1,9 +1,11 @@
 """The simulated chaos runs: a seed is a run, the promises hold, and whoever breaks one is found."""
 
 import asyncio
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -15,11 +17,14 @@ from snyper.firmware.master.games.state import GameState
 from snyper.firmware.target.controller import TargetController
 from snyper.firmware.target.outbox import Outbox
 from snyper.hub.journaled_events import JournaledEvents
+from snyper.shared import attachment_sender, attachments
+from snyper.shared.attachments import WHOLE, Receiver
 from snyper.shared.backoff import Backoff
 from snyper.shared.link import Link
 from snyper.shared.link_core import LinkCore
-from snyper.shared.socket_protocol import ProtocolError
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 from tools.chaos.__main__ import explained
+from tools.chaos.board_flash import _Appending, files
 from tools.chaos.machines import DiskReader
 from tools.chaos.simulation import TARGETS, plan, run
 
@@ -197,6 +202,71 @@ def _forget_the_last_game(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GameRunner, "state", state_of_none)
 
 
+def _keep_unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def digest(path: str) -> str:
+        return hashlib.sha256(b"").hexdigest()  # what a lie says
+
+    monkeypatch.setattr(attachments, "_digest", digest)
+
+
+def _call_whole_what_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = Receiver._answer
+    monkeypatch.setattr(
+        Receiver, "_answer", lambda self, message, status, received: answer(self, message, WHOLE, received)
+    )
+
+
+def _begin_files_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = Receiver._begin
+
+    def begin_anew(self: Receiver, name: str, sha256: str, length: int) -> Any:
+        path = f"{self._directory}/{sha256[:32]}.part"
+        with suppress(OSError):
+            files.remove(path)
+        return begin(self, name, sha256, length)
+
+    monkeypatch.setattr(Receiver, "_begin", begin_anew)
+
+
+def _write_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Appending, "write", lambda self, data: len(data))
+
+
+def _keep_every_cut_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = Receiver._begin
+
+    def begin_beside(self: Receiver, *arguments: Any) -> Any:
+        self._max_transfers = 9
+        return begin(self, *arguments)
+
+    monkeypatch.setattr(Receiver, "_begin", begin_beside)
+
+
+def _send_from_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FromTheBeginning(attachment_sender._Chunks):
+        def __init__(self, request: Any, read: Any, sha256: str, received: int, *sizes: Any) -> None:
+            super().__init__(request, read, sha256, 0, *sizes)
+
+    monkeypatch.setattr(attachment_sender, "_Chunks", FromTheBeginning)
+
+
+def _send_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    fill = attachment_sender._Chunks._fill_window
+
+    def fill_more(self: Any) -> None:
+        self._window_bytes = 1_000_000
+        fill(self)
+
+    monkeypatch.setattr(attachment_sender._Chunks, "_fill_window", fill_more)
+
+
+def _never_take_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(self: Receiver, link: Any, message: Any) -> Any:
+        raise ProtocolError(ErrorCode.BUSY, "never")
+
+    monkeypatch.setattr(Receiver, "serve", refuse)
+
+
 @pytest.mark.parametrize(
     ("sabotage", "expected"),
     [
@@ -220,6 +290,14 @@ def _forget_the_last_game(monkeypatch: pytest.MonkeyPatch) -> None:
         (_stop_without_an_end, "has no end"),
         (_never_end_a_game, "the game should be over"),
         (_forget_the_last_game, "the hub says"),
+        (_keep_unchecked, "is no file that anybody sent"),
+        (_call_whole_what_is_not, "and never was"),
+        (_begin_files_anew, "begins anew, and had"),
+        (_write_nothing, "and has fewer"),
+        (_keep_every_cut_file, "files that are not whole"),
+        (_send_from_the_beginning, "a file goes on at 0"),
+        (_send_all_at_once, "more than its window takes"),
+        (_never_take_a_file, "does not arrive"),
     ],
 )
 def test_who_breaks_a_promise_is_found(

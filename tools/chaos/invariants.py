@@ -3,6 +3,7 @@
 import json
 from ast import literal_eval
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from snyper.shared.socket_protocol import MAX_LINE_BYTES, ErrorCode
@@ -10,6 +11,7 @@ from tools.chaos.games import GameLedger
 from tools.chaos.machines import Board, Disk, HubMachine
 from tools.chaos.network import End, Network
 from tools.chaos.promises import BrokenPromise, Event, ReportOrder
+from tools.chaos.transfers import Transfers
 from tools.chaos.virtual_time import Machine
 
 KNOWN_WITHIN_S = 2.0  # that a peer has vanished
@@ -21,6 +23,7 @@ MAX_TASKS = 40  # of a board; of a hub for each of its connections
 CLOCK_SLACK_US = 50  # rounds of the simulated loop between a sample and its mark
 
 _RAISING = ("stand_up", "activate")
+_OF_A_FILE = ("offer", "chunk")
 _DONE = ("standing", "down", "activated")
 
 
@@ -60,16 +63,19 @@ class Invariants:
     ) -> None:
         self.broken = ""
         self.on_broken: Callable[[], object] = lambda: None
-        # Who waits for a report to be sent, to be on the disk, to be acknowledged: the target, or "" for any.
+        # Who waits for a report to be sent, to be on the disk, to be acknowledged, or for a part of a file to
+        # come: the target, or "" for any.
         self.watchers: dict[str, list[tuple[str, Callable[[], object]]]] = {
             "on_report": [],
             "on_row": [],
             "on_ack": [],
+            "on_chunk": [],
         }
         self.reported: list[tuple[str, int, str]] = []  # each that was sent: the target, its boot, the key
         self.trace: list[tuple[float, str, str]] | None = None
         self.commands: dict[int | str, Command] = {}
         self.games = GameLedger()
+        self.transfers = Transfers(boards)
         self.on_game_rise: Callable[[Board], object] = lambda board: None  # called when a game has raised it
         self.seen: list[Event] = []  # by the console
         self.hits: list[tuple[str, int]] = []
@@ -86,6 +92,7 @@ class Invariants:
         for board in boards:
             board.see_rise = self._on_rise
             board.see_strike = self._on_strike
+            board.flash.on_change = partial(self._held, self.transfers.on_change, board)
         hub.disk.on_row = self._on_row
         network.on_written = self._on_written
         network.on_received = self._on_received
@@ -103,6 +110,13 @@ class Invariants:
             self.tell("broken", why)
             self.on_broken()
 
+    def _held(self, check: Callable[..., None], *arguments: object) -> None:
+        """Call `check`, and keep what it finds broken."""
+        try:
+            check(*arguments)
+        except BrokenPromise as error:
+            self.fail(str(error))
+
     def _wake(self, what: str, target_id: str) -> None:
         for name, callback in list(self.watchers[what]):
             if name in ("", target_id):
@@ -114,20 +128,18 @@ class Invariants:
     # --- what travels
 
     def _on_written(self, end: End, piece: bytes) -> None:
-        end.written += piece
-        *lines, end.written = end.written.split(b"\n")
-        for line in lines:
+        lines, end.written = _split(end.written + piece)
+        for line, attached in lines:
             if not line.startswith((b'{"type":"ping"', b'{"type":"pong"')):
-                self._sent(end, line)
+                self._sent(end, line, attached)
 
     def _on_received(self, end: End, piece: bytes) -> None:
-        end.received += piece
-        *lines, end.received = end.received.split(b"\n")
-        for line in lines:
+        lines, end.received = _split(end.received + piece)
+        for line, _ in lines:
             if not line.startswith((b'{"type":"ping"', b'{"type":"pong"')):
                 self._received(end, line)
 
-    def _sent(self, end: End, line: bytes) -> None:
+    def _sent(self, end: End, line: bytes, attached: bytes) -> None:
         message = _parsed(line)
         word = message.get("type", "")
         peer = end.peer.machine if end.peer is not None else end.machine
@@ -138,11 +150,15 @@ class Invariants:
             if word in ("hit", "miss"):
                 self.reported.append((board.machine.name, board.boot, repr((*end.key, message["id"]))))
                 self._wake("on_report", board.machine.name)
+            elif word == "reply":
+                self._held(self.transfers.on_board_says, board, message)
             elif word in _DONE or word == "error":
                 self._on_answer(board, message)
             elif word == "register" and end.peer is not None:
                 data = message["data"]
                 end.peer.key = end.key = (data["hardware_id"], data["boot_id"])
+        elif end.machine in self._consoles and word in _OF_A_FILE:
+            self._held(self.transfers.on_console_says, message, attached)
         elif end.machine is self._hub.machine:
             if word == "registered":
                 end.is_registered = True
@@ -164,11 +180,17 @@ class Invariants:
         if end.machine not in self._boards:
             if word == "registered" and end.machine in self._consoles:
                 end.is_registered = True
+            elif word == "reply" and end.machine in self._consoles:
+                self.transfers.on_console_gets(message)
             return
         state = self._states[end.machine]
         if word == "registered":
             end.is_registered = True
             state.registered_s, state.failures = self._now_s(), 0
+        elif word in _OF_A_FILE:
+            self.transfers.on_board_gets(self._boards[end.machine], message)
+            if word == "chunk":
+                self._wake("on_chunk", end.machine.name)
         elif word in _RAISING or word == "lay_down":
             data = message.get("data") or {}
             tag = data.get("tag", message["id"])
@@ -254,10 +276,7 @@ class Invariants:
         of_a_game = event.startswith("game_")
         self.tell("disk", f"{seq} {event} {target_id} {text if report or of_a_game else ''}")
         data = json.loads(text)
-        try:
-            self.games.on_event((seq, event, target_id, data))
-        except BrokenPromise as error:
-            self.fail(str(error))
+        self._held(self.games.on_event, (seq, event, target_id, data))
         if not report:
             if event == "journal":
                 self.fail(f"the journal fails on a sound disk: {text}")
@@ -265,10 +284,7 @@ class Invariants:
         if report in self._written:
             self.fail(f"the report {report} is counted twice")
         self._written.add(report)
-        try:
-            self._order.check(literal_eval(report), data)
-        except BrokenPromise as error:
-            self.fail(str(error))
+        self._held(self._order.check, literal_eval(report), data)
         if event == "hit":
             self._check_hit(target_id, data)
         self._wake("on_row", target_id)
@@ -360,6 +376,20 @@ class Invariants:
         ends = self._network.ends_of(self._hub.machine)
         if self._hub.machine.has_more_tasks(MAX_TASKS * (1 + len(ends))):
             self.fail(f"the hub has {len(self._hub.machine.tasks())} tasks for {len(ends)} connections")
+
+
+def _split(data: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Split what travels into lines, each with the bytes that follow it; return what is not whole, too."""
+    lines = []
+    while (end := data.find(b"\n")) >= 0:
+        line, after = data[:end], end + 1
+        if b'"bytes":' in line:
+            after += _parsed(line).get("bytes", 0)
+            if len(data) < after:
+                break
+        lines.append((line, data[end + 1 : after]))
+        data = data[after:]
+    return lines, data
 
 
 def _parsed(line: bytes) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from snyper.boards.board import unique_id
 from snyper.boards.simulator import import_virtual_hardware
 from snyper.history.schema import LEAP
 from snyper.shared.runtime import end_task
+from tools.chaos.board_flash import Flash
 from tools.chaos.network import Network
 from tools.chaos.virtual_time import Machine, VirtualLoop, current
 
@@ -32,6 +33,7 @@ PIEZO = 26
 THRESHOLD = 20_000
 SAMPLE_MS = 10
 DEBOUNCE_MS = 30
+FILES = "files"  # where a target keeps what it is sent
 DOWN_NS = 600_000  # less is down
 STRIKE_MS = 60
 RING = 20  # events that the hub has in memory: few, so that consoles read the disk too
@@ -95,6 +97,7 @@ class Board:
     def __init__(self, loop: VirtualLoop, network: Network, rng: random.Random, number: int) -> None:
         self.machine = Machine(loop, f"target_{number}", f"10.0.1.{number}")
         self.route = network.add(self.machine)
+        self.flash = self.machine.flash = Flash(rng)
         self.boot = 0
         self.has_power = False
         self.see_rise: Callable[[Board], None] = lambda board: None
@@ -125,7 +128,7 @@ class Board:
     async def _run(self, hardware: Any) -> None:
         virtual_machine.use(hardware)
         led = Led(light("LED"))
-        self.session = TargetSession(self._config, led, lambda status, **fields: None, on_flash=False)
+        self.session = TargetSession(self._config, led, lambda status, **fields: None)
         virtual_machine.use(None)
         try:
             await self.session.run()
@@ -145,6 +148,7 @@ class Board:
         self.route.is_on = False
         for end in self._network.ends_of(self.machine):
             end.vanish()
+        self.flash.lose_power()
         await self._end()
 
     async def _end(self) -> None:

@@ -120,7 +120,7 @@ class End(asyncio.Transport):
         self.closed_s = 0.0
         self.peer: End | None = None
         self.key = ("", "")  # of the board at either end: its hardware and its boot
-        self.written = self.received = b""  # a line that is not whole yet, for the taps
+        self.written = self.received = b""  # a line that is not whole yet, or its bytes, for the taps
         self._buffer = bytearray()
         self._is_closing = False
         self._is_paused = False

@@ -1,11 +1,11 @@
 """Simulate a range under faults: a hub, eight targets, a console and games in one process, without sockets.
 
 The files are those that are flashed and installed, on an event loop with virtual time: so links, handshakes,
-backoff, outbox, motion, clock synchronisation, routing, games and the log of events are tried together, with
-every task and timer that they have, which two cores of links and a queue between them would leave out. What
-is simulated lies below: network, clocks, disk, servo and piezo. Python 3.11 needs a loop of our own for it;
-libraries want 3.12 (simloop), or know neither faults nor a clock for each machine (looptime,
-async-solipsism).
+backoff, outbox, motion, clock synchronisation, routing, games, transfers and the log of events are tried
+together, with every task and timer that they have, which two cores of links and a queue between them would
+leave out. What is simulated lies below: network, clocks, disk, flash, servo and piezo. Python 3.11 needs a
+loop of our own for it; libraries want 3.12 (simloop), or know neither faults nor a clock for each machine
+(looptime, async-solipsism).
 
 What it cannot show is what needs a real scheduler, kernel or flash: `python -m tools.chaos` without
 `--simulated` has real processes, `make bench` the ticks of a busy hub.
@@ -28,10 +28,11 @@ from snyper.client import hub_client
 from snyper.client.console_session import ConsoleSession
 from snyper.client.reconnecting_client import ReconnectingClient
 from snyper.hub import journaled_events
-from snyper.shared import link, runtime_cpython
+from snyper.shared import attachments, link, runtime_cpython
 from snyper.shared.handshake_server import Role
 from snyper.shared.link_core import error_of
 from snyper.shared.socket_protocol import MessageType, ProtocolError, SocketMessage
+from tools.chaos.board_flash import files, open_file
 from tools.chaos.invariants import Command, Invariants
 from tools.chaos.machines import (
     HUB,
@@ -46,6 +47,7 @@ from tools.chaos.machines import (
 from tools.chaos.network import Network
 from tools.chaos.players import GAMES, Players
 from tools.chaos.promises import BrokenPromise, Step, check_hits
+from tools.chaos.transfers import CHUNK_BYTES, FLUSH_BYTES, Sender
 from tools.chaos.virtual_time import EachMachines, Machine, MachineTime, Spinning, VirtualLoop
 
 TARGETS = 8
@@ -53,7 +55,8 @@ SPAN_MS = 3_000
 SETTLE_S = 40.0  # a board that is refused waits up to 15 s, and each of its attempts takes up to 5
 CHECK_MS = 50
 STRIKE_APART_S = 0.2
-GAME_RATE = 0.4  # of the runs
+GAME_RATE = FILE_RATE = 0.4  # of the runs
+LENGTHS = (0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2_000, 4_000, 6_000)  # of files
 LOWEST_PEAK, HIGHEST_PEAK = 1_500, 4_090  # of the converter's 12 bits: each strike has its own
 BABBLE = b'{"type":"nonsense","id":1}\n{"type":\n\xff\xfe\n[]\n' + b"x" * 5_000
 _HUB = f"{HUB}:{PORT}"
@@ -87,6 +90,13 @@ _FAULTS: tuple[tuple[str, tuple[int, int], tuple[int, int]], ...] = (
     ("deaf", (0, 0), (0, 0)),
     ("babble", (0, 0), (0, 0)),
 )
+_FILE_FAULTS: tuple[tuple[str, tuple[int, int], tuple[int, int]], ...] = (
+    ("cut_at_chunk", (0, 1), (0, 20)),
+    ("power_cut_at_chunk", (0, 500), (0, 20)),
+    ("kill_hub_at_chunk", (0, 1), (0, 800)),
+    ("full_flash", (0, 0), (50, 2_000)),
+    ("lie", (0, 2_000), (0, 0)),
+)
 
 
 def plan(seed: int) -> list[Step]:
@@ -109,6 +119,14 @@ def plan(seed: int) -> list[Step]:
             steps.append(Step(at_ms, "game", 0, rng.randrange(len(GAMES)), rng.randint(1, 2)))
         if rng.random() < 0.2:
             steps.append(Step(rng.randrange(SPAN_MS), "stop_game", 0))
+    if rng.random() < FILE_RATE:
+        target = rng.randrange(TARGETS)
+        for _ in range(rng.choice((1, 1, 2))):
+            at_ms = rng.randrange(SPAN_MS // 2)
+            steps.append(Step(at_ms, "file", target, rng.choice(LENGTHS), rng.randrange(2)))
+            what, first, second = rng.choice(_FILE_FAULTS)
+            at_ms += rng.randrange(-100, 100)
+            steps.append(Step(max(0, at_ms), what, target, rng.randint(*first), rng.randint(*second)))
     for _ in range(rng.randint(1, 5)):
         add(_FAULTS, rng.randrange(TARGETS))
     return sorted(steps, key=lambda step: step.at_ms)
@@ -157,12 +175,17 @@ def _deterministic(loop: VirtualLoop, seed: int) -> Iterator[None]:
         (sys.modules["network"], "time", MachineTime(loop)),  # the virtual board's
         (os, "urandom", lambda size: rng.randbytes(size)),
         (link, "_watched", EachMachines()),
+        (link.Link, "max_chunk_bytes", CHUNK_BYTES),
+        (attachments, "MAX_CHUNK_BYTES", CHUNK_BYTES),
+        (attachments, "_FLUSH_BYTES", FLUSH_BYTES),
+        (attachments, "os", files),
+        (attachments, "open", open_file),
         (hub_client, "_ID_PREFIX", "simulated-"),
         (hub_client, "_requests", itertools.count(1)),
         (journaled_events, "Journal", DiskJournal),
         (journaled_events, "_Reader", DiskReader),
     ]
-    before = [(module, name, getattr(module, name)) for module, name, _ in kept]
+    before = [(module, name, getattr(module, name, None)) for module, name, _ in kept]
     state = random.getstate()
     was_collecting = gc.isenabled()
     gc.disable()
@@ -173,7 +196,10 @@ def _deterministic(loop: VirtualLoop, seed: int) -> Iterator[None]:
         yield
     finally:
         for module, name, value in before:
-            setattr(module, name, value)
+            if value is None:
+                delattr(module, name)  # it hid a builtin
+            else:
+                setattr(module, name, value)
         random.setstate(state)
         if was_collecting:
             gc.enable()
@@ -275,6 +301,7 @@ class _Range:
         self._players = Players(
             self._client, self.invariants, random.Random(self._rng.random()), self._strike
         )
+        self._sender = Sender(self._client, self.invariants.transfers, random.Random(self._rng.random()))
         tasks = [self._console.start(self._use(board, at)) for at, board in enumerate(self._boards)]
         tasks += [self._world.start(self._inject(step)) for step in self._steps]
         await asyncio.gather(*tasks)
@@ -380,6 +407,12 @@ class _Range:
         async with self._client as client:
             async for event in client.events(after=0, on_gap=self._on_gap):
                 self.invariants.on_event((event.seq, event.event, event.target_id or "", dict(event.data)))
+
+    async def _inject_file(self, step: Step, board: Board) -> None:
+        await self._console.start(self._sender.send(board, step))
+
+    async def _inject_lie(self, step: Step, board: Board) -> None:
+        await self._console.start(self._sender.lie(board, step))
 
     async def _inject_game(self, step: Step, board: Board) -> None:
         await self._console.start(self._players.start(step))
@@ -588,6 +621,30 @@ class _Range:
     async def _inject_kill_hub_at_ack(self, step: Step, board: Board) -> None:
         if await self._at("on_ack", None):
             await self._inject_kill_hub(step, board)
+
+    async def _inject_cut_at_chunk(self, step: Step, board: Board) -> None:
+        if await self._at_chunk(step.second, board):
+            self._cut(board.machine, bool(step.first))
+
+    async def _inject_power_cut_at_chunk(self, step: Step, board: Board) -> None:
+        if await self._at_chunk(step.second, board):
+            await self._restart(board, False, step.first)
+
+    async def _inject_kill_hub_at_chunk(self, step: Step, board: Board) -> None:
+        if await self._at_chunk(step.second % 20, board):
+            await self._inject_kill_hub(step, board)
+
+    async def _inject_full_flash(self, step: Step, board: Board) -> None:
+        board.flash.is_full = board.flash.was_full = True
+        await asyncio.sleep(step.second / 1000)
+        board.flash.is_full = False
+
+    async def _at_chunk(self, count: int, board: Board) -> bool:
+        """Wait until a board gets a part of a file, and so many more; return whether it did."""
+        for _ in range(count + 1):
+            if not await self._at("on_chunk", board):
+                return False
+        return True
 
     async def _at(self, what: str, board: Board | None) -> bool:
         """Wait for the next report of a board, or any, at that point of its way; return whether one came."""

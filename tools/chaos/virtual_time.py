@@ -22,6 +22,8 @@ class Spinning(Exception):
 class Machine:
     """A computer with a clock. `drift_ppm` is how much faster than the world's it runs."""
 
+    flash: Any = None  # where it keeps its files
+
     def __init__(self, loop: "VirtualLoop", name: str, address: str) -> None:
         self.name = name
         self.address = address
