@@ -250,10 +250,12 @@ class Deadlines:
     def _expire(self) -> None:
         self._timer = None
         now = now_us()
-        for command in [command for command in self._due_us if self._due_us[command] <= now]:
-            command.expire()
-        if self._timer is None and self._due_us:
-            self._set_timer(min(self._due_us.values()))
+        try:
+            for command in [command for command in self._due_us if self._due_us[command] <= now]:
+                command.expire()
+        finally:  # where there was no memory for one, the others are due all the same
+            if self._timer is None and self._due_us:
+                self._set_timer(min(self._due_us.values()))
 
 
 class Router:

@@ -1,5 +1,7 @@
 """The hub's router: who may say what, and what becomes of a command and its answers."""
 
+import asyncio
+
 from snyper.firmware.master.registry import Peer
 from snyper.firmware.master.router import MAX_ITEMS, Command, Deadlines, Result, is_reading
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
@@ -198,3 +200,27 @@ async def test_each_command_expires_at_its_own_deadline() -> None:
         assert result.error.code == ErrorCode.TIMEOUT
         assert result.round_trip_us >= timeout_ms * 1000, result.round_trip_us
     commands[0].cancel()
+
+
+class _BrokenLink(_Link):
+    """A link for which there is no memory when a request is cancelled, for the first time."""
+
+    def cancel_request(self, id: "Any") -> None:
+        super().cancel_request(id)
+        if len(self.cancelled) == 1:
+            raise MemoryError
+
+
+async def test_a_command_that_cannot_expire_takes_no_deadline_of_others() -> None:
+    told: "list[object]" = []
+    asyncio.get_event_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+    deadlines = Deadlines()
+    link = _BrokenLink()
+    broken = Command(SocketMessage("dance", 1), [_peer("t1", link)], 20, deadlines)
+    other = Command(SocketMessage("dance", 2), [_peer("t2", _Link())], 20, deadlines)
+    for command in (other, broken):
+        [result] = await within(command.results())
+        assert result.error is not None
+        assert result.error.code == ErrorCode.TIMEOUT
+    assert link.cancelled == [1, 1]
+    assert [type(error) for error in told] == [MemoryError]
