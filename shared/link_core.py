@@ -53,8 +53,7 @@ _PING = b'{"type":"ping","id":'
 _PING_LINE = b'{"type":"ping","id":%d}\n'
 _PING_DATA_LINE = b'{"type":"ping","id":%d,"data":%s}\n'
 _PONG_LINE = b'{"type":"pong","id":%s,"status":"alive"}\n'
-_PONG_DATA_LINE = b'{"type":"pong","id":%s,"status":"alive","data":%s}\n'
-_PLAIN_ID_CHARS = b"-_.0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_PLAIN_ID_CHARS = b"0123456789abcdef-ghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_."
 _QUOTE = 0x22
 _ZERO = 0x30
 _MAX_PLAIN_DIGITS = 15  # fewer than MAX_INTEGER has
@@ -422,7 +421,11 @@ class LinkCore:
     def _answer_ping(self, id: bytes) -> None:
         # Straight to the driver: it is shorter than what any peer has to take.
         health = self.health
-        self.transmit(_PONG_LINE % id if health is None else _PONG_DATA_LINE % (id, health()))
+        if health is None:
+            pong = _PONG_LINE % id
+        else:  # on a board joined in half the time of `%`
+            pong = b"".join((b'{"type":"pong","id":', id, b',"status":"alive","data":', health(), b"}\n"))
+        self.transmit(pong)
 
     def _on_pong(self) -> None:
         self.round_trip_us = self.received_us - self._pinged_us

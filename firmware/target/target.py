@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MOTION_STUCK_MS = 5_000  # longer than any work that could keep the loop from a motion's end
 HEAP_EVERY_MS = 10_000  # measuring takes the loop 20 ms
 
-_HEALTH = b'{"state":"%s","dropped":%d,"rests_at":%d,"uptime_ms":%d%s}'
+_HEALTH = b'{"state":"%s","dropped":%d,"rests_at":%d,"uptime_ms":%d'
 
 
 class Target:
@@ -66,7 +66,7 @@ class Target:
         self._is_rest_said = False
         self._started_ms = now_ms()
         self._heap_free_bytes: "int | None" = None
-        self._measured = b""  # of clock and heap, encoded
+        self._measured = b"}"  # of clock and heap, encoded, and the end
         self._heap_measured_ms = -HEAP_EVERY_MS
 
     @property
@@ -82,21 +82,22 @@ class Target:
         """Encode what a PONG says of this target: how it is now, and how clock and heap were when they were
         measured last. What is urgent comes before `uptime_ms`.
         """
-        return _HEALTH % (
+        said = (
             self._controller.state.encode(),
             self.outbox.dropped,
             self._piezo.rests_at,
             now_ms() - self._started_ms,
-            self._measured,
         )
+        return _HEALTH % said + self._measured
 
     def measure_health(self) -> bytes:
         """Measure clock and heap, not while somebody waits for the answer, and return `health`."""
         self._measure_heap()
         clock, heap = self.clock, self._heap_free_bytes
-        self._measured = b',"uncertainty_us":%d' % clock.uncertainty_us(now_us()) if clock.is_set else b""
+        measured = b',"uncertainty_us":%d' % clock.uncertainty_us(now_us()) if clock.is_set else b""
         if heap is not None:
-            self._measured += b',"heap_free_bytes":%d' % heap
+            measured += b',"heap_free_bytes":%d' % heap
+        self._measured = measured + b"}"
         return self.health()
 
     def is_stuck(self, at_ms: int) -> bool:
