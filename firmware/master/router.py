@@ -111,7 +111,8 @@ class Command:
         self._wake_at = self._expected
         try:
             while len(self._results) < self._expected:
-                await self._wait()
+                self._waiter = Waiter()
+                await self._waiter.wait()
         finally:
             self.cancel()
         return self._results
@@ -139,7 +140,8 @@ class Command:
                 return self._results[self._taken - 1]
             if self._taken == self._expected:
                 return None
-            await self._wait()
+            self._waiter = Waiter()
+            await self._waiter.wait()
 
     def cancel(self) -> None:
         """Wait for no further answer. What was sent stays sent. For a caller that stops iterating early."""
@@ -196,11 +198,6 @@ class Command:
             self._wake()
         if len(self._results) == self._expected:
             self._deadlines.remove(self)
-
-    async def _wait(self) -> None:
-        """Wait for what `_wake` tells."""
-        self._waiter = Waiter()
-        await self._waiter.wait()
 
     def _wake(self) -> None:
         if self._waiter is not None:
