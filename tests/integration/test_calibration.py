@@ -6,7 +6,7 @@ import os
 import pty
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from snyper.boards.board import WIFI, BoardProcess
+from snyper.client import TargetError, connect
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 from tests.integration.harness import (
     DEADLINE_S,
@@ -506,6 +507,38 @@ async def test_a_target_that_answers_nonsense_is_said_to_be_old(tmp_path: Path) 
         for command in (("trace", "old"), ("calibrate", "old", "--yes")):
             status, _, err = await run_snyper(*command, "--hub", hub.address)
             assert (status, "update its firmware" in err) == (1, True), err
+
+
+async def test_an_answer_of_other_kinds_of_values_is_refused(tmp_path: Path) -> None:
+    heard = {"bin_ms": 1, "bins": [1, 2], "samples": 2, "gap_us": 5, "threshold": 9}
+    page = {"threshold": 9, "reaction_ms": 4, "peak": 8, "times_us": [0], "values": [8], "next": None}
+    async with (
+        running_hub("cpython", tmp_path, 2, 2) as hub,
+        scripted_target(hub, "odd", {}) as target,
+        connect(hub.address) as client,
+    ):
+
+        async def refused(
+            word: str, call: Callable[[], Awaitable[object]], answer: dict[str, object]
+        ) -> None:
+            asking = asyncio.ensure_future(call())
+            message = await target.expect(word)
+            await target.send({"type": "reply", "id": message["id"], "status": "ok", "data": answer})
+            with pytest.raises(TargetError, match="update its firmware"):
+                await asking
+
+        for name in heard:
+            await refused("listen", lambda: client.listen("odd", 100), {**heard, name: "x"})
+        for odd in ("threshold", "times_us", "values", "next"):
+            await refused("read_trace", lambda: client.trace("odd"), {**page, odd: "x"})
+        for name, value in (
+            ("values", [None]),
+            ("values", []),
+            ("values", ["x"]),
+            ("next", 0),
+            ("peak", True),
+        ):
+            await refused("read_trace", lambda: client.trace("odd"), {**page, name: value})
 
 
 @asynccontextmanager

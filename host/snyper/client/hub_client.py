@@ -206,10 +206,8 @@ class HubClient:
         timeout_ms = duration_ms + COMMAND_TIMEOUT_MS
         result = await self._command_one(MessageType.LISTEN, target_id, timeout_ms, data)
         heard: dict[str, Any] = result.data
-        try:
-            return Heard(**{name: heard[name] for name in Heard.__dataclass_fields__})
-        except KeyError as missing:
-            raise _bad_answer(target_id, f"no {missing}") from None
+        _check_answer(target_id, heard, ("bin_ms", "samples", "gap_us", "threshold"), ("bins",))
+        return Heard(**{name: heard[name] for name in Heard.__dataclass_fields__})
 
     async def trace(self, target_id: str, timeout_ms: int = PING_TIMEOUT_MS) -> Trace:
         """Return the samples around the target's last hit. Raises ProtocolError: `unknown_target` when no
@@ -223,16 +221,17 @@ class HubClient:
             data: dict[str, object] = {"offset": offset}
             result = await self._command_one(MessageType.READ_TRACE, target_id, timeout_ms, data)
             page: dict[str, Any] = result.data
-            try:
-                times_us += page["times_us"]
-                values += page["values"]
-                last, offset = offset, page["next"]
-                if offset is None:
-                    return Trace(page["threshold"], page["reaction_ms"], page["peak"], times_us, values)
-            except KeyError as missing:
-                raise _bad_answer(target_id, f"no {missing}") from None
-            if offset <= last:
+            _check_answer(target_id, page, ("threshold", "reaction_ms", "peak"), ("times_us", "values"))
+            times_us += page["times_us"]
+            values += page["values"]
+            last, next_offset = offset, page.get("next", offset)
+            if len(times_us) != len(values):
+                raise _bad_answer(target_id, "samples without their times")
+            if next_offset is None:
+                return Trace(page["threshold"], page["reaction_ms"], page["peak"], times_us, values)
+            if type(next_offset) is not int or next_offset <= last:
                 raise _bad_answer(target_id, "its trace in no order")
+            offset = next_offset
 
     async def games(self) -> list[GameInfo]:
         """Return the games that this hub can play."""
@@ -513,6 +512,19 @@ def _when(data: dict[str, object], at_us: int | None, in_ms: int | None) -> dict
     if in_ms is not None:
         data["in_ms"] = in_ms
     return data
+
+
+def _check_answer(
+    target_id: str, answer: Mapping[str, Any], integers: Sequence[str], lists: Sequence[str]
+) -> None:
+    """Check that an answer has these integers and lists of integers. Raises TargetError `bad_message`."""
+    for name in integers:
+        if type(answer.get(name)) is not int:
+            raise _bad_answer(target_id, f"no {name!r}")
+    for name in lists:
+        value = answer.get(name)
+        if type(value) is not list or any(type(item) is not int for item in value):
+            raise _bad_answer(target_id, f"no {name!r}")
 
 
 def _bad_answer(target_id: str, what: str) -> TargetError:
