@@ -1,4 +1,6 @@
-"""What every test has: no deadline for hypothesis, and no task or callback that dies unnoticed."""
+"""What every test has: no deadline for hypothesis, no task or callback that dies unnoticed, and a process to
+run in.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -6,12 +8,28 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
+
+# All tests of one of these files run in one process: a hub, targets and a browser serve them all. They are
+# begun first. Marks would say it as well, but xdist 3.8 does not find its groups in pytest 9.2.
+TOGETHER = ("tests/integration/test_dashboard.py",)
 
 # A slow machine is no failure.
 settings.register_profile("snyper", deadline=None)
 settings.load_profile("snyper")
+
+
+class _Scheduler(LoadScopeScheduling):  # type: ignore[misc]
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return path if path in TOGETHER else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Scheduler:
+    """Return who deals the tests out to the processes."""
+    return _Scheduler(config, log)
 
 
 class _Errors(logging.Handler):

@@ -27,7 +27,6 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 pytestmark = [
-    pytest.mark.xdist_group("dashboard"),  # the hub, the targets and the browser are shared by all of them
     pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no browser here: apt install chromium"),
     pytest.mark.skipif(sys.platform == "win32", reason="its processes are ended by signals"),
 ]

@@ -10,8 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-import pytest
-
 from snyper.boards.deploy import deploy
 from snyper.boards.deploy_plan import Firmware
 from snyper.boards.fleet import BoardSpec
@@ -23,8 +21,7 @@ from tests.integration.harness import DEADLINE_S, HOST, needs_micropython
 from tools import power_cuts
 from tools.power_cuts import FIRMWARE_WRITES, LIBRARY, State
 
-# Each of them keeps all processors busy: two at a time would only get into each other's way.
-pytestmark = [needs_micropython, pytest.mark.xdist_group("power cuts")]
+pytestmark = needs_micropython
 
 AT_ONCE = 5
 FOREIGN = {"notes.txt": b"not ours"}
