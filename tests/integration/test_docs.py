@@ -45,7 +45,7 @@ PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 HOST = "127.0.0.1"
-DEADLINE_S = 15.0
+DEADLINE_S = 60.0
 ANY = "…"  # in the document: a value that differs each time
 HANG_UP = "(hang up)"
 CLOSED = "(closed)"

@@ -508,7 +508,7 @@ async def test_a_countdown(engine: str, tmp_path: Path) -> None:
         assert (await rig.event("game_started"))["starts_at_us"] == started["starts_at_us"]
         await raised_one(rig)
         assert (await rig.console.ask("ping"))["data"]["hub_us"] >= started["starts_at_us"]
-        assert (await rig.over())["duration_ms"] < DEADLINE_S * 1000
+        assert (await rig.over())["duration_ms"] < 15_000
 
 
 # --- what is refused

@@ -20,7 +20,7 @@ from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
 from snyper.boards.simulator import Notice, simulate
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 PRINT_CAUSE = "import machine\nprint('cause', machine.reset_cause())\n"
