@@ -25,6 +25,7 @@ from tests.integration.harness import (
     each_engine,
     needs_micropython,
     running_hub,
+    scripted_target,
     until,
     virtual_target,
 )
@@ -195,6 +196,19 @@ async def test_a_file_that_is_there_interrupts_none_that_comes_in(tmp_path: Path
         assert isinstance(target, ProcessTarget)
         assert (target.board.flash / "files" / "coming").read_bytes() == coming
         assert "Traceback" not in target.board.log
+
+
+async def test_a_file_goes_to_one_peer(tmp_path: Path) -> None:
+    async with (
+        running_hub("cpython", tmp_path) as hub,
+        scripted_target(hub, "t_1", {}, groups=["g"]) as target,
+        connect(hub.address) as client,
+    ):
+        for many in ("all", "group:g"):
+            with pytest.raises(ProtocolError, match="one peer") as refused:
+                await client.send_bytes(many, "a", b"x")
+            assert refused.value.code == ErrorCode.BAD_MESSAGE
+        assert [message["type"] for message in target.received] == ["registered"]
 
 
 async def until_registered(client: HubClient, target_id: str) -> None:

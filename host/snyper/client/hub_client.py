@@ -339,8 +339,8 @@ class HubClient:
         ahead_ms = MAX_AHEAD_MS if "at_us" in data or "in_ms" in data else 0
         message = SocketMessage(word, _new_id(), target, data=data)
         reply = await self._call(message, timeout_ms + ahead_ms + MARGIN_MS, take_stream)
-        is_for_many = target == ALL_TARGETS or target.startswith(GROUP_PREFIX)
-        if not (is_for_many and "ok" in (reply.data or {})):  # one peer's own answer, not the counts of many
+        is_sum = _is_for_many(target) and "ok" in (reply.data or {})
+        if not is_sum:  # but one peer's own answer
             take(reply)
         return results
 
@@ -401,6 +401,8 @@ class HubClient:
                 raise error_of(reply)
             return reply
 
+        if _is_for_many(peer):  # each has its own part of it, and there is one answer
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, f"a file goes to one peer, not to {peer}")
         read, length, digest = source
         limit = self._max_chunk_bytes()
         await send_attachment(
@@ -499,6 +501,11 @@ class HubClient:
 
     def _on_close(self, link: Link, error: ProtocolError) -> None:
         self._news.set()
+
+
+def _is_for_many(target: str) -> bool:
+    """Return whether `target` means a group or all, which is answered with a result for each."""
+    return target == ALL_TARGETS or target.startswith(GROUP_PREFIX)
 
 
 def _new_id() -> str:
