@@ -211,6 +211,12 @@ async def test_a_file_goes_to_one_peer(tmp_path: Path) -> None:
         assert [message["type"] for message in target.received] == ["registered"]
 
 
+@pytest.mark.parametrize("name", ["", "all", "a b", "group:g", "x" * 33])
+def test_a_receiver_of_no_name(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is no name"):
+        FileReceiver("127.0.0.1:1", name, tmp_path, "")
+
+
 async def until_registered(client: HubClient, target_id: str) -> None:
     for _ in range(1_000):
         if any(target.connected and target.target_id == target_id for target in await client.targets()):

@@ -16,7 +16,7 @@ from snyper.shared.handshake_client import Registered
 from snyper.shared.handshake_server import Role
 from snyper.shared.link import Link
 from snyper.shared.runtime import end_task
-from snyper.shared.socket_protocol import MessageType
+from snyper.shared.socket_protocol import ALL_TARGETS, MAX_TARGET_ID_CHARS, MessageType, is_target_id
 
 MAX_FILE_BYTES = 1 << 30
 MAX_TRANSFERS = 8
@@ -28,6 +28,8 @@ class FileReceiver(ConsoleSession):
 
     def __init__(self, hubs: str | Sequence[str], name: str, directory: Path, key: str | None) -> None:
         super().__init__(hubs, key)
+        if not is_target_id(name) or name == ALL_TARGETS:
+            raise ValueError(f"{name!r} is no name: 1 to {MAX_TARGET_ID_CHARS} of A-Z a-z 0-9 _ - ., not all")
         self.target_id = name
         self._hardware_id = secrets.token_hex(8)
         self.receiver = Receiver(
@@ -51,8 +53,8 @@ async def receive_files(
 ) -> AsyncIterator[FileReceiver]:
     """Be known to the hub as the service `name`, and keep the files that others send to it in `directory`,
     for as long as the block lasts; connect again after every loss. A file is there whole under its name, or
-    as `.part` while it comes in. `key` is as for `connect`. Raises ValueError for an address or a key that is
-    none.
+    as `.part` while it comes in. `key` is as for `connect`. Raises ValueError for an address, a name or a
+    key that is none.
     """
     session = FileReceiver(hub, name, Path(directory), key)
     running = asyncio.create_task(session.run())
