@@ -122,6 +122,13 @@ def check_strike_that_is_over():
     assert adc.read_u16() < 1_000
 
 
+def check_strike_after_one_that_nobody_sampled():
+    adc = machine.ADC(26)
+    machine.current().strike(40_000, 0)
+    machine.current().strike(50_000, 60_000)
+    assert adc.read_u16() > 49_000
+
+
 def shots(seed, hit_rate):
     shooter = machine.Shooter(seed, hit_rate, (150, 900), 30)
     return [shooter.shoot() for _ in range(1000)]

@@ -246,9 +246,8 @@ class VirtualBoard:
         for impact in adc.impacts:
             if impact[0] <= now_ns < impact[1]:
                 level = max(level, impact[2] >> 4)
-            elif now_ns >= impact[1]:
-                adc.impacts.remove(impact)
-                break
+        if adc.impacts and adc.impacts[0][1] <= now_ns:
+            adc.impacts.pop(0)
         return level
 
     def _read_strike(self) -> None:
