@@ -275,7 +275,8 @@ class MessageLineParser:
 
         After a line longer than the limit, or one that more bytes follow than the limit, comes one
         `line_too_long`; from then on `overrun` is true and everything that follows is thrown away, because
-        nobody can tell where the next message begins. A line that there is no memory for is one `internal`.
+        nobody can tell where the next message begins. A line that there is no memory for is one `internal`,
+        but where bytes may follow it: then it is `line_too_long`, too.
         """
         return list(self.read(data))
 
@@ -297,7 +298,7 @@ class MessageLineParser:
             except MemoryError:
                 if message is not None:
                     yield message
-                yield self._give_line_up()
+                yield self._give_line_up(data)
                 return
             if message is not None:
                 yield message
@@ -345,8 +346,10 @@ class MessageLineParser:
                 self._pieces[-1] += piece
             elif not self._skipping:
                 self._pieces.append(piece)
+            elif self._may_say_bytes(piece):
+                return self._no_memory((piece,))
         except MemoryError:
-            return self._give_line_up()
+            return self._give_line_up(piece)
         return None
 
     def _finish(self) -> "SocketMessage | ProtocolError | None":
@@ -358,10 +361,13 @@ class MessageLineParser:
         self._pieces = []
         self._begun_bytes = 0
         self._skipping = False
+        if skipped:
+            return None
         try:
-            return None if skipped else self.parse_line(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            line = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         except MemoryError:
-            return _no_memory()
+            return self._no_memory(pieces)
+        return self.parse_line(line)
 
     def parse_line(self, line: bytes) -> "SocketMessage | ProtocolError | None":
         """Read one whole line; None for an empty one, and for one that bytes follow. Never raises for what a
@@ -374,23 +380,39 @@ class MessageLineParser:
         except ProtocolError as error:
             item = error
         except MemoryError:
-            return _no_memory()
+            return self._no_memory((line,))
         if item.attachment is None:
             return item
-        from snyper.shared.attached import expect
-
+        try:
+            from snyper.shared.attached import expect
+        except MemoryError:
+            return self._no_memory((line,))
         return expect(self, item, item.attachment)
 
-    def _give_line_up(self) -> ProtocolError:
-        """Discard what follows up to the next end of a line."""
+    def _give_line_up(self, piece: "Any") -> ProtocolError:
+        """Discard what follows up to the next end of a line, whose last piece so far is `piece`."""
+        error = self._no_memory(self._pieces)
+        if not self.overrun:
+            error = self._no_memory((piece,))
         self._pieces = []
         self._skipping = True
         self._begun_bytes = self._begun_bytes or 1
-        return _no_memory()
+        return error
 
+    def _no_memory(self, pieces: "Iterable[bytes]") -> ProtocolError:
+        """Return the error of a line for which there is no memory. Bytes that may follow it are no lines:
+        then all that comes is thrown away.
+        """
+        for piece in pieces:
+            if self._may_say_bytes(piece):
+                self.overrun = True
+                return ProtocolError(
+                    ErrorCode.LINE_TOO_LONG, "no memory for this line, which bytes may follow"
+                )
+        return ProtocolError(ErrorCode.INTERNAL, "no memory for this line")
 
-def _no_memory() -> ProtocolError:
-    return ProtocolError(ErrorCode.INTERNAL, "no memory for this line")
+    def _may_say_bytes(self, piece: "Any") -> bool:
+        return self.max_chunk_bytes > 0 and b'"bytes"' in piece
 
 
 _PIECE_BYTES = 256  # of a line that comes in smaller pieces as many are put together at once

@@ -4,10 +4,13 @@ import json
 import math
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings, strategies as st
 
 from snyper.shared.socket_protocol import (
@@ -287,3 +290,37 @@ def test_both_runtimes_agree(micropython: Path) -> None:
     assert not wrong
     assert accepted > 100, "the sample says something"
     assert refused > 100
+
+
+# --- no memory
+
+ATTACHED = b'{"type":"chunk","id":1,"bytes":30}\n' + b'x\n{"type":"stand_up","id":2}\n\n\n'
+
+
+@pytest.mark.parametrize("cut", [1, 20, len(ATTACHED)])
+@pytest.mark.parametrize("lacking", ["a message", "what takes bytes"])
+def test_bytes_are_no_lines_when_there_is_no_memory(
+    cut: int, lacking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*arguments: object) -> None:
+        raise MemoryError
+
+    if lacking == "a message":
+        monkeypatch.setattr(SocketMessage, "from_line", no_memory)
+    else:
+        monkeypatch.setitem(sys.modules, "snyper.shared.attached", NoModule("attached"))
+    parser = MessageLineParser(max_chunk_bytes=64)
+    found = [item for at in range(0, len(ATTACHED), cut) for item in parser.feed(ATTACHED[at : at + cut])]
+    [error] = found
+    assert isinstance(error, ProtocolError)
+    assert error.code == ErrorCode.LINE_TOO_LONG
+    assert parser.overrun
+    monkeypatch.undo()
+    assert parser.feed(b'{"type":"ping","id":1}\n') == []
+
+
+class NoModule(ModuleType):
+    """A module that there is no memory to load."""
+
+    def __getattr__(self, name: str) -> object:
+        raise MemoryError
