@@ -60,6 +60,7 @@ async def answer(
         unload("snyper.firmware.target.configure", "snyper.firmware.board.settings")
         unload("snyper.firmware.target.config", "snyper.shared.config")
     piezo.threshold = config["piezo"]["threshold"]
+    target.measure_health()  # `rests_at` is measured by it
     settings = {"threshold": piezo.threshold, "groups": config["groups"]}
     return message.reply(MessageType.CONFIGURED, "configured", settings)
 

@@ -68,6 +68,7 @@ class Target:
         self._heap_free_bytes: "int | None" = None
         self._measured = b"}"  # of clock and heap, encoded, and the end
         self._heap_measured_ms = -HEAP_EVERY_MS
+        self._health = self._encode_health()
 
     @property
     def state(self) -> str:
@@ -79,9 +80,23 @@ class Target:
         return self._schedule is None and self.state in (State.DOWN, State.STANDING, State.FAULT)
 
     def health(self) -> bytes:
-        """Encode what a PONG says of this target: how it is now, and how clock and heap were when they were
-        measured last. What is urgent comes before `uptime_ms`.
+        """Return what a PONG says of this target, encoded: as it was when its state changed last, or when it
+        was measured last. What is urgent comes before `uptime_ms`.
         """
+        return self._health
+
+    def measure_health(self) -> bytes:
+        """Measure clock and heap, and return `health` as it is now. Not for while somebody waits."""
+        self._measure_heap()
+        clock, heap = self.clock, self._heap_free_bytes
+        measured = b',"uncertainty_us":%d' % clock.uncertainty_us(now_us()) if clock.is_set else b""
+        if heap is not None:
+            measured += b',"heap_free_bytes":%d' % heap
+        self._measured = measured + b"}"
+        self._health = self._encode_health()
+        return self._health
+
+    def _encode_health(self) -> bytes:
         said = (
             self._controller.state.encode(),
             self.outbox.dropped,
@@ -89,16 +104,6 @@ class Target:
             now_ms() - self._started_ms,
         )
         return _HEALTH % said + self._measured
-
-    def measure_health(self) -> bytes:
-        """Measure clock and heap, not while somebody waits for the answer, and return `health`."""
-        self._measure_heap()
-        clock, heap = self.clock, self._heap_free_bytes
-        measured = b',"uncertainty_us":%d' % clock.uncertainty_us(now_us()) if clock.is_set else b""
-        if heap is not None:
-            measured += b',"heap_free_bytes":%d' % heap
-        self._measured = measured + b"}"
-        return self.health()
 
     def is_stuck(self, at_ms: int) -> bool:
         """Return whether, at `now_ms()` `at_ms`, only a reset can help: a motion has no end, or a task has
@@ -186,6 +191,7 @@ class Target:
         state = self._controller.state
         if state != self._told_state:
             self._told_state = state
+            self._health = self._encode_health()
             if self._on_change is not None:
                 self._on_change(state)
 
