@@ -31,6 +31,8 @@ BOARD_RESERVE_BYTES = 65_536  # of the flash, for the log, the settings and the 
 MAX_NAME_CHARS = 64
 IDLE_MS = 10_000  # without a chunk, until a transfer gives its place to another
 _PART = ".part"  # what a file that is not whole is called; never in the way of a name
+_PART_CHARS = 32  # of the SHA-256 in its name
+_HEX = "0123456789abcdef"
 _FLUSH_BYTES = 4_096  # a block of a board's flash: a write that ends with one costs no copy of it
 
 
@@ -132,9 +134,9 @@ class Receiver:
             os.mkdir(self._directory)
         if len(self._transfers) >= self._max_transfers:
             raise ProtocolError(ErrorCode.BUSY, "another file comes in")
-        own = sha256[:32] + _PART
-        open_ones = [other[:32] + _PART for other in self._transfers]
-        cut = [part for part in os.listdir(self._directory) if part.endswith(_PART) and part not in open_ones]
+        own = sha256[:_PART_CHARS] + _PART
+        open_ones = [other[:_PART_CHARS] + _PART for other in self._transfers]
+        cut = [part for part in os.listdir(self._directory) if _is_part(part) and part not in open_ones]
         if own not in cut and len(cut) + len(open_ones) >= self._max_transfers:
             os.remove(self._directory + "/" + cut[0])
         path = self._directory + "/" + own
@@ -218,9 +220,16 @@ def _name_of(data: "dict[str, Any]") -> str:
 
 def _sha256_of(data: "dict[str, Any]") -> str:
     value = data.get("sha256")
-    if not isinstance(value, str) or len(value) != 64 or value.strip("0123456789abcdef"):
+    if not isinstance(value, str) or len(value) != 64 or value.strip(_HEX):
         raise _bad("`sha256` is 64 of 0-9 a-f")
     return value
+
+
+def _is_part(name: str) -> bool:
+    """Return whether a file is called as one that is not whole: the directory may have others."""
+    return (
+        name.endswith(_PART) and len(name) == _PART_CHARS + len(_PART) and not name[: -len(_PART)].strip(_HEX)
+    )
 
 
 async def _digest(path: str) -> str:

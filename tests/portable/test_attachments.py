@@ -98,6 +98,22 @@ async def test_what_there_is_no_room_for_is_refused_before_it_is_sent() -> None:
             assert os.listdir(directory) == []
 
 
+async def test_of_cut_transfers_the_last_is_kept_and_files_of_others_too() -> None:
+    with _Directory() as directory:
+        receiver = Receiver(directory, 1 << 20)
+        async with LinkPair({"offer": receiver.serve}) as pair:
+            os.mkdir(directory)
+            kept = ["film.part", "0" * 31 + "x.part", "0" * 33 + ".part"]
+            for name in kept:
+                with open(directory + "/" + name, "wb") as file:
+                    file.write(b"of others")
+            for digit in "123":
+                offer: "dict[str, object]" = {"name": "a", "length_bytes": 1, "sha256": digit * 64}
+                await pair.near.request(SocketMessage("offer", digit, data=offer), 5_000)
+                receiver.close()
+            assert sorted(os.listdir(directory)) == sorted([*kept, "3" * 32 + ".part"])
+
+
 async def test_an_idle_transfer_gives_way_to_the_same_bytes_of_another_name() -> None:
     digest = hashlib.sha256(_DATA).digest().hex()
     with _Directory() as directory:
