@@ -3,6 +3,7 @@ run in.
 """
 
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,14 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
 
-# All tests of one of these files run in one process: a hub, targets and a browser serve them all. They are
-# begun first. Marks would say it as well, but xdist 3.8 does not find its groups in pytest 9.2.
-TOGETHER = ("tests/integration/test_dashboard.py",)
+# Tests whose path begins in this way, with the same words in the groups, run in one process, one after the
+# other and first of all: they share what takes long to come by. Marks would say it as well, but xdist 3.8
+# does not find its groups in pytest 9.2.
+TOGETHER = re.compile(
+    r"tests/integration/test_(dashboard|memory)\.py"  # a hub, targets and a browser; two boards' six minutes
+    r"|tests/unit/test_(naming)\.py"  # all that the project has, parsed
+    r"|tests/unit/test_on_micropython\.py::\w+\[(\w+\.py)"  # a file's run on MicroPython
+)
 
 # A slow machine is no failure.
 settings.register_profile("snyper", deadline=None)
@@ -23,8 +29,8 @@ settings.load_profile("snyper")
 
 class _Scheduler(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.partition("::")[0]
-        return path if path in TOGETHER else nodeid
+        found = TOGETHER.match(nodeid)
+        return "".join(filter(None, found.groups())) if found else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Scheduler:
