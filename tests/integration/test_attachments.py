@@ -115,7 +115,7 @@ BOARD_DATA = random.Random(8).randbytes(20_500)
 @asynccontextmanager
 async def file_store(hub: str, directory: Path) -> AsyncIterator[FileReceiver]:
     async with receive_files(hub, "store", directory) as store:
-        await store.settled()
+        await store.wait_until_tried()
         yield store
 
 

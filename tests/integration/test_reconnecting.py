@@ -89,7 +89,7 @@ async def test_it_goes_on_after_its_hub_was_killed(engine: str, tmp_path: Path) 
         assert away.value.message
         await hub.start()
         await hit(hub.under_test, 2)
-        await client.connected(DEADLINE_S)
+        await client.wait_until_connected(DEADLINE_S)
         assert client.last_error is None
         assert client.boot_id != first_boot
         assert [target.target_id for target in await client.targets()] == ["t2"]
@@ -150,7 +150,7 @@ async def test_a_command_whose_fate_is_unknown_is_not_sent_again(engine: str, tm
                 await commanding
             assert (lost.value.code, lost.value.unknown_fate) == ("disconnected", True)
         await hub.start()
-        await client.connected(DEADLINE_S)
+        await client.wait_until_connected(DEADLINE_S)
         async with scripted_target(hub.under_test, "slow", answers=OBEDIENT) as target:
             [result] = await client.lay_down("slow")
             assert result.ok
@@ -173,12 +173,12 @@ async def test_it_begins_without_a_hub() -> None:
         assert isinstance(client.last_error, NoHubError)
         assert client.last_error.message == "nothing listens there"
         with pytest.raises(NoHubError, match="nothing listens there"):
-            await client.connected(timeout_s=0)
+            await client.wait_until_connected(timeout_s=0)
         with pytest.raises(NoHubError, match="nothing listens there"):
             await client.targets()
         hub = await stack.enter_async_context(scripted_hub(port))
         await hub.register()
-        await client.connected(DEADLINE_S)
+        await client.wait_until_connected(DEADLINE_S)
         stop()
         stop()
         seen = len(states)
@@ -195,7 +195,7 @@ async def test_a_listener_sees_each_state_when_it_is_so() -> None:
         client.on_state(lambda state: states.append(f"{state} {client.state == state}"))
         for _ in range(2):
             peer, _ = await hub.register()
-            await client.connected(DEADLINE_S)
+            await client.wait_until_connected(DEADLINE_S)
             await peer.close(reset=True)
         await until(lambda: len(states) >= 10, "it should be lost again")
         assert states[:10] == [f"{state} True" for state in 2 * LOST]
@@ -211,7 +211,7 @@ async def test_a_listener_that_raises_ends_nothing() -> None:
         client.on_state(states.append)
         for _ in range(2):
             peer, _ = await hub.register()
-            await client.connected(DEADLINE_S)
+            await client.wait_until_connected(DEADLINE_S)
             await peer.close(reset=True)
         await until(lambda: len(states) >= 10, "it should be lost again")
         assert states[:10] == 2 * LOST
@@ -361,7 +361,7 @@ async def test_who_reads_on_after_its_end_is_told(tmp_path: Path) -> None:
             with pytest.raises(NoHubError):
                 await reading
             with pytest.raises(NoHubError):
-                await client.connected()
+                await client.wait_until_connected()
 
 
 async def test_nothing_is_left_of_it(tmp_path: Path) -> None:
@@ -372,7 +372,7 @@ async def test_nothing_is_left_of_it(tmp_path: Path) -> None:
             for _ in range(5):
                 with suppress(NoHubError):
                     async with ReconnectingClient(address) as client:
-                        await client.connected(0.05 if address != hub.address else DEADLINE_S)
+                        await client.wait_until_connected(0.05 if address != hub.address else DEADLINE_S)
                         await client.targets()
         await until(lambda: len(asyncio.all_tasks()) == tasks, "no task should be left")
         await until(lambda: not hub.hub._links, "no connection should be left")  # type: ignore[union-attr]

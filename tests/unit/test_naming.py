@@ -45,6 +45,7 @@ RETIRED = {
     "set_keeper": "set_sink",
     "settle": "wait_until_idle",
     "settle_later": "admit_after_probe",
+    "settled": "wait_until_tried",
     "shell": "layout",
     "tidied": "normalised",
     "trouble": "last_error",

@@ -76,7 +76,7 @@ async def measure(engine: str, to_target: bool, modules: Path, directory: Path) 
 
 async def _send(address: str, data: bytes, hub_pid: int) -> tuple[float, float]:
     async with ReconnectingClient(address) as hub:
-        await hub.connected(UP_TIMEOUT_S)
+        await hub.wait_until_connected(UP_TIMEOUT_S)
         while not await _is_here(hub):  # noqa: ASYNC110  # only asking tells
             await asyncio.sleep(0.05)
         began, began_cpu_s = time.perf_counter(), cpu_seconds(hub_pid)

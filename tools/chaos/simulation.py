@@ -689,7 +689,7 @@ class _Range:
 
     async def _visit(self, step: Step) -> None:
         async with ReconnectingClient(_HUB, "") as client:
-            await client.connected()
+            await client.wait_until_connected()
             await self._command_all(client, step)
 
     async def _inject_deaf(self, step: Step, board: Board) -> None:

@@ -44,13 +44,13 @@ async def connect(
     """
     if reconnect:
         async with ReconnectingClient(hub, key, wait_while_away=wait_while_away) as reconnecting:
-            await reconnecting.settled()
+            await reconnecting.wait_until_tried()
             yield reconnecting
         return
     session = ConsoleSession(hub, key)
     running = asyncio.create_task(session.attempt())
     try:
-        await session.settled()
+        await session.wait_until_tried()
         if session.connection is None:
             raise session.error()
         yield session.connection

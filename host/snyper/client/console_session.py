@@ -61,11 +61,11 @@ class ConsoleSession(Session):
         self.connection: HubClient | None = None
         self._on_change = on_change
         self._was_connected = False
-        self._settled = asyncio.Event()
+        self._tried = asyncio.Event()
 
-    async def settled(self) -> None:
+    async def wait_until_tried(self) -> None:
         """Wait until there is a hub, or each has been asked once."""
-        await self._settled.wait()
+        await self._tried.wait()
 
     def error(self) -> ProtocolError:
         """Return why there is no hub: NoHubError, but for what a hub itself has refused."""
@@ -113,7 +113,7 @@ class ConsoleSession(Session):
         if state == SessionState.CONNECTING:
             self._was_connected = False
         elif state == SessionState.CONNECTED or (state == SessionState.WAITING and not self._at):
-            self._settled.set()
+            self._tried.set()
         self._on_change(state)
 
 

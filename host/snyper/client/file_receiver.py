@@ -1,7 +1,7 @@
 """A peer that receives files.
 
 async with snyper.receive_files("127.0.0.1:8081", "store_1", "received") as store:
-    await store.settled()
+    await store.wait_until_tried()
 """
 
 import asyncio

@@ -74,15 +74,15 @@ class ReconnectingClient(HubClient):
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
-    async def settled(self) -> None:
+    async def wait_until_tried(self) -> None:
         """Wait until there is a hub, or each has been asked once. Raises NoHubError then, or ProtocolError
         when it refuses; it is asked again all the same.
         """
-        await self._session.settled()
+        await self._session.wait_until_tried()
         if self.is_lost:
             raise self._session.error()
 
-    async def connected(self, timeout_s: float | None = None) -> None:
+    async def wait_until_connected(self, timeout_s: float | None = None) -> None:
         """Wait until there is a hub. Raises NoHubError when there is none within `timeout_s`."""
         try:
             async with asyncio.timeout(timeout_s):
@@ -162,7 +162,7 @@ class ReconnectingClient(HubClient):
     async def _connection(self, timeout_ms: int) -> HubClient:
         """Return the connection that there is; wait for it, if told so. Raises NoHubError."""
         if self.wait_while_away:
-            await self.connected(timeout_ms / 1000)
+            await self.wait_until_connected(timeout_ms / 1000)
         if self.is_lost or self._session.connection is None:
             raise NoHubError(self._session.error().message)
         return self._session.connection
