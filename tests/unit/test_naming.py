@@ -18,6 +18,7 @@ WITH_A_VERB = (*BOARD, *(f"host/snyper/{name}" for name in _HOST), "tools")
 RETIRED = {
     "Dice": "Rng",
     "GameRoom": "GameRunner",
+    "Heard": "PiezoPeaks",
     "Keeper": "ReconnectingClient",
     "ReportRecord": "ShotRecord",
     "UNSEEN": "INVISIBLE",

@@ -33,7 +33,7 @@ class CalibrationError(ValueError):
 
 @dataclass
 class Measured:
-    """What was heard, as peaks from 0 to 65,535: the greatest of the quiet, and each hit's."""
+    """Peaks of the piezo, from 0 to 65,535: the greatest of the quiet, and each hit's."""
 
     target_id: str
     threshold: int  # what holds now
@@ -78,28 +78,28 @@ async def measure(
 async def _listen_to_quiet(hub: HubClient, target_id: str, say: Say, quiet_s: float) -> Measured:
     for knocks_left in range(_MAX_KNOCKS, -1, -1):
         say(f"quiet, please: nobody shoots at {target_id} for {quiet_s:g} s; wind and steps may go on")
-        heard = await hub.listen(target_id, round(quiet_s * 1000))
-        noise = max(heard.bins)
-        if not (knocks_left and is_knock(heard.bins)):
+        peaks = await hub.listen(target_id, round(quiet_s * 1000))
+        noise = max(peaks.bins)
+        if not (knocks_left and is_knock(peaks.bins)):
             break
         say(f"something struck it ({noise:,}): once more")
-    rest = min((value for value in heard.bins if value), default=0)
+    rest = min((value for value in peaks.bins if value), default=0)
     if rest > GREATEST // MIN_RATIO:
         raise CalibrationError(
             f"its piezo rests at {rest:,}, and no hit can be {MIN_RATIO} times as much. See its wires and its"
             " diodes: docs/troubleshooting.md, `rests at`. The threshold is as it was"
         )
     say(f"the quiet reaches {noise:,}")
-    return Measured(target_id, heard.threshold, noise)
+    return Measured(target_id, peaks.threshold, noise)
 
 
 async def _wait_for_hit(hub: HubClient, target_id: str, above: int, wait_s: float) -> int:
     left_ms = round(wait_s * 1000)
     while left_ms > 0:
         piece_ms = max(100, min(left_ms, _PIECE_MS))
-        heard = await hub.listen(target_id, piece_ms, above)
-        if max(heard.bins) >= above:
-            return max(heard.bins)
+        peaks = await hub.listen(target_id, piece_ms, above)
+        if max(peaks.bins) >= above:
+            return max(peaks.bins)
         left_ms -= piece_ms
     raise CalibrationError(
         f"within {wait_s:g} s nothing reached {above:,}, which is well above the quiet. Hit harder or nearer"

@@ -22,8 +22,8 @@ from snyper.client.models import (
     Event,
     GameInfo,
     GameState,
-    Heard,
     HubStatus,
+    PiezoPeaks,
     TargetInfo,
     TargetResult,
     Trace,
@@ -194,7 +194,7 @@ class HubClient:
             raise TargetError(result.target_id, result.code, result.message)
         return result
 
-    async def listen(self, target_id: str, duration_ms: int, above: int | None = None) -> Heard:
+    async def listen(self, target_id: str, duration_ms: int, above: int | None = None) -> PiezoPeaks:
         """Sample the target's piezo for `duration_ms` (100 to 60,000), whether the target stands or lies.
         With `above` it returns as soon as a sample has reached that and its peak is over. Raises
         ProtocolError: `unknown_target` when no target is meant, `disconnected` or `timeout` when the hub does
@@ -205,9 +205,9 @@ class HubClient:
             data["above"] = above
         timeout_ms = duration_ms + COMMAND_TIMEOUT_MS
         result = await self._command_one(MessageType.LISTEN, target_id, timeout_ms, data)
-        heard: dict[str, Any] = result.data
-        _check_answer(target_id, heard, ("bin_ms", "samples", "gap_us", "threshold"), ("bins",))
-        return Heard(**{name: heard[name] for name in Heard.__dataclass_fields__})
+        answer: dict[str, Any] = result.data
+        _check_answer(target_id, answer, ("bin_ms", "samples", "gap_us", "threshold"), ("bins",))
+        return PiezoPeaks(**{name: answer[name] for name in PiezoPeaks.__dataclass_fields__})
 
     async def trace(self, target_id: str, timeout_ms: int = PING_TIMEOUT_MS) -> Trace:
         """Return the samples around the target's last hit. Raises ProtocolError: `unknown_target` when no

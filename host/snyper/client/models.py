@@ -63,8 +63,8 @@ class TargetResult:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What a target's piezo gave while it listened: the greatest sample (0 to 65,535) of each `bin_ms`.
+class PiezoPeaks:
+    """The greatest sample (0 to 65,535) of a target's piezo in each `bin_ms` of a LISTEN.
     `gap_us` is the longest time without a sample; `threshold` is what a sample must reach to be a hit.
     """
 
