@@ -20,6 +20,7 @@ RETIRED = {
     "GameRoom": "GameRunner",
     "Heard": "PiezoPeaks",
     "Keeper": "ReconnectingClient",
+    "Order": "TargetCommand",
     "ReportRecord": "ShotRecord",
     "UNSEEN": "INVISIBLE",
     "Welcome": "Registered",

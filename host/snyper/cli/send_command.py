@@ -12,7 +12,7 @@ from snyper.cli.output import err, out
 from snyper.cli.target_commands import COMMAND_TIMEOUT_S, Timeout
 from snyper.client import DEFAULT_HUB, TargetResult
 from snyper.client.labels import natural
-from snyper.client.selections import Order, carry_out
+from snyper.client.selections import TargetCommand, carry_out
 from snyper.shared.socket_protocol import (
     STREAM_TYPES,
     MessageType,
@@ -44,7 +44,7 @@ def send(
     The hub need not know the command: whoever serves it does. `snyper send target_1 read_log offset=0`
     """
     selectors, word, data = parse(words)
-    order = Order(word, round(timeout * 1000), data)
+    command = TargetCommand(word, round(timeout * 1000), data)
     items: dict[str, list[dict[str, object]]] = {}
 
     def on_item(name: str, item: dict[str, object]) -> None:
@@ -54,7 +54,7 @@ def send(
 
     async def work() -> list[TargetResult]:
         with screens.progress(err, word) as on_result:
-            return await carry_out(hub, selectors, order, on_result, on_item)
+            return await carry_out(hub, selectors, command, on_result, on_item)
 
     results = sorted(run(work(), hub), key=lambda result: natural(result.target_id))
     if as_json:

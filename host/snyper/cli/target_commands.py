@@ -11,7 +11,7 @@ from snyper.cli.commands import HubOption, Json, run, selector
 from snyper.cli.output import err, fail
 from snyper.client import DEFAULT_HUB, TargetResult, connect, instants
 from snyper.client.labels import natural
-from snyper.client.selections import Order, carry_out
+from snyper.client.selections import TargetCommand, carry_out
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
     DEFAULT_DURATION_MS,
@@ -85,7 +85,7 @@ def ping(
     as_json: Json = False,
 ) -> None:
     """Ask whether targets are alive."""
-    _command(Order(MessageType.PING, round(timeout * 1000)), target, hub, as_json)
+    _command(TargetCommand(MessageType.PING, round(timeout * 1000)), target, hub, as_json)
 
 
 def stand_up(
@@ -148,7 +148,7 @@ def identify(
 ) -> None:
     """Make the lights of targets flicker, to find them."""
     data: dict[str, object] = {"duration_ms": round(duration * 1000)}
-    _command(Order(MessageType.IDENTIFY, round(timeout * 1000), data), target, hub, as_json)
+    _command(TargetCommand(MessageType.IDENTIFY, round(timeout * 1000), data), target, hub, as_json)
 
 
 def _motion(
@@ -167,13 +167,15 @@ def _motion(
         instant = None if at is None else instants.parse(at, datetime.now(UTC))
     except ValueError as error:
         fail(str(error), EXIT_USAGE)
-    _command(Order(message_type, round(timeout * 1000), data or {}, in_s, instant), targets, hub, as_json)
+    _command(
+        TargetCommand(message_type, round(timeout * 1000), data or {}, in_s, instant), targets, hub, as_json
+    )
 
 
-def _command(order: Order, targets: list[str], hub: str, as_json: bool) -> None:
+def _command(command: TargetCommand, targets: list[str], hub: str, as_json: bool) -> None:
     async def send() -> list[TargetResult]:
-        with screens.progress(err, order.word) as on_result:
-            return await carry_out(hub, targets, order, on_result)
+        with screens.progress(err, command.word) as on_result:
+            return await carry_out(hub, targets, command, on_result)
 
     results = sorted(run(send(), hub), key=lambda result: natural(result.target_id))
     if as_json:

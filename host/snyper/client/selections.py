@@ -15,7 +15,7 @@ _AT_ONCE = MAX_HANDLERS - 1
 
 
 @dataclass(frozen=True)
-class Order:
+class TargetCommand:
     """A command to targets. It begins at once, in `in_s` seconds or `at` an instant: all at the same one."""
 
     word: str
@@ -28,11 +28,11 @@ class Order:
 async def carry_out(
     hub: str,
     selectors: Sequence[str],
-    order: Order,
+    command: TargetCommand,
     on_result: Callable[[TargetResult], None],
     on_item: Callable[[str, dict[str, object]], None] | None = None,
 ) -> list[TargetResult]:
-    """Send an order, and return a result for each target that the selectors mean, once for one that several
+    """Send a command, and return a result for each target that the selectors mean, once for one that several
     of them mean. Of one selector that means nobody ProtocolError `unknown_target` is raised; of several it is
     the result. `on_result` and `on_item` are those of `HubClient.command`.
 
@@ -44,14 +44,14 @@ async def carry_out(
         consoles = [console]
         while len(consoles) * _AT_ONCE < len(chosen):
             consoles.append(await stack.enter_async_context(connect(hub)))
-        data = await _data_of(console, order, len(chosen) > 1)
+        data = await _data_of(console, command, len(chosen) > 1)
         if len(chosen) == 1:
-            return await console.command(chosen[0], order.word, on_result, on_item, **data)
+            return await console.command(chosen[0], command.word, on_result, on_item, **data)
 
         async def one(number: int, selector: str) -> list[TargetResult]:
             own = consoles[number // _AT_ONCE]
             try:
-                return await own.command(selector, order.word, on_result, on_item, **data)
+                return await own.command(selector, command.word, on_result, on_item, **data)
             except ProtocolError as error:
                 if error.code != ErrorCode.UNKNOWN_TARGET:
                     raise
@@ -79,13 +79,13 @@ async def _without_overlap(console: HubClient, selectors: Sequence[str]) -> list
     return list(dict.fromkeys(names))
 
 
-async def _data_of(console: HubClient, order: Order, shared: bool) -> dict[str, object]:
-    data: dict[str, object] = {**order.data, "timeout_ms": order.timeout_ms}
-    at = order.at
-    if order.in_s is not None and not shared:
-        data["in_ms"] = round(order.in_s * 1000)
-    elif order.in_s is not None:
-        at = datetime.now(UTC) + timedelta(seconds=order.in_s)
+async def _data_of(console: HubClient, command: TargetCommand, shared: bool) -> dict[str, object]:
+    data: dict[str, object] = {**command.data, "timeout_ms": command.timeout_ms}
+    at = command.at
+    if command.in_s is not None and not shared:
+        data["in_ms"] = round(command.in_s * 1000)
+    elif command.in_s is not None:
+        at = datetime.now(UTC) + timedelta(seconds=command.in_s)
     if at is not None:
         data["at_us"] = await instants.on_hub(console, at)
     return data
