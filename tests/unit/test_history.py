@@ -17,9 +17,9 @@ from snyper.cli import output
 from snyper.cli.history_commands import _since_ms
 from snyper.cli.main import app_with
 from snyper.history.database import JournalError
-from snyper.history.export import What, write_rows
+from snyper.history.export import ExportKind, write_rows
 from snyper.history.reader import History
-from snyper.history.records import Accuracy, BestTime, Outage, PlayerStats, TargetStats, Which
+from snyper.history.records import Accuracy, BestTime, Outage, PlayerStats, RecordFilter, TargetStats
 from snyper.history.schema import LEAP
 from snyper.hub.journal import Journal
 
@@ -148,7 +148,7 @@ def test_cross_talk_is_no_hit_whenever_it_was_known(tmp_path: Path) -> None:
         assert list(history.reactions()) == ["b"]
         assert [shot.crosstalk_of for shot in history.shots()] == ["b", "", "b", ""]
         file = io.StringIO()
-        assert write_rows(file, history, What.HITS, True) == 4
+        assert write_rows(file, history, ExportKind.HITS, True) == 4
     story.journal.close()
     assert [row["crosstalk_of"] for row in csv.DictReader(io.StringIO(file.getvalue()))] == ["b", "", "b", ""]
 
@@ -291,13 +291,13 @@ def test_a_clock_that_is_set_in_the_middle(tmp_path: Path, clocks: Clocks, steps
             *[(game_id, (5,), "finished") for game_id in reversed("abc"[:count])],
         ]
         assert [game.game_id for game in history.games(limit=1)] == ["last"]
-        assert history.accuracy(Which(player="Ann")) == [Accuracy("t", count + 1, count + 1, 305)]
+        assert history.accuracy(RecordFilter(player="Ann")) == [Accuracy("t", count + 1, count + 1, 305)]
         lasted_s = 4 if at == 5 else 4 + 6 - at
         assert [(one.until_ms or 0) - one.since_ms for one in history.outages()] == [lasted_s * 1000] * count
         first_ms = (NOW_S + began_s + 1) * 1000
         assert games[-1].started_ms == first_ms
         assert len(history.games(since_ms=first_ms)) == count + 1
-        assert history.count_games(Which(since_ms=first_ms + 1)) == count
+        assert history.count_games(RecordFilter(since_ms=first_ms + 1)) == count
         assert [event.unix_ms for event in history.events()] == [
             first_ms + 1000 * number for number in range(count * 11 + 6)
         ]
@@ -316,7 +316,7 @@ def test_several_starts_of_a_hub(tmp_path: Path, clocks: Clocks) -> None:
         assert [game.game_id for game in history.games()] == ["b", "cut", "a"]
         assert [game.reason for game in history.games()] == ["finished", "", "finished"]
         assert [game.game_id for game in history.games(limit=1, offset=1)] == ["cut"]
-        assert history.accuracy(Which(game="quick")) == [Accuracy("t", 3, 2, 305)]
+        assert history.accuracy(RecordFilter(game="quick")) == [Accuracy("t", 3, 2, 305)]
         assert history.accuracy() == [Accuracy("t", 4, 2, 50)]
         assert history.outages() == []
 
@@ -327,7 +327,7 @@ def test_a_game_ends_with_a_hub_that_is_killed(tmp_path: Path, clocks: Clocks) -
     journal.record(journal.log_id, LEAP + 1, "hit", "t", {"reaction_ms": 50})  # by the next hub
     journal.close()
     with History(tmp_path / "j") as history:
-        assert history.accuracy(Which(player="Ann")) == [Accuracy("t", 1, 0, 305)]
+        assert history.accuracy(RecordFilter(player="Ann")) == [Accuracy("t", 1, 0, 305)]
         assert history.accuracy() == [Accuracy("t", 2, 0, 50)]
 
 
@@ -373,14 +373,14 @@ def test_every_figure_takes_every_filter(tmp_path: Path) -> None:
     story.journal.close()
     with History(path) as history:
         for which, count, accuracy, times in (
-            (Which(), 2, [("t_1", 4, 1, 100), ("t_2", 1, 2, 500)], [200, 300, 400, 500]),
-            (Which(player="Ann"), 2, [("t_1", 2, 0, 300), ("t_2", 0, 1, None)], [300, 400]),
-            (Which(player="Bob"), 2, [("t_1", 1, 0, 200), ("t_2", 1, 1, 500)], [200, 500]),
-            (Which(game="duel"), 1, [("t_1", 1, 1, 400), ("t_2", 1, 0, 500)], [400, 500]),
-            (Which(game="quick", player="Bob"), 1, [("t_1", 1, 0, 200), ("t_2", 0, 1, None)], [200]),
-            (Which(since_ms=9_000), 1, [("t_1", 2, 0, 200), ("t_2", 0, 2, None)], [200, 300]),
-            (Which(player="Zoe"), 0, [], []),
-            (Which(game="'; --"), 0, [], []),
+            (RecordFilter(), 2, [("t_1", 4, 1, 100), ("t_2", 1, 2, 500)], [200, 300, 400, 500]),
+            (RecordFilter(player="Ann"), 2, [("t_1", 2, 0, 300), ("t_2", 0, 1, None)], [300, 400]),
+            (RecordFilter(player="Bob"), 2, [("t_1", 1, 0, 200), ("t_2", 1, 1, 500)], [200, 500]),
+            (RecordFilter(game="duel"), 1, [("t_1", 1, 1, 400), ("t_2", 1, 0, 500)], [400, 500]),
+            (RecordFilter(game="quick", player="Bob"), 1, [("t_1", 1, 0, 200), ("t_2", 0, 1, None)], [200]),
+            (RecordFilter(since_ms=9_000), 1, [("t_1", 2, 0, 200), ("t_2", 0, 2, None)], [200, 300]),
+            (RecordFilter(player="Zoe"), 0, [], []),
+            (RecordFilter(game="'; --"), 0, [], []),
         ):
             parts = (which.player, which.game, which.since_ms)
             assert history.count_games(which) == len(history.games(*parts)) == count
@@ -430,7 +430,7 @@ def old_journal(path: Path, events: Iterable[tuple[int, str, str, str]]) -> None
 
 
 def told(history: History) -> list[object]:
-    which = Which(player="Ann")
+    which = RecordFilter(player="Ann")
     return [history.games(), history.players(), history.best_times(), history.targets(), history.outages(),
             history.accuracy(which), list(history.events())]  # fmt: skip
 
@@ -463,7 +463,7 @@ def test_a_journal_of_version_1_is_read_as_it_is_and_brought_up_to_date(tmp_path
     journal.close()
     with History(path) as history:
         assert len(list(history.events())) == len(events) + 2
-        assert history.accuracy(Which(player="Ann")) == [Accuracy("t", 2, 2, 305)]
+        assert history.accuracy(RecordFilter(player="Ann")) == [Accuracy("t", 2, 2, 305)]
 
 
 def many_games(count: int) -> Iterator[tuple[int, str, str, str]]:
@@ -531,7 +531,9 @@ def test_ten_thousand_games_are_counted_and_not_read(tmp_path: Path) -> None:
 
         asking_s = min(cpu_s(ask) for _ in range(3))
         assert history.count_games() == 10_000
-        assert history.count_games(Which(player="P3", game="kind1")) == len(history.games("P3", "kind1"))
+        assert history.count_games(RecordFilter(player="P3", game="kind1")) == len(
+            history.games("P3", "kind1")
+        )
         assert sum(one.hits for one in history.accuracy()) == 60_000
         assert sum(one.wins for one in history.players()) == 10_000
     assert asking_s < reading_s / 8, (asking_s, reading_s)
@@ -645,13 +647,13 @@ def test_a_name_is_no_formula(tmp_path: Path) -> None:
     story.journal.close()
     file = io.StringIO()
     with History(tmp_path / "j") as history:
-        assert write_rows(file, history, What.HITS, True) == 1
+        assert write_rows(file, history, ExportKind.HITS, True) == 1
     assert ",'=cmd()," in file.getvalue()
 
 
-@pytest.mark.parametrize("what", [What.HITS, What.EVENTS])
+@pytest.mark.parametrize("what", [ExportKind.HITS, ExportKind.EVENTS])
 @pytest.mark.parametrize("form", ["--csv", "--json"])
-def test_what_a_target_says_does_nothing_to_the_terminal(tmp_path: Path, form: str, what: What) -> None:
+def test_what_a_target_says_does_nothing_to_the_terminal(tmp_path: Path, form: str, what: ExportKind) -> None:
     hostile = "\x1b=\x1b]0;owned\x07\x9b31m\x7f"
     story = Story(tmp_path / "j")
     story.tell("miss", "target_1", reason=hostile)
@@ -662,7 +664,7 @@ def test_what_a_target_says_does_nothing_to_the_terminal(tmp_path: Path, form: s
     if form == "--json":
         row = json.loads(out)
         assert row.get("data", row)["reason"] == hostile
-    elif what is What.HITS:
+    elif what is ExportKind.HITS:
         assert ",'=]0;owned31m," in out  # and no formula
 
 
@@ -686,7 +688,7 @@ def test_events_of_another_version_cost_no_other_game(tmp_path: Path) -> None:
         assert {game.scores for game in history.games(game="odd")} == {(0,)}
         assert [one.player for one in history.players()] == ["Anna"]
         assert [time.reaction_ms for time in history.best_times()] == [300]
-        for what in What:
+        for what in ExportKind:
             for as_csv in (True, False):
                 write_rows(io.StringIO(), history, what, as_csv)
 

@@ -16,7 +16,9 @@ WITH_A_VERB = (*BOARD, *(f"host/snyper/{name}" for name in _HOST), "tools")
 
 # Words of our own that have given way to the field's: what stands for them now.
 RETIRED = {
+    "Chosen": "HistoryQuery",
     "Dice": "Rng",
+    "Found": "HistoryResult",
     "GameRoom": "GameRunner",
     "Heard": "PiezoPeaks",
     "Keeper": "ReconnectingClient",
@@ -24,6 +26,8 @@ RETIRED = {
     "ReportRecord": "ShotRecord",
     "UNSEEN": "INVISIBLE",
     "Welcome": "Registered",
+    "What": "ExportKind",
+    "Which": "RecordFilter",
     "Wish": "BoardSpec",
     "call_off": "cancel",
     "dice": "rng",

@@ -19,9 +19,9 @@ from snyper.cli.output import err, fail
 from snyper.cli.screens import print_table
 from snyper.client.labels import natural, plural
 from snyper.history.database import PATH_VARIABLE, JournalError, default_path
-from snyper.history.export import What, write_rows
+from snyper.history.export import ExportKind, write_rows
 from snyper.history.reader import History
-from snyper.history.records import GameRecord, PlayerStats, TargetStats, Which
+from snyper.history.records import GameRecord, PlayerStats, RecordFilter, TargetStats
 from snyper.system.files import shown, writing
 from snyper.system.process import EXIT_FAILED, EXIT_USAGE
 from snyper.system.streams import print_json
@@ -70,7 +70,7 @@ def history(
     since_ms = _since_ms(since)
     with _reading(journal) as kept:
         games = kept.games(player, game, since_ms, limit)
-        count = kept.count_games(Which(since_ms, game, player))
+        count = kept.count_games(RecordFilter(since_ms, game, player))
     if as_json:
         print_json([asdict(one) for one in games])
     elif games:
@@ -117,8 +117,8 @@ def export(
     """Write the journal out for another program: --csv or --json; events, games, or hits and misses."""
     if as_csv == as_json or events + games + hits > 1:
         fail("say --csv or --json, and one of --events, --games, --hits", EXIT_USAGE)
-    what = What.GAMES if games else What.HITS if hits else What.EVENTS
-    which = Which(_since_ms(since), game, player)
+    what = ExportKind.GAMES if games else ExportKind.HITS if hits else ExportKind.EVENTS
+    which = RecordFilter(_since_ms(since), game, player)
     with _reading(journal) as kept:
         if output is not None and any(_is_same(output, part) for part in _parts_of(kept.path)):
             fail(f"{shown(output)} is of the journal itself: name another file with --output", EXIT_USAGE)

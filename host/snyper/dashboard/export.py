@@ -12,11 +12,15 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from snyper.dashboard.store import Store
 from snyper.history.database import JournalError
-from snyper.history.export import What, write_rows
+from snyper.history.export import ExportKind, write_rows
 from snyper.history.reader import History
-from snyper.history.records import Which
+from snyper.history.records import RecordFilter
 
-KINDS = {What.GAMES: "Games and scores", What.HITS: "Hits and misses", What.EVENTS: "All that happened"}
+KINDS = {
+    ExportKind.GAMES: "Games and scores",
+    ExportKind.HITS: "Hits and misses",
+    ExportKind.EVENTS: "All that happened",
+}
 FORMATS = {"csv": "text/csv", "json": "application/x-ndjson"}
 _PIECE_BYTES = 65_536
 
@@ -35,12 +39,12 @@ def add_route(app: FastAPI, store: Store) -> None:
             return PlainTextResponse("there is games, hits and events, each as csv and json", 404)
         store.flush(1.0)
         since_ms = round((time.time() - period_s) * 1000) if period_s > 0 else None
-        which = Which(since_ms, game or None, player or None)
+        which = RecordFilter(since_ms, game or None, player or None)
         file = tempfile.TemporaryFile()  # noqa: SIM115 - it has no name, and so cannot be left behind
         try:
             with History(store.path) as history:
                 text = TextIOWrapper(file, "utf-8", "backslashreplace", newline="")
-                write_rows(text, history, What(what), extension == "csv", which)
+                write_rows(text, history, ExportKind(what), extension == "csv", which)
                 text.detach()
             size = file.tell()
             file.seek(0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from snyper.history.reader import History
-from snyper.history.records import Accuracy, BestTime, GameRecord, PlayerStats, Which
+from snyper.history.records import Accuracy, BestTime, GameRecord, PlayerStats, RecordFilter
 
 ALL = ""
 GAMES_SHOWN = 50
@@ -14,22 +14,22 @@ POINTS_SHOWN = 400  # of each target, the newest
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """What is asked for; empty means any. `period_s` 0 means always. `page` counts from 0, the newest."""
+class HistoryQuery:
+    """A query of the page; empty means any. `period_s` 0 means always. `page` counts from 0, the newest."""
 
     period_s: int = 7 * 86_400
     game: str = ALL
     player: str = ALL
     page: int = 0
 
-    def which(self) -> Which:
+    def which(self) -> RecordFilter:
         since_ms = round((time.time() - self.period_s) * 1000) if self.period_s else None
-        return Which(since_ms, self.game or None, self.player or None)
+        return RecordFilter(since_ms, self.game or None, self.player or None)
 
 
 @dataclass(frozen=True)
-class Found:
-    """What the history has of that."""
+class HistoryResult:
+    """The answer to a HistoryQuery."""
 
     count: int = 0  # of games
     page: int = 0  # which of their pages it is: the last, where the one that was chosen is not there
@@ -46,14 +46,14 @@ class Found:
         return max(1, -(-self.count // GAMES_SHOWN))
 
 
-def look_up(path: Path, chosen: Chosen) -> Found:
+def look_up(path: Path, chosen: HistoryQuery) -> HistoryResult:
     """Query a journal, which takes a moment. Raises JournalError when it cannot be read."""
     which = chosen.which()
     with History(path) as history:
         count = history.count_games(which)
         page = min(chosen.page, max(0, count - 1) // GAMES_SHOWN)
         targets = history.accuracy(which)
-        return Found(
+        return HistoryResult(
             count=count,
             page=page,
             games=history.games(

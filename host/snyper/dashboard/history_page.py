@@ -13,7 +13,7 @@ from snyper.client.labels import natural
 from snyper.dashboard import charts, drawings, widgets
 from snyper.dashboard.export import FORMATS, KINDS
 from snyper.dashboard.feed import HubFeed
-from snyper.dashboard.history_data import ALL, GAMES_SHOWN, POINTS_SHOWN, Chosen, Found, look_up
+from snyper.dashboard.history_data import ALL, GAMES_SHOWN, POINTS_SHOWN, HistoryQuery, HistoryResult, look_up
 from snyper.dashboard.plot import Plot
 from snyper.history.database import JournalError, NoJournalError
 from snyper.history.records import GameRecord
@@ -30,8 +30,8 @@ class HistoryPage:
     def __init__(self, feed: HubFeed, client: Client) -> None:
         self._feed = feed
         self._client = client
-        self._chosen = Chosen()
-        self._found: Found | None = None
+        self._chosen = HistoryQuery()
+        self._found: HistoryResult | None = None
         self._news = True
         self._queried_s = 0.0
         with widgets.box("div", "page") as page:
@@ -89,14 +89,16 @@ class HistoryPage:
             self._news = True
 
     async def _choose(self) -> None:
-        chosen = Chosen(int(self._period.value or 0), self._game.value or ALL, self._player.value or ALL)
+        chosen = HistoryQuery(
+            int(self._period.value or 0), self._game.value or ALL, self._player.value or ALL
+        )
         if chosen != replace(self._chosen, page=0):
             await self._query(chosen)
 
     async def _turn(self, by: int) -> None:
         await self._query(replace(self._chosen, page=max(0, self._chosen.page + by)))
 
-    async def _query(self, chosen: Chosen) -> None:
+    async def _query(self, chosen: HistoryQuery) -> None:
         self._chosen = chosen
         self._news = True
         await self._refresh()
@@ -111,7 +113,7 @@ class HistoryPage:
             await asyncio.to_thread(store.flush, 1.0)
             found = await asyncio.to_thread(look_up, store.path, chosen)
         except NoJournalError:  # none was needed yet
-            found = Found()
+            found = HistoryResult()
         except JournalError as error:
             widgets.set_text(self._subtitle, f"The history cannot be read: {error}")
             return
@@ -122,7 +124,7 @@ class HistoryPage:
             self._found = found
             self._draw(found)
 
-    def _draw(self, found: Found) -> None:
+    def _draw(self, found: HistoryResult) -> None:
         hits = sum(target.hits for target in found.targets)
         rounds = hits + sum(target.misses for target in found.targets)
         is_empty = not rounds and not found.count
@@ -138,7 +140,7 @@ class HistoryPage:
             self._draw_plots(found)
             self._draw_tables(found)
 
-    def _set_choices(self, found: Found) -> None:
+    def _set_choices(self, found: HistoryResult) -> None:
         """Set what can be chosen. What is chosen stays so, though the history may have let go of it."""
         chosen = self._chosen
         kinds, names = dict(found.kinds), {name: name for name in found.names}
@@ -158,7 +160,7 @@ class HistoryPage:
             widgets.text("p", "Every hit, miss and game is kept from now on, also those while nobody looks.")
         empty.props("data-state=down")
 
-    def _draw_stats(self, found: Found, hits: int, rounds: int) -> None:
+    def _draw_stats(self, found: HistoryResult, hits: int, rounds: int) -> None:
         best = found.times[0] if found.times else None
         fastest = min(
             (one.best_reaction_ms for one in found.targets if one.best_reaction_ms is not None), default=None
@@ -174,7 +176,7 @@ class HistoryPage:
             wins = widgets.plural(leader.wins, "win") if leader else ""
             figure("Most wins", leader.player if leader else "–", wins)
 
-    def _draw_plots(self, found: Found) -> None:
+    def _draw_plots(self, found: HistoryResult) -> None:
         points = {
             name: [(float(unix_ms), float(reaction_ms)) for unix_ms, reaction_ms in hits]
             for name, hits in sorted(found.reactions.items(), key=lambda pair: natural(pair[0]))
@@ -196,7 +198,7 @@ class HistoryPage:
                 bars._props["aria-label"] = f"Hits of all: {', '.join(words) or 'none'}"
                 bars.style(f"height:{max(9, 3 + 2.5 * len(counts))}rem")
 
-    def _draw_tables(self, found: Found) -> None:
+    def _draw_tables(self, found: HistoryResult) -> None:
         with widgets.box("section", "panel"):
             widgets.text("h2", "Games")
             table(
@@ -255,7 +257,7 @@ class HistoryPage:
         now = self._feed.model.game
         return "not yet" if (now.status, now.game_id) == ("running", game.game_id) else "not known"
 
-    def _draw_pager(self, found: Found) -> None:
+    def _draw_pager(self, found: HistoryResult) -> None:
         """Draw the pager, where there is more than a page of games."""
         if found.pages == 1:
             return

@@ -7,22 +7,22 @@ from enum import StrEnum
 from typing import TextIO
 
 from snyper.history.reader import History
-from snyper.history.records import ALL, EventRecord, GameRecord, ShotRecord, Which
+from snyper.history.records import ALL, EventRecord, GameRecord, RecordFilter, ShotRecord
 from snyper.system.text import harmless, json_text
 
 _BYTE_ORDER_MARK = "\ufeff"
 _EXCEL_LIKE = ("=", "+", "-", "@", "\t", "\n")  # a cell that begins so is a formula to a spreadsheet
 
 
-class What(StrEnum):
-    """What `export` writes, a row each."""
+class ExportKind(StrEnum):
+    """The kinds of rows that `export` writes."""
 
     EVENTS = "events"
     GAMES = "games"
     HITS = "hits"
 
 
-def write_rows(file: TextIO, kept: History, what: What, as_csv: bool, which: Which = ALL) -> int:
+def write_rows(file: TextIO, kept: History, what: ExportKind, as_csv: bool, which: RecordFilter = ALL) -> int:
     """Write a row for each event, game, or hit and miss, oldest first, and return how many.
 
     A table is one that spreadsheets open as it is: it begins with a byte order mark, without which Excel does
@@ -32,9 +32,9 @@ def write_rows(file: TextIO, kept: History, what: What, as_csv: bool, which: Whi
     """
     rows: Iterable[EventRecord | GameRecord | ShotRecord]
     kind: type[EventRecord | GameRecord | ShotRecord]
-    if what is What.GAMES:
+    if what is ExportKind.GAMES:
         rows, kind = reversed(kept.games(which.player, which.game, which.since_ms)), GameRecord
-    elif what is What.HITS:
+    elif what is ExportKind.HITS:
         rows, kind = kept.shots_of(which), ShotRecord
     else:
         rows, kind = kept.events_of(which), EventRecord

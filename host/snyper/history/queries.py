@@ -3,7 +3,7 @@
 from statistics import median
 
 from snyper.history import schema
-from snyper.history.records import TargetStats, Which
+from snyper.history.records import RecordFilter, TargetStats
 from snyper.history.schema import known_as
 
 
@@ -26,7 +26,7 @@ class Conditions:
             self.add(f"{column} >= ?", since_ms)
 
 
-def games_where(which: Which) -> Conditions:
+def games_where(which: RecordFilter) -> Conditions:
     """Make the conditions on rows of `games`."""
     where = Conditions()
     where.add_since("games.unix_ms", which.since_ms)
@@ -37,7 +37,7 @@ def games_where(which: Which) -> Conditions:
     return where
 
 
-def shots_where(which: Which, prefix: str = "") -> Conditions:
+def shots_where(which: RecordFilter, prefix: str = "") -> Conditions:
     """Make the conditions on rows of `shots`; `prefix` is for columns that other tables have too."""
     where = Conditions()
     where.add_since(f"{prefix}unix_ms", which.since_ms)

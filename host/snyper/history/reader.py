@@ -24,9 +24,9 @@ from snyper.history.records import (
     GameRecord,
     Outage,
     PlayerStats,
+    RecordFilter,
     ShotRecord,
     TargetStats,
-    Which,
     game_record,
     shot_record,
 )
@@ -90,7 +90,7 @@ class History:
         conditions.add_since("unix_ms", since_ms)
         yield from self._events(conditions)
 
-    def events_of(self, which: Which) -> Iterator[EventRecord]:
+    def events_of(self, which: RecordFilter) -> Iterator[EventRecord]:
         """Iterate over those events in order; where it is about games, what happened while one of them was
         played.
         """
@@ -114,7 +114,7 @@ class History:
         """Return the games, newest first; only those with `player`, of the kind `game`, at most `limit` after
         the first `offset`.
         """
-        where = games_where(Which(since_ms, game, player))
+        where = games_where(RecordFilter(since_ms, game, player))
         rows = self._all(
             "SELECT log, seq, (SELECT unix_ms FROM events WHERE log = g.log AND seq = g.seq),"
             " (SELECT data FROM events WHERE log = g.log AND seq = g.seq),"
@@ -133,7 +133,7 @@ class History:
             for log, seq, unix_ms, started, over in rows
         ]
 
-    def count_games(self, which: Which = ALL) -> int:
+    def count_games(self, which: RecordFilter = ALL) -> int:
         where = games_where(which)
         [(count,)] = self._all(f"SELECT count(*) FROM games {where}", where.values)
         return int(count)
@@ -150,7 +150,7 @@ class History:
         self, since_ms: int | None = None, game: str | None = None, player: str | None = None
     ) -> list[PlayerStats]:
         """Return all who played a game to its end, by wins, then games, then name."""
-        where = games_where(Which(since_ms, game, player))
+        where = games_where(RecordFilter(since_ms, game, player))
         if player:
             where.add("known = ?", known_as(player))
         tallies: dict[str, PlayerTally] = defaultdict(PlayerTally)
@@ -178,7 +178,7 @@ class History:
         since_ms: int | None = None,
     ) -> list[BestTime]:
         """Return the fastest hits that scored in games, the fastest first."""
-        where = games_where(Which(since_ms, game, player))
+        where = games_where(RecordFilter(since_ms, game, player))
         where.add("best_ms IS NOT NULL")
         if player:
             where.add("known = ?", known_as(player))
@@ -193,12 +193,12 @@ class History:
 
     def shots(self, target_id: str | None = None, since_ms: int | None = None) -> Iterator[ShotRecord]:
         """Iterate over all hits and misses, in order."""
-        where = shots_where(Which(since_ms), "shots.")
+        where = shots_where(RecordFilter(since_ms), "shots.")
         if target_id is not None:
             where.add("target_id = ?", target_id)
         yield from self._shots(where)
 
-    def shots_of(self, which: Which) -> Iterator[ShotRecord]:
+    def shots_of(self, which: RecordFilter) -> Iterator[ShotRecord]:
         """Iterate over those hits and misses, in order."""
         yield from self._shots(shots_where(which, "shots."))
 
@@ -219,7 +219,7 @@ class History:
         return found
 
     def reaction_points(
-        self, which: Which, target_ids: Sequence[str], limit: int
+        self, which: RecordFilter, target_ids: Sequence[str], limit: int
     ) -> dict[str, list[tuple[int, int]]]:
         """Return for each of these targets when its last `limit` hits were, in order, and their reaction
         times in ms.
@@ -232,7 +232,7 @@ class History:
             target_id: self._all(query, (*where.values, target_id, limit))[::-1] for target_id in target_ids
         }
 
-    def accuracy(self, which: Which = ALL) -> list[Accuracy]:
+    def accuracy(self, which: RecordFilter = ALL) -> list[Accuracy]:
         """Return the hits and misses of each target that had any, by name."""
         where = shots_where(which)
         where.add("hit + missed > 0")
@@ -248,7 +248,7 @@ class History:
     def targets(self, since_ms: int | None = None) -> list[TargetStats]:
         """Return the targets that reported something or was away, by name."""
         tallies: dict[str, TargetTally] = defaultdict(TargetTally)
-        where = shots_where(Which(since_ms))
+        where = shots_where(RecordFilter(since_ms))
         for target_id, *shot in self._rows(
             f"SELECT target_id, hit, missed, reaction_ms, dropped FROM shots {where}"
             " ORDER BY target_id, log, seq",

@@ -119,8 +119,8 @@ class Outage:
 
 
 @dataclass(frozen=True)
-class Which:
-    """Which games, hits and misses are meant: None and the empty word mean any. `since_ms` leaves out what
+class RecordFilter:
+    """A filter of games, hits and misses: None and the empty word let any through. `since_ms` leaves out what
     was earlier, `game` is a kind of game. A hit or miss is a player's when it was that player's turn, or when
     that player got the points; where all shoot at once a miss is nobody's.
     """
@@ -131,11 +131,11 @@ class Which:
 
     @property
     def of_games(self) -> bool:
-        """Whether it means less than all that was shot."""
+        """Whether it lets less through than all that was shot."""
         return bool(self.game or self.player)
 
 
-ALL = Which()
+ALL = RecordFilter()
 
 
 @dataclass(frozen=True)
