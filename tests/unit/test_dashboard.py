@@ -8,7 +8,7 @@ from snyper.client import Event, HubStatus, TargetInfo
 from snyper.client.labels import AWAY, STATE_WORDS, state_word
 from snyper.client.range_model import SHOTS
 from snyper.dashboard import charts, drawings, widgets
-from snyper.dashboard.auth import FREE_GUESSES, MAX_WAIT_S, Guesses
+from snyper.dashboard.auth import FREE_GUESSES, MAX_WAIT_S, LoginThrottle
 from snyper.dashboard.game_page import own_results
 from snyper.dashboard.health_page import jitter_us, needs_attention
 from snyper.dashboard.model import SAMPLES, Model
@@ -162,7 +162,7 @@ def test_a_page_that_fails_holds_up_no_other(caplog: pytest.LogCaptureFixture) -
 
 
 def test_each_wrong_guess_beyond_a_few_doubles_the_wait() -> None:
-    guesses = Guesses()
+    guesses = LoginThrottle()
     waits = []
     for _ in range(FREE_GUESSES + 12):
         guesses.record(False, 100.0)
@@ -174,14 +174,14 @@ def test_each_wrong_guess_beyond_a_few_doubles_the_wait() -> None:
 
 
 def test_the_wait_stays_for_who_guesses_for_days() -> None:
-    guesses = Guesses()
+    guesses = LoginThrottle()
     for _ in range(2_000):
         guesses.record(False, 100.0)
     assert guesses.wait_s(100.0) == MAX_WAIT_S
 
 
 def test_the_right_password_ends_the_wait() -> None:
-    guesses = Guesses()
+    guesses = LoginThrottle()
     for _ in range(FREE_GUESSES):
         guesses.record(False, 100.0)
     guesses.record(True, 102.0)

@@ -20,6 +20,7 @@ RETIRED = {
     "Dice": "Rng",
     "Found": "HistoryResult",
     "GameRoom": "GameRunner",
+    "Guesses": "LoginThrottle",
     "Heard": "PiezoPeaks",
     "Keeper": "ReconnectingClient",
     "Order": "TargetCommand",

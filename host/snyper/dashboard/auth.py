@@ -36,8 +36,10 @@ _HEADERS = [
 ]
 
 
-class Guesses:
-    """How long the next guess has to wait. One count for everybody: a guesser may have many addresses."""
+class LoginThrottle:
+    """Throttles attempts to log in: `wait_s` is how long the next has to wait. One count for
+    everybody: a guesser may have many addresses.
+    """
 
     def __init__(self) -> None:
         self._wrong = 0
@@ -64,7 +66,7 @@ class AuthMiddleware:
         self._digest = hashlib.sha256(password.encode()).digest() if password else None
         self._cookie = f"snyper_{port}"  # browsers share cookies between the ports of a host
         self._sessions: dict[str, float] = {}
-        self._guesses = Guesses()
+        self._throttle = LoginThrottle()
 
     @property
     def asks_for_password(self) -> bool:
@@ -117,7 +119,7 @@ class AuthMiddleware:
         if scope["method"] != "POST":
             return RedirectResponse(goal, 303) if self._has_session(headers) else login_page(goal)
         now_s = time.monotonic()
-        wait_s = self._guesses.wait_s(now_s)
+        wait_s = self._throttle.wait_s(now_s)
         if wait_s:
             seconds = int(wait_s) + 1
             page = login_page(goal, f"Too many wrong passwords. Try again in {seconds} s.", 429)
@@ -127,7 +129,7 @@ class AuthMiddleware:
         guess = form.get("password", [""])[0]
         assert self._digest is not None
         right = hmac.compare_digest(hashlib.sha256(guess.encode()).digest(), self._digest)
-        self._guesses.record(right, now_s)
+        self._throttle.record(right, now_s)
         if not right:
             return login_page(goal, "That is not the password.", 401)
         response = RedirectResponse(goal, 303)
