@@ -32,7 +32,7 @@ from snyper.boards.board import VIRTUAL_BOARD
 from snyper.boards.deploy import deploy
 from snyper.boards.deploy_plan import Firmware
 from snyper.boards.fleet import BoardSpec, configuration
-from snyper.boards.micropython import find_micropython, leashed_micropython
+from snyper.boards.micropython import find_micropython, micropython_killed_with_parent
 from snyper.boards.status import statuses_in
 from snyper.boards.temporary import temporary_directory
 from snyper.boards.usb import Connection
@@ -288,7 +288,7 @@ def cuts_of(recording: Recording, stride: int = 1, depth: int = 1) -> Iterator[C
         arguments = ["-X", f"heapsize={HEAP}", str(BOOTS), str(chip), str(commands), str(stride), str(depth)]
         environment = {**os.environ, "MICROPYPATH": os.pathsep.join([str(VIRTUAL_BOARD), ".frozen"])}
         with subprocess.Popen(
-            leashed_micropython(find_micropython(), *arguments),
+            micropython_killed_with_parent(find_micropython(), *arguments),
             env=environment,
             stdout=PIPE,
             stderr=STDOUT,

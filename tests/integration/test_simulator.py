@@ -232,7 +232,7 @@ def test_an_exit_code_and_a_traceback_are_kept(make_board: MakeBoard) -> None:
 def test_a_micropython_that_does_not_run(tmp_path: Path) -> None:
     broken = tmp_path / "micropython"
     board = BoardProcess(tmp_path / "board", "target", micropython=broken)
-    with suppress(OSError):  # where the leash starts first, it is the leash that fails
+    with suppress(OSError):  # where another program starts it, that one fails
         board.start()
         assert board.wait(DEADLINE_S) != 0
 

@@ -43,6 +43,7 @@ RETIRED = {
     "gate": "auth",
     "is_troubled": "needs_attention",
     "lean": "minify",
+    "leashed": "killed_with_parent",
     "look": "sample",
     "looks": "samples",
     "open_game": "create_game",

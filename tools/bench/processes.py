@@ -14,7 +14,7 @@ from typing import TypeVar
 from snyper.boards import image
 from snyper.boards.micropython import find_micropython
 from snyper.boards.temporary import temporary_directory
-from snyper.system.process import leashed
+from snyper.system.process import killed_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
@@ -78,7 +78,7 @@ async def running(
     With `quiet` nobody sees its standard error.
     """
     process = await asyncio.create_subprocess_exec(
-        *leashed([str(word) for word in command]),
+        *killed_with_parent([str(word) for word in command]),
         stdin=PIPE,
         stdout=PIPE,
         stderr=DEVNULL if quiet else None,
@@ -97,7 +97,11 @@ async def running(
 async def quietly_running(*command: str | Path) -> AsyncIterator[Process]:
     """Run a command whose output nobody reads; it is killed at the end of the block."""
     process = await asyncio.create_subprocess_exec(
-        *leashed([str(word) for word in command]), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, cwd=ROOT
+        *killed_with_parent([str(word) for word in command]),
+        stdin=DEVNULL,
+        stdout=DEVNULL,
+        stderr=DEVNULL,
+        cwd=ROOT,
     )
     try:
         yield process

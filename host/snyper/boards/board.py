@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from snyper.boards import image
-from snyper.boards.micropython import find_micropython, leashed_micropython
+from snyper.boards.micropython import find_micropython, micropython_killed_with_parent
 from snyper.boards.surroundings import Surroundings
 
 VIRTUAL_BOARD = Path(__file__).resolve().parent / "virtual_board"
@@ -239,7 +239,7 @@ class Board(Surroundings):
                 return None
             try:
                 self._process = subprocess.Popen(
-                    leashed_micropython(self._micropython, "-X", heap, "-c", _POWER_ON),
+                    micropython_killed_with_parent(self._micropython, "-X", heap, "-c", _POWER_ON),
                     cwd=self.flash,
                     env=environment,
                     stdin=stdin,

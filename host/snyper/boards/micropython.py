@@ -6,7 +6,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from snyper.system.process import leashed
+from snyper.system.process import killed_with_parent
 
 # The installed package is a Python that loads MicroPython. It needs nothing else of its environment.
 _RUN = """
@@ -40,15 +40,15 @@ def find_micropython() -> Path:
     )
 
 
-def leashed_micropython(micropython: Path, *arguments: str) -> list[str]:
+def micropython_killed_with_parent(micropython: Path, *arguments: str) -> list[str]:
     """Return the command that runs `micropython` with these arguments, and does not outlive this process
-    (see `leashed`).
+    (see `killed_with_parent`).
     """
     command = [str(micropython), *arguments]
     package = find_spec("micropython_run")
     if package is None or package.origin is None or micropython != _beside_python():
-        return leashed(command)
-    return leashed(command, source=_RUN.format(str(Path(package.origin).parent)))
+        return killed_with_parent(command)
+    return killed_with_parent(command, source=_RUN.format(str(Path(package.origin).parent)))
 
 
 def _beside_python() -> Path:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from snyper.system.process import leashed
+from snyper.system.process import killed_with_parent
 
 READY_TIMEOUT_S = 60.0  # a small machine that is busy takes 20 s to load the dashboard
 _STOP_TIMEOUT_S = 5.0
@@ -43,7 +43,9 @@ async def running(*arguments: str) -> AsyncIterator[Running]:
         return OSError(f"`snyper {arguments[0]}` {how}; it said last: {words[-1] if words else 'nothing'}")
 
     # -P: what lies in the current folder, such as a snyper.py, is no part of it.
-    command = leashed([sys.executable, "-P", "-m", "snyper.cli", *arguments, "--json"], signal.SIGTERM)
+    command = killed_with_parent(
+        [sys.executable, "-P", "-m", "snyper.cli", *arguments, "--json"], signal.SIGTERM
+    )
     process = await asyncio.create_subprocess_exec(
         *command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, limit=_MAX_LINE_BYTES
     )

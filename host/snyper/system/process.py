@@ -16,7 +16,7 @@ EXIT_GONE = 141  # 128 + SIGPIPE: what a shell says of a command whose reader ha
 
 # Linux's PR_SET_PDEATHSIG (1). A Python that then becomes the command sets it, since preexec_fn is unsafe
 # beside threads.
-_LEASH = """
+_WATCH_PARENT = """
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, int(sys.argv[2]))
 if os.getppid() != int(sys.argv[1]):
@@ -65,7 +65,9 @@ def raise_descriptor_limit(needed: int) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def leashed(command: Sequence[str], end: int = signal.SIGKILL, source: str = _COMMAND) -> list[str]:
+def killed_with_parent(
+    command: Sequence[str], end: int = signal.SIGKILL, source: str = _COMMAND
+) -> list[str]:
     """Return `command` for a process that does not outlive this one, even if this one is killed: it then gets
     the signal `end`. Only on Linux; elsewhere `command` as it is.
 
@@ -74,5 +76,5 @@ def leashed(command: Sequence[str], end: int = signal.SIGKILL, source: str = _CO
     """
     if sys.platform != "linux":
         return list(command)
-    leash = [sys.executable, "-I", "-S", "-c", _LEASH + source, str(os.getpid()), str(int(end))]
-    return [*leash, *command]
+    starter = [sys.executable, "-I", "-S", "-c", _WATCH_PARENT + source, str(os.getpid()), str(int(end))]
+    return [*starter, *command]
