@@ -61,6 +61,7 @@ RETIRED = {
     "tuning": "maintenance",
     "twins": "duplicates",
     "unseen_us": "unsampled_us",
+    "why_not": "explain_failure",
     "wish": "spec",
 }
 # These are words of the field too, and retired only as the names of modules.

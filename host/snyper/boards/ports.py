@@ -18,7 +18,7 @@ class BoardError(Exception):
 
 
 @dataclass(frozen=True)
-class Attached:
+class UsbPort:
     """One USB port with something on it. `serial_number` is empty where USB tells none; `may_be_pico` says
     whether it comes from the maker of the Pico.
     """
@@ -29,10 +29,10 @@ class Attached:
     may_be_pico: bool = True
 
 
-def attached() -> list[Attached]:
+def usb_ports() -> list[UsbPort]:
     """List the USB serial ports of this computer."""
     return [
-        Attached(
+        UsbPort(
             found.device,
             found.serial_number or "",
             found.product or found.description or "",
@@ -45,38 +45,38 @@ def attached() -> list[Attached]:
 
 def port_of(serial_number: str) -> str:
     """Find the port of the board with that USB serial number. Raises BoardError when it is not attached."""
-    for found in attached():
+    for found in usb_ports():
         if found.serial_number.lower() == serial_number.lower():
             return found.port
-    raise BoardError(f"no board with the serial number {serial_number} is attached; {_what_is_attached()}")
+    raise BoardError(f"no board with the serial number {serial_number} is attached; {_attached_ports()}")
 
 
 def serial_number_of(port: str) -> str:
     """Return the USB serial number of what is on that port; empty where there is none."""
     real = os.path.realpath(port).replace("/dev/tty.", "/dev/cu.")  # on a Mac one port has both names
-    return next((found.serial_number for found in attached() if os.path.realpath(found.port) == real), "")
+    return next((found.serial_number for found in usb_ports() if os.path.realpath(found.port) == real), "")
 
 
-def _what_is_attached() -> str:
-    ports = ", ".join(found.port for found in attached())
+def _attached_ports() -> str:
+    ports = ", ".join(found.port for found in usb_ports())
     return f"attached: {ports}" if ports else "no board is attached to this computer's USB"
 
 
-def why_not(port: str) -> str:
+def explain_failure(port: str) -> str:
     """Say why a port cannot be opened, and what to do about it."""
     if os.name == "posix":
         try:
             mode = Path(port).stat().st_mode
         except OSError:
-            return f"there is no port {port}; {_what_is_attached()}"
+            return f"there is no port {port}; {_attached_ports()}"
         if not stat.S_ISCHR(mode):
-            return f"{port} is no serial port; {_what_is_attached()}"
+            return f"{port} is no serial port; {_attached_ports()}"
         if not os.access(port, os.R_OK | os.W_OK):
             return f"you may not use {port}: `sudo usermod -aG dialout $USER`, then log in again"
         if not _is_terminal(port):
-            return f"{port} is no serial port; {_what_is_attached()}"
-    elif port not in [found.port for found in attached()]:
-        return f"there is no port {port}; {_what_is_attached()}"
+            return f"{port} is no serial port; {_attached_ports()}"
+    elif port not in [found.port for found in usb_ports()]:
+        return f"there is no port {port}; {_attached_ports()}"
     return f"{port} is in use by {_holder_of(port)}: close it, then try again"
 
 

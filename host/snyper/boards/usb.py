@@ -19,7 +19,7 @@ from typing import Any
 from mpremote import transport_serial  # type: ignore[import-untyped]
 from mpremote.transport import TransportError, TransportExecError  # type: ignore[import-untyped]
 
-from snyper.boards.ports import BoardError, attached, port_of, serial_number_of, why_not
+from snyper.boards.ports import BoardError, explain_failure, port_of, serial_number_of, usb_ports
 from snyper.boards.syntax import literal
 from snyper.firmware.board.update import finish_renames
 
@@ -348,7 +348,7 @@ class Connection:
         try:
             self._transport = _Transport(self.port)
         except _LOST:
-            raise BoardError(why_not(self.port)) from None
+            raise BoardError(explain_failure(self.port)) from None
 
     def _reopen(self) -> None:
         if self._transport is not None:
@@ -366,7 +366,7 @@ class Connection:
 
     def _wait_until_gone(self) -> None:
         give_up_at = time.monotonic() + ATTEMPT_S
-        while time.monotonic() < give_up_at and any(found.port == self.port for found in attached()):
+        while time.monotonic() < give_up_at and any(found.port == self.port for found in usb_ports()):
             time.sleep(QUIET_S)
 
     def _take_prompt(self) -> bool:

@@ -132,10 +132,10 @@ def boards(
     To ask a board interrupts its firmware for a second and then resets it; --no-ask leaves it alone. What is
     no Pico is asked only where --port names it.
     """
-    attached = ports.attached()
+    attached = ports.usb_ports()
     if port:
         by_port = {found.port: found for found in attached}
-        attached = [by_port.get(name, ports.Attached(name, "", "")) for name in port]
+        attached = [by_port.get(name, ports.UsbPort(name, "", "")) for name in port]
     if not attached:
         err.print("no board is attached to this computer's USB", markup=False)
     # What others make may be a printer or a modem, which takes a Ctrl-C for something else.
@@ -239,7 +239,7 @@ def _fleet(path: Path | None, required: bool) -> Fleet:
 
 
 def _attached(known: Fleet) -> list[BoardSpec]:
-    port_of = {found.serial_number.lower(): found.port for found in ports.attached() if found.serial_number}
+    port_of = {found.serial_number.lower(): found.port for found in ports.usb_ports() if found.serial_number}
     specs = []
     for board in known.boards:
         is_there = board.port in port_of.values() or (board.port and Path(board.port).exists())
@@ -297,7 +297,7 @@ def _outcomes_table(outcomes: list[Outcome]) -> Table:
     return table
 
 
-def _board_row(found: ports.Attached, description: Description | None, error: str) -> dict[str, object]:
+def _board_row(found: ports.UsbPort, description: Description | None, error: str) -> dict[str, object]:
     row: dict[str, object] = {"port": found.port, "serial": found.serial_number, "board": found.product}
     said = ("", "", "", "")
     if description is not None:
