@@ -187,7 +187,7 @@ class Receiver:
             del self._transfers[sha256]
 
     def _drop(self, sha256: str, transfer: _Transfer) -> None:
-        """Forget a file that the file system does not take, and give its room back."""
+        """Discard a file that the file system does not take, and give its room back."""
         del self._transfers[sha256]
         try:
             transfer.file.close()

@@ -136,7 +136,7 @@ async def _supervise(
             await sleep_ms(FEED_MS)
             elapsed_ms = now_ms() - began_ms
             if elapsed_ms >= PROVEN_MS:
-                state.prove()
+                state.mark_good()
             elif elapsed_ms // STATUS_MS > repeated:
                 repeated = elapsed_ms // STATUS_MS
                 repeat_status()
@@ -203,8 +203,8 @@ class _State:
             self.write(failures, "")
         return cause
 
-    def prove(self) -> None:
-        """Record that this boot has not failed."""
+    def mark_good(self) -> None:
+        """Record that this boot is good: the count of failed ones begins anew."""
         if self.failures:
             self.write(0, "")
 

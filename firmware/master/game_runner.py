@@ -37,7 +37,7 @@ class GameRunner:
 
             return list(NAMES)
         finally:
-            _tidy("")
+            _unload_modules("")
 
     def describe(self, name: str) -> "dict[str, object]":
         """Return the data of the `game` message of one of `names`: title, rules, players, options. Raises
@@ -48,7 +48,7 @@ class GameRunner:
 
             return describe(name, load(name))
         finally:
-            _tidy(name)
+            _unload_modules(name)
 
     def start(
         self,
@@ -75,7 +75,7 @@ class GameRunner:
         except MemoryError:  # the last game may still hold its memory for a moment
             raise ProtocolError(ErrorCode.BUSY, "no memory for it: try again, or restart the hub") from None
         finally:
-            _tidy(name)
+            _unload_modules(name)
         self._count += 1
         self._game = lineup.state
         self._last = {}  # a board has a use for its memory
@@ -113,7 +113,7 @@ class GameRunner:
         collect_garbage()
 
 
-def _tidy(game: str) -> None:
+def _unload_modules(game: str) -> None:
     """Unload the modules of games, but for those that the game under way came from."""
     for name in (game, "game", "lineup", "state", "run", "rng", "stats", "factory", "catalogue"):
         if name.isalpha():

@@ -46,7 +46,7 @@ class HubClock:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: this is another hub, or the same with another clock."""
+        """Discard all rounds: this is another hub, or the same with another clock."""
         self.is_set = False
         self._buckets: "list[int]" = []
         self._base_us = 0

@@ -119,7 +119,7 @@ class Piezo:
         return self._floor if self._floor >= self.threshold else 0
 
     def arm(self) -> None:
-        """Forget the last hit. From now on the time counts."""
+        """Clear the last hit. From now on the time counts."""
         self._floor = 0
         self.armed_us = now_us()
         self.detected_us = self.reaction_ms = self.peak = self.gap_us = 0

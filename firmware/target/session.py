@@ -164,7 +164,7 @@ class TargetSession(Session):
             status = Status.SEEKING if was_registered or is_silent else Status.REFUSED
             self._on_status(status, hub=self.hub, code=error.code, last_error=str(error))
         self._led.show(Pattern.SEEKING)
-        self._forget_files()
+        self._unload_receiver()
         self._target.disconnect(self._config["safe_pose"])
 
     def on_state(self, state: str) -> None:
@@ -197,10 +197,10 @@ class TargetSession(Session):
         files = self._files
         reply = await files.serve(link, message)
         if files is self._files and not files.is_receiving:
-            self._forget_files()
+            self._unload_receiver()
         return reply
 
-    def _forget_files(self) -> None:
+    def _unload_receiver(self) -> None:
         """Give the memory back that receiving a file takes; what has come so far stays."""
         if self._files is not None:
             self._files.close()

@@ -27,7 +27,7 @@ class Trace:
         self.remaining = 0  # so many samples more are kept
 
     def begin(self) -> None:
-        """Forget all samples, and record from now on."""
+        """Discard all samples, and record from now on."""
         self._next = 0
         self._is_full = False
         self.remaining = _ENDLESS
