@@ -367,7 +367,7 @@ class LinkCore:
         elif message_type == MessageType.PONG:  # of nobody who waits, but for the heartbeat
             if id == self._ping_id:
                 self._on_pong()
-            self._tell_health(item)
+            self._notify_health(item)
         elif self._is_late(item):
             return None
         elif self.admit is not None:
@@ -375,7 +375,7 @@ class LinkCore:
         elif message_type == MessageType.PING and item.target_id is None:
             assert id is not None
             self._answer_ping(encode_json(id))
-            self._tell_health(item)
+            self._notify_health(item)
         elif message_type in STREAM_TYPES:  # which nobody answers
             if self.on_stream is not None:
                 self.on_stream(item)
@@ -435,7 +435,7 @@ class LinkCore:
         self._ping_id = None
         self._pong = b""
 
-    def _tell_health(self, message: SocketMessage) -> None:
+    def _notify_health(self, message: SocketMessage) -> None:
         if self.on_health is not None and message.data:
             self.on_health(message)
 

@@ -37,8 +37,8 @@ class EventLog:
         self._ring: "list[tuple[Any, ...]]" = []
         self._shapes: "list[tuple[str, ...]]" = []
         self._listeners: "list[OnEvent]" = []
-        self._untold: "list[tuple[Any, ...]]" = []
-        self._shown = asyncio.Event()  # never stays set: it wakes the tasks that wait at that moment
+        self._pending: "list[tuple[Any, ...]]" = []
+        self._published = asyncio.Event()  # never stays set: it wakes the tasks that wait at that moment
 
     @property
     def oldest_seq(self) -> int:
@@ -50,8 +50,8 @@ class EventLog:
         changes `data` any more. `report_key` is what a report is known by for ever.
         """
         seq = self.seq + 1
-        self._show(seq, event, target_id, data)
-        self._tell(seq, event, target_id, data)
+        self._publish(seq, event, target_id, data)
+        self._notify(seq, event, target_id, data)
         return seq
 
     def listen(self, on_event: "OnEvent") -> "Callable[[], None]":
@@ -69,23 +69,23 @@ class EventLog:
         self._listeners.append(on_event)
         return stop
 
-    def _tell(self, *event: "Any") -> None:
-        """Call the listeners."""
-        self._untold.append(event)
-        if len(self._untold) > 1:
-            return  # a listener has added it; the call that tells of the first goes on with this
-        while self._untold:
+    def _notify(self, *event: "Any") -> None:
+        """Notify the listeners."""
+        self._pending.append(event)
+        if len(self._pending) > 1:
+            return  # a listener has added it; the call that notifies of the first goes on with this
+        while self._pending:
             for on_event in list(self._listeners):
                 if on_event not in self._listeners:
                     continue  # another has stopped it just now
                 try:
-                    on_event(*self._untold[0])
+                    on_event(*self._pending[0])
                 except Exception as error:
                     log_exception("events", error)
-            self._untold.pop(0)
+            self._pending.pop(0)
 
-    def _show(self, seq: int, event: str, target_id: str, data: "dict[str, Any]") -> None:
-        """Make an event visible to consoles."""
+    def _publish(self, seq: int, event: str, target_id: str, data: "dict[str, Any]") -> None:
+        """Publish an event to consoles."""
         self.seq = seq
         if len(self._ring) >= self._size:
             self._ring.pop(0)
@@ -95,8 +95,8 @@ class EventLog:
             value = data[name]
             entry.append(_WORDS.get(value, value) if isinstance(value, str) else value)
         self._ring.append(tuple(entry))
-        self._shown.set()
-        self._shown.clear()
+        self._published.set()
+        self._published.clear()
 
     def _shape(self, names: "tuple[str, ...]") -> "tuple[str, ...]":
         for shape in self._shapes:
@@ -119,7 +119,7 @@ class EventLog:
         be cancelled.
         """
         while seq >= self.seq or not self._ring:
-            await self._shown.wait()
+            await self._published.wait()
         return self.after(seq)
 
     def after(self, seq: int) -> "Iterator[tuple[int, str, str, dict[str, object]]]":

@@ -53,7 +53,7 @@ class Target:
         self._piezo = piezo
         self._on_change = on_change
         self._on_hit = on_hit
-        self._told_state = ""
+        self._notified_state = ""
         self._controller = TargetController()
         self._link: "Link | None" = None
         self._motion: "asyncio.Task[None] | None" = None
@@ -176,7 +176,7 @@ class Target:
                     self.outbox.add(action[1], action[2], self._piezo.detected_us, self._piezo.unsampled_us)
                 else:
                     self.outbox.add(action[1], action[2], now_us())
-        self._tell_state()
+        self._notify_state()
 
     def _record_rest_level(self, data: "dict[str, object]") -> None:
         """Record in a report, and once in the log, that the piezo never lay below its threshold."""
@@ -187,10 +187,10 @@ class Target:
                 keep("piezo", "rests at %d, not below its threshold: it cannot detect a hit" % rests_at)
         self._is_rest_said = rests_at > 0
 
-    def _tell_state(self) -> None:
+    def _notify_state(self) -> None:
         state = self._controller.state
-        if state != self._told_state:
-            self._told_state = state
+        if state != self._notified_state:
+            self._notified_state = state
             self._health = self._encode_health()
             if self._on_change is not None:
                 self._on_change(state)

@@ -168,7 +168,7 @@ async def test_a_reader_that_leaves_is_noticed_without_an_event(command: str, tm
 async def test_head_takes_one_line_and_the_rest_is_silence(tmp_path: Path) -> None:
     async with busy_hub(tmp_path) as hub, AsyncExitStack() as stack:
         assert hub.hub is not None
-        subscriptions = hub.hub.router.events._shown._waiters
+        subscriptions = hub.hub.router.events._published._waiters
         reading = asyncio.create_task(redirected("watch --json", "| head -n 1 >&2", hub.address))
         await until(lambda: subscriptions, "it should subscribe")
         await stack.enter_async_context(scripted_target(hub, "new"))

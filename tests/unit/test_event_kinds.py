@@ -26,7 +26,7 @@ def added_in(source: str) -> set[str]:
         if not isinstance(node, ast.Call) or not node.args:
             continue
         called = ast.unparse(node.func)
-        if called.endswith(("events.add", "state.tell")) or called in ("self.add", "self.tell", "self._tell"):
+        if called.endswith(("events.add", "add_event")) or called == "self.add":
             kind = ast.unparse(node.args[0])
             if kind.startswith(("'", "MessageType.")):
                 found.add(kind.strip("'").removeprefix("MessageType.").lower())
@@ -36,8 +36,8 @@ def added_in(source: str) -> set[str]:
 def test_what_adds_an_event_is_found() -> None:
     calls = (
         "self.events.add('a', t)",
-        "state.tell('game_b')",
-        "self._tell('d')",
+        "state.add_event('game_b')",
+        "self._add_event('d')",
         "events.add(MessageType.HIT)",
     )
     source = "; ".join([*calls, "x.add('c')"])

@@ -57,6 +57,8 @@ RETIRED = {
     "settle_later": "admit_after_probe",
     "settled": "wait_until_tried",
     "shell": "layout",
+    "tell_gap": "warn_of_gap",
+    "tell_losses": "warn_of_losses",
     "tidied": "normalised",
     "trouble": "last_error",
     "tune": "configure_stream",

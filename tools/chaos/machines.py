@@ -229,9 +229,9 @@ class DiskJournal:
         if not self._is_dead:
             for row in self._batch:
                 self._disk.add(row)
-            self._machine.later(self._disk.rng.random() / 1000, self._tell, self._batch[-1][0])
+            self._machine.later(self._disk.rng.random() / 1000, self._notify, self._batch[-1][0])
 
-    def _tell(self, seq: int) -> None:
+    def _notify(self, seq: int) -> None:
         self._batch = []
         if not self._is_dead:
             self._on_written(seq)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 def announce_start(state: "GameState", title: str) -> None:
     """Tell that the game has started."""
     about = state.about
-    state.tell(
+    state.add_event(
         "game_started",
         {
             "game": about["game"],
@@ -30,7 +30,7 @@ def announce_start(state: "GameState", title: str) -> None:
 def announce_end(state: "GameState", results: "dict[str, object]") -> None:
     """Tell that it is over."""
     about = state.about
-    state.tell(
+    state.add_event(
         "game_over",
         {
             "game": about["game"],

@@ -131,7 +131,7 @@ class Game:
         state = self.state
         changes = state.turn not in ("", player)
         state.turn = player
-        state.tell("game_turn", {"player": player})
+        state.add_event("game_turn", {"player": player})
         if changes:
             await sleep_ms(self.options.get("changeover_ms", 0))
 
@@ -151,7 +151,7 @@ class Game:
         state = self.state
         state.done = done
         state.total = total
-        state.tell("game_progress", {"done": done, "total": total, "unit": state.about["unit"]})
+        state.add_event("game_progress", {"done": done, "total": total, "unit": state.about["unit"]})
 
     def note(self, text: str) -> None:
         """Tell everybody who watches."""

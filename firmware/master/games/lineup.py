@@ -250,7 +250,7 @@ class Lineup:
             self.here.remove(target_id)
             self.state.targets -= 1
             log("game", "%s is out: %s" % (target_id, code))
-            self.state.tell("game_target_out", {"code": code}, target_id)
+            self.state.add_event("game_target_out", {"code": code}, target_id)
             left = "the game goes on" if self.here else "no target is left"
             self.state.note("%s is lost, %s" % (target_id, left))
 

@@ -44,7 +44,7 @@ class GameState:
         self.ending = asyncio.Event()
         self._events = events
 
-    def tell(self, event: str, data: "dict[str, object]", target_id: str = "") -> int:
+    def add_event(self, event: str, data: "dict[str, object]", target_id: str = "") -> int:
         """Count an event of the game, and return its `seq`."""
         told: "dict[str, object]" = {"game_id": self.about["game_id"]}
         told.update(data)
@@ -52,7 +52,7 @@ class GameState:
 
     def note(self, text: str) -> None:
         """Tell everybody who watches."""
-        self.tell("game_note", {"text": text[:MAX_NOTE_CHARS]})
+        self.add_event("game_note", {"text": text[:MAX_NOTE_CHARS]})
 
     def add_points(self, player: str, points: int, more: "dict[str, object]", target_id: str = "") -> int:
         """Give a player points, or take some; `more` is told with them. Returns the event's `seq`."""
@@ -60,7 +60,7 @@ class GameState:
         self.scores[at] += points
         data: "dict[str, object]" = {"player": player, "points": points, "total": self.scores[at]}
         data.update(more)
-        return self.tell("game_score", data, target_id)
+        return self.add_event("game_score", data, target_id)
 
     def stop(self, reason: str = Reason.STOPPED) -> None:
         """End the game. Only the first reason counts."""

@@ -64,11 +64,11 @@ class Target(Peer):
     def on_registered(self) -> None:
         """Count that it is here, new or back."""
         log("hub", "%s is here" % self.target_id)
-        self._tell("registered", {"state": self.state})
+        self._add_event("registered", {"state": self.state})
 
     def on_lost(self, why: ProtocolError, reason: str) -> None:
         """Count that its link has ended; `reason` is one of CloseReason."""
-        self._tell("lost", {"reason": reason, "code": why.code, "message": why.message})
+        self._add_event("lost", {"reason": reason, "code": why.code, "message": why.message})
 
     def on_health(self, message: SocketMessage) -> None:
         """Take what its PING or PONG says of its state and health."""
@@ -109,13 +109,13 @@ class Target(Peer):
             return
         if groups != self.groups:
             self.groups = groups
-            self._tell("groups", {"groups": groups})
+            self._add_event("groups", {"groups": groups})
 
     def _set_state(self, state: str) -> None:
         if state != self.state:
             self.state = state
             if state not in _IN_MOTION:
-                self._tell("state", {"state": state})
+                self._add_event("state", {"state": state})
 
-    def _tell(self, event: str, data: "dict[str, object]") -> None:
+    def _add_event(self, event: str, data: "dict[str, object]") -> None:
         self.hub.router.events.add(event, self.target_id, data)

@@ -63,7 +63,7 @@ OneTarget = Annotated[str, typer.Argument(help="A target's name.", metavar="TARG
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, everything else on stderr.")]
 
 
-def tell_losses(client: ReconnectingClient, hub: str) -> None:
+def warn_of_losses(client: ReconnectingClient, hub: str) -> None:
     """Say on stderr when `client` loses its hub, and when it has it again."""
     is_lost = False
 
@@ -80,7 +80,7 @@ def tell_losses(client: ReconnectingClient, hub: str) -> None:
     client.on_state(on_state)
 
 
-def tell_gap(missed: int | None) -> None:
+def warn_of_gap(missed: int | None) -> None:
     """Say on stderr how many events the hub has no more; None where nobody knows."""
     if missed is None:
         err.print("the hub counts its events anew: the last ones before that may be missing")

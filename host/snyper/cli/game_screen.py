@@ -10,7 +10,7 @@ from typing import Any
 from rich.live import Live
 from rich.text import Text
 
-from snyper.cli.commands import tell_losses
+from snyper.cli.commands import warn_of_losses
 from snyper.cli.output import can_redraw, drawn_columns, out
 from snyper.cli.scoreboard import scoreboard, summary
 from snyper.cli.screens import event_line
@@ -54,7 +54,7 @@ async def follow_all(hub: str, as_json: bool) -> None:
         _Screen(console, await console.game(), as_json) as screen,
     ):
         if not screen.is_drawn:
-            tell_losses(console, hub)
+            warn_of_losses(console, hub)
         asking: set[asyncio.Task[None]] = set()
 
         def on_state(state: str) -> None:

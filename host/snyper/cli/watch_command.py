@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from snyper.cli import screens
-from snyper.cli.commands import HubOption, Json, run, tell_gap, tell_losses
+from snyper.cli.commands import HubOption, Json, run, warn_of_gap, warn_of_losses
 from snyper.cli.output import can_redraw, out
 from snyper.cli.range_screen import watch_live
 from snyper.client import DEFAULT_HUB, NoHubError, ReconnectingClient, connect
@@ -31,8 +31,8 @@ def watch(
     async def follow(console: ReconnectingClient) -> None:
         if can_redraw(out) and not as_json:
             await watch_live(console, out, hub)
-        tell_losses(console, hub)
-        async for event in console.events(on_gap=tell_gap):
+        warn_of_losses(console, hub)
+        async for event in console.events(on_gap=warn_of_gap):
             if as_json:
                 print_json(asdict(event))
             else:

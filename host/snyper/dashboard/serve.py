@@ -73,14 +73,14 @@ async def serve(
     loop = asyncio.get_running_loop()
     model = Model(hub)
 
-    def archive_state(state: str, message: str, dropped: int) -> None:
+    def set_archive_state(state: str, message: str, dropped: int) -> None:
         model.archive_failure = "" if state == "ok" else message
         model.changed()
 
-    def tell(*said: Any) -> None:
-        loop.call_soon_threadsafe(archive_state, *said)
+    def on_archive_state(*said: Any) -> None:
+        loop.call_soon_threadsafe(set_archive_state, *said)
 
-    store = Store(journal, archive, tell, is_loopback(parse_address(hub)[0]))
+    store = Store(journal, archive, on_archive_state, is_loopback(parse_address(hub)[0]))
     try:
         await _serve(HubFeed(model, store), sock, password, ready)
     finally:

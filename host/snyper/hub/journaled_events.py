@@ -99,9 +99,9 @@ class JournaledEvents(EventLog):
             self._waiting.append((self._added_seq, event, target_id, dict(data)))
             self._watch_disk()
         else:
-            self._show(self._added_seq, event, target_id, data)
+            self._publish(self._added_seq, event, target_id, data)
         seq = self._added_seq
-        self._tell(seq, event, target_id, data)
+        self._notify(seq, event, target_id, data)
         return seq
 
     async def is_known(self, report_key: str) -> bool:
@@ -117,7 +117,7 @@ class JournaledEvents(EventLog):
     async def flush(self) -> None:
         upto = self._added_seq
         while self.seq < upto:
-            await self._shown.wait()
+            await self._published.wait()
 
     async def page(self, seq: int) -> Iterator[tuple[int, str, str, dict[str, Any]]]:
         while True:
@@ -126,7 +126,7 @@ class JournaledEvents(EventLog):
             if events:
                 return iter(events)
             if self.seq == upto:
-                await self._shown.wait()
+                await self._published.wait()
 
     async def _kept(self, seq: int) -> list[tuple[int, str, str, dict[str, Any]]]:
         """Return the first events with a greater `seq`, from memory or the file."""
@@ -177,7 +177,7 @@ class JournaledEvents(EventLog):
         if self._is_stuck and self._journal.state == "ok":
             self._is_stuck = False
             self._on_state("ok", "the journal is written again", 0)
-        self._show_waiting(seq)
+        self._publish_waiting(seq)
         self._watch_disk()
 
     def _on_state(self, state: str, message: str, dropped: int) -> None:
@@ -185,15 +185,15 @@ class JournaledEvents(EventLog):
             return
         self.journal = state
         if state == "failing":
-            self._show_waiting(self._added_seq)
+            self._publish_waiting(self._added_seq)
         data: dict[str, Any] = {"state": state, "message": message[:256]}
         if dropped:
             data["dropped"] = dropped
         self.add("journal", "", data)
 
-    def _show_waiting(self, seq: int) -> None:
+    def _publish_waiting(self, seq: int) -> None:
         while self._waiting and self._waiting[0][0] <= seq:
-            self._show(*self._waiting.popleft())
+            self._publish(*self._waiting.popleft())
 
     def _watch_disk(self) -> None:
         if self._waiting and self._stuck_timer is None:
