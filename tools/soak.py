@@ -160,9 +160,9 @@ class _Play:
 class _PatientHub(Hub):
     """A hub at the world's pace whose targets' clocks are faster."""
 
-    def seat(self, link: Link, message: SocketMessage, registration: Registration) -> None:
+    def serve_peer(self, link: Link, message: SocketMessage, registration: Registration) -> None:
         registration.heartbeat_ms = HEARTBEAT_MS
-        super().seat(link, message, registration)
+        super().serve_peer(link, message, registration)
 
 
 class _TargetPlay(_Play):

@@ -28,7 +28,7 @@ def register(hub: "Hub", link: "Link", message: SocketMessage, key: str) -> None
             unload("snyper.firmware.master.duplicates")
             admit_after_probe(hub, link, message, registration)
         else:
-            hub.seat(link, message, registration)
+            hub.serve_peer(link, message, registration)
     except ProtocolError as error:
         refuse_registration(hub, link, message, error)
 

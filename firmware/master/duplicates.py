@@ -56,7 +56,7 @@ async def _probe(hub: "Hub", link: "Link", message: SocketMessage, registration:
                 )
             silent = live
         if link.close_error is None:
-            hub.seat(link, message, registration)
+            hub.serve_peer(link, message, registration)
     except ProtocolError as error:
         refuse_registration(hub, link, message, error)
 

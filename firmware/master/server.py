@@ -157,7 +157,7 @@ class Hub:
         register(self, link, message, self._key)
         collect_garbage()  # what it needed lies between what stays
 
-    def seat(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
+    def serve_peer(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
         """Admit a peer, instead of the link that it had before, and serve it from now on.
 
         Raises ProtocolError: `unsupported`, `bad_message`, `duplicate_target`, `busy`.
