@@ -2,7 +2,7 @@
 
 import asyncio
 
-from snyper.shared.attachments import WHOLE
+from snyper.shared.attachment_receiver import WHOLE
 from snyper.shared.clock import now_ms
 from snyper.shared.runtime import end_task, sleep_ms
 from snyper.shared.socket_protocol import (

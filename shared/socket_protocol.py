@@ -287,7 +287,7 @@ class MessageLineParser:
         while not self.overrun:
             message = None
             if self.missing:
-                from snyper.shared.attached import fill
+                from snyper.shared.attachment_bytes import fill
 
                 message, data = fill(self, data)
                 if self.missing:
@@ -384,7 +384,7 @@ class MessageLineParser:
         if item.attachment is None:
             return item
         try:
-            from snyper.shared.attached import expect
+            from snyper.shared.attachment_bytes import expect
         except MemoryError:
             return self._no_memory((line,))
         return expect(self, item, item.attachment)

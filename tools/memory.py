@@ -113,8 +113,8 @@ def unloaded(role: str) -> set[str]:
         f"snyper.firmware.{role}.config",
         "snyper.firmware.board.settings",
         "snyper.firmware.board.update",
-        "snyper.shared.attached",
-        "snyper.shared.attachments",
+        "snyper.shared.attachment_bytes",
+        "snyper.shared.attachment_receiver",
     }
     if role == "target":
         known |= {

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from snyper.firmware.board.led import Led
-    from snyper.shared.attachments import Receiver
+    from snyper.shared.attachment_receiver import Receiver
     from snyper.shared.handshake_client import Registered
     from snyper.shared.link import Link
 
@@ -191,7 +191,7 @@ class TargetSession(Session):
         if not self._target.is_idle:
             raise ProtocolError(ErrorCode.BUSY, "the target is " + self._target.state)
         if self._files is None:
-            from snyper.shared.attachments import BOARD_FILE_BYTES, BOARD_RESERVE_BYTES, Receiver
+            from snyper.shared.attachment_receiver import BOARD_FILE_BYTES, BOARD_RESERVE_BYTES, Receiver
 
             self._files = Receiver("files", BOARD_FILE_BYTES, BOARD_RESERVE_BYTES)
         files = self._files
@@ -205,7 +205,7 @@ class TargetSession(Session):
         if self._files is not None:
             self._files.close()
             self._files = None
-            unload("snyper.shared.attachments")
+            unload("snyper.shared.attachment_receiver")
 
     async def _identify(self, link: "Link", message: SocketMessage) -> SocketMessage:
         """Make the light flicker, so that a person finds this board among many."""

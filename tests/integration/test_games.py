@@ -466,7 +466,18 @@ async def listed(console: Peer) -> list[Message]:
 
 
 def test_the_catalogue_has_every_game_there_is() -> None:
-    parts = ("announce", "catalogue", "game", "lineup", "factory", "rng", "run", "shaken", "state", "stats")
+    parts = (
+        "announce",
+        "catalogue",
+        "crosstalk",
+        "game",
+        "lineup",
+        "factory",
+        "rng",
+        "run",
+        "state",
+        "stats",
+    )
     files = {path.stem for path in (ROOT / "firmware" / "master" / "games").glob("*.py")}
     assert files == {*catalogue.NAMES, *parts}
     for name in catalogue.NAMES:

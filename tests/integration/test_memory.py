@@ -21,7 +21,7 @@ ON_DEMAND = (
     "snyper.firmware.master.game",
     "snyper.firmware.master.duplicates",
     "snyper.firmware.master.roles.service",
-    *("snyper.shared.names", "snyper.shared.attached", "snyper.shared.attachments"),
+    *("snyper.shared.names", "snyper.shared.attachment_bytes", "snyper.shared.attachment_receiver"),
 )
 
 MOST_WORDS = 1_150

@@ -17,8 +17,8 @@ from snyper.firmware.master.games.state import GameState
 from snyper.firmware.target.controller import TargetController
 from snyper.firmware.target.outbox import Outbox
 from snyper.hub.journaled_events import JournaledEvents
-from snyper.shared import attachment_sender, attachments
-from snyper.shared.attachments import WHOLE, Receiver
+from snyper.shared import attachment_receiver, attachment_sender
+from snyper.shared.attachment_receiver import WHOLE, Receiver
 from snyper.shared.backoff import Backoff
 from snyper.shared.link import Link
 from snyper.shared.link_core import LinkCore
@@ -206,7 +206,7 @@ def _keep_unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     async def digest(path: str) -> str:
         return hashlib.sha256(b"").hexdigest()  # what a lie says
 
-    monkeypatch.setattr(attachments, "_digest", digest)
+    monkeypatch.setattr(attachment_receiver, "_digest", digest)
 
 
 def _call_whole_what_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

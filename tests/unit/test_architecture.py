@@ -283,7 +283,7 @@ def test_the_protocols_core_is_pure() -> None:
         "shared/link_core.py",
         "shared/handshake_client.py",
         "shared/handshake_server.py",
-        "shared/attached.py",
+        "shared/attachment_bytes.py",
         "firmware/target/controller.py",
         "firmware/master/registry.py",
         "firmware/master/screen.py",

@@ -31,6 +31,7 @@ RETIRED = {
     "Which": "RecordFilter",
     "Wish": "BoardSpec",
     "_tidy": "_unload_modules",
+    "attached": "attachment_bytes",
     "call_off": "cancel",
     "dice": "rng",
     "feel": "detect",
@@ -56,6 +57,7 @@ RETIRED = {
     "settle": "wait_until_idle",
     "settle_later": "admit_after_probe",
     "settled": "wait_until_tried",
+    "shaken": "crosstalk",
     "shell": "layout",
     "tell_gap": "warn_of_gap",
     "tell_losses": "warn_of_losses",
@@ -69,7 +71,17 @@ RETIRED = {
     "wish": "spec",
 }
 # These are words of the field too, and retired only as the names of modules.
-_MODULES_ONLY = {"flash", "gate", "lean", "parts", "shell", "figures", "feel"}
+_MODULES_ONLY = {
+    "attached",
+    "shaken",
+    "flash",
+    "gate",
+    "lean",
+    "parts",
+    "shell",
+    "figures",
+    "feel",
+}
 
 # The same for what is written for people: comments, messages, pages.
 _RETIRED_PROSE = re.compile(r"(?i)(?<![a-z])(bad days?|feels?|felt|feeling|trouble[ds]?|twins?)(?![a-z])")

@@ -308,7 +308,7 @@ def test_bytes_are_no_lines_when_there_is_no_memory(
     if lacking == "a message":
         monkeypatch.setattr(SocketMessage, "from_line", no_memory)
     else:
-        monkeypatch.setitem(sys.modules, "snyper.shared.attached", NoModule("attached"))
+        monkeypatch.setitem(sys.modules, "snyper.shared.attachment_bytes", NoModule("attachment_bytes"))
     parser = MessageLineParser(max_chunk_bytes=64)
     found = [item for at in range(0, len(ATTACHED), cut) for item in parser.feed(ATTACHED[at : at + cut])]
     [error] = found

@@ -28,7 +28,7 @@ from snyper.client import hub_client
 from snyper.client.console_session import ConsoleSession
 from snyper.client.reconnecting_client import ReconnectingClient
 from snyper.hub import journaled_events
-from snyper.shared import attachments, link, runtime_cpython
+from snyper.shared import attachment_receiver, link, runtime_cpython
 from snyper.shared.handshake_server import Role
 from snyper.shared.link_core import error_of
 from snyper.shared.socket_protocol import MessageType, ProtocolError, SocketMessage
@@ -177,10 +177,10 @@ def _deterministic(loop: VirtualLoop, seed: int) -> Iterator[None]:
         (os, "urandom", lambda size: rng.randbytes(size)),
         (link, "_watched", EachMachines()),
         (link.Link, "max_chunk_bytes", CHUNK_BYTES),
-        (attachments, "MAX_CHUNK_BYTES", CHUNK_BYTES),
-        (attachments, "_FLUSH_BYTES", FLUSH_BYTES),
-        (attachments, "os", files),
-        (attachments, "open", open_file),
+        (attachment_receiver, "MAX_CHUNK_BYTES", CHUNK_BYTES),
+        (attachment_receiver, "_FLUSH_BYTES", FLUSH_BYTES),
+        (attachment_receiver, "os", files),
+        (attachment_receiver, "open", open_file),
         (hub_client, "_ID_PREFIX", "simulated-"),
         (hub_client, "_requests", itertools.count(1)),
         (journaled_events, "Journal", DiskJournal),

@@ -176,9 +176,9 @@ class Lineup:
         elif event == MessageType.MISS:
             self._record_shot(target_id, data, False)
         elif event == "crosstalk":
-            from snyper.firmware.master.games.shaken import take_back
+            from snyper.firmware.master.games.crosstalk import take_back
 
-            unload("snyper.firmware.master.games.shaken")
+            unload("snyper.firmware.master.games.crosstalk")
             take_back(self, data["hit_seq"], data["crosstalk_of"])
         elif event == "lost":
             # It does not play on; what it was raised for may still be reported.
@@ -217,9 +217,9 @@ class Lineup:
             shot.reaction_ms = shot.past_ms + reaction_ms
             shot.peak = _within(data.get("peak"), 65_535, 0)
             if "crosstalk_of" in data:
-                from snyper.firmware.master.games.shaken import raise_again
+                from snyper.firmware.master.games.crosstalk import raise_again
 
-                unload("snyper.firmware.master.games.shaken")
+                unload("snyper.firmware.master.games.crosstalk")
                 raise_again(self, shot, data["crosstalk_of"])
                 return
         shot.hit = hit

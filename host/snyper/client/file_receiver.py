@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from snyper.client.console_session import ConsoleSession
-from snyper.shared.attachments import Receiver
+from snyper.shared.attachment_receiver import Receiver
 from snyper.shared.handshake_client import Registered
 from snyper.shared.handshake_server import Role
 from snyper.shared.link import Link

@@ -4,8 +4,8 @@ import asyncio
 import hashlib
 import os
 
+from snyper.shared.attachment_receiver import Receiver
 from snyper.shared.attachment_sender import send_attachment
-from snyper.shared.attachments import Receiver
 from snyper.shared.link import Link
 from snyper.shared.runtime import MAX_CHUNK_BYTES
 from snyper.shared.socket_protocol import ErrorCode, SocketMessage
