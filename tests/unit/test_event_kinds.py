@@ -22,15 +22,19 @@ def added_in(source: str) -> set[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "reports":
             assert isinstance(node.value, ast.Tuple)
-            found |= {ast.unparse(word).removeprefix("MessageType.").lower() for word in node.value.elts}
+            found |= {word_of(word) for word in node.value.elts}
         if not isinstance(node, ast.Call) or not node.args:
             continue
         called = ast.unparse(node.func)
-        if called.endswith(("events.add", "add_event")) or called == "self.add":
-            kind = ast.unparse(node.args[0])
-            if kind.startswith(("'", "MessageType.")):
-                found.add(kind.strip("'").removeprefix("MessageType.").lower())
+        is_word = ast.unparse(node.args[0]).startswith(("'", "MessageType."))
+        if is_word and (called.endswith(("events.add", "add_event")) or called == "self.add"):
+            found.add(word_of(node.args[0]))
     return found
+
+
+def word_of(node: ast.expr) -> str:
+    """Return the word that a string or a MessageType stands for."""
+    return ast.unparse(node).strip("'").removeprefix("MessageType.").lower()
 
 
 def test_what_adds_an_event_is_found() -> None:
@@ -42,7 +46,7 @@ def test_what_adds_an_event_is_found() -> None:
     )
     source = "; ".join([*calls, "x.add('c')"])
     assert added_in(source) == {"a", "d", "game_b", "hit"}
-    assert added_in("class Gate:\n    reports = (MessageType.HIT, MessageType.MISS)") == {"hit", "miss"}
+    assert added_in("class Gate:\n    reports = (MessageType.HIT, 'passage')") == {"hit", "passage"}
 
 
 def test_every_kind_that_is_added_has_a_row_and_every_row_is_added() -> None:
