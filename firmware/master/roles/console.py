@@ -44,15 +44,19 @@ class Console(Peer):
             MessageType.STOP_GAME: game,
             MessageType.GET_GAME: game,
         }
+        if not self.may_command:
+            for word in list(handlers):
+                if word != ANY_FOR_ANOTHER and not is_reading(word):
+                    handlers[word] = self._refuse
         return handlers
 
-    def _check_right(self, word: str) -> None:
-        """Check that this console may say `word`. Raises ProtocolError `unauthorized` if not."""
-        if not (self.may_command or is_reading(word)):
-            raise ProtocolError(ErrorCode.UNAUTHORIZED, "you may only read here")
+    async def _refuse(self, link: Link, message: SocketMessage) -> None:
+        """Refuse what needs the right to command. Raises ProtocolError `unauthorized`."""
+        raise ProtocolError(ErrorCode.UNAUTHORIZED, "you may only read here")
 
     async def _forward(self, link: Link, message: SocketMessage) -> "SocketMessage | None":
-        self._check_right(message.type)
+        if not (self.may_command or is_reading(message.type)):
+            await self._refuse(link, message)
         return await forward(self.hub.router, self._id_prefix, link, message)
 
     async def _list_targets(self, link: Link, message: SocketMessage) -> SocketMessage:
@@ -63,7 +67,6 @@ class Console(Peer):
         return message.reply(MessageType.TARGETS, "ok", {"count": len(entries)})
 
     async def _game(self, link: Link, message: SocketMessage) -> SocketMessage:
-        self._check_right(message.type)
         from snyper.firmware.master.game_console import answer
 
         unload("snyper.firmware.master.game_console")
