@@ -57,7 +57,7 @@ def role_of(word: str) -> "type[Peer]":
     elif word == Role.SERVICE:
         from snyper.firmware.master.roles.service import Service as role
     else:
-        raise ProtocolError(ErrorCode.UNSUPPORTED, "`role` is one of target, console, service")
+        raise ProtocolError(ErrorCode.UNSUPPORTED, "this hub has no role `%s`" % word)
     return role  # type: ignore[no-any-return]
 
 
