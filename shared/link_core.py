@@ -60,7 +60,7 @@ _MAX_PLAIN_DIGITS = 15  # fewer than MAX_INTEGER has
 
 
 class State:
-    """Where a link is in its life."""
+    """The states of a link."""
 
     NEW = "new"  # the peer has not registered
     OPEN = "open"
@@ -69,7 +69,7 @@ class State:
 
 
 class Trigger:
-    """What changes the state of a link."""
+    """The triggers that change the state of a link."""
 
     ADMIT = "admit"
     REFUSE = "refuse"  # this side ends it, once the peer has read why
@@ -88,7 +88,7 @@ TRANSITIONS = {
 
 
 class CloseReason:
-    """Why a link has ended, in a word."""
+    """The reasons for which a link has ended, a word each."""
 
     SILENT = "silent"  # nothing came for DEAD_AFTER_BEATS heartbeats
     CLOSED = "closed"  # the peer hung up

@@ -7,12 +7,12 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Timer(Protocol):
-        """What `call_later` returns."""
+        """A timer, as `call_later` returns it."""
 
         def cancel(self) -> None: ...
 
     class StreamOwner(Protocol):
-        """Whom a Stream calls."""
+        """The owner of a Stream, which calls it."""
 
         def data_received(self, data: bytes) -> None:
             """Take bytes of the peer. What this raises comes back to `connection_lost`; the others raise

@@ -29,7 +29,7 @@ _MAX_ERRORS = 8
 
 
 class SessionState:
-    """How far it is to the hub."""
+    """The states of a session: how far it is to the hub."""
 
     OFFLINE = "offline"  # not begun
     JOINING = "joining"  # the network

@@ -1,4 +1,4 @@
-"""What a hub board has left of its heap while games are played: `make memory ARGS=--games`.
+"""Measures what a hub board has left of its heap while games are played: `make memory ARGS=--games`.
 
 A hub board on MicroPython, with and without a screen, four targets that are hit, and a console that sees all
 events. Each of the six games is played twice, for up to GAME_S seconds.

@@ -28,7 +28,7 @@ PROCESSES = 4  # of targets: none of them is ever what is slow
 
 @dataclass(frozen=True)
 class Load:
-    """What `targets` idle targets were like for a hub. Cores are CPU seconds a second."""
+    """The load of `targets` idle targets on a hub. Cores are CPU seconds a second."""
 
     targets: int
     hub_cores: float

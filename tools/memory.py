@@ -1,4 +1,4 @@
-"""Where the memory of a board goes: `make memory`. Ends with 1 when a bound does not hold.
+"""Measures where the memory of a board goes: `make memory`. Ends with 1 when a bound does not hold.
 
     python -m tools.memory [--minutes N] [--json] [--write]
     python -m tools.memory --games

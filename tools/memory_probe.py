@@ -1,4 +1,4 @@
-"""How much of a board's heap is in use, said by the board itself. Runs on MicroPython; no board needs it.
+"""Measures how much of a board's heap is in use, on the board itself. Runs on MicroPython; no board needs it.
 
     begin(), cost(module)               around an import: prints what the module takes
     baseline()                          prints what is in use now: before the first line of the firmware

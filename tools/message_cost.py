@@ -33,7 +33,7 @@ Exchanges = Callable[[Peer, int], Awaitable[object]]
 
 @dataclass(frozen=True)
 class Work:
-    """What a hub does with a target that is one of `bench/programs/`."""
+    """The work that a hub gives a target, which is one of `bench/programs/`."""
 
     exchange: Exchanges  # so many times
     program: str = "counted_target"
@@ -67,7 +67,7 @@ WORKS: Mapping[str, Work] = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What one message costs. `instructions` is None where there is no valgrind."""
+    """The cost of one message. `instructions` is None where there is no valgrind."""
 
     what: str
     allocated_bytes: int

@@ -88,7 +88,7 @@ def read(given, platform):
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a board has its modules, and under which name they import each other."""
+    """The layout of a board's modules: where they are, and the names by which they import each other."""
 
     folder: str
     package: str
@@ -108,7 +108,7 @@ LIBRARY = Layout(image.LIBRARY, f"{image.NAME}.")
 
 @dataclass(frozen=True)
 class State:
-    """What a board is: firmware and configuration, whose names have to agree."""
+    """The state of a board: firmware and configuration, whose names have to agree."""
 
     firmware: Firmware
     spec: BoardSpec
@@ -175,7 +175,7 @@ def _compiled(source: str) -> bytes:
 
 @dataclass(frozen=True)
 class Recording:
-    """What was done to a chip: its content before, and the commands from then on."""
+    """A recording of a chip: its content before, and the commands from then on."""
 
     before: bytes
     commands: bytes

@@ -1,4 +1,4 @@
-"""What detecting a hit costs a target's loop: `micropython tools/sampling_cost.py`.
+"""Measures what detecting a hit costs a target's loop: `micropython tools/sampling_cost.py`.
 
 A task counts how often it gets its turn, in turns alone and beside an armed piezo with the default settings.
 On a computer the ADC is a function that returns 0, so that all but the conversion is measured. On a board

@@ -1,4 +1,4 @@
-"""How well targets keep the hub's clock: `make skew`. Ends with 1 when an aim is missed.
+"""Measures how well targets keep the hub's clock: `make skew`. Ends with 1 when an aim is missed.
 
     python -m tools.skew [--boards N] [--rises N] [--warm-up SECONDS] [--seed N] [--jitter LOW HIGH] [--json]
 
@@ -74,7 +74,7 @@ class Instant:
 
 @dataclass
 class Findings:
-    """What was measured. `faults` are results and reports that did not come."""
+    """The findings of a run. `faults` are results and reports that did not come."""
 
     skews_us: list[int] = field(default_factory=list)  # of each rise: the last to begin after the first
     offsets_us: list[int] = field(default_factory=list)  # of each board in each rise: truth after `at_us`

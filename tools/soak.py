@@ -47,7 +47,7 @@ WRONG = (
 
 @dataclass
 class Report:
-    """What a soak found, in bytes. `heap` is the board's; `stand_ins` is what stands in for its hardware,
+    """The report of a soak, in bytes. `heap` is the board's; `stand_ins` is what stands in for its hardware,
     with the probe, which the soak adds to the heap.
     """
 
@@ -333,7 +333,7 @@ class _HubPlay(_Play):
 
 
 class _Peer:
-    """Somebody who dials the hub board over `relay`, registers, and again after any loss."""
+    """A peer that dials the hub board over `relay`, registers, and again after any loss."""
 
     role = "target"
 

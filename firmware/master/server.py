@@ -75,7 +75,7 @@ class Hub:
 
     @property
     def games(self) -> "GameRunner":
-        """What runs games: loaded when it is first asked for, and then it stays."""
+        """The runner of games: loaded when it is first asked for, and then it stays."""
         if self.game_runner is None:
             from snyper.firmware.master.game_runner import GameRunner
 

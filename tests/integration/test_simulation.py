@@ -166,10 +166,12 @@ def _make_a_miss_of_a_hit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _forget_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    def tell_only(self: GameState, player: str, points: int, more: Any, target_id: str = "") -> int:
-        return self.tell("game_score", {"player": player, "points": points, "total": 0, **more}, target_id)
+    def add_only(self: GameState, player: str, points: int, more: Any, target_id: str = "") -> int:
+        return self.add_event(
+            "game_score", {"player": player, "points": points, "total": 0, **more}, target_id
+        )
 
-    monkeypatch.setattr(GameState, "add_points", tell_only)
+    monkeypatch.setattr(GameState, "add_points", add_only)
 
 
 def _play_two_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

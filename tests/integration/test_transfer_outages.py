@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from snyper.client import HubClient, connect, receive_files
-from snyper.shared.attachments import Receiver
+from snyper.shared.attachment_receiver import Receiver
 from snyper.shared.link import Link
 from snyper.shared.link_core import MAX_HANDLERS
 from snyper.shared.socket_protocol import MAX_INTEGER, ErrorCode, ProtocolError, SocketMessage, integer_field
@@ -78,7 +78,7 @@ async def test_a_hub_that_is_killed_while_a_file_passes(
     async with mortal_hub(engine, tmp_path) as hub:
         address = hub.under_test.address
         async with receive_files(address, "store", received) as store:
-            await store.settled()
+            await store.wait_until_tried()
             async with client_of(address, reconnects) as client:
                 sending = asyncio.create_task(client.send_bytes("store", "a", DATA, on_progress))
                 await killed.wait()
@@ -122,7 +122,7 @@ import asyncio, sys, snyper
 
 async def main():
     async with snyper.receive_files(sys.argv[1], "store", sys.argv[2]) as store:
-        await store.settled()
+        await store.wait_until_tried()
         print("here", flush=True)
         await asyncio.Event().wait()
 

@@ -202,6 +202,19 @@ def test_a_functions_docstring_begins_with_a_verb() -> None:
     assert found == []
 
 
+def test_what_a_module_or_a_class_is_stands_first() -> None:
+    """Not a question that it answers, nor the subject of a sentence: 'What one sees', 'Somebody who'."""
+    found = [
+        f"{path}:{getattr(node, 'lineno', 1)} {docstring.splitlines()[0]}"
+        for path, tree in sources(*WITH_A_VERB)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef | ast.Module)
+        and (docstring := ast.get_docstring(node))
+        and re.match("(How|Some(body|thing)|Wh[a-z]+) ", docstring)
+    ]
+    assert found == []
+
+
 def test_a_docstring_says_itself_what_is_raised() -> None:
     found = [
         f"{path}:{node.lineno}"

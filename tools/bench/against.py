@@ -36,7 +36,7 @@ Exchange = Callable[[], Awaitable[object]]
 
 
 class Checkout:
-    """What one checkout can be told to run."""
+    """The runs of one checkout."""
 
     def __init__(self, folder: Path) -> None:
         """Find the environment of `folder`. Raises FileNotFoundError where `make setup` has not been run."""

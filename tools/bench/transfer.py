@@ -39,7 +39,7 @@ DEADLINE_S = 120
 
 @dataclass(frozen=True)
 class Transfer:
-    """What one file was like for its hub. `has_precedence` tells whether the gap is the hub's own."""
+    """The cost of one file for its hub. `has_precedence` tells whether the gap is the hub's own."""
 
     seconds: float
     hub_cpu_seconds: float

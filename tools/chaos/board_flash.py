@@ -14,7 +14,9 @@ _FULL = OSError(28, "No space left on device")
 
 
 class Flash:
-    """What is on it. `on_change(path)` is called when a file is there that was not, or is another one."""
+    """The files of a flash. `on_change(path)` is called when a file is there that was not, or is
+    another one.
+    """
 
     def __init__(self, rng: random.Random) -> None:
         self.files: dict[str, bytes] = {}
@@ -97,7 +99,7 @@ def _found(flash: Flash, path: str) -> bytes:
 
 
 class _Files:
-    """What is used of `os`. As on a board there is no fsync: a flush is on the flash."""
+    """The calls of `os` that are used. As on a board there is no fsync: a flush is on the flash."""
 
     def stat(self, path: str) -> tuple[int, ...]:
         return (0,) * 6 + (len(_found(current().flash, path)),)

@@ -1,4 +1,4 @@
-"""What is promised of games, checked at each event that a hub keeps."""
+"""The promises of games, checked at each event that a hub keeps."""
 
 from typing import Any
 

@@ -42,7 +42,7 @@ class Command:
 
 
 class _BoardState:
-    """What is known of one target."""
+    """The state of one target, as far as it is known."""
 
     def __init__(self) -> None:
         self.tags: dict[str, int | str] = {}  # of the ids that it has received since it booted

@@ -1,4 +1,4 @@
-"""What a simulated range consists of: boards, a hub, its disk. Firmware, hub and log of events are the real
+"""The machines of a simulated range: boards, a hub, its disk. Firmware, hub and log of events are the real
 ones.
 """
 
@@ -163,7 +163,7 @@ class Board:
 
 
 class Disk:
-    """What is on a hub's disk, whatever becomes of the hub. `on_row(row)` is called for each new row."""
+    """The content of a hub's disk, whatever becomes of the hub. `on_row(row)` is called for each new row."""
 
     def __init__(self, rng: random.Random) -> None:
         self.log_id = "log"

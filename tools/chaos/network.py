@@ -20,7 +20,7 @@ Tap = Callable[["End", bytes], None]
 
 
 class Route:
-    """How a machine is connected to all others: what every connection of it goes through."""
+    """The route between a machine and all others: every connection of it goes through here."""
 
     def __init__(self) -> None:
         self.is_on = True  # else it has no power: it neither sends nor answers
@@ -240,7 +240,7 @@ class End(asyncio.Transport):
 
 
 class _Server:
-    """What listens."""
+    """A server that listens."""
 
     def __init__(self, network: "Network", machine: Machine, factory: Any, port: int) -> None:
         self.factory = factory

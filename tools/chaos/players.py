@@ -1,4 +1,4 @@
-"""Who plays in a simulated range: starts games, stops them, and shoots at what a game raises."""
+"""The players of a simulated range: they start games, stop them, and shoot at what a game raises."""
 
 import random
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What is promised of a hub and its boards, whichever way the faults are made; and the steps of a run."""
+"""The promises of a hub and its boards, whichever way the faults are made; and the steps of a run."""
 
 import json
 from collections.abc import Sequence

@@ -135,7 +135,7 @@ def plan(seed: int) -> list[Step]:
 
 @dataclass
 class Outcome:
-    """What became of a seed. `broken` is empty where every promise held, and `trace` unless it was wanted."""
+    """The outcome of a seed. `broken` is empty where every promise held, and `trace` unless it was wanted."""
 
     seed: int
     broken: str = ""

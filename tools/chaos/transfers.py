@@ -1,4 +1,4 @@
-"""Who sends files to the targets of a simulated range, what is promised of them, and who lies about them."""
+"""The senders of files to the targets of a simulated range, and the promises of a transfer."""
 
 import asyncio
 import random
@@ -20,7 +20,7 @@ PASSING = (ErrorCode.BUSY, ErrorCode.TIMEOUT, ErrorCode.DISCONNECTED, ErrorCode.
 
 
 class _Progress:
-    """How far one transfer is, as its sender was told."""
+    """The progress of one transfer, as its sender was told."""
 
     def __init__(self) -> None:
         self.received = 0

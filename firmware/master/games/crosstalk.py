@@ -1,4 +1,4 @@
-"""What cross-talk means to a game: who fell without a hit rises again. Loaded when it happens."""
+"""Corrects a game for cross-talk: who fell without a hit rises again. Loaded when it happens."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What a game can do: raise targets, take the shots as they come, count points.
+"""A game's calls: raise targets, take the shots as they come, count points.
 
 A game is a coroutine `play(game)`; `game` is a Game. docs/games.md shows how one is written.
 """

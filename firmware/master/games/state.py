@@ -1,4 +1,4 @@
-"""How a game stands: scores, turn, progress, and why it is over; told as events."""
+"""The state of a game: scores, turn, progress, and why it is over; told as events."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ MAX_NOTE_CHARS = 96
 
 
 class Reason:
-    """Why a game is over."""
+    """The reasons for which a game is over."""
 
     FINISHED = "finished"
     STOPPED = "stopped"

@@ -1,4 +1,4 @@
-"""What a deploy leaves on a board, and what is read of it."""
+"""The files that a deploy leaves on a board, and a description of what runs there."""
 
 import json
 from contextlib import suppress
@@ -23,7 +23,7 @@ FORMER_LIBRARY = ""  # before LIBRARY a board had the modules in its root
 
 @dataclass(frozen=True)
 class Description:
-    """What runs on a board. `role` and what follows are empty where nothing of ours does."""
+    """A description of what runs on a board. `role` and what follows are empty where nothing of ours does."""
 
     identity: Identity
     role: str

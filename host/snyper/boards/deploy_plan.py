@@ -1,4 +1,4 @@
-"""What of a board a deploy has to change. Changes nothing itself."""
+"""Plan what of a board a deploy has to change. Changes nothing itself."""
 
 import json
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ _BOOTS = [f"firmware/board/boot{suffix}" for suffix in SUFFIXES]
 
 @dataclass(frozen=True)
 class Firmware:
-    """What is shipped: every file but the configuration, from its path on the board to its bytes."""
+    """The files to deploy: every one but the configuration, from its path on the board to its bytes."""
 
     role: str
     version: str
@@ -41,7 +41,9 @@ class Firmware:
 
 @dataclass
 class Outcome:
-    """What became of one board. `registered` is None where nobody waited, `error` empty when all is well."""
+    """The outcome of a deploy on one board. `registered` is None where nobody waited, `error` empty when all
+    is well.
+    """
 
     port: str
     role: str = ""
@@ -58,7 +60,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a board has, against what it is to have."""
+    """The difference between what a board has and what it is to have."""
 
     wanted: Mapping[str, bytes]  # firmware, manifest, configuration
     outdated: list[

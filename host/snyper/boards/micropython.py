@@ -1,4 +1,4 @@
-"""Where MicroPython's unix port is, and how it is started."""
+"""Find MicroPython's unix port, and begin it so that it ends with its parent."""
 
 import os
 import shutil

@@ -77,7 +77,7 @@ def minify_source(
 
 
 class Wanted:
-    """What the modules of one image need of each other. `sources` are all of them, minified."""
+    """The names that the modules of one image need of each other. `sources` are all of them, minified."""
 
     def __init__(self, sources: Iterable[str]) -> None:
         self.words: set[str] = set()  # attributes that are read, and texts, which could name one

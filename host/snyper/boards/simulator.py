@@ -40,7 +40,7 @@ MAX_NAMES = 4  # in one notice
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that happened to a simulated target, or with `target_id` None to the simulation."""
+    """A notice of what happened to a simulated target, or with `target_id` None to the simulation."""
 
     target_id: str | None
     text: str
@@ -107,7 +107,7 @@ def _best_engine(targets: int) -> str:
 
 
 class _Plan:
-    """What one simulated target is."""
+    """The plan of one simulated target."""
 
     def __init__(
         self, number: int, hubs: list[str], hit_rate: float, seed: int, config: Mapping[str, Any]

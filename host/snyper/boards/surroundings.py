@@ -1,4 +1,4 @@
-"""What the world sees of a board without a board, and does to it: files in the board's directory."""
+"""The surroundings of a virtual board, which see and act on it: files in the board's directory."""
 
 import json
 import time
@@ -11,7 +11,7 @@ SAMPLING_NS = 250_000_000  # an ADC read less long ago than this is in use; the 
 
 
 class Surroundings:
-    """The world around the board that has `directory`, as far as the board notices it.
+    """The surroundings of the board that has `directory`, as far as it notices them.
 
     Methods may be called from any thread.
     """

@@ -107,7 +107,7 @@ class LostError(BoardError):
 
 @dataclass(frozen=True)
 class Identity:
-    """What a board's MicroPython says of itself. `unique_id` is hexadecimal."""
+    """The identity of a board, as its MicroPython says it. `unique_id` is hexadecimal."""
 
     platform: str
     version: tuple[int, ...]

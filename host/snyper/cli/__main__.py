@@ -1,4 +1,4 @@
-"""What `python -m snyper.cli` runs."""
+"""Run the command line: `python -m snyper.cli`."""
 
 from snyper.cli.main import main
 

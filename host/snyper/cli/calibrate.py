@@ -28,7 +28,7 @@ _BAR_CHARS = 48
 
 
 class CalibrationError(ValueError):
-    """What stands in the way of a threshold, and what to do about it."""
+    """A threshold cannot be found; the message says why, and what to do about it."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What commands to a hub share: the hub's address, and what becomes of whatever goes wrong."""
+"""Options and error handling that all commands to a hub share."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Engine(StrEnum):
-    """What runs the firmware."""
+    """The runtimes that run the firmware."""
 
     MICROPYTHON = "micropython"
     CPYTHON = "cpython"

@@ -1,4 +1,4 @@
-"""What is installed only where it is asked for."""
+"""Checks for extras, which are installed only where they are asked for."""
 
 import shlex
 import sys

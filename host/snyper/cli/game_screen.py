@@ -96,7 +96,7 @@ async def _subscribed(console: HubClient) -> AsyncIterator[AsyncIterator[Event]]
 
 
 class _Screen:
-    """Where a game is shown: as JSON, as a board in a terminal, or as lines in a file or pipe."""
+    """A game's output: as JSON, as a board in a terminal, or as lines in a file or pipe."""
 
     def __init__(self, console: HubClient, state: GameState, as_json: bool) -> None:
         self._model = RangeModel(game=state)

@@ -32,7 +32,7 @@ class CommandInWords(TyperCommand):
 
 
 class App(typer.Typer):
-    """Whose commands are of that kind."""
+    """An app whose commands are of that kind."""
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[F], F]:
         return super().command(name, cls=CommandInWords, **settings)

@@ -67,7 +67,7 @@ async def watch_live(hub: ReconnectingClient, console: Console, address: str) ->
 
 
 class RangeScreen:
-    """What `watch` has seen."""
+    """The picture that `watch` draws, and the events that it has seen."""
 
     def __init__(self, address: str, console: Console) -> None:
         self._model = RangeModel()

@@ -1,4 +1,4 @@
-"""What people see in a terminal."""
+"""Tables and lines for people in a terminal."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator

@@ -1,4 +1,4 @@
-"""What goes wrong between a console and its hub, beyond `ProtocolError` itself."""
+"""Errors between a console and its hub, beyond `ProtocolError` itself."""
 
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 
@@ -11,7 +11,7 @@ class NoHubError(ProtocolError):
 
 
 class TargetError(ProtocolError):
-    """What went wrong at the one target that a command was for: its own error, or that it is away or says
+    """An error at the one target that a command was for: its own, or that it is away or says
     nothing. The hub is well.
     """
 

@@ -27,7 +27,7 @@ class Field(NamedTuple):
 
 @dataclass(frozen=True)
 class EventKind:
-    """What there is to know of one kind of event. `when` is Markdown for docs/protocol.md.
+    """The description of one kind of event. `when` is Markdown for docs/protocol.md.
 
     `line` says in a line what happened; without it that is the first of `message`, `text`, `reason` and
     `player`, or all that the event says. `style` is Rich's, `sound` one of TUNES in dashboard/page.js.
@@ -52,7 +52,7 @@ class EventKind:
 
     @property
     def required(self) -> dict[str, Any]:
-        """What its data has to have to change anything."""
+        """The fields that its data has to have to change anything, with their types."""
         return {name: one.kind for name, one in self.fields.items() if one.kind is not None}
 
 

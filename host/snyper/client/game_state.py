@@ -1,4 +1,4 @@
-"""How a game stands, in words and in order. Pure."""
+"""Formats the state of a game: words and ranking. Pure."""
 
 from snyper.client import GameState
 from snyper.client.labels import counted

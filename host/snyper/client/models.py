@@ -1,4 +1,4 @@
-"""What a hub says, as objects: each read out of one message. Pure."""
+"""Models of what a hub says: each read out of one message. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from snyper.shared.socket_protocol import ErrorCode, MessageType, SocketMessage
 
 @dataclass(frozen=True)
 class TargetInfo:
-    """What the hub knows of one target. What is None is not known: before the first heartbeat, or at all.
+    """One target, as the hub knows it. What is None is not known: before the first heartbeat, or at all.
 
     `uncertainty_us` is how far the target's idea of the hub's clock can be wrong, `dropped` how many reports
     it had to give up since its boot. `last_error` is "duplicate" where another board asks for this name, or
@@ -34,7 +34,7 @@ class TargetInfo:
 
 @dataclass(frozen=True)
 class HubStatus:
-    """What the hub says of itself. `hub_us` is its clock, `round_trip_us` how long the answer took; `targets`
+    """The status of the hub. `hub_us` is its clock, `round_trip_us` how long the answer took; `targets`
     are connected now. `journal` is "ok", "failing", or "" where the hub keeps none.
     """
 
@@ -47,7 +47,7 @@ class HubStatus:
 
 @dataclass(frozen=True)
 class TargetResult:
-    """What one target made of one command.
+    """The result of one command at one target.
 
     `status` is the target's own word, or `error`, or `unknown` where nobody can say whether the command was
     carried out; then `code` and `message` say why.
@@ -77,9 +77,9 @@ class PiezoPeaks:
 
 @dataclass(frozen=True)
 class Trace:
-    """What a target's piezo gave around its last hit: `values` (0 to 65,535), and when each was measured, in
-    microseconds after the sample that reached the `threshold`. Both are empty where there was no hit since
-    the target was last armed.
+    """The samples of a target's piezo around its last hit: `values` (0 to 65,535), and when each was
+    measured, in microseconds after the sample that reached the `threshold`. Both are empty where there was no
+    hit since the target was last armed.
     """
 
     threshold: int
@@ -141,7 +141,7 @@ class GameState:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened: `event` is its kind, of which `snyper.client.events` has a table. `seq` counts them.
+    """An event: `event` is its kind, of which `snyper.client.events` has a table. `seq` counts them.
     `target_id` is empty where none is meant.
     """
 

@@ -49,12 +49,12 @@ class ReconnectingClient(HubClient):
 
     @property
     def state(self) -> str:
-        """How far it is to the hub: a word of SessionState, such as `connected` and `waiting`."""
+        """The state of the connection: a word of SessionState, such as `connected` and `waiting`."""
         return self._session.state
 
     @property
     def last_error(self) -> ProtocolError | None:
-        """Why there is no hub, or was none before; None while there is one, and at first."""
+        """The reason why there is no hub, or was none before; None while there is one, and at first."""
         return None if self._session.last_error is None else self._session.error()
 
     @property

@@ -1,4 +1,4 @@
-"""What the dashboard draws by itself: the target, icons, sparklines. Inline SVG, coloured by the theme."""
+"""Drawings of the dashboard: the target, icons, sparklines. Inline SVG, coloured by the theme."""
 
 from collections.abc import Sequence
 from html import escape

@@ -122,7 +122,7 @@ def needs_attention(target: Target) -> bool:
 
 
 class HubCard:
-    """What the hub says of itself."""
+    """The card of the hub: what it says of itself."""
 
     def __init__(self, feed: HubFeed) -> None:
         self._feed = feed
@@ -159,7 +159,7 @@ class HubCard:
 
 
 class HealthCard:
-    """What is known of one target."""
+    """The card of one target: all that is known of it."""
 
     def __init__(self, page: HealthPage, target_id: str) -> None:
         with widgets.box("article", "panel").props(f'aria-label="{target_id}"') as self.element:

@@ -1,4 +1,4 @@
-"""What the page of the history shows, read out of the journal at once."""
+"""Queries the journal for the page of the history, all at once."""
 
 import time
 from dataclasses import dataclass, field

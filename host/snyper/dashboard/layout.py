@@ -1,4 +1,4 @@
-"""What is around every page: navigation, the hub's sign, the banner when it is lost, shortcuts."""
+"""The layout around every page: navigation, the hub's sign, the banner when it is lost, shortcuts."""
 
 import json
 from pathlib import Path

@@ -37,7 +37,9 @@ class Target(TargetModel):
 
 
 class Model(RangeModel):
-    """What the pages draw. Whoever changes it calls `changed` afterwards, and every listener is told."""
+    """The model that the pages draw. Whoever changes it calls `changed` afterwards, and every listener is
+    told.
+    """
 
     targets: dict[str, Target]
 

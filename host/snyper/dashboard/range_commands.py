@@ -1,4 +1,4 @@
-"""What one browser tells targets to do, and what becomes of it."""
+"""Sends the commands of one browser to targets, and shows what becomes of them."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -23,7 +23,7 @@ Work = Callable[[HubClient, str], Coroutine[Any, Any, list[TargetResult]]]
 
 
 class Waiting(Protocol):
-    """What shows that it waits for its target."""
+    """An element that shows that it waits for its target."""
 
     def wait(self, waiting: bool) -> None: ...
 

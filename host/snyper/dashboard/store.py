@@ -1,4 +1,4 @@
-"""Where the dashboard's history is: the hub's own journal if that lies here, else an archive of its own."""
+"""The store of the dashboard's history: the hub's journal if that lies here, else an archive of its own."""
 
 from collections.abc import Callable
 from pathlib import Path

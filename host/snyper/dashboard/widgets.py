@@ -1,4 +1,4 @@
-"""What the pages are made of: semantic elements, buttons, notices. Styled by theme.css."""
+"""Widgets of which the pages are made: semantic elements, buttons, notices. Styled by theme.css."""
 
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping

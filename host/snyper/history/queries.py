@@ -1,4 +1,4 @@
-"""Which rows are meant, and what they add up to. Pure."""
+"""Conditions on the rows of a journal, and sums over them. Pure."""
 
 from statistics import median
 
@@ -8,7 +8,7 @@ from snyper.history.schema import known_as
 
 
 class Conditions:
-    """What rows have to be like: as text the WHERE of a query that takes `values`."""
+    """Conditions on rows: as text the WHERE of a query that takes `values`."""
 
     def __init__(self) -> None:
         self._conditions: list[str] = []
@@ -49,7 +49,7 @@ def shots_where(which: RecordFilter, prefix: str = "") -> Conditions:
 
 
 class PlayerTally:
-    """What a player's games add up to."""
+    """The sums over a player's games."""
 
     def __init__(self) -> None:
         self.games = self.wins = self.last = 0
@@ -70,7 +70,7 @@ class PlayerTally:
 
 
 class TargetTally:
-    """What a target's rounds add up to."""
+    """The sums over a target's rounds."""
 
     def __init__(self) -> None:
         self.rounds = self.hits = self.misses = 0

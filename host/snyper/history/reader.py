@@ -1,4 +1,4 @@
-"""What a journal holds, as people ask for it: games, players, reaction times, targets. Only reads.
+"""Reads a journal as people ask for it: games, players, reaction times, targets. Only reads.
 
 `schema.py` says what the file is. It may be written meanwhile by a hub, which these do not hold up.
 """
@@ -76,7 +76,7 @@ class History:
 
     @property
     def log_id(self) -> str:
-        """Whose log it is: that of the hub, or the dashboard, which writes the file."""
+        """The id of the log: that of the hub, or the dashboard, which writes the file."""
         [(log_id,)] = self._all("SELECT log_id FROM logs WHERE id = 1")
         return str(log_id)
 

@@ -1,4 +1,4 @@
-"""What a journal is asked for, and what it answers. Pure."""
+"""Records of a journal, and the filter that asks for them. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a journal's writer does to its tables, a transaction at most each; and the lock on the file."""
+"""Writes the tables of a journal, a transaction at most each; and locks its file."""
 
 import logging
 import sqlite3

@@ -1,4 +1,4 @@
-"""What can be chosen of a hub on a computer, as arguments of its process too."""
+"""The options of a hub on a computer, as arguments of its process too."""
 
 import argparse
 from collections.abc import Sequence
@@ -20,8 +20,9 @@ from snyper.system.streams import print_json, say
 
 @dataclass(frozen=True)
 class Options:
-    """How a hub is run. `listen` is HOST:PORT, of every address without a host; `journal` the file that keeps
-    the events for `keep_days`, None for none. With `as_json` the process prints its status as JSON on stdout.
+    """The options of a hub. `listen` is HOST:PORT, of every address without a host; `journal` the file that
+    keeps the events for `keep_days`, None for none. With `as_json` the process prints its status as JSON on
+    stdout.
     """
 
     listen: str = f":{PORT}"

@@ -1,4 +1,4 @@
-"""What is logged, as lines on stderr."""
+"""Logging, as lines on stderr."""
 
 import logging
 import sys

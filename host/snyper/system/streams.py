@@ -49,7 +49,7 @@ class _Guarded(io.RawIOBase):
 
 
 class _Stdout:
-    """What follows when stdout takes nothing: the command ends, once."""
+    """Ends the command, once, when stdout takes nothing."""
 
     def __init__(self) -> None:
         self.status: int | None = None  # once it has failed; then what is written is dropped

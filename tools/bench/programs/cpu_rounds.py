@@ -1,4 +1,4 @@
-"""How a side of a measurement speaks: its port, a line when it is ready, then the CPU time of each round."""
+"""Speaks as a side of a measurement: its port, a line when it is ready, then the CPU time of each round."""
 
 import asyncio
 import sys

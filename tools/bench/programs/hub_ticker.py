@@ -26,7 +26,7 @@ COMMAND_TIMEOUT_MS = 500
 
 
 class Ticker:
-    """What the screen of a hub board does: something short, every 20 ms."""
+    """Ticks as the screen of a hub board does: something short, every 20 ms."""
 
     def __init__(self) -> None:
         self.ticks = 0

@@ -70,7 +70,7 @@ class Rng:
 
 
 class Shooter:
-    """Somebody with a toy gun who shoots at a target once each time it is armed.
+    """A shooter with a toy gun, who shoots at a target once each time it is armed.
 
     A shot hits with the probability `hit_rate`, after a reaction time within `reaction_ms`. Same seed, same
     shots.
@@ -115,7 +115,7 @@ class _PwmSlice:
 
 
 class _AdcInput:
-    """What is known of one ADC pin: how often it was read, and the impacts under way or to come."""
+    """The state of one ADC pin: how often it was read, and the impacts under way or to come."""
 
     def __init__(self) -> None:
         self.samples = 0

@@ -37,7 +37,7 @@ _READABLE = ("antenna", "channel", "essid", "pm", "security", "ssid", "txpower")
 
 
 class _Interface:
-    """What every `WLAN` object of one interface of one board shares."""
+    """The state that every `WLAN` object of one interface of one board shares."""
 
     def __init__(self, board: "machine.VirtualBoard") -> None:
         self.board = board

@@ -1,4 +1,4 @@
-"""What a board's own C does from power-up to `main.py`, for a process of MicroPython's unix port.
+"""Boots a virtual board from power-up to `main.py` as a board's C does, in MicroPython's unix port.
 
 The process becomes a Pico W: its flash is the root of the file system, `machine` and `network` are the
 virtual ones, and `sys` says what a Pico W says. Nothing else of the computer can be seen by the firmware.
