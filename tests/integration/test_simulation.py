@@ -14,6 +14,7 @@ from snyper.firmware.master.game_runner import GameRunner
 from snyper.firmware.master.games import announce
 from snyper.firmware.master.games.lineup import Lineup
 from snyper.firmware.master.games.state import GameState
+from snyper.firmware.master.router import Router
 from snyper.firmware.target.controller import TargetController
 from snyper.firmware.target.outbox import Outbox
 from snyper.hub.journaled_events import JournaledEvents
@@ -204,6 +205,20 @@ def _forget_the_last_game(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GameRunner, "state", state_of_none)
 
 
+def _keep_commands_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Kept(dict[Any, Any]):
+        def __delitem__(self, key: object) -> None:
+            """Keep it."""
+
+    init = Router.__init__
+
+    def init_keeping(self: Router, *arguments: Any) -> None:
+        init(self, *arguments)
+        self.under_way = Kept()
+
+    monkeypatch.setattr(Router, "__init__", init_keeping)
+
+
 def _keep_unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     async def digest(path: str) -> str:
         return hashlib.sha256(b"").hexdigest()  # what a lie says
@@ -292,6 +307,7 @@ def _never_take_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
         (_stop_without_an_end, "has no end"),
         (_never_end_a_game, "the game should be over"),
         (_forget_the_last_game, "the hub says"),
+        (_keep_commands_under_way, "the hub should have no command under way"),
         (_keep_unchecked, "is no file that anybody sent"),
         (_call_whole_what_is_not, "and never was"),
         (_begin_files_anew, "begins anew, and had"),
