@@ -327,6 +327,7 @@ class Invariants:
 
     def on_boot(self, board: Board) -> None:
         """Begin anew with a board that boots."""
+        self.transfers.on_boot(board)
         state = self._states[board.machine]
         state.tags, state.candidates, state.scheduled = {}, {}, {}
         state.failures = 0

@@ -16,6 +16,7 @@ STALL_MS = 20_000
 ARRIVES_S = 90.0  # whatever happens meanwhile
 PAUSE_S = 0.2
 PART = ".part"
+LIE = sha256(b"a lie").hexdigest()  # the SHA-256 that a lie says, and no file has
 PASSING = (ErrorCode.BUSY, ErrorCode.TIMEOUT, ErrorCode.DISCONNECTED, ErrorCode.UNKNOWN_TARGET)
 
 
@@ -90,9 +91,18 @@ class Transfers:
 
     def on_board_gets(self, board: Board, message: dict[str, Any]) -> None:
         """Take note of an `offer` or a `chunk`."""
-        path = f"{FILES}/{message['data']['sha256'][:32]}{PART}"
+        target_id, path = board.machine.name, f"{FILES}/{message['data']['sha256'][:32]}{PART}"
         on_flash = len(board.flash.files.get(path, b"")) if message["type"] == "offer" else 0
-        self._asked_of[board.machine.name, message["id"]] = (path, on_flash)
+        for key, (other, _) in self._asked_of.items():
+            if key[0] == target_id and other != path:  # the one may have to make place for the other
+                self._asked_of[key] = (other, 0)
+                on_flash = 0
+        self._asked_of[target_id, message["id"]] = (path, on_flash)
+
+    def on_boot(self, board: Board) -> None:
+        """Forget what a board was asked that boots."""
+        target_id = board.machine.name
+        self._asked_of = {key: asked for key, asked in self._asked_of.items() if key[0] != target_id}
 
     def on_board_says(self, board: Board, message: dict[str, Any]) -> None:
         """Check an answer. Raises BrokenPromise."""
@@ -141,7 +151,7 @@ class Sender:
     async def lie(self, board: Board, step: Step) -> None:
         """Send a file that is another than was said. Raises BrokenPromise when it is taken for whole."""
         data = self._rng.randbytes(step.first + 1)
-        source = (lambda offset, count: data[offset : offset + count]), len(data), sha256(b"").hexdigest()
+        source = (lambda offset, count: data[offset : offset + count]), len(data), LIE
         try:
             await self._client._send_attachment(
                 board.machine.name, "lie.bin", source, lambda received: None, STALL_MS
