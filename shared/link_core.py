@@ -50,6 +50,7 @@ _AT_ONCE = 1  # as `due_us`
 
 # A heartbeat is no command: in this form, which our own encoder gives it, it is told and answered as bytes.
 _PING = b'{"type":"ping","id":'
+_PING_BYTES = 20  # of this: on a board a builtin like `len` is looked for in a long list
 _PING_LINE = b'{"type":"ping","id":%d}\n'
 _PING_DATA_LINE = b'{"type":"ping","id":%d,"data":%s}\n'
 _PONG_LINE = b'{"type":"pong","id":%s,"status":"alive"}\n'
@@ -164,8 +165,18 @@ class LinkCore:
         self.received_us = now_us
         if not self._parser.is_between_lines():
             return self._take_each(data)
-        if self.state == State.OPEN and self._is_heartbeat(data):
-            return ()
+        if self.state == State.OPEN:
+            # A heartbeat that says no more than that it is one.
+            if data.startswith(_PING):
+                id = _plain_id(data)
+                if id:
+                    self._last_word = None
+                    self._answer_ping(id)
+                    return ()
+            elif data == self._pong:
+                self._last_word = None
+                self._on_pong()
+                return ()
         if not self._parser.is_one_line(data):
             return self._take_each(data)
         if self.close_error is None:
@@ -173,22 +184,6 @@ class LinkCore:
             if request is not None:
                 return iter((request,))
         return ()
-
-    def _is_heartbeat(self, data: bytes) -> bool:
-        """Answer a PING or take a PONG that says no more than that. Returns whether `data`, which begins a
-        line, is one.
-        """
-        if data.startswith(_PING):
-            id = _plain_id(data)
-            if not id:
-                return False
-            self._answer_ping(id)
-        elif data == self._pong:
-            self._on_pong()
-        else:
-            return False
-        self._last_word = None
-        return True
 
     def check(self, now_us: int) -> None:
         """Do what is due at `due_us`: ping a silent peer, give up a dead one or one that lingers.
@@ -449,7 +444,7 @@ def _plain_id(line: bytes) -> bytes:
     """Return the id of a PING as it stands in its `line`, which begins with _PING; nothing where what came is
     no such line, says more than that, or may not be valid.
     """
-    id = line[len(_PING) : -2]
+    id = line[_PING_BYTES:-2]
     size = len(id)
     if not line.endswith(b"}\n") or not size:
         return b""
