@@ -114,7 +114,8 @@ class Command:
                 self._waiter = Waiter()
                 await self._waiter.wait()
         finally:
-            self.cancel()
+            if self._waiting:
+                self.cancel()
         return self._results
 
     def __aiter__(self) -> "Command":
