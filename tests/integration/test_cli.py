@@ -433,6 +433,21 @@ async def test_game_watch_outlives_its_hub(tmp_path: Path) -> None:
         assert await command.interrupt() == 0
 
 
+async def test_game_watch_tells_that_a_game_went_with_its_hub(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(mortal_hub("cpython", tmp_path))
+        async with scripted_target(hub.under_test, "t1"), console_of(hub.under_test) as console:
+            assert (await console.ask("start_game", game="quick"))["status"] == "running"
+            command = await stack.enter_async_context(
+                snyper("game", "watch", "--hub", hub.under_test.address)
+            )
+            await command.says("Player 1")
+            await hub.kill()
+        await hub.start()
+        await command.says("the game ended with the hub, which has started anew")
+        assert await command.interrupt() == 0
+
+
 @each_engine
 async def test_watch_outlives_its_hub(engine: str, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:

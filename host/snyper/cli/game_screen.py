@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from snyper.cli.commands import warn_of_losses
-from snyper.cli.output import can_redraw, drawn_columns, out
+from snyper.cli.output import can_redraw, drawn_columns, err, out
 from snyper.cli.scoreboard import scoreboard, summary
 from snyper.cli.screens import event_line
 from snyper.client import Event, GameState, HubClient, connect
@@ -117,9 +117,13 @@ class _Screen:
 
     async def ask_again(self) -> None:
         """Ask the hub, which was lost and is back, for its clock and its game."""
+        before = self.state
         with suppress(ProtocolError):
             await self._learn_clock()
             self._model.game = await self._console.game()
+        was_running = before.status == "running"
+        if was_running and not before.game_id.startswith(self._console.boot_id) and self._live is None:
+            err.print("the game ended with the hub, which has started anew", markup=False)
 
     async def _learn_clock(self) -> None:
         status = await self._console.status()
