@@ -26,11 +26,13 @@ def expect(
         return item
     try:
         item.attachment = bytearray(length)
+        buffer = memoryview(item.attachment)
     except MemoryError:
         return _refused(ErrorCode.INTERNAL, "no memory for %d bytes" % length, item)
     if not length:
         return item
     parser.message = item
+    parser.buffer = buffer
     return None
 
 
@@ -39,15 +41,14 @@ def fill(
 ) -> "tuple[SocketMessage | None, bytes | bytearray | memoryview]":
     """Take bytes that belong to the last line. Returns its message if that is whole now, and what is left."""
     count = min(len(data), parser.missing)
-    message = parser.message
-    if message is not None:
-        buffer: Any = message.attachment
-        at = len(buffer) - parser.missing
-        buffer[at : at + count] = data[:count]
+    if parser.buffer is not None:
+        parser.buffer[:count] = data[:count]  # where they may be already
+        parser.buffer = parser.buffer[count:]
     parser.missing -= count
     if parser.missing:
         return None, data
-    parser.message = None
+    message = parser.message
+    parser.message = parser.buffer = None
     return message, data[count:]
 
 

@@ -158,7 +158,7 @@ class Link(LinkCore):
 
     # --- what the stream calls
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: "bytes | memoryview") -> None:
         """Take the next bytes. What it raises is the stream's to give to `connection_lost`: a function that
         catches has its state on a board's heap.
         """
@@ -253,6 +253,8 @@ class Link(LinkCore):
                 self.connection_lost(error)
                 return
             self._requests = None
+            if self._stream.buffer is not self._parser.buffer:  # most have none, and need no memory for that
+                self._stream.buffer = self._parser.buffer
         if self.close_error is None:
             self._stream.resume_reading()
 

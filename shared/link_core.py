@@ -155,10 +155,10 @@ class LinkCore:
         self._parser = MessageLineParser(max_chunk_bytes=self.max_chunk_bytes)
         self._pending: "dict[str | int, tuple[OnReply, object]]" = {}
 
-    def receive_data(self, data: bytes, now_us: int) -> "Iterator[SocketMessage | None] | tuple[()]":
-        """Take the next bytes of the stream; iterate over what they hold, line by line: a request to serve,
-        or None where the line is dealt with. Nothing more is done while nobody iterates, and all has to be
-        taken before the next bytes are given.
+    def receive_data(self, data: "Any", now_us: int) -> "Iterator[SocketMessage | None] | tuple[()]":
+        """Take the next bytes of the stream, or a view of the parser's `buffer` that has them; iterate over
+        what they hold, line by line: a request to serve, or None where the line is dealt with. Nothing more
+        is done while nobody iterates, and all has to be taken before the next bytes are given.
 
         Raises ProtocolError, here and while iterating, when an answer cannot be sent.
         """

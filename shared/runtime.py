@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     class StreamOwner(Protocol):
         """The owner of a Stream, which calls it."""
 
-        def data_received(self, data: bytes) -> None:
-            """Take bytes of the peer. What this raises comes back to `connection_lost`; the others raise
-            nothing.
+        def data_received(self, data: "bytes | memoryview") -> None:
+            """Take bytes of the peer: a view of the stream's `buffer`, where the owner has given it one. What
+            this raises comes back to `connection_lost`; the others raise nothing.
             """
 
         def resume_writing(self) -> None: ...

@@ -94,6 +94,7 @@ class Stream(asyncio.BufferedProtocol):
     def __init__(self, on_connection: "OnConnection | None" = None) -> None:
         self._on_connection = on_connection
         self._owner: "StreamOwner | None" = None
+        self.buffer: "memoryview | None" = None  # where the owner wants the next bytes put
 
     def attach(self, owner: "StreamOwner") -> None:
         """Begin to read, for `owner`."""
@@ -135,13 +136,14 @@ class Stream(asyncio.BufferedProtocol):
             self._task = asyncio.get_running_loop().create_task(self._on_connection(self))
             self._task.add_done_callback(self._on_served)
 
-    def get_buffer(self, sizehint: int) -> bytearray:
-        return _buffer
+    def get_buffer(self, sizehint: int) -> "bytearray | memoryview":
+        return _buffer if self.buffer is None else self.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         assert self._owner is not None
         try:
-            self._owner.data_received(bytes(_view[:nbytes]))
+            buffer = self.buffer
+            self._owner.data_received(bytes(_view[:nbytes]) if buffer is None else buffer[:nbytes])
         except Exception as error:
             self._owner.connection_lost(error)
 

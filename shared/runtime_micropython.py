@@ -176,6 +176,7 @@ class Stream:
     _reader: "asyncio.Task[None] | None" = None
     _writer: "asyncio.Task[None] | None" = None  # while something has not left
     _rest: "memoryview | None" = None
+    buffer: "memoryview | None" = None  # where the owner wants the next bytes put
 
     def __init__(self, sock: "socket.socket") -> None:
         self._sock = sock
@@ -216,6 +217,8 @@ class Stream:
         self._sock.close()
         # The scheduler may keep a task that has ended, and with it this, for minutes.
         self._owner = self._reader = self._writer = None
+        if self.buffer is not None:
+            self.buffer = None
         await asyncio.sleep_ms(0)  # for a reader that was told to pause
 
     # Both are generators and not coroutines: one object for each wait less.
@@ -227,9 +230,11 @@ class Stream:
         try:
             while self._reader is me:
                 yield asyncio.core._io_queue.queue_read(sock)  # type: ignore[attr-defined]
-                count = sock.readinto(_buffer)
-                if count:
-                    self._owner.data_received(bytes(_view[:count]))  # type: ignore[union-attr]
+                count = sock.readinto(self.buffer or _buffer)
+                if count:  # what is given here is in no variable: that would keep it until the next comes
+                    self._owner.data_received(  # type: ignore[union-attr]
+                        self.buffer[:count] if self.buffer else bytes(_view[:count])
+                    )
                 elif count is not None:
                     break
             else:

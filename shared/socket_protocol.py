@@ -260,6 +260,7 @@ class MessageLineParser:
     # Here, and not in each parser: on a board every attribute that is set takes memory.
     missing = 0  # bytes that are still to come after the last line
     message: "SocketMessage | None" = None  # that they belong to; None where they are to be skipped
+    buffer: "memoryview | None" = None  # where in it they belong: they may be put there before they are fed
 
     def __init__(self, max_line_bytes: int = MAX_LINE_BYTES, max_chunk_bytes: int = 0) -> None:
         self._max_line_bytes = max_line_bytes

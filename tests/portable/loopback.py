@@ -124,7 +124,7 @@ class RawPeer:
 
     # --- what the stream calls
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: "bytes | memoryview") -> None:
         self._found += self._parser.feed(data)
         if len(self._found) > 3:
             self._is_reading = False

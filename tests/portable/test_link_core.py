@@ -41,7 +41,7 @@ class Core(LinkCore):
     def log(self, text: str) -> None:
         self.logged.append(text)
 
-    def take(self, data: bytes, now_us: int = 0) -> "list[SocketMessage]":
+    def take(self, data: "bytes | memoryview", now_us: int = 0) -> "list[SocketMessage]":
         """What is to be served of `data`."""
         served = [request for request in self.receive_data(data, now_us) if request is not None]
         self.served += served
@@ -381,3 +381,22 @@ def test_bytes_that_look_like_a_heartbeat_are_none() -> None:
     assert core.sent == []
     core.take(line)
     assert len(core.sent) == 1
+
+
+def test_bytes_that_a_driver_reads_right_into_their_message() -> None:
+    core = ChunkCore(("hit",))
+    assert core._parser.buffer is None
+    assert core.take(b'{"type":"hit","id":1,"bytes":5}\nab') == []
+    found: "list[SocketMessage]" = []
+    for rest in (b"cd", b"e"):
+        buffer = core._parser.buffer
+        assert buffer is not None
+        buffer[: len(rest)] = rest
+        found = core.take(buffer[: len(rest)])
+    [request] = found
+    assert request.attachment == b"abcde"
+    assert core._parser.buffer is None
+    core.take(b'{"type":"hit","id":3,"data":5,"bytes":2}\n')
+    assert core._parser.buffer is None, "they are skipped"
+    [request] = core.take(b'{}{"type":"hit","id":4}\n')
+    assert request.id == 4

@@ -196,6 +196,27 @@ def test_bytes_come_with_their_message_however_a_stream_is_cut(
     assert not parser.overrun
 
 
+@given(st.lists(attached_messages(), max_size=5), st.lists(st.integers(0, 2_000), max_size=12))
+def test_bytes_may_be_put_where_they_belong(sent: list[SocketMessage], cuts: list[int]) -> None:
+    stream = b"".join(message.to_line() for message in sent)
+    ends = sorted(min(cut, len(stream)) for cut in cuts)
+    parser = MessageLineParser(max_chunk_bytes=80)
+    found: list[SocketMessage | ProtocolError] = []
+    for start, end in zip([0, *ends], [*ends, len(stream)], strict=True):
+        piece = stream[start:end]
+        while piece:
+            buffer = parser.buffer
+            if buffer is None:
+                found += parser.feed(piece)
+                break
+            count = min(len(buffer), len(piece))
+            buffer[:count] = piece[:count]
+            found += parser.feed(buffer[:count])
+            piece = piece[count:]
+    assert found == sent
+    assert parser.buffer is None
+
+
 @given(st.lists(STREAMS | RUBBISH, max_size=6), st.sampled_from([1, 2, 40, 150, MAX_LINE_BYTES]))
 def test_whatever_comes_in_costs_bounded_memory_and_no_exception(pieces: list[bytes], limit: int) -> None:
     parser = MessageLineParser(limit)
