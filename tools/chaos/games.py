@@ -120,9 +120,11 @@ class GameLedger:
     def _is_owed(self, game: _Game, target_id: str, peak: int) -> bool:
         return self.owed.get((target_id, peak)) == game.game_id
 
-    def check_orderly_end(self) -> None:
-        """Check that a hub that has ended in an orderly way has ended its game. Raises BrokenPromise."""
-        if self.running is not None:
+    def check_orderly_end(self, boot_id: str) -> None:
+        """Check that the hub of that start, which has ended in an orderly way, has ended its game. Raises
+        BrokenPromise.
+        """
+        if self.running is not None and self.running.game_id.startswith(boot_id):
             raise BrokenPromise(f"the hub has stopped, and {self.running.game_id} has no end")
 
     def check_state(self, state: GameState, boot_id: str) -> None:

@@ -241,7 +241,8 @@ class Invariants:
         if name in command.refused_by:
             self.fail(f"{name} rises for command {command.tag}, which was said not to be carried out")
         game = self.games.running
-        state.raised_by_game = game.game_id if game is not None and isinstance(command.tag, str) else ""
+        is_by_game = all(isinstance(state.tags[message_id], str) for message_id in fresh)  # and not maybe
+        state.raised_by_game = game.game_id if game is not None and is_by_game else ""
         if state.raised_by_game:
             self.on_game_rise(board)
 

@@ -593,7 +593,7 @@ class _Range:
 
     async def _stop_hub(self) -> None:
         if await self._hub.stop():
-            self.invariants.games.check_orderly_end()
+            self.invariants.games.check_orderly_end(self._hub.hub.boot_id)
 
     async def _inject_power_cut(self, step: Step, board: Board) -> None:
         await self._restart(board, False, step.first)
