@@ -111,7 +111,7 @@ async def test_of_cut_transfers_the_last_is_kept_and_files_of_others_too() -> No
                 offer: "dict[str, object]" = {"name": "a", "length_bytes": 1, "sha256": digit * 64}
                 await pair.near.request(SocketMessage("offer", digit, data=offer), 5_000)
                 receiver.close()
-            assert sorted(os.listdir(directory)) == sorted([*kept, "3" * 32 + ".part"])
+            assert sorted(os.listdir(directory)) == sorted(kept + ["3" * 32 + ".part"])
 
 
 async def test_an_idle_transfer_gives_way_to_the_same_bytes_of_another_name() -> None:

@@ -7,6 +7,7 @@ from snyper.shared.link import MAX_QUEUED_CHUNKS, MAX_QUEUED_LINES, Link
 from snyper.shared.runtime import Stream, call_later, sleep_ms
 from snyper.shared.socket_protocol import (
     DEAD_AFTER_BEATS,
+    HEARTBEAT_MS,
     MAX_LINE_BYTES,
     MIN_HEARTBEAT_MS,
     ErrorCode,
@@ -36,8 +37,8 @@ async def test_heartbeats_keep_two_idle_links_alive() -> None:
 
         pair.far.health = lambda: b'{"state":"down"}'
         pair.near.on_health = count
-        pair.near.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
-        pair.far.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS * 3 // 2)
+        pair.near.start_heartbeat(HEARTBEAT_MS, HEARTBEAT_MS)
+        pair.far.start_heartbeat(HEARTBEAT_MS, HEARTBEAT_MS * 3 // 2)
         await within(enough.wait())
         assert pongs[0].data == {"state": "down"}
         assert pair.near.round_trip_us is not None
