@@ -9,12 +9,14 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from tools.chaos.virtual_time import Machine, VirtualLoop
 
 WINDOW_BYTES = 4_000  # on their way in one direction; a Pico W's are fewer
 RETRANSMIT_S = (0.0, 0.3)  # until what was held goes on
+SYN_S = 1.0  # between two attempts to open a connection: RFC 6298's first timer
 
 Tap = Callable[["End", bytes], None]
 
@@ -331,7 +333,9 @@ class Network:
         while not self.is_open(source, target):
             healed = asyncio.Event()
             self.wait_for_route(source, target, healed.set)
-            await healed.wait()
+            with suppress(TimeoutError):  # who would have told of the route may have crashed
+                async with asyncio.timeout(SYN_S):
+                    await healed.wait()
         await asyncio.sleep(self.delay_s(source) + self.delay_s(target))
 
     async def connect(self, machine: Machine, factory: Any, address: str, port: int) -> tuple[End, Any]:

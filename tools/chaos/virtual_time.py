@@ -13,10 +13,11 @@ from typing import Any
 
 STEP_S = 1e-6  # what each round of callbacks takes: else one that waits for the clock would never end
 MAX_ROUNDS = 20_000  # without a timer in between: then something spins
+MAX_S = 3_600.0  # of virtual time: then something waits for what will not come
 
 
 class Spinning(Exception):
-    """Callbacks that begin one another for ever."""
+    """Callbacks that begin one another, or timers, for ever."""
 
 
 class Machine:
@@ -125,7 +126,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def __init__(self) -> None:
         super().__init__()
-        self._now_s = 1.0
+        self._now_s = self._begun_s = 1.0
         self._rounds = 0
         # The base class's timers compare themselves in Python, which took a tenth of a run.
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
@@ -150,6 +151,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._rounds = 0 if wait_s else self._rounds + 1
         if self._rounds > MAX_ROUNDS:
             raise Spinning(f"{MAX_ROUNDS} rounds of callbacks, and no end")
+        if self._now_s > self._begun_s + MAX_S:
+            self._begun_s = self._now_s  # what ends it takes a while too
+            raise Spinning(f"{MAX_S:.0f} s, and no end")
         while timers and timers[0][0] <= self._now_s:
             ready.append(heappop(timers)[2])
         for _ in range(len(ready)):
