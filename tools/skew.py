@@ -114,7 +114,7 @@ async def measure(
     found = Findings()
     async with AsyncExitStack() as stack:
         await hub.start()
-        stack.push_async_callback(hub.stop)
+        stack.push_async_callback(hub.shut_down)
         range_: dict[str, BoardProcess] = {}
         for number in range(1, boards + 1):
             link = ImpairedLink(hub.port, seed=seed + number, to_hub_ms=jitter_ms, from_hub_ms=jitter_ms)

@@ -188,7 +188,7 @@ class _TargetPlay(_Play):
             async with self._relay.running(self._hub.port):
                 yield
         finally:
-            await self._hub.stop()
+            await self._hub.shut_down()
 
     async def act(self) -> None:
         router = self._hub.router

@@ -89,7 +89,7 @@ class Hub:
         self._sweeper = asyncio.create_task(self._sweep())
         log("hub", "listening on port %d" % self.port)
 
-    async def stop(self) -> None:
+    async def shut_down(self) -> None:
         """End the game, stop listening, close every link and wait until all of them are gone."""
         if self.game_runner is not None:
             await self.game_runner.stop()

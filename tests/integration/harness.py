@@ -140,7 +140,7 @@ async def running_hub(
         try:
             yield HubUnderTest(hub.port, hub=hub)
         finally:
-            await asyncio.wait_for(hub.stop(), DEADLINE_S)
+            await asyncio.wait_for(hub.shut_down(), DEADLINE_S)
         return
     port = port or free_port()
     config = {

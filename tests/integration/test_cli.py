@@ -343,7 +343,7 @@ async def test_the_hub_is_lost_meanwhile(tmp_path: Path) -> None:
         )
         await target.expect("stand_up")
         assert hub.hub is not None
-        await hub.hub.stop()
+        await hub.hub.shut_down()
         assert await command.wait() == NO_HUB
         assert "lost" in command.err
         assert "Traceback" not in command.err

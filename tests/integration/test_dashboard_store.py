@@ -26,7 +26,7 @@ async def hub_at(port: int, journal: Path | None) -> AsyncIterator[Hub]:
     try:
         yield hub
     finally:
-        await hub.stop()
+        await hub.shut_down()
         if log is not None:
             await log.close()
 

@@ -337,7 +337,7 @@ async def fresh_hub() -> AsyncIterator[Hub]:
     try:
         yield hub
     finally:
-        await hub.stop()
+        await hub.shut_down()
 
 
 async def test_by_hand() -> None:

@@ -910,4 +910,4 @@ async def test_a_hub_on_every_address_has_both_families() -> None:
             writer.close()
             await writer.wait_closed()
     finally:
-        await hub.stop()
+        await hub.shut_down()

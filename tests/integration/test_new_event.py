@@ -68,7 +68,7 @@ async def test_an_event_is_the_add_where_it_happens_and_a_row(
         with History(journal) as history:
             assert [one.data for one in history.events(["oiled"])] == [{"drops": 3}]
     finally:
-        await hub.stop()
+        await hub.shut_down()
         await log.close()
     status, exported, _ = await run_snyper("export", "--json", "--events", "--journal", str(journal))
     assert status == 0

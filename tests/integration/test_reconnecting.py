@@ -244,7 +244,7 @@ async def test_a_key_that_is_none() -> None:
         async with connect(address, "open sesame", reconnect=True) as client:
             assert await client.targets() == []
     finally:
-        await hub.stop()
+        await hub.shut_down()
 
 
 async def test_several_hubs(tmp_path: Path) -> None:

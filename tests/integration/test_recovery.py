@@ -356,7 +356,7 @@ async def test_a_session_ends_when_it_is_cancelled(steps: int, tmp_path: Path) -
 async def test_a_stopped_hub_leaves_nothing_listening(tmp_path: Path) -> None:
     async with running_hub("cpython", tmp_path) as hub, scripted_target(hub, "a") as target:
         assert hub.hub is not None
-        await hub.hub.stop()
+        await hub.hub.shut_down()
         await target.end()
         with pytest.raises(ConnectionRefusedError):
             async with peer_of(hub):

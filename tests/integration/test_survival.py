@@ -84,7 +84,7 @@ async def test_a_hub_that_refuses_is_there_and_the_radio_stays_on(tmp_path: Path
         assert board.outputs()["wifi"]["activations"] == 1
     finally:
         board.kill()
-        await hub.stop()
+        await hub.shut_down()
 
 
 async def test_a_crash_is_kept_however_many_errors_were_before_it(tmp_path: Path) -> None:

@@ -254,7 +254,7 @@ async def test_the_first_hub_dead_the_second_alive_and_back(tmp_path: Path) -> N
         assert second.hub is not None
         assert len(second.hub.router.registry.connected()) == 1
         async with scripted_hub(port) as returned:
-            await second.hub.stop()
+            await second.hub.shut_down()
             _peer, message = await returned.register()
             assert message["target_id"] == "target_1"
             await second.hub.start()
@@ -282,7 +282,7 @@ async def test_a_hub_that_wants_a_key(tmp_path: Path) -> None:
             stranger.kill()
             friend.kill()
     finally:
-        await hub.stop()
+        await hub.shut_down()
 
 
 @pytest.mark.parametrize(

@@ -127,5 +127,5 @@ async def _snyper() -> AsyncIterator[Exchange]:
             await until_connected(hub, 1)
             yield exchange
         finally:
-            await hub.stop()
+            await hub.shut_down()
             board.kill()

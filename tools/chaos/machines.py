@@ -335,7 +335,7 @@ class HubMachine:
     async def _stop(self) -> None:
         if self._running is not None:
             await self._running
-        await self.hub.stop()
+        await self.hub.shut_down()
         await self._events.close()
 
     async def kill(self, power: bool) -> None:

@@ -45,7 +45,7 @@ async def serve(options: Options, ready: Ready) -> None:
             ready(format_address(dial_host(host), hub.port))
             await asyncio.Event().wait()
         finally:
-            await hub.stop()
+            await hub.shut_down()
     finally:
         if events is not None:
             await events.close()

@@ -64,7 +64,7 @@ async def main(port: int, targets: int, seconds: int) -> None:
         commands += 1
     ticking.cancel()
     left = len(hub.router.registry.connected())
-    await hub.stop()
+    await hub.shut_down()
     print(
         json.dumps(
             {
