@@ -64,7 +64,6 @@ async def main(port: int, targets: int, seconds: int) -> None:
         commands += 1
     ticking.cancel()
     left = len(hub.router.registry.connected())
-    await hub.shut_down()
     print(
         json.dumps(
             {
