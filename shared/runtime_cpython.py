@@ -175,9 +175,11 @@ async def dial(host: str, port: int, timeout_ms: int) -> Stream:
     return stream
 
 
-async def exchange_datagrams(host: str, port: int, request: bytes, timeout_ms: int) -> bytes:
-    """Send one UDP datagram to an IPv4 address, and return the first answer, empty when none comes in time.
-    Raises OSError. May be cancelled.
+async def exchange_datagrams(
+    host: str, port: int, request: bytes, timeout_ms: int, from_anybody: bool = False
+) -> bytes:
+    """Send one UDP datagram to an IPv4 address, and return the first answer from there, or `from_anybody` as
+    to multicast; empty when none comes in time. Raises OSError. May be cancelled.
     """
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -185,7 +187,10 @@ async def exchange_datagrams(host: str, port: int, request: bytes, timeout_ms: i
         await loop.sock_sendto(sock, request, (host, port))
         try:
             async with asyncio.timeout(timeout_ms / 1000):
-                return await loop.sock_recv(sock, _MAX_DATAGRAM_BYTES)
+                while True:
+                    answer, sender = await loop.sock_recvfrom(sock, _MAX_DATAGRAM_BYTES)
+                    if sender == (host, port) or from_anybody:
+                        return answer
         except TimeoutError:
             return b""
 

@@ -287,21 +287,26 @@ async def dial(host: str, port: int, timeout_ms: int) -> Stream:
         raise OSError(ETIMEDOUT, "no answer")
 
 
-async def _exchange(sock: "socket.socket", address: "Any", request: bytes) -> bytes:
+async def _exchange(sock: "socket.socket", address: "Any", request: bytes, from_anybody: bool) -> bytes:
     sock.setblocking(False)
     sock.sendto(request, address)
-    await _readable(sock)  # type: ignore[misc]
-    return sock.recv(_MAX_DATAGRAM_BYTES)
+    while True:
+        await _readable(sock)  # type: ignore[misc]
+        answer, sender = sock.recvfrom(_MAX_DATAGRAM_BYTES)
+        if sender == address or from_anybody:
+            return answer
 
 
-async def exchange_datagrams(host: str, port: int, request: bytes, timeout_ms: int) -> bytes:
-    """Send one UDP datagram to an IPv4 address, and return the first answer, empty when none comes in time.
-    Raises OSError. May be cancelled.
+async def exchange_datagrams(
+    host: str, port: int, request: bytes, timeout_ms: int, from_anybody: bool = False
+) -> bytes:
+    """Send one UDP datagram to an IPv4 address, and return the first answer from there, or `from_anybody` as
+    to multicast; empty when none comes in time. Raises OSError. May be cancelled.
     """
     address = socket.getaddrinfo(host, port)[0][-1]  # lwIP takes no hint but SOCK_STREAM
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
-        return await asyncio.wait_for_ms(_exchange(sock, address, request), timeout_ms)
+        return await asyncio.wait_for_ms(_exchange(sock, address, request, from_anybody), timeout_ms)
     except asyncio.TimeoutError:
         return b""
     finally:

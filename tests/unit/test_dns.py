@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from snyper.firmware.target.dns import is_address, resolve
+from snyper.firmware.target.dns import _address_in, _query, is_address, resolve
 
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
@@ -34,6 +34,7 @@ class NameServer:
 
     def __init__(self, answer: Answer) -> None:
         self.questions: list[bytes] = []
+        self.askers: list[tuple[str, int]] = []
         self._answer = answer
         self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._sock.bind((HOST, 0))
@@ -56,6 +57,7 @@ class NameServer:
             if not question:
                 return
             self.questions.append(question)
+            self.askers.append(asker)
             for answer in self._answer(question):
                 self._sock.sendto(answer, asker)
 
@@ -130,6 +132,49 @@ def test_an_address_is_not_asked_for(ask: Callable[[str, int], str]) -> None:
         assert server.questions == []
 
 
+def test_a_server_may_write_the_name_in_other_letters(ask: Callable[[str, int], str]) -> None:
+    def answer(question: bytes) -> list[bytes]:
+        return [answered(A_RECORD)(question)[0].replace(b"hub", b"HuB")]
+
+    with NameServer(answer).running() as server:
+        assert ask("hub.example", server.port) == "192.168.7.9"
+
+
+def test_an_answer_from_elsewhere_is_not_heard(ask: Callable[[str, int], str]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+
+        def answer(question: bytes) -> list[bytes]:
+            [forged] = answered(record(1, bytes([6, 6, 6, 6])))(question)
+            stranger.sendto(forged, server.askers[-1])
+            return answered(A_RECORD)(question)
+
+        with NameServer(answer).running() as server:
+            assert ask("hub.example", server.port) == "192.168.7.9"
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_one"),
+    [
+        (lambda query: answered(A_RECORD)(query)[0], True),
+        (lambda query: b"\x00\x00" + answered(A_RECORD)(query)[0][2:], True),
+        (lambda query: multicast(query[12:-4]), True),
+        (lambda query: multicast(query[12:-4].upper()), True),
+        (lambda query: multicast(b"\x05other\x05local\x00"), False),
+        (lambda query: multicast(b"\xc0\x0c"), False),
+        (lambda query: query[:2] + multicast(query[12:-4])[2:].replace(ANSWER_FLAGS, b"\x00\x00", 1), False),
+    ],
+    ids=["as to any", "id 0", "no question", "other letters", "another name", "a circle", "a question"],
+)
+def test_answers_by_multicast(answer: Callable[[bytes], bytes], is_one: bool) -> None:
+    query = _query("hub.local")
+    assert _address_in(answer(query), query, True) == ("192.168.7.9" if is_one else "")
+
+
+def multicast(name: bytes) -> bytes:
+    """An answer as RFC 6762 has it: no id, no question."""
+    return b"\x00\x00" + ANSWER_FLAGS + b"\x00\x00\x00\x01\x00\x00\x00\x00" + name + A_RECORD[2:]
+
+
 def test_a_lost_question_is_asked_again(ask: Callable[[str, int], str]) -> None:
     lost: list[bytes] = []
 
@@ -151,10 +196,34 @@ def test_a_lost_question_is_asked_again(ask: Callable[[str, int], str]) -> None:
         lambda question: [question[:2]],
         lambda question: [answered(A_RECORD)(question)[0][:-7]],
         lambda question: [b"\xff\xff" + answered(A_RECORD)(question)[0][2:]],
+        lambda question: [b"\x00\x00" + answered(A_RECORD)(question)[0][2:]],
+        lambda question: [answered(A_RECORD)(question)[0].replace(b"example", b"exempla")],
+        lambda question: [
+            answered(A_RECORD)(question)[0].replace(b"\x00\x01\x00\x01", b"\x00\x1c\x00\x01", 1)
+        ],
+        lambda question: [question + A_RECORD],
+        lambda question: [
+            question[:2] + ANSWER_FLAGS + b"\x00\x00\x00\x01\x00\x00\x00\x00" + question[12:-4] + A_RECORD[2:]
+        ],
+        lambda question: [answered(A_RECORD)(question)[0].replace(b"\x03hub", b"\xc0\x0c??")],
         lambda question: [b"\xff" * 300],
         lambda question: [question[:12] + b"\x3f" * 80],
     ],
-    ids=["no such name", "no address", "torn", "half a record", "another question's", "noise", "no end"],
+    ids=[
+        "no such name",
+        "no address",
+        "torn",
+        "half a record",
+        "another question's",
+        "id 0",
+        "another name",
+        "another type",
+        "no response",
+        "no question",
+        "a name in a circle",
+        "noise",
+        "no end",
+    ],
 )
 def test_what_is_no_answer_is_an_error_that_names_the_host(
     ask: Callable[[str, int], str], answer: Answer
