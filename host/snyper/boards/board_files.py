@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from snyper.boards import image
 from snyper.boards.fleet import check
 from snyper.boards.ports import BoardError
-from snyper.boards.usb import Connection, Identity
+from snyper.boards.usb import Connection, Identity, clipped
 
 MIN_MICROPYTHON = (1, 24)
 CONFIG = "config.json"
@@ -35,9 +35,9 @@ class Description:
 def describe(connection: Connection) -> Description:
     """Read what runs on a board whose prompt is taken. Raises BoardError."""
     role = version = target_id = ""
-    with suppress(ValueError, TypeError, KeyError):
+    with suppress(ValueError, TypeError, KeyError, RecursionError):
         manifest = json.loads(connection.read("/" + MANIFEST) or b"")
-        role, version = str(manifest["role"]), str(manifest["version"])
+        role, version = clipped(str(manifest["role"])), clipped(str(manifest["version"]))
     if not role:  # installed some other way
         places = {
             name: [

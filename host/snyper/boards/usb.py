@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from mpremote import transport_serial  # type: ignore[import-untyped]
 from mpremote.transport import TransportError, TransportExecError  # type: ignore[import-untyped]
@@ -40,6 +40,10 @@ RUN_TIMEOUT_S = 30.0  # between two characters of an answer; the longest silence
 ANSWER_TIMEOUT_S = 5.0  # of one read of mpremote's
 CHUNK_BYTES = 1024  # a statement on the board that writes so many is up to four times as long
 HASHES_AT_ONCE = 16  # an answer about more may not find its memory in one piece on a board
+ANSWER_DUE_S = 60.0  # all of an answer, however slowly it comes
+MAX_ANSWER_BYTES = 65_536  # the longest is a list of all files
+POLL_S = 0.002
+MAX_SHOWN_CHARS = 80
 QUIET_S = 0.05
 ATTEMPT_S = 1.5  # to interrupt what runs
 RESET_ATTEMPTS = 3  # of that, before a reset
@@ -53,6 +57,7 @@ _NO_ANSWER = (
 )
 
 Progress = Callable[[int], None]
+T = TypeVar("T")
 
 _SHA256 = """
 import binascii, hashlib, json
@@ -158,7 +163,43 @@ class _ReadAhead:
 
 
 class _Transport(transport_serial.SerialTransport):  # type: ignore[misc]
-    """mpremote's connection, for boards that are served in several threads at once."""
+    """mpremote's connection, for boards that are served in several threads at once, and for any board: one
+    that prints without end does not hold it up.
+    """
+
+    on_wait: Callable[[], None] = staticmethod(lambda: None)  # called now and then while an answer is due
+
+    def read_until(
+        self,
+        min_num_bytes: int,
+        ending: bytes,
+        timeout: float | None = 10,
+        data_consumer: None = None,
+        timeout_overall: float | None = None,
+    ) -> bytes:
+        """Read up to and with `ending`; less, when nothing comes for `timeout` seconds, or not all within
+        `timeout_overall`, by default ANSWER_DUE_S. Raises TransportError after MAX_ANSWER_BYTES.
+        """
+        begun_s = last_s = told_s = time.monotonic()
+        answer = bytearray()
+        while not answer.endswith(ending):
+            piece = self.serial.read(1) if self.is_pty or self.serial.in_waiting else b""
+            now_s = time.monotonic()
+            if now_s >= told_s + QUIET_S:
+                told_s = now_s
+                self.on_wait()
+            if piece:
+                answer += piece
+                last_s = now_s
+                if len(answer) > MAX_ANSWER_BYTES:
+                    raise TransportError("it prints without end")
+            elif timeout is not None and now_s >= last_s + timeout:
+                break
+            elif not self.is_pty:
+                time.sleep(POLL_S)
+            if now_s >= begun_s + (ANSWER_DUE_S if timeout_overall is None else timeout_overall):
+                break
+        return bytes(answer)
 
     def __init__(self, port: str) -> None:
         """Open the port. Raises OSError, TransportError."""
@@ -195,6 +236,7 @@ class Connection:
         self.port = port
         self._patience_s = patience_s
         self._serial_number = serial_number_of(port)
+        self.on_wait: Callable[[], None] = lambda: None  # called while the board's answer is due; may raise
         self._transport: Any = None
         self._rest = b""
         self._is_at_prompt = False
@@ -251,22 +293,25 @@ class Connection:
             raise BoardError(f"the board says: {_last_line(error_output.decode(errors='replace'))}")
         try:
             return json.loads(printed) if printed.strip() else None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise LostError(f"the board answers with rubbish ({printed[:40]!r}): try again") from None
 
-    def ask(self, source: str) -> Any:
-        """Run `source`, which prints one JSON document, and return that."""
+    def ask(self, source: str, read: Callable[[Any], T]) -> T:
+        """Run `source`, which prints one JSON document, and return what `read` makes of that. What it cannot
+        read, it has to raise KeyError, TypeError or ValueError for.
+        """
         said = self.run(source)
         if said is None:
             raise LostError("the board gives no answer: try again")
-        return said
+        try:
+            return read(said)
+        except (KeyError, TypeError, ValueError):
+            shown = clipped(json.dumps(said))
+            raise LostError(f"the board answers what MicroPython does not ({shown}): try again") from None
 
     def identity(self) -> Identity:
         """Ask the board which one it is. Raises BoardError."""
-        said = self.ask(_IDENTITY)
-        return Identity(
-            said["platform"], tuple(said["version"]), said["name"], said["has_wifi"], said["unique_id"]
-        )
+        return self.ask(_IDENTITY, _identity_in)
 
     # --- its flash; paths are absolute
 
@@ -276,8 +321,12 @@ class Connection:
         found: dict[str, str | None] = {}
         for first in range(0, len(paths), HASHES_AT_ONCE):
             asked = paths[first : first + HASHES_AT_ONCE]
-            said = self.ask(f"{_SHA256}\nprint(json.dumps([sha256(path) for path in {asked!r}]))")
-            found |= zip(asked, said, strict=True)
+            digests = self.ask(
+                f"{_SHA256}\nprint(json.dumps([sha256(path) for path in {asked!r}]))", _digests_in
+            )
+            if len(digests) != len(asked):
+                raise LostError(f"the board answers {len(digests)} of {len(asked)} questions: try again")
+            found |= zip(asked, digests, strict=True)
         return found
 
     def read(self, path: str) -> bytes | None:
@@ -293,6 +342,10 @@ class Connection:
             self._transport.fs_writefile(
                 path, content, CHUNK_BYTES, None if progress is None else lambda done, _: progress(done)
             )
+
+    def names(self) -> set[str]:
+        """List what is in the root of its flash."""
+        return self.ask("import os, json\nprint(json.dumps(os.listdir('/')))", _names_in)
 
     # --- resets, and what the board prints
 
@@ -328,6 +381,7 @@ class Connection:
                 self._reopen()
                 self._transport.serial.timeout = min(left_s, 0.2)
                 self._rest += self._transport.serial.read(max(1, self._transport.serial.in_waiting))
+                self._rest = self._rest[-MAX_ANSWER_BYTES:]
                 self._transport.serial.timeout = ANSWER_TIMEOUT_S
             except _ERRORS as error:
                 self._close_if_gone(error)
@@ -349,6 +403,7 @@ class Connection:
             self._transport = _Transport(self.port)
         except _LOST:
             raise BoardError(explain_failure(self.port)) from None
+        self._transport.on_wait = lambda: self.on_wait()
 
     def _reopen(self) -> None:
         if self._transport is not None:
@@ -376,8 +431,10 @@ class Connection:
         if not transport.read_until(1, _BANNER, timeout_overall=ATTEMPT_S).endswith(_BANNER):
             return False
         # What earlier attempts caused is still under way; after it, one prompt and nothing else.
+        quiet_by_s = time.monotonic() + ATTEMPT_S
         while transport.serial.read(4096):
-            pass
+            if time.monotonic() > quiet_by_s:
+                return False
         transport.serial.write(b"\x01")
         is_there = bool(transport.read_until(1, _BANNER, timeout_overall=ATTEMPT_S).endswith(_BANNER))
         transport.serial.timeout = ANSWER_TIMEOUT_S
@@ -401,6 +458,37 @@ class Connection:
             raise LostError(
                 f"the board does not answer any more ({_last_line(str(error))}): check the cable, try again"
             ) from None
+        except BaseException:  # `on_wait` ends it: the answer is still to come
+            self._is_at_prompt = False
+            raise
+
+
+def _identity_in(said: Any) -> Identity:
+    fields = [said[name] for name in ("platform", "name", "unique_id")]
+    version = tuple(said["version"])
+    if any(type(field) is not str for field in fields) or any(type(number) is not int for number in version):
+        raise ValueError
+    return Identity(
+        clipped(fields[0]), version[:3], clipped(fields[1]), said["has_wifi"] is True, clipped(fields[2])
+    )
+
+
+def _digests_in(said: Any) -> list[str | None]:
+    if type(said) is not list or any(type(digest) not in (str, type(None)) for digest in said):
+        raise ValueError
+    return said
+
+
+def _names_in(said: Any) -> set[str]:
+    if type(said) is not list or any(type(name) is not str for name in said):
+        raise ValueError
+    return set(said)
+
+
+def clipped(text: str) -> str:
+    """Clip what a board says to what a line of a table has place for, and mark what cannot be printed."""
+    shown = text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…"
+    return "".join(char if char.isprintable() else "?" for char in shown)
 
 
 def sha256(content: bytes) -> str:

@@ -39,10 +39,13 @@ def at_prompt(port: str, work: Callable[[Connection], T], wait: Callable[[], Non
     Raises BoardError when the port cannot be opened, or the board does not answer.
     """
     with connected(port) as connection:
-        connection.enter_repl(wait=wait)
+        if wait is not None:
+            connection.on_wait = wait
+        connection.enter_repl()
         try:
             return work(connection)
         finally:
+            connection.on_wait = lambda: None  # it starts anew, also where `wait` ends the work
             connection.reset()
 
 
