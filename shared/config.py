@@ -88,9 +88,15 @@ class Pattern(Field):
     """A string that `is_valid` takes, an empty one too where `or_empty`; `form` says what that is."""
 
     def __init__(
-        self, default: str, is_valid: "Callable[[str], bool]", form: str, or_empty: bool = False
+        self,
+        default: str,
+        is_valid: "Callable[[str], bool]",
+        form: str,
+        or_empty: bool = False,
+        secret: bool = False,
     ) -> None:
         super().__init__(default)
+        self.secret = secret
         self._is_valid = is_valid
         self._form = form
         self._or_empty = or_empty
@@ -254,8 +260,18 @@ def _is_country(text: str) -> bool:
     return len(text) == 2 and "A" <= text[0] <= "Z" and "A" <= text[1] <= "Z"
 
 
+def _is_key(text: str) -> bool:
+    from snyper.shared.keys import Key  # which a board without a key never needs
+
+    try:
+        Key(text)
+    except ValueError:
+        return False
+    return True
+
+
 # What every board has, whatever its role.
-KEY = Text("", 0, 64, secret=True)
+KEY = Pattern("", _is_key, "NAME:HEX, as `snyper deploy` writes it", or_empty=True, secret=True)
 COUNTRY = Pattern("", _is_country, "two capital letters such as GB", or_empty=True)
 LED = {"pin": Pin("LED")}
 WATCHDOG_MS = Integer(8000, 3000, 8388, or_zero=True)  # a radio takes a second to start; an RP2040 ends there

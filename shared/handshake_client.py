@@ -1,4 +1,9 @@
-"""The handshake as the peer that dialled makes it: its `register`, and the hub's `registered`. Pure."""
+"""The handshake as the peer that dialled makes it: the proof of its key, its `register`, and the hub's
+`registered`.
+"""
+
+import os
+from binascii import hexlify
 
 from snyper.shared.socket_protocol import (
     HEARTBEAT_MS,
@@ -23,20 +28,46 @@ if TYPE_CHECKING:
 
 def register_message(
     message_id: "str | int",
-    key: str,
     data: "dict[str, object]",
     target_id: "str | None" = None,
     max_chunk_bytes: int = 0,
 ) -> SocketMessage:
-    """Build the `register` of a peer that says `data` of itself; `key` is the hub's, empty where it wants
-    none. `data` is the message's from now on. `max_chunk_bytes` may follow a line to the peer.
+    """Build the `register` of a peer that says `data` of itself. `data` is the message's from now on.
+    `max_chunk_bytes` may follow a line to the peer.
     """
     data["protocol"] = PROTOCOL_VERSION
     if max_chunk_bytes:
         data["max_chunk_bytes"] = max_chunk_bytes
-    if key:
-        data["key"] = key
     return SocketMessage(MessageType.REGISTER, message_id, target_id, data=data)
+
+
+async def prove_key(
+    link: "Link", key_text: str, data: "dict[str, object]", target_id: "str | None", timeout_ms: int
+) -> None:
+    """Have the hub challenge this peer, which says `data` of itself, and seal the link: what comes next
+    proves to each that the other has the key. Until then the hub is served nothing.
+
+    Raises ValueError for a text that is no key; ProtocolError: `unauthorized` for a hub that has no key, what
+    the hub refuses the peer for, and what `Link.request` raises. May be cancelled.
+    """
+    from snyper.shared.keys import NONCE_BYTES, Key, nonce_field, seals
+    from snyper.shared.sealed_stream import seal_link
+
+    handlers, health = link.handlers, link.health
+    link.handlers = {}
+    link.health = None
+    key = Key(key_text)
+    role = str(data.get("role", "target"))
+    nonce = os.urandom(NONCE_BYTES)
+    asked: "dict[str, object]" = {"role": role, "key": key.name, "nonce": hexlify(nonce).decode()}
+    message = SocketMessage(MessageType.REGISTER, link.new_id(), target_id, data=asked)
+    challenge = await link.request(message, timeout_ms)
+    if challenge.type != MessageType.CHALLENGE:
+        raise ProtocolError(ErrorCode.UNAUTHORIZED, "this hub has no key, and this peer wants one of it")
+    to_hub, from_hub = seals(key, role, target_id or "", nonce, nonce_field(challenge.data or {}))
+    seal_link(link, to_hub, from_hub, (role, target_id))
+    link.handlers = handlers
+    link.health = health
 
 
 class Registered:

@@ -10,11 +10,13 @@ does.
 import hashlib
 from binascii import hexlify, unhexlify
 
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError, text_field
+
 KEY_BYTES = 32
 NONCE_BYTES = 16
-SEAL_BYTES = 24  # of a line: its number and its MAC, in eight and sixteen hexadecimal digits
+SEAL_BYTES = 32  # its number, how many bytes follow and its MAC: 8, 8 and 16 hexadecimal digits
 MAX_NAME_CHARS = 32
-MAX_LINES = 1 << 32  # with one secret; then it takes a new one
+MAX_SEALS = 1 << 32  # with one secret
 
 _BLOCK_BYTES = 64  # of SHA-256
 _MAC_BYTES = 8  # who guesses one of these loses the connection with the first wrong one
@@ -35,7 +37,7 @@ class Key:
             raise ValueError(
                 "a key is NAME:HEX, with a name of 1 to %d of A-Z a-z 0-9 _ - ." % MAX_NAME_CHARS
             )
-        if len(digits) != 2 * KEY_BYTES or digits.strip(_HEX_DIGITS):
+        if not _is_hex(digits, KEY_BYTES):
             raise ValueError("a key is NAME:HEX, with %d hexadecimal digits" % (2 * KEY_BYTES))
         self.name = name
         self.secret = unhexlify(digits)
@@ -46,6 +48,18 @@ class Key:
 
     def __repr__(self) -> str:
         return "Key(%r)" % self.name
+
+
+def nonce_field(data: "dict[str, object]") -> bytes:
+    """Read `data["nonce"]`. Raises ProtocolError `bad_message`."""
+    digits = text_field(data, "nonce", "")
+    if not _is_hex(digits, NONCE_BYTES):
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, "`nonce` is %d hexadecimal digits" % (2 * NONCE_BYTES))
+    return unhexlify(digits)
+
+
+def _is_hex(text: str, size: int) -> bool:
+    return len(text) == 2 * size and not text.strip(_HEX_DIGITS)
 
 
 class Mac:
@@ -70,31 +84,37 @@ class Mac:
 
 
 class Seal:
-    """The seals of what goes in one direction of one connection, in its order."""
+    """The seals of what goes in one direction of one connection, in its order: of each line, and of the bytes
+    that follow it.
+    """
 
     def __init__(self, mac: Mac) -> None:
         self._mac = mac
         self._number = 0
 
-    def of(self, line: bytes) -> bytes:
-        """Return the seal of `line`, without its end, if it goes next."""
-        number = b"%08x" % self._number
-        return number + hexlify(self._mac.digest(number, line)[:_MAC_BYTES])
+    def next(self, content: "bytes | memoryview", following: int = 0) -> bytes:
+        """Make the seal of what goes next, a line that so many bytes follow, or those. Raises ProtocolError
+        `disconnected` after MAX_SEALS.
+        """
+        number = self._number
+        if number >= MAX_SEALS:
+            raise ProtocolError(ErrorCode.DISCONNECTED, "its secret has sealed enough: connect anew")
+        self._number = number + 1
+        digits = b"%08x%08x" % (number, following)
+        return digits + hexlify(self._mac.digest(digits, content)[:_MAC_BYTES])
 
-    def advance(self) -> None:
-        """Count the line that has just gone. Raises OverflowError after MAX_LINES."""
-        self._number += 1
-        if self._number >= MAX_LINES:
-            raise OverflowError("the secret has sealed %d lines" % MAX_LINES)
+    def is_next(self, content: "bytes | memoryview", seal: bytes) -> bool:
+        """Return whether `seal` is that of `content`, which came next. After one that is not, none is."""
+        # How long a comparison takes tells nothing here: with a new connection there are new secrets.
+        return seal == self.next(content, following(seal))
 
-    def opened(self, line: bytes) -> "bytes | None":
-        """Take the seal off `line`, which came next and has no end; None when it is not the right one."""
-        sealed = line[:-SEAL_BYTES]
-        # How long a comparison takes tells nothing here: after the first wrong seal there are new secrets.
-        if line[-SEAL_BYTES:] != self.of(sealed):
-            return None
-        self.advance()
-        return sealed
+
+def following(seal: bytes) -> int:
+    """Return how many bytes follow a line, as its seal says; 0 for what is no seal."""
+    try:
+        return int(seal[8:16], 16)
+    except ValueError:
+        return 0
 
 
 def seals(

@@ -26,6 +26,9 @@ from snyper.shared.socket_protocol import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+    from typing import Any
+
+    from snyper.shared.sealed_stream import SealedStream
 
     Handler = Callable[["Link", SocketMessage], Awaitable[SocketMessage | None]]
 
@@ -49,6 +52,7 @@ class Link(LinkCore):
     # waits for.
     _queue: "list[bytes] | None" = None
     _drained: "asyncio.Event | None" = None
+    sealed: "SealedStream | None" = None  # in between, where all that goes and comes is sealed
     _requests: "Iterator[SocketMessage | None] | None" = None  # of what was read, what is not served yet
 
     def __init__(
@@ -60,7 +64,7 @@ class Link(LinkCore):
     ) -> None:
         super().__init__(handlers, name, now_us(), admit)
         self.opened_ms = now_ms()
-        self._stream = stream
+        self._stream: "Any" = stream  # a Stream, or a SealedStream over it
         self._ended = asyncio.Event()
         self._handler_tasks: "list[asyncio.Task[None]]" = []
 

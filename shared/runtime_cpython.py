@@ -89,16 +89,16 @@ _view = memoryview(_buffer)
 
 
 class Stream(asyncio.BufferedProtocol):
-    """A TCP connection that belongs to a StreamOwner."""
+    """A TCP connection that belongs to a StreamOwner, its `owner`."""
 
     def __init__(self, on_connection: "OnConnection | None" = None) -> None:
         self._on_connection = on_connection
-        self._owner: "StreamOwner | None" = None
+        self.owner: "StreamOwner | None" = None
         self.buffer: "memoryview | None" = None  # where the owner wants the next bytes put
 
     def attach(self, owner: "StreamOwner") -> None:
         """Begin to read, for `owner`."""
-        self._owner = owner
+        self.owner = owner
         if self._closed.done():
             owner.connection_lost(None)
         else:
@@ -140,25 +140,25 @@ class Stream(asyncio.BufferedProtocol):
         return _buffer if self.buffer is None else self.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        assert self._owner is not None
+        assert self.owner is not None
         try:
             buffer = self.buffer
-            self._owner.data_received(bytes(_view[:nbytes]) if buffer is None else buffer[:nbytes])
+            self.owner.data_received(bytes(_view[:nbytes]) if buffer is None else buffer[:nbytes])
         except Exception as error:
-            self._owner.connection_lost(error)
+            self.owner.connection_lost(error)
 
     def eof_received(self) -> bool:
-        self._owner.connection_lost(None)  # type: ignore[union-attr]
+        self.owner.connection_lost(None)  # type: ignore[union-attr]
         return True  # what is on its way out may still arrive, until `close`
 
     def resume_writing(self) -> None:
-        self._owner.resume_writing()  # type: ignore[union-attr]
+        self.owner.resume_writing()  # type: ignore[union-attr]
 
     def connection_lost(self, exc: "Exception | None") -> None:
         if not self._closed.done():
             self._closed.set_result(None)
-        if self._owner is not None:
-            self._owner.connection_lost(exc)
+        if self.owner is not None:
+            self.owner.connection_lost(exc)
 
     def _on_served(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and task.exception() is not None:

@@ -170,9 +170,9 @@ _view = memoryview(_buffer)
 
 
 class Stream:
-    """A TCP connection that belongs to a StreamOwner. Its methods are called inside of tasks."""
+    """A TCP connection that belongs to a StreamOwner, its `owner`. Its methods are called inside of tasks."""
 
-    _owner: "StreamOwner | None" = None
+    owner: "StreamOwner | None" = None
     _reader: "asyncio.Task[None] | None" = None
     _writer: "asyncio.Task[None] | None" = None  # while something has not left
     _rest: "memoryview | None" = None
@@ -183,7 +183,7 @@ class Stream:
 
     def attach(self, owner: "StreamOwner") -> None:
         """Begin to read, for `owner`."""
-        self._owner = owner
+        self.owner = owner
         self.resume_reading()
 
     def write(self, data: bytes) -> bool:
@@ -216,7 +216,7 @@ class Stream:
                 await end_task(task)
         self._sock.close()
         # The scheduler may keep a task that has ended, and with it this, for minutes.
-        self._owner = self._reader = self._writer = None
+        self.owner = self._reader = self._writer = None
         if self.buffer is not None:
             self.buffer = None
         await asyncio.sleep_ms(0)  # for a reader that was told to pause
@@ -232,7 +232,7 @@ class Stream:
                 yield asyncio.core._io_queue.queue_read(sock)  # type: ignore[attr-defined]
                 count = sock.readinto(self.buffer or _buffer)
                 if count:  # what is given here is in no variable: that would keep it until the next comes
-                    self._owner.data_received(  # type: ignore[union-attr]
+                    self.owner.data_received(  # type: ignore[union-attr]
                         self.buffer[:count] if self.buffer else bytes(_view[:count])
                     )
                 elif count is not None:
@@ -242,7 +242,7 @@ class Stream:
         except Exception as lost:
             error = lost
         self._reader = None
-        self._owner.connection_lost(error)  # type: ignore[union-attr]
+        self.owner.connection_lost(error)  # type: ignore[union-attr]
 
     def _drain(self) -> "Generator[None, None, None]":
         try:
@@ -252,10 +252,10 @@ class Stream:
                 self._rest = self._rest[count or 0 :]  # type: ignore[index]
         except Exception as error:
             self._writer = None
-            self._owner.connection_lost(error)  # type: ignore[union-attr]
+            self.owner.connection_lost(error)  # type: ignore[union-attr]
             return
         self._writer = self._rest = None
-        self._owner.resume_writing()  # type: ignore[union-attr]
+        self.owner.resume_writing()  # type: ignore[union-attr]
 
 
 async def _dial(host: str, port: int) -> Stream:

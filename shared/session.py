@@ -66,9 +66,9 @@ class Session:
     """Keep one peer registered with a hub, or with one of several, tried in order.
 
     `hubs` are addresses `HOST:PORT`, `handlers` what the hub may ask, as for a Link; `target_id` is the name
-    to register, None for a peer that has none; `key` is the hub's, empty where it wants none. `link` is None
-    while there is no hub; `last_error` says why, and is None while there is one. `hub` is the address that is
-    or was asked last. A subclass has the hooks.
+    to register, None for a peer that has none; `key` is the text of the key that both have, empty for none.
+    `link` is None while there is no hub; `last_error` says why, and is None while there is one. `hub` is the
+    address that is or was asked last. A subclass has the hooks.
     """
 
     # Hooks. They are no methods here, because on a board each that is overridden takes memory for nothing.
@@ -167,13 +167,14 @@ class Session:
         return link
 
     async def _register(self, link: Link) -> None:
-        from snyper.shared.handshake_client import Registered, register_message
+        from snyper.shared.handshake_client import Registered, prove_key, register_message
 
         unload("snyper.shared.handshake_client")
+        data = self.registration()
+        if self._key:
+            await prove_key(link, self._key, data, self.target_id, self.register_timeout_ms)
         asked_us = now_us()
-        message = register_message(
-            link.new_id(), self._key, self.registration(), self.target_id, link.max_chunk_bytes
-        )
+        message = register_message(link.new_id(), data, self.target_id, link.max_chunk_bytes)
         registered = Registered(await link.request(message, self.register_timeout_ms))
         registered.apply_to(link)
         self._at = self._hubs.index(self.hub)  # this one first, next time too

@@ -66,6 +66,7 @@ class MessageType:
     CHUNK = "chunk"
     TRACE = "trace"
     REGISTER = "register"
+    CHALLENGE = "challenge"
     REGISTERED = "registered"
     HIT = "hit"
     MISS = "miss"

@@ -24,8 +24,9 @@ SCHEMAS: dict[str, dict[str, Any]] = {"target": target.SCHEMA, "master": master.
 READ = {"target": target.read, "master": master.read}
 
 _KEY = (
-    "A word that hub, targets and consoles share. Where the hub has one, nobody without it is let in; "
-    "`snyper` takes it from the variable `SNYPER_KEY`. Empty: anybody in the network is let in"
+    "The key that hub, targets and consoles share. Where the hub has one, nobody without it is let in, and a "
+    "target with one serves no other hub; `snyper` takes it from the variable `SNYPER_KEY`, as `NAME:HEX` or "
+    "as any text, from which it makes one. Empty: anybody in the network is let in"
 )
 _COUNTRY = "Where the board is, which decides the radio's channels and power. Empty: what is legal everywhere"
 _LED = "The light that shows what the board is doing. `LED` is the one on the board"
@@ -210,7 +211,7 @@ EXAMPLES = (
                 "channel": 11,
                 "country": "GB",
             },
-            "key": "write another here",
+            "key": "fleet:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
         },
         "Its address is always 192.168.4.1. Its targets have the same `ssid`, `password` and `key`.",
     ),

@@ -156,7 +156,8 @@ def unix_costs(role: str) -> Costs:
         main = directory / "costs_main.py"
         lines = [f'probe.begin()\nimport {name}\nprobe.cost("{name}")\n' for name in _names(role)]
         main.write_text("import memory_probe as probe\n" + "".join(lines))
-        board = BoardProcess(directory / "board", role, main=main)
+        heap_bytes = 2 * HEAP_BYTES  # no board has all of them at once
+        board = BoardProcess(directory / "board", role, main=main, heap_bytes=heap_bytes)
         (board.flash / "memory_probe.mpy").write_bytes(image.compile_module(_PROBE))
         board.start()
         try:

@@ -1,10 +1,20 @@
 """Admission of peers: a key, a name, a place. Loaded for each registration, which is rare."""
 
+import os
+from binascii import hexlify
+
 from snyper.firmware.master.registry import Peer, Registry
 from snyper.firmware.master.server import refuse
 from snyper.shared.handshake_server import Registration, Role
 from snyper.shared.runtime import unload
-from snyper.shared.socket_protocol import ALL_TARGETS, ErrorCode, ProtocolError, SocketMessage, is_target_id
+from snyper.shared.socket_protocol import (
+    ALL_TARGETS,
+    ErrorCode,
+    MessageType,
+    ProtocolError,
+    SocketMessage,
+    is_target_id,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,11 +26,19 @@ if TYPE_CHECKING:
 
 
 def register(hub: "Hub", link: "Link", message: SocketMessage, key: str) -> None:
-    """Admit who sends `message`, a `register`, or refuse it. `key` is the hub's, empty for none."""
+    """Admit who sends `message`, a `register`, or challenge or refuse it. `key` is the text of the hub's,
+    empty for none.
+    """
     try:
         registration = Registration(message)
-        if key and registration.key != key:
-            raise ProtocolError(ErrorCode.UNAUTHORIZED, "this hub wants its `key`, and this is not it")
+        claim = (registration.role, registration.target_id)
+        if registration.wants_challenge and link.sealed is None:
+            _challenge(link, message, registration, key)
+            return
+        if key and (link.sealed is None or not link.sealed.is_proven or link.sealed.claim != claim):
+            raise ProtocolError(
+                ErrorCode.UNAUTHORIZED, "this hub wants proof of its key, for each role and each name"
+            )
         is_named = role_of(registration.role).is_named
         if is_named and live_link(hub.router.registry, registration) is not None:
             from snyper.firmware.master.duplicates import admit_after_probe
@@ -31,6 +49,26 @@ def register(hub: "Hub", link: "Link", message: SocketMessage, key: str) -> None
             hub.serve_peer(link, message, registration)
     except ProtocolError as error:
         refuse_registration(hub, link, message, error)
+
+
+def _challenge(link: "Link", message: SocketMessage, registration: Registration, key_text: str) -> None:
+    """Challenge a peer to prove that it has the key: what it says from now on has to be sealed.
+
+    Raises ProtocolError: `unauthorized` where there is no such key, `bad_message` for no nonce.
+    """
+    if not key_text:
+        raise ProtocolError(ErrorCode.UNAUTHORIZED, "this hub has no key, and this peer wants one of it")
+    from snyper.shared.keys import NONCE_BYTES, Key, nonce_field, seals
+    from snyper.shared.sealed_stream import seal_link
+
+    key = Key(key_text)
+    nonce = nonce_field(message.data or {})
+    if registration.key != key.name:
+        raise ProtocolError(ErrorCode.UNAUTHORIZED, "this hub has no key of that name")
+    own = os.urandom(NONCE_BYTES)
+    to_hub, from_hub = seals(key, registration.role, registration.target_id or "", nonce, own)
+    link.send_nowait(message.reply(MessageType.CHALLENGE, "challenged", {"nonce": hexlify(own).decode()}))
+    seal_link(link, from_hub, to_hub, (registration.role, registration.target_id))
 
 
 def refuse_registration(hub: "Hub", link: "Link", message: SocketMessage, error: ProtocolError) -> None:

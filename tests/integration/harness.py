@@ -132,10 +132,11 @@ async def running_hub(
     port: int | None = None,
     main: str | None = None,
     crosstalk_ms: int = CROSSTALK_MS,
+    key: str = "",
 ) -> AsyncIterator[HubUnderTest]:
     """Run a hub of that engine. `main` is the text of a main.py to flash instead, on MicroPython."""
     if engine == "cpython":
-        hub = Hub(HOST, port or 0, max_targets, max_consoles, crosstalk_ms=crosstalk_ms)
+        hub = Hub(HOST, port or 0, max_targets, max_consoles, key, crosstalk_ms=crosstalk_ms)
         await hub.start()
         try:
             yield HubUnderTest(hub.port, hub=hub)
@@ -148,6 +149,7 @@ async def running_hub(
         "max_targets": max_targets,
         "max_consoles": max_consoles,
         "crosstalk_ms": crosstalk_ms,
+        "key": key,
     }
     source = None
     if main is not None:

@@ -46,7 +46,7 @@ async def registered_link(
     running = asyncio.create_task(link.run())
     try:
         limit = 0 if is_old else link.max_chunk_bytes
-        message = register_message(0, "", {"role": role}, name, limit)
+        message = register_message(0, {"role": role}, name, limit)
         Registered(await link.request(message, TIMEOUT_MS)).apply_to(link)
         yield link
     finally:

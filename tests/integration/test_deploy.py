@@ -20,6 +20,7 @@ from snyper.boards.fleet import BoardSpec, FleetError, configuration
 from snyper.boards.ports import BoardError, port_of
 from snyper.boards.usb import Connection
 from snyper.boards.usb_board import UsbBoard
+from snyper.client.environment import key_text
 from snyper.firmware.board.version import VERSION
 from tests.integration.harness import (
     HOST,
@@ -548,7 +549,7 @@ async def test_secrets_are_never_shown(hub: HubUnderTest, board: UsbBoard) -> No
     secrets = {"SNYPER_WIFI_PASSWORD": SECRET, "SNYPER_KEY": KEY}
     options = ("--port", board.port, "--role", "target", "--id", "t", "--hub", hub.address, "--ssid", "range")
     said = ""
-    for more in ((), ("--json", "--no-wait")):
+    for more in (("--no-wait",), ("--json", "--no-wait")):
         status, out, err = await run_snyper("deploy", *options, *more, **secrets)
         assert status == 0, err
         said += out + err
@@ -561,7 +562,8 @@ async def test_secrets_are_never_shown(hub: HubUnderTest, board: UsbBoard) -> No
     assert KEY not in said
     config = json.loads((board.flash / "config.json").read_text())
     assert config["wifi"]["networks"] == [{"ssid": "range", "password": SECRET}]
-    assert config["key"] == KEY
+    assert config["key"] == key_text(KEY)
+    assert config["key"][10:] not in said
     assert SECRET not in (board.flash / "snyper.log").read_text()
 
 

@@ -12,6 +12,7 @@ import pytest
 from snyper.boards.board import BoardProcess
 from snyper.boards.fleet import BoardSpec, configuration
 from snyper.boards.micropython import find_micropython
+from snyper.client.environment import key_text
 from snyper.firmware.board import flash_log
 from snyper.firmware.master.server import Hub
 from snyper.shared import log
@@ -74,9 +75,9 @@ async def test_a_network_that_gives_no_address_does_not_keep_the_next_one_from_b
 
 
 async def test_a_hub_that_refuses_is_there_and_the_radio_stays_on(tmp_path: Path) -> None:
-    hub = Hub(HOST, 0, 4, 1, key="open sesame")
+    hub = Hub(HOST, 0, 4, 1, key=key_text("open sesame"))
     await hub.start()
-    board = _target(tmp_path, {"hub": [f"{HOST}:{hub.port}"], "key": "open barley"})
+    board = _target(tmp_path, {"hub": [f"{HOST}:{hub.port}"], "key": key_text("open barley")})
     try:
         board.start()
         await until(lambda: board.log.count("takes no registration") >= 25, "it should try again and again")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from snyper.boards.board import BoardProcess
+from snyper.client.environment import key_text
 from tests.integration.harness import (
     HOST,
     HubUnderTest,
@@ -263,14 +264,16 @@ async def test_the_first_hub_dead_the_second_alive_and_back(tmp_path: Path) -> N
 async def test_a_hub_that_wants_a_key(tmp_path: Path) -> None:
     from snyper.firmware.master.server import Hub
 
-    hub = Hub(HOST, 0, 4, 1, key="open sesame")
+    hub = Hub(HOST, 0, 4, 1, key=key_text("open sesame"))
     await hub.start()
     try:
         config = {"hub": [f"{HOST}:{hub.port}"], "wifi": {"networks": [RANGE]}}
         stranger = BoardProcess(
-            tmp_path / "stranger", "target", {**config, "key": "open barley"}, speed=SPEED
+            tmp_path / "stranger", "target", {**config, "key": key_text("open barley")}, speed=SPEED
         )
-        friend = BoardProcess(tmp_path / "friend", "target", {**config, "key": "open sesame"}, speed=SPEED)
+        friend = BoardProcess(
+            tmp_path / "friend", "target", {**config, "key": key_text("open sesame")}, speed=SPEED
+        )
         try:
             stranger.start()
             await until(lambda: "unauthorized" in stranger.log, "the stranger should be told")

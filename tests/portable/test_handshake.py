@@ -121,15 +121,14 @@ def test_the_hubs_reply_is_read_by_the_board() -> None:
 
 
 def test_a_peer_registers_with_what_it_says_of_itself() -> None:
-    message = register_message(1, "open sesame", {"role": "console", "boot_id": "b"}, "t_1", 2_048)
+    message = register_message(1, {"role": "console", "boot_id": "b"}, "t_1", 2_048)
     registration = Registration(SocketMessage.from_line(message.to_line()))
     assert registration.target_id == "t_1"
     assert registration.role == "console"
     assert registration.boot_id == "b"
-    assert registration.key == "open sesame"
+    assert not registration.wants_challenge
     assert registration.max_chunk_bytes == 2_048
-    said = register_message(2, "", {}).data
-    assert said == {"protocol": 1}  # no key where there is none
+    assert register_message(2, {}).data == {"protocol": 1}
 
 
 def test_registered_is_checked() -> None:

@@ -2,7 +2,9 @@
 
 from binascii import hexlify
 
-from snyper.shared.keys import KEY_BYTES, MAX_LINES, SEAL_BYTES, Key, Mac, Seal, seals
+from snyper.shared.keys import KEY_BYTES, MAX_SEALS, SEAL_BYTES, Key, Mac, Seal, following, seals
+from snyper.shared.socket_protocol import ErrorCode
+from tests.portable.support import raises
 
 SECRET = bytes(range(KEY_BYTES))
 TEXT = "fleet:" + hexlify(SECRET).decode()
@@ -33,8 +35,8 @@ VECTORS = (
 )
 
 # Of `{}` as the first line, from another implementation (Python's hmac, by hand).
-TO_HUB = b"04dbfdaa213ade7f"
-FROM_HUB = b"1a9d05f91f7f731d"
+TO_HUB = b"ece7c4fcf17e8305"
+FROM_HUB = b"25427acc361b10cc"
 
 
 def hex_of(digest: bytes) -> str:
@@ -48,10 +50,14 @@ def pair(
 
 
 def sealed(seal: Seal, line: bytes) -> bytes:
-    """Send `line`."""
-    whole = line + seal.of(line)
-    seal.advance()
-    return whole
+    """Send `line`, without its end."""
+    return line + seal.next(line)
+
+
+def opened(seal: Seal, whole: bytes) -> "bytes | None":
+    """Receive `whole`."""
+    line = whole[:-SEAL_BYTES]
+    return line if seal.is_next(line, whole[-SEAL_BYTES:]) else None
 
 
 def test_the_published_vectors() -> None:
@@ -63,13 +69,14 @@ def test_the_published_vectors() -> None:
 def test_both_sides_derive_the_same_seals() -> None:
     (to_hub, _), (at_hub, _) = pair(), pair()
     for line in (b"{}", b"", b"x" * 4_000):
-        assert at_hub.opened(sealed(to_hub, line)) == line
+        assert opened(at_hub, sealed(to_hub, line)) == line
 
 
 def test_the_format_of_a_seal_stays() -> None:
     to_hub, from_hub = pair()
-    assert to_hub.of(b"{}") == b"00000000" + TO_HUB
-    assert from_hub.of(b"{}") == b"00000000" + FROM_HUB
+    assert to_hub.next(b"{}") == b"0000000000000000" + TO_HUB
+    assert from_hub.next(b"{}") == b"0000000000000000" + FROM_HUB
+    assert to_hub.next(b"{}", 258)[:16] == b"0000000100000102"
 
 
 def test_whatever_differs_gives_other_seals() -> None:
@@ -85,8 +92,8 @@ def test_whatever_differs_gives_other_seals() -> None:
     )
     line = sealed(pair()[0], b"{}")
     for to_hub, from_hub in others:
-        assert to_hub.opened(line) is None
-        assert from_hub.opened(line) is None
+        assert opened(to_hub, line) is None
+        assert opened(from_hub, line) is None
 
 
 def test_nothing_is_taken_but_the_next_line() -> None:
@@ -104,36 +111,37 @@ def test_nothing_is_taken_but_the_next_line() -> None:
         lines[0][:-SEAL_BYTES].upper() + lines[0][-SEAL_BYTES:],
         lines[0][:-SEAL_BYTES] + lines[0][-SEAL_BYTES:].upper(),
     ]
-    at_hub, _ = pair()
     for line in wrong:
-        assert at_hub.opened(line) is None, line
-    assert at_hub.opened(lines[0]) == b'{"n":0}'
-    assert at_hub.opened(lines[0]) is None  # a second time
-    assert at_hub.opened(lines[2]) is None  # one is left out
-    assert at_hub.opened(lines[1]) == b'{"n":1}'
+        at_hub, _ = pair()
+        assert opened(at_hub, line) is None, line
+        assert opened(at_hub, lines[0]) is None  # and nothing after it
+    at_hub, _ = pair()
+    assert opened(at_hub, lines[0]) == b'{"n":0}'
+    assert opened(at_hub, lines[1]) == b'{"n":1}'
+    assert opened(at_hub, lines[1]) is None  # a second time
 
 
 def test_what_comes_back_is_not_taken() -> None:
     to_hub, from_hub = pair()
-    assert from_hub.opened(sealed(to_hub, b"{}")) is None
+    assert opened(from_hub, sealed(to_hub, b"{}")) is None
 
 
-def test_a_line_that_has_not_gone_does_not_count() -> None:
-    to_hub, _ = pair()
-    to_hub.of(b"refused: the peer reads too slowly")
-    assert pair()[0].opened(sealed(to_hub, b"{}")) == b"{}"
+def test_a_seal_says_how_many_bytes_follow() -> None:
+    (to_hub, _), (at_hub, _) = pair(), pair()
+    seal = to_hub.next(b"{}", 300)
+    assert following(seal) == 300
+    assert not pair()[0].is_next(b"{}", seal.replace(b"012c", b"012d"))
+    assert at_hub.is_next(b"{}", seal)
+    assert at_hub.is_next(memoryview(b"x" * 300), to_hub.next(b"x" * 300))
+    for text in (b"", b"00000000", b"00000000zzzzzzzz"):
+        assert following(text) == 0
 
 
-def test_a_secret_seals_only_so_many_lines() -> None:
+def test_a_secret_seals_only_so_much() -> None:
     seal, _ = pair()
-    seal._number = MAX_LINES - 2
-    seal.advance()
-    assert len(seal.of(b"")) == SEAL_BYTES
-    try:
-        seal.advance()
-    except OverflowError:
-        return
-    raise AssertionError("numbers would come a second time")
+    seal._number = MAX_SEALS - 1
+    assert len(seal.next(b"")) == SEAL_BYTES
+    raises(ErrorCode.DISCONNECTED, seal.next, b"")
 
 
 def test_texts_of_keys() -> None:

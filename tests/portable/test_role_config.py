@@ -54,7 +54,8 @@ def test_each_fault_of_a_target() -> None:
             ({"hub": ["::1"]}, "hub[0]"),
             ({"hub": ["a:\u0663"]}, "hub[0]"),
             ({"hub": ["x" * 65]}, "hub[0]"),
-            ({"key": "x" * 65}, "key"),
+            ({"key": "open sesame"}, "key"),
+            ({"key": "k:" + "g" * 64}, "key"),
             ({"wifi": {"ssid": "old"}}, "wifi.ssid"),
             ({"wifi": {"hostname": "a_b"}}, "wifi.hostname"),
             ({"wifi": {"hostname": "-a"}}, "wifi.hostname"),
@@ -139,7 +140,7 @@ def test_what_a_target_takes() -> None:
         {"target_id": "Lane-1.left_2"},
         {"groups": ["front", "left"] * 4},
         {"hub": ["hub", "hub.local:9000", "192.168.4.1:1", "[fe80::1]:65535"]},
-        {"key": "x" * 64},
+        {"key": "k:" + "0" * 64},
         {"wifi": {"hostname": "a", "country": "GB"}},
         {"wifi": {"networks": [{"ssid": "\u00e4" * 16, "password": "x" * 63}] * 8}},
         {

@@ -165,7 +165,7 @@ async def test_it_is_cancelled_on_its_way() -> None:
 
 async def test_it_registers_again_with_a_hub_that_it_has_lost() -> None:
     async with StreamServer() as server:
-        peer = _Peer(NOWHERE, server.address, key="sesame")
+        peer = _Peer(NOWHERE, server.address)
         running = asyncio.create_task(peer.run())
         hub, message = await _registering(server)
         assert message.target_id == "t_1"
@@ -173,7 +173,6 @@ async def test_it_registers_again_with_a_hub_that_it_has_lost() -> None:
             "protocol": 1,
             "max_chunk_bytes": MAX_CHUNK_BYTES,
             "state": "down",
-            "key": "sesame",
         }
         await hub.send(message.reply("registered", "registered", {"boot_id": "h1"}).to_line())
         await peer.until("connected")

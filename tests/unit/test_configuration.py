@@ -160,7 +160,7 @@ def test_the_whole_of_a_large_configuration_fits_a_file() -> None:
         "target_id": "t" * 32,
         "groups": ["g" * 32] * 8,
         "hub": ["h" * 64] * 4,
-        "key": "k" * 64,
+        "key": "k" * 32 + ":" + "0" * 64,
         "wifi": {"hostname": "n" * 32, "country": "GB", "networks": networks},
     }
     text = json.dumps(given, indent=2)

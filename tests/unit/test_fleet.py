@@ -9,12 +9,14 @@ import pytest
 
 from snyper.boards import fleet, image
 from snyper.boards.fleet import BoardSpec, Fleet, FleetError
+from snyper.client.environment import key_text
 from snyper.firmware.master.config import DEFAULTS as MASTER
 from tools import mip_packages
 
 ROOT = Path(__file__).parents[2]
 SECRET = "correct-horse"
 KEY = "battery-staple"
+KEY_TEXT = key_text(KEY)  # as boards have it
 TARGET = BoardSpec(role="target", target_id="target_1")
 
 
@@ -129,7 +131,7 @@ def test_a_board_comes_before_its_role_and_that_before_all(tmp_path: Path) -> No
     )
     written = given(known.boards[0])
     assert written["wifi"]["networks"][0]["ssid"] == "all"
-    assert written["key"] == "k2"
+    assert written["key"] == key_text("k2")
     assert written["servo"] == {"pin": 3, "travel_ms": 100}
 
 
@@ -201,8 +203,16 @@ def test_what_is_not_valid_is_named_and_left_out() -> None:
 
 
 def test_a_board_that_changes_its_role_keeps_what_both_know() -> None:
-    stored = {"target_id": "left", "key": KEY, "wifi": {"networks": [{"ssid": "a"}]}}
-    assert given(BoardSpec(role="master"), stored) == {"key": KEY}
+    stored = {"target_id": "left", "key": KEY_TEXT, "wifi": {"networks": [{"ssid": "a"}]}}
+    assert given(BoardSpec(role="master"), stored) == {"key": KEY_TEXT}
+
+
+def test_a_key_of_an_earlier_firmware_is_taken_over() -> None:
+    stored = json.dumps({"target_id": "left", "key": KEY}).encode()
+    for _ in range(2):
+        stored, _, remarks = fleet.configuration(BoardSpec(role="target"), stored, "rp2")
+        assert remarks == []
+        assert json.loads(stored) == {"target_id": "left", "key": KEY_TEXT}
 
 
 @pytest.mark.parametrize(
@@ -231,11 +241,11 @@ def test_the_environment_says_what_nobody_else_does() -> None:
     variables = {"SNYPER_WIFI_PASSWORD": SECRET, "SNYPER_KEY": KEY}
     written = given(fleet.with_environment(TARGET, variables))
     assert written["wifi"]["networks"][0]["password"] == SECRET
-    assert written["key"] == KEY
+    assert written["key"] == KEY_TEXT
     own = replace(TARGET, password="", key="")
     assert fleet.with_environment(own, variables) == own
     assert given(fleet.with_environment(BoardSpec(role="master"), variables)) == {
-        "key": KEY,
+        "key": KEY_TEXT,
         "access_point": {"password": SECRET},
     }
 
@@ -263,7 +273,7 @@ def test_secrets_are_in_no_message(tmp_path: Path) -> None:
     short = "short"  # shorter than a Wi-Fi password may be
     for broken in (
         replace(TARGET, password=short),
-        replace(TARGET, key=short * 20),
+        replace(TARGET, settings={"key": short}),
         replace(TARGET, settings={"wifi": {"networks": [{"ssid": "a", "password": short}]}}),
     ):
         with pytest.raises(FleetError) as caught:
@@ -286,6 +296,7 @@ def test_a_configuration_that_is_shown_has_no_secrets() -> None:
     shown = json.dumps(fleet.masked(config))
     assert SECRET not in shown
     assert KEY not in shown
+    assert KEY_TEXT[10:] not in shown
     assert shown.count("***") == 2
     assert fleet.masked({"key": "", "networks": [{"password": ""}]}) == {
         "key": "",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from snyper.boards.image import ROLES
-from snyper.client.environment import KEY_VARIABLE, secret
+from snyper.client.environment import KEY_VARIABLE, key_text, secret
 from snyper.client.labels import role_of, role_word
 from snyper.firmware.master import config as master_config
 from snyper.firmware.target import config as target_config
@@ -162,6 +162,7 @@ def configuration(
     is not valid.
     """
     check_role(spec)
+    stored = _with_stretched_key(stored)
     kept, remarks = _kept(spec.role, stored, platform)
     given = merged(kept, _changes(spec, kept))
     if spec.role == "target" and "target_id" not in given:
@@ -206,6 +207,20 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def _with_stretched_key(stored: bytes | None) -> bytes | None:
+    """Return a stored config.json with its key as firmware of this version takes it: earlier ones had any
+    text.
+    """
+    try:
+        given = parse(stored or b"{}")
+    except ConfigError:
+        return stored
+    key = given.get("key")
+    if not isinstance(key, str) or key_text(key) == key:
+        return stored
+    return encoded({**given, "key": key_text(key)})
+
+
 def _kept(role: str, stored: bytes | None, platform: str) -> tuple[dict[str, Any], list[str]]:
     """Return the valid part of a stored config.json, and remarks on the rest."""
     if stored is None:
@@ -238,7 +253,7 @@ def _changes(spec: BoardSpec, kept: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("target_id", "groups", "hub", "key"):
         value = getattr(spec, name)
         if value is not None:
-            changes[name] = value
+            changes[name] = key_text(value) if name == "key" else value
     wifi = {
         name: value for name, value in (("ssid", spec.ssid), ("password", spec.password)) if value is not None
     }

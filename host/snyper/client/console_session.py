@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 from snyper.client.addresses import dial_host
-from snyper.client.environment import hub_key
+from snyper.client.environment import hub_key, key_text
 from snyper.client.errors import NoHubError
 from snyper.client.hub_client import REPLY_TIMEOUT_MS, HubClient
 from snyper.shared.address import parse_address
@@ -56,7 +56,7 @@ class ConsoleSession(Session):
             raise ValueError("name a hub: HOST:PORT")
         for hub in hubs:
             parse_address(hub)
-        super().__init__(hubs, {}, None, hub_key() if key is None else key)
+        super().__init__(hubs, {}, None, hub_key() if key is None else key_text(key))
         self.register_timeout_ms = REPLY_TIMEOUT_MS
         self.connection: HubClient | None = None
         self._on_change = on_change

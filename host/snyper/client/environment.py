@@ -2,8 +2,14 @@
 
 import os
 from collections.abc import Mapping
+from functools import cache
+from hashlib import scrypt
+
+from snyper.shared.keys import KEY_BYTES, Key
 
 KEY_VARIABLE = "SNYPER_KEY"
+FLEET_KEY = "fleet"  # the name of the one key of all boards
+_SALT = b"snyper fleet key"  # one for all: whoever knows the text gets the key on any computer
 
 
 def secret(name: str, environment: Mapping[str, str] = os.environ) -> str | None:
@@ -23,7 +29,19 @@ def secret(name: str, environment: Mapping[str, str] = os.environ) -> str | None
 
 
 def hub_key() -> str:
-    """Return the key that hub and peers share, empty where there is none. Raises ValueError when it is not
-    UTF-8.
+    """Return the text of the key that hub and peers share, empty where there is none. Raises ValueError when
+    it is not UTF-8.
     """
-    return secret(KEY_VARIABLE) or ""
+    return key_text(secret(KEY_VARIABLE) or "")
+
+
+@cache
+def key_text(said: str) -> str:
+    """Return the text of the key that a person gives: one as it is, and any other text stretched (scrypt,
+    RFC 7914), so that what travels cannot be searched for a short one. Empty stays empty.
+    """
+    try:
+        return said and Key(said).to_text()
+    except ValueError:
+        secret = scrypt(said.encode(), salt=_SALT, n=1 << 15, r=8, p=1, maxmem=1 << 26, dklen=KEY_BYTES)
+        return f"{FLEET_KEY}:{secret.hex()}"

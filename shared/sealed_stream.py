@@ -1,0 +1,144 @@
+"""A Stream whose lines are sealed both ways, between a Stream and its Link. Loaded where there is a key."""
+
+from snyper.shared.clock import now_us
+from snyper.shared.keys import SEAL_BYTES, following
+from snyper.shared.socket_protocol import MAX_LINE_BYTES, ErrorCode, MessageLineParser, ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from snyper.shared.keys import Seal
+    from snyper.shared.link import Link
+    from snyper.shared.runtime import Stream
+
+_WRONG = "a line without the right seal: is the key the same at both ends?"
+
+
+def seal_link(link: "Link", sending: "Seal", receiving: "Seal", claim: "tuple[str, str | None]") -> None:
+    """Seal from now on all that goes over `link`, and take nothing that is not: also nothing of what is being
+    read. `claim` is the role and the name of the peer that proves its key with that. To be called once.
+    """
+    assert link.sealed is None
+    link._parser.overrun = True
+    link._parser = MessageLineParser(max_chunk_bytes=link.max_chunk_bytes)
+    link._stream = link.sealed = SealedStream(link._stream, link, sending, receiving, claim)
+
+
+class SealedStream:
+    """A Stream of `link` over another, `stream`, with a seal on all that goes and comes.
+
+    `claim` is the role and the name that the peer has said; `is_proven` once it has sealed something. The
+    link is given lines, and the bytes after them, as if there were no seals; at the first wrong one it is
+    closed.
+    """
+
+    buffer: "memoryview | None" = None  # as a Stream's, and not used: what comes has to be checked first
+    is_proven = False
+    _missing = 0  # of the bytes that follow a line, and their seal
+    _is_broken = False
+
+    def __init__(
+        self,
+        stream: "Stream",
+        link: "Link",
+        sending: "Seal",
+        receiving: "Seal",
+        claim: "tuple[str, str | None]",
+    ) -> None:
+        self._stream = stream
+        self._link = link
+        self._sending = sending
+        self._receiving = receiving
+        self.claim = claim
+        self._begun: "list[bytes]" = []  # pieces of a line, or of what follows one
+        self._begun_bytes = 0
+        stream.owner = self  # type: ignore[assignment]
+
+    # --- what the link calls
+
+    def write(self, data: bytes) -> bool:
+        """Seal a line and the bytes that follow it, and write them, as Stream.write does. Raises OSError,
+        ProtocolError `disconnected` when the secret has sealed enough.
+        """
+        end = data.find(b"\n")
+        line = data[:end]
+        more = data[end + 1 :]
+        seal = self._sending.next(line, len(more))
+        if not more:
+            return self._stream.write(line + seal + b"\n")
+        return self._stream.write(b"".join((line, seal, b"\n", more, self._sending.next(more))))
+
+    def pause_reading(self) -> None:
+        """Read no more. May be repeated."""
+        self._stream.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on. May be repeated."""
+        self._stream.resume_reading()
+
+    async def close(self) -> None:
+        """Close the socket at once; what was not sent is lost."""
+        await self._stream.close()
+
+    # --- what the stream calls
+
+    def data_received(self, data: bytes) -> None:
+        """Take the next bytes, and give the link what of them is whole and sealed as it must be. Raises what
+        the link does.
+        """
+        if self._is_broken:
+            return
+        self._link.received_us = now_us()  # as any byte, also one of what is not whole yet
+        opened: "list[bytes]" = []
+        error = self._open(bytes(data), opened)
+        if opened:
+            self._link.data_received(opened[0] if len(opened) == 1 else b"".join(opened))
+        if error is not None:
+            self._is_broken = True
+            self._link.send_nowait(error.to_message())
+            self._link.close(error, linger=True)
+
+    def resume_writing(self) -> None:
+        """Go on, now that all that was written has left."""
+        self._link.resume_writing()
+
+    def connection_lost(self, error: "Exception | None") -> None:
+        """End the link, as its stream does."""
+        self._link.connection_lost(error)
+
+    # ---
+
+    def _open(self, data: bytes, opened: "list[bytes]") -> "ProtocolError | None":
+        """Append to `opened` what is whole. Returns what is wrong with the rest."""
+        while data:
+            is_line = not self._missing
+            size = data.find(b"\n") if is_line else self._missing
+            is_whole = 0 <= size <= len(data)
+            piece = data[:size] if is_whole else data
+            data = data[size + is_line :] if is_whole else b""
+            self._begun.append(piece)
+            if is_line:
+                self._begun_bytes += len(piece)
+                if self._begun_bytes >= MAX_LINE_BYTES + SEAL_BYTES:
+                    return ProtocolError(
+                        ErrorCode.LINE_TOO_LONG, "a line has at most %d bytes" % MAX_LINE_BYTES
+                    )
+            else:
+                self._missing -= len(piece)
+            if not is_whole:
+                continue
+            whole = piece if len(self._begun) == 1 else b"".join(self._begun)
+            self._begun = []
+            self._begun_bytes = 0
+            content = whole[:-SEAL_BYTES]
+            seal = whole[-SEAL_BYTES:]
+            if not self._receiving.is_next(content, seal):
+                return ProtocolError(ErrorCode.UNAUTHORIZED, _WRONG)
+            self.is_proven = True
+            opened.append(content + b"\n" if is_line else content)
+            count = following(seal)
+            if count > self._link.max_chunk_bytes:
+                why = "at most %d bytes may follow a line here" % self._link.max_chunk_bytes
+                return ProtocolError(ErrorCode.LINE_TOO_LONG, why)
+            if count:
+                self._missing = count + SEAL_BYTES
+        return None
