@@ -153,11 +153,11 @@ def admit(
 
 def _check_place(registry: Registry, peer: Peer) -> None:
     """Check that the hub takes one more of its role. Raises ProtocolError `busy`."""
-    here, limit = registry.count, registry.max_targets
+    here = registry.count
     if not peer.is_target:
         others = registry.others + list(registry.named.values())
         here = len([other for other in others if other.role == peer.role and other.link is not None])
-        limit = registry.max_others
+    limit = peer.limit(registry)
     if here >= limit:
         many = "s" * (limit > 1)
         raise ProtocolError(ErrorCode.BUSY, "this hub takes %d %s%s" % (limit, peer.role, many))

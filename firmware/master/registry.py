@@ -48,6 +48,10 @@ class Peer:
     def __init__(self, target_id: str) -> None:
         self.target_id = target_id
 
+    def limit(self, registry: "Registry") -> int:
+        """Return how many of this role may be connected at once."""
+        return registry.max_others
+
     def handlers(self) -> "dict[str, Handler]":
         """Return what serves its link: its reports."""
         handlers: "dict[str, Handler]" = {}

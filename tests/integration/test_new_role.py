@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from snyper.firmware.master import admission
-from snyper.firmware.master.registry import Peer
+from snyper.firmware.master.registry import Peer, Registry
 from tests.integration.harness import console_of, peer_of, registration, running_hub, scripted_target
 
 
@@ -15,7 +15,11 @@ class Gate(Peer):
 
     role = "gate"
     reports = ("passage", "alarm")
+    most = 2
     passages = 0
+
+    def limit(self, registry: Registry) -> int:
+        return self.most
 
     def record(self, word: str, data: dict[str, object], key: str) -> None:
         self.passages += word == "passage"
@@ -32,6 +36,12 @@ async def test_a_role_is_its_class_and_its_line(tmp_path: Path, monkeypatch: pyt
         gate = await stack.enter_async_context(peer_of(hub))
         await gate.send(registration("west", role="gate", boot_id="b1"))
         await gate.expect("registered", target_id="west")
+
+        # There may be as many as it says.
+        for name, reply in (("east", "registered"), ("south", "error")):
+            other = await stack.enter_async_context(peer_of(hub))
+            await other.send(registration(name, role="gate"))
+            await other.expect(reply)
 
         # Its reports are acknowledged, counted once each, and shown.
         passage = {"type": "passage", "id": "p1", "data": {"speed": 3}}

@@ -8,6 +8,7 @@ from snyper.shared.socket_protocol import MAX_WORD_CHARS, MessageType, ProtocolE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from snyper.firmware.master.registry import Registry
     from snyper.shared.handshake_server import Registration
     from snyper.shared.link import Link
 
@@ -35,6 +36,9 @@ class Target(Peer):
         self.groups: "list[str]" = []
         self.state = ""
         self.health: "dict[str, int]" = {}  # what of HEALTH it has said since it registered
+
+    def limit(self, registry: "Registry") -> int:
+        return registry.max_targets
 
     def describe(self, now_ms: int) -> "dict[str, object]":
         """Return the data of its `target` message. `seen_ms_ago` is 0 while it is connected."""
