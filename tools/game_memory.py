@@ -147,7 +147,7 @@ def rows(found: list[GameMemory]) -> list[list[str]]:
     """Return a table whose first row is its head."""
     table = [["hub board", "before the first game", "between games", "in a game", "the least", "refused"]]
     for one in found:
-        figures = [median(one.before), median(one.between), median(one.during), min(one.during)]
-        shown = [f"{bytes_:,.0f} ({bytes_ / one.heap:.0%})" for bytes_ in figures]
+        free = [median(one.before), median(one.between), median(one.during), min(one.during)]
+        shown = [f"{bytes_:,.0f} ({bytes_ / one.heap:.0%})" for bytes_ in free]
         table.append(["with a screen" if one.has_screen else "without a screen", *shown, str(one.refused)])
     return table

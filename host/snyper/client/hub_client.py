@@ -419,7 +419,10 @@ class HubClient:
 
     async def subscribe(self, after: int | None = None, log_id: str | None = None) -> None:
         """Have the hub send what `events` reads, and say where it counts: `log_id`, `oldest_seq` and
-        `subscribed_seq` are known then. Once a connection. Raises ProtocolError.
+        `subscribed_seq` are known then. Once a connection.
+
+        Raises ProtocolError: `bad_message` for an `after` that is no count, `timeout`, and `disconnected`
+        when the hub is lost.
         """
         data: dict[str, object] = {} if after is None else {"after": after}
         if log_id is not None:

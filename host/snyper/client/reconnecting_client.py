@@ -105,7 +105,11 @@ class ReconnectingClient(HubClient):
             self._session.connection.hang_up()
 
     async def subscribe(self, after: int | None = None, log_id: str | None = None) -> None:
-        """Do as HubClient does, for the connection that there is."""
+        """Have the hub send its events over the connection that there is.
+
+        Raises NoHubError where there is no hub, and ProtocolError: `bad_message` for an `after` that is no
+        count, `timeout`, and `disconnected` when the hub is lost.
+        """
         connection = await self._connection(REPLY_TIMEOUT_MS)
         await connection.subscribe(after, log_id)
         self.log_id = connection.log_id
@@ -118,8 +122,8 @@ class ReconnectingClient(HubClient):
         log_id: str | None = None,
         on_gap: Callable[[int | None], None] | None = None,
     ) -> AsyncIterator[Event]:
-        """Yield what happens from now on, or since `after`, as HubClient does; and go on after each loss with
-        what happened meanwhile, as far as the hub still has it.
+        """Yield what happens from now on, or since the event with the `seq` that `after` gives; and go on
+        after each loss with what happened meanwhile, as far as the hub still has it.
 
         `on_gap` is called where the hub has no more what comes next: with how many events are missing, or
         with None where nobody knows, because the hub counts anew: in another log, or in this one from an
