@@ -72,7 +72,7 @@ class Result:
 class Command:
     """One command on its way to some peers. Iterate over it (`async for`) for the results in the order in
     which they come in, or `await command.results()` for all of them; `await command.next_answer()` gives the
-    `item` messages too that may come before them. One timer serves all its deadlines.
+    `item` messages too that may come before them.
     """
 
     _items: "list[SocketMessage] | None" = None  # that nobody has taken yet
@@ -84,9 +84,9 @@ class Command:
         message: SocketMessage,
         peers: "Sequence[Peer]",
         timeout_ms: int,
-        deadlines: "Deadlines",
+        router: "Router",
     ) -> None:
-        """Send `message` to `peers`; the answer of each is due within `timeout_ms`, for `deadlines` to tell.
+        """Send `message` to `peers`; the answer of each is due within `timeout_ms`, for `router` to tell.
 
         Raises ProtocolError: `bad_message` or `line_too_long` for what the wire does not take.
         """
@@ -98,11 +98,11 @@ class Command:
         self._wake_at = 1
         self._waiting: "dict[str, Peer]" = {}
         self._timeout_ms = timeout_ms
-        self._deadlines = deadlines
+        self._router = router
         self._sent_us = now_us()
         self._send(message.to_line(), peers)
         if self._waiting:
-            deadlines.add(self, self._sent_us + timeout_ms * 1000)
+            router.set_deadline(self, self._sent_us + timeout_ms * 1000)
 
     async def results(self) -> "list[Result]":
         """Return every result, once the last is in; at the latest after the command's timeout. May be
@@ -150,7 +150,7 @@ class Command:
             if peer.link is not None:
                 peer.link.cancel_request(self._id)
         self._waiting = {}
-        self._deadlines.remove(self)
+        self._router.drop_deadline(self)
 
     def on_item(self, peer: "Peer", item: SocketMessage) -> None:
         """Keep one of many answers of a peer, up to MAX_ITEMS for each; more than that, and it has failed."""
@@ -198,7 +198,7 @@ class Command:
         if len(self._results) >= self._wake_at:
             self._wake()
         if len(self._results) == self._expected:
-            self._deadlines.remove(self)
+            self._router.drop_deadline(self)
 
     def _wake(self) -> None:
         if self._waiter is not None:
@@ -218,48 +218,16 @@ class Command:
             )
 
 
-class Deadlines:
-    """The deadlines of all commands under way, with one timer: nearly every command has its answers long
-    before, and leaves the timer as it is.
+class Router:
+    """Commands to the hub's peers, and the record of what they report: who wants to hear of that listens to
+    `events`. `boot_id` makes this hub's command ids its own: a target remembers the ids it has carried out.
+
+    One timer serves the deadlines of all commands: nearly every one has its answers long before, and leaves
+    the timer as it is.
     """
 
     _timer: "Timer | None" = None
     _timer_us = 0
-
-    def __init__(self) -> None:
-        self._due_us: "dict[Command, int]" = {}
-
-    def add(self, command: Command, due_us: int) -> None:
-        """Have `command` expire at `due_us`."""
-        self._due_us[command] = due_us
-        if self._timer is None or due_us < self._timer_us:
-            self._set_timer(due_us)
-
-    def remove(self, command: Command) -> None:
-        """Let `command` not expire. May be repeated."""
-        self._due_us.pop(command, None)
-
-    def _set_timer(self, due_us: int) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_us = due_us
-        self._timer = call_later(max(0, (due_us - now_us() + 999) // 1000), self._expire)
-
-    def _expire(self) -> None:
-        self._timer = None
-        now = now_us()
-        try:
-            for command in [command for command in self._due_us if self._due_us[command] <= now]:
-                command.expire()
-        finally:  # where there was no memory for one, the others are due all the same
-            if self._timer is None and self._due_us:
-                self._set_timer(min(self._due_us.values()))
-
-
-class Router:
-    """Commands to the hub's peers, and the record of what they report: who wants to hear of that listens to
-    `events`. `boot_id` makes this hub's command ids its own: a target remembers the ids it has carried out.
-    """
 
     def __init__(
         self, registry: "Registry", events: "EventLog", boot_id: str, crosstalk_ms: int = CROSSTALK_MS
@@ -270,7 +238,7 @@ class Router:
         self.hits: "list[Any]" = []  # the last ones, as crosstalk.py has them
         self._id_prefix = boot_id + "-"
         self._commands = 0
-        self._deadlines = Deadlines()
+        self._due_us: "dict[Command, int]" = {}
         self.under_way: "dict[str | int, Command]" = {}  # what the router has sent on, by the id of it
 
     def on_item(self, peer: "Peer", message: SocketMessage) -> None:
@@ -318,7 +286,33 @@ class Router:
             self._commands += 1
             id = self._id_prefix + str(self._commands)
         message = SocketMessage(message_type, id, None, None, data, attachment)
-        return Command(message, peers, timeout_ms, self._deadlines)
+        return Command(message, peers, timeout_ms, self)
+
+    def set_deadline(self, command: Command, due_us: int) -> None:
+        """Have `command` expire at `due_us`."""
+        self._due_us[command] = due_us
+        if self._timer is None or due_us < self._timer_us:
+            self._set_timer(due_us)
+
+    def drop_deadline(self, command: Command) -> None:
+        """Let `command` not expire. May be repeated."""
+        self._due_us.pop(command, None)
+
+    def _set_timer(self, due_us: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_us = due_us
+        self._timer = call_later(max(0, (due_us - now_us() + 999) // 1000), self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = now_us()
+        try:
+            for command in [command for command in self._due_us if self._due_us[command] <= now]:
+                command.expire()
+        finally:  # where there was no memory for one, the others are due all the same
+            if self._timer is None and self._due_us:
+                self._set_timer(min(self._due_us.values()))
 
     def on_close(self, peer: "Peer", link: "Link", why: ProtocolError) -> None:
         """Take note that the link of a peer has ended, unless it has come back over another."""

@@ -2,8 +2,9 @@
 
 import asyncio
 
-from snyper.firmware.master.registry import Peer
-from snyper.firmware.master.router import MAX_ITEMS, Command, Deadlines, Result, is_reading
+from snyper.firmware.master.events import EventLog
+from snyper.firmware.master.registry import Peer, Registry
+from snyper.firmware.master.router import MAX_ITEMS, Command, Result, Router, is_reading
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 from tests.portable.support import within
 
@@ -74,8 +75,12 @@ def _answer(message_type: str = "reply", **data: object) -> SocketMessage:
     return SocketMessage(message_type, "c1", status="ok", data=data)
 
 
+def _router() -> Router:
+    return Router(Registry(4), EventLog(4), "boot")
+
+
 def _command(*peers: Peer) -> Command:
-    return Command(SocketMessage("dance", "c1"), list(peers), 60_000, Deadlines())
+    return Command(SocketMessage("dance", "c1"), list(peers), 60_000, _router())
 
 
 def test_who_may_only_read_sends_what_changes_nothing() -> None:
@@ -187,11 +192,11 @@ async def test_items_after_the_result_are_dropped() -> None:
 
 
 async def test_each_command_expires_at_its_own_deadline() -> None:
-    deadlines = Deadlines()
+    router = _router()
     commands = []
     for number, timeout_ms in enumerate((60_000, 90, 30, 30)):
         message = SocketMessage("dance", number)
-        commands.append(Command(message, [_peer("t1", _Link())], timeout_ms, deadlines))
+        commands.append(Command(message, [_peer("t1", _Link())], timeout_ms, router))
     commands[3].cancel()
     for command, timeout_ms in ((commands[2], 30), (commands[1], 90)):
         [result] = await within(command.results())
@@ -214,10 +219,10 @@ class _BrokenLink(_Link):
 async def test_a_command_that_cannot_expire_takes_no_deadline_of_others() -> None:
     told: "list[object]" = []
     asyncio.get_event_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
-    deadlines = Deadlines()
+    router = _router()
     link = _BrokenLink()
-    broken = Command(SocketMessage("dance", 1), [_peer("t1", link)], 20, deadlines)
-    other = Command(SocketMessage("dance", 2), [_peer("t2", _Link())], 20, deadlines)
+    broken = Command(SocketMessage("dance", 1), [_peer("t1", link)], 20, router)
+    other = Command(SocketMessage("dance", 2), [_peer("t2", _Link())], 20, router)
     for command in (other, broken):
         [result] = await within(command.results())
         assert result.error is not None
