@@ -84,14 +84,14 @@ def _serve(
     dog = None
     unload("snyper.firmware.board.update")
     try:
-        config, is_fallback = _settings(load_read)
-        _light(config["led"]["pin"])(True)  # until all is loaded
+        settings = [_settings(load_read)]  # in a list: who takes them out has them alone
+        _light(settings[0][0]["led"]["pin"])(True)  # until all is loaded
         unload("snyper.firmware.board.settings", "snyper.firmware.%s.config" % role, "snyper.shared.config")
         collect_garbage()
         application = load_application()
-        dog = Watchdog(config["watchdog_ms"])
+        dog = Watchdog(settings[0][0]["watchdog_ms"])
         collect_garbage()  # what was needed to import
-        asyncio.run(_supervise(application, config, is_fallback, dog, state))
+        asyncio.run(_supervise(application, settings, dog, state))
     except Exception as error:
         set_sink(FlashLog().append)  # what ends this boot is kept, whatever was before it
         log_exception("boot", error)
@@ -114,9 +114,14 @@ def _settings(
 
 
 async def _supervise(
-    application: "Any", config: "dict[str, Any]", is_fallback: bool, dog: Watchdog, state: "_State"
+    application: "Any", settings: "list[tuple[dict[str, Any], bool]]", dog: Watchdog, state: "_State"
 ) -> None:
-    """Feed the watchdog while the application is alive. Raises what ends it, or ends a task of it."""
+    """Feed the watchdog while the application is alive. Raises what ends it, or ends a task of it.
+
+    `settings` are the configuration, and whether it is a former one. They are taken out, so that what the
+    application does not keep of them gives its memory back.
+    """
+    config, is_fallback = settings.pop()
     defects: "list[BaseException]" = []
 
     def on_defect(loop: object, context: "dict[str, Any]") -> None:
@@ -126,6 +131,7 @@ async def _supervise(
     led = Led(_light(config["led"]["pin"]))
     led.show(Pattern.SAFE_MODE if is_fallback else Pattern.JOINING, fixed=is_fallback)
     app = application(config, led, set_status)
+    del config
     running = asyncio.create_task(app.run())
     began_ms = now_ms()
     repeated = 0

@@ -26,7 +26,7 @@ class HubBoard:
     def __init__(self, config: "dict[str, Any]", led: "Led", on_status: "Callable[..., None]") -> None:
         self._led = led
         self._on_status = on_status
-        self._access_point = config["access_point"]
+        self._access_point: "dict[str, Any] | None" = config["access_point"]
         host, port = _address(config["listen"])
         limits = config["max_targets"], config["max_consoles"]
         self._hub = Hub(host, port, *limits, config["key"], crosstalk_ms=config["crosstalk_ms"])
@@ -34,7 +34,9 @@ class HubBoard:
 
     async def run(self) -> None:
         """Open the access point and serve for ever. Raises OSError when the port is not to be had."""
+        assert self._access_point is not None
         _open_access_point(self._access_point)
+        self._access_point = None  # its memory back
         await self._hub.start()
         self._on_status(Status.LISTENING, port=self._hub.port)
         self._hub.router.events.listen(self._on_event)
