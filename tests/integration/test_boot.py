@@ -14,6 +14,7 @@ from snyper.boards import image
 from snyper.boards.board import WIFI, BoardProcess
 from snyper.boards.usb_board import UsbBoard
 from snyper.firmware.board import flash_log
+from snyper.firmware.board.status import Status
 from tests.integration.harness import needs_micropython, until
 
 pytestmark = needs_micropython
@@ -144,7 +145,7 @@ async def test_a_crash_is_kept_shown_and_followed_by_restarts_then_by_safe_mode(
 ) -> None:
     async with board_with(tmp_path, session) as board:
         await until(blinks(board), "the light should show the crash")
-        await until(lambda: "safe mode after 5 failed boots" in board.log, "safe mode should begin")
+        await until(lambda: board.status == Status.SAFE_MODE, "safe mode should begin")
         await until(blinks(board), "the light should show safe mode")
         assert board.log.count("target 0.1.0, reset by") == 6
         assert board.resets == 5
@@ -156,7 +157,7 @@ async def test_a_crash_is_kept_shown_and_followed_by_restarts_then_by_safe_mode(
 
 async def test_power_off_and_on_leaves_safe_mode(tmp_path: Path) -> None:
     async with board_with(tmp_path, CRASHES) as board:
-        await until(lambda: "safe mode" in board.log, "safe mode should begin")
+        await until(lambda: board.status == Status.SAFE_MODE, "safe mode should begin")
         (board.flash / "lib/snyper/firmware/target/session.py").write_text(IDLES)
         board.restart()
         await until(lambda: "runs as target_1" in board.log, "the firmware should run again")
@@ -207,7 +208,7 @@ async def test_a_full_flash_costs_the_log_and_not_the_board(tmp_path: Path) -> N
 )
 async def test_the_watchdog_resets_what_hangs(tmp_path: Path, session: str) -> None:
     async with board_with(tmp_path, session, {"watchdog_ms": 8_000}) as board:
-        await until(lambda: "safe mode after 5 failed boots" in board.log, "the watchdog should have bitten")
+        await until(lambda: board.status == Status.SAFE_MODE, "the watchdog should have bitten")
         assert kept(board).count("reset by watchdog") == 5
 
 
@@ -357,7 +358,7 @@ async def test_a_pin_that_cannot_do_it_ends_in_safe_mode_and_is_named(tmp_path: 
     """On a board whose pins nobody could check: the driver refuses."""
     config = {"piezo": {"pin": 5}}
     async with board_with(tmp_path, None, config, identity={"platform": "esp32"}) as board:
-        await until(lambda: "safe mode" in board.log, "safe mode should begin")
+        await until(lambda: board.status == Status.SAFE_MODE, "safe mode should begin")
         assert "ADC" in kept(board)
 
 
