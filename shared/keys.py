@@ -25,6 +25,15 @@ _HEX_DIGITS = "0123456789abcdef"
 _NAME_CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-."
 
 
+class Rights:
+    """The rights of a key: what may be done by whoever proves it."""
+
+    FLEET = "fleet"  # register as anybody, and command
+    DEVICE = "device"  # register as the target or service that has the key's own name
+    READER = "reader"  # as a console, and only read
+    CONSOLE = "console"  # as a console, and command
+
+
 class Key:
     """A key: the name it has at the hub, and 32 secret bytes."""
 

@@ -58,6 +58,14 @@ def _nothing_dies_unnoticed() -> Iterator[None]:
     assert not errors.texts, "\n".join(errors.texts)
 
 
+@pytest.fixture(autouse=True)
+def _no_keys_of_this_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Have each test, and what it starts, begin without a key: never with those of whoever runs it."""
+    for name in ("SNYPER_KEY", "SNYPER_KEY_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SNYPER_KEYS", str(tmp_path / "no-keys.toml"))
+
+
 @pytest.fixture(scope="session")
 def micropython() -> Path:
     """Return the MicroPython on this machine; without one the test is skipped."""

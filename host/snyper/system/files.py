@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+PRIVATE = 0o600  # the mode of a file with a secret in it
+
 
 @contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
@@ -32,6 +34,44 @@ def writing(path: Path) -> Iterator[BinaryIO]:
             if stat.S_ISREG(found.st_mode):
                 file.truncate()
             yield file
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner may read, whole or not at all. A link is followed. Raises OSError."""
+    path = path.resolve()
+    new = path.with_name(f".snyper-{secrets.token_hex(4)}.part")
+    try:
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def others_access(path: Path) -> bool:
+    """Return whether others than its owner may read or write the file, as far as the system says it. Raises
+    OSError.
+    """
+    return os.name == "posix" and bool(path.stat().st_mode & 0o077)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock that is the file `path`, which is made and stays: nobody else has it meanwhile. Waits for
+    whoever has it. Raises OSError.
+    """
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE), "r+b") as file:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # and its close lets go
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def shown(path: Path) -> str:
