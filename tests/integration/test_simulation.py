@@ -85,7 +85,10 @@ def _lose_reports(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _never_look_into_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DiskReader, "is_known", lambda self, key: False)
+    async def is_known(self: DiskReader, key: str) -> bool:
+        return False
+
+    monkeypatch.setattr(DiskReader, "is_known", is_known)
 
 
 def _acknowledge_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

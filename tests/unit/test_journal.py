@@ -5,7 +5,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import pytest
 from snyper.history.database import JournalError
 from snyper.history.reader import History
 from snyper.history.schema import LEAP
-from snyper.hub import journal as module, journaled_events
+from snyper.hub import journal as module, journal_reader, journaled_events
 from snyper.hub.journal import Journal
+from snyper.hub.journal_reader import JournalReader
 from snyper.hub.journaled_events import JournaledEvents
 from snyper.shared.clock import now_us
 
@@ -523,3 +524,42 @@ async def test_the_wall_clock_of_a_report_is_when_it_was_detected(path: Path) ->
     detected, lost, wrong = (row[0] for row in rows(path, "unix_ms"))
     assert 89_000 < lost - detected < 91_000 + DEADLINE_S * 1000
     assert abs(wrong - lost) < DEADLINE_S * 1000
+
+
+async def test_who_waits_for_old_events_keeps_no_report_waiting(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with log_at(path) as log:
+        for number in range(30):
+            log.add("hit", "t", {"peak": number}, f"key {number}")
+        await flushed(log)
+        go = threading.Event()
+        read = JournalReader._page
+        monkeypatch.setattr(
+            JournalReader, "_page", lambda reader, after: go.wait(DEADLINE_S) and read(reader, after)
+        )
+        reading = [asyncio.create_task(everything(log, 0)) for _ in range(50)]
+        assert await log.is_known("key 3")
+        log.add("hit", "t", {"peak": 30}, "key 30")
+        await flushed(log)
+        go.set()
+        for one in reading:
+            assert (await one)[:30] == list(range(1, 31))
+
+
+async def test_a_disk_that_does_not_answer_is_asked_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_reader, "_TIMEOUT_S", 0.05)
+    with opened(path):
+        reader = JournalReader(path)
+        go = threading.Event()
+        monkeypatch.setattr(JournalReader, "_page", lambda reader, after: go.wait(DEADLINE_S) and [])
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await reader.page(0)
+        assert reader._thread._work_queue.qsize() == 0
+        go.set()
+        while True:
+            with suppress(TimeoutError):
+                assert await reader.page(0) == []
+                break
+        await reader.close()

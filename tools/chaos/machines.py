@@ -257,19 +257,23 @@ class DiskJournal:
 
 
 class DiskReader:
-    """The `_Reader` of `snyper.hub.journaled_events`, on a Disk."""
+    """`snyper.hub.journal_reader.JournalReader`, on a Disk."""
 
     def __init__(self, path: Path) -> None:
         self._disk = disk_of(current())
 
-    def page(self, after: int) -> list[tuple[int, str, str, dict[str, Any]]]:
+    async def page(self, after: int) -> list[tuple[int, str, str, dict[str, Any]]]:
+        return await asyncio.get_running_loop().run_in_executor(None, self._page, after)
+
+    async def is_known(self, report_key: str) -> bool:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, self._disk.reports.__contains__, report_key)
+
+    def _page(self, after: int) -> list[tuple[int, str, str, dict[str, Any]]]:
         later = [row for row in self._disk.rows if row[0] > after][:5]
         return [(seq, event, target_id, json.loads(data)) for seq, event, target_id, data, _ in later]
 
-    def is_known(self, report_key: str) -> bool:
-        return report_key in self._disk.reports
-
-    def close(self) -> None:
+    async def close(self) -> None:
         """Do nothing: there is no file."""
 
 

@@ -184,7 +184,7 @@ def _deterministic(loop: VirtualLoop, seed: int) -> Iterator[None]:
         (hub_client, "_ID_PREFIX", "simulated-"),
         (hub_client, "_requests", itertools.count(1)),
         (journaled_events, "Journal", DiskJournal),
-        (journaled_events, "_Reader", DiskReader),
+        (journaled_events, "JournalReader", DiskReader),
     ]
     before = [(module, name, getattr(module, name, None)) for module, name, _ in kept]
     state = random.getstate()

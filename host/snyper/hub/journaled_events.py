@@ -1,63 +1,23 @@
 """A hub's log of events that is a journal too."""
 
 import asyncio
-import json
 import logging
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from snyper.firmware.master.events import EventLog
-from snyper.history.database import open_database
 from snyper.hub.journal import KEEP_DAYS, Journal
+from snyper.hub.journal_reader import JournalReader
 from snyper.shared.clock import now_us
 from snyper.system.files import shown
 
 STUCK_S = 2.0  # a disk that takes nothing for so long is not waited for: a target asks again after as long
-_PAGE = 200  # events that are read at once for a console
-_READ_TIMEOUT_S = 1.0
 _DAY_S = 86_400.0
 
 _logger = logging.getLogger("snyper")
-
-
-class _Reader:
-    """Reads a journal's own log while it is written, in a thread of its own."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._db: sqlite3.Connection | None = None
-
-    def page(self, after: int) -> list[tuple[int, str, str, dict[str, Any]]]:
-        """Read up to _PAGE events with a greater `seq`. Raises sqlite3.Error."""
-        rows = self._read(
-            "SELECT seq, event, target_id, data FROM events WHERE log = 1 AND seq > ? ORDER BY seq LIMIT ?",
-            (after, _PAGE),
-        )
-        return [(seq, event, target_id, json.loads(data)) for seq, event, target_id, data in rows]
-
-    def is_known(self, report_key: str) -> bool:
-        """Return whether the report is in it. Raises sqlite3.Error."""
-        return bool(self._read("SELECT 1 FROM events WHERE report = ?", (report_key,)))
-
-    def close(self) -> None:
-        """Close the file. May be called again."""
-        if self._db is not None:
-            self._db.close()
-            self._db = None
-
-    def _read(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
-        try:
-            if self._db is None:
-                self._db = open_database(self._path, "rw", isolation_level=None)
-                self._db.execute("PRAGMA query_only = ON")
-            return self._db.execute(query, values).fetchall()
-        except sqlite3.Error:
-            self.close()
-            raise
 
 
 class JournaledEvents(EventLog):
@@ -80,9 +40,8 @@ class JournaledEvents(EventLog):
         self._waiting: deque[tuple[int, str, str, dict[str, Any]]] = deque()
         self._stuck_timer: asyncio.TimerHandle | None = None
         self._is_stuck = False
-        self._is_closed = False
-        self._reader = _Reader(path)
-        self._reading = ThreadPoolExecutor(1, "journal-reader")
+        # Who waits for old events keeps nobody's report waiting.
+        self._old_events, self._reports = JournalReader(path), JournalReader(path)
 
     @property
     def oldest_seq(self) -> int:
@@ -108,7 +67,7 @@ class JournaledEvents(EventLog):
         if self._is_stuck:
             return False
         try:
-            return bool(await self._read(self._reader.is_known, report_key))
+            return await self._reports.is_known(report_key)
         except (sqlite3.Error, TimeoutError) as error:
             # Should it be there after all, the file keeps the one that it has.
             _logger.error("journal: whether a report is in it cannot be read: %r", error)
@@ -133,7 +92,7 @@ class JournaledEvents(EventLog):
         in_memory = self._ring[0][0] if self._ring else self.seq + 1
         if seq + 1 < in_memory:
             try:
-                events: list[tuple[int, str, str, dict[str, Any]]] = await self._read(self._reader.page, seq)
+                events = await self._old_events.page(seq)
             except (sqlite3.Error, TimeoutError) as error:
                 _logger.error("journal: a console misses events that cannot be read: %r", error)
                 events = []
@@ -145,16 +104,10 @@ class JournaledEvents(EventLog):
         """Write what is left, and close the file. May be called again."""
         if self._stuck_timer is not None:
             self._stuck_timer.cancel()
-        if not self._is_closed:
-            self._is_closed = True
-            # First: whoever is last, and may write, puts what is in the -wal into the file itself.
-            await self._loop.run_in_executor(self._reading, self._reader.close)
-            self._reading.shutdown(wait=False)
+        # First: whoever is last, and may write, puts what is in the -wal into the file itself.
+        await self._old_events.close()
+        await self._reports.close()
         await self._loop.run_in_executor(None, self._journal.close)
-
-    async def _read(self, read: Callable[[Any], Any], argument: object) -> Any:
-        async with asyncio.timeout(_READ_TIMEOUT_S):
-            return await self._loop.run_in_executor(self._reading, read, argument)
 
     # --- what the thread that writes has to say
 
