@@ -865,6 +865,40 @@ def test_no_password_is_chosen(terminal: Terminal, typed: str, words: str, statu
     assert terminal.process.wait(20) == status
 
 
+INJECT = """() => {
+    const added = document.createElement("div");
+    document.body.append(added);
+    added.innerHTML = "<img src=data:, onerror='window.harmed = 1'><b style='color: rgb(1, 2, 3)'>x</b>";
+    const script = document.createElement("script");
+    script.textContent = "window.harmed = 2";
+    const style = document.createElement("style");
+    style.textContent = "b { background: rgb(1, 2, 3) }";
+    added.append(script, style);
+    return new Promise(done => added.querySelector("img").addEventListener("error", () => {
+        const seen = getComputedStyle(added.querySelector("b"));
+        done([window.harmed ?? null, seen.color, seen.backgroundColor]);
+    }));
+}"""  # what markup would do that somebody got into a page
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_what_is_put_into_a_page_does_not_run(desk: Watched, path: str) -> None:
+    page = desk.context.new_page()
+    answer = page.goto(path)
+    assert answer is not None
+    policy = answer.headers["content-security-policy"]
+    assert "unsafe-inline" not in policy
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    plot = page.locator(".plot canvas")
+    if path == "/health":
+        plot.hover()  # what it says of a point is no HTML
+    desk.is_fine()
+    harmed, colour, ground = page.evaluate(INJECT)
+    assert harmed is None
+    assert "rgb(1, 2, 3)" not in (colour, ground)
+    assert len(desk.complaints) == 4, desk.complaints
+
+
 def test_another_site_gets_nothing_from_this_computer(shooting_range: Range) -> None:
     listen = shooting_range.listen
     assert raw_status(listen, "GET / HTTP/1.1") == 200

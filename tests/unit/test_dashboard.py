@@ -211,6 +211,13 @@ def test_a_series_for_each_target() -> None:
     assert [series["lineStyle"]["type"] for series in many["series"]] == ["solid"] * 8 + ["dashed"]
 
 
+def test_a_name_in_a_chart_is_no_markup() -> None:
+    name = "{a|b}\u202e"
+    for chart in (charts.reactions({name: [(1, 2)]}), charts.round_trips({name: []})):
+        assert [chart["series"][0]["name"], *chart["legend"]["data"]] == ["(a|b)"] * 2
+    assert charts.accuracy([(name, 1, 1)])["yAxis"]["data"] == ["(a|b)"]
+
+
 def test_a_list_that_is_cut_says_so() -> None:
     assert [widgets.plural(count, "game") for count in (0, 1, 2, 5_000)] == [
         *("0 games", "1 game", "2 games", "5,000 games"),

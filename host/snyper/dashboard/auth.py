@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from html import escape
 from http.cookies import CookieError, SimpleCookie
-from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -15,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from snyper.client.addresses import is_loopback
 from snyper.dashboard import drawings
+from snyper.dashboard.content_policy import NONCE, Assets, content_policy, new_nonce
 
 SESSION_S = 12 * 3600
 MAX_SESSIONS = 100
@@ -22,15 +22,7 @@ MAX_FORM_BYTES = 4_096
 FREE_GUESSES = 5  # then each wrong one doubles the wait
 MAX_WAIT_S = 300.0
 
-# Everything is served from here: a page that some day asks elsewhere is stopped by the browser. NiceGUI's Vue
-# compiles templates in the browser, which is what 'unsafe-eval' is for.
 _HEADERS = [
-    (
-        b"content-security-policy",
-        b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval';"
-        b" style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:;"
-        b" font-src 'self' data:; frame-ancestors 'none'",
-    ),
     (b"referrer-policy", b"same-origin"),
     (b"x-content-type-options", b"nosniff"),
 ]
@@ -67,6 +59,7 @@ class AuthMiddleware:
         self._cookie = f"snyper_{port}"  # browsers share cookies between the ports of a host
         self._sessions: dict[str, float] = {}
         self._throttle = LoginThrottle()
+        self.assets = Assets()
 
     @property
     def asks_for_password(self) -> bool:
@@ -77,8 +70,10 @@ class AuthMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
+        scope[NONCE] = new_nonce()
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         refusal = self._refusal(scope, headers)
+        refusal = refusal or self.assets.response(scope)
         if refusal is None and scope["type"] == "http" and self.asks_for_password:
             if scope["path"] == "/login":
                 refusal = await self._login(scope, headers, receive)
@@ -87,12 +82,12 @@ class AuthMiddleware:
         if refusal is None and not self._has_session(headers):
             refusal = RedirectResponse("/login?next=" + quote(scope["path"]), 303)
         if refusal is None:
-            await self.app(scope, receive, _with_headers(send))
+            await self.app(scope, receive, _with_headers(scope, send))
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008})
         else:
-            await refusal(scope, receive, _with_headers(send))
+            await refusal(scope, receive, _with_headers(scope, send))
 
     def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> Response | None:
         host = headers.get("host", "")
@@ -117,12 +112,12 @@ class AuthMiddleware:
     async def _login(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> Response:
         goal = _goal(parse_qs(scope["query_string"].decode("latin-1")).get("next", ["/"])[0])
         if scope["method"] != "POST":
-            return RedirectResponse(goal, 303) if self._has_session(headers) else login_page(goal)
+            return RedirectResponse(goal, 303) if self._has_session(headers) else self._login_page(goal)
         now_s = time.monotonic()
         wait_s = self._throttle.wait_s(now_s)
         if wait_s:
             seconds = int(wait_s) + 1
-            page = login_page(goal, f"Too many wrong passwords. Try again in {seconds} s.", 429)
+            page = self._login_page(goal, f"Too many wrong passwords. Try again in {seconds} s.", 429)
             page.headers["retry-after"] = str(seconds)
             return page
         form = parse_qs(await _body(receive), encoding="utf-8", errors="replace")
@@ -131,12 +126,15 @@ class AuthMiddleware:
         right = hmac.compare_digest(hashlib.sha256(guess.encode()).digest(), self._digest)
         self._throttle.record(right, now_s)
         if not right:
-            return login_page(goal, "That is not the password.", 401)
+            return self._login_page(goal, "That is not the password.", 401)
         response = RedirectResponse(goal, 303)
         response.set_cookie(
             self._cookie, self._new_session(now_s), max_age=SESSION_S, httponly=True, samesite="lax"
         )
         return response
+
+    def _login_page(self, goal: str, problem: str = "", status: int = 200) -> HTMLResponse:
+        return login_page(self.assets.urls["theme.css"], goal, problem, status)
 
     def _logout(self, headers: Mapping[str, str]) -> Response:
         self._sessions.pop(self._token(headers), None)
@@ -153,16 +151,16 @@ class AuthMiddleware:
         return token
 
 
-def login_page(goal: str, problem: str = "", status: int = 200) -> HTMLResponse:
+def login_page(style_url: str, goal: str, problem: str = "", status: int = 200) -> HTMLResponse:
     """Build a plain form, without a script: nothing that a login guards is needed to log in."""
-    style = (Path(__file__).parent / "theme.css").read_text(encoding="utf-8")
     alert = f'<p class="problem" role="alert">{escape(problem)}</p>' if problem else ""
     described = ' aria-invalid="true"' if problem else ""
     return HTMLResponse(
         f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>SNYPER: sign in</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<link rel="icon" href="data:image/svg+xml,{quote(drawings.FAVICON)}"><style>{style}</style></head>
+<link rel="icon" href="data:image/svg+xml,{quote(drawings.FAVICON)}">
+<link rel="stylesheet" href="{style_url}"></head>
 <body class="signin"><main><form method="post" action="/login?next={quote(goal)}">
 <div class="logo">{drawings.LOGO}<span>SNYPER</span></div>
 <h1>Sign in to the range</h1><label for="password">Password</label>
@@ -190,11 +188,13 @@ async def _body(receive: Receive) -> str:
     return body[:MAX_FORM_BYTES].decode("utf-8", "replace")
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(scope: Scope, send: Send) -> Send:
+    policy = (b"content-security-policy", content_policy(scope[NONCE]).encode())
+
     async def send_all(message: object) -> None:
         assert isinstance(message, dict)
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", []), *_HEADERS]
+            message["headers"] = [*message.get("headers", []), policy, *_HEADERS]
         await send(message)
 
     return send_all

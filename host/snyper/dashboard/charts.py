@@ -4,12 +4,16 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from snyper.system.text import harmless
+
 _TEXT = "#868c94"
 _LINE = "rgba(134,140,148,0.25)"
 _FONT = "Roboto, system-ui, sans-serif"
 _ACCENT = "#e8590c"
 # Told apart by lightness as well as by hue.
 _COLOURS = ["#e8590c", "#1c7ed6", "#2f9e44", "#9c36b5", "#f08c00", "#0c8599", "#c2255c", "#748ffc"]
+
+_BRACES = str.maketrans("{}", "()")
 
 Points = Sequence[tuple[float, float]]
 
@@ -24,7 +28,7 @@ def reactions(by_target: Mapping[str, Points]) -> dict[str, Any]:
         "yAxis": _axis("value", "ms", min=0),
         "series": [
             {
-                "name": name,
+                "name": _label(name),
                 "type": "scatter",
                 "symbolSize": 9,
                 "symbol": _SYMBOLS[at % len(_SYMBOLS)],
@@ -49,7 +53,7 @@ def accuracy(counts: Sequence[tuple[str, int, int]]) -> dict[str, Any]:
         "xAxis": _axis("value", "", min=0, max=100, axisLabel={"color": _TEXT, "formatter": "{value} %"}),
         "yAxis": {
             **_axis("category", ""),
-            "data": [f"{name}" for name, _, _ in rows],
+            "data": [_label(name) for name, _, _ in rows],
             "axisLabel": {"color": _TEXT, "fontSize": 13},
         },
         "series": [
@@ -78,7 +82,7 @@ def round_trips(by_name: Mapping[str, Points]) -> dict[str, Any]:
         "yAxis": _axis("value", "ms", min=0),
         "series": [
             {
-                "name": name,
+                "name": _label(name),
                 "type": "line",
                 "showSymbol": False,
                 "lineStyle": {"width": 2, "type": "dashed" if at >= len(_COLOURS) else "solid"},
@@ -95,6 +99,11 @@ def describe(by_name: Mapping[str, Points], what: str) -> str:
     return f"{what}, {time.strftime('%H:%M')}; points: {', '.join(parts) or 'none'}"
 
 
+def _label(name: str) -> str:
+    """Return a name as text and nothing else: to ECharts braces are markup."""
+    return harmless(name).translate(_BRACES)
+
+
 def _base(names: "Mapping[str, Points] | Sequence[str]") -> dict[str, Any]:
     return {
         "color": _COLOURS,
@@ -105,13 +114,14 @@ def _base(names: "Mapping[str, Points] | Sequence[str]") -> dict[str, Any]:
         "legend": {
             "bottom": 0,
             "type": "scroll",
-            "data": list(names),
+            "data": [_label(name) for name in names],
             "textStyle": {"color": _TEXT},
             "itemWidth": 14,
             "itemHeight": 10,
             "pageTextStyle": {"color": _TEXT},
         },
-        "tooltip": {"trigger": "item", "confine": True},
+        # Drawn, and not written as HTML, whose style attributes the content security policy refuses.
+        "tooltip": {"trigger": "item", "confine": True, "renderMode": "richText"},
     }
 
 

@@ -1,7 +1,6 @@
 """The layout around every page: navigation, the hub's sign, the banner when it is lost, shortcuts."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -18,7 +17,6 @@ from snyper.dashboard.history_page import HistoryPage
 from snyper.dashboard.range_page import RangePage
 from snyper.system import steady
 
-_HERE = Path(__file__).parent
 _PAGES = (
     ("/", "Range", "range"),
     ("/game", "Game", "game"),
@@ -40,13 +38,10 @@ _SHORTCUTS = (
 )
 
 
-def add_pages(app: FastAPI, feed: HubFeed, can_leave: bool) -> None:
-    """Add every page of the dashboard. `can_leave`: people sign in, so they can sign out."""
-    style = (_HERE / "theme.css").read_text(encoding="utf-8")
-    script = (_HERE / "page.js").read_text(encoding="utf-8")
-    # In the page itself: nothing is to be seen before it has its style.
-    head = f"<style>{style}</style><script>{script}</script>"
-
+def add_pages(app: FastAPI, feed: HubFeed, can_leave: bool, head: str) -> None:
+    """Add every page of the dashboard, with `head` in the head of each. `can_leave`: people sign in, so they
+    can sign out.
+    """
     export.add_route(app, feed.store)
 
     def page(request: Request) -> None:
@@ -64,9 +59,6 @@ def _copy(page: Any) -> Any:
         page(request)
 
     return builder
-
-
-# What sounds, where sound is on.
 
 
 class Layout:

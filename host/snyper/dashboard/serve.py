@@ -24,7 +24,7 @@ os.environ.setdefault("NICEGUI_STORAGE_PATH", str(Path(os.devnull) / "snyper-das
 
 from nicegui import ui
 
-from snyper.dashboard import drawings, layout
+from snyper.dashboard import drawings, inline_elements, layout
 
 _GOODBYE_S = 1  # for browsers' connections to end by themselves
 
@@ -93,7 +93,8 @@ async def _serve(
     host, port = sock.getsockname()[:2]
     app = FastAPI(openapi_url=None)
     auth = AuthMiddleware(app, password, port)
-    layout.add_pages(app, feed, can_leave=auth.asks_for_password)
+    inline_elements.mark_inline_elements()
+    layout.add_pages(app, feed, auth.asks_for_password, auth.assets.head)
     ui.run_with(
         app,
         title="SNYPER",
