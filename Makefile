@@ -19,12 +19,12 @@ READY := $(VENV)/.ready
 PIP   := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo play hub simulate watch deploy skew bench docs pictures memory chaos cuts test package check format clean
+.PHONY: help setup demo play hub simulate watch deploy skew bench docs pictures memory chaos faults faults-full cuts test package check format clean
 
 help: ## List the targets
 	@echo "usage: make TARGET [NAME=value ...]"
 	@echo
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## Create .venv with everything the project needs
 	@echo "setup: ready ($(BIN)/snyper)"
@@ -52,6 +52,7 @@ docs: $(READY) ## Write the generated pages, pictures and package.json files aga
 	@$(BIN)/python -m tools.wiring
 	@$(BIN)/python -m tools.mip_packages
 	@$(BIN)/python -m tools.event_tables
+	@$(BIN)/python -m tools.faults.page
 
 pictures: $(READY) ## Take the pictures of the dashboard again (needs Chromium)
 	@$(BIN)/python -m tools.pictures $(ARGS)
@@ -67,6 +68,12 @@ bench: $(READY) ## Measure the link (ARGS="--against ../before" compares)
 
 chaos: $(READY) ## Inject faults in 1,000 runs, or in 10,000 simulated ones (ARGS="--simulated --seed 7")
 	@$(BIN)/python -m tools.chaos $(ARGS)
+
+faults: $(READY) ## Attack a running system in every known way, with a figure each (ARGS="--case 5")
+	@$(BIN)/python -m tools.faults $(ARGS)
+
+faults-full: $(READY) ## The same with the full numbers: hours
+	@$(BIN)/python -m tools.faults --full $(ARGS)
 
 cuts: $(READY) ## Cut the power at each command to the flash (ARGS="--depth 2")
 	@$(BIN)/python -m tools.power_cuts $(ARGS)
