@@ -166,6 +166,9 @@ class Link(LinkCore):
         """Take the next bytes. What it raises is the stream's to give to `connection_lost`: a function that
         catches has its state on a board's heap.
         """
+        if self.close_error is not None:
+            self._stream.pause_reading()  # it has been told why: more of it is not read
+            return
         requests = self.receive_data(data, now_us())
         if requests:
             self._requests = requests

@@ -46,6 +46,7 @@ ANY_FOR_ANOTHER = "*"  # in `handlers`: what serves every other message that has
 _MAX_REASON_BYTES = 256
 LINGER_MS = 1_000  # after a fatal error the peer has this long to read it before the socket goes
 
+LOG_EVERY_US = 1_000_000  # what a peer reports is in the log once in that time: it may never end
 _AT_ONCE = 1  # as `due_us`
 
 # A heartbeat is no command: in this form, which our own encoder gives it, it is told and answered as bytes.
@@ -127,6 +128,7 @@ class LinkCore:
     writable = True
     under_way = 0  # requests that the driver serves now
     _last_word: "ProtocolError | None" = None
+    _logged_us = -LOG_EVERY_US
     _next_id = 0
     _late_ids: "list[str | int] | None" = None
     _heartbeat_ms = 0
@@ -356,9 +358,11 @@ class LinkCore:
             on_reply(token, item)
         elif message_type == MessageType.ERROR:
             error = error_of(item)
-            self.log("the peer reports %s" % error)
             if id is None:
                 self._last_word = error  # why it hangs up, if it does so now
+            if self.received_us - self._logged_us >= LOG_EVERY_US:
+                self._logged_us = self.received_us
+                self.log("the peer reports %s" % error)
         elif message_type == MessageType.PONG:  # of nobody who waits, but for the heartbeat
             if id == self._ping_id:
                 self._on_pong()

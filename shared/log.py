@@ -31,7 +31,11 @@ def keep(who: str, text: str) -> None:
 
 
 def entry(who: str, text: str) -> str:
-    """Format a line of the log: the seconds since boot, `who`, `text`."""
+    """Format a line of the log: the seconds since boot, `who`, `text`. What a peer has said may be in it, and
+    begins no line of its own: control characters are escaped.
+    """
+    if min(text or " ") < " ":
+        text = repr(text)[1:-1]
     ms = now_ms()
     return "%d.%03d %s: %s" % (ms // 1000, ms % 1000, who, text)
 
@@ -44,7 +48,7 @@ def log(who: str, text: str) -> None:
 def log_exception(who: str, error: BaseException) -> None:
     """Log a defect with its traceback, and keep it; without memory for that, only print it."""
     try:
-        line = entry(who, "unexpected %r\n%s" % (error, traceback_of(error)))
+        line = "%s\n%s" % (entry(who, "unexpected %r" % error), traceback_of(error))
         if _sink is not None:
             _sink(line)
         write_log(line, True)

@@ -86,6 +86,7 @@ class SealedStream:
         the link does.
         """
         if self._is_broken:
+            self._stream.pause_reading()  # it has been told why: more of it is not read
             return
         self._link.received_us = now_us()  # as any byte, also one of what is not whole yet
         opened: "list[bytes]" = []

@@ -555,26 +555,6 @@ def _check_items(items: "Iterable[tuple[object, Any]]", depth: int) -> None:
             raise _bad("a number is finite")
 
 
-def _is_utf8(text: bytes) -> bool:
-    """Return whether `text` is UTF-8 by RFC 3629, for bytes whose lead and continuation bytes a decoder has
-    already matched up.
-
-    MicroPython's decoder checks no more than that: it lets overlong forms, surrogates and code points beyond
-    U+10FFFF through. Each search runs at the speed of C, and only on text that is not ASCII.
-    """
-    for lead, low, high in ((0xE0, 0xA0, 0xBF), (0xED, 0x80, 0x9F), (0xF0, 0x90, 0xBF), (0xF4, 0x80, 0x8F)):
-        mark = bytes((lead,))
-        at = text.find(mark)
-        while at >= 0:
-            if not low <= text[at + 1] <= high:
-                return False
-            at = text.find(mark, at + 2)
-    for never in (0xC0, 0xC1, 0xF5, 0xF6, 0xF7, 0xF8, 0xF9, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE, 0xFF):
-        if bytes((never,)) in text:
-            return False
-    return True
-
-
 _json: "Any" = json
 if hasattr(json, "encoder"):
     # What CPython's own functions do around these at each call takes as long again: an encoder is built anew,
@@ -610,6 +590,12 @@ def _has_duplicate_key(text: str, fields: "dict[str, Any]") -> bool:
         return False
     kept: int = _json.dumps(fields, separators=(",", ":")).count(":")
     return colons > kept
+
+
+def _is_utf8(text: bytes) -> bool:
+    from snyper.shared.utf8 import is_utf8  # many peers never say what is not ASCII
+
+    return is_utf8(text)
 
 
 def encode_json(value: object) -> bytes:

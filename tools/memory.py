@@ -115,6 +115,7 @@ def unloaded(role: str) -> set[str]:
         "snyper.firmware.board.update",
         "snyper.shared.attachment_bytes",
         "snyper.shared.attachment_receiver",
+        "snyper.shared.utf8",
     }
     if role == "target":
         known |= {

@@ -99,12 +99,22 @@ def role_of(word: str) -> "type[Peer]":
     return role  # type: ignore[no-any-return]
 
 
-def live_link(registry: Registry, registration: Registration) -> "Link | None":
-    """Return the live link under this name of a board with the same hardware id: the same one's, or
-    another's.
+def holder(registry: Registry, target_id: "str | None", hardware_id: str) -> "Peer | None":
+    """Return the peer that is connected under this name, or else with this hardware id; None where there is
+    neither.
+    """
+    for peer in (registry.named.get(target_id or ""), registry.boards.get(hardware_id)):
+        if peer is not None and peer.link is not None:
+            return peer
+    return None
 
-    Raises ProtocolError: `bad_message` for no name of its own, `duplicate_target` when it is another
-    board's.
+
+def live_link(registry: Registry, registration: Registration) -> "Link | None":
+    """Return the live link of a board with the same hardware id, under this name or another: the same one's,
+    or another's.
+
+    Raises ProtocolError: `bad_message` for no name of its own, `duplicate_target` when another board has the
+    name.
     """
     target_id = registration.target_id
     if target_id is None or not is_target_id(target_id) or target_id == ALL_TARGETS:
@@ -112,8 +122,8 @@ def live_link(registry: Registry, registration: Registration) -> "Link | None":
             ErrorCode.BAD_MESSAGE,
             "a %s registers with a `target_id` of its own, which is not `all`" % registration.role,
         )
-    peer = registry.named.get(target_id)
-    if peer is None or peer.link is None:
+    peer = holder(registry, target_id, registration.hardware_id)
+    if peer is None:
         return None
     is_same = registration.hardware_id and registration.hardware_id == peer.hardware_id
     if not is_same or registration.role != peer.role:
@@ -141,14 +151,24 @@ def admit(
             peer = known
     if replaced is None:
         _check_place(registry, peer)
+    if peer.link is None:
         registry.count += peer.is_target
     if not peer.is_named:
         registry.others.append(peer)
-    elif registry.named.get(peer.target_id) is not peer:
-        _drop_oldest(registry)
-        registry.named[peer.target_id] = peer
+    else:
+        if registry.named.get(peer.target_id) is not peer:
+            _drop_oldest(registry)
+            registry.named[peer.target_id] = peer
+        _forget_board(registry, peer)
+        if registration.hardware_id:
+            registry.boards[registration.hardware_id] = peer
     peer.register(registration, link)
     return peer, replaced
+
+
+def _forget_board(registry: Registry, peer: Peer) -> None:
+    if registry.boards.get(peer.hardware_id) is peer:
+        del registry.boards[peer.hardware_id]
 
 
 def _check_place(registry: Registry, peer: Peer) -> None:
@@ -171,3 +191,4 @@ def _drop_oldest(registry: Registry) -> None:
     if len(away) >= registry.max_targets:
         oldest = min(away, key=lambda peer: peer.last_seen_ms)
         del registry.named[oldest.target_id]
+        _forget_board(registry, oldest)

@@ -3,7 +3,7 @@
 from snyper.shared.clock import now_ms, now_us
 from snyper.shared.log import keep
 from snyper.shared.runtime import unload
-from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
+from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage, text_field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,9 +27,17 @@ def admit_after_probe(hub: "Hub", link: "Link", message: SocketMessage, registra
 
 
 def record_duplicate(router: "Router", registration: SocketMessage, why: ProtocolError) -> None:
-    """Record that another board is refused its name: once, until nobody has tried for DUPLICATE_QUIET_MS."""
-    assert registration.target_id is not None
-    [peer] = router.registry.select(registration.target_id)
+    """Record that another board is refused a name, or the hardware id of that: once, until nobody has tried
+    for DUPLICATE_QUIET_MS.
+    """
+    from snyper.firmware.master.admission import holder
+
+    unload("snyper.firmware.master.admission")
+    peer = holder(
+        router.registry, registration.target_id, text_field(registration.data or {}, "hardware_id", "")
+    )
+    if peer is None:
+        return  # it has gone meanwhile
     before_ms, peer.refused_ms = peer.refused_ms, now_ms()
     if before_ms is None or peer.refused_ms - before_ms > DUPLICATE_QUIET_MS:
         keep("hub", why.message)
@@ -52,7 +60,7 @@ async def _probe(hub: "Hub", link: "Link", message: SocketMessage, registration:
                 raise ProtocolError(
                     ErrorCode.DUPLICATE_TARGET,
                     "another board with this hardware id is connected as %s: stop one of the two,"
-                    " or one of two simulators" % registration.target_id,
+                    " or one of two simulators" % live.name,
                 )
             silent = live
         if link.close_error is None:

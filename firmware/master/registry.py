@@ -90,12 +90,12 @@ class Peer:
         self.hub.router.events.add(word, self.target_id, data, key)
 
     def report_key(self, id: "str | int") -> str:
-        """Return the key of the report with this id, for ever; empty where the peer does not say which boot
-        of its it belongs to.
+        """Return the key of the report with this id, for ever: the name is part of it, since anybody may say
+        another's hardware id. Empty where the peer does not say which boot of its it belongs to.
         """
         if not self.boot_id:
             return ""
-        return repr((self.hardware_id or self.target_id, self.boot_id, id))
+        return repr((self.hardware_id, self.target_id, self.boot_id, id))
 
     def is_new_report(self, id: "str | int") -> bool:
         """Remember the id of a report, and return whether it is new since the peer booted."""
@@ -121,7 +121,8 @@ class Peer:
 class Registry:
     """A bounded registry. Of targets at most `max_targets` are connected, of each other role `max_others`;
     as many peers as targets are remembered after they have gone: see `admission.py`. `others` are peers whose
-    name may be anybody's, `named` those who have theirs for themselves.
+    name may be anybody's, `named` those who have theirs for themselves; `boards` are those of them that say a
+    hardware id, by it.
     """
 
     def __init__(self, max_targets: int, max_others: int = 1) -> None:
@@ -130,6 +131,7 @@ class Registry:
         self.count = 0  # of targets connected: every `pong` says it, so nobody walks through thousands for it
         self.others: "list[Peer]" = []
         self.named: "dict[str, Peer]" = {}
+        self.boards: "dict[str, Peer]" = {}
 
     def lose(self, peer: Peer, link: "Link", now_ms: int) -> bool:
         """Record that `link` has ended. Returns False when the peer had already come back over another."""

@@ -22,7 +22,7 @@ ON_DEMAND = (
     "snyper.firmware.master.duplicates",
     "snyper.firmware.master.roles.service",
     *("snyper.shared.names", "snyper.shared.attachment_bytes", "snyper.shared.attachment_receiver"),
-    *("snyper.shared.keys", "snyper.shared.sealed_stream"),
+    *("snyper.shared.keys", "snyper.shared.sealed_stream", "snyper.shared.utf8"),
 )
 
 MOST_WORDS = 1_150

@@ -77,6 +77,29 @@ def test_another_board_under_a_live_name_is_refused() -> None:
     assert entry.hardware_id == "h1"
 
 
+def test_a_held_hardware_id_under_another_name_is_that_boards() -> None:
+    registry = Registry(4)
+    good, link = _admit(registry, "good", hardware_id="h", boot_id="b")
+    assert live_link(registry, _registration("x", hardware_id="h", boot_id="b")) is link
+    assert live_link(registry, _registration("x", hardware_id="other")) is None
+    assert live_link(registry, _registration("x")) is None
+    # The board has another name now, and its old link is given up.
+    renamed, replaced = admit(registry, _registration("x", hardware_id="h"), _new_link(), Target)
+    assert replaced is link
+    assert registry.lose(good, link, 0)
+    assert registry.count == 1
+    assert registry.connected() == [renamed]
+    assert live_link(registry, _registration("good", hardware_id="h")) is renamed.link
+
+
+def test_no_more_boards_are_remembered_than_names() -> None:
+    registry = Registry(2)
+    for at in range(9):
+        peer, link = _admit(registry, "t%d" % (at % 5), hardware_id="h%d" % at)
+        registry.lose(peer, link, at)
+    assert sorted(peer.target_id for peer in registry.boards.values()) == _names(registry.entries())
+
+
 def test_boards_without_a_hardware_id_do_not_replace_each_other() -> None:
     registry = Registry(4)
     _admit(registry, "t")
@@ -242,7 +265,7 @@ def test_what_is_said_of_a_target() -> None:
     assert "round_trip_us" not in said
 
 
-def test_a_report_is_known_by_its_board_its_boot_and_its_id() -> None:
+def test_a_report_is_known_by_its_board_its_name_its_boot_and_its_id() -> None:
     keys = []
     for about in (
         {"boot_id": "b", "hardware_id": "h"},
@@ -253,9 +276,9 @@ def test_a_report_is_known_by_its_board_its_boot_and_its_id() -> None:
     ):
         entry, _ = _admit(Registry(1), "t", **about)
         keys += [entry.report_key("1"), entry.report_key(1)]
+    impostor, _ = _admit(Registry(1), "another_name", boot_id="b", hardware_id="h")
+    keys.append(impostor.report_key("1"))
     assert len(set(keys)) == len(keys)
-    renamed, _ = _admit(Registry(1), "another_name", boot_id="b", hardware_id="h")
-    assert renamed.report_key("1") == keys[0]
 
 
 def test_a_report_of_no_boot_is_known_by_nothing() -> None:

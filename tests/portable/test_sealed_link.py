@@ -30,6 +30,9 @@ class Wire:
         self.written.append(data)
         return True
 
+    def pause_reading(self) -> None:
+        return
+
 
 class Core(LinkCore):
     """An end of a link over a SealedStream, and what it is to serve."""

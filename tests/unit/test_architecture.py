@@ -285,6 +285,7 @@ def test_the_protocols_core_is_pure() -> None:
         "shared/handshake_client.py",
         "shared/handshake_server.py",
         "shared/attachment_bytes.py",
+        "shared/utf8.py",
         "firmware/target/controller.py",
         "firmware/master/registry.py",
         "firmware/master/screen.py",
