@@ -7,8 +7,8 @@ the peer's first one, on its `register`, it proves that it has the key, and with
 does.
 """
 
-import hashlib
 from binascii import hexlify, unhexlify
+from hashlib import sha256
 
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError, text_field
 
@@ -20,6 +20,9 @@ MAX_SEALS = 1 << 32  # with one secret
 
 _BLOCK_BYTES = 64  # of SHA-256
 _MAC_BYTES = 8  # who guesses one of these loses the connection with the first wrong one
+_MAC_AT = 2 * _MAC_BYTES  # from the end of a seal
+_COUNT_AT = _MAC_AT + 8
+_NONE_FOLLOW = b"00000000"
 _CONTEXT = b"snyper 1"
 _HEX_DIGITS = "0123456789abcdef"
 _NAME_CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-."
@@ -76,17 +79,16 @@ class Mac:
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) > _BLOCK_BYTES:
-            secret = hashlib.sha256(secret).digest()
+            secret = sha256(secret).digest()
         block = secret + bytes(_BLOCK_BYTES - len(secret))
         self._inner = bytes(byte ^ 0x36 for byte in block)
         self._outer = bytes(byte ^ 0x5C for byte in block)
 
-    def digest(self, *parts: "bytes | bytearray | memoryview") -> bytes:
-        """Return the 32 bytes of the MAC of `parts`, as if they were one."""
-        inner = hashlib.sha256(self._inner)
-        for part in parts:
-            inner.update(part)
-        outer = hashlib.sha256(self._outer)
+    def digest(self, message: "bytes | bytearray | memoryview") -> bytes:
+        """Return the 32 bytes of the MAC of `message`."""
+        inner = sha256(self._inner)
+        inner.update(message)
+        outer = sha256(self._outer)
         outer.update(inner.digest())
         digest: bytes = outer.digest()
         return digest
@@ -97,33 +99,47 @@ class Seal:
     that follow it.
     """
 
+    following = 0  # how many bytes follow what was opened last
+
     def __init__(self, mac: Mac) -> None:
         self._mac = mac
         self._number = 0
 
-    def next(self, content: "bytes | memoryview", following: int = 0) -> bytes:
-        """Make the seal of what goes next, a line that so many bytes follow, or those. Raises ProtocolError
-        `disconnected` after MAX_SEALS.
+    def seal(self, content: "bytes | memoryview", following: int = 0) -> bytearray:
+        """Seal what goes next, a line that so many bytes follow, or those: return it with its seal behind it.
+        Raises ProtocolError `disconnected` after MAX_SEALS.
         """
         number = self._number
         if number >= MAX_SEALS:
             raise ProtocolError(ErrorCode.DISCONNECTED, "its secret has sealed enough: connect anew")
         self._number = number + 1
-        digits = b"%08x%08x" % (number, following)
-        return digits + hexlify(self._mac.digest(digits, content)[:_MAC_BYTES])
+        sealed = bytearray(content)
+        sealed += b"%08x%08x" % (number, following)
+        sealed += hexlify(self._mac.digest(sealed)[:_MAC_BYTES])
+        return sealed
 
-    def is_next(self, content: "bytes | memoryview", seal: bytes) -> bool:
-        """Return whether `seal` is that of `content`, which came next. After one that is not, none is."""
+    def open(self, sealed: bytes) -> "bytes | None":
+        """Return what came next, without its seal; None where that is not the right one, and then never
+        anything again.
+        """
+        number = self._number
+        self._number = MAX_SEALS
         # How long a comparison takes tells nothing here: with a new connection there are new secrets.
-        return seal == self.next(content, following(seal))
-
-
-def following(seal: bytes) -> int:
-    """Return how many bytes follow a line, as its seal says; 0 for what is no seal."""
-    try:
-        return int(seal[8:16], 16)
-    except ValueError:
-        return 0
+        if (
+            number >= MAX_SEALS
+            or sealed[-SEAL_BYTES:-_COUNT_AT] != b"%08x" % number
+            or sealed[-_MAC_AT:] != hexlify(self._mac.digest(memoryview(sealed)[:-_MAC_AT])[:_MAC_BYTES])
+        ):
+            return None
+        following = sealed[-_COUNT_AT:-_MAC_AT]
+        if following != _NONE_FOLLOW:
+            if following.strip(b"0123456789abcdef"):
+                return None
+            self.following = int(following, 16)
+        else:
+            self.following = 0
+        self._number = number + 1
+        return sealed[:-SEAL_BYTES]
 
 
 def seals(
@@ -136,5 +152,5 @@ def seals(
     """
     fields = (_CONTEXT, key.name.encode(), role.encode(), name.encode(), nonce, hub_nonce, binding)
     # Each with its length before it: two lists of fields are never the same bytes.
-    session = Mac(Mac(key.secret).digest(*[b"%d:" % len(field) + field for field in fields]))
+    session = Mac(Mac(key.secret).digest(b"".join([b"%d:" % len(field) + field for field in fields])))
     return Seal(Mac(session.digest(b"to the hub"))), Seal(Mac(session.digest(b"from the hub")))

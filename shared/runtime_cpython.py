@@ -104,7 +104,7 @@ class Stream(asyncio.BufferedProtocol):
         else:
             self._transport.resume_reading()
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: "bytes | bytearray") -> bool:
         """Write `data`; return whether all of it has left. If not, the owner's `resume_writing` is called
         once it has, and nothing may be written before that. Raises OSError when the connection is lost.
         """

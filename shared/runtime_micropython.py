@@ -186,7 +186,7 @@ class Stream:
         self.owner = owner
         self.resume_reading()
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: "bytes | bytearray") -> bool:
         """Write `data`; return whether all of it has left. If not, the owner's `resume_writing` is called
         once it has, and nothing may be written before that. Raises OSError when the connection is lost.
         """

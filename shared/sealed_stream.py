@@ -1,7 +1,7 @@
 """A Stream whose lines are sealed both ways, between a Stream and its Link. Loaded where there is a key."""
 
 from snyper.shared.clock import now_us
-from snyper.shared.keys import SEAL_BYTES, following
+from snyper.shared.keys import SEAL_BYTES
 from snyper.shared.socket_protocol import MAX_LINE_BYTES, ErrorCode, MessageLineParser, ProtocolError
 
 TYPE_CHECKING = False
@@ -33,6 +33,8 @@ class SealedStream:
 
     buffer: "memoryview | None" = None  # as a Stream's, and not used: what comes has to be checked first
     is_proven = False
+    _begun: "list[bytes] | None" = None  # pieces of a line, or of what follows one
+    _begun_bytes = 0
     _missing = 0  # of the bytes that follow a line, and their seal
     _is_broken = False
 
@@ -49,8 +51,6 @@ class SealedStream:
         self._sending = sending
         self._receiving = receiving
         self.claim = claim
-        self._begun: "list[bytes]" = []  # pieces of a line, or of what follows one
-        self._begun_bytes = 0
         stream.owner = self  # type: ignore[assignment]
 
     # --- what the link calls
@@ -59,13 +59,13 @@ class SealedStream:
         """Seal a line and the bytes that follow it, and write them, as Stream.write does. Raises OSError,
         ProtocolError `disconnected` when the secret has sealed enough.
         """
-        end = data.find(b"\n")
-        line = data[:end]
-        more = data[end + 1 :]
-        seal = self._sending.next(line, len(more))
-        if not more:
-            return self._stream.write(line + seal + b"\n")
-        return self._stream.write(b"".join((line, seal, b"\n", more, self._sending.next(more))))
+        end = data.find(b"\n") + 1
+        count = len(data) - end
+        sealed = self._sending.seal(memoryview(data)[: end - 1], count)
+        sealed += b"\n"
+        if count:
+            sealed += self._sending.seal(data[end:])
+        return self._stream.write(sealed)
 
     def pause_reading(self) -> None:
         """Read no more. May be repeated."""
@@ -88,11 +88,12 @@ class SealedStream:
         if self._is_broken:
             self._stream.pause_reading()  # it has been told why: more of it is not read
             return
-        self._link.received_us = now_us()  # as any byte, also one of what is not whole yet
         opened: "list[bytes]" = []
-        error = self._open(bytes(data), opened)
+        error = self._open(data, opened)
         if opened:
             self._link.data_received(opened[0] if len(opened) == 1 else b"".join(opened))
+        else:
+            self._link.received_us = now_us()  # also a byte of what is not whole yet is a sign of life
         if error is not None:
             self._is_broken = True
             self._link.send_nowait(error.to_message())
@@ -114,32 +115,31 @@ class SealedStream:
             is_line = not self._missing
             size = data.find(b"\n") if is_line else self._missing
             is_whole = 0 <= size <= len(data)
-            piece = data[:size] if is_whole else data
+            whole = data[:size] if is_whole else data
             data = data[size + is_line :] if is_whole else b""
-            self._begun.append(piece)
-            if is_line:
-                self._begun_bytes += len(piece)
-                if self._begun_bytes >= MAX_LINE_BYTES + SEAL_BYTES:
-                    return ProtocolError(
-                        ErrorCode.LINE_TOO_LONG, "a line has at most %d bytes" % MAX_LINE_BYTES
-                    )
-            else:
-                self._missing -= len(piece)
+            if self._begun is not None:
+                self._begun_bytes += len(whole)
+                self._begun.append(whole)
+                if is_whole:
+                    whole = b"".join(self._begun)
+                    self._begun = None
+            elif not is_whole:
+                self._begun_bytes = len(whole)
+                self._begun = [whole]
+            if is_line and (len(whole) if is_whole else self._begun_bytes) >= MAX_LINE_BYTES + SEAL_BYTES:
+                return ProtocolError(ErrorCode.LINE_TOO_LONG, "a line has at most %d bytes" % MAX_LINE_BYTES)
             if not is_whole:
-                continue
-            whole = piece if len(self._begun) == 1 else b"".join(self._begun)
-            self._begun = []
-            self._begun_bytes = 0
-            content = whole[:-SEAL_BYTES]
-            seal = whole[-SEAL_BYTES:]
-            if not self._receiving.is_next(content, seal):
+                if not is_line:
+                    self._missing = size - len(whole)
+                return None
+            content = self._receiving.open(whole)
+            if content is None:
                 return ProtocolError(ErrorCode.UNAUTHORIZED, _WRONG)
             self.is_proven = True
             opened.append(content + b"\n" if is_line else content)
-            count = following(seal)
-            if count > self._link.max_chunk_bytes:
+            following = self._receiving.following
+            if following > self._link.max_chunk_bytes:
                 why = "at most %d bytes may follow a line here" % self._link.max_chunk_bytes
                 return ProtocolError(ErrorCode.LINE_TOO_LONG, why)
-            if count:
-                self._missing = count + SEAL_BYTES
+            self._missing = following and following + SEAL_BYTES
         return None

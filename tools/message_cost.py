@@ -23,6 +23,7 @@ from rich.table import Table
 
 from snyper.boards.board import HEAP_BYTES, STAND_INS_BYTES, VIRTUAL_BOARD
 from snyper.boards.micropython import find_micropython
+from snyper.shared.keys import KEY_BYTES, Key
 from tools.bench.peer import Peer
 from tools.bench.processes import PROGRAMS, board_image, running
 
@@ -37,6 +38,7 @@ class Work:
 
     exchange: Exchanges  # so many times
     program: str = "counted_target"
+    key: Key | None = None
 
 
 async def _pings(target: Peer, count: int) -> None:
@@ -60,6 +62,7 @@ async def _hits(target: Peer, count: int) -> None:
 WORKS: Mapping[str, Work] = {
     "the leanest JSON Lines reply": Work(_pings, "counted_json_lines"),
     "PING": Work(_pings),
+    "PING, with a key": Work(_pings, key=Key("fleet:" + "5a" * KEY_BYTES)),
     "a motion command": Work(_commands),
     "a hit report": Work(_hits),
 }
@@ -88,7 +91,7 @@ async def costs(few: int, many: int, valgrind: str | None) -> list[Cost]:
 
 
 async def _allocated_bytes(work: Work, count: int) -> int:
-    async with _target(work.program) as (target, _):
+    async with _target(work) as (target, _):
         await work.exchange(target, 1)  # what is made once is not a message's
         before = await _mark(target)
         after = await _mark(target)
@@ -106,7 +109,7 @@ async def _instructions(valgrind: str, work: Work, count: int) -> int:
     with tempfile.TemporaryDirectory(prefix="snyper-cost-") as directory:
         counts = Path(directory) / "callgrind.out"
         tool = (valgrind, "-q", "--tool=callgrind", f"--callgrind-out-file={counts}")
-        async with _target(work.program, *tool) as (target, process):
+        async with _target(work, *tool) as (target, process):
             await work.exchange(target, count)
             target.transport.close()
             await process.wait()
@@ -122,16 +125,18 @@ def total_of(counts: str) -> int:
 
 
 @asynccontextmanager
-async def _target(program: str, *tool: str) -> AsyncIterator[tuple[Peer, Process]]:
+async def _target(work: Work, *tool: str) -> AsyncIterator[tuple[Peer, Process]]:
     """Start a target that registers with the other end that is given; `tool` runs its interpreter."""
-    target = Peer()
+    target = Peer(work.key)
     server = await asyncio.get_running_loop().create_server(lambda: target, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     heap = f"heapsize={HEAP_BYTES + STAND_INS_BYTES}"
     try:
         with board_image("target") as modules:
             path = os.pathsep.join((str(modules), str(VIRTUAL_BOARD), ".frozen"))
-            command = (*tool, *_interpreter(), "-X", heap, str(PROGRAMS / f"{program}.py"), str(port))
+            key = [work.key.to_text()] if work.key is not None else []
+            program = str(PROGRAMS / f"{work.program}.py")
+            command = (*tool, *_interpreter(), "-X", heap, program, str(port), *key)
             async with running(*command, env={"MICROPYPATH": path}) as process:
                 await _until_registered(target, process)
                 yield target, process

@@ -27,7 +27,7 @@ class Wire:
         self.written: "list[bytes]" = []
 
     def write(self, data: bytes) -> bool:
-        self.written.append(data)
+        self.written.append(bytes(data))
         return True
 
     def pause_reading(self) -> None:
@@ -204,7 +204,7 @@ def test_what_comes_back_to_its_sender_ends_the_link() -> None:
 def test_another_key_or_another_name_ends_the_link() -> None:
     for seal, _ in (pair("fleet:" + "6" * 64), pair("fleez:" + "5" * 64), pair(name="t_2")):
         _, hub = ends()
-        hub.take(COMMAND[:-1] + seal.next(COMMAND[:-1]) + b"\n")
+        hub.take(bytes(seal.seal(COMMAND[:-1])) + b"\n")
         assert_broken_off(hub)
         assert not hub.stream.is_proven
 
@@ -230,7 +230,7 @@ def test_the_longest_line_passes() -> None:
 def test_more_bytes_than_may_follow_end_the_link() -> None:
     _, hub = ends()
     seal, _ = pair()
-    hub.take(b"{}" + seal.next(b"{}", 65) + b"\n")
+    hub.take(bytes(seal.seal(b"{}", 65)) + b"\n")
     assert hub.state == State.LINGERING
     assert hub.close_error is not None
     assert hub.close_error.code == ErrorCode.LINE_TOO_LONG

@@ -41,5 +41,5 @@ def test_seals(
     ):
         for number, line in enumerate(lines):
             digits = f"{number:08x}{len(line) % 7:08x}".encode()
-            mac = hmac.digest(expected, digits + line, hashlib.sha256).hex()[:16]
-            assert seal.next(line, len(line) % 7) == digits + mac.encode()
+            mac = hmac.digest(expected, line + digits, hashlib.sha256).hex()[:16]
+            assert seal.seal(line, len(line) % 7) == line + digits + mac.encode()

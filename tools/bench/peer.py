@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import Any, cast
 
+from snyper.shared.keys import NONCE_BYTES, Key, Seal, seals
 from tools.bench.processes import RECEIVE_BYTES, limit_reads
 
 _STREAMED = ("result", "event", "item", "target")  # not what ends a request
@@ -15,11 +16,16 @@ def line_with(message: dict[str, Any]) -> bytes:
 
 
 class Peer(asyncio.Protocol):
-    """One end of a connection, played with as little as will do: a console's, or the hub's to a target."""
+    """One end of a connection, played with as little as will do: a console's, or the hub's to a target, which
+    proves `key` to it where there is one.
+    """
 
     transport: asyncio.Transport
 
-    def __init__(self) -> None:
+    def __init__(self, key: Key | None = None) -> None:
+        self._key = key
+        self._sending: Seal | None = None
+        self._receiving: Seal | None = None
         self.has_registered = asyncio.Event()
         self._begun = b""  # of a line
         self._last_id = 0
@@ -36,7 +42,9 @@ class Peer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         *lines, self._begun = (self._begun + data).split(b"\n")
         for line in lines:
-            self._take(json.loads(line))
+            content = line if self._receiving is None else self._receiving.open(line)
+            assert content is not None, line
+            self._take(json.loads(content))
 
     async def exchange(self, message: dict[str, object]) -> dict[str, Any]:
         """Send a request and return its reply, whatever that says. Raises ConnectionResetError."""
@@ -51,6 +59,12 @@ class Peer(asyncio.Protocol):
             self._send({"type": "pong", "id": message["id"]})
         elif kind == "hit":
             self._send({"type": "ack", "id": message["id"]})
+        elif kind == "register" and self._key is not None and self._sending is None:
+            own = bytes(NONCE_BYTES)  # nobody listens
+            self._send({"type": "challenge", "id": message["id"], "data": {"nonce": own.hex()}})
+            nonce = bytes.fromhex(message["data"]["nonce"])
+            registered = (message["data"]["role"], message["target_id"])
+            self._receiving, self._sending = seals(self._key, *registered, nonce, own)
         elif kind == "register":
             data = {"protocol": 1, "heartbeat_ms": 600, "dead_after_ms": 1800, "max_line_bytes": 4096}
             self._send({"type": "registered", "id": message["id"], "status": "registered", "data": data})
@@ -60,4 +74,5 @@ class Peer(asyncio.Protocol):
             self._reply.set_result(message)
 
     def _send(self, message: dict[str, Any]) -> None:
-        self.transport.write(line_with(message))
+        line = line_with(message)
+        self.transport.write(line if self._sending is None else bytes(self._sending.seal(line[:-1])) + b"\n")

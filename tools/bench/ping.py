@@ -2,7 +2,8 @@
 
 The floor: a line out of CPython's streams, and the same line back from MicroPython's. Above it, on the same
 CPU and in the same rounds: the leanest JSON Lines reply, the same reply over microdot's WebSocket, and a
-`ping` by the router of a running hub to a target, with all that both check and keep.
+`ping` by the router of a running hub to a target, with all that both check and keep; then the same where both
+have a key and seal each line.
 """
 
 import json
@@ -14,6 +15,7 @@ from functools import partial
 from snyper.boards.board import BoardProcess
 from snyper.boards.temporary import temporary_directory
 from snyper.firmware.master.server import Hub
+from snyper.shared.keys import KEY_BYTES
 from snyper.shared.socket_protocol import MessageType
 from tools.bench.hubs import until_connected
 from tools.bench.processes import on_micropython, open_streams, package_for_micropython, running
@@ -26,6 +28,7 @@ COMMAND_TIMEOUT_MS = 10_000
 MESSAGE = {"type": "ping", "id": "0123abcd-1234"}
 LINE = json.dumps(MESSAGE).encode() + b"\n"
 PING_AIM = "2.0"
+SEALED_AIM = "1.5"
 
 _UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -36,13 +39,14 @@ _MASKED = 0x80
 
 
 async def ping_rows(rounds: int, pings: int) -> list[Row]:
-    """Measure all four in `rounds` alternating batches of `pings`. Raises OSError, ModuleNotFoundError."""
+    """Measure all five in `rounds` alternating batches of `pings`. Raises OSError, ModuleNotFoundError."""
     async with AsyncExitStack() as stack:
         exchanges: dict[str, Exchange] = {
             "floor": await stack.enter_async_context(_raw_echo()),
             "json": await stack.enter_async_context(_json_lines()),
             "websocket": await stack.enter_async_context(_microdot_websocket()),
             "snyper": await stack.enter_async_context(_snyper()),
+            "sealed": await stack.enter_async_context(_snyper(f"fleet:{os.urandom(KEY_BYTES).hex()}")),
         }
         measures = {name: partial(time_each, call, pings) for name, call in exchanges.items()}
         times = await alternate(rounds, measures)
@@ -53,6 +57,7 @@ async def ping_rows(rounds: int, pings: int) -> list[Row]:
         row("the same over microdot's WebSocket, p50", p50["websocket"], p50["floor"], "µs", 0),
         row("PING, p50", p50["snyper"], p50["floor"], "µs", 0, PING_AIM),
         row("PING, p99", p99["snyper"], p99["floor"], "µs", 0, PING_AIM),
+        row("PING with a key, over one without, p50", p50["sealed"], p50["snyper"], "µs", 0, SEALED_AIM),
     ]
 
 
@@ -111,11 +116,11 @@ def text_frame(payload: bytes) -> bytes:
 
 
 @asynccontextmanager
-async def _snyper() -> AsyncIterator[Exchange]:
-    hub = Hub("127.0.0.1", 0, 4, 1)
+async def _snyper(key: str = "") -> AsyncIterator[Exchange]:
+    hub = Hub("127.0.0.1", 0, 4, 1, key)
     await hub.start()
     with temporary_directory("snyper-bench-") as directory:
-        board = BoardProcess(directory, "target", {"hub": [f"127.0.0.1:{hub.port}"]})
+        board = BoardProcess(directory, "target", {"hub": [f"127.0.0.1:{hub.port}"], "key": key})
         board.start()
 
         async def exchange() -> None:

@@ -1,4 +1,5 @@
-"""A target without a board, whose messages are counted. For MicroPython, with the port of its hub.
+"""A target without a board, whose messages are counted. For MicroPython, with the port of its hub, and its
+key where it has one.
 
 It is the firmware's own link, motion, outbox and health, on virtual hardware. Beside its own types it answers
 `mark` with the bytes that it has allocated since it was started, and `report_hits` once `count` hits, one
@@ -13,6 +14,7 @@ import micropython
 from snyper.firmware.target.config import read
 from snyper.firmware.target.peripherals import Piezo, Servo
 from snyper.firmware.target.target import Target
+from snyper.shared.handshake_client import prove_key
 from snyper.shared.link import Link
 from snyper.shared.runtime_micropython import dial, now_us
 from snyper.shared.socket_protocol import SocketMessage
@@ -58,7 +60,7 @@ async def mark(link: Link, message: SocketMessage) -> SocketMessage:
     return message.reply("marked", None, {"allocated": micropython.mem_total()})
 
 
-async def main(port: int) -> None:
+async def main(port: int, key: str = "") -> None:
     config = read({"wifi": {"networks": [{"ssid": "snyper", "password": "simulated-range"}]}}, "rp2")
     target = Target(Servo(config["servo"]), Piezo(config["piezo"]))
     running = asyncio.create_task(target.run())
@@ -69,6 +71,8 @@ async def main(port: int) -> None:
     target.handlers["mark"] = mark
     target.handlers["report_hits"] = reports.report_hits
     serving = asyncio.create_task(link.run())
+    if key:
+        await prove_key(link, key, {}, "target_1", _TIMEOUT_MS)
     await link.request(SocketMessage(_REGISTER, 0, "target_1"), _TIMEOUT_MS)
     target.connect(link)
     target.outbox.connect(reports)  # type: ignore[arg-type]
@@ -76,4 +80,4 @@ async def main(port: int) -> None:
     running.cancel()
 
 
-asyncio.run(main(int(sys.argv[1])))
+asyncio.run(main(int(sys.argv[1]), *sys.argv[2:]))
