@@ -45,9 +45,10 @@ class EventLog:
         """The oldest event that is still here, or the one that comes next."""
         return self._ring[0][0] if self._ring else self.seq + 1
 
-    def add(self, event: str, target_id: str, data: "dict[str, Any]", report_key: str = "") -> int:
+    def add(self, event: str, target_id: str, data: "dict[str, Any]", report_key: "str | None" = None) -> int:
         """Count an event of a target, or of none where `target_id` is empty, and return its `seq`. Nobody
-        changes `data` any more. `report_key` is what a report is known by for ever.
+        changes `data` any more. `report_key` is what a report is known by for ever, empty where nobody knows;
+        None is no report.
         """
         seq = self.seq + 1
         self._publish(seq, event, target_id, data)
@@ -108,11 +109,15 @@ class EventLog:
         return names
 
     async def is_known(self, report_key: str) -> bool:
-        """Return whether a report was recorded before the hub's start. A ring does not know."""
+        """Return whether a report was recorded before the hub's start. A ring does not know. Raises
+        ProtocolError `fault` where another cannot be kept.
+        """
         return False
 
     async def flush(self) -> None:
-        """Wait until all that was added is as safe as it can be made. May be cancelled, and repeated."""
+        """Wait until all that was added is as safe as it can be made. May be cancelled, and repeated. Raises
+        ProtocolError `fault` while a disk does not take it.
+        """
 
     async def page(self, seq: int) -> "Iterator[tuple[int, str, str, dict[str, object]]]":
         """Return the first events with a greater `seq`, as `after` gives them; waits until there is one. May

@@ -323,13 +323,14 @@ class Router:
         """Count a report of a peer, one of its role's words, unless it was before; then it may be
         acknowledged. May be cancelled: the peer sends it again.
 
-        Raises ProtocolError `bad_message` for one of more than MAX_REPORT_BYTES.
+        Raises ProtocolError: `bad_message` for one of more than MAX_REPORT_BYTES, `fault` while no disk takes
+        it, though it may be counted.
         """
         assert report.id is not None
         if len(report.to_line()) > MAX_REPORT_BYTES:
             raise ProtocolError(ErrorCode.BAD_MESSAGE, "a report has at most %d bytes" % MAX_REPORT_BYTES)
         key = peer.report_key(report.id) if self.events.journal else ""
-        if key and await self.events.is_known(key):
+        if self.events.journal and await self.events.is_known(key):
             return
         if peer.is_new_report(report.id):
             # Not the message's own word, which would take memory for each event.

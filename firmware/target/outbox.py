@@ -4,7 +4,7 @@ import asyncio
 
 from snyper.shared.link import Link
 from snyper.shared.log import log
-from snyper.shared.runtime import sleep_ms
+from snyper.shared.runtime import call_later, sleep_ms
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
 
 TYPE_CHECKING = False
@@ -20,13 +20,16 @@ _REFUSALS = (ErrorCode.BAD_MESSAGE, ErrorCode.UNKNOWN_TYPE, ErrorCode.LINE_TOO_L
 class Outbox:
     """A bounded queue. When it is full the oldest that no hub can have seen is dropped; `dropped` counts
     those that no hub will see. `clock` dates each report by the clock of the hub that it is sent to.
+
+    They are sent in order, each once the one before is acknowledged. Where the hub says `fault`, it has
+    counted a report that its disk does not take: it gets the next one, and after the last all of them again.
     """
 
     def __init__(self, clock: "HubClock") -> None:
         self.dropped = 0
         self._clock = clock
         self._reports: "list[tuple[SocketMessage, int, int]]" = []  # with `at_us` and `unsampled_us`
-        self._is_first_sent = False
+        self._at = -1  # of the one that is sent now; -1 where no hub can have seen the first
         self._count = 0
         self._link: "Link | None" = None
         self._changed = asyncio.Event()
@@ -36,7 +39,9 @@ class Outbox:
         id is unlike any other since this boot. `data` is the outbox's from now on.
         """
         if len(self._reports) >= MAX_REPORTS:
-            self._reports.pop(1 if self._is_first_sent else 0)
+            gone = (self._at + 1) % MAX_REPORTS
+            self._reports.pop(gone)
+            self._at -= gone < self._at
             self.dropped += 1
         self._count += 1
         report = SocketMessage(message_type, "e%d" % self._count, data=data)
@@ -51,24 +56,33 @@ class Outbox:
     async def run(self) -> None:
         """Deliver reports for ever. May be cancelled; what was not acknowledged stays."""
         while True:
-            if self._link is None or not self._reports:
+            at = max(self._at, 0)
+            if self._link is None or at >= len(self._reports):
                 self._changed.clear()
+                if at:
+                    call_later(ACK_TIMEOUT_MS, self._changed.set)
                 await self._changed.wait()
+                if self._at >= len(self._reports):  # and nothing new has come: all of them again
+                    self._at = -1
                 continue
-            report, at_us, unsampled_us = self._reports[0]
+            report, at_us, unsampled_us = self._reports[at]
             assert report.data is not None
             self._date(report.data, at_us, unsampled_us)
-            self._is_first_sent = True
+            self._at = at
             try:
                 await self._link.request(report, ACK_TIMEOUT_MS)
             except ProtocolError as error:
+                if error.code == ErrorCode.FAULT:
+                    self._at += 1
+                    continue
                 if error.code not in _REFUSALS:
+                    self._at = 0
                     await sleep_ms(_RETRY_MS)
                     continue
                 log("outbox", "the hub takes no %s: %s" % (report.type, error))
                 self.dropped += 1
-            self._reports.pop(0)
-            self._is_first_sent = False
+            self._reports.pop(self._at)
+            self._at = -1
 
     def _date(self, data: "dict[str, object]", at_us: int, unsampled_us: int) -> None:
         """Date a report by the hub's clock as it is known now, and add how many were lost so far."""

@@ -58,11 +58,17 @@ def hit(number: int) -> Message:
     return {"type": "hit", "id": f"e{number}", "data": {"peak": number}}
 
 
-async def acknowledged(port: int, message: Message) -> None:
-    """What a target does once it is back: it sends what was not acknowledged, until it is."""
+async def answered(port: int, message: Message) -> str:
+    """What a target is told of a report: `ack`, or the code of an error."""
     async with scripted_target(HubUnderTest(port), "a", **ABOUT) as target:
         await target.send(message)
-        await target.expect("ack", id=message["id"])
+        [answer] = await target.answer_to(message["id"])
+    return "ack" if answer["type"] == "ack" else str(answer["data"]["code"])
+
+
+async def acknowledged(port: int, message: Message) -> None:
+    """What a target does once it is back: it sends what was not acknowledged, until it is."""
+    assert await answered(port, message) == "ack"
 
 
 @asynccontextmanager
@@ -256,23 +262,65 @@ async def test_a_full_disk_does_not_stop_the_range(kind: str, request: pytest.Fi
             number = 1
             while not failing:  # until what the file has in reserve is used up
                 number += 1
-                await acknowledged(port, hit(number))
+                answer = await answered(port, hit(number))
                 failing = _journal_event(console)
+            assert answer == "fault"
             assert failing["state"] == "failing"
             assert "cannot be written" in failing["message"]
-            await acknowledged(port, hit(number + 1))  # and it goes on
+            assert await answered(port, hit(number + 1)) == "fault"  # and it is shown
+            assert (await console.event("hit", "a"))["peak"]
             assert (await console.ask("ping"))["data"]["journal"] == "failing"
             await hub.says("The range goes on")
             disk.empty(hub.pid)
             await until(lambda: _journal_event(console)["state"] == "ok", "the disk should be used again")
             assert (await console.ask("ping"))["data"]["journal"] == "ok"
-            await acknowledged(port, hit(number + 2))
+            for again in range(number, number + 3):
+                await acknowledged(port, hit(again))
             await until(
                 lambda: reports_in(disk.journal) == list(range(1, number + 3)), "nothing should be lost"
             )
             seen = [message["data"] for message in console.received if message["type"] == "event"]
             assert [data["peak"] for data in seen if data["event"] == "hit"] == list(range(1, number + 3))
         assert await hub.interrupt() == 0
+
+
+@linux_only
+async def test_what_was_acknowledged_outlives_a_full_disk_and_a_kill(limited: Disk) -> None:
+    port = free_port()
+    told: dict[int, str] = {}
+    async with journaled(limited.journal, port) as (hub, _):
+        for number in range(1, 12):
+            if number == 5:
+                limited.fill(hub.pid)
+            told[number] = await answered(port, hit(number))
+        await kill(hub)
+    acknowledged_hits = [number for number, answer in told.items() if answer == "ack"]
+    assert acknowledged_hits[:4] == [1, 2, 3, 4]
+    assert told[11] == "fault"
+    assert set(acknowledged_hits) <= set(reports_in(limited.journal))
+    async with journaled(limited.journal, port):  # and the target still has the others
+        for number, answer in told.items():
+            if answer != "ack":
+                await acknowledged(port, hit(number))
+        assert sorted(reports_in(limited.journal)) == list(range(1, 12))
+
+
+async def test_what_was_acknowledged_outlives_a_removed_log_and_a_kill(tmp_path: Path) -> None:
+    """40 hits were acknowledged after `rm J-wal J-shm`, and none was left."""
+    path, port = tmp_path / "journal.sqlite3", free_port()
+    async with journaled(path, port) as (hub, under_test), console_of(under_test, subscribed=True) as console:
+        for number in range(1, 4):
+            await acknowledged(port, hit(number))
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink()
+        told = {number: await answered(port, hit(number)) for number in range(4, 8)}
+        assert "fault" in told.values()
+        await until(lambda: _journal_event(console).get("state") == "ok", "it should be opened anew")
+        await hub.says("its -wal or -shm was removed")
+        for number in range(4, 10):
+            await acknowledged(port, hit(number))
+        await kill(hub)
+    assert reports_in(path) == list(range(1, 10))
 
 
 def _journal_event(console: Peer) -> dict[str, Any]:

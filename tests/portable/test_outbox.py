@@ -223,3 +223,38 @@ async def test_another_hub_gets_its_own_date() -> None:
     assert "at_us" in (deaf.found[0].data or {})
     assert "at_us" not in (hub.found[0].data or {})
     assert hub.found[0].id == deaf.found[0].id
+
+
+async def test_a_hub_whose_disk_fails_hears_of_each_and_acknowledges_in_the_end() -> None:
+    hub = _Hub()
+    hub.refuse = [ErrorCode.FAULT] * 4
+    async with LinkPair(hub.handlers) as pair, _Running() as outbox:
+        outbox.connect(pair.near)
+        for n in range(3):
+            outbox.add("hit", {"n": n}, now_us())
+        await hub.have(3)
+        outbox.add("hit", {"n": 3}, now_us())
+        await hub.have(4)  # without waiting for the others to be acknowledged
+        assert hub.numbers() == [0, 1, 2, 3]
+        await hub.have(8)
+        assert hub.numbers()[4:] == [0, 1, 2, 3]
+        outbox.add("hit", {"n": 4}, now_us())
+        await hub.have(9)
+        assert hub.numbers()[8:] == [4]
+        assert outbox.dropped == 0
+
+
+async def test_when_a_hub_has_them_all_an_old_one_goes() -> None:
+    hub = _Hub()
+    hub.refuse = [ErrorCode.FAULT] * (MAX_REPORTS + 2)
+    async with LinkPair(hub.handlers) as pair, _Running() as outbox:
+        outbox.connect(pair.near)
+        for n in range(MAX_REPORTS):
+            outbox.add("hit", {"n": n}, now_us())
+        await hub.have(MAX_REPORTS)
+        for n in range(MAX_REPORTS, MAX_REPORTS + 2):
+            outbox.add("hit", {"n": n}, now_us())
+            await hub.have(n + 1)
+        assert outbox.dropped == 2
+        await hub.have(2 * MAX_REPORTS + 2)
+        assert hub.numbers()[-MAX_REPORTS:] == [0] + list(range(3, MAX_REPORTS + 2))

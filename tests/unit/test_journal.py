@@ -1,7 +1,9 @@
 """The file that keeps a hub's events, and the log on top of it."""
 
 import asyncio
+import os
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -14,11 +16,13 @@ import pytest
 from snyper.history.database import JournalError
 from snyper.history.reader import History
 from snyper.history.schema import LEAP
-from snyper.hub import journal as module, journal_reader, journaled_events
+from snyper.hub import journal as module, journal_files, journal_reader, journaled_events
 from snyper.hub.journal import Journal
+from snyper.hub.journal_backlog import Backlog, Row
 from snyper.hub.journal_reader import JournalReader
 from snyper.hub.journaled_events import JournaledEvents
 from snyper.shared.clock import now_us
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 
 DEADLINE_S = 15.0
 DAY_MS = 86_400_000
@@ -183,9 +187,9 @@ def test_old_events_go(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for seq in range(1, 41):
             journal.record(journal.log_id, seq, "hit", "t", {}, now_ms - (41 - seq) * DAY_MS)
     with opened(path, keep_days=10) as journal:
-        until(lambda: journal.oldest_seq == 32)
+        until(lambda: journal.oldest_seq == 31)  # the last of three days might be a leap of the clock
         assert journal.seq == 40
-    assert [row[0] for row in rows(path)] == list(range(32, 41))
+    assert [row[0] for row in rows(path)] == list(range(31, 41))
 
 
 def spoken(monkeypatch: pytest.MonkeyPatch, unix_ms: int) -> None:
@@ -222,7 +226,52 @@ def test_a_wrong_clock_throws_nothing_away(path: Path, monkeypatch: pytest.Monke
     with opened(path) as journal:
         journal.record(journal.log_id, 6, "hit", "t", {})
     spoken(monkeypatch, now_ms + 11 * DAY_MS)
+    assert pruned(path) == [1, 2, 3, 4, 5, 6]
+    spoken(monkeypatch, now_ms + 13 * DAY_MS)
     assert pruned(path) == [6]
+
+
+def test_a_clock_that_has_leapt_is_said_and_believed_once_it_runs_on(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One start with a clock 400 days ahead, and another, emptied the journal."""
+    now_ms = time.time_ns() // 1_000_000
+    with opened(path) as journal:
+        for seq in range(1, 203):
+            journal.record(journal.log_id, seq, "hit", "t", {}, now_ms - (203 - seq) * 60_000)
+    for seq, days in enumerate((400, 400, 401, 406), 203):
+        spoken(monkeypatch, now_ms + days * DAY_MS)
+        caplog.clear()
+        with opened(path) as journal:
+            journal.record(journal.log_id, seq, "state", "t", {})
+            until(lambda: journal._prune_at_s > 0)
+        assert len(rows(path)) == seq
+        assert "by the clock, which has leapt" in caplog.text
+    caplog.clear()
+    spoken(monkeypatch, now_ms)
+    assert len(pruned(path, 365)) == 206
+    assert "the clock is behind the last event" in caplog.text
+    caplog.clear()
+    spoken(monkeypatch, now_ms + 409 * DAY_MS)
+    assert pruned(path, 365) == [203, 204, 205, 206]
+    assert "leapt" not in caplog.text
+
+
+def test_a_clock_that_leaps_while_a_hub_runs_takes_nothing_along(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    with opened(path) as journal:
+        journal.record(journal.log_id, 1, "hit", "t", {})
+        assert journal.flush(DEADLINE_S)
+        spoken(monkeypatch, now_ms + 400 * DAY_MS)
+        journal.record(journal.log_id, 2, "hit", "t", {})
+        assert journal.flush(DEADLINE_S)
+        spoken(monkeypatch, now_ms)
+        journal.record(journal.log_id, 3, "hit", "t", {})
+        assert journal.flush(DEADLINE_S)
+    for (unix_ms,) in rows(path, "unix_ms"):
+        assert abs(unix_ms - now_ms) < DEADLINE_S * 1000
 
 
 def test_what_a_clock_wrote_that_was_never_set_goes_with_what_follows(
@@ -336,6 +385,74 @@ def test_what_is_too_much_is_counted(
     assert "6 events are not in it" in caplog.text
 
 
+def row_of(seq: int, report: str | None = None) -> Row:
+    return Row("log", seq, 0, None, "event", "", "{}", report)
+
+
+def test_a_row_that_somebody_waits_for_gives_no_way() -> None:
+    backlog = Backlog(3)
+    for seq in range(1, 6):
+        backlog.add(row_of(seq, "" if seq in (1, 3) else None))
+    assert (len(backlog), backlog.dropped, backlog.is_full) == (3, 2, True)
+    taken = backlog.take(2)
+    assert [row.seq for row in taken] == [1, 3]
+    for seq in (6, 7, 8):
+        backlog.add(row_of(seq, "key"))
+    backlog.give_back(taken)
+    assert backlog.is_full_of_reports
+    assert (len(backlog), backlog.dropped) == (5, 3)
+    backlog.add(row_of(9))
+    assert [row.seq for row in backlog.take(9)] == [1, 3, 6, 7, 8]
+    assert (len(backlog), backlog.dropped, backlog.is_full_of_reports) == (0, 4, False)
+
+
+async def test_a_slow_disk_is_failing_before_anything_is_dropped(
+    path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hit, and then more than the disk takes: it was acknowledged, and in no file."""
+    monkeypatch.setattr(module, "MAX_BACKLOG", 1_000)
+    async with log_at(path) as log:
+        disk.is_open.clear()
+        log.add("state", "t", {})
+        await asyncio.to_thread(until, lambda: disk.writes == 1)
+        log.add("hit", "t", {"peak": 7}, "")
+        waiting = asyncio.create_task(is_refused(log))
+        await asyncio.sleep(0)
+        dropped_at = 0
+        for number in range(2_000):
+            log.add("state", "t", {"state": str(number)})
+            if log._journal.dropped and not dropped_at:
+                dropped_at = number
+                assert log.journal == "failing"
+        assert dropped_at > 900
+        assert await waiting
+        assert await is_refused(log)
+        disk.is_open.set()
+        await asyncio.to_thread(until, lambda: log.journal == "ok")
+        await flushed(log)
+    kept = [row[1] for row in rows(path)]
+    assert kept.count("hit") == 1
+    assert kept[-1] == "journal"
+    assert 1_000 <= len(kept) < 1_020
+
+
+async def test_reports_that_no_disk_takes_are_refused_in_the_end(
+    path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_BACKLOG", 20)
+    async with log_at(path) as log:
+        disk.fails = True
+        for taken in range(20):
+            assert not await log.is_known(f"key {taken}")
+            log.add("hit", "t", {"peak": taken}, f"key {taken}")
+        await asyncio.to_thread(until, lambda: log._journal.is_full)
+        with pytest.raises(ProtocolError, match="fault"):
+            await log.is_known("key 20")
+        disk.fails = False
+        await asyncio.to_thread(until, lambda: log.journal == "ok")
+    assert sum(row[1] == "hit" for row in rows(path)) == 20
+
+
 def test_what_a_failing_disk_does_not_take_at_the_end_is_said(
     path: Path, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -353,6 +470,137 @@ def test_what_comes_after_the_end_is_said(path: Path, caplog: pytest.LogCaptureF
     journal.record(journal.log_id, 1, "hit", "t_1", {})
     journal.close()
     assert "lacks `hit` of t_1" in caplog.text
+
+
+def files_at(path: Path) -> list[Path]:
+    return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
+
+
+def _remove_log(path: Path) -> None:
+    for file in files_at(path)[1:]:
+        file.unlink()
+
+
+def _replace_log(path: Path) -> None:
+    _remove_log(path)
+    for file in files_at(path)[1:]:
+        file.touch()
+
+
+def _move(path: Path) -> None:
+    path.rename(path.with_name("moved.sqlite3"))
+
+
+def _touch(path: Path) -> None:
+    os.utime(path, (1, 1))
+
+
+@pytest.mark.parametrize("exchange", [_remove_log, _replace_log, _move, _touch])
+def test_nothing_is_lost_of_a_journal_that_is_another(
+    exchange: Callable[[Path], None], path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written is in a file that somebody finds, though the process that wrote it is killed."""
+    monkeypatch.setattr(module, "_CHECK_S", 0.01)
+    states: list[tuple[str, str, int]] = []
+    journal = Journal(path, on_state=lambda *state: states.append(state))
+    for seq in range(1, 41):
+        journal.record(journal.log_id, seq, "hit", "t", {}, report_key=f"key {seq}")
+    assert journal.flush(DEADLINE_S)
+    exchange(path)
+    until(lambda: [state[0] for state in states] == ["failing", "ok"])  # without anything to write
+    assert "it is opened anew" in states[0][1] or "begun in its place" in states[0][1]
+    journal.record(journal.log_id, 41, "hit", "t", {}, report_key="key 41")
+    assert journal.flush(DEADLINE_S)
+    found: set[int] = set()
+    for number, one in enumerate([path, *path.parent.glob("moved.sqlite3")]):
+        copy = path.with_name(f"copy_{number}.sqlite3")  # as `kill -9` leaves it
+        for file in files_at(one):
+            if file.exists():
+                copy.with_name(file.name.replace(one.name, copy.name)).write_bytes(file.read_bytes())
+        found.update(row[0] for row in rows(copy))
+    journal.close()
+    assert found == set(range(1, 42))
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_no_report_is_acknowledged_that_only_a_removed_file_has(
+    when: str, path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CHECK_S", 60.0)
+    async with log_at(path) as log:
+        log.add("hit", "t", {"peak": 1}, "key 1")
+        await flushed(log)
+        if when == "before":
+            _remove_log(path)
+        else:
+            check = journal_files.check_files
+
+            def too_late(path: Path, known: Any, was_written: bool = False) -> Any:
+                if was_written:
+                    monkeypatch.setattr(module, "check_files", check)
+                    _remove_log(path)
+                return check(path, known, was_written)
+
+            monkeypatch.setattr(module, "check_files", too_late)
+        log.add("hit", "t", {"peak": 2}, "key 2")
+        assert await is_refused(log)
+        assert not await log.is_known("another")  # it reads the file that is there now, not the removed one
+        await asyncio.to_thread(until, lambda: log.journal == "ok")
+        await flushed(log)
+        assert await log.is_known("key 2")
+        assert [event[1] for event in await log.page(0)] == ["hit", "hit", "journal", "journal"]
+    assert [row[1] for row in rows(path)] == ["hit", "hit", "journal", "journal"]
+
+
+def test_a_journal_that_is_cut_short_is_failing(path: Path, disk: Disk) -> None:
+    states: list[tuple[str, str, int]] = []
+    with opened(path, on_state=lambda *state: states.append(state)) as journal:
+        journal.record(journal.log_id, 1, "hit", "t", {})
+        assert journal.flush(DEADLINE_S)
+        os.truncate(path, 5_000)
+        journal.record(journal.log_id, 2, "hit", "t", {}, report_key="key")
+        until(lambda: states)
+        assert not journal.flush(0.05)
+        path.unlink()  # as the message says: move it away
+        assert journal.flush(DEADLINE_S)
+    assert "somebody else has written to it" in states[0][1]
+    assert [row[0] for row in rows(path)] == [2]
+
+
+def test_another_journal_in_its_place_is_not_written(path: Path, disk: Disk) -> None:
+    other = path.with_name("other.sqlite3")
+    with opened(other) as journal:
+        journal.record(journal.log_id, 1, "miss", "t", {})
+    with opened(path) as journal:
+        journal.record(journal.log_id, 1, "hit", "t", {})
+        assert journal.flush(DEADLINE_S)
+        _move(path)
+        other.rename(path)
+        journal.record(journal.log_id, 2, "hit", "t", {}, report_key="key")
+        until(lambda: journal.state == "failing")
+        assert not journal.flush(0.05)
+        path.rename(other)
+        path.with_name("moved.sqlite3").rename(path)
+        assert journal.flush(DEADLINE_S)
+    assert [row[:2] for row in rows(path)] == [(1, "hit"), (2, "hit")]
+    assert [row[:2] for row in rows(other)] == [(1, "miss")]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions are others there")
+def test_nobody_else_may_read_it(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before = os.umask(0)
+    try:
+        with opened(path) as journal:
+            journal.record(journal.log_id, 1, "hit", "t", {})
+            assert journal.flush(DEADLINE_S)
+            assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
+        assert "could be read" not in caplog.text
+        path.chmod(0o644)
+        with opened(path):
+            assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
+    finally:
+        os.umask(before)
+    assert f"{path} could be read by others" in caplog.text
 
 
 def test_a_file_that_is_removed_is_begun_again(path: Path, disk: Disk) -> None:
@@ -400,6 +648,15 @@ async def log_at(path: Path, size: int = 10) -> AsyncIterator[JournaledEvents]:
 async def flushed(log: JournaledEvents) -> None:
     async with asyncio.timeout(DEADLINE_S):
         await log.flush()
+
+
+async def is_refused(log: JournaledEvents) -> bool:
+    """Whether a target is told that its report is on no disk."""
+    try:
+        await flushed(log)
+    except ProtocolError as error:
+        return error.code == ErrorCode.FAULT
+    return False
 
 
 async def everything(log: JournaledEvents, after: int) -> list[int]:
@@ -480,10 +737,10 @@ async def test_while_the_disk_fails_the_range_goes_on(path: Path, disk: Disk) ->
     async with log_at(path) as log:
         disk.fails = True
         log.add("hit", "t", {"peak": 1})
-        await flushed(log)  # not on the disk, and said to be so
+        assert await is_refused(log)  # not on the disk, and said to be so
         assert log.journal == "failing"
         log.add("hit", "t", {"peak": 2})
-        await flushed(log)
+        assert await is_refused(log)
         shown = list(await log.page(0))
         assert [event[:2] for event in shown] == [(1, "hit"), (2, "journal"), (3, "hit")]
         assert shown[1][3]["state"] == "failing"
@@ -505,7 +762,7 @@ async def test_a_disk_that_does_not_answer_is_not_waited_for(
     async with log_at(path) as log:
         disk.is_open.clear()
         log.add("hit", "t", {})
-        await flushed(log)
+        assert await is_refused(log)
         assert log.journal == "failing"
         assert [event[1] for event in await log.page(0)] == ["hit", "journal"]
         assert not await log.is_known("key")  # without asking

@@ -186,6 +186,7 @@ class DiskJournal:
 
     state = "ok"
     oldest_seq = 1
+    is_behind = is_full = False  # its disk is sound
 
     def __init__(
         self,
@@ -193,6 +194,7 @@ class DiskJournal:
         keep_days: int,
         on_written: Callable[[int], None],
         on_state: Callable[[str, str, int], None],
+        on_exchange: Callable[[], None],
     ) -> None:
         self.path = path
         self._machine = current()
@@ -213,11 +215,11 @@ class DiskJournal:
         event: str,
         target_id: str,
         data: dict[str, Any],
-        report_key: str = "",
+        report_key: str | None = None,
         ago_ms: int = 0,
     ) -> None:
         text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-        self._queue.append((seq, event, target_id, text, report_key))
+        self._queue.append((seq, event, target_id, text, report_key or ""))
         self._write()
 
     def _write(self) -> None:

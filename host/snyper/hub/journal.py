@@ -9,18 +9,22 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from snyper.history import schema
 from snyper.history.database import JournalError, explained, open_database
 from snyper.history.schema import LEAP
+from snyper.hub.journal_backlog import Backlog, Row
+from snyper.hub.journal_files import ExchangedError, Files, check_files, files_of, make_private
 from snyper.hub.journal_tables import (
+    FIRST_MS,
     INSERT,
     LAST_SEQS,
     LATEST,
+    latest_before,
     lock,
     log_for,
     make_schema,
@@ -43,6 +47,8 @@ _CLOSE_TIMEOUT_S = 10.0
 _PRUNE_ROWS = 500  # removed at once: some milliseconds in which nothing is written
 _DAY_S = 86_400.0
 _CLOCK_STEP_MS = 1_000  # more than a time server corrects bit by bit
+_CHECK_S = 1.0  # for so long it is not seen that the files are others, where nothing is written
+_MAX_PROOF_MS = 7 * 86_400_000  # for so long a clock that has leapt has to run before it makes anything old
 
 _logger = logging.getLogger("snyper")
 
@@ -50,29 +56,18 @@ OnWritten = Callable[[int], None]
 OnState = Callable[[str, str, int], None]
 
 
-class _Row(NamedTuple):
-    """An event that waits. `at_ms` is of the steady clock, but for one that came with its `unix_ms`."""
-
-    log_id: str
-    seq: int
-    at_ms: int
-    unix_ms: int | None
-    event: str
-    target_id: str
-    data: str
-    report: str
-
-
 class Journal:
     """The file at `path`, made where there is none. It belongs to one `Journal` at a time.
 
     `log_id` names the file's own log, which goes on at `seq`; events of other logs may be kept in it too.
-    `state` is "ok" or "failing": then `record` keeps the last MAX_BACKLOG events in memory until the disk
-    takes them; `dropped` counts those that were too many. What is older than `keep_days` is removed, at the
-    start and daily.
+    `state` is "ok" or "failing": then `record` keeps all reports and the last of the other events in memory,
+    MAX_BACKLOG in all, until the disk takes them. What is older than `keep_days` is removed, at the start and
+    daily.
 
-    `on_written(seq)` is told up to which event of its own log the file has everything, `on_state(state,
-    message, dropped)` each change of state. Both are called in the thread that writes.
+    `on_written(seq)` is told up to which event of its own log the file has everything that was not dropped,
+    `on_state(state, message, dropped)` each change of state. Both are called in the thread that writes, the
+    latter also in one that records more than the disk takes. `on_exchange()` is told in the former that the
+    file is closed, and opened anew: whoever in this process reads it has to do so, too.
     """
 
     def __init__(
@@ -81,24 +76,25 @@ class Journal:
         keep_days: int = KEEP_DAYS,
         on_written: OnWritten | None = None,
         on_state: OnState | None = None,
+        on_exchange: Callable[[], None] = lambda: None,
     ) -> None:
         """Raises JournalError when the file cannot be written now, or when somebody else writes it."""
         self.path = path
         self.state = "ok"
-        self.dropped = 0
-        self._keep_days = keep_days
+        self._keep_ms = keep_days * int(_DAY_S) * 1000
         self._on_written = on_written
         self._on_state = on_state
+        self._on_exchange = on_exchange
         self._changed = threading.Condition()
-        self._queue: deque[_Row] = deque()
+        self._queue = Backlog(MAX_BACKLOG)
         self._writing = 0
         self._closing = False
         self._prune_at_s = 0.0
         self._reminded_s = 0.0
         self._log: tuple[str, int] | None = None  # that of the last row written: its `log_id` and `id`
         self._firsts: dict[int, int] = {}  # of each log the first `seq` that was written since the start
-        self._began_ms = steady.now_ms()
         self._offset_ms = steady.offset_ms()
+        self._files = Files((None,), 0, 0)
         self._lock = lock(path)
         self._db: sqlite3.Connection | None = None
         try:
@@ -107,7 +103,7 @@ class Journal:
             self._last: dict[str, int] = dict(self._db.execute(LAST_SEQS))
             self._last[self.log_id] = self.seq
             latest: tuple[str | None, int] = self._db.execute(LATEST).fetchone() or (None, 0)
-            self._latest, self._latest_ms = latest
+            self._latest, latest_ms = latest
             self.oldest_seq = oldest_seq(self._db, self.seq)
         except (sqlite3.Error, JournalError) as error:
             self._disconnect()
@@ -115,6 +111,9 @@ class Journal:
             if isinstance(error, JournalError):
                 raise
             raise JournalError(f"the journal {shown(path)} cannot be used: {explained(error)}") from None
+        if latest_ms > steady.now_ms() + self._offset_ms + _DAY_S * 1000:
+            what = f"the clock is behind the last event, of {_day(latest_ms)}: set it, if it is wrong"
+            _logger.warning("journal: %s: %s", shown(path), what)
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
@@ -126,28 +125,44 @@ class Journal:
         target_id: str,
         data: Mapping[str, Any],
         unix_ms: int | None = None,
-        report_key: str = "",
+        report_key: str | None = None,
         ago_ms: int = 0,
     ) -> None:
-        """Queue an event to be written, and return at once. One that is there already stays as it is.
+        """Queue an event to be written, and return at once. One that is there already stays as it is. A
+        report has a `report_key`, which may be empty, and is never dropped.
 
         It was `ago_ms` ago; when the clock of this computer is set later on, that is set right in the file
         too. Or it was at `unix_ms`. May be called from any thread.
         """
         at_ms = steady.now_ms() - ago_ms
         text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+        if self.is_behind and self.state == "ok":
+            self._record_failure(JournalError("the disk takes less than what happens"))
+        report = None if report_key is None else storable(report_key)
         with self._changed:
             if self._closing:
                 _logger.error("journal: %s is closed, and lacks `%s` of %s", self.path, event, target_id)
                 return
-            if len(self._queue) >= MAX_BACKLOG:
-                self._queue.popleft()
-                self.dropped += 1
-            said = (storable(word) for word in (event, target_id, text, report_key))
-            self._queue.append(_Row(storable(log_id), seq, at_ms, unix_ms, *said))
+            said = (storable(event), storable(target_id), storable(text), report)
+            self._queue.add(Row(storable(log_id), seq, at_ms, unix_ms, *said))
             self._last[log_id] = max(seq, self._last.get(log_id, 0))
             self._latest = log_id
             self._changed.notify_all()
+
+    @property
+    def dropped(self) -> int:
+        """How many events were too many since the disk took them last."""
+        return self._queue.dropped
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether MAX_BACKLOG events wait: another one costs one of them."""
+        return self._queue.is_full
+
+    @property
+    def is_full(self) -> bool:
+        """Whether MAX_BACKLOG reports wait: another one is better not taken."""
+        return self._queue.is_full_of_reports
 
     def last_seq(self, log_id: str) -> int:
         """Return the greatest `seq` that was recorded of that log; 0 where there is none."""
@@ -189,67 +204,64 @@ class Journal:
             try:
                 if self._db is None:
                     self._db = self._reopen()
-                self._check_file()
+                self._files = check_files(self.path, self._files)
                 if batch:
                     self._write(self._db, batch)
-                else:
+                elif time.monotonic() >= self._prune_at_s:
                     self._prune(self._db)
-            except (sqlite3.Error, JournalError) as error:
+            except Exception as error:  # no memory and no descriptor, too: the thread that writes goes on
                 self._give_back(batch)
                 self._record_failure(error)
-                self._disconnect()
+                self._disconnect(isinstance(error, ExchangedError) and error.is_whole)
                 if self._is_closing_after(_RETRY_S):
                     break
             else:
                 self._record_written(batch)
         self._end()
 
-    def _take_batch(self) -> list[_Row] | None:
-        """Return what to write next. Empty when it is time to remove what is old, None at the end."""
+    def _take_batch(self) -> list[Row] | None:
+        """Return what to write next. Empty when it is time to look after the file, None at the end."""
         with self._changed:
-            while not self._queue and not self._closing:
-                wait_s = self._prune_at_s - time.monotonic()
-                if wait_s <= 0:
-                    return []
-                self._changed.wait(wait_s)
+            if not self._queue and not self._closing:
+                wait_s = min(self._prune_at_s - time.monotonic(), _CHECK_S)
+                self._changed.wait_for(lambda: self._queue or self._closing, max(wait_s, 0))
             if not self._queue:
-                return None
-            batch = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
+                return None if self._closing else []
+            batch = self._queue.take(_BATCH)
             self._writing = len(batch)
             return batch
 
-    def _give_back(self, batch: list[_Row]) -> None:
+    def _give_back(self, batch: list[Row]) -> None:
         with self._changed:
-            self._queue.extendleft(reversed(batch))
-            while len(self._queue) > MAX_BACKLOG:
-                self._queue.popleft()
-                self.dropped += 1
+            self._queue.give_back(batch)
             self._writing = 0
 
-    def _record_written(self, batch: list[_Row]) -> None:
+    def _record_written(self, batch: list[Row]) -> None:
         with self._changed:
             self._writing = 0
             self._changed.notify_all()
-        if self.state != "ok":
+            is_behind = len(self._queue) > MAX_BACKLOG // 2
+            dropped = self._queue.dropped
+        if self.state != "ok" and not is_behind:
+            self._queue.dropped -= dropped
             self.state = "ok"
             text = "the journal is written again"
-            if self.dropped:
-                text += f"; {self.dropped} events are not in it"
+            if dropped:
+                text += f"; {dropped} events are not in it"
             _logger.warning("journal: %s: %s", self.path, text)
-            dropped, self.dropped = self.dropped, 0
             if self._on_state is not None:
                 self._on_state("ok", text, dropped)
         own = [row.seq for row in batch if row.log_id == self.log_id]
         if own and self._on_written is not None:
             self._on_written(own[-1])
 
-    def _record_failure(self, error: sqlite3.Error | JournalError) -> None:
-        why = explained(error) if isinstance(error, sqlite3.Error) else error
+    def _record_failure(self, error: Exception) -> None:
+        why = explained(error) if isinstance(error, sqlite3.Error) else str(error) or type(error).__name__
         text = f"the journal {shown(self.path)} cannot be written: {why}"
         now_s = time.monotonic()
         if self.state == "ok" or now_s - self._reminded_s >= _REMIND_S:
             self._reminded_s = now_s
-            waiting = f"{len(self._queue)} events wait in memory, {self.dropped} were dropped"
+            waiting = f"{len(self._queue)} events wait in memory, {self._queue.dropped} were dropped"
             _logger.error("journal: %s. The range goes on; %s", text, waiting)
         if self.state == "ok":
             self.state = "failing"
@@ -266,7 +278,7 @@ class Journal:
             self._changed.wait_for(lambda: self._closing, wait_s)
             return False
 
-    def _write(self, db: sqlite3.Connection, batch: list[_Row]) -> None:
+    def _write(self, db: sqlite3.Connection, batch: list[Row]) -> None:
         db.execute("BEGIN IMMEDIATE")
         offset_ms = self._set_right(db)
         log, firsts = self._log, dict(self._firsts)
@@ -285,15 +297,19 @@ class Journal:
             db.execute("UPDATE logs SET reserved_seq = ? WHERE id = 1", (reserved_seq,))
         db.execute("COMMIT")
         self._reserved_seq, self._offset_ms, self._log, self._firsts = reserved_seq, offset_ms, log, firsts
+        self._files = check_files(self.path, self._files, was_written=True)
 
     def _set_right(self, db: sqlite3.Connection) -> int:
         """Return what the steady clock lacks to the time of day. Where that was set, correct the times that
-        were written since the start: a computer without a battery learns late what day it is.
+        were written since the start: a computer without a battery learns late what day it is. But for a leap
+        that is as good as none that it was set by: what was written before that keeps its time.
         """
         offset_ms = steady.offset_ms()
         step_ms = offset_ms - self._offset_ms
         if abs(step_ms) < _CLOCK_STEP_MS:
             return self._offset_ms
+        if step_ms > self._keep_ms // 4 and steady.now_ms() + self._offset_ms > FIRST_MS:
+            self._firsts.clear()
         for log, seq in self._firsts.items():
             for table in ("events", "games", "shots"):
                 db.execute(
@@ -304,23 +320,28 @@ class Journal:
 
     def _prune(self, db: sqlite3.Connection) -> None:
         """Remove some of what is too old; the rest after what has come meanwhile."""
+        clock_ms = steady.now_ms() + steady.offset_ms()
+        now_ms = self._proven_ms(db, clock_ms)
         db.execute("BEGIN IMMEDIATE")
-        old = old_rows(db, self._now_to_prune_ms() - self._keep_days * int(_DAY_S) * 1000, _PRUNE_ROWS)
+        old = old_rows(db, now_ms - self._keep_ms, _PRUNE_ROWS)
         db.executemany("DELETE FROM events WHERE log = ? AND seq = ?", old)
         db.execute("COMMIT")
+        self._files = check_files(self.path, self._files, was_written=True)
         if old:
             self.oldest_seq = oldest_seq(db, self.last_seq(self.log_id))
         if len(old) < _PRUNE_ROWS:
             self._prune_at_s = time.monotonic() + _DAY_S
+            if clock_ms - now_ms > self._keep_ms // 4 and old_rows(db, clock_ms - self._keep_ms, 1):
+                what = f"it is {_day(clock_ms)} by the clock, which has leapt: what that makes too old stays"
+                _logger.warning("journal: %s: %s for now. Set it, if it is wrong", shown(self.path), what)
 
-    def _now_to_prune_ms(self) -> int:
-        """Return the time of day to prune by; but a clock that has leapt far beyond the newest event is not
-        believed before a later start: until then time is counted on from that event.
+    def _proven_ms(self, db: sqlite3.Connection, clock_ms: int) -> int:
+        """Return the time of day by which something may be too old: no later than the events show that time
+        has passed. After a leap of the clock, be it between two starts, it has to have run on for a week, or
+        a quarter of what is kept.
         """
-        offset_ms = steady.offset_ms()
-        leap_ms = self._began_ms + offset_ms - self._latest_ms
-        is_believed = leap_ms <= self._keep_days * int(_DAY_S) * 1000 // 4
-        return steady.now_ms() + offset_ms - (0 if is_believed else leap_ms)
+        proof_ms = min(_MAX_PROOF_MS, self._keep_ms // 4)
+        return min(clock_ms, latest_before(db, clock_ms - proof_ms) + proof_ms)
 
     def _end(self) -> None:
         """Record an orderly end: from here the count can go on without a leap."""
@@ -335,7 +356,7 @@ class Journal:
         self._disconnect()
 
     def _reopen(self) -> sqlite3.Connection:
-        """Connect again after an error; meanwhile the file may be another. Raises sqlite3.Error,
+        """Connect again after an error; meanwhile the file may be another. Raises sqlite3.Error, OSError,
         JournalError.
         """
         db = self._connect(self.log_id)
@@ -351,25 +372,16 @@ class Journal:
             raise
         return db
 
-    def _check_file(self) -> None:
-        """Check that the file is still the one that is open. Raises JournalError when it is not: SQLite would
-        go on in one that nobody finds any more.
-        """
-        try:
-            is_there = self.path.stat().st_ino == self._file
-        except OSError:
-            is_there = False
-        if not is_there:
-            raise JournalError("it was moved or removed; a new one is begun in its place")
-
     def _connect(self, log_id: str) -> sqlite3.Connection:
         """Open the file, or make one whose own log is `log_id`. Raises sqlite3.Error, JournalError."""
+        make_private(self.path)
         db = open_database(self.path, timeout=_RETRY_S, isolation_level=None, check_same_thread=False)
         try:
             make_schema(db, self.path, log_id)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
-            self._file = self.path.stat().st_ino
+            own_log_id(db)  # from the first reading on there are all of its files
+            self._files = files_of(self.path)
         except OSError as error:
             db.close()
             raise JournalError(f"the journal {shown(self.path)} has gone: {error.strerror}") from None
@@ -378,10 +390,28 @@ class Journal:
             raise
         return db
 
-    def _disconnect(self) -> None:
-        if self._db is not None:
-            try:
-                self._db.close()
-            except sqlite3.Error as error:
-                _logger.error("journal: %s: %s", self.path, explained(error))
-            self._db = None
+    def _disconnect(self, is_exchanged: bool = False) -> None:
+        """Close the file. Where the one that is open `is_exchanged` for another, bring together first what
+        was written to it.
+        """
+        if self._db is None:
+            return
+        try:
+            self._on_exchange()
+            if is_exchanged:
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            _logger.error("journal: %s: %s", self.path, explained(error))
+        try:
+            self._db.close()
+        except sqlite3.Error as error:
+            _logger.error("journal: %s: %s", self.path, explained(error))
+        self._db = None
+
+
+def _day(unix_ms: int) -> str:
+    """Format a day for people, whatever a clock has made of it."""
+    try:
+        return datetime.fromtimestamp(unix_ms / 1000, UTC).date().isoformat()
+    except (ValueError, OverflowError, OSError):
+        return "no day that there is"

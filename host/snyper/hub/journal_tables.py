@@ -8,9 +8,10 @@ from pathlib import Path
 from snyper.history import schema
 from snyper.history.database import JournalError, explained, open_database
 from snyper.history.schema import LEAP
+from snyper.hub.journal_files import make_private
 from snyper.system.files import shown
 
-_FIRST_MS = 1_735_689_600_000  # 2025: a clock that says less was never set
+FIRST_MS = 1_735_689_600_000  # 2025: a clock that says less was never set
 
 LAST_SEQS = """
     SELECT log_id, max(coalesce((SELECT max(seq) FROM events WHERE log = logs.id), 0))
@@ -35,10 +36,10 @@ def lock(path: Path) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise JournalError(f"no directory {shown(path.parent)} for the journal ({error.strerror})") from None
+    held_path = path.with_name(path.name + "-lock")
+    make_private(held_path)
     try:
-        held = open_database(
-            path.with_name(path.name + "-lock"), timeout=0, isolation_level=None, check_same_thread=False
-        )
+        held = open_database(held_path, timeout=0, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
         raise JournalError(f"the journal {shown(path)} cannot be used: {explained(error)}") from None
     try:
@@ -118,10 +119,19 @@ def old_rows(db: sqlite3.Connection, before_ms: int, limit: int) -> list[tuple[i
         if unix_ms >= before_ms or len(old) >= limit:
             break
         undated.append((log, seq))
-        if unix_ms >= _FIRST_MS:
+        if unix_ms >= FIRST_MS:
             old += undated
             undated.clear()
     return old[:limit]
+
+
+def latest_before(db: sqlite3.Connection, unix_ms: int) -> int:
+    """Find the latest event, in order, from before that instant, and return when it was; 0 for none. What was
+    written by a clock that had never been set does not count.
+    """
+    query = "SELECT unix_ms FROM events WHERE unix_ms BETWEEN ? AND ? ORDER BY log DESC, seq DESC LIMIT 1"
+    row = db.execute(query, (FIRST_MS, unix_ms)).fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def own_log_id(db: sqlite3.Connection) -> str:

@@ -12,6 +12,7 @@ from snyper.firmware.master.events import EventLog
 from snyper.hub.journal import KEEP_DAYS, Journal
 from snyper.hub.journal_reader import JournalReader
 from snyper.shared.clock import now_us
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 from snyper.system.files import shown
 
 STUCK_S = 2.0  # a disk that takes nothing for so long is not waited for: a target asks again after as long
@@ -23,8 +24,8 @@ _logger = logging.getLogger("snyper")
 class JournaledEvents(EventLog):
     """A hub's log that is a journal too. An event is shown, and a report flushed, once it is on the disk.
 
-    While the disk fails, or has not answered for STUCK_S, everything goes on from memory, and says so: an
-    event `journal` with `state`, `message`, and how many events were `dropped`.
+    While the disk fails, or has not answered for STUCK_S, events are shown from memory, and that is said: an
+    event `journal` with `state`, `message`, and how many events were `dropped`. A report is not flushed then.
     """
 
     def __init__(self, size: int, path: Path, keep_days: int = KEEP_DAYS) -> None:
@@ -32,22 +33,27 @@ class JournaledEvents(EventLog):
         process writes it.
         """
         self._loop = asyncio.get_running_loop()
-        self._journal = Journal(path, keep_days, self._written_there, self._state_there)
+        # Who waits for old events keeps nobody's report waiting.
+        self._old_events, self._reports = JournalReader(path), JournalReader(path)
+        self._journal = Journal(
+            path, keep_days, self._written_there, self._state_there, self._exchanged_there
+        )
         super().__init__(size, self._journal.log_id)
         self.journal = "ok"
         self.seq = self._journal.seq
-        self._added_seq = self.seq
+        self._added_seq = self._written_seq = self.seq
+        self._written = asyncio.Event()  # never stays set, like `_published`
         self._waiting: deque[tuple[int, str, str, dict[str, Any]]] = deque()
         self._stuck_timer: asyncio.TimerHandle | None = None
         self._is_stuck = False
-        # Who waits for old events keeps nobody's report waiting.
-        self._old_events, self._reports = JournalReader(path), JournalReader(path)
 
     @property
     def oldest_seq(self) -> int:
         return self._journal.oldest_seq
 
-    def add(self, event: str, target_id: str, data: dict[str, Any], report_key: str = "") -> int:
+    def add(self, event: str, target_id: str, data: dict[str, Any], report_key: str | None = None) -> int:
+        if self.journal == "ok" and self._journal.is_behind:  # before anything is dropped
+            self._on_state("failing", "the journal's disk takes less than what happens", 0)
         self._added_seq += 1
         self._journal.record(
             *(self.log_id, self._added_seq, event, target_id, data),
@@ -64,7 +70,9 @@ class JournaledEvents(EventLog):
         return seq
 
     async def is_known(self, report_key: str) -> bool:
-        if self._is_stuck:
+        if self._journal.is_full:
+            raise ProtocolError(ErrorCode.FAULT, "too many reports wait for the hub's disk: send it again")
+        if self._is_stuck or not report_key:
             return False
         try:
             return await self._reports.is_known(report_key)
@@ -75,8 +83,10 @@ class JournaledEvents(EventLog):
 
     async def flush(self) -> None:
         upto = self._added_seq
-        while self.seq < upto:
-            await self._published.wait()
+        while self._written_seq < upto:
+            if self.journal != "ok":
+                raise ProtocolError(ErrorCode.FAULT, "the hub's disk has not taken it yet: send it again")
+            await self._written.wait()
 
     async def page(self, seq: int) -> Iterator[tuple[int, str, str, dict[str, Any]]]:
         while True:
@@ -117,6 +127,10 @@ class JournaledEvents(EventLog):
     def _state_there(self, state: str, message: str, dropped: int) -> None:
         self._call_soon(self._on_state, state, message, dropped)
 
+    def _exchanged_there(self) -> None:
+        self._old_events.disconnect()
+        self._reports.disconnect()
+
     def _call_soon(self, callback: Callable[..., None], *arguments: object) -> None:
         try:
             self._loop.call_soon_threadsafe(callback, *arguments)
@@ -124,6 +138,8 @@ class JournaledEvents(EventLog):
             _logger.info("journal: its hub has ended before it")
 
     def _on_written(self, seq: int) -> None:
+        self._written_seq = seq
+        self._wake_flushing()
         if self._stuck_timer is not None:
             self._stuck_timer.cancel()
             self._stuck_timer = None
@@ -137,12 +153,17 @@ class JournaledEvents(EventLog):
         if state == self.journal:
             return
         self.journal = state
+        self._wake_flushing()
         if state == "failing":
             self._publish_waiting(self._added_seq)
         data: dict[str, Any] = {"state": state, "message": message[:256]}
         if dropped:
             data["dropped"] = dropped
         self.add("journal", "", data)
+
+    def _wake_flushing(self) -> None:
+        self._written.set()
+        self._written.clear()
 
     def _publish_waiting(self, seq: int) -> None:
         while self._waiting and self._waiting[0][0] <= seq:

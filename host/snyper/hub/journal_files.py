@@ -1,0 +1,91 @@
+"""The files that a journal is made of: their owner's alone, and known again."""
+
+import logging
+import os
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+from snyper.history.database import JournalError
+from snyper.system.files import shown
+
+_PARTS = ("", "-wal", "-shm")  # SQLite gives the others the permissions of the first
+_OTHERS = 0o077
+
+_logger = logging.getLogger("snyper")
+
+
+class ExchangedError(JournalError):
+    """The files are not those that were opened. `is_whole` says that what was written to those can still be
+    brought together: they are open, and nobody has written to them.
+    """
+
+    def __init__(self, message: str, is_whole: bool) -> None:
+        super().__init__(message)
+        self.is_whole = is_whole
+
+
+class Files(NamedTuple):
+    """The files of a journal as they were found: which they are, and what the first of them was like."""
+
+    ids: tuple[tuple[int, int] | None, ...]
+    size: int
+    mtime_ns: int
+
+
+def make_private(path: Path) -> None:
+    """Make an empty file that its owner alone may read and write, where there is none. One that is there is
+    taken from everybody else, with what belongs to it, and that is said. Raises JournalError.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        for suffix in _PARTS:
+            _take_from_others(path.with_name(path.name + suffix))
+    except OSError as error:
+        raise JournalError(f"{shown(path)} cannot be made ({error.strerror})") from None
+
+
+def _take_from_others(path: Path) -> None:
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if os.name == "nt" or not path.is_file() or not mode & _OTHERS:
+            return
+        path.chmod(mode & ~_OTHERS)
+        _logger.warning("journal: %s could be read by others, and is its owner's alone now", shown(path))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        why = f"others may read {shown(path)}, and that stays so"
+        _logger.warning("journal: %s (%s): chmod 600 it as its owner", why, error.strerror)
+
+
+def files_of(path: Path) -> Files:
+    """Look which files there are. Raises OSError where the first of them is not."""
+    first = path.stat()
+    ids: list[tuple[int, int] | None] = [(first.st_dev, first.st_ino)]
+    for suffix in _PARTS[1:]:
+        try:
+            found = path.with_name(path.name + suffix).stat()
+            ids.append((found.st_dev, found.st_ino))
+        except FileNotFoundError:
+            ids.append(None)
+    return Files(tuple(ids), first.st_size, first.st_mtime_ns)
+
+
+def check_files(path: Path, known: Files, was_written: bool = False) -> Files:
+    """Check that the files of the journal at `path` are those that are `known`, as they were, or as SQLite
+    leaves them where it `was_written` since; return how they are now. Raises ExchangedError, after which
+    SQLite would go on in files that nobody finds any more.
+    """
+    try:
+        now = files_of(path)
+    except OSError:
+        now = Files((None,), 0, 0)
+    if now.ids[0] != known.ids[0]:
+        raise ExchangedError("it was moved or removed; a new one is begun in its place", True)
+    if now.size < known.size or not (was_written or now == known or now.ids != known.ids):
+        raise ExchangedError("somebody else has written to it; it is opened anew", False)
+    if now.ids != known.ids:
+        raise ExchangedError("its -wal or -shm was removed; it is opened anew", True)
+    return now
