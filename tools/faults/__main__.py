@@ -70,7 +70,7 @@ class _Report:
         )
 
     def _line(self, number: object, what: str, value: str, bound: str, verdict: str, style: str) -> None:
-        line = f"{number:>4}  {what:<52} {value:>20}  {bound:<24} {verdict}"
+        line = f"{number:>4}  {what:<64} {value:>26}  {bound:<22} {verdict}"
         self._console.print(escape(line.rstrip()), style=style, soft_wrap=True)
 
 

@@ -7,7 +7,8 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,20 +66,29 @@ def unread_bytes(sock: socket.socket) -> int:
     """Return how many of the bytes sent the other process, of this computer, has not read yet."""
     with suppress(OSError):
         outgoing = struct.unpack("i", fcntl.ioctl(sock, _SIOCOUTQ, b"\0" * 4))[0]
-        return int(outgoing) + queues(sock.getpeername(), sock.getsockname())[1]
+        ends = kernel_end(sock.getpeername(), sock.getsockname())
+        return int(outgoing) + (ends.to_read if ends is not None else 0)
     return 0
 
 
-def queues(local: tuple[str, int], remote: tuple[str, int]) -> tuple[int, int]:
-    """Return how many bytes the kernel holds for a connection of this computer, seen from `local`: to be
-    sent or acknowledged, and to be read. 0 and 0 where it is gone.
+@dataclass(frozen=True)
+class KernelEnd:
+    """What the kernel holds for one end of an established connection, in bytes."""
+
+    to_send: int
+    to_read: int
+
+
+def kernel_end(local: tuple[str, int], remote: tuple[str, int]) -> KernelEnd | None:
+    """Return what the kernel holds for the end of a connection that has `local`; None where its process has
+    closed it.
     """
-    ends = f" {_hex(local)} {_hex(remote)} "
+    ends = f" {_hex(local)} {_hex(remote)} 01 "
     for line in Path("/proc/net/tcp").read_text().splitlines():
         if ends in line:
-            sending, _, receiving = line.split()[4].partition(":")
-            return int(sending, 16), int(receiving, 16)
-    return 0, 0
+            to_send, _, to_read = line.split()[4].partition(":")
+            return KernelEnd(int(to_send, 16), int(to_read, 16))
+    return None
 
 
 def _hex(address: tuple[str, int]) -> str:
@@ -173,9 +183,18 @@ async def peer_of(port: int, source: str = HOST) -> AsyncIterator[Peer]:
 
 @asynccontextmanager
 async def console_of(port: int, subscribed: bool = False, **data: object) -> AsyncIterator[Peer]:
-    """Connect and register a console. Raises OSError, and RuntimeError when it is refused."""
-    async with peer_of(port) as peer:
-        await _register(peer, "", role="console", **data)
+    """Connect and register a console, as soon as it has a place. Raises OSError, TimeoutError."""
+    async with AsyncExitStack() as stack, asyncio.timeout(None) as timeout:
+        timeout.reschedule(asyncio.get_running_loop().time() + LIMIT_S)
+        while True:
+            with suppress(RuntimeError, EOFError):
+                async with AsyncExitStack() as connection:
+                    peer = await connection.enter_async_context(peer_of(port))
+                    await _register(peer, "", role="console", **data)
+                    await stack.enter_async_context(connection.pop_all())
+                    break
+            await asyncio.sleep(0.05)
+        timeout.reschedule(None)
         if subscribed:
             await peer.ask("subscribe")
         yield peer
