@@ -42,6 +42,7 @@ class ImpairedLink:
         self._open = asyncio.Event()
         self._open.set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._latest: tuple[asyncio.StreamWriter, asyncio.StreamWriter] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> "ImpairedLink":
@@ -75,6 +76,15 @@ class ImpairedLink:
         for writer in list(self._writers):
             writer.transport.abort()
 
+    def inject(self, to_hub: bool, line: bytes) -> bool:
+        """Say a line in the name of the other side, over the latest connection; return whether there is
+        one.
+        """
+        if self._latest is None or not self._writers.issuperset(self._latest):
+            return False
+        self._latest[to_hub].write(line)
+        return True
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -90,6 +100,7 @@ class ImpairedLink:
             )
             writers.append(hub_writer)
             self._writers.update(writers)
+            self._latest = (writer, hub_writer)
             for one in writers:
                 one.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             async with asyncio.TaskGroup() as group:

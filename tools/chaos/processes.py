@@ -67,15 +67,7 @@ _ACK = (b'"ack"',)
 def plan(seed: int) -> list[Step]:
     """Make the steps of that seed's run, sorted by time."""
     rng = random.Random(seed)
-    steps = []
-    for target in range(TARGETS):
-        for _ in range(rng.randint(1, 3)):
-            at_ms = rng.randrange(SPAN_MS)
-            if rng.random() < 0.7:
-                strike_ms = rng.randrange(400) if rng.random() < 0.8 else -1
-                steps.append(Step(at_ms, "round", target, rng.randint(500, 900), strike_ms))
-            else:
-                steps.append(Step(at_ms, "rise_and_fall", target, rng.randrange(200)))
+    steps = _plan_actions(rng)
     faults: list[tuple[str, tuple[int, int], tuple[int, int]]] = [
         ("cut", (0, 0), (0, 0)),
         ("cut_at_report", (0, 2), (0, 0)),
@@ -101,6 +93,29 @@ def plan(seed: int) -> list[Step]:
         )
         steps.append(step)
     return sorted(steps, key=lambda step: step.at_ms)
+
+
+def plan_kills(seed: int) -> list[Step]:
+    """Make the steps of a run in which hub, board or both at once are killed, sorted by time."""
+    rng = random.Random(seed)
+    steps = _plan_actions(rng)
+    at_ms, target = rng.randrange(SPAN_MS), rng.randrange(TARGETS)
+    for what in (("kill_hub",), ("kill_board",), ("kill_hub", "kill_board"))[seed % 3]:
+        steps.append(Step(at_ms, what, target, rng.randrange(500)))
+    return sorted(steps, key=lambda step: step.at_ms)
+
+
+def _plan_actions(rng: random.Random) -> list[Step]:
+    steps = []
+    for target in range(TARGETS):
+        for _ in range(rng.randint(1, 3)):
+            at_ms = rng.randrange(SPAN_MS)
+            if rng.random() < 0.7:
+                strike_ms = rng.randrange(400) if rng.random() < 0.8 else -1
+                steps.append(Step(at_ms, "round", target, rng.randint(500, 900), strike_ms))
+            else:
+                steps.append(Step(at_ms, "rise_and_fall", target, rng.randrange(200)))
+    return steps
 
 
 class _Lost(Exception):
@@ -307,13 +322,12 @@ class _Range:
         logs = "\n".join(f"{target.name}:\n{target.board.log[-1_500:]}" for target in self._targets)
         return f"{events}\n{logs}\nhub:\n{self._hub.log[-3_000:]}"
 
-    async def run(self, seed: int) -> None:
-        """Do one seed's run, from all at rest to all at rest again.
+    async def run(self, seed: int, steps: list[Step]) -> None:
+        """Do the steps of one seed's run, from all at rest to all at rest again.
 
         Raises:
             BrokenPromise: A promise did not hold.
         """
-        steps = plan(seed)
         peaks = list(range(LOWEST_PEAK, HIGHEST_PEAK))
         random.Random(seed).shuffle(peaks)
         self._peaks = iter(peaks)
@@ -602,11 +616,16 @@ async def _range(directory: Path) -> AsyncIterator[_Range]:
 
 
 async def run(
-    seeds: list[int], ranges: int, directory: Path, on_done: Callable[[int, str], None]
+    seeds: list[int],
+    ranges: int,
+    directory: Path,
+    on_done: Callable[[int, str], None],
+    plan: Callable[[int], list[Step]] = plan,
 ) -> dict[int, str]:
     """Do every seed's run, on `ranges` ranges at once, and return what was broken, by seed.
 
-    `on_done(seed, broken)` is called after each run; `broken` is empty where every promise held.
+    `on_done(seed, broken)` is called after each run; `broken` is empty where every promise held. `plan`
+    makes the steps of a seed.
     """
     left = list(reversed(seeds))
     broken: dict[int, str] = {}
@@ -622,7 +641,7 @@ async def run(
 
     async def holds(range_: _Range, seed: int) -> bool:
         try:
-            await range_.run(seed)
+            await range_.run(seed, plan(seed))
         except* BrokenPromise as group:
             broken[seed] = "; ".join(map(str, _leaves(group))) + "\n" + range_.evidence()
         on_done(seed, broken.get(seed, ""))

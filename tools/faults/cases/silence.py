@@ -40,7 +40,9 @@ async def half_open(scale: Scale) -> AsyncIterator[Figure]:
         async with attacked_hub(engine, directory) as hub, AsyncExitStack() as stack:
             links = [await stack.enter_async_context(ImpairedLink(hub.port)) for _ in range(TARGETS)]
             boards = await stack.enter_async_context(targets_of(directory, [link.port for link in links]))
-            known, safe, back = [], [], []
+            known: list[float] = []
+            safe: list[float] = []
+            back: list[float] = []
             async with console_of(hub.port, subscribed=True) as console:
                 for number in range(rounds):
                     scale.tell(f"{engine}: targets, round {number + 1} of {rounds}")
@@ -50,7 +52,8 @@ async def half_open(scale: Scale) -> AsyncIterator[Figure]:
             yield at_most(f"{engine} hub: a target that vanished is known, {of}", max(known), KNOWN_S, "s")
             yield at_most(f"{engine} hub: the target lies down, {of}", max(safe), KNOWN_S, "s")
             yield at_most(f"{engine} hub: it is back, {of}", max(back), BACK_S, "s")
-            safe, back = [], []
+            safe.clear()
+            back.clear()
             for number in range(rounds):
                 scale.tell(f"{engine}: hub, round {number + 1} of {rounds}")
                 async with console_of(hub.port) as console:
@@ -172,7 +175,7 @@ CASES = (
     Case(
         1,
         "half-open",
-        "The air between hub and targets goes silent while they stand, then the hub is frozen; nobody hangs up.",
+        "The air between hub and targets goes silent while they stand; then the hub freezes. Nobody hangs up.",
         "Each side knows within 2 s and the targets lie down; all are back within 10 s of the end.",
         half_open,
     ),

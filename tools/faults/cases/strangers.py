@@ -134,7 +134,7 @@ async def wrong_keys(scale: Scale) -> AsyncIterator[Figure]:
 
 
 async def _guess(port: int, prober: Prober) -> tuple[float, Latency]:
-    """Try wrong keys for 4 s, eight at once; return how many were judged a second, and what others noticed."""
+    """Try wrong keys for 4 s, eight at once; return how many were judged a second, and what others saw."""
     judged = 0
     began = time.monotonic()
 
@@ -172,8 +172,8 @@ CASES = (
         4,
         "strangers",
         "1,000 connect to a hub on a computer and say nothing; eight do so to a hub board, again and again.",
-        "Registered peers' p99 at most doubles, consoles have their places, descriptors come back within 10 s; a"
-        " target gets in within 15 s.",
+        "Registered peers' p99 at most doubles, consoles have their places, descriptors are back within 10 s;"
+        " a target gets in within 15 s.",
         silent_strangers,
     ),
     Case(
