@@ -175,7 +175,7 @@ CASES = (
     Case(
         1,
         "half-open",
-        "The air between hub and targets goes silent while they stand; then the hub freezes. Nobody hangs up.",
+        "The air goes silent while targets stand; then the hub freezes. TCP says nothing of either.",
         "Each side knows within 2 s and the targets lie down; all are back within 10 s of the end.",
         half_open,
     ),

@@ -160,7 +160,7 @@ async def _try_key(port: int) -> bool:
             return False
         to_hub, _ = seals(Key(WRONG_KEY), "console", "", nonce, bytes.fromhex(challenge["data"]["nonce"]))
         line = json.dumps({"type": "register", "id": 2, "data": {"role": "console"}}).encode()
-        await peer.send(line + to_hub.next(line) + b"\n")
+        await peer.send(bytes(to_hub.seal(line)) + b"\n")
         answer = await peer.next()
         if answer["type"] == "registered":
             raise RuntimeError("a wrong key is taken")
