@@ -5,6 +5,8 @@ A schema is a dict of fields and of further schemas. Whatever is left out of a f
 
 import json
 
+from snyper.shared.runtime import unload
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -263,6 +265,7 @@ def _is_country(text: str) -> bool:
 def _is_key(text: str) -> bool:
     from snyper.shared.keys import Key  # which a board without a key never needs
 
+    unload("snyper.shared.keys")
     try:
         Key(text)
     except ValueError:

@@ -1,14 +1,14 @@
 """A Stream whose lines are sealed both ways, between a Stream and its Link. Loaded where there is a key."""
 
 from snyper.shared.clock import now_us
-from snyper.shared.keys import SEAL_BYTES
+from snyper.shared.seal import SEAL_BYTES
 from snyper.shared.socket_protocol import MAX_LINE_BYTES, ErrorCode, MessageLineParser, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from snyper.shared.keys import Seal
     from snyper.shared.link import Link
     from snyper.shared.runtime import Stream
+    from snyper.shared.seal import Seal
 
 _WRONG = "a line without the right seal: is the key the same at both ends?"
 

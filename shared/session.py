@@ -173,6 +173,7 @@ class Session:
         data = self.registration()
         if self._key:
             await prove_key(link, self._key, data, self.target_id, self.register_timeout_ms)
+            unload("snyper.shared.keys")
         asked_us = now_us()
         message = register_message(link.new_id(), data, self.target_id, link.max_chunk_bytes)
         registered = Registered(await link.request(message, self.register_timeout_ms))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from snyper.boards.board import BoardProcess
 from snyper.firmware.master.server import Hub
 from snyper.firmware.target.controller import ANSWERS
+from snyper.shared.handshake_client import prove_key
 from snyper.shared.handshake_server import Registration
 from snyper.shared.link import Link
 from snyper.shared.runtime import dial
@@ -52,6 +53,7 @@ class Report:
     """
 
     role: str
+    has_key: bool
     heap: int
     stand_ins: int
     samples: list[Sample] = field(default_factory=list)
@@ -94,15 +96,19 @@ class Report:
 
 
 async def soak(
-    role: str, directory: Path, minutes: int, on_minute: Callable[[int], None] = lambda minute: None
+    role: str,
+    directory: Path,
+    minutes: int,
+    on_minute: Callable[[int], None] = lambda minute: None,
+    key: str = "",
 ) -> Report:
     """Run a board of that role for so many minutes of its clock; `directory` holds it. `on_minute` is told
-    each one that has passed. Raises RuntimeError when the board fails, TimeoutError when it does not come
-    back after an outage, OSError.
+    each one that has passed. With `key` all have that one. Raises RuntimeError when the board fails,
+    TimeoutError when it does not come back after an outage, OSError.
     """
-    play = {"target": _TargetPlay, "master": _HubPlay}[role]()
+    play = {"target": _TargetPlay, "master": _HubPlay}[role](key)
     board, heap, stand_ins = await watched_board(directory, role, play.config, play.options, SPEED)
-    report = Report(role, heap, stand_ins)
+    report = Report(role, bool(key), heap, stand_ins)
     try:
         board.start()
         async with play.running(board):
@@ -134,7 +140,8 @@ class _Play:
     config: dict[str, Any]
     options: dict[str, Any]
 
-    def __init__(self) -> None:
+    def __init__(self, key: str) -> None:
+        self.key = key
         self.counts: dict[str, int] = {}
 
     def count(self, what: str) -> None:
@@ -170,11 +177,11 @@ class _TargetPlay(_Play):
 
     NAME = "target_1"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._hub = _PatientHub(HOST, 0, 1, 1)
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self._hub = _PatientHub(HOST, 0, 1, 1, key)
         self._relay = Relay()
-        self.config = {"target_id": self.NAME, "hub": [f"{HOST}:{self._relay.port}"]}
+        self.config = {"target_id": self.NAME, "hub": [f"{HOST}:{self._relay.port}"], "key": key}
         # The shortest wait here takes 50 ms of the board's clock, and an impact must not fall between two.
         self.options = {"hit_rate": 0.5, "reaction_ms": (450, 900), "impact_ms": 200}
         self._report = asyncio.Event()
@@ -256,13 +263,19 @@ class _TargetPlay(_Play):
 class _HubPlay(_Play):
     """Four targets and a console that commands them, each over a wire of its own."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
         self._port = free_port()
-        self.config = {"listen": f"{HOST}:{self._port}", "max_targets": TARGETS, "max_consoles": 1}
+        self.config = {
+            "listen": f"{HOST}:{self._port}",
+            "max_targets": TARGETS,
+            "max_consoles": 1,
+            "key": key,
+        }
         self.options: dict[str, Any] = {}
-        self._targets = [_TargetPeer(f"target_{number + 1}", self.count) for number in range(TARGETS)]
-        self._console = _ConsolePeer("console", self.count)
+        names = [f"target_{number + 1}" for number in range(TARGETS)]
+        self._targets = [_TargetPeer(name, key, self.count) for name in names]
+        self._console = _ConsolePeer("console", key, self.count)
 
     @asynccontextmanager
     async def running(self, board: BoardProcess) -> AsyncIterator[None]:
@@ -337,9 +350,10 @@ class _Peer:
 
     role = "target"
 
-    def __init__(self, name: str, count: Callable[[str], None]) -> None:
+    def __init__(self, name: str, key: str, count: Callable[[str], None]) -> None:
         self.relay = Relay()
         self.name = name
+        self.key = key
         self.count = count
         self.link: Link | None = None
         self.handlers: dict[str, Handler] = {}
@@ -358,6 +372,8 @@ class _Peer:
         link.health = lambda: b'{"state":"down","uptime_ms":60000,"dropped":0}'
         running = asyncio.create_task(link.run())
         try:
+            if self.key:
+                await prove_key(link, self.key, {"role": self.role}, self._target_id(), 1_000)
             await link.request(self._registration(), 1_000)
             await self.registered(link)
             self.link = link
@@ -369,8 +385,10 @@ class _Peer:
 
     def _registration(self) -> SocketMessage:
         data = {"role": self.role, "heartbeat_ms": HEARTBEAT_MS, "hardware_id": self.name}
-        target_id = self.name if self.role == "target" else None
-        return SocketMessage(MessageType.REGISTER, 0, target_id, data=data)
+        return SocketMessage(MessageType.REGISTER, 0, self._target_id(), data=data)
+
+    def _target_id(self) -> str | None:
+        return self.name if self.role == "target" else None
 
     async def registered(self, link: Link) -> None:
         """Do what this peer does first."""
@@ -379,8 +397,8 @@ class _Peer:
 class _TargetPeer(_Peer):
     """A target that does what it is told, at once, and reports a hit or a miss for each `activate`."""
 
-    def __init__(self, name: str, count: Callable[[str], None]) -> None:
-        super().__init__(name, count)
+    def __init__(self, name: str, key: str, count: Callable[[str], None]) -> None:
+        super().__init__(name, key, count)
         for message_type in (
             MessageType.STAND_UP,
             MessageType.LAY_DOWN,

@@ -61,6 +61,7 @@ def _challenge(link: "Link", message: SocketMessage, registration: Registration,
     from snyper.shared.keys import NONCE_BYTES, Key, nonce_field, seals
     from snyper.shared.sealed_stream import seal_link
 
+    unload("snyper.shared.keys")
     key = Key(key_text)
     nonce = nonce_field(message.data or {})
     if registration.key != key.name:

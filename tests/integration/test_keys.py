@@ -12,7 +12,8 @@ import pytest
 from snyper.boards.board import BoardProcess
 from snyper.client import connect
 from snyper.client.environment import key_text
-from snyper.shared.keys import SEAL_BYTES, Key, Seal, seals
+from snyper.shared.keys import Key, seals
+from snyper.shared.seal import SEAL_BYTES, Seal
 from tests.integration.harness import (
     DEADLINE_S,
     HOST,

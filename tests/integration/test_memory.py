@@ -22,7 +22,7 @@ ON_DEMAND = (
     "snyper.firmware.master.duplicates",
     "snyper.firmware.master.roles.service",
     *("snyper.shared.names", "snyper.shared.attachment_bytes", "snyper.shared.attachment_receiver"),
-    *("snyper.shared.keys", "snyper.shared.sealed_stream", "snyper.shared.utf8"),
+    *("snyper.shared.keys", "snyper.shared.seal", "snyper.shared.sealed_stream", "snyper.shared.utf8"),
 )
 
 MOST_WORDS = 1_150
@@ -118,7 +118,7 @@ async def test_a_hub_board_with_a_screen_has_memory_for_a_game(monkeypatch: pyte
 
 def report_of(free: list[int], heap: int = 180_000) -> Report:
     samples = [Sample(600 + 60 * at, bytes_, True) for at, bytes_ in enumerate(free)]
-    return Report("target", heap, 40_000, samples)
+    return Report("target", False, heap, 40_000, samples)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """A link whose lines are sealed: nothing is taken but what the peer has sent, in its order."""
 
 from snyper.shared.handshake_client import prove_key
-from snyper.shared.keys import SEAL_BYTES, Key, Seal, seals
+from snyper.shared.keys import Key, seals
 from snyper.shared.link_core import LinkCore, State, ping_line
+from snyper.shared.seal import SEAL_BYTES, Seal
 from snyper.shared.sealed_stream import SealedStream
 from snyper.shared.socket_protocol import MAX_LINE_BYTES, ErrorCode, SocketMessage
 from tests.portable.support import raises_async

@@ -5,7 +5,8 @@ import hmac
 
 from hypothesis import given, strategies as st
 
-from snyper.shared.keys import Key, Mac, seals
+from snyper.shared.keys import Key, seals
+from snyper.shared.seal import Mac
 
 BYTES = st.binary(max_size=300)
 

@@ -4,7 +4,8 @@ import asyncio
 import json
 from typing import Any, cast
 
-from snyper.shared.keys import NONCE_BYTES, Key, Seal, seals
+from snyper.shared.keys import NONCE_BYTES, Key, seals
+from snyper.shared.seal import Seal
 from tools.bench.processes import RECEIVE_BYTES, limit_reads
 
 _STREAMED = ("result", "event", "item", "target")  # not what ends a request
