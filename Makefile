@@ -2,7 +2,7 @@
 
 PYTHON  ?= python3
 ENGINE  ?= cpython
-LISTEN  ?= :8081
+LISTEN  ?=
 TARGETS ?= 4
 HUB     ?=
 PORT    ?=
@@ -17,6 +17,9 @@ BIN   := $(VENV)/bin
 STUBS := $(VENV)/micropython-stubs
 READY := $(VENV)/.ready
 PIP   := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
+
+# What measures brings the keys that it needs: those of whoever runs it stay out.
+pictures memory skew bench chaos faults faults-full cuts: export SNYPER_KEY =
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo play hub simulate watch deploy skew bench docs pictures memory chaos faults faults-full cuts test package check format clean
@@ -35,8 +38,8 @@ demo: $(READY) ## Run the whole system on this machine for a look
 play: $(READY) ## Open a range to click through: hub, simulated targets, dashboard
 	@$(BIN)/snyper play $(ARGS)
 
-hub: $(READY) ## Run a hub (ENGINE=cpython LISTEN=:8081)
-	@$(BIN)/snyper hub --engine $(ENGINE) --listen $(LISTEN) $(ARGS)
+hub: $(READY) ## Run a hub (ENGINE=cpython LISTEN=host:port)
+	@$(BIN)/snyper hub --engine $(ENGINE) $(if $(LISTEN),--listen $(LISTEN)) $(ARGS)
 
 simulate: $(READY) ## Run simulated targets (TARGETS=4 HUB=host:port)
 	@$(BIN)/snyper simulate --targets $(TARGETS) $(if $(HUB),--hub $(HUB))

@@ -65,7 +65,7 @@ async def prove_key(
     if challenge.type != MessageType.CHALLENGE:
         raise ProtocolError(ErrorCode.UNAUTHORIZED, "this hub has no key, and this peer wants one of it")
     to_hub, from_hub = seals(key, role, target_id or "", nonce, nonce_field(challenge.data or {}))
-    seal_link(link, to_hub, from_hub, (role, target_id))
+    seal_link(link, to_hub, from_hub, (role, target_id, key.name))
     link.handlers = handlers
     link.health = health
 
@@ -87,6 +87,7 @@ class Registered:
         self.max_chunk_bytes = integer_field(data, "max_chunk_bytes", 0, 0, 1 << 30)
         self.boot_id = text_field(data, "boot_id", "")
         self.hub_us = integer_field(data, "hub_us", -1, -1, MAX_INTEGER)  # -1 where it does not say its clock
+        self.open = data.get("open") is True  # to whoever reaches it, without a key
 
     def apply_to(self, link: "Link") -> None:
         """Set limits and heartbeat of the dialler's end of `link`.

@@ -33,7 +33,11 @@ _MAX_TEXT_BYTES = MAX_ID_CHARS + 2  # so that a `target` fits any line, whatever
 
 
 class Registration:
-    """The peer's `register`, checked. A field that it left out has its default."""
+    """The peer's `register`, checked. A field that it left out has its default. `may_command` is false for a
+    console whose key says so.
+    """
+
+    may_command = True
 
     def __init__(self, message: SocketMessage) -> None:
         """Raises ProtocolError: `bad_message`, or `unsupported` for another protocol."""
@@ -60,24 +64,28 @@ class Registration:
             )
 
     def reply(
-        self, message: SocketMessage, boot_id: str, hub_us: int, max_chunk_bytes: int = 0
+        self,
+        message: SocketMessage,
+        boot_id: str,
+        hub_us: int,
+        max_chunk_bytes: int = 0,
+        is_open: bool = False,
     ) -> SocketMessage:
         """Make the hub's answer to `message`, its `register`. `boot_id` is the hub's own, `hub_us` its clock
-        in microseconds; `max_chunk_bytes` may follow a line to it.
+        in microseconds; `max_chunk_bytes` may follow a line to it; `is_open` says that it lets everybody in.
         """
-        return message.reply(
-            MessageType.REGISTERED,
-            "registered",
-            {
-                "protocol": PROTOCOL_VERSION,
-                "heartbeat_ms": self.heartbeat_ms,
-                "dead_after_ms": self.heartbeat_ms * DEAD_AFTER_BEATS,
-                "max_line_bytes": MAX_LINE_BYTES,
-                "max_chunk_bytes": max_chunk_bytes,
-                "boot_id": boot_id,
-                "hub_us": hub_us,
-            },
-        )
+        data: "dict[str, object]" = {
+            "protocol": PROTOCOL_VERSION,
+            "heartbeat_ms": self.heartbeat_ms,
+            "dead_after_ms": self.heartbeat_ms * DEAD_AFTER_BEATS,
+            "max_line_bytes": MAX_LINE_BYTES,
+            "max_chunk_bytes": max_chunk_bytes,
+            "boot_id": boot_id,
+            "hub_us": hub_us,
+        }
+        if is_open:
+            data["open"] = True
+        return message.reply(MessageType.REGISTERED, "registered", data)
 
 
 def _bad(message: str) -> ProtocolError:

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 _WRONG = "a line without the right seal: is the key the same at both ends?"
 
 
-def seal_link(link: "Link", sending: "Seal", receiving: "Seal", claim: "tuple[str, str | None]") -> None:
+def seal_link(link: "Link", sending: "Seal", receiving: "Seal", claim: "tuple[str, str | None, str]") -> None:
     """Seal from now on all that goes over `link`, and take nothing that is not: also nothing of what is being
-    read. `claim` is the role and the name of the peer that proves its key with that. To be called once.
+    read. `claim` is the role and the name of the peer that proves its key with that, and the name of the key.
+    To be called once.
     """
     assert link.sealed is None
     link._parser.overrun = True
@@ -26,9 +27,9 @@ def seal_link(link: "Link", sending: "Seal", receiving: "Seal", claim: "tuple[st
 class SealedStream:
     """A Stream of `link` over another, `stream`, with a seal on all that goes and comes.
 
-    `claim` is the role and the name that the peer has said; `is_proven` once it has sealed something. The
-    link is given lines, and the bytes after them, as if there were no seals; at the first wrong one it is
-    closed.
+    `claim` is the role and the name that the peer has said, and the name of its key; `is_proven` once it has
+    sealed something. The link is given lines, and the bytes after them, as if there were no seals; at the
+    first wrong one it is closed.
     """
 
     buffer: "memoryview | None" = None  # as a Stream's, and not used: what comes has to be checked first
@@ -44,7 +45,7 @@ class SealedStream:
         link: "Link",
         sending: "Seal",
         receiving: "Seal",
-        claim: "tuple[str, str | None]",
+        claim: "tuple[str, str | None, str]",
     ) -> None:
         self._stream = stream
         self._link = link

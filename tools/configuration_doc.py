@@ -24,9 +24,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {"target": target.SCHEMA, "master": master.
 READ = {"target": target.read, "master": master.read}
 
 _KEY = (
-    "The key that hub, targets and consoles share. Where the hub has one, nobody without it is let in, and a "
-    "target with one serves no other hub; `snyper` takes it from the variable `SNYPER_KEY`, as `NAME:HEX` or "
-    "as any text, from which it makes one. Empty: anybody in the network is let in"
+    "The key of the fleet, or of this board. Where the hub has one, nobody who does not prove one is let in; "
+    "a target with one serves no hub that does not. Empty: none"
 )
 _COUNTRY = "Where the board is, which decides the radio's channels and power. Empty: what is legal everywhere"
 _LED = "The light that shows what the board is doing. `LED` is the one on the board"
@@ -90,6 +89,14 @@ MEANINGS: dict[str, dict[str, str]] = {
         ),
         "max_consoles": "How many consoles, such as `snyper watch`, are let in at a time",
         "key": _KEY,
+        "keys": (
+            "More keys, each a line `NAME:HEX RIGHTS`. RIGHTS are `fleet` (any role, any name), `device` "
+            "(only the target or service of that name), `console`, or `reader` (one that may only read)"
+        ),
+        "open": (
+            "Whether whoever is in its Wi-Fi is let in without a key. A hub board without a key and with the "
+            "password that everybody can read here lets nobody in unless this is `true`"
+        ),
         "crosstalk_ms": (
             "A hit does not count that is at most so long before or after one of another target that is "
             f"{RATIO} times as strong or stronger: it is the same blow, through the frame. 0: all count"

@@ -4,7 +4,7 @@ import os
 from binascii import hexlify
 
 from snyper.firmware.master.registry import Peer, Registry
-from snyper.firmware.master.server import refuse
+from snyper.firmware.master.server import Access, refuse
 from snyper.shared.handshake_server import Registration, Role
 from snyper.shared.runtime import unload
 from snyper.shared.socket_protocol import (
@@ -25,20 +25,14 @@ if TYPE_CHECKING:
     from snyper.shared.link import Link
 
 
-def register(hub: "Hub", link: "Link", message: SocketMessage, key: str) -> None:
-    """Admit who sends `message`, a `register`, or challenge or refuse it. `key` is the text of the hub's,
-    empty for none.
-    """
+def register(hub: "Hub", link: "Link", message: SocketMessage) -> None:
+    """Admit who sends `message`, a `register`, or challenge or refuse it."""
     try:
         registration = Registration(message)
-        claim = (registration.role, registration.target_id)
         if registration.wants_challenge and link.sealed is None:
-            _challenge(link, message, registration, key)
+            _challenge(hub.keys, link, message, registration)
             return
-        if key and (link.sealed is None or not link.sealed.is_proven or link.sealed.claim != claim):
-            raise ProtocolError(
-                ErrorCode.UNAUTHORIZED, "this hub wants proof of its key, for each role and each name"
-            )
+        _check_proof(hub, link, registration)
         is_named = role_of(registration.role).is_named
         if is_named and live_link(hub.router.registry, registration) is not None:
             from snyper.firmware.master.duplicates import admit_after_probe
@@ -51,25 +45,46 @@ def register(hub: "Hub", link: "Link", message: SocketMessage, key: str) -> None
         refuse_registration(hub, link, message, error)
 
 
-def _challenge(link: "Link", message: SocketMessage, registration: Registration, key_text: str) -> None:
-    """Challenge a peer to prove that it has the key: what it says from now on has to be sealed.
+def _challenge(keys: str, link: "Link", message: SocketMessage, registration: Registration) -> None:
+    """Challenge a peer to prove that it has the key that it names: what it says from now on has to be sealed.
 
-    Raises ProtocolError: `unauthorized` where there is no such key, `bad_message` for no nonce.
+    Raises ProtocolError: `unauthorized` where there is no key at all, `bad_message` for no nonce.
     """
-    if not key_text:
+    if not keys:
         raise ProtocolError(ErrorCode.UNAUTHORIZED, "this hub has no key, and this peer wants one of it")
-    from snyper.shared.keys import NONCE_BYTES, Key, nonce_field, seals
+    from snyper.firmware.master.keyring import key_named
+    from snyper.shared.keys import NONCE_BYTES, nonce_field, seals
     from snyper.shared.sealed_stream import seal_link
 
-    unload("snyper.shared.keys")
-    key = Key(key_text)
+    unload("snyper.firmware.master.keyring", "snyper.shared.keys")
     nonce = nonce_field(message.data or {})
-    if registration.key != key.name:
-        raise ProtocolError(ErrorCode.UNAUTHORIZED, "this hub has no key of that name")
+    key = key_named(keys, registration.key)
     own = os.urandom(NONCE_BYTES)
     to_hub, from_hub = seals(key, registration.role, registration.target_id or "", nonce, own)
     link.send_nowait(message.reply(MessageType.CHALLENGE, "challenged", {"nonce": hexlify(own).decode()}))
-    seal_link(link, from_hub, to_hub, (registration.role, registration.target_id))
+    seal_link(link, from_hub, to_hub, (registration.role, registration.target_id, key.name))
+
+
+def _check_proof(hub: "Hub", link: "Link", registration: Registration) -> None:
+    """Check that a peer has proven a key, for this role and this name and with the rights to it, where it has
+    to. Raises ProtocolError `unauthorized`.
+    """
+    sealed = link.sealed
+    if sealed is None:
+        if hub.access != Access.KEYS:
+            return
+    elif sealed.claim[:2] == (registration.role, registration.target_id):
+        from snyper.firmware.master.keyring import check_rights
+
+        unload("snyper.firmware.master.keyring")
+        check_rights(hub.keys, sealed.claim[2], registration)
+        return
+    raise ProtocolError(
+        ErrorCode.UNAUTHORIZED,
+        "this hub wants proof of its key, for each role and each name"
+        if hub.keys
+        else "this hub has no key to let anybody in by: deploy it one",
+    )
 
 
 def refuse_registration(hub: "Hub", link: "Link", message: SocketMessage, error: ProtocolError) -> None:
@@ -163,6 +178,8 @@ def admit(
         _forget_board(registry, peer)
         if registration.hardware_id:
             registry.boards[registration.hardware_id] = peer
+    if not registration.may_command:
+        peer.may_command = False
     peer.register(registration, link)
     return peer, replaced
 

@@ -3,6 +3,7 @@
 The meaning of each setting is in docs/configuration.md, which tools/configuration_doc.py makes from here.
 """
 
+from snyper.firmware.master.access import PUBLISHED_PASSWORD
 from snyper.firmware.master.crosstalk import CROSSTALK_MS, MAX_CROSSTALK_MS
 from snyper.shared.address import parse_address
 from snyper.shared.config import (
@@ -12,7 +13,9 @@ from snyper.shared.config import (
     WATCHDOG_MS,
     Choice,
     ConfigError,
+    Field,
     Integer,
+    List,
     Pattern,
     Pin,
     Text,
@@ -20,11 +23,13 @@ from snyper.shared.config import (
     complete,
     defaults,
 )
+from snyper.shared.keys import Rights
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+MAX_KEYS = 16  # beside `key`: what fits the file
 RP2_CONNECTIONS = 5  # of the network stack on a Pico W; the access point takes four stations
 
 
@@ -36,15 +41,33 @@ def _is_listen(text: str) -> bool:
     return True
 
 
+class Flag(Field):
+    """True or false."""
+
+    def accepts(self, value: "Any") -> bool:
+        return type(value) is bool
+
+    def expects(self) -> str:
+        return "true or false"
+
+
+def _is_key_line(text: str) -> bool:
+    key, _, rights = text.partition(" ")
+    is_right = rights in (Rights.FLEET, Rights.DEVICE, Rights.READER, Rights.CONSOLE)
+    return is_right and key != "" and KEY.accepts(key)
+
+
 SCHEMA = {
     "listen": Pattern(":8081", _is_listen, ":PORT or HOST:PORT"),
     "max_targets": Integer(4, 1, 64),
     "max_consoles": Integer(1, 1, 16),
     "key": KEY,
+    "keys": List(Pattern("", _is_key_line, "NAME:HEX RIGHTS", secret=True), (), 0, MAX_KEYS),
+    "open": Flag(False),
     "crosstalk_ms": Integer(CROSSTALK_MS, 0, MAX_CROSSTALK_MS),
     "access_point": {
         "ssid": Text("snyper", 1, 32),
-        "password": Text("pop-up-targets", 8, 63, secret=True),
+        "password": Text(PUBLISHED_PASSWORD, 8, 63, secret=True),
         "channel": Integer(6, 1, 13),
         "country": COUNTRY,
     },
@@ -74,6 +97,12 @@ def read(given: "Any", platform: str) -> "dict[str, Any]":
 def check(config: "dict[str, Any]", platform: str) -> None:
     """Check that the settings go together, and go on this board. Raises ConfigError."""
     _check_pins(config, platform)
+    names: "list[str]" = []
+    for line in [config["key"]] + config["keys"]:
+        name = line.partition(":")[0]
+        if line and name in names:
+            raise ConfigError("keys", "two keys are called %s" % name)
+        names.append(name)
     if platform == "rp2" and config["max_targets"] + config["max_consoles"] > RP2_CONNECTIONS:
         raise ConfigError(
             "max_consoles", "with `max_targets` more than the board's %d connections" % RP2_CONNECTIONS

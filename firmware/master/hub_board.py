@@ -29,7 +29,11 @@ class HubBoard:
         self._access_point: "dict[str, Any] | None" = config["access_point"]
         host, port = _address(config["listen"])
         limits = config["max_targets"], config["max_consoles"]
-        self._hub = Hub(host, port, *limits, config["key"], crosstalk_ms=config["crosstalk_ms"])
+        self._hub = Hub(host, port, *limits, crosstalk_ms=config["crosstalk_ms"])
+        from snyper.firmware.master.access import decide
+
+        unload("snyper.firmware.master.access")
+        decide(config, self._hub)
         self._panel = _panel(config, self._hub)
 
     async def run(self) -> None:

@@ -32,6 +32,7 @@ class Peer:
 
     role = ""  # its word on the wire
     is_named = True  # whether nobody else may have its name; then it is remembered while it is away
+    may_command = True  # where its role does at all, or only read: see `is_reading`
     is_target = False  # whether `all` and the groups mean it
     reports: "tuple[str, ...]" = ()  # the types of what it sends again until it is acknowledged
     # Here, and not in each peer: on a board every attribute that is set takes memory.

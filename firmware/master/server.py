@@ -35,14 +35,24 @@ _SWEEP_OVERDUE_MS = 5_000
 _HEALTH = b'{"hub_us":%d,"uptime_ms":%d,"targets":%d%s}'  # `data` of a `pong`
 
 
+class Access:
+    """The words for whom a hub admits."""
+
+    LOCAL = "local"  # whoever reaches it: no stranger does
+    KEYS = "keys"  # whoever proves a key
+    OPEN = "open"  # whoever reaches it, strangers too, which each peer is told
+
+
 class Hub:
     """A hub that listens on `host` (empty: all addresses) and `port` (on CPython 0 finds a free one).
 
     At most `max_targets` and `max_consoles` are connected at once: 4 and 1 on a Pico W, whose network stack
-    has five connections. Where `key` is not empty, only who registers with it is served. `max_events` is how
-    many past events a console that comes back can ask for; `events` is a log that keeps more of them.
-    `crosstalk_ms` is the window of `crosstalk.py`.
+    has five connections. `keys` are as in `keyring.py`: where there are any, only who proves one is served.
+    `max_events` is how many past events a console that comes back can ask for; `events` is a log that keeps
+    more of them. `crosstalk_ms` is the window of `crosstalk.py`.
     """
+
+    access = Access.LOCAL
 
     def __init__(
         self,
@@ -50,7 +60,7 @@ class Hub:
         port: int,
         max_targets: int,
         max_consoles: int,
-        key: str = "",
+        keys: str = "",
         max_events: int = MAX_EVENTS,
         events: "EventLog | None" = None,
         crosstalk_ms: int = CROSSTALK_MS,
@@ -67,7 +77,9 @@ class Hub:
         self._links: "list[Link]" = []
         self._all_gone = asyncio.Event()
         self._connections = 0
-        self._key = key
+        self.keys = keys
+        if keys:
+            self.access = Access.KEYS
         self._health = self.health  # one object: on a board each `self.health` takes memory
         self._started_ms = now_ms()
         self._swept_ms = now_ms()
@@ -154,7 +166,7 @@ class Hub:
         from snyper.firmware.master.admission import register
 
         unload("snyper.firmware.master.admission", "snyper.shared.handshake_server")
-        register(self, link, message, self._key)
+        register(self, link, message)
         collect_garbage()  # what it needed lies between what stays
 
     def serve_peer(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
@@ -177,7 +189,8 @@ class Hub:
         link.on_close = peer.on_close
         link.peer_max_line_bytes = registration.max_line_bytes
         link.peer_max_chunk_bytes = registration.max_chunk_bytes
-        link.send_nowait(registration.reply(message, self.boot_id, now_us(), link.max_chunk_bytes))
+        is_open = self.access == Access.OPEN
+        link.send_nowait(registration.reply(message, self.boot_id, now_us(), link.max_chunk_bytes, is_open))
         link.start_heartbeat(registration.heartbeat_ms, registration.heartbeat_ms)
         peer.on_registered()
 

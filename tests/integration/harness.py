@@ -11,7 +11,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from snyper.boards.board import WIFI, BoardProcess
 from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
 from snyper.boards.surroundings import SAMPLING_NS
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
-from snyper.firmware.master.server import Hub
+from snyper.firmware.master.server import Access, Hub
 from snyper.firmware.target.config import read
 from tools.loopback import HOST as HOST, free_port as free_port
 
@@ -132,11 +132,17 @@ async def running_hub(
     port: int | None = None,
     main: str | None = None,
     crosstalk_ms: int = CROSSTALK_MS,
-    key: str = "",
+    keys: Sequence[str] = (),
+    is_open: bool = False,
 ) -> AsyncIterator[HubUnderTest]:
-    """Run a hub of that engine. `main` is the text of a main.py to flash instead, on MicroPython."""
+    """Run a hub of that engine, whose first key is the fleet's. `main` is the text of a main.py to flash
+    instead, on MicroPython.
+    """
     if engine == "cpython":
-        hub = Hub(HOST, port or 0, max_targets, max_consoles, key, crosstalk_ms=crosstalk_ms)
+        lines = "\n".join(keys)
+        hub = Hub(HOST, port or 0, max_targets, max_consoles, lines, crosstalk_ms=crosstalk_ms)
+        if is_open:
+            hub.access = Access.OPEN
         await hub.start()
         try:
             yield HubUnderTest(hub.port, hub=hub)
@@ -149,7 +155,9 @@ async def running_hub(
         "max_targets": max_targets,
         "max_consoles": max_consoles,
         "crosstalk_ms": crosstalk_ms,
-        "key": key,
+        "key": keys[0].removesuffix(" fleet") if keys else "",
+        "keys": list(keys[1:]),
+        "open": is_open,
     }
     source = None
     if main is not None:

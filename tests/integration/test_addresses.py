@@ -43,7 +43,7 @@ async def said_address(hub: Command) -> str:
     ],
 )
 async def test_the_address_of_a_hub(listen: str, host: str, tmp_path: Path) -> None:
-    async with snyper("hub", "--listen", listen, "--json") as hub:
+    async with snyper("hub", "--listen", listen, "--open", "--json") as hub:
         address = await said_address(hub)
         assert address.rpartition(":")[0] == host
         assert ("every address" in hub.err) == (listen in (":0", "0.0.0.0:0", "[::]:0"))
@@ -64,7 +64,7 @@ async def test_the_address_of_a_hub_board(engine: str, tmp_path: Path) -> None:
 @needs_micropython
 async def test_the_address_of_a_hub_board_on_every_address(tmp_path: Path) -> None:
     port = free_port()
-    arguments = ("hub", "--engine", "micropython", "--listen", f":{port}", "--json")
+    arguments = ("hub", "--engine", "micropython", "--listen", f":{port}", "--open", "--json")
     async with snyper(*arguments, TMPDIR=str(tmp_path)) as hub:
         assert await said_address(hub) == f"{HOST}:{port}"
 
@@ -73,7 +73,7 @@ async def test_the_address_of_a_hub_board_on_every_address(tmp_path: Path) -> No
 @each_engine
 @pytest.mark.parametrize("listen", ["[::1]:0", "[::]:0", "[::1%1]:0", "localhost:0"])
 async def test_simulated_targets_find_it(engine: str, listen: str, tmp_path: Path) -> None:
-    async with snyper("hub", "--listen", listen, "--json") as hub:
+    async with snyper("hub", "--listen", listen, "--open", "--json") as hub:
         address = await said_address(hub)
         arguments = ("simulate", "--engine", engine, "--targets", "1", "--hub", address)
         async with snyper(*arguments, TMPDIR=str(tmp_path)) as command:
@@ -117,7 +117,7 @@ async def test_a_target_says_which_hub_it_does_not_find(tmp_path: Path) -> None:
 async def test_another_hub_is_asked_for_only_where_the_port_is_taken() -> None:
     with socket.create_server((HOST, 0)) as taken:
         for listen, is_asked in ((f"{HOST}:{taken.getsockname()[1]}", True), ("nobody.invalid:8081", False)):
-            status, _, err = await run_snyper("hub", "--listen", listen)
+            status, _, err = await run_snyper("hub", "--listen", listen, "--open")
             assert (status, "another hub" in err) == (1, is_asked), err
             assert f"cannot listen on {listen}" in err
             assert err.count("\n") == 1

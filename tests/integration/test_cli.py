@@ -475,7 +475,8 @@ async def test_hub_until_ctrl_c(engine: str, tmp_path: Path) -> None:
         "hub", "--engine", engine, "--listen", address, "--json", TMPDIR=str(tmp_path)
     ) as command:
         await command.says("Ctrl-C stops it")
-        assert only_document(command.out) == {"status": "listening", "listen": address, "engine": engine}
+        said = {"status": "listening", "listen": address, "engine": engine, "open": False}
+        assert only_document(command.out) == said
         status, out, _ = await run_snyper("targets", "--json", "--hub", address)
         assert (status, only_document(out)) == (0, [])
         async with virtual_target("cpython", tmp_path / "target", address):

@@ -14,13 +14,16 @@ from snyper.client import connect
 from snyper.client.environment import key_text
 from snyper.shared.keys import Key, seals
 from snyper.shared.seal import SEAL_BYTES, Seal
+from snyper.shared.socket_protocol import ProtocolError
 from tests.integration.harness import (
     DEADLINE_S,
     HOST,
     HubUnderTest,
     Message,
+    free_port,
     needs_micropython,
     running_hub,
+    start_hub,
     until,
 )
 
@@ -28,11 +31,13 @@ pytestmark = needs_micropython
 
 TEXT = key_text("open sesame")
 OTHER = key_text("open barley")
+KIOSK, DESK, LANE = (f"{name}:{digit * 64}" for name, digit in (("kiosk", "1"), ("desk", "2"), ("lane", "3")))
+KEYS = (f"{TEXT} fleet", f"{KIOSK} reader", f"{DESK} console", f"{LANE} device")
 
 
 @pytest.fixture(params=["cpython", "micropython"])
 async def hub(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[HubUnderTest]:
-    async with running_hub(request.param, tmp_path, key=TEXT) as running:
+    async with running_hub(request.param, tmp_path, keys=KEYS) as running:
         yield running
 
 
@@ -133,7 +138,7 @@ async def test_who_has_not_is_refused(hub: HubUnderTest) -> None:
         register("service", "printer"),
         register("console", key="open sesame"),
         register("console", nonce=nonce),
-        register("console", key="other", nonce=nonce),
+        register("console", key="no name", nonce=nonce),
     ):
         async with wire_to(hub) as wire:
             await wire.send(line)
@@ -179,6 +184,125 @@ async def test_the_proof_is_of_one_role_and_one_name(hub: HubUnderTest) -> None:
             to_hub, _ = await wire.challenged(TEXT, "console")
             await wire.send(sealed(to_hub, line))
             assert await wire.error() == "unauthorized"
+
+
+async def test_a_name_of_no_key_is_answered_as_a_wrong_key_is(hub: HubUnderTest) -> None:
+    answers = []
+    for text in (OTHER, f"nobodys:{'4' * 64}"):
+        async with wire_to(hub) as wire:
+            to_hub, _ = await wire.challenged(text, "console")
+            await wire.send(sealed(to_hub, register("console")))
+            line = await wire.line()
+            answers.append(line[: line.rindex(b"}") + 1])
+            assert await wire.line() == b""
+    assert answers[0] == answers[1]
+    assert json.loads(answers[0])["data"]["code"] == "unauthorized"
+
+
+@pytest.mark.parametrize(
+    ("key", "role", "name", "why"),
+    [
+        (LANE, "target", "lane", ""),
+        (LANE, "service", "lane", ""),
+        (LANE, "target", "lane_2", "is for the target or service lane alone"),
+        (LANE, "service", "printer", "is for the target or service lane alone"),
+        (LANE, "console", "lane", "is for the target or service lane alone"),
+        (LANE, "console", "", "is for the target or service lane alone"),
+        (DESK, "console", "", ""),
+        (DESK, "target", "desk", "is for consoles alone"),
+        (DESK, "service", "desk", "is for consoles alone"),
+        (KIOSK, "console", "kiosk", ""),
+        (KIOSK, "target", "kiosk", "is for consoles alone"),
+        (TEXT, "target", "lane", ""),
+        (TEXT, "service", "printer", ""),
+    ],
+)
+async def test_a_key_gives_its_rights_and_no_more(
+    hub: HubUnderTest, key: str, role: str, name: str, why: str
+) -> None:
+    async with wire_to(hub) as wire:
+        to_hub, from_hub = await wire.challenged(key, role, name)
+        await wire.send(sealed(to_hub, register(role, name)))
+        line = from_hub.open(await wire.line())
+        assert line is not None
+        said = json.loads(line)
+        assert said["type"] == ("error" if why else "registered"), said
+        if why:
+            assert said["data"]["code"] == "unauthorized"
+            assert why in said["data"]["message"]
+            assert await wire.line() == b""
+
+
+async def test_who_may_only_read_commands_nothing(hub: HubUnderTest, tmp_path: Path) -> None:
+    async with target_of(hub, tmp_path, TEXT) as board:
+        await until(lambda: board.times_up, "it should register")
+        async with connect(hub.address, KIOSK) as client:
+            assert [target.target_id for target in await client.targets()] == ["target_1"]
+            [result] = await client.ping("target_1")
+            assert result.ok
+            for refused in (
+                client.stand_up("target_1"),
+                client.command("target_1", "configure", threshold=7),
+                client.start_game("quick"),
+                client.stop_game(),
+            ):
+                with pytest.raises(ProtocolError, match="your key may only read") as raised:
+                    await refused
+                assert raised.value.code == "unauthorized"
+        async with connect(hub.address, DESK) as client:
+            assert not client.is_open
+            [result] = await client.stand_up("target_1")
+            assert result.ok
+
+
+@pytest.mark.parametrize("engine", ["cpython", "micropython"])
+async def test_an_open_hub_says_so_and_has_who_brings_a_key_prove_it(engine: str, tmp_path: Path) -> None:
+    async with running_hub(engine, tmp_path, keys=KEYS, is_open=True) as open_hub:
+        async with connect(open_hub.address, "") as client:
+            assert client.is_open
+            assert await client.targets() == []
+        async with connect(open_hub.address, KIOSK) as client:
+            assert client.is_open
+            with pytest.raises(ProtocolError, match="your key may only read"):
+                await client.stop_game()
+        with pytest.raises(ProtocolError, match="is the key the same at both ends"):
+            async with connect(open_hub.address, OTHER):
+                pass
+        async with wire_to(open_hub) as wire:  # which cannot say later that it is somebody else
+            to_hub, from_hub = await wire.challenged(LANE, "target", "lane")
+            await wire.send(sealed(to_hub, register("console")))
+            assert b"unauthorized" in (from_hub.open(await wire.line()) or b"")
+
+
+@pytest.mark.parametrize(
+    ("config", "is_served"),
+    [
+        ({"access_point": {}}, False),
+        ({"access_point": {"password": "pop-up-targets"}}, False),
+        ({"access_point": {"ssid": "mine"}, "open": True}, True),
+        ({"access_point": {"password": "one of my own"}}, True),
+    ],
+)
+async def test_a_hub_board_with_no_secret_at_all_lets_nobody_in(
+    config: Message, is_served: bool, tmp_path: Path
+) -> None:
+    port = free_port()
+    board = BoardProcess(tmp_path / "hub", "master", {"listen": f"{HOST}:{port}", **config})
+    try:
+        await start_hub(board)
+        for role, name in (("console", ""), ("target", "target_1"), ("service", "printer")):
+            async with wire_to(HubUnderTest(port)) as wire:
+                await wire.send(register(role, name))
+                said = json.loads(await wire.line())
+                assert said["type"] == ("registered" if is_served else "error"), said
+                if not is_served:
+                    assert (
+                        said["data"]["message"] == "this hub has no key to let anybody in by: deploy it one"
+                    )
+        assert ("lets nobody in: it has no key" in board.log) is not is_served
+        assert ("open: whoever is in its Wi-Fi" in board.log) is bool(config.get("open"))
+    finally:
+        board.kill()
 
 
 async def test_what_was_recorded_and_what_the_hub_said_is_of_no_use(hub: HubUnderTest) -> None:
@@ -254,7 +378,7 @@ async def test_a_target_with_a_key_serves_no_hub_without(tmp_path: Path) -> None
         await until(lambda: "this hub has no key" in board.log, "it should be told")
         assert not board.times_up
     async with (
-        running_hub("cpython", tmp_path, key=OTHER) as other_hub,
+        running_hub("cpython", tmp_path, keys=[f"{OTHER} fleet"]) as other_hub,
         target_of(other_hub, tmp_path, TEXT) as board,
     ):
         await until(lambda: "is the key the same at both ends" in board.log, "it should see it")

@@ -228,7 +228,7 @@ async def test_the_first_time_it_must_be_there() -> None:
 
 
 async def test_a_key_that_is_none() -> None:
-    hub = Hub(HOST, 0, 4, 1, key=key_text("open sesame"))
+    hub = Hub(HOST, 0, 4, 1, keys=key_text("open sesame"))
     await hub.start()
     try:
         address = f"{HOST}:{hub.port}"

@@ -264,7 +264,7 @@ async def test_the_first_hub_dead_the_second_alive_and_back(tmp_path: Path) -> N
 async def test_a_hub_that_wants_a_key(tmp_path: Path) -> None:
     from snyper.firmware.master.server import Hub
 
-    hub = Hub(HOST, 0, 4, 1, key=key_text("open sesame"))
+    hub = Hub(HOST, 0, 4, 1, keys=key_text("open sesame"))
     await hub.start()
     try:
         config = {"hub": [f"{HOST}:{hub.port}"], "wifi": {"networks": [RANGE]}}

@@ -47,7 +47,7 @@ class Core(LinkCore):
         self.wire = Wire()
         wire: "Any" = self.wire
         link: "Any" = self
-        self.stream = SealedStream(wire, link, sending, receiving, ("target", "t_1"))
+        self.stream = SealedStream(wire, link, sending, receiving, ("target", "t_1", "k"))
 
     def transmit(self, line: bytes) -> None:
         self.stream.write(line)

@@ -11,14 +11,14 @@ import sys
 import time
 
 from snyper.client import connect
-from snyper.client.environment import hub_key
+from snyper.client.environment import client_key
 
 PAUSE_S = 0.003  # a person's commands do not come without one, nor does a limit of rates bear it
 
 
 async def main() -> None:
     address, target_id = sys.argv[1:]
-    async with connect(address, hub_key()) as client:
+    async with connect(address, client_key()) as client:
         while line := await asyncio.to_thread(sys.stdin.readline):
             ends = time.monotonic() + float(line)
             took_ms: list[float] = []

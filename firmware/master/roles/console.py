@@ -26,7 +26,6 @@ class Console(Peer):
 
     role = Role.CONSOLE
     is_named = False
-    may_command = True  # or only read: see `is_reading`
     _is_subscribed = False
 
     def handlers(self) -> "dict[str, Handler]":
@@ -52,7 +51,7 @@ class Console(Peer):
 
     async def _refuse(self, link: Link, message: SocketMessage) -> None:
         """Refuse what needs the right to command. Raises ProtocolError `unauthorized`."""
-        raise ProtocolError(ErrorCode.UNAUTHORIZED, "you may only read here")
+        raise ProtocolError(ErrorCode.UNAUTHORIZED, "your key may only read: take a console's")
 
     async def _forward(self, link: Link, message: SocketMessage) -> "SocketMessage | None":
         if not (self.may_command or is_reading(message.type)):

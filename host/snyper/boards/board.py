@@ -25,6 +25,7 @@ SCREEN_BYTES = 7 * 1024  # and for a screen
 # 1,260 of them at 6 bytes. It is the firmware's to pay.
 WORDS_BYTES = 7 * 1024
 WIFI = {"networks": [{"ssid": "snyper", "password": "simulated-range"}]}
+ACCESS_POINT = {"password": "simulated-range"}  # its own: with the default a hub lets nobody in
 PICO_W = {
     "machine": "Raspberry Pi Pico W with RP2040",
     "platform": "rp2",
@@ -340,7 +341,8 @@ class BoardProcess(Board):
         board, which is by default what `config` needs. `options` are `Board`'s. Raises ValueError for an
         unknown role, OSError, MicropythonNotFoundError.
         """
-        config = {"wifi": WIFI, **(config or {})} if role == "target" else dict(config or {})
+        around = {"wifi": WIFI} if role == "target" else {"access_point": ACCESS_POINT}
+        config = {**around, **(config or {})}
         networks = config.get("wifi", WIFI).get("networks", WIFI["networks"])
         super().__init__(directory, directory / "flash", air={"networks": networks, **(air or {})}, **options)
         image.stage(role, self.flash, config)

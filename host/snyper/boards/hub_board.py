@@ -2,12 +2,12 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from snyper.boards.board import BoardProcess
 from snyper.boards.temporary import temporary_directory
 from snyper.client.addresses import dial_host
-from snyper.client.environment import hub_key
 from snyper.firmware.board.status import Status
 from snyper.shared.address import format_address, parse_address
 from snyper.system.text import harmless
@@ -17,8 +17,9 @@ _POLL_SECONDS = 0.05
 Ready = Callable[[str], None]
 
 
-async def run_hub_board(listen: str, crosstalk_ms: int, ready: Ready) -> None:
-    """Run a hub board's firmware on MicroPython until cancelled, with its log on stderr.
+async def run_hub_board(listen: str, config: Mapping[str, Any], ready: Ready) -> None:
+    """Run a hub board's firmware on MicroPython until cancelled, with its log on stderr. `config` is added to
+    its config.json.
 
     Raises OSError when it ends by itself, or when no MicroPython is to be had; ValueError for port 0.
     """
@@ -26,8 +27,7 @@ async def run_hub_board(listen: str, crosstalk_ms: int, ready: Ready) -> None:
     if port == 0:
         raise ValueError("a hub board cannot find a free port: name one with --listen HOST:PORT")
     with temporary_directory("snyper-hub-") as directory:
-        config = {"listen": listen, "key": hub_key(), "crosstalk_ms": crosstalk_ms}
-        board = BoardProcess(directory, "master", config)
+        board = BoardProcess(directory, "master", {"listen": listen, **config})
         board.start()
         shown = 0
         is_ready = False

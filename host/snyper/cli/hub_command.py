@@ -12,18 +12,26 @@ import typer
 from snyper.cli.commands import Engine, Json, address, run
 from snyper.cli.output import fail
 from snyper.history.database import PATH_VARIABLE, JournalError, default_path
+from snyper.hub.access import decided
 from snyper.hub.journal import KEEP_DAYS, MAX_KEEP_DAYS
 from snyper.hub.options import CROSSTALK_MS, MAX_CROSSTALK_MS, Options, announce
-from snyper.shared.socket_protocol import PORT
 from snyper.system.logs import log_to_stderr
 from snyper.system.process import EXIT_FAILED
 
 
+def _listen(text: str | None) -> str | None:
+    return text and address(text)
+
+
 def hub(
     listen: Annotated[
-        str,
-        typer.Option(metavar="HOST:PORT", help="Where to listen; :PORT is every address.", callback=address),
-    ] = f":{PORT}",
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where to listen; :PORT is every address. By default that, or without a key this computer.",
+            callback=_listen,
+        ),
+    ] = None,
     engine: Annotated[Engine, typer.Option(help="This Python, or a hub board's firmware.")] = Engine.CPYTHON,
     journal: Annotated[
         Path | None,
@@ -42,6 +50,9 @@ def hub(
             min=1, max=MAX_KEEP_DAYS, metavar="DAYS", help="How long the journal keeps what happened."
         ),
     ] = KEEP_DAYS,
+    is_open: Annotated[
+        bool, typer.Option("--open", help="Let everybody in who reaches it, without a key.")
+    ] = False,
     crosstalk_ms: Annotated[
         int,
         typer.Option(
@@ -55,13 +66,13 @@ def hub(
 ) -> None:
     """Run a hub until Ctrl-C."""
     if engine is Engine.MICROPYTHON:
-        _run_board(Options(listen, crosstalk_ms=crosstalk_ms, as_json=as_json))
+        _run_board(Options(listen or "", crosstalk_ms=crosstalk_ms, as_json=as_json, is_open=is_open))
         return
     try:
         path = None if no_journal else journal or default_path()
     except JournalError as error:
         fail(f"{error}, or go without one: --no-journal", EXIT_FAILED)
-    options = Options(listen, path, keep_days, crosstalk_ms, as_json)
+    options = Options(listen or "", path, keep_days, crosstalk_ms, as_json, is_open)
     # The process becomes the hub, which is the same process to whoever started it and has nothing of the
     # command line in it. -P: what lies in the current folder, such as a snyper.py, is no part of it.
     os.execv(sys.executable, [sys.executable, "-P", "-m", "snyper.hub", *options.arguments()])
@@ -72,5 +83,10 @@ def _run_board(options: Options) -> None:
     from snyper.boards.hub_board import run_hub_board
 
     log_to_stderr(logging.INFO)
+    try:
+        options, keys = decided(options)
+    except ValueError as error:
+        fail(str(error), EXIT_FAILED)
     ready = partial(announce, options, engine=Engine.MICROPYTHON.value)
-    run(run_hub_board(options.listen, options.crosstalk_ms, ready), until_ctrl_c=True)
+    config = {"crosstalk_ms": options.crosstalk_ms, "keys": list(keys.lines), "open": options.is_open}
+    run(run_hub_board(options.listen, config, ready), until_ctrl_c=True)

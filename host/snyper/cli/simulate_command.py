@@ -10,7 +10,7 @@ from snyper.cli.commands import Engine, HubOption, Json, run
 from snyper.cli.output import err
 from snyper.client import DEFAULT_HUB, NoHubError
 from snyper.client.addresses import dial_address
-from snyper.client.environment import hub_key
+from snyper.client.environment import client_key
 from snyper.client.labels import plural
 from snyper.shared.address import format_address
 from snyper.system.logs import log_to_stderr
@@ -43,7 +43,9 @@ def simulate(
     async def run_targets() -> None:
         try:
             dialled = format_address(*dial_address(hub))
-            await simulator.simulate(targets, engine, dialled, hit_rate, seed, on_notice, {"key": hub_key()})
+            await simulator.simulate(
+                targets, engine, dialled, hit_rate, seed, on_notice, {"key": client_key()}
+            )
         except (socket.gaierror, UnicodeError):  # the latter of a name that DNS cannot have
             raise NoHubError("no computer is known by that name") from None
 

@@ -66,6 +66,9 @@ def list_targets(hub: HubOption = DEFAULT_HUB, as_json: Json = False) -> None:
     async def ask() -> None:
         async with connect(hub) as console:
             found = sorted(await console.targets(), key=lambda target: natural(target.target_id))
+            is_open = console.is_open
+        if is_open:
+            err.print("this hub is open to all who reach it: `snyper keys new`, and start it without --open")
         if as_json:
             print_json([asdict(target) for target in found])
         elif found:

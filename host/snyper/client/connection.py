@@ -36,7 +36,7 @@ async def connect(
 ) -> AsyncIterator[Any]:
     """Register with the hub at `hub` (HOST:PORT) as a console, and hang up at the end of the block.
 
-    `key` is for a hub that wants one; by default it is what the variable SNYPER_KEY says. With `reconnect`
+    `key` is for a hub that wants one; by default it is this computer's (`environment.keys`). With `reconnect`
     the hub may go and come back meanwhile: see ReconnectingClient, whose `hub` may be several addresses.
     Raises ValueError for an address or a key that is none, NoHubError when no hub answers there,
     ProtocolError when it refuses. No OSError of the network's gets out of this, nor out of the methods of

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 from snyper.client.addresses import dial_host
-from snyper.client.environment import hub_key, key_text
+from snyper.client.environment import FILE_VARIABLE, KEY_VARIABLE, Keys, key_text, keys
 from snyper.client.errors import NoHubError
 from snyper.client.hub_client import REPLY_TIMEOUT_MS, HubClient
 from snyper.shared.address import parse_address
@@ -37,8 +37,8 @@ class ConsoleSession(Session):
     """A session with a hub, or with one of several, for a console.
 
     `connection` is the last one that was made, also once it is lost; `on_change` is called with each state.
-    `key` is for a hub that wants one; by default it is what the variable SNYPER_KEY says. Raises ValueError
-    for an address or a key that is none.
+    `key` is for a hub that wants one; by default it is this computer's (`environment.keys`), as it is when
+    the hub is dialled. Raises ValueError for an address or a key that is none.
     """
 
     dial_timeout_ms = DIAL_TIMEOUT_MS
@@ -56,7 +56,8 @@ class ConsoleSession(Session):
             raise ValueError("name a hub: HOST:PORT")
         for hub in hubs:
             parse_address(hub)
-        super().__init__(hubs, {}, None, hub_key() if key is None else key_text(key))
+        self._given_key = None if key is None else Keys(key_text(key), (), "")
+        super().__init__(hubs, {}, None, self._keys().client)
         self.register_timeout_ms = REPLY_TIMEOUT_MS
         self.connection: HubClient | None = None
         self._on_change = on_change
@@ -76,14 +77,35 @@ class ConsoleSession(Session):
             return NoHubError("the connection broke off")
         if not isinstance(error, ProtocolError):
             return NoHubError("it is being asked for the first time")
+        if error.code == ErrorCode.UNAUTHORIZED:
+            return ProtocolError(error.code, f"{error.message} ({self._advice()})")
         if error.code in _REFUSALS_TO_REGISTER:
             return ProtocolError(error.code, error.message)
         return NoHubError(f"what listens there does not answer as a hub: {error.message}")
 
+    def _keys(self) -> Keys:
+        return keys() if self._given_key is None else self._given_key
+
+    def _advice(self) -> str:
+        """Say what to do for somebody whose key, or lack of one, the hub does not take."""
+        if not self._key:
+            return (
+                f"give yours with {FILE_VARIABLE}=FILE: where the hub runs, "
+                "`snyper keys add NAME --rights console --output FILE` writes such a file"
+            )
+        origin = self._keys().origin
+        of = f" (of {origin})" if origin else ""
+        name = self._key.partition(":")[0]
+        return f"the key here is {name}{of}; {FILE_VARIABLE}=FILE gives another, {KEY_VARIABLE}= none"
+
     # --- hooks of the session
 
     async def join(self) -> None:
-        """Do nothing: the computer is in its network."""
+        """Take the key that holds now. Raises OSError when it cannot be read any more."""
+        try:
+            self._key = self._keys().client
+        except ValueError as error:
+            raise OSError(str(error)) from None
 
     async def find(self, host: str) -> str:
         """Return what to dial for `host`. Raises OSError for a name that DNS cannot have."""
@@ -100,7 +122,7 @@ class ConsoleSession(Session):
     def on_registered(self, link: Link, registered: Registered, asked_us: int) -> None:
         """Make a connection of the link."""
         self._was_connected = True
-        self.connection = HubClient(link, registered.boot_id)
+        self.connection = HubClient(link, registered.boot_id, registered.open)
 
     async def serve(self, link: Link) -> None:
         """Do nothing beside the link: whoever has it talks over it."""

@@ -69,19 +69,22 @@ _REFUSALS = {
 
 
 class HubClient:
-    """A live connection to a hub. Made by `connect`. `boot_id` is new at each start of the hub.
+    """A live connection to a hub. Made by `connect`. `boot_id` is new at each start of the hub; `is_open`
+    says that the hub lets everybody in who reaches it, without a key.
 
     `target` is a name, `group:NAME` or `all` everywhere. Every method raises ProtocolError `disconnected`
     when the hub is lost, with `unknown_fate` where it may have carried out what it was asked.
     """
 
     boot_id = ""
+    is_open = False
     log_id = ""  # whose `seq` the events carry; known once `events` is read
     oldest_seq = 0  # the first event that the hub still had then
     subscribed_seq = 0  # the last event before `events` was read: those up to it are old
 
-    def __init__(self, link: Link, boot_id: str) -> None:
+    def __init__(self, link: Link, boot_id: str, is_open: bool = False) -> None:
         self.boot_id = boot_id
+        self.is_open = is_open
         self._link = link
         self._streams: dict[str | int, Callable[[SocketMessage], None]] = {}
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)

@@ -183,6 +183,7 @@ class ReconnectingClient(HubClient):
     def _on_state(self, state: str) -> None:
         if state == SessionState.CONNECTED and self._session.connection is not None:
             self.boot_id = self._session.connection.boot_id
+            self.is_open = self._session.connection.is_open
             self._is_here.set()
         elif state == SessionState.STOPPED:
             self._is_here.set()  # for who waits: there will be none

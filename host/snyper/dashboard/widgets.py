@@ -29,7 +29,7 @@ _ADVICE = {
     ErrorCode.TIMEOUT: "It did not answer in time. Check its power, its servo and its Wi-Fi.",
     ErrorCode.UNKNOWN_TYPE: "Its firmware does not know this yet. Put the current one on it: snyper deploy.",
     ErrorCode.UNKNOWN_TARGET: "No such target is connected. Switch one on, or choose another group.",
-    ErrorCode.UNAUTHORIZED: "The hub wants a key: start the dashboard with SNYPER_KEY set.",
+    ErrorCode.UNAUTHORIZED: "The dashboard's key does not allow it: start it with another (SNYPER_KEY_FILE).",
     ErrorCode.UNSUPPORTED: "This board cannot do that.",
     ErrorCode.EXPIRED: "It came too late to be carried out. Try again.",
 }

@@ -7,6 +7,7 @@ import sys
 from functools import partial
 
 from snyper.hub import run
+from snyper.hub.access import decided
 from snyper.hub.options import announce, parse
 from snyper.system.logs import log_to_stderr
 from snyper.system.process import EXIT_FAILED, ended_by_signals, ending_signals
@@ -23,7 +24,8 @@ def main() -> None:
         # It warns of each line to a peer that has just gone.
         logging.getLogger("asyncio").setLevel(logging.ERROR)
         try:
-            asyncio.run(ended_by_signals(run.serve(options, partial(announce, options))))
+            options, keys = decided(options)
+            asyncio.run(ended_by_signals(run.serve(options, keys, partial(announce, options))))
         except (KeyboardInterrupt, asyncio.CancelledError):
             say("stopped")
         except (OSError, ValueError) as error:

@@ -13,30 +13,33 @@ from snyper.firmware.master.crosstalk import (
 )
 from snyper.hub.journal import KEEP_DAYS
 from snyper.shared.address import parse_address
-from snyper.shared.socket_protocol import PORT
 from snyper.system.files import shown
 from snyper.system.streams import print_json, say
 
 
 @dataclass(frozen=True)
 class Options:
-    """The options of a hub. `listen` is HOST:PORT, of every address without a host; `journal` the file that
+    """The options of a hub. `listen` is HOST:PORT, of every address without a host, empty where it is to be
+    decided; an `is_open` one lets everybody in; `journal` the file that
     keeps the events for `keep_days`, None for none. With `as_json` the process prints its status as JSON on
     stdout.
     """
 
-    listen: str = f":{PORT}"
+    listen: str = ""
     journal: Path | None = None
     keep_days: int = KEEP_DAYS
     crosstalk_ms: int = CROSSTALK_MS
     as_json: bool = False
+    is_open: bool = False
 
     def arguments(self) -> list[str]:
         """Return the arguments that `parse` makes these options of."""
-        found = ["--listen", self.listen, "--keep-days", str(self.keep_days)]
+        found = ["--keep-days", str(self.keep_days)]
         found += ["--crosstalk-ms", str(self.crosstalk_ms)]
         if self.journal is not None:
             found += ["--journal", str(self.journal)]
+        found += ["--listen", self.listen] if self.listen else []
+        found += ["--open"] if self.is_open else []
         return [*found, "--json"] if self.as_json else found
 
 
@@ -51,15 +54,18 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("--keep-days", metavar="DAYS", type=int, default=default.keep_days)
     parser.add_argument("--crosstalk-ms", metavar="MS", type=int, default=default.crosstalk_ms)
     parser.add_argument("--json", dest="as_json", action="store_true")
+    parser.add_argument("--open", dest="is_open", action="store_true")
     return Options(**vars(parser.parse_args(arguments)))
 
 
 def announce(options: Options, address: str, engine: str = "cpython") -> None:
     """Say where a hub listens, and where it keeps what happens; `address` is one to dial."""
     if options.as_json:
-        print_json({"status": Status.LISTENING, "listen": address, "engine": engine})
+        print_json({"status": Status.LISTENING, "listen": address, "engine": engine, "open": options.is_open})
     journal = options.journal
     kept = "the last events in memory only" if journal is None else f"its journal in {shown(journal)}"
     say(f"hub: keeps {kept}")
     is_one = dial_address(options.listen) == parse_address(options.listen)
+    if options.is_open:
+        say("hub: open: whoever reaches it commands every target, without a key")
     say(f"hub: listening on {'' if is_one else 'every address, here '}{address}; Ctrl-C stops it")

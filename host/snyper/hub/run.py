@@ -5,9 +5,10 @@ import errno
 from collections.abc import Callable
 
 from snyper.client.addresses import dial_host
-from snyper.client.environment import hub_key
-from snyper.firmware.master.server import Hub
+from snyper.client.environment import Keys
+from snyper.firmware.master.server import Access
 from snyper.history.database import JournalError
+from snyper.hub.access import KeyedHub
 from snyper.hub.journaled_events import JournaledEvents
 from snyper.hub.options import Options
 from snyper.shared.address import format_address, parse_address
@@ -20,21 +21,23 @@ MAX_EVENTS = 10_000
 Ready = Callable[[str], None]
 
 
-async def serve(options: Options, ready: Ready) -> None:
-    """Serve until cancelled; `ready` is told an address to dial.
+async def serve(options: Options, keys: Keys, ready: Ready) -> None:
+    """Serve until cancelled, as `access.decided` says; `ready` is told an address to dial.
 
-    Raises OSError when the address is not to be had, or the journal; ValueError for a key that is no UTF-8.
+    Raises OSError when the address is not to be had, or the journal.
     """
     raise_descriptor_limit(MAX_TARGETS + MAX_CONSOLES)
     host, port = parse_address(options.listen)
-    key = hub_key()
     events = None
     if options.journal is not None:
         try:
             events = JournaledEvents(MAX_EVENTS, options.journal, options.keep_days)
         except JournalError as error:
             raise OSError(f"{error}. {_OTHER_JOURNAL}") from None
-    hub = Hub(host, port, MAX_TARGETS, MAX_CONSOLES, key, MAX_EVENTS, events, options.crosstalk_ms)
+    lines = "\n".join(keys.lines)
+    hub = KeyedHub(host, port, MAX_TARGETS, MAX_CONSOLES, lines, MAX_EVENTS, events, options.crosstalk_ms)
+    if options.is_open:
+        hub.access = Access.OPEN
     try:
         try:
             await hub.start()
@@ -43,6 +46,8 @@ async def serve(options: Options, ready: Ready) -> None:
             raise OSError(f"cannot listen on {options.listen} ({error.strerror}){guess} {_ADVICE}") from None
         try:
             ready(format_address(dial_host(host), hub.port))
+            if keys.path is not None:
+                await hub.follow(keys.path)
             await asyncio.Event().wait()
         finally:
             await hub.shut_down()

@@ -1,0 +1,85 @@
+"""The access to a hub on a computer: where it listens, its keys, and who is cut when one goes."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from snyper.client.addresses import is_loopback
+from snyper.client.environment import Keys, keys
+from snyper.firmware.master.keyring import line_of
+from snyper.firmware.master.server import Hub, refuse
+from snyper.hub.options import Options
+from snyper.shared.address import parse_address
+from snyper.shared.log import log
+from snyper.shared.socket_protocol import PORT, ErrorCode
+
+POLL_S = 0.5  # between two looks at the file of keys
+
+
+def decided(options: Options) -> tuple[Options, Keys]:
+    """Decide where a hub listens, unless `options` say it, and which keys it takes: without a key only on
+    this computer, unless it is to be open.
+
+    Raises ValueError, which says what to do, for keys that cannot be read, and for an address that others
+    reach where there is no key.
+    """
+    found = keys()
+    is_guarded = bool(found.lines) or options.is_open
+    if not options.listen:
+        return replace(options, listen=f":{PORT}" if is_guarded else f"127.0.0.1:{PORT}"), found
+    if not is_guarded and not is_loopback(parse_address(options.listen)[0]):
+        raise ValueError(
+            f"others can reach {options.listen}, and there is no key: make one with `snyper keys new`, "
+            "listen on 127.0.0.1, or let everybody in with --open"
+        )
+    return options, found
+
+
+class KeyedHub(Hub):
+    """A hub whose keys may change while it runs."""
+
+    def change_keys(self, lines: str) -> None:
+        """Take these keys instead, as `keyring.py` has them, and cut whoever has proven one that is not among
+        them as it was. Where no key was needed none is.
+        """
+        before, self.keys = self.keys, lines
+        for link in list(self._links):
+            if link.sealed is not None:
+                name = link.sealed.claim[2]
+                if line_of(before, name) != line_of(lines, name):
+                    refuse(
+                        link, ErrorCode.UNAUTHORIZED, f"the key {name} was revoked, or changed: get another"
+                    )
+
+    async def follow(self, path: Path, read: Callable[[], Keys] = keys) -> None:
+        """Take the keys as they are in the file `path` whenever it changes, until cancelled. What cannot be
+        read changes nothing, and is logged.
+        """
+        seen = await asyncio.to_thread(_stamp, path)
+        while True:
+            await asyncio.sleep(POLL_S)
+            now = await asyncio.to_thread(_stamp, path)
+            if now == seen:
+                continue
+            seen = now
+            if now is None:
+                log("hub", f"{path} is gone: its keys hold until this hub is started again")
+                continue
+            try:
+                lines = (await asyncio.to_thread(read)).lines
+            except ValueError as error:
+                log("hub", f"the keys stay as they were: {error}")
+                continue
+            names = [line.partition(":")[0] for line in lines]
+            log("hub", f"its keys are now {', '.join(names)}" if names else "it has no key any more")
+            self.change_keys("\n".join(lines))
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """Return what is another once the file has changed; None where there is none."""
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_mtime_ns, found.st_ino, found.st_size
+    return None
