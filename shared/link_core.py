@@ -380,7 +380,7 @@ class LinkCore:
                 self.on_stream(item)
         elif self.handler_of(item) is None:
             self._refuse(ProtocolError(ErrorCode.UNKNOWN_TYPE, "nobody here answers `%s`" % message_type, id))
-        elif self.under_way >= MAX_HANDLERS:
+        elif self.under_way >= MAX_HANDLERS + (message_type == MessageType.CEASE_FIRE):
             self._refuse(ProtocolError(ErrorCode.BUSY, "too many requests under way", id))
         else:
             return item

@@ -86,6 +86,9 @@ class MessageType:
     GAME_STOPPED = "game_stopped"
     GET_GAME = "get_game"
     GAME_STATE = "game_state"
+    CEASE_FIRE = "cease_fire"
+    RELEASE = "release"
+    GET_CEASE_FIRE = "get_cease_fire"
     RESULT = "result"
     ITEM = "item"
     REPLY = "reply"  # the one answer to a word that has none of its own
@@ -118,6 +121,7 @@ class ErrorCode:
     SUPERSEDED = "superseded"  # begun, then given up for a command that goes first
     FAULT = "fault"  # the target's hardware failed
     INTERNAL = "internal"  # a defect or no memory on the answering side; its log says more
+    CEASE_FIRE = "cease_fire"  # nothing is raised or armed; the message says by whom, since when and why
 
 
 class ProtocolError(Exception):

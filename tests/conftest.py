@@ -66,6 +66,12 @@ def _no_keys_of_this_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     monkeypatch.setenv("SNYPER_KEYS", str(tmp_path / "no-keys.toml"))
 
 
+@pytest.fixture(autouse=True)
+def _no_cease_fire_of_this_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Have each hub keep its cease fire where no other finds it."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
 @pytest.fixture(scope="session")
 def micropython() -> Path:
     """Return the MicroPython on this machine; without one the test is skipped."""

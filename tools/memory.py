@@ -132,7 +132,8 @@ def unloaded(role: str) -> set[str]:
         known |= {f"snyper.firmware.master.games.{file.stem}" for file in games}
         known |= {
             "snyper.firmware.master.wifi",
-            "snyper.firmware.master.game_console",
+            "snyper.firmware.master.cease_fire",
+            "snyper.firmware.master.console_requests",
             "snyper.firmware.master.crosstalk",
             "snyper.firmware.master.duplicates",
             "snyper.shared.handshake_server",

@@ -8,7 +8,7 @@ import asyncio
 from snyper.firmware.master.router import Router
 from snyper.shared.log import log, log_exception
 from snyper.shared.runtime import collect_garbage, unload
-from snyper.shared.socket_protocol import ALL_TARGETS, ErrorCode, ProtocolError
+from snyper.shared.socket_protocol import ALL_TARGETS, ErrorCode, MessageType, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,8 +62,13 @@ class GameRunner:
 
         `players` are as many as the game needs where they are left out, `options` have their defaults, `seed`
         (0 to 2^31 - 1) is drawn. Raises ProtocolError: `busy` while another is played or there is no memory,
-        `unknown_target` where there are not enough, `bad_message` for what the game does not take.
+        `unknown_target` where there are not enough, `bad_message` for what the game does not take,
+        `cease_fire` while one holds.
         """
+        if self._router.cease_fire is not None:
+            refusal = self._router.cease_fire.refusal(MessageType.START_GAME)
+            assert refusal is not None
+            raise refusal
         if self._game is not None:
             raise ProtocolError(ErrorCode.BUSY, "a game is played already")
         collect_garbage()
@@ -92,6 +97,11 @@ class GameRunner:
             self._game.stop()
             await self._ended.wait()
         return self._last
+
+    def halt(self) -> None:
+        """Have the game that is played end, and do not wait for it."""
+        if self._game is not None:
+            self._game.stop()
 
     def state(self) -> "dict[str, object]":
         """Return the state of the game, or of the last one at its end: the data of `game_state`, with its

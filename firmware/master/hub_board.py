@@ -1,6 +1,7 @@
 """A hub on a board: its own Wi-Fi, the hub in it, the light; a screen and buttons where there are any."""
 
 import asyncio
+import os
 
 from snyper.firmware.board.led import Pattern
 from snyper.firmware.board.status import Status
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     from snyper.firmware.board.led import Led
     from snyper.firmware.master.panel import Panel
+
+
+CEASE_FIRE = "cease_fire.json"  # on the flash
 
 
 class HubBoard:
@@ -34,6 +38,7 @@ class HubBoard:
 
         unload("snyper.firmware.master.access")
         decide(config, self._hub)
+        self._hub.cease_fire_file = CEASE_FIRE
         self._panel = _panel(config, self._hub)
 
     async def run(self) -> None:
@@ -41,6 +46,10 @@ class HubBoard:
         assert self._access_point is not None
         _open_access_point(self._access_point)
         self._access_point = None  # its memory back
+        if CEASE_FIRE in os.listdir():
+            from snyper.firmware.master.cease_fire import restore
+
+            restore(self._hub)
         await self._hub.start()
         self._on_status(Status.LISTENING, port=self._hub.port)
         self._hub.router.events.listen(self._on_event)

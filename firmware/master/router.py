@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from snyper.firmware.master.cease_fire import CeaseFire
     from snyper.firmware.master.events import EventLog
     from snyper.firmware.master.registry import Peer, Registry
     from snyper.shared.link import Link
@@ -85,8 +86,10 @@ class Command:
         peers: "Sequence[Peer]",
         timeout_ms: int,
         router: "Router",
+        refusal: "ProtocolError | None" = None,
     ) -> None:
-        """Send `message` to `peers`; the answer of each is due within `timeout_ms`, for `router` to tell.
+        """Send `message` to `peers`; the answer of each is due within `timeout_ms`, for `router` to tell. For
+        a `refusal` no target gets it.
 
         Raises ProtocolError: `bad_message` or `line_too_long` for what the wire does not take.
         """
@@ -100,7 +103,7 @@ class Command:
         self._timeout_ms = timeout_ms
         self._router = router
         self._sent_us = now_us()
-        self._send(message.to_line(), peers)
+        self._send(message.to_line(), peers, refusal)
         if self._waiting:
             router.set_deadline(self, self._sent_us + timeout_ms * 1000)
 
@@ -169,8 +172,11 @@ class Command:
         too_fast = ProtocolError(ErrorCode.BUSY, "its items come faster than they are read", None, True)
         self._fail(peer, too_fast)
 
-    def _send(self, line: bytes, peers: "Sequence[Peer]") -> None:
+    def _send(self, line: bytes, peers: "Sequence[Peer]", refusal: "ProtocolError | None") -> None:
         for peer in peers:
+            if refusal is not None and peer.is_target:
+                self._fail(peer, refusal)
+                continue
             if peer.link is None:
                 self._fail(peer, ProtocolError(ErrorCode.DISCONNECTED, "the %s is away" % peer.role))
                 continue
@@ -226,6 +232,7 @@ class Router:
     the timer as it is.
     """
 
+    cease_fire: "CeaseFire | None" = None  # while one holds: it says what no target is told
     _timer: "Timer | None" = None
     _timer_us = 0
 
@@ -286,7 +293,8 @@ class Router:
             self._commands += 1
             id = self._id_prefix + str(self._commands)
         message = SocketMessage(message_type, id, None, None, data, attachment)
-        return Command(message, peers, timeout_ms, self)
+        refusal = None if self.cease_fire is None else self.cease_fire.refusal(message_type)
+        return Command(message, peers, timeout_ms, self, refusal)
 
     def set_deadline(self, command: Command, due_us: int) -> None:
         """Have `command` expire at `due_us`."""

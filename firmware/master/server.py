@@ -24,6 +24,8 @@ from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from snyper.firmware.master.game_runner import GameRunner
     from snyper.shared.handshake_server import Registration
 
@@ -53,6 +55,8 @@ class Hub:
     """
 
     access = Access.LOCAL
+    cease_fire_file: "Any" = None  # in which a cease fire outlives the hub: of a board's flash the path
+    released: "tuple[str, int] | None" = None  # who has released the last one, and when by `now_ms`
 
     def __init__(
         self,
@@ -150,6 +154,8 @@ class Hub:
             await sleep_ms(_SWEEP_MS)
             self._swept_ms = now_ms()
             self._refuse_unregistered(now_ms() - REGISTER_TIMEOUT_MS)
+            if self.router.cease_fire is not None:
+                self.router.cease_fire.enforce()
 
     def _refuse_unregistered(self, opened_before_ms: int) -> None:
         """Close connections that did not register in time."""

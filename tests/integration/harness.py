@@ -387,7 +387,7 @@ class Peer:
         began = time.monotonic()
         while True:
             message = await self.next(max(0.0, began + deadline_s - time.monotonic()))
-            if message["type"] == "event" and message["target_id"] == target_id:
+            if message["type"] == "event" and message.get("target_id") == target_id:
                 data: Message = message["data"]
                 if data["event"] == event:
                     return data

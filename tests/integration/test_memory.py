@@ -18,7 +18,7 @@ pytestmark = [needs_micropython, linux_only]
 # Loaded only where the board has it, or while somebody wants it.
 ON_DEMAND = (
     *(f"snyper.firmware.master.{name}" for name in ("panel", "screen", "ssd1306", "buttons", "peripherals")),
-    "snyper.firmware.master.game",
+    *(f"snyper.firmware.master.{name}" for name in ("game", "console_requests", "cease_fire")),
     "snyper.firmware.master.duplicates",
     "snyper.firmware.master.roles.service",
     *("snyper.shared.names", "snyper.shared.attachment_bytes", "snyper.shared.attachment_receiver"),
@@ -62,9 +62,14 @@ def test_no_firmware_fills_the_table_of_words(tmp_path: Path, role: str) -> None
     left is for the words of its configuration and of what is said to it.
     """
     main = tmp_path / "main.py"
-    # All of them at once, which no board has: without garbage between the pieces they fit.
-    imports = "".join(f"import {name}\ngc.collect()\n" for name in memory.modules_of(role))
-    main.write_text(f"import gc, micropython\nmicropython.qstr_info()\n{imports}micropython.qstr_info()\n")
+    # A module that is unloaded leaves its words.
+    imports = "".join(
+        f"import {name}\n{f'unload({name!r})' * (name in memory.unloaded(role))}\ngc.collect()\n"
+        for name in memory.modules_of(role)
+    )
+    head = "import gc, micropython\nmicropython.qstr_info()\n"
+    begin = head + "from snyper.shared.runtime_micropython import unload\n"
+    main.write_text(f"{begin}{imports}micropython.qstr_info()\n")
     board = BoardProcess(tmp_path / "board", role, main=main)
     board.start()
     assert board.wait(DEADLINE_S) == 0, board.log

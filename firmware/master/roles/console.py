@@ -33,19 +33,23 @@ class Console(Peer):
         again, and that of another console is none.
         """
         self._id_prefix = self.hub.new_id_prefix()
-        game = self._game  # one object: on a board each `self._game` takes memory
+        answer = self._answer  # one object: on a board each `self._answer` takes memory
         handlers: "dict[str, Handler]" = {
             ANY_FOR_ANOTHER: self._forward,
             MessageType.LIST_TARGETS: self._list_targets,
             MessageType.SUBSCRIBE: self._subscribe,
-            MessageType.LIST_GAMES: game,
-            MessageType.START_GAME: game,
-            MessageType.STOP_GAME: game,
-            MessageType.GET_GAME: game,
+            MessageType.LIST_GAMES: answer,
+            MessageType.START_GAME: answer,
+            MessageType.STOP_GAME: answer,
+            MessageType.GET_GAME: answer,
+            MessageType.CEASE_FIRE: answer,
+            MessageType.RELEASE: answer,
+            MessageType.GET_CEASE_FIRE: answer,
         }
         if not self.may_command:
             for word in list(handlers):
-                if word != ANY_FOR_ANOTHER and not is_reading(word):
+                may_be_sent = word in (ANY_FOR_ANOTHER, MessageType.CEASE_FIRE)  # anybody may stop it all
+                if not (may_be_sent or is_reading(word)):
                     handlers[word] = self._refuse
         return handlers
 
@@ -65,11 +69,12 @@ class Console(Peer):
             await link.send(SocketMessage(MessageType.TARGET, message.id, entry.target_id, data=data))
         return message.reply(MessageType.TARGETS, "ok", {"count": len(entries)})
 
-    async def _game(self, link: Link, message: SocketMessage) -> SocketMessage:
-        from snyper.firmware.master.game_console import answer
+    async def _answer(self, link: Link, message: SocketMessage) -> SocketMessage:
+        """Answer what is asked seldom."""
+        from snyper.firmware.master.console_requests import answer
 
-        unload("snyper.firmware.master.game_console")
-        return await answer(self.hub, link, message)
+        unload("snyper.firmware.master.console_requests")
+        return await answer(self, link, message)
 
     async def _subscribe(self, link: Link, message: SocketMessage) -> None:
         """Send events until the link ends. One that reads too slowly misses some, and one that takes no long

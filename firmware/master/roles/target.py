@@ -69,6 +69,8 @@ class Target(Peer):
         """Count that it is here, new or back."""
         log("hub", "%s is here" % self.target_id)
         self._add_event("registered", {"state": self.state})
+        if self.hub.router.cease_fire is not None:
+            self.hub.router.cease_fire.lower([self])
 
     def on_lost(self, why: ProtocolError, reason: str) -> None:
         """Count that its link has ended; `reason` is one of CloseReason."""

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from snyper.client.file_receiver import receive_files
     from snyper.client.hub_client import HubClient
     from snyper.client.models import (
+        CeaseFire,
         Event,
         GameInfo,
         GameOption,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_HUB",
+    "CeaseFire",
     "Event",
     "GameInfo",
     "GameOption",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from snyper.client.labels import counted, rest_text, state_word
-from snyper.client.models import Event, GameState, crosstalk_of
+from snyper.client.models import CeaseFire, Event, GameState, crosstalk_of
 from snyper.client.range_model import RangeModel, Shot, TargetModel
 
 TARGETS, HISTORY = "targets", "history"  # what a kind may change that a screen then asks for again
@@ -31,8 +31,8 @@ class EventKind:
 
     `line` says in a line what happened; without it that is the first of `message`, `text`, `reason` and
     `player`, or all that the event says. `style` is Rich's, `sound` one of TUNES in dashboard/page.js.
-    `fold_target` changes a target of a RangeModel, by an event that was told at an instant of the follower's
-    clock, `fold_game` its game.
+    `fold_target` changes a target of a RangeModel, and `fold_range` what holds for all of them, by an event
+    that was told at an instant of the follower's clock; `fold_game` changes its game.
     """
 
     name: str
@@ -44,6 +44,7 @@ class EventKind:
     changes: tuple[str, ...] = ()
     fold_target: Callable[[TargetModel, Mapping[str, Any], float], None] | None = None
     fold_game: Callable[[RangeModel, Event], None] | None = None
+    fold_range: Callable[[RangeModel, Mapping[str, Any], float], None] | None = None
 
     @property
     def is_of_a_game(self) -> bool:
@@ -83,6 +84,15 @@ def _score_line(data: Mapping[str, Any]) -> str:
 
 def _words(value: object) -> Iterable[str]:
     return map(str, value) if isinstance(value, list) else ()
+
+
+def _cease_fire_line(data: Mapping[str, Any]) -> str:
+    said = f"by {data.get('by')}"
+    if data.get("why"):
+        said += f": {data['why']}"
+    if data.get("kept") is False:
+        said += "; it does not outlive the hub, see its log"
+    return said + "; since before the hub's start" if data.get("restored") else said
 
 
 def _line_of_any(data: Mapping[str, Any]) -> str:
@@ -131,6 +141,21 @@ def _fold_state(target: TargetModel, data: Mapping[str, Any], now_s: float) -> N
 
 def _fold_groups(target: TargetModel, data: Mapping[str, Any], now_s: float) -> None:
     target.info = replace(target.info, groups=list(_words(data.get("groups"))))
+
+
+# --- how they change the range
+
+
+def _fold_cease_fire(model: RangeModel, data: Mapping[str, Any], now_s: float) -> None:
+    for_ms = _integer(data.get("for_ms")) or 0
+    restored = data.get("restored") is True
+    model.cease_fire = CeaseFire(True, data["by"], data["why"], for_ms, data["kept"], restored)
+    model.cease_fire_s = now_s
+
+
+def _fold_release(model: RangeModel, data: Mapping[str, Any], now_s: float) -> None:
+    model.cease_fire = CeaseFire(False, data["by"], for_ms=0)
+    model.cease_fire_s = now_s
 
 
 # --- how they change the game
@@ -266,6 +291,29 @@ _ROWS = (
         fold_target=_fold_groups,
     ),
     EventKind(
+        "cease_fire",
+        "nothing is raised or armed any more: see [cease fire](#cease-fire). Of no target",
+        {
+            "by": Field("who has called it", str),
+            "why": Field("", str),
+            "kept": Field("whether it outlives the hub", bool),
+            "restored": Field("true where it held before this start of the hub"),
+            "for_ms": Field("then, for how long"),
+        },
+        line=_cease_fire_line,
+        style="bold white on red",
+        sound="lost",
+        fold_range=_fold_cease_fire,
+    ),
+    EventKind(
+        "release",
+        "the cease fire is over. Of no target",
+        {"by": Field("who has released it", str), "held_ms": Field("for how long it held")},
+        line=lambda data: f"by {data.get('by')}",
+        style="bold",
+        fold_range=_fold_release,
+    ),
+    EventKind(
         "journal",
         "the hub's journal fails, or is written again. Of no target",
         {
@@ -395,6 +443,8 @@ def fold(model: RangeModel, event: Event, now_s: float = 0.0, *, is_news: bool =
     target = model.targets.get(event.target_id)
     if kind.fold_target is not None and target is not None and is_news:
         kind.fold_target(target, event.data, now_s)
+    if kind.fold_range is not None and is_news:
+        kind.fold_range(model, event.data, now_s)
     is_of_this_game = kind.name == "game_started" or event.data.get("game_id") == model.game.game_id
     if kind.fold_game is not None and is_of_this_game:
         kind.fold_game(model, event)

@@ -19,6 +19,7 @@ from typing import Any
 
 from snyper.client.errors import TargetError
 from snyper.client.models import (
+    CeaseFire,
     Event,
     GameInfo,
     GameState,
@@ -27,6 +28,7 @@ from snyper.client.models import (
     TargetInfo,
     TargetResult,
     Trace,
+    cease_fire_of,
     event_of,
     game_info_of,
     game_state_of,
@@ -270,6 +272,41 @@ class HubClient:
         """Return the game that runs, or the last one."""
         return await self._game_call(SocketMessage(MessageType.GET_GAME, _new_id()))
 
+    async def cease_fire(
+        self, why: str = "", by: str = "", on_result: Callable[[TargetResult], None] = lambda result: None
+    ) -> CeaseFire:
+        """Stop the game, lower every target and have none raised or armed, by anybody, until `release`. `why`
+        and `by`, who the person is, are shown to everybody; of them the hub keeps 96 and 48 characters.
+
+        Returns once each target that is connected has said whether it lies, which `on_result` hears, or after
+        3 s; it holds long before. Raises ProtocolError `unknown_type` for a hub that is older.
+        """
+        data: dict[str, object] = {"why": why, "by": by}
+        reply = await self._call(
+            SocketMessage(MessageType.CEASE_FIRE, _new_id(), data=data),
+            REPLY_TIMEOUT_MS + COMMAND_TIMEOUT_MS,
+            lambda message: on_result(target_result_of(message)),
+        )
+        return _checked_cease_fire(reply)
+
+    async def release(self, by: str = "") -> CeaseFire:
+        """End the cease fire; `by` is who the person is. Raises ProtocolError: `fault` where the hub cannot
+        forget it, `cease_fire` when somebody has called it again meanwhile: it goes on; `unauthorized` for
+        who may only read.
+        """
+        message = SocketMessage(MessageType.RELEASE, _new_id(), data={"by": by})
+        return _checked_cease_fire(await self._call(message, REPLY_TIMEOUT_MS))
+
+    async def cease_fire_state(self) -> CeaseFire | None:
+        """Return whether a cease fire holds; None for a hub that is older and knows none."""
+        try:
+            reply = await self._call(SocketMessage(MessageType.GET_CEASE_FIRE, _new_id()), REPLY_TIMEOUT_MS)
+        except ProtocolError as error:
+            if error.code != ErrorCode.UNKNOWN_TYPE:
+                raise
+            return None
+        return _checked_cease_fire(reply)
+
     async def _list(self, word: str) -> list[SocketMessage]:
         found: list[SocketMessage] = []
         await self._call(SocketMessage(word, _new_id()), REPLY_TIMEOUT_MS, found.append)
@@ -507,6 +544,12 @@ class HubClient:
 
     def _on_close(self, link: Link, error: ProtocolError) -> None:
         self._news.set()
+
+
+def _checked_cease_fire(reply: SocketMessage) -> CeaseFire:
+    if reply.type == MessageType.ERROR:
+        raise error_of(reply)
+    return cease_fire_of(reply)
 
 
 def _is_for_many(target: str) -> bool:

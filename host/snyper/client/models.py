@@ -46,6 +46,21 @@ class HubStatus:
 
 
 @dataclass(frozen=True)
+class CeaseFire:
+    """A cease fire that is `held`, or the last one that was released. `by` is who has called or released it,
+    empty where nobody has since the hub's start; `for_ms` for how long that is so, None where that is not
+    known. One that is `kept` outlives the hub; one that held before the hub's start is `restored`.
+    """
+
+    held: bool
+    by: str = ""
+    why: str = ""
+    for_ms: int | None = None
+    kept: bool = True
+    restored: bool = False
+
+
+@dataclass(frozen=True)
 class TargetResult:
     """The result of one command at one target.
 
@@ -229,6 +244,20 @@ def game_state_of(message: SocketMessage) -> GameState:
     data: dict[str, Any] = message.data or {}
     known = {name: data[name] for name in GameState.__dataclass_fields__ if name in data}
     return GameState(**{**known, "status": message.status or "none"})
+
+
+def cease_fire_of(message: SocketMessage) -> CeaseFire:
+    """Read the reply to `cease_fire`, `release` or `get_cease_fire`."""
+    data: dict[str, Any] = message.data or {}
+    for_ms = data.get("for_ms")
+    return CeaseFire(
+        held=data.get("held") is not False,  # if in doubt
+        by=str(data.get("by", "")),
+        why=str(data.get("why", "")),
+        for_ms=for_ms if type(for_ms) is int else None,
+        kept=data.get("kept") is not False,
+        restored=data.get("restored") is True,
+    )
 
 
 def event_of(message: SocketMessage) -> Event:

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from snyper.client.models import GameState, TargetInfo
+from snyper.client.models import CeaseFire, GameState, TargetInfo
 
 SHOTS = 8  # of the game that is played
 
@@ -40,11 +40,17 @@ class Shot:
 
 @dataclass(eq=False)
 class RangeModel:
-    """Targets by their names, and the game: how it stands, what was said last, who won, its last shots."""
+    """Targets by their names, and the game: how it stands, what was said last, who won, its last shots.
+
+    `cease_fire` is None where that is not known, or the hub knows none; `cease_fire_s` is when it was told,
+    by the follower's clock.
+    """
 
     targets: Mapping[str, TargetModel] = field(default_factory=dict)
     game: GameState = field(default_factory=lambda: GameState("none"))
     note: str = ""
     winner: str = ""
     results: dict[str, object] = field(default_factory=dict)
+    cease_fire: CeaseFire | None = None
+    cease_fire_s: float = 0.0
     shots: deque[Shot] = field(default_factory=lambda: deque(maxlen=SHOTS))

@@ -1,18 +1,30 @@
-"""Serves the requests of consoles about games. Loaded for each: they are seldom."""
+"""Serves the requests of consoles about games and a cease fire. Loaded for each: they are seldom."""
 
 from snyper.shared.link import Link
+from snyper.shared.runtime import collect_garbage, sleep_ms, unload
 from snyper.shared.socket_protocol import ALL_TARGETS, ErrorCode, MessageType, ProtocolError, SocketMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from snyper.firmware.master.cease_fire import Lowering
     from snyper.firmware.master.game_runner import GameRunner
+    from snyper.firmware.master.roles.console import Console
     from snyper.firmware.master.server import Hub
 
+_RETRY_MS = 100
 
-async def answer(hub: "Hub", link: Link, message: SocketMessage) -> SocketMessage:
-    """Answer LIST_GAMES, START_GAME, STOP_GAME or GET_GAME. Raises ProtocolError: `bad_message`, or what
-    `GameRunner.start` refuses: `busy`, `unknown_target`.
+
+async def answer(console: "Console", link: Link, message: SocketMessage) -> SocketMessage:
+    """Answer LIST_GAMES, START_GAME, STOP_GAME, GET_GAME, CEASE_FIRE, RELEASE or GET_CEASE_FIRE.
+
+    Raises ProtocolError: `bad_message`, or what `GameRunner.start` refuses: `busy`, `unknown_target`,
+    `cease_fire`; what `CeaseFire.release` refuses: `fault`, `cease_fire`.
     """
+    hub = console.hub
+    if message.type in (MessageType.CEASE_FIRE, MessageType.RELEASE, MessageType.GET_CEASE_FIRE):
+        return await _answer_cease_fire(hub, link, message, console.target_id)
     runner = hub.game_runner if message.type == MessageType.GET_GAME else hub.games
     if runner is None:
         return message.reply(MessageType.GAME_STATE, "none", {})
@@ -26,6 +38,35 @@ async def answer(hub: "Hub", link: Link, message: SocketMessage) -> SocketMessag
     if message.type == MessageType.STOP_GAME:
         return _stated(message, MessageType.GAME_STOPPED, await runner.stop())
     return _stated(message, MessageType.GAME_STATE, runner.state())
+
+
+async def call_cease_fire(hub: "Hub", data: "dict[str, Any]", name: str) -> "Lowering":
+    """Stop the game, lower every target and keep it so until a person releases it: see `hold`. Waits for
+    memory, which the game gives back.
+    """
+    if hub.game_runner is not None:
+        hub.game_runner.halt()
+    while True:
+        try:
+            collect_garbage()
+            from snyper.firmware.master.cease_fire import hold
+
+            return hold(hub, data, name)
+        except MemoryError:
+            await sleep_ms(_RETRY_MS)
+
+
+async def _answer_cease_fire(hub: "Hub", link: Link, message: SocketMessage, name: str) -> SocketMessage:
+    lowering = None
+    if message.type == MessageType.CEASE_FIRE:
+        lowering = await call_cease_fire(hub, message.data or {}, name)
+    from snyper.firmware.master import cease_fire
+
+    try:
+        return await cease_fire.answer(hub, link, message, name, lowering)
+    finally:
+        if hub.router.cease_fire is None:
+            unload("snyper.firmware.master.cease_fire")
 
 
 def _start(runner: "GameRunner", message: SocketMessage) -> "dict[str, object]":

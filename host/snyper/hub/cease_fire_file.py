@@ -1,0 +1,70 @@
+"""The file in which a cease fire outlives the hub."""
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from snyper.system.files import write_private
+
+TIMEOUT_S = 3.0  # for a disk that does not answer
+
+
+class CeaseFireFile:
+    """The cease fire in the file `path`, which is not there while none holds."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def read(self) -> dict[str, Any] | None:
+        """Return `by`, `why` and `for_ms`, for how long it has held; None for none. Raises OSError or
+        ValueError for a file that cannot be read.
+        """
+        try:
+            said: dict[str, Any] = json.loads(self.path.read_bytes())
+            since_ms = int(said.pop("since_unix_ms"))
+        except FileNotFoundError:
+            return None
+        except (AttributeError, KeyError, TypeError, RecursionError, UnicodeError) as error:
+            raise ValueError(f"this is no cease fire of SNYPER's: {error!r}") from None
+        return {**said, "for_ms": max(0, _unix_ms() - since_ms)}
+
+    async def write(self, said: dict[str, Any]) -> None:
+        """Write what `read` returns, onto the disk. Raises OSError, also for one that takes too long."""
+        kept = {**said, "since_unix_ms": _unix_ms() - said["for_ms"]}
+        del kept["for_ms"]
+        await self._in_thread(self._write, json.dumps(kept).encode())
+
+    async def remove(self) -> None:
+        """Remove the file from the disk. Raises OSError, also for a disk that takes too long."""
+        await self._in_thread(self._remove)
+
+    async def _in_thread(self, work: Any, *arguments: Any) -> None:
+        async with asyncio.timeout(TIMEOUT_S):
+            await asyncio.to_thread(work, *arguments)
+
+    def _write(self, content: bytes) -> None:
+        write_private(self.path, content)
+        self._sync_folder()
+
+    def _remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self._sync_folder()
+
+    def _sync_folder(self) -> None:
+        """Have the disk know which files there are, where the system can be asked for that."""
+        if hasattr(os, "O_DIRECTORY"):
+            folder = os.open(self.path.parent, os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
+def _unix_ms() -> int:
+    return time.time_ns() // 1_000_000
