@@ -12,8 +12,6 @@ MAX_SEALS = 1 << 32  # with one secret
 
 _BLOCK_BYTES = 64  # of SHA-256
 _MAC_BYTES = 8  # who guesses one of these loses the connection with the first wrong one
-_MAC_AT = 2 * _MAC_BYTES  # from the end of a seal
-_COUNT_AT = _MAC_AT + 8
 _NONE_FOLLOW = b"00000000"
 
 
@@ -58,25 +56,27 @@ class Seal(Mac):
         sealed += hexlify(self.digest(sealed)[:_MAC_BYTES])
         return sealed
 
-    def open(self, sealed: bytes) -> "bytes | None":
-        """Return what came next, without its seal; None where that is not the right one, and then never
-        anything again.
+    def open(self, sealed: bytes, ending: int = 0) -> "bytes | None":
+        """Return what came next without its seal, and without the last `ending` bytes, which are not sealed;
+        None where that is not the right one, and then never anything again.
         """
+        end = len(sealed) - ending
         number = self._number
         self._number = MAX_SEALS
+        mac_at = end - 2 * _MAC_BYTES
         # How long a comparison takes tells nothing here: with a new connection there are new secrets.
         if (
             number >= MAX_SEALS
-            or sealed[-SEAL_BYTES:-_COUNT_AT] != b"%08x" % number
-            or sealed[-_MAC_AT:] != hexlify(self.digest(memoryview(sealed)[:-_MAC_AT])[:_MAC_BYTES])
+            or end < SEAL_BYTES
+            or sealed[end - SEAL_BYTES : mac_at - 8] != b"%08x" % number
+            or sealed[mac_at:end] != hexlify(self.digest(memoryview(sealed)[:mac_at])[:_MAC_BYTES])
         ):
             return None
-        following = sealed[-_COUNT_AT:-_MAC_AT]
-        if following != _NONE_FOLLOW:
+        self.following = 0
+        if sealed.find(_NONE_FOLLOW, mac_at - 8) != mac_at - 8:
+            following = sealed[mac_at - 8 : mac_at]
             if following.strip(b"0123456789abcdef"):
                 return None
             self.following = int(following, 16)
-        elif self.following:
-            self.following = 0
         self._number = number + 1
-        return sealed[:-SEAL_BYTES]
+        return sealed[: end - SEAL_BYTES]

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from snyper.shared.runtime import Stream
     from snyper.shared.seal import Seal
 
+_MAX_SEALED_BYTES = MAX_LINE_BYTES + SEAL_BYTES
 _WRONG = "a line without the right seal: is the key the same at both ends?"
 
 
@@ -35,9 +36,8 @@ class SealedStream:
     buffer: "memoryview | None" = None  # as a Stream's, and not used: what comes has to be checked first
     is_proven = False
     _begun: "list[bytes] | None" = None  # pieces of a line, or of what follows one
-    _begun_bytes = 0
     _missing = 0  # of the bytes that follow a line, and their seal
-    _is_broken = False
+    _error: "ProtocolError | None" = None  # for which nothing is read any more
 
     def __init__(
         self,
@@ -86,19 +86,28 @@ class SealedStream:
         """Take the next bytes, and give the link what of them is whole and sealed as it must be. Raises what
         the link does.
         """
-        if self._is_broken:
+        if self._error is not None:
             self._stream.pause_reading()  # it has been told why: more of it is not read
             return
-        opened: "list[bytes]" = []
-        error = self._open(data, opened)
+        link = self._link
+        opened = b""
+        while data and self._error is None:
+            size = self._missing or data.find(b"\n") + 1
+            if size == len(data) and self._begun is None:
+                whole = data  # as mostly
+                data = b""
+            else:
+                whole = self._join(data, size)
+                data = data[size:] if whole else b""
+            if whole:
+                opened += self._open(whole)
         if opened:
-            self._link.data_received(opened[0] if len(opened) == 1 else b"".join(opened))
+            link.data_received(opened)
         else:
-            self._link.received_us = now_us()  # also a byte of what is not whole yet is a sign of life
-        if error is not None:
-            self._is_broken = True
-            self._link.send_nowait(error.to_message())
-            self._link.close(error, linger=True)
+            link.received_us = now_us()  # also a byte of what is not whole yet is a sign of life
+        if self._error is not None:
+            link.send_nowait(self._error.to_message())
+            link.close(self._error, linger=True)
 
     def resume_writing(self) -> None:
         """Go on, now that all that was written has left."""
@@ -110,37 +119,40 @@ class SealedStream:
 
     # ---
 
-    def _open(self, data: bytes, opened: "list[bytes]") -> "ProtocolError | None":
-        """Append to `opened` what is whole. Returns what is wrong with the rest."""
-        while data:
-            is_line = not self._missing
-            size = data.find(b"\n") if is_line else self._missing
-            is_whole = 0 <= size <= len(data)
-            whole = data[:size] if is_whole else data
-            data = data[size + is_line :] if is_whole else b""
-            if self._begun is not None:
-                self._begun_bytes += len(whole)
-                self._begun.append(whole)
-                if is_whole:
-                    whole = b"".join(self._begun)
-                    self._begun = None
-            elif not is_whole:
-                self._begun_bytes = len(whole)
-                self._begun = [whole]
-            if is_line and (len(whole) if is_whole else self._begun_bytes) >= MAX_LINE_BYTES + SEAL_BYTES:
-                return ProtocolError(ErrorCode.LINE_TOO_LONG, "a line has at most %d bytes" % MAX_LINE_BYTES)
-            if not is_whole:
-                if not is_line:
-                    self._missing = size - len(whole)
-                return None
-            content = self._receiving.open(whole)
-            if content is None:
-                return ProtocolError(ErrorCode.UNAUTHORIZED, _WRONG)
-            self.is_proven = True
-            opened.append(content + b"\n" if is_line else content)
-            following = self._receiving.following
-            if following > self._link.max_chunk_bytes:
-                why = "at most %d bytes may follow a line here" % self._link.max_chunk_bytes
-                return ProtocolError(ErrorCode.LINE_TOO_LONG, why)
-            self._missing = following and following + SEAL_BYTES
-        return None
+    def _join(self, data: bytes, size: int) -> bytes:
+        """Return the whole that ends with the first `size` bytes of `data`; or keep what there is of it, and
+        return nothing. `size` is 0 where a line has no end yet.
+        """
+        begun = self._begun or []
+        if 0 < size <= len(data):
+            begun.append(data[:size])
+            self._begun = None
+            return b"".join(begun)
+        begun.append(data)
+        self._begun = begun
+        if size:
+            self._missing = size - len(data)
+        elif sum([len(piece) for piece in begun]) >= _MAX_SEALED_BYTES:
+            self._error = _too_long("a line has", MAX_LINE_BYTES)
+        return b""
+
+    def _open(self, whole: bytes) -> bytes:
+        """Return `whole` without its seal; nothing where that is not right."""
+        is_line = not self._missing
+        if is_line and len(whole) > _MAX_SEALED_BYTES:
+            self._error = _too_long("a line has", MAX_LINE_BYTES)
+            return b""
+        content = self._receiving.open(whole, is_line)
+        if content is None:
+            self._error = ProtocolError(ErrorCode.UNAUTHORIZED, _WRONG)
+            return b""
+        self.is_proven = True
+        following = self._receiving.following
+        self._missing = following and following + SEAL_BYTES
+        if following > self._link.max_chunk_bytes:
+            self._error = _too_long("after a line come", self._link.max_chunk_bytes)
+        return content + b"\n" if is_line else content
+
+
+def _too_long(what: str, limit: int) -> ProtocolError:
+    return ProtocolError(ErrorCode.LINE_TOO_LONG, "%s at most %d bytes here" % (what, limit))
