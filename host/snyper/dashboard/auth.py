@@ -1,26 +1,27 @@
 """Authenticate whoever asks for anything that the dashboard serves: pages, files, WebSockets."""
 
+import asyncio
 import hashlib
 import hmac
-import secrets
 import time
 from collections.abc import Mapping
 from html import escape
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from snyper.client.addresses import is_loopback
 from snyper.dashboard import drawings
 from snyper.dashboard.content_policy import NONCE, Assets, content_policy, new_nonce
+from snyper.dashboard.sessions import SESSION_S, Session, Sessions
+from snyper.dashboard.tab_socket import serve_tab
+from snyper.dashboard.throttle import LoginThrottle
 
-SESSION_S = 12 * 3600
-MAX_SESSIONS = 100
 MAX_FORM_BYTES = 4_096
-FREE_GUESSES = 5  # then each wrong one doubles the wait
-MAX_WAIT_S = 300.0
+JUDGE_S = 0.05  # for each wrong guess, one after the other, whoever guesses
 
 _HEADERS = [
     (b"referrer-policy", b"same-origin"),
@@ -28,38 +29,25 @@ _HEADERS = [
 ]
 
 
-class LoginThrottle:
-    """Throttles attempts to log in: `wait_s` is how long the next has to wait. One count for
-    everybody: a guesser may have many addresses.
-    """
-
-    def __init__(self) -> None:
-        self._wrong = 0
-        self._next_s = 0.0
-
-    def wait_s(self, now_s: float) -> float:
-        return max(0.0, self._next_s - now_s)
-
-    def record(self, right: bool, now_s: float) -> None:
-        self._wrong = 0 if right else self._wrong + 1
-        beyond = self._wrong - FREE_GUESSES
-        self._next_s = now_s + min(MAX_WAIT_S, 2.0 ** min(beyond, 30)) if beyond >= 0 else 0.0
-
-
 class AuthMiddleware:
     """Authenticate every request to the ASGI app `app`.
 
     With a `password`, nobody passes without a session; without one, only requests to this computer by its own
-    name pass, so that no other page can reach it under a borrowed name.
+    name pass, so that no other page can reach it under a borrowed name. What another site's page asks for is
+    refused, whatever it is.
     """
 
-    def __init__(self, app: ASGIApp, password: str | None, port: int) -> None:
+    def __init__(self, app: ASGIApp, password: str | None, port: int, is_secure: bool = False) -> None:
+        """`is_secure`: it is served by HTTPS, and so are its cookies."""
         self.app = app
-        self._digest = hashlib.sha256(password.encode()).digest() if password else None
-        self._cookie = f"snyper_{port}"  # browsers share cookies between the ports of a host
-        self._sessions: dict[str, float] = {}
-        self._throttle = LoginThrottle()
         self.assets = Assets()
+        self._digest = hashlib.sha256(password.encode()).digest() if password else None
+        self._is_secure = is_secure
+        # Browsers share cookies between the ports of a host. Under HTTPS its name lets no other host set it.
+        self._cookie = f"{'__Host-' if is_secure else ''}snyper_{port}"
+        self._sessions = Sessions()
+        self._throttle = LoginThrottle()
+        self._judging = asyncio.Lock()
 
     @property
     def asks_for_password(self) -> bool:
@@ -72,35 +60,43 @@ class AuthMiddleware:
             return
         scope[NONCE] = new_nonce()
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        refusal = self._refusal(scope, headers)
-        refusal = refusal or self.assets.response(scope)
-        if refusal is None and scope["type"] == "http" and self.asks_for_password:
-            if scope["path"] == "/login":
-                refusal = await self._login(scope, headers, receive)
-            elif scope["path"] == "/logout":
-                refusal = self._logout(headers)
-        if refusal is None and not self._has_session(headers):
-            refusal = RedirectResponse("/login?next=" + quote(scope["path"]), 303)
-        if refusal is None:
-            await self.app(scope, receive, _with_headers(scope, send))
-        elif scope["type"] == "websocket":
+        session = self._sessions.find(self._token(headers))
+        answer = self._refusal(scope, headers) or self.assets.response(scope)
+        if answer is None and self.asks_for_password:
+            answer = await self._answer(scope, headers, receive, session)
+        if answer is not None and scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008})
+        elif answer is not None:
+            await answer(scope, receive, _with_headers(scope, send))
+        elif scope["type"] == "websocket":
+            await serve_tab(self.app, scope, receive, send, session)
         else:
-            await refusal(scope, receive, _with_headers(scope, send))
+            await self.app(scope, receive, _with_headers(scope, send))
 
     def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> Response | None:
         host = headers.get("host", "")
-        if not self.asks_for_password and not is_loopback(urlsplit("//" + host).hostname or ""):
+        if not self.asks_for_password and not is_loopback(_split("//" + host).hostname or ""):
             return HTMLResponse("this dashboard is for 127.0.0.1 and localhost only", 403)
-        if scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD"):
-            origin = headers.get("origin")
-            if origin is not None and urlsplit(origin).netloc != host:
-                return HTMLResponse("this request comes from another site", 403)
+        if comes_from_another_site(headers):
+            return HTMLResponse(_ELSEWHERE, 403)
+        reads = scope["type"] == "websocket" or scope["method"] in ("GET", "HEAD")
+        if not reads and (scope["method"], scope["path"]) not in (("POST", "/login"), ("POST", "/logout")):
+            return HTMLResponse("there is nothing to be sent here", 405)
         return None
 
-    def _has_session(self, headers: Mapping[str, str]) -> bool:
-        return not self.asks_for_password or self._sessions.get(self._token(headers), 0.0) > time.monotonic()
+    async def _answer(
+        self, scope: Scope, headers: Mapping[str, str], receive: Receive, session: Session | None
+    ) -> Response | None:
+        """Answer whoever signs in or out, or has to. None: who asks has signed in."""
+        if scope["type"] == "http" and scope["path"] == "/login":
+            goal = _goal(parse_qs(scope["query_string"].decode("latin-1")).get("next", ["/"])[0])
+            if scope["method"] == "POST":
+                return await self._login(scope, receive, goal)
+            return self._login_page(goal) if session is None else RedirectResponse(goal, 303)
+        if scope["type"] == "http" and (scope["method"], scope["path"]) == ("POST", "/logout"):
+            return self._logout(session)
+        return None if session is not None else RedirectResponse("/login?next=" + quote(scope["path"]), 303)
 
     def _token(self, headers: Mapping[str, str]) -> str:
         try:
@@ -109,46 +105,76 @@ class AuthMiddleware:
             return ""
         return morsel.value if morsel is not None else ""
 
-    async def _login(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> Response:
-        goal = _goal(parse_qs(scope["query_string"].decode("latin-1")).get("next", ["/"])[0])
-        if scope["method"] != "POST":
-            return RedirectResponse(goal, 303) if self._has_session(headers) else self._login_page(goal)
-        now_s = time.monotonic()
-        wait_s = self._throttle.wait_s(now_s)
-        if wait_s:
-            seconds = int(wait_s) + 1
-            page = self._login_page(goal, f"Too many wrong passwords. Try again in {seconds} s.", 429)
-            page.headers["retry-after"] = str(seconds)
-            return page
-        form = parse_qs(await _body(receive), encoding="utf-8", errors="replace")
-        guess = form.get("password", [""])[0]
-        assert self._digest is not None
-        right = hmac.compare_digest(hashlib.sha256(guess.encode()).digest(), self._digest)
-        self._throttle.record(right, now_s)
+    async def _login(self, scope: Scope, receive: Receive, goal: str) -> Response:
+        address = (scope["client"] or ("",))[0]
+        wait_s = self._throttle.begin(address, time.monotonic())
+        right: bool | None = None
+        try:
+            form = parse_qs(await _body(receive), encoding="utf-8", errors="replace")
+            if wait_s:  # which was so before the guess came, and it stays unread
+                seconds = int(wait_s) + 1
+                page = self._login_page(goal, f"Too many wrong passwords. Try again in {seconds} s.", 429)
+                page.headers["retry-after"] = str(seconds)
+                return page
+            right = await self._judge(form.get("password", [""])[0])
+        except ClientDisconnect:
+            return HTMLResponse("", 400)
+        finally:
+            if not wait_s:
+                self._throttle.end(address, right)
         if not right:
             return self._login_page(goal, "That is not the password.", 401)
         response = RedirectResponse(goal, 303)
         response.set_cookie(
-            self._cookie, self._new_session(now_s), max_age=SESSION_S, httponly=True, samesite="lax"
+            self._cookie,
+            self._sessions.begin().token,
+            max_age=SESSION_S,
+            httponly=True,
+            samesite="strict",
+            secure=self._is_secure,
         )
         return response
+
+    async def _judge(self, guess: str) -> bool:
+        async with self._judging:
+            assert self._digest is not None
+            right = hmac.compare_digest(hashlib.sha256(guess.encode()).digest(), self._digest)
+            if not right:
+                await asyncio.sleep(JUDGE_S)
+            return right
 
     def _login_page(self, goal: str, problem: str = "", status: int = 200) -> HTMLResponse:
         return login_page(self.assets.urls["theme.css"], goal, problem, status)
 
-    def _logout(self, headers: Mapping[str, str]) -> Response:
-        self._sessions.pop(self._token(headers), None)
+    def _logout(self, session: Session | None) -> Response:
+        if session is not None:
+            self._sessions.end(session.token)
         goodbye = RedirectResponse("/login", 303)
-        goodbye.delete_cookie(self._cookie)
+        goodbye.delete_cookie(self._cookie, httponly=True, samesite="strict", secure=self._is_secure)
         return goodbye
 
-    def _new_session(self, now_s: float) -> str:
-        live = {token: until for token, until in self._sessions.items() if until > now_s}
-        while len(live) >= MAX_SESSIONS:
-            del live[min(live, key=lambda token: live[token])]
-        token = secrets.token_urlsafe(32)
-        self._sessions = {**live, token: now_s + SESSION_S}
-        return token
+
+_ELSEWHERE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>SNYPER</title>
+<p>Another site has sent you here. <a href="/">Open the dashboard</a></p>"""
+
+
+def comes_from_another_site(headers: Mapping[str, str]) -> bool:
+    """Tell whether another site's page asks, also one of another port of this host, or a link there. Browsers
+    say it in `Sec-Fetch-Site` over HTTPS and on this computer, in `Origin` with what is sent and with
+    WebSockets, else in `Referer`.
+    """
+    site = headers.get("sec-fetch-site")
+    if site is not None and site not in ("same-origin", "none"):
+        return True
+    origin = headers.get("origin") or (headers.get("referer") if site is None else None)
+    return origin is not None and _split(origin).netloc != headers.get("host", "")
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
 
 
 def login_page(style_url: str, goal: str, problem: str = "", status: int = 200) -> HTMLResponse:
@@ -179,10 +205,13 @@ def _goal(path: str) -> str:
 
 
 async def _body(receive: Receive) -> str:
+    """Receive a form, as far as one may be long. Raises ClientDisconnect when it breaks off."""
     body = b""
     more = True
     while more and len(body) <= MAX_FORM_BYTES:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
         body += message.get("body", b"")
         more = message.get("more_body", False)
     return body[:MAX_FORM_BYTES].decode("utf-8", "replace")

@@ -23,6 +23,7 @@ _PAGES = (
     ("/history", "History", "history"),
     ("/health", "Health", "health"),
 )
+PATHS = tuple(path for path, _, _ in _PAGES)
 
 _SHORTCUTS = (
     ("1 2 3 4", "Range, Game, History, Health"),
@@ -81,12 +82,10 @@ class Layout:
                 self._tool("theme-button", "auto", "Light or dark: as the system says", "snyper.nextTheme()")
                 widgets.Button("", self._help.open, "help", "ghost", "Keyboard shortcuts and help")
                 if can_leave:
-                    with (
-                        ui.element("a")
-                        .props('href="/logout" data-outside aria-label="Sign out"')
-                        .classes("button ghost")
-                    ):
-                        widgets.svg(drawings.icon("leave"))
+                    with widgets.box("form").props('method=post action="/logout"'):
+                        leave = widgets.box("button", "button ghost")
+                        with leave.props('type=submit aria-label="Sign out" title="Sign out"'):
+                            widgets.svg(drawings.icon("leave"))
         self._make_banner()
         with widgets.box().props("id=content tabindex=-1"):
             self.pages = ui.sub_pages(

@@ -1,6 +1,5 @@
 """The range as the dashboard knows it: what the hub said last, and what it has said since. Pure."""
 
-import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,15 +7,13 @@ from dataclasses import dataclass, field
 from snyper.client import Event, GameInfo, HubStatus, TargetInfo
 from snyper.client.events import fold
 from snyper.client.range_model import RangeModel, TargetModel
+from snyper.dashboard.faults import log_fault
 from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX
 
 SAMPLES = 300  # round trips kept for each target: five minutes at one a second
 OUTAGES = 50  # of one target
 
 Listener = Callable[[Event | None], None]  # the event that changed it, or None after a poll of the hub
-
-
-_logger = logging.getLogger("snyper")
 
 
 @dataclass
@@ -71,8 +68,8 @@ class Model(RangeModel):
         for listener in list(self._listeners):
             try:
                 listener(event)
-            except Exception:
-                _logger.exception("dashboard: a page could not be drawn")
+            except Exception as error:
+                log_fault("a page could not be drawn", error)
 
     # --- the hub
 

@@ -69,8 +69,23 @@
     if (!on && document.fullscreenElement) document.exitFullscreen();
   }
 
+  // Whoever has signed out in another tab is shown so here: the server refuses this tab's socket from then on.
+  let watched = null;
+  function watchSession() {
+    if (watched === window.socket) return;
+    watched = window.socket;
+    for (const event of ["disconnect", "connect_error"]) watched.on(event, leaveIfSignedOut);
+  }
+
+  async function leaveIfSignedOut() {
+    try {
+      const answer = await fetch(location.pathname, { method: "HEAD", redirect: "manual" });
+      if (answer.type === "opaqueredirect") location.reload();
+    } catch (e) { /* the dashboard is away, and not the session */ }
+  }
+
   window.snyper = {
-    ready() { applyTheme(); applySound(); },
+    ready() { applyTheme(); applySound(); watchSession(); },
     heard: play,
     nextTheme() {
       theme = THEMES[(THEMES.indexOf(theme) + 1) % 3];
@@ -102,9 +117,4 @@
     else if (key === "Escape" && isWall()) setWall(false);
     else if ("1234?".includes(key) || (event.shiftKey && "SLA".includes(key))) emitEvent("shortcut", key);
   });
-  // Links that leave the pages, such as signing out, are the server's.
-  document.addEventListener("click", (event) => {
-    const link = event.target.closest("a[data-outside]");
-    if (link) { event.stopPropagation(); event.preventDefault(); location.assign(link.getAttribute("href")); }
-  }, true);
 })();

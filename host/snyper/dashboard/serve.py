@@ -1,22 +1,27 @@
 """The dashboard's process: one console on the wire, one web server, no file of NiceGUI's anywhere."""
 
 import asyncio
-import contextlib
 import os
 import socket
-from collections.abc import Callable, Iterator
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI
 
 from snyper.client.addresses import dial_host, is_loopback
 from snyper.dashboard.auth import AuthMiddleware
+from snyper.dashboard.connections import Connections, most_connections
+from snyper.dashboard.faults import log_fault
 from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.model import Model
 from snyper.dashboard.store import Store
+from snyper.dashboard.tab_limit import MAX_TABS, TabLimit
+from snyper.dashboard.web_server import WebServer
 from snyper.shared.address import format_address, parse_address
+from snyper.system.files import shown
 
 # NiceGUI makes this folder only if a page stores something there, which none does; otherwise it would be in
 # whatever folder the command was started in. So it is one that nobody can make.
@@ -24,25 +29,33 @@ os.environ.setdefault("NICEGUI_STORAGE_PATH", str(Path(os.devnull) / "snyper-das
 
 from nicegui import ui
 
-from snyper.dashboard import drawings, inline_elements, layout
-
-_GOODBYE_S = 1  # for browsers' connections to end by themselves
+from snyper.dashboard import drawings, inline_elements, layout, tab_messages
 
 
-class _Server(uvicorn.Server):
-    """Leaves signals to the command, and says when it serves."""
+@dataclass(frozen=True)
+class Access:
+    """The access to the pages: with which password, by HTTPS or not, in how many tabs. Without a password
+    they are for this computer alone.
+    """
 
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.serves = asyncio.Event()
+    password: str | None
+    tls: ssl.SSLContext | None = None
+    tabs: int = MAX_TABS
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.serves.set()
+def load_certificate(certificate: Path, key: Path | None) -> ssl.SSLContext:
+    """Load what HTTPS needs: a certificate with its chain, and its key, where that is not in the same file.
+    Raises ValueError, saying what to do, when that is none.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key, lambda: "")  # it asks nobody for a password
+    except (OSError, ssl.SSLError) as error:
+        raise ValueError(
+            f"{shown(certificate)} cannot be used for HTTPS ({error}): give a certificate in PEM, and its"
+            " key, without a password, in the same file or with --certificate-key"
+        ) from None
+    return context
 
 
 def open_socket(listen: str) -> socket.socket:
@@ -62,15 +75,16 @@ def open_socket(listen: str) -> socket.socket:
 async def serve(
     hub: str,
     sock: socket.socket,
-    password: str | None,
+    access: Access,
     journal: Path | None,
     archive: Path,
     ready: Callable[[str], None],
 ) -> None:
-    """Serve on `sock` until cancelled; `ready` is told the URL. `journal` is where a hub on this computer
-    keeps its own. Raises JournalError for an archive that is needed and cannot be used.
+    """Serve on `sock` until cancelled, as `access` says; `ready` is told the URL. `journal` is where a hub
+    on this computer keeps its own. Raises JournalError for an archive that is needed and cannot be used.
     """
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: log_fault(context["message"], context.get("exception")))
     model = Model(hub)
 
     def set_archive_state(state: str, message: str, dropped: int) -> None:
@@ -82,18 +96,23 @@ async def serve(
 
     store = Store(journal, archive, on_archive_state, is_loopback(parse_address(hub)[0]))
     try:
-        await _serve(HubFeed(model, store), sock, password, ready)
+        await _serve(HubFeed(model, store), sock, access, ready)
     finally:
         await asyncio.to_thread(store.close)
 
 
 async def _serve(
-    feed: HubFeed, sock: socket.socket, password: str | None, ready: Callable[[str], None]
+    feed: HubFeed,
+    sock: socket.socket,
+    access: Access,
+    ready: Callable[[str], None],
 ) -> None:
     host, port = sock.getsockname()[:2]
     app = FastAPI(openapi_url=None)
-    auth = AuthMiddleware(app, password, port)
+    tabs = TabLimit(app, layout.PATHS, access.tabs)
+    auth = AuthMiddleware(tabs, access.password, port, is_secure=access.tls is not None)
     inline_elements.mark_inline_elements()
+    tab_messages.guard()
     layout.add_pages(app, feed, auth.asks_for_password, auth.assets.head)
     ui.run_with(
         app,
@@ -106,23 +125,15 @@ async def _serve(
         reconnect_timeout=5.0,
         show_welcome_message=False,
     )
-    config = uvicorn.Config(
-        auth,
-        log_config=None,  # the command decides how it logs
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=_GOODBYE_S,
-        server_header=False,
-    )
-    server = _Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[sock]))
+    server = WebServer(auth, sock, access.tls, Connections(most_connections()))
+    serving = asyncio.create_task(server.serve())
     following = asyncio.create_task(feed.run())
     try:
         serves = asyncio.create_task(server.serves.wait())
         await asyncio.wait((serving, serves), return_when=asyncio.FIRST_COMPLETED)
         serves.cancel()
         if server.started:
-            ready(f"http://{format_address(dial_host(host), port)}/")
+            ready(f"{'https' if access.tls else 'http'}://{format_address(dial_host(host), port)}/")
         await asyncio.wait((serving, following), return_when=asyncio.FIRST_COMPLETED)
         for task in (serving, following):
             if task.done():

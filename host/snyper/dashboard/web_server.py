@@ -1,0 +1,208 @@
+"""The web server: uvicorn's, with limits for how many connections there are and how long a request takes."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+import time
+from asyncio.transports import BaseTransport
+from collections.abc import Iterator
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from snyper.dashboard.connections import Connection, Connections
+from snyper.dashboard.faults import log_fault
+
+HANDSHAKE_S = 5.0  # of TLS
+HEAD_S = 5.0  # for the head of a request, from the connection's start or the last answer's end
+BODY_S = 5.0
+WRITE_S = 20.0  # for a browser to take what fits the socket's buffer
+MAX_HEAD_BYTES = 16_384
+MAX_BODY_BYTES = 8_192  # only a password is sent
+MAX_MESSAGE_BYTES = 65_536  # of a tab's socket
+_GOODBYE_S = 1  # for browsers' connections to end by themselves
+_RETRY_S = 0.01  # after the system had no descriptor for a connection
+_BACKLOG = 128
+
+
+class _Protocol(H11Protocol):
+    """HTTP, whose peer has so long for each part of a request, and to take the answer."""
+
+    def __init__(self, connection: Connection, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._connection = connection
+        self._owes = ""  # a "head" or a "body"
+        self._deadline: asyncio.TimerHandle | None = None
+        self._write_deadline: asyncio.TimerHandle | None = None
+        self._body_bytes = 0
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        super().connection_made(transport)
+        self._connection.abort = transport.abort
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._settle("")
+        self._take_write_deadline_off()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._owes == "body":
+            self._body_bytes += len(data)
+            if self._body_bytes > MAX_BODY_BYTES:
+                self.transport.abort()
+                return
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._unset_keepalive_if_required()  # the time for a head is that, too
+        self._watch()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        self._settle("")
+        self._owes = "nothing"  # from here on it speaks another protocol
+        super().handle_websocket_upgrade(event)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._take_write_deadline_off()
+        self._write_deadline = self.loop.call_later(WRITE_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._take_write_deadline_off()
+        super().resume_writing()
+
+    def _take_write_deadline_off(self) -> None:
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+            self._write_deadline = None
+
+    def _watch(self) -> None:
+        if self._owes == "nothing" or self.transport.is_closing():
+            return
+        state = self.conn.their_state
+        owes = {h11.IDLE: "head", h11.SEND_BODY: "body"}.get(state, "")
+        if owes != self._owes:
+            self._settle(owes)
+
+    def _settle(self, owes: str) -> None:
+        """Set what it owes, and until when."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        self._owes = owes
+        self._body_bytes = 0
+        self._connection.waits_since_s = time.monotonic() if owes else None
+        if owes:
+            self._deadline = self.loop.call_later(HEAD_S if owes == "head" else BODY_S, self.transport.abort)
+
+
+class _Socket(socket.socket):
+    """A connection's socket, which is counted for as long as its descriptor is open."""
+
+    counted_in: Connections
+    connection: Connection
+
+    def close(self) -> None:
+        super().close()
+        self.counted_in.remove(self.connection)
+
+
+class WebServer(uvicorn.Server):
+    """Leaves signals to the command, and says when it serves (`serves`). `tls`: it speaks HTTPS."""
+
+    def __init__(
+        self, app: Any, sock: socket.socket, tls: ssl.SSLContext | None, connections: Connections
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=_Protocol,
+                ws="websockets-sansio",
+                ws_max_size=MAX_MESSAGE_BYTES,
+                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+                log_config=None,  # the command decides how it logs
+                log_level=logging.ERROR,  # its warnings are what strangers send
+                access_log=False,
+                proxy_headers=False,  # whose address it is anybody could write
+                server_header=False,
+                timeout_graceful_shutdown=_GOODBYE_S,
+            )
+        )
+        self.serves = asyncio.Event()
+        self._sock = sock
+        self._tls = tls
+        self._connections = connections
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            raise OSError("the web server cannot start: what it said is above")
+        self.servers = []
+        self._sock.listen(_BACKLOG)
+        self._sock.setblocking(False)
+        self._start(self._accept())
+        self.started = True
+        self.serves.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await super().shutdown(sockets)
+
+    def _start(self, work: Any) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, address = await loop.sock_accept(self._sock)
+            except OSError as error:
+                log_fault("cannot take a connection, and goes on trying", error)
+                victim = self._connections.longest_waiting()
+                if victim is not None:
+                    victim.abort()
+                await asyncio.sleep(_RETRY_S)
+                continue
+            self._take(accepted, address[0])
+
+    def _take(self, accepted: socket.socket, address: str) -> None:
+        sock = _Socket(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
+        sock.setblocking(False)
+        connection = Connection(address, lambda: None, time.monotonic())
+        sock.counted_in, sock.connection = self._connections, connection
+        if not self._connections.admit(connection):
+            sock.close()
+            return
+        task = self._start(self._serve_connection(sock, connection))
+        connection.abort = task.cancel  # until it has a transport, and perhaps before the task has begun
+        task.add_done_callback(lambda task: sock.close() if task.cancelled() else None)
+
+    async def _serve_connection(self, sock: _Socket, connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        config = self.config
+        with contextlib.suppress(OSError):  # a handshake that fails is the peer's business
+            await loop.connect_accepted_socket(
+                lambda: _Protocol(connection, config, self.server_state, self.lifespan.state),
+                sock,
+                ssl=self._tls,
+                ssl_handshake_timeout=HANDSHAKE_S if self._tls else None,
+                ssl_shutdown_timeout=HANDSHAKE_S if self._tls else None,
+            )
