@@ -56,9 +56,11 @@ def _challenge(keys: str, link: "Link", message: SocketMessage, registration: Re
     from snyper.shared.keys import NONCE_BYTES, nonce_field, seals
     from snyper.shared.sealed_stream import seal_link
 
-    unload("snyper.firmware.master.keyring", "snyper.shared.keys")
-    nonce = nonce_field(message.data or {})
-    key = key_named(keys, registration.key)
+    try:
+        nonce = nonce_field(message.data or {})
+        key = key_named(keys, registration.key)
+    finally:  # not before: the one loads the other
+        unload("snyper.firmware.master.keyring", "snyper.shared.keys")
     own = os.urandom(NONCE_BYTES)
     to_hub, from_hub = seals(key, registration.role, registration.target_id or "", nonce, own)
     link.send_nowait(message.reply(MessageType.CHALLENGE, "challenged", {"nonce": hexlify(own).decode()}))
