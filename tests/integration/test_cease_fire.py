@@ -1,5 +1,6 @@
 """Cease fire: on both runtimes, over real sockets, with the real target firmware."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from snyper.hub.cease_fire_file import CeaseFireFile
 from tests.integration.harness import (
     DOWN_NS,
     HOST,
+    OBEDIENT,
     UP_NS,
     HubUnderTest,
     Peer,
@@ -18,8 +20,10 @@ from tests.integration.harness import (
     each_body,
     each_engine,
     free_port,
+    mortal_hub,
     needs_micropython,
     peer_of,
+    run_snyper,
     running_hub,
     scripted_target,
     start_hub,
@@ -249,3 +253,39 @@ async def test_a_game_ends_with_it_and_lay_down_alone_does_not_end_one(engine: s
         await until(lambda: "game_over" in told(console), "the game should end")
         assert (await console.ask("get_game"))["data"]["reason"] == "stopped"
         assert {message["type"] for message in target.received[before:]} == {"lay_down"}
+
+
+async def test_the_command_says_who_is_away_and_holds_all_the_same(tmp_path: Path) -> None:
+    deaf = {name: answer for name, answer in OBEDIENT.items() if name != "lay_down"}
+    async with running_hub("cpython", tmp_path, max_consoles=4) as hub:
+        async with scripted_target(hub, "gone", state="standing"):
+            pass
+        async with scripted_target(hub, "good"), scripted_target(hub, "deaf", deaf):
+            status, out, err = await run_snyper("cease-fire", "--why", "a dog\x1b[2J", "--hub", hub.address)
+            assert status == 0
+            assert out.startswith(" SAFE  cease fire by ")
+            assert ": a dog[2J" in out
+            assert "not known to lie: deaf." in err
+            assert "away, lowered when they are back: gone" in err
+            assert "would not outlive a restart" in err  # this hub has no file
+            status, out, _ = await run_snyper("stand-up", "all", "--hub", hub.address)
+            assert status == 1
+            assert out.count("cease fire by") == 2
+            status, out, _ = await run_snyper("targets", "--hub", hub.address)
+            assert out.startswith(" SAFE ")
+            status, out, _ = await run_snyper("cease-fire", "--release", "--hub", hub.address)
+            assert (status, out[:7]) == (0, " ARMED ")
+            assert "released by" in out
+            status, out, _ = await run_snyper("cease-fire", "--json", "--hub", hub.address)
+            assert json.loads(out)["away"] == ["gone"]
+    assert (await run_snyper("cease-fire", "--hub", hub.address))[0] == 3
+
+
+@each_engine
+async def test_it_outlives_a_hub_that_is_killed(engine: str, tmp_path: Path) -> None:
+    async with mortal_hub(engine, tmp_path) as hub:
+        assert (await run_snyper("cease-fire", "--hub", hub.under_test.address))[0] == 0
+        await hub.kill()
+        await hub.start()
+        status, out, _ = await run_snyper("targets", "--hub", hub.under_test.address)
+        assert out.startswith(" SAFE  cease fire by ")

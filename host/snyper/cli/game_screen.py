@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from snyper.cli.commands import warn_of_losses
 from snyper.cli.output import can_redraw, drawn_columns, err, out
 from snyper.cli.scoreboard import scoreboard, summary
-from snyper.cli.screens import event_line
+from snyper.cli.screens import event_line, safety_bar
 from snyper.client import Event, GameState, HubClient, connect
 from snyper.client.events import fold, kind_of
 from snyper.client.range_model import RangeModel
@@ -35,6 +36,7 @@ async def follow_one(
         state = await begin(console)
         async with _Screen(console, state, as_json) as screen:
             async for event in events:
+                screen.follow_safety(event)
                 if kind_of(event).is_of_a_game and event.data.get("game_id") == state.game_id:
                     screen.show(event)
                     if event.event == "game_over":
@@ -63,6 +65,7 @@ async def follow_all(hub: str, as_json: bool) -> None:
 
         console.on_state(on_state)
         async for event in events:
+            screen.follow_safety(event)
             if kind_of(event).is_of_a_game:
                 screen.show(event)
 
@@ -120,6 +123,7 @@ class _Screen:
         before = self.state
         with suppress(ProtocolError):
             await self._learn_clock()
+            await self._learn_safety()
             self._model.game = await self._console.game()
         was_running = before.status == "running"
         if was_running and not before.game_id.startswith(self._console.boot_id) and self._live is None:
@@ -129,8 +133,13 @@ class _Screen:
         status = await self._console.status()
         self._ahead_us = status.hub_us + status.round_trip_us // 2 - time.monotonic_ns() // 1000
 
+    async def _learn_safety(self) -> None:
+        self._model.cease_fire = await self._console.cease_fire_state()
+        self._model.cease_fire_s = time.monotonic()
+
     async def __aenter__(self) -> "_Screen":
         await self._learn_clock()
+        await self._learn_safety()
         if not self._as_json and can_redraw(out):
             self._live = Live(self._board(), console=out, refresh_per_second=10)
             self._live.start()
@@ -147,9 +156,14 @@ class _Screen:
             self._live.update(self._board())
             self._live.stop()
 
+    def follow_safety(self, event: Event) -> None:
+        """Show that a cease fire was called, or released."""
+        if event.event in ("cease_fire", "release"):
+            self.show(event)
+
     def show(self, event: Event) -> None:
-        """Show what has happened in the game."""
-        fold(self._model, event)
+        """Show what has happened."""
+        fold(self._model, event, time.monotonic())
         if self._as_json:
             print_json(asdict(event))
         elif self._live is not None:
@@ -161,12 +175,19 @@ class _Screen:
         if self._console.is_lost:
             return Text("the hub is lost: this goes on when it is back", "bold red")
         if self.state.status == "none":
-            return Text("no game is played yet; `snyper game start GAME` starts one", "dim")
+            hint = Text("no game is played yet; `snyper game start GAME` starts one", "dim")
+            return self._with_safety(hint)
         now_us = time.monotonic_ns() // 1000 + self._ahead_us
-        board = scoreboard(self.state, now_us, self._model.note)
+        board = self._with_safety(scoreboard(self.state, now_us, self._model.note))
         if len(out.render_lines(board)) > out.height:  # a terminal would show the upper part of it
-            return summary(self.state, now_us, self._model.note)
+            return self._with_safety(summary(self.state, now_us, self._model.note))
         return board
+
+    def _with_safety(self, board: RenderableType) -> RenderableType:
+        state = self._model.cease_fire
+        if state is None:
+            return board
+        return Group(safety_bar(state, time.monotonic() - self._model.cease_fire_s, out.width), board)
 
     async def _tick(self) -> None:
         while self._live is not None:

@@ -15,7 +15,7 @@ PANELS = {
     "Try it out": ("demo", "play"),
     "Run a range": ("hub", "simulate"),
     "See it": ("targets", "ping", "watch", "dashboard"),
-    "Command targets": ("stand-up", "lay-down", "activate", "identify", "send"),
+    "Command targets": ("stand-up", "lay-down", "activate", "identify", "send", "cease-fire"),
     "Play, and look back": ("game", "history", "stats", "export"),
     "Look after boards": ("boards", "deploy", "config", "logs", "calibrate", "trace", "board"),
 }

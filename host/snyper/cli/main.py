@@ -29,6 +29,7 @@ COMMANDS = {
     "activate": "target_commands.activate",
     "identify": "target_commands.identify",
     "send": "send_command.send",
+    "cease-fire": "cease_fire_command.cease_fire",
     "calibrate": "piezo_commands.calibrate",
     "trace": "piezo_commands.trace",
     "watch": "watch_command.watch",

@@ -23,9 +23,11 @@ from snyper.cli.screens import (
     fitted,
     milliseconds,
     piezo_warnings,
+    safety_bar,
     state_text,
 )
 from snyper.client import (
+    CeaseFire,
     Event,
     GameState,
     HubStatus,
@@ -100,11 +102,12 @@ class RangeScreen:
         self._model.game = state
 
     async def learn_game(self, hub: ReconnectingClient) -> None:
-        """Ask the hub, which has started since, for its game. Raises ProtocolError when it is lost or
-        refuses.
+        """Ask the hub, which has started since, for its game and a cease fire. Raises ProtocolError when it
+        is lost or refuses.
         """
         boot_id = hub.boot_id
         self.game = await hub.game()
+        self.record_safety(await hub.cease_fire_state())
         self._boot_id = boot_id
 
     async def refresh(self, hub: ReconnectingClient) -> None:
@@ -120,6 +123,9 @@ class RangeScreen:
                 raise
             self._lost = error.message
 
+    def record_safety(self, state: CeaseFire | None) -> None:
+        self._model.cease_fire, self._model.cease_fire_s = state, time.monotonic()
+
     def record_status(self, status: HubStatus) -> None:
         self._status = status
         self._status_ns = time.monotonic_ns()
@@ -133,6 +139,9 @@ class RangeScreen:
         columns, rows = self._console.size
         is_small = columns < SMALL_COLUMNS or rows < SMALL_ROWS
         head: list[RenderableType] = [self._title(is_small), *piezo_warnings(self.targets)]
+        if self._model.cease_fire is not None:
+            ago_s = time.monotonic() - self._model.cease_fire_s
+            head.insert(0, safety_bar(self._model.cease_fire, ago_s, columns))
         game: list[RenderableType] = []
         if self.game.status != "none":
             draw = scoreboard.summary if is_small else scoreboard.scoreboard

@@ -11,12 +11,13 @@ from rich.text import Text
 
 from snyper.cli.output import can_redraw, out
 from snyper.client import (
+    CeaseFire,
     Event,
     TargetInfo,
     TargetResult,
     events,
 )
-from snyper.client.labels import AWAY, natural, rest_text, result_word, state_word
+from snyper.client.labels import AWAY, natural, rest_text, result_word, safety_detail, state_word
 from snyper.system.text import json_text, one_line
 
 SMALL_COLUMNS, SMALL_ROWS = 60, 16  # a terminal below either has no space for frames
@@ -53,6 +54,23 @@ def fitted(table: Table, console: Console, lesser: Iterable[str]) -> Table:
             break
         table.columns[:] = [column for column in table.columns if column.header != header]
     return table
+
+
+def safety_text(state: CeaseFire, ago_s: float) -> Text:
+    """Format in a line whether a cease fire holds, by whom and since when, as it was told `ago_s` ago."""
+    word, style = ("SAFE", "bold white on green") if state.held else ("ARMED", "bold white on red")
+    detail = one_line(safety_detail(state, time.time() - ago_s))
+    return Text.assemble((f" {word} ", style), f" {detail}" if detail else "")
+
+
+def safety_bar(state: CeaseFire, ago_s: float, width: int) -> Text:
+    """Format the same as a bar of that width, to be seen from afar."""
+    bar = safety_text(state, ago_s)
+    style = str(bar.spans[0].style)
+    bar = Text(bar.plain, style, no_wrap=True, overflow="ellipsis")
+    bar.truncate(width, overflow="ellipsis")
+    bar.align("center", width)
+    return bar
 
 
 def targets_table(targets: Iterable[TargetInfo]) -> Table:

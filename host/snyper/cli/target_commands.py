@@ -8,7 +8,7 @@ import typer
 
 from snyper.cli import screens
 from snyper.cli.commands import HubOption, Json, run, selector
-from snyper.cli.output import err, fail
+from snyper.cli.output import err, fail, out
 from snyper.client import DEFAULT_HUB, TargetResult, connect, instants
 from snyper.client.labels import natural
 from snyper.client.selections import TargetCommand, carry_out
@@ -66,9 +66,12 @@ def list_targets(hub: HubOption = DEFAULT_HUB, as_json: Json = False) -> None:
     async def ask() -> None:
         async with connect(hub) as console:
             found = sorted(await console.targets(), key=lambda target: natural(target.target_id))
+            safety = await console.cease_fire_state()
             is_open = console.is_open
         if is_open:
             err.print("this hub is open to all who reach it: `snyper keys new`, and start it without --open")
+        if safety is not None and not as_json:
+            out.print(screens.safety_text(safety, 0.0))
         if as_json:
             print_json([asdict(target) for target in found])
         elif found:

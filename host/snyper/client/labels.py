@@ -1,6 +1,9 @@
 """The words that people see: one for each state, on every screen, and those that depend on a number. Pure."""
 
 import re
+import time
+
+from snyper.client.models import CeaseFire
 
 AWAY = "away"  # of a target that is not connected: no word of the wire
 
@@ -32,6 +35,21 @@ def state_word(state: str) -> str:
 def result_word(status: str) -> str:
     """Return the word that people see for the `status` of a reply to a command."""
     return state_word(_RESULTS.get(status, status))
+
+
+def safety_detail(state: CeaseFire, told_s: float) -> str:
+    """Say by whom and since when a cease fire holds, or was released, and why; empty where nobody has done
+    either. `told_s` is when the hub has told it, by `time.time()`.
+    """
+    if state.for_ms is None:
+        return ""
+    began = time.localtime(told_s - state.for_ms / 1000)
+    is_today = began[:3] == time.localtime(told_s)[:3]
+    at = time.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M", began)
+    if not state.held:
+        return f"released by {state.by} at {at}"
+    why = f": {state.why}" if state.why else ""
+    return f"cease fire by {state.by} since {at}{why}"
 
 
 def role_word(role: str) -> str:
