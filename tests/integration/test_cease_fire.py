@@ -287,5 +287,5 @@ async def test_it_outlives_a_hub_that_is_killed(engine: str, tmp_path: Path) -> 
         assert (await run_snyper("cease-fire", "--hub", hub.under_test.address))[0] == 0
         await hub.kill()
         await hub.start()
-        status, out, _ = await run_snyper("targets", "--hub", hub.under_test.address)
+        _, out, _ = await run_snyper("targets", "--hub", hub.under_test.address)
         assert out.startswith(" SAFE  cease fire by ")

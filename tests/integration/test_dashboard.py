@@ -217,6 +217,35 @@ def test_commands_move_one_target_and_all(desk: Watched) -> None:
     desk.is_fine()
 
 
+def test_a_cease_fire_from_every_page_by_button_and_key(desk: Watched) -> None:
+    page = open_range(desk)
+    bar = page.locator(".safety")
+    for path in PAGES:
+        for by_key in (False, True):
+            page.goto("/")
+            expect(bar).to_have_attribute("data-state", "armed")
+            page.get_by_role("button", name="Stand target_2 up").click()
+            expect(card(page, "target_2")).to_have_attribute("data-state", "standing")
+            page.goto(path)
+            expect(bar).to_have_attribute("data-state", "armed")
+            if by_key:
+                page.keyboard.press("x")
+            else:
+                page.get_by_role("button", name="Cease fire").click()
+            expect(bar).to_have_attribute("data-state", "safe")
+            expect(bar.get_by_text("cease fire by the dashboard, 127.0.0.1")).to_be_visible()
+            page.goto("/")
+            expect(page.locator('article.card[data-state="down"]')).to_have_count(TARGETS)
+            page.get_by_role("button", name="Stand target_2 up").click()
+            expect(page.get_by_text("Then release the cease fire, above")).to_be_visible()
+            page.get_by_role("button", name="Release…").click()
+            page.get_by_role("button", name="Keep it safe").click()
+            page.get_by_role("button", name="Release…").click()
+            page.get_by_role("button", name="Release", exact=True).click()
+            expect(bar.get_by_text("released by the dashboard, 127.0.0.1")).to_be_visible()
+    desk.is_fine()
+
+
 def test_a_hit_is_shown_with_its_reaction_time(desk: Watched) -> None:
     page = open_range(desk)
     page.get_by_role("button", name="Activate target_1").click()

@@ -40,6 +40,7 @@ from snyper.client.range_model import RangeModel, TargetModel
 from snyper.shared.socket_protocol import ProtocolError
 
 _REFRESH_SECONDS = 0.5
+_SAFETY_POLLS = 10  # after which it asks for a cease fire too, should its event have been missed
 _EVENTS_SHOWN = 12
 _MIN_EVENTS_SHOWN = 3  # if there is space for them below the targets
 _FRAME_ROWS = 3  # around the events, and the line below them
@@ -78,6 +79,7 @@ class RangeScreen:
         self._status: HubStatus | None = None
         self._status_ns = 0
         self._boot_id = ""
+        self._polls = 0
         self._lost = ""  # why there is no hub
         self._events: deque[_Seen] = deque(maxlen=_EVENTS_SHOWN)
 
@@ -115,6 +117,9 @@ class RangeScreen:
         try:
             if self._boot_id != hub.boot_id:
                 await self.learn_game(hub)
+            self._polls += 1
+            if self._polls % _SAFETY_POLLS == 0:
+                self.record_safety(await hub.cease_fire_state())
             self.record_status(await hub.status())
             self.targets = await hub.targets()
             self._lost = ""

@@ -1,6 +1,7 @@
 """Feed what the hub says into the dashboard's model and store, through any loss of it."""
 
 import asyncio
+import itertools
 import logging
 import time
 from contextlib import suppress
@@ -13,6 +14,7 @@ from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 from snyper.system import steady
 
 POLL_S = 1.0
+SAFETY_POLLS = 5  # after which it asks for a cease fire too, should its event have been missed
 RETRY_S = 0.5  # after an answer that is of no use
 
 _logger = logging.getLogger("snyper")
@@ -89,8 +91,11 @@ class HubFeed:
             model.games, model.game = None, GameState("none")
 
     async def _poll(self, hub: HubClient) -> None:
-        while True:
+        for count in itertools.count():
             self._poll_now.clear()
+            if count % SAFETY_POLLS == 0:
+                self.model.cease_fire = await hub.cease_fire_state()
+                self.model.cease_fire_s = steady.now_s()
             status = await hub.status()
             targets = await hub.targets()
             self.model.record_status(status, steady.now_s(), time.monotonic())

@@ -15,6 +15,7 @@ from snyper.dashboard.game_page import GamePage
 from snyper.dashboard.health_page import HealthPage
 from snyper.dashboard.history_page import HistoryPage
 from snyper.dashboard.range_page import RangePage
+from snyper.dashboard.safety_bar import KEY, SafetyBar
 from snyper.system import steady
 
 _PAGES = (
@@ -26,6 +27,7 @@ _PAGES = (
 PATHS = tuple(path for path, _, _ in _PAGES)
 
 _SHORTCUTS = (
+    (KEY, "cease fire: every target down, at once"),
     ("1 2 3 4", "Range, Game, History, Health"),
     ("Shift S", "stand up the targets that are chosen"),
     ("Shift L", "lay them down"),
@@ -70,6 +72,7 @@ class Layout:
         self._client = ui.context.client
         self._links: dict[str, list[Any]] = {}
         self._help = self._make_help()
+        self._safety = SafetyBar(feed, self._client)
         widgets.text("a", "Skip to the content", "skip").props('href="#content"')
         with widgets.box("header", "topbar"):
             with widgets.box("div", "brand"):
@@ -78,6 +81,7 @@ class Layout:
             self._navigation("rail", "Pages")
             with widgets.box("div", "tools"):
                 self._make_sign()
+                self._safety.make_button()
                 self._tool("sound-button", "silent", "Sound is off", "snyper.toggleSound()")
                 self._tool("theme-button", "auto", "Light or dark: as the system says", "snyper.nextTheme()")
                 widgets.Button("", self._help.open, "help", "ghost", "Keyboard shortcuts and help")
@@ -86,6 +90,7 @@ class Layout:
                         leave = widgets.box("button", "button ghost")
                         with leave.props('type=submit aria-label="Sign out" title="Sign out"'):
                             widgets.svg(drawings.icon("leave"))
+        self._safety.make()
         self._make_banner()
         with widgets.box().props("id=content tabindex=-1"):
             self.pages = ui.sub_pages(
@@ -199,7 +204,9 @@ class Layout:
 
     async def _shortcut(self, event: Any) -> None:
         key = str(event.args)
-        if key == "?":
+        if key == KEY:
+            await self._safety.call()
+        elif key == "?":
             self._help.open()
         elif key in ("1", "2", "3", "4"):
             ui.navigate.to(_PAGES[int(key) - 1][0])

@@ -109,6 +109,8 @@
   });
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    const typing = event.target.closest("input:not([type=checkbox]), textarea, [contenteditable], [role=combobox]");
+    if (event.key.toUpperCase() === "X" && !typing) { emitEvent("shortcut", "X"); return; }
     if (event.target.closest("input, textarea, select, [contenteditable], [role=combobox], .q-dialog")) return;
     const key = event.key;
     if (key === "t") snyper.nextTheme();

@@ -32,6 +32,7 @@ _ADVICE = {
     ErrorCode.UNAUTHORIZED: "The dashboard's key does not allow it: start it with another (SNYPER_KEY_FILE).",
     ErrorCode.UNSUPPORTED: "This board cannot do that.",
     ErrorCode.EXPIRED: "It came too late to be carried out. Try again.",
+    ErrorCode.CEASE_FIRE: "Look at the range. Then release the cease fire, above.",
 }
 # The same for an error of the hub, when it was asked about games.
 GAME_ADVICE = {
@@ -40,6 +41,7 @@ GAME_ADVICE = {
     ErrorCode.UNKNOWN_TYPE: "This hub plays no games. Put the current firmware on it: snyper deploy.",
     ErrorCode.UNKNOWN_TARGET: "Switch more targets on, or choose others.",
     ErrorCode.UNAUTHORIZED: _ADVICE[ErrorCode.UNAUTHORIZED],
+    ErrorCode.CEASE_FIRE: _ADVICE[ErrorCode.CEASE_FIRE],
 }
 
 
