@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 PANELS = {
     "Try it out": ("demo", "play"),
-    "Run a range": ("hub", "simulate"),
+    "Run a range": ("hub", "keys", "simulate"),
     "See it": ("targets", "ping", "watch", "dashboard"),
     "Command targets": ("stand-up", "lay-down", "activate", "identify", "send", "cease-fire"),
     "Play, and look back": ("game", "history", "stats", "export"),

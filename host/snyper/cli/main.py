@@ -21,6 +21,7 @@ from snyper.system.process import ending_signals
 # as a command to a target, and what they need, from SQLite to a serial port, takes most of it.
 COMMANDS = {
     "hub": "hub_command.hub",
+    "keys": "keys_command.keys",
     "simulate": "simulate_command.simulate",
     "targets": "target_commands.list_targets",
     "ping": "target_commands.ping",

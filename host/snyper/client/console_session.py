@@ -56,8 +56,9 @@ class ConsoleSession(Session):
             raise ValueError("name a hub: HOST:PORT")
         for hub in hubs:
             parse_address(hub)
-        self._given_key = None if key is None else Keys(key_text(key), (), "")
-        super().__init__(hubs, {}, None, self._keys().client)
+        self._keys = keys() if key is None else Keys(key_text(key), (), "")
+        self._is_key_given = key is not None
+        super().__init__(hubs, {}, None, self._keys.client)
         self.register_timeout_ms = REPLY_TIMEOUT_MS
         self.connection: HubClient | None = None
         self._on_change = on_change
@@ -73,18 +74,15 @@ class ConsoleSession(Session):
         error = self.last_error
         if isinstance(error, OSError):
             return NoHubError(_why_unreachable(error))
+        if isinstance(error, ProtocolError) and error.code == ErrorCode.UNAUTHORIZED:
+            return ProtocolError(error.code, f"{error.message} ({self._advice()})")
         if self._was_connected:
             return NoHubError("the connection broke off")
         if not isinstance(error, ProtocolError):
             return NoHubError("it is being asked for the first time")
-        if error.code == ErrorCode.UNAUTHORIZED:
-            return ProtocolError(error.code, f"{error.message} ({self._advice()})")
         if error.code in _REFUSALS_TO_REGISTER:
             return ProtocolError(error.code, error.message)
         return NoHubError(f"what listens there does not answer as a hub: {error.message}")
-
-    def _keys(self) -> Keys:
-        return keys() if self._given_key is None else self._given_key
 
     def _advice(self) -> str:
         """Say what to do for somebody whose key, or lack of one, the hub does not take."""
@@ -93,8 +91,7 @@ class ConsoleSession(Session):
                 f"give yours with {FILE_VARIABLE}=FILE: where the hub runs, "
                 "`snyper keys add NAME --rights console --output FILE` writes such a file"
             )
-        origin = self._keys().origin
-        of = f" (of {origin})" if origin else ""
+        of = f" (of {self._keys.origin})" if self._keys.origin else ""
         name = self._key.partition(":")[0]
         return f"the key here is {name}{of}; {FILE_VARIABLE}=FILE gives another, {KEY_VARIABLE}= none"
 
@@ -102,10 +99,12 @@ class ConsoleSession(Session):
 
     async def join(self) -> None:
         """Take the key that holds now. Raises OSError when it cannot be read any more."""
-        try:
-            self._key = self._keys().client
-        except ValueError as error:
-            raise OSError(str(error)) from None
+        if not self._is_key_given:
+            try:
+                self._keys = keys()
+            except ValueError as error:
+                raise OSError(str(error)) from None
+            self._key = self._keys.client
 
     async def find(self, host: str) -> str:
         """Return what to dial for `host`. Raises OSError for a name that DNS cannot have."""

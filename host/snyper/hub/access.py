@@ -57,21 +57,23 @@ class KeyedHub(Hub):
         """Take the keys as they are in the file `path` whenever it changes, until cancelled. What cannot be
         read changes nothing, and is logged.
         """
-        seen = await asyncio.to_thread(_stamp, path)
+        seen: tuple[int, ...] | None = None  # nobody knows what was there when the keys were read
         while True:
-            await asyncio.sleep(POLL_S)
             now = await asyncio.to_thread(_stamp, path)
-            if now == seen:
-                continue
-            seen = now
-            if now is None:
+            if now is None and seen is not None:
                 log("hub", f"{path} is gone: its keys hold until this hub is started again")
-                continue
-            try:
-                lines = (await asyncio.to_thread(read)).lines
-            except ValueError as error:
-                log("hub", f"the keys stay as they were: {error}")
-                continue
+            elif now != seen:
+                await self._take(read)
+            seen = now
+            await asyncio.sleep(POLL_S)
+
+    async def _take(self, read: Callable[[], Keys]) -> None:
+        try:
+            lines = (await asyncio.to_thread(read)).lines
+        except ValueError as error:
+            log("hub", f"its keys stay as they were: {error}")
+            return
+        if "\n".join(lines) != self.keys:
             names = [line.partition(":")[0] for line in lines]
             log("hub", f"its keys are now {', '.join(names)}" if names else "it has no key any more")
             self.change_keys("\n".join(lines))
