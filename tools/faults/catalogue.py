@@ -1,11 +1,11 @@
 """The cases there are, in the order of their numbers."""
 
 from tools.faults.case import Case
-from tools.faults.cases import fuzzing, lines, motions, silence, strangers
+from tools.faults.cases import fuzzing, hostile, lines, motions, silence, strangers
 
 CASES: tuple[Case, ...] = tuple(
     sorted(
-        (*fuzzing.CASES, *lines.CASES, *motions.CASES, *silence.CASES, *strangers.CASES),
+        (*fuzzing.CASES, *hostile.CASES, *lines.CASES, *motions.CASES, *silence.CASES, *strangers.CASES),
         key=lambda case: case.number,
     )
 )

@@ -287,8 +287,7 @@ def _shown(seq: int, event: str, target_id: str, data: "dict[str, Any]") -> str:
 
 
 def _show(message: SocketMessage) -> None:
-    from snyper.client.events import fold, line_of, sound_of
-    from snyper.client.models import event_of
+    from snyper.client.events import event_of, fold, line_of, sound_of
     from snyper.client.range_model import RangeModel
 
     event = event_of(message)

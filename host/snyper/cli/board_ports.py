@@ -86,7 +86,7 @@ def side_by_side(specs: list[BoardSpec], work: Callable[[BoardSpec, OnProgress],
                 raise _Stopped
             bars.update(task, phase=phase, completed=done, total=total or None)
             if phase != phases[-1] and not can_redraw(err):
-                err.print(f"{spec.name}: {phase}", markup=False)
+                err.print(f"{spec.name}: {phase}")
             phases.append(phase)
 
         return on_progress
@@ -98,7 +98,7 @@ def side_by_side(specs: list[BoardSpec], work: Callable[[BoardSpec, OnProgress],
         except KeyboardInterrupt:
             stop.set()
             bars.stop()
-            err.print("stopped: each board starts anew with what it has, the old or the new", markup=False)
+            err.print("stopped: each board starts anew with what it has, the old or the new")
             wait(futures)
             raise typer.Exit(EXIT_INTERRUPTED) from None
     return [future.result() for future in futures]

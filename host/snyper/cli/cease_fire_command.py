@@ -45,7 +45,7 @@ def cease_fire(
     if results:
         screens.print_table(screens.results_table(results), "after", "why")
     for warning in _warnings(state, results, away):
-        err.print(warning, markup=False)
+        err.print(warning)
 
 
 def _warnings(state: CeaseFire, results: list[TargetResult], away: list[str]) -> list[str]:

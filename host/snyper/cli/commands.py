@@ -21,6 +21,7 @@ from snyper.shared.socket_protocol import (
     is_target_selector,
 )
 from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_HUB, ended_by_signals
+from snyper.system.text import one_line
 
 T = TypeVar("T")
 
@@ -71,11 +72,11 @@ def warn_of_losses(client: ReconnectingClient, hub: str) -> None:
         nonlocal is_lost
         if state == SessionState.WAITING and client.last_error is not None and not is_lost:
             is_lost = True
-            why = client.last_error.message
-            err.print(f"the hub at {hub} is lost ({why}): this goes on when it is back", markup=False)
+            why = one_line(client.last_error.message)
+            err.print(f"the hub at {hub} is lost ({why}): this goes on when it is back")
         elif state == SessionState.CONNECTED and is_lost:
             is_lost = False
-            err.print(f"the hub at {hub} is back", markup=False)
+            err.print(f"the hub at {hub} is back")
 
     client.on_state(on_state)
 
@@ -100,7 +101,7 @@ def run(
     try:
         return asyncio.run(ended_by_signals(work))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        err.print(on_ctrl_c, markup=False)
+        err.print(on_ctrl_c)
         raise typer.Exit(0 if until_ctrl_c else EXIT_INTERRUPTED) from None
     except NoHubError as error:
         why = f"no hub at {hub} ({error.message})"

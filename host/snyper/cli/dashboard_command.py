@@ -82,7 +82,7 @@ def dashboard(
     def ready(url: str) -> None:
         if as_json:
             print_json({"url": url, "hub": hub})
-        err.print(f"dashboard: {url} shows the hub at {hub}; Ctrl-C stops it", markup=False)
+        err.print(f"dashboard: {url} shows the hub at {hub}; Ctrl-C stops it")
         if open_browser:
             webbrowser.open(url)
 
@@ -111,7 +111,6 @@ def _read_password(file: Path) -> str:
         if others_access(file):
             err.print(
                 f"dashboard: others may read {shown(file)}: `chmod 600` keeps the password yours",
-                markup=False,
             )
         return file.read_bytes().decode().removeprefix("\ufeff").rstrip("\r\n")
     except OSError as error:

@@ -28,4 +28,4 @@ def play(
     from snyper.cli import play
 
     err.print("play: starting; Ctrl-C ends everything")
-    run(play.run(targets, listen, browser, lambda line: err.print(line, markup=False)), until_ctrl_c=True)
+    run(play.run(targets, listen, browser, lambda line: err.print(line)), until_ctrl_c=True)

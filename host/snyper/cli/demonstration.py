@@ -49,7 +49,7 @@ async def run(console: Console) -> int:
             journal = str(directory / "journal.sqlite3")
             hub_process = running("hub", "--listen", "127.0.0.1:0", "--journal", journal)
             address = (await stack.enter_async_context(hub_process)).said["listen"]
-            console.print(f"hub        listening on {address}, a process of its own", markup=False)
+            console.print(f"hub        listening on {address}, a process of its own")
             boards = [
                 BoardProcess(
                     directory / f"target_{number}",
@@ -68,7 +68,7 @@ async def run(console: Console) -> int:
         console.print(Text(f"DEMO FAILED {error or 'a step took too long'}", "bold red"))
         return 1
     console.print(f"all of it in {time.monotonic() - started:.1f} s", style="dim")
-    console.print(f"DEMO OK {summary}", markup=False)
+    console.print(f"DEMO OK {summary}")
     return 0
 
 
@@ -211,7 +211,7 @@ class _Demo:
             self._changed.set()
 
     def _say(self, step: str, text: str) -> None:
-        self._console.print(f"{step:<10} {text}", markup=False)
+        self._console.print(f"{step:<10} {text}")
 
     def _show(self, step: str, results: list[TargetResult]) -> None:
         table = Table(box=None, show_header=False, pad_edge=False)

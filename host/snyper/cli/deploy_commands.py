@@ -107,9 +107,9 @@ def deploy(
     outcomes = side_by_side(specs, one)
     for outcome in outcomes:
         for remark in outcome.remarks:
-            err.print(f"{_name(outcome)}: {remark}", markup=False)
+            err.print(f"{_name(outcome)}: {remark}")
         if outcome.error:
-            err.print(f"snyper: {_name(outcome)}: {outcome.error}", markup=False)
+            err.print(f"snyper: {_name(outcome)}: {outcome.error}")
     if as_json:
         print_json({"boards": [asdict(outcome) for outcome in outcomes]})
     else:
@@ -137,7 +137,7 @@ def boards(
         by_port = {found.port: found for found in attached}
         attached = [by_port.get(name, ports.UsbPort(name, "", "")) for name in port]
     if not attached:
-        err.print("no board is attached to this computer's USB", markup=False)
+        err.print("no board is attached to this computer's USB")
     # What others make may be a printer or a modem, which takes a Ctrl-C for something else.
     asked = [found.port for found in attached if ask and (port or found.may_be_pico)]
 
@@ -166,7 +166,7 @@ def boards(
         print_table(table, "MicroPython", "board", "serial", "version")
     for row in rows:
         if row["error"]:
-            err.print(f"snyper: {row['port']}: {row['error']}", markup=False)
+            err.print(f"snyper: {row['port']}: {row['error']}")
     if any(row["error"] for row in rows):
         raise typer.Exit(EXIT_FAILED)
 
@@ -185,7 +185,7 @@ def config(
     role = _role(role)
     with board_errors(port):
         found = at_prompt(port, describe)
-    err.print(f"{port}: the board was interrupted and starts anew", markup=False)
+    err.print(f"{port}: the board was interrupted and starts anew")
     role = role or found.role
     if not role:
         fail(f"{port}: nothing of SNYPER is on this board: `snyper deploy` puts it there", EXIT_FAILED)
@@ -201,7 +201,7 @@ def config(
     if as_json:
         print_json({"port": port, "role": role, "valid": not error, "error": error, "config": shown})
     elif shown:
-        out.print(json.dumps(shown, indent=2, ensure_ascii=False), markup=False, soft_wrap=True)
+        out.print(json.dumps(shown, indent=2, ensure_ascii=False), soft_wrap=True)
     if error:
         fail(f"{port}: {error}", EXIT_FAILED)
 
@@ -223,7 +223,7 @@ def _fleet(path: Path | None, required: bool) -> Fleet:
     try:
         found = fleet.load(path)
         if path.stat().st_mode & 0o077 and sys.platform != "win32":
-            err.print(f"{path} may hold secrets and others can read it: chmod 600 {path}", markup=False)
+            err.print(f"{path} may hold secrets and others can read it: chmod 600 {path}")
     except FileNotFoundError:
         if is_named or required:
             fail(
@@ -247,7 +247,7 @@ def _attached(known: Fleet) -> list[BoardSpec]:
         if port:
             specs.append(BoardSpec(port=port).over(board))
         else:
-            err.print(f"{board.name}: not attached, left out", markup=False)
+            err.print(f"{board.name}: not attached, left out")
     if not specs:
         fail("no board of the fleet is attached: `snyper boards` lists what is", EXIT_FAILED)
     return specs

@@ -20,6 +20,7 @@ from snyper.history.reader import History
 from snyper.shared.socket_protocol import ALL_TARGETS, MAX_PLAYER_CHARS, MAX_PLAYERS, ErrorCode, ProtocolError
 from snyper.system.process import EXIT_FAILED, EXIT_USAGE
 from snyper.system.streams import print_json
+from snyper.system.text import one_line
 
 T = TypeVar("T")
 
@@ -52,8 +53,8 @@ def list_games(
     if as_json:
         print_json([asdict(one) for one in games])
     elif name is not None:
-        out.print(Text(games[0].title, "bold"))
-        out.print(Text(games[0].rules))
+        out.print(Text(one_line(games[0].title), "bold"))
+        out.print(Text(one_line(games[0].rules)))
         out.print(_options_table(games[0].options))
     else:
         out.print(_games_table(games))
@@ -117,8 +118,8 @@ def start(
         print_json(asdict(state))
     else:
         err.print(
-            f"{state.game} starts with {', '.join(state.players)}: {LEFT_RUNNING.partition(': ')[2]}",
-            markup=False,
+            one_line(f"{state.game} starts with {', '.join(state.players)}")
+            + f": {LEFT_RUNNING.partition(': ')[2]}",
         )
 
 

@@ -127,7 +127,7 @@ class _Screen:
             self._model.game = await self._console.game()
         was_running = before.status == "running"
         if was_running and not before.game_id.startswith(self._console.boot_id) and self._live is None:
-            err.print("the game ended with the hub, which has started anew", markup=False)
+            err.print("the game ended with the hub, which has started anew")
 
     async def _learn_clock(self) -> None:
         status = await self._console.status()
@@ -169,7 +169,7 @@ class _Screen:
         elif self._live is not None:
             self._live.update(self._board())
         else:
-            out.print(event_line(event), markup=False, soft_wrap=True)
+            out.print(event_line(event), soft_wrap=True)
 
     def _board(self) -> Any:
         if self._console.is_lost:

@@ -123,7 +123,7 @@ def export(
         if output is not None and any(_is_same(output, part) for part in _parts_of(kept.path)):
             fail(f"{shown(output)} is of the journal itself: name another file with --output", EXIT_USAGE)
         count = _write(output, lambda file: write_rows(file, kept, what, as_csv, which))
-    err.print(f"export: {plural(count, 'row')}" + (f" in {shown(output)}" if output else ""), markup=False)
+    err.print(f"export: {plural(count, 'row')}" + (f" in {shown(output)}" if output else ""))
 
 
 def _parts_of(journal: Path) -> list[Path]:

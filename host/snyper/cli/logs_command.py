@@ -36,9 +36,9 @@ def logs(
         async with connect(hub) as console:
             async for page in console.log(target_id):
                 is_empty = is_empty and not page
-                out.print(page, end="", markup=False, soft_wrap=True)
+                out.print(page, end="", soft_wrap=True)
         if is_empty:
-            err.print(f"{target_id}: its log is empty", markup=False)
+            err.print(f"{target_id}: its log is empty")
 
     if (port is None) == (target is None) or (follow and port is None):
         fail("name one: --port PORT (with or without --follow), or --target NAME", EXIT_USAGE)
@@ -63,10 +63,10 @@ def _show_usb_log(port: str, follow: bool) -> None:
                 while True:
                     line = connection.line(0.5)
                     if line is not None:
-                        out.print(line, markup=False, soft_wrap=True)
+                        out.print(line, soft_wrap=True)
         said = at_prompt(port, read)
-    err.print(f"{port}: the board was interrupted and starts anew", markup=False)
+    err.print(f"{port}: the board was interrupted and starts anew")
     if said:
-        out.print(said, end="", markup=False, soft_wrap=True)
+        out.print(said, end="", soft_wrap=True)
     else:
-        err.print(f"{port}: the board has no log yet", markup=False)
+        err.print(f"{port}: the board has no log yet")

@@ -9,22 +9,24 @@ import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from snyper.system.text import harmless
+from snyper.system.text import harmless, one_line
 
 PIPED_COLUMNS = 10_000  # more than a row of any table takes: what a program reads is never wrapped
 DRAWN_COLUMNS = 80  # of what is drawn where there is no terminal
 
 
 class _Console(Console):
-    """A terminal on which only this program draws, whatever control characters are in what it shows."""
+    """A terminal on which only this program draws, whatever control characters are in what it shows. No text
+    on it is markup.
+    """
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else harmless(text), style, control)
 
 
-err = _Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
-out = _Console(highlight=False, emoji=False)
+err = _Console(stderr=True, highlight=False, soft_wrap=True, emoji=False, markup=False)
+out = _Console(highlight=False, emoji=False, markup=False)
 
 
 def drawn_columns() -> int:
@@ -40,6 +42,6 @@ def can_redraw(console: Console) -> bool:
 
 
 def fail(message: str, status: int) -> NoReturn:
-    """End the command with a line on stderr."""
-    err.print(f"snyper: {message}", markup=False)
+    """End the command with a line on stderr, which is one whoever has a word in it."""
+    err.print(f"snyper: {one_line(message)}")
     raise typer.Exit(status)

@@ -36,7 +36,7 @@ def calibrate(
     """
 
     def say(text: str) -> None:
-        err.print(text, markup=False)
+        err.print(text)
 
     async def measure() -> calibration.Measured:
         async with connect(hub) as console:
@@ -99,7 +99,7 @@ def trace(
             trace_picture.save_png(found, png, target)
         except OSError as error:
             fail(f"{png} is not written: {error}", EXIT_FAILED)
-        err.print(f"{png}: {len(found.values)} samples of {target}", markup=False)
+        err.print(f"{png}: {len(found.values)} samples of {target}")
     if as_json:
         print_json({"target_id": target, **asdict(found)})
     elif png is None:

@@ -38,6 +38,7 @@ from snyper.client import (
 from snyper.client.labels import natural, plural
 from snyper.client.range_model import RangeModel, TargetModel
 from snyper.shared.socket_protocol import ProtocolError
+from snyper.system.text import one_line
 
 _REFRESH_SECONDS = 0.5
 _SAFETY_POLLS = 10  # after which it asks for a cease fire too, should its event have been missed
@@ -126,7 +127,7 @@ class RangeScreen:
         except ProtocolError as error:
             if not hub.is_lost:
                 raise
-            self._lost = error.message
+            self._lost = one_line(error.message)
 
     def record_safety(self, state: CeaseFire | None) -> None:
         self._model.cease_fire, self._model.cease_fire_s = state, time.monotonic()
@@ -220,7 +221,7 @@ class RangeScreen:
         is_narrow = self._console.width < SMALL_COLUMNS
         for target in targets:
             cells = [self._cell(name, target) for name in names]
-            groups = Text(" ".join(target.groups))
+            groups = Text(one_line(" ".join(target.groups)))
             table.add_row(Text(target.target_id), state_text(target, is_narrow), *cells, groups)
         return fitted(table, self._console, _LESSER)
 

@@ -9,6 +9,7 @@ from rich.text import Text
 from snyper.client import GameState
 from snyper.client.game_state import progress_words, ranking, seconds_to_start
 from snyper.client.labels import plural
+from snyper.system.text import one_line
 
 
 def summary(state: GameState, hub_us: int | None = None, note: str = "") -> Text:
@@ -17,7 +18,7 @@ def summary(state: GameState, hub_us: int | None = None, note: str = "") -> Text
         f"{'► ' if player == state.turn else ''}{player} {score}" for _, player, score in ranking(state)
     )
     said = [words for words in (scores, progress_words(state, hub_us), note) if words]
-    return Text.assemble((f"{state.game}: ", "bold"), "; ".join(said))
+    return Text.assemble((f"{one_line(state.game)}: ", "bold"), one_line("; ".join(said)))
 
 
 def scoreboard(state: GameState, hub_us: int | None = None, note: str = "") -> RenderableType:
@@ -31,9 +32,9 @@ def scoreboard(state: GameState, hub_us: int | None = None, note: str = "") -> R
         leads = place == 1 and score > 0
         mark = "►" if player == state.turn else "★" if over and leads else f"{place}."
         style = "bold green" if leads else "bold" if player == state.turn else ""
-        table.add_row(Text(mark, style), Text(player, style), Text(str(score), style))
+        table.add_row(Text(mark, style), Text(one_line(player), style), Text(str(score), style))
     lines: list[RenderableType] = [table]
-    words = progress_words(state, hub_us)
+    words = one_line(progress_words(state, hub_us))
     if over:
         lines.append(Text(words, "dim"))
     elif seconds_to_start(state, hub_us):
@@ -45,5 +46,9 @@ def scoreboard(state: GameState, hub_us: int | None = None, note: str = "") -> R
         progress.add_row(ProgressBar(state.total, state.done), Text(words, "dim"))
         lines.append(progress)
     if note:
-        lines.append(Text(note, "italic"))
-    return Panel(Group(*lines), title=f"{state.game}, {plural(state.targets, 'target')}", padding=(0, 1))
+        lines.append(Text(one_line(note), "italic"))
+    return Panel(
+        Group(*lines),
+        title=Text(one_line(f"{state.game}, {plural(state.targets, 'target')}")),
+        padding=(0, 1),
+    )

@@ -84,8 +84,8 @@ def targets_table(targets: Iterable[TargetInfo]) -> Table:
             Text(target.target_id),
             state_text(target),
             milliseconds(target.round_trip_us) if target.connected else "",
-            Text(" ".join(target.groups)),
-            Text(target.firmware),
+            Text(one_line(" ".join(target.groups))),
+            Text(one_line(target.firmware)),
         )
     return table
 
@@ -110,12 +110,12 @@ def results_table(results: Iterable[TargetResult], with_answers: bool = False) -
         table.add_column("answer", overflow="fold")
     for result in results:
         style = "green" if result.ok else "bold red"
-        status = result_word(result.status) if result.ok else f"{result.status}: {result.code}"
+        status = result_word(result.status) if result.ok else one_line(f"{result.status}: {result.code}")
         row = [Text(result.target_id), Text(status, style), Text(milliseconds(result.round_trip_us))]
         if scheduled:
             row.append(Text(_begin(result.data)))
         if refused:
-            row.append(Text(result.message))
+            row.append(Text(one_line(result.message)))
         if answered:
             row.append(Text(json_text(result.data) if result.data else ""))
         table.add_row(*row)
@@ -138,7 +138,7 @@ def event_line(event: Event, at: str | None = None, is_short: bool = False) -> T
     return Text.assemble(
         "" if is_short else f"{at or time.strftime('%H:%M:%S')} ",
         (f"{event.target_id:<{name_chars}} " if event.target_id or name_chars else "", "bold"),
-        (f"{event.event:<{event_chars}} ", events.kind_of(event).style),
+        (f"{one_line(event.event):<{event_chars}} ", events.kind_of(event).style),
         one_line(events.line_of(event)),
     )
 
@@ -164,7 +164,7 @@ def progress(console: Console, title: str) -> Iterator[Callable[[TargetResult], 
 def state_text(target: TargetInfo, is_short: bool = False) -> Text:
     """Return how the target stands, or for how long it is away."""
     if target.connected:
-        state = Text(state_word(target.state), _STATE_STYLES.get(target.state, ""))
+        state = Text(one_line(state_word(target.state)), _STATE_STYLES.get(target.state, ""))
         return state.append(", twice", "bold red") if target.last_error == "duplicate" else state
     return Text(AWAY if is_short else f"away for {duration(target.seen_ms_ago)}", "bold red")
 

@@ -50,7 +50,7 @@ def send(
     def on_item(name: str, item: dict[str, object]) -> None:
         items.setdefault(name, []).append(item)
         if not as_json:
-            out.print(f"{name} {one_line(json_text(item))}", markup=False, highlight=False, soft_wrap=True)
+            out.print(f"{name} {one_line(json_text(item))}", highlight=False, soft_wrap=True)
 
     async def work() -> list[TargetResult]:
         with screens.progress(err, word) as on_result:

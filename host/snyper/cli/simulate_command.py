@@ -33,10 +33,10 @@ def simulate(
     from snyper.boards import simulator
 
     def on_notice(notice: simulator.Notice) -> None:
-        err.print(f"{notice.target_id or 'simulate'}: {notice.text}", markup=False)
+        err.print(f"{notice.target_id or 'simulate'}: {notice.text}")
 
     log_to_stderr(logging.WARNING)
-    err.print(f"simulate: {plural(targets, 'target')} for the hub at {hub}; Ctrl-C ends this", markup=False)
+    err.print(f"simulate: {plural(targets, 'target')} for the hub at {hub}; Ctrl-C ends this")
     if as_json:
         print_json({"targets": [f"target_{number}" for number in range(1, targets + 1)], "hub": hub})
 

@@ -36,7 +36,7 @@ def watch(
             if as_json:
                 print_json(asdict(event))
             else:
-                out.print(screens.event_line(event), markup=False, soft_wrap=True)
+                out.print(screens.event_line(event), soft_wrap=True)
 
     async def follow_for_a_while() -> None:
         is_connected = False

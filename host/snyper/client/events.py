@@ -9,20 +9,25 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from snyper.client.labels import counted, rest_text, state_word
-from snyper.client.models import CeaseFire, Event, GameState, crosstalk_of
+from snyper.client.models import CeaseFire, Event, GameState, count_in, crosstalk_of, text_in
 from snyper.client.range_model import RangeModel, Shot, TargetModel
+from snyper.shared.socket_protocol import MAX_INTEGER, SocketMessage
 
 TARGETS, HISTORY = "targets", "history"  # what a kind may change that a screen then asks for again
+COUNT = range(MAX_INTEGER + 1)
+PEAK = range(65_536)
 
 
 class Field(NamedTuple):
     """A field of an event's data. Its name ends with its unit where it has one. `meaning` is Markdown, empty
-    where the name says it all. Where `kind` is given ([str] is a list of texts), an event without such a
-    field changes nothing.
+    where the name says it all. A kind is a type, a `range` of integers, or a list of the one kind of its
+    items. Where `kind` is given, an event without such a field changes nothing; `optional` is the kind of one
+    that may be left out. A field of another kind is left out where the event comes in.
     """
 
     meaning: str = ""
     kind: Any = None
+    optional: Any = str
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,11 @@ class EventKind:
     def is_of_a_game(self) -> bool:
         """Whether it says of a game, by its `game_id`, how that goes on."""
         return self.name.startswith("game_")
+
+    def takes(self, name: str, value: object) -> bool:
+        """Return whether an event of this kind may say so. What the table does not name is for other eyes."""
+        one = self.fields.get(name)
+        return one is None or is_of(value, one.optional if one.kind is None else one.kind)
 
     @property
     def required(self) -> dict[str, Any]:
@@ -109,8 +119,8 @@ def _line_of_any(data: Mapping[str, Any]) -> str:
 def _fold_shot(target: TargetModel, data: Mapping[str, Any], word: str) -> None:
     target.shots += 1
     target.last_shot = word
-    target.last_reaction_ms = _integer(data.get("reaction_ms"))
-    target.last_peak = _integer(data.get("peak"))
+    target.last_reaction_ms = count_in(data, "reaction_ms")
+    target.last_peak = count_in(data, "peak")
 
 
 def _fold_hit(target: TargetModel, data: Mapping[str, Any], now_s: float) -> None:
@@ -136,7 +146,7 @@ def _fold_lost(target: TargetModel, data: Mapping[str, Any], now_s: float) -> No
 
 
 def _fold_state(target: TargetModel, data: Mapping[str, Any], now_s: float) -> None:
-    target.info = replace(target.info, state=str(data.get("state", "")))
+    target.info = replace(target.info, state=text_in(data, "state"))
 
 
 def _fold_groups(target: TargetModel, data: Mapping[str, Any], now_s: float) -> None:
@@ -147,7 +157,7 @@ def _fold_groups(target: TargetModel, data: Mapping[str, Any], now_s: float) -> 
 
 
 def _fold_cease_fire(model: RangeModel, data: Mapping[str, Any], now_s: float) -> None:
-    for_ms = _integer(data.get("for_ms")) or 0
+    for_ms = count_in(data, "for_ms") or 0
     restored = data.get("restored") is True
     model.cease_fire = CeaseFire(True, data["by"], data["why"], for_ms, data["kept"], restored)
     model.cease_fire_s = now_s
@@ -186,13 +196,13 @@ def _fold_score(model: RangeModel, event: Event) -> None:
         for player, score in zip(game.players, game.scores, strict=True)
     ]
     model.game = replace(game, scores=scores)
-    points, reaction_ms = _integer(data.get("points")) or 0, _integer(data.get("reaction_ms"))
-    text = str(data.get("text", ""))
+    points = data["points"] if type(data.get("points")) is int else 0
+    reaction_ms, text = count_in(data, "reaction_ms"), text_in(data, "text")
     model.shots.appendleft(Shot(data["player"], points, event.target_id, reaction_ms, text))
 
 
 def _fold_note(model: RangeModel, event: Event) -> None:
-    model.note = str(event.data.get("text", ""))
+    model.note = text_in(event.data, "text")
 
 
 def _fold_target_out(model: RangeModel, event: Event) -> None:
@@ -204,19 +214,15 @@ def _fold_over(model: RangeModel, event: Event) -> None:
     data: Mapping[str, Any] = event.data
     if len(data["scores"]) == len(model.game.players):
         model.game = replace(model.game, status="over", reason=data["reason"], scores=data["scores"], turn="")
-        model.winner = str(data.get("winner", ""))
+        model.winner = text_in(data, "winner")
         model.results = results_of(data)
 
 
 # --- the table
 
 _GAME_ID = Field()
-_OF_A_REPORT = {
-    "at_us": Field(),
-    "uncertainty_us": Field(),
-    "gap_us": Field(),
-    "dropped": Field(),
-}
+_COUNT = Field(optional=COUNT)
+_OF_A_REPORT = {"at_us": _COUNT, "uncertainty_us": _COUNT, "gap_us": _COUNT, "dropped": _COUNT}
 
 _ROWS = (
     EventKind(
@@ -253,8 +259,8 @@ _ROWS = (
         "hit",
         "its [report](#hits-and-misses) came",
         {
-            "reaction_ms": Field(),
-            "peak": Field(),
+            "reaction_ms": _COUNT,
+            "peak": Field(optional=PEAK),
             **_OF_A_REPORT,
             "crosstalk_of": Field("in one that does not count, the target that was struck"),
         },
@@ -267,7 +273,7 @@ _ROWS = (
     EventKind(
         "miss",
         "its [report](#hits-and-misses) came",
-        {"reason": Field(), "rests_at": Field(), **_OF_A_REPORT},
+        {"reason": Field(), "rests_at": Field(optional=PEAK), **_OF_A_REPORT},
         line=_miss_line,
         style="yellow",
         sound="miss",
@@ -277,7 +283,10 @@ _ROWS = (
     EventKind(
         "crosstalk",
         "a hit that was told before does not count: a stronger one has come since",
-        {"hit_seq": Field("the `seq` of that `hit`"), "crosstalk_of": Field("the target that was struck")},
+        {
+            "hit_seq": Field("the `seq` of that `hit`", optional=COUNT),
+            "crosstalk_of": Field("the target that was struck"),
+        },
         line=lambda data: f"of {crosstalk_of(data)}: its last hit does not count",
         style="yellow",
         fold_target=_fold_crosstalk,
@@ -285,7 +294,7 @@ _ROWS = (
     EventKind(
         "groups",
         "it was configured, and its groups have changed",
-        {"groups": Field()},
+        {"groups": Field(optional=[str])},
         line=lambda data: " ".join(_words(data.get("groups"))),
         changes=(TARGETS,),
         fold_target=_fold_groups,
@@ -297,8 +306,8 @@ _ROWS = (
             "by": Field("who has called it", str),
             "why": Field("", str),
             "kept": Field("whether it outlives the hub", bool),
-            "restored": Field("true where it held before this start of the hub"),
-            "for_ms": Field("then, for how long"),
+            "restored": Field("true where it held before this start of the hub", optional=bool),
+            "for_ms": Field("then, for how long", optional=COUNT),
         },
         line=_cease_fire_line,
         style="bold white on red",
@@ -308,7 +317,7 @@ _ROWS = (
     EventKind(
         "release",
         "the cease fire is over. Of no target",
-        {"by": Field("who has released it", str), "held_ms": Field("for how long it held")},
+        {"by": Field("who has released it", str), "held_ms": Field("for how long it held", optional=COUNT)},
         line=lambda data: f"by {data.get('by')}",
         style="bold",
         fold_range=_fold_release,
@@ -319,7 +328,7 @@ _ROWS = (
         {
             "state": Field("`failing` or `ok`"),
             "message": Field(),
-            "dropped": Field("how many events are not in it, if there are any"),
+            "dropped": Field("how many events are not in it, if there are any", optional=COUNT),
         },
         style="bold red",
     ),
@@ -331,12 +340,12 @@ _ROWS = (
             "game": Field("", str),
             "title": Field(),
             "players": Field("", [str]),
-            "options": Field(),
-            "seed": Field("", int),
-            "targets": Field("how many", int),
+            "options": Field(optional=dict),
+            "seed": Field("", COUNT),
+            "targets": Field("how many", COUNT),
             "unit": Field("", str),
-            "total": Field("so many `unit`, 0 before the first `game_progress`", int),
-            "starts_at_us": Field("of the hub's clock", int),
+            "total": Field("so many `unit`, 0 before the first `game_progress`", COUNT),
+            "starts_at_us": Field("of the hub's clock", COUNT),
         },
         line=lambda data: f"{data.get('game')} with {', '.join(_words(data.get('players')))}",
         changes=(HISTORY,),
@@ -353,8 +362,8 @@ _ROWS = (
         "how far it is: `done` of `total`, in `unit`",
         {
             "game_id": _GAME_ID,
-            "done": Field("", int),
-            "total": Field("", int),
+            "done": Field("", COUNT),
+            "total": Field("", COUNT),
             "unit": Field("", str),
         },
         line=lambda data: f"{data.get('done')} of {counted(data.get('total'), str(data.get('unit')))}",
@@ -366,12 +375,12 @@ _ROWS = (
         {
             "game_id": _GAME_ID,
             "player": Field("", str),
-            "points": Field(),
+            "points": Field(optional=int),
             "total": Field("what the player has now", int),
-            "reaction_ms": Field("where they are for a hit"),
+            "reaction_ms": Field("where they are for a hit", optional=COUNT),
             "text": Field("where there is more to say"),
             "crosstalk_of": Field("where points are taken back since the hit was cross-talk"),
-            "score_seq": Field("then the `seq` of the `game_score` that gave them"),
+            "score_seq": Field("then the `seq` of the `game_score` that gave them", optional=COUNT),
         },
         line=_score_line,
         sound="game_score",
@@ -397,12 +406,12 @@ _ROWS = (
             "game_id": _GAME_ID,
             "game": Field(),
             "reason": Field("", str),
-            "players": Field(),
+            "players": Field(optional=[str]),
             "scores": Field("", [int]),
             "winner": Field(),
-            "duration_ms": Field(),
-            "seed": Field(),
-            "results": Field(),
+            "duration_ms": _COUNT,
+            "seed": _COUNT,
+            "results": Field(optional=dict),
         },
         style="bold",
         sound="game_over",
@@ -416,6 +425,23 @@ KINDS: dict[str, EventKind] = {kind.name: kind for kind in _ROWS}
 # --- what is made from it
 
 
+def event_of(message: SocketMessage) -> Event:
+    """Read an `event`, whatever is in it: its data has no field that the table has of another kind."""
+    data: dict[str, object] = dict(message.data or {})
+    seq, event = count_in(data, "seq") or 0, text_in(data, "event")
+    kind = KINDS.get(event)
+    return Event(
+        seq,
+        event,
+        message.target_id or "",
+        {
+            name: value
+            for name, value in data.items()
+            if name not in ("seq", "event") and (kind is None or kind.takes(name, value))
+        },
+    )
+
+
 def kind_of(event: Event) -> EventKind:
     """Return the row of an event's kind, or one that has no more than the name."""
     return KINDS.get(event.event) or EventKind(event.event, "")
@@ -425,7 +451,9 @@ def line_of(event: Event) -> str:
     """Format what an event says beside its kind and target. It may hold anything that a target or hub has
     said.
     """
-    return (kind_of(event).line or _line_of_any)(event.data)
+    kind = kind_of(event)
+    line = kind.line if kind.line is not None and says(event.data, kind.required) else _line_of_any
+    return line(event.data)
 
 
 def sound_of(event: Event) -> str:
@@ -451,8 +479,17 @@ def fold(model: RangeModel, event: Event, now_s: float = 0.0, *, is_news: bool =
 
 
 def says(data: Mapping[str, Any], kinds: Mapping[str, Any]) -> bool:
-    """Return whether `data` has all these fields, each of its type; [str] is a list of them."""
-    return all(_is(data.get(name), kind) for name, kind in kinds.items())
+    """Return whether `data` has all these fields, each of its kind."""
+    return all(is_of(data.get(name), kind) for name, kind in kinds.items())
+
+
+def is_of(value: object, kind: Any) -> bool:
+    """Return whether a value is of a kind, as Field says it."""
+    if isinstance(kind, list):
+        return isinstance(value, list) and all(is_of(item, kind[0]) for item in value)
+    if isinstance(kind, range):
+        return type(value) is int and value in kind
+    return type(value) is kind
 
 
 def results_of(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -466,13 +503,3 @@ def results_of(data: Mapping[str, Any]) -> dict[str, Any]:
         if name.endswith("_ms") and isinstance(hits, list) and isinstance(values, list):
             results[name] = [value if hit else None for value, hit in zip(values, hits, strict=False)]
     return results
-
-
-def _is(value: object, kind: Any) -> bool:
-    if isinstance(kind, list):
-        return isinstance(value, list) and all(type(item) is kind[0] for item in value)
-    return type(value) is kind
-
-
-def _integer(value: object) -> int | None:
-    return value if type(value) is int else None

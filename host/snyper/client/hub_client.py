@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from snyper.client.errors import TargetError
+from snyper.client.events import COUNT, PEAK, event_of, is_of
 from snyper.client.models import (
     CeaseFire,
     Event,
@@ -29,11 +30,13 @@ from snyper.client.models import (
     TargetResult,
     Trace,
     cease_fire_of,
-    event_of,
+    count_in,
     game_info_of,
     game_state_of,
+    hub_status_of,
     target_info_of,
     target_result_of,
+    text_in,
 )
 from snyper.shared.attachment_sender import send_attachment
 from snyper.shared.link import Link
@@ -44,6 +47,7 @@ from snyper.shared.socket_protocol import (
     DEFAULT_DURATION_MS,
     GROUP_PREFIX,
     MAX_AHEAD_MS,
+    MAX_INTEGER,
     ErrorCode,
     MessageType,
     ProtocolError,
@@ -55,6 +59,9 @@ REPLY_TIMEOUT_MS = 5_000  # for what the hub answers by itself
 MARGIN_MS = 2_000  # beyond a command's own timeout, for the hub to say that it ran out
 CHUNK_TIMEOUT_MS = 10_000  # for a board that is busy with its flash, behind others
 STALL_MS = 30_000  # a peer that was away is back by then, or is not soon
+MAX_LOG_CHARS = 65_536  # that a target may answer of its log: its flash has an eighth of it
+MAX_TRACE_SAMPLES = 4_096  # and of a trace: sixteen times as many as it keeps
+MAX_READ_S = 60.0  # that either may take, page by page
 MAX_EVENTS = 10_000  # held for a reader that is slow; beyond it the oldest go, and `seq` shows the gap
 
 _ID_PREFIX = secrets.token_hex(4) + "-"
@@ -102,14 +109,7 @@ class HubClient:
         """Return the status of the hub itself: its clock and its health."""
         sent_ns = time.monotonic_ns()
         pong = await self._call(SocketMessage(MessageType.PING, _new_id()), REPLY_TIMEOUT_MS)
-        data: dict[str, Any] = pong.data or {}
-        return HubStatus(
-            uptime_ms=int(data.get("uptime_ms", 0)),
-            targets=int(data.get("targets", 0)),
-            hub_us=int(data.get("hub_us", 0)),
-            round_trip_us=(time.monotonic_ns() - sent_ns) // 1000,
-            journal=str(data.get("journal", "")),
-        )
+        return hub_status_of(pong, (time.monotonic_ns() - sent_ns) // 1000)
 
     async def ping(self, target: str = ALL_TARGETS, timeout_ms: int = PING_TIMEOUT_MS) -> list[TargetResult]:
         """Ping the targets; a result says whether one is alive. Raises ProtocolError: `unknown_target` when
@@ -194,7 +194,10 @@ class HubClient:
         """Return one target's answer. Raises ProtocolError: `unknown_target` when no target is meant,
         `disconnected` or `timeout` when the hub does not answer; TargetError when the target refuses.
         """
-        [result] = await self.command(target_id, message_type, timeout_ms=timeout_ms, **data)
+        results = await self.command(target_id, message_type, timeout_ms=timeout_ms, **data)
+        if len(results) != 1:
+            raise _bad_answer(target_id, f"{len(results)} times")
+        [result] = results
         if not result.ok:
             raise TargetError(result.target_id, result.code, result.message)
         return result
@@ -211,7 +214,9 @@ class HubClient:
         timeout_ms = duration_ms + COMMAND_TIMEOUT_MS
         result = await self._command_one(MessageType.LISTEN, target_id, timeout_ms, data)
         answer: dict[str, Any] = result.data
-        _check_answer(target_id, answer, ("bin_ms", "samples", "gap_us", "threshold"), ("bins",))
+        _check_answer(target_id, answer, _PEAKS)
+        if not 0 < len(answer["bins"]) <= _MAX_BINS:
+            raise _bad_answer(target_id, "no 'bins'")
         return PiezoPeaks(**{name: answer[name] for name in PiezoPeaks.__dataclass_fields__})
 
     async def trace(self, target_id: str, timeout_ms: int = PING_TIMEOUT_MS) -> Trace:
@@ -222,20 +227,21 @@ class HubClient:
         times_us: list[int] = []
         values: list[int] = []
         offset = 0
+        reading = _Reading(target_id, "trace", MAX_TRACE_SAMPLES)
         while True:
             data: dict[str, object] = {"offset": offset}
             result = await self._command_one(MessageType.READ_TRACE, target_id, timeout_ms, data)
             page: dict[str, Any] = result.data
-            _check_answer(target_id, page, ("threshold", "reaction_ms", "peak"), ("times_us", "values"))
+            _check_answer(target_id, page, _TRACE)
             times_us += page["times_us"]
             values += page["values"]
-            last, next_offset = offset, page.get("next", offset)
             if len(times_us) != len(values):
                 raise _bad_answer(target_id, "samples without their times")
+            next_offset = reading.next_offset(page, len(page["values"]))
             if next_offset is None:
+                if times_us != sorted(times_us):
+                    raise _bad_answer(target_id, "its trace in no order")
                 return Trace(page["threshold"], page["reaction_ms"], page["peak"], times_us, values)
-            if type(next_offset) is not int or next_offset <= last:
-                raise _bad_answer(target_id, "its trace in no order")
             offset = next_offset
 
     async def games(self) -> list[GameInfo]:
@@ -333,13 +339,13 @@ class HubClient:
         ProtocolError: `unknown_target` when no target is meant, `disconnected` or `timeout` when the hub does
         not answer; TargetError when the target refuses.
         """
-        offset: object = 0
+        offset: int | None = 0
+        reading = _Reading(target_id, "log", MAX_LOG_CHARS)
         while offset is not None:
             page = await self._command_one(MessageType.READ_LOG, target_id, timeout_ms, {"offset": offset})
-            yield str(page.data.get("text", ""))
-            last, offset = offset, page.data.get("next")
-            if offset is not None and not (isinstance(offset, int) and offset > int(str(last))):
-                raise _bad_answer(target_id, "its log in no order")
+            text = text_in(page.data, "text")
+            offset = reading.next_offset(page.data, len(text))
+            yield text
 
     async def command(
         self,
@@ -469,10 +475,10 @@ class HubClient:
             data["log_id"] = log_id
         subscribe = SocketMessage(MessageType.SUBSCRIBE, _new_id(), data=data)
         subscribed = await self._call(subscribe, REPLY_TIMEOUT_MS)
-        about: dict[str, Any] = subscribed.data or {}
-        self.log_id = str(about.get("log_id", ""))
-        self.oldest_seq = int(about.get("oldest_seq", 0))
-        self.subscribed_seq = int(about.get("seq", 0))
+        about: Mapping[str, object] = subscribed.data or {}
+        self.log_id = text_in(about, "log_id")
+        self.oldest_seq = count_in(about, "oldest_seq") or 0
+        self.subscribed_seq = count_in(about, "seq") or 0
 
     async def events(self, after: int | None = None, log_id: str | None = None) -> AsyncIterator[Event]:
         """Yield what happens from now on, or since the event with the `seq` that `after` gives, as far as the
@@ -570,16 +576,49 @@ def _when(data: dict[str, object], at_us: int | None, in_ms: int | None) -> dict
     return data
 
 
-def _check_answer(
-    target_id: str, answer: Mapping[str, Any], integers: Sequence[str], lists: Sequence[str]
-) -> None:
-    """Check that an answer has these integers and lists of integers. Raises TargetError `bad_message`."""
-    for name in integers:
-        if type(answer.get(name)) is not int:
-            raise _bad_answer(target_id, f"no {name!r}")
-    for name in lists:
-        value = answer.get(name)
-        if type(value) is not list or any(type(item) is not int for item in value):
+class _Reading:
+    """The reading of a target's log or trace, page by page: no more than it can have, and not for ever."""
+
+    def __init__(self, target_id: str, what: str, most: int) -> None:
+        self._target_id = target_id
+        self._what = what
+        self._left = most
+        self._offset = 0
+        self._began_s = time.monotonic()
+
+    def next_offset(self, page: Mapping[str, object], count: int) -> int | None:
+        """Return where the page after this one begins, which has `count` characters or samples; None after
+        the last. Raises TargetError `bad_message`.
+        """
+        self._left -= count
+        last, offset = self._offset, page.get("next")
+        if self._left < 0 or time.monotonic() - self._began_s > MAX_READ_S:
+            raise _bad_answer(self._target_id, f"its {self._what} without end")
+        if offset is None:
+            return None
+        if type(offset) is not int or offset <= last or not count:
+            raise _bad_answer(self._target_id, f"its {self._what} in no order")
+        self._offset = offset
+        return offset
+
+
+_THRESHOLD = range(1, len(PEAK))
+_TIMES_US = range(-MAX_INTEGER, MAX_INTEGER + 1)
+_PEAKS = {"bin_ms": COUNT, "samples": COUNT, "gap_us": COUNT, "threshold": _THRESHOLD, "bins": [PEAK]}
+_TRACE = {
+    "threshold": PEAK,  # 0 where there was no hit
+    "reaction_ms": COUNT,
+    "peak": PEAK,
+    "times_us": [_TIMES_US],
+    "values": [PEAK],
+}
+_MAX_BINS = 1_000  # ten times as many as a target makes of it
+
+
+def _check_answer(target_id: str, answer: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    """Check that an answer has these fields, each of its kind. Raises TargetError `bad_message`."""
+    for name, kind in kinds.items():
+        if not is_of(answer.get(name), kind):
             raise _bad_answer(target_id, f"no {name!r}")
 
 

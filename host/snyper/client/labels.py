@@ -43,9 +43,12 @@ def safety_detail(state: CeaseFire, told_s: float) -> str:
     """
     if state.for_ms is None:
         return ""
-    began = time.localtime(told_s - state.for_ms / 1000)
-    is_today = began[:3] == time.localtime(told_s)[:3]
-    at = time.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M", began)
+    try:
+        began = time.localtime(told_s - state.for_ms / 1000)
+        is_today = began[:3] == time.localtime(told_s)[:3]
+        at = time.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M", began)
+    except (ValueError, OverflowError, OSError):
+        at = "before all time"
     if not state.held:
         return f"released by {state.by} at {at}"
     why = f": {state.why}" if state.why else ""
@@ -77,7 +80,13 @@ def counted(count: object, words: str) -> str:
 
 def natural(name: str) -> list[tuple[int, str]]:
     """Return a key that sorts target_2 before target_10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return [_part(part) for part in re.split(r"([0-9]+)", name)]
+
+
+def _part(text: str) -> tuple[int, str]:
+    """Return a key that sorts numbers by their value, however many digits they have."""
+    digits = text.lstrip("0")
+    return (len(digits), digits) if text.isascii() and text.isdigit() else (-1, text)
 
 
 def rest_text(rests_at: object) -> str:

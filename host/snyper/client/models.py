@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from snyper.shared.socket_protocol import ErrorCode, MessageType, SocketMessage
 
@@ -174,93 +173,138 @@ def crosstalk_of(data: Mapping[str, object]) -> str:
     return of if isinstance(of, str) else ""
 
 
+def count_in(data: Mapping[str, object], name: str) -> int | None:
+    """Return the field if it is an integer from 0 on, else None."""
+    value = data.get(name)
+    return value if type(value) is int and value >= 0 else None
+
+
+def text_in(data: Mapping[str, object], name: str) -> str:
+    """Return the field if it is a text, else ""."""
+    value = data.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def texts_in(data: Mapping[str, object], name: str) -> list[str]:
+    """Return the texts of a list."""
+    value = data.get(name)
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
 def target_info_of(message: SocketMessage) -> TargetInfo:
-    """Read a `target`."""
-    data: dict[str, Any] = message.data or {}
+    """Read a `target`. Whatever is in it: what is not what it should be is not known."""
+    data: Mapping[str, object] = message.data or {}
     return TargetInfo(
         target_id=message.target_id or "",
-        connected=bool(data.get("connected")),
-        state=str(data.get("state", "")),
-        groups=list(data.get("groups", [])),
-        firmware=str(data.get("firmware", "")),
-        seen_ms_ago=int(data.get("seen_ms_ago", 0)),
-        round_trip_us=data.get("round_trip_us"),
-        uptime_ms=data.get("uptime_ms"),
-        dropped=data.get("dropped"),
-        uncertainty_us=data.get("uncertainty_us"),
-        heap_free_bytes=data.get("heap_free_bytes"),
-        last_error=str(data.get("last_error", "")),
-        rests_at=data.get("rests_at"),
+        connected=data.get("connected") is True,
+        state=text_in(data, "state"),
+        groups=texts_in(data, "groups"),
+        firmware=text_in(data, "firmware"),
+        seen_ms_ago=count_in(data, "seen_ms_ago") or 0,
+        round_trip_us=count_in(data, "round_trip_us"),
+        uptime_ms=count_in(data, "uptime_ms"),
+        dropped=count_in(data, "dropped"),
+        uncertainty_us=count_in(data, "uncertainty_us"),
+        heap_free_bytes=count_in(data, "heap_free_bytes"),
+        last_error=text_in(data, "last_error"),
+        rests_at=count_in(data, "rests_at"),
+    )
+
+
+def hub_status_of(message: SocketMessage, round_trip_us: int) -> HubStatus:
+    """Read the `pong` of a hub, whatever is in it."""
+    data: Mapping[str, object] = message.data or {}
+    return HubStatus(
+        uptime_ms=count_in(data, "uptime_ms") or 0,
+        targets=count_in(data, "targets") or 0,
+        hub_us=count_in(data, "hub_us") or 0,
+        round_trip_us=round_trip_us,
+        journal=text_in(data, "journal"),
     )
 
 
 def target_result_of(message: SocketMessage) -> TargetResult:
-    """Read a `result`, or the reply of the one target that was meant."""
-    data: dict[str, Any] = dict(message.data or {})
-    round_trip_us = int(data.pop("round_trip_us", 0))
-    data.pop("round_trip_ms", None)
+    """Read a `result`, or the reply of the one target that was meant, whatever is in it."""
+    data: dict[str, object] = dict(message.data or {})
+    round_trip_us = count_in(data, "round_trip_us") or 0
     ok = message.type != MessageType.ERROR
     if message.type == MessageType.RESULT:
         ok = message.status not in ("error", "unknown") or "code" not in data
-    code = "" if ok else str(data.pop("code", ErrorCode.INTERNAL))
+    said = {} if ok else {name: data.pop(name, "") for name in ("code", "message")}
+    for name in ("round_trip_us", "round_trip_ms"):
+        data.pop(name, None)
     return TargetResult(
         target_id=message.target_id or "",
         ok=ok,
         status=message.status or message.type,
         round_trip_us=round_trip_us,
-        code=code,
-        message="" if ok else str(data.pop("message", "")),
+        code="" if ok else text_in(said, "code") or ErrorCode.INTERNAL,
+        message=text_in(said, "message"),
         data=data,
     )
 
 
 def game_info_of(message: SocketMessage) -> GameInfo:
-    """Read an item of `list_games`."""
-    data: dict[str, Any] = message.data or {}
-    options = [
-        GameOption(
-            name=str(option.get("name", "")),
-            default=option.get("default", 0),
-            meaning=str(option.get("meaning", "")),
-            low=option.get("low"),
-            high=option.get("high"),
-            choices=list(option.get("choices", [])),
-        )
-        for option in data.get("options", [])
-    ]
+    """Read an item of `list_games`, whatever is in it."""
+    data: Mapping[str, object] = message.data or {}
+    options = data.get("options")
     return GameInfo(
-        name=str(data.get("game", "")),
-        title=str(data.get("title", "")),
-        rules=str(data.get("rules", "")),
-        min_players=int(data.get("min_players", 1)),
-        max_players=int(data.get("max_players", 1)),
-        min_targets=int(data.get("min_targets", 1)),
-        options=options,
+        name=text_in(data, "game"),
+        title=text_in(data, "title"),
+        rules=text_in(data, "rules"),
+        min_players=count_in(data, "min_players") or 1,
+        max_players=count_in(data, "max_players") or 1,
+        min_targets=count_in(data, "min_targets") or 1,
+        options=[_option(option) for option in options if isinstance(option, dict)]
+        if isinstance(options, list)
+        else [],
+    )
+
+
+def _option(data: Mapping[str, object]) -> GameOption:
+    default = data.get("default")
+    low, high = (data.get(name) for name in ("low", "high"))
+    return GameOption(
+        name=text_in(data, "name"),
+        default=default if type(default) is int else text_in(data, "default"),
+        meaning=text_in(data, "meaning"),
+        low=low if type(low) is int else None,
+        high=high if type(high) is int else None,
+        choices=texts_in(data, "choices"),
     )
 
 
 def game_state_of(message: SocketMessage) -> GameState:
-    """Read a `game_state`."""
-    data: dict[str, Any] = message.data or {}
-    known = {name: data[name] for name in GameState.__dataclass_fields__ if name in data}
-    return GameState(**{**known, "status": message.status or "none"})
-
-
-def cease_fire_of(message: SocketMessage) -> CeaseFire:
-    """Read the reply to `cease_fire`, `release` or `get_cease_fire`."""
-    data: dict[str, Any] = message.data or {}
-    for_ms = data.get("for_ms")
-    return CeaseFire(
-        held=data.get("held") is not False,  # if in doubt
-        by=str(data.get("by", "")),
-        why=str(data.get("why", "")),
-        for_ms=for_ms if type(for_ms) is int else None,
-        kept=data.get("kept") is not False,
-        restored=data.get("restored") is True,
+    """Read a `game_state`, whatever is in it: each player has a score."""
+    data: Mapping[str, object] = message.data or {}
+    players = texts_in(data, "players")
+    scores = data.get("scores")
+    said = [score for score in scores if type(score) is int] if isinstance(scores, list) else []
+    return GameState(
+        status=message.status or "none",
+        game_id=text_in(data, "game_id"),
+        game=text_in(data, "game"),
+        players=players,
+        scores=(said + [0] * len(players))[: len(players)],
+        done=count_in(data, "done") or 0,
+        total=count_in(data, "total") or 0,
+        unit=text_in(data, "unit"),
+        turn=text_in(data, "turn"),
+        targets=count_in(data, "targets") or 0,
+        seed=count_in(data, "seed") or 0,
+        reason=text_in(data, "reason"),
+        starts_at_us=count_in(data, "starts_at_us") or 0,
     )
 
 
-def event_of(message: SocketMessage) -> Event:
-    """Read an `event`."""
-    data: dict[str, Any] = dict(message.data or {})
-    return Event(int(data.pop("seq", 0)), str(data.pop("event", "")), message.target_id or "", data)
+def cease_fire_of(message: SocketMessage) -> CeaseFire:
+    """Read the reply to `cease_fire`, `release` or `get_cease_fire`, whatever is in it."""
+    data: Mapping[str, object] = message.data or {}
+    return CeaseFire(
+        held=data.get("held") is not False,  # if in doubt
+        by=text_in(data, "by"),
+        why=text_in(data, "why"),
+        for_ms=count_in(data, "for_ms"),
+        kept=data.get("kept") is not False,
+        restored=data.get("restored") is True,
+    )

@@ -1,0 +1,44 @@
+"""A hub and a journal that lie to the commands."""
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+
+from snyper.system.process import killed_with_parent
+from tools.faults.case import Case, Figure, Scale, at_most, none_of
+from tools.faults.lied_to import LIMIT_S
+
+
+async def lying_hub(scale: Scale) -> AsyncIterator[Figure]:
+    numbers = scale.pick((600, 600), (0, 10_000))  # 0 is all of them
+    command = [sys.executable, "-m", "tools.faults.lied_to", *map(str, numbers)]
+    process = await asyncio.create_subprocess_exec(*killed_with_parent(command), stdout=PIPE, limit=1 << 24)
+    try:
+        assert process.stdout is not None
+        async for line in process.stdout:
+            said = json.loads(line)
+            for wrong in said["wrong"][:5]:
+                scale.tell(wrong)
+            yield none_of(f"{said['name']}: traceback, forged line", len(said["wrong"]), said["count"])
+            yield at_most(f"{said['name']}: the longest command", said["worst_s"], LIMIT_S, "s")
+        status = await process.wait()
+        assert status == 0, f"the lying hub ended with {status}"
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+CASES = (
+    Case(
+        19,
+        "what lies to the commands",
+        "A hub answers every command with each field of each message and event of each wrong kind, and with"
+        " lines whose bytes are changed. A journal has each column and each field of each event so.",
+        "No command ends in a traceback, prints a line or a control character of the other side's, or goes on"
+        " for ever.",
+        lying_hub,
+    ),
+)

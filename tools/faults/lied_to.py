@@ -1,0 +1,77 @@
+"""Commands that a hub lies to, one after the other. As a program it says what became of them, for a case of
+`make faults`: they have loops of their own, and want the main thread.
+
+    python -m tools.faults.lied_to FIELDS MUTATIONS
+"""
+
+import json
+import random
+import sys
+import time
+from collections.abc import Iterator
+
+from tools.faults.liar import ASKING, LyingHub, Outcome, carry_out, hurried, lies, mutated
+from tools.loopback import HOST
+
+SEED = 7
+LIMIT_S = 10.0  # of a command that is lied to
+
+
+def lied_to(hub: LyingHub, count: int | None, seed: int = SEED) -> Iterator[tuple[str, Outcome, str, float]]:
+    """Carry out commands with one field of one answer wrong: `count` of all there are, None for all. Yields
+    what was wrong, the outcome, what is wrong with that, and how many seconds it took.
+    """
+    rng = random.Random(seed)
+    tries = [
+        (arguments, word, what, answers)
+        for arguments, words in ASKING
+        for word in words
+        for what, answers in lies(hub.answers[word])
+    ]
+    rng.shuffle(tries)
+    for arguments, word, what, answers in tries[:count]:
+        honest = hub.answers[word]
+        hub.answers[word] = answers
+        try:
+            yield _tried(hub, arguments, what, rng.random() < 0.3)
+        finally:
+            hub.answers[word] = honest
+
+
+def distorted(hub: LyingHub, count: int, seed: int = SEED) -> Iterator[tuple[str, Outcome, str, float]]:
+    """Carry out `count` commands with the bytes of a line changed, as `lied_to` yields it."""
+    for number in range(count):
+        rng = random.Random(f"{seed}-{number}")
+        arguments, _ = rng.choice(ASKING)
+        hub.distort = lambda line, rng=rng: mutated(line, rng) if rng.random() < 0.3 else line  # type: ignore[misc]
+        try:
+            yield _tried(hub, arguments, f"mutation {seed}-{number}", rng.random() < 0.3)
+        finally:
+            hub.distort = lambda line: line
+
+
+def _tried(
+    hub: LyingHub, arguments: tuple[str, ...], what: str, is_terminal: bool
+) -> tuple[str, Outcome, str, float]:
+    began = time.monotonic()
+    outcome = carry_out([*arguments, "--hub", f"{HOST}:{hub.port}"], is_terminal)
+    return f"{' '.join(arguments)}, {what}", outcome, outcome.wrong(is_terminal), time.monotonic() - began
+
+
+def main() -> None:
+    fields, mutations = (int(text) for text in sys.argv[1:3])
+    with hurried(), LyingHub().running() as hub:
+        for name, tries in (
+            ("fields of a wrong kind", lied_to(hub, fields or None)),
+            ("changed bytes", distorted(hub, mutations)),
+        ):
+            wrong, count, worst_s = [], 0, 0.0
+            for what, _, defect, took_s in tries:
+                count, worst_s = count + 1, max(worst_s, took_s)
+                if defect:
+                    wrong.append(f"{what}: {defect}")
+            print(json.dumps({"name": name, "wrong": wrong, "count": count, "worst_s": worst_s}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
