@@ -1,5 +1,8 @@
 """The dashboard without a browser or a hub: what it knows, who may guess, what it draws."""
 
+import ast
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("nicegui", reason="no NiceGUI here: pip install 'snyper[dashboard]'")
@@ -271,6 +274,30 @@ def test_a_fault_is_a_line_without_the_words_of_who_caused_it(caplog: pytest.Log
     assert "all is well" not in caplog.text
     assert "a page failed (ValueError in " in caplog.text
     assert 1 <= len(caplog.records) <= 6
+
+
+# --- what comes from others is text
+
+DASHBOARD = Path(widgets.__file__).parent
+PARSING = {"props", "style", "run_javascript", "add_head_html", "html"}  # of NiceGUI, or of the browser
+OURS = {  # a number, a word of a table of ours, a drawing of ours, files of ours
+    *(("game_page.py", "style"), ("history_page.py", "style"), ("game_page.py", "run_javascript")),
+    *(("layout.py", "run_javascript"), ("layout.py", "add_head_html"), ("widgets.py", "html")),
+}
+
+
+@pytest.mark.parametrize("file", sorted(DASHBOARD.glob("*.py")), ids=lambda file: file.name)
+def test_only_constants_are_parsed(file: Path) -> None:
+    found = [
+        f"{node.lineno}: {node.func.attr}"
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in PARSING
+        and (file.name, node.func.attr) not in OURS
+        and not all(isinstance(argument, ast.Constant) for argument in node.args)
+    ]
+    assert found == []
 
 
 # --- charts, and words

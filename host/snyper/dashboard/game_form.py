@@ -12,6 +12,7 @@ from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.units import split_unit
 from snyper.shared.names import normalised, visible
 from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX, MAX_PLAYER_CHARS, MAX_PLAYERS
+from snyper.system.text import harmless
 
 MAX_SEED = 2**31 - 1
 
@@ -39,9 +40,10 @@ class Form:
                 with widgets.box("div", "add"):
                     self._name = (
                         ui.input(placeholder="Name, then Enter", on_change=self.draw)
-                        .props(f'dense outlined maxlength={MAX_PLAYER_CHARS} aria-label="Name of a player"')
+                        .props('dense outlined aria-label="Name of a player"')
                         .on("keydown.enter.prevent", self._add_player)
                     )
+                    widgets.attributes(self._name, maxlength=str(MAX_PLAYER_CHARS))
                     widgets.Button("Add", self._add_player, "plus")
             with widgets.box("details", "field") as self._details:
                 with widgets.box("summary"):
@@ -100,7 +102,7 @@ class Form:
         with self._tiles:
             for game in self._games or []:
                 tile = widgets.Button(game.title, lambda game=game: self._choose(game), kind="tile")  # type: ignore[misc]
-                tile.props(f'role=radio data-game="{game.name}"')
+                widgets.attributes(tile, role="radio", data_game=game.name)
         names = [game.name for game in self._games or []]
         if self._games:
             last = self._chosen.name if self._chosen is not None and self._chosen.name in names else names[0]
@@ -109,7 +111,9 @@ class Form:
     def _choose(self, game: GameInfo) -> None:
         self._chosen = game
         for tile in self._tiles:
-            widgets.set_prop(tile, "aria-checked", str(tile._props["data-game"] == game.name).lower())
+            widgets.set_prop(
+                tile, "aria-checked", str(tile._props["data-game"] == harmless(game.name)).lower()
+            )
         players = f"{game.min_players} to {game.max_players} players"
         if game.min_players == game.max_players:
             players = widgets.plural(game.max_players, "player")
@@ -208,8 +212,7 @@ def option_field(option: GameOption) -> Any:
             validation={limits: lambda value: _is_within(value, low, high)},
         )
     field.props("outlined")
-    field._props["hint"] = option.meaning
-    return field
+    return widgets.attributes(field, hint=option.meaning)
 
 
 def _is_within(value: object, low: int | None, high: int | None) -> bool:

@@ -18,6 +18,9 @@ from snyper.system import steady
 CHART_S = 2.0  # between two drawings of the plot
 MAX_CARDS = 60
 MAX_LINES = 8  # in the plot
+MAX_LOG_CHARS = 200_000  # of a target's log
+MAX_LOG_PAGES = 500
+LOG_S = 0.5  # between two drawings of a log that is read
 
 
 class HealthPage:
@@ -84,13 +87,13 @@ class HealthPage:
         lines["hub"] = [(steady.unix_s(at_s), trip / 1000) for at_s, trip in model.hub_round_trips_us]
         self._plot.options.clear()
         self._plot.options.update(charts.round_trips(lines))
-        self._plot._props["aria-label"] = charts.describe(lines, "Round trips in milliseconds")
+        widgets.attributes(self._plot, aria_label=charts.describe(lines, "Round trips in milliseconds"))
         self._plot.update()
 
     async def show_log(self, target_id: str) -> None:
         """Show the log that the board keeps, page by page as it comes."""
         with self._client.layout, ui.dialog() as dialog, widgets.box("section", "sheet log"):
-            dialog.props(f'aria-label="Log of {target_id}"')
+            widgets.attributes(dialog, aria_label=f"Log of {target_id}")
             widgets.text("h2", f"Log of {target_id}")
             said = widgets.text("pre", "").props("tabindex=0")
             state = widgets.text("p", "Reading …", "hint").props("role=status")
@@ -101,14 +104,23 @@ class HealthPage:
             if self._feed.hub.is_lost:
                 widgets.set_text(state, f"{widgets.HUB_LOST}.")
                 return
+            shown_s = 0.0
+            is_cut = False
+            text, pages = "", 0
             async for page in self._feed.hub.log(target_id):
-                if dialog.is_deleted:
-                    return
-                widgets.set_text(said, said.text + page)
+                text, pages = text + page, pages + 1
+                is_cut = len(text) > MAX_LOG_CHARS or pages == MAX_LOG_PAGES
+                if dialog.is_deleted or is_cut:
+                    break
+                if steady.now_s() - shown_s >= LOG_S:
+                    shown_s = steady.now_s()
+                    widgets.set_text(said, text)
+            if dialog.is_deleted:
+                return
+            widgets.set_text(said, text[:MAX_LOG_CHARS])
             lines = said.text.count("\n")
-            widgets.set_text(
-                state, f"{widgets.plural(lines, 'line')}, the newest last" if lines else "It is empty."
-            )
+            words = f"{widgets.plural(lines, 'line')}, the newest last" if lines else "It is empty."
+            widgets.set_text(state, "Only the beginning: it is too long to be shown." if is_cut else words)
         except ProtocolError as error:
             if not dialog.is_deleted:
                 widgets.set_text(state, f"It cannot be read: {error.message or error.code}")
@@ -162,7 +174,7 @@ class HealthCard:
     """The card of one target: all that is known of it."""
 
     def __init__(self, page: HealthPage, target_id: str) -> None:
-        with widgets.box("article", "panel").props(f'aria-label="{target_id}"') as self.element:
+        with widgets.attributes(widgets.box("article", "panel"), aria_label=target_id) as self.element:
             with widgets.box("header"):
                 widgets.text("h2", target_id)
                 self._state = widgets.text("span", "", "state")
@@ -182,7 +194,7 @@ class HealthCard:
                 )
             )
             self._log = widgets.Button("Read its log", lambda: page.show_log(target_id), "log", "wide")
-            self._log.props(f'aria-label="Read the log of {target_id}"')
+            widgets.attributes(self._log, aria_label=f"Read the log of {target_id}")
 
     def draw(self, target: Target, online: bool, now_s: float) -> None:
         info = target.info
@@ -230,7 +242,7 @@ class Facts:
             for name in names:
                 with widgets.box("div"):
                     widgets.text("dt", name)
-                    self._values[name] = widgets.text("dd").props(f'data-fact="{name}"')
+                    self._values[name] = widgets.attributes(widgets.text("dd"), data_fact=name)
 
     def draw(self, values: dict[str, str], bad: dict[str, bool]) -> None:
         for name, value in values.items():

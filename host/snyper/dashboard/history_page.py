@@ -62,7 +62,8 @@ class HistoryPage:
                 with widgets.box("div", "export"):
                     widgets.text("span", words)
                     for extension in FORMATS:
-                        link = ui.element("a").props(f'download aria-label="{words} as {extension}"')
+                        link = ui.element("a").props("download")
+                        widgets.attributes(link, aria_label=f"{words} as {extension}")
                         with link.classes("button"):
                             widgets.text("span", extension.upper())
                         self._links[f"/export/{what}.{extension}"] = link
@@ -190,12 +191,12 @@ class HistoryPage:
                 if is_cut:
                     widgets.text("p", f"The last {POINTS_SHOWN} of each target", "hint")
                 plot = Plot(charts.reactions(points)).classes("plot").props("role=img")
-                plot._props["aria-label"] = charts.describe(points, "Reaction times in milliseconds")
+                widgets.attributes(plot, aria_label=charts.describe(points, "Reaction times in milliseconds"))
             with widgets.box("section", "panel"):
                 widgets.text("h2", "Accuracy of each target")
                 bars = Plot(charts.accuracy(counts)).classes("plot").props("role=img")
                 words = [f"{name}: {hits} of {hits + misses}" for name, hits, misses in counts]
-                bars._props["aria-label"] = f"Hits of all: {', '.join(words) or 'none'}"
+                widgets.attributes(bars, aria_label=f"Hits of all: {', '.join(words) or 'none'}")
                 bars.style(f"height:{max(9, 3 + 2.5 * len(counts))}rem")
 
     def _draw_tables(self, found: HistoryResult) -> None:
@@ -295,7 +296,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], nothing: str) -> 
             for row in rows:
                 with widgets.box("tr"):
                     for head, value in zip(heads, row, strict=True):
-                        widgets.text("td", value).props(f'data-head="{head}"')
+                        widgets.attributes(widgets.text("td", value), data_head=head)
 
 
 def when(unix_ms: int) -> str:

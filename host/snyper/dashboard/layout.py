@@ -120,16 +120,16 @@ class Layout:
             widgets.text("h2", "The picture of a target")
             with widgets.box("div", "legend"):
                 for state, words in LEGEND:
-                    with widgets.box("figure").props(f"data-state={state}"):
+                    with widgets.attributes(widgets.box("figure"), data_state=state):
                         widgets.svg(drawings.TARGET)
                         widgets.text("figcaption", words)
             widgets.Button("Close", dialog.close, kind="wide")
         return dialog
 
     def _navigation(self, classes: str, label: str) -> None:
-        with widgets.box("nav", classes).props(f'aria-label="{label}"'):
+        with widgets.attributes(widgets.box("nav", classes), aria_label=label):
             for path, name, icon in _PAGES:
-                with ui.element("a").props(f'href="{path}"') as link:
+                with widgets.attributes(ui.element("a"), href=path) as link:
                     widgets.svg(drawings.icon(icon))
                     widgets.text("span", name)
                 self._links.setdefault(path, []).append(link)
@@ -141,11 +141,8 @@ class Layout:
             self._sign_more = widgets.text("span", "", "more")
 
     def _tool(self, id: str, icon: str, label: str, script: str) -> None:
-        with (
-            ui.element("button")
-            .props(f'type=button id={id} aria-label="{label}" title="{label}"')
-            .classes("button ghost") as button
-        ):
+        button = widgets.box("button", "button ghost")
+        with widgets.attributes(button, type="button", id=id, aria_label=label, title=label):
             widgets.svg(drawings.icon(icon))
         button.on("click", js_handler=f"() => {script}")
 

@@ -28,7 +28,8 @@ class Card:
         self._shown = -1  # how many shots were shown; -1 before the first drawing
         self._groups: list[str] | None = None
         self._leaves: list[widgets.Button] = []
-        with widgets.box("article", "card").props(f'draggable=true aria-label="{target_id}"') as self.element:
+        card = widgets.box("article", "card").props("draggable=true")
+        with widgets.attributes(card, aria_label=target_id) as self.element:
             with widgets.box("header"):
                 widgets.text("h2", target_id)
                 with widgets.box("span", "state").props("role=status"):

@@ -17,6 +17,7 @@ from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 from snyper.system.text import harmless
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Element)
 Handler = Callable[[], Awaitable[None] | None]
 
 HUB_LOST = "The hub is lost"
@@ -69,9 +70,9 @@ class Button(Element):
         self.classes(f"button {kind}")
         self._title = "" if words else label
         if label or not words:
-            self._props["aria-label"] = label or words
+            attributes(self, aria_label=label or words)
         if self._title:
-            self._props["title"] = self._title
+            attributes(self, title=self._title)
         with self:
             if icon:
                 svg(drawings.icon(icon))
@@ -103,7 +104,7 @@ class Button(Element):
         self._props["disabled"] = bool(obstacle)
         for name, value in (("title", obstacle or self._title), ("aria-description", obstacle)):
             if value:
-                self._props[name] = value
+                self._props[name] = harmless(value)
             else:
                 self._props.pop(name, None)
         self.update()
@@ -113,8 +114,18 @@ class Button(Element):
             set_text(self.words, words)
 
 
+def attributes(element: E, **values: str) -> E:
+    """Set attributes of an element that is being built (`aria_label` is `aria-label`). A value is text,
+    whatever is in it; NiceGUI's own `props` would parse it.
+    """
+    for name, value in values.items():
+        element._props[name.replace("_", "-")] = harmless(value)
+    return element
+
+
 def set_prop(element: Element, name: str, value: str) -> None:
     """Set an attribute, and tell the browser only if it is another."""
+    value = harmless(value)
     if element._props.get(name) != value:
         element._props[name] = value
         element.update()
