@@ -54,6 +54,7 @@ class Link(LinkCore):
     _drained: "asyncio.Event | None" = None
     sealed: "SealedStream | None" = None  # in between, where all that goes and comes is sealed
     _requests: "Iterator[SocketMessage | None] | None" = None  # of what was read, what is not served yet
+    is_quiet = False  # so that the log is not full of it
 
     def __init__(
         self,
@@ -234,8 +235,9 @@ class Link(LinkCore):
             self._drained.set()
 
     def log(self, text: str) -> None:
-        """Log `text` of this link."""
-        log(self.name, text)
+        """Log `text` of this link, unless it is quiet."""
+        if not self.is_quiet:
+            log(self.name, text)
 
     # ---
 

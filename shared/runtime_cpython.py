@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+import os
 import socket
 import time
 import traceback
 import unicodedata
 from errno import EADDRNOTAVAIL, EAFNOSUPPORT
-from socket import AF_INET
+from socket import AF_INET, AF_INET6
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Stream(asyncio.BufferedProtocol):
         self._on_connection = on_connection
         self.owner: "StreamOwner | None" = None
         self.buffer: "memoryview | None" = None  # where the owner wants the next bytes put
+        self.address = ""  # of the peer, without its port
 
     def attach(self, owner: "StreamOwner") -> None:
         """Begin to read, for `owner`."""
@@ -129,6 +131,7 @@ class Stream(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self.address = (transport.get_extra_info("peername") or [""])[0]
         transport.set_write_buffer_limits(high=0)
         transport.pause_reading()  # until somebody is attached
         self._closed = asyncio.get_running_loop().create_future()
@@ -195,25 +198,126 @@ async def exchange_datagrams(
             return b""
 
 
-async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
-    """Accept connections on `host`, or on every address, IPv6 too, where it is empty. `on_connection` runs in
-    a task of its own for each. Raises OSError.
+_REFUSED_S = 0.02  # until somebody is accepted again where nobody may be
+_ACCEPTS_PER_TURN = 16  # before those who are connected get theirs
+_SPARE_DESCRIPTORS = 32  # which connections leave to all else that this process opens
+_FULL_LOG_S = 60.0
+
+
+class _Server:
+    """A listening socket for each address."""
+
+    def __init__(
+        self, sockets: "list[socket.socket]", on_connection: "OnConnection", may_accept: "Callable[[], bool]"
+    ) -> None:
+        self.sockets = sockets
+        self._on_connection = on_connection
+        self._may_accept = may_accept
+        self._full_logged_s = -_FULL_LOG_S
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._accept_all(sock)) for sock in sockets]
+        self._begun: "set[asyncio.Task[Any]]" = set()
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            await end_task(task)
+        for sock in self.sockets:
+            sock.close()
+
+    async def _accept_all(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            while not self._may_accept():
+                await asyncio.sleep(_REFUSED_S)
+            try:
+                accepted, _ = await loop.sock_accept(sock)
+                for _ in range(_ACCEPTS_PER_TURN):
+                    self._serve(accepted)
+                    if not self._may_accept():
+                        break
+                    accepted, _ = sock.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                continue
+            except OSError as error:
+                self._log_full(repr(error))
+                await asyncio.sleep(_REFUSED_S)
+
+    def _serve(self, accepted: socket.socket) -> None:
+        # The system gives the lowest number that is free.
+        if accepted.fileno() >= _max_descriptors() - _SPARE_DESCRIPTORS:
+            accepted.close()
+            self._log_full("this process may open no more files")
+            return
+        accepted.setblocking(False)
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(loop.connect_accepted_socket(lambda: Stream(self._on_connection), accepted))
+        self._begun.add(task)
+        task.add_done_callback(self._on_begun)
+
+    def _on_begun(self, task: "asyncio.Task[Any]") -> None:
+        self._begun.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _logger.info("hub: a connection was gone before it began: %r", task.exception())
+
+    def _log_full(self, why: str) -> None:
+        if time.monotonic() - self._full_logged_s >= _FULL_LOG_S:
+            self._full_logged_s = time.monotonic()
+            _logger.error(
+                "hub: takes no more connections: %s; raise the limit of open files (ulimit -n)", why
+            )
+
+
+def _max_descriptors() -> int:
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return 1 << 30
+    soft: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return soft if soft != resource.RLIM_INFINITY else 1 << 30
+
+
+def _bound(family: int, address: "Any") -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # elsewhere it means that two may listen
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+async def listen(
+    on_connection: "OnConnection", host: str, port: int, backlog: int, may_accept: "Callable[[], bool]"
+) -> _Server:
+    """Accept connections on `host`, or on every address, IPv6 too, where it is empty, whenever `may_accept()`
+    is true; the others wait. `on_connection` runs in a task of its own for each. Raises OSError.
     """
     loop = asyncio.get_running_loop()
-
-    def accept() -> Stream:
-        return Stream(on_connection)
-
+    found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: "list[socket.socket]" = []
     try:
-        return await loop.create_server(accept, host or None, port, backlog=backlog)
-    except OSError as error:
-        if host or error.errno not in (EADDRNOTAVAIL, EAFNOSUPPORT):
-            raise
-        # A system without IPv6.
-        return await loop.create_server(accept, "0.0.0.0", port, backlog=backlog)
+        for family, _, _, _, address in dict.fromkeys(found):
+            try:
+                sockets.append(_bound(family, address))
+            except OSError as error:
+                # A system without IPv6 has names for it all the same.
+                if host or family != AF_INET6 or error.errno not in (EADDRNOTAVAIL, EAFNOSUPPORT):
+                    raise
+        for sock in sockets:
+            sock.listen(backlog)
+        return _Server(sockets, on_connection, may_accept)
+    except OSError:
+        for sock in sockets:
+            sock.close()
+        raise
 
 
-def bound_port(server: asyncio.Server, port: int) -> int:
+def bound_port(server: _Server, port: int) -> int:
     """Return the port that `server` listens on, also where `listen` was given 0."""
     # For 0 each address of a host gets a port of its own; a peer that dials a name tries IPv4 in any case.
     first = min(server.sockets, key=lambda sock: sock.family != AF_INET)
@@ -221,9 +325,9 @@ def bound_port(server: asyncio.Server, port: int) -> int:
     return bound
 
 
-async def close_server(server: asyncio.Server) -> None:
+async def close_server(server: _Server) -> None:
     """Stop listening; live connections stay."""
-    server.close()
+    await server.close()
 
 
 def ticks_us() -> int:

@@ -12,12 +12,12 @@ from time import sleep_us, ticks_add, ticks_diff as ticks_diff, ticks_ms, ticks_
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Callable, Coroutine, Generator
     from typing import Any
 
     from snyper.shared.runtime import StreamOwner, Timer
 
-    OnConnection = Callable[["Stream"], Awaitable[None]]
+    OnConnection = Callable[["Stream"], Coroutine[Any, Any, None]]
 
 MAX_CHUNK_BYTES = 1_024  # that may follow a line: some more than the 800 of a packet, and no load for a heap
 _MAX_DATAGRAM_BYTES = 512  # of DNS: RFC 1035
@@ -177,6 +177,7 @@ class Stream:
     _writer: "asyncio.Task[None] | None" = None  # while something has not left
     _rest: "memoryview | None" = None
     buffer: "memoryview | None" = None  # where the owner wants the next bytes put
+    address: "Any" = ""  # of the peer, without its port; whatever the runtime has for it
 
     def __init__(self, sock: "socket.socket") -> None:
         self._sock = sock
@@ -323,34 +324,63 @@ def _is_alive(sock: "socket.socket") -> bool:
     return not [entry for entry in poller.poll(0) if entry[1] & lost]
 
 
-async def listen(on_connection: "OnConnection", host: str, port: int, backlog: int) -> asyncio.Server:
-    """Accept connections on `host`, or on every IPv4 address where it is empty. `on_connection` runs in a
-    task of its own for each. Raises OSError.
+_REFUSED_MS = 50  # until somebody is accepted again where nobody may be
+
+
+async def _accept(
+    sock: "socket.socket", on_connection: "OnConnection", may_accept: "Callable[[], bool]"
+) -> None:
+    try:
+        while True:
+            await _readable(sock)  # type: ignore[misc]
+            if not may_accept():
+                await asyncio.sleep_ms(_REFUSED_MS)
+                continue
+            try:
+                accepted, address = sock.accept()
+            except OSError:
+                await asyncio.sleep_ms(_REFUSED_MS)
+                continue
+            try:
+                accepted.setblocking(False)
+                if _is_alive(accepted):
+                    set_nodelay(accepted)
+                stream = Stream(accepted)
+                # A board's own port says an address as text, the unix port as the system has it.
+                stream.address = address[0] if type(address) is tuple else bytes(address[4:8])
+                asyncio.create_task(on_connection(stream))  # noqa: RUF006 # a board's loop keeps it
+            except (MemoryError, OSError):
+                accepted.close()
+    finally:
+        sock.close()
+
+
+async def listen(
+    on_connection: "OnConnection", host: str, port: int, backlog: int, may_accept: "Callable[[], bool]"
+) -> "asyncio.Task[None]":
+    """Accept connections on `host`, or on every IPv4 address where it is empty, whenever `may_accept()` is
+    true; the others wait. `on_connection` runs in a task of its own for each. Raises OSError.
     """
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> "Awaitable[None]":
-        """Return what serves a connection. Raises nothing: that would end the server."""
-        sock = reader.s  # type: ignore[attr-defined]
-        try:
-            if _is_alive(sock):
-                set_nodelay(sock)
-            return on_connection(Stream(sock))
-        except (MemoryError, OSError):
-            sock.close()
-            return asyncio.sleep_ms(0)
-
-    return await asyncio.start_server(accept, host or "0.0.0.0", port, backlog)
+    sock = socket.socket()
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(socket.getaddrinfo(host or "0.0.0.0", port)[0][-1])
+        sock.listen(backlog)
+    except OSError:
+        sock.close()
+        raise
+    return asyncio.create_task(_accept(sock, on_connection, may_accept))
 
 
-def bound_port(server: asyncio.Server, port: int) -> int:
+def bound_port(server: "asyncio.Task[None]", port: int) -> int:
     """Return the port that `listen` was given: the runtime cannot tell which one it got for 0."""
     return port
 
 
-async def close_server(server: asyncio.Server) -> None:
+async def close_server(server: "asyncio.Task[None]") -> None:
     """Stop listening; live connections stay."""
-    server.close()
-    await server.wait_closed()
+    await end_task(server)
 
 
 # The counter wraps every 18 minutes (2^30 µs), so it must be read every 9. A live link does so all the time.

@@ -48,6 +48,7 @@ class SealedStream:
         claim: "tuple[str, str | None, str]",
     ) -> None:
         self._stream = stream
+        self.address = stream.address
         self._link = link
         self._sending = sending
         self._receiving = receiving

@@ -15,6 +15,7 @@ from typing import Any
 from snyper.firmware.master import config as master
 from snyper.firmware.master.crosstalk import RATIO
 from snyper.firmware.target import config as target
+from snyper.hub.limits import LIMITS
 from snyper.shared.config import MAX_BYTES, ConfigError, Field, List
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +34,25 @@ _WATCHDOG = (
     "Firmware that hangs for this long is restarted by the chip. 0 switches this off, which is for finding "
     "faults only"
 )
+
+_LIMITS = {
+    "max_targets": "How many targets are let in",
+    "max_consoles": "How many consoles, and as many services, are let in at a time",
+    "max_events": "How many past events are kept in memory, for consoles that come back",
+    "unregistered": (
+        "How many connections may be open that have not registered, beside those that have: when one more "
+        "comes, the one that has been here longest is closed. There are never more than free places"
+    ),
+    "strangers_per_s": (
+        "How many connections that end without having registered are accepted each second, once as many as "
+        "`unregistered` have come at once; the others wait"
+    ),
+    "per_address": "How many that have registered may be connected from one address",
+    "register_ms": "How long a connection may take to register. A person with `nc` may want 60000",
+    "wrong_keys_at_once": (
+        "How many wrong keys one address may say at once; then one a second. Others are not slowed"
+    ),
+}
 
 MEANINGS: dict[str, dict[str, str]] = {
     "target": {
@@ -101,6 +121,7 @@ MEANINGS: dict[str, dict[str, str]] = {
             "A hit does not count that is at most so long before or after one of another target that is "
             f"{RATIO} times as strong or stronger: it is the same blow, through the frame. 0: all count"
         ),
+        **{f"limits.{name}": meaning for name, meaning in _LIMITS.items() if name in master.LIMITS},
         "access_point.ssid": "The name of the Wi-Fi network that the board opens",
         "access_point.password": "Its WPA2 password. Choose your own: everybody can read the default here",
         "access_point.channel": "1, 6 and 11 disturb each other least. 12 and 13 are not allowed everywhere",
@@ -305,6 +326,15 @@ runs with the defaults, and its light blinks as in safe mode: long, long, short.
 it and restart it.
 """
 
+_COMPUTER = """
+## Limits
+
+A hub says no in time: whoever goes beyond one of these loses the connection, and nobody else anything. On a
+computer `snyper hub --limit NAME=NUMBER` sets one and may be repeated; a hub board has them in its
+`config.json`, as above.
+
+"""
+
 _TITLES = {"target": "A target's settings", "master": "A hub board's settings"}
 _NOTES = {
     "target": "A change of `target_id` makes it another target to the hub.\n",
@@ -332,6 +362,13 @@ def page() -> str:
         parts.append("| setting | is | default | means |\n| --- | --- | --- | --- |\n")
         parts.extend(_row(path, field, MEANINGS[role][path]) for path, field in settings(schema))
         parts.append(f"\n{_NOTES[role]}" if _NOTES[role] else "")
+    parts.append(_COMPUTER)
+    parts.append("| limit | is | default | on a hub board | means |\n| --- | --- | --- | --- | --- |\n")
+    for name, field in LIMITS.items():
+        board: Any = {**master.SCHEMA, **master.LIMITS}[name]
+        parts.append(
+            f"| `{name}` | {field.expects()} | {field.default} | {board.default} | {_LIMITS[name]} |\n"
+        )
     parts.append("\n## Examples\n")
     parts.extend(_example(example) for example in EXAMPLES)
     return "".join(parts)

@@ -1,4 +1,4 @@
-"""The decision whom a hub board lets in. Unloaded after its start."""
+"""The decision whom a hub board lets in, and its limits. Unloaded after its start."""
 
 from snyper.firmware.master.server import Access
 from snyper.shared.log import keep
@@ -25,3 +25,11 @@ def decide(config: "dict[str, Any]", hub: "Hub") -> None:
     elif config["access_point"]["password"] == PUBLISHED_PASSWORD:
         hub.access = Access.KEYS
         keep("hub", "lets nobody in: it has no key, and everybody knows its Wi-Fi password. Deploy it anew")
+
+
+def set_limits(hub: "Hub", limits: "dict[str, int]") -> None:
+    """Change the limits of a hub that has not started, those of `config.LIMITS`."""
+    for name in limits:
+        if getattr(hub, name) != limits[name]:  # else it takes no memory
+            setattr(hub, name, limits[name])
+    hub.places = hub.unregistered

@@ -5,7 +5,9 @@ from binascii import hexlify
 
 from snyper.firmware.master.registry import Peer, Registry
 from snyper.firmware.master.server import Access, refuse
+from snyper.shared.clock import now_ms
 from snyper.shared.handshake_server import Registration, Role
+from snyper.shared.link_core import CloseReason
 from snyper.shared.runtime import unload
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
@@ -25,12 +27,17 @@ if TYPE_CHECKING:
     from snyper.shared.link import Link
 
 
+WRONG_KEY_MS = 1_000  # so many a second of one address are judged, once it has had those at once
+MAX_ADDRESSES = 64  # whose wrong keys are counted
+
+
 def register(hub: "Hub", link: "Link", message: SocketMessage) -> None:
     """Admit who sends `message`, a `register`, or challenge or refuse it."""
     try:
         registration = Registration(message)
+        _check_address(hub, link)
         if registration.wants_challenge and link.sealed is None:
-            _challenge(hub.keys, link, message, registration)
+            _challenge(hub, link, message, registration)
             return
         _check_proof(hub, link, registration)
         is_named = role_of(registration.role).is_named
@@ -45,12 +52,19 @@ def register(hub: "Hub", link: "Link", message: SocketMessage) -> None:
         refuse_registration(hub, link, message, error)
 
 
-def _challenge(keys: str, link: "Link", message: SocketMessage, registration: Registration) -> None:
+def put_out_stranger(strangers: "list[Link]") -> None:
+    """Hang up on the stranger who has been here longest, if possible on one who is not proving a key."""
+    oldest = [link for link in strangers if link.sealed is None] or strangers
+    if oldest:
+        oldest[0].end(ProtocolError(ErrorCode.BUSY, "others wait for this place"), CloseReason.REFUSED)
+
+
+def _challenge(hub: "Hub", link: "Link", message: SocketMessage, registration: Registration) -> None:
     """Challenge a peer to prove that it has the key that it names: what it says from now on has to be sealed.
 
     Raises ProtocolError: `unauthorized` where there is no key at all, `bad_message` for no nonce.
     """
-    if not keys:
+    if not hub.keys:
         raise ProtocolError(ErrorCode.UNAUTHORIZED, "this hub has no key, and this peer wants one of it")
     from snyper.firmware.master.keyring import key_named
     from snyper.shared.keys import NONCE_BYTES, nonce_field, seals
@@ -58,13 +72,43 @@ def _challenge(keys: str, link: "Link", message: SocketMessage, registration: Re
 
     try:
         nonce = nonce_field(message.data or {})
-        key = key_named(keys, registration.key)
+        key = key_named(hub.keys, registration.key)
     finally:  # not before: the one loads the other
         unload("snyper.firmware.master.keyring", "snyper.shared.keys")
     own = os.urandom(NONCE_BYTES)
     to_hub, from_hub = seals(key, registration.role, registration.target_id or "", nonce, own)
     link.send_nowait(message.reply(MessageType.CHALLENGE, "challenged", {"nonce": hexlify(own).decode()}))
     seal_link(link, from_hub, to_hub, (registration.role, registration.target_id, key.name))
+    link.on_close = lambda link, why: _count_wrong_key(hub, link, why)
+
+
+def _count_wrong_key(hub: "Hub", link: "Link", why: ProtocolError) -> None:
+    """Count a wrong key against the address that it came from: one is forgotten in WRONG_KEY_MS."""
+    if why.code != ErrorCode.UNAUTHORIZED:
+        return
+    if hub.wrong_keys is None:
+        hub.wrong_keys = {}
+    due_ms = hub.wrong_keys
+    address = link._stream.address
+    due_ms[address] = max(now_ms(), due_ms.get(address, 0)) + WRONG_KEY_MS
+    if len(due_ms) > MAX_ADDRESSES:
+        del due_ms[min(due_ms, key=lambda other: due_ms[other])]  # the one that has been good for longest
+
+
+def _check_address(hub: "Hub", link: "Link") -> None:
+    """Check that one more may come from that address. Raises ProtocolError `busy`."""
+    address = link._stream.address
+    late_ms = (hub.wrong_keys or {}).get(address, 0) - now_ms() - hub.wrong_keys_at_once * WRONG_KEY_MS
+    if late_ms > 0 and link.sealed is None:
+        raise ProtocolError(
+            ErrorCode.BUSY, "too many wrong keys from your address: try again in %d ms" % late_ms
+        )
+    if hub.per_address < hub.max_connections:
+        others = [other for other in hub.links if other not in hub.strangers]
+        if len([other for other in others if other._stream.address == address]) >= hub.per_address:
+            raise ProtocolError(
+                ErrorCode.BUSY, "this hub takes %d connections of one address" % hub.per_address
+            )
 
 
 def _check_proof(hub: "Hub", link: "Link", registration: Registration) -> None:
@@ -91,6 +135,7 @@ def _check_proof(hub: "Hub", link: "Link", registration: Registration) -> None:
 
 def refuse_registration(hub: "Hub", link: "Link", message: SocketMessage, error: ProtocolError) -> None:
     """Tell a peer why it is not admitted, and hang up."""
+    _count_wrong_key(hub, link, error)
     is_duplicate = error.code == ErrorCode.DUPLICATE_TARGET
     if is_duplicate:
         from snyper.firmware.master.duplicates import record_duplicate

@@ -41,6 +41,16 @@ def _is_listen(text: str) -> bool:
     return True
 
 
+LIMITS = {
+    "max_events": Integer(24, 4, 256),  # 2.4 kB; a computer has memory for more
+    "unregistered": Integer(4, 1, 64),
+    "strangers_per_s": Integer(4, 2, 64),
+    "per_address": Integer(64, 1, 64),
+    "register_ms": Integer(5_000, 500, 600_000),
+    "wrong_keys_at_once": Integer(10, 1, 1_000),
+}
+
+
 class Flag(Field):
     """True or false."""
 
@@ -65,6 +75,7 @@ SCHEMA = {
     "keys": List(Pattern("", _is_key_line, "NAME:HEX RIGHTS", secret=True), (), 0, MAX_KEYS),
     "open": Flag(False),
     "crosstalk_ms": Integer(CROSSTALK_MS, 0, MAX_CROSSTALK_MS),
+    "limits": LIMITS,
     "access_point": {
         "ssid": Text("snyper", 1, 32),
         "password": Text(PUBLISHED_PASSWORD, 8, 63, secret=True),

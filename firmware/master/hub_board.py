@@ -32,12 +32,16 @@ class HubBoard:
         self._on_status = on_status
         self._access_point: "dict[str, Any] | None" = config["access_point"]
         host, port = _address(config["listen"])
-        limits = config["max_targets"], config["max_consoles"]
-        self._hub = Hub(host, port, *limits, crosstalk_ms=config["crosstalk_ms"])
-        from snyper.firmware.master.access import decide
+        limits = config["limits"]
+        max_events = limits.pop("max_events")
+        places = config["max_targets"], config["max_consoles"]
+        crosstalk_ms = config["crosstalk_ms"]
+        self._hub = Hub(host, port, *places, "", max_events, None, crosstalk_ms)
+        from snyper.firmware.master.access import decide, set_limits
 
         unload("snyper.firmware.master.access")
         decide(config, self._hub)
+        set_limits(self._hub, limits)
         self._hub.cease_fire_file = CEASE_FIRE
         self._panel = _panel(config, self._hub)
 

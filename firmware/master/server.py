@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from snyper.firmware.master.game_runner import GameRunner
     from snyper.shared.handshake_server import Registration
 
-MAX_EVENTS = 24  # 2.4 kB of a board; a computer has memory for more
-REGISTER_TIMEOUT_MS = 10_000  # long enough for a person who pastes a line into `nc`
+MAX_EVENTS = 24
+REGISTER_MS = 5_000
 _BACKLOG = 1024  # connections that wait to be accepted; the system may hold fewer
+_MIN_BACKLOG = 16  # more than a few who dial again and again, so that they come one after the other
 _SWEEP_MS = 500
 _SWEEP_OVERDUE_MS = 5_000
 _HEALTH = b'{"hub_us":%d,"uptime_ms":%d,"targets":%d%s}'  # `data` of a `pong`
@@ -51,12 +52,24 @@ class Hub:
     At most `max_targets` and `max_consoles` are connected at once: 4 and 1 on a Pico W, whose network stack
     has five connections. `keys` are as in `keyring.py`: where there are any, only who proves one is served.
     `max_events` is how many past events a console that comes back can ask for; `events` is a log that keeps
-    more of them. `crosstalk_ms` is the window of `crosstalk.py`.
+    more of them. `crosstalk_ms` is the window of `crosstalk.py`. The other limits may be changed before
+    `start`.
+
+    A stranger, who has not registered, has a place that nobody else needs: at most `unregistered` are
+    there, and when one more comes the oldest goes. Who goes without having registered leaves its place empty
+    for a while, so no more than `strangers_per_s` come.
     """
 
+    # Here, and not in each hub: on a board every attribute that is set takes memory.
     access = Access.LOCAL
     cease_fire_file: "Any" = None  # in which a cease fire outlives the hub: of a board's flash the path
     released: "tuple[str, int] | None" = None  # who has released the last one, and when by `now_ms`
+    unregistered = places = 4  # those that strangers may still take
+    strangers_per_s = 4
+    per_address = 64
+    wrong_keys_at_once = 10
+    register_ms = REGISTER_MS
+    wrong_keys: "dict[object, int] | None" = None  # by address: see admission.py
 
     def __init__(
         self,
@@ -76,9 +89,10 @@ class Hub:
         self.router = Router(registry, events, self.boot_id, crosstalk_ms)
         self._host = host
         self.port = port
-        self._max_connections = max_targets + max_consoles
+        self.max_connections = max_targets + max_consoles
         self._id_prefixes = 0
-        self._links: "list[Link]" = []
+        self.links: "list[Link]" = []  # of all who are connected
+        self.strangers: "list[Link]" = []  # those of them who have not registered, the oldest first
         self._all_gone = asyncio.Event()
         self._connections = 0
         self.keys = keys
@@ -100,7 +114,8 @@ class Hub:
 
     async def start(self) -> None:
         """Start to listen. Raises OSError when the address cannot be used."""
-        self._server = await listen(self._serve, self._host, self.port, min(self._max_connections, _BACKLOG))
+        backlog = max(_MIN_BACKLOG, min(self.max_connections, _BACKLOG))
+        self._server = await listen(self._serve, self._host, self.port, backlog, self._may_accept)
         self.port = bound_port(self._server, self.port)
         self._sweeper = asyncio.create_task(self._sweep())
         log("hub", "listening on port %d" % self.port)
@@ -111,10 +126,10 @@ class Hub:
             await self.game_runner.stop()
         self._sweeper.cancel()
         await close_server(self._server)
-        for link in list(self._links):
+        for link in list(self.links):
             error = ProtocolError(ErrorCode.DISCONNECTED, "the hub stops")
             link.close(error, reason=CloseReason.STOPPING)
-        while self._links:
+        while self.links:
             self._all_gone.clear()
             await self._all_gone.wait()
 
@@ -140,27 +155,57 @@ class Hub:
             await stream.close()
             raise
         link.health = self._health
-        self._links.append(link)
+        self.places -= 1
+        self._make_room()
+        self.links.append(link)
+        self.strangers.append(link)
         try:
-            if len(self._links) > self._max_connections:
-                refuse(link, ErrorCode.BUSY, "this hub takes %d connections" % self._max_connections)
+            link.is_quiet = 2 * self.places < self.unregistered  # a few are in the log
+            if len(self.links) - len(self.strangers) >= self.max_connections:
+                refuse(link, ErrorCode.BUSY, "this hub takes %d connections" % self.max_connections)
             await link.run()
         finally:
-            self._links.remove(link)
+            self.links.remove(link)
+            if link in self.strangers:
+                self.strangers.remove(link)
             self._all_gone.set()
+
+    def _is_full(self) -> bool:
+        """Tell whether one more stranger takes the place of another."""
+        registered = len(self.links) - len(self.strangers)
+        return len(self.strangers) >= max(1, min(self.unregistered, self.max_connections - registered))
+
+    def _make_room(self) -> None:
+        """Put a stranger out where there is no room for one more. Not in `_serve`: what this loads would
+        stay.
+        """
+        if self._is_full():
+            from snyper.firmware.master.admission import put_out_stranger
+
+            unload("snyper.firmware.master.admission")
+            put_out_stranger(self.strangers)
+
+    def _may_accept(self) -> bool:
+        """Tell whether one more stranger may come: not before the last has had time to register, where it
+        would have to go.
+        """
+        if self._is_full() and now_ms() - self.strangers[-1].opened_ms < 1000 // self.strangers_per_s:
+            return False
+        return self.places > 0
 
     async def _sweep(self) -> None:
         while True:
             await sleep_ms(_SWEEP_MS)
             self._swept_ms = now_ms()
-            self._refuse_unregistered(now_ms() - REGISTER_TIMEOUT_MS)
+            self.places = min(self.unregistered, self.places + self.strangers_per_s * _SWEEP_MS // 1000)
+            self._refuse_unregistered(now_ms() - self.register_ms)
             if self.router.cease_fire is not None:
                 self.router.cease_fire.enforce()
 
     def _refuse_unregistered(self, opened_before_ms: int) -> None:
         """Close connections that did not register in time."""
-        for link in list(self._links):
-            if link.state == State.NEW and link.close_error is None and link.opened_ms <= opened_before_ms:
+        for link in self.strangers[:]:
+            if link.state == State.NEW and link.opened_ms <= opened_before_ms:
                 refuse(link, ErrorCode.NOT_REGISTERED, "the first message is `register`")
 
     def _register(self, link: Link, message: SocketMessage) -> None:
@@ -190,6 +235,9 @@ class Hub:
         handlers = peer.handlers()
         handlers[MessageType.REGISTER] = _refuse_again
         link.open(handlers, registration.target_id or registration.role)
+        self.strangers.remove(link)
+        link.is_quiet = False
+        self.places += 1  # somebody who is known needs none
         link.on_health = peer.on_health
         link.on_stream = peer.on_item
         link.on_close = peer.on_close
@@ -218,5 +266,5 @@ def refuse(
     try:
         link.send_nowait(error.to_message(message.id, message.target_id) if message else error.to_message())
     except ProtocolError as lost:
-        log(link.name, "refused, and it has gone: %s" % lost)
+        link.log("refused, and it has gone: %s" % lost)
     link.close(error, linger=True, quiet=quiet)

@@ -22,6 +22,7 @@ from snyper.boards import board as boards, simulator
 from snyper.boards.board import WIFI, BoardProcess
 from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
 from snyper.boards.surroundings import SAMPLING_NS
+from snyper.firmware.master.access import set_limits
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.server import Access, Hub
 from snyper.firmware.target.config import read
@@ -134,13 +135,17 @@ async def running_hub(
     crosstalk_ms: int = CROSSTALK_MS,
     keys: Sequence[str] = (),
     is_open: bool = False,
+    limits: Mapping[str, int] | None = None,
 ) -> AsyncIterator[HubUnderTest]:
     """Run a hub of that engine, whose first key is the fleet's. `main` is the text of a main.py to flash
     instead, on MicroPython.
     """
     if engine == "cpython":
-        lines = "\n".join(keys)
-        hub = Hub(HOST, port or 0, max_targets, max_consoles, lines, crosstalk_ms=crosstalk_ms)
+        hub = Hub(
+            *(HOST, port or 0, max_targets, max_consoles, "\n".join(keys)),
+            crosstalk_ms=crosstalk_ms,
+        )
+        set_limits(hub, dict(limits or {}))
         if is_open:
             hub.access = Access.OPEN
         await hub.start()
@@ -158,6 +163,7 @@ async def running_hub(
         "key": keys[0].removesuffix(" fleet") if keys else "",
         "keys": list(keys[1:]),
         "open": is_open,
+        "limits": dict(limits or {}),
     }
     source = None
     if main is not None:

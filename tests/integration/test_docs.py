@@ -29,7 +29,7 @@ from snyper.firmware.master.roles.target import HEALTH, Target
 from snyper.firmware.master.server import Hub
 from snyper.firmware.target import config as target_config, controller, maintenance, outbox, trace
 from snyper.firmware.target.controller import ANSWERS, TRANSITIONS, State, Trigger
-from snyper.hub import journal, journaled_events, run as run_hub
+from snyper.hub import journal, journaled_events, limits
 from snyper.shared import link, link_core, socket_protocol
 from snyper.shared.link import Link
 from snyper.shared.socket_protocol import (
@@ -161,7 +161,7 @@ NUMBERS: list[tuple[str, str, list[float]]] = [
     (
         "history.md",
         "the last {} events in memory, like a hub board its {}",
-        [run_hub.MAX_EVENTS, server.MAX_EVENTS],
+        [limits.MAX_EVENTS, server.MAX_EVENTS],
     ),
     ("history.md", "They wait for it, up to {}.", [journal.MAX_BACKLOG]),
     ("history.md", "if there were more than {}:", [journal.MAX_BACKLOG]),
@@ -173,7 +173,7 @@ NUMBERS: list[tuple[str, str, list[float]]] = [
     (
         "protocol.md",
         "its last events: {} on a computer, {} on a board",
-        [run_hub.MAX_EVENTS, server.MAX_EVENTS],
+        [limits.MAX_EVENTS, server.MAX_EVENTS],
     ),
     ("protocol.md", "It holds {}. When a {}th comes", [outbox.MAX_REPORTS, outbox.MAX_REPORTS + 1]),
     ("protocol.md", "It remembers the last {} report ids", [registry.MAX_REPORT_IDS]),

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from snyper.boards.board import BoardProcess
-from snyper.firmware.master import server
 from snyper.firmware.master.roles.console import Console
+from snyper.firmware.master.server import Hub
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 from tests.integration.harness import (
     DOWN_NS,
@@ -37,25 +37,6 @@ from tests.integration.harness import (
 PEAK = 51_200
 PEAK_STEP = 1 << 4  # what the converter's 12 bits blur
 THRESHOLD = 20_000
-
-# A hub board's main.py whose connections have less time to register.
-HASTY_HUB = """
-import asyncio
-from snyper.firmware.master import server
-from snyper.shared.address import parse_address
-from snyper.shared.config import read_file
-from snyper.firmware.master.config import read
-
-async def main():
-    server.REGISTER_TIMEOUT_MS = %d
-    config = read(read_file("config.json"), "unix")
-    host, port = parse_address(config["listen"])
-    await server.Hub(host, port, config["max_targets"], config["max_consoles"]).start()
-    print('snyper: {"status": "listening"}')
-    await asyncio.Event().wait()
-
-asyncio.run(main())
-"""
 
 
 def is_at(target: VirtualTarget, angle_ns: int) -> bool:
@@ -759,13 +740,9 @@ async def test_a_command_that_is_repeated_before_it_is_answered(engine: str, tmp
 
 
 @each_engine
-async def test_who_does_not_register_is_put_out(
-    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert server.REGISTER_TIMEOUT_MS == 10_000
-    monkeypatch.setattr(server, "REGISTER_TIMEOUT_MS", 500)
+async def test_who_does_not_register_is_put_out(engine: str, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
-        hub = await stack.enter_async_context(running_hub(engine, tmp_path, main=HASTY_HUB % 500))
+        hub = await stack.enter_async_context(running_hub(engine, tmp_path, limits={"register_ms": 500}))
         console = await stack.enter_async_context(console_of(hub))
         silent = await stack.enter_async_context(peer_of(hub))
         chatty = await stack.enter_async_context(peer_of(hub))
@@ -895,7 +872,7 @@ async def test_it_is_typed_by_a_person(engine: str, tmp_path: Path) -> None:
 
 
 async def test_a_hub_on_every_address_has_both_families() -> None:
-    hub = server.Hub("", free_port(), 1, 2)
+    hub = Hub("", free_port(), 1, 2)
     await hub.start()
     try:
         for host in ("127.0.0.1", "::1"):

@@ -4,23 +4,31 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
-from snyper.shared.socket_protocol import MAX_LINE_BYTES
+import pytest
+
+from snyper.client import connect
+from snyper.client.environment import key_text
+from snyper.shared.socket_protocol import MAX_LINE_BYTES, ProtocolError
 from tests.integration.harness import (
+    DEADLINE_S,
     HOST,
     HubUnderTest,
     Message,
     Peer,
     console_of,
+    descriptors,
     each_engine,
     free_port,
+    linux_only,
     peer_of,
     registration,
     running_hub,
     scripted_target,
     snyper,
+    virtual_target,
 )
 
 
@@ -80,10 +88,10 @@ async def test_who_reads_nothing_and_sends_blank_lines_is_cut(engine: str, tmp_p
         await rude.send({"type": "register", "id": 0, "data": {"role": "console"}})
         began = time.monotonic()
         with suppress(OSError):
-            while time.monotonic() - began < 10.0:
+            while time.monotonic() - began < DEADLINE_S:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(rude.send(ask * 50, b"\n"), 0.1)
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - began < DEADLINE_S
 
 
 @each_engine
@@ -137,3 +145,123 @@ async def test_a_stranger_writes_no_lines_into_the_log(engine: str, tmp_path: Pa
     assert not [line for line in log.splitlines() if line.startswith(FORGED.strip())]
     assert log.count("the peer reports") <= 3
     assert len(log) < MAX_LINE_BYTES
+
+
+# --- strangers, who never register
+
+
+async def redial(port: int) -> None:
+    """Connect, say nothing until the hub hangs up, and connect again, without end."""
+    while True:
+        with suppress(OSError):
+            async with peer_of(port) as stranger:
+                await stranger.end()
+
+
+@each_engine
+async def test_strangers_who_redial_keep_nobody_out(engine: str, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(running_hub(engine, tmp_path))
+        for name in ("a", "b", "c"):
+            await stack.enter_async_context(scripted_target(hub, name))
+        console = await stack.enter_async_context(console_of(hub, subscribed=True))
+        strangers = [asyncio.create_task(redial(hub.port)) for _ in range(8)]
+        try:
+            began = time.monotonic()
+            await stack.enter_async_context(virtual_target("cpython", tmp_path, hub.address, "late"))
+            await console.event("registered", "late")
+            assert time.monotonic() - began < 15.0
+            assert (await console.ask("ping", "all"))["data"] == {"ok": 4, "failed": 0}
+        finally:
+            for stranger in strangers:
+                stranger.cancel()
+            await asyncio.gather(*strangers, return_exceptions=True)
+        assert {"event": "lost", "target_id": "a"} not in events_of(console)
+
+
+@each_engine
+async def test_the_oldest_stranger_gives_its_place_to_the_next(engine: str, tmp_path: Path) -> None:
+    limits = {"unregistered": 2, "register_ms": 60_000}
+    async with running_hub(engine, tmp_path, limits=limits) as hub, console_of(hub) as console:
+        async with peer_of(hub) as first, peer_of(hub) as second, peer_of(hub) as third:
+            await first.end()
+            assert (await second.ask("register", "t"))["status"] == "registered"
+            assert (await third.ask("register", "u"))["status"] == "registered"
+        assert (await console.ask("ping"))["status"] == "alive"
+
+
+@linux_only
+async def test_a_hub_without_descriptors_keeps_who_is_here(tmp_path: Path) -> None:
+    import resource
+
+    async with AsyncExitStack() as stack:
+        process = await stack.enter_async_context(
+            snyper("hub", "--listen", f"{HOST}:{free_port()}", "--json")
+        )
+        hub = HubUnderTest(int((await process.listens()).rpartition(":")[2]))
+        good = await stack.enter_async_context(scripted_target(hub, "good"))
+        console = await stack.enter_async_context(console_of(hub))
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (100, 100))
+        async with AsyncExitStack() as crowd:
+            for _ in range(300):
+                await crowd.enter_async_context(peer_of(hub, reads=False))
+            for _ in range(20):
+                began = time.monotonic()
+                assert (await console.ask("ping", "good"))["status"] == "alive"
+                assert time.monotonic() - began < 1.0
+            assert descriptors(process.pid) < 100
+        await stack.enter_async_context(virtual_target("cpython", tmp_path, hub.address, "late"))
+        async with asyncio.timeout(DEADLINE_S):
+            while (await console.ask("ping", "late"))["type"] != "pong":
+                pass
+        assert not good.ended
+        assert "may open no more files" in process.err
+        assert len(process.err) < 100_000
+
+
+@asynccontextmanager
+async def relay_from(source: str, port: int) -> AsyncIterator[str]:
+    """Listen at the address that this yields, and pass all on to `port`, which sees it come from `source`."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(4_096):
+                writer.write(data)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(HOST, port, local_addr=(source, 0))
+        tasks.add(asyncio.create_task(pass_on(reader, back)))
+        tasks.add(asyncio.create_task(pass_on(there, writer)))
+
+    server = await asyncio.start_server(serve, HOST, 0)
+    try:
+        yield f"{HOST}:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@each_engine
+async def test_wrong_keys_are_slowed_where_they_come_from(engine: str, tmp_path: Path) -> None:
+    key, wrong = key_text("open sesame"), key_text("open barley")
+    limits = {"wrong_keys_at_once": 3, "strangers_per_s": 64}
+    async with (
+        running_hub(engine, tmp_path, max_consoles=3, keys=[f"{key} fleet"], limits=limits) as hub,
+        connect(hub.address, key) as good,
+        relay_from("127.0.0.2", hub.port) as elsewhere,
+    ):
+        codes: list[str] = []
+        async with asyncio.timeout(DEADLINE_S):
+            while "busy" not in codes:
+                with pytest.raises(ProtocolError) as refused:
+                    async with connect(hub.address, wrong):
+                        pass
+                codes.append(refused.value.code)
+        assert codes.count("unauthorized") >= 3
+        async with connect(elsewhere, key) as other:
+            assert await other.targets() == []
+        assert await good.targets() == []

@@ -376,6 +376,6 @@ async def test_nothing_is_left_of_it(tmp_path: Path) -> None:
                         await client.wait_until_connected(0.05 if address != hub.address else DEADLINE_S)
                         await client.targets()
         await until(lambda: len(asyncio.all_tasks()) == tasks, "no task should be left")
-        await until(lambda: not hub.hub._links, "no connection should be left")  # type: ignore[union-attr]
+        await until(lambda: not hub.hub.links, "no connection should be left")  # type: ignore[union-attr]
         async with peer_of(hub) as peer:
             assert (await peer.ask("register", role="console"))["status"] == "registered"

@@ -42,7 +42,7 @@ class StreamServer:
             seed = os.urandom(2)
             self.port = 20_000 + (seed[0] << 8 | seed[1]) % 10_000
             try:
-                self._server = await listen(self._accept, HOST, self.port, 1)
+                self._server = await listen(self._accept, HOST, self.port, 1, lambda: True)
                 return self
             except OSError:
                 continue

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
+from snyper.firmware.master import config as master
+from snyper.hub.limits import LIMITS
 from snyper.shared.config import MAX_BYTES, ConfigError, Field, List, complete, defaults, parse
 from tools import configuration_doc as doc
 
@@ -217,7 +219,7 @@ def test_check_and_write(
 
 
 def rows() -> Iterator[list[str]]:
-    for line in doc.page().splitlines():
+    for line in doc.page().partition("\n## Limits\n")[0].splitlines():
         if line.startswith("| `"):
             yield [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
 
@@ -231,6 +233,14 @@ def test_each_setting_is_a_row_with_its_default() -> None:
     found = list(rows())
     assert all(len(row) == 4 for row in found)
     assert [(row[0], row[2]) for row in found] == expected
+
+
+def test_each_limit_is_a_row_with_its_defaults() -> None:
+    board: dict[str, Any] = {**master.SCHEMA, **master.LIMITS}
+    for name, field in LIMITS.items():
+        row = f"| `{name}` | {field.expects()} | {field.default} | {board[name].default} |"
+        assert row in doc.page()
+    assert set(master.LIMITS) <= set(LIMITS)
 
 
 def test_the_examples_on_the_page_are_valid() -> None:

@@ -156,7 +156,7 @@ class Invariants:
                 self._on_answer(board, message)
             elif word == "register" and end.peer is not None:
                 data = message["data"]
-                end.peer.key = end.key = (data["hardware_id"], data["boot_id"])
+                end.peer.key = end.key = (data["hardware_id"], message["target_id"], data["boot_id"])
         elif end.machine in self._consoles and word in _OF_A_FILE:
             self._held(self.transfers.on_console_says, message, attached)
         elif end.machine is self._hub.machine:

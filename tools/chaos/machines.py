@@ -21,6 +21,7 @@ virtual_machine = import_virtual_hardware()  # before the firmware, which import
 
 from snyper.firmware.board.hardware import light  # noqa: E402
 from snyper.firmware.board.led import Led  # noqa: E402
+from snyper.firmware.master.access import set_limits  # noqa: E402
 from snyper.firmware.master.server import Hub  # noqa: E402
 from snyper.firmware.target.config import read  # noqa: E402
 from snyper.firmware.target.session import TargetSession  # noqa: E402
@@ -323,6 +324,8 @@ class HubMachine:
     async def _run(self) -> None:
         self._events = JournaledEvents(RING, Path("journal.sqlite3"))
         self.hub = Hub("", PORT, 16, 8, max_events=RING, events=self._events)
+        # Whoever there is may come at once: nobody waits in this network.
+        set_limits(self.hub, {"unregistered": 24})
         await self.hub.start()
 
     async def stop(self) -> bool:

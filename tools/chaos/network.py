@@ -121,7 +121,7 @@ class End(asyncio.Transport):
         self.heard_s = network.loop.time()
         self.closed_s = 0.0
         self.peer: End | None = None
-        self.key = ("", "")  # of the board at either end: its hardware and its boot
+        self.key = ("", "", "")  # of the board at either end: its hardware, its name and its boot
         self.written = self.received = b""  # a line that is not whole yet, or its bytes, for the taps
         self._buffer = bytearray()
         self._is_closing = False
@@ -254,7 +254,7 @@ class _Server:
     def getsockname(self) -> tuple[str, int]:
         return self._key
 
-    def close(self) -> None:
+    async def close(self) -> None:
         if self._network.servers.get(self._key) is self:
             del self._network.servers[self._key]
 

@@ -35,14 +35,14 @@ class ReportOrder:
     def __init__(self) -> None:
         self._last: dict[tuple[str, str], int] = {}
 
-    def check(self, key: tuple[str, str, str], data: dict[str, Any]) -> None:
+    def check(self, key: tuple[str, str, str, str], data: dict[str, Any]) -> None:
         """Check that no report of a boot is missing before this one, but for those that its board says it
-        dropped. `key` is what it is known by: board, boot, id.
+        dropped. `key` is what it is known by: board, name, boot, id.
 
         Raises:
             BrokenPromise: One is missing, twice there or out of order.
         """
-        board, boot, report_id = key
+        board, _, boot, report_id = key
         number = int(report_id[1:])
         last = self._last.get((board, boot), 0)
         if not last < number <= last + 1 + int(data.get("dropped", 0)):

@@ -27,6 +27,7 @@ from typing import Any
 from snyper.client import hub_client
 from snyper.client.console_session import ConsoleSession
 from snyper.client.reconnecting_client import ReconnectingClient
+from snyper.firmware.master import server
 from snyper.hub import journaled_events
 from snyper.shared import attachment_receiver, link, runtime_cpython
 from snyper.shared.handshake_server import Role
@@ -172,6 +173,7 @@ def _deterministic(loop: VirtualLoop, seed: int) -> Iterator[None]:
     rng = random.Random(seed + 1)
     kept = [
         (runtime_cpython, "time", MachineTime(loop)),
+        (server, "listen", loop.listen),
         (virtual_machine, "time", MachineTime(loop)),
         (sys.modules["network"], "time", MachineTime(loop)),  # the virtual board's
         (os, "urandom", lambda size: rng.randbytes(size)),

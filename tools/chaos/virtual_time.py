@@ -11,6 +11,8 @@ from contextvars import Context, ContextVar, copy_context
 from heapq import heappop, heappush
 from typing import Any
 
+from snyper.shared import runtime_cpython
+
 STEP_S = 1e-6  # what each round of callbacks takes: else one that waits for the clock would never end
 MAX_ROUNDS = 20_000  # without a timer in between: then something spins
 MAX_S = 3_600.0  # of virtual time: then something waits for what will not come
@@ -197,10 +199,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ) -> Any:
         return await self.network.connect(current(), protocol_factory, host, port)
 
-    async def create_server(
-        self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any
+    async def listen(
+        self, on_connection: Any, host: str, port: int, backlog: int, may_accept: Callable[[], bool]
     ) -> Any:
-        return self.network.listen(current(), protocol_factory, port)
+        """Listen as the runtime would."""
+        return self.network.listen(current(), lambda: runtime_cpython.Stream(on_connection), port)
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., Any], *args: Any

@@ -14,9 +14,10 @@ from snyper.cli.output import fail
 from snyper.history.database import PATH_VARIABLE, JournalError, default_path
 from snyper.hub.access import decided
 from snyper.hub.journal import KEEP_DAYS, MAX_KEEP_DAYS
+from snyper.hub.limits import complete_limits, read_limits
 from snyper.hub.options import CROSSTALK_MS, MAX_CROSSTALK_MS, Options, announce
 from snyper.system.logs import log_to_stderr
-from snyper.system.process import EXIT_FAILED
+from snyper.system.process import EXIT_FAILED, EXIT_USAGE
 
 
 def _listen(text: str | None) -> str | None:
@@ -62,17 +63,29 @@ def hub(
             help="A hit so near one of another target, twice as strong, does not count; 0: all do.",
         ),
     ] = CROSSTALK_MS,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=NUMBER", help="Another limit than the default; may be repeated."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run a hub until Ctrl-C."""
+    limits = tuple(limit or ())
+    try:
+        complete_limits(limits, on_board=engine is Engine.MICROPYTHON)
+    except ValueError as error:
+        fail(f"--limit: {error}", EXIT_USAGE)
     if engine is Engine.MICROPYTHON:
-        _run_board(Options(listen or "", crosstalk_ms=crosstalk_ms, as_json=as_json, is_open=is_open))
+        options = Options(
+            listen or "", crosstalk_ms=crosstalk_ms, as_json=as_json, is_open=is_open, limits=limits
+        )
+        _run_board(options)
         return
     try:
         path = None if no_journal else journal or default_path()
     except JournalError as error:
         fail(f"{error}, or go without one: --no-journal", EXIT_FAILED)
-    options = Options(listen or "", path, keep_days, crosstalk_ms, as_json, is_open)
+    options = Options(listen or "", path, keep_days, crosstalk_ms, limits, as_json, is_open)
     # The process becomes the hub, which is the same process to whoever started it and has nothing of the
     # command line in it. -P: what lies in the current folder, such as a snyper.py, is no part of it.
     os.execv(sys.executable, [sys.executable, "-P", "-m", "snyper.hub", *options.arguments()])
@@ -88,5 +101,10 @@ def _run_board(options: Options) -> None:
     except ValueError as error:
         fail(str(error), EXIT_FAILED)
     ready = partial(announce, options, engine=Engine.MICROPYTHON.value)
-    config = {"crosstalk_ms": options.crosstalk_ms, "keys": list(keys.lines), "open": options.is_open}
+    config = {
+        "crosstalk_ms": options.crosstalk_ms,
+        "keys": list(keys.lines),
+        "open": options.is_open,
+        "limits": read_limits(options.limits),
+    }
     run(run_hub_board(options.listen, config, ready), until_ctrl_c=True)

@@ -45,7 +45,7 @@ class KeyedHub(Hub):
         them as it was. Where no key was needed none is.
         """
         before, self.keys = self.keys, lines
-        for link in list(self._links):
+        for link in list(self.links):
             if link.sealed is not None:
                 name = link.sealed.claim[2]
                 if line_of(before, name) != line_of(lines, name):

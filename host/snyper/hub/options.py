@@ -20,15 +20,16 @@ from snyper.system.streams import print_json, say
 @dataclass(frozen=True)
 class Options:
     """The options of a hub. `listen` is HOST:PORT, of every address without a host, empty where it is to be
-    decided; an `is_open` one lets everybody in; `journal` the file that
-    keeps the events for `keep_days`, None for none. With `as_json` the process prints its status as JSON on
-    stdout.
+    decided; an `is_open` one lets everybody in; `journal` the file that keeps the events for `keep_days`,
+    None for none; `limits` are NAME=NUMBER, as `limits.py` has them. With `as_json` the process prints its
+    status as JSON on stdout.
     """
 
     listen: str = ""
     journal: Path | None = None
     keep_days: int = KEEP_DAYS
     crosstalk_ms: int = CROSSTALK_MS
+    limits: tuple[str, ...] = ()
     as_json: bool = False
     is_open: bool = False
 
@@ -36,6 +37,8 @@ class Options:
         """Return the arguments that `parse` makes these options of."""
         found = ["--keep-days", str(self.keep_days)]
         found += ["--crosstalk-ms", str(self.crosstalk_ms)]
+        for limit in self.limits:
+            found += ["--limit", limit]
         if self.journal is not None:
             found += ["--journal", str(self.journal)]
         found += ["--listen", self.listen] if self.listen else []
@@ -53,9 +56,12 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("--journal", metavar="PATH", type=Path, help="without it: the last events, in memory")
     parser.add_argument("--keep-days", metavar="DAYS", type=int, default=default.keep_days)
     parser.add_argument("--crosstalk-ms", metavar="MS", type=int, default=default.crosstalk_ms)
+    parser.add_argument("--limit", metavar="NAME=NUMBER", dest="limits", action="append", default=[])
     parser.add_argument("--json", dest="as_json", action="store_true")
     parser.add_argument("--open", dest="is_open", action="store_true")
-    return Options(**vars(parser.parse_args(arguments)))
+    found = vars(parser.parse_args(arguments))
+    found["limits"] = tuple(found["limits"])
+    return Options(**found)
 
 
 def announce(options: Options, address: str, engine: str = "cpython") -> None:

@@ -6,20 +6,18 @@ from collections.abc import Callable
 
 from snyper.client.addresses import dial_host
 from snyper.client.environment import Keys
+from snyper.firmware.master.access import set_limits
 from snyper.firmware.master.cease_fire import restore
 from snyper.firmware.master.server import Access
 from snyper.history.database import JournalError, default_path
 from snyper.hub.access import KeyedHub
 from snyper.hub.cease_fire_file import CeaseFireFile
 from snyper.hub.journaled_events import JournaledEvents
+from snyper.hub.limits import complete_limits
 from snyper.hub.options import Options
 from snyper.shared.address import format_address, parse_address
 from snyper.shared.log import log
 from snyper.system.process import raise_descriptor_limit
-
-MAX_TARGETS = 5_000
-MAX_CONSOLES = 200
-MAX_EVENTS = 10_000
 
 Ready = Callable[[str], None]
 
@@ -27,18 +25,26 @@ Ready = Callable[[str], None]
 async def serve(options: Options, keys: Keys, ready: Ready) -> None:
     """Serve until cancelled, as `access.decided` says; `ready` is told an address to dial.
 
-    Raises OSError when the address is not to be had, or the journal.
+    Raises OSError when the address is not to be had, or the journal; ValueError for a limit out of its range.
     """
-    raise_descriptor_limit(MAX_TARGETS + MAX_CONSOLES)
+    limits = complete_limits(options.limits)
+    max_targets, max_consoles = limits.pop("max_targets"), limits.pop("max_consoles")
+    max_events = limits.pop("max_events")
+    may_open = raise_descriptor_limit(max_targets + max_consoles + limits["unregistered"])
+    # So that strangers never take what others need to come back.
+    limits["unregistered"] = max(1, min(limits["unregistered"], may_open // 4))
     host, port = parse_address(options.listen)
     events = None
     if options.journal is not None:
         try:
-            events = JournaledEvents(MAX_EVENTS, options.journal, options.keep_days)
+            events = JournaledEvents(max_events, options.journal, options.keep_days)
         except JournalError as error:
             raise OSError(f"{error}. {_OTHER_JOURNAL}") from None
-    lines = "\n".join(keys.lines)
-    hub = KeyedHub(host, port, MAX_TARGETS, MAX_CONSOLES, lines, MAX_EVENTS, events, options.crosstalk_ms)
+    hub = KeyedHub(
+        *(host, port, max_targets, max_consoles, "\n".join(keys.lines), max_events, events),
+        crosstalk_ms=options.crosstalk_ms,
+    )
+    set_limits(hub, limits)
     if options.is_open:
         hub.access = Access.OPEN
     hub.cease_fire_file = _cease_fire_file(port)

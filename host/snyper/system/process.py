@@ -53,16 +53,20 @@ async def ended_by_signals(work: Coroutine[Any, Any, T]) -> T:
     return await work
 
 
-def raise_descriptor_limit(needed: int) -> None:
-    """Let this process have at least `needed` more open files, as far as the system allows it."""
+def raise_descriptor_limit(needed: int) -> int:
+    """Let this process have at least `needed` more open files, as far as the system allows it. Returns how
+    many it may have open now.
+    """
     try:
         import resource
     except ImportError:
-        return
+        return needed
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < needed + 256:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    return soft if soft != resource.RLIM_INFINITY else needed
 
 
 def killed_with_parent(

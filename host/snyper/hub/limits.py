@@ -1,0 +1,40 @@
+"""The limits of a hub on a computer: those of a hub board, with room for thousands of targets."""
+
+from collections.abc import Sequence
+
+from snyper.firmware.master.config import LIMITS as BOARD_LIMITS
+from snyper.shared.config import Integer, complete
+
+MAX_TARGETS = 5_000
+MAX_CONSOLES = 200
+MAX_EVENTS = 10_000
+
+LIMITS: dict[str, Integer] = {
+    "max_targets": Integer(MAX_TARGETS, 1, 50_000),
+    "max_consoles": Integer(MAX_CONSOLES, 1, 10_000),
+    "max_events": Integer(MAX_EVENTS, 100, 1_000_000),
+    "unregistered": Integer(500, 1, 10_000),
+    "strangers_per_s": Integer(200, 2, 100_000),
+    "per_address": Integer(MAX_TARGETS + MAX_CONSOLES, 1, 60_000),  # all of a simulator's targets have one
+    "register_ms": Integer(5_000, 500, 600_000),
+    "wrong_keys_at_once": Integer(10, 1, 1_000),
+}
+
+
+def read_limits(given: Sequence[str]) -> dict[str, int]:
+    """Read limits as people give them, each NAME=NUMBER. Raises ValueError with what is wrong."""
+    found: dict[str, int] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        if not (value.isascii() and value.isdigit() and len(value) <= 9):
+            raise ValueError(f"a limit is NAME=NUMBER, such as register_ms=60000, not {text!r}")
+        found[name] = int(value)
+    return found
+
+
+def complete_limits(given: Sequence[str], on_board: bool = False) -> dict[str, int]:
+    """Return all limits of a hub: those given, each NAME=NUMBER, and the defaults of the others. Raises
+    ValueError.
+    """
+    limits: dict[str, int] = complete(BOARD_LIMITS if on_board else dict(LIMITS), read_limits(given))
+    return limits
