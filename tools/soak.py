@@ -164,11 +164,13 @@ class _Play:
         raise NotImplementedError
 
 
-class _PatientHub(Hub):
+class PatientHub(Hub):
     """A hub at the world's pace whose targets' clocks are faster."""
 
+    heartbeat_ms = HEARTBEAT_MS
+
     def serve_peer(self, link: Link, message: SocketMessage, registration: Registration) -> None:
-        registration.heartbeat_ms = HEARTBEAT_MS
+        registration.heartbeat_ms = self.heartbeat_ms
         super().serve_peer(link, message, registration)
 
 
@@ -179,7 +181,7 @@ class _TargetPlay(_Play):
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
-        self._hub = _PatientHub(HOST, 0, 1, 1, key)
+        self._hub = PatientHub(HOST, 0, 1, 1, key)
         self._relay = Relay()
         self.config = {"target_id": self.NAME, "hub": [f"{HOST}:{self._relay.port}"], "key": key}
         # The shortest wait here takes 50 ms of the board's clock, and an impact must not fall between two.
@@ -274,7 +276,7 @@ class _HubPlay(_Play):
         }
         self.options: dict[str, Any] = {}
         names = [f"target_{number + 1}" for number in range(TARGETS)]
-        self._targets = [_TargetPeer(name, key, self.count) for name in names]
+        self._targets = [TargetPeer(name, key, self.count) for name in names]
         self._console = _ConsolePeer("console", key, self.count)
 
     @asynccontextmanager
@@ -349,6 +351,7 @@ class _Peer:
     """A peer that dials the hub board over `relay`, registers, and again after any loss."""
 
     role = "target"
+    heartbeat_ms = HEARTBEAT_MS
 
     def __init__(self, name: str, key: str, count: Callable[[str], None]) -> None:
         self.relay = Relay()
@@ -384,7 +387,7 @@ class _Peer:
             await asyncio.wait((running,))
 
     def _registration(self) -> SocketMessage:
-        data = {"role": self.role, "heartbeat_ms": HEARTBEAT_MS, "hardware_id": self.name}
+        data = {"role": self.role, "heartbeat_ms": self.heartbeat_ms, "hardware_id": self.name}
         return SocketMessage(MessageType.REGISTER, 0, self._target_id(), data=data)
 
     def _target_id(self) -> str | None:
@@ -394,7 +397,7 @@ class _Peer:
         """Do what this peer does first."""
 
 
-class _TargetPeer(_Peer):
+class TargetPeer(_Peer):
     """A target that does what it is told, at once, and reports a hit or a miss for each `activate`."""
 
     def __init__(self, name: str, key: str, count: Callable[[str], None]) -> None:

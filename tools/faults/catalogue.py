@@ -1,11 +1,27 @@
 """The cases there are, in the order of their numbers."""
 
 from tools.faults.case import Case
-from tools.faults.cases import fuzzing, hostile, lines, motions, silence, strangers
+from tools.faults.cases import (
+    endurance,
+    fuzzing,
+    hostile,
+    identity,
+    lines,
+    motions,
+    silence,
+    strangers,
+)
 
+_MODULES = (
+    endurance,
+    fuzzing,
+    hostile,
+    identity,
+    lines,
+    motions,
+    silence,
+    strangers,
+)
 CASES: tuple[Case, ...] = tuple(
-    sorted(
-        (*fuzzing.CASES, *hostile.CASES, *lines.CASES, *motions.CASES, *silence.CASES, *strangers.CASES),
-        key=lambda case: case.number,
-    )
+    sorted((case for module in _MODULES for case in module.CASES), key=lambda case: case.number)
 )
