@@ -85,7 +85,8 @@ class HostileHub(socketserver.BaseRequestHandler):
             page = {"text": LOG_PAGE, "next": asked["data"]["offset"] + len(LOG_PAGE)}
             yield {"type": "log", "id": id, "target_id": STEADY, "status": "ok", "data": page}
         else:
-            yield {"type": "error", "id": id, "status": "error", "data": {"code": EVIL, "message": EVIL}}
+            code = "unknown_type" if kind.startswith("get_") else EVIL
+            yield {"type": "error", "id": id, "status": "error", "data": {"code": code, "message": EVIL}}
 
 
 WRONG: tuple[Any, ...] = (EVIL, "[/]", -1, 1e308, True, None, [], [1], {}, {"a": 1})
@@ -178,10 +179,10 @@ def test_a_log_without_end_has_one(desk: Watched) -> None:
     page = desk.context.new_page()
     page.goto("/health")
     page.get_by_role("button", name=f"Read the log of {STEADY}").click()
-    expect(page.locator(".sheet.log .hint")).to_contain_text("too long to be shown")
+    expect(page.locator(".sheet.log .hint")).to_contain_text("answers its log without end")
     asked = HostileHub.pages
     page.keyboard.press("Escape")
     page.get_by_role("button", name=f"Read the log of {STEADY}").click()  # and no more was read meanwhile
-    expect(page.locator(".sheet.log .hint")).to_contain_text("too long to be shown")
+    expect(page.locator(".sheet.log .hint")).to_contain_text("answers its log without end")
     assert HostileHub.pages == 2 * asked
     desk.is_fine()

@@ -41,5 +41,10 @@ def log_fault(what: str, error: BaseException | None = None) -> None:
         at = traceback.extract_tb(error.__traceback__)
         where = f" in {at[-1].filename}:{at[-1].lineno}" if at else ""
         what = f"{what} ({type(error).__name__}{where})"
+    log_line(what)
+
+
+def log_line(what: str) -> None:
+    """Log a line, unless there were many of them in a short time."""
     if _lines.take(time.monotonic()):
         _logger.warning("dashboard: %s", what)

@@ -2,11 +2,11 @@
 
 import asyncio
 import itertools
-import logging
 import time
 from contextlib import suppress
 
 from snyper.client import Event, GameState, HubClient, ReconnectingClient, connect, events
+from snyper.dashboard.faults import log_fault, log_line
 from snyper.dashboard.model import Model
 from snyper.dashboard.store import Store
 from snyper.shared.session import SessionState
@@ -16,8 +16,6 @@ from snyper.system import steady
 POLL_S = 1.0
 SAFETY_POLLS = 5  # after which it asks for a cease fire too, should its event have been missed
 RETRY_S = 0.5  # after an answer that is of no use
-
-_logger = logging.getLogger("snyper")
 
 
 class HubFeed:
@@ -57,7 +55,7 @@ class HubFeed:
         reason = error.message or error.code
         self.model.hub_lost(reason, steady.now_s())
         if was_online:
-            _logger.warning("dashboard: the hub at %s is lost (%s)", self.model.hub, reason)
+            log_line(f"the hub at {self.model.hub} is lost ({reason})")
         self.model.changed()
 
     async def _follow_hub(self, hub: HubClient) -> None:
@@ -68,7 +66,7 @@ class HubFeed:
         await self._learn_games(hub)
         self.connection = hub
         self.model.hub_found(hub.boot_id, steady.now_s())
-        _logger.warning("dashboard: connected to the hub at %s", self.model.hub)
+        log_line(f"connected to the hub at {self.model.hub}")
         tasks = [asyncio.create_task(self._poll(hub)), asyncio.create_task(self._follow_events(hub, *start))]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -115,7 +113,7 @@ class HubFeed:
             try:
                 self.model.record_event(event, steady.now_s(), is_news=is_news)
             except (KeyError, TypeError, ValueError) as error:
-                _logger.warning("dashboard: %s cannot be understood (%s)", event, error)
+                log_fault("an event cannot be understood", error)
             if is_news:
                 if events.TARGETS in events.kind_of(event).changes:
                     self.poll_now()

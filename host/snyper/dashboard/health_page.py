@@ -18,8 +18,6 @@ from snyper.system import steady
 CHART_S = 2.0  # between two drawings of the plot
 MAX_CARDS = 60
 MAX_LINES = 8  # in the plot
-MAX_LOG_CHARS = 200_000  # of a target's log
-MAX_LOG_PAGES = 500
 LOG_S = 0.5  # between two drawings of a log that is read
 
 
@@ -104,23 +102,18 @@ class HealthPage:
             if self._feed.hub.is_lost:
                 widgets.set_text(state, f"{widgets.HUB_LOST}.")
                 return
-            shown_s = 0.0
-            is_cut = False
-            text, pages = "", 0
+            text, shown_s = "", 0.0
             async for page in self._feed.hub.log(target_id):
-                text, pages = text + page, pages + 1
-                is_cut = len(text) > MAX_LOG_CHARS or pages == MAX_LOG_PAGES
-                if dialog.is_deleted or is_cut:
-                    break
+                if dialog.is_deleted:
+                    return
+                text += page
                 if steady.now_s() - shown_s >= LOG_S:
                     shown_s = steady.now_s()
                     widgets.set_text(said, text)
-            if dialog.is_deleted:
-                return
-            widgets.set_text(said, text[:MAX_LOG_CHARS])
-            lines = said.text.count("\n")
+            widgets.set_text(said, text)
+            lines = text.count("\n")
             words = f"{widgets.plural(lines, 'line')}, the newest last" if lines else "It is empty."
-            widgets.set_text(state, "Only the beginning: it is too long to be shown." if is_cut else words)
+            widgets.set_text(state, words)
         except ProtocolError as error:
             if not dialog.is_deleted:
                 widgets.set_text(state, f"It cannot be read: {error.message or error.code}")
