@@ -1,7 +1,8 @@
 """The hub board's front panel: a small screen and two buttons, either or both.
 
-`choose` steps through the games. `start` plays the one that is chosen, with its defaults; held for a second
-it stops the one that is played. When a game is over its scores stay until a button is pressed.
+`choose` steps through the games; held for a second it calls a cease fire, whatever is played. `start` plays
+the one that is chosen, with its defaults; held for a second it stops the one that is played. When a game is
+over its scores stay until a button is pressed. Both held for three seconds release a cease fire.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from snyper.firmware.master import peripherals, screen
 from snyper.firmware.master.buttons import HELD, PRESSED, Button
 from snyper.shared.clock import now_ms, now_us
 from snyper.shared.log import log, log_exception
-from snyper.shared.runtime import sleep_ms
+from snyper.shared.runtime import sleep_ms, unload
 from snyper.shared.socket_protocol import ProtocolError
 
 TYPE_CHECKING = False
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
 
     from snyper.firmware.master.server import Hub
 
+_BY = "the hub board"  # its buttons
 TICK_MS = 20  # the buttons are sampled, and at most one page is sent, which takes 3 ms
 _DRAW_TICKS = 10  # until the picture is drawn again where nothing happens: a countdown passes
 _BEAT_TICKS = 25  # until the heartbeat's dot changes
 _SET_UP_TICKS = 250  # until the screen is set up again: it may have been without power in between
 _WORDS_TICKS = 150  # for which a message for the person at the buttons stays
+_RELEASE_MS = 3_000  # for which both buttons are held
+_READY = 0
+_NOT_READY = -1  # to release: who calls a cease fire with both hands lets go of the buttons first
 _REST_MS = 5_000
 _MAX_REST_MS = 3_600_000  # each is a write to the flash
 
@@ -49,7 +54,8 @@ class Panel:
         self._is_lost = False
         self._display: "Any" = None
         self._can_stop = False
-        self._stopping: "asyncio.Task[Any] | None" = None
+        self._task: "asyncio.Task[Any] | None" = None  # of what was held last
+        self._both_ms = _NOT_READY  # since when both buttons are down, or one of the two above
         self._buttons: "list[tuple[Button, Callable[[], bool], Callable[[str], None]]]" = []
         self._add_button(config["buttons"]["choose_pin"], self._on_choose)
         self._add_button(config["buttons"]["start_pin"], self._on_start)
@@ -96,6 +102,8 @@ class Panel:
             if event:
                 on_event(event)
                 self._draw_soon()
+        if self._hub.router.cease_fire is not None:
+            self._watch_release(ms)
         if self._display is not None:
             if self._ticks >= self._draw_at:
                 self._draw_at = self._ticks + _DRAW_TICKS
@@ -133,6 +141,11 @@ class Panel:
     def _scene(self) -> "tuple[Any, ...]":
         """Return what is to be shown: one of the functions of `screen`, and its arguments."""
         state: "dict[str, Any]" = self._hub.games.state()
+        latch = self._hub.router.cease_fire
+        if latch is not None:
+            why = self._words if self._ticks < self._words_until else latch.why
+            age = _age((now_ms() - latch.since_ms) // 1000)
+            return screen.draw_safe, latch.by, why, age, len(self._buttons) > 1
         if self._words:
             if self._ticks < self._words_until:
                 return screen.draw_words, self._names[self._chosen], self._words
@@ -161,14 +174,57 @@ class Panel:
         game = self._names[self._chosen] if self._buttons else ""
         return screen.draw_menu, states, registry.max_targets, game, place
 
+    def _watch_release(self, ms: int) -> None:
+        """Release the cease fire once both buttons were held long enough, and neither was before."""
+        down = len([button for button, _, _ in self._buttons if button.is_down])
+        if down == 0:
+            self._both_ms = _READY
+        elif down == 1:
+            if self._both_ms > _READY:
+                self._both_ms = _NOT_READY
+        elif self._both_ms == _READY:
+            self._both_ms = ms
+        elif self._both_ms > _READY and ms - self._both_ms >= _RELEASE_MS:
+            self._both_ms = _NOT_READY
+            self._task = asyncio.create_task(self._release())
+
+    async def _call_cease_fire(self) -> None:
+        self._hub.games.halt()
+        while True:
+            try:
+                from snyper.firmware.master.console_requests import call_cease_fire
+
+                break
+            except MemoryError:  # the game gives its own back
+                await sleep_ms(TICK_MS)
+        unload("snyper.firmware.master.console_requests")
+        await call_cease_fire(self._hub, {"by": _BY}, "")
+
+    async def _release(self) -> None:
+        latch = self._hub.router.cease_fire
+        if latch is not None:
+            try:
+                await latch.release(_BY)
+                unload("snyper.firmware.master.cease_fire")
+            except ProtocolError as error:
+                log("panel", "not released: %s" % error)
+                self._say(error.message)
+
     def _on_choose(self, event: str) -> None:
-        if event != PRESSED or self._hub.games.state()["status"] == "running":
+        if event == HELD and self._both_ms <= _READY:
+            self._both_ms = _NOT_READY
+            self._task = asyncio.create_task(self._call_cease_fire())
+            return
+        is_running = self._hub.games.state()["status"] == "running"
+        if event != PRESSED or is_running or self._hub.router.cease_fire is not None:
             return
         if not self._leave_scores():
             self._chosen = (self._chosen + 1) % len(self._names)
 
     def _on_start(self, event: str) -> None:
         is_running = self._hub.games.state()["status"] == "running"
+        if self._hub.router.cease_fire is not None:
+            return
         if event == PRESSED:
             self._can_stop = is_running  # else who holds the button a little long stops what it has started
             if not is_running:
@@ -176,7 +232,7 @@ class Panel:
                 self._start()
         elif event == HELD and is_running and self._can_stop:
             log("panel", "the game is stopped by the button")
-            self._stopping = asyncio.create_task(self._hub.games.stop())
+            self._task = asyncio.create_task(self._hub.games.stop())
 
     def _start(self) -> None:
         try:
@@ -185,7 +241,10 @@ class Panel:
         except ProtocolError as error:
             why = error.message
         log("panel", "%s does not start: %s" % (self._names[self._chosen], why))
-        self._words = why
+        self._say(why)
+
+    def _say(self, words: str) -> None:
+        self._words = words
         self._words_until = self._ticks + _WORDS_TICKS
 
     def _leave_scores(self) -> bool:
@@ -200,6 +259,13 @@ class Panel:
             return False
         self._shown_game = str(state["game_id"])
         return True
+
+
+def _age(seconds: int) -> str:
+    """Format for how long it holds, so that it seldom changes."""
+    if seconds < 60:
+        return "%d s" % (seconds // 10 * 10)
+    return "%d min" % (seconds // 60) if seconds < 6000 else "%d h" % (seconds // 3600)
 
 
 def _scores(state: "dict[str, Any]") -> "tuple[tuple[str, ...], tuple[int, ...]]":

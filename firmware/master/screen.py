@@ -14,6 +14,7 @@ HEIGHT = 64
 _CHAR = 8  # points, of the font that is built in
 _CHARS = 16  # of a line
 _RULE_Y = 10
+_ARMED_WIDTH = 41
 _ICON = 16  # points, of a target
 _MAX_ICONS = 8  # side by side
 _STANDING = ("rising", "standing", "arming", "armed")
@@ -40,7 +41,7 @@ def draw_menu(canvas: "Any", states: "tuple[str, ...]", max_targets: int, game: 
     without buttons.
     """
     here = len([state for state in states if state])
-    _head(canvas, "%d of %d target%s" % (here, max_targets, "s" * (max_targets > 1)))
+    _head(canvas, "%d of %d" % (here, max_targets))
     _icons(canvas, states, 14 if game else 30)
     if game:
         name = _cut(ascii_of(game), _CHARS)
@@ -48,6 +49,21 @@ def draw_menu(canvas: "Any", states: "tuple[str, ...]", max_targets: int, game: 
         draw_large(canvas, name, (WIDTH - scale * _CHAR * len(name)) // 2, 42 - 4 * scale, scale, 1)
         canvas.text("start: play", 0, 56, 1)
         canvas.text(place, WIDTH - _CHAR * len(place), 56, 1)
+
+
+def draw_safe(canvas: "Any", by: str, why: str, age: str, can_release: bool) -> None:
+    """Draw that a cease fire holds, who has called it, why and for how long; and how the buttons release
+    it.
+    """
+    canvas.fill(0)
+    draw_large(canvas, "SAFE", (WIDTH - 4 * 3 * _CHAR) // 2, 1, 3, 1)
+    lines = [ascii_of(text) for text in (by, why, "for " + age) if text]
+    for at, line in enumerate(lines):
+        canvas.text(_cut(line, _CHARS), 0, 27 + 9 * at, 1)
+    if can_release:
+        canvas.fill_rect(0, 55, WIDTH, 9, 1)
+        words = "release: both 3s"
+        canvas.text(words, _centred(words), 56, 0)
 
 
 def draw_countdown(canvas: "Any", game: str, targets: int, seconds: int) -> None:
@@ -136,16 +152,21 @@ def ascii_of(text: str) -> str:
 
 
 def _head(canvas: "Any", left: str, targets: int = -1) -> None:
-    """Draw the top line; on its right how many targets there are, where that is not said (-1) nothing."""
+    """Draw the top line: that targets may rise; on its right how many there are, where that is not said (-1)
+    nothing.
+    """
     canvas.fill(0)
-    chars = _CHARS - 1
+    canvas.fill_rect(0, 0, _ARMED_WIDTH, _RULE_Y, 1)
+    canvas.text("ARMED", 1, 1, 0)
+    right = WIDTH - 6
     if targets >= 0:
         digits = "%d" % targets
-        chars -= len(digits) + 2
-        canvas.text(digits, WIDTH - 16 - _CHAR * len(digits), 0, 1)
-        canvas.fill_rect(WIDTH - 15, 0, 7, 6, 1)
-        canvas.fill_rect(WIDTH - 12, 6, 1, 2, 1)
-    canvas.text(_cut(ascii_of(left), chars), 0, 0, 1)
+        right = WIDTH - 13 - _CHAR * len(digits)
+        canvas.text(digits, right, 1, 1)
+        canvas.fill_rect(WIDTH - 13, 1, 7, 5, 1)
+        canvas.fill_rect(WIDTH - 10, 6, 1, 2, 1)
+    chars = (right - _ARMED_WIDTH - 1) // _CHAR
+    canvas.text(_cut(ascii_of(left), chars), _ARMED_WIDTH + 1, 1, 1)
     canvas.hline(0, _RULE_Y, WIDTH, 1)
 
 

@@ -33,6 +33,7 @@ PANEL = {
     "screen": {"driver": "ssd1306"},
     "buttons": {"choose_pin": CHOOSE, "start_pin": START},
 }
+RELEASE_SAMPLES = 4_000 // 20  # a second longer than both buttons are held to release a cease fire
 HOLD_SAMPLES = HOLD_MS * 3 // 2 // 20  # half as long again as a hold lasts, at a sample every 20 ms
 
 # Draws each scene of stdin on a FrameBuffer and prints its points, without the heartbeat's.
@@ -94,6 +95,12 @@ async def game_event(console: Peer, event: str, deadline_s: float = 15.0) -> dic
         if message["type"] == "event" and message["data"]["event"] == event:
             data: dict[str, Any] = message["data"]
             return data
+
+
+def told(console: Peer) -> dict[str, dict[str, Any]]:
+    """The data of the last event of each name so far."""
+    events = [message["data"] for message in console.received if message["type"] == "event"]
+    return {data["event"]: data for data in events}
 
 
 async def press(hub: HubUnderTest, gpio: int, samples: int = 4) -> None:
@@ -185,6 +192,27 @@ async def test_a_held_button_stops_a_game_and_not_the_one_it_has_started(tmp_pat
             over = await game_event(console, "game_over")
             assert over["reason"] == "stopped"
         await shows(hub, "draw_over", "quick", over["players"], over["scores"], "stopped")
+
+
+async def test_a_held_button_calls_a_cease_fire_and_both_release_it(tmp_path: Path) -> None:
+    """Whatever is played; the button of the game does nothing meanwhile."""
+    async with hub_with_panel(tmp_path) as hub, scripted_target(hub, "target_1", state="down") as target:
+        async with console_of(hub, subscribed=True) as console:
+            await press(hub, START)
+            await game_event(console, "game_started")
+            await press(hub, CHOOSE, HOLD_SAMPLES)
+            await until(lambda: {"game_over", "cease_fire"} <= set(told(console)), "both should be told")
+            assert told(console)["cease_fire"]["kept"]
+            assert told(console)["game_over"]["reason"] == "stopped"
+            await shows(hub, "draw_safe", "the hub board", "", "0 s", True)
+            await press(hub, START)
+            assert (await console.ask("stand_up", "target_1"))["data"]["code"] == "cease_fire"
+            await shows(hub, "draw_safe", "the hub board", "", "10 s", True)  # by now nothing is held
+            await press(hub, CHOOSE, RELEASE_SAMPLES)
+            await press(hub, START, RELEASE_SAMPLES)
+            assert (await game_event(console, "release"))["by"] == "the hub board"
+            assert (await console.ask("stand_up", "target_1"))["status"] == "standing"
+        assert "lay_down" in [message["type"] for message in target.received]
 
 
 async def test_a_game_that_cannot_start_says_why(tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ SCENES = (
     (screen.draw_over, "quick", ("Player 1",), (1250,), "finished"),
     (screen.draw_over, "duel", ("left", LONG), (5, 9), "finished"),
     (screen.draw_over, "duel", ("left", "right"), (5, 9), "a reason of a later age"),
+    (screen.draw_safe, "Ann", "a dog", "20 s", True),
+    (screen.draw_safe, LONG, LONG, "59 min", True),
+    (screen.draw_safe, "Ann", "", "3 h", False),
     (screen.draw_words, "gallery", "Gallery needs 2 targets, here are 1"),
 )
 
@@ -115,18 +118,26 @@ def test_a_picture_wipes_the_one_before() -> None:
 
 
 def test_what_is_said() -> None:
-    assert words_of(screen.draw_empty, "snyper").startswith("|SNYPER||no targets yet||join Wi-Fi|snyper")
+    assert words_of(screen.draw_empty, "snyper").startswith(
+        "|ARMED||SNYPER||no targets yet||join Wi-Fi|snyper"
+    )
     assert "|Sch?tzenverein ~|" in words_of(*SCENES[1])
     menu = words_of(screen.draw_menu, STATES, 4, "quick", "1/6")
-    assert menu == "|3 of 4 targets|quick|start: play||1/6|"
-    assert words_of(screen.draw_countdown, "quick", 4, 3) == "4|quick|3"
-    assert words_of(screen.draw_game, "quick", 3, ("a",), (1250,), "", 7, 20) == "3|quick|1250"
+    assert menu == "|ARMED||3 of 4|quick|start: play||1/6|"
+    assert words_of(screen.draw_countdown, "quick", 4, 3) == "|ARMED|4|quick|3"
+    assert words_of(screen.draw_game, "quick", 3, ("a",), (1250,), "", 7, 20) == "|ARMED|3|quick|1250"
     assert words_of(screen.draw_game, "duel", 3, ("left", "right"), (12, 9), "", 7, 20) == (
-        "3|duel|12|left|9|right|"
+        "|ARMED|3|duel|12|left|9|right|"
     )
     assert words_of(screen.draw_words, "gallery", "it needs 2 targets, here are 1") == (
-        "|gallery||it needs 2||targets, here||are 1|"
+        "|ARMED||gallery||it needs 2||targets, here||are 1|"
     )
+
+
+def test_a_cease_fire_says_who_why_and_how_it_ends() -> None:
+    safe = words_of(screen.draw_safe, "Ann", "a dog", "20 s", True)
+    assert safe == "SAFE|Ann||a dog||for 20 s||release: both 3s|"
+    assert words_of(screen.draw_safe, "Ann", "", "3 h", False) == "SAFE|Ann||for 3 h|"
 
 
 def test_how_a_game_ended() -> None:
