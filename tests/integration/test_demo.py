@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from snyper.client import key_store
+from snyper.shared.keys import Rights
 from tests.integration.harness import (
     left_in,
     linux_only,
@@ -57,7 +59,9 @@ async def test_the_demo_without_micropython(tmp_path: Path) -> None:
 
 @needs_micropython
 @linux_only
-async def test_the_demo_is_cut_short(tmp_path: Path) -> None:
+async def test_the_demo_of_somebody_with_keys_is_cut_short(tmp_path: Path) -> None:
+    with key_store.changing() as store:
+        store.add(key_store.new_key("fleet"), Rights.FLEET)
     async with snyper("demo", TMPDIR=str(tmp_path)) as command:
         await command.says("register")
         command.process.send_signal(signal.SIGINT)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -128,6 +128,9 @@ async def test_who_has_the_key_is_served(hub: HubUnderTest, tmp_path: Path) -> N
             assert result.ok
             await client.send_bytes("target_1", "a.bin", os.urandom(20_000))
         assert TEXT[6:20] not in board.log
+        settings = list(board.flash.glob("config*"))
+        assert [path.name for path in settings if path.stat().st_mode & 0o077] == []
+        assert len(settings) == 2  # as staged, and as the firmware has copied it
 
 
 async def test_who_has_not_is_refused(hub: HubUnderTest) -> None:
@@ -329,6 +332,54 @@ async def test_what_was_recorded_and_what_the_hub_said_is_of_no_use(hub: HubUnde
         assert json.loads(await again.line())["type"] == "challenge"
         await again.send(rest)
         assert await again.error() == "unauthorized"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda lines: [lines[1], lines[0]], id="another order"),
+        pytest.param(lambda lines: [lines[0], lines[0]], id="one twice"),
+        pytest.param(lambda lines: [lines[0], lines[2]], id="one left out"),
+        pytest.param(lambda lines: [lines[0][: len(lines[0]) // 2] + b"\n"], id="half of one"),
+        pytest.param(lambda lines: [lines[0][:-1] + lines[1]], id="two as one"),
+        pytest.param(lambda lines: [lines[0][:-34] + b" }" + lines[0][-33:]], id="a longer one"),
+        pytest.param(lambda lines: [lines[0].replace(b'"id":1', b'"id":2')], id="another one"),
+        pytest.param(lambda lines: [lines[0].upper()], id="the digits of its seal as capitals"),
+    ],
+)
+async def test_lines_are_taken_as_they_were_sent_or_not_at_all(
+    hub: HubUnderTest, change: Callable[[list[bytes]], list[bytes]]
+) -> None:
+    async with wire_to(hub) as wire:
+        to_hub, from_hub = await wire.challenged(TEXT, "target", "lane")
+        await wire.send(sealed(to_hub, register("target", "lane")))
+        registered = from_hub.open(await wire.line())
+        assert registered is not None
+        lines = [sealed(to_hub, b'{"type":"ping","id":1%d}\n' % number) for number in range(3)]
+        await wire.send(b"".join(change(lines)))
+        answers = []
+        while line := await wire.line():
+            answer = from_hub.open(line)
+            assert answer is not None
+            answers.append(json.loads(answer))
+        assert answers[-1]["data"]["code"] == "unauthorized", answers
+        taken = [answer["id"] for answer in answers if answer["type"] == "pong"]
+        assert taken in ([], [10])
+
+
+async def test_a_challenge_cannot_be_answered_by_the_hub_itself(hub: HubUnderTest) -> None:
+    """Whoever has no key asks the hub to seal for it, over another connection and with the same nonces."""
+    async with wire_to(hub) as wire, wire_to(hub) as other:
+        first = {"role": "console", "key": "fleet", "nonce": "0" * 32}
+        await wire.send(register(**first))
+        nonce = json.loads(await wire.line())["data"]["nonce"]
+        await other.send(register("console", key="fleet", nonce=nonce))
+        assert json.loads(await other.line())["data"]["nonce"] not in (nonce, "0" * 32)
+        await other.send(register("console"))
+        reflected = await other.line()
+        assert b"unauthorized" in reflected
+        await wire.send(reflected + b"\n")
+        assert await wire.error() == "unauthorized"
 
 
 async def test_what_comes_in_one_piece_with_the_request_for_a_challenge_is_not_taken(

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from snyper.client import connect
+from snyper.client import connect, key_store
+from snyper.shared.keys import Rights
 from tests.integration.harness import (
     DEADLINE_S,
     HOST,
@@ -28,6 +29,8 @@ pytest.importorskip("nicegui", reason="the dashboard is an extra: pip install sn
 
 @linux_only
 async def test_a_range_to_click_through(tmp_path: Path) -> None:
+    with key_store.changing() as store:
+        store.add(key_store.new_key("fleet"), Rights.FLEET)
     listen = f"{HOST}:{free_port()}"
     async with snyper(
         "play", "--no-open", "--targets", "2", "--listen", listen, TMPDIR=str(tmp_path)

@@ -247,6 +247,7 @@ class Board(Surroundings):
                     stdout=stdout,
                     stderr=stdout,
                     start_new_session=True,  # a terminal's Ctrl-C is this process's to pass on
+                    umask=0o077,  # what it writes has passwords and keys in it
                 )
             except OSError as error:
                 self._start_error = error

@@ -27,6 +27,7 @@ from snyper.boards.minify import (
 )
 from snyper.boards.syntax import parse
 from snyper.firmware.board.version import VERSION
+from snyper.system.files import write_private
 
 PACKAGE = Path(__file__).resolve().parents[1]  # snyper's folder, which holds `shared` and `firmware`
 NAME = PACKAGE.name
@@ -203,4 +204,4 @@ def stage(role: str, directory: Path, config: Mapping[str, object]) -> None:
         copy = directory / path
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(content)
-    (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    write_private(directory / "config.json", (json.dumps(config, indent=2) + "\n").encode())

@@ -18,6 +18,7 @@ from snyper.boards.temporary import temporary_directory
 from snyper.cli import scoreboard
 from snyper.cli.processes import running
 from snyper.client import HubClient, TargetResult, connect
+from snyper.client.environment import client_key
 from snyper.client.events import fold
 from snyper.client.labels import result_word
 from snyper.client.range_model import RangeModel
@@ -54,7 +55,7 @@ async def run(console: Console) -> int:
                 BoardProcess(
                     directory / f"target_{number}",
                     "target",
-                    {"target_id": f"target_{number}", "hub": [address], "wifi": WIFI},
+                    {"target_id": f"target_{number}", "hub": [address], "wifi": WIFI, "key": client_key()},
                     seed=number,
                     hit_rate=0.6,
                 )
@@ -64,7 +65,7 @@ async def run(console: Console) -> int:
                 stack.callback(board.kill)
             hub = await stack.enter_async_context(connect(address))
             summary = await _Demo(console, hub, boards).play()
-    except (DemoError, ProtocolError, OSError, TimeoutError) as error:
+    except (DemoError, ProtocolError, OSError, ValueError, TimeoutError) as error:
         console.print(Text(f"DEMO FAILED {error or 'a step took too long'}", "bold red"))
         return 1
     console.print(f"all of it in {time.monotonic() - started:.1f} s", style="dim")
