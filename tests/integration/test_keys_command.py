@@ -239,6 +239,44 @@ async def test_whoever_has_proven_a_key_that_is_gone_or_changed_is_cut() -> None
         await hub.shut_down()
 
 
+async def test_a_client_goes_on_with_the_fleets_next_key() -> None:
+    """So does a dashboard, which nobody starts again for that."""
+    assert keys("new")[0] == 0
+    hub = KeyedHub(HOST, 0, 4, 4, "\n".join(stored.to_line() for stored in key_store.load().keys))
+    await hub.start()
+    following = asyncio.create_task(hub.follow(key_store.default_path()))
+    try:
+        async with ReconnectingClient(f"{HOST}:{hub.port}") as client:
+            await client.wait_until_connected(30)
+            before = client.link
+            assert keys("new", "--replace")[0] == 0
+            await until(lambda: client.link not in (before, None), "it should be back with the new key")
+            assert await client.targets() == []
+            assert not client.is_open
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        await hub.shut_down()
+
+
+async def test_a_key_out_of_a_pipe_is_read_once() -> None:
+    """As `SNYPER_KEY_FILE=<(pass show snyper)` of a shell gives it."""
+    fleet = new_key("fleet")
+    hub = KeyedHub(HOST, 0, 4, 4, fleet.to_text())
+    await hub.start()
+    read, write = os.pipe()
+    os.write(write, fleet.to_text().encode())
+    os.close(write)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SNYPER_KEY_FILE", f"/dev/fd/{read}")
+            async with connect(f"{HOST}:{hub.port}") as client:
+                assert await client.targets() == []
+    finally:
+        os.close(read)
+        await hub.shut_down()
+
+
 async def test_a_file_of_keys_that_is_broken_or_gone_changes_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

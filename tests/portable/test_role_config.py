@@ -185,6 +185,17 @@ def test_each_fault_of_a_hub_board() -> None:
             ({"max_consoles": 2}, "max_consoles"),
             ({"max_targets": 5}, "max_consoles"),
             ({"key": 1}, "key"),
+            ({"keys": "k:" + "0" * 64 + " console"}, "keys"),
+            ({"keys": ["k:" + "0" * 64]}, "keys[0]"),
+            ({"keys": ["k:" + "0" * 64 + " king"]}, "keys[0]"),
+            ({"keys": ["k:" + "0" * 63 + " console"]}, "keys[0]"),
+            ({"keys": [" console"]}, "keys[0]"),
+            ({"keys": [""]}, "keys[0]"),
+            ({"keys": ["k:" + "0" * 64 + " console", "k:" + "1" * 64 + " reader"]}, "keys"),
+            ({"key": "k:" + "0" * 64, "keys": ["k:" + "1" * 64 + " reader"]}, "keys"),
+            ({"keys": ["k%d:" % at + "0" * 64 + " reader" for at in range(17)]}, "keys"),
+            ({"open": 1}, "open"),
+            ({"open": "yes"}, "open"),
             ({"access_point": {"ssid": ""}}, "access_point.ssid"),
             ({"access_point": {"password": ""}}, "access_point.password"),
             ({"access_point": {"password": "1234567"}}, "access_point.password"),
@@ -206,6 +217,18 @@ def test_each_fault_of_a_hub_board() -> None:
         ),
         "rp2",
     )
+
+
+def test_what_a_hub_board_takes_of_keys() -> None:
+    rights = ("fleet", "device", "console", "reader") * 4
+    lines = ["k%d:" % at + "0123456789abcdef" * 4 + " " + rights[at] for at in range(16)]
+    given = {"key": "fleet:" + "0" * 64, "keys": lines, "open": True}
+    config = master_config.read(given, "rp2")
+    assert config["keys"] == lines
+    assert config["open"] is True
+    for wrong in ("0" * 63, "0" * 64):
+        error = fault(master_config.read, {"keys": ["k:" + wrong]}, "rp2")
+        assert wrong not in str(error)
 
 
 def test_the_pins_of_a_screen() -> None:

@@ -9,6 +9,7 @@ from snyper.boards.board import BoardProcess
 from snyper.boards.temporary import temporary_directory
 from snyper.client.addresses import dial_host
 from snyper.firmware.board.status import Status
+from snyper.firmware.master.config import MAX_KEYS as MAX_KEYS
 from snyper.shared.address import format_address, parse_address
 from snyper.system.text import harmless
 

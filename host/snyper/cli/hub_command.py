@@ -93,13 +93,15 @@ def hub(
 
 def _run_board(options: Options) -> None:
     """Run a hub board's firmware on MicroPython until Ctrl-C."""
-    from snyper.boards.hub_board import run_hub_board
+    from snyper.boards.hub_board import MAX_KEYS, run_hub_board
 
     log_to_stderr(logging.INFO)
     try:
         options, keys = decided(options)
     except ValueError as error:
         fail(str(error), EXIT_FAILED)
+    if len(keys.lines) > MAX_KEYS:
+        fail(f"a hub board takes {MAX_KEYS} keys: revoke some with `snyper keys revoke NAME`", EXIT_FAILED)
     ready = partial(announce, options, engine=Engine.MICROPYTHON.value)
     config = {
         "crosstalk_ms": options.crosstalk_ms,

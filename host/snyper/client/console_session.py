@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from snyper.client.addresses import dial_host
 from snyper.client.environment import FILE_VARIABLE, KEY_VARIABLE, Keys, key_text, keys
@@ -98,12 +99,10 @@ class ConsoleSession(Session):
     # --- hooks of the session
 
     async def join(self) -> None:
-        """Take the key that holds now. Raises OSError when it cannot be read any more."""
+        """Take the key that holds now, or keep the one before where none can be read any more."""
         if not self._is_key_given:
-            try:
+            with suppress(ValueError):
                 self._keys = keys()
-            except ValueError as error:
-                raise OSError(str(error)) from None
             self._key = self._keys.client
 
     async def find(self, host: str) -> str:
