@@ -2,6 +2,7 @@
 
 from tools.faults.case import Case
 from tools.faults.cases import (
+    disks,
     endurance,
     fuzzing,
     hostile,
@@ -13,6 +14,7 @@ from tools.faults.cases import (
 )
 
 _MODULES = (
+    disks,
     endurance,
     fuzzing,
     hostile,

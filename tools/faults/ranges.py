@@ -47,6 +47,7 @@ class AttackedHub:
         self.engine = engine
         self.port = free_port()
         self.journal = directory / "journal.sqlite3"
+        self.variables: dict[str, str] = {}  # more of its environment, at its next start
         self.key = key
         self._log = directory / "hub.log"
         self._options = options
@@ -92,7 +93,7 @@ class AttackedHub:
                 stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=log,
-                env=environment(self.key),
+                env={**environment(self.key), **self.variables},
             )
         assert self._process.stdout is not None
         if not await self._process.stdout.readline():
@@ -235,6 +236,11 @@ async def prober_of(address: str, target_id: str, key: str = "") -> AsyncIterato
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+def descriptors(pid: int) -> int:
+    """Count the open files of a process."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def environment(key: str = "") -> dict[str, str]:

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from statistics import median
 
 from snyper.shared.keys import Key, seals
@@ -19,6 +18,7 @@ from tools.faults.ranges import (
     Latency,
     Prober,
     attacked_hub,
+    descriptors,
     prober_of,
     targets_of,
     until,
@@ -42,7 +42,7 @@ async def silent_strangers(scale: Scale) -> AsyncIterator[Figure]:
         targets_of(directory, [hub.port]),
         prober_of(hub.address, "target_1") as prober,
     ):
-        before = _descriptors(hub.pid)
+        before = descriptors(hub.pid)
         quiet: list[Latency] = []
         attacked: list[Latency] = []
         back: list[float] = []
@@ -59,7 +59,7 @@ async def silent_strangers(scale: Scale) -> AsyncIterator[Figure]:
         lost = sum(latency.lost for latency in attacked)
         yield at_most(f"{CPYTHON}: commands of the console without an answer", lost, 0)
         yield at_most(f"{CPYTHON}: another console is in after", max(back), 2.0, "s")
-        took_s = await until(lambda: _descriptors(hub.pid) <= before + 2, "descriptors should be given back")
+        took_s = await until(lambda: descriptors(hub.pid) <= before + 2, "descriptors should be given back")
         yield at_most(f"{CPYTHON}: descriptors are back after", took_s, BACK_S, "s")
     took = []
     rounds = scale.pick(2, 20)
@@ -99,10 +99,6 @@ async def _strangers(port: int, count: int, per_address: int) -> AsyncIterator[N
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _descriptors(pid: int) -> int:
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def _doubled(what: str, quiet: list[Latency], attacked: list[Latency]) -> Figure:
