@@ -73,7 +73,7 @@ def unread_bytes(sock: socket.socket) -> int:
 
 @dataclass(frozen=True)
 class KernelEnd:
-    """What the kernel holds for one end of an established connection, in bytes."""
+    """The bytes that the kernel holds for one end of an established connection."""
 
     to_send: int
     to_read: int
@@ -222,15 +222,16 @@ async def _register(peer: Peer, target_id: str, **data: object) -> None:
 def reset_peak(pid: int) -> int:
     """Forget the most memory that a process has held; return what it holds now, in KiB."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
-    return _status(pid, "VmRSS")
+    return status_kb(pid, "VmRSS")
 
 
 def peak_kb(pid: int) -> int:
     """Return the most memory that a process has held since `reset_peak`, in KiB."""
-    return _status(pid, "VmHWM")
+    return status_kb(pid, "VmHWM")
 
 
-def _status(pid: int, name: str) -> int:
+def status_kb(pid: int, name: str) -> int:
+    """Return a number of KiB that Linux tells of a process. Raises OSError."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1])

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import resource
 import shutil
 import signal
@@ -18,7 +17,16 @@ from pathlib import Path
 
 from tools.faults.case import Case, Figure, Scale, all_of, at_most, none_of
 from tools.faults.ranges import CPYTHON, AttackedHub, attacked_hub, descriptors, environment, until
-from tools.faults.wire import Peer, console_of, dial, peer_of, reset, stranger_address, target_of
+from tools.faults.wire import (
+    Peer,
+    console_of,
+    dial,
+    peer_of,
+    reset,
+    status_kb,
+    stranger_address,
+    target_of,
+)
 from tools.loopback import HOST, free_port
 
 SHOTS = 20
@@ -370,8 +378,7 @@ async def _no_memory(scale: Scale) -> AsyncIterator[Figure]:
     async with _journaled(scale, "memory") as hub:
         async with shooter_at(hub) as shooter:
             taken = await shooter.shoot()
-            size_kb = int(re.findall(r"VmSize:\s+(\d+)", Path(f"/proc/{hub.pid}/status").read_text())[0])
-            limit = (size_kb + 4_096) * 1024
+            limit = (status_kb(hub.pid, "VmSize") + 4_096) * 1024
             resource.prlimit(hub.pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
             gluttons = [asyncio.create_task(_be_glutton(hub, number)) for number in range(100)]
             with suppress(EOFError, OSError):
@@ -401,8 +408,8 @@ CASES = (
     Case(
         17,
         "disks, clocks, no more room",
-        "The disk is full, slow, read-only; the journal locked, damaged, removed, of a newer version; the clock"
-        " jumps by 400 days; there are no descriptors or no memory left.",
+        "The disk is full, slow, read-only; the journal locked, damaged, removed, of a newer version; the"
+        " clock jumps by 400 days; there are no descriptors or no memory left.",
         "A clear word, the range goes on, and nothing that was acknowledged is lost.",
         disks,
     ),

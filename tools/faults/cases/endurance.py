@@ -169,11 +169,11 @@ async def days(scale: Scale) -> AsyncIterator[Figure]:
 
 def _slope(samples: list[Sample]) -> float:
     """Return how many bytes an hour are taken, by least squares, once the first hours are over."""
-    settled = [one.free for one in samples[len(samples) // 8 :]]
-    middle = (len(settled) - 1) / 2
-    mean = sum(settled) / len(settled)
-    rise = sum((at - middle) * (free - mean) for at, free in enumerate(settled))
-    return -rise / sum((at - middle) ** 2 for at in range(len(settled)))
+    kept = [one.free for one in samples[len(samples) // 8 :]]
+    middle = (len(kept) - 1) / 2
+    mean = sum(kept) / len(kept)
+    rise = sum((at - middle) * (free - mean) for at, free in enumerate(kept))
+    return -rise / sum((at - middle) ** 2 for at in range(len(kept)))
 
 
 CASES = (

@@ -1,4 +1,4 @@
-"""Whatever bytes one likes, guided by what of the code they reach."""
+"""Fuzzing, guided by what of the code an input reaches."""
 
 import asyncio
 import os

@@ -36,7 +36,7 @@ _END_S = 10.0
 
 
 class Recorded:
-    """What went over one connection of the true target, which is behind `link`."""
+    """The lines of one connection of the true target, which is behind `link`."""
 
     def __init__(self, link: ImpairedLink) -> None:
         self.to_hub: list[bytes] = []
