@@ -16,6 +16,7 @@ from tools.chaos.virtual_time import Machine
 
 KNOWN_WITHIN_S = 2.0  # that a peer has vanished
 SAFE_WITHIN_S = 0.6  # from the loss of the link: a motion's way, and the end of a hit's peak
+LOWERED_WITHIN_S = KNOWN_WITHIN_S + 1.0  # by a cease fire: a link that has ended is known, and a motion's way
 DIALS_WITHIN_S = 12.0  # a dial that nobody answers, 5 s; a register, 3 s; a pause, 3 s; the motion before it
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.1, 3.0
 REPLY_AT_ONCE_S = 0.005  # a command raises its target at once, or never
@@ -53,6 +54,8 @@ class _BoardState:
         self.failures = 0
         self.registered_s: float | None = None
         self.unlinked_s = 0.0
+        self.is_lowered = False  # by a command that the hub has sent since its cease fire began
+        self.safe_s = 0.0  # when it was last down, away, or free to rise
 
 
 class Invariants:
@@ -74,6 +77,9 @@ class Invariants:
         self.reported: list[tuple[str, int, str]] = []  # each that was sent: the target, its boot, the key
         self.trace: list[tuple[float, str, str]] | None = None
         self.commands: dict[int | str, Command] = {}
+        # Whether the console has been told that a cease fire holds, and has not asked for its end since.
+        self.is_cease_fire = False
+        self._lowering: set[str] = set()  # ids of `lay_down` that the hub has sent under one
         self.games = GameLedger()
         self.transfers = Transfers(boards)
         self.on_game_rise: Callable[[Board], object] = lambda board: None  # called when a game has raised it
@@ -160,6 +166,10 @@ class Invariants:
         elif end.machine in self._consoles and word in _OF_A_FILE:
             self._held(self.transfers.on_console_says, message, attached)
         elif end.machine is self._hub.machine:
+            if word in _RAISING and self.is_cease_fire:
+                self.fail(f"the hub has {peer.name} rise while a cease fire holds")
+            elif word == "lay_down" and self._hub.hub.router.cease_fire is not None:
+                self._lowering.add(message["id"])
             if word == "registered":
                 end.is_registered = True
             elif word == "ack":
@@ -195,6 +205,8 @@ class Invariants:
             data = message.get("data") or {}
             tag = data.get("tag", message["id"])
             self.commands.setdefault(tag, Command(tag, word))
+            if message["id"] in self._lowering:
+                state.is_lowered = True
             state.tags[message["id"]] = tag
             if "at_us" in data:
                 state.scheduled[message["id"]] = None
@@ -219,6 +231,8 @@ class Invariants:
         now_s = self._now_s()
         name = board.machine.name
         boot = (name, board.boot)
+        if self.is_cease_fire and state.is_lowered:
+            self.fail(f"{name} rises while a cease fire holds")
         fresh = [
             message_id
             for message_id, at_s in state.candidates.items()
@@ -248,6 +262,11 @@ class Invariants:
 
     def _command(self, state: _BoardState, message_id: str) -> Command:
         return self.commands[state.tags[message_id]]
+
+    def begin_cease_fire(self) -> None:
+        """Take note that one is asked for: what was lowered under an earlier one may rise until it holds."""
+        for state in self._states.values():
+            state.is_lowered = False
 
     def on_result(self, tag: int, target_id: str, ok: bool, status: str, code: str) -> None:
         """Check what a console is told of a command."""
@@ -355,6 +374,10 @@ class Invariants:
 
     def _check_board(self, board: Board, state: _BoardState, is_linked: bool, now_s: float) -> None:
         name = board.machine.name
+        if not (self.is_cease_fire and is_linked) or board.hardware.is_down():
+            state.safe_s = now_s
+        elif now_s - state.safe_s > LOWERED_WITHIN_S:
+            self.fail(f"{name} has a hub with a cease fire, and is up for {LOWERED_WITHIN_S} s")
         if is_linked:
             state.unlinked_s = now_s
             state.dialled_s = now_s

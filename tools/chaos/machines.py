@@ -22,6 +22,7 @@ virtual_machine = import_virtual_hardware()  # before the firmware, which import
 from snyper.firmware.board.hardware import light  # noqa: E402
 from snyper.firmware.board.led import Led  # noqa: E402
 from snyper.firmware.master.access import set_limits  # noqa: E402
+from snyper.firmware.master.cease_fire import restore  # noqa: E402
 from snyper.firmware.master.server import Hub  # noqa: E402
 from snyper.firmware.target.config import read  # noqa: E402
 from snyper.firmware.target.session import TargetSession  # noqa: E402
@@ -172,6 +173,7 @@ class Disk:
         self.reports: set[str] = set()
         self.reserved_seq = 0
         self.write_ms = (0.5, 12.0)
+        self.cease_fire: dict[str, Any] | None = None
         self.rng = rng
         self.on_row: Callable[[tuple[int, str, str, str, str]], None] = lambda row: None
 
@@ -280,6 +282,29 @@ class DiskReader:
         """Do nothing: there is no file."""
 
 
+class DiskCeaseFire:
+    """`snyper.hub.cease_fire_file.CeaseFireFile`, on a Disk. A hub that is killed has done it, or not."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    def read(self) -> dict[str, Any] | None:
+        return self._disk.cease_fire
+
+    async def write(self, said: dict[str, Any]) -> None:
+        await self._wait()
+        self._disk.cease_fire = said
+        await self._wait()
+
+    async def remove(self) -> None:
+        await self._wait()
+        self._disk.cease_fire = None
+        await self._wait()
+
+    async def _wait(self) -> None:
+        await asyncio.sleep(self._disk.rng.uniform(*self._disk.write_ms) / 2_000)
+
+
 _disks: dict[Machine, Disk] = {}
 
 
@@ -326,6 +351,8 @@ class HubMachine:
         self.hub = Hub("", PORT, 16, 8, max_events=RING, events=self._events)
         # Whoever there is may come at once: nobody waits in this network.
         set_limits(self.hub, {"unregistered": 24})
+        self.hub.cease_fire_file = DiskCeaseFire(self.disk)
+        restore(self.hub)
         await self.hub.start()
 
     async def stop(self) -> bool:

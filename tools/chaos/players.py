@@ -22,7 +22,13 @@ HIT_RATE = 0.7
 SHAKES_ANOTHER = 0.15  # of the shots, within as long as the hub takes for cross-talk
 AIM_S = (0.11, 0.6)
 SHAKE_S = 0.015
-REFUSALS = (ErrorCode.BUSY, ErrorCode.UNKNOWN_TARGET, ErrorCode.DISCONNECTED, ErrorCode.TIMEOUT)
+REFUSALS = (
+    ErrorCode.BUSY,
+    ErrorCode.UNKNOWN_TARGET,
+    ErrorCode.DISCONNECTED,
+    ErrorCode.TIMEOUT,
+    ErrorCode.CEASE_FIRE,
+)
 
 
 class Players:

@@ -56,7 +56,7 @@ SPAN_MS = 3_000
 SETTLE_S = 40.0  # a board that is refused waits up to 15 s, and each of its attempts takes up to 5
 CHECK_MS = 50
 STRIKE_APART_S = 0.2
-GAME_RATE = FILE_RATE = 0.4  # of the runs
+GAME_RATE = FILE_RATE = CEASE_FIRE_RATE = 0.4  # of the runs
 LENGTHS = (0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2_000, 4_000, 6_000)  # of files
 LOWEST_PEAK, HIGHEST_PEAK = 1_500, 4_090  # of the converter's 12 bits: each strike has its own
 BABBLE = b'{"type":"nonsense","id":1}\n{"type":\n\xff\xfe\n[]\n' + b"x" * 5_000
@@ -131,6 +131,10 @@ def plan(seed: int) -> list[Step]:
             steps.append(Step(max(0, at_ms), what, target, rng.randint(*first), rng.randint(*second)))
     for _ in range(rng.randint(1, 5)):
         add(_FAULTS, rng.randrange(TARGETS))
+    own = random.Random(seed + 7)
+    if own.random() < CEASE_FIRE_RATE:
+        held_ms = own.choice((0, own.randrange(SPAN_MS)))  # 0: until all is well again
+        steps.append(Step(own.randrange(SPAN_MS), "cease_fire", 0, held_ms, own.randrange(2)))
     return sorted(steps, key=lambda step: step.at_ms)
 
 
@@ -378,11 +382,23 @@ class _Range:
         self._hub.start()
         self.invariants.tell("world", "recovers")
         await self._until(self._is_here, "all should be here again")
+        await self._end_cease_fire()
         await self._until(self._is_no_game, "the game should be over")
         await self._settle()
         await self._until(self._is_reported, "all reports should be in the journal")
         await self._hub.machine.start(self._hub.hub.router.events.flush())
         await self._until(self._is_seen, "the console should have seen every event")
+
+    async def _end_cease_fire(self) -> None:
+        """Wait until every target lies, if one holds, and release it."""
+        await self._until(self._is_safe, "a cease fire should have lowered all targets")
+        while self._hub.hub.router.cease_fire is not None:
+            await self._console.start(self._release())
+            await self._until(self._is_here, "all should be here again")
+
+    def _is_safe(self) -> bool:
+        is_held = self._hub.hub.router.cease_fire is not None
+        return not is_held or all(board.hardware.is_down() for board in self._boards)
 
     def _is_idle(self) -> bool:  # the link of who has vanished takes a while to end
         return not self._hub.hub.router.under_way
@@ -431,6 +447,37 @@ class _Range:
 
     async def _inject_game(self, step: Step, board: Board) -> None:
         await self._console.start(self._players.start(step))
+
+    async def _inject_cease_fire(self, step: Step, board: Board) -> None:
+        """Call a cease fire, maybe twice at once while all are raised, and release it after a while."""
+        self.invariants.begin_cease_fire()
+        calls = []
+        if step.second:
+            calls.append(self._console.start(self._raise_all()))
+            await asyncio.sleep(self._rng.uniform(0, 0.3))
+        calls += [self._console.start(self._call_cease_fire()) for _ in range(1 + step.second)]
+        await asyncio.gather(*calls)
+        if step.first:
+            await asyncio.sleep(step.first / 1000)
+            await self._console.start(self._release())
+
+    async def _raise_all(self) -> None:
+        tag = self._new_tag(MessageType.STAND_UP)
+        with suppress(ProtocolError):
+            for result in await self._client.command("all", MessageType.STAND_UP, tag=tag):
+                self.invariants.on_result(tag, result.target_id, result.ok, result.status, result.code)
+
+    async def _call_cease_fire(self) -> None:
+        with suppress(ProtocolError):  # the hub is lost: maybe it holds
+            state = await self._client.cease_fire("chaos")
+            self.invariants.tell("console", f"is told {state}")
+            self.invariants.is_cease_fire = state.held
+
+    async def _release(self) -> None:
+        self.invariants.is_cease_fire = False
+        self.invariants.tell("console", "releases")
+        with suppress(ProtocolError):
+            await self._client.release("chaos")
 
     async def _inject_stop_game(self, step: Step, board: Board) -> None:
         await self._console.start(self._players.stop(step))
