@@ -387,20 +387,26 @@ class Outcome:
         lines = self.printed.splitlines()
         if any(line.startswith(FORGED) for line in lines):
             return "a line is forged"
-        if not is_terminal and re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2028]", self.printed):
+        printed = self.printed.replace("\r\n", "\n")  # as a table for a spreadsheet ends its lines
+        if not is_terminal and re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2028]", printed):
             return f"control characters are printed: {self.printed[:200]!r}"
         if "\x1b]0;" in self.printed or "\u202e" in self.printed:
             return "the terminal does what a peer says"
         return ""
 
 
-class _Screen(io.StringIO):
+class _Screen(io.TextIOWrapper):
     def __init__(self, is_terminal: bool) -> None:
-        super().__init__()
+        self._bytes = io.BytesIO()
+        super().__init__(self._bytes, "utf-8", "backslashreplace", newline="", write_through=True)
         self._is_terminal = is_terminal
 
     def isatty(self) -> bool:
         return self._is_terminal
+
+    def getvalue(self) -> str:
+        self.flush()
+        return self._bytes.getvalue().decode()
 
 
 def carry_out(arguments: Sequence[str], is_terminal: bool = False) -> Outcome:

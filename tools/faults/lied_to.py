@@ -1,15 +1,18 @@
-"""Commands that a hub lies to, one after the other. As a program it says what became of them, for a case of
-`make faults`: they have loops of their own, and want the main thread.
+"""Commands that a hub or a journal lies to, one after the other. As a program it says what became of them,
+for a case of `make faults`: they have loops of their own, and want the main thread.
 
-    python -m tools.faults.lied_to FIELDS MUTATIONS
+    python -m tools.faults.lied_to FIELDS MUTATIONS JOURNALS
 """
 
 import json
+import logging
 import random
 import sys
 import time
 from collections.abc import Iterator
 
+from snyper.boards.temporary import temporary_directory
+from tools.faults.broken_journal import read_broken
 from tools.faults.liar import ASKING, LyingHub, Outcome, carry_out, hurried, lies, mutated
 from tools.loopback import HOST
 
@@ -17,9 +20,9 @@ SEED = 7
 LIMIT_S = 10.0  # of a command that is lied to
 
 
-def lied_to(hub: LyingHub, count: int | None, seed: int = SEED) -> Iterator[tuple[str, Outcome, str, float]]:
+def lied_to(hub: LyingHub, count: int | None, seed: int = SEED) -> Iterator[tuple[str, Outcome, str]]:
     """Carry out commands with one field of one answer wrong: `count` of all there are, None for all. Yields
-    what was wrong, the outcome, what is wrong with that, and how many seconds it took.
+    what was wrong, the outcome, and what is wrong with that.
     """
     rng = random.Random(seed)
     tries = [
@@ -38,7 +41,7 @@ def lied_to(hub: LyingHub, count: int | None, seed: int = SEED) -> Iterator[tupl
             hub.answers[word] = honest
 
 
-def distorted(hub: LyingHub, count: int, seed: int = SEED) -> Iterator[tuple[str, Outcome, str, float]]:
+def distorted(hub: LyingHub, count: int, seed: int = SEED) -> Iterator[tuple[str, Outcome, str]]:
     """Carry out `count` commands with the bytes of a line changed, as `lied_to` yields it."""
     for number in range(count):
         rng = random.Random(f"{seed}-{number}")
@@ -52,22 +55,24 @@ def distorted(hub: LyingHub, count: int, seed: int = SEED) -> Iterator[tuple[str
 
 def _tried(
     hub: LyingHub, arguments: tuple[str, ...], what: str, is_terminal: bool
-) -> tuple[str, Outcome, str, float]:
-    began = time.monotonic()
+) -> tuple[str, Outcome, str]:
     outcome = carry_out([*arguments, "--hub", f"{HOST}:{hub.port}"], is_terminal)
-    return f"{' '.join(arguments)}, {what}", outcome, outcome.wrong(is_terminal), time.monotonic() - began
+    return f"{' '.join(arguments)}, {what}", outcome, outcome.wrong(is_terminal)
 
 
 def main() -> None:
-    fields, mutations = (int(text) for text in sys.argv[1:3])
-    with hurried(), LyingHub().running() as hub:
+    logging.getLogger("snyper").setLevel(logging.CRITICAL)  # what it says of broken journals
+    fields, mutations, journals = (int(text) for text in sys.argv[1:4])
+    with hurried(), LyingHub().running() as hub, temporary_directory("snyper-broken-") as directory:
         for name, tries in (
-            ("fields of a wrong kind", lied_to(hub, fields or None)),
-            ("changed bytes", distorted(hub, mutations)),
+            ("a field of a wrong kind", lied_to(hub, fields or None)),
+            ("a line with changed bytes", distorted(hub, mutations)),
+            ("a broken journal", read_broken(directory, journals, SEED)),
         ):
-            wrong, count, worst_s = [], 0, 0.0
-            for what, _, defect, took_s in tries:
-                count, worst_s = count + 1, max(worst_s, took_s)
+            wrong, count, worst_s, at_s = [], 0, 0.0, time.monotonic()
+            for what, *_, defect in tries:
+                before_s, at_s = at_s, time.monotonic()
+                count, worst_s = count + 1, max(worst_s, at_s - before_s)
                 if defect:
                     wrong.append(f"{what}: {defect}")
             print(json.dumps({"name": name, "wrong": wrong, "count": count, "worst_s": worst_s}), flush=True)

@@ -143,8 +143,11 @@ def _write(path: Path | None, write: Callable[[TextIO], int]) -> int:
     try:
         with writing(path) if path is not None else nullcontext(sys.stdout.buffer) as file:
             text = TextIOWrapper(file, "utf-8", "backslashreplace", newline="")
-            count = write(text)
-            text.detach().flush()
+            try:
+                count = write(text)
+            finally:
+                text.detach()  # or what it is made of is closed with it
+            file.flush()
             return count
     except OSError as error:
         what = "stdout" if path is None else shown(path)
@@ -168,7 +171,7 @@ def _games_table(games: Iterable[GameRecord]) -> Table:
             style = "bold green" if player == game.winner else ""
             scores.append(("\n" if scores else "") + f"{score:>5}  {player}", style)
         table.add_row(
-            datetime.fromtimestamp(game.started_ms / 1000).strftime("%Y-%m-%d %H:%M"),
+            _when(game.started_ms),
             Text(game.title or game.game),
             scores,
             str(game.targets),
@@ -213,6 +216,13 @@ def _players_table(players: Iterable[PlayerStats]) -> Table:
             _milliseconds(player.best_reaction_ms),
         )
     return table
+
+
+def _when(unix_ms: int) -> str:
+    try:
+        return datetime.fromtimestamp(unix_ms / 1000).strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):
+        return ""  # no day that there is
 
 
 def _milliseconds(value: int | None) -> str:

@@ -1,5 +1,6 @@
 """The file of a journal: where it is, how it is opened, and what stands in the way."""
 
+import json
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,10 @@ from snyper.history import schema
 from snyper.system.files import shown
 
 PATH_VARIABLE = "SNYPER_JOURNAL"
+
+
+# What sqlite3 raises; the latter where it quotes a broken file in its own message.
+DatabaseErrors = (sqlite3.Error, UnicodeDecodeError)
 
 
 class JournalError(Exception):
@@ -34,9 +39,11 @@ def default_path(name: str = "journal.sqlite3", option: str = "--journal PATH") 
     return folder / name
 
 
-def explained(error: sqlite3.Error) -> str:
-    """Explain an error to a person."""
+def explained(error: Exception) -> str:
+    """Explain an error of SQLite's to a person."""
     name = getattr(error, "sqlite_errorname", "")
+    if isinstance(error, UnicodeDecodeError):
+        name = "SQLITE_CORRUPT"
     meanings = {
         "SQLITE_FULL": "the disk is full: free some space",
         "SQLITE_READONLY": "it may not be written: look at its permissions, and at the disk",
@@ -62,6 +69,15 @@ def open_database(path: Path, mode: str = "rwc", **options: Any) -> sqlite3.Conn
     return db
 
 
+def data_in(text: str) -> dict[str, Any]:
+    """Read the data of an event; empty for what is no object of JSON. Numbers that JSON has not are None."""
+    try:
+        data = json.loads(text, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
 def open_to_read(path: Path) -> sqlite3.Connection:
     """Open a journal so that it is only read. Raises JournalError, which says what to do."""
     try:
@@ -69,13 +85,13 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         if path.with_name(path.name + "-wal").exists():
             raise JournalError(f"the journal {shown(path)} cannot be read: {explained(error)}") from None
-    except sqlite3.Error as error:
+    except DatabaseErrors as error:
         raise JournalError(
             f"{shown(path)} is no journal of SNYPER's, or a broken one: {explained(error)}"
         ) from None
     try:
         return _connection(path, "ro&immutable=1")  # on a disk that nobody may write to
-    except sqlite3.Error as error:
+    except DatabaseErrors as error:
         raise JournalError(f"the journal {shown(path)} cannot be read: {explained(error)}") from None
 
 

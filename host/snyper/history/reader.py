@@ -3,8 +3,6 @@
 `schema.py` says what the file is. It may be written meanwhile by a hub, which these do not hold up.
 """
 
-import json
-import sqlite3
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -14,7 +12,15 @@ from types import TracebackType
 from typing import Any
 
 from snyper.client.events import says
-from snyper.history.database import JournalError, NoJournalError, explained, open_to_read
+from snyper.client.models import text_in
+from snyper.history.database import (
+    DatabaseErrors,
+    JournalError,
+    NoJournalError,
+    data_in,
+    explained,
+    open_to_read,
+)
 from snyper.history.queries import Conditions, PlayerTally, TargetTally, games_where, last_seq, shots_where
 from snyper.history.records import (
     ALL,
@@ -77,8 +83,12 @@ class History:
     @property
     def log_id(self) -> str:
         """The id of the log: that of the hub, or the dashboard, which writes the file."""
-        [(log_id,)] = self._all("SELECT log_id FROM logs WHERE id = 1")
-        return str(log_id)
+        rows = self._all("SELECT CAST(log_id AS TEXT) FROM logs WHERE id = 1")
+        if not rows:
+            raise JournalError(
+                f"the journal {shown(self.path)} cannot be read: it does not say whose log it is"
+            )
+        return str(rows[0][0])
 
     def events(self, kinds: Sequence[str] = (), since_ms: int | None = None) -> Iterator[EventRecord]:
         """Iterate over all events, or those of these kinds, in order, some at a time: memory stays small
@@ -98,7 +108,10 @@ class History:
             yield from self.events(since_ms=which.since_ms)
             return
         where = games_where(which)
-        for log, seq, end_seq in self._all(f"SELECT log, seq, end_seq FROM games {where}", where.values):
+        for log, seq, end_seq in self._all(
+            f"SELECT CAST(log AS INTEGER), CAST(seq AS INTEGER), CAST(end_seq AS INTEGER) FROM games {where}",
+            where.values,
+        ):
             during = Conditions()
             during.add("log = ? AND seq BETWEEN ? AND ?", log, seq, end_seq or last_seq(seq))
             yield from self._events(during)
@@ -116,18 +129,19 @@ class History:
         """
         where = games_where(RecordFilter(since_ms, game, player))
         rows = self._all(
-            "SELECT log, seq, (SELECT unix_ms FROM events WHERE log = g.log AND seq = g.seq),"
-            " (SELECT data FROM events WHERE log = g.log AND seq = g.seq),"
-            " (SELECT data FROM events WHERE log = g.log AND seq = g.over_seq)"
+            "SELECT log, seq,"
+            " (SELECT CAST(unix_ms AS INTEGER) FROM events WHERE log = g.log AND seq = g.seq),"
+            " (SELECT CAST(data AS TEXT) FROM events WHERE log = g.log AND seq = g.seq),"
+            " (SELECT CAST(data AS TEXT) FROM events WHERE log = g.log AND seq = g.over_seq)"
             f" FROM (SELECT log, seq, over_seq FROM games {where}"
             " ORDER BY log DESC, seq DESC LIMIT ? OFFSET ?) AS g ORDER BY log DESC, seq DESC",
             (*where.values, -1 if limit is None else limit, offset),
         )
         return [
             game_record(
-                unix_ms,
-                json.loads(started),
-                json.loads(over) if over else None,
+                unix_ms or 0,
+                data_in(started or ""),
+                data_in(over) if over else None,
                 () if over else self._scores(log, seq),
             )
             for log, seq, unix_ms, started, over in rows
@@ -140,11 +154,17 @@ class History:
 
     def kinds(self) -> dict[str, str]:
         """Return name and title of every kind of game that was ever played."""
-        return dict(self._all("SELECT game, max(title) FROM games GROUP BY game ORDER BY game"))
+        return dict(
+            self._all(
+                "SELECT CAST(game AS TEXT), CAST(max(title) AS TEXT) FROM games GROUP BY game ORDER BY game"
+            )
+        )
 
     def names(self) -> list[str]:
         """Return the names of all who ever played."""
-        return [name for (name,) in self._all("SELECT DISTINCT known FROM seats ORDER BY known")]
+        return [
+            name for (name,) in self._all("SELECT DISTINCT CAST(known AS TEXT) FROM seats ORDER BY known")
+        ]
 
     def players(
         self, since_ms: int | None = None, game: str | None = None, player: str | None = None
@@ -155,10 +175,10 @@ class History:
             where.add("known = ?", known_as(player))
         tallies: dict[str, PlayerTally] = defaultdict(PlayerTally)
         for name, *counts in self._all(
-            "SELECT known, game, count(*) FILTER (WHERE reason = 'finished'),"
-            " coalesce(sum(won) FILTER (WHERE reason = 'finished'), 0),"
-            " max(score) FILTER (WHERE reason = 'finished'), min(best_ms),"
-            f" max((log << {_SEQ_BITS}) + seq) FILTER (WHERE reason = 'finished')"
+            "SELECT CAST(known AS TEXT), CAST(game AS TEXT), count(*) FILTER (WHERE reason = 'finished'),"
+            " CAST(coalesce(sum(won) FILTER (WHERE reason = 'finished'), 0) AS INTEGER),"
+            " max(CAST(score AS INTEGER)) FILTER (WHERE reason = 'finished'), min(CAST(best_ms AS INTEGER)),"
+            f" CAST(max((log << {_SEQ_BITS}) + seq) FILTER (WHERE reason = 'finished') AS INTEGER)"
             f" FROM games JOIN seats USING (log, seq) {where} GROUP BY known, game",
             where.values,
         ):
@@ -184,7 +204,8 @@ class History:
             where.add("known = ?", known_as(player))
         # The fastest hits are all with those who have the fastest hit of their own.
         seats = self._all(
-            f"SELECT log, seq, end_seq, game, player, known FROM games JOIN seats USING (log, seq) {where}"
+            "SELECT CAST(log AS INTEGER), CAST(seq AS INTEGER), CAST(end_seq AS INTEGER), CAST(game AS TEXT),"
+            f" CAST(player AS TEXT), CAST(known AS TEXT) FROM games JOIN seats USING (log, seq) {where}"
             " ORDER BY best_ms, log, seq LIMIT ?",
             (*where.values, limit),
         )
@@ -204,11 +225,12 @@ class History:
 
     def _shots(self, where: "Conditions") -> Iterator[ShotRecord]:
         query = (
-            "SELECT events.unix_ms, event, target_id, data, crosstalk_of"
+            "SELECT CAST(events.unix_ms AS INTEGER), CAST(event AS TEXT), CAST(target_id AS TEXT),"
+            " CAST(data AS TEXT), CAST(crosstalk_of AS TEXT)"
             f" FROM shots JOIN events USING (target_id, log, seq) {where} ORDER BY log, seq"
         )
         for unix_ms, event, of_target, data, of in self._rows(query, where.values):
-            yield shot_record(unix_ms, event, of_target, json.loads(data), of)
+            yield shot_record(unix_ms, event, of_target, data_in(data), of)
 
     def reactions(self, since_ms: int | None = None) -> dict[str, list[ShotRecord]]:
         """Return the hits of each target that count and say a reaction time, in order."""
@@ -227,7 +249,10 @@ class History:
         where = shots_where(which)
         where.add("reaction_ms IS NOT NULL")
         where.add("target_id = ?")
-        query = f"SELECT unix_ms, reaction_ms FROM shots {where} ORDER BY log DESC, seq DESC LIMIT ?"
+        query = (
+            "SELECT CAST(unix_ms AS INTEGER), CAST(reaction_ms AS INTEGER)"
+            f" FROM shots {where} ORDER BY log DESC, seq DESC LIMIT ?"
+        )
         return {
             target_id: self._all(query, (*where.values, target_id, limit))[::-1] for target_id in target_ids
         }
@@ -239,7 +264,8 @@ class History:
         return [
             Accuracy(*row)
             for row in self._all(
-                "SELECT target_id, sum(hit), sum(missed), min(reaction_ms)"
+                "SELECT CAST(target_id AS TEXT), CAST(sum(hit) AS INTEGER), CAST(sum(missed) AS INTEGER),"
+                " min(CAST(reaction_ms AS INTEGER))"
                 f" FROM shots {where} GROUP BY target_id",
                 where.values,
             )
@@ -250,7 +276,8 @@ class History:
         tallies: dict[str, TargetTally] = defaultdict(TargetTally)
         where = shots_where(RecordFilter(since_ms))
         for target_id, *shot in self._rows(
-            f"SELECT target_id, hit, missed, reaction_ms, dropped FROM shots {where}"
+            "SELECT CAST(target_id AS TEXT), CAST(hit AS INTEGER), CAST(missed AS INTEGER),"
+            f" CAST(reaction_ms AS INTEGER), CAST(dropped AS INTEGER) FROM shots {where}"
             " ORDER BY target_id, log, seq",
             where.values,
         ):
@@ -285,10 +312,11 @@ class History:
 
     def _began_ms(self, at: int) -> int:
         """Return when the game began that is at this place in the order of all."""
-        [(unix_ms,)] = self._all(
-            "SELECT unix_ms FROM games WHERE log = ? AND seq = ?", (at >> _SEQ_BITS, at % (1 << _SEQ_BITS))
+        rows = self._all(
+            "SELECT CAST(unix_ms AS INTEGER) FROM games WHERE log = ? AND seq = ?",
+            (at >> _SEQ_BITS, at % (1 << _SEQ_BITS)),
         )
-        return int(unix_ms)
+        return int(rows[0][0]) if rows else 0
 
     def _times_of(
         self, log: int, seq: int, end_seq: int | None, game: str, player: str, known: str
@@ -298,29 +326,34 @@ class History:
         where.add("log = ? AND seq > ? AND seq <= ?", log, seq, end_seq or last_seq(seq))
         where.add("event = 'game_score'")
         scores = [
-            (at, target_id, unix_ms, json.loads(text))
+            (at, target_id, unix_ms, data_in(text))
             for at, target_id, unix_ms, text in self._all(
-                f"SELECT seq, target_id, unix_ms, data FROM events {where}", where.values
+                "SELECT CAST(seq AS INTEGER), CAST(target_id AS TEXT), CAST(unix_ms AS INTEGER),"
+                f" CAST(data AS TEXT) FROM events {where}",
+                where.values,
             )
         ]
         taken_back = [data.get("score_seq") for *_, data in scores]
         for at, target_id, unix_ms, data in scores:
-            reaction_ms, game_id = data.get("reaction_ms"), str(data.get("game_id", ""))
+            game_id = text_in(data, "game_id")
             if says(data, _SCORED) and data["player"] == player and at not in taken_back:
-                yield (log, at), BestTime(reaction_ms, known, game, game_id, target_id, unix_ms)
+                yield (log, at), BestTime(data["reaction_ms"], known, game, game_id, target_id, unix_ms)
 
     def _scores(self, log: int, seq: int) -> tuple[int, ...]:
         """Return the scores of a game's players, now or at its end."""
-        rows = self._all("SELECT score FROM seats WHERE log = ? AND seq = ? ORDER BY place", (log, seq))
+        rows = self._all(
+            "SELECT CAST(score AS INTEGER) FROM seats WHERE log = ? AND seq = ? ORDER BY place", (log, seq)
+        )
         return tuple(score for (score,) in rows)
 
     def _events(self, where: "Conditions") -> Iterator[EventRecord]:
         query = (
-            "SELECT log_id, seq, unix_ms, event, target_id, data"
+            "SELECT CAST(log_id AS TEXT), CAST(seq AS INTEGER), CAST(unix_ms AS INTEGER),"
+            " CAST(event AS TEXT), CAST(target_id AS TEXT), CAST(data AS TEXT)"
             f" FROM events JOIN logs ON logs.id = log {where} ORDER BY log, seq"
         )
         for log_id, seq, unix_ms, event, target_id, data in self._rows(query, where.values):
-            yield EventRecord(log_id, seq, unix_ms, event, target_id, json.loads(data))
+            yield EventRecord(log_id, seq, unix_ms, event, target_id, data_in(data))
 
     def _all(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         return list(self._rows(query, values))
@@ -334,5 +367,5 @@ class History:
                 yield from rows
                 with self._lock:
                     rows = cursor.fetchmany(_PAGE)
-        except sqlite3.Error as error:
+        except DatabaseErrors as error:
             raise JournalError(f"the journal {shown(self.path)} cannot be read: {explained(error)}") from None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from snyper.client.events import results_of
+from snyper.client.models import count_in, text_in, texts_in
 from snyper.history.schema import known_as, names_of
 
 
@@ -151,43 +152,46 @@ class Accuracy:
 def game_record(
     unix_ms: int, started: dict[str, Any], over: dict[str, Any] | None, scores: tuple[int, ...]
 ) -> GameRecord:
-    """Make a record of its first and last event; `scores` are those of a game that is not over."""
+    """Make a record of its first and last event, whatever is in them; `scores` are those of a game that is
+    not over.
+    """
     over = over or {}
-    names, winner = names_of(started["players"]), str(over.get("winner", ""))
+    players, winner = texts_in(started, "players"), text_in(over, "winner")
+    names = names_of(players)
+    if over:
+        said = over.get("scores")
+        scores = tuple(score for score in said if type(score) is int) if isinstance(said, list) else ()
+    options = started.get("options")
     return GameRecord(
-        game_id=started["game_id"],
-        game=started["game"],
-        title=str(started.get("title", started["game"])),
+        game_id=text_in(started, "game_id"),
+        game=text_in(started, "game"),
+        title=text_in(started, "title") or text_in(started, "game"),
         started_ms=unix_ms,
-        duration_ms=over.get("duration_ms"),
-        players=tuple(names[player] for player in started["players"]),
-        scores=tuple(over["scores"]) if over else scores,
+        duration_ms=count_in(over, "duration_ms"),
+        players=tuple(names[player] for player in players),
+        scores=scores,
         winner=names.get(winner, known_as(winner) if winner else ""),
-        reason=str(over.get("reason", "")),
-        targets=_integer(started.get("targets")),
-        seed=_integer(started.get("seed")),
-        options=started.get("options", {}),
+        reason=text_in(over, "reason"),
+        targets=count_in(started, "targets") or 0,
+        seed=count_in(started, "seed") or 0,
+        options=options if isinstance(options, dict) else {},
         results=results_of(over),
     )
-
-
-def _integer(value: object) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def shot_record(
     unix_ms: int, event: str, target_id: str, data: Mapping[str, Any], crosstalk_of: str
 ) -> ShotRecord:
-    """Make a record of a `hit` or `miss`."""
+    """Make a record of a `hit` or `miss`, whatever is in it."""
     return ShotRecord(
         unix_ms=unix_ms,
         event=event,
         target_id=target_id,
-        reaction_ms=data.get("reaction_ms"),
-        peak=data.get("peak"),
-        reason=str(data.get("reason", "")),
-        at_us=data.get("at_us"),
-        uncertainty_us=data.get("uncertainty_us"),
-        gap_us=data.get("gap_us"),
+        reaction_ms=count_in(data, "reaction_ms"),
+        peak=count_in(data, "peak"),
+        reason=text_in(data, "reason"),
+        at_us=count_in(data, "at_us"),
+        uncertainty_us=count_in(data, "uncertainty_us"),
+        gap_us=count_in(data, "gap_us"),
         crosstalk_of=crosstalk_of,
     )

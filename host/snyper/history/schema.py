@@ -238,7 +238,9 @@ def names_of(players: list[str]) -> dict[str, str]:
 def name_players(db: sqlite3.Connection, game: tuple[int, int] | None = None) -> None:
     """Find out what the players of a game, by `log` and `seq`, or of all games are known as; no SQL can."""
     where, values = ("WHERE (log, seq) = (?, ?)", game) if game else ("", ())
-    rows = db.execute(f"SELECT log, seq, player FROM seats {where} ORDER BY log, seq, place", values)
+    rows = db.execute(
+        f"SELECT log, seq, CAST(player AS TEXT) FROM seats {where} ORDER BY log, seq, place", values
+    )
     for (log, seq), seats in groupby(rows.fetchall(), key=lambda row: row[:2]):
         for player, known in names_of([player for _, _, player in seats]).items():
             if known != player:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from snyper.history import schema
-from snyper.history.database import JournalError, explained, open_database
+from snyper.history.database import DatabaseErrors, JournalError, explained, open_database
 from snyper.history.schema import LEAP
 from snyper.hub.journal_backlog import Backlog, Row
 from snyper.hub.journal_files import ExchangedError, Files, check_files, files_of, make_private
@@ -105,11 +105,16 @@ class Journal:
             latest: tuple[str | None, int] = self._db.execute(LATEST).fetchone() or (None, 0)
             self._latest, latest_ms = latest
             self.oldest_seq = oldest_seq(self._db, self.seq)
-        except (sqlite3.Error, JournalError) as error:
+        except (*DatabaseErrors, JournalError, TypeError, ValueError) as error:
             self._disconnect()
             self._lock.close()
             if isinstance(error, JournalError):
                 raise
+            if not isinstance(error, DatabaseErrors):
+                what = (
+                    "it does not say what a journal says: move it away, a new one is begun at the next start"
+                )
+                raise JournalError(f"the journal {shown(path)} cannot be used: {what}") from None
             raise JournalError(f"the journal {shown(path)} cannot be used: {explained(error)}") from None
         if latest_ms > steady.now_ms() + self._offset_ms + _DAY_S * 1000:
             what = f"the clock is behind the last event, of {_day(latest_ms)}: set it, if it is wrong"
@@ -256,7 +261,7 @@ class Journal:
             self._on_written(own[-1])
 
     def _record_failure(self, error: Exception) -> None:
-        why = explained(error) if isinstance(error, sqlite3.Error) else str(error) or type(error).__name__
+        why = explained(error) if isinstance(error, DatabaseErrors) else str(error) or type(error).__name__
         text = f"the journal {shown(self.path)} cannot be written: {why}"
         now_s = time.monotonic()
         if self.state == "ok" or now_s - self._reminded_s >= _REMIND_S:
@@ -349,7 +354,7 @@ class Journal:
             if self._db is not None and not self._queue:
                 last = self._last[self.log_id]
                 self._db.execute("UPDATE logs SET reserved_seq = ? WHERE id = 1", (last,))
-        except sqlite3.Error as error:
+        except DatabaseErrors as error:
             self._record_failure(error)
         if self._queue:
             _logger.error("journal: %s lacks the last %d events", self.path, len(self._queue))
@@ -400,11 +405,11 @@ class Journal:
             self._on_exchange()
             if is_exchanged:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.Error as error:
+        except DatabaseErrors as error:
             _logger.error("journal: %s: %s", self.path, explained(error))
         try:
             self._db.close()
-        except sqlite3.Error as error:
+        except DatabaseErrors as error:
             _logger.error("journal: %s: %s", self.path, explained(error))
         self._db = None
 

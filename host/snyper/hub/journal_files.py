@@ -40,24 +40,26 @@ def make_private(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
-        for suffix in _PARTS:
-            _take_from_others(path.with_name(path.name + suffix))
+        parts = [path.with_name(path.name + suffix) for suffix in _PARTS]
+        if sum(_take_from_others(part) for part in parts):
+            _logger.warning("journal: %s could be read by others, and is its owner's alone now", shown(path))
     except OSError as error:
         raise JournalError(f"{shown(path)} cannot be made ({error.strerror})") from None
 
 
-def _take_from_others(path: Path) -> None:
+def _take_from_others(path: Path) -> bool:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         if os.name == "nt" or not path.is_file() or not mode & _OTHERS:
-            return
+            return False
         path.chmod(mode & ~_OTHERS)
-        _logger.warning("journal: %s could be read by others, and is its owner's alone now", shown(path))
+        return True
     except FileNotFoundError:
-        return
+        return False
     except OSError as error:
         why = f"others may read {shown(path)}, and that stays so"
         _logger.warning("journal: %s (%s): chmod 600 it as its owner", why, error.strerror)
+        return False
 
 
 def files_of(path: Path) -> Files:

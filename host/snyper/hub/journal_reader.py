@@ -1,7 +1,6 @@
 """Reads a hub's own log while it is written, over a connection and in a thread of its own."""
 
 import asyncio
-import json
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -9,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from snyper.history.database import open_database
+from snyper.history.database import DatabaseErrors, data_in, explained, open_database
 
 PAGE = 200  # events that are read at once
 _TIMEOUT_S = 1.0
@@ -60,10 +59,11 @@ class JournalReader:
 
     def _page(self, after: int) -> list[tuple[int, str, str, dict[str, Any]]]:
         rows = self._read(
-            "SELECT seq, event, target_id, data FROM events WHERE log = 1 AND seq > ? ORDER BY seq LIMIT ?",
+            "SELECT seq, CAST(event AS TEXT), CAST(target_id AS TEXT), CAST(data AS TEXT) FROM events"
+            " WHERE log = 1 AND seq > ? ORDER BY seq LIMIT ?",
             (after, PAGE),
         )
-        return [(seq, event, target_id, json.loads(data)) for seq, event, target_id, data in rows]
+        return [(seq, event, target_id, data_in(data)) for seq, event, target_id, data in rows]
 
     def _read(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         with self._held:
@@ -72,9 +72,9 @@ class JournalReader:
                     self._db = open_database(self._path, "rw", isolation_level=None, check_same_thread=False)
                     self._db.execute("PRAGMA query_only = ON")
                 return self._db.execute(query, values).fetchall()
-            except sqlite3.Error:
+            except DatabaseErrors as error:
                 self._disconnect()
-                raise
+                raise sqlite3.DatabaseError(explained(error)) from None
 
     def _disconnect(self) -> None:
         if self._db is not None:

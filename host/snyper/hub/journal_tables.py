@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from snyper.history import schema
-from snyper.history.database import JournalError, explained, open_database
+from snyper.history.database import DatabaseErrors, JournalError, explained, open_database
 from snyper.history.schema import LEAP
 from snyper.hub.journal_files import make_private
 from snyper.system.files import shown
@@ -14,10 +14,14 @@ from snyper.system.files import shown
 FIRST_MS = 1_735_689_600_000  # 2025: a clock that says less was never set
 
 LAST_SEQS = """
-    SELECT log_id, max(coalesce((SELECT max(seq) FROM events WHERE log = logs.id), 0))
+    SELECT CAST(log_id AS TEXT),
+        CAST(max(coalesce((SELECT max(seq) FROM events WHERE log = logs.id), 0)) AS INTEGER)
     FROM logs GROUP BY log_id
 """
-LATEST = "SELECT log_id, unix_ms FROM events JOIN logs ON logs.id = log ORDER BY log DESC, seq DESC LIMIT 1"
+LATEST = (
+    "SELECT CAST(log_id AS TEXT), CAST(unix_ms AS INTEGER) FROM events JOIN logs ON logs.id = log"
+    " ORDER BY log DESC, seq DESC LIMIT 1"
+)
 
 # Nothing that a log had before is taken again, wherever in the file it is.
 INSERT = (
@@ -40,12 +44,12 @@ def lock(path: Path) -> sqlite3.Connection:
     make_private(held_path)
     try:
         held = open_database(held_path, timeout=0, isolation_level=None, check_same_thread=False)
-    except sqlite3.Error as error:
+    except DatabaseErrors as error:
         raise JournalError(f"the journal {shown(path)} cannot be used: {explained(error)}") from None
     try:
         held.execute("PRAGMA journal_mode = MEMORY")
         held.execute("BEGIN EXCLUSIVE")
-    except sqlite3.Error as error:
+    except DatabaseErrors as error:
         held.close()
         if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
             raise JournalError(
@@ -82,7 +86,7 @@ def _run_script(
         if then is not None:
             then(db)
         db.execute("COMMIT")
-    except sqlite3.Error:
+    except DatabaseErrors:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
@@ -115,7 +119,9 @@ def old_rows(db: sqlite3.Connection, before_ms: int, limit: int) -> list[tuple[i
     """
     old: list[tuple[int, int]] = []
     undated: list[tuple[int, int]] = []
-    for log, seq, unix_ms in db.execute("SELECT log, seq, unix_ms FROM events ORDER BY log, seq"):
+    for log, seq, unix_ms in db.execute(
+        "SELECT log, seq, CAST(unix_ms AS INTEGER) FROM events ORDER BY log, seq"
+    ):
         if unix_ms >= before_ms or len(old) >= limit:
             break
         undated.append((log, seq))
@@ -129,13 +135,16 @@ def latest_before(db: sqlite3.Connection, unix_ms: int) -> int:
     """Find the latest event, in order, from before that instant, and return when it was; 0 for none. What was
     written by a clock that had never been set does not count.
     """
-    query = "SELECT unix_ms FROM events WHERE unix_ms BETWEEN ? AND ? ORDER BY log DESC, seq DESC LIMIT 1"
+    query = (
+        "SELECT CAST(unix_ms AS INTEGER) FROM events WHERE unix_ms BETWEEN ? AND ?"
+        " ORDER BY log DESC, seq DESC LIMIT 1"
+    )
     row = db.execute(query, (FIRST_MS, unix_ms)).fetchone()
     return 0 if row is None else int(row[0])
 
 
 def own_log_id(db: sqlite3.Connection) -> str:
-    [log_id] = db.execute("SELECT log_id FROM logs WHERE id = 1").fetchone()
+    [log_id] = db.execute("SELECT CAST(log_id AS TEXT) FROM logs WHERE id = 1").fetchone()
     return str(log_id)
 
 
@@ -145,8 +154,10 @@ def own_log(db: sqlite3.Connection) -> tuple[str, int, int]:
     Raises sqlite3.Error.
     """
     db.execute("BEGIN IMMEDIATE")
-    [reserved_seq] = db.execute("SELECT reserved_seq FROM logs WHERE id = 1").fetchone()
-    [last_seq] = db.execute("SELECT coalesce(max(seq), 0) FROM events WHERE log = 1").fetchone()
+    [reserved_seq] = db.execute("SELECT CAST(reserved_seq AS INTEGER) FROM logs WHERE id = 1").fetchone()
+    [last_seq] = db.execute(
+        "SELECT CAST(coalesce(max(seq), 0) AS INTEGER) FROM events WHERE log = 1"
+    ).fetchone()
     seq = max(reserved_seq, last_seq)
     reserved_seq = (seq // LEAP + 1) * LEAP
     db.execute("UPDATE logs SET reserved_seq = ? WHERE id = 1", (reserved_seq,))
@@ -155,5 +166,5 @@ def own_log(db: sqlite3.Connection) -> tuple[str, int, int]:
 
 
 def oldest_seq(db: sqlite3.Connection, last_seq: int) -> int:
-    [oldest] = db.execute("SELECT min(seq) FROM events WHERE log = 1").fetchone()
+    [oldest] = db.execute("SELECT CAST(min(seq) AS INTEGER) FROM events WHERE log = 1").fetchone()
     return last_seq + 1 if oldest is None else int(oldest)

@@ -12,7 +12,7 @@ from tools.faults.lied_to import LIMIT_S
 
 
 async def lying_hub(scale: Scale) -> AsyncIterator[Figure]:
-    numbers = scale.pick((600, 600), (0, 10_000))  # 0 is all of them
+    numbers = scale.pick((400, 400, 400), (0, 10_000, 10_000))  # 0 is all of them
     command = [sys.executable, "-m", "tools.faults.lied_to", *map(str, numbers)]
     process = await asyncio.create_subprocess_exec(*killed_with_parent(command), stdout=PIPE, limit=1 << 24)
     try:
