@@ -2,6 +2,7 @@
 
 from tools.faults.case import Case
 from tools.faults.cases import (
+    dashboards,
     disks,
     endurance,
     fuzzing,
@@ -14,6 +15,7 @@ from tools.faults.cases import (
 )
 
 _MODULES = (
+    dashboards,
     disks,
     endurance,
     fuzzing,
