@@ -199,7 +199,7 @@ async def exchange_datagrams(
 
 
 _REFUSED_S = 0.02  # until somebody is accepted again where nobody may be
-_ACCEPTS_PER_TURN = 16  # before those who are connected get theirs
+_ACCEPTS_PER_TURN = 4  # before those who are connected get theirs
 _SPARE_DESCRIPTORS = 32  # which connections leave to all else that this process opens
 _FULL_LOG_S = 60.0
 
@@ -227,15 +227,18 @@ class _Server:
     async def _accept_all(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            while not self._may_accept():
-                await asyncio.sleep(_REFUSED_S)
+            readable = loop.create_future()
+            loop.add_reader(sock, _set, readable)
             try:
-                accepted, _ = await loop.sock_accept(sock)
+                await readable
+            finally:
+                loop.remove_reader(sock)
+            try:
                 for _ in range(_ACCEPTS_PER_TURN):
-                    self._serve(accepted)
                     if not self._may_accept():
+                        await asyncio.sleep(_REFUSED_S)
                         break
-                    accepted, _ = sock.accept()
+                    self._serve(sock.accept()[0])
             except (BlockingIOError, ConnectionAbortedError):
                 continue
             except OSError as error:
@@ -265,6 +268,11 @@ class _Server:
             _logger.error(
                 "hub: takes no more connections: %s; raise the limit of open files (ulimit -n)", why
             )
+
+
+def _set(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _max_descriptors() -> int:

@@ -7,7 +7,7 @@ from snyper.firmware.master.registry import Peer, Registry
 from snyper.firmware.master.server import Access, refuse
 from snyper.shared.clock import now_ms
 from snyper.shared.handshake_server import Registration, Role
-from snyper.shared.link_core import CloseReason
+from snyper.shared.link_core import CloseReason, State
 from snyper.shared.runtime import unload
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
@@ -54,7 +54,8 @@ def register(hub: "Hub", link: "Link", message: SocketMessage) -> None:
 
 def put_out_stranger(strangers: "list[Link]") -> None:
     """Hang up on the stranger who has been here longest, if possible on one who is not proving a key."""
-    oldest = [link for link in strangers if link.sealed is None] or strangers
+    here = [link for link in strangers if link.state != State.CLOSED]
+    oldest = [link for link in here if link.sealed is None] or here
     if oldest:
         oldest[0].end(ProtocolError(ErrorCode.BUSY, "others wait for this place"), CloseReason.REFUSED)
 

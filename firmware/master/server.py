@@ -34,6 +34,8 @@ REGISTER_MS = 5_000
 _BACKLOG = 1024  # connections that wait to be accepted; the system may hold fewer
 _MIN_BACKLOG = 16  # more than a few who dial again and again, so that they come one after the other
 _SWEEP_MS = 500
+_NOBODY = 1
+_OLDEST = 2
 _SWEEP_OVERDUE_MS = 5_000
 _HEALTH = b'{"hub_us":%d,"uptime_ms":%d,"targets":%d%s}'  # `data` of a `pong`
 
@@ -156,9 +158,9 @@ class Hub:
             raise
         link.health = self._health
         self.places -= 1
-        self._make_room()
         self.links.append(link)
         self.strangers.append(link)
+        self._make_room()
         try:
             link.is_quiet = 2 * self.places < self.unregistered  # a few are in the log
             if len(self.links) - len(self.strangers) >= self.max_connections:
@@ -170,28 +172,26 @@ class Hub:
                 self.strangers.remove(link)
             self._all_gone.set()
 
-    def _is_full(self) -> bool:
-        """Tell whether one more stranger takes the place of another."""
-        registered = len(self.links) - len(self.strangers)
-        return len(self.strangers) >= max(1, min(self.unregistered, self.max_connections - registered))
+    def _may_accept(self) -> bool:
+        """Tell whether one more stranger may come: where there is no room, the oldest has had its time."""
+        return self.places > 0 and self._spare(1) != _NOBODY
 
     def _make_room(self) -> None:
-        """Put a stranger out where there is no room for one more. Not in `_serve`: what this loads would
-        stay.
-        """
-        if self._is_full():
+        """Put the oldest out where there are too many. Not in `_serve`: what this loads would stay."""
+        if self._spare(0) == _OLDEST:
             from snyper.firmware.master.admission import put_out_stranger
 
             unload("snyper.firmware.master.admission")
             put_out_stranger(self.strangers)
 
-    def _may_accept(self) -> bool:
-        """Tell whether one more stranger may come: not before the last has had time to register, where it
-        would have to go.
-        """
-        if self._is_full() and now_ms() - self.strangers[-1].opened_ms < 1000 // self.strangers_per_s:
-            return False
-        return self.places > 0
+    def _spare(self, more: int) -> int:
+        """Return who may go for so many `more` strangers: _NOBODY, the _OLDEST; 0 where nobody has to."""
+        registered = len(self.links) - len(self.strangers)
+        room = max(1, min(self.unregistered, self.max_connections - registered))
+        if len(self.strangers) + more <= room:
+            return 0
+        had_ms = now_ms() - self.strangers[0].opened_ms
+        return _NOBODY if had_ms * self.strangers_per_s < room * 1000 else _OLDEST
 
     async def _sweep(self) -> None:
         while True:

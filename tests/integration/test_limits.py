@@ -182,8 +182,15 @@ async def test_strangers_who_redial_keep_nobody_out(engine: str, tmp_path: Path)
 @each_engine
 async def test_the_oldest_stranger_gives_its_place_to_the_next(engine: str, tmp_path: Path) -> None:
     limits = {"unregistered": 2, "register_ms": 60_000}
-    async with running_hub(engine, tmp_path, limits=limits) as hub, console_of(hub) as console:
-        async with peer_of(hub) as first, peer_of(hub) as second, peer_of(hub) as third:
+    async with (
+        running_hub(engine, tmp_path, limits=limits) as hub,
+        console_of(hub) as console,
+        AsyncExitStack() as stack,
+    ):
+        async with peer_of(hub) as first, peer_of(hub) as second:
+            for stranger in (first, second):
+                assert (await stranger.ask("ping"))["data"]["code"] == "not_registered"
+            third = await stack.enter_async_context(peer_of(hub))
             await first.end()
             assert (await second.ask("register", "t"))["status"] == "registered"
             assert (await third.ask("register", "u"))["status"] == "registered"

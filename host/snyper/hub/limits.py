@@ -13,8 +13,8 @@ LIMITS: dict[str, Integer] = {
     "max_targets": Integer(MAX_TARGETS, 1, 50_000),
     "max_consoles": Integer(MAX_CONSOLES, 1, 10_000),
     "max_events": Integer(MAX_EVENTS, 100, 1_000_000),
-    "unregistered": Integer(500, 1, 10_000),
-    "strangers_per_s": Integer(200, 2, 100_000),
+    "unregistered": Integer(2_000, 1, 10_000),
+    "strangers_per_s": Integer(400, 2, 100_000),
     "per_address": Integer(MAX_TARGETS + MAX_CONSOLES, 1, 60_000),  # all of a simulator's targets have one
     "register_ms": Integer(5_000, 500, 600_000),
     "wrong_keys_at_once": Integer(10, 1, 1_000),
