@@ -13,7 +13,7 @@ from tests.integration.harness import HOST, ROOT, free_port, running_hub, until
 
 # A user that the system does not know, as in many a container; it owns what this one does.
 STRANGER = ("unshare", "--user", "--map-user=12345", "--")
-VARIABLES = ("HOME", "XDG_DATA_HOME", "SNYPER_JOURNAL", "SNYPER_HUB", "TMPDIR")
+VARIABLES = ("HOME", "XDG_DATA_HOME", "SNYPER_JOURNAL", "SNYPER_HUB", "TMPDIR", "SNYPER_KEYS")
 
 
 def _can_be_a_stranger() -> bool:
@@ -75,9 +75,11 @@ def test_a_default_that_is_missing_names_the_option(
 @pytest.mark.parametrize("environment", NO_HOME, ids=NO_HOME_IDS)
 async def test_what_needs_no_home_works_without(environment: dict[str, str], tmp_path: Path) -> None:
     async with running_hub("cpython", tmp_path) as hub:
-        for arguments in (("targets",), ("game", "scores")):
+        for arguments in (("targets", "--json"), ("game", "scores")):
             result = await asyncio.to_thread(command, (*arguments, "--hub", hub.address), environment)
-            assert (result.returncode, result.stdout) == (0, ""), result.stderr
+            assert result.returncode == 0, result.stderr
+        made = command(("keys", "new"), environment)
+        assert (made.returncode, "say where with SNYPER_KEYS=PATH" in made.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("mode", [0o000, 0o555])

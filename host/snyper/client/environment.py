@@ -59,7 +59,10 @@ def keys() -> Keys:
     if os.environ.get(FILE_VARIABLE):
         path = Path(os.environ[FILE_VARIABLE])
         return _one(_text_of(path), shown(path), path)
-    store = key_store.load()
+    try:
+        store = key_store.load()
+    except key_store.NoHomeError:
+        return Keys("", (), "")
     key = store.client_key()
     return Keys(
         "" if key is None else key.to_text(),

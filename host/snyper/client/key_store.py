@@ -42,6 +42,10 @@ class KeyStoreError(ValueError):
     """The keys cannot be read, kept or used: one line for a person, which says what to do and no secret."""
 
 
+class NoHomeError(KeyStoreError):
+    """There is no home directory, and so no file of keys."""
+
+
 @dataclass(frozen=True)
 class StoredKey:
     """A key, and what whoever proves it may do: one of `Rights`."""
@@ -137,7 +141,7 @@ def new_key(name: str) -> Key:
 
 
 def default_path(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return where the keys are: as SNYPER_KEYS says, else in the user's configuration. Raises KeyStoreError
+    """Return where the keys are: as SNYPER_KEYS says, else in the user's configuration. Raises NoHomeError
     for a user without a home directory.
     """
     if environment.get(PATH_VARIABLE):
@@ -147,23 +151,21 @@ def default_path(environment: Mapping[str, str] = os.environ) -> Path:
     except RuntimeError:
         folder = Path()
     if not folder.is_absolute():  # what older versions of platformdirs make of no home
-        raise KeyStoreError(
-            f"there is no home directory to keep keys in: say where with {PATH_VARIABLE}=PATH"
-        )
+        raise NoHomeError(f"there is no home directory to keep keys in: say where with {PATH_VARIABLE}=PATH")
     return folder / FILE_NAME
 
 
 def load(path: Path | None = None) -> KeyStore:
-    """Read the keys, none where there is no file. It is logged when others may read it too. Raises
-    KeyStoreError.
+    """Read the keys, none where there is no file, or no getting at one. It is logged when others may read it
+    too. Raises KeyStoreError.
     """
     path = path or default_path()
     try:
         content = path.read_bytes()
         warn_of_access(path)
-    except FileNotFoundError:
-        return KeyStore(path, [])
     except OSError as error:
+        if not os.path.exists(path):  # noqa: PTH110 - Path's raises for a folder that may not be entered
+            return KeyStore(path, [])
         raise KeyStoreError(_unusable(path, "read", error)) from None
     try:
         return _parsed(path, tomllib.loads(content.decode("utf-8-sig")))
