@@ -1,4 +1,4 @@
-"""Parses and formats HOST:PORT. Pure."""
+"""Parses and formats HOST:PORT, and tls://HOST:PORT of a hub. Pure."""
 
 from snyper.shared.socket_protocol import PORT
 
@@ -18,6 +18,15 @@ def parse_address(text: str) -> "tuple[str, int]":
     if not port or port.strip("0123456789") or len(port) > 5 or int(port) > 65535:
         raise ValueError("%s is not HOST:PORT" % text)
     return host, int(port)
+
+
+def parse_hub(text: str) -> "tuple[str, int, bool]":
+    """Parse what `parse_address` does, with or without `tls://` before it, into host, port and whether TLS is
+    asked for. Raises ValueError that shows the text.
+    """
+    wants_tls = text.startswith("tls://")
+    host, port = parse_address(text[6:] if wants_tls else text)
+    return host, port, wants_tls
 
 
 def format_address(host: str, port: int) -> str:

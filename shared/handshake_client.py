@@ -51,7 +51,7 @@ async def prove_key(
     the hub refuses the peer for, and what `Link.request` raises. May be cancelled.
     """
     from snyper.shared.keys import NONCE_BYTES, Key, nonce_field, seals
-    from snyper.shared.sealed_stream import seal_link
+    from snyper.shared.sealed_stream import binding_of, seal_link
 
     handlers, health = link.handlers, link.health
     link.handlers = {}
@@ -64,7 +64,9 @@ async def prove_key(
     challenge = await link.request(message, timeout_ms)
     if challenge.type != MessageType.CHALLENGE:
         raise ProtocolError(ErrorCode.UNAUTHORIZED, "this hub has no key, and this peer wants one of it")
-    to_hub, from_hub = seals(key, role, target_id or "", nonce, nonce_field(challenge.data or {}))
+    to_hub, from_hub = seals(
+        key, role, target_id or "", nonce, nonce_field(challenge.data or {}), binding_of(link)
+    )
     seal_link(link, to_hub, from_hub, (role, target_id, key.name))
     link.handlers = handlers
     link.health = health

@@ -16,13 +16,22 @@ _WRONG = "a line without the right seal: is the key the same at both ends?"
 
 def seal_link(link: "Link", sending: "Seal", receiving: "Seal", claim: "tuple[str, str | None, str]") -> None:
     """Seal from now on all that goes over `link`, and take nothing that is not: also nothing of what is being
-    read. `claim` is the role and the name of the peer that proves its key with that, and the name of the key.
-    To be called once.
+    read. Under TLS only the next line each way, which proves the key: TLS does the rest. `claim` is the role
+    and the name of the peer that proves its key with that, and the name of the key. To be called once.
     """
     assert link.sealed is None
+    binding = binding_of(link)
     link._parser.overrun = True
     link._parser = MessageLineParser(max_chunk_bytes=link.max_chunk_bytes)
     link._stream = link.sealed = SealedStream(link._stream, link, sending, receiving, claim)
+    if binding:
+        link.sealed._is_proof = True
+
+
+def binding_of(link: "Link") -> bytes:
+    """Return the hash of the hub's certificate, which the stream of `link` has under TLS; else nothing."""
+    found: bytes = getattr(link._stream, "binding", b"")
+    return found
 
 
 class SealedStream:
@@ -35,6 +44,7 @@ class SealedStream:
 
     buffer: "memoryview | None" = None  # as a Stream's, and not used: what comes has to be checked first
     is_proven = False
+    _is_proof = False  # the next line each way is sealed, and no other
     _begun: "list[bytes] | None" = None  # pieces of a line, or of what follows one
     _missing = 0  # of the bytes that follow a line, and their seal
     _error: "ProtocolError | None" = None  # for which nothing is read any more
@@ -61,6 +71,8 @@ class SealedStream:
         """Seal a line and the bytes that follow it, and write them, as Stream.write does. Raises OSError,
         ProtocolError `disconnected` when the secret has sealed enough.
         """
+        if self._is_proof:
+            self._link._stream = self._stream  # what follows needs no seal
         end = data.find(b"\n") + 1
         count = len(data) - end
         sealed = self._sending.seal(memoryview(data)[: end - 1], count)
@@ -102,6 +114,10 @@ class SealedStream:
                 data = data[size:] if whole else b""
             if whole:
                 opened += self._open(whole)
+                if self._is_proof and self.is_proven:
+                    self._stream.owner = link
+                    opened += data
+                    break
         if opened:
             link.data_received(opened)
         else:

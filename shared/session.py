@@ -65,10 +65,10 @@ TRANSITIONS = {
 class Session:
     """Keep one peer registered with a hub, or with one of several, tried in order.
 
-    `hubs` are addresses `HOST:PORT`, `handlers` what the hub may ask, as for a Link; `target_id` is the name
-    to register, None for a peer that has none; `key` is the text of the key that both have, empty for none.
-    `link` is None while there is no hub; `last_error` says why, and is None while there is one. `hub` is the
-    address that is or was asked last. A subclass has the hooks.
+    `hubs` are addresses `HOST:PORT` or `tls://HOST:PORT`, `handlers` what the hub may ask, as for a Link;
+    `target_id` is the name to register, None for a peer that has none; `key` is the text of the key that both
+    have, empty for none. `link` is None while there is no hub; `last_error` says why, and is None while there
+    is one. `hub` is the address that is or was asked last. A subclass has the hooks.
     """
 
     # Hooks. They are no methods here, because on a board each that is overridden takes memory for nothing.
@@ -99,6 +99,7 @@ class Session:
     last_error: "Exception | None" = None
     hub = ""
     is_refused = False  # by the hub that was asked last
+    certificate = ""  # of a hub under TLS (base64 of DER); empty for any, to which the key's proof is bound
     _at = 0  # the hub to ask next
 
     def __init__(
@@ -157,11 +158,15 @@ class Session:
 
     async def _dial(self) -> Link:
         self._at = (self._at + 1) % len(self._hubs)
-        from snyper.shared.address import parse_address  # for a moment, as what registers below
+        from snyper.shared.address import parse_hub  # for a moment, as what registers below
 
         unload("snyper.shared.address")
-        host, port = parse_address(self.hub)
+        host, port, wants_tls = parse_hub(self.hub)
         stream = await dial(await self.find(host), port, self.dial_timeout_ms)
+        if wants_tls:
+            from snyper.shared.tls import secure
+
+            stream = await secure(stream, self.certificate, self.dial_timeout_ms)
         link = Link(stream, self._handlers, "hub")
         link.health = self.health  # now: a `ping` may come in one piece with `registered`
         return link

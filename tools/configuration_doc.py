@@ -59,10 +59,15 @@ MEANINGS: dict[str, dict[str, str]] = {
         "target_id": "The target's name, which no other target of the hub has",
         "groups": "Groups that it belongs to: `snyper stand-up group:NAME` commands all of one",
         "hub": (
-            "Where the hub is, by address or by name, with port 8081 if none is written. The target dials "
-            "the first; when that does not answer, or is lost, the next, over and over"
+            "Where the hub is, by address or by name, with port 8081 if none is written; with `tls://` "
+            "before it the two speak TLS, or not at all. The target dials the first; when that does not "
+            "answer, or is lost, the next, over and over"
         ),
         "key": _KEY,
+        "certificate": (
+            "The certificate of the hub, for what in `hub` begins with `tls://`: one that shows another is "
+            "not spoken to. `snyper deploy` writes it, from the file that `snyper hub --tls` has made"
+        ),
         "wifi.hostname": (
             "The board's name in the network. Empty: `snyper-` and the `target_id`, as far as that is legal"
         ),

@@ -110,7 +110,7 @@ def unloaded(role: str) -> set[str]:
     those that it loads only when somebody asks for a game, or where there is a screen or a button.
     """
     known = {
-        "snyper.shared.address",
+        *("snyper.shared.address", "snyper.shared.tls_micropython"),
         "snyper.shared.config",
         f"snyper.firmware.{role}.config",
         "snyper.firmware.board.settings",

@@ -18,7 +18,7 @@ def package(folder: str) -> dict[str, object]:
     """
     if folder not in PACKAGES:
         raise ValueError(f"a package is one of {', '.join(PACKAGES)}, not {folder!r}")
-    own = set((image.PACKAGE / folder).glob("*.py")) - {image.PACKAGE / "shared" / "runtime_cpython.py"}
+    own = set((image.PACKAGE / folder).glob("*.py")) - set((image.PACKAGE / "shared").glob("*_cpython.py"))
     role = Path(folder).name
     if role in image.ROLES:
         own = {image.PACKAGE / folder / "main.py"}

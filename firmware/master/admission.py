@@ -69,7 +69,7 @@ def _challenge(hub: "Hub", link: "Link", message: SocketMessage, registration: R
         raise ProtocolError(ErrorCode.UNAUTHORIZED, "this hub has no key, and this peer wants one of it")
     from snyper.firmware.master.keyring import key_named
     from snyper.shared.keys import NONCE_BYTES, nonce_field, seals
-    from snyper.shared.sealed_stream import seal_link
+    from snyper.shared.sealed_stream import binding_of, seal_link
 
     try:
         nonce = nonce_field(message.data or {})
@@ -77,7 +77,9 @@ def _challenge(hub: "Hub", link: "Link", message: SocketMessage, registration: R
     finally:  # not before: the one loads the other
         unload("snyper.firmware.master.keyring", "snyper.shared.keys")
     own = os.urandom(NONCE_BYTES)
-    to_hub, from_hub = seals(key, registration.role, registration.target_id or "", nonce, own)
+    to_hub, from_hub = seals(
+        key, registration.role, registration.target_id or "", nonce, own, binding_of(link)
+    )
     link.send_nowait(message.reply(MessageType.CHALLENGE, "challenged", {"nonce": hexlify(own).decode()}))
     seal_link(link, from_hub, to_hub, (registration.role, registration.target_id, key.name))
     link.on_close = lambda link, why: _count_wrong_key(hub, link, why)

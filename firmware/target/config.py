@@ -3,7 +3,7 @@
 The meaning of each setting is in docs/configuration.md, which tools/configuration_doc.py makes from here.
 """
 
-from snyper.shared.address import parse_address
+from snyper.shared.address import parse_hub
 from snyper.shared.config import (
     COUNTRY,
     KEY,
@@ -37,10 +37,10 @@ def _is_own_id(text: str) -> bool:
 
 def _is_hub(text: str) -> bool:
     try:
-        host, port = parse_address(text)
+        host, port, _ = parse_hub(text)
     except ValueError:
         return False
-    return host != "" and port > 0 and len(text) <= 64 and is_word(text, ".-_:[]%")
+    return host != "" and port > 0 and len(text) <= 64 and is_word(text, ".-_:[]%/")
 
 
 def _is_hostname(text: str) -> bool:
@@ -63,8 +63,9 @@ _IP = "an address such as 192.168.1.1"
 SCHEMA = {
     "target_id": Pattern("target_1", _is_own_id, _NAME + ' but not "all"'),
     "groups": List(Pattern("", is_target_id, _NAME), (), 0, MAX_GROUPS),
-    "hub": List(Pattern("", _is_hub, "HOST or HOST:PORT"), ("192.168.4.1:8081",), 1, 4),
+    "hub": List(Pattern("", _is_hub, "HOST, HOST:PORT or tls://HOST:PORT"), ("192.168.4.1:8081",), 1, 4),
     "key": KEY,
+    "certificate": Text("", 256, 1024, or_empty=True),
     "wifi": {
         "hostname": Pattern("", _is_hostname, "1 to 32 of A-Z a-z 0-9 - with no - at an end", True),
         "country": COUNTRY,
@@ -121,6 +122,10 @@ def check(config: "dict[str, Any]", platform: str) -> None:
         raise ConfigError("servo.up_deg", "`servo.down_deg` is the same: the target would not move")
     if servo["min_pulse_us"] >= servo["max_pulse_us"]:
         raise ConfigError("servo.min_pulse_us", "less than `servo.max_pulse_us` is expected")
+    if not config["certificate"] and [hub for hub in config["hub"] if parse_hub(hub)[2]]:
+        raise ConfigError(
+            "certificate", "`hub` asks for TLS: `snyper deploy` writes the hub's, which it needs"
+        )
     networks = config["wifi"]["networks"]
     for at in range(len(networks)):
         for name in ("gateway", "dns"):

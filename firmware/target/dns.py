@@ -1,5 +1,5 @@
-"""A DNS and mDNS resolver that does not block the loop: the board's own `getaddrinfo` blocks for up to 14 s,
-which is longer than the watchdog waits.
+"""Resolves names by DNS and mDNS without blocking the loop, and makes this board's own: the board's own
+`getaddrinfo` blocks for up to 14 s, which is longer than the watchdog waits.
 """
 
 import os
@@ -34,6 +34,12 @@ async def resolve(host: str, server: str, port: int = _DNS_PORT) -> str:
         if address:
             return address
     raise OSError(EHOSTUNREACH, "no address for %s from the name server %s" % (host, server))
+
+
+def host_name(target_id: str) -> str:
+    """Make a host name: letters, digits and hyphens, at most the 32 that `network.hostname` takes."""
+    name = "snyper-" + target_id.replace("_", "-").replace(".", "-")
+    return name[:32].rstrip("-")
 
 
 def is_address(host: str) -> bool:

@@ -58,7 +58,10 @@ class TargetSession(Session):
         self._config = config
         self._on_status = on_status
         self._led = led
-        self._wifi = Wifi(config["wifi"], _host_name(config["target_id"]))
+        from snyper.firmware.target.dns import host_name  # for a moment
+
+        unload("snyper.firmware.target.dns")
+        self._wifi = Wifi(config["wifi"], host_name(config["target_id"]))
         self._on_flash = on_flash
         self._piezo = Piezo(config["piezo"])
         self._target = Target(
@@ -76,6 +79,8 @@ class TargetSession(Session):
         handlers[MessageType.IDENTIFY] = self._identify
         handlers[MessageType.OFFER] = handlers[MessageType.CHUNK] = self._receive_file
         super().__init__(config["hub"], handlers, config["target_id"], config["key"])
+        if config["certificate"]:  # an attribute takes memory also where it is empty
+            self.certificate = config["certificate"]
         self.health = self._target.health
         self._boot_id = os.urandom(4).hex()
         self._hardware_id = hardware_id()
@@ -231,9 +236,3 @@ class TargetSession(Session):
 
     def _show_hit(self) -> None:
         self._led.flash(Pattern.HIT, HIT_MS)
-
-
-def _host_name(target_id: str) -> str:
-    """Make a host name: letters, digits and hyphens, at most the 32 that `network.hostname` takes."""
-    name = "snyper-" + target_id.replace("_", "-").replace(".", "-")
-    return name[:32].rstrip("-")

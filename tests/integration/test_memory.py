@@ -24,6 +24,7 @@ ON_DEMAND = (
     "snyper.firmware.master.roles.service",
     *("snyper.shared.names", "snyper.shared.attachment_bytes", "snyper.shared.attachment_receiver"),
     *("snyper.shared.keys", "snyper.shared.seal", "snyper.shared.sealed_stream", "snyper.shared.utf8"),
+    "snyper.shared.tls_micropython",
 )
 
 MOST_WORDS = 1_150

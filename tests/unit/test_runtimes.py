@@ -25,3 +25,8 @@ def test_both_runtimes_have_the_same_names() -> None:
     micropython, cpython = public_names("runtime_micropython.py"), public_names("runtime_cpython.py")
     assert micropython - only_there == cpython - {"configure_stream"}
     assert {"dial", "listen", "call_later", "now_us", "write_log"} <= cpython
+
+
+def test_both_have_the_same_to_dial_with_tls() -> None:
+    micropython, cpython = public_names("tls_micropython.py"), public_names("tls_cpython.py")
+    assert micropython == cpython - {"TlsStream"} == {"TYPE_CHECKING", "secure"}

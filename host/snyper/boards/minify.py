@@ -41,6 +41,7 @@ def minify_source(
         edits.replace((first, 0), (last + 1, 0), "")
     bound = Counter(_bound_names(tree))
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    inner_imports = [node for node in walk(tree) if isinstance(node, ast.ImportFrom) and node not in imports]
     known = _constants(tree, bound)
     for statement in imports:
         names = {alias.name: _bound_by(alias) for alias in statement.names}
@@ -58,8 +59,9 @@ def minify_source(
             uses[_first(name)] -= 1
             edits.replace_node(node, f"({values[name]!r})")
     unused = {_first(name) for name in values if not uses[_first(name)]}
-    for statement in imports:
-        kept = [alias for alias in statement.names if _bound_by(alias) not in unused]
+    for statement in imports + inner_imports:
+        is_outer = statement in imports
+        kept = [alias for alias in statement.names if not is_outer or _bound_by(alias) not in unused]
         needed = _by_origin(statement.module or "", kept, origins_of)
         if len(kept) < len(statement.names) or [*needed] != [statement.module]:
             parts = [f"from {module} import {', '.join(names)}" for module, names in needed.items()]

@@ -22,9 +22,10 @@ from snyper.boards.board import (
 from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
 from snyper.boards.status import last_status_in
 from snyper.boards.temporary import temporary_directory
+from snyper.client.addresses import TLS_SCHEME
 from snyper.firmware.board.status import Status
 from snyper.firmware.target.config import read
-from snyper.shared.address import format_address, parse_address
+from snyper.shared.address import format_address, parse_hub
 from snyper.system.process import raise_descriptor_limit
 
 MAX_PROCESSES = 16  # beyond it `simulate` prefers one process
@@ -88,12 +89,11 @@ def _with_address(hub: str) -> str:
     """Return `hub` with its host's address, IPv4 if it has one: a virtual board has no name server. Raises
     OSError, ValueError.
     """
-    host, port = parse_address(hub)
-    if ":" in host:
-        return format_address(host, port)
-    found = socket.getaddrinfo(host or "127.0.0.1", port, type=socket.SOCK_STREAM)
-    address = min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0]
-    return format_address(str(address), port)
+    host, port, wants_tls = parse_hub(hub)
+    if ":" not in host:
+        found = socket.getaddrinfo(host or "127.0.0.1", port, type=socket.SOCK_STREAM)
+        host = str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
+    return (TLS_SCHEME if wants_tls else "") + format_address(host, port)
 
 
 def _best_engine(targets: int) -> str:

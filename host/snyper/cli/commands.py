@@ -11,7 +11,7 @@ import typer
 from snyper.cli.output import err, fail
 from snyper.client import NoHubError, ReconnectingClient, TargetError
 from snyper.client.labels import plural
-from snyper.shared.address import parse_address
+from snyper.shared.address import parse_address, parse_hub
 from snyper.shared.session import SessionState
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
@@ -42,6 +42,15 @@ def address(text: str) -> str:
     return text
 
 
+def hub_address(text: str) -> str:
+    """Check HOST:PORT or tls://HOST:PORT, or end with wrong usage."""
+    try:
+        parse_hub(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
+
+
 def selector(text: str) -> str:
     """Check a selector (a name, `group:NAME`, `all`), or end the command with wrong usage."""
     if not is_target_selector(text):
@@ -58,7 +67,13 @@ def one_target(text: str) -> str:
 
 HubOption = Annotated[
     str,
-    typer.Option("--hub", envvar="SNYPER_HUB", metavar="HOST:PORT", help="The hub.", callback=address),
+    typer.Option(
+        "--hub",
+        envvar="SNYPER_HUB",
+        metavar="[tls://]HOST:PORT",
+        help="The hub; with TLS where tls:// is written before it.",
+        callback=hub_address,
+    ),
 ]
 OneTarget = Annotated[str, typer.Argument(help="A target's name.", metavar="TARGET", callback=one_target)]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, everything else on stderr.")]

@@ -67,6 +67,9 @@ def hub(
         list[str] | None,
         typer.Option(metavar="NAME=NUMBER", help="Another limit than the default; may be repeated."),
     ] = None,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Take peers with TLS too, on the same port; this needs a key.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run a hub until Ctrl-C."""
@@ -76,6 +79,8 @@ def hub(
     except ValueError as error:
         fail(f"--limit: {error}", EXIT_USAGE)
     if engine is Engine.MICROPYTHON:
+        if tls:
+            fail("a hub board has no memory for TLS: its peers seal what they say, with the key", EXIT_USAGE)
         options = Options(
             listen or "", crosstalk_ms=crosstalk_ms, as_json=as_json, is_open=is_open, limits=limits
         )
@@ -85,7 +90,7 @@ def hub(
         path = None if no_journal else journal or default_path()
     except JournalError as error:
         fail(f"{error}, or go without one: --no-journal", EXIT_FAILED)
-    options = Options(listen or "", path, keep_days, crosstalk_ms, limits, as_json, is_open)
+    options = Options(listen or "", path, keep_days, crosstalk_ms, limits, tls, as_json, is_open)
     # The process becomes the hub, which is the same process to whoever started it and has nothing of the
     # command line in it. -P: what lies in the current folder, such as a snyper.py, is no part of it.
     os.execv(sys.executable, [sys.executable, "-P", "-m", "snyper.hub", *options.arguments()])

@@ -8,11 +8,10 @@ import typer
 
 from snyper.cli.commands import Engine, HubOption, Json, run
 from snyper.cli.output import err
-from snyper.client import DEFAULT_HUB, NoHubError
-from snyper.client.addresses import dial_address
+from snyper.client import DEFAULT_HUB, NoHubError, certificate
+from snyper.client.addresses import dial_hub
 from snyper.client.environment import client_key
 from snyper.client.labels import plural
-from snyper.shared.address import format_address
 from snyper.system.logs import log_to_stderr
 from snyper.system.streams import print_json
 
@@ -42,10 +41,9 @@ def simulate(
 
     async def run_targets() -> None:
         try:
-            dialled = format_address(*dial_address(hub))
-            await simulator.simulate(
-                targets, engine, dialled, hit_rate, seed, on_notice, {"key": client_key()}
-            )
+            dialled = dial_hub(hub)
+            config = {"key": client_key(), "certificate": certificate.of_hubs([hub])}
+            await simulator.simulate(targets, engine, dialled, hit_rate, seed, on_notice, config)
         except (socket.gaierror, UnicodeError):  # the latter of a name that DNS cannot have
             raise NoHubError("no computer is known by that name") from None
 

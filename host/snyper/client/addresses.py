@@ -2,8 +2,9 @@
 
 import ipaddress
 
-from snyper.shared.address import parse_address
+from snyper.shared.address import format_address, parse_address, parse_hub
 
+TLS_SCHEME = "tls://"  # before the address of a hub that is to be spoken to under TLS
 _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 
 
@@ -26,6 +27,14 @@ def dial_address(text: str) -> tuple[str, int]:
     """
     host, port = parse_address(text)
     return dial_host(host), port
+
+
+def dial_hub(text: str) -> str:
+    """Return a hub's address, with or without tls://, with the host and port to dial. Raises ValueError that
+    shows the text.
+    """
+    host, port, wants_tls = parse_hub(text)
+    return (TLS_SCHEME if wants_tls else "") + format_address(dial_host(host), port)
 
 
 def is_loopback(host: str) -> bool:

@@ -10,7 +10,7 @@ from snyper.client.addresses import dial_host
 from snyper.client.environment import FILE_VARIABLE, KEY_VARIABLE, Keys, key_text, keys
 from snyper.client.errors import NoHubError
 from snyper.client.hub_client import REPLY_TIMEOUT_MS, HubClient
-from snyper.shared.address import parse_address
+from snyper.shared.address import parse_hub
 from snyper.shared.handshake_client import Registered
 from snyper.shared.handshake_server import Role
 from snyper.shared.link import Link
@@ -54,9 +54,9 @@ class ConsoleSession(Session):
     ) -> None:
         hubs = [hubs] if isinstance(hubs, str) else list(hubs)
         if not hubs:
-            raise ValueError("name a hub: HOST:PORT")
+            raise ValueError("name a hub: HOST:PORT or tls://HOST:PORT")
         for hub in hubs:
-            parse_address(hub)
+            parse_hub(hub)
         self._keys = keys() if key is None else Keys(key_text(key), (), "")
         self._is_key_given = key is not None
         super().__init__(hubs, {}, None, self._keys.client)
@@ -99,11 +99,15 @@ class ConsoleSession(Session):
     # --- hooks of the session
 
     async def join(self) -> None:
-        """Take the key that holds now, or keep the one before where none can be read any more."""
+        """Take the key that holds now, or keep the one before where none can be read any more. Raises OSError
+        without one for TLS, which alone does not tell the hub from who plays it.
+        """
         if not self._is_key_given:
             with suppress(ValueError):
                 self._keys = keys()
             self._key = self._keys.client
+        if not self._key and parse_hub(self.hub)[2]:
+            raise OSError(f"TLS needs a key, and there is none here: {self._advice()}")
 
     async def find(self, host: str) -> str:
         """Return what to dial for `host`. Raises OSError for a name that DNS cannot have."""

@@ -20,7 +20,7 @@ from snyper.dashboard.model import Model
 from snyper.dashboard.store import Store
 from snyper.dashboard.tab_limit import MAX_TABS, TabLimit
 from snyper.dashboard.web_server import WebServer
-from snyper.shared.address import format_address, parse_address
+from snyper.shared.address import format_address, parse_address, parse_hub
 from snyper.system.files import shown
 
 # NiceGUI makes this folder only if a page stores something there, which none does; otherwise it would be in
@@ -94,7 +94,7 @@ async def serve(
     def on_archive_state(*said: Any) -> None:
         loop.call_soon_threadsafe(set_archive_state, *said)
 
-    store = Store(journal, archive, on_archive_state, is_loopback(parse_address(hub)[0]))
+    store = Store(journal, archive, on_archive_state, is_loopback(parse_hub(hub)[0]))
     try:
         await _serve(HubFeed(model, store), sock, access, ready)
     finally:

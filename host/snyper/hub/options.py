@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from snyper.client.addresses import dial_address
+from snyper.client.addresses import TLS_SCHEME, dial_address
 from snyper.firmware.board.status import Status
 from snyper.firmware.master.crosstalk import (
     CROSSTALK_MS as CROSSTALK_MS,
@@ -21,8 +21,8 @@ from snyper.system.streams import print_json, say
 class Options:
     """The options of a hub. `listen` is HOST:PORT, of every address without a host, empty where it is to be
     decided; an `is_open` one lets everybody in; `journal` the file that keeps the events for `keep_days`,
-    None for none; `limits` are NAME=NUMBER, as `limits.py` has them. With `as_json` the process prints its
-    status as JSON on stdout.
+    None for none; `limits` are NAME=NUMBER, as `limits.py` has them. With `tls` peers may also speak that.
+    With `as_json` the process prints its status as JSON on stdout.
     """
 
     listen: str = ""
@@ -30,6 +30,7 @@ class Options:
     keep_days: int = KEEP_DAYS
     crosstalk_ms: int = CROSSTALK_MS
     limits: tuple[str, ...] = ()
+    tls: bool = False
     as_json: bool = False
     is_open: bool = False
 
@@ -43,6 +44,7 @@ class Options:
             found += ["--journal", str(self.journal)]
         found += ["--listen", self.listen] if self.listen else []
         found += ["--open"] if self.is_open else []
+        found += ["--tls"] if self.tls else []
         return [*found, "--json"] if self.as_json else found
 
 
@@ -57,6 +59,7 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("--keep-days", metavar="DAYS", type=int, default=default.keep_days)
     parser.add_argument("--crosstalk-ms", metavar="MS", type=int, default=default.crosstalk_ms)
     parser.add_argument("--limit", metavar="NAME=NUMBER", dest="limits", action="append", default=[])
+    parser.add_argument("--tls", action="store_true")
     parser.add_argument("--json", dest="as_json", action="store_true")
     parser.add_argument("--open", dest="is_open", action="store_true")
     found = vars(parser.parse_args(arguments))
@@ -74,4 +77,5 @@ def announce(options: Options, address: str, engine: str = "cpython") -> None:
     is_one = dial_address(options.listen) == parse_address(options.listen)
     if options.is_open:
         say("hub: open: whoever reaches it commands every target, without a key")
-    say(f"hub: listening on {'' if is_one else 'every address, here '}{address}; Ctrl-C stops it")
+    also = f", with TLS too: {TLS_SCHEME}{address}" if options.tls else ""
+    say(f"hub: listening on {'' if is_one else 'every address, here '}{address}{also}; Ctrl-C stops it")

@@ -2,21 +2,24 @@
 
 import asyncio
 import errno
+import ssl
 from collections.abc import Callable
 
 from snyper.client.addresses import dial_host
+from snyper.client.certificate import default_path as certificate_path
 from snyper.client.environment import Keys
 from snyper.firmware.master.access import set_limits
 from snyper.firmware.master.cease_fire import restore
 from snyper.firmware.master.server import Access
 from snyper.history.database import JournalError, default_path
-from snyper.hub.access import KeyedHub
 from snyper.hub.cease_fire_file import CeaseFireFile
 from snyper.hub.journaled_events import JournaledEvents
 from snyper.hub.limits import complete_limits
 from snyper.hub.options import Options
+from snyper.hub.tls import TlsHub, server_tls
 from snyper.shared.address import format_address, parse_address
 from snyper.shared.log import log
+from snyper.system.files import shown
 from snyper.system.process import raise_descriptor_limit
 
 Ready = Callable[[str], None]
@@ -25,7 +28,8 @@ Ready = Callable[[str], None]
 async def serve(options: Options, keys: Keys, ready: Ready) -> None:
     """Serve until cancelled, as `access.decided` says; `ready` is told an address to dial.
 
-    Raises OSError when the address is not to be had, or the journal; ValueError for a limit out of its range.
+    Raises OSError when the address is not to be had, or the journal, or the certificate; ValueError for a
+    limit out of its range, and for TLS without a key.
     """
     limits = complete_limits(options.limits)
     max_targets, max_consoles = limits.pop("max_targets"), limits.pop("max_consoles")
@@ -34,16 +38,18 @@ async def serve(options: Options, keys: Keys, ready: Ready) -> None:
     # So that strangers never take what others need to come back.
     limits["unregistered"] = max(1, min(limits["unregistered"], may_open // 4))
     host, port = parse_address(options.listen)
+    tls = _certificate(options, keys) if options.tls else None
     events = None
     if options.journal is not None:
         try:
             events = JournaledEvents(max_events, options.journal, options.keep_days)
         except JournalError as error:
             raise OSError(f"{error}. {_OTHER_JOURNAL}") from None
-    hub = KeyedHub(
+    hub = TlsHub(
         *(host, port, max_targets, max_consoles, "\n".join(keys.lines), max_events, events),
         crosstalk_ms=options.crosstalk_ms,
     )
+    hub.tls = tls
     set_limits(hub, limits)
     if options.is_open:
         hub.access = Access.OPEN
@@ -81,6 +87,22 @@ def _cease_fire_file(port: int) -> CeaseFireFile | None:
         log("hub", f"a cease fire would not outlive this hub: {error}")
         return None
     return CeaseFireFile(path)
+
+
+def _certificate(options: Options, keys: Keys) -> tuple[ssl.SSLContext, bytes]:
+    """Return what the hub speaks TLS with. Raises ValueError without a key, OSError."""
+    if options.is_open or not keys.lines:
+        raise ValueError(
+            "TLS without a key hides what is said from who listens, and not from who sits between and plays"
+            " the hub: make a key with `snyper keys new` and leave --open out, or --tls"
+        )
+    path = certificate_path()
+    try:
+        return server_tls(path)
+    except OSError as error:
+        raise OSError(
+            f"{shown(path)} cannot be used ({error.strerror or error}): look at its permissions"
+        ) from None
 
 
 _ADVICE = "Choose another with --listen HOST:PORT"
