@@ -52,6 +52,7 @@ class Link(LinkCore):
     # waits for.
     _queue: "list[bytes] | None" = None
     _drained: "asyncio.Event | None" = None
+    _on_gone: "Callable[[Link], None] | None" = None  # once it is started, until it lets go of all
     sealed: "SealedStream | None" = None  # in between, where all that goes and comes is sealed
     _requests: "Iterator[SocketMessage | None] | None" = None  # of what was read, what is not served yet
     is_quiet = False  # so that the log is not full of it
@@ -66,38 +67,24 @@ class Link(LinkCore):
         super().__init__(handlers, name, now_us(), admit)
         self.opened_ms = now_ms()
         self._stream: "Any" = stream  # a Stream, or a SealedStream over it
-        self._ended = asyncio.Event()
         self._handler_tasks: "list[asyncio.Task[None]]" = []
 
     # --- what the owner calls
 
-    async def run(self) -> ProtocolError:
-        """Serve the connection until it ends, however it ends; return why.
+    def start(self, on_gone: "Callable[[Link], None]") -> None:
+        """Serve the connection from now on, until it is closed or ends by itself. `on_gone(link)` is called
+        when the socket, the tasks and every pending request are gone.
 
-        When it returns or is cancelled, the socket, the tasks and every pending request are gone.
+        A task that waited for the end would take a sixth of a connection's memory on a board.
         """
+        self._on_gone = on_gone
         _watch(self)
         try:
             self._stream.attach(self)
-            await self._ended.wait()
-        finally:
-            _unwatch(self)
-            error = ProtocolError(ErrorCode.DISCONNECTED, "this side ended the link")
-            self.close(error, reason=CloseReason.STOPPING)
-            tasks = self._handler_tasks[:]
-            for task in tasks:
-                task.cancel()
-            try:
-                for task in tasks:
-                    await end_task(task)
-            finally:
-                await self._stream.close()
-                # MicroPython's scheduler may keep a task that has ended, and with it this link, for minutes.
-                del self._stream, self._parser
-                self.handlers = {}
-                self.admit = self._requests = None
-        assert self.close_error is not None
-        return self.close_error
+        except Exception as error:
+            self.connection_lost(error)
+        if self.state == State.CLOSED:
+            self.finish()
 
     def start_heartbeat(self, heartbeat_ms: int, ping_after_ms: int) -> None:
         """Give the peer up as dead, from now on, after DEAD_AFTER_BEATS x `heartbeat_ms` of silence, and ask
@@ -230,9 +217,22 @@ class Link(LinkCore):
     def on_state(self) -> None:
         """End what waits for the new state."""
         if self.state == State.CLOSED:
-            self._ended.set()
+            self.finish()
         if self._drained is not None:
             self._drained.set()
+
+    def finish(self) -> None:
+        """Let go of all that the link has, now that it is closed; to be called again where there was no
+        memory.
+        """
+        if self._on_gone is None:
+            return  # it has not been started
+        try:
+            self._handler_tasks.append(asyncio.create_task(self._finish(self._on_gone)))
+        except MemoryError:
+            return
+        self._on_gone = None
+        _unwatch(self)
 
     def log(self, text: str) -> None:
         """Log `text` of this link, unless it is quiet."""
@@ -240,6 +240,23 @@ class Link(LinkCore):
             log(self.name, text)
 
     # ---
+
+    async def _finish(self, on_gone: "Callable[[Link], None]") -> None:
+        tasks = self._handler_tasks[:-1]  # all but this
+        for task in tasks:
+            task.cancel()
+        try:
+            for task in tasks:
+                await end_task(task)
+        finally:
+            try:
+                await self._stream.close()
+            finally:
+                # MicroPython's scheduler may keep a task that has ended, and with it this link, for minutes.
+                del self._stream, self._parser
+                self.handlers = {}
+                self.admit = self._requests = None
+                on_gone(self)
 
     def _serve(self) -> None:
         """Serve what was read: a few lines, and the rest later, so that others get their turn."""
@@ -328,7 +345,9 @@ def _check(links: "list[Link]") -> None:
         try:
             if error is not None:
                 raise error
-            if 0 < link.due_us <= now:
+            if link.state == State.CLOSED:
+                link.finish()
+            elif 0 < link.due_us <= now:
                 link.check(now)
         except Exception as failure:
             link.connection_lost(failure)

@@ -5,6 +5,7 @@ import asyncio
 from snyper.shared.backoff import Backoff
 from snyper.shared.clock import now_ms, now_us
 from snyper.shared.link import Link
+from snyper.shared.link_core import CloseReason
 from snyper.shared.log import keep, log
 from snyper.shared.runtime import dial, end_task, sleep_ms, unload
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
@@ -131,25 +132,31 @@ class Session:
         self.is_refused = False
         self.hub = self._hubs[self._at]
         link: "Link | None" = None
-        tasks: "list[asyncio.Task[Any]]" = []
+        gone = asyncio.Event()
+        serving: "asyncio.Task[Any] | None" = None
         reason = ""
         try:
             await self.join()
             self._change(_JOINED)
             link = await self._dial()
             self._change(_OPENED)
-            tasks.append(asyncio.create_task(link.run()))
+            link.start(lambda link: gone.set())
             await self._register(link)
-            tasks.append(asyncio.create_task(self.serve(link)))
-            reason = self._fail(await tasks[0])
+            serving = asyncio.create_task(self.serve(link))
+            await gone.wait()
+            assert link.close_error is not None
+            reason = self._fail(link.close_error)
         except (OSError, ProtocolError) as error:
             reason = self._fail(error, link)
         finally:
             try:
-                for task in tasks:  # all at once: this may be cancelled too
-                    task.cancel()
-                for task in tasks:
-                    await end_task(task)
+                if link is not None:
+                    stopped = ProtocolError(ErrorCode.DISCONNECTED, "this side ended the link")
+                    link.end(stopped, CloseReason.STOPPING)
+                if serving is not None:
+                    await end_task(serving)
+                if link is not None:
+                    await gone.wait()
             finally:
                 if link is not None:
                     self.link = None

@@ -128,19 +128,19 @@ async def _targets_and_console(port: int) -> AsyncIterator[Link]:
     stream = await dial(HOST, port, ANSWER_MS)
     console = Link(stream, {}, "console")
     console.on_stream = on_stream
-    tasks = [
-        asyncio.create_task(console.run()),
-        asyncio.create_task(simulate(TARGETS, "cpython", f"{HOST}:{port}", hit_rate=0.8)),
-    ]
+    gone = asyncio.Event()
+    console.start(lambda link: gone.set())
+    simulating = asyncio.create_task(simulate(TARGETS, "cpython", f"{HOST}:{port}", hit_rate=0.8))
     try:
         await _ask(console, MessageType.REGISTER, data={"role": "console"})
         await _ask(console, MessageType.SUBSCRIBE, data={"after": 0})
         await asyncio.wait_for(everybody_is_here.wait(), READY_S)
         yield console
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        simulating.cancel()
+        console.end(ProtocolError(ErrorCode.DISCONNECTED, "it ends the link"))
+        await asyncio.wait((simulating,))
+        await gone.wait()
 
 
 def rows(found: list[GameMemory]) -> list[list[str]]:

@@ -22,7 +22,7 @@ from snyper.shared.handshake_client import prove_key
 from snyper.shared.handshake_server import Registration
 from snyper.shared.link import Link
 from snyper.shared.runtime import dial
-from snyper.shared.socket_protocol import MessageType, ProtocolError, SocketMessage
+from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 from tools.loopback import HOST, free_port
 from tools.watched_board import Sample, modules_of, sample, until, watched_board
 
@@ -373,18 +373,19 @@ class _Peer:
         link = Link(stream, self.handlers, self.name)
         link.on_stream = lambda message: None
         link.health = lambda: b'{"state":"down","uptime_ms":60000,"dropped":0}'
-        running = asyncio.create_task(link.run())
+        gone = asyncio.Event()
+        link.start(lambda link: gone.set())
         try:
             if self.key:
                 await prove_key(link, self.key, {"role": self.role}, self._target_id(), 1_000)
             await link.request(self._registration(), 1_000)
             await self.registered(link)
             self.link = link
-            await running
+            await gone.wait()
         finally:
             self.link = None
-            running.cancel()
-            await asyncio.wait((running,))
+            link.end(ProtocolError(ErrorCode.DISCONNECTED, "it ends the link"))
+            await gone.wait()
 
     def _registration(self) -> SocketMessage:
         data = {"role": self.role, "heartbeat_ms": self.heartbeat_ms, "hardware_id": self.name}

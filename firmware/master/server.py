@@ -101,6 +101,7 @@ class Hub:
         if keys:
             self.access = Access.KEYS
         self._health = self.health  # one object: on a board each `self.health` takes memory
+        self._forget = self._on_gone
         self._started_ms = now_ms()
         self._swept_ms = now_ms()
         self.game_runner: "GameRunner | None" = None  # None until `games` is asked for
@@ -160,17 +161,17 @@ class Hub:
         self.places -= 1
         self.links.append(link)
         self.strangers.append(link)
+        link.is_quiet = 2 * self.places < self.unregistered  # a few are in the log
+        link.start(self._forget)
         self._make_room()
-        try:
-            link.is_quiet = 2 * self.places < self.unregistered  # a few are in the log
-            if len(self.links) - len(self.strangers) >= self.max_connections:
-                refuse(link, ErrorCode.BUSY, "this hub takes %d connections" % self.max_connections)
-            await link.run()
-        finally:
-            self.links.remove(link)
-            if link in self.strangers:
-                self.strangers.remove(link)
-            self._all_gone.set()
+        if len(self.links) - len(self.strangers) >= self.max_connections:
+            refuse(link, ErrorCode.BUSY, "this hub takes %d connections" % self.max_connections)
+
+    def _on_gone(self, link: Link) -> None:
+        self.links.remove(link)
+        if link in self.strangers:
+            self.strangers.remove(link)
+        self._all_gone.set()
 
     def _may_accept(self) -> bool:
         """Tell whether one more stranger may come: where there is no room, the oldest has had its time."""

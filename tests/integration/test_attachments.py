@@ -29,6 +29,7 @@ from tests.integration.harness import (
     until,
     virtual_target,
 )
+from tests.portable.support import run_link
 
 if TYPE_CHECKING:
     from snyper.shared.link import Handler
@@ -43,7 +44,7 @@ async def registered_link(
 ) -> AsyncIterator[Link]:
     """A link to the hub; one that `is_old` announces no bytes."""
     link = Link(await dial(HOST, hub.port, 5_000), handlers, name)
-    running = asyncio.create_task(link.run())
+    running = asyncio.create_task(run_link(link))
     try:
         limit = 0 if is_old else link.max_chunk_bytes
         message = register_message(0, {"role": role}, name, limit)

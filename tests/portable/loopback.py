@@ -6,7 +6,7 @@ import os
 from snyper.shared.link import Link
 from snyper.shared.runtime import Stream, close_server, dial, listen
 from snyper.shared.socket_protocol import ErrorCode, MessageLineParser, ProtocolError, SocketMessage
-from tests.portable.support import within
+from tests.portable.support import run_link, within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,8 +159,8 @@ class LinkPair:
         near, far = await connected_streams()
         self.near = Link(near, self._near_handlers, "near")
         self.far = Link(far, self._far_handlers, "far", self._admit)
-        self.near_run = asyncio.create_task(self.near.run())
-        self.far_run = asyncio.create_task(self.far.run())
+        self.near_run = asyncio.create_task(run_link(self.near))
+        self.far_run = asyncio.create_task(run_link(self.far))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -180,7 +180,7 @@ class LinkAndPeer:
         near, far = await connected_streams()
         self.peer = RawPeer(near)
         self.link = Link(far, self._handlers, "link")
-        self.run = asyncio.create_task(self.link.run())
+        self.run = asyncio.create_task(run_link(self.link))
         return self
 
     async def __aexit__(self, *_: object) -> None:

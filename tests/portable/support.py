@@ -2,12 +2,14 @@
 
 import asyncio
 
-from snyper.shared.socket_protocol import ProtocolError, SocketMessage
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
+
+    from snyper.shared.link import Link
 
 DEADLINE_S = 10  # what a test waits for comes in milliseconds
 
@@ -32,6 +34,19 @@ async def raises_async(code: str, awaitable: "Awaitable[object]") -> ProtocolErr
 async def within(awaitable: "Awaitable[Any]") -> "Any":
     """Return what is awaited, which comes before the deadline."""
     return await asyncio.wait_for(awaitable, DEADLINE_S)
+
+
+async def run_link(link: "Link") -> ProtocolError:
+    """Serve a link until it ends, and all of it is gone; return why. May be cancelled."""
+    gone = asyncio.Event()
+    link.start(lambda link: gone.set())
+    try:
+        await gone.wait()
+    finally:
+        link.end(ProtocolError(ErrorCode.DISCONNECTED, "this side ended the link"))
+        await gone.wait()
+    assert link.close_error is not None
+    return link.close_error
 
 
 async def never_ends() -> None:

@@ -16,7 +16,7 @@ from snyper.shared.socket_protocol import (
     SocketMessage,
 )
 from tests.portable.loopback import LinkAndPeer, LinkPair, RawPeer, connected_streams, echo, never
-from tests.portable.support import begin, failed, raises, within
+from tests.portable.support import begin, failed, raises, run_link, within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ async def _end_of_link_with(in_write: "Exception | None", in_drain: Exception) -
     peer = RawPeer(far)
     link = Link(_BadStream(near, in_write, in_drain), {}, "broken")  # type: ignore[arg-type]
     link.start_heartbeat(MIN_HEARTBEAT_MS, 1)
-    error = await within(link.run())
+    error = await within(run_link(link))
     try:
         assert await peer.next() is None
     except OSError:
@@ -173,7 +173,7 @@ async def test_a_queue_is_never_copied_whole() -> None:
     near, far = await connected_streams()
     stream = _HeldStream(near)
     link = Link(stream, {}, "held")  # type: ignore[arg-type]
-    run = asyncio.create_task(link.run())
+    run = asyncio.create_task(run_link(link))
     try:
         await sleep_ms(0)
         for number in range(1 + MAX_QUEUED_LINES):
@@ -198,7 +198,7 @@ async def test_few_messages_with_bytes_wait_for_a_slow_peer() -> None:
     stream = _HeldStream(near)
     link = Link(stream, {}, "held")  # type: ignore[arg-type]
     link.peer_max_chunk_bytes = 1_024
-    run = asyncio.create_task(link.run())
+    run = asyncio.create_task(run_link(link))
     chunk = bytes(range(256)) * 4
     try:
         await sleep_ms(0)

@@ -23,6 +23,8 @@ def pair(text: str = TEXT, name: str = "t_1") -> "tuple[Seal, Seal]":
 class Wire:
     """A Stream that keeps what is written to it."""
 
+    address = ""
+
     def __init__(self) -> None:
         self.owner: "Any" = None
         self.written: "list[bytes]" = []
