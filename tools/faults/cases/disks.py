@@ -70,7 +70,9 @@ class Shooter:
 
 @asynccontextmanager
 async def shooter_at(hub: AttackedHub) -> AsyncIterator[Shooter]:
-    async with target_of(hub.port, "shot", hardware_id="shot", boot_id=f"b{time.time_ns()}") as peer:
+    async with target_of(
+        hub.port, "shot", hardware_id="shot", boot_id=f"b{time.time_ns()}", heartbeat_ms=60_000
+    ) as peer:
         yield Shooter(peer)
 
 
