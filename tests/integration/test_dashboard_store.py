@@ -1,6 +1,7 @@
 """Where the dashboard's history is: in the hub's journal if that lies here, else in an archive of its own."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,13 +10,14 @@ import pytest
 
 pytest.importorskip("nicegui", reason="no NiceGUI here: pip install 'snyper[dashboard]'")
 
+from snyper.client import Event
 from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.model import Model
 from snyper.dashboard.store import Store
 from snyper.firmware.master.server import Hub
 from snyper.history.reader import History
 from snyper.hub.journaled_events import JournaledEvents
-from tests.integration.harness import HOST, free_port, until
+from tests.integration.harness import DEADLINE_S, HOST, free_port, until
 
 
 @asynccontextmanager
@@ -114,3 +116,20 @@ async def test_before_a_hub_was_seen_the_history_is_that_of_this_computer(tmp_pa
         pass
     assert Store(journal, archive, is_hub_here=True).path == journal
     assert Store(journal, archive).path == archive
+
+
+def test_an_archive_is_its_owners_and_outlives_a_wrong_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "archive.sqlite3"
+    day_ms = 86_400_000
+    now_ms = time.time_ns() // 1_000_000
+    for days in (0, 400, 400, 0):
+        monkeypatch.setattr(time, "time_ns", lambda days=days: (now_ms + days * day_ms) * 1_000_000)
+        store = Store(None, archive)
+        after, _ = store.follow("of a hub board", 0)
+        store.record("of a hub board", Event(after + 1, "journal", "", {"message": str(after)}), 0)
+        store.flush(DEADLINE_S)
+        assert archive.stat().st_mode & 0o077 == 0
+        store.close()
+    assert kept(archive) == ["0", "1", "2", "3"]

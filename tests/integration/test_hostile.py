@@ -1,5 +1,6 @@
 """What a hub, and whoever speaks through it, says to commands is only ever shown: each kind of wrong."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Any
 import pytest
 
 from snyper.client import hub_client
-from tools.faults.broken_journal import make_journal, read_broken
-from tools.faults.liar import ASKING, FORGED, LyingHub, carry_out, hurried
+from tests.integration.harness import HubUnderTest, console_of, scripted_target, snyper
+from tools.faults.broken_journal import READING, make_journal, read_broken
+from tools.faults.liar import ASKING, FORGED, WRONG, LyingHub, carry_out, hurried
 from tools.faults.lied_to import SEED, distorted, lied_to
 from tools.loopback import HOST
 
@@ -145,3 +147,41 @@ def test_a_trace_that_is_none(hub: LyingHub, wrong: dict[str, object]) -> None:
 def test_peaks_that_are_none(hub: LyingHub, wrong: dict[str, object]) -> None:
     hub.answers["listen"][0]["data"].update(wrong)
     assert "bad_message: it answers no" in asked(hub, "calibrate", "target_1", "--yes")
+
+
+REPORTS: tuple[dict[str, Any], ...] = (
+    {
+        "type": "hit",
+        "data": {"reaction_ms": 400, "peak": 9_000, "at_us": 5, "uncertainty_us": 3, "dropped": 1},
+    },
+    {"type": "miss", "data": {"reason": "time_up", "rests_at": 900, "at_us": 5, "uncertainty_us": 3}},
+)
+
+
+async def test_no_report_of_a_wrong_kind_harms_a_hub_its_game_or_its_journal(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    async with snyper("hub", "--listen", f"{HOST}:0", "--journal", str(path), "--json") as command:
+        port = int((await command.listens()).rpartition(":")[2])
+        hub = HubUnderTest(port)
+        about: dict[str, Any] = {"hardware_id": "h", "boot_id": "b", "heartbeat_ms": 60_000}
+        async with scripted_target(hub, "a", **about) as target, console_of(hub) as console:
+            started = asyncio.create_task(console.ask("start_game", game="quick", players=["Ann"]))
+            wrong = [
+                {"type": report["type"], "id": f"{name} {at}", "data": {**report["data"], name: value}}
+                for report in REPORTS
+                for name in report["data"]
+                for at, value in enumerate(WRONG[::2])
+            ]
+            for report in wrong:
+                await target.send(report)
+                while (message := await target.next())["id"] != report["id"]:
+                    if message["type"] == "lay_down":
+                        await target.send({"type": "down", "id": message["id"], "status": "down"})
+                assert message["type"] == "ack" or len(str(report)) > 512, message
+            assert (await started)["type"] == "game_started"
+            assert (await console.ask("ping"))["data"]["journal"] == "ok"
+        assert await command.interrupt() == 0
+        assert "Traceback" not in command.err
+    for arguments in READING:
+        outcome = carry_out([*arguments, "--journal", str(path)])
+        assert (outcome.status, outcome.wrong(False)) == (0, ""), outcome

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from snyper.history.reader import History
 from snyper.history.records import ALL, EventRecord, GameRecord, RecordFilter, ShotRecord
-from snyper.system.text import harmless, json_text
+from snyper.system.text import json_text, one_line
 
 _BYTE_ORDER_MARK = "\ufeff"
 _EXCEL_LIKE = ("=", "+", "-", "@", "\t", "\n")  # a cell that begins so is a formula to a spreadsheet
@@ -26,7 +26,7 @@ def write_rows(file: TextIO, kept: History, what: ExportKind, as_csv: bool, whic
     """Write a row for each event, game, or hit and miss, oldest first, and return how many.
 
     A table is one that spreadsheets open as it is: it begins with a byte order mark, without which Excel does
-    not see UTF-8, its lines end as RFC 4180 has it, and no cell of it is a formula.
+    not see UTF-8, its lines end as RFC 4180 has it and are one for each row, and no cell of it is a formula.
 
     Raises JournalError when the journal cannot be read, OSError when the file takes nothing.
     """
@@ -59,6 +59,6 @@ def _cell(value: object) -> object:
     if isinstance(value, (dict, list, tuple)):
         return json_text(value)
     if isinstance(value, str):
-        text = harmless(value)
-        return "'" + text if text.startswith(_EXCEL_LIKE) else text
+        text = one_line(value)
+        return "'" + text if value.startswith(_EXCEL_LIKE) or text.startswith(_EXCEL_LIKE) else text
     return value
