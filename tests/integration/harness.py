@@ -26,6 +26,7 @@ from snyper.firmware.master.access import set_limits
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.server import Access, Hub
 from snyper.firmware.target.config import read
+from snyper.hub.limits import LIMITS
 from tools.loopback import HOST as HOST, free_port as free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -145,7 +146,8 @@ async def running_hub(
             *(HOST, port or 0, max_targets, max_consoles, "\n".join(keys)),
             crosstalk_ms=crosstalk_ms,
         )
-        set_limits(hub, dict(limits or {}))
+        names = ("unregistered", "strangers_per_s", "per_address")
+        set_limits(hub, {**{name: LIMITS[name].default for name in names}, **(limits or {})})
         if is_open:
             hub.access = Access.OPEN
         await hub.start()
