@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -25,6 +26,8 @@ playwright = pytest.importorskip("playwright.sync_api", reason="no playwright he
 pytest.importorskip("nicegui", reason="no NiceGUI here: pip install 'snyper[dashboard]'")
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright  # noqa: E402
+
+from snyper.dashboard.export import MAX_WAITING  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 pytestmark = [
@@ -559,6 +562,37 @@ def test_the_history_of_many_games(large_desk: Watched) -> None:
     large_desk.is_fine()
 
 
+def slowest_click_s(page: Page) -> float:
+    slowest_s = 0.0
+    for _ in range(5):
+        began_s = time.monotonic()
+        page.get_by_role("button", name="Groups of target_1", exact=True).click()
+        expect(page.get_by_role("button", name="Save")).to_be_visible()
+        slowest_s = max(slowest_s, time.monotonic() - began_s)
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.get_by_role("button", name="Save")).to_be_hidden()
+    return slowest_s
+
+
+def test_many_exports_hold_no_page_up(large_desk: Watched, large_range: Range) -> None:
+    page = large_desk.context.new_page()
+    page.goto("/")
+    expect(page.locator('article.card[data-live="true"]')).to_have_count(MANY)
+    quiet_s = slowest_click_s(page)
+    ask = f"GET /export/events.csv HTTP/1.1\r\nHost: {large_range.listen}\r\nConnection: close\r\n\r\n"
+    name, _, port = large_range.listen.rpartition(":")
+    with ExitStack() as stack:
+        socks = [stack.enter_context(socket.create_connection((name, int(port)), 60)) for _ in range(60)]
+        for sock in socks:
+            sock.sendall(ask.encode())
+        slowest_s = slowest_click_s(page)
+        statuses = [sock.recv(64).split()[1] for sock in socks]
+    assert slowest_s < quiet_s + 1.0 + SLACK_S
+    assert statuses.count(b"200") == MAX_WAITING
+    assert statuses.count(b"503") == 60 - MAX_WAITING
+    large_desk.is_fine()
+
+
 def test_without_a_hub_no_page_claims_what_it_does_not_know(large_desk: Watched, large_range: Range) -> None:
     page = large_desk.context.new_page()
     page.goto("/")
@@ -730,9 +764,33 @@ def test_light_and_dark(desk: Watched) -> None:
     desk.is_fine()
 
 
+def test_an_open_hub_is_said_to_be_one(desk: Watched, tmp_path: Path) -> None:
+    words = "Open hub: everybody on its network commands it"
+    hub_address, listen = (f"{HOST}:{free_port()}" for _ in range(2))
+    hub = Process(tmp_path, "hub", "--listen", hub_address, "--no-journal", "--open")
+    archive = str(tmp_path / "archive.sqlite3")
+    dashboard = Process(
+        tmp_path, "dashboard", "--hub", hub_address, "--listen", listen, "--archive", archive, "--no-open"
+    )
+    page = desk.context.new_page()
+    try:
+        page.goto(f"http://{listen}/")
+        expect(page.get_by_text(words)).to_be_visible()
+        page.goto("/")
+        expect(page.locator('article.card[data-live="true"]')).to_have_count(TARGETS)
+        expect(page.get_by_text(words)).to_be_hidden()
+    finally:
+        for process in (dashboard, hub):
+            assert process.end() == 0
+    kept = list(tmp_path.glob("archive.sqlite3*"))
+    assert kept
+    assert not [path for path in kept if path.stat().st_mode & 0o077]
+
+
 def test_nothing_is_left_where_it_was_started(shooting_range: Range) -> None:
     left = sorted(entry.name for entry in shooting_range.directory.iterdir())
-    assert [name for name in left if not name.endswith(".log")] == ["kept"]
+    hubs = ".local"  # the user's data directory, where a hub keeps whether a cease fire holds
+    assert [name for name in left if not name.endswith(".log") and name != hubs] == ["kept"]
 
 
 def test_a_password_is_asked_for(browser: Browser, shooting_range: Range, tmp_path: Path) -> None:

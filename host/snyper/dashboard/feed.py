@@ -8,6 +8,7 @@ from contextlib import suppress
 from snyper.client import Event, GameState, HubClient, ReconnectingClient, connect, events
 from snyper.dashboard.faults import log_fault, log_line
 from snyper.dashboard.model import Model
+from snyper.dashboard.painter import Painter
 from snyper.dashboard.store import Store
 from snyper.shared.session import SessionState
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
@@ -15,6 +16,8 @@ from snyper.system import steady
 
 POLL_S = 1.0
 SAFETY_POLLS = 5  # after which it asks for a cease fire too, should its event have been missed
+LIST_SHARE = 4  # so much longer than a list of targets takes it takes until the next
+TURN_S = 0.005  # for events, before whatever else waits
 RETRY_S = 0.5  # after an answer that is of no use
 
 
@@ -26,6 +29,7 @@ class HubFeed:
     def __init__(self, model: Model, store: Store) -> None:
         self.model = model
         self.store = store
+        self.painter = Painter()
         self.hub = ReconnectingClient(model.hub)
         self.connection: HubClient | None = None
         self._poll_now = asyncio.Event()
@@ -66,6 +70,7 @@ class HubFeed:
         await self._learn_games(hub)
         self.connection = hub
         self.model.hub_found(hub.boot_id, steady.now_s())
+        self.model.is_open = hub.is_open
         log_line(f"connected to the hub at {self.model.hub}")
         tasks = [asyncio.create_task(self._poll(hub)), asyncio.create_task(self._follow_events(hub, *start))]
         try:
@@ -95,19 +100,29 @@ class HubFeed:
                 self.model.cease_fire = await hub.cease_fire_state()
                 self.model.cease_fire_s = steady.now_s()
             status = await hub.status()
-            targets = await hub.targets()
             self.model.record_status(status, steady.now_s(), time.monotonic())
-            self.model.record_targets(targets, steady.now_s())
-            self.model.changed()
+            asked_s = steady.now_s()
             try:
+                self.model.record_targets(await hub.targets(), steady.now_s())
+            except ProtocolError as error:
+                if hub.is_lost or error.code != ErrorCode.TIMEOUT:
+                    raise
+                # Its link says that the hub is there: what it has is long, or it is busy.
+            self.model.changed()
+            await asyncio.sleep(LIST_SHARE * (steady.now_s() - asked_s))
+            with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._poll_now.wait()
-            except TimeoutError:
-                continue
 
     async def _follow_events(self, hub: HubClient, after: int, log_id: str | None) -> None:
         """Take every event into the model and the store, those that were missed too."""
+        turn_s = steady.now_s()
         async for event in hub.events(after, log_id):
+            if (
+                steady.now_s() - turn_s > TURN_S
+            ):  # of thousands of them the hub is not to wait for our heartbeat
+                await asyncio.sleep(0)
+                turn_s = steady.now_s()
             is_news = event.seq > hub.subscribed_seq
             self.store.record(hub.log_id, event, self._ago_ms(event))
             try:

@@ -15,6 +15,7 @@ from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX, MAX_PLAYER_
 from snyper.system.text import harmless
 
 MAX_SEED = 2**31 - 1
+MAX_NAMES = 120  # of targets to choose one from: of more, those that are to play are put into a group
 
 
 class Form:
@@ -70,7 +71,8 @@ class Form:
         if model.games is not None and model.games != self._games:
             self._games = model.games
             self._draw_tiles()
-        selectors = [ALL_TARGETS, *(GROUP_PREFIX + group for group in model.groups()), *model.targets]
+        selectors = [ALL_TARGETS, *(GROUP_PREFIX + group for group in model.groups())]
+        selectors += model.names()[:MAX_NAMES]
         if selectors != self._selectors:
             self._selectors = selectors
             chosen = self._target.value if self._target.value in selectors else ALL_TARGETS

@@ -4,7 +4,6 @@ import time
 
 from nicegui import Client, ui
 
-from snyper.client import Event
 from snyper.client.game_state import ranking
 from snyper.client.labels import counted
 from snyper.dashboard import drawings, widgets
@@ -45,7 +44,7 @@ class GamePage:
                 self._form = Form(feed, client)
         widgets.keep_drawn(feed, page, self._draw)
 
-    def _draw(self, event: Event | None) -> None:
+    def _draw(self) -> None:
         model = self._feed.model
         running = model.game.status == "running"
         self._stop.set_visibility(running)
@@ -103,7 +102,7 @@ class Board:
         self._shown: tuple[object, ...] = ()
         widgets.keep_drawn(feed, self.element, self._draw)
 
-    def _draw(self, event: Event | None) -> None:
+    def _draw(self) -> None:
         model = self._feed.model
         game = model.game
         state = (game, model.note, model.winner, len(model.shots), tuple(model.shots), model.online)

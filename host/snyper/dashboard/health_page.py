@@ -6,8 +6,6 @@ from itertools import pairwise
 
 from nicegui import Client, ui
 
-from snyper.client import Event
-from snyper.client.labels import natural
 from snyper.dashboard import charts, drawings, widgets
 from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.model import Target
@@ -16,6 +14,7 @@ from snyper.shared.socket_protocol import ProtocolError
 from snyper.system import steady
 
 CHART_S = 2.0  # between two drawings of the plot
+DRAW_S = 0.5  # between two of the rest: an event is no reason
 MAX_CARDS = 60
 MAX_LINES = 8  # in the plot
 LOG_S = 0.5  # between two drawings of a log that is read
@@ -28,7 +27,8 @@ class HealthPage:
         self._feed = feed
         self._client = client
         self._cards: dict[str, HealthCard] = {}
-        self._plotted_s = 0.0
+        self._plotted_s = self._drawn_s = 0.0
+        self._was_online = False
         with widgets.box("div", "page") as page:
             with widgets.box("div", "heading"), widgets.box("div"):
                 widgets.text("h1", "Health")
@@ -42,12 +42,13 @@ class HealthPage:
             self._grid = widgets.box("div", "cards health")
         widgets.keep_drawn(feed, page, self._draw)
 
-    def _draw(self, event: Event | None) -> None:
-        if event is not None:  # a second is soon enough here
-            return
+    def _draw(self) -> None:
         model = self._feed.model
         now_s = steady.now_s()
-        every = sorted(model.targets, key=natural)
+        if now_s - self._drawn_s < DRAW_S and model.online == self._was_online:
+            return
+        self._drawn_s, self._was_online = now_s, model.online
+        every = model.names()
         names = every[:MAX_CARDS]
         if list(self._cards) != names:
             self._grid.clear()

@@ -50,7 +50,7 @@ class HistoryPage:
                     widgets.Button("Export", self._open_export, "download")
             self._body = widgets.box("div", "history")
         self._timer = ui.timer(REFRESH_S, self._refresh)
-        widgets.keep_drawn(feed, page, self._on_event)
+        widgets.keep_drawn(feed, page, lambda: None, self._on_event)
 
     def _make_export(self) -> ui.dialog:
         self._links: dict[str, ui.element] = {}
@@ -85,8 +85,8 @@ class HistoryPage:
     def _title(self, game: str) -> str:
         return self._found.kinds.get(game, game) if self._found is not None else game
 
-    def _on_event(self, event: Event | None) -> None:
-        if event is not None and events.HISTORY in events.kind_of(event).changes:
+    def _on_event(self, event: Event) -> None:
+        if events.HISTORY in events.kind_of(event).changes:
             self._news = True
 
     async def _choose(self) -> None:

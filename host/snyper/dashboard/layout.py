@@ -24,6 +24,7 @@ _PAGES = (
     ("/history", "History", "history"),
     ("/health", "Health", "health"),
 )
+OPEN_HUB = "⚠ Open hub: everybody on its network commands it"
 PATHS = tuple(path for path, _, _ in _PAGES)
 
 _SHORTCUTS = (
@@ -92,6 +93,7 @@ class Layout:
                             widgets.svg(drawings.icon("leave"))
         self._safety.make()
         self._make_banner()
+        self._open_hub = widgets.text("p", OPEN_HUB, "open-hub").props("role=status")
         with widgets.box().props("id=content tabindex=-1"):
             self.pages = ui.sub_pages(
                 {
@@ -105,7 +107,7 @@ class Layout:
         self._mark()
         self._client.on_connect(lambda: self._client.run_javascript("snyper.ready()"))
         ui.on("shortcut", self._shortcut)
-        widgets.keep_drawn(feed, self._frame, self._draw)
+        widgets.keep_drawn(feed, self._frame, self._draw, self._on_event)
 
     def _make_help(self) -> ui.dialog:
         with ui.dialog() as dialog, widgets.box("section", "sheet help"):
@@ -170,7 +172,7 @@ class Layout:
                 else:
                     link.props(remove="aria-current")
 
-    def _draw(self, event: Event | None) -> None:
+    def _draw(self) -> None:
         model = self._feed.model
         now_s = steady.now_s()
         widgets.set_prop(self._frame, "data-online", str(model.online).lower())
@@ -195,7 +197,11 @@ class Layout:
             )
         if self._banner.visible != lost:
             self._banner.set_visibility(lost)
-        sound = sound_of(event) if event is not None else ""
+        if self._open_hub.visible != model.is_open:
+            self._open_hub.set_visibility(model.is_open)
+
+    def _on_event(self, event: Event) -> None:
+        sound = sound_of(event)
         if sound:
             self._client.run_javascript(f"snyper.heard({json.dumps(sound)})")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from snyper.client import Event, GameInfo, HubStatus, TargetInfo
 from snyper.client.events import fold
+from snyper.client.labels import natural
 from snyper.client.range_model import RangeModel, TargetModel
 from snyper.dashboard.faults import log_fault
 from snyper.shared.socket_protocol import ALL_TARGETS, GROUP_PREFIX
@@ -47,6 +48,7 @@ class Model(RangeModel):
         self.since_s = 0.0  # since when it is as `online` says
         self.reason = ""  # why it is not
         self.boot_id = ""
+        self.is_open = False  # whoever reaches the hub commands it, with no key
         self.status: HubStatus | None = None
         self.status_at_s = 0.0  # time.monotonic() at `status`
         self.hub_round_trips_us: deque[tuple[float, int]] = deque(maxlen=SAMPLES)
@@ -55,6 +57,8 @@ class Model(RangeModel):
         self.archive_failure = ""
         self.history = ""  # where it is; empty before the first connection
         self._listeners: list[Listener] = []
+        self._known: list[str] = []  # the names that `_names` has, in the hub's order
+        self._names: list[str] = []
 
     # --- listeners
 
@@ -126,6 +130,13 @@ class Model(RangeModel):
             target.info.connected and (selector in (ALL_TARGETS, name) or group in target.info.groups)
             for name, target in self.targets.items()
         )
+
+    def names(self) -> list[str]:
+        """Return the names of all targets as people sort them. The list is not to be changed."""
+        known = list(self.targets)
+        if known != self._known:
+            self._known, self._names = known, sorted(known, key=natural)
+        return self._names
 
     def groups(self) -> dict[str, list[str]]:
         """List each group's targets, connected or not."""

@@ -4,8 +4,7 @@ from typing import Any
 
 from nicegui import Client, ui
 
-from snyper.client import Event
-from snyper.client.labels import natural, state_word
+from snyper.client.labels import state_word
 from snyper.dashboard import drawings, widgets
 from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.range_commands import RangeCommands
@@ -84,10 +83,10 @@ class RangePage:
         empty.props("data-state=away")
         return empty
 
-    def _draw(self, event: Event | None) -> None:
+    def _draw(self) -> None:
         model = self.feed.model
         now_s = steady.now_s()
-        names = sorted(model.targets, key=natural)
+        names = model.names()
         found = self.found()
         shown = found[:MAX_CARDS]
         if list(self._cards) != shown:
@@ -106,7 +105,8 @@ class RangePage:
 
     def found(self) -> list[str]:
         """List the targets whose names have in them what is searched for."""
-        return [name for name in sorted(self.feed.model.targets, key=natural) if self._filter in name.lower()]
+        names = self.feed.model.names()
+        return [name for name in names if self._filter in name.lower()] if self._filter else names
 
     def _summary_words(self, found: int) -> str:
         model = self.feed.model
@@ -184,11 +184,11 @@ class RangePage:
 
     def choose(self, selector: str) -> None:
         self.scope = selector
-        self._draw(None)
+        self._draw()
 
     def _find(self, event: Any) -> None:
         self._filter = (event.value or "").strip().lower()
-        self._draw(None)
+        self._draw()
 
     def _set_duration(self, event: Any) -> None:
         self.commands.duration_ms = int(event.value)

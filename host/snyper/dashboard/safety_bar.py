@@ -2,7 +2,7 @@
 
 from nicegui import Client, ui
 
-from snyper.client import CeaseFire, Event, TargetResult
+from snyper.client import CeaseFire, TargetResult
 from snyper.client.labels import safety_detail
 from snyper.dashboard import widgets
 from snyper.dashboard.feed import HubFeed
@@ -40,7 +40,7 @@ class SafetyBar:
             self._release = widgets.Button("Release…", self._ask_release)
         widgets.keep_drawn(self._feed, self._bar, self._draw)
 
-    def _draw(self, event: Event | None) -> None:
+    def _draw(self) -> None:
         model = self._feed.model
         state = model.cease_fire if model.online else None
         word = "" if state is None else "SAFE" if state.held else "ARMED"

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,9 @@ def load_certificate(certificate: Path, key: Path | None) -> ssl.SSLContext:
     return context
 
 
+_SWITCH_S = 0.001  # for which a thread that exports may keep the pages waiting
+
+
 def open_socket(listen: str) -> socket.socket:
     """Open the socket to serve on. Raises OSError, saying what to do, when the address is not to be had."""
     host, port = parse_address(listen)
@@ -84,6 +88,7 @@ async def serve(
     on this computer keeps its own. Raises JournalError for an archive that is needed and cannot be used.
     """
     loop = asyncio.get_running_loop()
+    sys.setswitchinterval(_SWITCH_S)
     loop.set_exception_handler(lambda _, context: log_fault(context["message"], context.get("exception")))
     model = Model(hub)
 

@@ -199,19 +199,34 @@ async def command(
     return not failed
 
 
-def keep_drawn(feed: HubFeed, owner: Element, draw: Callable[[Event | None], None]) -> None:
-    """Draw now and after each change of the model, for as long as `owner` is on the page."""
+def keep_drawn(
+    feed: HubFeed,
+    owner: Element,
+    draw: Callable[[], None],
+    on_event: Callable[[Event], None] | None = None,
+) -> None:
+    """Draw now, and soon after changes of the model, for as long as `owner` is on the page. `on_event` is
+    told of each event at once.
+    """
+
+    def view() -> None:
+        if not (owner.is_deleted or owner.client.is_deleted):
+            with owner:
+                draw()
 
     def listener(event: Event | None) -> None:
         if owner.is_deleted or owner.client.is_deleted:
             stop()
-        else:
+            feed.painter.unmark(view)
+            return
+        if event is not None and on_event is not None:
             with owner:
-                draw(event)
+                on_event(event)
+        feed.painter.mark(view)
 
     stop = feed.model.listen(listener)
     with owner:
-        draw(None)
+        draw()
 
 
 async def answer(dialog: ui.dialog) -> Any:
