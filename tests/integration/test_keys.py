@@ -252,8 +252,13 @@ async def test_who_may_only_read_commands_nothing(hub: HubUnderTest, tmp_path: P
                 with pytest.raises(ProtocolError, match="your key may only read") as raised:
                     await refused
                 assert raised.value.code == "unauthorized"
+            assert (await client.cease_fire("a dog")).held  # anybody may stop it all
+            assert (await client.cease_fire_state()).why == "a dog"
+            with pytest.raises(ProtocolError, match="your key may only read"):
+                await client.release()
         async with connect(hub.address, DESK) as client:
             assert not client.is_open
+            assert not (await client.release()).held
             [result] = await client.stand_up("target_1")
             assert result.ok
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from snyper.firmware.master.cease_fire import CeaseFire
 from snyper.firmware.master.game_runner import GameRunner
 from snyper.firmware.master.games import announce
 from snyper.firmware.master.games.lineup import Lineup
@@ -23,10 +24,10 @@ from snyper.shared.attachment_receiver import WHOLE, Receiver
 from snyper.shared.backoff import Backoff
 from snyper.shared.link import Link
 from snyper.shared.link_core import LinkCore
-from snyper.shared.socket_protocol import ErrorCode, ProtocolError
+from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError
 from tools.chaos.__main__ import explained
 from tools.chaos.board_flash import _Appending, files
-from tools.chaos.machines import DiskReader
+from tools.chaos.machines import DiskCeaseFire, DiskReader
 from tools.chaos.simulation import TARGETS, plan, run
 from tools.chaos.transfers import LIE
 from tools.chaos.virtual_time import Spinning, VirtualLoop
@@ -303,6 +304,32 @@ def _never_take_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Receiver, "serve", refuse)
 
 
+def _refuse_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CeaseFire, "refusal", lambda self, word: None)
+
+
+def _keep_no_cease_fire(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def write(self: DiskCeaseFire, said: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(DiskCeaseFire, "write", write)
+
+
+def _spare_a_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    lower = CeaseFire.lower
+    monkeypatch.setattr(CeaseFire, "lower", lambda self, peers: lower(self, peers[1:]))
+    monkeypatch.setattr(CeaseFire, "enforce", lambda self: None)
+
+
+def _rise_all_the_same_at_its_instant(monkeypatch: pytest.MonkeyPatch) -> None:
+    cancel = TargetController.cancel
+
+    def cancel_for_a_loss(self: TargetController, trigger: str) -> Any:
+        return [] if trigger == MessageType.LAY_DOWN else cancel(self, trigger)
+
+    monkeypatch.setattr(TargetController, "cancel", cancel_for_a_loss)
+
+
 @pytest.mark.parametrize(
     ("sabotage", "expected"),
     [
@@ -335,6 +362,10 @@ def _never_take_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
         (_send_from_the_beginning, "a file goes on at 0"),
         (_send_all_at_once, "more than its window takes"),
         (_never_take_a_file, "does not arrive"),
+        (_refuse_no_word, "rise while a cease fire holds"),
+        (_keep_no_cease_fire, "has forgotten a cease fire"),
+        (_spare_a_target, "has a hub with a cease fire, and is up"),
+        (_rise_all_the_same_at_its_instant, "rises while a cease fire holds"),
     ],
 )
 def test_who_breaks_a_promise_is_found(

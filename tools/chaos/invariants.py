@@ -394,6 +394,8 @@ class Invariants:
         hub = self._hub.hub
         if not hub.is_alive():
             self.fail("the hub does not attend to its links")
+        if self.is_cease_fire and hub.router.cease_fire is None:
+            self.fail("the hub has forgotten a cease fire")
         here = {end.peer.machine.name for end in self._network.ends_of(self._hub.machine) if end.peer}
         gone = [peer.target_id for peer in hub.router.registry.connected() if peer.target_id not in here]
         if gone:

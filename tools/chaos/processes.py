@@ -17,6 +17,7 @@ Many runs share a hub and its boards, one after the other.
 import ast
 import asyncio
 import json
+import os
 import random
 import sqlite3
 import sys
@@ -59,6 +60,7 @@ LOWEST_PEAK, HIGHEST_PEAK = (
     1_500,
     4_090,
 )  # of the converter's 12 bits: each strike has its own, by which it is known
+CEASE_FIRE_RATE = 0.3  # of the runs
 _POLL_S = 0.005
 _REPORTS = (b'"hit"', b'"miss"')
 _ACK = (b'"ack"',)
@@ -92,6 +94,12 @@ def plan(seed: int) -> list[Step]:
             rng.randint(*second),
         )
         steps.append(step)
+    own = random.Random(seed + 7)
+    if own.random() < CEASE_FIRE_RATE:
+        at_ms, hold_ms = own.randrange(SPAN_MS), own.randrange(SPAN_MS)
+        steps.append(Step(at_ms, "cease_fire", 0, hold_ms))
+        if own.random() < 0.5:
+            steps.append(Step(at_ms + own.randrange(hold_ms + 1), "kill_hub", 0, own.randrange(800)))
     return sorted(steps, key=lambda step: step.at_ms)
 
 
@@ -163,6 +171,30 @@ class _Console:
         except ProtocolError as error:
             raise _Lost from error
 
+    async def call_cease_fire(self) -> tuple[bool, set[str]]:
+        """Call a cease fire. Return whether it is known to hold and to outlive the hub, and who lies."""
+        lying: set[str] = set()
+        try:
+            state = await self._client.cease_fire(
+                "chaos", on_result=lambda result: lying.add(result.target_id) if result.ok else None
+            )
+        except ProtocolError:
+            return False, set()
+        return state.held and state.kept, lying
+
+    async def is_cease_fire(self) -> bool | None:
+        """Return whether one holds; None where that cannot be asked now."""
+        with suppress(ProtocolError):
+            state = await self._client.cease_fire_state()
+            return state is not None and state.held
+        return None
+
+    async def release(self) -> bool:
+        """Release the cease fire, and return whether none holds now, as far as is known."""
+        with suppress(ProtocolError):
+            return not (await self._client.release("chaos")).held
+        return False
+
     def new_id(self) -> str:
         self._ids += 1
         return f"c{self._ids}"
@@ -213,7 +245,11 @@ class _Hub:
         self._is_killed = False
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "snyper.cli", *command), stdin=DEVNULL, stdout=PIPE, stderr=log
+                *(sys.executable, "-m", "snyper.cli", *command),
+                stdin=DEVNULL,
+                stdout=PIPE,
+                stderr=log,
+                env={**os.environ, "XDG_DATA_HOME": str(self.journal.parent)},  # for a cease fire
             )
         assert self._process.stdout is not None
         line = await self._process.stdout.readline()
@@ -471,8 +507,35 @@ class _Range:
         elif step.what == "kill_hub_at_ack":
             if await self._at_line(target, False, _ACK, self._hub.kill, step.second):
                 await self._restart_hub(step.first)
+        elif step.what == "cease_fire":
+            await self._cease_fire(step.first)
         elif target.has_power:
             await target.power_cut(step.what == "reboot", step.first)
+
+    async def _cease_fire(self, hold_ms: int) -> None:
+        """Call a cease fire, and release it after `hold_ms`.
+
+        Raises:
+            BrokenPromise: A target rose that had been said to lie; or it could not be released.
+        """
+        is_held, results = await self._console.call_cease_fire()
+        lying = [
+            target for target in self._targets if is_held and target.name in results and target.has_power
+        ]
+        before = [(target, target.boot, target.rises()) for target in lying]
+        await asyncio.sleep(hold_ms / 1000)
+        for target, boot, rises in before:
+            if target.has_power and target.boot == boot and target.rises() > rises:
+                raise BrokenPromise(f"{target.name} rose while a cease fire held")
+        began = time.monotonic()
+        while is_held and (is_still := await self._console.is_cease_fire()) is not True:
+            if is_still is False or time.monotonic() - began > SETTLE_S:
+                raise BrokenPromise("the hub has forgotten a cease fire")
+            await asyncio.sleep(_POLL_S)
+        while not await self._console.release():
+            if time.monotonic() - began > SETTLE_S:
+                raise BrokenPromise(f"a cease fire was not released within {SETTLE_S:.0f} s")
+            await asyncio.sleep(_POLL_S)
 
     async def _restart_hub(self, off_ms: int) -> None:
         await self._hub.wait_killed()
