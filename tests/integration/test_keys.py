@@ -253,7 +253,9 @@ async def test_who_may_only_read_commands_nothing(hub: HubUnderTest, tmp_path: P
                     await refused
                 assert raised.value.code == "unauthorized"
             assert (await client.cease_fire("a dog")).held  # anybody may stop it all
-            assert (await client.cease_fire_state()).why == "a dog"
+            state = await client.cease_fire_state()
+            assert state is not None
+            assert state.why == "a dog"
             with pytest.raises(ProtocolError, match="your key may only read"):
                 await client.release()
         async with connect(hub.address, DESK) as client:
