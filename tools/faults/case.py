@@ -22,6 +22,12 @@ class Figure:
     value: str
     bound: str
     holds: bool
+    was_run: bool = True
+
+
+def not_run(why: str) -> Figure:
+    """Make the line that says why a part of a case was not run."""
+    return Figure(why, "", "", True, was_run=False)
 
 
 def at_most(what: str, value: float, bound: float, unit: str = "") -> Figure:

@@ -149,6 +149,7 @@ class _Link:
 
     max_chunk_bytes = CHUNK_BYTES
     received_us = 0
+    address = ""
     owner: "Any" = None
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
-from tools.faults.case import Case, Figure, Scale, all_of, at_most, none_of
+from tools.faults.case import Case, Figure, Scale, all_of, at_most, none_of, not_run
 from tools.faults.ranges import CPYTHON, AttackedHub, attacked_hub, descriptors, environment, until
 from tools.faults.wire import (
     Peer,
@@ -158,7 +158,7 @@ async def disks(scale: Scale) -> AsyncIterator[Figure]:
 async def _slow(scale: Scale) -> AsyncIterator[Figure]:
     strace = shutil.which("strace")
     if strace is None:
-        yield Figure("disk slow: not run, for want of strace", "", "", True)
+        yield not_run("disk slow: there is no strace here")
         return
     async with _journaled(scale, "slow") as hub:
         inject = f"inject=fdatasync,fsync:delay_enter={_COMMIT_US}"
@@ -271,7 +271,7 @@ async def _read_only(place: Path, content: bytes) -> AsyncIterator[Figure]:
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
     done = await asyncio.to_thread(subprocess.run, mount, capture_output=True, check=False)
     if done.returncode:
-        yield Figure("disk read-only: not run, nothing may be mounted here", "", "", True)
+        yield not_run("disk read-only: nothing may be mounted here")
         return
     try:
         path = place / "journal.sqlite3"
@@ -309,7 +309,7 @@ def _faketime() -> Path | None:
 async def _clocks(scale: Scale) -> AsyncIterator[Figure]:
     library = _faketime()
     if library is None:
-        yield Figure("clock set: not run, for want of libfaketime", "", "", True)
+        yield not_run("clock set: there is no libfaketime here")
         return
     for name, offset in (("ahead", "+400d"), ("back", "-400d")):
         async with _journaled(scale, f"clock-{name}") as hub:

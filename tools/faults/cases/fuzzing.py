@@ -41,12 +41,14 @@ async def fuzzing(scale: Scale) -> AsyncIterator[Figure]:
             return await _fuzz(name, scale.pick(*RUNS[name]), corpus / name)
 
     assert RUNS.keys() == TARGETS.keys()
+    failed: list[str] = []
     for fuzzed in asyncio.as_completed([fuzz(name) for name in RUNS]):
         name, runs, raised = await fuzzed
-        figure = none_of(f"{name}: inputs that raise", 1 if raised else 0, runs)
-        yield figure
+        yield none_of(f"{name}: inputs that raise", 1 if raised else 0, runs)
         if raised:
-            raise AssertionError(f"{name}: {raised}")
+            failed.append(f"{name}: {raised}")
+    if failed:
+        raise AssertionError("\n".join(failed))
     need_micropython()
     inputs = [(name, data) for name in RUNS for data in _shortest(corpus / name)]
     there = await asyncio.to_thread(on_micropython, inputs)
