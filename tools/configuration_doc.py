@@ -52,6 +52,13 @@ _LIMITS = {
     "wrong_keys_at_once": (
         "How many wrong keys one address may say at once; then one a second. Others are not slowed"
     ),
+    "lines_at_once": "How many lines one peer may send at once, empty ones too; then `lines_per_s`",
+    "lines_per_s": "How many lines one peer may send each second for long",
+    "events_at_once": (
+        "How many events one name may cause at once, by reports, by changes of state and by coming and "
+        "going; then `events_per_s`"
+    ),
+    "events_per_s": "How many events one name may cause each second for long",
 }
 
 MEANINGS: dict[str, dict[str, str]] = {
@@ -370,10 +377,9 @@ def page() -> str:
     parts.append(_COMPUTER)
     parts.append("| limit | is | default | on a hub board | means |\n| --- | --- | --- | --- | --- |\n")
     for name, field in LIMITS.items():
-        board: Any = {**master.SCHEMA, **master.LIMITS}[name]
-        parts.append(
-            f"| `{name}` | {field.expects()} | {field.default} | {board.default} | {_LIMITS[name]} |\n"
-        )
+        board: Any = {**master.SCHEMA, **master.LIMITS}.get(name)
+        there = board.default if board else "none"
+        parts.append(f"| `{name}` | {field.expects()} | {field.default} | {there} | {_LIMITS[name]} |\n")
     parts.append("\n## Examples\n")
     parts.extend(_example(example) for example in EXAMPLES)
     return "".join(parts)

@@ -167,6 +167,8 @@ class _Play:
 class PatientHub(Hub):
     """A hub at the world's pace whose targets' clocks are faster."""
 
+    strangers_per_s = 400
+
     heartbeat_ms = HEARTBEAT_MS
 
     def serve_peer(self, link: Link, message: SocketMessage, registration: Registration) -> None:

@@ -272,3 +272,52 @@ async def test_wrong_keys_are_slowed_where_they_come_from(engine: str, tmp_path:
         async with connect(elsewhere, key) as other:
             assert await other.targets() == []
         assert await good.targets() == []
+
+
+# --- floods of peers that are registered
+
+
+@asynccontextmanager
+async def limited_hub(*limits: str) -> AsyncIterator[HubUnderTest]:
+    """A hub on a computer in a process of its own."""
+    options = [word for limit in limits for word in ("--limit", limit)]
+    async with snyper("hub", "--listen", f"{HOST}:{free_port()}", "--json", *options) as process:
+        yield HubUnderTest(int((await process.listens()).rpartition(":")[2]))
+
+
+async def test_who_sends_too_many_lines_is_cut() -> None:
+    async with (
+        limited_hub("lines_at_once=200", "lines_per_s=20") as hub,
+        scripted_target(hub, "good") as good,
+        console_of(hub) as console,
+    ):
+        for line in (b"\n", b'{"type":"ping","id":1}\n', b"rubbish\n"):
+            async with scripted_target(hub, "rude") as rude:
+                await sent_bytes(rude, line * 50, 100_000_000, DEADLINE_S)
+                await rude.end()
+        assert (await console.ask("stand_up", "good"))["status"] == "standing"
+        assert not good.ended
+
+
+@pytest.mark.parametrize("kind", ["state", "hit", "coming"])
+async def test_who_causes_too_many_events_is_cut(kind: str) -> None:
+    async with (
+        limited_hub("events_at_once=20", "events_per_s=2") as hub,
+        console_of(hub, subscribed=True) as console,
+    ):
+        for at in range(60 if kind == "coming" else 1):
+            with suppress(OSError, AssertionError):
+                async with scripted_target(hub, "rude") as rude:
+                    for count in range(0 if kind == "coming" else 60):
+                        state = ("down", "standing")[count % 2]
+                        await rude.send(
+                            {"type": "hit", "id": f"e{count}", "data": {"peak": 9}}
+                            if kind == "hit"
+                            else {"type": "ping", "id": at, "data": {"state": state}}
+                        )
+                    if kind != "coming":
+                        await rude.end()
+        assert (await console.ask("ping"))["status"] == "alive"
+        found = events_of(console)
+        assert found.count({"event": "lost", "target_id": "rude"}) >= 1
+        assert len(found) < 40  # what was under way when it was cut is counted, too

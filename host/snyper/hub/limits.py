@@ -18,6 +18,10 @@ LIMITS: dict[str, Integer] = {
     "per_address": Integer(MAX_TARGETS + MAX_CONSOLES, 1, 60_000),  # all of a simulator's targets have one
     "register_ms": Integer(5_000, 500, 600_000),
     "wrong_keys_at_once": Integer(10, 1, 1_000),
+    "lines_at_once": Integer(100_000, 100, 10_000_000),
+    "lines_per_s": Integer(20_000, 20, 1_000_000),
+    "events_at_once": Integer(1_000, 20, 1_000_000),
+    "events_per_s": Integer(50, 2, 100_000),
 }
 
 
