@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from snyper.cli import range_screen, screens
-from snyper.client import Event, HubStatus, TargetInfo, TargetResult
+from snyper.client import CeaseFire, Event, HubStatus, TargetInfo, TargetResult
 
 STARTED: dict[str, object] = {
     "game_id": "g1",
@@ -52,6 +52,29 @@ def drawn(columns: int, rows: int, events: int, count: int = 4, game: bool = Tru
         )
     console.print(screen.render())
     return file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_a_cease_fire_stands_above_all(columns: int) -> None:
+    console = Console(file=io.StringIO(), width=columns, height=24)
+    screen = range_screen.RangeScreen("hub:8081", console)
+    screen.targets = [target(1)]
+
+    def first_line() -> str:
+        with console.capture() as shown:
+            console.print(screen.render())
+        return shown.get().splitlines()[0]
+
+    assert "ARMED" not in first_line()  # a hub that knows none
+    screen.record_safety(CeaseFire(False))
+    assert first_line().strip() == "ARMED"
+    screen.record(Event(1, "cease_fire", "", {"by": "Ann", "why": "a dog\x1b[2J", "kept": True}))
+    assert re.match(r" +SAFE  cease fire by Ann since \d\d:", first_line())
+    assert len(first_line()) <= columns
+    screen.record(Event(2, "cease_fire", "", {"by": 7}))  # which is none
+    assert "SAFE" in first_line()
+    screen.record(Event(3, "release", "", {"by": "Bo", "held_ms": 7}))
+    assert re.match(r" +ARMED  released by Bo at \d\d:", first_line())
 
 
 @pytest.mark.parametrize("columns", [80, 120])
