@@ -11,6 +11,8 @@ import pytest
 
 from snyper.client import connect
 from snyper.client.environment import key_text
+from snyper.firmware.master.roles.target import Target
+from snyper.firmware.master.server import Hub
 from snyper.shared.socket_protocol import MAX_LINE_BYTES, ProtocolError
 from tests.integration.harness import (
     DEADLINE_S,
@@ -321,3 +323,25 @@ async def test_who_causes_too_many_events_is_cut(kind: str) -> None:
         found = events_of(console)
         assert found.count({"event": "lost", "target_id": "rude"}) >= 1
         assert len(found) < 40  # what was under way when it was cut is counted, too
+
+
+async def test_long_answers_give_others_their_turn() -> None:
+    """Eight lists of 4,900 targets at once: the hub's 20 ms tick holds, nearly."""
+    hub = Hub(HOST, 0, 5_000, 8)
+    await hub.start()
+    try:
+        for at in range(4_900):
+            name = f"t{at}"
+            hub.router.registry.named[name] = Target(name)
+        async with console_of(HubUnderTest(hub.port, hub=hub)) as console:
+            for _ in range(8):
+                await console.request("list_targets")
+            slowest_s = 0.0
+            while len(console.received) < 1 + 8 * 4_901:
+                began = time.monotonic()
+                await asyncio.sleep(0.02)
+                slowest_s = max(slowest_s, time.monotonic() - began)
+                assert not console.ended
+        assert slowest_s < 0.5
+    finally:
+        await hub.shut_down()

@@ -4,9 +4,9 @@ from snyper.firmware.master.registry import Peer
 from snyper.firmware.master.router import forward, is_reading
 from snyper.shared.clock import now_ms
 from snyper.shared.handshake_server import Role
-from snyper.shared.link import Link
+from snyper.shared.link import ITEMS_PER_TURN, Link
 from snyper.shared.link_core import ANY_FOR_ANOTHER
-from snyper.shared.runtime import unload
+from snyper.shared.runtime import sleep_ms, unload
 from snyper.shared.socket_protocol import (
     MAX_INTEGER,
     ErrorCode,
@@ -64,7 +64,9 @@ class Console(Peer):
 
     async def _list_targets(self, link: Link, message: SocketMessage) -> SocketMessage:
         entries = self.hub.router.registry.entries()
-        for entry in entries:
+        for at, entry in enumerate(entries):
+            if not at % ITEMS_PER_TURN:
+                await sleep_ms(0)  # others have their turn
             data = entry.describe(now_ms())
             await link.send(SocketMessage(MessageType.TARGET, message.id, entry.target_id, data=data))
         return message.reply(MessageType.TARGETS, "ok", {"count": len(entries)})
@@ -96,6 +98,8 @@ class Console(Peer):
                 about["event"] = event
                 about["seq"] = seq
                 after = seq
+                if not seq % ITEMS_PER_TURN:
+                    await sleep_ms(0)
                 try:
                     await link.send(SocketMessage(MessageType.EVENT, seq, target_id or None, data=about))
                 except ProtocolError as error:
