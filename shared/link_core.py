@@ -414,7 +414,7 @@ class LinkCore:
 
     def _refuse(self, error: ProtocolError) -> None:
         self.send_nowait(error.to_message())
-        if error.code == ErrorCode.LINE_TOO_LONG:
+        if error.code == ErrorCode.LINE_TOO_LONG or error.code == ErrorCode.UNSUPPORTED:
             self.close(error, linger=True)
 
     def _answer_ping(self, id: bytes) -> None:

@@ -626,7 +626,9 @@ def _decode(line: bytes) -> "tuple[str, dict[str, Any]]":
     try:
         fields = _json.loads(text)
     except (ValueError, RuntimeError):  # RuntimeError: nested too deep for the parser
-        raise ProtocolError(ErrorCode.BAD_JSON, "not JSON") from None
+        # A browser says for any web page what stands behind the head of its request.
+        code = ErrorCode.UNSUPPORTED if " HTTP/1." in text else ErrorCode.BAD_JSON
+        raise ProtocolError(code, "not JSON") from None
     if type(fields) is not dict:
         raise _bad("a message is an object")
     return text, fields

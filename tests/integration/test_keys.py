@@ -284,6 +284,21 @@ async def test_an_open_hub_says_so_and_has_who_brings_a_key_prove_it(engine: str
             assert b"unauthorized" in (from_hub.open(await wire.line()) or b"")
 
 
+@pytest.mark.parametrize("engine", ["cpython", "micropython"])
+async def test_no_web_page_commands_a_hub_without_a_key(engine: str, tmp_path: Path) -> None:
+    """A browser sends to any port of this computer what any page gives it, behind the head of a request."""
+    body = register("console") + b'{"type":"list_games","id":3}\n'
+    async with running_hub(engine, tmp_path) as running:
+        for request in (b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"GET /%7B HTTP/1.0\r\n"):
+            async with wire_to(running) as wire:
+                await wire.send(request + body)
+                assert await wire.error() == "unsupported"
+        async with wire_to(running) as wire:  # a person may mistype it
+            await wire.send(b"hello\n" + body)
+            assert json.loads(await wire.line())["data"]["code"] == "bad_json"
+            assert json.loads(await wire.line())["type"] == "registered"
+
+
 @pytest.mark.parametrize(
     ("config", "is_served"),
     [
