@@ -1,6 +1,8 @@
 """The dashboard without a browser or a hub: what it knows, who may guess, what it draws."""
 
 import ast
+import asyncio
+import functools
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from snyper.dashboard.faults import TokenBucket, log_fault
 from snyper.dashboard.game_page import own_results
 from snyper.dashboard.health_page import jitter_us, needs_attention
 from snyper.dashboard.model import SAMPLES, Model
+from snyper.dashboard.painter import Painter, note_click
 from snyper.dashboard.throttle import (
     FORGET_S,
     FREE_GUESSES,
@@ -274,6 +277,29 @@ def test_a_fault_is_a_line_without_the_words_of_who_caused_it(caplog: pytest.Log
     assert "all is well" not in caplog.text
     assert "a page failed (ValueError in " in caplog.text
     assert 1 <= len(caplog.records) <= 6
+
+
+# --- drawing
+
+
+async def test_a_view_is_drawn_once_and_that_of_who_clicks_first() -> None:
+    painter = Painter()
+    drawn: list[str] = []
+    done = asyncio.Event()
+    views = {name: functools.partial(drawn.append, name) for name in ("one", "two", "used")}
+
+    def fails() -> None:
+        raise RuntimeError("no browser")
+
+    for _ in range(100):
+        painter.mark(fails, "page 0")
+        for name, view in views.items():
+            painter.mark(view, name)
+    painter.mark(done.set, "last")
+    note_click("used")
+    async with asyncio.timeout(5):
+        await done.wait()
+    assert drawn == ["used", "one", "two"]
 
 
 # --- what comes from others is text

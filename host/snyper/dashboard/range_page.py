@@ -1,5 +1,6 @@
 """Range: every target as it stands, and what one can tell it, a group, or all of them to do."""
 
+from collections.abc import Callable
 from typing import Any
 
 from nicegui import Client, ui
@@ -15,7 +16,8 @@ from snyper.shared.socket_protocol import (
 )
 from snyper.system import steady
 
-MAX_CARDS = 120  # drawn at once; a browser gets slow with thousands, and a person sees no more
+MAX_CARDS = 64  # drawn at once; a browser gets slow with more, and a person sees no more
+NEW_CARDS = 8  # made at one drawing
 FILTER_FROM = 13  # targets, from which on one wants to look for a name
 
 _DURATIONS = {1_000: "1 s", 2_000: "2 s", 5_000: "5 s", 10_000: "10 s", 30_000: "30 s", 60_000: "1 min"}
@@ -53,7 +55,8 @@ class RangePage:
             self._nothing_found = widgets.text("p", "", "hint").props("role=status")
             self._grid = widgets.box("div", "cards")
             self._empty = self._make_empty()
-        widgets.keep_drawn(feed, self._page, self._draw)
+        self._draw_again: Callable[[], None] | None = None
+        self._draw_again = widgets.keep_drawn(feed, self._page, self._draw)
 
     # --- what is on the page
 
@@ -88,7 +91,7 @@ class RangePage:
         now_s = steady.now_s()
         names = model.names()
         found = self.found()
-        shown = found[:MAX_CARDS]
+        shown = self._take_some(found[:MAX_CARDS])
         if list(self._cards) != shown:
             self._lay_out(shown)
         for name in shown:
@@ -102,6 +105,15 @@ class RangePage:
         widgets.set_text(self._hint, f"snyper simulate --hub {model.hub}")
         self._empty.set_visibility(not names)
         self._search.set_visibility(len(names) >= FILTER_FROM or bool(self._filter))
+
+    def _take_some(self, shown: list[str]) -> list[str]:
+        """Return those that can be shown now: new cards take time, so there are some at each drawing."""
+        new = [name for name in shown if name not in self._cards]
+        if self._draw_again is None or len(new) <= NEW_CARDS:
+            return shown
+        self._draw_again()
+        later = set(new[NEW_CARDS:])
+        return [name for name in shown if name not in later]
 
     def found(self) -> list[str]:
         """List the targets whose names have in them what is searched for."""

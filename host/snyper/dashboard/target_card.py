@@ -74,8 +74,11 @@ class Card:
 
     def draw(self, target: Target, online: bool, now_s: float) -> None:
         words = widgets.shown_state(target, online)
-        if target.state == AWAY and online and target.outages:
-            words = f"{words} for {widgets.duration(now_s - target.outages[-1][0])}"
+        away_s = now_s - target.outages[-1][0] if target.outages else 0.0
+        if (
+            target.state == AWAY and online and away_s >= 60
+        ):  # by the minute: browsers draw all cards anew each time
+            words = f"{words} for {widgets.duration(away_s)}"
         live = online and target.info.connected
         obstacle = "" if live else widgets.NOT_HERE if online else widgets.HUB_LOST
         icon = _ICONS.get(target.state, "help") if online else "help"

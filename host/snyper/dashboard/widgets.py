@@ -204,9 +204,9 @@ def keep_drawn(
     owner: Element,
     draw: Callable[[], None],
     on_event: Callable[[Event], None] | None = None,
-) -> None:
+) -> Callable[[], None]:
     """Draw now, and soon after changes of the model, for as long as `owner` is on the page. `on_event` is
-    told of each event at once.
+    told of each event at once. Return what has it drawn again soon.
     """
 
     def view() -> None:
@@ -222,11 +222,17 @@ def keep_drawn(
         if event is not None and on_event is not None:
             with owner:
                 on_event(event)
-        feed.painter.mark(view)
+        if owner.client.has_socket_connection:  # else nobody sees it, until it connects
+            feed.painter.mark(view, owner.client.id)
 
+    def again() -> None:
+        feed.painter.mark(view, owner.client.id)
+
+    owner.client.on_connect(again)
     stop = feed.model.listen(listener)
     with owner:
         draw()
+    return again
 
 
 async def answer(dialog: ui.dialog) -> Any:
