@@ -271,7 +271,7 @@ async def test_an_open_hub_says_so_and_has_who_brings_a_key_prove_it(engine: str
         async with connect(open_hub.address, "") as client:
             assert client.is_open
             assert await client.targets() == []
-        async with connect(open_hub.address, KIOSK) as client:
+        async with connect(open_hub.address, KIOSK, reconnect=True) as client:
             assert client.is_open
             with pytest.raises(ProtocolError, match="your key may only read"):
                 await client.stop_game()
