@@ -509,6 +509,13 @@ class Relay:
         assert task is not None
         self._links.add(task)
         self._diallers.append(near)
+        if not self.carries:  # then nobody is reached either, until the dialler gives up
+            with suppress(OSError):
+                await near_reader.read(-1)
+            near.transport.abort()
+            self._diallers.remove(near)
+            self._links.discard(task)
+            return
         try:
             far_reader, far = await asyncio.open_connection(HOST, self._to_port)
         except OSError:

@@ -76,7 +76,7 @@ async def _fuzz(name: str, runs: int, corpus: Path) -> tuple[str, int, str]:
     finally:
         if process.returncode is None:
             process.kill()
-            await process.wait()
+            await process.communicate()  # not `wait`: a pipe that nobody reads has no end
     text = said.decode(errors="replace")
     done = _DONE.search(text)
     if process.returncode or done is None:
