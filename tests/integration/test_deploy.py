@@ -20,8 +20,11 @@ from snyper.boards.fleet import BoardSpec, FleetError, configuration
 from snyper.boards.ports import BoardError, port_of
 from snyper.boards.usb import Connection
 from snyper.boards.usb_board import UsbBoard
+from snyper.client import key_store
 from snyper.client.environment import key_text
 from snyper.firmware.board.version import VERSION
+from snyper.firmware.master.access import PUBLISHED_PASSWORD as PUBLISHED
+from snyper.system.files import others_access
 from tests.integration.harness import (
     HOST,
     HubUnderTest,
@@ -524,7 +527,7 @@ async def deploy_command(*arguments: str, **environment: str) -> tuple[int, list
 
 async def test_the_command(hub: HubUnderTest, board: UsbBoard) -> None:
     options = ("--role", "target", "--id", "left", "--group", "a", "--group", "b", "--hub", hub.address)
-    status, boards, err = await deploy_command("--port", board.port, *options)
+    status, boards, err = await deploy_command("--port", board.port, *options, SNYPER_KEY="")
     assert (status, len(boards)) == (0, 1), err
     assert boards[0] == {
         "port": board.port,
@@ -539,7 +542,7 @@ async def test_the_command(hub: HubUnderTest, board: UsbBoard) -> None:
         "error": "",
         "remarks": [],
     }
-    status, out, err = await run_snyper("deploy", "--port", board.port, "--role", "target")
+    status, out, err = await run_snyper("deploy", "--port", board.port, "--role", "target", SNYPER_KEY="")
     assert status == 0, err
     assert "registered" in out
     assert "left" in out
@@ -611,8 +614,9 @@ async def test_a_fleet_of_eight_at_once(tmp_path: Path, hub: HubUnderTest) -> No
         file.write_text(text)
         file.chmod(0o600)
         boards[5].set_air(networks=[{"ssid": "range", "password": "another-one"}])
+        environment = {"SNYPER_WIFI_PASSWORD": "not-this-one", "SNYPER_KEY": ""}
         status, outcomes, err = await deploy_command(
-            "--all", "--fleet", str(file), "--timeout", "15", SNYPER_WIFI_PASSWORD="not-this-one"
+            "--all", "--fleet", str(file), "--timeout", "15", **environment
         )
         assert status == 1, err
         assert [outcome["target_id"] for outcome in outcomes] == [f"target_{number}" for number in range(8)]
@@ -631,7 +635,7 @@ async def test_ctrl_c_leaves_the_old_firmware_running(hub: HubUnderTest, board: 
     old["lib/snyper/shared/link.mpy"] += b" "
     await deployed(board, target_of(hub), Firmware("target", "0.0.9", old))
     times_up = board.times_up
-    async with snyper("deploy", "--port", board.port, "--role", "target") as command:
+    async with snyper("deploy", "--port", board.port, "--role", "target", SNYPER_KEY="") as command:
         await command.says("prepare")
         assert await command.interrupt() == 130
     await until(lambda: board.times_up > times_up, "the board should run")
@@ -686,3 +690,38 @@ async def test_following_the_log_disturbs_nothing(hub: HubUnderTest, board: UsbB
         resets = board.resets
         assert await command.interrupt() == 130
     assert board.resets == resets
+
+
+# --- keys, which nobody types
+
+
+async def test_from_parts_to_the_first_command_nobody_types_a_key(tmp_path: Path, board: UsbBoard) -> None:
+    address = f"{HOST}:{free_port()}"
+    fleet = tmp_path / "range.toml"
+    fleet.write_text(f'[hub]\nlisten = "{address}"\n[target]\nhub = ["{address}"]\n')
+    fleet.chmod(0o600)
+    with UsbBoard(tmp_path / "hub-flash", tmp_path / "hub") as hub_board:
+        options = ("--fleet", str(fleet))
+        status, _, said = await deploy_command("--port", hub_board.port, "--role", "hub", *options)
+        assert status == 0, said
+        store = key_store.load()
+        key, password = store.fleet_key(), store.wifi_password
+        assert key is not None
+        assert "made a key for your boards and a password for your hub board's Wi-Fi, for you" in said
+        assert str(store.path) in said
+        assert others_access(store.path) is False
+        config = json.loads((hub_board.flash / "config.json").read_text())
+        assert (config["key"], config["access_point"]) == (key.to_text(), {"password": password})
+        # A board as it was deployed before there were keys.
+        wifi = {"wifi": {"networks": [{"password": PUBLISHED}]}}
+        before = BoardSpec(role="target", target_id="left", settings=wifi)
+        await deployed(board, before, register_timeout_s=None)
+        board.set_air(networks=[{"ssid": "snyper", "password": password}])
+        status, boards, more = await deploy_command("--port", board.port, "--role", "target", *options)
+        assert status == 0, more
+        assert boards[0]["registered"]
+        status, _, more = await run_snyper("stand-up", "left", SNYPER_HUB=address)
+        assert status == 0, more
+        _, shown, _ = await run_snyper("config", "--port", hub_board.port)
+        for secret in (password, key.secret.hex()):
+            assert secret not in said + more + shown + json.dumps(boards)

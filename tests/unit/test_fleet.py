@@ -1,6 +1,7 @@
 """What a board is to be: fleet.toml, options, the environment, and what the board has already."""
 
 import json
+from base64 import b64decode
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,13 @@ import pytest
 
 from snyper.boards import fleet, image
 from snyper.boards.fleet import BoardSpec, Fleet, FleetError
+from snyper.boards.own_keys import OwnKeys, own_keys
+from snyper.client import key_store
+from snyper.client.certificate import load as load_certificate
 from snyper.client.environment import key_text
 from snyper.firmware.master.config import DEFAULTS as MASTER
+from snyper.hub.tls import server_tls
+from snyper.shared.keys import Rights
 from tools import mip_packages
 
 ROOT = Path(__file__).parents[2]
@@ -45,8 +51,7 @@ def test_the_example_is_valid() -> None:
         ("target", "target_2"),
     ]
     hub, first, second = (given(board) for board in boards)
-    assert hub["access_point"] == {"ssid": "snyper", "password": "pop-up-targets", "channel": 6}
-    assert first["wifi"]["networks"] == [{"ssid": "snyper", "password": "pop-up-targets"}]
+    assert hub["access_point"] == {"channel": 6}
     assert first["servo"] == {"up_deg": 90, "down_deg": 0}
     assert second["servo"] == {"up_deg": 90, "down_deg": 0, "pin": 15}
     assert second["groups"] == ["front", "left"]
@@ -324,3 +329,80 @@ def test_a_roles_package_is_all_that_its_board_has(role: str) -> None:
     }
     minified = {path.removesuffix(".py").removesuffix(".mpy") for path in image.contents(role)}
     assert minified < {path.removesuffix(".py") for path in shipped}
+
+
+# --- this user's keys
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnKeys:
+    """A fleet's key, one of a target, one of a console, and a Wi-Fi password."""
+    monkeypatch.setenv("SNYPER_KEYS", str(tmp_path / "keys.toml"))
+    with key_store.changing() as store:
+        store.add(key_store.new_key("left"), Rights.DEVICE)
+        store.add(key_store.new_key("phone"), Rights.READER)
+    found, made = own_keys(has_hub_board=True)
+    assert made == ["a key for your boards", "a password for your hub board's Wi-Fi"]
+    assert own_keys(has_hub_board=True) == (found, [])
+    return found
+
+
+def test_own_keys_are_shown_nowhere(own: OwnKeys) -> None:
+    assert len(own.wifi_password) == 19
+    for secret in (own.key, own.key[6:], own.wifi_password, *own.lines):
+        assert secret not in repr(own)
+        assert secret not in repr(BoardSpec(own=own))
+
+
+def test_a_target_gets_the_key_of_its_name_else_the_fleets(own: OwnKeys) -> None:
+    wifi = {"networks": [{"ssid": "snyper", "password": own.wifi_password}]}
+    for name, key in (("right", own.key), ("left", own.devices["left"])):
+        spec = BoardSpec(role="target", target_id=name, own=own)
+        assert given(spec) == {"target_id": name, "key": key, "wifi": wifi}
+        assert given(spec, given(spec)) == given(spec)
+    assert given(BoardSpec(role="target", own=own), {"target_id": "left"})["key"] == own.devices["left"]
+
+
+def test_a_hub_board_gets_a_key_and_all_others(own: OwnKeys) -> None:
+    written = given(BoardSpec(role="master", own=own))
+    assert written["key"] == own.key
+    assert written["keys"] == [line for line in own.lines if not line.startswith(own.key)]
+    assert len(written["keys"]) == 2
+    assert written["access_point"] == {"password": own.wifi_password}
+    shown = json.dumps(fleet.masked(fleet.check("master", json.dumps(written).encode())))
+    for secret in (own.key, own.wifi_password, *(line.partition(":")[2] for line in own.lines)):
+        assert secret not in shown
+
+
+def test_what_is_named_or_chosen_before_stays(own: OwnKeys) -> None:
+    named = BoardSpec(role="target", target_id="t", ssid="range", password=SECRET, key=KEY, own=own)
+    written = given(named)
+    assert written["key"] == KEY_TEXT
+    assert written["wifi"]["networks"] == [{"ssid": "range", "password": SECRET}]
+    home = {"target_id": "t", "wifi": {"networks": [{"ssid": "home", "password": SECRET}]}}
+    assert given(BoardSpec(role="target", own=own), home)["wifi"] == home["wifi"]
+    chosen = {"access_point": {"password": SECRET}}
+    assert given(BoardSpec(role="master", own=own), chosen)["access_point"] == chosen["access_point"]
+    assert given(BoardSpec(role="target", target_id="t", key="", own=own))["key"] == ""
+
+
+@pytest.mark.parametrize("role", image.ROLES)
+def test_a_key_of_another_is_kept_until_told(own: OwnKeys, role: str) -> None:
+    stored = {"key": KEY_TEXT} | ({"target_id": "t"} if role == "target" else {})
+    spec = BoardSpec(role=role, own=own)
+    content, config, remarks = fleet.configuration(spec, json.dumps(stored).encode(), "rp2")
+    assert config["key"] == KEY_TEXT
+    assert json.loads(content).get("keys") is None
+    assert "--rekey" in remarks[0]
+    assert KEY_TEXT[6:] not in remarks[0]
+    assert given(replace(spec, own=replace(own, replace_others=True)), stored)["key"] == own.key
+
+
+def test_a_target_gets_the_certificate_of_the_hub_that_it_is_to_trust(own: OwnKeys) -> None:
+    spec = BoardSpec(role="target", target_id="t", hub=["tls://10.0.0.1"], own=own)
+    with pytest.raises(FleetError, match="snyper hub --tls"):
+        given(spec)
+    path = own.path.with_name("hub.pem")
+    server_tls(path)
+    assert b64decode(given(spec)["certificate"]) == load_certificate(path)
+    assert "certificate" not in given(replace(spec, hub=["10.0.0.1"]))

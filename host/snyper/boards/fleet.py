@@ -12,11 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from snyper.boards.image import ROLES
+from snyper.boards.own_keys import OwnKeys
+from snyper.client.certificate import of_hubs
 from snyper.client.environment import KEY_VARIABLE, key_text, secret
 from snyper.client.labels import role_of, role_word
 from snyper.firmware.master import config as master_config
+from snyper.firmware.master.access import PUBLISHED_PASSWORD
 from snyper.firmware.target import config as target_config
+from snyper.shared.address import parse_hub
 from snyper.shared.config import ConfigError, parse
+from snyper.system.files import shown
 
 FLEET = Path("fleet.toml")
 PASSWORD_VARIABLE = "SNYPER_WIFI_PASSWORD"
@@ -26,7 +31,7 @@ _READ: dict[str, Callable[[object, str], dict[str, Any]]] = {
     "target": target_config.read,
     "master": master_config.read,
 }
-_SECRET = ("password", "key")
+_SECRET = ("password", "key", "keys")
 _BOARD_FIELDS = ("serial", "port", "role", "id")
 _TARGET_FIELDS = ("groups", "hub")
 _FIELDS = ("ssid", "password", "key")
@@ -53,6 +58,7 @@ class BoardSpec:
     password: str | None = field(default=None, repr=False)
     key: str | None = field(default=None, repr=False)
     settings: dict[str, Any] = field(default_factory=dict, repr=False)
+    own: OwnKeys | None = None  # what it gets where nothing else is named
 
     @property
     def name(self) -> str:
@@ -164,12 +170,14 @@ def configuration(
     check_role(spec)
     stored = _with_stretched_key(stored)
     kept, remarks = _kept(spec.role, stored, platform)
-    given = merged(kept, _changes(spec, kept))
+    changes = _changes(spec, kept)
+    is_whole = not remarks
+    given = merged(kept, merged(_own(spec, merged(kept, changes), changes, remarks), changes))
     if spec.role == "target" and "target_id" not in given:
         raise FleetError("the target needs a name: --id target_1, or `id` in fleet.toml")
     try:
         config = _READ[spec.role](given, platform)
-        content = stored if stored is not None and not remarks and given == kept else encoded(given)
+        content = stored if is_whole and stored is not None and given == kept else encoded(given)
         parse(content)
     except ConfigError as error:
         raise FleetError(f"this configuration is not valid: {error}") from None
@@ -267,6 +275,66 @@ def _changes(spec: BoardSpec, kept: Mapping[str, Any]) -> dict[str, Any]:
         elif spec.password is not None:
             changes["wifi"] = {"networks": [{**networks[0], "password": spec.password}, *networks[1:]]}
     return merged(changes, spec.settings)
+
+
+def _own(
+    spec: BoardSpec, given: Mapping[str, Any], named: Mapping[str, Any], remarks: list[str]
+) -> dict[str, Any]:
+    """Return what a board gets of this user's keys, and of its hub's certificate, where nothing else is
+    `named`; `given` is its configuration so far. Raises FleetError.
+    """
+    changes: dict[str, Any] = {}
+    if spec.role == "target" and "certificate" not in named:
+        changes |= _certificate(given)
+    own = spec.own
+    if own is None:
+        return changes
+    has = given.get("key", "")
+    if "key" not in named and own.key:
+        if has and not own.knows(has) and not own.replace_others:
+            remarks.append(
+                f"it keeps a key ({has.partition(':')[0]}) that is not in {shown(own.path)}: your hub does"
+                " not let it in. With --rekey it gets yours"
+            )
+            return changes
+        device = own.devices.get(given.get("target_id", "")) if spec.role == "target" else None
+        changes["key"] = device or own.key
+    if spec.role == "master":
+        key = changes.get("key", has)
+        others = [line for line in own.lines if line.partition(" ")[0] != key]
+        if "keys" not in named and (others or given.get("keys")):
+            changes["keys"] = others
+        password = given.get("access_point", {}).get("password", PUBLISHED_PASSWORD)
+        if own.wifi_password and password == PUBLISHED_PASSWORD:
+            changes["access_point"] = {"password": own.wifi_password}
+    elif own.wifi_password and _has_published_wifi(given):
+        changes["wifi"] = {"networks": [{"ssid": "snyper", "password": own.wifi_password}]}
+    return changes
+
+
+def _certificate(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the certificate of a hub that is spoken to under TLS, or nothing. Raises FleetError."""
+    try:
+        wants_tls = any(parse_hub(hub)[2] for hub in given.get("hub", ()))
+    except ValueError:  # which whoever reads it says better
+        return {}
+    if not wants_tls:
+        return {}
+    try:
+        return {"certificate": of_hubs(given["hub"])}
+    except ValueError as error:
+        if given.get("certificate"):
+            return {}
+        raise FleetError(str(error)) from None
+
+
+def _has_published_wifi(given: Mapping[str, Any]) -> bool:
+    """Return whether a target joins a hub board's Wi-Fi as it comes, or nobody has said what it joins."""
+    networks = given.get("wifi", {}).get("networks", [{"password": PUBLISHED_PASSWORD}])
+    return [*networks] in (
+        [{"password": PUBLISHED_PASSWORD}],
+        [{"ssid": "snyper", "password": PUBLISHED_PASSWORD}],
+    )
 
 
 def _names_networks(wifi: object) -> bool:

@@ -3,7 +3,7 @@
 import getpass
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,12 +16,14 @@ from snyper.boards.board_files import Description, describe, dotted
 from snyper.boards.deploy import REGISTER_TIMEOUT_S, OnProgress, deploy as deploy_to
 from snyper.boards.deploy_plan import Firmware, Outcome
 from snyper.boards.fleet import BoardSpec, Fleet, FleetError
+from snyper.boards.own_keys import own_keys
 from snyper.boards.ports import BoardError
 from snyper.cli.board_ports import at_prompt, board_errors, connected, side_by_side
 from snyper.cli.output import err, fail, out
 from snyper.cli.screens import print_table
 from snyper.client.labels import role_of, role_word
 from snyper.shared.config import ConfigError
+from snyper.system.files import shown
 from snyper.system.process import EXIT_FAILED, EXIT_USAGE
 from snyper.system.streams import print_json
 
@@ -51,6 +53,9 @@ def deploy(
         Path | None, typer.Option("--fleet", metavar="PATH", help="The fleet's file [fleet.toml].")
     ] = None,
     source: Annotated[bool, typer.Option("--source", help="Send .py files, not bytecode.")] = False,
+    rekey: Annotated[
+        bool, typer.Option("--rekey", help="Also to a board that has a key which is none of yours.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Also to a board that is no Pico W.")] = False,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Do not wait until the board has registered.")
@@ -63,8 +68,8 @@ def deploy(
 ) -> None:
     """Put the firmware and a configuration onto a board, or onto every board of the fleet.
 
-    Only what differs is sent; a board keeps the settings that nobody names. Password and key come from
-    SNYPER_WIFI_PASSWORD and SNYPER_KEY, or from fleet.toml.
+    Only what differs is sent; a board keeps the settings that nobody names. Wi-Fi password and key are this
+    user's, made by the first deploy, unless SNYPER_WIFI_PASSWORD, SNYPER_KEY or fleet.toml name others.
     """
     if all_boards == (port is not None):
         fail("name one board with --port, or take them all with --all", EXIT_USAGE)
@@ -89,6 +94,7 @@ def deploy(
             fleet.check_role(spec)
     except FleetError as error:
         fail(str(error), EXIT_USAGE)
+    specs = _with_own_keys(specs, rekey)
     try:
         firmware = {spec.role: Firmware.of_checkout(spec.role, source) for spec in specs}
     except OSError as error:
@@ -266,6 +272,25 @@ def _with_password(options: BoardSpec) -> BoardSpec:
             )
         password = getpass.getpass(f"Wi-Fi password of {options.ssid} (empty for an open network): ")
     return BoardSpec(password=password).over(options)
+
+
+def _with_own_keys(specs: list[BoardSpec], rekey: bool) -> list[BoardSpec]:
+    """Add this user's keys, for what no spec names; say what was made, and where it is."""
+    has_hub_board = any(spec.role == "master" and spec.password is None for spec in specs)
+    if not has_hub_board and all(spec.key is not None for spec in specs):
+        return specs
+    try:
+        own, made = own_keys(has_hub_board, rekey)
+    except ValueError as error:
+        fail(str(error), EXIT_FAILED)
+    if made:
+        err.print(
+            f"made {' and '.join(made)}, for you alone to read in {shown(own.path)}: every `snyper` of yours"
+            " finds it there",
+            markup=False,
+            soft_wrap=True,
+        )
+    return [replace(spec, own=own) for spec in specs]
 
 
 # --- what people see
