@@ -52,7 +52,8 @@ class Link(LinkCore):
     # waits for.
     _queue: "list[bytes] | None" = None
     _drained: "asyncio.Event | None" = None
-    _on_gone: "Callable[[Link], None] | None" = None  # once it is started, until it lets go of all
+    _on_closed: "Callable[[Link], None] | None" = None
+    ending: "asyncio.Task[None] | None" = None  # of whoever started it: what lets go of it
     sealed: "SealedStream | None" = None  # in between, where all that goes and comes is sealed
     _requests: "Iterator[SocketMessage | None] | None" = None  # of what was read, what is not served yet
     is_quiet = False  # so that the log is not full of it
@@ -71,20 +72,34 @@ class Link(LinkCore):
 
     # --- what the owner calls
 
-    def start(self, on_gone: "Callable[[Link], None]") -> None:
-        """Serve the connection from now on, until it is closed or ends by itself. `on_gone(link)` is called
-        when the socket, the tasks and every pending request are gone.
+    def start(self, on_closed: "Callable[[Link], None]") -> None:
+        """Serve the connection from now on. `on_closed(link)` is called when it is closed or has ended by
+        itself, and again until `let_go` is awaited.
 
         A task that waited for the end would take a sixth of a connection's memory on a board.
         """
-        self._on_gone = on_gone
+        self._on_closed = on_closed
         _watch(self)
         try:
             self._stream.attach(self)
         except Exception as error:
             self.connection_lost(error)
-        if self.state == State.CLOSED:
-            self.finish()
+
+    async def let_go(self) -> None:
+        """Let go of the socket and all tasks, once it is closed. To be awaited once, however it ends."""
+        _unwatch(self)
+        tasks = self._handler_tasks[:]
+        for task in tasks:
+            task.cancel()
+        try:
+            for task in tasks:
+                await end_task(task)
+        finally:
+            await self._stream.close()
+            # MicroPython's scheduler may keep a task that has ended, and with it this link, for minutes.
+            del self._stream, self._parser
+            self.handlers = {}
+            self.admit = self._requests = self._on_closed = None
 
     def start_heartbeat(self, heartbeat_ms: int, ping_after_ms: int) -> None:
         """Give the peer up as dead, from now on, after DEAD_AFTER_BEATS x `heartbeat_ms` of silence, and ask
@@ -216,23 +231,10 @@ class Link(LinkCore):
 
     def on_state(self) -> None:
         """End what waits for the new state."""
-        if self.state == State.CLOSED:
-            self.finish()
+        if self.state == State.CLOSED and self._on_closed is not None:
+            self._on_closed(self)
         if self._drained is not None:
             self._drained.set()
-
-    def finish(self) -> None:
-        """Let go of all that the link has, now that it is closed; to be called again where there was no
-        memory.
-        """
-        if self._on_gone is None:
-            return  # it has not been started
-        try:
-            self._handler_tasks.append(asyncio.create_task(self._finish(self._on_gone)))
-        except MemoryError:
-            return
-        self._on_gone = None
-        _unwatch(self)
 
     def log(self, text: str) -> None:
         """Log `text` of this link, unless it is quiet."""
@@ -240,23 +242,6 @@ class Link(LinkCore):
             log(self.name, text)
 
     # ---
-
-    async def _finish(self, on_gone: "Callable[[Link], None]") -> None:
-        tasks = self._handler_tasks[:-1]  # all but this
-        for task in tasks:
-            task.cancel()
-        try:
-            for task in tasks:
-                await end_task(task)
-        finally:
-            try:
-                await self._stream.close()
-            finally:
-                # MicroPython's scheduler may keep a task that has ended, and with it this link, for minutes.
-                del self._stream, self._parser
-                self.handlers = {}
-                self.admit = self._requests = None
-                on_gone(self)
 
     def _serve(self) -> None:
         """Serve what was read: a few lines, and the rest later, so that others get their turn."""
@@ -346,7 +331,7 @@ def _check(links: "list[Link]") -> None:
             if error is not None:
                 raise error
             if link.state == State.CLOSED:
-                link.finish()
+                link.on_state()  # there was no memory for letting go
             elif 0 < link.due_us <= now:
                 link.check(now)
         except Exception as failure:

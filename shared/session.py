@@ -132,7 +132,7 @@ class Session:
         self.is_refused = False
         self.hub = self._hubs[self._at]
         link: "Link | None" = None
-        gone = asyncio.Event()
+        closed = asyncio.Event()
         serving: "asyncio.Task[Any] | None" = None
         reason = ""
         try:
@@ -140,23 +140,24 @@ class Session:
             self._change(_JOINED)
             link = await self._dial()
             self._change(_OPENED)
-            link.start(lambda link: gone.set())
+            link.start(lambda link: closed.set())
             await self._register(link)
             serving = asyncio.create_task(self.serve(link))
-            await gone.wait()
+            await closed.wait()
             assert link.close_error is not None
             reason = self._fail(link.close_error)
         except (OSError, ProtocolError) as error:
             reason = self._fail(error, link)
         finally:
             try:
+                if serving is not None:
+                    serving.cancel()
                 if link is not None:
                     stopped = ProtocolError(ErrorCode.DISCONNECTED, "this side ended the link")
                     link.end(stopped, CloseReason.STOPPING)
+                    await link.let_go()
                 if serving is not None:
                     await end_task(serving)
-                if link is not None:
-                    await gone.wait()
             finally:
                 if link is not None:
                     self.link = None

@@ -128,8 +128,7 @@ async def _targets_and_console(port: int) -> AsyncIterator[Link]:
     stream = await dial(HOST, port, ANSWER_MS)
     console = Link(stream, {}, "console")
     console.on_stream = on_stream
-    gone = asyncio.Event()
-    console.start(lambda link: gone.set())
+    console.start(lambda link: None)
     simulating = asyncio.create_task(simulate(TARGETS, "cpython", f"{HOST}:{port}", hit_rate=0.8))
     try:
         await _ask(console, MessageType.REGISTER, data={"role": "console"})
@@ -140,7 +139,7 @@ async def _targets_and_console(port: int) -> AsyncIterator[Link]:
         simulating.cancel()
         console.end(ProtocolError(ErrorCode.DISCONNECTED, "it ends the link"))
         await asyncio.wait((simulating,))
-        await gone.wait()
+        await console.let_go()
 
 
 def rows(found: list[GameMemory]) -> list[list[str]]:

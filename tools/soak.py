@@ -375,19 +375,19 @@ class _Peer:
         link = Link(stream, self.handlers, self.name)
         link.on_stream = lambda message: None
         link.health = lambda: b'{"state":"down","uptime_ms":60000,"dropped":0}'
-        gone = asyncio.Event()
-        link.start(lambda link: gone.set())
+        closed = asyncio.Event()
+        link.start(lambda link: closed.set())
         try:
             if self.key:
                 await prove_key(link, self.key, {"role": self.role}, self._target_id(), 1_000)
             await link.request(self._registration(), 1_000)
             await self.registered(link)
             self.link = link
-            await gone.wait()
+            await closed.wait()
         finally:
             self.link = None
             link.end(ProtocolError(ErrorCode.DISCONNECTED, "it ends the link"))
-            await gone.wait()
+            await link.let_go()
 
     def _registration(self) -> SocketMessage:
         data = {"role": self.role, "heartbeat_ms": self.heartbeat_ms, "hardware_id": self.name}

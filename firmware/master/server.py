@@ -101,7 +101,7 @@ class Hub:
         if keys:
             self.access = Access.KEYS
         self._health = self.health  # one object: on a board each `self.health` takes memory
-        self._forget = self._on_gone
+        self._closed = self._on_closed
         self._started_ms = now_ms()
         self._swept_ms = now_ms()
         self.game_runner: "GameRunner | None" = None  # None until `games` is asked for
@@ -162,16 +162,26 @@ class Hub:
         self.links.append(link)
         self.strangers.append(link)
         link.is_quiet = 2 * self.places < self.unregistered  # a few are in the log
-        link.start(self._forget)
+        link.start(self._closed)
         self._make_room()
         if len(self.links) - len(self.strangers) >= self.max_connections:
             refuse(link, ErrorCode.BUSY, "this hub takes %d connections" % self.max_connections)
 
-    def _on_gone(self, link: Link) -> None:
-        self.links.remove(link)
-        if link in self.strangers:
-            self.strangers.remove(link)
-        self._all_gone.set()
+    def _on_closed(self, link: Link) -> None:
+        if link.ending is None:
+            try:
+                link.ending = asyncio.create_task(self._forget(link))
+            except MemoryError:
+                return  # the link asks for it again
+
+    async def _forget(self, link: Link) -> None:
+        try:
+            await link.let_go()
+        finally:
+            self.links.remove(link)
+            if link in self.strangers:
+                self.strangers.remove(link)
+            self._all_gone.set()
 
     def _may_accept(self) -> bool:
         """Tell whether one more stranger may come: where there is no room, the oldest has had its time."""

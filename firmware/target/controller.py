@@ -40,14 +40,14 @@ class State:
 class Trigger:
     """The triggers of the state machine. The first three are the commands, by their type on the wire."""
 
-    STAND_UP = MessageType.STAND_UP
-    LAY_DOWN = MessageType.LAY_DOWN
-    ACTIVATE = MessageType.ACTIVATE
+    STAND_UP = "stand_up"
+    LAY_DOWN = "lay_down"
+    ACTIVATE = "activate"
     ARRIVED = "arrived"  # the servo is where it was sent
     HIT = "hit"
     TIME_UP = "time_up"  # armed for the whole duration, and no hit
     LINK_LOST = "link_lost"
-    SERVO_FAILED = "servo_failed"
+    SERVO_LOST = "servo_lost"
 
 
 class Action:
@@ -92,11 +92,11 @@ TRANSITIONS = {
     (State.RISING, Trigger.LAY_DOWN): _FALL,
     (State.RISING, Trigger.ARRIVED): (State.STANDING, _ANSWER),
     (State.RISING, Trigger.LINK_LOST): _FALL,
-    (State.RISING, Trigger.SERVO_FAILED): _BREAK,
+    (State.RISING, Trigger.SERVO_LOST): _BREAK,
     (State.ARMING, Trigger.LAY_DOWN): _FALL,
     (State.ARMING, Trigger.ARRIVED): (State.ARMED, _ARM),
     (State.ARMING, Trigger.LINK_LOST): _FALL,
-    (State.ARMING, Trigger.SERVO_FAILED): _BREAK,
+    (State.ARMING, Trigger.SERVO_LOST): _BREAK,
     (State.STANDING, Trigger.STAND_UP): (State.STANDING, _ANSWER),
     (State.STANDING, Trigger.ACTIVATE): (State.ARMED, _ARM),
     (State.STANDING, Trigger.LAY_DOWN): _FALL,
@@ -107,7 +107,7 @@ TRANSITIONS = {
     (State.ARMED, Trigger.LINK_LOST): (State.FALLING, _DISARM),
     (State.FALLING, Trigger.LAY_DOWN): (State.FALLING, _JOIN),
     (State.FALLING, Trigger.ARRIVED): (State.DOWN, _ANSWER),
-    (State.FALLING, Trigger.SERVO_FAILED): _BREAK,
+    (State.FALLING, Trigger.SERVO_LOST): _BREAK,
     (State.FAULT, Trigger.LAY_DOWN): _FALL,
 }
 

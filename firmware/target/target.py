@@ -243,7 +243,7 @@ class Target:
             await turn()
         except (OSError, ValueError) as error:
             log("target", "the servo cannot be driven: %r" % error)
-            trigger = Trigger.SERVO_FAILED
+            trigger = Trigger.SERVO_LOST
         if timing is not None:
             self._record_start(timing, self._servo.began_us)
         self._motion = None

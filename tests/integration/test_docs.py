@@ -223,7 +223,7 @@ def test_the_state_table_is_that_of_the_controller() -> None:
         (Trigger.ARRIVED,),
         (Trigger.HIT, Trigger.TIME_UP),
         (Trigger.LINK_LOST,),
-        (Trigger.SERVO_FAILED,),
+        (Trigger.SERVO_LOST,),
     ]
     rows = table("The target's states")
     assert [code_words(row[0])[0] for row in rows] == [

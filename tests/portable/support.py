@@ -38,13 +38,13 @@ async def within(awaitable: "Awaitable[Any]") -> "Any":
 
 async def run_link(link: "Link") -> ProtocolError:
     """Serve a link until it ends, and all of it is gone; return why. May be cancelled."""
-    gone = asyncio.Event()
-    link.start(lambda link: gone.set())
+    closed = asyncio.Event()
+    link.start(lambda link: closed.set())
     try:
-        await gone.wait()
+        await closed.wait()
     finally:
         link.end(ProtocolError(ErrorCode.DISCONNECTED, "this side ended the link"))
-        await gone.wait()
+        await link.let_go()
     assert link.close_error is not None
     return link.close_error
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _STATES = ("down", "rising", "arming", "standing", "armed", "falling", "fault")
 _COMMANDS = ("stand_up", "lay_down", "activate")
-_SIGNALS = ("arrived", "hit", "time_up", "link_lost", "servo_failed")
+_SIGNALS = ("arrived", "hit", "time_up", "link_lost", "servo_lost")
 
 # Ids of the commands that brought the target where it is, and of the one that is tried there.
 _BEFORE = "before"
@@ -40,7 +40,7 @@ def _in(state: str) -> TargetController:
     if state in (State.STANDING, State.ARMED):
         target.signal(Trigger.ARRIVED)
     elif state == State.FAULT:
-        target.signal(Trigger.SERVO_FAILED)
+        target.signal(Trigger.SERVO_LOST)
     assert target.state == state
     return target
 
@@ -90,11 +90,11 @@ _CELLS: "dict[tuple[str, str], tuple[str, list[object]]]" = {
     ("rising", "lay_down"): ("falling", [_SUPERSEDED, _LOWER]),
     ("rising", "arrived"): ("standing", [_ok(_BEFORE, "standing", "standing", "t_1")]),
     ("rising", "link_lost"): ("falling", [_SUPERSEDED, _LOWER]),
-    ("rising", "servo_failed"): ("fault", [(_BEFORE, ErrorCode.FAULT)]),
+    ("rising", "servo_lost"): ("fault", [(_BEFORE, ErrorCode.FAULT)]),
     ("arming", "lay_down"): ("falling", [_SUPERSEDED, _LOWER]),
     ("arming", "arrived"): ("armed", [_ok(_BEFORE, "activated", "activated", "t_1"), (Action.ARM, 700)]),
     ("arming", "link_lost"): ("falling", [_SUPERSEDED, _LOWER]),
-    ("arming", "servo_failed"): ("fault", [(_BEFORE, ErrorCode.FAULT)]),
+    ("arming", "servo_lost"): ("fault", [(_BEFORE, ErrorCode.FAULT)]),
     ("standing", "stand_up"): ("standing", [_ok(_NOW, "standing", "standing")]),
     ("standing", "activate"): ("armed", [_ok(_NOW, "activated", "activated"), (Action.ARM, 5000)]),
     ("standing", "lay_down"): ("falling", [_LOWER]),
@@ -105,7 +105,7 @@ _CELLS: "dict[tuple[str, str], tuple[str, list[object]]]" = {
     ("armed", "link_lost"): ("falling", [_DISARM, _report("miss", "link_lost"), _LOWER]),
     ("falling", "lay_down"): ("falling", []),
     ("falling", "arrived"): ("down", []),
-    ("falling", "servo_failed"): ("fault", []),
+    ("falling", "servo_lost"): ("fault", []),
     ("fault", "lay_down"): ("falling", [_LOWER]),
 }
 

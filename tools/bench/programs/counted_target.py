@@ -70,14 +70,14 @@ async def main(port: int, key: str = "") -> None:
     reports = Reports(target, link)
     target.handlers["mark"] = mark
     target.handlers["report_hits"] = reports.report_hits
-    gone = asyncio.Event()
-    link.start(lambda link: gone.set())
+    closed = asyncio.Event()
+    link.start(lambda link: closed.set())
     if key:
         await prove_key(link, key, {}, "target_1", _TIMEOUT_MS)
     await link.request(SocketMessage(_REGISTER, 0, "target_1"), _TIMEOUT_MS)
     target.connect(link)
     target.outbox.connect(reports)  # type: ignore[arg-type]
-    await gone.wait()
+    await closed.wait()
     running.cancel()
 
 
