@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from snyper.shared.runtime import Timer
 
 MAX_REPORT_BYTES = 512  # a hit has some 100; a hub board keeps its last events
+MAX_SENT = 16  # commands of a connection, as many as a target remembers
 MAX_ITEMS = 8  # for each peer of a command, that wait until the one that asked takes them
 
 
@@ -262,15 +263,17 @@ class Router:
         timeout_ms: int,
         id: "str | None" = None,
         attachment: "bytes | bytearray | None" = None,
+        sent_us: "int | None" = None,
     ) -> Command:
         """Send a command to `target` (a name, `group:NAME` or `all`) and return at once; it is the caller's
         to take the results or to cancel it. Raises ProtocolError `unknown_target`; whatever else goes wrong
         is in the results, one for each target.
 
         A target does not carry out an `id` twice; by default every command has one of its own. With `at_us`
-        in `data` the time counts from that instant.
+        in `data` the time counts from that instant. `sent_us` is when it was first sent, if that is not now.
         """
-        return self.send(message_type, self.registry.select(target), data, timeout_ms, id, attachment)
+        peers = self.registry.select(target)
+        return self.send(message_type, peers, data, timeout_ms, id, attachment, sent_us)
 
     def send(
         self,
@@ -280,15 +283,21 @@ class Router:
         timeout_ms: int,
         id: "str | None" = None,
         attachment: "bytes | bytearray | None" = None,
+        sent_us: "int | None" = None,
     ) -> Command:
         """Send a command to these peers and return at once. Raises nothing: what goes wrong is in the
         results.
 
         A target does not carry out an `id` twice; by default every command has one of its own. With `at_us`
-        in `data` the time counts from that instant.
+        in `data` the time counts from that instant. `sent_us` is when it was first sent, if that is not now.
         """
+        now = now_us()
         if data is not None and "at_us" in data:
-            timeout_ms += max(0, data["at_us"] - now_us()) // 1000
+            timeout_ms += max(0, data["at_us"] - now) // 1000
+        if not is_reading(message_type):
+            data = dict(data or {})
+            data["sent_us"] = now if sent_us is None else sent_us
+            data["until_us"] = data["sent_us"] + timeout_ms * 1000
         if id is None:
             self._commands += 1
             id = self._id_prefix + str(self._commands)
@@ -348,11 +357,12 @@ class Router:
 
 
 async def forward(
-    router: Router, id_prefix: str, link: "Link", message: SocketMessage
+    router: Router, id_prefix: str, sent: "list[Any]", link: "Link", message: SocketMessage
 ) -> "SocketMessage | None":
     """Send `message` on to whom its `target_id` means, and what they answer back over `link`; return what is
     still to be said after that. `id_prefix` makes the ids of this connection its own: a peer answers one that
-    is repeated again, and does not take another connection's for it.
+    is repeated again, and does not take another connection's for it. `sent` has the ids of this connection's
+    last commands, each with its instant, for the next call: one that is repeated is as old as the first time.
 
     Raises ProtocolError: `unknown_target`, `bad_message`, `line_too_long`, where nothing was sent. May be
     cancelled; what was sent stays sent.
@@ -369,12 +379,14 @@ async def forward(
     earlier = router.under_way.get(id)
     if earlier is not None and earlier.asked == asked:
         return None  # repeated before it was answered: the one answer that comes is for both
-    command = router.start(message.type, selector, data or None, timeout_ms, id, message.attachment)
+    sent_us = _first_sent_us(sent, message.id)
+    command = router.start(message.type, selector, data or None, timeout_ms, id, message.attachment, sent_us)
     command.asked = asked
     message.attachment = None  # whoever waits for the answer keeps no bytes
     router.under_way.setdefault(id, command)
     failed: "list[Result]" = []
     kind, ok = MessageType.ERROR, 0
+    is_undone = True  # for certain, by all: then it may be tried again under its id
     try:
         while True:
             answer = await command.next_answer()
@@ -384,6 +396,8 @@ async def forward(
                 await _send_item(link, message, answer)
                 continue
             reply = _own_answer(message, answer)
+            if answer.error is None or answer.error.unknown_fate:
+                is_undone = False
             if not is_for_many:
                 await _send_answer(link, reply, answer)
                 return None
@@ -400,12 +414,35 @@ async def forward(
         command.cancel()
         if router.under_way.get(id) is command:
             del router.under_way[id]
+        if is_undone:
+            _forget_sent(sent, message.id)
     counts: "dict[str, object]" = {"ok": ok, "failed": len(failed)}
     if not ok:
         assert failed[0].error is not None
         counts["code"] = failed[0].error.code
         counts["message"] = "none of %d did it" % len(failed)
     return message.reply(kind, "failed" if not ok else "partial" if failed else "ok", counts)
+
+
+def _first_sent_us(sent: "list[Any]", id: "str | int | None") -> int:
+    """Return when a command was sent for the first time, and remember it."""
+    if id in sent[::2]:
+        first_us: int = sent[2 * sent[::2].index(id) + 1]
+        return first_us
+    if len(sent) >= 2 * MAX_SENT:
+        sent.pop(0)
+        sent.pop(0)
+    sent_us = now_us()
+    sent.append(id)
+    sent.append(sent_us)
+    return sent_us
+
+
+def _forget_sent(sent: "list[Any]", id: "str | int | None") -> None:
+    if id in sent[::2]:
+        at = 2 * sent[::2].index(id)
+        sent.pop(at)
+        sent.pop(at)
 
 
 def _peer_side_id(prefix: str, id: "str | int | None") -> str:

@@ -115,6 +115,8 @@ TRANSITIONS = {
 class TargetController:
     """The state machine of one target. Starts as FALLING: where the servo stood at power-up nobody knows."""
 
+    since_us = 0  # by the hub's clock: when this boot first registered
+
     def __init__(self) -> None:
         self.state = State.FALLING
         self._waiting: "list[tuple[SocketMessage, dict[str, object] | None]]" = []  # with the reply's data
@@ -146,6 +148,7 @@ class TargetController:
                 error = ProtocolError(ErrorCode.BAD_MESSAGE, "this id was a `%s`" % message_type)
                 return [(Action.REPLY, error.to_message(message.id))]
         try:
+            self._check_age(message, hub_us)
             _duration_ms(message)
             at_us = _at_us(message, hub_us)
             if at_us >= 0:
@@ -154,6 +157,22 @@ class TargetController:
             return actions + self._carry_out(message, None)
         except ProtocolError as error:
             return [(Action.REPLY, error.to_message(message.id))]
+
+    def _check_age(self, message: SocketMessage, hub_us: "int | None") -> None:
+        """Check that its time is not over, and that it was sent to this boot.
+
+        Raises ProtocolError: `expired`, `bad_message`.
+        """
+        data = message.data or {}
+        if hub_us is None or "until_us" not in data:
+            return
+        late_us = hub_us - integer_field(data, "until_us", 0, 0, MAX_INTEGER)
+        if late_us > 0:
+            raise ProtocolError(
+                ErrorCode.EXPIRED, "its time was over %d ms ago" % (late_us // 1000), None, True
+            )
+        if integer_field(data, "sent_us", 0, 0, MAX_INTEGER) < self.since_us:
+            raise ProtocolError(ErrorCode.EXPIRED, "it was sent before this board booted", None, True)
 
     def due(self, data: "dict[str, object]") -> "list[tuple[Any, ...]]":
         """Return the actions for the command whose instant has come. `data` goes into its reply, with

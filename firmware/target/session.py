@@ -149,7 +149,7 @@ class TargetSession(Session):
         clock = self._target.clock
         if not registered.boot_id or registered.boot_id != self._hub_boot_id:
             self._hub_boot_id = registered.boot_id
-            clock.reset()
+            self._target.forget_hub(max(0, registered.hub_us))
         if registered.hub_us >= 0:
             clock.add(asked_us, registered.hub_us, link.received_us)
         self._target.connect(link)

@@ -128,6 +128,11 @@ class Target:
         """Wait until nothing moves: a command that comes now is not `busy` for that reason."""
         await self._at_rest.wait()
 
+    def forget_hub(self, since_us: int) -> None:
+        """Obey another hub from now on, `since_us` by its clock: what was sent before is for another boot."""
+        self.clock.reset()
+        self._controller.since_us = since_us
+
     def connect(self, link: Link) -> None:
         """Take `link` to the hub: replies and reports go over it from now on."""
         self._link = link

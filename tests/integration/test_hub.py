@@ -888,3 +888,29 @@ async def test_a_hub_on_every_address_has_both_families() -> None:
             await writer.wait_closed()
     finally:
         await hub.shut_down()
+
+
+@each_engine
+async def test_a_repeated_command_is_as_old_as_the_first_time(engine: str, tmp_path: Path) -> None:
+    """A target that has booted in between can tell; where nothing was done it is a new one."""
+    async with (
+        running_hub(engine, tmp_path) as hub,
+        scripted_target(hub, "t_1", answers={}) as target,
+        console_of(hub) as console,
+    ):
+
+        async def sent_us(answer: Message) -> int:
+            await console.send({"type": "stand_up", "id": 7, "target_id": "t_1", "data": {"timeout_ms": 800}})
+            command = await target.expect("stand_up")
+            data = command["data"]
+            assert data["until_us"] - data["sent_us"] == 800_000
+            await target.send({"id": command["id"], "target_id": "t_1", **answer})
+            await console.answer_to(7)
+            sent: int = data["sent_us"]
+            return sent
+
+        done = {"type": "standing", "status": "standing"}
+        busy = {"type": "error", "status": "error", "data": {"code": "busy", "message": "falling"}}
+        refused = await sent_us(busy)
+        first = await sent_us(done)
+        assert refused < first == await sent_us(done)

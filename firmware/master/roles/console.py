@@ -33,6 +33,7 @@ class Console(Peer):
         again, and that of another console is none.
         """
         self._id_prefix = self.hub.new_id_prefix()
+        self._sent: "list[object]" = []  # see `forward`
         answer = self._answer  # one object: on a board each `self._answer` takes memory
         handlers: "dict[str, Handler]" = {
             ANY_FOR_ANOTHER: self._forward,
@@ -60,7 +61,7 @@ class Console(Peer):
     async def _forward(self, link: Link, message: SocketMessage) -> "SocketMessage | None":
         if not (self.may_command or is_reading(message.type)):
             await self._refuse(link, message)
-        return await forward(self.hub.router, self._id_prefix, link, message)
+        return await forward(self.hub.router, self._id_prefix, self._sent, link, message)
 
     async def _list_targets(self, link: Link, message: SocketMessage) -> SocketMessage:
         entries = self.hub.router.registry.entries()
