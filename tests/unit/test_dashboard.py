@@ -18,7 +18,7 @@ from snyper.dashboard.faults import TokenBucket, log_fault
 from snyper.dashboard.game_page import own_results
 from snyper.dashboard.health_page import jitter_us, needs_attention
 from snyper.dashboard.model import SAMPLES, Model
-from snyper.dashboard.painter import Painter, note_click
+from snyper.dashboard.painter import Painter, record_click
 from snyper.dashboard.throttle import (
     FORGET_S,
     FREE_GUESSES,
@@ -296,7 +296,7 @@ async def test_a_view_is_drawn_once_and_that_of_who_clicks_first() -> None:
         for name, view in views.items():
             painter.mark(view, name)
     painter.mark(done.set, "last")
-    note_click("used")
+    record_click("used")
     async with asyncio.timeout(5):
         await done.wait()
     assert drawn == ["used", "one", "two"]

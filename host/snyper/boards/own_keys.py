@@ -18,9 +18,9 @@ _PASSWORD_GROUPS = 4  # of four: 80 random bits
 
 @dataclass(frozen=True)
 class OwnKeys:
-    """What this user's boards get: `key`, that of the fleet, or from `devices` the one of their own name; a
-    hub board all `lines` (`NAME:HEX RIGHTS`), and its Wi-Fi `wifi_password`, empty where there is none yet.
-    `path` is where they are kept. With `replace_others` a board loses a key that is none of these.
+    """This user's keys for boards: `key`, that of the fleet, or from `devices` the one of their own name; a
+    hub board gets all `lines` (`NAME:HEX RIGHTS`), and its Wi-Fi `wifi_password`, empty where there is none
+    yet. `path` is where they are kept. With `replace_others` a board loses a key that is none of these.
     """
 
     path: Path

@@ -13,8 +13,8 @@ View = Callable[[], None]
 _clicks: dict[str, float] = {}  # by page: when it was
 
 
-def note_click(page_id: str) -> None:
-    """Note that somebody has done something on a page, and waits for what comes of it."""
+def record_click(page_id: str) -> None:
+    """Record that somebody has done something on a page, and waits for what comes of it."""
     now_s = steady.now_s()
     for page in [page for page, at_s in _clicks.items() if now_s - at_s > CLICKED_S]:
         del _clicks[page]

@@ -8,7 +8,7 @@ from nicegui import app, core
 from socketio.exceptions import ConnectionRefusedError  # type: ignore[import-untyped]
 
 from snyper.dashboard.faults import log_fault
-from snyper.dashboard.painter import note_click
+from snyper.dashboard.painter import record_click
 from snyper.dashboard.tab_socket import END
 
 _Handler = Callable[..., Any]
@@ -45,7 +45,7 @@ def _guarded(server: Any, name: str, handler: _Handler) -> _Handler:
             if name != "handshake" and message.get("client_id") not in server.rooms(sid):
                 raise ValueError("a message for another page")
             if name == "event":
-                note_click(str(message["client_id"]))
+                record_click(str(message["client_id"]))
             return await _result(handler(sid, message))
         except Exception as error:
             log_fault("a tab breaks the rules and is cut off", error)
