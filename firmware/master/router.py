@@ -294,7 +294,7 @@ class Router:
         now = now_us()
         if data is not None and "at_us" in data:
             timeout_ms += max(0, data["at_us"] - now) // 1000
-        if not is_reading(message_type):
+        if peers and peers[0].is_target and not is_reading(message_type):
             data = dict(data or {})
             data["sent_us"] = now if sent_us is None else sent_us
             data["until_us"] = data["sent_us"] + timeout_ms * 1000

@@ -165,7 +165,7 @@ async def running_hub(
         "key": keys[0].removesuffix(" fleet") if keys else "",
         "keys": list(keys[1:]),
         "open": is_open,
-        "limits": dict(limits or {}),
+        "limits": {"strangers_per_s": 64} if limits is None else dict(limits),  # a board's own: 4
     }
     source = None
     if main is not None:

@@ -324,7 +324,9 @@ async def test_a_word_of_a_target_alone(engine: str, tmp_path: Path) -> None:
             for name in ("a", "b")
         ]
         id = await console.request("dance", "a", steps=3, timeout_ms=10_000)
-        command = await a.expect("dance", data={"steps": 3})
+        command = await a.expect("dance")
+        assert command["data"].pop("until_us") - command["data"].pop("sent_us") == 10_000_000
+        assert command["data"] == {"steps": 3}
         assert "target_id" not in command
         await a.send({"type": "reply", "id": command["id"], "status": "tired", "data": {"steps": 2}})
         reply = await console.expect("reply", id=id, target_id="a", status="tired")
@@ -359,7 +361,7 @@ async def test_an_instant_and_a_deadline_for_any_word(engine: str, tmp_path: Pat
         hub_us = (await console.ask("ping"))["data"]["hub_us"]
         await console.request("dance", "a", in_ms=400, timeout_ms=100)
         data = (await target.expect("dance"))["data"]
-        assert list(data) == ["at_us"]
+        assert set(data) == {"at_us", "sent_us", "until_us"}
         assert data["at_us"] - hub_us >= 400_000
         # The time to answer counts from that instant.
         late = await console.expect_error("timeout", status="unknown", target_id="a")

@@ -163,7 +163,7 @@ async def redial(port: int) -> None:
 @each_engine
 async def test_strangers_who_redial_keep_nobody_out(engine: str, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
-        hub = await stack.enter_async_context(running_hub(engine, tmp_path))
+        hub = await stack.enter_async_context(running_hub(engine, tmp_path, limits={}))
         for name in ("a", "b", "c"):
             await stack.enter_async_context(scripted_target(hub, name))
         console = await stack.enter_async_context(console_of(hub, subscribed=True))
