@@ -361,11 +361,12 @@ async def listen(
     """Accept connections on `host`, or on every IPv4 address where it is empty, whenever `may_accept()` is
     true; the others wait. `on_connection` runs in a task of its own for each. Raises OSError.
     """
-    sock = socket.socket()
+    found = socket.getaddrinfo(host or "0.0.0.0", port)[0]
+    sock = socket.socket(found[0])  # of the address's family
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(socket.getaddrinfo(host or "0.0.0.0", port)[0][-1])
+        sock.bind(found[-1])
         sock.listen(backlog)
     except OSError:
         sock.close()
