@@ -43,7 +43,6 @@ GARBAGE = {
     "an overlong form": b'{"type":"ping","id":"\xc0\xaf"}\n',
     "a surrogate": b'{"type":"ping","id":"\xed\xa0\x80"}\n',
     "half a character": b'{"type":"ping","id":"\xe2\x82"}\n',
-    "http": b"GET / HTTP/1.1\n",
     "deep": b"[" * 2000 + b"]" * 2000 + b"\n",
 }
 NOT_MESSAGES: dict[str, bytes] = {
@@ -157,6 +156,25 @@ async def test_a_line_that_is_too_long_ends_the_connection(engine: str, tmp_path
             await peer.end()
             assert time.monotonic() - began < 3.0  # the hub hangs up by itself
             assert len(peer.received) == 3  # registered, pong, error: nothing after it was looked at
+
+
+@each_engine
+@pytest.mark.parametrize("role", [None, "console", "target"])
+async def test_the_head_of_an_http_request_ends_the_connection(
+    engine: str, role: str | None, tmp_path: Path
+) -> None:
+    async with hub_at_work(engine, tmp_path) as (hub, _), peer_of(hub) as peer:
+        if role is not None:
+            name = "browsed" if role == "target" else None
+            assert (await peer.ask("register", name, role=role))["status"] == "registered"
+        told = len(peer.received)
+        body = {"type": "register", "id": 1, "data": {"role": "console"}}
+        await peer.send(b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", body, {"type": "list_games", "id": 2})
+        await peer.expect_error("unsupported")
+        began = time.monotonic()
+        await peer.end()
+        assert time.monotonic() - began < 3.0  # the hub hangs up by itself
+        assert len(peer.received) == told + 1  # nothing after it was looked at
 
 
 @each_engine
@@ -565,6 +583,21 @@ async def test_a_targets_hub_that_babbles(body: str, tmp_path: Path) -> None:
         await peer.expect_error("unknown_type", id=1)
         await peer.send({"type": "stand_up", "id": "s"})
         await peer.expect("standing", id="s", status="standing")
+
+
+@each_body
+async def test_a_targets_hub_that_answers_as_a_browser_asks(body: str, tmp_path: Path) -> None:
+    """The target hangs up, carries out nothing that comes behind, and dials again."""
+    async with scripted_hub() as hub, virtual_target(body, tmp_path, hub.address):
+        peer, _ = await hub.register()
+        told = len(peer.received)
+        await peer.send(b"GET / HTTP/1.1\r\n\r\n", {"type": "stand_up", "id": "s"})
+        await peer.expect_error("unsupported")
+        await peer.end()
+        assert len(peer.received) == told + 1
+        peer, _ = await hub.register()
+        await peer.send({"type": "ping", "id": "p"})
+        assert (await peer.expect("pong", id="p", status="alive"))["data"]["state"] == "down"
 
 
 @pytest.mark.parametrize(
