@@ -265,7 +265,7 @@ async def test_a_table_opens_right_in_a_spreadsheet(players: Path, tmp_path: Pat
         assert data.count(b"\r\n") == 9
         rows = list(csv.DictReader(data.decode("utf-8-sig").splitlines(keepends=True)))
         assert [row["reason"] for row in rows] == [
-            *("Zoë", "靶", "'=1+1", "'+1", "'-1", "'@a", "'\t=1", "'\n=1"),
+            *("Zoë", "靶", "'=1+1", "'+1", "'-1", "'@a", "'\t=1", "' =1"),
         ]
         piped = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "snyper.cli", *asked),
