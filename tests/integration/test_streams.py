@@ -194,7 +194,8 @@ async def test_a_stdout_that_is_told_not_to_block(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     journal = tmp_path / "journal.sqlite3"
-    async with snyper("hub", "--listen", f"{HOST}:0", "--journal", str(journal), "--json") as hub:
+    limit = ("--limit", "events_at_once=2000")
+    async with snyper("hub", "--listen", f"{HOST}:0", "--journal", str(journal), "--json", *limit) as hub:
         await until(lambda: hub.out, "the hub should listen")
         under_test = HubUnderTest(int(json.loads(hub.out)["listen"].rpartition(":")[2]))
         async with scripted_target(under_test, "t") as target:
