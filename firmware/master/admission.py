@@ -53,9 +53,12 @@ def register(hub: "Hub", link: "Link", message: SocketMessage) -> None:
 
 
 def put_out_stranger(strangers: "list[Link]") -> None:
-    """Hang up on the stranger who has been here longest, if possible on one who is not proving a key."""
-    here = [link for link in strangers if link.state != State.CLOSED]
-    oldest = [link for link in here if link.sealed is None] or here
+    """Hang up on the stranger who has been here longest, but for the one who came last: if possible on one
+    who has been told why it is not served, else on one who is not proving a key.
+    """
+    here = [link for link in strangers[:-1] if link.state != State.CLOSED]
+    refused = [link for link in here if link.state == State.LINGERING]
+    oldest = refused or [link for link in here if link.sealed is None] or here
     if oldest:
         oldest[0].end(ProtocolError(ErrorCode.BUSY, "others wait for this place"), CloseReason.REFUSED)
 

@@ -199,6 +199,26 @@ async def test_the_oldest_stranger_gives_its_place_to_the_next(engine: str, tmp_
         assert (await console.ask("ping"))["status"] == "alive"
 
 
+@each_engine
+@pytest.mark.parametrize("said", [b"", b"{}\n"], ids=["nothing more", "a wrong key"])
+async def test_who_begins_to_prove_a_key_keeps_nobody_out(said: bytes, engine: str, tmp_path: Path) -> None:
+    limits = {"unregistered": 2, "strangers_per_s": 64, "register_ms": 60_000}
+    asked = {"role": "console", "key": "fleet", "nonce": "00" * 16}
+    line = json.dumps({"type": "register", "id": 1, "data": asked}).encode() + b"\n"
+    strangers: list[asyncio.StreamWriter] = []
+    async with running_hub(engine, tmp_path, keys=[f"{key_text('open sesame')} fleet"], limits=limits) as hub:
+        for _ in range(6):
+            reader, writer = await asyncio.open_connection(HOST, hub.port)
+            strangers.append(writer)
+            writer.write(line)
+            assert json.loads(await asyncio.wait_for(reader.readline(), DEADLINE_S))["type"] == "challenge"
+            writer.write(said)
+            if said:
+                assert b'"unauthorized"' in await asyncio.wait_for(reader.readline(), DEADLINE_S)
+    for writer in strangers:
+        writer.close()
+
+
 @linux_only
 async def test_a_hub_without_descriptors_keeps_who_is_here(tmp_path: Path) -> None:
     import resource
