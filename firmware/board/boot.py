@@ -220,6 +220,7 @@ class _State:
         try:
             _write(BOOT_STATE, json.dumps({"failures": failures, "why": why}))
         except OSError as error:
+            _take(BOOT_STATE + ".new")
             log("boot", "%s cannot be written: %r" % (BOOT_STATE, error))
 
 

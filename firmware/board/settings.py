@@ -87,6 +87,7 @@ def _keep_good() -> None:
         if not _are_equal(CONFIG, GOOD_CONFIG):
             _copy(CONFIG, GOOD_CONFIG)
     except OSError as error:
+        _remove(GOOD_CONFIG + ".new")
         log("settings", "%s cannot be written: %r" % (GOOD_CONFIG, error))
 
 

@@ -295,10 +295,18 @@ class _FlashFile:
         return said
 
     async def write(self, said: "dict[str, Any]") -> None:
-        """Replace the file at once: a power cut leaves the old one or the new one."""
-        with open(self._path + ".new", "w") as file:
-            json.dump(said, file)
-        os.rename(self._path + ".new", self._path)
+        """Replace the file at once: a power cut leaves the old one or the new one. A flash that is full keeps
+        nothing of it. Raises OSError.
+        """
+        new_path = self._path + ".new"
+        try:
+            with open(new_path, "w") as file:
+                json.dump(said, file)
+            os.rename(new_path, self._path)
+        except OSError:
+            if new_path in os.listdir():
+                os.remove(new_path)
+            raise
 
     async def remove(self) -> None:
         if self._path in os.listdir():

@@ -198,6 +198,7 @@ async def test_a_full_flash_costs_the_log_and_not_the_board(tmp_path: Path) -> N
         await until(lambda: "runs as target_1" in board.log, "the firmware should run")
         assert "cannot be written" in board.log
         assert kept(board) == ""
+        assert not list(board.flash.glob("*.new"))
 
 
 # --- the watchdog

@@ -1,11 +1,12 @@
 """Cease fire: on both runtimes, over real sockets, with the real target firmware."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
-from snyper.firmware.master.cease_fire import restore
+from snyper.firmware.master.cease_fire import _FlashFile, restore
 from snyper.firmware.master.server import Hub
 from snyper.hub.cease_fire_file import CeaseFireFile
 from tests.integration.harness import (
@@ -20,6 +21,7 @@ from tests.integration.harness import (
     each_body,
     each_engine,
     free_port,
+    linux_only,
     mortal_hub,
     needs_micropython,
     peer_of,
@@ -177,6 +179,15 @@ async def test_it_outlives_a_hub_board(tmp_path: Path) -> None:
         await start_hub(hub.board)
         async with console_of(hub) as console:
             assert (await console.ask("get_cease_fire"))["data"] == {"held": False}
+
+
+@linux_only  # for /dev/full
+def test_a_full_flash_keeps_nothing_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cease_fire.json.new").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space"):
+        asyncio.run(_FlashFile("cease_fire.json").write({"by": "Ann", "why": "", "for_ms": 0}))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b'{"by":7,"why":[],"since_unix_ms":1}', None])
