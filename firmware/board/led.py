@@ -14,7 +14,7 @@ class Pattern:
 
     BOOTING = "booting"
     JOINING = "joining"
-    WRONG_PASSWORD = "wrong_password"
+    WRONG_PASSWORD = "password"
     SEEKING = "seeking"
     REGISTERED = "registered"
     STANDING = "standing"
