@@ -41,7 +41,8 @@ _LIMITS = {
     "max_events": "How many past events are kept in memory, for consoles that come back",
     "unregistered": (
         "How many connections may be open that have not registered, beside those that have: when one more "
-        "comes, the one that has been here longest is closed. There are never more than free places"
+        "comes, one that was refused is closed, or else the one that has been here longest. There are never "
+        "more than free places"
     ),
     "strangers_per_s": (
         "How many connections that end without having registered are accepted each second, once as many as "
