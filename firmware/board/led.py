@@ -14,7 +14,7 @@ class Pattern:
 
     BOOTING = "booting"
     JOINING = "joining"
-    WRONG_PASSWORD = "password"
+    WRONG_PASSWORD = "wrong_password"
     SEEKING = "seeking"
     REGISTERED = "registered"
     STANDING = "standing"

@@ -124,7 +124,7 @@ async def test_the_hub_makes_one_instant_of_in_ms_for_all(tmp_path: Path) -> Non
         assert (await console.ask("activate", "all", in_ms=700, duration_ms=900))["status"] == "ok"
         told = [await target.expect("activate") for target in targets]
         assert told[0]["data"] == told[1]["data"]
-        assert set(told[0]["data"]) == {"at_us", "duration_ms"}
+        assert set(told[0]["data"]) == {"at_us", "duration_ms", "sent_us", "until_us"}
         assert before_us + 700_000 <= told[0]["data"]["at_us"] <= now_us() + 700_000
         wrong: list[dict[str, Any]] = [
             {"in_ms": -1},

@@ -53,7 +53,7 @@ class Surroundings:
         """
         if (self.directory / "levels").exists():
             raise RuntimeError(f"{self.name} has not sampled all of the last push")
-        levels = [0, 1, *[0] * samples, 1, 0, 1, 1, 1]
+        levels = [[0, 1], [1, 1], [0, samples], [1, 1], [0, 1], [1, 3]]
         self._write("levels", {"gpio": gpio, "levels": levels})
 
     def screen(self) -> dict[str, Any]:

@@ -10,7 +10,8 @@ A board that is a process of its own (power_on.py starts it) speaks with the wor
                 and what power_on.py reads
   outputs.json  what it does to the world: `VirtualBoard.outputs()`, written at each change
   strike        an impact on a piezo for it to detect: gpio, peak, from_ns, until_ns of the wall clock
-  levels        what the next samples of a pin find, before it is again as its pull has it: gpio, levels
+  levels        what the next samples of a pin find, before it is again as its pull has it: gpio, levels, each
+                with how many find it
   screen.json   what the screen shows, if there is one: `Screen.save` of i2c.py, written at each change
   watchdog      when the running watchdog bites, in ns of the wall clock; whoever runs the process enforces it
   reset         present once the firmware has asked for a reset: the next boot's `reset_cause()`
@@ -166,7 +167,7 @@ class VirtualBoard:
         self.slices = [_PwmSlice() for _ in range(8)]
         self.pwms: dict[int, PWM] = {}
         self.adc_inputs: dict[int, _AdcInput] = {}
-        self.next_levels: dict[int | str, list[int]] = {}
+        self.next_levels: dict[int | str, list[list[int]]] = {}
         self.bus: Any = None  # i2c.py's
         self.watchdog_ns: int | None = None
         self.wifi: dict[str, object] = {"joins": 0, "activations": 0, "ssid": "", "pm": None}
@@ -221,8 +222,8 @@ class VirtualBoard:
             self.adc_inputs[gpio] = _AdcInput()
         return self.adc_inputs[gpio]
 
-    def press(self, gpio: int, levels: "list[int]") -> None:
-        """Let the next samples of a pin find these levels, one after the other; then it is as its pull has
+    def press(self, gpio: int, levels: "list[list[int]]") -> None:
+        """Let the next samples of a pin find these levels, each so many times; then it is as its pull has
         it.
         """
         self.next_levels[gpio] = self.next_levels.get(gpio, []) + levels
@@ -230,7 +231,14 @@ class VirtualBoard:
     def level(self, id: "int | str", pulled: int) -> int:
         """Return what a sample of an input finds, which a pull alone would set to `pulled`."""
         levels = self.next_levels.get(id)
-        return levels.pop(0) if levels else pulled
+        if not levels:
+            return pulled
+        level, count = levels[0]
+        if count > 1:
+            levels[0][1] = count - 1
+        else:
+            levels.pop(0)
+        return level
 
     def sample(self, gpio: int) -> int:
         """Return what the ADC measures on `gpio` now, 0 to 4095."""
