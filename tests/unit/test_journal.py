@@ -552,6 +552,26 @@ async def test_no_report_is_acknowledged_that_only_a_removed_file_has(
     assert [row[1] for row in rows(path)] == ["hit", "hit", "journal", "journal"]
 
 
+def test_a_start_that_brings_the_log_into_the_file_is_no_exchange(path: Path) -> None:
+    """A hub that was killed leaves a -wal that the first transaction of the next one finds long enough."""
+    states: list[tuple[str, str, int]] = []
+    with opened(path):
+        pass
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA wal_autocheckpoint = 0")
+    db.execute("CREATE TABLE filler AS SELECT zeroblob(5000000)")  # 1,220 pages; SQLite waits for 1,000
+    copy = path.with_name("copy.sqlite3")  # as `kill -9` leaves it
+    for file in files_at(path):
+        copy.with_name(file.name.replace(path.name, copy.name)).write_bytes(file.read_bytes())
+    db.close()
+    before = copy.stat().st_size
+    with opened(copy, on_state=lambda *state: states.append(state)) as journal:
+        assert copy.stat().st_size > before + 4_000_000, "the start should bring the log into the file"
+        journal.record(journal.log_id, journal.seq + 1, "hit", "t", {}, report_key="key")
+        assert journal.flush(DEADLINE_S)
+    assert states == []
+
+
 def test_a_journal_that_is_cut_short_is_failing(path: Path, disk: Disk) -> None:
     states: list[tuple[str, str, int]] = []
     with opened(path, on_state=lambda *state: states.append(state)) as journal:

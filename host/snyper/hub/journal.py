@@ -100,6 +100,7 @@ class Journal:
         try:
             self._db = self._connect(secrets.token_hex(8))
             self.log_id, self.seq, self._reserved_seq = own_log(self._db)
+            self._files = check_files(path, self._files, was_written=True)
             self._last: dict[str, int] = dict(self._db.execute(LAST_SEQS))
             self._last[self.log_id] = self.seq
             latest: tuple[str | None, int] = self._db.execute(LATEST).fetchone() or (None, 0)
@@ -372,6 +373,7 @@ class Journal:
             db.execute(
                 "UPDATE logs SET reserved_seq = max(reserved_seq, ?) WHERE id = 1", (self._reserved_seq,)
             )
+            self._files = check_files(self.path, self._files, was_written=True)
         except BaseException:
             db.close()
             raise

@@ -77,8 +77,9 @@ def files_of(path: Path) -> Files:
 
 def check_files(path: Path, known: Files, was_written: bool = False) -> Files:
     """Check that the files of the journal at `path` are those that are `known`, as they were, or as SQLite
-    leaves them where it `was_written` since; return how they are now. Raises ExchangedError, after which
-    SQLite would go on in files that nobody finds any more.
+    leaves them where it `was_written` since; return how they are now. To be called after each transaction of
+    ours: any of them may bring the -wal into the first file. Raises ExchangedError, after which SQLite would
+    go on in files that nobody finds any more.
     """
     try:
         now = files_of(path)
