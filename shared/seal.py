@@ -3,15 +3,18 @@ both runtimes.
 """
 
 from binascii import hexlify
+from builtins import memoryview  # as this module's own: on a board a builtin is looked for in a long list
 from hashlib import sha256
+from struct import pack_into
 
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 
-SEAL_BYTES = 32  # its number, how many bytes follow and its MAC: 8, 8 and 16 hexadecimal digits
+SEAL_BYTES = 24  # 16 hexadecimal digits of its MAC, and 8 of how many bytes follow
 MAX_SEALS = 1 << 32  # with one secret
 
 _BLOCK_BYTES = 64  # of SHA-256
 _MAC_BYTES = 8  # who guesses one of these loses the connection with the first wrong one
+_MAC_DIGITS = 2 * _MAC_BYTES
 _NONE_FOLLOW = b"00000000"
 
 
@@ -22,10 +25,10 @@ class Mac:
         if len(secret) > _BLOCK_BYTES:
             secret = sha256(secret).digest()
         block = secret + bytes(_BLOCK_BYTES - len(secret))
-        self._inner = bytes(byte ^ 0x36 for byte in block)
+        self._inner: "bytes | bytearray" = bytes(byte ^ 0x36 for byte in block)
         self._outer = bytes(byte ^ 0x5C for byte in block)
 
-    def digest(self, message: "bytes | bytearray | memoryview") -> bytes:
+    def digest(self, message: "bytes | memoryview") -> bytes:
         """Return the 32 bytes of the MAC of `message`."""
         inner = sha256(self._inner)
         inner.update(message)
@@ -37,46 +40,45 @@ class Mac:
 
 class Seal(Mac):
     """The seals of what goes in one direction of one connection, in its order: of each line, and of the bytes
-    that follow it.
+    that follow it. The number of each is in its MAC, and does not travel: both sides count.
     """
 
     following = 0  # how many bytes follow what was opened last
     _number = 0
 
-    def seal(self, content: "bytes | memoryview", following: int = 0) -> bytearray:
-        """Seal what goes next, a line that so many bytes follow, or those: return it with its seal behind it.
-        Raises ProtocolError `disconnected` after MAX_SEALS.
+    def __init__(self, secret: bytes) -> None:
+        super().__init__(secret)
+        self._inner = bytearray(self._inner + bytes(8))  # where a message begins: with its number
+
+    def seal(self, content: bytes, following: int = 0) -> bytes:
+        """Seal what goes next, a line with its end that so many bytes follow, or those: return it with its
+        seal before it. Raises ProtocolError `disconnected` after MAX_SEALS.
         """
         number = self._number
         if number >= MAX_SEALS:
             raise ProtocolError(ErrorCode.DISCONNECTED, "its secret has sealed enough: connect anew")
         self._number = number + 1
-        sealed = bytearray(content)
-        sealed += b"%08x%08x" % (number, following)
-        sealed += hexlify(self.digest(sealed)[:_MAC_BYTES])
-        return sealed
+        content = (b"%08x" % following if following else _NONE_FOLLOW) + content
+        return self._mac(number, content) + content
 
-    def open(self, sealed: bytes, ending: int = 0) -> "bytes | None":
-        """Return what came next without its seal, and without the last `ending` bytes, which are not sealed;
-        None where that is not the right one, and then never anything again.
+    def open(self, sealed: bytes) -> "bytes | None":
+        """Return what came next without its seal; None where that is not the right one, and then never
+        anything again.
         """
-        end = len(sealed) - ending
         number = self._number
-        self._number = MAX_SEALS
-        mac_at = end - 2 * _MAC_BYTES
         # How long a comparison takes tells nothing here: with a new connection there are new secrets.
-        if (
-            number >= MAX_SEALS
-            or end < SEAL_BYTES
-            or sealed[end - SEAL_BYTES : mac_at - 8] != b"%08x" % number
-            or sealed[mac_at:end] != hexlify(self.digest(memoryview(sealed)[:mac_at])[:_MAC_BYTES])
-        ):
-            return None
-        self.following = 0
-        if sealed.find(_NONE_FOLLOW, mac_at - 8) != mac_at - 8:
-            following = sealed[mac_at - 8 : mac_at]
-            if following.strip(b"0123456789abcdef"):
-                return None
-            self.following = int(following, 16)
-        self._number = number + 1
-        return sealed[: end - SEAL_BYTES]
+        if number < MAX_SEALS and sealed.startswith(self._mac(number, memoryview(sealed)[_MAC_DIGITS:])):
+            self._number = number + 1
+            if sealed.startswith(_NONE_FOLLOW, _MAC_DIGITS):
+                self.following = 0
+                return sealed[SEAL_BYTES:]
+            digits = sealed[_MAC_DIGITS:SEAL_BYTES]
+            if len(digits) == SEAL_BYTES - _MAC_DIGITS and not digits.strip(b"0123456789abcdef"):
+                self.following = int(digits, 16)
+                return sealed[SEAL_BYTES:]
+        self._number = MAX_SEALS
+        return None
+
+    def _mac(self, number: int, message: "bytes | memoryview") -> bytes:
+        pack_into(">Q", self._inner, _BLOCK_BYTES, number)
+        return hexlify(self.digest(message)[:_MAC_BYTES])

@@ -1,5 +1,7 @@
 """A Stream whose lines are sealed both ways, between a Stream and its Link. Loaded where there is a key."""
 
+from builtins import len  # as this module's own: on a board a builtin is looked for in a long list
+
 from snyper.shared.clock import now_us
 from snyper.shared.seal import SEAL_BYTES
 from snyper.shared.socket_protocol import MAX_LINE_BYTES, ErrorCode, MessageLineParser, ProtocolError
@@ -23,9 +25,10 @@ def seal_link(link: "Link", sending: "Seal", receiving: "Seal", claim: "tuple[st
     binding = binding_of(link)
     link._parser.overrun = True
     link._parser = MessageLineParser(max_chunk_bytes=link.max_chunk_bytes)
-    link._stream = link.sealed = SealedStream(link._stream, link, sending, receiving, claim)
+    between = SealedStream
     if binding:
-        link.sealed._is_proof = True
+        from snyper.shared.sealed_proof import SealedProof as between
+    link._stream = link.sealed = between(link._stream, link, sending, receiving, claim)
 
 
 def binding_of(link: "Link") -> bytes:
@@ -37,15 +40,13 @@ def binding_of(link: "Link") -> bytes:
 class SealedStream:
     """A Stream of `link` over another, `stream`, with a seal on all that goes and comes.
 
-    `claim` is the role and the name that the peer has said, and the name of its key; `is_proven` once it has
-    sealed something. The link is given lines, and the bytes after them, as if there were no seals; at the
-    first wrong one it is closed.
+    `claim` is the role and the name that the peer has said, and the name of its key. The link is given lines,
+    and the bytes after them, as if there were no seals; at the first wrong one it is closed.
     """
 
     buffer: "memoryview | None" = None  # as a Stream's, and not used: what comes has to be checked first
-    is_proven = False
-    _is_proof = False  # the next line each way is sealed, and no other
-    _begun: "list[bytes] | None" = None  # pieces of a line, or of what follows one
+    # Pieces of a line, or of what follows one; None where the next bytes begin a line.
+    _begun: "list[bytes] | None" = None
     _missing = 0  # of the bytes that follow a line, and their seal
     _error: "ProtocolError | None" = None  # for which nothing is read any more
 
@@ -71,15 +72,12 @@ class SealedStream:
         """Seal a line and the bytes that follow it, and write them, as Stream.write does. Raises OSError,
         ProtocolError `disconnected` when the secret has sealed enough.
         """
-        if self._is_proof:
-            self._link._stream = self._stream  # what follows needs no seal
         end = data.find(b"\n") + 1
-        count = len(data) - end
-        sealed = self._sending.seal(memoryview(data)[: end - 1], count)
-        sealed += b"\n"
-        if count:
-            sealed += self._sending.seal(data[end:])
-        return self._stream.write(sealed)
+        if end == len(data):
+            return self._stream.write(self._sending.seal(data))
+        following = data[end:]
+        sealed = self._sending.seal(data[:end], len(following))
+        return self._stream.write(sealed + self._sending.seal(following))
 
     def pause_reading(self) -> None:
         """Read no more. May be repeated."""
@@ -99,25 +97,14 @@ class SealedStream:
         """Take the next bytes, and give the link what of them is whole and sealed as it must be. Raises what
         the link does.
         """
-        if self._error is not None:
+        if self._begun is None and data.find(b"\n") == len(data) - 1:  # one whole line, as mostly
+            opened = self._open(data)
+        elif self._error is not None:
             self._stream.pause_reading()  # it has been told why: more of it is not read
             return
+        else:
+            opened = self._open_each(data)
         link = self._link
-        opened = b""
-        while data and self._error is None:
-            size = self._missing or data.find(b"\n") + 1
-            if size == len(data) and self._begun is None:
-                whole = data  # as mostly
-                data = b""
-            else:
-                whole = self._join(data, size)
-                data = data[size:] if whole else b""
-            if whole:
-                opened += self._open(whole)
-                if self._is_proof and self.is_proven:
-                    self._stream.owner = link
-                    opened += data
-                    break
         if opened:
             link.data_received(opened)
         else:
@@ -136,6 +123,21 @@ class SealedStream:
 
     # ---
 
+    def _open_each(self, data: bytes) -> bytes:
+        """Return what of the next bytes, and of those that were kept, is whole, without its seals; and what
+        comes when the stream belongs to the link again.
+        """
+        opened = b""
+        while data and self._error is None:
+            size = self._missing or data.find(b"\n") + 1
+            whole = self._join(data, size)
+            data = data[size:] if whole else b""
+            if whole:
+                opened += self._open(whole)
+                if self._stream.owner is not self:  # type: ignore[comparison-overlap]
+                    return opened + data
+        return opened
+
     def _join(self, data: bytes, size: int) -> bytes:
         """Return the whole that ends with the first `size` bytes of `data`; or keep what there is of it, and
         return nothing. `size` is 0 where a line has no end yet.
@@ -144,31 +146,33 @@ class SealedStream:
         if 0 < size <= len(data):
             begun.append(data[:size])
             self._begun = None
+            self._missing = 0
             return b"".join(begun)
         begun.append(data)
         self._begun = begun
         if size:
             self._missing = size - len(data)
         elif sum([len(piece) for piece in begun]) >= _MAX_SEALED_BYTES:
-            self._error = _too_long("a line has", MAX_LINE_BYTES)
+            self._fail(_too_long("a line has", MAX_LINE_BYTES))
         return b""
 
     def _open(self, whole: bytes) -> bytes:
         """Return `whole` without its seal; nothing where that is not right."""
-        is_line = not self._missing
-        if is_line and len(whole) > _MAX_SEALED_BYTES:
-            self._error = _too_long("a line has", MAX_LINE_BYTES)
-            return b""
-        content = self._receiving.open(whole, is_line)
+        content = self._receiving.open(whole)
         if content is None:
-            self._error = ProtocolError(ErrorCode.UNAUTHORIZED, _WRONG)
+            self._fail(ProtocolError(ErrorCode.UNAUTHORIZED, _WRONG))
             return b""
-        self.is_proven = True
         following = self._receiving.following
-        self._missing = following and following + SEAL_BYTES
-        if following > self._link.max_chunk_bytes:
-            self._error = _too_long("after a line come", self._link.max_chunk_bytes)
-        return content + b"\n" if is_line else content
+        if following:
+            self._begun = []
+            self._missing = following + SEAL_BYTES
+            if following > self._link.max_chunk_bytes:
+                self._fail(_too_long("after a line come", self._link.max_chunk_bytes))
+        return content
+
+    def _fail(self, error: ProtocolError) -> None:
+        self._error = error
+        self._begun = []
 
 
 def _too_long(what: str, limit: int) -> ProtocolError:

@@ -119,6 +119,7 @@ def unloaded(role: str) -> set[str]:
         "snyper.shared.attachment_receiver",
         "snyper.shared.keys",
         "snyper.shared.seal",
+        "snyper.shared.sealed_proof",
         "snyper.shared.sealed_stream",
         "snyper.shared.utf8",
     }

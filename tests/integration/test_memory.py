@@ -23,7 +23,7 @@ ON_DEMAND = (
     "snyper.firmware.master.keyring",
     "snyper.firmware.master.roles.service",
     *("snyper.shared.names", "snyper.shared.attachment_bytes", "snyper.shared.attachment_receiver"),
-    *("snyper.shared.keys", "snyper.shared.seal", "snyper.shared.sealed_stream", "snyper.shared.utf8"),
+    *(f"snyper.shared.{name}" for name in ("keys", "seal", "sealed_proof", "sealed_stream", "utf8")),
     "snyper.shared.tls_micropython",
 )
 

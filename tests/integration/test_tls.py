@@ -232,9 +232,9 @@ async def test_the_first_line_each_way_is_sealed_and_bound(hub: HubUnderTest, is
         hub_nonce = bytes.fromhex(json.loads(await reader.readline())["data"]["nonce"])
         binding = sha256(shown).digest() if is_bound else b""
         to_hub, from_hub = seals(Key(KEY), "console", "", nonce, hub_nonce, binding)
-        line = json.dumps({"type": "register", "id": 2, "data": {"role": "console"}}).encode()
-        writer.write(to_hub.seal(line) + b'\n{"type":"list_targets","id":3}\n')
-        answer = (await reader.readline()).removesuffix(b"\n")
+        line = json.dumps({"type": "register", "id": 2, "data": {"role": "console"}}).encode() + b"\n"
+        writer.write(to_hub.seal(line) + b'{"type":"list_targets","id":3}\n')
+        answer = await reader.readline()
         if is_bound:
             assert json.loads(from_hub.open(answer) or b"")["type"] == "registered"
             assert json.loads(await reader.readline())["id"] == 3

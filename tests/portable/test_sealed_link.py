@@ -185,7 +185,7 @@ def test_what_is_injected_cut_out_repeated_or_turned_around_ends_the_link() -> N
         (one[:-1] + b"\r\n", []),
         (b" " + one, []),
         (one.replace(b"0", b"1", 1), []),
-        (one + two[: -SEAL_BYTES - 1] + three[-SEAL_BYTES - 1 :], [0]),
+        (one + three[:SEAL_BYTES] + two[SEAL_BYTES:], [0]),
     ):
         for size in (1, 10_000):
             _, hub = ends()
@@ -207,9 +207,9 @@ def test_what_comes_back_to_its_sender_ends_the_link() -> None:
 def test_another_key_or_another_name_ends_the_link() -> None:
     for seal, _ in (pair("fleet:" + "6" * 64), pair("fleez:" + "5" * 64), pair(name="t_2")):
         _, hub = ends()
-        hub.take(bytes(seal.seal(COMMAND[:-1])) + b"\n")
+        hub.take(seal.seal(COMMAND))
         assert_broken_off(hub)
-        assert not hub.stream.is_proven
+        assert not ids(hub)
 
 
 def test_the_longest_line_passes() -> None:
@@ -222,7 +222,6 @@ def test_the_longest_line_passes() -> None:
     assert len(message.to_line()) == MAX_LINE_BYTES
     hub.take(sent_by(peer, message)[0])
     assert ids(hub) == [1]
-    assert hub.stream.is_proven
     for _ in range(9):
         hub.take(b"x" * 500)
     assert hub.state == State.LINGERING
@@ -233,7 +232,7 @@ def test_the_longest_line_passes() -> None:
 def test_more_bytes_than_may_follow_end_the_link() -> None:
     _, hub = ends()
     seal, _ = pair()
-    hub.take(bytes(seal.seal(b"{}", 65)) + b"\n")
+    hub.take(seal.seal(b"{}\n", 65))
     assert hub.state == State.LINGERING
     assert hub.close_error is not None
     assert hub.close_error.code == ErrorCode.LINE_TOO_LONG

@@ -41,6 +41,6 @@ def test_seals(
         seals(key, role, name, *nonces, binding), derived(key, role, name, nonces, binding), strict=True
     ):
         for number, line in enumerate(lines):
-            digits = f"{number:08x}{len(line) % 7:08x}".encode()
-            mac = hmac.digest(expected, line + digits, hashlib.sha256).hex()[:16]
-            assert seal.seal(line, len(line) % 7) == line + digits + mac.encode()
+            said = f"{len(line) % 7:08x}".encode() + line
+            mac = hmac.digest(expected, number.to_bytes(8, "big") + said, hashlib.sha256).hex()[:16]
+            assert seal.seal(line, len(line) % 7) == mac.encode() + said

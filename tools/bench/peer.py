@@ -43,7 +43,7 @@ class Peer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         *lines, self._begun = (self._begun + data).split(b"\n")
         for line in lines:
-            content = line if self._receiving is None else self._receiving.open(line)
+            content = line if self._receiving is None else self._receiving.open(line + b"\n")
             assert content is not None, line
             self._take(json.loads(content))
 
@@ -76,4 +76,4 @@ class Peer(asyncio.Protocol):
 
     def _send(self, message: dict[str, Any]) -> None:
         line = line_with(message)
-        self.transport.write(line if self._sending is None else bytes(self._sending.seal(line[:-1])) + b"\n")
+        self.transport.write(line if self._sending is None else self._sending.seal(line))

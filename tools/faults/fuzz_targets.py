@@ -120,16 +120,16 @@ def _opened_by_another(stream: bytes) -> bytes:
     opened = b""
     number = following = 0
     while True:
-        size = following + 32 if following else stream.find(b"\n")
-        if size < 0 or len(stream) < size:
+        size = following + 24 if following else stream.find(b"\n") + 1
+        if not size or len(stream) < size:
             return opened
-        content, seal = stream[: max(0, size - 32)], stream[max(0, size - 32) : size]
-        mac = hmac.digest(secret, content + seal[:16], "sha256")[:8].hex().encode()
-        if seal[:8] != b"%08x" % number or seal[16:] != mac or seal[8:16].strip(b"0123456789abcdef"):
+        mac = hmac.digest(secret, number.to_bytes(8, "big") + stream[16:size], "sha256")[:8].hex().encode()
+        said = stream[16:24]
+        if size < 24 or stream[:16] != mac or said.strip(b"0123456789abcdef"):
             return opened
-        opened += content if following else content + b"\n"
-        stream = stream[size + (not following) :]
-        following = int(seal[8:16], 16)
+        opened += stream[24:size]
+        stream = stream[size:]
+        following = int(said, 16)
         number += 1
         if following > CHUNK_BYTES:
             return opened
@@ -140,8 +140,8 @@ def sealed_stream() -> bytes:
     _, sending = seals(Key(KEY), "console", "", NONCE, NONCE)
     stream = b""
     for line in SEALED:
-        stream += bytes(sending.seal(line, 4 if b"bytes" in line else 0)) + b"\n"
-    return stream + bytes(sending.seal(b"abcd"))
+        stream += sending.seal(line + b"\n", 4 if b"bytes" in line else 0)
+    return stream + sending.seal(b"abcd")
 
 
 class _Link:

@@ -131,7 +131,7 @@ async def _challenged(peer: Peer, board: BoardProcess, nonce: bytes) -> tuple[Se
 
 async def _wrong_key(peer: Peer, board: BoardProcess, recorded: Recorded) -> bool:
     to_hub, _ = await _challenged(peer, board, os.urandom(16))
-    await peer.send(bytes(to_hub.seal(json.dumps(_register(board)).encode())) + b"\n")
+    await peer.send(to_hub.seal(json.dumps(_register(board)).encode() + b"\n"))
     return await _is_taken(peer)
 
 
@@ -180,7 +180,7 @@ async def _inject(
     assert commands
     rng = random.Random(11)
     wrong, _ = seals(Key(WRONG_KEY), "target", NAME, bytes(16), bytes(16))
-    lines = [STAND_UP, bytes(wrong.seal(STAND_UP[:-1])) + b"\n", *commands, *recorded.to_hub[1:4]]
+    lines = [STAND_UP, wrong.seal(STAND_UP), *commands, *recorded.to_hub[1:4]]
     moved = 0
     count = scale.pick(6, 300)
     for number in range(count):

@@ -155,8 +155,8 @@ async def _try_key(port: int) -> bool:
         if challenge["type"] != "challenge":
             return False
         to_hub, _ = seals(Key(WRONG_KEY), "console", "", nonce, bytes.fromhex(challenge["data"]["nonce"]))
-        line = json.dumps({"type": "register", "id": 2, "data": {"role": "console"}}).encode()
-        await peer.send(bytes(to_hub.seal(line)) + b"\n")
+        line = json.dumps({"type": "register", "id": 2, "data": {"role": "console"}}).encode() + b"\n"
+        await peer.send(to_hub.seal(line))
         answer = await peer.next()
         if answer["type"] == "registered":
             raise RuntimeError("a wrong key is taken")
