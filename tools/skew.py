@@ -161,7 +161,8 @@ async def _wait(warm_up_s: float, on_step: Callable[[str, int, int], None]) -> N
 
 
 async def _command(hub: Hub, message_type: str, data: dict[str, Any] | None) -> list[Result]:
-    return await hub.router.start(message_type, ALL_TARGETS, data, COMMAND_TIMEOUT_MS).results()
+    peers = hub.router.registry.select(ALL_TARGETS)
+    return await hub.router.send(message_type, peers, data, COMMAND_TIMEOUT_MS).results()
 
 
 async def _rise(

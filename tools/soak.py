@@ -217,7 +217,8 @@ class _TargetPlay(_Play):
         for message_type, data in commands:
             self._report.clear()
             try:
-                results = await router.start(message_type, self.NAME, data, 1_000).results()
+                peers = router.registry.select(self.NAME)
+                results = await router.send(message_type, peers, data, 1_000).results()
             except ProtocolError:  # it has never registered yet
                 return
             if not results[0].ok:
@@ -250,11 +251,12 @@ class _TargetPlay(_Play):
 
     async def wait_until_idle(self) -> None:
         async def is_down() -> bool:
-            if not self._hub.router.registry.connected():
+            router = self._hub.router
+            peers = router.registry.connected()
+            if not peers:
                 return False
-            return (await self._hub.router.start(MessageType.LAY_DOWN, self.NAME, None, 1_000).results())[
-                0
-            ].ok
+            [result] = await router.send(MessageType.LAY_DOWN, peers, None, 1_000).results()
+            return result.ok
 
         await _until_so(is_down, "the target should be back", self._board)
 

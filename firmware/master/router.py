@@ -3,25 +3,11 @@
 No command's name stands here: what a word means is known to the peer that serves it.
 """
 
-import hashlib
-
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.shared.clock import now_ms, now_us
 from snyper.shared.link_core import error_of
 from snyper.shared.runtime import Waiter, call_later
-from snyper.shared.socket_protocol import (
-    ALL_TARGETS,
-    GROUP_PREFIX,
-    MAX_AHEAD_MS,
-    MAX_ID_CHARS,
-    MAX_INTEGER,
-    ErrorCode,
-    MessageType,
-    ProtocolError,
-    SocketMessage,
-    integer_field,
-)
-from snyper.shared.vocabulary import COMMAND_TIMEOUT_MS, MAX_TIMEOUT_MS, MIN_TIMEOUT_MS
+from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +21,6 @@ if TYPE_CHECKING:
     from snyper.shared.runtime import Timer
 
 MAX_REPORT_BYTES = 512  # a hit has some 100; a hub board keeps its last events
-MAX_SENT = 16  # commands of a connection, as many as a target remembers
 MAX_ITEMS = 8  # for each peer of a command, that wait until the one that asked takes them
 
 
@@ -148,6 +133,11 @@ class Command:
             self._waiter = Waiter()
             await self._waiter.wait()
 
+    def is_undone(self) -> bool:
+        """Return whether all peers have answered, and none has done it, for certain."""
+        undone = [one for one in self._results if one.error is not None and not one.error.unknown_fate]
+        return len(undone) == self._expected
+
     def cancel(self) -> None:
         """Wait for no further answer. What was sent stays sent. For a caller that stops iterating early."""
         for peer in self._waiting.values():
@@ -255,26 +245,6 @@ class Router:
         if command is not None and message.type == MessageType.ITEM:
             command.on_item(peer, message)
 
-    def start(
-        self,
-        message_type: str,
-        target: str,
-        data: "dict[str, Any] | None",
-        timeout_ms: int,
-        id: "str | None" = None,
-        attachment: "bytes | bytearray | None" = None,
-        sent_us: "int | None" = None,
-    ) -> Command:
-        """Send a command to `target` (a name, `group:NAME` or `all`) and return at once; it is the caller's
-        to take the results or to cancel it. Raises ProtocolError `unknown_target`; whatever else goes wrong
-        is in the results, one for each target.
-
-        A target does not carry out an `id` twice; by default every command has one of its own. With `at_us`
-        in `data` the time counts from that instant. `sent_us` is when it was first sent, if that is not now.
-        """
-        peers = self.registry.select(target)
-        return self.send(message_type, peers, data, timeout_ms, id, attachment, sent_us)
-
     def send(
         self,
         message_type: str,
@@ -285,8 +255,10 @@ class Router:
         attachment: "bytes | bytearray | None" = None,
         sent_us: "int | None" = None,
     ) -> Command:
-        """Send a command to these peers and return at once. Raises nothing: what goes wrong is in the
-        results.
+        """Send a command to these peers and return at once; it is the caller's to take the results or to
+        cancel it. What goes wrong with a peer is in its result.
+
+        Raises ProtocolError: `bad_message` or `line_too_long` for what the wire does not take.
 
         A target does not carry out an `id` twice; by default every command has one of its own. With `at_us`
         in `data` the time counts from that instant. `sent_us` is when it was first sent, if that is not now.
@@ -354,154 +326,3 @@ class Router:
             word = peer.reports[peer.reports.index(report.type)]
             peer.record(word, report.data or {}, key)
         await self.events.flush()
-
-
-async def forward(
-    router: Router, id_prefix: str, sent: "list[Any]", link: "Link", message: SocketMessage
-) -> "SocketMessage | None":
-    """Send `message` on to whom its `target_id` means, and what they answer back over `link`; return what is
-    still to be said after that. `id_prefix` makes the ids of this connection its own: a peer answers one that
-    is repeated again, and does not take another connection's for it. `sent` has the ids of this connection's
-    last commands, each with its instant, for the next call: one that is repeated is as old as the first time.
-
-    Raises ProtocolError: `unknown_target`, `bad_message`, `line_too_long`, where nothing was sent. May be
-    cancelled; what was sent stays sent.
-    """
-    selector = message.target_id
-    assert selector is not None
-    is_for_many = selector == ALL_TARGETS or selector.startswith(GROUP_PREFIX)
-    data = dict(message.data or {})
-    timeout_ms = integer_field(data, "timeout_ms", COMMAND_TIMEOUT_MS, MIN_TIMEOUT_MS, MAX_TIMEOUT_MS)
-    data.pop("timeout_ms", None)  # which is for the hub
-    _set_instant(data)
-    id = _peer_side_id(id_prefix, message.id)
-    asked = message.type + " " + selector
-    earlier = router.under_way.get(id)
-    if earlier is not None and earlier.asked == asked:
-        return None  # repeated before it was answered: the one answer that comes is for both
-    sent_us = _first_sent_us(sent, message.id)
-    command = router.start(message.type, selector, data or None, timeout_ms, id, message.attachment, sent_us)
-    command.asked = asked
-    message.attachment = None  # whoever waits for the answer keeps no bytes
-    router.under_way.setdefault(id, command)
-    failed: "list[Result]" = []
-    kind, ok = MessageType.ERROR, 0
-    is_undone = True  # for certain, by all: then it may be tried again under its id
-    try:
-        while True:
-            answer = await command.next_answer()
-            if answer is None:
-                break
-            if isinstance(answer, SocketMessage):
-                await _send_item(link, message, answer)
-                continue
-            reply = _own_answer(message, answer)
-            if answer.error is None or answer.error.unknown_fate:
-                is_undone = False
-            if not is_for_many:
-                await _send_answer(link, reply, answer)
-                return None
-            said = reply.status or reply.type
-            result = SocketMessage(MessageType.RESULT, message.id, answer.target_id, said, reply.data)
-            result.attachment = reply.attachment
-            await _send_answer(link, result, answer)
-            if answer.reply is None:
-                failed.append(answer)
-            else:
-                kind = kind if ok else answer.reply.type
-                ok += 1
-    finally:
-        command.cancel()
-        if router.under_way.get(id) is command:
-            del router.under_way[id]
-        if is_undone:
-            _forget_sent(sent, message.id)
-    counts: "dict[str, object]" = {"ok": ok, "failed": len(failed)}
-    if not ok:
-        assert failed[0].error is not None
-        counts["code"] = failed[0].error.code
-        counts["message"] = "none of %d did it" % len(failed)
-    return message.reply(kind, "failed" if not ok else "partial" if failed else "ok", counts)
-
-
-def _first_sent_us(sent: "list[Any]", id: "str | int | None") -> int:
-    """Return when a command was sent for the first time, and remember it."""
-    if id in sent[::2]:
-        first_us: int = sent[2 * sent[::2].index(id) + 1]
-        return first_us
-    if len(sent) >= 2 * MAX_SENT:
-        sent.pop(0)
-        sent.pop(0)
-    sent_us = now_us()
-    sent.append(id)
-    sent.append(sent_us)
-    return sent_us
-
-
-def _forget_sent(sent: "list[Any]", id: "str | int | None") -> None:
-    if id in sent[::2]:
-        at = 2 * sent[::2].index(id)
-        sent.pop(at)
-        sent.pop(at)
-
-
-def _peer_side_id(prefix: str, id: "str | int | None") -> str:
-    long_id = prefix + repr(id)
-    if len(long_id) <= MAX_ID_CHARS:
-        return long_id
-    digest: str = hashlib.sha256(long_id.encode()).digest().hex()
-    return digest[:32]
-
-
-def _set_instant(data: "dict[str, object]") -> None:
-    """Turn `in_ms`, which is for the hub, into one `at_us` for all. One that is over is for the peers to
-    refuse: they may have carried out this very command.
-    """
-    if "in_ms" in data:
-        if "at_us" in data:
-            raise ProtocolError(ErrorCode.BAD_MESSAGE, "`at_us` or `in_ms`, not both")
-        data["at_us"] = now_us() + integer_field(data, "in_ms", 0, 0, MAX_AHEAD_MS) * 1000
-        del data["in_ms"]
-    elif "at_us" in data:
-        at_us = integer_field(data, "at_us", 0, 0, MAX_INTEGER)
-        if at_us - now_us() > MAX_AHEAD_MS * 1000:
-            raise ProtocolError(ErrorCode.BAD_MESSAGE, "`at_us` is at most %d ms ahead" % MAX_AHEAD_MS)
-
-
-def _times(result: Result) -> "dict[str, object]":
-    return {"round_trip_ms": (result.round_trip_us + 999) // 1000, "round_trip_us": result.round_trip_us}
-
-
-def _own_answer(message: SocketMessage, result: Result) -> SocketMessage:
-    """Return the answer of the one peer that was meant, with the id of the request."""
-    if result.reply is None:
-        assert result.error is not None
-        answer = result.error.to_message(message.id, message.target_id)
-    else:
-        answer = message.reply(result.reply.type, result.reply.status, result.reply.data)
-        answer.attachment = result.reply.attachment
-    answer.data = dict(answer.data or {})
-    answer.data.update(_times(result))
-    return answer
-
-
-async def _send_item(link: "Link", message: SocketMessage, item: SocketMessage) -> None:
-    item.id = message.id
-    try:
-        await link.send(item)
-    except ProtocolError as error:
-        error.unknown_fate = True  # of the command, which is under way
-        raise
-
-
-async def _send_answer(link: "Link", answer: SocketMessage, result: Result) -> None:
-    """Send what a peer answers; without its data and bytes where they would be too long."""
-    try:
-        await link.send(answer)
-    except ProtocolError as error:
-        if error.code != ErrorCode.LINE_TOO_LONG:
-            raise
-        answer.attachment = None
-        answer.data = _times(result)
-        answer.data["left_out"] = True
-        await link.send(answer)

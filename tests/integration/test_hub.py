@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from snyper.boards.board import BoardProcess
+from snyper.firmware.master.forwarding import MAX_SENT
 from snyper.firmware.master.roles.console import Console
 from snyper.firmware.master.server import Hub
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
@@ -894,10 +895,10 @@ async def test_a_hub_on_every_address_has_both_families() -> None:
 
 @each_engine
 async def test_a_repeated_command_is_as_old_as_the_first_time(engine: str, tmp_path: Path) -> None:
-    """A target that has booted in between can tell; where nothing was done it is a new one."""
+    """A target that has booted in between can tell; where nothing was ever done it is a new one."""
     async with (
         running_hub(engine, tmp_path) as hub,
-        scripted_target(hub, "t_1", answers={}) as target,
+        scripted_target(hub, "t_1", answers={"ping": ("pong", "alive")}) as target,
         console_of(hub) as console,
     ):
 
@@ -916,3 +917,21 @@ async def test_a_repeated_command_is_as_old_as_the_first_time(engine: str, tmp_p
         refused = await sent_us(busy)
         first = await sent_us(done)
         assert refused < first == await sent_us(done)
+        assert first == await sent_us(busy) == await sent_us(done)  # it was done once
+        for _ in range(MAX_SENT):  # what only reads pushes no motion out
+            assert (await console.ask("ping", "t_1"))["status"] == "alive"
+            await target.expect("ping")
+        assert first == await sent_us(done)
+
+
+@each_engine
+async def test_a_command_that_reached_nobody_has_no_age(engine: str, tmp_path: Path) -> None:
+    async with running_hub(engine, tmp_path) as hub, console_of(hub) as console:
+        command = {"type": "stand_up", "id": 7, "target_id": "late", "data": {"timeout_ms": 100}}
+        await console.send(command)
+        await console.expect_error("unknown_target", id=7)
+        since_us = (await console.ask("ping"))["data"]["hub_us"]
+        async with scripted_target(hub, "late") as late:
+            await console.send(command)
+            assert (await late.expect("stand_up"))["data"]["sent_us"] > since_us
+            assert (await console.answer_to(7))[-1]["status"] == "standing"

@@ -124,7 +124,8 @@ async def _snyper(key: str = "") -> AsyncIterator[Exchange]:
         board.start()
 
         async def exchange() -> None:
-            command = hub.router.start(MessageType.PING, "target_1", None, COMMAND_TIMEOUT_MS)
+            peers = hub.router.registry.select("target_1")
+            command = hub.router.send(MessageType.PING, peers, None, COMMAND_TIMEOUT_MS)
             [result] = await command.results()
             assert result.ok, result
 

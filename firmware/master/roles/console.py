@@ -1,7 +1,8 @@
 """Consoles: who commands. What the hub answers them itself; all else goes to whom it is meant for."""
 
+from snyper.firmware.master.forwarding import Forwarder
 from snyper.firmware.master.registry import Peer
-from snyper.firmware.master.router import forward, is_reading
+from snyper.firmware.master.router import is_reading
 from snyper.shared.clock import now_ms
 from snyper.shared.handshake_server import Role
 from snyper.shared.link import ITEMS_PER_TURN, Link
@@ -29,11 +30,8 @@ class Console(Peer):
     _is_subscribed = False
 
     def handlers(self) -> "dict[str, Handler]":
-        """Return what serves its link. Its commands have ids of their own: a peer answers a repeated one
-        again, and that of another console is none.
-        """
-        self._id_prefix = self.hub.new_id_prefix()
-        self._sent: "list[object]" = []  # see `forward`
+        """Return what serves its link."""
+        self._forwarder = Forwarder(self.hub.router, self.hub.new_id_prefix())
         answer = self._answer  # one object: on a board each `self._answer` takes memory
         handlers: "dict[str, Handler]" = {
             ANY_FOR_ANOTHER: self._forward,
@@ -61,7 +59,7 @@ class Console(Peer):
     async def _forward(self, link: Link, message: SocketMessage) -> "SocketMessage | None":
         if not (self.may_command or is_reading(message.type)):
             await self._refuse(link, message)
-        return await forward(self.hub.router, self._id_prefix, self._sent, link, message)
+        return await self._forwarder.forward(link, message)
 
     async def _list_targets(self, link: Link, message: SocketMessage) -> SocketMessage:
         entries = self.hub.router.registry.entries()

@@ -16,7 +16,8 @@ async def main(count: int) -> None:
     await hub.start()
 
     async def command() -> None:
-        results = await hub.router.start(MessageType.PING, ALL_TARGETS, None, COMMAND_TIMEOUT_MS).results()
+        peers = hub.router.registry.select(ALL_TARGETS)
+        results = await hub.router.send(MessageType.PING, peers, None, COMMAND_TIMEOUT_MS).results()
         assert sum(result.ok for result in results) == count
 
     say(hub.port)

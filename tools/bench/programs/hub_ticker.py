@@ -54,7 +54,7 @@ async def main(port: int, targets: int, seconds: int) -> None:
     slowest_ok_us = 0
     end_ms = now_ms() + seconds * 1000
     while now_ms() < end_ms:
-        command = hub.router.start(STAND_UP, ALL_TARGETS, None, COMMAND_TIMEOUT_MS)
+        command = hub.router.send(STAND_UP, hub.router.registry.select(ALL_TARGETS), None, COMMAND_TIMEOUT_MS)
         for result in await command.results():
             if result.ok:
                 ok += 1

@@ -87,7 +87,8 @@ async def _answers(hub: PatientHub, board: BoardProcess) -> None:
     ends = time.monotonic() + 60
     while time.monotonic() < ends:
         try:
-            results = await hub.router.start(MessageType.PING, board.name, None, 500).results()
+            peers = hub.router.registry.select(board.name)
+            results = await hub.router.send(MessageType.PING, peers, None, 500).results()
             if results[0].ok:
                 return
         except ProtocolError:
