@@ -257,6 +257,21 @@ def test_a_clock_that_has_leapt_is_said_and_believed_once_it_runs_on(
     assert "leapt" not in caplog.text
 
 
+def test_a_clock_that_leaps_again_proves_nothing_of_its_first_leap(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    with opened(path) as journal:
+        for seq in range(1, 41):
+            journal.record(journal.log_id, seq, "hit", "t", {}, now_ms - (41 - seq) * DAY_MS)
+    for seq, days in enumerate((-400, 400, 4_000, 800, 30_000), 41):
+        spoken(monkeypatch, now_ms + days * DAY_MS)
+        with opened(path) as journal:
+            journal.record(journal.log_id, seq, "state", "t", {})
+            until(lambda: journal._prune_at_s > 0)
+    assert len(rows(path)) == 45
+
+
 def test_a_clock_that_leaps_while_a_hub_runs_takes_nothing_along(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

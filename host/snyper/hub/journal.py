@@ -344,10 +344,15 @@ class Journal:
     def _proven_ms(self, db: sqlite3.Connection, clock_ms: int) -> int:
         """Return the time of day by which something may be too old: no later than the events show that time
         has passed. After a leap of the clock, be it between two starts, it has to have run on for a week, or
-        a quarter of what is kept.
+        a quarter of what is kept; where it has not, what it was before it leapt has to be shown likewise.
         """
         proof_ms = min(_MAX_PROOF_MS, self._keep_ms // 4)
-        return min(clock_ms, latest_before(db, clock_ms - proof_ms) + proof_ms)
+        leap_ms = max(2 * proof_ms, self._keep_ms // 4)
+        while True:
+            before_ms = latest_before(db, clock_ms - proof_ms)
+            if not before_ms or clock_ms - before_ms <= leap_ms:
+                return min(clock_ms, before_ms + proof_ms)
+            clock_ms = before_ms
 
     def _end(self) -> None:
         """Record an orderly end: from here the count can go on without a leap."""
