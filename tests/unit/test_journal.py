@@ -621,6 +621,59 @@ def test_another_journal_in_its_place_is_not_written(path: Path, disk: Disk) -> 
     assert [row[:2] for row in rows(other)] == [(1, "miss")]
 
 
+def _cut_log(log: Path) -> None:
+    os.truncate(log, 0)
+
+
+def _overwrite_log(log: Path) -> None:
+    with log.open("r+b") as file:
+        file.seek(40)
+        file.write(b"\xff" * (log.stat().st_size - 80))
+
+
+@pytest.mark.parametrize("harm", [_cut_log, _overwrite_log])
+def test_a_log_that_others_write_is_failing_and_harms_nothing_older(
+    harm: Callable[[Path], None], path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the -wal had is gone with it, and no report is acknowledged that it would have had since."""
+    monkeypatch.setattr(module, "_CHECK_S", 60.0)
+    states: list[tuple[str, str, int]] = []
+    with opened(path) as journal:
+        for seq in range(1, 201):
+            journal.record(journal.log_id, seq, "hit", "t", {"peak": seq})
+    with opened(path, on_state=lambda *state: states.append(state)) as journal:
+        journal.record(journal.log_id, 301, "hit", "t", {}, report_key="key 301")
+        assert journal.flush(DEADLINE_S)
+        harm(files_at(path)[1])
+        journal.record(journal.log_id, 302, "hit", "t", {}, report_key="key 302")
+        assert journal.flush(DEADLINE_S)
+        db = sqlite3.connect(path)
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        db.close()
+    assert [state[0] for state in states] == ["failing", "ok"]
+    assert "somebody else has written to it" in states[0][1]
+    assert [row[0] for row in rows(path)] == [*range(1, 201), 302]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links want rights there")
+def test_a_link_to_a_journal_is_that_journal(path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CHECK_S", 0.01)
+    states: list[str] = []
+    link, folder = path.with_name("link.sqlite3"), path.parent / "real"
+    folder.mkdir(parents=True)
+    real = folder / path.name
+    link.symlink_to(real)
+    with opened(link, on_state=lambda state, *_: states.append(state)) as journal:
+        assert stat.S_IMODE(real.stat().st_mode) == 0o600
+        with pytest.raises(JournalError, match="another process writes"):
+            Journal(real)
+        journal.record(journal.log_id, 1, "hit", "t", {}, report_key="key 1")
+        assert journal.flush(DEADLINE_S)
+        _remove_log(real)
+        until(lambda: states == ["failing", "ok"])
+    assert [row[0] for row in rows(real)] == [1]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="permissions are others there")
 def test_nobody_else_may_read_it(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     before = os.umask(0)

@@ -18,7 +18,7 @@ from snyper.history import schema
 from snyper.history.database import DatabaseErrors, JournalError, explained, open_database
 from snyper.history.schema import LEAP
 from snyper.hub.journal_backlog import Backlog, Row
-from snyper.hub.journal_files import ExchangedError, Files, check_files, files_of, make_private
+from snyper.hub.journal_files import GONE, ExchangedError, check_files, files_of, make_private
 from snyper.hub.journal_tables import (
     FIRST_MS,
     INSERT,
@@ -94,7 +94,7 @@ class Journal:
         self._log: tuple[str, int] | None = None  # that of the last row written: its `log_id` and `id`
         self._firsts: dict[int, int] = {}  # of each log the first `seq` that was written since the start
         self._offset_ms = steady.offset_ms()
-        self._files = Files((None,), 0, 0)
+        self._files = GONE
         self._lock = lock(path)
         self._db: sqlite3.Connection | None = None
         try:
@@ -218,7 +218,7 @@ class Journal:
             except Exception as error:  # no memory and no descriptor, too: the thread that writes goes on
                 self._give_back(batch)
                 self._record_failure(error)
-                self._disconnect(isinstance(error, ExchangedError) and error.is_whole)
+                self._disconnect(error if isinstance(error, ExchangedError) else None)
                 if self._is_closing_after(_RETRY_S):
                     break
             else:
@@ -402,22 +402,29 @@ class Journal:
             raise
         return db
 
-    def _disconnect(self, is_exchanged: bool = False) -> None:
-        """Close the file. Where the one that is open `is_exchanged` for another, bring together first what
-        was written to it.
+    def _disconnect(self, exchange: ExchangedError | None = None) -> None:
+        """Close the file. After an `exchange` bring together first what was written to the one that is open,
+        or, where somebody else has written to it, leave it as it is: the next opening takes of the -wal what
+        is whole.
         """
         if self._db is None:
             return
+        keeper = None
         try:
             self._on_exchange()
-            if is_exchanged:
+            if exchange is not None and exchange.is_whole:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            elif exchange is not None:
+                keeper = open_database(self.path, "ro")  # who is last, and may write, brings the -wal in
+                keeper.execute("SELECT 1 FROM logs").fetchone()
         except DatabaseErrors as error:
             _logger.error("journal: %s: %s", self.path, explained(error))
-        try:
-            self._db.close()
-        except DatabaseErrors as error:
-            _logger.error("journal: %s: %s", self.path, explained(error))
+        for db in (self._db, keeper):
+            try:
+                if db is not None:
+                    db.close()
+            except DatabaseErrors as error:
+                _logger.error("journal: %s: %s", self.path, explained(error))
         self._db = None
 
 

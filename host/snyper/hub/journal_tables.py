@@ -8,7 +8,7 @@ from pathlib import Path
 from snyper.history import schema
 from snyper.history.database import DatabaseErrors, JournalError, explained, open_database
 from snyper.history.schema import LEAP
-from snyper.hub.journal_files import make_private
+from snyper.hub.journal_files import make_private, real_path
 from snyper.system.files import shown
 
 FIRST_MS = 1_735_689_600_000  # 2025: a clock that says less was never set
@@ -36,11 +36,12 @@ def lock(path: Path) -> sqlite3.Connection:
     """Hold the journal against a second hub until it is closed, or the process has ended in any way. Readers
     are not kept out, as they would be by a lock on the file itself. Raises JournalError.
     """
+    real = real_path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        real.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise JournalError(f"no directory {shown(path.parent)} for the journal ({error.strerror})") from None
-    held_path = path.with_name(path.name + "-lock")
+        raise JournalError(f"no directory {shown(real.parent)} for the journal ({error.strerror})") from None
+    held_path = real.with_name(real.name + "-lock")
     make_private(held_path)
     try:
         held = open_database(held_path, timeout=0, isolation_level=None, check_same_thread=False)
