@@ -125,7 +125,8 @@ def unloaded(role: str) -> set[str]:
     }
     if role == "target":
         known |= {
-            f"snyper.firmware.target.{name}" for name in ("configure", "dns", "log_page", "maintenance")
+            f"snyper.firmware.target.{name}"
+            for name in ("configure", "dns", "joining", "log_page", "maintenance")
         }
         known.add("snyper.shared.handshake_client")
     else:

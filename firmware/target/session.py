@@ -11,7 +11,7 @@ from snyper.firmware.target.clock_sync import ClockSync
 from snyper.firmware.target.controller import State
 from snyper.firmware.target.peripherals import Piezo, Servo
 from snyper.firmware.target.target import Target
-from snyper.firmware.target.wifi import JOIN_TIMEOUT_MS, STATUS_WRONG_PASSWORD, JoinError, Wifi
+from snyper.firmware.target.wifi import JOIN_TIMEOUT_MS, JoinError, Wifi
 from snyper.shared.clock import now_ms
 from snyper.shared.log import log
 from snyper.shared.runtime import end_task, unload
@@ -117,7 +117,7 @@ class TargetSession(Session):
             await self._wifi.join()
         except JoinError as error:
             self._hub_seen_ms = now_ms()  # the radio starts anew in any case
-            if error.status == STATUS_WRONG_PASSWORD:
+            if error.is_refused:
                 self._led.show(Pattern.WRONG_PASSWORD)
             raise
         self._hub_seen_ms = now_ms()  # from now on it can be heard
