@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from snyper.shared.seal import Seal
 
 _MAX_SEALED_BYTES = MAX_LINE_BYTES + SEAL_BYTES
+_PIECE_BYTES = 256  # of what comes in smaller pieces as many are put together at once
 _WRONG = "a line without the right seal: is the key the same at both ends?"
 
 
@@ -148,7 +149,10 @@ class SealedStream:
             self._begun = None
             self._missing = 0
             return b"".join(begun)
-        begun.append(data)
+        if begun and len(begun[-1]) < _PIECE_BYTES:
+            begun[-1] += data
+        else:
+            begun.append(data)
         self._begun = begun
         if size:
             self._missing = size - len(data)

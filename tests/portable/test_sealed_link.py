@@ -111,6 +111,14 @@ def test_lines_pass_however_they_are_cut() -> None:
         assert ids(hub) == [0, 1, 2, 3, 4]
 
 
+def test_a_line_that_comes_byte_by_byte_is_kept_in_few_pieces() -> None:
+    _, hub = ends()
+    for _ in range(MAX_LINE_BYTES):
+        hub.take(b"x")
+    assert len(hub.stream._begun or ()) <= MAX_LINE_BYTES // 256 + 1
+    assert hub.close_error is None
+
+
 def test_a_part_of_a_line_is_a_sign_of_life() -> None:
     peer, hub = ends()
     [line] = sent_by(peer, *commands(1))
