@@ -179,6 +179,7 @@ class Link(LinkCore):
 
     def resume_writing(self) -> None:
         """Go on, now that all that was written has left."""
+        self.received_us = now_us()  # who reads is there
         queue = self._queue
         try:
             while queue:  # line by line: joined they would need one large piece of memory
@@ -192,6 +193,10 @@ class Link(LinkCore):
         if self._drained is not None:
             self._drained.set()
         self._serve()
+
+    def write_progressed(self, at_us: int) -> None:
+        """Take that the peer has read some of what was written, at that instant or later."""
+        self.received_us = max(self.received_us, at_us)
 
     def connection_lost(self, error: "Exception | None") -> None:
         """End the link for what was raised; for None when the peer hung up."""

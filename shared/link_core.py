@@ -153,7 +153,7 @@ class LinkCore:
         self.name = name
         self.state = State.OPEN if admit is None else State.NEW
         self.admit = admit
-        self.received_us = now_us  # when the last bytes came
+        self.received_us = now_us  # when the last bytes came, or the peer took what had waited for it
         self._parser = MessageLineParser(max_chunk_bytes=self.max_chunk_bytes)
         self._pending: "dict[str | int, tuple[OnReply, object]]" = {}
 

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
         def resume_writing(self) -> None: ...
 
+        def write_progressed(self, at_us: int) -> None:
+            """Take that some of what was written has left since the instant `at_us` of `now_us()`. On CPython
+            alone, to whoever is attached: a board writes little at once.
+            """
+
         def connection_lost(self, error: "Exception | None") -> None:
             """Take that the peer has hung up, or that the connection broke by `error`. May come twice."""
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import socket
+import sys
 import time
 import traceback
 import unicodedata
@@ -85,6 +86,7 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+_LOOK_S = 0.25  # between two looks at whether a peer reads what waits for it
 _buffer = bytearray(4_096)  # one for all connections: what it holds is copied at once
 _view = memoryview(_buffer)
 
@@ -97,10 +99,14 @@ class Stream(asyncio.BufferedProtocol):
         self.owner: "StreamOwner | None" = None
         self.buffer: "memoryview | None" = None  # where the owner wants the next bytes put
         self.address = ""  # of the peer, without its port
+        self._attached: "StreamOwner | None" = None
+        self._look_timer: "asyncio.TimerHandle | None" = None  # while something has not left
+        self._looked_us = 0
+        self._waits = 0  # bytes, at the last look
 
     def attach(self, owner: "StreamOwner") -> None:
         """Begin to read, for `owner`."""
-        self.owner = owner
+        self.owner = self._attached = owner
         if self._closed.done():
             owner.connection_lost(None)
         else:
@@ -111,7 +117,12 @@ class Stream(asyncio.BufferedProtocol):
         once it has, and nothing may be written before that. Raises OSError when the connection is lost.
         """
         self._transport.write(data)
-        return not self._transport.get_write_buffer_size()
+        if not self._transport.get_write_buffer_size():
+            return True
+        if self._look_timer is None:
+            self._waits = _untaken_bytes(self._transport)
+            self._look_later()
+        return False
 
     def pause_reading(self) -> None:
         """Read no more. May be repeated."""
@@ -155,13 +166,33 @@ class Stream(asyncio.BufferedProtocol):
         return True  # what is on its way out may still arrive, until `close`
 
     def resume_writing(self) -> None:
+        self._look_no_more()
         self.owner.resume_writing()  # type: ignore[union-attr]
 
     def connection_lost(self, exc: "Exception | None") -> None:
+        self._look_no_more()
         if not self._closed.done():
             self._closed.set_result(None)
         if self.owner is not None:
             self.owner.connection_lost(exc)
+
+    # --- whether a slow peer reads: the transport calls nobody before a large part of it all has left
+
+    def _look_later(self) -> None:
+        self._looked_us = now_us()
+        self._look_timer = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
+
+    def _look_no_more(self) -> None:
+        if self._look_timer is not None:
+            self._look_timer.cancel()
+            self._look_timer = None
+
+    def _look(self) -> None:
+        waits = _untaken_bytes(self._transport)
+        if waits < self._waits and self._attached is not None:
+            self._attached.write_progressed(self._looked_us)
+        self._waits = waits
+        self._look_later()
 
     def _on_served(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and task.exception() is not None:
@@ -169,6 +200,20 @@ class Stream(asyncio.BufferedProtocol):
             task.get_loop().call_exception_handler(
                 {"message": "a connection is not served", "exception": task.exception(), "task": task}
             )
+
+
+def _untaken_bytes(transport: asyncio.Transport) -> int:
+    """Return how many of the bytes written the peer's computer has not taken, as far as this one knows."""
+    count = transport.get_write_buffer_size()
+    try:
+        from fcntl import ioctl
+        from termios import TIOCOUTQ
+
+        sock = transport.get_extra_info("socket")
+        outgoing = ioctl(sock.fileno(), TIOCOUTQ, bytes(4))
+    except (ImportError, OSError):  # on Windows; where sockets do not say it, or when it is closed
+        return count
+    return count + int.from_bytes(outgoing, sys.byteorder)
 
 
 async def dial(host: str, port: int, timeout_ms: int) -> Stream:

@@ -134,6 +134,10 @@ class TlsStream:
         assert self.owner is not None
         self.owner.resume_writing()
 
+    def write_progressed(self, at_us: int) -> None:
+        """Pass on that the peer reads."""
+        self._link.write_progressed(at_us)
+
     def connection_lost(self, error: "Exception | None") -> None:
         """End the link, as its stream does."""
         assert self.owner is not None

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from snyper.shared.socket_protocol import MAX_INTEGER, MAX_LINE_BYTES
+from snyper.shared.socket_protocol import MAX_INTEGER, MAX_LINE_BYTES, SocketMessage
 from tests.integration.harness import (
     DEADLINE_S,
     HOST,
@@ -405,6 +406,31 @@ async def test_a_peer_that_floods_and_never_reads(
         assert slowest_s < 1.0
         assert grown_kb < 4_096
         assert (await console.ask("stand_up", "all"))["type"] == "standing"
+
+
+@linux_only  # elsewhere less is known of what has left
+async def test_who_reads_slowly_is_kept_and_who_reads_no_more_is_not(tmp_path: Path) -> None:
+    """At a rate at which what is under way lasts for much longer than the silence that is borne."""
+    loop = asyncio.get_running_loop()
+    register = b'{"type":"register","id":1,"data":{"role":"console","heartbeat_ms":250}}\n'
+    async with running_hub("cpython", tmp_path) as hub:
+        assert hub.hub is not None
+        links = hub.hub.links
+        with socket.socket() as slow:
+            slow.setblocking(False)
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            await loop.sock_connect(slow, (HOST, hub.port))
+            await loop.sock_sendall(slow, register)
+            await until(lambda: links and not hub.hub.strangers, "it should be registered")  # type: ignore[union-attr]
+            while links[0].writable:
+                links[0].send_nowait(SocketMessage("event", 2, data={"x": "x" * 3_000}))
+            began = time.monotonic()
+            while time.monotonic() - began < 2.0:
+                assert await loop.sock_recv(slow, 1_024), "it is cut"
+                await asyncio.sleep(0.05)
+            assert len(links) == 1
+            assert not links[0].writable
+            await until(lambda: not links, "who does not read should be cut")
 
 
 # --- targets that hang, vanish and reset

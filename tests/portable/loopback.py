@@ -131,6 +131,9 @@ class RawPeer:
             self._stream.pause_reading()
         self._changed.set()
 
+    def write_progressed(self, at_us: int) -> None:
+        """Wait on: not all has left."""
+
     def resume_writing(self) -> None:
         self._has_left = True
         self._changed.set()

@@ -192,6 +192,27 @@ async def test_a_queue_is_never_copied_whole() -> None:
     assert ids == list(range(1 + MAX_QUEUED_LINES)) + ["last"]
 
 
+async def test_who_takes_what_waits_is_not_silent() -> None:
+    near, far = await connected_streams()
+    stream = _HeldStream(near)
+    link = Link(stream, {}, "held")  # type: ignore[arg-type]
+    run = asyncio.create_task(run_link(link))
+    try:
+        await sleep_ms(0)
+        link.start_heartbeat(MIN_HEARTBEAT_MS, MIN_HEARTBEAT_MS)
+        link.send_nowait(SocketMessage("event", 1))
+        dead_us = DEAD_AFTER_BEATS * MIN_HEARTBEAT_MS * 1_000
+        link.received_us -= dead_us
+        stream.free()
+        link.check(link.due_us)
+        assert link.close_error is None
+        link.received_us -= dead_us
+        link.check(link.due_us)
+        assert (await within(run)).code == ErrorCode.TIMEOUT
+    finally:
+        await RawPeer(far).close()
+
+
 async def test_few_messages_with_bytes_wait_for_a_slow_peer() -> None:
     """Lines still find a place behind them."""
     near, far = await connected_streams()
