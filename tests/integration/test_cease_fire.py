@@ -28,6 +28,7 @@ from tests.integration.harness import (
     run_snyper,
     running_hub,
     scripted_target,
+    snyper,
     start_hub,
     until,
     virtual_target,
@@ -179,6 +180,29 @@ async def test_it_outlives_a_hub_board(tmp_path: Path) -> None:
         await start_hub(hub.board)
         async with console_of(hub) as console:
             assert (await console.ask("get_cease_fire"))["data"] == {"held": False}
+
+
+@needs_micropython
+async def test_it_outlives_a_hub_board_that_is_a_command(tmp_path: Path) -> None:
+    """Its flash goes with it, also when it is killed; the file is where every hub of that port looks."""
+    data, address = {"XDG_DATA_HOME": str(tmp_path)}, f"{HOST}:{free_port()}"
+
+    def kept() -> list[Path]:
+        return list(tmp_path.rglob("cease-fire-*.json"))
+
+    hub = ("hub", "--engine", "micropython", "--listen", address, "--json")
+    async with snyper(*hub, **data) as command:
+        await command.listens()
+        assert (await run_snyper("cease-fire", "--why", "a dog", "--hub", address))[0] == 0
+        await until(kept, "it should be kept")
+    async with snyper(*hub, **data) as command:
+        await command.listens()
+        _, out, _ = await run_snyper("targets", "--hub", address)
+        assert out.startswith(" SAFE  cease fire by ")
+        assert ": a dog" in out
+        assert (await run_snyper("cease-fire", "--release", "--hub", address))[0] == 0
+        await command.interrupt()
+    assert not kept()
 
 
 @linux_only  # for /dev/full

@@ -13,9 +13,11 @@ from snyper.cli.commands import Engine, Json, address, run
 from snyper.cli.output import fail
 from snyper.history.database import PATH_VARIABLE, JournalError, default_path
 from snyper.hub.access import decided
+from snyper.hub.cease_fire_file import file_of
 from snyper.hub.journal import KEEP_DAYS, MAX_KEEP_DAYS
 from snyper.hub.limits import complete_limits, read_limits
 from snyper.hub.options import CROSSTALK_MS, MAX_CROSSTALK_MS, Options, announce
+from snyper.shared.address import parse_address
 from snyper.system.logs import log_to_stderr
 from snyper.system.process import EXIT_FAILED, EXIT_USAGE
 
@@ -114,4 +116,5 @@ def _run_board(options: Options) -> None:
         "open": options.is_open,
         "limits": read_limits(options.limits),
     }
-    run(run_hub_board(options.listen, config, ready), until_ctrl_c=True)
+    keeper = file_of(parse_address(options.listen)[1])
+    run(run_hub_board(options.listen, config, ready, keeper), until_ctrl_c=True)

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from snyper.history.database import JournalError, default_path
+from snyper.shared.log import log
 from snyper.system.files import write_private
 
 TIMEOUT_S = 3.0  # for a disk that does not answer
@@ -64,6 +66,21 @@ class CeaseFireFile:
                 os.fsync(folder)
             finally:
                 os.close(folder)
+
+
+def file_of(port: int) -> CeaseFireFile | None:
+    """Return where a cease fire of the hub on this port outlives it, in a folder that is made where it is
+    missing. None for a port that is only found, which is no other start's, and where there is no such folder.
+    """
+    if port == 0:
+        return None
+    try:
+        path = default_path(f"cease-fire-{port}.json")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (OSError, JournalError) as error:
+        log("hub", f"a cease fire would not outlive this hub: {error}")
+        return None
+    return CeaseFireFile(path)
 
 
 def _unix_ms() -> int:

@@ -11,15 +11,14 @@ from snyper.client.environment import Keys
 from snyper.firmware.master.access import set_limits
 from snyper.firmware.master.cease_fire import restore
 from snyper.firmware.master.server import Access
-from snyper.history.database import JournalError, default_path
-from snyper.hub.cease_fire_file import CeaseFireFile
+from snyper.history.database import JournalError
+from snyper.hub.cease_fire_file import file_of
 from snyper.hub.floods import FLOOD_LIMITS, Floods
 from snyper.hub.journaled_events import JournaledEvents
 from snyper.hub.limits import complete_limits
 from snyper.hub.options import Options
 from snyper.hub.tls import TlsHub, server_tls
 from snyper.shared.address import format_address, parse_address
-from snyper.shared.log import log
 from snyper.system.files import shown
 from snyper.system.process import raise_descriptor_limit
 
@@ -56,7 +55,7 @@ async def serve(options: Options, keys: Keys, ready: Ready) -> None:
     hub.floods = Floods(hub, flood_limits)
     if options.is_open:
         hub.access = Access.OPEN
-    hub.cease_fire_file = _cease_fire_file(port)
+    hub.cease_fire_file = file_of(port)
     if hub.cease_fire_file is not None:
         restore(hub)
     try:
@@ -77,21 +76,6 @@ async def serve(options: Options, keys: Keys, ready: Ready) -> None:
     finally:
         if events is not None:
             await events.close()
-
-
-def _cease_fire_file(port: int) -> CeaseFireFile | None:
-    """Return where a cease fire of the hub on this port outlives it, in a folder that is made where it is
-    missing. None for a port that is only found, which is no other start's, and where there is no such folder.
-    """
-    if port == 0:
-        return None
-    try:
-        path = default_path(f"cease-fire-{port}.json")
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except (OSError, JournalError) as error:
-        log("hub", f"a cease fire would not outlive this hub: {error}")
-        return None
-    return CeaseFireFile(path)
 
 
 def _certificate(options: Options, keys: Keys) -> tuple[ssl.SSLContext, bytes]:
