@@ -2,7 +2,8 @@
 
 `choose` steps through the games; held for a second it calls a cease fire, whatever is played. `start` plays
 the one that is chosen, with its defaults; held for a second it stops the one that is played. When a game is
-over its scores stay until a button is pressed. Both held for three seconds release a cease fire.
+over its scores stay until a button is pressed. Both held for three seconds release a cease fire; where there
+is but one, that held for five.
 """
 
 import asyncio
@@ -27,9 +28,10 @@ _DRAW_TICKS = 10  # until the picture is drawn again where nothing happens: a co
 _BEAT_TICKS = 25  # until the heartbeat's dot changes
 _SET_UP_TICKS = 250  # until the screen is set up again: it may have been without power in between
 _WORDS_TICKS = 150  # for which a message for the person at the buttons stays
-_RELEASE_MS = 3_000  # for which both buttons are held
+_RELEASE_MS = (5_000, 3_000)  # for which one button, or both, are held
+_RELEASE = ("release: hold 5s", "release: both 3s")
 _READY = 0
-_NOT_READY = -1  # to release: who calls a cease fire with both hands lets go of the buttons first
+_NOT_READY = -1  # to release: who calls a cease fire lets go of the buttons first
 _REST_MS = 5_000
 _MAX_REST_MS = 3_600_000  # each is a write to the flash
 
@@ -55,7 +57,7 @@ class Panel:
         self._display: "Any" = None
         self._can_stop = False
         self._task: "asyncio.Task[Any] | None" = None  # of what was held last
-        self._both_ms = _NOT_READY  # since when both buttons are down, or one of the two above
+        self._all_ms = _NOT_READY  # since when all buttons are down, or one of the two above
         self._buttons: "list[tuple[Button, Callable[[], bool], Callable[[str], None]]]" = []
         self._add_button(config["buttons"]["choose_pin"], self._on_choose)
         self._add_button(config["buttons"]["start_pin"], self._on_start)
@@ -104,6 +106,8 @@ class Panel:
                 self._draw_soon()
         if self._hub.router.cease_fire is not None:
             self._watch_release(ms)
+        else:
+            self._all_ms = _NOT_READY  # also where somebody else has released it in between
         if self._display is not None:
             if self._ticks >= self._draw_at:
                 self._draw_at = self._ticks + _DRAW_TICKS
@@ -144,48 +148,55 @@ class Panel:
         latch = self._hub.router.cease_fire
         if latch is not None:
             why = self._words if self._ticks < self._words_until else latch.why
-            age = _age((now_ms() - latch.since_ms) // 1000)
-            return screen.draw_safe, latch.by, why, age, len(self._buttons) > 1
+            return screen.draw_safe, latch.by, why, _age(latch.since_ms), self._release_words()
+        released = ("", "")
+        if self._hub.released is not None:
+            released = self._hub.released[0], _age(self._hub.released[1])
         if self._words:
             if self._ticks < self._words_until:
-                return screen.draw_words, self._names[self._chosen], self._words
+                return screen.draw_words, released, self._names[self._chosen], self._words
             self._words = ""
         if state["status"] == "running":
+            what = (released, state["game"], state["targets"])
             wait_us = state["starts_at_us"] - now_us()
             if wait_us > 0:
-                return (
-                    screen.draw_countdown,
-                    state["game"],
-                    state["targets"],
-                    (wait_us + 999_999) // 1_000_000,
-                )
-            players, scores = _scores(state)
-            how_far = (state["turn"], state["done"], state["total"])
-            return (screen.draw_game, state["game"], state["targets"], players, scores) + how_far
+                return (screen.draw_countdown,) + what + ((wait_us + 999_999) // 1_000_000,)
+            return (
+                (screen.draw_game,) + what + _scores(state) + (state["turn"], state["done"], state["total"])
+            )
         if state["status"] == "over" and state["game_id"] != self._shown_game:
-            players, scores = _scores(state)
-            return screen.draw_over, state["game"], players, scores, state["reason"]
+            return (screen.draw_over, released, state["game"]) + _scores(state) + (state["reason"],)
         registry = self._hub.router.registry
         targets = registry.entries()
         if not registry.connected():
-            return screen.draw_empty, self._ssid
+            return screen.draw_empty, released, self._ssid
         states = tuple([entry.state or "down" if entry.link is not None else "" for entry in targets])
         place = "%d/%d" % (self._chosen + 1, len(self._names)) if self._buttons else ""
         game = self._names[self._chosen] if self._buttons else ""
-        return screen.draw_menu, states, registry.max_targets, game, place
+        return screen.draw_menu, released, states, registry.max_targets, game, place
+
+    def _release_words(self) -> str:
+        """Return how the buttons release a cease fire, or for how long they are still to be held."""
+        count = len(self._buttons)
+        if not count:
+            return ""
+        if self._all_ms <= _READY:
+            return _RELEASE[count - 1]
+        left_ms = self._all_ms + _RELEASE_MS[count - 1] - now_ms()
+        return "release in %d s" % ((left_ms + 999) // 1000)
 
     def _watch_release(self, ms: int) -> None:
-        """Release the cease fire once both buttons were held long enough, and neither was before."""
+        """Release the cease fire once all buttons were held long enough, and none was before."""
         down = len([button for button, _, _ in self._buttons if button.is_down])
         if down == 0:
-            self._both_ms = _READY
-        elif down == 1:
-            if self._both_ms > _READY:
-                self._both_ms = _NOT_READY
-        elif self._both_ms == _READY:
-            self._both_ms = ms
-        elif self._both_ms > _READY and ms - self._both_ms >= _RELEASE_MS:
-            self._both_ms = _NOT_READY
+            self._all_ms = _READY
+        elif down < len(self._buttons):
+            if self._all_ms > _READY:
+                self._all_ms = _NOT_READY
+        elif self._all_ms == _READY:
+            self._all_ms = ms
+        elif self._all_ms > _READY and ms - self._all_ms >= _RELEASE_MS[down - 1]:
+            self._all_ms = _NOT_READY
             self._task = asyncio.create_task(self._release())
 
     async def _call_cease_fire(self) -> None:
@@ -211,8 +222,8 @@ class Panel:
                 self._say(error.message)
 
     def _on_choose(self, event: str) -> None:
-        if event == HELD and self._both_ms <= _READY:
-            self._both_ms = _NOT_READY
+        if event == HELD and self._all_ms <= _READY:
+            self._all_ms = _NOT_READY
             self._task = asyncio.create_task(self._call_cease_fire())
             return
         is_running = self._hub.games.state()["status"] == "running"
@@ -261,11 +272,12 @@ class Panel:
         return True
 
 
-def _age(seconds: int) -> str:
-    """Format for how long it holds, so that it seldom changes."""
+def _age(since_ms: int) -> str:
+    """Format how long ago that was, so that it is short and seldom changes."""
+    seconds = (now_ms() - since_ms) // 1000
     if seconds < 60:
-        return "%d s" % (seconds // 10 * 10)
-    return "%d min" % (seconds // 60) if seconds < 6000 else "%d h" % (seconds // 3600)
+        return "%ds" % (seconds // 10 * 10)
+    return "%dm" % (seconds // 60) if seconds < 6000 else "%dh" % (seconds // 3600)
 
 
 def _scores(state: "dict[str, Any]") -> "tuple[tuple[str, ...], tuple[int, ...]]":

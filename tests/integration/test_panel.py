@@ -20,6 +20,7 @@ from tests.integration.harness import (
     console_of,
     free_port,
     needs_micropython,
+    peer_of,
     scripted_target,
     start_hub,
     until,
@@ -49,6 +50,7 @@ for line in sys.stdin:
     screen.draw_heartbeat(canvas, False)
     print(buffer.hex())
 """
+NOBODY = ("", "")  # has released a cease fire
 _BEAT = [(x, y) for y in range(2, 6) for x in range(123, 127)]
 
 
@@ -113,11 +115,11 @@ async def press(hub: HubUnderTest, gpio: int, samples: int = 4) -> None:
 
 @asynccontextmanager
 async def hub_with_panel(
-    directory: Path, panel: dict[str, Any] = PANEL, screen: dict[str, int] | None = None
+    directory: Path, panel: dict[str, Any] = PANEL, screen: dict[str, int] | None = None, speed: int = 1
 ) -> AsyncIterator[HubUnderTest]:
     port = free_port()
     config = {"listen": f"{HOST}:{port}", "max_targets": 4, "max_consoles": 1, **panel}
-    board = BoardProcess(directory / "hub", "master", config, screen=screen or {})
+    board = BoardProcess(directory / "hub", "master", config, screen=screen or {}, speed=speed)
     try:
         await start_hub(board)
         yield HubUnderTest(port, board=board)
@@ -142,24 +144,24 @@ async def shot_target(directory: Path, hub: HubUnderTest) -> AsyncIterator[None]
 
 async def test_nobody_is_here_then_targets_are(tmp_path: Path) -> None:
     async with hub_with_panel(tmp_path) as hub:
-        await shows(hub, "draw_empty", "snyper")
+        await shows(hub, "draw_empty", NOBODY, "snyper")
         async with scripted_target(hub, "target_1", state="standing"):
-            await shows(hub, "draw_menu", ["standing"], 4, "quick", "1/6")
+            await shows(hub, "draw_menu", NOBODY, ["standing"], 4, "quick", "1/6")
             async with scripted_target(hub, "target_2", state="armed"):
-                await shows(hub, "draw_menu", ["standing", "armed"], 4, "quick", "1/6")
-            await shows(hub, "draw_menu", ["standing", ""], 4, "quick", "1/6")
+                await shows(hub, "draw_menu", NOBODY, ["standing", "armed"], 4, "quick", "1/6")
+            await shows(hub, "draw_menu", NOBODY, ["standing", ""], 4, "quick", "1/6")
             await press(hub, CHOOSE)
-            await shows(hub, "draw_menu", ["standing", ""], 4, "gallery", "2/6")
+            await shows(hub, "draw_menu", NOBODY, ["standing", ""], 4, "gallery", "2/6")
             for _ in range(5):
                 await press(hub, CHOOSE)
-            await shows(hub, "draw_menu", ["standing", ""], 4, "quick", "1/6")
-        await shows(hub, "draw_empty", "snyper")
+            await shows(hub, "draw_menu", NOBODY, ["standing", ""], 4, "quick", "1/6")
+        await shows(hub, "draw_empty", NOBODY, "snyper")
 
 
 async def test_no_write_holds_the_hub_for_long(tmp_path: Path) -> None:
     """135 bytes and the address at 400 kHz and 9 clocks each are 3.06 ms."""
     async with hub_with_panel(tmp_path) as hub, scripted_target(hub, "target_1", state="down"):
-        await shows(hub, "draw_menu", ["down"], 4, "quick", "1/6")
+        await shows(hub, "draw_menu", NOBODY, ["down"], 4, "quick", "1/6")
         assert hub.board is not None
         assert hub.board.screen()["longest_bytes"] == 135
 
@@ -168,18 +170,18 @@ async def test_a_game_from_button_to_button(tmp_path: Path) -> None:
     """Gallery with its defaults: the shooter hits whatever rises; the scores stay until somebody presses."""
     async with hub_with_panel(tmp_path) as hub, shot_target(tmp_path, hub):
         await press(hub, CHOOSE)
-        await shows(hub, "draw_menu", ["down"], 4, "gallery", "2/6")
+        await shows(hub, "draw_menu", NOBODY, ["down"], 4, "gallery", "2/6")
         async with console_of(hub, subscribed=True) as console:
             await press(hub, START)
             started = await game_event(console, "game_started")
             assert started["game"] == "gallery"
-            await shows(hub, "draw_countdown", "gallery", 1, 3)
+            await shows(hub, "draw_countdown", NOBODY, "gallery", 1, 3)
             over = await game_event(console, "game_over", 60.0)
         assert over["reason"] == "finished"
         assert over["scores"][0] > 0
-        await shows(hub, "draw_over", "gallery", over["players"], over["scores"], "finished")
+        await shows(hub, "draw_over", NOBODY, "gallery", over["players"], over["scores"], "finished")
         await press(hub, CHOOSE)
-        await shows(hub, "draw_menu", ["down"], 4, "gallery", "2/6")
+        await shows(hub, "draw_menu", NOBODY, ["down"], 4, "gallery", "2/6")
 
 
 async def test_a_held_button_stops_a_game_and_not_the_one_it_has_started(tmp_path: Path) -> None:
@@ -187,11 +189,11 @@ async def test_a_held_button_stops_a_game_and_not_the_one_it_has_started(tmp_pat
         async with console_of(hub, subscribed=True) as console:
             await press(hub, START, HOLD_SAMPLES)
             await game_event(console, "game_started")
-            await shows(hub, "draw_countdown", "quick", 1, 1)  # it still runs two seconds later
+            await shows(hub, "draw_countdown", NOBODY, "quick", 1, 1)  # it still runs two seconds later
             await press(hub, START, HOLD_SAMPLES)
             over = await game_event(console, "game_over")
             assert over["reason"] == "stopped"
-        await shows(hub, "draw_over", "quick", over["players"], over["scores"], "stopped")
+        await shows(hub, "draw_over", NOBODY, "quick", over["players"], over["scores"], "stopped")
 
 
 async def test_a_held_button_calls_a_cease_fire_and_both_release_it(tmp_path: Path) -> None:
@@ -204,37 +206,69 @@ async def test_a_held_button_calls_a_cease_fire_and_both_release_it(tmp_path: Pa
             await until(lambda: {"game_over", "cease_fire"} <= set(told(console)), "both should be told")
             assert told(console)["cease_fire"]["kept"]
             assert told(console)["game_over"]["reason"] == "stopped"
-            await shows(hub, "draw_safe", "the hub board", "", "0 s", True)
+            await shows(hub, "draw_safe", "the hub board", "", "0s", "release: both 3s")
             await press(hub, START)
             assert (await console.ask("stand_up", "target_1"))["data"]["code"] == "cease_fire"
-            await shows(hub, "draw_safe", "the hub board", "", "10 s", True)  # by now nothing is held
+            # By now nothing is held.
+            await shows(hub, "draw_safe", "the hub board", "", "10s", "release: both 3s")
             await press(hub, CHOOSE, RELEASE_SAMPLES)
             await press(hub, START, RELEASE_SAMPLES)
             assert (await game_event(console, "release"))["by"] == "the hub board"
+            over = told(console)["game_over"]
+            scene = ("quick", over["players"], over["scores"], "stopped")
+            await shows(hub, "draw_over", ("the hub board", "0s"), *scene)
             assert (await console.ask("stand_up", "target_1"))["status"] == "standing"
         assert "lay_down" in [message["type"] for message in target.received]
 
 
+async def test_the_button_calls_one_though_the_last_was_released_under_its_hand(tmp_path: Path) -> None:
+    async with hub_with_panel(tmp_path) as hub, console_of(hub, subscribed=True) as console:
+        board = hub.board
+        assert board is not None
+        await console.ask("cease_fire", by="Ann")
+        await shows(hub, "draw_safe", "Ann", "", "0s", "release: both 3s")
+        await press(hub, CHOOSE, RELEASE_SAMPLES)
+        board.press(START, RELEASE_SAMPLES)
+        await shows(hub, "draw_safe", "Ann", "", "0s", "release in 2 s")
+        await console.ask("release")
+        await until(lambda: not (board.directory / "levels").exists(), "both should be let go")
+        await press(hub, CHOOSE, HOLD_SAMPLES)
+        assert (await game_event(console, "cease_fire"))["by"] == "the hub board"
+
+
+async def test_one_button_alone_calls_a_cease_fire_and_held_for_long_releases_it(tmp_path: Path) -> None:
+    panel = {**PANEL, "buttons": {"choose_pin": CHOOSE, "start_pin": ""}}
+    async with hub_with_panel(tmp_path, panel, speed=5) as hub, peer_of(hub) as console:
+        await console.ask("register", role="console", heartbeat_ms=60_000)
+        await console.ask("subscribe")
+        await press(hub, CHOOSE, 6_000 // 20)  # it is not released by the hand that has called it
+        assert (await game_event(console, "cease_fire"))["by"] == "the hub board"
+        await press(hub, CHOOSE, HOLD_SAMPLES)
+        assert (await console.ask("get_cease_fire"))["data"]["held"]
+        await press(hub, CHOOSE, 6_000 // 20)
+        assert (await game_event(console, "release"))["by"] == "the hub board"
+
+
 async def test_a_game_that_cannot_start_says_why(tmp_path: Path) -> None:
     async with hub_with_panel(tmp_path) as hub:
-        await shows(hub, "draw_empty", "snyper")
+        await shows(hub, "draw_empty", NOBODY, "snyper")
         await press(hub, START)
-        await shows(hub, "draw_words", "quick", "no target is all")
+        await shows(hub, "draw_words", NOBODY, "quick", "no target is all")
         await press(hub, CHOOSE)
-        await shows(hub, "draw_empty", "snyper")
+        await shows(hub, "draw_empty", NOBODY, "snyper")
 
 
 async def test_a_screen_is_unplugged_and_comes_back(tmp_path: Path) -> None:
     async with hub_with_panel(tmp_path) as hub, scripted_target(hub, "target_1", state="down"):
         board = hub.board
         assert board is not None
-        await shows(hub, "draw_menu", ["down"], 4, "quick", "1/6")
+        await shows(hub, "draw_menu", NOBODY, ["down"], 4, "quick", "1/6")
         board.plug_screen(False)
         await until(lambda: "the screen does not answer" in board.log, "its loss should be said")
         async with console_of(hub) as console:
             assert (await console.ask("stand_up", "target_1"))["status"] == "standing"
         board.plug_screen(True)
-        await shows(hub, "draw_menu", ["standing"], 4, "quick", "1/6")
+        await shows(hub, "draw_menu", NOBODY, ["standing"], 4, "quick", "1/6")
         assert "the screen is back" in board.log
         assert board.log.count("does not answer") == 1
 
@@ -257,7 +291,7 @@ async def test_the_heart_beats_while_targets_hang(tmp_path: Path) -> None:
         for name in ("hangs_1", "hangs_2", "hangs_3"):
             await targets.enter_async_context(scripted_target(hub, name, {}, state="down"))
         await targets.enter_async_context(scripted_target(hub, "answers", state="down"))
-        await shows(hub, "draw_menu", ["down"] * 4, 4, "quick", "1/6")
+        await shows(hub, "draw_menu", NOBODY, ["down"] * 4, 4, "quick", "1/6")
         async with console_of(hub) as console:
             beats: list[bool] = []
             counting = asyncio.create_task(count_beats(hub, beats))

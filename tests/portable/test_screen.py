@@ -8,26 +8,31 @@ if TYPE_CHECKING:
 
 STATES = ("standing", "down", "armed", "")
 LONG = "Maximilian Alexander 24c"
+NOBODY = ("", "")
+ANN = ("Ann", "5m")
 SCENES = (
-    (screen.draw_empty, "snyper"),
-    (screen.draw_empty, "Sch\u00fctzenverein Oberammergau"),
-    (screen.draw_menu, STATES, 4, "quick", "1/6"),
-    (screen.draw_menu, ("down",) * 64, 64, "a game with a long name", "12/16"),
-    (screen.draw_menu, STATES, 4, "", ""),
-    (screen.draw_countdown, "quick", 4, 3),
-    (screen.draw_countdown, "a game with a long name", 64, 60),
-    (screen.draw_game, "quick", 4, ("Player 1",), (1250,), "Player 1", 7, 20),
-    (screen.draw_game, "quick", 4, (LONG,), (-123_456_789,), "", 0, 0),
-    (screen.draw_game, "duel", 64, ("left", LONG), (12, -30_000), LONG, 1_000_000, 999),
-    (screen.draw_game, "simon", 4, ("a", "b", "c"), (1, 2, 3), "b", 1, 2),
-    (screen.draw_game, "simon", 4, (LONG,) * 8, (-100_000,) * 8, LONG, 1, 2),
-    (screen.draw_over, "quick", ("Player 1",), (1250,), "finished"),
-    (screen.draw_over, "duel", ("left", LONG), (5, 9), "finished"),
-    (screen.draw_over, "duel", ("left", "right"), (5, 9), "a reason of a later age"),
-    (screen.draw_safe, "Ann", "a dog", "20 s", True),
-    (screen.draw_safe, LONG, LONG, "59 min", True),
-    (screen.draw_safe, "Ann", "", "3 h", False),
-    (screen.draw_words, "gallery", "Gallery needs 2 targets, here are 1"),
+    (screen.draw_empty, NOBODY, "snyper"),
+    (screen.draw_empty, NOBODY, "Sch\u00fctzenverein Oberammergau"),
+    (screen.draw_menu, NOBODY, STATES, 4, "quick", "1/6"),
+    (screen.draw_menu, NOBODY, ("down",) * 64, 64, "a game with a long name", "12/16"),
+    (screen.draw_menu, NOBODY, STATES, 4, "", ""),
+    (screen.draw_countdown, NOBODY, "quick", 4, 3),
+    (screen.draw_countdown, NOBODY, "a game with a long name", 64, 60),
+    (screen.draw_game, NOBODY, "quick", 4, ("Player 1",), (1250,), "Player 1", 7, 20),
+    (screen.draw_game, NOBODY, "quick", 4, (LONG,), (-123_456_789,), "", 0, 0),
+    (screen.draw_game, NOBODY, "duel", 64, ("left", LONG), (12, -30_000), LONG, 1_000_000, 999),
+    (screen.draw_game, NOBODY, "simon", 4, ("a", "b", "c"), (1, 2, 3), "b", 1, 2),
+    (screen.draw_game, NOBODY, "simon", 4, (LONG,) * 8, (-100_000,) * 8, LONG, 1, 2),
+    (screen.draw_over, NOBODY, "quick", ("Player 1",), (1250,), "finished"),
+    (screen.draw_over, NOBODY, "duel", ("left", LONG), (5, 9), "finished"),
+    (screen.draw_over, NOBODY, "duel", ("left", "right"), (5, 9), "a reason of a later age"),
+    (screen.draw_menu, ANN, STATES, 4, "quick", "1/6"),
+    (screen.draw_game, (LONG, "59m"), "duel", 64, ("left", LONG), (12, -30_000), LONG, 1_000_000, 999),
+    (screen.draw_over, ANN, "simon", ("a", "b", "c", "d"), (1, 2, 3, 4), "finished"),
+    (screen.draw_safe, "Ann", "a dog", "20s", "release: both 3s"),
+    (screen.draw_safe, LONG, LONG, "59m", "release in 3 s"),
+    (screen.draw_safe, "Ann", "", "3h", ""),
+    (screen.draw_words, NOBODY, "gallery", "Gallery needs 2 targets, here are 1"),
 )
 
 
@@ -118,32 +123,42 @@ def test_a_picture_wipes_the_one_before() -> None:
 
 
 def test_what_is_said() -> None:
-    assert words_of(screen.draw_empty, "snyper").startswith(
-        "|ARMED||SNYPER||no targets yet||join Wi-Fi|snyper"
+    assert words_of(screen.draw_empty, NOBODY, "snyper").startswith(
+        "ARMED|SNYPER||no targets yet||join Wi-Fi|snyper"
     )
     assert "|Sch?tzenverein ~|" in words_of(*SCENES[1])
-    menu = words_of(screen.draw_menu, STATES, 4, "quick", "1/6")
-    assert menu == "|ARMED||3 of 4|quick|start: play||1/6|"
-    assert words_of(screen.draw_countdown, "quick", 4, 3) == "|ARMED|4|quick|3"
-    assert words_of(screen.draw_game, "quick", 3, ("a",), (1250,), "", 7, 20) == "|ARMED|3|quick|1250"
-    assert words_of(screen.draw_game, "duel", 3, ("left", "right"), (12, 9), "", 7, 20) == (
-        "|ARMED|3|duel|12|left|9|right|"
+    menu = words_of(screen.draw_menu, NOBODY, STATES, 4, "quick", "1/6")
+    assert menu == "ARMED|3 of 4|quick|start: play||1/6|"
+    assert words_of(screen.draw_countdown, NOBODY, "quick", 4, 3) == "ARMED4|quick|3"
+    assert words_of(screen.draw_game, NOBODY, "quick", 3, ("a",), (1250,), "", 7, 20) == "ARMED3|quick|1250"
+    assert words_of(screen.draw_game, NOBODY, "duel", 3, ("left", "right"), (12, 9), "", 7, 20) == (
+        "ARMED3|duel|12|left|9|right|"
     )
-    assert words_of(screen.draw_words, "gallery", "it needs 2 targets, here are 1") == (
-        "|ARMED||gallery||it needs 2||targets, here||are 1|"
+    assert words_of(screen.draw_words, NOBODY, "gallery", "it needs 2 targets, here are 1") == (
+        "ARMED|gallery||it needs 2||targets, here||are 1|"
     )
 
 
 def test_a_cease_fire_says_who_why_and_how_it_ends() -> None:
-    safe = words_of(screen.draw_safe, "Ann", "a dog", "20 s", True)
-    assert safe == "SAFE|Ann||a dog||for 20 s||release: both 3s|"
-    assert words_of(screen.draw_safe, "Ann", "", "3 h", False) == "SAFE|Ann||for 3 h|"
+    safe = words_of(screen.draw_safe, "Ann", "a dog", "20s", "release: both 3s")
+    assert safe == "SAFE|Ann||a dog||for 20s||release: both 3s|"
+    assert words_of(screen.draw_safe, "Ann", "", "3h", "") == "SAFE|Ann||for 3h|"
+
+
+def test_after_a_cease_fire_every_picture_says_who_has_released_it_and_when() -> None:
+    for scene in SCENES:
+        if scene[1] == NOBODY:
+            said = words_of(scene[0], ("ann@laptop", "59m"), *scene[2:])
+            assert said.startswith("ARMED"), said
+            assert "|ann@l~ 59m|" in said, said
+    assert "|Ann 5m|" in words_of(screen.draw_menu, ANN, STATES, 4, "quick", "1/6")
 
 
 def test_how_a_game_ended() -> None:
     def last(*scores: int, **about: str) -> str:
         players = ("Ann", "Bob", "Cid")[: len(scores)]
-        return drawn(screen.draw_over, "duel", players, scores, about.get("reason", "finished")).words[-1]
+        reason = about.get("reason", "finished")
+        return drawn(screen.draw_over, NOBODY, "duel", players, scores, reason).words[-1]
 
     assert last(5) == "well done"
     assert last(5, 9) == "Bob wins"
@@ -155,7 +170,7 @@ def test_how_a_game_ended() -> None:
 
 def test_the_bar_is_as_long_as_the_game_is_far() -> None:
     def length(done: int, total: int) -> int:
-        canvas = drawn(screen.draw_game, "quick", 4, ("a",), (0,), "", done, total)
+        canvas = drawn(screen.draw_game, NOBODY, "quick", 4, ("a",), (0,), "", done, total)
         return len([x for x in range(2, 126) if canvas.pixel(x, 60)])
 
     assert [length(0, 20), length(10, 20), length(20, 20), length(30, 20)] == [0, 62, 124, 124]
@@ -165,8 +180,8 @@ def test_the_bar_is_as_long_as_the_game_is_far() -> None:
 def test_whose_turn_it_is_stands_out() -> None:
     for players in (("a", "b"), ("a", "b", "c"), tuple("abcdefgh")):
         scores = (0,) * len(players)
-        plain = drawn(screen.draw_game, "duel", 4, players, scores, "", 0, 0)
-        turn = drawn(screen.draw_game, "duel", 4, players, scores, "b", 0, 0)
+        plain = drawn(screen.draw_game, NOBODY, "duel", 4, players, scores, "", 0, 0)
+        turn = drawn(screen.draw_game, NOBODY, "duel", 4, players, scores, "b", 0, 0)
         assert sum(turn.points) > sum(plain.points) + 100
 
 
@@ -174,7 +189,7 @@ def test_a_target_looks_as_it_stands() -> None:
     """Standing, armed, lying and away are four pictures; rising is standing, falling is lying."""
 
     def picture(state: str) -> bytearray:
-        return drawn(screen.draw_menu, (state, "down"), 4, "", "").points
+        return drawn(screen.draw_menu, NOBODY, (state, "down"), 4, "", "").points
 
     different = [picture(state) for state in ("standing", "armed", "down", "")]
     for at, one in enumerate(different):
