@@ -104,10 +104,11 @@ if MICROPYTHON:  # CPython has no framebuf
         display = SSD1306_I2C(128, 64, screen_bus(CONFIG), 0x3C)
         assert bench.seen() == bytes(1024)  # dark before it is set up
         display.init_display()
+        nobody = ("", "")
         for draw, arguments in (
-            (screen.draw_menu, (("standing", "down", "armed", ""), 4, "quick", "1/6")),
-            (screen.draw_game, ("duel", 4, ("left", "right"), (12, 9), "left", 7, 20)),
-            (screen.draw_words, ("gallery", "it needs 2 targets, here are 1")),
+            (screen.draw_menu, (nobody, ("standing", "down", "armed", ""), 4, "quick", "1/6")),
+            (screen.draw_game, (nobody, "duel", 4, ("left", "right"), (12, 9), "left", 7, 20)),
+            (screen.draw_words, (nobody, "gallery", "it needs 2 targets, here are 1")),
         ):
             draw(display, *arguments)
             screen.draw_heartbeat(display, True)
