@@ -94,7 +94,9 @@ class Session:
     dial_timeout_ms = 5_000
     register_timeout_ms = 3_000
     max_retry_ms = 3_000
-    max_refused_ms = 10_000  # where every hub has refused: for a target a sign of life, see HUB_SILENCE_MS
+    # Where every hub has refused. For a target that is a sign of life, and one attempt after it that is lost no
+    # reason to start the radio anew: see HUB_SILENCE_MS.
+    max_refused_ms = 6_000
     state = SessionState.OFFLINE
     link: "Link | None" = None
     last_error: "Exception | None" = None

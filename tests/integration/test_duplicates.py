@@ -241,6 +241,14 @@ async def test_who_is_refused_for_long_asks_less_often(
     assert (min(gaps_s[-2:]) > 0.4) is is_slow, gaps_s
 
 
+def test_one_lost_attempt_after_a_refusal_starts_no_radio_anew() -> None:
+    simulator.import_virtual_hardware()
+    module = importlib.import_module("snyper.firmware.target.session")
+    session = module.TargetSession
+    lost_ms = max(session.dial_timeout_ms, session.register_timeout_ms) + session.max_retry_ms
+    assert session.max_refused_ms + lost_ms < module.HUB_SILENCE_MS
+
+
 @pytest.mark.parametrize("engine", ["cpython", MICROPYTHON])
 async def test_two_simulators_by_mistake(engine: str, tmp_path: Path) -> None:
     async with running_hub("cpython", tmp_path, 8) as hub, AsyncExitStack() as stack:
