@@ -94,7 +94,7 @@ class Session:
     dial_timeout_ms = 5_000
     register_timeout_ms = 3_000
     max_retry_ms = 3_000
-    # Where every hub has refused. For a target that is a sign of life, and one attempt after it that is lost no
+    # Where every hub has refused. For a target that is a sign of life, and one lost attempt after it is no
     # reason to start the radio anew: see HUB_SILENCE_MS.
     max_refused_ms = 6_000
     state = SessionState.OFFLINE

@@ -1,14 +1,8 @@
 """What answers on a USB port is no board of ours: it has the raw REPL, and says there what it likes."""
 
-import json
-import os
-import pty
-import select
 import signal
 import subprocess
 import sys
-import threading
-import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,104 +11,14 @@ import pytest
 from snyper.boards.ports import BoardError
 from snyper.boards.usb import MAX_ANSWER_BYTES, Connection, LostError
 from tests.integration.harness import linux_only
+from tools.faults.hostile_board import ENDLESS, IDENTITY, UNENDED, HostileBoard, Says, asked_of_boards, saying
+from tools.faults.lied_to import SEED
 
 pytestmark = linux_only
-
-BANNER = b"raw REPL; CTRL-B to exit\r\n>"
-IDENTITY = {
-    "platform": "rp2",
-    "version": [1, 26, 0],
-    "name": "Raspberry Pi Pico W",
-    "has_wifi": True,
-    "unique_id": "e66",
-}
-
-ENDLESS = b"without end "
-UNENDED = b"wait for more"
-
-Says = Callable[[str], bytes]
-
-
-class HostileBoard:
-    """Takes each program that is sent to the prompt, and prints what `says` makes of it: that without end
-    where it is ENDLESS, and never an end where it is UNENDED.
-    """
-
-    def __init__(self, says: Says) -> None:
-        self._says = says
-        self._own, terminal = pty.openpty()
-        tty.setraw(terminal)
-        self._terminal = terminal
-        self.port = os.ttyname(terminal)
-        self._stop, self._stopped = os.pipe()
-        self._thread = threading.Thread(target=self._serve)
-        self.printed_bytes = 0
-        self.is_asked = threading.Event()  # for what it says UNENDED to
-
-    @contextmanager
-    def running(self) -> Iterator["HostileBoard"]:
-        self._thread.start()
-        try:
-            yield self
-        finally:
-            os.close(self._stopped)
-            self._thread.join()
-            for held in (self._own, self._terminal, self._stop):
-                os.close(held)
-
-    def _take(self) -> bytes:
-        """The next byte; nothing once it is to stop."""
-        readable, _, _ = select.select([self._own, self._stop], [], [])
-        return b"" if self._stop in readable else os.read(self._own, 1)
-
-    def _print(self, text: bytes) -> bool:
-        """False once it is to stop."""
-        while text:
-            stopped, _, _ = select.select([self._stop], [self._own], [])
-            if stopped:
-                return False
-            written = os.write(self._own, text[:512])
-            self.printed_bytes += written
-            text = text[written:]
-        return True
-
-    def _serve(self) -> None:
-        program = b""
-        while byte := self._take():
-            if byte == b"\x01":
-                program = b""
-                self._print(BANNER)
-            elif byte == b"\x05":  # asks for raw paste
-                self._take()
-                self._take()
-                self._print(b"R\x00")
-            elif byte == b"\x04":
-                said = self._says(program.decode())
-                program = b""
-                self._print(b"OK")
-                while said.startswith(ENDLESS) and self._print(said):
-                    pass
-                self._print(said if said == UNENDED else said + b"\x04\x04>")
-                if said == UNENDED:
-                    self.is_asked.set()
-            elif byte not in b"\r\x03":
-                program += byte
 
 
 def short(said: object) -> str:
     return repr(said)[:30]
-
-
-def saying(answers: dict[str, object]) -> Says:
-    """What answers programs that hold such a text, and nothing to any other."""
-
-    def says(program: str) -> bytes:
-        for part, answer in answers.items():
-            if part in program:
-                return answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        return b""
-
-    return says
 
 
 @contextmanager
@@ -220,6 +124,12 @@ def test_the_command_shows_what_is_wrong_and_ends() -> None:
             assert done.returncode == 1, done.stderr
             assert f"snyper: {board.port}: " in done.stderr
             assert "Traceback" not in done.stderr
+
+
+def test_commands_show_what_a_board_says_wrong() -> None:
+    """The first of those that `make faults` has."""
+    for what, _, wrong in asked_of_boards(6, SEED):
+        assert not wrong, what
 
 
 def test_ctrl_c_ends_the_command_while_a_board_is_asked() -> None:

@@ -1,7 +1,7 @@
-"""Commands that a hub or a journal lies to, one after the other. As a program it says what became of them,
-for a case of `make faults`: they have loops of their own, and want the main thread.
+"""Commands that a hub, a journal or a board lies to, one after the other. As a program it says what became of
+them, for a case of `make faults`: they have loops of their own, and want the main thread.
 
-    python -m tools.faults.lied_to FIELDS MUTATIONS JOURNALS
+    python -m tools.faults.lied_to FIELDS MUTATIONS JOURNALS BOARDS
 """
 
 import json
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from snyper.boards.temporary import temporary_directory
 from tools.faults.broken_journal import read_broken
+from tools.faults.hostile_board import asked_of_boards
 from tools.faults.liar import ASKING, LyingHub, Outcome, carry_out, hurried, lies, mutated
 from tools.loopback import HOST
 
@@ -62,12 +63,13 @@ def _tried(
 
 def main() -> None:
     logging.getLogger("snyper").setLevel(logging.CRITICAL)  # what it says of broken journals
-    fields, mutations, journals = (int(text) for text in sys.argv[1:4])
+    fields, mutations, journals, boards = (int(text) for text in sys.argv[1:5])
     with hurried(), LyingHub().running() as hub, temporary_directory("snyper-broken-") as directory:
         for name, tries in (
             ("a field of a wrong kind", lied_to(hub, fields or None)),
             ("a line with changed bytes", distorted(hub, mutations)),
             ("a broken journal", read_broken(directory, journals, SEED)),
+            ("a board that lies", asked_of_boards(boards, SEED)),
         ):
             wrong, count, worst_s, at_s = [], 0, 0.0, time.monotonic()
             for what, *_, defect in tries:

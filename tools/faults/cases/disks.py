@@ -126,33 +126,20 @@ def _limit(size: int) -> Callable[[AttackedHub], None]:
     return limit
 
 
-def _nothing(hub: AttackedHub) -> None:
-    """Change nothing."""
-
-
 async def disks(scale: Scale) -> AsyncIterator[Figure]:
-    async for figure in _wounded(scale, "disk full", _limit(4_096), _limit(resource.RLIM_INFINITY)):
-        yield figure
     locks: list[sqlite3.Connection] = []
 
     def lock(hub: AttackedHub) -> None:
         locks.append(sqlite3.connect(hub.journal, isolation_level=None, check_same_thread=False))
         locks[-1].execute("BEGIN EXCLUSIVE")
 
-    async for figure in _wounded(scale, "journal locked", lock, lambda hub: locks[-1].close()):
-        yield figure
-    async for figure in _slow(scale):
-        yield figure
-    async for figure in _exchanged(scale):
-        yield figure
-    async for figure in _refused(scale):
-        yield figure
-    async for figure in _clocks(scale):
-        yield figure
-    async for figure in _no_descriptors(scale):
-        yield figure
-    async for figure in _no_memory(scale):
-        yield figure
+    for figures in (
+        _wounded(scale, "disk full", _limit(4_096), _limit(resource.RLIM_INFINITY)),
+        _wounded(scale, "journal locked", lock, lambda hub: locks[-1].close()),
+        *(part(scale) for part in (_slow, _exchanged, _refused, _clocks, _no_descriptors, _no_memory)),
+    ):
+        async for figure in figures:
+            yield figure
 
 
 async def _slow(scale: Scale) -> AsyncIterator[Figure]:

@@ -1,4 +1,4 @@
-"""A hub and a journal that lie to the commands."""
+"""A hub, a journal and a board that lie to the commands."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from tools.faults.lied_to import LIMIT_S
 
 
 async def lying_hub(scale: Scale) -> AsyncIterator[Figure]:
-    numbers = scale.pick((400, 400, 400), (0, 10_000, 10_000))  # 0 is all of them
+    numbers = scale.pick((400, 400, 400, 40), (0, 10_000, 10_000, 10_000))  # 0 is all of them
     command = [sys.executable, "-m", "tools.faults.lied_to", *map(str, numbers)]
     process = await asyncio.create_subprocess_exec(*killed_with_parent(command), stdout=PIPE, limit=1 << 24)
     try:
@@ -36,7 +36,8 @@ CASES = (
         19,
         "what lies to the commands",
         "A hub answers every command with each field of each message and event of each wrong kind, and with"
-        " lines whose bytes are changed. A journal has each column and each field of each event so.",
+        " lines whose bytes are changed. A journal has each column and each field of each event so, and what"
+        " answers on a USB port each answer.",
         "No command ends in a traceback, prints a line or a control character of the other side's, or goes on"
         " for ever.",
         lying_hub,

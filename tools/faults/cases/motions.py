@@ -5,7 +5,7 @@ import itertools
 import random
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from snyper.boards.board import BoardProcess
 from snyper.client import HubClient, connect
@@ -100,7 +100,7 @@ async def _kill_once(
     hub: AttackedHub, boards: list[BoardProcess], number: int, safe: list[float], back: list[float]
 ) -> None:
     """Kill the hub, a target, or both while all stand; add to `safe` and `back` how long it took."""
-    async with connect(hub.address) as client:
+    async with connect(hub.address, "") as client:
         results = await client.stand_up("all")
         assert all(result.ok for result in results), results
     kills_hub, kills_target = number % 3 != 1, number % 3 != 0
@@ -136,18 +136,26 @@ async def _lies_after(board: BoardProcess, began: float) -> float:
 # --- lost, repeated and late
 
 
+@asynccontextmanager
+async def _impaired_range(
+    engine: str, scale: Scale
+) -> AsyncIterator[tuple[HubClient, list[tuple[BoardProcess, ImpairedLink]]]]:
+    """Run a hub, and targets each behind a link of its own."""
+    directory = scale.place(engine)
+    async with attacked_hub(engine, directory) as hub, AsyncExitStack() as stack:
+        links = [await stack.enter_async_context(ImpairedLink(hub.port)) for _ in range(TARGETS)]
+        boards = await stack.enter_async_context(targets_of(directory, [link.port for link in links]))
+        client = await stack.enter_async_context(connect(hub.address, ""))
+        yield client, list(zip(boards, links, strict=True))
+
+
 async def repeated(scale: Scale) -> AsyncIterator[Figure]:
     count = scale.pick(160, 5_000)
     for engine in ENGINES:
-        directory = scale.place(engine)
-        async with attacked_hub(engine, directory) as hub, AsyncExitStack() as stack:
-            links = [await stack.enter_async_context(ImpairedLink(hub.port)) for _ in range(TARGETS)]
-            ports = [link.port for link in links]
-            boards = await stack.enter_async_context(targets_of(directory, ports))
-            client = await stack.enter_async_context(connect(hub.address))
+        async with _impaired_range(engine, scale) as (client, boards):
             twice = Twice(client, scale, count)
             async with asyncio.TaskGroup() as group:
-                for number, (board, link) in enumerate(zip(boards, links, strict=True)):
+                for number, (board, link) in enumerate(boards):
                     group.create_task(twice.run(board, link, random.Random(number)))
             for how in sorted(twice.tried):
                 yield none_of(f"{engine} hub, {how}: moved again", twice.moved[how], twice.tried[how])
@@ -224,12 +232,7 @@ async def lie_down(client: HubClient, board: BoardProcess) -> None:
 async def past_deadline(scale: Scale) -> AsyncIterator[Figure]:
     count = scale.pick(24, 500)
     for engine in ENGINES:
-        directory = scale.place(engine)
-        async with attacked_hub(engine, directory) as hub, AsyncExitStack() as stack:
-            links = [await stack.enter_async_context(ImpairedLink(hub.port)) for _ in range(TARGETS)]
-            ports = [link.port for link in links]
-            boards = await stack.enter_async_context(targets_of(directory, ports))
-            client = await stack.enter_async_context(connect(hub.address))
+        async with _impaired_range(engine, scale) as (client, boards):
             found: list[tuple[bool, bool]] = []
 
             async def hold(board: BoardProcess, link: ImpairedLink, rng: random.Random) -> None:
@@ -238,7 +241,7 @@ async def past_deadline(scale: Scale) -> AsyncIterator[Figure]:
                     scale.tell(f"{len(found)} of {count}")  # noqa: B023
 
             async with asyncio.TaskGroup() as group:
-                for number, (board, link) in enumerate(zip(boards, links, strict=True)):
+                for number, (board, link) in enumerate(boards):
                     group.create_task(hold(board, link, random.Random(number)))
             late = sum(moved for moved, _ in found)
             done = sum(said_done for _, said_done in found)
