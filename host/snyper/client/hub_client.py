@@ -62,6 +62,7 @@ STALL_MS = 30_000  # a peer that was away is back by then, or is not soon
 MAX_LOG_CHARS = 65_536  # that a target may answer of its log: its flash has an eighth of it
 MAX_TRACE_SAMPLES = 4_096  # and of a trace: sixteen times as many as it keeps
 MAX_READ_S = 60.0  # that either may take, page by page
+MAX_WHY_CHARS, MAX_BY_CHARS = 96, 48  # that a hub keeps of why a cease fire was called, and by whom
 MAX_EVENTS = 10_000  # held for a reader that is slow; beyond it the oldest go, and `seq` shows the gap
 
 _ID_PREFIX = secrets.token_hex(4) + "-"
@@ -287,7 +288,7 @@ class HubClient:
         Returns once each target that is connected has said whether it lies, which `on_result` hears, or after
         3 s; it holds long before. Raises ProtocolError `unknown_type` for a hub that is older.
         """
-        data: dict[str, object] = {"why": why, "by": by}
+        data: dict[str, object] = {"why": _sendable(why, MAX_WHY_CHARS), "by": _sendable(by, MAX_BY_CHARS)}
         reply = await self._call(
             SocketMessage(MessageType.CEASE_FIRE, _new_id(), data=data),
             REPLY_TIMEOUT_MS + COMMAND_TIMEOUT_MS,
@@ -300,7 +301,7 @@ class HubClient:
         forget it, `cease_fire` when somebody has called it again meanwhile: it goes on; `unauthorized` for
         who may only read.
         """
-        message = SocketMessage(MessageType.RELEASE, _new_id(), data={"by": by})
+        message = SocketMessage(MessageType.RELEASE, _new_id(), data={"by": _sendable(by, MAX_BY_CHARS)})
         return _checked_cease_fire(await self._call(message, REPLY_TIMEOUT_MS))
 
     async def cease_fire_state(self) -> CeaseFire | None:
@@ -556,6 +557,11 @@ def _checked_cease_fire(reply: SocketMessage) -> CeaseFire:
     if reply.type == MessageType.ERROR:
         raise error_of(reply)
     return cease_fire_of(reply)
+
+
+def _sendable(text: str, chars: int) -> str:
+    """Return of a text of which the hub keeps so many `chars` what it can be sent, whatever is in it."""
+    return text[: 2 * chars].encode("utf-8", "replace").decode()
 
 
 def _is_for_many(target: str) -> bool:
