@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import stat
 import time
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,20 @@ class CeaseFireFile:
         ValueError for a file that cannot be read.
         """
         try:
-            said: dict[str, Any] = json.loads(self.path.read_bytes())
-            since_ms = int(said.pop("since_unix_ms"))
+            if not stat.S_ISREG(self.path.stat().st_mode):
+                raise ValueError("this is no file")
+            said: Any = json.loads(self.path.read_bytes())
         except FileNotFoundError:
             return None
-        except (AttributeError, KeyError, TypeError, RecursionError, UnicodeError) as error:
+        except RecursionError as error:
             raise ValueError(f"this is no cease fire of SNYPER's: {error!r}") from None
-        return {**said, "for_ms": max(0, _unix_ms() - since_ms)}
+        if not isinstance(said, dict):
+            raise ValueError("this is no cease fire of SNYPER's")
+        by, why, since_ms = (said.get(name) for name in ("by", "why", "since_unix_ms"))
+        if not (isinstance(by, str) and isinstance(why, str) and type(since_ms) is int and since_ms > 0):
+            raise ValueError("this is no cease fire of SNYPER's")
+        (by + why).encode()  # half a character nobody can be told
+        return {"by": by, "why": why, "for_ms": max(0, _unix_ms() - since_ms)}
 
     async def write(self, said: dict[str, Any]) -> None:
         """Write what `read` returns, onto the disk. Raises OSError, also for one that takes too long."""
@@ -51,12 +59,16 @@ class CeaseFireFile:
             await asyncio.to_thread(work, *arguments)
 
     def _write(self, content: bytes) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(self.path, content)
         self._sync_folder()
 
     def _remove(self) -> None:
-        self.path.unlink(missing_ok=True)
-        self._sync_folder()
+        try:
+            self.path.unlink(missing_ok=True)
+            self._sync_folder()
+        except (FileNotFoundError, NotADirectoryError):
+            return  # its folder is gone, too
 
     def _sync_folder(self) -> None:
         """Have the disk know which files there are, where the system can be asked for that."""
