@@ -55,7 +55,7 @@ class CeaseFire:
 
     is_kept = False  # where it outlives the hub
     is_restored = False  # from there, at the start of this hub
-    _is_releasing = False
+    _calls = 0  # so many times it was called: a release from before the last one does not count
     _keeping: "asyncio.Task[None] | None" = None
 
     def __init__(self, hub: "Hub", by: str, why: str, since_ms: int) -> None:
@@ -134,7 +134,7 @@ class CeaseFire:
         """Begin it, or go on with it, and return what becomes of the targets. A release that is under
         way does not count any more.
         """
-        self._is_releasing = False
+        self._calls += 1
         lowering = self.lower(self._hub.router.registry.connected())
         if not self.is_kept:
             self.is_told.clear()
@@ -167,20 +167,43 @@ class CeaseFire:
         """End it. Raises ProtocolError: `fault` where the file cannot be removed, so that the next start of
         the hub would bring it back; `cease_fire` when it was called anew meanwhile. Then it goes on.
         """
-        self._is_releasing = True
-        was_kept, self.is_kept = self.is_kept, False
-        file = _file_of(self._hub)
+        ended = asyncio.Event()
+        failed: "list[ProtocolError]" = []
+        # A task of its own: it goes on when who released it has gone, and the file with it.
+        self._tasks.append(asyncio.create_task(self._end(by, failed, ended)))
+        await ended.wait()
+        if failed:
+            raise failed[0]
+
+    async def _end(self, by: str, failed: "list[ProtocolError]", ended: asyncio.Event) -> None:
+        calls = self._calls
         try:
-            if file is not None:
-                async with self._lock:
-                    await file.remove()
+            async with self._lock:
+                if self._hub.router.cease_fire is self:  # else another release has ended it
+                    await self._forget()
+                    if calls == self._calls:
+                        self._tell_end(by)
+                    else:
+                        said = "somebody has called it again: it goes on"
+                        failed.append(ProtocolError(ErrorCode.CEASE_FIRE, said))
         except OSError as error:
-            self.is_kept = was_kept
-            raise ProtocolError(
-                ErrorCode.FAULT, "it goes on: %s cannot be removed (%r)" % (file, error)
-            ) from None
-        if not self._is_releasing:
-            raise ProtocolError(ErrorCode.CEASE_FIRE, "somebody has called it again: it goes on")
+            said = "it goes on: %s cannot be removed (%r)" % (_file_of(self._hub), error)
+            failed.append(ProtocolError(ErrorCode.FAULT, said))
+        finally:
+            ended.set()
+            self._tasks.remove(asyncio.current_task())  # type: ignore[arg-type]
+
+    async def _forget(self) -> None:
+        file = _file_of(self._hub)
+        if file is not None:
+            was_kept, self.is_kept = self.is_kept, False
+            try:
+                await file.remove()
+            except OSError:
+                self.is_kept = was_kept
+                raise
+
+    def _tell_end(self, by: str) -> None:
         held_ms = max(0, now_ms() - self.since_ms)
         self._hub.router.cease_fire = None
         self._hub.released = (by, now_ms())
@@ -194,28 +217,33 @@ def hold(hub: "Hub", data: "dict[str, Any]", name: str) -> "Lowering":
     what becomes of them.
     """
     latch = hub.router.cease_fire
+    by = _text(data.get("by"), MAX_BY_CHARS) or name or "a console"
+    why = _text(data.get("why"), MAX_WHY_CHARS)
+    again = "" if latch is None else " again"
     if latch is None:
-        by = _text(data.get("by"), MAX_BY_CHARS) or name or "a console"
-        latch = CeaseFire(hub, by, _text(data.get("why"), MAX_WHY_CHARS), now_ms())
+        latch = CeaseFire(hub, by, why, now_ms())
         hub.router.cease_fire = latch
     lowering = latch.call()
-    keep("cease fire", "called by %s: %s" % (latch.by, latch.why or "no reason given"))
+    keep("cease fire", "called%s by %s: %s" % (again, by, why or "no reason given"))
     return lowering
 
 
 def restore(hub: "Hub") -> None:
-    """Take up the cease fire that held when the hub ended. A file that cannot be read is one, too."""
+    """Take up the cease fire that held when the hub ended. A file that cannot be read is one, too, whatever
+    is wrong with it: a board may have no memory for it.
+    """
     file = _file_of(hub)
     try:
         data = file.read()
         for_ms = data["for_ms"] if data is not None else 0
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:
         data, for_ms = {"why": "%s cannot be read: %r" % (file, error)}, 0
     if data is None:
         return
     by = _text(data.get("by"), MAX_BY_CHARS) or "somebody"
     latch = CeaseFire(hub, by, _text(data.get("why"), MAX_WHY_CHARS), now_ms() - for_ms)
     latch.is_kept = latch.is_restored = True
+    latch.is_told.set()
     hub.router.cease_fire = latch
     keep("cease fire", "goes on since before this start, called by %s" % by)
     told = {"by": latch.by, "why": latch.why, "kept": True, "restored": True, "for_ms": for_ms}
@@ -264,13 +292,19 @@ def _result(message: SocketMessage, result: "Result") -> SocketMessage:
 
 
 def _text(value: object, chars: int) -> str:
-    """Return of a text for people what can be shown: a cease fire is not refused for its words."""
+    """Return of a text for people what can be shown: a cease fire is not refused for its words, and waits for
+    no memory for them.
+    """
     if not isinstance(value, str):
         return ""
-    from snyper.shared.names import visible
+    try:
+        from snyper.shared.names import visible
 
-    unload("snyper.shared.names")
-    return visible(value)[:chars].strip()
+        return visible(value[: 2 * chars].replace("\n", " "))[:chars].strip()
+    except MemoryError:
+        return ""
+    finally:
+        unload("snyper.shared.names")
 
 
 def _file_of(hub: "Hub") -> "Any":

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -214,11 +216,26 @@ def test_a_full_flash_keeps_nothing_of_it(tmp_path: Path, monkeypatch: pytest.Mo
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b'{"by":7,"why":[],"since_unix_ms":1}', None])
-async def test_a_file_that_cannot_be_read_is_a_cease_fire(content: bytes | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"\xff",
+        b'{"by":7,"why":[],"since_unix_ms":1}',
+        b'{"by":"Ann","why":"","since_unix_ms":Infinity}',
+        b'{"by":"Ann","why":"","since_unix_ms":-1' + b"0" * 400 + b"}",
+        b'{"by":"\\ud800","why":"","since_unix_ms":1}',
+        "a folder",
+        "a pipe",
+    ],
+)
+async def test_a_file_that_cannot_be_read_is_a_cease_fire(content: bytes | str, tmp_path: Path) -> None:
     path = tmp_path / "cease_fire.json"
-    if content is None:
+    if content == "a folder":
         path.mkdir()
+    elif isinstance(content, str):
+        os.mkfifo(path)
     else:
         path.write_bytes(content)
     hub = Hub(HOST, 0, 4, 4)
@@ -228,8 +245,10 @@ async def test_a_file_that_cannot_be_read_is_a_cease_fire(content: bytes | None,
     try:
         async with console_of(HubUnderTest(hub.port, hub=hub)) as console:
             assert (await console.ask("get_cease_fire"))["data"]["held"] is True
+            again = await console.ask("cease_fire")
+            assert (again["status"], again["data"]["by"]) == ("held", "somebody")
             released = await console.ask("release")
-            if content is None:  # what cannot be removed would hold again after the next start
+            if content == "a folder":  # what cannot be removed would hold again after the next start
                 assert released["data"]["code"] == "fault"
                 assert (await console.ask("get_cease_fire"))["data"]["held"] is True
             else:
@@ -240,12 +259,98 @@ async def test_a_file_that_cannot_be_read_is_a_cease_fire(content: bytes | None,
 
 async def test_what_cannot_be_written_holds_and_says_so(tmp_path: Path) -> None:
     hub = Hub(HOST, 0, 4, 4)
-    hub.cease_fire_file = CeaseFireFile(tmp_path / "no" / "cease_fire.json")
+    folder = tmp_path / "folder"
+    folder.touch()
+    hub.cease_fire_file = CeaseFireFile(folder / "cease_fire.json")
     await hub.start()
     try:
         async with console_of(HubUnderTest(hub.port, hub=hub)) as console:
             about = (await console.ask("cease_fire"))["data"]
             assert (about["held"], about["kept"]) == (True, False)
+            assert (await console.ask("release"))["status"] == "released"  # nothing is there to be removed
+            folder.unlink()
+            about = (await console.ask("cease_fire"))["data"]
+            assert (about["held"], about["kept"]) == (True, True)
+    finally:
+        await hub.shut_down()
+
+
+class SlowFile:
+    """Takes its time to remove: until it `may`."""
+
+    def __init__(self) -> None:
+        self.is_there = False
+        self.may = asyncio.Event()
+        self.removing = 0
+
+    def read(self) -> None:
+        """There is none."""
+
+    async def write(self, said: dict[str, Any]) -> None:
+        self.is_there = True
+
+    async def remove(self) -> None:
+        self.removing += 1
+        await self.may.wait()
+        self.is_there = False
+
+
+@pytest.mark.parametrize("last", ["cease_fire", "release"])
+async def test_what_was_said_last_holds_however_many_speak_at_once(last: str) -> None:
+    hub = Hub(HOST, 0, 4, 4)
+    hub.cease_fire_file = file = SlowFile()
+    await hub.start()
+    under_test = HubUnderTest(hub.port, hub=hub)
+    try:
+        async with console_of(under_test) as one, console_of(under_test) as other:
+            assert (await one.ask("cease_fire", by="Ann"))["status"] == "held"
+            first, second = await one.request("release"), await one.request("release")
+            await until(lambda: file.removing, "the first should be under way")
+            again = await one.request("cease_fire", by="Bob")
+            third = await one.request("release") if last == "release" else ""
+            assert (await one.ask("get_cease_fire"))["data"]["held"]  # all of these are read now
+            file.may.set()
+            for id in (first, second):
+                assert (await one.answer_to(id))[-1]["data"]["code"] == "cease_fire"
+            assert (await one.answer_to(again))[-1]["type"] == "reply"
+            if third:
+                assert (await one.answer_to(third))[-1]["status"] == "released"
+            assert (await other.ask("get_cease_fire"))["data"]["held"] is file.is_there is not bool(third)
+            # Two that end one: the second finds nothing to do, also where it is called again in between.
+            assert (await one.ask("cease_fire"))["status"] == "held"
+            file.may.clear()
+            before = file.removing
+            ids = [await one.request("release"), await other.request("release")]
+            await until(lambda: file.removing > before, "the first should be under way")
+            assert (await one.ask("get_cease_fire"))["data"]["held"]
+            assert (await other.ask("get_cease_fire"))["data"]["held"]
+            file.may.set()
+            assert (await one.answer_to(ids[0]))[-1]["status"] == "released"
+            assert (await one.ask("cease_fire"))["status"] == "held"
+            assert (await other.answer_to(ids[1]))[-1]["type"] == "reply"
+            assert (await one.ask("get_cease_fire"))["data"]["held"]
+            assert file.is_there
+            assert file.removing == before + 1
+    finally:
+        await hub.shut_down()
+
+
+async def test_who_releases_it_and_is_gone_has_released_it() -> None:
+    hub = Hub(HOST, 0, 4, 4)
+    hub.cease_fire_file = file = SlowFile()
+    await hub.start()
+    under_test = HubUnderTest(hub.port, hub=hub)
+    try:
+        async with console_of(under_test) as console:
+            assert (await console.ask("cease_fire"))["status"] == "held"
+            async with console_of(under_test) as rude:
+                await rude.request("release")
+                await until(lambda: file.removing, "the release should be under way")
+                await rude.close(reset=True)
+                await until(lambda: len(hub.links) == 1, "it should be gone")
+            file.may.set()
+            await until(lambda: hub.router.cease_fire is None, "it should be released")
+            assert not file.is_there
     finally:
         await hub.shut_down()
 
@@ -263,12 +368,32 @@ async def test_it_is_not_refused_for_its_words_nor_to_who_has_asked_too_much(
             await console.request("listen", "target_1", timeout_ms=60_000)
             await target.expect("listen")
         assert (await console.ask("ping", "target_1"))["data"]["code"] == "busy"
-        id = await console.request("cease_fire", by="A\x1b[2J\u202e" * 30, why=[7])
+        id = await console.request("cease_fire", by="A\x1b[2J\u202e" * 200, why=[7])
         lay_down = await target.expect("lay_down")
         await target.send({"type": "down", "id": lay_down["id"], "status": "down"})
         reply = (await console.answer_to(id))[-1]
         assert reply["data"]["by"] == ("A[2J" * 30)[:48]
         assert reply["data"]["why"] == ""
+
+
+@each_engine
+async def test_no_memory_is_waited_for_to_hold_its_words(engine: str, tmp_path: Path) -> None:
+    async with running_hub(engine, tmp_path) as hub, console_of(hub) as console:
+        about = (await console.ask("cease_fire", by="x" * 1_900, why="a\nb" + "y" * 1_900))["data"]
+        assert (about["held"], about["by"], about["why"]) == (True, "x" * 48, "a b" + "y" * 93)
+
+
+@needs_micropython
+async def test_a_hub_board_that_has_no_memory_for_its_file_holds(tmp_path: Path) -> None:
+    async with running_hub("micropython", tmp_path) as hub:
+        assert hub.board is not None
+        hub.board.kill()
+        (hub.board.flash / "cease_fire.json").write_text("[" * 3_000)
+        await start_hub(hub.board)
+        async with console_of(hub) as console:
+            about = (await console.ask("cease_fire"))["data"]
+            assert (about["by"], about["restored"]) == ("somebody", True)
+            assert (await console.ask("release"))["status"] == "released"
 
 
 @each_engine
@@ -313,6 +438,10 @@ async def test_the_command_says_who_is_away_and_holds_all_the_same(tmp_path: Pat
             assert "released by" in out
             status, out, _ = await run_snyper("cease-fire", "--json", "--hub", hub.address)
             assert json.loads(out)["away"] == ["gone"]
+            for why in ("x" * 10_000, "\udcff a dog"):  # the latter as a terminal of another encoding has it
+                assert (await run_snyper("cease-fire", "--release", "--hub", hub.address))[0] == 0
+                status, out, _ = await run_snyper("cease-fire", "--why", why, "--hub", hub.address)
+                assert (status, out[:6]) == (0, " SAFE ")
     assert (await run_snyper("cease-fire", "--hub", hub.address))[0] == 3
 
 
