@@ -249,6 +249,36 @@ def test_a_cease_fire_from_every_page_by_button_and_key(desk: Watched) -> None:
     desk.is_fine()
 
 
+def test_the_key_of_a_cease_fire_but_for_where_text_is_typed(desk: Watched) -> None:
+    page = open_range(desk)
+    bar = page.locator(".safety")
+
+    def release() -> None:
+        expect(bar).to_have_attribute("data-state", "safe")
+        page.get_by_role("button", name="Release…").click()
+        page.get_by_role("button", name="Release", exact=True).click()
+        expect(bar).to_have_attribute("data-state", "armed")
+
+    page.get_by_label("Armed for how long").click()  # and the focus stays on it
+    page.get_by_role("option", name="10 s", exact=True).click()
+    page.keyboard.press("x")
+    release()
+    page.evaluate(
+        """() => document.activeElement.dispatchEvent(
+            new KeyboardEvent("keydown", {key: "ч", code: "KeyX", bubbles: true}))"""
+    )
+    release()
+    page.get_by_role("button", name="Groups of target_1").click()
+    field = page.locator(".q-dialog input").first
+    field.click()
+    page.keyboard.type("xx")
+    expect(field).to_have_value("xx")
+    page.keyboard.press("Escape")
+    page.goto("/game")
+    expect(bar).to_have_attribute("data-state", "armed")
+    desk.is_fine()
+
+
 def test_a_hit_is_shown_with_its_reaction_time(desk: Watched) -> None:
     page = open_range(desk)
     page.get_by_role("button", name="Activate target_1").click()

@@ -107,10 +107,17 @@
   document.addEventListener("fullscreenchange", () => {
     if (!document.fullscreenElement) document.documentElement.classList.remove("wall");
   });
+  const isWith = (event) => event.ctrlKey || event.metaKey || event.altKey || event.repeat;
+  // Where no text is typed, on any keyboard: one without Latin letters has another one on that key.
+  const TYPED = "input:not([readonly], [type=checkbox], [type=radio]), textarea, [contenteditable]";
+  const isStop = ({ key = "", code, target }) =>
+    (key.toUpperCase() === "X" || (code === "KeyX" && key > "~")) && !target.closest(TYPED);
+
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-    const typing = event.target.closest("input:not([type=checkbox]), textarea, [contenteditable], [role=combobox]");
-    if (event.key.toUpperCase() === "X" && !typing) { emitEvent("shortcut", "X"); return; }
+    if (!isWith(event) && isStop(event)) emitEvent("shortcut", "X");
+  }, true);  // before a list that has the focus keeps it for itself
+  document.addEventListener("keydown", (event) => {
+    if (isWith(event) || isStop(event)) return;
     if (event.target.closest("input, textarea, select, [contenteditable], [role=combobox], .q-dialog")) return;
     const key = event.key;
     if (key === "t") snyper.nextTheme();
