@@ -66,6 +66,17 @@ def test_a_block_that_raises_changes_nothing(path: Path) -> None:
     assert not path.exists()
 
 
+def test_an_error_of_the_block_is_not_one_of_the_file(path: Path) -> None:
+    def add_and_read() -> None:
+        with key_store.changing(path) as store:
+            store.add(new_key("fleet"), Rights.FLEET)
+            Path("/nowhere").read_text()
+
+    with pytest.raises(FileNotFoundError, match="/nowhere"):
+        add_and_read()
+    assert not path.exists()
+
+
 def test_the_key_of_this_computer_is_the_newest_with_the_most_rights() -> None:
     keys = {word: Key(f"{word}:{SECRET}") for word in ("old", "new", "console", "reader", "target_1")}
     rights = (Rights.FLEET, Rights.FLEET, Rights.CONSOLE, Rights.READER, Rights.DEVICE)

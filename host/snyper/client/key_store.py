@@ -10,7 +10,7 @@ import os
 import secrets
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from platformdirs import user_config_path
 
 from snyper.shared.keys import KEY_BYTES, Key, Rights
-from snyper.system.files import locked, others_access, shown, write_private
+from snyper.system.files import locked, others_access, own_file, shown, write_private
 
 PATH_VARIABLE = "SNYPER_KEYS"
 FILE_NAME = "keys.toml"
@@ -146,13 +146,8 @@ def default_path(environment: Mapping[str, str] = os.environ) -> Path:
     """
     if environment.get(PATH_VARIABLE):
         return Path(environment[PATH_VARIABLE])
-    try:
-        folder = user_config_path("snyper")
-    except RuntimeError:
-        folder = Path()
-    if not folder.is_absolute():  # what older versions of platformdirs make of no home
-        raise NoHomeError(f"there is no home directory to keep keys in: say where with {PATH_VARIABLE}=PATH")
-    return folder / FILE_NAME
+    no_home = NoHomeError(f"there is no home directory to keep keys in: say where with {PATH_VARIABLE}=PATH")
+    return own_file(user_config_path, FILE_NAME, no_home)
 
 
 def load(path: Path | None = None) -> KeyStore:
@@ -179,15 +174,24 @@ def changing(path: Path | None = None) -> Iterator[KeyStore]:
     nothing. Meanwhile nobody else changes them. Raises KeyStoreError.
     """
     path = path or default_path()
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locked(path.with_name(f".{path.name}.lock")):
-            store = load(path)
-            before = _encoded(store)
-            yield store
-            after = _encoded(store)
-            if after != before:
+    with ExitStack() as stack:
+        with _writing(path):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            stack.enter_context(locked(path.with_name(f".{path.name}.lock")))
+        store = load(path)
+        before = _encoded(store)
+        yield store
+        after = _encoded(store)
+        if after != before:
+            with _writing(path):
                 write_private(path, after)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Have an OSError of the block say that the keys cannot be written."""
+    try:
+        yield
     except OSError as error:
         raise KeyStoreError(_unusable(path, "written", error)) from None
 

@@ -8,7 +8,7 @@ from typing import Any
 from platformdirs import user_data_path
 
 from snyper.history import schema
-from snyper.system.files import shown
+from snyper.system.files import own_file, shown
 
 PATH_VARIABLE = "SNYPER_JOURNAL"
 
@@ -30,13 +30,8 @@ def default_path(name: str = "journal.sqlite3", option: str = "--journal PATH") 
 
     Raises NoJournalError, which names the `option` that says where, for a user without a home directory.
     """
-    try:
-        folder = user_data_path("snyper")
-    except RuntimeError:
-        folder = Path()
-    if not folder.is_absolute():  # what older versions of platformdirs make of no home
-        raise NoJournalError(f"there is no home directory to keep {name} in: say where with {option}")
-    return folder / name
+    no_home = NoJournalError(f"there is no home directory to keep {name} in: say where with {option}")
+    return own_file(user_data_path, name, no_home)
 
 
 def explained(error: Exception) -> str:

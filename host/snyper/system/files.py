@@ -5,12 +5,25 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 PRIVATE = 0o600  # the mode of a file with a secret in it
+
+
+def own_file(folder: Callable[[str], Path], name: str, no_home: Exception) -> Path:
+    """Return where this user's file of that name is, in a `folder` of platformdirs. Raises `no_home` for a
+    user without a home directory.
+    """
+    try:
+        found = folder("snyper")
+    except RuntimeError:
+        raise no_home from None
+    if not found.is_absolute():  # what older versions of platformdirs make of no home
+        raise no_home
+    return found / name
 
 
 @contextmanager
