@@ -53,8 +53,9 @@ def imports_in(tree: ast.Module) -> Iterator[str]:
             yield str(name.value)
 
 
-def imports_of(path: Path) -> set[str]:
-    return set(imports_in(tree_of(path)))
+@cache
+def imports_of(path: Path) -> frozenset[str]:
+    return frozenset(imports_in(tree_of(path)))
 
 
 def is_within(module: str, room: str) -> bool:

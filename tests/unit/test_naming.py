@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from snyper.boards.syntax import parse, walk
+
 ROOT = Path(__file__).parents[2]
 BOARD = ("shared", "firmware")
 ALL = (*BOARD, "host", "tools", "tests")
@@ -98,16 +100,25 @@ _IMPERATIVES_IN_S = frozenset(("address", "discuss", "dismiss", "focus", "guess"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-@cache
 def sources(*folders: str) -> list[tuple[Path, ast.Module]]:
     paths = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
     assert paths, folders
-    return [(path.relative_to(ROOT), ast.parse(path.read_text(encoding="utf-8"))) for path in paths]
+    return [(path.relative_to(ROOT), tree_of(path)) for path in paths]
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def nodes_of(tree: ast.Module) -> list[ast.AST]:
+    return list(walk(tree))
 
 
 def names_in(tree: ast.Module) -> Iterator[str]:
     """Every identifier that the file defines, binds or uses."""
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.Name):
             yield node.id
         elif isinstance(node, ast.Attribute):
@@ -122,7 +133,7 @@ def names_in(tree: ast.Module) -> Iterator[str]:
 
 def functions_in(tree: ast.Module) -> Iterator[Function]:
     """The functions whose docstring says what a call does: not those of attributes, nor of making one."""
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, Function) and node.name != "__init__":
             decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
             if not any(name == "property" or name.endswith(".setter") for name in decorators):
@@ -138,7 +149,7 @@ def is_imperative(docstring: str) -> bool:
 
 def bound_names(tree: ast.Module) -> Iterator[str]:
     """Parameters and variables."""
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.arg):
             yield node.arg
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -149,7 +160,7 @@ def hidden_builtins(tree: ast.Module) -> set[str]:
     """Those of `type` and `id` that are called in a file which has a parameter or variable of that name."""
     called = {
         node.func.id
-        for node in ast.walk(tree)
+        for node in nodes_of(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
     return called & {"type", "id"} & set(bound_names(tree))
@@ -207,7 +218,7 @@ def test_what_a_module_or_a_class_is_stands_first() -> None:
     found = [
         f"{path}:{getattr(node, 'lineno', 1)} {docstring.splitlines()[0]}"
         for path, tree in sources(*WITH_A_VERB)
-        for node in ast.walk(tree)
+        for node in nodes_of(tree)
         if isinstance(node, ast.ClassDef | ast.Module)
         and (docstring := ast.get_docstring(node))
         and re.match("(How|Some(body|thing)|Wh[a-z]+) ", docstring)
@@ -219,7 +230,7 @@ def test_a_docstring_says_itself_what_is_raised() -> None:
     found = [
         f"{path}:{node.lineno}"
         for path, tree in sources(*ALL)
-        for node in ast.walk(tree)
+        for node in nodes_of(tree)
         if isinstance(node, Function | ast.ClassDef)
         and re.search(r"[Rr]aises\s+(as|like)\b|\b[Ll]ike\s+`\w+`\.|\bLike `", ast.get_docstring(node) or "")
     ]
