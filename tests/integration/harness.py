@@ -13,13 +13,14 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from snyper.boards import board as boards, simulator
-from snyper.boards.board import WIFI, BoardProcess
+from snyper.boards.board import WIFI, Board, BoardProcess
 from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
 from snyper.boards.surroundings import SAMPLING_NS
 from snyper.firmware.master.access import set_limits
@@ -59,12 +60,26 @@ each_body = pytest.mark.parametrize("body", ["cpython", MICROPYTHON])
 
 
 async def until(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> float:
-    """Return once `condition` holds, after how many seconds; fail after `deadline_s`."""
+    """Return once `condition` holds, after how many seconds; fail after `deadline_s`. What it returns may
+    have to be awaited.
+    """
     began = time.monotonic()
-    while not condition():
+    while not (await found if isawaitable(found := condition()) else found):
         assert time.monotonic() - began < deadline_s, f"{what}, and did not within {deadline_s} s"
         await asyncio.sleep(0.005)
     return time.monotonic() - began
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Do as `until` does where there is no loop."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}, and did not within {DEADLINE_S} s"
+        time.sleep(0.005)
+
+
+def wait_for_log(board: Board, text: str) -> None:
+    wait_until(lambda: text in board.log, f"{text!r} should be in the log")
 
 
 def descriptors(pid: int) -> int:
@@ -480,6 +495,26 @@ async def console_of(hub: HubUnderTest, subscribed: bool = False) -> AsyncIterat
         if subscribed:
             assert (await peer.ask("subscribe"))["status"] == "ok"
         yield peer
+
+
+async def until_connected(console: Peer, names: set[str]) -> None:
+    """Wait until just these targets are connected."""
+
+    async def are_there() -> bool:
+        *targets, _ = await console.answer_to(await console.request("list_targets"))
+        return {target["target_id"] for target in targets if target["data"]["connected"]} == names
+
+    await until(are_there, f"{names} should be connected")
+
+
+async def slowest_answer(console: Peer, work: "asyncio.Task[None]") -> float:
+    """Ask the target `good` again and again while `work` goes on; return the longest time in seconds."""
+    slowest_s = 0.0
+    while not work.done():
+        began = time.monotonic()
+        assert (await console.ask("ping", "good"))["status"] == "alive"
+        slowest_s = max(slowest_s, time.monotonic() - began)
+    return slowest_s
 
 
 @asynccontextmanager

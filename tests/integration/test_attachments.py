@@ -219,11 +219,11 @@ def test_a_receiver_of_no_name(name: str, tmp_path: Path) -> None:
 
 
 async def until_registered(client: HubClient, target_id: str) -> None:
-    for _ in range(1_000):
-        if any(target.connected and target.target_id == target_id for target in await client.targets()):
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"{target_id} has not registered")
+
+    async def is_there() -> bool:
+        return any(target.connected and target.target_id == target_id for target in await client.targets())
+
+    await until(is_there, f"{target_id} should register")
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -393,13 +393,13 @@ async def test_watch(engine: str, tmp_path: Path) -> None:
 
 async def until_watching(command: Command, hub: HubUnderTest) -> None:
     """Makes events until the first of them is shown: from then on none is missed."""
-    for _ in range(500):
+
+    async def is_seen() -> bool:
         async with scripted_target(hub, "knock", hardware_id="k"):
             pass
-        if "knock" in command.out:
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail(f"nothing is shown: {command.out!r} {command.err!r}")
+        return "knock" in command.out
+
+    await until(is_seen, "it should show who comes")
 
 
 async def test_watch_for_a_while(tmp_path: Path) -> None:

@@ -30,8 +30,10 @@ from tests.integration.harness import (
     running_hub,
     scripted_hub,
     scripted_target,
+    slowest_answer,
     snyper,
     until,
+    until_connected,
     virtual_target,
 )
 
@@ -356,16 +358,6 @@ async def flood(peer: Peer, data: bytes) -> None:
         return
 
 
-async def slowest_answer(console: Peer, running: "asyncio.Task[None]") -> float:
-    """Asks the good target again and again while the flood goes on: the longest time in seconds."""
-    slowest = 0.0
-    while not running.done():
-        began = time.monotonic()
-        assert (await console.ask("ping", "good"))["status"] == "alive"
-        slowest = max(slowest, time.monotonic() - began)
-    return slowest
-
-
 @linux_only
 @each_engine
 @pytest.mark.parametrize("kind", FLOODS)
@@ -508,18 +500,6 @@ async def test_others_do_not_wait_for_those_that_hang(
         await until_connected(console, {"good", "good_2", "hang_1", "hang_2"})
         *results, reply = await console.answer_to(await console.request("ping", "all", timeout_ms=300))
         assert reply["data"] == {"ok": 2, "failed": 2}
-
-
-async def until_connected(console: Peer, names: set[str]) -> None:
-    """Waits until just these are connected."""
-    connected: set[str] = set()
-    for _ in range(1_000):
-        *targets, _reply = await console.answer_to(await console.request("list_targets"))
-        connected = {target["target_id"] for target in targets if target["data"]["connected"]}
-        if connected == names:
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail(f"connected are {connected}, not {names}")
 
 
 @each_engine

@@ -61,20 +61,20 @@ async def scores(hub: HubUnderTest, console: Peer, target_id: str) -> list[Messa
 
 async def until_count(console: Peer, count: int) -> None:
     """Waits until the hub knows so many targets."""
-    for _ in range(1_000):
-        if (await console.ask("list_targets"))["data"]["count"] == count:
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail(f"{count} targets do not come")
+
+    async def are_there() -> bool:
+        return bool((await console.ask("list_targets"))["data"]["count"] == count)
+
+    await until(are_there, f"{count} targets should come")
 
 
 async def until_down(console: Peer, target_id: str) -> None:
     """Waits until the hub knows that the target lies. Fails when it does not come to rest."""
-    for _ in range(1_000):
-        if (await console.ask("ping", target_id))["data"]["state"] == "down":
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail(f"{target_id} does not lie down")
+
+    async def lies() -> bool:
+        return bool((await console.ask("ping", target_id))["data"]["state"] == "down")
+
+    await until(lies, f"{target_id} should lie down")
 
 
 # --- the four commands, through each hub, to each body
@@ -478,11 +478,11 @@ async def test_a_service_serves_and_commands_nobody(engine: str, tmp_path: Path)
 
 async def until_gone(console: Peer, name: str) -> None:
     """Waits until the hub knows that the peer is away."""
-    for _ in range(1_000):
-        if (await console.ask("ping", name))["data"].get("message", "").endswith("is away"):
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail(f"{name} does not go")
+
+    async def is_gone() -> bool:
+        return bool((await console.ask("ping", name))["data"].get("message", "").endswith("is away"))
+
+    await until(is_gone, f"{name} should go")
 
 
 @each_engine
@@ -853,12 +853,12 @@ async def test_a_place_that_is_given_up_is_free(engine: str, tmp_path: Path) -> 
 
 async def until_free(hub: HubUnderTest) -> None:
     """Waits until the hub has noticed that the second console has gone."""
-    for _ in range(1_000):
+
+    async def is_free() -> bool:
         async with peer_of(hub) as peer:
-            if (await peer.ask("register", role="console"))["type"] == "registered":
-                return
-        await asyncio.sleep(0.005)
-    pytest.fail("the place of a console that has gone is not free again")
+            return bool((await peer.ask("register", role="console"))["type"] == "registered")
+
+    await until(is_free, "the place of a console that has gone should be free again")
 
 
 @each_engine

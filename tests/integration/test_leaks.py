@@ -24,6 +24,7 @@ from tests.integration.harness import (
     running_hub,
     scripted_target,
     until,
+    until_connected,
 )
 
 ROUNDS = 10  # of ten connections each
@@ -141,17 +142,7 @@ async def be_rude(hub: HubUnderTest, console: Peer) -> None:
         for way in RUDE_WAYS:
             async with peer_of(hub) as peer:
                 await way(hub, peer)
-            await until_only_the_good(console)
-
-
-async def until_only_the_good(console: Peer) -> None:
-    """Waits until `leaver` is away, so that the next may have its name."""
-    for _ in range(1_000):
-        *targets, _reply = await console.answer_to(await console.request("list_targets"))
-        if {target["target_id"] for target in targets if target["data"]["connected"]} == {"good", "slow"}:
-            return
-        await asyncio.sleep(0.005)
-    pytest.fail("a target that has gone stays connected")
+            await until_connected(console, {"good", "slow"})
 
 
 def links() -> list[Link]:
@@ -167,18 +158,14 @@ async def test_nothing_is_left_on_cpython(tmp_path: Path) -> None:
         await stack.enter_async_context(scripted_target(hub, "good"))
         slow = await stack.enter_async_context(scripted_target(hub, "slow", answers={}))
         console = await stack.enter_async_context(console_of(hub, subscribed=True))
-        await until_only_the_good(console)
+        await until_connected(console, {"good", "slow"})
         before = (len(links()), len(asyncio.all_tasks()), descriptors(os.getpid()))
         await be_rude(hub, console)
 
         def left() -> tuple[int, int, int]:
             return (len(links()), len(asyncio.all_tasks()), descriptors(os.getpid()))
 
-        for _ in range(1_000):
-            if left() == before:
-                break
-            await asyncio.sleep(0.01)
-        assert left() == before, "links, tasks and descriptors"
+        await until(lambda: left() == before, f"links, tasks and descriptors should be {before}")
         assert len([found for found in gc.get_objects() if type(found) is Target]) <= 4 + 4
         # The four commands to `slow` whose console went: nobody waits for their answers.
         await until(
@@ -203,17 +190,19 @@ async def test_nothing_is_left_on_a_hub_board(tmp_path: Path, capsys: pytest.Cap
         descriptors_before = await settled_descriptors(hub, None)
         await be_rude(hub, console)
         await settled_descriptors(hub, descriptors_before)
-        free = await free_bytes(hub)
-        for _ in range(100):
-            if free >= before - MEMORY_SLACK_BYTES:
-                break
-            await asyncio.sleep(0.05)  # the hub drops strangers twice a second
+        free = 0
+
+        async def is_free_again() -> bool:  # the hub drops strangers twice a second
+            nonlocal free
             free = await free_bytes(hub)
-        with capsys.disabled():
-            print(
-                f"\nhub board after 100 connections: {before} bytes free, after 200: {free}", file=sys.stderr
-            )
-        assert free >= before - MEMORY_SLACK_BYTES
+            return free >= before - MEMORY_SLACK_BYTES
+
+        try:
+            await until(is_free_again, f"{before - MEMORY_SLACK_BYTES} bytes should be free again")
+        finally:
+            said = f"\nhub board after 100 connections: {before} bytes free, after 200: {free}"
+            with capsys.disabled():
+                print(said, file=sys.stderr)
         assert (await console.ask("stand_up", "good"))["status"] == "standing"
 
 

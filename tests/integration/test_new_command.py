@@ -22,6 +22,7 @@ from tests.integration.harness import (
     run_snyper,
     running_hub,
     scripted_target,
+    until,
 )
 
 SOURCE = ROOT / "firmware" / "target" / "target.py"
@@ -68,14 +69,13 @@ async def dancing_target(directory: Path, hub: HubUnderTest) -> AsyncIterator[No
     board.start()
     try:
         async with connect(hub.address) as console:
-            for _ in range(1_000):
-                if any(
+
+            async def is_there() -> bool:
+                return any(
                     target.connected for target in await console.targets() if target.target_id == "dancer"
-                ):
-                    break
-                await asyncio.sleep(0.01)
-            else:
-                pytest.fail(f"it does not register:\n{board.log}")
+                )
+
+            await until(is_there, "it should register")
         yield
         assert "Traceback" not in board.log, board.log
     finally:

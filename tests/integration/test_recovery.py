@@ -17,7 +17,6 @@ from tests.integration.harness import (
     MICROPYTHON,
     SLACK_S,
     UP_NS,
-    Peer,
     ProcessTarget,
     SessionTarget,
     VirtualTarget,
@@ -32,6 +31,7 @@ from tests.integration.harness import (
     scripted_hub,
     scripted_target,
     until,
+    until_connected,
     virtual_target,
 )
 
@@ -41,18 +41,6 @@ GONE_S = 1.0  # for which a hub stays away
 
 def is_at(target: VirtualTarget, angle_ns: int) -> bool:
     return abs(target.duty_ns() - angle_ns) < 1_000
-
-
-async def until_registered(console: Peer, names: set[str]) -> None:
-    connected: set[str] = set()
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        *targets, _reply = await console.answer_to(await console.request("list_targets"))
-        connected = {target["target_id"] for target in targets if target["data"]["connected"]}
-        if connected == names:
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail(f"connected are {connected}, not {names}")
 
 
 # --- the hub dies
@@ -79,7 +67,7 @@ async def test_targets_find_a_hub_that_was_killed(
             for name in sorted(names)
         ]
         async with console_of(hub.under_test) as console:
-            await until_registered(console, names)
+            await until_connected(console, names)
             assert (await console.ask("stand_up", "all"))["status"] == "ok"
             assert all(is_at(target, UP_NS) for target in targets)
             began = time.monotonic()
@@ -93,7 +81,7 @@ async def test_targets_find_a_hub_that_was_killed(
         await hub.start()
         began = time.monotonic()
         async with console_of(hub.under_test) as console:
-            await until_registered(console, names)
+            await until_connected(console, names)
             back_after_s = time.monotonic() - began
             with capsys.disabled():
                 print(

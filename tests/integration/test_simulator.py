@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,10 +17,15 @@ from snyper.boards import board as boards, image, simulator
 from snyper.boards.board import BoardProcess
 from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
 from snyper.boards.simulator import Notice, simulate
-
-ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_S = 60.0
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+from tests.integration.harness import (
+    DEADLINE_S,
+    ROOT,
+    is_alive,
+    linux_only,
+    until,
+    wait_for_log,
+    wait_until,
+)
 
 PRINT_CAUSE = "import machine\nprint('cause', machine.reset_cause())\n"
 SLEEP = "import time\nwhile True:\n    time.sleep_ms(10)\n"
@@ -47,25 +51,6 @@ def make_board(tmp_path: Path) -> Iterator[MakeBoard]:
     yield make
     for board in boards:
         board.kill()
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Returns once `condition` holds; fails after DEADLINE_S."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-
-
-def wait_for_log(board: BoardProcess, text: str) -> None:
-    wait_until(lambda: text in board.log, f"{text!r} is not in the log:\n{board.log}")
-
-
-def is_alive(pid: int) -> bool:
-    """Whether the process runs; one that has ended and waits for its parent does not."""
-    with suppress(OSError):
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    return False
 
 
 def pids_of(directory: Path) -> list[int]:
@@ -330,13 +315,6 @@ class FakeHub:
                 pass
         self.connections -= 1
         writer.close()
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.01)
 
 
 async def cancel(task: asyncio.Task[None]) -> None:

@@ -19,7 +19,6 @@ from snyper.shared.socket_protocol import MAX_INTEGER, ErrorCode, ProtocolError,
 from tests.integration.harness import (
     ROOT,
     HubUnderTest,
-    Peer,
     console_of,
     each_engine,
     linux_only,
@@ -28,6 +27,7 @@ from tests.integration.harness import (
     resident_kb,
     running_hub,
     scripted_target,
+    slowest_answer,
     until,
 )
 
@@ -177,17 +177,6 @@ async def test_a_receiver_that_is_stopped_while_a_file_comes(engine: str, tmp_pa
         receiver.send_signal(signal.SIGCONT)
         await client.send_bytes("store", "a", DATA)
     assert contents(received) == {"a": DATA}
-
-
-async def slowest_answer(console: Peer, work: "asyncio.Task[None]") -> float:
-    """Ask a target again and again while `work` goes on; return the longest time in seconds."""
-    slowest_s = 0.0
-    loop = asyncio.get_running_loop()
-    while not work.done():
-        began = loop.time()
-        assert (await console.ask("ping", "good"))["status"] == "alive"
-        slowest_s = max(slowest_s, loop.time() - began)
-    return slowest_s
 
 
 @linux_only

@@ -15,30 +15,24 @@ import pytest
 
 from snyper.boards.board import BoardProcess
 from snyper.boards.usb_board import UsbBoard
-from tests.integration.harness import is_alive, linux_only, needs_micropython
+from tests.integration.harness import (
+    DEADLINE_S,
+    ROOT,
+    is_alive,
+    linux_only,
+    needs_micropython,
+    wait_for_log,
+    wait_until,
+)
 
 pytestmark = [needs_micropython, linux_only]
 
-ROOT = Path(__file__).resolve().parents[2]
 MPREMOTE = Path(sys.executable).parent / "mpremote"
-DEADLINE_S = 60.0
 
 SAY_WHY = "import machine\nprint('cause', machine.reset_cause())\n"
 RUN_FOR_EVER = "import asyncio\nprint('main runs')\nasyncio.run(asyncio.Event().wait())\n"
 
 Mpremote = Callable[..., str]
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Returns once `condition` holds; fails after DEADLINE_S."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.005)
-
-
-def wait_for_log(board: UsbBoard, text: str) -> None:
-    wait_until(lambda: text in board.log, f"{text!r} should be in the log")
 
 
 def run_mpremote(port: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
