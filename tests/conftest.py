@@ -3,7 +3,9 @@ run in.
 """
 
 import logging
+import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +23,11 @@ TOGETHER = re.compile(
     r"|tests/unit/test_(naming)\.py"  # all that the project has, parsed
     r"|tests/unit/test_on_micropython\.py::\w+\[(\w+\.py)"  # a file's run on MicroPython
 )
+
+# Where the environment forbids it, each of the hundreds of commands that are started would compile anew what
+# it imports, for a third of its time.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # A slow machine is no failure.
 settings.register_profile("snyper", deadline=None)
