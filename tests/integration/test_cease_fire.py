@@ -433,6 +433,9 @@ async def test_the_command_says_who_is_away_and_holds_all_the_same(tmp_path: Pat
             assert out.count("cease fire by") == 2
             status, out, _ = await run_snyper("targets", "--hub", hub.address)
             assert out.startswith(" SAFE ")
+            for watch in (("watch",), ("watch", "--json"), ("game", "watch")):
+                async with snyper(*watch, "--hub", hub.address) as command:  # into a pipe
+                    await command.says(" SAFE  cease fire by ")
             status, out, _ = await run_snyper("cease-fire", "--release", "--hub", hub.address)
             assert (status, out[:7]) == (0, " ARMED ")
             assert "released by" in out

@@ -14,7 +14,7 @@ from rich.text import Text
 from snyper.cli.commands import warn_of_losses
 from snyper.cli.output import can_redraw, drawn_columns, err, out
 from snyper.cli.scoreboard import scoreboard, summary
-from snyper.cli.screens import event_line, safety_bar
+from snyper.cli.screens import event_line, safety_bar, tell_safety
 from snyper.client import Event, GameState, HubClient, connect
 from snyper.client.events import fold, kind_of
 from snyper.client.range_model import RangeModel
@@ -144,8 +144,10 @@ class _Screen:
             self._live = Live(self._board(), console=out, refresh_per_second=10)
             self._live.start()
             self._ticking = asyncio.create_task(self._tick())
-        elif not self._as_json and self.state.status == "running":
-            print_board(self.state)
+        else:
+            tell_safety(self._model.cease_fire)
+            if not self._as_json and self.state.status == "running":
+                print_board(self.state)
         return self
 
     async def __aexit__(self, *error: object) -> None:

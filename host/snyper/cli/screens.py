@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from snyper.cli.output import can_redraw, out
+from snyper.cli.output import can_redraw, err, out
 from snyper.client import (
     CeaseFire,
     Event,
@@ -61,6 +61,12 @@ def safety_text(state: CeaseFire, ago_s: float) -> Text:
     word, style = ("SAFE", "bold white on green") if state.held else ("ARMED", "bold white on red")
     detail = one_line(safety_detail(state, time.time() - ago_s))
     return Text.assemble((f" {word} ", style), f" {detail}" if detail else "")
+
+
+def tell_safety(state: CeaseFire | None) -> None:
+    """Say on stderr that a cease fire holds, for who is told the events from now on."""
+    if state is not None and state.held:
+        err.print(safety_text(state, 0.0))
 
 
 def safety_bar(state: CeaseFire, ago_s: float, width: int) -> Text:

@@ -1,6 +1,7 @@
 """`snyper watch`: the range live."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from snyper.cli.commands import HubOption, Json, run, warn_of_gap, warn_of_losse
 from snyper.cli.output import can_redraw, out
 from snyper.cli.range_screen import watch_live
 from snyper.client import DEFAULT_HUB, NoHubError, ReconnectingClient, connect
+from snyper.shared.socket_protocol import ProtocolError
 from snyper.shared.vocabulary import MIN_TIMEOUT_MS
 from snyper.system import streams
 from snyper.system.streams import print_json
@@ -32,11 +34,17 @@ def watch(
         if can_redraw(out) and not as_json:
             await watch_live(console, out, hub)
         warn_of_losses(console, hub)
+        asking = asyncio.create_task(tell_safety(console))
         async for event in console.events(on_gap=warn_of_gap):
             if as_json:
                 print_json(asdict(event))
             else:
                 out.print(screens.event_line(event), soft_wrap=True)
+        await asking
+
+    async def tell_safety(console: ReconnectingClient) -> None:
+        with suppress(ProtocolError):  # of a hub that is lost just now, which is said
+            screens.tell_safety(await console.cease_fire_state())
 
     async def follow_for_a_while() -> None:
         is_connected = False
