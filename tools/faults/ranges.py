@@ -6,12 +6,12 @@ import os
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from types import MappingProxyType
+from typing import Any, TypeVar
 
 from snyper.boards.board import WIFI, BoardProcess
 from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
@@ -19,6 +19,8 @@ from snyper.client.environment import KEY_VARIABLE
 from snyper.system.process import killed_with_parent
 from tools.faults.case import Skipped
 from tools.loopback import HOST, free_port
+
+T = TypeVar("T")
 
 CPYTHON, MICROPYTHON = "cpython", "micropython"
 ENGINES = (CPYTHON, MICROPYTHON)
@@ -238,6 +240,47 @@ async def prober_of(address: str, target_id: str, key: str = "") -> AsyncIterato
         await process.communicate()
 
 
+@asynccontextmanager
+async def control_of(
+    engine: str, directory: Path, key: str = "", config: Mapping[str, object] = MappingProxyType({})
+) -> AsyncIterator[Prober]:
+    """Run a hub with a target that nobody attacks, and a console that measures there. What that sees in the
+    same seconds is what this computer costs, busy or not.
+    """
+    async with (
+        attacked_hub(engine, directory, key, config=config) as hub,
+        targets_of(directory, [hub.port], key),
+        prober_of(hub.address, "target_1", key) as prober,
+    ):
+        yield prober
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What others notice at a hub that is attacked, and in the same seconds at one that is not."""
+
+    attacked: Latency
+    control: Latency
+
+    @property
+    def more_ms(self) -> float:
+        return max(0.0, self.attacked.p99_ms - self.control.p99_ms)
+
+    @property
+    def ratio(self) -> float:
+        return self.attacked.p99_ms / self.control.p99_ms
+
+
+async def measure_beside(
+    prober: Prober, control: Prober, seconds: float, attack: Coroutine[Any, Any, T]
+) -> tuple[Beside, T]:
+    """Measure at both while one of them is attacked; return also what comes of `attack`."""
+    async with asyncio.TaskGroup() as group:
+        measuring = [group.create_task(one.measure(seconds)) for one in (prober, control)]
+        attacking = group.create_task(attack)
+    return Beside(*(task.result() for task in measuring)), attacking.result()
+
+
 def descriptors(pid: int) -> int:
     """Count the open files of a process."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
@@ -247,8 +290,3 @@ def environment(key: str = "") -> dict[str, str]:
     """Return this process's environment with nothing in it that the project reads, but for that key."""
     found = {name: value for name, value in os.environ.items() if not name.startswith("SNYPER_")}
     return {**found, KEY_VARIABLE: key}  # an empty one keeps this user's out
-
-
-def p99_of(found: list[Latency]) -> float:
-    """Return the median of the p99 of several rounds."""
-    return median(latency.p99_ms for latency in found)

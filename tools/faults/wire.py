@@ -119,7 +119,7 @@ class Peer:
                     raise EOFError(str(error)) from error
                 if not line:
                     raise EOFError("the other side has hung up")
-                message: Message = json.loads(line[: line.rindex(b"}") + 1])
+                message: Message = json.loads(line[line.index(b"{") :])  # behind a seal, if it has one
                 if message["type"] != "ping" or type(message["id"]) is not int:
                     return message
                 await self.send({"type": "pong", "id": message["id"], "status": "alive"})

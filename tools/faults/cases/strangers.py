@@ -15,10 +15,11 @@ from tools.faults.ranges import (
     ENGINES,
     KEY,
     MICROPYTHON,
-    Latency,
-    Prober,
+    Beside,
     attacked_hub,
+    control_of,
     descriptors,
+    measure_beside,
     prober_of,
     targets_of,
     until,
@@ -41,22 +42,18 @@ async def silent_strangers(scale: Scale) -> AsyncIterator[Figure]:
         attacked_hub(CPYTHON, directory) as hub,
         targets_of(directory, [hub.port]),
         prober_of(hub.address, "target_1") as prober,
+        control_of(CPYTHON, scale.place(f"{CPYTHON}-control")) as control,
     ):
         before = descriptors(hub.pid)
-        quiet: list[Latency] = []
-        attacked: list[Latency] = []
+        found: list[Beside] = []
         back: list[float] = []
         for _ in range(scale.pick(2, 10)):
-            quiet.append(await prober.measure(3))
             async with _strangers(hub.port, STRANGERS, PER_ADDRESS):
-                measuring = await prober.begin(3)
-                began = time.monotonic()
-                async with console_of(hub.port) as console:
-                    await console.ask("ping")
-                    back.append(time.monotonic() - began)
-                attacked.append(await measuring)
-        yield _doubled(f"{CPYTHON}, {STRANGERS:,} silent: p99 of others", quiet, attacked)
-        lost = sum(latency.lost for latency in attacked)
+                beside, in_after_s = await measure_beside(prober, control, 3, _get_in(hub.port))
+                found.append(beside)
+                back.append(in_after_s)
+        yield _doubled(f"{CPYTHON}, {STRANGERS:,} silent: p99 of others", found)
+        lost = sum(one.attacked.lost for one in found)
         yield at_most(f"{CPYTHON}: commands of the console without an answer", lost, 0)
         yield at_most(f"{CPYTHON}: another console is in after", max(back), 2.0, "s")
         took_s = await until(lambda: descriptors(hub.pid) <= before + 2, "descriptors should be given back")
@@ -101,12 +98,22 @@ async def _strangers(port: int, count: int, per_address: int) -> AsyncIterator[N
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _doubled(what: str, quiet: list[Latency], attacked: list[Latency]) -> Figure:
-    """Make the figure of how many times as long others' commands take, each round beside its own quiet."""
-    ratios = [after.p99_ms / before.p99_ms for before, after in zip(quiet, attacked, strict=True)]
-    before, after = (median(latency.p99_ms for latency in found) for found in (quiet, attacked))
-    figure = at_most(what, median(ratios), DOUBLED, "times")
-    return Figure(figure.what, f"{figure.value}, {before:.1f} to {after:.1f} ms", figure.bound, figure.holds)
+async def _get_in(port: int) -> float:
+    """Register another console; return after how many seconds it was answered."""
+    began = time.monotonic()
+    async with console_of(port) as console:
+        await console.ask("ping")
+        return time.monotonic() - began
+
+
+def _doubled(what: str, found: list[Beside]) -> Figure:
+    """Make the figure of how many times as long others' commands take as at a hub that nobody attacks."""
+    quiet = median(one.control.p99_ms for one in found)
+    attacked = median(one.attacked.p99_ms for one in found)
+    figure = at_most(what, median(one.ratio for one in found), DOUBLED, "times")
+    return Figure(
+        figure.what, f"{figure.value}, {quiet:.1f} to {attacked:.1f} ms", figure.bound, figure.holds
+    )
 
 
 async def wrong_keys(scale: Scale) -> AsyncIterator[Figure]:
@@ -116,21 +123,20 @@ async def wrong_keys(scale: Scale) -> AsyncIterator[Figure]:
             attacked_hub(engine, directory, KEY) as hub,
             targets_of(directory, [hub.port], KEY),
             prober_of(hub.address, "target_1", KEY) as prober,
+            control_of(engine, scale.place(f"{engine}-control"), KEY) as control,
         ):
-            quiet: list[Latency] = []
-            attacked: list[Latency] = []
+            found: list[Beside] = []
             rates: list[float] = []
             for _ in range(scale.pick(2, 10)):
-                quiet.append(await prober.measure(4))
-                rate, latency = await _guess(hub.port, prober)
+                beside, rate = await measure_beside(prober, control, 4, _guess(hub.port))
+                found.append(beside)
                 rates.append(rate)
-                attacked.append(latency)
             yield at_most(f"{engine}: wrong keys judged of one address", max(rates), TRIES_PER_S, "a second")
-            yield _doubled(f"{engine}: p99 of others", quiet, attacked)
+            yield _doubled(f"{engine}: p99 of others", found)
 
 
-async def _guess(port: int, prober: Prober) -> tuple[float, Latency]:
-    """Try wrong keys for 4 s, eight at once; return how many were judged a second, and what others saw."""
+async def _guess(port: int) -> float:
+    """Try wrong keys for 4 s, eight at once; return how many were judged a second."""
     judged = 0
     began = time.monotonic()
 
@@ -140,10 +146,8 @@ async def _guess(port: int, prober: Prober) -> tuple[float, Latency]:
             with suppress(OSError, EOFError, TimeoutError):
                 judged += await _try_key(port)
 
-    measuring = await prober.begin(4)
     await asyncio.gather(*(guess() for _ in range(8)))
-    took_s = time.monotonic() - began
-    return judged / took_s, await measuring
+    return judged / (time.monotonic() - began)
 
 
 async def _try_key(port: int) -> bool:
