@@ -47,7 +47,7 @@ async def silent_strangers(scale: Scale) -> AsyncIterator[Figure]:
         before = descriptors(hub.pid)
         found: list[Beside] = []
         back: list[float] = []
-        for _ in range(scale.pick(2, 10)):
+        for _ in range(scale.pick(3, 11)):
             async with _strangers(hub.port, STRANGERS, PER_ADDRESS):
                 beside, in_after_s = await measure_beside(prober, control, 3, _get_in(hub.port))
                 found.append(beside)
@@ -127,7 +127,7 @@ async def wrong_keys(scale: Scale) -> AsyncIterator[Figure]:
         ):
             found: list[Beside] = []
             rates: list[float] = []
-            for _ in range(scale.pick(2, 10)):
+            for _ in range(scale.pick(3, 11)):
                 beside, rate = await measure_beside(prober, control, 4, _guess(hub.port))
                 found.append(beside)
                 rates.append(rate)
