@@ -33,6 +33,9 @@ MAX_ADDRESSES = 64  # whose wrong keys are counted
 
 def register(hub: "Hub", link: "Link", message: SocketMessage) -> None:
     """Admit who sends `message`, a `register`, or challenge or refuse it."""
+    if link.sealed is not None:  # it has proven its key: what it sealed was sealed as it must be
+        link._stream = link.sealed
+        link.on_close = None
     try:
         registration = Registration(message)
         _check_address(hub, link)
@@ -54,11 +57,10 @@ def register(hub: "Hub", link: "Link", message: SocketMessage) -> None:
 
 def put_out_stranger(strangers: "list[Link]") -> None:
     """Hang up on the stranger who has been here longest, but for the one who came last: if possible on one
-    who has been told why it is not served, else on one who is not proving a key.
+    who has been told why it is not served. Who has been challenged is a stranger like any other: anybody is.
     """
     here = [link for link in strangers[:-1] if link.state != State.CLOSED]
-    refused = [link for link in here if link.state == State.LINGERING]
-    oldest = refused or [link for link in here if link.sealed is None] or here
+    oldest = [link for link in here if link.state == State.LINGERING] or here
     if oldest:
         oldest[0].end(ProtocolError(ErrorCode.BUSY, "others wait for this place"), CloseReason.REFUSED)
 
@@ -85,18 +87,20 @@ def _challenge(hub: "Hub", link: "Link", message: SocketMessage, registration: R
     )
     link.send_nowait(message.reply(MessageType.CHALLENGE, "challenged", {"nonce": hexlify(own).decode()}))
     seal_link(link, from_hub, to_hub, (registration.role, registration.target_id, key.name))
-    link.on_close = lambda link, why: _count_wrong_key(hub, link, why)
+    # Not sealed before the peer's proof: from what is, anybody could guess a key off line.
+    link._stream = link.sealed._stream  # type: ignore[union-attr]
+    link.on_close = hub.on_unproven
 
 
-def _count_wrong_key(hub: "Hub", link: "Link", why: ProtocolError) -> None:
-    """Count a wrong key against the address that it came from: one is forgotten in WRONG_KEY_MS."""
-    if why.code != ErrorCode.UNAUTHORIZED:
-        return
+def count_wrong_key(hub: "Hub", address: "Any") -> None:
+    """Count a wrong key against the address that it came from: one is forgotten in WRONG_KEY_MS, and however
+    many there were, one more is judged after that time.
+    """
     if hub.wrong_keys is None:
         hub.wrong_keys = {}
     due_ms = hub.wrong_keys
-    address = link._stream.address
-    due_ms[address] = max(now_ms(), due_ms.get(address, 0)) + WRONG_KEY_MS
+    at_once_ms = hub.wrong_keys_at_once * WRONG_KEY_MS
+    due_ms[address] = min(max(now_ms(), due_ms.get(address, 0)), now_ms() + at_once_ms) + WRONG_KEY_MS
     if len(due_ms) > MAX_ADDRESSES:
         del due_ms[min(due_ms, key=lambda other: due_ms[other])]  # the one that has been good for longest
 
@@ -141,7 +145,6 @@ def _check_proof(hub: "Hub", link: "Link", registration: Registration) -> None:
 
 def refuse_registration(hub: "Hub", link: "Link", message: SocketMessage, error: ProtocolError) -> None:
     """Tell a peer why it is not admitted, and hang up."""
-    _count_wrong_key(hub, link, error)
     is_duplicate = error.code == ErrorCode.DUPLICATE_TARGET
     if is_duplicate:
         from snyper.firmware.master.duplicates import record_duplicate

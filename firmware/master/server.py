@@ -163,7 +163,10 @@ class Hub:
         self.strangers.append(link)
         link.is_quiet = 2 * self.places < self.unregistered  # a few are in the log
         link.start(self._closed)
-        self._make_room()
+        try:
+            self._make_room()
+        except MemoryError as error:
+            link.connection_lost(error)  # the newcomer's loss, and nobody else's
         if len(self.links) - len(self.strangers) >= self.max_connections:
             refuse(link, ErrorCode.BUSY, "this hub takes %d connections" % self.max_connections)
 
@@ -201,6 +204,8 @@ class Hub:
         room = max(1, min(self.unregistered, self.max_connections - registered))
         if len(self.strangers) + more <= room:
             return 0
+        if more and [link for link in self.strangers if link.state == State.CLOSED]:
+            return _NOBODY  # who was put out has not gone yet
         had_ms = now_ms() - self.strangers[0].opened_ms
         return _NOBODY if had_ms * self.strangers_per_s < room * 1000 else _OLDEST
 
@@ -230,6 +235,14 @@ class Hub:
         unload("snyper.firmware.master.admission", "snyper.shared.handshake_server")
         register(self, link, message)
         collect_garbage()  # what it needed lies between what stays
+
+    def on_unproven(self, link: Link, why: ProtocolError) -> None:
+        """Count a wrong key, for which `link` has ended. In admission.py the link would keep all that."""
+        if why.code == ErrorCode.UNAUTHORIZED:
+            from snyper.firmware.master.admission import count_wrong_key
+
+            unload("snyper.firmware.master.admission")
+            count_wrong_key(self, link._stream.address)
 
     def serve_peer(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
         """Admit a peer, instead of the link that it had before, and serve it from now on.

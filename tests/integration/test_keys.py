@@ -199,6 +199,16 @@ async def test_another_key_of_the_same_name_is_refused(hub: HubUnderTest) -> Non
         assert await wire.error() == "unauthorized"
 
 
+async def test_the_hub_seals_nothing_before_the_peers_proof(hub: HubUnderTest) -> None:
+    """From what is sealed a key that was made of a text could be guessed off line, by anybody who asks."""
+    for of_key in (OTHER, TEXT):
+        async with wire_to(hub) as wire:
+            to_hub, _ = await wire.challenged(of_key, "console")
+            await wire.send(sealed(to_hub, register("console"))[:-2] + b"?\n")
+            assert json.loads(await wire.line())["data"]["code"] == "unauthorized"
+            assert await wire.line() == b""
+
+
 async def test_the_proof_is_of_one_role_and_one_name(hub: HubUnderTest) -> None:
     async def refused(line: bytes) -> None:
         async with wire_to(hub) as wire:

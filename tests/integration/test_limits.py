@@ -152,11 +152,17 @@ async def test_a_stranger_writes_no_lines_into_the_log(engine: str, tmp_path: Pa
 # --- strangers, who never register
 
 
-async def redial(port: int) -> None:
-    """Connect, say nothing until the hub hangs up, and connect again, without end."""
+CHALLENGE_ME = (
+    b'{"type":"register","id":1,"data":{"role":"console","key":"fleet","nonce":"%s"}}\n' % b"".zfill(32)
+)
+
+
+async def redial(port: int, *said: bytes) -> None:
+    """Connect, say no more than that until the hub hangs up, and connect again, without end."""
     while True:
         with suppress(OSError):
             async with peer_of(port) as stranger:
+                await stranger.send(*said)
                 await stranger.end()
 
 
@@ -203,20 +209,41 @@ async def test_the_oldest_stranger_gives_its_place_to_the_next(engine: str, tmp_
 @pytest.mark.parametrize("said", [b"", b"{}\n"], ids=["nothing more", "a wrong key"])
 async def test_who_begins_to_prove_a_key_keeps_nobody_out(said: bytes, engine: str, tmp_path: Path) -> None:
     limits = {"unregistered": 2, "strangers_per_s": 64, "register_ms": 60_000}
-    asked = {"role": "console", "key": "fleet", "nonce": "00" * 16}
-    line = json.dumps({"type": "register", "id": 1, "data": asked}).encode() + b"\n"
     strangers: list[asyncio.StreamWriter] = []
     async with running_hub(engine, tmp_path, keys=[f"{key_text('open sesame')} fleet"], limits=limits) as hub:
         for _ in range(6):
             reader, writer = await asyncio.open_connection(HOST, hub.port)
             strangers.append(writer)
-            writer.write(line)
+            writer.write(CHALLENGE_ME)
             assert json.loads(await asyncio.wait_for(reader.readline(), DEADLINE_S))["type"] == "challenge"
             writer.write(said)
             if said:
                 assert b'"unauthorized"' in await asyncio.wait_for(reader.readline(), DEADLINE_S)
     for writer in strangers:
         writer.close()
+
+
+@each_engine
+async def test_strangers_who_are_challenged_and_redial_keep_nobody_out(engine: str, tmp_path: Path) -> None:
+    """Nor do they take its memory: each was kept with all that had challenged it, and the hub began anew."""
+    key = key_text("open sesame")
+    limits = {"unregistered": 4, "strangers_per_s": 8}
+    async with running_hub(engine, tmp_path, keys=[f"{key} fleet"], limits=limits) as hub:
+        strangers = [asyncio.create_task(redial(hub.port, CHALLENGE_ME)) for _ in range(8)]
+        try:
+            tries = 0
+            for _ in range(2):
+                is_in = False
+                while not is_in:
+                    tries += 1
+                    with suppress(ProtocolError):
+                        async with connect(hub.address, key) as client:
+                            is_in = await client.targets() == []
+            assert tries <= 5
+        finally:
+            for stranger in strangers:
+                stranger.cancel()
+            await asyncio.gather(*strangers, return_exceptions=True)
 
 
 @linux_only
@@ -294,6 +321,41 @@ async def test_wrong_keys_are_slowed_where_they_come_from(engine: str, tmp_path:
         async with connect(elsewhere, key) as other:
             assert await other.targets() == []
         assert await good.targets() == []
+
+
+@each_engine
+async def test_no_key_is_no_wrong_key(engine: str, tmp_path: Path) -> None:
+    key = key_text("open sesame")
+    limits = {"wrong_keys_at_once": 1, "strangers_per_s": 64}
+    async with running_hub(engine, tmp_path, keys=[f"{key} fleet"], limits=limits) as hub:
+        for _ in range(5):
+            async with peer_of(hub) as keyless:
+                await keyless.send(registration("t"))
+                await keyless.expect_error("unauthorized")
+        async with connect(hub.address, key) as client:
+            assert await client.targets() == []
+
+
+async def test_wrong_keys_that_come_together_keep_their_address_out_no_longer(tmp_path: Path) -> None:
+    key = key_text("open sesame")
+    limits = {"wrong_keys_at_once": 1}
+    async with (
+        running_hub("cpython", tmp_path, max_targets=99, keys=[f"{key} fleet"], limits=limits) as hub,
+        AsyncExitStack() as stack,
+    ):
+        strangers = [await stack.enter_async_context(peer_of(hub)) for _ in range(60)]
+        for stranger in strangers:
+            await stranger.send(CHALLENGE_ME)
+            await stranger.expect("challenge")
+        for stranger in strangers:
+            await stranger.send(b"{}\n")
+            await stranger.expect_error("unauthorized")
+        async with asyncio.timeout(10.0):
+            is_in = False
+            while not is_in:
+                with suppress(ProtocolError):
+                    async with connect(hub.address, key) as client:
+                        is_in = await client.targets() == []
 
 
 # --- floods of peers that are registered
