@@ -25,7 +25,7 @@ from snyper.boards.minify import (
     with_short_names,
     without_unwanted,
 )
-from snyper.boards.syntax import parse
+from snyper.boards.syntax import tree_of
 from snyper.firmware.board.version import VERSION
 from snyper.system.files import write_private
 
@@ -77,7 +77,7 @@ def imported_by(sources: set[Path], read: Callable[[Path], str] = _read) -> set[
 def _imports_of(source: str) -> frozenset[Path]:
     """Collect the package's files that one imports on a board, anywhere in it."""
     found = set()
-    nodes: list[ast.AST] = [parse(source)]
+    nodes: list[ast.AST] = [tree_of(source)]
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from symtable import symtable
+from typing import Any
 
-from snyper.boards.syntax import parse, walk
+from snyper.boards.syntax import tree_of, walk
 
 Constants = dict[str, int | str]  # by name; a class's by `Class.NAME`
 Origins = dict[str, str]  # the module that makes a name, by that name
@@ -85,7 +86,7 @@ class Wanted:
         self.words: set[str] = set()  # attributes that are read, and texts, which could name one
         self._names: dict[str, set[str]] = {}
         for source in sources:
-            for node in walk(parse(source)):
+            for node in _nodes(source):
                 match node:
                     case ast.Attribute(_, word) | ast.Constant(str(word)):
                         self.words.add(word)
@@ -107,7 +108,7 @@ def without_unwanted(source: str, module: str, wanted: Wanted) -> str:
     imported = wanted.names(module)
     if imported is None:
         return source
-    tree = parse(source)
+    tree = tree_of(source)
     times = Counter(map(_name_of, tree.body))
     optional = {
         name: node
@@ -155,7 +156,7 @@ def short_names(sources: Iterable[str]) -> dict[str, str]:
     A board keeps every name once, as text. Functions and classes keep theirs, which a traceback shows. A name
     stays the same for as long as it is there, so that an update does not change every module.
     """
-    nodes = [node for source in sources for node in walk(parse(source))]
+    nodes = [node for source in sources for node in _nodes(source)]
     stored = {name for node in nodes for name in _stored_names(node) if _PRIVATE_DATA.match(name)}
     known = {word for node in nodes for word in _words_of(node)}
     found: dict[str, str] = {}
@@ -172,7 +173,7 @@ def short_names(sources: Iterable[str]) -> dict[str, str]:
 def with_short_names(source: str, names: Mapping[str, str]) -> str:
     """Replace names of a minified module by those of `short_names`."""
     edits = _Edits(source)
-    for node in walk(parse(source)):
+    for node in _nodes(source):
         match node:
             case ast.Name(name) if name in names:
                 edits.replace_node(node, names[name])
@@ -280,11 +281,15 @@ def _constants(tree: ast.Module, bound: Mapping[str, int]) -> Constants:
 
 def _value(node: ast.expr, integers: Mapping[str, int]) -> int | str | None:
     """Evaluate an expression of literals and `integers`; return None for any other expression."""
-    names = {inner.id for inner in walk(node) if isinstance(inner, ast.Name)}
-    allowed = (ast.Constant, ast.Name, ast.Load, ast.BinOp, ast.operator, ast.UnaryOp, ast.unaryop)
-    if not names <= set(integers) or not all(isinstance(inner, allowed) for inner in walk(node)):
-        return None
-    value = eval(compile(ast.Expression(node), "constant", "eval"), dict(integers))
+    value: Any
+    if isinstance(node, ast.Constant):
+        value = node.value
+    else:
+        names = {inner.id for inner in walk(node) if isinstance(inner, ast.Name)}
+        allowed = (ast.Constant, ast.Name, ast.BinOp, ast.operator, ast.UnaryOp, ast.unaryop)
+        if not names <= set(integers) or not all(isinstance(inner, allowed) for inner in walk(node)):
+            return None
+        value = eval(compile(ast.Expression(node), "constant", "eval"), dict(integers))
     return value if type(value) in (int, str) else None
 
 
@@ -307,18 +312,25 @@ def _board_tree(source: str) -> tuple[ast.Module, list[tuple[int, int]]]:
     Returns the tree, which is nobody's to change, and of each removed part the first and the last line.
     Raises SyntaxError.
     """
-    tree = parse(source)
+    body: list[ast.stmt] = []
     removed = []
-    for node in list(tree.body):
+    for node in tree_of(source).body:
         if (isinstance(node, ast.Assign) and ast.unparse(node) == "TYPE_CHECKING = False") or (
             isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         ):
-            tree.body.remove(node)
             removed.append((node.lineno, _end(node)))
         elif isinstance(node, ast.If) and ast.unparse(node.test) == "MICROPYTHON" and node.orelse:
-            node.orelse = []
             removed.append((_end(node.body[-1]) + 1, _end(node)))
-    return tree, removed
+            body.append(ast.copy_location(ast.If(node.test, node.body, []), node))
+        else:
+            body.append(node)
+    return ast.Module(body, []), removed
+
+
+@lru_cache(maxsize=512)
+def _nodes(source: str) -> list[ast.AST]:
+    """Return every node of a module's tree. Raises SyntaxError."""
+    return list(walk(tree_of(source)))
 
 
 def _bound_names(tree: ast.AST) -> Iterator[str]:

@@ -6,6 +6,7 @@ read a literal, can end in a SystemError: https://github.com/python/cpython/issu
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 
@@ -18,6 +19,12 @@ def parse(source: str) -> ast.Module:
         return ast.parse(source)
 
 
+@lru_cache(maxsize=512)
+def tree_of(source: str) -> ast.Module:
+    """Parse a module once; the tree is nobody's to change. Raises SyntaxError."""
+    return parse(source)
+
+
 def literal(source: str) -> Any:
     """Evaluate a literal: numbers, text, bytes, and what is made of them. Raises SyntaxError for what is no
     Python, ValueError for what is no literal.
@@ -27,13 +34,16 @@ def literal(source: str) -> Any:
 
 
 def walk(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield every node of a tree as `ast.walk` does, in less time: an image takes a quarter of a million."""
+    """Yield the nodes of a tree as `ast.walk` does, but for the contexts of names, in less time: an image
+    takes two hundred thousand.
+    """
     nodes = [tree]
     for node in nodes:  # to which its children are added
         yield node
         for name in node._fields:
             child = getattr(node, name, None)
             if isinstance(child, ast.AST):
-                nodes.append(child)
+                if not isinstance(child, ast.expr_context):
+                    nodes.append(child)
             elif isinstance(child, list):
                 nodes += [one for one in child if isinstance(one, ast.AST)]
