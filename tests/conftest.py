@@ -2,6 +2,7 @@
 run in.
 """
 
+import gc
 import logging
 import os
 import re
@@ -43,6 +44,12 @@ class _Scheduler(LoadScopeScheduling):  # type: ignore[misc]
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Scheduler:
     """Return who deals the tests out to the processes."""
     return _Scheduler(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Keep all that is loaded by now out of every collection of garbage: it stays until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 class _Errors(logging.Handler):
