@@ -9,8 +9,8 @@ PORT    ?=
 ROLE    ?=
 ID      ?=
 ARGS    ?=
-# Most tests wait for boards and timers. More than two at a time keep a small machine too busy.
-JOBS    ?= 2
+# Most tests wait for boards and timers, so that three at a time do not fill two processors yet.
+JOBS    ?= 3
 
 VENV  := .venv
 BIN   := $(VENV)/bin
@@ -81,7 +81,7 @@ faults-full: $(READY) ## The same with the full numbers: hours
 cuts: $(READY) ## Cut the power at each command to the flash (ARGS="--depth 2")
 	@$(BIN)/python -m tools.power_cuts $(ARGS)
 
-test: $(READY) ## Run the tests, some side by side (JOBS=2 ARGS="-k link -x")
+test: $(READY) ## Run the tests, some side by side (JOBS=3 ARGS="-k link -x")
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)
 
 package: $(READY) ## Build the wheel, install it beside other packages, and try it there
