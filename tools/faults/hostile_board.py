@@ -1,4 +1,4 @@
-"""What answers on a USB port and is no board of ours: it has the raw REPL, and says there what it likes."""
+"""A board on a USB port that is none of ours: it has the raw REPL, and says there what it likes."""
 
 import json
 import os
@@ -94,7 +94,7 @@ class HostileBoard:
 
 
 def saying(answers: dict[str, object]) -> Says:
-    """What answers programs that hold such a text, and nothing to any other."""
+    """Answer programs that hold such a text, and nothing to any other."""
 
     def says(program: str) -> bytes:
         for part, answer in answers.items():
