@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from snyper.dashboard.limits import LIMITS as DASHBOARD_LIMITS
 from snyper.firmware.master import config as master
 from snyper.firmware.master.crosstalk import RATIO
 from snyper.firmware.target import config as target
@@ -60,6 +61,27 @@ _LIMITS = {
         "going; then `events_per_s`"
     ),
     "events_per_s": "How many events one name may cause each second for long",
+}
+
+_DASHBOARD_LIMITS = {
+    "tabs": "In how many tabs it may be open",
+    "cards": "How many targets Range shows at a time",
+    "messages_at_once": "How many messages one tab may send at once; then `messages_per_s`",
+    "messages_per_s": "How many messages one tab may send each second for long",
+    "message_bytes": "How long a message of a tab may be",
+    "connections": "How many connections may be open, and at most half of the files that the system allows",
+    "per_address": "How many of them one address may have. A proxy is one address",
+    "handshake_ms": "How long a browser may take for the TLS handshake of HTTPS",
+    "head_ms": "How long it may take for the head of a request, and how long it may wait before the next",
+    "head_bytes": "How long a head may be",
+    "body_ms": "How long it may take for a body, which only a password has",
+    "body_bytes": "How long a body may be",
+    "answer_ms": "For how long it may take nothing of an answer",
+    "sessions": "How many may be signed in; the oldest session ends when there is one more",
+    "session_s": "How long one stays signed in",
+    "guesses": "How many wrong passwords of one address cost nothing; then each doubles a wait",
+    "guess_wait_s": "How long that wait may become",
+    "exports": "How many exports may be asked for at a time; one is written, the others wait",
 }
 
 MEANINGS: dict[str, dict[str, str]] = {
@@ -348,6 +370,16 @@ computer `snyper hub --limit NAME=NUMBER` sets one and may be repeated; a hub bo
 
 """
 
+_DASHBOARD = """
+## Limits of the dashboard
+
+`snyper dashboard --limit NAME=NUMBER` sets one and may be repeated. What becomes of who goes beyond one is in
+[dashboard.md](dashboard.md#limits).
+
+| limit | is | default | means |
+| --- | --- | --- | --- |
+"""
+
 _TITLES = {"target": "A target's settings", "master": "A hub board's settings"}
 _NOTES = {
     "target": "A change of `target_id` makes it another target to the hub.\n",
@@ -381,6 +413,8 @@ def page() -> str:
         board: Any = {**master.SCHEMA, **master.LIMITS}.get(name)
         there = board.default if board else "none"
         parts.append(f"| `{name}` | {field.expects()} | {field.default} | {there} | {_LIMITS[name]} |\n")
+    parts.append(_DASHBOARD)
+    parts.extend(_row(name, field, _DASHBOARD_LIMITS[name]) for name, field in DASHBOARD_LIMITS.items())
     parts.append("\n## Examples\n")
     parts.extend(_example(example) for example in EXAMPLES)
     return "".join(parts)

@@ -27,7 +27,7 @@ pytest.importorskip("nicegui", reason="no NiceGUI here: pip install 'snyper[dash
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright  # noqa: E402
 
-from snyper.dashboard.export import MAX_WAITING  # noqa: E402
+from snyper.dashboard.limits import LIMITS  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 pytestmark = [
@@ -514,7 +514,7 @@ def test_a_command_is_for_what_is_found(large_desk: Watched) -> None:
     page = large_desk.context.new_page()
     page.goto("/")
     expect(page.locator('article.card[data-state="down"]')).to_have_count(MANY)
-    find = page.get_by_label("Find a target")
+    find = page.get_by_label("Find targets")
     find.fill("target_7")
     page.get_by_role("button", name="Stand up 1", exact=True).click()
     expect(card(page, "target_7")).to_have_attribute("data-state", "standing")
@@ -528,13 +528,37 @@ def test_a_command_is_for_what_is_found(large_desk: Watched) -> None:
     find.fill("")
     expect(page.locator('article.card[data-state="standing"]')).to_have_count(4)
     expect(page.locator('article.card[data-state="down"]')).to_have_count(MANY - 4)
+    find.fill("up")
+    expect(page.locator("article.card")).to_have_count(4)
     find.fill("nobody")
-    expect(page.get_by_text("No target has “nobody” in its name")).to_be_visible()
+    expect(
+        page.get_by_text("No target has “nobody” in its name, nor is it a state or a group")
+    ).to_be_visible()
     lay = page.get_by_role("button", name="Lay down 0", exact=True)
     expect(lay).to_be_disabled()
-    expect(lay).to_have_attribute("title", "No target is here that is shown")
+    expect(lay).to_have_attribute("title", "No target is here that is found")
     find.fill("")
     page.get_by_role("button", name="Lay down", exact=True).click()
+    expect(page.locator('article.card[data-state="down"]')).to_have_count(MANY)
+    large_desk.is_fine()
+
+
+def test_only_the_card_that_changes_is_sent(large_desk: Watched) -> None:
+    page = large_desk.context.new_page()
+    sent: list[str] = []
+    page.on("websocket", lambda opened: opened.on("framereceived", lambda frame: sent.append(str(frame))))
+    page.goto("/")
+    expect(page.locator('article.card[data-state="down"]')).to_have_count(MANY)
+    button = page.get_by_role("button", name="Stand target_5 up", exact=True)
+    button.focus()
+    sent.clear()
+    page.keyboard.press("Enter")
+    expect(card(page, "target_5")).to_have_attribute("data-state", "standing")
+    expect(button).to_be_focused()
+    drawn = [frame for frame in sent if "target_" in frame]
+    assert drawn
+    assert [frame for frame in drawn if "target_5" not in frame or "target_4" in frame] == []
+    page.get_by_role("button", name="Lay target_5 down", exact=True).click()
     expect(page.locator('article.card[data-state="down"]')).to_have_count(MANY)
     large_desk.is_fine()
 
@@ -618,8 +642,8 @@ def test_many_exports_hold_no_page_up(large_desk: Watched, large_range: Range) -
         slowest_s = slowest_click_s(page)
         statuses = [sock.recv(64).split()[1] for sock in socks]
     assert slowest_s < quiet_s + 1.0 + SLACK_S
-    assert statuses.count(b"200") == MAX_WAITING
-    assert statuses.count(b"503") == 60 - MAX_WAITING
+    assert statuses.count(b"200") == LIMITS["exports"].default
+    assert statuses.count(b"503") == 60 - LIMITS["exports"].default
     large_desk.is_fine()
 
 

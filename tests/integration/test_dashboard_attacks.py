@@ -21,15 +21,15 @@ pytest.importorskip("nicegui", reason="no NiceGUI here: pip install 'snyper[dash
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from snyper.dashboard.connections import MAX_CONNECTIONS, MAX_OF_ADDRESS
-from snyper.dashboard.tab_socket import MAX_BURST
-from snyper.dashboard.throttle import FREE_GUESSES
-from snyper.dashboard.web_server import BODY_S, HEAD_S, MAX_BODY_BYTES, MAX_HEAD_BYTES
+from snyper.dashboard.limits import complete_limits
 from tests.integration.dashboard_process import Process
 from tests.integration.harness import HOST, free_port
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it needs addresses 127.0.0.x, and prlimit")
 
+LIMITS = complete_limits()
+FREE_GUESSES, MAX_BURST = LIMITS["guesses"], LIMITS["messages_at_once"]
+HEAD_S, BODY_S = LIMITS["head_ms"] / 1000, LIMITS["body_ms"] / 1000
 PASSWORD = "correct horse"
 DEADLINE_S = 20.0
 SLACK_S = 2.0  # for a machine that has other tests to run
@@ -228,7 +228,7 @@ def test_half_heads_cost_the_dashboard_nothing(dashboard: Dashboard) -> None:
         dashboard.sign_in()
         assert time.monotonic() - asked_s < 1.0
         descriptors = len(list(Path(f"/proc/{dashboard.process.process.pid}/fd").iterdir()))
-        assert descriptors < MAX_CONNECTIONS + 60
+        assert descriptors < LIMITS["connections"] + 60
         for sock in socks:
             ends_within(sock, HEAD_S + SLACK_S)
     assert time.monotonic() - began_s < 2 * HEAD_S + SLACK_S
@@ -238,7 +238,7 @@ def test_half_heads_cost_the_dashboard_nothing(dashboard: Dashboard) -> None:
 
 def test_one_address_does_not_take_every_place(dashboard: Dashboard) -> None:
     with ExitStack() as stack:
-        socks = [stack.enter_context(dashboard.dial(STRANGER)) for _ in range(MAX_OF_ADDRESS + 20)]
+        socks = [stack.enter_context(dashboard.dial(STRANGER)) for _ in range(LIMITS["per_address"] + 20)]
         dashboard.sign_in()
         for sock in socks[:20]:  # those that waited longest
             assert ends_within(sock, HEAD_S) < HEAD_S - 1.0
@@ -273,17 +273,17 @@ def test_what_comes_slowly_has_an_end(dashboard: Dashboard, begin: bytes, piece:
 @pytest.mark.parametrize(
     ("begin", "piece", "most"),
     [
-        (b"GET / HTTP/1.1\r\nX-", b"a" * 4_096, MAX_HEAD_BYTES),
-        (b"GET / HTTP/1.1\r\n", b"X-a: " + b"b" * 91 + b"\r\n", MAX_HEAD_BYTES),
+        (b"GET / HTTP/1.1\r\nX-", b"a" * 4_096, LIMITS["head_bytes"]),
+        (b"GET / HTTP/1.1\r\n", b"X-a: " + b"b" * 91 + b"\r\n", LIMITS["head_bytes"]),
         (
             b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n",
             b"p" * 4_096,
-            MAX_BODY_BYTES,
+            LIMITS["body_bytes"],
         ),
         (
             b"GET /login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
             b"1000\r\n" + b"p" * 4_096 + b"\r\n",
-            MAX_BODY_BYTES,
+            LIMITS["body_bytes"],
         ),
     ],
     ids=["a line without end", "headers without end", "a long body", "chunks without end"],
@@ -415,8 +415,24 @@ def test_a_tab_that_sends_bytes_or_without_end_is_cut_off(dashboard: Dashboard) 
         assert close_code(tab) == code
 
 
+def test_many_events_are_few_messages_to_a_tab(dashboard: Dashboard) -> None:
+    tab, _ = dashboard.open_tab(dashboard.sign_in())
+    name, _, port = dashboard.hub_address.rpartition(":")
+    began_s = time.monotonic()
+    for number in range(300):  # each is lost again, which can be heard
+        with socket.create_connection((name, int(port)), DEADLINE_S) as sock:
+            register = {"type": "register", "id": 1, "target_id": f"z{number}", "data": {"role": "target"}}
+            sock.sendall(json.dumps(register).encode() + b"\n")
+            assert b'"registered"' in sock.recv(4_096)
+    messages = 1
+    while "of 300 targets" not in str(tab.recv(DEADLINE_S)):
+        messages += 1
+    assert messages < 40 * (time.monotonic() - began_s)  # and 300 sounds, were each played
+    tab.close()
+
+
 def test_there_are_so_many_tabs_and_no_more(tmp_path: Path) -> None:
-    dashboard = Dashboard(tmp_path, "--tabs", "3", password="")
+    dashboard = Dashboard(tmp_path, "--limit", "tabs=3", password="")
     try:
         statuses = [dashboard.ask(dashboard.head("GET", "/")).split(maxsplit=2)[1] for _ in range(5)]
         assert statuses == ["200"] * 3 + ["503"] * 2

@@ -16,7 +16,7 @@ import pytest
 
 from snyper.boards import simulator
 from snyper.cli import calibrate, dashboard_command
-from snyper.dashboard import health_page, model, range_page
+from snyper.dashboard import health_page, limits as dashboard_limits, model, range_page
 from snyper.firmware.master import (
     config as master_config,
     crosstalk,
@@ -140,9 +140,10 @@ NUMBERS: list[tuple[str, str, list[float]]] = [
     ("architecture.md", "Outbox.add: queue of {},", [outbox.MAX_REPORTS]),
     ("build-a-target.md", "listens to the quiet for {} s:", [calibrate.QUIET_S]),
     ("build-a-target.md", "Noise below {} counts as {},", [calibrate.NOISE_FLOOR] * 2),
-    ("dashboard.md", "{} targets are drawn at a time", [range_page.MAX_CARDS]),
+    ("dashboard.md", "Range shows {} (`cards`)", [dashboard_limits.LIMITS["cards"].default]),
+    ("dashboard.md", "| open tabs | {} (`tabs`) |", [dashboard_limits.LIMITS["tabs"].default]),
     ("dashboard.md", "from {} on there is a field", [range_page.FILTER_FROM]),
-    ("dashboard.md", "Health shows {} targets", [health_page.MAX_CARDS]),
+    ("dashboard.md", "Health shows {},", [health_page.MAX_CARDS]),
     ("dashboard.md", "the last {} outages of each target", [model.OUTAGES]),
     ("dashboard.md", "The password has at least {} characters", [dashboard_command.MIN_PASSWORD_CHARS]),
     ("games.md", "held back for {} ms", [lineup.ORDER_MS]),

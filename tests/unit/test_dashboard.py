@@ -18,15 +18,12 @@ from snyper.dashboard.faults import TokenBucket, log_fault
 from snyper.dashboard.game_page import own_results
 from snyper.dashboard.health_page import jitter_us, needs_attention
 from snyper.dashboard.model import SAMPLES, Model
-from snyper.dashboard.painter import Painter, record_click
-from snyper.dashboard.throttle import (
-    FORGET_S,
-    FREE_GUESSES,
-    MAX_ADDRESSES,
-    MAX_WAIT_S,
-    LoginThrottle,
-)
+from snyper.dashboard.painter import ROUND_S, Painter, record_click
+from snyper.dashboard.throttle import FORGET_S, MAX_ADDRESSES, LoginThrottle
 from snyper.dashboard.units import split_unit
+from snyper.system import steady
+
+FREE_GUESSES, MAX_WAIT_S = 5, 300.0
 
 STARTED: dict[str, object] = {
     "game_id": "g1",
@@ -115,7 +112,8 @@ def test_what_happens_to_a_target() -> None:
     target = model.targets["a"]
     assert (target.state, target.shots, target.last_shot) == ("armed", 1, "hit")
     assert (target.last_reaction_ms, target.last_peak) == (321, 40_000)
-    assert model.groups() == {"far": ["a"], "left": ["a"]}
+    model.refresh()
+    assert model.overview().groups == {"far": ["a"], "left": ["a"]}
     told(model, ("miss", "a", {"reason": "time_up"}), is_news=False)
     assert target.shots == 1
     told(model, ("hit", "a", {"reaction_ms": 303, "peak": 9, "crosstalk_of": "b"}))
@@ -129,6 +127,53 @@ def test_how_many_of_those_that_are_meant_are_here() -> None:
     model.record_targets([info("a"), info("b"), info("c", connected=False)], 100.0)
     counts = {name: model.connected(name) for name in ("all", "group:left", "group:right", "a", "c", "d")}
     assert counts == {"all": 2, "group:left": 2, "group:right": 0, "a": 1, "c": 0, "d": 0}
+
+
+def many(model: Model, *states: str) -> list[str]:
+    """Have the hub list targets in these states, in which `away` is one; return their names."""
+    found = [
+        TargetInfo(f"t{number}", state != "away", state, [], "0.1.0", 0, 400)
+        for number, state in enumerate(states)
+    ]
+    model.record_targets(found, 100.0)
+    return [one.target_id for one in found]
+
+
+def test_those_come_first_that_a_person_wants_to_see() -> None:
+    model = Model("hub:8081")
+    many(model, "away", "down", "standing", "down", "fault", "armed")
+    overview = model.overview()
+    assert overview.names == ["t0", "t1", "t2", "t3", "t4", "t5"]
+    assert overview.ranked == ["t4", "t2", "t5", "t1", "t3", "t0"]
+    assert (overview.here, overview.away, overview.up) == (5, ["t0"], ["t2", "t4", "t5"])
+    assert model.pick(overview.ranked, [], 4) == ["t1", "t2", "t4", "t5"]
+
+
+def test_a_card_stays_until_one_comes_that_matters_more() -> None:
+    model = Model("hub:8081")
+    many(model, *["down"] * 6)
+    shown = model.pick(model.overview().ranked, [], 3)
+    assert shown == ["t0", "t1", "t2"]
+    many(model, *["down"] * 5, "standing")
+    shown = model.pick(model.overview().ranked, shown, 3)
+    assert shown == ["t0", "t1", "t5"]
+    many(model, *["down"] * 6)
+    assert model.pick(model.overview().ranked, shown, 3) == shown
+    many(model, *["down"] * 5)  # it is not on the hub's list any more
+    assert model.pick(model.overview().ranked, shown, 3) == ["t0", "t1", "t2"]
+
+
+def test_what_happens_is_in_the_overview_once_it_is_refreshed() -> None:
+    model = Model("hub:8081")
+    many(model, "down", "down")
+    before = model.overview()
+    told(model, ("state", "t1", {"state": "standing"}))
+    assert model.overview() is before
+    model.refresh()
+    assert model.overview().states == {"down": 1, "standing": 1}
+    after = model.overview()
+    model.refresh()
+    assert model.overview() is after
 
 
 def test_a_game_from_its_start_to_its_end() -> None:
@@ -184,7 +229,7 @@ def guess(throttle: LoginThrottle, now_s: float, right: bool | None = False, add
 
 
 def test_each_wrong_guess_beyond_a_few_doubles_the_wait() -> None:
-    throttle = LoginThrottle()
+    throttle = LoginThrottle(FREE_GUESSES, MAX_WAIT_S)
     assert [guess(throttle, 100.0) for _ in range(FREE_GUESSES)] == [0.0] * FREE_GUESSES
     now_s, waits = 100.0, []
     for _ in range(12):
@@ -195,7 +240,7 @@ def test_each_wrong_guess_beyond_a_few_doubles_the_wait() -> None:
 
 
 def test_guesses_that_have_begun_count_before_they_are_judged() -> None:
-    throttle = LoginThrottle()
+    throttle = LoginThrottle(FREE_GUESSES, MAX_WAIT_S)
     begun = [throttle.begin("a", 100.0) for _ in range(200)]
     assert begun.count(0.0) == FREE_GUESSES
     throttle.end("a", None)  # one that broke off was none
@@ -204,7 +249,7 @@ def test_guesses_that_have_begun_count_before_they_are_judged() -> None:
 
 
 def test_nobodys_guesses_lock_another_address_out() -> None:
-    throttle = LoginThrottle()
+    throttle = LoginThrottle(FREE_GUESSES, MAX_WAIT_S)
     for number in range(MAX_ADDRESSES + 1_000):
         for _ in range(FREE_GUESSES):
             guess(throttle, 100.0, address=f"stranger {number}")
@@ -213,7 +258,7 @@ def test_nobodys_guesses_lock_another_address_out() -> None:
 
 
 def test_the_right_password_ends_the_wait() -> None:
-    throttle = LoginThrottle()
+    throttle = LoginThrottle(FREE_GUESSES, MAX_WAIT_S)
     for _ in range(FREE_GUESSES):
         guess(throttle, 100.0)
     assert guess(throttle, 101.0, True) == 0.0
@@ -283,7 +328,7 @@ def test_a_fault_is_a_line_without_the_words_of_who_caused_it(caplog: pytest.Log
 
 
 async def test_a_view_is_drawn_once_and_that_of_who_clicks_first() -> None:
-    painter = Painter()
+    painter = Painter(lambda: None)
     drawn: list[str] = []
     done = asyncio.Event()
     views = {name: functools.partial(drawn.append, name) for name in ("one", "two", "used")}
@@ -300,6 +345,27 @@ async def test_a_view_is_drawn_once_and_that_of_who_clicks_first() -> None:
     async with asyncio.timeout(5):
         await done.wait()
     assert drawn == ["used", "one", "two"]
+
+
+async def test_a_view_is_drawn_once_a_round_however_often_it_is_marked() -> None:
+    rounds: list[list[str]] = []
+    painter = Painter(lambda: rounds.append([]))
+    done = asyncio.Event()
+
+    def view() -> None:
+        rounds[-1].append("view")
+        if len(rounds) < 3:
+            for _ in range(100):
+                painter.mark(view, "page")
+        else:
+            done.set()
+
+    painter.mark(view, "page")
+    began_s = steady.now_s()
+    async with asyncio.timeout(5):
+        await done.wait()
+    assert rounds == [["view"]] * 3
+    assert steady.now_s() - began_s >= 2 * ROUND_S
 
 
 # --- what comes from others is text

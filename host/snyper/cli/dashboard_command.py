@@ -61,8 +61,9 @@ def dashboard(
             metavar="FILE", help="The certificate's key, if it is in a file of its own.", dir_okay=False
         ),
     ] = None,
-    tabs: Annotated[
-        int | None, typer.Option(metavar="N", help="In how many tabs it may be open: 128.", min=1)
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=NUMBER", help="Another limit than the default; may be repeated."),
     ] = None,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open it in your browser.")] = True,
     as_json: Json = False,
@@ -77,7 +78,7 @@ def dashboard(
         fail("--certificate-key needs --certificate", EXIT_USAGE)
     password = _password(listen, password_file)
     from snyper.dashboard import serve
-    from snyper.dashboard.tab_limit import MAX_TABS
+    from snyper.dashboard.limits import complete_limits
 
     def ready(url: str) -> None:
         if as_json:
@@ -88,6 +89,10 @@ def dashboard(
 
     log_to_stderr(logging.WARNING)
     try:
+        limits = complete_limits(limit or ())
+    except ValueError as error:
+        fail(f"--limit: {error}", EXIT_USAGE)
+    try:
         archive = archive or default_path("dashboard.sqlite3", "--archive FILE")
         journal = journal or _default_journal()
     except JournalError as error:
@@ -95,7 +100,7 @@ def dashboard(
     try:
         tls = serve.load_certificate(certificate, certificate_key) if certificate else None
         with serve.open_socket(listen) as sock:
-            access = serve.Access(password, tls, tabs or MAX_TABS)
+            access = serve.Access(password, tls, limits)
             asyncio.run(ended_by_signals(serve.serve(hub, sock, access, journal, archive, ready)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         err.print("stopped")

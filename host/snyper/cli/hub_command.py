@@ -15,9 +15,10 @@ from snyper.history.database import PATH_VARIABLE, JournalError, default_path
 from snyper.hub.access import decided
 from snyper.hub.cease_fire_file import file_of
 from snyper.hub.journal import KEEP_DAYS, MAX_KEEP_DAYS
-from snyper.hub.limits import complete_limits, read_limits
+from snyper.hub.limits import complete_limits
 from snyper.hub.options import CROSSTALK_MS, MAX_CROSSTALK_MS, Options, announce
 from snyper.shared.address import parse_address
+from snyper.system.limits import read_limits
 from snyper.system.logs import log_to_stderr
 from snyper.system.process import EXIT_FAILED, EXIT_USAGE
 

@@ -16,7 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from snyper.client.addresses import is_loopback
 from snyper.dashboard import drawings
 from snyper.dashboard.content_policy import NONCE, Assets, content_policy, new_nonce
-from snyper.dashboard.sessions import SESSION_S, Session, Sessions
+from snyper.dashboard.faults import TokenBucket
+from snyper.dashboard.sessions import Session, Sessions
 from snyper.dashboard.tab_socket import serve_tab
 from snyper.dashboard.throttle import LoginThrottle
 
@@ -37,7 +38,14 @@ class AuthMiddleware:
     refused, whatever it is.
     """
 
-    def __init__(self, app: ASGIApp, password: str | None, port: int, is_secure: bool = False) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        password: str | None,
+        port: int,
+        limits: Mapping[str, int],
+        is_secure: bool = False,
+    ) -> None:
         """`is_secure`: it is served by HTTPS, and so are its cookies."""
         self.app = app
         self.assets = Assets()
@@ -45,8 +53,9 @@ class AuthMiddleware:
         self._is_secure = is_secure
         # Browsers share cookies between the ports of a host. Under HTTPS its name lets no other host set it.
         self._cookie = f"{'__Host-' if is_secure else ''}snyper_{port}"
-        self._sessions = Sessions()
-        self._throttle = LoginThrottle()
+        self._limits = limits
+        self._sessions = Sessions(limits["sessions"], limits["session_s"])
+        self._throttle = LoginThrottle(limits["guesses"], limits["guess_wait_s"])
         self._judging = asyncio.Lock()
 
     @property
@@ -70,7 +79,8 @@ class AuthMiddleware:
         elif answer is not None:
             await answer(scope, receive, _with_headers(scope, send))
         elif scope["type"] == "websocket":
-            await serve_tab(self.app, scope, receive, send, session)
+            bucket = TokenBucket(self._limits["messages_per_s"], self._limits["messages_at_once"])
+            await serve_tab(self.app, scope, receive, send, session, bucket)
         else:
             await self.app(scope, receive, _with_headers(scope, send))
 
@@ -128,7 +138,7 @@ class AuthMiddleware:
         response.set_cookie(
             self._cookie,
             self._sessions.begin().token,
-            max_age=SESSION_S,
+            max_age=self._sessions.lasts_s,
             httponly=True,
             samesite="strict",
             secure=self._is_secure,

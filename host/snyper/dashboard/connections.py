@@ -1,11 +1,7 @@
 """Limit the connections of browsers: how many there may be, in all and of one address."""
 
-import sys
 from collections import defaultdict
 from collections.abc import Callable
-
-MAX_CONNECTIONS = 512
-MAX_OF_ADDRESS = 256  # a browser takes one for each tab, and up to six more while it loads pages
 
 
 class Connection:
@@ -24,7 +20,7 @@ class Connections:
     longest, of its own address where that has too many. So who sends nothing keeps nobody out.
     """
 
-    def __init__(self, most: int = MAX_CONNECTIONS, most_of_address: int = MAX_OF_ADDRESS) -> None:
+    def __init__(self, most: int, most_of_address: int) -> None:
         self.most = most
         self.most_of_address = most_of_address
         self._by_address: dict[str, list[Connection]] = defaultdict(list)
@@ -75,13 +71,3 @@ class Connections:
 def _longest_waiting(connections: list[Connection]) -> Connection | None:
     waiting = [one for one in connections if one.waits_since_s is not None]
     return min(waiting, key=lambda one: one.waits_since_s or 0.0, default=None)
-
-
-def most_connections() -> int:
-    """Return how many there may be: at most half of the descriptors that the system gives this process."""
-    if sys.platform == "win32":
-        return MAX_CONNECTIONS
-    import resource
-
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else max(1, min(MAX_CONNECTIONS, soft // 2))

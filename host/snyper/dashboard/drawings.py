@@ -37,6 +37,8 @@ FAVICON = (
     'stroke-width="2.5" stroke-linecap="round"/></svg>'
 )
 
+WIDTH, HEIGHT = 200, 44  # of a sparkline
+
 # 24 by 24, drawn with a stroke of 2.
 _ICONS = {
     "range": "M12 3a7 7 0 1 1 0 14a7 7 0 0 1 0-14M12 9a1 1 0 1 1 0 2a1 1 0 0 1 0-2M12 17v4M8 21h8",
@@ -74,20 +76,24 @@ def icon(name: str) -> str:
     return f'<svg {attributes}><path d="{_ICONS[name]}"/></svg>'
 
 
-def sparkline(values: Sequence[int], label: str, width: int = 200, height: int = 44) -> str:
+def sparkline(values: Sequence[int], label: str) -> str:
     """Draw the last values as a line, the newest on the right, over a baseline of zero."""
+    line = points(values)
+    return (
+        f'<svg class="spark" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(label)}"><polygon points="0,{HEIGHT} {line} {WIDTH},{HEIGHT}"/>'
+        f'<polyline points="{line}"/></svg>'
+    )
+
+
+def points(values: Sequence[int]) -> str:
+    """Return the points of such a line, of which two make the first."""
     if len(values) < 2:
-        return f'<svg class="spark" viewBox="0 0 9 9" role="img" aria-label="{escape(label)}"></svg>'
+        return ""
     # A single outlier must not flatten all the rest: the scale ends at four times the median.
     top = max(1, 5 * min(max(values), 4 * sorted(values)[len(values) // 2]) // 4)
-    step = width / (len(values) - 1)
-    points = [
-        (round(at * step, 1), round(height - 2 - (height - 6) * min(value, top) / top, 1))
+    step = WIDTH / (len(values) - 1)
+    return " ".join(
+        f"{at * step:.1f},{HEIGHT - 2 - (HEIGHT - 6) * min(value, top) / top:.1f}"
         for at, value in enumerate(values)
-    ]
-    line = " ".join(f"{x},{y}" for x, y in points)
-    return (
-        f'<svg class="spark" viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" '
-        f'aria-label="{escape(label)}"><polygon points="0,{height} {line} {width},{height}"/>'
-        f'<polyline points="{line}"/></svg>'
     )

@@ -23,14 +23,13 @@ KINDS = {
     ExportKind.EVENTS: "All that happened",
 }
 FORMATS = {"csv": "text/csv", "json": "application/x-ndjson"}
-MAX_WAITING = 16  # exports, with the one that is written
 _PIECE_BYTES = 65_536
 
 Period = Annotated[int, Query(ge=0, le=10**10)]
 
 
-def add_route(app: FastAPI, store: Store) -> None:
-    """Serve `/export/games.csv` and the like."""
+def add_route(app: FastAPI, store: Store, most: int) -> None:
+    """Serve `/export/games.csv` and the like: `most` at a time, with the one that is written."""
     exporting = asyncio.Lock()
     waiting = 0
 
@@ -42,7 +41,7 @@ def add_route(app: FastAPI, store: Store) -> None:
         nonlocal waiting
         if what not in KINDS or extension not in FORMATS:
             return PlainTextResponse("there is games, hits and events, each as csv and json", 404)
-        if waiting >= MAX_WAITING:
+        if waiting >= most:
             words = "others export already: try again in a minute"
             return PlainTextResponse(words, 503, headers={"retry-after": "60"})
         since_ms = round((time.time() - period_s) * 1000) if period_s > 0 else None

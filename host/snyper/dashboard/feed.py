@@ -29,7 +29,7 @@ class HubFeed:
     def __init__(self, model: Model, store: Store) -> None:
         self.model = model
         self.store = store
-        self.painter = Painter()
+        self.painter = Painter(model.refresh)
         self.hub = ReconnectingClient(model.hub)
         self.connection: HubClient | None = None
         self._poll_now = asyncio.Event()

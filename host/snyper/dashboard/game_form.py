@@ -71,8 +71,9 @@ class Form:
         if model.games is not None and model.games != self._games:
             self._games = model.games
             self._draw_tiles()
-        selectors = [ALL_TARGETS, *(GROUP_PREFIX + group for group in model.groups())]
-        selectors += model.names()[:MAX_NAMES]
+        overview = model.overview()
+        selectors = [ALL_TARGETS, *(GROUP_PREFIX + group for group in overview.groups)]
+        selectors = selectors[: MAX_NAMES + 1] + overview.names[:MAX_NAMES]
         if selectors != self._selectors:
             self._selectors = selectors
             chosen = self._target.value if self._target.value in selectors else ALL_TARGETS
@@ -177,7 +178,7 @@ class Form:
             widgets.notice(self._client, "An option is out of its range", "It is marked in the form.")
             return
         options = {
-            option.name: value if isinstance(option.default, str) else int(value)
+            option.name: value if isinstance(value, str) else int(value)
             for option in game.options
             if (value := self._fields[option.name].value) is not None and value != ""
         }
@@ -197,7 +198,8 @@ def option_field(option: GameOption) -> Any:
     """Build a field for one option, with its unit, limits and meaning."""
     label, unit = split_unit(option.name)
     if option.choices:
-        field: Any = ui.select(option.choices, value=option.default, label=label)
+        every = list(dict.fromkeys([*option.choices, str(option.default)]))  # whatever the hub says
+        field: Any = ui.select(every, value=str(option.default), label=label)
     elif isinstance(option.default, str):
         field = ui.input(label, value=option.default)
     else:

@@ -2,11 +2,13 @@
 
 import statistics
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
+from typing import Any
 
 from nicegui import Client, ui
 
 from snyper.dashboard import charts, drawings, widgets
+from snyper.dashboard.cards import Cards, Face
 from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.model import Target
 from snyper.dashboard.plot import Plot
@@ -17,6 +19,7 @@ CHART_S = 2.0  # between two drawings of the plot
 DRAW_S = 0.5  # between two of the rest: an event is no reason
 MAX_CARDS = 60
 MAX_LINES = 8  # in the plot
+SPARK = 100  # round trips in a card's line
 LOG_S = 0.5  # between two drawings of a log that is read
 
 
@@ -26,7 +29,7 @@ class HealthPage:
     def __init__(self, feed: HubFeed, client: Client) -> None:
         self._feed = feed
         self._client = client
-        self._cards: dict[str, HealthCard] = {}
+        self._names: list[str] = []  # of the targets that are shown
         self._plotted_s = self._drawn_s = 0.0
         self._was_online = False
         with widgets.box("div", "page") as page:
@@ -39,7 +42,7 @@ class HealthPage:
                     widgets.text("h2", "Round trips, the last five minutes")
                     self._plot_hint = widgets.text("p", "", "hint")
                     self._plot = Plot(charts.round_trips({})).classes("plot").props("role=img")
-            self._grid = widgets.box("div", "cards health")
+            self._cards = Cards("health", self._act)
         widgets.keep_drawn(feed, page, self._draw)
 
     def _draw(self) -> None:
@@ -48,30 +51,26 @@ class HealthPage:
         if now_s - self._drawn_s < DRAW_S and model.online == self._was_online:
             return
         self._drawn_s, self._was_online = now_s, model.online
-        every = model.names()
-        names = every[:MAX_CARDS]
-        if list(self._cards) != names:
-            self._grid.clear()
-            with self._grid:
-                self._cards = {name: HealthCard(self, name) for name in names}
-        for name in names:
-            self._cards[name].draw(model.targets[name], model.online, now_s)
+        overview = model.overview()
+        in_need = [name for name in overview.names if needs_attention(model.targets[name])]
+        first = set(in_need)
+        found = sorted(overview.ranked, key=lambda name: name not in first)
+        self._names = names = model.pick(found[:MAX_CARDS], self._names, MAX_CARDS)
+        self._cards.show([face_of(model.targets[name], model.online, now_s) for name in names])
         self._hub.draw(now_s)
-        widgets.set_text(self._subtitle, self._words(every))
+        widgets.set_text(self._subtitle, self._words(len(overview.names), in_need))
         if now_s - self._plotted_s >= CHART_S:
             self._plotted_s = now_s
             self._draw_plot(names)
 
-    def _words(self, names: list[str]) -> str:
-        model = self._feed.model
-        faulty = [name for name in names if needs_attention(model.targets[name])]
-        if not model.online:
+    def _words(self, count: int, in_need: list[str]) -> str:
+        if not self._feed.model.online:
             return f"{widgets.HUB_LOST}: what is shown is what it said last"
-        words = "All is well" if names else "No target has registered yet"
-        if faulty:
-            more = [f"{len(faulty) - 4:,} more"] if len(faulty) > 4 else []
-            words = f"Look at {widgets.joined([*faulty[:4], *more])}"
-        cut = widgets.shown_of(min(MAX_CARDS, len(names)), len(names), "target")
+        words = "All is well" if count else "No target has registered yet"
+        if in_need:
+            more = [f"{len(in_need) - 4:,} more"] if len(in_need) > 4 else []
+            words = f"Look at {widgets.joined([*in_need[:4], *more])}"
+        cut = widgets.shown_of(min(MAX_CARDS, count), count, "target")
         return f"{words}; {cut} shown" if cut else words
 
     def _draw_plot(self, names: list[str]) -> None:
@@ -88,6 +87,11 @@ class HealthPage:
         self._plot.options.update(charts.round_trips(lines))
         widgets.attributes(self._plot, aria_label=charts.describe(lines, "Round trips in milliseconds"))
         self._plot.update()
+
+    async def _act(self, event: Any) -> None:
+        name = event.args.get("name") if isinstance(event.args, dict) else None
+        if isinstance(name, str) and name in self._feed.model.targets:
+            await self.show_log(name)
 
     async def show_log(self, target_id: str) -> None:
         """Show the log that the board keeps, page by page as it comes."""
@@ -164,67 +168,50 @@ class HubCard:
         )
 
 
-class HealthCard:
-    """The card of one target: all that is known of it."""
-
-    def __init__(self, page: HealthPage, target_id: str) -> None:
-        with widgets.attributes(widgets.box("article", "panel"), aria_label=target_id) as self.element:
-            with widgets.box("header"):
-                widgets.text("h2", target_id)
-                self._state = widgets.text("span", "", "state")
-            self._spark = widgets.svg("")
-            self._facts = Facts(
-                (
-                    "Round trip",
-                    "Jitter",
-                    "Clock",
-                    "Up for",
-                    "Heap free",
-                    "Dropped",
-                    "Away",
-                    "Name",
-                    "Piezo",
-                    "Firmware",
-                )
-            )
-            self._log = widgets.Button("Read its log", lambda: page.show_log(target_id), "log", "wide")
-            widgets.attributes(self._log, aria_label=f"Read the log of {target_id}")
-
-    def draw(self, target: Target, online: bool, now_s: float) -> None:
-        info = target.info
-        live = online and info.connected
-        trips = [trip for _, trip in target.round_trips_us]
-        widgets.set_prop(self.element, "data-live", str(live).lower())
-        widgets.set_prop(self.element, "data-state", target.state)
-        widgets.set_text(self._state, widgets.shown_state(target, online))
-        self._spark.set_content(drawings.sparkline(trips, f"Round trips to {info.target_id}"))
-        self._log.bar("" if live else widgets.NOT_HERE if online else widgets.HUB_LOST)
-        away = (
-            f"{len(target.outages)} ×, {widgets.duration(target.away_s(now_s))}"
-            if target.outages
-            else "never"
-        )
-        clock = f"± {widgets.milliseconds(info.uncertainty_us)}" if info.uncertainty_us is not None else "–"
-        self._facts.draw(
-            {
-                "Round trip": widgets.milliseconds(info.round_trip_us),
-                "Jitter": widgets.milliseconds(jitter_us(trips)),
-                "Clock": clock,
-                "Up for": "–" if info.uptime_ms is None else widgets.duration(info.uptime_ms / 1000),
-                "Heap free": "–" if info.heap_free_bytes is None else f"{info.heap_free_bytes / 1000:.0f} kB",
-                "Dropped": "–" if info.dropped is None else str(info.dropped),
-                "Away": away,
-                "Name": "another board's too: rename one" if info.last_error == "duplicate" else "its own",
-                "Piezo": f"rests at {info.rests_at:,}: calibrate it" if info.rests_at else "at rest",
-                "Firmware": info.firmware or "–",
-            },
-            bad={
-                "Dropped": bool(info.dropped),
-                "Away": not info.connected,
-                "Name": info.last_error == "duplicate",
-                "Piezo": bool(info.rests_at),
-            },
-        )
+def face_of(target: Target, online: bool, now_s: float) -> Face:
+    """Return what the card of a target shows: all that is known of it."""
+    info = target.info
+    live = online and info.connected
+    trips = [
+        trip for _, trip in islice(target.round_trips_us, max(0, len(target.round_trips_us) - SPARK), None)
+    ]
+    away = "never"
+    if target.outages:
+        away = f"{len(target.outages)} ×, {widgets.duration(target.away_s(now_s))}"
+    is_namesake = info.last_error == "duplicate"
+    return {
+        "name": info.target_id,
+        "state": target.state,
+        "live": live,
+        "words": widgets.shown_state(target, online),
+        "spark": drawings.points(trips),
+        "obstacle": "" if live else widgets.NOT_HERE if online else widgets.HUB_LOST,
+        "doing": [],
+        "facts": [
+            ["Round trip", widgets.milliseconds(info.round_trip_us), False],
+            ["Jitter", widgets.milliseconds(jitter_us(trips)), False],
+            [
+                "Clock",
+                "–" if info.uncertainty_us is None else f"± {widgets.milliseconds(info.uncertainty_us)}",
+                False,
+            ],
+            ["Up for", "–" if info.uptime_ms is None else widgets.duration(info.uptime_ms / 1000), False],
+            [
+                "Heap free",
+                "–" if info.heap_free_bytes is None else f"{info.heap_free_bytes / 1000:.0f} kB",
+                False,
+            ],
+            ["Dropped", "–" if info.dropped is None else str(info.dropped), bool(info.dropped)],
+            ["Away", away, not info.connected],
+            ["Name", "another board's too: rename one" if is_namesake else "its own", is_namesake],
+            [
+                "Piezo",
+                f"rests at {info.rests_at:,}: calibrate it" if info.rests_at else "at rest",
+                bool(info.rests_at),
+            ],
+            ["Firmware", info.firmware or "–", False],
+        ],
+    }
 
 
 class Facts:

@@ -1,6 +1,8 @@
 """The layout around every page: navigation, the hub's sign, the banner when it is lost, shortcuts."""
 
 import json
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -42,15 +44,15 @@ _SHORTCUTS = (
 )
 
 
-def add_pages(app: FastAPI, feed: HubFeed, can_leave: bool, head: str) -> None:
+def add_pages(app: FastAPI, feed: HubFeed, limits: Mapping[str, int], can_leave: bool, head: str) -> None:
     """Add every page of the dashboard, with `head` in the head of each. `can_leave`: people sign in, so they
     can sign out.
     """
-    export.add_route(app, feed.store)
+    export.add_route(app, feed.store, limits["exports"])
 
     def page(request: Request) -> None:
         ui.add_head_html(head)
-        Layout(feed, request, can_leave)
+        Layout(feed, can_leave, limits["cards"])
 
     for path, name, _ in _PAGES:
         ui.page(path, title=f"{name} · SNYPER")(_copy(page))
@@ -68,10 +70,11 @@ def _copy(page: Any) -> Any:
 class Layout:
     """One browser's page, and the frame around its four pages."""
 
-    def __init__(self, feed: HubFeed, request: Request, can_leave: bool) -> None:
+    def __init__(self, feed: HubFeed, can_leave: bool, most_cards: int) -> None:
         self._feed = feed
         self._client = ui.context.client
         self._links: dict[str, list[Any]] = {}
+        self._heard: dict[str, None] = {}  # the sounds of what has happened, in order
         self._help = self._make_help()
         self._safety = SafetyBar(feed, self._client)
         widgets.text("a", "Skip to the content", "skip").props('href="#content"')
@@ -97,7 +100,7 @@ class Layout:
         with widgets.box().props("id=content tabindex=-1"):
             self.pages = ui.sub_pages(
                 {
-                    "/": lambda: self._show("/", RangePage),
+                    "/": lambda: self._show("/", partial(RangePage, most=most_cards)),
                     "/game": lambda: self._show("/game", GamePage),
                     "/history": lambda: self._show("/history", HistoryPage),
                     "/health": lambda: self._show("/health", HealthPage),
@@ -173,14 +176,14 @@ class Layout:
                     link.props(remove="aria-current")
 
     def _draw(self) -> None:
+        self._sound()
         model = self._feed.model
         now_s = steady.now_s()
         widgets.set_prop(self._frame, "data-online", str(model.online).lower())
-        here = sum(target.info.connected for target in model.targets.values())
         widgets.set_text(self._sign_text, model.hub)
         if model.online:
             uptime = f", up {widgets.duration(model.status.uptime_ms / 1000)}" if model.status else ""
-            widgets.set_text(self._sign_more, f"{widgets.plural(here, 'target')}{uptime}")
+            widgets.set_text(self._sign_more, f"{widgets.plural(model.overview().here, 'target')}{uptime}")
         else:
             widgets.set_text(self._sign_more, "no hub")
         lost = not model.online and bool(model.since_s)
@@ -201,9 +204,14 @@ class Layout:
             self._open_hub.set_visibility(model.is_open)
 
     def _on_event(self, event: Event) -> None:
-        sound = sound_of(event)
-        if sound:
+        if self._client.has_socket_connection:
+            self._heard[sound_of(event)] = None
+
+    def _sound(self) -> None:
+        """Have the browser play what is to be heard since the last drawing, each sound once."""
+        for sound in filter(None, self._heard):
             self._client.run_javascript(f"snyper.heard({json.dumps(sound)})")
+        self._heard.clear()
 
     async def _shortcut(self, event: Any) -> None:
         key = str(event.args)

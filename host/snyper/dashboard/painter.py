@@ -7,6 +7,7 @@ from snyper.dashboard.faults import log_fault
 from snyper.system import steady
 
 CLICKED_S = 3.0  # after a click its page comes first
+ROUND_S = 0.1  # between two drawings of a view: nobody sees more
 
 View = Callable[[], None]
 
@@ -22,11 +23,13 @@ def record_click(page_id: str) -> None:
 
 
 class Painter:
-    """Draws views that were marked, each once however often that was: first those of pages that somebody
-    uses, then the one that waits longest. Half of the time is left to the hub, whatever their number.
+    """Draws views that were marked, each once a round however often that was: first those of pages that
+    somebody uses, then the one that waits longest. Half of the time is left to the hub.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, refresh: Callable[[], None]) -> None:
+        """`refresh` is called before each round."""
+        self._refresh = refresh
         self._marked: dict[View, str] = {}
         self._painting: asyncio.Task[None] | None = None
 
@@ -42,12 +45,23 @@ class Painter:
 
     async def _paint(self) -> None:
         while self._marked:
-            view = next((view for view, page in self._marked.items() if page in _clicks), None)
-            view = view or next(iter(self._marked))
-            del self._marked[view]
-            began_s = steady.now_s()
-            try:
-                view()
-            except Exception as error:
-                log_fault("a page could not be drawn", error)
-            await asyncio.sleep(steady.now_s() - began_s)
+            ends_s = steady.now_s() + ROUND_S
+            due, self._marked = self._marked, {}
+            self._draw(self._refresh)
+            while due:
+                view = next((view for view, page in due.items() if page in _clicks), None) or next(iter(due))
+                del due[view]
+                await asyncio.sleep(self._draw(view))
+                if steady.now_s() > ends_s:
+                    break
+            self._marked = {**due, **self._marked}
+            await asyncio.sleep(max(0.0, ends_s - steady.now_s()))
+
+    def _draw(self, view: View) -> float:
+        """Draw a view; return how many seconds that took."""
+        began_s = steady.now_s()
+        try:
+            view()
+        except Exception as error:
+            log_fault("a page could not be drawn", error)
+        return steady.now_s() - began_s

@@ -1,8 +1,9 @@
 """Sends the commands of one browser to targets, and shows what becomes of them."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from nicegui import Client, ui
 
@@ -17,27 +18,24 @@ from snyper.shared.socket_protocol import (
 )
 
 MAX_GROUPS = 8  # of one target
+MAX_GROUPS_SHOWN = 40  # of all; the others are found by name
 AT_ONCE = 4  # commands to single targets: a hub serves eight requests of one console, and two are the feed's
 
 Work = Callable[[HubClient, str], Coroutine[Any, Any, list[TargetResult]]]
-
-
-class Waiting(Protocol):
-    """An element that shows that it waits for its target."""
-
-    def wait(self, waiting: bool) -> None: ...
+_Meant = tuple[frozenset[str], list[str]]  # names and selectors, and of them the selectors
 
 
 class RangeCommands:
     """The commands to targets and their groups, each said to the person who gave it."""
 
-    def __init__(self, feed: HubFeed, client: Client, cards: Mapping[str, Waiting]) -> None:
-        """`cards` are those drawn now, by the target's name."""
+    def __init__(self, feed: HubFeed, client: Client, on_waiting: Callable[[], None]) -> None:
+        """`on_waiting` is called when a command is under way to other targets than before."""
         self.feed = feed
         self.client = client
         self.duration_ms = DEFAULT_DURATION_MS
         self.dragged = ""  # the target whose card is under way
-        self._cards = cards
+        self._on_waiting = on_waiting
+        self._waiting: list[_Meant] = []  # of each command that is under way
 
     async def stand_up(self, meant: Sequence[str]) -> None:
         await self._command("Stand up", meant, lambda hub, target: hub.stand_up(target))
@@ -54,18 +52,28 @@ class RangeCommands:
 
     async def _command(self, what: str, meant: Sequence[str], work: Work) -> bool:
         """Send it to each that is meant, selectors or names; return whether all carried it out."""
-        cards = [
-            card
-            for name, card in self._cards.items()
-            if any(self.is_meant(name, selector) for selector in meant)
-        ]
-        for card in cards:
-            card.wait(True)
-        try:
+        with self._waits(meant):
             return await widgets.command(self.feed, self.client, what, lambda hub: each(hub, meant, work))
+
+    @contextmanager
+    def _waits(self, meant: Sequence[str]) -> Iterator[None]:
+        selectors = [one for one in meant if one == ALL_TARGETS or one.startswith(GROUP_PREFIX)]
+        waits = (frozenset(meant), selectors)
+        self._waiting.append(waits)
+        self._on_waiting()
+        try:
+            yield
         finally:
-            for card in cards:
-                card.wait(False)
+            self._waiting.remove(waits)
+            if not self.client.is_deleted:
+                self._on_waiting()
+
+    def is_waited_for(self, name: str) -> bool:
+        """Return whether a command is under way to the target of that name."""
+        return any(
+            name in names or any(self.is_meant(name, selector) for selector in selectors)
+            for names, selectors in self._waiting
+        )
 
     def is_meant(self, name: str, selector: str) -> bool:
         """Return whether the target of that name is among those that `selector` means."""
@@ -99,14 +107,8 @@ class RangeCommands:
             return [await hub.configure(target_id, groups=groups)]
 
         what = f"The groups of {target_id}"
-        card = self._cards.get(target_id)
-        if card is not None:
-            card.wait(True)
-        try:
+        with self._waits([target_id]):
             done = await widgets.ask(self.feed, self.client, what, work)
-        finally:
-            if card is not None:
-                card.wait(False)
         if done is not None:
             self.feed.poll_now()
             words = f"{target_id} is in {widgets.joined(groups)}" if groups else f"{target_id} is in no group"
@@ -120,7 +122,7 @@ class RangeCommands:
         with self.client.layout, ui.dialog() as dialog, widgets.box("form", "sheet").props("novalidate"):
             dialog.props('aria-label="Groups"')
             widgets.text("h2", f"Groups of {target_id}")
-            known = list(self.feed.model.groups())
+            known = list(self.feed.model.overview().groups)[:MAX_GROUPS_SHOWN]
             ticks = {group: ui.checkbox(group, value=group in target.info.groups) for group in known}
             field = ui.input(
                 "New group",

@@ -1,24 +1,27 @@
 """Range: every target as it stands, and what one can tell it, a group, or all of them to do."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from nicegui import Client, ui
 
-from snyper.client.labels import state_word
+from snyper.client.labels import AWAY, state_word
 from snyper.dashboard import drawings, widgets
+from snyper.dashboard.cards import Cards
 from snyper.dashboard.feed import HubFeed
-from snyper.dashboard.range_commands import RangeCommands
-from snyper.dashboard.target_card import Card, take_drops
+from snyper.dashboard.model import Overview
+from snyper.dashboard.range_commands import MAX_GROUPS_SHOWN, RangeCommands
+from snyper.dashboard.target_card import face_of, take_drops
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
     GROUP_PREFIX,
 )
 from snyper.system import steady
 
-MAX_CARDS = 64  # drawn at once; a browser gets slow with more, and a person sees no more
-NEW_CARDS = 8  # made at one drawing
+MAX_CHOICES = 64  # in the dialog of a new group
 FILTER_FROM = 13  # targets, from which on one wants to look for a name
+
+Act = Callable[[str, str], Awaitable[None]]  # with a target's name, and a group's
 
 _DURATIONS = {1_000: "1 s", 2_000: "2 s", 5_000: "5 s", 10_000: "10 s", 30_000: "30 s", 60_000: "1 min"}
 
@@ -26,13 +29,25 @@ _DURATIONS = {1_000: "1 s", 2_000: "2 s", 5_000: "5 s", 10_000: "10 s", 30_000: 
 class RangePage:
     """One browser's range."""
 
-    def __init__(self, feed: HubFeed, client: Client) -> None:
+    def __init__(self, feed: HubFeed, client: Client, most: int) -> None:
+        """`most` targets are shown at a time."""
         self.feed = feed
         self.client = client
         self.scope = ALL_TARGETS
         self._scope_boot_id = ""  # the start of the hub at which it was seen last
-        self._cards: dict[str, Card] = {}
-        self.commands = RangeCommands(feed, client, self._cards)
+        self._most = most
+        commands = self.commands = RangeCommands(feed, client, self._draw_cards)
+        self._acts: dict[str, Act] = {
+            "stand": lambda name, _: commands.stand_up([name]),
+            "lay": lambda name, _: commands.lay_down([name]),
+            "activate": lambda name, _: commands.activate([name]),
+            "identify": lambda name, _: commands.identify([name]),
+            "groups": lambda name, _: commands.edit_groups(name),
+            "leave": commands.leave,
+            "drag": lambda name, _: self._drag(name),
+        }
+        self._names: list[str] = []  # of the targets that are shown
+        self._doing: set[tuple[str, str, str]] = set()  # what was clicked and is not done: act, name, group
         self._zones: dict[str, Zone] = {}
         self._filter = ""
         self._meant: tuple[str, ...] = ()  # whom the toolbar is for: a selector, or those that are found
@@ -48,15 +63,14 @@ class RangePage:
             ) as (self._zone_row):
                 pass
             self._search = (
-                ui.input(placeholder="Find a target", on_change=self._find)
-                .props('dense outlined clearable aria-label="Find a target"')
+                ui.input(placeholder="Find by name, state or group", on_change=self._find)
+                .props('dense outlined clearable aria-label="Find targets"')
                 .classes("search")
             )
-            self._nothing_found = widgets.text("p", "", "hint").props("role=status")
-            self._grid = widgets.box("div", "cards")
+            self._others = widgets.text("p", "", "hint others").props("role=status")
+            self._cards = Cards("range", self._act)
             self._empty = self._make_empty()
-        self._draw_again: Callable[[], None] | None = None
-        self._draw_again = widgets.keep_drawn(feed, self._page, self._draw)
+        widgets.keep_drawn(feed, self._page, self._draw)
 
     # --- what is on the page
 
@@ -88,111 +102,129 @@ class RangePage:
 
     def _draw(self) -> None:
         model = self.feed.model
-        now_s = steady.now_s()
-        names = model.names()
-        found = self.found()
-        shown = self._take_some(found[:MAX_CARDS])
-        if list(self._cards) != shown:
-            self._lay_out(shown)
-        for name in shown:
-            self._cards[name].draw(model.targets[name], model.online, now_s)
-        self._draw_zones()
-        self._draw_toolbar(found)
-        widgets.set_text(self._summary, self._summary_words(len(found)))
-        missing = f"No target has “{self._filter}” in its name" if names and not found else ""
-        widgets.set_text(self._nothing_found, missing)
-        self._nothing_found.set_visibility(bool(missing))
+        overview = model.overview()
+        found = self._found(overview)
+        self._names = model.pick(self._members_first(found, overview), self._names, self._most)
+        self._draw_zones(overview)
+        self._draw_cards()
+        self._draw_toolbar(found, overview)
+        widgets.set_text(self._summary, self._summary_words(overview, len(self._names)))
+        others = self._others_words(len(found), len(self._names)) if overview.names else ""
+        widgets.set_text(self._others, others)
+        self._others.set_visibility(bool(others))
         widgets.set_text(self._hint, f"snyper simulate --hub {model.hub}")
-        self._empty.set_visibility(not names)
-        self._search.set_visibility(len(names) >= FILTER_FROM or bool(self._filter))
+        self._empty.set_visibility(not overview.names)
+        self._search.set_visibility(len(overview.names) >= FILTER_FROM or bool(self._filter))
 
-    def _take_some(self, shown: list[str]) -> list[str]:
-        """Return those that can be shown now: new cards take time, so there are some at each drawing."""
-        new = [name for name in shown if name not in self._cards]
-        if self._draw_again is None or len(new) <= NEW_CARDS:
-            return shown
-        self._draw_again()
-        later = set(new[NEW_CARDS:])
-        return [name for name in shown if name not in later]
+    def _draw_cards(self) -> None:
+        model = self.feed.model
+        now_s = steady.now_s()
+        faces = []
+        for name in self._names:
+            target = model.targets.get(name)
+            if target is None:
+                continue
+            face = face_of(target, model.online, now_s)
+            face["chosen"] = self.commands.is_meant(name, self.scope)
+            face["busy"] = self.commands.is_waited_for(name)
+            face["doing"] = sorted(act + group for act, whose, group in self._doing if whose == name)
+            faces.append(face)
+        self._cards.show(faces)
 
     def found(self) -> list[str]:
-        """List the targets whose names have in them what is searched for."""
-        names = self.feed.model.names()
-        return [name for name in names if self._filter in name.lower()] if self._filter else names
+        """List the targets that are searched for, those first that matter most."""
+        return self._found(self.feed.model.overview())
 
-    def _summary_words(self, found: int) -> str:
+    def _found(self, overview: Overview) -> list[str]:
+        """List the targets that have in their names what is searched for, or are in a group or a state of
+        that name.
+        """
+        wanted = self._filter
+        if not wanted:
+            return overview.ranked
+        targets = self.feed.model.targets
+        states = {state for state in (*overview.states, AWAY) if state_word(state) == wanted}
+        members = {
+            name for group, names in overview.groups.items() if group.lower() == wanted for name in names
+        }
+        return [
+            name
+            for name in overview.ranked
+            if wanted in name.lower() or name in members or targets[name].state in states
+        ]
+
+    def _members_first(self, found: list[str], overview: Overview) -> list[str]:
+        """Put those of the group that is chosen before the others, where not all are shown."""
+        if self.scope == ALL_TARGETS or len(found) <= self._most:
+            return found
+        members = set(overview.groups.get(self.scope[len(GROUP_PREFIX) :], ()))
+        return sorted(found, key=lambda name: name not in members)[: self._most]
+
+    def _summary_words(self, overview: Overview, shown: int) -> str:
         model = self.feed.model
-        count = len(model.targets)
+        count = len(overview.names)
         if not count:
             return "Waiting for targets" if model.online else widgets.HUB_LOST
         if not model.online:
             return f"{widgets.HUB_LOST}: nothing is known of {widgets.plural(count, 'target')}"
-        here = [target.state for target in model.targets.values() if target.info.connected]
-        words = [f"{len(here):,} of {widgets.plural(count, 'target')} here"]
-        words.append(f"{here.count('standing'):,} {state_word('standing')}")
-        if "armed" in here:
-            words.append(f"{here.count('armed'):,} {state_word('armed')}")
-        if min(found, MAX_CARDS) < count:
-            words.append(f"{min(found, MAX_CARDS):,} shown")
+        words = [f"{overview.here:,} of {widgets.plural(count, 'target')} here"]
+        words.append(f"{overview.states['standing']:,} {state_word('standing')}")
+        words += [
+            f"{overview.states[state]:,} {state_word(state)}"
+            for state in ("armed", "fault")
+            if overview.states[state]
+        ]
+        if shown < count:
+            words.append(f"{shown:,} shown")
         return ", ".join(words)
 
-    def _draw_toolbar(self, found: list[str]) -> None:
+    def _others_words(self, found: int, shown: int) -> str:
+        if not found:
+            return f"No target has “{self._filter}” in its name, nor is it a state or a group"
+        if shown == found:
+            return ""
+        first = "Those that need you come first, then those that are up"
+        return f"{found - shown:,} more are not shown. {first}; find any other by its name."
+
+    def _draw_toolbar(self, found: list[str], overview: Overview) -> None:
         """Draw the buttons, with whom they are for. Where that is not simply all of the group, they say how
         many it is.
         """
         model = self.feed.model
-        members = [name for name in found if self.commands.is_meant(name, self.scope)]
+        members = found
+        if self.scope != ALL_TARGETS:
+            chosen = set(overview.groups.get(self.scope[len(GROUP_PREFIX) :], ()))
+            members = [name for name in found if name in chosen]
         here = [name for name in members if model.targets[name].info.connected]
         self._meant = tuple(here) if self._filter else (self.scope,)
         whose = f" of {self.scope[len(GROUP_PREFIX) :]}" if self.scope != ALL_TARGETS else ""
-        nobody = f"No target{whose} is here" + (" that is shown" if self._filter else "")
+        nobody = f"No target{whose} is here" + (" that is found" if self._filter else "")
         self._obstacle = widgets.HUB_LOST if not model.online else nobody if not here else ""
-        counted = bool(self._filter) or len(members) > MAX_CARDS
+        counted = bool(self._filter) or len(members) > self._most
         for words, button in self._command_buttons.items():
             button.bar(self._obstacle)
             button.set_words(f"{words} {len(here):,}" if counted else words)
 
-    def _lay_out(self, names: list[str]) -> None:
-        if not set(names) <= set(self._cards) or list(self._cards) != [n for n in names if n in self._cards]:
-            for name in [name for name in self._cards if name not in names]:
-                self._cards.pop(name).element.delete()
-            for name in names:
-                if name not in self._cards:
-                    with self._grid:
-                        self._cards[name] = Card(self.commands, name)
-            in_order = {name: self._cards[name] for name in names}
-            self._cards.clear()  # and not another dict: the commands have this one
-            self._cards.update(in_order)
-            for at, card in enumerate(self._cards.values()):
-                card.element.move(self._grid, at)
-            return
-        for name in [name for name in self._cards if name not in names]:
-            self._cards.pop(name).element.delete()
-
-    def _draw_zones(self) -> None:
+    def _draw_zones(self, overview: Overview) -> None:
         model = self.feed.model
-        groups = model.groups()
-        selectors = {
-            ALL_TARGETS: list(model.targets),
-            **{GROUP_PREFIX + name: groups[name] for name in groups},
-        }
-        if self.scope in selectors:
+        counts = {ALL_TARGETS: len(overview.names)}
+        for group, names in overview.groups.items():
+            if len(counts) <= MAX_GROUPS_SHOWN or GROUP_PREFIX + group == self.scope:
+                counts[GROUP_PREFIX + group] = len(names)
+        if self.scope in counts:
             self._scope_boot_id = model.boot_id
         elif model.boot_id == self._scope_boot_id:
             self.scope = ALL_TARGETS
         else:  # the hub has started anew: its targets come back, and nobody has chosen others
-            selectors[self.scope] = []
-        if list(self._zones) != list(selectors):
+            counts[self.scope] = 0
+        if list(self._zones) != list(counts):
             self._zone_row.clear()
             with self._zone_row:
-                self._zones = {selector: Zone(self, selector) for selector in selectors}
+                self._zones = {selector: Zone(self, selector) for selector in counts}
                 self._new_zone = NewZone(self).button
-        for selector, members in selectors.items():
-            self._zones[selector].draw(len(members), selector == self.scope)
+        for selector, count in counts.items():
+            self._zones[selector].draw(count, selector == self.scope)
         self._new_zone.bar("" if model.online else widgets.HUB_LOST)
-        for name, card in self._cards.items():
-            chosen = name in selectors[self.scope]
-            widgets.set_prop(card.element, "data-chosen", str(chosen).lower())
 
     def choose(self, selector: str) -> None:
         self.scope = selector
@@ -204,6 +236,27 @@ class RangePage:
 
     def _set_duration(self, event: Any) -> None:
         self.commands.duration_ms = int(event.value)
+
+    async def _act(self, event: Any) -> None:
+        """Do what somebody has clicked on a card; what is under way already is not begun again."""
+        said = event.args if isinstance(event.args, dict) else {}
+        act, name, group = (str(said.get(key) or "") for key in ("act", "name", "group"))
+        doing = (act, name, group)
+        target = self.feed.model.targets.get(name)
+        work = self._acts.get(act)
+        if work is None or target is None or doing in self._doing:
+            return
+        self._doing.add(doing)
+        self._draw_cards()
+        try:
+            await work(name, group)
+        finally:
+            self._doing.discard(doing)
+            if not self.client.is_deleted:
+                self._draw_cards()
+
+    async def _drag(self, name: str) -> None:
+        self.commands.dragged = name
 
     async def shortcut(self, key: str) -> None:
         """Carry out Shift and a letter, for those that are chosen."""
@@ -254,9 +307,9 @@ class NewZone:
             widgets.text("h2", "New group")
             widgets.text("p", "Which target is to be its first? (Or drag a card onto “New group”.)", "hint")
             with widgets.box("div", "choices"):
-                for name in names[:MAX_CARDS]:
+                for name in names[:MAX_CHOICES]:
                     widgets.Button(name, lambda name=name: dialog.submit(name))  # type: ignore[misc]
-            more = widgets.shown_of(min(MAX_CARDS, len(names)), len(names), "target")
+            more = widgets.shown_of(min(MAX_CHOICES, len(names)), len(names), "target")
             widgets.text("p", f"{more}: find the others by name first." if more else "", "hint")
             widgets.Button("Cancel", dialog.close, kind="wide")
         chosen = await widgets.answer(dialog)

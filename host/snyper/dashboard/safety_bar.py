@@ -60,11 +60,9 @@ class SafetyBar:
 
     def _exceptions(self, state: CeaseFire) -> str:
         """Say what is not as safe as the word."""
-        targets = self._feed.model.targets.values()
-        up = [target.info.target_id for target in targets if target.state not in ("down", "away")]
-        away = sum(target.state == "away" for target in targets)
-        said = f" · not down yet: {_named(up)}" if up else ""
-        said += f" · {widgets.plural(away, 'target')} away" if away else ""
+        overview = self._feed.model.overview()
+        said = f" · not down yet: {_named(overview.up)}" if overview.up else ""
+        said += f" · {widgets.plural(len(overview.away), 'target')} away" if overview.away else ""
         return said if state.kept else said + " · does not outlive the hub: see its log"
 
     async def call(self) -> None:
@@ -81,7 +79,7 @@ class SafetyBar:
             return
         self._show(state)
         silent = [result.target_id for result in results if not result.ok]
-        away = [name for name, target in self._feed.model.targets.items() if not target.info.connected]
+        away = self._feed.model.overview().away
         if silent:
             words = f"Not known to lie: {_named(silent)}"
             widgets.notice(self._client, words, "The hub goes on asking. Look at them.")

@@ -5,7 +5,7 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,11 @@ from fastapi import FastAPI
 
 from snyper.client.addresses import dial_host, is_loopback
 from snyper.dashboard.auth import AuthMiddleware
-from snyper.dashboard.connections import Connections, most_connections
 from snyper.dashboard.faults import log_fault
 from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.model import Model
 from snyper.dashboard.store import Store
-from snyper.dashboard.tab_limit import MAX_TABS, TabLimit
+from snyper.dashboard.tab_limit import TabLimit
 from snyper.dashboard.web_server import WebServer
 from snyper.shared.address import format_address, parse_address, parse_hub
 from snyper.system.files import shown
@@ -35,13 +34,13 @@ from snyper.dashboard import drawings, inline_elements, layout, tab_messages
 
 @dataclass(frozen=True)
 class Access:
-    """The access to the pages: with which password, by HTTPS or not, in how many tabs. Without a password
-    they are for this computer alone.
+    """The access to the pages: with which password, by HTTPS or not, with which of `limits.py`. Without a
+    password they are for this computer alone.
     """
 
     password: str | None
-    tls: ssl.SSLContext | None = None
-    tabs: int = MAX_TABS
+    tls: ssl.SSLContext | None
+    limits: Mapping[str, int]
 
 
 def load_certificate(certificate: Path, key: Path | None) -> ssl.SSLContext:
@@ -114,11 +113,11 @@ async def _serve(
 ) -> None:
     host, port = sock.getsockname()[:2]
     app = FastAPI(openapi_url=None)
-    tabs = TabLimit(app, layout.PATHS, access.tabs)
-    auth = AuthMiddleware(tabs, access.password, port, is_secure=access.tls is not None)
+    tabs = TabLimit(app, layout.PATHS, access.limits["tabs"])
+    auth = AuthMiddleware(tabs, access.password, port, access.limits, is_secure=access.tls is not None)
     inline_elements.mark_inline_elements()
     tab_messages.guard()
-    layout.add_pages(app, feed, auth.asks_for_password, auth.assets.head)
+    layout.add_pages(app, feed, access.limits, auth.asks_for_password, auth.assets.head)
     ui.run_with(
         app,
         title="SNYPER",
@@ -130,7 +129,7 @@ async def _serve(
         reconnect_timeout=5.0,
         show_welcome_message=False,
     )
-    server = WebServer(auth, sock, access.tls, Connections(most_connections()))
+    server = WebServer(auth, sock, access.tls, access.limits)
     serving = asyncio.create_task(server.serve())
     following = asyncio.create_task(feed.run())
     try:

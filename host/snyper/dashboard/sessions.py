@@ -4,23 +4,23 @@ import asyncio
 import secrets
 import time
 
-SESSION_S = 12 * 3600
-MAX_SESSIONS = 100  # the oldest ends when there is another
-
 
 class Session:
     """One person's, in all tabs of a browser. `tabs` has for each of them what ends it."""
 
-    def __init__(self, now_s: float) -> None:
+    def __init__(self, until_s: float) -> None:
         self.token = secrets.token_urlsafe(32)
-        self.until_s = now_s + SESSION_S
+        self.until_s = until_s
         self.tabs: set[asyncio.Event] = set()
 
 
 class Sessions:
     """The sessions by their token, which is in the browser's cookie and nowhere else."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int, lasts_s: int) -> None:
+        """When there is one more than `most` the oldest ends; each does after `lasts_s`."""
+        self._most = most
+        self.lasts_s = lasts_s
         self._sessions: dict[str, Session] = {}
 
     def begin(self) -> Session:
@@ -29,11 +29,11 @@ class Sessions:
         for session in list(self._sessions.values()):
             if session.until_s <= now_s:
                 self.end(session.token)
-        while len(self._sessions) >= MAX_SESSIONS:
+        while len(self._sessions) >= self._most:
             self.end(next(iter(self._sessions)))
-        session = Session(now_s)
+        session = Session(now_s + self.lasts_s)
         self._sessions[session.token] = session
-        asyncio.get_running_loop().call_later(SESSION_S, self.end, session.token)
+        asyncio.get_running_loop().call_later(self.lasts_s, self.end, session.token)
         return session
 
     def find(self, token: str) -> Session | None:

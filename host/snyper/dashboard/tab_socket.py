@@ -9,24 +9,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from snyper.dashboard.faults import TokenBucket
 from snyper.dashboard.sessions import Session
 
-MAX_RATE = 50  # messages a second, in the long run
-MAX_BURST = 200
 END = "snyper.end"  # of the scope
 _POLICY = 1008  # RFC 6455: it breaks the server's rules
 
 
 async def serve_tab(
-    app: ASGIApp, scope: Scope, receive: Receive, send: Send, session: Session | None
+    app: ASGIApp, scope: Scope, receive: Receive, send: Send, session: Session | None, bucket: TokenBucket
 ) -> None:
     """Serve a tab with the ASGI app `app` until its session ends, where there is one, or the event END of the
-    scope is set, or it sends bytes, or more than a person causes. What it sent before that, and nobody has
-    read yet, is not carried out.
+    scope is set, or it sends bytes, or more messages than `bucket` has. What it sent before that, and nobody
+    has read yet, is not carried out.
     """
     ended = scope[END] = asyncio.Event()
     ending = asyncio.ensure_future(ended.wait())
     if session is not None:
         session.tabs.add(ended)
-    bucket = TokenBucket(MAX_RATE, MAX_BURST)
     receiving: asyncio.Future[Any] | None = None
 
     async def receive_until_it_ends() -> Message:

@@ -3,8 +3,6 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 
-FREE_GUESSES = 5  # of an address; then each wrong one doubles the wait
-MAX_WAIT_S = 300.0
 MAX_ADDRESSES = 10_000  # remembered; the one that guessed longest ago is forgotten first
 FORGET_S = 3_600.0  # after which an address has its free guesses again
 
@@ -20,7 +18,10 @@ class LoginThrottle:
     gain nothing over as many one after the other.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, free: int, most_wait_s: float) -> None:
+        """`free` wrong guesses of an address cost nothing, then each doubles the wait up to `most_wait_s`."""
+        self._free = free
+        self._most_wait_s = most_wait_s
         self._guessers: OrderedDict[str, _Guesser] = OrderedDict()
 
     def __len__(self) -> int:
@@ -39,8 +40,8 @@ class LoginThrottle:
         if guesser.wrong and now_s - guesser.next_s > FORGET_S:
             guesser.wrong = 0
         guesser.wrong += 1
-        beyond = guesser.wrong - FREE_GUESSES
-        wait_s = min(MAX_WAIT_S, 2.0 ** min(beyond, 30)) if beyond >= 0 else 0.0
+        beyond = guesser.wrong - self._free
+        wait_s = min(self._most_wait_s, 2.0 ** min(beyond, 30)) if beyond >= 0 else 0.0
         guesser.next_s = now_s + wait_s
         return 0.0
 
@@ -53,5 +54,5 @@ class LoginThrottle:
             del self._guessers[address]
         elif right is None:
             guesser.wrong -= 1
-            if guesser.wrong < FREE_GUESSES:
+            if guesser.wrong < self._free:
                 guesser.next_s = 0.0

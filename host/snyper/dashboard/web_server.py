@@ -7,7 +7,7 @@ import socket
 import ssl
 import time
 from asyncio.transports import BaseTransport
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import h11
@@ -16,14 +16,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from snyper.dashboard.connections import Connection, Connections
 from snyper.dashboard.faults import log_fault
+from snyper.system.process import raise_descriptor_limit
 
-HANDSHAKE_S = 5.0  # of TLS
-HEAD_S = 5.0  # for the head of a request, from the connection's start or the last answer's end
-BODY_S = 5.0
-WRITE_S = 20.0  # for a browser to take what fits the socket's buffer
-MAX_HEAD_BYTES = 16_384
-MAX_BODY_BYTES = 8_192  # only a password is sent
-MAX_MESSAGE_BYTES = 65_536  # of a tab's socket
 _GOODBYE_S = 1  # for browsers' connections to end by themselves
 _RETRY_S = 0.01  # after the system had no descriptor for a connection
 _BACKLOG = 128
@@ -32,9 +26,11 @@ _BACKLOG = 128
 class _Protocol(H11Protocol):
     """HTTP, whose peer has so long for each part of a request, and to take the answer."""
 
-    def __init__(self, connection: Connection, *arguments: Any) -> None:
+    def __init__(self, connection: Connection, limits: Mapping[str, int], *arguments: Any) -> None:
+        """Of `limits` a head has `head_ms`, from the connection's start or the last answer's end."""
         super().__init__(*arguments)
         self._connection = connection
+        self._limits = limits
         self._owes = ""  # a "head" or a "body"
         self._deadline: asyncio.TimerHandle | None = None
         self._write_deadline: asyncio.TimerHandle | None = None
@@ -54,7 +50,7 @@ class _Protocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         if self._owes == "body":
             self._body_bytes += len(data)
-            if self._body_bytes > MAX_BODY_BYTES:
+            if self._body_bytes > self._limits["body_bytes"]:
                 self.transport.abort()
                 return
         super().data_received(data)
@@ -73,7 +69,7 @@ class _Protocol(H11Protocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         self._take_write_deadline_off()
-        self._write_deadline = self.loop.call_later(WRITE_S, self.transport.abort)
+        self._write_deadline = self.loop.call_later(self._limits["answer_ms"] / 1000, self.transport.abort)
 
     def resume_writing(self) -> None:
         self._take_write_deadline_off()
@@ -101,7 +97,7 @@ class _Protocol(H11Protocol):
         self._body_bytes = 0
         self._connection.waits_since_s = time.monotonic() if owes else None
         if owes:
-            self._deadline = self.loop.call_later(HEAD_S if owes == "head" else BODY_S, self.transport.abort)
+            self._deadline = self.loop.call_later(self._limits[f"{owes}_ms"] / 1000, self.transport.abort)
 
 
 class _Socket(socket.socket):
@@ -119,15 +115,15 @@ class WebServer(uvicorn.Server):
     """Leaves signals to the command, and says when it serves (`serves`). `tls`: it speaks HTTPS."""
 
     def __init__(
-        self, app: Any, sock: socket.socket, tls: ssl.SSLContext | None, connections: Connections
+        self, app: Any, sock: socket.socket, tls: ssl.SSLContext | None, limits: Mapping[str, int]
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 http=_Protocol,
                 ws="websockets-sansio",
-                ws_max_size=MAX_MESSAGE_BYTES,
-                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+                ws_max_size=limits["message_bytes"],
+                h11_max_incomplete_event_size=limits["head_bytes"],
                 log_config=None,  # the command decides how it logs
                 log_level=logging.ERROR,  # its warnings are what strangers send
                 access_log=False,
@@ -139,7 +135,12 @@ class WebServer(uvicorn.Server):
         self.serves = asyncio.Event()
         self._sock = sock
         self._tls = tls
-        self._connections = connections
+        # Half of the descriptors that the system gives are left to the dashboard itself.
+        may_open = raise_descriptor_limit(2 * limits["connections"])
+        self._connections = Connections(
+            max(1, min(limits["connections"], may_open // 2)), limits["per_address"]
+        )
+        self._limits = limits
         self._tasks: set[asyncio.Task[None]] = set()
 
     @contextlib.contextmanager
@@ -197,12 +198,13 @@ class WebServer(uvicorn.Server):
 
     async def _serve_connection(self, sock: _Socket, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
-        config = self.config
+        config, limits = self.config, self._limits
+        handshake_s = limits["handshake_ms"] / 1000 if self._tls else None
         with contextlib.suppress(OSError):  # a handshake that fails is the peer's business
             await loop.connect_accepted_socket(
-                lambda: _Protocol(connection, config, self.server_state, self.lifespan.state),
+                lambda: _Protocol(connection, limits, config, self.server_state, self.lifespan.state),
                 sock,
                 ssl=self._tls,
-                ssl_handshake_timeout=HANDSHAKE_S if self._tls else None,
-                ssl_shutdown_timeout=HANDSHAKE_S if self._tls else None,
+                ssl_handshake_timeout=handshake_s,
+                ssl_shutdown_timeout=handshake_s,
             )

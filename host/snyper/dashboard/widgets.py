@@ -220,8 +220,7 @@ def keep_drawn(
             feed.painter.unmark(view)
             return
         if event is not None and on_event is not None:
-            with owner:
-                on_event(event)
+            on_event(event)
         if owner.client.has_socket_connection:  # else nobody sees it, until it connects
             feed.painter.mark(view, owner.client.id)
 

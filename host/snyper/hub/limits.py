@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from snyper.firmware.master.config import LIMITS as BOARD_LIMITS
-from snyper.shared.config import Integer, complete
+from snyper.shared.config import Integer
+from snyper.system import limits
 
 MAX_TARGETS = 5_000
 MAX_CONSOLES = 200
@@ -25,20 +26,8 @@ LIMITS: dict[str, Integer] = {
 }
 
 
-def read_limits(given: Sequence[str]) -> dict[str, int]:
-    """Read limits as people give them, each NAME=NUMBER. Raises ValueError with what is wrong."""
-    found: dict[str, int] = {}
-    for text in given:
-        name, _, value = text.partition("=")
-        if not (value.isascii() and value.isdigit() and len(value) <= 9):
-            raise ValueError(f"a limit is NAME=NUMBER, such as register_ms=60000, not {text!r}")
-        found[name] = int(value)
-    return found
-
-
 def complete_limits(given: Sequence[str], on_board: bool = False) -> dict[str, int]:
     """Return all limits of a hub: those given, each NAME=NUMBER, and the defaults of the others. Raises
     ValueError.
     """
-    limits: dict[str, int] = complete(BOARD_LIMITS if on_board else dict(LIMITS), read_limits(given))
-    return limits
+    return limits.complete_limits(BOARD_LIMITS if on_board else LIMITS, given)
