@@ -1034,6 +1034,12 @@ def test_what_can_go_wrong_at_the_start(shooting_range: Range, tmp_path: Path) -
     assert (status, "needs a password: --password-file FILE, or" in err) == (2, True), err
     status, err = run_snyper("dashboard", "--listen", shooting_range.listen, "--archive", archive)
     assert (status, "is another dashboard running?" in err) == (1, True), err
+    key_file = tmp_path / "key"
+    status, err = run_snyper("dashboard", "--key-file", str(key_file), "--no-open", "--archive", archive)
+    assert (status, f"--key-file: {key_file} cannot be read" in err) == (2, True), err
+    for limit in ("tabs", "tabs=0", "tab=5"):
+        status, err = run_snyper("dashboard", "--limit", limit, "--no-open", "--archive", archive)
+        assert (status, "--limit: " in err) == (2, True), err
     status, err = run_snyper("dashboard", "--hub", "here:there")
     assert (status, "HOST:PORT" in err) == (2, True), err
     taken = str(shooting_range.directory / "kept" / "archive.sqlite3")

@@ -440,6 +440,32 @@ def test_there_are_so_many_tabs_and_no_more(tmp_path: Path) -> None:
         dashboard.close()
 
 
+def test_the_key_to_the_hub_may_be_in_a_file(tmp_path: Path) -> None:
+    key = "fleet:" + "5a" * 32
+    key_file = tmp_path / "key"
+    key_file.write_text(key + "\n")
+    key_file.chmod(0o644)
+    hub_address, listen = (f"{HOST}:{free_port()}" for _ in range(2))
+    hub = Process(tmp_path, "hub", "--listen", hub_address, "--no-journal", SNYPER_KEY=key)
+    dashboard = Process(
+        tmp_path,
+        *("dashboard", "--hub", hub_address, "--listen", listen, "--no-open"),
+        *("--archive", str(tmp_path / "archive.sqlite3"), "--key-file", str(key_file)),
+        SNYPER_KEY="fleet:" + "00" * 32,  # which the file takes the place of
+    )
+    try:
+        log = tmp_path / "dashboard.log"
+        until_s = time.monotonic() + DEADLINE_S
+        while "connected to the hub" not in log.read_text():
+            assert time.monotonic() < until_s, log.read_text()
+            time.sleep(0.02)
+        assert f"chmod 600 {key_file}" in log.read_text()
+        command_line = Path(f"/proc/{dashboard.process.pid}/cmdline").read_bytes()
+        assert key.encode()[6:] not in command_line + log.read_bytes()
+    finally:
+        assert (dashboard.end(), hub.end()) == (0, 0)
+
+
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here")
 def test_https_with_a_certificate(tmp_path: Path) -> None:
     certificate, key, password = tmp_path / "c.pem", tmp_path / "k.pem", tmp_path / "password"

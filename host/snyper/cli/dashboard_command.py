@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 import webbrowser
 from pathlib import Path
@@ -15,7 +16,7 @@ from snyper.cli.history_commands import JournalOption
 from snyper.cli.output import err, fail
 from snyper.client import DEFAULT_HUB
 from snyper.client.addresses import is_loopback
-from snyper.client.environment import secret
+from snyper.client.environment import FILE_VARIABLE, KEY_VARIABLE, keys, secret
 from snyper.history.database import JournalError, default_path
 from snyper.shared.address import parse_address
 from snyper.system.files import others_access, shown
@@ -61,6 +62,12 @@ def dashboard(
             metavar="FILE", help="The certificate's key, if it is in a file of its own.", dir_okay=False
         ),
     ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Read the key to the hub from this file, as SNYPER_KEY_FILE.", dir_okay=False
+        ),
+    ] = None,
     limit: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=NUMBER", help="Another limit than the default; may be repeated."),
@@ -92,6 +99,8 @@ def dashboard(
         limits = complete_limits(limit or ())
     except ValueError as error:
         fail(f"--limit: {error}", EXIT_USAGE)
+    if key_file is not None:
+        _use_key(key_file)
     try:
         archive = archive or default_path("dashboard.sqlite3", "--archive FILE")
         journal = journal or _default_journal()
@@ -108,6 +117,16 @@ def dashboard(
         fail(f"{error}. Or name another archive with --archive", EXIT_FAILED)
     except (OSError, ValueError) as error:
         fail(str(error), EXIT_FAILED)
+
+
+def _use_key(file: Path) -> None:
+    """Take the key to the hub from this file, whatever else names one; or end with wrong usage."""
+    os.environ.pop(KEY_VARIABLE, None)
+    os.environ[FILE_VARIABLE] = str(file)
+    try:
+        keys()
+    except ValueError as error:
+        fail(str(error).replace(FILE_VARIABLE, "--key-file"), EXIT_USAGE)
 
 
 def _read_password(file: Path) -> str:
