@@ -11,6 +11,7 @@ import random
 import re
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -236,8 +237,8 @@ ASKING: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
 )
 
 
-def lies(answers: Sequence[Message]) -> Iterator[tuple[str, list[Message]]]:
-    """Iterate over the answers with one field wrong: each of them, at any depth, with each wrong value, and
+def lies(answers: Sequence[Message], wrong: Sequence[object] = WRONG) -> Iterator[tuple[str, list[Message]]]:
+    """Iterate over the answers with one field wrong: each of them, at any depth, with each `wrong` value, and
     left out. With each comes what is wrong. Wrong events come together, since there may be many of them.
     """
     wrong_events: list[Message] = []
@@ -245,7 +246,7 @@ def lies(answers: Sequence[Message]) -> Iterator[tuple[str, list[Message]]]:
         for path in _paths(message):
             if path in (("id",), ("type",)):
                 continue
-            for value in (*WRONG, _LEFT_OUT):
+            for value in (*wrong, _LEFT_OUT):
                 one = copy.deepcopy(message)
                 _set(one, path, value)
                 if message["type"] == "event":
@@ -324,6 +325,8 @@ class LyingHub:
         self.distort: Callable[[bytes], bytes] = lambda line: line
         self.silence_s = _SILENCE_S
         self.port = 0
+        self.asked: Counter[str] = Counter()  # how often it was asked for each word
+        self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="lying hub", daemon=True)
 
@@ -344,13 +347,22 @@ class LyingHub:
     def _call(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_LIMIT_S)
 
+    def hang_up(self) -> None:
+        """End every connection."""
+        self._loop.call_soon_threadsafe(self._hang_up)
+
+    def _hang_up(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
     async def _close(self, server: asyncio.Server) -> None:
         server.close()
-        # None of them waits for longer than the silence.
+        self._hang_up()
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         try:
             while True:
                 async with asyncio.timeout(self.silence_s):
@@ -359,6 +371,7 @@ class LyingHub:
                     break
                 asked: Message = json.loads(line)
                 word = asked["type"] + (" above" if "above" in asked.get("data", {}) else "")
+                self.asked[word] += 1
                 for message in self.answers.get(word, ()):
                     if message["type"] != "event":
                         message = {**message, "id": asked["id"]}
@@ -367,6 +380,7 @@ class LyingHub:
         except (OSError, TimeoutError, ValueError):
             pass  # who is lied to has gone, or says no more
         finally:
+            self._writers.discard(writer)
             writer.transport.abort()
 
 

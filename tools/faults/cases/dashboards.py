@@ -2,31 +2,24 @@
 
 import asyncio
 import re
-import shutil
-import sys
 import time
-from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from importlib.util import find_spec
-from pathlib import Path
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 from urllib.parse import urlencode
 
-from snyper.system.process import killed_with_parent
-from tools.faults.case import Case, Figure, Scale, Skipped, at_most, none_of
+from tools.faults.browser import chromium, dashboard_of, need_browser
+from tools.faults.case import Case, Figure, Scale, at_most, none_of
 from tools.faults.ranges import (
     CPYTHON,
     TRAVEL_MS,
     AttackedHub,
     attacked_hub,
-    environment,
     prober_of,
     targets_of,
-    until,
 )
 from tools.faults.wire import dial, reset, stranger_address, target_of
-from tools.loopback import HOST, free_port
+from tools.loopback import HOST
 
 PASSWORD = "correct horse"
 CLICK_S = TICK_S = 1.0
@@ -51,6 +44,10 @@ class Person:
         await self._page.keyboard.press("Enter")
         await self._page.locator('article.card[aria-label="target_1"][data-live="true"]').wait_for()
 
+    async def sees(self, words: str) -> None:
+        """Wait until the page says so."""
+        await self._page.locator(".subtitle", has_text=words).wait_for()
+
     async def click(self, seconds: float) -> list[float]:
         """Stand the target up and lay it down for that long; return how long each click took until the page
         showed it, without the servo's own time.
@@ -71,47 +68,15 @@ class Person:
         return took
 
 
-@asynccontextmanager
-async def _dashboard(directory: Path, hub: AttackedHub) -> AsyncIterator[tuple[int, Process]]:
-    """Run a dashboard with a password; its port, and its process."""
-    port = free_port()
-    command = ("dashboard", "--hub", hub.address, "--listen", f"{HOST}:{port}", "--no-open")
-    archive = ("--archive", str(directory / "archive.sqlite3"))
-    log_path = directory / "dashboard.log"
-    with log_path.open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            *killed_with_parent([sys.executable, "-m", "snyper.cli", *command, *archive]),
-            stdin=DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={**environment(), "SNYPER_DASHBOARD_PASSWORD": PASSWORD},
-        )
-    try:
-        await until(lambda: "connected to the hub" in log_path.read_text(), "the dashboard should start")
-        yield port, process
-        assert process.returncode is None, "the dashboard has ended"
-        assert "Traceback" not in log_path.read_text(), log_path.read_text()[-3_000:]
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-
-
 async def dashboard(scale: Scale) -> AsyncIterator[Figure]:
-    chromium = shutil.which("chromium")
-    if find_spec("nicegui") is None or find_spec("playwright") is None or chromium is None:
-        raise Skipped("no NiceGUI, playwright or chromium here: make setup; apt install chromium")
-    from playwright.async_api import async_playwright
-
+    need_browser()
     directory = scale.directory
     async with AsyncExitStack() as stack:
         hub = await stack.enter_async_context(attacked_hub(CPYTHON, directory))
         await stack.enter_async_context(targets_of(directory, [hub.port]))
         prober = await stack.enter_async_context(prober_of(hub.address, "target_1"))
-        port, _ = await stack.enter_async_context(_dashboard(directory, hub))
-        driver = await stack.enter_async_context(async_playwright())
-        browser = await driver.chromium.launch(executable_path=chromium)
-        stack.push_async_callback(browser.close)
+        port, log_path = await stack.enter_async_context(dashboard_of(directory, hub.address, PASSWORD))
+        browser = await stack.enter_async_context(chromium())
         page = await browser.new_page()
         page.set_default_timeout(20_000)
         person = Person(page)
@@ -127,11 +92,13 @@ async def dashboard(scale: Scale) -> AsyncIterator[Figure]:
             ("foreign origins", lambda: _ask_from_elsewhere(port, cookie)),
             (f"{TABS} tabs", lambda: _open_tabs(port, cookie)),
             (f"{names:,} names", lambda: asyncio.sleep(1)),
+            (f"{names:,} names that come and go, {TABS} tabs", lambda: _crowd(hub, names, port, cookie)),
         )
         for name, attack in attacks:
             scale.tell(name)
             if name.endswith("names"):
                 await _fill(hub, names)
+                await person.sees(f"{names + 1:,} targets")
             attacking = asyncio.create_task(_forever(attack))
             measuring = await prober.begin(seconds + 1)
             clicks = await person.click(seconds)
@@ -142,6 +109,7 @@ async def dashboard(scale: Scale) -> AsyncIterator[Figure]:
                 attacking.result()
             yield at_most(f"{name}: a click, worst of {len(clicks)}", max(clicks), CLICK_S, "s")
             yield at_most(f"{name}: the hub's tick, worst of {tick.count}", tick.worst_ms / 1000, TICK_S, "s")
+        yield none_of("losses of the hub", log_path.read_text().count("is lost"), len(attacks))
         judged, answered = await _guess_in_one_packet(port)
         yield at_most(f"{GUESSES} guesses in one packet: judged, of {answered} answers", judged, JUDGED)
         wrong = await _count_let_in(port, cookie)
@@ -273,6 +241,11 @@ async def _open_tabs(port: int, cookie: str) -> None:
                 )
                 await tab.send("40")
         await asyncio.sleep(5)
+
+
+async def _crowd(hub: AttackedHub, names: int, port: int, cookie: str) -> None:
+    """Have the names register again and go, while as many tabs as there may be are open."""
+    await asyncio.gather(_fill(hub, names), _open_tabs(port, cookie))
 
 
 async def _page_id(port: int, cookie: str, source: str) -> str:

@@ -1,4 +1,4 @@
-"""A hub, a journal and a board that lie to the commands."""
+"""A hub, a journal and a board that lie to the commands, and a hub that lies to the dashboard."""
 
 import asyncio
 import json
@@ -7,8 +7,10 @@ from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 
 from snyper.system.process import killed_with_parent
-from tools.faults.case import Case, Figure, Scale, at_most, none_of
-from tools.faults.lied_to import LIMIT_S
+from tools.faults.browser import need_browser
+from tools.faults.case import Case, Figure, Scale, Skipped, at_most, none_of, not_run
+from tools.faults.lied_to import LIMIT_S, SEED
+from tools.faults.lied_to_pages import lied_to_pages
 
 
 async def lying_hub(scale: Scale) -> AsyncIterator[Figure]:
@@ -31,15 +33,36 @@ async def lying_hub(scale: Scale) -> AsyncIterator[Figure]:
             await process.wait()
 
 
+async def lying_to_pages(scale: Scale) -> AsyncIterator[Figure]:
+    try:
+        need_browser()
+    except Skipped as why:
+        yield not_run(f"pages: {why}")
+        return
+    wrong, count = 0, 0
+    async for what, defect in lied_to_pages(scale.directory, scale.pick(20, None), SEED):
+        count += 1
+        if defect:
+            wrong += 1
+            scale.tell(f"{what}: {defect}")
+    yield none_of("a page in a browser: traceback, script, error", wrong, count)
+
+
+async def lies_to_everybody(scale: Scale) -> AsyncIterator[Figure]:
+    for case in (lying_hub, lying_to_pages):
+        async for figure in case(scale):
+            yield figure
+
+
 CASES = (
     Case(
         19,
         "what lies to the commands",
-        "A hub answers every command with each field of each message and event of each wrong kind, and with"
-        " lines whose bytes are changed. A journal has each column and each field of each event so, and what"
-        " answers on a USB port each answer.",
+        "A hub answers every command, and the dashboard, with each field of each message and event of each"
+        " wrong kind, and commands with lines whose bytes are changed. A journal has each column and each"
+        " field of each event so, and what answers on a USB port each answer.",
         "No command ends in a traceback, prints a line or a control character of the other side's, or goes on"
-        " for ever.",
-        lying_hub,
+        " for ever; no page in a real browser fails, or runs what the hub says.",
+        lies_to_everybody,
     ),
 )
