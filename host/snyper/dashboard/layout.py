@@ -75,7 +75,7 @@ class Layout:
         self._client = ui.context.client
         self._links: dict[str, list[Any]] = {}
         self._heard: dict[str, None] = {}  # the sounds of what has happened, in order
-        self._help = self._make_help()
+        self._help: ui.dialog | None = None  # made when somebody asks for it
         self._safety = SafetyBar(feed, self._client)
         widgets.text("a", "Skip to the content", "skip").props('href="#content"')
         with widgets.box("header", "topbar"):
@@ -88,7 +88,7 @@ class Layout:
                 self._safety.make_button()
                 self._tool("sound-button", "silent", "Sound is off", "snyper.toggleSound()")
                 self._tool("theme-button", "auto", "Light or dark: as the system says", "snyper.nextTheme()")
-                widgets.Button("", self._help.open, "help", "ghost", "Keyboard shortcuts and help")
+                widgets.Button("", self._open_help, "help", "ghost", "Keyboard shortcuts and help")
                 if can_leave:
                     with widgets.box("form").props('method=post action="/logout"'):
                         leave = widgets.box("button", "button ghost")
@@ -112,8 +112,12 @@ class Layout:
         ui.on("shortcut", self._shortcut)
         widgets.keep_drawn(feed, self._frame, self._draw, self._on_event)
 
+    def _open_help(self) -> None:
+        self._help = self._help or self._make_help()
+        self._help.open()
+
     def _make_help(self) -> ui.dialog:
-        with ui.dialog() as dialog, widgets.box("section", "sheet help"):
+        with self._client.layout, ui.dialog() as dialog, widgets.box("section", "sheet help"):
             dialog.props('aria-label="Help"')
             widgets.text("h2", "Keyboard")
             with widgets.box("dl", "shortcuts"):
@@ -218,7 +222,7 @@ class Layout:
         if key == KEY:
             await self._safety.call()
         elif key == "?":
-            self._help.open()
+            self._open_help()
         elif key in ("1", "2", "3", "4"):
             ui.navigate.to(_PAGES[int(key) - 1][0])
         elif isinstance(self._page, RangePage):
