@@ -367,6 +367,7 @@ def test_a_game_to_its_end_and_its_history(desk: Watched, shooting_range: Range)
     expect(wall.locator(".board")).to_have_attribute("data-status", "over", timeout=40_000)
     expect(wall.locator(".verdict")).to_have_text(re.compile("(Anna|Bert) wins|A draw"))
     expect(wall.locator(".topbar")).to_be_hidden()
+    expect(wall.get_by_role("button", name="Cease fire, key X")).to_be_visible()
     shown = dict(
         zip(
             wall.locator(".row-player .player").all_inner_texts(),

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.parse import urlencode
@@ -418,15 +419,24 @@ def test_a_tab_that_sends_bytes_or_without_end_is_cut_off(dashboard: Dashboard) 
 def test_many_events_are_few_messages_to_a_tab(dashboard: Dashboard) -> None:
     tab, _ = dashboard.open_tab(dashboard.sign_in())
     name, _, port = dashboard.hub_address.rpartition(":")
+
+    def register() -> None:
+        """Register 300 targets, each of which is lost again, which can be heard."""
+        for number in range(300):
+            with socket.create_connection((name, int(port)), DEADLINE_S) as sock:
+                said = {"type": "register", "id": 1, "target_id": f"z{number}", "data": {"role": "target"}}
+                sock.sendall(json.dumps(said).encode() + b"\n")
+                assert b'"registered"' in sock.recv(4_096)
+
     began_s = time.monotonic()
-    for number in range(300):  # each is lost again, which can be heard
-        with socket.create_connection((name, int(port)), DEADLINE_S) as sock:
-            register = {"type": "register", "id": 1, "target_id": f"z{number}", "data": {"role": "target"}}
-            sock.sendall(json.dumps(register).encode() + b"\n")
-            assert b'"registered"' in sock.recv(4_096)
     messages = 1
-    while "of 300 targets" not in str(tab.recv(DEADLINE_S)):
-        messages += 1
+    with ThreadPoolExecutor() as executor:
+        registering = executor.submit(register)
+        while "of 300 targets" not in (message := str(tab.recv(DEADLINE_S))):
+            messages += 1
+            if message == "2":  # is somebody there?
+                tab.send("3")
+        registering.result()
     assert messages < 40 * (time.monotonic() - began_s)  # and 300 sounds, were each played
     tab.close()
 
@@ -511,6 +521,29 @@ def test_https_with_a_certificate(tmp_path: Path) -> None:
             for plain in socks[:25]:
                 plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
             assert all(ends_within(plain, HEAD_S + SLACK_S) < HEAD_S + SLACK_S for plain in socks)
+        with ExitStack() as stack:  # heads first and bodies later, and heads that are never whole
+            guessing, half = (
+                [
+                    stack.enter_context(context.wrap_socket(dashboard.dial(address), server_hostname=HOST))
+                    for _ in range(20)
+                ]
+                for address in ("127.0.1.2", "127.0.1.3")
+            )
+            for sock in half:
+                sock.sendall(b"GET / HTTP/1.1\r\nX-")
+            head, _, body = dashboard.guess("wrong").partition(b"\r\n\r\n")
+            for part in (head + b"\r\n\r\n", body):
+                for sock in guessing:
+                    sock.sendall(part)
+            statuses = [whole_answer(sock).split()[1] for sock in guessing]
+            assert statuses.count("401") == FREE_GUESSES
+            assert statuses.count("429") == 20 - FREE_GUESSES
+            assert all(ends_within(sock, HEAD_S + SLACK_S) < HEAD_S + SLACK_S for sock in half)
+        cookie = answer.partition("set-cookie: ")[2].partition(";")[0]
+        for headers, status in (({"Sec_Fetch_Site": "cross-site"}, "403"), ({}, "200")):
+            with context.wrap_socket(dashboard.dial(OWNER), server_hostname=HOST) as sock:
+                sock.sendall(dashboard.head("GET", "/", Cookie=cookie, **headers))
+                assert whole_answer(sock).split()[1] == status
         assert "Traceback" not in dashboard.log
     finally:
         dashboard.close()

@@ -53,7 +53,7 @@ class HostileHub(socketserver.BaseRequestHandler):
                 yield {"type": "target", "id": id, "target_id": name, "data": data}
             yield reply("targets", count=2)
         elif kind == "list_games":
-            option = {"name": EVIL, "default": EVIL, "meaning": EVIL, "choices": [EVIL, "b"]}
+            option = {"name": EVIL, "default": EVIL, "meaning": EVIL, "choices": ["a", "b"]}
             game = {"game": EVIL, "title": EVIL, "rules": EVIL, "options": [option]}
             yield {
                 "type": "game",

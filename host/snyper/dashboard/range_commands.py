@@ -34,6 +34,7 @@ class RangeCommands:
         self.client = client
         self.duration_ms = DEFAULT_DURATION_MS
         self.dragged = ""  # the target whose card is under way
+        self._is_asking = False  # one dialog at a time
         self._on_waiting = on_waiting
         self._waiting: list[_Meant] = []  # of each command that is under way
 
@@ -92,7 +93,7 @@ class RangeCommands:
 
     async def leave(self, target_id: str, group: str) -> None:
         target = self.feed.model.targets.get(target_id)
-        if target is not None:
+        if target is not None and group in target.info.groups:
             await self.set_groups(target_id, [name for name in target.info.groups if name != group])
 
     async def set_groups(self, target_id: str, groups: list[str]) -> None:
@@ -117,13 +118,22 @@ class RangeCommands:
     async def edit_groups(self, target_id: str, propose: str = "") -> None:
         """Ask which groups it is to be in, for keyboard and phone: boxes to tick, a field for a new name."""
         target = self.feed.model.targets.get(target_id)
-        if target is None:
+        if target is None or self._is_asking:
             return
+        self._is_asking = True
+        try:
+            groups = await self._ask_groups(target_id, target.info.groups, propose)
+        finally:
+            self._is_asking = False
+        if groups is not None and groups != target.info.groups:
+            await self.set_groups(target_id, groups)
+
+    async def _ask_groups(self, target_id: str, chosen: list[str], propose: str) -> list[str] | None:
         with self.client.layout, ui.dialog() as dialog, widgets.box("form", "sheet").props("novalidate"):
             dialog.props('aria-label="Groups"')
             widgets.text("h2", f"Groups of {target_id}")
             known = list(self.feed.model.overview().groups)[:MAX_GROUPS_SHOWN]
-            ticks = {group: ui.checkbox(group, value=group in target.info.groups) for group in known}
+            ticks = {group: ui.checkbox(group, value=group in chosen) for group in known}
             field = ui.input(
                 "New group",
                 value=propose,
@@ -137,14 +147,13 @@ class RangeCommands:
                 def save() -> None:
                     if field.validate():
                         new = (field.value or "").strip()
-                        chosen = [group for group, tick in ticks.items() if tick.value]
-                        dialog.submit([*chosen, new] if new and new not in chosen else chosen)
+                        ticked = [group for group, tick in ticks.items() if tick.value]
+                        dialog.submit([*ticked, new] if new and new not in ticked else ticked)
 
                 widgets.Button("Save", save, kind="primary")
                 field.on("keydown.enter.prevent", save)
-        groups = await widgets.answer(dialog)
-        if groups is not None and groups != target.info.groups:
-            await self.set_groups(target_id, groups)
+        groups: list[str] | None = await widgets.answer(dialog)
+        return groups
 
 
 def _whose_light(meant: Sequence[str]) -> str:

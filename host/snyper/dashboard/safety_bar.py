@@ -28,7 +28,7 @@ class SafetyBar:
 
     def make_button(self) -> None:
         """Make the red button. It works at once, and asks nothing."""
-        button = widgets.Button("Cease fire", self.call, kind="stop", label=f"Cease fire, key {KEY}")
+        button = widgets.Button("Cease fire", self.call, kind="stop call", label=f"Cease fire, key {KEY}")
         with button:
             widgets.text("kbd", KEY)
 
@@ -37,7 +37,8 @@ class SafetyBar:
         with widgets.box("section", "safety").props('role=status aria-label="Cease fire"') as self._bar:
             self._word = widgets.text("strong")
             self._detail = widgets.text("span")
-            self._release = widgets.Button("Release…", self._ask_release)
+            self._release = widgets.Button("Release…", self._ask_release, kind="release")
+            self.make_button()  # on the wall, where there is no top bar
         widgets.keep_drawn(self._feed, self._bar, self._draw)
 
     def _draw(self) -> None:
