@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 MAX_QUEUED_LINES = 16
 MAX_QUEUED_CHUNKS = 4  # with bytes after it a line is queued among the first only
 ITEMS_PER_TURN = 8  # of one piece that was read, before other tasks get their turn
+_MOST_LINES = 64  # that count of what comes at once: bytes that follow a line have such ends, too
 CHECK_MS = 100  # between two looks at the links: a dead peer is found that much later at most
 
 
@@ -57,6 +58,7 @@ class Link(LinkCore):
     sealed: "SealedStream | None" = None  # in between, where all that goes and comes is sealed
     _requests: "Iterator[SocketMessage | None] | None" = None  # of what was read, what is not served yet
     is_quiet = False  # so that the log is not full of it
+    lines = 0  # that have come, for whoever sets it back to know how many since
 
     def __init__(
         self,
@@ -172,6 +174,7 @@ class Link(LinkCore):
         if self.close_error is not None:
             self._stream.pause_reading()  # it has been told why: more of it is not read
             return
+        self.lines += min(data.count(b"\n"), _MOST_LINES) if type(data) is bytes else 1
         requests = self.receive_data(data, now_us())
         if requests:
             self._requests = requests

@@ -346,8 +346,12 @@ async def _accept(
                 if _is_alive(accepted):
                     set_nodelay(accepted)
                 stream = Stream(accepted)
-                # A board's own port says an address as text, the unix port as the system has it.
-                stream.address = address[0] if type(address) is tuple else bytes(address[4:8])
+                # A board's own port says an address as text, the unix port as the system has it: a
+                # `sockaddr_in`, or the longer one of IPv6.
+                if type(address) is tuple:
+                    stream.address = address[0]
+                else:
+                    stream.address = bytes(address[8:24] if len(address) > 16 else address[4:8])
                 asyncio.create_task(on_connection(stream))  # noqa: RUF006 # a board's loop keeps it
             except (MemoryError, OSError):
                 accepted.close()

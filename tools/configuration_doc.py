@@ -368,6 +368,10 @@ A hub says no in time: whoever goes beyond one of these loses the connection, an
 computer `snyper hub --limit NAME=NUMBER` sets one and may be repeated; a hub board has them in its
 `config.json`, as above.
 
+What every peer relies on is fixed, on a computer and on a board: how long a line is, how many bytes may
+follow it, how deep it nests, how many lines wait for a slow reader, how many requests of one peer are under
+way. See [protocol.md](protocol.md#limits).
+
 """
 
 _DASHBOARD = """

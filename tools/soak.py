@@ -168,6 +168,7 @@ class PatientHub(Hub):
     """A hub at the world's pace whose targets' clocks are faster."""
 
     strangers_per_s = 400
+    lines_at_once = events_at_once = 1_000_000
 
     heartbeat_ms = HEARTBEAT_MS
 

@@ -43,6 +43,7 @@ def register(hub: "Hub", link: "Link", message: SocketMessage) -> None:
             _challenge(hub, link, message, registration)
             return
         _check_proof(hub, link, registration)
+        _check_events(hub, registration)
         is_named = role_of(registration.role).is_named
         if is_named and live_link(hub.router.registry, registration) is not None:
             from snyper.firmware.master.duplicates import admit_after_probe
@@ -119,6 +120,13 @@ def _check_address(hub: "Hub", link: "Link") -> None:
             raise ProtocolError(
                 ErrorCode.BUSY, "this hub takes %d connections of one address" % hub.per_address
             )
+
+
+def _check_events(hub: "Hub", registration: Registration) -> None:
+    """Check that the name has not caused too many events. Raises ProtocolError `busy`."""
+    name = registration.target_id or ""
+    if hub.caused.get(name, 0) > hub.events_at_once:
+        raise ProtocolError(ErrorCode.BUSY, "%s has caused too many events: wait" % name)
 
 
 def _check_proof(hub: "Hub", link: "Link", registration: Registration) -> None:

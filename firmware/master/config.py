@@ -48,6 +48,10 @@ LIMITS = {
     "per_address": Integer(64, 1, 64),
     "register_ms": Integer(5_000, 500, 600_000),
     "wrong_keys_at_once": Integer(10, 1, 1_000),
+    "lines_at_once": Integer(10_000, 100, 1_000_000),
+    "lines_per_s": Integer(100, 20, 100_000),
+    "events_at_once": Integer(100, 20, 100_000),
+    "events_per_s": Integer(10, 2, 10_000),
 }
 
 

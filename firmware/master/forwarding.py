@@ -3,7 +3,7 @@
 import hashlib
 from collections import OrderedDict
 
-from snyper.firmware.master.router import Command, Result, Router, is_reading
+from snyper.firmware.master.router import is_reading
 from snyper.shared.clock import now_us
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
@@ -21,6 +21,7 @@ from snyper.shared.vocabulary import COMMAND_TIMEOUT_MS, MAX_TIMEOUT_MS, MIN_TIM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from snyper.firmware.master.router import Command, Result, Router
     from snyper.shared.link import Link
 
 MAX_SENT = 16  # commands of a connection, as many as a target remembers
@@ -31,7 +32,7 @@ class Forwarder:
     that is repeated, and does not take another connection's for it.
     """
 
-    def __init__(self, router: Router, id_prefix: str) -> None:
+    def __init__(self, router: "Router", id_prefix: str) -> None:
         self._router = router
         self._id_prefix = id_prefix
         # When each of the last commands was first sent, by its id: one that is repeated is as old as then.
@@ -76,7 +77,7 @@ class Forwarder:
                 self._sent_us.pop(message.id, None)
 
 
-async def _answer(link: "Link", message: SocketMessage, command: Command) -> "SocketMessage | None":
+async def _answer(link: "Link", message: SocketMessage, command: "Command") -> "SocketMessage | None":
     """Send back what the peers answer to `command`, as it comes; return the sum where many were meant."""
     selector = message.target_id or ""
     is_for_many = selector == ALL_TARGETS or selector.startswith(GROUP_PREFIX)
@@ -133,11 +134,11 @@ def _set_instant(data: "dict[str, object]") -> None:
             raise ProtocolError(ErrorCode.BAD_MESSAGE, "`at_us` is at most %d ms ahead" % MAX_AHEAD_MS)
 
 
-def _times(result: Result) -> "dict[str, object]":
+def _times(result: "Result") -> "dict[str, object]":
     return {"round_trip_ms": (result.round_trip_us + 999) // 1000, "round_trip_us": result.round_trip_us}
 
 
-def _own_answer(message: SocketMessage, result: Result) -> SocketMessage:
+def _own_answer(message: SocketMessage, result: "Result") -> SocketMessage:
     """Return the answer of the one peer that was meant, with the id of the request."""
     if result.reply is None:
         assert result.error is not None
@@ -159,7 +160,7 @@ async def _send_item(link: "Link", message: SocketMessage, item: SocketMessage) 
         raise
 
 
-async def _send_answer(link: "Link", answer: SocketMessage, result: Result) -> None:
+async def _send_answer(link: "Link", answer: SocketMessage, result: "Result") -> None:
     """Send what a peer answers; without its data and bytes where they would be too long."""
     try:
         await link.send(answer)

@@ -34,9 +34,9 @@ REGISTER_MS = 5_000
 _BACKLOG = 1024  # connections that wait to be accepted; the system may hold fewer
 _MIN_BACKLOG = 16  # more than a few who dial again and again, so that they come one after the other
 _SWEEP_MS = 500
+_SWEEP_OVERDUE_MS = 5_000
 _NOBODY = 1
 _OLDEST = 2
-_SWEEP_OVERDUE_MS = 5_000
 _HEALTH = b'{"hub_us":%d,"uptime_ms":%d,"targets":%d%s}'  # `data` of a `pong`
 
 
@@ -60,6 +60,10 @@ class Hub:
     A stranger, who has not registered, has a place that nobody else needs: at most `unregistered` are
     there, and when one more comes the oldest goes. Who goes without having registered leaves its place empty
     for a while, so no more than `strangers_per_s` come.
+
+    Each connection may send `lines_per_s`, and `lines_at_once` before it is held to that; each name may cause
+    events likewise: a report, a change of state, that it came or went. Who hangs up and comes back goes on
+    where it was.
     """
 
     # Here, and not in each hub: on a board every attribute that is set takes memory.
@@ -71,6 +75,10 @@ class Hub:
     per_address = 64
     wrong_keys_at_once = 10
     register_ms = REGISTER_MS
+    lines_at_once = 10_000  # a file of some megabytes
+    lines_per_s = 100  # half of what a Pico W can answer
+    events_at_once = 100  # more than what a target has to tell after an outage
+    events_per_s = 10  # more than a target can rise and fall
     wrong_keys: "dict[object, int] | None" = None  # by address: see admission.py
 
     def __init__(
@@ -95,7 +103,8 @@ class Hub:
         self._id_prefixes = 0
         self.links: "list[Link]" = []  # of all who are connected
         self.strangers: "list[Link]" = []  # those of them who have not registered, the oldest first
-        self._all_gone = asyncio.Event()
+        self.caused: "dict[str, int]" = {}  # lately, how many events by whom: the sweep counts down
+        events.listen(self._on_event)
         self._connections = 0
         self.keys = keys
         if keys:
@@ -131,10 +140,10 @@ class Hub:
         await close_server(self._server)
         for link in list(self.links):
             error = ProtocolError(ErrorCode.DISCONNECTED, "the hub stops")
-            link.close(error, reason=CloseReason.STOPPING)
+            link.end(error, CloseReason.STOPPING)  # also one that has been told why it is not served
         while self.links:
-            self._all_gone.clear()
-            await self._all_gone.wait()
+            assert self.links[0].ending is not None
+            await self.links[0].ending
 
     def is_alive(self) -> bool:
         """Return whether the task that attends to the links has done so lately."""
@@ -158,9 +167,9 @@ class Hub:
             await stream.close()
             raise
         link.health = self._health
-        self.places -= 1
         self.links.append(link)
         self.strangers.append(link)
+        self.places -= 1
         link.is_quiet = 2 * self.places < self.unregistered  # a few are in the log
         link.start(self._closed)
         try:
@@ -184,7 +193,6 @@ class Hub:
             self.links.remove(link)
             if link in self.strangers:
                 self.strangers.remove(link)
-            self._all_gone.set()
 
     def _may_accept(self) -> bool:
         """Tell whether one more stranger may come: where there is no room, the oldest has had its time."""
@@ -213,16 +221,36 @@ class Hub:
         while True:
             await sleep_ms(_SWEEP_MS)
             self._swept_ms = now_ms()
-            self.places = min(self.unregistered, self.places + self.strangers_per_s * _SWEEP_MS // 1000)
-            self._refuse_unregistered(now_ms() - self.register_ms)
+            self._put_out()
             if self.router.cease_fire is not None:
                 self.router.cease_fire.enforce()
 
-    def _refuse_unregistered(self, opened_before_ms: int) -> None:
-        """Close connections that did not register in time."""
-        for link in self.strangers[:]:
-            if link.state == State.NEW and link.opened_ms <= opened_before_ms:
+    def _put_out(self) -> None:
+        """Put out who did not register in time, or says too much: each _SWEEP_MS."""
+        self.places = min(self.unregistered, self.places + self.strangers_per_s * _SWEEP_MS // 1000)
+        overdue_ms = now_ms() - self.register_ms
+        for link in self.links[:]:
+            if link.close_error is not None:
+                continue
+            if link.lines > self.lines_at_once:
+                refuse(link, ErrorCode.BUSY, "too many lines")
+            elif link.lines:
+                link.lines = max(0, link.lines - self.lines_per_s * _SWEEP_MS // 1000)
+            if link.state == State.NEW and link.opened_ms <= overdue_ms:
                 refuse(link, ErrorCode.NOT_REGISTERED, "the first message is `register`")
+        rest = self.events_per_s * _SWEEP_MS // 1000
+        for name, count in list(self.caused.items()):
+            if count > rest:
+                self.caused[name] = count - rest
+            else:
+                del self.caused[name]
+
+    def _on_event(self, seq: int, event: str, target_id: str, data: "dict[str, object]") -> None:
+        peer = self.router.registry.named.get(target_id)
+        if peer is not None:
+            count = self.caused[target_id] = self.caused.get(target_id, 0) + 1
+            if count > self.events_at_once and peer.link is not None:
+                refuse(peer.link, ErrorCode.BUSY, "too many reports and changes of state")
 
     def _register(self, link: Link, message: SocketMessage) -> None:
         """Admit a peer, or say why not and hang up. What it says before it registers is one error each."""

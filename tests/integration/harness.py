@@ -24,6 +24,7 @@ from snyper.boards.board import WIFI, Board, BoardProcess
 from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
 from snyper.boards.surroundings import SAMPLING_NS
 from snyper.firmware.master.access import set_limits
+from snyper.firmware.master.config import LIMITS as BOARD_LIMITS
 from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.server import Access, Hub
 from snyper.firmware.target.config import read
@@ -161,8 +162,9 @@ async def running_hub(
             *(HOST, port or 0, max_targets, max_consoles, "\n".join(keys)),
             crosstalk_ms=crosstalk_ms,
         )
-        names = ("unregistered", "strangers_per_s", "per_address")
-        set_limits(hub, {**{name: LIMITS[name].default for name in names}, **(limits or {})})
+        defaults = {name: field.default for name, field in LIMITS.items() if name in BOARD_LIMITS}
+        del defaults["max_events"]
+        set_limits(hub, {**defaults, **(limits or {})})
         if is_open:
             hub.access = Access.OPEN
         await hub.start()

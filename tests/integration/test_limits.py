@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from snyper.boards.board import BoardProcess
 from snyper.client import connect
 from snyper.client.environment import key_text
 from snyper.firmware.master.roles.target import Target
@@ -25,11 +26,13 @@ from tests.integration.harness import (
     each_engine,
     free_port,
     linux_only,
+    needs_micropython,
     peer_of,
     registration,
     running_hub,
     scripted_target,
     snyper,
+    start_hub,
     virtual_target,
 )
 
@@ -362,31 +365,44 @@ async def test_wrong_keys_that_come_together_keep_their_address_out_no_longer(tm
 
 
 @asynccontextmanager
-async def limited_hub(*limits: str) -> AsyncIterator[HubUnderTest]:
-    """A hub on a computer in a process of its own."""
-    options = [word for limit in limits for word in ("--limit", limit)]
+async def limited_hub(engine: str, directory: Path, **limits: int) -> AsyncIterator[HubUnderTest]:
+    """A hub in a process of its own."""
+    if engine == "micropython":
+        async with running_hub(engine, directory, limits={"strangers_per_s": 64, **limits}) as hub:
+            yield hub
+        return
+    options = [word for name, most in limits.items() for word in ("--limit", f"{name}={most}")]
     async with snyper("hub", "--listen", f"{HOST}:{free_port()}", "--json", *options) as process:
         yield HubUnderTest(int((await process.listens()).rpartition(":")[2]))
 
 
-async def test_who_sends_too_many_lines_is_cut() -> None:
+@each_engine
+async def test_who_sends_too_many_lines_is_cut(engine: str, tmp_path: Path) -> None:
     async with (
-        limited_hub("lines_at_once=200", "lines_per_s=20") as hub,
+        limited_hub(engine, tmp_path, lines_at_once=200, lines_per_s=20, register_ms=60_000) as hub,
         scripted_target(hub, "good") as good,
-        console_of(hub) as console,
+        console_of(hub, subscribed=True) as console,
     ):
         for line in (b"\n", b'{"type":"ping","id":1}\n', b"rubbish\n"):
             async with scripted_target(hub, "rude") as rude:
                 await sent_bytes(rude, line * 50, 100_000_000, DEADLINE_S)
                 await rude.end()
+            assert (await console.event("lost", "rude"))["message"] == "too many lines"
+        async with peer_of(hub) as stranger:
+            await sent_bytes(stranger, b"rubbish\n" * 50, 100_000_000, DEADLINE_S)
+            await stranger.end()
+        for _ in range(100):  # so many in a second are too many for long, and not now
+            assert (await console.ask("ping", "good"))["status"] == "alive"
         assert (await console.ask("stand_up", "good"))["status"] == "standing"
         assert not good.ended
 
 
+@each_engine
 @pytest.mark.parametrize("kind", ["state", "hit", "coming"])
-async def test_who_causes_too_many_events_is_cut(kind: str) -> None:
+async def test_who_causes_too_many_events_is_cut(kind: str, engine: str, tmp_path: Path) -> None:
     async with (
-        limited_hub("events_at_once=20", "events_per_s=2") as hub,
+        limited_hub(engine, tmp_path, events_at_once=20, events_per_s=2) as hub,
+        scripted_target(hub, "good") as good,
         console_of(hub, subscribed=True) as console,
     ):
         for at in range(60 if kind == "coming" else 1):
@@ -401,10 +417,57 @@ async def test_who_causes_too_many_events_is_cut(kind: str) -> None:
                         )
                     if kind != "coming":
                         await rude.end()
-        assert (await console.ask("ping"))["status"] == "alive"
+        if kind != "coming":
+            assert (await console.event("lost", "rude"))["code"] == "busy"
+        assert (await console.ask("stand_up", "good"))["status"] == "standing"
+        assert not good.ended
         found = events_of(console)
         assert found.count({"event": "lost", "target_id": "rude"}) >= 1
         assert len(found) < 40  # what was under way when it was cut is counted, too
+
+
+# --- addresses
+
+
+@needs_micropython
+async def test_a_board_tells_addresses_of_ipv6_apart(tmp_path: Path) -> None:
+    """Each is another: here those that a socket for both families has for IPv4's."""
+    port = free_port()
+    board = BoardProcess(
+        tmp_path / "hub", "master", {"listen": f"[::]:{port}", "limits": {"per_address": 1}, "open": True}
+    )
+    try:
+        await start_hub(board)
+        async with relay_from("127.0.0.2", port) as elsewhere, connect(f"{HOST}:{port}") as here:
+            with pytest.raises(ProtocolError, match="1 connections of one address"):
+                async with connect(f"{HOST}:{port}"):
+                    pass
+            async with peer_of(int(elsewhere.rpartition(":")[2])) as other:
+                assert (await other.ask("register", "t"))["status"] == "registered"
+                assert len(await here.targets()) == 1
+    finally:
+        board.kill()
+
+
+@each_engine
+async def test_so_many_of_one_address(engine: str, tmp_path: Path) -> None:
+    limits = {"per_address": 2, "strangers_per_s": 64}
+    async with (
+        running_hub(engine, tmp_path, max_consoles=4, limits=limits) as hub,
+        scripted_target(hub, "good") as good,
+        relay_from("127.0.0.2", hub.port) as elsewhere,
+    ):
+        async with console_of(hub) as console:
+            async with peer_of(hub) as third:
+                await third.send({"type": "register", "id": 0, "data": {"role": "console"}})
+                assert "of one address" in (await third.expect_error("busy", id=0))["data"]["message"]
+                await third.end()
+            async with connect(elsewhere) as other:
+                assert len(await other.targets()) == 1
+            assert (await console.ask("stand_up", "good"))["status"] == "standing"
+        async with connect(hub.address) as again:  # one has gone
+            assert len(await again.targets()) == 1
+        assert not good.ended
 
 
 async def test_long_answers_give_others_their_turn() -> None:

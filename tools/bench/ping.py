@@ -118,6 +118,7 @@ def text_frame(payload: bytes) -> bytes:
 @asynccontextmanager
 async def _snyper(key: str = "") -> AsyncIterator[Exchange]:
     hub = Hub("127.0.0.1", 0, 4, 1, key)
+    hub.lines_at_once = 1_000_000
     await hub.start()
     with temporary_directory("snyper-bench-") as directory:
         board = BoardProcess(directory, "target", {"hub": [f"127.0.0.1:{hub.port}"], "key": key})

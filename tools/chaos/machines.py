@@ -27,6 +27,7 @@ from snyper.firmware.master.server import Hub  # noqa: E402
 from snyper.firmware.target.config import read  # noqa: E402
 from snyper.firmware.target.session import TargetSession  # noqa: E402
 from snyper.hub.journaled_events import JournaledEvents  # noqa: E402
+from snyper.hub.limits import LIMITS  # noqa: E402
 
 HUB = "10.0.0.1"
 PORT = 8081
@@ -349,8 +350,9 @@ class HubMachine:
     async def _run(self) -> None:
         self._events = JournaledEvents(RING, Path("journal.sqlite3"))
         self.hub = Hub("", PORT, 16, 8, max_events=RING, events=self._events)
-        # Whoever there is may come at once: nobody waits in this network.
-        set_limits(self.hub, {"unregistered": 24})
+        # Whoever there is may come at once: nobody waits in this network. All else is as on a computer.
+        floods = ("lines_at_once", "lines_per_s", "events_at_once", "events_per_s")
+        set_limits(self.hub, {"unregistered": 24, **{name: LIMITS[name].default for name in floods}})
         self.hub.cease_fire_file = DiskCeaseFire(self.disk)
         restore(self.hub)
         await self.hub.start()

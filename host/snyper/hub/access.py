@@ -10,13 +10,10 @@ from snyper.client.addresses import is_loopback
 from snyper.client.environment import Keys, keys
 from snyper.firmware.master.keyring import line_of
 from snyper.firmware.master.server import Hub, refuse
-from snyper.hub.floods import Floods
 from snyper.hub.options import Options
 from snyper.shared.address import parse_address
-from snyper.shared.handshake_server import Registration
-from snyper.shared.link import Link
 from snyper.shared.log import log
-from snyper.shared.socket_protocol import PORT, ErrorCode, SocketMessage
+from snyper.shared.socket_protocol import PORT, ErrorCode
 
 POLL_S = 0.5  # between two looks at the file of keys
 
@@ -41,16 +38,7 @@ def decided(options: Options) -> tuple[Options, Keys]:
 
 
 class KeyedHub(Hub):
-    """A hub whose keys may change while it runs, and that keeps floods out."""
-
-    floods: Floods | None = None
-
-    def serve_peer(self, link: Link, message: SocketMessage, registration: Registration) -> None:
-        if self.floods is not None:
-            self.floods.check(registration.target_id or "")
-        super().serve_peer(link, message, registration)
-        if self.floods is not None:
-            self.floods.watch(link)
+    """A hub whose keys may change while it runs."""
 
     def change_keys(self, lines: str) -> None:
         """Take these keys instead, as `keyring.py` has them, and cut whoever has proven one that is not among

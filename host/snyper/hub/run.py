@@ -13,7 +13,6 @@ from snyper.firmware.master.cease_fire import restore
 from snyper.firmware.master.server import Access
 from snyper.history.database import JournalError
 from snyper.hub.cease_fire_file import file_of
-from snyper.hub.floods import FLOOD_LIMITS, Floods
 from snyper.hub.journaled_events import JournaledEvents
 from snyper.hub.limits import complete_limits
 from snyper.hub.options import Options
@@ -34,7 +33,6 @@ async def serve(options: Options, keys: Keys, ready: Ready) -> None:
     limits = complete_limits(options.limits)
     max_targets, max_consoles = limits.pop("max_targets"), limits.pop("max_consoles")
     max_events = limits.pop("max_events")
-    flood_limits = {name: limits.pop(name) for name in FLOOD_LIMITS}
     may_open = raise_descriptor_limit(max_targets + max_consoles + limits["unregistered"])
     # So that strangers never take what others need to come back.
     limits["unregistered"] = max(1, min(limits["unregistered"], may_open // 4))
@@ -52,7 +50,6 @@ async def serve(options: Options, keys: Keys, ready: Ready) -> None:
     )
     hub.tls = tls
     set_limits(hub, limits)
-    hub.floods = Floods(hub, flood_limits)
     if options.is_open:
         hub.access = Access.OPEN
     hub.cease_fire_file = file_of(port)
@@ -64,14 +61,12 @@ async def serve(options: Options, keys: Keys, ready: Ready) -> None:
         except OSError as error:
             guess = ": is another hub running?" if error.errno == errno.EADDRINUSE else "."
             raise OSError(f"cannot listen on {options.listen} ({error.strerror}){guess} {_ADVICE}") from None
-        watching = asyncio.create_task(hub.floods.run())
         try:
             ready(format_address(dial_host(host), hub.port))
             if keys.path is not None:
                 await hub.follow(keys.path)
             await asyncio.Event().wait()
         finally:
-            watching.cancel()
             await hub.shut_down()
     finally:
         if events is not None:

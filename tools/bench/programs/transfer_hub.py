@@ -23,6 +23,7 @@ TICK_MS = 20
 
 async def main(port: int) -> None:
     hub = Hub("127.0.0.1", port, 4, 1)
+    hub.lines_at_once = 1_000_000  # a real board takes no file so fast
     await hub.start()
     others = hub.router.registry.others
     while not others:
