@@ -210,8 +210,10 @@ def _untaken_bytes(transport: asyncio.Transport) -> int:
         from termios import TIOCOUTQ
 
         sock = transport.get_extra_info("socket")
+        if sock is None or sock.fileno() < 0:  # there is none, or none any more
+            return count
         outgoing = ioctl(sock.fileno(), TIOCOUTQ, bytes(4))
-    except (ImportError, OSError):  # on Windows; where sockets do not say it, or when it is closed
+    except (ImportError, OSError):  # on Windows, and where sockets do not say it
         return count
     return count + int.from_bytes(outgoing, sys.byteorder)
 
