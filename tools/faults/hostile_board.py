@@ -55,7 +55,7 @@ class HostileBoard:
                 os.close(held)
 
     def _take(self) -> bytes:
-        """The next byte; nothing once it is to stop."""
+        """Return the next byte; nothing once it is to stop."""
         readable, _, _ = select.select([self._own, self._stop], [], [])
         return b"" if self._stop in readable else os.read(self._own, 1)
 
