@@ -257,7 +257,7 @@ async def control_of(
 
 @dataclass(frozen=True)
 class Beside:
-    """The figures that others notice at a hub that is attacked, and in the same seconds at one that is not."""
+    """The figures that others notice at an attacked hub, and in the same seconds at one that is not."""
 
     attacked: Latency
     control: Latency
