@@ -22,6 +22,7 @@ from tests.integration.harness import (
     ROOT,
     is_alive,
     linux_only,
+    scripted_hub,
     until,
     wait_for_log,
     wait_until,
@@ -362,6 +363,20 @@ async def test_a_target_that_dies_is_started_again(engine: str, tmp_path: Path) 
         await cancel(simulation)
     assert notices[1].target_id == "target_1"
     assert notices[1].text.startswith("ended by itself with -9, starts again: ")
+
+
+@pytest.mark.parametrize("engine", ["cpython"], indirect=True)
+async def test_a_hub_that_refuses_begins_no_line(engine: str) -> None:
+    notices: list[Notice] = []
+    async with scripted_hub() as hub:
+        simulation = asyncio.create_task(simulate(1, engine, hub.address, on_notice=notices.append))
+        peer = await hub.accept()
+        asked = await peer.expect("register")
+        refusal = {"code": "unauthorized", "message": "no\n12:00:00 hub: all is well"}
+        await peer.send({"type": "error", "id": asked["id"], "status": "error", "data": refusal})
+        await until(lambda: len(notices) > 1, "nothing is reported")
+        await cancel(simulation)
+    assert notices[1].text == "is not let in: unauthorized: no 12:00:00 hub: all is well"
 
 
 @pytest.mark.parametrize("engine", ["cpython"], indirect=True)

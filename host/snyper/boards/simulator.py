@@ -27,6 +27,7 @@ from snyper.firmware.board.status import Status
 from snyper.firmware.target.config import read
 from snyper.shared.address import format_address, parse_hub
 from snyper.system.process import raise_descriptor_limit
+from snyper.system.text import one_line
 
 MAX_PROCESSES = 16  # beyond it `simulate` prefers one process
 RESTART_SECONDS = 1.0
@@ -187,7 +188,7 @@ async def _report_refusals(plans: Sequence[_Plan], on_notice: OnNotice) -> None:
             on_notice(Notice(None, "nothing answers there yet; the targets try until it does"))
         is_hub_known = is_hub_known or is_without_hub or first["status"] == Status.REGISTERED
         refusals = {
-            name: str(status["last_error"])
+            name: one_line(str(status["last_error"]))  # a hub's own words
             for name, status in now.items()
             if status["status"] == Status.REFUSED
         }
