@@ -154,6 +154,16 @@ def test_what_cannot_be_read_or_written_is_said(path: Path) -> None:
         key_store.changing(below).__enter__()
 
 
+def test_a_loop_of_links_and_a_file_without_end_are_no_files_of_keys(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    for target, why in ((path, "cannot be read"), (Path("/dev/zero"), "is longer than a file of keys")):
+        path.symlink_to(target)
+        for use in (key_store.load, lambda path: key_store.changing(path).__enter__()):
+            with pytest.raises(KeyStoreError, match=why):
+                use(path)
+        path.unlink()
+
+
 def test_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("SNYPER_KEYS")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))

@@ -4,6 +4,7 @@ with key_store.changing() as store:
     store.add(new_key("kiosk"), Rights.READER)
 """
 
+import errno
 import json
 import logging
 import os
@@ -31,6 +32,7 @@ _HEAD = """\
 # `snyper keys` and `snyper deploy` write it; comments of yours are not kept.
 """
 _KEY_FIELDS = ("name", "rights", "secret")
+_MAX_FILE_BYTES = 1 << 20  # some 8,000 keys
 
 _MEND = "mend it, or move it away and begin anew with `snyper keys new`"
 
@@ -156,12 +158,16 @@ def load(path: Path | None = None) -> KeyStore:
     """
     path = path or default_path()
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_MAX_FILE_BYTES + 1)
         warn_of_access(path)
     except OSError as error:
-        if not os.path.exists(path):  # noqa: PTH110 - Path's raises for a folder that may not be entered
+        # Path's own raises for a folder that may not be entered.
+        if not os.path.exists(path) and error.errno != errno.ELOOP:  # noqa: PTH110
             return KeyStore(path, [])
         raise KeyStoreError(_unusable(path, "read", error)) from None
+    if len(content) > _MAX_FILE_BYTES:
+        raise KeyStoreError(f"{shown(path)} is longer than a file of keys can be: {_MEND}")
     try:
         return _parsed(path, tomllib.loads(content.decode("utf-8-sig")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):  # whose messages may quote a secret
