@@ -97,6 +97,8 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
 
 async def test_a_key_of_a_secret_of_ones_own(tmp_path: Path) -> None:
     """Out of the variable, of stdin, or as typed: never shown, and the same on every computer."""
+    status, _, err = keys("new", SNYPER_KEY="secret")
+    assert (status, "8 characters or more" in err, stored_secrets()) == (FAILED, True, [])
     assert (keys("new", SNYPER_KEY="correct horse"))[0] == 0
     assert stored_secrets() == [key_text("correct horse").partition(":")[2]]
     command = "printf 'battery staple\\r\\n' | snyper keys new --secret --replace"

@@ -69,6 +69,15 @@ def test_the_variable_goes_before_the_file_and_that_before_the_configuration(
     assert decided(Options())[0].listen == "127.0.0.1:8081"
 
 
+def test_a_key_is_one_in_capitals_and_in_blanks_too() -> None:
+    key = Key(f"Lane:{'c' * 64}").to_text()
+    for said in (key, f"Lane:{'C' * 64}", f" {key} ", f"{key}\n"):
+        assert key_text(said) == key
+    for text in ("a word", f"Lane:{'c' * 63}", " ", f"La ne:{'c' * 64}"):
+        assert key_text(text).startswith("fleet:")
+    assert key_text("") == ""
+
+
 def test_a_file_that_others_can_read_is_told_of(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -55,6 +55,8 @@ def new(
     """Make the key of the fleet, of random bytes or, where SNYPER_KEY is set, the one that it says."""
     with _told():
         given = _asked_secret() if asked else secret(KEY_VARIABLE)
+        if (asked or given) and len(given or "") < MIN_SECRET_CHARS:
+            raise KeyStoreError(f"a secret has {MIN_SECRET_CHARS} characters or more: choose a longer one")
         key = Key(key_text(given)) if given else new_key(FLEET_KEY)
         with key_store.changing() as store:
             if store.find(key.name) is not None:
@@ -150,8 +152,6 @@ def _asked_secret() -> str:
             text.encode()
         except UnicodeError:
             raise KeyStoreError("that is not UTF-8: give it in that encoding") from None
-    if len(text) < MIN_SECRET_CHARS:
-        raise KeyStoreError(f"a secret has {MIN_SECRET_CHARS} characters or more: choose a longer one")
     return text
 
 

@@ -81,11 +81,13 @@ def client_key() -> str:
 
 @cache
 def key_text(said: str) -> str:
-    """Return the text of the key that a person gives: one as it is, and any other text stretched (scrypt,
-    RFC 7914), so that what travels cannot be searched for a short one. Empty stays empty.
+    """Return the text of the key that a person gives: one as it is, also with capital digits or in blanks,
+    and any other text stretched (scrypt, RFC 7914), so that what travels cannot be searched for a short one.
+    Empty stays empty.
     """
+    name, _, digits = said.strip().partition(":")
     try:
-        return said and Key(said).to_text()
+        return said and Key(f"{name}:{digits.lower()}").to_text()
     except ValueError:
         secret = scrypt(said.encode(), salt=_SALT, n=1 << 15, r=8, p=1, maxmem=1 << 26, dklen=KEY_BYTES)
         return f"{FLEET_KEY}:{secret.hex()}"
