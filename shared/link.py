@@ -58,6 +58,8 @@ class Link(LinkCore):
     sealed: "SealedStream | None" = None  # in between, where all that goes and comes is sealed
     _requests: "Iterator[SocketMessage | None] | None" = None  # of what was read, what is not served yet
     is_quiet = False  # so that the log is not full of it
+    # Sees each request before its handler does; what ProtocolError it raises is the answer.
+    on_request: "Callable[[SocketMessage], None] | None" = None
     lines = 0  # that have come, for whoever sets it back to know how many since
 
     def __init__(
@@ -280,6 +282,8 @@ class Link(LinkCore):
     async def _handle(self, message: SocketMessage) -> None:
         try:
             try:
+                if self.on_request is not None:
+                    self.on_request(message)
                 handler = self.handler_of(message)
                 assert handler is not None
                 reply = await handler(self, message)

@@ -148,7 +148,6 @@ class TargetController:
                 error = ProtocolError(ErrorCode.BAD_MESSAGE, "this id was a `%s`" % message_type)
                 return [(Action.REPLY, error.to_message(message.id))]
         try:
-            self._check_age(message, hub_us)
             _duration_ms(message)
             at_us = _at_us(message, hub_us)
             if at_us >= 0:
@@ -158,13 +157,14 @@ class TargetController:
         except ProtocolError as error:
             return [(Action.REPLY, error.to_message(message.id))]
 
-    def _check_age(self, message: SocketMessage, hub_us: "int | None") -> None:
-        """Check that its time is not over, and that it was sent to this boot.
+    def check_age(self, message: SocketMessage, hub_us: int) -> None:
+        """Check that the time of any command is not over, and that it was sent to this boot. `hub_us` is the
+        hub's clock now. One that was carried out is as good as ever: it is only answered again.
 
         Raises ProtocolError: `expired`, `bad_message`.
         """
         data = message.data or {}
-        if hub_us is None or "until_us" not in data:
+        if "until_us" not in data or (message.id, message.type) in [entry[:2] for entry in self._answered]:
             return
         late_us = hub_us - integer_field(data, "until_us", 0, 0, MAX_INTEGER)
         if late_us > 0:

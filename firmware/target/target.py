@@ -136,6 +136,7 @@ class Target:
     def connect(self, link: Link) -> None:
         """Take `link` to the hub: replies and reports go over it from now on."""
         self._link = link
+        link.on_request = self._check_age
         self.outbox.connect(link)
 
     def disconnect(self, safe_pose: str) -> None:
@@ -148,6 +149,11 @@ class Target:
         if safe_pose == "down":
             self._count_hit()
             self._perform(self._controller.signal(Trigger.LINK_LOST))
+
+    def _check_age(self, message: SocketMessage) -> None:
+        """Check that a command of any kind has not come too late. Raises ProtocolError."""
+        if self.clock.is_set:
+            self._controller.check_age(message, self.clock.hub_us(now_us()))
 
     async def _command(self, link: Link, message: SocketMessage) -> None:
         self._link = link

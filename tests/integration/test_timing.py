@@ -73,6 +73,34 @@ async def _knowing_hub(hub: ScriptedHub, ids_from: int) -> Peer:
 
 
 @each_body
+async def test_a_target_does_nothing_late(body: str, tmp_path: Path) -> None:
+    """Whatever the word: what changes something says when its time is over."""
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(scripted_hub())
+        await stack.enter_async_context(virtual_target(body, tmp_path, hub.address))
+        peer = await _knowing_hub(hub, 0)
+        offer = {"name": "f", "length": 1, "sha256": "00" * 32}
+        for word, data in (
+            ("stand_up", {}),
+            ("lay_down", {}),
+            ("configure", {"groups": ["late"]}),
+            ("listen", {"duration_ms": 100}),
+            ("identify", {"duration_ms": 100}),
+            ("offer", offer),
+            ("chunk", {"sha256": "00" * 32, "offset": 0}),
+        ):
+            sent_us = now_us() - 2_000_000
+            refused = await peer.ask(word, **data, sent_us=sent_us, until_us=sent_us + 1_000_000)
+            assert (refused["data"]["code"], refused["status"]) == ("expired", "unknown"), word
+            refused = await peer.ask(word, **data, sent_us=sent_us, until_us=now_us() + MINUTE_MS * 1000)
+            assert (refused["data"]["code"], refused["status"]) == ("expired", "unknown"), word
+        sent_us = now_us()
+        in_time = await peer.ask("configure", threshold=9_000, sent_us=sent_us, until_us=sent_us + 9_000_000)
+        assert in_time["data"]["groups"] == []
+        assert (await peer.ask("ping"))["data"]["state"] == "down"
+
+
+@each_body
 async def test_what_a_target_refuses_about_an_instant(body: str, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         hub = await stack.enter_async_context(scripted_hub())

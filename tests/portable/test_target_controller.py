@@ -10,6 +10,7 @@ from snyper.firmware.target.controller import (
     Trigger,
 )
 from snyper.shared.socket_protocol import ErrorCode, SocketMessage
+from tests.portable.support import raises
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -440,33 +441,30 @@ def test_a_lost_link_does_not_disturb_what_lies_or_falls() -> None:
         assert target.state == state
 
 
-def _sent(sent_us: int, until_us: int, id: str = _NOW) -> SocketMessage:
-    return SocketMessage("stand_up", id, data={"sent_us": sent_us, "until_us": until_us})
+def _sent(sent_us: int, until_us: "Any", word: str = "stand_up") -> SocketMessage:
+    return SocketMessage(word, _NOW, data={"sent_us": sent_us, "until_us": until_us})
 
 
-def test_what_is_late_or_for_an_earlier_boot_moves_nothing() -> None:
+def test_what_is_late_or_for_an_earlier_boot_is_refused() -> None:
     target = _in("down")
     target.since_us = 1_000
-    for message, hub_us in ((_sent(1_500, 2_000), 2_001), (_sent(999, 9_000), 1_100)):
-        [(kind, reply)] = target.command(message, hub_us)
-        assert (kind, reply.data["code"], reply.status) == (Action.REPLY, ErrorCode.EXPIRED, "unknown")
-        assert target.state == State.DOWN
-    for wrong in (-1, "1", 1.5, True, None):
-        message = SocketMessage("stand_up", _NOW, data={"sent_us": 1_000, "until_us": wrong})
-        [(_, reply)] = target.command(message, 1_100)
-        assert reply.data["code"] == ErrorCode.BAD_MESSAGE
-    assert target.command(_sent(1_000, 2_000), 2_000)
-    assert target.state == State.RISING
+    for word in ("stand_up", "lay_down", "configure", "dance"):
+        for message, hub_us in ((_sent(1_500, 2_000, word), 2_001), (_sent(999, 9_000, word), 1_100)):
+            error = raises(ErrorCode.EXPIRED, target.check_age, message, hub_us)
+            assert error.unknown_fate
+        for wrong in (-1, "1", 1.5, True, None):
+            raises(ErrorCode.BAD_MESSAGE, target.check_age, _sent(1_000, wrong, word), 1_100)
+        target.check_age(_sent(1_000, 2_000, word), 2_000)
 
 
 def test_what_was_carried_out_in_time_is_answered_for_ever() -> None:
     target = _in("down")
-    target.command(_sent(1_000, 2_000), 1_100)
+    target.command(_sent(1_000, 2_000))
     target.signal(Trigger.ARRIVED)
-    assert target.command(_sent(1_000, 2_000), 9_000) == [_ok(_NOW, "standing", "standing")]
+    target.check_age(_sent(1_000, 2_000), 9_000)
+    assert target.command(_sent(1_000, 2_000)) == [_ok(_NOW, "standing", "standing")]
+    raises(ErrorCode.EXPIRED, target.check_age, _sent(1_000, 2_000, "configure"), 9_000)
 
 
-def test_without_the_hubs_clock_a_command_has_no_age() -> None:
-    target = _in("down")
-    target.command(_sent(0, 1), None)
-    assert target.state == State.RISING
+def test_what_says_no_time_has_no_age() -> None:
+    _in("down").check_age(SocketMessage("stand_up", _NOW), 9_000)
