@@ -170,13 +170,12 @@ class CeaseFire:
         ended = asyncio.Event()
         failed: "list[ProtocolError]" = []
         # A task of its own: it goes on when who released it has gone, and the file with it.
-        self._tasks.append(asyncio.create_task(self._end(by, failed, ended)))
+        self._tasks.append(asyncio.create_task(self._end(by, self._calls, failed, ended)))
         await ended.wait()
         if failed:
             raise failed[0]
 
-    async def _end(self, by: str, failed: "list[ProtocolError]", ended: asyncio.Event) -> None:
-        calls = self._calls
+    async def _end(self, by: str, calls: int, failed: "list[ProtocolError]", ended: asyncio.Event) -> None:
         try:
             async with self._lock:
                 if self._hub.router.cease_fire is self:  # else another release has ended it

@@ -304,6 +304,15 @@ async def test_what_was_said_last_holds_however_many_speak_at_once(last: str) ->
     try:
         async with console_of(under_test) as one, console_of(under_test) as other:
             assert (await one.ask("cease_fire", by="Ann"))["status"] == "held"
+            file.may.set()
+            await one.send(  # in one piece: read one right after the other
+                {"type": "release", "id": "end"},
+                {"type": "cease_fire", "id": "call"},
+            )
+            assert (await one.answer_to("end"))[-1]["data"]["code"] == "cease_fire"
+            assert (await one.answer_to("call"))[-1]["status"] == "held"
+            file.may.clear()
+            file.removing = 0
             first, second = await one.request("release"), await one.request("release")
             await until(lambda: file.removing, "the first should be under way")
             again = await one.request("cease_fire", by="Bob")
