@@ -182,6 +182,7 @@ def test_a_log_without_end_has_one(desk: Watched) -> None:
     expect(page.locator(".sheet.log .hint")).to_contain_text("answers its log without end")
     asked = HostileHub.pages
     page.keyboard.press("Escape")
+    expect(page.locator(".sheet.log")).to_have_count(0)
     page.get_by_role("button", name=f"Read the log of {STEADY}").click()  # and no more was read meanwhile
     expect(page.locator(".sheet.log .hint")).to_contain_text("answers its log without end")
     assert HostileHub.pages == 2 * asked

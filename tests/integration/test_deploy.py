@@ -289,7 +289,7 @@ async def test_sources(hub: HubUnderTest, board: UsbBoard, monkeypatch: pytest.M
         "raise RuntimeError('broken')",
         "import machine, time\ntime.sleep(0.3)\nmachine.reset()",
         "import time\nwhile True:\n  try:\n    time.sleep(9)\n  except KeyboardInterrupt:\n    break",
-        "from machine import WDT\nWDT(timeout=1500)\nwhile True: pass",
+        "from machine import WDT\nWDT(timeout=5000)\nwhile True: pass",
         "this is no Python",
     ],
     ids=["busy", "ends", "crash loop", "catches Ctrl-C", "watchdog", "rubbish"],
