@@ -3,6 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from snyper.client import Event, GameInfo, HubStatus, TargetInfo
 from snyper.client.events import fold
@@ -47,13 +48,15 @@ class Target(TargetModel):
 @dataclass(frozen=True)
 class Overview:
     """All targets at a glance: `names` as people sort them, and `at` which place a name has there; `ranked`,
-    those first that a person wants to see first; how many of those that are here are in each of the `states`;
-    who of each of the `groups`, connected or not; which are `up`, moving or in doubt, which `away`.
+    those first that a person wants to see first, by `ranks`; how many of those that are here are in each of
+    the `states`; who of each of the `groups`, connected or not; which are `up`, moving or in doubt, which
+    `away`.
     """
 
     names: list[str]
     at: dict[str, int]
     ranked: list[str]
+    ranks: dict[str, int]
     states: Counter[str]
     groups: dict[str, list[str]]
     up: list[str]
@@ -90,6 +93,7 @@ class Model(RangeModel):
         self._listeners: list[Listener] = []
         self._known: list[str] = []  # the names that `_names` has, in the hub's order
         self._names: list[str] = []
+        self._keys: dict[str, list[tuple[int, str]]] = {}  # by which they are sorted
         self._overview: Overview | None = None
         self._is_overview_old = False
 
@@ -184,15 +188,16 @@ class Model(RangeModel):
     def _look_over(self) -> Overview:
         known = list(self.targets)
         if known != self._known:
-            self._known, self._names = known, sorted(known, key=natural)
+            self._keys = {name: self._keys.get(name) or natural(name) for name in known}
+            self._known, self._names = known, sorted(known, key=self._keys.__getitem__)
         states: Counter[str] = Counter()
         groups: dict[str, list[str]] = {}
-        ranks: tuple[list[str], ...] = ([], [], [], [])
+        by_rank: tuple[list[str], ...] = ([], [], [], [])
         up: list[str] = []
         away: list[str] = []
         for name in self._names:
             target = self.targets[name]
-            ranks[target.rank].append(name)
+            by_rank[target.rank].append(name)
             for group in target.info.groups:
                 groups.setdefault(group, []).append(name)
             if not target.info.connected:
@@ -204,26 +209,33 @@ class Model(RangeModel):
         return Overview(
             names=self._names,
             at={name: at for at, name in enumerate(self._names)},
-            ranked=[name for rank in ranks for name in rank],
+            ranked=[name for names in by_rank for name in names],
+            ranks={name: rank for rank, names in enumerate(by_rank) for name in names},
             states=states,
             groups=dict(sorted(groups.items())),
             up=up,
             away=away,
         )
 
-    def pick(self, found: list[str], shown: Iterable[str], most: int) -> list[str]:
-        """Pick those of `found` (by rank) that are shown where not all can be, as people sort them. Of
-        equals those that are `shown` already stay, so that a card is moved by nothing but what matters more.
+    def pick(
+        self,
+        found: list[str],
+        shown: Iterable[str],
+        most: int,
+        is_found: Callable[[str], bool] = lambda name: True,
+    ) -> list[str]:
+        """Pick those of `found` (by rank) that are shown where not all can be, as people sort them. Of equals
+        those stay that are `shown` already, and `is_found`: only what matters more moves a card.
         """
         picked = found
         if len(found) > most:
-            last = self.targets[found[most - 1]].rank
-            before = [name for name in found[:most] if self.targets[name].rank < last]
-            possible = set(found)
-            equal = [name for name in shown if name in possible and self.targets[name].rank == last]
-            stay = set(equal)
-            more = (name for name in found if self.targets[name].rank == last and name not in stay)
-            picked = [*before, *equal, *more][:most]
+            ranks = self.overview().ranks
+            last = ranks[found[most - 1]]
+            picked = [name for name in found[:most] if ranks[name] < last]
+            picked += [name for name in shown if ranks.get(name) == last and is_found(name)]
+            stay = set(picked)
+            more = (name for name in found if name not in stay)
+            picked = [*picked, *islice(more, most)][:most]
         at = self.overview().at
         return sorted(picked, key=lambda name: at[name])
 

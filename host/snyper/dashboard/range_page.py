@@ -104,7 +104,9 @@ class RangePage:
         model = self.feed.model
         overview = model.overview()
         found = self._found(overview)
-        self._names = model.pick(self._members_first(found, overview), self._names, self._most)
+        possible = set(found) if self._filter else overview.ranks
+        first = self._members_first(found, overview)
+        self._names = model.pick(first, self._names, self._most, possible.__contains__)
         self._draw_zones(overview)
         self._draw_cards()
         self._draw_toolbar(found, overview)
@@ -191,19 +193,23 @@ class RangePage:
         many it is.
         """
         model = self.feed.model
-        members = found
-        if self.scope != ALL_TARGETS:
-            chosen = set(overview.groups.get(self.scope[len(GROUP_PREFIX) :], ()))
-            members = [name for name in found if name in chosen]
-        here = [name for name in members if model.targets[name].info.connected]
-        self._meant = tuple(here) if self._filter else (self.scope,)
+        if self.scope == ALL_TARGETS and not self._filter:
+            self._meant, here, members = (ALL_TARGETS,), overview.here, len(found)
+        else:
+            names = found
+            if self.scope != ALL_TARGETS:
+                chosen = set(overview.groups.get(self.scope[len(GROUP_PREFIX) :], ()))
+                names = [name for name in found if name in chosen]
+            connected = tuple(name for name in names if model.targets[name].info.connected)
+            self._meant = connected if self._filter else (self.scope,)
+            here, members = len(connected), len(names)
         whose = f" of {self.scope[len(GROUP_PREFIX) :]}" if self.scope != ALL_TARGETS else ""
         nobody = f"No target{whose} is here" + (" that is found" if self._filter else "")
         self._obstacle = widgets.HUB_LOST if not model.online else nobody if not here else ""
-        counted = bool(self._filter) or len(members) > self._most
+        counted = bool(self._filter) or members > self._most
         for words, button in self._command_buttons.items():
             button.bar(self._obstacle)
-            button.set_words(f"{words} {len(here):,}" if counted else words)
+            button.set_words(f"{words} {here:,}" if counted else words)
 
     def _draw_zones(self, overview: Overview) -> None:
         model = self.feed.model
