@@ -843,6 +843,21 @@ async def test_while_the_disk_fails_the_range_goes_on(path: Path, disk: Disk) ->
     assert [row[:2] for row in rows(path)] == [(1, "hit"), (2, "journal"), (3, "hit"), (4, "journal")]
 
 
+async def test_a_broken_journal_is_not_said_for_each_report(
+    path: Path, disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with log_at(path) as log:
+        log.add("hit", "t", {}, "key 1")
+        await flushed(log)
+        os.truncate(path, 100)
+        log.add("hit", "t", {}, "key 2")
+        assert await is_refused(log)
+        caplog.clear()
+        for number in range(20):
+            assert not await log.is_known(f"key {number + 3}")
+        assert "cannot be read" not in caplog.text
+
+
 async def test_a_disk_that_does_not_answer_is_not_waited_for(
     path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,7 +78,8 @@ class JournaledEvents(EventLog):
             return await self._reports.is_known(report_key)
         except (sqlite3.Error, TimeoutError) as error:
             # Should it be there after all, the file keeps the one that it has.
-            _logger.error("journal: whether a report is in it cannot be read: %r", error)
+            if self.journal == "ok":  # else it is said, and as often as reports come
+                _logger.error("journal: whether a report is in it cannot be read: %r", error)
             return False
 
     async def flush(self) -> None:
