@@ -40,7 +40,7 @@ async def lying_to_pages(scale: Scale) -> AsyncIterator[Figure]:
         yield not_run(f"pages: {why}")
         return
     wrong, count = 0, 0
-    async for what, defect in lied_to_pages(scale.directory, scale.pick(20, None), SEED):
+    async for what, defect in lied_to_pages(scale.directory, scale.pick(12, None), SEED):
         count += 1
         if defect:
             wrong += 1
