@@ -170,7 +170,9 @@ class Hub:
         self.links.append(link)
         self.strangers.append(link)
         self.places -= 1
-        link.is_quiet = 2 * self.places < self.unregistered  # a few are in the log
+        link.is_quiet = self.places < max(
+            self.unregistered // 2, self.unregistered - 8
+        )  # a few are in the log
         link.start(self._closed)
         try:
             self._make_room()

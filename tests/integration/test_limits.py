@@ -249,6 +249,17 @@ async def test_strangers_who_are_challenged_and_redial_keep_nobody_out(engine: s
             await asyncio.gather(*strangers, return_exceptions=True)
 
 
+async def test_strangers_do_not_fill_the_log() -> None:
+    """Also where they are fewer than may come: at 300 a second they wrote 2 GB a day."""
+    async with snyper("hub", "--listen", f"{HOST}:{free_port()}", "--json") as process:
+        port = int((await process.listens()).rpartition(":")[2])
+        for _ in range(150):
+            async with peer_of(port):
+                pass
+        await process.interrupt()
+        assert 0 < process.err.count(" link ") < 100
+
+
 @linux_only
 async def test_a_hub_without_descriptors_keeps_who_is_here(tmp_path: Path) -> None:
     import resource
