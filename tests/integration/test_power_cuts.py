@@ -45,7 +45,7 @@ def until(condition: Callable[[], object], what: str, board: UsbBoard) -> None:
     give_up_at = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < give_up_at, f"{what}:\n{board.log[-3000:]}"
-        time.sleep(0.005)
+        time.sleep(0.02)
 
 
 def boot(board: UsbBoard) -> str:
