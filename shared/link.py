@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 MAX_QUEUED_LINES = 16
 MAX_QUEUED_CHUNKS = 4  # with bytes after it a line is queued among the first only
 ITEMS_PER_TURN = 8  # of one piece that was read, before other tasks get their turn
-_MOST_LINES = 64  # that count of what comes at once: bytes that follow a line have such ends, too
 CHECK_MS = 100  # between two looks at the links: a dead peer is found that much later at most
 
 
@@ -176,11 +175,12 @@ class Link(LinkCore):
         if self.close_error is not None:
             self._stream.pause_reading()  # it has been told why: more of it is not read
             return
-        self.lines += min(data.count(b"\n"), _MOST_LINES) if type(data) is bytes else 1
         requests = self.receive_data(data, now_us())
         if requests:
             self._requests = requests
             self._serve()
+        else:
+            self.lines += 1
 
     def resume_writing(self) -> None:
         """Go on, now that all that was written has left."""
@@ -264,6 +264,7 @@ class Link(LinkCore):
                     if request is not None:
                         self.handle(request)
                     count += 1
+                    self.lines += 1
                     if not self.writable:
                         return
                     if count >= ITEMS_PER_TURN:

@@ -284,11 +284,14 @@ class MessageLineParser:
         nobody can tell where the next message begins. A line that there is no memory for is one `internal`,
         but where bytes may follow it: then it is `line_too_long`, too.
         """
-        return list(self.read(data))
+        return [item for item in self.read(data) if item is not None]
 
-    def read(self, data: "bytes | bytearray | memoryview") -> "Iterator[SocketMessage | ProtocolError]":
-        """Feed the stream's next piece, and iterate over what it completes: a piece full of rubbish costs no
-        more memory than its worst line. To be taken to its end before the next piece is given.
+    def read(
+        self, data: "bytes | bytearray | memoryview"
+    ) -> "Iterator[SocketMessage | ProtocolError | None]":
+        """Feed the stream's next piece, and iterate over what it completes, with None for a line that says
+        nothing: a piece full of rubbish costs no more memory than its worst line. To be taken to its end
+        before the next piece is given.
         """
         while not self.overrun:
             message = None
@@ -316,7 +319,7 @@ class MessageLineParser:
                 item = None if self.overrun else self._finish()
                 if error is not None:
                     yield error
-                elif item is not None:
+                elif item is not None or not (self.missing or self.overrun):
                     yield item
                 if self.missing or self.overrun:
                     break

@@ -51,7 +51,7 @@ LIMITS = {
     "lines_at_once": Integer(10_000, 100, 1_000_000),
     "lines_per_s": Integer(100, 20, 100_000),
     "events_at_once": Integer(100, 20, 100_000),
-    "events_per_s": Integer(10, 2, 10_000),
+    "events_per_s": Integer(20, 2, 10_000),
 }
 
 

@@ -78,7 +78,7 @@ class Hub:
     lines_at_once = 10_000  # a file of some megabytes
     lines_per_s = 100  # half of what a Pico W can answer
     events_at_once = 100  # more than what a target has to tell after an outage
-    events_per_s = 10  # more than a target can rise and fall
+    events_per_s = 20  # as often as the fastest servo rises and falls
     wrong_keys: "dict[object, int] | None" = None  # by address: see admission.py
 
     def __init__(

@@ -65,6 +65,19 @@ async def test_a_ping_is_answered_with_the_health() -> None:
         )
 
 
+async def test_each_line_counts_once() -> None:
+    ping = SocketMessage("ping", 1).to_line()
+    async with LinkAndPeer() as both:
+        for sent, count in ((b"", 1), (b"\n" * 1_000, 1_001), (ping, 2), (b"\r\n \n", 3)):
+            both.link.lines = 0
+            await both.peer.send(sent + ping)
+            for _ in range(1 + sent.count(ping)):
+                message = await both.peer.next()
+                assert message is not None
+                assert message.type == "pong"
+            assert both.link.lines == count
+
+
 async def test_a_ping_to_a_target_is_the_handlers() -> None:
     async with LinkPair({"ping": echo}) as pair:
         assert (await pair.near.request(SocketMessage("ping", 1, "t_1"), TIMEOUT_MS)).type == "ack"
