@@ -1,6 +1,7 @@
 """The `snyper` command as people run it: exit statuses, what it says and where, and its end by Ctrl-C."""
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -393,9 +394,10 @@ async def test_watch(engine: str, tmp_path: Path) -> None:
 
 async def until_watching(command: Command, hub: HubUnderTest) -> None:
     """Makes events until the first of them is shown: from then on none is missed."""
+    numbers = itertools.count()  # one name alone would cause more than one may
 
     async def is_seen() -> bool:
-        async with scripted_target(hub, "knock", hardware_id="k"):
+        async with scripted_target(hub, f"knock{next(numbers)}"):
             pass
         return "knock" in command.out
 
