@@ -16,12 +16,12 @@ const RangeCard = {
   inject: ["tell"],
   components: { ActButton },
   data() {
-    return { seen: this.card.shots };
+    return { news: null };
   },
-  computed: {
-    // Two names for one animation: a second hit starts it anew.
-    news() {
-      return this.card.shots === this.seen ? null : `${this.card.flashes}-${this.card.shots % 2}`;
+  watch: {
+    // Two names for one animation: a second hit starts it anew. Where a hub begins anew, so does the count.
+    "card.shots"(shots, before) {
+      this.news = shots > before ? `${this.card.flashes}-${shots % 2}` : null;
     },
   },
   methods: {
