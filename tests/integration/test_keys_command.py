@@ -185,6 +185,7 @@ async def test_a_hub_and_a_command_of_which_one_has_a_key() -> None:
         async with connect(address, "") as client:
             assert (keys("new"))[0] == 0
             await hub.says("its keys are now fleet")
+            await hub.says("start it again to let boards in")
             assert await client.targets() == []
             assert (await run_snyper("targets", "--hub", address))[0] == 0
             assert (await run_snyper("targets", "--hub", address, SNYPER_KEY=""))[0] == 0

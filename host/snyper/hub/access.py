@@ -9,7 +9,7 @@ from pathlib import Path
 from snyper.client.addresses import is_loopback
 from snyper.client.environment import Keys, keys
 from snyper.firmware.master.keyring import line_of
-from snyper.firmware.master.server import Hub, refuse
+from snyper.firmware.master.server import Access, Hub, refuse
 from snyper.hub.options import Options
 from snyper.shared.address import parse_address
 from snyper.shared.log import log
@@ -74,8 +74,10 @@ class KeyedHub(Hub):
             log("hub", f"its keys stay as they were: {error}")
             return
         if "\n".join(lines) != self.keys:
-            names = [line.partition(":")[0] for line in lines]
-            log("hub", f"its keys are now {', '.join(names)}" if names else "it has no key any more")
+            names = ", ".join(line.partition(":")[0] for line in lines)
+            log("hub", f"its keys are now {names}" if names else "it has no key any more")
+            if self.access == Access.LOCAL:
+                log("hub", "it listens for this computer alone, as before: start it again to let boards in")
             self.change_keys("\n".join(lines))
 
 
