@@ -3,7 +3,9 @@
 import asyncio
 import sys
 
+from snyper.firmware.master.access import set_limits
 from snyper.firmware.master.server import Hub
+from snyper.hub.limits import LIMITS
 from snyper.shared.socket_protocol import ALL_TARGETS, MessageType
 from tools.bench.hubs import until_connected
 from tools.bench.programs.cpu_rounds import say, serve_rounds
@@ -13,6 +15,9 @@ COMMAND_TIMEOUT_MS = 10_000
 
 async def main(count: int) -> None:
     hub = Hub("127.0.0.1", 0, count, 1)
+    set_limits(
+        hub, {name: LIMITS[name].default for name in ("unregistered", "strangers_per_s", "per_address")}
+    )
     await hub.start()
 
     async def command() -> None:
