@@ -9,14 +9,16 @@ does.
 """
 
 from binascii import hexlify, unhexlify
+from hashlib import sha256
 
-from snyper.shared.seal import Mac, Seal
+from snyper.shared.seal import Seal
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError, text_field
 
 KEY_BYTES = 32
 NONCE_BYTES = 16
 MAX_NAME_CHARS = 32
 
+_BLOCK_BYTES = 64  # of SHA-256
 _CONTEXT = b"snyper 1"
 _HEX_DIGITS = "0123456789abcdef"
 _NAME_CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-."
@@ -78,5 +80,15 @@ def seals(
     """
     fields = (_CONTEXT, key.name.encode(), role.encode(), name.encode(), nonce, hub_nonce, binding)
     # Each with its length before it: two lists of fields are never the same bytes.
-    session = Mac(Mac(key.secret).digest(b"".join([b"%d:" % len(field) + field for field in fields])))
-    return Seal(session.digest(b"to the hub")), Seal(session.digest(b"from the hub"))
+    session = hmac(key.secret, b"".join([b"%d:" % len(field) + field for field in fields]))
+    return Seal(hmac(session, b"to the hub")), Seal(hmac(session, b"from the hub"))
+
+
+def hmac(secret: bytes, message: bytes) -> bytes:
+    """Return the HMAC-SHA256 of `message` (RFC 2104), 32 bytes."""
+    if len(secret) > _BLOCK_BYTES:
+        secret = sha256(secret).digest()
+    block = secret + bytes(_BLOCK_BYTES - len(secret))
+    inner = sha256(bytes(byte ^ 0x36 for byte in block) + message).digest()
+    digest: bytes = sha256(bytes(byte ^ 0x5C for byte in block) + inner).digest()
+    return digest

@@ -112,6 +112,7 @@ def _opened_by_another(stream: bytes) -> bytes:
     compared, and makes right seals of it.
     """
     import hmac
+    from hashlib import sha256
 
     fields = (b"snyper 1", b"fleet", b"console", b"", NONCE, NONCE, b"")
     text = b"".join([b"%d:%s" % (len(field), field) for field in fields])
@@ -123,7 +124,7 @@ def _opened_by_another(stream: bytes) -> bytes:
         size = following + 24 if following else stream.find(b"\n") + 1
         if not size or len(stream) < size:
             return opened
-        mac = hmac.digest(secret, number.to_bytes(8, "big") + stream[16:size], "sha256")[:8].hex().encode()
+        mac = sha256(secret + number.to_bytes(8, "big") + stream[16:size]).hexdigest()[:16].encode()
         said = stream[16:24]
         if size < 24 or stream[:16] != mac or said.strip(b"0123456789abcdef"):
             return opened
