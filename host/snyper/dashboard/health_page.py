@@ -30,7 +30,7 @@ class HealthPage:
         self._feed = feed
         self._client = client
         self._names: list[str] = []  # of the targets that are shown
-        self._is_log_open = False  # one at a time
+        self._log: ui.dialog | None = None  # one at a time
         self._plotted_s = self._drawn_s = 0.0
         self._was_online = False
         with widgets.box("div", "page") as page:
@@ -91,7 +91,8 @@ class HealthPage:
 
     async def _act(self, event: Any) -> None:
         name = event.args.get("name") if isinstance(event.args, dict) else None
-        if isinstance(name, str) and name in self._feed.model.targets and not self._is_log_open:
+        is_log_open = self._log is not None and self._log.value  # false before it is off the page
+        if isinstance(name, str) and name in self._feed.model.targets and not is_log_open:
             await self.show_log(name)
 
     async def show_log(self, target_id: str) -> None:
@@ -102,13 +103,8 @@ class HealthPage:
             said = widgets.text("pre", "").props("tabindex=0")
             state = widgets.text("p", "Reading …", "hint").props("role=status")
             widgets.Button("Close", dialog.close, kind="wide")
-
-        def close() -> None:
-            self._is_log_open = False
-            dialog.delete()
-
-        dialog.on("hide", close)
-        self._is_log_open = True
+        dialog.on("hide", dialog.delete)
+        self._log = dialog
         dialog.open()
         try:
             if self._feed.hub.is_lost:
