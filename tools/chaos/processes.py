@@ -563,6 +563,8 @@ class _Range:
         with suppress(TimeoutError):
             async with asyncio.timeout(SPAN_MS / 1000):
                 await came.wait()
+        if target.link.on_line is on_line:
+            target.link.on_line = None  # nobody waits for what it would do
         return came.is_set()
 
     def _heal(self) -> None:
