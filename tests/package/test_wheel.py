@@ -89,6 +89,12 @@ def make_decoys(directory: Path, content: str = "OWNER = 'somebody else'\n") -> 
             path.write_text(content)
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home of the commands' own: a deploy makes keys there."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
 @pytest.fixture
 def desk(tmp_path: Path) -> Path:
     """A folder to work in, whose packages of those names nobody may import."""
