@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from snyper.boards.board import WIFI, BoardProcess
 from snyper.boards.usb_board import UsbBoard
 from snyper.firmware.board import flash_log
 from snyper.firmware.board.status import Status
-from tests.integration.harness import needs_micropython, until
+from tests.integration.harness import DEADLINE_S, needs_micropython, until
 
 pytestmark = needs_micropython
 
@@ -407,6 +407,10 @@ async def test_who_stops_it_over_usb_is_no_failed_boot(tmp_path: Path) -> None:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "mpremote", "connect", board.port, "reset")
             )
-            assert await process.wait() == 0
+            try:
+                assert await asyncio.wait_for(process.wait(), DEADLINE_S) == 0
+            finally:
+                with suppress(ProcessLookupError):
+                    process.kill()
             await until(starts_anew, "it should start anew")
         await until(lambda: board.log.count("reset by USB") == 7, "it should know why")
