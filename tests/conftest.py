@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
 
@@ -39,6 +40,36 @@ class _Scheduler(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         found = TOGETHER.match(nodeid)
         return "".join(filter(None, found.groups())) if found else nodeid
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Deal out again what a lost process had; return the test that it was in, which has failed.
+
+        As xdist 3.8 does it the test would run again, and what is run already be dealt out as an empty unit,
+        after which a process asks for nothing more.
+        """
+        left = {
+            scope: waiting
+            for scope, unit in self.assigned_work.pop(node).items()
+            if (waiting := {test: False for test, is_done in unit.items() if not is_done})
+        }
+        if not left:
+            return None
+        scope, unit = next(iter(left.items()))
+        lost: str = next(iter(unit))
+        del unit[lost]
+        if not unit:
+            del left[scope]
+        self.workqueue.update(left)
+        for other in self.nodes:
+            self._reschedule(other)
+        return lost
+
+    def _reschedule(self, node: WorkerController) -> None:
+        """Give a process units until it has enough to go on: it begins a test only when it has the next."""
+        super()._reschedule(node)
+        is_short = self._pending_of(self.assigned_work[node]) <= 2
+        if is_short and self.workqueue and not node.shutting_down:
+            self._reschedule(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Scheduler:
