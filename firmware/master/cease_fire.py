@@ -11,7 +11,7 @@ from snyper.shared.clock import now_ms
 from snyper.shared.log import keep, log_exception
 from snyper.shared.runtime import unload
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
-from snyper.shared.vocabulary import COMMAND_TIMEOUT_MS
+from snyper.shared.vocabulary import COMMAND_TIMEOUT_MS, MAX_BY_CHARS, MAX_WHY_CHARS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from snyper.firmware.master.server import Hub
     from snyper.shared.link import Link
 
-MAX_BY_CHARS = 48
-MAX_WHY_CHARS = 96
 _RAISED = ("rising", "arming", "standing", "armed")
 
 # Beside readings, all that a target is still asked: none of these raises or arms it. A word that is not known

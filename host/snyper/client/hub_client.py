@@ -53,7 +53,7 @@ from snyper.shared.socket_protocol import (
     ProtocolError,
     SocketMessage,
 )
-from snyper.shared.vocabulary import COMMAND_TIMEOUT_MS, PING_TIMEOUT_MS
+from snyper.shared.vocabulary import COMMAND_TIMEOUT_MS, MAX_BY_CHARS, MAX_WHY_CHARS, PING_TIMEOUT_MS
 
 REPLY_TIMEOUT_MS = 5_000  # for what the hub answers by itself
 MARGIN_MS = 2_000  # beyond a command's own timeout, for the hub to say that it ran out
@@ -62,7 +62,6 @@ STALL_MS = 30_000  # a peer that was away is back by then, or is not soon
 MAX_LOG_CHARS = 65_536  # that a target may answer of its log: its flash has an eighth of it
 MAX_TRACE_SAMPLES = 4_096  # and of a trace: sixteen times as many as it keeps
 MAX_READ_S = 60.0  # that either may take, page by page
-MAX_WHY_CHARS, MAX_BY_CHARS = 96, 48  # that a hub keeps of why a cease fire was called, and by whom
 MAX_EVENTS = 10_000  # held for a reader that is slow; beyond it the oldest go, and `seq` shows the gap
 
 _ID_PREFIX = secrets.token_hex(4) + "-"
