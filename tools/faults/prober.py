@@ -13,7 +13,7 @@ import time
 from snyper.client import connect
 from snyper.client.environment import client_key
 
-PAUSE_S = 0.003  # a person's commands do not come without one, nor does a limit of rates bear it
+PAUSE_S = 0.007  # no person commands without one, nor does a limit of rates bear two minutes of it
 
 
 async def main() -> None:
