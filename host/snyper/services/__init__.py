@@ -1,0 +1,1 @@
+"""Functions and objects of this computer, served to others."""
