@@ -42,6 +42,7 @@ ERRORS_OF_CALLS = [
     Refused("the secret is another"),
     Incompatible(1, 2),
     NotServed("hello"),
+    NotServed("helo", "Did you mean 'hello'?"),
     Busy("read() of lab-pc3, running 12 s"),
     Locked("lab-pc3", NOON, NOON, "cooldown"),
     WouldDeadlock("read"),

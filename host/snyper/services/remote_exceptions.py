@@ -73,14 +73,15 @@ class Incompatible(CallError):
 
 
 class NotServed(CallError):
-    """The server serves nothing that is called `name`."""
+    """The server serves nothing that is called `name`. `hint` is a sentence with what is meant instead."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, hint: str = "") -> None:
+        super().__init__(name, hint)
         self.name = name
+        self.hint = hint
 
     def __str__(self) -> str:
-        return f"Command `{self.name}` is not registered."
+        return f"Command {self.name!r} is not registered." + (f" {self.hint}" if self.hint else "")
 
 
 class Busy(CallError):
@@ -346,6 +347,7 @@ def _decode_arguments(encoded: object) -> list[Any] | None:
 _FIELDS: dict[type[CallError], tuple[type, ...]] = {
     Incompatible: (int, int),
     Locked: (str, datetime, datetime, str),
+    NotServed: (str, str),
     OutcomeUnknown: (str, str),
     StreamLost: (int,),
     Unreachable: (str, str),
