@@ -157,6 +157,19 @@ def test_no_number_is_used_that_was_not_reserved(path: Path) -> None:
             assert reserved > seq
 
 
+@pytest.mark.parametrize("number", [2**63 - 1, 2**53])
+@pytest.mark.parametrize("change", ["UPDATE logs SET reserved_seq = ?", "UPDATE events SET seq = ?"])
+def test_a_count_that_no_log_reaches_is_refused(path: Path, change: str, number: int) -> None:
+    with opened(path) as journal:
+        journal.record(journal.log_id, 1, "hit", "t", {})
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE logs SET reserved_seq = 0")
+        db.execute(change, (number,))
+    db.close()
+    with pytest.raises(JournalError, match="move it away"):
+        Journal(path)
+
+
 def test_a_report_is_there_once(path: Path) -> None:
     with opened(path) as journal:
         journal.record(journal.log_id, 1, "hit", "t", {"peak": 1}, report_key="k")

@@ -9,9 +9,11 @@ from snyper.history import schema
 from snyper.history.database import DatabaseErrors, JournalError, explained, open_database
 from snyper.history.schema import LEAP
 from snyper.hub.journal_files import make_private, real_path
+from snyper.shared.socket_protocol import MAX_INTEGER
 from snyper.system.files import shown
 
 FIRST_MS = 1_735_689_600_000  # 2025: a clock that says less was never set
+_MAX_SEQ = MAX_INTEGER >> 1  # no log gets there, and the wire has room beyond it
 
 LAST_SEQS = """
     SELECT CAST(log_id AS TEXT),
@@ -152,7 +154,7 @@ def own_log_id(db: sqlite3.Connection) -> str:
 def own_log(db: sqlite3.Connection) -> tuple[str, int, int]:
     """Reserve numbers for the file's own log; return its id, where its count goes on, and up to where it may.
 
-    Raises sqlite3.Error.
+    Raises sqlite3.Error, ValueError for a number that no log of ours reaches.
     """
     db.execute("BEGIN IMMEDIATE")
     [reserved_seq] = db.execute("SELECT CAST(reserved_seq AS INTEGER) FROM logs WHERE id = 1").fetchone()
@@ -160,6 +162,8 @@ def own_log(db: sqlite3.Connection) -> tuple[str, int, int]:
         "SELECT CAST(coalesce(max(seq), 0) AS INTEGER) FROM events WHERE log = 1"
     ).fetchone()
     seq = max(reserved_seq, last_seq)
+    if not 0 <= seq <= _MAX_SEQ:
+        raise ValueError(f"its log goes on at {seq}")
     reserved_seq = (seq // LEAP + 1) * LEAP
     db.execute("UPDATE logs SET reserved_seq = ? WHERE id = 1", (reserved_seq,))
     db.execute("COMMIT")
