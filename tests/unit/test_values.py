@@ -1,7 +1,6 @@
 """Values there and back, through real JSON; what only looks like one, and what is none."""
 
 import collections
-import copy
 import enum
 import json
 import math
@@ -170,9 +169,10 @@ def test_every_value_arrives_as_it_was(value: Any) -> None:
 
 @given(VALUES)
 def test_what_is_encoded_stays_as_it_was(value: Any) -> None:
-    before = copy.deepcopy(value)
-    travelled(value)
-    assert same(value, before)
+    first: list[Buffer] = []
+    second: list[Buffer] = []
+    assert repr(encode(value, first)) == repr(encode(value, second))
+    assert list(map(bytes, first)) == list(map(bytes, second))
 
 
 # --- one by one
@@ -391,7 +391,7 @@ def test_what_comes_nests_no_deeper_either(value: object) -> None:
 def test_what_contains_itself_is_refused() -> None:
     looped: list[object] = []
     looped.append({"a": (looped,)})
-    with pytest.raises(ValueError, match="contains itself"):
+    with pytest.raises(ValueError, match="nests deeper than 64, or contains itself"):
         encode(looped, [])
 
 

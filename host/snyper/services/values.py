@@ -100,15 +100,13 @@ def _encode_complex(value: complex, buffers: list[Buffer], depth: int) -> Json:
 
 
 def _encode_str(value: str, buffers: list[Buffer], depth: int) -> Json:
-    if _is_text(value):
+    if value.isascii() or _is_text(value):
         return value
     return {TAG: ["str", [ord(character) for character in value]]}
 
 
 def _is_text(value: str) -> bool:
     """Tell a text from what has half of a character in it, for which UTF-8 has no bytes."""
-    if value.isascii():
-        return True
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -132,15 +130,34 @@ def _encode_memoryview(value: memoryview, buffers: list[Buffer], depth: int) -> 
     return _encode_bytes(value.cast("B") if is_whole else value.tobytes(), buffers, depth)
 
 
+def _are_plain(values: Iterable[Any]) -> bool:
+    """Tell values that are JSON as they are, by the shortest way: most calls have no others."""
+    for value in values:
+        kind = type(value)
+        if kind is float:
+            if not -math.inf < value < math.inf:
+                return False
+        elif kind is int:
+            if not -MAX_INTEGER <= value <= MAX_INTEGER:
+                return False
+        elif kind is str:
+            if not value.isascii():
+                return False
+        elif value is not None and kind is not bool:
+            return False
+    return True
+
+
 def _encode_items(values: Iterable[Any], buffers: list[Buffer], depth: int) -> list[Json]:
-    if depth >= MAX_DEPTH:
-        raise ValueError(f"it contains itself, or nests deeper than {MAX_DEPTH}")
+    _check_depth(depth)
     depth += 1
     find = _ENCODERS.get
     return [find(type(value), _encode_other)(value, buffers, depth) for value in values]
 
 
 def _encode_list(value: list[Any], buffers: list[Buffer], depth: int) -> Json:
+    if depth < MAX_DEPTH and _are_plain(value):
+        return value
     encoded = _encode_items(value, buffers, depth)
     return value if all(map(is_, encoded, value)) else encoded
 
@@ -159,10 +176,12 @@ def _encode_frozenset(value: frozenset[Any], buffers: list[Buffer], depth: int) 
 
 def _encode_dict(value: dict[Any, Any], buffers: list[Buffer], depth: int) -> Json:
     for key in value:
-        if type(key) is not str or key == TAG or not _is_text(key):
+        if type(key) is not str or key == TAG or not (key.isascii() or _is_text(key)):
             keys = _encode_items(value, buffers, depth)
             items = _encode_items(value.values(), buffers, depth)
             return {TAG: ["dict", *map(list, zip(keys, items, strict=True))]}
+    if depth < MAX_DEPTH and _are_plain(value.values()):
+        return value
     encoded = _encode_items(value.values(), buffers, depth)
     return value if all(map(is_, encoded, value.values())) else dict(zip(value, encoded, strict=True))
 
@@ -331,7 +350,7 @@ def _decode(value: Json, buffers: list[Buffer | None], depth: int) -> Any:
 
 def _check_depth(depth: int) -> None:
     if depth >= MAX_DEPTH:
-        raise ValueError(f"it nests deeper than {MAX_DEPTH}")
+        raise ValueError(f"it nests deeper than {MAX_DEPTH}, or contains itself")
 
 
 def _decode_items(values: Iterable[Json], buffers: list[Buffer | None], depth: int) -> list[Any]:
