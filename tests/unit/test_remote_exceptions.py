@@ -270,7 +270,17 @@ def test_an_exception_that_cannot_say_what_it_is_travels() -> None:
 
 # --- whatever comes
 
-NAMES = [*remote_exceptions._TYPES, ".X", "", "snyper.New", "SystemExit", "os.system"]
+NAMES = [
+    *remote_exceptions._TYPES,
+    ".X",
+    "OSError.X",
+    "KeyError.X",
+    "X.Y",
+    "",
+    "snyper.New",
+    "SystemExit",
+    "os.system",
+]
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 JSON = st.recursive(
     PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=2)
@@ -325,6 +335,45 @@ def test_an_error_of_a_server_with_other_fields_keeps_its_message() -> None:
     assert str(arrived) == "locked by somebody"
 
 
-def test_an_address_that_is_not_found_is_an_oserror_too() -> None:
-    arrived = travelled(socket.gaierror(-2, "Name or service not known"))
-    assert isinstance(arrived, OSError | RemoteError)
+class SerialException(IOError):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "number"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), OSError, -2),
+        (SerialException("device disconnected"), OSError, None),
+        (SerialException(errno.EIO, "Input/output error"), OSError, errno.EIO),
+        (json.JSONDecodeError("no value", "x", 0), ValueError, None),
+        (type("NoSuchChannel", (KeyError,), {})("A"), KeyError, None),
+        (type("Last", (StopIteration,), {})(), Exception, None),
+        (type("Closed", (ConnectionResetError,), {})("x"), ConnectionResetError, None),
+    ],
+)
+def test_what_was_made_from_a_built_in_type_is_caught_as_such(
+    error: Exception, kind: type[Exception], number: int | None
+) -> None:
+    for arrived in (
+        travelled(error),
+        travelled(travelled(error)),
+        pickle.loads(pickle.dumps(travelled(error))),
+    ):
+        assert isinstance(arrived, RemoteError)
+        assert isinstance(arrived, kind)
+        assert not isinstance(arrived, StopIteration)
+        assert (arrived.type_name, arrived.message) == (type(error).__name__, str(error))
+        assert getattr(arrived, "errno", None) == number
+        assert getattr(arrived, "strerror", None) == getattr(error, "strerror", None)
+        assert str(arrived).startswith(type(error).__name__)
+        assert repr(arrived).startswith("RemoteError(")
+
+
+def test_every_built_in_type_can_be_made_another() -> None:
+    for base in remote_exceptions._BASES:
+        error = type("Other", (base,), {})("x")
+        arrived = travelled(error)
+        assert isinstance(arrived, RemoteError)
+        assert isinstance(arrived, base)
+        assert str(arrived) == f"Other: {error}"
+        assert copy.copy(arrived).args == arrived.args

@@ -21,6 +21,7 @@ import json
 import traceback as tracebacks
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from snyper.services import values
@@ -170,9 +171,10 @@ class StreamLost(CallError):
 
 
 class RemoteError(Exception):
-    """An exception that a function raised there, of a type that is not known here.
+    """An exception that a function raised there, of a type that is not on the list of built-in ones.
 
-    `type_name` is the type's name, without its module, and `message` what it said.
+    `type_name` is the type's name, without its module, and `message` what it said. If the type was made from
+    one on the list it is an instance of that, too: pyserial's SerialException of OSError, with its `errno`.
     """
 
     remote = True
@@ -184,6 +186,11 @@ class RemoteError(Exception):
 
     def __str__(self) -> str:
         return f"{self.type_name}: {self.message}" if self.message else self.type_name
+
+    def __reduce__(self) -> tuple[object, ...]:
+        state = {name: getattr(self, name) for name in ("errno", "strerror") if hasattr(self, name)}
+        made_of = (_base_name_of(type(self)), self.type_name, self.message)
+        return _make_remote_error, made_of, {**state, **vars(self)}
 
 
 _ERRORS_OF_CALLS: tuple[type[CallError], ...] = (
@@ -202,7 +209,8 @@ _OTHERS: tuple[type[Exception], ...] = (
     *(RecursionError, SystemError, TypeError, ValueError, UnicodeError),
     *(Warning, UserWarning, DeprecationWarning, FutureWarning, RuntimeWarning),
 )
-# As they are called on the wire. What is not on the list is by its type's name after a dot.
+_BASES = frozenset((*_OS_ERRORS, *_OTHERS)) - {Exception}
+# As they are called on the wire. What is not on the list is a name after a dot, and before that its base.
 _TYPES: dict[str, type[Exception]] = {
     **{kind.__name__: kind for kind in (*_OS_ERRORS, *_OTHERS)},
     **{f"snyper.{kind.__name__}": kind for kind in _ERRORS_OF_CALLS},
@@ -236,7 +244,8 @@ def to_wire(error: BaseException, traceback: bool = False) -> dict[str, object]:
         wire = {"type": _name_of(error), "message": _message_of(error)}
         arguments = _arguments_of(error)
         # Those of Unicode's errors would bring what could not be read along.
-        if type(error) is _TYPES.get(str(wire["type"])) and arguments not in (None, [wire["message"]]):
+        is_made_of_them = kind is _TYPES.get(str(wire["type"])) or isinstance(error, OSError)
+        if is_made_of_them and arguments not in (None, [wire["message"]]):
             wire["args"] = arguments
     if traceback:
         wire["traceback"] = _traceback_of(error)
@@ -250,7 +259,12 @@ def _name_of(error: BaseException) -> str:
     if kind in _NAMES and not is_of_another:
         return _NAMES[kind]
     name = error.type_name if isinstance(error, RemoteError) else kind.__name__
-    return "." + _clean(name)[:_MAX_NAME_CHARS]
+    return f"{_base_name_of(kind)}.{_clean(name)[:_MAX_NAME_CHARS]}"
+
+
+def _base_name_of(kind: type) -> str:
+    """Name the built-in type on the list that `kind` was made from; empty where that is any exception."""
+    return next((base.__name__ for base in kind.__mro__ if base in _BASES), "")
 
 
 def _message_of(error: BaseException) -> str:
@@ -278,7 +292,7 @@ def _arguments_of(error: BaseException) -> values.Json:
     arguments: list[object] = list(error.args)
     if isinstance(error, OSError) and len(arguments) > 1:
         names = [name for name in (error.filename, error.filename2) if name is not None]
-        arguments = [*arguments[:2], *names]
+        arguments = [error.errno, error.strerror, *names]
     try:
         buffers: list[values.Buffer] = []
         encoded = values.encode(arguments, buffers)
@@ -316,9 +330,9 @@ def _make(data: object) -> Exception:
         return RemoteError("unknown", "the server described an error in words that are not known here")
     assert isinstance(data, dict)
     kind = _TYPES.get(name)
-    if kind is None:
-        return _make_unknown(name, message)
     arguments = _decode_arguments(data.get("args"))
+    if kind is None:
+        return _make_unknown(name, arguments, message)
     if issubclass(kind, CallError):
         return _make_error_of_call(kind, arguments, message)
     if issubclass(kind, OSError):
@@ -328,11 +342,29 @@ def _make(data: object) -> Exception:
     return kind(_Verbatim(message) if kind is KeyError else message)
 
 
-def _make_unknown(name: str, message: str) -> Exception:
-    room, _, last = name[: _MAX_NAME_CHARS + 10].rpartition(".")
-    if room == "snyper":  # a newer server has more errors of calls
+def _make_unknown(name: str, arguments: list[Any] | None, message: str) -> Exception:
+    base, _, last = name.rpartition(".")
+    if base == "snyper":  # a newer server has more errors of calls
         return CallError(f"{last}: {message}")
-    return RemoteError(last, message)
+    error = _make_remote_error(base, last[:_MAX_NAME_CHARS], message)
+    if isinstance(error, OSError) and arguments is not None:
+        error.errno, error.strerror = [*arguments, None, None][:2]
+    return error
+
+
+@cache
+def _remote_kind(base_name: str) -> type[RemoteError]:
+    return type(RemoteError.__name__, (RemoteError, _TYPES[base_name]), {"__module__": __name__})
+
+
+def _make_remote_error(base_name: str, type_name: str, message: str) -> RemoteError:
+    base = _TYPES.get(base_name)
+    if base not in _BASES:
+        return RemoteError(type_name, message)
+    error = _remote_kind(base_name)(type_name, message)
+    if isinstance(error, OSError):
+        error.errno = error.strerror = None  # for which it took name and message
+    return error
 
 
 def _decode_arguments(encoded: object) -> list[Any] | None:
