@@ -1,4 +1,4 @@
-"""SNYPER on a computer: talk to a hub and its targets."""
+"""SNYPER on a computer: talk to a hub and its targets; call functions and objects of another machine."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
         connect,
         receive_files,
     )
+    from snyper.services import CallError, Client, RemoteError, Server
     from snyper.shared.socket_protocol import ProtocolError
 
 __all__ = [
+    "CallError",
+    "Client",
     "Event",
     "GameInfo",
     "GameState",
@@ -30,6 +33,8 @@ __all__ = [
     "PiezoPeaks",
     "ProtocolError",
     "ReconnectingClient",
+    "RemoteError",
+    "Server",
     "TargetError",
     "TargetInfo",
     "TargetResult",
@@ -41,15 +46,15 @@ __all__ = [
 if not TYPE_CHECKING:
 
     def __getattr__(name):
-        """Load the client library with the first use of what it exports.
+        """Load a library with the first use of what it exports.
 
-        Whoever imports a part of the package, such as a hub, does not load the client.
+        Whoever imports a part of the package, such as a hub, does not load the others.
         """
         if name not in __all__:
             raise AttributeError(f"module 'snyper' has no attribute {name!r}")
-        from snyper import client
+        from snyper import client, services
 
-        return getattr(client, name)
+        return getattr(services if name in services.__all__ else client, name)
 
     def __dir__():
         return sorted(set(globals()) | set(__all__))

@@ -30,6 +30,10 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 def test_what_it_exports() -> None:
     assert set(snyper.__all__) == {
+        "CallError",
+        "Client",
+        "RemoteError",
+        "Server",
         *("Event", "GameInfo", "GameState", "PiezoPeaks", "HubClient", "HubStatus", "NoHubError"),
         *(
             "ProtocolError",

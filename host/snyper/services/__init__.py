@@ -1,1 +1,46 @@
-"""Functions and objects of this computer, served to others."""
+"""Functions and objects of another machine, as if they were here."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from snyper.services.client import Client
+    from snyper.services.remote_exceptions import (
+        Busy,
+        CallError,
+        OutcomeUnknown,
+        Refused,
+        RemoteError,
+        ResultGone,
+        Unreachable,
+        WouldDeadlock,
+    )
+    from snyper.services.server import Server
+
+__all__ = [
+    "Busy",
+    "CallError",
+    "Client",
+    "OutcomeUnknown",
+    "Refused",
+    "RemoteError",
+    "ResultGone",
+    "Server",
+    "Unreachable",
+    "WouldDeadlock",
+]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        """Load a side with its first use: a client needs none of the server's."""
+        if name not in __all__:
+            raise AttributeError(f"module 'snyper.services' has no attribute {name!r}")
+        if name == "Server":
+            from snyper.services.server import Server
+
+            return Server
+        from snyper.services import client, remote_exceptions
+
+        return getattr(client if name == "Client" else remote_exceptions, name)
+
+    def __dir__():
+        return sorted(set(globals()) | set(__all__))

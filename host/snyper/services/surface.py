@@ -107,6 +107,11 @@ class Surface:
             raise self._missing(name)
         return member
 
+    def owners(self) -> list[object]:
+        """Return the instances that are served."""
+        owners = (one.owner for one in self._members.values() if one.owner is not None)
+        return list({id(owner): owner for owner in owners}.values())
+
     def calls(self) -> list[str]:
         """Return the names of functions and methods, in the order in which they were added."""
         return [one.name for one in self._members.values() if one.kind in (FUNCTION, METHOD)]

@@ -1,0 +1,254 @@
+"""One client's connection to a server of calls: bytes in and out of a socket that never blocks."""
+
+import logging
+import selectors
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from snyper.services.engine import Engine
+from snyper.services.handshake import Introduction, ServerHandshake
+from snyper.services.wire import MAX_BODY_BYTES, Pieces
+from snyper.shared.clock import now_us
+from snyper.shared.link_core import CloseReason, LinkCore
+from snyper.shared.seal import SEAL_BYTES
+from snyper.shared.socket_protocol import MAX_LINE_BYTES, ErrorCode, ProtocolError, SocketMessage
+
+_PIECE_BYTES = 1 << 14  # of lines: what follows them goes straight to where it belongs
+_FOLLOWING_BYTES = 1 << 18  # of that at once, before others get their turn
+_log = logging.getLogger("snyper")
+_CLIENT_HELLO = 0x16  # the first byte of TLS, and of no line
+
+
+class Core(LinkCore):
+    """A client's link, once it is let in."""
+
+    max_chunk_bytes = MAX_BODY_BYTES
+    peer_max_chunk_bytes = MAX_BODY_BYTES
+
+    def __init__(self, handlers: dict[str, Any], who: str, write: Callable[[bytes], None]) -> None:
+        super().__init__(handlers, who, now_us())
+        self.transmit = write
+
+    def on_state(self) -> None:
+        """Do nothing: whoever reads looks at `close_error`."""
+
+    def log(self, text: str) -> None:
+        """Say nothing: the server's log has the calls."""
+
+
+class Connection:
+    """A client that has dialled. Used by the thread that leads alone.
+
+    `let_in(connection, introduction)` returns a core, its first answer and whether its session was known;
+    `on_request(connection, message)` serves a message, and returns whether this thread leads still;
+    `on_end(connection)` is called once.
+    """
+
+    core: Core | None = None
+    session: Any = None
+
+    def __init__(
+        self,
+        sock: Any,
+        engine: Engine,
+        tls: ssl.SSLContext | None,
+        handshake: ServerHandshake,
+        let_in: "Callable[[Connection, SocketMessage, Introduction], bytes]",
+        on_request: "Callable[[Connection, SocketMessage], bool]",
+        on_end: "Callable[[Connection], None]",
+    ) -> None:
+        self.opened_s = time.monotonic()
+        self.address = sock.getpeername()[0]
+        self._sock: Any = sock
+        self._engine = engine
+        self._tls = tls
+        self._handshake = handshake
+        self._let_in = let_in
+        self._on_request = on_request
+        self._on_end = on_end
+        self._begun = b""  # of a line of the handshake
+        self._is_tls = tls is not None
+        self._is_shaking = False  # TLS's own handshake is under way
+        self._unsent: deque[memoryview] = deque()
+        self._requests: deque[SocketMessage] = deque()
+        self._mask = selectors.EVENT_READ
+        self.has_ended = False
+        engine.selector.register(sock, self._mask, self._on_ready)
+
+    def send(self, pieces: Pieces) -> None:
+        """Send a line and what follows it: now, or when the client has read what is before it."""
+        if self.has_ended:
+            return
+        self._unsent.extend(memoryview(piece) for piece in pieces)
+        if len(self._unsent) == len(pieces):
+            self._flush()
+
+    def close(self) -> None:
+        """Hang up."""
+        if not self.has_ended:
+            self.has_ended = True
+            self._engine.selector.unregister(self._sock)
+            self._sock.close()
+            self._unsent.clear()
+            self._on_end(self)
+
+    def refuse(self, error: ProtocolError) -> None:
+        """Say why the client is not served, and hang up."""
+        self.send((error.to_message().to_line(),))
+        self.close()
+
+    def serve(self) -> bool:
+        """Serve what has been read; return whether this thread leads still."""
+        self._engine.rest = self._go_on
+        while self._requests:
+            if not self._on_request(self, self._requests.popleft()):
+                return False
+        return True
+
+    # ---
+
+    def _on_ready(self, mask: int) -> None:
+        try:
+            if self._is_shaking:
+                self._shake_hands()
+            elif mask & selectors.EVENT_WRITE:
+                self._flush()
+            if mask & selectors.EVENT_READ and not self.has_ended and not self._is_shaking:
+                self._read()
+        except (OSError, ProtocolError):
+            self.close()
+        except Exception:
+            _log.exception("a connection of %s ends for a defect", self.address)
+            self.close()
+
+    def _go_on(self) -> None:
+        """Serve what has been read and read on, for a thread that is busy with the function of a call."""
+        if self.serve() and not self.has_ended:
+            self._on_ready(selectors.EVENT_READ)
+
+    def _read(self) -> None:
+        if self._tls is not None:
+            self._begin_tls(self._tls)
+            return
+        while not self.has_ended:
+            try:
+                buffer = self.core._parser.buffer if self.core is not None else None
+                if buffer is None:
+                    data: Any = self._sock.recv(_PIECE_BYTES)
+                    size = len(data)
+                else:
+                    size = self._sock.recv_into(buffer[:_FOLLOWING_BYTES])
+                    data = buffer[:size]
+            except (BlockingIOError, ssl.SSLWantReadError):
+                return
+            if not size:
+                self.close()
+                return
+            if not self._take(data):
+                return
+            if not self._is_tls or not self._sock.pending():
+                return
+
+    def _take(self, data: Any) -> bool:
+        core = self.core
+        if core is None:
+            rest = self._introduce(bytes(data))
+            if not rest:
+                return True
+            core, data = self.core, rest
+            assert core is not None
+        self._requests.extend(request for request in core.receive_data(data, now_us()) if request is not None)
+        if core.close_error is not None:
+            self.close()
+            return False
+        return self.serve()
+
+    def _introduce(self, data: bytes) -> bytes:
+        """Take bytes of the handshake; return those behind it."""
+        self._begun += data
+        while self.core is None and not self.has_ended:
+            line, end, rest = self._begun.partition(b"\n")
+            if len(line) > MAX_LINE_BYTES + SEAL_BYTES:
+                self.refuse(ProtocolError(ErrorCode.LINE_TOO_LONG, "no line is so long"))
+                return b""
+            if not end:
+                return b""
+            self._begun = rest
+            try:
+                answer = self._handshake.receive_line(line + end)
+                if isinstance(answer, bytes):
+                    self.send((answer,))
+                    continue
+                answer = self._let_in(self, *answer)
+            except ProtocolError as error:
+                self.refuse(error)
+                return b""
+            self.send((answer,))
+        rest, self._begun = self._begun, b""
+        return rest
+
+    def _begin_tls(self, context: ssl.SSLContext) -> None:
+        try:
+            first = self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        if first and first[0] != _CLIENT_HELLO:
+            error = ProtocolError(ErrorCode.UNAUTHORIZED, "this server has a secret, and speaks TLS alone")
+            self._sock.send(error.to_message().to_line())
+        if not first or first[0] != _CLIENT_HELLO:
+            self.close()
+            return
+        self._tls = None
+        self._engine.selector.unregister(self._sock)
+        try:
+            self._sock = context.wrap_socket(
+                self._sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
+            )
+        finally:
+            self._engine.selector.register(self._sock, self._mask, self._on_ready)
+        self._is_shaking = True
+        self._shake_hands()
+
+    def _shake_hands(self) -> None:
+        try:
+            self._sock.do_handshake()
+        except ssl.SSLWantReadError:
+            self._wait_for(selectors.EVENT_READ)
+        except ssl.SSLWantWriteError:
+            self._wait_for(selectors.EVENT_WRITE)
+        else:
+            self._is_shaking = False
+            self._wait_for(selectors.EVENT_READ)
+            self._read()
+
+    def _flush(self) -> None:
+        unsent = self._unsent
+        try:
+            while unsent:
+                piece = unsent[0]
+                sent = self._sock.send(piece)
+                if sent == len(piece):
+                    unsent.popleft()
+                else:
+                    unsent[0] = piece[sent:]
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            self._wait_for(selectors.EVENT_WRITE)  # who asks and does not read is not read either
+        except OSError:
+            self.close()
+        else:
+            self._wait_for(selectors.EVENT_READ)
+
+    def _wait_for(self, mask: int) -> None:
+        if mask != self._mask and not self.has_ended:
+            self._mask = mask
+            self._engine.selector.modify(self._sock, mask, self._on_ready)
+
+    def end(self, error: ProtocolError) -> None:
+        """Hang up for `error`."""
+        if self.core is not None:
+            self.core.close(error, reason=CloseReason.STOPPING)
+        self.close()

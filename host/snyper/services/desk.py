@@ -1,0 +1,227 @@
+"""The calls of a server: which wait, which runs, which answers are kept. Pure.
+
+One thread at a time uses a Desk. Calls to one instance are one at a time and in their order.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from snyper.services.remote_exceptions import Busy, ResultGone, WouldDeadlock
+from snyper.services.surface import Member
+from snyper.services.wire import Pieces
+
+MAX_QUEUED = 64  # calls that wait for one instance
+MAX_SESSIONS = 10_000  # clients that are remembered
+KEEP_S = 600.0  # for how long an answer is kept for who has not had it
+KEEP_BYTES = 256 << 20  # of all of them
+
+
+@dataclass(eq=False)
+class Station:
+    """Stands for one instance that is served: one call at a time has it."""
+
+    name: str
+    job: "Job | None" = None
+    queued: int = 0
+
+
+@dataclass(eq=False)
+class Session:
+    """A client over all its connections."""
+
+    id: str
+    who: str
+    send: Callable[[Pieces], None] | None = None  # over its connection; None while it has none
+    seen: int = 0  # it has had the answers up to this one
+    highest: int = 0  # the last call that has come
+    unbegun: set[int] = field(
+        default_factory=set
+    )  # those before it that were never begun, and may come again
+    jobs: "dict[int, Job]" = field(default_factory=dict)
+    answers: "OrderedDict[int, _Answer]" = field(default_factory=OrderedDict)
+
+
+@dataclass(eq=False)
+class Job:
+    """One call."""
+
+    session: Session
+    seq: int
+    member: Member
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+    stations: tuple[Station, ...]
+    chain: tuple[str, ...] = ()  # the calls within which it is made
+    began_s: float = 0.0  # 0 while it waits
+    is_cancelled: bool = False
+
+    @property
+    def key(self) -> str:
+        """Return what names it among all calls."""
+        return f"{self.session.id}:{self.seq}"
+
+    def describe(self, now_s: float) -> str:
+        """Return its name, its caller, and for how long it runs."""
+        for_s = f", running {now_s - self.began_s:.0f} s" if self.began_s else ""
+        cancelled = "cancelled " if self.is_cancelled else ""
+        return f"{cancelled}{self.member.name}() of {self.session.who}{for_s}"
+
+
+@dataclass
+class _Answer:
+    pieces: Pieces
+    size: int
+    at_s: float
+
+
+class Desk:
+    """The calls of one server."""
+
+    def __init__(self) -> None:
+        self.sessions: OrderedDict[str, Session] = OrderedDict()
+        self._waiting: deque[Job] = deque()
+        self._kept_bytes = 0
+        self._answers: OrderedDict[tuple[str, int], None] = OrderedDict()  # of all sessions, the oldest first
+
+    def open(self, id: str, who: str, send: Callable[[Pieces], None]) -> tuple[Session, bool]:
+        """Return the session of a client that has connected, and whether it was known."""
+        session = self.sessions.get(id)
+        is_known = session is not None
+        if session is None:
+            session = self.sessions[id] = Session(id, who)
+        session.send = send
+        self.sessions.move_to_end(id)
+        while len(self.sessions) > MAX_SESSIONS and self._forget_one():
+            pass
+        return session, is_known
+
+    def close(self, session: Session) -> None:
+        """Take that the client has no connection any more: of its calls none that waits is begun."""
+        session.send = None
+        for job in [job for job in session.jobs.values() if not job.began_s]:
+            self._waiting.remove(job)
+            for station in job.stations:
+                station.queued -= 1
+            del session.jobs[job.seq]
+            session.unbegun.add(job.seq)
+
+    def admit(self, job: Job, now_s: float) -> bool:
+        """Take a call that has not come before; return whether it is to run now. Else `finish` gives it back
+        when its turn has come.
+
+        Raises Busy, WouldDeadlock.
+        """
+        held = [station for station in job.stations if station.job is not None]
+        for station in held:
+            assert station.job is not None
+            if station.job.key in job.chain:
+                raise WouldDeadlock(f"{job.member.name}()")
+        queued = [station for station in job.stations if station.queued]
+        for station in queued:
+            if station.queued >= MAX_QUEUED:
+                running = station.job.describe(now_s) if station.job is not None else "others"
+                raise Busy(f"{running}; {station.queued} calls wait for {station.name}")
+        job.session.jobs[job.seq] = job
+        if held or queued:
+            self._waiting.append(job)
+            for station in job.stations:
+                station.queued += 1
+            return False
+        self._begin(job, now_s)
+        return True
+
+    def finish(self, job: Job, pieces: Pieces, now_s: float) -> list[Job]:
+        """Keep and send the answer to a call that has ended; return those whose turn it is now."""
+        session = job.session
+        session.jobs.pop(job.seq, None)
+        for station in job.stations:
+            station.job = None
+        if job.seq > session.seen:
+            self._keep(session, job.seq, pieces, now_s)
+        if session.send is not None and not job.is_cancelled:
+            session.send(pieces)
+        return self._next(now_s) if self._waiting else []
+
+    def recall(self, session: Session, seq: int, name: str) -> Pieces | bool:
+        """Return the answer to a call that has come again; True while it waits or runs; False where it is
+        new.
+
+        Raises ResultGone for one that is over and whose answer is not kept.
+        """
+        if seq > session.highest or seq in session.unbegun:
+            session.highest = max(seq, session.highest)
+            session.unbegun.discard(seq)
+            return False
+        answer = session.answers.get(seq)
+        if answer is not None:
+            return answer.pieces
+        if seq in session.jobs:
+            return True
+        raise ResultGone(f"{name}()")
+
+    def acknowledge(self, session: Session, seen: int) -> None:
+        """Forget the answers up to `seen`: the client has them."""
+        session.seen = max(session.seen, seen)
+        answers = session.answers
+        if session.unbegun:
+            session.unbegun = {seq for seq in session.unbegun if seq > seen}
+        while answers and next(iter(answers)) <= seen:
+            self._drop(session, next(iter(answers)))
+
+    def expire(self, now_s: float) -> None:
+        """Forget the answers that are too old."""
+        while self._answers:
+            id, seq = next(iter(self._answers))
+            session = self.sessions[id]
+            if now_s - session.answers[seq].at_s < KEEP_S:
+                return
+            self._drop(session, seq)
+
+    # ---
+
+    def _begin(self, job: Job, now_s: float) -> None:
+        job.began_s = now_s
+        for station in job.stations:
+            station.job = job
+
+    def _next(self, now_s: float) -> list[Job]:
+        """Begin the waiting calls whose instances are free, none before one that came first."""
+        wanted: set[Station] = set()
+        begun = []
+        for job in list(self._waiting):
+            if wanted.isdisjoint(job.stations) and all(station.job is None for station in job.stations):
+                self._waiting.remove(job)
+                for station in job.stations:
+                    station.queued -= 1
+                self._begin(job, now_s)
+                begun.append(job)
+            else:
+                wanted.update(job.stations)
+        return begun
+
+    def _keep(self, session: Session, seq: int, pieces: Pieces, now_s: float) -> None:
+        size = _size_of(pieces)
+        session.answers[seq] = _Answer(pieces, size, now_s)
+        self._answers[session.id, seq] = None
+        self._kept_bytes += size
+        while self._kept_bytes > KEEP_BYTES:
+            id, oldest = next(iter(self._answers))
+            self._drop(self.sessions[id], oldest)
+
+    def _drop(self, session: Session, seq: int) -> None:
+        self._kept_bytes -= session.answers.pop(seq).size
+        del self._answers[session.id, seq]
+
+    def _forget_one(self) -> bool:
+        for session in self.sessions.values():
+            if session.send is None and not session.jobs:
+                for seq in list(session.answers):
+                    self._drop(session, seq)
+                del self.sessions[session.id]
+                return True
+        return False
+
+
+def _size_of(pieces: Iterable[bytes | bytearray | memoryview]) -> int:
+    return sum(len(piece) for piece in pieces)

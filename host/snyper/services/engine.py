@@ -1,0 +1,161 @@
+"""The threads of a server: the one that reads also runs what it read; when that lasts another reads on.
+
+So a short call costs no change of threads, and a long one holds up nobody. One thread leads: it alone touches
+the sockets and the desk. The watcher looks whether it runs a function for longer than TAKEOVER_S; if so it
+leads from then on, and the outcome is handed to it when the function returns.
+"""
+
+import contextlib
+import logging
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+TAKEOVER_S = 0.005  # a function that takes longer is left to its thread
+_TICK_S = 1.0
+_log = logging.getLogger("snyper")
+
+
+class Engine:
+    """Waits for sockets and runs functions. `on_tick` is called each second by the thread that leads."""
+
+    def __init__(self, on_tick: Callable[[], None]) -> None:
+        self.selector = selectors.DefaultSelector()
+        self._on_tick = on_tick
+        self._lock = threading.Lock()
+        self._turn = 0  # which counts who leads
+        self._function_since_s = 0.0  # that the leader runs; 0 for none
+        self._posted: deque[Callable[[], object]] = deque()
+        self.ready: deque[Callable[[], bool]] = deque()  # functions whose turn it is, each as `run` takes it
+        self.rest: Callable[[], object] | None = None  # what the thread that leads has still to do after one
+        self._wakes, self._wake = socket.socketpair()
+        for sock in (self._wakes, self._wake):
+            sock.setblocking(False)
+        self.selector.register(self._wakes, selectors.EVENT_READ, self._on_wake)
+        self._watches = threading.Event()
+        self._is_watching = False
+        self._ran = 0
+        self.stopped = threading.Event()
+        self._closed = threading.Event()
+
+    def start(self) -> None:
+        """Begin, in threads of its own."""
+        self._start(self._lead, 0)
+        self._start(self._watch)
+
+    def stop(self) -> None:
+        """Close all sockets and end the threads, but those whose functions still run."""
+        self.stopped.set()
+        self._watches.set()
+        self.post(lambda: None)
+        self._closed.wait()
+
+    def post(self, callback: Callable[[], object]) -> None:
+        """Have the thread that leads call `callback`. Any thread may."""
+        self._posted.append(callback)
+        with contextlib.suppress(BlockingIOError, OSError):
+            self._wake.send(b"\0")
+
+    def run(self, function: Callable[[], Any], on_done: Callable[[Any], None]) -> bool:
+        """Run a function in the thread that leads, which this has to be, and give what it returns to
+        `on_done`, there too. Return whether this thread leads still: if not, it has nothing left to do.
+        """
+        turn = self._turn
+        self._ran += 1
+        self._function_since_s = time.monotonic()
+        if not self._is_watching:
+            self._is_watching = True
+            self._watches.set()
+        outcome = function()
+        with self._lock:
+            leads = self._turn == turn
+            if leads:
+                self._function_since_s = 0.0
+        if leads:
+            on_done(outcome)
+        else:
+            self.post(lambda: on_done(outcome))
+        return leads
+
+    def run_aside(self, function: Callable[[], Any], on_done: Callable[[Any], None]) -> None:
+        """Run a function in a thread of its own, and give what it returns to `on_done` in the one that
+        leads.
+        """
+
+        def run() -> None:
+            outcome = function()
+            self.post(lambda: on_done(outcome))
+
+        self._start(run)
+
+    # ---
+
+    def _start(self, target: Callable[..., None], *args: object) -> None:
+        threading.Thread(target=target, args=args, name="snyper", daemon=True).start()
+
+    def _lead(self, turn: int) -> None:
+        try:
+            ticked_s = 0.0
+            while not self.stopped.is_set():
+                while self._posted or self.ready:
+                    self.rest = None
+                    (self._posted or self.ready).popleft()()
+                    if self._turn != turn:
+                        return
+                now_s = time.monotonic()
+                if now_s - ticked_s >= _TICK_S:
+                    ticked_s = now_s
+                    self._on_tick()
+                for key, mask in self.selector.select(_TICK_S):
+                    key.data(mask)
+                    if self._turn != turn:
+                        return
+        except Exception:
+            _log.exception("the server ends for a defect")
+            self.stopped.set()
+        if self._turn == turn:
+            self._close()
+
+    def _watch(self) -> None:
+        while not self._closed.is_set():
+            ran = self._ran
+            time.sleep(TAKEOVER_S)
+            since_s = self._function_since_s
+            if not since_s:
+                if self._ran == ran:
+                    self._watches.clear()
+                    self._is_watching = False
+                    if not self._function_since_s:
+                        self._watches.wait()
+                continue
+            with self._lock:
+                since_s = self._function_since_s
+                lasts = since_s and time.monotonic() - since_s >= TAKEOVER_S
+                if lasts:
+                    self._turn += 1
+                    self._function_since_s = 0.0
+                    turn = self._turn
+                    if self.rest is not None:
+                        self._posted.append(self.rest)
+            if lasts:
+                self._start(self._watch)
+                self._lead(turn)
+                return
+
+    def _on_wake(self, mask: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self._wakes.recv(4_096):
+                pass
+
+    def _close(self) -> None:
+        for key in list(self.selector.get_map().values()):
+            if isinstance(key.fileobj, socket.socket):
+                key.fileobj.close()
+        self.selector.close()
+        self._wake.close()
+        self._closed.set()
+        self._watches.set()

@@ -1,0 +1,310 @@
+"""Functions and objects of another process, over real sockets."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from snyper.services.client import Client
+from snyper.services.remote_exceptions import CallError, OutcomeUnknown, Refused, Unreachable
+from snyper.services.server import Server
+from tools.loopback import free_port
+
+HOST = "127.0.0.1"
+
+
+class Powermeter:
+    """A powermeter of the laboratory."""
+
+    def __init__(self, identity: str = "PM-1") -> None:
+        self._identity = identity
+        self._range = 1
+        self.reads = 0
+
+    @property
+    def identity(self) -> str:
+        """The device's identity."""
+        return self._identity
+
+    @property
+    def range(self) -> int:
+        """The sensitivity."""
+        return self._range
+
+    @range.setter
+    def range(self, value: int) -> None:
+        if not 0 < value < 6:
+            raise ValueError(f"range {value} is not 1 to 5")
+        self._range = value
+
+    def read_voltage(self, samples: int = 1) -> float:
+        """Measure the voltage."""
+        self.reads += 1
+        return samples / 4
+
+
+def hello(name: object = "world") -> str:
+    return f"Hello {name}!"
+
+
+def hello2() -> str:
+    """Hides from the user."""
+    return "Nothing to see!"
+
+
+@contextmanager
+def served(*items: Any, **options: Any) -> Iterator[Server]:
+    """A server in threads of this process, on a free port."""
+    server = Server(*items, **{"address": HOST, "port": 0, **options})
+    server.run(threaded=True)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("secret", [None, "waktu"])
+def test_functions_as_the_document_has_them(secret: str | None) -> None:
+    with (
+        served(hello, (hello2, "hello_world"), secret=secret) as server,
+        Client(address=HOST, port=server.port, secret=secret) as c,
+    ):
+        assert c.hello() == "Hello world!"
+        assert c.hello("darkness my old friend") == "Hello darkness my old friend!"
+        assert c.hello(name=24601) == "Hello 24601!"
+        assert c.hello_world() == "Nothing to see!"
+        assert c.call("hello", "pluto") == c.call("hello", name="pluto") == "Hello pluto!"
+
+
+@pytest.mark.parametrize("secret", [None, "waktu"])
+def test_an_object_as_the_document_has_it(secret: str | None) -> None:
+    with served(Powermeter(), secret=secret) as server:
+        pm: Any = Client(Powermeter, address=HOST, port=server.port, secret=secret)
+        assert pm.identity == "PM-1"
+        pm.range = 3
+        assert pm.range == 3
+        assert pm.read_voltage(samples=20) == 5.0
+        with pytest.raises(ValueError, match="range 7 is not 1 to 5"):
+            pm.range = 7
+        with pytest.raises(TypeError, match="sample"):
+            pm.read_voltage(sample=20)
+        pm.close()
+
+
+def test_two_of_a_class_have_prefixes() -> None:
+    with served((Powermeter("A"), "pump_"), (Powermeter("B"), "signal_")) as server:
+        pm: Any = Client((Powermeter, "pump_"), (Powermeter, "signal_"), address=HOST, port=server.port)
+        assert (pm.pump_identity, pm.signal_identity) == ("A", "B")
+        pm.pump_range = 3
+        assert (pm.pump_range, pm.signal_range) == (3, 1)
+        assert pm.get_signal_identity() == "B"
+        pm.set_signal_range(2)
+        assert pm.signal_range == 2
+        pm.close()
+
+
+def test_a_client_without_the_class_reaches_its_properties() -> None:
+    with served(Powermeter()) as server, Client(address=HOST, port=server.port) as pm:
+        assert pm.get_identity() == "PM-1"
+        pm.set_range(3)
+        assert pm.get_range() == 3
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with (
+        served(hello, (hello2, "hello_world")) as server,
+        Client(address=HOST, port=server.port) as c,
+    ):
+        capsys.readouterr()
+        c.help()
+        assert capsys.readouterr().out.strip() == (
+            "Available calls: ['hello', 'hello_world']\nAvailable properties: []"
+        )
+        c.help("hello_world")
+        assert "Hides from the user." in capsys.readouterr().out
+
+
+def test_a_wrong_secret_is_refused_and_others_go_on() -> None:
+    with (
+        served(hello, secret="waktu") as server,
+        Client(address=HOST, port=server.port, secret="waktu") as right,
+    ):
+        assert right.hello() == "Hello world!"
+        for secret in ("Waktu", None):
+            with Client(address=HOST, port=server.port, secret=secret) as wrong, pytest.raises(Refused):
+                wrong.hello()
+        assert right.hello() == "Hello world!"
+    with (
+        served(hello) as server,
+        Client(address=HOST, port=server.port, secret="waktu") as c,
+        pytest.raises(Refused, match="secret"),
+    ):
+        c.hello()
+
+
+def test_a_call_waits_for_a_server_that_is_late() -> None:
+    port = free_port()
+    answers: list[object] = []
+    with Client(address=HOST, port=port) as c:
+        caller = threading.Thread(target=lambda: answers.append(c.hello()))
+        caller.start()
+        with served(hello, port=port):
+            caller.join(30)
+    assert answers == ["Hello world!"]
+
+
+def test_a_limit_ends_the_wait_for_a_server() -> None:
+    with Client(address=HOST, port=free_port(), timeout=0.1) as c, pytest.raises(Unreachable):
+        c.hello()
+
+
+def test_an_idle_client_goes_on_with_a_server_that_was_started_anew() -> None:
+    port = free_port()
+    with Client(address=HOST, port=port) as c:
+        for _ in range(3):
+            with served(hello, port=port):
+                assert c.hello() == "Hello world!"
+
+
+def test_a_call_that_was_under_way_at_a_restart_is_unknown() -> None:
+    port = free_port()
+    began, ends = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        began.set()
+        ends.wait(30)
+
+    raised: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            c.hang()
+        except CallError as error:
+            raised.append(error)
+
+    with Client(address=HOST, port=port) as c:
+        caller = threading.Thread(target=call)
+        with served(hang, port=port):
+            caller.start()
+            assert began.wait(30)
+        with served(hang, port=port):
+            caller.join(30)
+        ends.set()
+    assert [type(error) for error in raised] == [OutcomeUnknown]
+
+
+def test_a_long_call_holds_up_no_other_instance() -> None:
+    began, ends = threading.Event(), threading.Event()
+
+    class Slow:
+        def wait(self) -> str:
+            began.set()
+            ends.wait(30)
+            return "done"
+
+    pm = Powermeter()
+    with served((Slow(), "slow_"), (pm, "pm_")) as server:
+        answers: list[object] = []
+        with Client(address=HOST, port=server.port) as one, Client(address=HOST, port=server.port) as other:
+            caller = threading.Thread(target=lambda: answers.append(one.slow_wait()))
+            caller.start()
+            assert began.wait(30)
+            for _ in range(3):
+                assert other.pm_read_voltage(8) == 2.0
+            assert not answers
+            ends.set()
+            caller.join(30)
+        assert answers == ["done"]
+
+
+def test_calls_to_one_instance_never_overlap() -> None:
+    class Counter:
+        def __init__(self) -> None:
+            self.inside = 0
+            self.most = 0
+            self.calls = 0
+
+        def step(self) -> None:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            time.sleep(0.007)  # longer than the thread that reads is left with it
+            self.calls += 1
+            self.inside -= 1
+
+    counter = Counter()
+    with served(counter) as server:
+
+        def call() -> None:
+            with Client(address=HOST, port=server.port) as c:
+                for _ in range(5):
+                    c.step()
+
+        callers = [threading.Thread(target=call) for _ in range(8)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join(60)
+    assert (counter.most, counter.calls) == (1, 40)
+
+
+class CuttingRelay:
+    """Passes on what comes; of each client's first connection no more than so many bytes one way."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._listener = socket.create_server((HOST, 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.cut: tuple[bool, int] | None = None  # whether from the server, and after how many bytes
+        self.has_cut = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection((HOST, self._to))
+                cut, self.cut = self.cut, None
+                for source, sink, from_server in ((near, far, False), (far, near, True)):
+                    left = cut[1] if cut is not None and cut[0] == from_server else None
+                    threading.Thread(target=self._pass_on, args=(source, sink, left), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, left: int | None) -> None:
+        with contextlib.suppress(OSError):
+            while left is None or left > 0:
+                data = source.recv(65_536 if left is None else left)
+                if not data:
+                    break
+                sink.sendall(data)
+                if left is not None:
+                    left -= len(data)
+            self.has_cut = self.has_cut or left == 0
+            for sock in (source, sink):
+                sock.shutdown(socket.SHUT_RDWR)
+        source.close()  # the sink is the other thread's source
+
+
+@pytest.mark.parametrize("secret", [None, "a secret of some length"])
+@pytest.mark.parametrize("from_server", [False, True])
+def test_a_call_cut_after_any_byte_is_carried_out_once(secret: str | None, from_server: bool) -> None:
+    done: list[int] = []
+    with served(done.append, secret=secret) as server:
+        relay = CuttingRelay(server.port)
+        after = 0
+        relay.has_cut = True
+        while relay.has_cut:  # until it says all that there is in fewer bytes
+            relay.has_cut = False
+            relay.cut = (from_server, after)
+            with Client(address=HOST, port=relay.port, secret=secret) as c:
+                c.append(after)
+            after += 1 if secret is None else 7
+        relay.close()
+        assert len(done) > 30
+        assert done == sorted(set(done))
