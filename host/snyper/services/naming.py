@@ -11,10 +11,14 @@ RESERVED = frozenset(("call", "help", "close"))
 _WAY_OUT = 'give an instance a prefix, (pm, "pump_"), or a function another name, (f, "name")'
 
 
+def as_read(name: str) -> str:
+    """Return an identifier as Python's parser reads it: a micro sign that was typed is the letter mu."""
+    return name if name.isascii() else unicodedata.normalize("NFKC", name)
+
+
 def key_of(name: str) -> str:
-    """Return the form of a name by which both ends compare it: lower case, as Python reads an identifier."""
-    # Python's parser normalises identifiers so: a micro sign that was typed is the letter mu that it reads.
-    return name.lower() if name.isascii() else unicodedata.normalize("NFKC", name).lower()
+    """Return the form of a name by which both ends compare it: in lower case, as Python reads it."""
+    return as_read(name).lower()
 
 
 class Named(Protocol):
