@@ -392,14 +392,14 @@ class Outcome:
     printed: str
     defect: BaseException | None
 
-    def wrong(self, is_terminal: bool) -> str:
-        """Say what is wrong with it; empty for nothing."""
+    def wrong(self, is_terminal: bool, quotes_lines: bool = False) -> str:
+        """Say what is wrong with it; empty for nothing. `quotes_lines`: it is asked for the lines of another."""
         if self.defect is not None:
             return f"{type(self.defect).__name__}: {self.defect}"
         if "Traceback" in self.printed:
             return "it prints a traceback"
         lines = self.printed.splitlines()
-        if any(line.startswith(FORGED) for line in lines):
+        if not quotes_lines and any(line.startswith(FORGED) for line in lines):
             return "a line is forged"
         printed = self.printed.replace("\r\n", "\n")  # as a table for a spreadsheet ends its lines
         if not is_terminal and re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2028]", printed):

@@ -58,7 +58,7 @@ def _tried(
     hub: LyingHub, arguments: tuple[str, ...], what: str, is_terminal: bool
 ) -> tuple[str, Outcome, str]:
     outcome = carry_out([*arguments, "--hub", f"{HOST}:{hub.port}"], is_terminal)
-    return f"{' '.join(arguments)}, {what}", outcome, outcome.wrong(is_terminal)
+    return f"{' '.join(arguments)}, {what}", outcome, outcome.wrong(is_terminal, arguments[0] == "logs")
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from snyper.cli.output import drawn_columns, err, fail, out
 from snyper.client import DEFAULT_HUB, Trace, connect
 from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from snyper.system.streams import print_json
+from snyper.system.text import one_line
 
 
 def calibrate(
@@ -36,7 +37,7 @@ def calibrate(
     """
 
     def say(text: str) -> None:
-        err.print(text)
+        err.print(one_line(text))
 
     async def measure() -> calibration.Measured:
         async with connect(hub) as console:

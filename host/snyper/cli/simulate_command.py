@@ -14,6 +14,7 @@ from snyper.client.environment import client_key
 from snyper.client.labels import plural
 from snyper.system.logs import log_to_stderr
 from snyper.system.streams import print_json
+from snyper.system.text import one_line
 
 
 def simulate(
@@ -32,7 +33,7 @@ def simulate(
     from snyper.boards import simulator
 
     def on_notice(notice: simulator.Notice) -> None:
-        err.print(f"{notice.target_id or 'simulate'}: {notice.text}")
+        err.print(one_line(f"{notice.target_id or 'simulate'}: {notice.text}"))
 
     log_to_stderr(logging.WARNING)
     err.print(f"simulate: {plural(targets, 'target')} for the hub at {hub}; Ctrl-C ends this")
