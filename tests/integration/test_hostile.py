@@ -43,7 +43,9 @@ def test_no_field_of_a_wrong_kind_ends_a_command(hub: LyingHub) -> None:
 def test_no_error_of_a_target_forges_a_line_of_a_calibration(hub: LyingHub) -> None:
     for said in WRONG:
         data = {"code": "fault", "message": said}
-        hub.answers["lay_down"] = [{"type": "error", "target_id": "target_1", "status": "error", "data": data}]
+        hub.answers["lay_down"] = [
+            {"type": "error", "target_id": "target_1", "status": "error", "data": data}
+        ]
         asked(hub, "calibrate", "target_1", "--yes", "--hits", "1")
 
 
