@@ -393,7 +393,7 @@ class Outcome:
     defect: BaseException | None
 
     def wrong(self, is_terminal: bool, quotes_lines: bool = False) -> str:
-        """Say what is wrong with it; empty for nothing. `quotes_lines`: it is asked for the lines of another."""
+        """Say what is wrong with it; empty for nothing. With `quotes_lines` it shows lines of others."""
         if self.defect is not None:
             return f"{type(self.defect).__name__}: {self.defect}"
         if "Traceback" in self.printed:
