@@ -4,8 +4,8 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
 from snyper.services.naming import key_of
 
@@ -116,7 +116,8 @@ class ClassConstant:
 ClassMember = ClassMethod | ClassProperty | ClassConstant
 
 
-class Command(NamedTuple):
+@dataclass(frozen=True)
+class Command:
     """The name under which a member of a class is called, and what that does."""
 
     name: str
@@ -124,6 +125,12 @@ class Command(NamedTuple):
     member: ClassMethod | ClassProperty
     title: str  # what it is, in words for an error
     attribute: str = ""  # of a getter and a setter: the property as a client shows it
+
+    def signature(self, resolved: bool = False) -> inspect.Signature | None:
+        """Return the signature for who calls it; None if there is none. See `signature_of`."""
+        if isinstance(self.member, ClassProperty):
+            return self.member.signature(self.kind, resolved)
+        return self.member.signature(resolved)
 
 
 def class_members(of: type) -> list[ClassMember]:
@@ -135,7 +142,7 @@ def class_members(of: type) -> list[ClassMember]:
             if not name.startswith("_"):
                 raws[name] = raw
                 docs[name] = doc_of(raw) or docs.get(name, "")
-    fields = getattr(of, "__dataclass_fields__", {})
+    fields = inspect.getattr_static(of, "__dataclass_fields__", {})
     return [member for name, raw in raws.items() for member in _member(name, raw, docs[name], name in fields)]
 
 
@@ -174,7 +181,7 @@ def commands_of(of: type, prefix: str = "") -> list[Command]:
                     name = f"{_VERBS[kind]}{attribute}"
                     key = (key_of(name), id(raw))
                     found = commands.get(key, Command(name, kind, member, title))
-                    commands[key] = found._replace(kind=kind, title=title, attribute=attribute)
+                    commands[key] = replace(found, kind=kind, title=title, attribute=attribute)
     return list(commands.values())
 
 
@@ -212,8 +219,9 @@ def _has_arguments_of_its_own(function: Any) -> bool:
         return False
     kinds = [parameter.kind for parameter in signature.parameters.values()]
     named = [kind for kind in kinds if kind not in _VARIADIC]
+    is_fixed = len(named) == len(kinds) or inspect.Parameter.KEYWORD_ONLY in named
     # The one may be the instance.
-    return hasattr(function, "__signature__") or len(named) > 1 or len(named) == len(kinds)
+    return hasattr(function, "__signature__") or is_fixed or len(named) > 1
 
 
 def without_first(signature: inspect.Signature) -> inspect.Signature:

@@ -8,7 +8,10 @@ from typing import Protocol
 # What a client shows of its own. All else of it is underscored, or a function that takes it.
 RESERVED = frozenset(("call", "help", "close"))
 
-_WAY_OUT = 'give an instance a prefix, (pm, "pump_"), or a function another name, (f, "name")'
+_WAY_OUT = (
+    'give an instance a prefix, (pm, "pump_"), a function another name, (f, "name"), or take single methods, '
+    '(pm.read, "read")'
+)
 
 
 def as_read(name: str) -> str:

@@ -112,6 +112,10 @@ class Surface:
         owners = (one.owner for one in self._members.values() if one.owner is not None)
         return list({id(owner): owner for owner in owners}.values())
 
+    def members(self) -> list[Member]:
+        """Return all that is served, in the order in which it was added."""
+        return list(self._members.values())
+
     def calls(self) -> list[str]:
         """Return the names of functions and methods, in the order in which they were added."""
         return [one.name for one in self._members.values() if one.kind in (FUNCTION, METHOD)]
@@ -257,19 +261,17 @@ def _member(owner: Any, prefix: str, command: Command) -> Member:
     member, kind = command.member, command.kind
     if isinstance(member, ClassMethod):
         invoke, function = _calling(owner, member.name), member.function
-        signature, resolved = (member.signature(one) for one in (False, True))
     else:
         accessor = _getting if kind == GETTER else _setting
         invoke, function = accessor(owner, member.name), member.getter if kind == GETTER else member.setter
-        signature, resolved = (member.signature(kind, one) for one in (False, True))
     return Member(
         name=command.name,
         kind=kind,
         title=command.title,
         owner=owner,
         invoke=invoke,
-        signature=signature,
-        signature_text=signature_text(resolved),
+        signature=command.signature(),
+        signature_text=signature_text(command.signature(resolved=True)),
         doc=member.doc,
         attribute=command.attribute,
         class_name=type(owner).__name__,
