@@ -5,12 +5,15 @@ import functools
 import inspect
 import pydoc
 from collections.abc import Callable
+from pprint import pformat
 from typing import Any
 
+import numpy as np
 import pytest
 from IPython.core.completer import IPCompleter, provisionalcompleter
 from IPython.core.formatters import DisplayFormatter
 from IPython.core.oinspect import Inspector
+from rich.pretty import pretty_repr
 
 from snyper.services.mirror import mirror
 
@@ -252,6 +255,79 @@ def test_a_constant_hides_nothing_and_does_not_learn_of_it() -> None:
     assert Constant.told == [Other]
 
 
+class Scpi:
+    """A descriptor that asks the device, and says so where it is looked at."""
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        raise AssertionError("the device was asked")
+
+    def __set__(self, instance: object, value: object) -> None: ...
+
+
+class Meta(type):
+    def __getattr__(cls, name: str) -> Any:
+        raise AssertionError(f"the metaclass was asked for {name}")
+
+
+class Odd(metaclass=Meta):
+    """All that a class may have."""
+
+    __slots__ = ("level",)
+    current = Scpi()
+    doubled = functools.partialmethod(lambda self, factor, value: factor * value, 2)
+    sleep = abs
+    static = functools.partial(max, 3)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(name)
+
+    @functools.cached_property
+    def calibration(self) -> float:
+        raise AssertionError("it was run")
+
+    @functools.lru_cache  # noqa: B019
+    def cached(self, value: int) -> int:
+        return value
+
+    async def wait(self, seconds: float) -> None: ...
+
+    def get_power(self) -> int:
+        return 1
+
+    power = property(get_power)
+
+
+def test_odd_members_of_a_class_are_calls_too() -> None:
+    odd = client(Odd)
+    _ = (odd.current, odd.calibration, odd.power)
+    odd.current = 3
+    for call in (odd.doubled, odd.sleep, odd.static, odd.cached, odd.wait):
+        call(4)
+    odd.get_power()
+    assert [name for name, _args, _kwargs in odd._calls] == [
+        *("get_current", "get_calibration", "get_power", "set_current"),
+        *("doubled", "sleep", "static", "cached", "wait", "get_power"),
+    ]
+    del odd._calls[:]
+    for call in (odd.doubled, odd.sleep, odd.cached, odd.wait):
+        with pytest.raises(TypeError):
+            call(4, 5, 6)
+    for name in ("power", "calibration", "level"):
+        with pytest.raises(AttributeError):
+            setattr(odd, name, 3)
+    assert odd._calls == []
+
+
+def test_the_servers_signature_decides_where_the_class_is_known_to_differ() -> None:
+    pm = client(Powermeter)
+    pm._skewed = frozenset(("read_voltage", "convert"))
+    pm.read_voltage(average=3)
+    pm.convert(1, 2)
+    with pytest.raises(TypeError):
+        pm.create()
+    assert pm._calls == [("read_voltage", (), {"average": 3}), ("convert", (1, 2), {})]
+
+
 class Closing:
     def close(self) -> None: ...
 
@@ -307,6 +383,10 @@ PROBES: dict[str, Callable[[Any], object]] = {
     "str": str,
     "hash": hash,
     "copy": copy.copy,
+    "deep copy": copy.deepcopy,
+    "pprint": pformat,
+    "rich": pretty_repr,
+    "array": np.asarray,
     "help": lambda pm: pydoc.render_doc(pm),
     "signature": lambda pm: inspect.signature(pm.read_voltage),
     "doc": lambda pm: (inspect.getdoc(pm), pm.read_voltage.__doc__),
@@ -339,6 +419,12 @@ PROBES: dict[str, Callable[[Any], object]] = {
 def test_what_only_looks_makes_no_call(probe: str, items: tuple[Any, ...]) -> None:
     pm = client(*items)
     PROBES[probe](pm)
+    assert pm._calls == []
+
+
+def test_completion_knows_the_type_of_a_property_without_reading_it() -> None:
+    pm = client(Powermeter)
+    assert "startswith" in completions(pm, "pm.identity.")
     assert pm._calls == []
 
 

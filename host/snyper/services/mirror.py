@@ -18,8 +18,6 @@ from snyper.services.members import (
 )
 from snyper.services.naming import NameTable
 
-__all__ = ["mirror"]
-
 
 def mirror(base: type, items: Sequence[type | tuple[type, str]], is_async: bool = False) -> type:
     """Make a subclass of `base` that shows the methods and properties of classes, each with its prefix.
@@ -30,13 +28,16 @@ def mirror(base: type, items: Sequence[type | tuple[type, str]], is_async: bool 
     Constants of a class are shown as they are, where they hide nothing else. No other name can be set but
     those with a leading underscore.
 
+    The server's signatures decide: of a method whose name is in the client's attribute `_skewed`, if it has
+    one, arguments that the class would not take are sent all the same.
+
     Raises TypeError for an item that is no class, and ValueError where two names are equal in lower case or
     one is reserved.
     """
     names = NameTable()
     shown: dict[str, object] = {}
     constants: dict[str, object] = {}
-    classes = [_class_and_prefix(item) for item in items]
+    classes = [class_and_prefix(item) for item in items]
     for cls, prefix in classes:
         names.claim_all(commands_of(cls, prefix))
         for member in class_members(cls):
@@ -53,7 +54,8 @@ def mirror(base: type, items: Sequence[type | tuple[type, str]], is_async: bool 
     return _subclass(base, shown, constants, [cls.__doc__ for cls, _prefix in classes if cls.__doc__])
 
 
-def _class_and_prefix(item: object) -> tuple[type, str]:
+def class_and_prefix(item: object) -> tuple[type, str]:
+    """Return the class and the prefix that an item is; without one, an empty prefix. Raises TypeError."""
     cls, prefix = item if isinstance(item, tuple) and len(item) == 2 else (item, "")
     if isinstance(cls, type) and isinstance(prefix, str):
         return cls, prefix
@@ -112,14 +114,22 @@ def _method(cls: type, member: ClassMethod, name: str) -> Callable[..., Any]:
         check = checker(with_instance(signature), qualname)
 
         def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-            check(self, *args, **kwargs)
+            try:
+                check(self, *args, **kwargs)
+            except TypeError:
+                if name not in getattr(self, "_skewed", ()):
+                    raise
             return self.call(name, *args, **kwargs)
 
     else:
         check = checker(signature, qualname)
 
         def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-            check(*args, **kwargs)
+            try:
+                check(*args, **kwargs)
+            except TypeError:
+                if name not in getattr(self, "_skewed", ()):
+                    raise
             return self.call(name, *args, **kwargs)
 
     described: Any = functools.update_wrapper(method, member.function)
@@ -131,11 +141,13 @@ def _method(cls: type, member: ClassMethod, name: str) -> Callable[..., Any]:
 
 
 def _property(member: ClassProperty, name: str, is_async: bool) -> property:
+    read_command, write_command = f"get_{name}", f"set_{name}"
+
     def read(self: Any) -> Any:
         try:
             if member.getter is None:
                 raise AttributeError(f"property {name!r} of {type(self).__name__!r} object has no getter")
-            return self.call(f"get_{name}")
+            return self.call(read_command)
         except AttributeError as error:
             _raised.last = name, error
             raise
@@ -145,7 +157,7 @@ def _property(member: ClassProperty, name: str, is_async: bool) -> property:
             raise AttributeError(
                 f"an assignment cannot be awaited: await client.set_{name}({reprlib.repr(value)})"
             )
-        self.call(f"set_{name}", value)
+        self.call(write_command, value)
 
     annotation = member.annotation()
     if annotation is not inspect.Signature.empty and not is_async:

@@ -1,4 +1,4 @@
-"""Signatures as text that Python parses, which may be shown to another machine. Pure."""
+"""Signatures as text that Python parses: written for another machine, and read from one. Pure."""
 
 import ast
 import inspect
@@ -6,6 +6,9 @@ import types
 import typing
 from math import isfinite
 
+MAX_SIGNATURE = 4096  # characters; far more than a person writes
+_MAX_DEPTH = 50  # of an annotation's tree, so that whatever goes through it by recursion ends
+_ANY_ARGUMENTS = "(*args, **kwargs)"
 _MAX_DEFAULT = (
     80  # characters of a default value; longer ones, such as texts of help, say nothing at a glance
 )
@@ -75,3 +78,29 @@ def _annotation_text(annotation: object) -> str:
         return inspect.formatannotation(annotation)
     except Exception:  # a `__repr__` of others
         return ""
+
+
+def parse_signature(signature: object) -> ast.FunctionDef:
+    """Parse the text of a signature; of what is none, make one that takes anything."""
+    text = signature if isinstance(signature, str) and len(signature) <= MAX_SIGNATURE else _ANY_ARGUMENTS
+    try:
+        body = ast.parse(f"def f{text}: ...").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return parse_signature(_ANY_ARGUMENTS)
+    function = body[0]
+    if len(body) != 1 or not isinstance(function, ast.FunctionDef) or _is_deep(function):
+        return parse_signature(_ANY_ARGUMENTS)
+    names = argument_names(function.args)
+    return function if len(set(names)) == len(names) else parse_signature(_ANY_ARGUMENTS)
+
+
+def argument_names(arguments: ast.arguments) -> list[str]:
+    """Return the names of a function's arguments."""
+    return [one.arg for one in ast.walk(arguments) if isinstance(one, ast.arg)]
+
+
+def _is_deep(node: ast.AST) -> bool:
+    level = [node]
+    for _ in range(_MAX_DEPTH):
+        level = [child for one in level for child in ast.iter_child_nodes(one)]
+    return bool(level)

@@ -3,9 +3,7 @@
 import ast
 from collections.abc import Mapping, Sequence
 
-MAX_SIGNATURE = 4096  # characters; far more than a person writes
-_MAX_DEPTH = 50  # of an annotation's tree, so that whatever goes through it by recursion ends
-_ANY_ARGUMENTS = "(*args, **kwargs)"
+from snyper.services.signature_text import parse_signature
 
 # The types that travel as they are, with how many arguments each takes; None: any number.
 _BUILTINS: Mapping[str, int | None] = {
@@ -31,32 +29,6 @@ _OLD_NAMES = {"Dict": "dict", "FrozenSet": "frozenset", "List": "list", "Set": "
 _ALIASES = {"np": "numpy", "npt": "numpy.typing"}  # in annotations that are still text
 # What generators say that they return, with the type of an item first.
 _STREAMS = ("Iterator", "Iterable", "Generator", "AsyncIterator", "AsyncIterable", "AsyncGenerator")
-
-
-def parse_signature(signature: object) -> ast.FunctionDef:
-    """Parse the text of a signature; of what is none, make one that takes anything."""
-    text = signature if isinstance(signature, str) and len(signature) <= MAX_SIGNATURE else _ANY_ARGUMENTS
-    try:
-        body = ast.parse(f"def f{text}: ...").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return parse_signature(_ANY_ARGUMENTS)
-    function = body[0]
-    if len(body) != 1 or not isinstance(function, ast.FunctionDef) or _is_deep(function):
-        return parse_signature(_ANY_ARGUMENTS)
-    names = argument_names(function.args)
-    return function if len(set(names)) == len(names) else parse_signature(_ANY_ARGUMENTS)
-
-
-def argument_names(arguments: ast.arguments) -> list[str]:
-    """Return the names of a function's arguments."""
-    return [one.arg for one in ast.walk(arguments) if isinstance(one, ast.arg)]
-
-
-def _is_deep(node: ast.AST) -> bool:
-    level = [node]
-    for _ in range(_MAX_DEPTH):
-        level = [child for one in level for child in ast.iter_child_nodes(one)]
-    return bool(level)
 
 
 class StubTypes:

@@ -11,7 +11,8 @@ from typing import NamedTuple, TypeGuard
 
 from snyper.services.members import FUNCTION, GETTER, METHOD, SETTER
 from snyper.services.naming import RESERVED, as_read, key_of
-from snyper.services.stub_types import StubTypes, argument_names, parse_signature
+from snyper.services.signature_text import argument_names, parse_signature
+from snyper.services.stub_types import StubTypes
 
 _HEAD = '''"""What a server serves, for type checkers and editors; made by `snyper stubs`.
 
