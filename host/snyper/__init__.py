@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         connect,
         receive_files,
     )
-    from snyper.services import CallError, Client, RemoteError, Server
+    from snyper.services import CallError, Client, RemoteError, Server, cancelled, deadline, running
     from snyper.shared.socket_protocol import ProtocolError
 
 __all__ = [
@@ -39,8 +39,11 @@ __all__ = [
     "TargetInfo",
     "TargetResult",
     "Trace",
+    "cancelled",
     "connect",
+    "deadline",
     "receive_files",
+    "running",
 ]
 
 if not TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from snyper.services.client import Client
-from snyper.services.remote_exceptions import CallError, OutcomeUnknown, Refused, Unreachable
+from snyper.services.client import Client, running
+from snyper.services.context import cancelled, deadline
+from snyper.services.remote_exceptions import CallError, OutcomeUnknown, Refused, RemoteError, Unreachable
 from snyper.services.server import Server
 from tools.loopback import free_port
 
@@ -308,3 +309,189 @@ def test_a_call_cut_after_any_byte_is_carried_out_once(secret: str | None, from_
         relay.close()
         assert len(done) > 30
         assert done == sorted(set(done))
+
+
+class Bath:
+    """A device whose cooling takes long."""
+
+    def __init__(self) -> None:
+        self.began, self.ends = threading.Event(), threading.Event()
+        self.was_cancelled: bool | None = None
+        self.cooled = 0
+
+    def cool(self) -> str:
+        self.began.set()
+        assert self.ends.wait(30)
+        self.was_cancelled = cancelled()
+        self.cooled += 1
+        return "cold"
+
+    def temperature(self) -> float:
+        return 4.2
+
+    def abort(self) -> str:
+        self.ends.set()
+        return "aborted"
+
+
+@contextmanager
+def cooling(server: Server, bath: Bath) -> Iterator[list[object]]:
+    """Have another client cool the bath; give what comes of it once the block has ended."""
+    outcome: list[object] = []
+
+    def cool() -> None:
+        with Client(address=HOST, port=server.port) as c:
+            try:
+                outcome.append(c.cool())
+            except CallError as error:
+                outcome.append(error)
+
+    caller = threading.Thread(target=cool)
+    caller.start()
+    assert bath.began.wait(30)
+    try:
+        yield outcome
+    finally:
+        bath.ends.set()
+        caller.join(30)
+
+
+def test_what_is_urgent_waits_for_nothing() -> None:
+    bath = Bath()
+    with served(bath, urgent=("abort", "temperature")) as server:
+        with cooling(server, bath) as outcome, Client(address=HOST, port=server.port) as c:
+            assert c.temperature() == 4.2
+            [row] = running(c)
+            assert (row["name"], row["state"], row["cancelled"]) == ("cool", "running", False)
+            assert HOST in row["who"]
+            assert c.abort() == "aborted"
+        assert outcome == ["cold"]
+
+
+def test_an_urgent_name_that_is_not_served_is_an_error() -> None:
+    with pytest.raises(ValueError, match="stop"):
+        Server(Bath(), address=HOST, port=0, urgent=["stop"]).run(threaded=True)
+
+
+def test_a_deadline_frees_the_caller_and_the_function_can_ask() -> None:
+    bath = Bath()
+    with served(bath, urgent="temperature") as server:
+        with Client(address=HOST, port=server.port) as c:
+            assert c.temperature() == 4.2
+            with deadline(0.05), pytest.raises(OutcomeUnknown, match="deadline"):
+                c.cool()
+            assert c.temperature() == 4.2  # the next call is right
+            [row] = running(c)
+            assert (row["name"], row["cancelled"]) == ("cool", True)
+            bath.ends.set()
+            assert c.cool() == "cold"
+            assert bath.was_cancelled is False
+        assert bath.cooled == 2
+
+
+def test_a_call_that_waits_and_is_given_up_is_never_begun() -> None:
+    bath = Bath()
+    with served(bath) as server:
+        with cooling(server, bath), Client(address=HOST, port=server.port, timeout=0.05) as c:
+            for _ in range(3):
+                with pytest.raises(OutcomeUnknown):
+                    c.cool()
+            assert len(running(c)) == 1
+        with Client(address=HOST, port=server.port) as c:
+            assert c.temperature() == 4.2
+    assert bath.cooled == 1
+
+
+def test_a_method_that_calls_its_own_object_is_told_so() -> None:
+    class Recursive:
+        def outer(self) -> str:
+            with Client(address=HOST, port=server.port) as c:
+                return str(c.inner())
+
+        def inner(self) -> str:
+            return "inner"
+
+    with served(Recursive()) as server, Client(address=HOST, port=server.port) as c:
+        with pytest.raises(RemoteError, match="would wait for ever"):
+            c.outer()
+        assert c.inner() == "inner"
+
+
+def test_an_exception_arrives_as_what_it_is() -> None:
+    class OutOfRangeError(Exception):
+        pass
+
+    def fail(how: str) -> None:
+        match how:
+            case "own":
+                raise OutOfRangeError("too far")
+            case "device":
+                raise ConnectionError("the cable is out")
+            case "key":
+                raise KeyError("range")
+            case "exit":
+                raise SystemExit(3)
+
+    with served(fail, tracebacks=True) as server, Client(address=HOST, port=server.port) as c:
+        with pytest.raises(RemoteError, match="OutOfRangeError: too far"):
+            c.fail("own")
+        with pytest.raises(ConnectionError, match="the cable is out") as device:
+            c.fail("device")
+        assert device.value.remote  # type: ignore[attr-defined]
+        assert "in fail" in "".join(device.value.__notes__)
+        with pytest.raises(KeyError) as key:
+            c.fail("key")
+        assert str(key.value) == "'range'"
+        with pytest.raises(RemoteError, match="SystemExit"):
+            c.fail("exit")
+        with pytest.raises(TypeError, match="unexpected keyword argument 'what'"):
+            c.fail(what="own")
+        with pytest.raises(CallError, match="not registered"):
+            c.fall("own")
+
+
+def test_arrays_go_both_ways() -> None:
+    numpy = pytest.importorskip("numpy")
+    sent = numpy.arange(300_000, dtype=">f4").reshape(300, 1_000)
+
+    def double(array: Any, scale: float = 2.0) -> Any:
+        return {"doubled": array * scale, "shape": array.shape}
+
+    for secret in (None, "a secret of some length"):
+        with (
+            served(double, secret=secret) as server,
+            Client(address=HOST, port=server.port, secret=secret) as c,
+        ):
+            got = c.double(sent, scale=2.0)
+            assert numpy.array_equal(got["doubled"], sent * 2.0)
+            assert got["shape"] == (300, 1_000)
+
+
+def test_a_value_that_does_not_travel_says_where_and_nothing_is_sent() -> None:
+    called: list[object] = []
+    with served(called.append) as server, Client(address=HOST, port=server.port) as c:
+        with pytest.raises(TypeError, match="does not travel"):
+            c.append({"x": object()})
+        assert called == []
+        c.append(1)
+        assert called == [1]
+
+
+def test_strangers_cost_nobody_anything() -> None:
+    secret = "a secret of some length"
+    with served(hello, secret=secret) as server, Client(address=HOST, port=server.port, secret=secret) as c:
+        assert c.hello() == "Hello world!"
+        for said in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\x80\x04\x95", b"\x16\x03\x01\x00\x05hello"):
+            # It may hang up at any of these.
+            with socket.create_connection((HOST, server.port)) as stranger, contextlib.suppress(OSError):
+                stranger.sendall(said)
+                stranger.shutdown(socket.SHUT_WR)
+                while stranger.recv(4_096):
+                    pass
+            assert c.hello() == "Hello world!"
+
+
+def test_a_pickle_is_bytes() -> None:
+    bomb = b"cos\nsystem\n(S'exit 1'\ntR."
+    with served(hello) as server, Client(address=HOST, port=server.port) as c:
+        assert c.hello(bomb) == f"Hello {bomb!r}!"

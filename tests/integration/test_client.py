@@ -30,7 +30,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 def test_what_it_exports() -> None:
     assert set(snyper.__all__) == {
-        "CallError",
+        *("CallError", "cancelled", "deadline", "running"),
         "Client",
         "RemoteError",
         "Server",

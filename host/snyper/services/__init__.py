@@ -2,7 +2,8 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from snyper.services.client import Client
+    from snyper.services.client import Client, running
+    from snyper.services.context import cancelled, deadline
     from snyper.services.remote_exceptions import (
         Busy,
         CallError,
@@ -26,6 +27,9 @@ __all__ = [
     "Server",
     "Unreachable",
     "WouldDeadlock",
+    "cancelled",
+    "deadline",
+    "running",
 ]
 
 if not TYPE_CHECKING:
@@ -38,9 +42,11 @@ if not TYPE_CHECKING:
             from snyper.services.server import Server
 
             return Server
-        from snyper.services import client, remote_exceptions
+        from snyper.services import client, context, remote_exceptions
 
-        return getattr(client if name == "Client" else remote_exceptions, name)
+        return next(
+            getattr(part, name) for part in (client, context, remote_exceptions) if hasattr(part, name)
+        )
 
     def __dir__():
         return sorted(set(globals()) | set(__all__))

@@ -11,9 +11,10 @@ import threading
 import time
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Any
+from typing import Any, NoReturn
 
 from snyper.services.connection import Core
+from snyper.services.context import chain, until
 from snyper.services.handshake import ClientHandshake
 from snyper.services.mirror import mirror
 from snyper.services.remote_exceptions import (
@@ -24,8 +25,20 @@ from snyper.services.remote_exceptions import (
     Unreachable,
     from_wire,
 )
-from snyper.services.server import keep_alive
-from snyper.services.wire import CALL, DESCRIBE, PORT, RAISED, REFUSED, RETURNED, Pieces, pack, unpack
+from snyper.services.sockets import keep_alive
+from snyper.services.wire import (
+    CALL,
+    CANCEL,
+    DESCRIBE,
+    PORT,
+    RAISED,
+    REFUSED,
+    RETURNED,
+    RUNNING,
+    Pieces,
+    pack,
+    unpack,
+)
 from snyper.shared.address import format_address
 from snyper.shared.clock import now_us
 from snyper.shared.link_core import error_of
@@ -42,6 +55,10 @@ _PIECE_BYTES = 1 << 14  # more goes straight to where it belongs
 _SLICE_S = 0.3  # Windows ends no wait for Ctrl-C
 
 
+class DeadlineError(Exception):
+    """The deadline of a call is over."""
+
+
 class Wire:
     """One connection of a client to its server, let in. Used by one thread at a time."""
 
@@ -51,6 +68,7 @@ class Wire:
         self.used_s = time.monotonic()
         self._sock = sock
         self._tail: Pieces = ()
+        self._is_sending = False
         self._poll = select.poll() if hasattr(select, "poll") else None
         if self._poll is not None:
             self._poll.register(sock, select.POLLIN)
@@ -59,24 +77,21 @@ class Wire:
 
     def exchange(self, id: str | int, pieces: Pieces, until_s: float | None) -> SocketMessage:
         """Send a request and return the reply. Raises ProtocolError, also when the connection breaks;
-        TimeoutError.
+        DeadlineError.
         """
         replies: list[SocketMessage | ProtocolError] = []
         self._tail = pieces[1:]
-        self._core.start_request(id, bytes(pieces[0]), _append, replies)
-        while not replies:
-            self._wait(until_s)
-            parser = self._core._parser
-            if parser.buffer is None:
-                data = self._sock.recv(_PIECE_BYTES)
-                size = len(data)
-            else:
-                size = self._sock.recv_into(parser.buffer)
-                data = parser.buffer[:size]
-            if not size:
-                self._core.end()
-            else:
-                self._receive(data)
+        if until_s is not None:
+            self._set_timeout(until_s)
+        try:
+            self._core.start_request(id, bytes(pieces[0]), _append, replies)
+            while not replies:
+                if until_s is not None:
+                    self._set_timeout(until_s)
+                self._read()
+        finally:
+            if until_s is not None:
+                self._sock.settimeout(None)
         self.used_s = time.monotonic()
         if isinstance(replies[0], ProtocolError):
             raise replies[0]
@@ -101,14 +116,21 @@ class Wire:
             self._receive(data)
         return not data or self._core.close_error is not None
 
+    def give_up(self, id: str | int) -> None:
+        """Tell the server, as far as that can be told at once, that nobody waits for a call any more."""
+        if isinstance(id, int) and not self._is_sending:
+            line = SocketMessage(CANCEL, "cancel", data={"call": id}).to_line()
+            with contextlib.suppress(OSError):
+                self._sock.setblocking(False)
+                self._sock.send(line)
+
     def is_alive(self) -> bool:
         """Ask the server for a sign of life, and tell whether one comes in time."""
         line = SocketMessage(MessageType.PING, "alive").to_line()
         try:
             self.exchange("alive", (line,), time.monotonic() + _ALIVE_S)
-        except (ProtocolError, OSError):
+        except (ProtocolError, DeadlineError):
             return False
-        self._sock.settimeout(None)
         return True
 
     def close(self) -> None:
@@ -124,7 +146,30 @@ class Wire:
         for _ in self._core.receive_data(data, now_us()):
             pass  # a server asks nothing
 
+    def _read(self) -> None:
+        parser = self._core._parser
+        try:
+            if parser.buffer is None:
+                data: Any = self._sock.recv(_PIECE_BYTES)
+                size = len(data)
+            else:
+                size = self._sock.recv_into(parser.buffer)
+                data = parser.buffer[:size]
+        except OSError as error:
+            self._on_broken(error)
+        if size:
+            self._receive(data)
+        else:
+            self._core.end()
+
+    def _on_broken(self, error: OSError) -> NoReturn:
+        """Raise what an error of the socket means."""
+        if isinstance(error, TimeoutError) and self._sock.gettimeout() is not None and not error.errno:
+            raise DeadlineError from None
+        raise ProtocolError(ErrorCode.DISCONNECTED, f"the connection broke: {error}") from None
+
     def _write(self, line: bytes) -> None:
+        self._is_sending = True
         try:
             if self._tail and hasattr(self._sock, "sendmsg") and not isinstance(self._sock, ssl.SSLSocket):
                 _send_all(self._sock, (line, *self._tail))
@@ -132,16 +177,16 @@ class Wire:
                 for piece in (line, *self._tail):
                     self._sock.sendall(piece)
         except OSError as error:
-            raise ProtocolError(ErrorCode.DISCONNECTED, f"the connection broke: {error}") from None
+            self._on_broken(error)
         finally:
             self._tail = ()
+        self._is_sending = False
 
-    def _wait(self, until_s: float | None) -> None:
-        if until_s is not None:
-            left_s = until_s - time.monotonic()
-            if left_s <= 0:
-                raise TimeoutError
-            self._sock.settimeout(left_s)
+    def _set_timeout(self, until_s: float) -> None:
+        left_s = until_s - time.monotonic()
+        if left_s <= 0:
+            raise DeadlineError
+        self._sock.settimeout(left_s)
 
 
 def _append(replies: list[Any], reply: Any) -> None:
@@ -183,17 +228,21 @@ class Caller:
             self._check_process()
             self._seq += 1
             data: dict[str, object] = {"name": name, "seen": self._seq - 1}
+            within = chain()
+            if within:
+                data["chain"] = list(within)
             pieces = pack(CALL, self._seq, None, data, "arguments", [list(args), kwargs])
             reply = self._ask(self._seq, pieces, name)
         return self._outcome(reply, name)
 
-    def describe(self, **data: object) -> Any:
-        """Ask the server what it serves. Raises CallError."""
+    def ask(self, message_type: str, **data: object) -> Any:
+        """Ask the server what needs no function. Raises CallError."""
         with self._lock:
             self._check_process()
-            message = SocketMessage(DESCRIBE, f"d{self._seq}", data=data)
-            reply = self._ask(f"d{self._seq}", (message.to_line(),), "help")
-        return self._outcome(reply, "help")
+            reply = self._ask(
+                message_type, (SocketMessage(message_type, message_type, data=data).to_line(),), message_type
+            )
+        return self._outcome(reply, message_type)
 
     def close(self) -> None:
         """Hang up. The next call connects anew."""
@@ -220,7 +269,7 @@ class Caller:
             self._begin_session()
 
     def _ask(self, id: Any, pieces: Pieces, name: str) -> SocketMessage:
-        until_s = None if self._timeout_s is None else time.monotonic() + self._timeout_s
+        until_s = until(self._timeout_s)
         sent_to = ""
         while True:
             wire = self._connected(until_s)
@@ -233,11 +282,13 @@ class Caller:
                 self.close()
                 if error.code != ErrorCode.DISCONNECTED:
                     raise CallError(str(error)) from None
-            except TimeoutError:
+            except DeadlineError:
+                wire.give_up(id)
                 self.close()
-                raise OutcomeUnknown(f"{name}()", f"it has not ended within {self._timeout_s:g} s") from None
+                raise OutcomeUnknown(f"{name}()", "it has not ended at its deadline") from None
             except BaseException:
-                self.close()  # what it waits for would come later, for nobody
+                wire.give_up(id)
+                self.close()  # of what came a part may be lost
                 raise
 
     def _outcome(self, reply: SocketMessage, name: str) -> object:
@@ -387,7 +438,7 @@ class Client:
         """Show what the server serves, or what one command is documented as."""
         import pydoc
 
-        pydoc.pager(str(self._snyper.describe(help=command)) + "\n")
+        pydoc.pager(str(self._snyper.ask(DESCRIBE, help=command)) + "\n")
 
     def close(self) -> None:
         """Hang up. The next call connects again."""
@@ -408,3 +459,13 @@ class Client:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def running(client: Client) -> list[dict[str, Any]]:
+    """Return the calls that run or wait at the server of a client, at once whatever it does.
+
+    Of each: `name`; `who` called; `state`, running or waiting; `seconds` that it runs; `cancelled`, whether
+    its caller has given it up. Raises CallError.
+    """
+    found: list[dict[str, Any]] = client._snyper.ask(RUNNING)
+    return found

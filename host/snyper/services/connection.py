@@ -1,5 +1,6 @@
 """One client's connection to a server of calls: bytes in and out of a socket that never blocks."""
 
+import contextlib
 import logging
 import selectors
 import socket
@@ -17,6 +18,8 @@ from snyper.shared.link_core import CloseReason, LinkCore
 from snyper.shared.seal import SEAL_BYTES
 from snyper.shared.socket_protocol import MAX_LINE_BYTES, ErrorCode, ProtocolError, SocketMessage
 
+HANDSHAKE_S = 5.0  # that a client has
+_LINGER_S = 1.0  # for it to read why it is not served
 _PIECE_BYTES = 1 << 14  # of lines: what follows them goes straight to where it belongs
 _FOLLOWING_BYTES = 1 << 18  # of that at once, before others get their turn
 _log = logging.getLogger("snyper")
@@ -71,6 +74,7 @@ class Connection:
         self._on_request = on_request
         self._on_end = on_end
         self._begun = b""  # of a line of the handshake
+        self._is_refused = False
         self._is_tls = tls is not None
         self._is_shaking = False  # TLS's own handshake is under way
         self._unsent: deque[memoryview] = deque()
@@ -78,6 +82,10 @@ class Connection:
         self._mask = selectors.EVENT_READ
         self.has_ended = False
         engine.selector.register(sock, self._mask, self._on_ready)
+
+    def is_overdue(self, now_s: float) -> bool:
+        """Tell whether it is time to hang up on a client that is not let in."""
+        return self.core is None and now_s - self.opened_s > (_LINGER_S if self._is_refused else HANDSHAKE_S)
 
     def send(self, pieces: Pieces) -> None:
         """Send a line and what follows it: now, or when the client has read what is before it."""
@@ -97,9 +105,15 @@ class Connection:
             self._on_end(self)
 
     def refuse(self, error: ProtocolError) -> None:
-        """Say why the client is not served, and hang up."""
+        """Say why the client is not served, and hang up once it had time to read it: a socket that is closed
+        with unread bytes in it takes back what was sent last.
+        """
         self.send((error.to_message().to_line(),))
-        self.close()
+        self._is_refused = True
+        self.opened_s = time.monotonic()
+        if not self.has_ended and not self._is_tls:
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_WR)
 
     def serve(self) -> bool:
         """Serve what has been read; return whether this thread leads still."""
@@ -148,6 +162,8 @@ class Connection:
             if not size:
                 self.close()
                 return
+            if self._is_refused:
+                continue
             if not self._take(data):
                 return
             if not self._is_tls or not self._sock.pending():
@@ -197,9 +213,11 @@ class Connection:
         except BlockingIOError:
             return
         if first and first[0] != _CLIENT_HELLO:
-            error = ProtocolError(ErrorCode.UNAUTHORIZED, "this server has a secret, and speaks TLS alone")
-            self._sock.send(error.to_message().to_line())
-        if not first or first[0] != _CLIENT_HELLO:
+            self._tls = None
+            self._is_tls = False
+            self.refuse(ProtocolError(ErrorCode.UNAUTHORIZED, "this server wants a secret, under TLS"))
+            return
+        if not first:
             self.close()
             return
         self._tls = None

@@ -53,13 +53,9 @@ class Job:
     kwargs: dict[str, object]
     stations: tuple[Station, ...]
     chain: tuple[str, ...] = ()  # the calls within which it is made
+    key: str = ""  # that others have in their chain
     began_s: float = 0.0  # 0 while it waits
     is_cancelled: bool = False
-
-    @property
-    def key(self) -> str:
-        """Return what names it among all calls."""
-        return f"{self.session.id}:{self.seq}"
 
     def describe(self, now_s: float) -> str:
         """Return its name, its caller, and for how long it runs."""
@@ -100,11 +96,34 @@ class Desk:
         """Take that the client has no connection any more: of its calls none that waits is begun."""
         session.send = None
         for job in [job for job in session.jobs.values() if not job.began_s]:
-            self._waiting.remove(job)
-            for station in job.stations:
-                station.queued -= 1
-            del session.jobs[job.seq]
+            self._remove(job)
             session.unbegun.add(job.seq)
+
+    def cancel(self, session: Session, seq: int) -> Job | None:
+        """Give a call up: one that waits is never begun, one that runs ends for nobody. Return it; None where
+        there is none.
+        """
+        job = session.jobs.get(seq)
+        if job is not None:
+            job.is_cancelled = True
+            if not job.began_s:
+                self._remove(job)
+        return job
+
+    def running(self, now_s: float) -> list[dict[str, object]]:
+        """Describe the calls that run or wait, in the order in which they came."""
+        jobs = [job for session in self.sessions.values() for job in session.jobs.values()]
+        jobs.sort(key=lambda job: (not job.began_s, job.began_s))
+        return [
+            {
+                "name": job.member.name,
+                "who": job.session.who,
+                "state": "running" if job.began_s else "waiting",
+                "cancelled": job.is_cancelled,
+                "seconds": round(now_s - job.began_s, 3) if job.began_s else 0.0,
+            }
+            for job in jobs
+        ]
 
     def admit(self, job: Job, now_s: float) -> bool:
         """Take a call that has not come before; return whether it is to run now. Else `finish` gives it back
@@ -179,6 +198,13 @@ class Desk:
             self._drop(session, seq)
 
     # ---
+
+    def _remove(self, job: Job) -> None:
+        """Take out a call that waits."""
+        self._waiting.remove(job)
+        for station in job.stations:
+            station.queued -= 1
+        del job.session.jobs[job.seq]
 
     def _begin(self, job: Job, now_s: float) -> None:
         job.began_s = now_s

@@ -8,27 +8,48 @@ import ssl
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from snyper.client.addresses import is_loopback
 from snyper.services.connection import Connection, Core
-from snyper.services.desk import Desk, Job, Station
+from snyper.services.context import current_job
+from snyper.services.desk import Desk, Job, Session, Station
 from snyper.services.engine import Engine
 from snyper.services.handshake import SHORT_SECRET_CHARS, Introduction, ServerHandshake, new_salt, stretch
-from snyper.services.remote_exceptions import CallError, to_wire
+from snyper.services.naming import key_of
+from snyper.services.remote_exceptions import CallError, Cancelled, to_wire
+from snyper.services.sockets import keep_alive, listen, own_address
 from snyper.services.surface import Member, Surface
-from snyper.services.wire import CALL, DESCRIBE, PORT, RAISED, REFUSED, RETURNED, Pieces, pack, unpack, word
+from snyper.services.wire import (
+    CALL,
+    CANCEL,
+    DESCRIBE,
+    PORT,
+    RAISED,
+    REFUSED,
+    RETURNED,
+    RUNNING,
+    Pieces,
+    pack,
+    unpack,
+    word,
+)
 from snyper.shared.keys import Key
-from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
+from snyper.shared.socket_protocol import (
+    MAX_INTEGER,
+    ErrorCode,
+    MessageType,
+    ProtocolError,
+    SocketMessage,
+    integer_field,
+)
 from snyper.system.files import write_private
 
 MAX_STRANGERS = 64  # who have dialled and are not let in
-HANDSHAKE_S = 5.0
-_BACKLOG = 128
-_KEEPALIVE = (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 13_000))
+MAX_CHAIN = 16  # calls within each other
 
 
 class Server:
@@ -39,17 +60,29 @@ class Server:
     one on loopback alone. With a secret all goes under TLS, and only who has it is let in.
 
     Calls to one instance are one at a time and in their order. A plain function has every instance to itself.
+    Those that `urgent` names wait for nothing: `abort`, or with its prefix `pump_abort`. With `tracebacks`
+    clients get the server's traceback of an exception as text.
+
     Raises ValueError, TypeError for an item that cannot be served.
     """
 
     def __init__(
-        self, *items: Any, address: str | None = None, port: int = PORT, secret: str | None = None
+        self,
+        *items: Any,
+        address: str | None = None,
+        port: int = PORT,
+        secret: str | None = None,
+        urgent: Iterable[str] = (),
+        tracebacks: bool = False,
     ) -> None:
         if secret == "":
             raise ValueError("an empty secret keeps nobody out: give one, or leave it out")
         self._surface = Surface()
         self._stations: dict[int, Station] = {}
         self._functions = Station("the functions")
+        self._urgent = {key_of(name) for name in ([urgent] if isinstance(urgent, str) else urgent)}
+        self._tracebacks = tracebacks
+        self._jobs = 0
         self._desk = Desk()
         self._address = ("" if secret else "127.0.0.1") if address is None else address
         self.port = port
@@ -62,7 +95,7 @@ class Server:
         self._engine: Engine | None = None
         self._listeners: list[socket.socket] = []
         self._connections: set[Connection] = set()
-        self._handlers = dict.fromkeys((CALL, DESCRIBE), True)
+        self._handlers = dict.fromkeys((CALL, CANCEL, DESCRIBE, RUNNING), True)
         for item in items:
             self.register(*item) if isinstance(item, tuple) else self.register(item)
 
@@ -100,11 +133,14 @@ class Server:
     def _start(self) -> None:
         if self._engine is not None:
             raise RuntimeError("it runs already")
+        unknown = self._urgent - {key for member in self._surface.members() for key in _keys_of(member)}
+        if unknown:
+            raise ValueError(f"urgent: nothing is served as {', '.join(sorted(unknown))}")
         if self._secret is not None:
             self._key = stretch(self._secret, self._salt)
             self._tls, self._binding = _make_tls()
         engine = Engine(self._on_tick)
-        self._listeners = _listen(self._address, self.port)
+        self._listeners = listen(self._address, self.port)
         self.port = self._listeners[0].getsockname()[1]
         for listener in self._listeners:
             engine.selector.register(listener, 1, self._acceptor(listener))
@@ -113,7 +149,7 @@ class Server:
 
     def _hint(self) -> str:
         where = self._address or "0.0.0.0"
-        reached = where if where not in ("", "0.0.0.0", "::") else _own_address()
+        reached = where if where not in ("", "0.0.0.0", "::") else own_address()
         options = [f"address={reached!r}"]
         if self.port != PORT:
             options.append(f"port={self.port}")
@@ -185,8 +221,8 @@ class Server:
         now_s = time.monotonic()
         self._desk.expire(now_s)
         for connection in list(self._connections):
-            if connection.core is None and now_s - connection.opened_s > HANDSHAKE_S:
-                connection.refuse(ProtocolError(ErrorCode.NOT_REGISTERED, "the first message is `register`"))
+            if connection.is_overdue(now_s):
+                connection.close()
 
     # --- calls
 
@@ -194,13 +230,26 @@ class Server:
         if message.type == CALL:
             return self._on_call(connection, message)
         assert message.id is not None
-        data = message.data or {}
         try:
-            found = self._surface.help_text(_name_in(data)) if "help" in data else self._surface.describe()
+            found = self._answer(connection.session, message)
             connection.send(pack(MessageType.REPLY, message.id, RETURNED, {}, "value", found))
         except ProtocolError as error:
             connection.send((error.to_message(message.id).to_line(),))
         return True
+
+    def _answer(self, session: Session, message: SocketMessage) -> object:
+        """Answer what needs no function. Raises ProtocolError `bad_message`."""
+        data = message.data or {}
+        if message.type == RUNNING:
+            return self._desk.running(time.monotonic())
+        if message.type == CANCEL:
+            job = self._desk.cancel(session, integer_field(data, "call", 0, 1, MAX_INTEGER))
+            if job is not None and session.send is not None:
+                session.send(_refusal(job.seq, Cancelled(f"{job.member.name}()")))
+            return job is not None
+        if "help" in data:
+            return self._surface.help_text(None if data["help"] is None else word(data, "help"))
+        return self._surface.describe()
 
     def _on_call(self, connection: Connection, message: SocketMessage) -> bool:
         session, seq = connection.session, message.id
@@ -221,7 +270,9 @@ class Server:
                 return True
             args, kwargs = _arguments(message)
             member = self._surface.find(name)
-            job = Job(session, seq, member, args, kwargs, self._stations_of(member))
+            self._jobs += 1
+            key = f"{self._instance}:{self._jobs}"
+            job = Job(session, seq, member, args, kwargs, self._stations_of(member), _chain_in(data), key)
             if not self._desk.admit(job, time.monotonic()):
                 return True
         except ProtocolError as error:
@@ -237,7 +288,9 @@ class Server:
 
     def _run(self, job: Job) -> bool:
         assert self._engine is not None
-        return self._engine.run(lambda: _execute(job), lambda pieces: self._finish(job, pieces))
+        return self._engine.run(
+            lambda: _execute(job, self._tracebacks), lambda pieces: self._finish(job, pieces)
+        )
 
     def _finish(self, job: Job, pieces: Pieces) -> None:
         assert self._engine is not None
@@ -245,6 +298,8 @@ class Server:
             self._engine.ready.append(lambda begun=begun: self._run(begun))  # type: ignore[misc]
 
     def _stations_of(self, member: Member) -> tuple[Station, ...]:
+        if self._urgent and not self._urgent.isdisjoint(_keys_of(member)):
+            return ()
         if member.owner is not None:
             return (self._station(member.owner),)
         owners = self._surface.owners()
@@ -257,15 +312,33 @@ class Server:
         return station
 
 
+def _keys_of(member: Member) -> tuple[str, str]:
+    return key_of(member.name), key_of(member.name.removeprefix(member.prefix))
+
+
 _WAIT_S = 0.3  # Windows ends no wait for Ctrl-C
 
 
-def _execute(job: Job) -> Pieces:
+def _execute(job: Job, tracebacks: bool) -> Pieces:
+    current_job.set(job)
     try:
         value = job.member.invoke(*job.args, **job.kwargs)
         return pack(MessageType.REPLY, job.seq, RETURNED, {}, "value", value)
     except BaseException as error:  # whatever the function raises is the caller's to know
-        return pack(MessageType.REPLY, job.seq, RAISED, {}, "value", to_wire(error))
+        return pack(MessageType.REPLY, job.seq, RAISED, {}, "value", to_wire(error, tracebacks))
+    finally:
+        current_job.set(None)
+
+
+def _chain_in(data: dict[str, object]) -> tuple[str, ...]:
+    found = data.get("chain", [])
+    if (
+        not isinstance(found, list)
+        or len(found) > MAX_CHAIN
+        or not all(isinstance(key, str) for key in found)
+    ):
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, f"`chain` is a list of at most {MAX_CHAIN} names of calls")
+    return tuple(found)
 
 
 def _arguments(message: SocketMessage) -> tuple[tuple[object, ...], dict[str, object]]:
@@ -280,60 +353,8 @@ def _arguments(message: SocketMessage) -> tuple[tuple[object, ...], dict[str, ob
     return tuple(args), kwargs
 
 
-def _name_in(data: dict[str, object]) -> str | None:
-    return None if data["help"] is None else word(data, "help")
-
-
 def _refusal(seq: int, error: CallError) -> Pieces:
     return pack(MessageType.REPLY, seq, REFUSED, {}, "value", to_wire(error))
-
-
-def keep_alive(sock: socket.socket) -> None:
-    """Have the system find out that a peer has gone without a word: within 13 s, also while this process does
-    nothing.
-    """
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE:
-        option = getattr(socket, name, None)
-        if option is not None:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
-def _listen(address: str, port: int) -> list[socket.socket]:
-    found = socket.getaddrinfo(address or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    listeners: list[socket.socket] = []
-    try:
-        for family, _, _, _, where in sorted(set(found), key=lambda entry: entry[0]):
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            listeners.append(sock)
-            if os.name == "posix":  # elsewhere it means that two may listen
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            if port == 0 and len(listeners) > 1:
-                where = (where[0], listeners[0].getsockname()[1], *where[2:])
-            sock.bind(where)
-            sock.listen(_BACKLOG)
-            sock.setblocking(False)
-    except OSError as error:
-        for sock in listeners:
-            sock.close()
-        raise OSError(
-            error.errno, f"cannot listen on {address or '*'}:{port}: {os.strerror(error.errno or 0)}"
-        ) from None
-    return listeners
-
-
-def _own_address() -> str:
-    """Return the address that others most likely reach this computer at."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.connect(("192.0.2.1", 9))  # RFC 5737; nothing is sent
-            address: str = sock.getsockname()[0]
-        except OSError:
-            return socket.gethostname()
-    return address
 
 
 def _make_tls() -> tuple[ssl.SSLContext, bytes]:

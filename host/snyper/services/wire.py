@@ -22,6 +22,7 @@ PORT = 4440
 CALL = "call"
 CANCEL = "cancel"
 DESCRIBE = "describe"
+RUNNING = "running"
 RETURNED = "returned"  # the status of a `reply`
 RAISED = "raised"
 REFUSED = "refused"  # by the server itself

@@ -1,0 +1,51 @@
+"""The circumstances of a call: its deadline at the caller, and at the server what it is a part of."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+_until_s: ContextVar[float | None] = ContextVar("until_s", default=None)
+current_job: ContextVar[Any] = ContextVar("current_job", default=None)
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Give all calls in the block together so many seconds.
+
+    One that has not ended then raises OutcomeUnknown, one that waits for its server Unreachable. Of deadlines
+    within each other the earliest counts. Raises ValueError for no positive number.
+    """
+    if not seconds > 0:
+        raise ValueError(f"a deadline is a number of seconds above 0, not {seconds!r}")
+    until_s = time.monotonic() + seconds
+    before_s = _until_s.get()
+    token = _until_s.set(until_s if before_s is None else min(before_s, until_s))
+    try:
+        yield
+    finally:
+        _until_s.reset(token)
+
+
+def until(timeout_s: float | None) -> float | None:
+    """Return the instant, by `time.monotonic`, at which a call that begins now has to have ended; None for
+    never.
+    """
+    until_s = _until_s.get()
+    if timeout_s is None:
+        return until_s
+    ends_s = time.monotonic() + timeout_s
+    return ends_s if until_s is None else min(until_s, ends_s)
+
+
+def cancelled() -> bool:
+    """Tell a served function whether its caller has given it up: it may end early. False elsewhere."""
+    job = current_job.get()
+    return job is not None and job.is_cancelled
+
+
+def chain() -> tuple[str, ...]:
+    """Return the calls within which this one is made, the outermost first."""
+    job = current_job.get()
+    return () if job is None else (*job.chain, job.key)
