@@ -1,5 +1,6 @@
 """Classes as a client shows them: which calls are made, and that nothing else makes any."""
 
+import contextlib
 import copy
 import functools
 import inspect
@@ -15,6 +16,7 @@ from IPython.core.formatters import DisplayFormatter
 from IPython.core.oinspect import Inspector
 from rich.pretty import pretty_repr
 
+from snyper.services.client import Client
 from snyper.services.mirror import mirror
 
 
@@ -44,6 +46,18 @@ class Base:
 class AsyncBase(Base):
     async def call(self, command: str, /, *args: object, **kwargs: object) -> object:
         return super().call(command, *args, **kwargs)
+
+
+class Real(Client):
+    """The client itself, which writes down its calls and makes none."""
+
+    def __init__(self) -> None:
+        super().__init__(address="127.0.0.1", port=1)
+        self._calls: list[object] = []
+
+    def call(self, command: str, /, *args: object, **kwargs: object) -> object:
+        self._calls.append((command, args, kwargs))
+        return None
 
 
 class Powermeter:
@@ -377,13 +391,18 @@ def completions(pm: Any, text: str) -> set[str]:
         return {one.text for one in completer.completions(text, len(text))}
 
 
+def deep_copy(pm: Any) -> None:
+    with contextlib.suppress(TypeError):  # a connection cannot be copied
+        copy.deepcopy(pm)
+
+
 PROBES: dict[str, Callable[[Any], object]] = {
     "dir": dir,
     "repr": repr,
     "str": str,
     "hash": hash,
     "copy": copy.copy,
-    "deep copy": copy.deepcopy,
+    "deep copy": deep_copy,
     "pprint": pformat,
     "rich": pretty_repr,
     "array": np.asarray,
@@ -413,11 +432,12 @@ PROBES: dict[str, Callable[[Any], object]] = {
 }
 
 
+@pytest.mark.parametrize("base", [Base, Real])
 @pytest.mark.parametrize("probe", PROBES)
 @pytest.mark.parametrize("items", [(), (Powermeter,), ((Powermeter, "pump_"), Powermeter)])
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
-def test_what_only_looks_makes_no_call(probe: str, items: tuple[Any, ...]) -> None:
-    pm = client(*items)
+def test_what_only_looks_makes_no_call(probe: str, items: tuple[Any, ...], base: type) -> None:
+    pm = client(*items, base=base)
     PROBES[probe](pm)
     assert pm._calls == []
 

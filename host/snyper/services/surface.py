@@ -83,7 +83,7 @@ class Surface:
     def remove(self, item_or_name: object) -> None:
         """Serve an item no longer, or what is called so: a function, property, method, or all with a prefix.
 
-        Raises NotServed if there is none.
+        Raises ValueError if there is none.
         """
         if isinstance(item_or_name, str):
             key = key_of(item_or_name)
@@ -97,7 +97,7 @@ class Surface:
         items = [entry for entry in items if entry[2]]
         members = _table(items)
         if len(members) == len(self._members):
-            raise self._missing(item_or_name)
+            raise ValueError(str(self._missing(item_or_name)))
         self._items, self._members = items, members
 
     def find(self, name: str) -> Member:
@@ -111,10 +111,6 @@ class Surface:
         """Return the instances that are served."""
         owners = (one.owner for one in self._members.values() if one.owner is not None)
         return list({id(owner): owner for owner in owners}.values())
-
-    def members(self) -> list[Member]:
-        """Return all that is served, in the order in which it was added."""
-        return list(self._members.values())
 
     def calls(self) -> list[str]:
         """Return the names of functions and methods, in the order in which they were added."""
