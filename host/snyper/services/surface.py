@@ -112,6 +112,10 @@ class Surface:
         owners = (one.owner for one in self._members.values() if one.owner is not None)
         return list({id(owner): owner for owner in owners}.values())
 
+    def members(self) -> list[Member]:
+        """Return all that is served, in the order in which it was added."""
+        return list(self._members.values())
+
     def calls(self) -> list[str]:
         """Return the names of functions and methods, in the order in which they were added."""
         return [one.name for one in self._members.values() if one.kind in (FUNCTION, METHOD)]
