@@ -4,10 +4,11 @@ import collections
 import enum
 import json
 import math
+import subprocess
 import sys
 import uuid
 import zoneinfo
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -19,6 +20,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as arrays_of
 
+from snyper.services import values
 from snyper.services.values import MAX_DEPTH, Buffer, decode, encode
 from snyper.shared.socket_protocol import MAX_INTEGER
 
@@ -314,6 +316,16 @@ def test_where_a_zones_clocks_differ_the_instant_counts() -> None:
 # --- what does not travel
 
 
+class Pending:
+    def __await__(self) -> Iterator[object]:
+        return iter([self])
+
+
+class Table:
+    def __iter__(self) -> Iterator[object]:
+        return iter([self])
+
+
 @pytest.mark.parametrize(
     ("value", "place", "advice"),
     [
@@ -323,10 +335,12 @@ def test_where_a_zones_clocks_differ_the_instant_counts() -> None:
         ({Powermeter(): 1}, "a key of value", "a Powermeter"),
         ([{Mode.CW}], "an item of value[0]", "a Mode does not travel: send its `value` or its `name`"),
         (Reading(1.0), "value", "a Reading does not travel: send `dataclasses.asdict(…)` of it"),
+        (Table(), "value", "a Table does not travel: send what is in it"),
         (range(3), "value", "a range does not travel: send `list(…)` of it"),
         ((x for x in "a"), "value", "a generator does not travel: send `list(…)` of it"),
         (collections.deque(), "value", "a deque does not travel: send `list(…)` of it"),
         (collections.ChainMap(), "value", "a ChainMap does not travel: send `dict(…)` of it"),
+        (Pending(), "value", "a Pending does not travel: send what it gives when it is awaited"),
         (len, "value", "a builtin_function_or_method does not travel: send what it returns"),
         (..., "value", "an ellipsis does not travel"),
         (numpy.array([object()]), "value", "an array of the type object does not travel: send a list"),
@@ -366,8 +380,8 @@ def test_values_nest_so_deep_and_no_deeper(around: Callable[[Any], Any]) -> None
     deepest = nested(MAX_DEPTH, around)
     assert same(travelled(deepest), deepest)
     buffers: list[Buffer] = [b""]
-    with pytest.raises(ValueError, match="nests deeper than 64"):
-        encode([b"sent", around(deepest)], buffers)
+    with pytest.raises(ValueError, match="args: it nests deeper than 64"):
+        encode([b"sent", around(deepest)], buffers, "args")
     assert buffers == [b""]
 
 
@@ -446,6 +460,29 @@ def test_a_scalar_needs_no_buffer() -> None:
     assert buffers == []
 
 
+@pytest.mark.parametrize(
+    "scalar",
+    [
+        numpy.str_(""),
+        numpy.str_("a\0"),
+        numpy.str_("\ud800\U0001f3af"),
+        numpy.bytes_(b""),
+        numpy.bytes_(b"a\0"),
+        numpy.void(b"abc"),
+        numpy.void(b""),
+        numpy.bool_(True),
+        numpy.datetime64("NaT"),
+        numpy.datetime64("2025-07-25T15:05:38.9", ("ms", 25)),
+        numpy.timedelta64(5, "ms"),
+        numpy.array([(1, "ab")], "i4,U2")[0],
+        numpy.clongdouble(1 / numpy.longdouble(3)),
+    ],
+)
+def test_a_scalar_arrives_as_one(scalar: numpy.generic) -> None:
+    assert same(travelled(scalar), scalar)
+    assert same(travelled([{"a": scalar}]), [{"a": scalar}])
+
+
 def test_long_doubles_are_those_of_machines_that_have_the_same() -> None:
     assert same(travelled(numpy.longdouble("0.1")), numpy.longdouble("0.1"))
     with pytest.raises(ValueError, match="no type of an array here is '<f16/1'"):
@@ -453,8 +490,6 @@ def test_long_doubles_are_those_of_machines_that_have_the_same() -> None:
 
 
 def test_nothing_loads_numpy_for_what_has_none() -> None:
-    import subprocess
-
     code = (
         "import sys; from snyper.services.values import decode, encode\n"
         "decode(encode({'a': (1, {2}), 'b': b'c'}, buffers := []), buffers)\n"
@@ -477,22 +512,7 @@ def test_without_numpy_an_array_says_what_to_install(monkeypatch: pytest.MonkeyP
 # --- what nobody sent
 
 
-KINDS = [
-    *(
-        "int",
-        "float",
-        "complex",
-        "str",
-        "bytes",
-        "bytearray",
-        "tuple",
-        "dict",
-        "set",
-        "frozenset",
-        "datetime",
-    ),
-    *("date", "time", "timedelta", "decimal", "uuid", "array", "scalar"),
-]
+KINDS = sorted(values._DECODERS)
 PLAIN = st.none() | st.booleans() | st.integers() | st.integers(0, 3) | st.floats() | TEXTS
 WORDS = st.sampled_from(
     [

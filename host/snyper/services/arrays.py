@@ -66,7 +66,8 @@ def encode_array(array: Any) -> tuple[list[Any], memoryview | bytes]:
 
 def encode_scalar(scalar: Any) -> tuple[Any, str]:
     """Return the type of a scalar, and its bytes in hexadecimal digits. Raises TypeError, with what to do."""
-    return _encode_type(scalar.dtype), scalar.tobytes().hex()
+    # An empty text of numpy's has no bytes by its type, and some by `tobytes`.
+    return _encode_type(scalar.dtype), scalar.tobytes()[: scalar.dtype.itemsize].hex()
 
 
 def decode_array(buffer: Any, type_: Any, shape: Any, order: Any) -> Any:

@@ -11,7 +11,7 @@ import math
 import re
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from operator import is_
@@ -48,7 +48,8 @@ def encode(value: object, buffers: list[Buffer], name: str = "value") -> Json:
     `bytearray`, `memoryview` and contiguous arrays: send or copy them before anybody changes those.
 
     Raises TypeError where something does not travel, with its place below `name` and what to do, and
-    ValueError for what contains itself or nests deeper than MAX_DEPTH. `buffers` is then as it was.
+    ValueError, with `name`, for what contains itself or nests deeper than MAX_DEPTH. `buffers` is then as it
+    was.
     """
     count = len(buffers)
     try:
@@ -56,9 +57,9 @@ def encode(value: object, buffers: list[Buffer], name: str = "value") -> Json:
     except _DoesNotTravelError as error:
         del buffers[count:]
         raise TypeError(f"{_place_of_error(value, name)}: {error}") from None
-    except BaseException:
+    except ValueError as error:
         del buffers[count:]
-        raise
+        raise ValueError(f"{name}: {error}") from None
 
 
 def decode(value: Json, buffers: Sequence[Buffer]) -> object:
@@ -294,11 +295,14 @@ def _instead_of(value: Any, kind: type) -> str:
         return "`dataclasses.asdict(…)` of it"
     if issubclass(kind, Mapping):
         return "`dict(…)` of it"
-    if issubclass(kind, Iterable):
+    if issubclass(kind, Awaitable):
+        return "what it gives when it is awaited"
+    # Others may have things in it of which each is no more than the whole, as pandas' tables and tensors.
+    if issubclass(kind, Iterable) and kind.__module__ in sys.stdlib_module_names:
         return "`list(…)` of it"
     if callable(value):
         return "what it returns"
-    return "what is in it, as numbers, texts, lists and dicts"
+    return "what is in it, as numbers, texts, lists, dicts or arrays"
 
 
 def _place_of_error(value: Any, name: str) -> str:
