@@ -251,6 +251,26 @@ def test_a_long_message_is_cut(character: str) -> None:
         assert str(wire["message"]) in str(from_wire(wire))
 
 
+@pytest.mark.parametrize("error", [KeyError(7**5500), Locked("lab-pc3", datetime.min, datetime.max)])
+def test_what_cannot_be_shown_here_is_told(error: Exception) -> None:
+    wire = to_wire(error)
+    assert "args" in wire
+    arrived = travelled(error)
+    assert isinstance(arrived, RemoteError)
+    assert str(wire["message"]) in lines_of(arrived)
+
+
+def test_a_group_says_what_is_in_it() -> None:
+    inner = ExceptionGroup("two", [KeyError("a"), RangeError("too high")])
+    arrived = travelled(ExceptionGroup("unhandled errors in a TaskGroup", [ValueError("x"), inner]))
+    assert isinstance(arrived, RemoteError)
+    assert arrived.type_name == "ExceptionGroup"
+    assert arrived.message == (
+        "unhandled errors in a TaskGroup (2 sub-exceptions): ValueError: x; "
+        "ExceptionGroup: two (2 sub-exceptions): KeyError: 'a'; RangeError: too high"
+    )
+
+
 def test_an_exception_that_cannot_say_what_it_is_travels() -> None:
     class Broken(Exception):
         def __str__(self) -> str:

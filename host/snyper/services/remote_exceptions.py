@@ -242,11 +242,11 @@ def to_wire(error: BaseException, traceback: bool = False) -> dict[str, object]:
         wire: dict[str, object] = {"type": "RuntimeError", "message": f"it raised {kind.__name__}"}
     else:
         wire = {"type": _name_of(error), "message": _message_of(error)}
-        arguments = _arguments_of(error)
         # Those of Unicode's errors would bring what could not be read along.
-        is_made_of_them = kind is _TYPES.get(str(wire["type"])) or isinstance(error, OSError)
-        if is_made_of_them and arguments not in (None, [wire["message"]]):
-            wire["args"] = arguments
+        if kind is _TYPES.get(str(wire["type"])) or isinstance(error, OSError):
+            arguments = _arguments_of(error)
+            if arguments not in (None, [wire["message"]]):
+                wire["args"] = arguments
     if traceback:
         wire["traceback"] = _traceback_of(error)
     return wire
@@ -270,6 +270,9 @@ def _base_name_of(kind: type) -> str:
 def _message_of(error: BaseException) -> str:
     try:
         text = error.message if isinstance(error, RemoteError) else str(error)
+        if isinstance(error, BaseExceptionGroup):
+            inner = (f"{type(one).__name__}: {_message_of(one)}" for one in error.exceptions)
+            text = f"{text}: {'; '.join(inner)}"
         return _cut(_clean(text))
     except Exception as failure:
         return f"(it cannot say what it is: its __str__ raised {type(failure).__name__})"
@@ -315,22 +318,31 @@ def from_wire(data: object, call: str = "", server: str = "") -> Exception:
 
     Raises nothing: whatever is no such description becomes a RemoteError.
     """
-    error = _make(data)
+    fields = data if isinstance(data, dict) else {}
+    error = _make(fields)
     error.remote = True  # type: ignore[attr-defined]
     if call or server:
         error.add_note("raised" + (f" by {call}" if call else "") + (f" at {server}" if server else ""))
-    if isinstance(data, dict) and type(data.get("traceback")) is str:
-        error.add_note("there:\n" + data["traceback"][-MAX_TRACEBACK_BYTES:].rstrip())
+    if type(fields.get("traceback")) is str:
+        error.add_note("there:\n" + fields["traceback"][-MAX_TRACEBACK_BYTES:].rstrip())
     return error
 
 
-def _make(data: object) -> Exception:
-    name, message = (data.get("type"), data.get("message")) if isinstance(data, dict) else (None, None)
+def _make(fields: dict[Any, Any]) -> Exception:
+    name, message = fields.get("type"), fields.get("message")
     if type(name) is not str or type(message) is not str:
         return RemoteError("unknown", "the server described an error in words that are not known here")
-    assert isinstance(data, dict)
+    error = _make_of(name, _decode_arguments(fields.get("args")), message)
+    try:
+        str(error)
+        repr(error)
+    except Exception:  # an integer of too many digits, a day before the first
+        return RemoteError(name, message)
+    return error
+
+
+def _make_of(name: str, arguments: list[Any] | None, message: str) -> Exception:
     kind = _TYPES.get(name)
-    arguments = _decode_arguments(data.get("args"))
     if kind is None:
         return _make_unknown(name, arguments, message)
     if issubclass(kind, CallError):
