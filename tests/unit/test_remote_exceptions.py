@@ -6,6 +6,7 @@ import copy
 import errno
 import json
 import pickle
+import re
 import socket
 import subprocess
 from datetime import UTC, datetime
@@ -286,6 +287,21 @@ def test_an_exception_that_cannot_say_what_it_is_travels() -> None:
         assert arrived.type_name == kind.__name__
         assert arrived.message == f"(it cannot say what it is: its __str__ raised {why})"
         assert isinstance(from_wire(to_wire(kind(), traceback=True)), RemoteError)
+
+
+def test_the_page_shows_what_goes_over_the_wire() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+    section = page.split("\n### Exceptions\n")[1].split("\n## ")[0]
+    (sample,) = re.findall(r"`({.*?})`", section)
+    assert json.loads(sample) == to_wire(KeyError("channel"))
+    fields = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert fields == [*to_wire(KeyError("channel"), traceback=True)]
+    names = re.findall(r"`(\w*\.\w+)`", section.split("before that:")[1].splitlines()[0])
+    for name in names:
+        base, _, last = name.rpartition(".")
+        error = type(last, (getattr(builtins, base or "Exception"),), {})("x")
+        assert to_wire(error)["type"] == name
+    assert len(names) == 2
 
 
 # --- whatever comes

@@ -4,13 +4,14 @@ import collections
 import enum
 import json
 import math
+import re
 import subprocess
 import sys
 import uuid
 import zoneinfo
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
@@ -311,6 +312,33 @@ def test_a_zone_that_is_not_known_here_leaves_its_offset() -> None:
 def test_where_a_zones_clocks_differ_the_instant_counts() -> None:
     told = decode({"$": ["datetime", "2025-07-25T15:00:00+09:00", "Asia/Singapore", 0]}, ())
     assert same(told, datetime(2025, 7, 25, 14, tzinfo=zoneinfo.ZoneInfo("Asia/Singapore")))
+
+
+# --- what docs/protocol.md shows
+
+PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+SECTION = PAGE.split("\n### Values\n")[1].split("\n### ")[0]
+ROWS = re.findall(r"^\| `(.*?)` \| `(.*?)` \|", SECTION, re.MULTILINE)
+NAMES = {
+    **{kind.__name__: kind for kind in (date, datetime, time, timedelta, Decimal)},
+    "UTC": UTC,
+    "UUID": uuid.UUID,
+    "ZoneInfo": zoneinfo.ZoneInfo,
+    "numpy": numpy,
+}
+
+
+@pytest.mark.parametrize(("code", "line"), ROWS)
+def test_the_page_shows_what_goes_over_the_wire(code: str, line: str) -> None:
+    value = eval(code, NAMES)
+    buffers: list[Buffer] = []
+    assert json.dumps(encode(value, buffers), ensure_ascii=False) == line
+    assert same(decode(json.loads(line), [bytearray(buffer) for buffer in buffers]), value)
+
+
+def test_the_page_shows_every_kind() -> None:
+    shown = {kind for _, line in ROWS for kind in re.findall(r'{"\$": \["(\w+)"', line)}
+    assert shown == set(values._DECODERS)
 
 
 # --- what does not travel
