@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from snyper.services import remote_exceptions
+from snyper.services import remote_exceptions, values
 from snyper.services.remote_exceptions import (
     MAX_MESSAGE_BYTES,
     MAX_TRACEBACK_BYTES,
@@ -60,7 +60,9 @@ class RangeError(Exception):
 
 
 def travelled(error: BaseException) -> Exception:
-    return from_wire(json.loads(json.dumps(to_wire(error), allow_nan=False, ensure_ascii=False).encode()))
+    """Send an exception as the value that it is, which has no bytes of its own."""
+    told = values.encode(to_wire(error), [])
+    return from_wire(values.decode(json.loads(json.dumps(told, allow_nan=False, ensure_ascii=False)), ()))
 
 
 def raised_by(code: str) -> BaseException:
@@ -318,18 +320,20 @@ NAMES = [
     "os.system",
 ]
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
-JSON = st.recursive(
-    PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=2)
+# Python shows no integer of so many digits, and no clock a day before the first.
+ODD = st.just(6000).map(lambda power: 7**power) | st.just(datetime.min) | st.datetimes() | st.binary()
+VALUES = st.recursive(
+    PLAIN | ODD, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=2)
 )
 FIELDS = {
-    "type": st.sampled_from(NAMES) | JSON,
-    "message": st.text(max_size=20) | JSON,
-    "args": st.lists(JSON, max_size=5) | JSON,
-    "traceback": st.text(max_size=20) | JSON,
+    "type": st.sampled_from(NAMES) | VALUES,
+    "message": st.text(max_size=20) | VALUES,
+    "args": st.lists(VALUES, max_size=5) | VALUES,
+    "traceback": st.text(max_size=20) | VALUES,
 }
 
 
-@given(JSON | st.fixed_dictionaries({}, optional=FIELDS))
+@given(VALUES | st.fixed_dictionaries({}, optional=FIELDS))
 def test_whatever_comes_is_an_exception(data: Any) -> None:
     error = from_wire(data, "read()", "lab1")
     assert isinstance(error, Exception)
@@ -339,17 +343,24 @@ def test_whatever_comes_is_an_exception(data: Any) -> None:
 
 
 @given(
-    st.sampled_from([ValueError, KeyError, OSError, RangeError, Busy]),
-    st.lists(st.text() | PLAIN, max_size=3),
+    st.sampled_from([ValueError, KeyError, OSError, BlockingIOError, RangeError]),
+    st.lists(st.text() | PLAIN | st.binary(), max_size=6),
 )
 def test_whatever_was_raised_prints_as_at_home(kind: type[Exception], arguments: list[Any]) -> None:
     try:
         error = kind(*arguments)
-    except TypeError:
+    except (TypeError, ValueError):
         return
     arrived = travelled(error)
     expected = f"RangeError: {error}".removesuffix(": ") if kind is RangeError else str(error)
     assert str(arrived) == expected
+
+
+@pytest.mark.parametrize("character", ["x", "\u4e2d"])
+def test_a_long_text_of_an_error_of_calls_is_cut(character: str) -> None:
+    arrived = travelled(Locked("lab-pc3", NOON, NOON, character * 5000))
+    assert isinstance(arrived, Locked)
+    assert MAX_MESSAGE_BYTES - 4 < len(arrived.why.encode()) <= MAX_MESSAGE_BYTES
 
 
 @pytest.mark.parametrize(

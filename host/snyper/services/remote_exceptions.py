@@ -231,7 +231,7 @@ class _Verbatim(str):
 
 
 def to_wire(error: BaseException, traceback: bool = False) -> dict[str, object]:
-    """Describe an exception as JSON, for `from_wire`: type, message and perhaps arguments; never an object.
+    """Describe an exception as a value, for `from_wire`: type, message and perhaps what it is made of.
 
     The message is cut after 4 kB (MAX_MESSAGE_BYTES). With `traceback` its traceback comes as text, of which
     the last 16 kB. Raises nothing, also where the exception cannot say what it is.
@@ -245,7 +245,7 @@ def to_wire(error: BaseException, traceback: bool = False) -> dict[str, object]:
         # Those of Unicode's errors would bring what could not be read along.
         if kind is _TYPES.get(str(wire["type"])) or isinstance(error, OSError):
             arguments = _arguments_of(error)
-            if arguments not in (None, [wire["message"]]):
+            if arguments is not None and (isinstance(error, CallError) or arguments != [wire["message"]]):
                 wire["args"] = arguments
     if traceback:
         wire["traceback"] = _traceback_of(error)
@@ -290,19 +290,23 @@ def _cut(text: str) -> str:
     return raw[: MAX_MESSAGE_BYTES - 3].decode(errors="ignore") + "…"
 
 
-def _arguments_of(error: BaseException) -> values.Json:
-    """Return what makes it once more, or None where that is not to be had from values alone, or is long."""
+def _arguments_of(error: BaseException) -> list[object] | None:
+    """Return what makes it once more, or None where that is not of values alone, has bytes, or is long."""
     arguments: list[object] = list(error.args)
-    if isinstance(error, OSError) and len(arguments) > 1:
+    if isinstance(error, CallError):
+        arguments = [_cut(_clean(one)) if isinstance(one, str) else one for one in arguments]
+    if isinstance(error, OSError) and 2 <= len(arguments) <= 5:  # as OSError itself takes them apart
         names = [name for name in (error.filename, error.filename2) if name is not None]
         arguments = [error.errno, error.strerror, *names]
     try:
         buffers: list[values.Buffer] = []
         encoded = values.encode(arguments, buffers)
-        is_short = not buffers and len(json.dumps(encoded)) <= MAX_MESSAGE_BYTES
+        is_short = not buffers and (
+            isinstance(error, CallError) or len(json.dumps(encoded)) <= MAX_MESSAGE_BYTES
+        )
     except Exception:
         return None
-    return encoded if is_short else None
+    return arguments if is_short else None
 
 
 def _traceback_of(error: BaseException) -> str:
@@ -332,7 +336,8 @@ def _make(fields: dict[Any, Any]) -> Exception:
     name, message = fields.get("type"), fields.get("message")
     if type(name) is not str or type(message) is not str:
         return RemoteError("unknown", "the server described an error in words that are not known here")
-    error = _make_of(name, _decode_arguments(fields.get("args")), message)
+    arguments = fields.get("args")
+    error = _make_of(name, arguments if type(arguments) is list else None, message)
     try:
         str(error)
         repr(error)
@@ -379,14 +384,6 @@ def _make_remote_error(base_name: str, type_name: str, message: str) -> RemoteEr
     return error
 
 
-def _decode_arguments(encoded: object) -> list[Any] | None:
-    try:
-        arguments = values.decode(encoded, ())
-    except ValueError:
-        return None
-    return arguments if type(arguments) is list else None
-
-
 # What each is made of, where that is more than texts.
 _FIELDS: dict[type[CallError], tuple[type, ...]] = {
     Incompatible: (int, int),
@@ -399,9 +396,7 @@ _FIELDS: dict[type[CallError], tuple[type, ...]] = {
 
 
 def _make_error_of_call(kind: type[CallError], arguments: list[Any] | None, message: str) -> CallError:
-    if arguments is None:
-        arguments = [message]
-    if [type(argument) for argument in arguments] != list(_FIELDS.get(kind, (str,))):
+    if arguments is None or tuple(map(type, arguments)) != _FIELDS.get(kind, (str,)):
         return CallError(message)
     make: Callable[..., CallError] = kind
     return make(*arguments)
