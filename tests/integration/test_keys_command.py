@@ -34,6 +34,7 @@ from tests.integration.harness import (
 
 FAILED = 1
 USAGE = 2
+INTERRUPTED = 130
 REVOKED_S = 1.0  # the promise: within this whoever has proven a key that is gone is cut
 
 
@@ -72,7 +73,8 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
     assert handed.stat().st_mode & 0o777 == 0o600
     for arguments, expected, why in (
         (("add", "kiosk", "--rights", "reader"), FAILED, "choose another name"),
-        (("add", "a b", "--rights", "reader"), FAILED, "choose another name"),
+        (("add", "a b", "--rights", "reader"), FAILED, "a key's name is 1 to 32 of A-Z"),
+        (("add", "all", "--rights", "device"), FAILED, "no device is called all"),
         (("add", "desk", "--rights", "king"), USAGE, "'console'"),
         (("add", "desk"), USAGE, "--rights"),
         (("add", "desk", "--rights", "console", "--output", str(handed)), FAILED, "name a new file"),
@@ -91,8 +93,41 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
     status, out, err = keys("list", SNYPER_KEY="another")
     assert out.split() == ["key", "rights", "fleet", "fleet", "used", "here", "kiosk", "reader"]
     assert "SNYPER_KEY is set" in err
-    assert (keys("revoke", "kiosk"))[0] == 0
+    status, _, err = keys("revoke", "kiosk")
+    assert (status, "no key is left" in err) == (0, False)
     assert len(stored_secrets()) == 1
+    status, _, err = keys("revoke", "fleet")
+    assert (status, "no key is left: a running hub lets nobody in" in err) == (0, True)
+
+
+async def _at_a_terminal(*arguments: str) -> tuple[int, asyncio.subprocess.Process]:
+    """Start `snyper` at a terminal of its own; return the other end of that, and the process."""
+    main, terminal = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "snyper.cli", *arguments),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # which makes it its terminal
+    )
+    os.close(terminal)
+    return main, process
+
+
+async def test_ctrl_c_where_a_secret_is_asked_for_changes_nothing() -> None:
+    assert keys("new")[0] == 0
+    before = stored_secrets()
+    main, asking = await _at_a_terminal("keys", "new", "--secret", "--replace")
+    seen = b""
+    while b"secret: " not in seen:
+        seen += await asyncio.to_thread(os.read, main, 1000)
+    os.write(main, b"\x03")
+    while b"nothing has changed" not in seen:
+        seen += await asyncio.to_thread(os.read, main, 1000)
+    assert await asking.wait() == INTERRUPTED
+    os.close(main)
+    assert stored_secrets() == before
 
 
 async def test_a_key_of_a_secret_of_ones_own(tmp_path: Path) -> None:
@@ -108,16 +143,7 @@ async def test_a_key_of_a_secret_of_ones_own(tmp_path: Path) -> None:
     assert stored_secrets() == [key_text("battery staple").partition(":")[2]]
     status, _, err = keys("new", "--secret", "--replace")  # whose stdin is empty
     assert (status, "8 characters or more" in err) == (FAILED, True)
-    main, terminal = pty.openpty()
-    typed = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "snyper.cli", "keys", "new", "--secret", "--replace"),
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        start_new_session=True,
-        preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # which makes it its terminal
-    )
-    os.close(terminal)
+    main, typed = await _at_a_terminal("keys", "new", "--secret", "--replace")
     seen = b""
     for asked in (b"secret: ", b"again: "):
         while asked not in seen:
@@ -303,6 +329,9 @@ async def test_a_file_of_keys_that_is_broken_or_gone_changes_nothing(
         await until(lambda: hub.keys != before, "a whole one is taken")
         assert hub.keys == before.replace("fleet:", "other:")
         assert before[6:70] not in caplog.text
+        path.write_text("")
+        await until(lambda: not hub.keys, "one without a key is taken too")
+        await until(lambda: "lets nobody in: make a key with `snyper keys new`" in caplog.text, "it says so")
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)

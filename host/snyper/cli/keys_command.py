@@ -19,8 +19,9 @@ from snyper.client import key_store
 from snyper.client.environment import FILE_VARIABLE, FLEET_KEY, KEY_VARIABLE, key_text, secret
 from snyper.client.key_store import KeyStoreError, new_key
 from snyper.shared.keys import Key, Rights
+from snyper.shared.socket_protocol import ALL_TARGETS
 from snyper.system.files import shown, write_private
-from snyper.system.process import EXIT_FAILED
+from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED
 from snyper.system.streams import print_json
 
 MIN_SECRET_CHARS = 8
@@ -88,6 +89,8 @@ def add(
     """Make one more key, with rights of its own."""
     with _told():
         key = new_key(name)
+        if rights == RightsWord.DEVICE and name == ALL_TARGETS:
+            raise KeyStoreError(f"no device is called {ALL_TARGETS}: choose another name")
         if output is not None and output.exists():
             raise KeyStoreError(f"{shown(output)} is there already: name a new file")
         with key_store.changing() as store:
@@ -135,6 +138,8 @@ def revoke(name: Name) -> None:
         store.revoke(name)
     err.print(f"keys: {name} is revoked", markup=False)
     err.print("a hub on this computer knows within a second, a hub board after its next deploy")
+    if not store.keys:
+        err.print("no key is left: a running hub lets nobody in until `snyper keys new` has made one")
     _warn_of_variables()
 
 
@@ -179,5 +184,8 @@ def _told() -> Iterator[None]:
         yield
     except ValueError as error:
         fail(str(error), EXIT_FAILED)
-    except (KeyboardInterrupt, EOFError):
+    except KeyboardInterrupt:
+        err.print("\nstopped: nothing has changed")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except EOFError:
         fail("no secret was given, and nothing has changed", EXIT_FAILED)

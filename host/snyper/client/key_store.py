@@ -18,7 +18,7 @@ from typing import Any
 
 from platformdirs import user_config_path
 
-from snyper.shared.keys import KEY_BYTES, Key, Rights
+from snyper.shared.keys import KEY_BYTES, MAX_NAME_CHARS, Key, Rights
 from snyper.system.files import locked, others_access, own_file, shown, write_private
 
 PATH_VARIABLE = "SNYPER_KEYS"
@@ -138,8 +138,10 @@ def new_key(name: str) -> Key:
     """Make a key of random bytes. Raises KeyStoreError for what no key can be called."""
     try:
         return Key(f"{name}:{secrets.token_hex(KEY_BYTES)}")
-    except ValueError as error:
-        raise KeyStoreError(f"{error}: choose another name") from None
+    except ValueError:
+        raise KeyStoreError(
+            f"a key's name is 1 to {MAX_NAME_CHARS} of A-Z a-z 0-9 _ - . alone: choose another name"
+        ) from None
 
 
 def default_path(environment: Mapping[str, str] = os.environ) -> Path:

@@ -76,6 +76,8 @@ class KeyedHub(Hub):
         if "\n".join(lines) != self.keys:
             names = ", ".join(line.partition(":")[0] for line in lines)
             log("hub", f"its keys are now {names}" if names else "it has no key any more")
+            if not names and self.access == Access.KEYS:
+                log("hub", "it lets nobody in: make a key with `snyper keys new`")
             if self.access == Access.LOCAL:
                 log("hub", "it listens for this computer alone, as before: start it again to let boards in")
             self.change_keys("\n".join(lines))
