@@ -842,6 +842,30 @@ def test_an_open_hub_is_said_to_be_one(desk: Watched, tmp_path: Path) -> None:
     assert not [path for path in kept if path.stat().st_mode & 0o077]
 
 
+def test_a_hub_that_refuses_the_dashboards_key_is_not_called_lost(desk: Watched, tmp_path: Path) -> None:
+    hub_address, listen = (f"{HOST}:{free_port()}" for _ in range(2))
+    right, wrong = ("fleet:" + digits * 32 for digits in ("5a", "00"))
+    hub = Process(tmp_path, "hub", "--listen", hub_address, "--no-journal", SNYPER_KEY=right)
+    dashboard = Process(
+        tmp_path,
+        *("dashboard", "--hub", hub_address, "--listen", listen, "--no-open"),
+        *("--archive", str(tmp_path / "archive.sqlite3")),
+        SNYPER_KEY=wrong,
+    )
+    page = desk.context.new_page()
+    try:
+        page.goto(f"http://{listen}/")
+        banner = page.locator(".banner")
+        expect(banner).to_contain_text(f"The hub at {hub_address} refuses this dashboard since")
+        expect(banner).to_contain_text("which --key-file names")
+        expect(banner).not_to_contain_text("Start it with")
+        said = f"the hub at {hub_address} refuses this dashboard ("
+        assert (tmp_path / "dashboard.log").read_text().count(said) == 1
+    finally:
+        for process in (dashboard, hub):
+            assert process.end() == 0
+
+
 def test_nothing_is_left_where_it_was_started(shooting_range: Range) -> None:
     left = sorted(entry.name for entry in shooting_range.directory.iterdir())
     hubs = ".local"  # the user's data directory, where a hub keeps whether a cease fire holds
@@ -1038,6 +1062,14 @@ def test_what_can_go_wrong_at_the_start(shooting_range: Range, tmp_path: Path) -
     key_file = tmp_path / "key"
     status, err = run_snyper("dashboard", "--key-file", str(key_file), "--no-open", "--archive", archive)
     assert (status, f"--key-file: {key_file} cannot be read" in err) == (2, True), err
+    status, err = run_snyper("dashboard", "--password-file", str(key_file), "--no-open", "--archive", archive)
+    assert (status, f"--password-file: {key_file} cannot be read (No such file" in err) == (2, True), err
+    status, err = run_snyper("dashboard", "--certificate", str(key_file), "--no-open", "--archive", archive)
+    assert (status, f"{key_file} cannot be used for HTTPS (No such file" in err) == (1, True), err
+    broken = tmp_path / "broken.pem"
+    broken.write_text("no PEM\n")
+    status, err = run_snyper("dashboard", "--certificate", str(broken), "--no-open", "--archive", archive)
+    assert (status, "cannot be used for HTTPS (no certificate with its key): give" in err) == (1, True), err
     for limit in ("tabs", "tabs=0", "tab=5"):
         status, err = run_snyper("dashboard", "--limit", limit, "--no-open", "--archive", archive)
         assert (status, "--limit: " in err) == (2, True), err

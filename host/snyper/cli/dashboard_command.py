@@ -138,7 +138,8 @@ def _read_password(file: Path) -> str:
             )
         return file.read_bytes().decode().removeprefix("\ufeff").rstrip("\r\n")
     except OSError as error:
-        raise ValueError(f"the password cannot be read: {error}. Name another file") from None
+        why = error.strerror or type(error).__name__
+        raise ValueError(f"--password-file: {shown(file)} cannot be read ({why}): name another") from None
     except UnicodeDecodeError:
         raise ValueError(f"{shown(file)} is not UTF-8: give the password in that encoding") from None
 

@@ -55,10 +55,13 @@ class HubFeed:
             self._record_lost(self.hub.last_error)
 
     def _record_lost(self, error: ProtocolError) -> None:
-        was_online = self.model.online
+        was_online, was_refused = self.model.online, self.model.is_refused
         reason = error.message or error.code
-        self.model.hub_lost(reason, steady.now_s())
-        if was_online:
+        is_refused = error.code == ErrorCode.UNAUTHORIZED
+        self.model.hub_lost(reason, steady.now_s(), is_refused)
+        if is_refused and not was_refused:
+            log_line(f"the hub at {self.model.hub} refuses this dashboard ({reason})")
+        elif was_online:
             log_line(f"the hub at {self.model.hub} is lost ({reason})")
         self.model.changed()
 

@@ -192,14 +192,19 @@ class Layout:
             widgets.set_text(self._sign_more, "no hub")
         lost = not model.online and bool(model.since_s)
         if lost:
+            where = f"at {model.hub}"
+            what = f"The hub {where} refuses this dashboard" if model.is_refused else f"No hub {where}"
             widgets.set_text(
                 self._banner_title,
-                f"No hub at {model.hub} since {widgets.clock_time(steady.unix_s(model.since_s))}"
+                f"{what} since {widgets.clock_time(steady.unix_s(model.since_s))}"
                 f" ({widgets.duration(now_s - model.since_s)}): {model.reason}",
             )
             widgets.set_text(
                 self._banner_text,
-                "Start it with “snyper hub”, or check its power and the network. "
+                "Start the dashboard with a key of this hub, which --key-file names. "
+                "This page goes on by itself as soon as it is let in."
+                if model.is_refused
+                else "Start it with “snyper hub”, or check its power and the network. "
                 "This page goes on by itself as soon as it is back.",
             )
         if self._banner.visible != lost:

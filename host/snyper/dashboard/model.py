@@ -81,6 +81,7 @@ class Model(RangeModel):
         self.online = False
         self.since_s = 0.0  # since when it is as `online` says
         self.reason = ""  # why it is not
+        self.is_refused = False  # it is not since the hub refuses this dashboard
         self.boot_id = ""
         self.is_open = False  # whoever reaches the hub commands it, with no key
         self.status: HubStatus | None = None
@@ -121,16 +122,16 @@ class Model(RangeModel):
             self.targets = {}
             self._overview = None
         self.boot_id = boot_id
-        self.online, self.since_s, self.reason = True, now_s, ""
+        self.online, self.since_s, self.reason, self.is_refused = True, now_s, "", False
 
-    def hub_lost(self, reason: str, now_s: float) -> None:
-        """Record that the hub is not there, or no more. What was known of its targets stays, to be shown as
-        such.
+    def hub_lost(self, reason: str, now_s: float, is_refused: bool = False) -> None:
+        """Record that the hub is not there, or no more, or lets this dashboard in no more. What was known of
+        its targets stays, to be shown as such.
         """
         if self.online or not self.since_s:
             self.since_s = now_s
             self.hub_outages.append((now_s, None))
-        self.online, self.reason = False, reason
+        self.online, self.reason, self.is_refused = False, reason, is_refused
 
     def record_status(self, status: HubStatus, now_s: float, monotonic_s: float) -> None:
         self.status, self.status_at_s = status, monotonic_s

@@ -50,9 +50,12 @@ def load_certificate(certificate: Path, key: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(certificate, key, lambda: "")  # it asks nobody for a password
-    except (OSError, ssl.SSLError) as error:
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        if isinstance(error, ssl.SSLError):  # which names a line of Python's own source
+            why = (error.reason or "no certificate with its key").replace("_", " ").lower()
         raise ValueError(
-            f"{shown(certificate)} cannot be used for HTTPS ({error}): give a certificate in PEM, and its"
+            f"{shown(certificate)} cannot be used for HTTPS ({why}): give a certificate in PEM, and its"
             " key, without a password, in the same file or with --certificate-key"
         ) from None
     return context
