@@ -3,9 +3,9 @@ handshake.
 
 Whoever registers with a key sends a nonce, and the hub answers with another. From both, from what the peer
 registers as, and from the key, which never travels, each side derives one secret for what goes to the hub and
-one for what comes from it. From then on each line ends in a seal, which only who has the key can make: with
-the peer's first one, on its `register`, it proves that it has the key, and with the first of the hub the hub
-does.
+one for what comes from it. From then on each line begins with a seal, which only who has the key can make:
+with the peer's first one, on its `register`, it proves that it has the key, and with the first of the hub the
+hub does.
 """
 
 from binascii import hexlify, unhexlify
