@@ -531,6 +531,7 @@ def test_without_numpy_an_array_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "numpy", None)
     monkeypatch.delitem(sys.modules, "snyper.services.arrays")
     monkeypatch.delattr("snyper.services.arrays")
+    values._arrays.cache_clear()
     with pytest.raises(ValueError, match=r"pip install 'snyper\[arrays\]'"):
         decode(told, [bytes(8)])
     with pytest.raises(TypeError, match="does not travel"):

@@ -5,12 +5,15 @@ Imported only where numpy is there.
 
 import math
 import re
+from functools import lru_cache
 from typing import Any
 
 import numpy
 
-# Of whose subclasses the items say it all. Others mean more than their numbers: a mask, a unit.
-ARRAYS = numpy.ndarray
+from snyper.services.values import TAG
+
+Array = numpy.ndarray
+# Whose items say it all. Other subclasses mean more than their numbers: a mask, a unit.
 _WHOLE = (numpy.ndarray, numpy.memmap, numpy.recarray)
 
 _MAX_TYPE_DEPTH = 16  # structures in structures
@@ -41,8 +44,8 @@ _LONG_TYPES = _long_types()
 _LONG_NAMES = {plain: name for name, plain in _LONG_TYPES.items()}
 
 
-def encode_array(array: Any) -> tuple[list[Any], memoryview | bytes]:
-    """Return type, shape and order of an array, and its bytes: its own memory, or a copy where that has gaps.
+def encode_array(array: Any, buffers: list[Any], depth: int) -> dict[str, Any]:
+    """Encode an array, and append its bytes to `buffers`: its own memory, or a copy where that has gaps.
 
     Raises TypeError, with what to do, for a subclass that means more than its items, and for items that are
     objects.
@@ -52,22 +55,24 @@ def encode_array(array: Any) -> tuple[list[Any], memoryview | bytes]:
         advice = "send `numpy.asarray(…)` of it, and what else it means beside it"
         raise TypeError(f"{kind.__name__}, an array that is more than its items, does not travel: {advice}")
     plain = array.view(numpy.ndarray)
-    entry = [_encode_type(plain.dtype), list(plain.shape)]
+    entry = ["array", len(buffers), _encode_type(plain.dtype), list(plain.shape)]
     if plain.flags.f_contiguous and not plain.flags.c_contiguous:
         entry.append("F")
         plain = plain.T
     if not plain.nbytes:
         if plain.size:
             raise TypeError("an array of items that have no bytes does not travel: send its shape")
-        return entry, b""
-    flat = numpy.ascontiguousarray(plain).reshape(-1)
-    return entry, flat.view(numpy.uint8).data
+        buffers.append(b"")
+    else:
+        buffers.append(numpy.ascontiguousarray(plain).reshape(-1).view(numpy.uint8).data)
+    return {TAG: entry}
 
 
-def encode_scalar(scalar: Any) -> tuple[Any, str]:
-    """Return the type of a scalar, and its bytes in hexadecimal digits. Raises TypeError, with what to do."""
+def encode_scalar(scalar: Any, buffers: list[Any], depth: int) -> dict[str, Any]:
+    """Encode a scalar, whose few bytes stand in the JSON. Raises TypeError, with what to do."""
+    dtype = scalar.dtype
     # An empty text of numpy's has no bytes by its type, and some by `tobytes`.
-    return _encode_type(scalar.dtype), scalar.tobytes()[: scalar.dtype.itemsize].hex()
+    return {TAG: ["scalar", _encode_type(dtype), scalar.tobytes()[: dtype.itemsize].hex()]}
 
 
 def decode_array(buffer: Any, type_: Any, shape: Any, order: Any) -> Any:
@@ -102,6 +107,7 @@ def _is_count(number: Any) -> bool:
     return type(number) is int and number >= 0
 
 
+@lru_cache
 def _encode_type(dtype: Any) -> Any:
     if dtype.names is not None:
         return {"size": dtype.itemsize, "fields": [_encode_field(dtype, name) for name in dtype.names]}
@@ -123,9 +129,7 @@ def _encode_field(dtype: Any, name: str) -> list[Any]:
 
 def _decode_type(type_: Any, depth: int = 0) -> Any:
     if type(type_) is str:
-        if type_ not in _LONG_TYPES and not _TYPE.fullmatch(type_):
-            raise ValueError(f"no type of an array here is {type_[:40]!r}")
-        return numpy.dtype(_LONG_TYPES.get(type_, type_))
+        return _find_type(type_)
     if type(type_) is not dict or type_.keys() != {"size", "fields"} or type(type_["fields"]) is not list:
         raise ValueError("a type is a text, or an object with size and fields")
     if depth == _MAX_TYPE_DEPTH:
@@ -136,6 +140,13 @@ def _decode_type(type_: Any, depth: int = 0) -> Any:
         raise ValueError("the size of a type is an integer")
     spec = {"names": names, "formats": formats, "offsets": offsets, "itemsize": type_["size"]}
     return numpy.dtype(spec)  # type: ignore[call-overload]
+
+
+@lru_cache
+def _find_type(name: str) -> Any:
+    if name not in _LONG_TYPES and not _TYPE.fullmatch(name):
+        raise ValueError(f"no type of an array here is {name[:40]!r}")
+    return numpy.dtype(_LONG_TYPES.get(name, name))
 
 
 def _decode_field(field: Any, depth: int) -> tuple[str, Any, int]:

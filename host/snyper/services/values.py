@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import cache
 from operator import is_
 from pathlib import PurePath
 from types import NoneType
@@ -37,10 +38,6 @@ _DECIMAL = re.compile(r"[-+]?((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|inf(inity)?|s?nan\d*
 _ZONE = re.compile("[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}", re.ASCII)
 
 
-class _DoesNotTravelError(Exception):
-    """The value that was reached is of no kind that travels; the message says what and what to do."""
-
-
 def encode(value: object, buffers: list[Buffer], name: str = "value") -> Json:
     """Encode `value` as what `json.dumps` takes, and append raw bytes to `buffers`.
 
@@ -54,7 +51,7 @@ def encode(value: object, buffers: list[Buffer], name: str = "value") -> Json:
     count = len(buffers)
     try:
         return _encode(value, buffers, 0)
-    except _DoesNotTravelError as error:
+    except TypeError as error:
         del buffers[count:]
         raise TypeError(f"{_place_of_error(value, name)}: {error}") from None
     except ValueError as error:
@@ -257,7 +254,7 @@ def _encode_other(value: Any, buffers: list[Buffer], depth: int) -> Json:
     kind = type(value)
     numpy = sys.modules.get("numpy")
     if numpy is not None and issubclass(kind, (numpy.ndarray, numpy.generic)):
-        return _encode_of_numpy(value, buffers)
+        return _encode_of_numpy(value, buffers, depth)
     if issubclass(kind, PurePath):
         return _encode_str(str(value), buffers, depth)
     for base in kind.__mro__:
@@ -266,20 +263,17 @@ def _encode_other(value: Any, buffers: list[Buffer], depth: int) -> Json:
             if issubclass(base, date) and value != value:
                 break
             return _ENCODERS[base](_AS_BASE[base](value) if base in _AS_BASE else value, buffers, depth)
-    raise _DoesNotTravelError(_refusal(value))
+    raise TypeError(_refusal(value))
 
 
-def _encode_of_numpy(value: Any, buffers: list[Buffer]) -> Json:
+def _encode_of_numpy(value: Any, buffers: list[Buffer], depth: int) -> Json:
     from snyper.services import arrays
 
-    try:
-        if isinstance(value, arrays.ARRAYS):
-            entry, buffer = arrays.encode_array(value)
-            buffers.append(buffer)
-            return {TAG: ["array", len(buffers) - 1, *entry]}
-        return {TAG: ["scalar", *arrays.encode_scalar(value)]}
-    except TypeError as error:
-        raise _DoesNotTravelError(error) from None
+    kind = type(value)
+    encoder = arrays.encode_array if isinstance(value, arrays.Array) else arrays.encode_scalar
+    if kind.__module__ == "numpy":  # those are so many; of others there may be ever more
+        _ENCODERS[kind] = encoder
+    return encoder(value, buffers, depth)
 
 
 def _refusal(value: Any) -> str:
@@ -310,7 +304,7 @@ def _place_of_error(value: Any, name: str) -> str:
     for step, item in _steps_into(value, name):
         try:
             _encode(item, [], 0)
-        except _DoesNotTravelError:
+        except TypeError:
             return _place_of_error(item, step)
     return name
 
@@ -518,6 +512,7 @@ def _decode_scalar(fields: list[Json], buffers: list[Buffer | None], depth: int)
     return _arrays().decode_scalar(fields[0], bytearray.fromhex(fields[1]))
 
 
+@cache
 def _arrays() -> Any:
     try:
         from snyper.services import arrays
