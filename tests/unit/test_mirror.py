@@ -18,6 +18,7 @@ from rich.pretty import pretty_repr
 
 from snyper.services.client import Client
 from snyper.services.mirror import mirror
+from snyper.services.naming import RESERVED
 
 
 class Base:
@@ -267,6 +268,10 @@ def test_a_constant_hides_nothing_and_does_not_learn_of_it() -> None:
     assert pm.help() is None
     assert isinstance(pm.constant, Constant)
     assert Constant.told == [Other]
+
+
+def test_a_client_has_no_public_name_that_is_not_reserved() -> None:
+    assert {name for name in dir(Client) if not name.startswith("_")} == RESERVED
 
 
 class Scpi:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Optional
 import mypy.api
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import given, settings, strategies as st
 
 from snyper.services.stubs import stubs
@@ -177,6 +178,25 @@ def test_a_type_checker_takes_it_and_knows_the_types(tmp_path: Path) -> None:
     assert (status, errors) == (0, ""), said
 
 
+def arguments_of(signature: str) -> str:
+    return next(line for line in stubs([entry(signature=signature)]).splitlines() if " f(" in line)
+
+
+@pytest.mark.parametrize(
+    ("signature", "line"),
+    [
+        ("(a: float = -1, b: complex = 1.5)", "(self, a: float = -1, b: complex = 1.5)"),
+        ("(a: int = 1.5, b: str = b'')", "(self, a: int = ..., b: str = ...)"),
+        ("(a: int = None, b: str | None = 'x')", "(self, a: int | None = None, b: str | None = 'x')"),
+        ("(a=1, b=None, c=())", "(self, a: Any = 1, b: Any = None, c: Any = ...)"),
+        ("(a: Range = 3, b: int = {[]: 1})", "(self, a: Any = 3, b: int = ...)"),
+        ("(a: int | None = 'x')", "(self, a: int | None = ...)"),
+    ],
+)
+def test_a_default_is_shown_where_it_fits(signature: str, line: str) -> None:
+    assert arguments_of(signature) == f"    def f{line} -> Any: ..."
+
+
 def entry(**fields: object) -> dict[str, object]:
     return {"name": "f", "kind": "function", "signature": "()", "doc": "", "property": ""} | fields
 
@@ -202,6 +222,7 @@ HOSTILE: list[dict[str, object]] = [
     entry(name="thirteenth", signature="(__a, b, __c, /, d: lambda: 3 = 1, *args: *int)", generator=True),
     entry(name="\u217eode"),  # as an identifier it is read as `mode`'s neighbour, `dode`
     entry(name="dode"),
+    entry(name="fourteenth", signature="(a={[]: 1}, b=lambda: 3, c=f'{a}', d={1, 2}, e=-True, f=1 + 2j)"),
     entry(name=3, kind=[], signature={}),
 ]
 
@@ -216,7 +237,7 @@ def test_what_is_hostile_is_left_out_or_any() -> None:
     assert names == [
         *("call", "help", "close", "Prop", "Prop"),
         *("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"),
-        *("eleventh", "twelfth", "thirteenth", "dode"),
+        *("eleventh", "twelfth", "thirteenth", "dode", "fourteenth"),
     ]
 
 

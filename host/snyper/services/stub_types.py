@@ -27,6 +27,16 @@ _IN_MODULES: Mapping[str, Sequence[str]] = {
 }
 _OLD_NAMES = {"Dict": "dict", "FrozenSet": "frozenset", "List": "list", "Set": "set", "Tuple": "tuple"}
 _ALIASES = {"np": "numpy", "npt": "numpy.typing"}  # in annotations that are still text
+# The types of defaults that are shown, with those that they fit, to type checkers.
+_FITTING: Mapping[str, Sequence[str]] = {
+    "None": ("None",),
+    "bool": ("bool", "int"),
+    "bytes": ("bytes",),
+    "complex": ("complex",),
+    "float": ("float", "complex"),
+    "int": ("int", "float", "complex"),
+    "str": ("str",),
+}
 # What generators say that they return, with the type of an item first.
 _STREAMS = ("Iterator", "Iterable", "Generator", "AsyncIterator", "AsyncIterable", "AsyncGenerator")
 
@@ -64,15 +74,18 @@ class StubTypes:
     def argument(self, argument: ast.arg, default: ast.expr | None) -> str:
         """Return an argument with its type, and its default where that is plain and fits the type."""
         members = self._members(argument.annotation)
-        value = default.value if isinstance(default, ast.Constant) else ...
+        if default is None:
+            return f"{argument.arg}: {self._union(members)}"
+        try:
+            value = ast.literal_eval(default)
+        except (TypeError, ValueError):
+            value = ...
+        kind = "None" if value is None else type(value).__name__
         if value is None:
             members.append("None")  # which annotations of old leave out
-        text = f"{argument.arg}: {self._union(members)}"
-        if default is None:
-            return text
-        kind = "None" if value is None else self.builtin(type(value).__name__)
-        fits = kind in members or argument.annotation is None
-        return f"{text} = {ast.unparse(default) if fits and value is not ... else '...'}"
+        fitting = {self.any, *map(self.builtin, _FITTING.get(kind, ()))}
+        shown = ast.unparse(default) if kind in _FITTING and fitting & {*members} else "..."
+        return f"{argument.arg}: {self._union(members)} = {shown}"
 
     def text(self, annotation: ast.expr | None) -> str:
         """Return the text of a type."""
