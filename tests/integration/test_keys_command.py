@@ -165,6 +165,7 @@ async def test_nobody_types_a_key_and_none_is_seen_anywhere(tmp_path: Path) -> N
     secrets = stored_secrets()
     async with snyper("hub", "--listen", f"0.0.0.0:{free_port()}", "--json") as hub:
         address = await hub.listens()
+        assert "for this computer alone" not in hub.err
         simulated = ("simulate", "--targets", "1", "--engine", "cpython", "--hub", address)
         async with AsyncExitStack() as stack:
             watch = await stack.enter_async_context(snyper("watch", "--hub", address, **kiosk))
@@ -200,6 +201,7 @@ async def test_nobody_types_a_key_and_none_is_seen_anywhere(tmp_path: Path) -> N
 async def test_a_hub_and_a_command_of_which_one_has_a_key() -> None:
     async with snyper("hub", "--listen", f"{HOST}:{free_port()}", "--json") as hub:
         address = await hub.listens()
+        await hub.says("it has no key, so it is for this computer alone; `snyper keys new` makes one")
         assert (await run_snyper("targets", "--hub", address))[0] == 0
         for arguments in (("targets",), ("ping",), ("game", "list"), ("watch", "--timeout", "1")):
             status, out, err = await run_snyper(*arguments, "--hub", address, SNYPER_KEY="a word")
@@ -229,6 +231,7 @@ async def test_a_hub_that_others_reach_wants_a_key_or_to_be_told(engine: str, tm
         await hub.says("Ctrl-C stops it")
         assert json.loads(hub.out)["open"] is True
         assert "open: whoever reaches it commands every target" in hub.err
+        assert "for this computer alone" not in hub.err
         status, out, err = await run_snyper("targets", "--json", "--hub", json.loads(hub.out)["listen"])
         assert (status, json.loads(out)) == (0, [])
         assert "this hub is open to all who reach it" in err

@@ -110,7 +110,7 @@ def _run_board(options: Options) -> None:
         fail(str(error), EXIT_FAILED)
     if len(keys.lines) > MAX_KEYS:
         fail(f"a hub board takes {MAX_KEYS} keys: revoke some with `snyper keys revoke NAME`", EXIT_FAILED)
-    ready = partial(announce, options, engine=Engine.MICROPYTHON.value)
+    ready = partial(announce, options, bool(keys.lines), engine=Engine.MICROPYTHON.value)
     config = {
         "crosstalk_ms": options.crosstalk_ms,
         "keys": list(keys.lines),

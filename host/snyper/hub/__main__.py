@@ -25,7 +25,8 @@ def main() -> None:
         logging.getLogger("asyncio").setLevel(logging.ERROR)
         try:
             options, keys = decided(options)
-            asyncio.run(ended_by_signals(run.serve(options, keys, partial(announce, options))))
+            ready = partial(announce, options, bool(keys.lines))
+            asyncio.run(ended_by_signals(run.serve(options, keys, ready)))
         except (KeyboardInterrupt, asyncio.CancelledError):
             say("stopped")
         except (OSError, ValueError) as error:

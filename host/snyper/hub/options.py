@@ -67,8 +67,8 @@ def parse(arguments: Sequence[str]) -> Options:
     return Options(**found)
 
 
-def announce(options: Options, address: str, engine: str = "cpython") -> None:
-    """Say where a hub listens, and where it keeps what happens; `address` is one to dial."""
+def announce(options: Options, is_keyed: bool, address: str, engine: str = "cpython") -> None:
+    """Say where a hub listens, for whom, and where it keeps what happens; `address` is one to dial."""
     if options.as_json:
         print_json({"status": Status.LISTENING, "listen": address, "engine": engine, "open": options.is_open})
     journal = options.journal
@@ -77,5 +77,7 @@ def announce(options: Options, address: str, engine: str = "cpython") -> None:
     is_one = dial_address(options.listen) == parse_address(options.listen)
     if options.is_open:
         say("hub: open: whoever reaches it commands every target, without a key")
+    elif not is_keyed:
+        say("hub: it has no key, so it is for this computer alone; `snyper keys new` makes one")
     also = f", with TLS too: {TLS_SCHEME}{address}" if options.tls else ""
     say(f"hub: listening on {'' if is_one else 'every address, here '}{address}{also}; Ctrl-C stops it")
