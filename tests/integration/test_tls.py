@@ -188,7 +188,7 @@ async def test_who_asks_for_tls_speaks_nothing_else(engine: str, tmp_path: Path,
 
 
 async def test_tls_without_a_key_is_refused_at_both_ends(hub: HubUnderTest) -> None:
-    with pytest.raises(NoHubError, match="needs a key"):
+    with pytest.raises(ProtocolError, match="unauthorized: TLS needs a key"):
         async with connect(secured(hub), ""):
             pass
     status, _, said = await run_snyper("hub", "--listen", f"{HOST}:0", "--tls")
@@ -260,6 +260,10 @@ async def test_a_hub_makes_its_certificate_once(certificate: Path) -> None:
             hub = f"tls://{address}"
             assert (await run_snyper("targets", "--hub", hub, SNYPER_KEY=KEY))[0] == 0
             assert (await run_snyper("targets", SNYPER_HUB=hub, SNYPER_KEY="other"))[0] != 0
+            status, _, said = await run_snyper("targets", SNYPER_HUB=hub, SNYPER_KEY="")
+            assert status == 1
+            assert "TLS needs a key, and there is none here (give yours with SNYPER_KEY_FILE=FILE" in said
+            assert "no hub at" not in said  # nor is anybody told to start one
             assert hub in command.err
             assert await command.interrupt() == 0
         shown.append(private_content(certificate))

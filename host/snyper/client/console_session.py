@@ -99,15 +99,15 @@ class ConsoleSession(Session):
     # --- hooks of the session
 
     async def join(self) -> None:
-        """Take the key that holds now, or keep the one before where none can be read any more. Raises OSError
-        without one for TLS, which alone does not tell the hub from who plays it.
+        """Take the key that holds now, or keep the one before where none can be read any more. Raises
+        ProtocolError `unauthorized` without one for TLS, which alone does not tell the hub from who plays it.
         """
         if not self._is_key_given:
             with suppress(ValueError):
                 self._keys = keys()
             self._key = self._keys.client
         if not self._key and parse_hub(self.hub)[2]:
-            raise OSError(f"TLS needs a key, and there is none here: {self._advice()}")
+            raise ProtocolError(ErrorCode.UNAUTHORIZED, "TLS needs a key, and there is none here")
 
     async def find(self, host: str) -> str:
         """Return what to dial for `host`. Raises OSError for a name that DNS cannot have."""
