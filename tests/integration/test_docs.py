@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from snyper.boards import simulator
 from snyper.cli import calibrate, dashboard_command
+from snyper.cli.main import app_with
 from snyper.dashboard import health_page, limits as dashboard_limits, model, range_page
 from snyper.firmware.master import (
     config as master_config,
@@ -198,6 +200,20 @@ def test_numbers_in_the_text_are_the_constants(page: str, words: str, numbers: l
     said = re.search(pattern, text, re.IGNORECASE)
     assert said is not None, f"{page} does not say `{words}` any more"
     assert [int(number.replace(",", "")) for number in said.groups()] == numbers
+
+
+def test_the_readme_says_which_commands_have_no_json() -> None:
+    def without(command: Any, name: str) -> Iterator[str]:
+        for word, part in getattr(command, "commands", {}).items():
+            yield from without(part, f"{name} {word}".strip())
+        if not hasattr(command, "commands") and not any("--json" in option.opts for option in command.params):
+            yield name
+
+    row = re.search(
+        r"^\| `--json` \| all but (.*?) \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert row is not None
+    assert set(code_words(row[1])) == set(without(get_command(app_with()), ""))
 
 
 def test_the_longest_target_is_as_long_as_is_said() -> None:
