@@ -11,7 +11,7 @@ import uuid
 import zoneinfo
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
@@ -304,6 +304,25 @@ def test_a_time_in_a_zone_keeps_the_zone_and_the_side_of_the_change(moment: date
     assert same(travelled(moment), moment)
 
 
+class Berlin(tzinfo):
+    """A zone of another package than Python's own."""
+
+    def utcoffset(self, moment: datetime | None) -> timedelta | None:
+        return None if moment is None else timedelta(hours=1 if moment.month < 4 else 2)
+
+    def dst(self, moment: datetime | None) -> timedelta | None:
+        return None
+
+    def tzname(self, moment: datetime | None) -> str:
+        return "CET"
+
+
+def test_a_zone_of_another_package_leaves_its_offset() -> None:
+    moment = datetime(2025, 7, 25, 15, tzinfo=Berlin())
+    assert same(travelled(moment), datetime(2025, 7, 25, 15, tzinfo=timezone(timedelta(hours=2))))
+    assert same(travelled(time(15, tzinfo=Berlin())), time(15))
+
+
 def test_a_zone_that_is_not_known_here_leaves_its_offset() -> None:
     told = decode({"$": ["datetime", "2025-07-25T15:05:38.900000+08:00", "Moon/Tranquility", 0]}, ())
     assert same(told, datetime(2025, 7, 25, 15, 5, 38, 900_000, timezone(timedelta(hours=8))))
@@ -349,6 +368,15 @@ class Pending:
         return iter([self])
 
 
+class Never(datetime):
+    """A date that is none, as pandas has one."""
+
+    __hash__ = datetime.__hash__
+
+    def __ne__(self, other: object) -> bool:
+        return True
+
+
 class Table:
     def __iter__(self) -> Iterator[object]:
         return iter([self])
@@ -363,6 +391,7 @@ class Table:
         ({Powermeter(): 1}, "a key of value", "a Powermeter"),
         ([{Mode.CW}], "an item of value[0]", "a Mode does not travel: send its `value` or its `name`"),
         (Reading(1.0), "value", "a Reading does not travel: send `dataclasses.asdict(…)` of it"),
+        (Never(1, 1, 1), "value", "a Never does not travel"),
         (Table(), "value", "a Table does not travel: send what is in it"),
         (range(3), "value", "a range does not travel: send `list(…)` of it"),
         ((x for x in "a"), "value", "a generator does not travel: send `list(…)` of it"),
