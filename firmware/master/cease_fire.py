@@ -177,7 +177,8 @@ class CeaseFire:
         try:
             async with self._lock:
                 if self._hub.router.cease_fire is self:  # else another release has ended it
-                    await self._forget()
+                    if calls == self._calls:  # else the file stays
+                        await self._forget()
                     if calls == self._calls:
                         self._tell_end(by)
                     else:

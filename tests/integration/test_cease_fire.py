@@ -310,7 +310,8 @@ async def test_what_was_said_last_holds_however_many_speak_at_once(last: str) ->
                 {"type": "cease_fire", "id": "call"},
             )
             assert (await one.answer_to("end"))[-1]["data"]["code"] == "cease_fire"
-            assert (await one.answer_to("call"))[-1]["status"] == "held"
+            called = (await one.answer_to("call"))[-1]
+            assert (called["status"], called["data"]["kept"], file.is_there) == ("held", True, True)
             file.may.clear()
             file.removing = 0
             first, second = await one.request("release"), await one.request("release")
