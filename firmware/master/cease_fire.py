@@ -215,14 +215,14 @@ def hold(hub: "Hub", data: "dict[str, Any]", name: str) -> "Lowering":
     what becomes of them.
     """
     latch = hub.router.cease_fire
+    if latch is not None:
+        return latch.call()  # whoever says it again and again fills no log
     by = _text(data.get("by"), MAX_BY_CHARS) or name or "a console"
     why = _text(data.get("why"), MAX_WHY_CHARS)
-    again = "" if latch is None else " again"
-    if latch is None:
-        latch = CeaseFire(hub, by, why, now_ms())
-        hub.router.cease_fire = latch
+    latch = CeaseFire(hub, by, why, now_ms())
+    hub.router.cease_fire = latch
     lowering = latch.call()
-    keep("cease fire", "called%s by %s: %s" % (again, by, why or "no reason given"))
+    keep("cease fire", "called by %s: %s" % (by, why or "no reason given"))
     return lowering
 
 

@@ -386,6 +386,18 @@ async def test_it_is_not_refused_for_its_words_nor_to_who_has_asked_too_much(
         assert reply["data"]["why"] == ""
 
 
+async def test_who_says_it_again_and_again_fills_no_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_hub("cpython", tmp_path) as hub, console_of(hub) as console:
+        with caplog.at_level("INFO", "snyper"):
+            for _ in range(20):
+                assert (await console.ask("cease_fire", by="Ann"))["status"] == "held"
+        assert [text for text in caplog.messages if "Ann" in text] == [
+            "cease fire: called by Ann: no reason given"
+        ]
+
+
 @each_engine
 async def test_no_memory_is_waited_for_to_hold_its_words(engine: str, tmp_path: Path) -> None:
     async with running_hub(engine, tmp_path) as hub, console_of(hub) as console:
