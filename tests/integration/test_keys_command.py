@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from snyper.cli.main import app_with
-from snyper.client import ReconnectingClient, connect, key_store
-from snyper.client.environment import key_text
+from snyper.client import ReconnectingClient, connect, environment, key_store
+from snyper.client.environment import Keys, key_text
 from snyper.client.key_store import StoredKey, new_key
 from snyper.firmware.master.server import Access
 from snyper.hub.access import KeyedHub
@@ -338,3 +338,38 @@ async def test_a_file_of_keys_that_is_broken_or_gone_changes_nothing(
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
+
+
+async def test_keys_that_cannot_be_read_for_a_while_are_taken_then(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    fleet, kiosk = new_key("fleet"), new_key("kiosk")
+    with key_store.changing() as store:
+        store.add(fleet, Rights.FLEET)
+    errors = ["Too many open files"] * 2
+
+    def read() -> Keys:
+        if errors:
+            raise ValueError(errors.pop())
+        return environment.keys()
+
+    hub = KeyedHub(HOST, 0, 4, 4, f"{fleet.to_text()} fleet\n{kiosk.to_text()} reader")
+    following = asyncio.create_task(hub.follow(key_store.default_path(), read))
+    try:
+        await until(lambda: "kiosk" not in hub.keys, "the revoked key should be gone")
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+    assert caplog.text.count("its keys stay as they were: Too many open files") == 1
+
+
+async def test_a_hub_whose_key_came_out_of_a_pipe_ends(tmp_path: Path) -> None:
+    """It looks there no more: a thread that reads on keeps it from ending."""
+    pipe = tmp_path / "key"
+    os.mkfifo(pipe, 0o600)
+    key = new_key("fleet").to_text()
+    async with snyper("hub", "--listen", f"{HOST}:{free_port()}", "--json", SNYPER_KEY_FILE=str(pipe)) as hub:
+        await asyncio.to_thread(pipe.write_text, key)
+        address = await hub.listens()
+        async with connect(address, key) as client:
+            assert await client.targets() == []
+        assert await hub.interrupt() == 0

@@ -1,6 +1,7 @@
 """The access to a hub on a computer: where it listens, its keys, and who is cut when one goes."""
 
 import asyncio
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -55,24 +56,26 @@ class KeyedHub(Hub):
 
     async def follow(self, path: Path, read: Callable[[], Keys] = keys) -> None:
         """Take the keys as they are in the file `path` whenever it changes, until cancelled. What cannot be
-        read changes nothing, and is logged.
+        read changes nothing, is logged, and is tried again.
         """
         seen: tuple[int, ...] | None = None  # nobody knows what was there when the keys were read
+        taken: tuple[int, ...] | None = None
         while True:
             now = await asyncio.to_thread(_stamp, path)
             if now is None and seen is not None:
                 log("hub", f"{path} is gone: its keys hold until this hub is started again")
-            elif now != seen:
-                await self._take(read)
+            elif now not in (None, taken) and await self._take(read, is_again=now == seen):
+                taken = now
             seen = now
             await asyncio.sleep(POLL_S)
 
-    async def _take(self, read: Callable[[], Keys]) -> None:
+    async def _take(self, read: Callable[[], Keys], is_again: bool) -> bool:
         try:
             lines = (await asyncio.to_thread(read)).lines
         except ValueError as error:
-            log("hub", f"its keys stay as they were: {error}")
-            return
+            if not is_again:
+                log("hub", f"its keys stay as they were: {error}")
+            return False
         if "\n".join(lines) != self.keys:
             names = ", ".join(line.partition(":")[0] for line in lines)
             log("hub", f"its keys are now {names}" if names else "it has no key any more")
@@ -81,11 +84,13 @@ class KeyedHub(Hub):
             if self.access == Access.LOCAL:
                 log("hub", "it listens for this computer alone, as before: start it again to let boards in")
             self.change_keys("\n".join(lines))
+        return True
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:
-    """Return what is another once the file has changed; None where there is none."""
+    """Return what is another once the file has changed; None where there is none that can be read twice."""
     with suppress(OSError):
         found = path.stat()
-        return found.st_mtime_ns, found.st_ino, found.st_size
+        if stat.S_ISREG(found.st_mode):
+            return found.st_mtime_ns, found.st_ino, found.st_size
     return None
