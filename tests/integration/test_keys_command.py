@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import pty
+import subprocess
 import sys
 import time
 from contextlib import AsyncExitStack
@@ -289,6 +290,25 @@ async def test_a_client_goes_on_with_the_fleets_next_key() -> None:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         await hub.shut_down()
+
+
+@linux_only
+def test_a_key_that_was_not_kept_is_handed_to_nobody(tmp_path: Path) -> None:
+    import resource
+
+    handed = tmp_path / "kiosk.key"
+    add = ["keys", "add", "kiosk", "--rights", "reader", "--output", str(handed)]
+    most = 100  # bytes of a file: a key has fewer, and the file of keys more
+    done = subprocess.run(
+        [sys.executable, "-B", "-m", "snyper.cli", *add],  # else it leaves half of its bytecode
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == FAILED
+    assert "keys.toml cannot be written" in done.stderr
+    assert list(tmp_path.glob("*.key")) == []
 
 
 async def test_a_key_out_of_a_pipe_is_read_once() -> None:

@@ -4,7 +4,7 @@ import getpass
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -93,10 +93,13 @@ def add(
             raise KeyStoreError(f"no device is called {ALL_TARGETS}: choose another name")
         if output is not None and output.exists():
             raise KeyStoreError(f"{shown(output)} is there already: name a new file")
-        with key_store.changing() as store:
-            store.add(key, rights)
-            if output is not None:
-                _write(key, output)
+        with ExitStack() as stack:
+            with key_store.changing() as store:
+                store.add(key, rights)
+                if output is not None:
+                    _write(key, output)
+                    stack.callback(output.unlink)
+            stack.pop_all()  # it is kept, and may be handed over
     err.print(f"keys: {name}, {rights}, is in {shown(store.path)}", markup=False)
     if output is not None:
         err.print(
