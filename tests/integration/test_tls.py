@@ -271,6 +271,15 @@ async def test_a_hub_makes_its_certificate_once(certificate: Path) -> None:
     assert KEY[6:] not in command.err
 
 
+def test_one_that_is_there_is_only_read(certificate: Path) -> None:
+    """Also in a folder in which nothing can be made."""
+    made = server_tls(certificate)[1]
+    lock = certificate.with_name(f".{certificate.name}.lock")
+    lock.unlink()
+    lock.mkdir()
+    assert server_tls(certificate)[1] == made
+
+
 def test_what_makes_it_is_an_extra(certificate: Path) -> None:
     program = "import sys; sys.modules['cryptography'] = None; from snyper.hub.__main__ import main; main()"
     result = subprocess.run(

@@ -31,10 +31,11 @@ def server_tls(path: Path) -> tuple[ssl.SSLContext, bytes]:
 
     Raises OSError, ValueError for a file that holds none, or when what makes it is not installed.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with locked(path.with_name(f".{path.name}.lock")):
-        if not path.exists():
-            write_private(path, _made())
+    if not path.exists():  # else it is only read, also on a disk that takes nothing
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with locked(path.with_name(f".{path.name}.lock")):
+            if not path.exists():
+                write_private(path, _made())
     warn_of_access(path)
     shown = load(path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
