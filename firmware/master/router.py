@@ -179,6 +179,8 @@ class Command:
 
     def _on_reply(self, peer: "Peer", reply: "SocketMessage | ProtocolError") -> None:
         self._waiting.pop(peer.target_id, None)
+        if peer.link is not None:
+            peer.link.lines -= 1  # of which it is not the one that causes too many
         if isinstance(reply, ProtocolError):
             self._fail(peer, reply)
         elif reply.type == MessageType.ERROR:

@@ -33,6 +33,7 @@ from tests.integration.harness import (
     scripted_target,
     snyper,
     start_hub,
+    until,
     virtual_target,
 )
 
@@ -405,6 +406,26 @@ async def test_who_sends_too_many_lines_is_cut(engine: str, tmp_path: Path) -> N
         for _ in range(100):  # so many in a second are too many for long, and not now
             assert (await console.ask("ping", "good"))["status"] == "alive"
         assert (await console.ask("stand_up", "good"))["status"] == "standing"
+        assert not good.ended
+
+
+@each_engine
+async def test_who_has_others_say_too_much_is_cut_alone(engine: str, tmp_path: Path) -> None:
+    async with (
+        limited_hub(engine, tmp_path, lines_at_once=200, lines_per_s=20) as hub,
+        console_of(hub) as console,
+        scripted_target(hub, "good") as good,
+    ):
+        with suppress(ConnectionError):
+            while not console.ended:
+                id = await console.request("ping", "good")
+                await until(
+                    lambda id=id: console.ended or console.received[-1].get("id") == id,  # type: ignore[misc]
+                    "it should be answered, or cut",
+                )
+        assert len(console.received) > 200
+        async with console_of(hub) as another:
+            assert (await another.ask("ping", "good"))["status"] == "alive"
         assert not good.ended
 
 

@@ -46,6 +46,8 @@ WORDS = [
 class _Link:
     """As much of a link as a command needs. What it was sent is in `requests`, by id."""
 
+    lines = 0
+
     def __init__(self, takes: bool = True) -> None:
         self.requests: "dict[Any, tuple[Callable[..., None], object]]" = {}
         self.cancelled: "list[Any]" = []
