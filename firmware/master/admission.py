@@ -230,7 +230,7 @@ def admit(
         if known is not None and known.role == peer.role:
             peer = known
     if replaced is None:
-        _check_place(registry, peer)
+        _check_place(registry, peer, registration.may_command)
     if peer.link is None:
         registry.count += peer.is_target
     if not peer.is_named:
@@ -253,13 +253,18 @@ def _forget_board(registry: Registry, peer: Peer) -> None:
         del registry.boards[peer.hardware_id]
 
 
-def _check_place(registry: Registry, peer: Peer) -> None:
-    """Check that the hub takes one more of its role. Raises ProtocolError `busy`."""
+def _check_place(registry: Registry, peer: Peer, may_command: bool) -> None:
+    """Check that the hub takes one more of its role, and that who may only read leaves half of the places to
+    others. Raises ProtocolError `busy`.
+    """
+    limit = peer.limit(registry)
     here = registry.count
     if not peer.is_target:
         others = registry.others + list(registry.named.values())
-        here = len([other for other in others if other.role == peer.role and other.link is not None])
-    limit = peer.limit(registry)
+        others = [other for other in others if other.role == peer.role and other.link is not None]
+        here = len(others)
+        if not may_command:
+            here = max(here, limit // 2 + len([other for other in others if not other.may_command]))
     if here >= limit:
         many = "s" * (limit > 1)
         raise ProtocolError(ErrorCode.BUSY, "this hub takes %d %s%s" % (limit, peer.role, many))

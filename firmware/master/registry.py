@@ -157,8 +157,8 @@ class Registry:
 
     def select(self, selector: str) -> "Sequence[Peer]":
         """Select the peers that a name, `group:NAME` or `all` means: the name of any role, even while it is
-        away; of a group or all the targets that are connected. Raises ProtocolError `unknown_target` when
-        there is none, or more than one of that name.
+        away, but of who may only read, who could take any; of a group or all the targets that are connected.
+        Raises ProtocolError `unknown_target` when there is none, or more than one of that name.
         """
         found: "Sequence[Peer]"
         if selector == ALL_TARGETS:
@@ -169,7 +169,7 @@ class Registry:
         elif selector in self.named:
             found = [self.named[selector]]
         else:
-            found = [peer for peer in self.others if peer.target_id == selector]
+            found = [peer for peer in self.others if peer.target_id == selector and peer.may_command]
             if len(found) > 1:
                 raise ProtocolError(ErrorCode.UNKNOWN_TARGET, "%d peers are %s" % (len(found), selector))
         if not found:

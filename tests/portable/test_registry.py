@@ -49,6 +49,12 @@ def _admit_console(registry: Registry, name: "str | None" = None) -> "tuple[Peer
     return admit(registry, _registration(name, role="console"), link, Console)[0], link
 
 
+def _admit_reader(registry: Registry, name: "str | None" = None) -> Peer:
+    registration = _registration(name, role="console")
+    registration.may_command = False
+    return admit(registry, registration, _new_link(), Console)[0]
+
+
 def _names(entries: "Sequence[Peer]") -> "list[str]":
     return sorted(entry.target_id for entry in entries)
 
@@ -173,6 +179,27 @@ def test_selectors() -> None:
     for nobody in ("d", "group:right", "group:c", "left", "A"):
         raises(ErrorCode.UNKNOWN_TARGET, registry.select, nobody)
     raises(ErrorCode.UNKNOWN_TARGET, Registry(4).select, "all")
+
+
+def test_who_may_only_read_is_meant_by_no_name() -> None:
+    registry = Registry(4, 4)
+    _admit_reader(registry, "t")  # whoever asks for that target would be answered by it
+    raises(ErrorCode.UNKNOWN_TARGET, registry.select, "t")
+    console, _ = _admit_console(registry, "t")
+    assert registry.select("t") == [console]
+
+
+def test_who_may_only_read_leaves_places_to_who_may_command() -> None:
+    registry = Registry(4, 5)
+    _admit_console(registry)
+    for _ in range(3):
+        _admit_reader(registry)
+    raises(ErrorCode.BUSY, _admit_reader, registry)
+    _admit_console(registry)
+    raises(ErrorCode.BUSY, _admit_console, registry)
+    only_one = Registry(4, 1)
+    _admit_reader(only_one)
+    raises(ErrorCode.BUSY, _admit_reader, only_one)
 
 
 def test_the_one_that_is_away_longest_is_dropped() -> None:
