@@ -95,7 +95,7 @@ def _challenge(hub: "Hub", link: "Link", message: SocketMessage, registration: R
 
 def count_wrong_key(hub: "Hub", address: "Any") -> None:
     """Count a wrong key against the address that it came from: one is forgotten in WRONG_KEY_MS, and however
-    many there were, one more is judged after that time.
+    many there were, one more is judged after that time. Who was challenged there before is not judged now.
     """
     if hub.wrong_keys is None:
         hub.wrong_keys = {}
@@ -104,16 +104,28 @@ def count_wrong_key(hub: "Hub", address: "Any") -> None:
     due_ms[address] = min(max(now_ms(), due_ms.get(address, 0)), now_ms() + at_once_ms) + WRONG_KEY_MS
     if len(due_ms) > MAX_ADDRESSES:
         del due_ms[min(due_ms, key=lambda other: due_ms[other])]  # the one that has been good for longest
+    try:
+        _check_wrong_keys(hub, address)
+    except ProtocolError as error:
+        for link in hub.strangers[:]:
+            if link.on_close is not None and link.close_error is None and link._stream.address == address:
+                refuse(link, error.code, error.message)
+
+
+def _check_wrong_keys(hub: "Hub", address: "Any") -> None:
+    """Check that not too many wrong keys came from that address. Raises ProtocolError `busy`."""
+    late_ms = (hub.wrong_keys or {}).get(address, 0) - now_ms() - hub.wrong_keys_at_once * WRONG_KEY_MS
+    if late_ms > 0:
+        raise ProtocolError(
+            ErrorCode.BUSY, "too many wrong keys from your address: try again in %d ms" % late_ms
+        )
 
 
 def _check_address(hub: "Hub", link: "Link") -> None:
     """Check that one more may come from that address. Raises ProtocolError `busy`."""
     address = link._stream.address
-    late_ms = (hub.wrong_keys or {}).get(address, 0) - now_ms() - hub.wrong_keys_at_once * WRONG_KEY_MS
-    if late_ms > 0 and link.sealed is None:
-        raise ProtocolError(
-            ErrorCode.BUSY, "too many wrong keys from your address: try again in %d ms" % late_ms
-        )
+    if link.sealed is None:
+        _check_wrong_keys(hub, address)
     if hub.per_address < hub.max_connections:
         others = [other for other in hub.links if other not in hub.strangers]
         if len([other for other in others if other._stream.address == address]) >= hub.per_address:
