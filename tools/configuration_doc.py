@@ -366,7 +366,8 @@ _COMPUTER = """
 
 A hub says no in time: whoever goes beyond one of these loses the connection, and nobody else anything. On a
 computer `snyper hub --limit NAME=NUMBER` sets one and may be repeated; a hub board has them in its
-`config.json`, as above.
+`config.json`, as above. Lines, and the time to register, are looked at every 500 ms; until then more is
+taken.
 
 What every peer relies on is fixed, on a computer and on a board: how long a line is, how many bytes may
 follow it, how deep it nests, how many lines wait for a slow reader, how many requests of one peer are under
