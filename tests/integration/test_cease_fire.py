@@ -471,6 +471,17 @@ async def test_the_command_says_who_is_away_and_holds_all_the_same(tmp_path: Pat
 
 
 @each_engine
+async def test_the_command_says_what_to_do_where_a_console_has_the_only_place(
+    engine: str, tmp_path: Path
+) -> None:
+    async with running_hub(engine, tmp_path, max_consoles=1) as hub, console_of(hub):
+        for arguments in (("cease-fire",), ("cease-fire", "--release")):
+            status, out, err = await run_snyper(*arguments, "--hub", hub.address)
+            assert (status, out) == (1, "")
+            assert "takes 1 console: end a `snyper watch` or dashboard that has its place, or hold" in err
+
+
+@each_engine
 async def test_it_outlives_a_hub_that_is_killed(engine: str, tmp_path: Path) -> None:
     async with mortal_hub(engine, tmp_path) as hub:
         assert (await run_snyper("cease-fire", "--hub", hub.under_test.address))[0] == 0

@@ -12,7 +12,10 @@ from snyper.cli.commands import HubOption, Json, run
 from snyper.cli.output import err, out
 from snyper.client import DEFAULT_HUB, CeaseFire, TargetResult, connect
 from snyper.client.labels import natural
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 from snyper.system.streams import print_json
+
+_WHERE_FULL = "end a `snyper watch` or dashboard that has its place, or hold the button of a hub board"
 
 
 def cease_fire(
@@ -28,11 +31,16 @@ def cease_fire(
 
     async def work() -> tuple[CeaseFire, list[TargetResult], list[str]]:
         results: list[TargetResult] = []
-        async with connect(hub) as console:
-            if release:
-                return await console.release(_person()), [], []
-            state = await console.cease_fire(why, _person(), results.append)
-            away = [target.target_id for target in await console.targets() if not target.connected]
+        try:
+            async with connect(hub) as console:
+                if release:
+                    return await console.release(_person()), [], []
+                state = await console.cease_fire(why, _person(), results.append)
+                away = [target.target_id for target in await console.targets() if not target.connected]
+        except ProtocolError as error:
+            if error.code != ErrorCode.BUSY:
+                raise
+            raise ProtocolError(error.code, f"{error.message}: {_WHERE_FULL}") from None
         results.sort(key=lambda result: natural(result.target_id))
         return state, results, sorted(away, key=natural)
 
