@@ -11,7 +11,7 @@ def read_limits(given: Sequence[str]) -> dict[str, int]:
     for text in given:
         name, _, value = text.partition("=")
         if not (value.isascii() and value.isdigit() and len(value) <= 9):
-            raise ValueError(f"a limit is NAME=NUMBER, such as register_ms=60000, not {text!r}")
+            raise ValueError(f"a limit is NAME=NUMBER, with 9 digits at most, not {text!r}")
         found[name] = int(value)
     return found
 
