@@ -771,6 +771,42 @@ def test_a_phone_held_upright(browser: Browser, shooting_range: Range) -> None:
     context.close()
 
 
+def test_a_narrow_phone_has_room_for_the_password_and_a_reason(
+    browser: Browser, shooting_range: Range, tmp_path: Path
+) -> None:
+    password, why = tmp_path / "password", "somebody is on the range, " * 3
+    password.write_text(PASSWORD)
+    listen = f"{HOST}:{free_port()}"
+    dashboard = Process(
+        tmp_path,
+        *("dashboard", "--hub", shooting_range.hub_address, "--listen", listen, "--no-open"),
+        *("--archive", str(tmp_path / "archive.sqlite3"), "--password-file", str(password)),
+    )
+    context = browser.new_context(
+        viewport={"width": 320, "height": 640}, base_url=f"http://{listen}", is_mobile=True
+    )
+    page = context.new_page()
+    cease_fire = ("cease-fire", "--hub", shooting_range.hub_address)
+    try:
+        page.goto("/")
+        form = page.locator("form").bounding_box()
+        assert form is not None
+        assert form["x"] + form["width"] <= 320
+        page.get_by_label("Password").fill(PASSWORD)
+        page.keyboard.press("Enter")
+        bar = page.locator(".safety")
+        expect(bar).to_have_attribute("data-state", "armed")
+        assert run_snyper(*cease_fire, "--why", why)[0] == 0
+        expect(bar).to_contain_text(why.strip())
+        box = bar.bounding_box()
+        assert box is not None
+        assert box["height"] < 640 / 4
+    finally:
+        run_snyper(*cease_fire, "--release")
+        context.close()
+        assert dashboard.end() == 0
+
+
 def test_with_the_keyboard_alone(desk: Watched) -> None:
     page = open_range(desk)
     page.keyboard.press("Shift+S")
