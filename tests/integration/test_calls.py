@@ -1,7 +1,11 @@
 """Functions and objects of another process, over real sockets."""
 
 import contextlib
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -495,3 +499,113 @@ def test_a_pickle_is_bytes() -> None:
     bomb = b"cos\nsystem\n(S'exit 1'\ntR."
     with served(hello) as server, Client(address=HOST, port=server.port) as c:
         assert c.hello(bomb) == f"Hello {bomb!r}!"
+
+
+def test_one_client_in_several_threads() -> None:
+    def echo(value: int) -> int:
+        if value % 10 == 0:
+            time.sleep(0.03)  # longer than a thread keeps the connection
+        return value
+
+    wrong: list[object] = []
+    with served(echo) as server, Client(address=HOST, port=server.port) as c:
+
+        def call(first: int) -> None:
+            for value in range(first, first + 50):
+                if c.echo(value) != value:
+                    wrong.append(value)
+
+        callers = [threading.Thread(target=call, args=(1_000 * number,)) for number in range(6)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join(60)
+            assert not caller.is_alive()
+    assert wrong == []
+
+
+def test_another_thread_of_a_client_can_abort_its_call() -> None:
+    bath = Bath()
+    with served(bath, urgent="abort") as server, Client(address=HOST, port=server.port) as c:
+        outcome: list[object] = []
+        caller = threading.Thread(target=lambda: outcome.append(c.cool()))
+        caller.start()
+        assert bath.began.wait(30)
+        assert c.abort() == "aborted"
+        caller.join(30)
+        assert outcome == ["cold"]
+
+
+def test_closing_in_another_thread_loses_no_call() -> None:
+    bath = Bath()
+    with served(bath) as server, Client(address=HOST, port=server.port) as c:
+        outcome: list[object] = []
+        caller = threading.Thread(target=lambda: outcome.append(c.cool()))
+        caller.start()
+        assert bath.began.wait(30)
+        c.close()
+        bath.ends.set()
+        caller.join(30)
+        assert outcome == ["cold"]
+        assert bath.cooled == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_client_that_is_used_after_a_fork_connects_anew() -> None:
+    program = f"""
+import os, sys
+from snyper import Client
+c = Client(address={HOST!r}, port=int(sys.argv[1]))
+assert c.count() == 1
+child = os.fork()
+if not child:
+    assert c.count() == 2
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert c.count() == 3
+"""
+    calls: list[None] = []
+
+    def count() -> int:
+        calls.append(None)
+        return len(calls)
+
+    with served(count) as server:
+        done = subprocess.run([sys.executable, "-c", program, str(server.port)], timeout=60, check=False)
+    assert done.returncode == 0
+
+
+def test_ctrl_c_ends_a_blocked_call_and_the_next_is_right() -> None:
+    program = f"""
+import sys
+from snyper import Client
+c = Client(address={HOST!r}, port=int(sys.argv[1]))
+for _ in range(2):
+    try:
+        c.cool()
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+print(c.temperature(), flush=True)
+"""
+    bath = Bath()
+    with served(bath, urgent="temperature") as server, Client(address=HOST, port=server.port) as observer:
+        with subprocess.Popen(
+            [sys.executable, "-c", program, str(server.port)], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            try:
+                for _ in range(2):
+                    assert bath.began.wait(30)
+                    while not running(observer):
+                        time.sleep(0.001)
+                    process.send_signal(signal.SIGINT)
+                    assert process.stdout.readline() == "interrupted\n"
+                    bath.began.set()
+                assert process.stdout.readline() == "4.2\n"
+                assert process.wait(30) == 0
+            finally:
+                process.kill()
+        [row] = running(observer)
+        assert (row["name"], row["cancelled"]) == ("cool", True)
+        bath.ends.set()
+    assert bath.cooled == 1  # what waited was never begun

@@ -12,6 +12,7 @@ from snyper.services.surface import Member
 from snyper.services.wire import Pieces
 
 MAX_QUEUED = 64  # calls that wait for one instance
+MAX_UNSEEN = 10_000  # answers of a client that it may have and not say so
 MAX_SESSIONS = 10_000  # clients that are remembered
 KEEP_S = 600.0  # for how long an answer is kept for who has not had it
 KEEP_BYTES = 256 << 20  # of all of them
@@ -34,10 +35,7 @@ class Session:
     who: str
     send: Callable[[Pieces], None] | None = None  # over its connection; None while it has none
     seen: int = 0  # it has had the answers up to this one
-    highest: int = 0  # the last call that has come
-    unbegun: set[int] = field(
-        default_factory=set
-    )  # those before it that were never begun, and may come again
+    gone: set[int] = field(default_factory=set)  # those after it whose answers are not kept any more
     jobs: "dict[int, Job]" = field(default_factory=dict)
     answers: "OrderedDict[int, _Answer]" = field(default_factory=OrderedDict)
 
@@ -97,7 +95,6 @@ class Desk:
         session.send = None
         for job in [job for job in session.jobs.values() if not job.began_s]:
             self._remove(job)
-            session.unbegun.add(job.seq)
 
     def cancel(self, session: Session, seq: int) -> Job | None:
         """Give a call up: one that waits is never begun, one that runs ends for nobody. Return it; None where
@@ -168,25 +165,25 @@ class Desk:
 
         Raises ResultGone for one that is over and whose answer is not kept.
         """
-        if seq > session.highest or seq in session.unbegun:
-            session.highest = max(seq, session.highest)
-            session.unbegun.discard(seq)
-            return False
         answer = session.answers.get(seq)
         if answer is not None:
             return answer.pieces
         if seq in session.jobs:
             return True
-        raise ResultGone(f"{name}()")
+        if seq <= session.seen or seq in session.gone:
+            raise ResultGone(f"{name}()")
+        if len(session.answers) + len(session.gone) >= MAX_UNSEEN:
+            raise Busy(f"{session.who} has had {MAX_UNSEEN:,} answers and says of none that it has it")
+        return False
 
     def acknowledge(self, session: Session, seen: int) -> None:
         """Forget the answers up to `seen`: the client has them."""
         session.seen = max(session.seen, seen)
         answers = session.answers
-        if session.unbegun:
-            session.unbegun = {seq for seq in session.unbegun if seq > seen}
-        while answers and next(iter(answers)) <= seen:
-            self._drop(session, next(iter(answers)))
+        if session.gone:
+            session.gone = {seq for seq in session.gone if seq > seen}
+        for seq in [seq for seq in answers if seq <= seen]:
+            self._drop(session, seq)
 
     def expire(self, now_s: float) -> None:
         """Forget the answers that are too old."""
@@ -195,7 +192,7 @@ class Desk:
             session = self.sessions[id]
             if now_s - session.answers[seq].at_s < KEEP_S:
                 return
-            self._drop(session, seq)
+            self._give_away(session, seq)
 
     # ---
 
@@ -233,7 +230,11 @@ class Desk:
         self._kept_bytes += size
         while self._kept_bytes > KEEP_BYTES:
             id, oldest = next(iter(self._answers))
-            self._drop(self.sessions[id], oldest)
+            self._give_away(self.sessions[id], oldest)
+
+    def _give_away(self, session: Session, seq: int) -> None:
+        self._drop(session, seq)
+        session.gone.add(seq)
 
     def _drop(self, session: Session, seq: int) -> None:
         self._kept_bytes -= session.answers.pop(seq).size

@@ -1,0 +1,232 @@
+"""A client's connection to its server: dialled, let in, and from then on used by one thread at a time."""
+
+import contextlib
+import functools
+import getpass
+import select
+import socket
+import ssl
+import time
+from hashlib import sha256
+from typing import Any
+
+from snyper.services.connection import Core
+from snyper.services.handshake import ClientHandshake
+from snyper.services.sockets import keep_alive
+from snyper.services.wire import CANCEL, Pieces
+from snyper.shared.clock import now_us
+from snyper.shared.link_core import CloseReason
+from snyper.shared.seal import SEAL_BYTES
+from snyper.shared.socket_protocol import MAX_LINE_BYTES, ErrorCode, MessageType, ProtocolError, SocketMessage
+
+_PIECE_BYTES = 1 << 14  # more goes straight to where it belongs
+_ALIVE_S = 2.0  # for an answer to who asks for a sign of life
+_MAX_PIECES = 64  # that one system call takes, on any system
+
+
+class ClientConnection:
+    """A connection on which a client is let in. `instance` names the run of the server, `is_known` tells
+    whether it remembers the session.
+    """
+
+    def __init__(self, sock: Any, handshake: ClientHandshake, rest: bytes) -> None:
+        self.instance = handshake.instance
+        self.is_known = handshake.is_known
+        self.used_s = time.monotonic()
+        self._sock = sock
+        self._tail: Pieces = ()
+        self._is_sending = False
+        self._is_tls = isinstance(sock, ssl.SSLSocket)
+        self._poll = select.poll() if hasattr(select, "poll") else None
+        if self._poll is not None:
+            self._poll.register(sock, select.POLLIN)
+        self._core = Core({}, "server", self._write)
+        self._receive(rest)
+
+    @property
+    def is_closed(self) -> bool:
+        """Tell whether it has ended, as far as that is known."""
+        return self._core.close_error is not None
+
+    @property
+    def has_pending(self) -> bool:
+        """Tell whether a reply is waited for."""
+        return bool(self._core._pending)
+
+    def fileno(self) -> int:
+        """Return the socket's, for `select`."""
+        return int(self._sock.fileno())
+
+    def begin(self, id: str | int, pieces: Pieces, on_reply: Any, token: object) -> None:
+        """Send a request. `on_reply(token, reply)` is called once, with a SocketMessage, or a ProtocolError
+        when the connection ends. Raises ProtocolError where it has ended.
+        """
+        self._tail = pieces[1:]
+        self._core.start_request(id, bytes(pieces[0]), on_reply, token)
+
+    def is_readable(self, wait_s: float) -> bool:
+        """Tell whether something can be read, now or within that time."""
+        if self._is_tls and self._sock.pending():
+            return True
+        if self._poll is not None:
+            return bool(self._poll.poll(wait_s * 1000))
+        return bool(select.select((self._sock,), (), (), wait_s)[0])
+
+    def read(self) -> None:
+        """Read what there is, at least something. What it answers is told to who asked."""
+        parser = self._core._parser
+        try:
+            if parser.buffer is None:
+                data: Any = self._sock.recv(_PIECE_BYTES)
+                size = len(data)
+            else:
+                size = self._sock.recv_into(parser.buffer)
+                data = parser.buffer[:size]
+        except OSError as error:
+            self._core.end(_broken(error), CloseReason.BROKEN)
+            return
+        if size:
+            self._receive(data)
+        else:
+            self._core.end()
+
+    def has_ended(self) -> bool:
+        """Tell whether the server has hung up while nobody asked it anything."""
+        while self._core.close_error is None and self.is_readable(0.0):
+            self._sock.setblocking(False)
+            try:
+                self.read()
+            finally:
+                self._sock.setblocking(True)
+        return self._core.close_error is not None
+
+    def is_alive(self) -> bool:
+        """Ask the server for a sign of life, and tell whether one comes in time."""
+        replies: list[Any] = []
+        line = SocketMessage(MessageType.PING, "alive").to_line()
+        try:
+            self.begin("alive", (line,), list.append, replies)
+            while not replies:
+                if not self.is_readable(_ALIVE_S):
+                    return False
+                self.read()
+        except ProtocolError:
+            return False
+        return isinstance(replies[0], SocketMessage)
+
+    def give_up(self, id: str | int) -> None:
+        """Tell the server, as far as that can be told at once, that nobody waits for a call any more."""
+        self._core.cancel_request(id)
+        if isinstance(id, int) and not self._is_sending and self._core.close_error is None:
+            line = SocketMessage(CANCEL, "cancel", data={"call": id}).to_line()
+            with contextlib.suppress(ProtocolError):
+                self._core.send_line_nowait(line)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._core.end(ProtocolError(ErrorCode.DISCONNECTED, "closed here"), CloseReason.STOPPING)
+        self._sock.close()
+
+    # ---
+
+    def _receive(self, data: Any) -> None:
+        for _ in self._core.receive_data(data, now_us()):
+            pass  # a server asks nothing
+
+    def _write(self, line: bytes) -> None:
+        pieces = (line, *self._tail)
+        self._tail = ()
+        self._is_sending = True
+        try:
+            if len(pieces) > 1 and not self._is_tls and hasattr(self._sock, "sendmsg"):
+                _send_all(self._sock, pieces)
+            else:
+                for piece in pieces:
+                    self._sock.sendall(piece)
+        except OSError as error:
+            self._core.end(_broken(error), CloseReason.BROKEN)
+            raise _broken(error) from None
+        self._is_sending = False
+
+
+def _broken(error: OSError) -> ProtocolError:
+    return ProtocolError(ErrorCode.DISCONNECTED, f"the connection broke: {error}")
+
+
+def _send_all(sock: socket.socket, pieces: Pieces) -> None:
+    """Send all pieces without putting them together first."""
+    views = [memoryview(piece) for piece in pieces]
+    while views:
+        sent = sock.sendmsg(views[:_MAX_PIECES])
+        while views and sent >= len(views[0]):
+            sent -= len(views.pop(0))
+        if views and sent:
+            views[0] = views[0][sent:]
+
+
+def dial(address: tuple[str, int], session: str, secret: str | None, timeout_s: float) -> ClientConnection:
+    """Connect and be let in within that time, each step of it.
+
+    Raises OSError; ProtocolError: `disconnected` where it may go better the next time, else why this client
+    is not let in.
+    """
+    sock: Any = socket.create_connection(address, timeout_s)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        keep_alive(sock)
+        binding = b""
+        if secret is not None:
+            sock = _tls_context().wrap_socket(sock)
+            binding = sha256(sock.getpeercert(binary_form=True) or b"").digest()
+        handshake = ClientHandshake(session, _who(), secret, binding)
+        rest = _shake_hands(sock, handshake)
+        sock.settimeout(None)
+        return ClientConnection(sock, handshake, rest)
+    except ssl.SSLError as error:
+        sock.close()
+        if error.reason == "WRONG_VERSION_NUMBER":
+            why = "it speaks no TLS: it has no secret, or is no server of calls"
+            raise ProtocolError(ErrorCode.UNAUTHORIZED, why) from None
+        raise ProtocolError(ErrorCode.DISCONNECTED, f"TLS failed: {error.reason}") from None
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _shake_hands(sock: Any, handshake: ClientHandshake) -> bytes:
+    """Be let in; return the bytes that came behind that."""
+    sock.sendall(handshake.begin())
+    received = b""
+    while True:
+        line, end, rest = received.partition(b"\n")
+        if end:
+            received = rest
+            answer = handshake.receive_line(line + end)
+            if answer is None:
+                return rest
+            sock.sendall(answer)
+            continue
+        if len(received) > MAX_LINE_BYTES + SEAL_BYTES:
+            raise ProtocolError(ErrorCode.LINE_TOO_LONG, "it answers with a line that never ends")
+        data = sock.recv(_PIECE_BYTES)
+        if not data:
+            raise ProtocolError(ErrorCode.DISCONNECTED, "it hung up")
+        received += data
+
+
+@functools.cache
+def _tls_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    # No authority and no name: the proof of the secret is bound to whatever certificate is shown.
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _who() -> str:
+    """Return who calls, for people."""
+    user = ""
+    with contextlib.suppress(Exception):  # a user without a name: what it raises depends on the system
+        user = getpass.getuser() + "@"
+    return (user + socket.gethostname())[:64]
