@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, assert_type, cast
 
 import pytest
 
@@ -609,3 +609,45 @@ print(c.temperature(), flush=True)
         assert (row["name"], row["cancelled"]) == ("cool", True)
         bath.ends.set()
     assert bath.cooled == 1  # what waited was never begun
+
+
+def test_a_type_checker_sees_the_class() -> None:
+    with served(Powermeter()) as server:
+        pm = Client(Powermeter, address=HOST, port=server.port)
+        assert_type(pm, Powermeter)
+        assert_type(pm.read_voltage(2), float)
+        cast(Any, pm).close()
+
+
+def test_a_class_that_differs_is_said_once_and_the_server_decides() -> None:
+    class Newer:
+        def read(self, samples: int = 1, *, fast: bool = False) -> tuple[int, bool]:
+            return samples, fast
+
+    class Older:
+        def read(self, samples: int = 1) -> tuple[int, bool]:
+            raise NotImplementedError
+
+        def gone(self) -> None:
+            pass
+
+    with served(Newer()) as server:
+        old: Any = Client(Older, address=HOST, port=server.port)
+        with pytest.warns(UserWarning, match=r"read\(.*gone is not served") as warned:
+            assert old.read(3) == (3, False)
+        assert len(warned) == 1
+        assert old.read(3, fast=True) == (3, True)
+        old.close()
+
+
+def test_a_typing_error_is_not_silent() -> None:
+    with served(Powermeter()) as server:
+        pm: Any = Client(Powermeter, address=HOST, port=server.port)
+        with pytest.raises(AttributeError):
+            pm.rnage = 3
+        with pytest.raises(CallError, match="Did you mean 'read_voltage'"):
+            pm.read_volt()
+        pm.close()
+    bare: Any = Client(address=HOST, port=server.port)
+    with pytest.raises(AttributeError):
+        bare.range = 3

@@ -16,7 +16,7 @@ from IPython.core.formatters import DisplayFormatter
 from IPython.core.oinspect import Inspector
 from rich.pretty import pretty_repr
 
-from snyper.services.client import Client
+from snyper.services.client import BaseClient
 from snyper.services.mirror import mirror
 from snyper.services.naming import RESERVED
 
@@ -49,7 +49,7 @@ class AsyncBase(Base):
         return super().call(command, *args, **kwargs)
 
 
-class Real(Client):
+class Real(BaseClient):
     """The client itself, which writes down its calls and makes none."""
 
     def __init__(self) -> None:
@@ -271,7 +271,7 @@ def test_a_constant_hides_nothing_and_does_not_learn_of_it() -> None:
 
 
 def test_a_client_has_no_public_name_that_is_not_reserved() -> None:
-    assert {name for name in dir(Client) if not name.startswith("_")} == RESERVED
+    assert {name for name in dir(BaseClient) if not name.startswith("_")} == RESERVED
 
 
 class Scpi:
