@@ -29,6 +29,7 @@ from tests.integration.harness import (
     peer_of,
     run_snyper,
     running_hub,
+    scripted_hub,
     scripted_target,
     snyper,
     start_hub,
@@ -479,6 +480,18 @@ async def test_the_command_says_what_to_do_where_a_console_has_the_only_place(
             status, out, err = await run_snyper(*arguments, "--hub", hub.address)
             assert (status, out) == (1, "")
             assert "takes 1 console: end a `snyper watch` or dashboard that has its place, or hold" in err
+
+
+async def test_the_command_says_what_to_do_where_the_hub_is_older() -> None:
+    async with scripted_hub() as hub:
+        running = asyncio.create_task(run_snyper("cease-fire", "--hub", hub.address))
+        peer, _ = await hub.register()
+        said = await peer.expect("cease_fire")
+        code = {"code": "unknown_type", "message": "nobody here answers `cease_fire`"}
+        await peer.send({"type": "error", "id": said["id"], "status": "error", "data": code})
+        status, out, err = await running
+        assert (status, out) == (1, "")
+        assert "this hub is older: `snyper game stop`, `snyper lay-down all`, then update it" in err
 
 
 @each_engine

@@ -15,7 +15,11 @@ from snyper.client.labels import natural
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 from snyper.system.streams import print_json
 
-_WHERE_FULL = "end a `snyper watch` or dashboard that has its place, or hold the button of a hub board"
+# What a person can do about a hub's refusal, by its code.
+_ADVICE = {
+    ErrorCode.BUSY: "end a `snyper watch` or dashboard that has its place, or hold the button of a hub board",
+    ErrorCode.UNKNOWN_TYPE: "this hub is older: `snyper game stop`, `snyper lay-down all`, then update it",
+}
 
 
 def cease_fire(
@@ -38,9 +42,9 @@ def cease_fire(
                 state = await console.cease_fire(why, _person(), results.append)
                 away = [target.target_id for target in await console.targets() if not target.connected]
         except ProtocolError as error:
-            if error.code != ErrorCode.BUSY:
+            if error.code not in _ADVICE:
                 raise
-            raise ProtocolError(error.code, f"{error.message}: {_WHERE_FULL}") from None
+            raise ProtocolError(error.code, f"{error.message}: {_ADVICE[error.code]}") from None
         results.sort(key=lambda result: natural(result.target_id))
         return state, results, sorted(away, key=natural)
 
