@@ -1,7 +1,6 @@
 """Calls to one server, from any number of threads: each once, over one connection after the other."""
 
 import contextlib
-import logging
 import os
 import select
 import socket
@@ -10,26 +9,15 @@ import time
 from typing import Any
 
 from snyper.services.client_connection import ClientConnection, dial
-from snyper.services.context import chain, until
-from snyper.services.remote_exceptions import (
-    CallError,
-    OutcomeUnknown,
-    Refused,
-    RemoteError,
-    Unreachable,
-    from_wire,
-)
-from snyper.services.wire import CALL, RAISED, REFUSED, RETURNED, Pieces, pack, unpack
+from snyper.services.client_session import ClientSession, Request, is_answer
+from snyper.services.context import until
+from snyper.services.dialling import IDLE_S, Dialling
+from snyper.services.remote_exceptions import CallError, OutcomeUnknown
+from snyper.services.wire import Pieces
 from snyper.shared.address import format_address
-from snyper.shared.link_core import error_of
-from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
 
-_log = logging.getLogger("snyper")
 _HANDOVER_S = 0.02  # after which a thread that waits for its reply leaves the connection to the watcher
-_DIAL_S = 3.0  # that a server may take to answer, before it is dialled anew
-_RETRY_S = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)
-_SAY_S = 2.0  # after which a caller that waits for a server is told so
-_IDLE_S = 5.0  # after which a connection is tried before it is used
 _SLICE_S = 0.3  # Windows ends no wait for Ctrl-C
 
 
@@ -37,27 +25,21 @@ class _DeadlineError(Exception):
     """The deadline of a call is over."""
 
 
-class _Request:
+class _Request(Request):
     """A request of a thread, and what comes of it."""
 
     def __init__(self, id: str | int, pieces: Pieces, name: str) -> None:
-        self.id = id
-        self.name = name
-        self.sent_to = ""  # the run of the server that may have it
+        super().__init__(id, pieces, name)
         self.outcome: SocketMessage | Exception | None = None
         self.done: threading.Event | None = None  # for the thread, once another reads
-        self._pieces = pieces
 
     def begin(self, connection: ClientConnection, where: str) -> None:
         """Send it. Raises OutcomeUnknown where it was sent to another run of the server; ProtocolError."""
         if connection.is_closed:
             raise ProtocolError(ErrorCode.DISCONNECTED, "the connection has ended")
-        if self.sent_to and (connection.instance != self.sent_to or not connection.is_known):
-            raise OutcomeUnknown(self.name, f"{where} was started anew meanwhile")
-        if isinstance(self.id, int):
-            self.sent_to = connection.instance
+        self.send_to(connection.instance, connection.is_known, where)
         self.outcome = None
-        connection.begin(self.id, self._pieces, _Request.set, self)
+        connection.begin(self.id, self.pieces, _Request.set, self)
 
     def set(self, outcome: SocketMessage | Exception) -> None:
         """Take what comes of it."""
@@ -90,30 +72,18 @@ class Caller:
         Raises TypeError, ValueError for an argument that does not travel; CallError.
         """
         self._check_process()
-        data: dict[str, object] = {"name": name}
-        within = chain()
-        if within:
-            data["chain"] = list(within)
-        with self._lock:
-            self._seq += 1
-            seq = self._seq
-            data["seen"] = min(self._open, default=seq) - 1
-            self._open.add(seq)
+        seq, pieces, shown = self._session.call(name, args, kwargs)
         try:
-            pieces = pack(CALL, seq, None, data, "arguments", [list(args), kwargs])
-            reply = self._ask(_Request(seq, pieces, f"{name}()"))
+            reply = self._ask(_Request(seq, pieces, shown))
         finally:
-            self._open.discard(seq)
-        return self._outcome(reply, f"{name}()")
+            self._session.end(seq)
+        return self._session.result(reply, shown)
 
     def ask(self, message_type: str, **data: object) -> Any:
         """Ask the server what needs no function. Raises CallError."""
         self._check_process()
-        with self._lock:
-            self._asked += 1
-            id = f"{message_type}-{self._asked}"
-        line = SocketMessage(message_type, id, data=data).to_line()
-        return self._outcome(self._ask(_Request(id, (line,), message_type)), message_type)
+        request = _Request(*self._session.ask(message_type, data))
+        return self._session.result(self._ask(request), request.name)
 
     def close(self) -> None:
         """Hang up. The next call connects anew; one that is under way does so at once."""
@@ -134,20 +104,15 @@ class Caller:
     # ---
 
     def _begin_session(self) -> None:
-        self._pid = os.getpid()
-        self._session = os.urandom(16).hex()
-        self._seq = 0
-        self._asked = 0
-        self._open: set[int] = set()  # the calls that have no answer yet
-        self._lock = threading.Lock()
-        self._turns = threading.Condition(self._lock)
+        self._session = ClientSession(self.where)
+        self._turns = threading.Condition()
         self._is_taken = False  # by a thread that calls
         self._is_watched = False
         self._posted: list[Any] = []  # for the watcher, with the connection
         self._wake: tuple[socket.socket, socket.socket] | None = None
 
     def _check_process(self) -> None:
-        if self._pid != os.getpid():  # a fork: the connection is the parent's
+        if self._session.pid != os.getpid():  # a fork: the connection is the parent's
             self._connection = None
             self._begin_session()
 
@@ -160,12 +125,8 @@ class Caller:
                 raise OutcomeUnknown(request.name, "it has not ended at its deadline") from None
             except ProtocolError as error:
                 outcome = error
-            if isinstance(outcome, SocketMessage):
+            if is_answer(outcome):
                 return outcome
-            if not isinstance(outcome, ProtocolError):
-                raise outcome
-            if outcome.code != ErrorCode.DISCONNECTED:
-                raise CallError(str(outcome))
 
     def _exchange(self, request: _Request, until_s: float | None) -> SocketMessage | Exception:
         """Send a request and return what comes of it. Raises ProtocolError, CallError, _DeadlineError."""
@@ -281,7 +242,7 @@ class Caller:
     def _connected(self, until_s: float | None) -> ClientConnection:
         connection = self._connection
         if connection is not None:
-            is_fresh = time.monotonic() - connection.used_s < _IDLE_S
+            is_fresh = time.monotonic() - connection.used_s < IDLE_S
             if not connection.has_ended() and (is_fresh or connection.is_alive()):
                 return connection
             self._drop()
@@ -289,49 +250,12 @@ class Caller:
         return connection
 
     def _dial(self, until_s: float | None) -> ClientConnection:
-        began_s = time.monotonic()
-        said = False
-        tries = 0
+        dialling = Dialling(self.where, until_s)
         while True:
             try:
-                timeout_s = _DIAL_S
-                if until_s is not None:
-                    timeout_s = max(0.001, min(timeout_s, until_s - time.monotonic()))
-                return dial(self._address, self._session, self._secret, timeout_s)
-            except socket.gaierror as error:
-                raise Unreachable(
-                    self.where, f"no computer is known by that name ({error.strerror})"
-                ) from None
-            except ProtocolError as error:
-                if error.code != ErrorCode.DISCONNECTED:
-                    raise Refused(f"{self.where}: {error.message}") from None
-                why = error.message
-            except OSError as error:
-                why = error.strerror or str(error) or type(error).__name__
-            now_s = time.monotonic()
-            if until_s is not None and now_s >= until_s:
-                raise Unreachable(self.where, why)
-            if not said and now_s - began_s >= _SAY_S:
-                said = True
-                _log.warning("nobody serves at %s yet (%s): waiting", self.where, why)
-            time.sleep(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
-            tries += 1
-
-    def _outcome(self, reply: SocketMessage, name: str) -> object:
-        if reply.type == MessageType.ERROR:
-            raise CallError(f"{self.where}: {error_of(reply)}")
-        try:
-            value = unpack(reply, "value")
-        except ValueError as error:
-            raise CallError(f"{self.where} answers {name} with what is no value: {error}") from None
-        if reply.status == RETURNED:
-            return value
-        if reply.status in (RAISED, REFUSED):
-            raised = from_wire(value, name, self.where)
-            if reply.status == RAISED and isinstance(raised, CallError):  # of a link that the function has
-                raised = RemoteError(type(raised).__name__, str(raised))
-            raise raised
-        raise CallError(f"{self.where} answers {name} with `{reply.status}`")
+                return dial(self._address, self._session.id, self._secret, dialling.timeout_s())
+            except (OSError, ProtocolError) as error:
+                time.sleep(dialling.pause_s(error))
 
 
 def _read_until_done(connection: ClientConnection, request: _Request) -> bool:

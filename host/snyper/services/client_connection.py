@@ -10,17 +10,17 @@ import time
 from hashlib import sha256
 from typing import Any
 
+from snyper.services.client_session import cancelling
 from snyper.services.connection import Core
+from snyper.services.dialling import ALIVE_S
 from snyper.services.handshake import ClientHandshake
 from snyper.services.sockets import keep_alive
-from snyper.services.wire import CANCEL, Pieces
+from snyper.services.wire import Pieces
 from snyper.shared.clock import now_us
 from snyper.shared.link_core import CloseReason
-from snyper.shared.seal import SEAL_BYTES
-from snyper.shared.socket_protocol import MAX_LINE_BYTES, ErrorCode, MessageType, ProtocolError, SocketMessage
+from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
 _PIECE_BYTES = 1 << 14  # more goes straight to where it belongs
-_ALIVE_S = 2.0  # for an answer to who asks for a sign of life
 _MAX_PIECES = 64  # that one system call takes, on any system
 
 
@@ -107,7 +107,7 @@ class ClientConnection:
         try:
             self.begin("alive", (line,), list.append, replies)
             while not replies:
-                if not self.is_readable(_ALIVE_S):
+                if not self.is_readable(ALIVE_S):
                     return False
                 self.read()
         except ProtocolError:
@@ -118,9 +118,8 @@ class ClientConnection:
         """Tell the server, as far as that can be told at once, that nobody waits for a call any more."""
         self._core.cancel_request(id)
         if isinstance(id, int) and not self._is_sending and self._core.close_error is None:
-            line = SocketMessage(CANCEL, "cancel", data={"call": id}).to_line()
             with contextlib.suppress(ProtocolError):
-                self._core.send_line_nowait(line)
+                self._core.send_line_nowait(cancelling(id))
 
     def close(self) -> None:
         """Hang up."""
@@ -195,23 +194,15 @@ def dial(address: tuple[str, int], session: str, secret: str | None, timeout_s: 
 
 def _shake_hands(sock: Any, handshake: ClientHandshake) -> bytes:
     """Be let in; return the bytes that came behind that."""
-    sock.sendall(handshake.begin())
-    received = b""
+    steps = handshake.steps()
+    answer = next(steps)
     while True:
-        line, end, rest = received.partition(b"\n")
-        if end:
-            received = rest
-            answer = handshake.receive_line(line + end)
-            if answer is None:
-                return rest
-            sock.sendall(answer)
-            continue
-        if len(received) > MAX_LINE_BYTES + SEAL_BYTES:
-            raise ProtocolError(ErrorCode.LINE_TOO_LONG, "it answers with a line that never ends")
-        data = sock.recv(_PIECE_BYTES)
-        if not data:
-            raise ProtocolError(ErrorCode.DISCONNECTED, "it hung up")
-        received += data
+        sock.sendall(answer)
+        try:
+            answer = steps.send(sock.recv(_PIECE_BYTES))
+        except StopIteration as end:
+            rest: bytes = end.value
+            return rest
 
 
 @functools.cache

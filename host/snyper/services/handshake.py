@@ -8,13 +8,15 @@ server says: to try one guess costs as much.
 import hashlib
 import os
 from binascii import hexlify, unhexlify
+from collections.abc import Generator
 from functools import lru_cache
 
 from snyper.services.wire import MAX_BODY_BYTES
 from snyper.shared.handshake_server import Role
 from snyper.shared.keys import KEY_BYTES, NONCE_BYTES, Key, nonce_field, seals
-from snyper.shared.seal import Seal
+from snyper.shared.seal import SEAL_BYTES, Seal
 from snyper.shared.socket_protocol import (
+    MAX_LINE_BYTES,
     PROTOCOL_VERSION,
     ErrorCode,
     MessageType,
@@ -144,6 +146,30 @@ class ClientHandshake:
         if self._secret is not None:
             data = {"role": Role.CONSOLE, "key": _KEY_NAME, "nonce": hexlify(self._nonce).decode()}
         return SocketMessage(MessageType.REGISTER, 0, data=data).to_line()
+
+    def steps(self) -> Generator[bytes, bytes, bytes]:
+        """Yield what is to be sent, perhaps nothing, and take what comes, nothing where the server hangs up.
+        Return what has come behind the handshake.
+
+        Raises ProtocolError for a server that refuses, that does not prove the secret, or that hangs up.
+        """
+        received, unsent = b"", self.begin()
+        while True:
+            line, end, rest = received.partition(b"\n")
+            if end:
+                received = rest
+                answer = self.receive_line(line + end)
+                if answer is None:
+                    return rest
+                unsent += answer
+                continue
+            if len(line) > MAX_LINE_BYTES + SEAL_BYTES:
+                raise ProtocolError(ErrorCode.LINE_TOO_LONG, "it answers with a line that never ends")
+            data = yield unsent
+            unsent = b""
+            if not data:
+                raise ProtocolError(ErrorCode.DISCONNECTED, "it hung up")
+            received += data
 
     def receive_line(self, line: bytes) -> bytes | None:
         """Take a line of the server; return the next one for it, None when the handshake is done.

@@ -1,0 +1,114 @@
+"""A client's session, over all its connections: the numbers of its calls, and what a reply means. Pure."""
+
+import os
+import threading
+from typing import TypeGuard
+
+from snyper.services.context import chain
+from snyper.services.remote_exceptions import CallError, OutcomeUnknown, RemoteError, from_wire
+from snyper.services.wire import CALL, CANCEL, RAISED, REFUSED, RETURNED, Pieces, pack, unpack
+from snyper.shared.link_core import error_of
+from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
+
+
+class Request:
+    """A request of the server, sent as often as it takes until it answers: a call under the same number."""
+
+    sent_to = ""  # the run of the server that may have it
+
+    def __init__(self, id: str | int, pieces: Pieces, name: str) -> None:
+        self.id = id
+        self.pieces = pieces
+        self.name = name
+
+    def send_to(self, instance: str, is_known: bool, where: str) -> None:
+        """Note that it is sent to a run of the server, which knows the session or not.
+
+        Raises OutcomeUnknown where another run may have it.
+        """
+        if self.sent_to and (instance != self.sent_to or not is_known):
+            raise OutcomeUnknown(self.name, f"{where} was started anew meanwhile")
+        if isinstance(self.id, int):
+            self.sent_to = instance
+
+
+class ClientSession:
+    """Counts the calls of a client, and tells the server which answers have come. Any thread may use it."""
+
+    def __init__(self, where: str) -> None:
+        self.id = os.urandom(16).hex()
+        self.pid = os.getpid()  # a fork has a session of its own
+        self.where = where
+        self._seq = 0
+        self._asked = 0
+        self._open: set[int] = set()  # the calls that have no answer yet
+        self._lock = threading.Lock()
+
+    def call(self, name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[int, Pieces, str]:
+        """Begin a call, to be ended by `end`; return what makes a Request of it.
+
+        Raises TypeError, ValueError for an argument that does not travel; CallError.
+        """
+        data: dict[str, object] = {"name": name}
+        within = chain()
+        if within:
+            data["chain"] = list(within)
+        with self._lock:
+            self._seq += 1
+            seq = self._seq
+            data["seen"] = min(self._open, default=seq) - 1
+            self._open.add(seq)
+        try:
+            return seq, pack(CALL, seq, None, data, "arguments", [list(args), kwargs]), f"{name}()"
+        except BaseException as error:
+            self._open.discard(seq)
+            if isinstance(error, ProtocolError):
+                raise CallError(str(error)) from None
+            raise
+
+    def end(self, seq: int) -> None:
+        """Take that nobody waits for the answer to a call any more."""
+        self._open.discard(seq)
+
+    def ask(self, message_type: str, data: dict[str, object]) -> tuple[str, Pieces, str]:
+        """Return what makes a Request of a message that calls no function. Raises ProtocolError."""
+        with self._lock:
+            self._asked += 1
+            id = f"{message_type}-{self._asked}"
+        return id, (SocketMessage(message_type, id, data=data).to_line(),), message_type
+
+    def result(self, reply: SocketMessage, name: str) -> object:
+        """Return what a call has returned, or raise what it has raised. Raises CallError."""
+        if reply.type == MessageType.ERROR:
+            raise CallError(f"{self.where}: {error_of(reply)}")
+        try:
+            value = unpack(reply, "value")
+        except ValueError as error:
+            raise CallError(f"{self.where} answers {name} with what is no value: {error}") from None
+        if reply.status == RETURNED:
+            return value
+        if reply.status in (RAISED, REFUSED):
+            raised = from_wire(value, name, self.where)
+            if reply.status == RAISED and isinstance(raised, CallError):  # of a link that the function has
+                raised = RemoteError(type(raised).__name__, str(raised))
+            raise raised
+        raise CallError(f"{self.where} answers {name} with `{reply.status}`")
+
+
+def is_answer(outcome: SocketMessage | Exception) -> TypeGuard[SocketMessage]:
+    """Tell whether what came of a request is its answer; false where it is to be sent again.
+
+    Raises what else came of it; CallError.
+    """
+    if isinstance(outcome, SocketMessage):
+        return True
+    if not isinstance(outcome, ProtocolError):
+        raise outcome
+    if outcome.code != ErrorCode.DISCONNECTED:
+        raise CallError(str(outcome))
+    return False
+
+
+def cancelling(seq: int) -> bytes:
+    """Return the line by which a call is given up."""
+    return SocketMessage(CANCEL, "cancel", data={"call": seq}).to_line()
