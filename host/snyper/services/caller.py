@@ -19,6 +19,16 @@ from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessag
 
 _HANDOVER_S = 0.02  # after which a thread that waits for its reply leaves the connection to the watcher
 _SLICE_S = 0.3  # Windows ends no wait for Ctrl-C
+_forks = 0  # of this process, from the first one
+
+
+def _on_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_on_fork)
 
 
 class _DeadlineError(Exception):
@@ -104,6 +114,7 @@ class Caller:
     # ---
 
     def _begin_session(self) -> None:
+        self._forks = _forks
         self._session = ClientSession(self.where)
         self._turns = threading.Condition()
         self._is_taken = False  # by a thread that calls
@@ -112,7 +123,7 @@ class Caller:
         self._wake: tuple[socket.socket, socket.socket] | None = None
 
     def _check_process(self) -> None:
-        if self._session.pid != os.getpid():  # a fork: the connection is the parent's
+        if self._forks != _forks:  # the connection is the parent's
             self._connection = None
             self._begin_session()
 
@@ -261,9 +272,8 @@ class Caller:
 def _read_until_done(connection: ClientConnection, request: _Request) -> bool:
     """Read until a request is done; return false if that lasts."""
     while request.outcome is None:
-        if not connection.is_readable(_HANDOVER_S):
+        if not connection.read_within(_HANDOVER_S):
             return False
-        connection.read()
     return True
 
 

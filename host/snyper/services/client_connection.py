@@ -3,11 +3,13 @@
 import contextlib
 import functools
 import getpass
+import os
 import select
 import socket
 import ssl
 import time
 from hashlib import sha256
+from struct import pack
 from typing import Any
 
 from snyper.services.client_session import cancelling
@@ -20,6 +22,8 @@ from snyper.shared.clock import now_us
 from snyper.shared.link_core import CloseReason
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
+# Where a system call can wait for so long: elsewhere it is of another form.
+_RECEIVE_TIMEOUT = getattr(socket, "SO_RCVTIMEO", None) if os.name == "posix" else None
 _PIECE_BYTES = 1 << 14  # more goes straight to where it belongs
 _MAX_PIECES = 64  # that one system call takes, on any system
 
@@ -36,11 +40,12 @@ class ClientConnection:
         self._sock = sock
         self._tail: Pieces = ()
         self._is_sending = False
+        self._receive_timeout_s = 0.0  # that the system keeps; 0 for none
         self._is_tls = isinstance(sock, ssl.SSLSocket)
         self._poll = select.poll() if hasattr(select, "poll") else None
         if self._poll is not None:
             self._poll.register(sock, select.POLLIN)
-        self._core = Core({}, "server", self._write)
+        self._core = Core({}, "server", self._write, MessageType.REPLY)
         self._receive(rest)
 
     @property
@@ -72,8 +77,22 @@ class ClientConnection:
             return bool(self._poll.poll(wait_s * 1000))
         return bool(select.select((self._sock,), (), (), wait_s)[0])
 
-    def read(self) -> None:
-        """Read what there is, at least something. What it answers is told to who asked."""
+    def read_within(self, wait_s: float) -> bool:
+        """Read what comes within that time, by one system call where there is one for that; return whether
+        something did.
+        """
+        if self._is_tls or _RECEIVE_TIMEOUT is None:
+            is_readable = self.is_readable(wait_s)
+            if is_readable:
+                self.read()
+            return is_readable
+        if wait_s != self._receive_timeout_s:
+            self._receive_timeout_s = wait_s
+            self._sock.setsockopt(socket.SOL_SOCKET, _RECEIVE_TIMEOUT, pack("ll", 0, int(wait_s * 1e6)))
+        return self.read()
+
+    def read(self) -> bool:
+        """Read what there is; return whether there was something. What it answers is told to who asked."""
         parser = self._core._parser
         try:
             if parser.buffer is None:
@@ -82,20 +101,24 @@ class ClientConnection:
             else:
                 size = self._sock.recv_into(parser.buffer)
                 data = parser.buffer[:size]
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
         except OSError as error:
             self._core.end(_broken(error), CloseReason.BROKEN)
-            return
+            return True
         if size:
             self._receive(data)
         else:
             self._core.end()
+        return True
 
     def has_ended(self) -> bool:
         """Tell whether the server has hung up while nobody asked it anything."""
         while self._core.close_error is None and self.is_readable(0.0):
             self._sock.setblocking(False)
             try:
-                self.read()
+                if not self.read():
+                    break  # TLS's own
             finally:
                 self._sock.setblocking(True)
         return self._core.close_error is not None

@@ -37,7 +37,6 @@ class ClientSession:
 
     def __init__(self, where: str) -> None:
         self.id = os.urandom(16).hex()
-        self.pid = os.getpid()  # a fork has a session of its own
         self.where = where
         self._seq = 0
         self._asked = 0

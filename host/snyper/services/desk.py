@@ -4,7 +4,7 @@ One thread at a time uses a Desk. Calls to one instance are one at a time and in
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from snyper.services.remote_exceptions import Busy, ResultGone, WouldDeadlock
@@ -18,7 +18,7 @@ KEEP_S = 600.0  # for how long an answer is kept for who has not had it
 KEEP_BYTES = 256 << 20  # of all of them
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Station:
     """Stands for one instance that is served: one call at a time has it."""
 
@@ -27,7 +27,7 @@ class Station:
     queued: int = 0
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Session:
     """A client over all its connections."""
 
@@ -37,10 +37,10 @@ class Session:
     seen: int = 0  # it has had the answers up to this one
     gone: set[int] = field(default_factory=set)  # those after it whose answers are not kept any more
     jobs: "dict[int, Job]" = field(default_factory=dict)
-    answers: "OrderedDict[int, _Answer]" = field(default_factory=OrderedDict)
+    answers: "dict[int, _Answer]" = field(default_factory=dict)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Job:
     """One call."""
 
@@ -62,7 +62,7 @@ class Job:
         return f"{cancelled}{self.member.name}() of {self.session.who}{for_s}"
 
 
-@dataclass
+@dataclass(slots=True)
 class _Answer:
     pieces: Pieces
     size: int
@@ -76,7 +76,6 @@ class Desk:
         self.sessions: OrderedDict[str, Session] = OrderedDict()
         self._waiting: deque[Job] = deque()
         self._kept_bytes = 0
-        self._answers: OrderedDict[tuple[str, int], None] = OrderedDict()  # of all sessions, the oldest first
 
     def open(self, id: str, who: str, send: Callable[[Pieces], None]) -> tuple[Session, bool]:
         """Return the session of a client that has connected, and whether it was known."""
@@ -187,12 +186,10 @@ class Desk:
 
     def expire(self, now_s: float) -> None:
         """Forget the answers that are too old."""
-        while self._answers:
-            id, seq = next(iter(self._answers))
-            session = self.sessions[id]
-            if now_s - session.answers[seq].at_s < KEEP_S:
-                return
-            self._give_away(session, seq)
+        for session in self.sessions.values():
+            for seq, answer in list(session.answers.items()):
+                if now_s - answer.at_s >= KEEP_S:
+                    self._give_away(session, seq)
 
     # ---
 
@@ -224,12 +221,16 @@ class Desk:
         return begun
 
     def _keep(self, session: Session, seq: int, pieces: Pieces, now_s: float) -> None:
-        size = _size_of(pieces)
+        size = sum(map(len, pieces))
         session.answers[seq] = _Answer(pieces, size, now_s)
-        self._answers[session.id, seq] = None
         self._kept_bytes += size
         while self._kept_bytes > KEEP_BYTES:
-            id, oldest = next(iter(self._answers))
+            kept = [
+                (answer.at_s, one.id, old)
+                for one in self.sessions.values()
+                for old, answer in one.answers.items()
+            ]
+            _, id, oldest = min(kept)
             self._give_away(self.sessions[id], oldest)
 
     def _give_away(self, session: Session, seq: int) -> None:
@@ -238,7 +239,6 @@ class Desk:
 
     def _drop(self, session: Session, seq: int) -> None:
         self._kept_bytes -= session.answers.pop(seq).size
-        del self._answers[session.id, seq]
 
     def _forget_one(self) -> bool:
         for session in self.sessions.values():
@@ -248,7 +248,3 @@ class Desk:
                 del self.sessions[session.id]
                 return True
         return False
-
-
-def _size_of(pieces: Iterable[bytes | bytearray | memoryview]) -> int:
-    return sum(len(piece) for piece in pieces)

@@ -33,6 +33,7 @@ from snyper.services.wire import (
     RETURNED,
     RUNNING,
     Pieces,
+    own,
     pack,
     unpack,
     word,
@@ -209,7 +210,7 @@ class Server:
         who = f"{introduction.who} ({connection.address})"
         session, is_known = self._desk.open(introduction.session, who, connection.send)
         connection.session = session
-        connection.core = Core(self._handlers, who, lambda line: connection.send((line,)))
+        connection.core = Core(self._handlers, who, lambda line: connection.send((line,)), CALL)
         return connection._handshake.admit(message, self._instance, is_known)
 
     def _on_end(self, connection: Connection) -> None:
@@ -323,7 +324,7 @@ def _execute(job: Job, tracebacks: bool) -> Pieces:
     current_job.set(job)
     try:
         value = job.member.invoke(*job.args, **job.kwargs)
-        return pack(MessageType.REPLY, job.seq, RETURNED, {}, "value", value)
+        return own(pack(MessageType.REPLY, job.seq, RETURNED, {}, "value", value))
     except BaseException as error:  # whatever the function raises is the caller's to know
         return pack(MessageType.REPLY, job.seq, RAISED, {}, "value", to_wire(error, tracebacks))
     finally:

@@ -10,6 +10,7 @@ from typing import Any
 
 from snyper.services.values import decode, encode
 from snyper.shared.socket_protocol import (
+    MAX_DEPTH,
     MAX_LINE_BYTES,
     MAX_WORD_CHARS,
     ErrorCode,
@@ -27,34 +28,35 @@ RETURNED = "returned"  # the status of a `reply`
 RAISED = "raised"
 REFUSED = "refused"  # by the server itself
 MAX_BODY_BYTES = 1 << 30  # of one call, or one answer
-_MAX_INLINE_BYTES = MAX_LINE_BYTES // 2  # of a value in a line: beside it the rest has room
-_MAX_INLINE_DEPTH = 5  # in `data`, below which a message may have no more
+_MAX_INLINE_BYTES = 3_072  # of a line: a hub that passes it on adds to it
+_MAX_INLINE_DEPTH = MAX_DEPTH - 2  # below `data`
 
 Buffer = bytes | bytearray | memoryview
 Pieces = tuple[Buffer, ...]  # a line, and what follows it
 
 
 def pack(
-    message_type: str,
-    id: str | int,
-    status: str | None,
-    data: dict[str, object],
-    name: str,
-    value: object,
-    target_id: str | None = None,
+    message_type: str, id: str | int, status: str | None, data: dict[str, object], name: str, value: object
 ) -> Pieces:
-    """Encode a message whose field `name` of `data` is `value`, which need not be JSON.
+    """Encode a message whose field `name` of `data` is `value`, which need not be JSON. The pieces share
+    memory with it.
 
     Raises TypeError, ValueError for a value that does not travel, ProtocolError `line_too_long` for one of
     more than MAX_BODY_BYTES.
     """
     buffers: list[Buffer] = []
-    encoded = encode(value, buffers)
-    if not buffers and _is_shallow(encoded, _MAX_INLINE_DEPTH):
-        text = encode_json(encoded)
-        if len(text) <= _MAX_INLINE_BYTES:
-            data[name] = encoded
-            return (SocketMessage(message_type, id, target_id, status, data).to_line(),)
+    encoded = encode(value, buffers, name)
+    # Not by way of a SocketMessage: all of it is ours, and known to be what a line takes.
+    fields: dict[str, object] = {"type": message_type, "id": id}
+    if status is not None:
+        fields["status"] = status
+    fields["data"] = data
+    if not buffers:
+        data[name] = encoded
+        line = encode_json(fields)
+        if len(line) < _MAX_INLINE_BYTES and _is_shallow(encoded, line):
+            return (line + b"\n",)
+        del data[name]
     views = [memoryview(buffer).cast("B") for buffer in buffers]
     head = json.dumps([encoded, [len(view) for view in views]], separators=(",", ":")).encode()
     size = len(head) + sum(len(view) for view in views)
@@ -62,8 +64,36 @@ def pack(
         raise ProtocolError(ErrorCode.LINE_TOO_LONG, f"{size:,} bytes: at most {MAX_BODY_BYTES:,} travel")
     data["body"] = name
     data["json_bytes"] = len(head)
-    line = SocketMessage(message_type, id, target_id, status, data, _Length(size)).to_line()
-    return (line, head, *views)
+    fields["bytes"] = size
+    return (encode_json(fields) + b"\n", head, *views)
+
+
+def read_plain(line: bytes, message_type: str) -> SocketMessage | None:
+    """Read a line of that type as `pack` makes it, in a quarter of the time that any line takes; None for one
+    that is to be read like any other. Of the checks that are left out `unpack` makes those of its value.
+    """
+    if len(line) > MAX_LINE_BYTES:
+        return None
+    try:
+        text = line.decode()
+        fields, end = _decode_json(text)
+    except (ValueError, RecursionError):
+        return None
+    id, data, status = fields.get("id"), fields.get("data"), fields.get("status")
+    is_plain = (
+        (text[end:] == "\n" and fields.get("type") == message_type and "bytes" not in fields)
+        and (type(id) is int and type(data) is dict)
+        and (status is None or type(status) is str)
+    )
+    return SocketMessage(message_type, id, None, status, data) if is_plain else None
+
+
+def own(pieces: Pieces) -> Pieces:
+    """Return pieces that share memory with nobody, so that they stay what they are."""
+    return tuple(
+        piece if type(piece) is bytes or type(memoryview(piece).obj) is bytes else bytes(piece)
+        for piece in pieces
+    )
 
 
 def unpack(message: SocketMessage, name: str) -> object:
@@ -108,24 +138,16 @@ def word(data: dict[str, Any], name: str, max_chars: int = 4 * MAX_WORD_CHARS) -
     return value
 
 
-def _is_shallow(value: object, depth: int) -> bool:
-    kind = type(value)
-    if kind is dict or kind is list:
-        if not depth:
-            return False
-        items: Any = value.values() if isinstance(value, dict) else value
-        return all(_is_shallow(item, depth - 1) for item in items)
-    return True
+def _is_shallow(value: object, line: bytes) -> bool:
+    """Tell whether a line, of which `value` is a part, is nested no deeper than one may be."""
+    return line.count(b"[") + line.count(b"{") <= MAX_DEPTH or _depth_of(value) <= _MAX_INLINE_DEPTH
 
 
-class _Length:
-    """Stands for bytes that are sent beside their line."""
+def _depth_of(value: object) -> int:
+    if not isinstance(value, dict | list):
+        return 0
+    items: Any = value.values() if isinstance(value, dict) else value
+    return 1 + max((_depth_of(item) for item in items), default=0)
 
-    def __init__(self, size: int) -> None:
-        self._size = size
 
-    def __len__(self) -> int:
-        return self._size
-
-    def __radd__(self, line: bytes) -> bytes:
-        return line
+_decode_json = json.JSONDecoder().raw_decode
