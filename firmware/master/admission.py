@@ -159,7 +159,7 @@ def _check_proof(hub: "Hub", link: "Link", registration: Registration) -> None:
         ErrorCode.UNAUTHORIZED,
         "this hub wants proof of its key, for each role and each name"
         if hub.keys
-        else "this hub has no key to let anybody in by: deploy it one",
+        else "this hub has no key to let anybody in by: give it one",
     )
 
 

@@ -369,9 +369,7 @@ async def test_a_hub_board_with_no_secret_at_all_lets_nobody_in(
                 said = json.loads(await wire.line())
                 assert said["type"] == ("registered" if is_served else "error"), said
                 if not is_served:
-                    assert (
-                        said["data"]["message"] == "this hub has no key to let anybody in by: deploy it one"
-                    )
+                    assert said["data"]["message"] == "this hub has no key to let anybody in by: give it one"
         assert ("lets nobody in: it has no key" in board.log) is not is_served
         assert ("open: whoever is in its Wi-Fi" in board.log) is bool(config.get("open"))
     finally:

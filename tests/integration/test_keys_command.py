@@ -199,6 +199,17 @@ async def test_nobody_types_a_key_and_none_is_seen_anywhere(tmp_path: Path) -> N
     assert not [text for text in texts for secret in secrets if secret in text]
 
 
+@pytest.mark.parametrize(
+    ("key", "said"), [("  ", "nothing but blanks"), ("fleet:5a5A", "the key fleet has 4 of 64 digits")]
+)
+async def test_what_is_clearly_no_key_is_not_taken_for_a_secret(key: str, said: str) -> None:
+    for arguments in (("hub", "--listen", f"0.0.0.0:{free_port()}"), ("targets",), ("ping",)):
+        status, out, err = await run_snyper(*arguments, SNYPER_KEY=key)
+        assert (status != 0, out) == (True, ""), arguments
+        assert said in err, arguments
+        assert "Traceback" not in err
+
+
 async def test_a_hub_and_a_command_of_which_one_has_a_key() -> None:
     async with snyper("hub", "--listen", f"{HOST}:{free_port()}", "--json") as hub:
         address = await hub.listens()

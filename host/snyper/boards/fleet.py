@@ -224,7 +224,10 @@ def _with_stretched_key(stored: bytes | None) -> bytes | None:
     except ConfigError:
         return stored
     key = given.get("key")
-    if not isinstance(key, str) or key_text(key) == key:
+    try:
+        if not isinstance(key, str) or key_text(key) == key:
+            return stored
+    except ValueError:  # no key of any version
         return stored
     return encoded({**given, "key": key_text(key)})
 

@@ -1,6 +1,7 @@
 """Secrets come from the environment, or from a file: an argument could be read by others."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,6 +16,7 @@ FILE_VARIABLE = "SNYPER_KEY_FILE"
 FLEET_KEY = "fleet"  # the name of the key of all boards
 _SALT = b"snyper fleet key"  # one for all: whoever knows the text gets the key on any computer
 _MAX_FILE_BYTES = 4096
+_CUT_KEY = re.compile(r"[A-Za-z0-9_.-]{1,32}:[0-9A-Fa-f]+")
 
 
 def secret(name: str, environment: Mapping[str, str] = os.environ) -> str | None:
@@ -83,12 +85,18 @@ def client_key() -> str:
 def key_text(said: str) -> str:
     """Return the text of the key that a person gives: one as it is, also with capital digits or in blanks,
     and any other text stretched (scrypt, RFC 7914), so that what travels cannot be searched for a short one.
-    Empty stays empty.
+    Empty stays empty. Raises ValueError for blanks alone, and for a key of which digits are missing.
     """
     name, _, digits = said.strip().partition(":")
+    if said and not name:
+        raise ValueError("the key is nothing but blanks: give one, or leave it empty for none")
     try:
         return said and Key(f"{name}:{digits.lower()}").to_text()
     except ValueError:
+        if _CUT_KEY.fullmatch(said.strip()):
+            raise ValueError(
+                f"the key {name} has {len(digits)} of {2 * KEY_BYTES} digits: copy it whole"
+            ) from None
         secret = scrypt(said.encode(), salt=_SALT, n=1 << 15, r=8, p=1, maxmem=1 << 26, dklen=KEY_BYTES)
         return f"{FLEET_KEY}:{secret.hex()}"
 
