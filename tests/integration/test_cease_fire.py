@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 
 from snyper.firmware.master.cease_fire import _FlashFile, restore
 from snyper.firmware.master.server import Hub
+from snyper.hub import cease_fire_file
 from snyper.hub.cease_fire_file import CeaseFireFile
 from tests.integration.harness import (
+    DEADLINE_S,
     DOWN_NS,
     HOST,
     OBEDIENT,
@@ -272,6 +275,40 @@ async def test_what_cannot_be_written_holds_and_says_so(tmp_path: Path) -> None:
             folder.unlink()
             about = (await console.ask("cease_fire"))["data"]
             assert (about["held"], about["kept"]) == (True, True)
+    finally:
+        await hub.shut_down()
+
+
+async def test_a_file_that_goes_after_its_release_was_refused_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may, went = threading.Event(), threading.Event()
+
+    class OnSlowDisk(CeaseFireFile):
+        def _remove(self) -> None:
+            may.wait(DEADLINE_S)
+            super()._remove()
+            assert not self.path.exists()
+            went.set()
+
+    monkeypatch.setattr(cease_fire_file, "TIMEOUT_S", 0.1)
+    hub = Hub(HOST, 0, 4, 4)
+    hub.cease_fire_file = file = OnSlowDisk(tmp_path / "cease_fire.json")
+    await hub.start()
+    try:
+        async with console_of(HubUnderTest(hub.port, hub=hub)) as console:
+            await console.ask("cease_fire", by="Ann")
+            assert (await console.ask("release"))["data"]["code"] == "fault"
+            may.set()
+            await asyncio.to_thread(went.wait, DEADLINE_S)
+            await until(file.path.exists, "it should be there again")
+            assert (await console.ask("get_cease_fire"))["data"]["kept"]
+            kept = CeaseFireFile(file.path).read()
+            assert kept is not None
+            assert kept["by"] == "Ann"
+            monkeypatch.setattr(cease_fire_file, "TIMEOUT_S", DEADLINE_S)
+            assert (await console.ask("release"))["status"] == "released"
+            assert not file.path.exists()
     finally:
         await hub.shut_down()
 

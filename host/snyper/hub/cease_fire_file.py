@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ class CeaseFireFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._content = b""  # of the file; like this nobody can read it, so that it is a cease fire, too
+        self._thread = ThreadPoolExecutor(1, "cease-fire")  # so that what is late comes in its order
 
     def __str__(self) -> str:
         return str(self.path)
@@ -31,7 +34,8 @@ class CeaseFireFile:
         try:
             if not stat.S_ISREG(self.path.stat().st_mode):
                 raise ValueError("this is no file")
-            said: Any = json.loads(self.path.read_bytes())
+            self._content = self.path.read_bytes()
+            said: Any = json.loads(self._content)
         except FileNotFoundError:
             return None
         except RecursionError as error:
@@ -48,15 +52,22 @@ class CeaseFireFile:
         """Write what `read` returns, onto the disk. Raises OSError, also for one that takes too long."""
         kept = {**said, "since_unix_ms": _unix_ms() - said["for_ms"]}
         del kept["for_ms"]
-        await self._in_thread(self._write, json.dumps(kept).encode())
+        self._content = json.dumps(kept).encode()
+        await self._in_thread(self._write, self._content)
 
     async def remove(self) -> None:
-        """Remove the file from the disk. Raises OSError, also for a disk that takes too long."""
-        await self._in_thread(self._remove)
+        """Remove the file from the disk. Raises OSError, also for a disk that takes too long: should that
+        remove it later, the file is written again.
+        """
+        try:
+            await self._in_thread(self._remove)
+        except TimeoutError:
+            self._thread.submit(self._write, self._content)
+            raise
 
     async def _in_thread(self, work: Any, *arguments: Any) -> None:
         async with asyncio.timeout(TIMEOUT_S):
-            await asyncio.to_thread(work, *arguments)
+            await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
     def _write(self, content: bytes) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
