@@ -20,6 +20,7 @@ from snyper.hub import journal as module, journal_files, journal_reader, journal
 from snyper.hub.journal import Journal
 from snyper.hub.journal_backlog import Backlog, Row
 from snyper.hub.journal_reader import JournalReader
+from snyper.hub.journal_tables import lock
 from snyper.hub.journaled_events import JournaledEvents
 from snyper.shared.clock import now_us
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
@@ -666,6 +667,39 @@ def test_a_log_that_others_write_is_failing_and_harms_nothing_older(
     assert [state[0] for state in states] == ["failing", "ok"]
     assert "somebody else has written to it" in states[0][1]
     assert [row[0] for row in rows(path)] == [*range(1, 201), 302]
+
+
+def test_a_journal_whose_lock_is_gone_belongs_to_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its directory, or alone: whoever opens it next has it, and the other waits."""
+    refused: list[JournalError] = []
+
+    def noted(path: Path) -> sqlite3.Connection:
+        try:
+            return lock(path)
+        except JournalError as error:
+            refused.append(error)
+            raise
+
+    monkeypatch.setattr(module, "_RETRY_S", 0.01)
+    monkeypatch.setattr(module, "lock", noted)
+    held = path.with_name(path.name + "-lock")
+    with opened(path) as journal:
+        for file in (*files_at(path), held):
+            file.unlink()
+        journal.record(journal.log_id, 1, "hit", "t", {})
+        assert journal.flush(DEADLINE_S)
+        with pytest.raises(JournalError, match="another process writes"):
+            Journal(path)
+        held.unlink()
+        with opened(path) as other:
+            other.record(other.log_id, 1_000_001, "hit", "t", {})
+            assert other.flush(DEADLINE_S)
+            refused.clear()
+            journal.record(journal.log_id, 2, "hit", "t", {})
+            until(lambda: refused)
+            assert journal.state == "failing"
+        assert journal.flush(DEADLINE_S)  # once it is nobody's
+    assert [seq for (seq,) in rows(path, "seq")] == [1, 2, 1_000_001]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links want rights there")

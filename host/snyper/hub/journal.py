@@ -26,6 +26,7 @@ from snyper.hub.journal_tables import (
     LATEST,
     latest_before,
     lock,
+    lock_id,
     log_for,
     make_schema,
     old_rows,
@@ -96,6 +97,7 @@ class Journal:
         self._offset_ms = steady.offset_ms()
         self._files = GONE
         self._lock = lock(path)
+        self._lock_id = lock_id(path)
         self._db: sqlite3.Connection | None = None
         try:
             self._db = self._connect(secrets.token_hex(8))
@@ -375,6 +377,7 @@ class Journal:
         try:
             if own_log_id(db) != self.log_id:
                 raise JournalError("another journal lies there: start the hub again to go on with that one")
+            self._hold()
             db.execute(
                 "UPDATE logs SET reserved_seq = max(reserved_seq, ?) WHERE id = 1", (self._reserved_seq,)
             )
@@ -383,6 +386,15 @@ class Journal:
             db.close()
             raise
         return db
+
+    def _hold(self) -> None:
+        """Hold the lock that another process would ask for: the one that was held may be gone with its
+        directory. Raises JournalError.
+        """
+        if lock_id(self.path) != self._lock_id:
+            self._lock.close()
+            self._lock = lock(self.path)
+            self._lock_id = lock_id(self.path)
 
     def _connect(self, log_id: str) -> sqlite3.Connection:
         """Open the file, or make one whose own log is `log_id`. Raises sqlite3.Error, JournalError."""

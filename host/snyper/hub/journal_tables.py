@@ -38,12 +38,12 @@ def lock(path: Path) -> sqlite3.Connection:
     """Hold the journal against a second hub until it is closed, or the process has ended in any way. Readers
     are not kept out, as they would be by a lock on the file itself. Raises JournalError.
     """
-    real = real_path(path)
+    held_path = _lock_path(path)
     try:
-        real.parent.mkdir(parents=True, exist_ok=True)
+        held_path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise JournalError(f"no directory {shown(real.parent)} for the journal ({error.strerror})") from None
-    held_path = real.with_name(real.name + "-lock")
+        where = shown(held_path.parent)
+        raise JournalError(f"no directory {where} for the journal ({error.strerror})") from None
     make_private(held_path)
     try:
         held = open_database(held_path, timeout=0, isolation_level=None, check_same_thread=False)
@@ -60,6 +60,20 @@ def lock(path: Path) -> sqlite3.Connection:
             ) from None
         raise JournalError(f"the journal {shown(path)} cannot be used: {explained(error)}") from None
     return held
+
+
+def lock_id(path: Path) -> tuple[int, int] | None:
+    """Return which file is the lock of the journal now; None where there is none."""
+    try:
+        found = _lock_path(path).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _lock_path(path: Path) -> Path:
+    real = real_path(path)
+    return real.with_name(real.name + "-lock")
 
 
 def make_schema(db: sqlite3.Connection, path: Path, log_id: str) -> None:
