@@ -38,8 +38,9 @@ def key_named(keys: str, name: str) -> "Key":
 
 
 def check_rights(keys: str, name: str, registration: "Registration") -> None:
-    """Check that who has proven the key of that name may register so, and note whether it may command. Raises
-    ProtocolError `unauthorized`, also for a key that there is no more.
+    """Check that who has proven the key of that name may register so, and note whether it may command, and
+    that a device is known by its key. Raises ProtocolError `unauthorized`, also for a key that there is no
+    more.
     """
     line = line_of(keys, name)
     rights = line.partition(" ")[2] or Rights.FLEET
@@ -49,6 +50,7 @@ def check_rights(keys: str, name: str, registration: "Registration") -> None:
         return
     elif rights == Rights.DEVICE:
         if registration.role != Role.CONSOLE and registration.target_id == name:
+            registration.hardware_id = name  # what it says could be another's
             return
         why = "is for the target or service %s alone: give this one its own" % name
     else:

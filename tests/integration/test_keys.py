@@ -274,10 +274,20 @@ async def test_a_key_gives_no_more_than_its_rights(hub: HubUnderTest) -> None:
     )
 
 
-async def registered_with(wire: Wire, key: str, role: str, name: str) -> Message:
+async def test_who_has_a_devices_key_holds_no_other_board(hub: HubUnderTest) -> None:
+    async with wire_to(hub) as lane, wire_to(hub) as other:
+        for wire, key, name in ((lane, LANE, "lane"), (other, TEXT, "target_1")):
+            about = {"hardware_id": "of target_1", "heartbeat_ms": 60_000}
+            said = await registered_with(wire, key, "target", name, **about)
+            assert said["type"] == "registered", said
+        async with connect(hub.address, DESK) as client:
+            assert [target.connected for target in await client.targets()] == [True, True]
+
+
+async def registered_with(wire: Wire, key: str, role: str, name: str, **data: object) -> Message:
     """Prove a key and register; return what the hub says."""
     to_hub, from_hub = await wire.challenged(key, role, name)
-    await wire.send(sealed(to_hub, register(role, name)))
+    await wire.send(sealed(to_hub, register(role, name, **data)))
     line = from_hub.open(await wire.line())
     assert line is not None
     said: Message = json.loads(line)
