@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _CLIENT_HELLO = 0x16  # the first byte of TLS, and of no line
 _PIECE_BYTES = 65_536
+_MAX_HANDSHAKE_BYTES = 16_384  # of a peer; it needs a tenth of that, and OpenSSL keeps 128 kB of it
 
 
 async def secure(stream: Stream, certificate: str, timeout_ms: int) -> "Any":
@@ -45,6 +46,7 @@ class TlsStream:
     _link: "Link"
     _is_begun = False
     _is_done = False  # the handshake
+    _shaken_bytes = 0  # so many have come for it
 
     def __init__(
         self, stream: "Stream", context: ssl.SSLContext, is_server: bool, certificate: bytes
@@ -94,6 +96,7 @@ class TlsStream:
         if self._is_server and not self._is_begun:
             self._write_plain()
         await self._stream.close()
+        del self._tls, self._incoming, self._outgoing  # large, and this may be kept for a while
 
     # --- what the stream calls
 
@@ -114,6 +117,9 @@ class TlsStream:
         self._incoming.write(data)
         if not self._is_done:
             self._shake_hands()
+            self._shaken_bytes += len(data)
+            if not self._is_done and self._shaken_bytes > _MAX_HANDSHAKE_BYTES:
+                raise ProtocolError(ErrorCode.DISCONNECTED, "its handshake has no end")
         pieces = []
         has_ended = False
         try:

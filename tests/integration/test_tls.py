@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,7 +27,10 @@ from tests.integration.harness import (
     ROOT,
     HubUnderTest,
     SessionTarget,
+    free_port,
+    linux_only,
     needs_micropython,
+    resident_kb,
     run_snyper,
     running_hub,
     snyper,
@@ -213,6 +216,25 @@ async def test_a_hello_that_never_ends_is_given_up(hub: HubUnderTest) -> None:
         assert b"not_registered" in await reader.read()  # who says nothing is told, without TLS
     writer.close()
     await until(lambda: not hub.hub.links, "all are gone")  # type: ignore[union-attr]
+
+
+@linux_only
+async def test_a_hello_that_is_too_long_takes_no_memory(certificate: Path) -> None:
+    """OpenSSL keeps 128 kB of one, and a link that has ended stays until the collector comes."""
+    said = b"\x01\x01\xfb\xd0\x03\x03" + bytes(129_000)  # a hello of 130,000 bytes
+    pieces = [said[at : at + 16_384] for at in range(0, len(said), 16_384)]
+    hello = b"".join(b"\x16\x03\x01" + len(piece).to_bytes(2, "big") + piece for piece in pieces)
+    async with snyper("hub", "--listen", f"{HOST}:{free_port()}", "--tls", "--json", SNYPER_KEY=KEY) as hub:
+        host, _, port = (await hub.listens()).rpartition(":")
+        before_kb = resident_kb(hub.process.pid)
+        for _ in range(300):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(hello)
+            async with asyncio.timeout(DEADLINE_S):
+                with suppress(ConnectionError):
+                    assert await reader.read() == b""
+            writer.close()
+        assert resident_kb(hub.process.pid) - before_kb < 20_000
 
 
 # --- the wire, byte by byte
