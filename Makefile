@@ -80,6 +80,7 @@ faults-full: $(READY) ## The same with the full numbers: hours
 
 cuts: $(READY) ## Cut the power at each command to the flash (ARGS="--depth 2")
 	@$(BIN)/python -m tools.power_cuts $(ARGS)
+	@SNYPER_CUT_STRIDE=1 $(BIN)/python -m pytest --numprocesses $(JOBS) tests/integration/test_power_cuts.py
 
 test: $(READY) ## Run the tests, some side by side (JOBS=3 ARGS="-k link -x")
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)

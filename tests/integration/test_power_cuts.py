@@ -1,7 +1,8 @@
-"""The power goes at every step in which a deploy writes to the flash: the board then boots and is the old one
-or the new one, never a mixture, and the next deploy mends it. Some 420 cuts in all.
+"""The power goes at steps in which a deploy writes to the flash: the board then boots and is the old one or
+the new one, never a mixture, and the next deploy mends it. At each third step; in `make cuts` at all.
 """
 
+import os
 import shutil
 import threading
 import time
@@ -24,6 +25,7 @@ from tools.power_cuts import FIRMWARE_WRITES, LIBRARY, State
 pytestmark = needs_micropython
 
 AT_ONCE = 5
+STRIDE = int(os.environ.get("SNYPER_CUT_STRIDE", "3"))
 FOREIGN = {"notes.txt": b"not ours"}
 NOTHING = None
 ONE = power_cuts.state("1", LIBRARY, {"shared/old/only.py": "# of version 1"})
@@ -177,7 +179,7 @@ class Cuts:
             board.close()
         shutil.rmtree(self._directory / f"cut{step}")
 
-    def cut_at_each(self, at_least: int, every: int = 1) -> None:
+    def cut_at_each(self, at_least: int, every: int = STRIDE) -> None:
         steps = self.count()
         assert steps >= at_least, steps
         with ThreadPoolExecutor(AT_ONCE) as pool:
