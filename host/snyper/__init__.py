@@ -18,7 +18,20 @@ if TYPE_CHECKING:
         connect,
         receive_files,
     )
-    from snyper.services import CallError, Client, RemoteError, Server, cancelled, deadline, running
+    from snyper.services import (
+        CallError,
+        Client,
+        LeaseLost,
+        Locked,
+        RemoteError,
+        Server,
+        break_lock,
+        cancelled,
+        deadline,
+        leases,
+        lock,
+        running,
+    )
     from snyper.shared.socket_protocol import ProtocolError
 
 __all__ = [
@@ -29,6 +42,8 @@ __all__ = [
     "GameState",
     "HubClient",
     "HubStatus",
+    "LeaseLost",
+    "Locked",
     "NoHubError",
     "PiezoPeaks",
     "ProtocolError",
@@ -39,9 +54,12 @@ __all__ = [
     "TargetInfo",
     "TargetResult",
     "Trace",
+    "break_lock",
     "cancelled",
     "connect",
     "deadline",
+    "leases",
+    "lock",
     "receive_files",
     "running",
 ]

@@ -31,6 +31,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 def test_what_it_exports() -> None:
     assert set(snyper.__all__) == {
         *("CallError", "cancelled", "deadline", "running"),
+        *("LeaseLost", "Locked", "break_lock", "leases", "lock"),
         "Client",
         "RemoteError",
         "Server",

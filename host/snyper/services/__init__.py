@@ -4,9 +4,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from snyper.services.client import Client, running
     from snyper.services.context import cancelled, deadline
+    from snyper.services.locks import break_lock, leases, lock
     from snyper.services.remote_exceptions import (
         Busy,
         CallError,
+        LeaseLost,
+        Locked,
         OutcomeUnknown,
         Refused,
         RemoteError,
@@ -20,6 +23,8 @@ __all__ = [
     "Busy",
     "CallError",
     "Client",
+    "LeaseLost",
+    "Locked",
     "OutcomeUnknown",
     "Refused",
     "RemoteError",
@@ -27,8 +32,11 @@ __all__ = [
     "Server",
     "Unreachable",
     "WouldDeadlock",
+    "break_lock",
     "cancelled",
     "deadline",
+    "leases",
+    "lock",
     "running",
 ]
 
@@ -42,11 +50,10 @@ if not TYPE_CHECKING:
             from snyper.services.server import Server
 
             return Server
-        from snyper.services import client, context, remote_exceptions
+        from snyper.services import client, context, locks, remote_exceptions
 
-        return next(
-            getattr(part, name) for part in (client, context, remote_exceptions) if hasattr(part, name)
-        )
+        parts = (client, context, locks, remote_exceptions)
+        return next(getattr(part, name) for part in parts if hasattr(part, name))
 
     def __dir__():
         return sorted(set(globals()) | set(__all__))

@@ -82,18 +82,18 @@ class Caller:
         Raises TypeError, ValueError for an argument that does not travel; CallError.
         """
         self._check_process()
-        seq, pieces, shown = self._session.call(name, args, kwargs)
+        seq, pieces, shown = self.session.call(name, args, kwargs)
         try:
             reply = self._ask(_Request(seq, pieces, shown))
         finally:
-            self._session.end(seq)
-        return self._session.result(reply, shown)
+            self.session.end(seq)
+        return self.session.result(reply, shown)
 
     def ask(self, message_type: str, **data: object) -> Any:
         """Ask the server what needs no function. Raises CallError."""
         self._check_process()
-        request = _Request(*self._session.ask(message_type, data))
-        return self._session.result(self._ask(request), request.name)
+        request = _Request(*self.session.ask(message_type, data))
+        return self.session.result(self._ask(request), request.name)
 
     def close(self) -> None:
         """Hang up. The next call connects anew; one that is under way does so at once."""
@@ -115,7 +115,7 @@ class Caller:
 
     def _begin_session(self) -> None:
         self._forks = _forks
-        self._session = ClientSession(self.where)
+        self.session = ClientSession(self.where)
         self._turns = threading.Condition()
         self._is_taken = False  # by a thread that calls
         self._is_watched = False
@@ -264,7 +264,7 @@ class Caller:
         dialling = Dialling(self.where, until_s)
         while True:
             try:
-                return dial(self._address, self._session.id, self._secret, dialling.timeout_s())
+                return dial(self._address, self.session.id, self._secret, dialling.timeout_s())
             except (OSError, ProtocolError) as error:
                 time.sleep(dialling.pause_s(error))
 

@@ -23,6 +23,7 @@ class BaseClient:
 
     _snyper: Caller
     _classes: tuple[Any, ...]  # that are to be compared with what is served
+    _shown: tuple[Any, ...]
     _skewed: frozenset[str]  # the names of theirs that differ
 
     def __new__(cls, *classes: Any, **options: Any) -> "BaseClient":
@@ -37,7 +38,7 @@ class BaseClient:
         timeout: float | None = None,
     ) -> None:
         self._snyper = Caller(address, port, secret, timeout)
-        self._classes = classes
+        self._classes = self._shown = classes
         self._skewed = frozenset()
 
     def call(self, command: str, /, *args: Any, **kwargs: Any) -> Any:
@@ -116,7 +117,12 @@ def running(client: object) -> list[dict[str, Any]]:
     Of each: `name`; `who` called; `state`, running or waiting; `seconds` that it runs; `cancelled`, whether
     its caller has given it up. Raises CallError, TypeError for what is no client.
     """
+    found: list[dict[str, Any]] = caller_of(client).ask(RUNNING)
+    return found
+
+
+def caller_of(client: object) -> Caller:
+    """Return what makes the calls of a client. Raises TypeError for what is none."""
     if not isinstance(client, BaseClient):
         raise TypeError(f"{client!r} is no client")
-    found: list[dict[str, Any]] = client._snyper.ask(RUNNING)
-    return found
+    return client._snyper

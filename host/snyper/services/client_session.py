@@ -38,6 +38,7 @@ class ClientSession:
     def __init__(self, where: str) -> None:
         self.id = os.urandom(16).hex()
         self.where = where
+        self.leases: tuple[str, ...] = ()  # that its calls rely on
         self._seq = 0
         self._asked = 0
         self._open: set[int] = set()  # the calls that have no answer yet
@@ -52,6 +53,8 @@ class ClientSession:
         within = chain()
         if within:
             data["chain"] = list(within)
+        if self.leases:
+            data["leases"] = list(self.leases)
         with self._lock:
             self._seq += 1
             seq = self._seq
@@ -64,6 +67,12 @@ class ClientSession:
             if isinstance(error, ProtocolError):
                 raise CallError(str(error)) from None
             raise
+
+    def rely(self, lease: str, does: bool = True) -> None:
+        """Have all calls from now on rely on a lease, or no longer do so."""
+        with self._lock:
+            others = tuple(one for one in self.leases if one != lease)
+            self.leases = (*others, lease) if does else others
 
     def end(self, seq: int) -> None:
         """Take that nobody waits for the answer to a call any more."""

@@ -4,10 +4,11 @@ One thread at a time uses a Desk. Calls to one instance are one at a time and in
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from snyper.services.remote_exceptions import Busy, ResultGone, WouldDeadlock
+from snyper.services.leasing import Leases
+from snyper.services.remote_exceptions import Busy, Locked, ResultGone, WouldDeadlock
 from snyper.services.surface import Member
 from snyper.services.wire import Pieces
 
@@ -52,6 +53,8 @@ class Job:
     stations: tuple[Station, ...]
     chain: tuple[str, ...] = ()  # the calls within which it is made
     key: str = ""  # that others have in their chain
+    leases: tuple[str, ...] = ()  # of its caller, which it relies on
+    is_open: bool = False  # to everybody, in spite of leases
     began_s: float = 0.0  # 0 while it waits
     is_cancelled: bool = False
 
@@ -72,7 +75,8 @@ class _Answer:
 class Desk:
     """The calls of one server."""
 
-    def __init__(self) -> None:
+    def __init__(self, leases: Leases | None = None) -> None:
+        self.leases = Leases() if leases is None else leases
         self.sessions: OrderedDict[str, Session] = OrderedDict()
         self._waiting: deque[Job] = deque()
         self._kept_bytes = 0
@@ -125,8 +129,9 @@ class Desk:
         """Take a call that has not come before; return whether it is to run now. Else `finish` gives it back
         when its turn has come.
 
-        Raises Busy, WouldDeadlock.
+        Raises Locked, LeaseLost, Busy, WouldDeadlock.
         """
+        self.leases.check(job.stations, job.session.id, job.leases, now_s, job.is_open)
         held = [station for station in job.stations if station.job is not None]
         for station in held:
             assert station.job is not None
@@ -156,7 +161,47 @@ class Desk:
             self._keep(session, job.seq, pieces, now_s)
         if session.send is not None and not job.is_cancelled:
             session.send(pieces)
-        return self._next(now_s) if self._waiting else []
+        return self.next(now_s) if self._waiting else []
+
+    def next(self, now_s: float) -> list[Job]:
+        """Begin the waiting calls whose instances are free, none before one that came first; return them."""
+        wanted: set[Station] = set()
+        begun = []
+        for job in list(self._waiting):
+            if wanted.isdisjoint(job.stations) and all(station.job is None for station in job.stations):
+                self._waiting.remove(job)
+                for station in job.stations:
+                    station.queued -= 1
+                self._begin(job, now_s)
+                begun.append(job)
+            else:
+                wanted.update(job.stations)
+        return begun
+
+    def lock(
+        self,
+        session: Session,
+        id: str,
+        stations: Collection[Station],
+        names: Collection[str],
+        lease_s: float,
+        why: str,
+        now_s: float,
+    ) -> list[tuple[Job, Locked]]:
+        """Give a client a lease; return the calls of others that have waited and are not to be begun, each
+        with the error for who made it. What runs goes on.
+
+        Raises Locked, LeaseLost, Busy.
+        """
+        self.leases.grant(id, session.id, session.who, stations, names, lease_s, why, now_s)
+        refused = []
+        for job in list(self._waiting):
+            try:
+                self.leases.check(job.stations, job.session.id, (), now_s, job.is_open)
+            except Locked as error:
+                self._remove(job)
+                refused.append((job, error))
+        return refused
 
     def recall(self, session: Session, seq: int, name: str) -> Pieces | bool:
         """Return the answer to a call that has come again; True while it waits or runs; False where it is
@@ -204,21 +249,6 @@ class Desk:
         job.began_s = now_s
         for station in job.stations:
             station.job = job
-
-    def _next(self, now_s: float) -> list[Job]:
-        """Begin the waiting calls whose instances are free, none before one that came first."""
-        wanted: set[Station] = set()
-        begun = []
-        for job in list(self._waiting):
-            if wanted.isdisjoint(job.stations) and all(station.job is None for station in job.stations):
-                self._waiting.remove(job)
-                for station in job.stations:
-                    station.queued -= 1
-                self._begin(job, now_s)
-                begun.append(job)
-            else:
-                wanted.update(job.stations)
-        return begun
 
     def _keep(self, session: Session, seq: int, pieces: Pieces, now_s: float) -> None:
         size = sum(map(len, pieces))

@@ -7,6 +7,7 @@
       NotServed         no such name there
       Busy              the queue is full
       Locked            somebody else has the lease
+      LeaseLost         the lease of the caller's own is over
       WouldDeadlock     it waits for itself
       Cancelled         somebody gave it up
       OutcomeUnknown    sent, and nobody can say whether it was carried out
@@ -112,6 +113,18 @@ class Locked(CallError):
         return f"locked by {self.holder} since {since}, until {until}" + (f": {self.why}" if self.why else "")
 
 
+class LeaseLost(CallError):
+    """The lease that the call relies on is over: `by` broke it, or it ran out where that is empty."""
+
+    def __init__(self, by: str, why: str = "") -> None:
+        super().__init__(by, why)
+        self.by = by
+        self.why = why
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, ("the lease is lost", self.by and f"{self.by} broke it", self.why)))
+
+
 class WouldDeadlock(CallError):
     """The call waits for the object from which it came. Nothing was done."""
 
@@ -194,8 +207,8 @@ class RemoteError(Exception):
 
 
 _ERRORS_OF_CALLS: tuple[type[CallError], ...] = (
-    *(CallError, Unreachable, Refused, Incompatible, NotServed, Busy, Locked, WouldDeadlock, Cancelled),
-    *(OutcomeUnknown, ResultGone, StreamLost),
+    *(CallError, Unreachable, Refused, Incompatible, NotServed, Busy, Locked, LeaseLost, WouldDeadlock),
+    *(Cancelled, OutcomeUnknown, ResultGone, StreamLost),
 )
 _OS_ERRORS: tuple[type[OSError], ...] = (
     *(OSError, BlockingIOError, ChildProcessError, FileExistsError, FileNotFoundError, InterruptedError),
@@ -387,6 +400,7 @@ def _make_remote_error(base_name: str, type_name: str, message: str) -> RemoteEr
 # What each is made of, where that is more than texts.
 _FIELDS: dict[type[CallError], tuple[type, ...]] = {
     Incompatible: (int, int),
+    LeaseLost: (str, str),
     Locked: (str, datetime, datetime, str),
     NotServed: (str, str),
     OutcomeUnknown: (str, str),

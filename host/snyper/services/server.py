@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,19 +20,24 @@ from snyper.services.context import current_job
 from snyper.services.desk import Desk, Job, Session, Station
 from snyper.services.engine import Engine
 from snyper.services.handshake import SHORT_SECRET_CHARS, Introduction, ServerHandshake, new_salt, stretch
+from snyper.services.leasing import MAX_LEASE_S, MIN_LEASE_S, Leases
 from snyper.services.naming import key_of
 from snyper.services.remote_exceptions import CallError, Cancelled, to_wire
 from snyper.services.sockets import keep_alive, listen, own_address
-from snyper.services.surface import Member, Surface
+from snyper.services.surface import GETTER, Member, Surface
 from snyper.services.wire import (
     CALL,
     CANCEL,
     DESCRIBE,
+    LEASES,
+    LOCK,
     PORT,
     RAISED,
     REFUSED,
+    RENEW,
     RETURNED,
     RUNNING,
+    UNLOCK,
     Pieces,
     own,
     pack,
@@ -50,7 +56,9 @@ from snyper.shared.socket_protocol import (
 from snyper.system.files import write_private
 
 MAX_STRANGERS = 64  # who have dialled and are not let in
-MAX_CHAIN = 16  # calls within each other
+MAX_TEXTS = 16  # in a list that a message has: calls within each other, leases, names
+MAX_WHY_CHARS = 200
+_SERVED = (CALL, CANCEL, DESCRIBE, RUNNING, LOCK, RENEW, UNLOCK, LEASES)
 
 
 class Server:
@@ -61,8 +69,9 @@ class Server:
     one on loopback alone. With a secret all goes under TLS, and only who has it is let in.
 
     Calls to one instance are one at a time and in their order. A plain function has every instance to itself.
-    Those that `urgent` names wait for nothing: `abort`, or with its prefix `pump_abort`. With `tracebacks`
-    clients get the server's traceback of an exception as text.
+    Those that `urgent` names wait for nothing: `abort`, or with its prefix `pump_abort`. While somebody has a
+    lease of an instance those that `open_reads` names, or with True all properties, can be read all the same.
+    With `tracebacks` clients get the server's traceback of an exception as text.
 
     Raises ValueError, TypeError for an item that cannot be served.
     """
@@ -74,6 +83,7 @@ class Server:
         port: int = PORT,
         secret: str | None = None,
         urgent: Iterable[str] = (),
+        open_reads: bool | Iterable[str] = False,
         tracebacks: bool = False,
     ) -> None:
         if secret == "":
@@ -81,10 +91,11 @@ class Server:
         self._surface = Surface()
         self._stations: dict[int, Station] = {}
         self._functions = Station("the functions")
-        self._urgent = {key_of(name) for name in ([urgent] if isinstance(urgent, str) else urgent)}
+        self._urgent = _keys(urgent)
+        self._open_reads = open_reads if isinstance(open_reads, bool) else _keys(open_reads)
         self._tracebacks = tracebacks
         self._jobs = 0
-        self._desk = Desk()
+        self._desk = Desk(Leases(_wall))
         self._address = ("" if secret else "127.0.0.1") if address is None else address
         self.port = port
         self._secret = secret
@@ -96,7 +107,7 @@ class Server:
         self._engine: Engine | None = None
         self._listeners: list[socket.socket] = []
         self._connections: set[Connection] = set()
-        self._handlers = dict.fromkeys((CALL, CANCEL, DESCRIBE, RUNNING), True)
+        self._handlers = dict.fromkeys(_SERVED, True)
         for item in items:
             self.register(*item) if isinstance(item, tuple) else self.register(item)
 
@@ -134,9 +145,11 @@ class Server:
     def _start(self) -> None:
         if self._engine is not None:
             raise RuntimeError("it runs already")
-        unknown = self._urgent - {key for member in self._surface.members() for key in _keys_of(member)}
-        if unknown:
-            raise ValueError(f"urgent: nothing is served as {', '.join(sorted(unknown))}")
+        served = {key for member in self._surface.members() for key in _keys_of(member)}
+        for option, names in (("urgent", self._urgent), ("open_reads", self._open_reads)):
+            unknown = set() if isinstance(names, bool) else names - served
+            if unknown:
+                raise ValueError(f"{option}: nothing is served as {', '.join(sorted(unknown))}")
         if self._secret is not None:
             self._key = stretch(self._secret, self._salt)
             self._tls, self._binding = _make_tls()
@@ -221,6 +234,7 @@ class Server:
     def _on_tick(self) -> None:
         now_s = time.monotonic()
         self._desk.expire(now_s)
+        self._desk.leases.expire(now_s)
         for connection in list(self._connections):
             if connection.is_overdue(now_s):
                 connection.close()
@@ -234,13 +248,17 @@ class Server:
         try:
             found = self._answer(connection.session, message)
             connection.send(pack(MessageType.REPLY, message.id, RETURNED, {}, "value", found))
+        except CallError as error:
+            connection.send(_refusal(message.id, error))
         except ProtocolError as error:
             connection.send((error.to_message(message.id).to_line(),))
         return True
 
     def _answer(self, session: Session, message: SocketMessage) -> object:
-        """Answer what needs no function. Raises ProtocolError `bad_message`."""
+        """Answer what needs no function. Raises ProtocolError `bad_message`, CallError."""
         data = message.data or {}
+        if message.type in (LOCK, RENEW, UNLOCK, LEASES):
+            return self._on_lease(session, message.type, data)
         if message.type == RUNNING:
             return self._desk.running(time.monotonic())
         if message.type == CANCEL:
@@ -251,6 +269,36 @@ class Server:
         if "help" in data:
             return self._surface.help_text(None if data["help"] is None else word(data, "help"))
         return self._surface.describe()
+
+    def _on_lease(self, session: Session, message_type: str, data: dict[str, object]) -> object:
+        leases, now_s = self._desk.leases, time.monotonic()
+        if message_type == LEASES:
+            return leases.describe(now_s)
+        names = _texts_in(data, "names")
+        why = word(data, "why", MAX_WHY_CHARS) if data.get("why") else ""
+        if message_type == UNLOCK and "lease" not in data:
+            return [one.who for one in leases.break_all(self._named(names), session.who, why, now_s)]
+        lease = word(data, "lease")
+        if message_type == UNLOCK:
+            leases.release(lease, session.id, now_s)
+        elif message_type == RENEW:
+            leases.renew(lease, session.id, now_s)
+        else:
+            limits = int(MIN_LEASE_S * 1000), int(MAX_LEASE_S * 1000)
+            lease_s = integer_field(data, "lease_ms", 60_000, *limits) / 1000
+            stations = self._named(names)
+            for job, error in self._desk.lock(session, lease, stations, names, lease_s, why, now_s):
+                if job.session.send is not None:
+                    job.session.send(_refusal(job.seq, error))
+            self._run_each(self._desk.next(now_s))
+        return None
+
+    def _named(self, names: Iterable[str]) -> set[Station]:
+        """Return the instances that have such a prefix or a member of that name; all where no name is given.
+        Raises NotServed.
+        """
+        members = [one for name in names for one in self._surface.find_all(name)] if names else [None]
+        return {station for member in members for station in self._held_by(member)}
 
     def _on_call(self, connection: Connection, message: SocketMessage) -> bool:
         session, seq = connection.session, message.id
@@ -273,7 +321,12 @@ class Server:
             member = self._surface.find(name)
             self._jobs += 1
             key = f"{self._instance}:{self._jobs}"
-            job = Job(session, seq, member, args, kwargs, self._stations_of(member), _chain_in(data), key)
+            job = Job(
+                session, seq, member, args, kwargs, self._stations_of(member), _texts_in(data, "chain"), key
+            )
+            if "leases" in data:
+                job.leases = _texts_in(data, "leases")
+            job.is_open = self._is_open(member)
             if not self._desk.admit(job, time.monotonic()):
                 return True
         except ProtocolError as error:
@@ -294,23 +347,40 @@ class Server:
         )
 
     def _finish(self, job: Job, pieces: Pieces) -> None:
+        self._run_each(self._desk.finish(job, pieces, time.monotonic()))
+
+    def _run_each(self, jobs: Iterable[Job]) -> None:
         assert self._engine is not None
-        for begun in self._desk.finish(job, pieces, time.monotonic()):
+        for begun in jobs:
             self._engine.ready.append(lambda begun=begun: self._run(begun))  # type: ignore[misc]
 
     def _stations_of(self, member: Member) -> tuple[Station, ...]:
         if self._urgent and not self._urgent.isdisjoint(_keys_of(member)):
             return ()
-        if member.owner is not None:
+        return self._held_by(member)
+
+    def _held_by(self, member: Member | None) -> tuple[Station, ...]:
+        """Return the instances that a call has to itself; without a member all."""
+        if member is not None and member.owner is not None:
             return (self._station(member.owner),)
         owners = self._surface.owners()
         return (self._functions, *(self._station(owner) for owner in owners))
+
+    def _is_open(self, member: Member) -> bool:
+        """Tell whether all may call it while somebody has a lease."""
+        if isinstance(self._open_reads, bool):
+            return self._open_reads and member.kind == GETTER
+        return not self._open_reads.isdisjoint(_keys_of(member))
 
     def _station(self, owner: object) -> Station:
         station = self._stations.get(id(owner))
         if station is None:
             station = self._stations[id(owner)] = Station(f"the {type(owner).__name__}")
         return station
+
+
+def _keys(names: Iterable[str]) -> set[str]:
+    return {key_of(name) for name in ([names] if isinstance(names, str) else names)}
 
 
 def _keys_of(member: Member) -> tuple[str, str]:
@@ -331,15 +401,20 @@ def _execute(job: Job, tracebacks: bool) -> Pieces:
         current_job.set(None)
 
 
-def _chain_in(data: dict[str, object]) -> tuple[str, ...]:
-    found = data.get("chain", [])
+def _texts_in(data: dict[str, object], name: str) -> tuple[str, ...]:
+    found = data.get(name, [])
     if (
         not isinstance(found, list)
-        or len(found) > MAX_CHAIN
-        or not all(isinstance(key, str) for key in found)
+        or len(found) > MAX_TEXTS
+        or not all(isinstance(text, str) for text in found)
     ):
-        raise ProtocolError(ErrorCode.BAD_MESSAGE, f"`chain` is a list of at most {MAX_CHAIN} names of calls")
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, f"`{name}` is a list of at most {MAX_TEXTS} strings")
     return tuple(found)
+
+
+def _wall(at_s: float) -> datetime:
+    """Return what people call an instant by `time.monotonic`."""
+    return datetime.now(UTC) + timedelta(seconds=at_s - time.monotonic())
 
 
 def _arguments(message: SocketMessage) -> tuple[tuple[object, ...], dict[str, object]]:
@@ -354,7 +429,7 @@ def _arguments(message: SocketMessage) -> tuple[tuple[object, ...], dict[str, ob
     return tuple(args), kwargs
 
 
-def _refusal(seq: int, error: CallError) -> Pieces:
+def _refusal(seq: str | int, error: CallError) -> Pieces:
     return pack(MessageType.REPLY, seq, REFUSED, {}, "value", to_wire(error))
 
 

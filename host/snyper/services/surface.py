@@ -107,6 +107,16 @@ class Surface:
             raise self._missing(name)
         return member
 
+    def find_all(self, name: str) -> list[Member]:
+        """Return what has that prefix, or is called so, a property too. Raises NotServed if nothing is."""
+        key = key_of(name)
+        members = self._members.values()
+        with_prefix = [one for one in members if key_of(one.prefix) == key]
+        found = with_prefix or [one for one in members if key in (key_of(one.name), key_of(one.attribute))]
+        if not found:
+            raise self._missing(name)
+        return found
+
     def owners(self) -> list[object]:
         """Return the instances that are served."""
         owners = (one.owner for one in self._members.values() if one.owner is not None)
