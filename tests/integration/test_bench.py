@@ -7,6 +7,7 @@ import pytest
 
 from tests.integration.harness import needs_micropython
 from tools.bench.against import rows_against
+from tools.bench.calls import call_rows
 from tools.bench.fan_out import fan_out_rows
 from tools.bench.ping import ping_rows
 from tools.bench.processes import ROOT
@@ -27,6 +28,12 @@ async def test_a_command_to_many_is_measured_beside_its_floors() -> None:
     rows = await fan_out_rows(targets=3, rounds=1)
     assert len(rows) >= 1  # two where uvloop is installed
     assert all(row.floor.endswith(" ms") for row in rows)
+
+
+async def test_a_call_is_measured_beside_its_floors() -> None:
+    rows = await call_rows(rounds=1, calls=2, array_bytes=1 << 16)
+    assert len(rows) == 4
+    assert all(float(row.ratio) > 0 for row in rows)
 
 
 @needs_linux

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tools.bench.against import rows_against
+from tools.bench.calls import call_rows
 from tools.bench.fan_out import fan_out_rows
 from tools.bench.ping import ping_rows
 from tools.bench.processes import pin_to_one_cpu
@@ -28,7 +29,9 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
         console.print(f"bench: the tick of a {engine} hub, {arguments.seconds} s")
         rows.append(tick_row(engine, arguments.seconds))
     console.print(f"bench: one command to {arguments.targets} targets")
-    return rows + asyncio.run(fan_out_rows(arguments.targets, arguments.rounds))
+    rows += asyncio.run(fan_out_rows(arguments.targets, arguments.rounds))
+    console.print("bench: one call")
+    return rows + asyncio.run(call_rows(arguments.rounds, arguments.pings))
 
 
 def compare(arguments: argparse.Namespace) -> list[Row]:
