@@ -12,7 +12,7 @@ from typing import Any
 
 from snyper.services.engine import Engine
 from snyper.services.handshake import Introduction, ServerHandshake
-from snyper.services.wire import MAX_BODY_BYTES, Pieces, read_plain
+from snyper.services.wire import MAX_BODY_BYTES, Buffer, Pieces, read_plain
 from snyper.shared.clock import now_us
 from snyper.shared.link_core import CloseReason, LinkCore
 from snyper.shared.seal import SEAL_BYTES
@@ -98,7 +98,7 @@ class Connection:
         self._is_refused = False
         self._is_tls = tls is not None
         self._is_shaking = False  # TLS's own handshake is under way
-        self._unsent: deque[memoryview] = deque()
+        self._unsent: deque[Buffer] = deque()
         self._requests: deque[SocketMessage] = deque()
         self._mask = selectors.EVENT_READ
         self.has_ended = False
@@ -112,8 +112,9 @@ class Connection:
         """Send a line and what follows it: now, or when the client has read what is before it."""
         if self.has_ended:
             return
-        self._unsent.extend(memoryview(piece) for piece in pieces)
-        if len(self._unsent) == len(pieces):
+        is_first = not self._unsent
+        self._unsent.extend(pieces)
+        if is_first:
             self._flush()
 
     def close(self) -> None:
@@ -273,7 +274,7 @@ class Connection:
                 if sent == len(piece):
                     unsent.popleft()
                 else:
-                    unsent[0] = piece[sent:]
+                    unsent[0] = memoryview(piece)[sent:]
         except (BlockingIOError, ssl.SSLWantWriteError):
             self._wait_for(selectors.EVENT_WRITE)  # who asks and does not read is not read either
         except OSError:

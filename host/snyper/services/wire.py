@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from snyper.services.values import decode, encode
+from snyper.services.values import MAX_DEPTH as MAX_VALUE_DEPTH, TAG, decode, encode
 from snyper.shared.socket_protocol import (
     MAX_DEPTH,
     MAX_LINE_BYTES,
@@ -34,6 +34,8 @@ REFUSED = "refused"  # by the server itself
 MAX_BODY_BYTES = 1 << 30  # of one call, or one answer
 _MAX_INLINE_BYTES = 3_072  # of a line: a hub that passes it on adds to it
 _MAX_INLINE_DEPTH = MAX_DEPTH - 2  # below `data`
+
+_TAG = f'"{TAG}"'  # which no plain value has, but in a text
 
 Buffer = bytes | bytearray | memoryview
 Pieces = tuple[Buffer, ...]  # a line, and what follows it
@@ -89,7 +91,19 @@ def read_plain(line: bytes, message_type: str) -> SocketMessage | None:
         and (type(id) is int and type(data) is dict)
         and (status is None or type(status) is str)
     )
-    return SocketMessage(message_type, id, None, status, data) if is_plain else None
+    if not is_plain:
+        return None
+    is_as_it_is = (
+        _TAG not in text and "\\u" not in text and text.count("[") + text.count("{") <= MAX_VALUE_DEPTH
+    )
+    kind = _Plain if is_as_it_is else SocketMessage
+    return kind(message_type, id, None, status, data)
+
+
+class _Plain(SocketMessage):
+    """A message in which every value is JSON as it is: nothing of it is to be decoded."""
+
+    __slots__ = ()
 
 
 def own(pieces: Pieces) -> Pieces:
@@ -106,7 +120,7 @@ def unpack(message: SocketMessage, name: str) -> object:
     if "body" not in data:
         if name not in data:
             raise ValueError(f"`{name}` is missing")
-        return decode(data[name], ())
+        return data[name] if type(message) is _Plain else decode(data[name], ())
     body = memoryview(message.attachment or b"")
     size = data.get("json_bytes")
     if data["body"] != name or type(size) is not int or not 0 < size <= len(body):
