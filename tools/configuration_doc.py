@@ -61,6 +61,8 @@ _LIMITS = {
         "going; then `events_per_s`"
     ),
     "events_per_s": "How many events one name may cause each second for long",
+    "new_names_at_once": "How many names that the hub does not know may come at once; then `new_names_per_s`",
+    "new_names_per_s": "How many new names may come each second for long",
 }
 
 _DASHBOARD_LIMITS = {

@@ -33,7 +33,7 @@ MAX_EVENTS = 24
 REGISTER_MS = 5_000
 _BACKLOG = 1024  # connections that wait to be accepted; the system may hold fewer
 _MIN_BACKLOG = 16  # more than a few who dial again and again, so that they come one after the other
-_SWEEP_MS = 500
+SWEEP_MS = 500
 _SWEEP_OVERDUE_MS = 5_000
 _NOBODY = 1
 _OLDEST = 2
@@ -221,15 +221,15 @@ class Hub:
 
     async def _sweep(self) -> None:
         while True:
-            await sleep_ms(_SWEEP_MS)
+            await sleep_ms(SWEEP_MS)
             self._swept_ms = now_ms()
             self._put_out()
             if self.router.cease_fire is not None:
                 self.router.cease_fire.enforce()
 
     def _put_out(self) -> None:
-        """Put out who did not register in time, or says too much: each _SWEEP_MS."""
-        self.places = min(self.unregistered, self.places + self.strangers_per_s * _SWEEP_MS // 1000)
+        """Put out who did not register in time, or says too much: each SWEEP_MS."""
+        self.places = min(self.unregistered, self.places + self.strangers_per_s * SWEEP_MS // 1000)
         overdue_ms = now_ms() - self.register_ms
         for link in self.links[:]:
             if link.close_error is not None:
@@ -237,10 +237,10 @@ class Hub:
             if link.lines > self.lines_at_once:
                 refuse(link, ErrorCode.BUSY, "too many lines")
             elif link.lines:
-                link.lines = max(0, link.lines - self.lines_per_s * _SWEEP_MS // 1000)
+                link.lines = max(0, link.lines - self.lines_per_s * SWEEP_MS // 1000)
             if link.state == State.NEW and link.opened_ms <= overdue_ms:
                 refuse(link, ErrorCode.NOT_REGISTERED, "the first message is `register`")
-        rest = self.events_per_s * _SWEEP_MS // 1000
+        rest = self.events_per_s * SWEEP_MS // 1000
         for name, count in list(self.caused.items()):
             if count > rest:
                 self.caused[name] = count - rest

@@ -189,7 +189,7 @@ NUMBERS: list[tuple[str, str, list[float]]] = [
     ("protocol.md", "For {} ms (`debounce_ms`)", [target_config.DEFAULTS["piezo"]["debounce_ms"]]),
     ("timing.md", "reads its piezo every {} ms", [target_config.DEFAULTS["piezo"]["sample_ms"]]),
     ("timing.md", "most {} s ahead are possible", [socket_protocol.MAX_AHEAD_MS / 1000]),
-    ("configuration.md", "are looked at every {} ms", [server._SWEEP_MS]),
+    ("configuration.md", "are looked at every {} ms", [server.SWEEP_MS]),
     ("../README.md", "so it does for more than {} targets", [simulator.MAX_PROCESSES]),
 ]
 

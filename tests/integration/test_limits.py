@@ -461,6 +461,23 @@ async def test_who_causes_too_many_events_is_cut(kind: str, engine: str, tmp_pat
         assert len(found) < 40  # what was under way when it was cut is counted, too
 
 
+async def test_new_names_are_limited_and_known_ones_come_back(tmp_path: Path) -> None:
+    async with (
+        limited_hub("cpython", tmp_path, new_names_at_once=10, new_names_per_s=2) as hub,
+        console_of(hub, subscribed=True) as console,
+    ):
+        async with scripted_target(hub, "good"):
+            pass
+        for number in range(40):
+            with suppress(OSError, AssertionError):
+                async with scripted_target(hub, f"new_{number}"):
+                    pass
+        async with scripted_target(hub, "good"):
+            assert (await console.ask("stand_up", "good"))["status"] == "standing"
+        names = {event["target_id"] for event in events_of(console) if event["event"] == "registered"}
+        assert 10 <= len(names) < 30
+
+
 # --- addresses
 
 

@@ -158,6 +158,19 @@ def test_no_number_is_used_that_was_not_reserved(path: Path) -> None:
             assert reserved > seq
 
 
+def test_a_journal_of_two_names_is_refused(path: Path) -> None:
+    with opened(path):
+        pass
+    other = path.with_name("other.sqlite3")
+    other.hardlink_to(path)
+    for name in (path, other):
+        with pytest.raises(JournalError, match="has 2 names"):
+            Journal(name)
+    other.unlink()
+    with opened(path):
+        pass
+
+
 @pytest.mark.parametrize("number", [2**63 - 1, 2**53])
 @pytest.mark.parametrize("change", ["UPDATE logs SET reserved_seq = ?", "UPDATE events SET seq = ?"])
 def test_a_count_that_no_log_reaches_is_refused(path: Path, change: str, number: int) -> None:

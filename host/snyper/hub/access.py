@@ -10,11 +10,13 @@ from pathlib import Path
 from snyper.client.addresses import is_loopback
 from snyper.client.environment import Keys, keys
 from snyper.firmware.master.keyring import line_of
-from snyper.firmware.master.server import Access, Hub, refuse
+from snyper.firmware.master.server import SWEEP_MS, Access, Hub, refuse
 from snyper.hub.options import Options
 from snyper.shared.address import parse_address
+from snyper.shared.handshake_server import Registration
+from snyper.shared.link import Link
 from snyper.shared.log import log
-from snyper.shared.socket_protocol import PORT, ErrorCode
+from snyper.shared.socket_protocol import PORT, ErrorCode, ProtocolError, SocketMessage
 
 POLL_S = 0.5  # between two looks at the file of keys
 
@@ -39,7 +41,28 @@ def decided(options: Options) -> tuple[Options, Keys]:
 
 
 class KeyedHub(Hub):
-    """A hub whose keys may change while it runs."""
+    """A hub whose keys may change while it runs.
+
+    Whoever takes a new name each time is held to `new_names_per_s`, once `new_names_at_once` have come: each
+    is an event that the journal keeps.
+    """
+
+    new_names_at_once = 10_000
+    new_names_per_s = 20
+    _new_names = 0  # lately: the sweep counts down
+
+    def serve_peer(self, link: Link, message: SocketMessage, registration: Registration) -> None:
+        """Admit a peer, as Hub does, unless too many new names have come."""
+        name = registration.target_id
+        if name is not None and name not in self.router.registry.named:
+            if self._new_names >= self.new_names_at_once:
+                raise ProtocolError(ErrorCode.BUSY, "too many new names have come: wait")
+            self._new_names += 1
+        super().serve_peer(link, message, registration)
+
+    def _put_out(self) -> None:
+        self._new_names = max(0, self._new_names - self.new_names_per_s * SWEEP_MS // 1000)
+        super()._put_out()
 
     def change_keys(self, lines: str) -> None:
         """Take these keys instead, as `keyring.py` has them, and cut whoever has proven one that is not among

@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def lock(path: Path) -> sqlite3.Connection:
     """Hold the journal against a second hub until it is closed, or the process has ended in any way. Readers
     are not kept out, as they would be by a lock on the file itself. Raises JournalError.
     """
+    _check_names(path)
     held_path = _lock_path(path)
     try:
         held_path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +62,19 @@ def lock(path: Path) -> sqlite3.Connection:
             ) from None
         raise JournalError(f"the journal {shown(path)} cannot be used: {explained(error)}") from None
     return held
+
+
+def _check_names(path: Path) -> None:
+    """Check that the file has one name, after which its lock is called. Raises JournalError."""
+    try:
+        found = real_path(path).stat()
+    except OSError:  # which whoever opens it says better
+        return
+    if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
+        raise JournalError(
+            f"the journal {shown(path)} has {found.st_nlink} names (hard links), and a hub under another"
+            " would write it too: remove the others"
+        )
 
 
 def lock_id(path: Path) -> tuple[int, int] | None:

@@ -23,6 +23,8 @@ LIMITS: dict[str, Integer] = {
     "lines_per_s": Integer(20_000, 20, 1_000_000),
     "events_at_once": Integer(1_000, 20, 1_000_000),
     "events_per_s": Integer(50, 2, 100_000),
+    "new_names_at_once": Integer(2 * MAX_TARGETS, 10, 1_000_000),
+    "new_names_per_s": Integer(20, 2, 100_000),
 }
 
 
