@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         receive_files,
     )
     from snyper.services import (
+        AsyncClient,
         CallError,
         Client,
         LeaseLost,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from snyper.shared.socket_protocol import ProtocolError
 
 __all__ = [
+    "AsyncClient",
     "CallError",
     "Client",
     "Event",

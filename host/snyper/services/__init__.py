@@ -2,6 +2,7 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from snyper.services.async_client import AsyncClient
     from snyper.services.client import Client, running
     from snyper.services.context import cancelled, deadline
     from snyper.services.locks import break_lock, leases, lock
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from snyper.services.server import Server
 
 __all__ = [
+    "AsyncClient",
     "Busy",
     "CallError",
     "Client",
@@ -50,6 +52,10 @@ if not TYPE_CHECKING:
             from snyper.services.server import Server
 
             return Server
+        if name == "AsyncClient":
+            from snyper.services.async_client import AsyncClient
+
+            return AsyncClient
         from snyper.services import client, context, locks, remote_exceptions
 
         parts = (client, context, locks, remote_exceptions)

@@ -1,7 +1,6 @@
 """Calls to one server, from any number of threads: each once, over one connection after the other."""
 
 import contextlib
-import os
 import select
 import socket
 import threading
@@ -19,16 +18,6 @@ from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessag
 
 _HANDOVER_S = 0.02  # after which a thread that waits for its reply leaves the connection to the watcher
 _SLICE_S = 0.3  # Windows ends no wait for Ctrl-C
-_forks = 0  # of this process, from the first one
-
-
-def _on_fork() -> None:
-    global _forks
-    _forks += 1
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_on_fork)
 
 
 class _DeadlineError(Exception):
@@ -114,7 +103,6 @@ class Caller:
     # ---
 
     def _begin_session(self) -> None:
-        self._forks = _forks
         self.session = ClientSession(self.where)
         self._turns = threading.Condition()
         self._is_taken = False  # by a thread that calls
@@ -123,7 +111,7 @@ class Caller:
         self._wake: tuple[socket.socket, socket.socket] | None = None
 
     def _check_process(self) -> None:
-        if self._forks != _forks:  # the connection is the parent's
+        if self.session.is_inherited:  # the connection is the parent's
             self._connection = None
             self._begin_session()
 

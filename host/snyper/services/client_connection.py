@@ -4,7 +4,6 @@ import contextlib
 import functools
 import getpass
 import os
-import select
 import socket
 import ssl
 import time
@@ -16,7 +15,7 @@ from snyper.services.client_session import cancelling
 from snyper.services.connection import Core
 from snyper.services.dialling import ALIVE_S
 from snyper.services.handshake import ClientHandshake
-from snyper.services.sockets import keep_alive
+from snyper.services.sockets import keep_alive, readiness
 from snyper.services.wire import Pieces
 from snyper.shared.clock import now_us
 from snyper.shared.link_core import CloseReason
@@ -42,9 +41,7 @@ class ClientConnection:
         self._is_sending = False
         self._receive_timeout_s = 0.0  # that the system keeps; 0 for none
         self._is_tls = isinstance(sock, ssl.SSLSocket)
-        self._poll = select.poll() if hasattr(select, "poll") else None
-        if self._poll is not None:
-            self._poll.register(sock, select.POLLIN)
+        self._is_ready = readiness(sock)
         self._core = Core({}, "server", self._write, MessageType.REPLY)
         self._receive(rest)
 
@@ -73,9 +70,7 @@ class ClientConnection:
         """Tell whether something can be read, now or within that time."""
         if self._is_tls and self._sock.pending():
             return True
-        if self._poll is not None:
-            return bool(self._poll.poll(wait_s * 1000))
-        return bool(select.select((self._sock,), (), (), wait_s)[0])
+        return self._is_ready(wait_s)
 
     def read_within(self, wait_s: float) -> bool:
         """Read what comes within that time, by one system call where there is one for that; return whether
@@ -198,18 +193,15 @@ def dial(address: tuple[str, int], session: str, secret: str | None, timeout_s: 
         keep_alive(sock)
         binding = b""
         if secret is not None:
-            sock = _tls_context().wrap_socket(sock)
+            sock = tls_context().wrap_socket(sock)
             binding = sha256(sock.getpeercert(binary_form=True) or b"").digest()
-        handshake = ClientHandshake(session, _who(), secret, binding)
+        handshake = ClientHandshake(session, who(), secret, binding)
         rest = _shake_hands(sock, handshake)
         sock.settimeout(None)
         return ClientConnection(sock, handshake, rest)
     except ssl.SSLError as error:
         sock.close()
-        if error.reason == "WRONG_VERSION_NUMBER":
-            why = "it speaks no TLS: it has no secret, or is no server of calls"
-            raise ProtocolError(ErrorCode.UNAUTHORIZED, why) from None
-        raise ProtocolError(ErrorCode.DISCONNECTED, f"TLS failed: {error.reason}") from None
+        raise tls_failure(error) from None
     except BaseException:
         sock.close()
         raise
@@ -229,7 +221,8 @@ def _shake_hands(sock: Any, handshake: ClientHandshake) -> bytes:
 
 
 @functools.cache
-def _tls_context() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
+    """Return what a client speaks TLS with."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     # No authority and no name: the proof of the secret is bound to whatever certificate is shown.
@@ -238,7 +231,15 @@ def _tls_context() -> ssl.SSLContext:
     return context
 
 
-def _who() -> str:
+def tls_failure(error: ssl.SSLError) -> ProtocolError:
+    """Return what the failure of TLS means for a client."""
+    if error.reason == "WRONG_VERSION_NUMBER":
+        why = "it speaks no TLS: it has no secret, or is no server of calls"
+        return ProtocolError(ErrorCode.UNAUTHORIZED, why)
+    return ProtocolError(ErrorCode.DISCONNECTED, f"TLS failed: {error.reason}")
+
+
+def who() -> str:
     """Return who calls, for people."""
     user = ""
     with contextlib.suppress(Exception):  # a user without a name: what it raises depends on the system

@@ -10,6 +10,17 @@ from snyper.services.wire import CALL, CANCEL, RAISED, REFUSED, RETURNED, Pieces
 from snyper.shared.link_core import error_of
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
+_forks = 0  # of this process, from the first one
+
+
+def _on_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_on_fork)
+
 
 class Request:
     """A request of the server, sent as often as it takes until it answers: a call under the same number."""
@@ -37,12 +48,18 @@ class ClientSession:
 
     def __init__(self, where: str) -> None:
         self.id = os.urandom(16).hex()
+        self._forks = _forks
         self.where = where
         self.leases: tuple[str, ...] = ()  # that its calls rely on
         self._seq = 0
         self._asked = 0
         self._open: set[int] = set()  # the calls that have no answer yet
         self._lock = threading.Lock()
+
+    @property
+    def is_inherited(self) -> bool:
+        """Tell whether it is the parent's, and its connection too: this process was forked from it since."""
+        return self._forks != _forks
 
     def call(self, name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[int, Pieces, str]:
         """Begin a call, to be ended by `end`; return what makes a Request of it.

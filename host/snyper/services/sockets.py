@@ -2,7 +2,10 @@
 
 import contextlib
 import os
+import select
 import socket
+from collections.abc import Callable
+from typing import Any
 
 _BACKLOG = 128
 _KEEPALIVE = (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 13_000))
@@ -18,6 +21,15 @@ def keep_alive(sock: socket.socket) -> None:
         if option is not None:
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def readiness(sock: Any) -> Callable[[float], bool]:
+    """Return a function that tells whether something can be read from a socket within so many seconds."""
+    if not hasattr(select, "poll"):
+        return lambda wait_s: bool(select.select((sock,), (), (), wait_s)[0])
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return lambda wait_s: bool(poll.poll(wait_s * 1000))
 
 
 def listen(address: str, port: int) -> list[socket.socket]:

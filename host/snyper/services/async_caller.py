@@ -1,0 +1,152 @@
+"""Calls to one server from the tasks of an event loop: each once, over one connection after the other."""
+
+import asyncio
+import time
+from typing import Any
+
+from snyper.services.async_connection import AsyncConnection, dial
+from snyper.services.client_session import ClientSession, Request, is_answer
+from snyper.services.context import until
+from snyper.services.dialling import Dialling
+from snyper.services.remote_exceptions import OutcomeUnknown, Unreachable
+from snyper.shared.address import format_address
+from snyper.shared.socket_protocol import ProtocolError, SocketMessage
+
+
+class AsyncCaller:
+    """Makes calls to one server. Any number of tasks of one event loop at a time may use it.
+
+    Each call has a number. A connection that breaks is made anew, and the call is sent again under its
+    number: the server carries it out once, and answers again.
+    """
+
+    _connection: AsyncConnection | None
+
+    def __init__(self, address: str, port: int, secret: str | None, timeout_s: float | None) -> None:
+        self.where = format_address(address, port)
+        self._address = (address, port)
+        self._secret = secret
+        self._timeout_s = timeout_s
+        self._begin_session()
+
+    async def call(self, name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+        """Have the server call what it serves as `name`, and return what that returns; raise what it raises.
+
+        Cancelled, it gives the call up: one that waits is never begun.
+
+        Raises TypeError, ValueError for an argument that does not travel; CallError.
+        """
+        self._check_process()
+        session = self.session
+        request = Request(*session.call(name, args, kwargs))
+        try:
+            reply = await self._ask(request)
+        finally:
+            session.end(request.id)  # type: ignore[arg-type]
+        return session.result(reply, request.name)
+
+    async def ask(self, message_type: str, **data: object) -> Any:
+        """Ask the server what needs no function. Raises CallError."""
+        self._check_process()
+        request = Request(*self.session.ask(message_type, data))
+        return self.session.result(await self._ask(request), request.name)
+
+    async def close(self) -> None:
+        """Hang up. The next call connects anew; one that is under way does so at once."""
+        self._check_process()
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if connection.loop is asyncio.get_running_loop():
+            await connection.close()
+        else:
+            connection.abandon()
+
+    def __del__(self) -> None:
+        connection = getattr(self, "_connection", None)
+        if connection is not None and not self.session.is_inherited:
+            connection.abandon()
+
+    # ---
+
+    def _begin_session(self) -> None:
+        self.session = ClientSession(self.where)
+        self._connection = None
+        self._connecting: asyncio.Task[AsyncConnection] | None = None  # for all who wait for it
+        self._dialling: Dialling | None = None  # that it is at
+        self._waiting = 0
+
+    def _check_process(self) -> None:
+        if self.session.is_inherited:  # the connection is the parent's
+            self._begin_session()
+
+    async def _ask(self, request: Request) -> SocketMessage:
+        until_s = until(self._timeout_s)
+        if until_s is None:
+            return await self._answer(request)
+        try:
+            async with asyncio.timeout(until_s - time.monotonic()) as limit:
+                return await self._answer(request)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        if request.sent_to:
+            raise OutcomeUnknown(request.name, "it has not ended at its deadline")
+        why = self._dialling.why if self._dialling is not None else "it does not answer"
+        raise Unreachable(self.where, why)
+
+    async def _answer(self, request: Request) -> SocketMessage:
+        while True:
+            connection = self._connection
+            if connection is None or not _is_usable(connection) or connection.needs_trial:
+                connection = await self._connected()
+            outcome: Any
+            try:
+                reply = connection.request(request, self.where)
+            except ProtocolError as error:
+                outcome = error
+            else:
+                try:
+                    outcome = await reply
+                except BaseException:
+                    connection.give_up(request.id)
+                    raise
+            if is_answer(outcome):
+                return outcome
+
+    async def _connected(self) -> AsyncConnection:
+        """Return a connection that the server answers on, which one task makes for all who wait."""
+        task = self._connecting
+        if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
+            task = self._connecting = asyncio.create_task(self._connect())
+            self._waiting = 0
+        self._waiting += 1
+        try:
+            return await asyncio.shield(task)
+        finally:
+            self._waiting -= 1
+            if not self._waiting and self._connecting is task:
+                self._connecting = None
+                task.cancel()
+
+    async def _connect(self) -> AsyncConnection:
+        connection = self._connection
+        if connection is not None:
+            if _is_usable(connection) and await connection.is_alive():
+                return connection
+            self._connection = None
+            connection.abandon()
+        dialling = self._dialling = Dialling(self.where, None)
+        while True:
+            try:
+                connection = await dial(self._address, self.session.id, self._secret, dialling.timeout_s())
+            except (OSError, ProtocolError) as error:
+                pause_s = dialling.pause_s(error)
+            else:
+                self._connection = connection
+                return connection
+            await asyncio.sleep(pause_s)
+
+
+def _is_usable(connection: AsyncConnection) -> bool:
+    return not connection.is_closed and connection.loop is asyncio.get_running_loop()

@@ -1,0 +1,56 @@
+"""A client of a server of functions and objects: `AsyncClient`, whose calls are awaited."""
+
+import asyncio
+import pydoc
+from typing import Any, Self
+
+from snyper.services.async_caller import AsyncCaller
+from snyper.services.client_face import ClientFace
+from snyper.services.wire import DESCRIBE, PORT
+
+
+class AsyncClient(ClientFace):
+    """Calls functions and objects of another machine as if they were here, each awaited: `await pm.identity`,
+    `await pm.set_range(3)`, `await pm.read_voltage(samples=20)`.
+
+    As `Client`, with any number of calls under way over one connection, from the tasks of one event loop at a
+    time. A task that is cancelled gives its call up: one that waits is never begun. `timeout` in seconds
+    limits each call, as do `asyncio.timeout` and `snyper.deadline`; without them none is limited.
+    """
+
+    _snyper: AsyncCaller
+    _is_async = True
+
+    def __init__(
+        self,
+        *classes: Any,
+        address: str = "localhost",
+        port: int = PORT,
+        secret: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        super().__init__(*classes)
+        self._snyper = AsyncCaller(address, port, secret, timeout)
+
+    async def call(self, command: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Call what the server serves as `command`; return what it returns, raise what it raises."""
+        if self._classes:
+            described = await self._snyper.ask(DESCRIBE)
+            if self._classes:  # no other task was faster
+                self._take_description(described, self._snyper.where)
+        return await self._snyper.call(command, args, kwargs)
+
+    async def help(self, command: str | None = None) -> None:
+        """Show what the server serves, or what one command is documented as: in a pager on a terminal."""
+        text = str(await self._snyper.ask(DESCRIBE, help=command))
+        await asyncio.to_thread(pydoc.pager, text + "\n")
+
+    async def close(self) -> None:
+        """Hang up. The next call connects again."""
+        await self._snyper.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()

@@ -1,0 +1,241 @@
+"""A client's connection to its server over asyncio: dialled, let in, and used by any number of tasks."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable, Generator
+from hashlib import sha256
+from typing import Any
+
+from snyper.services.client_connection import tls_context, tls_failure, who
+from snyper.services.client_session import Request, cancelling
+from snyper.services.connection import Core
+from snyper.services.dialling import ALIVE_S, IDLE_S
+from snyper.services.handshake import ClientHandshake
+from snyper.services.sockets import keep_alive, readiness
+from snyper.services.wire import Pieces
+from snyper.shared.clock import now_us
+from snyper.shared.link_core import CloseReason
+from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
+
+_IDLE_US = round(IDLE_S * 1_000_000)
+_BUFFER_BYTES = 1 << 16  # of lines: what follows them goes straight to where it belongs
+_CLOSE_S = 1.0  # for the server to take the end of TLS
+
+Steps = Generator[bytes, bytes, bytes]
+Outcome = asyncio.Future[SocketMessage | ProtocolError]
+
+
+class AsyncConnection(asyncio.BufferedProtocol):
+    """A connection of one event loop. `instance` names the run of the server once it has let the client in,
+    `is_known` tells whether it remembers the session.
+    """
+
+    instance = ""
+    is_known = False
+    _transport: asyncio.Transport
+    _is_ready: Callable[[float], bool]
+    _into: memoryview
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._core = Core({}, "server", self._write, MessageType.REPLY)
+        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
+        self._unsent: list[bytes] = []  # lines, which go together
+        self._tail: Pieces = ()
+        self._came: asyncio.Queue[bytes] | None = asyncio.Queue()  # during the handshake; empty at its end
+        self._closed: asyncio.Future[None] = self.loop.create_future()
+
+    @property
+    def is_closed(self) -> bool:
+        """Tell whether it has ended, as far as that is known."""
+        return self._core.close_error is not None
+
+    @property
+    def needs_trial(self) -> bool:
+        """Tell whether it may have ended unnoticed: nothing came for long, or nobody has read it yet."""
+        core = self._core
+        return now_us() - core.received_us > _IDLE_US or (not core._pending and self._is_ready(0.0))
+
+    async def shake_hands(self, handshake: ClientHandshake, is_slow: bool) -> None:
+        """Be let in; with `is_slow`, for a secret is stretched, in a thread. Raises ProtocolError."""
+        came = self._came
+        assert came is not None
+        steps = handshake.steps()
+        answer, rest = next(steps), None
+        while rest is None:
+            self._transport.write(answer)
+            data = await came.get()
+            answer, rest = await asyncio.to_thread(_step, steps, data) if is_slow else _step(steps, data)
+        self.instance, self.is_known = handshake.instance, handshake.is_known
+        self._came = None
+        while not came.empty():
+            rest += came.get_nowait()
+        if rest:
+            self._receive(rest)
+
+    def request(self, request: Request, where: str) -> Outcome:
+        """Send a request; return what comes of it: the reply, or a ProtocolError when the connection ends.
+
+        Raises OutcomeUnknown where another run of the server may have it; ProtocolError.
+        """
+        if self._core.close_error is not None:
+            raise ProtocolError(ErrorCode.DISCONNECTED, "the connection has ended")
+        request.send_to(self.instance, self.is_known, where)
+        return self._begin(request.id, request.pieces)
+
+    async def is_alive(self) -> bool:
+        """Ask the server for a sign of life, and tell whether one comes in time."""
+        line = SocketMessage(MessageType.PING, "alive").to_line()
+        try:
+            async with asyncio.timeout(ALIVE_S):
+                return isinstance(await self._begin("alive", (line,)), SocketMessage)
+        except (TimeoutError, ProtocolError):
+            return False
+        finally:
+            self._core.cancel_request("alive")
+
+    def give_up(self, id: str | int) -> None:
+        """Tell the server that nobody waits for a call any more."""
+        self._core.cancel_request(id)
+        if isinstance(id, int) and self._core.close_error is None:
+            self._core.send_line_nowait(cancelling(id))
+
+    def abandon(self) -> None:
+        """Hang up from anywhere, also where the event loop has been closed since."""
+        try:
+            self.loop.call_soon_threadsafe(self.abort)
+        except RuntimeError:
+            with contextlib.suppress(OSError):
+                self._transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+    def abort(self) -> None:
+        """Hang up at once; who waits for a reply learns of it."""
+        self._end(ProtocolError(ErrorCode.DISCONNECTED, "closed here"), CloseReason.STOPPING)
+        self._transport.abort()
+
+    async def close(self) -> None:
+        """Hang up once all is sent."""
+        self._flush()
+        self._end(ProtocolError(ErrorCode.DISCONNECTED, "closed here"), CloseReason.STOPPING)
+        self._transport.close()
+        await asyncio.shield(self._closed)
+
+    # --- asyncio's
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        sock = transport.get_extra_info("socket")
+        keep_alive(sock)
+        self._is_ready = readiness(sock.fileno())
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        self._into = self._core._parser.buffer or self._buffer
+        return self._into
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data: Any = self._into[:nbytes]
+        if self._into is self._buffer:
+            data = bytes(data)
+            if self._came is not None:
+                self._came.put_nowait(data)
+                return
+        self._receive(data)
+
+    def eof_received(self) -> None:
+        self._end()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is None:
+            self._end()
+        else:
+            broken = ProtocolError(ErrorCode.DISCONNECTED, f"the connection broke: {exc}")
+            self._end(broken, CloseReason.BROKEN)
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    # ---
+
+    def _begin(self, id: str | int, pieces: Pieces) -> Outcome:
+        outcome: Outcome = self.loop.create_future()
+        self._tail = pieces[1:]
+        self._core.start_request(id, pieces[0], _settle, outcome)  # type: ignore[arg-type]
+        return outcome
+
+    def _receive(self, data: Any) -> None:
+        try:
+            for _ in self._core.receive_data(data, now_us()):
+                pass  # a server asks nothing
+        except ProtocolError as error:
+            self._end(error, CloseReason.BROKEN)
+        if self._core.close_error is not None:
+            self._transport.abort()
+
+    def _write(self, line: bytes) -> None:
+        """Send a line, with those that others send in this turn of the loop: one packet costs less than many.
+        What follows it goes at once.
+        """
+        if not self._unsent:
+            self.loop.call_soon(self._flush)
+        self._unsent.append(line)
+        if self._tail:
+            tail, self._tail = self._tail, ()
+            self._flush()
+            for piece in tail:
+                self._transport.write(piece)
+
+    def _flush(self) -> None:
+        if self._unsent:
+            unsent, self._unsent = self._unsent, []
+            self._transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
+
+    def _end(self, error: ProtocolError | None = None, reason: str = CloseReason.CLOSED) -> None:
+        self._core.end(error, reason)
+        if self._came is not None:
+            self._came.put_nowait(b"")
+
+
+def _settle(outcome: Outcome, reply: SocketMessage | ProtocolError) -> None:
+    if not outcome.done():
+        outcome.set_result(reply)
+
+
+def _step(steps: Steps, data: bytes) -> tuple[bytes, bytes | None]:
+    """Take a step of the handshake: return what is to be sent, or what came behind it once it is done."""
+    try:
+        return steps.send(data), None
+    except StopIteration as end:
+        return b"", end.value
+
+
+async def dial(
+    address: tuple[str, int], session: str, secret: str | None, timeout_s: float
+) -> AsyncConnection:
+    """Connect and be let in within that time.
+
+    Raises OSError; ProtocolError: `disconnected` where it may go better the next time, else why this client
+    is not let in.
+    """
+    connection = AsyncConnection()
+    tls: Any = {} if secret is None else {"ssl": tls_context(), "ssl_shutdown_timeout": _CLOSE_S}
+    try:
+        async with asyncio.timeout(timeout_s):
+            transport, _ = await connection.loop.create_connection(lambda: connection, *address, **tls)
+            try:
+                binding = b""
+                if secret is not None:
+                    shown = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+                    binding = sha256(shown or b"").digest()
+                handshake = ClientHandshake(session, who(), secret, binding)
+                await connection.shake_hands(handshake, is_slow=secret is not None)
+            except BaseException:
+                transport.abort()
+                raise
+    except ssl.SSLError as error:
+        raise tls_failure(error) from None
+    except ConnectionRefusedError:
+        raise ProtocolError(ErrorCode.DISCONNECTED, "nobody listens there") from None
+    except TimeoutError:
+        raise ProtocolError(ErrorCode.DISCONNECTED, "it does not answer") from None
+    return connection

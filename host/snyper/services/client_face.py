@@ -1,0 +1,47 @@
+"""The face of a client: its classes and its server, whether calls block or are awaited."""
+
+import warnings
+from typing import Any, Self
+
+from snyper.services.mirror import mirror
+from snyper.services.skew import differences
+
+
+class ClientFace:
+    """The names of what is served, each a call."""
+
+    _snyper: Any  # that makes the calls
+    _classes: tuple[Any, ...]  # that are to be compared with what is served
+    _shown: tuple[Any, ...]
+    _skewed: frozenset[str]  # the names of theirs that differ
+    _is_async = False
+
+    def __new__(cls, *classes: Any, **options: Any) -> Self:
+        return object.__new__(mirror(cls, classes, cls._is_async))
+
+    def __init__(self, *classes: Any) -> None:
+        self._classes = self._shown = classes
+        self._skewed = frozenset()
+
+    def call(self, command: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Call what the server serves as `command`; return what it returns, raise what it raises."""
+        raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # never on the wire: IPython and copy look for many
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+        def command(*args: Any, **kwargs: Any) -> Any:
+            return self.call(name, *args, **kwargs)
+
+        command.__name__ = command.__qualname__ = name
+        return command
+
+    def _take_description(self, described: Any, where: str) -> None:
+        """Compare the classes with what is served, once: the server's signatures decide."""
+        classes, self._classes = self._classes, ()
+        found = differences(classes, described)
+        self._skewed = frozenset(found)
+        if found:
+            depth = 3 if self._is_async else 4  # to the line that calls
+            warnings.warn(f"{where} differs from the class: {'; '.join(found.values())}", stacklevel=depth)
