@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from snyper.services import (
         AsyncClient,
+        AsyncServer,
         CallError,
         Client,
         LeaseLost,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncClient",
+    "AsyncServer",
     "CallError",
     "Client",
     "Event",

@@ -32,7 +32,7 @@ def test_what_it_exports() -> None:
     assert set(snyper.__all__) == {
         *("CallError", "cancelled", "deadline", "running"),
         *("LeaseLost", "Locked", "break_lock", "leases", "lock"),
-        *("AsyncClient", "Client"),
+        *("AsyncClient", "AsyncServer", "Client"),
         "RemoteError",
         "Server",
         *("Event", "GameInfo", "GameState", "PiezoPeaks", "HubClient", "HubStatus", "NoHubError"),

@@ -3,6 +3,7 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from snyper.services.async_client import AsyncClient
+    from snyper.services.async_server import AsyncServer
     from snyper.services.client import Client, running
     from snyper.services.context import cancelled, deadline
     from snyper.services.locks import break_lock, leases, lock
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncClient",
+    "AsyncServer",
     "Busy",
     "CallError",
     "Client",
@@ -56,6 +58,10 @@ if not TYPE_CHECKING:
             from snyper.services.async_client import AsyncClient
 
             return AsyncClient
+        if name == "AsyncServer":
+            from snyper.services.async_server import AsyncServer
+
+            return AsyncServer
         from snyper.services import client, context, locks, remote_exceptions
 
         parts = (client, context, locks, remote_exceptions)

@@ -21,11 +21,14 @@ _log = logging.getLogger("snyper")
 
 
 class Engine:
-    """Waits for sockets and runs functions. `on_tick` is called each second by the thread that leads."""
+    """Waits for sockets and runs functions. `on_tick` is called each second by the thread that leads, and
+    `on_end` by the last one that does.
+    """
 
-    def __init__(self, on_tick: Callable[[], None]) -> None:
+    def __init__(self, on_tick: Callable[[], None], on_end: Callable[[], object]) -> None:
         self.selector = selectors.DefaultSelector()
         self._on_tick = on_tick
+        self._on_end = on_end
         self._lock = threading.Lock()
         self._turn = 0  # which counts who leads
         self._function_since_s = 0.0  # that the leader runs; 0 for none
@@ -47,11 +50,15 @@ class Engine:
         self._start(self._lead, 0)
         self._start(self._watch)
 
-    def stop(self) -> None:
-        """Close all sockets and end the threads, but those whose functions still run."""
+    def end(self) -> None:
+        """Have all sockets closed and the threads ended, but those whose functions still run."""
         self.stopped.set()
         self._watches.set()
         self.post(lambda: None)
+
+    def stop(self) -> None:
+        """End, and return once that is done."""
+        self.end()
         self._closed.wait()
 
     def post(self, callback: Callable[[], object]) -> None:
@@ -159,3 +166,4 @@ class Engine:
         self._wake.close()
         self._closed.set()
         self._watches.set()
+        self._on_end()

@@ -1,4 +1,4 @@
-"""A server of functions and objects: `Server`."""
+"""A server of functions and objects: `Server`, and all that it has in common with `AsyncServer`."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ import ssl
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 from snyper.client.addresses import is_loopback
 from snyper.services.connection import Connection, Core
 from snyper.services.context import current_job
+from snyper.services.coroutines import Coroutines
 from snyper.services.desk import Desk, Job, Session, Station
 from snyper.services.engine import Engine
 from snyper.services.handshake import SHORT_SECRET_CHARS, Introduction, ServerHandshake, new_salt, stretch
@@ -61,7 +62,7 @@ MAX_WHY_CHARS = 200
 _SERVED = (CALL, CANCEL, DESCRIBE, RUNNING, LOCK, RENEW, UNLOCK, LEASES)
 
 
-class Server:
+class BaseServer:
     """Serves functions, and the methods and properties of instances, to clients that call them by name.
 
     An item is a function, an instance, or either with a name: of a function the one it is called by, of an
@@ -105,6 +106,7 @@ class Server:
         self._binding = b""
         self._instance = os.urandom(8).hex()
         self._engine: Engine | None = None
+        self._coroutines = Coroutines()
         self._listeners: list[socket.socket] = []
         self._connections: set[Connection] = set()
         self._handlers = dict.fromkeys(_SERVED, True)
@@ -119,30 +121,9 @@ class Server:
         """Serve an item no more, given as it was registered or by its name. Raises ValueError."""
         self._surface.remove(item)
 
-    def run(self, threaded: bool = False) -> None:
-        """Listen, print how clients reach it, and serve until Ctrl-C or `close`; with `threaded` return at
-        once instead, and serve from threads.
-
-        Raises OSError when the address cannot be used.
-        """
-        self._start()
-        print(self._hint(), flush=True)
-        if threaded:
-            return
-        assert self._engine is not None
-        with contextlib.suppress(KeyboardInterrupt):
-            while not self._engine.stopped.wait(_WAIT_S):
-                pass
-        self.close()
-
-    def close(self) -> None:
-        """Stop: no call is taken any more, and who waits for one learns of it."""
-        if self._engine is not None:
-            self._engine.stop()
-
     # --- start
 
-    def _start(self) -> None:
+    def _start(self, on_end: Callable[[], object] = lambda: None) -> None:
         if self._engine is not None:
             raise RuntimeError("it runs already")
         served = {key for member in self._surface.members() for key in _keys_of(member)}
@@ -153,7 +134,7 @@ class Server:
         if self._secret is not None:
             self._key = stretch(self._secret, self._salt)
             self._tls, self._binding = _make_tls()
-        engine = Engine(self._on_tick)
+        engine = Engine(self._on_tick, on_end)
         self._listeners = listen(self._address, self.port)
         self.port = self._listeners[0].getsockname()[1]
         for listener in self._listeners:
@@ -263,6 +244,8 @@ class Server:
             return self._desk.running(time.monotonic())
         if message.type == CANCEL:
             job = self._desk.cancel(session, integer_field(data, "call", 0, 1, MAX_INTEGER))
+            if job is not None:
+                self._coroutines.cancel(job)
             if job is not None and session.send is not None:
                 session.send(_refusal(job.seq, Cancelled(f"{job.member.name}()")))
             return job is not None
@@ -343,7 +326,20 @@ class Server:
     def _run(self, job: Job) -> bool:
         assert self._engine is not None
         return self._engine.run(
-            lambda: _execute(job, self._tracebacks), lambda pieces: self._finish(job, pieces)
+            lambda: _execute(job, self._tracebacks), lambda outcome: self._take(job, outcome)
+        )
+
+    def _take(self, job: Job, outcome: Pieces | Awaitable[object]) -> None:
+        """Take what has come of a call: its answer, or what is to be awaited for that."""
+        if isinstance(outcome, tuple):
+            self._finish(job, outcome)
+            return
+        engine = self._engine
+        assert engine is not None
+        self._coroutines.run(
+            job,
+            _await(job, outcome, self._tracebacks),
+            lambda pieces: engine.post(lambda: self._finish(job, pieces)),
         )
 
     def _finish(self, job: Job, pieces: Pieces) -> None:
@@ -379,6 +375,35 @@ class Server:
         return station
 
 
+class Server(BaseServer):
+    """Serves functions, and the methods and properties of instances, from threads of its own.
+
+    Coroutine functions run on an event loop of its own, in a thread.
+    """
+
+    def run(self, threaded: bool = False) -> None:
+        """Listen, print how clients reach it, and serve until Ctrl-C or `close`; with `threaded` return at
+        once instead, and serve from threads.
+
+        Raises OSError when the address cannot be used.
+        """
+        self._start()
+        print(self._hint(), flush=True)
+        if threaded:
+            return
+        assert self._engine is not None
+        with contextlib.suppress(KeyboardInterrupt):
+            while not self._engine.stopped.wait(_WAIT_S):
+                pass
+        self.close()
+
+    def close(self) -> None:
+        """Stop: no call is taken any more, and who waits for one learns of it. Coroutines are cancelled."""
+        if self._engine is not None:
+            self._engine.stop()
+            self._coroutines.end()
+
+
 def _keys(names: Iterable[str]) -> set[str]:
     return {key_of(name) for name in ([names] if isinstance(names, str) else names)}
 
@@ -390,15 +415,32 @@ def _keys_of(member: Member) -> tuple[str, str]:
 _WAIT_S = 0.3  # Windows ends no wait for Ctrl-C
 
 
-def _execute(job: Job, tracebacks: bool) -> Pieces:
+def _execute(job: Job, tracebacks: bool) -> Pieces | Awaitable[object]:
+    """Call the function of a call; return the answer, or what it has returned where that is to be awaited."""
     current_job.set(job)
     try:
         value = job.member.invoke(*job.args, **job.kwargs)
+        if hasattr(type(value), "__await__"):
+            awaitable: Awaitable[object] = value
+            return awaitable
         return own(pack(MessageType.REPLY, job.seq, RETURNED, {}, "value", value))
     except BaseException as error:  # whatever the function raises is the caller's to know
-        return pack(MessageType.REPLY, job.seq, RAISED, {}, "value", to_wire(error, tracebacks))
+        return _raised(job, error, tracebacks)
     finally:
         current_job.set(None)
+
+
+async def _await(job: Job, awaitable: Awaitable[object], tracebacks: bool) -> Pieces:
+    """Return the answer to a call whose function is a coroutine's."""
+    current_job.set(job)  # for this task
+    try:
+        return own(pack(MessageType.REPLY, job.seq, RETURNED, {}, "value", await awaitable))
+    except BaseException as error:
+        return _raised(job, error, tracebacks)
+
+
+def _raised(job: Job, error: BaseException, tracebacks: bool) -> Pieces:
+    return pack(MessageType.REPLY, job.seq, RAISED, {}, "value", to_wire(error, tracebacks))
 
 
 def _texts_in(data: dict[str, object], name: str) -> tuple[str, ...]:
