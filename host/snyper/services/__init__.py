@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Refused,
         RemoteError,
         ResultGone,
+        StreamLost,
         Unreachable,
         WouldDeadlock,
     )
@@ -34,6 +35,7 @@ __all__ = [
     "RemoteError",
     "ResultGone",
     "Server",
+    "StreamLost",
     "Unreachable",
     "WouldDeadlock",
     "break_lock",

@@ -9,12 +9,13 @@ from typing import Any
 
 from snyper.services.client_connection import ClientConnection, dial
 from snyper.services.client_session import ClientSession, Request, is_answer
+from snyper.services.client_stream import Items, RemoteStream
 from snyper.services.context import until
 from snyper.services.dialling import IDLE_S, Dialling
 from snyper.services.remote_exceptions import CallError, OutcomeUnknown
-from snyper.services.wire import Pieces
+from snyper.services.wire import STREAMS, Pieces
 from snyper.shared.address import format_address
-from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
+from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
 _HANDOVER_S = 0.02  # after which a thread that waits for its reply leaves the connection to the watcher
 _SLICE_S = 0.3  # Windows ends no wait for Ctrl-C
@@ -31,6 +32,7 @@ class _Request(Request):
         super().__init__(id, pieces, name)
         self.outcome: SocketMessage | Exception | None = None
         self.done: threading.Event | None = None  # for the thread, once another reads
+        self.items: Items | None = None  # of a stream, which `outcome` has begun
 
     def begin(self, connection: ClientConnection, where: str) -> None:
         """Send it. Raises OutcomeUnknown where it was sent to another run of the server; ProtocolError."""
@@ -42,6 +44,13 @@ class _Request(Request):
 
     def set(self, outcome: SocketMessage | Exception) -> None:
         """Take what comes of it."""
+        if self.items is not None:
+            self.items.put(outcome)
+            return
+        if isinstance(outcome, SocketMessage) and outcome.type == MessageType.ITEM:
+            if outcome.status != STREAMS:
+                return
+            self.items = Items()
         self.outcome = outcome
         if self.done is not None:
             self.done.set()
@@ -72,10 +81,13 @@ class Caller:
         """
         self._check_process()
         seq, pieces, shown = self.session.call(name, args, kwargs)
+        request = _Request(seq, pieces, shown)
         try:
-            reply = self._ask(_Request(seq, pieces, shown))
+            reply = self._ask(request)
         finally:
             self.session.end(seq)
+        if request.items is not None:
+            return self._stream(request.items, seq, shown)
         return self.session.result(reply, shown)
 
     def ask(self, message_type: str, **data: object) -> Any:
@@ -101,6 +113,25 @@ class Caller:
             connection.close()
 
     # ---
+
+    def _stream(self, items: Items, seq: int, name: str) -> RemoteStream:
+        session = self.session
+
+        def tell(count: int) -> None:
+            message = SocketMessage(MessageType.ITEM, seq, data={"taken": count})
+            self._have_watcher(session, lambda connection: connection.tell(message))
+
+        def give_up() -> None:
+            self._have_watcher(session, lambda connection: connection.give_up(seq))
+
+        return RemoteStream(items, name, session, self._timeout_s, tell, give_up)
+
+    def _have_watcher(self, session: ClientSession, action: Any) -> None:
+        """Have the watcher call `action`, if it is there: it has a stream until that ends."""
+        self._check_process()
+        with self._turns:
+            if self._is_watched and self.session is session:
+                self._post(action)
 
     def _begin_session(self) -> None:
         self.session = ClientSession(self.where)
@@ -136,7 +167,8 @@ class Caller:
         try:
             connection = self._connected(until_s)
             request.begin(connection, self.where)
-            is_handed_over = not _read_until_done(connection, request)
+            is_done = _read_until_done(connection, request)
+            is_handed_over = not is_done or (request.items is not None and connection.has_pending)
         except CallError:
             raise
         except BaseException as error:
@@ -149,7 +181,7 @@ class Caller:
                 self._hand_over(request)
             else:
                 self._end_turn()
-        if is_handed_over:
+        if is_handed_over and not is_done:
             return self._wait_aside(request, until_s)
         connection.used_s = time.monotonic()
         assert request.outcome is not None

@@ -43,6 +43,7 @@ class ClientConnection:
         self._is_tls = isinstance(sock, ssl.SSLSocket)
         self._is_ready = readiness(sock)
         self._core = Core({}, "server", self._write, MessageType.REPLY)
+        self._core.on_stream = self._on_item
         self._receive(rest)
 
     @property
@@ -60,8 +61,8 @@ class ClientConnection:
         return int(self._sock.fileno())
 
     def begin(self, id: str | int, pieces: Pieces, on_reply: Any, token: object) -> None:
-        """Send a request. `on_reply(token, reply)` is called once, with a SocketMessage, or a ProtocolError
-        when the connection ends. Raises ProtocolError where it has ended.
+        """Send a request. `on_reply(token, reply)` is called with each item that comes, and once with the
+        reply, or with a ProtocolError when the connection ends. Raises ProtocolError where it has ended.
         """
         self._tail = pieces[1:]
         self._core.start_request(id, bytes(pieces[0]), on_reply, token)
@@ -139,6 +140,12 @@ class ClientConnection:
             with contextlib.suppress(ProtocolError):
                 self._core.send_line_nowait(cancelling(id))
 
+    def tell(self, message: SocketMessage) -> None:
+        """Send what nobody answers, if that can be done now."""
+        if not self._is_sending and self._core.close_error is None:
+            with contextlib.suppress(ProtocolError):
+                self._core.send_nowait(message)
+
     def close(self) -> None:
         """Hang up."""
         self._core.end(ProtocolError(ErrorCode.DISCONNECTED, "closed here"), CloseReason.STOPPING)
@@ -149,6 +156,12 @@ class ClientConnection:
     def _receive(self, data: Any) -> None:
         for _ in self._core.receive_data(data, now_us()):
             pass  # a server asks nothing
+
+    def _on_item(self, message: SocketMessage) -> None:
+        pending = None if message.id is None else self._core._pending.get(message.id)
+        if pending is not None:
+            on_reply, token = pending
+            on_reply(token, message)
 
     def _write(self, line: bytes) -> None:
         pieces = (line, *self._tail)

@@ -102,14 +102,18 @@ class ClientSession:
             id = f"{message_type}-{self._asked}"
         return id, (SocketMessage(message_type, id, data=data).to_line(),), message_type
 
+    def value(self, message: SocketMessage, name: str) -> object:
+        """Return the value that a message has. Raises CallError for none."""
+        try:
+            return unpack(message, "value")
+        except ValueError as error:
+            raise CallError(f"{self.where} answers {name} with what is no value: {error}") from None
+
     def result(self, reply: SocketMessage, name: str) -> object:
         """Return what a call has returned, or raise what it has raised. Raises CallError."""
         if reply.type == MessageType.ERROR:
             raise CallError(f"{self.where}: {error_of(reply)}")
-        try:
-            value = unpack(reply, "value")
-        except ValueError as error:
-            raise CallError(f"{self.where} answers {name} with what is no value: {error}") from None
+        value = self.value(reply, name)
         if reply.status == RETURNED:
             return value
         if reply.status in (RAISED, REFUSED):

@@ -42,7 +42,7 @@ def until(timeout_s: float | None) -> float | None:
 def cancelled() -> bool:
     """Tell a served function whether its caller has given it up: it may end early. False elsewhere."""
     job = current_job.get()
-    return job is not None and job.is_cancelled
+    return job is not None and job.is_given_up
 
 
 def chain() -> tuple[str, ...]:

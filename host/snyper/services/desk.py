@@ -6,6 +6,7 @@ One thread at a time uses a Desk. Calls to one instance are one at a time and in
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 from snyper.services.leasing import Leases
 from snyper.services.remote_exceptions import Busy, Locked, ResultGone, WouldDeadlock
@@ -55,8 +56,14 @@ class Job:
     key: str = ""  # that others have in their chain
     leases: tuple[str, ...] = ()  # of its caller, which it relies on
     is_open: bool = False  # to everybody, in spite of leases
+    stream: Any = None  # that it has begun
     began_s: float = 0.0  # 0 while it waits
     is_cancelled: bool = False
+
+    @property
+    def is_given_up(self) -> bool:
+        """Tell whether nobody waits for what comes of it."""
+        return self.is_cancelled or (self.stream is not None and self.stream.is_stopped)
 
     def describe(self, now_s: float) -> str:
         """Return its name, its caller, and for how long it runs."""
@@ -151,14 +158,16 @@ class Desk:
         self._begin(job, now_s)
         return True
 
-    def finish(self, job: Job, pieces: Pieces, now_s: float) -> list[Job]:
-        """Keep and send the answer to a call that has ended; return those whose turn it is now."""
+    def finish(self, job: Job, pieces: Pieces, now_s: float, kept: Pieces | None = None) -> list[Job]:
+        """Send the answer to a call that has ended, and keep it, or `kept` in its place; return those whose
+        turn it is now.
+        """
         session = job.session
         session.jobs.pop(job.seq, None)
         for station in job.stations:
             station.job = None
         if job.seq > session.seen:
-            self._keep(session, job.seq, pieces, now_s)
+            self._keep(session, job.seq, pieces if kept is None else kept, now_s)
         if session.send is not None and not job.is_cancelled:
             session.send(pieces)
         return self.next(now_s) if self._waiting else []

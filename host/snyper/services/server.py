@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from types import GeneratorType
 from typing import Any
 
 from snyper.client.addresses import is_loopback
@@ -25,6 +26,7 @@ from snyper.services.leasing import MAX_LEASE_S, MIN_LEASE_S, Leases
 from snyper.services.naming import key_of
 from snyper.services.remote_exceptions import CallError, Cancelled, to_wire
 from snyper.services.sockets import keep_alive, listen, own_address
+from snyper.services.streaming import Streaming, lost
 from snyper.services.surface import GETTER, Member, Surface
 from snyper.services.wire import (
     CALL,
@@ -205,12 +207,15 @@ class BaseServer:
         session, is_known = self._desk.open(introduction.session, who, connection.send)
         connection.session = session
         connection.core = Core(self._handlers, who, lambda line: connection.send((line,)), CALL)
+        connection.core.on_stream = lambda taken: _on_taken(session, taken)
         return connection._handshake.admit(message, self._instance, is_known)
 
     def _on_end(self, connection: Connection) -> None:
         self._connections.discard(connection)
         if connection.session is not None and connection.session.send == connection.send:
             self._desk.close(connection.session)
+            for job in connection.session.jobs.values():
+                _stop_stream(job)
 
     def _on_tick(self) -> None:
         now_s = time.monotonic()
@@ -244,11 +249,13 @@ class BaseServer:
             return self._desk.running(time.monotonic())
         if message.type == CANCEL:
             job = self._desk.cancel(session, integer_field(data, "call", 0, 1, MAX_INTEGER))
-            if job is not None:
-                self._coroutines.cancel(job)
-            if job is not None and session.send is not None:
+            if job is None:
+                return False
+            self._coroutines.cancel(job)
+            _stop_stream(job)
+            if session.send is not None:
                 session.send(_refusal(job.seq, Cancelled(f"{job.member.name}()")))
-            return job is not None
+            return True
         if "help" in data:
             return self._surface.help_text(None if data["help"] is None else word(data, "help"))
         return self._surface.describe()
@@ -296,6 +303,7 @@ class BaseServer:
             self._desk.acknowledge(session, min(seen, seq - 1))
             known = self._desk.recall(session, seq, name)
             if known is True:
+                _stop_stream(session.jobs[seq])  # of which items are lost
                 return True
             if known is not False:
                 connection.send(known)
@@ -329,10 +337,13 @@ class BaseServer:
             lambda: _execute(job, self._tracebacks), lambda outcome: self._take(job, outcome)
         )
 
-    def _take(self, job: Job, outcome: Pieces | Awaitable[object]) -> None:
-        """Take what has come of a call: its answer, or what is to be awaited for that."""
+    def _take(self, job: Job, outcome: "Pieces | GeneratorType[Any, Any, Any] | Awaitable[object]") -> None:
+        """Take what has come of a call: its answer, a stream, or what is to be awaited for the answer."""
         if isinstance(outcome, tuple):
             self._finish(job, outcome)
+            return
+        if isinstance(outcome, GeneratorType):
+            self._begin_stream(job, outcome)
             return
         engine = self._engine
         assert engine is not None
@@ -343,7 +354,24 @@ class BaseServer:
         )
 
     def _finish(self, job: Job, pieces: Pieces) -> None:
-        self._run_each(self._desk.finish(job, pieces, time.monotonic()))
+        # One who has not learned that it is a stream has lost it.
+        kept = None if job.stream is None else lost(job.seq)
+        if kept is not None and job.stream.is_stopped:
+            pieces = kept
+        self._run_each(self._desk.finish(job, pieces, time.monotonic(), kept))
+
+    def _begin_stream(self, job: Job, generator: "GeneratorType[Any, Any, Any]") -> None:
+        engine, send = self._engine, job.session.send
+        assert engine is not None
+        if job.is_cancelled or send is None:
+            self._finish(job, lost(job.seq))
+            return
+
+        def post(pieces: Pieces) -> None:
+            engine.post(lambda: send(pieces))
+
+        job.stream = Streaming(job, generator, post, engine.stopped.is_set, self._tracebacks)
+        engine.run_aside(job.stream.run, lambda pieces: self._finish(job, pieces))
 
     def _run_each(self, jobs: Iterable[Job]) -> None:
         assert self._engine is not None
@@ -415,11 +443,27 @@ def _keys_of(member: Member) -> tuple[str, str]:
 _WAIT_S = 0.3  # Windows ends no wait for Ctrl-C
 
 
-def _execute(job: Job, tracebacks: bool) -> Pieces | Awaitable[object]:
-    """Call the function of a call; return the answer, or what it has returned where that is to be awaited."""
+def _stop_stream(job: Job) -> None:
+    if job.stream is not None:
+        job.stream.stop()
+
+
+def _on_taken(session: Session, message: SocketMessage) -> None:
+    job = session.jobs.get(message.id) if isinstance(message.id, int) else None
+    if job is not None and job.stream is not None:
+        try:
+            job.stream.taken(integer_field(message.data or {}, "taken", 0, 0, MAX_INTEGER))
+        except ValueError as error:
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, str(error)) from None
+
+
+def _execute(job: Job, tracebacks: bool) -> "Pieces | GeneratorType[Any, Any, Any] | Awaitable[object]":
+    """Call the function of a call; return the answer, or what it has returned where that makes one."""
     current_job.set(job)
     try:
         value = job.member.invoke(*job.args, **job.kwargs)
+        if isinstance(value, GeneratorType):
+            return value
         if hasattr(type(value), "__await__"):
             awaitable: Awaitable[object] = value
             return awaitable

@@ -31,6 +31,7 @@ UNLOCK = "unlock"
 RETURNED = "returned"  # the status of a `reply`
 RAISED = "raised"
 REFUSED = "refused"  # by the server itself
+STREAMS = "streams"  # the status of an `item` before the first
 MAX_BODY_BYTES = 1 << 30  # of one call, or one answer
 _MAX_INLINE_BYTES = 3_072  # of a line: a hub that passes it on adds to it
 _MAX_INLINE_DEPTH = MAX_DEPTH - 2  # below `data`

@@ -1,0 +1,86 @@
+"""A generator that a server runs for a client, as far as that takes its items."""
+
+import contextlib
+import threading
+from collections.abc import Callable
+from types import GeneratorType
+from typing import Any
+
+from snyper.services.context import current_job
+from snyper.services.desk import Job
+from snyper.services.remote_exceptions import StreamLost, to_wire
+from snyper.services.window import Sending
+from snyper.services.wire import RAISED, REFUSED, RETURNED, STREAMS, Pieces, own, pack
+from snyper.shared.socket_protocol import MessageType, SocketMessage
+
+_LOOK_S = 0.5  # after which one that waits looks whether the server runs still
+
+
+class Streaming:
+    """A stream over the connection on which it has begun.
+
+    `send` gives pieces to that connection, from any thread. `is_over` tells whether the server has stopped.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        generator: "GeneratorType[Any, Any, Any]",
+        send: Callable[[Pieces], None],
+        is_over: Callable[[], bool],
+        tracebacks: bool,
+    ) -> None:
+        self.is_stopped = False
+        self._job = job
+        self._generator = generator
+        self._send = send
+        self._is_over = is_over
+        self._tracebacks = tracebacks
+        self._window = Sending()
+        self._changed = threading.Condition()
+
+    def taken(self, count: int) -> None:
+        """Take that the client has had so many items. Raises ValueError."""
+        with self._changed:
+            self._window.taken(count)
+            self._changed.notify()
+
+    def stop(self) -> None:
+        """Have the generator closed: nobody takes its items any more."""
+        with self._changed:
+            self.is_stopped = True
+            self._changed.notify()
+
+    def run(self) -> Pieces:
+        """Run the generator to its end, in a thread of its own; return the answer to the call."""
+        seq, generator = self._job.seq, self._generator
+        current_job.set(self._job)
+        try:
+            self._send((SocketMessage(MessageType.ITEM, seq, None, STREAMS).to_line(),))
+            while self._may_go_on():
+                try:
+                    value = next(generator)
+                except StopIteration as end:
+                    return own(pack(MessageType.REPLY, seq, RETURNED, {}, "value", end.value))
+                pieces = own(pack(MessageType.ITEM, seq, None, {}, "value", value))
+                with self._changed:
+                    self._window.sent(sum(map(len, pieces[1:])))
+                self._send(pieces)
+            generator.close()
+        except BaseException as error:  # whatever it raises is the caller's to know
+            return pack(MessageType.REPLY, seq, RAISED, {}, "value", to_wire(error, self._tracebacks))
+        finally:
+            with contextlib.suppress(BaseException):  # of one that has raised already
+                generator.close()
+        return lost(seq)
+
+    def _may_go_on(self) -> bool:
+        with self._changed:
+            while not (self._window.is_open or self.is_stopped or self._is_over()):
+                self._changed.wait(_LOOK_S)
+            return not (self.is_stopped or self._is_over())
+
+
+def lost(seq: int) -> Pieces:
+    """Return the answer to a call whose stream has begun and is not there any more."""
+    return pack(MessageType.REPLY, seq, REFUSED, {}, "value", to_wire(StreamLost(0)))
