@@ -1,6 +1,7 @@
 """Functions and objects of another process, over real sockets."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -594,13 +595,11 @@ print(c.temperature(), flush=True)
         ) as process:
             assert process.stdout is not None
             try:
-                for _ in range(2):
-                    assert bath.began.wait(30)
-                    while not running(observer):
+                for count in (1, 2):
+                    while len(running(observer)) < count:
                         time.sleep(0.001)
                     process.send_signal(signal.SIGINT)
                     assert process.stdout.readline() == "interrupted\n"
-                    bath.began.set()
                 assert process.stdout.readline() == "4.2\n"
                 assert process.wait(30) == 0
             finally:
@@ -608,6 +607,8 @@ print(c.temperature(), flush=True)
         [row] = running(observer)
         assert (row["name"], row["cancelled"]) == ("cool", True)
         bath.ends.set()
+        while running(observer):
+            time.sleep(0.001)
     assert bath.cooled == 1  # what waited was never begun
 
 
@@ -651,3 +652,20 @@ def test_a_typing_error_is_not_silent() -> None:
     bare: Any = Client(address=HOST, port=server.port)
     with pytest.raises(AttributeError):
         bare.range = 3
+
+
+def test_answers_to_what_comes_together_wait_for_no_long_call() -> None:
+    bath = Bath()
+    with served(bath, urgent=("temperature", "abort", "cool")) as server:
+        lines = [
+            f'{{"type":"call","id":{id},"data":{{"name":"{name}","seen":0,"arguments":[[],{{}}]}}}}\n'
+            for id, name in enumerate(("temperature", "temperature", "cool", "temperature"), 1)
+        ]
+        with socket.create_connection((HOST, server.port)) as sock, sock.makefile("rb") as replies:
+            register = b'{"type":"register","id":0,"data":{"role":"console","protocol":1,"session":"s"}}\n'
+            sock.sendall(register)
+            assert b"registered" in replies.readline()
+            sock.sendall("".join(lines).encode())
+            assert sorted(json.loads(replies.readline())["id"] for _ in range(3)) == [1, 2, 4]
+            bath.ends.set()
+            assert json.loads(replies.readline())["id"] == 3

@@ -22,6 +22,7 @@ HANDSHAKE_S = 5.0  # that a client has
 _LINGER_S = 1.0  # for it to read why it is not served
 _PIECE_BYTES = 1 << 14  # of lines: what follows them goes straight to where it belongs
 _FOLLOWING_BYTES = 1 << 18  # of that at once, before others get their turn
+_CORK_S = 0.000_2  # a call that takes longer is the last whose answer waits for others
 _log = logging.getLogger("snyper")
 _CLIENT_HELLO = 0x16  # the first byte of TLS, and of no line
 
@@ -56,6 +57,19 @@ class Core(LinkCore):
                 request = self._take(message)
                 return () if request is None else iter((request,))
         return super().receive_data(data, now_us)
+
+    def _take_each(self, data: Any) -> "Iterator[SocketMessage | None]":
+        at = 0
+        if type(data) is bytes and self._parser.is_between_lines():
+            while data.startswith(self._begin, at) and self.close_error is None:
+                end = data.find(b"\n", at) + 1
+                message = read_plain(data[at:end], self._mostly) if end else None
+                if message is None:
+                    break
+                at = end
+                yield self._take(message)
+        if at < len(data):
+            yield from super()._take_each(data[at:] if at else data)
 
     def on_state(self) -> None:
         """Do nothing: whoever reads looks at `close_error`."""
@@ -100,6 +114,7 @@ class Connection:
         self._is_shaking = False  # TLS's own handshake is under way
         self._unsent: deque[Buffer] = deque()
         self._requests: deque[SocketMessage] = deque()
+        self._is_corked = False  # answers wait for those to what came with them
         self._mask = selectors.EVENT_READ
         self.has_ended = False
         engine.selector.register(sock, self._mask, self._on_ready)
@@ -109,12 +124,13 @@ class Connection:
         return self.core is None and now_s - self.opened_s > (_LINGER_S if self._is_refused else HANDSHAKE_S)
 
     def send(self, pieces: Pieces) -> None:
-        """Send a line and what follows it: now, or when the client has read what is before it."""
+        """Send a line and what follows it: now, with the answers to what has come together, or when the
+        client has read what is before it.
+        """
         if self.has_ended:
             return
-        is_first = not self._unsent
         self._unsent.extend(pieces)
-        if is_first:
+        if not self._is_corked and self._mask == selectors.EVENT_READ:
             self._flush()
 
     def close(self) -> None:
@@ -140,9 +156,15 @@ class Connection:
     def serve(self) -> bool:
         """Serve what has been read; return whether this thread leads still."""
         self._engine.rest = self._go_on
-        while self._requests:
-            if not self._on_request(self, self._requests.popleft()):
+        requests = self._requests
+        while requests:
+            self._is_corked = len(requests) > 1
+            began_s = time.monotonic()
+            if not self._on_request(self, requests.popleft()):
                 return False
+            if self._is_corked and time.monotonic() - began_s > _CORK_S:
+                self._uncork()
+        self._uncork()
         return True
 
     # ---
@@ -163,6 +185,7 @@ class Connection:
 
     def _go_on(self) -> None:
         """Serve what has been read and read on, for a thread that is busy with the function of a call."""
+        self._uncork()
         if self.serve() and not self.has_ended:
             self._on_ready(selectors.EVENT_READ)
 
@@ -265,8 +288,17 @@ class Connection:
             self._wait_for(selectors.EVENT_READ)
             self._read()
 
+    def _uncork(self) -> None:
+        self._is_corked = False
+        if self._unsent and self._mask == selectors.EVENT_READ and not self.has_ended:
+            self._flush()
+
     def _flush(self) -> None:
         unsent = self._unsent
+        if len(unsent) > 1 and sum(map(len, unsent)) <= _PIECE_BYTES:  # one packet costs less than many
+            whole = b"".join(unsent)
+            unsent.clear()
+            unsent.append(whole)
         try:
             while unsent:
                 piece = unsent[0]
