@@ -296,7 +296,7 @@ def _faketime() -> Path | None:
 async def _clocks(scale: Scale) -> AsyncIterator[Figure]:
     library = _faketime()
     if library is None:
-        yield not_run("clock set: there is no libfaketime here")
+        yield not_run("clock set: there is no libfaketime here: apt install libfaketime")
         return
     for name, offset in (("ahead", "+400d"), ("back", "-400d")):
         async with _journaled(scale, f"clock-{name}") as hub:
