@@ -124,7 +124,7 @@ HOST_ROOMS = {
     "dashboard": ("snyper.shared", "snyper.system", "snyper.client", "snyper.history", "snyper.hub.journal"),
     "cli": (
         *("snyper.shared", "snyper.system", "snyper.client", "snyper.history", "snyper.dashboard"),
-        *("snyper.hub", "snyper.boards"),
+        *("snyper.hub", "snyper.boards", "snyper.services"),
     ),
 }
 

@@ -30,6 +30,8 @@ COMMANDS = {
     "activate": "target_commands.activate",
     "identify": "target_commands.identify",
     "send": "send_command.send",
+    "call": "call_command.call",
+    "stubs": "call_command.stubs",
     "cease-fire": "cease_fire_command.cease_fire",
     "calibrate": "piezo_commands.calibrate",
     "trace": "piezo_commands.trace",

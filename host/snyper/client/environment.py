@@ -60,7 +60,7 @@ def keys() -> Keys:
 
     if os.environ.get(FILE_VARIABLE):
         path = Path(os.environ[FILE_VARIABLE])
-        return _one(_text_of(path), shown(path), path)
+        return _one(line_of(path, FILE_VARIABLE, "key"), shown(path), path)
     try:
         store = key_store.load()
     except key_store.NoHomeError:
@@ -107,8 +107,8 @@ def _one(said: str, origin: str, path: Path | None = None) -> Keys:
     return Keys(text, (f"{text} {Rights.FLEET}",) if text else (), origin, path)
 
 
-def _text_of(path: Path) -> str:
-    """Read the key in a file. Raises ValueError."""
+def line_of(path: Path, named_by: str, what: str) -> str:
+    """Read the line that a file is, a key or another secret. Raises ValueError, which says what to do."""
     from snyper.client.key_store import warn_of_access
 
     try:
@@ -118,9 +118,9 @@ def _text_of(path: Path) -> str:
         text = content.decode("utf-8-sig").rstrip("\r\n")
     except OSError as error:
         why = error.strerror or type(error).__name__
-        raise ValueError(f"{FILE_VARIABLE}: {shown(path)} cannot be read ({why}): name another") from None
+        raise ValueError(f"{named_by}: {shown(path)} cannot be read ({why}): name another") from None
     except UnicodeDecodeError:
-        raise ValueError(f"{FILE_VARIABLE}: {shown(path)} is not UTF-8: save it in that encoding") from None
+        raise ValueError(f"{named_by}: {shown(path)} is not UTF-8: save it in that encoding") from None
     if not text or "\n" in text or len(content) > _MAX_FILE_BYTES:
-        raise ValueError(f"{FILE_VARIABLE}: {shown(path)} holds no key on one line: name another")
+        raise ValueError(f"{named_by}: {shown(path)} holds no {what} on one line: name another")
     return text

@@ -1,0 +1,166 @@
+"""`snyper call` and `snyper stubs` as people run them, against a server in threads of this process."""
+
+import ast
+import asyncio
+import json
+import math
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import typer
+
+from snyper.cli.call_command import as_json, parse, server_address
+from tests.integration.harness import HOST, run_snyper, snyper
+from tests.integration.test_calls import Bath, Powermeter, hello, served
+from tools.loopback import free_port
+
+FAILED, USAGE, NO_SERVER, INTERRUPTED = 1, 2, 3, 130
+
+
+def count(up_to: int) -> Iterator[int]:
+    yield from range(up_to)
+
+
+async def test_a_call() -> None:
+    with served(Powermeter(), hello, count) as server:
+        address = f"{HOST}:{server.port}"
+        for words, said in (
+            (("read_voltage", "samples=20"), "5.0\n"),
+            (("Read_Voltage", "8"), "2.0\n"),
+            (("set_range", "3"), "null\n"),
+            (("get_range",), "3\n"),
+            (("hello", "name=pluto"), '"Hello pluto!"\n'),
+            (("hello", '{"x": [1]}'), "\"Hello {'x': [1]}!\"\n"),
+            (("count", "up_to=3"), "0\n1\n2\n"),
+        ):
+            assert await run_snyper("call", address, *words) == (0, said, "")
+
+
+async def test_what_goes_wrong_is_said_with_a_status() -> None:
+    with served(Powermeter()) as server:
+        address = f"{HOST}:{server.port}"
+        for words, status, why in (
+            (("set_range", "9"), FAILED, "ValueError: range 9 is not 1 to 5"),
+            (("read_voltage", "sample=20"), FAILED, "TypeError: Powermeter.read_voltage() got an unexpected"),
+            (("read_volt",), FAILED, "Did you mean 'read_voltage'"),
+            (("read_voltage", "samples=1", "2"), USAGE, "2 is no KEY=VALUE"),
+            (("read_voltage", "samples=1", "samples=2"), USAGE, "samples stands twice"),
+            ((), USAGE, "NAME"),
+        ):
+            found, out, err = await run_snyper("call", address, *words)
+            assert (found, out) == (status, "")
+            assert why in err
+            assert "Traceback" not in err
+    found, out, err = await run_snyper("call", f"{HOST}:{free_port()}", "hello")
+    assert (found, out) == (NO_SERVER, "")
+    assert "nobody" in err
+
+
+async def test_a_limit_and_ctrl_c_end_a_call() -> None:
+    bath = Bath()
+    with served(bath) as server:
+        status, out, err = await run_snyper("call", f"{HOST}:{server.port}", "cool", "--timeout", "0.1")
+        assert (status, out) == (FAILED, "")
+        assert "deadline" in err
+        bath.ends.set()
+    bath = Bath()
+    with served(bath) as server:
+        async with snyper("call", f"{HOST}:{server.port}", "cool") as command:
+            assert await asyncio.to_thread(bath.began.wait, 30)
+            assert await command.interrupt() == INTERRUPTED
+        bath.ends.set()
+
+
+async def test_a_secret_comes_from_the_environment_or_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("a secret of some length\n")
+    file.chmod(0o600)
+    with served(hello, secret="a secret of some length") as server:
+        words = ("call", f"{HOST}:{server.port}", "hello")
+        right = (0, '"Hello world!"\n', "")
+        assert await run_snyper(*words, SNYPER_SECRET="a secret of some length") == right
+        assert await run_snyper(*words, "--secret-file", str(file)) == right
+        assert await run_snyper(*words, SNYPER_SECRET_FILE=str(file)) == right
+        for wrong in ({}, {"SNYPER_SECRET": "another secret"}):
+            status, out, err = await run_snyper(*words, **wrong)
+            assert (status, out) == (FAILED, "")
+            assert "SNYPER_SECRET" in err
+            assert "another secret" not in err
+        status, _, err = await run_snyper(*words, "--secret-file", str(tmp_path / "none"))
+        assert status == FAILED
+        assert "cannot be read" in err
+
+
+async def test_stubs_are_python() -> None:
+    with served((Powermeter(), "pump_"), hello) as server:
+        status, out, err = await run_snyper("stubs", f"{HOST}:{server.port}")
+    assert (status, err) == (0, "")
+    classes = [node.name for node in ast.parse(out).body if isinstance(node, ast.ClassDef)]
+    assert classes == ["Lab", "AsyncLab"]
+    assert "def pump_read_voltage(self, samples: int = 1) -> float:" in out
+
+
+@pytest.mark.parametrize("command", ["call", "stubs"])
+async def test_the_help_says_where_a_secret_comes_from(command: str) -> None:
+    status, out, _ = await run_snyper(command, "--help")
+    assert status == 0
+    assert "SNYPER_SECRET" in out
+    assert "4440" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ([], ([], {})),
+        (["1", "left", "a b=c"], ([1, "left", "a b=c"], {})),
+        (["1", "n=2", "how=well", "why="], ([1], {"n": 2, "how": "well", "why": ""})),
+        (['"a=b"', "x=a=b"], (["a=b"], {"x": "a=b"})),
+    ],
+)
+def test_arguments(words: list[str], found: object) -> None:
+    assert parse(words) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("lab1", ("lab1", 4440)),
+        ("lab1:99", ("lab1", 99)),
+        ("[::1]", ("::1", 4440)),
+        ("[::1]:99", ("::1", 99)),
+    ],
+)
+def test_an_address(text: str, found: object) -> None:
+    assert server_address(text) == found
+
+
+@pytest.mark.parametrize("text", ["lab1:x", "::1", "lab1:99999"])
+def test_what_is_no_address_is_wrong_usage(text: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        server_address(text)
+
+
+def test_every_value_has_json() -> None:
+    numpy = pytest.importorskip("numpy")
+    when = datetime(2025, 7, 25, 15, tzinfo=UTC)
+    shown = as_json(
+        {
+            1: (True, None, 1 << 70, "µW"),
+            "floats": [0.5, math.inf, math.nan],
+            "bytes": b"\x00\xff",
+            "when": [when, date(2025, 7, 25), timedelta(minutes=1)],
+            "others": [Decimal("1.50"), 1 - 2j, {3}],
+            "arrays": [numpy.float32(0.5), numpy.array([[1, 2]]), numpy.array([1j, math.nan])],
+        }
+    )
+    assert json.loads(json.dumps(shown, allow_nan=False)) == {
+        "1": [True, None, 1 << 70, "µW"],
+        "floats": [0.5, "inf", "nan"],
+        "bytes": "00ff",
+        "when": ["2025-07-25T15:00:00+00:00", "2025-07-25", 60.0],
+        "others": ["1.50", "(1-2j)", [3]],
+        "arrays": [0.5, [[1, 2]], ["1j", "(nan+0j)"]],
+    }
