@@ -10,8 +10,10 @@ import pytest
 from snyper.services.async_client import AsyncClient
 from snyper.services.client import running
 from snyper.services.context import deadline
-from snyper.services.remote_exceptions import CallError, OutcomeUnknown, Refused, Unreachable
+from snyper.services.remote_exceptions import CallError, OutcomeUnknown, Refused, StreamLost, Unreachable
+from snyper.services.window import MAX_ITEMS
 from tests.integration.test_calls import HOST, Bath, CuttingRelay, Powermeter, hello, hello2, served
+from tests.integration.test_calls_streams import Scanner
 from tools.loopback import free_port
 
 each_secret = pytest.mark.parametrize("secret", [None, "a secret of some length"])
@@ -267,3 +269,59 @@ async def test_a_class_that_differs_is_said_once() -> None:
             assert [one.filename for one in warned] == [__file__]
             with pytest.raises(CallError, match="not registered"):
                 await old.gone()
+
+
+async def test_a_stream() -> None:
+    scanner = Scanner()
+    with served(scanner) as server:
+        async with AsyncClient(Scanner, address=HOST, port=server.port) as c:
+            assert [item async for item in await c.scan(1_000)] == list(range(1_000))
+            arrays = [array async for array in await c.scan(10, size=300_000)]
+            assert [int(array[-1]) for array in arrays] == list(range(10))
+            stream = await c.fail()
+            assert await anext(stream) == 1
+            with pytest.raises(ValueError, match="the lamp is out"):
+                await anext(stream)
+            with pytest.raises(StopAsyncIteration):
+                await anext(stream)
+
+
+async def test_calls_go_on_beside_a_stream_that_nobody_reads() -> None:
+    scanner = Scanner()
+    with served((scanner, "scanner_"), (Powermeter(), "pm_")) as server:
+        async with AsyncClient(address=HOST, port=server.port) as c:
+            stream = await c.scanner_scan()
+            assert await c.pm_read_voltage(8) == 2.0
+            assert await anext(stream) == 0
+            assert scanner.made <= MAX_ITEMS + 2
+            await stream.aclose()
+            assert await c.scanner_position() is not None
+            assert scanner.ends == ["GeneratorExit, cancelled"]
+
+
+@pytest.mark.parametrize("how", ["deleted", "cut", "deadline"])
+async def test_a_stream_that_ends_early(how: str) -> None:
+    scanner = Scanner()
+    with served(scanner) as server:
+        relay = CuttingRelay(server.port)
+        async with AsyncClient(address=HOST, port=relay.port) as c:
+            stream = await c.scan(waits=True)
+            scanner.step.release()
+            assert await anext(stream) == 0
+            if how == "deleted":
+                del stream
+            elif how == "cut":
+                connection = c._snyper._connection
+                assert connection is not None
+                connection.abort()
+                with pytest.raises(StreamLost) as lost:
+                    await anext(stream)
+                assert lost.value.after == 1
+            else:
+                with deadline(0.05), pytest.raises(StreamLost):
+                    await anext(stream)
+            while not scanner.ended.is_set():
+                scanner.step.release()
+                await asyncio.sleep(0.001)
+        relay.close()
+    assert len(scanner.begun) == 1

@@ -147,8 +147,8 @@ async def use_async(pm: AsyncLab) -> None:
     assert_type(await pm.read_voltage(), float)
     await pm.set_range(3)
     pm.range = 3  # type: ignore[assignment, misc]
-    assert_type(pm.stream(3), AsyncIterator[float])
-    assert_type(pm.follow(), AsyncIterator[int])
+    assert_type(await pm.stream(3), AsyncIterator[float])
+    assert_type(await pm.follow(), AsyncIterator[int])
 """
 
 

@@ -1,16 +1,20 @@
 """Calls to one server from the tasks of an event loop: each once, over one connection after the other."""
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
 from snyper.services.async_connection import AsyncConnection, dial
+from snyper.services.async_stream import AsyncItems, AsyncRemoteStream
 from snyper.services.client_session import ClientSession, Request, is_answer
 from snyper.services.context import until
 from snyper.services.dialling import Dialling
 from snyper.services.remote_exceptions import OutcomeUnknown, Unreachable
 from snyper.shared.address import format_address
-from snyper.shared.socket_protocol import ProtocolError, SocketMessage
+from snyper.shared.socket_protocol import MessageType, ProtocolError, SocketMessage
+
+Answer = tuple[SocketMessage | AsyncItems, AsyncConnection]
 
 
 class AsyncCaller:
@@ -38,18 +42,22 @@ class AsyncCaller:
         """
         self._check_process()
         session = self.session
-        request = Request(*session.call(name, args, kwargs))
+        seq, pieces, shown = session.call(name, args, kwargs)
         try:
-            reply = await self._ask(request)
+            reply, connection = await self._ask(Request(seq, pieces, shown))
         finally:
-            session.end(request.id)  # type: ignore[arg-type]
-        return session.result(reply, request.name)
+            session.end(seq)
+        if isinstance(reply, AsyncItems):
+            return self._stream(reply, connection, seq, shown)
+        return session.result(reply, shown)
 
     async def ask(self, message_type: str, **data: object) -> Any:
         """Ask the server what needs no function. Raises CallError."""
         self._check_process()
         request = Request(*self.session.ask(message_type, data))
-        return self.session.result(await self._ask(request), request.name)
+        reply, _ = await self._ask(request)
+        assert isinstance(reply, SocketMessage)
+        return self.session.result(reply, request.name)
 
     async def close(self) -> None:
         """Hang up. The next call connects anew; one that is under way does so at once."""
@@ -80,7 +88,7 @@ class AsyncCaller:
         if self.session.is_inherited:  # the connection is the parent's
             self._begin_session()
 
-    async def _ask(self, request: Request) -> SocketMessage:
+    async def _ask(self, request: Request) -> Answer:
         until_s = until(self._timeout_s)
         if until_s is None:
             return await self._answer(request)
@@ -95,7 +103,7 @@ class AsyncCaller:
         why = self._dialling.why if self._dialling is not None else "it does not answer"
         raise Unreachable(self.where, why)
 
-    async def _answer(self, request: Request) -> SocketMessage:
+    async def _answer(self, request: Request) -> Answer:
         while True:
             connection = self._connection
             if connection is None or not _is_usable(connection) or connection.needs_trial:
@@ -111,8 +119,20 @@ class AsyncCaller:
                 except BaseException:
                     connection.give_up(request.id)
                     raise
-            if is_answer(outcome):
-                return outcome
+            if isinstance(outcome, AsyncItems) or is_answer(outcome):
+                return outcome, connection
+
+    def _stream(
+        self, items: AsyncItems, connection: AsyncConnection, seq: int, name: str
+    ) -> AsyncRemoteStream:
+        def tell(count: int) -> None:
+            connection.tell(SocketMessage(MessageType.ITEM, seq, data={"taken": count}))
+
+        def give_up() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and with it the connection
+                connection.loop.call_soon_threadsafe(connection.give_up, seq)
+
+        return AsyncRemoteStream(items, name, self.session, self._timeout_s, tell, give_up)
 
     async def _connected(self) -> AsyncConnection:
         """Return a connection that the server answers on, which one task makes for all who wait."""

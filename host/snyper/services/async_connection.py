@@ -8,13 +8,14 @@ from collections.abc import Callable, Generator
 from hashlib import sha256
 from typing import Any
 
+from snyper.services.async_stream import AsyncItems
 from snyper.services.client_connection import tls_context, tls_failure, who
 from snyper.services.client_session import Request, cancelling
 from snyper.services.connection import Core
 from snyper.services.dialling import ALIVE_S, IDLE_S
 from snyper.services.handshake import ClientHandshake
 from snyper.services.sockets import keep_alive, readiness
-from snyper.services.wire import Pieces
+from snyper.services.wire import STREAMS, Pieces
 from snyper.shared.clock import now_us
 from snyper.shared.link_core import CloseReason
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
@@ -24,7 +25,7 @@ _BUFFER_BYTES = 1 << 16  # of lines: what follows them goes straight to where it
 _CLOSE_S = 1.0  # for the server to take the end of TLS
 
 Steps = Generator[bytes, bytes, bytes]
-Outcome = asyncio.Future[SocketMessage | ProtocolError]
+Outcome = asyncio.Future[SocketMessage | ProtocolError | AsyncItems]
 
 
 class AsyncConnection(asyncio.BufferedProtocol):
@@ -41,6 +42,7 @@ class AsyncConnection(asyncio.BufferedProtocol):
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self._core = Core({}, "server", self._write, MessageType.REPLY)
+        self._core.on_stream = self._on_item
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._unsent: list[bytes] = []  # lines, which go together
         self._tail: Pieces = ()
@@ -76,7 +78,8 @@ class AsyncConnection(asyncio.BufferedProtocol):
             self._receive(rest)
 
     def request(self, request: Request, where: str) -> Outcome:
-        """Send a request; return what comes of it: the reply, or a ProtocolError when the connection ends.
+        """Send a request; return what comes of it: the reply, the items of a stream, whose reply comes behind
+        them, or a ProtocolError when the connection ends.
 
         Raises OutcomeUnknown where another run of the server may have it; ProtocolError.
         """
@@ -101,6 +104,11 @@ class AsyncConnection(asyncio.BufferedProtocol):
         self._core.cancel_request(id)
         if isinstance(id, int) and self._core.close_error is None:
             self._core.send_line_nowait(cancelling(id))
+
+    def tell(self, message: SocketMessage) -> None:
+        """Send what nobody answers."""
+        if self._core.close_error is None:
+            self._core.send_nowait(message)
 
     def abandon(self) -> None:
         """Hang up from anywhere, also where the event loop has been closed since."""
@@ -172,6 +180,16 @@ class AsyncConnection(asyncio.BufferedProtocol):
         if self._core.close_error is not None:
             self._transport.abort()
 
+    def _on_item(self, message: SocketMessage) -> None:
+        pending = None if message.id is None else self._core._pending.get(message.id)
+        if pending is None:
+            return
+        outcome: Any = pending[1]
+        if outcome.done():
+            _settle(outcome, message)
+        elif message.status == STREAMS:
+            outcome.set_result(AsyncItems())
+
     def _write(self, line: bytes) -> None:
         """Send a line, with those that others send in this turn of the loop: one packet costs less than many.
         What follows it goes at once.
@@ -196,9 +214,14 @@ class AsyncConnection(asyncio.BufferedProtocol):
             self._came.put_nowait(b"")
 
 
-def _settle(outcome: Outcome, reply: SocketMessage | ProtocolError) -> None:
+def _settle(outcome: Outcome, message: SocketMessage | ProtocolError) -> None:
+    """Take what comes of a request: where it is a stream already, one more item, or its end."""
     if not outcome.done():
-        outcome.set_result(reply)
+        outcome.set_result(message)
+    elif not outcome.cancelled():
+        items = outcome.result()
+        if isinstance(items, AsyncItems):
+            items.put(message)
 
 
 def _step(steps: Steps, data: bytes) -> tuple[bytes, bytes | None]:

@@ -110,11 +110,11 @@ def _property(accessors: Mapping[str, _Command], types: StubTypes, is_async: boo
 
 
 def _method(command: _Command, types: StubTypes, is_async: bool) -> list[str]:
+    define = "async def" if is_async else "def"
     arguments = _arguments(command.arguments, types)
     if command.is_generator:
         returned = types.stream(command.returned, is_async)
-        return _function("def", command.name, arguments, returned, command.doc)
-    define = "async def" if is_async else "def"
+        return _function(define, command.name, arguments, returned, command.doc)
     return _function(define, command.name, arguments, types.text(command.returned), command.doc)
 
 
