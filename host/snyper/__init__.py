@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         leases,
         lock,
         running,
+        watch,
     )
     from snyper.shared.socket_protocol import ProtocolError
 
@@ -68,6 +69,7 @@ __all__ = [
     "lock",
     "receive_files",
     "running",
+    "watch",
 ]
 
 if not TYPE_CHECKING:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         WouldDeadlock,
     )
     from snyper.services.server import Server
+    from snyper.services.watches import watch
 
 __all__ = [
     "AsyncClient",
@@ -44,6 +45,7 @@ __all__ = [
     "leases",
     "lock",
     "running",
+    "watch",
 ]
 
 if not TYPE_CHECKING:
@@ -64,9 +66,9 @@ if not TYPE_CHECKING:
             from snyper.services.async_server import AsyncServer
 
             return AsyncServer
-        from snyper.services import client, context, locks, remote_exceptions
+        from snyper.services import client, context, locks, remote_exceptions, watches
 
-        parts = (client, context, locks, remote_exceptions)
+        parts = (client, context, locks, remote_exceptions, watches)
         return next(getattr(part, name) for part in parts if hasattr(part, name))
 
     def __dir__():

@@ -102,7 +102,7 @@ class AsyncConnection(asyncio.BufferedProtocol):
     def give_up(self, id: str | int) -> None:
         """Tell the server that nobody waits for a call any more."""
         self._core.cancel_request(id)
-        if isinstance(id, int) and self._core.close_error is None:
+        if self._core.close_error is None:
             self._core.send_line_nowait(cancelling(id))
 
     def tell(self, message: SocketMessage) -> None:

@@ -5,15 +5,16 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from snyper.services.client_connection import ClientConnection, dial
 from snyper.services.client_session import ClientSession, Request, is_answer
-from snyper.services.client_stream import Items, RemoteStream
+from snyper.services.client_stream import Items, Newest, RemoteStream
 from snyper.services.context import until
 from snyper.services.dialling import IDLE_S, Dialling
 from snyper.services.remote_exceptions import CallError, OutcomeUnknown
-from snyper.services.wire import STREAMS, Pieces
+from snyper.services.wire import STREAMS, WATCH, Pieces
 from snyper.shared.address import format_address
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
@@ -33,6 +34,8 @@ class _Request(Request):
         self.outcome: SocketMessage | Exception | None = None
         self.done: threading.Event | None = None  # for the thread, once another reads
         self.items: Items | None = None  # of a stream, which `outcome` has begun
+        self.is_watch = False
+        self._connection: ClientConnection | None = None
 
     def begin(self, connection: ClientConnection, where: str) -> None:
         """Send it. Raises OutcomeUnknown where it was sent to another run of the server; ProtocolError."""
@@ -40,6 +43,7 @@ class _Request(Request):
             raise ProtocolError(ErrorCode.DISCONNECTED, "the connection has ended")
         self.send_to(connection.instance, connection.is_known, where)
         self.outcome = None
+        self._connection = connection
         connection.begin(self.id, self.pieces, _Request.set, self)
 
     def set(self, outcome: SocketMessage | Exception) -> None:
@@ -50,10 +54,14 @@ class _Request(Request):
         if isinstance(outcome, SocketMessage) and outcome.type == MessageType.ITEM:
             if outcome.status != STREAMS:
                 return
-            self.items = Items()
+            self.items = Newest(self._say_taken) if self.is_watch else Items()
         self.outcome = outcome
         if self.done is not None:
             self.done.set()
+
+    def _say_taken(self) -> None:
+        assert self._connection is not None
+        self._connection.tell(SocketMessage(MessageType.ITEM, self.id))
 
 
 class Caller:
@@ -125,6 +133,25 @@ class Caller:
             self._have_watcher(session, lambda connection: connection.give_up(seq))
 
         return RemoteStream(items, name, session, self._timeout_s, tell, give_up)
+
+    def watch(self, data: dict[str, object], name: str) -> tuple[Items, Callable[[], None]]:
+        """Have the server tell values from now on; return them as they come, and what gives that up.
+
+        Raises CallError.
+        """
+        self._check_process()
+        session = self.session
+        request = _Request(*session.ask(WATCH, data))
+        request.is_watch = True
+        reply = self._ask(request)
+        if request.items is None:
+            session.result(reply, name)
+            raise CallError(f"{self.where} watches nothing")
+
+        def give_up() -> None:
+            self._have_watcher(session, lambda connection: connection.give_up(request.id))
+
+        return request.items, give_up
 
     def _have_watcher(self, session: ClientSession, action: Any) -> None:
         """Have the watcher call `action`, if it is there: it has a stream until that ends."""

@@ -136,7 +136,7 @@ class ClientConnection:
     def give_up(self, id: str | int) -> None:
         """Tell the server, as far as that can be told at once, that nobody waits for a call any more."""
         self._core.cancel_request(id)
-        if isinstance(id, int) and not self._is_sending and self._core.close_error is None:
+        if not self._is_sending and self._core.close_error is None:
             with contextlib.suppress(ProtocolError):
                 self._core.send_line_nowait(cancelling(id))
 

@@ -138,6 +138,6 @@ def is_answer(outcome: SocketMessage | Exception) -> TypeGuard[SocketMessage]:
     return False
 
 
-def cancelling(seq: int) -> bytes:
-    """Return the line by which a call is given up."""
-    return SocketMessage(CANCEL, "cancel", data={"call": seq}).to_line()
+def cancelling(id: str | int) -> bytes:
+    """Return the line by which a call or a watch is given up."""
+    return SocketMessage(CANCEL, "cancel", data={"call": id}).to_line()

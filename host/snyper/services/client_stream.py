@@ -43,6 +43,22 @@ class Items:
             return self._items.popleft() if self._items else self._end
 
 
+class Newest(Items):
+    """Only the newest of the items that have come. `tell` says that one has, so that the next may."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def put(self, message: SocketMessage | Exception) -> None:
+        """Take what comes: an item in place of the one before, or what ends it."""
+        if isinstance(message, SocketMessage) and message.type == MessageType.ITEM:
+            with self._changed:
+                self._items.clear()
+            self._tell()
+        super().put(message)
+
+
 class RemoteStream(Iterator[Any]):
     """Iterates over what a generator yields on the server, which runs at most some items ahead.
 

@@ -57,6 +57,7 @@ class Job:
     leases: tuple[str, ...] = ()  # of its caller, which it relies on
     is_open: bool = False  # to everybody, in spite of leases
     stream: Any = None  # that it has begun
+    watched: Any = None  # for which it reads
     began_s: float = 0.0  # 0 while it waits
     is_cancelled: bool = False
 
@@ -158,9 +159,16 @@ class Desk:
         self._begin(job, now_s)
         return True
 
-    def finish(self, job: Job, pieces: Pieces, now_s: float, kept: Pieces | None = None) -> list[Job]:
+    def finish(
+        self,
+        job: Job,
+        pieces: Pieces,
+        now_s: float,
+        kept: Pieces | None = None,
+        followed_by: Job | None = None,
+    ) -> list[Job]:
         """Send the answer to a call that has ended, and keep it, or `kept` in its place; return those whose
-        turn it is now.
+        turn it is now. `followed_by` has its instances before any that waits for them.
         """
         session = job.session
         session.jobs.pop(job.seq, None)
@@ -170,6 +178,10 @@ class Desk:
             self._keep(session, job.seq, pieces if kept is None else kept, now_s)
         if session.send is not None and not job.is_cancelled:
             session.send(pieces)
+        if followed_by is not None:
+            followed_by.session.jobs[followed_by.seq] = followed_by
+            self._begin(followed_by, now_s)
+            return [followed_by, *self.next(now_s)]
         return self.next(now_s) if self._waiting else []
 
     def next(self, now_s: float) -> list[Job]:

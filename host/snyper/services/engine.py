@@ -6,6 +6,8 @@ leads from then on, and the outcome is handed to it when the function returns.
 """
 
 import contextlib
+import heapq
+import itertools
 import logging
 import selectors
 import socket
@@ -32,6 +34,8 @@ class Engine:
         self._lock = threading.Lock()
         self._turn = 0  # which counts who leads
         self._function_since_s = 0.0  # that the leader runs; 0 for none
+        self._timers: list[tuple[float, int, Callable[[], object]]] = []
+        self._numbers = itertools.count()
         self._posted: deque[Callable[[], object]] = deque()
         self.ready: deque[Callable[[], bool]] = deque()  # functions whose turn it is, each as `run` takes it
         self.rest: Callable[[], object] | None = None  # what the thread that leads has still to do after one
@@ -66,6 +70,10 @@ class Engine:
         self._posted.append(callback)
         with contextlib.suppress(BlockingIOError, OSError):
             self._wake.send(b"\0")
+
+    def call_at(self, at_s: float, callback: Callable[[], object]) -> None:
+        """Call `callback` at an instant by `time.monotonic`. For the thread that leads."""
+        heapq.heappush(self._timers, (at_s, next(self._numbers), callback))
 
     def run(self, function: Callable[[], Any], on_done: Callable[[Any], None]) -> bool:
         """Run a function in the thread that leads, which this has to be, and give what it returns to
@@ -117,7 +125,13 @@ class Engine:
                 if now_s - ticked_s >= _TICK_S:
                     ticked_s = now_s
                     self._on_tick()
-                for key, mask in self.selector.select(_TICK_S):
+                wait_s = _TICK_S
+                if self._timers:
+                    wait_s = self._timers[0][0] - now_s
+                    if wait_s <= 0:
+                        heapq.heappop(self._timers)[2]()
+                        continue
+                for key, mask in self.selector.select(min(wait_s, _TICK_S)):
                     key.data(mask)
                     if self._turn != turn:
                         return

@@ -24,10 +24,11 @@ from snyper.services.engine import Engine
 from snyper.services.handshake import SHORT_SECRET_CHARS, Introduction, ServerHandshake, new_salt, stretch
 from snyper.services.leasing import MAX_LEASE_S, MIN_LEASE_S, Leases
 from snyper.services.naming import key_of
-from snyper.services.remote_exceptions import CallError, Cancelled, to_wire
+from snyper.services.remote_exceptions import Busy, CallError, Cancelled, Locked, NotServed, Refused, to_wire
 from snyper.services.sockets import keep_alive, listen, own_address
 from snyper.services.streaming import Streaming, lost
-from snyper.services.surface import GETTER, Member, Surface
+from snyper.services.surface import GETTER, SETTER, Member, Surface
+from snyper.services.watching import Watched, Watcher, Watches
 from snyper.services.wire import (
     CALL,
     CANCEL,
@@ -41,6 +42,7 @@ from snyper.services.wire import (
     RETURNED,
     RUNNING,
     UNLOCK,
+    WATCH,
     Pieces,
     own,
     pack,
@@ -61,7 +63,9 @@ from snyper.system.files import write_private
 MAX_STRANGERS = 64  # who have dialled and are not let in
 MAX_TEXTS = 16  # in a list that a message has: calls within each other, leases, names
 MAX_WHY_CHARS = 200
-_SERVED = (CALL, CANCEL, DESCRIBE, RUNNING, LOCK, RENEW, UNLOCK, LEASES)
+MIN_EVERY_MS, MAX_EVERY_MS = 10, 3_600_000  # between two reads for who watches
+_STATUS_BYTES = 100  # of an answer, within which its status stands
+_SERVED = (CALL, CANCEL, DESCRIBE, RUNNING, LOCK, RENEW, UNLOCK, LEASES, WATCH)
 
 
 class BaseServer:
@@ -99,6 +103,7 @@ class BaseServer:
         self._tracebacks = tracebacks
         self._jobs = 0
         self._desk = Desk(Leases(_wall))
+        self._watches = Watches()
         self._address = ("" if secret else "127.0.0.1") if address is None else address
         self.port = port
         self._secret = secret
@@ -122,6 +127,8 @@ class BaseServer:
     def unregister(self, item: Any) -> None:
         """Serve an item no more, given as it was registered or by its name. Raises ValueError."""
         self._surface.remove(item)
+        if self._engine is not None:
+            self._engine.post(self._end_unserved)
 
     # --- start
 
@@ -207,13 +214,14 @@ class BaseServer:
         session, is_known = self._desk.open(introduction.session, who, connection.send)
         connection.session = session
         connection.core = Core(self._handlers, who, lambda line: connection.send((line,)), CALL)
-        connection.core.on_stream = lambda taken: _on_taken(session, taken)
+        connection.core.on_stream = lambda taken: self._on_taken(session, taken)
         return connection._handshake.admit(message, self._instance, is_known)
 
     def _on_end(self, connection: Connection) -> None:
         self._connections.discard(connection)
         if connection.session is not None and connection.session.send == connection.send:
             self._desk.close(connection.session)
+            self._watches.leave(connection.session.id)
             for job in connection.session.jobs.values():
                 _stop_stream(job)
 
@@ -232,6 +240,9 @@ class BaseServer:
             return self._on_call(connection, message)
         assert message.id is not None
         try:
+            if message.type == WATCH:
+                self._on_watch(connection, message)
+                return True
             found = self._answer(connection.session, message)
             connection.send(pack(MessageType.REPLY, message.id, RETURNED, {}, "value", found))
         except CallError as error:
@@ -248,6 +259,8 @@ class BaseServer:
         if message.type == RUNNING:
             return self._desk.running(time.monotonic())
         if message.type == CANCEL:
+            if isinstance(data.get("call"), str):
+                return self._watches.leave(session.id, word(data, "call"))
             job = self._desk.cancel(session, integer_field(data, "call", 0, 1, MAX_INTEGER))
             if job is None:
                 return False
@@ -358,7 +371,8 @@ class BaseServer:
         kept = None if job.stream is None else lost(job.seq)
         if kept is not None and job.stream.is_stopped:
             pieces = kept
-        self._run_each(self._desk.finish(job, pieces, time.monotonic(), kept))
+        read = self._tell_watchers(job, pieces) if self._watches else None
+        self._run_each(self._desk.finish(job, pieces, time.monotonic(), kept, read))
 
     def _begin_stream(self, job: Job, generator: "GeneratorType[Any, Any, Any]") -> None:
         engine, send = self._engine, job.session.send
@@ -372,6 +386,100 @@ class BaseServer:
 
         job.stream = Streaming(job, generator, post, engine.stopped.is_set, self._tracebacks)
         engine.run_aside(job.stream.run, lambda pieces: self._finish(job, pieces))
+
+    def _on_taken(self, session: Session, message: SocketMessage) -> None:
+        if isinstance(message.id, str):
+            self._watches.taken(session.id, message.id)
+            return
+        job = None if message.id is None else session.jobs.get(message.id)
+        if job is not None and job.stream is not None:
+            try:
+                job.stream.taken(integer_field(message.data or {}, "taken", 0, 0, MAX_INTEGER))
+            except ValueError as error:
+                raise ProtocolError(ErrorCode.BAD_MESSAGE, str(error)) from None
+
+    # --- watches
+
+    def _on_watch(self, connection: Connection, message: SocketMessage) -> None:
+        """Begin to tell a client the values of a property. Raises ProtocolError, CallError."""
+        session, data = connection.session, message.data or {}
+        if not isinstance(message.id, str):
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, "the id of a watch is a string")
+        every_s = None
+        if "every_ms" in data:
+            every_s = integer_field(data, "every_ms", 0, MIN_EVERY_MS, MAX_EVERY_MS) / 1000
+        member = self._surface.find_read(word(data, "name"))
+        if every_s is None and member.kind != GETTER:
+            raise Refused(f"{member.name} is no property: watch(..., every=...) calls it once for all")
+        watched = self._watches.find(member, every_s)
+        if not (watched.has_value or watched.is_read):
+            try:
+                self._read(watched, session)
+            except CallError:
+                self._watches.tidy()
+                raise
+        if every_s is not None and not watched.watchers:
+            self._poll_after(watched, every_s)
+        watched.add(Watcher(message.id, session.id, connection.send))
+
+    def _poll_after(self, watched: Watched, every_s: float) -> None:
+        assert self._engine is not None
+        self._engine.call_at(time.monotonic() + every_s, lambda: self._poll(watched, every_s))
+
+    def _poll(self, watched: Watched, every_s: float) -> None:
+        if not watched.watchers:
+            return
+        self._poll_after(watched, every_s)
+        for session in {session for session, _ in watched.watchers}:
+            if watched.is_read:
+                break
+            with contextlib.suppress(Locked, Busy):  # then it is one time the less
+                self._read(watched, self._desk.sessions[session])
+
+    def _end_unserved(self) -> None:
+        """End the watches of what is served no more."""
+        for watched in list(self._watches):
+            try:
+                self._surface.find(watched.member.name)
+            except NotServed as error:
+                watched.take(_refusal(0, error))
+        self._watches.tidy()
+
+    def _read(self, watched: Watched, session: Session) -> None:
+        """Read what is watched, with the leases of a client that does. Raises Locked, Busy."""
+        job = self._job_of_read(watched, session)
+        if self._desk.admit(job, time.monotonic()):
+            self._run_each([job])
+        watched.is_read = True
+
+    def _job_of_read(self, watched: Watched, session: Session) -> Job:
+        member = watched.member
+        reader = Session(session.id, f"a watch of {session.who}", seen=MAX_INTEGER)  # nobody has its answers
+        job = Job(reader, 0, member, (), {}, self._stations_of(member), watched=watched)
+        job.is_open = self._is_open(member)
+        return job
+
+    def _tell_watchers(self, job: Job, pieces: Pieces) -> Job | None:
+        """Tell what has come of a call to who watches that; return the read that follows one which has set
+        it.
+        """
+        is_returned = b'"status":"returned"' in bytes(pieces[0][:_STATUS_BYTES])
+        follows = None
+        if job.watched is not None:
+            job.watched.is_read = False
+        for watched in list(self._watches.of(job.member)):
+            if job.member.kind != SETTER:
+                if job.watched is watched or (is_returned and watched.every_s is None):
+                    watched.take(pieces)
+            elif is_returned and watched.every_s is None:
+                read = self._job_of_read(watched, job.session)
+                if read.stations == job.stations:
+                    follows = read
+                else:  # it was urgent
+                    with contextlib.suppress(Locked, Busy):
+                        self._read(watched, job.session)
+        self._watches.tidy()
+        return follows
 
     def _run_each(self, jobs: Iterable[Job]) -> None:
         assert self._engine is not None
@@ -446,15 +554,6 @@ _WAIT_S = 0.3  # Windows ends no wait for Ctrl-C
 def _stop_stream(job: Job) -> None:
     if job.stream is not None:
         job.stream.stop()
-
-
-def _on_taken(session: Session, message: SocketMessage) -> None:
-    job = session.jobs.get(message.id) if isinstance(message.id, int) else None
-    if job is not None and job.stream is not None:
-        try:
-            job.stream.taken(integer_field(message.data or {}, "taken", 0, 0, MAX_INTEGER))
-        except ValueError as error:
-            raise ProtocolError(ErrorCode.BAD_MESSAGE, str(error)) from None
 
 
 def _execute(job: Job, tracebacks: bool) -> "Pieces | GeneratorType[Any, Any, Any] | Awaitable[object]":

@@ -117,6 +117,14 @@ class Surface:
             raise self._missing(name)
         return found
 
+    def find_read(self, name: str) -> Member:
+        """Return what reads the property of that name, or else what is called so. Raises NotServed."""
+        key = key_of(name)
+        of_property = [
+            one for one in self._members.values() if (one.kind, key_of(one.attribute)) == (GETTER, key)
+        ]
+        return of_property[0] if of_property else self.find(name)
+
     def owners(self) -> list[object]:
         """Return the instances that are served."""
         owners = (one.owner for one in self._members.values() if one.owner is not None)

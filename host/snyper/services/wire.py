@@ -28,6 +28,7 @@ LOCK = "lock"
 RENEW = "renew"
 RUNNING = "running"
 UNLOCK = "unlock"
+WATCH = "watch"
 RETURNED = "returned"  # the status of a `reply`
 RAISED = "raised"
 REFUSED = "refused"  # by the server itself
