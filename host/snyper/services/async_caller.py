@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Coroutine
 from typing import Any
 
 from snyper.services.async_connection import AsyncConnection, dial
@@ -44,7 +45,7 @@ class AsyncCaller:
         session = self.session
         seq, pieces, shown = session.call(name, args, kwargs)
         try:
-            reply, connection = await self._ask(Request(seq, pieces, shown))
+            reply, connection = await self._answered(Request(seq, pieces, shown))
         finally:
             session.end(seq)
         if isinstance(reply, AsyncItems):
@@ -55,7 +56,7 @@ class AsyncCaller:
         """Ask the server what needs no function. Raises CallError."""
         self._check_process()
         request = Request(*self.session.ask(message_type, data))
-        reply, _ = await self._ask(request)
+        reply, _ = await self._answered(request)
         assert isinstance(reply, SocketMessage)
         return self.session.result(reply, request.name)
 
@@ -88,10 +89,11 @@ class AsyncCaller:
         if self.session.is_inherited:  # the connection is the parent's
             self._begin_session()
 
-    async def _ask(self, request: Request) -> Answer:
+    def _answered(self, request: Request) -> Coroutine[Any, Any, Answer]:
         until_s = until(self._timeout_s)
-        if until_s is None:
-            return await self._answer(request)
+        return self._answer(request) if until_s is None else self._answer_until(request, until_s)
+
+    async def _answer_until(self, request: Request, until_s: float) -> Answer:
         try:
             async with asyncio.timeout(until_s - time.monotonic()) as limit:
                 return await self._answer(request)

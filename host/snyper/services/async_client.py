@@ -2,6 +2,7 @@
 
 import asyncio
 import pydoc
+from collections.abc import Coroutine
 from typing import Any, Self
 
 from snyper.services.async_caller import AsyncCaller
@@ -32,13 +33,11 @@ class AsyncClient(ClientFace):
         super().__init__(*classes)
         self._snyper = AsyncCaller(address, port, secret, timeout)
 
-    async def call(self, command: str, /, *args: Any, **kwargs: Any) -> Any:
+    def call(self, command: str, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         """Call what the server serves as `command`; return what it returns, raise what it raises."""
         if self._classes:
-            described = await self._snyper.ask(DESCRIBE)
-            if self._classes:  # no other task was faster
-                self._take_description(described, self._snyper.where)
-        return await self._snyper.call(command, args, kwargs)
+            return self._compare_and_call(command, args, kwargs)
+        return self._snyper.call(command, args, kwargs)
 
     async def help(self, command: str | None = None) -> None:
         """Show what the server serves, or what one command is documented as: in a pager on a terminal."""
@@ -54,3 +53,9 @@ class AsyncClient(ClientFace):
 
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
+
+    async def _compare_and_call(self, command: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        described = await self._snyper.ask(DESCRIBE)
+        if self._classes:  # no other task was faster
+            self._take_description(described, self._snyper.where)
+        return await self._snyper.call(command, args, kwargs)
