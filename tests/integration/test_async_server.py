@@ -13,6 +13,7 @@ from snyper.services.async_server import AsyncServer
 from snyper.services.client import running
 from snyper.services.context import cancelled
 from snyper.services.remote_exceptions import RemoteError
+from snyper.services.window import MAX_ITEMS
 from tests.integration.test_calls import HOST, served
 
 each_server = pytest.mark.parametrize("is_async", [True, False], ids=["AsyncServer", "Server"])
@@ -219,3 +220,63 @@ async def test_the_end_of_a_server_cancels_its_coroutines() -> None:
     call.cancel()
     await asyncio.wait([call])
     await c.close()
+
+
+class Scanner:
+    """A device that scans while others have the loop."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.waits = threading.Event()
+        self.left: list[str] = []
+
+    async def scan(self, count: int = 1 << 60) -> AsyncIterator[int]:
+        """Scan so many points."""
+        try:
+            for at in range(count):
+                await asyncio.sleep(0)
+                self.made += 1
+                yield at
+            if count == 3:
+                raise ValueError("the lamp is out")
+        except BaseException as error:
+            self.left.append(type(error).__name__)
+            raise
+
+    async def wait(self) -> AsyncIterator[int]:
+        yield 1
+        try:
+            self.waits.set()
+            await asyncio.Event().wait()
+        except BaseException as error:
+            self.left.append(type(error).__name__)
+            raise
+
+    def rest(self) -> int:
+        return self.made
+
+
+@each_server
+async def test_an_asynchronous_generator_streams(is_async: bool) -> None:
+    async with serving(is_async, Scanner()) as c:
+        assert [item async for item in await c.scan(100)] == list(range(100))
+        stream = await c.scan(3)
+        assert [await anext(stream) for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(ValueError, match="the lamp is out"):
+            await anext(stream)
+
+
+@each_server
+async def test_an_asynchronous_generator_waits_for_its_reader_and_ends_with_it(is_async: bool) -> None:
+    scanner = Scanner()
+    async with serving(is_async, scanner) as c:
+        async with await c.scan() as stream:
+            for at in range(100):
+                assert await anext(stream) == at
+        assert await c.rest() <= 100 + 2 * MAX_ITEMS  # once it has ended
+        async with await c.wait() as stream:
+            assert await anext(stream) == 1
+            assert await asyncio.to_thread(scanner.waits.wait, 30)
+        await c.rest()
+    assert scanner.left[0] in ("GeneratorExit", "CancelledError")
+    assert scanner.left[1] == "CancelledError"

@@ -8,12 +8,12 @@ import ssl
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from types import GeneratorType
-from typing import Any
+from types import AsyncGeneratorType, GeneratorType
+from typing import TYPE_CHECKING, Any
 
 from snyper.client.addresses import is_loopback
 from snyper.services.connection import Connection, Core
@@ -26,7 +26,7 @@ from snyper.services.leasing import MAX_LEASE_S, MIN_LEASE_S, Leases
 from snyper.services.naming import key_of
 from snyper.services.remote_exceptions import Busy, CallError, Cancelled, Locked, NotServed, Refused, to_wire
 from snyper.services.sockets import keep_alive, listen, own_address
-from snyper.services.streaming import Streaming, lost
+from snyper.services.streaming import AsyncStreaming, Streaming, lost
 from snyper.services.surface import GETTER, SETTER, Member, Surface
 from snyper.services.watching import Watched, Watcher, Watches
 from snyper.services.wire import (
@@ -66,6 +66,10 @@ MAX_WHY_CHARS = 200
 MIN_EVERY_MS, MAX_EVERY_MS = 10, 3_600_000  # between two reads for who watches
 _STATUS_BYTES = 100  # of an answer, within which its status stands
 _SERVED = (CALL, CANCEL, DESCRIBE, RUNNING, LOCK, RENEW, UNLOCK, LEASES, WATCH)
+
+if TYPE_CHECKING:
+    Generators = GeneratorType[Any, Any, Any] | AsyncGeneratorType[Any, Any]
+    Outcome = Pieces | Generators | Awaitable[object]  # of a function
 
 
 class BaseServer:
@@ -350,21 +354,20 @@ class BaseServer:
             lambda: _execute(job, self._tracebacks), lambda outcome: self._take(job, outcome)
         )
 
-    def _take(self, job: Job, outcome: "Pieces | GeneratorType[Any, Any, Any] | Awaitable[object]") -> None:
+    def _take(self, job: Job, outcome: "Outcome") -> None:
         """Take what has come of a call: its answer, a stream, or what is to be awaited for the answer."""
         if isinstance(outcome, tuple):
             self._finish(job, outcome)
             return
-        if isinstance(outcome, GeneratorType):
+        if isinstance(outcome, GeneratorType | AsyncGeneratorType):
             self._begin_stream(job, outcome)
             return
+        self._run_on_loop(job, _await(job, outcome, self._tracebacks))
+
+    def _run_on_loop(self, job: Job, answering: Coroutine[Any, Any, Pieces]) -> None:
         engine = self._engine
         assert engine is not None
-        self._coroutines.run(
-            job,
-            _await(job, outcome, self._tracebacks),
-            lambda pieces: engine.post(lambda: self._finish(job, pieces)),
-        )
+        self._coroutines.run(job, answering, lambda pieces: engine.post(lambda: self._finish(job, pieces)))
 
     def _finish(self, job: Job, pieces: Pieces) -> None:
         # One who has not learned that it is a stream has lost it.
@@ -374,7 +377,7 @@ class BaseServer:
         read = self._tell_watchers(job, pieces) if self._watches else None
         self._run_each(self._desk.finish(job, pieces, time.monotonic(), kept, read))
 
-    def _begin_stream(self, job: Job, generator: "GeneratorType[Any, Any, Any]") -> None:
+    def _begin_stream(self, job: Job, generator: "Generators") -> None:
         engine, send = self._engine, job.session.send
         assert engine is not None
         if job.is_cancelled or send is None:
@@ -384,6 +387,11 @@ class BaseServer:
         def post(pieces: Pieces) -> None:
             engine.post(lambda: send(pieces))
 
+        if isinstance(generator, AsyncGeneratorType):
+            stream = AsyncStreaming(job, generator, post, engine.stopped.is_set, self._tracebacks)
+            job.stream = stream
+            self._run_on_loop(job, stream.run_async())
+            return
         job.stream = Streaming(job, generator, post, engine.stopped.is_set, self._tracebacks)
         engine.run_aside(job.stream.run, lambda pieces: self._finish(job, pieces))
 
@@ -556,12 +564,12 @@ def _stop_stream(job: Job) -> None:
         job.stream.stop()
 
 
-def _execute(job: Job, tracebacks: bool) -> "Pieces | GeneratorType[Any, Any, Any] | Awaitable[object]":
+def _execute(job: Job, tracebacks: bool) -> "Outcome":
     """Call the function of a call; return the answer, or what it has returned where that makes one."""
     current_job.set(job)
     try:
         value = job.member.invoke(*job.args, **job.kwargs)
-        if isinstance(value, GeneratorType):
+        if isinstance(value, GeneratorType | AsyncGeneratorType):
             return value
         if hasattr(type(value), "__await__"):
             awaitable: Awaitable[object] = value
