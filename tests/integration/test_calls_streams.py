@@ -272,3 +272,33 @@ def test_a_false_count_ends_the_connection() -> None:
         stream._tell(1_000)
         assert read_all(lambda: stream, []) is not None
         assert c.position() <= 2 * MAX_ITEMS
+
+
+@pytest.mark.parametrize("secret", [None, "a secret of some length"])
+def test_large_arguments_go_while_large_answers_come(secret: str | None) -> None:
+    """Nobody reads while he sends, and both would wait for ever."""
+    size = 8 << 20
+    scanner = Scanner()
+
+    def echo(array: Any) -> Any:
+        return array
+
+    with (
+        served(scanner, echo, urgent="echo", secret=secret) as server,
+        Client(address=HOST, port=server.port, secret=secret) as c,
+    ):
+        sent = numpy.arange(size, dtype="u1")
+        right: list[bool] = []
+
+        def call() -> None:
+            for _ in range(3):
+                right.append(numpy.array_equal(c.echo(sent), sent))
+
+        callers = [threading.Thread(target=call, daemon=True) for _ in range(3)]
+        stream = c.scan(12, size)
+        for caller in callers:
+            caller.start()
+        assert [item[-1] for item in stream] == list(range(12))
+        for caller in callers:
+            caller.join(60)
+        assert right == [True] * 9

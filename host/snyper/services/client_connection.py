@@ -15,7 +15,7 @@ from snyper.services.client_session import cancelling
 from snyper.services.connection import Core
 from snyper.services.dialling import ALIVE_S
 from snyper.services.handshake import ClientHandshake
-from snyper.services.sockets import keep_alive, readiness
+from snyper.services.sockets import keep_alive, readiness, wait_for_either
 from snyper.services.wire import Pieces
 from snyper.shared.clock import now_us
 from snyper.shared.link_core import CloseReason
@@ -39,6 +39,8 @@ class ClientConnection:
         self._sock = sock
         self._tail: Pieces = ()
         self._is_sending = False
+        self._is_receiving = False
+        self._later: list[bytes] = []  # lines for when what has come is read
         self._receive_timeout_s = 0.0  # that the system keeps; 0 for none
         self._is_tls = isinstance(sock, ssl.SSLSocket)
         self._is_ready = readiness(sock)
@@ -141,8 +143,8 @@ class ClientConnection:
                 self._core.send_line_nowait(cancelling(id))
 
     def tell(self, message: SocketMessage) -> None:
-        """Send what nobody answers, if that can be done now."""
-        if not self._is_sending and self._core.close_error is None:
+        """Send what nobody answers. The thread that reads may do so for what it reads."""
+        if (self._is_receiving or not self._is_sending) and self._core.close_error is None:
             with contextlib.suppress(ProtocolError):
                 self._core.send_nowait(message)
 
@@ -154,8 +156,19 @@ class ClientConnection:
     # ---
 
     def _receive(self, data: Any) -> None:
-        for _ in self._core.receive_data(data, now_us()):
-            pass  # a server asks nothing
+        self._is_receiving = True
+        try:
+            for _ in self._core.receive_data(data, now_us()):
+                pass  # a server asks nothing
+        finally:
+            self._is_receiving = False
+        if self._later:
+            self._send_later()
+
+    def _send_later(self) -> None:
+        with contextlib.suppress(ProtocolError):
+            while self._later and not self._is_sending and self._core.close_error is None:
+                self._write(self._later.pop(0))
 
     def _on_item(self, message: SocketMessage) -> None:
         pending = None if message.id is None else self._core._pending.get(message.id)
@@ -164,11 +177,16 @@ class ClientConnection:
             on_reply(token, message)
 
     def _write(self, line: bytes) -> None:
+        if self._is_receiving:
+            self._later.append(line)
+            return
         pieces = (line, *self._tail)
         self._tail = ()
         self._is_sending = True
         try:
-            if len(pieces) > 1 and not self._is_tls and hasattr(self._sock, "sendmsg"):
+            if self._core._pending:
+                self._send_and_read(pieces)
+            elif len(pieces) > 1 and not self._is_tls and hasattr(self._sock, "sendmsg"):
                 _send_all(self._sock, pieces)
             else:
                 for piece in pieces:
@@ -177,6 +195,27 @@ class ClientConnection:
             self._core.end(_broken(error), CloseReason.BROKEN)
             raise _broken(error) from None
         self._is_sending = False
+        if self._later:
+            self._send_later()
+
+    def _send_and_read(self, pieces: Pieces) -> None:
+        """Send while answers to others may come: the server takes nothing while nobody reads those."""
+        views = [memoryview(piece) for piece in pieces]
+        self._sock.setblocking(False)
+        try:
+            while views and self._core.close_error is None:
+                try:
+                    sent = self._sock.send(views[0])
+                    views[0] = views[0][sent:]
+                    if not views[0]:
+                        del views[0]
+                except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                    if wait_for_either(self._sock):
+                        self.read()
+        finally:
+            self._sock.setblocking(True)
+        if self._core.close_error is not None:
+            raise ProtocolError(ErrorCode.DISCONNECTED, "the connection has ended")
 
 
 def _broken(error: OSError) -> ProtocolError:

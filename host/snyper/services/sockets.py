@@ -32,6 +32,15 @@ def readiness(sock: Any) -> Callable[[float], bool]:
     return lambda wait_s: bool(poll.poll(wait_s * 1000))
 
 
+def wait_for_either(sock: Any) -> bool:
+    """Wait until something can be read from a socket or sent to it; return whether something can be read."""
+    if not hasattr(select, "poll"):
+        return bool(select.select((sock,), (sock,), ())[0])
+    poll = select.poll()
+    poll.register(sock, select.POLLIN | select.POLLOUT)
+    return bool(poll.poll()[0][1] & ~select.POLLOUT)
+
+
 def listen(address: str, port: int) -> list[socket.socket]:
     """Listen on an address, or on all of this computer's where it is empty; port 0 finds a free one. Raises
     OSError that says where.
