@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from snyper.services.async_client import AsyncClient
+from snyper.services.async_server import AsyncServer
 from snyper.services.client import running
 from snyper.services.context import deadline
 from snyper.services.remote_exceptions import CallError, OutcomeUnknown, Refused, StreamLost, Unreachable
@@ -153,6 +154,21 @@ async def test_a_call_that_was_under_way_at_a_restart_is_unknown() -> None:
             with pytest.raises(OutcomeUnknown):
                 await call
             bath.ends.set()
+
+
+async def test_a_call_whose_server_is_gone_at_its_deadline_is_unknown() -> None:
+    bath = Bath()
+    async with (
+        AsyncServer(bath, address=HOST, port=0) as server,
+        AsyncClient(address=HOST, port=server.port) as c,
+    ):
+        with deadline(1.0):
+            call = asyncio.create_task(c.cool())
+        await waited(bath.began)
+        await server.close()
+        with pytest.raises(OutcomeUnknown):
+            await call
+        bath.ends.set()
 
 
 async def test_a_connection_that_does_not_answer_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:

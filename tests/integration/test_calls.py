@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, assert_type, cast
 
@@ -202,6 +202,32 @@ def test_a_call_that_was_under_way_at_a_restart_is_unknown() -> None:
             caller.join(30)
         ends.set()
     assert [type(error) for error in raised] == [OutcomeUnknown]
+
+
+def test_a_call_whose_server_is_gone_at_its_deadline_is_unknown() -> None:
+    bath = Bath()
+    server = Server(bath, address=HOST, port=0)
+    server.run(threaded=True)
+    with Client(address=HOST, port=server.port) as c:
+
+        def call() -> None:
+            with deadline(1.0):
+                c.cool()
+
+        raised: list[BaseException] = []
+        caller = threading.Thread(target=lambda: raised.append(error_of(call)))
+        caller.start()
+        assert bath.began.wait(30)
+        server.close()
+        caller.join(30)
+    bath.ends.set()
+    assert [type(error) for error in raised] == [OutcomeUnknown]
+
+
+def error_of(call: Callable[[], object]) -> CallError:
+    with pytest.raises(CallError) as raised:
+        call()
+    return raised.value
 
 
 def test_a_long_call_holds_up_no_other_instance() -> None:

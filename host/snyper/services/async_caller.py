@@ -11,7 +11,7 @@ from snyper.services.async_stream import AsyncItems, AsyncRemoteStream
 from snyper.services.client_session import ClientSession, Request, is_answer
 from snyper.services.context import until
 from snyper.services.dialling import Dialling
-from snyper.services.remote_exceptions import OutcomeUnknown, Unreachable
+from snyper.services.remote_exceptions import OutcomeUnknown, Refused, Unreachable
 from snyper.shared.address import format_address
 from snyper.shared.socket_protocol import MessageType, ProtocolError, SocketMessage
 
@@ -109,7 +109,10 @@ class AsyncCaller:
         while True:
             connection = self._connection
             if connection is None or not _is_usable(connection) or connection.needs_trial:
-                connection = await self._connected()
+                try:
+                    connection = await self._connected()
+                except (Unreachable, Refused) as error:
+                    raise request.unreached(error) from None
             outcome: Any
             try:
                 reply = connection.request(request, self.where)

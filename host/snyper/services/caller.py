@@ -13,7 +13,7 @@ from snyper.services.client_session import ClientSession, Request, is_answer
 from snyper.services.client_stream import Items, Newest, RemoteStream
 from snyper.services.context import until
 from snyper.services.dialling import IDLE_S, Dialling
-from snyper.services.remote_exceptions import CallError, OutcomeUnknown
+from snyper.services.remote_exceptions import CallError, OutcomeUnknown, Refused, Unreachable
 from snyper.services.wire import STREAMS, WATCH, Pieces
 from snyper.shared.address import format_address
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
@@ -180,6 +180,8 @@ class Caller:
                 outcome = self._exchange(request, until_s)
             except _DeadlineError:
                 raise OutcomeUnknown(request.name, "it has not ended at its deadline") from None
+            except (Unreachable, Refused) as error:
+                raise request.unreached(error) from None
             except ProtocolError as error:
                 outcome = error
             if is_answer(outcome):

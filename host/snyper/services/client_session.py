@@ -5,7 +5,14 @@ import threading
 from typing import TypeGuard
 
 from snyper.services.context import chain
-from snyper.services.remote_exceptions import CallError, OutcomeUnknown, RemoteError, from_wire
+from snyper.services.remote_exceptions import (
+    CallError,
+    OutcomeUnknown,
+    Refused,
+    RemoteError,
+    Unreachable,
+    from_wire,
+)
 from snyper.services.wire import CALL, CANCEL, RAISED, REFUSED, RETURNED, Pieces, pack, unpack
 from snyper.shared.link_core import error_of
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
@@ -41,6 +48,10 @@ class Request:
             raise OutcomeUnknown(self.name, f"{where} was started anew meanwhile")
         if isinstance(self.id, int):
             self.sent_to = instance
+
+    def unreached(self, error: Unreachable | Refused) -> CallError:
+        """Return what it means that no server is reached: where one may have it, nobody can say."""
+        return OutcomeUnknown(self.name, str(error)) if self.sent_to else error
 
 
 class ClientSession:
