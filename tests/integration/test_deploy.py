@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
@@ -385,7 +387,7 @@ async def test_a_board_unplugged_at_every_phase(hub: HubUnderTest, board: UsbBoa
         if now == phase and (now != "send" or done > 0):
             board.unplug()
 
-    connection = Connection(board.port, patience_s=1.0)
+    connection = Connection(board.port, patience_s=4.0)
     firmware = Firmware.of_checkout("target")
     try:
         outcome = await asyncio.to_thread(
@@ -641,6 +643,37 @@ async def test_ctrl_c_leaves_the_old_firmware_running(hub: HubUnderTest, board: 
     await until(lambda: board.times_up > times_up, "the board should run")
     await deployed(board, target_of(hub))
     assert_runs_whole(board)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+async def test_who_stops_a_deploy_before_it_writes_leaves_the_old_firmware_running(
+    hub: HubUnderTest, board: UsbBoard, step: int
+) -> None:
+    """Also in the instants in which the board has been told not to start its firmware once."""
+    old = {**image.contents("target"), "lib/snyper/shared/old.mpy": b"M"}
+    await deployed(board, target_of(hub), Firmware("target", "0.0.9", old))
+    times_up = board.times_up
+    words: list[str] = []
+    before = board.pid
+
+    def stop(phase: str, done: int, total: int) -> None:
+        words.append(phase)
+        if words.count("prepare") < step:
+            return
+        if step > 1:  # it was reset: on a busy computer it reads what it is told next before it has booted
+            while board.pid in (None, before):
+                time.sleep(0.001)
+            os.kill(board.pid or 0, signal.SIGSTOP)
+            threading.Timer(0.3, os.kill, (board.pid, signal.SIGCONT)).start()
+        raise KeyboardInterrupt
+
+    connection = Connection(board.port)
+    with pytest.raises(KeyboardInterrupt):
+        await asyncio.to_thread(
+            deploy, connection, Firmware.of_checkout("target"), target_of(hub), stop, register_timeout_s=1.0
+        )
+    connection.close()
+    await until(lambda: board.times_up > times_up, "the board should run")
 
 
 async def test_what_is_attached_and_its_log_and_configuration(hub: HubUnderTest, board: UsbBoard) -> None:

@@ -9,6 +9,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import PurePosixPath
 
 from snyper.boards import image
@@ -27,6 +28,7 @@ BACK_S = 4.0  # for a board to say by itself that it is back, before it is inter
 UPDATE_SOURCE = image.PACKAGE / "firmware" / "board" / "update.py"
 
 
+_LEAVE_MAINTENANCE = f"import os\nif {MAINTENANCE[1:]!r} in os.listdir('/'): os.remove({MAINTENANCE!r})"
 _DISCARD = f"""
 import os
 def discard(folder, kept):
@@ -122,22 +124,31 @@ def _change(
         _commit(connection, plan)
         _apply(connection)
         _verify(connection, plan)
-    connection.run(f"import os\nif {MAINTENANCE[1:]!r} in os.listdir('/'): os.remove({MAINTENANCE!r})")
+    connection.run(_LEAVE_MAINTENANCE)
 
 
 def _enter_maintenance(connection: Connection, on_progress: OnProgress) -> None:
     """Reset the board so that its firmware does not start: a watchdog that runs cannot be stopped."""
     connection.run(f"open({MAINTENANCE!r}, 'w').close()")
     connection.reset()
-    # A Ctrl-C now could hit the boot itself; a board that says nothing is caught by one all the same.
-    give_up_at = time.monotonic() + BACK_S
-    while time.monotonic() < give_up_at:
-        on_progress("prepare", 0, 0)
-        line = connection.line(0.2) or ""
-        if _status_word(line) == Status.STOPPED or line.startswith(">>>"):
-            break
-        connection.press_enter()
-    connection.enter_repl(wait=lambda: on_progress("prepare", 0, 0))
+    try:
+        # A Ctrl-C now could hit the boot itself; a board that says nothing is caught by one all the same.
+        give_up_at = time.monotonic() + BACK_S
+        while time.monotonic() < give_up_at:
+            on_progress("prepare", 0, 0)
+            line = connection.line(0.2) or ""
+            if _status_word(line) == Status.STOPPED or line.startswith(">>>"):
+                break
+            connection.press_enter()
+        connection.enter_repl(wait=lambda: on_progress("prepare", 0, 0))
+    except BoardError:
+        raise
+    except BaseException:
+        # Its boot may not have come to the mark yet: at the next one the firmware would not start again.
+        with suppress(BoardError):
+            connection.enter_repl()
+            connection.run(_LEAVE_MAINTENANCE)
+        raise
 
 
 def _discard(connection: Connection, kept: set[str]) -> None:
