@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from snyper.boards.ports import BoardError
-from snyper.boards.usb import MAX_ANSWER_BYTES, Connection, LostError
+from snyper.boards.usb import CHUNK_BYTES, MAX_ANSWER_BYTES, Connection, LostError
 from tests.integration.harness import linux_only
 from tools.faults.hostile_board import ENDLESS, IDENTITY, UNENDED, HostileBoard, Says, asked_of_boards, saying
 from tools.faults.lied_to import SEED
@@ -83,9 +83,35 @@ def test_names_that_are_none(said: object) -> None:
         connection.names()
 
 
-@pytest.mark.parametrize("said", [b"x", b"[", b"f()", b"\xff\xfe", b"open('/etc/passwd')"], ids=short)
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"x",
+        b"[",
+        b"f()",
+        b"\xff\xfe",
+        b"open('/etc/passwd')",
+        b"1.5",
+        b"None",
+        b"'x'",
+        b"(1,)",
+        b"{1: 2}",
+        b"[0] * 10",
+    ],
+    ids=short,
+)
 def test_a_file_that_is_none(said: bytes) -> None:
     with connected(saying({"os.stat": said, "f.read": said})) as connection, pytest.raises(BoardError):
+        connection.read("/config.json")
+
+
+@pytest.mark.parametrize(
+    ("size", "said"), [(CHUNK_BYTES, "has more than 65,536"), (2, "goes on after its end")]
+)
+def test_a_file_without_an_end(size: int, said: str) -> None:
+    stat = repr((32768,) + 9 * (0,)).encode()
+    answers: dict[str, object] = {"os.stat": stat, "r(": repr(b"x" * size).encode()}
+    with connected(saying(answers)) as connection, pytest.raises(BoardError, match=said):
         connection.read("/config.json")
 
 

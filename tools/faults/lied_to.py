@@ -1,15 +1,17 @@
 """Commands that a hub, a journal or a board lies to, one after the other. As a program it says what became of
 them, for a case of `make faults`: they have loops of their own, and want the main thread.
 
-    python -m tools.faults.lied_to FIELDS MUTATIONS JOURNALS BOARDS
+    python -m tools.faults.lied_to fields|lines|journals|boards COUNT SEED
 """
 
+import faulthandler
 import json
 import logging
 import random
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from snyper.boards.temporary import temporary_directory
 from tools.faults.broken_journal import read_broken
@@ -19,6 +21,7 @@ from tools.loopback import HOST
 
 SEED = 7
 LIMIT_S = 10.0  # of a command that is lied to
+_HANGS_S = 60.0  # after which one never ends
 
 
 def lied_to(hub: LyingHub, count: int | None, seed: int = SEED) -> Iterator[tuple[str, Outcome, str]]:
@@ -63,21 +66,23 @@ def _tried(
 
 def main() -> None:
     logging.getLogger("snyper").setLevel(logging.CRITICAL)  # what it says of broken journals
-    fields, mutations, journals, boards = (int(text) for text in sys.argv[1:5])
+    kind, count, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     with hurried(), LyingHub().running() as hub, temporary_directory("snyper-broken-") as directory:
-        for name, tries in (
-            ("a field of a wrong kind", lied_to(hub, fields or None)),
-            ("a line with changed bytes", distorted(hub, mutations)),
-            ("a broken journal", read_broken(directory, journals, SEED)),
-            ("a board that lies", asked_of_boards(boards, SEED)),
-        ):
-            wrong, count, worst_s, at_s = [], 0, 0.0, time.monotonic()
-            for what, *_, defect in tries:
-                before_s, at_s = at_s, time.monotonic()
-                count, worst_s = count + 1, max(worst_s, at_s - before_s)
-                if defect:
-                    wrong.append(f"{what}: {defect}")
-            print(json.dumps({"name": name, "wrong": wrong, "count": count, "worst_s": worst_s}), flush=True)
+        tries: dict[str, Iterator[tuple[Any, ...]]] = {
+            "fields": lied_to(hub, count or None, seed),
+            "lines": distorted(hub, count, seed),
+            "journals": read_broken(directory, count, seed),
+            "boards": asked_of_boards(count, seed),
+        }
+        wrong, tried, worst_s, at_s = [], 0, 0.0, time.monotonic()
+        for what, *_, defect in tries[kind]:
+            faulthandler.dump_traceback_later(_HANGS_S, exit=True)
+            before_s, at_s = at_s, time.monotonic()
+            tried, worst_s = tried + 1, max(worst_s, at_s - before_s)
+            if defect:
+                wrong.append(f"{what}: {defect}")
+        faulthandler.cancel_dump_traceback_later()
+    print(json.dumps({"wrong": wrong, "count": tried, "worst_s": worst_s}))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ CHUNK_BYTES = 1024  # a statement on the board that writes so many is up to four
 HASHES_AT_ONCE = 16  # an answer about more may not find its memory in one piece on a board
 ANSWER_DUE_S = 60.0  # all of an answer, however slowly it comes
 MAX_ANSWER_BYTES = 65_536  # the longest is a list of all files
+MAX_FILE_BYTES = 65_536  # of one that is read: settings, a list of files, or 4 kB of a log
 POLL_S = 0.002
 MAX_SHOWN_CHARS = 80
 QUIET_S = 0.05
@@ -108,6 +109,21 @@ _FINISH_RENAMES = f"import os\n{inspect.getsource(finish_renames)}finish_renames
 
 class LostError(BoardError):
     """The connection broke off: a cable, a reset, or a board that hangs."""
+
+
+def _end_check() -> Callable[[int, int], None]:
+    """Return what is told how much of a file has been read. It raises LostError for one that has no end."""
+    read = 0
+
+    def check(done: int, size: int) -> None:
+        nonlocal read
+        if read % CHUNK_BYTES:  # a piece that was not whole has been its last
+            raise LostError("a file of the board goes on after its end: try again")
+        if done > MAX_FILE_BYTES:
+            raise LostError(f"a file of the board has more than {MAX_FILE_BYTES:,} bytes: is it ours?")
+        read = done
+
+    return check
 
 
 @dataclass(frozen=True)
@@ -330,11 +346,14 @@ class Connection:
         return found
 
     def read(self, path: str) -> bytes | None:
-        """Read a file; None where there is none."""
+        """Read a file; None where there is none. Raises LostError for one of more than MAX_FILE_BYTES."""
         with self._lost_is_translated():
-            if not self._transport.fs_exists(path):
-                return None
-            return bytes(self._transport.fs_readfile(path, CHUNK_BYTES))
+            try:
+                if not self._transport.fs_exists(path):
+                    return None
+                return bytes(self._transport.fs_readfile(path, CHUNK_BYTES, _end_check()))
+            except (TypeError, ValueError):  # mpremote takes what a board says for what it has asked for
+                raise LostError("the board answers with rubbish: try again") from None
 
     def write(self, path: str, content: bytes, progress: Progress | None = None) -> None:
         """Write a file whose directory exists. `progress` is told how many bytes are written."""
