@@ -89,17 +89,20 @@ class _Errors(logging.Handler):
         self.texts: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(logging.Formatter().format(record))
+        if record.name == "asyncio" or record.msg.startswith("a defect"):
+            self.texts.append(logging.Formatter().format(record))
 
 
 @pytest.fixture(autouse=True)
 def _nothing_dies_unnoticed() -> Iterator[None]:
-    """Fail a test in which a forgotten task or a callback raised, which asyncio only logs."""
+    """Fail a test in which a forgotten task or a callback raised, which asyncio and a server of calls log."""
     errors = _Errors()
-    logger = logging.getLogger("asyncio")
-    logger.addHandler(errors)
+    loggers = [logging.getLogger(name) for name in ("asyncio", "snyper")]
+    for logger in loggers:
+        logger.addHandler(errors)
     yield
-    logger.removeHandler(errors)
+    for logger in loggers:
+        logger.removeHandler(errors)
     assert not errors.texts, "\n".join(errors.texts)
 
 

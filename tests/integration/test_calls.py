@@ -153,6 +153,26 @@ def test_a_wrong_secret_is_refused_and_others_go_on() -> None:
         c.hello()
 
 
+def test_guessing_at_the_server_is_slow_and_keeps_no_other_address_out() -> None:
+    with served(hello, secret="waktu") as server:
+        said = []
+        for number in range(30):
+            with (
+                Client(address=HOST, port=server.port, secret=f"guess {number}") as wrong,
+                pytest.raises(Refused) as refused,
+            ):
+                wrong.hello()
+            said.append("too many wrong secrets" in str(refused.value))
+        assert said[:5] == [False] * 5
+        assert said.count(False) < 20  # each takes time of its own, in which one more may be judged
+        with (
+            socket.create_connection((HOST, server.port), source_address=("127.0.0.2", 0)) as other,
+            contextlib.suppress(OSError),
+        ):
+            other.sendall(b"\n")  # it is heard, and told what is wrong with that
+            assert b"wants a secret" in other.recv(4_096)
+
+
 def test_a_call_waits_for_a_server_that_is_late() -> None:
     port = free_port()
     answers: list[object] = []
@@ -520,6 +540,37 @@ def test_strangers_cost_nobody_anything() -> None:
                 while stranger.recv(4_096):
                     pass
             assert c.hello() == "Hello world!"
+
+
+def test_a_server_without_descriptors_takes_clients_again_when_there_are_some() -> None:
+    program = f"""
+import resource, sys
+from snyper import Server
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+def hello(): return "Hello"
+Server(hello, address={HOST!r}, port=int(sys.argv[1])).run()
+"""
+    port = free_port()
+    with subprocess.Popen([sys.executable, "-c", program, str(port)], stdout=subprocess.DEVNULL) as process:
+        try:
+            with Client(address=HOST, port=port) as c:
+                assert c.hello() == "Hello"
+                strangers = [socket.create_connection((HOST, port)) for _ in range(60)]
+                assert c.hello() == "Hello"
+                for stranger in strangers:
+                    stranger.close()
+                with Client(address=HOST, port=port) as another:
+                    assert another.hello() == "Hello"
+        finally:
+            process.kill()
+
+
+def test_a_port_scan_costs_nobody_anything() -> None:
+    with served(hello) as server, Client(address=HOST, port=server.port) as c:
+        for _ in range(200):
+            with socket.create_connection((HOST, server.port)) as scan:
+                scan.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # an RST
+        assert c.hello() == "Hello world!"
 
 
 def test_a_pickle_is_bytes() -> None:

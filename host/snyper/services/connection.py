@@ -92,6 +92,7 @@ class Connection:
     def __init__(
         self,
         sock: Any,
+        address: str,
         engine: Engine,
         tls: ssl.SSLContext | None,
         handshake: ServerHandshake,
@@ -100,7 +101,7 @@ class Connection:
         on_end: "Callable[[Connection], None]",
     ) -> None:
         self.opened_s = time.monotonic()
-        self.address = sock.getpeername()[0]
+        self.address = address
         self._sock: Any = sock
         self._engine = engine
         self._tls = tls
@@ -240,7 +241,7 @@ class Connection:
                 return b""
             self._begun = rest
             try:
-                answer = self._handshake.receive_line(line + end)
+                answer = self._handshake.receive_line(line + end, time.monotonic())
                 if isinstance(answer, bytes):
                     self.send((answer,))
                     continue

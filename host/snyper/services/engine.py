@@ -113,33 +113,28 @@ class Engine:
         threading.Thread(target=target, args=args, name="snyper", daemon=True).start()
 
     def _lead(self, turn: int) -> None:
-        try:
-            ticked_s = 0.0
-            while not self.stopped.is_set():
-                while self._posted or self.ready:
-                    self.rest = None
-                    (self._posted or self.ready).popleft()()
-                    if self._turn != turn:
-                        return
-                now_s = time.monotonic()
-                if now_s - ticked_s >= _TICK_S:
-                    ticked_s = now_s
-                    self._on_tick()
-                wait_s = _TICK_S
-                if self._timers:
-                    wait_s = self._timers[0][0] - now_s
-                    if wait_s <= 0:
-                        heapq.heappop(self._timers)[2]()
-                        continue
-                for key, mask in self.selector.select(min(wait_s, _TICK_S)):
-                    key.data(mask)
-                    if self._turn != turn:
-                        return
-        except Exception:
-            _log.exception("the server ends for a defect")
-            self.stopped.set()
-        if self._turn == turn:
-            self._close()
+        ticked_s = 0.0
+        while not self.stopped.is_set():
+            while self._posted or self.ready:
+                self.rest = None
+                _call((self._posted or self.ready).popleft())
+                if self._turn != turn:
+                    return
+            now_s = time.monotonic()
+            if now_s - ticked_s >= _TICK_S:
+                ticked_s = now_s
+                _call(self._on_tick)
+            wait_s = _TICK_S
+            if self._timers:
+                wait_s = self._timers[0][0] - now_s
+                if wait_s <= 0:
+                    _call(heapq.heappop(self._timers)[2])
+                    continue
+            for key, mask in self.selector.select(min(wait_s, _TICK_S)):
+                _call(key.data, mask)
+                if self._turn != turn:
+                    return
+        self._close()
 
     def _watch(self) -> None:
         while not self._closed.is_set():
@@ -181,3 +176,11 @@ class Engine:
         self._closed.set()
         self._watches.set()
         self._on_end()
+
+
+def _call(callback: Callable[..., object], *arguments: object) -> None:
+    """Call what a server has to do, of which a defect costs nobody else anything."""
+    try:
+        callback(*arguments)
+    except Exception:
+        _log.exception("a defect of the server: what it was about to do is not done")

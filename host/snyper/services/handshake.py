@@ -12,6 +12,7 @@ from collections.abc import Generator
 from functools import lru_cache
 
 from snyper.services.wire import MAX_BODY_BYTES
+from snyper.services.wrong_secrets import WrongSecrets
 from snyper.shared.handshake_server import Role
 from snyper.shared.keys import KEY_BYTES, NONCE_BYTES, Key, nonce_field, seals
 from snyper.shared.seal import SEAL_BYTES, Seal
@@ -71,24 +72,31 @@ class Introduction:
 
 class ServerHandshake:
     """A server's end. `key` is what its secret makes, with that `salt`; None without one. `binding` is the
-    hash of its certificate.
+    hash of its certificate, `wrong` counts the wrong secrets of the client's `address`.
     """
 
-    def __init__(self, key: Key | None, salt: str, binding: bytes) -> None:
+    def __init__(self, key: Key | None, salt: str, binding: bytes, wrong: WrongSecrets, address: str) -> None:
+        self._wrong = wrong
+        self._address = address
         self._key = key
         self._salt = salt
         self._binding = binding
         self._receiving: Seal | None = None
         self._sending: Seal | None = None
 
-    def receive_line(self, line: bytes) -> bytes | tuple[SocketMessage, Introduction]:
+    def receive_line(self, line: bytes, now_s: float) -> bytes | tuple[SocketMessage, Introduction]:
         """Take a line; return the answer to it, or the `register` of a client that may be let in.
 
         Raises ProtocolError for one that may not.
         """
         if self._receiving is not None:
+            late_s = self._wrong.late_s(self._address, now_s)
+            if late_s:
+                why = f"too many wrong secrets from your address: try again in {late_s:.0f} s"
+                raise ProtocolError(ErrorCode.BUSY, why)
             opened = self._receiving.open(line)
             if opened is None:
+                self._wrong.count(self._address, now_s)
                 raise _unauthorized("wrong secret")
             message = SocketMessage.from_line(opened)
             return message, Introduction(message)

@@ -1,7 +1,9 @@
 """A server of functions and objects: `Server`, and all that it has in common with `AsyncServer`."""
 
 import contextlib
+import logging
 import os
+import selectors
 import shlex
 import socket
 import ssl
@@ -49,6 +51,7 @@ from snyper.services.wire import (
     unpack,
     word,
 )
+from snyper.services.wrong_secrets import WrongSecrets
 from snyper.shared.keys import Key
 from snyper.shared.socket_protocol import (
     MAX_INTEGER,
@@ -60,6 +63,8 @@ from snyper.shared.socket_protocol import (
 )
 from snyper.system.files import write_private
 
+_log = logging.getLogger("snyper")
+_FULL_S = 0.2  # until the next client is looked for where there are no descriptors
 MAX_STRANGERS = 64  # who have dialled and are not let in
 MAX_TEXTS = 16  # in a list that a message has: calls within each other, leases, names
 MAX_WHY_CHARS = 200
@@ -112,6 +117,7 @@ class BaseServer:
         self.port = port
         self._secret = secret
         self._salt = new_salt()
+        self._wrong = WrongSecrets()
         self._key: Key | None = None
         self._tls: ssl.SSLContext | None = None
         self._binding = b""
@@ -150,9 +156,9 @@ class BaseServer:
         engine = Engine(self._on_tick, on_end)
         self._listeners = listen(self._address, self.port)
         self.port = self._listeners[0].getsockname()[1]
-        for listener in self._listeners:
-            engine.selector.register(listener, 1, self._acceptor(listener))
         self._engine = engine
+        for listener in self._listeners:
+            engine.selector.register(listener, selectors.EVENT_READ, self._acceptor(listener))
         engine.start()
 
     def _hint(self) -> str:
@@ -187,19 +193,34 @@ class BaseServer:
 
     def _acceptor(self, listener: socket.socket) -> Callable[[int], None]:
         def accept(mask: int) -> None:
-            with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
-                sock, _ = listener.accept()
+            try:
+                sock, peer = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:  # there are no descriptors: they wait until there are some again
+                _log.error("the server takes no more clients for now: %s", error.strerror)
+                engine.selector.unregister(listener)
+                engine.call_at(time.monotonic() + _FULL_S, listen_on)
+                return
+            try:
                 sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 keep_alive(sock)
-                assert self._engine is not None
-                self._make_room()
-                handshake = ServerHandshake(self._key, self._salt, self._binding)
-                connection = Connection(
-                    sock, self._engine, self._tls, handshake, self._let_in, self._on_request, self._on_end
-                )
-                self._connections.add(connection)
+            except OSError:  # it has gone
+                sock.close()
+                return
+            self._make_room()
+            handshake = ServerHandshake(self._key, self._salt, self._binding, self._wrong, peer[0])
+            connection = Connection(
+                sock, peer[0], engine, self._tls, handshake, self._let_in, self._on_request, self._on_end
+            )
+            self._connections.add(connection)
 
+        def listen_on() -> None:
+            engine.selector.register(listener, selectors.EVENT_READ, accept)
+
+        assert self._engine is not None
+        engine = self._engine
         return accept
 
     def _make_room(self) -> None:
