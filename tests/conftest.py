@@ -66,7 +66,14 @@ class _Scheduler(LoadScopeScheduling):  # type: ignore[misc]
 
     def _reschedule(self, node: WorkerController) -> None:
         """Give a process units until it has enough to go on: it begins a test only when it has the next."""
-        super()._reschedule(node)
+        if (
+            node not in self.registered_collections
+        ):  # it has only begun, and is given some when it has collected
+            return
+        try:
+            super()._reschedule(node)
+        except OSError:  # it is lost, too: what it was given now comes back with all that it had
+            return
         is_short = self._pending_of(self.assigned_work[node]) <= 2
         if is_short and self.workqueue and not node.shutting_down:
             self._reschedule(node)
