@@ -28,6 +28,7 @@ from snyper.firmware.board.version import VERSION
 from snyper.firmware.master.access import PUBLISHED_PASSWORD as PUBLISHED
 from snyper.system.files import others_access
 from tests.integration.harness import (
+    DEADLINE_S,
     HOST,
     HubUnderTest,
     console_of,
@@ -79,7 +80,7 @@ async def deployed(
     """The outcome of a deploy, which must have gone well. A board of another role needs its own firmware."""
 
     def work() -> Outcome:
-        connection = Connection(board.port)
+        connection = Connection(board.port, patience_s=DEADLINE_S)  # a crash loop has a port now and then
         try:
             return deploy(
                 connection,
