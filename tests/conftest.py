@@ -31,6 +31,8 @@ TOGETHER = re.compile(
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+_RECURSION_LIMIT = sys.getrecursionlimit()
+
 # A slow machine is no failure.
 settings.register_profile("snyper", deadline=None)
 settings.load_profile("snyper")
@@ -111,6 +113,14 @@ def _nothing_dies_unnoticed() -> Iterator[None]:
     for logger in loggers:
         logger.removeHandler(errors)
     assert not errors.texts, "\n".join(errors.texts)
+
+
+@pytest.fixture(autouse=True)
+def _nests_as_deep_as_usual() -> None:
+    """Set the limit of recursion back, which libraries of other tests raise: JSON is read that nests deeper
+    where it is higher.
+    """
+    sys.setrecursionlimit(_RECURSION_LIMIT)
 
 
 @pytest.fixture(autouse=True)
