@@ -37,7 +37,7 @@ Mpremote = Callable[..., str]
 
 def run_mpremote(port: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [MPREMOTE, "connect", port, *arguments], capture_output=True, text=True, timeout=10, check=False
+        [MPREMOTE, "connect", port, *arguments], capture_output=True, text=True, timeout=60, check=False
     )
 
 

@@ -27,7 +27,7 @@ async def main():
     def tell(name):
         told.append([name, time.ticks_diff(time.ticks_ms(), began[0]),
                      time.ticks_diff(time.ticks_us(), began[1]), now_us() - began[2]])
-        if name == 150:
+        if len(told) == 4:
             done.set()
     for delay_ms in (150, 20, 100):
         call_later(delay_ms, lambda name=delay_ms: tell(name))
@@ -51,7 +51,13 @@ def test_timers_over_the_end_of_the_count(micropython: Path, offset_us: int, wra
     command = [str(micropython), "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
     said = json.loads(done.stdout)
-    assert [name for name, *_ in said["told"]] == [20, 80, 100, 150]
+    names = [name for name, *_ in said["told"]]
+    assert sorted(names) == [20, 80, 100, 150]
+    assert [name for name in names if name != 80] == [
+        20,
+        100,
+        150,
+    ]  # that one is set by another, however late
     for name, ms, ticks_us, us in said["told"]:
         assert ms >= name
         assert ms - 1 <= ticks_us // 1000 <= ms + 1
