@@ -14,7 +14,7 @@ from snyper.services.engine import Engine
 from snyper.services.handshake import Introduction, ServerHandshake
 from snyper.services.wire import MAX_BODY_BYTES, Buffer, Pieces, read_plain
 from snyper.shared.clock import now_us
-from snyper.shared.link_core import CloseReason, LinkCore
+from snyper.shared.link_core import LinkCore
 from snyper.shared.seal import SEAL_BYTES
 from snyper.shared.socket_protocol import MAX_LINE_BYTES, ErrorCode, ProtocolError, SocketMessage
 
@@ -319,9 +319,3 @@ class Connection:
         if mask != self._mask and not self.has_ended:
             self._mask = mask
             self._engine.selector.modify(self._sock, mask, self._on_ready)
-
-    def end(self, error: ProtocolError) -> None:
-        """Hang up for `error`."""
-        if self.core is not None:
-            self.core.close(error, reason=CloseReason.STOPPING)
-        self.close()

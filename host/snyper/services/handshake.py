@@ -15,6 +15,7 @@ from snyper.services.wire import MAX_BODY_BYTES
 from snyper.services.wrong_secrets import WrongSecrets
 from snyper.shared.handshake_server import Role
 from snyper.shared.keys import KEY_BYTES, NONCE_BYTES, Key, nonce_field, seals
+from snyper.shared.link_core import error_of
 from snyper.shared.seal import SEAL_BYTES, Seal
 from snyper.shared.socket_protocol import (
     MAX_LINE_BYTES,
@@ -192,7 +193,8 @@ class ClientHandshake:
             line = opened
         message = SocketMessage.from_line(line)
         data = message.data or {}
-        _raise_refusal(line)
+        if message.type == MessageType.ERROR:
+            raise error_of(message)
         if message.type == MessageType.CHALLENGE and self._secret is not None and self._receiving is None:
             sending, self._receiving = self._seals(data)
             return sending.seal(SocketMessage(MessageType.REGISTER, 0, data=self._data).to_line())
@@ -217,6 +219,4 @@ def _raise_refusal(line: bytes) -> None:
     except ProtocolError:
         return
     if message.type == MessageType.ERROR:
-        from snyper.shared.link_core import error_of
-
         raise error_of(message)
