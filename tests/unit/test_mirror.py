@@ -17,6 +17,7 @@ from IPython.core.oinspect import Inspector
 from rich.pretty import pretty_repr
 
 from snyper.services.client import BaseClient
+from snyper.services.client_face import ClientFace, Options
 from snyper.services.mirror import mirror
 from snyper.services.naming import RESERVED
 
@@ -272,6 +273,12 @@ def test_a_constant_hides_nothing_and_does_not_learn_of_it() -> None:
 
 def test_a_client_has_no_public_name_that_is_not_reserved() -> None:
     assert {name for name in dir(BaseClient) if not name.startswith("_")} == RESERVED
+
+
+def test_a_type_checker_knows_all_options() -> None:
+    parameters = inspect.signature(ClientFace.__init__).parameters.values()
+    options = {one.name: one.annotation for one in parameters if one.kind is one.KEYWORD_ONLY}
+    assert Options.__annotations__ == options
 
 
 class Scpi:

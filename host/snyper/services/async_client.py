@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from snyper.services.async_caller import AsyncCaller
 from snyper.services.client_face import ClientFace
-from snyper.services.wire import DESCRIBE, PORT
+from snyper.services.wire import DESCRIBE
 
 
 class AsyncClient(ClientFace):
@@ -19,19 +19,9 @@ class AsyncClient(ClientFace):
     limits each call, as do `asyncio.timeout` and `snyper.deadline`; without them none is limited.
     """
 
+    _caller_type = AsyncCaller
     _snyper: AsyncCaller
     _is_async = True
-
-    def __init__(
-        self,
-        *classes: Any,
-        address: str = "localhost",
-        port: int = PORT,
-        secret: str | None = None,
-        timeout: float | None = None,
-    ) -> None:
-        super().__init__(*classes)
-        self._snyper = AsyncCaller(address, port, secret, timeout)
 
     def call(self, command: str, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         """Call what the server serves as `command`; return what it returns, raise what it raises."""

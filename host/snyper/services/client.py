@@ -1,11 +1,11 @@
 """A client of a server of functions and objects: `Client`, which blocks."""
 
 import pydoc
-from typing import Any, Protocol, TypeVar, cast, overload
+from typing import Any, Protocol, TypeVar, Unpack, cast, overload
 
 from snyper.services.caller import Caller
-from snyper.services.client_face import ClientFace
-from snyper.services.wire import DESCRIBE, PORT, RUNNING
+from snyper.services.client_face import ClientFace, Options
+from snyper.services.wire import DESCRIBE, RUNNING
 
 T = TypeVar("T")
 
@@ -18,18 +18,8 @@ class BaseClient(ClientFace):
     server that is not there yet. `timeout` in seconds limits each call; without it none is limited.
     """
 
+    _caller_type = Caller
     _snyper: Caller
-
-    def __init__(
-        self,
-        *classes: Any,
-        address: str = "localhost",
-        port: int = PORT,
-        secret: str | None = None,
-        timeout: float | None = None,
-    ) -> None:
-        super().__init__(*classes)
-        self._snyper = Caller(address, port, secret, timeout)
 
     def call(self, command: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call what the server serves as `command`; return what it returns, raise what it raises."""
@@ -54,25 +44,9 @@ class BaseClient(ClientFace):
 
 class _ClientOf(Protocol):
     @overload
-    def __call__(
-        self,
-        one: type[T],
-        /,
-        *,
-        address: str = ...,
-        port: int = ...,
-        secret: str | None = ...,
-        timeout: float | None = ...,
-    ) -> T: ...
+    def __call__(self, one: type[T], /, **options: Unpack[Options]) -> T: ...
     @overload
-    def __call__(
-        self,
-        *classes: Any,
-        address: str = ...,
-        port: int = ...,
-        secret: str | None = ...,
-        timeout: float | None = ...,
-    ) -> Any: ...
+    def __call__(self, *classes: Any, **options: Unpack[Options]) -> Any: ...
     def __call__(self, *classes: Any, **options: Any) -> Any:
         """Make a client: of one class without a prefix it has, for a type checker, that type."""
 

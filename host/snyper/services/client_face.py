@@ -1,16 +1,27 @@
 """The face of a client: its classes and its server, whether calls block or are awaited."""
 
 import warnings
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 from snyper.services.mirror import mirror
 from snyper.services.skew import differences
+from snyper.services.wire import PORT
+
+
+class Options(TypedDict, total=False):
+    """The keywords of a client, for a type checker: those of `ClientFace`."""
+
+    address: str
+    port: int
+    secret: str | None
+    timeout: float | None
 
 
 class ClientFace:
     """The names of what is served, each a call."""
 
-    _snyper: Any  # that makes the calls
+    _caller_type: Any  # of what makes the calls
+    _snyper: Any  # one of that
     _classes: tuple[Any, ...]  # that are to be compared with what is served
     _shown: tuple[Any, ...]
     _skewed: frozenset[str]  # the names of theirs that differ
@@ -19,9 +30,17 @@ class ClientFace:
     def __new__(cls, *classes: Any, **options: Any) -> Self:
         return object.__new__(mirror(cls, classes, cls._is_async))
 
-    def __init__(self, *classes: Any) -> None:
+    def __init__(
+        self,
+        *classes: Any,
+        address: str = "localhost",
+        port: int = PORT,
+        secret: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
         self._classes = self._shown = classes
         self._skewed = frozenset()
+        self._snyper = self._caller_type(address, port, secret, timeout)
 
     def call(self, command: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call what the server serves as `command`; return what it returns, raise what it raises."""
