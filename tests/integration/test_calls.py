@@ -189,6 +189,17 @@ def test_a_limit_ends_the_wait_for_a_server() -> None:
         c.hello()
 
 
+def test_a_limit_ends_it_too_for_a_thread_that_waits_behind_another() -> None:
+    raised: list[BaseException] = []
+    with Client(address=HOST, port=free_port(), timeout=0.2) as c:
+        callers = [threading.Thread(target=lambda: raised.append(error_of(c.hello))) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join(30)
+    assert [type(error) for error in raised] == [Unreachable] * 4  # nothing was sent
+
+
 def test_an_idle_client_goes_on_with_a_server_that_was_started_anew() -> None:
     port = free_port()
     with Client(address=HOST, port=port) as c:

@@ -179,6 +179,8 @@ class Caller:
             try:
                 outcome = self._exchange(request, until_s)
             except _DeadlineError:
+                if request.done is None and not request.sent_to:
+                    raise Unreachable(self.where, "another call waits for it") from None
                 raise OutcomeUnknown(request.name, "it has not ended at its deadline") from None
             except (Unreachable, Refused) as error:
                 raise request.unreached(error) from None
