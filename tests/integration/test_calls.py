@@ -430,6 +430,32 @@ def test_what_is_urgent_waits_for_nothing() -> None:
         assert outcome == ["cold"]
 
 
+def test_the_name_of_a_property_means_its_reading() -> None:
+    class Cooler(Bath):
+        @property
+        def level(self) -> int:
+            return 3
+
+        @level.setter
+        def level(self, value: int) -> None:
+            pass
+
+    bath = Cooler()
+    with (
+        served((bath, "bath_"), urgent="level") as server,
+        Client(address=HOST, port=server.port) as c,
+        Client(address=HOST, port=server.port) as other,
+    ):
+        caller = threading.Thread(target=other.bath_cool)
+        caller.start()
+        assert bath.began.wait(30)
+        assert c.get_bath_level() == 3
+        with deadline(0.05), pytest.raises(OutcomeUnknown):
+            c.set_bath_level(4)
+        bath.ends.set()
+        caller.join(30)
+
+
 def test_an_urgent_name_that_is_not_served_is_an_error() -> None:
     with pytest.raises(ValueError, match="stop"):
         Server(Bath(), address=HOST, port=0, urgent=["stop"]).run(threaded=True)

@@ -85,8 +85,9 @@ class BaseServer:
     one on loopback alone. With a secret all goes under TLS, and only who has it is let in.
 
     Calls to one instance are one at a time and in their order. A plain function has every instance to itself.
-    Those that `urgent` names wait for nothing: `abort`, or with its prefix `pump_abort`. While somebody has a
-    lease of an instance those that `open_reads` names, or with True all properties, can be read all the same.
+    Those that `urgent` names wait for nothing: `abort`, or with its prefix `pump_abort`; of a property its
+    reading. While somebody has a lease of an instance those that `open_reads` names, or with True all
+    properties, can be read all the same.
     With `tracebacks` clients get the server's traceback of an exception as text.
 
     Raises ValueError, TypeError for an item that cannot be served.
@@ -573,8 +574,16 @@ def _keys(names: Iterable[str]) -> set[str]:
     return {key_of(name) for name in ([names] if isinstance(names, str) else names)}
 
 
-def _keys_of(member: Member) -> tuple[str, str]:
-    return key_of(member.name), key_of(member.name.removeprefix(member.prefix))
+def _keys_of(member: Member) -> set[str]:
+    """Return the names that mean it, with its prefix or without. A property's own means its reading."""
+    names = [member.name]
+    if member.attribute:
+        verb = member.name.removesuffix(member.attribute)
+        own = member.attribute.removeprefix(member.prefix)
+        names += [verb + own, *([member.attribute, own] if member.kind == GETTER else [])]
+    else:
+        names.append(member.name.removeprefix(member.prefix))
+    return {key_of(name) for name in names}
 
 
 _WAIT_S = 0.3  # Windows ends no wait for Ctrl-C
