@@ -10,7 +10,7 @@ from typing import Any
 
 from snyper.services.client_connection import ClientConnection, dial
 from snyper.services.client_session import ClientSession, Request, is_answer
-from snyper.services.client_stream import Items, Newest, RemoteStream
+from snyper.services.client_stream import Items, RemoteStream
 from snyper.services.context import until
 from snyper.services.dialling import IDLE_S, Dialling
 from snyper.services.remote_exceptions import CallError, OutcomeUnknown, Refused, Unreachable
@@ -54,7 +54,7 @@ class _Request(Request):
         if isinstance(outcome, SocketMessage) and outcome.type == MessageType.ITEM:
             if outcome.status != STREAMS:
                 return
-            self.items = Newest(self._say_taken) if self.is_watch else Items()
+            self.items = Items(self._say_taken if self.is_watch else None)
         self.outcome = outcome
         if self.done is not None:
             self.done.set()
