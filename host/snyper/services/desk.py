@@ -66,6 +66,11 @@ class Job:
         """Tell whether nobody waits for what comes of it."""
         return self.is_cancelled or (self.stream is not None and self.stream.is_stopped)
 
+    def stop_stream(self) -> None:
+        """Have the stream that it has begun end, if it has: nobody takes its items any more."""
+        if self.stream is not None:
+            self.stream.stop()
+
     def describe(self, now_s: float) -> str:
         """Return its name, its caller, and for how long it runs."""
         for_s = f", running {now_s - self.began_s:.0f} s" if self.began_s else ""

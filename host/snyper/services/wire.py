@@ -8,12 +8,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from snyper.services.remote_exceptions import CallError, to_wire
 from snyper.services.values import MAX_DEPTH as MAX_VALUE_DEPTH, TAG, decode, encode
 from snyper.shared.socket_protocol import (
     MAX_DEPTH,
     MAX_LINE_BYTES,
     MAX_WORD_CHARS,
     ErrorCode,
+    MessageType,
     ProtocolError,
     SocketMessage,
     encode_json,
@@ -34,6 +36,7 @@ RAISED = "raised"
 REFUSED = "refused"  # by the server itself
 STREAMS = "streams"  # the status of an `item` before the first
 MAX_BODY_BYTES = 1 << 30  # of one call, or one answer
+MAX_WORDS = 16  # in a list that a message has: calls within each other, leases, names
 _MAX_INLINE_BYTES = 3_072  # of a line: a hub that passes it on adds to it
 _MAX_INLINE_DEPTH = MAX_DEPTH - 2  # below `data`
 
@@ -156,6 +159,23 @@ def word(data: dict[str, Any], name: str, max_chars: int = 4 * MAX_WORD_CHARS) -
     if not isinstance(value, str) or not 0 < len(value) <= max_chars:
         raise ProtocolError(ErrorCode.BAD_MESSAGE, f"`{name}` is a string of 1 to {max_chars} characters")
     return value
+
+
+def words(data: dict[str, object], name: str) -> tuple[str, ...]:
+    """Read the strings in the list `data[name]`, if there is one. Raises ProtocolError `bad_message`."""
+    found = data.get(name, [])
+    if (
+        not isinstance(found, list)
+        or len(found) > MAX_WORDS
+        or not all(isinstance(text, str) for text in found)
+    ):
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, f"`{name}` is a list of at most {MAX_WORDS} strings")
+    return tuple(found)
+
+
+def refusal(id: str | int, error: CallError) -> Pieces:
+    """Encode the reply to a request that the server does not carry out."""
+    return pack(MessageType.REPLY, id, REFUSED, {}, "value", to_wire(error))
 
 
 def _is_shallow(value: object, line: bytes) -> bool:

@@ -1,0 +1,113 @@
+"""The entrance of a server: its listeners, and the connections of those who have dialled."""
+
+import logging
+import os
+import selectors
+import socket
+import ssl
+import time
+from collections.abc import Callable
+
+from snyper.services.connection import Connection
+from snyper.services.engine import Engine
+from snyper.services.handshake import Introduction, ServerHandshake, new_salt, stretch
+from snyper.services.server_tls import make_tls
+from snyper.services.sockets import keep_alive, listen
+from snyper.services.wrong_secrets import WrongSecrets
+from snyper.shared.keys import Key
+from snyper.shared.socket_protocol import SocketMessage
+
+_log = logging.getLogger("snyper")
+_FULL_S = 0.2  # until the next client is looked for where there are no descriptors
+MAX_STRANGERS = 64  # who have dialled and are not let in
+
+
+class Entrance:
+    """Takes those who dial, and hangs up on those who do not introduce themselves in time.
+
+    `let_in`, `on_request` and `on_end` are a Connection's. For the thread that leads.
+    """
+
+    def __init__(
+        self,
+        secret: str | None,
+        let_in: Callable[[Connection, SocketMessage, Introduction], bytes],
+        on_request: Callable[[Connection, SocketMessage], bool],
+        on_end: Callable[[Connection], None],
+    ) -> None:
+        self.instance = os.urandom(8).hex()  # this run of the server
+        self.connections: set[Connection] = set()
+        self._secret = secret
+        self._let_in, self._on_request, self._on_end = let_in, on_request, on_end
+        self._salt = new_salt()
+        self._wrong = WrongSecrets()
+        self._key: Key | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._binding = b""
+
+    def open(self, engine: Engine, address: str, port: int) -> int:
+        """Listen on an address, on all of this computer's where it is empty; return the port. Raises OSError
+        that says where, RuntimeError.
+        """
+        self._engine = engine
+        if self._secret is not None:
+            self._key = stretch(self._secret, self._salt)
+            self._tls, self._binding = make_tls()
+        listeners = listen(address, port)
+        for listener in listeners:
+            engine.selector.register(listener, selectors.EVENT_READ, self._acceptor(listener))
+        bound: int = listeners[0].getsockname()[1]
+        return bound
+
+    def take(self, sock: socket.socket, address: str) -> None:
+        """Take a socket on which somebody at `address` has dialled."""
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            keep_alive(sock)
+        except OSError:  # it has gone
+            sock.close()
+            return
+        self._make_room()
+        handshake = ServerHandshake(self._key, self._salt, self._binding, self._wrong, address)
+        connection = Connection(
+            sock, address, self._engine, self._tls, handshake, self._let_in, self._on_request, self._end
+        )
+        self.connections.add(connection)
+
+    def hang_up_on_late(self, now_s: float) -> None:
+        """Hang up on those whose time to be let in is over. To be called each second."""
+        for connection in list(self.connections):
+            if connection.is_overdue(now_s):
+                connection.close()
+
+    # ---
+
+    def _acceptor(self, listener: socket.socket) -> Callable[[int], None]:
+        selector = self._engine.selector
+
+        def accept(mask: int) -> None:
+            try:
+                sock, peer = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:  # there are no descriptors: they wait until there are some again
+                _log.error("the server takes no more clients for now: %s", error.strerror)
+                selector.unregister(listener)
+                self._engine.call_at(time.monotonic() + _FULL_S, listen_on)
+                return
+            self.take(sock, peer[0])
+
+        def listen_on() -> None:
+            selector.register(listener, selectors.EVENT_READ, accept)
+
+        return accept
+
+    def _make_room(self) -> None:
+        strangers = [connection for connection in self.connections if connection.core is None]
+        if len(strangers) >= MAX_STRANGERS:
+            min(strangers, key=lambda stranger: stranger.opened_s).close()
+
+    def _end(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        self._on_end(connection)

@@ -1,0 +1,45 @@
+"""The function of a call, carried out: what comes of it as the answer. In any thread."""
+
+from collections.abc import Awaitable
+from types import AsyncGeneratorType, GeneratorType
+from typing import TYPE_CHECKING, Any
+
+from snyper.services.context import current_job
+from snyper.services.desk import Job
+from snyper.services.remote_exceptions import to_wire
+from snyper.services.wire import RAISED, RETURNED, Pieces, own, pack
+from snyper.shared.socket_protocol import MessageType
+
+if TYPE_CHECKING:
+    Generators = GeneratorType[Any, Any, Any] | AsyncGeneratorType[Any, Any]
+    Outcome = Pieces | Generators | Awaitable[object]  # of a function
+
+
+def execute(job: Job, tracebacks: bool) -> "Outcome":
+    """Call the function of a call; return the answer, or what it has returned where that makes one."""
+    current_job.set(job)
+    try:
+        value = job.member.invoke(*job.args, **job.kwargs)
+        if isinstance(value, GeneratorType | AsyncGeneratorType):
+            return value
+        if hasattr(type(value), "__await__"):
+            awaitable: Awaitable[object] = value
+            return awaitable
+        return own(pack(MessageType.REPLY, job.seq, RETURNED, {}, "value", value))
+    except BaseException as error:  # whatever the function raises is the caller's to know
+        return _raised(job, error, tracebacks)
+    finally:
+        current_job.set(None)
+
+
+async def complete(job: Job, awaitable: Awaitable[object], tracebacks: bool) -> Pieces:
+    """Await what a function has returned; return the answer."""
+    current_job.set(job)  # for this task
+    try:
+        return own(pack(MessageType.REPLY, job.seq, RETURNED, {}, "value", await awaitable))
+    except BaseException as error:
+        return _raised(job, error, tracebacks)
+
+
+def _raised(job: Job, error: BaseException, tracebacks: bool) -> Pieces:
+    return pack(MessageType.REPLY, job.seq, RAISED, {}, "value", to_wire(error, tracebacks))

@@ -1,0 +1,51 @@
+"""The requests of clients about leases, answered."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from snyper.services.desk import Desk, Job, Session
+from snyper.services.leasing import MAX_LEASE_S, MIN_LEASE_S
+from snyper.services.stations import Stations
+from snyper.services.wire import LEASES, RENEW, UNLOCK, refusal, word, words
+from snyper.shared.socket_protocol import integer_field
+
+MAX_WHY_CHARS = 200
+
+
+class LeaseRequests:
+    """The leases at a Desk, as its clients ask for them. `run` runs calls whose turn it is."""
+
+    def __init__(self, desk: Desk, stations: Stations, run: Callable[[Iterable[Job]], None]) -> None:
+        self._desk = desk
+        self._stations = stations
+        self._run = run
+
+    def answer(self, session: Session, message_type: str, data: dict[str, object]) -> object:
+        """Answer `lock`, `renew`, `unlock` or `leases`. Raises ProtocolError, CallError."""
+        leases, now_s = self._desk.leases, time.monotonic()
+        if message_type == LEASES:
+            return leases.describe(now_s)
+        names = words(data, "names")
+        why = word(data, "why", MAX_WHY_CHARS) if data.get("why") else ""
+        if message_type == UNLOCK and "lease" not in data:
+            stations = self._stations.named(names)
+            return [one.who for one in leases.break_all(stations, session.who, why, now_s)]
+        lease = word(data, "lease")
+        if message_type == UNLOCK:
+            leases.release(lease, session.id, now_s)
+        elif message_type == RENEW:
+            leases.renew(lease, session.id, now_s)
+        else:
+            limits = int(MIN_LEASE_S * 1000), int(MAX_LEASE_S * 1000)
+            lease_s = integer_field(data, "lease_ms", 60_000, *limits) / 1000
+            self._grant(session, lease, names, lease_s, why, now_s)
+        return None
+
+    def _grant(
+        self, session: Session, lease: str, names: tuple[str, ...], lease_s: float, why: str, now_s: float
+    ) -> None:
+        stations = self._stations.named(names)
+        for job, error in self._desk.lock(session, lease, stations, names, lease_s, why, now_s):
+            if job.session.send is not None:
+                job.session.send(refusal(job.seq, error))
+        self._run(self._desk.next(now_s))

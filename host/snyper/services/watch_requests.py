@@ -1,0 +1,127 @@
+"""The requests of clients to watch: what is watched is read, and they are told."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+
+from snyper.services.connection import Connection
+from snyper.services.desk import Desk, Job, Session
+from snyper.services.remote_exceptions import Busy, CallError, Locked, NotServed, Refused
+from snyper.services.stations import Stations
+from snyper.services.surface import GETTER, SETTER, Surface
+from snyper.services.watching import Watched, Watcher, Watches
+from snyper.services.wire import Pieces, refusal, word
+from snyper.shared.socket_protocol import (
+    MAX_INTEGER,
+    ErrorCode,
+    ProtocolError,
+    SocketMessage,
+    integer_field,
+)
+
+MIN_EVERY_MS, MAX_EVERY_MS = 10, 3_600_000  # between two reads for who watches
+_STATUS_BYTES = 100  # of an answer, within which its status stands
+
+
+class WatchRequests:
+    """The watches of a server, and the calls by which it reads for them. `run` runs calls whose turn it is,
+    `call_at` calls back at an instant by `time.monotonic`.
+    """
+
+    def __init__(
+        self,
+        watches: Watches,
+        surface: Surface,
+        desk: Desk,
+        stations: Stations,
+        run: Callable[[Iterable[Job]], None],
+        call_at: Callable[[float, Callable[[], object]], None],
+    ) -> None:
+        self._watches = watches
+        self._surface = surface
+        self._desk = desk
+        self._stations = stations
+        self._run = run
+        self._call_at = call_at
+
+    def begin(self, connection: Connection, message: SocketMessage) -> None:
+        """Begin to tell a client the values of a property. Raises ProtocolError, CallError."""
+        session, data = connection.session, message.data or {}
+        if not isinstance(message.id, str):
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, "the id of a watch is a string")
+        every_s = None
+        if "every_ms" in data:
+            every_s = integer_field(data, "every_ms", 0, MIN_EVERY_MS, MAX_EVERY_MS) / 1000
+        member = self._surface.find_read(word(data, "name"))
+        if every_s is None and member.kind != GETTER:
+            raise Refused(f"{member.name} is no property: watch(..., every=...) calls it once for all")
+        watched = self._watches.find(member, every_s)
+        if not (watched.has_value or watched.is_read):
+            try:
+                self._read(watched, session)
+            except CallError:
+                self._watches.tidy()
+                raise
+        if every_s is not None and not watched.watchers:
+            self._poll_after(watched, every_s)
+        watched.add(Watcher(message.id, session.id, connection.send))
+
+    def tell(self, job: Job, pieces: Pieces) -> Job | None:
+        """Tell what has come of a call to who watches that; return the read that follows one which has set
+        it.
+        """
+        is_returned = b'"status":"returned"' in bytes(pieces[0][:_STATUS_BYTES])
+        follows = None
+        if job.watched is not None:
+            job.watched.is_read = False
+        for watched in list(self._watches.of(job.member)):
+            if job.member.kind != SETTER:
+                if job.watched is watched or (is_returned and watched.every_s is None):
+                    watched.take(pieces)
+            elif is_returned and watched.every_s is None:
+                read = self._job_of_read(watched, job.session)
+                if read.stations == job.stations:
+                    follows = read
+                else:  # it was urgent
+                    with contextlib.suppress(Locked, Busy):
+                        self._read(watched, job.session)
+        self._watches.tidy()
+        return follows
+
+    def end_unserved(self) -> None:
+        """End the watches of what is served no more."""
+        for watched in list(self._watches):
+            try:
+                self._surface.find(watched.member.name)
+            except NotServed as error:
+                watched.take(refusal(0, error))
+        self._watches.tidy()
+
+    # ---
+
+    def _poll_after(self, watched: Watched, every_s: float) -> None:
+        self._call_at(time.monotonic() + every_s, lambda: self._poll(watched, every_s))
+
+    def _poll(self, watched: Watched, every_s: float) -> None:
+        if not watched.watchers:
+            return
+        self._poll_after(watched, every_s)
+        for session in {session for session, _ in watched.watchers}:
+            if watched.is_read:
+                break
+            with contextlib.suppress(Locked, Busy):  # then it is one time the less
+                self._read(watched, self._desk.sessions[session])
+
+    def _read(self, watched: Watched, session: Session) -> None:
+        """Read what is watched, with the leases of a client that does. Raises Locked, Busy."""
+        job = self._job_of_read(watched, session)
+        if self._desk.admit(job, time.monotonic()):
+            self._run([job])
+        watched.is_read = True
+
+    def _job_of_read(self, watched: Watched, session: Session) -> Job:
+        member = watched.member
+        reader = Session(session.id, f"a watch of {session.who}", seen=MAX_INTEGER)  # nobody has its answers
+        job = Job(reader, 0, member, (), {}, self._stations.of(member), watched=watched)
+        job.is_open = self._stations.is_open(member)
+        return job
