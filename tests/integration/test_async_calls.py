@@ -13,16 +13,19 @@ from snyper.services.client import running
 from snyper.services.context import deadline
 from snyper.services.remote_exceptions import CallError, OutcomeUnknown, Refused, StreamLost, Unreachable
 from snyper.services.window import MAX_ITEMS
-from tests.integration.test_calls import HOST, Bath, CuttingRelay, Powermeter, hello, hello2, served
-from tests.integration.test_calls_streams import Scanner
+from tests.integration.calls_harness import (
+    HOST,
+    Bath,
+    CuttingRelay,
+    Powermeter,
+    Scanner,
+    each_secret,
+    hello,
+    hello2,
+    served,
+    waited,
+)
 from tools.loopback import free_port
-
-each_secret = pytest.mark.parametrize("secret", [None, "a secret of some length"])
-
-
-async def waited(event: threading.Event) -> None:
-    """Wait for what a thread says."""
-    assert await asyncio.to_thread(event.wait, 30)
 
 
 @each_secret

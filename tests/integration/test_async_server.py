@@ -14,7 +14,7 @@ from snyper.services.client import running
 from snyper.services.context import cancelled
 from snyper.services.remote_exceptions import RemoteError
 from snyper.services.window import MAX_ITEMS
-from tests.integration.test_calls import HOST, served
+from tests.integration.calls_harness import HOST, served
 
 each_server = pytest.mark.parametrize("is_async", [True, False], ids=["AsyncServer", "Server"])
 

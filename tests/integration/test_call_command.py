@@ -13,8 +13,8 @@ import pytest
 import typer
 
 from snyper.cli.call_command import as_json, parse, server_address
+from tests.integration.calls_harness import Bath, Powermeter, hello, served
 from tests.integration.harness import HOST, run_snyper, snyper
-from tests.integration.test_calls import Bath, Powermeter, hello, served
 from tools.loopback import free_port
 
 FAILED, USAGE, NO_SERVER, INTERRUPTED = 1, 2, 3, 130

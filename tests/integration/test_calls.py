@@ -9,69 +9,27 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, assert_type, cast
 
 import pytest
 
 from snyper.services.client import Client, running
-from snyper.services.context import cancelled, deadline
+from snyper.services.context import deadline
 from snyper.services.remote_exceptions import CallError, OutcomeUnknown, Refused, RemoteError, Unreachable
 from snyper.services.server import Server
+from tests.integration.calls_harness import (
+    HOST,
+    Bath,
+    CuttingRelay,
+    Powermeter,
+    cooling,
+    each_secret,
+    hello,
+    hello2,
+    served,
+)
 from tools.loopback import free_port
-
-HOST = "127.0.0.1"
-
-
-class Powermeter:
-    """A powermeter of the laboratory."""
-
-    def __init__(self, identity: str = "PM-1") -> None:
-        self._identity = identity
-        self._range = 1
-        self.reads = 0
-
-    @property
-    def identity(self) -> str:
-        """The device's identity."""
-        return self._identity
-
-    @property
-    def range(self) -> int:
-        """The sensitivity."""
-        return self._range
-
-    @range.setter
-    def range(self, value: int) -> None:
-        if not 0 < value < 6:
-            raise ValueError(f"range {value} is not 1 to 5")
-        self._range = value
-
-    def read_voltage(self, samples: int = 1) -> float:
-        """Measure the voltage."""
-        self.reads += 1
-        return samples / 4
-
-
-def hello(name: object = "world") -> str:
-    return f"Hello {name}!"
-
-
-def hello2() -> str:
-    """Hides from the user."""
-    return "Nothing to see!"
-
-
-@contextmanager
-def served(*items: Any, **options: Any) -> Iterator[Server]:
-    """A server in threads of this process, on a free port."""
-    server = Server(*items, **{"address": HOST, "port": 0, **options})
-    server.run(threaded=True)
-    try:
-        yield server
-    finally:
-        server.close()
 
 
 @pytest.mark.parametrize("secret", [None, "waktu"])
@@ -315,46 +273,7 @@ def test_calls_to_one_instance_never_overlap() -> None:
     assert (counter.most, counter.calls) == (1, 40)
 
 
-class CuttingRelay:
-    """Passes on what comes; of each client's first connection no more than so many bytes one way."""
-
-    def __init__(self, port: int) -> None:
-        self._to = port
-        self._listener = socket.create_server((HOST, 0))
-        self.port: int = self._listener.getsockname()[1]
-        self.cut: tuple[bool, int] | None = None  # whether from the server, and after how many bytes
-        self.has_cut = False
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self._listener.accept()
-                far = socket.create_connection((HOST, self._to))
-                cut, self.cut = self.cut, None
-                for source, sink, from_server in ((near, far, False), (far, near, True)):
-                    left = cut[1] if cut is not None and cut[0] == from_server else None
-                    threading.Thread(target=self._pass_on, args=(source, sink, left), daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, sink: socket.socket, left: int | None) -> None:
-        with contextlib.suppress(OSError):
-            while left is None or left > 0:
-                data = source.recv(65_536 if left is None else left)
-                if not data:
-                    break
-                sink.sendall(data)
-                if left is not None:
-                    left -= len(data)
-            self.has_cut = self.has_cut or left == 0
-            for sock in (source, sink):
-                sock.shutdown(socket.SHUT_RDWR)
-        source.close()  # the sink is the other thread's source
-
-
-@pytest.mark.parametrize("secret", [None, "a secret of some length"])
+@each_secret
 @pytest.mark.parametrize("from_server", [False, True])
 def test_a_call_cut_after_any_byte_is_carried_out_once(secret: str | None, from_server: bool) -> None:
     done: list[int] = []
@@ -371,51 +290,6 @@ def test_a_call_cut_after_any_byte_is_carried_out_once(secret: str | None, from_
         relay.close()
         assert len(done) > 30
         assert done == sorted(set(done))
-
-
-class Bath:
-    """A device whose cooling takes long."""
-
-    def __init__(self) -> None:
-        self.began, self.ends = threading.Event(), threading.Event()
-        self.was_cancelled: bool | None = None
-        self.cooled = 0
-
-    def cool(self) -> str:
-        self.began.set()
-        assert self.ends.wait(30)
-        self.was_cancelled = cancelled()
-        self.cooled += 1
-        return "cold"
-
-    def temperature(self) -> float:
-        return 4.2
-
-    def abort(self) -> str:
-        self.ends.set()
-        return "aborted"
-
-
-@contextmanager
-def cooling(server: Server, bath: Bath) -> Iterator[list[object]]:
-    """Have another client cool the bath; give what comes of it once the block has ended."""
-    outcome: list[object] = []
-
-    def cool() -> None:
-        with Client(address=HOST, port=server.port) as c:
-            try:
-                outcome.append(c.cool())
-            except CallError as error:
-                outcome.append(error)
-
-    caller = threading.Thread(target=cool)
-    caller.start()
-    assert bath.began.wait(30)
-    try:
-        yield outcome
-    finally:
-        bath.ends.set()
-        caller.join(30)
 
 
 def test_what_is_urgent_waits_for_nothing() -> None:

@@ -1,11 +1,9 @@
 """Leases: an instance for one client alone, over real sockets; a holder that is killed."""
 
-import contextlib
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,19 +12,17 @@ from snyper.services.client import Client, running
 from snyper.services.locks import break_lock, leases, lock
 from snyper.services.remote_exceptions import CallError, LeaseLost, Locked
 from snyper.services.server import Server
-from tests.integration.test_calls import HOST, Bath, CuttingRelay, Powermeter, cooling, hello, served
+from tests.integration.calls_harness import (
+    HOST,
+    Bath,
+    CuttingRelay,
+    Powermeter,
+    cooling,
+    hello,
+    served,
+    two_clients,
+)
 from tools.loopback import free_port
-
-
-@contextlib.contextmanager
-def two_clients(server: Server, *classes: Any) -> Iterator[tuple[Any, Any]]:
-    one: Any = Client(*classes, address=HOST, port=server.port)
-    other: Any = Client(*classes, address=HOST, port=server.port)
-    try:
-        yield one, other
-    finally:
-        one.close()
-        other.close()
 
 
 def test_others_are_told_at_once_and_the_holder_goes_on_from_all_its_threads() -> None:

@@ -6,59 +6,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy
 import pytest
 
 from snyper.services.client import Client, running
-from snyper.services.context import cancelled, deadline
+from snyper.services.context import deadline
 from snyper.services.remote_exceptions import StreamLost
 from snyper.services.window import MAX_BYTES, MAX_ITEMS
-from tests.integration.test_calls import HOST, CuttingRelay, served
-
-
-class Scanner:
-    """A device that scans: `made` are its items, `ends` why each scan has ended."""
-
-    def __init__(self) -> None:
-        self.made = 0
-        self.ends: list[str] = []
-        self.ended = threading.Event()
-        self.step = threading.Semaphore(0)
-        self.begun: list[object] = []
-
-    def scan(
-        self, count: int = 1 << 60, size: int = 0, waits: bool = False, label: object = None
-    ) -> Generator[object, None, int]:
-        """Scan so many points."""
-        self.begun.append(label)
-        try:
-            for at in range(count):
-                if waits:
-                    assert self.step.acquire(timeout=30)
-                self.made += 1
-                yield at if not size else numpy.full(size, at % 256, "u1")
-        except BaseException as error:
-            self.ends.append(f"{type(error).__name__}, {'cancelled' if cancelled() else 'not cancelled'}")
-            raise
-        else:
-            self.ends.append("the end")
-        finally:
-            self.ended.set()
-        return count
-
-    def fail(self) -> Iterator[int]:
-        yield 1
-        raise ValueError("the lamp is out")
-
-    def untold(self) -> Iterator[object]:
-        yield 1
-        yield object()
-
-    def position(self) -> int:
-        return self.made
+from tests.integration.calls_harness import HOST, CuttingRelay, Scanner, each_secret, served
 
 
 def test_items_come_as_they_are_made() -> None:
@@ -177,7 +135,7 @@ def read_all(begin: Callable[[], Iterator[object]], got: list[object]) -> Stream
     return None
 
 
-@pytest.mark.parametrize("secret", [None, "a secret of some length"])
+@each_secret
 @pytest.mark.parametrize("from_server", [False, True])
 def test_one_that_is_cut_after_any_byte_says_so_and_is_not_run_again(
     secret: str | None, from_server: bool
@@ -274,7 +232,7 @@ def test_a_false_count_ends_the_connection() -> None:
         assert c.position() <= 2 * MAX_ITEMS
 
 
-@pytest.mark.parametrize("secret", [None, "a secret of some length"])
+@each_secret
 def test_large_arguments_go_while_large_answers_come(secret: str | None) -> None:
     """Nobody reads while he sends, and both would wait for ever."""
     size = 8 << 20

@@ -13,30 +13,8 @@ from snyper.services.locks import lock
 from snyper.services.remote_exceptions import CallError, Locked, NotServed, Refused, StreamLost
 from snyper.services.server import Server
 from snyper.services.watches import watch
-from tests.integration.test_calls import HOST, CuttingRelay, Powermeter, hello, served
-from tests.integration.test_calls_leases import two_clients
+from tests.integration.calls_harness import HOST, CuttingRelay, Powermeter, Sensor, hello, served, two_clients
 from tools.loopback import free_port
-
-
-class Sensor:
-    """A sensor whose level changes with each reading; `reads` counts them."""
-
-    def __init__(self) -> None:
-        self.reads = 0
-        self.fails = False
-
-    @property
-    def level(self) -> int:
-        """The level."""
-        if self.fails:
-            raise TimeoutError("it does not answer")
-        self.reads += 1
-        return self.reads
-
-    def measure(self) -> float:
-        """Measure."""
-        self.reads += 1
-        return self.reads / 2
 
 
 def test_the_value_now_and_each_that_anybody_sets() -> None:

@@ -1,0 +1,233 @@
+"""What the tests of calls share: devices, servers in threads of this process, a relay that cuts."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy
+import pytest
+
+from snyper.services.client import Client
+from snyper.services.context import cancelled
+from snyper.services.remote_exceptions import CallError
+from snyper.services.server import Server
+
+HOST = "127.0.0.1"
+each_secret = pytest.mark.parametrize("secret", [None, "a secret of some length"])
+
+
+class Powermeter:
+    """A powermeter of the laboratory."""
+
+    def __init__(self, identity: str = "PM-1") -> None:
+        self._identity = identity
+        self._range = 1
+        self.reads = 0
+
+    @property
+    def identity(self) -> str:
+        """The device's identity."""
+        return self._identity
+
+    @property
+    def range(self) -> int:
+        """The sensitivity."""
+        return self._range
+
+    @range.setter
+    def range(self, value: int) -> None:
+        if not 0 < value < 6:
+            raise ValueError(f"range {value} is not 1 to 5")
+        self._range = value
+
+    def read_voltage(self, samples: int = 1) -> float:
+        """Measure the voltage."""
+        self.reads += 1
+        return samples / 4
+
+
+class Bath:
+    """A device whose cooling takes long."""
+
+    def __init__(self) -> None:
+        self.began, self.ends = threading.Event(), threading.Event()
+        self.was_cancelled: bool | None = None
+        self.cooled = 0
+
+    def cool(self) -> str:
+        self.began.set()
+        assert self.ends.wait(30)
+        self.was_cancelled = cancelled()
+        self.cooled += 1
+        return "cold"
+
+    def temperature(self) -> float:
+        return 4.2
+
+    def abort(self) -> str:
+        self.ends.set()
+        return "aborted"
+
+
+class Scanner:
+    """A device that scans: `made` are its items, `ends` why each scan has ended."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.ends: list[str] = []
+        self.ended = threading.Event()
+        self.step = threading.Semaphore(0)
+        self.begun: list[object] = []
+
+    def scan(
+        self, count: int = 1 << 60, size: int = 0, waits: bool = False, label: object = None
+    ) -> Generator[object, None, int]:
+        """Scan so many points."""
+        self.begun.append(label)
+        try:
+            for at in range(count):
+                if waits:
+                    assert self.step.acquire(timeout=30)
+                self.made += 1
+                yield at if not size else numpy.full(size, at % 256, "u1")
+        except BaseException as error:
+            self.ends.append(f"{type(error).__name__}, {'cancelled' if cancelled() else 'not cancelled'}")
+            raise
+        else:
+            self.ends.append("the end")
+        finally:
+            self.ended.set()
+        return count
+
+    def fail(self) -> Iterator[int]:
+        yield 1
+        raise ValueError("the lamp is out")
+
+    def untold(self) -> Iterator[object]:
+        yield 1
+        yield object()
+
+    def position(self) -> int:
+        return self.made
+
+
+class Sensor:
+    """A sensor whose level changes with each reading; `reads` counts them."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.fails = False
+
+    @property
+    def level(self) -> int:
+        """The level."""
+        if self.fails:
+            raise TimeoutError("it does not answer")
+        self.reads += 1
+        return self.reads
+
+    def measure(self) -> float:
+        """Measure."""
+        self.reads += 1
+        return self.reads / 2
+
+
+def hello(name: object = "world") -> str:
+    return f"Hello {name}!"
+
+
+def hello2() -> str:
+    """Hides from the user."""
+    return "Nothing to see!"
+
+
+@contextmanager
+def served(*items: Any, **options: Any) -> Iterator[Server]:
+    """A server in threads of this process, on a free port."""
+    server = Server(*items, **{"address": HOST, "port": 0, **options})
+    server.run(threaded=True)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@contextmanager
+def two_clients(server: Server, *classes: Any) -> Iterator[tuple[Any, Any]]:
+    one: Any = Client(*classes, address=HOST, port=server.port)
+    other: Any = Client(*classes, address=HOST, port=server.port)
+    try:
+        yield one, other
+    finally:
+        one.close()
+        other.close()
+
+
+@contextmanager
+def cooling(server: Server, bath: Bath) -> Iterator[list[object]]:
+    """Have another client cool the bath; give what comes of it once the block has ended."""
+    outcome: list[object] = []
+
+    def cool() -> None:
+        with Client(address=HOST, port=server.port) as c:
+            try:
+                outcome.append(c.cool())
+            except CallError as error:
+                outcome.append(error)
+
+    caller = threading.Thread(target=cool)
+    caller.start()
+    assert bath.began.wait(30)
+    try:
+        yield outcome
+    finally:
+        bath.ends.set()
+        caller.join(30)
+
+
+async def waited(event: threading.Event) -> None:
+    """Wait for what a thread says."""
+    assert await asyncio.to_thread(event.wait, 30)
+
+
+class CuttingRelay:
+    """Passes on what comes; of each client's first connection no more than so many bytes one way."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._listener = socket.create_server((HOST, 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.cut: tuple[bool, int] | None = None  # whether from the server, and after how many bytes
+        self.has_cut = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection((HOST, self._to))
+                cut, self.cut = self.cut, None
+                for source, sink, from_server in ((near, far, False), (far, near, True)):
+                    left = cut[1] if cut is not None and cut[0] == from_server else None
+                    threading.Thread(target=self._pass_on, args=(source, sink, left), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, left: int | None) -> None:
+        with contextlib.suppress(OSError):
+            while left is None or left > 0:
+                data = source.recv(65_536 if left is None else left)
+                if not data:
+                    break
+                sink.sendall(data)
+                if left is not None:
+                    left -= len(data)
+            self.has_cut = self.has_cut or left == 0
+            for sock in (source, sink):
+                sock.shutdown(socket.SHUT_RDWR)
+        source.close()  # the sink is the other thread's source
