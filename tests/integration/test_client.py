@@ -221,6 +221,19 @@ async def test_the_hub_is_lost(during: str, tmp_path: Path) -> None:
         assert still_lost.value.code == "disconnected"
 
 
+@pytest.mark.parametrize("asks", ["targets", "games"])
+async def test_a_hub_that_cannot_list_has_no_empty_list(asks: str) -> None:
+    async with scripted_hub() as scripted:
+        accepting = asyncio.create_task(scripted.register())
+        async with connect(scripted.address) as hub:
+            peer, _ = await accepting
+            asking = asyncio.create_task(getattr(hub, asks)())
+            asked = await peer.expect(f"list_{asks}")
+            await peer.send(ProtocolError("internal", "no memory").to_message(asked["id"]).to_line())
+            with pytest.raises(ProtocolError, match="no memory"):
+                await asking
+
+
 async def test_a_hub_that_falls_silent(tmp_path: Path) -> None:
     async with scripted_hub() as scripted:
         accepting = asyncio.create_task(scripted.register())

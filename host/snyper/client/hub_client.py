@@ -315,7 +315,9 @@ class HubClient:
 
     async def _list(self, word: str) -> list[SocketMessage]:
         found: list[SocketMessage] = []
-        await self._call(SocketMessage(word, _new_id()), REPLY_TIMEOUT_MS, found.append)
+        reply = await self._call(SocketMessage(word, _new_id()), REPLY_TIMEOUT_MS, found.append)
+        if reply.type == MessageType.ERROR:
+            raise error_of(reply)
         return found
 
     async def _game_call(self, message: SocketMessage) -> GameState:
