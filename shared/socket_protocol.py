@@ -77,6 +77,7 @@ class MessageType:
     SUBSCRIBE = "subscribe"
     SUBSCRIBED = "subscribed"
     EVENT = "event"
+    LIST_SERVICES = "list_services"
     LIST_GAMES = "list_games"
     GAME = "game"
     GAMES = "games"

@@ -1,6 +1,8 @@
-"""Serves the requests of consoles about games and a cease fire. Loaded for each: they are seldom."""
+"""Serves what consoles ask about services, games and a cease fire. Loaded for each: they are seldom."""
 
-from snyper.shared.link import Link
+from snyper.shared.clock import now_ms
+from snyper.shared.handshake_server import Role
+from snyper.shared.link import ITEMS_PER_TURN, Link
 from snyper.shared.runtime import collect_garbage, sleep_ms, unload
 from snyper.shared.socket_protocol import ALL_TARGETS, ErrorCode, MessageType, ProtocolError, SocketMessage
 
@@ -17,12 +19,15 @@ _RETRY_MS = 100
 
 
 async def answer(console: "Console", link: Link, message: SocketMessage) -> SocketMessage:
-    """Answer LIST_GAMES, START_GAME, STOP_GAME, GET_GAME, CEASE_FIRE, RELEASE or GET_CEASE_FIRE.
+    """Answer LIST_SERVICES, LIST_GAMES, START_GAME, STOP_GAME, GET_GAME, CEASE_FIRE, RELEASE or
+    GET_CEASE_FIRE.
 
     Raises ProtocolError: `bad_message`, or what `GameRunner.start` refuses: `busy`, `unknown_target`,
     `cease_fire`; what `CeaseFire.release` refuses: `fault`, `cease_fire`.
     """
     hub = console.hub
+    if message.type == MessageType.LIST_SERVICES:
+        return await _list_services(hub, link, message)
     if message.type in (MessageType.CEASE_FIRE, MessageType.RELEASE, MessageType.GET_CEASE_FIRE):
         return await _answer_cease_fire(hub, link, message, console.target_id)
     runner = hub.game_runner if message.type == MessageType.GET_GAME else hub.games
@@ -54,6 +59,23 @@ async def call_cease_fire(hub: "Hub", data: "dict[str, Any]", name: str) -> "Low
             return hold(hub, data, name)
         except MemoryError:
             await sleep_ms(_RETRY_MS)
+
+
+async def _list_services(hub: "Hub", link: Link, message: SocketMessage) -> SocketMessage:
+    found: "list[Any]" = [peer for peer in hub.router.registry.named.values() if peer.role == Role.SERVICE]
+    for at, service in enumerate(found):
+        if not at % ITEMS_PER_TURN:
+            await sleep_ms(0)  # others have their turn
+        its_link = service.link
+        data: "dict[str, object]" = {
+            "connected": its_link is not None,
+            "firmware": service.firmware,
+            "seen_ms_ago": 0 if its_link is not None else now_ms() - service.last_seen_ms,
+        }
+        if its_link is not None and its_link.round_trip_us is not None:
+            data["round_trip_us"] = its_link.round_trip_us
+        await link.send(SocketMessage(MessageType.ITEM, message.id, service.target_id, data=data))
+    return message.reply(MessageType.REPLY, "ok", {"count": len(found)})
 
 
 async def _answer_cease_fire(hub: "Hub", link: Link, message: SocketMessage, name: str) -> SocketMessage:

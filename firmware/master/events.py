@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     OnEvent = Callable[[int, str, str, dict[str, Any]], None]
 
 
-_MAX_SHAPES = 28  # of this project's events there are 27
+_MAX_SHAPES = 29  # of this project's events there are 28
 
 # On a board a word that comes out of a message takes memory each time.
 _WORDS: "dict[str, str]" = {}

@@ -400,7 +400,7 @@ class Peer:
             message = await self.next(deadline_s)
             if message.get("id") == id:
                 found.append(message)
-                if message["type"] not in ("result", "target", "event"):
+                if message["type"] not in ("result", "target", "event", "item"):
                     return found
 
     async def ask(self, message_type: str, target_id: str | None = None, **data: Any) -> Message:

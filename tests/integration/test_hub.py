@@ -436,6 +436,7 @@ async def test_a_service_serves_and_commands_nobody(engine: str, tmp_path: Path)
         service = await stack.enter_async_context(peer_of(hub))
         await service.send(registration("sums", role="service"))
         await service.expect("registered", target_id="sums")
+        await console.event("service_here", "sums")
 
         # Who may command reaches it by its name.
         id = await console.request("add", "sums", numbers=[1, 2], timeout_ms=10_000)
@@ -451,7 +452,7 @@ async def test_a_service_serves_and_commands_nobody(engine: str, tmp_path: Path)
         assert (await service.ask("ping"))["data"]["targets"] == 1
 
         # It is no console.
-        for word in ("subscribe", "list_targets", "get_game", "start_game", "stop_game"):
+        for word in ("subscribe", "list_targets", "list_services", "get_game", "start_game", "stop_game"):
             assert (await service.ask(word))["data"]["code"] == "unknown_type", word
         for word in ("stand_up", "ping", "read_log", "add"):
             assert (await service.ask(word, "t"))["data"]["code"] == "unknown_type", word
@@ -466,23 +467,15 @@ async def test_a_service_serves_and_commands_nobody(engine: str, tmp_path: Path)
             assert (await another.ask("register", role="service"))["data"]["code"] == "bad_message"
 
         await service.close()
-        await until_gone(console, "sums")
+        await console.event("service_lost", "sums")
         reply = await console.ask("add", "sums")
         assert (reply["data"]["code"], reply["data"]["message"]) == ("disconnected", "the service is away")
-        assert [
+        told = [
             message["data"]["event"]
             for message in console.received
-            if message["type"] == "event" and message.get("target_id") == "sums"
-        ] == []
-
-
-async def until_gone(console: Peer, name: str) -> None:
-    """Waits until the hub knows that the peer is away."""
-
-    async def is_gone() -> bool:
-        return bool((await console.ask("ping", name))["data"].get("message", "").endswith("is away"))
-
-    await until(is_gone, f"{name} should go")
+            if message.get("target_id") == "sums" and message["type"] == "event"
+        ]
+        assert told == ["service_here", "service_lost"]
 
 
 @each_engine
@@ -528,7 +521,7 @@ async def test_who_may_only_read_commands_nothing(tmp_path: Path, monkeypatch: p
             assert (await console.ask(word, "t"))["data"]["code"] == "unauthorized", word
         for word in ("start_game", "stop_game"):
             assert (await console.ask(word, game="quick"))["data"]["code"] == "unauthorized", word
-        for word in ("list_targets", "list_games", "get_game", "ping"):
+        for word in ("list_targets", "list_services", "list_games", "get_game", "ping"):
             assert (await console.ask(word))["type"] != "error", word
         assert (await console.ask("read_log", "t"))["type"] == "log"
 

@@ -37,6 +37,7 @@ class Console(Peer):
             ANY_FOR_ANOTHER: self._forward,
             MessageType.LIST_TARGETS: self._list_targets,
             MessageType.SUBSCRIBE: self._subscribe,
+            MessageType.LIST_SERVICES: answer,
             MessageType.LIST_GAMES: answer,
             MessageType.START_GAME: answer,
             MessageType.STOP_GAME: answer,

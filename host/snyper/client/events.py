@@ -243,6 +243,19 @@ _ROWS = (
         fold_target=_fold_lost,
     ),
     EventKind(
+        "service_here",
+        "a [service](#list-of-services) is here, new or back: `target_id` is its name",
+        {"firmware": Field("what it serves, for people")},
+        line=lambda data: text_in(data, "firmware"),
+        style="cyan",
+    ),
+    EventKind(
+        "service_lost",
+        "its link has ended",
+        {"reason": Field("[a word](#why-a-target-is-lost)"), "code": Field(), "message": Field()},
+        style="bold red",
+    ),
+    EventKind(
         "duplicate",
         "another board asks for its name, and is refused; [once](#registration), not each time",
         {"message": Field("what to do")},
