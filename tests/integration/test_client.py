@@ -39,6 +39,7 @@ def test_what_it_exports() -> None:
         *(
             "ProtocolError",
             "ReconnectingClient",
+            "ServiceInfo",
             "TargetError",
             "TargetInfo",
             "TargetResult",
@@ -221,7 +222,7 @@ async def test_the_hub_is_lost(during: str, tmp_path: Path) -> None:
         assert still_lost.value.code == "disconnected"
 
 
-@pytest.mark.parametrize("asks", ["targets", "games"])
+@pytest.mark.parametrize("asks", ["targets", "services", "games"])
 async def test_a_hub_that_cannot_list_has_no_empty_list(asks: str) -> None:
     async with scripted_hub() as scripted:
         accepting = asyncio.create_task(scripted.register())

@@ -70,6 +70,8 @@ _SHOT = {"at_us": 5, "uncertainty_us": 3, "gap_us": 2, "dropped": 1}
 EVENTS: tuple[Message, ...] = (
     {"event": "registered", "state": "down"},
     {"event": "lost", "reason": "closed", "code": "disconnected", "message": "it has gone"},
+    {"event": "service_here", "firmware": "Powermeter, 3 functions"},
+    {"event": "service_lost", "reason": "closed", "code": "disconnected", "message": "it has gone"},
     {"event": "duplicate", "message": "rename one"},
     {"event": "state", "state": "armed"},
     {"event": "hit", "reaction_ms": 400, "peak": 9_000, "crosstalk_of": "target_2", **_SHOT},
@@ -131,6 +133,7 @@ def honest_answers() -> dict[str, list[Message]]:
         "heap_free_bytes": 60_000,
         "rests_at": 700,
     }
+    service = {"connected": True, "firmware": "Powermeter", "seen_ms_ago": 900, "round_trip_us": 900}
     option = {"name": "rounds", "default": 5, "meaning": "how many", "low": 1, "high": 9, "choices": ["a"]}
     game = {
         "game": "quick",
@@ -167,6 +170,11 @@ def honest_answers() -> dict[str, list[Message]]:
             reply("target", "ok", target),
             {"type": "target", "target_id": "target_2", "data": {**target, "connected": False}},
             reply("targets", "ok", {"count": 2}),
+        ],
+        "list_services": [
+            reply("item", "ok", service),
+            {"type": "item", "target_id": "lab2", "data": {**service, "connected": False}},
+            reply("reply", "ok", {"count": 2}),
         ],
         "ping": [reply("pong", "alive", pong)],
         "stand_up": [reply("standing", "standing", _MOVED)],
@@ -211,6 +219,8 @@ def honest_answers() -> dict[str, list[Message]]:
 ASKING: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("targets",), ("register", "list_targets")),
     (("targets", "--json"), ("list_targets",)),
+    (("services",), ("register", "list_services")),
+    (("services", "--json"), ("list_services",)),
     (("ping", "target_1"), ("ping",)),
     (("stand-up", "target_1", "--in", "1"), ("stand_up",)),
     (("lay-down", "target_1"), ("lay_down",)),

@@ -24,6 +24,7 @@ COMMANDS = {
     "keys": "keys_command.keys",
     "simulate": "simulate_command.simulate",
     "targets": "target_commands.list_targets",
+    "services": "services_command.services",
     "ping": "target_commands.ping",
     "stand-up": "target_commands.stand_up",
     "lay-down": "target_commands.lay_down",

@@ -13,6 +13,7 @@ from snyper.cli.output import can_redraw, err, out
 from snyper.client import (
     CeaseFire,
     Event,
+    ServiceInfo,
     TargetInfo,
     TargetResult,
     events,
@@ -96,6 +97,22 @@ def targets_table(targets: Iterable[TargetInfo]) -> Table:
     return table
 
 
+def services_table(services: Iterable[ServiceInfo]) -> Table:
+    """Build the table of the services and what the hub knows of them."""
+    table = Table()
+    table.add_column("service", overflow="fold")
+    for name in ("state", "round trip", "serves"):
+        table.add_column(name, no_wrap=name == "round trip")
+    for service in services:
+        table.add_row(
+            Text(service.target_id),
+            Text("here", "green") if service.connected else away_text(service.seen_ms_ago),
+            milliseconds(service.round_trip_us) if service.connected else "",
+            Text(one_line(service.firmware)),
+        )
+    return table
+
+
 def results_table(results: Iterable[TargetResult], with_answers: bool = False) -> Table:
     """Build the table of what each target made of a command; `with_answers` also the data of its answer, as
     JSON.
@@ -172,7 +189,12 @@ def state_text(target: TargetInfo, is_short: bool = False) -> Text:
     if target.connected:
         state = Text(one_line(state_word(target.state)), _STATE_STYLES.get(target.state, ""))
         return state.append(", twice", "bold red") if target.last_error == "duplicate" else state
-    return Text(AWAY if is_short else f"away for {duration(target.seen_ms_ago)}", "bold red")
+    return away_text(None if is_short else target.seen_ms_ago)
+
+
+def away_text(for_ms: int | None) -> Text:
+    """Say in red that a peer is away, and for how long where that is wanted."""
+    return Text(AWAY if for_ms is None else f"away for {duration(for_ms)}", "bold red")
 
 
 def duration(milliseconds: int) -> str:

@@ -40,7 +40,7 @@ class FileReceiver(ConsoleSession):
 
     def registration(self) -> dict[str, object]:
         """Return what it says of itself."""
-        return {"role": Role.SERVICE, "hardware_id": self._hardware_id}
+        return {"role": Role.SERVICE, "hardware_id": self._hardware_id, "firmware": "keeps files"}
 
     def on_registered(self, link: Link, registered: Registered, asked_us: int) -> None:
         """Serve from now on."""

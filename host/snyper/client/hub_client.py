@@ -26,6 +26,7 @@ from snyper.client.models import (
     GameState,
     HubStatus,
     PiezoPeaks,
+    ServiceInfo,
     TargetInfo,
     TargetResult,
     Trace,
@@ -34,6 +35,7 @@ from snyper.client.models import (
     game_info_of,
     game_state_of,
     hub_status_of,
+    service_info_of,
     target_info_of,
     target_result_of,
     text_in,
@@ -104,6 +106,12 @@ class HubClient:
     async def targets(self) -> list[TargetInfo]:
         """Return all targets that the hub knows, connected or not."""
         return [target_info_of(message) for message in await self._list(MessageType.LIST_TARGETS)]
+
+    async def services(self) -> list[ServiceInfo]:
+        """Return all services that the hub knows, connected or not. Raises ProtocolError `unknown_type` for a
+        hub that is older.
+        """
+        return [service_info_of(message) for message in await self._list(MessageType.LIST_SERVICES)]
 
     async def status(self) -> HubStatus:
         """Return the status of the hub itself: its clock and its health."""

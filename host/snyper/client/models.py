@@ -32,6 +32,19 @@ class TargetInfo:
 
 
 @dataclass(frozen=True)
+class ServiceInfo:
+    """One service, as the hub knows it. `firmware` says for people what it serves, in its own words;
+    `seen_ms_ago` is 0 while it is connected. `round_trip_us` is None before the first heartbeat.
+    """
+
+    target_id: str
+    connected: bool
+    firmware: str
+    seen_ms_ago: int
+    round_trip_us: int | None = None
+
+
+@dataclass(frozen=True)
 class HubStatus:
     """The status of the hub. `hub_us` is its clock, `round_trip_us` how long the answer took; `targets`
     are connected now. `journal` is "ok", "failing", or "" where the hub keeps none.
@@ -208,6 +221,18 @@ def target_info_of(message: SocketMessage) -> TargetInfo:
         heap_free_bytes=count_in(data, "heap_free_bytes"),
         last_error=text_in(data, "last_error"),
         rests_at=count_in(data, "rests_at"),
+    )
+
+
+def service_info_of(message: SocketMessage) -> ServiceInfo:
+    """Read an item of `list_services`. Whatever is in it: what is not what it should be is not known."""
+    data: Mapping[str, object] = message.data or {}
+    return ServiceInfo(
+        target_id=message.target_id or "",
+        connected=data.get("connected") is True,
+        firmware=text_in(data, "firmware"),
+        seen_ms_ago=count_in(data, "seen_ms_ago") or 0,
+        round_trip_us=count_in(data, "round_trip_us"),
     )
 
 
