@@ -9,10 +9,12 @@ import contextlib
 import heapq
 import itertools
 import logging
+import os
 import selectors
 import socket
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -48,6 +50,8 @@ class Engine:
         self._ran = 0
         self.stopped = threading.Event()
         self._closed = threading.Event()
+        self._is_inherited = False  # this process was forked from the server's
+        _engines.add(self)
 
     def start(self) -> None:
         """Begin, in threads of its own."""
@@ -86,6 +90,8 @@ class Engine:
             self._is_watching = True
             self._watches.set()
         outcome = function()
+        if self._is_inherited:
+            os._exit(0)  # the answer is the parent's
         with self._lock:
             leads = self._turn == turn
             if leads:
@@ -103,6 +109,8 @@ class Engine:
 
         def run() -> None:
             outcome = function()
+            if self._is_inherited:
+                os._exit(0)
             self.post(lambda: on_done(outcome))
 
         self._start(run)
@@ -130,7 +138,13 @@ class Engine:
                 if wait_s <= 0:
                     _call(heapq.heappop(self._timers)[2])
                     continue
-            for key, mask in self.selector.select(min(wait_s, _TICK_S)):
+            try:
+                ready = self.selector.select(min(wait_s, _TICK_S))
+            except OSError:  # a function has closed what is not its own
+                _log.exception("the server ends: its sockets are gone")
+                self.stopped.set()
+                break
+            for key, mask in ready:
                 _call(key.data, mask)
                 if self._turn != turn:
                     return
@@ -168,14 +182,38 @@ class Engine:
                 pass
 
     def _close(self) -> None:
-        for key in list(self.selector.get_map().values()):
-            if isinstance(key.fileobj, socket.socket):
-                key.fileobj.close()
-        self.selector.close()
-        self._wake.close()
+        _engines.discard(self)
+        self._close_sockets()
         self._closed.set()
         self._watches.set()
         self._on_end()
+
+    def _leave(self) -> None:
+        """Leave all to the parent of this process: else both would serve, and no connection would end before
+        both have closed it.
+        """
+        self._is_inherited = True
+        self.stopped, self._closed = threading.Event(), threading.Event()  # nobody has their locks
+        self.stopped.set()
+        self._closed.set()
+        self._close_sockets()
+
+    def _close_sockets(self) -> None:
+        for closed in (*[key.fileobj for key in self.selector.get_map().values()], self._wake, self.selector):
+            with contextlib.suppress(OSError):
+                closed.close()  # type: ignore[union-attr]
+
+
+_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()  # that run
+
+
+def _on_fork() -> None:
+    for engine in list(_engines):
+        engine._leave()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_on_fork)
 
 
 def _call(callback: Callable[..., object], *arguments: object) -> None:

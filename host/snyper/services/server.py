@@ -281,11 +281,11 @@ class BaseServer:
             engine.post(lambda: send(pieces))
 
         if isinstance(generator, AsyncGeneratorType):
-            stream = AsyncStreaming(job, generator, post, engine.stopped.is_set, self._tracebacks)
+            stream = AsyncStreaming(job, generator, post, lambda: engine.stopped.is_set(), self._tracebacks)
             job.stream = stream
             self._run_on_loop(job, stream.run_async())
             return
-        job.stream = Streaming(job, generator, post, engine.stopped.is_set, self._tracebacks)
+        job.stream = Streaming(job, generator, post, lambda: engine.stopped.is_set(), self._tracebacks)
         engine.run_aside(job.stream.run, lambda pieces: self._finish(job, pieces))
 
     def _on_taken(self, session: Session, message: SocketMessage) -> None:
