@@ -17,7 +17,16 @@ from snyper.dashboard.store import Store
 from snyper.firmware.master.server import Hub
 from snyper.history.reader import History
 from snyper.hub.journaled_events import JournaledEvents
-from tests.integration.harness import DEADLINE_S, HOST, free_port, until
+from tests.integration.harness import (
+    DEADLINE_S,
+    HOST,
+    HubUnderTest,
+    free_port,
+    peer_of,
+    registration,
+    scripted_target,
+    until,
+)
 
 
 @asynccontextmanager
@@ -133,3 +142,26 @@ def test_an_archive_is_its_owners_and_outlives_a_wrong_clock(
         assert archive.stat().st_mode & 0o077 == 0
         store.close()
     assert kept(archive) == ["0", "1", "2", "3"]
+
+
+async def test_a_service_is_kept_and_is_no_target(tmp_path: Path) -> None:
+    archive, port = tmp_path / "archive", free_port()
+    async with hub_at(port, None) as hub, dashboard(port, None, archive) as feed:
+        heard: list[str] = []
+        feed.model.listen(lambda event: heard.append(event.event if event else "polled"))
+        await told(feed, hub, "one")
+        async with scripted_target(HubUnderTest(port, hub=hub), "target_1"), peer_of(port) as service:
+            await service.send(registration("lab1", role="service", firmware="Powermeter"))
+            await until(lambda: "service_here" in heard, "the dashboard should hear of it")
+            await service.close()
+            await until(lambda: "service_lost" in heard, "the dashboard should hear of it")
+            heard.clear()
+            await until(lambda: "polled" in heard, "the dashboard should ask for its targets")
+            assert feed.model.overview().names == ["target_1"]
+    with History(archive) as history:
+        told_of = [
+            (event.event, event.target_id) for event in history.events(["service_here", "service_lost"])
+        ]
+        assert told_of == [("service_here", "lab1"), ("service_lost", "lab1")]
+        assert {outage.target_id for outage in history.outages()} <= {"target_1"}
+        assert {target.target_id for target in history.targets()} <= {"target_1"}
