@@ -6,7 +6,7 @@ from typing import Any
 from snyper.services.remote_exceptions import to_wire
 from snyper.services.surface import Surface
 from snyper.services.watching import Watched, Watcher, Watches
-from snyper.services.wire import RAISED, RETURNED, Pieces, pack, unpack
+from snyper.services.wire import RAISED, RETURNED, Pieces, reply, unpack
 from snyper.shared.socket_protocol import MessageType, SocketMessage
 
 
@@ -28,7 +28,7 @@ RANGE = SURFACE.find("get_a_range")
 
 
 def returned(value: object, seq: int = 1) -> Pieces:
-    return pack(MessageType.REPLY, seq, RETURNED, {}, "value", value)
+    return reply(seq, RETURNED, value)
 
 
 class Client:
@@ -102,7 +102,7 @@ def test_what_does_not_fit_in_a_line_comes_behind_it() -> None:
 def test_an_exception_ends_it() -> None:
     watched, one = Watched(RANGE, None), Client()
     watched.add(one.watcher)
-    watched.take(pack(MessageType.REPLY, 3, RAISED, {}, "value", to_wire(ValueError("no light"))))
+    watched.take(reply(3, RAISED, to_wire(ValueError("no light"))))
     assert one.ended is not None
     assert one.ended.status == RAISED
     assert json.dumps(one.ended.data).count("no light") == 1

@@ -4,6 +4,7 @@ import os
 import threading
 from typing import TypeGuard
 
+from snyper.services import wire
 from snyper.services.context import chain
 from snyper.services.remote_exceptions import (
     CallError,
@@ -13,7 +14,7 @@ from snyper.services.remote_exceptions import (
     Unreachable,
     from_wire,
 )
-from snyper.services.wire import CALL, CANCEL, RAISED, REFUSED, RETURNED, Pieces, pack, unpack
+from snyper.services.wire import CANCEL, RAISED, REFUSED, RETURNED, Pieces, unpack
 from snyper.shared.link_core import error_of
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
@@ -77,19 +78,13 @@ class ClientSession:
 
         Raises TypeError, ValueError for an argument that does not travel; CallError.
         """
-        data: dict[str, object] = {"name": name}
-        within = chain()
-        if within:
-            data["chain"] = list(within)
-        if self.leases:
-            data["leases"] = list(self.leases)
         with self._lock:
             self._seq += 1
             seq = self._seq
-            data["seen"] = min(self._open, default=seq) - 1
+            seen = (min(self._open) if self._open else seq) - 1
             self._open.add(seq)
         try:
-            return seq, pack(CALL, seq, None, data, "arguments", [list(args), kwargs]), f"{name}()"
+            return seq, wire.call(seq, name, seen, chain(), self.leases, args, kwargs), f"{name}()"
         except BaseException as error:
             self._open.discard(seq)
             if isinstance(error, ProtocolError):

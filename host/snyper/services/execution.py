@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from snyper.services.context import current_job
 from snyper.services.desk import Job
 from snyper.services.remote_exceptions import to_wire
-from snyper.services.wire import RAISED, RETURNED, Pieces, own, pack
-from snyper.shared.socket_protocol import MessageType
+from snyper.services.wire import RAISED, RETURNED, Pieces, own, reply
 
 if TYPE_CHECKING:
     Generators = GeneratorType[Any, Any, Any] | AsyncGeneratorType[Any, Any]
@@ -25,7 +24,7 @@ def execute(job: Job, tracebacks: bool) -> "Outcome":
         if hasattr(type(value), "__await__"):
             awaitable: Awaitable[object] = value
             return awaitable
-        return own(pack(MessageType.REPLY, job.seq, RETURNED, {}, "value", value))
+        return own(reply(job.seq, RETURNED, value))
     except BaseException as error:  # whatever the function raises is the caller's to know
         return _raised(job, error, tracebacks)
     finally:
@@ -36,10 +35,10 @@ async def complete(job: Job, awaitable: Awaitable[object], tracebacks: bool) -> 
     """Await what a function has returned; return the answer."""
     current_job.set(job)  # for this task
     try:
-        return own(pack(MessageType.REPLY, job.seq, RETURNED, {}, "value", await awaitable))
+        return own(reply(job.seq, RETURNED, await awaitable))
     except BaseException as error:
         return _raised(job, error, tracebacks)
 
 
 def _raised(job: Job, error: BaseException, tracebacks: bool) -> Pieces:
-    return pack(MessageType.REPLY, job.seq, RAISED, {}, "value", to_wire(error, tracebacks))
+    return reply(job.seq, RAISED, to_wire(error, tracebacks))

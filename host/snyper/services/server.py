@@ -36,8 +36,8 @@ from snyper.services.wire import (
     UNLOCK,
     WATCH,
     Pieces,
-    pack,
     refusal,
+    reply,
     unpack,
     word,
     words,
@@ -45,7 +45,6 @@ from snyper.services.wire import (
 from snyper.shared.socket_protocol import (
     MAX_INTEGER,
     ErrorCode,
-    MessageType,
     ProtocolError,
     SocketMessage,
     integer_field,
@@ -171,7 +170,7 @@ class BaseServer:
                 self._watch_requests.begin(connection, message)
                 return True
             found = self._answer(connection.session, message)
-            connection.send(pack(MessageType.REPLY, message.id, RETURNED, {}, "value", found))
+            connection.send(reply(message.id, RETURNED, found))
         except CallError as error:
             connection.send(refusal(message.id, error))
         except ProtocolError as error:

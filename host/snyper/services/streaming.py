@@ -11,7 +11,7 @@ from snyper.services.context import current_job
 from snyper.services.desk import Job
 from snyper.services.remote_exceptions import StreamLost, to_wire
 from snyper.services.window import Sending
-from snyper.services.wire import RAISED, REFUSED, RETURNED, STREAMS, Pieces, own, pack
+from snyper.services.wire import RAISED, REFUSED, RETURNED, STREAMS, Pieces, item, own, reply
 from snyper.shared.socket_protocol import MessageType, SocketMessage
 
 _LOOK_S = 0.5  # after which one that waits looks whether the server runs still
@@ -62,11 +62,11 @@ class Streaming:
                 try:
                     value = next(generator)
                 except StopIteration as end:
-                    return own(pack(MessageType.REPLY, seq, RETURNED, {}, "value", end.value))
+                    return own(reply(seq, RETURNED, end.value))
                 self._send_item(value)
             generator.close()
         except BaseException as error:  # whatever it raises is the caller's to know
-            return pack(MessageType.REPLY, seq, RAISED, {}, "value", to_wire(error, self._tracebacks))
+            return reply(seq, RAISED, to_wire(error, self._tracebacks))
         finally:
             with contextlib.suppress(BaseException):  # of one that has raised already
                 generator.close()
@@ -76,7 +76,7 @@ class Streaming:
         self._send((SocketMessage(MessageType.ITEM, self._job.seq, None, STREAMS).to_line(),))
 
     def _send_item(self, value: object) -> None:
-        pieces = own(pack(MessageType.ITEM, self._job.seq, None, {}, "value", value))
+        pieces = own(item(self._job.seq, value))
         with self._changed:
             self._window.sent(sum(map(len, pieces[1:])))
         self._send(pieces)
@@ -114,11 +114,11 @@ class AsyncStreaming(Streaming):
                 try:
                     value = await anext(generator)
                 except StopAsyncIteration:
-                    return pack(MessageType.REPLY, seq, RETURNED, {}, "value", None)
+                    return reply(seq, RETURNED, None)
                 self._send_item(value)
             await generator.aclose()
         except BaseException as error:  # whatever it raises is the caller's to know
-            return pack(MessageType.REPLY, seq, RAISED, {}, "value", to_wire(error, self._tracebacks))
+            return reply(seq, RAISED, to_wire(error, self._tracebacks))
         finally:
             with contextlib.suppress(BaseException):  # of one that has raised already
                 await generator.aclose()
@@ -140,4 +140,4 @@ class AsyncStreaming(Streaming):
 
 def lost(seq: int) -> Pieces:
     """Return the answer to a call whose stream has begun and is not there any more."""
-    return pack(MessageType.REPLY, seq, REFUSED, {}, "value", to_wire(StreamLost(0)))
+    return reply(seq, REFUSED, to_wire(StreamLost(0)))

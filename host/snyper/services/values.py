@@ -73,6 +73,39 @@ def decode(value: Json, buffers: Sequence[Buffer]) -> object:
 # --- there
 
 
+_MAX_PLAIN = 64  # values in each other: with no more containers than that none nests too deep
+
+
+def is_plain(value: object) -> bool:
+    """Tell of a small value, as most calls have, that it is JSON as it is: `encode` would return it. False
+    says nothing.
+    """
+    values: list[Any] = [value]
+    for one in values:  # and what it has, behind the others
+        kind = type(one)
+        if kind is float:
+            if not -math.inf < one < math.inf:
+                return False
+        elif kind is int:
+            if not -MAX_INTEGER <= one <= MAX_INTEGER:
+                return False
+        elif kind is str:
+            if not one.isascii():
+                return False
+        elif kind is list or kind is dict:
+            if kind is dict:
+                for key in one:
+                    if type(key) is not str or key == TAG or not key.isascii():
+                        return False
+                one = one.values()
+            if len(values) + len(one) > _MAX_PLAIN:
+                return False
+            values.extend(one)
+        elif one is not None and kind is not bool:
+            return False
+    return True
+
+
 def _encode(value: Any, buffers: list[Buffer], depth: int) -> Json:
     return _ENCODERS.get(type(value), _encode_other)(value, buffers, depth)
 
