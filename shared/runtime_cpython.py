@@ -332,7 +332,8 @@ def _max_descriptors() -> int:
 
 
 def _bound(family: int, address: "Any") -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol too: asyncio looks for it before it sets TCP_NODELAY on what is accepted.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":  # elsewhere it means that two may listen
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,0 +1,26 @@
+"""The sockets of a link on a computer."""
+
+import asyncio
+import socket
+
+import pytest
+
+from snyper.shared.runtime import Stream, bound_port, close_server, dial, listen
+from tests.integration.harness import HOST
+
+
+@pytest.mark.parametrize("host", [HOST, ""])
+async def test_both_ends_send_at_once(host: str) -> None:
+    """Where they did not, a second line would wait 40 ms for a peer's delayed acknowledgement of the first."""
+    accepted: asyncio.Queue[Stream] = asyncio.Queue()
+    server = await listen(accepted.put, host, 0, 1, lambda: True)
+    dialled = await dial(HOST, bound_port(server, 0), 5_000)
+    taken = await accepted.get()
+    try:
+        for stream in (dialled, taken):
+            sock = stream._transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    finally:
+        for stream in (dialled, taken):
+            await stream.close()
+        await close_server(server)
