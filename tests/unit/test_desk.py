@@ -1,9 +1,14 @@
 """The calls of a server, without a socket: which runs, which waits, which answer is kept."""
 
+import contextlib
+import itertools
+
 import pytest
+from hypothesis import settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from snyper.services import desk as module
-from snyper.services.desk import KEEP_S, MAX_QUEUED, Desk, Job, Session, Station
+from snyper.services.desk import KEEP_S, MAX_QUEUED, Desk, Job, Needs, Session, Station
 from snyper.services.remote_exceptions import Busy, ResultGone, WouldDeadlock
 from snyper.services.surface import Surface
 from snyper.services.wire import Pieces
@@ -31,10 +36,13 @@ class Client:
         self.session, is_known = self.desk.open(name, name, self.got.append)
         return is_known
 
-    def call(self, seq: int, *stations: Station, chain: tuple[str, ...] = ()) -> Job | None:
+    def call(
+        self, seq: int, *stations: Station, chain: tuple[str, ...] = (), shared: bool = False
+    ) -> Job | None:
         """Call; return the job if it runs."""
         assert self.desk.recall(self.session, seq, "read") is False
-        job = Job(self.session, seq, MEMBER, (), {}, stations, chain)
+        key = f"{self.session.id}:{seq}"
+        job = Job(self.session, seq, MEMBER, (), {}, Needs(stations, shared), chain, key)
         return job if self.desk.admit(job, 1.0) else None
 
 
@@ -133,6 +141,163 @@ def test_a_call_from_within_a_call_to_the_same_object_does_not_wait_for_itself()
     assert job is not None
     with pytest.raises(WouldDeadlock):
         inner.call(1, pm, chain=(job.key,))
+
+
+def test_calls_that_share_an_instance_overlap_each_other_and_no_others() -> None:
+    desk = Desk()
+    client = Client(desk)
+    pm = Station("pm")
+    shared = [client.call(seq, pm, shared=True) for seq in (1, 2)]
+    assert None not in shared
+    assert client.call(3, pm) is None
+    assert client.call(4, pm, shared=True) is None  # or the one before it might never have its turn
+    assert ended(desk, shared[0]) == []
+    [alone] = ended(desk, shared[1])
+    assert client.call(5, pm, shared=True) is None
+    assert alone.seq == 3
+    assert [job.seq for job in ended(desk, alone)] == [4, 5]
+
+
+def test_calls_that_share_do_not_wait_for_each_other() -> None:
+    desk = Desk()
+    client = Client(desk)
+    pm, stage = Station("pm"), Station("stage")
+    assert client.call(1, stage) is not None
+    assert client.call(2, pm, stage, shared=True) is None
+    assert client.call(3, pm, shared=True) is not None
+    assert client.call(4, pm) is None
+
+
+@pytest.mark.parametrize("by_cancelling", [True, False])
+def test_what_has_waited_for_a_call_that_was_given_up_goes_on(by_cancelling: bool) -> None:
+    desk = Desk()
+    client, other = Client(desk), Client(desk, "other")
+    pm, stage = Station("pm"), Station("stage")
+    assert client.call(1, pm) is not None
+    assert other.call(1, pm, stage) is None
+    assert client.call(2, stage) is None
+    assert desk.next(1.0) == []
+    if by_cancelling:
+        desk.cancel(other.session, 1)
+    else:
+        desk.close(other.session)
+    assert [job.seq for job in desk.next(1.0)] == [2]
+
+
+def test_a_call_from_within_one_does_not_wait_behind_what_waits_for_that() -> None:
+    desk = Desk()
+    one, other = Client(desk), Client(desk, "other")
+    pm, stage = Station("pm"), Station("stage")
+    outer = one.call(1, pm)
+    assert outer is not None
+    assert other.call(1, pm, stage) is None
+    inner = one.call(2, stage, chain=(outer.key,))
+    assert inner is not None
+    assert ended(desk, inner) == []
+    assert [job.session for job in ended(desk, outer)] == [other.session]
+
+
+def test_two_calls_that_would_wait_for_each_other_are_told() -> None:
+    desk = Desk()
+    one, other = Client(desk), Client(desk, "other")
+    pm, stage = Station("pm"), Station("stage")
+    a, b = one.call(1, pm), other.call(1, stage)
+    assert a is not None
+    assert b is not None
+    assert one.call(2, stage, chain=(a.key,)) is None
+    with pytest.raises(WouldDeadlock):
+        other.call(2, pm, chain=(b.key,))
+    [inner] = ended(desk, b)
+    assert (inner.session, inner.seq) == (one.session, 2)
+
+
+def test_a_shared_call_may_make_a_shared_one_and_no_other() -> None:
+    desk = Desk()
+    one, other = Client(desk), Client(desk, "other")
+    pm = Station("pm")
+    outer = one.call(1, pm, shared=True)
+    assert outer is not None
+    assert other.call(1, pm) is None
+    assert one.call(2, pm, chain=(outer.key,), shared=True) is not None
+    with pytest.raises(WouldDeadlock):
+        one.call(3, pm, chain=(outer.key,))
+
+
+class AnyCalls(RuleBasedStateMachine):
+    """Calls that come, end and are given up in any order, also from within each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.desk = Desk()
+        self.client = Client(self.desk)
+        self.stations = [Station(name) for name in "abc"]
+        self.seq = 0
+        self.running: list[Job] = []
+        self.waiting: list[Job] = []
+
+    @rule(places=st.sets(st.sampled_from("abc")), shared=st.booleans(), within=st.integers(-3, 3))
+    def call(self, places: set[str], shared: bool, within: int) -> None:
+        self.seq += 1
+        caller = self.running[within] if 0 <= within < len(self.running) else None
+        chain = () if caller is None else (*caller.chain, caller.key)
+        stations = tuple(station for station in self.stations if station.name in places)
+        job = Job(
+            self.client.session, self.seq, MEMBER, (), {}, Needs(stations, shared), chain, f"{self.seq}"
+        )
+        with contextlib.suppress(WouldDeadlock):
+            (self.running if self.desk.admit(job, 1.0) else self.waiting).append(job)
+
+    @precondition(lambda self: any(self.may_end(job) for job in self.running))
+    @rule(data=st.data())
+    def end(self, data: st.DataObject) -> None:
+        """End one that waits for no call of its own."""
+        job = data.draw(st.sampled_from([job for job in self.running if self.may_end(job)]))
+        self.running.remove(job)
+        self.begin(ended(self.desk, job))
+        self.desk.acknowledge(self.client.session, self.seq)
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def give_up(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(self.waiting))
+        self.waiting.remove(job)
+        self.desk.cancel(self.client.session, job.seq)
+        self.begin(self.desk.next(1.0))
+
+    def begin(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            self.waiting.remove(job)
+            self.running.append(job)
+
+    def may_end(self, job: Job) -> bool:
+        return not any(job.key in other.chain for other in (*self.running, *self.waiting))
+
+    @invariant()
+    def no_two_overlap_but_those_that_share(self) -> None:
+        for one, other in itertools.combinations(self.running, 2):
+            is_apart = set(one.needs.stations).isdisjoint(other.needs.stations)
+            assert is_apart or (one.needs.is_shared and other.needs.is_shared)
+
+    @invariant()
+    def somebody_gets_on(self) -> None:
+        assert not self.waiting or any(self.may_end(job) for job in self.running)
+
+    @invariant()
+    def nobody_has_been_forgotten(self) -> None:
+        assert self.desk.next(1.0) == []
+
+    def teardown(self) -> None:
+        while self.running:
+            job = next(job for job in self.running if self.may_end(job))
+            self.running.remove(job)
+            self.begin(ended(self.desk, job))
+        assert self.waiting == []
+        assert [(station.jobs, station.queued) for station in self.stations] == [([], 0)] * 3
+        assert self.desk._running == {}
+
+
+TestAnyCalls = AnyCalls.TestCase
+TestAnyCalls.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 
 
 def test_sessions_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,11 @@
 """The calls of a server: which wait, which runs, which answers are kept. Pure.
 
-One thread at a time uses a Desk. Calls to one instance are one at a time and in their order.
+One thread at a time uses a Desk. Calls to one instance are one at a time and in their order, but for those
+that share it.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,13 +21,27 @@ KEEP_S = 600.0  # for how long an answer is kept for who has not had it
 KEEP_BYTES = 256 << 20  # of all of them
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class Station:
-    """Stands for one instance that is served: one call at a time has it."""
+    """Stands for one instance that is served: one call at a time has it, or several that share it."""
 
     name: str
-    job: "Job | None" = None
+    owner: object = None
+    jobs: "list[Job]" = field(default_factory=list)  # that have it
     queued: int = 0
+
+    def is_free_for(self, job: "Job") -> bool:
+        """Tell whether a call can have it beside those that do."""
+        return not self.jobs or (job.needs.is_shared and self.jobs[0].needs.is_shared)
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """The stations of a call, whether it shares them, and whether it may have them in spite of leases."""
+
+    stations: tuple[Station, ...] = ()
+    is_shared: bool = False
+    is_open: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -51,11 +66,11 @@ class Job:
     member: Member
     args: tuple[object, ...]
     kwargs: dict[str, object]
-    stations: tuple[Station, ...]
+    needs: Needs
     chain: tuple[str, ...] = ()  # the calls within which it is made
     key: str = ""  # that others have in their chain
     leases: tuple[str, ...] = ()  # of its caller, which it relies on
-    is_open: bool = False  # to everybody, in spite of leases
+    is_within: bool = False  # one that runs and waits for it
     stream: Any = None  # that it has begun
     watched: Any = None  # for which it reads
     began_s: float = 0.0  # 0 while it waits
@@ -92,6 +107,7 @@ class Desk:
         self.leases = Leases() if leases is None else leases
         self.sessions: OrderedDict[str, Session] = OrderedDict()
         self._waiting: deque[Job] = deque()
+        self._running: dict[str, Job] = {}  # by key
         self._kept_bytes = 0
 
     def open(self, id: str, who: str, send: Callable[[Pieces], None]) -> tuple[Session, bool]:
@@ -107,14 +123,16 @@ class Desk:
         return session, is_known
 
     def close(self, session: Session) -> None:
-        """Take that the client has no connection any more: of its calls none that waits is begun."""
+        """Take that the client has no connection any more: of its calls none that waits is begun. What has
+        waited for them is for `next`.
+        """
         session.send = None
         for job in [job for job in session.jobs.values() if not job.began_s]:
             self._remove(job)
 
     def cancel(self, session: Session, seq: int) -> Job | None:
         """Give a call up: one that waits is never begun, one that runs ends for nobody. Return it; None where
-        there is none.
+        there is none. What has waited for it is for `next`.
         """
         job = session.jobs.get(seq)
         if job is not None:
@@ -144,23 +162,15 @@ class Desk:
 
         Raises Locked, LeaseLost, Busy, WouldDeadlock.
         """
-        self.leases.check(job.stations, job.session.id, job.leases, now_s, job.is_open)
-        held = [station for station in job.stations if station.job is not None]
-        for station in held:
-            assert station.job is not None
-            if station.job.key in job.chain:
-                raise WouldDeadlock(f"{job.member.name}()")
-        queued = [station for station in job.stations if station.queued]
-        for station in queued:
-            if station.queued >= MAX_QUEUED:
-                running = station.job.describe(now_s) if station.job is not None else "others"
-                raise Busy(f"{running}; {station.queued} calls wait for {station.name}")
-        job.session.jobs[job.seq] = job
-        if held or queued:
+        self.leases.check(job.needs.stations, job.session.id, job.leases, now_s, job.needs.is_open)
+        is_idle = not any(station.jobs or station.queued for station in job.needs.stations)
+        if not (is_idle or self._may_begin(job, now_s)):
             self._waiting.append(job)
-            for station in job.stations:
+            for station in job.needs.stations:
                 station.queued += 1
+            job.session.jobs[job.seq] = job
             return False
+        job.session.jobs[job.seq] = job
         self._begin(job, now_s)
         return True
 
@@ -177,8 +187,9 @@ class Desk:
         """
         session = job.session
         session.jobs.pop(job.seq, None)
-        for station in job.stations:
-            station.job = None
+        self._running.pop(job.key, None)
+        for station in job.needs.stations:
+            station.jobs.remove(job)
         if job.seq > session.seen:
             self._keep(session, job.seq, pieces if kept is None else kept, now_s)
         if session.send is not None and not job.is_cancelled:
@@ -191,17 +202,13 @@ class Desk:
 
     def next(self, now_s: float) -> list[Job]:
         """Begin the waiting calls whose instances are free, none before one that came first; return them."""
-        wanted: set[Station] = set()
         begun = []
-        for job in list(self._waiting):
-            if wanted.isdisjoint(job.stations) and all(station.job is None for station in job.stations):
-                self._waiting.remove(job)
-                for station in job.stations:
-                    station.queued -= 1
-                self._begin(job, now_s)
-                begun.append(job)
-            else:
-                wanted.update(job.stations)
+        for job in self._turns(list(self._waiting)):
+            self._waiting.remove(job)
+            for station in job.needs.stations:
+                station.queued -= 1
+            self._begin(job, now_s)
+            begun.append(job)
         return begun
 
     def lock(
@@ -223,7 +230,7 @@ class Desk:
         refused = []
         for job in list(self._waiting):
             try:
-                self.leases.check(job.stations, job.session.id, (), now_s, job.is_open)
+                self.leases.check(job.needs.stations, job.session.id, (), now_s, job.needs.is_open)
             except Locked as error:
                 self._remove(job)
                 refused.append((job, error))
@@ -264,17 +271,65 @@ class Desk:
 
     # ---
 
+    def _may_begin(self, job: Job, now_s: float) -> bool:
+        """Tell whether a new call may begin at once, though not all of its instances are idle. Raises Busy,
+        WouldDeadlock.
+        """
+        job.is_within = any(key in self._running for key in job.chain)
+        if job.is_within and any(running.key in job.chain for running in self._awaited(job)):
+            raise WouldDeadlock(f"{job.member.name}()")
+        if job in self._turns([*self._waiting, job]):
+            return True
+        for station in job.needs.stations:
+            if station.queued >= MAX_QUEUED:
+                running = station.jobs[0].describe(now_s) if station.jobs else "others"
+                raise Busy(f"{running}; {station.queued} calls wait for {station.name}")
+        return False
+
+    def _turns(self, waiting: Iterable[Job]) -> Iterator[Job]:
+        """Yield those calls whose turn it is: none before one that came first and wants the same instance,
+        unless both share it, or one that runs waits for it.
+        """
+        wanted: set[Station] = set()
+        wanted_alone: set[Station] = set()
+        for job in waiting:
+            taken = wanted_alone if job.needs.is_shared else wanted
+            is_next = job.is_within or taken.isdisjoint(job.needs.stations)
+            if is_next and all(station.is_free_for(job) for station in job.needs.stations):
+                yield job
+                continue
+            wanted.update(job.needs.stations)
+            if not job.needs.is_shared:
+                wanted_alone.update(job.needs.stations)
+
+    def _awaited(self, job: Job) -> Iterator[Job]:
+        """Yield the running calls that have to end before it begins, also those that wait for one another."""
+        found: set[Job] = set()
+        waiting = [job]
+        while waiting:
+            one = waiting.pop()
+            for station in one.needs.stations:
+                if station.is_free_for(one):
+                    continue
+                for running in station.jobs:
+                    if running not in found:
+                        found.add(running)
+                        yield running
+                        waiting += [other for other in self._waiting if running.key in other.chain]
+
     def _remove(self, job: Job) -> None:
         """Take out a call that waits."""
         self._waiting.remove(job)
-        for station in job.stations:
+        for station in job.needs.stations:
             station.queued -= 1
         del job.session.jobs[job.seq]
 
     def _begin(self, job: Job, now_s: float) -> None:
         job.began_s = now_s
-        for station in job.stations:
-            station.job = job
+        if job.key:
+            self._running[job.key] = job
+        for station in job.needs.stations:
+            station.jobs.append(job)
 
     def _keep(self, session: Session, seq: int, pieces: Pieces, now_s: float) -> None:
         size = sum(map(len, pieces))

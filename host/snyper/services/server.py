@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
@@ -64,7 +64,9 @@ class BaseServer:
     instance a prefix. Without an `address` it listens on all of this computer's with a `secret`, and without
     one on loopback alone. With a secret all goes under TLS, and only who has it is let in.
 
-    Calls to one instance are one at a time and in their order. A plain function has every instance to itself.
+    Calls to one instance are one at a time and in their order. A plain function has every instance to itself,
+    or those that `register(f, uses=(pm,))` names. Calls that `concurrent` names, and all those of an instance
+    in it, may overlap each other.
     Those that `urgent` names wait for nothing: `abort`, or with its prefix `pump_abort`; of a property its
     reading. While somebody has a lease of an instance those that `open_reads` names, or with True all
     properties, can be read all the same.
@@ -80,13 +82,14 @@ class BaseServer:
         port: int = PORT,
         secret: str | None = None,
         urgent: Iterable[str] = (),
+        concurrent: str | Collection[object] = (),
         open_reads: bool | Iterable[str] = False,
         tracebacks: bool = False,
     ) -> None:
         if secret == "":
             raise ValueError("an empty secret keeps nobody out: give one, or leave it out")
         self._surface = Surface()
-        self._stations = Stations(self._surface, urgent, open_reads)
+        self._stations = Stations(self._surface, urgent, concurrent, open_reads)
         self._tracebacks = tracebacks
         self._jobs = 0
         self._desk = Desk(Leases(_wall))
@@ -105,13 +108,21 @@ class BaseServer:
         for item in items:
             self.register(*item) if isinstance(item, tuple) else self.register(item)
 
-    def register(self, item: Any, name: str | None = None) -> None:
-        """Serve one more item, from now on: `name` as with `Server(...)`. Raises ValueError, TypeError."""
-        self._surface.add(item, name)
+    def register(
+        self, item: Any, name: str | None = None, *, uses: Sequence[object] | Set[object] | None = None
+    ) -> None:
+        """Serve one more item, from now on: `name` as with `Server(...)`. A plain function that says which
+        instances it `uses` has those to itself, and not all.
+
+        Raises ValueError, also where one that it uses is not served; TypeError.
+        """
+        self._surface.add(item, name, uses)
+        self._stations.change()
 
     def unregister(self, item: Any) -> None:
         """Serve an item no more, given as it was registered or by its name. Raises ValueError."""
         self._surface.remove(item)
+        self._stations.change()
         if self._engine is not None:
             self._engine.post(self._watch_requests.end_unserved)
 
@@ -152,6 +163,8 @@ class BaseServer:
             self._watches.leave(connection.session.id)
             for job in connection.session.jobs.values():
                 job.stop_stream()
+            assert self._engine is not None
+            self._engine.post(self._run_next)  # not at once: the desk may be sending to this very client
 
     def _on_tick(self) -> None:
         now_s = time.monotonic()
@@ -190,6 +203,7 @@ class BaseServer:
             job = self._desk.cancel(session, integer_field(data, "call", 0, 1, MAX_INTEGER))
             if job is None:
                 return False
+            self._run_next()
             self._coroutines.cancel(job)
             job.stop_stream()
             if session.send is not None:
@@ -221,12 +235,10 @@ class BaseServer:
             member = self._surface.find(name)
             self._jobs += 1
             key = f"{self._entrance.instance}:{self._jobs}"
-            job = Job(
-                session, seq, member, args, kwargs, self._stations.of(member), words(data, "chain"), key
-            )
+            needs = self._stations.of(member)
+            job = Job(session, seq, member, args, kwargs, needs, words(data, "chain"), key)
             if "leases" in data:
                 job.leases = words(data, "leases")
-            job.is_open = self._stations.is_open(member)
             if not self._desk.admit(job, time.monotonic()):
                 return True
         except ProtocolError as error:
@@ -302,6 +314,9 @@ class BaseServer:
         assert self._engine is not None
         for begun in jobs:
             self._engine.ready.append(lambda begun=begun: self._run(begun))  # type: ignore[misc]
+
+    def _run_next(self) -> None:
+        self._run_each(self._desk.next(time.monotonic()))
 
     def _call_at(self, at_s: float, callback: Callable[[], object]) -> None:
         assert self._engine is not None

@@ -5,8 +5,8 @@ import functools
 import inspect
 import reprlib
 import types
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass, replace
 from typing import Any
 
 from snyper.services.members import (
@@ -56,6 +56,7 @@ class Member:
     prefix: str = ""
     is_async: bool = False
     is_generator: bool = False
+    uses: tuple[object, ...] | None = None  # the instances that a function names, if it does
 
 
 class Surface:
@@ -65,18 +66,25 @@ class Surface:
         self._items: list[tuple[object, str, list[Member]]] = []
         self._members: dict[str, Member] = {}
 
-    def add(self, item: object, name: str | None = None) -> None:
+    def add(
+        self, item: object, name: str | None = None, uses: Sequence[object] | Set[object] | None = None
+    ) -> None:
         """Serve a function, or the public methods and properties of an instance.
 
-        `name` is the function's, by default its own; for an instance it is a prefix. Runs nothing of the
-        item.
+        `name` is the function's, by default its own; for an instance it is a prefix. `uses` are the instances
+        that a plain function needs, where that is not all. Runs nothing of the item.
 
-        Raises ValueError if a name cannot be served, or equals another one in lower case, and TypeError if
-        the item is neither a function nor an instance. Then nothing of it is served.
+        Raises ValueError if a name cannot be served, or equals another one in lower case, or an instance of
+        `uses` is not served, and TypeError if the item is neither a function nor an instance, or `uses` is
+        not for it. Then nothing of it is served.
         """
         if not isinstance(name, str | None):
             raise TypeError(f"a name is text, not {name!r}")
-        items = [*self._items, (item, name or "", list(_members_of(item, name or "")))]
+        members = list(_members_of(item, name or ""))
+        if uses is not None:
+            self._check_uses(members, uses)
+            members = [replace(member, uses=tuple(uses)) for member in members]
+        items = [*self._items, (item, name or "", members)]
         self._members = _table(items)
         self._items = items
 
@@ -172,6 +180,21 @@ class Surface:
             }
             for one in self._members.values()
         ]
+
+    def _check_uses(self, members: list[Member], uses: object) -> None:
+        for member in members:
+            if member.owner is not None:
+                raise TypeError(
+                    f"{member.title} has its own instance to itself: only a plain function says what it uses"
+                )
+        if not isinstance(uses, list | tuple | set | frozenset) or any(isinstance(one, str) for one in uses):
+            raise TypeError("uses takes instances in a tuple or a list: uses=(pm,), or uses=() for none")
+        for used in uses:
+            if not any(used is owner for owner in self.owners()):
+                kind = type(used).__name__
+                raise ValueError(
+                    f"{members[0].title} uses {_article(kind)} that is not served: register it first"
+                )
 
     def _missing(self, name: object) -> NotServed:
         if not isinstance(name, str):

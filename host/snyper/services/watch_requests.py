@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from snyper.services.connection import Connection
-from snyper.services.desk import Desk, Job, Session
+from snyper.services.desk import Desk, Job, Needs, Session
 from snyper.services.remote_exceptions import Busy, CallError, Locked, NotServed, Refused
 from snyper.services.stations import Stations
 from snyper.services.surface import GETTER, SETTER, Surface
@@ -76,13 +76,15 @@ class WatchRequests:
             job.watched.is_read = False
         for watched in list(self._watches.of(job.member)):
             if job.member.kind != SETTER:
-                if job.watched is watched or (is_returned and watched.every_s is None):
+                is_of_it = job.watched is watched or (is_returned and watched.every_s is None)
+                if is_of_it and job.began_s >= watched.set_s:
                     watched.take(pieces)
             elif is_returned and watched.every_s is None:
+                watched.set_s = time.monotonic()
                 read = self._job_of_read(watched, job.session)
-                if read.stations == job.stations:
+                if _may_follow(read.needs, job.needs):
                     follows = read
-                else:  # it was urgent
+                else:
                     with contextlib.suppress(Locked, Busy):
                         self._read(watched, job.session)
         self._watches.tidy()
@@ -122,6 +124,11 @@ class WatchRequests:
     def _job_of_read(self, watched: Watched, session: Session) -> Job:
         member = watched.member
         reader = Session(session.id, f"a watch of {session.who}", seen=MAX_INTEGER)  # nobody has its answers
-        job = Job(reader, 0, member, (), {}, self._stations.of(member), watched=watched)
-        job.is_open = self._stations.is_open(member)
-        return job
+        return Job(reader, 0, member, (), {}, self._stations.of(member), watched=watched)
+
+
+def _may_follow(read: Needs, call: Needs) -> bool:
+    """Tell whether a read may take over the stations of a call that ends: not where that has had none, or
+    where others share them still.
+    """
+    return read.stations == call.stations and (read.is_shared or not call.is_shared)

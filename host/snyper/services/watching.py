@@ -50,6 +50,7 @@ class Watched:
         self.every_s = every_s
         self.watchers: dict[tuple[str, str | int], Watcher] = {}
         self.is_read = False  # now
+        self.set_s = 0.0  # what was read before this instant may have been another value
         self._count = 0
         self._last: Pieces | None = None
 
