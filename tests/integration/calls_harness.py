@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import numpy
 import pytest
 
+from snyper.services.async_client import AsyncClient
 from snyper.services.client import Client
 from snyper.services.context import cancelled
 from snyper.services.remote_exceptions import CallError
@@ -141,13 +142,13 @@ def hello(name: object = "world") -> str:
 
 
 def hello2() -> str:
-    """Hides from the user."""
+    """Hide from the user."""
     return "Nothing to see!"
 
 
 @contextmanager
 def served(*items: Any, **options: Any) -> Iterator[Server]:
-    """A server in threads of this process, on a free port."""
+    """Serve in threads of this process, on a free port."""
     server = Server(*items, **{"address": HOST, "port": 0, **options})
     server.run(threaded=True)
     try:
@@ -165,6 +166,15 @@ def two_clients(server: Server, *classes: Any) -> Iterator[tuple[Any, Any]]:
     finally:
         one.close()
         other.close()
+
+
+@asynccontextmanager
+async def two_async_clients(server: Server, *classes: Any) -> AsyncIterator[tuple[Any, Any]]:
+    async with (
+        AsyncClient(*classes, address=HOST, port=server.port) as one,
+        AsyncClient(*classes, address=HOST, port=server.port) as other,
+    ):
+        yield one, other
 
 
 @contextmanager
@@ -192,6 +202,13 @@ def cooling(server: Server, bath: Bath) -> Iterator[list[object]]:
 async def waited(event: threading.Event) -> None:
     """Wait for what a thread says."""
     assert await asyncio.to_thread(event.wait, 30)
+
+
+async def becomes(condition: Callable[[], bool]) -> None:
+    """Wait until something is so that tells nobody."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
 
 class CuttingRelay:

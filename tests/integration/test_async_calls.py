@@ -57,7 +57,7 @@ async def test_prefixes_and_functions_and_help(capsys: pytest.CaptureFixture[str
         assert await pm.hello(name="pluto") == await pm.call("hello", "pluto") == "Hello pluto!"
         capsys.readouterr()
         await pm.help("hello_world")
-        assert "Hides from the user." in capsys.readouterr().out
+        assert "Hide from the user." in capsys.readouterr().out
         await pm.close()
 
 

@@ -90,7 +90,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
             "Available calls: ['hello', 'hello_world']\nAvailable properties: []"
         )
         c.help("hello_world")
-        assert "Hides from the user." in capsys.readouterr().out
+        assert "Hide from the user." in capsys.readouterr().out
 
 
 def test_a_wrong_secret_is_refused_and_others_go_on() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from snyper.services.client import Client, running
+from snyper.services.client_session import ClientSession
+from snyper.services.context import deadline
 from snyper.services.locks import break_lock, leases, lock
 from snyper.services.remote_exceptions import CallError, LeaseLost, Locked
 from snyper.services.server import Server
@@ -273,6 +275,32 @@ def test_a_server_that_has_gone_ends_the_block_all_the_same() -> None:
     time.sleep(0.6)
     with pytest.raises(LeaseLost, match="not renewed"):
         held.__exit__(None, None, None)
+
+
+def test_a_deadline_around_the_block_does_not_keep_it_from_being_given_back() -> None:
+    with served(Powermeter()) as server, two_clients(server, Powermeter) as (one, other):
+        with deadline(0.1), lock(one):
+            time.sleep(0.2)
+        assert leases(other) == []
+
+
+def test_one_that_is_interrupted_while_it_is_asked_for_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    result, interrupts = ClientSession.result, [KeyboardInterrupt()]
+
+    def interrupted(session: ClientSession, reply: Any, name: str) -> object:
+        if interrupts:  # once the server has granted it
+            raise interrupts.pop()
+        return result(session, reply, name)
+
+    with served(Powermeter()) as server, two_clients(server, Powermeter) as (one, other):
+        with monkeypatch.context() as patch:
+            patch.setattr(ClientSession, "result", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                lock(one).__enter__()
+            ends_s = time.monotonic() + 30
+            while leases(other):
+                assert time.monotonic() < ends_s
+        assert other.range == 1
 
 
 def test_a_lease_has_a_time_that_makes_sense() -> None:

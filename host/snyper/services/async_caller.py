@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from snyper.services.async_connection import AsyncConnection, dial
@@ -11,7 +12,8 @@ from snyper.services.async_stream import AsyncItems, AsyncRemoteStream
 from snyper.services.client_session import ClientSession, Request, is_answer
 from snyper.services.context import until
 from snyper.services.dialling import Dialling
-from snyper.services.remote_exceptions import OutcomeUnknown, Refused, Unreachable
+from snyper.services.remote_exceptions import CallError, OutcomeUnknown, Refused, Unreachable
+from snyper.services.wire import WATCH
 from snyper.shared.address import format_address
 from snyper.shared.socket_protocol import MessageType, ProtocolError, SocketMessage
 
@@ -59,6 +61,20 @@ class AsyncCaller:
         reply, _ = await self._answered(request)
         assert isinstance(reply, SocketMessage)
         return self.session.result(reply, request.name)
+
+    async def watch(self, data: dict[str, object], name: str) -> tuple[AsyncItems, Callable[[], None]]:
+        """Have the server tell values from now on; return them as they come, and what gives that up.
+
+        Raises CallError.
+        """
+        self._check_process()
+        session = self.session
+        request = Request(*session.ask(WATCH, data))
+        reply, connection = await self._answered(request)
+        if isinstance(reply, AsyncItems):
+            return reply, partial(_give_up, connection, request.id)
+        session.result(reply, name)
+        raise CallError(f"{self.where} watches nothing")
 
     async def close(self) -> None:
         """Hang up. The next call connects anew; one that is under way does so at once."""
@@ -133,10 +149,7 @@ class AsyncCaller:
         def tell(count: int) -> None:
             connection.tell(SocketMessage(MessageType.ITEM, seq, data={"taken": count}))
 
-        def give_up() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and with it the connection
-                connection.loop.call_soon_threadsafe(connection.give_up, seq)
-
+        give_up = partial(_give_up, connection, seq)
         return AsyncRemoteStream(items, name, self.session, self._timeout_s, tell, give_up)
 
     async def _connected(self) -> AsyncConnection:
@@ -175,3 +188,9 @@ class AsyncCaller:
 
 def _is_usable(connection: AsyncConnection) -> bool:
     return not connection.is_closed and connection.loop is asyncio.get_running_loop()
+
+
+def _give_up(connection: AsyncConnection, id: str | int) -> None:
+    """Tell the server, from any thread, that nobody takes what comes of a request any more."""
+    with contextlib.suppress(RuntimeError):  # the loop is closed, and with it the connection
+        connection.loop.call_soon_threadsafe(connection.give_up, id)

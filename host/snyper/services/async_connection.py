@@ -5,6 +5,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Callable, Generator
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -188,7 +189,9 @@ class AsyncConnection(asyncio.BufferedProtocol):
         if outcome.done():
             _settle(outcome, message)
         elif message.status == STREAMS:
-            outcome.set_result(AsyncItems())
+            is_watch = isinstance(message.id, str)
+            taken = SocketMessage(MessageType.ITEM, message.id)
+            outcome.set_result(AsyncItems(partial(self.tell, taken) if is_watch else None))
 
     def _write(self, line: bytes) -> None:
         """Send a line, with those that others send in this turn of the loop: one packet costs less than many.

@@ -7,15 +7,16 @@ from typing import Any, Self
 
 from snyper.services.context import until
 from snyper.services.stream_end import Arrivals, Came, StreamEnd
-from snyper.shared.socket_protocol import SocketMessage
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
 
 
 class AsyncItems(Arrivals):
-    """Arrivals for which a task can wait. Of one event loop."""
+    """Arrivals for which a task can wait. Of one event loop: elsewhere their connection has broken."""
 
     def __init__(self, tell: Callable[[], None] | None = None) -> None:
         super().__init__(tell)
         self._changed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
 
     def put(self, message: SocketMessage | Exception) -> None:
         super().put(message)
@@ -23,6 +24,8 @@ class AsyncItems(Arrivals):
 
     async def take(self, until_s: float | None) -> Came:
         """Wait for the next item, and take it; return the end where none comes, None at the deadline."""
+        if asyncio.get_running_loop() is not self._loop:
+            return ProtocolError(ErrorCode.DISCONNECTED, "its event loop has ended")
         while (came := self.next()) is None:
             self._changed.clear()
             wait_s = None if until_s is None else until_s - time.monotonic()

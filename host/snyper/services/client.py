@@ -1,10 +1,11 @@
 """A client of a server of functions and objects: `Client`, which blocks."""
 
 import pydoc
+from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar, Unpack, cast, overload
 
 from snyper.services.caller import Caller
-from snyper.services.client_face import ClientFace, Options
+from snyper.services.client_face import Awaited, ClientFace, Options, face_of
 from snyper.services.wire import DESCRIBE, RUNNING
 
 T = TypeVar("T")
@@ -55,6 +56,12 @@ BaseClient.__name__ = BaseClient.__qualname__ = "Client"
 Client = cast(_ClientOf, BaseClient)
 
 
+@overload
+def running(  # type: ignore[overload-overlap]
+    client: Awaited,
+) -> Coroutine[Any, Any, list[dict[str, Any]]]: ...
+@overload
+def running(client: object) -> list[dict[str, Any]]: ...
 def running(client: object) -> Any:
     """Return the calls that run or wait at the server of a client, at once whatever it does; to be awaited
     where it is an AsyncClient.
@@ -62,9 +69,7 @@ def running(client: object) -> Any:
     Of each: `name`; `who` called; `state`, running or waiting; `seconds` that it runs; `cancelled`, whether
     its caller has given it up. Raises CallError, TypeError for what is no client.
     """
-    if not isinstance(client, ClientFace):
-        raise TypeError(f"{client!r} is no client")
-    return client._snyper.ask(RUNNING)
+    return face_of(client)._snyper.ask(RUNNING)
 
 
 def caller_of(client: object) -> Caller:

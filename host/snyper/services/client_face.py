@@ -1,7 +1,8 @@
 """The face of a client: its classes and its server, whether calls block or are awaited."""
 
 import warnings
-from typing import Any, Self, TypedDict
+from collections.abc import Coroutine
+from typing import Any, Protocol, Self, TypedDict
 
 from snyper.services.mirror import mirror
 from snyper.services.skew import differences
@@ -15,6 +16,16 @@ class Options(TypedDict, total=False):
     port: int
     secret: str | None
     timeout: float | None
+
+
+class Awaited(Protocol):
+    """A client whose calls are awaited, for a type checker: an AsyncClient, or what `snyper stubs` writes.
+
+    Whoever takes it, or else any object as a client that blocks, has overloads that overlap: of an object it
+    is not known whether it is one.
+    """
+
+    def help(self, command: str | None = None, /) -> Coroutine[Any, Any, None]: ...
 
 
 class ClientFace:
@@ -64,3 +75,10 @@ class ClientFace:
         if found:
             depth = 3 if self._is_async else 4  # to the line that calls
             warnings.warn(f"{where} differs from the class: {'; '.join(found.values())}", stacklevel=depth)
+
+
+def face_of(client: object) -> ClientFace:
+    """Return a client as what it is, whatever it shows. Raises TypeError for what is none."""
+    if not isinstance(client, ClientFace):
+        raise TypeError(f"{client!r} is no client")
+    return client

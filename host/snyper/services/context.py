@@ -19,9 +19,15 @@ def deadline(seconds: float) -> Iterator[None]:
     """
     if not seconds > 0:
         raise ValueError(f"a deadline is a number of seconds above 0, not {seconds!r}")
-    until_s = time.monotonic() + seconds
     before_s = _until_s.get()
-    token = _until_s.set(until_s if before_s is None else min(before_s, until_s))
+    with grace(seconds if before_s is None else min(seconds, before_s - time.monotonic())):
+        yield
+
+
+@contextmanager
+def grace(seconds: float) -> Iterator[None]:
+    """Give all calls in the block together so many seconds, whatever deadline there is around it."""
+    token = _until_s.set(time.monotonic() + seconds)
     try:
         yield
     finally:

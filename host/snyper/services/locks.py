@@ -1,25 +1,37 @@
 """The leases of a client: `lock`, which has an instance for itself, `break_lock`, and `leases`."""
 
+import asyncio
+import contextlib
 import os
 import threading
 import time
-from types import TracebackType
-from typing import Any
+from collections.abc import Coroutine, Iterator, Sequence
+from contextvars import Context
+from typing import Any, Self, overload
 
-from snyper.services.client import BaseClient, caller_of
-from snyper.services.context import deadline
+from snyper.services.client_face import Awaited, ClientFace, face_of
+from snyper.services.client_session import ClientSession
+from snyper.services.context import grace
 from snyper.services.leasing import MAX_LEASE_S, MIN_LEASE_S
 from snyper.services.members import commands_of
 from snyper.services.mirror import class_and_prefix
-from snyper.services.remote_exceptions import CallError, LeaseLost
+from snyper.services.remote_exceptions import CallError, LeaseLost, OutcomeUnknown, Unreachable
 from snyper.services.wire import LEASES, LOCK, RENEW, UNLOCK
 
 _RENEWALS = 3  # in the time of a lease: two may fail
 _GIVE_BACK_S = 3.0  # for which the end of a block waits for a server that does not answer
+# Ends of a wait for a lease after which the server may have granted it all the same.
+_UNSURE = (OutcomeUnknown, Unreachable, KeyboardInterrupt, asyncio.CancelledError)
 
 
-class lock:
-    """Has instances of a server for this client alone, from all its threads, while a block runs.
+@overload
+def lock(  # type: ignore[overload-overlap]
+    client: Awaited, *names: str, lease: float = 60.0, why: str = ""
+) -> "AsyncLock": ...
+@overload
+def lock(client: object, *names: str, lease: float = 60.0, why: str = "") -> "Lock": ...
+def lock(client: object, *names: str, lease: float = 60.0, why: str = "") -> "Lock | AsyncLock":
+    """Have instances of a server for this client alone, from all its threads or tasks, while a block runs.
 
         with snyper.lock(pm, lease=60, why="cooldown"):
             ...
@@ -28,97 +40,210 @@ class lock:
     those of this client wait for its end. `names` are those of prefixes, functions, methods or properties;
     without any it is of what the client's classes show, and of all that is served where it has none.
 
-    A thread of the client's own renews it. `lease`, in seconds from 0.5 to a day, is for how long it outlives
-    a client that is gone without a word.
+    A thread of the client's own renews it; for an AsyncClient, where it is `async with`, a task of the event
+    loop. `lease`, in seconds from 0.5 to a day, is for how long it outlives a client that is gone without a
+    word, or a loop that is held up.
 
-    Raises Locked where somebody else has one of them; ValueError; CallError. A lease that was lost, because
-    somebody broke it, or it was not renewed in time, raises LeaseLost at the next call to what it is of, and
-    at the end of the block.
+    Raises ValueError, TypeError; at the beginning of the block Locked where somebody else has one of them,
+    CallError. A lease that was lost, because somebody broke it, or it was not renewed in time, raises
+    LeaseLost at the next call to what it is of, and at the end of the block.
     """
+    face = face_of(client)
+    return (AsyncLock if face._is_async else Lock)(face, names, lease, why)
 
-    def __init__(self, client: object, *names: str, lease: float = 60.0, why: str = "") -> None:
-        if not MIN_LEASE_S <= lease <= MAX_LEASE_S:
-            raise ValueError(f"a lease lasts {MIN_LEASE_S} to {MAX_LEASE_S:,.0f} s, not {lease!r}")
-        self._caller = caller_of(client)
-        self._names = list(names or _names_shown(client))
-        self._lease_s = lease
-        self._why = why
-        self._id = ""
 
-    def __enter__(self) -> "lock":
-        if self._id:
-            raise RuntimeError("this lock is held already: make another")
-        caller, id = self._caller, os.urandom(8).hex()
+class _Held:
+    """A lease that a client asks for, and then has as far as it knows."""
+
+    session: ClientSession  # whose calls rely on it
+
+    def __init__(self, lease_s: float) -> None:
+        self.id = os.urandom(8).hex()
+        self.pause_s = lease_s / _RENEWALS
+        self._lease_s = lease_s
+        self._until_s = time.monotonic() + lease_s
+        self._lost: LeaseLost | None = None
+
+    @property
+    def lasts(self) -> bool:
+        """Tell whether it can be renewed."""
+        return self._lost is None and time.monotonic() < self._until_s
+
+    @contextlib.contextmanager
+    def renewal(self) -> Iterator[None]:
+        """Renew it in the block, which may fail."""
         asked_s = time.monotonic()
-        data: dict[str, Any] = {"names": self._names, "lease_ms": round(self._lease_s * 1000)}
-        caller.ask(LOCK, lease=id, why=self._why, **data)
-        self._id = id
-        self._pid = os.getpid()
-        self._until_s = asked_s + self._lease_s
-        self._ends = threading.Event()
-        self._thread = threading.Thread(target=self._renew, args=(id,), name="snyper lease", daemon=True)
-        caller.session.rely(id)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._pid != os.getpid():  # a fork: the lease is the parent's
-            return
-        self._ends.set()
-        self._caller.session.rely(self._id, False)
-        id, self._id = self._id, ""
-        was_held = time.monotonic() < self._until_s
         try:
-            with deadline(_GIVE_BACK_S):
-                self._caller.ask(UNLOCK, lease=id)
-        except CallError as failure:
-            lost = failure
-            if not isinstance(failure, LeaseLost):
-                if was_held:
-                    return  # it ends by itself
-                lost = LeaseLost("", f"it was not renewed for {self._lease_s:g} s")
-            if error is None:
-                raise lost from None
-            error.add_note(str(lost))
-
-    def _renew(self, id: str) -> None:
-        wait_s = self._lease_s / _RENEWALS
-        while not self._ends.wait(wait_s):
-            asked_s = time.monotonic()
-            if asked_s >= self._until_s:
-                return
-            try:
-                with deadline(self._until_s - asked_s):
-                    self._caller.ask(RENEW, lease=id)
-            except LeaseLost:
-                return
-            except CallError:
-                continue
+            with grace(self._until_s - asked_s):
+                yield
+        except LeaseLost as lost:
+            self._lost = lost
+        except CallError:
+            pass  # it may go better the next time
+        else:
             self._until_s = asked_s + self._lease_s
 
+    @contextlib.contextmanager
+    def giving_back(self, error: BaseException | None) -> Iterator[None]:
+        """Give it back in the block. Where it was lost raise LeaseLost, or note that on the `error`."""
+        lasts = self.lasts
+        try:
+            with grace(_GIVE_BACK_S):
+                yield
+            return
+        except LeaseLost as known:
+            lost = known
+        except CallError:
+            if lasts:
+                return  # it ends by itself
+            lost = self._lost or LeaseLost("", f"it was not renewed for {self._lease_s:g} s")
+        if error is None:
+            raise lost from None
+        error.add_note(str(lost))
 
-def break_lock(client: object, *names: str, why: str = "") -> list[str]:
-    """End the leases of instances whoever has them, and return who had them. `names` as with `lock`.
+
+class _Locking:
+    """A block that has a lease, but for the waiting."""
+
+    def __init__(self, face: ClientFace, names: Sequence[str], lease_s: float, why: str) -> None:
+        if not MIN_LEASE_S <= lease_s <= MAX_LEASE_S:
+            raise ValueError(f"a lease lasts {MIN_LEASE_S} to {MAX_LEASE_S:,.0f} s, not {lease_s!r}")
+        self._caller = face._snyper
+        self._names = list(names or _names_shown(face))
+        self._lease_s = lease_s
+        self._why = why
+        self._held: _Held | None = None
+
+    def _ask(self, held: _Held) -> Any:
+        """Ask for a lease. Raises RuntimeError where there is one already."""
+        if self._held is not None:
+            raise RuntimeError("this lock is held already: make another")
+        lease_ms = round(self._lease_s * 1000)
+        return self._caller.ask(LOCK, lease=held.id, names=self._names, lease_ms=lease_ms, why=self._why)
+
+    def _begin(self, held: _Held) -> None:
+        self._held = held
+        held.session = self._caller.session
+        held.session.rely(held.id)
+
+    def _end(self) -> _Held | None:
+        """Take that the block has ended; return what is to be given back, if that is not the parent's."""
+        held, self._held = self._held, None
+        if held is None or held.session.is_inherited:
+            return None
+        held.session.rely(held.id, False)
+        return held
+
+
+class Lock(_Locking):
+    """A block that has a lease, which a thread renews: `with`."""
+
+    def __enter__(self) -> Self:
+        held = _Held(self._lease_s)
+        try:
+            self._ask(held)
+        except _UNSURE:
+            threading.Thread(target=self._forget, args=(held,), name="snyper lease", daemon=True).start()
+            raise
+        self._begin(held)
+        self._ends = threading.Event()
+        threading.Thread(
+            target=self._renew, args=(held, self._ends), name="snyper lease", daemon=True
+        ).start()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        held = self._end()
+        if held is not None:
+            self._ends.set()
+            with held.giving_back(error):
+                self._caller.ask(UNLOCK, lease=held.id)
+
+    def _renew(self, held: _Held, ends: threading.Event) -> None:
+        while not ends.wait(held.pause_s) and held.lasts:
+            with held.renewal():
+                self._caller.ask(RENEW, lease=held.id)
+
+    def _forget(self, held: _Held) -> None:
+        with contextlib.suppress(CallError), grace(_GIVE_BACK_S):
+            self._caller.ask(UNLOCK, lease=held.id)
+
+
+class AsyncLock(_Locking):
+    """A block that has a lease, which a task of the event loop renews: `async with`."""
+
+    async def __aenter__(self) -> Self:
+        held = _Held(self._lease_s)
+        try:
+            await self._ask(held)
+        except _UNSURE:
+            _spawn(self._forget(held))
+            raise
+        self._begin(held)
+        self._renewals = asyncio.create_task(self._renew(held), context=Context())
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        held = self._end()
+        if held is None:
+            return
+        self._renewals.cancel()
+        with held.giving_back(error):
+            await self._caller.ask(UNLOCK, lease=held.id)
+
+    async def _renew(self, held: _Held) -> None:
+        while True:
+            await asyncio.sleep(held.pause_s)
+            if not held.lasts:
+                return
+            with held.renewal():
+                await self._caller.ask(RENEW, lease=held.id)
+
+    async def _forget(self, held: _Held) -> None:
+        with contextlib.suppress(CallError), grace(_GIVE_BACK_S):
+            await self._caller.ask(UNLOCK, lease=held.id)
+
+
+_spawned: set[asyncio.Task[None]] = set()  # which an event loop alone would not keep
+
+
+def _spawn(coroutine: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.create_task(coroutine, context=Context())
+    _spawned.add(task)
+    task.add_done_callback(_spawned.discard)
+
+
+@overload
+def break_lock(  # type: ignore[overload-overlap]
+    client: Awaited, *names: str, why: str = ""
+) -> Coroutine[Any, Any, list[str]]: ...
+@overload
+def break_lock(client: object, *names: str, why: str = "") -> list[str]: ...
+def break_lock(client: object, *names: str, why: str = "") -> Any:
+    """End the leases of instances whoever has them, and return who had them; to be awaited where it is an
+    AsyncClient. `names` as with `lock`.
 
     Who had one gets LeaseLost, with `why` and by whom. Raises CallError.
     """
-    found: list[str] = caller_of(client).ask(UNLOCK, names=list(names or _names_shown(client)), why=why)
-    return found
+    face = face_of(client)
+    return face._snyper.ask(UNLOCK, names=list(names or _names_shown(face)), why=why)
 
 
-def leases(client: object) -> list[dict[str, Any]]:
-    """Return the leases that there are at the server of a client.
+@overload
+def leases(  # type: ignore[overload-overlap]
+    client: Awaited,
+) -> Coroutine[Any, Any, list[dict[str, Any]]]: ...
+@overload
+def leases(client: object) -> list[dict[str, Any]]: ...
+def leases(client: object) -> Any:
+    """Return the leases that there are at the server of a client; to be awaited where it is an AsyncClient.
 
     Of each: `names`, as they were given or none for all; `who` has it; `since`, `until` unless it is
     renewed; `why`. Raises CallError.
     """
-    found: list[dict[str, Any]] = caller_of(client).ask(LEASES)
-    return found
+    return face_of(client)._snyper.ask(LEASES)
 
 
-def _names_shown(client: object) -> list[str]:
-    assert isinstance(client, BaseClient)
-    shown = [class_and_prefix(item) for item in client._shown]
+def _names_shown(face: ClientFace) -> list[str]:
+    shown = [class_and_prefix(item) for item in face._shown]
     return [prefix or commands_of(cls, "")[0].name for cls, prefix in shown if prefix or commands_of(cls, "")]

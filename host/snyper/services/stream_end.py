@@ -63,9 +63,12 @@ class StreamEnd:
         self._taking = Taking()
 
     def _check(self) -> None:
-        """Raise what says that it is over, if it is."""
+        """Raise what says that it is over, if it is, or the parent's."""
         if self._is_over:
             raise self._stop
+        if self._session.is_inherited:
+            self._is_over = True
+            raise StreamLost(self._taking.count)
 
     def _take(self, came: Came) -> Any:
         """Return the value of the item that came; None came until the deadline. Raises what the end means."""
@@ -87,7 +90,8 @@ class StreamEnd:
     def _close(self) -> None:
         if not self._is_over:
             self._is_over = True
-            self._give_up()
+            if not self._session.is_inherited:
+                self._give_up()
 
     def __del__(self) -> None:
         self._close()

@@ -1,16 +1,24 @@
 """The watches of a client: `watch`."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Self, overload
 
-from snyper.services.client import caller_of
+from snyper.services.client_face import Awaited, ClientFace, face_of
+from snyper.services.client_session import ClientSession
 from snyper.services.context import until
 from snyper.services.remote_exceptions import CallError, StreamLost
+from snyper.services.stream_end import Came
 from snyper.shared.socket_protocol import MessageType, SocketMessage
 
 
-class watch(Iterator[Any]):
-    """Iterates over the values of a property at the server: the one now, and each that is set by whomever.
+@overload
+def watch(  # type: ignore[overload-overlap]
+    client: Awaited, name: str, *, every: float | None = None
+) -> "AsyncWatch": ...
+@overload
+def watch(client: object, name: str, *, every: float | None = None) -> "Watch": ...
+def watch(client: object, name: str, *, every: float | None = None) -> "Watch | AsyncWatch":
+    """Iterate over the values of a property at the server: the one now, and each that is set by whomever.
 
         for value in snyper.watch(pm, "range"):
             ...
@@ -21,70 +29,131 @@ class watch(Iterator[Any]):
     those that were passed over just before it. Where the connection breaks it goes on with the value then.
 
     Nothing is read while somebody else has a lease, but what he has left open. What reading raises is raised,
-    and ends it. Raises Locked, NotServed, Refused for what is no property, other CallErrors; ValueError;
-    StreamLost when a deadline is over.
+    and ends it. Raises Locked, NotServed, Refused for what is no property, other CallErrors; ValueError,
+    TypeError; StreamLost when a deadline is over.
+
+    For an AsyncClient it is `async for`, begins with the first step, and may be left by cancelling that.
     """
+    face = face_of(client)
+    return (AsyncWatch if face._is_async else Watch)(face, name, every)
+
+
+class _Watching:
+    """An iterator over the values of a property, but for the waiting."""
 
     missed = 0
+    _is_over = True
+    _items: Any = None  # none before it has begun, and where that is to be done anew
+    _give_up: Callable[[], None]
+    _session: ClientSession
 
-    def __init__(self, client: object, name: str, *, every: float | None = None) -> None:
+    def __init__(self, face: ClientFace, name: str, every: float | None) -> None:
         if every is not None and not 0.01 <= every <= 3_600:
             raise ValueError(f"every is 0.01 to 3,600 s, not {every!r}")
-        self._caller = caller_of(client)
+        self._caller = face._snyper
         self._name = name
         self._data: dict[str, object] = {"name": name}
         if every is not None:
             self._data["every_ms"] = round(every * 1_000)
-        self._is_over = True
         self._values = 0
-        self._begin()
-
-    def __iter__(self) -> "watch":
-        return self
-
-    def __next__(self) -> Any:
-        while not self._is_over:
-            came = self._items.take(until(None))
-            if isinstance(came, SocketMessage) and came.type == MessageType.ITEM:
-                return self._take(came)
-            if came is None:
-                self.close()
-                raise StreamLost(self._values)
-            self._is_over = True
-            if isinstance(came, Exception):  # the connection has broken
-                self._begin()
-                continue
-            self._caller.session.result(came, self._name)
-        raise StopIteration
-
-    def close(self) -> None:
-        """End it."""
-        if not self._is_over:
-            self._is_over = True
-            self._give_up()
-
-    def __enter__(self) -> "watch":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if not getattr(self, "_is_over", True):
-            self.close()
-
-    # ---
-
-    def _begin(self) -> None:
-        self._items, self._give_up = self._caller.watch(self._data, self._name)
-        self._last: int | None = None  # the number of a value here
         self._is_over = False
 
-    def _take(self, message: SocketMessage) -> Any:
+    @property
+    def _has_begun(self) -> bool:
+        return self._items is not None and not self._session.is_inherited
+
+    def _take_begun(self, begun: tuple[Any, Callable[[], None]]) -> None:
+        self._items, self._give_up = begun
+        self._session = self._caller.session
+        self._last: int | None = None  # the number of a value here
+
+    def _is_value(self, came: Came) -> bool:
+        """Tell whether a value came; false where the connection has broken. Raises what the end means."""
+        if isinstance(came, SocketMessage) and came.type == MessageType.ITEM:
+            return True
+        if isinstance(came, Exception):
+            self._items = None
+            return False
+        if came is None:
+            self._close()
+            raise StreamLost(self._values)
+        self._is_over = True
+        self._session.result(came, self._name)
+        raise CallError(f"{self._caller.where} has ended the watch of {self._name}")
+
+    def _value(self, message: SocketMessage) -> Any:
         number = (message.data or {}).get("n")
         if type(number) is not int:
             raise CallError(f"{self._caller.where} does not number the values of {self._name}")
         self.missed = 0 if self._last is None else max(0, number - self._last - 1)
         self._last = number
         self._values += 1
-        return self._caller.session.value(message, self._name)
+        return self._session.value(message, self._name)
+
+    def _close(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            if self._has_begun:
+                self._give_up()
+
+    def __del__(self) -> None:
+        self._close()
+
+
+class Watch(_Watching, Iterator[Any]):
+    """An iterator over the values of a property: `for`. A thread at a time may use it."""
+
+    def __init__(self, face: ClientFace, name: str, every: float | None) -> None:
+        super().__init__(face, name, every)
+        self._begin()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        while not self._is_over:
+            if not self._has_begun:
+                self._begin()
+            came = self._items.take(until(None))
+            if self._is_value(came):
+                return self._value(came)
+        raise StopIteration
+
+    def close(self) -> None:
+        """End it."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._close()
+
+    def _begin(self) -> None:
+        self._take_begun(self._caller.watch(self._data, self._name))
+
+
+class AsyncWatch(_Watching, AsyncIterator[Any]):
+    """An iterator over the values of a property: `async for`. A task at a time may use it."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        while not self._is_over:
+            if not self._has_begun:
+                self._take_begun(await self._caller.watch(self._data, self._name))
+            came = await self._items.take(until(None))
+            if self._is_value(came):
+                return self._value(came)
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """End it."""
+        self._close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._close()
