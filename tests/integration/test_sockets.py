@@ -11,7 +11,7 @@ from tests.integration.harness import HOST
 
 @pytest.mark.parametrize("host", [HOST, ""])
 async def test_both_ends_send_at_once(host: str) -> None:
-    """Where they did not, a second line would wait 40 ms for a peer's delayed acknowledgement of the first."""
+    """Else a second line would wait 40 ms for a peer's delayed acknowledgement of the first."""
     accepted: asyncio.Queue[Stream] = asyncio.Queue()
     server = await listen(accepted.put, host, 0, 1, lambda: True)
     dialled = await dial(HOST, bound_port(server, 0), 5_000)
