@@ -1,7 +1,6 @@
 """Calls to one server, from any number of threads: each once, over one connection after the other."""
 
 import contextlib
-import select
 import socket
 import threading
 import time
@@ -14,6 +13,7 @@ from snyper.services.client_stream import Items, RemoteStream
 from snyper.services.context import until
 from snyper.services.dialling import IDLE_S, Dialling
 from snyper.services.remote_exceptions import CallError, OutcomeUnknown, Refused, Unreachable
+from snyper.services.sockets import wait_for_first
 from snyper.services.wire import STREAMS, WATCH, Pieces
 from snyper.shared.address import format_address
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
@@ -273,7 +273,7 @@ class Caller:
         connection, wake = self._connection, self._wake
         assert connection is not None
         assert wake is not None
-        fileno: Any = connection.fileno()
+        fileno = connection.fileno()
         while True:
             with self._turns:
                 posted, self._posted = self._posted, []
@@ -289,7 +289,7 @@ class Caller:
                 action(connection)
             if not connection.has_pending:
                 continue
-            if connection.is_readable(0.0) or fileno in select.select((fileno, wake[0]), (), ())[0]:
+            if connection.is_readable(0.0) or wait_for_first(fileno, wake[0].fileno()):
                 connection.read()
             with contextlib.suppress(BlockingIOError):
                 wake[0].recv(4_096)

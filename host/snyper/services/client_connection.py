@@ -3,9 +3,9 @@
 import contextlib
 import functools
 import getpass
-import os
 import socket
 import ssl
+import sys
 import time
 from hashlib import sha256
 from struct import pack
@@ -22,7 +22,7 @@ from snyper.shared.link_core import CloseReason
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
 # Where a system call can wait for so long: elsewhere it is of another form.
-_RECEIVE_TIMEOUT = getattr(socket, "SO_RCVTIMEO", None) if os.name == "posix" else None
+_RECEIVE_TIMEOUT = getattr(socket, "SO_RCVTIMEO", None) if sys.platform != "win32" else None
 _PIECE_BYTES = 1 << 14  # more goes straight to where it belongs
 _MAX_PIECES = 64  # that one system call takes, on any system
 

@@ -1,6 +1,7 @@
 """The entrance of a server: its listeners, and the connections of those who have dialled."""
 
 import logging
+import math
 import os
 import selectors
 import socket
@@ -18,6 +19,8 @@ from snyper.shared.keys import Key
 from snyper.shared.socket_protocol import SocketMessage
 
 _log = logging.getLogger("snyper")
+# What `select` takes at once on Windows, but for the listeners, which come and go.
+MAX_SELECTED = 512 - 8
 _FULL_S = 0.2  # until the next client is looked for where there are no descriptors
 MAX_STRANGERS = 64  # who have dialled and are not let in
 
@@ -89,17 +92,26 @@ class Entrance:
         def accept(mask: int) -> None:
             try:
                 sock, peer = listener.accept()
-            except (BlockingIOError, ConnectionAbortedError):
+            except (BlockingIOError, ConnectionError):
                 return
-            except OSError as error:  # there are no descriptors: they wait until there are some again
-                _log.error("the server takes no more clients for now: %s", error.strerror)
-                selector.unregister(listener)
-                self._engine.call_at(time.monotonic() + _FULL_S, listen_on)
+            except OSError as error:  # there are no descriptors
+                wait(str(error.strerror))
                 return
             self.take(sock, peer[0])
+            if len(selector.get_map()) >= _max_sockets(selector):
+                wait("this system waits for no more of them")
+
+        def wait(why: str) -> None:
+            """Let who dials wait until there is room for him again."""
+            _log.error("the server takes no more clients for now: %s", why)
+            selector.unregister(listener)
+            self._engine.call_at(time.monotonic() + _FULL_S, listen_on)
 
         def listen_on() -> None:
-            selector.register(listener, selectors.EVENT_READ, accept)
+            if len(selector.get_map()) < _max_sockets(selector):
+                selector.register(listener, selectors.EVENT_READ, accept)
+            else:
+                self._engine.call_at(time.monotonic() + _FULL_S, listen_on)
 
         return accept
 
@@ -111,3 +123,7 @@ class Entrance:
     def _end(self, connection: Connection) -> None:
         self.connections.discard(connection)
         self._on_end(connection)
+
+
+def _max_sockets(selector: selectors.BaseSelector) -> float:
+    return MAX_SELECTED if isinstance(selector, selectors.SelectSelector) else math.inf

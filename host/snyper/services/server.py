@@ -98,7 +98,7 @@ class BaseServer:
         self._watch_requests = WatchRequests(
             self._watches, self._surface, self._desk, self._stations, self._run_each, self._call_at
         )
-        self._address = ("" if secret else "127.0.0.1") if address is None else address
+        self._address = ("" if secret else "localhost") if address is None else address
         self.port = port
         self._secret = secret
         self._entrance = Entrance(secret, self._let_in, self._on_request, self._on_end)

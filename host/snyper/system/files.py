@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 PRIVATE = 0o600  # the mode of a file with a secret in it
+_AS_IT_IS = getattr(os, "O_BINARY", 0)  # Windows would make two bytes of each end of a line
 
 
 def own_file(folder: Callable[[str], Path], name: str, no_home: Exception) -> Path:
@@ -43,7 +44,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         with _replacing(path.resolve(), found) as file:
             yield file
     else:
-        with os.fdopen(os.open(path, os.O_WRONLY), "wb") as file:
+        with os.fdopen(os.open(path, os.O_WRONLY | _AS_IT_IS), "wb") as file:
             if stat.S_ISREG(found.st_mode):
                 file.truncate()
             yield file
@@ -54,7 +55,7 @@ def write_private(path: Path, content: bytes) -> None:
     path = path.resolve()
     new = path.with_name(f".snyper-{secrets.token_hex(4)}.part")
     try:
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "wb") as file:
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _AS_IT_IS, PRIVATE), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

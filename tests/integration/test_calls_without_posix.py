@@ -1,0 +1,207 @@
+"""Calls where nothing is that Windows lacks: a server and clients in processes from which that is taken.
+
+It is not Windows: sockets still behave as they do here. What is held is that nothing of POSIX alone is used.
+"""
+
+import contextlib
+import selectors
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from snyper.services import entrance
+from snyper.services.client import Client
+from snyper.services.sockets import listen
+from tests.integration.calls_harness import HOST, Powermeter, each_secret, served, two_clients
+from tests.integration.harness import ROOT
+from tools.loopback import free_port
+
+# What Python's own library has loaded keeps what it needs to run here.
+WITHOUT_POSIX = """
+import select
+for name in ("poll", "epoll", "kqueue", "devpoll"):
+    if hasattr(select, name):
+        delattr(select, name)
+import asyncio, contextlib, getpass, hashlib, inspect, json, logging, os, pathlib, pydoc, random, selectors
+import signal, socket, ssl, subprocess, sys, tempfile, threading, typing, warnings, zoneinfo
+import cryptography.x509, numpy
+assert selectors.DefaultSelector is selectors.SelectSelector
+for module in ("fcntl", "grp", "pty", "pwd", "resource", "termios", "tty", "posix", "uvloop"):
+    sys.modules[module] = None
+for name in (
+    "chown", "fchmod", "fchown", "fork", "forkpty", "getegid", "geteuid", "getgid", "getpgid", "getuid",
+    "kill", "killpg", "mkfifo", "nice", "openpty", "pipe2", "posix_spawn", "pread", "pwrite", "readv",
+    "register_at_fork", "sched_getaffinity", "sendfile", "setsid", "statvfs", "uname", "wait4", "writev",
+    "O_CLOEXEC", "O_DIRECTORY", "O_NONBLOCK",
+):
+    if hasattr(os, name):
+        delattr(os, name)
+for name in (
+    "AF_NETLINK", "SO_REUSEPORT", "SO_BINDTODEVICE", "MSG_DONTWAIT", "MSG_NOSIGNAL",
+    "TCP_CORK", "TCP_QUICKACK", "TCP_USER_TIMEOUT", "sethostname",
+):
+    if hasattr(socket, name):
+        delattr(socket, name)
+for name in (
+    "SIGALRM", "SIGCHLD", "SIGHUP", "SIGKILL", "SIGPIPE", "SIGQUIT", "SIGSTOP", "SIGUSR1", "SIGUSR2",
+    "alarm", "pause", "pthread_kill", "pthread_sigmask", "set_wakeup_fd", "setitimer", "siginterrupt",
+    "sigwait",
+):
+    if hasattr(signal, name):
+        delattr(signal, name)
+
+def lacking(self):
+    raise AttributeError("Windows has none")
+
+for name in ("sendmsg", "recvmsg", "recvmsg_into", "sendmsg_afalg", "sendfile"):
+    setattr(socket.socket, name, property(lacking))
+socket.SO_EXCLUSIVEADDRUSE = socket.SO_OOBINLINE  # one that there is here
+socket.SO_RCVTIMEO = 0x1006
+sys.platform = "win32"
+"""
+
+SERVER = """
+import numpy
+from snyper import AsyncServer, Server
+
+class Powermeter:
+    def __init__(self):
+        self.value = 1
+    @property
+    def range(self):
+        return self.value
+    @range.setter
+    def range(self, value):
+        self.value = value
+    def read_voltage(self, samples=1):
+        return samples / 4
+
+def same(value):
+    return value
+
+def count(end):
+    yield from range(end)
+
+async def later(value):
+    await asyncio.sleep(0.01)
+    return value
+
+async def serve():
+    await AsyncServer(*items, address=None, port=port, secret=secret).run()
+
+port, secret = int(sys.argv[1]), sys.argv[2] or None
+items = Powermeter(), same, count, later
+if sys.argv[3] == "async":
+    asyncio.run(serve())
+else:
+    Server(*items, address=None, port=port, secret=secret).run()
+"""
+
+CLIENT = """
+import numpy
+import snyper
+
+port, secret = int(sys.argv[1]), sys.argv[2] or None
+pm = snyper.Client(port=port, secret=secret)
+assert pm.read_voltage(samples=20) == 5.0
+pm.set_range(3)
+with snyper.lock(pm, why="cooldown"):
+    assert pm.get_range() == 3
+array = numpy.arange(3_000_000)
+assert (pm.same(array) == array).all()
+assert list(pm.count(100)) == list(range(100))
+assert pm.later(4) == 4
+with snyper.watch(pm, "range") as values:
+    assert next(values) == 3
+    pm.set_range(4)
+    assert next(values) == 4
+with snyper.deadline(30):
+    threads = [threading.Thread(target=pm.same, args=(array,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+try:
+    pm.range_of_motion()
+except snyper.CallError as error:
+    assert "not registered" in str(error)
+pm.close()
+
+async def main():
+    pm = snyper.AsyncClient(port=port, secret=secret)
+    assert await asyncio.gather(*[pm.read_voltage(samples=n) for n in range(4)]) == [0, 0.25, 0.5, 0.75]
+    assert (await pm.same(array) == array).all()
+    assert [value async for value in await pm.count(100)] == list(range(100))
+    await pm.close()
+
+asyncio.run(main())
+print("done")
+"""
+
+
+@contextlib.contextmanager
+def running(program: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    with subprocess.Popen(
+        [sys.executable, "-u", "-X", "dev", "-c", WITHOUT_POSIX + program, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("kind", ["threads", "async"])
+@each_secret
+def test_a_server_and_its_clients(secret: str | None, kind: str) -> None:
+    port = str(free_port())
+    with (
+        running(SERVER, port, secret or "", kind) as server,
+        running(CLIENT, port, secret or "") as client,
+    ):
+        said, _ = client.communicate(timeout=60)
+        assert said.endswith("done\n"), said
+        server.kill()
+        said, _ = server.communicate(timeout=60)
+        assert "Traceback" not in said
+
+
+def test_nobody_else_gets_a_port_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows SO_REUSEADDR lets a second server have it; the option against that is another's here."""
+    monkeypatch.setattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_OOBINLINE, raising=False)
+    for listener in listen(HOST, 0):
+        assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE)
+        assert not listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+        listener.close()
+    monkeypatch.undo()
+    [listener] = listen(HOST, 0)
+    with pytest.raises(OSError, match=r"cannot listen on .*: Address already in use"):
+        listen(HOST, listener.getsockname()[1])
+    listener.close()
+
+
+def test_clients_wait_where_the_system_takes_no_more_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`select` of Windows takes 512 at once, and raises for one more."""
+    monkeypatch.setattr(selectors, "DefaultSelector", selectors.SelectSelector)
+    monkeypatch.setattr(entrance, "MAX_SELECTED", 12)
+    with served(Powermeter()) as server, two_clients(server) as (one, other):
+        assert one.get_identity() == "PM-1"
+        strangers = [socket.create_connection((HOST, server.port)) for _ in range(30)]
+        assert one.get_identity() == "PM-1"
+        for stranger in strangers:
+            stranger.close()
+        assert other.get_identity() == "PM-1"
+
+
+def test_a_server_without_an_address_is_reached_at_both_of_loopback() -> None:
+    """Windows takes 2 s to refuse a connection: a client that dials localhost must not wait for that."""
+    with served(Powermeter(), address=None) as server:
+        for address in ("localhost", *{where[4][0] for where in socket.getaddrinfo("localhost", 0)}):
+            with Client(address=str(address), port=server.port, timeout=30) as c:
+                assert c.get_identity() == "PM-1"
