@@ -12,7 +12,7 @@ from typing import Any
 from snyper.services.async_stream import AsyncItems
 from snyper.services.client_connection import tls_context, tls_failure, who
 from snyper.services.client_session import Request, cancelling
-from snyper.services.connection import Core
+from snyper.services.core import Core
 from snyper.services.dialling import ALIVE_S, IDLE_S
 from snyper.services.handshake import ClientHandshake
 from snyper.services.sockets import keep_alive, readiness
@@ -37,7 +37,7 @@ class AsyncConnection(asyncio.BufferedProtocol):
     instance = ""
     is_known = False
     _transport: asyncio.Transport
-    _is_ready: Callable[[float], bool]
+    _is_ready: Callable[[float], object]
     _into: memoryview
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class AsyncConnection(asyncio.BufferedProtocol):
     def needs_trial(self) -> bool:
         """Tell whether it may have ended unnoticed: nothing came for long, or nobody has read it yet."""
         core = self._core
-        return now_us() - core.received_us > _IDLE_US or (not core._pending and self._is_ready(0.0))
+        return now_us() - core.received_us > _IDLE_US or (not core._pending and bool(self._is_ready(0)))
 
     async def shake_hands(self, handshake: ClientHandshake, is_slow: bool) -> None:
         """Be let in; with `is_slow`, for a secret is stretched, in a thread. Raises ProtocolError."""

@@ -11,10 +11,10 @@ from snyper.services.client_connection import ClientConnection, dial
 from snyper.services.client_session import ClientSession, Request, is_answer
 from snyper.services.client_stream import Items, RemoteStream
 from snyper.services.context import until
-from snyper.services.dialling import IDLE_S, Dialling
+from snyper.services.dialling import Dialling
 from snyper.services.remote_exceptions import CallError, OutcomeUnknown, Refused, Unreachable
 from snyper.services.sockets import wait_for_first
-from snyper.services.wire import STREAMS, WATCH, Pieces
+from snyper.services.wire import STREAMS, WATCH
 from snyper.shared.address import format_address
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
@@ -29,18 +29,14 @@ class _DeadlineError(Exception):
 class _Request(Request):
     """A request of a thread, and what comes of it."""
 
-    def __init__(self, id: str | int, pieces: Pieces, name: str) -> None:
-        super().__init__(id, pieces, name)
-        self.outcome: SocketMessage | Exception | None = None
-        self.done: threading.Event | None = None  # for the thread, once another reads
-        self.items: Items | None = None  # of a stream, which `outcome` has begun
-        self.is_watch = False
-        self._connection: ClientConnection | None = None
+    outcome: SocketMessage | Exception | None = None
+    done: threading.Event | None = None  # for the thread, once another reads
+    items: Items | None = None  # of a stream, which `outcome` has begun
+    is_watch = False
+    _connection: ClientConnection
 
     def begin(self, connection: ClientConnection, where: str) -> None:
         """Send it. Raises OutcomeUnknown where it was sent to another run of the server; ProtocolError."""
-        if connection.is_closed:
-            raise ProtocolError(ErrorCode.DISCONNECTED, "the connection has ended")
         self.send_to(connection.instance, connection.is_known, where)
         self.outcome = None
         self._connection = connection
@@ -60,7 +56,6 @@ class _Request(Request):
             self.done.set()
 
     def _say_taken(self) -> None:
-        assert self._connection is not None
         self._connection.tell(SocketMessage(MessageType.ITEM, self.id))
 
 
@@ -107,9 +102,9 @@ class Caller:
     def close(self) -> None:
         """Hang up. The next call connects anew; one that is under way does so at once."""
         self._check_process()
-        with self._turns:
+        with self._lock:
             while self._is_taken:
-                self._turns.wait(_SLICE_S)
+                self._wait_for_turn(_SLICE_S)
             if self._is_watched:
                 self._post(lambda connection: connection.close())
             else:
@@ -156,13 +151,15 @@ class Caller:
     def _have_watcher(self, session: ClientSession, action: Any) -> None:
         """Have the watcher call `action`, if it is there: it has a stream until that ends."""
         self._check_process()
-        with self._turns:
+        with self._lock:
             if self._is_watched and self.session is session:
                 self._post(action)
 
     def _begin_session(self) -> None:
         self.session = ClientSession(self.where)
-        self._turns = threading.Condition()
+        self._lock = threading.RLock()  # who lets go of a stream may do so in the midst of it
+        self._turns = threading.Condition(self._lock)
+        self._waiting = 0  # for their turn
         self._is_taken = False  # by a thread that calls
         self._is_watched = False
         self._posted: list[Any] = []  # for the watcher, with the connection
@@ -198,7 +195,9 @@ class Caller:
         try:
             connection = self._connected(until_s)
             request.begin(connection, self.where)
-            is_done = _read_until_done(connection, request)
+            is_done = True
+            while request.outcome is None and is_done:
+                is_done = connection.read_within(_HANDOVER_S)
             is_handed_over = not is_done or (request.items is not None and connection.has_pending)
         except CallError:
             raise
@@ -214,15 +213,14 @@ class Caller:
                 self._end_turn()
         if is_handed_over and not is_done:
             return self._wait_aside(request, until_s)
-        connection.used_s = time.monotonic()
         assert request.outcome is not None
         return request.outcome
 
     def _take_turn(self, request: _Request, until_s: float | None) -> bool:
         """Take the connection for this thread; return false if the watcher has it, and now the request."""
-        with self._turns:
+        with self._lock:
             while self._is_taken:
-                self._turns.wait(_left_s(until_s))
+                self._wait_for_turn(_left_s(until_s))
             if not self._is_watched:
                 self._is_taken = True
                 return True
@@ -231,9 +229,17 @@ class Caller:
             return False
 
     def _end_turn(self) -> None:
-        with self._turns:
+        with self._lock:
             self._is_taken = False
-            self._turns.notify()
+            if self._waiting:
+                self._turns.notify()
+
+    def _wait_for_turn(self, wait_s: float) -> None:
+        self._waiting += 1
+        try:
+            self._turns.wait(wait_s)
+        finally:
+            self._waiting -= 1
 
     def _wait_aside(self, request: _Request, until_s: float | None) -> SocketMessage | Exception:
         """Wait for what comes of a request while the watcher reads."""
@@ -242,7 +248,7 @@ class Caller:
             while not request.done.wait(_left_s(until_s)):
                 pass
         except BaseException:
-            with self._turns:
+            with self._lock:
                 if self._is_watched:
                     self._post(lambda connection: connection.give_up(request.id))
             raise
@@ -252,7 +258,7 @@ class Caller:
     # --- the watcher
 
     def _hand_over(self, request: _Request) -> None:
-        with self._turns:
+        with self._lock:
             request.done = threading.Event()
             self._wake = socket.socketpair()
             for sock in self._wake:
@@ -275,14 +281,13 @@ class Caller:
         assert wake is not None
         fileno = connection.fileno()
         while True:
-            with self._turns:
+            with self._lock:
                 posted, self._posted = self._posted, []
                 if not posted and not connection.has_pending:
                     self._is_watched = False
                     self._wake = None
                     for sock in wake:
                         sock.close()
-                    connection.used_s = time.monotonic()
                     self._turns.notify_all()
                     return
             for action in posted:
@@ -304,8 +309,7 @@ class Caller:
     def _connected(self, until_s: float | None) -> ClientConnection:
         connection = self._connection
         if connection is not None:
-            is_fresh = time.monotonic() - connection.used_s < IDLE_S
-            if not connection.has_ended() and (is_fresh or connection.is_alive()):
+            if connection.is_usable():
                 return connection
             self._drop()
         self._connection = connection = self._dial(until_s)
@@ -320,15 +324,10 @@ class Caller:
                 time.sleep(dialling.pause_s(error))
 
 
-def _read_until_done(connection: ClientConnection, request: _Request) -> bool:
-    """Read until a request is done; return false if that lasts."""
-    while request.outcome is None:
-        if not connection.read_within(_HANDOVER_S):
-            return False
-    return True
-
-
 def _begin(request: _Request, connection: ClientConnection, where: str) -> None:
+    if connection.is_closed:
+        request.set(ProtocolError(ErrorCode.DISCONNECTED, "the connection has ended"))
+        return
     try:
         request.begin(connection, where)
     except (ProtocolError, CallError) as error:

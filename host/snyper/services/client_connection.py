@@ -6,14 +6,13 @@ import getpass
 import socket
 import ssl
 import sys
-import time
 from hashlib import sha256
 from struct import pack
 from typing import Any
 
 from snyper.services.client_session import cancelling
-from snyper.services.connection import Core
-from snyper.services.dialling import ALIVE_S
+from snyper.services.core import Core
+from snyper.services.dialling import ALIVE_S, IDLE_S
 from snyper.services.handshake import ClientHandshake
 from snyper.services.sockets import keep_alive, readiness, wait_for_either
 from snyper.services.wire import Pieces
@@ -24,6 +23,7 @@ from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError,
 # Where a system call can wait for so long: elsewhere it is of another form.
 _RECEIVE_TIMEOUT = getattr(socket, "SO_RCVTIMEO", None) if sys.platform != "win32" else None
 _PIECE_BYTES = 1 << 14  # more goes straight to where it belongs
+_IDLE_US = round(IDLE_S * 1_000_000)
 _MAX_PIECES = 64  # that one system call takes, on any system
 
 
@@ -35,9 +35,7 @@ class ClientConnection:
     def __init__(self, sock: Any, handshake: ClientHandshake, rest: bytes) -> None:
         self.instance = handshake.instance
         self.is_known = handshake.is_known
-        self.used_s = time.monotonic()
         self._sock = sock
-        self._tail: Pieces = ()
         self._is_sending = False
         self._is_receiving = False
         self._later: list[bytes] = []  # lines for when what has come is read
@@ -66,24 +64,22 @@ class ClientConnection:
         """Send a request. `on_reply(token, reply)` is called with each item that comes, and once with the
         reply, or with a ProtocolError when the connection ends. Raises ProtocolError where it has ended.
         """
-        self._tail = pieces[1:]
-        self._core.start_request(id, bytes(pieces[0]), on_reply, token)
+        self._send(pieces)
+        self._core._pending[id] = on_reply, token
 
     def is_readable(self, wait_s: float) -> bool:
         """Tell whether something can be read, now or within that time."""
-        if self._is_tls and self._sock.pending():
-            return True
-        return self._is_ready(wait_s)
+        return bool(self._is_ready(wait_s * 1000))
 
     def read_within(self, wait_s: float) -> bool:
         """Read what comes within that time, by one system call where there is one for that; return whether
         something did.
         """
         if self._is_tls or _RECEIVE_TIMEOUT is None:
-            is_readable = self.is_readable(wait_s)
-            if is_readable:
-                self.read()
-            return is_readable
+            if not self._is_ready(wait_s * 1000):
+                return False
+            self.read()
+            return True
         if wait_s != self._receive_timeout_s:
             self._receive_timeout_s = wait_s
             self._sock.setsockopt(socket.SOL_SOCKET, _RECEIVE_TIMEOUT, pack("ll", 0, int(wait_s * 1e6)))
@@ -91,49 +87,38 @@ class ClientConnection:
 
     def read(self) -> bool:
         """Read what there is; return whether there was something. What it answers is told to who asked."""
-        parser = self._core._parser
+        buffer = self._core._parser.buffer
         try:
-            if parser.buffer is None:
+            if buffer is None:
                 data: Any = self._sock.recv(_PIECE_BYTES)
-                size = len(data)
             else:
-                size = self._sock.recv_into(parser.buffer)
-                data = parser.buffer[:size]
+                data = buffer[: self._sock.recv_into(buffer)]
         except (BlockingIOError, ssl.SSLWantReadError):
             return False
         except OSError as error:
             self._core.end(_broken(error), CloseReason.BROKEN)
             return True
-        if size:
+        if data:
             self._receive(data)
         else:
             self._core.end()
         return True
 
-    def has_ended(self) -> bool:
-        """Tell whether the server has hung up while nobody asked it anything."""
-        while self._core.close_error is None and self.is_readable(0.0):
+    def is_usable(self) -> bool:
+        """Tell whether the server is there: it has not hung up while nobody asked it anything, and where
+        nothing has come for long it answers.
+        """
+        core = self._core
+        while core.close_error is None and self._is_ready(0):
             self._sock.setblocking(False)
             try:
                 if not self.read():
                     break  # TLS's own
             finally:
                 self._sock.setblocking(True)
-        return self._core.close_error is not None
-
-    def is_alive(self) -> bool:
-        """Ask the server for a sign of life, and tell whether one comes in time."""
-        replies: list[Any] = []
-        line = SocketMessage(MessageType.PING, "alive").to_line()
-        try:
-            self.begin("alive", (line,), list.append, replies)
-            while not replies:
-                if not self.is_readable(ALIVE_S):
-                    return False
-                self.read()
-        except ProtocolError:
+        if core.close_error is not None:
             return False
-        return isinstance(replies[0], SocketMessage)
+        return now_us() - core.received_us < _IDLE_US or self._is_alive()
 
     def give_up(self, id: str | int) -> None:
         """Tell the server, as far as that can be told at once, that nobody waits for a call any more."""
@@ -154,6 +139,20 @@ class ClientConnection:
         self._sock.close()
 
     # ---
+
+    def _is_alive(self) -> bool:
+        """Ask the server for a sign of life, and tell whether one comes in time."""
+        replies: list[Any] = []
+        line = SocketMessage(MessageType.PING, "alive").to_line()
+        try:
+            self.begin("alive", (line,), list.append, replies)
+            while not replies:
+                if not self.is_readable(ALIVE_S):
+                    return False
+                self.read()
+        except ProtocolError:
+            return False
+        return isinstance(replies[0], SocketMessage)
 
     def _receive(self, data: Any) -> None:
         self._is_receiving = True
@@ -179,9 +178,10 @@ class ClientConnection:
     def _write(self, line: bytes) -> None:
         if self._is_receiving:
             self._later.append(line)
-            return
-        pieces = (line, *self._tail)
-        self._tail = ()
+        else:
+            self._send((line,))
+
+    def _send(self, pieces: Pieces) -> None:
         self._is_sending = True
         try:
             if self._core._pending:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import weakref
 from typing import TypeGuard
 
 from snyper.services import wire
@@ -18,12 +19,12 @@ from snyper.services.wire import CANCEL, RAISED, REFUSED, RETURNED, Pieces, unpa
 from snyper.shared.link_core import error_of
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
-_forks = 0  # of this process, from the first one
+_sessions: "weakref.WeakSet[ClientSession]" = weakref.WeakSet()
 
 
 def _on_fork() -> None:
-    global _forks
-    _forks += 1
+    for session in _sessions:
+        session.is_inherited = True
 
 
 if hasattr(os, "register_at_fork"):
@@ -58,20 +59,17 @@ class Request:
 class ClientSession:
     """Counts the calls of a client, and tells the server which answers have come. Any thread may use it."""
 
+    is_inherited = False  # from the parent, with its connection: this process was forked since
+
     def __init__(self, where: str) -> None:
         self.id = os.urandom(16).hex()
-        self._forks = _forks
         self.where = where
         self.leases: tuple[str, ...] = ()  # that its calls rely on
         self._seq = 0
         self._asked = 0
         self._open: set[int] = set()  # the calls that have no answer yet
         self._lock = threading.Lock()
-
-    @property
-    def is_inherited(self) -> bool:
-        """Tell whether it is the parent's, and its connection too: this process was forked from it since."""
-        return self._forks != _forks
+        _sessions.add(self)
 
     def call(self, name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[int, Pieces, str]:
         """Begin a call, to be ended by `end`; return what makes a Request of it.

@@ -7,14 +7,14 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+from snyper.services.core import Core
 from snyper.services.engine import Engine
 from snyper.services.handshake import Introduction, ServerHandshake
-from snyper.services.wire import MAX_BODY_BYTES, Buffer, Pieces, read_plain
+from snyper.services.wire import Buffer, Pieces
 from snyper.shared.clock import now_us
-from snyper.shared.link_core import LinkCore
 from snyper.shared.seal import SEAL_BYTES
 from snyper.shared.socket_protocol import MAX_LINE_BYTES, ErrorCode, ProtocolError, SocketMessage
 
@@ -25,57 +25,6 @@ _FOLLOWING_BYTES = 1 << 18  # of that at once, before others get their turn
 _CORK_S = 0.000_2  # a call that takes longer is the last whose answer waits for others
 _log = logging.getLogger("snyper")
 _CLIENT_HELLO = 0x16  # the first byte of TLS, and of no line
-
-
-class Core(LinkCore):
-    """One end of a client's link, once it is let in. Most lines are of the type `mostly`: those are read by a
-    shorter way.
-    """
-
-    max_chunk_bytes = MAX_BODY_BYTES
-    peer_max_chunk_bytes = MAX_BODY_BYTES
-
-    def __init__(
-        self, handlers: dict[str, Any], who: str, write: Callable[[bytes], None], mostly: str
-    ) -> None:
-        super().__init__(handlers, who, now_us())
-        self.transmit = write
-        self._mostly = mostly
-        self._begin = f'{{"type":"{mostly}",'.encode()
-
-    def receive_data(self, data: Any, now_us: int) -> "Iterator[SocketMessage | None] | tuple[()]":
-        """Take the next bytes, as LinkCore does."""
-        parser = self._parser
-        if (
-            (type(data) is bytes and data.startswith(self._begin))
-            and (parser.is_between_lines() and parser.is_one_line(data))
-            and self.close_error is None
-        ):
-            message = read_plain(data, self._mostly)
-            if message is not None:
-                self.received_us = now_us
-                request = self._take(message)
-                return () if request is None else iter((request,))
-        return super().receive_data(data, now_us)
-
-    def _take_each(self, data: Any) -> "Iterator[SocketMessage | None]":
-        at = 0
-        if type(data) is bytes and self._parser.is_between_lines():
-            while data.startswith(self._begin, at) and self.close_error is None:
-                end = data.find(b"\n", at) + 1
-                message = read_plain(data[at:end], self._mostly) if end else None
-                if message is None:
-                    break
-                at = end
-                yield self._take(message)
-        if at < len(data):
-            yield from super()._take_each(data[at:] if at else data)
-
-    def on_state(self) -> None:
-        """Do nothing: whoever reads looks at `close_error`."""
-
-    def log(self, text: str) -> None:
-        """Say nothing: the server's log has the calls."""
 
 
 class Connection:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from snyper.services.connection import Connection, Core
+from snyper.services.connection import Connection
+from snyper.services.core import Core
 from snyper.services.coroutines import Coroutines
 from snyper.services.desk import Desk, Job, Session
 from snyper.services.engine import Engine

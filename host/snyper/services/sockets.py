@@ -4,6 +4,7 @@ import contextlib
 import errno
 import select
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -29,13 +30,18 @@ def keep_alive(sock: socket.socket) -> None:
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-def readiness(sock: Any) -> Callable[[float], bool]:
-    """Return a function that tells whether something can be read from a socket within so many seconds."""
-    if not hasattr(select, "poll"):
-        return lambda wait_s: bool(select.select((sock,), (), (), wait_s)[0])
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return lambda wait_s: bool(poll.poll(wait_s * 1000))
+def readiness(sock: Any) -> Callable[[float], object]:
+    """Return a function that says something true if something can be read from a socket within so many ms."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        wait: Callable[[float], object] = poll.poll
+    else:
+
+        def wait(ms: float) -> object:
+            return select.select((sock,), (), (), ms / 1000)[0]
+
+    return (lambda ms: sock.pending() or wait(ms)) if isinstance(sock, ssl.SSLSocket) else wait
 
 
 def wait_for_either(sock: Any) -> bool:

@@ -95,6 +95,8 @@ def _pack(head: str, field: str, value: object) -> Pieces:
     if size > MAX_BODY_BYTES:
         raise ProtocolError(ErrorCode.LINE_TOO_LONG, f"{size:,} bytes: at most {MAX_BODY_BYTES:,} travel")
     line = _to_bytes(f'{head}"body":"{field}","json_bytes":{len(first)}}},"bytes":{size}}}\n')
+    if len(line) > MAX_LINE_BYTES:
+        raise ProtocolError(ErrorCode.LINE_TOO_LONG, f"a line has at most {MAX_LINE_BYTES:,} bytes")
     return (line, first, *views)
 
 

@@ -1,0 +1,67 @@
+"""The core of a connection of calls: what a client and its server have in common once it is let in. Pure."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from snyper.services.wire import MAX_BODY_BYTES, read_plain
+from snyper.shared.clock import now_us
+from snyper.shared.link_core import LinkCore
+from snyper.shared.socket_protocol import SocketMessage
+
+
+class Core(LinkCore):
+    """One end of it. Most lines are of the type `mostly`: those go a shorter way."""
+
+    max_chunk_bytes = MAX_BODY_BYTES
+    peer_max_chunk_bytes = MAX_BODY_BYTES
+
+    def __init__(
+        self, handlers: dict[str, Any], who: str, write: Callable[[bytes], None], mostly: str
+    ) -> None:
+        super().__init__(handlers, who, now_us())
+        self.transmit = write
+        self._mostly = mostly
+        self._begin = f'{{"type":"{mostly}",'.encode()
+        self._serves = mostly in handlers
+
+    def receive_data(self, data: Any, now_us: int) -> "Iterator[SocketMessage | None] | tuple[Any, ...]":
+        """Take the next bytes, as LinkCore does."""
+        if (
+            (type(data) is bytes and data.startswith(self._begin) and data.find(b"\n") == len(data) - 1)
+            and self._parser.is_between_lines()
+            and self.close_error is None
+        ):
+            message = read_plain(data, self._mostly)
+            if message is not None:
+                self.received_us = now_us
+                return self._take_plain(message)
+        return super().receive_data(data, now_us)
+
+    def _take_each(self, data: Any) -> "Iterator[SocketMessage | None]":
+        at = 0
+        if type(data) is bytes and self._parser.is_between_lines():
+            while data.startswith(self._begin, at) and self.close_error is None:
+                end = data.find(b"\n", at) + 1
+                message = read_plain(data[at:end], self._mostly) if end else None
+                if message is None:
+                    break
+                at = end
+                yield from self._take_plain(message)
+        if at < len(data):
+            yield from super()._take_each(data[at:] if at else data)
+
+    def _take_plain(self, message: SocketMessage) -> tuple[SocketMessage, ...]:
+        """Deal with a line of the type `mostly`. Returns the request that it is, if it is one."""
+        self._last_word = None
+        waiting = self._pending.pop(message.id, None)  # type: ignore[arg-type]
+        if waiting is None:
+            return (message,) if self._serves else ()
+        on_reply, token = waiting
+        on_reply(token, message)
+        return ()
+
+    def on_state(self) -> None:
+        """Do nothing: whoever reads looks at `close_error`."""
+
+    def log(self, text: str) -> None:
+        """Say nothing: the server's log has the calls."""
