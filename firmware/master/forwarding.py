@@ -70,7 +70,10 @@ class Forwarder:
         try:
             return await _answer(link, message, command)
         finally:
-            command.cancel()
+            if link.close_error is None:
+                command.cancel()
+            else:
+                command.abandon()
             if router.under_way.get(id) is command:
                 del router.under_way[id]
             if is_first and command.is_undone():  # then it may be tried again under its id

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from snyper.shared.runtime import Timer
 
 MAX_REPORT_BYTES = 512  # a hit has some 100; a hub board keeps its last events
+GONE = "gone"  # of an `item` by which a peer learns that nobody waits for its answer
 MAX_ITEMS = 8  # for each peer of a command, that wait until the one that asked takes them
 
 
@@ -145,6 +146,17 @@ class Command:
                 peer.link.cancel_request(self._id)
         self._waiting = {}
         self._router.drop_deadline(self)
+
+    def abandon(self) -> None:
+        """Cancel it, for whoever asked has gone: a peer that is no target is told so."""
+        gone = SocketMessage(MessageType.ITEM, self._id, None, GONE)
+        for peer in self._waiting.values():
+            if peer.link is not None and not peer.is_target:
+                try:
+                    peer.link.send_nowait(gone)
+                except ProtocolError:
+                    continue  # it reads too slowly: it will see that nobody asks any more
+        self.cancel()
 
     def on_item(self, peer: "Peer", item: SocketMessage) -> None:
         """Keep one of many answers of a peer, up to MAX_ITEMS for each; more than that, and it has failed."""

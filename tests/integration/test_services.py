@@ -238,3 +238,21 @@ async def test_a_hub_that_lists_none_says_so(code: str) -> None:
         }
         assert f"the hub at {hub.address} {why[code]}" in command.err
         assert command.out == ""
+
+
+@each_engine
+async def test_a_service_learns_that_who_asked_it_has_gone(engine: str, tmp_path: Path) -> None:
+    async with (
+        running_hub(engine, tmp_path, max_consoles=2) as hub,
+        service_of(hub, "lab1") as service,
+        console_of(hub) as console,
+    ):
+        async with console_of(hub) as gone:
+            await gone.request("work", "lab1")
+            asked = await service.expect("work")
+        assert (await service.expect("item"))["id"] == asked["id"]
+        id = await console.request("work", "lab1")
+        asked = await service.expect("work")
+        await service.send({"type": "reply", "id": asked["id"], "status": "ok"})
+        [reply] = await console.answer_to(id)
+        assert reply["status"] == "ok"
