@@ -57,6 +57,8 @@ class Link(LinkCore):
     sealed: "SealedStream | None" = None  # in between, where all that goes and comes is sealed
     _requests: "Iterator[SocketMessage | None] | None" = None  # of what was read, what is not served yet
     is_quiet = False  # so that the log is not full of it
+    # Also while the peer does not read: where both may have much to say each would wait for the other.
+    reads_always = False
     # Sees each request before its handler does; what ProtocolError it raises is the answer.
     on_request: "Callable[[SocketMessage], None] | None" = None
     lines = 0  # that have come, for whoever sets it back to know how many since
@@ -233,11 +235,11 @@ class Link(LinkCore):
             self.connection_lost(error)
             raise ProtocolError(ErrorCode.DISCONNECTED, "the link broke: %r" % error) from None
         if not has_left:
-            # Who asks and does not read is not read either.
             self._queue = []
             self._drained = None
             self.writable = False
-            self._stream.pause_reading()
+            if not self.reads_always:  # who asks and does not read is not read either
+                self._stream.pause_reading()
 
     def on_state(self) -> None:
         """End what waits for the new state."""
@@ -255,7 +257,7 @@ class Link(LinkCore):
 
     def _serve(self) -> None:
         """Serve what was read: a few lines, and the rest later, so that others get their turn."""
-        if self.close_error is not None or not self.writable:
+        if self.close_error is not None or not (self.writable or self.reads_always):
             return
         if self._requests is not None:
             count = 0
@@ -265,7 +267,7 @@ class Link(LinkCore):
                         self.handle(request)
                     count += 1
                     self.lines += 1
-                    if not self.writable:
+                    if not (self.writable or self.reads_always):
                         return
                     if count >= ITEMS_PER_TURN:
                         self._stream.pause_reading()
