@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -16,6 +19,7 @@ from snyper.services.client import Client
 from snyper.services.context import cancelled
 from snyper.services.remote_exceptions import CallError
 from snyper.services.server import Server
+from tools.loopback import free_port
 
 HOST = "127.0.0.1"
 each_secret = pytest.mark.parametrize("secret", [None, "a secret of some length"])
@@ -248,3 +252,40 @@ class CuttingRelay:
             for sock in (source, sink):
                 sock.shutdown(socket.SHUT_RDWR)
         source.close()  # the sink is the other thread's source
+
+
+class HubProcess:
+    """`snyper hub`, on a port that stays."""
+
+    def __init__(self) -> None:
+        self.address = f"{HOST}:{free_port()}"
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [Path(sys.executable).parent / "snyper", "hub", "--listen", self.address, "--no-journal"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stderr is not None
+        said = []
+        for line in self._process.stderr:
+            said.append(line)
+            if f"listening on {self.address}" in line:
+                self._reads = threading.Thread(target=self._process.stderr.read)
+                self._reads.start()
+                return
+        raise AssertionError("".join(said))
+
+    def __enter__(self) -> "HubProcess":
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        with self._process:
+            self._reads.join()

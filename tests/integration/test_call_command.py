@@ -12,12 +12,18 @@ from pathlib import Path
 import pytest
 import typer
 
-from snyper.cli.call_command import as_json, parse, server_address
-from tests.integration.calls_harness import Bath, Powermeter, hello, served
+from snyper.cli.call_command import as_json, parse, place_options
+from tests.integration.calls_harness import Bath, HubProcess, Powermeter, hello, served
 from tests.integration.harness import HOST, run_snyper, snyper
 from tools.loopback import free_port
 
 FAILED, USAGE, NO_SERVER, INTERRUPTED = 1, 2, 3, 130
+
+
+@pytest.fixture
+def hub() -> Iterator[HubProcess]:
+    with HubProcess() as running:
+        yield running
 
 
 def count(up_to: int) -> Iterator[int]:
@@ -127,20 +133,50 @@ def test_arguments(words: list[str], found: object) -> None:
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("lab1", ("lab1", 4440)),
         ("lab1:99", ("lab1", 99)),
         ("[::1]", ("::1", 4440)),
         ("[::1]:99", ("::1", 99)),
+        ("192.168.1.10", ("192.168.1.10", 4440)),
+        ("localhost", ("localhost", 4440)),
     ],
 )
 def test_an_address(text: str, found: object) -> None:
-    assert server_address(text) == found
+    for hub in (None, "127.0.0.1:1"):
+        assert tuple(place_options(text, hub).values()) == found
 
 
 @pytest.mark.parametrize("text", ["lab1:x", "::1", "lab1:99999"])
 def test_what_is_no_address_is_wrong_usage(text: str) -> None:
     with pytest.raises(typer.BadParameter):
-        server_address(text)
+        place_options(text, None)
+
+
+async def test_a_name_is_that_of_a_service_or_of_a_computer(hub: HubProcess) -> None:
+    with served(Powermeter(), address=None, hub=hub.address, name="lab1"):
+        for words in (("--hub", hub.address, "lab1"), ("lab1",)):
+            known = {"SNYPER_HUB": hub.address}
+            assert await run_snyper("call", *words, "read_voltage", "samples=20", **known) == (0, "5.0\n", "")
+        status, out, err = await run_snyper("stubs", "lab1", SNYPER_HUB=hub.address)
+        assert (status, err) == (0, "")
+        assert "def read_voltage" in out
+        status, out, _ = await run_snyper("services", SNYPER_HUB=hub.address)
+        assert status == 0
+        assert "lab1" in out
+        assert "Powermeter" in out
+        found = await asyncio.to_thread(place_options, "lab.1", hub.address)
+        assert found == {"address": "lab.1", "port": 4440}
+    with served(Powermeter(), address=None, hub=hub.address, name="lab.1"):
+        assert await asyncio.to_thread(place_options, "lab.1", hub.address) == {
+            "hub": hub.address,
+            "name": "lab.1",
+        }
+    status, out, err = await run_snyper("call", "lab9", "hello", SNYPER_HUB=hub.address)
+    assert (status, out) == (NO_SERVER, "")
+    assert "the hub knows no lab9: `snyper services` lists those it knows" in err
+    free = f"{HOST}:{free_port()}"
+    status, out, err = await run_snyper("call", "lab1", "hello", SNYPER_HUB=free)
+    assert (status, out) == (NO_SERVER, "")
+    assert free in err
 
 
 def test_every_value_has_json() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.calls_harness import HubProcess
 from tools.loopback import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -79,12 +80,17 @@ def run_lines(code: str) -> int:
 def run_shell(code: str, directory: Path) -> None:
     """Run each line; where a comment says what it writes, compare."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path}
     for line in code.splitlines():
+        if line.startswith("export "):
+            name, _, value = line.removeprefix("export ").partition("=")
+            environment[name] = value
+            continue
         done = subprocess.run(
             line,
             shell=True,
             cwd=directory,
-            env={**os.environ, "PATH": path},
+            env=environment,
             capture_output=True,
             text=True,
             timeout=60,
@@ -103,8 +109,11 @@ def test_a_server_and_its_clients(
     monkeypatch.syspath_prepend(str(ROOT / "examples/powermeter"))
     port = str(free_port())
 
+    hub = HubProcess()
+
     def here(code: str) -> str:
         code = code.replace("192.168.1.10", "127.0.0.1").replace("9999", port)
+        code = code.replace("192.168.1.2:8081", hub.address)
         return re.sub(r'(address="127.0.0.1")\)', rf"\1, port={port})", code)
 
     clients = []
@@ -113,10 +122,13 @@ def test_a_server_and_its_clients(
             break
         clients.append((where, code))
     assert clients
-    with running(here(BLOCKS[first][1])):
+    with contextlib.ExitStack() as running_here:
+        if "hub=" in BLOCKS[first][1]:
+            running_here.enter_context(hub)
+        running_here.enter_context(running(here(BLOCKS[first][1])))
         for where, code in clients:
             if where == "desk.sh":
-                run_shell(code.replace("192.168.1.10", f"127.0.0.1:{port}"), tmp_path)
+                run_shell(here(code).replace("127.0.0.1 ", f"127.0.0.1:{port} "), tmp_path)
             else:
                 run_lines(here(code))
 

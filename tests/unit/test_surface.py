@@ -289,12 +289,12 @@ def test_what_is_asynchronous_or_generates_is_marked() -> None:
 
 def test_help_is_what_the_document_says() -> None:
     def hello2() -> str:
-        """Hides from the user."""
+        """Hide from the user."""
         return "Nothing to see!"
 
     surface = served((hello, "hello"), (hello2, "hello_world"))
     assert surface.help_text() == "Available calls: ['hello', 'hello_world']\nAvailable properties: []"
-    assert surface.help_text("hello_world") == "Hides from the user."
+    assert surface.help_text("hello_world") == "Hide from the user."
     assert surface.help_text("x") == "Command 'x' is not registered."
     with_device = served(Powermeter())
     assert with_device.help_text("read_voltage") == "Measure the voltage.\n\nThe mean of so many samples."

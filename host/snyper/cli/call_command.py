@@ -1,17 +1,21 @@
 """`snyper call` and `snyper stubs`: a server of functions and objects, from a shell."""
 
+import asyncio
 import contextlib
 import math
 import sys
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from snyper.cli.commands import hub_address
 from snyper.cli.output import err, fail
 from snyper.cli.send_command import value_of
+from snyper.client import DEFAULT_HUB, connect
 from snyper.client.environment import line_of, secret
 from snyper.services import CallError, Client, Refused, RemoteError, Unreachable, deadline
 from snyper.services.client import caller_of
@@ -19,6 +23,7 @@ from snyper.services.client_stream import RemoteStream
 from snyper.services.stubs import stubs as text_of
 from snyper.services.wire import DESCRIBE, PORT, RUNNING
 from snyper.shared.address import parse_address
+from snyper.shared.socket_protocol import ProtocolError, is_target_id
 from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_HUB
 from snyper.system.streams import print_json
 
@@ -27,8 +32,38 @@ SECRET_FILE_VARIABLE = "SNYPER_SECRET_FILE"
 _CONNECT_S = 3.0  # that a server has to answer
 
 
-def server_address(text: str) -> tuple[str, int]:
-    """Parse HOST or HOST:PORT of a server, or end the command with wrong usage."""
+def place_options(text: str, hub: str | None) -> dict[str, Any]:
+    """Return the options of a client for HOST or HOST:PORT of a server, or the NAME of a service; end the
+    command with wrong usage for what is neither.
+
+    What may be both is the name of a service where `hub`, or without one the hub on this computer, knows it;
+    a word without a dot is one for certain where there is a `hub`.
+    """
+    if is_target_id(text) and text != "localhost" and not _is_ip_address(text):
+        if hub is not None and "." not in text:
+            return {"hub": hub, "name": text}
+        if asyncio.run(_is_known(text, hub or DEFAULT_HUB)):
+            return {"hub": hub or DEFAULT_HUB, "name": text}
+    host, port = _server_address(text)
+    return {"address": host or "localhost", "port": port}
+
+
+def _is_ip_address(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return bool(ip_address(text))
+    return False
+
+
+async def _is_known(name: str, hub: str) -> bool:
+    """Tell whether that hub, if there is one, knows a service of that name."""
+    try:
+        async with connect(hub) as console:
+            return any(service.target_id == name for service in await console.services())
+    except (ProtocolError, ValueError):
+        return False
+
+
+def _server_address(text: str) -> tuple[str, int]:
     with contextlib.suppress(ValueError):
         return parse_address(f"{text}:{PORT}")
     try:
@@ -37,9 +72,22 @@ def server_address(text: str) -> tuple[str, int]:
         raise typer.BadParameter(str(error)) from None
 
 
-Address = Annotated[
+ServerPlace = Annotated[
     str,
-    typer.Argument(metavar="ADDRESS", help=f"Of the server: HOST or HOST:PORT; else its port is {PORT}."),
+    typer.Argument(
+        metavar="SERVER",
+        help=f"HOST or HOST:PORT of the server, whose port else is {PORT}; or its NAME at a hub.",
+    ),
+]
+ServiceHub = Annotated[
+    str | None,
+    typer.Option(
+        "--hub",
+        envvar="SNYPER_HUB",
+        metavar="[tls://]HOST:PORT",
+        help="The hub that knows the server by its name; else the one on this computer is asked.",
+        callback=lambda text: text and hub_address(text),
+    ),
 ]
 SecretFile = Annotated[
     Path | None,
@@ -52,7 +100,7 @@ SecretFile = Annotated[
 
 
 def call(
-    address: Address,
+    server: ServerPlace,
     name: Annotated[str, typer.Argument(metavar="NAME", help="What is called; a property is get_NAME.")],
     arguments: Annotated[
         list[str] | None,
@@ -62,6 +110,7 @@ def call(
         float | None,
         typer.Option(min=0.001, metavar="SECONDS", help="How long it may take; else as long as it does."),
     ] = None,
+    hub: ServiceHub = None,
     secret_file: SecretFile = None,
 ) -> None:
     """Call a function or a method that a server serves, and show what it returns as JSON.
@@ -69,7 +118,7 @@ def call(
     Of what yields many values each is a line. `snyper call lab1 read_voltage samples=20`
     """
     args, kwargs = parse(arguments or [])
-    with _connected(address, secret_file) as client, _limited(timeout):
+    with _connected(server, hub, secret_file) as client, _limited(timeout):
         value = client.call(name, *args, **kwargs)
         if isinstance(value, RemoteStream):
             for item in value:
@@ -78,9 +127,9 @@ def call(
             print_json(as_json(value))
 
 
-def stubs(address: Address, secret_file: SecretFile = None) -> None:
+def stubs(server: ServerPlace, hub: ServiceHub = None, secret_file: SecretFile = None) -> None:
     """Write what a server serves as a .pyi, for type checkers and editors: `snyper stubs lab1 > lab.pyi`"""
-    with _connected(address, secret_file) as client:
+    with _connected(server, hub, secret_file) as client:
         text = text_of(caller_of(client).ask(DESCRIBE))
     sys.stdout.write(text)
     sys.stdout.flush()
@@ -127,17 +176,17 @@ def as_json(value: Any) -> object:
 
 
 @contextlib.contextmanager
-def _connected(address: str, secret_file: Path | None) -> Iterator[Any]:
+def _connected(server: str, hub: str | None, secret_file: Path | None) -> Iterator[Any]:
     """Give a client of a server that answers; end the command with a message and a status for what goes
     wrong.
     """
-    host, port = server_address(address)
     try:
+        options = place_options(server, hub)
         if secret_file is None:
             word = secret(SECRET_VARIABLE)
         else:
             word = line_of(secret_file, SECRET_FILE_VARIABLE, "secret")
-        with Client(address=host or "localhost", port=port, secret=word or None) as client:
+        with Client(**options, secret=word or None) as client:
             with deadline(_CONNECT_S):
                 caller_of(client).ask(RUNNING)
             yield client
@@ -145,7 +194,7 @@ def _connected(address: str, secret_file: Path | None) -> Iterator[Any]:
         err.print("stopped")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     except Unreachable as error:
-        fail(f"{error}: give HOST:PORT of one that runs", EXIT_NO_HUB)
+        fail(f"{error} Give the HOST:PORT of one, or the name of a service of a hub", EXIT_NO_HUB)
     except Refused as error:
         fail(f"{error}; {SECRET_VARIABLE} or --secret-file says it", EXIT_FAILED)
     except (CallError, RemoteError) as error:

@@ -12,9 +12,9 @@ from snyper.services.async_stream import AsyncItems, AsyncRemoteStream
 from snyper.services.client_session import ClientSession, Request, is_answer
 from snyper.services.context import until
 from snyper.services.dialling import Dialling
+from snyper.services.places import Place
 from snyper.services.remote_exceptions import CallError, OutcomeUnknown, Refused, Unreachable
 from snyper.services.wire import WATCH
-from snyper.shared.address import format_address
 from snyper.shared.socket_protocol import MessageType, ProtocolError, SocketMessage
 
 Answer = tuple[SocketMessage | AsyncItems, AsyncConnection]
@@ -29,9 +29,9 @@ class AsyncCaller:
 
     _connection: AsyncConnection | None
 
-    def __init__(self, address: str, port: int, secret: str | None, timeout_s: float | None) -> None:
-        self.where = format_address(address, port)
-        self._address = (address, port)
+    def __init__(self, place: Place, secret: str | None, timeout_s: float | None) -> None:
+        self.where = place.where
+        self._place = place
         self._secret = secret
         self._timeout_s = timeout_s
         self._begin_session()
@@ -177,7 +177,7 @@ class AsyncCaller:
         dialling = self._dialling = Dialling(self.where, None)
         while True:
             try:
-                connection = await dial(self._address, self.session.id, self._secret, dialling.timeout_s())
+                connection = await dial(self._place, self.session.id, self._secret, dialling.timeout_s())
             except (OSError, ProtocolError) as error:
                 pause_s = dialling.pause_s(error)
             else:

@@ -15,7 +15,8 @@ from snyper.services.client_session import Request, cancelling
 from snyper.services.core import Core
 from snyper.services.dialling import ALIVE_S, IDLE_S
 from snyper.services.handshake import ClientHandshake
-from snyper.services.sockets import keep_alive, readiness
+from snyper.services.places import Place
+from snyper.services.sockets import configure_connection, readiness
 from snyper.services.wire import STREAMS, Pieces
 from snyper.shared.clock import now_us
 from snyper.shared.link_core import CloseReason
@@ -136,7 +137,7 @@ class AsyncConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
         sock = transport.get_extra_info("socket")
-        keep_alive(sock)
+        configure_connection(sock)
         self._is_ready = readiness(sock.fileno())
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -235,19 +236,26 @@ def _step(steps: Steps, data: bytes) -> tuple[bytes, bytes | None]:
         return b"", end.value
 
 
-async def dial(
-    address: tuple[str, int], session: str, secret: str | None, timeout_s: float
-) -> AsyncConnection:
+async def dial(place: Place, session: str, secret: str | None, timeout_s: float) -> AsyncConnection:
     """Connect and be let in within that time.
 
     Raises OSError; ProtocolError: `disconnected` where it may go better the next time, else why this client
     is not let in.
     """
     connection = AsyncConnection()
-    tls: Any = {} if secret is None else {"ssl": tls_context(), "ssl_shutdown_timeout": _CLOSE_S}
+    tls: Any = (
+        {}
+        if secret is None
+        else {
+            "ssl": tls_context(),
+            "server_hostname": "",
+            "ssl_shutdown_timeout": _CLOSE_S,
+        }
+    )
     try:
         async with asyncio.timeout(timeout_s):
-            transport, _ = await connection.loop.create_connection(lambda: connection, *address, **tls)
+            towards = await place.towards(timeout_s) | tls
+            transport, _ = await connection.loop.create_connection(lambda: connection, **towards)
             try:
                 binding = b""
                 if secret is not None:

@@ -15,7 +15,7 @@ class AsyncServer(BaseServer):
     async def run(self) -> None:
         """Listen, print how clients reach it, and serve until `close`, or until the task is cancelled.
 
-        Raises OSError when the address cannot be used.
+        Raises OSError when the address cannot be used, Refused where the hub does not take it.
         """
         async with self:
             print(self._hint(), flush=True)
@@ -27,6 +27,7 @@ class AsyncServer(BaseServer):
             self._engine.end()
             self._coroutines.end()
             await self._ended.wait()
+            await asyncio.to_thread(self._leave)
 
     async def __aenter__(self) -> Self:
         """Listen and serve, without a word."""
@@ -34,6 +35,11 @@ class AsyncServer(BaseServer):
         self._coroutines = Coroutines(loop)
         self._ended = asyncio.Event()
         self._start(lambda: loop.call_soon_threadsafe(self._ended.set))
+        try:
+            await asyncio.to_thread(self._join)
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(self, *exc: object) -> None:

@@ -12,10 +12,12 @@ from snyper.services.client_session import ClientSession, Request, is_answer
 from snyper.services.client_stream import Items, RemoteStream
 from snyper.services.context import until
 from snyper.services.dialling import Dialling
+from snyper.services.dialling import IDLE_S, Dialling
+from snyper.services.places import Place
 from snyper.services.remote_exceptions import CallError, OutcomeUnknown, Refused, Unreachable
 from snyper.services.sockets import wait_for_first
 from snyper.services.wire import STREAMS, WATCH
-from snyper.shared.address import format_address
+from snyper.services.wire import STREAMS, WATCH, Pieces
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
 _HANDOVER_S = 0.02  # after which a thread that waits for its reply leaves the connection to the watcher
@@ -69,9 +71,9 @@ class Caller:
     watcher has it instead, a thread that reads for all, and ends when nobody waits any more.
     """
 
-    def __init__(self, address: str, port: int, secret: str | None, timeout_s: float | None) -> None:
-        self.where = format_address(address, port)
-        self._address = (address, port)
+    def __init__(self, place: Place, secret: str | None, timeout_s: float | None) -> None:
+        self.where = place.where
+        self._place = place
         self._secret = secret
         self._timeout_s = timeout_s
         self._connection: ClientConnection | None = None
@@ -319,7 +321,7 @@ class Caller:
         dialling = Dialling(self.where, until_s)
         while True:
             try:
-                return dial(self._address, self.session.id, self._secret, dialling.timeout_s())
+                return dial(self._place, self.session.id, self._secret, dialling.timeout_s())
             except (OSError, ProtocolError) as error:
                 time.sleep(dialling.pause_s(error))
 

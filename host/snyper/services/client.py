@@ -17,6 +17,9 @@ class BaseClient(ClientFace):
     `classes` are those whose methods and properties the client shows, each alone or with the prefix that the
     server gave its instance. Connects with the first call, and again whenever it has to: a call waits for a
     server that is not there yet. `timeout` in seconds limits each call; without it none is limited.
+
+    With `hub` (HOST:PORT) and `name` it reaches the server which that hub knows by that name. `key` is for a
+    hub that wants one; by default it is this computer's.
     """
 
     _caller_type = Caller

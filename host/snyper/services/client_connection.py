@@ -14,7 +14,8 @@ from snyper.services.client_session import cancelling
 from snyper.services.core import Core
 from snyper.services.dialling import ALIVE_S, IDLE_S
 from snyper.services.handshake import ClientHandshake
-from snyper.services.sockets import keep_alive, readiness, wait_for_either
+from snyper.services.places import Place
+from snyper.services.sockets import readiness, wait_for_either
 from snyper.services.wire import Pieces
 from snyper.shared.clock import now_us
 from snyper.shared.link_core import CloseReason
@@ -233,16 +234,15 @@ def _send_all(sock: socket.socket, pieces: Pieces) -> None:
             views[0] = views[0][sent:]
 
 
-def dial(address: tuple[str, int], session: str, secret: str | None, timeout_s: float) -> ClientConnection:
+def dial(place: Place, session: str, secret: str | None, timeout_s: float) -> ClientConnection:
     """Connect and be let in within that time, each step of it.
 
     Raises OSError; ProtocolError: `disconnected` where it may go better the next time, else why this client
     is not let in.
     """
-    sock: Any = socket.create_connection(address, timeout_s)
+    sock: Any = place.connect(timeout_s)
     try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        keep_alive(sock)
+        sock.settimeout(timeout_s)
         binding = b""
         if secret is not None:
             sock = tls_context().wrap_socket(sock)

@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from typing import Any, Protocol, Self, TypedDict
 
 from snyper.services.mirror import mirror
+from snyper.services.places import place_of
 from snyper.services.skew import differences
 from snyper.services.wire import PORT
 
@@ -16,6 +17,9 @@ class Options(TypedDict, total=False):
     port: int
     secret: str | None
     timeout: float | None
+    hub: str | None
+    name: str | None
+    key: str | None
 
 
 class Awaited(Protocol):
@@ -48,10 +52,13 @@ class ClientFace:
         port: int = PORT,
         secret: str | None = None,
         timeout: float | None = None,
+        hub: str | None = None,
+        name: str | None = None,
+        key: str | None = None,
     ) -> None:
         self._classes = self._shown = classes
         self._skewed = frozenset()
-        self._snyper = self._caller_type(address, port, secret, timeout)
+        self._snyper = self._caller_type(place_of(address, port, hub, name, key), secret, timeout)
 
     def call(self, command: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call what the server serves as `command`; return what it returns, raise what it raises."""

@@ -43,7 +43,7 @@ class Dialling:
             if error.code != ErrorCode.DISCONNECTED:
                 raise Refused(f"{self._where}: {error.message}") from None
             self.why = error.message
-        else:
+        elif not (isinstance(error, TimeoutError) and self._tries):  # what came before says more
             self.why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         now_s = time.monotonic()
         if self._until_s is not None and now_s >= self._until_s:

@@ -13,7 +13,7 @@ from snyper.services.connection import Connection
 from snyper.services.engine import Engine
 from snyper.services.handshake import Introduction, ServerHandshake, new_salt, stretch
 from snyper.services.server_tls import make_tls
-from snyper.services.sockets import keep_alive, listen
+from snyper.services.sockets import configure_connection, listen
 from snyper.services.wrong_secrets import WrongSecrets
 from snyper.shared.keys import Key
 from snyper.shared.socket_protocol import SocketMessage
@@ -48,14 +48,18 @@ class Entrance:
         self._tls: ssl.SSLContext | None = None
         self._binding = b""
 
-    def open(self, engine: Engine, address: str, port: int) -> int:
-        """Listen on an address, on all of this computer's where it is empty; return the port. Raises OSError
-        that says where, RuntimeError.
-        """
+    def open(self, engine: Engine) -> None:
+        """Be ready to take those who dial. Raises RuntimeError where a secret needs what is not installed."""
         self._engine = engine
         if self._secret is not None:
             self._key = stretch(self._secret, self._salt)
             self._tls, self._binding = make_tls()
+
+    def listen(self, address: str, port: int) -> int:
+        """Listen on an address, on all of this computer's where it is empty; return the port. Raises OSError
+        that says where.
+        """
+        engine = self._engine
         listeners = listen(address, port)
         for listener in listeners:
             engine.selector.register(listener, selectors.EVENT_READ, self._acceptor(listener))
@@ -66,8 +70,7 @@ class Entrance:
         """Take a socket on which somebody at `address` has dialled."""
         try:
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            keep_alive(sock)
+            configure_connection(sock)
         except OSError:  # it has gone
             sock.close()
             return

@@ -6,30 +6,45 @@ from snyper.services.sockets import own_address
 from snyper.services.wire import PORT
 
 
-def hint(address: str, port: int, secret: str | None, calls: list[str], properties: list[str]) -> str:
-    """Return the address that others reach, what they can call, and how; never the secret. An `address` that
-    is empty stands for all of this computer's.
+def hint(
+    address: tuple[str, int] | None,
+    hub: tuple[str, str] | None,
+    secret: str | None,
+    calls: list[str],
+    properties: list[str],
+) -> str:
+    """Return the address that others reach, what they can call, and how; never the secret. A host that is
+    empty stands for all of this computer's; `hub` is its address, and the name of the service there.
     """
-    where = address or "0.0.0.0"
-    reached = where if where not in ("0.0.0.0", "::") else own_address()
-    options = [f"address={reached!r}"]
-    if port != PORT:
-        options.append(f"port={port}")
-    if secret is not None:
-        options.append("secret=...")
-    lines = [
-        f"Address: {where}:{port} [{'TLS, with a secret' if secret else 'no secret'}]",
+    has_secret = "TLS, with a secret" if secret else "no secret"
+    lines, clients = [], []
+    if address is not None:
+        lines.append(f"Address: {address[0] or '0.0.0.0'}:{address[1]} [{has_secret}]")
+        clients.append(_client(_options(*address), secret))
+    if hub is not None:
+        lines.append(f"Service: {hub[1]} at the hub {hub[0]} [{has_secret}]")
+        clients.append(_client([f"hub={hub[0]!r}", f"name={hub[1]!r}"], secret))
+    lines += [
         f"Registered calls: {calls}",
         *([f"Registered properties: {properties}"] if properties else []),
         "Auxiliary calls: ['help', 'close']",
         "",
         ">>> from snyper import Client",
-        f">>> c = Client({', '.join(options)})",
+        *clients,
         *([f">>> c.help({calls[0]!r})", f">>> c.{calls[0]}(...)"] if calls else []),
         "",
     ]
-    if secret is None and not is_loopback(where):
+    if secret is None and address is not None and not is_loopback(address[0] or "0.0.0.0"):
         lines.append("No secret: whoever reaches this address may call all of it. Server(..., secret=...)")
     if secret is not None and len(secret) < SHORT_SECRET_CHARS:
         lines.append("The secret is short: who plays this server to a client once can find it by trying.")
     return "\n".join(lines)
+
+
+def _options(host: str, port: int) -> list[str]:
+    reached = host if host not in ("", "0.0.0.0", "::") else own_address()
+    return [f"address={reached!r}", *([f"port={port}"] if port != PORT else [])]
+
+
+def _client(options: list[str], secret: str | None) -> str:
+    return f">>> c = Client({', '.join([*options, *(['secret=...'] if secret is not None else [])])})"

@@ -1,6 +1,7 @@
 """A server of functions and objects: `Server`, and all that it has in common with `AsyncServer`."""
 
 import contextlib
+import socket
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence, Set
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from snyper.services.entrance import Entrance
 from snyper.services.execution import complete, execute
 from snyper.services.handshake import Introduction
 from snyper.services.hint import hint
+from snyper.services.hub_service import HubService
 from snyper.services.lease_requests import LeaseRequests
 from snyper.services.leasing import Leases
 from snyper.services.remote_exceptions import CallError, Cancelled
@@ -73,6 +75,10 @@ class BaseServer:
     properties, can be read all the same.
     With `tracebacks` clients get the server's traceback of an exception as text.
 
+    With `hub` (HOST:PORT) and `name` it is a service of that hub, which its clients reach by that name, and
+    listens only where it has an `address`. `key` is for a hub that wants one; by default it is this
+    computer's.
+
     Raises ValueError, TypeError for an item that cannot be served.
     """
 
@@ -86,9 +92,14 @@ class BaseServer:
         concurrent: str | Collection[object] = (),
         open_reads: bool | Iterable[str] = False,
         tracebacks: bool = False,
+        hub: str | None = None,
+        name: str | None = None,
+        key: str | None = None,
     ) -> None:
         if secret == "":
             raise ValueError("an empty secret keeps nobody out: give one, or leave it out")
+        if (hub is None) != (name is None) or (hub is None and key is not None):
+            raise ValueError('as a service of a hub: hub="HOST:PORT" and name="lab1", both')
         self._surface = Surface()
         self._stations = Stations(self._surface, urgent, concurrent, open_reads)
         self._tracebacks = tracebacks
@@ -99,9 +110,16 @@ class BaseServer:
         self._watch_requests = WatchRequests(
             self._watches, self._surface, self._desk, self._stations, self._run_each, self._call_at
         )
-        self._address = ("" if secret else "localhost") if address is None else address
+        if address is None and hub is None:
+            address = "" if secret else "localhost"
+        self._address = address
         self.port = port
         self._secret = secret
+        self._hub = (
+            None
+            if hub is None or name is None
+            else HubService(hub, name, key, self._about, self._take_client)
+        )
         self._entrance = Entrance(secret, self._let_in, self._on_request, self._on_end)
         self._engine: Engine | None = None
         self._coroutines = Coroutines()
@@ -134,13 +152,36 @@ class BaseServer:
             raise RuntimeError("it runs already")
         self._stations.check()
         engine = Engine(self._on_tick, on_end)
-        self.port = self._entrance.open(engine, self._address, self.port)
+        self._entrance.open(engine)
+        if self._address is not None:
+            self.port = self._entrance.listen(self._address, self.port)
         self._engine = engine
         engine.start()
 
+    def _join(self) -> None:
+        """Register with the hub, if there is one to serve at. Raises Refused."""
+        if self._hub is not None:
+            self._hub.start()
+
+    def _leave(self) -> None:
+        if self._hub is not None:
+            self._hub.stop()
+
+    def _take_client(self, sock: socket.socket, whose: str) -> None:
+        """Serve a client that comes through the hub."""
+        assert self._engine is not None
+        self._engine.post(lambda: self._entrance.take(sock, whose))
+
+    def _about(self) -> str:
+        """Return in few words what is served."""
+        kinds = dict.fromkeys(type(owner).__name__ for owner in self._surface.owners())
+        functions = sum(member.owner is None for member in self._surface.members())
+        return ", ".join([*kinds, *([f"{functions} function{'s' * (functions > 1)}"] if functions else [])])
+
     def _hint(self) -> str:
-        calls, properties = self._surface.calls(), self._surface.properties()
-        return hint(self._address, self.port, self._secret, calls, properties)
+        where = None if self._address is None else (self._address, self.port)
+        hub = None if self._hub is None else (self._hub.hub, self._hub.name)
+        return hint(where, hub, self._secret, self._surface.calls(), self._surface.properties())
 
     # --- connections
 
@@ -334,9 +375,14 @@ class Server(BaseServer):
         """Listen, print how clients reach it, and serve until Ctrl-C or `close`; with `threaded` return at
         once instead, and serve from threads.
 
-        Raises OSError when the address cannot be used.
+        Raises OSError when the address cannot be used, Refused where the hub does not take it.
         """
         self._start()
+        try:
+            self._join()
+        except BaseException:
+            self.close()
+            raise
         print(self._hint(), flush=True)
         if threaded:
             return
@@ -351,6 +397,7 @@ class Server(BaseServer):
         if self._engine is not None:
             self._engine.stop()
             self._coroutines.end()
+            self._leave()
 
 
 def _wall(at_s: float) -> datetime:

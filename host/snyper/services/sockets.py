@@ -18,10 +18,15 @@ _KEEPALIVE = (("TCP_KEEPIDLE", 5), ("TCP_KEEPALIVE", 5), ("TCP_KEEPINTVL", 2), (
 _UNACKNOWLEDGED = {"linux": (18, 13_000), "win32": (5, 13), "darwin": (0x80, 13)}
 
 
-def keep_alive(sock: socket.socket) -> None:
-    """Have the system find out that a peer has gone without a word: within 13 s, also while this process does
-    nothing.
+def configure_connection(sock: socket.socket) -> None:
+    """Have a connection send at once, and the system find out that its peer has gone without a word: within
+    13 s, also while this process does nothing. A socket of another kind leads no further than this computer.
+
+    Raises OSError where the connection has gone.
     """
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     options = [(getattr(socket, name, None), value) for name, value in _KEEPALIVE]
     for option, value in (*options, _UNACKNOWLEDGED.get(sys.platform, (None, 0))):

@@ -1,0 +1,241 @@
+"""A server of calls as a service of a hub: each client that reaches it there is a socket to the server."""
+
+import asyncio
+import hashlib
+import logging
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from snyper.client.console_session import ConsoleSession
+from snyper.services import hub_loop
+from snyper.services.carrying import EXCHANGE, GONE_S, MAX_HELD, QUIET_S, ServiceEnd, connection_of
+from snyper.services.remote_exceptions import Refused
+from snyper.services.through_hub import HEARTBEAT_MS
+from snyper.shared.handshake_client import Registered
+from snyper.shared.handshake_server import Role
+from snyper.shared.link import Link
+from snyper.shared.runtime import end_task
+from snyper.shared.socket_protocol import (
+    ALL_TARGETS,
+    MAX_TARGET_ID_CHARS,
+    ErrorCode,
+    ProtocolError,
+    SocketMessage,
+    is_target_id,
+)
+
+MAX_CONNECTIONS = 4_096  # of clients at a time
+MAX_TEXT_CHARS = 64  # that a peer says of itself
+Take = Callable[[socket.socket, str], object]
+_LEAVE_S = 1.0
+_log = logging.getLogger("snyper")
+
+
+class HubService:
+    """Registers as the service `name` with the hub at `hub`, and again after every loss. `take(sock, whose)`
+    gets the socket of each client; any thread may call it. `about()` says for people what is served. `key` is
+    for a hub that wants one; by default it is this computer's.
+
+    Raises ValueError for an address, a name or a key that is none.
+    """
+
+    def __init__(self, hub: str, name: str, key: str | None, about: Callable[[], str], take: Take) -> None:
+        if not is_target_id(name) or name == ALL_TARGETS:
+            raise ValueError(f"{name!r} is no name: 1 to {MAX_TARGET_ID_CHARS} of A-Z a-z 0-9 _ - ., not all")
+        self.hub = hub
+        self.name = name
+        self._session = _ServiceSession(hub, name, key, about, take)
+        self._being: Any = None
+
+    def start(self) -> None:
+        """Register. A hub that is not there yet is waited for, in the background.
+
+        Raises Refused where the hub does not take the service.
+        """
+        self._being = hub_loop.run(self._session.run())
+        error = hub_loop.run(self._tried()).result()
+        if error is not None and self._session.is_refused:
+            self.stop()
+            raise Refused(f"{self.name} at {self.hub}: {error.message}")
+        if error is not None:
+            _log.warning("%s at %s: %s: trying on", self.name, self.hub, error.message)
+
+    def stop(self) -> None:
+        """Leave the hub, once its clients had a moment to learn that the server has hung up on them."""
+        if self._being is not None:
+            hub_loop.run(self._session.leave()).result()
+            self._being.cancel()
+
+    async def _tried(self) -> ProtocolError | None:
+        await self._session.wait_until_tried()
+        return None if self._session.link is not None else self._session.error()
+
+
+class _ServiceSession(ConsoleSession):
+    """The service's session with the hub."""
+
+    def __init__(self, hub: str, name: str, key: str | None, about: Callable[[], str], take: Take) -> None:
+        super().__init__(hub, key)
+        self.target_id = name
+        self._about = about
+        self._take = take
+        # The same for each process here of that name: a new one is let in as soon as the old one is silent.
+        self._hardware_id = hashlib.sha256(f"{socket.gethostname()}/{name}".encode()).hexdigest()[:16]
+        self._carried: dict[str, _Carried] = {}
+        self._handlers[EXCHANGE] = self._on_exchange
+
+    def registration(self) -> dict[str, object]:
+        return {
+            "role": Role.SERVICE,
+            "hardware_id": self._hardware_id,
+            "firmware": self._about()[:MAX_TEXT_CHARS],
+            "heartbeat_ms": HEARTBEAT_MS,
+        }
+
+    def on_registered(self, link: Link, registered: Registered, asked_us: int) -> None:
+        self._was_connected = True
+        link.reads_always = True
+        link.on_stream = self._on_gone
+
+    def on_lost(self) -> None:
+        for carried in self._carried.values():
+            carried.stop()
+
+    def _on_gone(self, message: SocketMessage) -> None:
+        """Take that the client of a request has gone."""
+        for carried in self._carried.values():
+            if carried.holds(message.id):
+                carried.stop()
+                return
+
+    async def leave(self) -> None:
+        """Wait until the clients know that the server has hung up on them, but not for long."""
+        if self._carried:
+            await asyncio.wait([carried.task for carried in self._carried.values()], timeout=_LEAVE_S)
+        self.on_lost()
+
+    async def _on_exchange(self, link: Link, message: SocketMessage) -> None:
+        name, begins = connection_of(message)
+        carried = self._carried.get(name)
+        if begins and carried is None:
+            if len(self._carried) >= MAX_CONNECTIONS:
+                raise ProtocolError(ErrorCode.BUSY, f"this service takes {MAX_CONNECTIONS} clients")
+            carried = _Carried(link)
+            carried.take(message)
+            self._carried[name] = carried
+            carried.task = asyncio.create_task(
+                self._serve(name, carried, f"{_console_of(message)} of the hub")
+            )
+        elif begins or carried is None:
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, "there is no such connection")
+        else:
+            carried.take(message)
+
+    async def _serve(self, name: str, carried: "_Carried", whose: str) -> None:
+        near, far = socket.socketpair()
+        try:
+            self._take(far, whose)
+            await carried.run(near)
+        except (OSError, ProtocolError):
+            pass  # the client, the server or the hub has gone: the server's end sees it
+        finally:
+            del self._carried[name]
+            near.close()
+
+
+class _Carried:
+    """The connection of one client, over the link that it came by."""
+
+    task: "asyncio.Task[None]"
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._end = ServiceEnd(link.peer_max_chunk_bytes)
+        self._asked = asyncio.Event()  # there is room for bytes in a reply
+        self._came: asyncio.Queue[bytes | bytearray | None] = asyncio.Queue()  # None for the end
+        self._asked_s = self._answered_s = time.monotonic()
+        self._has_begun = False
+
+    def stop(self) -> None:
+        """End it: the client has gone, or the hub."""
+        self.task.cancel()
+
+    def holds(self, id: object) -> bool:
+        """Tell whether the request of that id is to be answered."""
+        return any(id == held for held, _ in self._end.held)
+
+    def take(self, message: SocketMessage) -> None:
+        """Take a request of the client. Raises ProtocolError."""
+        for piece in self._end.take(message):
+            self._came.put_nowait(piece)
+        self._asked_s = time.monotonic()
+        if self._end.is_over:
+            self._came.put_nowait(None)
+        if self._end.room_bytes:
+            self._asked.set()
+
+    async def run(self, sock: socket.socket) -> None:
+        """Carry until either end hangs up, or the client is gone. Raises OSError, ProtocolError."""
+        reader, writer = await asyncio.open_connection(sock=sock)
+        tasks = [
+            asyncio.create_task(step) for step in (self._send(reader), self._take(writer), self._watch())
+        ]
+        try:
+            await self._link.send(self._end.answer())
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+            while self._end.held:
+                await self._link.send(self._end.answer(ends=True))
+        finally:
+            for task in tasks:
+                await end_task(task)
+            writer.close()
+
+    async def _send(self, reader: asyncio.StreamReader) -> None:
+        """Answer with what the server says, until it hangs up."""
+        while True:
+            piece = await reader.read(await self._room_bytes())
+            if not piece:
+                await self._room_bytes()  # for the client to learn of it
+                return
+            while piece:
+                room = await self._room_bytes()
+                await self._answer(piece[:room])
+                piece = piece[room:]
+
+    async def _room_bytes(self) -> int:
+        while not self._end.room_bytes:
+            self._asked.clear()
+            await self._asked.wait()
+        return self._end.room_bytes
+
+    async def _take(self, writer: asyncio.StreamWriter) -> None:
+        """Give the server what the client says, until that hangs up."""
+        while (piece := await self._came.get()) is not None:
+            writer.write(piece)
+            await writer.drain()
+            while len(self._end.held) > MAX_HELD:  # so that more can come
+                await self._answer()
+
+    async def _watch(self) -> None:
+        """Have the client hear now and then that the service is there, until it is gone itself."""
+        while True:
+            now_s = time.monotonic()
+            if not self._end.held and now_s - self._asked_s > GONE_S:
+                return
+            if self._end.held and now_s - self._answered_s > QUIET_S:
+                await self._answer()
+            await asyncio.sleep(QUIET_S / 5)
+
+    async def _answer(self, piece: bytes = b"") -> None:
+        self._answered_s = time.monotonic()
+        await self._link.send(self._end.answer(piece))
+
+
+def _console_of(message: SocketMessage) -> str:
+    """Return which console a request is of: the ids that a hub gives to one's begin alike."""
+    return f"console {str(message.id).rpartition('-')[0].rpartition('-')[2] or '?'}"

@@ -1,0 +1,299 @@
+"""Functions and objects of a service, through a real hub in a process of its own."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+
+import snyper
+from snyper.client import key_store
+from snyper.client.key_store import new_key
+from snyper.services.client import Client, caller_of
+from snyper.services.remote_exceptions import OutcomeUnknown, Refused, Unreachable
+from snyper.services.server import Server
+from snyper.shared.keys import Rights
+from tests.integration.calls_harness import Bath, HubProcess, Powermeter, each_secret
+from tests.integration.harness import wait_until
+
+
+@pytest.fixture
+def hub() -> Iterator[HubProcess]:
+    with HubProcess() as running:
+        yield running
+
+
+@contextmanager
+def serving(hub: HubProcess, *items: Any, **options: Any) -> Iterator[Server]:
+    server = Server(*items, **{"hub": hub.address, "name": "lab1", **options})
+    server.run(threaded=True)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def client_of(hub: HubProcess, *classes: Any, **options: Any) -> Any:
+    return Client(*classes, **{"hub": hub.address, "name": "lab1", **options})
+
+
+def sweep(items: int, size: int) -> Iterator[bytes]:
+    for number in range(items):
+        yield bytes([number % 256]) * size
+
+
+def echo(value: object) -> object:
+    return value
+
+
+@each_secret
+def test_all_that_goes_directly_goes_through_a_hub(hub: HubProcess, secret: str | None) -> None:
+    with (
+        serving(hub, Powermeter(), echo, sweep, secret=secret) as server,
+        client_of(hub, Powermeter, secret=secret) as pm,
+        client_of(hub, secret=secret) as other,
+    ):
+        assert server._address is None  # it listens nowhere
+        assert pm.identity == "PM-1"
+        pm.range = 3
+        assert pm.range == other.get_range() == 3
+        assert pm.read_voltage(samples=20) == 5.0
+        with pytest.raises(ValueError, match="range 7 is not 1 to 5"):
+            pm.range = 7
+        array = numpy.arange(3_000_000, dtype="<f4").reshape(3, -1)
+        assert numpy.array_equal(other.echo(array), array)
+        assert [len(item) for item in other.sweep(100, 20_000)] == [20_000] * 100
+        with snyper.watch(pm, "range") as ranges:
+            assert next(ranges) == 3
+            other.set_range(4)
+            assert next(ranges) == 4
+        with snyper.lock(pm, lease=10, why="cooldown"):
+            with pytest.raises(snyper.Locked, match="cooldown"):
+                other.read_voltage()
+            assert pm.read_voltage() == 0.25
+        assert other.read_voltage() == 0.25
+
+
+async def test_with_asyncio(hub: HubProcess) -> None:
+    async def wait(seconds: float) -> float:
+        await asyncio.sleep(seconds)
+        return seconds
+
+    async with (
+        snyper.AsyncServer(wait, echo, hub=hub.address, name="lab1"),
+        snyper.AsyncClient(hub=hub.address, name="lab1") as client,
+    ):
+        assert await asyncio.gather(*(client.echo(number) for number in range(200))) == list(range(200))
+        assert await client.wait(0) == 0
+        assert await client.echo(b"x" * 1_000_000) == b"x" * 1_000_000
+
+
+def test_bulk_both_ways_at_once_by_many_clients(hub: HubProcess) -> None:
+    content = os.urandom(2_000_000)
+    failed = []
+
+    def ask() -> None:
+        with client_of(hub, timeout=120) as client:
+            for _ in range(3):
+                if client.echo(content) != content:
+                    failed.append(threading.current_thread())
+
+    with serving(hub, echo):
+        threads = [threading.Thread(target=ask) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not failed
+
+
+def test_a_hub_with_keys() -> None:
+    keys = {name: new_key(name) for name in ("lab1", "fleet", "desk", "screen")}
+    with key_store.changing() as store:
+        for name, rights in (
+            ("lab1", Rights.DEVICE),
+            ("fleet", Rights.FLEET),
+            ("desk", Rights.CONSOLE),
+            ("screen", Rights.READER),
+        ):
+            store.add(keys[name], rights)
+    with HubProcess() as hub:
+        with serving(hub, Powermeter(), key=keys["lab1"].to_text()):
+            for key in (keys["desk"].to_text(), None):  # by default this computer's
+                with client_of(hub, key=key) as client:
+                    assert client.get_range() == 1
+            for key, why in (
+                (keys["screen"].to_text(), "may only read"),
+                (new_key("desk").to_text(), "key"),
+                ("", "key"),
+                (keys["lab1"].to_text(), "lab1"),
+            ):
+                with client_of(hub, key=key) as client, pytest.raises(Refused, match=why):
+                    client.get_range()
+        for wrong in (keys["lab1"], keys["desk"], keys["screen"], new_key("lab1")):
+            with pytest.raises(Refused, match="lab2 at"):
+                Server(Powermeter(), hub=hub.address, name="lab2", key=wrong.to_text()).run()
+
+
+def test_a_name_that_is_taken_is_refused(hub: HubProcess) -> None:
+    with serving(hub, Powermeter()):
+        with pytest.raises(Refused, match="lab1"):
+            Server(Powermeter(), hub=hub.address, name="lab1").run()
+        with client_of(hub, timeout=10) as client:
+            assert client.get_range() == 1
+
+
+def test_a_server_that_is_late_is_waited_for(hub: HubProcess) -> None:
+    with (
+        client_of(hub, timeout=0.5) as client,
+        pytest.raises(Unreachable, match=r"lab1 through .*: the hub knows no lab1"),
+    ):
+        client.get_range()
+    with client_of(hub) as client:
+        found: list[object] = []
+        asking = threading.Thread(target=lambda: found.append(client.get_range()))
+        asking.start()
+        with serving(hub, Powermeter()):
+            asking.join(30)
+            assert found == [1]
+
+
+def test_a_hub_that_starts_anew_costs_no_call(hub: HubProcess) -> None:
+    bath = Bath()
+    with serving(hub, bath), client_of(hub, Bath) as client:
+        found: list[object] = []
+        asking = threading.Thread(target=lambda: found.append(client.cool()))
+        asking.start()
+        assert bath.began.wait(30)
+        hub.kill()
+        hub.start()
+        bath.ends.set()
+        asking.join(60)
+        assert (found, bath.cooled) == (["cold"], 1)
+        assert client.temperature() == 4.2
+
+
+def test_a_hub_that_is_late_is_waited_for() -> None:
+    hub = HubProcess()
+    with serving(hub, Powermeter()), client_of(hub) as client:
+        hub.start()
+        try:
+            assert client.get_range() == 1
+        finally:
+            hub.kill()
+
+
+def test_a_server_that_starts_anew(hub: HubProcess) -> None:
+    bath = Bath()
+    with client_of(hub, Bath) as client:
+        with serving(hub, bath):
+            assert client.temperature() == 4.2
+        connection = caller_of(client)._connection
+        assert connection is not None
+        wait_until(connection.has_ended, "the end of the server, through the hub")
+        with serving(hub, bath):
+            assert client.temperature() == 4.2  # it was idle over the restart
+            failed: list[Exception] = []
+
+            def ask() -> None:
+                try:
+                    client.cool()
+                except Exception as error:
+                    failed.append(error)
+
+            asking = threading.Thread(target=ask)
+            asking.start()
+            assert bath.began.wait(30)
+        bath.ends.set()
+        with serving(hub, bath):
+            asking.join(30)
+            assert [type(error) for error in failed] == [OutcomeUnknown]
+            assert client.temperature() == 4.2
+    assert bath.cooled == 1
+
+
+_WAITS = """
+import snyper, sys
+pm = snyper.Client(hub=sys.argv[1], name="lab1")
+print("here", pm.temperature(), flush=True)
+pm.cool()
+"""
+
+
+def test_a_waiting_call_of_a_killed_client_never_starts(hub: HubProcess) -> None:
+    bath = Bath()
+    with serving(hub, bath, urgent=["temperature"]), client_of(hub, Bath) as client:
+        holds = threading.Thread(target=client.cool)
+        holds.start()
+        assert bath.began.wait(30)
+        with subprocess.Popen(
+            [sys.executable, "-c", _WAITS, hub.address], stdout=subprocess.PIPE, text=True
+        ) as killed:
+            assert killed.stdout is not None
+            assert killed.stdout.readline().startswith("here")
+            wait_until(lambda: len(snyper.running(client)) == 2, "it waits")
+            killed.send_signal(signal.SIGKILL)
+        began_s = time.monotonic()
+        wait_until(lambda: len(snyper.running(client)) == 1, "its call is given up")
+        assert time.monotonic() - began_s < 4  # the hub says so: no silence is waited for
+        bath.ends.set()
+        holds.join(30)
+        assert client.temperature() == 4.2
+    assert bath.cooled == 1
+
+
+def test_options_that_make_no_place() -> None:
+    for options in ({"hub": "h:1"}, {"name": "lab1"}, {"key": "x"}):
+        with pytest.raises(ValueError, match="hub="):
+            Client(**options)  # type: ignore[call-overload]
+        with pytest.raises(ValueError, match="hub="):
+            Server(echo, **options)  # type: ignore[arg-type]
+    for name in ("all", "", "two words", "x" * 33):
+        with pytest.raises(ValueError, match="name"):
+            Server(echo, hub="h:1", name=name)
+    with pytest.raises(ValueError, match="IPv6"):
+        Client(hub="h:x:y", name="lab1")
+
+
+def test_what_serves_no_calls_says_so(hub: HubProcess) -> None:
+    async def find() -> None:
+        async with snyper.receive_files(hub.address, "store_1", Path("/tmp")) as store:
+            await store.wait_until_tried()
+            with pytest.raises(Refused, match="store_1 serves no calls"):
+                await asyncio.to_thread(client_of(hub, name="store_1").hello)
+
+    asyncio.run(find())
+
+
+def test_foreign_messages_disturb_nobody(hub: HubProcess) -> None:
+    codes = set()
+
+    async def throw() -> None:
+        async with snyper.connect(hub.address) as console:
+            for data in (
+                {},
+                {"connection": "x" * 32},
+                {"connection": "x" * 32, "at": 5},
+                {"connection": 5, "begin": True},
+                {"connection": "y" * 32, "begin": True, "at": -1},
+                {"connection": "y" * 32, "begin": True, "room_bytes": "z"},
+                {"connection": "w" * 32, "begin": True, "at": 1 << 52},
+            ):
+                [result] = await console.command("lab1", "exchange", timeout_ms=200, **data)
+                codes.add(result.code)
+
+    with serving(hub, Powermeter()), client_of(hub, Powermeter) as pm:
+        assert pm.range == 1
+        asyncio.run(throw())
+        assert pm.range == 1
+    assert codes <= {"", "bad_message", "timeout"}
+    assert "bad_message" in codes
