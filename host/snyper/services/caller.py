@@ -12,12 +12,10 @@ from snyper.services.client_session import ClientSession, Request, is_answer
 from snyper.services.client_stream import Items, RemoteStream
 from snyper.services.context import until
 from snyper.services.dialling import Dialling
-from snyper.services.dialling import IDLE_S, Dialling
 from snyper.services.places import Place
 from snyper.services.remote_exceptions import CallError, OutcomeUnknown, Refused, Unreachable
 from snyper.services.sockets import wait_for_first
 from snyper.services.wire import STREAMS, WATCH
-from snyper.services.wire import STREAMS, WATCH, Pieces
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
 _HANDOVER_S = 0.02  # after which a thread that waits for its reply leaves the connection to the watcher
