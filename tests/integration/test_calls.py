@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, assert_type, cast
+from typing import Any
 
 import pytest
 
@@ -598,14 +598,6 @@ print(c.temperature(), flush=True)
         while running(observer):
             time.sleep(0.001)
     assert bath.cooled == 1  # what waited was never begun
-
-
-def test_a_type_checker_sees_the_class() -> None:
-    with served(Powermeter()) as server:
-        pm = Client(Powermeter, address=HOST, port=server.port)
-        assert_type(pm, Powermeter)
-        assert_type(pm.read_voltage(2), float)
-        cast(Any, pm).close()
 
 
 def test_a_class_that_differs_is_said_once_and_the_server_decides() -> None:
