@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -213,6 +216,49 @@ async def becomes(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0)
+
+
+@contextmanager
+def program(text: str, server: Server) -> Iterator["subprocess.Popen[str]"]:
+    """Run a program of a client, `c`, which has to end well; what it prints can be read."""
+    head = f"import os, sys, snyper\nc = snyper.Client(address={HOST!r}, port={server.port})\n"
+    command = [sys.executable, "-uc", head + text]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0) as process:
+        try:
+            yield process
+            assert process.wait(30) == 0
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # and those that it was forked into
+
+
+# For a program that is interrupted, before its first call: only in here, and whenever that was.
+INTERRUPTED = """
+import contextlib, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+@contextlib.contextmanager
+def interrupted():
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+        yield
+    except KeyboardInterrupt:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        print("interrupted")
+"""
+
+
+def interrupt(process: "subprocess.Popen[str]", times: int) -> None:
+    """Press Ctrl-C where a program waits, which has to say each time within 0.5 s that it was interrupted."""
+    assert process.stdout is not None
+    for _ in range(times):
+        time.sleep(0.05)  # in which it comes to wait; if it does not, it is interrupted there all the same
+        process.send_signal(signal.SIGINT)
+        began_s = time.monotonic()
+        assert process.stdout.readline() == "interrupted\n"
+        assert time.monotonic() - began_s < 0.5
+
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 
 class CuttingRelay:

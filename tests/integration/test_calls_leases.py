@@ -21,6 +21,8 @@ from tests.integration.calls_harness import (
     Powermeter,
     cooling,
     hello,
+    needs_fork,
+    program,
     served,
     two_clients,
 )
@@ -301,6 +303,29 @@ def test_one_that_is_interrupted_while_it_is_asked_for_is_given_back(monkeypatch
             while leases(other):
                 assert time.monotonic() < ends_s
         assert other.range == 1
+
+
+@needs_fork
+def test_after_a_fork_it_is_the_parent_s() -> None:
+    text = """
+held = snyper.lock(c)
+held.__enter__()
+child = os.fork()
+if not child:
+    try:
+        c.set_range(2)
+    except snyper.Locked:
+        held.__exit__(None, None, None)
+        os._exit(0)
+    os._exit(1)
+assert os.waitpid(child, 0)[1] == 0
+c.set_range(3)
+assert len(snyper.leases(c)) == 1
+held.__exit__(None, None, None)
+assert snyper.leases(c) == []
+"""
+    with served(Powermeter()) as server, program(text, server):
+        pass
 
 
 def test_a_lease_has_a_time_that_makes_sense() -> None:

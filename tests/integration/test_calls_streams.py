@@ -16,7 +16,17 @@ from snyper.services.client import Client, running
 from snyper.services.context import deadline
 from snyper.services.remote_exceptions import StreamLost
 from snyper.services.window import MAX_BYTES, MAX_ITEMS
-from tests.integration.calls_harness import HOST, CuttingRelay, Scanner, each_secret, served
+from tests.integration.calls_harness import (
+    HOST,
+    INTERRUPTED,
+    CuttingRelay,
+    Scanner,
+    each_secret,
+    interrupt,
+    needs_fork,
+    program,
+    served,
+)
 
 
 def test_items_come_as_they_are_made() -> None:
@@ -260,3 +270,48 @@ def test_large_arguments_go_while_large_answers_come(secret: str | None) -> None
         for caller in callers:
             caller.join(60)
         assert right == [True] * 9
+
+
+@needs_fork
+def test_after_a_fork_it_is_the_parent_s() -> None:
+    text = """
+stream = c.scan()
+assert next(stream) == 0
+child = os.fork()
+if not child:
+    try:
+        next(stream)
+    except snyper.StreamLost as error:
+        assert error.after == 1
+        assert list(stream) == []
+        stream.close()
+        assert next(c.other_scan(5)) == 0
+        os._exit(0)
+    os._exit(1)
+assert os.waitpid(child, 0)[1] == 0
+assert [next(stream) for _ in range(100)] == list(range(1, 101))
+"""
+    with served(Scanner(), (Scanner(), "other_")) as server, program(text, server):
+        pass
+
+
+def test_ctrl_c_ends_the_wait_and_the_next_item_is_right() -> None:
+    text = (
+        INTERRUPTED
+        + """
+stream = c.scan(waits=True)
+print(next(stream))
+for _ in range(3):
+    with interrupted():
+        next(stream)
+print(next(stream))
+"""
+    )
+    scanner = Scanner()
+    with served(scanner) as server, program(text, server) as process:
+        assert process.stdout is not None
+        scanner.step.release()
+        assert process.stdout.readline() == "0\n"
+        interrupt(process, 3)
+        scanner.step.release()
+        assert process.stdout.readline() == "1\n"

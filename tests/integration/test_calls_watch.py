@@ -13,7 +13,19 @@ from snyper.services.locks import lock
 from snyper.services.remote_exceptions import CallError, Locked, NotServed, Refused, StreamLost
 from snyper.services.server import Server
 from snyper.services.watches import watch
-from tests.integration.calls_harness import HOST, CuttingRelay, Powermeter, Sensor, hello, served, two_clients
+from tests.integration.calls_harness import (
+    HOST,
+    INTERRUPTED,
+    CuttingRelay,
+    Powermeter,
+    Sensor,
+    hello,
+    interrupt,
+    needs_fork,
+    program,
+    served,
+    two_clients,
+)
 from tools.loopback import free_port
 
 
@@ -214,3 +226,75 @@ def test_what_is_served_no_more_is_watched_no_more() -> None:
             for _ in values:
                 pass
     server.close()
+
+
+def test_several_at_once_in_several_threads() -> None:
+    with served(Powermeter()) as server, two_clients(server, Powermeter) as (one, other):
+        seen: list[list[int]] = [[] for _ in range(6)]
+        has_one = threading.Barrier(len(seen) + 1)
+
+        def follow(mine: list[int]) -> None:
+            with watch(one, "range") as values:
+                mine.append(next(values))
+                has_one.wait(30)
+                while mine[-1] != 5:
+                    mine.append(next(values))
+
+        followers = [threading.Thread(target=follow, args=(mine,)) for mine in seen]
+        for follower in followers:
+            follower.start()
+        has_one.wait(30)
+        for value in (2, 3, 4, 5):
+            other.range = value
+            assert one.range == value  # over the same connection
+        for follower in followers:
+            follower.join(30)
+            assert not follower.is_alive()
+        for mine in seen:
+            assert mine == sorted(set(mine))
+            assert (mine[0], mine[-1]) == (1, 5)
+
+
+@needs_fork
+def test_after_a_fork_it_begins_anew_there() -> None:
+    text = """
+values = snyper.watch(c, "range")
+assert next(values) == 1
+child = os.fork()
+if not child:
+    assert next(values) == 1
+    c.set_range(2)
+    assert next(values) == 2
+    values.close()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert next(values) == 2
+c.set_range(3)
+assert next(values) == 3
+"""
+    with served(Powermeter()) as server, program(text, server):
+        pass
+
+
+def test_ctrl_c_ends_the_wait_and_the_next_value_is_right() -> None:
+    text = (
+        INTERRUPTED
+        + """
+values = snyper.watch(c, "range")
+print(next(values))
+for _ in range(3):
+    with interrupted():
+        next(values)
+print(next(values))
+"""
+    )
+    with (
+        served(Powermeter()) as server,
+        Client(address=HOST, port=server.port) as other,
+        program(text, server) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stdout.readline() == "1\n"
+        interrupt(process, 3)
+        other.set_range(2)
+        assert process.stdout.readline() == "2\n"
