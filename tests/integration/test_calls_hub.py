@@ -182,6 +182,36 @@ def test_a_hub_that_starts_anew_costs_no_call(hub: HubProcess) -> None:
         assert client.temperature() == 4.2
 
 
+def test_a_hub_that_starts_anew_again_and_again_costs_no_call_of_many(hub: HubProcess) -> None:
+    calls, done, content = 0, threading.Semaphore(0), os.urandom(300_000)
+    wrong = []
+
+    def count(value: bytes) -> bytes:
+        nonlocal calls
+        calls += 1
+        return value
+
+    def ask() -> None:
+        with client_of(hub) as client:
+            for _ in range(20):
+                if client.count(content) != content:
+                    wrong.append(threading.current_thread())
+                done.release()
+
+    with serving(hub, count):
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in range(4):
+            for _ in range(15):
+                assert done.acquire(timeout=60)
+            hub.kill()
+            hub.start()
+        for thread in threads:
+            thread.join(60)
+    assert (calls, wrong) == (80, [])
+
+
 def test_a_hub_that_is_late_is_waited_for() -> None:
     hub = HubProcess()
     with serving(hub, Powermeter()), client_of(hub) as client:
@@ -297,3 +327,30 @@ def test_foreign_messages_disturb_nobody(hub: HubProcess) -> None:
         assert pm.range == 1
     assert codes <= {"", "bad_message", "timeout"}
     assert "bad_message" in codes
+
+
+_HOLDS = """
+import ctypes, sys
+from snyper import Server
+
+seen = []
+
+def hold(seconds):
+    seen.append(seconds)
+    ctypes.PyDLL(None).sleep(seconds)  # with the interpreter's lock
+    return len(seen)
+
+Server(hold, hub=sys.argv[1], name="lab1").run()
+"""
+
+
+def test_a_server_that_the_hub_takes_for_dead_ends_its_call_well(hub: HubProcess) -> None:
+    with (
+        subprocess.Popen([sys.executable, "-c", _HOLDS, hub.address]) as server,
+        client_of(hub) as client,
+    ):
+        try:
+            assert client.hold(13) == 1  # longer than three heartbeats
+            assert client.hold(0) == 2
+        finally:
+            server.kill()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
@@ -20,6 +21,17 @@ def run(coroutine: Coroutine[Any, Any, T]) -> "Future[T]":
             _loop = asyncio.new_event_loop()
             threading.Thread(target=_loop.run_forever, name="snyper hub", daemon=True).start()
     return asyncio.run_coroutine_threadsafe(coroutine, _loop)
+
+
+async def streams_of(sock: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return the streams of a socket, which is theirs from now on: whoever closed it beside them would leave
+    the loop waiting for one that is gone, and deaf to the next of that number.
+    """
+    try:
+        return await asyncio.open_connection(sock=sock)
+    except BaseException:
+        sock.close()
+        raise
 
 
 def _on_fork() -> None:

@@ -142,7 +142,6 @@ class _ServiceSession(ConsoleSession):
             pass  # the client, the server or the hub has gone: the server's end sees it
         finally:
             del self._carried[name]
-            near.close()
 
 
 class _Carried:
@@ -177,8 +176,11 @@ class _Carried:
             self._asked.set()
 
     async def run(self, sock: socket.socket) -> None:
-        """Carry until either end hangs up, or the client is gone. Raises OSError, ProtocolError."""
-        reader, writer = await asyncio.open_connection(sock=sock)
+        """Carry until either end hangs up, or the client is gone; the socket is closed then.
+
+        Raises OSError, ProtocolError.
+        """
+        reader, writer = await hub_loop.streams_of(sock)
         tasks = [
             asyncio.create_task(step) for step in (self._send(reader), self._take(writer), self._watch())
         ]
@@ -191,9 +193,9 @@ class _Carried:
             while self._end.held:
                 await self._link.send(self._end.answer(ends=True))
         finally:
+            writer.close()
             for task in tasks:
                 await end_task(task)
-            writer.close()
 
     async def _send(self, reader: asyncio.StreamReader) -> None:
         """Answer with what the server says, until it hangs up."""

@@ -117,10 +117,11 @@ class _Carrier:
         self._end.take(await self._next_reply())
 
     async def run(self, sock: socket.socket) -> None:
-        """Carry until either end hangs up. Raises ProtocolError where the hub or the service is lost, OSError
-        where the client is.
+        """Carry until either end hangs up; the socket is closed then.
+
+        Raises ProtocolError where the hub or the service is lost, OSError where the client is.
         """
-        reader, writer = await asyncio.open_connection(sock=sock)
+        reader, writer = await hub_loop.streams_of(sock)
         sending = asyncio.create_task(self._send(reader))
         taking = asyncio.create_task(self._take(writer))
         try:
@@ -131,9 +132,9 @@ class _Carrier:
                 if task.done():
                     task.result()
         finally:
+            writer.close()
             await end_task(sending)
             await end_task(taking)
-            writer.close()
 
     async def _send(self, reader: asyncio.StreamReader) -> None:
         while True:
@@ -206,5 +207,4 @@ async def _live(carrier: _Carrier, sock: socket.socket, being: "asyncio.Task[Non
     except (OSError, ProtocolError):
         pass  # its socket ends, and so it learns
     finally:
-        sock.close()
         await end_task(being)
