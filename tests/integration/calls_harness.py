@@ -221,7 +221,11 @@ async def becomes(condition: Callable[[], bool]) -> None:
 @contextmanager
 def program(text: str, server: Server) -> Iterator["subprocess.Popen[str]"]:
     """Run a program of a client, `c`, which has to end well; what it prints can be read."""
-    head = f"import os, sys, snyper\nc = snyper.Client(address={HOST!r}, port={server.port})\n"
+    head = f"""
+import os, snyper
+HOST, PORT = {HOST!r}, {server.port}
+c = snyper.Client(address=HOST, port=PORT)
+"""
     command = [sys.executable, "-uc", head + text]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0) as process:
         try:

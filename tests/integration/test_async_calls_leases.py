@@ -17,6 +17,9 @@ from tests.integration.calls_harness import (
     Powermeter,
     becomes,
     hello,
+    interrupt,
+    needs_fork,
+    program,
     served,
     two_async_clients,
 )
@@ -232,15 +235,72 @@ def test_a_block_whose_event_loop_is_closed_can_be_ended_in_another() -> None:
     gc.collect()
 
 
-async def test_a_lock_is_awaited_once_at_a_time() -> None:
+async def test_a_lock_is_of_one_block_at_a_time() -> None:
     with served(Powermeter()) as server:
         async with two_async_clients(server, Powermeter) as (one, other):
             held: Any = lock(one)
             with pytest.raises(TypeError, match="context manager"), held:
                 pass
-            async with held:
-                with pytest.raises(RuntimeError, match="held already"):
-                    await held.__aenter__()
+            both = await asyncio.gather(held.__aenter__(), held.__aenter__(), return_exceptions=True)
+            assert sorted(type(one).__name__ for one in both) == ["AsyncLock", "RuntimeError"]
+            assert len(await leases(one)) == 1
+            await held.__aexit__(None, None, None)
             async with held:
                 with pytest.raises(Locked):
                     await other.range
+
+
+async def test_ctrl_c_gives_it_back() -> None:
+    text = """
+import asyncio
+async def hold():
+    async with snyper.AsyncClient(address=HOST, port=PORT) as pm, snyper.lock(pm):
+        print("locked")
+        await asyncio.sleep(60)
+try:
+    asyncio.run(hold())
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    with served(Powermeter()) as server, program(text, server) as process:
+        assert process.stdout is not None
+        assert await asyncio.to_thread(process.stdout.readline) == "locked\n"
+        async with AsyncClient(address=HOST, port=server.port) as other:
+            assert len(await leases(other)) == 1
+            await asyncio.to_thread(interrupt, process, 1)
+            assert await leases(other) == []
+
+
+@needs_fork
+def test_after_a_fork_it_is_the_parent_s() -> None:
+    text = """
+import asyncio
+c = snyper.AsyncClient(address=HOST, port=PORT)
+held = snyper.lock(c)
+values = snyper.watch(c, "range")
+async def begin():
+    assert await c.get_range() == 1
+    assert await anext(values) == 1
+    await held.__aenter__()
+async def use_in_child():
+    assert await anext(values) == 1
+    try:
+        await c.set_range(2)
+    except snyper.Locked:
+        await held.__aexit__(None, None, None)
+        os._exit(0)
+async def use_in_parent():
+    await c.set_range(3)
+    assert len(await snyper.leases(c)) == 1
+    await held.__aexit__(None, None, None)
+    assert await snyper.leases(c) == []
+asyncio.run(begin())
+child = os.fork()
+if not child:
+    asyncio.run(use_in_child())
+    os._exit(1)
+assert os.waitpid(child, 0)[1] == 0
+asyncio.run(use_in_parent())
+"""
+    with served(Powermeter(), open_reads=True) as server, program(text, server):
+        pass

@@ -5,7 +5,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextvars import Context
 from typing import Any, Self, overload
 
@@ -109,22 +109,33 @@ class _Locking:
         if not MIN_LEASE_S <= lease_s <= MAX_LEASE_S:
             raise ValueError(f"a lease lasts {MIN_LEASE_S} to {MAX_LEASE_S:,.0f} s, not {lease_s!r}")
         self._caller = face._snyper
-        self._names = list(names or _names_shown(face))
         self._lease_s = lease_s
-        self._why = why
-        self._held: _Held | None = None
+        self._data = {
+            "names": list(names or _names_shown(face)),
+            "lease_ms": round(lease_s * 1000),
+            "why": why,
+        }
+        self._held: _Held | None = None  # or asked for
 
-    def _ask(self, held: _Held) -> Any:
-        """Ask for a lease. Raises RuntimeError where there is one already."""
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[_Held]:
+        """Ask for the lease in the block. Raises RuntimeError where there is one already."""
         if self._held is not None:
             raise RuntimeError("this lock is held already: make another")
-        lease_ms = round(self._lease_s * 1000)
-        return self._caller.ask(LOCK, lease=held.id, names=self._names, lease_ms=lease_ms, why=self._why)
-
-    def _begin(self, held: _Held) -> None:
-        self._held = held
+        held = self._held = _Held(self._lease_s)
+        try:
+            yield held
+        except BaseException as error:
+            self._held = None
+            if isinstance(error, _UNSURE):
+                self._forget(held)
+            raise
         held.session = self._caller.session
         held.session.rely(held.id)
+
+    def _forget(self, held: _Held) -> None:
+        """Give a lease back beside everything else, as far as that can be done."""
+        raise NotImplementedError
 
     def _end(self) -> _Held | None:
         """Take that the block has ended; return what is to be given back, if that is not the parent's."""
@@ -139,17 +150,10 @@ class Lock(_Locking):
     """A block that has a lease, which a thread renews: `with`."""
 
     def __enter__(self) -> Self:
-        held = _Held(self._lease_s)
-        try:
-            self._ask(held)
-        except _UNSURE:
-            threading.Thread(target=self._forget, args=(held,), name="snyper lease", daemon=True).start()
-            raise
-        self._begin(held)
+        with self._asking() as held:
+            self._caller.ask(LOCK, lease=held.id, **self._data)
         self._ends = threading.Event()
-        threading.Thread(
-            target=self._renew, args=(held, self._ends), name="snyper lease", daemon=True
-        ).start()
+        _start(self._renew, held, self._ends)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -165,22 +169,24 @@ class Lock(_Locking):
                 self._caller.ask(RENEW, lease=held.id)
 
     def _forget(self, held: _Held) -> None:
-        with contextlib.suppress(CallError), grace(_GIVE_BACK_S):
-            self._caller.ask(UNLOCK, lease=held.id)
+        def give_back() -> None:
+            with contextlib.suppress(CallError), grace(_GIVE_BACK_S):
+                self._caller.ask(UNLOCK, lease=held.id)
+
+        _start(give_back)
+
+
+def _start(target: Callable[..., None], *args: Any) -> None:
+    threading.Thread(target=target, args=args, name="snyper lease", daemon=True).start()
 
 
 class AsyncLock(_Locking):
     """A block that has a lease, which a task of the event loop renews: `async with`."""
 
     async def __aenter__(self) -> Self:
-        held = _Held(self._lease_s)
-        try:
-            await self._ask(held)
-        except _UNSURE:
-            _spawn(self._forget(held))
-            raise
-        self._begin(held)
-        self._renewals = asyncio.create_task(self._renew(held), context=Context())
+        with self._asking() as held:
+            await self._caller.ask(LOCK, lease=held.id, **self._data)
+        self._renewals = _spawn(self._renew(held))
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -199,18 +205,22 @@ class AsyncLock(_Locking):
             with held.renewal():
                 await self._caller.ask(RENEW, lease=held.id)
 
-    async def _forget(self, held: _Held) -> None:
-        with contextlib.suppress(CallError), grace(_GIVE_BACK_S):
-            await self._caller.ask(UNLOCK, lease=held.id)
+    def _forget(self, held: _Held) -> None:
+        async def give_back() -> None:
+            with contextlib.suppress(CallError), grace(_GIVE_BACK_S):
+                await self._caller.ask(UNLOCK, lease=held.id)
+
+        _spawn(give_back())
 
 
 _spawned: set[asyncio.Task[None]] = set()  # which an event loop alone would not keep
 
 
-def _spawn(coroutine: Coroutine[Any, Any, None]) -> None:
+def _spawn(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     task = asyncio.create_task(coroutine, context=Context())
     _spawned.add(task)
     task.add_done_callback(_spawned.discard)
+    return task
 
 
 @overload
