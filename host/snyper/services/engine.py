@@ -159,7 +159,7 @@ class Engine:
                 if self._ran == ran:
                     self._watches.clear()
                     self._is_watching = False
-                    if not self._function_since_s:
+                    if not (self._function_since_s or self._closed.is_set()):
                         self._watches.wait()
                 continue
             with self._lock:
