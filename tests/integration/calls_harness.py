@@ -279,11 +279,18 @@ class CuttingRelay:
     def close(self) -> None:
         self._listener.close()
 
+    def on_cut(self) -> None:
+        """Do nothing; for what is to happen while both ends still believe in the connection."""
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                far = socket.create_connection((HOST, self._to))
+                try:
+                    far = socket.create_connection((HOST, self._to))
+                except ConnectionRefusedError:
+                    near.close()
+                    continue
                 cut, self.cut = self.cut, None
                 for source, sink, from_server in ((near, far, False), (far, near, True)):
                     left = cut[1] if cut is not None and cut[0] == from_server else None
@@ -298,8 +305,11 @@ class CuttingRelay:
                 sink.sendall(data)
                 if left is not None:
                     left -= len(data)
-            self.has_cut = self.has_cut or left == 0
-            for sock in (source, sink):
+            if left == 0:
+                self.has_cut = True
+                self.on_cut()
+        for sock in (source, sink):
+            with contextlib.suppress(OSError):  # that one has ended
                 sock.shutdown(socket.SHUT_RDWR)
         source.close()  # the sink is the other thread's source
 
