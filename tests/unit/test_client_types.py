@@ -1,9 +1,11 @@
 """What type checkers make of a client: of one class without a prefix, an object of that class."""
 
+import shutil
 from pathlib import Path
 
 from tests.unit.type_checkers import Complaints, each_checker
 
+EXAMPLE = Path(__file__).parents[2] / "examples/powermeter"
 # Where a line is wrong, a checker has to say so: an ignored line without an error is one.
 SAMPLE = """
 from collections.abc import Iterator
@@ -109,3 +111,10 @@ def test_one_of_no_known_type_would_not_pass(complaints_of: Complaints, tmp_path
     wrong = {complaint.partition(": error")[0] for complaint in complaints_of(tmp_path)}
     for text in ("assert_type(pm, Powermeter)", "pm.rnage  # type: ignore[attr-defined]"):
         assert f"sample.py:{lines.index(f'    {text}') + 1}" in wrong
+
+
+@each_checker
+def test_the_example_is_right(complaints_of: Complaints, tmp_path: Path) -> None:
+    for source in EXAMPLE.glob("*.py"):
+        shutil.copy(source, tmp_path)
+    assert complaints_of(tmp_path) == []
