@@ -317,13 +317,22 @@ class CuttingRelay:
 class HubProcess:
     """`snyper hub`, on a port that stays."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: str = "cpython") -> None:
         self.address = f"{HOST}:{free_port()}"
+        self._engine = engine
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            [Path(sys.executable).parent / "snyper", "hub", "--listen", self.address, "--no-journal"],
+            [
+                Path(sys.executable).parent / "snyper",
+                "hub",
+                "--engine",
+                self._engine,
+                "--listen",
+                self.address,
+                "--no-journal",
+            ],
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -23,7 +23,7 @@ from snyper.services.remote_exceptions import OutcomeUnknown, Refused, Unreachab
 from snyper.services.server import Server
 from snyper.shared.keys import Rights
 from tests.integration.calls_harness import Bath, HubProcess, Powermeter, each_secret
-from tests.integration.harness import wait_until
+from tests.integration.harness import needs_micropython, wait_until
 
 
 @pytest.fixture
@@ -81,6 +81,14 @@ def test_all_that_goes_directly_goes_through_a_hub(hub: HubProcess, secret: str 
                 other.read_voltage()
             assert pm.read_voltage() == 0.25
         assert other.read_voltage() == 0.25
+
+
+@needs_micropython
+def test_through_a_hub_on_micropython() -> None:
+    content = os.urandom(100_000)  # a hub board passes on 1,024 bytes at a time
+    with HubProcess("micropython") as hub, serving(hub, echo, sweep), client_of(hub) as client:
+        assert client.echo(content) == content
+        assert len(list(client.sweep(50, 100))) == 50
 
 
 async def test_with_asyncio(hub: HubProcess) -> None:
