@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -27,6 +26,8 @@ from tests.integration.calls_harness import (
     each_secret,
     hello,
     hello2,
+    needs_fork,
+    program,
     served,
 )
 from tools.loopback import free_port
@@ -539,12 +540,9 @@ def test_closing_in_another_thread_loses_no_call() -> None:
         assert bath.cooled == 1
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@needs_fork
 def test_a_client_that_is_used_after_a_fork_connects_anew() -> None:
-    program = f"""
-import os, sys
-from snyper import Client
-c = Client(address={HOST!r}, port=int(sys.argv[1]))
+    text = """
 assert c.count() == 1
 child = os.fork()
 if not child:
@@ -559,9 +557,8 @@ assert c.count() == 3
         calls.append(None)
         return len(calls)
 
-    with served(count) as server:
-        done = subprocess.run([sys.executable, "-c", program, str(server.port)], timeout=60, check=False)
-    assert done.returncode == 0
+    with served(count) as server, program(text, server):
+        pass
 
 
 def test_ctrl_c_ends_a_blocked_call_and_the_next_is_right() -> None:

@@ -97,12 +97,21 @@ async def test_with_asyncio(hub: HubProcess) -> None:
         return seconds
 
     async with (
-        snyper.AsyncServer(wait, echo, hub=hub.address, name="lab1"),
+        snyper.AsyncServer(wait, echo, sweep, Powermeter(), hub=hub.address, name="lab1"),
         snyper.AsyncClient(hub=hub.address, name="lab1") as client,
+        snyper.AsyncClient(hub=hub.address, name="lab1") as other,
     ):
         assert await asyncio.gather(*(client.echo(number) for number in range(200))) == list(range(200))
         assert await client.wait(0) == 0
         assert await client.echo(b"x" * 1_000_000) == b"x" * 1_000_000
+        assert [len(item) async for item in await client.sweep(100, 20_000)] == [20_000] * 100
+        async with snyper.lock(client, "get_range", lease=10), snyper.watch(client, "range") as ranges:
+            assert await anext(ranges) == 1
+            with pytest.raises(snyper.Locked):
+                await other.set_range(2)
+            await client.set_range(3)
+            assert await anext(ranges) == 3
+        await other.set_range(2)
 
 
 def test_bulk_both_ways_at_once_by_many_clients(hub: HubProcess) -> None:
