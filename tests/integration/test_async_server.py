@@ -14,7 +14,7 @@ from snyper.services.client import running
 from snyper.services.context import cancelled
 from snyper.services.remote_exceptions import RemoteError
 from snyper.services.window import MAX_ITEMS
-from tests.integration.calls_harness import HOST, served
+from tests.integration.calls_harness import HOST, becomes, served
 
 each_server = pytest.mark.parametrize("is_async", [True, False], ids=["AsyncServer", "Server"])
 
@@ -177,8 +177,14 @@ async def test_run_serves_until_it_is_cancelled(capsys: pytest.CaptureFixture[st
     stage = Stage()
     server = AsyncServer(stage, address=HOST, port=0, secret="waktu")
     run = asyncio.create_task(server.run())
-    await asyncio.sleep(0)
-    assert "Registered calls: ['move', 'step', 'hang', 'stubborn']" in capsys.readouterr().out
+    said = [""]
+
+    def has_said() -> bool:
+        said.append(said[-1] + capsys.readouterr().out)
+        return "Auxiliary calls" in said[-1]
+
+    await becomes(has_said)
+    assert "Registered calls: ['move', 'step', 'hang', 'stubborn']" in said[-1]
 
     async with AsyncClient(address=HOST, port=server.port, secret="waktu", timeout=30) as c:
         assert await c.move(2) == 2
