@@ -79,7 +79,7 @@ async def test_all_who_watch_in_one_period_cost_one_reading() -> None:
             await asyncio.gather(*map(follow, watching, seen))
             del watching
             gc.collect()
-            await becomes(lambda: not server._watches)  # nobody watches, and nobody reads
+            await becomes(lambda: not server._watches.watched)  # nobody watches, and nobody reads
 
 
 async def test_a_method_can_be_watched_in_a_period_only() -> None:

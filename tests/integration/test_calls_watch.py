@@ -80,7 +80,7 @@ def test_all_who_watch_in_one_period_cost_one_reading() -> None:
         for values in watching:
             values.close()
         assert server._engine is not None
-        while server._watches or server._engine._timers:  # nobody watches, and nobody reads
+        while server._watches.watched or server._engine._timers:  # nobody watches, and nobody reads
             time.sleep(0.001)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from snyper.services import wire
 from snyper.services.values import encode, is_plain
 from snyper.services.wire import MAX_BODY_BYTES, RETURNED, Pieces, read_plain, unpack
-from snyper.shared.socket_protocol import MessageLineParser, ProtocolError, SocketMessage
+from snyper.shared.socket_protocol import MessageLineParser, SocketMessage
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
 VALUES: Any = st.recursive(
@@ -75,5 +75,5 @@ def test_what_contains_itself_is_not_plain() -> None:
 
 
 def test_half_a_character_in_a_name_does_not_travel() -> None:
-    with pytest.raises(ProtocolError, match="surrogate"):
+    with pytest.raises(ValueError, match="surrogate"):
         wire.call(1, "read_\ud800", 0, (), (), (), {})

@@ -42,7 +42,7 @@ class Client:
         """Call; return the job if it runs."""
         assert self.desk.recall(self.session, seq, "read") is False
         key = f"{self.session.id}:{seq}"
-        job = Job(self.session, seq, MEMBER, (), {}, Needs(stations, shared), chain, key)
+        job = Job(self.session, seq, MEMBER, (), {}, Needs(stations, shared), key, chain)
         return job if self.desk.admit(job, 1.0) else None
 
 
@@ -242,7 +242,7 @@ class AnyCalls(RuleBasedStateMachine):
         chain = () if caller is None else (*caller.chain, caller.key)
         stations = tuple(station for station in self.stations if station.name in places)
         job = Job(
-            self.client.session, self.seq, MEMBER, (), {}, Needs(stations, shared), chain, f"{self.seq}"
+            self.client.session, self.seq, MEMBER, (), {}, Needs(stations, shared), f"{self.seq}", chain
         )
         with contextlib.suppress(WouldDeadlock):
             (self.running if self.desk.admit(job, 1.0) else self.waiting).append(job)

@@ -128,7 +128,7 @@ def test_who_leaves_is_told_no_more_and_what_nobody_watches_is_forgotten() -> No
     assert not watches.leave("other")
     assert not watches.leave("one", "watch-other")
     assert watches.leave("one", "watch-one")
-    assert not watches
+    assert not watches.watched
 
 
 def test_one_that_leaves_while_all_are_told_disturbs_nobody() -> None:

@@ -108,13 +108,18 @@ class Connection:
         self._engine.rest = self._go_on
         requests = self._requests
         while requests:
-            self._is_corked = len(requests) > 1
-            began_s = time.monotonic()
-            if not self._on_request(self, requests.popleft()):
+            request = requests.popleft()
+            if requests:
+                self._is_corked = True
+                began_s = time.monotonic()
+            else:
+                self._is_corked = False
+            if not self._on_request(self, request):
                 return False
             if self._is_corked and time.monotonic() - began_s > _CORK_S:
                 self._uncork()
-        self._uncork()
+        if self._unsent:
+            self._uncork()
         return True
 
     # ---
@@ -148,13 +153,11 @@ class Connection:
                 buffer = self.core._parser.buffer if self.core is not None else None
                 if buffer is None:
                     data: Any = self._sock.recv(_PIECE_BYTES)
-                    size = len(data)
                 else:
-                    size = self._sock.recv_into(buffer[:_FOLLOWING_BYTES])
-                    data = buffer[:size]
+                    data = buffer[: self._sock.recv_into(buffer[:_FOLLOWING_BYTES])]
             except (BlockingIOError, ssl.SSLWantReadError):
                 return
-            if not size:
+            if not data:
                 self.close()
                 return
             if self._is_refused:
@@ -172,7 +175,9 @@ class Connection:
                 return True
             core, data = self.core, rest
             assert core is not None
-        self._requests.extend(request for request in core.receive_data(data, now_us()) if request is not None)
+        for request in core.receive_data(data, now_us()):
+            if request is not None:
+                self._requests.append(request)
         if core.close_error is not None:
             self.close()
             return False
@@ -262,7 +267,8 @@ class Connection:
         except OSError:
             self.close()
         else:
-            self._wait_for(selectors.EVENT_READ)
+            if self._mask != selectors.EVENT_READ:
+                self._wait_for(selectors.EVENT_READ)
 
     def _wait_for(self, mask: int) -> None:
         if mask != self._mask and not self.has_ended:

@@ -5,7 +5,7 @@ that share it.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,7 +54,7 @@ class Session:
     seen: int = 0  # it has had the answers up to this one
     gone: set[int] = field(default_factory=set)  # those after it whose answers are not kept any more
     jobs: "dict[int, Job]" = field(default_factory=dict)
-    answers: "dict[int, _Answer]" = field(default_factory=dict)
+    answers: dict[int, tuple[Pieces, int, float]] = field(default_factory=dict)  # their bytes, and since when
 
 
 @dataclass(eq=False, slots=True)
@@ -64,11 +64,11 @@ class Job:
     session: Session
     seq: int
     member: Member
-    args: tuple[object, ...]
+    args: Sequence[object]
     kwargs: dict[str, object]
     needs: Needs
-    chain: tuple[str, ...] = ()  # the calls within which it is made
     key: str = ""  # that others have in their chain
+    chain: tuple[str, ...] = ()  # the calls within which it is made
     leases: tuple[str, ...] = ()  # of its caller, which it relies on
     is_within: bool = False  # one that runs and waits for it
     stream: Any = None  # that it has begun
@@ -91,13 +91,6 @@ class Job:
         for_s = f", running {now_s - self.began_s:.0f} s" if self.began_s else ""
         cancelled = "cancelled " if self.is_cancelled else ""
         return f"{cancelled}{self.member.name}() of {self.session.who}{for_s}"
-
-
-@dataclass(slots=True)
-class _Answer:
-    pieces: Pieces
-    size: int
-    at_s: float
 
 
 class Desk:
@@ -163,16 +156,20 @@ class Desk:
         Raises Locked, LeaseLost, Busy, WouldDeadlock.
         """
         self.leases.check(job.needs.stations, job.session.id, job.leases, now_s, job.needs.is_open)
-        is_idle = not any(station.jobs or station.queued for station in job.needs.stations)
-        if not (is_idle or self._may_begin(job, now_s)):
-            self._waiting.append(job)
-            for station in job.needs.stations:
-                station.queued += 1
-            job.session.jobs[job.seq] = job
-            return False
+        for station in job.needs.stations:
+            if station.jobs or station.queued:
+                is_begun = self._may_begin(job, now_s)
+                break
+        else:
+            is_begun = True
         job.session.jobs[job.seq] = job
-        self._begin(job, now_s)
-        return True
+        if is_begun:
+            self._begin(job, now_s)
+            return True
+        self._waiting.append(job)
+        for station in job.needs.stations:
+            station.queued += 1
+        return False
 
     def finish(
         self,
@@ -244,7 +241,7 @@ class Desk:
         """
         answer = session.answers.get(seq)
         if answer is not None:
-            return answer.pieces
+            return answer[0]
         if seq in session.jobs:
             return True
         if seq <= session.seen or seq in session.gone:
@@ -255,18 +252,20 @@ class Desk:
 
     def acknowledge(self, session: Session, seen: int) -> None:
         """Forget the answers up to `seen`: the client has them."""
-        session.seen = max(session.seen, seen)
-        answers = session.answers
+        if seen <= session.seen:
+            return
+        session.seen = seen
         if session.gone:
             session.gone = {seq for seq in session.gone if seq > seen}
-        for seq in [seq for seq in answers if seq <= seen]:
-            self._drop(session, seq)
+        for seq in list(session.answers):
+            if seq <= seen:
+                self._drop(session, seq)
 
     def expire(self, now_s: float) -> None:
         """Forget the answers that are too old."""
         for session in self.sessions.values():
-            for seq, answer in list(session.answers.items()):
-                if now_s - answer.at_s >= KEEP_S:
+            for seq, (_pieces, _size, at_s) in list(session.answers.items()):
+                if now_s - at_s >= KEEP_S:
                     self._give_away(session, seq)
 
     # ---
@@ -333,13 +332,13 @@ class Desk:
 
     def _keep(self, session: Session, seq: int, pieces: Pieces, now_s: float) -> None:
         size = sum(map(len, pieces))
-        session.answers[seq] = _Answer(pieces, size, now_s)
+        session.answers[seq] = pieces, size, now_s
         self._kept_bytes += size
         while self._kept_bytes > KEEP_BYTES:
             kept = [
-                (answer.at_s, one.id, old)
+                (at_s, one.id, old)
                 for one in self.sessions.values()
-                for old, answer in one.answers.items()
+                for old, (_pieces, _size, at_s) in one.answers.items()
             ]
             _, id, oldest = min(kept)
             self._give_away(self.sessions[id], oldest)
@@ -349,7 +348,8 @@ class Desk:
         session.gone.add(seq)
 
     def _drop(self, session: Session, seq: int) -> None:
-        self._kept_bytes -= session.answers.pop(seq).size
+        _pieces, size, _at_s = session.answers.pop(seq)
+        self._kept_bytes -= size
 
     def _forget_one(self) -> bool:
         for session in self.sessions.values():

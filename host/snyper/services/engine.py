@@ -17,10 +17,11 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 TAKEOVER_S = 0.005  # a function that takes longer is left to its thread
 _TICK_S = 1.0
+T = TypeVar("T")
 _log = logging.getLogger("snyper")
 
 
@@ -48,6 +49,7 @@ class Engine:
         self._watches = threading.Event()
         self._is_watching = False
         self._ran = 0
+        self._is_ending = False  # as the next says, for the thread that leads
         self.stopped = threading.Event()
         self._closed = threading.Event()
         self._is_inherited = False  # this process was forked from the server's
@@ -60,6 +62,7 @@ class Engine:
 
     def end(self) -> None:
         """Have all sockets closed and the threads ended, but those whose functions still run."""
+        self._is_ending = True
         self.stopped.set()
         self._watches.set()
         self.post(lambda: None)
@@ -79,9 +82,10 @@ class Engine:
         """Call `callback` at an instant by `time.monotonic`. For the thread that leads."""
         heapq.heappush(self._timers, (at_s, next(self._numbers), callback))
 
-    def run(self, function: Callable[[], Any], on_done: Callable[[Any], None]) -> bool:
-        """Run a function in the thread that leads, which this has to be, and give what it returns to
-        `on_done`, there too. Return whether this thread leads still: if not, it has nothing left to do.
+    def run(self, function: Callable[[T], Any], on_done: Callable[[T, Any], None], job: T) -> bool:
+        """Run `function(job)` in the thread that leads, which this has to be, and give what it returns to
+        `on_done(job, ...)`, there too. Return whether this thread leads still: if not, it has nothing left to
+        do.
         """
         turn = self._turn
         self._ran += 1
@@ -89,7 +93,7 @@ class Engine:
         if not self._is_watching:
             self._is_watching = True
             self._watches.set()
-        outcome = function()
+        outcome = function(job)
         if self._is_inherited:
             os._exit(0)  # the answer is the parent's
         with self._lock:
@@ -97,9 +101,9 @@ class Engine:
             if leads:
                 self._function_since_s = 0.0
         if leads:
-            on_done(outcome)
+            on_done(job, outcome)
         else:
-            self.post(lambda: on_done(outcome))
+            self.post(lambda: on_done(job, outcome))
         return leads
 
     def run_aside(self, function: Callable[[], Any], on_done: Callable[[Any], None]) -> None:
@@ -122,7 +126,7 @@ class Engine:
 
     def _lead(self, turn: int) -> None:
         ticked_s = 0.0
-        while not self.stopped.is_set():
+        while not self._is_ending:
             while self._posted or self.ready:
                 self.rest = None
                 _call((self._posted or self.ready).popleft())

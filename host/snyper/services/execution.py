@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Outcome = Pieces | Generators | Awaitable[object]  # of a function
 
 
-def execute(job: Job, tracebacks: bool) -> "Outcome":
+def execute(tracebacks: bool, job: Job) -> "Outcome":
     """Call the function of a call; return the answer, or what it has returned where that makes one."""
     current_job.set(job)
     try:

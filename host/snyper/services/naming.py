@@ -1,5 +1,6 @@
 """The rules of served names: how they are compared, and which are taken. Pure."""
 
+import functools
 import unicodedata
 from collections.abc import Iterable
 from keyword import iskeyword
@@ -19,6 +20,7 @@ def as_read(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFKC", name)
 
 
+@functools.lru_cache(1_000)
 def key_of(name: str) -> str:
     """Return the form of a name by which both ends compare it: in lower case, as Python reads it."""
     return as_read(name).lower()

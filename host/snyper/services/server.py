@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence, Set
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +40,9 @@ from snyper.services.wire import (
     UNLOCK,
     WATCH,
     Pieces,
+    read_call,
     refusal,
     reply,
-    unpack,
     word,
     words,
 )
@@ -103,6 +104,7 @@ class BaseServer:
         self._surface = Surface()
         self._stations = Stations(self._surface, urgent, concurrent, open_reads)
         self._tracebacks = tracebacks
+        self._execute = partial(execute, tracebacks)
         self._jobs = 0
         self._desk = Desk(Leases(_wall))
         self._lease_requests = LeaseRequests(self._desk, self._stations, self._run_each)
@@ -256,15 +258,10 @@ class BaseServer:
         return self._surface.describe()
 
     def _on_call(self, connection: Connection, message: SocketMessage) -> bool:
-        session, seq = connection.session, message.id
-        data = message.data or {}
+        session: Session = connection.session
+        seq: Any = message.id
         try:
-            if type(seq) is not int:
-                raise ProtocolError(ErrorCode.BAD_MESSAGE, "the id of a call is an integer that counts them")
-            name = word(data, "name")
-            seen = data.get("seen", 0)
-            if type(seen) is not int:
-                raise ProtocolError(ErrorCode.BAD_MESSAGE, "`seen` is an integer")
+            name, seen, args, kwargs = read_call(message)
             self._desk.acknowledge(session, min(seen, seq - 1))
             known = self._desk.recall(session, seq, name)
             if known is True:
@@ -273,12 +270,14 @@ class BaseServer:
             if known is not False:
                 connection.send(known)
                 return True
-            args, kwargs = _arguments(message)
             member = self._surface.find(name)
             self._jobs += 1
             key = f"{self._entrance.instance}:{self._jobs}"
             needs = self._stations.of(member)
-            job = Job(session, seq, member, args, kwargs, needs, words(data, "chain"), key)
+            job = Job(session, seq, member, args, kwargs, needs, key)
+            data = message.data or {}
+            if "chain" in data:
+                job.chain = words(data, "chain")
             if "leases" in data:
                 job.leases = words(data, "leases")
             if not self._desk.admit(job, time.monotonic()):
@@ -289,16 +288,14 @@ class BaseServer:
             wrong = ProtocolError(ErrorCode.BAD_MESSAGE, str(error)[:200])
             connection.send((wrong.to_message(seq).to_line(),))
         except CallError as error:
-            connection.send(refusal(seq, error))  # type: ignore[arg-type]
+            connection.send(refusal(seq, error))
         else:
             return self._run(job)
         return True
 
     def _run(self, job: Job) -> bool:
         assert self._engine is not None
-        return self._engine.run(
-            lambda: execute(job, self._tracebacks), lambda outcome: self._take(job, outcome)
-        )
+        return self._engine.run(self._execute, self._take, job)
 
     def _take(self, job: Job, outcome: "Outcome") -> None:
         """Take what has come of a call: its answer, a stream, or what is to be awaited for the answer."""
@@ -320,7 +317,7 @@ class BaseServer:
         kept = None if job.stream is None else lost(job.seq)
         if kept is not None and job.stream.is_stopped:
             pieces = kept
-        read = self._watch_requests.tell(job, pieces) if self._watches else None
+        read = self._watch_requests.tell(job, pieces) if self._watches.watched else None
         self._run_each(self._desk.finish(job, pieces, time.monotonic(), kept, read))
 
     def _begin_stream(self, job: Job, generator: "Generators") -> None:
@@ -403,15 +400,3 @@ class Server(BaseServer):
 def _wall(at_s: float) -> datetime:
     """Return what people call an instant by `time.monotonic`."""
     return datetime.now(UTC) + timedelta(seconds=at_s - time.monotonic())
-
-
-def _arguments(message: SocketMessage) -> tuple[tuple[object, ...], dict[str, object]]:
-    found = unpack(message, "arguments")
-    if not isinstance(found, list) or len(found) != 2:
-        raise ValueError("`arguments` is a list and an object")
-    args, kwargs = found
-    if not isinstance(args, list) or not isinstance(kwargs, dict):
-        raise ValueError("`arguments` is a list and an object")
-    if not all(isinstance(key, str) for key in kwargs):
-        raise ValueError("an argument's name is a string")
-    return tuple(args), kwargs

@@ -93,20 +93,20 @@ class Watches:
     """All that is watched on one server."""
 
     def __init__(self) -> None:
-        self._watched: list[Watched] = []
+        self.watched: list[Watched] = []
 
     def find(self, member: Member, every_s: float | None) -> Watched:
         """Return the watches of a member in that period, new ones if there are none."""
-        for watched in self._watched:
+        for watched in self.watched:
             if watched.member is member and watched.every_s == every_s:
                 return watched
         watched = Watched(member, every_s)
-        self._watched.append(watched)
+        self.watched.append(watched)
         return watched
 
     def of(self, member: Member) -> Iterator[Watched]:
         """Yield what is watched of the same name, or of the property that it sets."""
-        for watched in self._watched:
+        for watched in self.watched:
             other = watched.member
             is_of_property = other.kind == GETTER and other.attribute == member.attribute
             if other is member or (is_of_property and other.owner is member.owner):
@@ -114,14 +114,14 @@ class Watches:
 
     def taken(self, session: str, id: str | int) -> None:
         """Take that a watcher has the last value."""
-        for watched in self._watched:
+        for watched in self.watched:
             if (session, id) in watched.watchers:
                 watched.watchers[session, id].taken()
 
     def leave(self, session: str, id: str | int | None = None) -> bool:
         """Tell a watcher no more, or all of a session; return whether there was one."""
         found = False
-        for watched in self._watched:
+        for watched in self.watched:
             for key in [key for key in watched.watchers if key[0] == session and id in (None, key[1])]:
                 del watched.watchers[key]
                 found = True
@@ -130,10 +130,7 @@ class Watches:
 
     def tidy(self) -> None:
         """Forget what nobody watches."""
-        self._watched = [watched for watched in self._watched if watched.watchers]
+        self.watched = [watched for watched in self.watched if watched.watchers]
 
     def __iter__(self) -> Iterator[Watched]:
-        return iter(self._watched)
-
-    def __bool__(self) -> bool:
-        return bool(self._watched)
+        return iter(self.watched)

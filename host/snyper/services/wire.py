@@ -55,8 +55,8 @@ def call(
 ) -> Pieces:
     """Encode a call.
 
-    Raises TypeError, ValueError for an argument that does not travel, ProtocolError `bad_message` for a name
-    that does not, `line_too_long` for more than MAX_BODY_BYTES.
+    Raises TypeError, ValueError for an argument or a name that does not travel, ProtocolError `line_too_long`
+    for more than MAX_BODY_BYTES.
     """
     head = f'{{"type":"call","id":{seq},"data":{{"name":{_quote(name)},"seen":{seen},'
     if chain:
@@ -85,8 +85,10 @@ def _pack(head: str, field: str, value: object) -> Pieces:
     encoded = value if is_plain(value) else encode(value, buffers, field)
     if not buffers:
         text = _to_json(encoded)
-        if len(text) < _MAX_INLINE_BYTES and _is_shallow(encoded, text):
-            line = _to_bytes(f'{head}"{field}":{text}}}}}\n')
+        if len(text) < _MAX_INLINE_BYTES and (
+            text.count("[") + text.count("{") <= _MAX_INLINE_DEPTH or _depth_of(encoded) <= _MAX_INLINE_DEPTH
+        ):
+            line = f'{head}"{field}":{text}}}}}\n'.encode()
             if len(line) <= _MAX_INLINE_BYTES:
                 return (line,)
     views = [memoryview(buffer).cast("B") for buffer in buffers]
@@ -94,7 +96,7 @@ def _pack(head: str, field: str, value: object) -> Pieces:
     size = len(first) + sum(len(view) for view in views)
     if size > MAX_BODY_BYTES:
         raise ProtocolError(ErrorCode.LINE_TOO_LONG, f"{size:,} bytes: at most {MAX_BODY_BYTES:,} travel")
-    line = _to_bytes(f'{head}"body":"{field}","json_bytes":{len(first)}}},"bytes":{size}}}\n')
+    line = f'{head}"body":"{field}","json_bytes":{len(first)}}},"bytes":{size}}}\n'.encode()
     if len(line) > MAX_LINE_BYTES:
         raise ProtocolError(ErrorCode.LINE_TOO_LONG, f"a line has at most {MAX_LINE_BYTES:,} bytes")
     return (line, first, *views)
@@ -102,13 +104,6 @@ def _pack(head: str, field: str, value: object) -> Pieces:
 
 def _to_json(value: object) -> str:
     return "".join(_encode_json(value, 0))
-
-
-def _to_bytes(line: str) -> bytes:
-    try:
-        return line.encode()
-    except UnicodeEncodeError:
-        raise ProtocolError(ErrorCode.BAD_MESSAGE, "a name holds a lone surrogate") from None
 
 
 def read_plain(line: bytes, message_type: str) -> SocketMessage | None:
@@ -138,6 +133,25 @@ def read_plain(line: bytes, message_type: str) -> SocketMessage | None:
     return kind(message_type, id, None, status, data)
 
 
+def read_call(message: SocketMessage) -> tuple[str, int, list[object], dict[str, object]]:
+    """Return the name that a call has, what is `seen`, its positional and its named arguments.
+
+    Raises ProtocolError `bad_message`, ValueError for what no peer of this project sends.
+    """
+    data = message.data or {}
+    seen = data.get("seen", 0)
+    if type(message.id) is not int or type(seen) is not int:
+        raise ValueError("the id of a call, and what it has seen, are integers that count them")
+    found = unpack(message, "arguments")
+    if type(found) is not list or len(found) != 2 or type(found[0]) is not list or type(found[1]) is not dict:
+        raise ValueError("`arguments` is a list and an object")
+    args, kwargs = found
+    for key in kwargs:
+        if type(key) is not str:
+            raise ValueError("an argument's name is a string")
+    return word(data, "name"), seen, args, kwargs
+
+
 class _Plain(SocketMessage):
     """A message in which every value is JSON as it is: nothing of it is to be decoded."""
 
@@ -146,6 +160,8 @@ class _Plain(SocketMessage):
 
 def own(pieces: Pieces) -> Pieces:
     """Return pieces that share memory with nobody, so that they stay what they are."""
+    if len(pieces) == 1:  # a line
+        return pieces
     return tuple(
         piece if type(piece) is bytes or type(memoryview(piece).obj) is bytes else bytes(piece)
         for piece in pieces
@@ -209,11 +225,6 @@ def words(data: dict[str, object], name: str) -> tuple[str, ...]:
 def refusal(id: str | int, error: CallError) -> Pieces:
     """Encode the reply to a request that the server does not carry out."""
     return reply(id, REFUSED, to_wire(error))
-
-
-def _is_shallow(value: object, text: str) -> bool:
-    """Tell whether a value, which is `text` in JSON, is nested no deeper than a line may have it."""
-    return text.count("[") + text.count("{") <= _MAX_INLINE_DEPTH or _depth_of(value) <= _MAX_INLINE_DEPTH
 
 
 def _depth_of(value: object) -> int:
