@@ -19,7 +19,7 @@ from snyper.services.client import Client
 from snyper.services.context import deadline
 from snyper.services.remote_exceptions import CallError, OutcomeUnknown, RemoteError, StreamLost
 from tests.integration.calls_harness import HOST, served
-from tests.integration.harness import linux_only
+from tests.integration.harness import linux_only, wait_until
 from tools.loopback import free_port
 
 
@@ -185,7 +185,7 @@ def test_what_it_forks_keeps_no_port_and_no_connection() -> None:
     with Client(address=HOST, port=port) as c:
         with instruments(port) as server:
             child = c.one_fork_to_stay()
-            assert is_running(child)
+            wait_until(lambda: not sockets_of(child), "it should close what is its parent's")
             server.kill()
             server.wait()
         try:
@@ -222,6 +222,11 @@ def test_a_server_whose_sockets_it_has_closed_ends() -> None:
         with pytest.raises(CallError):
             c.one_close_all()
         server.wait(30)
+
+
+def sockets_of(pid: int) -> list[str]:
+    """Return the sockets that a process has open."""
+    return [name for one in Path(f"/proc/{pid}/fd").iterdir() if "socket" in (name := str(one.readlink()))]
 
 
 def is_running(pid: int) -> bool:
