@@ -58,9 +58,11 @@ class AsyncConnection(asyncio.BufferedProtocol):
 
     @property
     def needs_trial(self) -> bool:
-        """Tell whether it may have ended unnoticed: nothing came for long, or nobody has read it yet."""
+        """Tell whether it may have ended unnoticed: nothing came for long, or nobody has read it yet. While
+        something is under way the system sees to it; a server that is slow is not dead.
+        """
         core = self._core
-        return now_us() - core.received_us > _IDLE_US or (not core._pending and bool(self._is_ready(0)))
+        return not core._pending and (now_us() - core.received_us > _IDLE_US or bool(self._is_ready(0)))
 
     async def shake_hands(self, handshake: ClientHandshake, is_slow: bool) -> None:
         """Be let in; with `is_slow`, for a secret is stretched, in a thread. Raises ProtocolError."""
