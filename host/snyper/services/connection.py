@@ -22,6 +22,7 @@ HANDSHAKE_S = 5.0  # that a client has
 _LINGER_S = 1.0  # for it to read why it is not served
 _PIECE_BYTES = 1 << 14  # of lines: what follows them goes straight to where it belongs
 _FOLLOWING_BYTES = 1 << 18  # of that at once, before others get their turn
+_SENDS = 8  # of what waits, before others get their turn
 _CORK_S = 0.000_2  # a call that takes longer is the last whose answer waits for others
 _log = logging.getLogger("snyper")
 _CLIENT_HELLO = 0x16  # the first byte of TLS, and of no line
@@ -254,8 +255,10 @@ class Connection:
             whole = b"".join(unsent)
             unsent.clear()
             unsent.append(whole)
+        sends = 0
         try:
-            while unsent:
+            while unsent and sends < _SENDS:
+                sends += 1
                 piece = unsent[0]
                 sent = self._sock.send(piece)
                 if sent == len(piece):
@@ -263,12 +266,13 @@ class Connection:
                 else:
                     unsent[0] = memoryview(piece)[sent:]
         except (BlockingIOError, ssl.SSLWantWriteError):
-            self._wait_for(selectors.EVENT_WRITE)  # who asks and does not read is not read either
+            pass
         except OSError:
             self.close()
-        else:
-            if self._mask != selectors.EVENT_READ:
-                self._wait_for(selectors.EVENT_READ)
+        # Who asks and does not read is not read either.
+        mask = selectors.EVENT_WRITE if unsent else selectors.EVENT_READ
+        if mask != self._mask:
+            self._wait_for(mask)
 
     def _wait_for(self, mask: int) -> None:
         if mask != self._mask and not self.has_ended:

@@ -34,6 +34,7 @@ RAISED = "raised"
 REFUSED = "refused"  # by the server itself
 STREAMS = "streams"  # the status of an `item` before the first
 MAX_BODY_BYTES = 1 << 30  # of one call, or one answer
+_COPIED_BYTES = 1 << 22  # at once, some ms
 MAX_WORDS = 16  # in a list that a message has: calls within each other, leases, names
 _MAX_INLINE_BYTES = 3_072  # of a line: a hub that passes it on adds to it
 _MAX_INLINE_DEPTH = MAX_DEPTH - 2  # below `data`
@@ -55,8 +56,8 @@ def call(
 ) -> Pieces:
     """Encode a call.
 
-    Raises TypeError, ValueError for an argument or a name that does not travel, ProtocolError `line_too_long`
-    for more than MAX_BODY_BYTES.
+    Raises TypeError, ValueError for an argument or a name that does not travel, or for more than
+    MAX_BODY_BYTES; ProtocolError `line_too_long`.
     """
     head = f'{{"type":"call","id":{seq},"data":{{"name":{_quote(name)},"seen":{seen},'
     if chain:
@@ -95,7 +96,7 @@ def _pack(head: str, field: str, value: object) -> Pieces:
     first = json.dumps([encoded, [len(view) for view in views]], separators=(",", ":")).encode()
     size = len(first) + sum(len(view) for view in views)
     if size > MAX_BODY_BYTES:
-        raise ProtocolError(ErrorCode.LINE_TOO_LONG, f"{size:,} bytes: at most {MAX_BODY_BYTES:,} travel")
+        raise ValueError(f"{size:,} bytes: at most {MAX_BODY_BYTES:,} travel in one call, or one answer")
     line = f'{head}"body":"{field}","json_bytes":{len(first)}}},"bytes":{size}}}\n'.encode()
     if len(line) > MAX_LINE_BYTES:
         raise ProtocolError(ErrorCode.LINE_TOO_LONG, f"a line has at most {MAX_LINE_BYTES:,} bytes")
@@ -159,13 +160,18 @@ class _Plain(SocketMessage):
 
 
 def own(pieces: Pieces) -> Pieces:
-    """Return pieces that share memory with nobody, so that they stay what they are."""
+    """Return pieces that share memory with nobody, so that they stay what they are. What is copied is in
+    more of them, so that other threads run between two: to copy 1 GiB takes a second.
+    """
     if len(pieces) == 1:  # a line
         return pieces
-    return tuple(
-        piece if type(piece) is bytes or type(memoryview(piece).obj) is bytes else bytes(piece)
-        for piece in pieces
-    )
+    owned: list[Buffer] = []
+    for piece in pieces:
+        if type(piece) is bytes or type(memoryview(piece).obj) is bytes:
+            owned.append(piece)
+        else:
+            owned += [bytes(piece[at : at + _COPIED_BYTES]) for at in range(0, len(piece), _COPIED_BYTES)]
+    return tuple(owned)
 
 
 def unpack(message: SocketMessage, name: str) -> object:
