@@ -22,7 +22,7 @@ PIP   := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 pictures memory skew bench chaos faults faults-full cuts: export SNYPER_KEY =
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo play hub simulate watch deploy skew bench docs pictures memory chaos faults faults-full cuts test package check format clean
+.PHONY: help setup demo play hub simulate watch deploy skew bench docs pictures memory chaos faults faults-full long-calls cuts test package check format clean
 
 help: ## List the targets
 	@echo "usage: make TARGET [NAME=value ...]"
@@ -77,6 +77,9 @@ faults: $(READY) ## Attack a running system in every known way, with a figure ea
 
 faults-full: $(READY) ## The same with the full numbers: hours
 	@$(BIN)/python -m tools.faults --full $(ARGS)
+
+long-calls: $(READY) ## Hold the interpreter lock for 20 s in a call, and answer 1 GiB
+	@SNYPER_HELD_S=20 SNYPER_LARGE_BYTES=1073741824 $(BIN)/python -m pytest tests/integration/test_calls_scale.py $(ARGS)
 
 cuts: $(READY) ## Cut the power at each command to the flash (ARGS="--depth 2")
 	@$(BIN)/python -m tools.power_cuts $(ARGS)
