@@ -514,6 +514,30 @@ def test_one_client_in_several_threads() -> None:
     assert wrong == []
 
 
+def test_a_thread_that_calls_without_a_pause_lets_others_call() -> None:
+    ends = threading.Event()
+    counts: list[int] = []
+    with served(hello) as server, Client(address=HOST, port=server.port) as c:
+
+        def call() -> None:
+            counts.append(0)
+            while not ends.is_set():
+                c.hello()
+                counts[0] += 1
+
+        caller = threading.Thread(target=call)
+        caller.start()
+        while not counts or not counts[0]:
+            time.sleep(0.001)
+        before = counts[0]
+        for _ in range(100):
+            c.hello()
+        between = counts[0] - before
+        ends.set()
+        caller.join(30)
+    assert between < 1_000  # some hundred, since they take turns
+
+
 def test_another_thread_of_a_client_can_abort_its_call() -> None:
     bath = Bath()
     with served(bath, urgent="abort") as server, Client(address=HOST, port=server.port) as c:

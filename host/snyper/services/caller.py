@@ -103,12 +103,12 @@ class Caller:
         """Hang up. The next call connects anew; one that is under way does so at once."""
         self._check_process()
         with self._lock:
-            while self._is_taken:
-                self._wait_for_turn(_SLICE_S)
+            self._wait_for_turn(None)
             if self._is_watched:
                 self._post(lambda connection: connection.close())
             else:
                 self._drop()
+                self._pass_on()
 
     def __del__(self) -> None:
         connection = getattr(self, "_connection", None)
@@ -161,6 +161,7 @@ class Caller:
         self._turns = threading.Condition(self._lock)
         self._waiting = 0  # for their turn
         self._is_taken = False  # by a thread that calls
+        self._is_passed = False  # to one that waits, and not to who comes now
         self._is_watched = False
         self._posted: list[Any] = []  # for the watcher, with the connection
         self._wake: tuple[socket.socket, socket.socket] | None = None
@@ -219,8 +220,7 @@ class Caller:
     def _take_turn(self, request: _Request, until_s: float | None) -> bool:
         """Take the connection for this thread; return false if the watcher has it, and now the request."""
         with self._lock:
-            while self._is_taken:
-                self._wait_for_turn(_left_s(until_s))
+            self._wait_for_turn(until_s)
             if not self._is_watched:
                 self._is_taken = True
                 return True
@@ -230,16 +230,34 @@ class Caller:
 
     def _end_turn(self) -> None:
         with self._lock:
-            self._is_taken = False
-            if self._waiting:
-                self._turns.notify()
+            self._pass_on()
 
-    def _wait_for_turn(self, wait_s: float) -> None:
+    def _pass_on(self) -> None:
+        """Give the connection to who has waited longest, if anybody does. Called with the lock held."""
+        self._is_taken = self._is_passed = bool(self._waiting)
+        if self._waiting:
+            self._turns.notify()
+
+    def _wait_for_turn(self, until_s: float | None) -> None:
+        """Wait until no other thread has the connection, nor is to have it first. Called with the lock held.
+
+        Raises _DeadlineError.
+        """
+        if not self._is_taken:
+            return
         self._waiting += 1
         try:
-            self._turns.wait(wait_s)
-        finally:
+            while True:
+                self._turns.wait(_left_s(until_s))
+                if self._is_passed or not self._is_taken:
+                    break
+        except BaseException:
             self._waiting -= 1
+            if self._is_passed:  # perhaps to this thread
+                self._pass_on()
+            raise
+        self._waiting -= 1
+        self._is_taken = self._is_passed = False
 
     def _wait_aside(self, request: _Request, until_s: float | None) -> SocketMessage | Exception:
         """Wait for what comes of a request while the watcher reads."""
