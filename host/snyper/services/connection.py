@@ -88,7 +88,8 @@ class Connection:
         """Hang up."""
         if not self.has_ended:
             self.has_ended = True
-            self._engine.selector.unregister(self._sock)
+            with contextlib.suppress(KeyError, ValueError):  # TLS has closed it, and it was in none
+                self._engine.selector.unregister(self._sock)
             self._sock.close()
             self._unsent.clear()
             self._on_end(self)
@@ -162,7 +163,7 @@ class Connection:
                 self.close()
                 return
             if self._is_refused:
-                continue
+                return
             if not self._take(data):
                 return
             if not self._is_tls or not self._sock.pending():
@@ -223,12 +224,10 @@ class Connection:
             return
         self._tls = None
         self._engine.selector.unregister(self._sock)
-        try:
-            self._sock = context.wrap_socket(
-                self._sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
-            )
-        finally:
-            self._engine.selector.register(self._sock, self._mask, self._on_ready)
+        self._sock = context.wrap_socket(
+            self._sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
+        )
+        self._engine.selector.register(self._sock, self._mask, self._on_ready)
         self._is_shaking = True
         self._shake_hands()
 

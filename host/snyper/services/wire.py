@@ -12,6 +12,7 @@ from snyper.services.remote_exceptions import CallError, to_wire
 from snyper.services.values import MAX_DEPTH as MAX_VALUE_DEPTH, TAG, decode, encode, is_plain
 from snyper.shared.socket_protocol import (
     MAX_DEPTH,
+    MAX_INTEGER,
     MAX_LINE_BYTES,
     MAX_WORD_CHARS,
     ErrorCode,
@@ -122,7 +123,7 @@ def read_plain(line: bytes, message_type: str) -> SocketMessage | None:
     id, data, status = fields.get("id"), fields.get("data"), fields.get("status")
     is_usual = (
         (end + 1 == len(text) and fields.get("type") == message_type and "bytes" not in fields)
-        and (type(id) is int and type(data) is dict)
+        and (type(id) is int and 0 <= id <= MAX_INTEGER and type(data) is dict)
         and (status is None or type(status) is str)
     )
     if not is_usual:

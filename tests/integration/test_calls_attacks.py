@@ -1,0 +1,78 @@
+"""Whoever means harm to a server of calls, by what comes over sockets: nobody else notices."""
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from snyper.services.client import Client
+from snyper.services.entrance import MAX_STRANGERS
+from tests.integration.calls_harness import HOST, hello, served
+
+SECRET = "a secret of some length"
+RESET = b"\1\0\0\0\0\0\0\0"  # SO_LINGER, of who ends a connection by RST
+
+
+class Attacker:
+    """One who is let in, and says what no client of ours says."""
+
+    def __init__(self, port: int, session: str = "") -> None:
+        self._socket = socket.create_connection((HOST, port))
+        self._socket.settimeout(30)
+        self._lines = self._socket.makefile("rb")
+        self.say(type="register", id=0, data={"session": session or os.urandom(8).hex(), "who": "eve"})
+        assert self.hear()["type"] == "registered"
+
+    def __enter__(self) -> "Attacker":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._lines.close()
+        self._socket.close()
+
+    def say(self, **fields: object) -> None:
+        self.send(json.dumps(fields, separators=(",", ":")).encode() + b"\n")
+
+    def send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def call(self, id: int, name: str, *args: object, **more: object) -> None:
+        self.say(type="call", id=id, data={"name": name, "arguments": [args, {}], **more})
+
+    def hear(self) -> Any:
+        """Return the next message; None where the server has hung up."""
+        with contextlib.suppress(ConnectionError):
+            line = self._lines.readline()
+            return json.loads(line) if line else None
+        return None
+
+
+@contextlib.contextmanager
+def another(port: int, **options: Any) -> Iterator[Any]:
+    """Give a client that is served before, and after."""
+    with Client(address=HOST, port=port, **options) as c:
+        assert c.hello() == "Hello world!"
+        yield c
+        assert c.hello() == "Hello world!"
+
+
+def test_strangers_that_begin_tls_and_reset_leave_nothing_behind() -> None:
+    with served(hello, secret=SECRET) as server, another(server.port, secret=SECRET):
+        for _ in range(MAX_STRANGERS + 1):
+            with socket.create_connection((HOST, server.port)) as stranger:
+                stranger.sendall(b"\x16\x03\x01\x02\x00")
+                stranger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        ends_s = time.monotonic() + 4  # before anybody's time to be let in is over
+        while len(server._entrance.connections) > 1:
+            assert time.monotonic() < ends_s
+            time.sleep(0.01)
+
+
+def test_an_id_of_thousands_of_digits_is_refused() -> None:
+    with served(hello) as server, another(server.port), Attacker(server.port) as eve:
+        line = b'{"type":"call","id":%s,"data":{"name":"hello","arguments":[[],{}]}}\n'
+        eve.send(line % (b"9" * (4_096 - len(line) + 2)))
+        assert eve.hear()["data"]["code"] == "bad_message"
