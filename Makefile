@@ -78,8 +78,9 @@ faults: $(READY) ## Attack a running system in every known way, with a figure ea
 faults-full: $(READY) ## The same with the full numbers: hours
 	@$(BIN)/python -m tools.faults --full $(ARGS)
 
-long-calls: $(READY) ## Hold the interpreter lock for 20 s in a call, and answer 1 GiB
-	@SNYPER_HELD_S=20 SNYPER_LARGE_BYTES=1073741824 $(BIN)/python -m pytest tests/integration/test_calls_scale.py $(ARGS)
+long-calls: $(READY) ## Hold the interpreter lock for 20 s in a call, answer 1 GiB, cut the cable
+	@SNYPER_HELD_S=20 SNYPER_LARGE_BYTES=1073741824 SNYPER_KEEPALIVE="5 2 4 13" \
+	    $(BIN)/python -m pytest tests/integration/test_calls_scale.py tests/integration/test_calls_gone.py $(ARGS)
 
 cuts: $(READY) ## Cut the power at each command to the flash (ARGS="--depth 2")
 	@$(BIN)/python -m tools.power_cuts $(ARGS)

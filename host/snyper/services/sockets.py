@@ -12,7 +12,7 @@ from typing import Any
 _BACKLOG = 128
 _NOT_HERE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)  # IPv6, on many a computer
 # Of a connection on which nothing is under way. Apple's TCP_KEEPALIVE is the others' TCP_KEEPIDLE.
-_KEEPALIVE = (("TCP_KEEPIDLE", 5), ("TCP_KEEPALIVE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 4))
+_KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPALIVE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 4}
 # Of one on which something sent is not acknowledged: TCP_USER_TIMEOUT, and what Python has no names for,
 # TCP_MAXRT of Windows and TCP_RXT_CONNDROPTIME of macOS.
 _UNACKNOWLEDGED = {"linux": (18, 13_000), "win32": (5, 13), "darwin": (0x80, 13)}
@@ -28,7 +28,7 @@ def configure_connection(sock: socket.socket) -> None:
         return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    options = [(getattr(socket, name, None), value) for name, value in _KEEPALIVE]
+    options = [(getattr(socket, name, None), value) for name, value in _KEEPALIVE.items()]
     for option, value in (*options, _UNACKNOWLEDGED.get(sys.platform, (None, 0))):
         if option is not None:
             with contextlib.suppress(OSError):  # an older system
