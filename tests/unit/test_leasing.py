@@ -93,6 +93,16 @@ def test_what_comes_again_after_a_cut_is_the_same() -> None:
     clock.check("bob", "pm")
 
 
+def test_who_was_about_to_call_as_it_was_given_back_has_lost_nothing() -> None:
+    clock = Clock()
+    clock.grant("1", "eve", "pm")
+    clock.leases.release("1", "eve", clock.now_s)
+    clock.check("eve", "pm", relied_on=("1",))
+    clock.grant("2", "bob", "pm")
+    with pytest.raises(Locked):
+        clock.check("eve", "pm", relied_on=("1",))
+
+
 def test_one_owner_may_have_two_of_a_place_and_each_counts() -> None:
     clock = Clock()
     clock.grant("1", "eve", "pm")

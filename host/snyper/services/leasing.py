@@ -121,14 +121,17 @@ class Leases:
         """Let `owner` go to the places now, relying on leases by their ids. With `is_open` those of others do
         not matter.
 
-        Raises Locked; LeaseLost where one that is relied on is over.
+        Raises Locked; LeaseLost where one that is relied on is over, but for one that was given back: then
+        another thread or task of the owner has done so meanwhile.
         """
         if not places or not (relied_on or self._leases):
             return
         self.expire(now_s)
         for id in relied_on:
+            if (owner, id) in self._leases:
+                continue
             over = self._over.get((owner, id))
-            if (owner, id) not in self._leases and (over is None or not over.places.isdisjoint(places)):
+            if over is None or (over.how is not None and not over.places.isdisjoint(places)):
                 raise self._lost(owner, id)
         if not is_open:
             self._check_others(places, owner)
