@@ -44,7 +44,7 @@ async def measure(targets: int, seconds: float) -> Load:
     async with running_command("hub", "--listen", "127.0.0.1:0", "--no-journal") as hub:
         peers_pin = pin_apart(hub.pid)
         address = str(hub.said["listen"])
-        async with _idle_targets(address, targets) as peers:
+        async with idle_targets(address, targets) as peers:
             for peer in peers:
                 peers_pin(peer.pid)
             await asyncio.gather(*map(line_of, peers))
@@ -56,7 +56,8 @@ async def measure(targets: int, seconds: float) -> Load:
 
 
 @asynccontextmanager
-async def _idle_targets(address: str, targets: int) -> AsyncIterator[list[Process]]:
+async def idle_targets(address: str, targets: int) -> AsyncIterator[list[Process]]:
+    """Have so many idle targets of a hub, in processes that say a line each when theirs are there."""
     each = -(-targets // PROCESSES)
     async with AsyncExitStack() as stack:
         peers = []

@@ -9,6 +9,7 @@ from tests.integration.harness import needs_micropython
 from tools.bench.against import rows_against
 from tools.bench.calls import call_rows
 from tools.bench.fan_out import fan_out_rows
+from tools.bench.idle import idle_rows
 from tools.bench.ping import ping_rows
 from tools.bench.processes import ROOT
 from tools.idle_load import measure
@@ -34,6 +35,13 @@ async def test_a_call_is_measured_beside_its_floors() -> None:
     rows = await call_rows(rounds=1, calls=2, array_bytes=1 << 16)
     assert len(rows) == 4
     assert all(float(row.ratio) > 0 for row in rows)
+
+
+@needs_linux
+async def test_idle_clients_are_measured_beside_idle_links() -> None:
+    memory, cpu = await idle_rows(count=20, seconds=0.5)
+    assert memory.measured.endswith(" kB")
+    assert cpu.measured.endswith(" ms")
 
 
 @needs_linux

@@ -6,6 +6,7 @@ run, and medians count.
 
 import argparse
 import asyncio
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.table import Table
 from tools.bench.against import rows_against
 from tools.bench.calls import call_rows
 from tools.bench.fan_out import fan_out_rows
+from tools.bench.idle import idle_rows
 from tools.bench.ping import ping_rows
 from tools.bench.processes import pin_to_one_cpu
 from tools.bench.rounds import Row
@@ -31,7 +33,11 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
     console.print(f"bench: one command to {arguments.targets} targets")
     rows += asyncio.run(fan_out_rows(arguments.targets, arguments.rounds))
     console.print("bench: one call")
-    return rows + asyncio.run(call_rows(arguments.rounds, arguments.pings))
+    rows += asyncio.run(call_rows(arguments.rounds, arguments.pings))
+    if sys.platform == "linux":
+        console.print(f"bench: {arguments.targets} idle clients of calls")
+        rows += asyncio.run(idle_rows(arguments.targets, arguments.seconds))
+    return rows
 
 
 def compare(arguments: argparse.Namespace) -> list[Row]:
