@@ -1,6 +1,7 @@
 """The example `examples/powermeter`, as a newcomer runs it."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -117,6 +118,50 @@ def test_the_readout_shows_what_is_and_survives_a_restart() -> None:
         assert terminal.end() == 0
     finally:
         terminal.process.kill()
+
+
+NOTEBOOK = """
+import sys
+import nbclient, nbformat
+
+notebook = nbformat.read(sys.argv[1], 4)
+for cell in notebook.cells:
+    cell.source = cell.source.replace('address="localhost"', f'address="localhost", port={sys.argv[2]}')
+nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+print(nbformat.writes(notebook))
+"""
+
+
+def test_the_notebook_runs_to_its_end(tmp_path: Path) -> None:
+    port = free_port()
+    with serving(port):
+        done = subprocess.run(
+            [sys.executable, "-c", NOTEBOOK, "powermeter.ipynb", str(port)],
+            cwd=FOLDER,
+            env={**os.environ, "IPYTHONDIR": str(tmp_path), "JUPYTER_PLATFORM_DIRS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    cells = {cell["id"]: cell for cell in json.loads(done.stdout)["cells"]}
+
+    def shown(id: str) -> str:
+        """Return what a cell shows as text."""
+        outputs = cells[id]["outputs"]
+        texts = [output.get("text", "") or output.get("data", {}).get("text/plain", "") for output in outputs]
+        return "".join("".join(text) for text in texts)
+
+    assert shown("connect") == "'QO100 /dev/ttyACM0'"
+    assert 0.03 < float(shown("voltage")) < 0.06
+    assert "Measure the photodiode's voltage" in shown("help")
+    assert shown("range") == "3"
+    [refused] = cells["refused"]["outputs"]
+    assert (refused["ename"], refused["evalue"]) == ("ValueError", "range 9 is not 1 to 5")
+    assert shown("watch") == "40"
+    assert shown("lease") == "noise in each range\n"
+    assert [list(output["data"]) for output in cells["plot"]["outputs"]] == [["image/png", "text/plain"]]
 
 
 def test_what_the_folder_has_is_said_in_its_readme() -> None:
