@@ -4,11 +4,15 @@ import contextlib
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from snyper.services.client import Client
+from snyper.services.desk import MAX_OF_CLIENT
 from snyper.services.entrance import MAX_STRANGERS
 from tests.integration.calls_harness import HOST, hello, served
 
@@ -76,3 +80,64 @@ def test_an_id_of_thousands_of_digits_is_refused() -> None:
         line = b'{"type":"call","id":%s,"data":{"name":"hello","arguments":[[],{}]}}\n'
         eve.send(line % (b"9" * (4_096 - len(line) + 2)))
         assert eve.hear()["data"]["code"] == "bad_message"
+
+
+class Slow:
+    """What eve calls without end; `turns` says in which order calls were begun."""
+
+    def __init__(self) -> None:
+        self.turns: list[str] = []
+
+    def spin(self) -> None:
+        """Take no longer than the thread that reads has for a call."""
+        self.turns.append("eve")
+        ends_s = time.perf_counter() + 0.002
+        while time.perf_counter() < ends_s:
+            pass
+
+    def nap(self) -> None:
+        """Take longer than that."""
+        self.turns.append("eve")
+        time.sleep(0.2)
+
+    def tell(self) -> None:
+        self.turns.append("another")
+
+
+@pytest.mark.parametrize("name", ["spin", "nap"])
+def test_many_requests_at_once_hold_up_nobody(name: str) -> None:
+    slow = Slow()
+    with (
+        served(slow, urgent=("nap", "tell")) as server,
+        Client(address=HOST, port=server.port) as c,
+        Attacker(server.port) as eve,
+    ):
+        c.tell()
+        line = b'{"type":"call","id":%d,"data":{"name":"%s","arguments":[[],{}]}}\n'
+        eve.send(b"".join(line % (id + 1, name.encode()) for id in range(200)))
+        while len(slow.turns) < 10:
+            time.sleep(0)
+        c.tell()
+        for _ in range(200):
+            assert eve.hear()["status"] == "returned"
+        assert slow.turns.index("another", 1) < 100
+
+
+def test_who_calls_without_end_what_waits_for_nothing_is_told_that_it_is_enough() -> None:
+    ends = threading.Event()
+
+    def hang() -> None:
+        assert ends.wait(30)
+
+    with (
+        served(hello, hang, urgent=("hang", "hello")) as server,
+        another(server.port),
+        Attacker(server.port) as eve,
+    ):
+        for id in range(MAX_OF_CLIENT + 1):
+            eve.call(id + 1, "hang")
+        assert "eve (127.0.0.1) has 256 calls that wait or run" in eve.hear()["data"]["value"]["message"]
+        with another(server.port):
+            ends.set()
+        for _ in range(MAX_OF_CLIENT):
+            assert eve.hear()["status"] == "returned"

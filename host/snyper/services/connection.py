@@ -23,6 +23,7 @@ _LINGER_S = 1.0  # for it to read why it is not served
 _PIECE_BYTES = 1 << 14  # of lines: what follows them goes straight to where it belongs
 _FOLLOWING_BYTES = 1 << 18  # of that at once, before others get their turn
 _SENDS = 8  # of what waits, before others get their turn
+_TURN_S = 0.005  # of requests that came together, likewise
 _CORK_S = 0.000_2  # a call that takes longer is the last whose answer waits for others
 _log = logging.getLogger("snyper")
 _CLIENT_HELLO = 0x16  # the first byte of TLS, and of no line
@@ -92,6 +93,7 @@ class Connection:
                 self._engine.selector.unregister(self._sock)
             self._sock.close()
             self._unsent.clear()
+            self._requests.clear()
             self._on_end(self)
 
     def refuse(self, error: ProtocolError) -> None:
@@ -109,17 +111,24 @@ class Connection:
         """Serve what has been read; return whether this thread leads still."""
         self._engine.rest = self._go_on
         requests = self._requests
-        while requests:
+        ends_s = 0.0
+        while requests and self._mask == selectors.EVENT_READ:
             request = requests.popleft()
             if requests:
                 self._is_corked = True
                 began_s = time.monotonic()
+                ends_s = ends_s or began_s + _TURN_S
             else:
                 self._is_corked = False
             if not self._on_request(self, request):
                 return False
-            if self._is_corked and time.monotonic() - began_s > _CORK_S:
-                self._uncork()
+            if self._is_corked:
+                now_s = time.monotonic()
+                if now_s - began_s > _CORK_S:
+                    self._uncork()
+                if now_s > ends_s and requests:
+                    self._engine.post(self._go_on)
+                    break
         if self._unsent:
             self._uncork()
         return True
@@ -130,10 +139,15 @@ class Connection:
         try:
             if self._is_shaking:
                 self._shake_hands()
-            elif mask & selectors.EVENT_WRITE:
-                self._flush()
-            if mask & selectors.EVENT_READ and not self.has_ended and not self._is_shaking:
-                self._read()
+            elif mask == selectors.EVENT_READ:
+                if not self._requests:  # before which nothing more is read
+                    self._read()
+            else:
+                if mask:
+                    self._flush()
+                self._uncork()
+                if self.serve() and not self._requests and self._mask == selectors.EVENT_READ:
+                    self._read()
         except (OSError, ProtocolError):
             self.close()
         except Exception:
@@ -141,10 +155,10 @@ class Connection:
             self.close()
 
     def _go_on(self) -> None:
-        """Serve what has been read and read on, for a thread that is busy with the function of a call."""
-        self._uncork()
-        if self.serve() and not self.has_ended:
-            self._on_ready(selectors.EVENT_READ)
+        """Serve what has been read and read on: others have had their turn, or the thread that did so is busy
+        with the function of a call.
+        """
+        self._on_ready(0)
 
     def _read(self) -> None:
         if self._tls is not None:
@@ -166,7 +180,7 @@ class Connection:
                 return
             if not self._take(data):
                 return
-            if not self._is_tls or not self._sock.pending():
+            if self._requests or not self._is_tls or not self._sock.pending():
                 return
 
     def _take(self, data: Any) -> bool:

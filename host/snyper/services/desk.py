@@ -15,6 +15,8 @@ from snyper.services.surface import Member
 from snyper.services.wire import Pieces
 
 MAX_QUEUED = 64  # calls that wait for one instance
+MAX_OF_CLIENT = 256  # calls of one that wait or run
+MAX_RUNNING = 1_000  # calls: each may have a thread
 MAX_UNSEEN = 10_000  # answers of a client that it may have and not say so
 MAX_SESSIONS = 10_000  # clients that are remembered
 KEEP_S = 600.0  # for how long an answer is kept for who has not had it
@@ -156,6 +158,10 @@ class Desk:
         Raises Locked, LeaseLost, Busy, WouldDeadlock.
         """
         self.leases.check(job.needs.stations, job.session.id, job.leases, now_s, job.needs.is_open)
+        if len(job.session.jobs) >= MAX_OF_CLIENT:
+            raise Busy(f"{job.session.who} has {MAX_OF_CLIENT} calls that wait or run")
+        if len(self._running) >= MAX_RUNNING:
+            raise Busy(f"{MAX_RUNNING:,} calls run")
         for station in job.needs.stations:
             if station.jobs or station.queued:
                 is_begun = self._may_begin(job, now_s)

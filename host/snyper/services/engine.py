@@ -49,6 +49,7 @@ class Engine:
         self._watches = threading.Event()
         self._is_watching = False
         self._ran = 0
+        self._is_polling = False  # sockets have their turn now, not what was posted
         self._is_ending = False  # as the next says, for the thread that leads
         self.stopped = threading.Event()
         self._closed = threading.Event()
@@ -124,26 +125,36 @@ class Engine:
     def _start(self, target: Callable[..., None], *args: object) -> None:
         threading.Thread(target=target, args=args, name="snyper", daemon=True).start()
 
-    def _lead(self, turn: int) -> None:
+    def _lead(self, turn: int, *, polls_first: bool = False) -> None:
         ticked_s = 0.0
         while not self._is_ending:
-            while self._posted or self.ready:
-                self.rest = None
-                _call((self._posted or self.ready).popleft())
-                if self._turn != turn:
-                    return
+            if not polls_first:
+                # What these post themselves is for the next round: before that the sockets have their turn.
+                self._is_polling = False
+                for _ in range(len(self._posted)):
+                    self.rest = None
+                    _call(self._posted.popleft())
+                    if self._turn != turn:
+                        return
+                if self.ready:
+                    self.rest = None
+                    _call(self.ready.popleft())
+                    if self._turn != turn:
+                        return
+            polls_first, self._is_polling = False, True
             now_s = time.monotonic()
             if now_s - ticked_s >= _TICK_S:
                 ticked_s = now_s
                 _call(self._on_tick)
+            if self._timers and self._timers[0][0] <= now_s:
+                _call(heapq.heappop(self._timers)[2])
             wait_s = _TICK_S
-            if self._timers:
-                wait_s = self._timers[0][0] - now_s
-                if wait_s <= 0:
-                    _call(heapq.heappop(self._timers)[2])
-                    continue
+            if self._posted or self.ready:
+                wait_s = 0.0
+            elif self._timers:
+                wait_s = min(max(0.0, self._timers[0][0] - now_s), _TICK_S)
             try:
-                ready = self.selector.select(min(wait_s, _TICK_S))
+                ready = self.selector.select(wait_s)
             except OSError:  # a function has closed what is not its own
                 _log.exception("the server ends: its sockets are gone")
                 self.stopped.set()
@@ -172,12 +183,12 @@ class Engine:
                 if lasts:
                     self._turn += 1
                     self._function_since_s = 0.0
-                    turn = self._turn
+                    turn, polls_first = self._turn, not self._is_polling
                     if self.rest is not None:
                         self._posted.append(self.rest)
             if lasts:
                 self._start(self._watch)
-                self._lead(turn)
+                self._lead(turn, polls_first=polls_first)
                 return
 
     def _on_wake(self, mask: int) -> None:
