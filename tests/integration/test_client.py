@@ -30,7 +30,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 def test_what_it_exports() -> None:
     assert set(snyper.__all__) == {
-        *("CallError", "cancelled", "deadline", "running"),
+        *("CallError", "call_log", "cancelled", "deadline", "running"),
         *("LeaseLost", "Locked", "StreamLost", "break_lock", "leases", "lock", "watch"),
         *("AsyncClient", "AsyncServer", "Client"),
         "RemoteError",

@@ -118,7 +118,7 @@ def call(
     Of what yields many values each is a line. `snyper call lab1 read_voltage samples=20`
     """
     args, kwargs = parse(arguments or [])
-    with _connected(server, hub, secret_file) as client, _limited(timeout):
+    with connected_server(server, hub, secret_file) as client, _limited(timeout):
         value = client.call(name, *args, **kwargs)
         if isinstance(value, RemoteStream):
             for item in value:
@@ -129,7 +129,7 @@ def call(
 
 def stubs(server: ServerPlace, hub: ServiceHub = None, secret_file: SecretFile = None) -> None:
     """Write what a server serves as a .pyi, for type checkers and editors: `snyper stubs lab1 > lab.pyi`"""
-    with _connected(server, hub, secret_file) as client:
+    with connected_server(server, hub, secret_file) as client:
         text = text_of(caller_of(client).ask(DESCRIBE))
     sys.stdout.write(text)
     sys.stdout.flush()
@@ -176,7 +176,7 @@ def as_json(value: Any) -> object:
 
 
 @contextlib.contextmanager
-def _connected(server: str, hub: str | None, secret_file: Path | None) -> Iterator[Any]:
+def connected_server(server: str, hub: str | None, secret_file: Path | None) -> Iterator[Any]:
     """Give a client of a server that answers; end the command with a message and a status for what goes
     wrong.
     """

@@ -17,7 +17,7 @@ PANELS = {
     "See it": ("targets", "ping", "watch", "dashboard"),
     "Command targets": ("stand-up", "lay-down", "activate", "identify", "send", "cease-fire"),
     "Play, and look back": ("game", "history", "stats", "export"),
-    "Call what others serve": ("services", "call", "stubs"),
+    "Call what others serve": ("services", "call", "log", "stubs"),
     "Look after boards": ("boards", "deploy", "config", "logs", "calibrate", "trace", "board"),
 }
 

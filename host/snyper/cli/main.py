@@ -33,6 +33,7 @@ COMMANDS = {
     "send": "send_command.send",
     "call": "call_command.call",
     "stubs": "call_command.stubs",
+    "log": "log_command.log",
     "cease-fire": "cease_fire_command.cease_fire",
     "calibrate": "piezo_commands.calibrate",
     "trace": "piezo_commands.trace",

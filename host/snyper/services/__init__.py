@@ -4,7 +4,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from snyper.services.async_client import AsyncClient
     from snyper.services.async_server import AsyncServer
-    from snyper.services.client import Client, running
+    from snyper.services.client import Client, call_log, running
     from snyper.services.context import cancelled, deadline
     from snyper.services.locks import break_lock, leases, lock
     from snyper.services.remote_exceptions import (
@@ -40,6 +40,7 @@ __all__ = [
     "Unreachable",
     "WouldDeadlock",
     "break_lock",
+    "call_log",
     "cancelled",
     "deadline",
     "leases",

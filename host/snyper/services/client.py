@@ -1,12 +1,12 @@
 """A client of a server of functions and objects: `Client`, which blocks."""
 
 import pydoc
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol, TypeVar, Unpack, cast, overload
 
 from snyper.services.caller import Caller
 from snyper.services.client_face import Awaited, ClientFace, Options, face_of
-from snyper.services.wire import DESCRIBE, RUNNING
+from snyper.services.wire import DESCRIBE, LOG, RUNNING
 
 T = TypeVar("T")
 
@@ -73,6 +73,29 @@ def running(client: object) -> Any:
     its caller has given it up. Raises CallError, TypeError for what is no client.
     """
     return face_of(client)._snyper.ask(RUNNING)
+
+
+@overload
+def call_log(  # type: ignore[overload-overlap]
+    client: Awaited, after: int | Mapping[str, Any] = 0
+) -> Coroutine[Any, Any, list[dict[str, Any]]]: ...
+@overload
+def call_log(client: object, after: int | Mapping[str, Any] = 0) -> list[dict[str, Any]]: ...
+def call_log(client: object, after: int | Mapping[str, Any] = 0) -> Any:
+    """Return who has called what at the server of a client: calls that have ended but those that read, and
+    what became of leases; to be awaited where it is an AsyncClient.
+
+    At most 200 entries, the oldest first: those after a number, or after an entry, `call_log(pm, log[-1])`.
+    Of each: `number`, counted from 1 in each `run` of the server; `at`, when it began; `who` and from where;
+    `name`; `arguments` as text, shortened, `***` for what is secret; `seconds`; `outcome`. The server keeps
+    the last 10,000. Where it was started anew since that entry, all of the new run come.
+
+    Raises CallError, TypeError for what is no client.
+    """
+    data: dict[str, Any] = {"after": after}
+    if not isinstance(after, int):
+        data = {"after": after["number"], "run": after["run"]}
+    return face_of(client)._snyper.ask(LOG, **data)
 
 
 def caller_of(client: object) -> Caller:

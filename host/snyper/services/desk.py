@@ -11,8 +11,9 @@ from typing import Any
 
 from snyper.services.leasing import Leases
 from snyper.services.remote_exceptions import Busy, Locked, ResultGone, WouldDeadlock
+from snyper.services.shown import Note, Shown
 from snyper.services.surface import Member
-from snyper.services.wire import Pieces
+from snyper.services.wire import RETURNED, Pieces
 
 MAX_QUEUED = 64  # calls that wait for one instance
 MAX_OF_CLIENT = 256  # calls of one that wait or run
@@ -72,6 +73,9 @@ class Job:
     key: str = ""  # that others have in their chain
     chain: tuple[str, ...] = ()  # the calls within which it is made
     leases: tuple[str, ...] = ()  # of its caller, which it relies on
+    shown: Shown | None = None  # as the log shows its arguments; None where it is not logged
+    note: Note = ""  # those
+    outcome: str = RETURNED  # what comes of it, as the log has it
     is_within: bool = False  # one that runs and waits for it
     stream: Any = None  # that it has begun
     watched: Any = None  # for which it reads
@@ -117,13 +121,15 @@ class Desk:
             pass
         return session, is_known
 
-    def close(self, session: Session) -> None:
-        """Take that the client has no connection any more: of its calls none that waits is begun. What has
-        waited for them is for `next`.
+    def close(self, session: Session) -> list[Job]:
+        """Take that the client has no connection any more: of its calls none that waits is begun. Return
+        those. What has waited for them is for `next`.
         """
         session.send = None
-        for job in [job for job in session.jobs.values() if not job.began_s]:
+        dropped = [job for job in session.jobs.values() if not job.began_s]
+        for job in dropped:
             self._remove(job)
+        return dropped
 
     def cancel(self, session: Session, seq: int) -> Job | None:
         """Give a call up: one that waits is never begun, one that runs ends for nobody. Return it; None where

@@ -26,7 +26,7 @@ def execute(tracebacks: bool, job: Job) -> "Outcome":
             return awaitable
         return own(reply(job.seq, RETURNED, value))
     except BaseException as error:  # whatever the function raises is the caller's to know
-        return _raised(job, error, tracebacks)
+        return raised(job, error, tracebacks)
     finally:
         current_job.set(None)
 
@@ -37,8 +37,11 @@ async def complete(job: Job, awaitable: Awaitable[object], tracebacks: bool) -> 
     try:
         return own(reply(job.seq, RETURNED, await awaitable))
     except BaseException as error:
-        return _raised(job, error, tracebacks)
+        return raised(job, error, tracebacks)
 
 
-def _raised(job: Job, error: BaseException, tracebacks: bool) -> Pieces:
-    return reply(job.seq, RAISED, to_wire(error, tracebacks))
+def raised(job: Job, error: BaseException, tracebacks: bool) -> Pieces:
+    """Return the answer to a call that has raised."""
+    wire = to_wire(error, tracebacks)
+    job.outcome = f"raised {str(wire['type']).rpartition('.')[2]}: {wire['message']}"
+    return reply(job.seq, RAISED, wire)

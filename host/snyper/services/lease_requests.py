@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 from snyper.services.desk import Desk, Job, Session
 from snyper.services.leasing import MAX_LEASE_S, MIN_LEASE_S
+from snyper.services.recording import Recording
 from snyper.services.stations import Stations
 from snyper.services.wire import LEASES, RENEW, UNLOCK, refusal, word, words
 from snyper.shared.socket_protocol import integer_field
@@ -15,9 +16,12 @@ MAX_WHY_CHARS = 200
 class LeaseRequests:
     """The leases at a Desk, as its clients ask for them. `run` runs calls whose turn it is."""
 
-    def __init__(self, desk: Desk, stations: Stations, run: Callable[[Iterable[Job]], None]) -> None:
+    def __init__(
+        self, desk: Desk, stations: Stations, recording: Recording, run: Callable[[Iterable[Job]], None]
+    ) -> None:
         self._desk = desk
         self._stations = stations
+        self._recording = recording
         self._run = run
 
     def answer(self, session: Session, message_type: str, data: dict[str, object]) -> object:
@@ -46,6 +50,7 @@ class LeaseRequests:
     ) -> None:
         stations = self._stations.named(names)
         for job, error in self._desk.lock(session, lease, stations, names, lease_s, why, now_s):
+            self._recording.refuse(job, error)
             if job.session.send is not None:
                 job.session.send(refusal(job.seq, error))
         self._run(self._desk.next(now_s))

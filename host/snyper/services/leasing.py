@@ -48,10 +48,18 @@ def _since_the_epoch(at_s: float) -> datetime:
 
 
 class Leases:
-    """The leases of one server. Several of one owner may be of the same place."""
+    """The leases of one server. Several of one owner may be of the same place.
 
-    def __init__(self, wall: Callable[[float], datetime] = _since_the_epoch) -> None:
+    `on_change` is called with a lease and what has become of it, in words.
+    """
+
+    def __init__(
+        self,
+        wall: Callable[[float], datetime] = _since_the_epoch,
+        on_change: Callable[[Lease, str], None] = lambda lease, what: None,
+    ) -> None:
         self._wall = wall
+        self._on_change = on_change
         self._leases: dict[tuple[str, str], Lease] = {}
         self._over: OrderedDict[tuple[str, str], _Over] = OrderedDict()
         self._expired_s: float | None = None
@@ -81,6 +89,7 @@ class Leases:
                 raise Busy(f"{MAX_LEASES:,} leases are out")
             lease = Lease(id, owner, who, frozenset(places), tuple(names), lease_s, why, now_s, 0.0)
             self._leases[owner, id] = lease
+            self._on_change(lease, "taken" + (f": {why}" if why else ""))
         lease.until_s = now_s + lease_s
         return lease
 
@@ -180,6 +189,11 @@ class Leases:
 
     def _end(self, lease: Lease, how: tuple[str, str] | None) -> None:
         del self._leases[lease.owner, lease.id]
+        by, why = how or ("", "")
+        if how is None:
+            self._on_change(lease, "given back")
+        else:
+            self._on_change(lease, (f"broken by {by}" if by else "lost") + (f": {why}" if why else ""))
         self._over[lease.owner, lease.id] = _Over(lease.places, how)
         while len(self._over) > _MAX_OVER:
             self._over.popitem(last=False)

@@ -21,7 +21,9 @@ from snyper.services.hint import hint
 from snyper.services.hub_service import HubService
 from snyper.services.lease_requests import LeaseRequests
 from snyper.services.leasing import Leases
+from snyper.services.recording import Recording
 from snyper.services.remote_exceptions import CallError, Cancelled
+from snyper.services.server_log import CallLog
 from snyper.services.stations import Stations
 from snyper.services.streaming import AsyncStreaming, Streaming, lost
 from snyper.services.surface import Surface
@@ -33,6 +35,7 @@ from snyper.services.wire import (
     DESCRIBE,
     LEASES,
     LOCK,
+    LOG,
     PORT,
     RENEW,
     RETURNED,
@@ -58,7 +61,7 @@ if TYPE_CHECKING:
     from snyper.services.execution import Generators, Outcome
 
 _WAIT_S = 0.3  # Windows ends no wait for Ctrl-C
-_SERVED = (CALL, CANCEL, DESCRIBE, RUNNING, LOCK, RENEW, UNLOCK, LEASES, WATCH)
+_SERVED = (CALL, CANCEL, DESCRIBE, RUNNING, LOCK, RENEW, UNLOCK, LEASES, WATCH, LOG)
 
 
 class BaseServer:
@@ -106,8 +109,11 @@ class BaseServer:
         self._tracebacks = tracebacks
         self._execute = partial(execute, tracebacks)
         self._jobs = 0
-        self._desk = Desk(Leases(_wall))
-        self._lease_requests = LeaseRequests(self._desk, self._stations, self._run_each)
+        self._entrance = Entrance(secret, self._let_in, self._on_request, self._on_end)
+        self._log = CallLog(self._entrance.instance)
+        self._recording = Recording(self._log)
+        self._desk = Desk(Leases(_wall, self._recording.record_lease))
+        self._lease_requests = LeaseRequests(self._desk, self._stations, self._recording, self._run_each)
         self._watches = Watches()
         self._watch_requests = WatchRequests(
             self._watches, self._surface, self._desk, self._stations, self._run_each, self._call_at
@@ -122,7 +128,6 @@ class BaseServer:
             if hub is None or name is None
             else HubService(hub, name, key, self._about, self._take_client)
         )
-        self._entrance = Entrance(secret, self._let_in, self._on_request, self._on_end)
         self._engine: Engine | None = None
         self._coroutines = Coroutines()
         self._handlers = dict.fromkeys(_SERVED, True)
@@ -139,11 +144,13 @@ class BaseServer:
         """
         self._surface.add(item, name, uses)
         self._stations.change()
+        self._recording.change()
 
     def unregister(self, item: Any) -> None:
         """Serve an item no more, given as it was registered or by its name. Raises ValueError."""
         self._surface.remove(item)
         self._stations.change()
+        self._recording.change()
         if self._engine is not None:
             self._engine.post(self._watch_requests.end_unserved)
 
@@ -203,7 +210,9 @@ class BaseServer:
 
     def _on_end(self, connection: Connection) -> None:
         if connection.session is not None and connection.session.send == connection.send:
-            self._desk.close(connection.session)
+            for job in self._desk.close(connection.session):
+                job.outcome = "not begun: its caller has gone"
+                self._recording.end(job, 0.0)
             self._watches.leave(connection.session.id)
             for job in connection.session.jobs.values():
                 job.stop_stream()
@@ -239,6 +248,9 @@ class BaseServer:
         data = message.data or {}
         if message.type in (LOCK, RENEW, UNLOCK, LEASES):
             return self._lease_requests.answer(session, message.type, data)
+        if message.type == LOG:
+            run = word(data, "run") if "run" in data else ""
+            return self._log.page(integer_field(data, "after", 0, 0, MAX_INTEGER), run)
         if message.type == RUNNING:
             return self._desk.running(time.monotonic())
         if message.type == CANCEL:
@@ -247,6 +259,8 @@ class BaseServer:
             job = self._desk.cancel(session, integer_field(data, "call", 0, 1, MAX_INTEGER))
             if job is None:
                 return False
+            if not job.began_s:
+                self._recording.end(job, 0.0)
             self._run_next()
             self._coroutines.cancel(job)
             job.stop_stream()
@@ -280,7 +294,13 @@ class BaseServer:
                 job.chain = words(data, "chain")
             if "leases" in data:
                 job.leases = words(data, "leases")
-            if not self._desk.admit(job, time.monotonic()):
+            self._recording.begin(job)
+            try:
+                is_to_run = self._desk.admit(job, time.monotonic())
+            except CallError as error:
+                self._recording.refuse(job, error)
+                raise
+            if not is_to_run:
                 return True
         except ProtocolError as error:
             connection.send((error.to_message(seq).to_line(),))
@@ -317,13 +337,18 @@ class BaseServer:
         kept = None if job.stream is None else lost(job.seq)
         if kept is not None and job.stream.is_stopped:
             pieces = kept
+            if job.outcome is RETURNED:
+                job.outcome = "ended early"
         read = self._watch_requests.tell(job, pieces) if self._watches.watched else None
-        self._run_each(self._desk.finish(job, pieces, time.monotonic(), kept, read))
+        now_s = time.monotonic()
+        self._recording.end(job, now_s)
+        self._run_each(self._desk.finish(job, pieces, now_s, kept, read))
 
     def _begin_stream(self, job: Job, generator: "Generators") -> None:
         engine, send = self._engine, job.session.send
         assert engine is not None
         if job.is_cancelled or send is None:
+            job.outcome = "ended early"
             self._finish(job, lost(job.seq))
             return
 

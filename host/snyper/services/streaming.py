@@ -9,9 +9,10 @@ from typing import Any
 
 from snyper.services.context import current_job
 from snyper.services.desk import Job
+from snyper.services.execution import raised
 from snyper.services.remote_exceptions import StreamLost, to_wire
 from snyper.services.window import Sending
-from snyper.services.wire import RAISED, REFUSED, RETURNED, STREAMS, Pieces, item, own, reply
+from snyper.services.wire import REFUSED, RETURNED, STREAMS, Pieces, item, own, reply
 from snyper.shared.socket_protocol import MessageType, SocketMessage
 
 _LOOK_S = 0.5  # after which one that waits looks whether the server runs still
@@ -66,7 +67,7 @@ class Streaming:
                 self._send_item(value)
             generator.close()
         except BaseException as error:  # whatever it raises is the caller's to know
-            return reply(seq, RAISED, to_wire(error, self._tracebacks))
+            return raised(self._job, error, self._tracebacks)
         finally:
             with contextlib.suppress(BaseException):  # of one that has raised already
                 generator.close()
@@ -118,7 +119,7 @@ class AsyncStreaming(Streaming):
                 self._send_item(value)
             await generator.aclose()
         except BaseException as error:  # whatever it raises is the caller's to know
-            return reply(seq, RAISED, to_wire(error, self._tracebacks))
+            return raised(self._job, error, self._tracebacks)
         finally:
             with contextlib.suppress(BaseException):  # of one that has raised already
                 await generator.aclose()

@@ -8,6 +8,7 @@ import select
 import stat
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TextIO
@@ -111,6 +112,17 @@ async def noticing_its_end() -> AsyncIterator[None]:
         yield
     finally:
         loop.remove_reader(1)
+
+
+def pause(seconds: float) -> None:
+    """Wait, and end the command where the reader of stdout, a pipe, leaves meanwhile."""
+    if not (hasattr(select, "poll") and stat.S_ISFIFO(os.fstat(1).st_mode)):
+        time.sleep(seconds)
+        return
+    poll = select.poll()
+    poll.register(1, 0)  # of a pipe's writing end its end is told all the same
+    if poll.poll(seconds * 1000):
+        _stdout.left()
 
 
 def say(text: str) -> None:
