@@ -19,16 +19,15 @@ from tests.integration.calls_harness import HOST, Powermeter, each_secret, serve
 from tests.integration.harness import ROOT
 from tools.loopback import free_port
 
-# What Python's own library has loaded keeps what it needs to run here.
+# What Python's own library and others' have loaded keeps what it needs to run here.
 WITHOUT_POSIX = """
-import select
+import asyncio, contextlib, getpass, hashlib, inspect, json, logging, os, pathlib, pydoc, random, select
+import selectors, signal, socket, ssl, subprocess, sys, tempfile, threading, typing, warnings, zoneinfo
+import cryptography.x509, numpy, rich.console, rich.table, typer.main, typer.rich_utils
 for name in ("poll", "epoll", "kqueue", "devpoll"):
     if hasattr(select, name):
         delattr(select, name)
-import asyncio, contextlib, getpass, hashlib, inspect, json, logging, os, pathlib, pydoc, random, selectors
-import signal, socket, ssl, subprocess, sys, tempfile, threading, typing, warnings, zoneinfo
-import cryptography.x509, numpy
-assert selectors.DefaultSelector is selectors.SelectSelector
+selectors.DefaultSelector = selectors.SelectSelector
 for module in ("fcntl", "grp", "pty", "pwd", "resource", "termios", "tty", "posix", "uvloop"):
     sys.modules[module] = None
 for name in (
@@ -142,6 +141,13 @@ print("done")
 """
 
 
+COMMAND = """
+sys.argv[0] = "snyper"
+from snyper.cli.main import main
+main()
+"""
+
+
 @contextlib.contextmanager
 def running(program: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
     with subprocess.Popen(
@@ -170,6 +176,15 @@ def test_a_server_and_its_clients(secret: str | None, kind: str) -> None:
         server.kill()
         said, _ = server.communicate(timeout=60)
         assert "Traceback" not in said
+
+
+def test_the_command() -> None:
+    with served(Powermeter()) as server:
+        address = f"{HOST}:{server.port}"
+        with running(COMMAND, "call", address, "read_voltage", "samples=20") as command:
+            assert command.communicate(timeout=60)[0] == "5.0\n"
+        with running(COMMAND, "stubs", address) as command:
+            assert "def read_voltage" in command.communicate(timeout=60)[0]
 
 
 def test_nobody_else_gets_a_port_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

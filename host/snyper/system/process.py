@@ -69,16 +69,15 @@ def raise_descriptor_limit(needed: int) -> int:
     return soft if soft != resource.RLIM_INFINITY else needed
 
 
-def killed_with_parent(
-    command: Sequence[str], end: int = signal.SIGKILL, source: str = _COMMAND
-) -> list[str]:
+def killed_with_parent(command: Sequence[str], end: int | None = None, source: str = _COMMAND) -> list[str]:
     """Return `command` for a process that does not outlive this one, even if this one is killed: it then gets
-    the signal `end`. Only on Linux; elsewhere `command` as it is.
+    the signal `end`, by default SIGKILL. Only on Linux; elsewhere `command` as it is.
 
     `source` is Python that does what `command` would do, with it as `sys.argv`: one start of Python less for
     a command that is itself written in it.
     """
     if sys.platform != "linux":
         return list(command)
-    starter = [sys.executable, "-I", "-S", "-c", _WATCH_PARENT + source, str(os.getpid()), str(int(end))]
+    number = int(signal.SIGKILL if end is None else end)
+    starter = [sys.executable, "-I", "-S", "-c", _WATCH_PARENT + source, str(os.getpid()), str(number)]
     return [*starter, *command]
