@@ -15,6 +15,7 @@ import pytest
 
 from snyper.services.client import Client, running
 from snyper.services.context import deadline
+from snyper.services.desk import MAX_UNSEEN
 from snyper.services.remote_exceptions import CallError, OutcomeUnknown, Refused, RemoteError, Unreachable
 from snyper.services.server import Server
 from tests.integration.calls_harness import (
@@ -536,6 +537,22 @@ def test_a_thread_that_calls_without_a_pause_lets_others_call() -> None:
         ends.set()
         caller.join(30)
     assert between < 1_000  # some hundred, since they take turns
+
+
+def test_a_call_takes_as_long_as_it_takes_whatever_else_its_client_calls() -> None:
+    bath = Bath()
+    with served(bath, urgent=("temperature", "abort")) as server, Client(address=HOST, port=server.port) as c:
+        outcome: list[object] = []
+        caller = threading.Thread(target=lambda: outcome.append(c.cool()))
+        caller.start()
+        assert bath.began.wait(30)
+        for _ in range(MAX_UNSEEN + 1):
+            assert c.temperature() == 4.2
+        [session] = server._desk.sessions.values()
+        assert len(session.answers) < 100  # of those that it has
+        assert c.abort() == "aborted"
+        caller.join(30)
+        assert outcome == ["cold"]
 
 
 def test_another_thread_of_a_client_can_abort_its_call() -> None:

@@ -36,11 +36,12 @@ def read_both_ways(pieces: Pieces) -> list[SocketMessage]:
 def test_a_call_is_read_as_it_was_made(
     args: list[object], kwargs: dict[str, object], name: str, within: list[str]
 ) -> None:
-    for message in read_both_ways(wire.call(7, name, 5, within, within[:1], args, kwargs)):
+    for message in read_both_ways(wire.call(7, name, 5, within, within[:1], args, kwargs, [3, 4])):
         data = message.data or {}
         assert (message.type, message.id, message.status) == ("call", 7, None)
         assert (data["name"], data["seen"]) == (name, 5)
         assert (data.get("chain", []), data.get("leases", [])) == (within, within[:1])
+        assert wire.numbers(data, "open") == (3, 4)
         assert unpack(message, "arguments") == [args, kwargs]
 
 

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 
 import pytest
-from hypothesis import settings, strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from snyper.services import desk as module
@@ -79,6 +79,44 @@ def test_an_answer_is_kept_until_it_was_seen() -> None:
     desk.acknowledge(client.session, 1)
     with pytest.raises(ResultGone):
         desk.recall(client.session, 1, "read")
+
+
+def test_answers_are_forgotten_beside_a_call_that_takes_long() -> None:
+    desk = Desk()
+    client = Client(desk)
+    long = client.call(1, Station("bath"))
+    for seq in range(2, 6):
+        ended(desk, client.call(seq))
+    desk.acknowledge(client.session, 0)
+    assert set(client.session.answers) == {2, 3, 4, 5}
+    desk.acknowledge(client.session, 4, [1, 3])
+    assert set(client.session.answers) == {3, 5}
+    assert desk.recall(client.session, 1, "cool") is True
+    for seq in (2, 4):
+        with pytest.raises(ResultGone):
+            desk.recall(client.session, seq, "read")
+    ended(desk, long)
+    assert set(client.session.answers) == {1, 3, 5}  # it is not had yet
+    desk.acknowledge(client.session, 2)  # which was said before, but for that 1 is had now
+    assert set(client.session.answers) == {3, 5}
+    desk.acknowledge(client.session, 5)
+    assert client.session.answers == {}
+
+
+SAID = st.lists(st.tuples(st.integers(0, 12), st.sets(st.integers(1, 12))), max_size=8)
+
+
+@given(SAID)
+def test_what_was_said_to_have_come_stays_so_in_whatever_order_it_is_said(
+    said: list[tuple[int, set[int]]],
+) -> None:
+    desk = Desk()
+    client = Client(desk)
+    had: set[int] = set()
+    for seen, open in said:
+        desk.acknowledge(client.session, seen, open)
+        had |= set(range(1, seen + 1)) - open
+        assert {seq for seq in range(1, 14) if client.session.has(seq)} == had
 
 
 def test_a_call_that_runs_is_not_begun_again() -> None:

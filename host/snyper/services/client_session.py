@@ -15,10 +15,11 @@ from snyper.services.remote_exceptions import (
     Unreachable,
     from_wire,
 )
-from snyper.services.wire import CANCEL, RAISED, REFUSED, RETURNED, Pieces, unpack
+from snyper.services.wire import CANCEL, MAX_OPEN, RAISED, REFUSED, RETURNED, Pieces, unpack
 from snyper.shared.link_core import error_of
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
+_FAR = 32  # calls behind one that takes long: so often the server is told which have no answer yet
 _sessions: "weakref.WeakSet[ClientSession]" = weakref.WeakSet()
 
 
@@ -80,9 +81,12 @@ class ClientSession:
             self._seq += 1
             seq = self._seq
             seen = (min(self._open) if self._open else seq) - 1
+            open: tuple[int, ...] = ()
+            if seq - seen > _FAR and seq % _FAR == 0 and len(self._open) <= MAX_OPEN:
+                seen, open = seq - 1, tuple(self._open)
             self._open.add(seq)
         try:
-            return seq, wire.call(seq, name, seen, chain(), self.leases, args, kwargs), f"{name}()"
+            return seq, wire.call(seq, name, seen, chain(), self.leases, args, kwargs, open), f"{name}()"
         except BaseException as error:
             self._open.discard(seq)
             if isinstance(error, ProtocolError):

@@ -54,10 +54,15 @@ class Session:
     id: str
     who: str
     send: Callable[[Pieces], None] | None = None  # over its connection; None while it has none
-    seen: int = 0  # it has had the answers up to this one
-    gone: set[int] = field(default_factory=set)  # those after it whose answers are not kept any more
+    seen: int = 0  # it has had the answers up to this one, but for the `open`
+    open: frozenset[int] = frozenset()
+    gone: set[int] = field(default_factory=set)  # those it has not, whose answers are not kept any more
     jobs: "dict[int, Job]" = field(default_factory=dict)
     answers: dict[int, tuple[Pieces, int, float]] = field(default_factory=dict)  # their bytes, and since when
+
+    def has(self, seq: int) -> bool:
+        """Tell whether the client has said that it has the answer to a call."""
+        return seq <= self.seen and seq not in self.open
 
 
 @dataclass(eq=False, slots=True)
@@ -199,7 +204,7 @@ class Desk:
         self._running.pop(job.key, None)
         for station in job.needs.stations:
             station.jobs.remove(job)
-        if job.seq > session.seen:
+        if not session.has(job.seq):
             self._keep(session, job.seq, pieces if kept is None else kept, now_s)
         if session.send is not None and not job.is_cancelled:
             session.send(pieces)
@@ -256,21 +261,28 @@ class Desk:
             return answer[0]
         if seq in session.jobs:
             return True
-        if seq <= session.seen or seq in session.gone:
+        if session.has(seq) or seq in session.gone:
             raise ResultGone(f"{name}()")
         if len(session.answers) + len(session.gone) >= MAX_UNSEEN:
             raise Busy(f"{session.who} has had {MAX_UNSEEN:,} answers and says of none that it has it")
         return False
 
-    def acknowledge(self, session: Session, seen: int) -> None:
-        """Forget the answers up to `seen`: the client has them."""
-        if seen <= session.seen:
+    def acknowledge(self, session: Session, seen: int, open: Collection[int] = ()) -> None:
+        """Forget the answers up to `seen` but for those `open`: the client has them. What it has said before
+        stays true.
+        """
+        if seen <= session.seen and not session.open:
             return
-        session.seen = seen
+        session.open = frozenset(
+            seq
+            for seq in session.open.union(open)
+            if (seq in open or seq > seen) and not session.has(seq) and seq <= max(seen, session.seen)
+        )
+        session.seen = max(seen, session.seen)
         if session.gone:
-            session.gone = {seq for seq in session.gone if seq > seen}
+            session.gone = {seq for seq in session.gone if not session.has(seq)}
         for seq in list(session.answers):
-            if seq <= seen:
+            if session.has(seq):
                 self._drop(session, seq)
 
     def expire(self, now_s: float) -> None:

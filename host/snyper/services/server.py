@@ -43,6 +43,7 @@ from snyper.services.wire import (
     UNLOCK,
     WATCH,
     Pieces,
+    numbers,
     read_call,
     refusal,
     reply,
@@ -276,7 +277,10 @@ class BaseServer:
         seq: Any = message.id
         try:
             name, seen, args, kwargs = read_call(message)
-            self._desk.acknowledge(session, min(seen, seq - 1))
+            data = message.data or {}
+            self._desk.acknowledge(
+                session, min(seen, seq - 1), numbers(data, "open") if "open" in data else ()
+            )
             known = self._desk.recall(session, seq, name)
             if known is True:
                 session.jobs[seq].stop_stream()  # of which items are lost
@@ -289,7 +293,6 @@ class BaseServer:
             key = f"{self._entrance.instance}:{self._jobs}"
             needs = self._stations.of(member)
             job = Job(session, seq, member, args, kwargs, needs, key)
-            data = message.data or {}
             if "chain" in data:
                 job.chain = words(data, "chain")
             if "leases" in data:

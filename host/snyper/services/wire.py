@@ -37,6 +37,7 @@ REFUSED = "refused"  # by the server itself
 STREAMS = "streams"  # the status of an `item` before the first
 MAX_BODY_BYTES = 1 << 30  # of one call, or one answer
 _COPIED_BYTES = 1 << 22  # at once, some ms
+MAX_OPEN = 1_000  # calls that a call says have no answer yet
 MAX_WORDS = 16  # in a list that a message has: calls within each other, leases, names
 _MAX_INLINE_BYTES = 3_072  # of a line: a hub that passes it on adds to it
 _MAX_INLINE_DEPTH = MAX_DEPTH - 2  # below `data`
@@ -55,8 +56,9 @@ def call(
     leases: Sequence[str],
     args: Sequence[object],
     kwargs: dict[str, object],
+    open: Sequence[int] = (),
 ) -> Pieces:
-    """Encode a call.
+    """Encode a call. `open` are those up to `seen` that have no answer yet.
 
     Raises TypeError, ValueError for an argument or a name that does not travel, or for more than
     MAX_BODY_BYTES; ProtocolError `line_too_long`.
@@ -64,6 +66,8 @@ def call(
     head = f'{{"type":"call","id":{seq},"data":{{"name":{_quote(name)},"seen":{seen},'
     if chain:
         head += f'"chain":{_to_json(chain)},'
+    if open:
+        head += f'"open":{_to_json(open)},'
     if leases:
         head += f'"leases":{_to_json(leases)},'
     return _pack(head, "arguments", [list(args), kwargs])
@@ -216,6 +220,14 @@ def word(data: dict[str, Any], name: str, max_chars: int = 4 * MAX_WORD_CHARS) -
     if not isinstance(value, str) or not 0 < len(value) <= max_chars:
         raise ProtocolError(ErrorCode.BAD_MESSAGE, f"`{name}` is a string of 1 to {max_chars} characters")
     return value
+
+
+def numbers(data: dict[str, object], name: str) -> tuple[int, ...]:
+    """Read the integers in the list `data[name]`, if there is one. Raises ProtocolError `bad_message`."""
+    found = data.get(name, [])
+    if type(found) is not list or len(found) > MAX_OPEN or not all(type(one) is int for one in found):
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, f"`{name}` is a list of at most {MAX_OPEN} integers")
+    return tuple(found)
 
 
 def words(data: dict[str, object], name: str) -> tuple[str, ...]:
