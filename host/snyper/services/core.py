@@ -35,6 +35,11 @@ class Core(LinkCore):
             if message is not None:
                 self.received_us = now_us
                 return self._take_plain(message)
+        elif type(data) is memoryview and len(data) < self._parser.missing:  # it is where it belongs
+            self.received_us = now_us
+            self._parser.missing -= len(data)
+            self._parser.buffer = self._parser.buffer[len(data) :]  # type: ignore[index]
+            return ()
         return super().receive_data(data, now_us)
 
     def _take_each(self, data: Any) -> "Iterator[SocketMessage | None]":
