@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from snyper.services import desk as module
-from snyper.services.desk import KEEP_S, MAX_QUEUED, Desk, Job, Needs, Session, Station
+from snyper.services.desk import ANSWER_BYTES, KEEP_S, MAX_QUEUED, Desk, Job, Needs, Session, Station
 from snyper.services.remote_exceptions import Busy, ResultGone, WouldDeadlock
 from snyper.services.surface import Surface
 from snyper.services.wire import Pieces
@@ -146,7 +146,7 @@ def test_what_waits_for_a_client_that_went_is_never_begun_and_may_come_again() -
 
 
 def test_answers_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "KEEP_BYTES", 10)
+    monkeypatch.setattr(module, "KEEP_BYTES", 2 * (ANSWER_BYTES + 5))
     desk = Desk()
     client = Client(desk)
     for seq in (1, 2, 3):
@@ -158,6 +158,26 @@ def test_answers_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ResultGone):
         desk.recall(client.session, 2, "read")
     assert desk.recall(client.session, 3, "read") == (b"12345",)
+
+
+def test_small_answers_count_with_what_each_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEEP_BYTES", 3 * ANSWER_BYTES)
+    desk = Desk()
+    clients = [Client(desk, name) for name in ("one", "other")]
+    for seq in (1, 2, 3):
+        for client in clients:
+            ended(desk, client.call(seq), b"", now_s=float(seq))
+    assert [len(client.session.answers) for client in clients] == [1, 2]
+
+
+def test_who_has_just_gone_is_remembered_longer_than_who_went_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_SESSIONS", 2)
+    desk = Desk()
+    one = Client(desk)
+    desk.close(Client(desk, "other").session)
+    desk.close(one.session)
+    Client(desk, "another")
+    assert one.connect("one")
 
 
 def test_the_queue_of_an_instance_has_an_end_and_says_who_is_there() -> None:

@@ -21,7 +21,8 @@ MAX_RUNNING = 1_000  # calls: each may have a thread
 MAX_UNSEEN = 10_000  # answers of a client that it may have and not say so
 MAX_SESSIONS = 10_000  # clients that are remembered
 KEEP_S = 600.0  # for how long an answer is kept for who has not had it
-KEEP_BYTES = 256 << 20  # of all of them
+KEEP_BYTES = 256 << 20  # of all of them, each with
+ANSWER_BYTES = 256  # that it takes beside its own
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -58,7 +59,7 @@ class Session:
     open: frozenset[int] = frozenset()
     gone: set[int] = field(default_factory=set)  # those it has not, whose answers are not kept any more
     jobs: "dict[int, Job]" = field(default_factory=dict)
-    answers: dict[int, tuple[Pieces, int, float]] = field(default_factory=dict)  # their bytes, and since when
+    answers: dict[int, tuple[Pieces, int, float]] = field(default_factory=dict)  # its bytes, since when
 
     def has(self, seq: int) -> bool:
         """Tell whether the client has said that it has the answer to a call."""
@@ -131,6 +132,7 @@ class Desk:
         those. What has waited for them is for `next`.
         """
         session.send = None
+        self.sessions.move_to_end(session.id)  # of those that are gone the first is forgotten first
         dropped = [job for job in session.jobs.values() if not job.began_s]
         for job in dropped:
             self._remove(job)
@@ -288,9 +290,8 @@ class Desk:
     def expire(self, now_s: float) -> None:
         """Forget the answers that are too old."""
         for session in self.sessions.values():
-            for seq, (_pieces, _size, at_s) in list(session.answers.items()):
-                if now_s - at_s >= KEEP_S:
-                    self._give_away(session, seq)
+            while session.answers and now_s - _oldest_s(session) >= KEEP_S:
+                self._give_away(session)
 
     # ---
 
@@ -355,19 +356,16 @@ class Desk:
             station.jobs.append(job)
 
     def _keep(self, session: Session, seq: int, pieces: Pieces, now_s: float) -> None:
-        size = sum(map(len, pieces))
+        size = sum(map(len, pieces)) + ANSWER_BYTES
         session.answers[seq] = pieces, size, now_s
         self._kept_bytes += size
         while self._kept_bytes > KEEP_BYTES:
-            kept = [
-                (at_s, one.id, old)
-                for one in self.sessions.values()
-                for old, (_pieces, _size, at_s) in one.answers.items()
-            ]
-            _, id, oldest = min(kept)
-            self._give_away(self.sessions[id], oldest)
+            _at_s, id = min((_oldest_s(one), one.id) for one in self.sessions.values() if one.answers)
+            self._give_away(self.sessions[id])
 
-    def _give_away(self, session: Session, seq: int) -> None:
+    def _give_away(self, session: Session) -> None:
+        """Keep the oldest answer of a client no more."""
+        seq = next(iter(session.answers))
         self._drop(session, seq)
         session.gone.add(seq)
 
@@ -383,3 +381,8 @@ class Desk:
                 del self.sessions[session.id]
                 return True
         return False
+
+
+def _oldest_s(session: Session) -> float:
+    """Return since when the oldest of its answers is kept: they come in their order."""
+    return next(iter(session.answers.values()))[2]
