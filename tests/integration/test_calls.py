@@ -414,6 +414,23 @@ def test_an_exception_arrives_as_what_it_is() -> None:
             c.fall("own")
 
 
+def test_a_traceback_is_for_who_holds_a_key() -> None:
+    def fail() -> None:
+        raise ValueError("the lamp is off")
+
+    with pytest.raises(ValueError, match="secret="):
+        Server(fail, tracebacks=True)
+    for told in (False, True):
+        with (
+            served(fail, secret="a long enough secret", tracebacks=told) as server,
+            Client(address=HOST, port=server.port, secret="a long enough secret") as c,
+        ):
+            with pytest.raises(ValueError, match="the lamp is off") as caught:
+                c.fail()
+            notes = "".join(caught.value.__notes__)
+            assert ("Traceback" in notes) == ('raise ValueError("the lamp is off")' in notes) == told
+
+
 def test_arrays_go_both_ways() -> None:
     numpy = pytest.importorskip("numpy")
     sent = numpy.arange(300_000, dtype=">f4").reshape(300, 1_000)

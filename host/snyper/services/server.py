@@ -78,7 +78,7 @@ class BaseServer:
     Those that `urgent` names wait for nothing: `abort`, or with its prefix `pump_abort`; of a property its
     reading. While somebody has a lease of an instance those that `open_reads` names, or with True all
     properties, can be read all the same.
-    With `tracebacks` clients get the server's traceback of an exception as text.
+    With `tracebacks`, which needs a `secret` or a `hub`, clients get the traceback of an exception as text.
 
     With `hub` (HOST:PORT) and `name` it is a service of that hub, which its clients reach by that name, and
     listens only where it has an `address`. `key` is for a hub that wants one; by default it is this
@@ -105,6 +105,8 @@ class BaseServer:
             raise ValueError("an empty secret keeps nobody out: give one, or leave it out")
         if (hub is None) != (name is None) or (hub is None and key is not None):
             raise ValueError('as a service of a hub: hub="HOST:PORT" and name="lab1", both')
+        if tracebacks and secret is None and hub is None:
+            raise ValueError("tracebacks are for who holds a key: give secret= or hub=")
         self._surface = Surface()
         self._stations = Stations(self._surface, urgent, concurrent, open_reads)
         self._tracebacks = tracebacks
