@@ -649,6 +649,9 @@ def places_in(value: Any) -> Any:
             yield from places_in(item)
 
 
+HASHES = sys.hash_info.modulus  # an integer's hash is what is left of it
+
+
 @pytest.mark.parametrize(
     ("told", "why"),
     [
@@ -694,6 +697,8 @@ def places_in(value: Any) -> Any:
             {"$": ["array", 0, {"size": 16, "fields": [["a", "<f8", 0]] * 2}, [1]]},
             "already used",
         ),
+        ({"$": ["array", 0, {"size": 8, "fields": [["a", "<U1", 0], ["b", "<f8", 0]]}, [2]]}, "overlap"),
+        ({"$": ["array", 0, {"size": 8, "fields": [["a", "<U1", 4, [2]]]}, [2]]}, "array|type|size"),
         ({"$": ["scalar", "<f8", "00"]}, "do not fit"),
         ({"$": ["scalar", "<f8", "xx" * 8]}, "hexadecimal"),
         ({"$": ["scalar", "<U1", "ffffffff"]}, "utf-32"),
@@ -702,6 +707,36 @@ def places_in(value: Any) -> Any:
 def test_what_is_wrong_is_said(told: object, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         decode(told, [b"\xff" * 16, b""])
+
+
+@pytest.mark.parametrize("kind", ["set", "frozenset", "dict"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        lambda at: {"$": ["int", format(at * HASHES, "x")]},
+        lambda at: {"$": ["complex", 1e15 - 1_000_003.0 * at, float(at)]},
+        lambda at: {"$": ["uuid", format(at * HASHES, "032x")]},
+        lambda at: {"$": ["tuple", {"$": ["int", format(at * HASHES, "x")]}, 1]},
+    ],
+)
+def test_keys_that_were_made_to_be_slow_are_refused(kind: str, key: Callable[[int], object]) -> None:
+    keys = [key(at) for at in range(1, 1_000)]
+    with pytest.raises(ValueError, match="too many keys have the same hash"):
+        decode({"$": [kind, *([one, 0] if kind == "dict" else one for one in keys)]}, ())
+
+
+def test_what_nests_in_a_number_is_none() -> None:
+    told: object = 1
+    for _ in range(1_000):
+        told = {"$": ["complex", told, 1]}
+    with pytest.raises(ValueError, match="a complex has two numbers"):
+        decode(told, ())
+
+
+def test_fields_that_overlap_do_not_travel() -> None:
+    either = numpy.dtype({"names": ["f", "i"], "formats": ["<f8", "<i8"], "offsets": [0, 0]})
+    with pytest.raises(TypeError, match="fields that overlap"):
+        encode(numpy.zeros(2, either), [])
 
 
 def test_an_absurd_exponent_is_not_written_out() -> None:

@@ -5,6 +5,7 @@ Imported only where numpy is there.
 
 import math
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -110,6 +111,8 @@ def _is_count(number: Any) -> bool:
 @lru_cache
 def _encode_type(dtype: Any) -> Any:
     if dtype.names is not None:
+        if _overlap([dtype.fields[name][0] for name in dtype.names], dtype.itemsize):
+            raise TypeError("an array of fields that overlap does not travel: send each by itself")
         return {"size": dtype.itemsize, "fields": [_encode_field(dtype, name) for name in dtype.names]}
     name = _LONG_NAMES.get(dtype.str, dtype.str)
     # A type of another package may call itself bytes.
@@ -117,6 +120,11 @@ def _encode_type(dtype: Any) -> Any:
         advice = "send a list, or numbers or texts by `astype`"
         raise TypeError(f"an array of the type {dtype} does not travel: {advice}")
     return name
+
+
+def _overlap(fields: Iterable[Any], size: int) -> bool:
+    """Tell whether fields take more bytes than there are: then to go through each may take any time."""
+    return bool(sum(field.itemsize for field in fields) > size)
 
 
 def _encode_field(dtype: Any, name: str) -> list[Any]:
@@ -138,6 +146,8 @@ def _decode_type(type_: Any, depth: int = 0) -> Any:
     names, formats, offsets = zip(*fields, strict=True) if fields else ((), (), ())
     if type(type_["size"]) is not int:
         raise ValueError("the size of a type is an integer")
+    if _overlap(formats, type_["size"]):
+        raise ValueError("the fields of a type overlap")
     spec = {"names": names, "formats": formats, "offsets": offsets, "itemsize": type_["size"]}
     return numpy.dtype(spec)  # type: ignore[call-overload]
 

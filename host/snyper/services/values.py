@@ -11,6 +11,7 @@ import math
 import re
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -360,6 +361,7 @@ def _key_text(key: object) -> str:
 
 
 _CONTAINERS = frozenset((list, dict))
+_MAX_ALIKE = 64  # keys with one hash: numbers that nobody has chosen for it have two or three
 
 
 def _decode(value: Json, buffers: list[Buffer | None], depth: int) -> Any:
@@ -434,9 +436,14 @@ def _decode_float(fields: list[Json], buffers: list[Buffer | None], depth: int) 
 
 
 def _decode_complex(fields: list[Json], buffers: list[Buffer | None], depth: int) -> complex:
-    numbers = [_decode(field, buffers, depth) for field in fields]
+    numbers = [_decode(field, buffers, depth) if _is_float(field) else field for field in fields]
     _check(len(numbers) == 2 and {int, float}.issuperset(map(type, numbers)), "a complex has two numbers")
     return complex(*numbers)
+
+
+def _is_float(field: Json) -> bool:
+    """Tell a float that is no number from anything else that is tagged, which could nest without end."""
+    return type(field) is dict and type(field.get(TAG)) is list and field[TAG][:1] == ["float"]
 
 
 def _decode_str(fields: list[Json], buffers: list[Buffer | None], depth: int) -> str:
@@ -462,9 +469,17 @@ def _decode_tuple(fields: list[Json], buffers: list[Buffer | None], depth: int) 
 
 
 def _decode_set(fields: list[Json], buffers: list[Buffer | None], depth: int) -> set[Any]:
-    items = set(_decode_items(fields, buffers, depth))
+    found = _decode_items(fields, buffers, depth)
+    _check_hashes(found)
+    items = set(found)
     _check(len(items) == len(fields), "an item stands twice")
     return items
+
+
+def _check_hashes(keys: list[Any]) -> None:
+    """Refuse keys that were made to have one hash, so that each has to be compared with all others."""
+    if len(keys) > _MAX_ALIKE:
+        _check(max(Counter(map(hash, keys)).values()) <= _MAX_ALIKE, "too many keys have the same hash")
 
 
 def _decode_frozenset(fields: list[Json], buffers: list[Buffer | None], depth: int) -> frozenset[Any]:
@@ -474,6 +489,7 @@ def _decode_frozenset(fields: list[Json], buffers: list[Buffer | None], depth: i
 def _decode_dict(fields: list[Json], buffers: list[Buffer | None], depth: int) -> dict[Any, Any]:
     _check(all(type(pair) is list and len(pair) == 2 for pair in fields), "a dict has pairs")
     keys = _decode_items([key for key, _ in fields], buffers, depth)
+    _check_hashes(keys)
     found = dict(zip(keys, _decode_items([item for _, item in fields], buffers, depth), strict=True))
     _check(len(found) == len(fields), "a key stands twice")
     return found
