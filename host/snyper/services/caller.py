@@ -103,7 +103,8 @@ class Caller:
         """Hang up. The next call connects anew; one that is under way does so at once."""
         self._check_process()
         with self._lock:
-            self._wait_for_turn(None)
+            if self._is_taken:
+                self._wait_for_turn(None)
             if self._is_watched:
                 self._post(lambda connection: connection.close())
             else:
@@ -184,7 +185,7 @@ class Caller:
                 raise request.unreached(error) from None
             except ProtocolError as error:
                 outcome = error
-            if is_answer(outcome):
+            if isinstance(outcome, SocketMessage) or is_answer(outcome):
                 return outcome
 
     def _exchange(self, request: _Request, until_s: float | None) -> SocketMessage | Exception:
@@ -211,7 +212,11 @@ class Caller:
             if is_handed_over:
                 self._hand_over(request)
             else:
-                self._end_turn()
+                with self._lock:
+                    if self._waiting:
+                        self._pass_on()
+                    else:
+                        self._is_taken = False
         if is_handed_over and not is_done:
             return self._wait_aside(request, until_s)
         assert request.outcome is not None
@@ -220,17 +225,14 @@ class Caller:
     def _take_turn(self, request: _Request, until_s: float | None) -> bool:
         """Take the connection for this thread; return false if the watcher has it, and now the request."""
         with self._lock:
-            self._wait_for_turn(until_s)
+            if self._is_taken:
+                self._wait_for_turn(until_s)
             if not self._is_watched:
                 self._is_taken = True
                 return True
             request.done = threading.Event()
             self._post(lambda connection: _begin(request, connection, self.where))
             return False
-
-    def _end_turn(self) -> None:
-        with self._lock:
-            self._pass_on()
 
     def _pass_on(self) -> None:
         """Give the connection to who has waited longest, if anybody does. Called with the lock held."""
@@ -239,12 +241,9 @@ class Caller:
             self._turns.notify()
 
     def _wait_for_turn(self, until_s: float | None) -> None:
-        """Wait until no other thread has the connection, nor is to have it first. Called with the lock held.
-
-        Raises _DeadlineError.
+        """Wait until the thread that has the connection passes it on to this one, or to none. Called with the
+        lock held. Raises _DeadlineError.
         """
-        if not self._is_taken:
-            return
         self._waiting += 1
         try:
             while True:

@@ -26,9 +26,10 @@ class Core(LinkCore):
 
     def receive_data(self, data: Any, now_us: int) -> "Iterator[SocketMessage | None] | tuple[Any, ...]":
         """Take the next bytes, as LinkCore does."""
+        parser = self._parser
         if (
             (type(data) is bytes and data.startswith(self._begin) and data.find(b"\n") == len(data) - 1)
-            and self._parser.is_between_lines()
+            and not (parser._begun_bytes or parser.missing or parser.overrun)
             and self.close_error is None
         ):
             message = read_plain(data, self._mostly)

@@ -275,17 +275,17 @@ class Desk:
         """
         if seen <= session.seen and not session.open:
             return
-        session.open = frozenset(
-            seq
-            for seq in session.open.union(open)
-            if (seq in open or seq > seen) and not session.has(seq) and seq <= max(seen, session.seen)
-        )
+        if open or session.open:
+            session.open = frozenset(
+                seq
+                for seq in session.open.union(open)
+                if (seq in open or seq > seen) and not session.has(seq) and seq <= max(seen, session.seen)
+            )
         session.seen = max(seen, session.seen)
         if session.gone:
             session.gone = {seq for seq in session.gone if not session.has(seq)}
-        for seq in list(session.answers):
-            if session.has(seq):
-                self._drop(session, seq)
+        for seq in [seq for seq in session.answers if seq <= session.seen and seq not in session.open]:
+            self._drop(session, seq)
 
     def expire(self, now_s: float) -> None:
         """Forget the answers that are too old."""

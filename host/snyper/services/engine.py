@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 TAKEOVER_S = 0.005  # a function that takes longer is left to its thread
 _TICK_S = 1.0
+_DEFECT = "a defect of the server: what it was about to do is not done"
 T = TypeVar("T")
 _log = logging.getLogger("snyper")
 
@@ -160,7 +161,10 @@ class Engine:
                 self.stopped.set()
                 break
             for key, mask in ready:
-                _call(key.data, mask)
+                try:
+                    key.data(mask)
+                except Exception:
+                    _log.exception(_DEFECT)
                 if self._turn != turn:
                     return
         self._close()
@@ -231,9 +235,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_on_fork)
 
 
-def _call(callback: Callable[..., object], *arguments: object) -> None:
+def _call(callback: Callable[[], object]) -> None:
     """Call what a server has to do, of which a defect costs nobody else anything."""
     try:
-        callback(*arguments)
+        callback()
     except Exception:
-        _log.exception("a defect of the server: what it was about to do is not done")
+        _log.exception(_DEFECT)

@@ -77,10 +77,10 @@ def _subclass(base: Any, shown: dict[str, object], constants: dict[str, object],
 
             def __getattr__(self, name: str) -> Any:
                 """Look further for a name, but not for a property that has raised AttributeError."""
-                of, error = getattr(_raised, "last", ("", AttributeError()))
-                if of == name:
+                last = getattr(_raised, "last", None)
+                if last is not None and last[0] == name:
                     del _raised.last
-                    raise error
+                    raise last[1]
                 if name in _PROBED:
                     raise AttributeError(
                         f'{name} is what tools ask of any object; call("{name}") asks the server'

@@ -23,20 +23,20 @@ class CallLog:
     def __init__(self, run: str, wall: Callable[[], float] = time.time) -> None:
         self._run = run
         self._wall = wall
-        # When it ended since the epoch, who, what, arguments, seconds, outcome. Plain tuples of what has no
-        # parts cost the garbage collector nothing.
-        self._entries: deque[tuple[float, str, str, Note, float, str]] = deque()
+        # When it ended since the epoch, who, what, arguments, seconds, outcome, characters of both. Plain
+        # tuples of what has no parts cost the garbage collector nothing.
+        self._entries: deque[tuple[float, str, str, Note, float, str, int]] = deque()
         self._chars = 0
         self._dropped = 0
 
     def add(self, who: str, name: str, arguments: Note, seconds: float, outcome: str) -> None:
         """Add what has ended now, after so many seconds."""
         entries = self._entries
-        entries.append((self._wall(), who, name, arguments, seconds, outcome))
-        self._chars += _size(arguments) + len(outcome)
+        chars = len(outcome) + (len(arguments) if isinstance(arguments, str) else MAX_ARGUMENTS_CHARS)
+        entries.append((self._wall(), who, name, arguments, seconds, outcome, chars))
+        self._chars += chars
         while len(entries) > MAX_ENTRIES or self._chars > MAX_CHARS:
-            oldest = entries.popleft()
-            self._chars -= _size(oldest[3]) + len(oldest[5])
+            self._chars -= entries.popleft()[-1]
             self._dropped += 1
 
     def page(self, after: int, run: str = "") -> list[dict[str, object]]:
@@ -56,11 +56,7 @@ class CallLog:
                 "seconds": round(seconds, 6),
                 "outcome": one_line(outcome),
             }
-            for at, (ended_s, who, name, arguments, seconds, outcome) in enumerate(
+            for at, (ended_s, who, name, arguments, seconds, outcome, _chars) in enumerate(
                 islice(self._entries, begin, begin + MAX_PAGE), 1
             )
         ]
-
-
-def _size(arguments: Note) -> int:
-    return len(arguments) if isinstance(arguments, str) else MAX_ARGUMENTS_CHARS
