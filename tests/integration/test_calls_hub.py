@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,10 +19,13 @@ import pytest
 import snyper
 from snyper.client import key_store
 from snyper.client.key_store import new_key
+from snyper.services import hub_service
+from snyper.services.carrying import ClientEnd
 from snyper.services.client import Client, caller_of
 from snyper.services.remote_exceptions import OutcomeUnknown, Refused, Unreachable
 from snyper.services.server import Server
 from snyper.shared.keys import Rights
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
 from tests.integration.calls_harness import Bath, HubProcess, Powermeter, each_secret
 from tests.integration.harness import needs_micropython, wait_until
 
@@ -371,3 +375,40 @@ def test_a_server_that_the_hub_takes_for_dead_ends_its_call_well(hub: HubProcess
             assert client.hold(0) == 2
         finally:
             server.kill()
+
+
+async def test_a_connection_that_is_ended_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a client that is gone and a hub that is: what it still does ends with it."""
+
+    class EndingLink:
+        peer_max_chunk_bytes = 1_000
+
+        def __init__(self) -> None:
+            self.sends = 0
+            self.both_send, self.ends = asyncio.Event(), asyncio.Event()
+
+        async def send(self, message: SocketMessage) -> None:
+            self.sends += 1
+            if self.sends == 3:
+                self.both_send.set()
+            if self.sends > 1:  # the first opens the connection
+                await self.ends.wait()
+                raise ProtocolError(ErrorCode.DISCONNECTED, "the link is closed")
+
+    monkeypatch.setattr(hub_service, "QUIET_S", 0.01)
+    link, client = EndingLink(), ClientEnd("c", "lab1", 1_000)
+    carried = hub_service._Carried(link)  # type: ignore[arg-type]
+    for request in (client.begin(), client.exchange(), client.exchange()):
+        carried.take(request)
+    near, far = socket.socketpair()
+    with far:
+        before = asyncio.all_tasks()
+        carried.task = asyncio.create_task(carried.run(near))
+        far.send(b"an answer")
+        await link.both_send.wait()
+        carried.stop()
+        await asyncio.sleep(0)
+        carried.stop()
+        await asyncio.wait([carried.task])
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == before

@@ -16,7 +16,6 @@ from snyper.services.through_hub import HEARTBEAT_MS
 from snyper.shared.handshake_client import Registered
 from snyper.shared.handshake_server import Role
 from snyper.shared.link import Link
-from snyper.shared.runtime import end_task
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
     MAX_TARGET_ID_CHARS,
@@ -195,7 +194,8 @@ class _Carried:
         finally:
             writer.close()
             for task in tasks:
-                await end_task(task)
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)  # several may have failed in one moment
 
     async def _send(self, reader: asyncio.StreamReader) -> None:
         """Answer with what the server says, until it hangs up."""
