@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -212,6 +213,13 @@ def test_clients_wait_where_the_system_takes_no_more_sockets(monkeypatch: pytest
         for stranger in strangers:
             stranger.close()
         assert other.get_identity() == "PM-1"
+        assert server._engine is not None
+        taken = [socket.socketpair() for _ in range(30)]  # as those that come through a hub
+        for _, far in taken:
+            server._engine.post(partial(server._entrance.take, far, "a hub"))
+        assert one.get_identity() == other.get_identity() == "PM-1"
+        for near, _ in taken:
+            near.close()
 
 
 def test_a_server_without_an_address_is_reached_at_both_of_loopback() -> None:

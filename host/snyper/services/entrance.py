@@ -1,7 +1,6 @@
 """The entrance of a server: its listeners, and the connections of those who have dialled."""
 
 import logging
-import math
 import os
 import selectors
 import socket
@@ -67,7 +66,10 @@ class Entrance:
         return bound
 
     def take(self, sock: socket.socket, address: str) -> None:
-        """Take a socket on which somebody at `address` has dialled."""
+        """Take a socket on which somebody at `address` has dialled, or hang up where there is no room."""
+        if self._is_full():
+            sock.close()
+            return
         try:
             sock.setblocking(False)
             configure_connection(sock)
@@ -101,7 +103,7 @@ class Entrance:
                 wait(str(error.strerror))
                 return
             self.take(sock, peer[0])
-            if len(selector.get_map()) >= _max_sockets(selector):
+            if self._is_full():
                 wait("this system waits for no more of them")
 
         def wait(why: str) -> None:
@@ -111,12 +113,16 @@ class Entrance:
             self._engine.call_at(time.monotonic() + _FULL_S, listen_on)
 
         def listen_on() -> None:
-            if len(selector.get_map()) < _max_sockets(selector):
-                selector.register(listener, selectors.EVENT_READ, accept)
-            else:
+            if self._is_full():
                 self._engine.call_at(time.monotonic() + _FULL_S, listen_on)
+            else:
+                selector.register(listener, selectors.EVENT_READ, accept)
 
         return accept
+
+    def _is_full(self) -> bool:
+        selector = self._engine.selector
+        return isinstance(selector, selectors.SelectSelector) and len(selector.get_map()) >= MAX_SELECTED
 
     def _make_room(self) -> None:
         strangers = [connection for connection in self.connections if connection.core is None]
@@ -126,7 +132,3 @@ class Entrance:
     def _end(self, connection: Connection) -> None:
         self.connections.discard(connection)
         self._on_end(connection)
-
-
-def _max_sockets(selector: selectors.BaseSelector) -> float:
-    return MAX_SELECTED if isinstance(selector, selectors.SelectSelector) else math.inf
