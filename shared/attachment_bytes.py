@@ -25,7 +25,7 @@ def expect(
     if not isinstance(item, SocketMessage):
         return item
     try:
-        item.attachment = bytearray(length)
+        item.attachment = parser.new_buffer(length)
         buffer = memoryview(item.attachment)
     except MemoryError:
         return _refused(ErrorCode.INTERNAL, "no memory for %d bytes" % length, item)

@@ -267,6 +267,7 @@ class MessageLineParser:
     missing = 0  # bytes that are still to come after the last line
     message: "SocketMessage | None" = None  # that they belong to; None where they are to be skipped
     buffer: "memoryview | None" = None  # where in it they belong: they may be put there before they are fed
+    new_buffer: "Any" = bytearray  # makes room for so many
 
     def __init__(self, max_line_bytes: int = MAX_LINE_BYTES, max_chunk_bytes: int = 0) -> None:
         self._max_line_bytes = max_line_bytes

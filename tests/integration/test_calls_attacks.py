@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ import pytest
 from snyper.services.client import Client
 from snyper.services.desk import MAX_OF_CLIENT
 from snyper.services.entrance import MAX_STRANGERS
+from snyper.services.wire import MAX_JSON_BYTES
 from tests.integration.calls_harness import HOST, hello, served
+from tests.integration.harness import linux_only
 
 SECRET = "a secret of some length"
 CALLS = 60  # fewer than may wait for one instance
@@ -45,7 +48,7 @@ class Attacker:
         self._socket.sendall(data)
 
     def call(self, id: int, name: str, *args: object, **more: object) -> None:
-        self.say(type="call", id=id, data={"name": name, "arguments": [args, {}], **more})
+        self.say(**{"type": "call", "id": id, "data": {"name": name, "arguments": [args, {}]}, **more})
 
     def hear(self) -> Any:
         """Return the next message; None where the server has hung up."""
@@ -142,3 +145,31 @@ def test_who_calls_without_end_what_waits_for_nothing_is_told_that_it_is_enough(
             ends.set()
         for _ in range(MAX_OF_CLIENT):
             assert eve.hear()["status"] == "returned"
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@linux_only
+def test_who_announces_much_and_sends_nothing_takes_no_memory() -> None:
+    with served(hello) as server, another(server.port), contextlib.ExitStack() as stack:
+        before = resident_bytes()
+        for _ in range(4):
+            eve = stack.enter_context(Attacker(server.port))
+            eve.call(1, "hello", bytes=1 << 28)
+            eve.send(b"x")
+        with another(server.port):
+            assert resident_bytes() - before < 1 << 26
+
+
+def test_what_takes_long_to_read_is_refused() -> None:
+    with served(hello) as server, another(server.port), Attacker(server.port) as eve:
+        text = b"[" + b"[]," * (MAX_JSON_BYTES // 3) + b"[]]"
+        eve.call(
+            1, "hello", data={"name": "hello", "body": "arguments", "json_bytes": len(text)}, bytes=len(text)
+        )
+        eve.send(text)
+        assert "16,777,216 travel" in eve.hear()["data"]["message"]
+        with pytest.raises(ValueError, match="16,777,216 travel"), another(server.port) as c:
+            c.hello("x" * MAX_JSON_BYTES)

@@ -1,5 +1,6 @@
 """The core of a connection of calls: what a client and its server have in common once it is let in. Pure."""
 
+import mmap
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -7,6 +8,9 @@ from snyper.services.wire import MAX_BODY_BYTES, read_plain
 from snyper.shared.clock import now_us
 from snyper.shared.link_core import LinkCore
 from snyper.shared.socket_protocol import SocketMessage
+
+_SMALL_BYTES = 1 << 20
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 
 class Core(LinkCore):
@@ -19,6 +23,7 @@ class Core(LinkCore):
         self, handlers: dict[str, Any], who: str, write: Callable[[bytes], None], mostly: str
     ) -> None:
         super().__init__(handlers, who, now_us())
+        self._parser.new_buffer = _new_buffer
         self.transmit = write
         self._mostly = mostly
         self._begin = f'{{"type":"{mostly}",'.encode()
@@ -71,3 +76,13 @@ class Core(LinkCore):
 
     def log(self, text: str) -> None:
         """Say nothing: the server's log has the calls."""
+
+
+def _new_buffer(size: int) -> bytearray | mmap.mmap:
+    """Make room for what follows a line. What nobody sends of it takes no memory. Raises MemoryError."""
+    if size < _SMALL_BYTES:
+        return bytearray(size)
+    try:
+        return mmap.mmap(-1, size, **_PRIVATE)
+    except OSError:
+        raise MemoryError from None

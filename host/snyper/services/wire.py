@@ -36,6 +36,7 @@ RAISED = "raised"
 REFUSED = "refused"  # by the server itself
 STREAMS = "streams"  # the status of an `item` before the first
 MAX_BODY_BYTES = 1 << 30  # of one call, or one answer
+MAX_JSON_BYTES = 1 << 24  # of that in JSON: it may take 30 times as much, and others wait while it is read
 _COPIED_BYTES = 1 << 22  # at once, some ms
 MAX_OPEN = 1_000  # calls that a call says have no answer yet
 MAX_WORDS = 16  # in a list that a message has: calls within each other, leases, names
@@ -100,6 +101,8 @@ def _pack(head: str, field: str, value: object) -> Pieces:
                 return (line,)
     views = [memoryview(buffer).cast("B") for buffer in buffers]
     first = json.dumps([encoded, [len(view) for view in views]], separators=(",", ":")).encode()
+    if len(first) > MAX_JSON_BYTES:
+        raise ValueError(_too_long(len(first)))
     size = len(first) + sum(len(view) for view in views)
     if size > MAX_BODY_BYTES:
         raise ValueError(f"{size:,} bytes: at most {MAX_BODY_BYTES:,} travel in one call, or one answer")
@@ -107,6 +110,10 @@ def _pack(head: str, field: str, value: object) -> Pieces:
     if len(line) > MAX_LINE_BYTES:
         raise ProtocolError(ErrorCode.LINE_TOO_LONG, f"a line has at most {MAX_LINE_BYTES:,} bytes")
     return (line, first, *views)
+
+
+def _too_long(size: int) -> str:
+    return f"{size:,} bytes of JSON: at most {MAX_JSON_BYTES:,} travel beside what is bytes or an array"
 
 
 def _to_json(value: object) -> str:
@@ -191,6 +198,8 @@ def unpack(message: SocketMessage, name: str) -> object:
     size = data.get("json_bytes")
     if data["body"] != name or type(size) is not int or not 0 < size <= len(body):
         raise ValueError("a body without its value")
+    if size > MAX_JSON_BYTES:
+        raise ValueError(_too_long(size))
     try:
         found = json.loads(bytes(body[:size]))
     except (ValueError, RecursionError) as error:
