@@ -1,5 +1,6 @@
 """A server that is started anew at any moment of a call: side effects are counted, each at most once."""
 
+import asyncio
 import contextlib
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from snyper.services.async_client import AsyncClient
 from snyper.services.client import Client, running
 from snyper.services.remote_exceptions import CallError, OutcomeUnknown
 from snyper.services.server import Server
@@ -30,9 +32,25 @@ class RestartingRelay(CuttingRelay):
         self._restart()
 
 
+def append(port: int, secret: str | None, number: int) -> None:
+    with Client(address=HOST, port=port, secret=secret) as c:
+        c.append(number)
+
+
+def append_async(port: int, secret: str | None, number: int) -> None:
+    async def call() -> None:
+        async with AsyncClient(address=HOST, port=port, secret=secret) as c:
+            await c.call("append", number)
+
+    asyncio.run(call())
+
+
 @each_secret
 @pytest.mark.parametrize("from_server", [False, True])
-def test_a_restart_after_any_byte_of_a_call(secret: str | None, from_server: bool) -> None:
+@pytest.mark.parametrize("call", [append, append_async])
+def test_a_restart_after_any_byte_of_a_call(
+    call: Callable[[int, str | None, int], None], secret: str | None, from_server: bool
+) -> None:
     done: list[int] = []
     servers: list[Server] = []
     port = free_port()
@@ -50,16 +68,15 @@ def test_a_restart_after_any_byte_of_a_call(secret: str | None, from_server: boo
     while relay.has_cut:  # until it says all that there is in fewer bytes
         relay.has_cut = False
         relay.cut = (from_server, after)
-        with Client(address=HOST, port=relay.port, secret=secret) as c:
-            try:
-                c.append(after)
-                returned.append(after)
-            except OutcomeUnknown:
-                unknown.append(after)
-        after += 5 if secret is None else 31
+        try:
+            call(relay.port, secret, after)
+            returned.append(after)
+        except OutcomeUnknown:
+            unknown.append(after)
+        after += 5 if secret is None else 61
     relay.close()
     servers[-1].close()
-    assert len(servers) > 20
+    assert len(servers) > 10
     assert returned
     assert unknown
     assert done == sorted(set(done))
