@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import snyper
 from snyper.services.client import Client
 from snyper.services.desk import MAX_OF_CLIENT
 from snyper.services.entrance import MAX_STRANGERS
@@ -49,6 +50,10 @@ class Attacker:
 
     def call(self, id: int, name: str, *args: object, **more: object) -> None:
         self.say(**{"type": "call", "id": id, "data": {"name": name, "arguments": [args, {}]}, **more})
+
+    def skip(self, size: int) -> None:
+        """Read what follows a line."""
+        assert len(self._lines.read(size)) == size
 
     def hear(self) -> Any:
         """Return the next message; None where the server has hung up."""
@@ -173,3 +178,36 @@ def test_what_takes_long_to_read_is_refused() -> None:
         assert "16,777,216 travel" in eve.hear()["data"]["message"]
         with pytest.raises(ValueError, match="16,777,216 travel"), another(server.port) as c:
             c.hello("x" * MAX_JSON_BYTES)
+
+
+def test_for_who_takes_no_answers_nothing_that_waits_is_begun() -> None:
+    class Camera:
+        taken = 0
+
+        def __init__(self) -> None:
+            self.ends = threading.Event()
+
+        def cool(self) -> None:
+            assert self.ends.wait(30)
+
+        def take(self) -> bytes:
+            self.taken += 1
+            return b"x" * (1 << 24)
+
+        def count(self) -> int:
+            return self.taken
+
+    camera = Camera()
+    with served(camera) as server, Client(address=HOST, port=server.port) as c, Attacker(server.port) as eve:
+        eve.call(1, "cool")
+        for id in range(2, 12):
+            eve.call(id, "take")
+        while len(snyper.running(c)) < 11:
+            time.sleep(0)
+        camera.ends.set()
+        assert c.count() == 1
+        for id in range(1, 12):
+            answer = eve.hear()
+            assert answer["id"] == id
+            eve.skip(answer.get("bytes", 0))
+        assert c.count() == 10

@@ -71,6 +71,9 @@ class Connection:
         self.has_ended = False
         engine.selector.register(sock, self._mask, self._on_ready)
 
+    def on_taking(self, takes: bool) -> None:
+        """Do nothing; for who is to know whether the client takes what it is sent."""
+
     def is_overdue(self, now_s: float) -> bool:
         """Tell whether it is time to hang up on a client that is not let in."""
         return self.core is None and now_s - self.opened_s > (_LINGER_S if self._is_refused else HANDSHAKE_S)
@@ -291,3 +294,4 @@ class Connection:
         if mask != self._mask and not self.has_ended:
             self._mask = mask
             self._engine.selector.modify(self._sock, mask, self._on_ready)
+            self.on_taking(mask == selectors.EVENT_READ)

@@ -55,6 +55,7 @@ class Session:
     id: str
     who: str
     send: Callable[[Pieces], None] | None = None  # over its connection; None while it has none
+    is_taking: bool = True  # what it is sent; if not, nothing that waits is begun for it
     seen: int = 0  # it has had the answers up to this one, but for the `open`
     open: frozenset[int] = frozenset()
     gone: set[int] = field(default_factory=set)  # those it has not, whose answers are not kept any more
@@ -121,7 +122,7 @@ class Desk:
         is_known = session is not None
         if session is None:
             session = self.sessions[id] = Session(id, who)
-        session.send = send
+        session.send, session.is_taking = send, True
         self.sessions.move_to_end(id)
         while len(self.sessions) > MAX_SESSIONS and self._forget_one():
             pass
@@ -312,11 +313,13 @@ class Desk:
 
     def _turns(self, waiting: Iterable[Job]) -> Iterator[Job]:
         """Yield those calls whose turn it is: none before one that came first and wants the same instance,
-        unless both share it, or one that runs waits for it.
+        unless both share it, or one that runs waits for it. Those of who takes no answers wait for that.
         """
         wanted: set[Station] = set()
         wanted_alone: set[Station] = set()
         for job in waiting:
+            if not job.session.is_taking:
+                continue
             taken = wanted_alone if job.needs.is_shared else wanted
             is_next = job.is_within or taken.isdisjoint(job.needs.stations)
             if is_next and all(station.is_free_for(job) for station in job.needs.stations):

@@ -209,6 +209,7 @@ class BaseServer:
         connection.session = session
         connection.core = Core(self._handlers, who, lambda line: connection.send((line,)), CALL)
         connection.core.on_stream = lambda taken: self._on_taken(session, taken)
+        connection.on_taking = lambda takes: self._on_taking(session, takes)  # type: ignore[method-assign]
         return connection._handshake.admit(message, self._entrance.instance, is_known)
 
     def _on_end(self, connection: Connection) -> None:
@@ -221,6 +222,12 @@ class BaseServer:
                 job.stop_stream()
             assert self._engine is not None
             self._engine.post(self._run_next)  # not at once: the desk may be sending to this very client
+
+    def _on_taking(self, session: Session, takes: bool) -> None:
+        session.is_taking = takes
+        if takes:
+            assert self._engine is not None
+            self._engine.post(self._run_next)
 
     def _on_tick(self) -> None:
         now_s = time.monotonic()
