@@ -8,7 +8,17 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from snyper.services import desk as module
-from snyper.services.desk import ANSWER_BYTES, KEEP_S, MAX_QUEUED, Desk, Job, Needs, Session, Station
+from snyper.services.desk import (
+    ANSWER_BYTES,
+    KEEP_S,
+    MAX_QUEUED,
+    MAX_WAITING_BYTES,
+    Desk,
+    Job,
+    Needs,
+    Session,
+    Station,
+)
 from snyper.services.remote_exceptions import Busy, ResultGone, WouldDeadlock
 from snyper.services.surface import Surface
 from snyper.services.wire import Pieces
@@ -37,12 +47,13 @@ class Client:
         return is_known
 
     def call(
-        self, seq: int, *stations: Station, chain: tuple[str, ...] = (), shared: bool = False
+        self, seq: int, *stations: Station, chain: tuple[str, ...] = (), shared: bool = False, size: int = 0
     ) -> Job | None:
         """Call; return the job if it runs."""
         assert self.desk.recall(self.session, seq, "read") is False
         key = f"{self.session.id}:{seq}"
         job = Job(self.session, seq, MEMBER, (), {}, Needs(stations, shared), key, chain)
+        job.size = size
         return job if self.desk.admit(job, 1.0) else None
 
 
@@ -189,6 +200,22 @@ def test_the_queue_of_an_instance_has_an_end_and_says_who_is_there() -> None:
         assert client.call(seq, pm) is None
     with pytest.raises(Busy, match=r"read\(\) of one, running 0 s; 64 calls wait for the Powermeter"):
         client.call(2 + MAX_QUEUED, pm)
+
+
+def test_arguments_of_calls_that_wait_have_an_end() -> None:
+    desk = Desk()
+    client = Client(desk)
+    pm = Station("pm")
+    runs = client.call(1, pm, size=MAX_WAITING_BYTES)
+    assert client.call(2, pm, size=MAX_WAITING_BYTES) is None
+    with pytest.raises(Busy, match="calls with 1,073,741,824 bytes of arguments wait"):
+        client.call(3, pm, size=1)
+    assert client.call(4, pm) is None
+    [waited] = ended(desk, runs)
+    assert client.call(5, pm, size=1) is None
+    desk.cancel(client.session, 5)
+    assert client.call(6, pm, size=MAX_WAITING_BYTES) is None
+    assert [job.seq for job in ended(desk, waited)] == [4]
 
 
 def test_a_call_from_within_a_call_to_the_same_object_does_not_wait_for_itself() -> None:

@@ -18,6 +18,7 @@ from snyper.services.wire import RETURNED, Pieces
 MAX_QUEUED = 64  # calls that wait for one instance
 MAX_OF_CLIENT = 256  # calls of one that wait or run
 MAX_RUNNING = 1_000  # calls: each may have a thread
+MAX_WAITING_BYTES = 1 << 30  # of the arguments of all calls that wait, where there are several
 MAX_UNSEEN = 10_000  # answers of a client that it may have and not say so
 MAX_SESSIONS = 10_000  # clients that are remembered
 KEEP_S = 600.0  # for how long an answer is kept for who has not had it
@@ -83,6 +84,7 @@ class Job:
     shown: Shown | None = None  # as the log shows its arguments; None where it is not logged
     note: Note = ""  # those
     outcome: str = RETURNED  # what comes of it, as the log has it
+    size: int = 0  # of its arguments, in bytes of memory
     is_within: bool = False  # one that runs and waits for it
     stream: Any = None  # that it has begun
     watched: Any = None  # for which it reads
@@ -113,6 +115,7 @@ class Desk:
         self.leases = Leases() if leases is None else leases
         self.sessions: OrderedDict[str, Session] = OrderedDict()
         self._waiting: deque[Job] = deque()
+        self._waiting_bytes = 0
         self._running: dict[str, Job] = {}  # by key
         self._kept_bytes = 0
 
@@ -187,6 +190,7 @@ class Desk:
             self._begin(job, now_s)
             return True
         self._waiting.append(job)
+        self._waiting_bytes += job.size
         for station in job.needs.stations:
             station.queued += 1
         return False
@@ -221,9 +225,7 @@ class Desk:
         """Begin the waiting calls whose instances are free, none before one that came first; return them."""
         begun = []
         for job in self._turns(list(self._waiting)):
-            self._waiting.remove(job)
-            for station in job.needs.stations:
-                station.queued -= 1
+            self._take_out(job)
             self._begin(job, now_s)
             begun.append(job)
         return begun
@@ -309,6 +311,8 @@ class Desk:
             if station.queued >= MAX_QUEUED:
                 running = station.jobs[0].describe(now_s) if station.jobs else "others"
                 raise Busy(f"{running}; {station.queued} calls wait for {station.name}")
+        if job.size and 0 < self._waiting_bytes > MAX_WAITING_BYTES - job.size:
+            raise Busy(f"calls with {self._waiting_bytes:,} bytes of arguments wait")
         return False
 
     def _turns(self, waiting: Iterable[Job]) -> Iterator[Job]:
@@ -345,11 +349,15 @@ class Desk:
                         waiting += [other for other in self._waiting if running.key in other.chain]
 
     def _remove(self, job: Job) -> None:
-        """Take out a call that waits."""
+        """Forget a call that waits."""
+        self._take_out(job)
+        del job.session.jobs[job.seq]
+
+    def _take_out(self, job: Job) -> None:
         self._waiting.remove(job)
+        self._waiting_bytes -= job.size
         for station in job.needs.stations:
             station.queued -= 1
-        del job.session.jobs[job.seq]
 
     def _begin(self, job: Job, now_s: float) -> None:
         job.began_s = now_s

@@ -47,6 +47,7 @@ from snyper.services.wire import (
     read_call,
     refusal,
     reply,
+    size_of,
     word,
     words,
 )
@@ -302,6 +303,8 @@ class BaseServer:
             key = f"{self._entrance.instance}:{self._jobs}"
             needs = self._stations.of(member)
             job = Job(session, seq, member, args, kwargs, needs, key)
+            if message.attachment is not None:
+                job.size = size_of(message)
             if "chain" in data:
                 job.chain = words(data, "chain")
             if "leases" in data:

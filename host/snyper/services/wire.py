@@ -36,7 +36,8 @@ RAISED = "raised"
 REFUSED = "refused"  # by the server itself
 STREAMS = "streams"  # the status of an `item` before the first
 MAX_BODY_BYTES = 1 << 30  # of one call, or one answer
-MAX_JSON_BYTES = 1 << 24  # of that in JSON: it may take 30 times as much, and others wait while it is read
+_JSON_TAKES = 30  # times its bytes, in memory
+MAX_JSON_BYTES = 1 << 24  # of that in JSON: nothing else is done while it is read
 _COPIED_BYTES = 1 << 22  # at once, some ms
 MAX_OPEN = 1_000  # calls that a call says have no answer yet
 MAX_WORDS = 16  # in a list that a message has: calls within each other, leases, names
@@ -170,6 +171,12 @@ class _Plain(SocketMessage):
     """A message in which every value is JSON as it is: nothing of it is to be decoded."""
 
     __slots__ = ()
+
+
+def size_of(message: SocketMessage) -> int:
+    """Return how many bytes the arguments of a call may take, but for those in its line."""
+    size = (message.data or {}).get("json_bytes")
+    return len(message.attachment or b"") + (size * _JSON_TAKES if type(size) is int else 0)
 
 
 def own(pieces: Pieces) -> Pieces:
