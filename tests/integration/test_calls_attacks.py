@@ -17,7 +17,7 @@ from snyper.services.client import Client
 from snyper.services.desk import MAX_OF_CLIENT
 from snyper.services.entrance import MAX_STRANGERS
 from snyper.services.wire import MAX_JSON_BYTES
-from tests.integration.calls_harness import HOST, hello, served
+from tests.integration.calls_harness import HOST, Powermeter, hello, served
 from tests.integration.harness import linux_only
 
 SECRET = "a secret of some length"
@@ -211,3 +211,28 @@ def test_for_who_takes_no_answers_nothing_that_waits_is_begun() -> None:
             assert answer["id"] == id
             eve.skip(answer.get("bytes", 0))
         assert c.count() == 10
+
+
+def test_watches_without_end_have_one() -> None:
+    with (
+        served(hello, Powermeter()) as server,
+        another(server.port) as c,
+        Attacker(server.port) as eve,
+        snyper.watch(c, "range") as ranges,
+    ):
+        assert next(ranges) == 1
+        for number in range(MAX_OF_CLIENT + 1):
+            eve.say(type="watch", id=f"w{number}", data={"name": "identity", "every_ms": 1_000})
+        while (said := eve.hear())["type"] != "reply":
+            pass
+        assert said["id"] == f"w{MAX_OF_CLIENT}"
+        assert "eve (127.0.0.1) has 256 watches" in said["data"]["value"]["message"]
+        for number in range(MAX_OF_CLIENT):
+            eve.say(type="cancel", id=number + 1, data={"call": f"w{number}"})
+        for number in range(1_000):
+            eve.say(type="watch", id="w", data={"name": "identity", "every_ms": 3_600_000})
+            eve.say(type="cancel", id=number + 1, data={"call": "w"})
+        c.set_range(2)
+        assert next(ranges) == 2
+        while len(server._engine._timers) > 0:  # type: ignore[union-attr]
+            time.sleep(0.01)

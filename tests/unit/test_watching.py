@@ -3,9 +3,11 @@
 import json
 from typing import Any
 
-from snyper.services.remote_exceptions import to_wire
+import pytest
+
+from snyper.services.remote_exceptions import Busy, to_wire
 from snyper.services.surface import Surface
-from snyper.services.watching import Watched, Watcher, Watches
+from snyper.services.watching import MAX_PERIODS, Watched, Watcher, Watches
 from snyper.services.wire import RAISED, RETURNED, Pieces, reply, unpack
 from snyper.shared.socket_protocol import MessageType, SocketMessage
 
@@ -146,3 +148,14 @@ def test_one_that_leaves_while_all_are_told_disturbs_nobody() -> None:
     watched.take(returned(1))
     assert [client.got for client in clients] == [[(1, 1)], [], [(1, 1)]]
     assert list(watched.watchers) == [("c", "watch-c")]
+
+
+def test_there_are_so_many_periods_and_changes_are_watched_all_the_same() -> None:
+    watches = Watches()
+    for number in range(MAX_PERIODS):
+        watches.find(RANGE, 1.0 + number).add(Client(str(number)).watcher)
+    with pytest.raises(Busy, match="1,000 periods"):
+        watches.find(RANGE, 0.5)
+    watches.find(RANGE, 1.0).add(Client("0").watcher)
+    watches.find(RANGE, None).add(Client("0").watcher)
+    assert watches.count("0") == 2

@@ -20,6 +20,8 @@ from snyper.shared.socket_protocol import (
 )
 
 MIN_EVERY_MS, MAX_EVERY_MS = 10, 3_600_000  # between two reads for who watches
+MAX_OF_CLIENT = 256  # watches
+_LOOK_S = 1.0  # after which it is looked whether anybody still waits for a read
 _STATUS_BYTES = 100  # of an answer, within which its status stands
 
 
@@ -55,6 +57,8 @@ class WatchRequests:
         member = self._surface.find_read(word(data, "name"))
         if every_s is None and member.kind != GETTER:
             raise Refused(f"{member.name} is no property: watch(..., every=...) calls it once for all")
+        if self._watches.count(session.id) >= MAX_OF_CLIENT:
+            raise Busy(f"{session.who} has {MAX_OF_CLIENT} watches")
         watched = self._watches.find(member, every_s)
         if not (watched.has_value or watched.is_read):
             try:
@@ -63,7 +67,7 @@ class WatchRequests:
                 self._watches.tidy()
                 raise
         if every_s is not None and not watched.watchers:
-            self._poll_after(watched, every_s)
+            self._poll_at(watched, every_s, time.monotonic() + every_s)
         watched.add(Watcher(message.id, session.id, connection.send))
 
     def tell(self, job: Job, pieces: Pieces) -> Job | None:
@@ -101,13 +105,18 @@ class WatchRequests:
 
     # ---
 
-    def _poll_after(self, watched: Watched, every_s: float) -> None:
-        self._call_at(time.monotonic() + every_s, lambda: self._poll(watched, every_s))
+    def _poll_at(self, watched: Watched, every_s: float, at_s: float) -> None:
+        look_s = min(at_s, time.monotonic() + _LOOK_S)
+        self._call_at(look_s, lambda: self._poll(watched, every_s, at_s))
 
-    def _poll(self, watched: Watched, every_s: float) -> None:
+    def _poll(self, watched: Watched, every_s: float, at_s: float) -> None:
         if not watched.watchers:
             return
-        self._poll_after(watched, every_s)
+        now_s = time.monotonic()
+        if now_s < at_s:
+            self._poll_at(watched, every_s, at_s)
+            return
+        self._poll_at(watched, every_s, now_s + every_s)
         for session in {session for session, _ in watched.watchers}:
             if watched.is_read:
                 break

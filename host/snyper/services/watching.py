@@ -6,10 +6,12 @@ An answer to a call, packed, is what watchers get: of its line all that follows 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from snyper.services.remote_exceptions import Busy
 from snyper.services.surface import GETTER, Member
 from snyper.services.wire import REFUSED, STREAMS, Pieces
 from snyper.shared.socket_protocol import MessageType, SocketMessage, encode_json
 
+MAX_PERIODS = 1_000  # of what is watched: each call looks through them
 _DATA = b'"data":{'
 _RETURNED = b'"status":"returned",'
 
@@ -96,13 +98,19 @@ class Watches:
         self.watched: list[Watched] = []
 
     def find(self, member: Member, every_s: float | None) -> Watched:
-        """Return the watches of a member in that period, new ones if there are none."""
+        """Return the watches of a member in that period, new ones if there are none. Raises Busy."""
         for watched in self.watched:
             if watched.member is member and watched.every_s == every_s:
                 return watched
+        if every_s is not None and len(self.watched) >= MAX_PERIODS:
+            raise Busy(f"{MAX_PERIODS:,} periods are watched")
         watched = Watched(member, every_s)
         self.watched.append(watched)
         return watched
+
+    def count(self, session: str) -> int:
+        """Count the watches of a session."""
+        return sum(one == session for watched in self.watched for one, _ in watched.watchers)
 
     def of(self, member: Member) -> Iterator[Watched]:
         """Yield what is watched of the same name, or of the property that it sets."""
