@@ -223,7 +223,8 @@ def test_a_call_that_holds_the_interpreter_lock_ends_well() -> None:
         before = next(levels)
         assert next(levels) > before
         holder.join(60)
-        assert c.camera_hold(0) == "held"
+        with lock(c, "camera_", lease=0.5):
+            assert c.camera_hold(1) == "held"
         assert runner.run(_rest_of(items)) == list(range(1, 100))
         runner.run(a.close())
     assert outcome == ["held"]

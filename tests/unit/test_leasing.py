@@ -7,12 +7,12 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from snyper.services import leasing as module
-from snyper.services.leasing import Leases
+from snyper.services.leasing import LOOK_S, Leases
 from snyper.services.remote_exceptions import Busy, LeaseLost, Locked
 
 
 class Clock:
-    """Leases with a time that is looked at each second, as a server does it."""
+    """Leases whose time is looked at as a server does it."""
 
     def __init__(self) -> None:
         self.leases = Leases()
@@ -22,7 +22,7 @@ class Clock:
     def wait(self, seconds: float) -> None:
         ends_s = self.now_s + seconds
         while self.now_s < ends_s:
-            self.now_s = min(self.now_s + 1, ends_s)
+            self.now_s = min(self.now_s + LOOK_S, ends_s)
             self.leases.expire(self.now_s)
 
     def grant(self, id: str, owner: str, *places: str, lease_s: float = 10.0, why: str = "") -> None:

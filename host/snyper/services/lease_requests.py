@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from snyper.services.desk import Desk, Job, Session
-from snyper.services.leasing import MAX_LEASE_S, MIN_LEASE_S
+from snyper.services.leasing import LOOK_S, MAX_LEASE_S, MIN_LEASE_S
 from snyper.services.recording import Recording
 from snyper.services.stations import Stations
 from snyper.services.wire import LEASES, RENEW, UNLOCK, refusal, word, words
@@ -14,15 +14,24 @@ MAX_WHY_CHARS = 200
 
 
 class LeaseRequests:
-    """The leases at a Desk, as its clients ask for them. `run` runs calls whose turn it is."""
+    """The leases at a Desk, as its clients ask for them. `run` runs calls whose turn it is, `call_at` calls
+    what is due at an instant.
+    """
 
     def __init__(
-        self, desk: Desk, stations: Stations, recording: Recording, run: Callable[[Iterable[Job]], None]
+        self,
+        desk: Desk,
+        stations: Stations,
+        recording: Recording,
+        run: Callable[[Iterable[Job]], None],
+        call_at: Callable[[float, Callable[[], object]], None],
     ) -> None:
         self._desk = desk
         self._stations = stations
         self._recording = recording
         self._run = run
+        self._call_at = call_at
+        self._is_looking = False
 
     def answer(self, session: Session, message_type: str, data: dict[str, object]) -> object:
         """Answer `lock`, `renew`, `unlock` or `leases`. Raises ProtocolError, CallError."""
@@ -54,3 +63,14 @@ class LeaseRequests:
             if job.session.send is not None:
                 job.session.send(refusal(job.seq, error))
         self._run(self._desk.next(now_s))
+        if not self._is_looking:
+            self._is_looking = True
+            self._look()
+
+    def _look(self) -> None:
+        """End what is over, for as long as there are leases."""
+        now_s, leases = time.monotonic(), self._desk.leases
+        leases.expire(now_s)
+        self._is_looking = bool(leases)
+        if self._is_looking:
+            self._call_at(now_s + LOOK_S, self._look)

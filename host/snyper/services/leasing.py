@@ -15,7 +15,8 @@ MIN_LEASE_S = 0.5
 MAX_LEASE_S = 86_400.0
 MAX_LEASES = 1_000  # of a server at once
 _MAX_OVER = 1_000  # leases of which it is remembered how they ended
-_STALL_S = 2.5  # between two calls of `expire`, of which there is one each second: this process did not run
+LOOK_S = 0.1  # between two calls of `expire`, while somebody has a lease
+_STALL_S = 0.35  # between two of them: this process did not run
 
 
 @dataclass(eq=False)
@@ -63,6 +64,9 @@ class Leases:
         self._leases: dict[tuple[str, str], Lease] = {}
         self._over: OrderedDict[tuple[str, str], _Over] = OrderedDict()
         self._expired_s: float | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._leases)
 
     def grant(
         self,
@@ -160,7 +164,7 @@ class Leases:
         ]
 
     def expire(self, now_s: float) -> None:
-        """End the leases whose time is over. To be called each second.
+        """End the leases whose time is over. To be called each LOOK_S while there are any.
 
         Time in which this process did not run is nobody's: who renewed meanwhile was not heard.
         """

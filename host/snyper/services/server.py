@@ -117,7 +117,9 @@ class BaseServer:
         self._log = CallLog(self._entrance.instance)
         self._recording = Recording(self._log)
         self._desk = Desk(Leases(_wall, self._recording.record_lease))
-        self._lease_requests = LeaseRequests(self._desk, self._stations, self._recording, self._run_each)
+        self._lease_requests = LeaseRequests(
+            self._desk, self._stations, self._recording, self._run_each, self._call_at
+        )
         self._watches = Watches()
         self._watch_requests = WatchRequests(
             self._watches, self._surface, self._desk, self._stations, self._run_each, self._call_at
@@ -233,7 +235,6 @@ class BaseServer:
     def _on_tick(self) -> None:
         now_s = time.monotonic()
         self._desk.expire(now_s)
-        self._desk.leases.expire(now_s)
         self._entrance.hang_up_on_late(now_s)
 
     # --- calls
