@@ -228,3 +228,16 @@ def test_a_server_without_an_address_is_reached_at_both_of_loopback() -> None:
         for address in ("localhost", *{where[4][0] for where in socket.getaddrinfo("localhost", 0)}):
             with Client(address=str(address), port=server.port, timeout=30) as c:
                 assert c.get_identity() == "PM-1"
+
+
+def test_an_address_that_this_computer_does_not_have_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As IPv6 of localhost is on many a computer: where there is another, that one serves."""
+    missing = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 0, 0, 0))  # RFC 3849
+    found = socket.getaddrinfo(HOST, 0, type=socket.SOCK_STREAM)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [missing, *found])
+    with served(Powermeter(), address="lab") as server, two_clients(server) as (one, _):
+        monkeypatch.undo()
+        assert one.get_identity() == "PM-1"
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [missing])
+    with pytest.raises(OSError, match="cannot listen on lab:0: "):
+        listen("lab", 0)
