@@ -213,10 +213,7 @@ class Caller:
                 self._hand_over(request)
             else:
                 with self._lock:
-                    if self._waiting:
-                        self._pass_on()
-                    else:
-                        self._is_taken = False
+                    self._pass_on()
         if is_handed_over and not is_done:
             return self._wait_aside(request, until_s)
         assert request.outcome is not None

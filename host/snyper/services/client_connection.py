@@ -15,7 +15,7 @@ from snyper.services.core import Core
 from snyper.services.dialling import ALIVE_S, IDLE_S
 from snyper.services.handshake import ClientHandshake
 from snyper.services.places import Place
-from snyper.services.sockets import readiness, wait_for_either
+from snyper.services.sockets import PIECE_BYTES, readiness, wait_for_either
 from snyper.services.wire import Pieces
 from snyper.shared.clock import now_us
 from snyper.shared.link_core import CloseReason
@@ -23,7 +23,6 @@ from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError,
 
 # Where a system call can wait for so long: elsewhere it is of another form.
 _RECEIVE_TIMEOUT = getattr(socket, "SO_RCVTIMEO", None) if sys.platform != "win32" else None
-_PIECE_BYTES = 1 << 14  # more goes straight to where it belongs
 _IDLE_US = round(IDLE_S * 1_000_000)
 _MAX_PIECES = 64  # that one system call takes, on any system
 
@@ -90,8 +89,8 @@ class ClientConnection:
         """Read what there is; return whether there was something. What it answers is told to who asked."""
         buffer = self._core._parser.buffer
         try:
-            if buffer is None:
-                data: Any = self._sock.recv(_PIECE_BYTES)
+            if buffer is None or len(buffer) < PIECE_BYTES:
+                data: Any = self._sock.recv(PIECE_BYTES)
             else:
                 data = buffer[: self._sock.recv_into(buffer)]
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -266,7 +265,7 @@ def _shake_hands(sock: Any, handshake: ClientHandshake) -> bytes:
     while True:
         sock.sendall(answer)
         try:
-            answer = steps.send(sock.recv(_PIECE_BYTES))
+            answer = steps.send(sock.recv(PIECE_BYTES))
         except StopIteration as end:
             rest: bytes = end.value
             return rest

@@ -13,6 +13,7 @@ from typing import Any
 from snyper.services.core import Core
 from snyper.services.engine import Engine
 from snyper.services.handshake import Introduction, ServerHandshake
+from snyper.services.sockets import PIECE_BYTES
 from snyper.services.wire import Buffer, Pieces
 from snyper.shared.clock import now_us
 from snyper.shared.seal import SEAL_BYTES
@@ -20,7 +21,6 @@ from snyper.shared.socket_protocol import MAX_LINE_BYTES, ErrorCode, ProtocolErr
 
 HANDSHAKE_S = 5.0  # that a client has
 _LINGER_S = 1.0  # for it to read why it is not served
-_PIECE_BYTES = 1 << 14  # of lines: what follows them goes straight to where it belongs
 _FOLLOWING_BYTES = 1 << 18  # of that at once, before others get their turn
 _SENDS = 8  # of what waits, before others get their turn
 _TURN_S = 0.005  # of requests that came together, likewise
@@ -167,11 +167,12 @@ class Connection:
         if self._tls is not None:
             self._begin_tls(self._tls)
             return
+        came = 0
         while not self.has_ended:
             try:
                 buffer = self.core._parser.buffer if self.core is not None else None
-                if buffer is None:
-                    data: Any = self._sock.recv(_PIECE_BYTES)
+                if buffer is None or len(buffer) < PIECE_BYTES:
+                    data: Any = self._sock.recv(PIECE_BYTES)
                 else:
                     data = buffer[: self._sock.recv_into(buffer[:_FOLLOWING_BYTES])]
             except (BlockingIOError, ssl.SSLWantReadError):
@@ -183,7 +184,8 @@ class Connection:
                 return
             if not self._take(data):
                 return
-            if self._requests or not self._is_tls or not self._sock.pending():
+            came += len(data)
+            if self._requests or not self._is_tls or buffer is None or came >= _FOLLOWING_BYTES:
                 return
 
     def _take(self, data: Any) -> bool:
@@ -267,7 +269,7 @@ class Connection:
 
     def _flush(self) -> None:
         unsent = self._unsent
-        if len(unsent) > 1 and sum(map(len, unsent)) <= _PIECE_BYTES:  # one packet costs less than many
+        if len(unsent) > 1 and sum(map(len, unsent)) <= PIECE_BYTES:  # one packet costs less than many
             whole = b"".join(unsent)
             unsent.clear()
             unsent.append(whole)

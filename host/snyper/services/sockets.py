@@ -4,12 +4,14 @@ import contextlib
 import errno
 import select
 import socket
-import ssl
 import sys
 from collections.abc import Callable
 from typing import Any
 
 _BACKLOG = 128
+PIECE_BYTES = (
+    1 << 14
+)  # to be read at once, or more: all that TLS has in a record, of which it keeps no rest then
 _NOT_HERE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)  # IPv6, on many a computer
 # Of a connection on which nothing is under way. Apple's TCP_KEEPALIVE is the others' TCP_KEEPIDLE.
 _KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPALIVE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 4}
@@ -37,16 +39,11 @@ def configure_connection(sock: socket.socket) -> None:
 
 def readiness(sock: Any) -> Callable[[float], object]:
     """Return a function that says something true if something can be read from a socket within so many ms."""
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(sock, select.POLLIN)
-        wait: Callable[[float], object] = poll.poll
-    else:
-
-        def wait(ms: float) -> object:
-            return select.select((sock,), (), (), ms / 1000)[0]
-
-    return (lambda ms: sock.pending() or wait(ms)) if isinstance(sock, ssl.SSLSocket) else wait
+    if not hasattr(select, "poll"):
+        return lambda ms: select.select((sock,), (), (), ms / 1000)[0]
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return poll.poll
 
 
 def wait_for_either(sock: Any) -> bool:
