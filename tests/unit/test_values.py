@@ -618,6 +618,72 @@ def hostile(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 BUFFERS = st.lists(st.binary(max_size=16), max_size=3)
 
 
+class Counted(int):
+    """An integer that counts how often one is compared."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Counted.compared += 1
+        return int(self) == other
+
+    __hash__ = int.__hash__
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch) -> None:
+    Counted.compared = 0
+    monkeypatch.setitem(
+        values._DECODERS,
+        "int",
+        lambda fields, buffers, depth: Counted(values._decode_int(fields, buffers, depth)),
+    )
+
+
+def alike(count: int, begin: int = 1) -> list[Any]:
+    """Integers that all have one hash."""
+    return [{"$": ["int", f"{(begin + at) * HASHES:x}"]} for at in range(count)]
+
+
+@pytest.mark.parametrize("kind", ["set", "frozenset", "dict"])
+@pytest.mark.usefixtures("counting")
+def test_many_of_one_hash_are_refused_before_they_are_compared(kind: str) -> None:
+    many = alike(20_000)
+    with pytest.raises(ValueError, match="the same hash"):
+        decode({"$": [kind, *([[key, 0] for key in many] if kind == "dict" else many)]}, ())
+    assert Counted.compared == 0
+
+
+@pytest.mark.usefixtures("counting")
+def test_many_sets_with_a_few_of_one_hash_each_are_refused_together() -> None:
+    with pytest.raises(ValueError, match="the same hash"):
+        decode([{"$": ["set", *alike(100)]} for _ in range(200)], ())
+    assert Counted.compared <= 2 * values.MAX_COMPARED
+
+
+@pytest.mark.parametrize("within", ["frozenset", "tuple"])
+@pytest.mark.usefixtures("counting")
+def test_items_of_one_hash_count_for_what_is_in_them(within: str) -> None:
+    items = [{"$": [within, *alike(40), *alike(1, 100 + at)]} for at in range(300)]
+    with pytest.raises(ValueError, match="the same hash"):
+        decode({"$": ["set", *items]}, ())
+    assert Counted.compared <= 2 * values.MAX_COMPARED
+
+
+def test_long_ones_of_one_hash_count_for_their_digits() -> None:
+    long = [{"$": ["int", f"{(at << 800_000) * HASHES:x}"]} for at in range(1, 200)]
+    with pytest.raises(ValueError, match="the same hash"):
+        decode({"$": ["set", *long]}, ())
+
+
+@pytest.mark.usefixtures("counting")
+def test_a_few_of_one_hash_are_a_set() -> None:
+    assert len(decode({"$": ["set", *alike(100)]}, ())) == 100  # type: ignore[arg-type]
+    assert 100 * 99 // 2 <= Counted.compared <= 2 * values.MAX_COMPARED
+    grid = {(x, y, z) for x in range(-20, 20) for y in range(-20, 20) for z in range(-20, 20)}
+    assert decode(encode(grid, []), ()) == grid
+
+
 @settings(max_examples=1000)
 @given(st.recursive(PLAIN | WORDS, hostile, max_leaves=12), BUFFERS)
 def test_whatever_comes_is_a_value_or_a_valueerror(value: object, buffers: list[Buffer]) -> None:

@@ -30,7 +30,7 @@ TAG = "$"
 Json = Any  # None, bool, int, float, str, and lists and dicts of these: what `json.dumps` takes
 Buffer = bytes | bytearray | memoryview
 _Encoder = Callable[[Any, list[Buffer], int], Json]
-_Decoder = Callable[[list[Json], list[Buffer | None], int], object]
+_Decoder = Callable[[list[Json], "_Buffers", int], object]
 
 _HEX = re.compile("-?[0-9a-f]+", re.ASCII)
 _UUID = re.compile("[0-9a-f]{32}", re.ASCII)
@@ -68,7 +68,7 @@ def decode(value: Json, buffers: Sequence[Buffer]) -> object:
 
     Raises ValueError, and nothing else, for whatever is no such value.
     """
-    return _decode(value, list(buffers), 0)
+    return _decode(value, _Buffers(buffers), 0)
 
 
 # --- there
@@ -361,10 +361,21 @@ def _key_text(key: object) -> str:
 
 
 _CONTAINERS = frozenset((list, dict))
-_MAX_ALIKE = 64  # keys with one hash: numbers that nobody has chosen for it have two or three
+# Between items of sets and keys of dicts that have one hash, in all of a value. So many take some 10 ms. What
+# is honest has few: a grid of 100 points on each of three axes 250,000, as -1 and -2 have one hash.
+MAX_COMPARED = 500_000
 
 
-def _decode(value: Json, buffers: list[Buffer | None], depth: int) -> Any:
+class _Buffers(list[Buffer | None]):
+    """The buffers that came with a value: None for one that is taken.
+
+    `compared` counts what it takes to tell the items of its sets and the keys of its dicts apart.
+    """
+
+    compared = 0
+
+
+def _decode(value: Json, buffers: _Buffers, depth: int) -> Any:
     kind = type(value)
     if kind is dict:
         if TAG in value:
@@ -386,12 +397,12 @@ def _check_depth(depth: int) -> None:
         raise ValueError(f"it nests deeper than {MAX_DEPTH}, or contains itself")
 
 
-def _decode_items(values: Iterable[Json], buffers: list[Buffer | None], depth: int) -> list[Any]:
+def _decode_items(values: Iterable[Json], buffers: _Buffers, depth: int) -> list[Any]:
     _check_depth(depth)
     return [_decode(value, buffers, depth + 1) for value in values]
 
 
-def _decode_tagged(value: dict[str, Json], buffers: list[Buffer | None], depth: int) -> object:
+def _decode_tagged(value: dict[str, Json], buffers: _Buffers, depth: int) -> object:
     body = value[TAG]
     if len(value) != 1 or type(body) is not list or not body or type(body[0]) is not str:
         raise ValueError(f'an object with the key "{TAG}" has it alone, and an array that begins with a kind')
@@ -414,7 +425,7 @@ def _text_of(fields: list[Json]) -> str:
     return fields[0]  # type: ignore[no-any-return]
 
 
-def _take_buffer(index: Json, buffers: list[Buffer | None]) -> Buffer:
+def _take_buffer(index: Json, buffers: _Buffers) -> Buffer:
     _check(type(index) is int and 0 <= index < len(buffers), "there is no such buffer")
     buffer = buffers[index]
     if buffer is None:
@@ -423,19 +434,19 @@ def _take_buffer(index: Json, buffers: list[Buffer | None]) -> Buffer:
     return buffer
 
 
-def _decode_int(fields: list[Json], buffers: list[Buffer | None], depth: int) -> int:
+def _decode_int(fields: list[Json], buffers: _Buffers, depth: int) -> int:
     text = _text_of(fields)
     _check(_HEX.fullmatch(text) is not None, "an int has hexadecimal digits")
     return int(text, 16)
 
 
-def _decode_float(fields: list[Json], buffers: list[Buffer | None], depth: int) -> float:
+def _decode_float(fields: list[Json], buffers: _Buffers, depth: int) -> float:
     text = _text_of(fields)
     _check(text in ("nan", "inf", "-inf"), "a float that is no number is nan, inf or -inf")
     return float(text)  # a nan of its own for each, as they are several keys
 
 
-def _decode_complex(fields: list[Json], buffers: list[Buffer | None], depth: int) -> complex:
+def _decode_complex(fields: list[Json], buffers: _Buffers, depth: int) -> complex:
     numbers = [_decode(field, buffers, depth) if _is_float(field) else field for field in fields]
     _check(len(numbers) == 2 and {int, float}.issuperset(map(type, numbers)), "a complex has two numbers")
     return complex(*numbers)
@@ -446,56 +457,77 @@ def _is_float(field: Json) -> bool:
     return type(field) is dict and type(field.get(TAG)) is list and field[TAG][:1] == ["float"]
 
 
-def _decode_str(fields: list[Json], buffers: list[Buffer | None], depth: int) -> str:
+def _decode_str(fields: list[Json], buffers: _Buffers, depth: int) -> str:
     codes = fields[0] if len(fields) == 1 else None
     if type(codes) is not list or not {int}.issuperset(map(type, codes)):
         raise ValueError("a str has an array of code points")
     return "".join(map(chr, codes))
 
 
-def _decode_bytes(fields: list[Json], buffers: list[Buffer | None], depth: int) -> bytes:
+def _decode_bytes(fields: list[Json], buffers: _Buffers, depth: int) -> bytes:
     _check(len(fields) == 1, "bytes have one buffer")
     return bytes(_take_buffer(fields[0], buffers))
 
 
-def _decode_bytearray(fields: list[Json], buffers: list[Buffer | None], depth: int) -> bytearray:
+def _decode_bytearray(fields: list[Json], buffers: _Buffers, depth: int) -> bytearray:
     _check(len(fields) == 1, "a bytearray has one buffer")
     buffer = _take_buffer(fields[0], buffers)
     return buffer if isinstance(buffer, bytearray) else bytearray(buffer)
 
 
-def _decode_tuple(fields: list[Json], buffers: list[Buffer | None], depth: int) -> tuple[Any, ...]:
+def _decode_tuple(fields: list[Json], buffers: _Buffers, depth: int) -> tuple[Any, ...]:
     return tuple(_decode_items(fields, buffers, depth))
 
 
-def _decode_set(fields: list[Json], buffers: list[Buffer | None], depth: int) -> set[Any]:
-    found = _decode_items(fields, buffers, depth)
-    _check_hashes(found)
-    items = set(found)
-    _check(len(items) == len(fields), "an item stands twice")
-    return items
+def _decode_set(fields: list[Json], buffers: _Buffers, depth: int) -> set[Any]:
+    items = _decode_items(fields, buffers, depth)
+    _check_hashes(items, buffers)
+    found = set(items)
+    _check(len(found) == len(fields), "an item stands twice")
+    return found
 
 
-def _check_hashes(keys: list[Any]) -> None:
-    """Refuse keys that were made to have one hash, so that each has to be compared with all others."""
-    if len(keys) > _MAX_ALIKE:
-        _check(max(Counter(map(hash, keys)).values()) <= _MAX_ALIKE, "too many keys have the same hash")
-
-
-def _decode_frozenset(fields: list[Json], buffers: list[Buffer | None], depth: int) -> frozenset[Any]:
+def _decode_frozenset(fields: list[Json], buffers: _Buffers, depth: int) -> frozenset[Any]:
     return frozenset(_decode_set(fields, buffers, depth))
 
 
-def _decode_dict(fields: list[Json], buffers: list[Buffer | None], depth: int) -> dict[Any, Any]:
+def _decode_dict(fields: list[Json], buffers: _Buffers, depth: int) -> dict[Any, Any]:
     _check(all(type(pair) is list and len(pair) == 2 for pair in fields), "a dict has pairs")
     keys = _decode_items([key for key, _ in fields], buffers, depth)
-    _check_hashes(keys)
+    _check_hashes(keys, buffers)
     found = dict(zip(keys, _decode_items([item for _, item in fields], buffers, depth), strict=True))
     _check(len(found) == len(fields), "a key stands twice")
     return found
 
 
-def _decode_datetime(fields: list[Json], buffers: list[Buffer | None], depth: int) -> datetime:
+def _check_hashes(items: list[Any], buffers: _Buffers) -> None:
+    """Refuse items that were made to have one hash, so that each has to be compared with all others, and
+    what is in it with what is in those. Anybody can write such numbers; the hashes of texts are secret.
+    """
+    hashes = list(map(hash, items))
+    if len(set(hashes)) < len(items):
+        buffers.compared += _comparisons(hashes, items)
+        _check(buffers.compared <= MAX_COMPARED, "too many keys have the same hash")
+
+
+def _comparisons(hashes: list[int], items: list[Any]) -> int:
+    """Return at most how many values are compared to tell items apart of which some have one hash."""
+    counts = Counter(hashes)
+    alike = ((counts[key], item) for key, item in zip(hashes, items, strict=True) if counts[key] > 1)
+    return sum((count - 1) * _comparisons_of(item) for count, item in alike)
+
+
+def _comparisons_of(item: Any) -> int:
+    """Return at most how many values are compared to tell whether another of the same hash is equal."""
+    if isinstance(item, tuple):
+        return 1 + sum(map(_comparisons_of, item))
+    if isinstance(item, frozenset):
+        counts = Counter(map(hash, item))
+        return 1 + sum(counts[hash(one)] * _comparisons_of(one) for one in item)
+    return 1 + sys.getsizeof(item) // 1_000  # of a long integer all digits
+
+
+def _decode_datetime(fields: list[Json], buffers: _Buffers, depth: int) -> datetime:
     text, zone, fold = _fields_with_zone(fields)
     value = datetime.fromisoformat(text).replace(fold=fold)
     if zone is None:
@@ -507,7 +539,7 @@ def _decode_datetime(fields: list[Json], buffers: list[Buffer | None], depth: in
     return value.astimezone(zone) if value.tzinfo else value
 
 
-def _decode_time(fields: list[Json], buffers: list[Buffer | None], depth: int) -> time:
+def _decode_time(fields: list[Json], buffers: _Buffers, depth: int) -> time:
     text, zone, fold = _fields_with_zone(fields)
     value = time.fromisoformat(text).replace(fold=fold)
     return value.replace(tzinfo=zone) if zone else value
@@ -529,34 +561,34 @@ def _find_zone(key: str) -> ZoneInfo | None:
         return None
 
 
-def _decode_date(fields: list[Json], buffers: list[Buffer | None], depth: int) -> date:
+def _decode_date(fields: list[Json], buffers: _Buffers, depth: int) -> date:
     return date.fromisoformat(_text_of(fields))
 
 
-def _decode_timedelta(fields: list[Json], buffers: list[Buffer | None], depth: int) -> timedelta:
+def _decode_timedelta(fields: list[Json], buffers: _Buffers, depth: int) -> timedelta:
     _check(len(fields) == 3 and {int}.issuperset(map(type, fields)), "it has days, seconds and microseconds")
     return timedelta(*fields)
 
 
-def _decode_decimal(fields: list[Json], buffers: list[Buffer | None], depth: int) -> Decimal:
+def _decode_decimal(fields: list[Json], buffers: _Buffers, depth: int) -> Decimal:
     text = _text_of(fields)
     _check(_DECIMAL.fullmatch(text) is not None, "a decimal is written otherwise")
     return Decimal(text)
 
 
-def _decode_uuid(fields: list[Json], buffers: list[Buffer | None], depth: int) -> uuid.UUID:
+def _decode_uuid(fields: list[Json], buffers: _Buffers, depth: int) -> uuid.UUID:
     text = _text_of(fields)
     _check(_UUID.fullmatch(text) is not None, "a uuid has 32 hexadecimal digits")
     return uuid.UUID(text)
 
 
-def _decode_array(fields: list[Json], buffers: list[Buffer | None], depth: int) -> object:
+def _decode_array(fields: list[Json], buffers: _Buffers, depth: int) -> object:
     _check(len(fields) in (3, 4) and fields[3:] in ([], ["F"]), "it has a buffer, a type, a shape, perhaps F")
     buffer = _take_buffer(fields[0], buffers)
     return _arrays().decode_array(buffer, fields[1], fields[2], "F" if len(fields) == 4 else "C")
 
 
-def _decode_scalar(fields: list[Json], buffers: list[Buffer | None], depth: int) -> object:
+def _decode_scalar(fields: list[Json], buffers: _Buffers, depth: int) -> object:
     _check(len(fields) == 2 and type(fields[1]) is str, "it has a type and hexadecimal digits")
     return _arrays().decode_scalar(fields[0], bytearray.fromhex(fields[1]))
 
