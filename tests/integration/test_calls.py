@@ -619,6 +619,33 @@ assert c.count() == 3
         pass
 
 
+def test_a_client_outlives_ctrl_c_at_any_step_of_a_call() -> None:
+    text = """
+import random, signal
+is_armed = False
+def interrupt(*_):
+    if is_armed:
+        raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, interrupt)
+for round in range(400):
+    try:
+        is_armed = True
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, 1e-3))
+        while True:
+            assert c.echo(round) == round
+    except KeyboardInterrupt:
+        is_armed = False
+    with snyper.deadline(10):
+        assert c.echo(-round) == -round
+"""
+
+    def echo(value: int) -> int:
+        return value
+
+    with served(echo) as server, program(text, server):
+        pass
+
+
 def test_ctrl_c_ends_a_blocked_call_and_the_next_is_right() -> None:
     program = f"""
 import sys

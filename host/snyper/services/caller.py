@@ -4,9 +4,12 @@ import contextlib
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from snyper.services.bell import SLICE_S, Bell
 from snyper.services.client_connection import ClientConnection, dial
 from snyper.services.client_session import ClientSession, Request, is_answer
 from snyper.services.client_stream import Items, RemoteStream
@@ -19,7 +22,9 @@ from snyper.services.wire import STREAMS, WATCH
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
 _HANDOVER_S = 0.02  # after which a thread that waits for its reply leaves the connection to the watcher
-_SLICE_S = 0.3  # Windows ends no wait for Ctrl-C
+
+
+Action = Callable[[ClientConnection], None]
 
 
 class _DeadlineError(Exception):
@@ -30,7 +35,7 @@ class _Request(Request):
     """A request of a thread, and what comes of it."""
 
     outcome: SocketMessage | Exception | None = None
-    done: threading.Event | None = None  # for the thread, once another reads
+    done: Bell | None = None  # for the thread, once another reads
     items: Items | None = None  # of a stream, which `outcome` has begun
     is_watch = False
     _connection: ClientConnection
@@ -53,10 +58,23 @@ class _Request(Request):
             self.items = Items(self._say_taken if self.is_watch else None)
         self.outcome = outcome
         if self.done is not None:
-            self.done.set()
+            self.done.ring()
 
     def _say_taken(self) -> None:
         self._connection.tell(SocketMessage(MessageType.ITEM, self.id))
+
+
+class _Turn:
+    """A thread's turn to have the connection, or its waiting for that.
+
+    Ctrl-C may come anywhere. So a turn that `is_over` counts as none, whether its end was still told or not.
+    """
+
+    __slots__ = ("came", "is_over")
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self.came: Bell | None = None  # where it waits
 
 
 class Caller:
@@ -102,14 +120,14 @@ class Caller:
     def close(self) -> None:
         """Hang up. The next call connects anew; one that is under way does so at once."""
         self._check_process()
-        with self._lock:
-            if self._is_taken:
-                self._wait_for_turn(None)
-            if self._is_watched:
-                self._post(lambda connection: connection.close())
-            else:
+        turn = _Turn()
+        try:
+            if self._take_turn(turn, None, lambda connection: connection.close()):
                 self._drop()
-                self._pass_on()
+        finally:
+            turn.is_over = True
+            if self._owner is turn:
+                self._pass_on(turn)
 
     def __del__(self) -> None:
         connection = getattr(self, "_connection", None)
@@ -149,7 +167,7 @@ class Caller:
 
         return request.items, give_up
 
-    def _have_watcher(self, session: ClientSession, action: Any) -> None:
+    def _have_watcher(self, session: ClientSession, action: Action) -> None:
         """Have the watcher call `action`, if it is there: it has a stream until that ends."""
         self._check_process()
         with self._lock:
@@ -159,12 +177,10 @@ class Caller:
     def _begin_session(self) -> None:
         self.session = ClientSession(self.where)
         self._lock = threading.RLock()  # who lets go of a stream may do so in the midst of it
-        self._turns = threading.Condition(self._lock)
-        self._waiting = 0  # for their turn
-        self._is_taken = False  # by a thread that calls
-        self._is_passed = False  # to one that waits, and not to who comes now
+        self._owner: _Turn | None = None  # whose the connection is
+        self._waiting: deque[_Turn] = deque()
         self._is_watched = False
-        self._posted: list[Any] = []  # for the watcher, with the connection
+        self._posted: list[Action] = []  # for the watcher, with the connection
         self._wake: tuple[socket.socket, socket.socket] | None = None
 
     def _check_process(self) -> None:
@@ -190,110 +206,100 @@ class Caller:
 
     def _exchange(self, request: _Request, until_s: float | None) -> SocketMessage | Exception:
         """Send a request and return what comes of it. Raises ProtocolError, CallError, _DeadlineError."""
-        request.done = None
-        if not self._take_turn(request, until_s):
-            return self._wait_aside(request, until_s)
-        is_handed_over = False
+        request.done = request.outcome = None
+        turn = _Turn()
         try:
-            connection = self._connected(until_s)
-            request.begin(connection, self.where)
-            is_done = True
-            while request.outcome is None and is_done:
-                is_done = connection.read_within(_HANDOVER_S)
-            is_handed_over = not is_done or (request.items is not None and connection.has_pending)
+            if self._take_turn(turn, until_s, partial(_begin, request, self.where)):
+                connection = self._connected(until_s)
+                request.begin(connection, self.where)
+                is_done = True
+                while request.outcome is None and is_done:
+                    is_done = connection.read_within(_HANDOVER_S)
+                if not is_done or (request.items is not None and connection.has_pending):
+                    self._hand_over(connection)
+            if request.outcome is None:
+                request.done = Bell()
+                while request.outcome is None:
+                    request.done.wait(_left_s(until_s))
+            return request.outcome
         except CallError:
             raise
         except BaseException as error:
-            if not isinstance(error, ProtocolError) and self._connection is not None:
-                self._connection.give_up(request.id)
-            self._drop()  # of what came a part may be lost
+            if self._owner is turn:
+                if not isinstance(error, ProtocolError) and self._connection is not None:
+                    self._connection.give_up(request.id)
+                self._drop()  # of what came a part may be lost
+            else:
+                self._have_watcher(self.session, lambda connection: connection.give_up(request.id))
             raise
         finally:
-            if is_handed_over:
-                self._hand_over(request)
-            else:
-                with self._lock:
-                    self._pass_on()
-        if is_handed_over and not is_done:
-            return self._wait_aside(request, until_s)
-        assert request.outcome is not None
-        return request.outcome
+            turn.is_over = True
+            if self._owner is turn:
+                self._pass_on(turn)
 
-    def _take_turn(self, request: _Request, until_s: float | None) -> bool:
-        """Take the connection for this thread; return false if the watcher has it, and now the request."""
-        with self._lock:
-            if self._is_taken:
-                self._wait_for_turn(until_s)
-            if not self._is_watched:
-                self._is_taken = True
-                return True
-            request.done = threading.Event()
-            self._post(lambda connection: _begin(request, connection, self.where))
-            return False
+    def _take_turn(self, turn: _Turn, until_s: float | None, action: Action) -> bool:
+        """Take the connection for this thread; return false if the watcher has it, and calls `action`.
 
-    def _pass_on(self) -> None:
-        """Give the connection to who has waited longest, if anybody does. Called with the lock held."""
-        self._is_taken = self._is_passed = bool(self._waiting)
-        if self._waiting:
-            self._turns.notify()
-
-    def _wait_for_turn(self, until_s: float | None) -> None:
-        """Wait until the thread that has the connection passes it on to this one, or to none. Called with the
-        lock held. Raises _DeadlineError.
+        Raises _DeadlineError.
         """
-        self._waiting += 1
-        try:
-            while True:
-                self._turns.wait(_left_s(until_s))
-                if self._is_passed or not self._is_taken:
-                    break
-        except BaseException:
-            self._waiting -= 1
-            if self._is_passed:  # perhaps to this thread
-                self._pass_on()
-            raise
-        self._waiting -= 1
-        self._is_taken = self._is_passed = False
-
-    def _wait_aside(self, request: _Request, until_s: float | None) -> SocketMessage | Exception:
-        """Wait for what comes of a request while the watcher reads."""
-        assert request.done is not None
-        try:
-            while not request.done.wait(_left_s(until_s)):
-                pass
-        except BaseException:
+        while True:
             with self._lock:
-                if self._is_watched:
-                    self._post(lambda connection: connection.give_up(request.id))
-            raise
-        assert request.outcome is not None
-        return request.outcome
+                if self._owner is turn:
+                    return True
+                if self._owner is None or self._owner.is_over:
+                    self._owner = None
+                    if self._is_watched:
+                        self._post(action)
+                        return False
+                    self._owner = turn
+                    return True
+                came = turn.came = turn.came or Bell()
+                if turn not in self._waiting:
+                    self._waiting.append(turn)
+            came.wait(_left_s(until_s))
+
+    def _pass_on(self, turn: _Turn) -> None:
+        """Give the connection to who has waited longest, if anybody does, unless somebody has taken it."""
+        with self._lock:
+            if self._owner is not turn:
+                return
+            self._owner = None
+            while self._waiting:
+                following = self._waiting.popleft()
+                if not following.is_over and following.came is not None:
+                    self._owner = following
+                    following.came.ring()
+                    return
 
     # --- the watcher
 
-    def _hand_over(self, request: _Request) -> None:
+    def _hand_over(self, connection: ClientConnection) -> None:
         with self._lock:
-            request.done = threading.Event()
-            self._wake = socket.socketpair()
-            for sock in self._wake:
+            self._wake = wake = socket.socketpair()
+            for sock in wake:
                 sock.setblocking(False)
-            self._is_taken = False
+            watcher = threading.Thread(target=self._watch, args=(connection, wake), name="snyper watcher")
+            watcher.daemon = True
+            watcher.start()  # which waits for the lock
             self._is_watched = True
-            self._turns.notify_all()
-        threading.Thread(target=self._watch, name="snyper watcher", daemon=True).start()
+            self._owner = None
+            while self._waiting:
+                came = self._waiting.popleft().came
+                if came is not None:
+                    came.ring()
 
-    def _post(self, action: Any) -> None:
+    def _post(self, action: Action) -> None:
         """Have the watcher call `action` with the connection. Called with the lock held."""
         assert self._wake is not None
         self._posted.append(action)
         with contextlib.suppress(BlockingIOError):
             self._wake[1].send(b"\0")
 
-    def _watch(self) -> None:
-        connection, wake = self._connection, self._wake
-        assert connection is not None
-        assert wake is not None
+    def _watch(self, connection: ClientConnection, wake: tuple[socket.socket, socket.socket]) -> None:
         fileno = connection.fileno()
+        with self._lock:
+            if self._wake is not wake or not self._is_watched:  # who hands over was interrupted
+                return
         while True:
             with self._lock:
                 posted, self._posted = self._posted, []
@@ -302,7 +308,6 @@ class Caller:
                     self._wake = None
                     for sock in wake:
                         sock.close()
-                    self._turns.notify_all()
                     return
             for action in posted:
                 action(connection)
@@ -338,7 +343,7 @@ class Caller:
                 time.sleep(dialling.pause_s(error))
 
 
-def _begin(request: _Request, connection: ClientConnection, where: str) -> None:
+def _begin(request: _Request, where: str, connection: ClientConnection) -> None:
     if connection.is_closed:
         request.set(ProtocolError(ErrorCode.DISCONNECTED, "the connection has ended"))
         return
@@ -351,8 +356,8 @@ def _begin(request: _Request, connection: ClientConnection, where: str) -> None:
 def _left_s(until_s: float | None) -> float:
     """Return for how long to wait at once. Raises _DeadlineError when the deadline is over."""
     if until_s is None:
-        return _SLICE_S
+        return SLICE_S
     left_s = until_s - time.monotonic()
     if left_s <= 0:
         raise _DeadlineError
-    return min(left_s, _SLICE_S)
+    return min(left_s, SLICE_S)

@@ -1,38 +1,34 @@
 """A stream at the client: what a served generator yields, as it comes."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
+from snyper.services.bell import SLICE_S, Bell
 from snyper.services.context import until
 from snyper.services.stream_end import Arrivals, Came, StreamEnd
 from snyper.shared.socket_protocol import SocketMessage
 
-_SLICE_S = 0.3  # Windows ends no wait for Ctrl-C
-
 
 class Items(Arrivals):
-    """Arrivals for which a thread can wait."""
+    """Arrivals for which a thread can wait; another puts them there."""
 
     def __init__(self, tell: Callable[[], None] | None = None) -> None:
         super().__init__(tell)
-        self._changed = threading.Condition()
+        self._came = Bell()
 
     def put(self, message: SocketMessage | Exception) -> None:
-        with self._changed:
-            super().put(message)
-            self._changed.notify_all()
+        super().put(message)
+        self._came.ring()
 
     def take(self, until_s: float | None) -> Came:
         """Wait for the next item, and take it; return the end where none comes, None at the deadline."""
-        with self._changed:
-            while (came := self.next()) is None:
-                left_s = _SLICE_S if until_s is None else min(until_s - time.monotonic(), _SLICE_S)
-                if left_s <= 0:
-                    return None
-                self._changed.wait(left_s)
-            return came
+        while (came := self.next()) is None:
+            left_s = SLICE_S if until_s is None else min(until_s - time.monotonic(), SLICE_S)
+            if left_s <= 0:
+                return None
+            self._came.wait(left_s)
+        return came
 
 
 class RemoteStream(StreamEnd, Iterator[Any]):

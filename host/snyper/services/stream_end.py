@@ -33,7 +33,8 @@ class Arrivals:
 
     def next(self) -> Came:
         """Take the next item; return the end where there is none, None where more is to come."""
-        return self._items.popleft() if self._items else self._end
+        end = self._end  # looked at first: behind it nothing comes
+        return self._items.popleft() if self._items else end
 
 
 class StreamEnd:
