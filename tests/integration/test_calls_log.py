@@ -96,6 +96,16 @@ def test_what_is_secret_is_nowhere() -> None:
         assert outcomes(c)[0] == ("login", "'eve', ***", "raised PermissionError: *** is wrong for eve")
 
 
+def test_an_exception_without_a_word_is_its_type() -> None:
+    def fail() -> None:
+        raise TimeoutError
+
+    with served(fail) as server, Client(address=HOST, port=server.port) as c:
+        with pytest.raises(TimeoutError):
+            c.fail()
+        assert outcomes(c) == [("fail", "", "raised TimeoutError")]
+
+
 def test_nothing_in_it_moves_a_cursor_or_begins_a_line() -> None:
     def fail(text: str) -> None:
         raise ValueError(text)

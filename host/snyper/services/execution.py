@@ -43,5 +43,5 @@ async def complete(job: Job, awaitable: Awaitable[object], tracebacks: bool) -> 
 def raised(job: Job, error: BaseException, tracebacks: bool) -> Pieces:
     """Return the answer to a call that has raised."""
     wire = to_wire(error, tracebacks)
-    job.outcome = f"raised {str(wire['type']).rpartition('.')[2]}: {wire['message']}"
+    job.outcome = f"raised {str(wire['type']).rpartition('.')[2]}: {wire['message']}".removesuffix(": ")
     return reply(job.seq, RAISED, wire)
