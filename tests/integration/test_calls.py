@@ -396,13 +396,12 @@ def test_an_exception_arrives_as_what_it_is() -> None:
             case "exit":
                 raise SystemExit(3)
 
-    with served(fail, tracebacks=True) as server, Client(address=HOST, port=server.port) as c:
+    with served(fail) as server, Client(address=HOST, port=server.port) as c:
         with pytest.raises(RemoteError, match="OutOfRangeError: too far"):
             c.fail("own")
         with pytest.raises(ConnectionError, match="the cable is out") as device:
             c.fail("device")
         assert device.value.remote  # type: ignore[attr-defined]
-        assert "in fail" in "".join(device.value.__notes__)
         with pytest.raises(KeyError) as key:
             c.fail("key")
         assert str(key.value) == "'range'"
