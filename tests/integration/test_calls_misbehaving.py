@@ -217,9 +217,9 @@ def test_a_thread_that_it_ends_takes_its_instance_and_no_other() -> None:
 @linux_only
 def test_a_server_whose_sockets_it_has_closed_ends() -> None:
     port = free_port()
-    with instruments(port) as server, Client(address=HOST, port=port, timeout=1) as c:
+    with instruments(port) as server, Client(address=HOST, port=port) as c:
         assert c.one_pid() == server.pid
-        with pytest.raises(CallError):
+        with deadline(1.0), pytest.raises(CallError):
             c.one_close_all()
         server.wait(30)
 
