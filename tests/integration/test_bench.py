@@ -33,7 +33,7 @@ async def test_a_command_to_many_is_measured_beside_its_floors() -> None:
 
 async def test_a_call_is_measured_beside_its_floors() -> None:
     rows = await call_rows(rounds=1, calls=2, array_bytes=1 << 16)
-    assert len(rows) == 4
+    assert len(rows) == 6
     assert all(float(row.ratio) > 0 for row in rows)
 
 
