@@ -101,15 +101,16 @@ class Caller:
         Raises TypeError, ValueError for an argument that does not travel; CallError.
         """
         self._check_process()
-        seq, pieces, shown = self.session.call(name, args, kwargs)
+        session = self.session
+        seq, pieces, shown = session.call(name, args, kwargs)
         request = _Request(seq, pieces, shown)
         try:
             reply = self._ask(request)
         finally:
-            self.session.end(seq)
+            session.end(seq)
         if request.items is not None:
             return self._stream(request.items, seq, shown)
-        return self.session.result(reply, shown)
+        return session.result(reply, shown)
 
     def ask(self, message_type: str, **data: object) -> Any:
         """Ask the server what needs no function. Raises CallError."""

@@ -358,7 +358,9 @@ class BaseServer:
         read = self._watch_requests.tell(job, pieces) if self._watches.watched else None
         now_s = time.monotonic()
         self._recording.end(job, now_s)
-        self._run_each(self._desk.finish(job, pieces, now_s, kept, read))
+        begun = self._desk.finish(job, pieces, now_s, kept, read)
+        if begun:
+            self._run_each(begun)
 
     def _begin_stream(self, job: Job, generator: "Generators") -> None:
         engine, send = self._engine, job.session.send

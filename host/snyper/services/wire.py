@@ -41,6 +41,7 @@ MAX_JSON_BYTES = 1 << 24  # of that in JSON: nothing else is done while it is re
 _COPIED_BYTES = 1 << 22  # at once, some ms
 MAX_OPEN = 1_000  # calls that a call says have no answer yet
 MAX_WORDS = 16  # in a list that a message has: calls within each other, leases, names
+_MAX_NAME_CHARS = 4 * MAX_WORD_CHARS
 _MAX_INLINE_BYTES = 3_072  # of a line: a hub that passes it on adds to it
 _MAX_INLINE_DEPTH = MAX_DEPTH - 2  # below `data`
 
@@ -93,7 +94,7 @@ def _pack(head: str, field: str, value: object) -> Pieces:
     buffers: list[Buffer] = []
     encoded = value if is_plain(value) else encode(value, buffers, field)
     if not buffers:
-        text = _to_json(encoded)
+        text = "".join(_encode_json(encoded, 0))
         if len(text) < _MAX_INLINE_BYTES and (
             text.count("[") + text.count("{") <= _MAX_INLINE_DEPTH or _depth_of(encoded) <= _MAX_INLINE_DEPTH
         ):
@@ -151,10 +152,12 @@ def read_plain(line: bytes, message_type: str) -> SocketMessage | None:
 def read_call(message: SocketMessage) -> tuple[str, int, list[object], dict[str, object]]:
     """Return the name that a call has, what is `seen`, its positional and its named arguments.
 
-    Raises ProtocolError `bad_message`, ValueError for what no peer of this project sends.
+    Raises ValueError for what no peer of this project sends.
     """
-    data = message.data or {}
-    seen = data.get("seen", 0)
+    data: Any = message.data or {}
+    name, seen = data.get("name"), data.get("seen", 0)
+    if type(name) is not str or not 0 < len(name) <= _MAX_NAME_CHARS:
+        raise ValueError(f"the name of a call has 1 to {_MAX_NAME_CHARS} characters")
     if type(message.id) is not int or type(seen) is not int:
         raise ValueError("the id of a call, and what it has seen, are integers that count them")
     found = unpack(message, "arguments")
@@ -164,7 +167,7 @@ def read_call(message: SocketMessage) -> tuple[str, int, list[object], dict[str,
     for key in kwargs:
         if type(key) is not str:
             raise ValueError("an argument's name is a string")
-    return word(data, "name"), seen, args, kwargs
+    return name, seen, args, kwargs
 
 
 class _Plain(SocketMessage):
@@ -230,7 +233,7 @@ def _cut(rest: memoryview, lengths: object) -> Sequence[memoryview]:
     return buffers
 
 
-def word(data: dict[str, Any], name: str, max_chars: int = 4 * MAX_WORD_CHARS) -> str:
+def word(data: dict[str, Any], name: str, max_chars: int = _MAX_NAME_CHARS) -> str:
     """Read the string `data[name]`. Raises ProtocolError `bad_message`."""
     value = data.get(name)
     if not isinstance(value, str) or not 0 < len(value) <= max_chars:
