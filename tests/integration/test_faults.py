@@ -404,7 +404,7 @@ async def test_a_peer_that_floods_and_never_reads(
 async def test_who_reads_slowly_is_kept_and_who_reads_no_more_is_not(tmp_path: Path) -> None:
     """At a rate at which what is under way lasts for much longer than the silence that is borne."""
     loop = asyncio.get_running_loop()
-    register = b'{"type":"register","id":1,"data":{"role":"console","heartbeat_ms":250}}\n'
+    register = b'{"type":"register","id":1,"data":{"role":"console","heartbeat_ms":600}}\n'
     async with running_hub("cpython", tmp_path) as hub:
         assert hub.hub is not None
         links = hub.hub.links
@@ -417,7 +417,7 @@ async def test_who_reads_slowly_is_kept_and_who_reads_no_more_is_not(tmp_path: P
             while links[0].writable:
                 links[0].send_nowait(SocketMessage("event", 2, data={"x": "x" * 3_000}))
             began = time.monotonic()
-            while time.monotonic() - began < 2.0:
+            while time.monotonic() - began < 4.0:
                 assert await loop.sock_recv(slow, 1_024), "it is cut"
                 await asyncio.sleep(0.05)
             assert len(links) == 1

@@ -1,6 +1,7 @@
 """The services that a hub knows: their list, their events, the command; and a service or hub that lies."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -135,9 +136,9 @@ async def test_the_library_and_the_command_list_them(engine: str, tmp_path: Path
         rows = [
             [cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if "lab" in line
         ]
-        assert [(name, state, serves) for name, state, _, serves in rows] == [
+        assert [(name, re.sub(r"\d+", "N", state), serves) for name, state, _, serves in rows] == [
             ("lab2", "here", "camera"),
-            ("lab10", "away for 0 s", POWERMETER),
+            ("lab10", "away for N s", POWERMETER),
         ]
         as_json = json.loads((await run_snyper("services", "--hub", hub.address, "--json"))[1])
         assert [one["target_id"] for one in as_json] == ["lab2", "lab10"]
