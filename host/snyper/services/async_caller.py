@@ -175,6 +175,8 @@ class AsyncCaller:
             self._connection = None
             connection.abandon()
         dialling = self._dialling = Dialling(self.where, None)
+        await asyncio.sleep(dialling.delay_s(self.session.unanswered))
+        self.session.unanswered += 1
         while True:
             try:
                 connection = await dial(self._place, self.session.id, self._secret, dialling.timeout_s())

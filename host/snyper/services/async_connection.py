@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 from snyper.services.async_stream import AsyncItems
-from snyper.services.client_connection import tls_context, tls_failure, who
+from snyper.services.client_connection import MAX_LATER, tls_context, tls_failure, who
 from snyper.services.client_session import Request, cancelling
 from snyper.services.core import Core
 from snyper.services.dialling import ALIVE_S, IDLE_S
@@ -37,6 +37,9 @@ class AsyncConnection(asyncio.BufferedProtocol):
 
     instance = ""
     is_known = False
+    _is_receiving = False
+    _is_paused = False  # the server does not read
+    _later = 0  # answers since then
     _transport: asyncio.Transport
     _is_ready: Callable[[float], object]
     _into: memoryview
@@ -155,6 +158,12 @@ class AsyncConnection(asyncio.BufferedProtocol):
                 return
         self._receive(data)
 
+    def pause_writing(self) -> None:
+        self._is_paused, self._later = True, 0
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+
     def eof_received(self) -> None:
         self._end()
 
@@ -176,11 +185,14 @@ class AsyncConnection(asyncio.BufferedProtocol):
         return outcome
 
     def _receive(self, data: Any) -> None:
+        self._is_receiving = True
         try:
             for _ in self._core.receive_data(data, now_us()):
                 pass  # a server asks nothing
         except ProtocolError as error:
             self._end(error, CloseReason.BROKEN)
+        finally:
+            self._is_receiving = False
         if self._core.close_error is not None:
             self._transport.abort()
 
@@ -200,6 +212,10 @@ class AsyncConnection(asyncio.BufferedProtocol):
         """Send a line, with those that others send in this turn of the loop: one packet costs less than many.
         What follows it goes at once.
         """
+        if self._is_receiving and self._is_paused:
+            self._later += 1
+            if self._later > MAX_LATER:
+                raise ProtocolError(ErrorCode.DISCONNECTED, "it asks without end, and does not read")
         if not self._unsent:
             self.loop.call_soon(self._flush)
         self._unsent.append(line)

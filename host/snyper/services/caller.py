@@ -214,8 +214,12 @@ class Caller:
                 connection = self._connected(until_s)
                 request.begin(connection, self.where)
                 is_done = True
+                ends_s = 0.0  # where what comes is not the answer
                 while request.outcome is None and is_done:
                     is_done = connection.read_within(_HANDOVER_S)
+                    if request.outcome is None and is_done:
+                        ends_s = ends_s or time.monotonic() + SLICE_S
+                        is_done = time.monotonic() < ends_s
                 if not is_done or (request.items is not None and connection.has_pending):
                     self._hand_over(connection)
             if request.outcome is None:
@@ -337,6 +341,8 @@ class Caller:
 
     def _dial(self, until_s: float | None) -> ClientConnection:
         dialling = Dialling(self.where, until_s)
+        time.sleep(dialling.delay_s(self.session.unanswered))
+        self.session.unanswered += 1
         while True:
             try:
                 return dial(self._place, self.session.id, self._secret, dialling.timeout_s())

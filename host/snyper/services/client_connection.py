@@ -24,6 +24,7 @@ from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError,
 # Where a system call can wait for so long: elsewhere it is of another form.
 _RECEIVE_TIMEOUT = getattr(socket, "SO_RCVTIMEO", None) if sys.platform != "win32" else None
 _IDLE_US = round(IDLE_S * 1_000_000)
+MAX_LATER = 1_000  # lines that wait until what has come is read
 _MAX_PIECES = 64  # that one system call takes, on any system
 
 
@@ -159,6 +160,8 @@ class ClientConnection:
         try:
             for _ in self._core.receive_data(data, now_us()):
                 pass  # a server asks nothing
+        except ProtocolError as error:
+            self._core.end(error, CloseReason.BROKEN)
         finally:
             self._is_receiving = False
         if self._later:
@@ -167,7 +170,7 @@ class ClientConnection:
     def _send_later(self) -> None:
         with contextlib.suppress(ProtocolError):
             while self._later and not self._is_sending and self._core.close_error is None:
-                self._write(self._later.pop(0))
+                self._send_now((self._later.pop(0),))
 
     def _on_item(self, message: SocketMessage) -> None:
         pending = None if message.id is None else self._core._pending.get(message.id)
@@ -177,11 +180,18 @@ class ClientConnection:
 
     def _write(self, line: bytes) -> None:
         if self._is_receiving:
+            if len(self._later) >= MAX_LATER:
+                raise ProtocolError(ErrorCode.DISCONNECTED, "it asks without end, and does not read")
             self._later.append(line)
         else:
             self._send((line,))
 
     def _send(self, pieces: Pieces) -> None:
+        self._send_now(pieces)
+        if self._later:
+            self._send_later()
+
+    def _send_now(self, pieces: Pieces) -> None:
         self._is_sending = True
         try:
             if self._core._pending:
@@ -195,8 +205,6 @@ class ClientConnection:
             self._core.end(_broken(error), CloseReason.BROKEN)
             raise _broken(error) from None
         self._is_sending = False
-        if self._later:
-            self._send_later()
 
     def _send_and_read(self, pieces: Pieces) -> None:
         """Send while answers to others may come: the server takes nothing while nobody reads those."""

@@ -66,6 +66,7 @@ class ClientSession:
         self.id = os.urandom(16).hex()
         self.where = where
         self.leases: tuple[str, ...] = ()  # that its calls rely on
+        self.unanswered = 0  # connections, one after the other, that have brought no value
         self._seq = 0
         self._asked = 0
         self._open: set[int] = set()  # the calls that have no answer yet
@@ -112,6 +113,7 @@ class ClientSession:
 
     def value(self, message: SocketMessage, name: str) -> object:
         """Return the value that a message has. Raises CallError for none."""
+        self.unanswered = 0
         try:
             return unpack(message, "value")
         except ValueError as error:

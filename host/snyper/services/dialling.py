@@ -32,6 +32,19 @@ class Dialling:
             return _DIAL_S
         return max(0.001, min(_DIAL_S, self._until_s - time.monotonic()))
 
+    def delay_s(self, unanswered: int) -> float:
+        """Return how long to wait before the first, after so many connections that broke unanswered.
+
+        Raises Unreachable at the deadline.
+        """
+        delay_s = _pause_s(unanswered)
+        if self._until_s is None:
+            return delay_s
+        left_s = self._until_s - time.monotonic()
+        if left_s <= 0:
+            raise Unreachable(self._where, "it hangs up on whoever calls" if unanswered else self.why)
+        return min(delay_s, left_s)
+
     def pause_s(self, error: Exception) -> float:
         """Take what a try has raised, and return how long to wait before the next.
 
@@ -52,4 +65,8 @@ class Dialling:
             self._said = True
             _log.warning("nobody serves at %s yet (%s): waiting", self._where, self.why)
         self._tries += 1
-        return _RETRY_S[min(self._tries, len(_RETRY_S)) - 1]
+        return _pause_s(self._tries - 1)
+
+
+def _pause_s(tries: int) -> float:
+    return _RETRY_S[min(tries, len(_RETRY_S) - 1)]

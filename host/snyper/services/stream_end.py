@@ -6,8 +6,8 @@ from typing import Any
 
 from snyper.services.client_session import ClientSession
 from snyper.services.remote_exceptions import StreamLost
-from snyper.services.window import Taking
-from snyper.shared.socket_protocol import MessageType, SocketMessage
+from snyper.services.window import MAX_BYTES, MAX_ITEMS, Taking
+from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
 Came = SocketMessage | Exception | None  # an item, or what ends it; None where neither has come
 
@@ -23,11 +23,15 @@ class Arrivals:
         self._end: SocketMessage | Exception | None = None
 
     def put(self, message: SocketMessage | Exception) -> None:
-        """Take what comes: an item, or what ends it."""
+        """Take what comes: an item, or what ends it. Raises ProtocolError for more items than may come before
+        some are taken.
+        """
         if isinstance(message, SocketMessage) and message.type == MessageType.ITEM:
-            self._items.append(message)
             if self._tell is not None:
                 self._tell()
+            elif not _is_room_behind(list(self._items)):
+                raise ProtocolError(ErrorCode.BAD_MESSAGE, "it sends items that nobody has room for")
+            self._items.append(message)
         elif self._end is None:
             self._end = message
 
@@ -35,6 +39,11 @@ class Arrivals:
         """Take the next item; return the end where there is none, None where more is to come."""
         end = self._end  # looked at first: behind it nothing comes
         return self._items.popleft() if self._items else end
+
+
+def _is_room_behind(items: list[SocketMessage]) -> bool:
+    """Tell whether a server that keeps to the window may send one more before any of these is taken."""
+    return len(items) < MAX_ITEMS and sum(len(one.attachment or b"") for one in items) < MAX_BYTES
 
 
 class StreamEnd:
