@@ -140,7 +140,7 @@ class AsyncCaller:
                 except BaseException:
                     connection.give_up(request.id)
                     raise
-            if isinstance(outcome, AsyncItems) or is_answer(outcome):
+            if isinstance(outcome, SocketMessage | AsyncItems) or is_answer(outcome):
                 return outcome, connection
 
     def _stream(

@@ -17,7 +17,7 @@ from snyper.services.dialling import ALIVE_S, IDLE_S
 from snyper.services.handshake import ClientHandshake
 from snyper.services.places import Place
 from snyper.services.sockets import configure_connection, readiness
-from snyper.services.wire import STREAMS, Pieces
+from snyper.services.wire import STREAMS, Buffer, Pieces
 from snyper.shared.clock import now_us
 from snyper.shared.link_core import CloseReason
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
@@ -49,8 +49,7 @@ class AsyncConnection(asyncio.BufferedProtocol):
         self._core = Core({}, "server", self._write, MessageType.REPLY)
         self._core.on_stream = self._on_item
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
-        self._unsent: list[bytes] = []  # lines, which go together
-        self._tail: Pieces = ()
+        self._unsent: list[Buffer] = []  # lines, which go together
         self._came: asyncio.Queue[bytes] | None = asyncio.Queue()  # during the handshake; empty at its end
         self._closed: asyncio.Future[None] = self.loop.create_future()
 
@@ -97,11 +96,13 @@ class AsyncConnection(asyncio.BufferedProtocol):
 
     async def is_alive(self) -> bool:
         """Ask the server for a sign of life, and tell whether one comes in time."""
+        if self.is_closed:
+            return False
         line = SocketMessage(MessageType.PING, "alive").to_line()
         try:
             async with asyncio.timeout(ALIVE_S):
                 return isinstance(await self._begin("alive", (line,)), SocketMessage)
-        except (TimeoutError, ProtocolError):
+        except TimeoutError:
             return False
         finally:
             self._core.cancel_request("alive")
@@ -180,8 +181,8 @@ class AsyncConnection(asyncio.BufferedProtocol):
 
     def _begin(self, id: str | int, pieces: Pieces) -> Outcome:
         outcome: Outcome = self.loop.create_future()
-        self._tail = pieces[1:]
-        self._core.start_request(id, pieces[0], _settle, outcome)  # type: ignore[arg-type]
+        self._send(pieces)
+        self._core._pending[id] = _settle, outcome
         return outcome
 
     def _receive(self, data: Any) -> None:
@@ -209,6 +210,9 @@ class AsyncConnection(asyncio.BufferedProtocol):
             outcome.set_result(AsyncItems(partial(self.tell, taken) if is_watch else None))
 
     def _write(self, line: bytes) -> None:
+        self._send((line,))
+
+    def _send(self, pieces: Pieces) -> None:
         """Send a line, with those that others send in this turn of the loop: one packet costs less than many.
         What follows it goes at once.
         """
@@ -218,11 +222,10 @@ class AsyncConnection(asyncio.BufferedProtocol):
                 raise ProtocolError(ErrorCode.DISCONNECTED, "it asks without end, and does not read")
         if not self._unsent:
             self.loop.call_soon(self._flush)
-        self._unsent.append(line)
-        if self._tail:
-            tail, self._tail = self._tail, ()
+        self._unsent.append(pieces[0])
+        if len(pieces) > 1:
             self._flush()
-            for piece in tail:
+            for piece in pieces[1:]:
                 self._transport.write(piece)
 
     def _flush(self) -> None:
