@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from snyper.services import wire
 from snyper.services.core import Core
@@ -20,7 +20,7 @@ OTHERS = st.sampled_from(
         b'{"type":"ping","id":3}\n',
         b'{"type":"describe","id":"describe-1"}\n',
         b'{"type":"call","id":1}{"type":"call","id":2}\n',
-        b'{"type":"call",\n"id":1}\n',
+        b'{"type":"call",\n"id":9,"data":{"name":"read"}}\n',
         b'{"type":"reply","id":7,"status":"returned"}\n',
         b"\n",
     ]
@@ -69,6 +69,7 @@ def seen(messages: list[SocketMessage]) -> list[Any]:
 
 
 @given(st.lists(CALLS | OTHERS, max_size=8).map(b"".join), PIECES)
+@example(b'{"type":"call",\n"id":9,"data":{"name":"read"}}\n', [16_384])
 def test_a_server_reads_what_a_link_reads(stream: bytes, sizes: list[int]) -> None:
     handlers = {CALL: True, "describe": True}
     said, expected = Said(), Said()
