@@ -2,12 +2,17 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,12 +21,12 @@ from snyper.services.client import Client
 from snyper.services.remote_exceptions import OutcomeUnknown, StreamLost
 from tests.integration.calls_harness import HOST
 
-Answer = Callable[[int], bytes]
+Answer = Callable[[Any], Iterable[bytes]]
 
 
 class Liar:
-    """Lets clients in, and answers each call with what `answer` makes of its id, again and again; where that
-    is nothing it hangs up.
+    """Lets clients in, and answers each request with what `answer` makes of its id, perhaps without end;
+    where there is nothing in that it hangs up.
     """
 
     def __init__(self, answer: Answer) -> None:
@@ -46,9 +51,11 @@ class Liar:
             lines.readline()
             data = {"protocol": 1, "boot_id": "b", "max_chunk_bytes": 1 << 30, "known": True}
             sock.sendall(_line(type="registered", id=0, status="registered", data=data))
-            answer = self._answer(json.loads(lines.readline())["id"])
-            while answer:
-                sock.sendall(answer)
+            for line in lines:
+                for said in self._answer(json.loads(line)["id"]):
+                    if not said:
+                        return
+                    sock.sendall(said)
 
 
 def _line(**fields: object) -> bytes:
@@ -64,17 +71,17 @@ def lying(answer: Answer) -> Iterator[Liar]:
         liar.close()
 
 
-def hang_up(id: int) -> bytes:
-    return b""
+def hang_up(id: int) -> Iterable[bytes]:
+    return [b""]
 
 
-def ask_without_end(id: int) -> bytes:
-    return _line(type="ping", id=7) * 500
+def ask_without_end(id: int) -> Iterable[bytes]:
+    return itertools.repeat(_line(type="ping", id=7) * 500)
 
 
-def stream_without_end(id: int) -> bytes:
-    item = _line(type="item", id=id, data={"value": "x" * 1_000})
-    return _line(type="item", id=id, status="streams") + item * 100
+def stream_without_end(id: int) -> Iterable[bytes]:
+    yield _line(type="item", id=id, status="streams")
+    yield from itertools.repeat(_line(type="item", id=id, data={"value": "x" * 1_000}) * 100)
 
 
 def call(port: int) -> object:
@@ -123,3 +130,38 @@ def take_slowly_async(port: int) -> None:
 def test_items_that_nobody_has_room_for_end_a_stream(take: Callable[[int], None]) -> None:
     with lying(stream_without_end) as liar, pytest.raises(StreamLost):
         take(liar.port)
+
+
+def say_what_a_terminal_does(id: object) -> Iterable[bytes]:
+    value = "[bold]Help\x1b]0;pwned\x07 \x1b[2J\u202eyou\n"
+    return [_line(type="reply", id=id, status="returned", data={"value": value})]
+
+
+def show_help(port: int) -> None:
+    with Client(address=HOST, port=port) as c:
+        c.help()
+
+
+def show_help_async(port: int) -> None:
+    async def show() -> None:
+        async with AsyncClient(address=HOST, port=port) as c:
+            await c.help()
+
+    asyncio.run(show())
+
+
+@pytest.mark.parametrize("show", [show_help, show_help_async])
+def test_help_does_nothing_to_a_terminal(
+    show: Callable[[int], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with lying(say_what_a_terminal_does) as liar:
+        show(liar.port)
+    assert capsys.readouterr().out == "[bold]Help]0;pwned [2Jyou\n\n"
+
+
+def test_what_is_no_log_is_said_in_a_line() -> None:
+    with lying(say_what_a_terminal_does) as liar:
+        command = [str(Path(sys.executable).parent / "snyper"), "log", f"{HOST}:{liar.port}"]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (said.returncode, said.stdout) == (1, "")
+    assert said.stderr == f"snyper: what {HOST}:{liar.port} answers is no log\n"

@@ -7,9 +7,10 @@ import typer
 
 from snyper.cli.call_command import SecretFile, ServerPlace, ServiceHub, as_json, connected_server
 from snyper.cli.commands import Json
-from snyper.cli.output import err, out
+from snyper.cli.output import err, fail, out
 from snyper.services import OutcomeUnknown, Unreachable, call_log, deadline
 from snyper.system import streams
+from snyper.system.process import EXIT_FAILED
 from snyper.system.streams import print_json
 from snyper.system.text import one_line
 
@@ -40,6 +41,8 @@ def log(
         except KeyboardInterrupt:
             if not follow:
                 raise
+        except (AttributeError, KeyError, TypeError, ValueError):
+            fail(f"what {server} answers is no log", EXIT_FAILED)
 
 
 def _entries(client: Any, follow: bool) -> Iterator[dict[str, Any]]:

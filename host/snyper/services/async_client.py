@@ -8,6 +8,7 @@ from typing import Any, Self
 from snyper.services.async_caller import AsyncCaller
 from snyper.services.client_face import ClientFace
 from snyper.services.wire import DESCRIBE
+from snyper.system.text import harmless
 
 
 class AsyncClient(ClientFace):
@@ -31,7 +32,7 @@ class AsyncClient(ClientFace):
 
     async def help(self, command: str | None = None) -> None:
         """Show what the server serves, or what one command is documented as: in a pager on a terminal."""
-        text = str(await self._snyper.ask(DESCRIBE, help=command))
+        text = harmless(str(await self._snyper.ask(DESCRIBE, help=command)))
         await asyncio.to_thread(pydoc.pager, text + "\n")
 
     async def close(self) -> None:

@@ -6,6 +6,7 @@ import time
 
 from snyper.services.remote_exceptions import Refused, Unreachable
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
+from snyper.system.text import one_line
 
 IDLE_S = 5.0  # after which a connection is tried before it is used
 ALIVE_S = 2.0  # for an answer to who asks for a sign of life
@@ -63,7 +64,7 @@ class Dialling:
             raise Unreachable(self._where, self.why) from None
         if not self._said and now_s - self._began_s >= _SAY_S:
             self._said = True
-            _log.warning("nobody serves at %s yet (%s): waiting", self._where, self.why)
+            _log.warning("nobody serves at %s yet (%s): waiting", self._where, one_line(self.why))
         self._tries += 1
         return _pause_s(self._tries - 1)
 
