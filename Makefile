@@ -81,6 +81,8 @@ faults-full: $(READY) ## The same with the full numbers: hours
 long-calls: $(READY) ## Hold the interpreter lock for 20 s in a call, answer 1 GiB, cut the cable
 	@SNYPER_HELD_S=20 SNYPER_LARGE_BYTES=1073741824 SNYPER_KEEPALIVE="5 2 4 13" \
 	    $(BIN)/python -m pytest tests/integration/test_calls_scale.py tests/integration/test_calls_gone.py $(ARGS)
+	@SNYPER_CUT_STEP=1 $(BIN)/python -m pytest --numprocesses $(JOBS) -k cut_after_any_byte $(ARGS) \
+	    tests/integration/test_calls.py tests/integration/test_async_calls.py tests/integration/test_calls_streams.py
 
 cuts: $(READY) ## Cut the power at each command to the flash (ARGS="--depth 2")
 	@$(BIN)/python -m tools.power_cuts $(ARGS)

@@ -25,6 +25,8 @@ from snyper.services.server import Server
 from tools.loopback import free_port
 
 HOST = "127.0.0.1"
+# Bytes from one cut of a connection under TLS to the next that is tried: each takes a handshake.
+CUT_STEP = int(os.environ.get("SNYPER_CUT_STEP", "29"))
 each_secret = pytest.mark.parametrize("secret", [None, "a secret of some length"])
 
 

@@ -353,7 +353,9 @@ def test_foreign_messages_disturb_nobody(hub: HubProcess) -> None:
 _HOLDS = """
 import ctypes, sys
 from snyper import Server
+from snyper.services import hub_service
 
+hub_service.HEARTBEAT_MS = 300
 seen = []
 
 def hold(seconds):
@@ -371,7 +373,7 @@ def test_a_server_that_the_hub_takes_for_dead_ends_its_call_well(hub: HubProcess
         client_of(hub) as client,
     ):
         try:
-            assert client.hold(13) == 1  # longer than three heartbeats
+            assert client.hold(2) == 1  # longer than three heartbeats
             assert client.hold(0) == 2
         finally:
             server.kill()
