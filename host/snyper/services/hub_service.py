@@ -25,6 +25,7 @@ from snyper.shared.socket_protocol import (
     is_target_id,
 )
 
+MAX_UNTAKEN_BYTES = 1 << 20  # of one client, that wait for the server
 MAX_CONNECTIONS = 4_096  # of clients at a time
 MAX_TEXT_CHARS = 64  # that a peer says of itself
 Take = Callable[[socket.socket, str], object]
@@ -154,7 +155,7 @@ class _Carried:
         self._asked = asyncio.Event()  # there is room for bytes in a reply
         self._came: asyncio.Queue[bytes | bytearray | None] = asyncio.Queue()  # None for the end
         self._asked_s = self._answered_s = time.monotonic()
-        self._has_begun = False
+        self._untaken_bytes = 0  # of what has come, which the server has not read
 
     def stop(self) -> None:
         """End it: the client has gone, or the hub."""
@@ -165,8 +166,13 @@ class _Carried:
         return any(id == held for held, _ in self._end.held)
 
     def take(self, message: SocketMessage) -> None:
-        """Take a request of the client. Raises ProtocolError."""
+        """Take a request of the client. Raises ProtocolError: `busy` where the server does not read what came
+        before, which is no answer to the request.
+        """
+        if message.attachment and self._untaken_bytes > MAX_UNTAKEN_BYTES:
+            raise ProtocolError(ErrorCode.BUSY, "the server has not read what came before")
         for piece in self._end.take(message):
+            self._untaken_bytes += len(piece)
             self._came.put_nowait(piece)
         self._asked_s = time.monotonic()
         if self._end.is_over:
@@ -220,6 +226,7 @@ class _Carried:
         while (piece := await self._came.get()) is not None:
             writer.write(piece)
             await writer.drain()
+            self._untaken_bytes -= len(piece)
             while len(self._end.held) > MAX_HELD:  # so that more can come
                 await self._answer()
 
