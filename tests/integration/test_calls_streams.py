@@ -84,6 +84,21 @@ def test_who_leaves_early_ends_the_generator(how: str) -> None:
         assert scanner.ends == ["GeneratorExit, cancelled"]
 
 
+def test_another_thread_may_close_it() -> None:
+    go_on = threading.Event()
+
+    def wait() -> Iterator[int]:
+        yield 1
+        go_on.wait(30)
+
+    with served(wait) as server, Client(address=HOST, port=server.port) as c:
+        stream = c.wait()
+        assert next(stream) == 1
+        threading.Timer(0.05, stream.close).start()
+        assert list(stream) == []
+        go_on.set()
+
+
 def test_the_instance_is_busy_until_it_ends() -> None:
     scanner = Scanner()
     with (

@@ -18,6 +18,7 @@ from tests.integration.calls_harness import (
     INTERRUPTED,
     CuttingRelay,
     Powermeter,
+    Scanner,
     Sensor,
     hello,
     interrupt,
@@ -253,6 +254,22 @@ def test_several_at_once_in_several_threads() -> None:
         for mine in seen:
             assert mine == sorted(set(mine))
             assert (mine[0], mine[-1]) == (1, 5)
+
+
+def test_another_thread_may_close_it() -> None:
+    with served(Powermeter()) as server, two_clients(server, Powermeter) as (one, _):
+        values = watch(one, "range")
+        assert next(values) == 1
+        threading.Timer(0.05, values.close).start()
+        assert list(values) == []
+
+
+def test_what_sets_or_streams_is_not_watched() -> None:
+    with served(Powermeter(), Scanner().scan) as server, two_clients(server) as (one, _):
+        with pytest.raises(Refused, match="set_range sets a property: watch 'range'"):
+            watch(one, "set_range", every=0.02)
+        with pytest.raises(Refused, match="scan has many values of its own"):
+            watch(one, "scan", every=0.02)
 
 
 @needs_fork

@@ -42,8 +42,9 @@ class AsyncItems(Arrivals):
 class AsyncRemoteStream(StreamEnd, AsyncIterator[Any]):
     """Iterates over what a generator yields on the server, which runs at most some items ahead.
 
-    A task at a time may use it. `aclose`, or nobody having it any more, ends the generator there. Where the
-    connection has broken, or a deadline is over, it raises StreamLost: the generator is not run again.
+    A task at a time may iterate, any may `aclose`. That, or nobody having it any more, ends the generator
+    there. Where the connection has broken, or a deadline is over, it raises StreamLost: the generator is not
+    run again.
     """
 
     _stop = StopAsyncIteration
@@ -57,10 +58,10 @@ class AsyncRemoteStream(StreamEnd, AsyncIterator[Any]):
 
     async def aclose(self) -> None:
         """End it, and the generator on the server."""
-        self._close()
+        self._leave()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self._close()
+        self._leave()

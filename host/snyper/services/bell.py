@@ -1,5 +1,6 @@
 """A bell that one thread waits for and another rings, where Ctrl-C may come at any step of either."""
 
+import contextlib
 import threading
 
 SLICE_S = 0.3  # Windows ends no wait for Ctrl-C
@@ -23,6 +24,6 @@ class Bell:
         self._silence.acquire(timeout=wait_s)
 
     def ring(self) -> None:
-        """Have who waits look. One thread at a time may do so."""
-        if self._silence.locked():
+        """Have who waits look. Any thread may do so."""
+        with contextlib.suppress(RuntimeError):  # it has rung already
             self._silence.release()

@@ -34,8 +34,9 @@ class Items(Arrivals):
 class RemoteStream(StreamEnd, Iterator[Any]):
     """Iterates over what a generator yields on the server, which runs at most some items ahead.
 
-    A thread at a time may use it. `close`, or nobody having it any more, ends the generator there. Where the
-    connection has broken, or a deadline is over, it raises StreamLost: the generator is not run again.
+    A thread at a time may iterate, any may `close`. That, or nobody having it any more, ends the generator
+    there. Where the connection has broken, or a deadline is over, it raises StreamLost: the generator is not
+    run again.
     """
 
     _stop = StopIteration
@@ -49,10 +50,10 @@ class RemoteStream(StreamEnd, Iterator[Any]):
 
     def close(self) -> None:
         """End it, and the generator on the server."""
-        self._close()
+        self._leave()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._close()
+        self._leave()

@@ -35,6 +35,10 @@ class Arrivals:
         elif self._end is None:
             self._end = message
 
+    def leave(self) -> None:
+        """Take that nobody wants more: who waits is to look whether it is over."""
+        self.put(ProtocolError(ErrorCode.DISCONNECTED, "it was closed"))
+
     def next(self) -> Came:
         """Take the next item; return the end where there is none, None where more is to come."""
         end = self._end  # looked at first: behind it nothing comes
@@ -82,6 +86,7 @@ class StreamEnd:
 
     def _take(self, came: Came) -> Any:
         """Return the value of the item that came; None came until the deadline. Raises what the end means."""
+        self._check()  # another may have closed it meanwhile
         if isinstance(came, SocketMessage) and came.type == MessageType.ITEM:
             if self._taking.take(len(came.attachment or b"")):
                 self._tell(self._taking.count)
@@ -102,6 +107,10 @@ class StreamEnd:
             self._is_over = True
             if not self._session.is_inherited:
                 self._give_up()
+
+    def _leave(self) -> None:
+        self._close()
+        self._items.leave()
 
     def __del__(self) -> None:
         self._close()

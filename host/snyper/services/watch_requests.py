@@ -57,6 +57,10 @@ class WatchRequests:
         member = self._surface.find_read(word(data, "name"))
         if every_s is None and member.kind != GETTER:
             raise Refused(f"{member.name} is no property: watch(..., every=...) calls it once for all")
+        if member.kind == SETTER:
+            raise Refused(f"{member.name} sets a property: watch {member.attribute!r}")
+        if member.is_generator:
+            raise Refused(f"{member.name} has many values of its own: iterate over what it returns")
         if self._watches.count(session.id) >= MAX_OF_CLIENT:
             raise Busy(f"{session.who} has {MAX_OF_CLIENT} watches")
         watched = self._watches.find(member, every_s)

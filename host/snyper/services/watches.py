@@ -66,6 +66,8 @@ class _Watching:
         self._items, self._give_up = begun
         self._session = self._caller.session
         self._last: int | None = None  # the number of a value here
+        if self._is_over:  # closed while it began anew
+            self._give_up()
 
     def _is_value(self, came: Came) -> bool:
         """Tell whether a value came; false where the connection has broken. Raises what the end means."""
@@ -96,12 +98,18 @@ class _Watching:
             if self._has_begun:
                 self._give_up()
 
+    def _leave(self) -> None:
+        items = self._items
+        self._close()
+        if items is not None:
+            items.leave()
+
     def __del__(self) -> None:
         self._close()
 
 
 class Watch(_Watching, Iterator[Any]):
-    """An iterator over the values of a property: `for`. A thread at a time may use it."""
+    """An iterator over the values of a property: `for`. One thread iterates, any may `close`."""
 
     def __init__(self, face: ClientFace, name: str, every: float | None) -> None:
         super().__init__(face, name, every)
@@ -114,27 +122,28 @@ class Watch(_Watching, Iterator[Any]):
         while not self._is_over:
             if not self._has_begun:
                 self._begin()
+                continue
             came = self._items.take(until(None))
-            if self._is_value(came):
+            if not self._is_over and self._is_value(came):
                 return self._value(came)
         raise StopIteration
 
     def close(self) -> None:
         """End it."""
-        self._close()
+        self._leave()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._close()
+        self._leave()
 
     def _begin(self) -> None:
         self._take_begun(self._caller.watch(self._data, self._name))
 
 
 class AsyncWatch(_Watching, AsyncIterator[Any]):
-    """An iterator over the values of a property: `async for`. A task at a time may use it."""
+    """An iterator over the values of a property: `async for`. One task iterates, any may `aclose`."""
 
     def __aiter__(self) -> Self:
         return self
@@ -143,17 +152,18 @@ class AsyncWatch(_Watching, AsyncIterator[Any]):
         while not self._is_over:
             if not self._has_begun:
                 self._take_begun(await self._caller.watch(self._data, self._name))
+                continue
             came = await self._items.take(until(None))
-            if self._is_value(came):
+            if not self._is_over and self._is_value(came):
                 return self._value(came)
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
         """End it."""
-        self._close()
+        self._leave()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self._close()
+        self._leave()
