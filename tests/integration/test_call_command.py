@@ -40,6 +40,8 @@ async def test_a_call() -> None:
             (("get_range",), "3\n"),
             (("hello", "name=pluto"), '"Hello pluto!"\n'),
             (("hello", '{"x": [1]}'), "\"Hello {'x': [1]}!\"\n"),
+            (("hello", "-5"), '"Hello -5!"\n'),
+            (("--timeout", "9", "hello", "-1.5e-3"), '"Hello -0.0015!"\n'),
             (("count", "up_to=3"), "0\n1\n2\n"),
         ):
             assert await run_snyper("call", address, *words) == (0, said, "")
@@ -53,6 +55,7 @@ async def test_what_goes_wrong_is_said_with_a_status() -> None:
             (("read_voltage", "sample=20"), FAILED, "TypeError: Powermeter.read_voltage() got an unexpected"),
             (("read_volt",), FAILED, "Did you mean 'read_voltage'"),
             (("read_voltage", "samples=1", "2"), USAGE, "2 is no KEY=VALUE"),
+            (("read_voltage", "-samples"), USAGE, "No such option: -s"),
             (("read_voltage", "samples=1", "samples=2"), USAGE, "samples stands twice"),
             ((), USAGE, "NAME"),
         ):

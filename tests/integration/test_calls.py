@@ -16,8 +16,10 @@ import pytest
 from snyper.services.client import Client, running
 from snyper.services.context import deadline
 from snyper.services.desk import MAX_UNSEEN
+from snyper.services.locks import lock
 from snyper.services.remote_exceptions import CallError, OutcomeUnknown, Refused, RemoteError, Unreachable
 from snyper.services.server import Server
+from snyper.services.watches import watch
 from tests.integration.calls_harness import (
     CUT_STEP,
     HOST,
@@ -339,6 +341,22 @@ def test_the_name_of_a_property_means_its_reading() -> None:
 def test_an_urgent_name_that_is_not_served_is_an_error() -> None:
     with pytest.raises(ValueError, match="stop"):
         Server(Bath(), address=HOST, port=0, urgent=["stop"]).run(threaded=True)
+
+
+@pytest.mark.parametrize("limit", [deadline, lambda seconds: Client(timeout=seconds)])
+def test_a_limit_is_a_positive_number_of_seconds(limit: Callable[[Any], Any]) -> None:
+    for wrong in (0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="seconds above 0"):
+            limit(wrong).__enter__()
+    with pytest.raises(TypeError, match="a number of seconds, not '5'"):
+        limit("5").__enter__()
+
+
+def test_what_is_too_long_to_be_asked_is_an_error_of_calls() -> None:
+    with served(hello) as server, Client(address=HOST, port=server.port) as c:
+        for ask in (c.help, c.call, lambda text: watch(c, text), lambda text: lock(c, why=text).__enter__()):
+            with pytest.raises(CallError, match="at most"):
+                ask("x" * 5_000)
 
 
 def test_a_deadline_frees_the_caller_and_the_function_can_ask() -> None:

@@ -1,5 +1,6 @@
 """The page that `snyper --help` shows: the commands by what one wants to do."""
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -22,14 +23,25 @@ PANELS = {
 }
 
 
+_NEGATIVE_NUMBER = re.compile(r"-\d+(\.\d+)?([eE][+-]?\d+)?")
+
+
 class CommandInWords(TyperCommand):
-    """A command whose page says no types behind arguments that have a word of their own."""
+    """A command whose page says no types behind arguments that have a word of their own, and which takes
+    negative numbers: no option is one.
+    """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         for param in self.params:
             if isinstance(param, TyperArgument) and param.metavar:
                 param.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Parse them. With a space before it a number does not begin as an option does, and is the same."""
+        return super().parse_args(
+            ctx, [f" {one}" if _NEGATIVE_NUMBER.fullmatch(one) else one for one in args]
+        )
 
 
 class App(typer.Typer):

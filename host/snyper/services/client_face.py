@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Coroutine
 from typing import Any, Protocol, Self, TypedDict
 
+from snyper.services.context import check_seconds
 from snyper.services.mirror import mirror
 from snyper.services.places import place_of
 from snyper.services.skew import differences
@@ -56,6 +57,8 @@ class ClientFace:
         name: str | None = None,
         key: str | None = None,
     ) -> None:
+        if timeout is not None:
+            check_seconds(timeout, "timeout")
         self._classes = self._shown = classes
         self._skewed = frozenset()
         self._snyper = self._caller_type(place_of(address, port, hub, name, key), secret, timeout)

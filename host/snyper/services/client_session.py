@@ -105,11 +105,15 @@ class ClientSession:
         self._open.discard(seq)
 
     def ask(self, message_type: str, data: dict[str, object]) -> tuple[str, Pieces, str]:
-        """Return what makes a Request of a message that calls no function. Raises ProtocolError."""
+        """Return what makes a Request of a message that calls no function. Raises CallError."""
         with self._lock:
             self._asked += 1
             id = f"{message_type}-{self._asked}"
-        return id, (SocketMessage(message_type, id, data=data).to_line(),), message_type
+        try:
+            line = SocketMessage(message_type, id, data=data).to_line()
+        except ProtocolError as error:
+            raise CallError(str(error)) from None
+        return id, (line,), message_type
 
     def value(self, message: SocketMessage, name: str) -> object:
         """Return the value that a message has. Raises CallError for none."""

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from numbers import Real
 from typing import Any
 
 _until_s: ContextVar[float | None] = ContextVar("until_s", default=None)
@@ -15,13 +16,20 @@ def deadline(seconds: float) -> Iterator[None]:
     """Give all calls in the block together so many seconds.
 
     One that has not ended then raises OutcomeUnknown, one that waits for its server Unreachable. Of deadlines
-    within each other the earliest counts. Raises ValueError for no positive number.
+    within each other the earliest counts. Raises TypeError, ValueError for no positive number.
     """
-    if not seconds > 0:
-        raise ValueError(f"a deadline is a number of seconds above 0, not {seconds!r}")
+    check_seconds(seconds, "deadline")
     before_s = _until_s.get()
     with grace(seconds if before_s is None else min(seconds, before_s - time.monotonic())):
         yield
+
+
+def check_seconds(seconds: object, what: str) -> None:
+    """Raise TypeError, ValueError for what is no time that a call may take."""
+    if not isinstance(seconds, Real):
+        raise TypeError(f"a {what} is a number of seconds, not {seconds!r}")
+    if not float(seconds) > 0:
+        raise ValueError(f"a {what} is a number of seconds above 0, not {seconds!r}")
 
 
 @contextmanager
