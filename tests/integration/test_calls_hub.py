@@ -22,11 +22,12 @@ from snyper.client.key_store import new_key
 from snyper.services import hub_service
 from snyper.services.carrying import ClientEnd
 from snyper.services.client import Client, caller_of
+from snyper.services.entrance import MAX_STRANGERS
 from snyper.services.remote_exceptions import OutcomeUnknown, Refused, Unreachable
 from snyper.services.server import Server
 from snyper.shared.keys import Rights
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
-from tests.integration.calls_harness import Bath, HubProcess, Powermeter, each_secret
+from tests.integration.calls_harness import Bath, HubProcess, Powermeter, becomes, each_secret
 from tests.integration.harness import needs_micropython, wait_until
 
 
@@ -348,6 +349,23 @@ def test_foreign_messages_disturb_nobody(hub: HubProcess) -> None:
         assert pm.range == 1
     assert codes <= {"", "bad_message", "timeout"}
     assert "bad_message" in codes
+
+
+def test_connections_that_are_begun_and_say_nothing_leave_nothing_behind(hub: HubProcess) -> None:
+    async def begin() -> None:
+        async with snyper.connect(hub.address) as console:
+            for number in range(3 * MAX_STRANGERS):
+                [result] = await console.command("lab1", "exchange", connection=f"c{number}", begin=True)
+                assert result.ok
+            began_s = time.monotonic()
+            await becomes(lambda: len(carried) <= MAX_STRANGERS + 1)
+            assert time.monotonic() - began_s < 5  # and not when the service takes them for gone
+
+    with serving(hub, Powermeter()) as server, client_of(hub, Powermeter) as pm:
+        carried = server._hub._session._carried  # type: ignore[union-attr]
+        assert pm.range == 1
+        asyncio.run(begin())
+        assert pm.range == 1
 
 
 _HOLDS = """

@@ -124,19 +124,20 @@ class _ServiceSession(ConsoleSession):
                 raise ProtocolError(ErrorCode.BUSY, f"this service takes {MAX_CONNECTIONS} clients")
             carried = _Carried(link)
             carried.take(message)
+            try:
+                near, far = socket.socketpair()
+            except OSError as error:  # there are no descriptors
+                raise ProtocolError(ErrorCode.BUSY, f"no more clients for now: {error.strerror}") from None
             self._carried[name] = carried
-            carried.task = asyncio.create_task(
-                self._serve(name, carried, f"{_console_of(message)} of the hub")
-            )
+            self._take(far, f"{_console_of(message)} of the hub")
+            carried.task = asyncio.create_task(self._serve(name, carried, near))
         elif begins or carried is None:
             raise ProtocolError(ErrorCode.BAD_MESSAGE, "there is no such connection")
         else:
             carried.take(message)
 
-    async def _serve(self, name: str, carried: "_Carried", whose: str) -> None:
-        near, far = socket.socketpair()
+    async def _serve(self, name: str, carried: "_Carried", near: socket.socket) -> None:
         try:
-            self._take(far, whose)
             await carried.run(near)
         except (OSError, ProtocolError):
             pass  # the client, the server or the hub has gone: the server's end sees it
@@ -206,10 +207,9 @@ class _Carried:
     async def _send(self, reader: asyncio.StreamReader) -> None:
         """Answer with what the server says, until it hangs up."""
         while True:
-            piece = await reader.read(await self._room_bytes())
+            piece = await reader.read(self._link.peer_max_chunk_bytes)
             if not piece:
-                await self._room_bytes()  # for the client to learn of it
-                return
+                return  # who asks nothing now is told when he does
             while piece:
                 room = await self._room_bytes()
                 await self._answer(piece[:room])
