@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import functools
 import inspect
 import pydoc
@@ -249,6 +250,33 @@ async def test_asynchronous_methods_and_getters_are_awaited_and_assignments_refu
 def test_constants_and_classes_within_are_shown_as_they_are() -> None:
     pm = client(Powermeter)
     assert (pm.UNITS, pm.ranges, pm.Mode) == ("V", (1, 2, 3), Powermeter.Mode)
+
+
+def test_data_of_instances_is_no_call() -> None:
+    @dataclasses.dataclass
+    class Point:
+        x: int = 3
+        is_on: bool = False
+
+        def move(self) -> None: ...
+
+    class Stage:
+        __slots__ = ("height",)
+        speed: float
+        home: "nowhere"  # type: ignore[name-defined]  # noqa: F821
+
+        @property
+        def level(self) -> int:
+            return 3
+
+    pm = client(Point, (Stage, "z_"))
+    for name in ("x", "is_on", "z_height", "z_speed", "z_home"):
+        with pytest.raises(AttributeError, match=f"{name} is data of an instance"):
+            getattr(pm, name)
+    pm.move()
+    assert pm.z_level == "result of get_z_level"
+    pm.speed()  # what another class serves
+    assert [name for name, _, _ in pm._calls] == ["move", "get_z_level", "speed"]
 
 
 def test_a_constant_hides_nothing_and_does_not_learn_of_it() -> None:

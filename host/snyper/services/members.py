@@ -1,5 +1,6 @@
 """The members of a class and their signatures, found without running anything of it. Pure."""
 
+import contextlib
 import functools
 import inspect
 import types
@@ -144,6 +145,19 @@ def class_members(of: type) -> list[ClassMember]:
                 docs[name] = doc_of(raw) or docs.get(name, "")
     fields = inspect.getattr_static(of, "__dataclass_fields__", {})
     return [member for name, raw in raws.items() for member in _member(name, raw, docs[name], name in fields)]
+
+
+def data_names(of: type) -> set[str]:
+    """Return the public names that a class says its instances have as data, each its own: fields of a
+    dataclass, slots, and what is annotated without a value.
+    """
+    names: set[str] = set(inspect.getattr_static(of, "__dataclass_fields__", ()))
+    for cls in of.__mro__:
+        with contextlib.suppress(Exception):  # what an annotation raises that is evaluated at last
+            names.update(inspect.get_annotations(cls))
+        names.update(name for name, raw in vars(cls).items() if isinstance(raw, types.MemberDescriptorType))
+    names.difference_update(member.name for member in class_members(of))
+    return {name for name in names if not name.startswith("_")}
 
 
 def _member(name: str, raw: object, doc: str, is_field: bool) -> Iterator[ClassMember]:

@@ -14,6 +14,7 @@ from snyper.services.members import (
     checker,
     class_members,
     commands_of,
+    data_names,
     with_instance,
 )
 from snyper.services.naming import NameTable
@@ -25,8 +26,8 @@ def mirror(base: type, items: Sequence[type | tuple[type, str]], is_async: bool 
     A method raises the TypeError of the class's own for wrong arguments, and else returns `base.call(name,
     ...)` with the arguments as they were given. A property is read by `call("get_NAME")` and set by
     `call("set_NAME", value)`; with `is_async` an assignment, which nobody can await, raises AttributeError.
-    Constants of a class are shown as they are, where they hide nothing else. No other name can be set but
-    those with a leading underscore.
+    Constants of a class are shown as they are, where they hide nothing else. What a class says to be data of
+    its instances raises AttributeError. No other name can be set but those with a leading underscore.
 
     The server's signatures decide: of a method whose name is in the client's attribute `_skewed`, if it has
     one, arguments that the class would not take are sent all the same.
@@ -37,6 +38,7 @@ def mirror(base: type, items: Sequence[type | tuple[type, str]], is_async: bool 
     names = NameTable()
     shown: dict[str, object] = {}
     constants: dict[str, object] = {}
+    data: set[str] = set()
     classes = [class_and_prefix(item) for item in items]
     for cls, prefix in classes:
         names.claim_all(commands_of(cls, prefix))
@@ -51,7 +53,8 @@ def mirror(base: type, items: Sequence[type | tuple[type, str]], is_async: bool 
             name = prefix + member.name
             if isinstance(member, ClassConstant) and name not in names and not hasattr(base, name):
                 constants.setdefault(name, member.value)
-    return _subclass(base, shown, constants, [cls.__doc__ for cls, _prefix in classes if cls.__doc__])
+        data.update(name for own in data_names(cls) if (name := prefix + own) not in names)
+    return _subclass(base, shown, constants, data, [cls.__doc__ for cls, _prefix in classes if cls.__doc__])
 
 
 def class_and_prefix(item: object) -> tuple[type, str]:
@@ -62,7 +65,9 @@ def class_and_prefix(item: object) -> tuple[type, str]:
     raise TypeError(f'{reprlib.repr(item)} is no class, nor a class with a prefix, (Powermeter, "pump_")')
 
 
-def _subclass(base: Any, shown: dict[str, object], constants: dict[str, object], docs: list[str]) -> type:
+def _subclass(
+    base: Any, shown: dict[str, object], constants: dict[str, object], data: set[str], docs: list[str]
+) -> type:
     class Strict(base):  # type: ignore[misc]
         def __setattr__(self, name: str, value: Any) -> None:
             raw = inspect.getattr_static(type(self), name, None)
@@ -84,6 +89,10 @@ def _subclass(base: Any, shown: dict[str, object], constants: dict[str, object],
                 if name in _PROBED:
                     raise AttributeError(
                         f'{name} is what tools ask of any object; call("{name}") asks the server'
+                    )
+                if name in data:
+                    raise AttributeError(
+                        f"{name} is data of an instance, which is not served: make it a property there"
                     )
                 return super().__getattr__(name)
 
