@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
+import snyper
 from snyper.services import remote_exceptions, values
 from snyper.services.remote_exceptions import (
     MAX_MESSAGE_BYTES,
@@ -53,6 +54,13 @@ ERRORS_OF_CALLS = [
     StreamLost(7),
     CallError("something new"),
 ]
+
+
+def test_every_error_of_calls_can_be_caught_by_its_name() -> None:
+    kinds: list[type[Exception]] = [CallError, *CallError.__subclasses__(), RemoteError]
+    for kind in kinds:
+        assert getattr(snyper, kind.__name__) is kind
+        assert kind.__name__ in snyper.__all__
 
 
 class RangeError(Exception):

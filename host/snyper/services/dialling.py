@@ -66,7 +66,8 @@ class Dialling:
             self._said = True
             _log.warning("nobody serves at %s yet (%s): waiting", self._where, one_line(self.why))
         self._tries += 1
-        return _pause_s(self._tries - 1)
+        pause_s = _pause_s(self._tries - 1)
+        return pause_s if self._until_s is None else min(pause_s, self._until_s - now_s)
 
 
 def _pause_s(tries: int) -> float:
