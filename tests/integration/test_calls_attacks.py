@@ -236,3 +236,34 @@ def test_watches_without_end_have_one() -> None:
         assert next(ranges) == 2
         while len(server._engine._timers) > 0:  # type: ignore[union-attr]
             time.sleep(0.01)
+
+
+def test_nobody_passes_those_who_wait_by_a_call_that_is_none_of_theirs() -> None:
+    order: list[str] = []
+    began, ends = threading.Event(), threading.Event()
+
+    class Bath:
+        def cool(self) -> None:
+            began.set()
+            assert ends.wait(30)
+
+        def tell(self, who: str) -> None:
+            order.append(who)
+
+    with served(Bath()) as server, Client(address=HOST, port=server.port) as c, Attacker(server.port) as eve:
+        eve.call(1, "cool")
+        assert began.wait(30)
+        caller = threading.Thread(target=c.tell, args=("another",))
+        caller.start()
+        while len(snyper.running(c)) < 2:
+            time.sleep(0)
+        chain = [f"{server._entrance.instance}:{number}" for number in range(1, 9)]
+        eve.call(2, "tell", data={"name": "tell", "arguments": [["eve"], {}], "chain": chain})
+        eve.say(type="running", id="who")
+        waits = eve.hear()["id"] == "who"  # and its call was not refused
+        ends.set()
+        for _ in range(2):
+            assert eve.hear()["status"] == "returned"
+        caller.join(30)
+    assert waits
+    assert order == ["another", "eve"]

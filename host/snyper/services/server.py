@@ -1,6 +1,7 @@
 """A server of functions and objects: `Server`, and all that it has in common with `AsyncServer`."""
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence, Set
@@ -113,6 +114,7 @@ class BaseServer:
         self._tracebacks = tracebacks
         self._execute = partial(execute, tracebacks)
         self._jobs = 0
+        self._secret_prefix = os.urandom(8).hex()  # of their keys: who makes one up passes all that wait
         self._entrance = Entrance(secret, self._let_in, self._on_request, self._on_end)
         self._log = CallLog(self._entrance.instance)
         self._recording = Recording(self._log)
@@ -301,7 +303,7 @@ class BaseServer:
                 return True
             member = self._surface.find(name)
             self._jobs += 1
-            key = f"{self._entrance.instance}:{self._jobs}"
+            key = f"{self._secret_prefix}:{self._jobs}"
             needs = self._stations.of(member)
             job = Job(session, seq, member, args, kwargs, needs, key)
             if message.attachment is not None:
