@@ -352,6 +352,23 @@ def test_a_limit_is_a_positive_number_of_seconds(limit: Callable[[Any], Any]) ->
         limit("5").__enter__()
 
 
+@pytest.mark.parametrize("end", [Client, Server])
+def test_what_is_no_address_port_or_secret_is_said_at_once(end: Any) -> None:
+    wrong: list[tuple[dict[str, Any], type[Exception], str]] = [
+        ({"port": 70_000}, ValueError, "0 to 65535"),  # which would be 4464
+        ({"port": "4440"}, TypeError, "integer"),
+        ({"address": "192.168.1.10:4440"}, ValueError, "port="),
+        ({"address": "[::1]:4440"}, ValueError, "port="),
+        ({"address": "http://lab"}, ValueError, "host alone"),
+        ({"address": 3}, TypeError, "text"),
+        ({"secret": b"waktu"}, TypeError, "text, not bytes"),
+        ({"secret": ""}, ValueError, "empty secret"),
+    ]
+    for options, error, why in wrong:
+        with pytest.raises(error, match=why):
+            end(**options)
+
+
 def test_what_is_too_long_to_be_asked_is_an_error_of_calls() -> None:
     with served(hello) as server, Client(address=HOST, port=server.port) as c:
         for ask in (c.help, c.call, lambda text: watch(c, text), lambda text: lock(c, why=text).__enter__()):

@@ -6,7 +6,7 @@ from typing import Any, Protocol, Self, TypedDict
 
 from snyper.services.context import check_seconds
 from snyper.services.mirror import mirror
-from snyper.services.places import place_of
+from snyper.services.places import check_place, place_of
 from snyper.services.skew import differences
 from snyper.services.wire import PORT
 
@@ -57,6 +57,7 @@ class ClientFace:
         name: str | None = None,
         key: str | None = None,
     ) -> None:
+        check_place(address, port, secret)
         if timeout is not None:
             check_seconds(timeout, "timeout")
         self._classes = self._shown = classes

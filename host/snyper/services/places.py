@@ -41,6 +41,25 @@ class Address:
         return dict(zip(("host", "port"), self._address, strict=True))
 
 
+def check_place(address: object, port: object, secret: object) -> None:
+    """Raise TypeError, ValueError for what is no host, no port, no secret, or None where there may be none.
+
+    A port beyond 65,535 would be another one, of which the system takes the last 16 bits.
+    """
+    if not isinstance(address, str | None):
+        raise TypeError(f"an address is text, not {address!r}")
+    if address is not None and (address.count(":") == 1 or "/" in address or address.startswith("[")):
+        raise ValueError(f"address is a host alone, not {address!r}: its port goes in port=")
+    if not isinstance(port, int):
+        raise TypeError(f"a port is an integer, not {port!r}")
+    if not 0 <= port <= 65_535:
+        raise ValueError(f"a port is 0 to 65535, not {port}")
+    if not isinstance(secret, str | None):
+        raise TypeError(f"a secret is text, not {type(secret).__name__}")
+    if secret == "":
+        raise ValueError("an empty secret keeps nobody out: give one, or leave it out")
+
+
 def place_of(address: str, port: int, hub: str | None, name: str | None, key: str | None) -> Place:
     """Return the place that the options of a client mean. Raises ValueError."""
     if hub is None and name is None:

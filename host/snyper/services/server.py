@@ -22,6 +22,7 @@ from snyper.services.hint import hint
 from snyper.services.hub_service import HubService
 from snyper.services.lease_requests import LeaseRequests
 from snyper.services.leasing import Leases
+from snyper.services.places import check_place
 from snyper.services.recording import Recording
 from snyper.services.remote_exceptions import CallError, Cancelled
 from snyper.services.server_log import CallLog
@@ -103,8 +104,7 @@ class BaseServer:
         name: str | None = None,
         key: str | None = None,
     ) -> None:
-        if secret == "":
-            raise ValueError("an empty secret keeps nobody out: give one, or leave it out")
+        check_place(address, port, secret)
         if (hub is None) != (name is None) or (hub is None and key is not None):
             raise ValueError('as a service of a hub: hub="HOST:PORT" and name="lab1", both')
         if tracebacks and secret is None and hub is None:
