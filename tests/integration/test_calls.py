@@ -352,6 +352,11 @@ def test_a_limit_is_a_positive_number_of_seconds(limit: Callable[[Any], Any]) ->
         limit("5").__enter__()
 
 
+def test_a_client_says_of_what_server_it_is() -> None:
+    assert repr(Client(Powermeter, address="lab", port=4441)) == "<Client of lab:4441>"
+    assert repr(Client(hub="127.0.0.1:8081", name="lab1")) == "<Client of lab1 through 127.0.0.1:8081>"
+
+
 @pytest.mark.parametrize("end", [Client, Server])
 def test_what_is_no_address_port_or_secret_is_said_at_once(end: Any) -> None:
     wrong: list[tuple[dict[str, Any], type[Exception], str]] = [

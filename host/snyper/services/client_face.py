@@ -68,6 +68,9 @@ class ClientFace:
         """Call what the server serves as `command`; return what it returns, raise what it raises."""
         raise NotImplementedError
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._snyper.where}>"
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # never on the wire: IPython and copy look for many
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
