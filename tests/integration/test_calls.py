@@ -368,10 +368,12 @@ def test_what_is_no_address_port_or_secret_is_said_at_once(end: Any) -> None:
         ({"address": 3}, TypeError, "text"),
         ({"secret": b"waktu"}, TypeError, "text, not bytes"),
         ({"secret": ""}, ValueError, "empty secret"),
+        ({"secret": "wak\ud800tu"}, ValueError, "UTF-8"),
     ]
     for options, error, why in wrong:
-        with pytest.raises(error, match=why):
+        with pytest.raises(error, match=why) as caught:
             end(**options)
+        assert "tu" not in repr(caught.value)
 
 
 def test_what_is_too_long_to_be_asked_is_an_error_of_calls() -> None:

@@ -432,3 +432,30 @@ async def test_a_connection_that_is_ended_twice(monkeypatch: pytest.MonkeyPatch)
         await asyncio.wait([carried.task])
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == before
+
+
+def test_a_service_that_answers_at_once_with_nothing_is_not_asked_without_end(hub: HubProcess) -> None:
+    host, _, port = hub.address.partition(":")
+    asked = 0
+    with socket.create_connection((host, int(port))) as service:
+        data: dict[str, object] = {"role": "service", "heartbeat_ms": 60_000, "max_chunk_bytes": 65_536}
+        service.sendall(SocketMessage("register", 1, "lab1", data=data).to_line())
+        lines = service.makefile("rb")
+        assert b'"registered"' in lines.readline()
+
+        def answer() -> None:
+            nonlocal asked
+            for line in lines:
+                message = SocketMessage.from_line(line)
+                lines.read(message.attachment or 0)  # of one that is parsed so it is the number
+                if message.type == "exchange":
+                    asked += 1
+                    service.sendall(message.reply("reply", "ok", {"at": 0}).to_line())
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        with client_of(hub, timeout=1) as client, pytest.raises(Unreachable):
+            client.hello()
+        service.shutdown(socket.SHUT_RDWR)
+        answering.join()
+    assert 0 < asked < 200

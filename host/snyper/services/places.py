@@ -56,6 +56,10 @@ def check_place(address: object, port: object, secret: object) -> None:
         raise ValueError(f"a port is 0 to 65535, not {port}")
     if not isinstance(secret, str | None):
         raise TypeError(f"a secret is text, not {type(secret).__name__}")
+    try:
+        (secret or "").encode()
+    except UnicodeEncodeError:  # which says the secret
+        raise ValueError("the secret has characters that UTF-8 has not: choose another") from None
     if secret == "":
         raise ValueError("an empty secret keeps nobody out: give one, or leave it out")
 

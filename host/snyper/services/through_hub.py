@@ -150,10 +150,13 @@ class _Carrier:
         while self._end.wants_another:
             await self._ask(self._end.exchange())
         while not self._end.is_over:
-            for piece in self._end.take(await self._next_reply()):
+            reply = await self._next_reply()
+            for piece in self._end.take(reply):
                 writer.write(piece)
             self._has_room.set()
             await self._drain(writer)
+            if not (reply.attachment or self._end.under_way):  # of a service that cannot wait
+                await asyncio.sleep(_BUSY_S)
             while self._end.wants_another:
                 await self._ask(self._end.exchange())
 
