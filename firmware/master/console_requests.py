@@ -63,18 +63,18 @@ async def call_cease_fire(hub: "Hub", data: "dict[str, Any]", name: str) -> "Low
 
 async def _list_services(hub: "Hub", link: Link, message: SocketMessage) -> SocketMessage:
     found: "list[Any]" = [peer for peer in hub.router.registry.named.values() if peer.role == Role.SERVICE]
-    for at, service in enumerate(found):
+    for at, peer in enumerate(found):
         if not at % ITEMS_PER_TURN:
             await sleep_ms(0)  # others have their turn
-        its_link = service.link
+        other = peer.link
         data: "dict[str, object]" = {
-            "connected": its_link is not None,
-            "firmware": service.firmware,
-            "seen_ms_ago": 0 if its_link is not None else now_ms() - service.last_seen_ms,
+            "connected": other is not None,
+            "firmware": peer.firmware,
+            "seen_ms_ago": 0 if other is not None else now_ms() - peer.last_seen_ms,
         }
-        if its_link is not None and its_link.round_trip_us is not None:
-            data["round_trip_us"] = its_link.round_trip_us
-        await link.send(SocketMessage(MessageType.ITEM, message.id, service.target_id, data=data))
+        if other is not None and other.round_trip_us is not None:
+            data["round_trip_us"] = other.round_trip_us
+        await link.send(SocketMessage(MessageType.ITEM, message.id, peer.target_id, data=data))
     return message.reply(MessageType.REPLY, "ok", {"count": len(found)})
 
 

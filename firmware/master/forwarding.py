@@ -70,10 +70,10 @@ class Forwarder:
         try:
             return await _answer(link, message, command)
         finally:
-            if link.close_error is None:
-                command.cancel()
-            else:
-                command.abandon()
+            # Where who asked has gone, a service is told so.
+            command.cancel(
+                None if link.close_error is None else SocketMessage(MessageType.ITEM, 0, None, "gone")
+            )
             if router.under_way.get(id) is command:
                 del router.under_way[id]
             if is_first and command.is_undone():  # then it may be tried again under its id

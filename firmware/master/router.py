@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from snyper.shared.runtime import Timer
 
 MAX_REPORT_BYTES = 512  # a hit has some 100; a hub board keeps its last events
-GONE = "gone"  # of an `item` by which a peer learns that nobody waits for its answer
 MAX_ITEMS = 8  # for each peer of a command, that wait until the one that asked takes them
 
 
@@ -139,24 +138,21 @@ class Command:
         undone = [one for one in self._results if one.error is not None and not one.error.unknown_fate]
         return len(undone) == self._expected
 
-    def cancel(self) -> None:
-        """Wait for no further answer. What was sent stays sent. For a caller that stops iterating early."""
+    def cancel(self, message: "SocketMessage | None" = None) -> None:
+        """Wait for no further answer. What was sent stays sent. For a caller that stops iterating early. Who
+        has it and is no target gets `message`, unless it reads too slowly.
+        """
         for peer in self._waiting.values():
             if peer.link is not None:
                 peer.link.cancel_request(self._id)
+                if message is not None and not peer.is_target:
+                    message.id = self._id
+                    try:
+                        peer.link.send_nowait(message)
+                    except ProtocolError:
+                        continue
         self._waiting = {}
         self._router.drop_deadline(self)
-
-    def abandon(self) -> None:
-        """Cancel it, for whoever asked has gone: a peer that is no target is told so."""
-        gone = SocketMessage(MessageType.ITEM, self._id, None, GONE)
-        for peer in self._waiting.values():
-            if peer.link is not None and not peer.is_target:
-                try:
-                    peer.link.send_nowait(gone)
-                except ProtocolError:
-                    continue  # it reads too slowly: it will see that nobody asks any more
-        self.cancel()
 
     def on_item(self, peer: "Peer", item: SocketMessage) -> None:
         """Keep one of many answers of a peer, up to MAX_ITEMS for each; more than that, and it has failed."""
