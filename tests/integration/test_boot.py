@@ -119,8 +119,9 @@ def blinks(board: BoardProcess) -> Callable[[], bool]:
     seen = set()
 
     def check() -> bool:
-        if LED in board.outputs()["pins"]:
-            seen.add(board.outputs()["pins"][LED]["level"])
+        pins = board.outputs()["pins"]
+        if LED in pins:
+            seen.add(pins[LED]["level"])
         return seen == {0, 1}
 
     return check
