@@ -619,14 +619,19 @@ class Command:
         )
         assert text in self.out + self.err, f"it said {self.out!r} {self.err!r}"
 
-    async def listens(self) -> str:
-        """Wait until `snyper hub --json` listens; return its address."""
+    async def says_json(self) -> Message:
+        """Wait for the first line of JSON; return what it says."""
         await until(
             lambda: "\n" in self.out or self.process.returncode is not None,
-            "the hub should listen",
+            "it should say a line",
         )
         assert self.out, f"it said {self.err!r}"
-        status: Message = json.loads(self.out.partition("\n")[0])
+        said: Message = json.loads(self.out.partition("\n")[0])
+        return said
+
+    async def listens(self) -> str:
+        """Wait until `snyper hub --json` listens; return its address."""
+        status = await self.says_json()
         assert status["status"] == "listening", status
         return str(status["listen"])
 

@@ -25,7 +25,7 @@ needs_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6
 
 async def said_address(hub: Command) -> str:
     await hub.says("Ctrl-C stops it")
-    address = str(json.loads(hub.out)["listen"])
+    address = str((await hub.says_json())["listen"])
     assert f"{address}; Ctrl-C stops it" in hub.err
     return address
 
@@ -96,7 +96,7 @@ async def test_the_address_of_a_dashboard(listen: str, host: str, tmp_path: Path
     arguments = ("dashboard", "--listen", listen, "--hub", "[::1]:9", "--no-open", "--archive", archive)
     async with snyper(*arguments, "--json") as command:
         await command.says("Ctrl-C stops it")
-        url = json.loads(command.out)["url"]
+        url = (await command.says_json())["url"]
         assert url.rpartition(":")[0] == f"http://{host}"
         assert await asyncio.to_thread(status_of, url) == 200
 

@@ -30,6 +30,8 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 def test_what_it_exports() -> None:
     assert set(snyper.__all__) == {
+        *("Busy", "Cancelled", "Incompatible", "NotServed", "OutcomeUnknown", "Refused", "ResultGone"),
+        *("Unreachable", "WouldDeadlock"),
         *("CallError", "call_log", "cancelled", "deadline", "running"),
         *("LeaseLost", "Locked", "StreamLost", "break_lock", "leases", "lock", "watch"),
         *("AsyncClient", "AsyncServer", "Client"),

@@ -241,7 +241,7 @@ async def test_a_hub_that_others_reach_wants_a_key_or_to_be_told(engine: str, tm
     assert err.count("\n") == 1
     async with snyper(*arguments, "--open", "--json", TMPDIR=str(tmp_path)) as hub:
         await hub.says("Ctrl-C stops it")
-        assert json.loads(hub.out)["open"] is True
+        assert (await hub.says_json())["open"] is True
         assert "open: whoever reaches it commands every target" in hub.err
         assert "for this computer alone" not in hub.err
         status, out, err = await run_snyper("targets", "--json", "--hub", json.loads(hub.out)["listen"])
