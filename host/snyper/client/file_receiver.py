@@ -10,41 +10,30 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from snyper.client.console_session import ConsoleSession
+from snyper.client.service_session import ServiceSession
 from snyper.shared.attachment_receiver import Receiver
-from snyper.shared.handshake_client import Registered
-from snyper.shared.handshake_server import Role
-from snyper.shared.link import Link
 from snyper.shared.runtime import end_task
-from snyper.shared.socket_protocol import ALL_TARGETS, MAX_TARGET_ID_CHARS, MessageType, is_target_id
+from snyper.shared.socket_protocol import MessageType
 
 MAX_FILE_BYTES = 1 << 30
 MAX_TRANSFERS = 8
 WINDOW_CHUNKS = 4  # what a sender of this project has under way
 
 
-class FileReceiver(ConsoleSession):
+class FileReceiver(ServiceSession):
     """A service that takes files into a directory. Made by `receive_files`."""
 
     def __init__(self, hubs: str | Sequence[str], name: str, directory: Path, key: str | None) -> None:
-        super().__init__(hubs, key)
-        if not is_target_id(name) or name == ALL_TARGETS:
-            raise ValueError(f"{name!r} is no name: 1 to {MAX_TARGET_ID_CHARS} of A-Z a-z 0-9 _ - ., not all")
-        self.target_id = name
-        self._hardware_id = secrets.token_hex(8)
+        super().__init__(hubs, name, key, secrets.token_hex(8))
         self.receiver = Receiver(
             str(directory), MAX_FILE_BYTES, max_transfers=MAX_TRANSFERS, window_chunks=WINDOW_CHUNKS
         )
         for word in (MessageType.OFFER, MessageType.CHUNK):
             self._handlers[word] = self.receiver.serve
 
-    def registration(self) -> dict[str, object]:
-        """Return what it says of itself."""
-        return {"role": Role.SERVICE, "hardware_id": self._hardware_id, "firmware": "keeps files"}
-
-    def on_registered(self, link: Link, registered: Registered, asked_us: int) -> None:
-        """Serve from now on."""
-        self._was_connected = True
+    def about(self) -> str:
+        """Return what it serves."""
+        return "keeps files"
 
 
 @asynccontextmanager

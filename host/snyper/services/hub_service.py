@@ -8,22 +8,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from snyper.client.console_session import ConsoleSession
+from snyper.client.service_session import ServiceSession
 from snyper.services import hub_loop
 from snyper.services.carrying import EXCHANGE, GONE_S, MAX_HELD, QUIET_S, ServiceEnd, connection_of
 from snyper.services.remote_exceptions import Refused
 from snyper.services.through_hub import HEARTBEAT_MS
 from snyper.shared.handshake_client import Registered
-from snyper.shared.handshake_server import Role
 from snyper.shared.link import Link
-from snyper.shared.socket_protocol import (
-    ALL_TARGETS,
-    MAX_TARGET_ID_CHARS,
-    ErrorCode,
-    ProtocolError,
-    SocketMessage,
-    is_target_id,
-)
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
 
 MAX_UNTAKEN_BYTES = 1 << 20  # of one client, that wait for the server
 MAX_CONNECTIONS = 4_096  # of clients at a time
@@ -42,8 +34,6 @@ class HubService:
     """
 
     def __init__(self, hub: str, name: str, key: str | None, about: Callable[[], str], take: Take) -> None:
-        if not is_target_id(name) or name == ALL_TARGETS:
-            raise ValueError(f"{name!r} is no name: 1 to {MAX_TARGET_ID_CHARS} of A-Z a-z 0-9 _ - ., not all")
         self.hub = hub
         self.name = name
         self._session = _ServiceSession(hub, name, key, about, take)
@@ -73,29 +63,27 @@ class HubService:
         return None if self._session.link is not None else self._session.error()
 
 
-class _ServiceSession(ConsoleSession):
+class _ServiceSession(ServiceSession):
     """The service's session with the hub."""
 
     def __init__(self, hub: str, name: str, key: str | None, about: Callable[[], str], take: Take) -> None:
-        super().__init__(hub, key)
-        self.target_id = name
+        # The same for each process here of that name.
+        super().__init__(
+            hub, name, key, hashlib.sha256(f"{socket.gethostname()}/{name}".encode()).hexdigest()[:16]
+        )
         self._about = about
         self._take = take
-        # The same for each process here of that name: a new one is let in as soon as the old one is silent.
-        self._hardware_id = hashlib.sha256(f"{socket.gethostname()}/{name}".encode()).hexdigest()[:16]
         self._carried: dict[str, _Carried] = {}
         self._handlers[EXCHANGE] = self._on_exchange
 
+    def about(self) -> str:
+        return self._about()[:MAX_TEXT_CHARS]
+
     def registration(self) -> dict[str, object]:
-        return {
-            "role": Role.SERVICE,
-            "hardware_id": self._hardware_id,
-            "firmware": self._about()[:MAX_TEXT_CHARS],
-            "heartbeat_ms": HEARTBEAT_MS,
-        }
+        return super().registration() | {"heartbeat_ms": HEARTBEAT_MS}
 
     def on_registered(self, link: Link, registered: Registered, asked_us: int) -> None:
-        self._was_connected = True
+        super().on_registered(link, registered, asked_us)
         link.reads_always = True
         link.on_stream = self._on_gone
 

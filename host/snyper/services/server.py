@@ -10,6 +10,7 @@ from functools import partial
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
+from snyper.services.bell import SLICE_S
 from snyper.services.connection import Connection
 from snyper.services.core import Core
 from snyper.services.coroutines import Coroutines
@@ -64,7 +65,6 @@ from snyper.shared.socket_protocol import (
 if TYPE_CHECKING:
     from snyper.services.execution import Generators, Outcome
 
-_WAIT_S = 0.3  # Windows ends no wait for Ctrl-C
 _SERVED = (CALL, CANCEL, DESCRIBE, RUNNING, LOCK, RENEW, UNLOCK, LEASES, WATCH, LOG)
 
 
@@ -430,7 +430,7 @@ class Server(BaseServer):
             return
         assert self._engine is not None
         with contextlib.suppress(KeyboardInterrupt):
-            while not self._engine.stopped.wait(_WAIT_S):
+            while not self._engine.stopped.wait(SLICE_S):
                 pass
         self.close()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from snyper.client.console_session import ConsoleSession
 from snyper.services import hub_loop
+from snyper.services.bell import SLICE_S
 from snyper.services.carrying import QUIET_S, ClientEnd
 from snyper.shared.handshake_client import Registered
 from snyper.shared.handshake_server import Role
@@ -17,7 +18,6 @@ from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError,
 
 HEARTBEAT_MS = 4_000  # a peer is gone after three: it may hold its interpreter for as long
 _BUSY_S = 0.02  # until what a slow link did not take is tried again
-_WAIT_S = 0.3  # Windows ends no wait for Ctrl-C
 # What of a hub means that it may go better the next time.
 _TRANSIENT = (ErrorCode.BUSY, ErrorCode.TIMEOUT, ErrorCode.DISCONNECTED)
 
@@ -42,7 +42,7 @@ class ThroughHub:
         try:
             while True:
                 try:
-                    return opening.result(_WAIT_S)
+                    return opening.result(SLICE_S)
                 except TimeoutError:
                     if opening.done():
                         raise

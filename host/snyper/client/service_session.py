@@ -1,0 +1,34 @@
+"""A service's session with its hub: the name that it has there, and what it says of itself."""
+
+from collections.abc import Sequence
+
+from snyper.client.console_session import ConsoleSession
+from snyper.shared.handshake_client import Registered
+from snyper.shared.handshake_server import Role
+from snyper.shared.link import Link
+from snyper.shared.socket_protocol import ALL_TARGETS, MAX_TARGET_ID_CHARS, is_target_id
+
+
+class ServiceSession(ConsoleSession):
+    """A session as the service `name`. A `hardware_id` that another process has too lets it in as soon as
+    that is silent. Raises ValueError for an address, a name or a key that is none.
+    """
+
+    def __init__(self, hubs: str | Sequence[str], name: str, key: str | None, hardware_id: str) -> None:
+        super().__init__(hubs, key)
+        if not is_target_id(name) or name == ALL_TARGETS:
+            raise ValueError(f"{name!r} is no name: 1 to {MAX_TARGET_ID_CHARS} of A-Z a-z 0-9 _ - ., not all")
+        self.target_id = name
+        self._hardware_id = hardware_id
+
+    def about(self) -> str:
+        """Return for people, in at most 64 characters, what it serves."""
+        raise NotImplementedError
+
+    def registration(self) -> dict[str, object]:
+        """Return what it says of itself."""
+        return {"role": Role.SERVICE, "hardware_id": self._hardware_id, "firmware": self.about()}
+
+    def on_registered(self, link: Link, registered: Registered, asked_us: int) -> None:
+        """Serve from now on."""
+        self._was_connected = True
