@@ -24,7 +24,7 @@ from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError,
 
 _IDLE_US = round(IDLE_S * 1_000_000)
 _BUFFER_BYTES = 1 << 16  # of lines: what follows them goes straight to where it belongs
-_CLOSE_S = 1.0  # for the server to take the end of TLS
+_CLOSE_S = 1.0  # for the server to take what is still to be sent, and the end of TLS
 
 Steps = Generator[bytes, bytes, bytes]
 Outcome = asyncio.Future[SocketMessage | ProtocolError | AsyncItems]
@@ -132,10 +132,12 @@ class AsyncConnection(asyncio.BufferedProtocol):
         self._transport.abort()
 
     async def close(self) -> None:
-        """Hang up once all is sent."""
+        """Hang up once all is sent; after a moment at once, for the server may never take it."""
         self._flush()
         self._end(ProtocolError(ErrorCode.DISCONNECTED, "closed here"), CloseReason.STOPPING)
         self._transport.close()
+        await asyncio.wait((self._closed,), timeout=_CLOSE_S)
+        self._transport.abort()
         await asyncio.shield(self._closed)
 
     # --- asyncio's

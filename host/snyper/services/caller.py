@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from snyper.services.bell import SLICE_S, Bell
-from snyper.services.client_connection import ClientConnection, dial
+from snyper.services.client_connection import ClientConnection, DeadlineError, dial, left_s
 from snyper.services.client_session import ClientSession, Request, is_answer
 from snyper.services.client_stream import Items, RemoteStream
 from snyper.services.context import until
@@ -25,10 +25,6 @@ _HANDOVER_S = 0.02  # after which a thread that waits for its reply leaves the c
 
 
 Action = Callable[[ClientConnection], None]
-
-
-class _DeadlineError(Exception):
-    """The deadline of a call is over."""
 
 
 class _Request(Request):
@@ -194,7 +190,7 @@ class Caller:
         while True:
             try:
                 outcome = self._exchange(request, until_s)
-            except _DeadlineError:
+            except DeadlineError:
                 if request.done is None and not request.sent_to:
                     raise Unreachable(self.where, "another call waits for it") from None
                 raise OutcomeUnknown(request.name, "it has not ended at its deadline") from None
@@ -206,7 +202,7 @@ class Caller:
                 return outcome
 
     def _exchange(self, request: _Request, until_s: float | None) -> SocketMessage | Exception:
-        """Send a request and return what comes of it. Raises ProtocolError, CallError, _DeadlineError."""
+        """Send a request and return what comes of it. Raises ProtocolError, CallError, DeadlineError."""
         request.done = request.outcome = None
         turn = _Turn()
         try:
@@ -225,13 +221,14 @@ class Caller:
             if request.outcome is None:
                 request.done = Bell()
                 while request.outcome is None:
-                    request.done.wait(_left_s(until_s))
+                    request.done.wait(_slice_s(until_s))
             return request.outcome
         except CallError:
             raise
         except BaseException as error:
             if self._owner is turn:
                 if not isinstance(error, ProtocolError) and self._connection is not None:
+                    self._connection.until_s = 0.0
                     self._connection.give_up(request.id)
                 self._drop()  # of what came a part may be lost
             else:
@@ -245,7 +242,7 @@ class Caller:
     def _take_turn(self, turn: _Turn, until_s: float | None, action: Action) -> bool:
         """Take the connection for this thread; return false if the watcher has it, and calls `action`.
 
-        Raises _DeadlineError.
+        Raises DeadlineError.
         """
         while True:
             with self._lock:
@@ -261,7 +258,7 @@ class Caller:
                 came = turn.came = turn.came or Bell()
                 if turn not in self._waiting:
                     self._waiting.append(turn)
-            came.wait(_left_s(until_s))
+            came.wait(_slice_s(until_s))
 
     def _pass_on(self, turn: _Turn) -> None:
         """Give the connection to who has waited longest, if anybody does, unless somebody has taken it."""
@@ -279,6 +276,7 @@ class Caller:
     # --- the watcher
 
     def _hand_over(self, connection: ClientConnection) -> None:
+        connection.until_s = None
         with self._lock:
             self._wake = wake = socket.socketpair()
             for sock in wake:
@@ -333,10 +331,12 @@ class Caller:
     def _connected(self, until_s: float | None) -> ClientConnection:
         connection = self._connection
         if connection is not None:
+            connection.until_s = until_s
             if connection.is_usable():
                 return connection
             self._drop()
         self._connection = connection = self._dial(until_s)
+        connection.until_s = until_s
         return connection
 
     def _dial(self, until_s: float | None) -> ClientConnection:
@@ -360,11 +360,6 @@ def _begin(request: _Request, where: str, connection: ClientConnection) -> None:
         request.set(error)
 
 
-def _left_s(until_s: float | None) -> float:
-    """Return for how long to wait at once. Raises _DeadlineError when the deadline is over."""
-    if until_s is None:
-        return SLICE_S
-    left_s = until_s - time.monotonic()
-    if left_s <= 0:
-        raise _DeadlineError
-    return min(left_s, SLICE_S)
+def _slice_s(until_s: float | None) -> float:
+    """Return for how long to wait at once. Raises DeadlineError when the deadline is over."""
+    return min(left_s(until_s) or SLICE_S, SLICE_S)

@@ -6,6 +6,7 @@ import getpass
 import socket
 import ssl
 import sys
+import time
 from hashlib import sha256
 from struct import pack
 from typing import Any
@@ -28,10 +29,17 @@ MAX_LATER = 1_000  # lines that wait until what has come is read
 _MAX_PIECES = 64  # that one system call takes, on any system
 
 
+class DeadlineError(Exception):
+    """The deadline of a call is over."""
+
+
 class ClientConnection:
     """A connection on which a client is let in. `instance` names the run of the server, `is_known` tells
-    whether it remembers the session.
+    whether it remembers the session. Until `until_s` by `time.monotonic`, or for ever, it waits for the
+    server to take what is sent.
     """
+
+    until_s: float | None = None
 
     def __init__(self, sock: Any, handshake: ClientHandshake, rest: bytes) -> None:
         self.instance = handshake.instance
@@ -63,7 +71,8 @@ class ClientConnection:
 
     def begin(self, id: str | int, pieces: Pieces, on_reply: Any, token: object) -> None:
         """Send a request. `on_reply(token, reply)` is called with each item that comes, and once with the
-        reply, or with a ProtocolError when the connection ends. Raises ProtocolError where it has ended.
+        reply, or with a ProtocolError when the connection ends. Raises ProtocolError where it has ended,
+        DeadlineError.
         """
         self._send(pieces)
         self._core._pending[id] = on_reply, token
@@ -125,7 +134,7 @@ class ClientConnection:
         """Tell the server, as far as that can be told at once, that nobody waits for a call any more."""
         self._core.cancel_request(id)
         if not self._is_sending and self._core.close_error is None:
-            with contextlib.suppress(ProtocolError):
+            with contextlib.suppress(ProtocolError, DeadlineError):
                 self._core.send_line_nowait(cancelling(id))
 
     def tell(self, message: SocketMessage) -> None:
@@ -194,7 +203,7 @@ class ClientConnection:
     def _send_now(self, pieces: Pieces) -> None:
         self._is_sending = True
         try:
-            if self._core._pending:
+            if self._core._pending or self.until_s is not None:
                 self._send_and_read(pieces)
             elif len(pieces) > 1 and not self._is_tls and hasattr(self._sock, "sendmsg"):
                 _send_all(self._sock, pieces)
@@ -218,12 +227,22 @@ class ClientConnection:
                     if not views[0]:
                         del views[0]
                 except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
-                    if wait_for_either(self._sock):
+                    if wait_for_either(self._sock, left_s(self.until_s)):
                         self.read()
         finally:
             self._sock.setblocking(True)
         if self._core.close_error is not None:
             raise ProtocolError(ErrorCode.DISCONNECTED, "the connection has ended")
+
+
+def left_s(until_s: float | None) -> float | None:
+    """Return how long it is until then, None for ever. Raises DeadlineError when it is over."""
+    if until_s is None:
+        return None
+    wait_s = until_s - time.monotonic()
+    if wait_s <= 0:
+        raise DeadlineError
+    return wait_s
 
 
 def _broken(error: OSError) -> ProtocolError:

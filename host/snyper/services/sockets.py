@@ -46,13 +46,15 @@ def readiness(sock: Any) -> Callable[[float], object]:
     return poll.poll
 
 
-def wait_for_either(sock: Any) -> bool:
-    """Wait until something can be read from a socket or sent to it; return whether something can be read."""
+def wait_for_either(sock: Any, wait_s: float | None) -> bool:
+    """Wait until something can be read from a socket or sent to it, or for so long; return whether something
+    can be read.
+    """
     if not hasattr(select, "poll"):
-        return bool(select.select((sock,), (sock,), ())[0])
+        return bool(select.select((sock,), (sock,), (), wait_s)[0])
     poll = select.poll()
     poll.register(sock, select.POLLIN | select.POLLOUT)
-    return bool(poll.poll()[0][1] & ~select.POLLOUT)
+    return any(event & ~select.POLLOUT for _, event in poll.poll(None if wait_s is None else wait_s * 1000))
 
 
 def wait_for_first(first: int, second: int) -> bool:
