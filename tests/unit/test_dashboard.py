@@ -13,15 +13,15 @@ from snyper.client import Event, HubStatus, TargetInfo
 from snyper.client.labels import AWAY, STATE_WORDS, state_word
 from snyper.client.range_model import SHOTS
 from snyper.dashboard import charts, drawings, widgets
-from snyper.dashboard.connections import Connection, Connections
 from snyper.dashboard.faults import TokenBucket, log_fault
 from snyper.dashboard.game_page import own_results
 from snyper.dashboard.health_page import jitter_us, needs_attention
 from snyper.dashboard.model import SAMPLES, Model
 from snyper.dashboard.painter import ROUND_S, Painter, record_click
-from snyper.dashboard.throttle import FORGET_S, MAX_ADDRESSES, LoginThrottle
 from snyper.dashboard.units import split_unit
 from snyper.system import steady
+from snyper.web.connections import Connection, Connections
+from snyper.web.throttle import FORGET_S, MAX_ADDRESSES, LoginThrottle
 
 FREE_GUESSES, MAX_WAIT_S = 5, 300.0
 

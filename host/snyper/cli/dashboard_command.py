@@ -86,6 +86,7 @@ def dashboard(
     password = _password(listen, password_file)
     from snyper.dashboard import serve
     from snyper.dashboard.limits import complete_limits
+    from snyper.web.listening import load_certificate, open_socket
 
     def ready(url: str) -> None:
         if as_json:
@@ -107,8 +108,8 @@ def dashboard(
     except JournalError as error:
         fail(str(error), EXIT_FAILED)
     try:
-        tls = serve.load_certificate(certificate, certificate_key) if certificate else None
-        with serve.open_socket(listen) as sock:
+        tls = load_certificate(certificate, certificate_key) if certificate else None
+        with open_socket(listen, "another dashboard") as sock:
             access = serve.Access(password, tls, limits)
             asyncio.run(ended_by_signals(serve.serve(hub, sock, access, journal, archive, ready)))
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -19,9 +19,8 @@ from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.model import Model
 from snyper.dashboard.store import Store
 from snyper.dashboard.tab_limit import TabLimit
-from snyper.dashboard.web_server import WebServer
-from snyper.shared.address import format_address, parse_address, parse_hub
-from snyper.system.files import shown
+from snyper.shared.address import format_address, parse_hub
+from snyper.web.web_server import WebServer
 
 # NiceGUI makes this folder only if a page stores something there, which none does; otherwise it would be in
 # whatever folder the command was started in. So it is one that nobody can make.
@@ -43,39 +42,7 @@ class Access:
     limits: Mapping[str, int]
 
 
-def load_certificate(certificate: Path, key: Path | None) -> ssl.SSLContext:
-    """Load what HTTPS needs: a certificate with its chain, and its key, where that is not in the same file.
-    Raises ValueError, saying what to do, when that is none.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(certificate, key, lambda: "")  # it asks nobody for a password
-    except OSError as error:
-        why = error.strerror or type(error).__name__
-        if isinstance(error, ssl.SSLError):  # which names a line of Python's own source
-            why = (error.reason or "no certificate with its key").replace("_", " ").lower()
-        raise ValueError(
-            f"{shown(certificate)} cannot be used for HTTPS ({why}): give a certificate in PEM, and its"
-            " key, without a password, in the same file or with --certificate-key"
-        ) from None
-    return context
-
-
 _SWITCH_S = 0.001  # for which a thread that exports may keep the pages waiting
-
-
-def open_socket(listen: str) -> socket.socket:
-    """Open the socket to serve on. Raises OSError, saying what to do, when the address is not to be had."""
-    host, port = parse_address(listen)
-    try:
-        found = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)
-        family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
-        return socket.create_server(address, family=family, backlog=100)
-    except OSError as error:
-        raise OSError(
-            f"cannot listen on {listen} ({error.strerror}): is another dashboard running?"
-            " Name another port with --listen 127.0.0.1:PORT"
-        ) from None
 
 
 async def serve(
@@ -132,7 +99,7 @@ async def _serve(
         reconnect_timeout=5.0,
         show_welcome_message=False,
     )
-    server = WebServer(auth, sock, access.tls, access.limits)
+    server = WebServer(auth, [sock], access.tls, access.limits, log_fault)
     serving = asyncio.create_task(server.serve())
     following = asyncio.create_task(feed.run())
     try:

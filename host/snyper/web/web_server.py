@@ -7,16 +7,15 @@ import socket
 import ssl
 import time
 from asyncio.transports import BaseTransport
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from snyper.dashboard.connections import Connection, Connections
-from snyper.dashboard.faults import log_fault
 from snyper.system.process import raise_descriptor_limit
+from snyper.web.connections import Connection, Connections
 
 _GOODBYE_S = 1  # for browsers' connections to end by themselves
 _RETRY_S = 0.01  # after the system had no descriptor for a connection
@@ -27,7 +26,9 @@ class _Protocol(H11Protocol):
     """HTTP, whose peer has so long for each part of a request, and to take the answer."""
 
     def __init__(self, connection: Connection, limits: Mapping[str, int], *arguments: Any) -> None:
-        """Of `limits` a head has `head_ms`, from the connection's start or the last answer's end."""
+        """Of `limits` a head has `head_ms`, from the connection's start or the last answer's end. Without
+        `body_ms` and `body_bytes` a body is for the application to limit.
+        """
         super().__init__(*arguments)
         self._connection = connection
         self._limits = limits
@@ -50,7 +51,7 @@ class _Protocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         if self._owes == "body":
             self._body_bytes += len(data)
-            if self._body_bytes > self._limits["body_bytes"]:
+            if self._body_bytes > self._limits.get("body_bytes", self._body_bytes):
                 self.transport.abort()
                 return
         super().data_received(data)
@@ -96,7 +97,7 @@ class _Protocol(H11Protocol):
         self._owes = owes
         self._body_bytes = 0
         self._connection.waits_since_s = time.monotonic() if owes else None
-        if owes:
+        if f"{owes}_ms" in self._limits:
             self._deadline = self.loop.call_later(self._limits[f"{owes}_ms"] / 1000, self.transport.abort)
 
 
@@ -112,10 +113,18 @@ class _Socket(socket.socket):
 
 
 class WebServer(uvicorn.Server):
-    """Leaves signals to the command, and says when it serves (`serves`). `tls`: it speaks HTTPS."""
+    """Leaves signals to the command, and says when it serves (`serves`). `tls`: it speaks HTTPS. What others
+    cause is told to `log_fault`. Whoever sets `should_exit` ends it: requests under way have `goodbye_s`.
+    """
 
     def __init__(
-        self, app: Any, sock: socket.socket, tls: ssl.SSLContext | None, limits: Mapping[str, int]
+        self,
+        app: Any,
+        socks: Sequence[socket.socket],
+        tls: ssl.SSLContext | None,
+        limits: Mapping[str, int],
+        log_fault: Callable[[str, BaseException], None],
+        goodbye_s: int = _GOODBYE_S,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -129,13 +138,14 @@ class WebServer(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,  # whose address it is anybody could write
                 server_header=False,
-                timeout_graceful_shutdown=_GOODBYE_S,
+                timeout_graceful_shutdown=goodbye_s,
             )
         )
         self.serves = asyncio.Event()
-        self._sock = sock
+        self._socks = socks
+        self._log_fault = log_fault
         self._tls = tls
-        # Half of the descriptors that the system gives are left to the dashboard itself.
+        # Half of the descriptors that the system gives are left to the program itself.
         may_open = raise_descriptor_limit(2 * limits["connections"])
         self._connections = Connections(
             max(1, min(limits["connections"], may_open // 2)), limits["per_address"]
@@ -152,9 +162,10 @@ class WebServer(uvicorn.Server):
         if self.lifespan.should_exit:
             raise OSError("the web server cannot start: what it said is above")
         self.servers = []
-        self._sock.listen(_BACKLOG)
-        self._sock.setblocking(False)
-        self._start(self._accept())
+        for sock in self._socks:
+            sock.listen(_BACKLOG)
+            sock.setblocking(False)
+            self._start(self._accept(sock))
         self.started = True
         self.serves.set()
 
@@ -170,13 +181,13 @@ class WebServer(uvicorn.Server):
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _accept(self) -> None:
+    async def _accept(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                accepted, address = await loop.sock_accept(self._sock)
+                accepted, address = await loop.sock_accept(sock)
             except OSError as error:
-                log_fault("cannot take a connection, and goes on trying", error)
+                self._log_fault("cannot take a connection, and goes on trying", error)
                 victim = self._connections.longest_waiting()
                 if victim is not None:
                     victim.abort()
