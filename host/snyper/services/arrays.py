@@ -24,7 +24,7 @@ _MAX_CODE_POINT = 0x10FFFF
 # Kinds, sizes and byte orders as numpy writes them (its `dtype.str`), but for the long doubles.
 _TYPE = re.compile(
     r"\|b1|\|[iu]1|[<>][iu][248]|[<>]f[248]|[<>]c(8|16)|\|[SV]\d{1,10}|[<>]U\d{1,10}"
-    r"|[<>][mM]8(\[\d{0,10}(Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?",
+    r"|[<>][mM]8(\[([1-9]\d{0,9})?(Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?",
     re.ASCII,
 )
 
