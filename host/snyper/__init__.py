@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         deadline,
         leases,
         lock,
+        progress,
         running,
         watch,
     )
@@ -89,6 +90,7 @@ __all__ = [
     "deadline",
     "leases",
     "lock",
+    "progress",
     "receive_files",
     "running",
     "watch",

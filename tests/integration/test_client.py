@@ -33,6 +33,7 @@ def test_what_it_exports() -> None:
         *("Busy", "Cancelled", "Incompatible", "NotServed", "OutcomeUnknown", "Refused", "ResultGone"),
         *("Unreachable", "WouldDeadlock"),
         *("CallError", "call_log", "cancelled", "deadline", "running"),
+        "progress",
         *("LeaseLost", "Locked", "StreamLost", "break_lock", "leases", "lock", "watch"),
         *("AsyncClient", "AsyncServer", "Client"),
         "RemoteError",

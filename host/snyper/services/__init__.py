@@ -2,6 +2,8 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from snyper.offload.context import progress
+    from snyper.offload.declarations import data_service, file_service, image_service
     from snyper.services.async_client import AsyncClient
     from snyper.services.async_server import AsyncServer
     from snyper.services.client import Client, call_log, running
@@ -48,9 +50,13 @@ __all__ = [
     "break_lock",
     "call_log",
     "cancelled",
+    "data_service",
     "deadline",
+    "file_service",
+    "image_service",
     "leases",
     "lock",
+    "progress",
     "running",
     "watch",
 ]
@@ -73,6 +79,14 @@ if not TYPE_CHECKING:
             from snyper.services.async_server import AsyncServer
 
             return AsyncServer
+        if name in ("data_service", "file_service", "image_service"):
+            from snyper.offload import declarations
+
+            return getattr(declarations, name)
+        if name == "progress":
+            from snyper.offload.context import progress
+
+            return progress
         from snyper.services import client, context, locks, remote_exceptions, watches
 
         parts = (client, context, locks, remote_exceptions, watches)

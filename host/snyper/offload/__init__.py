@@ -1,0 +1,1 @@
+"""Heavy work for small devices: a person's functions, run in worker processes. No HTTP in it."""

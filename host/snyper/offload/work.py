@@ -1,0 +1,52 @@
+"""A piece of work, its result, and the errors instead of one."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from snyper.offload.declarations import Service
+
+
+@dataclass(slots=True)
+class Work:
+    """A piece of work for a service. Whoever submits it makes its folder, and removes it afterwards."""
+
+    service: Service
+    folder: Path  # of this work alone: what it takes and gives lies there, and its temporary files
+    input: Path | None = None  # in `folder`, for a service of files
+    filename: str = ""  # what the sender calls that file
+    value: object = None  # for a service of data: what JSON can say
+    options: object = None
+
+
+@dataclass(slots=True)
+class Done:
+    """The result of it: a file in the work's folder, or else JSON."""
+
+    json: bytes = b"null"  # UTF-8
+    file: Path | None = None
+
+    @property
+    def value(self) -> object:
+        """The JSON, parsed."""
+        return json.loads(self.json)
+
+
+class WorkError(Exception):
+    """A piece of work came to nothing. `detail` says why, to people, in one sentence."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class Raised(WorkError):
+    """The function raised an exception, or returned what cannot be sent."""
+
+
+class TimedOut(WorkError):
+    """The function took longer than its limit, and was killed."""
+
+
+class Died(WorkError):
+    """The worker's process ended while it was at it."""

@@ -1,0 +1,224 @@
+"""A worker's process: imports the services, then does one piece of work after the other.
+
+`python -m snyper.offload.worker FILE`. Its stdin and stdout are the pool's: a line of JSON for each piece of
+work, lines of JSON back. What a service prints goes to stderr.
+"""
+
+import inspect
+import io
+import json
+import os
+import queue
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from snyper.offload.context import set_on_progress
+from snyper.offload.declarations import Kind
+from snyper.offload.loading import Loaded, ServicesError, explain, load_services
+from snyper.offload.results import as_result
+from snyper.offload.work import Raised
+from snyper.system.text import harmless, one_line
+
+_PROGRESS_EVERY_S = 0.05
+_END_WITHIN_S = 2.0  # after the pool's end, where no guard kills the workers
+_LONG_LINE = 8192  # is printed as far as it goes
+_FOLDERS = ("TMPDIR", "TEMP", "TMP")  # where programs look for the folder of temporary files
+
+
+class _Pipe:
+    """The way to the pool. Any thread of a service may say how far it is."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def say(self, word: str, value: object = None, body: bytes = b"") -> None:
+        line = json.dumps({"is": word, "value": value, "bytes": len(body)}).encode() + b"\n"
+        with self._lock:
+            self._stream.write(line + body)
+            self._stream.flush()
+
+    def close_in_child(self) -> None:
+        """Let go of it in a process that was forked: the pool waits for the end of all who have it."""
+        os.close(self._stream.fileno())
+
+
+class _Progress:
+    def __init__(self, pipe: _Pipe) -> None:
+        self._pipe = pipe
+        self._next_s = 0.0
+
+    def __call__(self, share: float) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._next_s or share == 1.0:
+            self._next_s = now_s + _PROGRESS_EVERY_S
+            self._pipe.say("progress", share)
+
+
+class _Named(io.RawIOBase):
+    """Stderr, on which each line begins with the name of the service that prints it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._begun = b""
+        self._lock = threading.Lock()
+        self.name = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        with self._lock:
+            *lines, self._begun = (self._begun + bytes(data)).split(b"\n")
+            if len(self._begun) >= _LONG_LINE:
+                lines, self._begun = [*lines, self._begun], b""
+            self._print(lines)
+        return len(data)
+
+    def end_line(self) -> None:
+        """Print what a service left without the end of its line."""
+        with self._lock:
+            if self._begun:
+                self._print([self._begun])
+                self._begun = b""
+
+    def _print(self, lines: list[bytes]) -> None:
+        # Names of strangers' files may be in it.
+        shown = (f"{self.name}: {harmless(line.decode(errors='replace'))}\n" for line in lines)
+        self._stream.write("".join(shown).encode(errors="replace"))
+        self._stream.flush()
+
+
+def main() -> None:
+    """Run the process."""
+    works, pipe, prints = _take_streams()
+    path = Path(sys.argv[1])
+    prints.name = path.name
+    try:
+        services = load_services(path)
+    except ServicesError as error:
+        pipe.say("failed", str(error))
+        return
+    pipe.say("ready", [asdict(loaded.service) for loaded in services.values()])
+    for line in works:
+        request = json.loads(line)
+        if request is None:
+            pipe.say("pong")
+            continue
+        prints.name = request["service"]
+        _work(services, request, pipe)
+        prints.end_line()
+
+
+def _work(services: Mapping[str, Loaded], request: Mapping[str, Any], pipe: _Pipe) -> None:
+    pipe.say("started")
+    folder = Path(request["folder"])
+    set_on_progress(_Progress(pipe))
+    before = _use_folder(folder)
+    try:
+        loaded = services.get(request["service"])
+        if loaded is None:
+            raise Raised(f"there is no service {request['service']} any more")
+        result = as_result(loaded.service, _call(loaded, request), folder)
+    except Raised as error:
+        pipe.say("error", one_line(error.detail))
+    except BaseException as error:
+        traceback.print_exc()
+        pipe.say("error", one_line(explain(error)))
+    else:
+        if isinstance(result, bytes):
+            pipe.say("json", None, result)
+        else:
+            pipe.say("file", str(result))
+    finally:
+        set_on_progress(None)
+        _restore_folder(before)
+
+
+def _call(loaded: Loaded, request: Mapping[str, Any]) -> object:
+    taken = request["value"] if loaded.service.kind is Kind.DATA else Path(request["input"])
+    options = {"options": request["options"]} if loaded.service.takes_options else {}
+    result = loaded.function(taken, **options)
+    if inspect.iscoroutine(result):
+        import asyncio
+
+        return asyncio.run(result)
+    return result
+
+
+def _use_folder(folder: Path) -> dict[str, str | None]:
+    """Have temporary files made in the folder of the work, which goes when it is over."""
+    before = {name: os.environ.get(name) for name in _FOLDERS}
+    os.environ.update(dict.fromkeys(_FOLDERS, str(folder)))
+    tempfile.tempdir = str(folder)
+    return before
+
+
+def _restore_folder(before: Mapping[str, str | None]) -> None:
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    tempfile.tempdir = None
+
+
+def _take_streams() -> tuple[Iterator[bytes], _Pipe, _Named]:
+    """Take stdin and stdout for the pool, and leave the services nothing to read, and stderr to print to."""
+    source = os.fdopen(os.dup(0), "rb")
+    pipe = _Pipe(os.fdopen(os.dup(1), "wb"))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    prints = _Named(os.fdopen(os.dup(2), "wb"))
+    sys.stdout = sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(prints), "utf-8", "backslashreplace", write_through=True, line_buffering=True
+    )
+    _outlive_signals()
+    if os.name == "posix":
+        os.register_at_fork(after_in_child=pipe.close_in_child)
+        return iter(source), pipe, prints
+    return _read_in_thread(source), pipe, prints
+
+
+def _outlive_signals() -> None:
+    """Leave the end of this process to the pool.
+
+    Whoever ends all processes of a service at once would take from the pool what it still finishes. Not by
+    SIG_IGN, which programs that a service starts would have as well.
+    """
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    for number in numbers:
+        signal.signal(number, lambda *_: None)
+    if os.name == "posix":
+        os.register_at_fork(
+            after_in_child=lambda: [signal.signal(number, signal.SIG_DFL) for number in numbers]
+        )
+
+
+def _read_in_thread(source: BinaryIO) -> Iterator[bytes]:
+    """Read where no guard ends this process with the pool's: its stdin says when."""
+    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in source:
+            lines.put(line)
+        lines.put(b"")
+        time.sleep(_END_WITHIN_S)
+        os._exit(1)
+
+    threading.Thread(target=read, daemon=True).start()
+    return iter(lines.get, b"")
+
+
+if __name__ == "__main__":
+    main()
