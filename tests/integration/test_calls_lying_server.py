@@ -18,7 +18,7 @@ import pytest
 
 from snyper.services.async_client import AsyncClient
 from snyper.services.client import Client
-from snyper.services.remote_exceptions import OutcomeUnknown, StreamLost
+from snyper.services.remote_exceptions import OutcomeUnknown, StreamLost, Unreachable
 from tests.integration.calls_harness import HOST
 from tests.integration.stopwatch import Stopwatch
 
@@ -64,8 +64,8 @@ def _line(**fields: object) -> bytes:
 
 
 @contextmanager
-def lying(answer: Answer) -> Iterator[Liar]:
-    liar = Liar(answer)
+def lying(answer: Answer, kind: type["Liar"] = Liar) -> Iterator[Liar]:
+    liar = kind(answer)
     try:
         yield liar
     finally:
@@ -135,6 +135,43 @@ def test_who_takes_nothing_keeps_nobody_past_the_deadline(send: Callable[[int], 
     with lying(take_nothing) as liar, Stopwatch() as took, pytest.raises(OutcomeUnknown):
         send(liar.port)
     assert took.seconds < 3
+
+
+def drip_without_end(id: object) -> Iterable[bytes]:
+    while True:
+        yield b" "
+        time.sleep(0.05)
+
+
+class Hesitant(Liar):
+    """Says without end that it is about to let clients in."""
+
+    def _serve(self, sock: socket.socket) -> None:
+        with sock, contextlib.suppress(OSError):
+            for said in self._answer(0):
+                sock.sendall(said)
+
+
+@each_client
+def test_who_lets_nobody_in_keeps_nobody_past_the_deadline(call: Callable[[int], object]) -> None:
+    with lying(drip_without_end, Hesitant) as liar, Stopwatch() as took, pytest.raises(Unreachable):
+        call(liar.port)
+    assert took.seconds < 3
+
+
+@pytest.mark.parametrize("sign", [drip_without_end, ask_without_end])
+def test_who_says_something_else_gives_no_sign_of_life(sign: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snyper.services.client_connection._IDLE_US", 0)
+    monkeypatch.setattr("snyper.services.client_connection.ALIVE_S", 0.2)
+
+    def answer(id: object) -> Iterable[bytes]:
+        return (
+            sign(id) if id == "alive" else [_line(type="reply", id=id, status="returned", data={"value": 1})]
+        )
+
+    with lying(answer) as liar, Client(address=HOST, port=liar.port, timeout=5) as c:
+        assert [c.read(), c.read()] == [1, 1]
+        assert liar.connections == 2
 
 
 def take_slowly(port: int) -> None:

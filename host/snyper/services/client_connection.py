@@ -119,7 +119,10 @@ class ClientConnection:
         nothing has come for long it answers.
         """
         core = self._core
+        ends_s = time.monotonic() + ALIVE_S
         while core.close_error is None and self._is_ready(0):
+            if time.monotonic() > ends_s:  # it says without end what nobody asked
+                return False
             self._sock.setblocking(False)
             try:
                 if not self.read():
@@ -154,10 +157,11 @@ class ClientConnection:
         """Ask the server for a sign of life, and tell whether one comes in time."""
         replies: list[Any] = []
         line = SocketMessage(MessageType.PING, "alive").to_line()
+        ends_s = time.monotonic() + ALIVE_S
         try:
             self.begin("alive", (line,), list.append, replies)
             while not replies:
-                if not self.is_readable(ALIVE_S):
+                if not self.is_readable(max(0.0, ends_s - time.monotonic())) or time.monotonic() > ends_s:
                     return False
                 self.read()
         except ProtocolError:
@@ -261,20 +265,21 @@ def _send_all(sock: socket.socket, pieces: Pieces) -> None:
 
 
 def dial(place: Place, session: str, secret: str | None, timeout_s: float) -> ClientConnection:
-    """Connect and be let in within that time, each step of it.
+    """Connect and be let in, all within that time.
 
     Raises OSError; ProtocolError: `disconnected` where it may go better the next time, else why this client
     is not let in.
     """
+    ends_s = time.monotonic() + timeout_s
     sock: Any = place.connect(timeout_s)
     try:
-        sock.settimeout(timeout_s)
+        _limit(sock, ends_s)
         binding = b""
         if secret is not None:
             sock = tls_context().wrap_socket(sock)
             binding = sha256(sock.getpeercert(binary_form=True) or b"").digest()
         handshake = ClientHandshake(session, who(), secret, binding)
-        rest = _shake_hands(sock, handshake)
+        rest = _shake_hands(sock, handshake, ends_s)
         sock.settimeout(None)
         return ClientConnection(sock, handshake, rest)
     except ssl.SSLError as error:
@@ -285,17 +290,26 @@ def dial(place: Place, session: str, secret: str | None, timeout_s: float) -> Cl
         raise
 
 
-def _shake_hands(sock: Any, handshake: ClientHandshake) -> bytes:
-    """Be let in; return the bytes that came behind that."""
+def _shake_hands(sock: Any, handshake: ClientHandshake, ends_s: float) -> bytes:
+    """Be let in until then; return the bytes that came behind that."""
     steps = handshake.steps()
     answer = next(steps)
     while True:
         sock.sendall(answer)
+        _limit(sock, ends_s)
         try:
             answer = steps.send(sock.recv(PIECE_BYTES))
         except StopIteration as end:
             rest: bytes = end.value
             return rest
+
+
+def _limit(sock: Any, ends_s: float) -> None:
+    """Let the next step on a socket take until then. Raises TimeoutError."""
+    left_s = ends_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError("it says too slowly that it lets this client in")
+    sock.settimeout(left_s)
 
 
 @functools.cache
