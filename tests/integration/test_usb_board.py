@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from snyper.boards.board import BoardProcess
+from snyper.boards.usb import Connection
 from snyper.boards.usb_board import UsbBoard
 from tests.integration.harness import (
     DEADLINE_S,
@@ -163,6 +165,21 @@ def test_ctrl_c_interrupts_a_running_main(board: UsbBoard, flash: Path, mpremote
     assert mpremote("resume", "exec", "print(1)") == "1\n"
     assert "KeyboardInterrupt" in board.log
     assert "soft reboot" not in board.log
+
+
+def test_ctrl_c_in_the_midst_of_a_boot_leads_to_the_prompt(
+    board: UsbBoard, flash: Path, mpremote: Mpremote
+) -> None:
+    """Else who sends one again and again to a board that boots slowly never gets there."""
+    for number in range(5_000):  # among which its programs are looked for
+        (flash / str(number)).touch()
+    (flash / "main.py").write_text(RUN_FOR_EVER)
+    board.start()
+    with closing(Connection(board.port)) as connection:
+        connection.enter_repl()
+    assert "KeyboardInterrupt" in board.log
+    assert "soft reboot" not in board.log
+    assert "main runs" not in board.log
 
 
 def test_ctrl_c_interrupts_what_mpremote_runs(board: UsbBoard, mpremote: Mpremote) -> None:

@@ -66,12 +66,20 @@ def run(main: "dict[str, object]") -> None:
     _widen_table_of_words()
     gc.collect()
     if has_usb:
+        os.putenv("MICROPYINSPECT", "1")  # the prompt: a Ctrl-C leads there from now on, wherever it comes
         print(_BOOTED, end="")
-    _run_file("boot.py", main, has_usb)
-    if os.getenv("SNYPER_REPL") != "raw":
-        _run_file("main.py", main, has_usb)
+    try:
+        _run_file("boot.py", main, has_usb)
+        if os.getenv("SNYPER_REPL") != "raw":
+            _run_file("main.py", main, has_usb)
+    except SystemExit:
+        os.unsetenv("MICROPYINSPECT")
+        raise
+    except KeyboardInterrupt as error:  # outside of both
+        if not has_usb:
+            raise
+        _print_traceback(error)
     if has_usb:
-        os.putenv("MICROPYINSPECT", "1")
         print(_PROMPT, end="")
 
 
@@ -122,7 +130,7 @@ def _widen_table_of_words() -> None:
 
 
 def _run_file(path: str, main: "dict[str, object]", has_usb: bool) -> None:
-    if path not in [entry[0] for entry in _files.ilistdir()]:
+    if all(entry[0] != path for entry in _files.ilistdir()):
         return
     try:
         execfile(path, main)  # type: ignore[name-defined]  # noqa: F821
