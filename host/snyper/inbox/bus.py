@@ -1,0 +1,176 @@
+"""The bus: events of an inbox, and those who handle them.
+
+bus.subscribe("file.received", show)  # `show` gets {"path": …, "filename": …, "content_type": …}
+"""
+
+import asyncio
+import inspect
+import json
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from snyper.inbox.records import Records
+from snyper.inbox.uploads import Run
+from snyper.system.text import one_line
+
+HANDLER_LIMIT_S = 300.0
+MAX_ABANDONED = 8  # threads of a handler that are past its limit: more are not begun
+_BATCH = 100  # events read at once
+_GOODBYE_S = 1.0  # for handlers to end when the inbox closes
+_RETRY_S = 1.0  # after the disk has failed
+
+T = TypeVar("T")
+Handler = Callable[[dict[str, Any]], Any]  # what it returns is awaited where that can be
+_logger = logging.getLogger("snyper")
+
+
+class _Subscription:
+    """A handler, and what there is for it."""
+
+    def __init__(self, kind: str, name: str, handler: Handler) -> None:
+        self.kind = kind
+        self.name = name
+        self.handler = handler
+        self.news = asyncio.Event()
+        self.threads: list[threading.Thread] = []
+
+
+class Bus:
+    """Events, each given to every handler of its kind.
+
+    A handler gets its events one after the other, in the order in which they came, each once; after a crash
+    those again that it had not finished. A plain function runs in a thread. What one raises, and that it has
+    not finished after `limit_s`, is logged, and it gets the next event: it holds up nobody else.
+    """
+
+    def __init__(self, limit_s: float = HANDLER_LIMIT_S) -> None:
+        self._limit_s = limit_s
+        self._subscriptions: list[_Subscription] = []
+        self._records: Records | None = None
+        self._run: Run | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def subscribe(self, kind: str, handler: Handler) -> None:
+        """Have `handler` called with each event of a kind, from before the inbox is opened. By its function's
+        name it is known again after a restart. Raises ValueError where another of the kind has that name.
+        """
+        name = f"{kind} {getattr(handler, '__name__', type(handler).__name__)}"
+        if self._run is not None:
+            raise ValueError("the inbox is open already: subscribe before that")
+        if any(name == one.name for one in self._subscriptions):
+            raise ValueError(f"two handlers have the name {name}")
+        self._subscriptions.append(_Subscription(kind, name, handler))
+
+    def names(self, kind: str) -> list[str]:
+        """Return the names of the handlers of a kind of events."""
+        return [one.name for one in self._subscriptions if one.kind == kind]
+
+    async def publish(self, kind: str, data: dict[str, Any]) -> None:
+        """Give an event to its handlers. It is on the disk when this returns. Raises ValueError for what JSON
+        cannot say.
+        """
+        assert self._records is not None
+        assert self._run is not None, "the inbox is not open"
+        text = json.dumps(data, allow_nan=False)
+        await self._run(self._records.add_waiting, [(name, text) for name in self.names(kind)])
+        self.wake()
+
+    def wake(self) -> None:
+        """Have every handler look for what is new."""
+        for subscription in self._subscriptions:
+            subscription.news.set()
+
+    def start(self, records: Records, run: Run) -> None:
+        """Begin to give events to the handlers; first those that wait since before."""
+        self._records, self._run = records, run
+        for name, count in records.count_waiting().items():
+            if name not in [one.name for one in self._subscriptions]:
+                _logger.warning("%d events wait for a handler that is not here: %s", count, name)
+        for one in self._subscriptions:
+            self._tasks.append(asyncio.create_task(self._serve(one, records, run)))
+
+    async def stop(self) -> None:
+        """End what runs. An event that is not finished comes again after the next start."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_GOODBYE_S)
+        self._tasks.clear()
+        self._run = None
+
+    async def _serve(self, one: _Subscription, records: Records, run: Run) -> None:
+        while True:
+            one.news.clear()
+            batch = await _surely(run, records.waiting, one.name, _BATCH)
+            for number, text in batch:
+                await self._handle(one, json.loads(text))
+                await _surely(run, records.remove_waiting, number)
+            if not batch:
+                await one.news.wait()
+
+    async def _handle(self, one: _Subscription, event: dict[str, Any]) -> None:
+        try:
+            async with asyncio.timeout(self._limit_s) as limit:
+                if inspect.iscoroutinefunction(one.handler):
+                    await one.handler(event)
+                else:
+                    await self._in_thread(one, event)
+        except TimeoutError as error:
+            if limit.expired():
+                _logger.error("%s has not finished within %g s: %s", one.name, self._limit_s, _shown(event))
+            else:
+                _log_raised(one, event, error)
+        except Exception as error:
+            _log_raised(one, event, error)
+
+    async def _in_thread(self, one: _Subscription, event: dict[str, Any]) -> None:
+        """Run a plain function in a thread that the end of the process does not wait for."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+
+        def finish(error: BaseException | None) -> None:
+            if not done.done():
+                done.set_result(None) if error is None else done.set_exception(error)
+
+        def work() -> None:
+            error: BaseException | None = None
+            try:
+                one.handler(event)
+            except Exception as raised:
+                error = raised
+            except BaseException as raised:  # SystemExit and the like, which a future does not take
+                error = RuntimeError(f"{type(raised).__name__}: {raised}")
+            try:
+                loop.call_soon_threadsafe(finish, error)
+            except RuntimeError:
+                return  # the loop has ended
+
+        while len(one.threads) >= MAX_ABANDONED:
+            one.threads = [thread for thread in one.threads if thread.is_alive()]
+            await asyncio.sleep(0.1)
+        thread = threading.Thread(target=work, name=one.name, daemon=True)
+        one.threads.append(thread)
+        thread.start()
+        await done
+        one.threads.remove(thread)
+
+
+async def _surely(run: Run, function: Callable[..., T], *arguments: Any) -> T:
+    """Run a function of the records until the disk lets it."""
+    while True:
+        try:
+            return await run(function, *arguments)
+        except OSError as error:
+            _logger.error("handlers wait: %s", error)
+            await asyncio.sleep(_RETRY_S)
+
+
+def _log_raised(one: _Subscription, event: dict[str, Any], error: Exception) -> None:
+    _logger.error("%s raised with %s", one.name, _shown(event), exc_info=error)
+
+
+def _shown(event: dict[str, Any]) -> str:
+    text = one_line(json.dumps(event, ensure_ascii=False))
+    return text if len(text) <= 200 else text[:200] + "…"

@@ -1,0 +1,171 @@
+"""An inbox: what others send, kept in a folder, and told to those who handle it.
+
+async with Inbox(Path("received"), bus=bus) as inbox:
+    await inbox.keep_data({"temperature": 21.5})
+"""
+
+import asyncio
+import errno
+import json
+import logging
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+from snyper.inbox.bus import Bus
+from snyper.inbox.limits import Limits, Mismatch, NoRoom, TooLarge
+from snyper.inbox.names import plain_text
+from snyper.inbox.placing import sync_file
+from snyper.inbox.store import Store
+from snyper.inbox.uploads import Upload, Uploads
+from snyper.shared.runtime import end_task
+
+_EXPIRY_S = 600.0  # between two looks for what is expired
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_logger = logging.getLogger("snyper")
+
+T = TypeVar("T")
+
+
+class Inbox:
+    """An asynchronous context manager over a folder. What a method has returned for is on the disk; under a
+    key that is known nothing is kept again, and the answer is that of the first time.
+
+    Entering it raises OSError where the folder cannot be used or another process has it.
+    """
+
+    uploads: Uploads
+
+    def __init__(self, folder: Path, limits: Limits | None = None, bus: Bus | None = None) -> None:
+        self.folder = folder
+        self.limits = limits or Limits()
+        self.bus = bus or Bus()
+        self._thread = ThreadPoolExecutor(1, "inbox")
+        self._expiry: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Inbox":
+        try:
+            self._store = await self.run(Store, self.folder, self.limits, self.bus.names)
+            self.folder = self._store.folder
+            self.uploads = Uploads(self._store.records, self._store.parts, self.limits, self.run)
+            self._store.remove_strays({upload.token for upload in self.uploads})
+        except BaseException:
+            self._thread.shutdown()
+            raise
+        self.bus.start(self._store.records, self.run)
+        self._expiry = asyncio.create_task(self._expire())
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        assert self._expiry is not None
+        await end_task(self._expiry)
+        for upload in self.uploads:
+            await self.uploads.take_over(upload)
+        await self.bus.stop()
+        await self.run(self._store.close)
+        self._thread.shutdown()
+
+    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run a function in the one thread that uses the records. A database that fails raises OSError."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+        except sqlite3.Error as error:
+            is_full = getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL")
+            number = errno.ENOSPC if is_full else errno.EIO
+            raise OSError(number, f"the records of {self.folder} cannot be used: {error}") from error
+
+    def counts(self) -> dict[str, int]:
+        """Count what was received since the start, the parts that are not complete, and what waits."""
+        parts = self.uploads.open_ones
+        return {
+            "received": self._store.received,
+            "parts": len(parts),
+            "part_bytes": sum(part.offset for part in parts),
+            "waiting": self._store.records.waiting_count,
+        }
+
+    def new_part(self) -> Path:
+        """Return where a file that comes in at once is to be written. It is gone after the next start, unless
+        `keep_file` was called for it.
+        """
+        return self._store.new_part()
+
+    async def check(self, filename: str, content_type: str, length: int) -> None:
+        """Raise Refused for a file that would not be taken, as far as that is known before it comes."""
+        self.limits.check_type(filename, content_type)
+        self.limits.check_length(length)
+        await self.run(self._store.check_room, length)
+
+    async def keep_file(self, part: Path, filename: str, content_type: str, key: str | None = None) -> Path:
+        """Keep a complete part under a name that is made out of `filename`. Return its path.
+
+        Raises Refused and OSError, after which the part is gone.
+        """
+        try:
+            self.limits.check_type(filename, content_type)
+            digest = await asyncio.to_thread(_sync_and_digest, part)
+            return await self._keep(part, key, digest, filename, content_type)
+        except BaseException:
+            await self.run(self._store.discard, part)
+            raise
+
+    async def keep_upload(self, upload: Upload) -> Path:
+        """Keep a complete upload; once more is harmless. Return its path. Raises Refused, OSError."""
+        assert upload.digest is not None
+        known = await self.known(upload.item_key, upload.digest, upload.length, upload.filename)
+        if known is not None:
+            return known
+        about = (upload.item_key, upload.digest, upload.filename, upload.content_type)
+        return await self._keep(upload.path, *about)
+
+    async def known(self, key: str, digest: str | None, length: int | None, filename: str) -> Path | None:
+        """Return the path of the file that was received under `key`, None where none was. Raises Mismatch."""
+        answer = await self.run(self._store.known, key, digest, length, plain_text(filename))
+        if answer == "":
+            raise Mismatch("no file, but data was received under this Idempotency-Key")
+        return None if answer is None else Path(answer)
+
+    async def keep_data(self, value: object, key: str | None = None) -> None:
+        """Keep a value of JSON for its handlers. Raises Refused; ValueError for what JSON cannot say."""
+        text = json.dumps(value, sort_keys=True, allow_nan=False)
+        if len(text) > self.limits.max_data_bytes:
+            raise TooLarge(f"data has at most {self.limits.max_data_bytes:,} bytes here: send it as a file")
+        digest = sha256(text.encode()).hexdigest()
+        try:
+            await self.run(self._store.keep_data, value, key, digest, len(text))
+        except OSError as error:
+            raise _explained(error) from error
+        self.bus.wake()
+
+    async def _keep(self, part: Path, key: str | None, digest: str, filename: str, content_type: str) -> Path:
+        try:
+            path = await self.run(
+                self._store.keep_file, part, key, digest, plain_text(filename), plain_text(content_type)
+            )
+        except OSError as error:
+            raise _explained(error) from error
+        self.bus.wake()
+        return Path(path)
+
+    async def _expire(self) -> None:
+        while True:
+            with suppress(OSError):
+                count = await self.uploads.remove_expired()
+                if count:
+                    _logger.warning("%d parts were removed that nobody went on with", count)
+            await asyncio.sleep(_EXPIRY_S)
+
+
+def _sync_and_digest(part: Path) -> str:
+    sync_file(part)
+    with part.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _explained(error: OSError) -> Exception:
+    """Return NoRoom for a disk that is full, else the error."""
+    return NoRoom("there is no room for it at present") if error.errno in _FULL else error

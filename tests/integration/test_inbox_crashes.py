@@ -1,0 +1,18 @@
+"""A process that receives is killed at each of its steps: what was sent is whole, or a part that goes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CRASHES = Path(__file__).parent / "inbox_crashes.py"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc for what is synced")
+@pytest.mark.parametrize("options", [[], ["--power"], ["--no-links"]])
+def test_the_end_at_every_step(tmp_path: Path, options: list[str]) -> None:
+    command = [sys.executable, str(CRASHES), str(tmp_path / "inbox"), *options]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert int(ended.stdout) > 15
