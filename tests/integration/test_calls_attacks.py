@@ -1,6 +1,7 @@
 """Whoever means harm to a server of calls, by what comes over sockets: nobody else notices."""
 
 import contextlib
+import gc
 import json
 import os
 import socket
@@ -166,6 +167,23 @@ def test_who_announces_much_and_sends_nothing_takes_no_memory() -> None:
             eve.send(b"x")
         with another(server.port):
             assert resident_bytes() - before < 1 << 26
+
+
+@linux_only
+def test_what_has_come_of_who_has_gone_takes_no_memory() -> None:
+    with served(hello) as server, another(server.port), another(server.port):
+        gc.collect()
+        gc.disable()  # a server that does little has it do nothing for hours
+        try:
+            before = resident_bytes()
+            with Attacker(server.port) as eve:
+                eve.call(1, "hello", bytes=1 << 28)
+                eve.send(bytes(1 << 27))
+            while len(server._entrance.connections) > 2:
+                time.sleep(0.01)
+            assert resident_bytes() - before < 1 << 26
+        finally:
+            gc.enable()
 
 
 def test_what_takes_long_to_read_is_refused() -> None:

@@ -95,6 +95,8 @@ class Connection:
             with contextlib.suppress(KeyError, ValueError):  # TLS has closed it, and it was in none
                 self._engine.selector.unregister(self._sock)
             self._sock.close()
+            if self.core is not None:
+                self.core.end()
             self._unsent.clear()
             self._requests.clear()
             self._on_end(self)

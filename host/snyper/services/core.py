@@ -72,7 +72,8 @@ class Core(LinkCore):
         return ()
 
     def on_state(self) -> None:
-        """Do nothing: whoever reads looks at `close_error`."""
+        """Let go of what has come of a message: who reads looks at `close_error`, and keeps this for long."""
+        self._parser.message = self._parser.buffer = None
 
     def log(self, text: str) -> None:
         """Say nothing: the server's log has the calls."""
