@@ -18,6 +18,7 @@ for group in groups:
     except OSError:
         pass
 """
+_END_LIMIT_S = 1.0
 
 
 class Guard:
@@ -50,10 +51,13 @@ class Guard:
         if self._process is not None and self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_END_LIMIT_S)
+            self._process.kill()
             self._process.wait()
 
     def _tell(self, line: str) -> None:
         if self._process is not None and self._process.stdin is not None:
-            with contextlib.suppress(OSError):  # it was killed
+            with contextlib.suppress(OSError, ValueError):  # it was killed, or is closed
                 self._process.stdin.write(line.encode())
                 self._process.stdin.flush()

@@ -32,7 +32,7 @@ _KEPT_DURATIONS = 100
 
 @dataclass(slots=True)
 class ServiceStatistics:
-    """How often a service was called, and how long that took."""
+    """The calls of a service: how many, and how long the last ones took."""
 
     calls: int = 0  # that have ended, but for those whose caller gave them up
     failures: int = 0

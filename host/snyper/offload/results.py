@@ -63,8 +63,9 @@ def _plain(value: Any) -> object:
 
 def _keep_file(service: Service, path: Path, folder: Path) -> Path:
     given = path.absolute()
-    is_ours = given.is_relative_to(folder)
-    if is_ours and not given.resolve().is_relative_to(folder.resolve()):
+    real = folder.resolve()
+    is_ours = given.is_relative_to(folder) or given.is_relative_to(real)
+    if is_ours and not given.resolve().is_relative_to(real):
         # Such as one that came in an archive.
         raise Raised(f"{service.name} returned {path.name!r}, a link out of the folder of its work")
     try:
@@ -72,15 +73,17 @@ def _keep_file(service: Service, path: Path, folder: Path) -> Path:
         file = os.open(given, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
         raise Raised(f"{service.name} returned the file {path.name!r}: {error.strerror}") from None
-    with os.fdopen(file, "rb") as source:
+    try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise Raised(f"{service.name} returned {path.name!r}, which is no file with something in it")
+            raise Raised(f"{service.name} returned {path.name!r}, which is no file that holds something")
         kept = _fresh(folder, path.suffix)
         if is_ours and not given.is_symlink() and not _is_written(file):
             given.replace(kept)
         else:
-            with kept.open("xb") as copy:
+            with os.fdopen(file, "rb", closefd=False) as source, kept.open("xb") as copy:
                 shutil.copyfileobj(source, copy, 2**20)
+    finally:
+        os.close(file)
     return kept
 
 

@@ -48,6 +48,7 @@ class _Pipe:
 
     def close_in_child(self) -> None:
         """Let go of it in a process that was forked: the pool waits for the end of all who have it."""
+        set_on_progress(None)
         os.close(self._stream.fileno())
 
 

@@ -159,6 +159,9 @@ class WorkerProcess:
     def _attend(self) -> None:
         try:
             with self._reaping:
+                if self._is_killed:
+                    self._tell(self._on_end, "was not needed any more")
+                    return
                 self._process = _start(self._command)
         except OSError as error:
             self._tell(self._on_end, f"no worker can be started: {error}")
