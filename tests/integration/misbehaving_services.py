@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import snyper
-from snyper.services import data_service, file_service, image_service
+from snyper.services import InvalidInput, data_service, file_service, image_service
 
 
 class _Silent(Exception):
@@ -61,6 +61,7 @@ def fail(data: str) -> NoReturn:
         "exit": lambda: SystemExit(3),
         "interrupt": KeyboardInterrupt,
         "empty": KeyError,
+        "invalid": lambda: InvalidInput("three numbers\nplease"),
     }
     error = errors[data]()
     raise error

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from snyper.offload.pool import Pool
-from snyper.offload.work import Died, Done, Raised, TimedOut, Work, WorkError
+from snyper.offload.work import Died, Done, Raised, Rejected, TimedOut, Work, WorkError
 from tests.integration.harness import ROOT, is_alive, linux_only, parent_of, processes_with, until, wait_until
 
 SERVICES = ROOT / "tests/integration/misbehaving_services.py"
@@ -122,6 +122,9 @@ async def test_what_is_no_result_is_one_error(desk: Desk) -> None:
             await desk.run(name, what)
         assert caught.value.detail.startswith(said)
         assert len(caught.value.detail) < 600
+    with pytest.raises(Rejected) as rejected:
+        await desk.run("fail", "invalid")
+    assert rejected.value.detail == "three numbers please"
     assert await desk.pid() == pid
 
 

@@ -79,14 +79,18 @@ def _services_in(module: ModuleType, path: Path) -> dict[str, Loaded]:
 
 
 def explain(error: BaseException) -> str:
-    """Return the type and the message of an exception, whatever its `__str__` does, in 500 characters."""
-    kind = type(error).__name__
+    """Return the type and the message of an exception, as `message_of` does."""
+    kind, message = type(error).__name__, message_of(error)
+    return f"{kind}: {message}" if message else kind
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an exception, whatever its `__str__` does, in at most 500 characters."""
     try:
         message = str(error)
     except Exception as second:
         message = f"its message raises {type(second).__name__}"
-    text = f"{kind}: {message}" if message else kind
-    return text if len(text) <= 500 else text[:499] + "…"
+    return message if len(message) <= 500 else message[:499] + "…"
 
 
 def _place_of(error: BaseException, path: Path) -> str:

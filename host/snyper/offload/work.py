@@ -40,6 +40,17 @@ class WorkError(Exception):
         self.detail = detail
 
 
+class InvalidInput(ValueError):
+    """What was sent is nothing that the function can work with: the message tells its sender what would be.
+
+    Raised by functions. Unlike with any other exception nobody sends the same again, and nothing is logged.
+    """
+
+
+class Rejected(WorkError):
+    """The function raised InvalidInput."""
+
+
 class Raised(WorkError):
     """The function raised an exception, or returned what cannot be sent."""
 

@@ -22,9 +22,9 @@ from typing import Any, BinaryIO
 
 from snyper.offload.context import set_on_progress
 from snyper.offload.declarations import Kind
-from snyper.offload.loading import Loaded, ServicesError, explain, load_services
+from snyper.offload.loading import Loaded, ServicesError, explain, load_services, message_of
 from snyper.offload.results import as_result
-from snyper.offload.work import Raised
+from snyper.offload.work import InvalidInput, Raised
 from snyper.system.text import harmless, one_line
 
 _PROGRESS_EVERY_S = 0.05
@@ -129,6 +129,8 @@ def _work(services: Mapping[str, Loaded], request: Mapping[str, Any], pipe: _Pip
         if loaded is None:
             raise Raised(f"there is no service {request['service']} any more")
         result = as_result(loaded.service, _call(loaded, request), folder)
+    except InvalidInput as error:
+        pipe.say("rejected", one_line(message_of(error)))
     except Raised as error:
         pipe.say("error", one_line(error.detail))
     except BaseException as error:

@@ -15,7 +15,7 @@ from typing import IO, Any
 from snyper.offload.declarations import Kind, Service
 from snyper.offload.guard import Guard
 from snyper.offload.loading import ServicesError
-from snyper.offload.work import Died, Done, Raised, TimedOut, Work
+from snyper.offload.work import Died, Done, Raised, Rejected, TimedOut, Work
 
 # What a pipe that is empty takes at once, on every system (POSIX's PIPE_BUF is at least 512; Linux's, 4096).
 _AT_ONCE_BYTES = 4096 if sys.platform == "linux" else 512
@@ -226,6 +226,8 @@ class WorkerProcess:
                 run.done.set_result(Done(file=Path(value)))
             elif word == "error":
                 run.done.set_exception(Raised(value))
+            elif word == "rejected":
+                run.done.set_exception(Rejected(value))
 
     def _on_end(self, how: str) -> None:
         self.ended.set()

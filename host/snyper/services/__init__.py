@@ -4,6 +4,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from snyper.offload.context import progress
     from snyper.offload.declarations import data_service, file_service, image_service
+    from snyper.offload.work import InvalidInput
     from snyper.services.async_client import AsyncClient
     from snyper.services.async_server import AsyncServer
     from snyper.services.client import Client, call_log, running
@@ -36,6 +37,7 @@ __all__ = [
     "Cancelled",
     "Client",
     "Incompatible",
+    "InvalidInput",
     "LeaseLost",
     "Locked",
     "NotServed",
@@ -87,6 +89,10 @@ if not TYPE_CHECKING:
             from snyper.offload.context import progress
 
             return progress
+        if name == "InvalidInput":
+            from snyper.offload.work import InvalidInput
+
+            return InvalidInput
         from snyper.services import client, context, locks, remote_exceptions, watches
 
         parts = (client, context, locks, remote_exceptions, watches)
