@@ -207,7 +207,7 @@ def test_no_code_is_loaded_but_by_an_import() -> None:
         # Which runs a board's `main.py`, as its own C does.
         "host/snyper/boards/virtual_board/power_on.py: execfile",
         # Which is a person's own file, named on the command line.
-        "host/snyper/offload/loading.py: spec_from_file_location",
+        "host/snyper/system/loading.py: spec_from_file_location",
     }
 
 

@@ -22,9 +22,10 @@ from typing import Any, BinaryIO
 
 from snyper.offload.context import set_on_progress
 from snyper.offload.declarations import Kind
-from snyper.offload.loading import Loaded, ServicesError, explain, load_services, message_of
+from snyper.offload.loading import Loaded, ServicesError, load_services
 from snyper.offload.results import as_result
 from snyper.offload.work import InvalidInput, Raised
+from snyper.system.loading import explain, message_of
 from snyper.system.text import harmless, one_line
 
 _PROGRESS_EVERY_S = 0.05
