@@ -112,6 +112,7 @@ def test_the_rooms_of_the_firmware() -> None:
 PURE_CLIENT = ("snyper.client.addresses", "snyper.client.environment", "snyper.client.labels")
 KEYS = ("snyper.client.key_store", "snyper.client.certificate")
 HOST_ROOMS = {
+    "device": (),  # which is copied to devices that have nothing else of ours
     "system": ("snyper.shared",),
     "client": ("snyper.shared", "snyper.system"),
     "history": ("snyper.shared", "snyper.system", "snyper.client"),
@@ -130,7 +131,7 @@ HOST_ROOMS = {
     ),
     "cli": (
         *("snyper.shared", "snyper.system", "snyper.client", "snyper.history", "snyper.dashboard"),
-        *("snyper.hub", "snyper.boards", "snyper.services", "snyper.web"),
+        *("snyper.hub", "snyper.boards", "snyper.device", "snyper.services", "snyper.web"),
     ),
 }
 
@@ -169,6 +170,7 @@ OF_OTHERS = {
     "shared": {"tls"},
     "firmware": OF_THE_BOARD,
     "host/snyper/system": {"cryptography"},
+    "host/snyper/device": set[str](),
     "host/snyper/client": {"platformdirs"},
     "host/snyper/history": {"platformdirs"},
     "host/snyper/services": {"numpy"},

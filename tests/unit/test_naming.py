@@ -13,7 +13,10 @@ from snyper.boards.syntax import parse, walk
 ROOT = Path(__file__).parents[2]
 BOARD = ("shared", "firmware")
 ALL = (*BOARD, "host", "tools", "tests")
-_HOST = ("boards", "cli", "client", "dashboard", "history", "hub", "inbox", "offload", "services", "system")
+_HOST = (
+    *("boards", "cli", "client", "dashboard", "device", "history", "hub", "inbox", "offload", "services"),
+    *("system", "web"),
+)
 WITH_A_VERB = (*BOARD, *(f"host/snyper/{name}" for name in _HOST), "tools")
 
 # Words of our own that have given way to the field's: what stands for them now.

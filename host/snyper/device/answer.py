@@ -1,0 +1,168 @@
+"""An answer: its status, its JSON, or the file that it brings."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import secrets
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, Iterator, Optional
+from urllib.parse import unquote
+
+from snyper.device.errors import BadAnswer
+
+# Of what is taken into memory: a device has some hundred megabytes.
+JSON_BYTES = 32 * 1024 * 1024
+_DETAIL_BYTES = 64 * 1024
+_BLOCK_BYTES = 64 * 1024
+
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,12}")
+
+
+class Lost(Exception):
+    """The connection was lost within an answer, for the reason that it has."""
+
+
+class Answer:
+    """An answer to a request, whose content is still to be read."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self._response = response
+        self.status = response.status
+
+    @property
+    def will_close(self) -> bool:
+        """Whether the connection is over with this answer, or has more of it than was read."""
+        return bool(self._response.will_close) or not self._response.isclosed()
+
+    def header(self, name: str) -> Optional[str]:
+        """Return the value of a header, or None."""
+        return self._response.getheader(name)
+
+    @property
+    def is_json(self) -> bool:
+        """Whether it says that it is JSON, and no file."""
+        is_attachment = (self.header("Content-Disposition") or "").lstrip().lower().startswith("attachment")
+        return "application/json" in (self.header("Content-Type") or "").lower() and not is_attachment
+
+    @property
+    def retry_after_s(self) -> Optional[float]:
+        """The seconds after which the server wants to be asked again, or None where it does not say.
+
+        Where it says a date, that and the date of the answer are of one clock: the server's.
+        """
+        text = (self.header("Retry-After") or "").strip()
+        if text.isdigit():
+            return float(text)
+        try:
+            until = parsedate_to_datetime(text)
+            now = parsedate_to_datetime(self.header("Date") or "")
+            return max(0.0, (until - now).total_seconds())
+        except (TypeError, ValueError, IndexError):
+            return None
+
+    def discard(self) -> "Answer":
+        """Read the content, of which nothing is kept. Of one that is too long it leaves the rest."""
+        self._begin()
+        return self
+
+    def value(self) -> Any:
+        """Return the JSON that it is. Raises BadAnswer."""
+        content = b"".join(self._blocks(JSON_BYTES))
+        try:
+            return json.loads(content.decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise BadAnswer(f"the answer is no JSON: {error}") from None
+
+    def detail(self) -> str:
+        """Return what the server says of an error: its `detail`, or the begin of its text."""
+        text = self._begin().decode("utf-8", "replace")
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return text.strip()[:200]
+        said = value.get("detail", value.get("message", value)) if isinstance(value, dict) else value
+        return said if isinstance(said, str) else json.dumps(said)[:500]
+
+    def save(self, folder: Path, name: str, max_bytes: int) -> Path:
+        """Save the content as a new file in `folder`, whole or not at all, and return its path.
+
+        Its suffix is that of the name that the server gives, else of `name`. Raises BadAnswer for one that is
+        cut off, larger than `max_bytes`, or that does not say where it ends; OSError.
+        """
+        if self._response.length is None and not self._response.chunked:
+            raise BadAnswer("the answer does not say how long it is")
+        given = _filename_of(self.header("Content-Disposition") or "")
+        suffix = _suffix_of(given) or _suffix_of(name)
+        stem = re.sub(r"[^\w-]+", "_", Path(name).stem)[:64] or "result"
+        token = secrets.token_hex(4)
+        part = folder / f".snyper-{token}.part"
+        try:
+            with part.open("xb") as file:
+                for block in self._blocks(max_bytes):
+                    file.write(block)
+                file.flush()
+                os.fsync(file.fileno())
+            target = folder / f"{stem}-{token}{suffix}"
+            part.replace(target)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                part.unlink()
+            raise
+        return target
+
+    def _blocks(self, max_bytes: int) -> Iterator[bytes]:
+        """Yield the content, all of it. Raises BadAnswer where it is larger, Lost where it is cut off."""
+        taken = self._response.length or 0
+        if taken <= max_bytes:
+            taken = 0
+            while True:
+                block = self._read(_BLOCK_BYTES)
+                taken += len(block)
+                if not block or taken > max_bytes:
+                    break
+                yield block
+        if taken > max_bytes:
+            raise BadAnswer(f"the answer has more than {max_bytes} bytes")
+        if self._response.length:  # a read of what was announced and never came returns what there is
+            raise Lost("the answer was cut off")
+
+    def _begin(self) -> bytes:
+        """Read what the answer has, up to a limit, whatever becomes of the rest."""
+        content = b""
+        while len(content) < _DETAIL_BYTES:
+            block = self._read(_DETAIL_BYTES - len(content))
+            if not block:
+                break
+            content += block
+        return content
+
+    def _read(self, size: int) -> bytes:
+        try:
+            return self._response.read(size)
+        except (OSError, http.client.HTTPException) as error:
+            raise Lost(reason_of(error)) from error
+
+
+def reason_of(error: BaseException) -> str:
+    """Say in a few words what a connection was lost by."""
+    if isinstance(error, http.client.RemoteDisconnected):
+        return "the connection was lost"
+    if isinstance(error, OSError):
+        return error.strerror or str(error) or type(error).__name__
+    return f"the answer is no HTTP ({str(error) or type(error).__name__})"
+
+
+def _filename_of(disposition: str) -> str:
+    encoded = re.search(r"filename\*\s*=\s*utf-8''([^;\s]+)", disposition, re.IGNORECASE)
+    if encoded:
+        return unquote(encoded.group(1))
+    plain = re.search(r'filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;\s]+))', disposition, re.IGNORECASE)
+    return (plain.group(1) or plain.group(2) or "") if plain else ""
+
+
+def _suffix_of(name: str) -> str:
+    suffix = Path(name).suffix
+    return suffix if _SUFFIX.fullmatch(suffix) else ""

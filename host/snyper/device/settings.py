@@ -1,0 +1,45 @@
+"""Settings from the environment, with their defaults. Read when they are needed, never kept."""
+
+import os
+from pathlib import Path
+from typing import Optional
+
+LOCAL = "local"
+REMOTE = "remote"
+
+
+def service_server_url() -> str:
+    """Return the URL of the laptop's server, which a device sends to."""
+    return os.environ.get("SERVICE_SERVER_URL") or "http://192.168.6.1:8000"
+
+
+def client_server_url() -> str:
+    """Return the URL of the device's server, which the laptop pushes to."""
+    return os.environ.get("CLIENT_SERVER_URL") or "http://192.168.6.2:8001"
+
+
+def service_mode() -> str:
+    """Return where work is done: `local` or `remote`. Raises ValueError for any other word."""
+    mode = os.environ.get("SERVICE_MODE") or LOCAL
+    if mode not in (LOCAL, REMOTE):
+        raise ValueError(f"SERVICE_MODE is {mode!r}, which is neither local nor remote")
+    return mode
+
+
+def service_key() -> Optional[str]:
+    """Return the key that servers ask for, or None."""
+    return os.environ.get("SNYPER_SERVICE_KEY") or None
+
+
+def ca_file() -> Optional[str]:
+    """Return the file of certificates that servers are checked against, or None for the system's."""
+    return os.environ.get("SNYPER_CA_FILE") or None
+
+
+def outbox_folder() -> Path:
+    """Return the folder of the outbox."""
+    named = os.environ.get("SNYPER_OUTBOX")
+    if named:
+        return Path(named)
+    data = os.environ.get("XDG_DATA_HOME") or str(Path("~/.local/share").expanduser())
+    return Path(data) / "snyper" / "outbox"
