@@ -56,11 +56,13 @@ class _Pipe:
 class _Progress:
     def __init__(self, pipe: _Pipe) -> None:
         self._pipe = pipe
+        self._said = 0.0
         self._next_s = 0.0
 
     def __call__(self, share: float) -> None:
         now_s = time.monotonic()
-        if now_s >= self._next_s or share == 1.0:
+        if share != self._said and (share == 1.0 or now_s >= self._next_s):
+            self._said = share
             self._next_s = now_s + _PROGRESS_EVERY_S
             self._pipe.say("progress", share)
 

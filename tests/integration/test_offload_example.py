@@ -1,0 +1,186 @@
+"""The services of `examples/offload`: what they answer, and what they say of what they cannot work with."""
+
+import asyncio
+import io
+import math
+import random
+import struct
+import wave
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from examples.offload import services
+from snyper.offload.pool import Pool
+from snyper.offload.work import Rejected, Work
+from snyper.services import InvalidInput
+from tests.integration.harness import ROOT
+
+
+def written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def wav(samples: list[int], rate: int = 8000, width: int = 2) -> bytes:
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(width)
+        file.setframerate(rate)
+        file.writeframes(b"".join(struct.pack("<h", sample) for sample in samples))
+    return stream.getvalue()
+
+
+def test_files_are_summed_up(tmp_path: Path) -> None:
+    table = "\ufefftime,volts,note\n1,2.5,a\n2,nan,b\n3,-1,\n4\n5,1.5,c,more\n"
+    assert services.process(written(tmp_path / "a.CSV", table.encode()), "default") == {
+        "rows": 5,
+        "columns": {
+            "time": {"count": 5, "min": 1, "mean": 3, "max": 5},
+            "volts": {"count": 3, "min": -1, "mean": 1, "max": 2.5},
+        },
+    }
+    assert services.process(written(tmp_path / "b.csv", b""), "") == {"rows": 0, "columns": {}}
+    sine = [round(16384 * math.sin(2 * math.pi * at / 80)) for at in range(8000)]
+    quiet = written(tmp_path / "upload", wav(sine))
+    assert services.process(quiet, "default") == {
+        "seconds": 1.0,
+        "channels": 1,
+        "rate": 8000,
+        "peak": 0.5,
+        "rms": 0.3536,
+    }
+    louder = services.process(quiet, "normalise")
+    assert isinstance(louder, Path)
+    assert services.process(louder, "default") == {
+        "seconds": 1.0,
+        "channels": 1,
+        "rate": 8000,
+        "peak": 1.0,
+        "rms": 0.7071,
+    }
+    assert services.process(written(tmp_path / "none.wav", wav([])), "normalise")
+    found = services.process(written(tmp_path / "c.bin", b"abc"), "default")
+    assert isinstance(found, dict)
+    assert (found["bytes"], found["sha256"][:8]) == (3, "ba7816bf")
+
+
+@pytest.mark.parametrize(
+    "content", [b"RIFF\0\0\0\0WAVE", wav([1])[:30], wav([1, 2], width=1), b"RIFF" + b"\xff" * 4 + b"WAVEfmt "]
+)
+def test_what_is_no_wav_is_said(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(InvalidInput, match="WAV"):
+        services.process(written(tmp_path / "a", content), "default")
+
+
+def picture(size: tuple[int, int], kind: str = "PNG", mode: str = "RGB", **options: Any) -> bytes:
+    stream = io.BytesIO()
+    Image.new(mode, size).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def test_pictures_are_made_to_fit(tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6  # a camera that was held upright
+    for content, options, size in (
+        (picture((1000, 500)), "default", (640, 320)),
+        (picture((100, 50), "GIF", "P"), "default", (100, 50)),
+        (picture((1000, 500), "PNG", "RGBA"), "320x240", (320, 160)),
+        (picture((4000, 2000), "JPEG", exif=turned.tobytes()), "default", (320, 640)),
+        (picture((300, 300), "PNG", "I;16"), "30x40", (30, 30)),
+    ):
+        resized = services.resize(written(tmp_path / "a picture", content), options)
+        with Image.open(resized) as found:
+            assert (found.format, found.size) == ("JPEG", size)
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "said"),
+    [
+        (b"no picture", "default", "a picture as JPEG, PNG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "default", "a picture as JPEG, PNG"),
+        (picture((20_000, 20_000), mode="1"), "default", "a picture of at most 50,000,000 pixels"),
+        (picture((10_000, 6_000), mode="1"), "default", "a picture of at most 50,000,000 pixels"),
+        (picture((500, 500), "JPEG")[:700], "default", "a picture that is whole"),
+        (picture((500, 500))[:200], "default", "a picture that is whole"),
+        (picture((9, 9)), "0x9", "options such as 320x240"),
+        (picture((9, 9)), "9x99999999999", "options such as 320x240"),
+        (picture((9, 9)), "large", "options such as 320x240"),
+    ],
+)
+def test_what_is_no_picture_is_said(tmp_path: Path, content: bytes, options: str, said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        services.resize(written(tmp_path / "a", content), options)
+
+
+def test_data_of_the_air() -> None:
+    assert services.process_data({"temperature": 25.3, "humidity": 60.2}, {}) == {
+        "dew_point": 17.0,
+        "water": 14.1,
+    }
+    assert services.process_data({"temperature": 0, "humidity": 100}, {"digits": 2})["dew_point"] == 0
+    for data, options in (
+        (None, {}),
+        ([25.3, 60.2], {}),
+        ({"temperature": 25.3}, {}),
+        ({"temperature": True, "humidity": 60}, {}),
+        ({"temperature": 10**400, "humidity": 60}, {}),
+        ({"temperature": 25, "humidity": 0}, {}),
+        ({"temperature": 25, "humidity": 60}, {"digits": "3"}),
+    ):
+        with pytest.raises(InvalidInput):
+            services.process_data(data, options)
+
+
+def test_wild_readings_are_found() -> None:
+    rng = random.Random(1)
+    readings: list[float | None] = [20 + rng.gauss(0, 0.1) for _ in range(1000)]
+    readings[7], readings[500], readings[900] = 35.0, None, -5
+    found = services.analyze(readings)
+    assert {7, 900} <= {one["index"] for one in found}
+    assert len(found) < 6
+    assert services.analyze({"a": [1, 1, 1, 9, 1], "b": []}) == {
+        "a": [{"index": 3, "value": 9.0, "score": 3.99}],
+        "b": [],
+    }
+    assert services.analyze([5, 5, None]) == services.analyze([None]) == []
+    for wrong in (None, 3, [1, "2"], [[1]], {"a": 1}, [True], [10**400], [math.nan]):
+        with pytest.raises(InvalidInput):
+            services.analyze(wrong)
+
+
+def test_the_model_knows_its_flowers() -> None:
+    assert services.infer([5.1, 3.5, 1.4, 0.2])["name"] == "setosa"
+    assert [one["name"] for one in services.infer([[5.1, 3.5, 1.4, 0.2], [6.3, 3.3, 6.0, 2.5]])] == [
+        "setosa",
+        "virginica",
+    ]
+    wrong: Any
+    for wrong in (None, [], [1, 2, 3], ["a", "b", "c", "d"], [[1, 2, 3, 4], 5], [1, 2, 3, math.inf], {}):
+        with pytest.raises(InvalidInput):
+            services.infer(wrong)
+
+
+def test_workers_run_them(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with Pool(ROOT / "examples/offload/services.py", 1) as pool:
+            known = {service.name: service for service in pool.services}
+            assert [service.path for service in known.values()] == [
+                "/api/process/file",
+                "/api/process/image",
+                "/api/process/data",
+                "/api/analyze/sensors",
+                "/api/infer",
+            ]
+            file = written(tmp_path / "a.png", picture((1000, 500)))
+            done = await pool.run(Work(known["resize"], tmp_path, file, options="default"))
+            assert done.file is not None
+            with pytest.raises(Rejected, match="a picture as JPEG"):
+                await pool.run(Work(known["resize"], tmp_path, written(file, b"x"), options="default"))
+            done = await pool.run(Work(known["infer"], tmp_path, value=[5.1, 3.5, 1.4, 0.2]))
+            assert done.value == {"name": "setosa", "share": 0.985}
+
+    asyncio.run(run())
