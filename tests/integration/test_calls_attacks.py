@@ -186,6 +186,35 @@ def test_what_has_come_of_who_has_gone_takes_no_memory() -> None:
             gc.enable()
 
 
+def test_who_begins_to_send_much_and_stops_makes_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snyper.services.entrance.MAX_COMING_BYTES", 1 << 25)
+    monkeypatch.setattr("snyper.services.entrance.LOOK_BYTES", 1 << 20)
+
+    def count(data: bytes) -> int:
+        return len(data)
+
+    def coming_bytes() -> int:
+        return sum(one.core.coming_bytes for one in server._entrance.connections if one.core is not None)
+
+    with (
+        served(hello, count) as server,
+        another(server.port) as c,
+        Attacker(server.port) as first,
+        Attacker(server.port) as second,
+        Attacker(server.port) as third,
+    ):
+        for number, eve in enumerate((first, second, third), 1):
+            eve.call(1, "hello", bytes=1 << 24)
+            eve.send(bytes(1 << 23))
+            while coming_bytes() < number << 23:
+                time.sleep(0.01)
+        assert c.count(bytes(20 << 20)) == 20 << 20
+        assert first.hear() is None
+        assert second.hear() is None
+        third.send(bytes(1 << 23))
+        assert third.hear()["status"] == "returned"
+
+
 def test_what_takes_long_to_read_is_refused() -> None:
     with served(hello) as server, another(server.port), Attacker(server.port) as eve:
         text = b"[" + b"[]," * (MAX_JSON_BYTES // 3) + b"[]]"

@@ -34,7 +34,7 @@ class Connection:
 
     `let_in(connection, introduction)` returns a core, its first answer and whether its session was known;
     `on_request(connection, message)` serves a message, and returns whether this thread leads still;
-    `on_end(connection)` is called once.
+    `on_coming(size)` is called for bytes of what follows a line, `on_end(connection)` once.
     """
 
     core: Core | None = None
@@ -49,6 +49,7 @@ class Connection:
         handshake: ServerHandshake,
         let_in: "Callable[[Connection, SocketMessage, Introduction], bytes]",
         on_request: "Callable[[Connection, SocketMessage], bool]",
+        on_coming: "Callable[[int], None]",
         on_end: "Callable[[Connection], None]",
     ) -> None:
         self.opened_s = time.monotonic()
@@ -59,6 +60,7 @@ class Connection:
         self._handshake = handshake
         self._let_in = let_in
         self._on_request = on_request
+        self._on_coming = on_coming
         self._on_end = on_end
         self._begun = b""  # of a line of the handshake
         self._is_refused = False
@@ -187,6 +189,8 @@ class Connection:
             if not self._take(data):
                 return
             came += len(data)
+            if buffer is not None:
+                self._on_coming(len(data))
             if self._requests or not self._is_tls or buffer is None or came >= _FOLLOWING_BYTES:
                 return
 

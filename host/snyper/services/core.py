@@ -29,6 +29,12 @@ class Core(LinkCore):
         self._begin = f'{{"type":"{mostly}",'.encode()
         self._serves = mostly in handlers
 
+    @property
+    def coming_bytes(self) -> int:
+        """Return how much has come of what follows the last line, and is not whole yet."""
+        message = self._parser.message
+        return 0 if message is None else len(message.attachment or b"") - self._parser.missing
+
     def receive_data(self, data: Any, now_us: int) -> "Iterator[SocketMessage | None] | tuple[Any, ...]":
         """Take the next bytes, as LinkCore does."""
         parser = self._parser

@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from operator import itemgetter
 
 from snyper.services.connection import Connection
 from snyper.services.engine import Engine
@@ -22,6 +23,8 @@ _log = logging.getLogger("snyper")
 MAX_SELECTED = 512 - 8
 _FULL_S = 0.2  # until the next client is looked for where there are no descriptors
 MAX_STRANGERS = 64  # who have dialled and are not let in
+MAX_COMING_BYTES = 1 << 31  # of what follows lines and is not whole yet, of all connections
+LOOK_BYTES = 1 << 26  # of these, after which they are counted
 
 
 class Entrance:
@@ -41,6 +44,7 @@ class Entrance:
         self.connections: set[Connection] = set()
         self._secret = secret
         self._let_in, self._on_request, self._on_end = let_in, on_request, on_end
+        self._uncounted_bytes = 0  # that have come
         self._salt = new_salt()
         self._wrong = WrongSecrets()
         self._key: Key | None = None
@@ -79,7 +83,15 @@ class Entrance:
         self._make_room()
         handshake = ServerHandshake(self._key, self._salt, self._binding, self._wrong, address)
         connection = Connection(
-            sock, address, self._engine, self._tls, handshake, self._let_in, self._on_request, self._end
+            sock,
+            address,
+            self._engine,
+            self._tls,
+            handshake,
+            self._let_in,
+            self._on_request,
+            self._on_coming,
+            self._end,
         )
         self.connections.add(connection)
 
@@ -128,6 +140,21 @@ class Entrance:
         strangers = [connection for connection in self.connections if connection.core is None]
         if len(strangers) >= MAX_STRANGERS:
             min(strangers, key=lambda stranger: stranger.opened_s).close()
+
+    def _on_coming(self, size: int) -> None:
+        """Hang up, where too much has come that is not whole, on those who have sent nothing for longest."""
+        self._uncounted_bytes += size
+        if self._uncounted_bytes < LOOK_BYTES:
+            return
+        self._uncounted_bytes = 0
+        cores = [(one.core, one) for one in self.connections if one.core is not None]
+        coming = [(core.received_us, core.coming_bytes, one) for core, one in cores]
+        too_many = sum(size for _, size, _ in coming) - MAX_COMING_BYTES
+        for _, size, connection in sorted(coming, key=itemgetter(0)):
+            if too_many > 0 and size:
+                _log.warning("cut off: %s has begun to send much, and stopped", connection.address)
+                connection.close()
+                too_many -= size
 
     def _end(self, connection: Connection) -> None:
         self.connections.discard(connection)
