@@ -129,9 +129,14 @@ HOST_ROOMS = {
         *("snyper.shared", "snyper.system", "snyper.web", "snyper.client", "snyper.history"),
         "snyper.hub.journal",
     ),
+    "gateway": (
+        *("snyper.shared", "snyper.system", "snyper.web", "snyper.client", "snyper.services"),
+        *("snyper.offload", "snyper.inbox"),
+    ),
     "cli": (
         *("snyper.shared", "snyper.system", "snyper.client", "snyper.history", "snyper.dashboard"),
-        *("snyper.hub", "snyper.boards", "snyper.device", "snyper.services", "snyper.web"),
+        *("snyper.hub", "snyper.boards", "snyper.device", "snyper.services", "snyper.web", "snyper.offload"),
+        "snyper.gateway",
     ),
 }
 
@@ -145,7 +150,10 @@ def test_the_rooms_of_the_host() -> None:
 
 
 # What people import from `snyper.services`, whatever room has it.
-PUBLIC_FACE = "host/snyper/services/__init__.py imports snyper.offload"
+PUBLIC_FACE = (
+    "host/snyper/services/__init__.py imports snyper.offload",
+    "host/snyper/services/__init__.py imports snyper.gateway.app",
+)
 
 
 @pytest.mark.parametrize("room", HOST_ROOMS)
@@ -180,6 +188,7 @@ OF_OTHERS = {
     "host/snyper/inbox": set[str](),
     "host/snyper/web": {"h11", "uvicorn"},
     "host/snyper/dashboard": {"fastapi", "jinja2", "nicegui", "socketio", "starlette", "uvicorn"},
+    "host/snyper/gateway": {"fastapi", "platformdirs", "python_multipart", "starlette"},
     "host/snyper/cli": {"matplotlib", "rich", "typer"},
 }
 

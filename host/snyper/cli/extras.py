@@ -7,7 +7,11 @@ from importlib.util import find_spec
 from snyper.cli.output import fail
 from snyper.system.process import EXIT_FAILED
 
-_MODULES = {"dashboard": "nicegui", "plot": "matplotlib"}  # of each extra, the one that all else comes with
+_MODULES = {
+    "dashboard": "nicegui",
+    "plot": "matplotlib",
+    "gateway": "fastapi",
+}  # of each extra, the one that all else comes with
 
 
 def need(extra: str, what: str) -> None:

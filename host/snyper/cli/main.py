@@ -31,6 +31,7 @@ COMMANDS = {
     "activate": "target_commands.activate",
     "identify": "target_commands.identify",
     "send": "send_command.send",
+    "serve": "serve_command.serve",
     "call": "call_command.call",
     "stubs": "call_command.stubs",
     "log": "log_command.log",

@@ -2,6 +2,7 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from snyper.gateway.app import services_app as app
     from snyper.offload.context import progress
     from snyper.offload.declarations import data_service, file_service, image_service
     from snyper.offload.work import InvalidInput
@@ -49,6 +50,7 @@ __all__ = [
     "StreamLost",
     "Unreachable",
     "WouldDeadlock",
+    "app",
     "break_lock",
     "call_log",
     "cancelled",
@@ -85,6 +87,10 @@ if not TYPE_CHECKING:
             from snyper.offload import declarations
 
             return getattr(declarations, name)
+        if name == "app":
+            from snyper.gateway.app import services_app
+
+            return services_app
         if name == "progress":
             from snyper.offload.context import progress
 

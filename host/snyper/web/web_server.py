@@ -115,6 +115,7 @@ class _Socket(socket.socket):
 class WebServer(uvicorn.Server):
     """Leaves signals to the command, and says when it serves (`serves`). `tls`: it speaks HTTPS. What others
     cause is told to `log_fault`. Whoever sets `should_exit` ends it: requests under way have `goodbye_s`.
+    Without `has_lifespan` the application is not told of its start and end.
     """
 
     def __init__(
@@ -125,14 +126,16 @@ class WebServer(uvicorn.Server):
         limits: Mapping[str, int],
         log_fault: Callable[[str, BaseException], None],
         goodbye_s: int = _GOODBYE_S,
+        has_lifespan: bool = True,
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 http=_Protocol,
-                ws="websockets-sansio",
-                ws_max_size=limits["message_bytes"],
+                ws="websockets-sansio" if "message_bytes" in limits else "none",
+                ws_max_size=limits.get("message_bytes", 0),
                 h11_max_incomplete_event_size=limits["head_bytes"],
+                lifespan="on" if has_lifespan else "off",
                 log_config=None,  # the command decides how it logs
                 log_level=logging.ERROR,  # its warnings are what strangers send
                 access_log=False,
@@ -198,6 +201,8 @@ class WebServer(uvicorn.Server):
     def _take(self, accepted: socket.socket, address: str) -> None:
         sock = _Socket(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
         sock.setblocking(False)
+        # asyncio leaves it alone on a socket that does not know its protocol.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         connection = Connection(address, lambda: None, time.monotonic())
         sock.counted_in, sock.connection = self._connections, connection
         if not self._connections.admit(connection):

@@ -1,0 +1,1 @@
+"""HTTP for existing clients: heavy work, received files, the hub's state."""

@@ -1,0 +1,156 @@
+"""The applications: services of a person's own over HTTP, with what all servers here answer."""
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from snyper.gateway.exchange import App, Exchange, Handler, endpoint
+from snyper.gateway.guard import Guard
+from snyper.gateway.job_routes import JobRoutes
+from snyper.gateway.limits import complete_limits
+from snyper.gateway.places import Places
+from snyper.gateway.work_routes import WorkRoutes
+from snyper.offload.declarations import Service
+from snyper.offload.idempotency import KeptResults
+from snyper.offload.jobs import Jobs
+from snyper.offload.pool import Pool
+
+READY_LIMIT_S = 2.0
+SPOOL = "spool"
+
+
+class Gateway:
+    """An ASGI application that others add routes to. It speaks JSON, of errors too: `{"detail": …}`."""
+
+    def __init__(self, limits: Mapping[str, int], keys: Mapping[str, str], lifespan: Any = None) -> None:
+        self.limits = limits
+        self.app = FastAPI(
+            title="SNYPER", openapi_url=None, lifespan=lifespan, exception_handlers={HTTPException: _explain}
+        )
+        self.guarded = Guard(self.app, keys, limits)
+
+    def add(self, method: str, path: str, handler: Handler) -> None:
+        """Serve a path. `handler` answers an Exchange; it may raise Refusal and HungUp."""
+        served: App = endpoint(handler, self.limits["stall_s"])
+        self.app.router.routes.append(Route(path, _Endpoint(served), methods=[method]))
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.guarded(scope, receive, send)
+
+
+class _Endpoint:
+    """An ASGI application, to Starlette: a function would be given a request of its own."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._app(scope, receive, send)
+
+
+async def _explain(_: Request, error: HTTPException) -> JSONResponse:
+    detail = {
+        HTTPStatus.NOT_FOUND: "there is nothing at this path",
+        HTTPStatus.METHOD_NOT_ALLOWED: "this path does not take that method",
+    }.get(HTTPStatus(error.status_code), error.detail)
+    return JSONResponse({"detail": detail}, error.status_code, error.headers)
+
+
+def services_app(
+    services: Path,
+    workers: int | None = None,
+    state: Path | None = None,
+    keys: Mapping[str, str] | None = None,
+    limits: Sequence[str] = (),
+) -> Gateway:
+    """Build the application that serves the functions in the file `services`, in `workers` processes.
+
+    It keeps results in the folder `state`, which is then its own; by default in one that goes with it. `keys`
+    are secrets by name, of which a request has to bring one; without any it asks for none. `limits` are
+    `NAME=NUMBER`. Raises ValueError.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with serving(gateway, services, workers, state):
+            yield
+
+    gateway = Gateway(complete_limits(limits), keys or {}, lifespan)
+    return gateway
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The services that are served, and the work that is under way."""
+
+    services: Sequence[Service]
+    jobs: Jobs
+
+
+@asynccontextmanager
+async def serving(
+    gateway: Gateway, services: Path, workers: int | None, state: Path | None
+) -> AsyncIterator[Serving]:
+    """Serve what is in `services` for the block. Raises ServicesError, OSError."""
+    limits = gateway.limits
+    with tempfile.TemporaryDirectory(prefix="snyper-") as temporary:
+        folder = state or Path(temporary)
+        spool = _empty_folder(folder / SPOOL)
+        async with Pool(services, workers) as pool:
+            kept = KeptResults(folder, limits["kept"], limits["kept_mb"] * 1_000_000, limits["keep_s"])
+            jobs = Jobs(pool, kept, limits["jobs"])
+            try:
+                _add_routes(gateway, pool, jobs, Places(limits["places"], limits["hold_s"]), spool)
+                yield Serving(pool.services, jobs)
+            finally:
+                await jobs.close()
+                kept.close()
+
+
+def _empty_folder(folder: Path) -> Path:
+    """Make a folder, or empty one: what is in there is of a process that was killed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(0o700, parents=True)
+    return folder
+
+
+def _add_routes(gateway: Gateway, pool: Pool, jobs: Jobs, places: Places, spool: Path) -> None:
+    work = WorkRoutes(jobs, places, spool)
+    for service in pool.services:
+        gateway.add("POST", service.path, partial(work.serve, service=service))
+    job_routes = JobRoutes(jobs, {service.name: service for service in pool.services})
+    gateway.add("GET", "/jobs/{id}", job_routes.show)
+    gateway.add("GET", "/jobs/{id}/result", job_routes.result)
+    gateway.add("DELETE", "/jobs/{id}", job_routes.remove)
+
+    async def health(exchange: Exchange) -> None:
+        await exchange.answer_json(
+            {
+                "status": "ok",
+                "services": [service.path for service in pool.services],
+                "workers": pool.workers,
+                "busy": pool.busy,
+                "waiting": pool.waiting,
+            }
+        )
+
+    async def ready(exchange: Exchange) -> None:
+        is_ready = await pool.probe(READY_LIMIT_S)
+        status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
+        content = {"status": "ok"} if is_ready else {"detail": "no worker gets done in time"}
+        await exchange.answer_json(content, status, {} if is_ready else {"retry-after": "1"})
+
+    gateway.add("GET", "/health", health)
+    gateway.add("GET", "/ready", ready)

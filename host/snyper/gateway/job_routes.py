@@ -1,0 +1,70 @@
+"""The routes of work that nobody waits for: `/jobs/ID` and its result."""
+
+from http import HTTPStatus
+
+from snyper.gateway.exchange import Exchange, Refusal
+from snyper.gateway.results import send_result
+from snyper.gateway.work_routes import result_of
+from snyper.offload.declarations import Service
+from snyper.offload.idempotency import Result
+from snyper.offload.jobs import Job, Jobs, State
+
+
+class JobRoutes:
+    """Shows jobs, gives their results, ends them: to whoever began them, where there are keys."""
+
+    def __init__(self, jobs: Jobs, services: dict[str, Service]) -> None:
+        self._jobs = jobs
+        self._services = services
+
+    async def show(self, exchange: Exchange) -> None:
+        """Answer with how a job stands. Raises Refusal."""
+        found = await self._find(exchange)
+        if isinstance(found, Result):
+            await exchange.answer_json(
+                {
+                    "id": found.job_id,
+                    "state": State.DONE,
+                    "progress": 1.0,
+                    "result": f"/jobs/{found.job_id}/result",
+                }
+            )
+            return
+        shown: dict[str, object] = {"id": found.id, "state": found.state, "progress": found.progress}
+        if found.state is State.QUEUED:
+            shown["place"] = self._jobs.place(found)
+        if found.state is State.FAILED:
+            shown["detail"] = found.detail
+        await exchange.answer_json(shown)
+
+    async def result(self, exchange: Exchange) -> None:
+        """Answer with what the service gave, as it would have at once. Raises Refusal."""
+        found = await self._find(exchange)
+        if isinstance(found, Job):
+            if not found.is_over:
+                raise Refusal(
+                    HTTPStatus.CONFLICT,
+                    f"the job is {found.state}: it has no result yet",
+                    {"retry-after": "1"},
+                )
+            found = result_of(found)
+        await send_result(exchange, self._services[found.service], found)
+
+    async def remove(self, exchange: Exchange) -> None:
+        """End a job and throw its result away. Raises Refusal."""
+        found = await self._find(exchange)
+        if isinstance(found, Job):
+            await self._jobs.remove(found)
+        else:
+            await self._jobs.remove_result(found.job_id)
+        await exchange.answer(HTTPStatus.NO_CONTENT, b"")
+
+    async def _find(self, exchange: Exchange) -> Job | Result:
+        job_id = exchange.path_values["id"]
+        job = self._jobs.find(job_id)
+        if job is not None and job.request.owner == exchange.principal:
+            return job
+        result = await self._jobs.find_result(job_id, exchange.principal)
+        if result is None or result.service not in self._services:
+            raise Refusal(HTTPStatus.NOT_FOUND, "there is no such job here, or no more")
+        return result

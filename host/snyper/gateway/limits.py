@@ -1,0 +1,30 @@
+"""The limits of the gateway, each settable with `--limit NAME=NUMBER`."""
+
+from collections.abc import Sequence
+
+from snyper.shared.config import Integer
+from snyper.system import limits
+
+LIMITS: dict[str, Integer] = {
+    "connections": Integer(512, 8, 60_000),
+    "per_address": Integer(256, 8, 60_000),
+    "handshake_ms": Integer(10_000, 500, 600_000),
+    "head_ms": Integer(10_000, 500, 600_000),
+    "head_bytes": Integer(16_384, 2_048, 1_000_000),
+    "stall_s": Integer(30, 1, 3_600),  # for the next bytes of a body: the document's clients give up then
+    "answer_ms": Integer(60_000, 500, 3_600_000),
+    "places": Integer(64, 1, 10_000),  # requests whose body is read, waits or is worked on
+    "hold_s": Integer(20, 1, 3_600),  # for a place and a worker; the document's clients wait 30 s
+    "jobs": Integer(100, 1, 100_000),  # asked for with respond-async, and not over
+    "keep_s": Integer(86_400, 1, 31_536_000),
+    "kept": Integer(1_000, 1, 1_000_000),
+    "kept_mb": Integer(1_000, 1, 1_000_000),
+    "drain_s": Integer(25, 1, 3_600),
+    "guesses": Integer(10, 1, 1_000),
+    "guess_wait_s": Integer(60, 1, 86_400),
+}
+
+
+def complete_limits(given: Sequence[str] = ()) -> dict[str, int]:
+    """Return all limits: those given, each NAME=NUMBER, and the defaults of the others. Raises ValueError."""
+    return limits.complete_limits(LIMITS, given)

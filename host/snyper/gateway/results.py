@@ -1,0 +1,62 @@
+"""Results as answers: JSON, or a file that is sent piece by piece."""
+
+import asyncio
+import json
+from http import HTTPStatus
+from typing import BinaryIO
+from urllib.parse import quote
+
+from snyper.gateway.exchange import Exchange, Refusal
+from snyper.gateway.forms import OCTET_STREAM
+from snyper.offload.declarations import Kind, Service
+from snyper.offload.idempotency import Result
+
+_PIECE_BYTES = 524_288
+
+
+async def send_result(exchange: Exchange, service: Service, result: Result) -> None:
+    """Send what a service gave. JSON, and nothing else, has the type application/json."""
+    if result.file is not None:
+        try:
+            file = result.file.open("rb", buffering=0)
+        except OSError:
+            raise Refusal(
+                HTTPStatus.INTERNAL_SERVER_ERROR, "the result was removed before it was sent"
+            ) from None
+        with file:
+            await _send_file(exchange, service, result, file)
+    elif service.kind is Kind.DATA:
+        await exchange.answer(200, b"{%s:%s}" % (json.dumps(service.gives).encode(), result.json))
+    else:
+        await exchange.answer(200, result.json)
+
+
+async def _send_file(exchange: Exchange, service: Service, result: Result, file: BinaryIO) -> None:
+    left = file.seek(0, 2)
+    file.seek(0)
+    media_type = service.media_type or result.media_type or OCTET_STREAM
+    if "json" in media_type.lower():  # the document's clients take whatever says so for a JSON result
+        media_type = OCTET_STREAM
+    headers = {} if service.kind is Kind.IMAGE else {"content-disposition": attachment(result.filename)}
+    await exchange.begin_answer(200, left, media_type, headers)
+    while True:
+        size = min(left, _PIECE_BYTES)
+        # What is short is in memory already, where it was just written: sooner read than a thread is asked.
+        piece = file.read(size) if left == size else await asyncio.to_thread(file.read, size)
+        if len(piece) < size:
+            raise OSError("a result became shorter while it was sent")
+        left -= size
+        await exchange.send(piece, is_last=not left)
+        if not left:
+            return
+
+
+def attachment(filename: str) -> str:
+    """Return the Content-Disposition of a processed file, as RFC 6266 has it: in UTF-8 where ASCII does not
+    do, with a name of ASCII for who does not know that.
+    """
+    name = f"processed_{filename}"
+    plain = "".join(sign if " " <= sign <= "~" and sign not in '"\\%' else "_" for sign in name)
+    if plain == name:
+        return f'attachment; filename="{name}"'
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

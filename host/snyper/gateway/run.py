@@ -1,0 +1,95 @@
+"""The process that serves HTTP: its sockets, its end by Ctrl-C and by SIGTERM."""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_data_path
+
+from snyper.client.addresses import dial_host
+from snyper.shared.address import format_address, parse_address
+from snyper.system.files import own_file
+from snyper.system.process import ending_signals
+from snyper.web.listening import open_socket
+from snyper.web.web_server import WebServer
+
+_log = logging.getLogger("snyper")
+
+
+def open_sockets(listen: Sequence[str], stack: ExitStack) -> list[socket.socket]:
+    """Open the sockets to serve on, which `stack` closes. Raises OSError, saying what to do."""
+    return [stack.enter_context(open_socket(one, "another server")) for one in listen]
+
+
+def state_folder(socks: Sequence[socket.socket], listen: Sequence[str]) -> Path | None:
+    """Return the folder of whoever serves at the first address, which is one process at a time; None for a
+    port that the system chose. Raises OSError, saying what to do.
+    """
+    if parse_address(listen[0])[1] == 0:
+        return None
+    host, port = socks[0].getsockname()[:2]
+    no_home = OSError("there is no home directory to keep results in: say where with --state DIR")
+    return own_file(user_data_path, "gateway", no_home) / f"{host.replace(':', '-')}_{port}"
+
+
+def urls(socks: Sequence[socket.socket], tls: ssl.SSLContext | None) -> list[str]:
+    """Return where the sockets are reached."""
+    scheme = "https" if tls else "http"
+    addresses = [sock.getsockname()[:2] for sock in socks]
+    return [f"{scheme}://{format_address(dial_host(host), port)}" for host, port in addresses]
+
+
+@dataclass(frozen=True)
+class Listening:
+    """The sockets that are served on, with TLS or without."""
+
+    socks: Sequence[socket.socket]
+    tls: ssl.SSLContext | None
+    limits: Mapping[str, int]
+
+
+async def serve(app: Any, listening: Listening, ready: Callable[[], None], drain: Callable[[], None]) -> None:
+    """Serve until cancelled, or SIGTERM or the terminal's end: then `drain` is called and requests under way
+    have the limit `drain_s`. `ready` is called when it serves.
+    """
+    limits = listening.limits
+    server = WebServer(
+        app, listening.socks, listening.tls, limits, log_fault, limits["drain_s"], has_lifespan=False
+    )
+    serving = asyncio.create_task(server.serve())
+
+    def end() -> None:
+        if not server.should_exit:
+            _log.info("ending: what is under way has %s s", limits["drain_s"])
+            drain()
+            server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    with suppress(NotImplementedError):  # on Windows
+        for number in ending_signals():
+            loop.add_signal_handler(number, end)
+    try:
+        serves = asyncio.create_task(server.serves.wait())
+        await asyncio.wait((serving, serves), return_when=asyncio.FIRST_COMPLETED)
+        serves.cancel()
+        if server.started:
+            ready()
+        await asyncio.wait([serving])
+        serving.result()
+    finally:
+        if not serving.done():
+            server.config.timeout_graceful_shutdown = 1
+            server.should_exit = True
+            drain()
+            await asyncio.wait([serving])
+
+
+def log_fault(what: str, error: BaseException | None = None) -> None:
+    """Log what others cause."""
+    _log.warning("%s (%s)", what, type(error).__name__)

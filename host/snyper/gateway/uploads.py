@@ -1,0 +1,96 @@
+"""Requests as work: their files on the disk, their JSON parsed, and what tells whether two are the same."""
+
+import errno
+import hashlib
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+from snyper.gateway.exchange import Exchange, Refusal
+from snyper.gateway.forms import OTHER_BYTES, FileWriter, read_form
+from snyper.inbox.names import safe_name, suffix_of
+from snyper.offload.declarations import Kind, Service
+from snyper.offload.work import Work
+
+DEFAULT_OPTIONS = "default"  # what a form says that leaves them out
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Work that came, the digest of all that it is, and the type of its file."""
+
+    work: Work
+    digest: str
+    media_type: str = ""
+
+
+async def read_upload(exchange: Exchange, service: Service, folder: Path) -> Upload:
+    """Read what a service takes, its file into `folder`. Raises Refusal, HungUp."""
+    if service.kind is Kind.DATA:
+        return await _read_data(exchange, service, folder)
+    try:
+        return await _read_file(exchange, service, folder)
+    except OSError as error:
+        raise disk_refusal(error) from error
+
+
+def disk_refusal(error: OSError) -> Refusal:
+    """Return what is said of a disk that does not take a file. A client may repeat it."""
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    why = "the disk is full" if is_full else "the disk takes no files"
+    return Refusal(HTTPStatus.INSUFFICIENT_STORAGE, f"{why}: nothing was kept", {"retry-after": "60"})
+
+
+async def _read_file(exchange: Exchange, service: Service, folder: Path) -> Upload:
+    path = folder / "upload"
+    writer = FileWriter(path)
+    parts = exchange.body(service.max_bytes + OTHER_BYTES)
+    form = await read_form(parts, exchange.header("content-type"), service.field, writer, service.max_bytes)
+    filename = safe_name(form.filename or "")
+    options = form.texts.get("options", DEFAULT_OPTIONS)
+    named = path.rename(path.with_suffix(_plain_suffix(filename)))
+    digest = writer.digest.copy()
+    digest.update(json.dumps([filename, form.media_type, options]).encode())
+    work = Work(service, folder, named, filename, options=options)
+    return Upload(work, digest.hexdigest(), form.media_type)
+
+
+def _plain_suffix(filename: str) -> str:
+    """Return the suffix by which libraries tell what a file is; "" for one that could be anything."""
+    suffix = suffix_of(filename)
+    return suffix if suffix[1:].isascii() and suffix[1:].isalnum() and len(suffix) <= 16 else ""
+
+
+async def _read_data(exchange: Exchange, service: Service, folder: Path) -> Upload:
+    content = bytearray()
+    async for part in exchange.body(service.max_bytes):
+        content += part
+    value = parse_object(content)
+    for field in (service.takes,):
+        if field not in value:
+            raise Refusal(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                f"field {field!r} is missing: send {{{json.dumps(field)}: …}}",
+            )
+    options = value.get("options", {})
+    if service.takes_options and not isinstance(options, dict):
+        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "field 'options' is an object, such as {}")
+    work = Work(service, folder, value=value[service.takes], options=options)
+    return Upload(work, hashlib.sha256(content).hexdigest())
+
+
+def parse_object(content: bytes | bytearray) -> dict[str, object]:
+    """Parse a body that is a JSON object. Raises Refusal for what is none."""
+    try:
+        value = json.loads(content, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is one
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {why}") from None
+    if not isinstance(value, dict):
+        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "the body is JSON, and no object: send {…}")
+    return value
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is none")

@@ -1,0 +1,139 @@
+"""The routes of services: a request becomes work, is held while there is too much, and is answered."""
+
+import asyncio
+import secrets
+import shutil
+from contextlib import suppress
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from snyper.gateway.exchange import Exchange, HungUp, Refusal
+from snyper.gateway.places import Places, overloaded
+from snyper.gateway.results import send_result
+from snyper.gateway.uploads import Upload, disk_refusal, read_upload
+from snyper.offload.declarations import Service
+from snyper.offload.idempotency import Result
+from snyper.offload.jobs import Full, Job, Jobs, KeyReused, Request, State
+from snyper.offload.work import TimedOut, WorkError
+
+MAX_KEY_CHARS = 255
+
+
+class WorkRoutes:
+    """Serves services. `spool` is the folder in which each request has one of its own."""
+
+    def __init__(self, jobs: Jobs, places: Places, spool: Path) -> None:
+        self._jobs = jobs
+        self._places = places
+        self._spool = spool
+
+    async def serve(self, exchange: Exchange, service: Service) -> None:
+        """Answer one request for a service. Raises Refusal, HungUp."""
+        key = idempotency_key(exchange.header("idempotency-key"))
+        is_async = "respond-async" in [
+            word.partition(";")[0].strip().lower() for word in exchange.header("prefer").split(",")
+        ]
+        async with self._places.one() as until_s:
+            job = await self._begin(exchange, service, key, is_async)
+            with self._jobs.holding(job):
+                if is_async:
+                    await _accept(exchange, job)
+                else:
+                    await self._answer(exchange, service, job, until_s)
+
+    async def _begin(self, exchange: Exchange, service: Service, key: str, is_async: bool) -> Job:
+        """Read a request, and return the job that it began or joined, which has its files from then on."""
+        folder = self._spool / secrets.token_hex(16)
+        try:
+            folder.mkdir(0o700)
+        except OSError as error:
+            raise disk_refusal(error) from error
+        job = None
+        try:
+            job = self._enter(exchange, await read_upload(exchange, service, folder), key, is_async)
+            return job
+        finally:
+            if job is None or job.work.folder != folder:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _enter(self, exchange: Exchange, upload: Upload, key: str, is_async: bool) -> Job:
+        owner, address = exchange.principal, exchange.address
+        request = Request(owner, address, upload.digest, key, is_async, upload.media_type)
+        try:
+            return self._jobs.enter(upload.work, request)
+        except Full:
+            raise overloaded() from None
+        except KeyReused:
+            raise key_reused() from None
+
+    async def _answer(self, exchange: Exchange, service: Service, job: Job, until_s: float) -> None:
+        gone = asyncio.create_task(exchange.gone())
+        try:
+            await self._wait(job, gone, until_s)
+            await send_result(exchange, service, result_of(job))
+            job.is_delivered = not gone.done()
+        finally:
+            gone.cancel()
+            with suppress(asyncio.CancelledError):
+                await gone
+
+    async def _wait(self, job: Job, gone: asyncio.Task[None], until_s: float) -> None:
+        """Wait until a job is over; for its begin no longer than `until_s`. Raises Refusal, HungUp."""
+        left_s = until_s - asyncio.get_running_loop().time()
+        ends: set[asyncio.Future[Any]] = {job.task, gone}
+        await asyncio.wait({*ends, job.started}, timeout=max(left_s, 0), return_when=asyncio.FIRST_COMPLETED)
+        if job.state is State.RUNNING:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if job.is_over:
+            return
+        if gone.done():
+            raise HungUp
+        self._jobs.keep_place(job)
+        raise overloaded()
+
+
+async def _accept(exchange: Exchange, job: Job) -> None:
+    headers = {"location": f"/jobs/{job.id}", "preference-applied": "respond-async"}
+    await exchange.answer_json({"id": job.id, "job": f"/jobs/{job.id}"}, HTTPStatus.ACCEPTED, headers)
+
+
+def result_of(job: Job) -> Result:
+    """Return what came of a job that is over. Raises Refusal."""
+    if job.task.cancelled():
+        raise overloaded("the work was called off: come again")
+    match job.task.exception():
+        case None:
+            return job.task.result()
+        case KeyReused():
+            raise key_reused()
+        case TimedOut() as error:
+            raise Refusal(HTTPStatus.GATEWAY_TIMEOUT, error.detail)
+        case WorkError() as error:
+            raise Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, error.detail)
+        case OSError() as error:
+            raise disk_refusal(error) from error
+        case error:
+            raise error
+
+
+def idempotency_key(text: str) -> str:
+    """Return the key in an Idempotency-Key, quoted as its draft has it or bare, "" for none. Raises
+    Refusal.
+    """
+    key = text
+    if len(text) >= 2 and text[0] == text[-1] == '"':
+        key = text[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+    if (text and not key) or len(key) > MAX_KEY_CHARS or not (key.isascii() and key.isprintable()):
+        raise Refusal(
+            HTTPStatus.BAD_REQUEST,
+            f"an Idempotency-Key has 1 to {MAX_KEY_CHARS} printable characters of ASCII",
+        )
+    return key
+
+
+def key_reused() -> Refusal:
+    """Return what is said of a key that came before with another request."""
+    return Refusal(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "this Idempotency-Key came with another request: make a new one"
+    )

@@ -1,0 +1,297 @@
+"""Jobs: identical requests join one, queued ones have places, results wait for a repeat."""
+
+import asyncio
+import hashlib
+import json
+import secrets
+import shutil
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from snyper.offload.idempotency import KeptResults, Result
+from snyper.offload.work import Done, Work, WorkError
+
+# The document's clients repeat 1 s and 2 s after what went wrong, ours after some more.
+RETURN_S = 10.0  # for which a request that was refused for want of a worker keeps its place in the queue
+UNCLAIMED_S = 30.0  # for which a result waits that nobody has been given
+
+
+class State(StrEnum):
+    """The states of a job."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class KeyReused(Exception):
+    """The same key came with another request."""
+
+
+class Full(Exception):
+    """There is no place for one more job."""
+
+
+class Runner(Protocol):
+    """A pool of workers, as far as jobs need it."""
+
+    async def run(
+        self, work: Work, on_progress: Callable[[float], None], on_start: Callable[[], None]
+    ) -> Done:
+        """Carry a piece of work out. Raises WorkError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request for work, as far as it tells whether another is the same: whose it is, by the name of a key
+    to this server ("" where it has none), from which address, the digest of all that it holds, the key of its
+    own if it has one, and whether it waits for the result (`is_async`: it does not).
+    """
+
+    owner: str
+    address: str
+    digest: str
+    key: str = ""
+    is_async: bool = False
+    media_type: str = ""  # of its file
+
+
+class Job:
+    """A piece of work and whoever waits for it."""
+
+    def __init__(self, work: Work, request: Request) -> None:
+        self.work = work
+        self.request = request
+        # A repeat of a request with a key is told the same, also by a process that does not know the first.
+        known = json.dumps((*self.identity, request.digest)).encode()
+        self.id = hashlib.sha256(known).hexdigest()[:32] if request.key else secrets.token_hex(16)
+        self.state = State.QUEUED
+        self.progress = 0.0
+        self.detail = ""  # why it failed
+        self.holders = 0
+        self.keeps_place_until_s = 0.0
+        self.is_delivered = False
+        self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.task: asyncio.Task[Result]
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its result outlives whoever waits for it."""
+        return bool(self.request.key) or self.request.is_async
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is done, or never will be."""
+        return self.task.done()
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What identical requests have in common."""
+        service, request = self.work.service.name, self.request
+        if request.key:
+            return ("key", request.owner, service, request.key)
+        return (
+            "body",
+            request.owner,
+            request.address,
+            service,
+            request.digest,
+            "async" if request.is_async else "",
+        )
+
+    @property
+    def kept_as(self) -> tuple[str, ...]:
+        """What its result is kept as: only with a key is it that of later requests, too."""
+        return self.identity if self.request.key else ("job", self.id)
+
+
+class Jobs:
+    """The jobs of a process, of which `most_async` at most may be under way that nobody waits for."""
+
+    def __init__(self, runner: Runner, kept: KeptResults, most_async: int) -> None:
+        self._runner = runner
+        self._kept = kept
+        self._most_async = most_async
+        self._joinable: dict[tuple[str, ...], Job] = {}
+        self._async: OrderedDict[str, Job] = OrderedDict()
+        self._live: dict[Job, None] = {}  # in the order in which they came
+        self._is_ending = False
+
+    @property
+    def live(self) -> int:
+        """The number of jobs that are queued or running."""
+        return len(self._live)
+
+    def enter(self, work: Work, request: Request) -> Job:
+        """Return the job for this work: a new one, or one that is the same, which has a `work` of its own.
+
+        Raises KeyReused, and Full where there are too many that nobody waits for.
+        """
+        job = Job(work, request)
+        found = self._joinable.get(job.identity)
+        if found is not None:
+            if found.request.digest != request.digest:
+                raise KeyReused
+            if request.is_async:
+                self._async[found.id] = found
+            return found
+        if self._is_ending or (request.is_async and self._unfinished_async() >= self._most_async):
+            raise Full
+        self._joinable[job.identity] = job
+        self._live[job] = None
+        if request.is_async:
+            self._async[job.id] = job
+        job.task = asyncio.create_task(self._carry_out(job))
+        job.task.add_done_callback(lambda _: self._end(job))
+        return job
+
+    @contextmanager
+    def holding(self, job: Job) -> Iterator[None]:
+        """Hold a job: it goes on and its files stay for the block. Queued work that nobody holds is dropped,
+        unless it is kept or its place is.
+        """
+        job.holders += 1
+        try:
+            yield
+        finally:
+            job.holders -= 1
+            self._release(job)
+
+    def keep_place(self, job: Job) -> None:
+        """Keep its place in the queue for whoever was refused, and asked to come back."""
+        loop = asyncio.get_running_loop()
+        job.keeps_place_until_s = loop.time() + RETURN_S
+        loop.call_later(RETURN_S + 0.001, self._release, job)
+
+    def place(self, job: Job) -> int | None:
+        """Return how many are to begin before it; None if it has begun."""
+        if job.state is not State.QUEUED:
+            return None
+        queued = (one for one in self._live if one.state is State.QUEUED)
+        return next((place for place, one in enumerate(queued) if one is job), None)
+
+    def find(self, job_id: str) -> Job | None:
+        """Return the job of this id, which nobody waits for, until its result is kept."""
+        return self._async.get(job_id)
+
+    async def find_result(self, job_id: str, owner: str) -> Result | None:
+        """Return the result of a job that is done, while it is kept: also of an earlier process."""
+        return await self._kept.find_by_id(job_id, owner)
+
+    async def remove(self, job: Job) -> None:
+        """Remove a job: its work is ended, its result thrown away."""
+        self._async.pop(job.id, None)
+        self._drop(job)
+        await asyncio.wait([job.task])
+        self._forget(job)
+        await self.remove_result(job.id)
+
+    async def remove_result(self, job_id: str) -> None:
+        """Throw a kept result away."""
+        await self._kept.remove(job_id)
+
+    def drop_queued(self) -> None:
+        """Drop what has not begun, and take nothing more: this process is about to end."""
+        self._is_ending = True
+        for job in list(self._live):
+            if job.state is State.QUEUED:
+                self._drop(job)
+
+    async def close(self) -> None:
+        """End all of them, and remove their files."""
+        self._is_ending = True
+        tasks = [job.task for job in self._live]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        for job in [*self._joinable.values(), *self._async.values()]:
+            self._forget(job)
+
+    async def _carry_out(self, job: Job) -> Result:
+        request = job.request
+        if request.key:
+            found = await self._kept.find(job.identity)
+            if found is not None:
+                if found.digest != request.digest:
+                    raise KeyReused
+                return found
+
+        def on_start() -> None:
+            job.state = State.RUNNING
+            if not job.started.done():
+                job.started.set_result(None)
+
+        def on_progress(progress: float) -> None:
+            job.progress = progress
+
+        done = await self._runner.run(job.work, on_progress=on_progress, on_start=on_start)
+        result = Result(
+            job_id=job.id,
+            service=job.work.service.name,
+            digest=request.digest,
+            json=done.json,
+            file=done.file,
+            filename=job.work.filename,
+            media_type=request.media_type,
+        )
+        if job.is_kept:
+            return await self._kept.put(job.kept_as, request.owner, result)
+        return result
+
+    def _end(self, job: Job) -> None:
+        self._live.pop(job, None)
+        if job.task.cancelled():
+            job.state = State.CANCELLED
+        elif (error := job.task.exception()) is not None:
+            job.state = State.FAILED
+            job.detail = error.detail if isinstance(error, WorkError) else type(error).__name__
+        else:
+            job.state = State.DONE
+            job.progress = 1.0
+            self._async.pop(job.id, None)
+        if job.state is not State.DONE or job.is_kept:
+            self._forget(job)
+        elif not job.holders:
+            asyncio.get_running_loop().call_later(UNCLAIMED_S, self._expire, job)
+        over = [one for one in self._async.values() if one.is_over]
+        for one in over[: max(0, len(over) - self._most_async)]:
+            del self._async[one.id]
+
+    def _release(self, job: Job) -> None:
+        if job.holders:
+            return
+        if not job.is_over:
+            has_place = asyncio.get_running_loop().time() < job.keeps_place_until_s
+            if job.state is State.QUEUED and not job.is_kept and not has_place:
+                self._drop(job)
+        elif job.is_delivered:
+            self._forget(job)
+        else:
+            asyncio.get_running_loop().call_later(UNCLAIMED_S, self._expire, job)
+
+    def _drop(self, job: Job) -> None:
+        self._leave(job)  # at once: who comes now begins anew
+        job.task.cancel()
+
+    def _expire(self, job: Job) -> None:
+        if not job.holders:
+            self._forget(job)
+
+    def _forget(self, job: Job) -> None:
+        self._leave(job)
+        shutil.rmtree(job.work.folder, ignore_errors=True)
+
+    def _leave(self, job: Job) -> None:
+        if self._joinable.get(job.identity) is job:
+            del self._joinable[job.identity]
+
+    def _unfinished_async(self) -> int:
+        return sum(1 for job in self._async.values() if not job.is_over)
