@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -160,7 +161,7 @@ async def test_temporary_files_go_with_the_work(desk: Desk) -> None:
         assert Path(inner).name == f"work-{number}"
     done = await desk.send(b"", "mkstemp")
     assert done.file is not None
-    assert [one.name for one in done.file.parent.iterdir()] == ["input.txt", done.file.name]
+    assert {one.name for one in done.file.parent.iterdir()} == {"input.txt", done.file.name}
 
 
 async def test_a_worker_that_ends_is_one_error(desk: Desk) -> None:
@@ -430,3 +431,20 @@ def test_what_is_declared_reaches_the_pool(tmp_path: Path) -> None:
     assert (found["hang"].limit_s, found["process"].field, found["tell"].takes) == (0.5, "audio", "shares")
     assert found["echo"].idempotent
     assert not found["give"].takes_options
+
+
+async def test_the_services_of_the_page(tmp_path: Path) -> None:
+    page = (ROOT / "docs/offload.md").read_text()
+    (code,) = re.findall(r"^```python\n# my_services.py\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "my_services.py").write_text(code)
+    async with Pool(tmp_path / "my_services.py", 1) as pool:
+        desk = Desk(pool, tmp_path)
+        assert await desk.ask("translate", ["fish", "man"], options={"otherwise": "?"}) == ["poisson", "?"]
+        with pytest.raises(Rejected, match="words are a list"):
+            await desk.ask("translate", "fish")
+        text = (await desk.send(b"x" * 32_000, "fr", "transcribe")).value
+        assert text == {"text": "blub", "seconds": pytest.approx(1), "language": "fr"}
+        for name, content in (("shout", b"ABC"), ("mirror", b"cba")):
+            done = await desk.send(b"abc", "", name)
+            assert done.file is not None
+            assert done.file.read_bytes() == content
