@@ -21,7 +21,7 @@ from snyper.services.desk import (
 )
 from snyper.services.remote_exceptions import Busy, ResultGone, WouldDeadlock
 from snyper.services.surface import Surface
-from snyper.services.wire import Pieces
+from snyper.services.wire import MAX_OPEN, Pieces
 
 
 def read() -> None:
@@ -112,6 +112,25 @@ def test_answers_are_forgotten_beside_a_call_that_takes_long() -> None:
     assert set(client.session.answers) == {3, 5}
     desk.acknowledge(client.session, 5)
     assert client.session.answers == {}
+
+
+def test_to_say_of_many_calls_that_they_are_open_costs_little() -> None:
+    compared = 0
+
+    class Counted(int):
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return int(self) == other
+
+        __hash__ = int.__hash__
+
+    desk = Desk()
+    client = Client(desk)
+    for first in (1, MAX_OPEN + 1):
+        open = [Counted(seq) for seq in range(first, first + MAX_OPEN)]
+        desk.acknowledge(client.session, first + MAX_OPEN, open)
+    assert compared < 10 * MAX_OPEN
 
 
 SAID = st.lists(st.tuples(st.integers(0, 12), st.sets(st.integers(1, 12))), max_size=8)

@@ -19,7 +19,7 @@ MAX_QUEUED = 64  # calls that wait for one instance
 MAX_OF_CLIENT = 256  # calls of one that wait or run
 MAX_RUNNING = 1_000  # calls: each may have a thread
 MAX_WAITING_BYTES = 1 << 30  # of the arguments of all calls that wait, where there are several
-MAX_UNSEEN = 10_000  # answers of a client that it may have and not say so
+MAX_UNSEEN = 1_000  # answers of a client that it may have and not say so
 MAX_SESSIONS = 10_000  # clients that are remembered
 KEEP_S = 600.0  # for how long an answer is kept for who has not had it
 KEEP_BYTES = 256 << 20  # of all of them, each with
@@ -279,9 +279,10 @@ class Desk:
         if seen <= session.seen and not session.open:
             return
         if open or session.open:
+            open = frozenset(open)
             session.open = frozenset(
                 seq
-                for seq in session.open.union(open)
+                for seq in session.open | open
                 if (seq in open or seq > seen) and not session.has(seq) and seq <= max(seen, session.seen)
             )
         session.seen = max(seen, session.seen)
