@@ -2,11 +2,14 @@
 relay that cuts.
 """
 
+import base64
 import contextlib
+import hashlib
 import os
 import socket
 import tempfile
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -235,3 +238,89 @@ def write(path: Path, size: int) -> Path:
     """Write a file of random bytes."""
     path.write_bytes(os.urandom(size))
     return path
+
+
+class Receiver:
+    """A receiver in memory, of files in pieces too, that keeps the ids of what it has; `fault` goes first."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}  # by name
+        self.items: list[tuple[str, bytes]] = []  # ids and content, in the order in which they came
+        self.uploads: dict[str, bytearray] = {}  # what is there, by key
+        self.done: dict[str, bytes] = {}  # answers, by key
+        self.named: dict[str, tuple[str, int]] = {}
+        self.limit = "max-size=1000000000"
+        self.fault: Callable[[Scripted], bool] = lambda request: False
+        self._lock = threading.Lock()
+        self._busy: dict[str, threading.RLock] = defaultdict(threading.RLock)
+
+    def __call__(self, request: Scripted) -> None:
+        """Serve a request."""
+        if not self.fault(request):
+            getattr(self, "_" + request.command.lower())(request)
+
+    def complete(self, request: Scripted, key: str, name: str, content: bytes) -> None:
+        """Take something whole, once, and answer."""
+        with self._lock:
+            if key not in self.done:
+                self.done[key] = b'{"status": "ok", "number": %d}' % len(self.items)
+                self.items.append((key, content))
+                self.files[name] = content
+        request.answer(200, self.done[key], Upload_Complete="?1")
+
+    def _options(self, request: Scripted) -> None:
+        request.answer(204, b"", Accept_Patch="application/partial-upload", Upload_Limit=self.limit)
+
+    def _post(self, request: Scripted) -> None:
+        body = request.body()
+        key = request.headers["Idempotency-Key"].strip('"')
+        if request.headers.get("Upload-Complete") is None:
+            self.complete(request, key, request.path, body)
+        elif key in self.done:
+            request.answer(200, self.done[key], Upload_Complete="?1")
+        else:
+            name = request.headers["Content-Disposition"].split("filename*=UTF-8''")[1]
+            self.named[key] = (name, int(request.headers["Upload-Length"]))
+            self._answer(request, 201, key, Location=f"/parts/{key}")
+
+    def _head(self, request: Scripted) -> None:
+        key = request.path.rpartition("/")[2]
+        with self._busy[key]:
+            if key in self.done:
+                request.answer(204, b"", Upload_Complete="?1")
+            else:
+                self._answer(request, 204, key)
+
+    def _patch(self, request: Scripted) -> None:
+        key = request.path.rpartition("/")[2]
+        part = self.uploads[key]
+        with self._busy[key]:
+            self._append(request, key, part)
+
+    def _append(self, request: Scripted, key: str, part: bytearray) -> None:
+        if int(request.headers["Upload-Offset"]) != len(part):
+            request.body()
+            self._answer(request, 409, key)
+            return
+        left = int(request.headers["Content-Length"])
+        while left:
+            block = request.rfile.read1(min(left, 4096))
+            if not block:
+                raise ConnectionResetError
+            part += block
+            left -= len(block)
+        if request.headers["Upload-Complete"] == "?0":
+            self._answer(request, 204, key)
+            return
+        digest = base64.b64encode(hashlib.sha256(part).digest()).decode()
+        if request.headers["Repr-Digest"] != f"sha-256=:{digest}:":
+            del self.uploads[key]
+            request.answer(422, b'{"detail": "damaged"}')
+            return
+        name, length = self.named[key]
+        assert len(part) == length
+        self.complete(request, key, name, bytes(part))
+
+    def _answer(self, request: Scripted, status: int, key: str, **headers: str) -> None:
+        offset = str(len(self.uploads.setdefault(key, bytearray())))
+        request.answer(status, b"", Upload_Offset=offset, Upload_Complete="?0", **headers)

@@ -33,7 +33,7 @@ _log = logging.getLogger("snyper.device")
 
 
 class Report(NamedTuple):
-    """How a flush went: how many items were sent, refused, are left; the state, and why it is that."""
+    """The outcome of a flush: how many items were sent, refused, are left; the state, and why."""
 
     sent: int
     refused: int

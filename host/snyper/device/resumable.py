@@ -21,6 +21,10 @@ from snyper.device.retrying import Tries, check
 # round trip is a hundredth of it.
 PIECE_BYTES = 1024 * 1024
 
+# On a link that is cut again and again pieces become smaller, so that some come through also to a server that
+# keeps nothing of one that was cut.
+_LEAST_PIECE_BYTES = 64 * 1024
+
 _MEDIA_TYPE = "application/partial-upload"
 _VERSION = {"Upload-Draft-Interop-Version": "8"}
 _COMPLETE = {True: "?1", False: "?0"}
@@ -78,6 +82,7 @@ class Upload:
         self._file = file
         self._headers = {**_VERSION, **headers}
         self._filename = filename
+        self._most_bytes = piece_bytes
         self._piece_bytes = piece_bytes
         self._limits = limits
         self._tries = tries
@@ -87,6 +92,7 @@ class Upload:
         self._digested = 0
         self._location: Optional[str] = None
         self._offset = 0
+        self._furthest = 0
         self._is_sure = False  # whether the offset is the server's
         self._was_damaged = False
         self._result: Any = None
@@ -102,6 +108,7 @@ class Upload:
                 self._step()
             except (Unreachable, ServerFailed) as error:
                 self._is_sure = False
+                self._piece_bytes = max(min(_LEAST_PIECE_BYTES, self._most_bytes), self._piece_bytes // 2)
                 self._tries.failed(error)
         return self._result
 
@@ -173,8 +180,8 @@ class Upload:
             answer.discard()
             if offset is None or offset <= self._offset:
                 raise BadAnswer("the server takes nothing of the upload")
+            self._piece_bytes = min(self._most_bytes, 2 * self._piece_bytes)
             self._set_offset(offset)
-            self._tries.succeeded()
 
     def _is_the_last(self, answer: Answer) -> bool:
         """Take the endpoint's own answer, if it is that."""
@@ -199,6 +206,9 @@ class Upload:
     def _set_offset(self, offset: int) -> None:
         if offset > self._file.size:
             raise BadAnswer("the server has more of the file than there is")
+        if offset > self._furthest:  # something came through: whatever fails from here on is new
+            self._furthest = offset
+            self._tries.succeeded()
         self._offset = offset
         self._is_sure = True
         self._on_sent(offset, self._file.size)
