@@ -54,7 +54,7 @@ def _sum_up_csv(path: Path) -> dict[str, Any]:
                     if name is not None and isinstance(text, str):
                         _count_number(columns, name, text)
         except csv.Error as error:
-            raise InvalidInput(f"no CSV: {error} in line {rows + 2}") from None
+            raise InvalidInput(f"this is no CSV: {error} in line {rows + 2}") from None
     return {"rows": rows, "columns": {name: _rounded(column) for name, column in columns.items()}}
 
 
@@ -111,9 +111,9 @@ def _read_wav(path: Path) -> tuple[Any, Any]:
         with wave.open(str(path), "rb") as file:
             parameters, frames = file.getparams(), file.readframes(file.getnframes())
     except (wave.Error, EOFError) as error:
-        raise InvalidInput(f"no WAV that can be read: {error}") from None
+        raise InvalidInput(f"this WAV cannot be read: {error}") from None
     if parameters.sampwidth != 2 or not parameters.framerate:
-        raise InvalidInput(f"a WAV of 16 bits, not of {8 * parameters.sampwidth}, at some rate")
+        raise InvalidInput(f"a WAV has 16 bits, not {8 * parameters.sampwidth}, and a rate")
     return parameters, np.frombuffer(frames, "<i2")
 
 
@@ -136,11 +136,11 @@ def resize(path: Path, options: str = "default") -> Path:
             small = ImageOps.exif_transpose(picture.convert("RGB"))
             small.thumbnail((width, height))
     except UnidentifiedImageError:
-        raise InvalidInput(f"a picture as {', '.join(FORMATS)}") from None
+        raise InvalidInput(f"this is no picture: those are {', '.join(FORMATS)}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InvalidInput(f"a picture of at most {Image.MAX_IMAGE_PIXELS:,} pixels: {error}") from None
+        raise InvalidInput(f"a picture has at most {Image.MAX_IMAGE_PIXELS:,} pixels: {error}") from None
     except (OSError, SyntaxError, ValueError) as error:  # which Pillow raises for what is cut off or damaged
-        raise InvalidInput(f"a picture that is whole: {error}") from None
+        raise InvalidInput(f"the picture is damaged or cut off: {error}") from None
     resized = path.with_name("resized.jpg")
     small.save(resized, "JPEG", quality=85)
     return resized
@@ -151,7 +151,7 @@ def _size_of(options: str) -> tuple[int, int]:
         return 640, 640
     width, _, height = options.partition("x")
     if not (width.isdecimal() and height.isdecimal() and 1 <= int(width[:6]) <= 4096 >= int(height[:6]) >= 1):
-        raise InvalidInput(f"options such as 320x240, up to 4096x4096, not {options[:40]!r}")
+        raise InvalidInput(f"options are such as 320x240, up to 4096x4096, not {options[:40]!r}")
     return int(width), int(height)
 
 
@@ -164,7 +164,9 @@ def process_data(data: Any, options: dict[str, Any]) -> dict[str, float]:
 
     The options may say to how many `digits`.
     """
-    wanted = InvalidInput('{"temperature": 25.3, "humidity": 60.2}, in °C from -45 to 60, and % above 0')
+    wanted = InvalidInput(
+        'data are such as {"temperature": 25.3, "humidity": 60.2}: °C from -45 to 60, % above 0'
+    )
     if not isinstance(data, dict):
         raise wanted
     celsius, humidity = _number(data.get("temperature")), _number(data.get("humidity"))
@@ -172,7 +174,7 @@ def process_data(data: Any, options: dict[str, Any]) -> dict[str, float]:
         raise wanted
     digits = options.get("digits", 1)
     if type(digits) is not int or not 0 <= digits <= 6:
-        raise InvalidInput(f"digits from 0 to 6, not {digits!r}")
+        raise InvalidInput(f"`digits` are from 0 to 6, not {digits!r}")
     # Magnus's formula with Sonntag's constants (1990), for that range.
     gamma = math.log(humidity / 100) + 17.62 * celsius / (243.12 + celsius)
     pressure_pa = 611.2 * math.exp(gamma)

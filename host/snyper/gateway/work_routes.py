@@ -15,7 +15,7 @@ from snyper.gateway.uploads import Upload, disk_refusal, read_upload
 from snyper.offload.declarations import Service
 from snyper.offload.idempotency import Result
 from snyper.offload.jobs import Full, Job, Jobs, KeyReused, Request, State
-from snyper.offload.work import TimedOut, WorkError
+from snyper.offload.work import Rejected, TimedOut, WorkError
 
 MAX_KEY_CHARS = 255
 
@@ -107,6 +107,8 @@ def result_of(job: Job) -> Result:
             return job.task.result()
         case KeyReused():
             raise key_reused()
+        case Rejected() as error:
+            raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, error.detail)
         case TimedOut() as error:
             raise Refusal(HTTPStatus.GATEWAY_TIMEOUT, error.detail)
         case WorkError() as error:
