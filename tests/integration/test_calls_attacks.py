@@ -29,11 +29,11 @@ RESET = b"\1\0\0\0\0\0\0\0"  # SO_LINGER, of who ends a connection by RST
 class Attacker:
     """One who is let in, and says what no client of ours says."""
 
-    def __init__(self, port: int, session: str = "") -> None:
+    def __init__(self, port: int, session: str = "", who: str = "eve") -> None:
         self._socket = socket.create_connection((HOST, port))
         self._socket.settimeout(30)
         self._lines = self._socket.makefile("rb")
-        self.say(type="register", id=0, data={"session": session or os.urandom(8).hex(), "who": "eve"})
+        self.say(type="register", id=0, data={"session": session or os.urandom(8).hex(), "who": who})
         assert self.hear()["type"] == "registered"
 
     def __enter__(self) -> "Attacker":
@@ -258,6 +258,18 @@ def test_for_who_takes_no_answers_nothing_that_waits_is_begun() -> None:
             assert answer["id"] == id
             eve.skip(answer.get("bytes", 0))
         assert c.count() == 10
+
+
+def test_what_one_client_says_of_itself_does_nothing_to_the_terminal_of_another() -> None:
+    said = "eve\x1b]0;pwned\x07\x1b[2J\nError: your disk is full"
+    with served(hello) as server, another(server.port) as c, Attacker(server.port, who=said) as eve:
+        eve.say(type="lock", id="lock", data={"lease": "a", "why": said})
+        assert eve.hear()["status"] == "returned"
+        with pytest.raises(snyper.Locked) as raised:
+            c.hello()
+        assert str(raised.value).isprintable()
+        eve.say(type="unlock", id="unlock", data={"lease": "a"})
+        assert eve.hear()["status"] == "returned"
 
 
 def test_watches_without_end_have_one() -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from snyper.services.async_client import AsyncClient
 from snyper.services.client import Client
-from snyper.services.remote_exceptions import OutcomeUnknown, StreamLost, Unreachable
+from snyper.services.remote_exceptions import CallError, OutcomeUnknown, StreamLost, Unreachable
 from tests.integration.calls_harness import HOST
 from tests.integration.stopwatch import Stopwatch
 
@@ -220,6 +220,19 @@ def test_help_does_nothing_to_a_terminal(
     with lying(say_what_a_terminal_does) as liar:
         show(liar.port)
     assert capsys.readouterr().out == "[bold]Help]0;pwned [2Jyou\n\n"
+
+
+def refuse(id: object) -> Iterable[bytes]:
+    data = {"code": "unauthorized", "message": "\x1b]0;pwned\x07\x1b[2J\nyour password, please"}
+    return [_line(type="error", id=id, status="error", data=data)]
+
+
+@each_client
+@pytest.mark.parametrize("kind", [Liar, Hesitant])
+def test_a_refusal_does_nothing_to_a_terminal(call: Callable[[int], object], kind: type[Liar]) -> None:
+    with lying(refuse, kind) as liar, pytest.raises(CallError, match="your password, please") as raised:
+        call(liar.port)
+    assert str(raised.value).isprintable()
 
 
 def test_what_is_no_log_is_said_in_a_line() -> None:

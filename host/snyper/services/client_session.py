@@ -18,6 +18,7 @@ from snyper.services.remote_exceptions import (
 from snyper.services.wire import CANCEL, MAX_OPEN, RAISED, REFUSED, RETURNED, Pieces, unpack
 from snyper.shared.link_core import error_of
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
+from snyper.system.text import one_line
 
 _FAR = 32  # calls behind one that takes long: so often the server is told which have no answer yet
 _sessions: "weakref.WeakSet[ClientSession]" = weakref.WeakSet()
@@ -126,7 +127,7 @@ class ClientSession:
     def result(self, reply: SocketMessage, name: str) -> object:
         """Return what a call has returned, or raise what it has raised. Raises CallError."""
         if reply.type == MessageType.ERROR:
-            raise CallError(f"{self.where}: {error_of(reply)}")
+            raise CallError(f"{self.where}: {one_line(str(error_of(reply)))}")
         value = self.value(reply, name)
         if reply.status == RETURNED:
             return value

@@ -55,8 +55,8 @@ class Dialling:
             raise Unreachable(self._where, f"no computer is known by that name ({error.strerror})") from None
         if isinstance(error, ProtocolError):
             if error.code != ErrorCode.DISCONNECTED:
-                raise Refused(f"{self._where}: {error.message}") from None
-            self.why = error.message
+                raise Refused(f"{self._where}: {one_line(error.message)}") from None
+            self.why = one_line(error.message)
         elif not (isinstance(error, TimeoutError) and self._tries):  # what came before says more
             self.why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         now_s = time.monotonic()
@@ -64,7 +64,7 @@ class Dialling:
             raise Unreachable(self._where, self.why) from None
         if not self._said and now_s - self._began_s >= _SAY_S:
             self._said = True
-            _log.warning("nobody serves at %s yet (%s): waiting", self._where, one_line(self.why))
+            _log.warning("nobody serves at %s yet (%s): waiting", self._where, self.why)
         self._tries += 1
         pause_s = _pause_s(self._tries - 1)
         return pause_s if self._until_s is None else min(pause_s, self._until_s - now_s)

@@ -27,6 +27,7 @@ from snyper.shared.socket_protocol import (
     integer_field,
     text_field,
 )
+from snyper.system.text import one_line
 
 _KEY_NAME = "secret"
 _SCRYPT_N, _SCRYPT_R = 1 << 14, 8  # 16 MiB and some 50 ms of a computer
@@ -68,7 +69,7 @@ class Introduction:
         if text_field(data, "role", Role.CONSOLE) != Role.CONSOLE:
             raise ProtocolError(ErrorCode.UNSUPPORTED, "a server of calls takes consoles alone")
         self.session = text_field(data, "session", "") or hexlify(os.urandom(NONCE_BYTES)).decode()
-        self.who = text_field(data, "who", "") or "somebody"
+        self.who = one_line(text_field(data, "who", "")) or "somebody"  # whom other clients read of
 
 
 class ServerHandshake:

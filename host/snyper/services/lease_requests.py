@@ -9,6 +9,7 @@ from snyper.services.recording import Recording
 from snyper.services.stations import Stations
 from snyper.services.wire import LEASES, RENEW, UNLOCK, refusal, word, words
 from snyper.shared.socket_protocol import integer_field
+from snyper.system.text import one_line
 
 MAX_WHY_CHARS = 200
 
@@ -39,7 +40,7 @@ class LeaseRequests:
         if message_type == LEASES:
             return leases.describe(now_s)
         names = words(data, "names")
-        why = word(data, "why", MAX_WHY_CHARS) if data.get("why") else ""
+        why = one_line(word(data, "why", MAX_WHY_CHARS)) if data.get("why") else ""
         if message_type == UNLOCK and "lease" not in data:
             stations = self._stations.named(names)
             return [one.who for one in leases.break_all(stations, session.who, why, now_s)]
