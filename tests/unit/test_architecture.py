@@ -124,7 +124,7 @@ HOST_ROOMS = {
     ),
     "boards": ("snyper.shared", "snyper.system", "snyper.firmware", *PURE_CLIENT, *KEYS),
     "web": ("snyper.shared", "snyper.system"),
-    "inbox": ("snyper.shared", "snyper.system"),
+    "inbox": ("snyper.shared", "snyper.system", "snyper.client"),
     "dashboard": (
         *("snyper.shared", "snyper.system", "snyper.web", "snyper.client", "snyper.history"),
         "snyper.hub.journal",

@@ -441,6 +441,25 @@ class HubClient:
             source = read, length, digest.hexdigest()
             await self._send_attachment(peer, name or Path(path).name, source, on_progress, stall_ms)
 
+    async def ask(
+        self,
+        peer: str,
+        word: str,
+        data: dict[str, object],
+        attachment: bytes | None = None,
+        timeout_ms: int = CHUNK_TIMEOUT_MS,
+    ) -> SocketMessage:
+        """Send one peer a request, with bytes after it where the peer takes them, and return its reply.
+
+        Raises ProtocolError: the code of the peer's `error`; `unknown_target`, `timeout`, `disconnected`;
+        `bad_message` and `line_too_long` for what the wire or the peer does not take.
+        """
+        message = SocketMessage(word, _new_id(), peer, None, {**data, "timeout_ms": timeout_ms}, attachment)
+        reply = await self._call(message, timeout_ms + MARGIN_MS)
+        if reply.type == MessageType.ERROR:
+            raise error_of(reply)
+        return reply
+
     async def _send_attachment(
         self,
         peer: str,
@@ -450,12 +469,7 @@ class HubClient:
         stall_ms: int,
     ) -> None:
         async def request(word: str, data: dict[str, object], chunk: bytes | None) -> SocketMessage:
-            data = {**data, "timeout_ms": CHUNK_TIMEOUT_MS}
-            message = SocketMessage(word, _new_id(), peer, None, data, chunk)
-            reply = await self._call(message, CHUNK_TIMEOUT_MS + MARGIN_MS)
-            if reply.type == MessageType.ERROR:
-                raise error_of(reply)
-            return reply
+            return await self.ask(peer, word, data, chunk)
 
         if _is_for_many(peer):  # each has its own part of it, and there is one answer
             raise ProtocolError(ErrorCode.BAD_MESSAGE, f"a file goes to one peer, not to {peer}")

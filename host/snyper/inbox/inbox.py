@@ -39,6 +39,7 @@ class Inbox:
     """
 
     uploads: Uploads
+    aside: Path  # the folder for what comes in pieces otherwise, on the same disk; what is too old goes
 
     def __init__(self, folder: Path, limits: Limits | None = None, bus: Bus | None = None) -> None:
         self.folder = folder
@@ -53,6 +54,7 @@ class Inbox:
             self.folder = self._store.folder
             self.uploads = Uploads(self._store.records, self._store.parts, self.limits, self.run)
             self._store.remove_strays({upload.token for upload in self.uploads})
+            self.aside = self._store.aside
         except BaseException:
             self._thread.shutdown()
             raise
@@ -80,11 +82,12 @@ class Inbox:
 
     def counts(self) -> dict[str, int]:
         """Count what was received since the start, the parts that are not complete, and what waits."""
-        parts = self.uploads.open_ones
+        parts = [part.offset for part in self.uploads.open_ones]
+        parts += _sizes_in(self.aside)
         return {
             "received": self._store.received,
             "parts": len(parts),
-            "part_bytes": sum(part.offset for part in parts),
+            "part_bytes": sum(parts),
             "waiting": self._store.records.waiting_count,
         }
 
@@ -129,6 +132,10 @@ class Inbox:
             raise Mismatch("no file, but data was received under this Idempotency-Key")
         return None if answer is None else Path(answer)
 
+    async def is_known(self, key: str) -> bool:
+        """Tell whether anything was received under `key`."""
+        return await self.run(self._store.records.item, key) is not None
+
     async def keep_data(self, value: object, key: str | None = None) -> None:
         """Keep a value of JSON for its handlers. Raises Refused; ValueError for what JSON cannot say."""
         text = json.dumps(value, sort_keys=True, allow_nan=False)
@@ -155,9 +162,18 @@ class Inbox:
         while True:
             with suppress(OSError):
                 count = await self.uploads.remove_expired()
+                count += await self.run(self._store.remove_expired)
                 if count:
                     _logger.warning("%d parts were removed that nobody went on with", count)
             await asyncio.sleep(_EXPIRY_S)
+
+
+def _sizes_in(folder: Path) -> list[int]:
+    sizes = []
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):
+            sizes.append(path.stat().st_size)
+    return sizes
 
 
 def _sync_and_digest(part: Path) -> str:

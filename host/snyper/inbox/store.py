@@ -3,6 +3,7 @@
     FOLDER/picture.jpg
     FOLDER/.inbox/records.sqlite3
     FOLDER/.inbox/parts/…        what is not complete yet
+    FOLDER/.inbox/aside/…        what came through a hub, until it is said what it is
 
 To be called by one thread at a time.
 """
@@ -43,6 +44,7 @@ class Store:
     def __init__(self, folder: Path, limits: Limits, handlers_of: Callable[[str], Sequence[str]]) -> None:
         self.folder = folder.resolve()
         self.parts = self.folder / OWN_FOLDER / "parts"
+        self.aside = self.folder / OWN_FOLDER / "aside"
         self.limits = limits
         self.received = 0  # items, since this was opened
         self._handlers_of = handlers_of
@@ -50,6 +52,7 @@ class Store:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.parts.parent.mkdir(mode=0o700, exist_ok=True)
         self.parts.mkdir(exist_ok=True)
+        self.aside.mkdir(exist_ok=True)
         self._lock = _locked(self.parts.parent / _LOCK)
         try:
             self.records = Records(self.parts.parent / _RECORDS)
@@ -133,12 +136,13 @@ class Store:
             if path.name not in known:
                 path.unlink(missing_ok=True)
 
-    def is_expired(self, part: Path) -> bool:
-        """Tell whether a part has had no byte for the longest time that it is kept."""
-        try:
-            return time.time() - part.stat().st_mtime > self.limits.max_age_s
-        except FileNotFoundError:
-            return False
+    def remove_expired(self) -> int:
+        """Remove what lies aside and has had no byte for the longest time; return how many files."""
+        oldest_s = time.time() - self.limits.max_age_s
+        expired = [path for path in self.aside.iterdir() if path.stat().st_mtime < oldest_s]
+        for path in expired:
+            path.unlink(missing_ok=True)
+        return len(expired)
 
     def _carry_out(self, intent: Intent) -> str:
         part = self.parts / intent.part

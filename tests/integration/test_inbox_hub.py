@@ -1,0 +1,134 @@
+"""An inbox behind a hub: files and data are pushed to a name, and no port is open where they arrive."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snyper.client import connect
+from snyper.client.pushing import push_data, push_file
+from snyper.inbox.bus import Bus
+from snyper.inbox.hub_receiver import HubReceiver, receiving_from
+from snyper.inbox.inbox import Inbox
+from snyper.inbox.limits import Limits
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError
+from tests.integration.harness import HubUnderTest, run_snyper, running_hub, until
+
+CONTENT = bytes(range(256)) * 2_000  # eight chunks
+
+
+@pytest.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[HubUnderTest]:
+    async with running_hub("cpython", tmp_path, max_consoles=2) as found:
+        yield found
+
+
+@asynccontextmanager
+async def beagle(
+    hub: HubUnderTest, folder: Path, events: list[Any], limits: Limits | None = None
+) -> AsyncIterator[tuple[Inbox, HubReceiver]]:
+    bus = Bus()
+
+    async def on_event(event: dict[str, Any]) -> None:
+        events.append(event)
+
+    bus.subscribe("file.received", on_event)
+    bus.subscribe("data.received", on_event)
+    async with Inbox(folder, limits, bus) as inbox, receiving_from(hub.address, "beagle", inbox) as receiver:
+        await receiver.wait_until_tried()
+        yield inbox, receiver
+
+
+async def test_files_and_data_are_pushed_to_a_name(hub: HubUnderTest, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(CONTENT)
+    events: list[Any] = []
+    progress: list[int] = []
+    folder = tmp_path / "in"
+    async with connect(hub.address) as client, beagle(hub, folder, events) as (inbox, _):
+        path = await push_file(
+            client, "beagle", source, filename="../möwe 1.jpg", key="k", on_progress=progress.append
+        )
+        again = await push_file(client, "beagle", source, filename="../möwe 1.jpg", key="k")
+        await push_data(client, "beagle", {"deep": [[[[[[[[[["ü"]]]]]]]]]], "long": "x" * 100_000})
+        status, *said = await run_snyper(
+            "send", "beagle", "receive_data", 'data={"t": 21}', "--hub", hub.address
+        )
+        assert status == 0, said
+        await until(lambda: len(events) == 3, "the events")
+        assert inbox.counts() == {"received": 3, "parts": 0, "part_bytes": 0, "waiting": 0}
+    assert path == again == str(folder / "möwe 1.jpg")
+    assert (folder / "möwe 1.jpg").read_bytes() == CONTENT
+    assert progress == sorted(progress)
+    assert progress[-1] == len(CONTENT)
+    assert [one.name for one in folder.iterdir() if one.name != ".inbox"] == ["möwe 1.jpg"]
+    media_type = "application/octet-stream"
+    [file] = [event for event in events if "path" in event]
+    assert file == {"path": path, "filename": "../möwe 1.jpg", "content_type": media_type}
+    deep, small = [event["data"] for event in events if "data" in event]
+    assert deep["deep"] == [[[[[[[[[["ü"]]]]]]]]]]
+    assert small == {"t": 21}
+
+
+async def test_a_push_outlives_the_receiver(hub: HubUnderTest, tmp_path: Path) -> None:
+    """It ends in the middle of a file, and again before it has said that it kept it."""
+    source = tmp_path / "source"
+    source.write_bytes(CONTENT * 10)
+    folder, events = tmp_path / "in", list[Any]()
+    half = asyncio.Event()
+    async with connect(hub.address, reconnect=True) as client:
+        async with beagle(hub, folder, events):
+            pushing = asyncio.create_task(
+                push_file(client, "beagle", source, key="k", on_progress=lambda count: half.set())
+            )
+            await asyncio.wait_for(half.wait(), 10)
+        assert not pushing.done()
+        async with beagle(hub, folder, events):
+            path = await asyncio.wait_for(pushing, 20)
+        async with beagle(hub, folder, events):
+            assert await push_file(client, "beagle", source, key="k") == path
+            await until(lambda: len(events) == 1, "the event")
+    assert path == str(folder / "source")
+    assert (folder / "source").read_bytes() == CONTENT * 10
+    assert len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("word", "data", "code"),
+    [
+        ("receive_file", {}, ErrorCode.BAD_MESSAGE),
+        ("receive_file", {"sha256": "../../etc/passwd"}, ErrorCode.BAD_MESSAGE),
+        ("receive_file", {"sha256": "0" * 64, "key": 1}, ErrorCode.BAD_MESSAGE),
+        ("receive_file", {"sha256": "0" * 64, "key": ""}, ErrorCode.BAD_MESSAGE),
+        ("receive_data", {"sha256": ["0"] * 64}, ErrorCode.BAD_MESSAGE),
+    ],
+)
+async def test_nonsense_is_refused(
+    hub: HubUnderTest, tmp_path: Path, word: str, data: dict[str, object], code: str
+) -> None:
+    async with connect(hub.address) as client, beagle(hub, tmp_path / "in", []):
+        with pytest.raises(ProtocolError) as refused:
+            await client.ask("beagle", word, data)
+        assert refused.value.code == code
+
+
+async def test_what_is_refused_leaves_nothing(hub: HubUnderTest, tmp_path: Path) -> None:
+    source = tmp_path / "source.exe"
+    source.write_bytes(CONTENT)
+    limits = Limits(suffixes=(".jpg",), max_data_bytes=100)
+    async with connect(hub.address) as client, beagle(hub, tmp_path / "in", [], limits) as (inbox, _):
+        with pytest.raises(ProtocolError, match="not taken"):
+            await push_file(client, "beagle", source)
+        with pytest.raises(ProtocolError, match="at most 100 bytes"):
+            await push_data(client, "beagle", "x" * 200)
+        content = b"[NaN]"
+        digest = hashlib.sha256(content).hexdigest()
+        await client.send_bytes("beagle", digest, content)
+        with pytest.raises(ProtocolError, match="NaN"):
+            await client.ask("beagle", "receive_data", {"sha256": digest})
+        assert inbox.counts() == {"received": 0, "parts": 0, "part_bytes": 0, "waiting": 0}
+        assert not list(inbox.new_part().parent.iterdir())
