@@ -12,7 +12,7 @@ import numpy
 import pytest
 from hypothesis import given, strategies as st
 
-from snyper.services.shown import MAX_CHARS, Shown, is_secret
+from snyper.services.shown import HIDDEN, MAX_CHARS, Shown, is_secret
 from snyper.services.surface import Surface
 from tests.unit.test_values import VALUES
 
@@ -139,6 +139,11 @@ def test_no_secret_in_what_was_raised() -> None:
     said = "ValueError: no hunter2 for eve, nor 12345 or 9"
     hidden = of.without_secrets(said, ("eve", "hunter2"), {"options": {"pin": 12345, "key": "9"}})
     assert hidden == "ValueError: no *** for eve, nor *** or 9"
+    for secret in ("a'b", "back\\slash", "two\nlines", b"\x00\xff\\", 1234.5):
+        for text in (f"ValueError: no {secret!r}", f"KeyError: {{{secret!r}: 1}}"):
+            hidden = of.without_secrets(text, ("eve", secret), {})
+            assert HIDDEN in hidden
+            assert repr(secret).strip("b'\"") not in hidden
 
 
 def test_a_foreign_object_is_not_asked() -> None:

@@ -26,6 +26,7 @@ _MAX_TEXT = 60  # characters of a text, bytes of what is bytes
 _MAX_BITS = 128  # of an integer: longer ones take a time that grows with their square
 _MAX_INTEGER = 1 << _MAX_BITS - 1
 _MAX_DECIMAL_BYTES = 200
+_MAX_SOUGHT = 4_096  # characters of one: no exception's message has more
 _MIN_HIDDEN = 3  # characters of a secret that is sought in a text: a shorter one is everywhere
 
 _ANYWHERE = re.compile("passw|passphrase|secret|token|credential|apikey|privatekey|bearer")
@@ -151,10 +152,11 @@ def _secrets_in(value: Any, is_hidden: bool, depth: int) -> Iterator[str]:
         for item in islice(value, _MAX_ITEMS):
             yield from _secrets_in(item, is_hidden, depth + 1)
     elif is_hidden and kind is str:
-        yield value
+        yield from (value, repr(value[:_MAX_SOUGHT])[1:-1])
     elif is_hidden and kind in (bytes, bytearray):
-        yield bytes(value[:MAX_CHARS]).decode("latin-1")
-    elif is_hidden and kind is int and value.bit_length() <= _MAX_BITS:
+        begin = bytes(value[:MAX_CHARS])
+        yield from (begin.decode("latin-1"), repr(begin)[2:-1])
+    elif is_hidden and (kind is float or (kind is int and value.bit_length() <= _MAX_BITS)):
         yield str(value)
 
 
