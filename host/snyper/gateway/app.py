@@ -1,6 +1,5 @@
 """The applications: services of a person's own over HTTP, with what all servers here answer."""
 
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -26,6 +25,7 @@ from snyper.offload.declarations import Service
 from snyper.offload.idempotency import KeptResults
 from snyper.offload.jobs import Jobs
 from snyper.offload.pool import Pool
+from snyper.offload.spool import Spool
 
 READY_LIMIT_S = 2.0
 SPOOL = "spool"
@@ -107,26 +107,20 @@ async def serving(
     limits = gateway.limits
     with tempfile.TemporaryDirectory(prefix="snyper-") as temporary:
         folder = state or Path(temporary)
-        spool = _empty_folder(folder / SPOOL)
+        spool = Spool(folder / SPOOL)
         async with Pool(services, workers) as pool:
             kept = KeptResults(folder, limits["kept"], limits["kept_mb"] * 1_000_000, limits["keep_s"])
-            jobs = Jobs(pool, kept, limits["jobs"])
+            jobs = Jobs(pool, kept, spool, limits["jobs"])
             try:
                 _add_routes(gateway, pool, jobs, Places(limits["places"], limits["hold_s"]), spool)
                 yield Serving(pool.services, jobs)
             finally:
                 await jobs.close()
                 kept.close()
+                spool.close()
 
 
-def _empty_folder(folder: Path) -> Path:
-    """Make a folder, or empty one: what is in there is of a process that was killed."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(0o700, parents=True)
-    return folder
-
-
-def _add_routes(gateway: Gateway, pool: Pool, jobs: Jobs, places: Places, spool: Path) -> None:
+def _add_routes(gateway: Gateway, pool: Pool, jobs: Jobs, places: Places, spool: Spool) -> None:
     work = WorkRoutes(jobs, places, spool)
     for service in pool.services:
         gateway.add("POST", service.path, partial(work.serve, service=service))

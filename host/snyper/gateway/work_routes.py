@@ -1,11 +1,8 @@
 """The routes of services: a request becomes work, is held while there is too much, and is answered."""
 
 import asyncio
-import secrets
-import shutil
 from contextlib import suppress
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from snyper.gateway.exchange import Exchange, HungUp, Refusal
@@ -15,15 +12,16 @@ from snyper.gateway.uploads import Upload, disk_refusal, read_upload
 from snyper.offload.declarations import Service
 from snyper.offload.idempotency import Result
 from snyper.offload.jobs import Full, Job, Jobs, KeyReused, Request, State
+from snyper.offload.spool import Spool
 from snyper.offload.work import Rejected, TimedOut, WorkError
 
 MAX_KEY_CHARS = 255
 
 
 class WorkRoutes:
-    """Serves services. `spool` is the folder in which each request has one of its own."""
+    """Serves services. Each request has a folder of `spool`."""
 
-    def __init__(self, jobs: Jobs, places: Places, spool: Path) -> None:
+    def __init__(self, jobs: Jobs, places: Places, spool: Spool) -> None:
         self._jobs = jobs
         self._places = places
         self._spool = spool
@@ -44,9 +42,8 @@ class WorkRoutes:
 
     async def _begin(self, exchange: Exchange, service: Service, key: str, is_async: bool) -> Job:
         """Read a request, and return the job that it began or joined, which has its files from then on."""
-        folder = self._spool / secrets.token_hex(16)
         try:
-            folder.mkdir(0o700)
+            folder = self._spool.take()
         except OSError as error:
             raise disk_refusal(error) from error
         job = None
@@ -55,7 +52,7 @@ class WorkRoutes:
             return job
         finally:
             if job is None or job.work.folder != folder:
-                shutil.rmtree(folder, ignore_errors=True)
+                self._spool.give_back(folder)
 
     def _enter(self, exchange: Exchange, upload: Upload, key: str, is_async: bool) -> Job:
         owner, address = exchange.principal, exchange.address

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import json
 import secrets
-import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from snyper.offload.idempotency import KeptResults, Result
+from snyper.offload.spool import Spool
 from snyper.offload.work import Done, Work, WorkError
 
 # The document's clients repeat 1 s and 2 s after what went wrong, ours after some more.
@@ -78,6 +78,7 @@ class Job:
         self.holders = 0
         self.keeps_place_until_s = 0.0
         self.is_delivered = False
+        self.is_forgotten = False
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[Result]
 
@@ -115,8 +116,10 @@ class Job:
 class Jobs:
     """The jobs of a process, of which `most_async` at most may be under way that nobody waits for."""
 
-    def __init__(self, runner: Runner, kept: KeptResults, most_async: int) -> None:
+    def __init__(self, runner: Runner, kept: KeptResults, spool: Spool, most_async: int) -> None:
+        """Their folders are those of `spool`, to which they are given back."""
         self._runner = runner
+        self._spool = spool
         self._kept = kept
         self._most_async = most_async
         self._joinable: dict[tuple[str, ...], Job] = {}
@@ -287,7 +290,9 @@ class Jobs:
 
     def _forget(self, job: Job) -> None:
         self._leave(job)
-        shutil.rmtree(job.work.folder, ignore_errors=True)
+        if not job.is_forgotten:
+            job.is_forgotten = True
+            self._spool.give_back(job.work.folder)
 
     def _leave(self, job: Job) -> None:
         if self._joinable.get(job.identity) is job:
