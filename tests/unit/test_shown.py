@@ -139,11 +139,9 @@ def test_no_secret_in_what_was_raised() -> None:
     said = "ValueError: no hunter2 for eve, nor 12345 or 9"
     hidden = of.without_secrets(said, ("eve", "hunter2"), {"options": {"pin": 12345, "key": "9"}})
     assert hidden == "ValueError: no *** for eve, nor *** or 9"
-    for secret in ("a'b", "back\\slash", "two\nlines", b"\x00\xff\\", 1234.5):
-        for text in (f"ValueError: no {secret!r}", f"KeyError: {{{secret!r}: 1}}"):
-            hidden = of.without_secrets(text, ("eve", secret), {})
-            assert HIDDEN in hidden
-            assert repr(secret).strip("b'\"") not in hidden
+    for secret in ("it's", 'it"s', "back\\slash", "two\nlines", b"\x00\xff\\", 1234.5):
+        hidden = of.without_secrets(f"ValueError: no {secret!r}", ("eve", secret), {})
+        assert hidden.replace(HIDDEN, "").strip("b'\"") == "ValueError: no "
 
 
 def test_a_foreign_object_is_not_asked() -> None:

@@ -248,7 +248,8 @@ def test_documentation_stays_what_it_was() -> None:
     assert docs["get_identity"] == "Name the device."
 
 
-NAMES = st.one_of(st.sampled_from(["f", "int", "Any", "property", "call"]), st.text(max_size=5))
+# The last two are read as `if` and `None`.
+NAMES = st.one_of(st.sampled_from(["f", "int", "Any", "property", "call", "𝐢𝐟", "𝐍one"]), st.text(max_size=5))
 SIGNATURES = st.one_of(
     st.none(),
     st.text(max_size=30),

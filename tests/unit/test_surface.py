@@ -193,7 +193,7 @@ def test_with_a_prefix_no_name_is_reserved() -> None:
     assert served((Closing(), "pump_")).calls() == ["pump_read", "pump_close"]
 
 
-@pytest.mark.parametrize("name", ["_hello", "two words", "class", "3d", "a.b"])
+@pytest.mark.parametrize("name", ["_hello", "two words", "class", "𝐢𝐟", "3d", "a.b"])
 def test_a_name_that_nobody_can_write_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="cannot be"):
         Surface().add(hello, name)

@@ -72,7 +72,7 @@ class NameTable:
             raise ValueError(
                 f"{taker} cannot be {name!r}: what begins with an underscore is never served; {_WAY_OUT}"
             )
-        if not name.isidentifier() or iskeyword(name):
+        if not name.isidentifier() or iskeyword(as_read(name)):
             raise ValueError(f"{taker} cannot be {name!r}: nobody could write client.{name}; {_WAY_OUT}")
         if key in RESERVED:
             raise ValueError(f"{taker} cannot be {name!r}: a client's own {key}() is called so; {_WAY_OUT}")

@@ -70,7 +70,7 @@ def _read(described: object) -> Iterator[_Command]:
 
 def _is_name(name: object) -> TypeGuard[str]:
     is_public = isinstance(name, str) and name.isidentifier() and not name.startswith("_")
-    return is_public and not iskeyword(str(name))
+    return is_public and not iskeyword(as_read(str(name)))
 
 
 def _class(commands: Sequence[_Command], types: StubTypes, is_async: bool) -> str:
