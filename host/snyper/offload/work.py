@@ -61,3 +61,7 @@ class TimedOut(WorkError):
 
 class Died(WorkError):
     """The worker's process ended while it was at it."""
+
+
+class Lost(Died):
+    """The worker is gone for a reason that is not the work's: its computer is. It may have done the work."""

@@ -16,15 +16,12 @@ from snyper.offload.declarations import Kind, Service
 from snyper.offload.guard import Guard
 from snyper.offload.loading import ServicesError
 from snyper.offload.work import Died, Done, Raised, Rejected, TimedOut, Work
+from snyper.offload.work_queue import NotStarted
 
 # What a pipe that is empty takes at once, on every system (POSIX's PIPE_BUF is at least 512; Linux's, 4096).
 _AT_ONCE_BYTES = 4096 if sys.platform == "linux" else 512
 _KILL_LIMIT_S = 5.0  # what waits for a disk that does not answer cannot be killed before that does
 _POSIX = os.name == "posix"
-
-
-class NotStarted(Exception):
-    """The worker ended before it began with the work: another one can have it."""
 
 
 class _Run:
