@@ -4,6 +4,7 @@ import http.client
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -138,9 +139,9 @@ class Serve:
 class Background(Thread):
     """A request in a thread: `result` waits for what came of it."""
 
-    def __init__(self, work: Callable[[], httpx.Response]) -> None:
+    def __init__(self, work: Callable[..., httpx.Response], *arguments: Any, **named: Any) -> None:
         super().__init__(daemon=True)
-        self._work = work
+        self._work = partial(work, *arguments, **named)
         self._response: httpx.Response | None = None
         self._error: BaseException | None = None
         self.start()

@@ -66,7 +66,7 @@ def test_a_burst_of_three_times_the_capacity_loses_nothing(server: Serve) -> Non
 
 def test_health_while_all_workers_are_busy(server: Serve) -> None:
     with server.held("far"):
-        busy = [Background(lambda n=n: server.post(FAR, json={"readings": n})) for n in range(2)]
+        busy = [Background(server.post, FAR, json={"readings": n}) for n in range(2)]
         wait_until(lambda: health(server)["busy"] == 2, "all workers are busy")
         assert health(server)["status"] == "ok"
         ready = httpx.get(server.url + "/ready", timeout=30)
@@ -77,12 +77,12 @@ def test_health_while_all_workers_are_busy(server: Serve) -> None:
 
 def test_a_refused_request_keeps_its_place(server: Serve) -> None:
     with server.held("far"):
-        busy = [Background(lambda n=n: server.post(FAR, json={"readings": n})) for n in range(2)]
+        busy = [Background(server.post, FAR, json={"readings": n}) for n in range(2)]
         wait_until(lambda: health(server)["busy"] == 2, "all workers are busy")
         assert server.post(DATA, json={"data": "first"}).status_code == 503
-        later = Background(lambda: server.post(DATA, json={"data": "second"}))
+        later = Background(server.post, DATA, json={"data": "second"})
         wait_until(lambda: health(server)["waiting"] == 2, "both have a place")
-        again = Background(lambda: server.post(DATA, json={"data": "first"}))
+        again = Background(server.post, DATA, json={"data": "first"})
         wait_until(lambda: len(sockets(server)) >= 4, "it is sent again")
         assert health(server)["waiting"] == 2
     for one in (*busy, later, again):
@@ -116,9 +116,9 @@ def test_a_repeat_with_a_key_runs_once(server: Serve) -> None:
 def test_a_repeat_waits_for_the_first(server: Serve) -> None:
     before = server.calls("far")
     with server.held("far"):
-        first = Background(lambda: server.post(FAR, json={"readings": 1}, headers=keyed("k-2")))
+        first = Background(server.post, FAR, json={"readings": 1}, headers=keyed("k-2"))
         wait_until(lambda: server.calls("far") == before + 1, "it runs")
-        second = Background(lambda: server.post(FAR, json={"readings": 1}, headers=keyed("k-2")))
+        second = Background(server.post, FAR, json={"readings": 1}, headers=keyed("k-2"))
         assert server.post(FAR, json={"readings": 2}, headers=keyed("k-2")).status_code == 422
     assert first.result().content == second.result().content
     assert server.calls("far") == before + 1
@@ -135,7 +135,7 @@ def test_a_failure_is_not_kept(server: Serve) -> None:
 def test_with_a_key_work_is_done_for_who_hung_up(server: Serve) -> None:
     before = server.calls("process_data")
     with server.held("far"):
-        busy = [Background(lambda n=n: server.post(FAR, json={"readings": n})) for n in range(2)]
+        busy = [Background(server.post, FAR, json={"readings": n}) for n in range(2)]
         wait_until(lambda: health(server)["busy"] == 2, "all workers are busy")
         connection = server.connect()
         connection.request("POST", DATA, body='{"data": "away"}', headers=keyed("k-4"))
@@ -162,7 +162,7 @@ def test_a_job_from_its_place_to_its_result(server: Serve) -> None:
         wait_until(lambda: httpx.get(urls[1]).json()["progress"] == 0.25, "it tells how far it is")
         assert server.post(FAR, json={"readings": 9}, headers=ASYNC).status_code == 503
         assert httpx.get(urls[1] + "/result").status_code == 409
-        waiting = Background(lambda: server.post(FAR, json={"readings": 3}, headers=keyed("k-5")))
+        waiting = Background(server.post, FAR, json={"readings": 3}, headers=keyed("k-5"))
         wait_until(lambda: health(server)["waiting"] == 1, "it waits")
     for n, url in enumerate(urls):
         wait_until(lambda url=url: httpx.get(url).json()["state"] == "done", "it is done")  # type: ignore[misc]
@@ -174,7 +174,7 @@ def test_a_job_from_its_place_to_its_result(server: Serve) -> None:
 
 def test_a_job_in_the_queue_has_a_place(server: Serve) -> None:
     with server.held("far"):
-        busy = [Background(lambda n=n: server.post(FAR, json={"readings": n})) for n in range(2)]
+        busy = [Background(server.post, FAR, json={"readings": n}) for n in range(2)]
         wait_until(lambda: health(server)["busy"] == 2, "all workers are busy")
         urls = [
             server.url + server.post(DATA, json={"data": n}, headers=ASYNC).headers["location"]
@@ -254,9 +254,9 @@ def test_results_outlive_the_process_that_is_killed(tmp_path: Any) -> None:
 def test_sigterm_lets_what_runs_end(tmp_path: Any) -> None:
     server = Serve(tmp_path)
     with server.held("far"):
-        running = [Background(lambda n=n: server.post(FAR, json={"readings": n})) for n in range(2)]
+        running = [Background(server.post, FAR, json={"readings": n}) for n in range(2)]
         wait_until(lambda: health(server)["busy"] == 2, "all workers are busy")
-        queued = Background(lambda: server.post(DATA, json={"data": 1}))
+        queued = Background(server.post, DATA, json={"data": 1})
         wait_until(lambda: health(server)["waiting"] == 1, "one waits")
         server.process.process.send_signal(signal.SIGTERM)
         assert queued.result().status_code == 503

@@ -177,10 +177,7 @@ def test_what_services_do_wrong(server: Serve) -> None:
 
 def test_one_of_three_is_killed_and_the_others_arrive(server: Serve) -> None:
     with httpx.Client(timeout=30) as client:
-        sent = [
-            Background(lambda data=data: client.post(server.url + DATA, json={"data": data}))
-            for data in (1, 2, "die", 3)
-        ]
+        sent = [Background(client.post, server.url + DATA, json={"data": data}) for data in (1, 2, "die", 3)]
         assert sorted(one.result().status_code for one in sent) == [200, 200, 200, 500]
 
 
@@ -303,7 +300,7 @@ def test_a_body_that_stalls_is_given_up(server: Serve) -> None:
 def test_queued_work_of_who_hung_up_never_starts(server: Serve) -> None:
     before = server.calls("process_data")
     with server.held("far"):
-        busy = [Background(lambda n=n: server.post("/api/far", json={"readings": n})) for n in range(2)]
+        busy = [Background(server.post, "/api/far", json={"readings": n}) for n in range(2)]
         wait_until(lambda: httpx.get(server.url + "/health").json()["busy"] == 2, "all workers are busy")
         connection = server.connect()
         connection.request("POST", DATA, body='{"data": "hung up"}')
@@ -322,8 +319,8 @@ def test_a_repeat_joins_what_runs(server: Serve) -> None:
         first = post_and_hang_up(server)
         wait_until(lambda: server.calls("process") == before + 1, "it runs")
         first.close()
-        again = Background(lambda: server.post(FILE, files=upload("joined.csv")))
-        other = Background(lambda: server.post(FILE, files=upload("other.csv")))
+        again = Background(server.post, FILE, files=upload("joined.csv"))
+        other = Background(server.post, FILE, files=upload("other.csv"))
         wait_until(lambda: server.calls("process") == before + 2, "the other one runs")
     assert again.result().content == other.result().content == b"1,2,3\n"
     assert server.calls("process") == before + 2
