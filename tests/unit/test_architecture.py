@@ -136,7 +136,7 @@ HOST_ROOMS = {
     "cli": (
         *("snyper.shared", "snyper.system", "snyper.client", "snyper.history", "snyper.dashboard"),
         *("snyper.hub", "snyper.boards", "snyper.device", "snyper.services", "snyper.web", "snyper.offload"),
-        "snyper.gateway",
+        *("snyper.gateway", "snyper.inbox"),
     ),
 }
 

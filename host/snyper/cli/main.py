@@ -32,6 +32,7 @@ COMMANDS = {
     "identify": "target_commands.identify",
     "send": "send_command.send",
     "serve": "serve_command.serve",
+    "receive": "receive_command.receive",
     "call": "call_command.call",
     "stubs": "call_command.stubs",
     "log": "log_command.log",

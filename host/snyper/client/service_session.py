@@ -9,6 +9,12 @@ from snyper.shared.link import Link
 from snyper.shared.socket_protocol import ALL_TARGETS, MAX_TARGET_ID_CHARS, is_target_id
 
 
+def check_name(name: str) -> None:
+    """Raise ValueError for what is no name at a hub."""
+    if not is_target_id(name) or name == ALL_TARGETS:
+        raise ValueError(f"{name!r} is no name: 1 to {MAX_TARGET_ID_CHARS} of A-Z a-z 0-9 _ - ., not all")
+
+
 class ServiceSession(ConsoleSession):
     """A session as the service `name`. A `hardware_id` that another process has too lets it in as soon as
     that is silent. Raises ValueError for an address, a name or a key that is none.
@@ -16,8 +22,7 @@ class ServiceSession(ConsoleSession):
 
     def __init__(self, hubs: str | Sequence[str], name: str, key: str | None, hardware_id: str) -> None:
         super().__init__(hubs, key)
-        if not is_target_id(name) or name == ALL_TARGETS:
-            raise ValueError(f"{name!r} is no name: 1 to {MAX_TARGET_ID_CHARS} of A-Z a-z 0-9 _ - ., not all")
+        check_name(name)
         self.target_id = name
         self._hardware_id = hardware_id
 

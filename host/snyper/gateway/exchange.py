@@ -46,6 +46,8 @@ class Exchange:
         self.address: str = (scope.get("client") or ("",))[0]
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self.has_answered = False
+        self.answer_headers: dict[str, str] = {}  # that its answer has, whatever that is
+        self.is_stale = False  # its client has gone on elsewhere, and reads nothing here
 
     def header(self, name: str) -> str:
         """Return a header's value, "" where there is none. `name` is in lower case."""
@@ -124,18 +126,29 @@ class Exchange:
         await self.begin_answer(refusal.status, len(content), "application/json", headers)
         await self.send(content, is_last=self._is_read)
         if not self._is_read:
-            await self._linger()
+            if not self.is_stale:
+                await self._linger()
             await self.send(b"", is_last=True)
 
     async def begin_answer(self, status: int, length: int, media_type: str, headers: Headers) -> None:
         """Send the answer's head. `length` is that of its body in bytes."""
-        self.has_answered = True
         named = {
             "content-type": media_type,
             "content-length": str(length),
             "x-content-type-options": "nosniff",
             **headers,
         }
+        await self._begin_answer(status, named)
+
+    async def answer_empty(self, status: int, headers: Headers) -> None:
+        """Send an answer without a body."""
+        length = {} if status == HTTPStatus.NO_CONTENT else {"content-length": "0"}
+        await self._begin_answer(status, {**length, **headers})
+        await self.send(b"", is_last=True)
+
+    async def _begin_answer(self, status: int, headers: Headers) -> None:
+        self.has_answered = True
+        named = {**self.answer_headers, **headers}
         encoded = [(name.encode("ascii"), value.encode("latin-1")) for name, value in named.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": encoded})
 

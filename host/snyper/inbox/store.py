@@ -26,7 +26,7 @@ from snyper.inbox.records import Intent, Item, Records, Waiting
 OWN_FOLDER = ".inbox"
 FILE_RECEIVED = "file.received"
 DATA_RECEIVED = "data.received"
-_RECORDS = "records.sqlite3"
+RECORDS = "records.sqlite3"
 _LOCK = "lock"
 
 
@@ -55,7 +55,7 @@ class Store:
         self.aside.mkdir(exist_ok=True)
         self._lock = _locked(self.parts.parent / _LOCK)
         try:
-            self.records = Records(self.parts.parent / _RECORDS)
+            self.records = Records(self.parts.parent / RECORDS)
             try:
                 self._settle()
             except BaseException:

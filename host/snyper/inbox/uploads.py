@@ -136,6 +136,12 @@ class Uploads:
             raise
         return upload
 
+    def end_appends(self) -> None:
+        """End whoever is appending to any upload; what they have brought is kept, and gone on with later."""
+        for upload in self:
+            if upload.current is not None:
+                upload.current.cancel()
+
     async def take_over(self, upload: Upload) -> None:
         """End whoever is appending to an upload; what it has brought is kept."""
         while upload.current is not None:

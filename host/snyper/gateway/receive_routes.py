@@ -1,0 +1,100 @@
+"""The routes of what receives: files and data into an inbox."""
+
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+
+from snyper.gateway.app import Gateway
+from snyper.gateway.exchange import Exchange, Refusal
+from snyper.gateway.forms import OTHER_BYTES, FileWriter, read_form
+from snyper.gateway.resumable_routes import ResumableRoutes, refusing
+from snyper.gateway.uploads import parse_object
+from snyper.gateway.work_routes import idempotency_key
+from snyper.inbox.inbox import Inbox
+from snyper.inbox.uploads import Upload
+
+FILE_PATH = "/api/receive/file"
+DATA_PATH = "/api/receive/data"
+_ROOM_BYTES = 8 << 20  # of a file that comes in, between two looks at how much room there is
+
+
+def add_receive_routes(gateway: Gateway, inbox: Inbox) -> None:
+    """Serve an inbox that is open."""
+    routes = _ReceiveRoutes(inbox)
+    gateway.add("POST", FILE_PATH, refusing(routes.receive_file))
+    gateway.add("POST", DATA_PATH, refusing(routes.receive_data))
+    gateway.add("GET", "/health", routes.health)
+    routes.resumable.add_to(gateway, [FILE_PATH])
+
+
+class _ReceiveRoutes:
+    """Serves an inbox. It is the target of resumable uploads, too."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self.resumable = ResumableRoutes(inbox.uploads, self)
+
+    async def receive_file(self, exchange: Exchange) -> None:
+        """Answer a file, in a form or the beginning of its upload. Raises Refusal, HungUp."""
+        if self.resumable.is_meant(exchange):
+            await self.resumable.create(exchange)
+            return
+        key = idempotency_key(exchange.header("idempotency-key")) or None
+        limits, part = self._inbox.limits, self._inbox.new_part()
+        announced = exchange.header("content-length")
+        if announced.isdecimal() and int(announced) <= limits.max_file_bytes:
+            limits.check_room(part.parent, int(announced))
+        body = self._watched(exchange.body(limits.max_file_bytes + OTHER_BYTES))
+        media_type = exchange.header("content-type")
+        try:
+            form = await read_form(body, media_type, "file", FileWriter(part), limits.max_file_bytes)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        path = await self._inbox.keep_file(part, form.filename or "", form.media_type, key)
+        await _answer(exchange, "File received", {"path": str(path)})
+
+    async def receive_data(self, exchange: Exchange) -> None:
+        """Answer a value of JSON. Raises Refusal, HungUp."""
+        key = idempotency_key(exchange.header("idempotency-key")) or None
+        content = bytearray()
+        async for piece in exchange.body(self._inbox.limits.max_data_bytes):
+            content += piece
+        value = parse_object(content)
+        if "data" not in value:
+            raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "field 'data' is missing: send {\"data\": …}")
+        await self._inbox.keep_data(value["data"], key)
+        await _answer(exchange, "Data received", {})
+
+    async def health(self, exchange: Exchange) -> None:
+        """Answer that it is here, with what it counts."""
+        await exchange.answer_json({"status": "ok", **self._inbox.counts()})
+
+    # --- as the target of resumable uploads
+
+    async def replay(
+        self, exchange: Exchange, key: str, digest: str | None, length: int | None, filename: str
+    ) -> bool:
+        """Answer as before what was received under `key`; return whether anything was. Raises Refused."""
+        path = await self._inbox.known(key, digest, length, filename)
+        if path is not None:
+            await _answer(exchange, "File received", {"path": str(path)})
+        return path is not None
+
+    async def finish(self, exchange: Exchange, upload: Upload) -> None:
+        """Keep an upload that is complete, and answer it. Raises Refused."""
+        path = await self._inbox.keep_upload(upload)
+        await _answer(exchange, "File received", {"path": str(path)})
+
+    async def _watched(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Pass on what comes, for as long as there is room. Raises NoRoom."""
+        unwatched = 0
+        async for piece in pieces:
+            unwatched += len(piece)
+            if unwatched >= _ROOM_BYTES:
+                unwatched = 0
+                self._inbox.limits.check_room(self._inbox.folder, 0)
+            yield piece
+
+
+async def _answer(exchange: Exchange, message: str, more: dict[str, object]) -> None:
+    await exchange.answer_json({"status": "ok", "message": message, **more})

@@ -1,0 +1,96 @@
+"""`snyper receive` as a process, and what it has received."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+HANDLERS = """
+import json, os
+
+def write(event):
+    with open(os.environ["EVENTS"], "a") as file:
+        file.write(json.dumps(event) + "\\n")
+
+async def on_file_received(event):
+    write(event)
+
+def on_data_received(event):
+    write(event)
+"""
+DEADLINE_S = 30.0
+
+
+class Receiver:
+    """A receiver below `folder`, whose handlers write down what they get; it may be started again."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.into = folder / "received"
+        self._options = options
+        self._events = folder / "events"
+        self._handlers = folder / "handlers.py"
+        self._handlers.write_text(HANDLERS)
+        self.url = ""
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Start it, at its old port if it had one."""
+        listen = self.url.removeprefix("http://") or "127.0.0.1:0"
+        command = [sys.executable, "-m", "snyper.cli", "receive", "--json", "--listen", listen]
+        command += ["--into", str(self.into), "--handlers", str(self._handlers), *self._options]
+        environment = {**os.environ, "EVENTS": str(self._events)}
+        environment.pop("SNYPER_SERVICE_KEY", None)
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+        assert self.process.stdout is not None
+        first = self.process.stdout.readline()
+        assert first, self.process.communicate(timeout=DEADLINE_S)
+        [self.url] = json.loads(first)["urls"]
+
+    def end(self, number: int) -> tuple[str, str]:
+        """End it by a signal; return what it has said."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        said = self.process.communicate(timeout=DEADLINE_S)
+        self.process = None
+        return said
+
+    def kill(self) -> None:
+        """Kill it, as a power cut would."""
+        self.end(signal.SIGKILL)
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return what the handlers have got, in order."""
+        if not self._events.exists():
+            return []
+        return [cast("dict[str, Any]", json.loads(line)) for line in self._events.read_text().splitlines()]
+
+    def files(self) -> dict[str, bytes]:
+        """Return the files that are there whole."""
+        return {path.name: path.read_bytes() for path in self.into.iterdir() if path.name != ".inbox"}
+
+    def parts(self) -> list[str]:
+        """Return what is not whole."""
+        own = self.into / ".inbox"
+        return [path.name for folder in ("parts", "aside") for path in (own / folder).iterdir()]
+
+
+@contextlib.contextmanager
+def receiving(folder: Path, *options: str) -> Iterator[Receiver]:
+    """Run a receiver for the block."""
+    folder.mkdir(exist_ok=True)
+    receiver = Receiver(folder, *options)
+    receiver.start()
+    try:
+        yield receiver
+    finally:
+        if receiver.process is not None:
+            receiver.kill()
