@@ -101,6 +101,7 @@ class Scripted(BaseHTTPRequestHandler):
     """A request to `scripted_server`, whose body is read when it is asked for."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: "_ScriptedServer"
 
     def answer(self, status: int, body: bytes = b"{}", **headers: str) -> None:

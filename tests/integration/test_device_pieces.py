@@ -121,7 +121,7 @@ def test_tries_end(large: Path) -> None:
 
 
 def answered(
-    status: int, times: int, method: str = "PATCH", forget: bool = False, **headers: str
+    status: int, times: int, method: str = "PATCH", loses_all: bool = False, **headers: str
 ) -> Callable[[Receiver], Callable[[Scripted], bool]]:
     """So many requests get an answer that the receiver has not given."""
 
@@ -134,7 +134,7 @@ def answered(
                 return False
             left -= 1
             request.body()
-            if forget:
+            if loses_all:
                 receiver.uploads.clear()
             request.answer(status, b'{"detail": "so it is"}', **headers)
             return True
@@ -150,11 +150,11 @@ def answered(
         answered(503, 2, Retry_After="0"),
         answered(500, 2),
         answered(409, 2, Upload_Offset="0"),
-        answered(404, 2, forget=True),
-        answered(410, 1, forget=True),
+        answered(404, 2, loses_all=True),
+        answered(410, 1, loses_all=True),
         answered(503, 2, "POST"),
         answered(503, 2, "OPTIONS"),
-        answered(422, 1, forget=True),
+        answered(422, 1, loses_all=True),
     ],
 )
 def test_what_a_receiver_says_is_done(
@@ -174,7 +174,7 @@ def test_what_a_receiver_says_is_done(
         (answered(415, 9, "POST"), Refused, 2),
         (answered(401, 9, "OPTIONS"), Refused, 1),
         (answered(400, 9), Refused, 3),
-        (answered(422, 9, forget=True), Refused, 5),
+        (answered(422, 9, loses_all=True), Refused, 5),
         (answered(403, 9, Upload_Complete="?1"), Refused, 3),
         (answered(500, 9, Upload_Complete="?1"), ServerFailed, 7),
         (answered(201, 9, "POST"), BadAnswer, 2),

@@ -1,7 +1,7 @@
 """The `snyper` command.
 
-Exit status: 0 all went well, 1 some target failed or the work broke off, 2 wrong usage, 3 no hub there,
-130 cut short by Ctrl-C. What runs until Ctrl-C (`hub`, `simulate`, `watch`) ends with 0 by it.
+Exit status: 0 all went well, 1 some target failed or the work broke off, 2 wrong usage, 3 no hub or
+server there, 130 cut short by Ctrl-C. What runs until Ctrl-C (`hub`, `simulate`, `watch`) ends with 0 by it.
 """
 
 import signal
@@ -31,6 +31,8 @@ COMMANDS = {
     "activate": "target_commands.activate",
     "identify": "target_commands.identify",
     "send": "send_command.send",
+    "push": "push_command.push",
+    "outbox": "outbox_command.outbox",
     "serve": "serve_command.serve",
     "receive": "receive_command.receive",
     "call": "call_command.call",
@@ -70,7 +72,7 @@ def app_with(names: Iterable[str] = COMMANDS) -> App:
     """Build the command line with these of its commands."""
     app = App(
         help="Run a range of pop-up targets: a hub, simulated targets, and commands to them.",
-        epilog="Exit status: 0 all well, 1 some target failed, 2 wrong usage, 3 no hub there.",
+        epilog="Exit status: 0 all well, 1 some target failed, 2 wrong usage, 3 no hub or server there.",
         cls=CommandsByUse,
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},

@@ -1,18 +1,23 @@
-"""`snyper send`: any command to whoever serves it, with no code for that command here or in the hub."""
+"""`snyper send`: any command to whoever serves it, with no code for that command here or in the hub; or, with
+`--to URL`, a file or JSON to a server that works on it.
+"""
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from snyper.cli import screens
+from snyper.cli import screens, transfers
 from snyper.cli.commands import HubOption, Json, run
 from snyper.cli.output import err, out
-from snyper.cli.target_commands import COMMAND_TIMEOUT_S, Timeout
+from snyper.cli.target_commands import COMMAND_TIMEOUT_S, MAX_TIMEOUT_S, MIN_TIMEOUT_S
+from snyper.cli.transfers import SERVER_TIMEOUT_S
 from snyper.client import DEFAULT_HUB, TargetResult
 from snyper.client.labels import natural
 from snyper.client.selections import TargetCommand, carry_out
+from snyper.device import RemoteFileAdapter
 from snyper.shared.socket_protocol import (
     STREAM_TYPES,
     MessageType,
@@ -32,19 +37,53 @@ def send(
         list[str],
         typer.Argument(
             metavar="TARGET WORD KEY=VALUE",
-            help="Names, group:NAME or all; the command; what it takes, as JSON or else as text.",
+            help="Names, group:NAME or all; the command; what it takes, as JSON or else as text. With --to:"
+            " a FILE or JSON.",
         ),
     ],
-    timeout: Timeout = COMMAND_TIMEOUT_S,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=MIN_TIMEOUT_S,
+            metavar="SECONDS",
+            help=f"How long a target may take, else {COMMAND_TIMEOUT_S:g}; of a server each wait, else"
+            f" {SERVER_TIMEOUT_S:g}.",
+        ),
+    ] = None,
     hub: HubOption = DEFAULT_HUB,
     as_json: Json = False,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to", metavar="URL", help="A server that works on a FILE or JSON; then no hub is asked."
+        ),
+    ] = None,
+    options: Annotated[
+        str | None,
+        typer.Option("--options", metavar="TEXT", help="With --to: what the service is told beside."),
+    ] = None,
+    path: Annotated[
+        str | None, typer.Option("--path", help="With --to: the service's, else /api/process/file or /data.")
+    ] = None,
+    field: Annotated[
+        str, typer.Option("--field", help="With --to: the form field that a file goes in.")
+    ] = "file",
+    save_to: Annotated[
+        Path, typer.Option("--save-to", metavar="FOLDER", help="With --to: where result files go.")
+    ] = Path(),
 ) -> None:
     """Send any command to targets or to another peer by its name, and show what they answer.
 
     The hub need not know the command: whoever serves it does. `snyper send target_1 read_log offset=0`
+    With --to a server works on a file or JSON: `snyper send photo.jpg --to http://192.168.6.1:8000`
     """
+    if to is not None:
+        _send_to(to, words, timeout or SERVER_TIMEOUT_S, options, path, field, save_to)
+        return
+    if timeout is not None and timeout > MAX_TIMEOUT_S:
+        _refuse(f"a target has {MAX_TIMEOUT_S:g} s at most")
     selectors, word, data = parse(words)
-    command = TargetCommand(word, round(timeout * 1000), data)
+    command = TargetCommand(word, round((timeout or COMMAND_TIMEOUT_S) * 1000), data)
     items: dict[str, list[dict[str, object]]] = {}
 
     def on_item(name: str, item: dict[str, object]) -> None:
@@ -63,6 +102,38 @@ def send(
         screens.print_table(screens.results_table(results, with_answers=True), "after", "why")
     if not all(result.ok for result in results):
         raise typer.Exit(EXIT_FAILED)
+
+
+def _send_to(
+    url: str,
+    words: list[str],
+    timeout_s: float,
+    options: str | None,
+    path: str | None,
+    field: str,
+    save_to: Path,
+) -> None:
+    """Have a server work on a file or JSON, and show what comes of it."""
+    if len(words) != 1:
+        _refuse("with --to there is one FILE, or one JSON text")
+    what = transfers.parse(words[0])
+    given = None if options is None or isinstance(what, Path) else value_of(options)
+    if given is not None and not isinstance(given, dict):
+        _refuse("the options of data are a JSON object")
+    with transfers.transferring():
+        server = RemoteFileAdapter(
+            *(url, timeout_s),
+            path=path or "/api/process/file",
+            data_path=path or "/api/process/data",
+            field=field,
+            save_to=save_to,
+        )
+        if isinstance(what, Path):
+            with transfers.progress(what.name) as on_sent:
+                result = server.process(what, options, on_sent)
+            transfers.show_file(result)
+        else:
+            print_json(server.process_data(what[0], given))
 
 
 def parse(words: list[str]) -> tuple[list[str], str, dict[str, object]]:

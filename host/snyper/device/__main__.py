@@ -8,13 +8,13 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, List, Optional
 
 from snyper.device.adapters import RemoteFileAdapter
 from snyper.device.connection import TIMEOUT_S
-from snyper.device.delivery import DELIVERING, Delivery
+from snyper.device.delivery import AWAY, DELIVERING, Delivery
 from snyper.device.errors import TransferError
-from snyper.device.outbox import Item, Outbox
+from snyper.device.outbox import Item, Outbox, as_json
 from snyper.device.outcomes import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -24,6 +24,7 @@ from snyper.device.outcomes import (
     status_of,
 )
 from snyper.device.push import ClientPush
+from snyper.device.retrying import TRIES
 
 
 def main(words: Optional[List[str]] = None) -> int:
@@ -90,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_server(parser: argparse.ArgumentParser, option: str, variable: str) -> None:
     parser.add_argument(option, metavar="URL", help=f"the server ({variable})")
     parser.add_argument("--timeout", metavar="SECONDS", type=float, default=TIMEOUT_S, help="(%(default)g)")
+    parser.add_argument("--tries", metavar="N", type=int, default=TRIES, help="(%(default)d)")
 
 
 def _send(options: Any) -> int:
@@ -99,22 +101,25 @@ def _send(options: Any) -> int:
         field=options.field,
         data_path=options.data_path,
         save_to=options.save_to,
+        tries=options.tries,
     )
     what = file_or_json(options.what)
     if isinstance(what, Path):
-        _show(adapter.process(what, options.options, _progress()))
+        result = adapter.process(what, options.options, _progress())
+        print(result if isinstance(result, str) else json.dumps(result))
     else:
-        _show(adapter.process_data(what[0], _as_object(options.options)))
+        print(json.dumps(adapter.process_data(what[0], _as_object(options.options))))
     return 0
 
 
 def _push(options: Any) -> int:
-    push = ClientPush(options.to, options.timeout)
+    push = ClientPush(options.to, options.timeout, tries=options.tries)
     what = file_or_json(options.what)
     if isinstance(what, Path):
-        _show(push.push_file_sync(what, on_sent=_progress()))
+        answer = push.push_file_sync(what, on_sent=_progress())
     else:
-        _show(push.push_data_sync(what[0]))
+        answer = push.push_data_sync(what[0])
+    print(json.dumps(answer))
     return 0
 
 
@@ -130,7 +135,7 @@ def _list(options: Any) -> int:
     outbox = Outbox(options.folder)
     waiting, failed = outbox.waiting(), outbox.failed()
     if options.json:
-        print(json.dumps(outbox_json(outbox)))
+        print(json.dumps(as_json(outbox)))
         return 0
     for item in [*waiting, *failed]:
         name = item.filename or item.kind
@@ -140,27 +145,6 @@ def _list(options: Any) -> int:
     return 0
 
 
-def outbox_json(outbox: Outbox) -> Dict[str, Any]:
-    """Return what is in an outbox, for programs."""
-
-    def shown(item: Item) -> Dict[str, Any]:
-        return {
-            "id": item.id,
-            "kind": item.kind,
-            "filename": item.filename,
-            "endpoint": item.endpoint,
-            "size": item.size,
-            "added": item.added,
-            "reason": item.reason,
-        }
-
-    return {
-        "waiting": [shown(item) for item in outbox.waiting()],
-        "failed": [shown(item) for item in outbox.failed()],
-        "status": outbox.status(),
-    }
-
-
 def _run(options: Any) -> int:
     def on_item(item: Item, reason: str) -> None:
         print(f"{item.id}  {item.filename or item.kind}  {reason or 'sent'}", flush=True)
@@ -168,12 +152,12 @@ def _run(options: Any) -> int:
     delivery = Delivery(Outbox(options.folder), options.to, options.timeout, on_item=on_item)
     if not options.once:
         delivery.run_here()
-    report = delivery.flush()
+    report = delivery.flush(options.tries)
     if report.why:
         _say(f"{report.left} waiting: {report.why}")
     if report.state == DELIVERING:
         return EXIT_FAILED if report.refused else 0
-    return EXIT_UNREACHABLE if report.state == "away" else EXIT_FAILED
+    return EXIT_UNREACHABLE if report.state == AWAY else EXIT_FAILED
 
 
 def _retry(options: Any) -> int:
@@ -197,10 +181,6 @@ def _as_object(text: Optional[str]) -> Any:
     if not isinstance(value, dict):
         raise ValueError("the options of data are a JSON object")
     return value
-
-
-def _show(result: Any) -> None:
-    print(result if isinstance(result, str) else json.dumps(result), flush=True)
 
 
 def _progress() -> Callable[[int, int], None]:

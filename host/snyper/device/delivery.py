@@ -107,7 +107,7 @@ class Delivery:
                 if state != DELIVERING:
                     break
             self.outbox.record_status(state, why)
-        return Report(sent, refused, len(self.outbox.waiting()), state, why, retry_after_s)
+        return Report(sent, refused, self.outbox.count(), state, why, retry_after_s)
 
     def run(self) -> None:
         """Deliver in a thread from now on, whatever is added, until `stop`."""
@@ -148,6 +148,7 @@ class Delivery:
     def _send(self, connection: Connection, item: Item, tries: int) -> None:
         if item.kind == DAMAGED:
             raise ValueError(item.reason)
+        item.check()
         if item.kind == DATA:
             text = item.payload.read_bytes()
             send_text(connection, item.endpoint, text, item.id, self._limits, tries, Answer.discard)

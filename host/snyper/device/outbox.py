@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Union
 
 from snyper.device import settings
-from snyper.device.errors import OutboxFull, OutboxLocked
+from snyper.device.errors import FileChanged, OutboxFull, OutboxLocked
 from snyper.device.multipart import SentFile
 from snyper.device.push import DATA_ENDPOINT, FILE_ENDPOINT
 from snyper.device.sending import json_bytes
@@ -59,12 +59,19 @@ class Item(NamedTuple):
     filename: str
     fields: Dict[str, str]
     added: float
+    changed_ns: int  # the payload's own time of change, where it is a link to somebody's file, else 0
     reason: str
 
     @property
     def payload(self) -> Path:
         """The file that is sent, or the JSON."""
         return self.folder / _PAYLOAD
+
+    def check(self) -> None:
+        """Check that the payload is what was added. Raises FileChanged, OSError."""
+        found = self.payload.stat()
+        if found.st_size != self.size or self.changed_ns not in (0, found.st_mtime_ns):
+            raise FileChanged("the file was changed after it was added")
 
 
 class Outbox:
@@ -104,12 +111,15 @@ class Outbox:
         """
         path = Path(path)
         with SentFile(path) as file:
+            about = _about(FILE, endpoint, field, path.name, fields or {})
 
             def write(payload: Path) -> None:
-                if not (link and _link(path, payload)):
+                if link and _link(path, payload):
+                    about["changed_ns"] = payload.stat().st_mtime_ns
+                else:
                     _write_file(payload, file)
 
-            return self._add(_about(FILE, endpoint, field, path.name, fields or {}), file.size, write)
+            return self._add(about, file.size, write)
 
     def add_data(self, data: object, endpoint: str = DATA_ENDPOINT) -> Item:
         """Add JSON, which goes as `{"data": …}`.
@@ -128,6 +138,10 @@ class Outbox:
     def waiting(self) -> List[Item]:
         """Return what waits, in the order in which it is sent."""
         return _items_in(self._waiting)
+
+    def count(self) -> int:
+        """Count what waits."""
+        return len(_names_in(self._waiting))
 
     def failed(self) -> List[Item]:
         """Return what was refused, each with its reason."""
@@ -202,6 +216,8 @@ class Outbox:
         with (self.folder / "sending.lock").open("ab") as file:
             if not _lock(file.fileno(), waits=False):
                 raise OutboxLocked(f"another process delivers from {self.folder}")
+            with self._locked():
+                pass  # what a cut has left is cleared away
             yield
 
     def _add(self, about: Dict[str, Any], size: int, write: Callable[[Path], None]) -> Item:
@@ -246,6 +262,27 @@ class Outbox:
             _sync(item.folder.parent)
 
 
+def as_json(outbox: Outbox) -> Dict[str, Any]:
+    """Return what is in an outbox, for programs."""
+
+    def shown(item: Item) -> Dict[str, Any]:
+        return {
+            "id": item.id,
+            "kind": item.kind,
+            "filename": item.filename,
+            "endpoint": item.endpoint,
+            "size": item.size,
+            "added": item.added,
+            "reason": item.reason,
+        }
+
+    return {
+        "waiting": [shown(item) for item in outbox.waiting()],
+        "failed": [shown(item) for item in outbox.failed()],
+        "status": outbox.status(),
+    }
+
+
 def _about(kind: str, endpoint: str, field: str, filename: str, fields: Dict[str, str]) -> Dict[str, Any]:
     return {
         "kind": kind,
@@ -254,6 +291,7 @@ def _about(kind: str, endpoint: str, field: str, filename: str, fields: Dict[str
         "filename": filename.encode("utf-8", "replace").decode("utf-8"),
         "fields": fields,
         "added": time.time(),
+        "changed_ns": 0,
     }
 
 
@@ -261,14 +299,16 @@ def _item_of(folder: Path, about: Dict[str, Any], reason: str = "") -> Item:
     number, size, item_id = folder.name.split("-")
     return Item(
         *(folder, int(number), int(size), item_id, str(about["kind"]), str(about["endpoint"])),
-        *(str(about["field"]), str(about["filename"]), dict(about["fields"]), float(about["added"]), reason),
+        *(str(about["field"]), str(about["filename"]), dict(about["fields"]), float(about["added"])),
+        *(int(about["changed_ns"]), reason),
     )
 
 
 def _names_in(folder: Path) -> List[str]:
     """Return the names of items there, in their order."""
     try:
-        return sorted(one.name for one in folder.iterdir() if _NAME.fullmatch(one.name))
+        with os.scandir(folder) as found:
+            return sorted(one.name for one in found if _NAME.fullmatch(one.name))
     except FileNotFoundError:
         return []
 

@@ -1,0 +1,61 @@
+"""Files and JSON to and from servers, in a terminal: a bar that shows how far they are, and how they end."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from snyper.cli.output import can_redraw, err, fail, out
+from snyper.device.connection import TIMEOUT_S
+from snyper.device.errors import TransferError
+from snyper.device.outcomes import file_or_json, status_of
+from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED
+from snyper.system.streams import print_json
+
+FileOrJson = Annotated[str, typer.Argument(metavar="FILE|JSON", help="A file that is there, else JSON.")]
+ServerTimeout = Annotated[
+    float, typer.Option(min=0.1, metavar="SECONDS", help="How long the connection, and each wait, may take.")
+]
+SERVER_TIMEOUT_S = TIMEOUT_S
+
+
+@contextmanager
+def transferring() -> Iterator[None]:
+    """End the command with a message and an exit status for what goes wrong in a block."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print("stopped")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except TransferError as error:
+        fail(str(error), status_of(error))
+    except (OSError, ValueError) as error:
+        fail(str(error), EXIT_FAILED)
+
+
+def parse(text: str) -> Path | tuple[object]:
+    """Parse FILE|JSON: return the path of a file, or the value alone in a tuple; or end with wrong usage."""
+    try:
+        return file_or_json(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how many bytes of how many are out, where stderr is a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not can_redraw(err)) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda sent, total: bar.update(task, completed=sent, total=total)
+
+
+def show_file(result: object) -> None:
+    """Print what comes of a file: the path of another one as it is, or JSON."""
+    if isinstance(result, str):
+        out.print(result, soft_wrap=True)
+    else:
+        print_json(result)
