@@ -19,7 +19,7 @@ PANELS = {
     "Command targets": ("stand-up", "lay-down", "activate", "identify", "send", "cease-fire"),
     "Play, and look back": ("game", "history", "stats", "export"),
     "Call what others serve": ("services", "call", "log", "stubs"),
-    "Hand heavy work over": ("serve", "receive", "push", "outbox"),
+    "Hand heavy work over": ("serve", "gateway", "receive", "push", "outbox"),
     "Look after boards": ("boards", "deploy", "config", "logs", "calibrate", "trace", "board"),
 }
 

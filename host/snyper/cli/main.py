@@ -35,6 +35,7 @@ COMMANDS = {
     "outbox": "outbox_command.outbox",
     "serve": "serve_command.serve",
     "receive": "receive_command.receive",
+    "gateway": "gateway_command.gateway",
     "call": "call_command.call",
     "stubs": "call_command.stubs",
     "log": "log_command.log",
