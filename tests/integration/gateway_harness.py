@@ -103,7 +103,7 @@ class Serve:
         return self.process.process.pid
 
     def calls(self, name: str) -> int:
-        """How often a service was called."""
+        """Count the calls of a service."""
         try:
             return (self.directory / "calls").read_text().splitlines().count(name)
         except FileNotFoundError:
@@ -111,7 +111,7 @@ class Serve:
 
     @contextmanager
     def held(self, name: str) -> Iterator[None]:
-        """Calls of this service do not end within the block."""
+        """Keep calls of a service from ending, for the block."""
         hold = self.directory / f"hold_{name}"
         hold.touch()
         try:
@@ -120,7 +120,7 @@ class Serve:
             hold.unlink()
 
     def files(self) -> list[Path]:
-        """The files that lie where requests have theirs."""
+        """List the files that lie where requests have theirs."""
         return [path for path in (self.state / "spool").rglob("*") if not path.is_dir()]
 
     def until_clean(self) -> None:

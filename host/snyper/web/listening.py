@@ -1,4 +1,4 @@
-"""What a web server listens with: its socket, and its certificate."""
+"""The socket and the certificate of a web server."""
 
 import socket
 import ssl
