@@ -1,0 +1,136 @@
+"""Both ends of ours: the device's against `snyper receive` and `snyper serve`, cut and killed."""
+
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from snyper.device import ClientPush, Delivery, Outbox, Refused, RemoteFileAdapter, retrying
+from tests.integration.device_harness import DEADLINE_S, relayed, write
+from tests.integration.gateway_harness import Serve
+from tests.integration.receiver import Receiver, receiving
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "_FIRST_DELAY_S", 0.01)
+    monkeypatch.delenv("SNYPER_SERVICE_KEY", raising=False)
+
+
+@pytest.fixture(scope="module")
+def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+    with receiving(tmp_path_factory.mktemp("receiver")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    running = Serve(tmp_path_factory.mktemp("serve"))
+    yield running
+    running.end()
+
+
+def test_a_push(receiver: Receiver, tmp_path: Path) -> None:
+    path = write(tmp_path / "möwe.jpg", 1000)
+    answer = ClientPush(receiver.url).push_file_sync(path)
+    assert (answer["status"], answer["message"]) == ("ok", "File received")
+    assert Path(answer["path"]).read_bytes() == path.read_bytes()
+    assert ClientPush(receiver.url).push_data_sync([1])["message"] == "Data received"
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_cut_at_twenty_random_offsets(seed: int, receiver: Receiver, tmp_path: Path) -> None:
+    size = 8 * MIB
+    path = write(tmp_path / f"large-{seed}.bin", size)
+    cuts = sorted(random.Random(seed).sample(range(size), 20))
+    port = int(receiver.url.rpartition(":")[2])
+    with relayed(port, cuts) as relay:
+        answer = ClientPush(relay.url).push_file_sync(path)
+    assert relay.cuts_left == 0
+    assert Path(answer["path"]).read_bytes() == path.read_bytes()
+    assert [name for name in receiver.files() if name.startswith(f"large-{seed}")] == [path.name]
+    assert relay.sent - size < MIB
+    assert receiver.parts() == []
+
+
+def test_work(serve: Serve, tmp_path: Path) -> None:
+    remote = RemoteFileAdapter(serve.url, save_to=tmp_path)
+    path = write(tmp_path / "a.csv", 1000)
+    assert remote.process(path, "describe")["bytes"] == 1000
+    assert Path(remote.process(path)).read_bytes() == path.read_bytes()
+    assert remote.process_data([1], {"k": 2}) == {"data": [1], "options": {"k": 2}}
+    assert remote.post("/api/far", {"readings": [3]}) == {"anomalies": [3]}
+    with pytest.raises(Refused, match="audio"):
+        RemoteFileAdapter(serve.url, path="/api/stt/transcribe").process(path)
+
+
+def test_a_large_file_for_a_service(serve: Serve, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 12 * MIB)
+    assert RemoteFileAdapter(serve.url).process(path, "describe")["bytes"] == 12 * MIB
+
+
+def test_work_that_is_asked_for_again_is_done_once(serve: Serve, tmp_path: Path) -> None:
+    """The client gives up waiting for an answer, and its next try gets it."""
+    before = serve.calls("far")
+    answers = []
+    with serve.held("far"):
+        remote = RemoteFileAdapter(serve.url, timeout=0.3, tries=50)
+        thread = threading.Thread(target=lambda: answers.append(remote.post("/api/far", {"readings": 1})))
+        thread.start()
+        thread.join(1)
+        assert thread.is_alive()
+    thread.join(DEADLINE_S)
+    assert answers == [{"anomalies": 1}]
+    assert serve.calls("far") == before + 1
+
+
+_SENDER = """
+import sys
+from snyper.device import Delivery, Outbox
+Delivery(Outbox(sys.argv[1]), sys.argv[2]).run_here()
+"""
+
+
+def test_kill_9_of_either_side(tmp_path: Path) -> None:
+    """At random moments, while small and large things go: all of it arrives once, in order."""
+    rng = random.Random(5)
+    outbox = Outbox(tmp_path / "outbox")
+    for number in range(60):
+        if number % 20 == 10:
+            outbox.add_file(write(tmp_path / f"large-{number}.bin", 3 * MIB))
+        else:
+            outbox.add_data(number)
+    with receiving(tmp_path / "receiver") as receiver:
+
+        def until(count: int) -> None:
+            """Wait until so few wait."""
+            for _ in range(int(DEADLINE_S / 0.005)):
+                if outbox.count() <= count:
+                    return
+                threading.Event().wait(0.005)
+            raise AssertionError(outbox.status())
+
+        for turn in range(5):
+            with subprocess.Popen([sys.executable, "-c", _SENDER, outbox.folder, receiver.url]) as sender:
+                until(55 - 10 * turn - rng.randrange(5))
+                if turn % 2:
+                    receiver.kill()
+                    receiver.start()
+                sender.send_signal(signal.SIGKILL)
+        report = Delivery(outbox, receiver.url).flush(tries=20)
+        assert report[1:4] == (0, 0, "delivering")
+        receiver.end(signal.SIGINT)
+        happened = [event.get("data", event.get("filename")) for event in receiver.events()]
+        files = receiver.files()
+    expected = [f"large-{number}.bin" if number % 20 == 10 else number for number in range(60)]
+    assert list(dict.fromkeys(map(str, happened))) == list(map(str, expected))
+    assert {name: content for name, content in files.items() if name.startswith("large")} == {
+        path.name: path.read_bytes() for path in tmp_path.glob("large-*.bin")
+    }
