@@ -186,14 +186,14 @@ def main(keepalive: list[str]) -> None:
                 said.append(json.loads(line))
 
         threading.Thread(target=listen, daemon=True).start()
-        until(lambda: len(desk.running(0)) == 3 and desk.leases._leases)
+        until(lambda: len(desk.running(0)) == 3 and desk.leases.given)
         gone_s = time.monotonic()
         set_network(False)
         clients.stdin.write("gone\n")
         clients.stdin.flush()
-        [lease] = desk.leases._leases.values()
+        [lease] = desk.leases.given.values()
         lease_ends_s = lease.until_s
-        until(lambda: not desk.leases._leases)
+        until(lambda: not desk.leases.given)
         lease_ended_s = time.monotonic()
         until(lambda: len(desk.running(0)) == 1)
         forgotten_s = time.monotonic()

@@ -5,10 +5,11 @@ from typing import Any
 from hypothesis import example, given, strategies as st
 
 from snyper.services import wire
+from snyper.services.client_session import ClientSession
 from snyper.services.core import Core
 from snyper.services.wire import CALL
 from snyper.shared.link_core import LinkCore
-from snyper.shared.socket_protocol import MessageType, SocketMessage
+from snyper.shared.socket_protocol import SocketMessage
 
 CALLS = st.builds(
     lambda seq, value: b"".join(wire.call(seq, "read", seq - 1, (), (), [value], {})),
@@ -65,7 +66,26 @@ class Link(LinkCore):
 
 
 def seen(messages: list[SocketMessage]) -> list[Any]:
-    return [(one.type, one.id, one.status, one.data, one.attachment) for one in messages]
+    return [as_call(one) if one.type == CALL else (one.type, one.id, one.data) for one in messages]
+
+
+def as_call(message: SocketMessage) -> Any:
+    """Return what a server takes of a call, or what is wrong with it."""
+    try:
+        call = message if isinstance(message, wire.Call) else wire.read_call(message)
+    except ValueError as error:
+        return str(error)
+    return (
+        call.id,
+        call.name,
+        call.seen,
+        call.args,
+        call.kwargs,
+        call.open,
+        call.chain,
+        call.leases,
+        call.size,
+    )
 
 
 @given(st.lists(CALLS | OTHERS, max_size=8).map(b"".join), PIECES)
@@ -73,7 +93,7 @@ def seen(messages: list[SocketMessage]) -> list[Any]:
 def test_a_server_reads_what_a_link_reads(stream: bytes, sizes: list[int]) -> None:
     handlers = {CALL: True, "describe": True}
     said, expected = Said(), Said()
-    core = Core(handlers, "client", lambda line: None, CALL)
+    core = Core(handlers, "client", lambda line: None, wire.read_usual_call)
     assert seen(said.requests(core, stream, sizes)) == seen(
         expected.requests(Link(handlers, "client", 0), stream, sizes)
     )
@@ -82,7 +102,7 @@ def test_a_server_reads_what_a_link_reads(stream: bytes, sizes: list[int]) -> No
 
 @given(st.lists(st.integers(1, 6), max_size=8), PIECES)
 def test_a_client_takes_each_reply_once(ids: list[int], sizes: list[int]) -> None:
-    core = Core({}, "server", lambda line: None, MessageType.REPLY)
+    core = Core({}, "server", lambda line: None, wire.read_usual_reply)
     came: list[Any] = []
     for id in (1, 2, 3):
         core.start_request(id, b"\n", list.append, came)
@@ -90,3 +110,17 @@ def test_a_client_takes_each_reply_once(ids: list[int], sizes: list[int]) -> Non
     Said().requests(core, stream, sizes)
     assert [one.id for one in came] == [id for id in dict.fromkeys(ids) if id <= 3]
     assert [wire.unpack(one, "value") for one in came] == [b"raw" * one.id for one in came]
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers() | st.text()), max_size=8), PIECES)
+def test_a_client_takes_each_value_once(answers: list[tuple[int, Any]], sizes: list[int]) -> None:
+    core = Core({}, "server", lambda line: None, wire.read_usual_reply)
+    came: list[Any] = []
+    for id in (1, 2, 3):
+        core.start_request(id, b"\n", list.append, came)
+    stream = b"".join(b"".join(wire.reply(id, "returned", value)) for id, value in answers)
+    Said().requests(core, stream, sizes)
+    session = ClientSession("here")
+    first = dict(reversed([one for one in answers if one[0] <= 3]))
+    assert {one.id: session.result(one, "read") for one in came} == first
+    assert len(came) == len(first)

@@ -52,8 +52,8 @@ class Client:
         """Call; return the job if it runs."""
         assert self.desk.recall(self.session, seq, "read") is False
         key = f"{self.session.id}:{seq}"
-        job = Job(self.session, seq, MEMBER, (), {}, Needs(stations, shared), key, chain)
-        job.size = size
+        job = Job(self.session, seq, MEMBER, (), {}, Needs(stations, shared), key)
+        job.chain, job.size = chain, size
         return job if self.desk.admit(job, 1.0) else None
 
 
@@ -345,9 +345,8 @@ class AnyCalls(RuleBasedStateMachine):
         caller = self.running[within] if 0 <= within < len(self.running) else None
         chain = () if caller is None else (*caller.chain, caller.key)
         stations = tuple(station for station in self.stations if station.name in places)
-        job = Job(
-            self.client.session, self.seq, MEMBER, (), {}, Needs(stations, shared), f"{self.seq}", chain
-        )
+        job = Job(self.client.session, self.seq, MEMBER, (), {}, Needs(stations, shared), f"{self.seq}")
+        job.chain = chain
         with contextlib.suppress(WouldDeadlock):
             (self.running if self.desk.admit(job, 1.0) else self.waiting).append(job)
 

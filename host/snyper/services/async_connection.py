@@ -17,7 +17,7 @@ from snyper.services.dialling import ALIVE_S, IDLE_S
 from snyper.services.handshake import ClientHandshake
 from snyper.services.places import Place
 from snyper.services.sockets import configure_connection, readiness
-from snyper.services.wire import STREAMS, Buffer, Pieces
+from snyper.services.wire import STREAMS, Buffer, Pieces, read_usual_reply
 from snyper.shared.clock import now_us
 from snyper.shared.link_core import CloseReason
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
@@ -46,7 +46,7 @@ class AsyncConnection(asyncio.BufferedProtocol):
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self._core = Core({}, "server", self._write, MessageType.REPLY)
+        self._core = Core({}, "server", self._write, read_usual_reply)
         self._core.on_stream = self._on_item
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._unsent: list[Buffer] = []  # lines, which go together

@@ -17,7 +17,7 @@ from snyper.services.dialling import ALIVE_S, IDLE_S
 from snyper.services.handshake import ClientHandshake
 from snyper.services.places import Place
 from snyper.services.sockets import PIECE_BYTES, readiness, wait_for_either
-from snyper.services.wire import Pieces
+from snyper.services.wire import Pieces, read_usual_reply
 from snyper.shared.clock import now_us
 from snyper.shared.link_core import CloseReason
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
@@ -51,7 +51,7 @@ class ClientConnection:
         self._receive_timeout_s = 0.0  # that the system keeps; 0 for none
         self._is_tls = isinstance(sock, ssl.SSLSocket)
         self._is_ready = readiness(sock)
-        self._core = Core({}, "server", self._write, MessageType.REPLY)
+        self._core = Core({}, "server", self._write, read_usual_reply)
         self._core.on_stream = self._on_item
         self._receive(rest)
 

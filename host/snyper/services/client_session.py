@@ -15,7 +15,7 @@ from snyper.services.remote_exceptions import (
     Unreachable,
     from_wire,
 )
-from snyper.services.wire import CANCEL, MAX_OPEN, RAISED, REFUSED, RETURNED, Pieces, unpack
+from snyper.services.wire import CANCEL, MAX_OPEN, RAISED, REFUSED, RETURNED, Pieces, Returned, unpack
 from snyper.shared.link_core import error_of
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 from snyper.system.text import one_line
@@ -126,6 +126,9 @@ class ClientSession:
 
     def result(self, reply: SocketMessage, name: str) -> object:
         """Return what a call has returned, or raise what it has raised. Raises CallError."""
+        if type(reply) is Returned:
+            self.unanswered = 0
+            return reply.value
         if reply.type == MessageType.ERROR:
             raise CallError(f"{self.where}: {one_line(str(error_of(reply)))}")
         value = self.value(reply, name)

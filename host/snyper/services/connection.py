@@ -7,7 +7,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from snyper.services.core import Core
@@ -55,7 +55,7 @@ class Connection:
         self.opened_s = time.monotonic()
         self.address = address
         self._sock: Any = sock
-        self._engine = engine
+        self.engine = engine
         self._tls = tls
         self._handshake = handshake
         self._let_in = let_in
@@ -95,7 +95,7 @@ class Connection:
         if not self.has_ended:
             self.has_ended = True
             with contextlib.suppress(KeyError, ValueError):  # TLS has closed it, and it was in none
-                self._engine.selector.unregister(self._sock)
+                self.engine.selector.unregister(self._sock)
             self._sock.close()
             if self.core is not None:
                 self.core.end()
@@ -116,7 +116,7 @@ class Connection:
 
     def serve(self) -> bool:
         """Serve what has been read; return whether this thread leads still."""
-        self._engine.rest = self._go_on
+        self.engine.rest = self._go_on
         requests = self._requests
         ends_s = 0.0
         while requests and self._mask == selectors.EVENT_READ:
@@ -134,7 +134,7 @@ class Connection:
                 if now_s - began_s > _CORK_S:
                     self._uncork()
                 if now_s > ends_s and requests:
-                    self._engine.post(self._go_on)
+                    self.engine.post(self._go_on)
                     break
         if self._unsent:
             self._uncork()
@@ -172,9 +172,10 @@ class Connection:
             self._begin_tls(self._tls)
             return
         came = 0
+        core = self.core
         while not self.has_ended:
+            buffer = None if core is None else core._parser.buffer
             try:
-                buffer = self.core._parser.buffer if self.core is not None else None
                 if buffer is None or len(buffer) < PIECE_BYTES:
                     data: Any = self._sock.recv(PIECE_BYTES)
                 else:
@@ -186,25 +187,27 @@ class Connection:
                 return
             if self._is_refused:
                 return
-            if not self._take(data):
-                return
-            came += len(data)
+            size = len(data)
+            came += size
+            if core is None:
+                data = self._introduce(bytes(data))
+                core = self.core
+            if core is not None and data:
+                found = core.receive_data(data, now_us())
+                if type(found) is tuple and len(found) == 1:  # one that came alone
+                    self.engine.rest = self._go_on
+                    if not self._on_request(self, found[0]):
+                        return
+                elif not self._take(core, found):
+                    return
             if buffer is not None:
-                self._on_coming(len(data))
+                self._on_coming(size)
             if self._requests or not self._is_tls or buffer is None or came >= _FOLLOWING_BYTES:
                 return
 
-    def _take(self, data: Any) -> bool:
-        core = self.core
-        if core is None:
-            rest = self._introduce(bytes(data))
-            if not rest:
-                return True
-            core, data = self.core, rest
-            assert core is not None
-        for request in core.receive_data(data, now_us()):
-            if request is not None:
-                self._requests.append(request)
+    def _take(self, core: Core, found: "Iterable[SocketMessage | None]") -> bool:
+        """Serve requests as they come; return whether this thread leads still, and the connection lives."""
+        self._requests.extend(request for request in found if request is not None)
         if core.close_error is not None:
             self.close()
             return False
@@ -248,11 +251,11 @@ class Connection:
             self.close()
             return
         self._tls = None
-        self._engine.selector.unregister(self._sock)
+        self.engine.selector.unregister(self._sock)
         self._sock = context.wrap_socket(
             self._sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
         )
-        self._engine.selector.register(self._sock, self._mask, self._on_ready)
+        self.engine.selector.register(self._sock, self._mask, self._on_ready)
         self._is_shaking = True
         self._shake_hands()
 
@@ -279,10 +282,8 @@ class Connection:
             whole = b"".join(unsent)
             unsent.clear()
             unsent.append(whole)
-        sends = 0
         try:
-            while unsent and sends < _SENDS:
-                sends += 1
+            for _ in range(min(len(unsent), _SENDS)):
                 piece = unsent[0]
                 sent = self._sock.send(piece)
                 if sent == len(piece):
@@ -301,5 +302,5 @@ class Connection:
     def _wait_for(self, mask: int) -> None:
         if mask != self._mask and not self.has_ended:
             self._mask = mask
-            self._engine.selector.modify(self._sock, mask, self._on_ready)
+            self.engine.selector.modify(self._sock, mask, self._on_ready)
             self.on_taking(mask == selectors.EVENT_READ)

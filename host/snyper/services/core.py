@@ -4,7 +4,7 @@ import mmap
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from snyper.services.wire import MAX_BODY_BYTES, read_plain
+from snyper.services.wire import MAX_BODY_BYTES
 from snyper.shared.clock import now_us
 from snyper.shared.link_core import LinkCore
 from snyper.shared.socket_protocol import SocketMessage
@@ -14,20 +14,22 @@ _PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MA
 
 
 class Core(LinkCore):
-    """One end of it. Most lines are of the type `mostly`: those go a shorter way."""
+    """One end of it. Most lines are of one kind: what `read` takes goes a shorter way."""
 
     max_chunk_bytes = MAX_BODY_BYTES
     peer_max_chunk_bytes = MAX_BODY_BYTES
 
     def __init__(
-        self, handlers: dict[str, Any], who: str, write: Callable[[bytes], None], mostly: str
+        self,
+        handlers: dict[str, Any],
+        who: str,
+        write: Callable[[bytes], None],
+        read: Callable[[bytes], SocketMessage | None],
     ) -> None:
         super().__init__(handlers, who, now_us())
         self._parser.new_buffer = _new_buffer
         self.transmit = write
-        self._mostly = mostly
-        self._begin = f'{{"type":"{mostly}",'.encode()
-        self._serves = mostly in handlers
+        self._read = read
 
     @property
     def coming_bytes(self) -> int:
@@ -39,14 +41,14 @@ class Core(LinkCore):
         """Take the next bytes, as LinkCore does."""
         parser = self._parser
         if (
-            (type(data) is bytes and data.startswith(self._begin) and data.find(b"\n") == len(data) - 1)
+            (type(data) is bytes and data.find(b"\n") == len(data) - 1)
             and not (parser._begun_bytes or parser.missing or parser.overrun)
             and self.close_error is None
         ):
-            message = read_plain(data, self._mostly)
+            message = self._read(data)
             if message is not None:
-                self.received_us = now_us
-                return self._take_plain(message)
+                self.received_us, self._last_word = now_us, None
+                return (message,) if self.handlers else self._take_reply(message)
         elif type(data) is memoryview and len(data) < self._parser.missing:  # it is where it belongs
             self.received_us = now_us
             self._parser.missing -= len(data)
@@ -57,22 +59,20 @@ class Core(LinkCore):
     def _take_each(self, data: Any) -> "Iterator[SocketMessage | None]":
         at = 0
         if type(data) is bytes and self._parser.is_between_lines():
-            while data.startswith(self._begin, at) and self.close_error is None:
+            while self.close_error is None:
                 end = data.find(b"\n", at) + 1
-                message = read_plain(data[at:end], self._mostly) if end else None
+                message = self._read(data[at:end]) if end else None
                 if message is None:
                     break
-                at = end
-                yield from self._take_plain(message)
+                at, self._last_word = end, None
+                yield from (message,) if self.handlers else self._take_reply(message)
         if at < len(data):
             yield from super()._take_each(data[at:] if at else data)
 
-    def _take_plain(self, message: SocketMessage) -> tuple[SocketMessage, ...]:
-        """Deal with a line of the type `mostly`. Returns the request that it is, if it is one."""
-        self._last_word = None
+    def _take_reply(self, message: SocketMessage) -> tuple[()]:
         waiting = self._pending.pop(message.id, None)  # type: ignore[arg-type]
         if waiting is None:
-            return (message,) if self._serves else ()
+            return ()
         on_reply, token = waiting
         on_reply(token, message)
         return ()

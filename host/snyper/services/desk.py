@@ -68,17 +68,10 @@ class Session:
         return seq <= self.seen and seq not in self.open
 
 
-@dataclass(eq=False, slots=True)
 class Job:
-    """One call."""
+    """One call. `key` is what others have in their chain."""
 
-    session: Session
-    seq: int
-    member: Member
-    args: Sequence[object]
-    kwargs: dict[str, object]
-    needs: Needs
-    key: str = ""  # that others have in their chain
+    # Here, and not in each: most calls have nothing else.
     chain: tuple[str, ...] = ()  # the calls within which it is made
     leases: tuple[str, ...] = ()  # of its caller, which it relies on
     shown: Shown | None = None  # as the log shows its arguments; None where it is not logged
@@ -90,6 +83,24 @@ class Job:
     watched: Any = None  # for which it reads
     began_s: float = 0.0  # 0 while it waits
     is_cancelled: bool = False
+
+    def __init__(
+        self,
+        session: Session,
+        seq: int,
+        member: Member,
+        args: Sequence[object],
+        kwargs: dict[str, object],
+        needs: Needs,
+        key: str = "",
+    ) -> None:
+        self.session = session
+        self.seq = seq
+        self.member = member
+        self.args = args
+        self.kwargs = kwargs
+        self.needs = needs
+        self.key = key
 
     @property
     def is_given_up(self) -> bool:
@@ -174,24 +185,26 @@ class Desk:
 
         Raises Locked, LeaseLost, Busy, WouldDeadlock.
         """
-        self.leases.check(job.needs.stations, job.session.id, job.leases, now_s, job.needs.is_open)
-        if len(job.session.jobs) >= MAX_OF_CLIENT:
-            raise Busy(f"{job.session.who} has {MAX_OF_CLIENT} calls that wait or run")
+        session, needs = job.session, job.needs
+        if job.leases or self.leases.given:
+            self.leases.check(needs.stations, session.id, job.leases, now_s, needs.is_open)
+        if len(session.jobs) >= MAX_OF_CLIENT:
+            raise Busy(f"{session.who} has {MAX_OF_CLIENT} calls that wait or run")
         if len(self._running) >= MAX_RUNNING:
             raise Busy(f"{MAX_RUNNING:,} calls run")
-        for station in job.needs.stations:
+        for station in needs.stations:
             if station.jobs or station.queued:
                 is_begun = self._may_begin(job, now_s)
                 break
         else:
             is_begun = True
-        job.session.jobs[job.seq] = job
+        session.jobs[job.seq] = job
         if is_begun:
             self._begin(job, now_s)
             return True
         self._waiting.append(job)
         self._waiting_bytes += job.size
-        for station in job.needs.stations:
+        for station in needs.stations:
             station.queued += 1
         return False
 
@@ -211,7 +224,7 @@ class Desk:
         self._running.pop(job.key, None)
         for station in job.needs.stations:
             station.jobs.remove(job)
-        if not session.has(job.seq):
+        if job.seq > session.seen or not session.has(job.seq):
             self._keep(session, job.seq, pieces if kept is None else kept, now_s)
         if session.send is not None and not job.is_cancelled:
             session.send(pieces)
@@ -266,7 +279,7 @@ class Desk:
             return answer[0]
         if seq in session.jobs:
             return True
-        if session.has(seq) or seq in session.gone:
+        if (seq <= session.seen and session.has(seq)) or seq in session.gone:
             raise ResultGone(f"{name}()")
         if len(session.answers) + len(session.gone) >= MAX_UNSEEN:
             raise Busy(f"{session.who} has had {MAX_UNSEEN:,} answers and says of none that it has it")
@@ -288,8 +301,12 @@ class Desk:
         session.seen = max(seen, session.seen)
         if session.gone:
             session.gone = {seq for seq in session.gone if not session.has(seq)}
-        for seq in [seq for seq in session.answers if seq <= session.seen and seq not in session.open]:
-            self._drop(session, seq)
+        answers = session.answers
+        if not session.open and seen in answers:  # the one that most have
+            self._drop(session, seen)
+        if answers:
+            for seq in [seq for seq in answers if seq <= session.seen and seq not in session.open]:
+                self._drop(session, seq)
 
     def expire(self, now_s: float) -> None:
         """Forget the answers that are too old."""

@@ -9,6 +9,7 @@ import contextlib
 import heapq
 import itertools
 import logging
+import math
 import os
 import selectors
 import socket
@@ -37,7 +38,7 @@ class Engine:
         self._on_end = on_end
         self._lock = threading.Lock()
         self._turn = 0  # which counts who leads
-        self._function_since_s = 0.0  # that the leader runs; 0 for none
+        self._running: list[float] = []  # since when the leader runs a function: who takes that out leads on
         self._timers: list[tuple[float, int, Callable[[], object]]] = []
         self._numbers = itertools.count()
         self._posted: deque[Callable[[], object]] = deque()
@@ -89,24 +90,22 @@ class Engine:
         `on_done(job, ...)`, there too. Return whether this thread leads still: if not, it has nothing left to
         do.
         """
-        turn = self._turn
         self._ran += 1
-        self._function_since_s = time.monotonic()
+        running = self._running = [time.monotonic()]
         if not self._is_watching:
             self._is_watching = True
             self._watches.set()
         outcome = function(job)
         if self._is_inherited:
             os._exit(0)  # the answer is the parent's
-        with self._lock:
-            leads = self._turn == turn
-            if leads:
-                self._function_since_s = 0.0
-        if leads:
-            on_done(job, outcome)
-        else:
-            self.post(lambda: on_done(job, outcome))
-        return leads
+        try:
+            running.pop()
+        except IndexError:
+            with self._lock:  # the watcher is still about to lead
+                self.post(lambda: on_done(job, outcome))
+            return False
+        on_done(job, outcome)
+        return True
 
     def run_aside(self, function: Callable[[], Any], on_done: Callable[[Any], None]) -> None:
         """Run a function in a thread of its own, and give what it returns to `on_done` in the one that
@@ -173,27 +172,28 @@ class Engine:
         while not self._closed.is_set():
             ran = self._ran
             time.sleep(TAKEOVER_S)
-            since_s = self._function_since_s
-            if not since_s:
+            running = self._running
+            if not running:
                 if self._ran == ran:
                     self._watches.clear()
                     self._is_watching = False
-                    if not (self._function_since_s or self._closed.is_set()):
+                    if not (self._running or self._closed.is_set()):
                         self._watches.wait()
                 continue
+            if time.monotonic() - next(iter(running), math.inf) < TAKEOVER_S:
+                continue
             with self._lock:
-                since_s = self._function_since_s
-                lasts = since_s and time.monotonic() - since_s >= TAKEOVER_S
-                if lasts:
-                    self._turn += 1
-                    self._function_since_s = 0.0
-                    turn, polls_first = self._turn, not self._is_polling
-                    if self.rest is not None:
-                        self._posted.append(self.rest)
-            if lasts:
-                self._start(self._watch)
-                self._lead(turn, polls_first=polls_first)
-                return
+                try:
+                    running.pop()
+                except IndexError:  # it has returned
+                    continue
+                self._turn += 1
+                turn, polls_first = self._turn, not self._is_polling
+                if self.rest is not None:
+                    self._posted.append(self.rest)
+            self._start(self._watch)
+            self._lead(turn, polls_first=polls_first)
+            return
 
     def _on_wake(self, mask: int) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -1,7 +1,7 @@
 """The function of a call, carried out: what comes of it as the answer. In any thread."""
 
 from collections.abc import Awaitable
-from types import AsyncGeneratorType, GeneratorType
+from types import AsyncGeneratorType, GeneratorType, NoneType
 from typing import TYPE_CHECKING, Any
 
 from snyper.services.context import current_job
@@ -14,17 +14,22 @@ if TYPE_CHECKING:
     Outcome = Pieces | Generators | Awaitable[object]  # of a function
 
 
+_VALUES = frozenset((NoneType, bool, int, float, str, bytes, list, dict, tuple))  # and nothing else
+
+
 def execute(tracebacks: bool, job: Job) -> "Outcome":
     """Call the function of a call; return the answer, or what it has returned where that makes one."""
     current_job.set(job)
     try:
         value = job.member.invoke(*job.args, **job.kwargs)
-        if isinstance(value, GeneratorType | AsyncGeneratorType):
-            return value
-        if hasattr(type(value), "__await__"):
-            awaitable: Awaitable[object] = value
-            return awaitable
-        return own(reply(job.seq, RETURNED, value))
+        if type(value) not in _VALUES:
+            if isinstance(value, GeneratorType | AsyncGeneratorType):
+                return value
+            if hasattr(type(value), "__await__"):
+                awaitable: Awaitable[object] = value
+                return awaitable
+        pieces = reply(job.seq, RETURNED, value)
+        return pieces if len(pieces) == 1 else own(pieces)
     except BaseException as error:  # whatever the function raises is the caller's to know
         return raised(job, error, tracebacks)
     finally:

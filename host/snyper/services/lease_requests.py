@@ -72,6 +72,6 @@ class LeaseRequests:
         """End what is over, for as long as there are leases."""
         now_s, leases = time.monotonic(), self._desk.leases
         leases.expire(now_s)
-        self._is_looking = bool(leases)
+        self._is_looking = bool(leases.given)
         if self._is_looking:
             self._call_at(now_s + LOOK_S, self._look)

@@ -61,12 +61,9 @@ class Leases:
     ) -> None:
         self._wall = wall
         self._on_change = on_change
-        self._leases: dict[tuple[str, str], Lease] = {}
+        self.given: dict[tuple[str, str], Lease] = {}  # by their owners and ids
         self._over: OrderedDict[tuple[str, str], _Over] = OrderedDict()
         self._expired_s: float | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self._leases)
 
     def grant(
         self,
@@ -87,12 +84,12 @@ class Leases:
         if (owner, id) in self._over:
             raise self._lost(owner, id)
         self._check_others(places, owner)
-        lease = self._leases.get((owner, id))
+        lease = self.given.get((owner, id))
         if lease is None:
-            if len(self._leases) >= MAX_LEASES:
+            if len(self.given) >= MAX_LEASES:
                 raise Busy(f"{MAX_LEASES:,} leases are out")
             lease = Lease(id, owner, who, frozenset(places), tuple(names), lease_s, why, now_s, 0.0)
-            self._leases[owner, id] = lease
+            self.given[owner, id] = lease
             self._on_change(lease, "taken" + (f": {why}" if why else ""))
         lease.until_s = now_s + lease_s
         return lease
@@ -100,7 +97,7 @@ class Leases:
     def renew(self, id: str, owner: str, now_s: float) -> None:
         """Let a lease last its time from now on. Raises LeaseLost for one that is over."""
         self.expire(now_s)
-        lease = self._leases.get((owner, id))
+        lease = self.given.get((owner, id))
         if lease is None:
             raise self._lost(owner, id)
         lease.until_s = now_s + lease.lease_s
@@ -111,14 +108,14 @@ class Leases:
         over = self._over.get((owner, id))
         if over is not None and over.how is None:
             return  # asked again
-        if (owner, id) not in self._leases:
+        if (owner, id) not in self.given:
             raise self._lost(owner, id)
-        self._end(self._leases[owner, id], None)
+        self._end(self.given[owner, id], None)
 
     def break_all(self, places: Collection[object], by: str, why: str, now_s: float) -> list[Lease]:
         """End all leases of any of the places, whoever has them, and return them."""
         self.expire(now_s)
-        broken = [lease for lease in self._leases.values() if not lease.places.isdisjoint(places)]
+        broken = [lease for lease in self.given.values() if not lease.places.isdisjoint(places)]
         for lease in broken:
             self._end(lease, (by, why))
         return broken
@@ -137,11 +134,11 @@ class Leases:
         Raises Locked; LeaseLost where one that is relied on is over, but for one that was given back: then
         another thread or task of the owner has done so meanwhile.
         """
-        if not places or not (relied_on or self._leases):
+        if not places:
             return
         self.expire(now_s)
         for id in relied_on:
-            if (owner, id) in self._leases:
+            if (owner, id) in self.given:
                 continue
             over = self._over.get((owner, id))
             if over is None or (over.how is not None and not over.places.isdisjoint(places)):
@@ -160,7 +157,7 @@ class Leases:
                 "until": self._wall(lease.until_s),
                 "why": lease.why,
             }
-            for lease in self._leases.values()
+            for lease in self.given.values()
         ]
 
     def expire(self, now_s: float) -> None:
@@ -169,18 +166,18 @@ class Leases:
         Time in which this process did not run is nobody's: who renewed meanwhile was not heard.
         """
         before_s, self._expired_s = self._expired_s, now_s
-        if not self._leases:
+        if not self.given:
             return
         if before_s is not None and now_s - before_s > _STALL_S:
-            for lease in self._leases.values():
+            for lease in self.given.values():
                 lease.until_s += now_s - before_s
-        for lease in [lease for lease in self._leases.values() if lease.until_s <= now_s]:
+        for lease in [lease for lease in self.given.values() if lease.until_s <= now_s]:
             self._end(lease, ("", f"it was not renewed for {lease.lease_s:g} s"))
 
     # ---
 
     def _check_others(self, places: Collection[object], owner: str) -> None:
-        for lease in self._leases.values():
+        for lease in self.given.values():
             if lease.owner != owner and not lease.places.isdisjoint(places):
                 since, until = self._wall(lease.since_s), self._wall(lease.until_s)
                 raise Locked(lease.who, since, until, lease.why)
@@ -192,7 +189,7 @@ class Leases:
         return LeaseLost(*(over.how or ("", "it was given back")))
 
     def _end(self, lease: Lease, how: tuple[str, str] | None) -> None:
-        del self._leases[lease.owner, lease.id]
+        del self.given[lease.owner, lease.id]
         by, why = how or ("", "")
         if how is None:
             self._on_change(lease, "given back")

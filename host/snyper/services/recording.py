@@ -2,7 +2,7 @@
 
 import time
 
-from snyper.services.desk import Job
+from snyper.services.desk import Job, Needs
 from snyper.services.leasing import Lease
 from snyper.services.remote_exceptions import CallError
 from snyper.services.server_log import CallLog
@@ -20,26 +20,13 @@ class Recording:
 
     def __init__(self, log: CallLog) -> None:
         self._log = log
-        self._shown: dict[Member, Shown | None] = {}
 
-    def change(self) -> None:
-        """Take that what is served has changed. Any thread may."""
-        self._shown = {}
-
-    def begin(self, job: Job) -> None:
-        """Note what a call is made with, before its function may change that."""
-        known, member = self._shown, job.member
-        try:
-            shown = known[member]
-        except KeyError:
-            is_reading = member.kind == GETTER or job.needs.is_open
-            shown = known[member] = None if is_reading else Shown(member)
-        if shown is not None:
-            job.shown = shown
-            job.note = shown.note(job.args, job.kwargs)
+    def shown(self, member: Member, needs: Needs) -> Shown | None:
+        """Return how the log shows the arguments of a member's calls; None where those are readings."""
+        return None if member.kind == GETTER or needs.is_open else Shown(member)
 
     def end(self, job: Job, now_s: float) -> None:
-        """Record a call that has ended."""
+        """Record a call that has ended, if it is to be."""
         if job.shown is None:
             return
         outcome = job.outcome

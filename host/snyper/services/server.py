@@ -4,7 +4,8 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence, Set
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence, Set
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import AsyncGeneratorType, GeneratorType
@@ -14,7 +15,7 @@ from snyper.services.bell import SLICE_S
 from snyper.services.connection import Connection
 from snyper.services.core import Core
 from snyper.services.coroutines import Coroutines
-from snyper.services.desk import Desk, Job, Session
+from snyper.services.desk import Desk, Job, Needs, Session
 from snyper.services.engine import Engine
 from snyper.services.entrance import Entrance
 from snyper.services.execution import complete, execute
@@ -27,9 +28,10 @@ from snyper.services.places import check_place
 from snyper.services.recording import Recording
 from snyper.services.remote_exceptions import CallError, Cancelled
 from snyper.services.server_log import CallLog
+from snyper.services.shown import Shown
 from snyper.services.stations import Stations
 from snyper.services.streaming import AsyncStreaming, Streaming, lost
-from snyper.services.surface import Surface
+from snyper.services.surface import Member, Surface
 from snyper.services.watch_requests import WatchRequests
 from snyper.services.watching import Watches
 from snyper.services.wire import (
@@ -45,14 +47,13 @@ from snyper.services.wire import (
     RUNNING,
     UNLOCK,
     WATCH,
+    Call,
     Pieces,
-    numbers,
     read_call,
+    read_usual_call,
     refusal,
     reply,
-    size_of,
     word,
-    words,
 )
 from snyper.shared.socket_protocol import (
     MAX_INTEGER,
@@ -64,6 +65,16 @@ from snyper.shared.socket_protocol import (
 
 if TYPE_CHECKING:
     from snyper.services.execution import Generators, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a call of a member takes: its instances, and how the log shows what it is called with."""
+
+    member: Member
+    needs: Needs
+    shown: Shown | None
+
 
 _SERVED = (CALL, CANCEL, DESCRIBE, RUNNING, LOCK, RENEW, UNLOCK, LEASES, WATCH, LOG)
 
@@ -113,6 +124,7 @@ class BaseServer:
         self._stations = Stations(self._surface, urgent, concurrent, open_reads)
         self._tracebacks = tracebacks
         self._execute = partial(execute, tracebacks)
+        self._plans: dict[str, Plan] = {}  # by the names of what is served
         self._jobs = 0
         self._secret_prefix = os.urandom(8).hex()  # of their keys: who makes one up passes all that wait
         self._entrance = Entrance(secret, self._let_in, self._on_request, self._on_end)
@@ -152,13 +164,13 @@ class BaseServer:
         """
         self._surface.add(item, name, uses)
         self._stations.change()
-        self._recording.change()
+        self._plans = {}
 
     def unregister(self, item: Any) -> None:
         """Serve an item no more, given as it was registered or by its name. Raises ValueError."""
         self._surface.remove(item)
         self._stations.change()
-        self._recording.change()
+        self._plans = {}
         if self._engine is not None:
             self._engine.post(self._watch_requests.end_unserved)
 
@@ -212,7 +224,7 @@ class BaseServer:
         who = f"{introduction.who} ({connection.address})"
         session, is_known = self._desk.open(introduction.session, who, connection.send)
         connection.session = session
-        connection.core = Core(self._handlers, who, lambda line: connection.send((line,)), CALL)
+        connection.core = Core(self._handlers, who, lambda line: connection.send((line,)), read_usual_call)
         connection.core.on_stream = lambda taken: self._on_taken(session, taken)
         connection.on_taking = lambda takes: self._on_taking(session, takes)  # type: ignore[method-assign]
         return connection._handshake.admit(message, self._entrance.instance, is_known)
@@ -241,21 +253,18 @@ class BaseServer:
 
     # --- calls
 
-    def _on_request(self, connection: Connection, message: SocketMessage) -> bool:
-        if message.type == CALL:
-            return self._on_call(connection, message)
+    def _on_question(self, connection: Connection, message: SocketMessage) -> None:
         assert message.id is not None
         try:
             if message.type == WATCH:
                 self._watch_requests.begin(connection, message)
-                return True
+                return
             found = self._answer(connection.session, message)
             connection.send(reply(message.id, RETURNED, found))
         except CallError as error:
             connection.send(refusal(message.id, error))
         except ProtocolError as error:
             connection.send((error.to_message(message.id).to_line(),))
-        return True
 
     def _answer(self, session: Session, message: SocketMessage) -> object:
         """Answer what needs no function. Raises ProtocolError `bad_message`, CallError."""
@@ -285,41 +294,35 @@ class BaseServer:
             return self._surface.help_text(None if data["help"] is None else word(data, "help"))
         return self._surface.describe()
 
-    def _on_call(self, connection: Connection, message: SocketMessage) -> bool:
+    def _on_request(self, connection: Connection, message: SocketMessage) -> bool:
+        if message.type != CALL:
+            self._on_question(connection, message)
+            return True
         session: Session = connection.session
         seq: Any = message.id
         try:
-            name, seen, args, kwargs = read_call(message)
-            data = message.data or {}
-            self._desk.acknowledge(
-                session, min(seen, seq - 1), numbers(data, "open") if "open" in data else ()
-            )
-            known = self._desk.recall(session, seq, name)
+            call = message if type(message) is Call else read_call(message)
+            self._desk.acknowledge(session, call.seen if call.seen < seq else seq - 1, call.open)
+            known = self._desk.recall(session, seq, call.name)
             if known is True:
                 session.jobs[seq].stop_stream()  # of which items are lost
                 return True
             if known is not False:
                 connection.send(known)
                 return True
-            member = self._surface.find(name)
+            plan = self._plans.get(call.name) or self._plan(call.name)
             self._jobs += 1
-            key = f"{self._secret_prefix}:{self._jobs}"
-            needs = self._stations.of(member)
-            job = Job(session, seq, member, args, kwargs, needs, key)
-            if message.attachment is not None:
-                job.size = size_of(message)
-            if "chain" in data:
-                job.chain = words(data, "chain")
-            if "leases" in data:
-                job.leases = words(data, "leases")
-            self._recording.begin(job)
+            args, kwargs, key = call.args, call.kwargs, f"{self._secret_prefix}:{self._jobs}"
+            job = Job(session, seq, plan.member, args, kwargs, plan.needs, key)
+            if call is not message:
+                job.chain, job.leases, job.size = call.chain, call.leases, call.size
+            if plan.shown is not None:  # before its function may change what it is called with
+                job.shown, job.note = plan.shown, plan.shown.note(args, kwargs)
             try:
                 is_to_run = self._desk.admit(job, time.monotonic())
             except CallError as error:
                 self._recording.refuse(job, error)
                 raise
-            if not is_to_run:
-                return True
         except ProtocolError as error:
             connection.send((error.to_message(seq).to_line(),))
         except ValueError as error:
@@ -328,29 +331,29 @@ class BaseServer:
         except CallError as error:
             connection.send(refusal(seq, error))
         else:
-            return self._run(job)
+            return not is_to_run or connection.engine.run(self._execute, self._finish, job)
         return True
 
-    def _run(self, job: Job) -> bool:
-        assert self._engine is not None
-        return self._engine.run(self._execute, self._take, job)
-
-    def _take(self, job: Job, outcome: "Outcome") -> None:
-        """Take what has come of a call: its answer, a stream, or what is to be awaited for the answer."""
-        if isinstance(outcome, tuple):
-            self._finish(job, outcome)
-            return
-        if isinstance(outcome, GeneratorType | AsyncGeneratorType):
-            self._begin_stream(job, outcome)
-            return
-        self._run_on_loop(job, complete(job, outcome, self._tracebacks))
+    def _plan(self, name: str) -> "Plan":
+        """Return what a call of that name takes. Raises NotServed."""
+        plans = self._plans
+        member = self._surface.find(name)
+        plan = plans.get(member.name)
+        if plan is None:
+            needs = self._stations.of(member)
+            plan = plans[member.name] = Plan(member, needs, self._recording.shown(member, needs))
+        return plan
 
     def _run_on_loop(self, job: Job, answering: Coroutine[Any, Any, Pieces]) -> None:
         engine = self._engine
         assert engine is not None
         self._coroutines.run(job, answering, lambda pieces: engine.post(lambda: self._finish(job, pieces)))
 
-    def _finish(self, job: Job, pieces: Pieces) -> None:
+    def _finish(self, job: Job, pieces: "Outcome") -> None:
+        """Take what has come of a call: its answer, a stream, or what is to be awaited for the answer."""
+        if not isinstance(pieces, tuple):
+            self._go_on(job, pieces)
+            return
         # One who has not learned that it is a stream has lost it.
         kept = None if job.stream is None else lost(job.seq)
         if kept is not None and job.stream.is_stopped:
@@ -359,10 +362,17 @@ class BaseServer:
                 job.outcome = "ended early"
         read = self._watch_requests.tell(job, pieces) if self._watches.watched else None
         now_s = time.monotonic()
-        self._recording.end(job, now_s)
+        if job.shown is not None:
+            self._recording.end(job, now_s)
         begun = self._desk.finish(job, pieces, now_s, kept, read)
         if begun:
             self._run_each(begun)
+
+    def _go_on(self, job: Job, outcome: "Generators | Awaitable[object]") -> None:
+        if isinstance(outcome, GeneratorType | AsyncGeneratorType):
+            self._begin_stream(job, outcome)
+        else:
+            self._run_on_loop(job, complete(job, outcome, self._tracebacks))
 
     def _begin_stream(self, job: Job, generator: "Generators") -> None:
         engine, send = self._engine, job.session.send
@@ -395,9 +405,10 @@ class BaseServer:
                 raise ProtocolError(ErrorCode.BAD_MESSAGE, str(error)) from None
 
     def _run_each(self, jobs: Iterable[Job]) -> None:
-        assert self._engine is not None
-        for begun in jobs:
-            self._engine.ready.append(lambda begun=begun: self._run(begun))  # type: ignore[misc]
+        engine = self._engine
+        assert engine is not None
+        for job in jobs:
+            engine.ready.append(partial(engine.run, self._execute, self._finish, job))
 
     def _run_next(self) -> None:
         self._run_each(self._desk.next(time.monotonic()))

@@ -74,39 +74,6 @@ def decode(value: Json, buffers: Sequence[Buffer]) -> object:
 # --- there
 
 
-_MAX_PLAIN = 64  # values in each other: with no more containers than that none nests too deep
-
-
-def is_plain(value: object) -> bool:
-    """Tell of a small value, as most calls have, that it is JSON as it is: `encode` would return it. False
-    says nothing.
-    """
-    values: list[Any] = [value]
-    for one in values:  # and what it has, behind the others
-        kind = type(one)
-        if kind is float:
-            if not -math.inf < one < math.inf:
-                return False
-        elif kind is int:
-            if not -MAX_INTEGER <= one <= MAX_INTEGER:
-                return False
-        elif kind is str:
-            if not one.isascii():
-                return False
-        elif kind is list or kind is dict:
-            if kind is dict:
-                for key in one:
-                    if type(key) is not str or key == TAG or not key.isascii():
-                        return False
-                one = one.values()
-            if len(values) + len(one) > _MAX_PLAIN:
-                return False
-            values.extend(one)
-        elif one is not None and kind is not bool:
-            return False
-    return True
-
-
 def _encode(value: Any, buffers: list[Buffer], depth: int) -> Json:
     return _ENCODERS.get(type(value), _encode_other)(value, buffers, depth)
 
@@ -162,8 +129,10 @@ def _encode_memoryview(value: memoryview, buffers: list[Buffer], depth: int) -> 
     return _encode_bytes(value.cast("B") if is_whole else value.tobytes(), buffers, depth)
 
 
-def _are_plain(values: Iterable[Any]) -> bool:
-    """Tell values that are JSON as they are, by the shortest way: most calls have no others."""
+def are_plain(values: Iterable[Any]) -> bool:
+    """Tell of values without parts, as most calls have, that they are JSON as they are: `encode` would return
+    them. False says nothing.
+    """
     for value in values:
         kind = type(value)
         if kind is float:
@@ -188,7 +157,7 @@ def _encode_items(values: Iterable[Any], buffers: list[Buffer], depth: int) -> l
 
 
 def _encode_list(value: list[Any], buffers: list[Buffer], depth: int) -> Json:
-    if depth < MAX_DEPTH and _are_plain(value):
+    if depth < MAX_DEPTH and are_plain(value):
         return value
     encoded = _encode_items(value, buffers, depth)
     return value if all(map(is_, encoded, value)) else encoded
@@ -212,7 +181,7 @@ def _encode_dict(value: dict[Any, Any], buffers: list[Buffer], depth: int) -> Js
             keys = _encode_items(value, buffers, depth)
             items = _encode_items(value.values(), buffers, depth)
             return {TAG: ["dict", *map(list, zip(keys, items, strict=True))]}
-    if depth < MAX_DEPTH and _are_plain(value.values()):
+    if depth < MAX_DEPTH and are_plain(value.values()):
         return value
     encoded = _encode_items(value.values(), buffers, depth)
     return value if all(map(is_, encoded, value.values())) else dict(zip(value, encoded, strict=True))

@@ -137,7 +137,9 @@ class WatchRequests:
     def _job_of_read(self, watched: Watched, session: Session) -> Job:
         member = watched.member
         reader = Session(session.id, f"a watch of {session.who}", seen=MAX_INTEGER)  # nobody has its answers
-        return Job(reader, 0, member, (), {}, self._stations.of(member), watched=watched)
+        job = Job(reader, 0, member, (), {}, self._stations.of(member))
+        job.watched = watched
+        return job
 
 
 def _may_follow(read: Needs, call: Needs) -> bool:
