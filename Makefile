@@ -22,7 +22,7 @@ PIP   := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 pictures memory skew bench chaos faults faults-full cuts: export SNYPER_KEY =
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo play hub simulate watch deploy skew bench docs pictures memory chaos faults faults-full long-calls cuts test package check format clean
+.PHONY: help setup demo play hub simulate watch deploy skew bench docs pictures memory chaos faults faults-full long-calls long-offload cuts test package check format clean
 
 help: ## List the targets
 	@echo "usage: make TARGET [NAME=value ...]"
@@ -83,6 +83,9 @@ long-calls: $(READY) ## Hold the interpreter lock for 20 s in a call, answer 1 G
 	    $(BIN)/python -m pytest tests/integration/test_calls_scale.py tests/integration/test_calls_gone.py $(ARGS)
 	@SNYPER_CUT_STEP=1 $(BIN)/python -m pytest --numprocesses $(JOBS) -k cut_after_any_byte $(ARGS) \
 	    tests/integration/test_calls.py tests/integration/test_async_calls.py tests/integration/test_calls_streams.py
+
+long-offload: $(READY) ## Deliver 1,000 items while both sides are killed
+	@SNYPER_ITEMS=1000 $(BIN)/python -m pytest tests/integration/test_inbox_outages.py $(ARGS)
 
 cuts: $(READY) ## Cut the power at each command to the flash (ARGS="--depth 2")
 	@$(BIN)/python -m tools.power_cuts $(ARGS)

@@ -50,9 +50,12 @@ class Receiver:
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         )
         assert self.process.stdout is not None
-        first = self.process.stdout.readline()
-        assert first, self.process.communicate(timeout=DEADLINE_S)
-        [self.url] = json.loads(first)["urls"]
+        for line in self.process.stdout:
+            said = json.loads(line)
+            if "urls" in said:  # else an event of the process before this one
+                [self.url] = said["urls"]
+                return
+        raise AssertionError(self.process.communicate(timeout=DEADLINE_S))
 
     def end(self, number: int) -> tuple[str, str]:
         """End it by a signal; return what it has said."""

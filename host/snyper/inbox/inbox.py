@@ -148,6 +148,10 @@ class Inbox:
             raise _explained(error) from error
         self.bus.wake()
 
+    async def remove_expired(self) -> int:
+        """Remove the parts that are too old, as is done every now and then anyway; return how many."""
+        return await self.uploads.remove_expired() + await self.run(self._store.remove_expired)
+
     async def _keep(self, part: Path, key: str | None, digest: str, filename: str, content_type: str) -> Path:
         try:
             path = await self.run(
@@ -161,8 +165,7 @@ class Inbox:
     async def _expire(self) -> None:
         while True:
             with suppress(OSError):
-                count = await self.uploads.remove_expired()
-                count += await self.run(self._store.remove_expired)
+                count = await self.remove_expired()
                 if count:
                     _logger.warning("%d parts were removed that nobody went on with", count)
             await asyncio.sleep(_EXPIRY_S)

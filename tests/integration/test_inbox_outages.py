@@ -1,0 +1,244 @@
+"""An inbox over all that ends a process or fills a disk: what was answered is there, once and in order."""
+
+import itertools
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from snyper.device import ClientPush, Outbox
+from snyper.inbox.inbox import Inbox
+from snyper.inbox.limits import Limits, NoRoom
+from tests.integration.receiver import receiving
+from tests.integration.test_inbox_http import DATA, FILE, create, until
+
+MIB = 1 << 20
+DELIVER = """
+import sys
+from snyper.device import Delivery, Outbox
+while True:
+    if not Delivery(Outbox(sys.argv[1]), sys.argv[2], timeout=5).flush(tries=1).left:
+        break
+"""
+
+
+def test_items_arrive_once_and_in_order_over_kills_of_either_side(tmp_path: Path) -> None:
+    rng, count = random.Random(7), int(os.environ.get("SNYPER_ITEMS", "60"))
+    outbox = Outbox(tmp_path / "outbox")
+    file = tmp_path / "reading.bin"
+    for number in range(count):
+        if number % 10:
+            outbox.add_data({"n": number})
+        else:
+            file.write_bytes(str(number).encode() * 300_000)
+            outbox.add_file(file)
+    kills = 0
+    with receiving(tmp_path / "beagle") as receiver:
+        for victim in itertools.cycle(["receiver", "sender", "both"]):
+            sender = subprocess.Popen([sys.executable, "-c", DELIVER, str(outbox.folder), receiver.url])
+            left = max(0, len(outbox.waiting()) - rng.randrange(10, 20))
+            assert until(partial(_has_left, outbox, left))
+            time.sleep(rng.uniform(0, 0.01))  # at any moment of an item
+            if victim != "sender" and left:
+                receiver.kill()
+                kills += 1
+                receiver.start()
+            sender.kill()
+            sender.wait()
+            if not left:
+                break
+        assert until(lambda: httpx.get(receiver.url + "/health").json()["waiting"] == 0)
+        data = [event["data"]["n"] for event in receiver.events() if "data" in event]
+        assert list(dict.fromkeys(data)) == [number for number in range(count) if number % 10]
+        assert len(data) - len(set(data)) <= kills
+        assert outbox.failed() == []
+        sizes = sorted(len(content) for content in receiver.files().values())
+        assert sizes == sorted(len(str(number)) * 300_000 for number in range(0, count, 10))
+        paths = [event["path"] for event in receiver.events() if "path" in event]
+        assert len(set(paths)) == count // 10
+        assert until(lambda: receiver.parts() == [])
+    assert kills > 0
+
+
+def test_a_push_goes_on_where_the_receiver_was_killed(tmp_path: Path) -> None:
+    source = tmp_path / "recording.wav"
+    source.write_bytes(os.urandom(30 * MIB))
+    sent: list[int] = []
+    with receiving(tmp_path / "beagle") as receiver:
+        marks = iter([3 * MIB, 11 * MIB, 20 * MIB, 1 << 60])
+        mark = next(marks)
+        reached = threading.Event()
+
+        def on_sent(count: int, size: int) -> None:
+            sent.append(count)
+            if count >= mark:
+                reached.set()
+
+        push = ClientPush(receiver.url, tries=50)
+        pushing = threading.Thread(target=push.push_file_sync, args=(source,), kwargs={"on_sent": on_sent})
+        pushing.start()
+        for _ in range(3):
+            assert reached.wait(20)
+            mark = next(marks)
+            reached.clear()
+            receiver.kill()
+            receiver.start()
+        pushing.join(60)
+        assert receiver.files() == {"recording.wav": source.read_bytes()}
+    again = [before - after for before, after in itertools.pairwise(sent) if after < before]
+    assert len(again) <= 3 + 3  # what it learns at once, and once more when it asks
+    assert sum(again) <= 3 * MIB
+
+
+def test_ctrl_c_ends_within_two_seconds(tmp_path: Path) -> None:
+    """With an upload under way and a handler that hangs. What has come is gone on with."""
+    with receiving(tmp_path / "beagle") as receiver:
+        (tmp_path / "beagle" / "handlers.py").write_text(
+            "import time\ndef on_data_received(event):\n    time.sleep(3_600)\n"
+        )
+        receiver.kill()
+        receiver.start()
+        with httpx.Client(base_url=receiver.url) as client:
+            client.post(DATA, json={"data": 1})
+            at = create(client, Upload_Length="1000").headers["Location"]
+        for number in (signal.SIGINT, signal.SIGTERM):
+            host, port = receiver.url.removeprefix("http://").split(":")
+            with socket.create_connection((host, int(port)), 10) as peer:
+                head = f"PATCH {at} HTTP/1.1\r\nHost: x\r\nContent-Type: application/partial-upload\r\n"
+                offset = httpx.head(receiver.url + at).headers["Upload-Offset"]
+                head += f"Upload-Offset: {offset}\r\nUpload-Complete: ?0\r\nContent-Length: 500\r\n\r\n"
+                peer.sendall(head.encode() + b"x" * 100)
+                part = receiver.into / ".inbox" / "parts" / at.rpartition("/")[2]
+                size = int(offset) + 100
+                assert until(partial(_has, part, size))
+                begun_s = time.monotonic()
+                _, said = receiver.end(number)
+                assert time.monotonic() - begun_s < 2, said
+            receiver.start()
+        assert httpx.head(receiver.url + at).headers["Upload-Offset"] == "200"
+
+
+def _has_left(outbox: Outbox, count: int) -> bool:
+    return len(outbox.waiting()) <= count
+
+
+def _has(part: Path, size: int) -> bool:
+    return part.stat().st_size == size
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 12 MB. Only who may mount has one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "none", str(folder)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("a small disk cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_keeps_nothing_half(small_disk: Path) -> None:
+    content = bytes(11_500_000)
+    with receiving(small_disk / "beagle", "--limit", "keep_free_mb=0") as receiver:
+        with httpx.Client(base_url=receiver.url, timeout=30) as client:
+            assert client.post(FILE, files={"file": ("small.txt", b"x" * 1_000_000)}).status_code == 200
+            answers = [
+                client.post(FILE, files={"file": ("large.bin", content)}),
+                create(client, Upload_Length=str(len(content))),
+                client.post(FILE, content=iter([content]), headers={"Upload-Complete": "?1"}),
+                client.post(
+                    FILE,
+                    content=form_of(content),
+                    headers={"Content-Type": "multipart/form-data; boundary=b"},
+                ),
+            ]
+            for answer in answers:
+                assert answer.status_code == 507, answer.text
+                assert answer.headers["Retry-After"] == "60"
+            assert until(lambda: receiver.parts() == [])
+            filler = small_disk / "filler"
+            with filler.open("wb", buffering=0) as file, suppress(OSError):
+                while True:
+                    file.write(bytes(4_096))
+            assert shutil.disk_usage(small_disk).free == 0
+            full = client.post(DATA, json={"data": "x" * 60_000}, headers={"Idempotency-Key": "full"})
+            assert full.status_code == 507
+            assert client.get("/health").status_code == 200
+            filler.unlink()
+            again = client.post(DATA, json={"data": "x" * 60_000}, headers={"Idempotency-Key": "full"})
+            assert again.status_code == 200
+            assert client.post(FILE, files={"file": ("small.txt", b"y" * 1_000_000)}).status_code == 200
+            assert until(lambda: {"data": "x" * 60_000} in receiver.events())
+        assert sorted(receiver.files()) == ["small-2.txt", "small.txt"]
+
+
+def form_of(content: bytes) -> Iterator[bytes]:
+    """Yield a form without an announced length."""
+    yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    yield content
+    yield b"\r\n--b--\r\n"
+
+
+async def test_the_disk_keeps_its_reserve(tmp_path: Path) -> None:
+    async with Inbox(tmp_path, Limits(keep_free_bytes=1 << 60)) as inbox:
+        with pytest.raises(NoRoom):
+            await inbox.uploads.create("/x", None, "a", "a/b", 1, None)
+        with pytest.raises(NoRoom):
+            await inbox.keep_data(1)
+
+
+async def test_what_nobody_goes_on_with_expires(tmp_path: Path) -> None:
+    async with Inbox(tmp_path) as inbox:
+        old = await inbox.uploads.create("/x", "old", "a", "a/b", 3, None)
+        new = await inbox.uploads.create("/x", "new", "b", "a/b", 3, None)
+        stray = inbox.new_part()
+        stray.write_bytes(b"x")
+        for path in (inbox.aside / "old.part", inbox.aside / "new.part"):
+            path.write_bytes(b"x")
+        old.touched_s -= inbox.limits.max_age_s + 1
+        os.utime(inbox.aside / "old.part", (0, 0))
+        assert inbox.counts()["parts"] == 4
+        assert await inbox.remove_expired() == 2
+        assert inbox.counts()["parts"] == 2
+        assert not old.path.exists()
+    async with Inbox(tmp_path) as inbox:
+        assert not stray.exists()
+        [left] = inbox.uploads
+        assert (left.token, left.filename, left.key) == (new.token, "b", "new")
+
+
+async def test_a_part_that_has_lost_bytes_begins_anew(tmp_path: Path) -> None:
+    async with Inbox(tmp_path) as inbox:
+        upload = await inbox.uploads.create("/x", "key", "a", "a/b", None, None)
+        await inbox.uploads.append(upload, 0, pieces(b"abc", b"def"))
+    upload.path.write_bytes(b"abcdef and what was not synced")
+    async with Inbox(tmp_path) as inbox:
+        [found] = inbox.uploads
+        assert found.offset == 6
+        assert found.path.read_bytes() == b"abcdef"
+    upload.path.write_bytes(b"abc")
+    async with Inbox(tmp_path) as inbox:
+        assert list(inbox.uploads) == []
+
+
+async def pieces(*parts: bytes) -> Any:
+    for part in parts:
+        yield part
