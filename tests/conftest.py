@@ -22,6 +22,7 @@ from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
 # does not find its groups in pytest 9.2.
 TOGETHER = re.compile(
     r"tests/integration/test_(dashboard|memory)\.py"  # a hub, targets and a browser; two boards' six minutes
+    r"|tests/integration/test_offload_(dask)\.py"  # a cluster: a scheduler and its workers
     r"|tests/unit/test_(naming)\.py"  # all that the project has, parsed
     r"|tests/unit/test_on_micropython\.py::\w+\[(\w+\.py)"  # a file's run on MicroPython
 )

@@ -113,9 +113,16 @@ def _hang(folder: str) -> None:
 @data_service("/api/wait-for", takes="path")
 def wait_for(path: str) -> str:
     """Wait until there is a file."""
+    snyper.progress(0.5)
     while not Path(path).exists():
         time.sleep(0.005)
     return path
+
+
+@data_service("/api/wait-again", takes="path", idempotent=True)
+def wait_again(path: str) -> str:
+    """Do the same, which may be done again."""
+    return wait_for(path)
 
 
 @data_service("/api/print")

@@ -16,6 +16,7 @@ import pytest
 
 from snyper.offload.pool import Pool
 from snyper.offload.work import Died, Done, Raised, Rejected, TimedOut, Work, WorkError
+from snyper.offload.work_queue import WorkQueue
 from tests.integration.harness import ROOT, is_alive, linux_only, parent_of, processes_with, until, wait_until
 
 SERVICES = ROOT / "tests/integration/misbehaving_services.py"
@@ -25,7 +26,7 @@ pytestmark = linux_only
 class Desk:
     """Submits work as a gateway does: in a folder of its own, which goes when the work is over."""
 
-    def __init__(self, pool: Pool, place: Path) -> None:
+    def __init__(self, pool: WorkQueue, place: Path) -> None:
         self.pool = pool
         self._place = place
         self._services = {service.name: service for service in pool.services}

