@@ -2,10 +2,12 @@
 
 import asyncio
 import functools
+import json
 import os
 import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -135,6 +137,28 @@ async def test_only_who_declares_the_same_is_used(
     await until(lambda: any(said.match(record.getMessage()) for record in caplog.records), "a warning")
     assert desk.pool.ready == desk.pool.workers == 2
     cluster.workers.pop().kill()
+
+
+def test_it_is_served_over_http(cluster: Cluster, certificate: Path) -> None:
+    port = free_port()
+    names = ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY")
+    env = {
+        **os.environ,
+        **{f"DASK_DISTRIBUTED__COMM__TLS__{name}": str(certificate) for name in names},
+    }
+    command = [sys.executable, "-m", "snyper.cli", "serve", str(SERVICES), "--listen", f"127.0.0.1:{port}"]
+    with subprocess.Popen(
+        [*command, "--workers", f"dask+{cluster.address}"], env=env, stderr=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            assert server.stderr is not None
+            assert any("Ctrl-C stops it" in line for line in server.stderr)
+            url = f"http://127.0.0.1:{port}/api/process/data"
+            with urllib.request.urlopen(url, data=b'{"data": [1, 2]}') as answer:
+                assert json.load(answer) == {"result": {"data": [1, 2], "options": {}}}
+        finally:
+            server.terminate()
+            server.communicate()
 
 
 async def two_at_work(desk: Desk, name: str, flag: Path) -> tuple[list[asyncio.Task[str]], list[int]]:

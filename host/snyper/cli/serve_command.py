@@ -4,7 +4,7 @@ import asyncio
 import logging
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,12 +26,30 @@ def _listen(given: list[str]) -> list[str]:
     return [address(one) for one in given]
 
 
+def _workers(given: str) -> int | str:
+    if given.startswith("dask+tls://"):
+        extras.need("dask", "a cluster of workers")
+        address(given.removeprefix("dask+tls://"))
+        return given
+    if not given.isdecimal() or not 1 <= int(given[:9]) <= 1_000:
+        raise typer.BadParameter(f"it is a number from 1 to 1000, or dask+tls://HOST:PORT, not {given!r}")
+    return int(given)
+
+
 ListenOption = Annotated[
     list[str],
     typer.Option(
         metavar="HOST:PORT",
         help="Where to serve; :PORT is every address. May be repeated.",
         callback=_listen,
+    ),
+]
+Workers = Annotated[
+    Any,
+    typer.Option(
+        metavar="N",
+        help="Processes that work, by default one a processor; or dask+tls://HOST:PORT of a Dask scheduler.",
+        parser=_workers,
     ),
 ]
 KeyFile = Annotated[
@@ -64,10 +82,7 @@ def serve(
         Path, typer.Argument(metavar="FILE", help="The functions, with their decorators.", dir_okay=False)
     ],
     listen: ListenOption = [DEFAULT_LISTEN],  # noqa: B006 - which nobody changes
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, max=1_000, metavar="N", help="Processes that work; by default one a processor."),
-    ] = None,
+    workers: Workers = None,
     state: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="The folder for results that wait for a repeat.", file_okay=False),

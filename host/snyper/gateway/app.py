@@ -26,6 +26,7 @@ from snyper.offload.idempotency import KeptResults
 from snyper.offload.jobs import Jobs
 from snyper.offload.pool import Pool
 from snyper.offload.spool import Spool
+from snyper.offload.work_queue import WorkQueue
 
 READY_LIMIT_S = 2.0
 SPOOL = "spool"
@@ -70,12 +71,13 @@ async def _explain(_: Request, error: HTTPException) -> JSONResponse:
 
 def services_app(
     services: Path,
-    workers: int | None = None,
+    workers: int | str | None = None,
     state: Path | None = None,
     keys: Mapping[str, str] | None = None,
     limits: Sequence[str] = (),
 ) -> Gateway:
-    """Build the application that serves the functions in the file `services`, in `workers` processes.
+    """Build the application that serves the functions in the file `services`, in `workers` processes, or on
+    those of the Dask cluster at `dask+tls://HOST:PORT`.
 
     It keeps results in the folder `state`, which is then its own; by default in one that goes with it. `keys`
     are secrets by name, of which a request has to bring one; without any it asks for none. `limits` are
@@ -101,14 +103,14 @@ class Serving:
 
 @asynccontextmanager
 async def serving(
-    gateway: Gateway, services: Path, workers: int | None, state: Path | None
+    gateway: Gateway, services: Path, workers: int | str | None, state: Path | None
 ) -> AsyncIterator[Serving]:
     """Serve what is in `services` for the block. Raises ServicesError, OSError."""
     limits = gateway.limits
     with tempfile.TemporaryDirectory(prefix="snyper-") as temporary:
         folder = state or Path(temporary)
         spool = Spool(folder / SPOOL)
-        async with Pool(services, workers) as pool:
+        async with _open_pool(services, workers) as pool:
             kept = KeptResults(folder, limits["kept"], limits["kept_mb"] * 1_000_000, limits["keep_s"])
             jobs = Jobs(pool, kept, spool, limits["jobs"])
             try:
@@ -120,7 +122,15 @@ async def serving(
                 spool.close()
 
 
-def _add_routes(gateway: Gateway, pool: Pool, jobs: Jobs, places: Places, spool: Spool) -> None:
+def _open_pool(services: Path, workers: int | str | None) -> Pool | Any:
+    if isinstance(workers, str):
+        from snyper.offload.dask_pool import DaskPool
+
+        return DaskPool(services, workers)
+    return Pool(services, workers)
+
+
+def _add_routes(gateway: Gateway, pool: WorkQueue, jobs: Jobs, places: Places, spool: Spool) -> None:
     work = WorkRoutes(jobs, places, spool)
     for service in pool.services:
         gateway.add("POST", service.path, partial(work.serve, service=service))

@@ -41,7 +41,7 @@ class WorkError(Exception):
 
 
 class InvalidInput(ValueError):
-    """What was sent is nothing that the function can work with: the message tells its sender what would be.
+    """An input that the function cannot work with: the message tells its sender what it could.
 
     Raised by functions. Unlike with any other exception nobody sends the same again, and nothing is logged.
     """
