@@ -1,6 +1,8 @@
 """The device's end against servers that know nothing of it, and against what networks and servers do."""
 
 import asyncio
+import gzip
+import json
 import os
 import socket
 import ssl
@@ -395,6 +397,62 @@ def test_informational_answers_are_passed_over() -> None:
 
     with scripted_server(script) as server:
         assert RemoteFileAdapter(server.url).process_data(1) == 4
+
+
+# --- compression
+
+PLAIN = b"reading,21.5\\n" * 20_000
+
+
+@pytest.mark.parametrize(
+    ("content", "takes", "wants", "is_packed"),
+    [
+        (PLAIN, "gzip, identity", True, True),
+        (PLAIN, "gzip, identity", False, False),
+        (PLAIN, "", True, False),
+        (os.urandom(300_000), "gzip, identity", True, False),
+        (b"short", "gzip, identity", True, False),
+    ],
+)
+def test_what_gains_by_it_is_packed(
+    content: bytes, takes: str, wants: bool, is_packed: bool, tmp_path: Path
+) -> None:
+    bodies = []
+
+    def script(request: Scripted) -> None:
+        if request.command == "OPTIONS":
+            request.answer(405, b"", Accept_Encoding=takes)
+            return
+        bodies.append(request.body())
+        request.answer(200 if len(bodies) % 2 == 0 else 503, b'{"result": 1}')
+
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    progress: list[tuple[int, int]] = []
+    with scripted_server(script) as server:
+        remote = RemoteFileAdapter(server.url, compress=wants)
+        remote.process(path, on_sent=lambda *sent: progress.append(sent))
+        remote.process_data(content.hex())
+    posts = [headers for method, _, headers in server.requests if method == "POST"]
+    assert bodies[0] == bodies[1]  # of each try
+    if not wants or not is_packed:
+        assert "Content-Encoding" not in posts[0]
+        assert content in bodies[0]
+    else:
+        assert [headers["Content-Encoding"] for headers in posts] == ["gzip"] * 4
+        assert content in gzip.decompress(bodies[0])
+        assert json.loads(gzip.decompress(bodies[2]))["data"] == content.hex()
+        assert len(bodies[0]) < 10_000
+    assert progress[-1] == (len(content), len(content))
+
+
+def test_a_packed_answer_is_not_unpacked() -> None:
+    content = gzip.compress(b'{"result": 1}')
+    with (
+        scripted_server(lambda request: request.answer(200, content, Content_Encoding="gzip")) as server,
+        pytest.raises(BadAnswer, match="packed"),
+    ):
+        RemoteFileAdapter(server.url, compress=True).process_data(1)
 
 
 # --- time

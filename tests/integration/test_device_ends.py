@@ -71,6 +71,20 @@ def test_work(serve: Serve, tmp_path: Path) -> None:
         RemoteFileAdapter(serve.url, path="/api/stt/transcribe").process(path)
 
 
+def test_what_is_packed_comes_out_as_it_was(serve: Serve, receiver: Receiver, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"21.5\n" * 30_000)
+    with relayed(serve.port, []) as relay:
+        remote = RemoteFileAdapter(relay.url, compress=True)
+        assert remote.process(path, "describe")["bytes"] == 150_000
+        assert remote.process_data("x" * 50_000)["data"] == "x" * 50_000
+    assert relay.sent < 10_000
+    with relayed(int(receiver.url.rpartition(":")[2]), []) as relay:
+        answer = ClientPush(relay.url, compress=True).push_file_sync(path)
+    assert relay.sent < 10_000
+    assert Path(answer["path"]).read_bytes() == path.read_bytes()
+
+
 def test_a_large_file_for_a_service(serve: Serve, tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", 12 * MIB)
     assert RemoteFileAdapter(serve.url).process(path, "describe")["bytes"] == 12 * MIB

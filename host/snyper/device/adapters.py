@@ -48,6 +48,7 @@ class RemoteFileAdapter:
         ca_file: Optional[str] = None,
         tries: int = TRIES,
         total_s: Optional[float] = None,
+        compress: bool = False,
         save_to: Union[str, Path, None] = None,
         max_result_bytes: int = _RESULT_BYTES,
     ) -> None:
@@ -60,6 +61,7 @@ class RemoteFileAdapter:
         self._ca_file = ca_file
         self._tries = tries
         self._total_s = total_s
+        self._compress = compress
         self._save_to = save_to
         self._max_result_bytes = max_result_bytes
         self._connection().close()  # which says what is wrong with the URL
@@ -116,11 +118,12 @@ class RemoteFileAdapter:
                 tries=self._tries,
                 on_sent=on_sent,
                 take=take,
+                compress=self._compress,
             )
 
     def _post(self, path: str, value: object, limits: Limits) -> Any:
         with self._connection() as connection:
-            return send_json(connection, path, value, new_key(), limits, self._tries)
+            return send_json(connection, path, value, new_key(), limits, self._tries, compress=self._compress)
 
 
 class LocalFileAdapter:

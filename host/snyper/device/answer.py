@@ -115,6 +115,8 @@ class Answer:
 
     def _blocks(self, max_bytes: int) -> Iterator[bytes]:
         """Yield the content, all of it. Raises BadAnswer where it is larger, Lost where it is cut off."""
+        if (self.header("Content-Encoding") or "identity").lower() != "identity":
+            raise BadAnswer("the answer is packed, which was not asked for")
         taken = self._response.length or 0
         if taken <= max_bytes:
             taken = 0

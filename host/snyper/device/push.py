@@ -35,6 +35,7 @@ class ClientPush:
         ca_file: Optional[str] = None,
         tries: int = TRIES,
         total_s: Optional[float] = None,
+        compress: bool = False,
     ) -> None:
         self.client_url = (settings.client_server_url() if client_url is None else client_url).rstrip("/")
         self.timeout = timeout
@@ -42,6 +43,7 @@ class ClientPush:
         self._ca_file = ca_file
         self._tries = tries
         self._total_s = total_s
+        self._compress = compress
         self._connection().close()  # which says what is wrong with the URL
 
     async def push_file(
@@ -76,8 +78,11 @@ class ClientPush:
                 limits=limits,
                 tries=self._tries,
                 on_sent=on_sent,
+                compress=self._compress,
             )
 
     def _push_data(self, data: object, endpoint: str, limits: Limits) -> Any:
         with self._connection() as connection:
-            return send_json(connection, endpoint, {"data": data}, new_key(), limits, self._tries)
+            return send_json(
+                connection, endpoint, {"data": data}, new_key(), limits, self._tries, compress=self._compress
+            )

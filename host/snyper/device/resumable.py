@@ -1,7 +1,7 @@
 """A file sent in pieces, each once: after a cut it goes on where the server's part ends.
 
 The exchange is that of draft-ietf-httpbis-resumable-upload, interop version 8, with a creation that carries
-nothing; docs/offload.md has it.
+nothing; docs/resumable.md has it.
 """
 
 import base64
@@ -15,6 +15,7 @@ from snyper.device.connection import Block, Body, Connection
 from snyper.device.errors import BadAnswer, ServerFailed, Unreachable
 from snyper.device.limits import Limits
 from snyper.device.multipart import BLOCK_BYTES, OnSent, SentFile, escaped
+from snyper.device.packing import GZIP
 from snyper.device.retrying import Tries, check
 
 # What a cut costs at most, and what a smaller file would not gain by; on a link of 10 MB/s at 1 ms its own
@@ -31,28 +32,30 @@ _COMPLETE = {True: "?1", False: "?0"}
 
 
 class Offer:
-    """The limits in bytes of a server that takes files in pieces; None is no limit."""
+    """The ways in which a server takes files, beside a plain form; None is no limit in bytes."""
 
-    def __init__(self, limits_text: str) -> None:
-        found = dict(re.findall(r"([a-z-]+)=(\d{1,15})", limits_text))
+    def __init__(self, answer: Answer) -> None:
+        is_known = answer.status < 300 and _MEDIA_TYPE in (answer.header("Accept-Patch") or "")
+        found = dict(re.findall(r"([a-z-]+)=(\d{1,15})", answer.header("Upload-Limit") or ""))
+        self.in_pieces = is_known
         self.max_size: Optional[int] = int(found["max-size"]) if "max-size" in found else None
         self.piece_bytes = max(1, min(PIECE_BYTES, int(found.get("max-append-size", PIECE_BYTES))))
+        self.is_packed = GZIP in (answer.header("Accept-Encoding") or "")
 
 
-def offer(connection: Connection, endpoint: str, limits: Limits) -> Optional[Offer]:
-    """Ask whether files are taken there in pieces; None where they are not, or the server does not know.
+def offer(connection: Connection, endpoint: str, limits: Limits) -> Offer:
+    """Ask in which ways files are taken there. A server that does not know the question takes plain forms.
 
     Raises Unreachable; ServerFailed for a server that is busy; Refused where a key is missing.
     """
 
-    def take(answer: Answer) -> Optional[Offer]:
+    def take(answer: Answer) -> Offer:
         answer.discard()
         if answer.status in (401, 403, 429) or answer.status in (502, 503, 504):
             check(answer.status, lambda: "", answer.retry_after_s)
-        is_offered = answer.status < 300 and _MEDIA_TYPE in (answer.header("Accept-Patch") or "")
-        return Offer(answer.header("Upload-Limit") or "") if is_offered else None
+        return Offer(answer)
 
-    found: Optional[Offer] = connection.request("OPTIONS", endpoint, limits=limits, take=take)
+    found: Offer = connection.request("OPTIONS", endpoint, limits=limits, take=take)
     return found
 
 

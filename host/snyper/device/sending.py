@@ -12,6 +12,7 @@ from snyper.device.connection import Body, Connection
 from snyper.device.errors import Refused
 from snyper.device.limits import Limits
 from snyper.device.multipart import OnSent, SentFile, multipart
+from snyper.device.packing import GZIP, SAMPLE_BYTES, is_worth, packed, packed_bytes
 from snyper.device.retrying import TRIES, Tries, check
 
 Take = Callable[[Answer], Any]
@@ -34,13 +35,15 @@ def send_json(
     limits: Optional[Limits] = None,
     tries: int = TRIES,
     take: Take = Answer.value,
+    compress: bool = False,
 ) -> Any:
     """Send JSON and return what `take` makes of the answer of an endpoint that succeeds.
 
-    Raises TypeError and ValueError for what JSON has no value for, NaN among it; Refused, ServerFailed,
-    Unreachable, BadAnswer, and what the limits raise.
+    With `compress` it is packed where that gains something and the server takes it. Raises TypeError and
+    ValueError for what JSON has no value for, NaN among it; Refused, ServerFailed, Unreachable, BadAnswer,
+    and what the limits raise.
     """
-    return send_text(connection, endpoint, json_bytes(value), key, limits, tries, take)
+    return send_text(connection, endpoint, json_bytes(value), key, limits, tries, take, compress)
 
 
 def json_bytes(value: object) -> bytes:
@@ -56,16 +59,23 @@ def send_text(
     limits: Optional[Limits] = None,
     tries: int = TRIES,
     take: Take = Answer.value,
+    compress: bool = False,
 ) -> Any:
     """Send JSON that is written already, otherwise as `send_json` does."""
     limits = limits or Limits()
+    counted = Tries(limits, tries)
     headers = {"Content-Type": "application/json", **_key_header(key)}
+    if compress and is_worth(text[:SAMPLE_BYTES]):
+        offer = counted.run(lambda: resumable.offer(connection, endpoint, limits))
+        if offer.is_packed:
+            text = packed_bytes(text)
+            headers["Content-Encoding"] = GZIP
 
     def attempt() -> Any:
         body = Body(len(text), (text,))
         return connection.request("POST", endpoint, headers, body, limits, _of_success(take))
 
-    return Tries(limits, tries).run(attempt)
+    return counted.run(attempt)
 
 
 def send_file(
@@ -80,37 +90,50 @@ def send_file(
     tries: int = TRIES,
     on_sent: OnSent = unheard,
     take: Take = Answer.value,
-    in_pieces: bool = True,
+    compress: bool = False,
 ) -> Any:
     """Send a file and return what `take` makes of the answer of an endpoint that succeeds.
 
-    A large one goes in pieces where the server takes them and `in_pieces` is true, else all goes as
-    multipart. `on_sent` is told how many bytes of how many are out, from the thread that sends. Raises
-    OSError and ValueError for a file that cannot be sent; FileChanged, Refused, ServerFailed, Unreachable,
-    BadAnswer, and what the limits raise.
+    A large one goes in pieces where the server takes them, else it goes as a form: with `compress` packed,
+    where that gains something and the server takes it. `on_sent` is told how many bytes of how many are out,
+    from the thread that sends. Raises OSError and ValueError for a file that cannot be sent; FileChanged,
+    Refused, ServerFailed, Unreachable, BadAnswer, and what the limits raise.
     """
     limits = limits or Limits()
     name = _as_text(path.name if filename is None else filename)
     fields = dict(fields or {})
+    counted = Tries(limits, tries)
     with SentFile(path) as file:
-        counted = Tries(limits, tries)
-        if in_pieces and file.size > resumable.PIECE_BYTES:
+        is_large = file.size > resumable.PIECE_BYTES
+        may_pack = compress and is_worth(file.read(0, min(SAMPLE_BYTES, file.size)))
+        offer = None
+        if is_large or may_pack:
             offer = counted.run(lambda: resumable.offer(connection, endpoint, limits))
-            if offer is not None:
-                if offer.max_size is not None and file.size > offer.max_size:
-                    raise Refused(413, f"the server takes {offer.max_size} bytes at most")
-                return resumable.Upload(
-                    *(connection, endpoint, file, _key_header(key), name, fields, offer.piece_bytes),
-                    *(limits, counted, on_sent, take),
-                ).run()
+            if offer.max_size is not None and file.size > offer.max_size:
+                raise Refused(413, f"the server takes {offer.max_size} bytes at most")
+        if offer is not None and offer.in_pieces and is_large:
+            return resumable.Upload(
+                *(connection, endpoint, file, _key_header(key), name, fields, offer.piece_bytes),
+                *(limits, counted, on_sent, take),
+            ).run()
         boundary = hashlib.sha256(key.encode()).hexdigest()[:32]  # the same bytes with each try
         headers = {"Content-Type": "multipart/form-data; boundary=" + boundary, **_key_header(key)}
 
-        def attempt() -> Any:
-            body = multipart(file, field, name, fields, boundary, on_sent)
-            return connection.request("POST", endpoint, headers, body, limits, _of_success(take))
+        def attempt(make_body: Callable[[], Body]) -> Any:
+            return connection.request("POST", endpoint, headers, make_body(), limits, _of_success(take))
 
-        return counted.run(attempt)
+        def form(on_sent: OnSent) -> Body:
+            return multipart(file, field, name, fields, boundary, on_sent)
+
+        if offer is None or not (offer.is_packed and may_pack):
+            return counted.run(lambda: attempt(lambda: form(on_sent)))
+        headers["Content-Encoding"] = GZIP
+        with packed(form(unheard)) as content:
+
+            def on_hundredth(done: int) -> None:
+                on_sent(file.size * done // 100, file.size)
+
+            return counted.run(lambda: attempt(lambda: content.body(on_hundredth)))
 
 
 def _of_success(take: Take) -> Take:

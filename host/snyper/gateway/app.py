@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from snyper.gateway.exchange import App, Exchange, Handler, endpoint
+from snyper.gateway.exchange import ACCEPT_ENCODING, App, Exchange, Handler, endpoint
 from snyper.gateway.guard import Guard
 from snyper.gateway.job_routes import JobRoutes
 from snyper.gateway.limits import complete_limits
@@ -66,7 +66,10 @@ async def _explain(_: Request, error: HTTPException) -> JSONResponse:
         HTTPStatus.NOT_FOUND: "there is nothing at this path",
         HTTPStatus.METHOD_NOT_ALLOWED: "this path does not take that method",
     }.get(HTTPStatus(error.status_code), error.detail)
-    return JSONResponse({"detail": detail}, error.status_code, error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # such as OPTIONS, by which a client asks for it
+        headers["accept-encoding"] = ACCEPT_ENCODING
+    return JSONResponse({"detail": detail}, error.status_code, headers)
 
 
 def services_app(

@@ -16,6 +16,7 @@ Handler = Callable[["Exchange"], Awaitable[None]]
 
 UNPACK_BYTES = 65_536  # at once
 _LINGER_S = 5.0  # for which a refused body is read on: a client that only writes would not see the answer
+ACCEPT_ENCODING = "gzip, identity"
 _GZIP = 31  # zlib's word for that format
 
 
@@ -75,7 +76,7 @@ class Exchange:
                 raise Refusal(
                     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                     f"the body is encoded as {encoding!r}: send it as it is, or as gzip",
-                    {"accept-encoding": "gzip, identity"},
+                    {"accept-encoding": ACCEPT_ENCODING},
                 )
         while not self._is_read:
             chunk = await self._chunk()

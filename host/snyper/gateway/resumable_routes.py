@@ -9,7 +9,7 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from snyper.gateway.app import Gateway
-from snyper.gateway.exchange import Exchange, Handler, Refusal
+from snyper.gateway.exchange import ACCEPT_ENCODING, Exchange, Handler, Refusal
 from snyper.gateway.forms import OCTET_STREAM, parameters
 from snyper.gateway.uploads import disk_refusal
 from snyper.gateway.work_routes import idempotency_key
@@ -107,7 +107,12 @@ class ResumableRoutes:
     async def _offer(self, exchange: Exchange) -> None:
         await exchange.answer_empty(
             HTTPStatus.NO_CONTENT,
-            {"allow": "OPTIONS, POST", "accept-patch": _MEDIA_TYPE, "upload-limit": self._limits_of(None)},
+            {
+                "allow": "OPTIONS, POST",
+                "accept-patch": _MEDIA_TYPE,
+                "accept-encoding": ACCEPT_ENCODING,
+                "upload-limit": self._limits_of(None),
+            },
         )
 
     async def _tell_offset(self, exchange: Exchange) -> None:
