@@ -115,6 +115,24 @@ async def test_an_event_that_was_not_finished_comes_again(tmp_path: Path) -> Non
     assert got == [0, 1, 2, 3]
 
 
+async def test_what_is_finished_does_not_come_again(tmp_path: Path) -> None:
+    """Though the inbox is closed as soon as its handler has returned."""
+    got = list[Any]()
+    for number in range(20):
+        done = asyncio.Event()
+
+        async def on_data(event: dict[str, Any], done: asyncio.Event = done) -> None:
+            got.append(event["data"])
+            done.set()
+
+        bus = Bus()
+        bus.subscribe(DATA_RECEIVED, on_data)
+        async with Inbox(tmp_path, bus=bus) as inbox:
+            await inbox.keep_data(number)
+            await done.wait()
+    assert got == list(range(20))
+
+
 async def test_too_much_that_waits_is_refused(tmp_path: Path) -> None:
     bus, goes_on = Bus(), asyncio.Event()
 

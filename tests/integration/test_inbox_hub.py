@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from snyper.inbox.hub_receiver import HubReceiver, receiving_from
 from snyper.inbox.inbox import Inbox
 from snyper.inbox.limits import Limits
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
-from tests.integration.harness import HubUnderTest, run_snyper, running_hub, until
+from tests.integration.harness import HubUnderTest, run_snyper, running_hub, snyper, until
 
 CONTENT = bytes(range(256)) * 2_000  # eight chunks
 
@@ -72,6 +73,30 @@ async def test_files_and_data_are_pushed_to_a_name(hub: HubUnderTest, tmp_path: 
     deep, small = [event["data"] for event in events if "data" in event]
     assert deep["deep"] == [[[[[[[[[["ü"]]]]]]]]]]
     assert small == {"t": 21}
+
+
+async def test_the_commands(hub: HubUnderTest, tmp_path: Path) -> None:
+    """Both ends, with no port open at the one that receives."""
+    source = tmp_path / "a song.wav"
+    source.write_bytes(CONTENT)
+    into = tmp_path / "in"
+    to = ("--hub", hub.address, "--to", "beagle")
+    options = ("--hub", hub.address, "--name", "beagle", "--into", str(into), "--json")
+    async with snyper("receive", *options) as receiver:
+        await until(lambda: receiver.out, "its first line")
+        assert json.loads(receiver.out.splitlines()[0]) == {"urls": [], "into": str(into)}
+        assert "beagle at the hub" in receiver.err
+        status, said, errors = await run_snyper("push", str(source), *to)
+        assert status == 0, errors
+        path = str(into / "a song.wav")
+        assert json.loads(said) == {"status": "ok", "message": "File received", "path": path}
+        status, said, errors = await run_snyper("push", '{"t": 21}', *to)
+        assert (status, json.loads(said)) == (0, {"status": "ok", "message": "Data received"}), errors
+        await until(lambda: '{"data": {"t": 21}}' in receiver.out.splitlines(), "the datum")
+        status, _, errors = await run_snyper("push", str(source), "--hub", hub.address, "--to", "nobody")
+        assert status == 1
+        assert "nobody" in errors
+    assert (into / "a song.wav").read_bytes() == CONTENT
 
 
 async def test_a_push_outlives_the_receiver(hub: HubUnderTest, tmp_path: Path) -> None:

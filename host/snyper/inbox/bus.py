@@ -8,7 +8,7 @@ import inspect
 import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from snyper.inbox.records import Records
@@ -106,7 +106,7 @@ class Bus:
             batch = await _surely(run, records.waiting, one.name, _BATCH)
             for number, text in batch:
                 await self._handle(one, json.loads(text))
-                await _surely(run, records.remove_waiting, number)
+                await _to_the_end(_surely(run, records.remove_waiting, number))
             if not batch:
                 await one.news.wait()
 
@@ -155,6 +155,16 @@ class Bus:
         thread.start()
         await done
         one.threads.remove(thread)
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await `work`, which goes on to its end where this is cancelled: what is done is not done again."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 async def _surely(run: Run, function: Callable[..., T], *arguments: Any) -> T:
