@@ -46,6 +46,7 @@ def give(data: str) -> Any:
         "path": lambda: Path("x"),
         "temporary": lambda: [tempfile.gettempdir(), os.environ["TMPDIR"]],
         "pid": os.getpid,
+        "threads": lambda: os.environ["OMP_NUM_THREADS"],
         "stdin": sys.stdin.read,
     }
     return results[data]()

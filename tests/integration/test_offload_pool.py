@@ -48,7 +48,7 @@ class Desk:
     def folder(self) -> Path:
         self._count += 1
         folder = self._place / f"work-{self._count}"
-        folder.mkdir()
+        folder.mkdir(parents=True)
         return folder
 
     async def pid(self) -> int:
@@ -274,6 +274,17 @@ async def test_a_worker_that_takes_nothing_is_killed_at_the_limit(desk: Desk) ->
     with pytest.raises(TimedOut):
         await desk.run("hang", "x" * 1_000_000)
     assert await desk.pid() != pid
+
+
+async def test_workers_share_the_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snyper.offload.pool._processors", lambda: 4)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for workers, chosen, threads in ((None, None, "1"), (2, None, "2"), (2, "3", "3")):
+        if chosen is not None:
+            monkeypatch.setenv("OMP_NUM_THREADS", chosen)
+        async with Pool(SERVICES, workers) as pool:
+            assert pool.workers == (workers or 4)
+            assert await Desk(pool, tmp_path / threads).ask("give", "threads") == threads
 
 
 async def test_progress_is_told(desk: Desk) -> None:

@@ -35,12 +35,13 @@ class Pool(WorkQueue):
     ) -> None:
         super().__init__(workers or _processors())
         self._path = services
+        self._threads = max(1, _processors() // self.workers)  # of each, so that all together have enough
         self._start_limit_s = start_limit_s
         self._keepers: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         self._guard = Guard()
-        first = WorkerProcess(self._path, self._guard)
+        first = WorkerProcess(self._path, self._guard, self._threads)
         try:
             self.serve(await first.start(self._start_limit_s))
         except BaseException:
@@ -70,7 +71,7 @@ class Pool(WorkQueue):
         said = ""
         while True:
             if worker is None:
-                worker = WorkerProcess(self._path, self._guard)
+                worker = WorkerProcess(self._path, self._guard, self._threads)
                 try:
                     services = await worker.start(self._start_limit_s)
                 except ServicesError as error:

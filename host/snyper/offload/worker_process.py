@@ -35,12 +35,19 @@ class _Run:
 
 
 class WorkerProcess:
-    """One worker. A thread reads what it says, sees its end and reaps it; all else is in the event loop."""
+    """One worker. A thread reads what it says, sees its end and reaps it; all else is in the event loop.
 
-    def __init__(self, services: Path, guard: Guard) -> None:
+    Libraries that compute in threads are told to use `threads` of them, unless the environment says another.
+    """
+
+    def __init__(self, services: Path, guard: Guard, threads: int = 1) -> None:
         self._loop = asyncio.get_running_loop()
         self._guard = guard
         self._command = [sys.executable, "-P", "-m", "snyper.offload.worker", str(services)]
+        self._env = {
+            "OMP_NUM_THREADS": str(threads),
+            **os.environ,
+        }  # numpy's libraries ask for it
         self._process: subprocess.Popen[bytes] | None = None
         self._reaping = threading.Lock()  # what is reaped must not be killed: its number may be another's
         self._ready: asyncio.Future[tuple[Service, ...]] = self._loop.create_future()
@@ -159,7 +166,7 @@ class WorkerProcess:
                 if self._is_killed:
                     self._tell(self._on_end, "was not needed any more")
                     return
-                self._process = _start(self._command)
+                self._process = _start(self._command, self._env)
         except OSError as error:
             self._tell(self._on_end, f"no worker can be started: {error}")
             return
@@ -248,14 +255,15 @@ def _line_of(work: Work) -> bytes:
     return json.dumps(asked).encode() + b"\n"
 
 
-def _start(command: list[str]) -> subprocess.Popen[bytes]:
+def _start(command: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
     """Start a process that no signal from the terminal reaches, in a group of its own."""
     if _POSIX:
         return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
     return subprocess.Popen(
         command,
+        env=env,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
