@@ -63,6 +63,10 @@ def existing_server(service: Service) -> FastAPI:
         service.data.append((input_data, options))
         return JSONResponse(content={"result": input_data})
 
+    @app.post("/api/analyze/sensors")
+    async def analyze_sensors(data: dict[str, Any]) -> Any:
+        return JSONResponse(content={"anomalies": [max(data["readings"])]})
+
     @app.post("/api/receive/file")
     async def receive_file(file: Annotated[UploadFile, File()]) -> Any:
         content = await file.read()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from snyper.cli.main import app_with
-from snyper.device import retrying
+from snyper.device import retrying, settings
 from tests.integration.device_harness import (
     DEADLINE_S,
     HOST,
@@ -40,6 +41,8 @@ def _fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     SERVICE.__init__()  # type: ignore[misc]
     monkeypatch.setattr(retrying, "_FIRST_DELAY_S", 0.001)
     monkeypatch.setenv("SNYPER_OUTBOX", str(tmp_path / "outbox"))
+    for name in ("SERVICE_SERVER_URL", "CLIENT_SERVER_URL", "SERVICE_MODE", "SNYPER_SERVICE_KEY"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def snyper(*words: str) -> Result:
@@ -104,6 +107,53 @@ def test_outbox(tmp_path: Path) -> None:
         done = snyper("outbox", "run", "--once", "--to", server.url)
     assert (done.exit_code, json.loads(done.stdout)[1:]) == (0, ["a.jpg", "sent"])
     assert "0 waiting, 0 refused" in snyper("outbox", "list").stderr
+
+
+# --- docs/offload.md
+
+
+def snippets() -> dict[str, str]:
+    """The programs of its section, by their names."""
+    page = (ROOT / "docs" / "offload.md").read_text(encoding="utf-8")
+    [section] = re.findall(r"^## The device\n(.*?)^## ", page, re.MULTILINE | re.DOTALL)
+    return dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("device.py", "{'size': 30}\n{'size': 30}\n{'temperature': 25.3}\n[55]\n"),
+        ("either.py", "{'bytes': 30, 'options': 'default'}\n"),
+        ("logger.py", "2 0 \n"),
+        ("on_the_laptop.py", "{'status': 'ok', 'message': 'File received', 'path': '/tmp/x'}\n"),
+    ],
+)
+def test_what_the_page_says_runs(name: str, said: str, existing: str, tmp_path: Path) -> None:
+    for data in ("sensor_data.csv", "processed_data.csv"):
+        write(tmp_path / data, 30)
+    program = re.sub(r"http://192\.168\.6\.\d:800\d", existing, snippets()[name])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "host"), "SERVICE_SERVER_URL": existing}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE_S,
+    )
+    assert done.stdout.startswith(said), done.stderr
+    assert done.returncode == 0
+
+
+def test_the_page_names_each_setting() -> None:
+    text = (ROOT / "host" / "snyper" / "device" / "settings.py").read_text()
+    page = (ROOT / "docs" / "offload.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", page, re.MULTILINE))
+    asked = set(re.findall(r'environ\.get\("([A-Z_]+)"\)', text)) - {"XDG_DATA_HOME"}
+    assert asked <= set(table)
+    assert table["SERVICE_SERVER_URL"] == f"`{settings.service_server_url()}`"
+    assert table["CLIENT_SERVER_URL"] == f"`{settings.client_server_url()}`"
 
 
 # --- Python 3.7
