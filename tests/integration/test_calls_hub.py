@@ -251,7 +251,7 @@ def test_a_server_that_starts_anew(hub: HubProcess) -> None:
             assert client.temperature() == 4.2
         connection = caller_of(client)._connection
         assert connection is not None
-        wait_until(lambda: not connection.is_usable(), "the end of the server, through the hub")
+        wait_until(lambda: not connection.is_usable(None), "the end of the server, through the hub")
         with serving(hub, bath):
             assert client.temperature() == 4.2  # it was idle over the restart
             failed: list[Exception] = []

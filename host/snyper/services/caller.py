@@ -6,7 +6,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from snyper.services.bell import SLICE_S, Bell
@@ -21,14 +20,30 @@ from snyper.services.sockets import wait_for_first
 from snyper.services.wire import STREAMS, WATCH
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
-_HANDOVER_S = 0.02  # after which a thread that waits for its reply leaves the connection to the watcher
-
-
 Action = Callable[[ClientConnection], None]
 
 
-class _Request(Request):
-    """A request of a thread, and what comes of it."""
+class _Turn:
+    """A thread's turn to have the connection, or its waiting for that.
+
+    Ctrl-C may come anywhere. So a turn that `is_over` counts as none, whether its end was still told or not.
+    """
+
+    is_over = False
+    came: Bell | None = None  # where it waits
+
+    def act(self, connection: ClientConnection) -> None:
+        """Do what it is for. Where the watcher has the connection it calls this instead."""
+        raise NotImplementedError
+
+
+class _Closing(_Turn):
+    def act(self, connection: ClientConnection) -> None:
+        connection.close()
+
+
+class _Request(Request, _Turn):
+    """A request of a thread, its turn, and what comes of it."""
 
     outcome: SocketMessage | Exception | None = None
     done: Bell | None = None  # for the thread, once another reads
@@ -36,12 +51,21 @@ class _Request(Request):
     is_watch = False
     _connection: ClientConnection
 
-    def begin(self, connection: ClientConnection, where: str) -> None:
+    def begin(self, connection: ClientConnection) -> None:
         """Send it. Raises OutcomeUnknown where it was sent to another run of the server; ProtocolError."""
-        self.send_to(connection.instance, connection.is_known, where)
-        self.outcome = None
+        self.send_to(connection.instance, connection.is_known, connection.where)
         self._connection = connection
         connection.begin(self.id, self.pieces, _Request.set, self)
+
+    def act(self, connection: ClientConnection) -> None:
+        """Send it, or have what hinders that come of it."""
+        if connection.is_closed:
+            self.set(ProtocolError(ErrorCode.DISCONNECTED, "the connection has ended"))
+            return
+        try:
+            self.begin(connection)
+        except (ProtocolError, CallError) as error:
+            self.set(error)
 
     def set(self, outcome: SocketMessage | Exception) -> None:
         """Take what comes of it."""
@@ -58,19 +82,6 @@ class _Request(Request):
 
     def _say_taken(self) -> None:
         self._connection.tell(SocketMessage(MessageType.ITEM, self.id))
-
-
-class _Turn:
-    """A thread's turn to have the connection, or its waiting for that.
-
-    Ctrl-C may come anywhere. So a turn that `is_over` counts as none, whether its end was still told or not.
-    """
-
-    __slots__ = ("came", "is_over")
-
-    def __init__(self) -> None:
-        self.is_over = False
-        self.came: Bell | None = None  # where it waits
 
 
 class Caller:
@@ -117,9 +128,9 @@ class Caller:
     def close(self) -> None:
         """Hang up. The next call connects anew; one that is under way does so at once."""
         self._check_process()
-        turn = _Turn()
+        turn = _Closing()
         try:
-            if self._take_turn(turn, None, lambda connection: connection.close()):
+            if self._take_turn(turn, None):
                 self._drop()
         finally:
             turn.is_over = True
@@ -204,18 +215,18 @@ class Caller:
     def _exchange(self, request: _Request, until_s: float | None) -> SocketMessage | Exception:
         """Send a request and return what comes of it. Raises ProtocolError, CallError, DeadlineError."""
         request.done = request.outcome = None
-        turn = _Turn()
+        request.is_over = False
         try:
-            if self._take_turn(turn, until_s, partial(_begin, request, self.where)):
-                connection = self._connected(until_s)
-                request.begin(connection, self.where)
-                is_done = True
+            if self._take_turn(request, until_s):
+                connection = self._connection
+                if connection is None or not connection.is_usable(until_s):
+                    connection = self._connect(until_s)
+                request.begin(connection)
+                is_done = connection.read_soon()
                 ends_s = 0.0  # where what comes is not the answer
                 while request.outcome is None and is_done:
-                    is_done = connection.read_within(_HANDOVER_S)
-                    if request.outcome is None and is_done:
-                        ends_s = ends_s or time.monotonic() + SLICE_S
-                        is_done = time.monotonic() < ends_s
+                    ends_s = ends_s or time.monotonic() + SLICE_S
+                    is_done = time.monotonic() < ends_s and connection.read_soon()
                 if not is_done or (request.items is not None and connection.has_pending):
                     self._hand_over(connection)
             if request.outcome is None:
@@ -226,7 +237,7 @@ class Caller:
         except CallError:
             raise
         except BaseException as error:
-            if self._owner is turn:
+            if self._owner is request:
                 if not isinstance(error, ProtocolError) and self._connection is not None:
                     self._connection.until_s = 0.0
                     self._connection.give_up(request.id)
@@ -235,12 +246,12 @@ class Caller:
                 self._have_watcher(self.session, lambda connection: connection.give_up(request.id))
             raise
         finally:
-            turn.is_over = True
-            if self._owner is turn:
-                self._pass_on(turn)
+            request.is_over = True
+            if self._owner is request:
+                self._pass_on(request)
 
-    def _take_turn(self, turn: _Turn, until_s: float | None, action: Action) -> bool:
-        """Take the connection for this thread; return false if the watcher has it, and calls `action`.
+    def _take_turn(self, turn: _Turn, until_s: float | None) -> bool:
+        """Take the connection for this thread; return false if the watcher has it, and does what it is for.
 
         Raises DeadlineError.
         """
@@ -251,7 +262,7 @@ class Caller:
                 if self._owner is None or self._owner.is_over:
                     self._owner = None
                     if self._is_watched:
-                        self._post(action)
+                        self._post(turn.act)
                         return False
                     self._owner = turn
                     return True
@@ -328,13 +339,8 @@ class Caller:
             self._connection.close()
             self._connection = None
 
-    def _connected(self, until_s: float | None) -> ClientConnection:
-        connection = self._connection
-        if connection is not None:
-            connection.until_s = until_s
-            if connection.is_usable():
-                return connection
-            self._drop()
+    def _connect(self, until_s: float | None) -> ClientConnection:
+        self._drop()
         self._connection = connection = self._dial(until_s)
         connection.until_s = until_s
         return connection
@@ -348,16 +354,6 @@ class Caller:
                 return dial(self._place, self.session.id, self._secret, dialling.timeout_s())
             except (OSError, ProtocolError) as error:
                 time.sleep(dialling.pause_s(error))
-
-
-def _begin(request: _Request, where: str, connection: ClientConnection) -> None:
-    if connection.is_closed:
-        request.set(ProtocolError(ErrorCode.DISCONNECTED, "the connection has ended"))
-        return
-    try:
-        request.begin(connection, where)
-    except (ProtocolError, CallError) as error:
-        request.set(error)
 
 
 def _slice_s(until_s: float | None) -> float:

@@ -25,6 +25,7 @@ from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError,
 # Where a system call can wait for so long: elsewhere it is of another form.
 _RECEIVE_TIMEOUT = getattr(socket, "SO_RCVTIMEO", None) if sys.platform != "win32" else None
 _IDLE_US = round(IDLE_S * 1_000_000)
+SOON_S = 0.02  # in which most answers come: who waits longer leaves the connection to the watcher
 MAX_LATER = 1_000  # lines that wait until what has come is read
 _MAX_PIECES = 64  # that one system call takes, on any system
 
@@ -41,15 +42,18 @@ class ClientConnection:
 
     until_s: float | None = None
 
-    def __init__(self, sock: Any, handshake: ClientHandshake, rest: bytes) -> None:
+    def __init__(self, sock: Any, where: str, handshake: ClientHandshake, rest: bytes) -> None:
+        self.where = where
         self.instance = handshake.instance
         self.is_known = handshake.is_known
         self._sock = sock
         self._is_sending = False
         self._is_receiving = False
         self._later: list[bytes] = []  # lines for when what has come is read
-        self._receive_timeout_s = 0.0  # that the system keeps; 0 for none
         self._is_tls = isinstance(sock, ssl.SSLSocket)
+        self._is_limited = not self._is_tls and _RECEIVE_TIMEOUT is not None  # each system call that receives
+        if self._is_limited:
+            sock.setsockopt(socket.SOL_SOCKET, _RECEIVE_TIMEOUT, pack("ll", 0, round(SOON_S * 1e6)))
         self._is_ready = readiness(sock)
         self._core = Core({}, "server", self._write, read_usual_reply)
         self._core.on_stream = self._on_item
@@ -74,26 +78,25 @@ class ClientConnection:
         reply, or with a ProtocolError when the connection ends. Raises ProtocolError where it has ended,
         DeadlineError.
         """
-        self._send(pieces)
+        self._send_now(pieces)
+        if self._later:
+            self._send_later()
         self._core._pending[id] = on_reply, token
 
     def is_readable(self, wait_s: float) -> bool:
         """Tell whether something can be read, now or within that time."""
         return bool(self._is_ready(wait_s * 1000))
 
-    def read_within(self, wait_s: float) -> bool:
-        """Read what comes within that time, by one system call where there is one for that; return whether
+    def read_soon(self) -> bool:
+        """Read what comes within SOON_S, by one system call where there is one for that; return whether
         something did.
         """
-        if self._is_tls or _RECEIVE_TIMEOUT is None:
-            if not self._is_ready(wait_s * 1000):
-                return False
-            self.read()
-            return True
-        if wait_s != self._receive_timeout_s:
-            self._receive_timeout_s = wait_s
-            self._sock.setsockopt(socket.SOL_SOCKET, _RECEIVE_TIMEOUT, pack("ll", 0, int(wait_s * 1e6)))
-        return self.read()
+        if self._is_limited:
+            return self.read()
+        if not self._is_ready(SOON_S * 1000):
+            return False
+        self.read()
+        return True
 
     def read(self) -> bool:
         """Read what there is; return whether there was something. What it answers is told to who asked."""
@@ -114,21 +117,14 @@ class ClientConnection:
             self._core.end()
         return True
 
-    def is_usable(self) -> bool:
+    def is_usable(self, until_s: float | None) -> bool:
         """Tell whether the server is there: it has not hung up while nobody asked it anything, and where
-        nothing has come for long it answers.
+        nothing has come for long it answers. What is sent from now on has until then to be taken.
         """
+        self.until_s = until_s
         core = self._core
-        ends_s = time.monotonic() + ALIVE_S
-        while core.close_error is None and self._is_ready(0):
-            if time.monotonic() > ends_s:  # it says without end what nobody asked
-                return False
-            self._sock.setblocking(False)
-            try:
-                if not self.read():
-                    break  # TLS's own
-            finally:
-                self._sock.setblocking(True)
+        if core.close_error is None and self._is_ready(0) and not self._read_unasked():
+            return False
         if core.close_error is not None:
             return False
         return now_us() - core.received_us < _IDLE_US or self._is_alive()
@@ -152,6 +148,20 @@ class ClientConnection:
         self._sock.close()
 
     # ---
+
+    def _read_unasked(self) -> bool:
+        """Read what has come while nobody asked; return whether it has an end."""
+        ends_s = time.monotonic() + ALIVE_S
+        while self._core.close_error is None and self._is_ready(0):
+            if time.monotonic() > ends_s:
+                return False
+            self._sock.setblocking(False)
+            try:
+                if not self.read():
+                    break  # TLS's own
+            finally:
+                self._sock.setblocking(True)
+        return True
 
     def _is_alive(self) -> bool:
         """Ask the server for a sign of life, and tell whether one comes in time."""
@@ -197,12 +207,9 @@ class ClientConnection:
                 raise ProtocolError(ErrorCode.DISCONNECTED, "it asks without end, and does not read")
             self._later.append(line)
         else:
-            self._send((line,))
-
-    def _send(self, pieces: Pieces) -> None:
-        self._send_now(pieces)
-        if self._later:
-            self._send_later()
+            self._send_now((line,))
+            if self._later:
+                self._send_later()
 
     def _send_now(self, pieces: Pieces) -> None:
         self._is_sending = True
@@ -281,7 +288,7 @@ def dial(place: Place, session: str, secret: str | None, timeout_s: float) -> Cl
         handshake = ClientHandshake(session, who(), secret, binding)
         rest = _shake_hands(sock, handshake, ends_s)
         sock.settimeout(None)
-        return ClientConnection(sock, handshake, rest)
+        return ClientConnection(sock, place.where, handshake, rest)
     except ssl.SSLError as error:
         sock.close()
         raise tls_failure(error) from None
