@@ -12,10 +12,8 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -156,7 +154,7 @@ def _read(path: Path, offset: int, size: int) -> bytes:
         return file.read(size)
 
 
-_ends: list[Callable[[], Any]] = []
+_pools: list[Pool] = []
 
 
 @click.command()
@@ -165,25 +163,15 @@ async def dask_setup(worker: Any, services: Path) -> None:
     """Serve what is in the file SERVICES from this worker. Called by Dask, whose worker does not start if it
     raises ServicesError.
     """
-    folder = TemporaryDirectory(prefix="snyper-")
+    folder = Path(worker.local_directory, "snyper")  # which Dask removes, also after a worker that was killed
+    await asyncio.to_thread(folder.mkdir)
     pool = Pool(services, worker.state.nthreads)
-    try:
-        await pool.__aenter__()
-    except BaseException:
-        folder.cleanup()
-        raise
-    node = Node(pool, Path(folder.name), worker.log_event)
-    worker.handlers.update(node.handlers)
-
-    async def end() -> None:
-        await pool.__aexit__(None, None, None)
-        with suppress(OSError):
-            folder.cleanup()
-
-    _ends.append(end)
+    await pool.__aenter__()
+    worker.handlers.update(Node(pool, folder, worker.log_event).handlers)
+    _pools.append(pool)
 
 
 async def dask_teardown(_: Any) -> None:
     """End what `dask_setup` began. Called by Dask."""
-    while _ends:
-        await _ends.pop()()
+    while _pools:
+        await _pools.pop().__aexit__(None, None, None)

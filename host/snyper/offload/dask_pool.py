@@ -130,12 +130,14 @@ class _Slot:
 
     async def _run(self, work: Work, work_id: str) -> Done:
         value, options = json.dumps(work.value).encode(), json.dumps(work.options).encode()
-        if work.input is not None:
-            try:
+        try:
+            if work.input is not None:
                 await self._put(work_id, work.input)
-            except _Gone:
-                self._node.ended.set()
-                raise NotStarted from None
+            else:  # what is lost later may have been done
+                await self._node.call_soon("describe")
+        except _Gone:
+            self._node.ended.set()
+            raise NotStarted from None
         outcome = await self._node.call(
             "work",
             work_id=work_id,
