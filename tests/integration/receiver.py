@@ -29,13 +29,13 @@ DEADLINE_S = 30.0
 class Receiver:
     """A receiver below `folder`, whose handlers write down what they get; it may be started again."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, handlers: str = HANDLERS) -> None:
         self.folder = folder
         self.into = folder / "received"
         self._options = options
         self._events = folder / "events"
         self._handlers = folder / "handlers.py"
-        self._handlers.write_text(HANDLERS)
+        self._handlers.write_text(handlers)
         self.url = ""
         self.process: subprocess.Popen[str] | None = None
 
@@ -87,10 +87,10 @@ class Receiver:
 
 
 @contextlib.contextmanager
-def receiving(folder: Path, *options: str) -> Iterator[Receiver]:
+def receiving(folder: Path, *options: str, handlers: str = HANDLERS) -> Iterator[Receiver]:
     """Run a receiver for the block."""
     folder.mkdir(exist_ok=True)
-    receiver = Receiver(folder, *options)
+    receiver = Receiver(folder, *options, handlers=handlers)
     receiver.start()
     try:
         yield receiver

@@ -211,7 +211,7 @@ def _inbox_limits(limits: dict[str, int], accept: Sequence[str]) -> Any:
 
 
 def _bus(handlers: Path | None, limits: dict[str, int], as_json: bool) -> Any:
-    """Make the bus, with what shows each event and a person's own handlers. Raises LoadingError."""
+    """Make the bus, with a person's own handlers, or what shows each event. Raises LoadingError."""
     from snyper.inbox.bus import Bus
     from snyper.inbox.handlers import subscribe_handlers
     from snyper.inbox.store import DATA_RECEIVED, FILE_RECEIVED
@@ -224,8 +224,9 @@ def _bus(handlers: Path | None, limits: dict[str, int], as_json: bool) -> Any:
             out.print(one_line(text), highlight=False, soft_wrap=True)
 
     bus = Bus(limits["handler_s"])
-    for kind in (FILE_RECEIVED, DATA_RECEIVED):
-        bus.subscribe(kind, show)
+    if handlers is None or as_json:
+        for kind in (FILE_RECEIVED, DATA_RECEIVED):
+            bus.subscribe(kind, show)
     if handlers is not None:
         module = load_file(handlers)
         try:
