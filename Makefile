@@ -86,6 +86,7 @@ long-calls: $(READY) ## Hold the interpreter lock for 20 s in a call, answer 1 G
 
 long-offload: $(READY) ## Deliver 1,000 items while both sides are killed
 	@SNYPER_ITEMS=1000 $(BIN)/python -m pytest tests/integration/test_inbox_outages.py $(ARGS)
+	@SNYPER_PRINTED_MB=100 $(BIN)/python -m pytest tests/integration/test_offload_pool.py -k printed $(ARGS)
 
 cuts: $(READY) ## Cut the power at each command to the flash (ARGS="--depth 2")
 	@$(BIN)/python -m tools.power_cuts $(ARGS)

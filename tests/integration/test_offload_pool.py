@@ -349,6 +349,44 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     wait_until(lambda: not any(map(is_alive, both)), "the end of both workers")
 
 
+# It is not Windows; what is held is that nothing of what that lacks is used.
+WITHOUT_POSIX = """
+import os, subprocess
+for name in ("fork", "killpg", "register_at_fork", "sched_getaffinity", "setsid", "O_NONBLOCK"):
+    delattr(os, name)
+"""
+TASKKILL = '#!/bin/sh\n[ "$1 $2 $3" = "/F /T /PID" ] && kill -9 $4\n'
+
+
+def test_workers_without_posix(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_POSIX)
+    (tmp_path / "taskkill").write_text(TASKKILL)
+    (tmp_path / "taskkill").chmod(0o700)
+    loadable(tmp_path / "services.py", 1)
+    with (tmp_path / "services.py").open("a") as file:
+        file.write(
+            "@data_service('/hang', limit_s=0.3)\ndef hang(data):\n    import time; time.sleep(1000)\n"
+            "@data_service('/wait', takes='folder')\ndef wait(folder):\n    import os, time\n"
+            "    open(folder + '/new', 'w').write(str(os.getpid()))\n"
+            "    os.rename(folder + '/new', folder + '/pids')\n    time.sleep(1000)\n"
+        )
+    source = PARENT.replace(
+        "        await pool.run(",
+        "        assert (await pool.run(Work(services['number'], folder))).value == 1\n"
+        "        try:\n            await pool.run(Work(services['hang'], folder))\n"
+        "        except Exception as error:\n            assert 'its limit of 0.3 s' in str(error), error\n"
+        "        assert (await pool.run(Work(services['number'], folder))).value == 1\n"
+        "        await pool.run(",
+    )
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [sys.executable, "-c", source, str(tmp_path / "services.py"), str(tmp_path)]
+    with subprocess.Popen(command, env=env) as parent:
+        wait_until(lambda: (tmp_path / "pids").exists() or parent.poll() is not None, "the service")
+        assert parent.poll() is None
+        parent.kill()
+    ended(tmp_path)
+
+
 @pytest.mark.parametrize("megabytes", [int(os.environ.get("SNYPER_PRINTED_MB", "10"))])
 def test_much_that_is_printed(tmp_path: Path, megabytes: int) -> None:
     """Nothing is lost, held in memory or done to a terminal, and each line says whose it is."""

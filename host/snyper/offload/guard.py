@@ -22,13 +22,13 @@ _END_LIMIT_S = 1.0
 
 
 class Guard:
-    """Kills the process groups that it has been told of, once this process is gone. POSIX only: does nothing
-    elsewhere.
+    """Kills the process groups that it has been told of, once this process is gone. Does nothing where there
+    are no process groups.
     """
 
     def __init__(self) -> None:
         self._process = None
-        if os.name == "posix":
+        if hasattr(os, "killpg"):
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _GUARD],
                 stdin=subprocess.PIPE,

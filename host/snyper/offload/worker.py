@@ -29,7 +29,7 @@ from snyper.system.loading import explain, message_of
 from snyper.system.text import harmless, one_line
 
 _PROGRESS_EVERY_S = 0.05
-_END_WITHIN_S = 2.0  # after the pool's end, where no guard kills the workers
+_END_WITHIN_S = 0.5  # after the pool's end, where no guard kills the workers
 _LONG_LINE = 8192  # is printed as far as it goes
 _FOLDERS = ("TMPDIR", "TEMP", "TMP")  # where programs look for the folder of temporary files
 
@@ -190,7 +190,7 @@ def _take_streams() -> tuple[Iterator[bytes], _Pipe, _Named]:
         io.BufferedWriter(prints), "utf-8", "backslashreplace", write_through=True, line_buffering=True
     )
     _outlive_signals()
-    if os.name == "posix":
+    if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=pipe.close_in_child)
         return iter(source), pipe, prints
     return _read_in_thread(source), pipe, prints
@@ -205,7 +205,7 @@ def _outlive_signals() -> None:
     numbers = [signal.SIGINT, signal.SIGTERM]
     for number in numbers:
         signal.signal(number, lambda *_: None)
-    if os.name == "posix":
+    if hasattr(os, "register_at_fork"):
         os.register_at_fork(
             after_in_child=lambda: [signal.signal(number, signal.SIG_DFL) for number in numbers]
         )

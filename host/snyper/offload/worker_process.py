@@ -21,7 +21,7 @@ from snyper.offload.work_queue import NotStarted
 # What a pipe that is empty takes at once, on every system (POSIX's PIPE_BUF is at least 512; Linux's, 4096).
 _AT_ONCE_BYTES = 4096 if sys.platform == "linux" else 512
 _KILL_LIMIT_S = 5.0  # what waits for a disk that does not answer cannot be killed before that does
-_POSIX = os.name == "posix"
+_HAS_GROUPS = hasattr(os, "killpg")  # of processes: all but Windows
 
 
 class _Run:
@@ -170,7 +170,7 @@ class WorkerProcess:
         except OSError as error:
             self._tell(self._on_end, f"no worker can be started: {error}")
             return
-        if _POSIX:
+        if _HAS_GROUPS:
             self._guard.add(self._process.pid)
         assert self._process.stdout is not None
         with contextlib.suppress(
@@ -178,7 +178,7 @@ class WorkerProcess:
         ):  # what is no line of ours is the end of it as well
             self._listen(self._process.stdout)
         self._kill()
-        if _POSIX:
+        if _HAS_GROUPS:
             self._guard.discard(self._process.pid)
         with self._reaping:
             status = self._process.wait()
@@ -257,7 +257,7 @@ def _line_of(work: Work) -> bytes:
 
 def _start(command: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
     """Start a process that no signal from the terminal reaches, in a group of its own."""
-    if _POSIX:
+    if _HAS_GROUPS:
         return subprocess.Popen(
             command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
@@ -271,7 +271,7 @@ def _start(command: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
 
 
 def _kill_tree(process: subprocess.Popen[bytes]) -> None:
-    if _POSIX:
+    if _HAS_GROUPS:
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
     else:
