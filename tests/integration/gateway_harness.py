@@ -20,7 +20,7 @@ import signal
 import time
 from pathlib import Path
 
-from snyper.services import data_service, file_service, image_service, progress
+from snyper.services import InvalidInput, data_service, file_service, image_service, progress
 
 HERE = Path(__file__).parent
 
@@ -63,6 +63,8 @@ def process_data(data, options: dict):
     count("process_data")
     if data == "raise":
         raise RuntimeError("it is broken")
+    if data == "invalid":
+        raise InvalidInput("another word")
     if data == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     return {"data": data, "options": options}

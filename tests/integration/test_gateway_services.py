@@ -169,6 +169,8 @@ def test_refusals(server: Serve, path: str, request_: Any, status: int, word: st
 def test_what_services_do_wrong(server: Serve) -> None:
     raised = server.post(DATA, json={"data": "raise"})
     assert (raised.status_code, raised.json()) == (500, {"detail": "RuntimeError: it is broken"})
+    invalid = server.post(DATA, json={"data": "invalid"})
+    assert (invalid.status_code, invalid.json()) == (422, {"detail": "another word"})
     assert server.post("/api/slow", json={"data": 1}).status_code == 504
     died = server.post(DATA, json={"data": "die"})
     assert died.status_code == 500
