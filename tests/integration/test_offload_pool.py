@@ -316,7 +316,7 @@ async def test_a_pool_ends_at_once_with_work_under_way(tmp_path: Path) -> None:
         await until(lambda: pool.waiting == 1, "1 waiting")
         began_s = time.monotonic()
     assert time.monotonic() - began_s < 1
-    for task in (running, queued):
+    for task in (running, queued, asyncio.create_task(desk.run("echo", 2))):
         with pytest.raises(WorkError):
             await task
     ended(tmp_path)
@@ -406,6 +406,39 @@ def test_much_that_is_printed(tmp_path: Path, megabytes: int) -> None:
     assert b"from a program" in lines
     assert lines.pop() == b"print_much: [2Jno screen is cleared"
     assert {line[:13] for line in lines} == {b"print_much: x", b"print_much: y", b"from C", b"from a progra"}
+
+
+@pytest.mark.parametrize("how", ["closed", "left", "full"])
+def test_prints_that_nobody_takes(tmp_path: Path, how: str) -> None:
+    """A service does not fail for it."""
+    source = PARENT.replace('"wait"', '"print_much"').replace("str(folder)", "2")
+    reader, writer = os.pipe()
+    os.close(reader)
+    script = f"{'exec 2>&-; ' if how == 'closed' else ''}{'exec 2>/dev/full; ' if how == 'full' else ''}"
+    command = ["sh", "-c", script + 'exec "$@"', "sh", sys.executable, "-c", source]
+    try:
+        done = subprocess.run(
+            [*command, str(SERVICES), str(tmp_path)], stderr=writer, check=False, timeout=60
+        )
+    finally:
+        os.close(writer)
+    assert done.returncode == 0
+
+
+async def test_a_crash_shows_where_it_was(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    async with Pool(SERVICES, 1) as pool:
+        with pytest.raises(Died):
+            await Desk(pool, tmp_path).run("die", "segfault")
+    assert 'misbehaving_services.py", line ' in capfd.readouterr().err
+
+
+async def test_what_is_nested_too_deeply_is_the_senders_error(desk: Desk) -> None:
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+    with pytest.raises(Rejected, match="nested too deeply"):
+        await desk.run("echo", value)
+    assert await desk.ask("echo", 1)
 
 
 def loadable(path: Path, number: int) -> None:

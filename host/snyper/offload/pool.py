@@ -34,7 +34,7 @@ class Pool(WorkQueue):
         self, services: Path, workers: int | None = None, start_limit_s: float = START_LIMIT_S
     ) -> None:
         super().__init__(workers or _processors())
-        self._path = services
+        self._path = services.absolute()
         self._threads = max(1, _processors() // self.workers)  # of each, so that all together have enough
         self._start_limit_s = start_limit_s
         self._keepers: list[asyncio.Task[None]] = []

@@ -13,6 +13,7 @@ from snyper.offload.declarations import Service
 from snyper.offload.work import Done, Lost, Work, WorkError
 
 _KEPT_DURATIONS = 100
+_STOPPED = "the services are being stopped"
 _MOST_TRIES = 3  # of idempotent work whose workers are lost one after the other: it may be what ends them
 
 
@@ -74,6 +75,7 @@ class WorkQueue:
         self._idle: list[Worker] = []  # the one that was used last is last, and next
         self._waiters: deque[asyncio.Future[Worker]] = deque()
         self._probes: set[asyncio.Future[None]] = set()
+        self._is_ended = False
 
     @property
     def ready(self) -> int:
@@ -107,10 +109,11 @@ class WorkQueue:
             self._idle.remove(worker)
 
     def end(self) -> None:
-        """End all work that waits, with a WorkError."""
+        """End all work that waits, and refuse what comes, with a WorkError."""
+        self._is_ended = True
         for waiter in self._waiters:
             if not waiter.done():
-                waiter.set_exception(WorkError("the services are being stopped"))
+                waiter.set_exception(WorkError(_STOPPED))
 
     async def run(
         self,
@@ -186,6 +189,8 @@ class WorkQueue:
 
     async def _take_worker(self) -> Worker:
         """Wait for a worker, in the order of asking."""
+        if self._is_ended:
+            raise WorkError(_STOPPED)
         if self._idle:
             return self._idle.pop()
         waiter: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()

@@ -4,6 +4,7 @@
 work, lines of JSON back. What a service prints goes to stderr.
 """
 
+import faulthandler
 import inspect
 import io
 import json
@@ -16,6 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -79,6 +81,9 @@ class _Named(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
+    def fileno(self) -> int:
+        return self._stream.fileno()  # for programs that a service starts, and tracebacks of a crash
+
     def write(self, data: Any) -> int:
         with self._lock:
             *lines, self._begun = (self._begun + bytes(data)).split(b"\n")
@@ -97,8 +102,14 @@ class _Named(io.RawIOBase):
     def _print(self, lines: list[bytes]) -> None:
         # Names of strangers' files may be in it.
         shown = (f"{self.name}: {harmless(line.decode(errors='replace'))}\n" for line in lines)
-        self._stream.write("".join(shown).encode(errors="replace"))
-        self._stream.flush()
+        with suppress(OSError):  # who reads it may have left, the disk be full: no reason for work to fail
+            _write_all(self._stream, "".join(shown).encode(errors="replace"))
+
+
+def _write_all(stream: BinaryIO, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[stream.write(left) or 0 :]
 
 
 def main() -> None:
@@ -179,16 +190,21 @@ def _restore_folder(before: Mapping[str, str | None]) -> None:
 
 def _take_streams() -> tuple[Iterator[bytes], _Pipe, _Named]:
     """Take stdin and stdout for the pool, and leave the services nothing to read, and stderr to print to."""
+    try:
+        os.fstat(2)
+    except OSError:  # the server was started without one
+        os.set_inheritable(os.open(os.devnull, os.O_WRONLY), True)  # which is 2: 0 and 1 are there
     source = os.fdopen(os.dup(0), "rb")
     pipe = _Pipe(os.fdopen(os.dup(1), "wb"))
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
-    prints = _Named(os.fdopen(os.dup(2), "wb"))
+    prints = _Named(os.fdopen(os.dup(2), "wb", buffering=0))
     sys.stdout = sys.stderr = io.TextIOWrapper(
         io.BufferedWriter(prints), "utf-8", "backslashreplace", write_through=True, line_buffering=True
     )
+    faulthandler.enable()
     _outlive_signals()
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=pipe.close_in_child)

@@ -252,7 +252,10 @@ def _line_of(work: Work) -> bytes:
         "value": work.value,
         "options": work.options,
     }
-    return json.dumps(asked).encode() + b"\n"
+    try:
+        return json.dumps(asked).encode() + b"\n"
+    except RecursionError:
+        raise Rejected(f"what was sent to {work.service.name} is nested too deeply") from None
 
 
 def _start(command: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
