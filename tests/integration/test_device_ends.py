@@ -45,17 +45,16 @@ def test_a_push(receiver: Receiver, tmp_path: Path) -> None:
     assert ClientPush(receiver.url).push_data_sync([1])["message"] == "Data received"
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_cut_at_twenty_random_offsets(seed: int, receiver: Receiver, tmp_path: Path) -> None:
+def test_cut_at_twenty_random_offsets(receiver: Receiver, tmp_path: Path) -> None:
     size = 8 * MIB
-    path = write(tmp_path / f"large-{seed}.bin", size)
-    cuts = sorted(random.Random(seed).sample(range(size), 20))
+    path = write(tmp_path / "large.bin", size)
+    cuts = sorted(random.Random(1).sample(range(size), 20))
     port = int(receiver.url.rpartition(":")[2])
     with relayed(port, cuts) as relay:
         answer = ClientPush(relay.url).push_file_sync(path)
     assert relay.cuts_left == 0
     assert Path(answer["path"]).read_bytes() == path.read_bytes()
-    assert [name for name in receiver.files() if name.startswith(f"large-{seed}")] == [path.name]
+    assert [name for name in receiver.files() if name.startswith("large")] == [path.name]
     assert relay.sent - size < MIB
     assert receiver.parts() == []
 

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -23,6 +25,7 @@ from snyper.device import (
     delivery,
     retrying,
 )
+from snyper.device.__main__ import main
 from snyper.device.limits import Limits
 from snyper.device.multipart import SentFile
 from tests.integration.device_harness import DEADLINE_S, HOST, Receiver, Scripted, scripted_server, write
@@ -329,8 +332,8 @@ def test_an_hour_away_with_a_thousand_waiting(outbox: Outbox, monkeypatch: pytes
     receiver.fault = fault
     with scripted_server(receiver) as server:
         delivered = Delivery(outbox, server.url, on_item=on_item)
-        hours = delivered._limits = _Hours(3600.0, back, done)
-        delivered.run_here()
+        hours = _Hours(3600.0, back, done)
+        delivered.run_here(hours)
     assert values(receiver) == list(range(1000))
     assert 60 < tries < 140
     assert hours.waited_s > 3600
@@ -427,40 +430,72 @@ def test_a_cut_at_each_step_of_the_disk(tmp_path: Path) -> None:
 # --- its commands
 
 
+class Done(NamedTuple):
+    """The end of a command: its status, and what it has said."""
+
+    status: int
+    out: str
+    err: str
+
+
 @pytest.fixture
-def python(tmp_path: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(HOST_FOLDER), "SNYPER_OUTBOX": str(tmp_path / "outbox")}
+def device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Give `python3 -m snyper.device`, with an outbox of its own."""
+    monkeypatch.setenv("SNYPER_OUTBOX", str(tmp_path / "outbox"))
+
+    def run(*words: str) -> Done:
+        return Done(main(list(words)), *capsys.readouterr())
+
+    return run
 
 
-def device(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "snyper.device", *words],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=DEADLINE_S,
-    )
-
-
-def test_the_commands_of_a_device(python: dict[str, str], tmp_path: Path) -> None:
+def test_the_commands_of_a_device(
+    device: Callable[..., Done], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     receiver = Receiver()
-    assert device(python, "outbox", "list").stdout == "0 waiting, 0 refused\n"
-    added = device(python, "outbox", "add", '{"a": 1}').stdout.strip()
-    device(python, "outbox", "add", str(write(tmp_path / "a.jpg", 5)))
-    listed = device(python, "outbox", "list").stdout.splitlines()
+    nobody = f"http://{HOST}:9"
+    assert device("outbox", "list") == (0, "0 waiting, 0 refused\n", "")
+    added = device("outbox", "add", '{"a": 1}').out.strip()
+    device("outbox", "add", str(write(tmp_path / "a.jpg", 5)))
+    listed = device("outbox", "list").out.splitlines()
     assert listed[0].split() == [added, "18", "data", "waits"]
     assert listed[1].split()[1:] == ["5", "a.jpg", "waits"]
-    assert json.loads(device(python, "outbox", "list", "--json").stdout)["waiting"][0]["id"] == added
-    done = device(python, "outbox", "run", "--once", "--to", f"http://{HOST}:9", "--tries", "1")
-    assert (done.returncode, "2 waiting" in done.stderr) == (3, True)
-    assert "refused" in device(python, "outbox", "list").stdout.splitlines()[-1]
+    assert json.loads(device("outbox", "list", "--json").out)["waiting"][0]["id"] == added
+    done = device("outbox", "run", "--once", "--to", nobody)
+    assert (done.status, "2 waiting" in done.err) == (3, True)
+    assert "refused" in device("outbox", "list").out.splitlines()[-1]
     with scripted_server(receiver) as server:
-        python["SERVICE_SERVER_URL"] = server.url
-        done = device(python, "outbox", "run", "--once")
-        assert (done.returncode, done.stdout.splitlines()[0].split()) == (0, [added, "data", "sent"])
-        pushed = device(python, "push", '{"b": 2}', "--to", server.url)
-        assert (pushed.returncode, json.loads(pushed.stdout)) == (0, {"status": "ok", "number": 2})
-    assert device(python, "push", "5", "--to", server.url, "--tries", "1").returncode == 3
-    assert device(python, "push", "no such file").returncode == 2
-    assert device(python, "outbox", "discard", "x").returncode == 1
+        monkeypatch.setenv("SERVICE_SERVER_URL", server.url)
+        done = device("outbox", "run", "--once")
+        assert (done.status, done.out.splitlines()[0].split()) == (0, [added, "data", "sent"])
+        pushed = device("push", '{"b": 2}', "--to", server.url)
+        assert (pushed.status, json.loads(pushed.out)) == (0, {"status": "ok", "number": 2})
+        pushed = device("push", str(write(tmp_path / "b.jpg", 5)), "--to", server.url)
+        assert pushed.status == 0
+        assert device("send", "7", "--to", server.url) == (0, "null\n", "")
+    with scripted_server(lambda request: request.answer(400, b'{"detail": "no"}')) as server:
+        done = device("send", "7", "--to", server.url)
+        assert done == (1, "", "snyper.device: no (400)\n")
+    assert device("push", "5", "--to", nobody).status == 3
+    assert device("push", "no such file").status == 2
+    assert device("send", "5", "--options", "[1]").status == 2
+    assert device("outbox", "discard", "x").status == 1
+
+
+def test_ctrl_c_ends_a_command(tmp_path: Path) -> None:
+    arrived, over = threading.Event(), threading.Event()
+
+    def script(request: Scripted) -> None:
+        arrived.set()
+        over.wait(DEADLINE_S)
+
+    with scripted_server(script) as server:
+        command = [sys.executable, "-m", "snyper.device", "push", "5", "--to", server.url]
+        with subprocess.Popen(
+            command, env={**os.environ, "PYTHONPATH": str(HOST_FOLDER)}, stderr=subprocess.PIPE, text=True
+        ) as pushing:
+            assert arrived.wait(DEADLINE_S)
+            pushing.send_signal(signal.SIGINT)
+            _, said = pushing.communicate(timeout=DEADLINE_S)
+        over.set()
+    assert (pushing.returncode, said) == (130, "snyper.device: stopped\n")

@@ -65,11 +65,10 @@ def test_options_and_names_go_along(tmp_path: Path) -> None:
     assert disposition == "inline; filename=\"m_%22we.jpg\"; filename*=UTF-8''m%C3%B6%22we.jpg"
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_cut_at_twenty_random_offsets(seed: int, tmp_path: Path) -> None:
+def test_cut_at_twenty_random_offsets(tmp_path: Path) -> None:
     path = write(tmp_path / "large.bin", 8 * MIB)
     receiver = Receiver()
-    cuts = sorted(random.Random(seed).sample(range(8 * MIB), 20))
+    cuts = sorted(random.Random(1).sample(range(8 * MIB), 20))
     with scripted_server(receiver) as server, relayed(server.server_address[1], cuts) as relay:
         ClientPush(relay.url).push_file_sync(path)
     assert relay.cuts_left == 0

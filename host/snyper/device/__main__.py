@@ -4,6 +4,7 @@ Exit status: 0 all went well, 1 refused or failed, 2 wrong usage, 3 nobody answe
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -151,7 +152,9 @@ def _run(options: Any) -> int:
 
     delivery = Delivery(Outbox(options.folder), options.to, options.timeout, on_item=on_item)
     if not options.once:
-        delivery.run_here()
+        with contextlib.suppress(KeyboardInterrupt):
+            delivery.run_here()
+        return 0
     report = delivery.flush(options.tries)
     if report.why:
         _say(f"{report.left} waiting: {report.why}")

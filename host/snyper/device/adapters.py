@@ -104,6 +104,8 @@ class RemoteFileAdapter:
 
     def _process(self, path: Path, options: Options, on_sent: OnSent, limits: Limits) -> Result:
         folder = Path(tempfile.gettempdir() if self._save_to is None else self._save_to)
+        if not folder.is_dir():  # which is no news to get with the result
+            raise NotADirectoryError(f"there is no folder {folder} for results")
 
         def take(answer: Answer) -> Result:
             if answer.is_json:

@@ -59,14 +59,16 @@ class Connection:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
             raise ValueError(f"{url!r} is no http://HOST:PORT")
-        if parts.query or parts.fragment:
-            raise ValueError(f"{url!r} has more than a path")
+        if parts.query or parts.fragment or not is_plain(self.url):
+            raise ValueError(f"{url!r} has more than a plain path")
         self._is_tls = parts.scheme == "https"
         self._host: str = parts.hostname
         self._port = parts.port
         self._path = parts.path
         self._timeout = timeout
         self._key = settings.service_key() if key is None else key
+        if self._key and not is_plain(self._key):
+            raise ValueError("the key has blanks, or letters that are not ASCII")
         self._ca_file = settings.ca_file() if ca_file is None else ca_file
         self._open: Optional[http.client.HTTPConnection] = None
 
@@ -104,9 +106,12 @@ class Connection:
         """Send a request to a path below the URL and return what `take` makes of the answer, whatever its
         status.
 
-        Raises Unreachable for everything that the network does, ssl.SSLCertVerificationError for a server
-        that is another, and what `take` and the blocks of `body` raise.
+        Raises ValueError for what is no path, Unreachable for everything that the network does,
+        ssl.SSLCertVerificationError for a server that is another, and what `take` and the blocks of `body`
+        raise.
         """
+        if not endpoint.startswith("/") or not is_plain(endpoint):
+            raise ValueError(f"{endpoint!r} is no path such as /api/process/file")
         return self.request_target(method, self._path + endpoint, headers, body, limits, take)
 
     def request_target(
@@ -172,6 +177,11 @@ class Connection:
             raise Lost(reason_of(error)) from error
         made.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         return made
+
+
+def is_plain(text: str) -> bool:
+    """Tell whether a text is ASCII without blanks, as URLs and keys are."""
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 def _send_head(

@@ -77,15 +77,17 @@ class Delivery:
     def flush(self, tries: int = TRIES) -> Report:
         """Send what waits, as far as the receiver takes it now: each item in so many tries.
 
-        Raises OutboxLocked where another process delivers; Stopped; OSError for an outbox that cannot be
-        read.
+        Raises OutboxLocked where another process delivers; OSError for an outbox that cannot be read.
         """
+        return self._flush(tries, Limits())
+
+    def _flush(self, tries: int, limits: Limits) -> Report:
         sent = refused = 0
         state, why, retry_after_s = DELIVERING, "", None
         with self.outbox.sending(), self._connection() as connection:
             for item in self.outbox.in_order():
                 try:
-                    self._send(connection, item, tries)
+                    self._send(connection, item, tries, limits)
                 except Refused as error:
                     if error.status in (401, 403):
                         state, why = PAUSED, f"the receiver refuses the key: {error}"
@@ -112,7 +114,7 @@ class Delivery:
     def run(self) -> None:
         """Deliver in a thread from now on, whatever is added, until `stop`."""
         self._limits = Limits()
-        self._thread = threading.Thread(target=self.run_here, name="snyper-outbox", daemon=True)
+        self._thread = threading.Thread(target=self.run_here, args=(self._limits,), daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -122,14 +124,15 @@ class Delivery:
             self._thread.join()
             self._thread = None
 
-    def run_here(self) -> None:
-        """Deliver in this thread until `stop`."""
+    def run_here(self, limits: Optional[Limits] = None) -> None:
+        """Deliver in this thread, whatever is added, until the limits' end."""
+        limits = limits or Limits()
         failures = 0
         last_why = ""
         try:
             while True:
                 try:
-                    report = self.flush(tries=1)
+                    report = self._flush(1, limits)
                 except OutboxLocked as error:
                     report = Report(0, 0, 0, AWAY, str(error))
                 except OSError as error:
@@ -138,24 +141,24 @@ class Delivery:
                     _log.warning("the outbox waits: %s", report.why)
                 last_why = report.why
                 failures = 0 if report.sent or report.state != AWAY else failures + 1
-                self._limits.wait(_pause_s(report, failures))
+                limits.wait(_pause_s(report, failures))
         except Stopped:
             pass
 
     def _connection(self) -> Connection:
         return Connection(self._url, self._timeout, self._key, self._ca_file)
 
-    def _send(self, connection: Connection, item: Item, tries: int) -> None:
+    def _send(self, connection: Connection, item: Item, tries: int, limits: Limits) -> None:
         if item.kind == DAMAGED:
             raise ValueError(item.reason)
         item.check()
         if item.kind == DATA:
             text = item.payload.read_bytes()
-            send_text(connection, item.endpoint, text, item.id, self._limits, tries, Answer.discard)
+            send_text(connection, item.endpoint, text, item.id, limits, tries, Answer.discard)
         else:
             send_file(
                 *(connection, item.endpoint, item.payload, item.id, item.field, item.filename, item.fields),
-                limits=self._limits,
+                limits=limits,
                 tries=tries,
                 take=Answer.discard,
             )

@@ -28,7 +28,7 @@ def service_mode() -> str:
 
 def service_key() -> Optional[str]:
     """Return the key that servers ask for, or None."""
-    return os.environ.get("SNYPER_SERVICE_KEY") or None
+    return (os.environ.get("SNYPER_SERVICE_KEY") or "").strip() or None
 
 
 def ca_file() -> Optional[str]:
