@@ -1,10 +1,14 @@
 """The services of `examples/offload`: what they answer, and what they say of what they cannot work with."""
 
-import asyncio
 import io
+import json
 import math
 import random
+import re
+import shutil
 import struct
+import subprocess
+import sys
 import wave
 from pathlib import Path
 from typing import Any
@@ -13,10 +17,11 @@ import pytest
 from PIL import Image
 
 from examples.offload import services
-from snyper.offload.pool import Pool
-from snyper.offload.work import Rejected, Work
 from snyper.services import InvalidInput
 from tests.integration.harness import ROOT
+from tools.loopback import free_port
+
+FOLDER = ROOT / "examples/offload"
 
 
 def written(path: Path, content: bytes) -> Path:
@@ -168,23 +173,35 @@ def test_the_model_knows_its_flowers() -> None:
             services.infer(wrong)
 
 
-def test_workers_run_them(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with Pool(ROOT / "examples/offload/services.py", 1) as pool:
-            known = {service.name: service for service in pool.services}
-            assert [service.path for service in known.values()] == [
-                "/api/process/file",
-                "/api/process/image",
-                "/api/process/data",
-                "/api/analyze/sensors",
-                "/api/infer",
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
+def test_the_lines_of_its_readme(tmp_path: Path) -> None:
+    """Run what a newcomer types, but for the port."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", (FOLDER / "README.md").read_text(), re.M | re.S)
+    assert len(blocks) == 2
+    start = blocks[0].splitlines()[1]
+    assert start.startswith("snyper serve services.py ")
+    port = free_port()
+    written(tmp_path / "readings.csv", b"volts\n1\n3\n")
+    written(tmp_path / "photo.jpg", picture((1000, 500), "JPEG"))
+    command = [sys.executable, "-m", "snyper.cli", *start.replace(":8000", f":{port}").split()[1:]]
+    with subprocess.Popen(command, cwd=FOLDER, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stderr is not None
+            assert any("Ctrl-C stops it" in line for line in server.stderr)
+            script = blocks[1].replace(":8000", f":{port}").replace("curl ", "curl -sS ")
+            done = [
+                subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True)
+                for line in script.splitlines()
             ]
-            file = written(tmp_path / "a.png", picture((1000, 500)))
-            done = await pool.run(Work(known["resize"], tmp_path, file, options="default"))
-            assert done.file is not None
-            with pytest.raises(Rejected, match="this is no picture"):
-                await pool.run(Work(known["resize"], tmp_path, written(file, b"x"), options="default"))
-            done = await pool.run(Work(known["infer"], tmp_path, value=[5.1, 3.5, 1.4, 0.2]))
-            assert done.value == {"name": "setosa", "share": 0.985}
-
-    asyncio.run(run())
+        finally:
+            server.terminate()
+            server.communicate()
+    assert [one.stderr for one in done] == [b""] * 5
+    file, image, data, sensors, model = (one.stdout for one in done)
+    assert json.loads(file)["columns"]["volts"]["mean"] == 2
+    assert image == b""
+    with Image.open(tmp_path / "small.jpg") as small:
+        assert small.size == (640, 320)
+    assert json.loads(data) == {"result": {"dew_point": 17.0, "water": 14.1}}
+    assert json.loads(sensors)["anomalies"][0]["index"] == 3
+    assert json.loads(model) == {"prediction": {"name": "setosa", "share": 0.985}}
