@@ -10,6 +10,7 @@ from tools.bench.against import rows_against
 from tools.bench.calls import call_rows
 from tools.bench.fan_out import fan_out_rows
 from tools.bench.idle import idle_rows
+from tools.bench.offload import offload_rows
 from tools.bench.ping import ping_rows
 from tools.bench.processes import ROOT
 from tools.idle_load import measure
@@ -35,6 +36,13 @@ async def test_a_call_is_measured_beside_its_floors() -> None:
     rows = await call_rows(rounds=1, calls=2, array_bytes=1 << 16)
     assert len(rows) == 6
     assert all(float(row.ratio) > 0 for row in rows)
+
+
+@needs_linux
+async def test_offload_is_measured_beside_fastapi() -> None:
+    rows = await offload_rows(rounds=1, requests=2, file_bytes=1_000_000)
+    assert len(rows) == 4
+    assert all(float(row.ratio) > 0 for row in rows[:3])
 
 
 @needs_linux

@@ -5,6 +5,7 @@ import json
 import socket
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,40 @@ def test_a_body_without_a_length_is_cut_at_the_limit(server: Serve) -> None:
         assert answer_of(sock)[0] == 413
     assert max(seen) <= 100_000 + 262_144
     server.until_clean()
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        (b"POST /api/process/data HTTP/1.1\r\nHost: ", b"x" * 1000),
+        (b"POST /api/process/data HTTP/1.1\r\n", b"A: b\r\n"),
+        (b"POST /", b"x" * 1000),
+        (
+            head(DATA, -1, "application/json", "Transfer-Encoding: chunked") + b"1\r\n{\r\n0\r\n",
+            b"A: b\r\n" * 100,
+        ),
+        (head(DATA, -1, "application/json", "Transfer-Encoding: chunked") + b"1;", b"x" * 1000),
+    ],
+    ids=["header", "headers", "path", "trailers", "extension"],
+)
+def test_what_has_no_end_is_cut_off(server: Serve, begin: bytes, piece: bytes) -> None:
+    sent = len(begin)
+    with socket.create_connection(("127.0.0.1", server.port), 30) as sock:
+        sock.sendall(begin)
+        with suppress(OSError):  # reset, or a broken pipe
+            while sent < 10_000_000:
+                sent += sock.send(piece)
+    assert sent < 10_000_000
+
+
+def test_two_requests_in_one_packet(server: Serve) -> None:
+    one = head(DATA, 12, "application/json") + b'{"data": 11}'
+    with socket.create_connection(("127.0.0.1", server.port), 30) as sock:
+        sock.sendall(one + one.replace(b"11", b"22"))
+        answers = b""
+        while answers.count(b'"result"') < 2:
+            answers += sock.recv(65_536)
+    assert answers.index(b'"data":11') < answers.index(b'"data":22')
 
 
 def test_gzip(server: Serve) -> None:

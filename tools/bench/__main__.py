@@ -16,6 +16,7 @@ from tools.bench.against import rows_against
 from tools.bench.calls import call_rows
 from tools.bench.fan_out import fan_out_rows
 from tools.bench.idle import idle_rows
+from tools.bench.offload import offload_rows
 from tools.bench.ping import ping_rows
 from tools.bench.processes import pin_to_one_cpu
 from tools.bench.rounds import Row
@@ -37,6 +38,8 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
     if sys.platform == "linux":
         console.print(f"bench: {arguments.targets} idle clients of calls")
         rows += asyncio.run(idle_rows(arguments.targets, arguments.seconds))
+        console.print("bench: files and JSON over HTTP")
+        rows += asyncio.run(offload_rows(arguments.rounds, arguments.pings))
     return rows
 
 

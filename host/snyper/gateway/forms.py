@@ -19,7 +19,7 @@ from snyper.gateway.exchange import Refusal, too_large
 
 OTHER_BYTES = 262_144  # of a form beside its file: heads of parts and fields of text
 _MAX_PARTS = 100
-_BLOCK_BYTES = 262_144  # written at once, in a thread: a slow disk holds nobody up
+_BLOCK_BYTES = 131_072  # written at once, in a thread: a slow disk holds nobody up
 _MEDIA_TYPE = re.compile(r"[\w.+-]{1,64}/[\w.+-]{1,64}(\s*;[ -~]{0,100})?", re.ASCII)
 OCTET_STREAM = "application/octet-stream"
 

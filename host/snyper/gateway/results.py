@@ -11,7 +11,7 @@ from snyper.gateway.forms import OCTET_STREAM
 from snyper.offload.declarations import Kind, Service
 from snyper.offload.idempotency import Result
 
-_PIECE_BYTES = 262_144
+_PIECE_BYTES = 131_072
 
 
 async def send_result(exchange: Exchange, service: Service, result: Result) -> None:

@@ -1,7 +1,6 @@
 """The routes of services: a request becomes work, is held while there is too much, and is answered."""
 
 import asyncio
-from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -72,8 +71,6 @@ class WorkRoutes:
             job.is_delivered = not gone.done()
         finally:
             gone.cancel()
-            with suppress(asyncio.CancelledError):
-                await gone
 
     async def _wait(self, job: Job, gone: asyncio.Task[None], until_s: float) -> None:
         """Wait until a job is over; for its begin no longer than `until_s`. Raises Refusal, HungUp."""

@@ -10,9 +10,8 @@ from asyncio.transports import BaseTransport
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from snyper.system.process import raise_descriptor_limit
 from snyper.web.connections import Connection, Connections
@@ -20,9 +19,41 @@ from snyper.web.connections import Connection, Connections
 _GOODBYE_S = 1  # for browsers' connections to end by themselves
 _RETRY_S = 0.01  # after the system had no descriptor for a connection
 _BACKLOG = 128
+_RECEIVE_BYTES = 65_536  # at once: asyncio's own 256 KiB are several times that in memory, and no faster
+_GATHERED_BYTES = 16_384  # what is longer is not copied
 
 
-class _Protocol(H11Protocol):
+class _Gathering:
+    """A transport that sends what is written in one step of the loop at once: head and body of an answer are
+    one packet, and wake the peer once. All else goes to the transport itself.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._written: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._written:
+            self._loop.call_soon(self.flush)
+        self._written.append(data)
+        if len(data) > _GATHERED_BYTES:
+            self.flush()
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def flush(self) -> None:
+        written, self._written = self._written, []
+        if written and not self._transport.is_closing():
+            self._transport.write(b"".join(written) if len(written) > 1 else written[0])
+
+
+class _Protocol(HttpToolsProtocol):
     """HTTP, whose peer has so long for each part of a request, and to take the answer."""
 
     def __init__(self, connection: Connection, limits: Mapping[str, int], *arguments: Any) -> None:
@@ -36,12 +67,15 @@ class _Protocol(H11Protocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._write_deadline: asyncio.TimerHandle | None = None
         self._body_bytes = 0
+        self._loose_bytes = 0  # that came last, and are no body and no whole head
 
     def connection_made(self, transport: BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        super().connection_made(transport)
+        super().connection_made(_Gathering(transport))  # type: ignore[arg-type]
+        if hasattr(transport, "max_size"):
+            transport.max_size = _RECEIVE_BYTES
         self._connection.abort = transport.abort
-        self._watch()
+        self._settle("head")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._settle("")
@@ -49,23 +83,49 @@ class _Protocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._loose_bytes += len(data)
         if self._owes == "body":
             self._body_bytes += len(data)
             if self._body_bytes > self._limits.get("body_bytes", self._body_bytes):
                 self.transport.abort()
                 return
         super().data_received(data)
-        self._watch()
+        if self._loose_bytes > self._limits["head_bytes"] and self._owes in ("head", "body"):
+            self.transport.abort()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._owes != "body":  # what follows a body is of no use to anybody
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._loose_bytes = 0
+        if sum(len(name) + len(value) for name, value in self.headers) > self._limits["head_bytes"]:
+            self.transport.abort()
+            return
+        self._settle("body")
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._loose_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._loose_bytes = 0
+        if self._owes == "body":
+            is_answered = self.cycle is None or self.cycle.response_complete
+            self._settle("head" if is_answered else "")
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._unset_keepalive_if_required()  # the time for a head is that, too
-        self._watch()
+        if self._owes == "" and self.cycle.response_complete and not self.transport.is_closing():
+            self._unset_keepalive_if_required()  # the time for a head is that, too
+            self._settle("head")
 
-    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+    def handle_websocket_upgrade(self) -> None:
         self._settle("")
         self._owes = "nothing"  # from here on it speaks another protocol
-        super().handle_websocket_upgrade(event)
+        super().handle_websocket_upgrade()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -80,14 +140,6 @@ class _Protocol(H11Protocol):
         if self._write_deadline is not None:
             self._write_deadline.cancel()
             self._write_deadline = None
-
-    def _watch(self) -> None:
-        if self._owes == "nothing" or self.transport.is_closing():
-            return
-        state = self.conn.their_state
-        owes = {h11.IDLE: "head", h11.SEND_BODY: "body"}.get(state, "")
-        if owes != self._owes:
-            self._settle(owes)
 
     def _settle(self, owes: str) -> None:
         """Set what it owes, and until when."""
@@ -134,7 +186,6 @@ class WebServer(uvicorn.Server):
                 http=_Protocol,
                 ws="websockets-sansio" if "message_bytes" in limits else "none",
                 ws_max_size=limits.get("message_bytes", 0),
-                h11_max_incomplete_event_size=limits["head_bytes"],
                 lifespan="on" if has_lifespan else "off",
                 log_config=None,  # the command decides how it logs
                 log_level=logging.ERROR,  # its warnings are what strangers send
