@@ -727,6 +727,35 @@ print(c.temperature(), flush=True)
     assert bath.cooled == 1  # what waited was never begun
 
 
+@each_secret
+def test_a_program_that_ctrl_c_ends_has_given_its_call_up(secret: str | None) -> None:
+    # Its thread that raises keeps the interpreter until it waits for something, as where a computer is busy.
+    text = f"""
+import os, signal, sys, threading, time
+from snyper import Client
+from snyper.services.client import caller_of
+c = Client(address={HOST!r}, port=int(sys.argv[1]), secret={secret!r})
+def press():
+    while not caller_of(c)._is_watched:
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=press).start()
+sys.setswitchinterval(100)
+try:
+    c.cool()
+except KeyboardInterrupt:
+    os._exit(0)
+"""
+    bath = Bath()
+    with served(bath, secret=secret) as server:
+        ended = subprocess.run([sys.executable, "-c", text, str(server.port)], timeout=30)
+        assert ended.returncode == 0
+        with Client(address=HOST, port=server.port, secret=secret) as observer, deadline(10):
+            while not running(observer)[0]["cancelled"]:
+                time.sleep(0.001)
+        bath.ends.set()
+
+
 def test_a_class_that_differs_is_said_once_and_the_server_decides() -> None:
     class Newer:
         def read(self, samples: int = 1, *, fast: bool = False) -> tuple[int, bool]:

@@ -20,6 +20,8 @@ from snyper.services.sockets import wait_for_first
 from snyper.services.wire import STREAMS, WATCH
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 
+TELL_S = 0.2  # that the watcher has to give a request up: a Ctrl-C ends within 0.5 s
+
 Action = Callable[[ClientConnection], None]
 
 
@@ -175,12 +177,27 @@ class Caller:
 
         return request.items, give_up
 
-    def _have_watcher(self, session: ClientSession, action: Action) -> None:
-        """Have the watcher call `action`, if it is there: it has a stream until that ends."""
+    def _have_watcher(self, session: ClientSession, action: Action) -> bool:
+        """Have the watcher call `action`, and return whether it is there: it has a stream until that ends."""
         self._check_process()
         with self._lock:
             if self._is_watched and self.session is session:
                 self._post(action)
+                return True
+        return False
+
+    def _give_up(self, request: _Request) -> None:
+        """Have the watcher tell the server that nobody waits for a request. Wait for that: the program may
+        end right after it.
+        """
+        told = Bell()
+
+        def tell(connection: ClientConnection) -> None:
+            connection.give_up(request.id)
+            told.ring()
+
+        if self._have_watcher(self.session, tell):
+            told.wait(TELL_S)
 
     def _begin_session(self) -> None:
         self.session = ClientSession(self.where)
@@ -243,7 +260,7 @@ class Caller:
                     self._connection.give_up(request.id)
                 self._drop()  # of what came a part may be lost
             else:
-                self._have_watcher(self.session, lambda connection: connection.give_up(request.id))
+                self._give_up(request)
             raise
         finally:
             request.is_over = True
