@@ -193,6 +193,7 @@ def test_every_value_has_json() -> None:
             "when": [when, date(2025, 7, 25), timedelta(minutes=1)],
             "others": [Decimal("1.50"), 1 - 2j, {3}],
             "arrays": [numpy.float32(0.5), numpy.array([[1, 2]]), numpy.array([1j, math.nan])],
+            "long doubles": [numpy.longdouble(0.5), numpy.array([1.5], numpy.longdouble)],
         }
     )
     assert json.loads(json.dumps(shown, allow_nan=False)) == {
@@ -202,4 +203,5 @@ def test_every_value_has_json() -> None:
         "when": ["2025-07-25T15:00:00+00:00", "2025-07-25", 60.0],
         "others": ["1.50", "(1-2j)", [3]],
         "arrays": [0.5, [[1, 2]], ["1j", "(nan+0j)"]],
+        "long doubles": ["0.5", ["1.5"]],
     }

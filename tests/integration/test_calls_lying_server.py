@@ -235,8 +235,16 @@ def test_a_refusal_does_nothing_to_a_terminal(call: Callable[[int], object], kin
     assert str(raised.value).isprintable()
 
 
-def test_what_is_no_log_is_said_in_a_line() -> None:
-    with lying(say_what_a_terminal_does) as liar:
+def log_of_before_all_time(id: object) -> Iterable[bytes]:
+    at = {"$": ["datetime", "0001-01-01T00:00:00+14:00"]}
+    entry = {"number": 1, "run": "r", "at": at, "who": "eve", "name": "read", "arguments": "", "seconds": 1}
+    value = [] if str(id).startswith("running") else [{**entry, "outcome": "returned"}]
+    return [_line(type="reply", id=id, status="returned", data={"value": value})]
+
+
+@pytest.mark.parametrize("answer", [say_what_a_terminal_does, log_of_before_all_time])
+def test_what_is_no_log_is_said_in_a_line(answer: Answer) -> None:
+    with lying(answer) as liar:
         command = [str(Path(sys.executable).parent / "snyper"), "log", f"{HOST}:{liar.port}"]
         said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (said.returncode, said.stdout) == (1, "")

@@ -171,7 +171,8 @@ def as_json(value: Any) -> object:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if hasattr(value, "tolist"):  # an array, or a scalar of one
-        return as_json(value.tolist())
+        plain = value.tolist()
+        return str(value) if type(plain) is type(value) else as_json(plain)  # Python has no long double
     return str(value)
 
 

@@ -41,7 +41,7 @@ def log(
         except KeyboardInterrupt:
             if not follow:
                 raise
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
             fail(f"what {server} answers is no log", EXIT_FAILED)
 
 
