@@ -303,6 +303,11 @@ async def test_a_probe_says_whether_a_worker_gets_done(desk: Desk, tmp_path: Pat
     assert await probe
     await running
     os.kill(await desk.pid(), signal.SIGSTOP)
+    given_up = asyncio.create_task(desk.pool.probe(5))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
     assert not await desk.pool.probe(0.05)
     assert await desk.pool.probe(5)
 
@@ -454,13 +459,15 @@ async def test_services_that_stop_importing_are_said_once_and_tried_again(
     monkeypatch.setattr("snyper.offload.pool._AGAIN_CAP_MS", 40)
     services = tmp_path / "my_services.py"
     loadable(services, 1)
-    async with Pool(services, 1) as pool:
+    async with Pool(services, 2) as pool:
+        await until(lambda: pool.ready == 2, "2 ready")
         work = Work(pool.services[0], tmp_path, value=0)
         assert (await pool.run(work)).value == 1
         tries = tmp_path / "tries"
         services.write_text(f"open({str(tries)!r}, 'a').write('x')\nimport no_such_package\n")
-        os.kill(workers()[0], signal.SIGKILL)
-        await until(lambda: tries.exists() and len(tries.read_text()) >= 3, "tries")
+        for pid in workers():
+            os.kill(pid, signal.SIGKILL)
+        await until(lambda: tries.exists() and len(tries.read_text()) >= 6, "tries")
         waiting = asyncio.create_task(pool.run(work))
         assert not await pool.probe(0.05)
         loadable(services, 2)

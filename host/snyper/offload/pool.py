@@ -38,6 +38,7 @@ class Pool(WorkQueue):
         self._threads = max(1, _processors() // self.workers)  # of each, so that all together have enough
         self._start_limit_s = start_limit_s
         self._keepers: list[asyncio.Task[None]] = []
+        self._said = ""
 
     async def __aenter__(self) -> Self:
         self._guard = Guard()
@@ -68,22 +69,22 @@ class Pool(WorkQueue):
     async def _keep_worker(self, worker: WorkerProcess | None) -> None:
         """Keep one worker running, from one to the next."""
         backoff = Backoff(_AGAIN_FIRST_MS, _AGAIN_CAP_MS)
-        said = ""
         while True:
             if worker is None:
                 worker = WorkerProcess(self._path, self._guard, self._threads)
                 try:
                     services = await worker.start(self._start_limit_s)
                 except ServicesError as error:
-                    if str(error) != said:
-                        said = str(error)
-                        _log.error("%s. It is tried again until it works", said)
+                    self._say(logging.ERROR, f"{error}. It is tried again until it works")
                     worker = None
                     await asyncio.sleep(backoff.next_ms() / 1000)
                     continue
                 if services != self.services:
-                    _log.warning("%s has changed: start again to serve it as it is", self._path.name)
-                said = ""
+                    self._say(
+                        logging.WARNING, f"{self._path.name} has changed: start again to serve it as it is"
+                    )
+                else:
+                    self._said = ""
             began_s = time.monotonic()
             await self._attend(worker)
             if worker.works or time.monotonic() - began_s >= _STEADY_S:
@@ -91,6 +92,12 @@ class Pool(WorkQueue):
             else:
                 await asyncio.sleep(backoff.next_ms() / 1000)
             worker = None
+
+    def _say(self, level: int, text: str) -> None:
+        """Log what becomes of the file, once for all workers and tries."""
+        if text != self._said:
+            self._said = text
+            _log.log(level, "%s", text)
 
     async def _attend(self, worker: WorkerProcess) -> None:
         """Have a worker take work until it ends, or the pool does."""

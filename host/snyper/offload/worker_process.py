@@ -20,6 +20,7 @@ from snyper.offload.work_queue import NotStarted
 
 # What a pipe that is empty takes at once, on every system (POSIX's PIPE_BUF is at least 512; Linux's, 4096).
 _AT_ONCE_BYTES = 4096 if sys.platform == "linux" else 512
+_THREADS = "OMP_NUM_THREADS"  # which numpy's libraries ask for, of OpenMP or not
 _KILL_LIMIT_S = 5.0  # what waits for a disk that does not answer cannot be killed before that does
 _HAS_GROUPS = hasattr(os, "killpg")  # of processes: all but Windows
 
@@ -44,10 +45,7 @@ class WorkerProcess:
         self._loop = asyncio.get_running_loop()
         self._guard = guard
         self._command = [sys.executable, "-P", "-m", "snyper.offload.worker", str(services)]
-        self._env = {
-            "OMP_NUM_THREADS": str(threads),
-            **os.environ,
-        }  # numpy's libraries ask for it
+        self._env = {_THREADS: str(threads), **os.environ}
         self._process: subprocess.Popen[bytes] | None = None
         self._reaping = threading.Lock()  # what is reaped must not be killed: its number may be another's
         self._ready: asyncio.Future[tuple[Service, ...]] = self._loop.create_future()
@@ -123,9 +121,6 @@ class WorkerProcess:
         except TimeoutError:
             await self.kill()
             return False
-        except asyncio.CancelledError:
-            await self.kill()
-            raise
         finally:
             self._pong = None
 
@@ -173,9 +168,7 @@ class WorkerProcess:
         if _HAS_GROUPS:
             self._guard.add(self._process.pid)
         assert self._process.stdout is not None
-        with contextlib.suppress(
-            OSError, ValueError, LookupError, TypeError
-        ):  # what is no line of ours is the end of it as well
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # or no line of ours
             self._listen(self._process.stdout)
         self._kill()
         if _HAS_GROUPS:
