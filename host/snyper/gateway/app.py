@@ -21,6 +21,9 @@ from snyper.gateway.job_routes import JobRoutes
 from snyper.gateway.limits import complete_limits
 from snyper.gateway.places import Places
 from snyper.gateway.work_routes import WorkRoutes
+from snyper.gateway.work_uploads import upload_limits, uploads_to
+from snyper.inbox.upload_folder import uploads_in
+from snyper.inbox.uploads import Uploads
 from snyper.offload.declarations import Service
 from snyper.offload.idempotency import KeptResults
 from snyper.offload.jobs import Jobs
@@ -30,6 +33,7 @@ from snyper.offload.work_queue import WorkQueue
 
 READY_LIMIT_S = 2.0
 SPOOL = "spool"
+UPLOADS = "uploads"
 
 
 class Gateway:
@@ -117,8 +121,10 @@ async def serving(
             kept = KeptResults(folder, limits["kept"], limits["kept_mb"] * 1_000_000, limits["keep_s"])
             jobs = Jobs(pool, kept, spool, limits["jobs"])
             try:
-                _add_routes(gateway, pool, jobs, Places(limits["places"], limits["hold_s"]), spool)
-                yield Serving(pool.services, jobs)
+                async with uploads_in(folder / UPLOADS, upload_limits(pool.services)) as uploads:
+                    work = WorkRoutes(jobs, Places(limits["places"], limits["hold_s"]), spool)
+                    _add_routes(gateway, pool, jobs, work, uploads)
+                    yield Serving(pool.services, jobs)
             finally:
                 await jobs.close()
                 kept.close()
@@ -133,10 +139,12 @@ def _open_pool(services: Path, workers: int | str | None) -> Pool | Any:
     return Pool(services, workers)
 
 
-def _add_routes(gateway: Gateway, pool: WorkQueue, jobs: Jobs, places: Places, spool: Spool) -> None:
-    work = WorkRoutes(jobs, places, spool)
+def _add_routes(gateway: Gateway, pool: WorkQueue, jobs: Jobs, work: WorkRoutes, uploads: Uploads) -> None:
+    resumable = uploads_to(pool.services, work, uploads)
+    resumable.add_to(gateway.add)
     for service in pool.services:
-        gateway.add("POST", service.path, partial(work.serve, service=service))
+        serve = partial(work.serve, service=service)
+        gateway.add("POST", service.path, resumable.or_else(serve))
     job_routes = JobRoutes(jobs, {service.name: service for service in pool.services})
     gateway.add("GET", "/jobs/{id}", job_routes.show)
     gateway.add("GET", "/jobs/{id}/result", job_routes.result)

@@ -20,10 +20,10 @@ _ROOM_BYTES = 8 << 20  # of a file that comes in, between two looks at how much 
 def add_receive_routes(gateway: Gateway, inbox: Inbox) -> None:
     """Serve an inbox that is open."""
     routes = _ReceiveRoutes(inbox)
-    gateway.add("POST", FILE_PATH, refusing(routes.receive_file))
+    gateway.add("POST", FILE_PATH, routes.resumable.or_else(routes.receive_file))
     gateway.add("POST", DATA_PATH, refusing(routes.receive_data))
     gateway.add("GET", "/health", routes.health)
-    routes.resumable.add_to(gateway, [FILE_PATH])
+    routes.resumable.add_to(gateway.add)
 
 
 class _ReceiveRoutes:
@@ -31,13 +31,11 @@ class _ReceiveRoutes:
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
-        self.resumable = ResumableRoutes(inbox.uploads, self)
+        self.max_bytes = inbox.limits.max_file_bytes
+        self.resumable = ResumableRoutes(inbox.uploads, {FILE_PATH: self})
 
     async def receive_file(self, exchange: Exchange) -> None:
-        """Answer a file, in a form or the beginning of its upload. Raises Refusal, HungUp."""
-        if self.resumable.is_meant(exchange):
-            await self.resumable.create(exchange)
-            return
+        """Answer a file in a form. Raises Refusal, HungUp."""
         key = idempotency_key(exchange.header("idempotency-key")) or None
         limits, part = self._inbox.limits, self._inbox.new_part()
         announced = exchange.header("content-length")

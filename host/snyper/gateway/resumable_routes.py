@@ -3,12 +3,11 @@
 import base64
 import binascii
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import unquote
 
-from snyper.gateway.app import Gateway
 from snyper.gateway.exchange import ACCEPT_ENCODING, Exchange, Handler, Refusal
 from snyper.gateway.forms import OCTET_STREAM, parameters
 from snyper.gateway.uploads import disk_refusal
@@ -37,37 +36,50 @@ _EXTENDED_NAME = re.compile(r";\s*filename\*=UTF-8'[^']*'([^\s;]*)", re.IGNORECA
 class Target(Protocol):
     """A resource that takes files: what becomes of them once they are here."""
 
+    @property
+    def max_bytes(self) -> int:
+        """The most bytes that a file has."""
+
     async def replay(
         self, exchange: Exchange, key: str, digest: str | None, length: int | None, filename: str
     ) -> bool:
         """Answer as before what came under `key`; return whether anything did. Raises Refused."""
 
     async def finish(self, exchange: Exchange, upload: Upload) -> None:
-        """Answer an upload that is complete; it may come again. Raises Refused, Refusal."""
+        """Answer an upload that is complete; it may come again. Raises Refused, Refusal; UnknownUpload for
+        one of which neither the file nor an answer is there any more.
+        """
 
 
 class ResumableRoutes:
-    """Serves the uploads of one target, which may be at several paths."""
+    """Serves the uploads of targets, which are here by their paths."""
 
-    def __init__(self, uploads: Uploads, target: Target) -> None:
+    def __init__(self, uploads: Uploads, targets: Mapping[str, Target]) -> None:
         self._uploads = uploads
-        self._target = target
+        self._targets = targets
 
-    def add_to(self, gateway: Gateway, paths: Iterable[str]) -> None:
-        """Serve them. The target's own routes call `create` for what `is_meant` to be an upload."""
-        for path in paths:
-            gateway.add("OPTIONS", path, refusing(self._offer))
+    def add_to(self, add: Callable[[str, str, Handler], None]) -> None:
+        """Serve them: `add` takes a method, a path and its handler."""
+        for path in self._targets:
+            add("OPTIONS", path, refusing(self._offer))
         one = UPLOADS_PATH + "/{token}"
-        gateway.add("HEAD", one, refusing(self._tell_offset))
-        gateway.add("PATCH", one, refusing(self._append))
-        gateway.add("DELETE", one, refusing(self._remove))
+        add("HEAD", one, refusing(self._tell_offset))
+        add("PATCH", one, refusing(self._append))
+        add("DELETE", one, refusing(self._remove))
 
-    def is_meant(self, exchange: Exchange) -> bool:
-        """Tell whether a request begins an upload."""
-        return exchange.header("upload-complete") in _COMPLETE
+    def or_else(self, handler: Handler) -> Handler:
+        """Make a handler of a target's path, which begins an upload where that is meant, and is `handler`
+        otherwise.
+        """
 
-    async def create(self, exchange: Exchange) -> None:
-        """Begin an upload, or find that of the same key. Raises Refusal, HungUp, Refused."""
+        async def handle(exchange: Exchange) -> None:
+            is_meant = exchange.header("upload-complete") in _COMPLETE
+            await (self._create if is_meant else handler)(exchange)
+
+        return refusing(handle)
+
+    async def _create(self, exchange: Exchange) -> None:
+        """Begin an upload, or find that of the same key."""
         if exchange.header("content-encoding").lower() not in ("", "identity"):
             raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "an upload is sent as it is, not encoded")
         is_last = _COMPLETE[exchange.header("upload-complete")]
@@ -79,23 +91,28 @@ class ResumableRoutes:
             length = announced
         key = idempotency_key(exchange.header("idempotency-key")) or None
         digest, filename = _digest(exchange), _filename(exchange)
+        path, query = exchange.scope["path"], exchange.scope.get("query_string", b"").decode("latin-1")
+        target = self._targets[path]
         if key is not None:
             exchange.answer_headers["upload-complete"] = "?1"
-            if await self._target.replay(exchange, key, digest, length, filename):
+            if await target.replay(exchange, key, digest, length, filename):
                 return
             del exchange.answer_headers["upload-complete"]
-        path, query = exchange.scope["path"], exchange.scope.get("query_string", b"").decode("latin-1")
         media_type = exchange.header("content-type") or OCTET_STREAM
-        exchange.answer_headers["upload-limit"] = self._limits_of(None)
-        upload = await self._uploads.create(
-            f"{path}?{query}" if query else path, key, filename, media_type, length, digest
-        )
+        exchange.answer_headers["upload-limit"] = self._limits_of(target)
+        about = (f"{path}?{query}" if query else path, key, filename, media_type, length, digest)
+        upload = await self._uploads.create(*about, target.max_bytes)
         if upload.is_complete:
-            await self._finish(exchange, upload)
-            return
+            try:
+                await self._finish(exchange, upload)
+                return
+            except UnknownUpload:
+                del exchange.answer_headers["upload-complete"]
+                await self._uploads.remove(upload)
+                upload = await self._uploads.create(*about, target.max_bytes)
         if announced != 0:
-            rest = _after(upload.offset, exchange.body(self._uploads.limits.max_file_bytes))
-            await self._uploads.append(upload, upload.offset, rest)
+            rest = _after(upload.offset, exchange.body(target.max_bytes))
+            await self._uploads.append(upload, upload.offset, rest, target.max_bytes)
         if is_last:
             await self._complete(exchange, upload, digest)
             return
@@ -111,7 +128,7 @@ class ResumableRoutes:
                 "allow": "OPTIONS, POST",
                 "accept-patch": _MEDIA_TYPE,
                 "accept-encoding": ACCEPT_ENCODING,
-                "upload-limit": self._limits_of(None),
+                "upload-limit": self._limits_of(self._targets[exchange.scope["path"]]),
             },
         )
 
@@ -138,7 +155,8 @@ class ResumableRoutes:
         try:
             if not upload.is_complete and offset == upload.offset:
                 _check_length(exchange, upload, announced, is_last)
-            await self._uploads.append(upload, offset, exchange.body(self._uploads.limits.max_file_bytes))
+            most = self._target_of(upload).max_bytes
+            await self._uploads.append(upload, offset, exchange.body(most), most)
         except WrongOffset:
             exchange.answer_headers["upload-offset"] = str(upload.offset)
             raise
@@ -154,7 +172,7 @@ class ResumableRoutes:
     async def _finish(self, exchange: Exchange, upload: Upload) -> None:
         """Have the target answer an upload that is complete."""
         exchange.answer_headers["upload-complete"] = "?1"
-        await self._target.finish(exchange, upload)
+        await self._target_of(upload).finish(exchange, upload)
 
     async def _remove(self, exchange: Exchange) -> None:
         await self._uploads.remove(self._find(exchange))
@@ -167,13 +185,20 @@ class ResumableRoutes:
         return {
             "upload-offset": str(upload.offset),
             "upload-complete": "?1" if upload.is_complete else "?0",
-            "upload-limit": self._limits_of(upload),
+            "upload-limit": self._limits_of(self._target_of(upload), upload),
         }
 
-    def _limits_of(self, upload: Upload | None) -> str:
-        limits = self._uploads.limits
-        max_age_s = limits.max_age_s if upload is None else self._uploads.max_age_s(upload)
-        return f"max-size={limits.max_file_bytes}, max-age={max_age_s}"
+    def _target_of(self, upload: Upload) -> Target:
+        """Return the target of an upload. Raises UnknownUpload where it is not served any more."""
+        target = self._targets.get(upload.target.partition("?")[0])
+        if target is None:
+            raise UnknownUpload("what this was for is not here any more")
+        return target
+
+    def _limits_of(self, target: Target, upload: Upload | None = None) -> str:
+        whole_s = self._uploads.limits.max_age_s
+        max_age_s = whole_s if upload is None else self._uploads.max_age_s(upload)
+        return f"max-size={target.max_bytes}, max-age={max_age_s}"
 
 
 def refusing(handler: Handler) -> Handler:

@@ -13,6 +13,7 @@ from snyper.inbox.names import safe_name, suffix_of
 from snyper.offload.declarations import Kind, Service
 from snyper.offload.work import Work
 
+FILE_NAME = "upload"
 DEFAULT_OPTIONS = "default"  # what a form says that leaves them out
 
 
@@ -43,17 +44,26 @@ def disk_refusal(error: OSError) -> Refusal:
 
 
 async def _read_file(exchange: Exchange, service: Service, folder: Path) -> Upload:
-    path = folder / "upload"
-    writer = FileWriter(path)
+    writer = FileWriter(folder / FILE_NAME)
     parts = exchange.body(service.max_bytes + OTHER_BYTES)
     form = await read_form(parts, exchange.header("content-type"), service.field, writer, service.max_bytes)
-    filename = safe_name(form.filename or "")
     options = form.texts.get("options", DEFAULT_OPTIONS)
-    named = path.rename(path.with_suffix(_plain_suffix(filename)))
-    digest = writer.digest.copy()
-    digest.update(json.dumps([filename, form.media_type, options]).encode())
+    about = (form.filename or "", form.media_type, options)
+    return file_upload(service, folder, writer.digest.hexdigest(), *about)
+
+
+def file_upload(
+    service: Service, folder: Path, content_digest: str, filename: str, media_type: str, options: str
+) -> Upload:
+    """Make work of the file FILE_NAME in `folder`, whose sender calls it `filename`. Raises OSError."""
+    filename = safe_name(filename)
+    path = folder / FILE_NAME
+    named = path.with_suffix(_plain_suffix(filename))
+    if path.exists():
+        path.rename(named)
+    digest = hashlib.sha256(json.dumps([content_digest, filename, media_type, options]).encode())
     work = Work(service, folder, named, filename, options=options)
-    return Upload(work, digest.hexdigest(), form.media_type)
+    return Upload(work, digest.hexdigest(), media_type)
 
 
 def _plain_suffix(filename: str) -> str:

@@ -1,7 +1,10 @@
 """The routes of services: a request becomes work, is held while there is too much, and is answered."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from snyper.gateway.exchange import Exchange, HungUp, Refusal
@@ -16,6 +19,8 @@ from snyper.offload.work import Rejected, TimedOut, WorkError
 
 MAX_KEY_CHARS = 255
 
+Read = Callable[[Path], Awaitable[Upload]]
+
 
 class WorkRoutes:
     """Serves services. Each request has a folder of `spool`."""
@@ -28,18 +33,28 @@ class WorkRoutes:
     async def serve(self, exchange: Exchange, service: Service) -> None:
         """Answer one request for a service. Raises Refusal, HungUp."""
         key = idempotency_key(exchange.header("idempotency-key"))
+        await self.serve_read(exchange, service, key, partial(read_upload, exchange, service))
+
+    async def knows(self, exchange: Exchange, service: Service, key: str) -> bool:
+        """Tell whether there is work, or a result, for this key of whoever asks."""
+        return await self._jobs.knows(exchange.principal, service, key)
+
+    async def serve_read(self, exchange: Exchange, service: Service, key: str, read: Read) -> None:
+        """Answer a request for a service, whose work `read` makes in a folder. Raises Refusal, HungUp, and
+        what `read` raises.
+        """
         is_async = "respond-async" in [
             word.partition(";")[0].strip().lower() for word in exchange.header("prefer").split(",")
         ]
         async with self._places.one() as until_s:
-            job = await self._begin(exchange, service, key, is_async)
+            job = await self._begin(exchange, key, is_async, read)
             with self._jobs.holding(job):
                 if is_async:
                     await _accept(exchange, job)
                 else:
                     await self._answer(exchange, service, job, until_s)
 
-    async def _begin(self, exchange: Exchange, service: Service, key: str, is_async: bool) -> Job:
+    async def _begin(self, exchange: Exchange, key: str, is_async: bool, read: Read) -> Job:
         """Read a request, and return the job that it began or joined, which has its files from then on."""
         try:
             folder = self._spool.take()
@@ -47,7 +62,7 @@ class WorkRoutes:
             raise disk_refusal(error) from error
         job = None
         try:
-            job = self._enter(exchange, await read_upload(exchange, service, folder), key, is_async)
+            job = self._enter(exchange, await read(folder), key, is_async)
             return job
         finally:
             if job is None or job.work.folder != folder:

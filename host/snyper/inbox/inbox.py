@@ -8,27 +8,21 @@ import asyncio
 import errno
 import json
 import logging
-import sqlite3
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any, TypeVar
 
 from snyper.inbox.bus import Bus
 from snyper.inbox.limits import Limits, Mismatch, NoRoom, TooLarge
 from snyper.inbox.names import plain_text
 from snyper.inbox.placing import sync_file
+from snyper.inbox.records_thread import RecordsThread
 from snyper.inbox.store import Store
-from snyper.inbox.uploads import Upload, Uploads
+from snyper.inbox.uploads import EXPIRY_S, Upload, Uploads
 from snyper.shared.runtime import end_task
 
-_EXPIRY_S = 600.0  # between two looks for what is expired
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _logger = logging.getLogger("snyper")
-
-T = TypeVar("T")
 
 
 class Inbox:
@@ -45,7 +39,7 @@ class Inbox:
         self.folder = folder
         self.limits = limits or Limits()
         self.bus = bus or Bus()
-        self._thread = ThreadPoolExecutor(1, "inbox")
+        self.run = RecordsThread()
         self._expiry: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Inbox":
@@ -56,7 +50,7 @@ class Inbox:
             self._store.remove_strays({upload.token for upload in self.uploads})
             self.aside = self._store.aside
         except BaseException:
-            self._thread.shutdown()
+            self.run.end()
             raise
         self.bus.start(self._store.records, self.run)
         self._expiry = asyncio.create_task(self._expire())
@@ -69,16 +63,7 @@ class Inbox:
             await self.uploads.take_over(upload)
         await self.bus.stop()
         await self.run(self._store.close)
-        self._thread.shutdown()
-
-    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run a function in the one thread that uses the records. A database that fails raises OSError."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
-        except sqlite3.Error as error:
-            is_full = getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL")
-            number = errno.ENOSPC if is_full else errno.EIO
-            raise OSError(number, f"the records of {self.folder} cannot be used: {error}") from error
+        self.run.end()
 
     def counts(self) -> dict[str, int]:
         """Count what was received since the start, the parts that are not complete, and what waits."""
@@ -168,7 +153,7 @@ class Inbox:
                 count = await self.remove_expired()
                 if count:
                     _logger.warning("%d parts were removed that nobody went on with", count)
-            await asyncio.sleep(_EXPIRY_S)
+            await asyncio.sleep(EXPIRY_S)
 
 
 def _sizes_in(folder: Path) -> list[int]:

@@ -60,10 +60,11 @@ class Limits:
         if self.suffixes and not any(fnmatch.fnmatchcase(suffix, one.lower()) for one in self.suffixes):
             raise WrongType(f"names that end with {suffix!r} are not taken: {', '.join(self.suffixes)}")
 
-    def check_length(self, length: int) -> None:
-        """Raise TooLarge for a file of more bytes than are taken."""
-        if length > self.max_file_bytes:
-            raise TooLarge(f"a file has at most {self.max_file_bytes:,} bytes here")
+    def check_length(self, length: int, most: int | None = None) -> None:
+        """Raise TooLarge for a file of more bytes than are taken: `most`, if given."""
+        most = self.max_file_bytes if most is None else most
+        if length > most:
+            raise TooLarge(f"a file has at most {most:,} bytes here")
 
     def check_room(self, folder: Path, length: int) -> None:
         """Raise NoRoom where the disk of `folder` would not keep its reserve beside so many more bytes."""

@@ -15,6 +15,7 @@ from snyper.inbox.limits import Limits, Mismatch, NoRoom, Refused, TooLarge
 from snyper.inbox.names import plain_text
 from snyper.inbox.records import Records, UploadRow
 
+EXPIRY_S = 600.0  # between two looks for what is too old
 SYNC_BYTES = 1 << 20  # so many are sent twice at most where the receiver loses its power
 
 T = TypeVar("T")
@@ -61,6 +62,7 @@ class Upload:
     is_complete: bool = False
     touched_s: float = field(default_factory=time.time)
     current: asyncio.Task[None] | None = None  # that appends
+    stamp: tuple[int, int] = (0, 0)  # of the file as it came whole: its size, and when it was written to
 
     @property
     def item_key(self) -> str:
@@ -108,8 +110,11 @@ class Uploads:
         content_type: str,
         length: int | None,
         digest: str | None,
+        max_bytes: int | None = None,
     ) -> Upload:
-        """Begin an upload, or return the one that was begun under `key` before. Raises Refused."""
+        """Begin an upload, or return the one that was begun under `key` before. Raises Refused, for one of
+        more than `max_bytes` too.
+        """
         filename, content_type = plain_text(filename), plain_text(content_type)
         for upload in self:
             if key is not None and upload.key == key:
@@ -117,7 +122,7 @@ class Uploads:
                 self._check_same(upload, (target, filename), length, digest)
                 return upload
         self.limits.check_type(filename, content_type)
-        self.limits.check_length(length or 0)
+        self.limits.check_length(length or 0, max_bytes)
         if len(self.open_ones) >= self.limits.max_parts:
             idle = [one for one in self.open_ones if one.current is None]
             if not idle:
@@ -148,7 +153,9 @@ class Uploads:
             upload.current.cancel()
             await asyncio.wait([upload.current])
 
-    async def append(self, upload: Upload, offset: int, pieces: AsyncIterator[bytes]) -> None:
+    async def append(
+        self, upload: Upload, offset: int, pieces: AsyncIterator[bytes], max_bytes: int | None = None
+    ) -> None:
         """Append what comes from `offset` on, after ending whoever else appends. All of it is on the disk
         when this returns, and what came so far when it raises.
 
@@ -159,7 +166,7 @@ class Uploads:
         self.find(upload.token)  # nobody has removed it meanwhile
         if offset != upload.offset or upload.is_complete:
             raise WrongOffset(f"the upload goes on at {upload.offset}, not at {offset}")
-        task = upload.current = asyncio.create_task(self._append(upload, pieces))
+        task = upload.current = asyncio.create_task(self._append(upload, pieces, max_bytes))
         try:
             await asyncio.wait([task])
         finally:
@@ -190,10 +197,21 @@ class Uploads:
             await self.remove(upload)
             raise Mismatch("the bytes that came have another SHA-256 than was said: send them anew")
         upload.length, upload.digest, upload.is_complete = upload.offset, found, True
+        upload.stamp = _stamp(upload.path)
 
-    async def record_complete(self, upload: Upload) -> None:
-        """Record for ever that an upload is complete, where its file goes elsewhere than into the inbox."""
+    async def let_go(self, upload: Upload) -> None:
+        """Remove the file of an upload that is complete and has been worked on. The upload itself is known
+        until it is too old.
+        """
         await self._run(self._records.add_upload, upload.row())
+        upload.path.unlink(missing_ok=True)
+
+    def is_as_it_came(self, upload: Upload) -> bool:
+        """Tell whether the file of an upload that is complete is there, and nobody has written to it."""
+        try:
+            return _stamp(upload.path) == upload.stamp
+        except FileNotFoundError:
+            return False
 
     async def remove(self, upload: Upload) -> None:
         """End an upload, with what has come of it."""
@@ -214,13 +232,13 @@ class Uploads:
         """Return how many seconds an upload is kept from now on."""
         return max(0, round(upload.touched_s + self.limits.max_age_s - time.time()))
 
-    async def _append(self, upload: Upload, pieces: AsyncIterator[bytes]) -> None:
+    async def _append(self, upload: Upload, pieces: AsyncIterator[bytes], max_bytes: int | None) -> None:
         synced = upload.offset
         with upload.path.open("r+b", buffering=0) as file:
             file.seek(upload.offset)
             try:
                 async for piece in pieces:
-                    self._check_piece(upload, len(piece))
+                    self._check_piece(upload, len(piece), max_bytes)
                     rest = memoryview(piece)
                     while rest:
                         written = file.write(rest)
@@ -233,11 +251,11 @@ class Uploads:
             finally:
                 await self._sync(upload, file.fileno())
 
-    def _check_piece(self, upload: Upload, count: int) -> None:
+    def _check_piece(self, upload: Upload, count: int, max_bytes: int | None) -> None:
         end = upload.offset + count
         if upload.length is not None and end > upload.length:
             raise WrongLength(f"{upload.length:,} bytes were announced, and more have come")
-        self.limits.check_length(end)
+        self.limits.check_length(end, max_bytes)
 
     async def _sync(self, upload: Upload, descriptor: int) -> None:
         """Have what has come on the disk, and write down how much that is."""
@@ -272,6 +290,11 @@ class Uploads:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def _shorten(path: Path, length: int) -> None:

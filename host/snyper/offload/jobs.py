@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from snyper.offload.declarations import Service
 from snyper.offload.idempotency import KeptResults, Result
 from snyper.offload.spool import Spool
 from snyper.offload.work import Done, Work, WorkError
@@ -154,6 +155,11 @@ class Jobs:
         job.task = asyncio.create_task(self._carry_out(job))
         job.task.add_done_callback(lambda _: self._end(job))
         return job
+
+    async def knows(self, owner: str, service: Service, key: str) -> bool:
+        """Tell whether there is a job for this key, or a result that is kept."""
+        identity = ("key", owner, service.name, key)
+        return identity in self._joinable or await self._kept.find(identity) is not None
 
     @contextmanager
     def holding(self, job: Job) -> Iterator[None]:
