@@ -23,6 +23,7 @@ from tests.integration.calls_harness import (
     served,
     two_async_clients,
 )
+from tests.integration.stopwatch import Stopwatch
 from tools.loopback import free_port
 
 
@@ -161,9 +162,9 @@ async def test_a_server_that_has_gone_ends_the_block_all_the_same() -> None:
             server.close()
             await asyncio.sleep(0.6)
             ends = (held.__aexit__(None, None, None) for held in (long, short))
-            began_s = time.monotonic()
-            outcome = await asyncio.gather(*ends, return_exceptions=True)
-            assert time.monotonic() - began_s < 10
+            with Stopwatch() as took:
+                outcome = await asyncio.gather(*ends, return_exceptions=True)
+            assert took.seconds < 10
     assert outcome[0] is None  # it was held to the end of the block
     with pytest.raises(LeaseLost, match="not renewed"):
         raise outcome[1] or AssertionError

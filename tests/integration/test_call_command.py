@@ -65,7 +65,7 @@ async def test_what_goes_wrong_is_said_with_a_status() -> None:
             assert "Traceback" not in err
     found, out, err = await run_snyper("call", f"{HOST}:{free_port()}", "hello")
     assert (found, out) == (NO_SERVER, "")
-    assert "nobody" in err
+    assert "no server answers" in err
 
 
 async def test_a_limit_and_ctrl_c_end_a_call() -> None:

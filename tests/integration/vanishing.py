@@ -26,6 +26,7 @@ from snyper.services.locks import lock
 from snyper.services.remote_exceptions import CallError
 from snyper.services.server import Server
 from snyper.services.watches import watch
+from tests.integration.stopwatch import Stopwatch
 
 HOST, PORT = "127.0.0.1", 4440
 LEASE_S = 3.0
@@ -73,7 +74,7 @@ class Lamp:
 
 
 def say(what: str, value: object = None) -> None:
-    sys.stdout.write(json.dumps({"what": what, "value": value, "at_s": time.monotonic()}) + "\n")
+    sys.stdout.write(json.dumps({"what": what, "value": value}) + "\n")
     sys.stdout.flush()
 
 
@@ -137,13 +138,13 @@ def run_clients() -> None:
         next(levels)
 
     def call_within(what: str, c: Any, limit_s: float) -> None:
-        began_s = time.monotonic()
-        try:
-            with deadline(limit_s):
-                found = c.lamp_step()
-        except CallError as error:
-            found = type(error).__name__
-        say(what, [found, time.monotonic() - began_s])
+        with Stopwatch() as took:
+            try:
+                with deadline(limit_s):
+                    found = c.lamp_step()
+            except CallError as error:
+                found = type(error).__name__
+        say(what, [found, took.seconds])
 
     async def call_async() -> None:
         c = AsyncClient(address=HOST, port=PORT)
@@ -171,32 +172,36 @@ def main(keepalive: list[str]) -> None:
     sys.stdout, stdout = sys.stderr, sys.stdout
     server.run(threaded=True)
     desk = server._desk
-    with subprocess.Popen(
-        [sys.executable, __file__, "clients", *keepalive],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as clients:
+    clock = Stopwatch()
+    with (
+        clock,
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.integration.vanishing", "clients", *keepalive],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as clients,
+    ):
         assert clients.stdin is not None
         lines = clients.stdout
         assert lines is not None
 
         def listen() -> None:
             for line in lines:
-                said.append(json.loads(line))
+                said.append({"at_s": clock.seconds, **json.loads(line)})
 
         threading.Thread(target=listen, daemon=True).start()
         until(lambda: len(desk.running(0)) == 3 and desk.leases.given)
-        gone_s = time.monotonic()
+        gone_s = clock.seconds
         set_network(False)
         clients.stdin.write("gone\n")
         clients.stdin.flush()
         [lease] = desk.leases.given.values()
-        lease_ends_s = lease.until_s
+        lease_ends_s = clock.seconds + lease.until_s - time.monotonic()
         until(lambda: not desk.leases.given)
-        lease_ended_s = time.monotonic()
+        early_s, late_s = lease.until_s - time.monotonic(), clock.seconds - lease_ends_s
         until(lambda: len(desk.running(0)) == 1)
-        forgotten_s = time.monotonic()
+        forgotten_s = clock.seconds
         bath.ends.set()
         until(lambda: not desk.running(0))
         begun = bath.begun
@@ -212,7 +217,8 @@ def main(keepalive: list[str]) -> None:
             {
                 "noticed_s": found,
                 "idle": values["an idle client"],
-                "lease_late_s": lease_ended_s - lease_ends_s,
+                "lease_early_s": early_s,
+                "lease_late_s": late_s,
                 "forgotten_s": forgotten_s - gone_s,
                 "begun": begun,
                 "begun_at_the_end": bath.begun,
