@@ -51,8 +51,7 @@ class Client:
     ) -> Job | None:
         """Call; return the job if it runs."""
         assert self.desk.recall(self.session, seq, "read") is False
-        key = f"{self.session.id}:{seq}"
-        job = Job(self.session, seq, MEMBER, (), {}, Needs(stations, shared), key)
+        job = Job(self.session, seq, MEMBER, (), {}, Needs(stations, shared))
         job.chain, job.size = chain, size
         return job if self.desk.admit(job, 1.0) else None
 
@@ -345,7 +344,7 @@ class AnyCalls(RuleBasedStateMachine):
         caller = self.running[within] if 0 <= within < len(self.running) else None
         chain = () if caller is None else (*caller.chain, caller.key)
         stations = tuple(station for station in self.stations if station.name in places)
-        job = Job(self.client.session, self.seq, MEMBER, (), {}, Needs(stations, shared), f"{self.seq}")
+        job = Job(self.client.session, self.seq, MEMBER, (), {}, Needs(stations, shared))
         job.chain = chain
         with contextlib.suppress(WouldDeadlock):
             (self.running if self.desk.admit(job, 1.0) else self.waiting).append(job)
@@ -396,7 +395,7 @@ class AnyCalls(RuleBasedStateMachine):
             self.begin(ended(self.desk, job))
         assert self.waiting == []
         assert [(station.jobs, station.queued) for station in self.stations] == [([], 0)] * 3
-        assert self.desk._running == {}
+        assert self.desk._running == set()
 
 
 TestAnyCalls = AnyCalls.TestCase

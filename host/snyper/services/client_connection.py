@@ -220,7 +220,9 @@ class ClientConnection:
                 _send_all(self._sock, pieces)
             else:
                 for piece in pieces:
-                    self._sock.sendall(piece)
+                    sent = self._sock.send(piece)  # of TLS far shorter than its `sendall`
+                    if sent < len(piece):
+                        self._sock.sendall(memoryview(piece)[sent:])
         except OSError as error:
             self._core.end(_broken(error), CloseReason.BROKEN)
             raise _broken(error) from None

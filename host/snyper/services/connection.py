@@ -26,6 +26,7 @@ _SENDS = 8  # of what waits, before others get their turn
 _TURN_S = 0.005  # of requests that came together, likewise
 _CORK_S = 0.000_2  # a call that takes longer is the last whose answer waits for others
 _log = logging.getLogger("snyper")
+_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _CLIENT_HELLO = 0x16  # the first byte of TLS, and of no line
 
 
@@ -69,7 +70,7 @@ class Connection:
         self._unsent: deque[Buffer] = deque()
         self._requests: deque[SocketMessage] = deque()
         self._is_corked = False  # answers wait for those to what came with them
-        self._mask = selectors.EVENT_READ
+        self._mask = _READ
         self.has_ended = False
         engine.selector.register(sock, self._mask, self._on_ready)
 
@@ -84,11 +85,10 @@ class Connection:
         """Send a line and what follows it: now, with the answers to what has come together, or when the
         client has read what is before it.
         """
-        if self.has_ended:
-            return
-        self._unsent.extend(pieces)
-        if not self._is_corked and self._mask == selectors.EVENT_READ:
-            self._flush()
+        if not self.has_ended:
+            self._unsent += pieces
+            if not self._is_corked and self._mask == _READ:
+                self._flush()
 
     def close(self) -> None:
         """Hang up."""
@@ -119,7 +119,7 @@ class Connection:
         self.engine.rest = self._go_on
         requests = self._requests
         ends_s = 0.0
-        while requests and self._mask == selectors.EVENT_READ:
+        while requests and self._mask == _READ:
             request = requests.popleft()
             if requests:
                 self._is_corked = True
@@ -146,14 +146,14 @@ class Connection:
         try:
             if self._is_shaking:
                 self._shake_hands()
-            elif mask == selectors.EVENT_READ:
+            elif mask == _READ:
                 if not self._requests:  # before which nothing more is read
                     self._read()
             else:
                 if mask:
                     self._flush()
                 self._uncork()
-                if self.serve() and not self._requests and self._mask == selectors.EVENT_READ:
+                if self.serve() and not self._requests and self._mask == _READ:
                     self._read()
         except (OSError, ProtocolError):
             self.close()
@@ -263,21 +263,21 @@ class Connection:
         try:
             self._sock.do_handshake()
         except ssl.SSLWantReadError:
-            self._wait_for(selectors.EVENT_READ)
+            self._wait_for(_READ)
         except ssl.SSLWantWriteError:
-            self._wait_for(selectors.EVENT_WRITE)
+            self._wait_for(_WRITE)
         else:
             self._is_shaking = False
-            self._wait_for(selectors.EVENT_READ)
+            self._wait_for(_READ)
             self._read()
 
     def _uncork(self) -> None:
         self._is_corked = False
-        if self._unsent and self._mask == selectors.EVENT_READ and not self.has_ended:
+        if self._unsent and self._mask == _READ and not self.has_ended:
             self._flush()
 
     def _flush(self) -> None:
-        unsent = self._unsent
+        unsent, send = self._unsent, self._sock.send
         if len(unsent) > 1 and sum(map(len, unsent)) <= PIECE_BYTES:  # one packet costs less than many
             whole = b"".join(unsent)
             unsent.clear()
@@ -285,7 +285,7 @@ class Connection:
         try:
             for _ in range(min(len(unsent), _SENDS)):
                 piece = unsent[0]
-                sent = self._sock.send(piece)
+                sent = send(piece)
                 if sent == len(piece):
                     unsent.popleft()
                 else:
@@ -295,7 +295,7 @@ class Connection:
         except OSError:
             self.close()
         # Who asks and does not read is not read either.
-        mask = selectors.EVENT_WRITE if unsent else selectors.EVENT_READ
+        mask = _WRITE if unsent else _READ
         if mask != self._mask:
             self._wait_for(mask)
 
@@ -303,4 +303,4 @@ class Connection:
         if mask != self._mask and not self.has_ended:
             self._mask = mask
             self.engine.selector.modify(self._sock, mask, self._on_ready)
-            self.on_taking(mask == selectors.EVENT_READ)
+            self.on_taking(mask == _READ)

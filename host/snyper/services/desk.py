@@ -4,6 +4,7 @@ One thread at a time uses a Desk. Calls to one instance are one at a time and in
 that share it.
 """
 
+import os
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,10 @@ class Needs:
     is_open: bool = False
 
 
+def _new_key() -> str:
+    return os.urandom(8).hex()
+
+
 @dataclass(eq=False, slots=True)
 class Session:
     """A client over all its connections."""
@@ -62,6 +67,7 @@ class Session:
     gone: set[int] = field(default_factory=set)  # those it has not, whose answers are not kept any more
     jobs: "dict[int, Job]" = field(default_factory=dict)
     answers: dict[int, tuple[Pieces, int, float]] = field(default_factory=dict)  # its bytes, since when
+    key: str = field(default_factory=_new_key)  # of its calls: who makes one up passes all that wait
 
     def has(self, seq: int) -> bool:
         """Tell whether the client has said that it has the answer to a call."""
@@ -69,7 +75,7 @@ class Session:
 
 
 class Job:
-    """One call. `key` is what others have in their chain."""
+    """One call."""
 
     # Here, and not in each: most calls have nothing else.
     chain: tuple[str, ...] = ()  # the calls within which it is made
@@ -92,7 +98,6 @@ class Job:
         args: Sequence[object],
         kwargs: dict[str, object],
         needs: Needs,
-        key: str = "",
     ) -> None:
         self.session = session
         self.seq = seq
@@ -100,7 +105,11 @@ class Job:
         self.args = args
         self.kwargs = kwargs
         self.needs = needs
-        self.key = key
+
+    @property
+    def key(self) -> str:
+        """What the calls that it makes have in their chain."""
+        return f"{self.session.key}:{self.seq}"
 
     @property
     def is_given_up(self) -> bool:
@@ -127,7 +136,7 @@ class Desk:
         self.sessions: OrderedDict[str, Session] = OrderedDict()
         self._waiting: deque[Job] = deque()
         self._waiting_bytes = 0
-        self._running: dict[str, Job] = {}  # by key
+        self._running: set[Job] = set()
         self._kept_bytes = 0
 
     def open(self, id: str, who: str, send: Callable[[Pieces], None]) -> tuple[Session, bool]:
@@ -221,7 +230,7 @@ class Desk:
         """
         session = job.session
         session.jobs.pop(job.seq, None)
-        self._running.pop(job.key, None)
+        self._running.discard(job)
         for station in job.needs.stations:
             station.jobs.remove(job)
         if job.seq > session.seen or not session.has(job.seq):
@@ -320,7 +329,7 @@ class Desk:
         """Tell whether a new call may begin at once, though not all of its instances are idle. Raises Busy,
         WouldDeadlock.
         """
-        job.is_within = any(key in self._running for key in job.chain)
+        job.is_within = bool(job.chain) and any(running.key in job.chain for running in self._running)
         if job.is_within and any(running.key in job.chain for running in self._awaited(job)):
             raise WouldDeadlock(f"{job.member.name}()")
         if job in self._turns([*self._waiting, job]):
@@ -379,8 +388,7 @@ class Desk:
 
     def _begin(self, job: Job, now_s: float) -> None:
         job.began_s = now_s
-        if job.key:
-            self._running[job.key] = job
+        self._running.add(job)
         for station in job.needs.stations:
             station.jobs.append(job)
 

@@ -29,12 +29,12 @@ class Recording:
         """Record a call that has ended, if it is to be."""
         if job.shown is None:
             return
-        outcome = job.outcome
+        outcome, began_s = job.outcome, job.began_s
         if outcome is not RETURNED:
             outcome = cut(job.shown.without_secrets(outcome, job.args, job.kwargs), _MAX_OUTCOME)
         if job.is_cancelled:
-            outcome = f"cancelled, {outcome}" if job.began_s else "cancelled"
-        seconds = now_s - job.began_s if job.began_s else 0.0
+            outcome = f"cancelled, {outcome}" if began_s else "cancelled"
+        seconds = now_s - began_s if began_s else 0.0
         self._log.add(job.session.who, job.member.name, job.note, seconds, outcome)
 
     def refuse(self, job: Job, error: CallError) -> None:

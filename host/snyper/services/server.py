@@ -1,7 +1,6 @@
 """A server of functions and objects: `Server`, and all that it has in common with `AsyncServer`."""
 
 import contextlib
-import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence, Set
@@ -125,8 +124,6 @@ class BaseServer:
         self._tracebacks = tracebacks
         self._execute = partial(execute, tracebacks)
         self._plans: dict[str, Plan] = {}  # by the names of what is served
-        self._jobs = 0
-        self._secret_prefix = os.urandom(8).hex()  # of their keys: who makes one up passes all that wait
         self._entrance = Entrance(secret, self._let_in, self._on_request, self._on_end)
         self._log = CallLog(self._entrance.instance)
         self._recording = Recording(self._log)
@@ -311,9 +308,8 @@ class BaseServer:
                 connection.send(known)
                 return True
             plan = self._plans.get(call.name) or self._plan(call.name)
-            self._jobs += 1
-            args, kwargs, key = call.args, call.kwargs, f"{self._secret_prefix}:{self._jobs}"
-            job = Job(session, seq, plan.member, args, kwargs, plan.needs, key)
+            args, kwargs = call.args, call.kwargs
+            job = Job(session, seq, plan.member, args, kwargs, plan.needs)
             if call is not message:
                 job.chain, job.leases, job.size = call.chain, call.leases, call.size
             if plan.shown is not None:  # before its function may change what it is called with

@@ -74,10 +74,10 @@ def call(
         head += f'"open":{_to_json(open)},'
     if leases:
         head += f'"leases":{_to_json(leases)},'
-    is_flat = (
-        are_plain(args) and are_plain(kwargs.values()) and TAG not in kwargs and "".join(kwargs).isascii()
+    is_flat = (not args or are_plain(args)) and (
+        not kwargs or (are_plain(kwargs.values()) and TAG not in kwargs and "".join(kwargs).isascii())
     )
-    return _pack(head, "arguments", [list(args), kwargs], is_flat)
+    return _pack(head, "arguments", (args, kwargs) if is_flat else [list(args), kwargs], is_flat)
 
 
 def reply(id: str | int, status: str, value: object) -> Pieces:
