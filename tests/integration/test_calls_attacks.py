@@ -85,6 +85,24 @@ def test_strangers_that_begin_tls_and_reset_leave_nothing_behind() -> None:
             time.sleep(0.01)
 
 
+@linux_only
+def test_who_dials_without_end_keeps_out_nobody_else() -> None:
+    with served(hello) as server, socket.create_connection((HOST, server.port)) as other:
+        while len(server._entrance.connections) < 1:
+            time.sleep(0.01)
+        with contextlib.ExitStack() as stack:
+            eves = [
+                stack.enter_context(
+                    socket.create_connection((HOST, server.port), 30, source_address=("127.0.0.2", 0))
+                )
+                for _ in range(2 * MAX_STRANGERS)
+            ]
+            assert eves[MAX_STRANGERS - 1].recv(1) == b""  # for a later one
+            other.settimeout(30)
+            other.sendall(b'{"type":"register","id":0,"data":{"session":"s"}}\n')
+            assert b'"registered"' in other.recv(1_000)
+
+
 def test_an_id_of_thousands_of_digits_is_refused() -> None:
     with served(hello) as server, another(server.port), Attacker(server.port) as eve:
         line = b'{"type":"call","id":%s,"data":{"name":"hello","arguments":[[],{}]}}\n'

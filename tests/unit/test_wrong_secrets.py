@@ -1,6 +1,7 @@
 """Wrong secrets are counted by address, and forgotten."""
 
 from snyper.services import wrong_secrets
+from snyper.services.sockets import network_of
 from snyper.services.wrong_secrets import AT_ONCE, PACE_S, WrongSecrets
 
 
@@ -23,3 +24,9 @@ def test_who_has_been_good_for_longest_is_forgotten() -> None:
         wrong.count(str(at), float(at))
     assert len(wrong._due_s) == wrong_secrets.MAX_ADDRESSES
     assert "0" not in wrong._due_s
+
+
+def test_all_addresses_that_a_computer_may_have_are_one() -> None:
+    assert network_of("2001:db8::1") == network_of("2001:db8::ffff:1%eth0") != network_of("2001:db8:0:1::1")
+    for address in ("192.0.2.1", "console 3 of the hub"):
+        assert network_of(address) == address

@@ -6,6 +6,7 @@ import selectors
 import socket
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable
 from operator import itemgetter
 
@@ -13,7 +14,7 @@ from snyper.services.connection import Connection
 from snyper.services.engine import Engine
 from snyper.services.handshake import Introduction, ServerHandshake, new_salt, stretch
 from snyper.services.server_tls import make_tls
-from snyper.services.sockets import configure_connection, listen
+from snyper.services.sockets import configure_connection, listen, network_of
 from snyper.services.wrong_secrets import WrongSecrets
 from snyper.shared.keys import Key
 from snyper.shared.socket_protocol import SocketMessage
@@ -81,7 +82,7 @@ class Entrance:
             sock.close()
             return
         self._make_room()
-        handshake = ServerHandshake(self._key, self._salt, self._binding, self._wrong, address)
+        handshake = ServerHandshake(self._key, self._salt, self._binding, self._wrong, network_of(address))
         connection = Connection(
             sock,
             address,
@@ -137,9 +138,12 @@ class Entrance:
         return isinstance(selector, selectors.SelectSelector) and len(selector.get_map()) >= MAX_SELECTED
 
     def _make_room(self) -> None:
-        strangers = [connection for connection in self.connections if connection.core is None]
+        strangers = [(network_of(one.address), one) for one in self.connections if one.core is None]
         if len(strangers) >= MAX_STRANGERS:
-            min(strangers, key=lambda stranger: stranger.opened_s).close()
+            counts = Counter(network for network, _ in strangers)
+            most = max(counts.values())  # so that who dials without end keeps out nobody else
+            of_those = [one for network, one in strangers if counts[network] == most]
+            min(of_those, key=lambda one: one.opened_s).close()
 
     def _on_coming(self, size: int) -> None:
         """Hang up, where too much has come that is not whole, on those who have sent nothing for longest."""
