@@ -85,7 +85,7 @@ long-calls: $(READY) ## Hold the interpreter lock for 20 s in a call, answer 1 G
 	    tests/integration/test_calls.py tests/integration/test_async_calls.py tests/integration/test_calls_streams.py
 
 long-offload: $(READY) ## Deliver 1,000 items while both sides are killed
-	@SNYPER_ITEMS=1000 $(BIN)/python -m pytest tests/integration/test_inbox_outages.py $(ARGS)
+	@SNYPER_ITEMS=1000 $(BIN)/python -m pytest tests/integration/test_device_ends.py -k kill_9 $(ARGS)
 	@SNYPER_PRINTED_MB=100 $(BIN)/python -m pytest tests/integration/test_offload_pool.py -k printed $(ARGS)
 
 cuts: $(READY) ## Cut the power at each command to the flash (ARGS="--depth 2")

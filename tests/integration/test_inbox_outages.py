@@ -2,12 +2,10 @@
 
 import itertools
 import os
-import random
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,98 +17,43 @@ from typing import Any
 import httpx
 import pytest
 
-from snyper.device import ClientPush, Outbox
+from snyper.device import ClientPush
 from snyper.inbox.inbox import Inbox
 from snyper.inbox.limits import Limits, NoRoom
 from tests.integration.receiver import receiving
 from tests.integration.test_inbox_http import DATA, FILE, create, until
 
 MIB = 1 << 20
-DELIVER = """
-import sys
-from snyper.device import Delivery, Outbox
-while True:
-    if not Delivery(Outbox(sys.argv[1]), sys.argv[2], timeout=5).flush(tries=1).left:
-        break
-"""
-
-
-def test_items_arrive_once_and_in_order_over_kills_of_either_side(tmp_path: Path) -> None:
-    rng, count = random.Random(7), int(os.environ.get("SNYPER_ITEMS", "60"))
-    outbox = Outbox(tmp_path / "outbox")
-    file = tmp_path / "reading.bin"
-    for number in range(count):
-        if number % 10:
-            outbox.add_data({"n": number})
-        else:
-            file.write_bytes(str(number).encode() * 300_000)
-            outbox.add_file(file)
-    kills = 0
-    with receiving(tmp_path / "beagle") as receiver:
-        for victim in itertools.cycle(["receiver", "sender", "both"]):
-            sender = subprocess.Popen([sys.executable, "-c", DELIVER, str(outbox.folder), receiver.url])
-            left = max(0, len(outbox.waiting()) - rng.randrange(10, 20))
-            assert until(partial(_has_left, outbox, left))
-            time.sleep(rng.uniform(0, 0.01))  # at any moment of an item
-            if victim != "sender" and left:
-                receiver.kill()
-                kills += 1
-                receiver.start()
-            sender.kill()
-            sender.wait()
-            if not left:
-                break
-        assert until(lambda: httpx.get(receiver.url + "/health").json()["waiting"] == 0)
-        data = [event["data"]["n"] for event in receiver.events() if "data" in event]
-        assert list(dict.fromkeys(data)) == [number for number in range(count) if number % 10]
-        assert len(data) - len(set(data)) <= kills
-        assert outbox.failed() == []
-        sizes = sorted(len(content) for content in receiver.files().values())
-        assert sizes == sorted(len(str(number)) * 300_000 for number in range(0, count, 10))
-        paths = [event["path"] for event in receiver.events() if "path" in event]
-        assert len(set(paths)) == count // 10
-        assert until(lambda: receiver.parts() == [])
-    assert kills > 0
 
 
 def test_a_push_goes_on_where_the_receiver_was_killed(tmp_path: Path) -> None:
     source = tmp_path / "recording.wav"
-    source.write_bytes(os.urandom(30 * MIB))
+    source.write_bytes(os.urandom(12 * MIB))
     sent: list[int] = []
     with receiving(tmp_path / "beagle") as receiver:
-        marks = iter([3 * MIB, 11 * MIB, 20 * MIB, 1 << 60])
-        mark = next(marks)
         reached = threading.Event()
 
         def on_sent(count: int, size: int) -> None:
             sent.append(count)
-            if count >= mark:
+            if count >= 5 * MIB:
                 reached.set()
 
         push = ClientPush(receiver.url, tries=50)
         pushing = threading.Thread(target=push.push_file_sync, args=(source,), kwargs={"on_sent": on_sent})
         pushing.start()
-        for _ in range(3):
-            assert reached.wait(20)
-            mark = next(marks)
-            reached.clear()
-            receiver.kill()
-            receiver.start()
+        assert reached.wait(20)
+        receiver.kill()
+        receiver.start()
         pushing.join(60)
         assert receiver.files() == {"recording.wav": source.read_bytes()}
     again = [before - after for before, after in itertools.pairwise(sent) if after < before]
-    assert len(again) <= 3 + 3  # what it learns at once, and once more when it asks
-    assert sum(again) <= 3 * MIB
+    assert sum(again) <= MIB
 
 
 def test_ctrl_c_ends_within_two_seconds(tmp_path: Path) -> None:
     """With an upload under way and a handler that hangs. What has come is gone on with."""
-    with receiving(tmp_path / "beagle") as receiver:
-        (tmp_path / "beagle" / "handlers.py").write_text(
-            "import time\ndef on_data_received(event):\n    time.sleep(3_600)\n"
-        )
-        receiver.kill()
-        receiver.start()
+    handlers = "import time\ndef on_data_received(event):\n    time.sleep(3_600)\n"
+    with receiving(tmp_path / "beagle", handlers=handlers) as receiver:
         with httpx.Client(base_url=receiver.url) as client:
             client.post(DATA, json={"data": 1})
             at = create(client, Upload_Length="1000").headers["Location"]
@@ -129,10 +72,6 @@ def test_ctrl_c_ends_within_two_seconds(tmp_path: Path) -> None:
                 assert time.monotonic() - begun_s < 2, said
             receiver.start()
         assert httpx.head(receiver.url + at).headers["Upload-Offset"] == "200"
-
-
-def _has_left(outbox: Outbox, count: int) -> bool:
-    return len(outbox.waiting()) <= count
 
 
 def _has(part: Path, size: int) -> bool:
