@@ -123,7 +123,7 @@ class Serve:
 
     def files(self) -> list[Path]:
         """List the files that lie where requests have theirs."""
-        return [path for path in (self.state / "spool").rglob("*") if not path.is_dir()]
+        return [path for path in (self.state / "snyper-spool").rglob("*") if not path.is_dir()]
 
     def until_clean(self) -> None:
         wait_until(lambda: not self.files(), "nothing is left of a request")

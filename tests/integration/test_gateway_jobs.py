@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     serving = Serve(tmp_path_factory.mktemp("jobs"), *(f"--limit={limit}" for limit in limits))
     yield serving
     assert serving.end() == 0
-    assert not (serving.state / "spool").exists()
+    assert not (serving.state / "snyper-spool").exists()
 
 
 def health(server: Serve) -> dict[str, Any]:
@@ -239,7 +239,8 @@ def test_results_outlive_the_process_that_is_killed(tmp_path: Any) -> None:
             body=b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nyy\r\n--b--\r\n',
             headers={"content-type": "multipart/form-data; boundary=b"},
         )
-        wait_until(lambda: len(server.files()) == 1, "another is under way")
+        wait_until(lambda: server.calls("process") == 2, "another is under way")
+        assert len(server.files()) == 1
         server.end(signal.SIGKILL)
     connection.close()
 

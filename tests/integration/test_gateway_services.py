@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import resource
 import socket
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -309,6 +311,18 @@ def test_a_form_in_pieces_of_one_byte(server: Serve) -> None:
     assert server.post(FILE, content=pieces(), headers=content_type).content == b"\r\n--"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the files of another process")
+def test_a_disk_that_takes_no_more(server: Serve) -> None:
+    before = resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+    answer = server.post(FILE, files=upload(content=bytes(400_000)))
+    assert answer.status_code == 507
+    assert answer.headers["retry-after"] == "60"
+    server.until_clean()
+    assert server.post(FILE, files=upload()).status_code == 200
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, before)
+    assert server.post(FILE, files=upload(content=bytes(400_000))).status_code == 200
+
+
 def test_twelve_megabytes(server: Serve) -> None:
     content = bytes(range(256)) * 47_000
     assert server.post(FILE, files=upload(content=content)).content == content
@@ -323,7 +337,7 @@ def test_who_hangs_up_while_sending_leaves_nothing(server: Serve, sent: int) -> 
     with socket.create_connection(("127.0.0.1", server.port), 30) as sock:
         sock.sendall(head(FILE, len(body), "multipart/form-data; boundary=b") + body[:sent])
         if sent == 100_000:
-            wait_until(lambda: (server.state / "spool").exists(), "it is read")
+            wait_until(lambda: (server.state / "snyper-spool").exists(), "it is read")
     server.until_clean()
     assert server.post(FILE, files=upload()).status_code == 200
 

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -32,7 +32,7 @@ from snyper.offload.spool import Spool
 from snyper.offload.work_queue import WorkQueue
 
 READY_LIMIT_S = 2.0
-SPOOL = "spool"
+SPOOL = "snyper-spool"  # which is emptied: nobody else has one of that name
 UPLOADS = "uploads"
 
 
@@ -114,21 +114,18 @@ async def serving(
 ) -> AsyncIterator[Serving]:
     """Serve what is in `services` for the block. Raises ServicesError, OSError."""
     limits = gateway.limits
-    with tempfile.TemporaryDirectory(prefix="snyper-") as temporary:
-        folder = state or Path(temporary)
-        spool = Spool(folder / SPOOL)
-        async with _open_pool(services, workers) as pool:
-            kept = KeptResults(folder, limits["kept"], limits["kept_mb"] * 1_000_000, limits["keep_s"])
-            jobs = Jobs(pool, kept, spool, limits["jobs"])
-            try:
-                async with uploads_in(folder / UPLOADS, upload_limits(pool.services)) as uploads:
-                    work = WorkRoutes(jobs, Places(limits["places"], limits["hold_s"]), spool)
-                    _add_routes(gateway, pool, jobs, work, uploads)
-                    yield Serving(pool.services, jobs)
-            finally:
-                await jobs.close()
-                kept.close()
-                spool.close()
+    async with AsyncExitStack() as stack:
+        folder = state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="snyper-")))
+        spool = stack.enter_context(closing(Spool(folder / SPOOL)))
+        kept = stack.enter_context(
+            closing(KeptResults(folder, limits["kept"], limits["kept_mb"] * 1_000_000, limits["keep_s"]))
+        )
+        pool = await stack.enter_async_context(_open_pool(services, workers))
+        jobs = await stack.enter_async_context(Jobs(pool, kept, spool, limits["jobs"]))
+        uploads = await stack.enter_async_context(uploads_in(folder / UPLOADS, upload_limits(pool.services)))
+        work = WorkRoutes(jobs, Places(limits["places"], limits["hold_s"]), spool)
+        _add_routes(gateway, pool, jobs, work, uploads)
+        yield Serving(pool.services, jobs)
 
 
 def _open_pool(services: Path, workers: int | str | None) -> Pool | Any:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from http import HTTPStatus
@@ -13,6 +14,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Any, Receive, Send], Awaitable[None]]
 Headers = Mapping[str, str]
 Handler = Callable[["Exchange"], Awaitable[None]]
+
+_log = logging.getLogger("snyper")
 
 UNPACK_BYTES = 65_536  # at once
 _LINGER_S = 5.0  # for which a refused body is read on: a client that only writes would not see the answer
@@ -32,6 +35,9 @@ class Refusal(Exception):
 
 class HungUp(Exception):
     """The client is gone."""
+
+
+_OWN_ERROR = Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the server has an error: its terminal says which")
 
 
 class Exchange:
@@ -225,5 +231,12 @@ def endpoint(handler: Handler, stall_s: float) -> App:
             await exchange.refuse(refusal)
         except HungUp:
             pass
+        except Exception:
+            _log.exception(
+                "%s %s was answered with an error of the server's own", scope["method"], scope["path"]
+            )
+            if exchange.has_answered:
+                raise
+            await exchange.refuse(_OWN_ERROR)
 
     return app

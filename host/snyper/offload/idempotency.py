@@ -59,15 +59,20 @@ class KeptResults:
         keep_s: float,
         clock_s: Callable[[], float] = time.time,
     ) -> None:
-        """Open the folder. `clock_s` is seconds since 1970. Raises OSError, sqlite3.Error."""
+        """Open the folder. `clock_s` is seconds since 1970. Raises OSError, which says what to do."""
         self._files = folder / "results"
         self._most, self._most_bytes, self._keep_s = most, most_bytes, keep_s
         self._clock_s = clock_s
         self._thread = ThreadPoolExecutor(1, "results")
-        self._files.mkdir(parents=True, exist_ok=True)
-        self._database = sqlite3.connect(
-            folder / "results.sqlite3", isolation_level=None, check_same_thread=False
-        )
+        self._files.mkdir(0o700, parents=True, exist_ok=True)
+        path = folder / "results.sqlite3"
+        try:
+            self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._open()
+        except sqlite3.Error as error:
+            raise OSError(f"{path} cannot be used ({error}): remove it, or name another folder") from None
+
+    def _open(self) -> None:
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = NORMAL")
         self._database.execute(_SCHEMA)

@@ -3,18 +3,22 @@
 import asyncio
 import hashlib
 import json
+import logging
 import secrets
+import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, Self
 
 from snyper.offload.declarations import Service
 from snyper.offload.idempotency import KeptResults, Result
 from snyper.offload.spool import Spool
 from snyper.offload.work import Done, Work, WorkError
+
+_log = logging.getLogger("snyper")
 
 # The document's clients repeat 1 s and 2 s after what went wrong, ours after some more.
 RETURN_S = 10.0  # for which a request that was refused for want of a worker keeps its place in the queue
@@ -73,6 +77,7 @@ class Job:
         # A repeat of a request with a key is told the same, also by a process that does not know the first.
         known = json.dumps((*self.identity, request.digest)).encode()
         self.id = hashlib.sha256(known).hexdigest()[:32] if request.key else secrets.token_hex(16)
+        self.is_kept = bool(request.key) or request.is_async  # its result outlives whoever waits for it
         self.state = State.QUEUED
         self.progress = 0.0
         self.detail = ""  # why it failed
@@ -82,11 +87,6 @@ class Job:
         self.is_forgotten = False
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[Result]
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether its result outlives whoever waits for it."""
-        return bool(self.request.key) or self.request.is_async
 
     @property
     def is_over(self) -> bool:
@@ -115,7 +115,9 @@ class Job:
 
 
 class Jobs:
-    """The jobs of a process, of which `most_async` at most may be under way that nobody waits for."""
+    """The jobs of a process, of which `most_async` at most may be under way that nobody waits for. At the end
+    of an `async with` block all of them end, and their files are removed.
+    """
 
     def __init__(self, runner: Runner, kept: KeptResults, spool: Spool, most_async: int) -> None:
         """Their folders are those of `spool`, to which they are given back."""
@@ -213,8 +215,10 @@ class Jobs:
             if job.state is State.QUEUED:
                 self._drop(job)
 
-    async def close(self) -> None:
-        """End all of them, and remove their files."""
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         self._is_ending = True
         tasks = [job.task for job in self._live]
         for task in tasks:
@@ -252,7 +256,13 @@ class Jobs:
             media_type=request.media_type,
         )
         if job.is_kept:
-            return await self._kept.put(job.kept_as, request.owner, result)
+            try:
+                return await self._kept.put(job.kept_as, request.owner, result)
+            except (OSError, sqlite3.Error) as error:
+                if request.is_async:
+                    raise
+                job.is_kept = False  # whoever waits gets it all the same
+                _log.warning("a result cannot be kept for who asks again: %s", error)
         return result
 
     def _end(self, job: Job) -> None:
