@@ -149,6 +149,15 @@ def test_leases_and_what_is_remembered_of_them_have_an_end(monkeypatch: pytest.M
     assert len(clock.leases._over) == 2
 
 
+def test_one_client_has_not_all_that_there_are() -> None:
+    clock = Clock()
+    for number in range(module.MAX_OF_OWNER):
+        clock.grant(str(number), "eve", "a")
+    with pytest.raises(Busy, match="eve@desk has 16 leases"):
+        clock.grant("one more", "eve", "a")
+    clock.grant("1", "bob", "b")
+
+
 class Anything(RuleBasedStateMachine):
     """Whatever is done, no place is two owners' at once, and who relies on a lease has it."""
 
@@ -169,7 +178,7 @@ class Anything(RuleBasedStateMachine):
         self.ids += 1
         try:
             self.clock.grant(str(self.ids), owner, *places, lease_s=lease_s)
-        except Locked:
+        except (Busy, Locked):
             return
         self.held[owner, str(self.ids)] = places, self.clock.now_s + lease_s
 

@@ -14,6 +14,7 @@ from snyper.services.remote_exceptions import Busy, LeaseLost, Locked
 MIN_LEASE_S = 0.5
 MAX_LEASE_S = 86_400.0
 MAX_LEASES = 1_000  # of a server at once
+MAX_OF_OWNER = 16  # of them, as many as a call says that it relies on
 _MAX_OVER = 1_000  # leases of which it is remembered how they ended
 LOOK_S = 0.1  # between two calls of `expire`, while somebody has a lease
 _STALL_S = 0.35  # between two of them: this process did not run
@@ -88,6 +89,8 @@ class Leases:
         if lease is None:
             if len(self.given) >= MAX_LEASES:
                 raise Busy(f"{MAX_LEASES:,} leases are out")
+            if sum(one.owner == owner for one in self.given.values()) >= MAX_OF_OWNER:
+                raise Busy(f"{who} has {MAX_OF_OWNER} leases")
             lease = Lease(id, owner, who, frozenset(places), tuple(names), lease_s, why, now_s, 0.0)
             self.given[owner, id] = lease
             self._on_change(lease, "taken" + (f": {why}" if why else ""))
