@@ -84,9 +84,10 @@ long-calls: $(READY) ## Hold the interpreter lock for 20 s in a call, answer 1 G
 	@SNYPER_CUT_STEP=1 $(BIN)/python -m pytest --numprocesses $(JOBS) -k cut_after_any_byte $(ARGS) \
 	    tests/integration/test_calls.py tests/integration/test_async_calls.py tests/integration/test_calls_streams.py
 
-long-offload: $(READY) ## Deliver 1,000 items while both sides are killed
+long-offload: $(READY) ## Deliver 1,000 items while both sides are killed, send 500 MB
 	@SNYPER_ITEMS=1000 $(BIN)/python -m pytest tests/integration/test_device_ends.py -k kill_9 $(ARGS)
 	@SNYPER_PRINTED_MB=100 $(BIN)/python -m pytest tests/integration/test_offload_pool.py -k printed $(ARGS)
+	@SNYPER_LARGE_MB=500 $(BIN)/python -m pytest tests/integration/test_gateway_services.py -k large_file $(ARGS)
 
 cuts: $(READY) ## Cut the power at each command to the flash (ARGS="--depth 2")
 	@$(BIN)/python -m tools.power_cuts $(ARGS)

@@ -1,17 +1,21 @@
 """docs/offload.md does what it says: its code, against the services of examples/offload and its own."""
 
+import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from snyper.gateway.limits import LIMITS
 from tests.integration.dashboard_process import Process
-from tests.integration.harness import ROOT
+from tests.integration.harness import ROOT, free_port, wait_until
 
 PAGE = (ROOT / "docs" / "offload.md").read_text(encoding="utf-8")
 
@@ -82,6 +86,29 @@ def test_the_five_minutes(tmp_path: Path) -> None:
     shown = re.search(r"^\$ snyper serve .*?\n((?:serve: .*\n)+)", PAGE, re.MULTILINE)
     assert shown is not None
     assert [line.replace(url, "http://127.0.0.1:8000") for line in said[:3]] == shown[1].splitlines()
+
+
+def test_the_application_for_other_servers(tmp_path: Path) -> None:
+    services, application = code_under("In five minutes")
+    (tmp_path / "services.py").write_text(services)
+    (tmp_path / "app.py").write_text(application)
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port), "--log-level", "error"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment) as process:
+        url = f"http://127.0.0.1:{port}"
+        wait_until(lambda: can_connect(port), "it listens")
+        assert httpx.get(f"{url}/health").json()["status"] == "ok"
+        assert httpx.post(f"{url}/api/analyze/sensors", json={"readings": [1, 99]}).json() == {
+            "anomalies": [1, 99]
+        }
+        process.terminate()
+    assert process.returncode in (0, -signal.SIGTERM)
+
+
+def can_connect(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_the_limits() -> None:

@@ -1,7 +1,10 @@
 """`snyper serve`: what existing clients send, and what they get."""
 
 import gzip
+import hashlib
+import itertools
 import json
+import os
 import resource
 import socket
 import sys
@@ -326,6 +329,33 @@ def test_a_disk_that_takes_no_more(server: Serve) -> None:
 def test_twelve_megabytes(server: Serve) -> None:
     content = bytes(range(256)) * 47_000
     assert server.post(FILE, files=upload(content=content)).content == content
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks for the memory of another process")
+def test_a_large_file_takes_no_memory(server: Serve) -> None:
+    """Nor its way back. 500 MB with `make long-offload`."""
+    block = bytes(range(256)) * 4000
+    count = int(os.environ.get("SNYPER_LARGE_MB", "40")) * 1_000_000 // len(block)
+    begin = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    assert server.post(FILE, files=upload(content=block)).status_code == 200
+    before_kb = peak_kb(server)
+    content_type = {"content-type": "multipart/form-data; boundary=b"}
+    body = itertools.chain([begin], itertools.repeat(block, count), [b"\r\n--b--\r\n"])
+    received = hashlib.sha256()
+    with httpx.stream("POST", server.url + FILE, content=body, headers=content_type, timeout=300) as answer:
+        for piece in answer.iter_bytes():
+            received.update(piece)
+    expected = hashlib.sha256()
+    for _ in range(count):
+        expected.update(block)
+    assert received.digest() == expected.digest()
+    assert peak_kb(server) - before_kb < 4_000
+    server.until_clean()
+
+
+def peak_kb(server: Serve) -> int:
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
 
 
 # --- hang-ups

@@ -77,9 +77,9 @@ async def _explain(_: Request, error: HTTPException) -> JSONResponse:
 
 
 def services_app(
-    services: Path,
+    services: str | Path,
     workers: int | str | None = None,
-    state: Path | None = None,
+    state: str | Path | None = None,
     keys: Mapping[str, str] | None = None,
     limits: Sequence[str] = (),
 ) -> Gateway:
@@ -93,7 +93,7 @@ def services_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with serving(gateway, services, workers, state):
+        async with serving(gateway, Path(services), workers, None if state is None else Path(state)):
             yield
 
     gateway = Gateway(complete_limits(limits), keys or {}, lifespan)
