@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from snyper.inbox.bus import Bus
+from snyper.inbox.bus import MAX_ABANDONED, Bus
 from snyper.inbox.handlers import subscribe_handlers
 from snyper.inbox.inbox import Inbox
 from snyper.inbox.limits import Limits, NoRoom
@@ -84,6 +84,25 @@ async def test_a_handler_that_fails_holds_up_nobody(tmp_path: Path, caplog: pyte
         ("sleeps", "has not finished within 0.05 s"),
     ):
         assert sum(name in line and what in line for line in said) == 3, (name, said)
+
+
+async def test_a_handler_that_always_hangs_loses_no_event(tmp_path: Path) -> None:
+    goes_on, begun = threading.Event(), list[Any]()
+
+    def hangs(event: dict[str, Any]) -> None:
+        begun.append(event["data"])
+        goes_on.wait()
+
+    bus = Bus(limit_s=0.01)
+    bus.subscribe(DATA_RECEIVED, hangs)
+    async with Inbox(tmp_path, bus=bus) as inbox:
+        for number in range(12):
+            await inbox.keep_data(number)
+        await until(lambda: inbox.counts()["waiting"] == 12 - MAX_ABANDONED, "its threads")
+        assert begun == list(range(MAX_ABANDONED))
+        goes_on.set()
+        await idle(inbox)
+    assert begun == list(range(12))
 
 
 async def test_an_event_that_was_not_finished_comes_again(tmp_path: Path) -> None:

@@ -298,6 +298,7 @@ def test_uploads_that_are_wrong(client: httpx.Client, receiver: Receiver) -> Non
     at = create(client, Upload_Length="3").headers["Location"]
     assert client.patch(at, content=b"x").status_code == 415
     assert client.patch(at, content=b"x", headers=PARTIAL).status_code == 400
+    assert append(client, at, 0, b"abc", Content_Encoding="gzip").status_code == 415
     assert append(client, at, 0, b"abcd").status_code == 400
     assert append(client, at, 0, b"abc", Upload_Length="4").status_code == 400
     assert client.delete(at).status_code == 204

@@ -1,5 +1,6 @@
 """Names of received files: whatever a sender says, a file is in the folder, with a name of its own."""
 
+import os
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from snyper.inbox.limits import Limits, WrongType
 from snyper.inbox.names import MAX_NAME_BYTES, UNNAMED, candidates, folded, plain_text, safe_name
-from snyper.inbox.placing import free_names
+from snyper.inbox.placing import Names
 
 HOSTILE = {
     "": UNNAMED,
@@ -74,8 +75,15 @@ def test_a_file_system_takes_it(text: str) -> None:
 def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
     for taken in ("Photo.JPG", "photo-2.jpg", "mo\u0308we"):
         (tmp_path / taken).touch()
-    assert next(free_names(tmp_path, "photo.jpg")) == "photo-3.jpg"
-    assert next(free_names(tmp_path, "möwe")) == "möwe-2"
+    names = Names(tmp_path)
+    assert next(names.free("photo.jpg")) == "photo-3.jpg"
+    assert next(names.free("möwe")) == "möwe-2"
+    (tmp_path / "photo-3.jpg").touch()
+    names.add("photo-3.jpg")
+    assert next(names.free("photo.jpg")) == "photo-4.jpg"
+    (tmp_path / "möwe-2").touch()  # by somebody else
+    os.utime(tmp_path, (0, 0))  # whose change may be in the very millisecond of ours
+    assert next(names.free("möwe")) == "möwe-3"
     assert folded("STRASSE") == folded("straße")
 
 

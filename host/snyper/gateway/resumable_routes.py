@@ -80,8 +80,7 @@ class ResumableRoutes:
 
     async def _create(self, exchange: Exchange) -> None:
         """Begin an upload, or find that of the same key."""
-        if exchange.header("content-encoding").lower() not in ("", "identity"):
-            raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "an upload is sent as it is, not encoded")
+        _check_encoding(exchange)
         is_last = _COMPLETE[exchange.header("upload-complete")]
         announced = _integer(exchange, "content-length")
         length = _integer(exchange, "upload-length")
@@ -144,6 +143,7 @@ class ResumableRoutes:
         upload = self._find(exchange)
         if exchange.header("content-type").partition(";")[0].strip().lower() != _MEDIA_TYPE:
             raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"a PATCH of an upload is {_MEDIA_TYPE}")
+        _check_encoding(exchange)
         offset = _integer(exchange, "upload-offset")
         is_last = _COMPLETE.get(exchange.header("upload-complete"))
         if offset is None or is_last is None:
@@ -217,6 +217,11 @@ def refusing(handler: Handler) -> Handler:
             raise disk_refusal(error) from error
 
     return handle
+
+
+def _check_encoding(exchange: Exchange) -> None:
+    if exchange.header("content-encoding").lower() not in ("", "identity"):
+        raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "an upload is sent as it is, not encoded")
 
 
 def _check_length(exchange: Exchange, upload: Upload, announced: int | None, is_last: bool) -> None:

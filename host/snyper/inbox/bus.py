@@ -16,7 +16,7 @@ from snyper.inbox.uploads import Run
 from snyper.system.text import one_line
 
 HANDLER_LIMIT_S = 300.0
-MAX_ABANDONED = 8  # threads of a handler that are past its limit: more are not begun
+MAX_ABANDONED = 8  # threads of a handler that are past its limit, until it gets no more events
 _BATCH = 100  # events read at once
 _GOODBYE_S = 1.0  # for handlers to end when the inbox closes
 _RETRY_S = 1.0  # after the disk has failed
@@ -35,6 +35,16 @@ class _Subscription:
         self.handler = handler
         self.news = asyncio.Event()
         self.threads: list[threading.Thread] = []
+
+    async def until_thread(self) -> None:
+        """Wait until it may have one more thread."""
+        is_said = False
+        while len(self.threads) >= MAX_ABANDONED:
+            self.threads = [thread for thread in self.threads if thread.is_alive()]
+            if len(self.threads) >= MAX_ABANDONED and not is_said:
+                is_said = True
+                _logger.error("%s waits: %d of its calls hang", self.name, len(self.threads))
+            await asyncio.sleep(_RETRY_S / 10)
 
 
 class Bus:
@@ -111,6 +121,7 @@ class Bus:
                 await one.news.wait()
 
     async def _handle(self, one: _Subscription, event: dict[str, Any]) -> None:
+        await one.until_thread()
         try:
             async with asyncio.timeout(self._limit_s) as limit:
                 if inspect.iscoroutinefunction(one.handler):
@@ -147,9 +158,6 @@ class Bus:
             except RuntimeError:
                 return  # the loop has ended
 
-        while len(one.threads) >= MAX_ABANDONED:
-            one.threads = [thread for thread in one.threads if thread.is_alive()]
-            await asyncio.sleep(0.1)
         thread = threading.Thread(target=work, name=one.name, daemon=True)
         one.threads.append(thread)
         thread.start()

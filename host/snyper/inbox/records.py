@@ -4,6 +4,7 @@ the middle of getting its name, which uploads there are.
 Each method is one transaction, on the disk when it returns. To be called by one thread at a time.
 """
 
+import errno
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -70,27 +71,34 @@ Waiting = tuple[str, str]  # the name of a handler, and the event that it is to 
 
 
 class Records:
-    """The records in the file `path`, which is made where it is missing. Raises sqlite3.Error, here and in
-    each method.
+    """The records in the file `path`, which is made where it is missing. Raises OSError, saying what to do,
+    where it is none; each method raises sqlite3.Error.
     """
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            [version] = self._db.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                with self._transaction():
-                    for statement in _SCHEMA.split(";\n"):
-                        self._db.execute(statement)
-                    self._db.execute(f"PRAGMA user_version = {VERSION}")
-            elif version != VERSION:
-                raise sqlite3.DatabaseError("it was written by another version of snyper")
-            self.waiting_count = sum(self.count_waiting().values())  # events that no handler has finished
+            self._open()
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            remedy = "moved away, it is begun anew, and what was received is not known again"
+            raise OSError(errno.EIO, f"{path} cannot be used ({error}): {remedy}") from error
         except BaseException:
             self._db.close()
             raise
+
+    def _open(self) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        [version] = self._db.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            with self._transaction():
+                for statement in _SCHEMA.split(";\n"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {VERSION}")
+        elif version != VERSION:
+            raise sqlite3.DatabaseError("it was written by another version of snyper")
+        self.waiting_count = sum(self.count_waiting().values())  # events that no handler has finished
 
     def close(self) -> None:
         """Close the file."""

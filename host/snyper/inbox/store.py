@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from snyper.inbox.limits import Limits, Mismatch, NoRoom
 from snyper.inbox.names import safe_name
-from snyper.inbox.placing import free_names, is_placed, place, sync_folder
+from snyper.inbox.placing import Names, is_placed, place, sync_folder
 from snyper.inbox.records import Intent, Item, Records, Waiting
 
 OWN_FOLDER = ".inbox"
@@ -46,6 +46,7 @@ class Store:
         self.parts = self.folder / OWN_FOLDER / "parts"
         self.aside = self.folder / OWN_FOLDER / "aside"
         self.limits = limits
+        self._names = Names(self.folder)
         self.received = 0  # items, since this was opened
         self._handlers_of = handlers_of
         self._is_settled = False  # else a file is in the middle of getting its name
@@ -147,11 +148,12 @@ class Store:
     def _carry_out(self, intent: Intent) -> str:
         part = self.parts / intent.part
         before = intent.name  # chosen by a process that died
-        for name in chain([before] if before else (), free_names(self.folder, safe_name(intent.filename))):
+        for name in chain([before] if before else (), self._names.free(safe_name(intent.filename))):
             intent = intent._replace(name=name)
             self.records.add_intent(intent)
             try:
                 place(part, self.folder / name, is_again=name == before)
+                self._names.add(name)
                 break
             except FileExistsError:
                 continue  # somebody was quicker
