@@ -1,6 +1,7 @@
 """Functions and objects of another process, over real sockets."""
 
 import contextlib
+import inspect
 import json
 import signal
 import socket
@@ -13,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from snyper.services.client import Client, running
+from snyper.services.async_client import AsyncClient
+from snyper.services.client import Client, caller_of, close, closing, running
 from snyper.services.context import deadline
 from snyper.services.desk import MAX_UNSEEN
 from snyper.services.locks import lock
@@ -63,6 +65,28 @@ def test_an_object_as_the_document_has_it(secret: str | None) -> None:
         with pytest.raises(TypeError, match="sample"):
             pm.read_voltage(sample=20)
         pm.close()
+
+
+def test_a_client_is_closed_by_what_type_checkers_see() -> None:
+    with served(Powermeter()) as server:
+        with closing(Client(Powermeter, address=HOST, port=server.port)) as pm:
+            assert pm.identity == "PM-1"
+            close(pm)
+            assert pm.identity == "PM-1"  # it connects again
+        assert caller_of(pm)._connection is None
+    for wrong in (server, Powermeter()):
+        with pytest.raises(TypeError, match="is no client"):
+            close(wrong)
+        with pytest.raises(TypeError, match="is no client"), closing(wrong):
+            pass
+    with pytest.raises(TypeError, match="async with"), closing(AsyncClient()):
+        pass
+
+
+def test_help_of_a_client_has_its_keywords() -> None:
+    keywords = ["address", "port", "secret", "timeout", "hub", "name", "key"]
+    for made in (Client, AsyncClient, type(Client(Powermeter))):
+        assert list(inspect.signature(made).parameters) == ["classes", *keywords]
 
 
 def test_two_of_a_class_have_prefixes() -> None:

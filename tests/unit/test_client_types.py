@@ -72,6 +72,9 @@ def block() -> None:
     assert_type(snyper.leases(pm), list[dict[str, Any]])
     assert_type(snyper.break_lock(pm, why="fire"), list[str])
     assert_type(snyper.running(pm), list[dict[str, Any]])
+    with snyper.closing(Client(Powermeter, address="lab1")) as closed:
+        assert_type(closed, Powermeter)
+    assert_type(snyper.close(pm), None)
 
 
 async def run() -> None:
@@ -93,6 +96,8 @@ async def run() -> None:
     assert_type(await snyper.leases(pm), list[dict[str, Any]])
     assert_type(await snyper.break_lock(pm), list[str])
     assert_type(await snyper.running(pm), list[dict[str, Any]])
+    async with pm:
+        await snyper.close(pm)
     async with snyper.lock(Client(Powermeter)):  # type: ignore[attr-defined]
         pass
 """

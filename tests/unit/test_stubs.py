@@ -135,6 +135,10 @@ def use(pm: Lab) -> None:
     assert_type(pm.shadow_Iterator(), Iterator[str])
     assert_type(pm.maximum(1, 2, key=3), Any)
     assert_type(pm.call("read_voltage"), Any)
+    with pm as the_same:
+        assert_type(the_same, Lab)
+    with pm:
+        assert_type(snyper.close(pm), None)
     pm.rnage  # type: ignore[attr-defined]
     pm.odd(None, None, 3, [None], 3, "x", 1, 2, {"a": [1]}, [], (1, 2), ())
     pm.odd(1, mode="b")  # type: ignore[arg-type]
@@ -148,6 +152,9 @@ async def use_async(pm: AsyncLab) -> None:
     pm.range = 3  # type: ignore[assignment, misc]
     assert_type(await pm.stream(3), AsyncIterator[float])
     assert_type(await pm.follow(), AsyncIterator[int])
+    async with pm as the_same:
+        assert_type(the_same, AsyncLab)
+    await snyper.close(pm)
     async with snyper.lock(pm):
         await snyper.leases(pm)
     with snyper.lock(pm):  # type: ignore[attr-defined]
@@ -233,7 +240,7 @@ def test_what_is_hostile_is_left_out_or_any() -> None:
     lab = next(node for node in tree.body if isinstance(node, ast.ClassDef))
     names = [node.name for node in lab.body if isinstance(node, ast.FunctionDef)]
     assert names == [
-        *("call", "help", "close", "Prop", "Prop"),
+        *("__enter__", "__exit__", "call", "help", "close", "Prop", "Prop"),
         *("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"),
         *("eleventh", "twelfth", "thirteenth", "dode", "fourteenth"),
     ]

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from snyper.offload.work import InvalidInput
     from snyper.services.async_client import AsyncClient
     from snyper.services.async_server import AsyncServer
-    from snyper.services.client import Client, call_log, running
+    from snyper.services.client import Client, call_log, close, closing, running
     from snyper.services.context import cancelled, deadline
     from snyper.services.locks import break_lock, leases, lock
     from snyper.services.remote_exceptions import (
@@ -54,6 +54,8 @@ __all__ = [
     "break_lock",
     "call_log",
     "cancelled",
+    "close",
+    "closing",
     "data_service",
     "deadline",
     "file_service",

@@ -1,7 +1,8 @@
 """A client of a server of functions and objects: `Client`, which blocks."""
 
+import contextlib
 import pydoc
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any, Protocol, TypeVar, Unpack, cast, overload
 
 from snyper.services.caller import Caller
@@ -58,6 +59,37 @@ class _ClientOf(Protocol):
 
 BaseClient.__name__ = BaseClient.__qualname__ = "Client"
 Client = cast(_ClientOf, BaseClient)
+
+
+@overload
+def close(client: Awaited) -> Coroutine[Any, Any, None]: ...  # type: ignore[overload-overlap]
+@overload
+def close(client: object) -> None: ...
+def close(client: object) -> Any:
+    """Hang up, as `client.close()` does, which type checkers do not see where `client` is one of a class; to
+    be awaited where it is an AsyncClient. The next call connects again.
+
+    Raises TypeError for what is no client.
+    """
+    return face_of(client)._snyper.close()
+
+
+@contextlib.contextmanager
+def closing(client: T) -> Iterator[T]:
+    """Give a client to a block, and hang up at its end.
+
+        with snyper.closing(snyper.Client(Powermeter, address="lab1")) as pm:
+            ...
+
+    So `with client:` does, which type checkers do not see where it is one of a class. An AsyncClient has
+    `async with` alone. Raises TypeError for that, and for what is no client.
+    """
+    if face_of(client)._is_async:
+        raise TypeError(f"{client!r} has `async with`")
+    try:
+        yield client
+    finally:
+        close(client)
 
 
 @overload

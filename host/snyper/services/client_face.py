@@ -1,5 +1,6 @@
 """The face of a client: its classes and its server, whether calls block or are awaited."""
 
+import inspect
 import warnings
 from collections.abc import Coroutine
 from typing import Any, Protocol, Self, TypedDict
@@ -63,6 +64,8 @@ class ClientFace:
         self._classes = self._shown = classes
         self._skewed = frozenset()
         self._snyper = self._caller_type(place_of(address, port, hub, name, key), secret, timeout)
+
+    __new__.__signature__ = inspect.signature(__init__)  # type: ignore[attr-defined] # for help()
 
     def call(self, command: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call what the server serves as `command`; return what it returns, raise what it raises."""

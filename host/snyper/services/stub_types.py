@@ -51,6 +51,7 @@ class StubTypes:
         self._hidden = hidden
         self._imports: set[str] = set()
         self.any = self._imported("typing", "Any")
+        self.own = self._imported("typing", "Self")
 
     def imports(self) -> list[str]:
         """Return the lines that import what has been named."""

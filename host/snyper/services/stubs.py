@@ -80,8 +80,11 @@ def _class(commands: Sequence[_Command], types: StubTypes, is_async: bool) -> st
         if one.attribute and key_of(one.attribute) not in names:
             properties.setdefault(key_of(one.attribute), {})[one.kind] = one
     text, some, define = types.builtin("str"), types.any, "async def" if is_async else "def"
+    begin, end = ("__aenter__", "__aexit__") if is_async else ("__enter__", "__exit__")
     lines = [
         f"class {'Async' if is_async else ''}Lab:",
+        f"    {define} {begin}(self) -> {types.own}: ...",
+        f"    {define} {end}(self, *error: {types.builtin('object')}) -> None: ...",
         f"    {define} call(self, name: {text}, /, *args: {some}, **kwargs: {some}) -> {some}: ...",
         f"    {define} help(self, name: {text} | None = None) -> None: ...",
         f"    {define} close(self) -> None: ...",
