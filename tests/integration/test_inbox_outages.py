@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -20,6 +21,7 @@ import pytest
 from snyper.device import ClientPush
 from snyper.inbox.inbox import Inbox
 from snyper.inbox.limits import Limits, NoRoom
+from snyper.system.self_signed import make_certificate
 from tests.integration.receiver import receiving
 from tests.integration.test_inbox_http import DATA, FILE, create, until
 
@@ -76,6 +78,29 @@ def test_ctrl_c_ends_within_two_seconds(tmp_path: Path) -> None:
 
 def _has(part: Path, size: int) -> bool:
     return part.stat().st_size == size
+
+
+def test_a_key_and_https(tmp_path: Path) -> None:
+    """What they are is `snyper serve`'s; here that they hold for what receives."""
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key"
+    certificate.write_bytes(make_certificate())
+    key.write_text("some words")
+    key.chmod(0o600)
+    options = ("--certificate", str(certificate), "--key-file", str(key))
+    with receiving(tmp_path / "beagle", *options) as receiver:
+        assert receiver.url.startswith("https://")
+        trusted = ssl.create_default_context(cafile=str(certificate))
+        trusted.check_hostname = False
+        with httpx.Client(base_url=receiver.url, verify=trusted) as client:
+            for method, path in (
+                *(("POST", FILE), ("POST", DATA), ("OPTIONS", FILE)),
+                *(("HEAD", "/api/uploads/x"), ("PATCH", "/api/uploads/x"), ("DELETE", "/api/uploads/x")),
+            ):
+                assert client.request(method, path).status_code == 401
+            client.headers["Authorization"] = "Bearer some words"
+            assert client.post(DATA, json={"data": 1}).status_code == 200
+            assert client.head("/api/uploads/x").status_code == 404
+            assert create(client, Upload_Length="1").status_code == 201
 
 
 @pytest.fixture
