@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -159,6 +160,32 @@ def test_it_is_served_over_http(cluster: Cluster, certificate: Path) -> None:
         finally:
             server.terminate()
             server.communicate()
+
+
+async def test_a_worker_that_hangs(
+    desk: Desk, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("snyper.offload.dask_pool._CALL_LIMIT_S", 0.5)
+    for worker in cluster.workers:
+        worker.send_signal(signal.SIGSTOP)
+    try:
+        assert not await desk.pool.probe(0.1)
+    finally:
+        for worker in cluster.workers:
+            worker.send_signal(signal.SIGCONT)
+    begun = asyncio.Event()
+    running = asyncio.create_task(desk.run("hang", str(tmp_path), on_start=begun.set))
+    await begun.wait()
+    for worker in cluster.workers:
+        worker.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(TimedOut, match="the worker does not answer since it began with hang"):
+            await running
+    finally:
+        for worker in cluster.workers:
+            worker.send_signal(signal.SIGCONT)
+    assert await desk.ask("echo", 1)
+    ended(tmp_path)
 
 
 async def two_at_work(desk: Desk, name: str, flag: Path) -> tuple[list[asyncio.Task[str]], list[int]]:

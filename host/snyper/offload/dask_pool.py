@@ -105,6 +105,8 @@ class _Slot:
         self, work: Work, on_start: Callable[[], None], on_progress: Callable[[float], None]
     ) -> Done:
         work_id = secrets.token_hex(16)
+        loop = asyncio.get_running_loop()
+        limit = asyncio.timeout(None)
         is_started = False
 
         def listen(share: float | None) -> None:
@@ -113,16 +115,21 @@ class _Slot:
                 on_progress(share)
             elif not is_started:
                 is_started = True
+                limit.reschedule(loop.time() + work.service.limit_s + _CALL_LIMIT_S)
                 on_start()
 
         self._listeners[work_id] = listen
         try:
-            done = await self._run(work, work_id)
-            listen(None)  # the result may have overtaken it
-            return done
+            async with limit:
+                done = await self._run(work, work_id)
+                listen(None)  # the result may have overtaken it
+                return done
         except _Gone:
             self._node.ended.set()
             raise Lost("the worker was lost, with its computer or its network") from None
+        except TimeoutError:  # which the worker itself would have said
+            self._node.ended.set()
+            raise TimedOut(f"the worker does not answer since it began with {work.service.name}") from None
         finally:
             del self._listeners[work_id]
             with suppress(_Gone):
@@ -269,8 +276,8 @@ class DaskPool(WorkQueue):
                 if node.ended.is_set():  # it did not answer, and is asked anew
                     self._part_with(address)
             self._refused &= present
-            for address in present - set(self._nodes) - self._refused:
-                await self._meet(_Node(client, address))
+            new = present - set(self._nodes) - self._refused
+            await asyncio.gather(*(self._meet(_Node(client, address)) for address in new))
             await asyncio.sleep(_POLL_S)
 
     async def _meet(self, node: _Node) -> None:

@@ -147,13 +147,17 @@ class WorkQueue:
         ends it, and not by being killed.
         """
         until_s = time.monotonic() + timeout_s
-        while self._idle:
-            worker = self._idle.pop()
-            try:
-                if await worker.answers(until_s - time.monotonic()):
-                    return True
-            finally:
-                self._offer(worker)
+        for worker in reversed(self._idle.copy()):
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                return False
+            if worker in self._idle:
+                self._idle.remove(worker)
+                try:
+                    if await worker.answers(left_s):
+                        return True
+                finally:
+                    self._offer(worker, is_done=False)
         told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._probes.add(told)
         try:
@@ -205,7 +209,7 @@ class WorkQueue:
             with suppress(ValueError):
                 self._waiters.remove(waiter)
 
-    def _offer(self, worker: Worker) -> None:
+    def _offer(self, worker: Worker, is_done: bool = True) -> None:
         """Give a worker to who waits longest, or keep it for who comes next."""
         if not worker.is_alive:
             return
@@ -215,7 +219,8 @@ class WorkQueue:
                 waiter.set_result(worker)
                 return
         self._idle.append(worker)
-        self._tell_probes()
+        if is_done:
+            self._tell_probes()
 
     def _tell_probes(self) -> None:
         for told in self._probes:
