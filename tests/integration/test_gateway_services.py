@@ -87,6 +87,18 @@ def test_data(server: Serve) -> None:
     assert server.post("/api/far", json={"readings": [1, 2]}).json() == {"anomalies": [1, 2]}
 
 
+def test_long_data_is_the_same(server: Serve) -> None:
+    """It goes to a worker as it came."""
+    data = list(range(100_000))
+    answer = server.post(DATA, json={"data": data, "options": {"a": 1}})
+    assert answer.json() == {"result": {"data": data, "options": {"a": 1}}}
+    for wrong, word in {'"data"': "no object", '{"x": 1}': "'data'", "{": "no JSON"}.items():
+        answer = server.post(DATA, content=wrong + " " * 300_000)
+        assert answer.status_code == 422
+        assert word in answer.json()["detail"]
+    server.until_clean()
+
+
 def test_requests_sends_the_same(server: Serve) -> None:
     answer = requests.post(server.url + FILE, files={"file": ("ä.csv", b"1")}, timeout=30)
     assert answer.content == b"1"

@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 LIMIT_S = 300.0
 MAX_FILE_BYTES = 2**30
 MAX_IMAGE_BYTES = 64 * 2**20
-MAX_DATA_BYTES = 16 * 2**20  # parsed by the process that serves all others, too
+MAX_DATA_BYTES = 16 * 2**20  # some ten times that once it is parsed
 
 _ATTRIBUTE = "__snyper_service__"
 _PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")  # of RFC 3986 what means nothing else

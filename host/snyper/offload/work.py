@@ -13,7 +13,7 @@ class Work:
 
     service: Service
     folder: Path  # of this work alone: what it takes and gives lies there, and its temporary files
-    input: Path | None = None  # in `folder`, for a service of files
+    input: Path | None = None  # in `folder`: a file, or the body of JSON that `value` and `options` are not
     filename: str = ""  # what the sender calls that file
     value: object = None  # for a service of data: what JSON can say
     options: object = None

@@ -22,8 +22,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from snyper.offload.bodies import taken_from
 from snyper.offload.context import set_on_progress
-from snyper.offload.declarations import Kind
+from snyper.offload.declarations import Kind, Service
 from snyper.offload.loading import Loaded, ServicesError, load_services
 from snyper.offload.results import as_result
 from snyper.offload.work import InvalidInput, Raised
@@ -161,14 +162,22 @@ def _work(services: Mapping[str, Loaded], request: Mapping[str, Any], pipe: _Pip
 
 
 def _call(loaded: Loaded, request: Mapping[str, Any]) -> object:
-    taken = request["value"] if loaded.service.kind is Kind.DATA else Path(request["input"])
-    options = {"options": request["options"]} if loaded.service.takes_options else {}
-    result = loaded.function(taken, **options)
+    taken, options = _taken(loaded.service, request)
+    result = loaded.function(taken, **({"options": options} if loaded.service.takes_options else {}))
     if inspect.iscoroutine(result):
         import asyncio
 
         return asyncio.run(result)
     return result
+
+
+def _taken(service: Service, request: Mapping[str, Any]) -> tuple[object, object]:
+    """Return what a service takes, and its options. Raises InvalidInput."""
+    if service.kind is not Kind.DATA:
+        return Path(request["input"]), request["options"]
+    if request["input"] is None:
+        return request["value"], request["options"]
+    return taken_from(service, Path(request["input"]).read_bytes())
 
 
 def _use_folder(folder: Path) -> dict[str, str | None]:
