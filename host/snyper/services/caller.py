@@ -96,6 +96,8 @@ class Caller:
     watcher has it instead, a thread that reads for all, and ends when nobody waits any more.
     """
 
+    _owner: _Turn | None  # whose the connection is
+
     def __init__(self, place: Place, secret: str | None, timeout_s: float | None) -> None:
         self.where = place.where
         self._place = place
@@ -135,9 +137,11 @@ class Caller:
             if self._take_turn(turn, None):
                 self._drop()
         finally:
+            if self._owner is turn:  # which nobody else changes before it is over
+                self._owner = None
             turn.is_over = True
-            if self._owner is turn:
-                self._pass_on(turn)
+            if self._waiting:
+                self._pass_on()
 
     def __del__(self) -> None:
         connection = getattr(self, "_connection", None)
@@ -202,7 +206,7 @@ class Caller:
     def _begin_session(self) -> None:
         self.session = ClientSession(self.where)
         self._lock = threading.RLock()  # who lets go of a stream may do so in the midst of it
-        self._owner: _Turn | None = None  # whose the connection is
+        self._owner = None
         self._waiting: deque[_Turn] = deque()
         self._is_watched = False
         self._posted: list[Action] = []  # for the watcher, with the connection
@@ -263,9 +267,11 @@ class Caller:
                 self._give_up(request)
             raise
         finally:
+            if self._owner is request:  # which nobody else changes before it is over
+                self._owner = None
             request.is_over = True
-            if self._owner is request:
-                self._pass_on(request)
+            if self._waiting:
+                self._pass_on()
 
     def _take_turn(self, turn: _Turn, until_s: float | None) -> bool:
         """Take the connection for this thread; return false if the watcher has it, and does what it is for.
@@ -286,20 +292,18 @@ class Caller:
                 came = turn.came = turn.came or Bell()
                 if turn not in self._waiting:
                     self._waiting.append(turn)
+                    if self._owner is None:  # whose turn has ended since may not have seen that this waits
+                        continue
             came.wait(_slice_s(until_s))
 
-    def _pass_on(self, turn: _Turn) -> None:
-        """Give the connection to who has waited longest, if anybody does, unless somebody has taken it."""
+    def _pass_on(self) -> None:
+        """Give the connection to who has waited longest, if anybody does, unless somebody has it."""
         with self._lock:
-            if self._owner is not turn:
-                return
-            self._owner = None
-            while self._waiting:
+            while self._waiting and self._owner is None and not self._is_watched:
                 following = self._waiting.popleft()
                 if not following.is_over and following.came is not None:
                     self._owner = following
                     following.came.ring()
-                    return
 
     # --- the watcher
 

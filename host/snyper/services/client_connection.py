@@ -57,7 +57,8 @@ class ClientConnection:
         self._is_ready = readiness(sock)
         self._core = Core({}, "server", self._write, read_usual_reply)
         self._core.on_stream = self._on_item
-        self._receive(rest)
+        if rest:
+            self._receive(rest, now_us())
 
     @property
     def is_closed(self) -> bool:
@@ -111,10 +112,15 @@ class ClientConnection:
         except OSError as error:
             self._core.end(_broken(error), CloseReason.BROKEN)
             return True
-        if data:
-            self._receive(data)
-        else:
+        if not data:
             self._core.end()
+            return True
+        received_us = now_us()
+        reply = self._core.receive_usual(data, received_us)
+        if reply is None:
+            self._receive(data, received_us)
+        else:
+            self._core.settle(reply)
         return True
 
     def is_usable(self, until_s: float | None) -> bool:
@@ -178,10 +184,10 @@ class ClientConnection:
             return False
         return isinstance(replies[0], SocketMessage)
 
-    def _receive(self, data: Any) -> None:
+    def _receive(self, data: Any, received_us: int) -> None:
         self._is_receiving = True
         try:
-            for _ in self._core.receive_data(data, now_us()):
+            for _ in self._core.receive_other(data, received_us):
                 pass  # a server asks nothing
         except ProtocolError as error:
             self._core.end(error, CloseReason.BROKEN)

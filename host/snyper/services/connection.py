@@ -193,12 +193,13 @@ class Connection:
                 data = self._introduce(bytes(data))
                 core = self.core
             if core is not None and data:
-                found = core.receive_data(data, now_us())
-                if type(found) is tuple and len(found) == 1:  # one that came alone
+                received_us = now_us()
+                request = core.receive_usual(data, received_us)
+                if request is not None:
                     self.engine.rest = self._go_on
-                    if not self._on_request(self, found[0]):
+                    if not self._on_request(self, request):
                         return
-                elif not self._take(core, found):
+                elif not self._take(core, core.receive_other(data, received_us)):
                     return
             if buffer is not None:
                 self._on_coming(size)

@@ -39,17 +39,30 @@ class Core(LinkCore):
 
     def receive_data(self, data: Any, now_us: int) -> "Iterator[SocketMessage | None] | tuple[Any, ...]":
         """Take the next bytes, as LinkCore does."""
+        message = self.receive_usual(data, now_us)
+        if message is None:
+            return self.receive_other(data, now_us)
+        return (message,) if self.handlers else self.settle(message)
+
+    def receive_usual(self, data: Any, now_us: int) -> SocketMessage | None:
+        """Take the next bytes where they are one whole line as most are, and return it, to be served or
+        settled; None where they are to be given to `receive_other`.
+        """
         parser = self._parser
         if (
-            (type(data) is bytes and data.find(b"\n") == len(data) - 1)
-            and not (parser._begun_bytes or parser.missing or parser.overrun)
-            and self.close_error is None
+            (type(data) is not bytes or data.find(b"\n") != len(data) - 1)
+            or (parser._begun_bytes or parser.missing or parser.overrun)
+            or self.close_error is not None
         ):
-            message = self._read(data)
-            if message is not None:
-                self.received_us, self._last_word = now_us, None
-                return (message,) if self.handlers else self._take_reply(message)
-        elif type(data) is memoryview and len(data) < self._parser.missing:  # it is where it belongs
+            return None
+        message = self._read(data)
+        if message is not None:
+            self.received_us, self._last_word = now_us, None
+        return message
+
+    def receive_other(self, data: Any, now_us: int) -> "Iterator[SocketMessage | None] | tuple[Any, ...]":
+        """Take the next bytes, whatever they are."""
+        if type(data) is memoryview and len(data) < self._parser.missing:  # it is where it belongs
             self.received_us = now_us
             self._parser.missing -= len(data)
             self._parser.buffer = self._parser.buffer[len(data) :]  # type: ignore[index]
@@ -65,11 +78,12 @@ class Core(LinkCore):
                 if message is None:
                     break
                 at, self._last_word = end, None
-                yield from (message,) if self.handlers else self._take_reply(message)
+                yield from (message,) if self.handlers else self.settle(message)
         if at < len(data):
             yield from super()._take_each(data[at:] if at else data)
 
-    def _take_reply(self, message: SocketMessage) -> tuple[()]:
+    def settle(self, message: SocketMessage) -> tuple[()]:
+        """Give a reply to who waits for it."""
         waiting = self._pending.pop(message.id, None)  # type: ignore[arg-type]
         if waiting is None:
             return ()

@@ -307,7 +307,8 @@ class Desk:
                 for seq in session.open | open
                 if (seq in open or seq > seen) and not session.has(seq) and seq <= max(seen, session.seen)
             )
-        session.seen = max(seen, session.seen)
+        if seen > session.seen:
+            session.seen = seen
         if session.gone:
             session.gone = {seq for seq in session.gone if not session.has(seq)}
         answers = session.answers
