@@ -384,14 +384,19 @@ def test_a_refusal_before_the_end_of_a_body_is_heard(tmp_path: Path) -> None:
     assert max(sent, default=0) < 20 * MIB
 
 
-def test_informational_answers_are_passed_over() -> None:
-    def script(request: Scripted) -> None:
-        request.body()
-        request.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 104 Later\r\nLocation: /x\r\n\r\n" * 2)
-        request.answer(200, b'{"result": 4}')
+def test_informational_answers_are_passed_over(tmp_path: Path) -> None:
+    """Also those that come before all of the body is out."""
 
+    def script(request: Scripted) -> None:
+        request.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 104 Later\r\nLocation: /x\r\n\r\n" * 2)
+        request.answer(200, b'{"bytes": %d}' % len(request.body()))
+
+    path = tmp_path / "a"
+    with path.open("wb") as file:
+        file.truncate(MIB)
     with scripted_server(script) as server:
-        assert RemoteFileAdapter(server.url).process_data(1) == 4
+        for _ in range(5):
+            assert RemoteFileAdapter(server.url, tries=1, timeout=5).process(path)["bytes"] > MIB
 
 
 # --- compression

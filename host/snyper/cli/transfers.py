@@ -47,7 +47,12 @@ def parse(text: str) -> Path | tuple[object]:
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """Show how many bytes of how many are out, where stderr is a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=err, transient=True, disable=not can_redraw(err)) as bar:
         task = bar.add_task(title, total=None)
         yield lambda sent, total: bar.update(task, completed=sent, total=total)

@@ -18,6 +18,8 @@ TIMEOUT_S = 30.0  # that a connection, and each step of sending and of an answer
 # 10 MB/s at 20 ms.
 _SEND_BUFFER_BYTES = 128 * 1024
 
+_INFORMATIONAL = b"HTTP/1.1 1"
+
 Block = Union[bytes, memoryview]
 
 
@@ -218,8 +220,16 @@ def _answer_of(connected: http.client.HTTPConnection) -> Answer:
 
 
 def _answers_early(connected: socket.socket) -> bool:
-    """Tell whether there is something to read. Of TLS nobody knows: what comes may be its own."""
-    return not isinstance(connected, ssl.SSLSocket) and _is_readable(connected)
+    """Tell whether the answer, or the connection's end, is there. Of TLS nobody knows: what is to be read may
+    be its own. Behind an informational answer nothing is seen.
+    """
+    if isinstance(connected, ssl.SSLSocket) or not _is_readable(connected):
+        return False
+    try:
+        begin = connected.recv(len(_INFORMATIONAL), socket.MSG_PEEK)
+    except OSError:
+        return True
+    return not begin or not _INFORMATIONAL.startswith(begin)
 
 
 def _is_over(connected: Optional[socket.socket]) -> bool:
