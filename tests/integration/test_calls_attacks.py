@@ -22,7 +22,7 @@ from tests.integration.calls_harness import HOST, Powermeter, hello, served
 from tests.integration.harness import linux_only, wait_until
 
 SECRET = "a secret of some length"
-CALLS = 60  # fewer than may wait for one instance
+CALLS = 40  # fewer than may wait of one client for one instance
 RESET = b"\1\0\0\0\0\0\0\0"  # SO_LINGER, of who ends a connection by RST
 
 

@@ -12,6 +12,7 @@ from snyper.services.desk import (
     ANSWER_BYTES,
     KEEP_S,
     MAX_QUEUED,
+    MAX_QUEUED_OF_CLIENT,
     MAX_WAITING_BYTES,
     Desk,
     Job,
@@ -211,13 +212,19 @@ def test_who_has_just_gone_is_remembered_longer_than_who_went_before(monkeypatch
 
 def test_the_queue_of_an_instance_has_an_end_and_says_who_is_there() -> None:
     desk = Desk()
-    client = Client(desk)
+    client, other = Client(desk), Client(desk, "other")
     pm = Station("the Powermeter")
     client.call(1, pm)
-    for seq in range(2, 2 + MAX_QUEUED):
+    for seq in range(2, 2 + MAX_QUEUED_OF_CLIENT):
         assert client.call(seq, pm) is None
-    with pytest.raises(Busy, match=r"read\(\) of one, running 0 s; 64 calls wait for the Powermeter"):
-        client.call(2 + MAX_QUEUED, pm)
+    runs = r"read\(\) of one, running 0 s"
+    with pytest.raises(Busy, match=f"{runs}; 48 calls of yours wait for the Powermeter"):
+        client.call(2 + MAX_QUEUED_OF_CLIENT, pm)
+    assert client.call(3 + MAX_QUEUED_OF_CLIENT, Station("another")) is not None
+    for seq in range(1, 1 + MAX_QUEUED - MAX_QUEUED_OF_CLIENT):
+        assert other.call(seq, pm) is None
+    with pytest.raises(Busy, match=f"{runs}; 64 calls wait for the Powermeter"):
+        other.call(MAX_QUEUED, pm)
 
 
 def test_arguments_of_calls_that_wait_have_an_end() -> None:

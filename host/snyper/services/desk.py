@@ -17,6 +17,7 @@ from snyper.services.surface import Member
 from snyper.services.wire import RETURNED, Pieces
 
 MAX_QUEUED = 64  # calls that wait for one instance
+MAX_QUEUED_OF_CLIENT = 48  # of them, so that one that calls without end keeps out nobody
 MAX_OF_CLIENT = 256  # calls of one that wait or run
 MAX_RUNNING = 1_000  # calls: each may have a thread
 MAX_WAITING_BYTES = 1 << 30  # of the arguments of all calls that wait, where there are several
@@ -336,9 +337,14 @@ class Desk:
         if job in self._turns([*self._waiting, job]):
             return True
         for station in job.needs.stations:
+            if station.queued < MAX_QUEUED_OF_CLIENT:
+                continue
+            running = station.jobs[0].describe(now_s) if station.jobs else "others"
             if station.queued >= MAX_QUEUED:
-                running = station.jobs[0].describe(now_s) if station.jobs else "others"
                 raise Busy(f"{running}; {station.queued} calls wait for {station.name}")
+            owners = [one.session.id for one in self._waiting if station in one.needs.stations]
+            if owners.count(job.session.id) >= MAX_QUEUED_OF_CLIENT:
+                raise Busy(f"{running}; {MAX_QUEUED_OF_CLIENT} calls of yours wait for {station.name}")
         if job.size and 0 < self._waiting_bytes > MAX_WAITING_BYTES - job.size:
             raise Busy(f"calls with {self._waiting_bytes:,} bytes of arguments wait")
         return False
