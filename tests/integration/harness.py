@@ -29,6 +29,7 @@ from snyper.firmware.master.crosstalk import CROSSTALK_MS
 from snyper.firmware.master.server import Access, Hub
 from snyper.firmware.target.config import read
 from snyper.hub.limits import LIMITS
+from tests.integration.stopwatch import running_s
 from tools.loopback import HOST as HOST, free_port as free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,22 +61,19 @@ each_engine = pytest.mark.parametrize("engine", ["cpython", MICROPYTHON])
 each_body = pytest.mark.parametrize("body", ["cpython", MICROPYTHON])
 
 
-async def until(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> float:
-    """Return once `condition` holds, after how many seconds; fail after `deadline_s`. What it returns may
-    have to be awaited.
-    """
-    began = time.monotonic()
+async def until(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
+    """Return once `condition` holds; fail after `deadline_s`. What it returns may have to be awaited."""
+    began_s = running_s()
     while not (await found if isawaitable(found := condition()) else found):
-        assert time.monotonic() - began < deadline_s, f"{what}, and did not within {deadline_s} s"
+        assert running_s() - began_s < deadline_s, f"{what}, and did not within {deadline_s} s"
         await asyncio.sleep(0.005)
-    return time.monotonic() - began
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:
     """Do as `until` does where there is no loop."""
-    deadline = time.monotonic() + DEADLINE_S
+    began_s = running_s()
     while not condition():
-        assert time.monotonic() < deadline, f"{what}, and did not within {DEADLINE_S} s"
+        assert running_s() - began_s < DEADLINE_S, f"{what}, and did not within {DEADLINE_S} s"
         time.sleep(0.005)
 
 
@@ -409,9 +407,9 @@ class Peer:
 
     async def event(self, event: str, target_id: str, deadline_s: float = DEADLINE_S) -> Message:
         """Return the next event of this name and target; whatever comes before it is left out."""
-        began = time.monotonic()
+        began_s = running_s()
         while True:
-            message = await self.next(max(0.0, began + deadline_s - time.monotonic()))
+            message = await self.next(max(0.0, began_s + deadline_s - running_s()))
             if message["type"] == "event" and message.get("target_id") == target_id:
                 data: Message = message["data"]
                 if data["event"] == event:
@@ -513,9 +511,9 @@ async def slowest_answer(console: Peer, work: "asyncio.Task[None]") -> float:
     """Ask the target `good` again and again while `work` goes on; return the longest time in seconds."""
     slowest_s = 0.0
     while not work.done():
-        began = time.monotonic()
+        began = running_s()
         assert (await console.ask("ping", "good"))["status"] == "alive"
-        slowest_s = max(slowest_s, time.monotonic() - began)
+        slowest_s = max(slowest_s, running_s() - began)
     return slowest_s
 
 

@@ -1,37 +1,46 @@
-"""A stopwatch that stands while the computer does: what a stall lengthens is no slower for it."""
+"""A clock that stands while the computer does: what a stall lengthens takes no longer by it."""
 
 import threading
 import time
-from types import TracebackType
 from typing import Self
 
 _TICK_S = 0.005
 _MAX_TICK_S = 0.05  # of what lies between two ticks so much counts: in the rest this process did not run
+_ran_s = 0.0
+
+
+def running_s() -> float:
+    """Return for how long this process has run, in seconds, to hold a wait below an upper bound.
+
+    Neither a moment in which it stood still counts, nor one in which a single function held the interpreter.
+    """
+    return _ran_s
 
 
 class Stopwatch:
-    """Measures, for an upper bound, how long a block takes that waits; neither a moment in which this process
-    stood still counts, nor one in which a single function held the interpreter.
-    """
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._ends = threading.Event()
-        self._ticking = threading.Thread(target=self._tick, name="stopwatch", daemon=True)
+    """Measures how long a block takes, by `running_s`: `seconds`, from its beginning or of all of it."""
 
     def __enter__(self) -> Self:
-        self._ticking.start()
+        self._began_s, self._took_s = running_s(), -1.0
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ends.set()
-        self._ticking.join()
+    def __exit__(self, *error: object) -> None:
+        self._took_s = self.seconds
 
-    def _tick(self) -> None:
-        last_s = time.monotonic()
-        while not self._ends.wait(_TICK_S):
-            now_s = time.monotonic()
-            self.seconds += min(now_s - last_s, _MAX_TICK_S)
-            last_s = now_s
+    @property
+    def seconds(self) -> float:
+        """Return how long it has taken."""
+        return self._took_s if self._took_s >= 0 else running_s() - self._began_s
+
+
+def _tick() -> None:
+    global _ran_s
+    last_s = time.monotonic()
+    while True:
+        time.sleep(_TICK_S)
+        now_s = time.monotonic()
+        _ran_s += min(now_s - last_s, _MAX_TICK_S)
+        last_s = now_s
+
+
+threading.Thread(target=_tick, name="stopwatch", daemon=True).start()

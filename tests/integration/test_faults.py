@@ -36,6 +36,7 @@ from tests.integration.harness import (
     until_connected,
     virtual_target,
 )
+from tests.integration.stopwatch import running_s
 
 GARBAGE = {
     "words": b"stand up!\n",
@@ -155,9 +156,9 @@ async def test_a_line_that_is_too_long_ends_the_connection(engine: str, tmp_path
             await peer.expect("pong", id=1)  # exactly the limit
             await peer.send(b"x" * size + (b"\n" if ends else b""))
             await peer.expect_error("line_too_long")
-            began = time.monotonic()
+            began_s = running_s()
             await peer.end()
-            assert time.monotonic() - began < 3.0  # the hub hangs up by itself
+            assert running_s() - began_s < 3.0  # the hub hangs up by itself
             assert len(peer.received) == 3  # registered, pong, error: nothing after it was looked at
 
 
@@ -174,9 +175,9 @@ async def test_the_head_of_an_http_request_ends_the_connection(
         body = {"type": "register", "id": 1, "data": {"role": "console"}}
         await peer.send(b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", body, {"type": "list_games", "id": 2})
         await peer.expect_error("unsupported")
-        began = time.monotonic()
+        began_s = running_s()
         await peer.end()
-        assert time.monotonic() - began < 3.0  # the hub hangs up by itself
+        assert running_s() - began_s < 3.0  # the hub hangs up by itself
         assert len(peer.received) == told + 1  # nothing after it was looked at
 
 
@@ -436,12 +437,12 @@ async def test_a_reset_in_the_middle_of_a_command(engine: str, tmp_path: Path) -
             async with scripted_target(hub, "a", answers={}, hardware_id="a") as target:
                 id = await console.request("stand_up", "a", timeout_ms=20_000)
                 await target.expect("stand_up")
-                began = time.monotonic()
+                began_s = running_s()
                 await target.close(reset)
                 answer = (await console.answer_to(id))[-1]
                 assert (answer["type"], answer["status"]) == ("error", "unknown")
                 assert answer["data"]["code"] == "disconnected"
-                assert time.monotonic() - began < 1.0
+                assert running_s() - began_s < 1.0
             async with scripted_target(hub, "a", answers={}, hardware_id="a") as target:
                 id = await console.request("stand_up", "group:none_but_good", timeout_ms=20_000)
                 assert (await console.answer_to(id))[-1]["data"]["code"] == "unknown_target"
@@ -631,9 +632,9 @@ async def test_a_hub_that_is_silent_from_the_start(tmp_path: Path) -> None:
     async with scripted_hub() as hub, virtual_target("cpython", tmp_path, hub.address):
         silent = await hub.accept()
         await silent.expect("register")
-        began = time.monotonic()
+        began_s = running_s()
         await silent.end()
-        assert time.monotonic() - began < 3.0 + 2.0
+        assert running_s() - began_s < 3.0 + 2.0
         await hub.register()
 
 

@@ -7,7 +7,6 @@ import os
 import pty
 import subprocess
 import sys
-import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from tests.integration.harness import (
     snyper,
     until,
 )
+from tests.integration.stopwatch import running_s
 
 FAILED = 1
 USAGE = 2
@@ -186,9 +186,9 @@ async def test_nobody_types_a_key_and_none_is_seen_anywhere(tmp_path: Path) -> N
                 assert why in said[-1][2], said[-1]
             assert not [pid for secret in secrets for pid in processes_with(secret)]
             said.append(keys("revoke", "kiosk"))
-            began = time.monotonic()
+            began = running_s()
             await watch.says("the key kiosk was revoked")
-            assert time.monotonic() - began < REVOKED_S + SLACK_S
+            assert running_s() - began < REVOKED_S + SLACK_S
             said.append(await run_snyper("targets", "--hub", address, **kiosk))
             assert said[-1][0] == FAILED
             assert f"the key here is kiosk (of {handed})" in said[-1][2]
@@ -215,7 +215,7 @@ async def test_a_hub_and_a_command_of_which_one_has_a_key() -> None:
         address = await hub.listens()
         await hub.says("it has no key, so it is for this computer alone; `snyper keys new` makes one")
         assert (await run_snyper("targets", "--hub", address))[0] == 0
-        for arguments in (("targets",), ("ping",), ("game", "list"), ("watch", "--timeout", "1")):
+        for arguments in (("targets",), ("ping",), ("game", "list"), ("watch", "--timeout", "30")):
             status, out, err = await run_snyper(*arguments, "--hub", address, SNYPER_KEY="a word")
             assert (status, out) == (FAILED, ""), arguments
             assert "this hub has no key" in err, arguments

@@ -26,6 +26,7 @@ from tests.integration.harness import (
     scripted_target,
     until,
 )
+from tests.integration.stopwatch import running_s
 
 LOST = ["joining", "connecting", "handshake", "connected", "waiting"]
 
@@ -82,10 +83,10 @@ async def test_it_goes_on_after_its_hub_was_killed(engine: str, tmp_path: Path) 
         await hit(hub.under_test, 1)
         await until(lambda: reader.peaks() == [1], "the first hit should come")
         await killed(hub, client)
-        began = time.monotonic()
+        began_s = running_s()
         with pytest.raises(NoHubError) as away:
             await client.stand_up("all", timeout_ms=60_000)
-        assert time.monotonic() - began < 1.0, "it should not wait"
+        assert running_s() - began_s < 1.0, "it should not wait"
         assert not away.value.unknown_fate
         assert away.value.message
         await hub.start()

@@ -7,7 +7,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -26,6 +25,7 @@ from tests.integration.harness import (
     wait_for_log,
     wait_until,
 )
+from tests.integration.stopwatch import running_s
 
 pytestmark = [needs_micropython, linux_only]
 
@@ -321,10 +321,10 @@ def test_a_fast_clock(tmp_path: Path) -> None:
         "print(time.time() - began, now_ms() - began_ms)\n"
     )
     board = BoardProcess(tmp_path / "board", "target", main=main, speed=100)
-    began = time.monotonic()
+    began = running_s()
     board.start()
     assert board.wait(DEADLINE_S) == 0
-    assert time.monotonic() - began < 12
+    assert running_s() - began < 12
     by_time, by_clock = (float(word) for word in board.log.split())
     assert by_time >= 120
     assert by_clock == pytest.approx(by_time * 1000, abs=500)
