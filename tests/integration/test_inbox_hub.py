@@ -17,7 +17,7 @@ from snyper.inbox.hub_receiver import HubReceiver, receiving_from
 from snyper.inbox.inbox import Inbox
 from snyper.inbox.limits import Limits
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
-from tests.integration.harness import HubUnderTest, run_snyper, running_hub, snyper, until
+from tests.integration.harness import HOST, HubUnderTest, free_port, run_snyper, running_hub, snyper, until
 
 CONTENT = bytes(range(256)) * 2_000  # eight chunks
 
@@ -97,6 +97,16 @@ async def test_the_commands(hub: HubUnderTest, tmp_path: Path) -> None:
         assert status == 1
         assert "nobody" in errors
     assert (into / "a song.wav").read_bytes() == CONTENT
+
+
+async def test_the_receiver_says_when_the_hub_is_there(tmp_path: Path) -> None:
+    port = free_port()
+    options = ("--hub", f"{HOST}:{port}", "--name", "beagle", "--into", str(tmp_path / "in"))
+    async with snyper("receive", *options) as receiver:
+        await until(lambda: "is not there (nothing listens there)" in receiver.err, "the loss")
+        async with running_hub("cpython", tmp_path, port=port):
+            await until(lambda: f"the hub at {HOST}:{port} is there" in receiver.err, "the hub")
+        assert receiver.err.count("is not there") in (1, 2)
 
 
 async def test_a_push_outlives_the_receiver(hub: HubUnderTest, tmp_path: Path) -> None:

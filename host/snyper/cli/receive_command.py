@@ -11,21 +11,20 @@ from typing import Annotated, Any
 import typer
 
 from snyper.cli import extras
-from snyper.cli.commands import Json, hub_address
+from snyper.cli.commands import Json, address, hub_address
 from snyper.cli.output import err, fail, out
 from snyper.cli.serve_command import (
     Certificate,
     CertificateKey,
     KeyFile,
     Limit,
-    ListenOption,
     Open,
     service_keys,
 )
 from snyper.client.labels import plural
 from snyper.client.service_session import check_name
 from snyper.shared.config import Integer
-from snyper.shared.socket_protocol import ProtocolError
+from snyper.shared.session import SessionState
 from snyper.system.files import shown
 from snyper.system.limits import complete_limits
 from snyper.system.loading import LoadingError, load_file
@@ -47,6 +46,10 @@ _LIMITS = {
 }
 
 
+def _addresses(given: list[str]) -> list[str]:
+    return [address(one) for one in given]
+
+
 def _accepted(given: list[str] | None) -> list[str] | None:
     for pattern in given or ():
         if "/" not in pattern and not pattern.startswith("."):
@@ -58,7 +61,14 @@ def receive(
     into: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where they are kept.", file_okay=False)
     ] = Path("received"),
-    listen: ListenOption = [],  # noqa: B006 - which nobody changes
+    listen: Annotated[
+        list[str],
+        typer.Option(
+            metavar="HOST:PORT",
+            help=f"Where to listen; :PORT is every address. May be repeated; without --hub {DEFAULT_LISTEN}.",
+            callback=_addresses,
+        ),
+    ] = [],  # noqa: B006 - which nobody changes
     handlers: Annotated[
         Path | None,
         typer.Option(
@@ -108,7 +118,7 @@ def receive(
     keys = service_keys(listen, key_file, is_open)
     if certificate is None and certificate_key is not None:
         fail("--certificate-key needs --certificate", EXIT_USAGE)
-    log_to_stderr(logging.INFO)
+    log_to_stderr(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     from snyper.gateway.limits import LIMITS
     from snyper.inbox.inbox import Inbox
@@ -175,13 +185,23 @@ async def _open(inbox: Any, hub: tuple[str | None, str | None]) -> AsyncIterator
 
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(inbox)
-        address, name = hub
-        if address is not None and name is not None:
-            session = await stack.enter_async_context(receiving_from(address, name, inbox))
+        hub_at, name = hub
+        if hub_at is not None and name is not None:
+            is_lost = False
+
+            def on_change(state: str) -> None:
+                nonlocal is_lost
+                if state == SessionState.WAITING and not is_lost:
+                    is_lost = True
+                    why = one_line(session.error().message)
+                    err.print(f"the hub at {hub_at} is not there ({why}): this goes on when it is")
+                elif state == SessionState.CONNECTED and is_lost:
+                    is_lost = False
+                    err.print(f"the hub at {hub_at} is there")
+
+            receiving = receiving_from(hub_at, name, inbox, on_change=on_change)
+            session = await stack.enter_async_context(receiving)
             await session.wait_until_tried()
-            if session.link is None:
-                error: ProtocolError = session.error()
-                err.print(f"receive: the hub at {address} is asked on ({one_line(error.message)})")
         yield
 
 

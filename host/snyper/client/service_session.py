@@ -1,6 +1,6 @@
 """A service's session with its hub: the name that it has there, and what it says of itself."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from snyper.client.console_session import ConsoleSession
 from snyper.shared.handshake_client import Registered
@@ -20,8 +20,15 @@ class ServiceSession(ConsoleSession):
     that is silent. Raises ValueError for an address, a name or a key that is none.
     """
 
-    def __init__(self, hubs: str | Sequence[str], name: str, key: str | None, hardware_id: str) -> None:
-        super().__init__(hubs, key)
+    def __init__(
+        self,
+        hubs: str | Sequence[str],
+        name: str,
+        key: str | None,
+        hardware_id: str,
+        on_change: Callable[[str], None] = lambda state: None,
+    ) -> None:
+        super().__init__(hubs, key, on_change)
         check_name(name)
         self.target_id = name
         self._hardware_id = hardware_id

@@ -31,8 +31,15 @@ Answer = Callable[[SocketMessage], Awaitable[SocketMessage]]
 class HubReceiver(ServiceSession):
     """A service that has an inbox. Made by `receiving_from`."""
 
-    def __init__(self, hubs: str | Sequence[str], name: str, key: str | None, inbox: Inbox) -> None:
-        super().__init__(hubs, name, key, secrets.token_hex(8))
+    def __init__(
+        self,
+        hubs: str | Sequence[str],
+        name: str,
+        key: str | None,
+        inbox: Inbox,
+        on_change: Callable[[str], None],
+    ) -> None:
+        super().__init__(hubs, name, key, secrets.token_hex(8), on_change)
         self._inbox = inbox
         limits = inbox.limits
         self.receiver = Receiver(
@@ -92,13 +99,17 @@ class HubReceiver(ServiceSession):
 
 @asynccontextmanager
 async def receiving_from(
-    hub: str | Sequence[str], name: str, inbox: Inbox, key: str | None = None
+    hub: str | Sequence[str],
+    name: str,
+    inbox: Inbox,
+    key: str | None = None,
+    on_change: Callable[[str], None] = lambda state: None,
 ) -> AsyncIterator[HubReceiver]:
     """Be known to the hub as the service `name`, and keep what others push to it in an open inbox, for as
-    long as the block lasts; connect again after every loss. `key` is as for `connect`. Raises ValueError for
-    an address, a name or a key that is none.
+    long as the block lasts; connect again after every loss. `key` is as for `connect`; `on_change` is called
+    with each state of the session. Raises ValueError for an address, a name or a key that is none.
     """
-    session = HubReceiver(hub, name, key, inbox)
+    session = HubReceiver(hub, name, key, inbox, on_change)
     running = asyncio.create_task(session.run())
     try:
         yield session

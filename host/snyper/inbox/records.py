@@ -4,7 +4,6 @@ the middle of getting its name, which uploads there are.
 Each method is one transaction, on the disk when it returns. To be called by one thread at a time.
 """
 
-import errno
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -82,7 +81,7 @@ class Records:
         except sqlite3.DatabaseError as error:
             self._db.close()
             remedy = "moved away, it is begun anew, and what was received is not known again"
-            raise OSError(errno.EIO, f"{path} cannot be used ({error}): {remedy}") from error
+            raise OSError(f"{path} cannot be used ({error}): {remedy}") from error
         except BaseException:
             self._db.close()
             raise

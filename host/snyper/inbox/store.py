@@ -22,6 +22,7 @@ from snyper.inbox.limits import Limits, Mismatch, NoRoom
 from snyper.inbox.names import safe_name
 from snyper.inbox.placing import Names, is_placed, place, sync_folder
 from snyper.inbox.records import Intent, Item, Records, Waiting
+from snyper.system.files import shown
 
 OWN_FOLDER = ".inbox"
 FILE_RECEIVED = "file.received"
@@ -50,10 +51,13 @@ class Store:
         self.received = 0  # items, since this was opened
         self._handlers_of = handlers_of
         self._is_settled = False  # else a file is in the middle of getting its name
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.parts.parent.mkdir(mode=0o700, exist_ok=True)
-        self.parts.mkdir(exist_ok=True)
-        self.aside.mkdir(exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.parts.parent.mkdir(mode=0o700, exist_ok=True)
+            self.parts.mkdir(exist_ok=True)
+            self.aside.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OSError(f"nothing can be kept in {shown(self.folder)} ({error.strerror})") from error
         self._lock = _locked(self.parts.parent / _LOCK)
         try:
             self.records = Records(self.parts.parent / RECORDS)
@@ -196,5 +200,5 @@ def _locked(path: Path) -> BinaryIO:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        raise InUseError(f"another process receives into {path.parent.parent}: name another folder") from None
+        raise InUseError(f"another process receives into {shown(path.parent.parent)}: name another") from None
     return file
