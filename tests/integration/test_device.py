@@ -228,6 +228,15 @@ def test_what_does_not_pass_is_tried_once(status: int) -> None:
     assert len(server.requests) == 1
 
 
+def test_a_server_that_has_moved_is_said() -> None:
+    with (
+        scripted_server(lambda request: request.answer(301, b"", Location="https://a/b")) as server,
+        pytest.raises(Refused, match="https://a/b"),
+    ):
+        RemoteFileAdapter(server.url).process_data(1)
+    assert len(server.requests) == 1
+
+
 def test_tries_end() -> None:
     with (
         scripted_server(lambda request: request.answer(500, b"oh")) as server,

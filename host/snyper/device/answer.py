@@ -79,6 +79,8 @@ class Answer:
     def detail(self) -> str:
         """Return what the server says of an error: its `detail`, or the begin of its text."""
         text = self._begin().decode("utf-8", "replace")
+        if 300 <= self.status < 400 and self.header("Location"):
+            return f"it is at {self.header('Location')} now"
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):

@@ -37,9 +37,13 @@ def ca_file() -> Optional[str]:
 
 
 def outbox_folder() -> Path:
-    """Return the folder of the outbox."""
+    """Return the folder of the outbox. Raises ValueError for a user without a home directory."""
     named = os.environ.get("SNYPER_OUTBOX")
     if named:
         return Path(named)
-    data = os.environ.get("XDG_DATA_HOME") or str(Path("~/.local/share").expanduser())
-    return Path(data) / "snyper" / "outbox"
+    data = os.environ.get("XDG_DATA_HOME")
+    try:
+        folder = Path(data) if data else Path("~/.local/share").expanduser()
+    except RuntimeError:
+        raise ValueError("there is no home directory: SNYPER_OUTBOX names the outbox's folder") from None
+    return folder / "snyper" / "outbox"
