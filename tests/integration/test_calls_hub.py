@@ -1,6 +1,7 @@
 """Functions and objects of a service, through a real hub in a process of its own."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -351,6 +352,34 @@ def test_foreign_messages_disturb_nobody(hub: HubProcess) -> None:
     assert "bad_message" in codes
 
 
+def test_a_console_neither_takes_the_connection_of_another_nor_its_name(hub: HubProcess) -> None:
+    host, _, port = hub.address.partition(":")
+
+    def ask(console: socket.socket, message: SocketMessage) -> SocketMessage:
+        console.sendall(message.to_line())
+        for line in console.makefile("rb"):
+            answer = SocketMessage.from_line(line)
+            if answer.id == message.id and answer.type != "ping":
+                return answer
+        raise AssertionError("the hub has hung up")
+
+    def exchange(console: socket.socket, id: str, **data: object) -> SocketMessage:
+        data |= {"connection": "c" * 32, "timeout_ms": 60_000}
+        return ask(console, SocketMessage("exchange", id, "lab1", data=data))
+
+    with serving(hub, Powermeter()) as server, contextlib.ExitStack() as stack:
+        one, other = (stack.enter_context(socket.create_connection((host, int(port)), 30)) for _ in range(2))
+        for console in (one, other):
+            assert ask(console, SocketMessage("register", "r", data={"role": "console"})).type == "registered"
+        assert exchange(one, "a", begin=True).status == "ok"
+        answer = exchange(other, "27ac87aa-77-1", at=0)
+        assert (answer.data or {})["message"] == "there is no such connection"
+        assert exchange(other, "27ac87aa-77-2", begin=True).status == "ok"
+        addresses = {connection.address for connection in server._entrance.connections}
+        assert len(addresses) == 2
+        assert "console 77 of the hub" not in addresses
+
+
 def test_connections_that_are_begun_and_say_nothing_leave_nothing_behind(hub: HubProcess) -> None:
     async def begin() -> None:
         async with snyper.connect(hub.address) as console:
@@ -445,12 +474,13 @@ def test_a_service_that_answers_at_once_with_nothing_is_not_asked_without_end(hu
 
         def answer() -> None:
             nonlocal asked
-            for line in lines:
-                message = SocketMessage.from_line(line)
-                lines.read(message.attachment or 0)  # of one that is parsed so it is the number
-                if message.type == "exchange":
-                    asked += 1
-                    service.sendall(message.reply("reply", "ok", {"at": 0}).to_line())
+            with contextlib.suppress(BrokenPipeError):  # of those that came before the end
+                for line in lines:
+                    message = SocketMessage.from_line(line)
+                    lines.read(message.attachment or 0)  # of one that is parsed so it is the number
+                    if message.type == "exchange":
+                        asked += 1
+                        service.sendall(message.reply("reply", "ok", {"at": 0}).to_line())
 
         answering = threading.Thread(target=answer)
         answering.start()

@@ -73,7 +73,7 @@ class _ServiceSession(ServiceSession):
         )
         self._about = about
         self._take = take
-        self._carried: dict[str, _Carried] = {}
+        self._carried: dict[tuple[str, str], _Carried] = {}
         self._handlers[EXCHANGE] = self._on_exchange
 
     def about(self) -> str:
@@ -105,7 +105,9 @@ class _ServiceSession(ServiceSession):
         self.on_lost()
 
     async def _on_exchange(self, link: Link, message: SocketMessage) -> None:
-        name, begins = connection_of(message)
+        console = _console_of(message)
+        connection, begins = connection_of(message)
+        name = console, connection  # who comes to know another's gets nothing by it
         carried = self._carried.get(name)
         if begins and carried is None:
             if len(self._carried) >= MAX_CONNECTIONS:
@@ -117,14 +119,14 @@ class _ServiceSession(ServiceSession):
             except OSError as error:  # there are no descriptors
                 raise ProtocolError(ErrorCode.BUSY, f"no more clients for now: {error.strerror}") from None
             self._carried[name] = carried
-            self._take(far, f"{_console_of(message)} of the hub")
+            self._take(far, f"{console} of the hub")
             carried.task = asyncio.create_task(self._serve(name, carried, near))
         elif begins or carried is None:
             raise ProtocolError(ErrorCode.BAD_MESSAGE, "there is no such connection")
         else:
             carried.take(message)
 
-    async def _serve(self, name: str, carried: "_Carried", near: socket.socket) -> None:
+    async def _serve(self, name: tuple[str, str], carried: "_Carried", near: socket.socket) -> None:
         try:
             await carried.run(near)
         except (OSError, ProtocolError):
@@ -234,5 +236,8 @@ class _Carried:
 
 
 def _console_of(message: SocketMessage) -> str:
-    """Return which console a request is of: the ids that a hub gives to one's begin alike."""
-    return f"console {str(message.id).rpartition('-')[0].rpartition('-')[2] or '?'}"
+    """Return which console a request is of: a hub gives it an id of its own run, the console, and what that
+    has called it.
+    """
+    parts = str(message.id).split("-", 2)
+    return f"console {parts[1] if len(parts) == 3 else '?'}"
