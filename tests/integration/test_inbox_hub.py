@@ -151,6 +151,13 @@ async def test_nonsense_is_refused(
         assert refused.value.code == code
 
 
+async def test_a_file_that_nobody_would_be_told_of_is_refused(hub: HubUnderTest, tmp_path: Path) -> None:
+    async with connect(hub.address) as client, beagle(hub, tmp_path / "in", []) as (inbox, _):
+        with pytest.raises(ProtocolError, match="receive_file"):
+            await client.send_bytes("beagle", "song.wav", CONTENT)
+        assert inbox.counts()["parts"] == 0
+
+
 async def test_what_is_refused_leaves_nothing(hub: HubUnderTest, tmp_path: Path) -> None:
     source = tmp_path / "source.exe"
     source.write_bytes(CONTENT)

@@ -21,6 +21,7 @@ import pytest
 from snyper.device import ClientPush
 from snyper.inbox.inbox import Inbox
 from snyper.inbox.limits import Limits, NoRoom
+from snyper.inbox.uploads import RESERVED_S
 from snyper.system.self_signed import make_certificate
 from tests.integration.receiver import receiving
 from tests.integration.test_inbox_http import DATA, FILE, create, until
@@ -167,6 +168,17 @@ async def test_the_disk_keeps_its_reserve(tmp_path: Path) -> None:
             await inbox.uploads.create("/x", None, "a", "a/b", 1, None)
         with pytest.raises(NoRoom):
             await inbox.keep_data(1)
+
+
+async def test_room_is_reserved_for_what_is_on_its_way(tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    limits = Limits(max_file_bytes=free, keep_free_bytes=0)
+    async with Inbox(tmp_path, limits) as inbox:
+        first = await inbox.uploads.create("/x", None, "a", "a/b", free * 2 // 3, None)
+        with pytest.raises(NoRoom):
+            await inbox.uploads.create("/x", None, "b", "a/b", free * 2 // 3, None)
+        first.touched_s -= RESERVED_S + 1  # its sender has gone
+        await inbox.uploads.create("/x", None, "b", "a/b", free * 2 // 3, None)
 
 
 async def test_what_nobody_goes_on_with_expires(tmp_path: Path) -> None:

@@ -49,14 +49,24 @@ class HubReceiver(ServiceSession):
             max_transfers=MAX_TRANSFERS,
             window_chunks=WINDOW_CHUNKS,
         )
-        for word in (MessageType.OFFER, MessageType.CHUNK):
-            self._handlers[word] = self.receiver.serve
+        self._handlers[MessageType.OFFER] = self._offer
+        self._handlers[MessageType.CHUNK] = self.receiver.serve
         self._handlers[RECEIVE_FILE] = _answering(self._receive_file)
         self._handlers[RECEIVE_DATA] = _answering(self._receive_data)
 
     def about(self) -> str:
         """Return what it serves."""
         return "receives files and data"
+
+    async def _offer(self, link: Link, message: SocketMessage) -> SocketMessage:
+        """Take bytes under their SHA-256: what has another name would lie aside, and nobody be told."""
+        data = message.data or {}
+        if data.get("name") != data.get("sha256"):
+            why = (
+                "an inbox takes bytes whose `name` is their `sha256`; `receive_file` then says what they are"
+            )
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, why)
+        return await self.receiver.serve(link, message)
 
     async def _receive_file(self, message: SocketMessage) -> SocketMessage:
         data = message.data or {}

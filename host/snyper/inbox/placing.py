@@ -50,12 +50,16 @@ def place(part: Path, path: Path, is_again: bool = False) -> None:
     sync_folder(path.parent)
 
 
-def is_placed(part: Path) -> bool:
-    """Tell whether `part`, which was to be placed, has been: it has a second name, or has none."""
-    try:
-        return part.stat().st_nlink > 1
-    except FileNotFoundError:
+def is_placed(part: Path, path: Path) -> bool:
+    """Tell whether `part`, which was to be placed at `path`, has been: it is there too, or has no name of its
+    own any more.
+    """
+    if not part.exists():
         return True
+    try:
+        return part.samefile(path)
+    except FileNotFoundError:
+        return False
 
 
 def sync_file(path: Path) -> None:

@@ -179,7 +179,7 @@ class Store:
         if self._is_settled:
             return
         for intent in self.records.intents():
-            if is_placed(self.parts / intent.part):
+            if is_placed(self.parts / intent.part, self.folder / intent.name):
                 self._complete(intent)
             else:
                 self._carry_out(intent)

@@ -15,6 +15,7 @@ from snyper.inbox.limits import Limits, Mismatch, NoRoom, Refused, TooLarge
 from snyper.inbox.names import plain_text
 from snyper.inbox.records import Records, UploadRow
 
+RESERVED_S = 600.0  # since its last byte, for which there is room for the rest of an upload
 EXPIRY_S = 600.0  # between two looks for what is too old
 SYNC_BYTES = 1 << 20  # so many are sent twice at most where the receiver loses its power
 
@@ -128,8 +129,7 @@ class Uploads:
             if not idle:
                 raise NoRoom(f"{self.limits.max_parts} files are coming in at present")
             await self.remove(idle[0])
-        to_come = sum((one.length or one.offset) - one.offset for one in self.open_ones)
-        self.limits.check_room(self._parts, to_come + (length or 0))
+        self.limits.check_room(self._parts, self._to_come() + (length or 0))
         token = secrets.token_urlsafe(24)
         upload = Upload(token, self._parts / token, target, key, filename, content_type, length, digest)
         self._uploads[token] = upload
@@ -263,6 +263,12 @@ class Uploads:
         row = upload.row()
         await asyncio.to_thread(os.fsync, descriptor)
         await self._run(self._records.add_upload, row)
+
+    def _to_come(self) -> int:
+        """Return how many bytes have room reserved: the rest of those uploads that are not silent."""
+        since_s = time.time() - RESERVED_S
+        live = [one for one in self.open_ones if one.touched_s > since_s]
+        return sum(one.length - one.offset for one in live if one.length is not None)
 
     def _check_same(
         self, upload: Upload, names: tuple[str, str], length: int | None, digest: str | None
