@@ -79,9 +79,14 @@ def die(data: str) -> None:
         "abort": os.abort,
         "close": lambda: os.closerange(0, 100),
         "fork": _leave_child,
-        "term": lambda: os.kill(os.getpid(), signal.SIGTERM),
+        "signals": _signal_itself,
     }
     ways[data]()
+
+
+def _signal_itself() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGIO):
+        os.kill(os.getpid(), number)
 
 
 def _leave_child() -> None:

@@ -183,10 +183,10 @@ async def test_a_worker_that_ends_is_one_error(desk: Desk) -> None:
     assert len(pids) == 1 + len(ways)
 
 
-async def test_a_worker_outlives_the_signal_that_asks_all_to_end(desk: Desk) -> None:
+async def test_a_worker_outlives_signals(desk: Desk) -> None:
     """The pool has it finish; whoever manages services sends SIGTERM to all processes of one."""
     pid = await desk.pid()
-    assert await desk.ask("die", "term") is None
+    assert await desk.ask("die", "signals") is None
     assert await desk.pid() == pid
 
 

@@ -228,6 +228,8 @@ def _outlive_signals() -> None:
     SIG_IGN, which programs that a service starts would have as well.
     """
     numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGIO"):  # which may come of the lease that results.py has on a file for an instant
+        numbers.append(signal.SIGIO)
     for number in numbers:
         signal.signal(number, lambda *_: None)
     if hasattr(os, "register_at_fork"):
