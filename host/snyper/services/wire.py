@@ -46,8 +46,6 @@ _MAX_NAME_CHARS = 4 * MAX_WORD_CHARS
 _MAX_INLINE_BYTES = 3_072  # of a line: a hub that passes it on adds to it
 _MAX_INLINE_DEPTH = MAX_DEPTH - 2  # below `data`
 
-_TAG = f'"{TAG}"'  # which no plain value has, but in a text
-
 Buffer = bytes | bytearray | memoryview
 Pieces = tuple[Buffer, ...]  # a line, and what follows it
 
@@ -189,14 +187,13 @@ def read_usual_reply(line: bytes) -> Returned | None:
 def _value_at(text: str, at: int) -> Any:
     """Return the value in a line behind which nothing else comes. Raises one of _UNUSUAL."""
     found, end = _decode_json(text, at)
-    size = len(text)
-    if size - end != 3 or not text.endswith("}}\n"):
+    if text[end:] != "}}\n":
         raise ValueError
-    if (_TAG not in text and "\\u" not in text) and (
-        size <= 2 * MAX_VALUE_DEPTH or text.count("[") + text.count("{") <= MAX_VALUE_DEPTH
+    if (TAG in text or "\\" in text) or (
+        len(text) > 2 * MAX_VALUE_DEPTH and text.count("[") + text.count("{") > MAX_VALUE_DEPTH
     ):
-        return found  # JSON as it is
-    return decode(found, ())
+        return decode(found, ())
+    return found  # JSON as it is
 
 
 def read_call(message: SocketMessage) -> Call:
