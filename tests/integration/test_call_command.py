@@ -100,7 +100,7 @@ async def test_a_secret_comes_from_the_environment_or_a_file(tmp_path: Path) -> 
             assert "another secret" not in err
         status, _, err = await run_snyper(*words, "--secret-file", str(tmp_path / "none"))
         assert status == FAILED
-        assert "cannot be read" in err
+        assert f"--secret-file or SNYPER_SECRET_FILE: {tmp_path / 'none'} cannot be read" in err
 
 
 async def test_stubs_are_python() -> None:

@@ -18,7 +18,8 @@ from snyper.services.async_client import AsyncClient
 from snyper.services.client import Client, caller_of, close, closing, running
 from snyper.services.context import deadline
 from snyper.services.desk import MAX_UNSEEN
-from snyper.services.locks import lock
+from snyper.services.hint import hint
+from snyper.services.locks import break_lock, lock
 from snyper.services.remote_exceptions import CallError, OutcomeUnknown, Refused, RemoteError, Unreachable
 from snyper.services.server import Server
 from snyper.services.watches import watch
@@ -81,6 +82,44 @@ def test_a_client_is_closed_by_what_type_checkers_see() -> None:
             pass
     with pytest.raises(TypeError, match="async with"), closing(AsyncClient()):
         pass
+
+
+@pytest.mark.parametrize(
+    ("use", "kind", "why"),
+    [
+        (lambda c: c.help(c.hello), TypeError, "the name of a command"),
+        (lambda c: lock(c, lease="x"), TypeError, "a lease is a number of seconds"),  # type: ignore[call-overload]
+        (lambda c: lock(c, lease=float("nan")), ValueError, "a lease is a number of seconds above 0"),
+        (lambda c: lock(c, why=3), TypeError, "texts, not 3"),  # type: ignore[call-overload]
+        (lambda c: lock(c, 3), TypeError, "texts, not 3"),  # type: ignore[call-overload]
+        (lambda c: lock(c, why=201 * "x"), ValueError, "at most 200 characters, not 201"),
+        (lambda c: break_lock(c, why=3), TypeError, "texts, not 3"),  # type: ignore[call-overload]
+        (lambda c: watch(c, 3), TypeError, "has a name, not 3"),  # type: ignore[call-overload]
+        (lambda c: watch(c, "hello", every="1"), TypeError, "every is a number of seconds"),  # type: ignore[call-overload]
+        (lambda c: Client(hub="127.0.0.1:8081", name="lab 1"), ValueError, "'lab 1' is no name"),
+    ],
+)
+def test_what_is_given_wrong_is_said_before_anybody_is_asked(
+    use: Callable[[Any], object], kind: type[Exception], why: str
+) -> None:
+    with Client(address=HOST, port=free_port()) as c, pytest.raises(kind, match=why):
+        use(c)
+    assert caller_of(c)._connection is None
+
+
+def test_a_server_that_was_closed_says_so() -> None:
+    server = Server(hello, address=HOST, port=0)
+    server.run(threaded=True)
+    with pytest.raises(RuntimeError, match="it runs already"):
+        server.run(threaded=True)
+    server.close()
+    with pytest.raises(RuntimeError, match="it was closed: make another"):
+        server.run(threaded=True)
+
+
+def test_the_hint_says_an_address_as_it_is_written() -> None:
+    for host, written in (("", "0.0.0.0:4440"), ("lab1", "lab1:4440"), ("::1", "[::1]:4440")):
+        assert hint((host, 4440), None, None, ["hello"], []).startswith(f"Address: {written} [no secret]\n")
 
 
 def test_help_of_a_client_has_its_keywords() -> None:

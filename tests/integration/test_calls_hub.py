@@ -25,9 +25,18 @@ from snyper.services.client import Client, caller_of
 from snyper.services.entrance import MAX_STRANGERS
 from snyper.services.remote_exceptions import OutcomeUnknown, Refused, Unreachable
 from snyper.services.server import Server
+from snyper.shared.address import parse_address
 from snyper.shared.keys import Rights
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
-from tests.integration.calls_harness import Bath, HubProcess, Powermeter, becomes, each_secret
+from tests.integration.calls_harness import (
+    HOST,
+    Bath,
+    HubProcess,
+    Powermeter,
+    becomes,
+    each_secret,
+    served,
+)
 from tests.integration.harness import needs_micropython, wait_until
 from tests.integration.stopwatch import Stopwatch
 
@@ -169,10 +178,22 @@ def test_a_hub_with_keys() -> None:
 
 def test_a_name_that_is_taken_is_refused(hub: HubProcess) -> None:
     with serving(hub, Powermeter()):
-        with pytest.raises(Refused, match="lab1"):
+        with pytest.raises(Refused, match=r"lab1 at [\d.:]+: another is there as lab1: end that one"):
             Server(Powermeter(), hub=hub.address, name="lab1").run()
         with client_of(hub, timeout=10) as client:
             assert client.get_range() == 1
+
+
+def test_who_takes_a_hub_for_a_server_or_a_server_for_a_hub_is_told(hub: HubProcess) -> None:
+    host, port = parse_address(hub.address)
+    with Client(address=host, port=port) as client, pytest.raises(Refused, match="a hub is there, no server"):
+        client.get_range()
+    with (
+        served(Powermeter()) as server,
+        Client(hub=f"{HOST}:{server.port}", name="lab1") as client,
+        pytest.raises(Refused, match=f"{HOST}:{server.port} is no hub"),
+    ):
+        client.get_range()
 
 
 def test_a_server_that_is_late_is_waited_for(hub: HubProcess) -> None:

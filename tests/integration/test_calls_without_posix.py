@@ -202,6 +202,11 @@ def test_nobody_else_gets_a_port_that_is_taken(monkeypatch: pytest.MonkeyPatch) 
     listener.close()
 
 
+def test_a_server_whose_address_nobody_knows_says_which() -> None:
+    with pytest.raises(OSError, match=r"cannot listen on lab\.invalid:4440: "):
+        listen("lab.invalid", 4440)
+
+
 def test_clients_wait_where_the_system_takes_no_more_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     """`select` of Windows takes 512 at once, and raises for one more."""
     monkeypatch.setattr(selectors, "DefaultSelector", selectors.SelectSelector)

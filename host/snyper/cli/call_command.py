@@ -186,7 +186,7 @@ def connected_server(server: str, hub: str | None, secret_file: Path | None) -> 
         if secret_file is None:
             word = secret(SECRET_VARIABLE)
         else:
-            word = line_of(secret_file, SECRET_FILE_VARIABLE, "secret")
+            word = line_of(secret_file, f"--secret-file or {SECRET_FILE_VARIABLE}", "secret")
         with Client(**options, secret=word or None) as client:
             with deadline(_CONNECT_S):
                 caller_of(client).ask(RUNNING)

@@ -6,7 +6,13 @@ from snyper.client.console_session import ConsoleSession
 from snyper.shared.handshake_client import Registered
 from snyper.shared.handshake_server import Role
 from snyper.shared.link import Link
-from snyper.shared.socket_protocol import ALL_TARGETS, MAX_TARGET_ID_CHARS, is_target_id
+from snyper.shared.socket_protocol import (
+    ALL_TARGETS,
+    MAX_TARGET_ID_CHARS,
+    ErrorCode,
+    ProtocolError,
+    is_target_id,
+)
 
 
 def check_name(name: str) -> None:
@@ -36,6 +42,14 @@ class ServiceSession(ConsoleSession):
     def about(self) -> str:
         """Return for people, in at most 64 characters, what it serves."""
         raise NotImplementedError
+
+    def error(self) -> ProtocolError:
+        """Return why there is no hub: NoHubError, but for what a hub itself has refused."""
+        error = self.last_error
+        if isinstance(error, ProtocolError) and error.code == ErrorCode.DUPLICATE_TARGET:
+            why = f"another is there as {self.target_id}: end that one, or choose another name"
+            return ProtocolError(error.code, why)
+        return super().error()
 
     def registration(self) -> dict[str, object]:
         """Return what it says of itself."""

@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any, Self
 
 from snyper.services.async_caller import AsyncCaller
-from snyper.services.client_face import ClientFace
+from snyper.services.client_face import ClientFace, check_help
 from snyper.services.wire import DESCRIBE
 from snyper.system.text import harmless
 
@@ -32,6 +32,7 @@ class AsyncClient(ClientFace):
 
     async def help(self, command: str | None = None) -> None:
         """Show what the server serves, or what one command is documented as: in a pager on a terminal."""
+        check_help(command)
         text = harmless(str(await self._snyper.ask(DESCRIBE, help=command)))
         await asyncio.to_thread(pydoc.pager, text + "\n")
 

@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any, Protocol, TypeVar, Unpack, cast, overload
 
 from snyper.services.caller import Caller
-from snyper.services.client_face import Awaited, ClientFace, Options, face_of
+from snyper.services.client_face import Awaited, ClientFace, Options, check_help, face_of
 from snyper.services.wire import DESCRIBE, LOG, RUNNING
 from snyper.system.text import harmless
 
@@ -35,6 +35,7 @@ class BaseClient(ClientFace):
 
     def help(self, command: str | None = None) -> None:
         """Show what the server serves, or what one command is documented as: in a pager on a terminal."""
+        check_help(command)
         pydoc.pager(harmless(str(self._snyper.ask(DESCRIBE, help=command))) + "\n")
 
     def close(self) -> None:

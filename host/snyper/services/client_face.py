@@ -34,6 +34,12 @@ class Awaited(Protocol):
     def help(self, command: str | None = None, /) -> Coroutine[Any, Any, None]: ...
 
 
+def check_help(command: object) -> None:
+    """Raise TypeError for what names no command, such as a method itself."""
+    if not isinstance(command, str | None):
+        raise TypeError(f"help() takes the name of a command, as text, not {command!r}")
+
+
 class ClientFace:
     """The names of what is served, each a call."""
 

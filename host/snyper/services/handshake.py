@@ -204,7 +204,10 @@ class ClientHandshake:
         if self._secret is not None and self._receiving is None:
             raise _unauthorized("the server lets everybody in, and this client has a secret for it")
         self.instance = text_field(data, "boot_id", "")
-        self.is_known = data.get("known") is True
+        if "known" not in data:
+            why = 'a hub is there, no server of calls: hub="HOST:PORT" and name="lab1" reach one through it'
+            raise ProtocolError(ErrorCode.UNSUPPORTED, why)
+        self.is_known = data["known"] is True
         return None
 
     def _seals(self, data: dict[str, object]) -> tuple[Seal, Seal]:

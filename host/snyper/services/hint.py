@@ -4,6 +4,7 @@ from snyper.client.addresses import is_loopback
 from snyper.services.handshake import SHORT_SECRET_CHARS
 from snyper.services.sockets import own_address
 from snyper.services.wire import PORT
+from snyper.shared.address import format_address
 
 
 def hint(
@@ -19,7 +20,7 @@ def hint(
     has_secret = "TLS, with a secret" if secret else "no secret"
     lines, clients = [], []
     if address is not None:
-        lines.append(f"Address: {address[0] or '0.0.0.0'}:{address[1]} [{has_secret}]")
+        lines.append(f"Address: {format_address(address[0] or '0.0.0.0', address[1])} [{has_secret}]")
         clients.append(_client(_options(*address), secret))
     if hub is not None:
         lines.append(f"Service: {hub[1]} at the hub {hub[0]} [{has_secret}]")

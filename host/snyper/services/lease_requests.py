@@ -4,14 +4,12 @@ import time
 from collections.abc import Callable, Iterable
 
 from snyper.services.desk import Desk, Job, Session
-from snyper.services.leasing import LOOK_S, MAX_LEASE_S, MIN_LEASE_S
+from snyper.services.leasing import LOOK_S, MAX_LEASE_S, MAX_WHY_CHARS, MIN_LEASE_S
 from snyper.services.recording import Recording
 from snyper.services.stations import Stations
 from snyper.services.wire import LEASES, RENEW, UNLOCK, refusal, word, words
 from snyper.shared.socket_protocol import integer_field
 from snyper.system.text import one_line
-
-MAX_WHY_CHARS = 200
 
 
 class LeaseRequests:

@@ -13,6 +13,7 @@ from snyper.services.remote_exceptions import Busy, LeaseLost, Locked
 
 MIN_LEASE_S = 0.5
 MAX_LEASE_S = 86_400.0
+MAX_WHY_CHARS = 200
 MAX_LEASES = 1_000  # of a server at once
 MAX_OF_OWNER = 16  # of them, as many as a call says that it relies on
 _MAX_OVER = 1_000  # leases of which it is remembered how they ended

@@ -11,8 +11,8 @@ from typing import Any, Self, overload
 
 from snyper.services.client_face import Awaited, ClientFace, face_of
 from snyper.services.client_session import ClientSession
-from snyper.services.context import grace
-from snyper.services.leasing import MAX_LEASE_S, MIN_LEASE_S
+from snyper.services.context import check_seconds, grace
+from snyper.services.leasing import MAX_LEASE_S, MAX_WHY_CHARS, MIN_LEASE_S
 from snyper.services.members import commands_of
 from snyper.services.mirror import class_and_prefix
 from snyper.services.remote_exceptions import CallError, LeaseLost, OutcomeUnknown, Unreachable
@@ -106,14 +106,14 @@ class _Locking:
     """A block that has a lease, but for the waiting."""
 
     def __init__(self, face: ClientFace, names: Sequence[str], lease_s: float, why: str) -> None:
+        check_seconds(lease_s, "lease")
         if not MIN_LEASE_S <= lease_s <= MAX_LEASE_S:
             raise ValueError(f"a lease lasts {MIN_LEASE_S} to {MAX_LEASE_S:,.0f} s, not {lease_s!r}")
         self._caller = face._snyper
         self._lease_s = lease_s
         self._data = {
-            "names": list(names or _names_shown(face)),
             "lease_ms": round(lease_s * 1000),
-            "why": why,
+            **_of_and_why(face, names, why),
         }
         self._held: _Held | None = None  # or asked for
 
@@ -233,10 +233,10 @@ def break_lock(client: object, *names: str, why: str = "") -> Any:
     """End the leases of instances whoever has them, and return who had them; to be awaited where it is an
     AsyncClient. `names` as with `lock`.
 
-    Who had one gets LeaseLost, with `why` and by whom. Raises CallError.
+    Who had one gets LeaseLost, with `why` and by whom. Raises CallError; ValueError, TypeError.
     """
     face = face_of(client)
-    return face._snyper.ask(UNLOCK, names=list(names or _names_shown(face)), why=why)
+    return face._snyper.ask(UNLOCK, **_of_and_why(face, names, why))
 
 
 @overload
@@ -252,6 +252,16 @@ def leases(client: object) -> Any:
     renewed; `why`. Raises CallError.
     """
     return face_of(client)._snyper.ask(LEASES)
+
+
+def _of_and_why(face: ClientFace, names: Sequence[str], why: str) -> dict[str, object]:
+    """Return the fields that say of what a lease is, and why. Raises TypeError, ValueError."""
+    for text in (*names, why):
+        if not isinstance(text, str):
+            raise TypeError(f"names and why are texts, not {text!r}")
+    if len(why) > MAX_WHY_CHARS:
+        raise ValueError(f"why is at most {MAX_WHY_CHARS} characters, not {len(why)}")
+    return {"names": list(names or _names_shown(face)), "why": why}
 
 
 def _names_shown(face: ClientFace) -> list[str]:

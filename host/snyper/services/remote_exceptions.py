@@ -180,7 +180,7 @@ class StreamLost(CallError):
         self.after = after
 
     def __str__(self) -> str:
-        return f"the stream was cut after {self.after} items"
+        return f"after {self.after} items the connection broke, or no item came within its deadline"
 
 
 class RemoteError(Exception):

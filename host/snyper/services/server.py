@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a call of a member takes: its instances, and how the log shows what it is called with."""
+    """The plan of a call of a member: its instances, and how the log shows what it is called with."""
 
     member: Member
     needs: Needs
@@ -175,7 +175,8 @@ class BaseServer:
 
     def _start(self, on_end: Callable[[], object] = lambda: None) -> None:
         if self._engine is not None:
-            raise RuntimeError("it runs already")
+            is_closed = self._engine.stopped.is_set()
+            raise RuntimeError("it was closed: make another" if is_closed else "it runs already")
         self._stations.check()
         engine = Engine(self._on_tick, on_end)
         self._entrance.open(engine)

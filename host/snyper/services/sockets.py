@@ -73,10 +73,10 @@ def listen(address: str, port: int) -> list[socket.socket]:
 
     Raises OSError that says where.
     """
-    found = socket.getaddrinfo(address or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     listeners: list[socket.socket] = []
     missing: OSError | None = None
     try:
+        found = socket.getaddrinfo(address or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, _, _, _, where in sorted(set(found), key=lambda entry: entry[0]):
             if port == 0 and listeners:
                 where = (where[0], listeners[0].getsockname()[1], *where[2:])

@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 from snyper.client.console_session import ConsoleSession
+from snyper.client.service_session import check_name
 from snyper.services import hub_loop
 from snyper.services.bell import SLICE_S
 from snyper.services.carrying import QUIET_S, ClientEnd
@@ -24,10 +25,11 @@ _TRANSIENT = (ErrorCode.BUSY, ErrorCode.TIMEOUT, ErrorCode.DISCONNECTED)
 
 class ThroughHub:
     """The place of a service: its name, and the hub that knows it. `key` is for a hub that wants one; by
-    default it is this computer's. Raises ValueError for an address or a key that is none.
+    default it is this computer's. Raises ValueError for an address, a name or a key that is none.
     """
 
     def __init__(self, hub: str, name: str, key: str | None) -> None:
+        check_name(name)
         _ClientSession(hub, key)
         self.where = f"{name} through {hub}"
         self._hub = hub
@@ -87,7 +89,8 @@ class ThroughHub:
         if error.code in _TRANSIENT:
             return ProtocolError(ErrorCode.DISCONNECTED, error.message)
         if error.code == ErrorCode.UNKNOWN_TYPE:
-            return ProtocolError(ErrorCode.UNSUPPORTED, f"{self._name} serves no calls")
+            why = f"{self._name} serves no calls, or {self._hub} is no hub: address= and port= are a server's"
+            return ProtocolError(ErrorCode.UNSUPPORTED, why)
         return error
 
 

@@ -1,6 +1,7 @@
 """The watches of a client: `watch`."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from numbers import Real
 from typing import Any, Self, overload
 
 from snyper.services.client_face import Awaited, ClientFace, face_of
@@ -48,8 +49,13 @@ class _Watching:
     _session: ClientSession
 
     def __init__(self, face: ClientFace, name: str, every: float | None) -> None:
-        if every is not None and not 0.01 <= every <= 3_600:
-            raise ValueError(f"every is 0.01 to 3,600 s, not {every!r}")
+        if not isinstance(name, str):
+            raise TypeError(f"what is watched has a name, not {name!r}")
+        if every is not None:
+            if not isinstance(every, Real):
+                raise TypeError(f"every is a number of seconds, not {every!r}")
+            if not 0.01 <= every <= 3_600:
+                raise ValueError(f"every is 0.01 to 3,600 s, not {every!r}")
         self._caller = face._snyper
         self._name = name
         self._data: dict[str, object] = {"name": name}
