@@ -57,7 +57,7 @@ def test_a_burst_of_three_times_the_capacity_loses_nothing(server: Serve) -> Non
     with ThreadPoolExecutor(18) as threads:
         with server.held("far"):
             sent = [threads.submit(document_client, server, number) for number in range(18)]
-            wait_until(lambda: health(server)["waiting"] == 4, "all places are taken")
+            wait_until(lambda: health(server)["waiting"] >= 4, "all places are taken")
             answer = server.post(FAR, json={"readings": "refused"})
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "1"
@@ -76,23 +76,16 @@ def test_health_while_all_workers_are_busy(server: Serve) -> None:
 
 
 def test_a_refused_request_keeps_its_place(server: Serve) -> None:
+    before = server.calls("process_data")
     with server.held("far"):
         busy = [Background(server.post, FAR, json={"readings": n}) for n in range(2)]
         wait_until(lambda: health(server)["busy"] == 2, "all workers are busy")
-        assert server.post(DATA, json={"data": "first"}).status_code == 503
-        later = Background(server.post, DATA, json={"data": "second"})
-        wait_until(lambda: health(server)["waiting"] == 2, "both have a place")
-        again = Background(server.post, DATA, json={"data": "first"})
-        wait_until(lambda: len(sockets(server)) >= 4, "it is sent again")
-        assert health(server)["waiting"] == 2
-    for one in (*busy, later, again):
-        assert one.result().status_code in (200, 503)
-    assert again.result().status_code == 200
-
-
-def sockets(server: Serve) -> list[str]:
-    with open("/proc/net/tcp") as file:  # noqa: PTH123
-        return [line for line in file if f":{server.port:04X} " in line[:30] and line.split()[3] == "01"]
+        assert server.post(DATA, json={"data": "refused"}).status_code == 503
+        assert health(server)["waiting"] == 1
+    assert server.post(DATA, json={"data": "refused"}).status_code == 200
+    assert server.calls("process_data") == before + 1  # it was the same work
+    for one in busy:
+        one.result()
 
 
 # --- keys of requests

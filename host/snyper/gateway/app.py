@@ -44,15 +44,25 @@ class Gateway:
         self.app = FastAPI(
             title="SNYPER", openapi_url=None, lifespan=lifespan, exception_handlers={HTTPException: _explain}
         )
-        self.guarded = Guard(self.app, keys, limits)
+        self.guarded = Guard(self._find, keys, limits)
+        self._found: dict[tuple[str, str], App] = {}
 
     def add(self, method: str, path: str, handler: Handler) -> None:
         """Serve a path. `handler` answers an Exchange; it may raise Refusal and HungUp."""
         served: App = endpoint(handler, self.limits["stall_s"])
         self.app.router.routes.append(Route(path, _Endpoint(served), methods=[method]))
+        if "{" not in path:
+            self._found[method, path] = served
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self.guarded(scope, receive, send)
+
+    async def _find(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass a request to who answers it: at once where its path says all, and past FastAPI, which takes a
+        tenth of the time of small work.
+        """
+        served = self._found.get((scope.get("method", ""), scope.get("path", "")), self.app)
+        await served(scope, receive, send)
 
 
 class _Endpoint:

@@ -91,8 +91,8 @@ class WorkRoutes:
         """Wait until a job is over; for its begin no longer than `until_s`. Raises Refusal, HungUp."""
         left_s = until_s - asyncio.get_running_loop().time()
         ends: set[asyncio.Future[Any]] = {job.task, gone}
-        await asyncio.wait({*ends, job.started}, timeout=max(left_s, 0), return_when=asyncio.FIRST_COMPLETED)
-        if job.state is State.RUNNING:
+        await asyncio.wait(ends, timeout=max(left_s, 0), return_when=asyncio.FIRST_COMPLETED)
+        if job.state is State.RUNNING and not gone.done():
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if job.is_over:
             return

@@ -74,9 +74,10 @@ class Job:
     def __init__(self, work: Work, request: Request) -> None:
         self.work = work
         self.request = request
-        # A repeat of a request with a key is told the same, also by a process that does not know the first.
-        known = json.dumps((*self.identity, request.digest)).encode()
-        self.id = hashlib.sha256(known).hexdigest()[:32] if request.key else secrets.token_hex(16)
+        self.id = secrets.token_hex(16)
+        if request.key:  # a repeat is told the same, also by a process that does not know the first
+            known = json.dumps((*self.identity, request.digest)).encode()
+            self.id = hashlib.sha256(known).hexdigest()[:32]
         self.is_kept = bool(request.key) or request.is_async  # its result outlives whoever waits for it
         self.state = State.QUEUED
         self.progress = 0.0
@@ -85,7 +86,6 @@ class Job:
         self.keeps_place_until_s = 0.0
         self.is_delivered = False
         self.is_forgotten = False
-        self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[Result]
 
     @property
@@ -239,8 +239,6 @@ class Jobs:
 
         def on_start() -> None:
             job.state = State.RUNNING
-            if not job.started.done():
-                job.started.set_result(None)
 
         def on_progress(progress: float) -> None:
             job.progress = progress
