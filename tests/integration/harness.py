@@ -319,11 +319,11 @@ async def virtual_target(
         "servo": {"travel_ms": TRAVEL_MS},
         **config,
     }
-    target: VirtualTarget = (
-        SessionTarget(complete_config)
-        if body == "cpython"
-        else ProcessTarget(directory / target_id, complete_config)
-    )
+    target: VirtualTarget
+    if body == "cpython":
+        target = SessionTarget(complete_config)
+    else:  # compiling takes seconds on a busy computer: peers that answered nothing would be given up
+        target = await asyncio.to_thread(ProcessTarget, directory / target_id, complete_config)
     target.start()
     try:
         yield target

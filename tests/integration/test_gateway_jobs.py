@@ -15,6 +15,7 @@ import pytest
 from snyper.system.self_signed import make_certificate
 from tests.integration.gateway_harness import Background, Serve
 from tests.integration.harness import is_alive, wait_until
+from tests.integration.stopwatch import running_s
 
 FILE = "/api/process/file"
 DATA = "/api/process/data"
@@ -191,9 +192,9 @@ def test_a_job_that_is_deleted_is_killed_within_two_seconds(server: Serve) -> No
     with server.held("far"):
         url = server.url + server.post(FAR, json={"readings": "x"}, headers=ASYNC).headers["location"]
         wait_until(lambda: server.calls("far") == before + 1, "it runs")
-        began = time.monotonic()
+        began = running_s()
         assert httpx.delete(url).status_code == 204
-        assert time.monotonic() - began < 2
+        assert running_s() - began < 2
         wait_until(lambda: health(server)["busy"] == 0, "its worker is free")
 
 
@@ -267,9 +268,9 @@ def test_ctrl_c_ends_it_within_two_seconds(tmp_path: Any, is_busy: bool) -> None
         connection = server.connect()
         connection.request("POST", FAR, body=json.dumps({"readings": 1}))
         wait_until(lambda: health(server)["busy"] == 1, "a worker is busy")
-    began = time.monotonic()
+    began = running_s()
     assert server.end(signal.SIGINT) == 0
-    assert time.monotonic() - began < 2.5  # with what the machine itself needs
+    assert running_s() - began < 2.5  # with what the machine itself needs
     assert not is_alive(server.pid)
     if is_busy:
         connection.close()

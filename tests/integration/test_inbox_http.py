@@ -18,6 +18,7 @@ import pytest
 import requests
 
 from tests.integration.receiver import Receiver, receiving
+from tests.integration.stopwatch import running_s
 from tests.unit.test_inbox_names import HOSTILE
 
 FILE, DATA = "/api/receive/file", "/api/receive/data"
@@ -324,16 +325,16 @@ def test_a_newcomer_ends_its_stale_predecessor(client: httpx.Client, receiver: R
         stale.sendall(head.encode() + CONTENT[:500_000])
         part = receiver.into / ".inbox" / "parts" / at.rpartition("/")[2]
         assert until(lambda: part.stat().st_size == 500_000)
-        begun_s = time.monotonic()
+        begun_s = running_s()
         assert client.head(at).headers["Upload-Offset"] == "500000"
-        assert time.monotonic() - begun_s < 2
+        assert running_s() - begun_s < 2
         answer = append(client, at, 500_000, CONTENT[500_000:], "?1")
         assert path_in(answer).read_bytes() == CONTENT
-        begun_s = time.monotonic()
+        begun_s = running_s()
         assert b" 409 " in stale.recv(1_000)
         while stale.recv(1_000):
             pass
-        assert time.monotonic() - begun_s < 2
+        assert running_s() - begun_s < 2
 
 
 def test_parts_are_shown(client: httpx.Client, receiver: Receiver) -> None:
