@@ -50,6 +50,7 @@ class Registration:
         self.state = clip(text_field(data, "state", ""), _MAX_TEXT_BYTES)
         self.key = text_field(data, "key", "")
         self.wants_challenge = "nonce" in data
+        self.devices = data.get("devices") is True
         self.groups = groups_field(data)
         self.heartbeat_ms = integer_field(
             data, "heartbeat_ms", HEARTBEAT_MS, MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS

@@ -30,19 +30,19 @@ async def answer(console: "Console", link: Link, message: SocketMessage) -> Sock
         return await _list_services(hub, link, message)
     if message.type in (MessageType.CEASE_FIRE, MessageType.RELEASE, MessageType.GET_CEASE_FIRE):
         return await _answer_cease_fire(hub, link, message, console.target_id)
-    runner = hub.game_runner if message.type == MessageType.GET_GAME else hub.games
-    if runner is None:
+    games = hub.game_runner if message.type == MessageType.GET_GAME else hub.games
+    if games is None:
         return message.reply(MessageType.GAME_STATE, "none", {})
     if message.type == MessageType.LIST_GAMES:
-        names = runner.names()
+        names = games.names()
         for name in names:
-            await link.send(SocketMessage(MessageType.GAME, message.id, data=runner.describe(name)))
+            await link.send(SocketMessage(MessageType.GAME, message.id, data=games.describe(name)))
         return message.reply(MessageType.GAMES, "ok", {"count": len(names)})
     if message.type == MessageType.START_GAME:
-        return _stated(message, MessageType.GAME_STARTED, _start(runner, message))
+        return _stated(message, MessageType.GAME_STARTED, _start(games, message))
     if message.type == MessageType.STOP_GAME:
-        return _stated(message, MessageType.GAME_STOPPED, await runner.stop())
-    return _stated(message, MessageType.GAME_STATE, runner.state())
+        return _stated(message, MessageType.GAME_STOPPED, await games.stop())
+    return _stated(message, MessageType.GAME_STATE, games.state())
 
 
 async def call_cease_fire(hub: "Hub", data: "dict[str, Any]", name: str) -> "Lowering":
@@ -91,7 +91,7 @@ async def _answer_cease_fire(hub: "Hub", link: Link, message: SocketMessage, nam
             unload("snyper.firmware.master.cease_fire")
 
 
-def _start(runner: "GameRunner", message: SocketMessage) -> "dict[str, object]":
+def _start(games: "GameRunner", message: SocketMessage) -> "dict[str, object]":
     data = message.data or {}
     players = data.get("players", [])
     if type(players) is not list:
@@ -105,7 +105,7 @@ def _start(runner: "GameRunner", message: SocketMessage) -> "dict[str, object]":
     seed = data.get("seed")
     if seed is not None and type(seed) is not int:
         raise ProtocolError(ErrorCode.BAD_MESSAGE, "`seed` is an integer")
-    return runner.start(name, players, options, seed, message.target_id or ALL_TARGETS)
+    return games.start(name, players, options, seed, message.target_id or ALL_TARGETS)
 
 
 def _stated(message: SocketMessage, message_type: str, state: "dict[str, object]") -> SocketMessage:

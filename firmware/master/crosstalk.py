@@ -48,20 +48,20 @@ def hit_of(target_id: str, data: "dict[str, Any]", now_us: int) -> "list[Any]":
     return [target_id, at_us if type(at_us) is int else now_us, unsure_us, min(peak, _MAX_PEAK), 0]
 
 
-def judge(hits: "list[Any]", hit: "list[Any]", window_us: int) -> "tuple[str, list[tuple[str, int]]]":
+def judge(hits: "list[Any]", hit: "list[Any]", crosstalk_us: int) -> "tuple[str, list[tuple[str, int]]]":
     """Return whose cross-talk `hit` is, empty if it is none; and those of `hits` that counted and are
     cross-talk of it, each as its target and `seq`: they count no more.
 
-    One is cross-talk of another target's that is RATIO times as strong or stronger, and at most `window_us`
-    away. As far as the two instants are uncertain the window is wider, up to twice as wide. With 0 none is.
+    One is cross-talk of another target's that is RATIO times as strong or stronger, and `crosstalk_us` away
+    at most: as far as the two instants are uncertain more than that, up to twice as much. With 0 none is.
     """
     of = ""
     weaker: "list[tuple[str, int]]" = []
     target_id, at_us, unsure_us, peak, _ = hit
     for at in range(0, len(hits), FIELDS):
         other_id, other_us, other_unsure_us, other_peak, other_seq = hits[at : at + FIELDS]
-        away_us = abs(other_us - at_us) - min(other_unsure_us + unsure_us, window_us)
-        if other_id == target_id or away_us > window_us or not (window_us and peak and other_peak):
+        away_us = abs(other_us - at_us) - min(other_unsure_us + unsure_us, crosstalk_us)
+        if other_id == target_id or away_us > crosstalk_us or not (crosstalk_us and peak and other_peak):
             continue
         if other_peak >= RATIO * peak:
             of = other_id

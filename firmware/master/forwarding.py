@@ -114,8 +114,8 @@ async def _answer(link: "Link", message: SocketMessage, command: "Command") -> "
     return message.reply(kind, "failed" if not ok else "partial" if failed else "ok", counts)
 
 
-def _peer_side_id(prefix: str, id: "str | int | None") -> str:
-    long_id = prefix + repr(id)
+def _peer_side_id(id_prefix: str, id: "str | int | None") -> str:
+    long_id = id_prefix + repr(id)
     if len(long_id) <= MAX_ID_CHARS:
         return long_id
     digest: str = hashlib.sha256(long_id.encode()).digest().hex()

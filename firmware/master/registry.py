@@ -34,6 +34,7 @@ class Peer:
     is_named = True  # whether nobody else may have its name; then it is remembered while it is away
     may_command = True  # where its role does at all, or only read: see `is_reading`
     is_target = False  # whether `all` and the groups mean it
+    devices = False  # whether it is there for targets and services too, and not for consoles alone
     reports: "tuple[str, ...]" = ()  # the types of what it sends again until it is acknowledged
     # Here, and not in each peer: on a board every attribute that is set takes memory.
     groups: "Sequence[str]" = ()

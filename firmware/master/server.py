@@ -9,7 +9,7 @@ from snyper.firmware.master.registry import Registry
 from snyper.firmware.master.router import Router
 from snyper.shared.clock import now_ms, now_us
 from snyper.shared.link import Link
-from snyper.shared.link_core import CloseReason, State
+from snyper.shared.link_core import ANY_FOR_ANOTHER, CloseReason, State
 from snyper.shared.log import log
 from snyper.shared.runtime import (
     Stream,
@@ -287,7 +287,9 @@ class Hub:
             replaced.close(ProtocolError(ErrorCode.DISCONNECTED, "the board has come back over a new link"))
         peer.hub = self
         handlers = peer.handlers()
-        handlers[MessageType.REGISTER] = _refuse_again
+        handlers[MessageType.REGISTER] = seldom = self._answer
+        if peer.is_named:  # a console has its own way to others
+            handlers[ANY_FOR_ANOTHER] = seldom
         link.open(handlers, registration.target_id or registration.role)
         self.strangers.remove(link)
         link.is_quiet = False
@@ -302,14 +304,17 @@ class Hub:
         link.start_heartbeat(registration.heartbeat_ms, registration.heartbeat_ms)
         peer.on_registered()
 
+    async def _answer(self, link: Link, message: SocketMessage) -> "SocketMessage | None":
+        """Answer what comes once a connection, if at all."""
+        from snyper.firmware.master.asking import answer
+
+        unload("snyper.firmware.master.asking")
+        return await answer(self, link, message)
+
     def new_id_prefix(self) -> str:
         """Return what the ids of one connection's commands begin with: a peer takes no other's for them."""
         self._id_prefixes += 1
         return "%s-%d-" % (self.boot_id, self._id_prefixes)
-
-
-async def _refuse_again(link: Link, message: SocketMessage) -> None:
-    raise ProtocolError(ErrorCode.BAD_MESSAGE, "already registered")
 
 
 def refuse(

@@ -1,4 +1,6 @@
-"""Services: what calculates, stores or looks for others. Who may command reaches one by its name."""
+"""Services: what calculates, stores or looks for others. Who may command reaches one by its name, and a
+device too where the service says so.
+"""
 
 from snyper.firmware.master.registry import Peer
 from snyper.shared.handshake_server import Role
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Service(Peer):
-    """One service. It may ask nothing of the hub but `ping`, and reports nothing yet."""
+    """One service. It may ask nothing of the hub itself but `ping`, and reports nothing yet."""
 
     role = Role.SERVICE
     firmware = ""  # what it serves, for people
@@ -20,6 +22,7 @@ class Service(Peer):
     def register(self, registration: "Registration", link: "Link") -> None:
         super().register(registration, link)
         self.firmware = registration.firmware
+        self.devices = registration.devices
 
     def on_registered(self) -> None:
         """Count that it is here, new or back: by a word of its own, since it is no target."""

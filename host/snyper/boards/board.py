@@ -3,7 +3,6 @@
 import atexit
 import hashlib
 import os
-import shutil
 import signal
 import subprocess
 import threading
@@ -338,17 +337,15 @@ class BoardProcess(Board):
     ) -> None:
         """Write the flash; the power is off.
 
-        `main` is a file to flash as main.py instead of the role's own. `air` is added to the radio around the
-        board, which is by default what `config` needs. `options` are `Board`'s. Raises ValueError for an
-        unknown role, OSError, MicropythonNotFoundError.
+        `main` is a file to flash as main.py instead of the role's own, with what it imports. `air` is added
+        to the radio around the board, which is by default what `config` needs. `options` are `Board`'s.
+        Raises ValueError for an unknown role, OSError, MicropythonNotFoundError.
         """
         around = {"wifi": WIFI} if role == "target" else {"access_point": ACCESS_POINT}
         config = {**around, **(config or {})}
         networks = config.get("wifi", WIFI).get("networks", WIFI["networks"])
         super().__init__(directory, directory / "flash", air={"networks": networks, **(air or {})}, **options)
-        image.stage(role, self.flash, config)
-        if main is not None:
-            shutil.copyfile(main, self.flash / "main.py")
+        image.stage(role, self.flash, config, main)
 
 
 def unique_id(name: str) -> bytes:

@@ -35,18 +35,19 @@ LIBRARY = f"lib/{NAME}/"  # where the same folder is on a board: where `mip` put
 ROLES = ("target", "master")
 
 
-def files(role: str, source: bool = False) -> dict[str, Path]:
+def files(role: str, source: bool = False, program: Path | None = None) -> dict[str, Path]:
     """List the source files of a role's image: path on the board -> path here.
 
     These are `main.py`, which MicroPython runs from the root, and in LIBRARY what it imports, directly or
-    not: minified, or as it is with `source`, which imports some modules more. Raises ValueError for a role
-    that is not one of ROLES.
+    not: minified, or as it is with `source`, which imports some modules more. With a `program` that is
+    `main.py`, and what it imports is there too. Raises ValueError for a role that is not one of ROLES.
     """
     if role not in ROLES:
         raise ValueError(f"a board's role is one of {', '.join(ROLES)}, not {role!r}")
     main = PACKAGE / "firmware" / role / "main.py"
-    modules = sorted(imported_by({main}, _read if source else minify_module) - {main})
-    return {"main.py": main, **{LIBRARY + path_of(module): module for module in modules}}
+    mains = {main} if program is None else {main, program}
+    modules = sorted(imported_by(mains, _read if source else minify_module) - mains)
+    return {"main.py": program or main, **{LIBRARY + path_of(module): module for module in modules}}
 
 
 def modules(role: str) -> dict[str, Path]:
@@ -110,14 +111,15 @@ def path_of(source: Path) -> str:
     return source.relative_to(PACKAGE).as_posix()
 
 
-def contents(role: str, source: bool = False) -> dict[str, bytes]:
+def contents(role: str, source: bool = False, program: Path | None = None) -> dict[str, bytes]:
     """Build the image of a role: path on the board -> bytes.
 
     Modules are compiled: a board that compiles them itself needs up to four times the memory while it does,
-    and has none in one piece left afterwards. `main.py` stays source; with `source` all modules do. Raises
-    ValueError for a role that is not one of ROLES, OSError when a module does not compile.
+    and has none in one piece left afterwards. `main.py`, or `program` instead of it, stays source; with
+    `source` all modules do. Raises ValueError for a role that is not one of ROLES, OSError when a module does
+    not compile.
     """
-    sources = files(role, source)
+    sources = files(role, source, program)
     if source:
         return {path: here.read_bytes() for path, here in sources.items()}
     wanted = _wanted(frozenset(sources.values()))
@@ -193,13 +195,14 @@ def _source_of(module: str) -> str:
     return _read(file) if file is not None else ""
 
 
-def stage(role: str, directory: Path, config: Mapping[str, object]) -> None:
-    """Write a role's image, with its manifest and `config` as config.json, into `directory`.
+def stage(role: str, directory: Path, config: Mapping[str, object], program: Path | None = None) -> None:
+    """Write a role's image, with its manifest and `config` as config.json, into `directory`; `program` in the
+    place of its main.py.
 
     Other files there stay. Raises ValueError for a role that is not one of ROLES, OSError when a module does
     not compile or a file cannot be written.
     """
-    shipped = contents(role)
+    shipped = contents(role, program=program)
     for path, content in {**shipped, "snyper.json": manifest(role, shipped)}.items():
         copy = directory / path
         copy.parent.mkdir(parents=True, exist_ok=True)

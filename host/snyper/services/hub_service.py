@@ -28,15 +28,18 @@ _log = logging.getLogger("snyper")
 class HubService:
     """Registers as the service `name` with the hub at `hub`, and again after every loss. `take(sock, whose)`
     gets the socket of each client; any thread may call it. `about()` says for people what is served. `key` is
-    for a hub that wants one; by default it is this computer's.
+    for a hub that wants one; by default it is this computer's. With `devices` it is there for targets and
+    other services as well as for consoles.
 
     Raises ValueError for an address, a name or a key that is none.
     """
 
-    def __init__(self, hub: str, name: str, key: str | None, about: Callable[[], str], take: Take) -> None:
+    def __init__(
+        self, hub: str, name: str, key: str | None, about: Callable[[], str], take: Take, devices: bool
+    ) -> None:
         self.hub = hub
         self.name = name
-        self._session = _ServiceSession(hub, name, key, about, take)
+        self._session = _ServiceSession(hub, name, key, about, take, devices)
         self._being: Any = None
 
     def start(self) -> None:
@@ -66,13 +69,16 @@ class HubService:
 class _ServiceSession(ServiceSession):
     """The service's session with the hub."""
 
-    def __init__(self, hub: str, name: str, key: str | None, about: Callable[[], str], take: Take) -> None:
+    def __init__(
+        self, hub: str, name: str, key: str | None, about: Callable[[], str], take: Take, devices: bool
+    ) -> None:
         # The same for each process here of that name.
         super().__init__(
             hub, name, key, hashlib.sha256(f"{socket.gethostname()}/{name}".encode()).hexdigest()[:16]
         )
         self._about = about
         self._take = take
+        self._devices = devices
         self._carried: dict[tuple[str, str], _Carried] = {}
         self._handlers[EXCHANGE] = self._on_exchange
 
@@ -80,7 +86,7 @@ class _ServiceSession(ServiceSession):
         return self._about()[:MAX_TEXT_CHARS]
 
     def registration(self) -> dict[str, object]:
-        return super().registration() | {"heartbeat_ms": HEARTBEAT_MS}
+        return super().registration() | {"heartbeat_ms": HEARTBEAT_MS, "devices": self._devices}
 
     def on_registered(self, link: Link, registered: Registered, asked_us: int) -> None:
         super().on_registered(link, registered, asked_us)

@@ -95,7 +95,7 @@ class BaseServer:
 
     With `hub` (HOST:PORT) and `name` it is a service of that hub, which its clients reach by that name, and
     listens only where it has an `address`. `key` is for a hub that wants one; by default it is this
-    computer's.
+    computer's. Consoles alone may call it there; with `devices` targets and other services may, too.
 
     Raises ValueError, TypeError for an item that cannot be served.
     """
@@ -113,6 +113,7 @@ class BaseServer:
         hub: str | None = None,
         name: str | None = None,
         key: str | None = None,
+        devices: bool = False,
     ) -> None:
         check_place(address, port, secret)
         if (hub is None) != (name is None) or (hub is None and key is not None):
@@ -143,7 +144,7 @@ class BaseServer:
         self._hub = (
             None
             if hub is None or name is None
-            else HubService(hub, name, key, self._about, self._take_client)
+            else HubService(hub, name, key, self._about, self._take_client, devices)
         )
         self._engine: Engine | None = None
         self._coroutines = Coroutines()
