@@ -7,6 +7,7 @@ import math
 import re
 import subprocess
 import sys
+import time as time_module
 import uuid
 import zoneinfo
 from collections.abc import Callable, Iterator
@@ -682,6 +683,16 @@ def test_a_few_of_one_hash_are_a_set() -> None:
     assert 100 * 99 // 2 <= Counted.compared <= 2 * values.MAX_COMPARED
     grid = {(x, y, z) for x in range(-20, 20) for y in range(-20, 20) for z in range(-20, 20)}
     assert decode(encode(grid, []), ()) == grid
+
+
+@pytest.mark.parametrize(
+    "text", ["9" * 50_000, f".{'9' * 50_000}", f"{'9' * 25_000}.{'9' * 25_000}", "1e999"]
+)
+def test_a_long_text_that_is_no_decimal_is_read_once(text: str) -> None:
+    began_s = time_module.process_time()
+    with pytest.raises(ValueError, match="written otherwise"):
+        decode({"$": ["decimal", f"{text}x"]}, ())
+    assert time_module.process_time() - began_s < 2  # where it was tried in all ways, a minute
 
 
 @settings(max_examples=1000)

@@ -34,7 +34,8 @@ _Decoder = Callable[[list[Json], "_Buffers", int], object]
 
 _HEX = re.compile("-?[0-9a-f]+", re.ASCII)
 _UUID = re.compile("[0-9a-f]{32}", re.ASCII)
-_DECIMAL = re.compile(r"[-+]?((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|inf(inity)?|s?nan\d*)", re.I | re.A)
+# No digit belongs to one of two parts, or a long text of digits that is none would be tried in all ways.
+_DECIMAL = re.compile(r"[-+]?((\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?|inf(inity)?|s?nan\d*)", re.I | re.A)
 # A path below the zones of the time zone database, and never out of them.
 _ZONE = re.compile("[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}", re.ASCII)
 
