@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -16,6 +17,8 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
 
 from snyper.gateway.exchange import Refusal, too_large
+
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # its warnings are what strangers send
 
 OTHER_BYTES = 262_144  # of a form beside its file: heads of parts and fields of text
 _MAX_PARTS = 100
