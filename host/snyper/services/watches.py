@@ -19,7 +19,7 @@ def watch(  # type: ignore[overload-overlap]
 @overload
 def watch(client: object, name: str, *, every: float | None = None) -> "Watch": ...
 def watch(client: object, name: str, *, every: float | None = None) -> "Watch | AsyncWatch":
-    """Iterate over the values of a property at the server: the one now, and each that is set by whomever.
+    """Iterate over the values of a property at the server: the one now, and each other one that is set.
 
         for value in snyper.watch(pm, "range"):
             ...
