@@ -17,6 +17,8 @@ INSTALL = "pip install 'snyper"
         (("play", "--no-open"), "nicegui", "dashboard"),
         (("dashboard", "--no-open"), "nicegui", "dashboard"),
         (("receive", "--listen", f"{HOST}:{free_port()}"), "fastapi", "gateway"),
+        (("serve", "services.py"), "fastapi", "gateway"),
+        (("gateway",), "fastapi", "gateway"),
         (("trace", "target_1", "--png", "trace.png", "--hub", f"{HOST}:{free_port()}"), "matplotlib", "plot"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else value,

@@ -25,7 +25,7 @@ ASYNC = {"prefer": "respond-async"}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    limits = ("places=6", "hold_s=1", "jobs=2")
+    limits = ("places=6", "hold_s=1", "jobs=2", "unclaimed_s=1")
     serving = Serve(tmp_path_factory.mktemp("jobs"), *(f"--limit={limit}" for limit in limits))
     yield serving
     assert serving.end() == 0
@@ -87,6 +87,21 @@ def test_a_refused_request_keeps_its_place(server: Serve) -> None:
     assert server.calls("process_data") == before + 1  # it was the same work
     for one in busy:
         one.result()
+
+
+@pytest.mark.parametrize("size", [0, 100_000])
+def test_who_hangs_up_while_receiving_leaves_nothing(server: Serve, size: int) -> None:
+    before = server.calls("process")
+    form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n%s\r\n--b--\r\n'
+    connection = server.connect()
+    content_type = {"content-type": "multipart/form-data; boundary=b"}
+    connection.request("POST", FILE, body=form % bytes(10_000_000 + size), headers=content_type)
+    if size:
+        assert len(connection.getresponse().read(size)) == size
+    else:
+        wait_until(lambda: server.calls("process") == before + 1, "it is worked on")
+    connection.close()
+    server.until_clean()
 
 
 # --- keys of requests
@@ -260,20 +275,17 @@ def test_sigterm_lets_what_runs_end(tmp_path: Any) -> None:
     server.end()
 
 
-@pytest.mark.parametrize("is_busy", [False, True])
-def test_ctrl_c_ends_it_within_two_seconds(tmp_path: Any, is_busy: bool) -> None:
+def test_ctrl_c_ends_it_within_two_seconds(tmp_path: Any) -> None:
     server = Serve(tmp_path)
-    if is_busy:
-        (tmp_path / "hold_far").touch()
+    with server.held("far"):
         connection = server.connect()
         connection.request("POST", FAR, body=json.dumps({"readings": 1}))
         wait_until(lambda: health(server)["busy"] == 1, "a worker is busy")
-    began = running_s()
-    assert server.end(signal.SIGINT) == 0
-    assert running_s() - began < 2.5  # with what the machine itself needs
+        began = running_s()
+        assert server.end(signal.SIGINT) == 0
+        assert running_s() - began < 2.5  # with what the machine itself needs
     assert not is_alive(server.pid)
-    if is_busy:
-        connection.close()
+    connection.close()
 
 
 # --- who may ask

@@ -131,7 +131,7 @@ async def serving(
             closing(KeptResults(folder, limits["kept"], limits["kept_mb"] * 1_000_000, limits["keep_s"]))
         )
         pool = await stack.enter_async_context(_open_pool(services, workers))
-        jobs = await stack.enter_async_context(Jobs(pool, kept, spool, limits["jobs"]))
+        jobs = await stack.enter_async_context(Jobs(pool, kept, spool, limits["jobs"], limits["unclaimed_s"]))
         uploads = await stack.enter_async_context(uploads_in(folder / UPLOADS, upload_limits(pool.services)))
         work = WorkRoutes(jobs, Places(limits["places"], limits["hold_s"]), spool)
         _add_routes(gateway, pool, jobs, work, uploads)

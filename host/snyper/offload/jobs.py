@@ -22,7 +22,6 @@ _log = logging.getLogger("snyper")
 
 # The document's clients repeat 1 s and 2 s after what went wrong, ours after some more.
 RETURN_S = 10.0  # for which a request that was refused for want of a worker keeps its place in the queue
-UNCLAIMED_S = 30.0  # for which a result waits that nobody has been given
 
 
 class State(StrEnum):
@@ -115,16 +114,20 @@ class Job:
 
 
 class Jobs:
-    """The jobs of a process, of which `most_async` at most may be under way that nobody waits for. At the end
-    of an `async with` block all of them end, and their files are removed.
+    """The jobs of a process, of which `most_async` at most may be under way that nobody waits for. A result
+    that nobody was there to take waits for `unclaimed_s`. At the end of an `async with` block all of them
+    end, and their files are removed.
     """
 
-    def __init__(self, runner: Runner, kept: KeptResults, spool: Spool, most_async: int) -> None:
+    def __init__(
+        self, runner: Runner, kept: KeptResults, spool: Spool, most_async: int, unclaimed_s: float
+    ) -> None:
         """Their folders are those of `spool`, to which they are given back."""
         self._runner = runner
         self._spool = spool
         self._kept = kept
         self._most_async = most_async
+        self._unclaimed_s = unclaimed_s
         self._joinable: dict[tuple[str, ...], Job] = {}
         self._async: OrderedDict[str, Job] = OrderedDict()
         self._live: dict[Job, None] = {}  # in the order in which they came
@@ -277,7 +280,7 @@ class Jobs:
         if job.state is not State.DONE or job.is_kept:
             self._forget(job)
         elif not job.holders:
-            asyncio.get_running_loop().call_later(UNCLAIMED_S, self._expire, job)
+            asyncio.get_running_loop().call_later(self._unclaimed_s, self._expire, job)
         over = [one for one in self._async.values() if one.is_over]
         for one in over[: max(0, len(over) - self._most_async)]:
             del self._async[one.id]
@@ -292,7 +295,7 @@ class Jobs:
         elif job.is_delivered:
             self._forget(job)
         else:
-            asyncio.get_running_loop().call_later(UNCLAIMED_S, self._expire, job)
+            asyncio.get_running_loop().call_later(self._unclaimed_s, self._expire, job)
 
     def _drop(self, job: Job) -> None:
         self._leave(job)  # at once: who comes now begins anew
