@@ -578,6 +578,37 @@ def test_a_server_is_known_by_its_certificate(tmp_path: Path, monkeypatch: pytes
         assert RemoteFileAdapter(url).process_data(1) == 3
 
 
+def test_a_refusal_under_tls_is_heard(tmp_path: Path) -> None:
+    """Where nobody sees an answer before it is read."""
+    gone = threading.Event()
+
+    def script(request: Scripted) -> None:
+        if request.command == "OPTIONS":
+            request.answer(405)
+            return
+        request.answer(413, b'{"detail": "too large"}')
+        gone.wait(DEADLINE_S)
+        request.close_connection = True
+
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(20 * MIB)
+    with scripted_server(script) as server:
+        certificate = tmp_path / "both.pem"
+        certificate.write_bytes(certificate_for(HOST))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+
+        def on_sent(sent: int, total: int) -> None:
+            if sent:  # more is on its way than the server reads: it closes
+                gone.set()
+
+        remote = RemoteFileAdapter(server.url.replace("http:", "https:"), ca_file=str(certificate), tries=1)
+        with pytest.raises(Refused, match="too large"):
+            remote.process(path, on_sent=on_sent)
+
+
 def test_no_proxy_of_the_environment_is_used(existing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")

@@ -88,8 +88,15 @@ def test_what_is_packed_comes_out_as_it_was(serve: Serve, receiver: Receiver, tm
 
 
 def test_a_large_file_for_a_service(serve: Serve, tmp_path: Path) -> None:
-    path = write(tmp_path / "a.csv", 12 * MIB)
-    assert RemoteFileAdapter(serve.url).process(path, "describe")["bytes"] == 12 * MIB
+    size = 12 * MIB
+    path = write(tmp_path / "a.csv", size)
+    before = serve.calls("process")
+    with relayed(serve.port, [MIB, 5 * MIB, 5 * MIB + 10, 11 * MIB]) as relay:
+        found = RemoteFileAdapter(relay.url).process(path, "describe")
+    assert (found["bytes"], found["options"]) == (size, "describe")
+    assert relay.cuts_left == 0
+    assert relay.sent - size < MIB
+    assert serve.calls("process") == before + 1
 
 
 def test_work_that_is_asked_for_again_is_done_once(serve: Serve, tmp_path: Path) -> None:

@@ -205,10 +205,10 @@ def _send(connected: http.client.HTTPConnection, body: Body) -> bool:
             return False
         try:
             connected.send(block)
-        except OSError as error:
-            if _answers_early(connected.sock):
-                return False
+        except socket.timeout as error:
             raise Lost(reason_of(error)) from error
+        except OSError:  # an answer may have come before
+            return False
     return True
 
 
