@@ -390,6 +390,17 @@ def test_a_body_that_stalls_is_given_up(server: Serve) -> None:
         assert answer_of(sock)[0] == 408
 
 
+def test_a_body_that_trickles_is_given_up(server: Serve) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), 0.1) as sock:
+        sock.sendall(head(DATA, 1000, "application/json") + b"{")
+        answer = b""
+        while not answer:
+            sock.send(b" ")
+            with suppress(TimeoutError):
+                answer = sock.recv(100)
+    assert b" 408 " in answer
+
+
 def test_queued_work_of_who_hung_up_never_starts(server: Serve) -> None:
     before = server.calls("process_data")
     with server.held("far"):

@@ -18,6 +18,7 @@ Handler = Callable[["Exchange"], Awaitable[None]]
 _log = logging.getLogger("snyper")
 
 UNPACK_BYTES = 65_536  # at once
+_SLOWEST_BYTES_PER_S = 1_000  # on average, after twice the limit `stall_s`: a body holds a place
 _LINGER_S = 5.0  # for which a refused body is read on: a client that only writes would not see the answer
 ACCEPT_ENCODING = "gzip, identity"
 _GZIP = 31  # zlib's word for that format
@@ -53,6 +54,7 @@ class Exchange:
         self.address: str = (scope.get("client") or ("",))[0]
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self.has_answered = False
+        self.is_gone = False  # as far as `gone` was asked
         self.answer_headers: dict[str, str] = {}  # that its answer has, whatever that is
         self.is_stale = False  # its client has gone on elsewhere, and reads nothing here
 
@@ -68,7 +70,7 @@ class Exchange:
 
     async def body(self, most_bytes: int, what: str = "the body") -> AsyncIterator[bytes]:
         """Iterate over the body, unpacked. Raises Refusal once it, or what it announces, is above
-        `most_bytes`, for an encoding other than gzip, and when nothing comes for too long; HungUp.
+        `most_bytes`, for an encoding other than gzip, and when it comes too slowly; HungUp.
         """
         announced = self.header("content-length")
         if announced.isdecimal() and int(announced) > most_bytes:
@@ -84,19 +86,20 @@ class Exchange:
                     f"the body is encoded as {encoding!r}: send it as it is, or as gzip",
                     {"accept-encoding": ACCEPT_ENCODING},
                 )
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + 2 * self._stall_s
         while not self._is_read:
-            chunk = await self._chunk()
+            chunk = await self._chunk(min(self._stall_s, until_s - loop.time()))
+            until_s += len(chunk) / _SLOWEST_BYTES_PER_S
             for part in unpack(chunk, self._is_read):
                 yield part
 
-    async def _chunk(self) -> bytes:
+    async def _chunk(self, timeout_s: float) -> bytes:
         try:
-            async with asyncio.timeout(self._stall_s):
+            async with asyncio.timeout(timeout_s):
                 message = await self._receive()
         except TimeoutError:
-            raise Refusal(
-                HTTPStatus.REQUEST_TIMEOUT, f"nothing more of the body came for {self._stall_s:g} s"
-            ) from None
+            raise Refusal(HTTPStatus.REQUEST_TIMEOUT, "the body comes too slowly, or no more of it") from None
         if message["type"] != "http.request":
             raise HungUp
         self._is_read = not message.get("more_body", False)
@@ -107,6 +110,7 @@ class Exchange:
         """Wait until the client hangs up. Only once the body is read."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self.is_gone = True
 
     async def answer(
         self,
@@ -170,7 +174,7 @@ class Exchange:
         try:
             async with asyncio.timeout(_LINGER_S):
                 while not self._is_read:
-                    await self._chunk()
+                    await self._chunk(_LINGER_S)
         except (TimeoutError, Refusal, HungUp):
             pass
 

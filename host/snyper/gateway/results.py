@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import BinaryIO
 from urllib.parse import quote
 
-from snyper.gateway.exchange import Exchange, Refusal
+from snyper.gateway.exchange import Exchange, HungUp, Refusal
 from snyper.gateway.forms import OCTET_STREAM
 from snyper.offload.declarations import Kind, Service
 from snyper.offload.idempotency import Result
@@ -15,7 +15,7 @@ _PIECE_BYTES = 131_072
 
 
 async def send_result(exchange: Exchange, service: Service, result: Result) -> None:
-    """Send what a service gave. JSON, and nothing else, has the type application/json."""
+    """Send what a service gave: JSON, and nothing else, as application/json. Raises Refusal, HungUp."""
     if result.file is not None:
         try:
             file = result.file.open("rb", buffering=0)
@@ -45,6 +45,8 @@ async def _send_file(exchange: Exchange, service: Service, result: Result, file:
         piece = file.read(size) if left == size else await asyncio.to_thread(file.read, size)
         if len(piece) < size:
             raise OSError("a result became shorter while it was sent")
+        if exchange.is_gone:
+            raise HungUp
         left -= size
         await exchange.send(piece, is_last=not left)
         if not left:
