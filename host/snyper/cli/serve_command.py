@@ -15,7 +15,7 @@ from snyper.client.addresses import is_loopback
 from snyper.client.environment import line_of, secret
 from snyper.shared.address import parse_address
 from snyper.system.logs import log_to_stderr
-from snyper.system.process import EXIT_FAILED, EXIT_USAGE
+from snyper.system.process import EXIT_FAILED, EXIT_USAGE, ended_by_signals
 from snyper.system.streams import print_json
 
 KEY_VARIABLE = "SNYPER_SERVICE_KEY"
@@ -134,12 +134,10 @@ def serve(
                     await run.serve(gateway, listening, ready, served.jobs.drop_queued)
 
             found: list[Service] = []
-            asyncio.run(work())
+            asyncio.run(ended_by_signals(work()))  # until `run.serve` takes them
     except (KeyboardInterrupt, asyncio.CancelledError):
         err.print("stopped")
-    except ServicesError as error:
-        fail(str(error), EXIT_FAILED)
-    except (OSError, ValueError) as error:
+    except (ServicesError, OSError, ValueError) as error:
         fail(str(error), EXIT_FAILED)
 
 

@@ -1,0 +1,105 @@
+"""Forms and packed bodies, however they are cut; and what the heads of a form's parts say."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from snyper.gateway.exchange import Exchange, Message, Refusal
+from snyper.gateway.forms import FileWriter, Form, parameters, read_form
+from snyper.gateway.results import attachment
+
+# Content that looks like the ends of parts, beside any other.
+CONTENT = st.lists(
+    st.sampled_from([b"\r\n", b"--", b"b", b"\r", b"-", b"--b\r\n", b"x" * 40]) | st.binary()
+).map(b"".join)
+
+
+async def pieces(body: bytes, cuts: list[int]) -> AsyncIterator[bytes]:
+    at = 0
+    for cut in [*sorted(cut % (len(body) + 1) for cut in cuts), len(body)]:
+        yield body[at:cut]
+        at = cut
+
+
+async def read(path: Path, body: bytes, cuts: list[int], most_bytes: int) -> tuple[Form, bytes]:
+    path.unlink(missing_ok=True)
+    content_type = "multipart/form-data; boundary=boundary"
+    form = await read_form(pieces(body, cuts), content_type, "file", FileWriter(path), most_bytes)
+    return form, path.read_bytes()
+
+
+def test_a_form_is_what_was_sent_wherever_it_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+
+    @settings(max_examples=60, deadline=None)
+    @given(CONTENT, st.text(max_size=20), st.lists(st.integers(0, 10_000), max_size=8))
+    def check(content: bytes, options: str, cuts: list[int]) -> None:
+        request = httpx.Request(
+            "POST",
+            "http://x/",
+            files={"file": ("a.csv", content)},
+            data={"options": options},
+            headers={"content-type": "multipart/form-data; boundary=boundary"},
+        )
+        form, found = asyncio.run(read(path, request.read(), cuts, len(content)))
+        assert found == content
+        assert form.filename == "a.csv"
+        assert form.texts["options"].encode() == options.encode("utf-8", "replace")
+        if content:
+            with pytest.raises(Refusal, match="above the limit"):
+                asyncio.run(read(path, request.read(), cuts, len(content) - 1))
+
+    check()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.binary(), min_size=1, max_size=3), st.lists(st.integers(0, 10_000), max_size=8))
+def test_a_packed_body_is_what_was_packed(members: list[bytes], cuts: list[int]) -> None:
+    packed = b"".join(map(gzip.compress, members))
+    parts: list[bytes] = []
+
+    async def take() -> None:
+        sent = [piece async for piece in pieces(packed, cuts)]
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": sent.pop(0), "more_body": bool(sent)}
+
+        async def send(_: Message) -> None: ...
+
+        scope = {"headers": [(b"content-encoding", b"gzip")]}
+        parts.extend([part async for part in Exchange(scope, receive, send, 1.0).body(10**6)])
+
+    asyncio.run(take())
+    assert b"".join(parts) == b"".join(members)
+
+
+@pytest.mark.parametrize(
+    ("disposition", "expected"),
+    [
+        (b'form-data; name="file"; filename="a.csv"', {"name": "file", "filename": "a.csv"}),
+        (b"form-data; name=file; filename=a.csv", {"name": "file", "filename": "a.csv"}),
+        (b'form-data; name="a;b"; filename="c; d"', {"name": "a;b", "filename": "c; d"}),
+        (b'form-data; name="a\\"b"', {"name": 'a"b'}),
+        (b'form-data; name="a%22b"', {"name": 'a"b'}),
+        (b'form-data; NAME="x"; name="y"', {"name": "x"}),
+        (b"form-data; name=x; filename*=UTF-8'en'%e2%82%ac", {"name": "x", "filename": "€"}),
+        (b"form-data; filename*=utf-8''a; filename=\"b\"", {"filename": "b"}),
+        (b"form-data", {}),
+        (b"", {}),
+    ],
+)
+def test_heads_of_parts(disposition: bytes, expected: dict[str, str]) -> None:
+    assert parameters(disposition) == expected
+
+
+@given(st.text())
+def test_a_name_breaks_no_head(name: str) -> None:
+    head = attachment(name.encode("utf-8", "ignore").decode())
+    assert head.isascii()
+    assert head.isprintable()
+    assert head.startswith('attachment; filename="processed_')
