@@ -23,7 +23,7 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from snyper.services import values
-from snyper.services.values import MAX_DEPTH, Buffer, decode, encode
+from snyper.services.values import MAX_DEPTH, MAX_ZONES, Buffer, decode, encode
 from snyper.shared.socket_protocol import MAX_INTEGER
 
 # --- what there is to send
@@ -675,6 +675,28 @@ def test_long_ones_of_one_hash_count_for_their_digits() -> None:
     long = [{"$": ["int", f"{(at << 800_000) * HASHES:x}"]} for at in range(1, 200)]
     with pytest.raises(ValueError, match="the same hash"):
         decode({"$": ["set", *long]}, ())
+
+
+def test_a_long_integer_is_not_compared_with_a_decimal_that_is_equal() -> None:
+    """It would take 2 s, and a hundred times that for ten times the digits."""
+    alike = [{"$": ["decimal", "1e300000"]}, {"$": ["int", f"{10**300_000:x}"]}]
+    with pytest.raises(ValueError, match="the same hash"):
+        decode({"$": ["set", *alike]}, ())
+
+
+def test_zones_that_nobody_knows_are_not_looked_for_without_end() -> None:
+    times = [{"$": ["datetime", "2025-01-01T00:00:00", f"No/where{at}", 0]} for at in range(MAX_ZONES)]
+    assert len(decode([*times, *times], ())) == 2 * MAX_ZONES  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="too many zones"):
+        decode([*times, {"$": ["time", "00:00:00", "One/more", 0]}], ())
+
+
+def test_items_without_bytes_are_not_as_many_as_they_say() -> None:
+    nothing = {"size": 0, "fields": []}
+    with pytest.raises(ValueError, match="nothings"):
+        decode({"$": ["array", 0, {"size": 1, "fields": [["a", nothing, 0, [10**9]]]}, [1]]}, [bytearray(1)])
+    with pytest.raises(TypeError, match="no bytes"):
+        encode(numpy.zeros(1, [("a", numpy.dtype([]), (10**9,)), ("b", "u1")]), [])
 
 
 @pytest.mark.usefixtures("counting")

@@ -132,6 +132,8 @@ def _encode_field(dtype: Any, name: str) -> list[Any]:
     if field.subdtype is None:
         return [name, _encode_type(field), offset]
     base, shape = field.subdtype
+    if not base.itemsize:
+        raise TypeError("an array with a field of items that have no bytes does not travel: send its shape")
     return [name, _encode_type(base), offset, list(shape)]
 
 
@@ -170,6 +172,8 @@ def _decode_field(field: Any, depth: int) -> tuple[str, Any, int]:
     if not is_right:
         raise ValueError("a field is its name, type, offset, and perhaps a shape")
     base = _decode_type(field[1], depth)
+    if len(field) == 4 and not base.itemsize:
+        raise ValueError("a field of any number of nothings")
     return field[0], numpy.dtype((base, tuple(field[3]))) if len(field) == 4 else base, field[2]
 
 

@@ -334,15 +334,21 @@ _CONTAINERS = frozenset((list, dict))
 # Between items of sets and keys of dicts that have one hash, in all of a value. So many take some 10 ms. What
 # is honest has few: a grid of 100 points on each of three axes 250,000, as -1 and -2 have one hash.
 MAX_COMPARED = 500_000
+MAX_ZONES = 1_000  # of a value: there are some 600, and to look for one takes 40 µs
 
 
 class _Buffers(list[Buffer | None]):
     """The buffers that came with a value: None for one that is taken.
 
-    `compared` counts what it takes to tell the items of its sets and the keys of its dicts apart.
+    `compared` counts what it takes to tell the items of its sets and the keys of its dicts apart. `zones` are
+    those that it names: each is looked for once.
     """
 
     compared = 0
+
+    def __init__(self, buffers: Sequence[Buffer]) -> None:
+        super().__init__(buffers)
+        self.zones: dict[str, ZoneInfo | None] = {}
 
 
 def _decode(value: Json, buffers: _Buffers, depth: int) -> Any:
@@ -494,11 +500,12 @@ def _comparisons_of(item: Any) -> int:
     if isinstance(item, frozenset):
         counts = Counter(map(hash, item))
         return 1 + sum(counts[hash(one)] * _comparisons_of(one) for one in item)
-    return 1 + sys.getsizeof(item) // 1_000  # of a long integer all digits
+    # Of a long integer all digits; with a Decimal that takes a time which grows with their square.
+    return 1 + 5_000 * (sys.getsizeof(item) // 1_000) ** 2
 
 
 def _decode_datetime(fields: list[Json], buffers: _Buffers, depth: int) -> datetime:
-    text, zone, fold = _fields_with_zone(fields)
+    text, zone, fold = _fields_with_zone(fields, buffers)
     value = datetime.fromisoformat(text).replace(fold=fold)
     if zone is None:
         return value
@@ -510,16 +517,21 @@ def _decode_datetime(fields: list[Json], buffers: _Buffers, depth: int) -> datet
 
 
 def _decode_time(fields: list[Json], buffers: _Buffers, depth: int) -> time:
-    text, zone, fold = _fields_with_zone(fields)
+    text, zone, fold = _fields_with_zone(fields, buffers)
     value = time.fromisoformat(text).replace(fold=fold)
     return value.replace(tzinfo=zone) if zone else value
 
 
-def _fields_with_zone(fields: list[Json]) -> tuple[str, ZoneInfo | None, int]:
+def _fields_with_zone(fields: list[Json], buffers: _Buffers) -> tuple[str, ZoneInfo | None, int]:
     text, zone, fold = fields if len(fields) == 3 else (_text_of(fields), None, 0)
     is_right = type(text) is str and type(zone) in (str, NoneType) and type(fold) is int and fold in (0, 1)
     _check(is_right, "it has a text, or a text, a zone or null, and 0 or 1")
-    return text, None if zone is None else _find_zone(zone), fold
+    if zone is None:
+        return text, None, fold
+    if zone not in buffers.zones:
+        _check(len(buffers.zones) < MAX_ZONES, "too many zones")
+        buffers.zones[zone] = _find_zone(zone)
+    return text, buffers.zones[zone], fold
 
 
 def _find_zone(key: str) -> ZoneInfo | None:
