@@ -97,6 +97,7 @@ def test_a_file_comes_back_as_a_file(existing: str, tmp_path: Path) -> None:
     assert Path(found).suffix == ".jpg"
     assert Path(found).read_bytes() == made.read_bytes()
     assert list((tmp_path / "results").iterdir()) == [Path(found)]
+    assert Path(found).stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from snyper.device.errors import BadAnswer
 JSON_BYTES = 32 * 1024 * 1024
 _DETAIL_BYTES = 64 * 1024
 _BLOCK_BYTES = 64 * 1024
+_AS_IT_IS = getattr(os, "O_BINARY", 0)  # Windows would make two bytes of each end of a line
 
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,12}")
 
@@ -102,7 +103,8 @@ class Answer:
         token = secrets.token_hex(4)
         part = folder / f".snyper-{token}.part"
         try:
-            with part.open("xb") as file:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _AS_IT_IS
+            with os.fdopen(os.open(str(part), flags, 0o600), "wb") as file:  # results may be nobody else's
                 for block in self._blocks(max_bytes):
                     file.write(block)
                 file.flush()

@@ -33,6 +33,7 @@ MAX_ITEMS = 10_000
 MAX_BYTES = 256 * 1024 * 1024
 
 _BLOCK_BYTES = 256 * 1024
+_AS_IT_IS = getattr(os, "O_BINARY", 0)  # Windows would make two bytes of each end of a line
 # Kinds of items.
 FILE = "file"
 DATA = "data"
@@ -360,7 +361,8 @@ def _write_json(folder: Path, name: str, value: object) -> None:
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[BinaryIO]:
     """Open a file for this user alone, whose content is on the disk after the block."""
-    with os.fdopen(os.open(str(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _AS_IT_IS
+    with os.fdopen(os.open(str(path), flags, 0o600), "wb") as file:
         yield file
         file.flush()
         os.fsync(file.fileno())
