@@ -26,10 +26,11 @@ async def pieces(body: bytes, cuts: list[int]) -> AsyncIterator[bytes]:
         at = cut
 
 
-async def read(path: Path, body: bytes, cuts: list[int], most_bytes: int) -> tuple[Form, bytes]:
+def read(path: Path, body: bytes, cuts: list[int], most_bytes: int) -> tuple[Form, bytes]:
     path.unlink(missing_ok=True)
     content_type = "multipart/form-data; boundary=boundary"
-    form = await read_form(pieces(body, cuts), content_type, "file", FileWriter(path), most_bytes)
+    reading = read_form(pieces(body, cuts), content_type, "file", FileWriter(path), most_bytes)
+    form = asyncio.run(reading)
     return form, path.read_bytes()
 
 
@@ -46,13 +47,13 @@ def test_a_form_is_what_was_sent_wherever_it_is_cut(tmp_path: Path) -> None:
             data={"options": options},
             headers={"content-type": "multipart/form-data; boundary=boundary"},
         )
-        form, found = asyncio.run(read(path, request.read(), cuts, len(content)))
+        form, found = read(path, request.read(), cuts, len(content))
         assert found == content
         assert form.filename == "a.csv"
         assert form.texts["options"].encode() == options.encode("utf-8", "replace")
         if content:
             with pytest.raises(Refusal, match="above the limit"):
-                asyncio.run(read(path, request.read(), cuts, len(content) - 1))
+                read(path, request.read(), cuts, len(content) - 1)
 
     check()
 
