@@ -329,3 +329,23 @@ def test_a_watch_never_ends_with_a_value_that_was_read_before_it_was_set() -> No
         c.set_level(3)
         assert next(levels) == 3
         assert levels.missed == 0
+
+
+def test_a_method_that_calls_its_own_object_is_told_that_though_it_is_leased() -> None:
+    port = free_port()
+
+    class Device:
+        def enter(self) -> None:
+            with Client(address=HOST, port=port) as c:
+                c.rest()
+
+        def rest(self) -> None:
+            pass
+
+    with (
+        served(Device(), port=port),
+        Client(address=HOST, port=port) as c,
+        lock(c),
+        pytest.raises(RemoteError, match="WouldDeadlock"),
+    ):
+        c.enter()

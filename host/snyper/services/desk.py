@@ -196,6 +196,8 @@ class Desk:
         Raises Locked, LeaseLost, Busy, WouldDeadlock.
         """
         session, needs = job.session, job.needs
+        if job.chain:
+            self._check_chain(job)  # first: its object may be leased to who has made the outer call
         if job.leases or self.leases.given:
             self.leases.check(needs.stations, session.id, job.leases, now_s, needs.is_open)
         if len(session.jobs) >= MAX_OF_CLIENT:
@@ -327,13 +329,16 @@ class Desk:
 
     # ---
 
-    def _may_begin(self, job: Job, now_s: float) -> bool:
-        """Tell whether a new call may begin at once, though not all of its instances are idle. Raises Busy,
-        WouldDeadlock.
-        """
-        job.is_within = bool(job.chain) and any(running.key in job.chain for running in self._running)
+    def _check_chain(self, job: Job) -> None:
+        """Tell whether a call is within one that runs. Raises WouldDeadlock where it would wait for that."""
+        job.is_within = any(running.key in job.chain for running in self._running)
         if job.is_within and any(running.key in job.chain for running in self._awaited(job)):
             raise WouldDeadlock(f"{job.member.name}()")
+
+    def _may_begin(self, job: Job, now_s: float) -> bool:
+        """Tell whether a new call may begin at once, though not all of its instances are idle. Raises
+        Busy.
+        """
         if job in self._turns([*self._waiting, job]):
             return True
         for station in job.needs.stations:
