@@ -120,7 +120,7 @@ class ClientConnection:
         if reply is None:
             self._receive(data, received_us)
         else:
-            self._core.settle(reply)
+            self._core.take_reply(reply)
         return True
 
     def is_usable(self, until_s: float | None) -> bool:

@@ -42,7 +42,7 @@ class Core(LinkCore):
         message = self.receive_usual(data, now_us)
         if message is None:
             return self.receive_other(data, now_us)
-        return (message,) if self.handlers else self.settle(message)
+        return (message,) if self.handlers else self.take_reply(message)
 
     def receive_usual(self, data: Any, now_us: int) -> SocketMessage | None:
         """Take the next bytes where they are one whole line as most are, and return it, to be served or
@@ -78,11 +78,11 @@ class Core(LinkCore):
                 if message is None:
                     break
                 at, self._last_word = end, None
-                yield from (message,) if self.handlers else self.settle(message)
+                yield from (message,) if self.handlers else self.take_reply(message)
         if at < len(data):
             yield from super()._take_each(data[at:] if at else data)
 
-    def settle(self, message: SocketMessage) -> tuple[()]:
+    def take_reply(self, message: SocketMessage) -> tuple[()]:
         """Give a reply to who waits for it."""
         waiting = self._pending.pop(message.id, None)  # type: ignore[arg-type]
         if waiting is None:
