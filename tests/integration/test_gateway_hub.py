@@ -5,6 +5,8 @@ from pathlib import Path
 
 import httpx
 
+from snyper.inbox.hub_receiver import receiving_from
+from snyper.inbox.inbox import Inbox
 from tests.integration.harness import DEADLINE_S, HOST, free_port, running_hub, snyper, virtual_target
 
 
@@ -23,11 +25,27 @@ async def test_a_gateway_tells_how_its_hub_is(tmp_path: Path) -> None:
         async with (
             running_hub("cpython", tmp_path, port=port) as hub,
             virtual_target("cpython", tmp_path, hub.address),
+            Inbox(tmp_path / "inbox") as inbox,
+            receiving_from(hub.address, "beagle", inbox),
         ):
             found: dict[str, object] = {}
             async with asyncio.timeout(DEADLINE_S):
-                while found.get("targets") != ["target_1"]:
+                while not (found.get("targets") and found.get("services")):
                     found = (await client.get(f"{urls[0]}/ready")).json()
-            assert found == {"status": "ok", "targets": ["target_1"], "services": []}
+            assert found == {"status": "ok", "targets": ["target_1"], "services": ["beagle"]}
             assert (await client.get(f"{urls[1]}/health")).json()["hub"]["state"] == "connected"
+            beagle = f"{urls[0]}/devices/beagle"
+            upload = {"file": ("a.csv", b"1,2", "text/csv")}
+            for _ in range(2):  # with a key it is kept once
+                pushed = await client.post(
+                    f"{beagle}/api/receive/file", files=upload, headers={"idempotency-key": "k"}
+                )
+                assert pushed.json()["message"] == "File received"
+            assert [path.read_bytes() for path in (tmp_path / "inbox").glob("a*.csv")] == [b"1,2"]
+            pushed = await client.post(f"{beagle}/api/receive/data", json={"data": [1]})
+            assert pushed.json() == {"status": "ok", "message": "Data received"}
+            nobody = await client.post(f"{urls[0]}/devices/nobody/api/receive/file", files=upload)
+            assert nobody.status_code == 404
+            missing = await client.post(f"{beagle}/api/receive/data", json={})
+            assert (missing.status_code, "'data'" in missing.text) == (422, True)
         assert await command.interrupt() == 0

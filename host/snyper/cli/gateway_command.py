@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from contextlib import ExitStack
+import tempfile
+from contextlib import ExitStack, closing
+from pathlib import Path
 
 from snyper.cli import extras
 from snyper.cli.commands import HubOption, Json
@@ -19,7 +21,7 @@ from snyper.cli.serve_command import (
 )
 from snyper.client import DEFAULT_HUB, ReconnectingClient
 from snyper.system.logs import log_to_stderr
-from snyper.system.process import EXIT_FAILED, EXIT_USAGE
+from snyper.system.process import EXIT_FAILED, EXIT_USAGE, ended_by_signals
 from snyper.system.streams import print_json
 
 
@@ -42,6 +44,7 @@ def gateway(
     from snyper.gateway.app import Gateway
     from snyper.gateway.hub_routes import add_hub_routes
     from snyper.gateway.limits import complete_limits
+    from snyper.offload.spool import Spool
     from snyper.web.listening import load_certificate
 
     log_to_stderr(logging.INFO)
@@ -55,6 +58,8 @@ def gateway(
             tls = load_certificate(certificate, certificate_key) if certificate else None
             socks = run.open_sockets(listen, stack)
             urls = run.urls(socks, tls)
+            temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="snyper-"))
+            spool = stack.enter_context(closing(Spool(Path(temporary) / "spool")))
 
             def ready() -> None:
                 if as_json:
@@ -64,11 +69,11 @@ def gateway(
             async def work() -> None:
                 async with ReconnectingClient(hub) as client:
                     served = Gateway(limits, keys)
-                    add_hub_routes(served, client, hub)
+                    add_hub_routes(served, client, hub, spool)
                     listening = run.Listening(socks, tls, limits)
                     await run.serve(served, listening, ready, lambda: None)
 
-            asyncio.run(work())
+            asyncio.run(ended_by_signals(work()))
     except (KeyboardInterrupt, asyncio.CancelledError):
         err.print("stopped")
     except (OSError, ValueError) as error:

@@ -1,17 +1,34 @@
-"""The routes of a gateway that is a client of a hub: how it stands, and who is there."""
+"""The routes of a gateway that is a client of a hub: how it stands, who is there, pushes to who receives."""
 
+from hashlib import sha256
 from http import HTTPStatus
+from pathlib import Path
 
 from snyper.client import ReconnectingClient
+from snyper.client.pushing import push_data, push_file
 from snyper.gateway.app import Gateway
 from snyper.gateway.exchange import Exchange, Refusal
+from snyper.gateway.forms import OTHER_BYTES, FileWriter, read_form
+from snyper.gateway.uploads import disk_refusal, parse_object
+from snyper.gateway.work_routes import idempotency_key
+from snyper.offload.spool import Spool
 from snyper.shared.session import SessionState
-from snyper.shared.socket_protocol import ProtocolError
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError
+
+# A push may be held so long by a hub or a device that is away, of the 30 s that the document's clients wait.
+_STALL_MS = 20_000
+_MAX_DATA_BYTES = 1_000_000
+_PASSING = (ErrorCode.BUSY, ErrorCode.TIMEOUT, ErrorCode.DISCONNECTED)
 
 
-def add_hub_routes(gateway: Gateway, hub: ReconnectingClient, address: str) -> None:
-    """Serve what the hub at `address` tells, for as long as `hub` is open."""
+def add_hub_routes(gateway: Gateway, hub: ReconnectingClient, address: str, spool: Spool) -> None:
+    """Serve what the hub at `address` tells, and push to its peers, for as long as `hub` is open. What is
+    pushed lies in a folder of `spool` meanwhile.
+    """
     routes = _HubRoutes(hub, address)
+    pushes = _PushRoutes(hub, spool, gateway.limits["push_mb"] * 1_000_000)
+    gateway.add("POST", "/devices/{name}/api/receive/file", pushes.file)
+    gateway.add("POST", "/devices/{name}/api/receive/data", pushes.data)
     gateway.add("GET", "/health", routes.health)
     gateway.add("GET", "/ready", routes.ready)
 
@@ -43,6 +60,77 @@ class _HubRoutes:
                 "services": [service.target_id for service in services],
             }
         )
+
+
+class _PushRoutes:
+    """Pushes to whoever receives at the hub, as if it were asked itself."""
+
+    def __init__(self, hub: ReconnectingClient, spool: Spool, most_bytes: int) -> None:
+        self._hub = hub
+        self._spool = spool
+        self._most_bytes = most_bytes
+
+    async def file(self, exchange: Exchange) -> None:
+        """Pass a file on. Raises Refusal, HungUp."""
+        key = _key_of(exchange)
+        try:
+            folder = self._spool.take()
+        except OSError as error:
+            raise disk_refusal(error) from error
+        try:
+            path = await self._push_file(exchange, folder, key)
+        except OSError as error:
+            raise disk_refusal(error) from error
+        except ProtocolError as error:
+            raise _refused(error) from None
+        finally:
+            self._spool.give_back(folder)
+        await exchange.answer_json({"status": "ok", "message": "File received", "path": path})
+
+    async def data(self, exchange: Exchange) -> None:
+        """Pass a value on. Raises Refusal, HungUp."""
+        key = _key_of(exchange)
+        content = bytearray()
+        async for part in exchange.body(_MAX_DATA_BYTES):
+            content += part
+        value = parse_object(content)
+        if "data" not in value:
+            raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "field 'data' is missing: send {\"data\": …}")
+        try:
+            name = exchange.path_values["name"]
+            await push_data(self._hub, name, value["data"], key=key, stall_ms=_STALL_MS)
+        except ProtocolError as error:
+            raise _refused(error) from None
+        await exchange.answer_json({"status": "ok", "message": "Data received"})
+
+    async def _push_file(self, exchange: Exchange, folder: Path, key: str | None) -> str:
+        upload = folder / "upload"
+        parts = exchange.body(self._most_bytes + OTHER_BYTES)
+        content_type = exchange.header("content-type")
+        form = await read_form(parts, content_type, "file", FileWriter(upload), self._most_bytes)
+        return await push_file(
+            self._hub,
+            exchange.path_values["name"],
+            upload,
+            filename=form.filename or "file",
+            content_type=form.media_type,
+            key=key,
+            stall_ms=_STALL_MS,
+        )
+
+
+def _key_of(exchange: Exchange) -> str | None:
+    """Return the key of a request as a push has one, None for none. Raises Refusal."""
+    key = idempotency_key(exchange.header("idempotency-key"))
+    return sha256(key.encode()).hexdigest() if key else None
+
+
+def _refused(error: ProtocolError) -> Refusal:
+    if error.code in _PASSING:
+        return _away(error.message)
+    is_unknown = error.code == ErrorCode.UNKNOWN_TARGET
+    status = HTTPStatus.NOT_FOUND if is_unknown else HTTPStatus.UNPROCESSABLE_ENTITY
+    return Refusal(status, error.message)
 
 
 def _away(detail: str) -> Refusal:

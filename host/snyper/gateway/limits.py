@@ -20,6 +20,7 @@ LIMITS: dict[str, Integer] = {
     "keep_s": Integer(86_400, 1, 31_536_000),
     "kept": Integer(1_000, 1, 1_000_000),
     "kept_mb": Integer(1_000, 1, 1_000_000),
+    "push_mb": Integer(1_000, 1, 1_000_000),  # of a file that a gateway passes on
     "drain_s": Integer(25, 1, 3_600),
     "guesses": Integer(10, 1, 1_000),
     "guess_wait_s": Integer(60, 1, 86_400),
