@@ -46,7 +46,7 @@ class Core(LinkCore):
 
     def receive_usual(self, data: Any, now_us: int) -> SocketMessage | None:
         """Take the next bytes where they are one whole line as most are, and return it, to be served or
-        settled; None where they are to be given to `receive_other`.
+        taken by `take_reply`; None where they are to be given to `receive_other`.
         """
         parser = self._parser
         if (
