@@ -441,7 +441,7 @@ def test_what_is_no_address_port_or_secret_is_said_at_once(end: Any) -> None:
 
 def test_what_is_too_long_to_be_asked_is_an_error_of_calls() -> None:
     with served(hello) as server, Client(address=HOST, port=server.port) as c:
-        for ask in (c.help, c.call, lambda text: watch(c, text), lambda text: lock(c, why=text).__enter__()):
+        for ask in (c.help, c.call, lambda text: watch(c, text), lambda text: lock(c, text).__enter__()):
             with pytest.raises(CallError, match="at most"):
                 ask("x" * 5_000)
 
