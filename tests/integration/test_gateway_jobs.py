@@ -76,6 +76,21 @@ def test_health_while_all_workers_are_busy(server: Serve) -> None:
     assert httpx.get(server.url + "/ready").status_code == 200
 
 
+def test_a_body_that_takes_longer_than_a_request_is_held(server: Serve) -> None:
+    """The hold is for who has to wait for a worker, not for a slow network: here it is 1 s."""
+    began = time.monotonic()
+    connection = server.connect()
+    connection.putrequest("POST", DATA)
+    connection.putheader("Transfer-Encoding", "chunked")
+    connection.endheaders()
+    while time.monotonic() - began < 1.1:
+        connection.send(b"1\r\n \r\n")
+        time.sleep(0.05)
+    connection.send(b'b\r\n{"data": 1}\r\n0\r\n\r\n')
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
 def test_a_refused_request_keeps_its_place(server: Serve) -> None:
     before = server.calls("process_data")
     with server.held("far"):

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from snyper.gateway.exchange import Refusal
 
 RETRY_AFTER_S = 1
+_LEAST_HOLD_S = 1.0  # in which a worker that is free begins, on any computer
 
 
 class Places:
@@ -19,10 +20,11 @@ class Places:
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[float]:
-        """Wait for a place and take it for the block, which gets the instant (by the loop's clock) until
-        which the request may be held. Raises Refusal.
+        """Wait for a place and take it for the block, which gets how many seconds the request may be held for
+        yet, once its body is there: that may take long, and nobody is to blame. Raises Refusal.
         """
-        until_s = asyncio.get_running_loop().time() + self.hold_s
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self.hold_s
         try:
             # Without a wait there is none to limit, which takes longer than all else here.
             async with nullcontext() if not self._semaphore.locked() else asyncio.timeout_at(until_s):
@@ -30,7 +32,7 @@ class Places:
         except TimeoutError:
             raise overloaded() from None
         try:
-            yield until_s
+            yield max(until_s - loop.time(), _LEAST_HOLD_S)
         finally:
             self._semaphore.release()
 

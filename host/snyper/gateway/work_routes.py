@@ -46,13 +46,13 @@ class WorkRoutes:
         is_async = "respond-async" in [
             word.partition(";")[0].strip().lower() for word in exchange.header("prefer").split(",")
         ]
-        async with self._places.one() as until_s:
+        async with self._places.one() as hold_s:
             job = await self._begin(exchange, key, is_async, read)
             with self._jobs.holding(job):
                 if is_async:
                     await _accept(exchange, job)
                 else:
-                    await self._answer(exchange, service, job, until_s)
+                    await self._answer(exchange, service, job, hold_s)
 
     async def _begin(self, exchange: Exchange, key: str, is_async: bool, read: Read) -> Job:
         """Read a request, and return the job that it began or joined, which has its files from then on."""
@@ -78,20 +78,19 @@ class WorkRoutes:
         except KeyReused:
             raise key_reused() from None
 
-    async def _answer(self, exchange: Exchange, service: Service, job: Job, until_s: float) -> None:
+    async def _answer(self, exchange: Exchange, service: Service, job: Job, hold_s: float) -> None:
         gone = asyncio.create_task(exchange.gone())
         try:
-            await self._wait(job, gone, until_s)
+            await self._wait(job, gone, hold_s)
             await send_result(exchange, service, result_of(job))
             job.is_delivered = not gone.done()
         finally:
             gone.cancel()
 
-    async def _wait(self, job: Job, gone: asyncio.Task[None], until_s: float) -> None:
-        """Wait until a job is over; for its begin no longer than `until_s`. Raises Refusal, HungUp."""
-        left_s = until_s - asyncio.get_running_loop().time()
+    async def _wait(self, job: Job, gone: asyncio.Task[None], hold_s: float) -> None:
+        """Wait until a job is over; for its begin no longer than `hold_s`. Raises Refusal, HungUp."""
         ends: set[asyncio.Future[Any]] = {job.task, gone}
-        await asyncio.wait(ends, timeout=max(left_s, 0), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(ends, timeout=hold_s, return_when=asyncio.FIRST_COMPLETED)
         if job.state is State.RUNNING and not gone.done():
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if job.is_over:
