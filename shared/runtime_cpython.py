@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 import time
 import traceback
 import unicodedata
@@ -87,8 +88,16 @@ def composed(text: str) -> str:
 
 
 _LOOK_S = 0.25  # between two looks at whether a peer reads what waits for it
-_buffer = bytearray(4_096)  # one for all connections: what it holds is copied at once
-_view = memoryview(_buffer)
+
+
+class _OfThread(threading.local):
+    """A buffer for all connections of a thread: what it holds is copied at once."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(4_096))
+
+
+_of_thread = _OfThread()
 
 
 class Stream(asyncio.BufferedProtocol):
@@ -142,6 +151,7 @@ class Stream(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._view = _of_thread.view
         self.address = (transport.get_extra_info("peername") or [""])[0]
         transport.set_write_buffer_limits(high=0)
         transport.pause_reading()  # until somebody is attached
@@ -150,14 +160,14 @@ class Stream(asyncio.BufferedProtocol):
             self._task = asyncio.get_running_loop().create_task(self._on_connection(self))
             self._task.add_done_callback(self._on_served)
 
-    def get_buffer(self, sizehint: int) -> "bytearray | memoryview":
-        return _buffer if self.buffer is None else self.buffer
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._view if self.buffer is None else self.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         assert self.owner is not None
         try:
             buffer = self.buffer
-            self.owner.data_received(bytes(_view[:nbytes]) if buffer is None else buffer[:nbytes])
+            self.owner.data_received(bytes(self._view[:nbytes]) if buffer is None else buffer[:nbytes])
         except Exception as error:
             self.owner.connection_lost(error)
 
