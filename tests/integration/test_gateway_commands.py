@@ -1,13 +1,14 @@
 """What `snyper serve` says where it cannot serve: a line, and what to do."""
 
 import re
+import signal
 import socket
 from pathlib import Path
 
 import pytest
 
 from tests.integration.gateway_harness import SERVICES
-from tests.integration.harness import left_in, run_snyper
+from tests.integration.harness import left_in, processes_with, run_snyper, snyper, until
 
 HERE = "127.0.0.1:0"
 
@@ -50,3 +51,18 @@ async def test_what_is_wrong(
     assert re.search(pattern, err), err
     assert "Traceback" not in err
     assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_it_ends_while_the_services_load(tmp_path: Path, number: signal.Signals) -> None:
+    services = tmp_path / "slow_services.py"
+    services.write_text(
+        f"import time, pathlib\npathlib.Path({str(tmp_path / 'begun')!r}).touch()\ntime.sleep(60)\n"
+    )
+    environment = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    async with snyper("serve", str(services), "--listen", HERE, **environment) as command:
+        await until((tmp_path / "begun").exists, "it loads them")
+        assert await command.interrupt(number) == 0
+    assert command.err.splitlines()[-1:] == ["stopped"]
+    assert left_in(tmp_path) == []
+    assert processes_with(str(services)) == []
