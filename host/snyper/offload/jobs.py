@@ -22,6 +22,7 @@ _log = logging.getLogger("snyper")
 
 # The document's clients repeat 1 s and 2 s after what went wrong, ours after some more.
 RETURN_S = 10.0  # for which a request that was refused for want of a worker keeps its place in the queue
+_MAX_UNCLAIMED = 64  # results; the one that waits longest goes
 
 
 class State(StrEnum):
@@ -131,6 +132,7 @@ class Jobs:
         self._joinable: dict[tuple[str, ...], Job] = {}
         self._async: OrderedDict[str, Job] = OrderedDict()
         self._live: dict[Job, None] = {}  # in the order in which they came
+        self._unclaimed: dict[Job, None] = {}  # in the order in which they were done
         self._is_ending = False
 
     @property
@@ -280,7 +282,7 @@ class Jobs:
         if job.state is not State.DONE or job.is_kept:
             self._forget(job)
         elif not job.holders:
-            asyncio.get_running_loop().call_later(self._unclaimed_s, self._expire, job)
+            self._await_claim(job)
         over = [one for one in self._async.values() if one.is_over]
         for one in over[: max(0, len(over) - self._most_async)]:
             del self._async[one.id]
@@ -295,13 +297,20 @@ class Jobs:
         elif job.is_delivered:
             self._forget(job)
         else:
-            asyncio.get_running_loop().call_later(self._unclaimed_s, self._expire, job)
+            self._await_claim(job)
+
+    def _await_claim(self, job: Job) -> None:
+        self._unclaimed[job] = None
+        asyncio.get_running_loop().call_later(self._unclaimed_s, self._expire, job)
+        if len(self._unclaimed) > _MAX_UNCLAIMED:
+            self._expire(next(iter(self._unclaimed)))
 
     def _drop(self, job: Job) -> None:
         self._leave(job)  # at once: who comes now begins anew
         job.task.cancel()
 
     def _expire(self, job: Job) -> None:
+        self._unclaimed.pop(job, None)
         if not job.holders:
             self._forget(job)
 
