@@ -200,6 +200,18 @@ def test_small_answers_count_with_what_each_takes(monkeypatch: pytest.MonkeyPatc
     assert [len(client.session.answers) for client in clients] == [1, 2]
 
 
+def test_who_has_most_answers_kept_loses_the_first_of_his(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEEP_BYTES", 10 * ANSWER_BYTES)
+    desk = Desk()
+    one, other = Client(desk), Client(desk, "other")
+    ended(desk, one.call(1), b"answer", now_s=1.0)
+    for seq in range(1, 12):
+        ended(desk, other.call(seq), b"", now_s=2.0 + seq)
+    ended(desk, other.call(12), b"x" * 11 * ANSWER_BYTES, now_s=20.0)
+    assert desk.recall(one.session, 1, "read") == (b"answer",)
+    assert not other.session.answers
+
+
 def test_who_has_just_gone_is_remembered_longer_than_who_went_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_SESSIONS", 2)
     desk = Desk()

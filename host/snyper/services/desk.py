@@ -68,6 +68,7 @@ class Session:
     gone: set[int] = field(default_factory=set)  # those it has not, whose answers are not kept any more
     jobs: "dict[int, Job]" = field(default_factory=dict)
     answers: dict[int, tuple[Pieces, int, float]] = field(default_factory=dict)  # its bytes, since when
+    kept_bytes: int = 0  # of all of them
     key: str = field(default_factory=_new_key)  # of its calls: who makes one up passes all that wait
 
     def has(self, seq: int) -> bool:
@@ -407,10 +408,10 @@ class Desk:
     def _keep(self, session: Session, seq: int, pieces: Pieces, now_s: float) -> None:
         size = sum(map(len, pieces)) + ANSWER_BYTES
         session.answers[seq] = pieces, size, now_s
+        session.kept_bytes += size
         self._kept_bytes += size
         while self._kept_bytes > KEEP_BYTES:
-            _at_s, id = min((_oldest_s(one), one.id) for one in self.sessions.values() if one.answers)
-            self._give_away(self.sessions[id])
+            self._give_away(max(self.sessions.values(), key=lambda one: one.kept_bytes))
 
     def _give_away(self, session: Session) -> None:
         """Keep the oldest answer of a client no more."""
@@ -420,6 +421,7 @@ class Desk:
 
     def _drop(self, session: Session, seq: int) -> None:
         _pieces, size, _at_s = session.answers.pop(seq)
+        session.kept_bytes -= size
         self._kept_bytes -= size
 
     def _forget_one(self) -> bool:
