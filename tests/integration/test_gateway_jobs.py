@@ -5,8 +5,9 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -30,6 +31,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     yield serving
     assert serving.end() == 0
     assert not (serving.state / "snyper-spool").exists()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Serve]]:
+    """Start servers in one folder, none of which outlives its test."""
+    started: list[Serve] = []
+
+    def start_one(*arguments: str, **environment: str) -> Serve:
+        started.append(Serve(tmp_path, *arguments, **environment))
+        return started[-1]
+
+    yield start_one
+    for one in started:
+        if one.process.process.poll() is None:
+            one.end(signal.SIGKILL)
 
 
 def health(server: Serve) -> dict[str, Any]:
@@ -250,8 +266,8 @@ def test_the_same_job_twice_is_one(server: Serve) -> None:
 # --- its end, and its start
 
 
-def test_results_outlive_the_process_that_is_killed(tmp_path: Any) -> None:
-    server = Serve(tmp_path)
+def test_results_outlive_the_process_that_is_killed(start: Callable[..., Serve]) -> None:
+    server = start()
     request: dict[str, Any] = {"files": {"file": ("a", b"x")}, "headers": keyed("over")}
     assert server.post(FILE, **request).content == b"x"
     job = server.post(DATA, json={"data": 5}, headers=ASYNC).headers["location"]
@@ -268,7 +284,7 @@ def test_results_outlive_the_process_that_is_killed(tmp_path: Any) -> None:
         server.end(signal.SIGKILL)
     connection.close()
 
-    server = Serve(tmp_path)
+    server = start()
     assert not server.files()
     assert server.post(FILE, **request).content == b"x"
     assert server.calls("process") == 2
@@ -276,8 +292,8 @@ def test_results_outlive_the_process_that_is_killed(tmp_path: Any) -> None:
     assert server.end() == 0
 
 
-def test_sigterm_lets_what_runs_end(tmp_path: Any) -> None:
-    server = Serve(tmp_path)
+def test_sigterm_lets_what_runs_end(start: Callable[..., Serve]) -> None:
+    server = start()
     with server.held("far"):
         running = [Background(server.post, FAR, json={"readings": n}) for n in range(2)]
         wait_until(lambda: health(server)["busy"] == 2, "all workers are busy")
@@ -290,8 +306,8 @@ def test_sigterm_lets_what_runs_end(tmp_path: Any) -> None:
     server.end()
 
 
-def test_ctrl_c_ends_it_within_two_seconds(tmp_path: Any) -> None:
-    server = Serve(tmp_path)
+def test_ctrl_c_ends_it_within_two_seconds(start: Callable[..., Serve]) -> None:
+    server = start()
     with server.held("far"):
         connection = server.connect()
         connection.request("POST", FAR, body=json.dumps({"readings": 1}))
@@ -306,12 +322,10 @@ def test_ctrl_c_ends_it_within_two_seconds(tmp_path: Any) -> None:
 # --- who may ask
 
 
-def test_keys_and_https(tmp_path: Any) -> None:
+def test_keys_and_https(start: Callable[..., Serve], tmp_path: Path) -> None:
     certificate = tmp_path / "certificate.pem"
     certificate.write_bytes(make_certificate())
-    server = Serve(
-        tmp_path, "--certificate", str(certificate), "--limit", "guesses=2", SNYPER_SERVICE_KEY="sesame"
-    )
+    server = start("--certificate", str(certificate), "--limit", "guesses=2", SNYPER_SERVICE_KEY="sesame")
     assert server.url.startswith("https://")
     context = ssl.create_default_context(cafile=str(certificate))
     context.check_hostname = False
