@@ -33,6 +33,7 @@ from tests.integration.harness import (
     HubUnderTest,
     console_of,
     free_port,
+    has_open,
     needs_micropython,
     run_snyper,
     running_hub,
@@ -719,6 +720,7 @@ async def test_what_is_attached_and_its_log_and_configuration(hub: HubUnderTest,
 async def test_following_the_log_disturbs_nothing(hub: HubUnderTest, board: UsbBoard) -> None:
     await deployed(board, target_of(hub))
     async with snyper("logs", "--follow", "--port", board.port) as command:
+        await until(lambda: has_open(command.pid, board.port), "it should listen")
         board.kill()
         board.start()
         await command.says('"registered"')
