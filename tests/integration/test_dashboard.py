@@ -39,7 +39,7 @@ pytestmark = [
 TARGETS = 3
 DEADLINE_MS = 20_000  # for whatever is waited for on a page
 PASSWORD = "correct horse"
-PAGES = ("/", "/game", "/history", "/health")
+PAGES = ("/", "/game", "/history", "/health", "/services")
 LOST_S = 2.0  # within which a lost hub is shown
 SLACK_S = 1.5  # for a machine that has other tests to run: a mistake in the waits costs more
 NOTE_BANNER = """() => {
@@ -762,7 +762,7 @@ def test_a_phone_held_upright(browser: Browser, shooting_range: Range) -> None:
     page = context.new_page()
     page.goto("/")
     expect(page.locator('article.card[data-live="true"]')).to_have_count(TARGETS)
-    for name in ("Range", "Game", "History", "Health"):
+    for name in ("Range", "Game", "History", "Health", "Services"):
         page.locator(".tabbar").get_by_role("link", name=name).tap()
         expect(page.get_by_role("heading", name=name, level=1)).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") == 400, name

@@ -127,7 +127,7 @@ HOST_ROOMS = {
     "inbox": ("snyper.shared", "snyper.system", "snyper.client"),
     "dashboard": (
         *("snyper.shared", "snyper.system", "snyper.web", "snyper.client", "snyper.history"),
-        "snyper.hub.journal",
+        *("snyper.services", "snyper.hub.journal"),
     ),
     "gateway": (
         *("snyper.shared", "snyper.system", "snyper.web", "snyper.client", "snyper.services"),

@@ -45,6 +45,7 @@ _ICONS = {
     "game": "M7 4h10v6a5 5 0 0 1-10 0zM7 6H4v1a3 3 0 0 0 3 3M17 6h3v1a3 3 0 0 1-3 3M12 15v4M8 20h8",
     "history": "M3 12a9 9 0 1 0 3-6.700L3 8M3 3v5h5M12 7v5l3 2",
     "health": "M3 12h4l2.5-7 5 14 2.5-7h4",
+    "services": "M4 4h16v6H4zM4 14h16v6H4zM8 7v.01M8 17v.01M12 7h5M12 17h5",
     "stand": "M12 20V5M6 11l6-6 6 6",
     "lay": "M12 4v15M6 13l6 6 6-6",
     "activate": "M12 5a7 7 0 1 1 0 14a7 7 0 0 1 0-14M12 2v5M12 17v5M2 12h5M17 12h5",

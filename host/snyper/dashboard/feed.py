@@ -9,6 +9,7 @@ from snyper.client import Event, GameState, HubClient, ReconnectingClient, conne
 from snyper.dashboard.faults import log_fault, log_line
 from snyper.dashboard.model import Model
 from snyper.dashboard.painter import Painter
+from snyper.dashboard.service_readings import ServiceReadings
 from snyper.dashboard.store import Store
 from snyper.shared.session import SessionState
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
@@ -31,6 +32,7 @@ class HubFeed:
         self.store = store
         self.painter = Painter(model.refresh)
         self.hub = ReconnectingClient(model.hub)
+        self.services = ServiceReadings(self.hub, model.hub)
         self.connection: HubClient | None = None
         self._poll_now = asyncio.Event()
 

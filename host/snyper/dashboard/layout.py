@@ -18,6 +18,7 @@ from snyper.dashboard.health_page import HealthPage
 from snyper.dashboard.history_page import HistoryPage
 from snyper.dashboard.range_page import RangePage
 from snyper.dashboard.safety_bar import KEY, SafetyBar
+from snyper.dashboard.services_page import ServicesPage
 from snyper.system import steady
 
 _PAGES = (
@@ -25,13 +26,14 @@ _PAGES = (
     ("/game", "Game", "game"),
     ("/history", "History", "history"),
     ("/health", "Health", "health"),
+    ("/services", "Services", "services"),
 )
 OPEN_HUB = "⚠ Open hub: everybody on its network commands it"
 PATHS = tuple(path for path, _, _ in _PAGES)
 
 _SHORTCUTS = (
     (KEY, "cease fire: every target down, at once"),
-    ("1 2 3 4", "Range, Game, History, Health"),
+    ("1 2 3 4 5", "Range, Game, History, Health, Services"),
     ("Shift S", "stand up the targets that are chosen"),
     ("Shift L", "lay them down"),
     ("Shift A", "activate them"),
@@ -68,7 +70,7 @@ def _copy(page: Any) -> Any:
 
 
 class Layout:
-    """One browser's page, and the frame around its four pages."""
+    """One browser's page, and the frame around its pages."""
 
     def __init__(self, feed: HubFeed, can_leave: bool, most_cards: int) -> None:
         self._feed = feed
@@ -104,6 +106,7 @@ class Layout:
                     "/game": lambda: self._show("/game", GamePage),
                     "/history": lambda: self._show("/history", HistoryPage),
                     "/health": lambda: self._show("/health", HealthPage),
+                    "/services": lambda: self._show("/services", ServicesPage),
                 }
             )
         self._navigation("tabbar", "Pages, below")
@@ -228,7 +231,7 @@ class Layout:
             await self._safety.call()
         elif key == "?":
             self._open_help()
-        elif key in ("1", "2", "3", "4"):
+        elif key in ("1", "2", "3", "4", "5"):
             ui.navigate.to(_PAGES[int(key) - 1][0])
         elif isinstance(self._page, RangePage):
             await self._page.shortcut(key)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from snyper.offload.declarations import Service
 from snyper.offload.work import Done, Lost, Work, WorkError
@@ -52,7 +52,8 @@ class ServiceStatistics:
     @property
     def median_s(self) -> float | None:
         """The median of the last 100 durations, failures among them; None before the first."""
-        return statistics.median(self.durations_s) if self.durations_s else None
+        durations_s = list(self.durations_s)
+        return statistics.median(durations_s) if durations_s else None
 
     def count(self, duration_s: float, is_failure: bool) -> None:
         """Count a call that has ended."""
@@ -90,7 +91,26 @@ class WorkQueue:
     @property
     def waiting(self) -> int:
         """How many pieces of work wait for a worker."""
-        return sum(not waiter.done() for waiter in self._waiters)
+        return sum(not waiter.done() for waiter in list(self._waiters))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the workers, the queue and the calls of each service as JSON. For any thread."""
+        return {
+            "workers": self.workers,
+            "ready": self.ready,
+            "busy": self.busy,
+            "waiting": self.waiting,
+            "services": [
+                {
+                    "name": name,
+                    "calls": counted.calls,
+                    "failures": counted.failures,
+                    "running": counted.running,
+                    "median_s": counted.median_s,
+                }
+                for name, counted in list(self.statistics.items())
+            ],
+        }
 
     def serve(self, services: Sequence[Service]) -> None:
         """Say which services there are."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar, Unpack, cast, overload
 
 from snyper.services.caller import Caller
 from snyper.services.client_face import Awaited, ClientFace, Options, check_help, face_of
-from snyper.services.wire import DESCRIBE, LOG, RUNNING
+from snyper.services.wire import DESCRIBE, LOG, RUNNING, STATISTICS
 from snyper.system.text import harmless
 
 T = TypeVar("T")
@@ -130,6 +130,17 @@ def call_log(client: object, after: int | Mapping[str, Any] = 0) -> Any:
     if not isinstance(after, int):
         data = {"after": after["number"], "run": after["run"]}
     return face_of(client)._snyper.ask(LOG, **data)
+
+
+@overload
+def statistics(client: Awaited) -> Coroutine[Any, Any, Any]: ...
+@overload
+def statistics(client: object) -> Any: ...
+def statistics(client: object) -> Any:
+    """Return what the server of a client says of what does its work, such as its workers; None where it says
+    nothing. To be awaited where it is an AsyncClient. Raises CallError, TypeError for what is no client.
+    """
+    return face_of(client)._snyper.ask(STATISTICS)
 
 
 def caller_of(client: object) -> Caller:

@@ -44,6 +44,7 @@ from snyper.services.wire import (
     RENEW,
     RETURNED,
     RUNNING,
+    STATISTICS,
     UNLOCK,
     WATCH,
     Call,
@@ -75,7 +76,7 @@ class Plan:
     shown: Shown | None
 
 
-_SERVED = (CALL, CANCEL, DESCRIBE, RUNNING, LOCK, RENEW, UNLOCK, LEASES, WATCH, LOG)
+_SERVED = (CALL, CANCEL, DESCRIBE, RUNNING, LOCK, RENEW, UNLOCK, LEASES, WATCH, LOG, STATISTICS)
 
 
 class BaseServer:
@@ -96,6 +97,7 @@ class BaseServer:
     With `hub` (HOST:PORT) and `name` it is a service of that hub, which its clients reach by that name, and
     listens only where it has an `address`. `key` is for a hub that wants one; by default it is this
     computer's. Consoles alone may call it there; with `devices` targets and other services may, too.
+    What `statistics` returns, at once and in any thread, is told to who asks what its workers do.
 
     Raises ValueError, TypeError for an item that cannot be served.
     """
@@ -114,6 +116,7 @@ class BaseServer:
         name: str | None = None,
         key: str | None = None,
         devices: bool = False,
+        statistics: Callable[[], object] = lambda: None,
     ) -> None:
         check_place(address, port, secret)
         if (hub is None) != (name is None) or (hub is None and key is not None):
@@ -123,6 +126,7 @@ class BaseServer:
         self._surface = Surface()
         self._stations = Stations(self._surface, urgent, concurrent, open_reads)
         self._tracebacks = tracebacks
+        self._statistics = statistics
         self._execute = partial(execute, tracebacks)
         self._plans: dict[str, Plan] = {}  # by the names of what is served
         self._entrance = Entrance(secret, self._let_in, self._on_request, self._on_end)
@@ -275,6 +279,8 @@ class BaseServer:
             return self._log.page(integer_field(data, "after", 0, 0, MAX_INTEGER), run)
         if message.type == RUNNING:
             return self._desk.running(time.monotonic())
+        if message.type == STATISTICS:
+            return self._statistics()
         if message.type == CANCEL:
             if isinstance(data.get("call"), str):
                 return self._watches.leave(session.id, word(data, "call"))

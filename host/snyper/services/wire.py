@@ -30,6 +30,7 @@ LOCK = "lock"
 LOG = "log"
 RENEW = "renew"
 RUNNING = "running"
+STATISTICS = "statistics"
 UNLOCK = "unlock"
 WATCH = "watch"
 RETURNED = "returned"  # the status of a `reply`

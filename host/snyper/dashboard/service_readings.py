@@ -1,0 +1,231 @@
+"""What the services of the hub say of their work: asked in the background, and only while somebody looks."""
+
+import asyncio
+import statistics as figures
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from snyper.client import HubClient, ServiceInfo
+from snyper.client.labels import natural
+from snyper.dashboard.faults import log_fault
+from snyper.services.async_client import AsyncClient
+from snyper.services.client import call_log, running, statistics
+from snyper.services.remote_exceptions import CallError, Refused
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError
+from snyper.system import steady
+from snyper.system.text import one_line
+
+LIST_S = 1.0  # between two lists of the hub's
+READ_S = 2.0  # between two readings of a service
+AGAIN_S = 10.0  # until a service is asked again that did not answer
+ANSWER_S = 3.0  # that a service has for all of its answers
+AT_ONCE = 4  # services that are asked, of a hub that has room for few consoles
+MOST_SERVICES = 40  # that are asked and shown: those that are here first
+MOST_FUNCTIONS = 200  # of a service
+MOST_CHARS = 200  # of a text of theirs
+LATEST = 5  # calls
+_PAGES = 10  # of the log, in one reading
+_DURATIONS = 100
+
+
+@dataclass
+class FunctionFigures:
+    """The calls of one function of a service."""
+
+    calls: int = 0
+    failures: int = 0
+    running: int = 0
+    median_s: float | None = None
+    durations_s: deque[float] = field(default_factory=lambda: deque(maxlen=_DURATIONS))
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that has ended: `at_s` since the epoch, and what came of it in the service's words."""
+
+    at_s: float
+    who: str
+    name: str
+    seconds: float
+    outcome: str
+    is_failure: bool
+
+
+@dataclass
+class Workers:
+    """The workers of a service that has some."""
+
+    count: int
+    ready: int
+    busy: int
+
+
+@dataclass
+class ServiceReading:
+    """A service, and what it said last of its work. `problem` says why it said nothing this time."""
+
+    info: ServiceInfo
+    functions: dict[str, FunctionFigures] = field(default_factory=dict)
+    latest: deque[Call] = field(default_factory=lambda: deque(maxlen=LATEST))
+    workers: Workers | None = None
+    running: int = 0
+    waiting: int = 0
+    problem: str = ""
+    is_read: bool = False
+    due_s: float = 0.0
+    _last: dict[str, Any] = field(default_factory=dict)  # the entry of its log that was read last
+
+    @property
+    def calls(self) -> int:
+        return sum(one.calls for one in self.functions.values())
+
+    @property
+    def failures(self) -> int:
+        return sum(one.failures for one in self.functions.values())
+
+    async def read(self, client: AsyncClient) -> None:
+        """Ask the service. Raises CallError; LookupError, TypeError, ValueError for answers of no sense."""
+        work = await statistics(client)
+        calls = await running(client)
+        if work is None:
+            self.workers = None
+            await self._read_log(client)
+        else:
+            self._take_work(work)
+        self._take_running(calls, work)
+        self.is_read = True
+
+    async def _read_log(self, client: AsyncClient) -> None:
+        for _ in range(_PAGES):
+            page = await call_log(client, self._last or 0)
+            for entry in page:
+                run, number = str(entry["run"]), int(entry["number"])
+                if run != self._last.get("run", run):
+                    self.functions.clear()
+                    self.latest.clear()
+                self._count(entry)
+                self._last = {"run": run, "number": number}
+            if not page:
+                return
+
+    def _count(self, entry: dict[str, Any]) -> None:
+        name, outcome, seconds = short(entry["name"]), short(entry["outcome"]), float(entry["seconds"])
+        if name == "lock":  # what became of a lease: no call
+            return
+        is_failure = outcome != "returned" and not outcome.startswith("cancelled")
+        call = Call(entry["at"].timestamp(), short(entry["who"]), name, seconds, outcome, is_failure)
+        self.latest.append(call)
+        one = self._function(name)
+        one.calls += 1
+        one.failures += is_failure
+        one.durations_s.append(seconds)
+        one.median_s = figures.median(one.durations_s)
+
+    def _take_work(self, work: dict[str, Any]) -> None:
+        self.workers = Workers(int(work["workers"]), int(work["ready"]), int(work["busy"]))
+        self.functions.clear()
+        for said in work["services"]:
+            one = self._function(short(said["name"]))
+            one.calls, one.failures = int(said["calls"]), int(said["failures"])
+            one.median_s = None if said["median_s"] is None else float(said["median_s"])
+
+    def _take_running(self, calls: Iterable[dict[str, Any]], work: dict[str, Any] | None) -> None:
+        for one in self.functions.values():
+            one.running = 0
+        if work is not None:  # which counts those too that do not come through the hub
+            for said in work["services"]:
+                self._function(short(said["name"])).running = int(said["running"])
+            self.running, self.waiting = int(work["busy"]), int(work["waiting"])
+            return
+        self.running = self.waiting = 0
+        for call in calls:
+            if call["state"] == "running":
+                self._function(short(call["name"])).running += 1
+                self.running += 1
+            else:
+                self.waiting += 1
+
+    def _function(self, name: str) -> FunctionFigures:
+        """Return the figures of a function; beyond the most that are kept, those of all others."""
+        if name not in self.functions and len(self.functions) >= MOST_FUNCTIONS:
+            name = "others"
+        return self.functions.setdefault(name, FunctionFigures())
+
+
+class ServiceReadings:
+    """The services of one hub. Whoever shows them calls `refresh` again and again: nothing is asked else."""
+
+    def __init__(self, hub: HubClient, address: str) -> None:
+        self.found: dict[str, ServiceReading] = {}
+        self.shown: list[ServiceReading] = []
+        self.is_listed = False
+        self.problem = ""
+        self._hub = hub
+        self._address = address
+        self._listed_s = 0.0
+        self._listing: asyncio.Task[None] | None = None
+        self._reading: dict[str, asyncio.Task[None]] = {}
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    def refresh(self) -> None:
+        """Have asked, in the background, what is due."""
+        now_s = steady.now_s()
+        if self._listing is None and now_s - self._listed_s >= LIST_S and not self._hub.is_lost:
+            self._listing = asyncio.create_task(self._list())
+        if self._hub.is_lost:
+            return
+        for service in self.shown:
+            name = service.info.target_id
+            if service.info.connected and name not in self._reading and now_s >= service.due_s:
+                self._reading[name] = asyncio.create_task(self._read(service))
+
+    async def _list(self) -> None:
+        try:
+            listed = await self._hub.services()
+            known, self.found = self.found, {}
+            for info in listed:
+                service = self.found[info.target_id] = known.get(info.target_id) or ServiceReading(info)
+                if info.connected and not service.info.connected:
+                    service.due_s = 0.0
+                service.info = info
+            ranked = sorted(
+                self.found.values(), key=lambda one: (not one.info.connected, natural(one.info.target_id))
+            )
+            self.shown = ranked[:MOST_SERVICES]
+            self.is_listed, self.problem = True, ""
+        except ProtocolError as error:
+            old = "this hub is older and lists no services: update it"
+            self.problem = old if error.code == ErrorCode.UNKNOWN_TYPE else short(error.message or error.code)
+        finally:
+            self._listed_s, self._listing = steady.now_s(), None
+
+    async def _read(self, service: ServiceReading) -> None:
+        name = service.info.target_id
+        try:
+            async with (
+                self._places,
+                asyncio.timeout(ANSWER_S),
+                AsyncClient(hub=self._address, name=name) as client,
+            ):
+                await service.read(client)
+            service.problem = ""
+        except TimeoutError:
+            service.problem = f"It does not answer within {ANSWER_S:.0f} s"
+        except Refused as error:
+            service.problem = f"It shows nobody without its secret what it does: {short(error)}"
+        except (CallError, OSError, ProtocolError) as error:
+            service.problem = f"It cannot be asked: {short(error)}"
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            log_fault("what a service says of its work has no sense", error)
+            service.problem = "What it says of its work has no sense"
+        finally:
+            service.due_s = steady.now_s() + (AGAIN_S if service.problem else READ_S)
+            self._reading.pop(name, None)
+
+
+def short(value: object) -> str:
+    """Return what a service says as one line of a length that a page can show."""
+    words = one_line(str(value))
+    return words if len(words) <= MOST_CHARS else f"{words[: MOST_CHARS - 1]}…"

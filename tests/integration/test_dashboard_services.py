@@ -1,0 +1,205 @@
+"""The page of services: a real hub, real servers of calls, and peers that say nothing, in a real browser."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from snyper.offload.work_queue import ServiceStatistics, WorkQueue
+from snyper.services.client import Client
+from snyper.services.server import Server
+from tests.integration.calls_harness import HOST, HubProcess, Powermeter
+from tests.integration.dashboard_process import Process
+from tests.integration.harness import free_port
+from tests.integration.test_dashboard import CHROMIUM, DEADLINE_MS, Watched, pytestmark
+
+pytest.importorskip("playwright.sync_api", reason="no playwright here: make setup")
+
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+__all__ = ["pytestmark"]
+
+MARKUP = "<img src=x onerror=window.harmed=1>\u202e"
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[HubProcess]:
+    with HubProcess() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def url(hub: HubProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    directory, listen = tmp_path_factory.mktemp("dashboard"), f"{HOST}:{free_port()}"
+    dashboard = Process(
+        directory,
+        *("dashboard", "--hub", hub.address, "--listen", listen, "--no-open"),
+        *("--archive", str(directory / "archive.sqlite3")),
+    )
+    yield f"http://{listen}"
+    dashboard.end()
+
+
+@pytest.fixture
+def desk(browser: Browser, url: str) -> Iterator[Watched]:
+    expect.set_options(timeout=DEADLINE_MS)
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, base_url=url)
+    yield Watched(context)
+    context.close()
+
+
+def open_page(desk: Watched) -> Page:
+    page = desk.context.new_page()
+    page.goto("/services")
+    return page
+
+
+def panel(page: Page, name: str) -> Locator:
+    return page.locator(f'section.service[aria-label="{name}"]')
+
+
+def fact(page: Page, name: str, value: str) -> Locator:
+    return panel(page, name).locator(f'[data-fact="{value}"]')
+
+
+def test_without_services_it_says_what_to_do(desk: Watched, hub: HubProcess) -> None:
+    page = open_page(desk)
+    expect(page.get_by_text("No service has registered yet")).to_be_visible()
+    expect(page.locator(".empty")).to_contain_text(f"snyper serve services.py --hub {hub.address}")
+    page.goto("/")
+    page.keyboard.press("5")
+    expect(page.get_by_role("heading", name="Services", level=1)).to_be_visible()
+    desk.is_fine()
+
+
+def test_what_becomes_of_calls(desk: Watched, hub: HubProcess) -> None:
+    go_on, begun = threading.Event(), threading.Event()
+
+    def measure(what: str) -> None:
+        if what == "long":
+            begun.set()
+            go_on.wait(DEADLINE_MS / 1000)
+        elif what != "fine":
+            raise ValueError(what)
+
+    page = open_page(desk)
+    server = Server(Powermeter(), measure, hub=hub.address, name="lab1")
+    server.run(threaded=True)
+    try:
+        expect(panel(page, "lab1").locator(".state")).to_have_text("here")
+        expect(panel(page, "lab1").locator(".subtitle")).to_have_text("Powermeter, 1 function")
+        with Client(hub=hub.address, name="lab1") as client, Client(hub=hub.address, name="lab1") as other:
+            client.measure("fine")
+            with pytest.raises(ValueError, match="img"):
+                client.measure(MARKUP)
+            expect(fact(page, "lab1", "Calls")).to_have_text("2")
+            expect(fact(page, "lab1", "Failed")).to_have_text("⚠ 1")
+            expect(panel(page, "lab1").locator("td", has_text="<img src=x")).to_be_visible()
+            calling = [threading.Thread(target=one.measure, args=("long",)) for one in (client, other)]
+            for thread in calling:
+                thread.start()
+            expect(fact(page, "lab1", "Running")).to_have_text("1")
+            expect(fact(page, "lab1", "Waiting")).to_have_text("1")
+            go_on.set()
+            for thread in calling:
+                thread.join()
+            expect(fact(page, "lab1", "Calls")).to_have_text("4")
+            expect(fact(page, "lab1", "Running")).to_have_text("0")
+    finally:
+        go_on.set()
+        server.close()
+    expect(panel(page, "lab1").locator(".state")).to_contain_text("away")
+    expect(panel(page, "lab1")).to_have_attribute("data-live", "false")
+    expect(fact(page, "lab1", "Calls")).to_have_text("4")  # what was known stays
+    assert page.evaluate("window.harmed ?? null") is None
+    desk.is_fine()
+
+
+def test_workers_and_their_queue(desk: Watched, hub: HubProcess) -> None:
+    queue = WorkQueue(4)
+    queue.statistics["analyze"] = counted = ServiceStatistics(running=1)
+    for seconds in (0.1, 0.2, 0.6):
+        counted.count(seconds, is_failure=seconds > 0.5)
+    server = Server(hub=hub.address, name="laptop", statistics=queue.describe)
+    server.run(threaded=True)
+    page = open_page(desk)
+    try:
+        expect(fact(page, "laptop", "Workers")).to_have_text("0 of 4 busy")
+        expect(fact(page, "laptop", "Ready")).to_have_text("⚠ 0 of 4")
+        row = panel(page, "laptop").locator("tbody tr")
+        expect(row.locator("td")).to_have_text(["analyze", "3", "⚠ 1", "1", "200 ms"])
+    finally:
+        server.close()
+    desk.is_fine()
+
+
+def test_who_answers_nothing_or_nonsense_holds_nobody_up(desk: Watched, hub: HubProcess) -> None:
+    host, _, port = hub.address.rpartition(":")
+    mute = []
+    for number in range(6):  # more than are asked at once
+        sock = socket.create_connection((host, int(port)))
+        about = {"role": "service", "heartbeat_ms": 60_000, "firmware": MARKUP}
+        line = json.dumps({"type": "register", "id": 0, "target_id": f"mute{number}", "data": about})
+        sock.sendall(line.encode() + b"\n")
+        mute.append(sock)
+    liar = Server(hub=hub.address, name="liar", statistics=lambda: {"workers": "many"})
+    secret = Server(hub=hub.address, name="vault", secret="some words that nobody guesses")
+    well = Server(hub=hub.address, name="well")
+    for server in (liar, secret, well):
+        server.run(threaded=True)
+    page = open_page(desk)
+    try:
+        expect(fact(page, "well", "Calls")).to_have_text("0")
+        expect(panel(page, "liar")).to_contain_text("What it says of its work has no sense")
+        expect(panel(page, "vault")).to_contain_text("secret")
+        expect(panel(page, "mute0")).to_contain_text("It does not answer within 3 s")
+        expect(panel(page, "mute0").locator(".subtitle")).to_contain_text("<img src=x")
+    finally:
+        for server in (liar, secret, well):
+            server.close()
+        for sock in mute:
+            sock.close()
+    assert page.evaluate("window.harmed ?? null") is None
+    desk.is_fine()
+
+
+def test_nobody_is_asked_while_nobody_looks(desk: Watched, hub: HubProcess) -> None:
+    asked = threading.Semaphore(0)
+    server = Server(hub=hub.address, name="quiet", statistics=asked.release)
+    server.run(threaded=True)
+    try:
+        page = open_page(desk)
+        assert asked.acquire(timeout=DEADLINE_MS / 1000)
+        page.goto("/")
+        expect(page.get_by_role("heading", name="Range", level=1)).to_be_visible()
+        while asked.acquire(timeout=3.0):  # what was under way; then none in the time of another
+            pass
+    finally:
+        server.close()
+    desk.is_fine()
+
+
+def test_it_fits_a_phone(browser: Browser, url: str, hub: HubProcess, tmp_path: Path) -> None:
+    context = browser.new_context(viewport={"width": 360, "height": 740}, base_url=url, is_mobile=True)
+    watched = Watched(context)
+    server = Server(Powermeter(), hub=hub.address, name="lab-with-a-name-that-is-long")
+    server.run(threaded=True)
+    try:
+        page = open_page(watched)
+        expect(fact(page, "lab-with-a-name-that-is-long", "Calls")).to_have_text("0")
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+    finally:
+        server.close()
+    watched.is_fine()
+    context.close()
