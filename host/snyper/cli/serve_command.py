@@ -2,17 +2,18 @@
 
 import asyncio
 import logging
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from snyper.cli import extras
-from snyper.cli.commands import Json, address
+from snyper.cli.commands import Json, address, hub_address
 from snyper.cli.output import err, fail
 from snyper.client.addresses import is_loopback
 from snyper.client.environment import line_of, secret
+from snyper.services import Refused
 from snyper.shared.address import parse_address
 from snyper.system.logs import log_to_stderr
 from snyper.system.process import EXIT_FAILED, EXIT_USAGE, ended_by_signals
@@ -44,6 +45,25 @@ ListenOption = Annotated[
         callback=_listen,
     ),
 ]
+ServeListen = Annotated[
+    list[str],
+    typer.Option(
+        metavar="HOST:PORT",
+        help=f"Where to serve; :PORT is every address. May be repeated; without --hub {DEFAULT_LISTEN}.",
+        callback=_listen,
+        show_default=False,
+    ),
+]
+ServiceHub = Annotated[
+    str | None,
+    typer.Option(
+        "--hub",
+        metavar="[tls://]HOST:PORT",
+        help="The hub to serve at, with the key that this computer has for it; needs --name.",
+        callback=lambda text: text and hub_address(text),
+    ),
+]
+Name = Annotated[str | None, typer.Option(metavar="NAME", help="What the service is called at the hub.")]
 Workers = Annotated[
     Any,
     typer.Option(
@@ -81,7 +101,9 @@ def serve(
     services: Annotated[
         Path, typer.Argument(metavar="FILE", help="The functions, with their decorators.", dir_okay=False)
     ],
-    listen: ListenOption = [DEFAULT_LISTEN],  # noqa: B006 - which nobody changes
+    listen: ServeListen = [],  # noqa: B006 - which nobody changes
+    hub: ServiceHub = None,
+    name: Name = None,
     workers: Workers = None,
     state: Annotated[
         Path | None,
@@ -94,14 +116,19 @@ def serve(
     limit: Limit = None,
     as_json: Json = False,
 ) -> None:
-    """Serve the functions in a file over HTTP until Ctrl-C, each in a process of its own."""
+    """Serve the functions in a file until Ctrl-C, in processes of their own: over HTTP, and through a hub."""
     extras.need("gateway", "serving over HTTP")
+    if (hub is None) != (name is None):
+        fail("at a hub: --hub HOST:PORT and --name NAME, both", EXIT_USAGE)
+    if not listen and hub is None:
+        listen = [DEFAULT_LISTEN]
     keys = service_keys(listen, key_file, is_open)
     if certificate is None and certificate_key is not None:
         fail("--certificate-key needs --certificate", EXIT_USAGE)
     from snyper.gateway import run
     from snyper.gateway.app import Gateway, serving
     from snyper.gateway.limits import complete_limits
+    from snyper.gateway.link import at_hub
     from snyper.offload.declarations import Service
     from snyper.offload.loading import ServicesError
     from snyper.web.listening import load_certificate
@@ -117,19 +144,23 @@ def serve(
             tls = load_certificate(certificate, certificate_key) if certificate else None
             socks = run.open_sockets(listen, stack)
             urls = run.urls(socks, tls)
-            folder = state or run.state_folder(socks, listen)
+            folder = state or (run.state_folder(socks, listen) if listen else None)
 
             def ready() -> None:
                 if as_json:
                     print_json({"urls": urls, "services": [one.path for one in found]})
                 for one in found:
-                    err.print(f"serve: {one.name} at {urls[0]}{one.path}")
-                err.print(f"serve: {' '.join(urls)}; Ctrl-C stops it")
+                    err.print(f"serve: {one.name}" + (f" at {urls[0]}{one.path}" if urls else ""))
+                places = [*urls, *([f"{name} at the hub {hub}"] if hub else [])]
+                err.print(f"serve: {' '.join(places)}; Ctrl-C stops it")
 
             async def work() -> None:
                 gateway = Gateway(limits, keys)
-                async with serving(gateway, services, workers, folder) as served:
+                async with AsyncExitStack() as serves:
+                    served = await serves.enter_async_context(serving(gateway, services, workers, folder))
                     found.extend(served.services)
+                    if hub is not None and name is not None:
+                        await serves.enter_async_context(at_hub(served, hub, name))
                     listening = run.Listening(socks, tls, limits)
                     await run.serve(gateway, listening, ready, served.jobs.drop_queued)
 
@@ -137,7 +168,7 @@ def serve(
             asyncio.run(ended_by_signals(work()))  # until `run.serve` takes them
     except (KeyboardInterrupt, asyncio.CancelledError):
         err.print("stopped")
-    except (ServicesError, OSError, ValueError) as error:
+    except (ServicesError, Refused, OSError, ValueError) as error:
         fail(str(error), EXIT_FAILED)
 
 

@@ -116,6 +116,9 @@ class Serving:
 
     services: Sequence[Service]
     jobs: Jobs
+    pool: WorkQueue
+    places: Places
+    spool: Spool
 
 
 @asynccontextmanager
@@ -133,9 +136,9 @@ async def serving(
         pool = await stack.enter_async_context(_open_pool(services, workers))
         jobs = await stack.enter_async_context(Jobs(pool, kept, spool, limits["jobs"], limits["unclaimed_s"]))
         uploads = await stack.enter_async_context(uploads_in(folder / UPLOADS, upload_limits(pool.services)))
-        work = WorkRoutes(jobs, Places(limits["places"], limits["hold_s"]), spool)
-        _add_routes(gateway, pool, jobs, work, uploads)
-        yield Serving(pool.services, jobs)
+        places = Places(limits["places"], limits["hold_s"])
+        _add_routes(gateway, pool, jobs, WorkRoutes(jobs, places, spool), uploads)
+        yield Serving(pool.services, jobs, pool, places, spool)
 
 
 def _open_pool(services: Path, workers: int | str | None) -> Pool | Any:
