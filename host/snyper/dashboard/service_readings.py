@@ -1,4 +1,4 @@
-"""What the services of the hub say of their work: asked in the background, and only while somebody looks."""
+"""Readings of what services say of their work: asked in the background, and only while somebody looks."""
 
 import asyncio
 import statistics as figures
@@ -214,15 +214,18 @@ class ServiceReadings:
         except TimeoutError:
             service.problem = f"It does not answer within {ANSWER_S:.0f} s"
         except Refused as error:
-            service.problem = f"It shows nobody without its secret what it does: {short(error)}"
+            service.problem = f"It does not say what it does: {self._said(error, name)}"
         except (CallError, OSError, ProtocolError) as error:
-            service.problem = f"It cannot be asked: {short(error)}"
+            service.problem = f"It cannot be asked: {self._said(error, name)}"
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             log_fault("what a service says of its work has no sense", error)
             service.problem = "What it says of its work has no sense"
         finally:
             service.due_s = steady.now_s() + (AGAIN_S if service.problem else READ_S)
             self._reading.pop(name, None)
+
+    def _said(self, error: Exception, name: str) -> str:
+        return short(error).removeprefix(f"{name} through {self._address}: ")
 
 
 def short(value: object) -> str:

@@ -1,7 +1,6 @@
 """Services: who is there, and what becomes of the calls and the work that others give them."""
 
 import math
-import time
 from dataclasses import dataclass
 
 from nicegui import Client, ui
@@ -18,7 +17,7 @@ MOST_ROWS = 12  # of functions
 
 @dataclass(frozen=True)
 class Face:
-    """What is shown of a service, in words."""
+    """A service as it is shown, in words."""
 
     name: str
     is_here: bool
@@ -102,7 +101,7 @@ class ServicesPage:
 def draw_nothing(hub: str, problem: str) -> None:
     """Say what to do where there is no service."""
     with widgets.box("section", "empty"):
-        widgets.svg(drawings.icon("services"), "large")
+        widgets.svg(drawings.icon("services"), "sign-of-page")
         widgets.text("h2", "No service here yet")
         if not problem:
             widgets.text("p", "Functions and instruments of yours, for other computers:")
@@ -136,7 +135,12 @@ def draw_face(face: Face) -> None:
         widgets.text("p", face.cut, "hint")
     if face.latest:
         widgets.text("h3", "Latest calls")
-        table(("When", "Function", "Who", "Took", "Outcome"), face.latest, "")
+        with widgets.box("ol", "latest"):
+            for name, when, who, outcome in face.latest:
+                with widgets.box("li"):
+                    widgets.text("span", name, "name")
+                    widgets.text("span", when, "when")
+                    widgets.text("span", f"{who}: {outcome}", "outcome")
 
 
 def face_of(service: ServiceReading, online: bool) -> Face:
@@ -156,10 +160,9 @@ def face_of(service: ServiceReading, online: bool) -> Face:
         cut=widgets.shown_of(min(MOST_ROWS, len(functions)), len(functions), "function"),
         latest=tuple(
             (
-                time.strftime("%H:%M:%S", time.localtime(call.at_s)),
                 call.name,
+                f"{took(call.seconds)} at {widgets.clock_time(call.at_s)}",
                 call.who,
-                took(call.seconds),
                 f"⚠ {call.outcome}" if call.is_failure else call.outcome,
             )
             for call in reversed(service.latest)
@@ -180,7 +183,7 @@ def facts_of(service: ServiceReading, is_here: bool) -> tuple[tuple[str, str, bo
         facts.append(("Workers", f"{workers.busy:,} of {workers.count:,} busy", False))
         if workers.ready < workers.count:
             facts.append(("Ready", f"{workers.ready:,} of {workers.count:,}", True))
-    if is_here:
+    if is_here and service.info.round_trip_us is not None:
         facts.append(("Round trip", widgets.milliseconds(service.info.round_trip_us), False))
     return tuple(facts)
 
@@ -189,6 +192,8 @@ def took(seconds: float | None) -> str:
     """Format how long a call took, with as many digits as say something."""
     if seconds is None or not math.isfinite(seconds):
         return "–"
+    if seconds < 0.0001:
+        return f"{seconds * 1e6:.0f} µs"
     if seconds < 1:
         return widgets.milliseconds(round(seconds * 1e6))
     return f"{seconds:.1f} s" if seconds < 60 else widgets.duration(seconds)
