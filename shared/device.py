@@ -18,7 +18,7 @@ from snyper.shared.socket_protocol import MAX_LINE_BYTES, ErrorCode, ProtocolErr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from snyper.shared.handshake_client import Registered
@@ -43,6 +43,8 @@ class Device(Session):
 
     # How long a call waits for a hub or a service that is away.
     patience_ms = 60_000
+    # Called with the share of a call that is done where its function says it; what it raises ends that call.
+    on_progress: "Callable[[float], object] | None" = None
 
     def __init__(
         self,
@@ -78,6 +80,7 @@ class Device(Session):
         """
         service, name = args[:2]
         call = ServiceCall(service, name, args[2:], kwargs)
+        call.on_progress = self.on_progress
         await call.measure()
         since_ms = now_ms()
         pause_ms = FIRST_PAUSE_MS

@@ -62,6 +62,8 @@ class RemoteError(Exception):
 class ServiceCall:
     """One call, to be carried out at most once, over as many connections as it takes."""
 
+    on_progress: "Any" = None  # called with the share that is done, where the service says it
+
     def __init__(self, service: str, name: str, args: "tuple[object, ...]", kwargs: "dict[str, Any]") -> None:
         self.was_sent = False  # as a whole: it may have been carried out
         self.is_lost = False  # the service has begun anew since, and knows nothing of it
@@ -108,6 +110,8 @@ class ServiceCall:
                     return _value_of(message)
                 if message.status == "streams":
                     raise RemoteError("TypeError", "%s gives many answers: a device takes one" % self._name)
+                if message.status == "progress" and self.on_progress is not None:
+                    self.on_progress((message.data or {}).get("done"))
         except BaseException as error:
             may_repeat = isinstance(error, ProtocolError)
             stream.close(None if may_repeat else SocketMessage("cancel", 2, None, None, {"call": 1}))

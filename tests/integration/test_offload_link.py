@@ -15,9 +15,20 @@ import pytest
 from PIL import Image
 
 from snyper.boards.board import BoardProcess
-from snyper.services import CallError, Client, NotServed, RemoteError, deadline
-from snyper.services.client import caller_of
+from snyper.services import (
+    AsyncClient,
+    CallError,
+    Client,
+    NotServed,
+    RemoteError,
+    close,
+    deadline,
+    on_progress,
+)
+from snyper.services.client import caller_of, statistics
 from snyper.services.wire import DESCRIBE
+from snyper.shared.device import Device
+from snyper.shared.runtime import end_task
 from tests.integration.calls_harness import HubProcess
 from tests.integration.dashboard_process import Process
 from tests.integration.gateway_harness import Serve
@@ -137,6 +148,53 @@ def test_a_call_that_is_given_up_ends_its_worker(linked: Linked) -> None:
         wait_until(lambda: linked.health()["busy"] == 0, "its worker is free")
     assert linked.client.far([2]) == [2]
     linked.serve.until_clean()
+
+
+def test_its_workers_are_told_to_who_asks(linked: Linked) -> None:
+    before = statistics(linked.client)
+    httpx.post(linked.serve.url + "/api/far", json={"readings": [1]})
+    assert linked.client.far([2]) == [2]
+    after = statistics(linked.client)
+    calls = [{one["name"]: one["calls"] for one in found["services"]}["far"] for found in (before, after)]
+    assert calls[1] - calls[0] == 2
+    assert (after["workers"], after["waiting"]) == (2, 0)
+
+
+def test_progress_is_told_to_who_wants_it(linked: Linked) -> None:
+    told: list[float] = []
+    with on_progress(told.append):
+        assert linked.client.far([1]) == [1]
+    assert told == [0.25]
+
+    def fail(done: float) -> None:
+        told.append(done)
+        raise ValueError
+
+    with on_progress(fail):
+        assert linked.client.far([2]) == [2]
+    assert told == [0.25, 0.25]
+    assert linked.client.far([3]) == [3]
+    assert told == [0.25, 0.25]
+
+
+async def test_progress_of_asynchronous_clients_and_devices(linked: Linked) -> None:
+    told: list[float] = []
+    client: Any = AsyncClient(hub=linked.hub, name="laptop")
+    assert await client.far([1]) == [1]
+    with on_progress(told.append):
+        assert await client.far([2]) == [2]
+    await close(client)
+    assert told == [0.25]
+
+    device = Device(linked.hub, "thermometer")
+    running = asyncio.create_task(device.run())
+    try:
+        assert await device.call("laptop", "far", [3]) == [3]
+        device.on_progress = told.append
+        assert await device.call("laptop", "far", [4]) == [4]
+    finally:
+        await end_task(running)
+    assert told == [0.25, 0.25]
 
 
 async def test_from_a_shell(linked: Linked, tmp_path: Path) -> None:

@@ -27,13 +27,16 @@ async def at_hub(serving: Serving, hub: str, name: str) -> AsyncIterator[None]:
 
     Raises Refused where the hub does not take it; ValueError for a name that is none, also of a function.
     """
-    functions = [_function_of(serving, service) for service in serving.services]
     names = [service.name for service in serving.services]
-    async with AsyncServer(*functions, hub=hub, name=name, devices=True, concurrent=names):
+    told = serving.pool.describe
+    server = AsyncServer(hub=hub, name=name, devices=True, concurrent=names, statistics=told)
+    for service in serving.services:
+        server.register(_function_of(server, serving, service))
+    async with server:
         yield
 
 
-def _function_of(serving: Serving, service: Service) -> Callable[..., Any]:
+def _function_of(server: AsyncServer, serving: Serving, service: Service) -> Callable[..., Any]:
     """Return the function that callers see, which has a worker do what it is called with."""
     signature = _signature_of(service)
 
@@ -44,7 +47,8 @@ def _function_of(serving: Serving, service: Service) -> Callable[..., Any]:
             raise TypeError(f"{service.name}{signature}: {error}") from None
         given.apply_defaults()
         taken, *_ = given.args
-        return await _carry_out(serving, service, taken, given.arguments)
+        tell = server.progress_of_call()
+        return await _carry_out(serving, service, taken, given.arguments, tell)
 
     function.__name__ = function.__qualname__ = service.name
     function.__doc__ = service.doc
@@ -66,7 +70,13 @@ def _signature_of(service: Service) -> Signature:
     return Signature(parameters)
 
 
-async def _carry_out(serving: Serving, service: Service, taken: object, given: dict[str, Any]) -> object:
+async def _carry_out(
+    serving: Serving,
+    service: Service,
+    taken: object,
+    given: dict[str, Any],
+    on_progress: Callable[[float], None],
+) -> object:
     """Do one call. Raises what the function raised, Busy, and WorkError where its worker was ended."""
     try:
         async with serving.places.one():
@@ -74,7 +84,7 @@ async def _carry_out(serving: Serving, service: Service, taken: object, given: d
             try:
                 make = _data_work if service.kind is Kind.DATA else _file_work
                 work = await _in_thread(make, service, folder, taken, given)
-                return await _in_thread(_value_of, await serving.pool.run(work))
+                return await _in_thread(_value_of, await serving.pool.run(work, on_progress))
             finally:
                 serving.spool.give_back(folder)
     except Refusal as refusal:

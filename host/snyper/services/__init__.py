@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from snyper.services.async_client import AsyncClient
     from snyper.services.async_server import AsyncServer
     from snyper.services.client import Client, call_log, close, closing, running
-    from snyper.services.context import cancelled, deadline
+    from snyper.services.context import cancelled, deadline, on_progress
     from snyper.services.locks import break_lock, leases, lock
     from snyper.services.remote_exceptions import (
         Busy,
@@ -62,6 +62,7 @@ __all__ = [
     "image_service",
     "leases",
     "lock",
+    "on_progress",
     "progress",
     "running",
     "watch",

@@ -49,6 +49,7 @@ class AsyncConnection(asyncio.BufferedProtocol):
         self._core = Core({}, "server", self._write, read_usual_reply)
         self._core.on_stream = self._on_item
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
+        self._shown: dict[str | int, Request] = {}  # whose progress somebody wants to know
         self._unsent: list[Buffer] = []  # lines, which go together
         self._came: asyncio.Queue[bytes] | None = asyncio.Queue()  # during the handshake; empty at its end
         self._closed: asyncio.Future[None] = self.loop.create_future()
@@ -92,7 +93,11 @@ class AsyncConnection(asyncio.BufferedProtocol):
         if self._core.close_error is not None:
             raise ProtocolError(ErrorCode.DISCONNECTED, "the connection has ended")
         request.send_to(self.instance, self.is_known, where)
-        return self._begin(request.id, request.pieces)
+        outcome = self._begin(request.id, request.pieces)
+        if request.shows_progress:
+            self._shown[request.id] = request
+            outcome.add_done_callback(lambda _: self._shown.pop(request.id, None))
+        return outcome
 
     async def is_alive(self) -> bool:
         """Ask the server for a sign of life, and tell whether one comes in time."""
@@ -210,6 +215,8 @@ class AsyncConnection(asyncio.BufferedProtocol):
             is_watch = isinstance(message.id, str)
             taken = SocketMessage(MessageType.ITEM, message.id)
             outcome.set_result(AsyncItems(partial(self.tell, taken) if is_watch else None))
+        elif message.id in self._shown:
+            self._shown[message.id].take_progress(message)
 
     def _write(self, line: bytes) -> None:
         self._send((line,))

@@ -76,6 +76,7 @@ class _Request(Request, _Turn):
             return
         if isinstance(outcome, SocketMessage) and outcome.type == MessageType.ITEM:
             if outcome.status != STREAMS:
+                self.take_progress(outcome)
                 return
             self.items = Items(self._say_taken if self.is_watch else None)
         self.outcome = outcome

@@ -1,12 +1,13 @@
 """A client's session, over all its connections: the numbers of its calls, and what a reply means. Pure."""
 
+import contextlib
 import os
 import threading
 import weakref
 from typing import TypeGuard
 
 from snyper.services import wire
-from snyper.services.context import chain
+from snyper.services.context import chain, shower
 from snyper.services.remote_exceptions import (
     CallError,
     OutcomeUnknown,
@@ -15,7 +16,17 @@ from snyper.services.remote_exceptions import (
     Unreachable,
     from_wire,
 )
-from snyper.services.wire import CANCEL, MAX_OPEN, RAISED, REFUSED, RETURNED, Pieces, Returned, unpack
+from snyper.services.wire import (
+    CANCEL,
+    MAX_OPEN,
+    PROGRESS,
+    RAISED,
+    REFUSED,
+    RETURNED,
+    Pieces,
+    Returned,
+    unpack,
+)
 from snyper.shared.link_core import error_of
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
 from snyper.system.text import one_line
@@ -42,6 +53,19 @@ class Request:
         self.id = id
         self.pieces = pieces
         self.name = name
+        self._show = shower()
+
+    @property
+    def shows_progress(self) -> bool:
+        """Tell whether somebody wants to know how much of it is done."""
+        return self._show is not None
+
+    def take_progress(self, message: SocketMessage) -> None:
+        """Show how much is done, where an item says it and somebody wants to know."""
+        done = (message.data or {}).get("done")
+        if self._show is not None and message.status == PROGRESS and isinstance(done, int | float):
+            with contextlib.suppress(Exception):  # of others: the call goes on
+                self._show(float(done))
 
     def send_to(self, instance: str, is_known: bool, where: str) -> None:
         """Note that it is sent to a run of the server, which knows the session or not.

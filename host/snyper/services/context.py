@@ -1,7 +1,7 @@
 """The circumstances of a call: its deadline at the caller, and at the server what it is a part of."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from numbers import Real
@@ -9,6 +9,7 @@ from typing import Any
 
 _until_s: ContextVar[float | None] = ContextVar("until_s", default=None)
 current_job: ContextVar[Any] = ContextVar("current_job", default=None)
+_on_progress: ContextVar[Callable[[float], object] | None] = ContextVar("on_progress", default=None)
 
 
 @contextmanager
@@ -51,6 +52,25 @@ def until(timeout_s: float | None) -> float | None:
         return until_s
     ends_s = time.monotonic() + timeout_s
     return ends_s if until_s is None else min(until_s, ends_s)
+
+
+@contextmanager
+def on_progress(show: Callable[[float], object]) -> Iterator[None]:
+    """Have `show` called with how much of a call is done, from 0 to 1, for all calls that begin in the block.
+
+    It is called in the thread that reads, while a call waits, as often as its function says it; never where
+    that says nothing. It is to return soon, makes no calls itself, and what it raises is passed over.
+    """
+    token = _on_progress.set(show)
+    try:
+        yield
+    finally:
+        _on_progress.reset(token)
+
+
+def shower() -> Callable[[float], object] | None:
+    """Return what is to be called with the progress of a call that begins now."""
+    return _on_progress.get()
 
 
 def cancelled() -> bool:

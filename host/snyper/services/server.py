@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from snyper.services.bell import SLICE_S
 from snyper.services.connection import Connection
+from snyper.services.context import current_job
 from snyper.services.core import Core
 from snyper.services.coroutines import Coroutines
 from snyper.services.desk import Desk, Job, Needs, Session
@@ -41,6 +42,7 @@ from snyper.services.wire import (
     LOCK,
     LOG,
     PORT,
+    PROGRESS,
     RENEW,
     RETURNED,
     RUNNING,
@@ -58,6 +60,7 @@ from snyper.services.wire import (
 from snyper.shared.socket_protocol import (
     MAX_INTEGER,
     ErrorCode,
+    MessageType,
     ProtocolError,
     SocketMessage,
     integer_field,
@@ -175,6 +178,23 @@ class BaseServer:
         self._plans = {}
         if self._engine is not None:
             self._engine.post(self._watch_requests.end_unserved)
+
+    def progress_of_call(self) -> Callable[[float], None]:
+        """Return what tells the caller of the function that runs here how much of it is done, from 0 to 1.
+
+        Any thread may call it, also once the function has returned. A caller that does not read is told less.
+        """
+        job: Job = current_job.get()
+        engine = self._engine
+        assert engine is not None
+
+        def tell(done: float) -> None:
+            session = job.session
+            if session.send is not None and session.is_taking:
+                message = SocketMessage(MessageType.ITEM, job.seq, None, PROGRESS, {"done": done})
+                session.send((message.to_line(),))
+
+        return lambda done: engine.post(lambda: tell(done))
 
     # --- start
 

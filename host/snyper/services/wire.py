@@ -37,6 +37,7 @@ RETURNED = "returned"  # the status of a `reply`
 RAISED = "raised"
 REFUSED = "refused"  # by the server itself
 STREAMS = "streams"  # the status of an `item` before the first
+PROGRESS = "progress"  # and of one that says how much of a call is done
 MAX_BODY_BYTES = 1 << 30  # of one call, or one answer
 _JSON_TAKES = 30  # times its bytes, in memory
 MAX_JSON_BYTES = 1 << 24  # of that in JSON: nothing else is done while it is read
