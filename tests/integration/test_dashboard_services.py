@@ -1,6 +1,7 @@
 """The page of services: a real hub, real servers of calls, and peers that say nothing, in a real browser."""
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -8,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from snyper.offload.work_queue import ServiceStatistics, WorkQueue
 from snyper.services.client import Client
 from snyper.services.server import Server
 from tests.integration.calls_harness import HOST, HubProcess, Powermeter
@@ -22,6 +22,20 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 __all__ = ["pytestmark"]
 
+SERVICES = """
+import time
+from pathlib import Path
+
+from snyper.services import data_service
+
+
+@data_service
+def weigh(data):
+    while data != "bad" and Path("hold").exists():
+        time.sleep(0.005)
+    if data == "bad":
+        raise ValueError("bad")
+"""
 MARKUP = "<img src=x onerror=window.harmed=1>\u202e"
 
 
@@ -105,7 +119,7 @@ def test_what_becomes_of_calls(desk: Watched, hub: HubProcess) -> None:
                 client.measure(MARKUP)
             expect(fact(page, "lab1", "Calls")).to_have_text("2")
             expect(fact(page, "lab1", "Failed")).to_have_text("⚠ 1")
-            expect(panel(page, "lab1").locator("td", has_text="<img src=x")).to_be_visible()
+            expect(panel(page, "lab1").locator(".outcome", has_text="<img src=x")).to_be_visible()
             calling = [threading.Thread(target=one.measure, args=("long",)) for one in (client, other)]
             for thread in calling:
                 thread.start()
@@ -126,21 +140,40 @@ def test_what_becomes_of_calls(desk: Watched, hub: HubProcess) -> None:
     desk.is_fine()
 
 
-def test_workers_and_their_queue(desk: Watched, hub: HubProcess) -> None:
-    queue = WorkQueue(4)
-    queue.statistics["analyze"] = counted = ServiceStatistics(running=1)
-    for seconds in (0.1, 0.2, 0.6):
-        counted.count(seconds, is_failure=seconds > 0.5)
-    server = Server(hub=hub.address, name="laptop", statistics=queue.describe)
-    server.run(threaded=True)
+def test_workers_and_their_queue(desk: Watched, hub: HubProcess, tmp_path: Path) -> None:
+    (tmp_path / "services.py").write_text(SERVICES)
+    (tmp_path / "hold").touch()
+    serve = Process(
+        tmp_path,
+        *("serve", "services.py", "--listen", f"{HOST}:0", "--workers", "1"),
+        *("--hub", hub.address, "--name", "laptop"),
+    )
     page = open_page(desk)
+    page.set_viewport_size({"width": 360, "height": 740})
+    calling: list[threading.Thread] = []
     try:
-        expect(fact(page, "laptop", "Workers")).to_have_text("0 of 4 busy")
-        expect(fact(page, "laptop", "Ready")).to_have_text("⚠ 0 of 4")
-        row = panel(page, "laptop").locator("tbody tr")
-        expect(row.locator("td")).to_have_text(["analyze", "3", "⚠ 1", "1", "200 ms"])
+        expect(fact(page, "laptop", "Workers")).to_have_text("0 of 1 busy")
+        with (
+            Client(hub=hub.address, name="laptop") as client,
+            Client(hub=hub.address, name="laptop") as other,
+        ):
+            with pytest.raises(ValueError, match="bad"):
+                client.weigh("bad")
+            calling = [threading.Thread(target=one.weigh, args=("much",)) for one in (client, other)]
+            for thread in calling:
+                thread.start()
+            expect(fact(page, "laptop", "Workers")).to_have_text("1 of 1 busy")
+            expect(fact(page, "laptop", "Waiting")).to_have_text("1")
+            (tmp_path / "hold").unlink()
+            for thread in calling:
+                thread.join()
+        cells = panel(page, "laptop").locator("tbody td")
+        expect(cells).to_have_text(["weigh", "3", "⚠ 1", "0", re.compile("s$")])
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
     finally:
-        server.close()
+        (tmp_path / "hold").unlink(missing_ok=True)
+        serve.end()
+    expect(panel(page, "laptop").locator(".state")).to_contain_text("away")
     desk.is_fine()
 
 
@@ -183,23 +216,8 @@ def test_nobody_is_asked_while_nobody_looks(desk: Watched, hub: HubProcess) -> N
         assert asked.acquire(timeout=DEADLINE_MS / 1000)
         page.goto("/")
         expect(page.get_by_role("heading", name="Range", level=1)).to_be_visible()
-        while asked.acquire(timeout=3.0):  # what was under way; then none in the time of another
+        while asked.acquire(timeout=2.0):  # what was under way; then none in the time of another
             pass
     finally:
         server.close()
     desk.is_fine()
-
-
-def test_it_fits_a_phone(browser: Browser, url: str, hub: HubProcess, tmp_path: Path) -> None:
-    context = browser.new_context(viewport={"width": 360, "height": 740}, base_url=url, is_mobile=True)
-    watched = Watched(context)
-    server = Server(Powermeter(), hub=hub.address, name="lab-with-a-name-that-is-long")
-    server.run(threaded=True)
-    try:
-        page = open_page(watched)
-        expect(fact(page, "lab-with-a-name-that-is-long", "Calls")).to_have_text("0")
-        assert page.evaluate("document.documentElement.scrollWidth") == 360
-    finally:
-        server.close()
-    watched.is_fine()
-    context.close()

@@ -18,7 +18,7 @@ from snyper.system import steady
 from snyper.system.text import one_line
 
 LIST_S = 1.0  # between two lists of the hub's
-READ_S = 2.0  # between two readings of a service
+READ_S = 1.0  # between two readings of a service
 AGAIN_S = 10.0  # until a service is asked again that did not answer
 ANSWER_S = 3.0  # that a service has for all of its answers
 AT_ONCE = 4  # services that are asked, of a hub that has room for few consoles
@@ -89,12 +89,11 @@ class ServiceReading:
         """Ask the service. Raises CallError; LookupError, TypeError, ValueError for answers of no sense."""
         work = await statistics(client)
         calls = await running(client)
+        await self._read_log(client)
         if work is None:
-            self.workers = None
-            await self._read_log(client)
+            self._take_running(calls)
         else:
             self._take_work(work)
-        self._take_running(calls, work)
         self.is_read = True
 
     async def _read_log(self, client: AsyncClient) -> None:
@@ -125,20 +124,18 @@ class ServiceReading:
 
     def _take_work(self, work: dict[str, Any]) -> None:
         self.workers = Workers(int(work["workers"]), int(work["ready"]), int(work["busy"]))
-        self.functions.clear()
+        self.running, self.waiting = int(work["busy"]), int(work["waiting"])
+        self.functions.clear()  # these count those too that do not come through the hub
         for said in work["services"]:
             one = self._function(short(said["name"]))
-            one.calls, one.failures = int(said["calls"]), int(said["failures"])
+            one.calls, one.failures, one.running = (
+                int(said[count]) for count in ("calls", "failures", "running")
+            )
             one.median_s = None if said["median_s"] is None else float(said["median_s"])
 
-    def _take_running(self, calls: Iterable[dict[str, Any]], work: dict[str, Any] | None) -> None:
+    def _take_running(self, calls: Iterable[dict[str, Any]]) -> None:
         for one in self.functions.values():
             one.running = 0
-        if work is not None:  # which counts those too that do not come through the hub
-            for said in work["services"]:
-                self._function(short(said["name"])).running = int(said["running"])
-            self.running, self.waiting = int(work["busy"]), int(work["waiting"])
-            return
         self.running = self.waiting = 0
         for call in calls:
             if call["state"] == "running":
