@@ -16,6 +16,7 @@ from snyper.client.addresses import dial_host, is_loopback
 from snyper.dashboard.auth import AuthMiddleware
 from snyper.dashboard.faults import log_fault
 from snyper.dashboard.feed import HubFeed
+from snyper.dashboard.hang_ups import HangUps
 from snyper.dashboard.model import Model
 from snyper.dashboard.store import Store
 from snyper.dashboard.tab_limit import TabLimit
@@ -83,7 +84,7 @@ async def _serve(
 ) -> None:
     host, port = sock.getsockname()[:2]
     app = FastAPI(openapi_url=None)
-    tabs = TabLimit(app, layout.PATHS, access.limits["tabs"])
+    tabs = TabLimit(HangUps(app), layout.PATHS, access.limits["tabs"])
     auth = AuthMiddleware(tabs, access.password, port, access.limits, is_secure=access.tls is not None)
     inline_elements.mark_inline_elements()
     tab_messages.guard()
