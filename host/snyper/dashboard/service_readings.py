@@ -20,7 +20,7 @@ from snyper.system.text import one_line
 LIST_S = 1.0  # between two lists of the hub's
 READ_S = 1.0  # between two readings of a service
 AGAIN_S = 10.0  # until a service is asked again that did not answer
-ANSWER_S = 3.0  # that a service has for all of its answers
+ANSWER_S = 2.0  # that a service has for all of its answers
 AT_ONCE = 4  # services that are asked, of a hub that has room for few consoles
 MOST_SERVICES = 40  # that are asked and shown: those that are here first
 MOST_FUNCTIONS = 200  # of a service
@@ -171,8 +171,11 @@ class ServiceReadings:
         now_s = steady.now_s()
         if self._listing is None and now_s - self._listed_s >= LIST_S and not self._hub.is_lost:
             self._listing = asyncio.create_task(self._list())
-        if self._hub.is_lost:
-            return
+        if not self._hub.is_lost:
+            self._read_due()
+
+    def _read_due(self) -> None:
+        now_s = steady.now_s()
         for service in self.shown:
             name = service.info.target_id
             if service.info.connected and name not in self._reading and now_s >= service.due_s:
@@ -192,6 +195,7 @@ class ServiceReadings:
             )
             self.shown = ranked[:MOST_SERVICES]
             self.is_listed, self.problem = True, ""
+            self._read_due()
         except ProtocolError as error:
             old = "this hub is older and lists no services: update it"
             self.problem = old if error.code == ErrorCode.UNKNOWN_TYPE else short(error.message or error.code)
