@@ -117,6 +117,25 @@ def test_a_server_that_was_closed_says_so() -> None:
         server.run(threaded=True)
 
 
+def test_a_server_that_cannot_listen_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[socket.socket] = []
+    pair = socket.socketpair
+
+    def socketpair(*args: Any) -> tuple[socket.socket, socket.socket]:
+        opened.extend(both := pair(*args))
+        return both
+
+    with socket.create_server((HOST, 0)) as taken:
+        monkeypatch.setattr(socket, "socketpair", socketpair)
+        server = Server(hello, address=HOST, port=taken.getsockname()[1])
+        with pytest.raises(OSError, match="cannot listen"):
+            server.run(threaded=True)
+        assert opened
+        assert all(sock.fileno() == -1 for sock in opened)
+    server.run(threaded=True)  # the same server, once the port is free
+    server.close()
+
+
 def test_the_hint_says_an_address_as_it_is_written() -> None:
     for host, written in (("", "0.0.0.0:4440"), ("lab1", "lab1:4440"), ("::1", "[::1]:4440")):
         assert hint((host, 4440), None, None, ["hello"], []).startswith(f"Address: {written} [no secret]\n")

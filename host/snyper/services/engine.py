@@ -70,6 +70,11 @@ class Engine:
         self._watches.set()
         self.post(lambda: None)
 
+    def discard(self) -> None:
+        """Close all sockets of one that is not to begin."""
+        _engines.discard(self)
+        self._close_sockets()
+
     def stop(self) -> None:
         """End, and return once that is done."""
         self.end()

@@ -204,9 +204,13 @@ class BaseServer:
             raise RuntimeError("it was closed: make another" if is_closed else "it runs already")
         self._stations.check()
         engine = Engine(self._on_tick, on_end)
-        self._entrance.open(engine)
-        if self._address is not None:
-            self.port = self._entrance.listen(self._address, self.port)
+        try:
+            self._entrance.open(engine)
+            if self._address is not None:
+                self.port = self._entrance.listen(self._address, self.port)
+        except BaseException:
+            engine.discard()
+            raise
         self._engine = engine
         engine.start()
 
