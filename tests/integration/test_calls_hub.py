@@ -331,6 +331,10 @@ def test_options_that_make_no_place() -> None:
             Client(**options)  # type: ignore[call-overload]
         with pytest.raises(ValueError, match="hub="):
             Server(echo, **options)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="leave out address="):
+        Client(address="lab", hub="h:1", name="lab1")
+    with pytest.raises(ValueError, match="port= is of a server that listens"):
+        snyper.AsyncClient(port=8081, hub="h", name="lab1")
     for name in ("all", "", "two words", "x" * 33):
         with pytest.raises(ValueError, match="name"):
             Server(echo, hub="h:1", name=name)

@@ -15,7 +15,7 @@ from snyper.services.wire import PORT
 class Options(TypedDict, total=False):
     """The keywords of a client, for a type checker: those of `ClientFace`."""
 
-    address: str
+    address: str | None
     port: int
     secret: str | None
     timeout: float | None
@@ -56,7 +56,7 @@ class ClientFace:
     def __init__(
         self,
         *classes: Any,
-        address: str = "localhost",
+        address: str | None = None,
         port: int = PORT,
         secret: str | None = None,
         timeout: float | None = None,

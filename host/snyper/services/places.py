@@ -4,6 +4,7 @@ import socket
 from typing import Any, Protocol
 
 from snyper.services.sockets import configure_connection
+from snyper.services.wire import PORT
 from snyper.shared.address import format_address
 
 
@@ -64,14 +65,20 @@ def check_place(address: object, port: object, secret: object) -> None:
         raise ValueError("an empty secret keeps nobody out: give one, or leave it out")
 
 
-def place_of(address: str, port: int, hub: str | None, name: str | None, key: str | None) -> Place:
-    """Return the place that the options of a client mean. Raises ValueError."""
+def place_of(address: str | None, port: int, hub: str | None, name: str | None, key: str | None) -> Place:
+    """Return the place that the options of a client mean: none at all, this computer. Raises ValueError."""
     if hub is None and name is None:
         if key is not None:
             raise ValueError("key= is for a hub: give hub= and name=, or secret= for a server's own")
-        return Address(address, port)
+        return Address("localhost" if address is None else address, port)
     if hub is None or name is None:
         raise ValueError('a server that a hub knows: hub="HOST:PORT" and name="lab1", both')
+    if address is not None:
+        raise ValueError("hub= and name=, or address=: leave out address= to go through the hub")
+    if port != PORT:
+        raise ValueError(
+            'port= is of a server that listens: leave it out, the hub\'s goes in hub="HOST:PORT"'
+        )
     from snyper.services.through_hub import ThroughHub
 
     return ThroughHub(hub, name, key)
