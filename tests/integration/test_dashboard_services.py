@@ -40,6 +40,12 @@ def weigh(data):
         raise ValueError("bad")
 """
 MARKUP = "<img src=x onerror=window.harmed=1>\u202e"
+BOAST = {
+    **dict.fromkeys(("workers", "ready", "busy", "waiting"), 10**5_000),
+    "services": [
+        {"name": MARKUP, "calls": 10**5_000, "failures": -1, "running": 0, "median_s": float("nan")}
+    ],
+}
 
 
 @pytest.fixture(scope="module")
@@ -187,20 +193,22 @@ def test_who_does_not_answer_holds_nobody_up_and_nobody_is_asked_unseen(
         sock.sendall(line.encode() + b"\n")
         mute.append(sock)
     liar = Server(hub=hub.address, name="liar", statistics=lambda: {"workers": "many"})
+    boaster = Server(hub=hub.address, name="boaster", statistics=lambda: BOAST)
     secret = Server(hub=hub.address, name="vault", secret="some words that nobody guesses")
     asked = threading.Semaphore(0)
     well = Server(hub=hub.address, name="well", statistics=asked.release)
-    for server in (liar, secret, well):
+    for server in (liar, boaster, secret, well):
         server.run(threaded=True)
     page = open_page(desk)
     try:
         expect(fact(page, "well", "Calls")).to_have_text("0")
         expect(panel(page, "liar")).to_contain_text("What it says of its work has no sense")
+        expect(panel(page, "boaster").locator("td").first).to_contain_text("<img src=x")
         expect(panel(page, "vault")).to_contain_text("secret")
         expect(panel(page, "mute0")).to_contain_text("It does not answer within 2 s")
         expect(panel(page, "mute0").locator(".subtitle")).to_contain_text("<img src=x")
         assert page.evaluate("window.harmed ?? null") is None
-        page.goto("/")
+        page.keyboard.press("1")  # another page in the same tab
         expect(page.get_by_role("heading", name="Range", level=1)).to_be_visible()
         while asked.acquire(blocking=False):
             pass
@@ -209,7 +217,7 @@ def test_who_does_not_answer_holds_nobody_up_and_nobody_is_asked_unseen(
             under_way -= 1
             assert under_way
     finally:
-        for server in (liar, secret, well):
+        for server in (liar, boaster, secret, well):
             server.close()
         for sock in mute:
             sock.close()

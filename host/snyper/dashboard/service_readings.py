@@ -5,6 +5,7 @@ import statistics as figures
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from snyper.client import HubClient, ServiceInfo
@@ -24,6 +25,8 @@ ANSWER_S = 2.0  # that a service has for all of its answers
 AT_ONCE = 4  # services that are asked, of a hub that has room for few consoles
 MOST_SERVICES = 40  # that are asked and shown: those that are here first
 MOST_FUNCTIONS = 200  # of a service
+MOST_LISTED = 1_000  # in a list of theirs
+MOST_COUNT = 10**12  # which a page has room for
 MOST_CHARS = 200  # of a text of theirs
 LATEST = 5  # calls
 _PAGES = 10  # of the log, in one reading
@@ -99,7 +102,7 @@ class ServiceReading:
     async def _read_log(self, client: AsyncClient) -> None:
         for _ in range(_PAGES):
             page = await call_log(client, self._last or 0)
-            for entry in page:
+            for entry in islice(page, MOST_LISTED):
                 run, number = str(entry["run"]), int(entry["number"])
                 if run != self._last.get("run", run):
                     self.functions.clear()
@@ -110,11 +113,13 @@ class ServiceReading:
                 return
 
     def _count(self, entry: dict[str, Any]) -> None:
-        name, outcome, seconds = short(entry["name"]), short(entry["outcome"]), float(entry["seconds"])
+        name, outcome, seconds = short(entry["name"]), short(entry["outcome"]), duration(entry["seconds"])
         if name == "lock":  # what became of a lease: no call
             return
         is_failure = outcome != "returned" and not outcome.startswith("cancelled")
-        call = Call(entry["at"].timestamp(), short(entry["who"]), name, seconds, outcome, is_failure)
+        call = Call(
+            duration(entry["at"].timestamp()), short(entry["who"]), name, seconds, outcome, is_failure
+        )
         self.latest.append(call)
         one = self._function(name)
         one.calls += 1
@@ -123,21 +128,21 @@ class ServiceReading:
         one.median_s = figures.median(one.durations_s)
 
     def _take_work(self, work: dict[str, Any]) -> None:
-        self.workers = Workers(int(work["workers"]), int(work["ready"]), int(work["busy"]))
-        self.running, self.waiting = int(work["busy"]), int(work["waiting"])
+        self.workers = Workers(count(work["workers"]), count(work["ready"]), count(work["busy"]))
+        self.running, self.waiting = count(work["busy"]), count(work["waiting"])
         self.functions.clear()  # these count those too that do not come through the hub
-        for said in work["services"]:
+        for said in islice(work["services"], MOST_LISTED):
             one = self._function(short(said["name"]))
             one.calls, one.failures, one.running = (
-                int(said[count]) for count in ("calls", "failures", "running")
+                count(said[word]) for word in ("calls", "failures", "running")
             )
-            one.median_s = None if said["median_s"] is None else float(said["median_s"])
+            one.median_s = None if said["median_s"] is None else duration(said["median_s"])
 
     def _take_running(self, calls: Iterable[dict[str, Any]]) -> None:
         for one in self.functions.values():
             one.running = 0
         self.running = self.waiting = 0
-        for call in calls:
+        for call in islice(calls, MOST_LISTED):
             if call["state"] == "running":
                 self._function(short(call["name"])).running += 1
                 self.running += 1
@@ -227,6 +232,16 @@ class ServiceReadings:
 
     def _said(self, error: Exception, name: str) -> str:
         return short(error).removeprefix(f"{name} through {self._address}: ")
+
+
+def count(value: Any) -> int:
+    """Return a count of theirs as one that a page can show. Raises TypeError, ValueError for none."""
+    return min(max(int(value), 0), MOST_COUNT)
+
+
+def duration(value: Any) -> float:
+    """Return seconds of theirs as those that a page can show. Raises TypeError, ValueError for none."""
+    return min(max(float(value), 0.0), float(MOST_COUNT))
 
 
 def short(value: object) -> str:
