@@ -117,6 +117,15 @@ def test_a_server_that_was_closed_says_so() -> None:
         server.run(threaded=True)
 
 
+def test_a_server_serves_while_its_block_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    with Server(hello, address=HOST, port=0) as server, Client(address=HOST, port=server.port) as c:
+        assert c.hello() == "Hello world!"
+        port = server.port
+    assert capsys.readouterr().out == ""
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection((HOST, port))
+
+
 def test_a_server_that_cannot_listen_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[socket.socket] = []
     pair = socket.socketpair

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import AsyncGeneratorType, GeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from snyper.services.bell import SLICE_S
 from snyper.services.connection import Connection
@@ -458,12 +458,7 @@ class Server(BaseServer):
 
         Raises OSError when the address cannot be used, Refused where the hub does not take it.
         """
-        self._start()
-        try:
-            self._join()
-        except BaseException:
-            self.close()
-            raise
+        self.__enter__()
         print(self._hint(), flush=True)
         if threaded:
             return
@@ -479,6 +474,19 @@ class Server(BaseServer):
             self._engine.stop()
             self._coroutines.end()
             self._leave()
+
+    def __enter__(self) -> Self:
+        """Listen and serve from threads, without a word."""
+        self._start()
+        try:
+            self._join()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
 
 def _wall(at_s: float) -> datetime:
