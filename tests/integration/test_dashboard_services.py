@@ -14,7 +14,7 @@ from snyper.services.client import Client
 from snyper.services.server import Server
 from tests.integration.calls_harness import HOST, HubProcess, Powermeter
 from tests.integration.dashboard_process import Process
-from tests.integration.harness import free_port
+from tests.integration.harness import free_port, wait_until
 from tests.integration.test_dashboard import CHROMIUM, DEADLINE_MS, Watched, pytestmark
 
 pytest.importorskip("playwright.sync_api", reason="no playwright here: make setup")
@@ -208,6 +208,12 @@ def test_who_does_not_answer_holds_nobody_up_and_nobody_is_asked_unseen(
         expect(panel(page, "mute0")).to_contain_text("It does not answer within 2 s")
         expect(panel(page, "mute0").locator(".subtitle")).to_contain_text("<img src=x")
         assert page.evaluate("window.harmed ?? null") is None
+        while asked.acquire(blocking=False):
+            pass
+        held = list(well._entrance.connections)
+        for _ in range(2):
+            assert asked.acquire(timeout=DEADLINE_MS / 1000)
+        assert held == list(well._entrance.connections) != []  # the hub logs each connection
         page.keyboard.press("1")  # another page in the same tab
         expect(page.get_by_role("heading", name="Range", level=1)).to_be_visible()
         while asked.acquire(blocking=False):
@@ -216,6 +222,7 @@ def test_who_does_not_answer_holds_nobody_up_and_nobody_is_asked_unseen(
         while asked.acquire(timeout=0.5 + READ_S):
             under_way -= 1
             assert under_way
+        wait_until(lambda: not well._entrance.connections, "it hung up")
     finally:
         for server in (liar, boaster, secret, well):
             server.close()

@@ -22,7 +22,9 @@ LIST_S = 1.0  # between two lists of the hub's
 READ_S = 1.0  # between two readings of a service
 AGAIN_S = 10.0  # until a service is asked again that did not answer
 ANSWER_S = 2.0  # that a service has for all of its answers
-AT_ONCE = 4  # services that are asked, of a hub that has room for few consoles
+AT_ONCE = 4  # services that are asked
+MOST_OPEN = 8  # connections that stay while somebody looks: the hub logs each, and has room for some
+UNSEEN_S = 1.5  # after which nobody looks any more
 MOST_SERVICES = 40  # that are asked and shown: those that are here first
 MOST_FUNCTIONS = 200  # of a service
 MOST_LISTED = 1_000  # in a list of theirs
@@ -78,6 +80,7 @@ class ServiceReading:
     problem: str = ""
     is_read: bool = False
     due_s: float = 0.0
+    client: AsyncClient | None = None  # while it is connected
     _last: dict[str, Any] = field(default_factory=dict)  # the entry of its log that was read last
 
     @property
@@ -170,10 +173,13 @@ class ServiceReadings:
         self._listing: asyncio.Task[None] | None = None
         self._reading: dict[str, asyncio.Task[None]] = {}
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._seen_s = 0.0
+        self._closing: asyncio.Task[None] | None = None
 
     def refresh(self) -> None:
         """Have asked, in the background, what is due."""
-        now_s = steady.now_s()
+        now_s = self._seen_s = steady.now_s()
+        self._closing = self._closing or asyncio.create_task(self._close_unseen())
         if self._listing is None and now_s - self._listed_s >= LIST_S and not self._hub.is_lost:
             self._listing = asyncio.create_task(self._list())
         if not self._hub.is_lost:
@@ -195,6 +201,8 @@ class ServiceReadings:
                 if info.connected and not service.info.connected:
                     service.due_s = 0.0
                 service.info = info
+            for name in known.keys() - self.found.keys():
+                await close(known[name])
             ranked = sorted(
                 self.found.values(), key=lambda one: (not one.info.connected, natural(one.info.target_id))
             )
@@ -210,12 +218,9 @@ class ServiceReadings:
     async def _read(self, service: ServiceReading) -> None:
         name = service.info.target_id
         try:
-            async with (
-                self._places,
-                asyncio.timeout(ANSWER_S),
-                AsyncClient(hub=self._address, name=name) as client,
-            ):
-                await service.read(client)
+            async with self._places, asyncio.timeout(ANSWER_S):
+                service.client = service.client or AsyncClient(hub=self._address, name=name)
+                await service.read(service.client)
             service.problem = ""
         except TimeoutError:
             service.problem = f"It does not answer within {ANSWER_S:.0f} s"
@@ -227,8 +232,22 @@ class ServiceReadings:
             log_fault("what a service says of its work has no sense", error)
             service.problem = "What it says of its work has no sense"
         finally:
-            service.due_s = steady.now_s() + (AGAIN_S if service.problem else READ_S)
+            open_count = sum(one.client is not None for one in self.found.values())
+            stays = not service.problem and open_count <= MOST_OPEN
+            service.due_s = steady.now_s() + (READ_S if stays else AGAIN_S)
             self._reading.pop(name, None)
+            if not stays:
+                await close(service)
+
+    async def _close_unseen(self) -> None:
+        """Hang up on all once nobody looks any more."""
+        is_seen = True
+        while is_seen:
+            await asyncio.sleep(UNSEEN_S)
+            is_seen = steady.now_s() - self._seen_s < UNSEEN_S or bool(self._reading)
+        self._closing = None
+        for service in list(self.found.values()):
+            await close(service)
 
     def _said(self, error: Exception, name: str) -> str:
         return short(error).removeprefix(f"{name} through {self._address}: ")
@@ -242,6 +261,13 @@ def count(value: Any) -> int:
 def duration(value: Any) -> float:
     """Return seconds of theirs as those that a page can show. Raises TypeError, ValueError for none."""
     return min(max(float(value), 0.0), float(MOST_COUNT))
+
+
+async def close(service: ServiceReading) -> None:
+    """Hang up on a service."""
+    client, service.client = service.client, None
+    if client is not None:
+        await client.close()
 
 
 def short(value: object) -> str:
