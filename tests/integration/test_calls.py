@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from snyper.services.async_client import AsyncClient
+from snyper.services.caller import _Closing
 from snyper.services.client import Client, caller_of, close, closing, running
 from snyper.services.context import deadline
 from snyper.services.desk import MAX_UNSEEN
@@ -37,6 +38,7 @@ from tests.integration.calls_harness import (
     program,
     served,
 )
+from tests.integration.harness import wait_until
 from tools.loopback import free_port
 
 
@@ -115,6 +117,19 @@ def test_a_server_that_was_closed_says_so() -> None:
     server.close()
     with pytest.raises(RuntimeError, match="it was closed: make another"):
         server.run(threaded=True)
+
+
+def test_a_call_that_never_had_the_connection_blames_no_server() -> None:
+    with served(hello) as server, Client(address=HOST, port=server.port) as c:
+        c.hello()
+        caller, other = caller_of(c), _Closing()
+        wait_until(lambda: not caller._is_watched, "nobody reads for it")
+        assert caller._take_turn(other, None)
+        with pytest.raises(Unreachable, match=r"not sent to .*: other calls") as caught, deadline(0.05):
+            c.hello()
+        assert "firewall" not in str(caught.value)
+        other.is_over = True
+        assert c.hello() == "Hello world!"
 
 
 def test_a_server_serves_while_its_block_runs(capsys: pytest.CaptureFixture[str]) -> None:

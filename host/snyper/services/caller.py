@@ -225,7 +225,10 @@ class Caller:
                 outcome = self._exchange(request, until_s)
             except DeadlineError:
                 if request.done is None and not request.sent_to:
-                    raise Unreachable(self.where, "another call waits for it") from None
+                    if self._connection is None:
+                        raise Unreachable(self.where, "another call waits for it") from None
+                    why = "other calls of this client had the connection"
+                    raise Unreachable(self.where, why, is_connected=True) from None
                 raise OutcomeUnknown(request.name, "it has not ended at its deadline") from None
             except (Unreachable, Refused) as error:
                 raise request.unreached(error) from None

@@ -39,14 +39,19 @@ class CallError(Exception):
 
 
 class Unreachable(CallError):
-    """Nobody answers at `address`, or what answers is no server. Nothing was sent."""
+    """Nobody answers at `address`, or what answers is no server; or the connection to it was not free until
+    the call's deadline, `is_connected`. Nothing was sent.
+    """
 
-    def __init__(self, address: str, why: str) -> None:
-        super().__init__(address, why)
+    def __init__(self, address: str, why: str, is_connected: bool = False) -> None:
+        super().__init__(address, why, is_connected)
         self.address = address
         self.why = why
+        self.is_connected = is_connected
 
     def __str__(self) -> str:
+        if self.is_connected:
+            return f"not sent to {self.address} before its deadline: {self.why}"
         return (
             f"no server answers at {self.address}: {self.why}. Is it running, is the address right, and does"
             " its firewall let the port through?"
