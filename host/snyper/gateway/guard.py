@@ -73,7 +73,10 @@ def _is_own_page(origin: str, host: str, has_keys: bool) -> bool:
     """
     if not origin:
         return True
-    site = urlsplit(origin)
+    try:
+        site = urlsplit(origin)
+    except ValueError:  # no address at all, such as http://[
+        return False
     if site.netloc.lower() != host.lower():
         return False
     return has_keys or site.hostname == "localhost" or _is_ip(site.hostname or "")

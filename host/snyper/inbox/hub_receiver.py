@@ -6,7 +6,6 @@ Bytes come as all files on the link do, by `offer` and `chunk`, and lie aside. T
 
 import asyncio
 import errno
-import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ from snyper.shared.attachment_receiver import Receiver
 from snyper.shared.link import Link
 from snyper.shared.runtime import end_task
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
+from snyper.system.strict_json import parse_strictly
 
 MAX_TRANSFERS = 8
 WINDOW_CHUNKS = 4  # what a sender of this project has under way
@@ -162,10 +162,7 @@ def _sha256(data: dict[str, object]) -> str:
 
 
 def _value_in(path: Path) -> object:
-    def refuse(constant: str) -> object:
-        raise ValueError(f"{constant} is no JSON")
-
     try:
-        return json.loads(path.read_bytes(), parse_constant=refuse)
-    except RecursionError:
-        raise ValueError("the data is nested too deeply") from None
+        return parse_strictly(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"the data is no JSON: {error}") from None

@@ -4,6 +4,7 @@ import json
 
 from snyper.offload.declarations import Service
 from snyper.offload.work import InvalidInput
+from snyper.system.strict_json import parse_strictly
 
 
 class NoJson(InvalidInput):
@@ -13,10 +14,9 @@ class NoJson(InvalidInput):
 def parse_object(content: bytes | bytearray) -> dict[str, object]:
     """Parse a body that is a JSON object. Raises InvalidInput for what is none."""
     try:
-        value = json.loads(content, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is one
-        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise NoJson(f"the body is no JSON: {why}") from None
+        value = parse_strictly(content)
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise NoJson(f"the body is no JSON: {error}") from None
     if not isinstance(value, dict):
         raise InvalidInput("the body is JSON, and no object: send {…}")
     return value
@@ -31,7 +31,3 @@ def taken_from(service: Service, content: bytes | bytearray) -> tuple[object, ob
     if service.takes_options and not isinstance(options, dict):
         raise InvalidInput("field 'options' is an object, such as {}")
     return found[service.takes], options
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is none")
