@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from snyper.services import locks
 from snyper.services.client import Client, running
 from snyper.services.client_session import ClientSession
 from snyper.services.context import deadline
@@ -26,6 +27,7 @@ from tests.integration.calls_harness import (
     served,
     two_clients,
 )
+from tests.integration.harness import wait_until
 from tests.integration.stopwatch import Stopwatch
 from tools.loopback import free_port
 
@@ -340,3 +342,19 @@ def test_a_lease_has_a_time_that_makes_sense() -> None:
                 lock(c, lease=lease)
     with pytest.raises(TypeError, match="no client"):
         lock(Powermeter())
+
+
+def test_ctrl_c_as_the_renewals_begin_gives_the_lease_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = locks._start
+
+    def interrupted(*args: Any) -> None:
+        start(*args)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    with served(Powermeter()) as server, two_clients(server, Powermeter) as (one, other):
+        monkeypatch.setattr(locks, "_start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            lock(one, lease=60).__enter__()
+        wait_until(lambda: not leases(other), "it is given back")
+        assert other.read_voltage() is not None

@@ -150,10 +150,15 @@ class Lock(_Locking):
     """A block that has a lease, which a thread renews: `with`."""
 
     def __enter__(self) -> Self:
+        ends = threading.Event()
         with self._asking() as held:
-            self._caller.ask(LOCK, lease=held.id, **self._data)
-        self._ends = threading.Event()
-        _start(self._renew, held, self._ends)
+            try:
+                self._caller.ask(LOCK, lease=held.id, **self._data)
+                self._ends = ends
+                _start(self._renew, held, ends)
+            except BaseException:  # Ctrl-C: nobody would end the renewals
+                ends.set()
+                raise
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
