@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -231,3 +232,23 @@ def test_servers_that_have_ended_leave_no_thread() -> None:
             assert c.abs(-3) == 3
             time.sleep(after_ms / 1000)  # so that the watcher is anywhere in its turn
     wait_until(lambda: len(ours()) <= before, "the threads of servers should end")
+
+
+def test_a_client_is_closed_while_a_call_of_it_waits_for_a_server(caplog: pytest.LogCaptureFixture) -> None:
+    port = free_port()
+    client: Any = Client(port=port)
+    found: list[object] = []
+    calling = threading.Thread(target=lambda: found.append(client.give(3)))
+    calling.start()
+    wait_until(lambda: "waiting" in caplog.text, "it should wait for a server")
+    closing = threading.Thread(target=client.close)
+    closing.start()
+    closing.join(30)
+    assert not closing.is_alive()
+
+    def give(value: int) -> int:
+        return value
+
+    with Server(give, port=port):
+        calling.join(30)
+    assert found == [3]

@@ -133,6 +133,8 @@ class Caller:
     def close(self) -> None:
         """Hang up. The next call connects anew; one that is under way does so at once."""
         self._check_process()
+        if self._connection is None:  # whoever dials may do so for long
+            return
         turn = _Closing()
         try:
             if self._take_turn(turn, None):
