@@ -1,12 +1,17 @@
 """What `snyper serve` says where it cannot serve: a line, and what to do."""
 
+import os
 import re
+import shutil
 import signal
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from snyper.system.temporary import temporary_folder
+from tests.integration.dashboard_process import Process
 from tests.integration.gateway_harness import SERVICES
 from tests.integration.harness import left_in, processes_with, run_snyper, snyper, until
 
@@ -66,3 +71,52 @@ async def test_it_ends_while_the_services_load(tmp_path: Path, number: signal.Si
     assert command.err.splitlines()[-1:] == ["stopped"]
     assert left_in(tmp_path) == []
     assert processes_with(str(services)) == []
+
+
+def test_what_a_killed_server_left_goes_as_the_next_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "services.py").write_text(SERVICES)
+    place = tmp_path / "tmp"
+    place.mkdir()
+
+    def begin(*arguments: str) -> tuple[Process, list[Path]]:
+        process = Process(tmp_path, *arguments, "--listen", HERE, TMPDIR=str(place))
+        return process, [path for path in place.iterdir() if path.name.startswith("snyper-")]
+
+    serving, first = begin("serve", "services.py", "--workers", "1")
+    gateway, both = begin("gateway")
+    assert (len(first), len(both), set(first) < set(both)) == (1, 2, True)  # what is used stays
+    serving.end(signal.SIGKILL)
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    with temporary_folder() as own:
+        assert set(place.glob("snyper-*")) == {own.parent, *both} - set(first)
+        gateway.end(signal.SIGKILL)
+    with temporary_folder() as own:
+        assert set(place.glob("snyper-*")) == {own.parent}
+    assert not list(place.glob("snyper-*"))
+
+
+def test_what_is_no_temporary_folder_of_ours_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    notes, elsewhere = tmp_path / "snyper-notes", tmp_path / "elsewhere"
+    for folder in (notes, elsewhere):
+        folder.mkdir()
+        (folder / "kept").write_text("kept")
+    others = tmp_path / "snyper-others"
+    with temporary_folder() as own:
+        shutil.copytree(own.parent, others)
+        shutil.copytree(own.parent, elsewhere, dirs_exist_ok=True)
+    (tmp_path / "snyper-link").symlink_to(elsewhere)
+    (tmp_path / "snyper-file").touch()
+    monkeypatch.setattr(os, "getuid", lambda: others.stat().st_uid + 1)
+    with temporary_folder():
+        assert others.exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with temporary_folder():
+        assert not others.exists()
+        assert (notes / "kept").exists()
+        assert (elsewhere / "files").exists()
+        assert (tmp_path / "snyper-link").is_symlink()
+        assert (tmp_path / "snyper-file").exists()

@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-import tempfile
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 from snyper.cli import extras
 from snyper.cli.commands import HubOption, Json
@@ -23,6 +21,7 @@ from snyper.client import DEFAULT_HUB, ReconnectingClient
 from snyper.system.logs import log_to_stderr
 from snyper.system.process import EXIT_FAILED, EXIT_USAGE, ended_by_signals
 from snyper.system.streams import print_json
+from snyper.system.temporary import temporary_folder
 
 
 def gateway(
@@ -58,8 +57,7 @@ def gateway(
             tls = load_certificate(certificate, certificate_key) if certificate else None
             socks = run.open_sockets(listen, stack)
             urls = run.urls(socks, tls)
-            temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="snyper-"))
-            spool = stack.enter_context(closing(Spool(Path(temporary) / "spool")))
+            spool = stack.enter_context(closing(Spool(stack.enter_context(temporary_folder()) / "spool")))
 
             def ready() -> None:
                 if as_json:

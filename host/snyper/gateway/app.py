@@ -1,6 +1,5 @@
 """The applications: services of a person's own over HTTP, with what all servers here answer."""
 
-import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from snyper.offload.jobs import Jobs
 from snyper.offload.pool import Pool
 from snyper.offload.spool import Spool
 from snyper.offload.work_queue import WorkQueue
+from snyper.system.temporary import temporary_folder
 
 READY_LIMIT_S = 2.0
 SPOOL = "snyper-spool"  # which is emptied: nobody else has one of that name
@@ -128,7 +128,7 @@ async def serving(
     """Serve what is in `services` for the block. Raises ServicesError, OSError."""
     limits = gateway.limits
     async with AsyncExitStack() as stack:
-        folder = state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="snyper-")))
+        folder = state or stack.enter_context(temporary_folder())
         spool = stack.enter_context(closing(Spool(folder / SPOOL)))
         kept = stack.enter_context(
             closing(KeptResults(folder, limits["kept"], limits["kept_mb"] * 1_000_000, limits["keep_s"]))

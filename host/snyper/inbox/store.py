@@ -11,7 +11,6 @@ To be called by one thread at a time.
 import json
 import os
 import secrets
-import sys
 import time
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -22,7 +21,7 @@ from snyper.inbox.limits import Limits, Mismatch, NoRoom
 from snyper.inbox.names import safe_name
 from snyper.inbox.placing import Names, is_placed, place, sync_folder
 from snyper.inbox.records import Intent, Item, Records, Waiting
-from snyper.system.files import shown
+from snyper.system.files import lock, shown
 
 OWN_FOLDER = ".inbox"
 FILE_RECEIVED = "file.received"
@@ -189,16 +188,7 @@ class Store:
 def _locked(path: Path) -> BinaryIO:
     """Open the file that one process at a time has locked. Raises InUseError."""
     file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not lock(file.fileno(), waits=False):
         file.close()
-        raise InUseError(f"another process receives into {shown(path.parent.parent)}: name another") from None
+        raise InUseError(f"another process receives into {shown(path.parent.parent)}: name another")
     return file

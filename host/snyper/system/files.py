@@ -77,15 +77,28 @@ def locked(path: Path) -> Iterator[None]:
     whoever has it. Raises OSError.
     """
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE), "r+b") as file:
+        lock(file.fileno(), waits=True)
+        yield
+
+
+def lock(number: int, waits: bool) -> bool:
+    """Lock an open file until it is closed, and tell whether that is done: without `waits` it is not where
+    another process has the lock. Raises OSError.
+    """
+    try:
         if sys.platform == "win32":
             import msvcrt
 
-            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # and its close lets go
+            msvcrt.locking(number, msvcrt.LK_LOCK if waits else msvcrt.LK_NBLCK, 1)
         else:
             import fcntl
 
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+            fcntl.flock(number, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+    except OSError:
+        if waits:
+            raise
+        return False
+    return True
 
 
 def shown(path: Path) -> str:
