@@ -33,7 +33,7 @@ def test_what_it_exports() -> None:
         *("Busy", "Cancelled", "Incompatible", "NotServed", "OutcomeUnknown", "Refused", "ResultGone"),
         *("Unreachable", "WouldDeadlock"),
         *("CallError", "call_log", "cancelled", "close", "closing", "deadline", "running"),
-        "progress",
+        *("on_progress", "progress"),
         *("LeaseLost", "Locked", "StreamLost", "break_lock", "leases", "lock", "watch"),
         *("AsyncClient", "AsyncServer", "Client"),
         "RemoteError",
