@@ -40,7 +40,8 @@ _MAX_DEPTH = 60  # of what is nested, as lists: a service reads 64
 _CALL = "call"
 _EXCHANGE = "exchange"
 _TAG = "$"
-_YIELD_EVERY = 256  # pieces that are counted, before other tasks get their turn
+_JOINED_BYTES = 256  # of JSON: what is small goes on together
+_YIELD_BYTES = 1_024  # that are counted, before other tasks get their turn
 _KINDS = {"b": "i", "B": "u", "h": "i", "H": "u", "i": "i", "I": "u", "l": "i", "L": "u", "q": "i", "Q": "u"}
 _KINDS.update({"f": "f", "d": "f"})
 
@@ -81,9 +82,11 @@ class ServiceCall:
 
         Raises TypeError, ValueError for one that does not travel.
         """
-        for count, piece in enumerate(_json_of(self._value, self._buffers, 0)):
+        yields_at = _YIELD_BYTES
+        for piece in _json_of(self._value, self._buffers, 0):
             self._json_bytes += len(piece)
-            if not count % _YIELD_EVERY:
+            if self._json_bytes >= yields_at:
+                yields_at = self._json_bytes + _YIELD_BYTES
                 await sleep_ms(0)
         self._lengths = [_size_of(buffer) for buffer in self._buffers]
 
@@ -128,7 +131,7 @@ class ServiceCall:
             self.is_lost = True
             raise ProtocolError(ErrorCode.DISCONNECTED, "%s has begun anew since" % self._service)
 
-    def _pieces(self) -> "Iterator[bytes]":
+    def _pieces(self) -> "Iterator[bytes | bytearray]":
         """Encode the call, piece by piece."""
         tail = ",%s]" % json.dumps(self._lengths).replace(" ", "")
         json_bytes = self._json_bytes + 1 + len(tail)
@@ -171,7 +174,7 @@ class _Stream:
         while self._under_way or self._repeated:
             await self._wait()
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: "bytes | bytearray") -> None:
         """Send bytes, once there are enough of them. Raises ProtocolError."""
         self._unsent += piece
         while len(self._unsent) >= self._piece_bytes:
@@ -284,7 +287,7 @@ class _Stream:
             raise ProtocolError(ErrorCode.DISCONNECTED, "the service hung up")
 
 
-def _json_of(value: "Any", buffers: "list[Any]", depth: int) -> "Iterator[bytes]":
+def _json_of(value: "Any", buffers: "list[Any]", depth: int) -> "Iterator[bytes | bytearray]":
     """Encode `value`, piece by piece; what has bytes of its own goes to `buffers`.
 
     Raises TypeError, ValueError for what does not travel.
@@ -293,35 +296,46 @@ def _json_of(value: "Any", buffers: "list[Any]", depth: int) -> "Iterator[bytes]
         raise ValueError("nested deeper than %d" % _MAX_DEPTH)
     if callable(value):
         value = value()
-        is_list = True
+        is_dict = False
     else:
-        is_list = isinstance(value, (list, tuple))
-    if is_list:
-        separator = b"["
-        for item in value:
-            yield separator
-            separator = b","
+        is_dict = isinstance(value, dict)
+        if not is_dict and not isinstance(value, (list, tuple)):
+            yield _leaf(value, buffers)
+            return
+    joined: "bytes | bytearray" = bytearray(b"{" if is_dict else b"[")
+    separator = b""
+    for item in value:
+        joined += separator
+        separator = b","
+        if is_dict:
+            if not isinstance(item, str) or item == _TAG:
+                raise TypeError("a dict with the key %r does not travel from a device" % (item,))
+            joined += json.dumps(item).encode() + b":"
+            item = value[item]
+        if type(item) is int and -MAX_INTEGER <= item <= MAX_INTEGER:
+            joined += b"%d" % item  # here: readings are many, and `_leaf` would take as long again
+        elif isinstance(item, (list, tuple, dict)) or callable(item):
             for piece in _json_of(item, buffers, depth + 1):
-                yield piece
-        yield b"[]" if separator == b"[" else b"]"
-    elif isinstance(value, dict):
-        separator = b"{"
-        for name in value:
-            if not isinstance(name, str) or name == _TAG:
-                raise TypeError("a dict with the key %r does not travel from a device" % (name,))
-            yield separator + json.dumps(name).encode() + b":"
-            separator = b","
-            for piece in _json_of(value[name], buffers, depth + 1):
-                yield piece
-        yield b"{}" if separator == b"{" else b"}"
-    elif value is None or isinstance(value, (bool, str)):
-        yield json.dumps(value).encode()
-    elif isinstance(value, int):
-        yield (b"%d" % value) if -MAX_INTEGER <= value <= MAX_INTEGER else _tagged("int", "%x" % value)
-    elif isinstance(value, float):
-        yield repr(value).encode() if value - value == 0 else _tagged("float", repr(value))
-    else:
-        yield _reference(value, buffers)
+                yield joined
+                joined = piece
+        else:
+            joined += _leaf(item, buffers)
+        if len(joined) >= _JOINED_BYTES:
+            yield joined
+            joined = bytearray()
+    joined += b"}" if is_dict else b"]"
+    yield joined
+
+
+def _leaf(value: "Any", buffers: "list[Any]") -> bytes:
+    """Encode what nothing is nested in. Raises TypeError for what does not travel."""
+    if value is None or isinstance(value, (bool, str)):
+        return json.dumps(value).encode()
+    if isinstance(value, int):
+        return (b"%d" % value) if -MAX_INTEGER <= value <= MAX_INTEGER else _tagged("int", "%x" % value)
+    if isinstance(value, float):
+        return repr(value).encode() if value - value == 0 else _tagged("float", repr(value))
+    return _reference(value, buffers)
 
 
 def _reference(value: "Any", buffers: "list[Any]") -> bytes:
