@@ -7,6 +7,7 @@ import pytest
 
 from tests.integration.harness import needs_micropython
 from tools.bench.against import rows_against
+from tools.bench.board_calls import board_call_rows
 from tools.bench.calls import call_rows
 from tools.bench.fan_out import fan_out_rows
 from tools.bench.idle import idle_rows
@@ -35,6 +36,13 @@ async def test_a_command_to_many_is_measured_beside_its_floors() -> None:
 async def test_a_call_is_measured_beside_its_floors() -> None:
     rows = await call_rows(rounds=1, calls=2, array_bytes=1 << 16)
     assert len(rows) == 6
+    assert all(float(row.ratio) > 0 for row in rows)
+
+
+@needs_micropython
+async def test_a_board_s_call_is_measured_beside_http() -> None:
+    rows = await board_call_rows(rounds=1)
+    assert len(rows) == 4
     assert all(float(row.ratio) > 0 for row in rows)
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tools.bench.against import rows_against
+from tools.bench.board_calls import board_call_rows
 from tools.bench.calls import call_rows
 from tools.bench.fan_out import fan_out_rows
 from tools.bench.idle import idle_rows
@@ -35,6 +36,8 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
     rows += asyncio.run(fan_out_rows(arguments.targets, arguments.rounds))
     console.print("bench: one call")
     rows += asyncio.run(call_rows(arguments.rounds, arguments.pings))
+    console.print("bench: a board's readings")
+    rows += asyncio.run(board_call_rows(arguments.rounds))
     if sys.platform == "linux":
         console.print(f"bench: {arguments.targets} idle clients of calls")
         rows += asyncio.run(idle_rows(arguments.targets, arguments.seconds))

@@ -22,3 +22,9 @@ def busy(data: float) -> None:
     until_s = time.monotonic() + data
     while time.monotonic() < until_s:
         pass
+
+
+@data_service("/api/analyze/sensors", takes="readings", gives="anomalies")
+def analyze(readings: Any) -> Any:
+    middle = sum(readings) / len(readings)
+    return [reading for reading in readings if abs(reading - middle) > middle]
