@@ -6,11 +6,12 @@ import itertools
 import json
 import os
 import resource
+import select
 import socket
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import pytest
 import requests
 
 from tests.integration.gateway_harness import Background, Serve
-from tests.integration.harness import resident_kb, wait_until
+from tests.integration.harness import linux_only, resident_kb, wait_until
 
 FILE = "/api/process/file"
 DATA = "/api/process/data"
@@ -401,6 +402,29 @@ def test_a_body_that_trickles_is_given_up(server: Serve) -> None:
             with suppress(TimeoutError):
                 answer = sock.recv(100)
     assert b" 408 " in answer
+
+
+@linux_only  # which has more than one address of its own
+def test_an_address_has_half_of_the_places_while_its_bodies_come(tmp_path: Path) -> None:
+    limits = ("--limit", "places=2", "--limit", "hold_s=1", "--limit", "stall_s=5")
+    server = Serve(tmp_path, *limits)
+    with server.held("far"):  # what is read has all of them
+        both = [Background(server.post, "/api/far", json={"readings": n}) for n in range(2)]
+        wait_until(lambda: server.calls("far") == 2, "both are worked on")
+    assert [one.result().status_code for one in both] == [200, 200]
+    with ExitStack() as stack:
+        silent = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 30)) for _ in range(2)
+        ]
+        for sock in silent:
+            sock.sendall(head(DATA, 100, "application/json"))
+        answered, _, _ = select.select(silent, [], [], 30)
+        assert [answer_of(sock)[0] for sock in answered] == [503]
+        other = HTTPConnection("127.0.0.1", server.port, 30, source_address=("127.0.0.2", 0))
+        other.request("POST", DATA, body='{"data": 1}')
+        assert other.getresponse().status == 200
+        other.close()
+    assert server.end() == 0
 
 
 def test_queued_work_of_who_hung_up_never_starts(server: Serve) -> None:

@@ -1,9 +1,11 @@
 """Places for requests: so many at once, the others wait for a while, in order."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from http import HTTPStatus
+from weakref import WeakValueDictionary
 
 from snyper.gateway.exchange import Refusal
 
@@ -11,30 +13,54 @@ RETRY_AFTER_S = 1
 _LEAST_HOLD_S = 1.0  # in which a worker that is free begins, on any computer
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place that a request has. `end_reading` says that its body is there: that may take long, and nobody
+    is to blame. It may be held for `hold_s` from then on.
+    """
+
+    hold_s: float
+    end_reading: Callable[[], None]
+
+
 class Places:
-    """Places for requests whose body is read, waits or is worked on: so much of disk and memory is taken."""
+    """Places for requests whose body is read, waits or is worked on: so much of disk and memory is taken.
+
+    An address has at most half of them, and one, while its bodies are read: of one that announces them and
+    sends nothing, the others have the rest.
+    """
 
     def __init__(self, count: int, hold_s: float) -> None:
         self.hold_s = hold_s
-        self._semaphore = asyncio.Semaphore(count)
+        self._free = asyncio.Semaphore(count)
+        self._share = max(1, count // 2)
+        self._reading: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[float]:
-        """Wait for a place and take it for the block, which gets how many seconds the request may be held for
-        yet, once its body is there: that may take long, and nobody is to blame. Raises Refusal.
+    async def one(self, address: str | None = None) -> AsyncIterator[Place]:
+        """Wait for a place and take it for the block. `address` is whose body is to be read, None where there
+        is none. Raises Refusal.
         """
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self.hold_s
-        try:
-            # Without a wait there is none to limit, which takes longer than all else here.
-            async with nullcontext() if not self._semaphore.locked() else asyncio.timeout_at(until_s):
-                await self._semaphore.acquire()
-        except TimeoutError:
-            raise overloaded() from None
-        try:
-            yield max(until_s - loop.time(), _LEAST_HOLD_S)
-        finally:
-            self._semaphore.release()
+        with ExitStack() as held, ExitStack() as reading:
+            if address is not None:
+                share = self._reading.get(address) or asyncio.Semaphore(self._share)
+                self._reading[address] = share
+                await _take(share, until_s)
+                reading.callback(share.release)
+            await _take(self._free, until_s)
+            held.callback(self._free.release)
+            yield Place(max(until_s - loop.time(), _LEAST_HOLD_S), reading.close)
+
+
+async def _take(places: asyncio.Semaphore, until_s: float) -> None:
+    try:
+        # Without a wait there is none to limit, which takes longer than all else here.
+        async with nullcontext() if not places.locked() else asyncio.timeout_at(until_s):
+            await places.acquire()
+    except TimeoutError:
+        raise overloaded() from None
 
 
 def overloaded(detail: str = "too much is being worked on: come again") -> Refusal:

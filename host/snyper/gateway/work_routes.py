@@ -46,13 +46,14 @@ class WorkRoutes:
         is_async = "respond-async" in [
             word.partition(";")[0].strip().lower() for word in exchange.header("prefer").split(",")
         ]
-        async with self._places.one() as hold_s:
+        async with self._places.one(exchange.address) as place:
             job = await self._begin(exchange, key, is_async, read)
+            place.end_reading()
             with self._jobs.holding(job):
                 if is_async:
                     await _accept(exchange, job)
                 else:
-                    await self._answer(exchange, service, job, hold_s)
+                    await self._answer(exchange, service, job, place.hold_s)
 
     async def _begin(self, exchange: Exchange, key: str, is_async: bool, read: Read) -> Job:
         """Read a request, and return the job that it began or joined, which has its files from then on."""
