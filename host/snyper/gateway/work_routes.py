@@ -15,7 +15,7 @@ from snyper.offload.declarations import Service
 from snyper.offload.idempotency import Result
 from snyper.offload.jobs import Full, Job, Jobs, KeyReused, Request, State
 from snyper.offload.spool import Spool
-from snyper.offload.work import Rejected, TimedOut, WorkError
+from snyper.offload.work import Malformed, Rejected, TimedOut, WorkError
 
 MAX_KEY_CHARS = 255
 
@@ -116,6 +116,8 @@ def result_of(job: Job) -> Result:
             return job.task.result()
         case KeyReused():
             raise key_reused()
+        case Malformed() as error:
+            raise Refusal(HTTPStatus.BAD_REQUEST, error.detail)
         case Rejected() as error:
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, error.detail)
         case TimedOut() as error:

@@ -21,7 +21,7 @@ from snyper.offload.guard import Guard
 from snyper.offload.loading import ServicesError
 from snyper.offload.pool import START_LIMIT_S
 from snyper.offload.results import fresh_file
-from snyper.offload.work import Died, Done, Lost, Raised, Rejected, TimedOut, Work, WorkError
+from snyper.offload.work import Died, Done, Lost, Malformed, Raised, Rejected, TimedOut, Work, WorkError
 from snyper.offload.work_queue import NotStarted, WorkQueue
 from snyper.offload.worker_process import WorkerProcess
 from snyper.shared.backoff import Backoff
@@ -35,7 +35,7 @@ _CALL_LIMIT_S = 30.0  # for what takes no time at all where there is anybody
 _POLL_S = 1.0
 _AGAIN_FIRST_MS = 1_000
 _AGAIN_CAP_MS = 15_000
-_ERRORS = {"raised": Raised, "rejected": Rejected, "timedout": TimedOut, "died": Died}
+_ERRORS = {one.__name__.lower(): one for one in (Raised, Rejected, Malformed, TimedOut, Died)}
 _TLS = "DASK_DISTRIBUTED__COMM__TLS__"
 
 

@@ -51,6 +51,10 @@ class Rejected(WorkError):
     """The function raised InvalidInput."""
 
 
+class Malformed(Rejected):
+    """The body is no JSON at all. The function was not called."""
+
+
 class Raised(WorkError):
     """The function raised an exception, or returned what cannot be sent."""
 

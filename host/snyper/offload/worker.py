@@ -22,7 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from snyper.offload.bodies import taken_from
+from snyper.offload.bodies import NoJson, taken_from
 from snyper.offload.context import set_on_progress
 from snyper.offload.declarations import Kind, Service
 from snyper.offload.loading import Loaded, ServicesError, load_services
@@ -144,6 +144,8 @@ def _work(services: Mapping[str, Loaded], request: Mapping[str, Any], pipe: _Pip
         if loaded is None:
             raise Raised(f"there is no service {request['service']} any more")
         result = as_result(loaded.service, _call(loaded, request), folder)
+    except NoJson as error:
+        pipe.say("malformed", one_line(message_of(error)))
     except InvalidInput as error:
         pipe.say("rejected", one_line(message_of(error)))
     except Raised as error:

@@ -15,7 +15,7 @@ from typing import IO, Any
 from snyper.offload.declarations import Kind, Service
 from snyper.offload.guard import Guard
 from snyper.offload.loading import ServicesError
-from snyper.offload.work import Died, Done, Raised, Rejected, TimedOut, Work
+from snyper.offload.work import Died, Done, Malformed, Raised, Rejected, TimedOut, Work
 from snyper.offload.work_queue import NotStarted
 
 # What a pipe that is empty takes at once, on every system (POSIX's PIPE_BUF is at least 512; Linux's, 4096).
@@ -225,6 +225,8 @@ class WorkerProcess:
                 run.done.set_exception(Raised(value))
             elif word == "rejected":
                 run.done.set_exception(Rejected(value))
+            elif word == "malformed":
+                run.done.set_exception(Malformed(value))
 
     def _on_end(self, how: str) -> None:
         self.ended.set()
@@ -248,7 +250,7 @@ def _line_of(work: Work) -> bytes:
     try:
         return json.dumps(asked).encode() + b"\n"
     except RecursionError:
-        raise Rejected(f"what was sent to {work.service.name} is nested too deeply") from None
+        raise Malformed(f"what was sent to {work.service.name} is nested too deeply") from None
 
 
 def _start(command: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
