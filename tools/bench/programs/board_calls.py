@@ -35,7 +35,7 @@ _HEAD = (
 
 
 class Heap:
-    """How much of the heap is in use, at most."""
+    """The most of the heap that is in use."""
 
     def __init__(self) -> None:
         gc.collect()
@@ -45,15 +45,15 @@ class Heap:
     def grown_bytes(self) -> int:
         return self._most - self._before
 
-    def look(self) -> None:
+    def sample(self) -> None:
         gc.collect()
         self._most = max(self._most, _in_use())
 
     def seeing(self, values: "Iterable[int]") -> "Iterator[int]":
-        """Give the values, with a look now and then."""
+        """Give the values, with a sample now and then."""
         for count, value in enumerate(values):
             if not count % 100:
-                self.look()
+                self.sample()
             yield value
 
 
