@@ -181,7 +181,7 @@ def test_names(server: Serve, disposition: bytes, expected: str) -> None:
         (DATA, {"json": {"data": 1}, "headers": {"idempotency-key": "k" * 256}}, 400, "Idempotency-Key"),
         (DATA, {"json": {"data": 1}, "headers": {"origin": "http://other.example"}}, 403, "site"),
         (DATA, {"json": {"data": 1}, "headers": {"origin": "http://["}}, 403, "site"),
-        ("/api/nothing", {"json": {}}, 404, "path"),
+        ("/api/nothing", {"json": {}}, 404, "there is nothing at /api/nothing"),
         ("/health", {"json": {}}, 405, "method"),
     ],
 )

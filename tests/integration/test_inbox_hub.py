@@ -60,6 +60,9 @@ async def test_files_and_data_are_pushed_to_a_name(hub: HubUnderTest, tmp_path: 
             "send", "beagle", "receive_data", 'data={"t": 21}', "--hub", hub.address
         )
         assert status == 0, said
+        status, _, errors = await run_snyper("send", "beagle", "analyze", "--hub", hub.address)
+        hint = f"if beagle is a service, `snyper call --hub {hub.address} beagle analyze` calls its function"
+        assert (status, errors.strip()) == (1, hint)
         await until(lambda: len(events) == 3, "the events")
         assert inbox.counts() == {"received": 3, "parts": 0, "part_bytes": 0, "waiting": 0}
     assert path == again == str(folder / "möwe 1.jpg")
@@ -94,8 +97,7 @@ async def test_the_commands(hub: HubUnderTest, tmp_path: Path) -> None:
         assert (status, json.loads(said)) == (0, {"status": "ok", "message": "Data received"}), errors
         await until(lambda: '{"data": {"t": 21}}' in receiver.out.splitlines(), "the datum")
         status, _, errors = await run_snyper("push", str(source), "--hub", hub.address, "--to", "nobody")
-        assert status == 1
-        assert "nobody" in errors
+        assert (status, errors) == (1, "snyper: no service is nobody: `snyper services` lists them\n")
     assert (into / "a song.wav").read_bytes() == CONTENT
 
 

@@ -20,6 +20,7 @@ from snyper.client.selections import TargetCommand, carry_out
 from snyper.device import RemoteFileAdapter
 from snyper.shared.socket_protocol import (
     STREAM_TYPES,
+    ErrorCode,
     MessageType,
     ProtocolError,
     SocketMessage,
@@ -100,6 +101,9 @@ def send(
         print_json([{**asdict(result), "items": items.get(result.target_id, [])} for result in results])
     else:
         screens.print_table(screens.results_table(results, with_answers=True), "after", "why")
+        for result in [one for one in results if one.code == ErrorCode.UNKNOWN_TYPE][:1]:
+            calling = f"snyper call --hub {hub} {result.target_id} {command.word}"
+            err.print(f"if {result.target_id} is a service, `{calling}` calls its function", soft_wrap=True)
     if not all(result.ok for result in results):
         raise typer.Exit(EXIT_FAILED)
 

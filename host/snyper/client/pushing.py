@@ -88,13 +88,18 @@ async def _bring(
     stall_ms: int,
 ) -> SocketMessage:
     """Ask the peer to take what it has, and `send` it where it has it not."""
-    for _ in range(_TRIES):
-        reply = await _repeated(
-            lambda: hub.ask(peer, *request, timeout_ms=KEEP_TIMEOUT_MS), hub._may_retry, stall_ms
-        )
-        if reply.status != MISSING:
-            return reply
-        await send()
+    try:
+        for _ in range(_TRIES):
+            reply = await _repeated(
+                lambda: hub.ask(peer, *request, timeout_ms=KEEP_TIMEOUT_MS), hub._may_retry, stall_ms
+            )
+            if reply.status != MISSING:
+                return reply
+            await send()
+    except ProtocolError as error:
+        if error.code == ErrorCode.UNKNOWN_TARGET:  # to the hub whoever is asked is a target
+            raise ProtocolError(error.code, f"no service is {peer}") from None
+        raise
     raise ProtocolError(ErrorCode.BUSY, f"{peer} does not keep what it is sent")
 
 

@@ -32,6 +32,7 @@ from snyper.offload.work_queue import WorkQueue
 from snyper.system.temporary import temporary_folder
 
 READY_LIMIT_S = 2.0
+_SHOWN_CHARS = 200  # of a path that a stranger made up
 SPOOL = "snyper-spool"  # which is emptied: nobody else has one of that name
 UPLOADS = "uploads"
 
@@ -75,9 +76,9 @@ class _Endpoint:
         await self._app(scope, receive, send)
 
 
-async def _explain(_: Request, error: HTTPException) -> JSONResponse:
+async def _explain(request: Request, error: HTTPException) -> JSONResponse:
     detail = {
-        HTTPStatus.NOT_FOUND: "there is nothing at this path",
+        HTTPStatus.NOT_FOUND: f"there is nothing at {request.url.path[:_SHOWN_CHARS]}",
         HTTPStatus.METHOD_NOT_ALLOWED: "this path does not take that method",
     }.get(HTTPStatus(error.status_code), error.detail)
     headers = dict(error.headers or {})
