@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from snyper.shared.link import Link
 
 MAX_ANSWER_BYTES = 16_384  # of JSON and bytes, on a board a part of its memory
-MAX_UNDER_WAY = 7  # requests, of eight that a hub takes
-_MAX_PIECE_BYTES = 1_024  # with a request, also where the hub takes more: that many are kept to be repeated
+MAX_UNDER_WAY = 3  # requests: one waits with the service for its answer, the others carry
+_MAX_PIECE_BYTES = 2_048  # with a request, also where the hub takes more: that many are kept to be repeated
 _BUSY_MS = 20  # until what a slow link did not take is tried again
 _MAX_DEPTH = 60  # of what is nested, as lists: a service reads 64
 _CALL = "call"
@@ -160,8 +160,9 @@ class _Stream:
         self._sent_bytes = 0
         self._received_bytes = 0
         self._early: "dict[int, Any]" = {}  # what came before its turn, by where it belongs
-        self._under_way: "dict[int, SocketMessage]" = {}
-        self._repeated: "list[SocketMessage]" = []  # what the service had no place for
+        # By their ids, encoded: where the link queues one too there is one of it.
+        self._under_way: "dict[int, bytes]" = {}
+        self._repeated: "list[tuple[int, bytes]]" = []  # what the service had no place for
         self._error: "ProtocolError | None" = None
         self._changed = asyncio.Event()
         self._piece_bytes = min(_MAX_PIECE_BYTES, link.peer_max_chunk_bytes)
@@ -170,7 +171,7 @@ class _Stream:
 
     async def begin(self) -> None:
         """Open it. Raises ProtocolError."""
-        await self._ask({"begin": True}, None)
+        await self._ask({"begin": True, "max_held": 1}, None)
         while self._under_way or self._repeated:
             await self._wait()
 
@@ -223,7 +224,9 @@ class _Stream:
         # What is to be repeated first: a service keeps few bytes whose turn it is not.
         while self._repeated or len(self._under_way) >= MAX_UNDER_WAY:
             await self._wait()
-        await self._request(self._message(data, piece))
+        message = self._message(data, piece)
+        assert isinstance(message.id, int)
+        await self._request(message.id, message.to_line())
 
     def _message(self, data: "dict[str, object]", piece: "bytes | None") -> SocketMessage:
         data["connection"] = self._connection
@@ -231,13 +234,11 @@ class _Stream:
         data["room_bytes"] = self._link.max_chunk_bytes
         return SocketMessage(_EXCHANGE, self._link.new_id(), self._service, None, data, piece)
 
-    async def _request(self, message: SocketMessage) -> None:
-        id = message.id
-        assert isinstance(id, int)
-        self._under_way[id] = message
+    async def _request(self, id: int, line: bytes) -> None:
+        self._under_way[id] = line
         while True:
             try:
-                self._link.start_request(id, message.to_line(), self._on_reply, id)
+                self._link.start_request(id, line, self._on_reply, id)
                 return
             except ProtocolError as error:
                 if error.code != ErrorCode.BUSY:
@@ -249,9 +250,9 @@ class _Stream:
         if self._error is not None:
             raise self._error
         if self._repeated:
-            message = self._repeated.pop(0)
+            id, line = self._repeated.pop(0)
             await sleep_ms(_BUSY_MS)
-            await self._request(message)
+            await self._request(id, line)
             return
         await self._changed.wait()
         self._changed.clear()
@@ -259,9 +260,9 @@ class _Stream:
             raise self._error
 
     def _on_reply(self, id: int, reply: "SocketMessage | ProtocolError") -> None:
-        message = self._under_way.pop(id, None)
+        line = self._under_way.pop(id, None)
         self._changed.set()
-        if message is None:
+        if line is None:
             return
         try:
             if isinstance(reply, ProtocolError):
@@ -270,7 +271,7 @@ class _Stream:
                 error = error_of(reply)
                 if error.code != ErrorCode.BUSY or error.unknown_fate:
                     raise error
-                self._repeated.append(message)
+                self._repeated.append((id, line))
                 return
             self._take(reply.data or {}, reply.attachment)
         except ProtocolError as error:

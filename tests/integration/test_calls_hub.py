@@ -364,6 +364,7 @@ def test_foreign_messages_disturb_nobody(hub: HubProcess) -> None:
                 {"connection": 5, "begin": True},
                 {"connection": "y" * 32, "begin": True, "at": -1},
                 {"connection": "y" * 32, "begin": True, "room_bytes": "z"},
+                {"connection": "z" * 32, "begin": True, "max_held": 0},
                 {"connection": "w" * 32, "begin": True, "at": 1 << 52},
             ):
                 [result] = await console.command("lab1", "exchange", timeout_ms=200, **data)

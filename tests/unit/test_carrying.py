@@ -56,7 +56,7 @@ def test_both_streams_arrive_as_they_were_sent_in_whatever_order_messages_come(s
             moves.append("reply")
         if service.room_bytes and (down or not down_ends):
             moves.append("answer")
-        if len(service.held) > MAX_HELD:
+        if service.has_surplus:
             moves.append("surplus")
         assert moves, "both wait for each other"
         move = random.choice(moves)
@@ -101,6 +101,19 @@ def test_a_request_without_room_gets_no_bytes() -> None:
     assert service.room_bytes == MAX_BYTES
     assert service.answer(b"bytes").id == 2
     assert service.answer().id == 1
+
+
+def test_a_client_says_how_many_requests_are_kept() -> None:
+    client, service = ClientEnd("c", "lab1", MAX_BYTES), ServiceEnd(MAX_BYTES)
+    for _ in range(MAX_HELD):
+        service.take(passed_on(client.exchange()))
+    assert not service.has_surplus
+    asking = client.exchange()
+    asking.data = {**(asking.data or {}), "max_held": 1}
+    service.take(passed_on(asking))
+    while service.has_surplus:
+        service.answer()
+    assert [id for id, _ in service.held] == [asking.id]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ EXCHANGE = "exchange"
 QUIET_S = 5.0  # after which a service answers, though it has nothing to say
 GONE_S = 12.0  # without a request, after which the client is gone
 MAX_UNDER_WAY = 7  # requests of a client, of eight that a hub takes
-MAX_HELD = 4  # of them that the service keeps, for what it will say
+MAX_HELD = 4  # of them that the service keeps, for what it will say, where the client says nothing else
 _MAX_EARLY = 2 * MAX_UNDER_WAY  # pieces that came before their turn
 
 
@@ -124,7 +124,13 @@ class ServiceEnd:
         self.held: deque[tuple[Any, int]] = deque()  # the requests to answer: their ids, and room for bytes
         self._max_bytes = max_bytes
         self._sent_bytes = 0
+        self._max_held = MAX_HELD
         self._received = InOrder()
+
+    @property
+    def has_surplus(self) -> bool:
+        """Tell whether a request is to be answered, though there is nothing to say, so that more can come."""
+        return len(self.held) > self._max_held
 
     @property
     def is_over(self) -> bool:
@@ -141,7 +147,9 @@ class ServiceEnd:
         if len(self.held) > MAX_UNDER_WAY:
             raise ProtocolError(ErrorCode.BUSY, "too many requests under way")
         found = self._received.take(message)
-        room = integer_field(message.data or {}, "room_bytes", self._max_bytes, 0, MAX_INTEGER)
+        data = message.data or {}
+        room = integer_field(data, "room_bytes", self._max_bytes, 0, MAX_INTEGER)
+        self._max_held = integer_field(data, "max_held", self._max_held, 1, MAX_HELD)
         self.held.append((message.id, min(room, self._max_bytes)))
         return found
 

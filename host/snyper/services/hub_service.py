@@ -10,7 +10,7 @@ from typing import Any
 
 from snyper.client.service_session import ServiceSession
 from snyper.services import hub_loop
-from snyper.services.carrying import EXCHANGE, GONE_S, MAX_HELD, QUIET_S, ServiceEnd, connection_of
+from snyper.services.carrying import EXCHANGE, GONE_S, QUIET_S, ServiceEnd, connection_of
 from snyper.services.remote_exceptions import Refused
 from snyper.services.through_hub import HEARTBEAT_MS
 from snyper.shared.handshake_client import Registered
@@ -223,7 +223,7 @@ class _Carried:
             writer.write(piece)
             await writer.drain()
             self._untaken_bytes -= len(piece)
-            while len(self._end.held) > MAX_HELD:  # so that more can come
+            while self._end.has_surplus:
                 await self._answer()
 
     async def _watch(self) -> None:
