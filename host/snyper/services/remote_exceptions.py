@@ -44,7 +44,7 @@ class Unreachable(CallError):
     """
 
     def __init__(self, address: str, why: str, is_connected: bool = False) -> None:
-        super().__init__(address, why, is_connected)
+        super().__init__(*((address, why, True) if is_connected else (address, why)))
         self.address = address
         self.why = why
         self.is_connected = is_connected
@@ -412,10 +412,12 @@ _FIELDS: dict[type[CallError], tuple[type, ...]] = {
     StreamLost: (int,),
     Unreachable: (str, str),
 }
+_MORE: dict[type[CallError], tuple[type, ...]] = {Unreachable: (bool,)}  # that may be left out
 
 
 def _make_error_of_call(kind: type[CallError], arguments: list[Any] | None, message: str) -> CallError:
-    if arguments is None or tuple(map(type, arguments)) != _FIELDS.get(kind, (str,)):
+    fields = _FIELDS.get(kind, (str,))
+    if arguments is None or tuple(map(type, arguments)) not in (fields, fields + _MORE.get(kind, ())):
         return CallError(message)
     make: Callable[..., CallError] = kind
     return make(*arguments)
