@@ -22,14 +22,15 @@ pytest.importorskip("nicegui", reason="no NiceGUI here: pip install 'snyper[dash
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from snyper.dashboard.limits import complete_limits
+from snyper.dashboard import limits
+from snyper.system.limits import complete_limits
 from tests.integration.dashboard_process import Process
 from tests.integration.harness import HOST, free_port
 from tests.integration.stopwatch import running_s
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it needs addresses 127.0.0.x, and prlimit")
 
-LIMITS = complete_limits()
+LIMITS = complete_limits(limits.LIMITS, ())
 FREE_GUESSES, MAX_BURST = LIMITS["guesses"], LIMITS["messages_at_once"]
 HEAD_S, BODY_S = LIMITS["head_ms"] / 1000, LIMITS["body_ms"] / 1000
 PASSWORD = "correct horse"

@@ -153,7 +153,7 @@ def test_the_rooms_of_the_host() -> None:
 # What people import from `snyper.services`, whatever room has it.
 PUBLIC_FACE = (
     "host/snyper/services/__init__.py imports snyper.offload",
-    "host/snyper/services/__init__.py imports snyper.gateway.app",
+    "host/snyper/services/__init__.py imports snyper.gateway.service_routes",
 )
 
 

@@ -14,6 +14,7 @@ from snyper.cli import extras
 from snyper.cli.commands import HubOption, Json, address
 from snyper.cli.history_commands import JournalOption
 from snyper.cli.output import err, fail
+from snyper.cli.serving import Certificate, CertificateKey, Limit, check_certificate, limits_of
 from snyper.client import DEFAULT_HUB
 from snyper.client.addresses import is_loopback
 from snyper.client.environment import FILE_VARIABLE, KEY_VARIABLE, keys, secret
@@ -52,26 +53,15 @@ def dashboard(
     password_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Read the password from this file.", dir_okay=False)
     ] = None,
-    certificate: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Serve HTTPS with this certificate (PEM).", dir_okay=False),
-    ] = None,
-    certificate_key: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="The certificate's key, if it is in a file of its own.", dir_okay=False
-        ),
-    ] = None,
+    certificate: Certificate = None,
+    certificate_key: CertificateKey = None,
     key_file: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE", help="Read the key to the hub from this file, as SNYPER_KEY_FILE.", dir_okay=False
         ),
     ] = None,
-    limit: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=NUMBER", help="Another limit than the default; may be repeated."),
-    ] = None,
+    limit: Limit = None,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open it in your browser.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -81,11 +71,10 @@ def dashboard(
     SNYPER_DASHBOARD_PASSWORD. What is sent is encrypted with --certificate.
     """
     extras.need("dashboard", "the dashboard")
-    if certificate is None and certificate_key is not None:
-        fail("--certificate-key needs --certificate", EXIT_USAGE)
+    check_certificate(certificate, certificate_key)
     password = _password(listen, password_file)
     from snyper.dashboard import serve
-    from snyper.dashboard.limits import complete_limits
+    from snyper.dashboard.limits import LIMITS
     from snyper.web.listening import load_certificate, open_socket
 
     def ready(url: str) -> None:
@@ -96,10 +85,7 @@ def dashboard(
             webbrowser.open(url)
 
     log_to_stderr(logging.WARNING)
-    try:
-        limits = complete_limits(limit or ())
-    except ValueError as error:
-        fail(f"--limit: {error}", EXIT_USAGE)
+    limits = limits_of(LIMITS, limit)
     if key_file is not None:
         _use_key(key_file)
     try:

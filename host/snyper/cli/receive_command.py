@@ -2,36 +2,44 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from snyper.cli import extras
-from snyper.cli.commands import Json, address, hub_address
+from snyper.cli.commands import Json, hub_address
 from snyper.cli.output import err, fail, out
-from snyper.cli.serve_command import (
+from snyper.cli.serving import (
+    Access,
     Certificate,
     CertificateKey,
     KeyFile,
     Limit,
     Open,
-    service_keys,
+    addresses,
+    check_hub,
+    limits_of,
+    places,
+    starting,
 )
 from snyper.client.labels import plural
 from snyper.client.service_session import check_name
 from snyper.shared.config import Integer
 from snyper.shared.session import SessionState
 from snyper.system.files import shown
-from snyper.system.limits import complete_limits
 from snyper.system.loading import LoadingError, load_file
-from snyper.system.logs import log_to_stderr
-from snyper.system.process import EXIT_FAILED, EXIT_USAGE, ended_by_signals
+from snyper.system.process import EXIT_FAILED, ended_by_signals
 from snyper.system.streams import print_json
 from snyper.system.text import json_text, one_line
+
+if TYPE_CHECKING:
+    from snyper.inbox.bus import Bus
+    from snyper.inbox.inbox import Inbox
+    from snyper.inbox.limits import Limits
 
 DEFAULT_LISTEN = "127.0.0.1:8001"  # the port of the document's CLIENT_SERVER_URL
 _MB = 1_000_000
@@ -46,8 +54,13 @@ _LIMITS = {
 }
 
 
-def _addresses(given: list[str]) -> list[str]:
-    return [address(one) for one in given]
+def _name(text: str | None) -> str | None:
+    try:
+        if text is not None:
+            check_name(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
 
 
 def _accepted(given: list[str] | None) -> list[str] | None:
@@ -66,7 +79,7 @@ def receive(
         typer.Option(
             metavar="HOST:PORT",
             help=f"Where to listen; :PORT is every address. May be repeated; without --hub {DEFAULT_LISTEN}.",
-            callback=_addresses,
+            callback=addresses,
         ),
     ] = [],  # noqa: B006 - which nobody changes
     handlers: Annotated[
@@ -85,7 +98,9 @@ def receive(
             callback=lambda text: text and hub_address(text),
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="The name at the hub.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The name at the hub.", callback=_name)
+    ] = None,
     accept: Annotated[
         list[str] | None,
         typer.Option(
@@ -109,113 +124,72 @@ def receive(
     if is_list:
         _list_parts(into, as_json)
         return
-    if (hub is None) != (name is None):
-        fail("--hub and --name go together: a hub, and the name there", EXIT_USAGE)
+    check_hub(hub, name)
     if hub is None:
         listen = listen or [DEFAULT_LISTEN]
     if listen:
         extras.need("gateway", "receiving over HTTP")
-    keys = service_keys(listen, key_file, is_open)
-    if certificate is None and certificate_key is not None:
-        fail("--certificate-key needs --certificate", EXIT_USAGE)
-    log_to_stderr(logging.WARNING)
-    logging.getLogger("asyncio").setLevel(logging.ERROR)
     from snyper.gateway.limits import LIMITS
     from snyper.inbox.inbox import Inbox
 
-    try:
-        limits = complete_limits({**LIMITS, **_LIMITS}, limit or ())
-        if name is not None:
-            check_name(name)
-    except ValueError as error:
-        fail(str(error), EXIT_USAGE)
-    try:
+    limits = limits_of({**LIMITS, **_LIMITS}, limit)
+    access = Access(key_file, is_open, certificate, certificate_key)
+    with starting(listen, access, limits, logging.WARNING) as server:
         inbox = Inbox(into, _inbox_limits(limits, accept or ()), _bus(handlers, limits, as_json))
+        at_hub = partial(_at_hub, inbox, hub, name)
+        ready = partial(_say, inbox, server.urls, places(server.urls, hub, name), as_json)
         if listen:
-            _serve(inbox, listen, (certificate, certificate_key), keys, limits, (hub, name), as_json)
+            from snyper.gateway.receive_routes import serving_inbox
+
+            server.run([partial(serving_inbox, inbox=inbox), at_hub], ready)
         else:
-            asyncio.run(ended_by_signals(_receive_only(inbox, (hub, name), as_json)))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        err.print("stopped")
-    except (LoadingError, OSError, ValueError) as error:
-        fail(str(error), EXIT_FAILED)
+            asyncio.run(ended_by_signals(_receive_only(inbox, at_hub, ready)))
 
 
-def _serve(
-    inbox: Any,
-    listen: Sequence[str],
-    certificate: tuple[Path | None, Path | None],
-    keys: dict[str, str],
-    limits: dict[str, int],
-    hub: tuple[str | None, str | None],
-    as_json: bool,
+async def _receive_only(
+    inbox: "Inbox", at_hub: Callable[[], AbstractAsyncContextManager[None]], ready: Callable[[], None]
 ) -> None:
-    from snyper.gateway import run
-    from snyper.gateway.app import Gateway
-    from snyper.gateway.receive_routes import add_receive_routes
-    from snyper.web.listening import load_certificate
-
-    with ExitStack() as stack:
-        tls = load_certificate(certificate[0], certificate[1]) if certificate[0] else None
-        socks = run.open_sockets(listen, stack)
-        urls = run.urls(socks, tls)
-
-        async def work() -> None:
-            async with _open(inbox, hub):
-                gateway = Gateway(limits, keys)
-                add_receive_routes(gateway, inbox)
-                listening = run.Listening(socks, tls, limits)
-                ready = partial(_say, inbox, urls, hub, as_json)
-                await run.serve(gateway, listening, ready, inbox.uploads.end_appends)
-
-        asyncio.run(work())
-
-
-async def _receive_only(inbox: Any, hub: tuple[str | None, str | None], as_json: bool) -> None:
     """Receive through a hub alone, until cancelled."""
-    async with _open(inbox, hub):
-        _say(inbox, [], hub, as_json)
+    async with inbox, at_hub():
+        ready()
         await asyncio.Event().wait()
 
 
 @asynccontextmanager
-async def _open(inbox: Any, hub: tuple[str | None, str | None]) -> AsyncIterator[None]:
-    """Open the inbox, and be known to the hub, if there is to be one."""
+async def _at_hub(inbox: "Inbox", hub: str | None, name: str | None, *_: object) -> AsyncIterator[None]:
+    """Receive through a hub for the block, if there is to be one; it is said when that goes and comes."""
+    if hub is None or name is None:
+        yield
+        return
     from snyper.inbox.hub_receiver import receiving_from
 
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(inbox)
-        hub_at, name = hub
-        if hub_at is not None and name is not None:
+    is_lost = False
+
+    def on_change(state: str) -> None:
+        nonlocal is_lost
+        if state == SessionState.WAITING and not is_lost:
+            is_lost = True
+            why = one_line(session.error().message)
+            err.print(f"the hub at {hub} is not there ({why}): this goes on when it is")
+        elif state == SessionState.CONNECTED and is_lost:
             is_lost = False
+            err.print(f"the hub at {hub} is there")
 
-            def on_change(state: str) -> None:
-                nonlocal is_lost
-                if state == SessionState.WAITING and not is_lost:
-                    is_lost = True
-                    why = one_line(session.error().message)
-                    err.print(f"the hub at {hub_at} is not there ({why}): this goes on when it is")
-                elif state == SessionState.CONNECTED and is_lost:
-                    is_lost = False
-                    err.print(f"the hub at {hub_at} is there")
-
-            receiving = receiving_from(hub_at, name, inbox, on_change=on_change)
-            session = await stack.enter_async_context(receiving)
-            await session.wait_until_tried()
+    async with receiving_from(hub, name, inbox, on_change=on_change) as session:
+        await session.wait_until_tried()
         yield
 
 
-def _say(inbox: Any, urls: Sequence[str], hub: tuple[str | None, str | None], as_json: bool) -> None:
+def _say(inbox: "Inbox", urls: Sequence[str], where: str, as_json: bool) -> None:
     if as_json:
         print_json({"urls": urls, "into": shown(inbox.folder)})
-    places = [*urls, *([f"{hub[1]} at the hub {hub[0]}"] if hub[0] else [])]
-    err.print(f"receive: {', '.join(places)}, into {shown(inbox.folder)}; Ctrl-C stops it")
+    err.print(f"receive: {where}, into {shown(inbox.folder)}; Ctrl-C stops it")
     counts = inbox.counts()
     if counts["parts"]:
         err.print(f"receive: {plural(counts['parts'], 'file')} only partly here, which --list shows")
 
 
-def _inbox_limits(limits: dict[str, int], accept: Sequence[str]) -> Any:
+def _inbox_limits(limits: dict[str, int], accept: Sequence[str]) -> "Limits":
     from snyper.inbox.limits import Limits
 
     return Limits(
@@ -230,7 +204,7 @@ def _inbox_limits(limits: dict[str, int], accept: Sequence[str]) -> Any:
     )
 
 
-def _bus(handlers: Path | None, limits: dict[str, int], as_json: bool) -> Any:
+def _bus(handlers: Path | None, limits: dict[str, int], as_json: bool) -> "Bus":
     """Make the bus, with a person's own handlers, or what shows each event. Raises LoadingError."""
     from snyper.inbox.bus import Bus
     from snyper.inbox.handlers import subscribe_handlers

@@ -1,9 +1,6 @@
 """The limits of the dashboard, each settable with `--limit NAME=NUMBER`."""
 
-from collections.abc import Sequence
-
 from snyper.shared.config import Integer
-from snyper.system import limits
 
 LIMITS: dict[str, Integer] = {
     "tabs": Integer(128, 1, 10_000),
@@ -25,8 +22,3 @@ LIMITS: dict[str, Integer] = {
     "guess_wait_s": Integer(300, 1, 86_400),
     "exports": Integer(16, 1, 1_000),
 }
-
-
-def complete_limits(given: Sequence[str] = ()) -> dict[str, int]:
-    """Return all limits: those given, each NAME=NUMBER, and the defaults of the others. Raises ValueError."""
-    return limits.complete_limits(LIMITS, given)

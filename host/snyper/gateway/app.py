@@ -1,11 +1,8 @@
-"""The applications: services of a person's own over HTTP, with what all servers here answer."""
+"""The application: what all of its faces have in common. A face serves one thing over HTTP."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -16,29 +13,16 @@ from starlette.routing import Route
 
 from snyper.gateway.exchange import ACCEPT_ENCODING, App, Exchange, Handler, endpoint
 from snyper.gateway.guard import Guard
-from snyper.gateway.job_routes import JobRoutes
-from snyper.gateway.limits import complete_limits
-from snyper.gateway.places import Places
-from snyper.gateway.work_routes import WorkRoutes
-from snyper.gateway.work_uploads import upload_limits, uploads_to
-from snyper.inbox.upload_folder import uploads_in
-from snyper.inbox.uploads import Uploads
-from snyper.offload.declarations import Service
-from snyper.offload.idempotency import KeptResults
-from snyper.offload.jobs import Jobs
-from snyper.offload.pool import Pool
-from snyper.offload.spool import Spool
-from snyper.offload.work_queue import WorkQueue
-from snyper.system.temporary import temporary_folder
 
-READY_LIMIT_S = 2.0
 _SHOWN_CHARS = 200  # of a path that a stranger made up
-SPOOL = "snyper-spool"  # which is emptied: nobody else has one of that name
-UPLOADS = "uploads"
+
+State = Mapping[str, object]
 
 
 class Gateway:
-    """An ASGI application that others add routes to. It speaks JSON, of errors too: `{"detail": …}`."""
+    """An ASGI application, to which faces add what they serve. It speaks JSON, of errors too:
+    `{"detail": …}`.
+    """
 
     def __init__(self, limits: Mapping[str, int], keys: Mapping[str, str], lifespan: Any = None) -> None:
         self.limits = limits
@@ -47,6 +31,11 @@ class Gateway:
         )
         self.guarded = Guard(self._find, keys, limits)
         self._found: dict[tuple[str, str], App] = {}
+        self._healths: list[Callable[[], State]] = []
+        self._checks: list[Callable[[], Awaitable[State]]] = []
+        self._drains: list[Callable[[], object]] = []
+        self.add("GET", "/health", self._health)
+        self.add("GET", "/ready", self._ready)
 
     def add(self, method: str, path: str, handler: Handler) -> None:
         """Serve a path. `handler` answers an Exchange; it may raise Refusal and HungUp."""
@@ -54,6 +43,31 @@ class Gateway:
         self.app.router.routes.append(Route(path, _Endpoint(served), methods=[method]))
         if "{" not in path:
             self._found[method, path] = served
+
+    def add_state(
+        self, health: Callable[[], State], ready: Callable[[], Awaitable[State]] | None = None
+    ) -> None:
+        """Have `/health` tell what `health` returns, at once, and `/ready` what `ready` does, which raises
+        Refusal for a face that cannot serve now.
+        """
+        self._healths.append(health)
+        if ready is not None:
+            self._checks.append(ready)
+
+    def on_drain(self, callback: Callable[[], object]) -> None:
+        """Have `callback` called once this process is to end: nothing more is to begin."""
+        self._drains.append(callback)
+
+    def drain(self) -> None:
+        """Have every face begin nothing more."""
+        for callback in self._drains:
+            callback()
+
+    async def _health(self, exchange: Exchange) -> None:
+        await exchange.answer_json(_merged(health() for health in self._healths))
+
+    async def _ready(self, exchange: Exchange) -> None:
+        await exchange.answer_json(_merged([await ready() for ready in self._checks]))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self.guarded(scope, receive, send)
@@ -64,6 +78,18 @@ class Gateway:
         """
         served = self._found.get((scope.get("method", ""), scope.get("path", "")), self.app)
         await served(scope, receive, send)
+
+
+# One thing that a gateway serves, for a block: it adds its paths, what it tells of itself, and how it drains.
+Face = Callable[[Gateway], AbstractAsyncContextManager[object]]
+
+
+def _merged(states: Iterable[State]) -> State:
+    """Return what all faces tell of themselves."""
+    told: dict[str, object] = {"status": "ok"}
+    for state in states:
+        told.update(state)
+    return told
 
 
 class _Endpoint:
@@ -85,98 +111,3 @@ async def _explain(request: Request, error: HTTPException) -> JSONResponse:
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # such as OPTIONS, by which a client asks for it
         headers["accept-encoding"] = ACCEPT_ENCODING
     return JSONResponse({"detail": detail}, error.status_code, headers)
-
-
-def services_app(
-    services: str | Path,
-    workers: int | str | None = None,
-    state: str | Path | None = None,
-    keys: Mapping[str, str] | None = None,
-    limits: Sequence[str] = (),
-) -> Gateway:
-    """Build the application that serves the functions in the file `services`, in `workers` processes, or on
-    those of the Dask cluster at `dask+tls://HOST:PORT`.
-
-    It keeps results in the folder `state`, which is then its own; by default in one that goes with it. `keys`
-    are secrets by name, of which a request has to bring one; without any it asks for none. `limits` are
-    `NAME=NUMBER`. Raises ValueError.
-    """
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with serving(gateway, Path(services), workers, None if state is None else Path(state)):
-            yield
-
-    gateway = Gateway(complete_limits(limits), keys or {}, lifespan)
-    return gateway
-
-
-@dataclass(frozen=True)
-class Serving:
-    """The services that are served, and the work that is under way."""
-
-    services: Sequence[Service]
-    jobs: Jobs
-    pool: WorkQueue
-    places: Places
-    spool: Spool
-
-
-@asynccontextmanager
-async def serving(
-    gateway: Gateway, services: Path, workers: int | str | None, state: Path | None
-) -> AsyncIterator[Serving]:
-    """Serve what is in `services` for the block. Raises ServicesError, OSError."""
-    limits = gateway.limits
-    async with AsyncExitStack() as stack:
-        folder = state or stack.enter_context(temporary_folder())
-        spool = stack.enter_context(closing(Spool(folder / SPOOL)))
-        kept = stack.enter_context(
-            closing(KeptResults(folder, limits["kept"], limits["kept_mb"] * 1_000_000, limits["keep_s"]))
-        )
-        pool = await stack.enter_async_context(_open_pool(services, workers))
-        jobs = await stack.enter_async_context(Jobs(pool, kept, spool, limits["jobs"], limits["unclaimed_s"]))
-        uploads = await stack.enter_async_context(uploads_in(folder / UPLOADS, upload_limits(pool.services)))
-        places = Places(limits["places"], limits["hold_s"])
-        _add_routes(gateway, pool, jobs, WorkRoutes(jobs, places, spool), uploads)
-        yield Serving(pool.services, jobs, pool, places, spool)
-
-
-def _open_pool(services: Path, workers: int | str | None) -> Pool | Any:
-    if isinstance(workers, str):
-        from snyper.offload.dask_pool import DaskPool
-
-        return DaskPool(services, workers)
-    return Pool(services, workers)
-
-
-def _add_routes(gateway: Gateway, pool: WorkQueue, jobs: Jobs, work: WorkRoutes, uploads: Uploads) -> None:
-    resumable = uploads_to(pool.services, work, uploads)
-    resumable.add_to(gateway.add)
-    for service in pool.services:
-        serve = partial(work.serve, service=service)
-        gateway.add("POST", service.path, resumable.or_else(serve))
-    job_routes = JobRoutes(jobs, {service.name: service for service in pool.services})
-    gateway.add("GET", "/jobs/{id}", job_routes.show)
-    gateway.add("GET", "/jobs/{id}/result", job_routes.result)
-    gateway.add("DELETE", "/jobs/{id}", job_routes.remove)
-
-    async def health(exchange: Exchange) -> None:
-        await exchange.answer_json(
-            {
-                "status": "ok",
-                "services": [service.path for service in pool.services],
-                "workers": pool.workers,
-                "busy": pool.busy,
-                "waiting": pool.waiting,
-            }
-        )
-
-    async def ready(exchange: Exchange) -> None:
-        is_ready = await pool.probe(READY_LIMIT_S)
-        status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
-        content = {"status": "ok"} if is_ready else {"detail": "no worker gets done in time"}
-        await exchange.answer_json(content, status, {} if is_ready else {"retry-after": "1"})
-
-    gateway.add("GET", "/health", health)
-    gateway.add("GET", "/ready", ready)

@@ -15,6 +15,7 @@ from snyper.gateway.exchange import App, Exchange, HungUp, Receive, Refusal, Sen
 from snyper.web.throttle import LoginThrottle
 
 OPEN_PATHS = ("/health", "/ready")
+_POLICY = 1008  # RFC 6455, 7.4.1; a socket that is not open yet is answered with 403
 
 
 class Guard:
@@ -29,13 +30,16 @@ class Guard:
         self._stall_s = limits["stall_s"]
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] in ("http", "websocket"):
             exchange = Exchange(scope, receive, send, self._stall_s)
             try:
                 principal = self._judge(exchange)
             except Refusal as refusal:
-                with suppress(HungUp):
-                    await exchange.refuse(refusal)
+                if scope["type"] == "http":
+                    with suppress(HungUp):
+                        await exchange.refuse(refusal)
+                else:
+                    await send({"type": "websocket.close", "code": _POLICY, "reason": refusal.detail})
                 return
             scope.setdefault("state", {})["principal"] = principal
         await self._app(scope, receive, send)

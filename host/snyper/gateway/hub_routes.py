@@ -1,5 +1,7 @@
-"""The routes of a gateway that is a client of a hub: how it stands, who is there, pushes to who receives."""
+"""The face of a hub, whose client the gateway is: how it stands, who is there, pushes to who receives."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
@@ -14,6 +16,7 @@ from snyper.gateway.work_routes import idempotency_key
 from snyper.offload.spool import Spool
 from snyper.shared.session import SessionState
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
+from snyper.system.temporary import temporary_folder
 
 # A push may be held so long by a hub or a device that is away, of the 30 s that the document's clients wait.
 _STALL_MS = 20_000
@@ -21,45 +24,45 @@ _MAX_DATA_BYTES = 1_000_000
 _PASSING = (ErrorCode.BUSY, ErrorCode.TIMEOUT, ErrorCode.DISCONNECTED)
 
 
-def add_hub_routes(gateway: Gateway, hub: ReconnectingClient, address: str, spool: Spool) -> None:
-    """Serve what the hub at `address` tells, and push to its peers, for as long as `hub` is open. What is
-    pushed lies in a folder of `spool` meanwhile.
+@asynccontextmanager
+async def serving_hub(gateway: Gateway, address: str) -> AsyncIterator[None]:
+    """Serve what the hub at `address` tells, and push to its peers, for the block. Raises ValueError for an
+    address or a key that is none; OSError where there is no room for what is pushed.
     """
-    routes = _HubRoutes(hub, address)
-    pushes = _PushRoutes(hub, spool, gateway.limits["push_mb"] * 1_000_000)
-    gateway.add("POST", "/devices/{name}/api/receive/file", pushes.file)
-    gateway.add("POST", "/devices/{name}/api/receive/data", pushes.data)
-    gateway.add("GET", "/health", routes.health)
-    gateway.add("GET", "/ready", routes.ready)
+    with temporary_folder() as folder, closing(Spool(folder / "spool")) as spool:
+        async with ReconnectingClient(address) as hub:
+            state = _HubState(hub, address)
+            gateway.add_state(state.health, state.ready)
+            pushes = _PushRoutes(hub, spool, gateway.limits["push_mb"] * 1_000_000)
+            gateway.add("POST", "/devices/{name}/api/receive/file", pushes.file)
+            gateway.add("POST", "/devices/{name}/api/receive/data", pushes.data)
+            yield
 
 
-class _HubRoutes:
+class _HubState:
     def __init__(self, hub: ReconnectingClient, address: str) -> None:
         self._hub = hub
         self._address = address
 
-    async def health(self, exchange: Exchange) -> None:
-        """Answer that the gateway is here, and how it stands with its hub: at once, without asking it."""
+    def health(self) -> dict[str, object]:
+        """Return how the gateway stands with its hub, without asking it."""
         hub: dict[str, object] = {"address": self._address, "state": self._hub.state}
         if self._hub.last_error is not None:
             hub["detail"] = self._hub.last_error.message
-        await exchange.answer_json({"status": "ok", "hub": hub})
+        return {"hub": hub}
 
-    async def ready(self, exchange: Exchange) -> None:
-        """Answer with the names of targets and services, if the hub tells them. Raises Refusal."""
+    async def ready(self) -> dict[str, object]:
+        """Return the names of targets and services. Raises Refusal where no hub tells them."""
         if self._hub.state != SessionState.CONNECTED:
             raise _away("there is no hub")
         try:
             targets, services = await self._hub.targets(), await self._hub.services()
         except ProtocolError as error:
             raise _away(error.message) from None
-        await exchange.answer_json(
-            {
-                "status": "ok",
-                "targets": [target.target_id for target in targets],
-                "services": [service.target_id for service in services],
-            }
-        )
+        return {
+            "targets": [target.target_id for target in targets],
+            "services": [service.target_id for service in services],
+        }
 
 
 class _PushRoutes:

@@ -9,8 +9,8 @@ from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
-from snyper.gateway.app import Serving
 from snyper.gateway.exchange import Refusal
+from snyper.gateway.service_routes import Serving
 from snyper.gateway.uploads import BODY_NAME, DEFAULT_OPTIONS, FILE_NAME, disk_refusal, file_upload
 from snyper.offload.declarations import Kind, Service
 from snyper.offload.work import Done, InvalidInput, Raised, Rejected, TimedOut, Work

@@ -1,6 +1,7 @@
-"""The routes of what receives: files and data into an inbox."""
+"""The face of an inbox: files and data into it."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 from snyper.gateway.app import Gateway
@@ -17,13 +18,17 @@ DATA_PATH = "/api/receive/data"
 _ROOM_BYTES = 8 << 20  # of a file that comes in, between two looks at how much room there is
 
 
-def add_receive_routes(gateway: Gateway, inbox: Inbox) -> None:
-    """Serve an inbox that is open."""
-    routes = _ReceiveRoutes(inbox)
-    gateway.add("POST", FILE_PATH, routes.resumable.or_else(routes.receive_file))
-    gateway.add("POST", DATA_PATH, refusing(routes.receive_data))
-    gateway.add("GET", "/health", routes.health)
-    routes.resumable.add_to(gateway.add)
+@asynccontextmanager
+async def serving_inbox(gateway: Gateway, inbox: Inbox) -> AsyncIterator[None]:
+    """Open an inbox and serve it for the block. Raises OSError."""
+    async with inbox:
+        routes = _ReceiveRoutes(inbox)
+        gateway.add("POST", FILE_PATH, routes.resumable.or_else(routes.receive_file))
+        gateway.add("POST", DATA_PATH, refusing(routes.receive_data))
+        routes.resumable.add_to(gateway.add)
+        gateway.add_state(inbox.counts)
+        gateway.on_drain(inbox.uploads.end_appends)
+        yield
 
 
 class _ReceiveRoutes:
@@ -62,10 +67,6 @@ class _ReceiveRoutes:
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "field 'data' is missing: send {\"data\": …}")
         await self._inbox.keep_data(value["data"], key)
         await _answer(exchange, "Data received", {})
-
-    async def health(self, exchange: Exchange) -> None:
-        """Answer that it is here, with what it counts."""
-        await exchange.answer_json({"status": "ok", **self._inbox.counts()})
 
     # --- as the target of resumable uploads
 

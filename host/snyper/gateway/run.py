@@ -4,15 +4,15 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from platformdirs import user_data_path
 
 from snyper.client.addresses import dial_host
+from snyper.gateway.app import Face, Gateway
 from snyper.shared.address import format_address, parse_address
 from snyper.system.files import own_file
 from snyper.system.process import ending_signals
@@ -51,23 +51,32 @@ class Listening:
 
     socks: Sequence[socket.socket]
     tls: ssl.SSLContext | None
-    limits: Mapping[str, int]
 
 
-async def serve(app: Any, listening: Listening, ready: Callable[[], None], drain: Callable[[], None]) -> None:
-    """Serve until cancelled, or SIGTERM or the terminal's end: then `drain` is called and requests under way
-    have the limit `drain_s`. `ready` is called when it serves.
+async def serve(
+    gateway: Gateway, faces: Iterable[Face], listening: Listening, ready: Callable[[], None]
+) -> None:
+    """Serve `faces`, each opened after those before it, until cancelled, or SIGTERM or the terminal's end:
+    then they drain, and requests under way have the limit `drain_s`. `ready` is called when all are served.
+    Raises what a face does.
     """
-    limits = listening.limits
+    async with AsyncExitStack() as stack:
+        for face in faces:
+            await stack.enter_async_context(face(gateway))
+        await _serve(gateway, listening, ready)
+
+
+async def _serve(gateway: Gateway, listening: Listening, ready: Callable[[], None]) -> None:
+    limits = gateway.limits
     server = WebServer(
-        app, listening.socks, listening.tls, limits, log_fault, limits["drain_s"], has_lifespan=False
+        gateway, listening.socks, listening.tls, limits, log_fault, limits["drain_s"], has_lifespan=False
     )
     serving = asyncio.create_task(server.serve())
 
     def end() -> None:
         if not server.should_exit:
             _log.info("ending: what is under way has %s s", limits["drain_s"])
-            drain()
+            gateway.drain()
             server.should_exit = True
 
     loop = asyncio.get_running_loop()
@@ -86,7 +95,7 @@ async def serve(app: Any, listening: Listening, ready: Callable[[], None], drain
         if not serving.done():
             server.config.timeout_graceful_shutdown = 1
             server.should_exit = True
-            drain()
+            gateway.drain()
             await asyncio.wait([serving])
 
 

@@ -2,7 +2,7 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from snyper.gateway.app import services_app as app
+    from snyper.gateway.service_routes import services_app as app
     from snyper.offload.context import progress
     from snyper.offload.declarations import data_service, file_service, image_service
     from snyper.offload.work import InvalidInput
@@ -91,7 +91,7 @@ if not TYPE_CHECKING:
 
             return getattr(declarations, name)
         if name == "app":
-            from snyper.gateway.app import services_app
+            from snyper.gateway.service_routes import services_app
 
             return services_app
         if name == "progress":

@@ -1,0 +1,125 @@
+"""The face of a person's services: their paths, jobs and uploads, with the work behind them."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+
+from snyper.gateway.app import Gateway
+from snyper.gateway.exchange import Refusal
+from snyper.gateway.job_routes import JobRoutes
+from snyper.gateway.limits import LIMITS
+from snyper.gateway.places import Places
+from snyper.gateway.work_routes import WorkRoutes
+from snyper.gateway.work_uploads import upload_limits, uploads_to
+from snyper.inbox.upload_folder import uploads_in
+from snyper.inbox.uploads import Uploads
+from snyper.offload.declarations import Service
+from snyper.offload.idempotency import KeptResults
+from snyper.offload.jobs import Jobs
+from snyper.offload.pool import Pool
+from snyper.offload.spool import Spool
+from snyper.offload.work_queue import WorkQueue
+from snyper.system.limits import complete_limits
+from snyper.system.temporary import temporary_folder
+
+READY_LIMIT_S = 2.0
+SPOOL = "snyper-spool"  # which is emptied: nobody else has one of that name
+UPLOADS = "uploads"
+
+
+def services_app(
+    services: str | Path,
+    workers: int | str | None = None,
+    state: str | Path | None = None,
+    keys: Mapping[str, str] | None = None,
+    limits: Sequence[str] = (),
+) -> Gateway:
+    """Build the application that serves the functions in the file `services`, in `workers` processes, or on
+    those of the Dask cluster at `dask+tls://HOST:PORT`.
+
+    It keeps results in the folder `state`, which is then its own; by default in one that goes with it. `keys`
+    are secrets by name, of which a request has to bring one; without any it asks for none. `limits` are
+    `NAME=NUMBER`. Raises ValueError.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with serving(gateway, Path(services), workers, None if state is None else Path(state)):
+            yield
+
+    gateway = Gateway(complete_limits(LIMITS, limits), keys or {}, lifespan)
+    return gateway
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The services that are served, and the work that is under way."""
+
+    services: Sequence[Service]
+    jobs: Jobs
+    pool: WorkQueue
+    places: Places
+    spool: Spool
+
+
+@asynccontextmanager
+async def serving(
+    gateway: Gateway, services: Path, workers: int | str | None, state: Path | None
+) -> AsyncIterator[Serving]:
+    """Serve what is in `services` for the block. Raises ServicesError, OSError."""
+    limits = gateway.limits
+    async with AsyncExitStack() as stack:
+        folder = state or stack.enter_context(temporary_folder())
+        spool = stack.enter_context(closing(Spool(folder / SPOOL)))
+        kept = stack.enter_context(
+            closing(KeptResults(folder, limits["kept"], limits["kept_mb"] * 1_000_000, limits["keep_s"]))
+        )
+        pool = await stack.enter_async_context(_open_pool(services, workers))
+        jobs = await stack.enter_async_context(Jobs(pool, kept, spool, limits["jobs"], limits["unclaimed_s"]))
+        uploads = await stack.enter_async_context(uploads_in(folder / UPLOADS, upload_limits(pool.services)))
+        places = Places(limits["places"], limits["hold_s"])
+        _add_routes(gateway, pool, jobs, WorkRoutes(jobs, places, spool), uploads)
+        yield Serving(pool.services, jobs, pool, places, spool)
+
+
+def _open_pool(services: Path, workers: int | str | None) -> Pool | Any:
+    if isinstance(workers, str):
+        from snyper.offload.dask_pool import DaskPool
+
+        return DaskPool(services, workers)
+    return Pool(services, workers)
+
+
+def _add_routes(gateway: Gateway, pool: WorkQueue, jobs: Jobs, work: WorkRoutes, uploads: Uploads) -> None:
+    resumable = uploads_to(pool.services, work, uploads)
+    resumable.add_to(gateway.add)
+    for service in pool.services:
+        serve = partial(work.serve, service=service)
+        gateway.add("POST", service.path, resumable.or_else(serve))
+    job_routes = JobRoutes(jobs, {service.name: service for service in pool.services})
+    gateway.add("GET", "/jobs/{id}", job_routes.show)
+    gateway.add("GET", "/jobs/{id}/result", job_routes.result)
+    gateway.add("DELETE", "/jobs/{id}", job_routes.remove)
+
+    def health() -> dict[str, object]:
+        return {
+            "services": [service.path for service in pool.services],
+            "workers": pool.workers,
+            "busy": pool.busy,
+            "waiting": pool.waiting,
+        }
+
+    async def ready() -> dict[str, object]:
+        if not await pool.probe(READY_LIMIT_S):
+            detail = "no worker gets done in time"
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"retry-after": "1"})
+        return {}
+
+    gateway.add_state(health, ready)
+    gateway.on_drain(jobs.drop_queued)

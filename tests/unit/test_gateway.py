@@ -1,0 +1,78 @@
+"""A gateway of several faces, and who is let in to each."""
+
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+import pytest
+
+from snyper.gateway.app import Gateway
+from snyper.gateway.exchange import Exchange, Refusal
+from snyper.gateway.limits import LIMITS
+from snyper.system.limits import complete_limits
+
+
+def gateway_of(**keys: str) -> Gateway:
+    return Gateway(complete_limits(LIMITS, ()), keys)
+
+
+def client_of(gateway: Gateway) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(gateway), base_url="http://127.0.0.1")
+
+
+async def test_faces_tell_of_themselves_side_by_side() -> None:
+    gateway = gateway_of()
+    is_there = False
+
+    async def ready() -> dict[str, object]:
+        if not is_there:
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "there is no hub")
+        return {"targets": ["target_1"]}
+
+    async def path(exchange: Exchange) -> None:
+        await exchange.answer_json(exchange.path_values)
+
+    async with client_of(gateway) as client:
+        assert (await client.get("/health")).json() == (await client.get("/ready")).json() == {"status": "ok"}
+        gateway.add_state(lambda: {"received": 2})
+        gateway.add_state(lambda: {"hub": "here"}, ready)
+        gateway.add("GET", "/arrays/{name}", path)
+        assert (await client.get("/health")).json() == {"status": "ok", "received": 2, "hub": "here"}
+        refused = await client.get("/ready")
+        assert (refused.status_code, refused.json()) == (503, {"detail": "there is no hub"})
+        is_there = True
+        assert (await client.get("/ready")).json() == {"status": "ok", "targets": ["target_1"]}
+        assert (await client.get("/arrays/a")).json() == {"name": "a"}
+
+
+def test_every_face_drains() -> None:
+    gateway, drained = gateway_of(), list[str]()
+    gateway.on_drain(lambda: drained.append("jobs"))
+    gateway.on_drain(lambda: drained.append("uploads"))
+    gateway.drain()
+    assert drained == ["jobs", "uploads"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [({}, 1008), ({"authorization": "Bearer words"}, 1000), ({"origin": "http://elsewhere"}, 1008)],
+    ids=["without a key", "with the key", "from a page of another site"],
+)
+async def test_a_web_socket_needs_the_key_too(headers: dict[str, str], code: int) -> None:
+    """With it the application says that no face has that path, which closes it as one that has come in."""
+    scope = {
+        "type": "websocket",
+        "path": "/frames",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": ("192.0.2.1", 1234),
+    }
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await gateway_of(fleet="words")(scope, receive, send)
+    assert [(one["type"], one["code"]) for one in sent] == [("websocket.close", code)]
