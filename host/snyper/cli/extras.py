@@ -11,6 +11,7 @@ _MODULES = {
     "dashboard": "nicegui",
     "plot": "matplotlib",
     "gateway": "fastapi",
+    "arrays": "numpy",
     "dask": "distributed",
 }  # of each extra, the one that all else comes with
 

@@ -34,6 +34,9 @@ def gateway(
             callback=addresses,
         ),
     ] = [DEFAULT_LISTEN],  # noqa: B006 - which nobody changes
+    demo_signal: Annotated[
+        bool, typer.Option("--demo-signal", help="Serve the demonstration signal at /ws/stream.")
+    ] = False,
     key_file: KeyFile = None,
     is_open: Open = False,
     certificate: Certificate = None,
@@ -43,6 +46,9 @@ def gateway(
 ) -> None:
     """Serve a hub over HTTP until Ctrl-C, to programs that do not speak its protocol."""
     extras.need("gateway", "serving over HTTP")
+    if demo_signal:
+        extras.need("arrays", "the demonstration signal")
+    from snyper.gateway.app import Face
     from snyper.gateway.hub_routes import serving_hub
     from snyper.gateway.limits import LIMITS
 
@@ -54,4 +60,10 @@ def gateway(
                 print_json({"urls": server.urls, "hub": hub})
             err.print(f"gateway: {' '.join(server.urls)} to the hub at {hub}; Ctrl-C stops it")
 
-        server.run([partial(serving_hub, address=hub)], ready)
+        faces: list[Face] = [partial(serving_hub, address=hub)]
+        if demo_signal:
+            from snyper.gateway.stream_routes import serving_stream
+            from snyper.streams.demonstration import DemonstrationSignal
+
+            faces.append(partial(serving_stream, source=DemonstrationSignal()))
+        server.run(faces, ready)

@@ -13,8 +13,10 @@ from starlette.routing import Route
 
 from snyper.gateway.exchange import ACCEPT_ENCODING, App, Exchange, Handler, endpoint
 from snyper.gateway.guard import Guard
+from snyper.gateway.web_socket import SocketHandler, web_socket_endpoint
 
 _SHOWN_CHARS = 200  # of a path that a stranger made up
+_WEB_SOCKET = "websocket"  # in the place of a method
 
 State = Mapping[str, object]
 
@@ -43,6 +45,12 @@ class Gateway:
         self.app.router.routes.append(Route(path, _Endpoint(served), methods=[method]))
         if "{" not in path:
             self._found[method, path] = served
+
+    def add_web_socket(self, path: str, handler: SocketHandler) -> None:
+        """Serve a WebSocket at a path without values in it. `handler` accepts it; before that it may raise
+        Refusal, and at any time HungUp.
+        """
+        self._found[_WEB_SOCKET, path] = web_socket_endpoint(handler)
 
     def add_state(
         self, health: Callable[[], State], ready: Callable[[], Awaitable[State]] | None = None
@@ -76,7 +84,7 @@ class Gateway:
         """Pass a request to who answers it: at once where its path says all, and past FastAPI, which takes a
         tenth of the time of small work.
         """
-        served = self._found.get((scope.get("method", ""), scope.get("path", "")), self.app)
+        served = self._found.get((scope.get("method", _WEB_SOCKET), scope.get("path", "")), self.app)
         await served(scope, receive, send)
 
 

@@ -12,10 +12,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from snyper.gateway.exchange import App, Exchange, HungUp, Receive, Refusal, Send
+from snyper.gateway.web_socket import deny
 from snyper.web.throttle import LoginThrottle
 
 OPEN_PATHS = ("/health", "/ready")
-_POLICY = 1008  # RFC 6455, 7.4.1; a socket that is not open yet is answered with 403
 
 
 class Guard:
@@ -39,7 +39,7 @@ class Guard:
                     with suppress(HungUp):
                         await exchange.refuse(refusal)
                 else:
-                    await send({"type": "websocket.close", "code": _POLICY, "reason": refusal.detail})
+                    await deny(refusal, send)
                 return
             scope.setdefault("state", {})["principal"] = principal
         await self._app(scope, receive, send)

@@ -18,6 +18,8 @@ LIMITS: dict[str, Integer] = {
     "kept": Integer(1_000, 1, 1_000_000),
     "kept_mb": Integer(1_000, 1, 1_000_000),
     "push_mb": Integer(1_000, 1, 1_000_000),  # of a file that a gateway passes on
+    "listeners": Integer(256, 1, 60_000),  # to a signal: half of the connections are left for all else
+    "message_bytes": Integer(65_536, 1_024, 1_000_000),  # that a WebSocket sends: existing clients' have 30
     "drain_s": Integer(25, 1, 3_600),
     "guesses": Integer(10, 1, 1_000),
     "guess_wait_s": Integer(60, 1, 86_400),

@@ -69,7 +69,14 @@ async def serve(
 async def _serve(gateway: Gateway, listening: Listening, ready: Callable[[], None]) -> None:
     limits = gateway.limits
     server = WebServer(
-        gateway, listening.socks, listening.tls, limits, log_fault, limits["drain_s"], has_lifespan=False
+        gateway,
+        listening.socks,
+        listening.tls,
+        limits,
+        log_fault,
+        limits["drain_s"],
+        has_lifespan=False,
+        deflates=False,  # it takes 20 times the time of a message of numbers
     )
     serving = asyncio.create_task(server.serve())
 

@@ -20,6 +20,7 @@ _GOODBYE_S = 1  # for browsers' connections to end by themselves
 _RETRY_S = 0.01  # after the system had no descriptor for a connection
 _BACKLOG = 128
 _RECEIVE_BYTES = 65_536  # at once: asyncio's own 256 KiB are several times that in memory, and no faster
+_UNREAD_S = 10.0  # for the peer of a closed connection to take the rest: one that reads nothing never would
 _GATHERED_BYTES = 16_384  # what is longer is not copied
 
 
@@ -46,6 +47,8 @@ class _Gathering:
     def close(self) -> None:
         self.flush()
         self._transport.close()
+        if self._transport.get_write_buffer_size():
+            self._loop.call_later(_UNREAD_S, self._transport.abort)
 
     def flush(self) -> None:
         written, self._written = self._written, []
@@ -164,10 +167,17 @@ class _Socket(socket.socket):
         self.counted_in.remove(self.connection)
 
 
+def _web_socket(limits: Mapping[str, int]) -> Any:
+    from snyper.web.web_socket import limited_web_socket  # whose package not every server needs
+
+    return limited_web_socket(limits)
+
+
 class WebServer(uvicorn.Server):
     """Leaves signals to the command, and says when it serves (`serves`). `tls`: it speaks HTTPS. What others
     cause is told to `log_fault`. Whoever sets `should_exit` ends it: requests under way have `goodbye_s`.
-    Without `has_lifespan` the application is not told of its start and end.
+    Without `has_lifespan` the application is not told of its start and end; without `deflates` no message of
+    a WebSocket is packed.
     """
 
     def __init__(
@@ -179,13 +189,15 @@ class WebServer(uvicorn.Server):
         log_fault: Callable[[str, BaseException], None],
         goodbye_s: int = _GOODBYE_S,
         has_lifespan: bool = True,
+        deflates: bool = True,
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 http=_Protocol,
-                ws="websockets-sansio" if "message_bytes" in limits else "none",
+                ws=_web_socket(limits) if "message_bytes" in limits else "none",
                 ws_max_size=limits.get("message_bytes", 0),
+                ws_per_message_deflate=deflates,
                 lifespan="on" if has_lifespan else "off",
                 log_config=None,  # the command decides how it logs
                 log_level=logging.ERROR,  # its warnings are what strangers send

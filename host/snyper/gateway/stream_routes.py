@@ -1,0 +1,104 @@
+"""The face of a signal: who opens the WebSocket gets its packets, and anybody starts and stops them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+from snyper.gateway.app import Gateway
+from snyper.gateway.exchange import Exchange, HungUp, Refusal
+from snyper.gateway.stream_delivery import Delivery, Listener
+from snyper.gateway.stream_frames import BINARY
+from snyper.gateway.web_socket import WebSocket
+from snyper.streams.packet import PacketSource
+from snyper.system.strict_json import parse_strictly
+
+PATH = "/ws/stream"
+
+
+@asynccontextmanager
+async def serving_stream(gateway: Gateway, source: PacketSource) -> AsyncIterator[None]:
+    """Serve a signal to WebSockets for the block."""
+    delivery = Delivery(source)
+    routes = _StreamRoutes(delivery, gateway.limits["listeners"])
+    gateway.add_web_socket(PATH, routes.listen)
+    gateway.add("POST", "/control/start", routes.start)
+    gateway.add("POST", "/control/stop", routes.stop)
+    gateway.add_state(delivery.health)
+    delivering = asyncio.create_task(delivery.run())
+    try:
+        yield
+    finally:
+        delivering.cancel()
+        await asyncio.wait([delivering])
+
+
+class _StreamRoutes:
+    def __init__(self, delivery: Delivery, most: int) -> None:
+        self._delivery = delivery
+        self._most = most
+
+    async def start(self, exchange: Exchange) -> None:
+        """Start the delivery to everybody. Nobody is told."""
+        self._delivery.start()
+        await exchange.answer_json({"status": "streaming started"})
+
+    async def stop(self, exchange: Exchange) -> None:
+        """Stop the delivery to everybody."""
+        self._delivery.stop()
+        await exchange.answer_json({"status": "streaming stopped"})
+
+    async def listen(self, web_socket: WebSocket) -> None:
+        """Serve somebody who listens. Raises Refusal, HungUp."""
+        if self._delivery.count >= self._most:
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "too many listen", {"retry-after": "1"})
+        is_binary = BINARY in web_socket.subprotocols
+        with self._delivery.listening() as listener:
+            await web_socket.accept(BINARY if is_binary else None)
+            sending = asyncio.create_task(_send_packets(web_socket, listener, is_binary))
+            try:
+                while True:
+                    await self._answer(web_socket, listener, await web_socket.receive())
+            finally:
+                sending.cancel()
+
+    async def _answer(self, web_socket: WebSocket, listener: Listener, message: str | bytes) -> None:
+        """Do what a message says. Its answer is on its way before any data that it starts."""
+        match _action(message):
+            case "start":
+                await _say(web_socket, {"type": "status", "streaming": True})
+                listener.heed()
+                self._delivery.start()
+            case "stop":
+                self._delivery.stop()
+                await _say(web_socket, {"type": "status", "streaming": False})
+            case "ping":
+                await _say(web_socket, {"type": "pong"})
+            case _:
+                why = 'it is no {"action": "start"}, "stop" or "ping"'
+                await _say(web_socket, {"type": "error", "message": why})
+        await asyncio.sleep(0)  # others have their turn, however many messages have come at once
+
+
+def _action(message: str | bytes) -> object:
+    """Return the action that a message asks for, None for none."""
+    try:
+        value = parse_strictly(message)
+    except ValueError:
+        return None
+    return value.get("action") if isinstance(value, dict) else None
+
+
+async def _say(web_socket: WebSocket, value: dict[str, object]) -> None:
+    await web_socket.send(json.dumps(value))
+
+
+async def _send_packets(web_socket: WebSocket, listener: Listener, is_binary: bool) -> None:
+    """Send what comes to a listener, as fast as he takes it, until he is gone."""
+    try:
+        while True:
+            frames = await listener.take()
+            await web_socket.send(frames.binary if is_binary else frames.text)
+    except HungUp:
+        pass  # which whoever waits for his messages is told, too

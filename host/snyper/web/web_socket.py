@@ -1,0 +1,73 @@
+"""The protocol of WebSockets: uvicorn's, whose peer takes what is sent and sends no more than it may."""
+
+import asyncio
+from asyncio.transports import BaseTransport
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+
+# At once: each frame in it is read before anybody else has a turn, and the shortest has 6 bytes.
+_RECEIVE_BYTES = 4_096
+# Pings, and frames of messages that come in pieces: each is answered or kept whether anybody reads or not.
+_MOST_EXTRA = 1_000
+_EXTRA_PER_S = 100
+
+
+def limited_web_socket(limits: Mapping[str, int]) -> Callable[..., asyncio.Protocol]:
+    """Return what makes the protocol of a WebSocket, whose peer has `answer_ms` to take what is sent."""
+
+    def make(**arguments: Any) -> asyncio.Protocol:
+        return _Protocol(limits["answer_ms"] / 1000, **arguments)
+
+    return make
+
+
+class _Protocol(WebSocketsSansIOProtocol):
+    def __init__(self, answer_s: float, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._answer_s = answer_s
+        self._deadline: asyncio.TimerHandle | None = None
+        self._extra = float(_MOST_EXTRA)
+        self._extra_at_s = self.loop.time()
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        if hasattr(transport, "max_size"):
+            transport.max_size = _RECEIVE_BYTES
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._take_deadline_off()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._take_deadline_off()
+        self._deadline = self.loop.call_later(self._answer_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._take_deadline_off()
+        super().resume_writing()
+
+    def handle_cont(self, event: Frame) -> None:
+        if self._may_send_extra():
+            super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        if self._may_send_extra():
+            super().handle_ping()
+
+    def _may_send_extra(self) -> bool:
+        """Count a frame; end the connection of who sends too many."""
+        now_s = self.loop.time()
+        self._extra = min(_MOST_EXTRA, self._extra + (now_s - self._extra_at_s) * _EXTRA_PER_S) - 1
+        self._extra_at_s = now_s
+        if self._extra < 0:
+            self.transport.abort()
+        return self._extra >= 0
+
+    def _take_deadline_off(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

@@ -1,0 +1,168 @@
+"""`snyper gateway --demo-signal`: the signal as existing clients take it, over WebSockets."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import numpy
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
+
+from tests.integration.harness import DEADLINE_S, HOST, free_port, snyper
+
+START, STOP, PING = ({"action": word} for word in ("start", "stop", "ping"))
+STREAMING = {"type": "status", "streaming": True}
+STOPPED = {"type": "status", "streaming": False}
+
+
+@asynccontextmanager
+async def demonstration(*arguments: str, **environment: str) -> AsyncIterator[str]:
+    """Run a gateway with the demonstration signal and without a hub; give its HOST:PORT."""
+    away = ("--hub", f"{HOST}:{free_port()}", "--listen", f"{HOST}:0", "--json")
+    async with snyper("gateway", "--demo-signal", *away, *arguments, **environment) as command:
+        yield (await command.says_json())["urls"][0].partition("://")[2]
+        assert await command.interrupt() == 0
+
+
+def listening(address: str, **options: Any) -> connect:
+    """Open the WebSocket as existing clients do, who say nothing of what they take."""
+    return connect(f"ws://{address}/ws/stream", **options)
+
+
+async def say(web_socket: ClientConnection, value: object) -> None:
+    await web_socket.send(json.dumps(value))
+
+
+async def hear(web_socket: ClientConnection) -> dict[str, Any]:
+    async with asyncio.timeout(DEADLINE_S):
+        message: dict[str, Any] = json.loads(await web_socket.recv())
+        return message
+
+
+async def until_not_data(web_socket: ClientConnection) -> tuple[dict[str, Any], int]:
+    """Return the next message that is no packet, and how many packets came before it."""
+    packets = 0
+    while (message := await hear(web_socket))["type"] == "data":
+        packets += 1
+    return message, packets
+
+
+async def health(address: str) -> dict[str, Any]:
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(f"http://{address}/health")
+        assert answer.status_code == 200
+        told: dict[str, Any] = answer.json()
+        return told
+
+
+async def control(address: str, word: str) -> dict[str, Any]:
+    async with httpx.AsyncClient() as client:
+        answer = await client.post(f"http://{address}/control/{word}")
+        assert answer.status_code == 200
+        told: dict[str, Any] = answer.json()
+        return told
+
+
+async def test_the_client_that_exists_is_served() -> None:
+    async with demonstration() as address, listening(address) as client:
+        await say(client, START)
+        assert await hear(client) == STREAMING
+        packets = [await hear(client) for _ in range(5)]
+        for index, packet in enumerate(packets):
+            x, y = numpy.array(packet["x"]), numpy.array(packet["y"], dtype=packet["dtype"])
+            assert (packet["type"], packet["shape"], packet["dtype"]) == ("data", [100], "float64")
+            assert packet["timestamp"] == index / 10 == x[0]
+            assert x[-1] - x[0] == pytest.approx(2 * numpy.pi)
+            assert 0 < numpy.std(y - numpy.sin(x)) < 0.2
+        await say(client, PING)
+        assert (await until_not_data(client))[0] == {"type": "pong"}
+        await say(client, STOP)
+        answer, late = await until_not_data(client)
+        assert (answer, late <= 10) == (STOPPED, True)
+        await say(client, PING)
+        assert await hear(client) == {"type": "pong"}
+        await say(client, START)
+        assert await hear(client) == STREAMING
+        assert (await hear(client))["timestamp"] > packets[-1]["timestamp"]
+
+
+async def test_everybody_gets_the_data_and_the_asker_alone_its_status() -> None:
+    async with demonstration() as address, listening(address) as one, listening(address) as other:
+        await say(one, START)
+        assert await hear(one) == STREAMING
+        first = await hear(other)
+        assert first["type"] == "data"
+        assert await hear(one) == first
+        async with listening(address) as third:
+            await say(third, START)
+            assert await hear(third) == STREAMING
+            assert (await hear(third))["type"] == "data"
+        await say(other, STOP)
+        assert (await until_not_data(other))[0] == STOPPED
+        await say(one, PING)
+        assert (await until_not_data(one))[0] == {"type": "pong"}
+
+
+async def test_http_starts_and_stops_and_tells_nobody() -> None:
+    async with demonstration() as address, listening(address) as client:
+        assert await control(address, "start") == {"status": "streaming started"}
+        assert (await hear(client))["type"] == "data"
+        told = await health(address)
+        assert (told["status"], told["streaming"], told["connections"]) == ("healthy", True, 1)
+        assert await control(address, "stop") == {"status": "streaming stopped"}
+        await say(client, PING)
+        answer, late = await until_not_data(client)
+        assert (answer, late <= 10) == ({"type": "pong"}, True)
+        assert (await health(address))["streaming"] is False
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "",
+        "{",
+        "null",
+        "[]",
+        '"start"',
+        '{"action": "dance"}',
+        '{"action": ["start"]}',
+        "[" * 20_000,
+        b"\xff\0",
+    ],
+    ids=lambda message: repr(message)[:12],
+)
+async def test_a_message_that_makes_no_sense_costs_an_error(message: str | bytes) -> None:
+    async with demonstration() as address:
+        async with listening(address) as client:
+            await client.send(message)
+            assert (await hear(client))["type"] == "error"
+            await say(client, PING)
+            assert await hear(client) == {"type": "pong"}
+            assert (await health(address))["connections"] == 1
+        assert (await health(address))["connections"] == 0
+
+
+async def test_nothing_is_packed() -> None:
+    async with demonstration() as address, listening(address) as client:
+        assert client.protocol.extensions == []
+
+
+async def test_a_key_and_its_own_pages_alone() -> None:
+    key = "some words that nobody guesses"
+    async with demonstration(SNYPER_SERVICE_KEY=key) as address:
+        for headers, status in [
+            ({}, 401),
+            ({"authorization": "Bearer other words"}, 401),
+            ({"authorization": f"Bearer {key}", "origin": "http://elsewhere"}, 403),
+        ]:
+            with pytest.raises(InvalidStatus) as caught:
+                await listening(address, additional_headers=headers)
+            assert caught.value.response.status_code == status
+            assert b'{"detail": ' in (caught.value.response.body or b"")
+        async with listening(address, additional_headers={"authorization": f"Bearer {key}"}) as client:
+            await say(client, PING)
+            assert await hear(client) == {"type": "pong"}
