@@ -17,9 +17,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from snyper.inbox import placing
 from snyper.inbox.limits import Limits
 from snyper.inbox.store import Store
+from snyper.system.placing import sync_file
 
 LINK = os.link
 CONTENT = b"0123456789" * 1_000
@@ -72,7 +72,7 @@ def receive(store: Store, disk: "Disk | None" = None) -> str:
     """Receive a file and a datum as whoever sends them again after a failure, with a key each."""
     part = store.new_part()
     part.write_bytes(CONTENT)
-    placing.sync_file(part)
+    sync_file(part)
     path = store.keep_file(part, "file-key", DIGEST, "picture.jpg", "image/jpeg")
     if disk is not None:
         disk.say("answered file")

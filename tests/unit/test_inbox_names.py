@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from snyper.inbox.limits import Limits, WrongType
 from snyper.inbox.names import MAX_NAME_BYTES, UNNAMED, candidates, folded, plain_text, safe_name
-from snyper.inbox.placing import Names
+from snyper.inbox.taken_names import Names
 
 HOSTILE = {
     "": UNNAMED,

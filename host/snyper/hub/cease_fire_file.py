@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import Any
 from snyper.history.database import JournalError, default_path
 from snyper.shared.log import log
 from snyper.system.files import write_private
+from snyper.system.placing import sync_folder
 
 TIMEOUT_S = 3.0  # for a disk that does not answer
 
@@ -72,23 +72,14 @@ class CeaseFireFile:
     def _write(self, content: bytes) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(self.path, content)
-        self._sync_folder()
+        sync_folder(self.path.parent)
 
     def _remove(self) -> None:
         try:
             self.path.unlink(missing_ok=True)
-            self._sync_folder()
+            sync_folder(self.path.parent)
         except (FileNotFoundError, NotADirectoryError):
             return  # its folder is gone, too
-
-    def _sync_folder(self) -> None:
-        """Have the disk know which files there are, where the system can be asked for that."""
-        if hasattr(os, "O_DIRECTORY"):
-            folder = os.open(self.path.parent, os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
 
 
 def file_of(port: int) -> CeaseFireFile | None:

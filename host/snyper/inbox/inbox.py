@@ -15,11 +15,11 @@ from pathlib import Path
 from snyper.inbox.bus import Bus
 from snyper.inbox.limits import Limits, Mismatch, NoRoom, TooLarge
 from snyper.inbox.names import plain_text
-from snyper.inbox.placing import sync_file
 from snyper.inbox.records_thread import RecordsThread
 from snyper.inbox.store import Store
 from snyper.inbox.uploads import EXPIRY_S, Upload, Uploads
 from snyper.shared.runtime import end_task
+from snyper.system.placing import sync_file
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _logger = logging.getLogger("snyper")

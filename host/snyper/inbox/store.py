@@ -19,9 +19,10 @@ from typing import BinaryIO
 
 from snyper.inbox.limits import Limits, Mismatch, NoRoom
 from snyper.inbox.names import safe_name
-from snyper.inbox.placing import Names, is_placed, place, sync_folder
 from snyper.inbox.records import Intent, Item, Records, Waiting
+from snyper.inbox.taken_names import Names
 from snyper.system.files import lock, shown
+from snyper.system.placing import is_placed, place, sync_folder
 
 OWN_FOLDER = ".inbox"
 FILE_RECEIVED = "file.received"
