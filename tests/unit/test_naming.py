@@ -15,7 +15,7 @@ BOARD = ("shared", "firmware")
 ALL = (*BOARD, "host", "tools", "tests")
 _HOST = (
     *("boards", "cli", "client", "dashboard", "device", "history", "hub", "inbox", "offload", "services"),
-    *("streams", "system", "web"),
+    *("recordings", "streams", "system", "web"),
 )
 WITH_A_VERB = (*BOARD, *(f"host/snyper/{name}" for name in _HOST), "tools")
 

@@ -81,19 +81,24 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def lock(number: int, waits: bool) -> bool:
+def lock(number: int, waits: bool, is_shared: bool = False) -> bool:
     """Lock an open file until it is closed, and tell whether that is done: without `waits` it is not where
-    another process has the lock. Raises OSError.
+    another process has the lock. Several may have one that `is_shared`, which Windows does not have: there
+    what is open is not removed anyway. Raises OSError.
     """
     try:
         if sys.platform == "win32":
+            if is_shared:
+                return True
             import msvcrt
 
             msvcrt.locking(number, msvcrt.LK_LOCK if waits else msvcrt.LK_NBLCK, 1)
         else:
             import fcntl
 
-            fcntl.flock(number, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+            fcntl.flock(
+                number, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | (0 if waits else fcntl.LOCK_NB)
+            )
     except OSError:
         if waits:
             raise

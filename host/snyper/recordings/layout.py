@@ -1,0 +1,22 @@
+"""The files of a recording."""
+
+import os
+import re
+from pathlib import Path
+
+FORMAT = 1
+DESCRIPTION = "recording.json"
+WRITER_LOCK = "writer.lock"  # held by who writes
+READERS_LOCK = "readers.lock"  # shared by who reads, held by who removes
+_SEGMENT = re.compile(r"(\d{6,9})\.seg")
+
+
+def segment_path(folder: Path, number: int) -> Path:
+    """Return the path of the segment with that number, from 1."""
+    return folder / f"{number:06}.seg"
+
+
+def segments_in(folder: Path) -> list[int]:
+    """Return the numbers of the segments in a folder. Raises OSError."""
+    found = (_SEGMENT.fullmatch(entry.name) for entry in os.scandir(folder))
+    return sorted(int(match[1]) for match in found if match)
