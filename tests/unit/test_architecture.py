@@ -117,6 +117,7 @@ HOST_ROOMS = {
     "client": ("snyper.shared", "snyper.system"),
     "history": ("snyper.shared", "snyper.system", "snyper.client"),
     "services": ("snyper.shared", "snyper.system", "snyper.client"),
+    "arrays": ("snyper.system",),
     "streams": ("snyper.shared", "snyper.system", "snyper.client"),
     "recordings": ("snyper.streams", "snyper.system", "snyper.shared"),
     "offload": ("snyper.shared", "snyper.system"),
@@ -133,12 +134,12 @@ HOST_ROOMS = {
     ),
     "gateway": (
         *("snyper.shared", "snyper.system", "snyper.web", "snyper.client", "snyper.services"),
-        *("snyper.offload", "snyper.inbox", "snyper.streams"),
+        *("snyper.offload", "snyper.inbox", "snyper.arrays", "snyper.streams"),
     ),
     "cli": (
         *("snyper.shared", "snyper.system", "snyper.client", "snyper.history", "snyper.dashboard"),
         *("snyper.hub", "snyper.boards", "snyper.device", "snyper.services", "snyper.web", "snyper.offload"),
-        *("snyper.gateway", "snyper.inbox", "snyper.streams"),
+        *("snyper.gateway", "snyper.inbox", "snyper.arrays", "snyper.streams"),
     ),
 }
 
@@ -184,6 +185,7 @@ OF_OTHERS = {
     "host/snyper/client": {"platformdirs"},
     "host/snyper/history": {"platformdirs"},
     "host/snyper/services": {"numpy"},
+    "host/snyper/arrays": {"numpy"},
     "host/snyper/streams": {"numpy"},
     "host/snyper/recordings": {"numpy"},
     "host/snyper/offload": {"click", "distributed"},

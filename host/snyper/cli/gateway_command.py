@@ -1,6 +1,7 @@
 """`snyper gateway`: a hub, over HTTP."""
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,6 +35,10 @@ def gateway(
             callback=addresses,
         ),
     ] = [DEFAULT_LISTEN],  # noqa: B006 - which nobody changes
+    arrays: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Store arrays in it, and serve them.", file_okay=False),
+    ] = None,
     demo_signal: Annotated[
         bool, typer.Option("--demo-signal", help="Serve the demonstration signal at /ws/stream.")
     ] = False,
@@ -46,14 +51,16 @@ def gateway(
 ) -> None:
     """Serve a hub over HTTP until Ctrl-C, to programs that do not speak its protocol."""
     extras.need("gateway", "serving over HTTP")
+    if arrays is not None:
+        extras.need("arrays", "storing arrays")
     if demo_signal:
         extras.need("arrays", "the demonstration signal")
     from snyper.gateway.app import Face
     from snyper.gateway.hub_routes import serving_hub
-    from snyper.gateway.limits import LIMITS
+    from snyper.gateway.limits import ARRAY_LIMITS, LIMITS
 
     access = Access(key_file, is_open, certificate, certificate_key)
-    with starting(listen, access, limits_of(LIMITS, limit)) as server:
+    with starting(listen, access, limits_of({**LIMITS, **ARRAY_LIMITS}, limit)) as server:
 
         def ready() -> None:
             if as_json:
@@ -61,6 +68,10 @@ def gateway(
             err.print(f"gateway: {' '.join(server.urls)} to the hub at {hub}; Ctrl-C stops it")
 
         faces: list[Face] = [partial(serving_hub, address=hub)]
+        if arrays is not None:
+            from snyper.gateway.array_routes import serving_arrays
+
+            faces.append(partial(serving_arrays, folder=arrays))
         if demo_signal:
             from snyper.gateway.stream_routes import serving_stream
             from snyper.streams.demonstration import DemonstrationSignal

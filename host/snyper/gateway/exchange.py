@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
 from http import HTTPStatus
 from typing import Any
 
@@ -57,6 +57,7 @@ class Exchange:
         self.is_gone = False  # as far as `gone` was asked
         self.answer_headers: dict[str, str] = {}  # that its answer has, whatever that is
         self.is_stale = False  # its client has gone on elsewhere, and reads nothing here
+        self.error_of: Callable[[str], object] = lambda detail: {"detail": detail}  # what an error answers
 
     def header(self, name: str) -> str:
         """Return a header's value, "" where there is none. `name` is in lower case."""
@@ -130,7 +131,7 @@ class Exchange:
 
     async def refuse(self, refusal: Refusal) -> None:
         """Send an error as the answer. The client sees it though it is still writing its body."""
-        content = json.dumps({"detail": refusal.detail}).encode()
+        content = json.dumps(self.error_of(refusal.detail)).encode()
         headers = dict(refusal.headers)
         if not self._is_read:
             headers["connection"] = "close"
@@ -141,11 +142,11 @@ class Exchange:
                 await self._linger()
             await self.send(b"", is_last=True)
 
-    async def begin_answer(self, status: int, length: int, media_type: str, headers: Headers) -> None:
-        """Send the answer's head. `length` is that of its body in bytes."""
+    async def begin_answer(self, status: int, length: int | None, media_type: str, headers: Headers) -> None:
+        """Send the answer's head. `length` is that of its body in bytes, None where only its end will say."""
         named = {
             "content-type": media_type,
-            "content-length": str(length),
+            **({} if length is None else {"content-length": str(length)}),
             "x-content-type-options": "nosniff",
             **headers,
         }
@@ -166,6 +167,20 @@ class Exchange:
     async def send(self, content: bytes, is_last: bool) -> None:
         """Send a part of the answer's body."""
         await self._send({"type": "http.response.body", "body": content, "more_body": not is_last})
+
+    async def send_parts(self, parts: Iterator[bytes]) -> None:
+        """Send the answer's body as a thread makes it, part by part, as fast as the client takes it. Raises
+        HungUp.
+        """
+        gone = asyncio.create_task(self.gone())
+        try:
+            while (part := await asyncio.to_thread(next, parts, None)) is not None:
+                if gone.done():
+                    raise HungUp
+                await self.send(part, is_last=False)
+        finally:
+            gone.cancel()
+        await self.send(b"", is_last=True)
 
     async def _linger(self) -> None:
         """Take what the client is still sending, for a while: closed with it unread, the connection would be

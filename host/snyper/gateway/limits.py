@@ -24,3 +24,10 @@ LIMITS: dict[str, Integer] = {
     "guesses": Integer(10, 1, 1_000),
     "guess_wait_s": Integer(60, 1, 86_400),
 }
+
+# Of a gateway that stores arrays.
+ARRAY_LIMITS: dict[str, Integer] = {
+    "array_mb": Integer(2_000, 1, 1_000_000),  # of one array's file
+    "arrays": Integer(10_000_000, 1, 999_999_999),
+    "keep_free_mb": Integer(64, 0, 1_000_000),  # of the disk
+}

@@ -37,7 +37,11 @@ async def _send_file(exchange: Exchange, service: Service, result: Result, file:
     media_type = service.media_type or result.media_type or OCTET_STREAM
     if "json" in media_type.lower():  # the document's clients take whatever says so for a JSON result
         media_type = OCTET_STREAM
-    headers = {} if service.kind is Kind.IMAGE else {"content-disposition": attachment(result.filename)}
+    headers = (
+        {}
+        if service.kind is Kind.IMAGE
+        else {"content-disposition": attachment(f"processed_{result.filename}")}
+    )
     await exchange.begin_answer(200, left, media_type, headers)
     while True:
         size = min(left, _PIECE_BYTES)
@@ -53,11 +57,10 @@ async def _send_file(exchange: Exchange, service: Service, result: Result, file:
             return
 
 
-def attachment(filename: str) -> str:
-    """Return the Content-Disposition of a processed file, as RFC 6266 has it: in UTF-8 where ASCII does not
-    do, with a name of ASCII for who does not know that.
+def attachment(name: str) -> str:
+    """Return the Content-Disposition of a file, as RFC 6266 has it: in UTF-8 where ASCII does not do, with a
+    name of ASCII for who does not know that.
     """
-    name = f"processed_{filename}"
     plain = "".join(sign if " " <= sign <= "~" and sign not in '"\\%' else "_" for sign in name)
     if plain == name:
         return f'attachment; filename="{name}"'

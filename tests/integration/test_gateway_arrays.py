@@ -1,0 +1,159 @@
+"""`snyper gateway --arrays`: arrays over HTTP, for the clients that exist and for who wants more."""
+
+import asyncio
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy
+import pytest
+import requests
+
+from tests.integration.arrays_harness import Arrays, saved
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arrays]:
+    running = Arrays(tmp_path_factory.mktemp("arrays"))
+    yield running
+    assert running.end() == 0
+    assert running.parts() == []
+
+
+def test_an_array_goes_there_and_back_by_requests(gateway: Arrays) -> None:
+    array = numpy.random.default_rng(1).normal(size=(100, 50))
+    files = {"file": ("array.npy", io.BytesIO(saved(array)), "application/octet-stream")}
+    uploaded = requests.post(f"{gateway.url}/upload", files=files, timeout=30)
+    index = uploaded.json()["index"]
+    assert (uploaded.status_code, uploaded.json()) == (
+        200,
+        {"status": "success", "shape": [100, 50], "dtype": "float64", "index": index},
+    )
+    listed = requests.get(f"{gateway.url}/arrays", timeout=30).json()
+    assert listed["count"] == len(listed["arrays"])
+    assert listed["arrays"][index] == {"index": index, "shape": [100, 50], "dtype": "float64"}
+    got = requests.get(f"{gateway.url}/array/{index}", timeout=30).json()
+    assert got.keys() == {"shape", "dtype", "data"}
+    assert (numpy.array(got["data"], dtype=got["dtype"]) == array).all()
+    assert (gateway.loaded(f"/array/{index}") == array).all()
+
+
+def test_health(gateway: Arrays) -> None:
+    before = gateway.get("/health").json()
+    assert before["status"] == "healthy"
+    gateway.store([1, 2])
+    assert gateway.get("/health").json()["arrays_stored"] == before["arrays_stored"] + 1
+
+
+@pytest.mark.parametrize("path", ["/array/99999", "/array/-1", "/array/nobody", "/array/" + "9" * 60])
+def test_what_is_absent(gateway: Arrays, path: str) -> None:
+    for method in ("GET", "DELETE"):
+        answer = gateway.request(method, path)
+        assert (answer.status_code, answer.json()["status"]) == (404, "error")
+        assert answer.json().keys() == {"status", "message"}
+
+
+def test_an_array_has_a_name_too(gateway: Arrays) -> None:
+    gateway.store([1.0], "probe 7.npy")
+    gateway.store([2.0], "probe 7.npy")
+    assert gateway.rebuilt("/array/probe 7") == [2.0]
+    assert gateway.rebuilt("/array/probe%207.npy") == [2.0]
+    gateway.store([3.0], "5.npy")  # which as an index would mean another
+    assert gateway.rebuilt("/array/5.npy") == [3.0]
+    named = gateway.upload(saved([4.0]), data={"name": "Fühler"})
+    assert gateway.rebuilt("/array/Fühler") == [4.0]
+    assert gateway.get(f"/arrays?after={named.json()['index'] - 1}").json()["arrays"][0]["name"] == "Fühler"
+
+
+def test_a_deleted_index_is_never_used_again(tmp_path: Path) -> None:
+    gateway = Arrays(tmp_path)
+    assert [gateway.store([number]) for number in range(3)] == [0, 1, 2]
+    for index in (2, 0):
+        assert gateway.request("DELETE", f"/array/{index}").json() == {"status": "success", "index": index}
+        assert gateway.get(f"/array/{index}").status_code == 404
+        assert not (gateway.folder / f"{index}.npy").exists()
+    assert gateway.end() == 0
+    gateway = Arrays(tmp_path)
+    assert gateway.store([3]) == 3
+    assert [one["index"] for one in gateway.get("/arrays").json()["arrays"]] == [1, 3]
+    assert gateway.get("/health").json()["arrays_stored"] == 2
+    assert gateway.end() == 0
+
+
+def test_pages(tmp_path: Path) -> None:
+    gateway = Arrays(tmp_path)
+    for number in range(5):
+        gateway.store(numpy.zeros(number), f"a{number}.npy")
+    gateway.request("DELETE", "/array/1")
+    first = gateway.get("/arrays?limit=2").json()
+    assert (first["count"], first["next"]) == (4, 2)
+    assert [one["index"] for one in first["arrays"]] == [0, 2]
+    assert first["arrays"][1].items() >= {"name": "a2", "shape": [2], "dtype": "float64", "bytes": 16}.items()
+    second = gateway.get(f"/arrays?limit=2&after={first['next']}").json()
+    assert [one["index"] for one in second["arrays"]] == [3, 4]
+    last = gateway.get(f"/arrays?limit=2&after={second['next']}").json()
+    assert (last["arrays"], last["next"]) == ([], None)
+    for query in ("limit=0", "limit=1001", "limit=x", "after=x", "&".join(f"a{n}=1" for n in range(30))):
+        answer = gateway.get(f"/arrays?limit=1&{query}")
+        assert (answer.status_code, answer.json()["status"]) == (400, "error"), query
+    assert gateway.end() == 0
+
+
+@pytest.mark.parametrize("text", ["10:20", "::2,3", "-1", ":,-1", "5:1", "90:200", "1:90:7,::3"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_slices(gateway: Arrays, text: str, order: str) -> None:
+    array = numpy.array(numpy.arange(5_000.0).reshape(100, 50), order="C" if order == "C" else "F")
+    index = gateway.store(array)
+    expected = eval(f"array[{text}]")
+    for found in (
+        gateway.loaded(f"/array/{index}?slice={text}"),
+        gateway.rebuilt(f"/array/{index}?slice={text}"),
+    ):
+        assert found.shape == expected.shape
+        assert (found == expected).all()
+
+
+@pytest.mark.parametrize("text", ["100", "-101", "1,2,3", "", "::0", "::-1", "a", "1:2:3:4", "…", "1" * 500])
+def test_what_is_no_slice(gateway: Arrays, text: str) -> None:
+    index = gateway.store(numpy.zeros((100, 50)))
+    answer = gateway.get(f"/array/{index}", params={"slice": text})
+    assert (answer.status_code, answer.json()["status"]) == (400, "error")
+
+
+def test_bytes_as_they_are_are_an_array_too(gateway: Arrays) -> None:
+    array = numpy.arange(6, dtype=">i2").reshape(2, 3)
+    answer = gateway.request(
+        "POST", "/upload?name=raw", content=saved(array), headers={"content-type": "application/x-npy"}
+    )
+    assert answer.json()["dtype"] == ">i2"
+    assert (gateway.loaded("/array/raw") == array).all()
+    browser = gateway.get("/array/raw?format=npy")
+    assert browser.headers["content-disposition"] == 'attachment; filename="raw.npy"'
+
+
+def test_a_repeated_request_stores_once(gateway: Arrays) -> None:
+    key = {"idempotency-key": "once"}
+    first = gateway.upload(saved([1]), headers=key)
+    assert gateway.upload(saved([1]), headers=key).json() == first.json()
+    other = gateway.upload(saved([2]), headers=key)
+    assert (other.status_code, other.json()["status"]) == (422, "error")
+
+
+def test_two_gateways_do_not_share_a_folder(gateway: Arrays) -> None:
+    with pytest.raises(AssertionError, match="another process serves the arrays in"):
+        Arrays(gateway.folder.parent)
+
+
+async def test_many_at_once(gateway: Arrays) -> None:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=30) as client:
+
+        async def there_and_back(number: int) -> int:
+            array = numpy.full(number + 1, number)
+            answer = await client.post("/upload", files={"file": ("many.npy", saved(array))})
+            index: int = answer.json()["index"]
+            assert (await client.get(f"/array/{index}")).json()["data"] == array.tolist()
+            return index
+
+        indices = await asyncio.gather(*map(there_and_back, range(40)))
+        assert len(set(indices)) == 40
