@@ -1,6 +1,7 @@
 """The protocol of WebSockets: uvicorn's, whose peer takes what is sent and sends no more than it may."""
 
 import asyncio
+import socket
 from asyncio.transports import BaseTransport
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,9 +11,15 @@ from websockets.frames import Frame
 
 # At once: each frame in it is read before anybody else has a turn, and the shortest has 6 bytes.
 _RECEIVE_BYTES = 4_096
+# What the system and the transport hold for a peer that reads slowly is old when he gets it, and memory: what
+# is sent queues up where it may be left out.
+_SEND_BYTES = 65_536
+_UNSENT_BYTES = 16_384
 # Pings, and frames of messages that come in pieces: each is answered or kept whether anybody reads or not.
 _MOST_EXTRA = 1_000
 _EXTRA_PER_S = 100
+
+_GOODBYE_S = 1.0  # for a peer to take what is left for it as the server ends
 
 
 def limited_web_socket(limits: Mapping[str, int]) -> Callable[..., asyncio.Protocol]:
@@ -36,10 +43,17 @@ class _Protocol(WebSocketsSansIOProtocol):
         super().connection_made(transport)
         if hasattr(transport, "max_size"):
             transport.max_size = _RECEIVE_BYTES
+        self.transport.set_write_buffer_limits(_UNSENT_BYTES)
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._take_deadline_off()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self.loop.call_later(_GOODBYE_S, self.transport.abort)
 
     def pause_writing(self) -> None:
         super().pause_writing()
