@@ -17,9 +17,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from snyper.inbox.limits import Limits
-from snyper.inbox.store import Store
-from snyper.system.placing import sync_file
+from snyper.device.disk import sync_file
+from snyper.device.inbox.limits import Limits
+from snyper.device.inbox.store import Store
 
 LINK = os.link
 CONTENT = b"0123456789" * 1_000

@@ -308,7 +308,7 @@ class _Hours(Limits):
 def test_an_hour_away_with_a_thousand_waiting(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hour is of the waits, which are those of a minute at most; the clock is set back in the middle."""
     monkeypatch.setattr(retrying, "_FIRST_DELAY_S", 1.0)
-    monkeypatch.setattr("snyper.device.outbox._sync", lambda folder: None)  # as fast as a disk may be
+    monkeypatch.setattr("snyper.device.outbox.sync_folder", lambda folder: None)  # as fast as a disk may be
     monkeypatch.setattr(os, "fsync", lambda number: None)
     for number in range(1000):
         if number == 500:

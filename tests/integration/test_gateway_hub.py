@@ -5,8 +5,8 @@ from pathlib import Path
 
 import httpx
 
-from snyper.inbox.hub_receiver import receiving_from
-from snyper.inbox.inbox import Inbox
+from snyper.device.inbox.inbox import Inbox
+from snyper.gateway.hub_receiver import receiving_from
 from tests.integration.harness import DEADLINE_S, HOST, free_port, running_hub, snyper, virtual_target
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from snyper.inbox.bus import MAX_ABANDONED, Bus
-from snyper.inbox.handlers import subscribe_handlers
-from snyper.inbox.inbox import Inbox
-from snyper.inbox.limits import Limits, NoRoom
-from snyper.inbox.store import DATA_RECEIVED, FILE_RECEIVED, InUseError
+from snyper.device.inbox.bus import MAX_ABANDONED, Bus
+from snyper.device.inbox.handlers import subscribe_handlers
+from snyper.device.inbox.inbox import Inbox
+from snyper.device.inbox.limits import Limits, NoRoom
+from snyper.device.inbox.store import DATA_RECEIVED, FILE_RECEIVED, InUseError
 from snyper.system.loading import load_file
 from tests.integration.harness import until
 

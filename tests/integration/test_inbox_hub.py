@@ -12,10 +12,10 @@ import pytest
 
 from snyper.client import connect
 from snyper.client.pushing import push_data, push_file
-from snyper.inbox.bus import Bus
-from snyper.inbox.hub_receiver import HubReceiver, receiving_from
-from snyper.inbox.inbox import Inbox
-from snyper.inbox.limits import Limits
+from snyper.device.inbox.bus import Bus
+from snyper.device.inbox.inbox import Inbox
+from snyper.device.inbox.limits import Limits
+from snyper.gateway.hub_receiver import HubReceiver, receiving_from
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 from tests.integration.harness import HOST, HubUnderTest, free_port, run_snyper, running_hub, snyper, until
 

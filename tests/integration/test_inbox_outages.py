@@ -18,9 +18,9 @@ import httpx
 import pytest
 
 from snyper.device import ClientPush
-from snyper.inbox.inbox import Inbox
-from snyper.inbox.limits import Limits, NoRoom
-from snyper.inbox.uploads import RESERVED_S
+from snyper.device.inbox.inbox import Inbox
+from snyper.device.inbox.limits import Limits, NoRoom
+from snyper.device.inbox.uploads import RESERVED_S
 from snyper.system.self_signed import make_certificate
 from tests.integration.receiver import receiving
 from tests.integration.stopwatch import running_s

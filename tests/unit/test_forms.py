@@ -9,8 +9,8 @@ import httpx
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from snyper.gateway.exchange import Exchange, Message, Refusal
-from snyper.gateway.forms import FileWriter, Form, parameters, read_form
+from snyper.device.serving.exchange import Exchange, Message, Refusal
+from snyper.device.serving.forms import FileWriter, Form, parameters, read_form
 from snyper.gateway.results import attachment
 
 # Content that looks like the ends of parts, beside any other.
@@ -56,6 +56,47 @@ def test_a_form_is_what_was_sent_wherever_it_is_cut(tmp_path: Path) -> None:
                 read(path, request.read(), cuts, len(content) - 1)
 
     check()
+
+
+HEAD = b'Content-Disposition: form-data; name="file"; filename="a"'
+
+
+@pytest.mark.parametrize(
+    ("body", "content"),
+    [
+        (b"--boundary\r\n" + HEAD + b"\r\n\r\nx\r\n--boundary--", b"x"),
+        (b"before\r\n--boundary \t\r\n" + HEAD + b"\r\n\r\nx\r\n--boundary--\r\nbehind\r\n--boundary", b"x"),
+        (b"--boundary\r\n" + HEAD.replace(b" name", b"\r\n\t name") + b"\r\n\r\n\r\n--boundary--", b""),
+        (b"--boundary\r\n\r\nof no field\r\n--boundary\r\n" + HEAD + b"\r\n\r\nx\r\n--boundary--", b"x"),
+        (b"--boundary\r\n" + HEAD + b"\r\n\r\n\r\n--boundar\r\r\n--boundary--", b"\r\n--boundar\r"),
+    ],
+)
+def test_forms_that_few_send(tmp_path: Path, body: bytes, content: bytes) -> None:
+    for cuts in ([], list(range(len(body)))):
+        form, found = read(tmp_path / "file", body, cuts, 100)
+        assert (form.filename, found) == ("a", content)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, b"--boundary\r\n" + HEAD + b"\r\n\r\nx\r\n--boundaryx\r\n"),
+        (400, b"--boundary\r\nno field\r\n\r\nx\r\n--boundary--"),
+        (400, b"--boundary\r\n" + HEAD + b"\r\n\r\nx\n--boundary--\n"),
+        (400, b"--boundary\r\n\r\n\r\n" * 101),
+        (400, b"x" * 200_000),
+        (413, b"x" * 300_000),
+        (413, b"--boundary" + b" " * 300_000),
+        (413, b"--boundary\r\n" + b"x" * 300_000),
+        (413, b"--boundary\r\n\r\n" + b"x" * 300_000),
+        (422, b"--boundary\r\n" + HEAD + b"\r\n\r\nx\r\n--boundary\r\n" + HEAD + b"\r\n\r\n"),
+    ],
+)
+def test_forms_that_are_none(tmp_path: Path, status: int, body: bytes) -> None:
+    for cuts in ([], [1, 7, 11, 13, 50, 90]):
+        with pytest.raises(Refusal) as raised:
+            read(tmp_path / "file", body, cuts, 100)
+        assert raised.value.status == status
 
 
 @settings(max_examples=60, deadline=None)

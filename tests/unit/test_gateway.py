@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
+from snyper.device.serving.exchange import Exchange, Refusal
 from snyper.gateway.app import Gateway
-from snyper.gateway.exchange import Exchange, Refusal
 from snyper.gateway.limits import LIMITS
 from snyper.gateway.web_socket import WebSocket
 from snyper.system.limits import complete_limits

@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, strategies as st
 
-from snyper.inbox.limits import Limits, WrongType
-from snyper.inbox.names import MAX_NAME_BYTES, UNNAMED, candidates, folded, plain_text, safe_name
-from snyper.inbox.taken_names import Names
+from snyper.device.inbox.limits import Limits, WrongType
+from snyper.device.inbox.names import MAX_NAME_BYTES, UNNAMED, candidates, folded, plain_text, safe_name
+from snyper.device.inbox.taken_names import Names
 
 HOSTILE = {
     "": UNNAMED,

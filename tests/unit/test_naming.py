@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 BOARD = ("shared", "firmware")
 ALL = (*BOARD, "host", "tools", "tests")
 _HOST = (
-    *("boards", "cli", "client", "dashboard", "device", "history", "hub", "inbox", "offload", "services"),
+    *("boards", "cli", "client", "dashboard", "device", "history", "hub", "offload", "services"),
     *("recordings", "streams", "system", "web"),
 )
 WITH_A_VERB = (*BOARD, *(f"host/snyper/{name}" for name in _HOST), "tools")

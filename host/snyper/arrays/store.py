@@ -23,8 +23,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 from snyper.arrays.npy import Head, NotTaken
 from snyper.arrays.preview import Preview, preview_of
+from snyper.device.disk import sync_file
+from snyper.device.placing import place
 from snyper.system.files import PRIVATE, lock, shown
-from snyper.system.placing import place, sync_file
 
 VERSION = 1
 DATABASE = "arrays.db"

@@ -37,9 +37,9 @@ from snyper.system.streams import print_json
 from snyper.system.text import json_text, one_line
 
 if TYPE_CHECKING:
-    from snyper.inbox.bus import Bus
-    from snyper.inbox.inbox import Inbox
-    from snyper.inbox.limits import Limits
+    from snyper.device.inbox.bus import Bus
+    from snyper.device.inbox.inbox import Inbox
+    from snyper.device.inbox.limits import Limits
 
 DEFAULT_LISTEN = "127.0.0.1:8001"  # the port of the document's CLIENT_SERVER_URL
 _MB = 1_000_000
@@ -129,8 +129,8 @@ def receive(
         listen = listen or [DEFAULT_LISTEN]
     if listen:
         extras.need("gateway", "receiving over HTTP")
+    from snyper.device.inbox.inbox import Inbox
     from snyper.gateway.limits import LIMITS
-    from snyper.inbox.inbox import Inbox
 
     limits = limits_of({**LIMITS, **_LIMITS}, limit)
     access = Access(key_file, is_open, certificate, certificate_key)
@@ -139,7 +139,7 @@ def receive(
         at_hub = partial(_at_hub, inbox, hub, name)
         ready = partial(_say, inbox, server.urls, places(server.urls, hub, name), as_json)
         if listen:
-            from snyper.gateway.receive_routes import serving_inbox
+            from snyper.device.serving.receive_routes import serving_inbox
 
             server.run([partial(serving_inbox, inbox=inbox), at_hub], ready)
         else:
@@ -161,7 +161,7 @@ async def _at_hub(inbox: "Inbox", hub: str | None, name: str | None, *_: object)
     if hub is None or name is None:
         yield
         return
-    from snyper.inbox.hub_receiver import receiving_from
+    from snyper.gateway.hub_receiver import receiving_from
 
     is_lost = False
 
@@ -190,7 +190,7 @@ def _say(inbox: "Inbox", urls: Sequence[str], where: str, as_json: bool) -> None
 
 
 def _inbox_limits(limits: dict[str, int], accept: Sequence[str]) -> "Limits":
-    from snyper.inbox.limits import Limits
+    from snyper.device.inbox.limits import Limits
 
     return Limits(
         max_file_bytes=limits["file_mb"] * _MB,
@@ -206,9 +206,9 @@ def _inbox_limits(limits: dict[str, int], accept: Sequence[str]) -> "Limits":
 
 def _bus(handlers: Path | None, limits: dict[str, int], as_json: bool) -> "Bus":
     """Make the bus, with a person's own handlers, or what shows each event. Raises LoadingError."""
-    from snyper.inbox.bus import Bus
-    from snyper.inbox.handlers import subscribe_handlers
-    from snyper.inbox.store import DATA_RECEIVED, FILE_RECEIVED
+    from snyper.device.inbox.bus import Bus
+    from snyper.device.inbox.handlers import subscribe_handlers
+    from snyper.device.inbox.store import DATA_RECEIVED, FILE_RECEIVED
 
     def show(event: dict[str, Any]) -> None:
         if as_json:
@@ -231,7 +231,7 @@ def _bus(handlers: Path | None, limits: dict[str, int], as_json: bool) -> "Bus":
 
 
 def _list_parts(into: Path, as_json: bool) -> None:
-    from snyper.inbox.listing import parts_in
+    from snyper.device.inbox.listing import parts_in
 
     try:
         parts = parts_in(into)

@@ -19,7 +19,7 @@ from snyper.dashboard.content_policy import NONCE, Assets, content_policy, new_n
 from snyper.dashboard.faults import TokenBucket
 from snyper.dashboard.sessions import Session, Sessions
 from snyper.dashboard.tab_socket import serve_tab
-from snyper.web.throttle import LoginThrottle
+from snyper.device.serving.throttle import LoginThrottle
 
 MAX_FORM_BYTES = 4_096
 JUDGE_S = 0.05  # for each wrong guess, one after the other, whoever guesses

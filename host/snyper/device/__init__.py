@@ -4,22 +4,24 @@ Python 3.7 and its standard library are all that this folder needs: copied to `s
 runs there.
 """
 
-from snyper.device.adapters import LocalFileAdapter, RemoteFileAdapter, adapter
-from snyper.device.delivery import Delivery, Report
-from snyper.device.errors import (
-    BadAnswer,
-    FileChanged,
-    OutboxFull,
-    OutboxLocked,
-    Refused,
-    ServerFailed,
-    Stopped,
-    TimedOut,
-    TransferError,
-    Unreachable,
-)
-from snyper.device.outbox import Item, Outbox
-from snyper.device.push import ClientPush
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from snyper.device.adapters import LocalFileAdapter, RemoteFileAdapter, adapter
+    from snyper.device.delivery import Delivery, Report
+    from snyper.device.errors import (
+        BadAnswer,
+        FileChanged,
+        OutboxFull,
+        OutboxLocked,
+        Refused,
+        ServerFailed,
+        Stopped,
+        TimedOut,
+        TransferError,
+        Unreachable,
+    )
+    from snyper.device.outbox import Item, Outbox
+    from snyper.device.push import ClientPush
 
 __all__ = [
     "BadAnswer",
@@ -41,3 +43,19 @@ __all__ = [
     "Unreachable",
     "adapter",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        """Load what this package exports with its first use: one who sends does not load what receives, and
+        who imports another module of it loads none of these.
+        """
+        if name not in __all__:
+            raise AttributeError(f"module 'snyper.device' has no attribute {name!r}")
+        from snyper.device import adapters, delivery, errors, outbox, push
+
+        parts = (adapters, delivery, errors, outbox, push)
+        return next(getattr(part, name) for part in parts if hasattr(part, name))
+
+    def __dir__():
+        return sorted(set(globals()) | set(__all__))

@@ -16,13 +16,13 @@ import json
 import os
 import re
 import shutil
-import sys
 import time
 import uuid
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Union
 
 from snyper.device import settings
+from snyper.device.disk import lock, sync_folder
 from snyper.device.errors import FileChanged, OutboxFull, OutboxLocked
 from snyper.device.multipart import SentFile
 from snyper.device.push import DATA_ENDPOINT, FILE_ENDPOINT
@@ -176,7 +176,7 @@ class Outbox:
                 with contextlib.suppress(FileNotFoundError):
                     (item.folder / _REASON).unlink()
                 item.folder.rename(self._waiting / item.folder.name)
-            _sync(self._waiting)
+            sync_folder(self._waiting)
         return len(found)
 
     def discard(self, item_id: str) -> bool:
@@ -200,8 +200,8 @@ class Outbox:
                 return False
             _write_json(item.folder, _REASON, {"reason": reason})
             item.folder.rename(self._failed / item.folder.name)
-            _sync(self._waiting)
-            _sync(self._failed)
+            sync_folder(self._waiting)
+            sync_folder(self._failed)
         return True
 
     def record_status(self, state: str, why: str = "") -> None:
@@ -215,7 +215,7 @@ class Outbox:
         """Be the one process that delivers, for a block. Raises OutboxLocked where another one is."""
         self._make()
         with (self.folder / "sending.lock").open("ab") as file:
-            if not _lock(file.fileno(), waits=False):
+            if not lock(file.fileno(), waits=False):
                 raise OutboxLocked(f"another process delivers from {self.folder}")
             with self._locked():
                 pass  # what a cut has left is cleared away
@@ -237,7 +237,7 @@ class Outbox:
             write(made / _PAYLOAD)
             _write_json(made, _ITEM, about)
             made.rename(self._waiting / name)
-            _sync(self._waiting)
+            sync_folder(self._waiting)
             return _item_of(self._waiting / name, about)
 
     @contextlib.contextmanager
@@ -245,7 +245,7 @@ class Outbox:
         """Be the only one that changes the folders, and clear away what a cut has left."""
         self._make()
         with (self.folder / "adding.lock").open("ab") as file:
-            _lock(file.fileno(), waits=True)
+            lock(file.fileno(), waits=True)
             _clear(self._new)
             try:
                 yield
@@ -260,7 +260,7 @@ class Outbox:
         """Take it out in one step; what is left of it goes with the end of the lock."""
         with contextlib.suppress(FileNotFoundError):  # somebody was faster
             item.folder.rename(self._new / item.folder.name)
-            _sync(item.folder.parent)
+            sync_folder(item.folder.parent)
 
 
 def as_json(outbox: Outbox) -> Dict[str, Any]:
@@ -355,7 +355,7 @@ def _write_json(folder: Path, name: str, value: object) -> None:
     with _writing(part) as file:
         file.write(json.dumps(value).encode("ascii"))
     part.replace(folder / name)
-    _sync(folder)
+    sync_folder(folder)
 
 
 @contextlib.contextmanager
@@ -368,36 +368,6 @@ def _writing(path: Path) -> Iterator[BinaryIO]:
         os.fsync(file.fileno())
 
 
-def _sync(folder: Path) -> None:
-    """Have the names in a folder on the disk, where the system can do that."""
-    if sys.platform != "win32":
-        number = os.open(str(folder), os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
-
-
 def _clear(folder: Path) -> None:
     for one in folder.iterdir():
         shutil.rmtree(str(one), ignore_errors=True)
-
-
-def _lock(number: int, waits: bool) -> bool:
-    """Lock an open file until it is closed, and tell whether that is done: without `waits` it is not where
-    another process has the lock.
-    """
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(number, msvcrt.LK_LOCK if waits else msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(number, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
-    except OSError:
-        if waits:
-            raise
-        return False
-    return True

@@ -20,15 +20,15 @@ from snyper.arrays import encoding
 from snyper.arrays.npy import Head, NotTaken, head_bytes
 from snyper.arrays.slices import NoSlice, Selection, file_order, pieces, select, whole
 from snyper.arrays.store import Entry, KeyReused, Limits, NoRoom, Store, Upload, as_os_error
+from snyper.device.inbox.names import safe_name
+from snyper.device.serving.exchange import Exchange, Handler, Refusal
+from snyper.device.serving.forms import OCTET_STREAM, OTHER_BYTES, read_form
+from snyper.device.serving.requests import disk_refusal, idempotency_key
 from snyper.gateway.app import Gateway
 from snyper.gateway.array_uploads import ArrayWriter
-from snyper.gateway.exchange import Exchange, Handler, Refusal
-from snyper.gateway.forms import OCTET_STREAM, OTHER_BYTES, read_form
 from snyper.gateway.places import Places
 from snyper.gateway.results import attachment
-from snyper.gateway.uploads import disk_refusal
-from snyper.gateway.work_routes import idempotency_key, key_reused
-from snyper.inbox.names import safe_name
+from snyper.gateway.work_routes import key_reused
 
 NPY = "application/x-npy"
 _MB = 1_000_000

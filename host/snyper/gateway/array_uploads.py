@@ -4,7 +4,7 @@ from pathlib import Path
 
 from snyper.arrays.npy import Head, NotTaken, read_head
 from snyper.arrays.store import Store
-from snyper.gateway.forms import FileWriter
+from snyper.device.serving.forms import FileWriter
 
 
 class ArrayWriter(FileWriter):

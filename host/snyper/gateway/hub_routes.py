@@ -8,11 +8,10 @@ from pathlib import Path
 
 from snyper.client import ReconnectingClient
 from snyper.client.pushing import push_data, push_file
+from snyper.device.serving.exchange import Exchange, Refusal
+from snyper.device.serving.forms import OTHER_BYTES, FileWriter, read_form
+from snyper.device.serving.requests import disk_refusal, idempotency_key, parse_object
 from snyper.gateway.app import Gateway
-from snyper.gateway.exchange import Exchange, Refusal
-from snyper.gateway.forms import OTHER_BYTES, FileWriter, read_form
-from snyper.gateway.uploads import disk_refusal, parse_object
-from snyper.gateway.work_routes import idempotency_key
 from snyper.offload.spool import Spool
 from snyper.shared.session import SessionState
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError

@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from snyper.gateway.exchange import Exchange, Refusal
+from snyper.device.serving.exchange import Exchange, Refusal
 from snyper.gateway.results import send_result
 from snyper.gateway.work_routes import result_of
 from snyper.offload.declarations import Service

@@ -9,9 +9,10 @@ from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
-from snyper.gateway.exchange import Refusal
+from snyper.device.serving.exchange import Refusal
+from snyper.device.serving.requests import disk_refusal
 from snyper.gateway.service_routes import Serving
-from snyper.gateway.uploads import BODY_NAME, DEFAULT_OPTIONS, FILE_NAME, disk_refusal, file_upload
+from snyper.gateway.uploads import BODY_NAME, DEFAULT_OPTIONS, FILE_NAME, file_upload
 from snyper.offload.declarations import Kind, Service
 from snyper.offload.work import Done, InvalidInput, Raised, Rejected, TimedOut, Work
 from snyper.services.async_server import AsyncServer

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from weakref import WeakValueDictionary
 
-from snyper.gateway.exchange import Refusal
+from snyper.device.serving.exchange import Refusal
 
 RETRY_AFTER_S = 1
 _LEAST_HOLD_S = 1.0  # in which a worker that is free begins, on any computer

@@ -6,8 +6,8 @@ from http import HTTPStatus
 from typing import BinaryIO
 from urllib.parse import quote
 
-from snyper.gateway.exchange import Exchange, HungUp, Refusal
-from snyper.gateway.forms import OCTET_STREAM
+from snyper.device.serving.exchange import Exchange, HungUp, Refusal
+from snyper.device.serving.forms import OCTET_STREAM
 from snyper.offload.declarations import Kind, Service
 from snyper.offload.idempotency import Result
 

@@ -10,15 +10,15 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from snyper.device.inbox.uploads import Uploads
+from snyper.device.serving.exchange import Refusal
 from snyper.gateway.app import Gateway
-from snyper.gateway.exchange import Refusal
 from snyper.gateway.job_routes import JobRoutes
 from snyper.gateway.limits import LIMITS
 from snyper.gateway.places import Places
+from snyper.gateway.upload_folder import uploads_in
 from snyper.gateway.work_routes import WorkRoutes
 from snyper.gateway.work_uploads import upload_limits, uploads_to
-from snyper.inbox.upload_folder import uploads_in
-from snyper.inbox.uploads import Uploads
 from snyper.offload.declarations import Service
 from snyper.offload.idempotency import KeptResults
 from snyper.offload.jobs import Jobs

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 
+from snyper.device.serving.exchange import Exchange, HungUp, Refusal
+from snyper.device.strict_json import parse_strictly
 from snyper.gateway.app import Gateway
-from snyper.gateway.exchange import Exchange, HungUp, Refusal
 from snyper.gateway.stream_delivery import Delivery, Listener
 from snyper.gateway.stream_frames import BINARY
 from snyper.gateway.web_socket import WebSocket
 from snyper.streams.packet import PacketSource
-from snyper.system.strict_json import parse_strictly
 
 PATH = "/ws/stream"
 _PAUSE_S = 0.002  # after each message: a flood of them takes a tenth of a processor

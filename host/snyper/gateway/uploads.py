@@ -1,15 +1,15 @@
 """Requests as work: their files on the disk, their JSON parsed, and what tells whether two are the same."""
 
-import errno
 import hashlib
 import json
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-from snyper.gateway.exchange import Exchange, Refusal
-from snyper.gateway.forms import OTHER_BYTES, FileWriter, read_form
-from snyper.inbox.names import safe_name, suffix_of
+from snyper.device.inbox.names import safe_name, suffix_of
+from snyper.device.serving.exchange import Exchange, Refusal
+from snyper.device.serving.forms import OTHER_BYTES, FileWriter, read_form
+from snyper.device.serving.requests import disk_refusal
 from snyper.offload import bodies
 from snyper.offload.bodies import taken_from
 from snyper.offload.declarations import Kind, Service
@@ -37,13 +37,6 @@ async def read_upload(exchange: Exchange, service: Service, folder: Path) -> Upl
         return await read(exchange, service, folder)
     except OSError as error:
         raise disk_refusal(error) from error
-
-
-def disk_refusal(error: OSError) -> Refusal:
-    """Return what is said of a disk that does not take a file. A client may repeat it."""
-    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    why = "the disk is full" if is_full else "the disk takes no files"
-    return Refusal(HTTPStatus.INSUFFICIENT_STORAGE, f"{why}: nothing was kept", {"retry-after": "60"})
 
 
 async def _read_file(exchange: Exchange, service: Service, folder: Path) -> Upload:
@@ -96,14 +89,6 @@ async def _read_data(exchange: Exchange, service: Service, folder: Path) -> Uplo
         raise _refusal_of(error) from None
     work = Work(service, folder, value=value, options=options)
     return Upload(work, hashlib.sha256(content).hexdigest())
-
-
-def parse_object(content: bytes | bytearray) -> dict[str, object]:
-    """Parse a body that is a JSON object. Raises Refusal for what is none."""
-    try:
-        return bodies.parse_object(content)
-    except InvalidInput as error:
-        raise _refusal_of(error) from None
 
 
 def _refusal_of(error: InvalidInput) -> Refusal:

@@ -1,11 +1,10 @@
 """One WebSocket over ASGI: who opens it, its messages each way, its end."""
 
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from snyper.gateway.exchange import App, HungUp, Receive, Refusal, Send
+from snyper.device.serving.exchange import App, HungUp, Receive, Refusal, Send, deny
 
 _log = logging.getLogger("snyper")
 
@@ -78,12 +77,3 @@ def web_socket_endpoint(handler: SocketHandler) -> App:
             await web_socket.close(_OWN_ERROR)
 
     return app
-
-
-async def deny(refusal: Refusal, send: Send) -> None:
-    """Answer a request for a WebSocket as one for a page is refused."""
-    content = json.dumps({"detail": refusal.detail}).encode()
-    headers = {"content-type": "application/json", **refusal.headers}
-    encoded = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": encoded})
-    await send({"type": "websocket.http.response.body", "body": content})

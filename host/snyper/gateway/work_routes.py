@@ -7,17 +7,16 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from snyper.gateway.exchange import Exchange, HungUp, Refusal
+from snyper.device.serving.exchange import Exchange, HungUp, Refusal
+from snyper.device.serving.requests import disk_refusal, idempotency_key
 from snyper.gateway.places import Places, overloaded
 from snyper.gateway.results import send_result
-from snyper.gateway.uploads import Upload, disk_refusal, read_upload
+from snyper.gateway.uploads import Upload, read_upload
 from snyper.offload.declarations import Service
 from snyper.offload.idempotency import Result
 from snyper.offload.jobs import Full, Job, Jobs, KeyReused, Request, State
 from snyper.offload.spool import Spool
 from snyper.offload.work import Malformed, Rejected, TimedOut, WorkError
-
-MAX_KEY_CHARS = 255
 
 Read = Callable[[Path], Awaitable[Upload]]
 
@@ -128,21 +127,6 @@ def result_of(job: Job) -> Result:
             raise disk_refusal(error) from error
         case error:
             raise error
-
-
-def idempotency_key(text: str) -> str:
-    """Return the key in an Idempotency-Key, quoted as its draft has it or bare, "" for none. Raises
-    Refusal.
-    """
-    key = text
-    if len(text) >= 2 and text[0] == text[-1] == '"':
-        key = text[1:-1].replace('\\"', '"').replace("\\\\", "\\")
-    if (text and not key) or len(key) > MAX_KEY_CHARS or not (key.isascii() and key.isprintable()):
-        raise Refusal(
-            HTTPStatus.BAD_REQUEST,
-            f"an Idempotency-Key has 1 to {MAX_KEY_CHARS} printable characters of ASCII",
-        )
-    return key
 
 
 def key_reused() -> Refusal:

@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from snyper.gateway.exchange import Exchange
-from snyper.gateway.resumable_routes import ResumableRoutes
-from snyper.gateway.uploads import DEFAULT_OPTIONS, FILE_NAME, Upload as WorkUpload, disk_refusal, file_upload
+from snyper.device.inbox.limits import Limits
+from snyper.device.inbox.uploads import UnknownUpload, Upload, Uploads
+from snyper.device.serving.exchange import Exchange
+from snyper.device.serving.requests import disk_refusal
+from snyper.device.serving.resumable_routes import ResumableRoutes, Target
+from snyper.gateway.uploads import DEFAULT_OPTIONS, FILE_NAME, Upload as WorkUpload, file_upload
 from snyper.gateway.work_routes import WorkRoutes
-from snyper.inbox.limits import Limits
-from snyper.inbox.uploads import UnknownUpload, Upload, Uploads
 from snyper.offload.declarations import Kind, Service
 
 
@@ -28,7 +29,7 @@ def uploads_to(services: Sequence[Service], work: WorkRoutes, uploads: Uploads) 
     return ResumableRoutes(uploads, targets)
 
 
-class _ServiceTarget:
+class _ServiceTarget(Target):
     """A service that takes files."""
 
     def __init__(self, service: Service, work: WorkRoutes, uploads: Uploads) -> None:

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from snyper.device.disk import sync_folder
 from snyper.history.database import JournalError, default_path
 from snyper.shared.log import log
 from snyper.system.files import write_private
-from snyper.system.placing import sync_folder
 
 TIMEOUT_S = 3.0  # for a disk that does not answer
 

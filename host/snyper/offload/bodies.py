@@ -2,9 +2,9 @@
 
 import json
 
+from snyper.device import strict_json
 from snyper.offload.declarations import Service
 from snyper.offload.work import InvalidInput
-from snyper.system.strict_json import parse_strictly
 
 
 class NoJson(InvalidInput):
@@ -14,12 +14,11 @@ class NoJson(InvalidInput):
 def parse_object(content: bytes | bytearray) -> dict[str, object]:
     """Parse a body that is a JSON object. Raises InvalidInput for what is none."""
     try:
-        value = parse_strictly(content)
-    except ValueError as error:  # UnicodeDecodeError is one
-        raise NoJson(f"the body is no JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise InvalidInput("the body is JSON, and no object: send {…}")
-    return value
+        return strict_json.parse_object(content)
+    except strict_json.NotAnObject as error:
+        raise InvalidInput(str(error)) from None
+    except ValueError as error:
+        raise NoJson(str(error)) from None
 
 
 def taken_from(service: Service, content: bytes | bytearray) -> tuple[object, object]:

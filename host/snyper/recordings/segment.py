@@ -8,10 +8,10 @@ from typing import Any, BinaryIO, NoReturn
 
 import numpy
 
+from snyper.device.strict_json import parse_strictly
 from snyper.recordings import records
 from snyper.recordings.errors import RecordingError
 from snyper.streams import StreamSpec
-from snyper.system.strict_json import parse_strictly
 
 Array = numpy.ndarray[Any, Any]
 

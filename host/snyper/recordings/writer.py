@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 import numpy
 
+from snyper.device.disk import sync_folder
 from snyper.recordings import records
 from snyper.recordings.errors import InUse
 from snyper.recordings.layout import (
@@ -20,7 +21,6 @@ from snyper.recordings.layout import (
 )
 from snyper.streams import StreamSpec
 from snyper.system.files import lock, write_private
-from snyper.system.placing import sync_folder
 
 SEGMENT_BYTES = 16 << 20  # what a reader scans of a recording that has just lost its power: 0.1 s
 SYNC_S = 0.5  # at most so long after it was written a record is on the disk, if `sync_if_due` is called

@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from snyper.device.disk import lock as lock, shown as shown
+
 PRIVATE = 0o600  # the mode of a file with a secret in it
 _AS_IT_IS = getattr(os, "O_BINARY", 0)  # Windows would make two bytes of each end of a line
 
@@ -79,36 +81,6 @@ def locked(path: Path) -> Iterator[None]:
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE), "r+b") as file:
         lock(file.fileno(), waits=True)
         yield
-
-
-def lock(number: int, waits: bool, is_shared: bool = False) -> bool:
-    """Lock an open file until it is closed, and tell whether that is done: without `waits` it is not where
-    another process has the lock. Several may have one that `is_shared`, which Windows does not have: there
-    what is open is not removed anyway. Raises OSError.
-    """
-    try:
-        if sys.platform == "win32":
-            if is_shared:
-                return True
-            import msvcrt
-
-            msvcrt.locking(number, msvcrt.LK_LOCK if waits else msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(
-                number, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | (0 if waits else fcntl.LOCK_NB)
-            )
-    except OSError:
-        if waits:
-            raise
-        return False
-    return True
-
-
-def shown(path: Path) -> str:
-    """Format a path for people, and for JSON: also of a path that is no text."""
-    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _found(path: Path) -> os.stat_result | None:

@@ -13,8 +13,8 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from snyper.device.serving.connections import Connection, Connections
 from snyper.system.process import raise_descriptor_limit
-from snyper.web.connections import Connection, Connections
 
 _GOODBYE_S = 1  # for browsers' connections to end by themselves
 _RETRY_S = 0.01  # after the system had no descriptor for a connection

@@ -1,9 +1,11 @@
 """The names of the files in the folder of an inbox."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
 
-from snyper.inbox.names import candidates, folded
+from snyper.device.inbox.names import candidates, folded
 
 
 class Names:

@@ -1,5 +1,7 @@
 """The guard: keys, how often one may guess them, and what pages of other sites may not do."""
 
+from __future__ import annotations
+
 import hmac
 import time
 from collections.abc import Mapping
@@ -11,9 +13,8 @@ from math import ceil
 from typing import Any
 from urllib.parse import urlsplit
 
-from snyper.gateway.exchange import App, Exchange, HungUp, Receive, Refusal, Send
-from snyper.gateway.web_socket import deny
-from snyper.web.throttle import LoginThrottle
+from snyper.device.serving.exchange import App, Exchange, HungUp, Receive, Refusal, Send, deny
+from snyper.device.serving.throttle import LoginThrottle
 
 OPEN_PATHS = ("/health", "/ready")
 

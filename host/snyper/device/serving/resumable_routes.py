@@ -1,19 +1,20 @@
 """The routes of resumable uploads: docs/resumable.md has the exchange."""
 
+from __future__ import annotations
+
 import base64
 import binascii
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
-from typing import Protocol
 from urllib.parse import unquote
 
-from snyper.gateway.exchange import ACCEPT_ENCODING, Exchange, Handler, Refusal
-from snyper.gateway.forms import OCTET_STREAM, parameters
-from snyper.gateway.uploads import disk_refusal
-from snyper.gateway.work_routes import idempotency_key
-from snyper.inbox.limits import Mismatch, NoRoom, Refused, TooLarge, WrongType
-from snyper.inbox.uploads import Superseded, UnknownUpload, Upload, Uploads, WrongLength, WrongOffset
+from snyper.device.inbox.limits import Mismatch, NoRoom, Refused, TooLarge, WrongType
+from snyper.device.inbox.uploads import Superseded, UnknownUpload, Upload, Uploads, WrongLength, WrongOffset
+from snyper.device.serving.exchange import ACCEPT_ENCODING, Add, Exchange, Handler, Refusal
+from snyper.device.serving.forms import OCTET_STREAM, parameters
+from snyper.device.serving.requests import disk_refusal, idempotency_key
 
 UPLOADS_PATH = "/api/uploads"
 _MEDIA_TYPE = "application/partial-upload"
@@ -33,18 +34,18 @@ _DIGEST = re.compile(r"(?:^|[,\s])sha-256=:([A-Za-z0-9+/]*=*):")
 _EXTENDED_NAME = re.compile(r";\s*filename\*=UTF-8'[^']*'([^\s;]*)", re.IGNORECASE)
 
 
-class Target(Protocol):
+class Target(ABC):
     """A resource that takes files: what becomes of them once they are here."""
 
-    @property
-    def max_bytes(self) -> int:
-        """The most bytes that a file has."""
+    max_bytes: int  # the most that a file has
 
+    @abstractmethod
     async def replay(
         self, exchange: Exchange, key: str, digest: str | None, length: int | None, filename: str
     ) -> bool:
         """Answer as before what came under `key`; return whether anything did. Raises Refused."""
 
+    @abstractmethod
     async def finish(self, exchange: Exchange, upload: Upload) -> None:
         """Answer an upload that is complete; it may come again. Raises Refused, Refusal; UnknownUpload for
         one of which neither the file nor an answer is there any more.
@@ -58,7 +59,7 @@ class ResumableRoutes:
         self._uploads = uploads
         self._targets = targets
 
-    def add_to(self, add: Callable[[str, str, Handler], None]) -> None:
+    def add_to(self, add: Add) -> None:
         """Serve them: `add` takes a method, a path and its handler."""
         for path in self._targets:
             add("OPTIONS", path, refusing(self._offer))

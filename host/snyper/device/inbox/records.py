@@ -4,13 +4,15 @@ the middle of getting its name, which uploads there are.
 Each method is one transaction, on the disk when it returns. To be called by one thread at a time.
 """
 
+from __future__ import annotations
+
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Tuple
 
-from snyper.inbox.limits import MAX_KEYS
+from snyper.device.inbox.limits import MAX_KEYS
 
 VERSION = 1
 _SCHEMA = """
@@ -66,7 +68,7 @@ class UploadRow(NamedTuple):
     touched_s: float
 
 
-Waiting = tuple[str, str]  # the name of a handler, and the event that it is to get, as JSON
+Waiting = Tuple[str, str]  # the name of a handler, and the event that it is to get, as JSON
 
 
 class Records:

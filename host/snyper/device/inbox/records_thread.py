@@ -1,5 +1,7 @@
 """The one thread that uses the records of an inbox."""
 
+from __future__ import annotations
+
 import asyncio
 import errno
 import sqlite3
@@ -11,7 +13,7 @@ T = TypeVar("T")
 
 
 class RecordsThread:
-    """A thread that runs one function at a time. Called, it is what `Run` is."""
+    """A thread that runs one function at a time."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, "inbox")
@@ -21,7 +23,7 @@ class RecordsThread:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
         except sqlite3.Error as error:
-            is_full = getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL")
+            is_full = "disk is full" in str(error)
             number = errno.ENOSPC if is_full else errno.EIO
             raise OSError(number, f"the records of what is received cannot be used: {error}") from error
 

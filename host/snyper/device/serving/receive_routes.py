@@ -1,17 +1,18 @@
 """The face of an inbox: files and data into it."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 
-from snyper.gateway.app import Gateway
-from snyper.gateway.exchange import Exchange, Refusal
-from snyper.gateway.forms import OTHER_BYTES, FileWriter, read_form
-from snyper.gateway.resumable_routes import ResumableRoutes, refusing
-from snyper.gateway.uploads import parse_object
-from snyper.gateway.work_routes import idempotency_key
-from snyper.inbox.inbox import Inbox
-from snyper.inbox.uploads import Upload
+from snyper.device.inbox.inbox import Inbox
+from snyper.device.inbox.uploads import Upload
+from snyper.device.serving.application import Application
+from snyper.device.serving.exchange import Exchange, Refusal
+from snyper.device.serving.forms import OTHER_BYTES, FileWriter, read_form
+from snyper.device.serving.requests import idempotency_key, parse_object
+from snyper.device.serving.resumable_routes import ResumableRoutes, Target, refusing
 
 FILE_PATH = "/api/receive/file"
 DATA_PATH = "/api/receive/data"
@@ -19,19 +20,19 @@ _ROOM_BYTES = 8 << 20  # of a file that comes in, between two looks at how much 
 
 
 @asynccontextmanager
-async def serving_inbox(gateway: Gateway, inbox: Inbox) -> AsyncIterator[None]:
+async def serving_inbox(application: Application, inbox: Inbox) -> AsyncIterator[None]:
     """Open an inbox and serve it for the block. Raises OSError."""
     async with inbox:
         routes = _ReceiveRoutes(inbox)
-        gateway.add("POST", FILE_PATH, routes.resumable.or_else(routes.receive_file))
-        gateway.add("POST", DATA_PATH, refusing(routes.receive_data))
-        routes.resumable.add_to(gateway.add)
-        gateway.add_state(inbox.counts)
-        gateway.on_drain(inbox.uploads.end_appends)
+        application.add("POST", FILE_PATH, routes.resumable.or_else(routes.receive_file))
+        application.add("POST", DATA_PATH, refusing(routes.receive_data))
+        routes.resumable.add_to(application.add)
+        application.add_state(inbox.counts)
+        application.on_drain(inbox.uploads.end_appends)
         yield
 
 
-class _ReceiveRoutes:
+class _ReceiveRoutes(Target):
     """Serves an inbox. It is the target of resumable uploads, too."""
 
     def __init__(self, inbox: Inbox) -> None:

@@ -1,12 +1,14 @@
 """Lists what is only partly in an inbox, also while a process receives into it."""
 
+from __future__ import annotations
+
 import sqlite3
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-from snyper.inbox.records import UploadRow
-from snyper.inbox.store import OWN_FOLDER, RECORDS
+from snyper.device.inbox.records import UploadRow
+from snyper.device.inbox.store import OWN_FOLDER, RECORDS
 
 
 class Part(NamedTuple):

@@ -1,12 +1,16 @@
 """One request and its answer, over ASGI: heads, a limited body, refusals, hang-ups."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import logging
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Awaitable, Callable, Mapping, MutableMapping
+
+from snyper.device.tasks import Timeout, in_executor
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -14,12 +18,14 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Any, Receive, Send], Awaitable[None]]
 Headers = Mapping[str, str]
 Handler = Callable[["Exchange"], Awaitable[None]]
+Add = Callable[[str, str, Handler], None]  # serves a method of a path by a handler
 
 _log = logging.getLogger("snyper")
 
 UNPACK_BYTES = 65_536  # at once
 _SLOWEST_BYTES_PER_S = 1_000  # on average, after twice the limit `stall_s`: a body holds a place
 _LINGER_S = 5.0  # for which a refused body is read on: a client that only writes would not see the answer
+_SHOWN_CHARS = 200  # of a path that a stranger made up
 ACCEPT_ENCODING = "gzip, identity"
 _GZIP = 31  # zlib's word for that format
 
@@ -76,17 +82,17 @@ class Exchange:
         announced = self.header("content-length")
         if announced.isdecimal() and int(announced) > most_bytes:
             raise too_large(what, most_bytes)
-        match self.header("content-encoding").lower():
-            case "" | "identity":
-                unpack = _Counted(most_bytes, what).take
-            case "gzip" | "x-gzip":
-                unpack = _Unpacked(most_bytes, what).take
-            case encoding:
-                raise Refusal(
-                    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-                    f"the body is encoded as {encoding!r}: send it as it is, or as gzip",
-                    {"accept-encoding": ACCEPT_ENCODING},
-                )
+        encoding = self.header("content-encoding").lower()
+        if encoding in ("", "identity"):
+            unpack = _Counted(most_bytes, what).take
+        elif encoding in ("gzip", "x-gzip"):
+            unpack = _Unpacked(most_bytes, what).take
+        else:
+            raise Refusal(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                f"the body is encoded as {encoding!r}: send it as it is, or as gzip",
+                {"accept-encoding": ACCEPT_ENCODING},
+            )
         loop = asyncio.get_running_loop()
         until_s = loop.time() + 2 * self._stall_s
         while not self._is_read:
@@ -97,9 +103,9 @@ class Exchange:
 
     async def _chunk(self, timeout_s: float) -> bytes:
         try:
-            async with asyncio.timeout(timeout_s):
+            async with Timeout(timeout_s):
                 message = await self._receive()
-        except TimeoutError:
+        except asyncio.TimeoutError:
             raise Refusal(HTTPStatus.REQUEST_TIMEOUT, "the body comes too slowly, or no more of it") from None
         if message["type"] != "http.request":
             raise HungUp
@@ -174,7 +180,10 @@ class Exchange:
         """
         gone = asyncio.create_task(self.gone())
         try:
-            while (part := await asyncio.to_thread(next, parts, None)) is not None:
+            while True:
+                part = await in_executor(_next, parts)
+                if part is None:
+                    break
                 if gone.done():
                     raise HungUp
                 await self.send(part, is_last=False)
@@ -187,16 +196,33 @@ class Exchange:
         reset, and the answer lost.
         """
         try:
-            async with asyncio.timeout(_LINGER_S):
+            async with Timeout(_LINGER_S):
                 while not self._is_read:
                     await self._chunk(_LINGER_S)
-        except (TimeoutError, Refusal, HungUp):
+        except (asyncio.TimeoutError, Refusal, HungUp):
             pass
+
+
+def _next(parts: Iterator[bytes]) -> bytes | None:
+    return next(parts, None)
 
 
 def too_large(what: str, most_bytes: int) -> Refusal:
     """Return what is said of more than `most_bytes`."""
     return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{what} is above the limit of {most_bytes:,} bytes")
+
+
+def nothing_at(path: str) -> Refusal:
+    """Return what is said of a path that nothing is served at."""
+    return Refusal(HTTPStatus.NOT_FOUND, f"there is nothing at {path[:_SHOWN_CHARS]}")
+
+
+def wrong_method(allowed: str) -> Refusal:
+    """Return what is said of a method that a path does not take; also of OPTIONS, by which a client asks for
+    the encodings.
+    """
+    headers = {"allow": allowed, "accept-encoding": ACCEPT_ENCODING}
+    return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "this path does not take that method", headers)
 
 
 class _Counted:
@@ -206,7 +232,7 @@ class _Counted:
         self._left = most_bytes
         self._refusal = too_large(what, most_bytes)
 
-    def take(self, chunk: bytes, is_last: bool) -> "list[bytes]":
+    def take(self, chunk: bytes, is_last: bool) -> list[bytes]:
         self._left -= len(chunk)
         if self._left < 0:
             raise self._refusal
@@ -250,6 +276,8 @@ def endpoint(handler: Handler, stall_s: float) -> App:
             await exchange.refuse(refusal)
         except HungUp:
             pass
+        except asyncio.CancelledError:  # which is an Exception in Python 3.7
+            raise
         except Exception:
             _log.exception(
                 "%s %s was answered with an error of the server's own", scope["method"], scope["path"]
@@ -259,3 +287,12 @@ def endpoint(handler: Handler, stall_s: float) -> App:
             await exchange.refuse(_OWN_ERROR)
 
     return app
+
+
+async def deny(refusal: Refusal, send: Send) -> None:
+    """Answer a request for a WebSocket as one for a page is refused."""
+    content = json.dumps({"detail": refusal.detail}).encode()
+    headers = {"content-type": "application/json", **refusal.headers}
+    encoded = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": encoded})
+    await send({"type": "websocket.http.response.body", "body": content})

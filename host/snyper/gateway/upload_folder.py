@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from snyper.inbox.limits import Limits
-from snyper.inbox.records import Records
-from snyper.inbox.records_thread import RecordsThread
-from snyper.inbox.uploads import EXPIRY_S, Uploads
+from snyper.device.inbox.limits import Limits
+from snyper.device.inbox.records import Records
+from snyper.device.inbox.records_thread import RecordsThread
+from snyper.device.inbox.uploads import EXPIRY_S, Uploads
 from snyper.shared.runtime import end_task
 
 

@@ -1,11 +1,13 @@
 """Limits of what is received, and how what is beyond them is refused."""
 
+from __future__ import annotations
+
 import fnmatch
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from snyper.inbox.names import suffix_of
+from snyper.device.inbox.names import suffix_of
 
 MAX_FILE_BYTES = 1 << 30
 MAX_DATA_BYTES = 1 << 20  # of one value, as JSON

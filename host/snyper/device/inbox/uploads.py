@@ -1,31 +1,26 @@
 """Uploads in pieces: what came before a cut is kept, and gone on with."""
 
+from __future__ import annotations
+
 import asyncio
 import errno
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
-from hashlib import file_digest
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
 
-from snyper.inbox.limits import Limits, Mismatch, NoRoom, Refused, TooLarge
-from snyper.inbox.names import plain_text
-from snyper.inbox.records import Records, UploadRow
+from snyper.device.disk import remove, sha256_of
+from snyper.device.inbox.limits import Limits, Mismatch, NoRoom, Refused, TooLarge
+from snyper.device.inbox.names import plain_text
+from snyper.device.inbox.records import Records, UploadRow
+from snyper.device.inbox.records_thread import RecordsThread
+from snyper.device.tasks import in_executor
 
 RESERVED_S = 600.0  # since its last byte, for which there is room for the rest of an upload
 EXPIRY_S = 600.0  # between two looks for what is too old
 SYNC_BYTES = 1 << 20  # so many are sent twice at most where the receiver loses its power
-
-T = TypeVar("T")
-
-
-class Run(Protocol):
-    """Runs a function in the one thread that uses the records."""
-
-    async def __call__(self, function: Callable[..., T], *arguments: Any) -> T: ...
 
 
 class UnknownUpload(Refused):
@@ -79,7 +74,7 @@ class Upload:
 class Uploads:
     """The uploads of an inbox, or of whoever else takes files in pieces into the folder `parts`."""
 
-    def __init__(self, records: Records, parts: Path, limits: Limits, run: Run) -> None:
+    def __init__(self, records: Records, parts: Path, limits: Limits, run: RecordsThread) -> None:
         self.limits = limits
         self._parts = parts
         self._records = records
@@ -192,7 +187,7 @@ class Uploads:
         """
         if upload.length is not None and upload.offset != upload.length:
             raise WrongLength(f"{upload.offset:,} of {upload.length:,} bytes have come")
-        found = await asyncio.to_thread(_digest, upload.path)
+        found = await in_executor(sha256_of, upload.path)
         if {digest or found, upload.digest or found} != {found}:
             await self.remove(upload)
             raise Mismatch("the bytes that came have another SHA-256 than was said: send them anew")
@@ -204,7 +199,7 @@ class Uploads:
         until it is too old.
         """
         await self._run(self._records.add_upload, upload.row())
-        upload.path.unlink(missing_ok=True)
+        remove(upload.path)
 
     def is_as_it_came(self, upload: Upload) -> bool:
         """Tell whether the file of an upload that is complete is there, and nobody has written to it."""
@@ -217,7 +212,7 @@ class Uploads:
         """End an upload, with what has come of it."""
         await self.take_over(upload)
         self._uploads.pop(upload.token, None)
-        upload.path.unlink(missing_ok=True)
+        remove(upload.path)
         await self._run(self._records.remove_upload, upload.token)
 
     async def remove_expired(self) -> int:
@@ -261,7 +256,7 @@ class Uploads:
         """Have what has come on the disk, and write down how much that is."""
         upload.touched_s = time.time()
         row = upload.row()
-        await asyncio.to_thread(os.fsync, descriptor)
+        await in_executor(os.fsync, descriptor)
         await self._run(self._records.add_upload, row)
 
     def _to_come(self) -> int:
@@ -291,11 +286,6 @@ class Uploads:
         about = (row.target, row.key, row.filename, row.content_type, row.length, row.digest)
         upload = Upload(row.token, path, *about, row.synced, row.is_complete, row.touched_s)
         self._uploads[row.token] = upload
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
 
 
 def _stamp(path: Path) -> tuple[int, int]:

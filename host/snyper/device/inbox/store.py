@@ -8,6 +8,8 @@
 To be called by one thread at a time.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import secrets
@@ -17,12 +19,12 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from snyper.inbox.limits import Limits, Mismatch, NoRoom
-from snyper.inbox.names import safe_name
-from snyper.inbox.records import Intent, Item, Records, Waiting
-from snyper.inbox.taken_names import Names
-from snyper.system.files import lock, shown
-from snyper.system.placing import is_placed, place, sync_folder
+from snyper.device.disk import lock, remove, shown, sync_folder
+from snyper.device.inbox.limits import Limits, Mismatch, NoRoom
+from snyper.device.inbox.names import safe_name
+from snyper.device.inbox.records import Intent, Item, Records, Waiting
+from snyper.device.inbox.taken_names import Names
+from snyper.device.placing import is_placed, place
 
 OWN_FOLDER = ".inbox"
 FILE_RECEIVED = "file.received"
@@ -98,7 +100,8 @@ class Store:
         With a key that is known nothing is kept, and the path is what it was then.
         """
         length = part.stat().st_size
-        if key is not None and (answer := self.known(key, digest, length, filename)) is not None:
+        answer = None if key is None else self.known(key, digest, length, filename)
+        if answer is not None:
             part.unlink()
             return answer
         self._settle()
@@ -111,7 +114,7 @@ class Store:
     def discard(self, part: Path) -> None:
         """Remove a part, unless it is in the middle of getting its name."""
         if part.name not in [intent.part for intent in self.records.intents()]:
-            part.unlink(missing_ok=True)
+            remove(part)
 
     def keep_data(self, value: object, key: str | None, digest: str, length: int) -> None:
         """Keep a value of JSON for those who handle it. With a key that is known nothing is kept. Raises
@@ -139,14 +142,14 @@ class Store:
         """Remove the parts that nobody can go on with: `known` are those of uploads."""
         for path in self.parts.iterdir():
             if path.name not in known:
-                path.unlink(missing_ok=True)
+                remove(path)
 
     def remove_expired(self) -> int:
         """Remove what lies aside and has had no byte for the longest time; return how many files."""
         oldest_s = time.time() - self.limits.max_age_s
         expired = [path for path in self.aside.iterdir() if path.stat().st_mtime < oldest_s]
         for path in expired:
-            path.unlink(missing_ok=True)
+            remove(path)
         return len(expired)
 
     def _carry_out(self, intent: Intent) -> str:
@@ -170,7 +173,7 @@ class Store:
         path = str(self.folder / intent.name)
         about = {"path": path, "filename": intent.filename, "content_type": intent.content_type}
         self.records.carry_out(intent, path, self.waiting_for(FILE_RECEIVED, about))
-        (self.parts / intent.part).unlink(missing_ok=True)
+        remove(self.parts / intent.part)
         self.received += 1
         return path
 

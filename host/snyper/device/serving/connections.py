@@ -1,5 +1,7 @@
 """Limit the connections of browsers: how many there may be, in all and of one address."""
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -49,7 +51,7 @@ class Connections:
     def longest_waiting(self) -> Connection | None:
         """Return the one that owes a request longest, of the address that has most of them."""
         return max(
-            (found for group in self._by_address.values() if (found := _longest_waiting(group))),
+            filter(None, map(_longest_waiting, self._by_address.values())),
             key=lambda found: (len(self._by_address[found.address]), -(found.waits_since_s or 0.0)),
             default=None,
         )

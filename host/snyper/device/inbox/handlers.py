@@ -4,10 +4,12 @@ async def on_file_received(event): …  # event["path"], event["filename"], even
 def on_data_received(event): …        # event["data"]
 """
 
+from __future__ import annotations
+
 from types import ModuleType
 
-from snyper.inbox.bus import Bus
-from snyper.inbox.store import DATA_RECEIVED, FILE_RECEIVED
+from snyper.device.inbox.bus import Bus
+from snyper.device.inbox.store import DATA_RECEIVED, FILE_RECEIVED
 
 _FUNCTIONS = {"on_file_received": FILE_RECEIVED, "on_data_received": DATA_RECEIVED}
 

@@ -6,6 +6,8 @@ import errno
 import os
 from pathlib import Path
 
+from snyper.device.disk import sync_folder
+
 # What file systems without hard links (FAT, some of the network) say of one.
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
 
@@ -34,26 +36,6 @@ def is_placed(part: Path, path: Path) -> bool:
         return part.samefile(path)
     except FileNotFoundError:
         return False
-
-
-def sync_file(path: Path) -> None:
-    """Have what was written to a file on the disk. Raises OSError."""
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk, where the system can do that. Raises OSError."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # of a file system that has no such thing
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _move(part: Path, path: Path, is_again: bool) -> None:

@@ -4,22 +4,24 @@ async with Inbox(Path("received"), bus=bus) as inbox:
     await inbox.keep_data({"temperature": 21.5})
 """
 
+from __future__ import annotations
+
 import asyncio
 import errno
 import json
 import logging
 from contextlib import suppress
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 
-from snyper.inbox.bus import Bus
-from snyper.inbox.limits import Limits, Mismatch, NoRoom, TooLarge
-from snyper.inbox.names import plain_text
-from snyper.inbox.records_thread import RecordsThread
-from snyper.inbox.store import Store
-from snyper.inbox.uploads import EXPIRY_S, Upload, Uploads
-from snyper.shared.runtime import end_task
-from snyper.system.placing import sync_file
+from snyper.device.disk import sha256_of, sync_file
+from snyper.device.inbox.bus import Bus
+from snyper.device.inbox.limits import Limits, Mismatch, NoRoom, TooLarge
+from snyper.device.inbox.names import plain_text
+from snyper.device.inbox.records_thread import RecordsThread
+from snyper.device.inbox.store import Store
+from snyper.device.inbox.uploads import EXPIRY_S, Upload, Uploads
+from snyper.device.tasks import end_task, in_executor
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _logger = logging.getLogger("snyper")
@@ -42,7 +44,7 @@ class Inbox:
         self.run = RecordsThread()
         self._expiry: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> "Inbox":
+    async def __aenter__(self) -> Inbox:
         try:
             self._store = await self.run(Store, self.folder, self.limits, self.bus.names)
             self.folder = self._store.folder
@@ -95,7 +97,7 @@ class Inbox:
         """
         try:
             self.limits.check_type(filename, content_type)
-            digest = await asyncio.to_thread(_sync_and_digest, part)
+            digest = await in_executor(_sync_and_digest, part)
             return await self._keep(part, key, digest, filename, content_type)
         except BaseException:
             await self.run(self._store.discard, part)
@@ -166,8 +168,7 @@ def _sizes_in(folder: Path) -> list[int]:
 
 def _sync_and_digest(part: Path) -> str:
     sync_file(part)
-    with part.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
+    return sha256_of(part)
 
 
 def _explained(error: OSError) -> Exception:

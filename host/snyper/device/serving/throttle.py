@@ -1,5 +1,7 @@
 """Throttle guesses of the password, by the address that they come from. Pure."""
 
+from __future__ import annotations
+
 from collections import OrderedDict
 from dataclasses import dataclass
 

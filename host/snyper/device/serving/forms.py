@@ -1,10 +1,11 @@
 """Forms with a file in them, as they come: the file to the disk, never whole in memory."""
 
+from __future__ import annotations
+
 import asyncio
 import hashlib
-import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import Message
@@ -13,21 +14,18 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
 
-from python_multipart.exceptions import MultipartParseError
-from python_multipart.multipart import MultipartParser
-
-from snyper.gateway.exchange import Refusal, too_large
-
-logging.getLogger("python_multipart").setLevel(logging.ERROR)  # its warnings are what strangers send
+from snyper.device.serving.exchange import Refusal, too_large
+from snyper.device.tasks import in_executor
 
 OTHER_BYTES = 262_144  # of a form beside its file: heads of parts and fields of text
 _MAX_PARTS = 100
+_HEAD_END = b"\r\n\r\n"
 _BLOCK_BYTES = 131_072  # written at once, in a thread: a slow disk holds nobody up
 _MEDIA_TYPE = re.compile(r"[\w.+-]{1,64}/[\w.+-]{1,64}(\s*;[ -~]{0,100})?", re.ASCII)
 OCTET_STREAM = "application/octet-stream"
 
 
-@dataclass(slots=True)
+@dataclass
 class Form:
     """A form that came: its fields of text, and the file's name and type as its sender has them."""
 
@@ -66,7 +64,7 @@ class FileWriter:
         """Write a block in a thread, which is waited for whatever happens: it may be about to make the file
         that others then remove.
         """
-        writing = asyncio.create_task(asyncio.to_thread(self._write, is_last))
+        writing = asyncio.create_task(in_executor(self._write, is_last))
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
@@ -106,18 +104,13 @@ async def read_form(
     Refusal for what is none, OSError of the writer.
     """
     reader = _Reader(_boundary(content_type, file_field), file_field)
-    try:
-        async for part in parts:
-            reader.feed(part)
-            for piece in reader.pieces:
-                if writer.size + len(piece) > most_bytes:
-                    raise too_large("the file", most_bytes)
-                await writer.write(piece)
-            reader.pieces.clear()
-    except MultipartParseError as error:
-        raise Refusal(HTTPStatus.BAD_REQUEST, f"the form cannot be read: {error}") from None
+    async for part in parts:
+        for piece in reader.feed(part):
+            if writer.size + len(piece) > most_bytes:
+                raise too_large("the file", most_bytes)
+            await writer.write(piece)
     if not reader.is_whole:
-        raise Refusal(HTTPStatus.BAD_REQUEST, "the form ends in the middle")
+        raise _unreadable("it ends in the middle")
     if reader.form.filename is None:
         is_text = file_field in reader.form.texts
         raise Refusal(
@@ -145,56 +138,70 @@ def _boundary(content_type: str, file_field: str) -> str:
 
 
 class _Reader:
-    """Takes a form apart. What came of the file lies in `pieces`, until somebody takes it."""
+    """Takes a form apart (RFC 7578), as it comes. What is not taken apart yet lies in `_rest`."""
 
     def __init__(self, boundary: str, file_field: str) -> None:
         self.form = Form()
-        self.pieces: list[bytes] = []
         self.is_whole = False
         self._file_field = file_field
-        self._heads: dict[bytes, bytes] = {}
-        self._name, self._value = b"", b""
+        self._delimiter = b"\r\n--" + boundary.encode()
+        self._rest = bytearray(b"\r\n")  # so that the first boundary is as the others
+        self._searched = 0  # bytes of the rest in which the end of a head is not
+        self._step = self._preamble
         self._field = ""
         self._is_file = False
         self._text: list[bytes] | None = None
         self._parts = 0
         self._other_bytes = 0
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._begin,
-                "on_header_field": self._head_name,
-                "on_header_value": self._head_value,
-                "on_header_end": self._head_end,
-                "on_headers_finished": self._heads_end,
-                "on_part_data": self._data,
-                "on_part_end": self._end,
-                "on_end": self._finish,
-            },
-        )
 
-    def feed(self, data: bytes) -> None:
-        self._parser.write(data)
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Take more of the form; yield what of it belongs to the file. Raises Refusal."""
+        self._rest += data
+        before = None
+        while before != (self._step, len(self._rest)):
+            before = (self._step, len(self._rest))
+            piece = self._step()
+            if piece:
+                yield piece
 
-    def _begin(self) -> None:
-        self._heads = {}
+    def _preamble(self) -> bytes:
+        nothing, is_end = self._before_delimiter()
+        self._count(len(nothing))
+        if is_end:
+            self._step = self._behind_delimiter
+        return b""
+
+    def _behind_delimiter(self) -> bytes:
+        """Take the end of the form, or that of the boundary's line, with which the head of a part begins."""
+        if self._rest.startswith(b"--"):
+            self.is_whole = True
+            self._step = self._epilogue
+            return b""
+        blanks = len(self._rest) - len(self._rest.lstrip(b" \t"))
+        self._count(blanks)
+        del self._rest[:blanks]
+        if len(self._rest) < 2:
+            return b""
+        if not self._rest.startswith(b"\r\n"):
+            raise _unreadable("a line begins as its boundary does, and goes on")
         self._parts += 1
         if self._parts > _MAX_PARTS:
             raise Refusal(HTTPStatus.BAD_REQUEST, f"the form has more than {_MAX_PARTS} parts")
+        self._searched = 0
+        self._step = self._head
+        return b""
 
-    def _head_name(self, data: bytes, start: int, end: int) -> None:
-        self._name += data[start:end]
-
-    def _head_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _head_end(self) -> None:
-        self._count(len(self._name) + len(self._value))
-        self._heads[self._name.lower()] = self._value
-        self._name, self._value = b"", b""
-
-    def _heads_end(self) -> None:
-        values = parameters(self._heads.get(b"content-disposition", b""))
+    def _head(self) -> bytes:
+        at = self._rest.find(_HEAD_END, self._searched)
+        if at < 0:
+            self._searched = max(0, len(self._rest) - len(_HEAD_END) + 1)
+            if self._other_bytes + len(self._rest) > OTHER_BYTES:
+                raise _too_much_beside()
+            return b""
+        self._count(at)
+        fields = _fields_of(bytes(self._rest[2:at]))
+        del self._rest[: at + len(_HEAD_END)]
+        values = parameters(fields.get(b"content-disposition", b""))
         self._field = values.get("name", "")
         filename = values.get("filename")
         self._is_file = filename is not None and self._field == self._file_field
@@ -205,29 +212,61 @@ class _Reader:
                     HTTPStatus.UNPROCESSABLE_ENTITY, f"field {self._field!r} is there twice: send one file"
                 )
             self.form.filename = filename
-            self.form.media_type = _media_type(self._heads.get(b"content-type", b""))
+            self.form.media_type = _media_type(fields.get(b"content-type", b""))
+        self._step = self._content
+        return b""
 
-    def _data(self, data: bytes, start: int, end: int) -> None:
+    def _content(self) -> bytes:
+        content, is_end = self._before_delimiter()
+        if is_end:
+            self._step = self._behind_delimiter
         if self._is_file:
-            self.pieces.append(data[start:end])
-            return
-        self._count(end - start)
+            return content
+        self._count(len(content))
         if self._text is not None:
-            self._text.append(data[start:end])
+            self._text.append(content)
+            if is_end and self._field:
+                self.form.texts[self._field] = b"".join(self._text).decode("utf-8", "replace")
+        return b""
 
-    def _end(self) -> None:
-        if self._text is not None and self._field:
-            self.form.texts[self._field] = b"".join(self._text).decode("utf-8", "replace")
-        self._text = None
-        self._is_file = False
+    def _epilogue(self) -> bytes:
+        self._rest.clear()
+        return b""
 
-    def _finish(self) -> None:
-        self.is_whole = True
+    def _before_delimiter(self) -> tuple[bytes, bool]:
+        """Take what stands before the next boundary, as far as it is here; and that boundary, if it is."""
+        at = self._rest.find(self._delimiter)
+        is_end = at >= 0
+        if not is_end:  # but it may begin here
+            at = self._rest.find(b"\r", max(0, len(self._rest) - len(self._delimiter) + 1))
+            at = len(self._rest) if at < 0 else at
+        content = bytes(self._rest[:at])
+        del self._rest[: at + (len(self._delimiter) if is_end else 0)]
+        return content, is_end
 
     def _count(self, more: int) -> None:
         self._other_bytes += more
         if self._other_bytes > OTHER_BYTES:
-            raise too_large("the form, beside its file,", OTHER_BYTES)
+            raise _too_much_beside()
+
+
+def _fields_of(head: bytes) -> dict[bytes, bytes]:
+    """Return the fields in the head of a part. Raises Refusal."""
+    fields: dict[bytes, bytes] = {}
+    for line in re.sub(rb"\r\n[ \t]+", b" ", head).split(b"\r\n") if head else ():
+        name, colon, value = line.partition(b":")
+        if not colon:
+            raise _unreadable("a part's head has a line that is no field")
+        fields[name.strip().lower()] = value.strip()
+    return fields
+
+
+def _unreadable(why: str) -> Refusal:
+    return Refusal(HTTPStatus.BAD_REQUEST, f"the form cannot be read: {why}")
+
+
+def _too_much_beside() -> Refusal:
+    return too_large("the form, beside its file,", OTHER_BYTES)
 
 
 _PARAMETER = re.compile(rb';\s*([\w-]+)(\*?)=(?:"((?:[^"\\]|\\.)*)"|([^;]*))', re.DOTALL)

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from snyper.client.pushing import MAX_KEY_CHARS, MISSING, RECEIVE_DATA, RECEIVE_FILE
 from snyper.client.service_session import ServiceSession
-from snyper.inbox.inbox import Inbox
-from snyper.inbox.limits import NoRoom, Refused
+from snyper.device.inbox.inbox import Inbox
+from snyper.device.inbox.limits import NoRoom, Refused
+from snyper.device.strict_json import parse_strictly
 from snyper.shared.attachment_receiver import Receiver
 from snyper.shared.link import Link
 from snyper.shared.runtime import end_task
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
-from snyper.system.strict_json import parse_strictly
 
 MAX_TRANSFERS = 8
 WINDOW_CHUNKS = 4  # what a sender of this project has under way

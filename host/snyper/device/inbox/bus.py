@@ -3,17 +3,20 @@
 bus.subscribe("file.received", show)  # `show` gets {"path": …, "filename": …, "content_type": …}
 """
 
+from __future__ import annotations
+
 import asyncio
 import inspect
 import json
 import logging
 import threading
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Coroutine
+from typing import Any, Callable, Dict, TypeVar
 
-from snyper.inbox.records import Records
-from snyper.inbox.uploads import Run
-from snyper.system.text import one_line
+from snyper.device.inbox.records import Records
+from snyper.device.inbox.records_thread import RecordsThread
+from snyper.device.tasks import Timeout
+from snyper.device.text import one_line
 
 HANDLER_LIMIT_S = 300.0
 MAX_ABANDONED = 8  # threads of a handler that are past its limit, until it gets no more events
@@ -22,18 +25,19 @@ _GOODBYE_S = 1.0  # for handlers to end when the inbox closes
 _RETRY_S = 1.0  # after the disk has failed
 
 T = TypeVar("T")
-Handler = Callable[[dict[str, Any]], Any]  # what it returns is awaited where that can be
+Handler = Callable[[Dict[str, Any]], Any]  # what it returns is awaited where that can be
 _logger = logging.getLogger("snyper")
 
 
 class _Subscription:
     """A handler, and what there is for it."""
 
+    news: asyncio.Event  # which Python binds to a loop as it is made, before 3.10
+
     def __init__(self, kind: str, name: str, handler: Handler) -> None:
         self.kind = kind
         self.name = name
         self.handler = handler
-        self.news = asyncio.Event()
         self.threads: list[threading.Thread] = []
 
     async def until_thread(self) -> None:
@@ -59,7 +63,7 @@ class Bus:
         self._limit_s = limit_s
         self._subscriptions: list[_Subscription] = []
         self._records: Records | None = None
-        self._run: Run | None = None
+        self._run: RecordsThread | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     def subscribe(self, kind: str, handler: Handler) -> None:
@@ -92,13 +96,14 @@ class Bus:
         for subscription in self._subscriptions:
             subscription.news.set()
 
-    def start(self, records: Records, run: Run) -> None:
+    def start(self, records: Records, run: RecordsThread) -> None:
         """Begin to give events to the handlers; first those that wait since before."""
         self._records, self._run = records, run
         for name, count in records.count_waiting().items():
             if name not in [one.name for one in self._subscriptions]:
                 _logger.warning("%d events wait for a handler that is not here: %s", count, name)
         for one in self._subscriptions:
+            one.news = asyncio.Event()
             self._tasks.append(asyncio.create_task(self._serve(one, records, run)))
 
     async def stop(self) -> None:
@@ -110,7 +115,7 @@ class Bus:
         self._tasks.clear()
         self._run = None
 
-    async def _serve(self, one: _Subscription, records: Records, run: Run) -> None:
+    async def _serve(self, one: _Subscription, records: Records, run: RecordsThread) -> None:
         while True:
             one.news.clear()
             batch = await _surely(run, records.waiting, one.name, _BATCH)
@@ -122,14 +127,17 @@ class Bus:
 
     async def _handle(self, one: _Subscription, event: dict[str, Any]) -> None:
         await one.until_thread()
+        limit = Timeout(self._limit_s)
         try:
-            async with asyncio.timeout(self._limit_s) as limit:
+            async with limit:
                 if inspect.iscoroutinefunction(one.handler):
                     await one.handler(event)
                 else:
                     await self._in_thread(one, event)
-        except TimeoutError as error:
-            if limit.expired():
+        except asyncio.CancelledError:  # which is an Exception in Python 3.7
+            raise
+        except asyncio.TimeoutError as error:
+            if limit.has_expired:
                 _logger.error("%s has not finished within %g s: %s", one.name, self._limit_s, _shown(event))
             else:
                 _log_raised(one, event, error)
@@ -175,7 +183,7 @@ async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
         raise
 
 
-async def _surely(run: Run, function: Callable[..., T], *arguments: Any) -> T:
+async def _surely(run: RecordsThread, function: Callable[..., T], *arguments: Any) -> T:
     """Run a function of the records until the disk lets it."""
     while True:
         try:

@@ -1,10 +1,12 @@
 """Makes file names safe, whatever a sender calls a file. Pure."""
 
+from __future__ import annotations
+
 import itertools
 import unicodedata
 from collections.abc import Iterator
 
-from snyper.system.text import harmless
+from snyper.device.text import harmless
 
 MAX_NAME_BYTES = 200  # as UTF-8: file systems take 255, some that encrypt 143 characters; and `-2` has place
 _MAX_SUFFIX_BYTES = 20  # of these, for what follows the last dot
