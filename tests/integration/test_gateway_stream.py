@@ -166,3 +166,29 @@ async def test_a_key_and_its_own_pages_alone() -> None:
         async with listening(address, additional_headers={"authorization": f"Bearer {key}"}) as client:
             await say(client, PING)
             assert await hear(client) == {"type": "pong"}
+
+
+def numbers_of(message: bytes) -> tuple[dict[str, Any], Any, Any]:
+    """Take a packet in bytes apart, as docs/arrays.md says."""
+    begin = 4 + int.from_bytes(message[:4], "little")
+    head = json.loads(message[4:begin])
+    count = int(numpy.prod(head["shape"]))
+    x = numpy.frombuffer(message, head["x_dtype"], count, begin)
+    y_begin = begin + -(-x.nbytes // 8) * 8
+    return head, x, numpy.frombuffer(message, head["dtype"], count, y_begin).reshape(head["shape"])
+
+
+async def test_who_asks_for_bytes_gets_the_same_numbers_in_them() -> None:
+    async with demonstration() as address:
+        protocols = ["other", "snyper.binary"]
+        async with listening(address) as one, listening(address, subprotocols=protocols) as other:
+            assert other.subprotocol == "snyper.binary"
+            await say(other, START)
+            assert await hear(other) == STREAMING
+            for _ in range(3):
+                packet, message = await hear(one), await other.recv()
+                assert isinstance(message, bytes)
+                head, x, y = numbers_of(message)
+                assert (x.tolist(), y.tolist()) == (packet.pop("x"), packet.pop("y"))
+                assert head == {**packet, "x_dtype": "float64"}
+                assert len(message) < 1_800

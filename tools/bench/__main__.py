@@ -21,6 +21,7 @@ from tools.bench.offload import offload_rows
 from tools.bench.ping import ping_rows
 from tools.bench.processes import pin_to_one_cpu
 from tools.bench.rounds import Row
+from tools.bench.stream_clients import CLIENTS as STREAM_CLIENTS, stream_client_rows
 from tools.bench.tick import tick_row
 
 console = Console()
@@ -43,6 +44,8 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
         rows += asyncio.run(idle_rows(arguments.targets, arguments.seconds))
         console.print("bench: files and JSON over HTTP")
         rows += asyncio.run(offload_rows(arguments.rounds, arguments.pings))
+        console.print("bench: a signal to stock clients of its WebSocket")
+        rows += asyncio.run(stream_client_rows(STREAM_CLIENTS, arguments.rounds))
     return rows
 
 

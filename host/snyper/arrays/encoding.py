@@ -26,15 +26,15 @@ def encoded(pieces: Iterable[Any], shape: Sequence[int]) -> Iterator[bytes]:
     for piece in pieces:
         end = at + piece.size
         depth = next(depth for depth in range(len(counts)) if not (at % counts[depth] or end % counts[depth]))
-        text = _list(piece.reshape(-1, *shape[depth:]))[1:-1]
+        text = json_of(piece.reshape(-1, *shape[depth:]))[1:-1]
         opening = "[" * sum(not at % count for count in counts[:depth])
         closing = "]" * sum(not end % count for count in counts[:depth])
         yield f"{',' if at else ''}{opening}{text}{closing}".encode()
         at = end
 
 
-def _list(array: Any) -> str:
-    """Return the JSON of an array that is not empty."""
+def json_of(array: Any) -> str:
+    """Return the JSON of an array, whole, with NaN and infinities as `encoded` has them."""
     text = json.dumps(array.tolist(), separators=(",", ":"))
     if array.dtype.kind == "f" and not numpy.isfinite(array).all():
         text = text.replace("NaN", "null").replace("Infinity", '"Infinity"').replace('-"', '"-')

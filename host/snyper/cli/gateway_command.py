@@ -51,10 +51,8 @@ def gateway(
 ) -> None:
     """Serve a hub over HTTP until Ctrl-C, to programs that do not speak its protocol."""
     extras.need("gateway", "serving over HTTP")
-    if arrays is not None:
-        extras.need("arrays", "storing arrays")
-    if demo_signal:
-        extras.need("arrays", "the demonstration signal")
+    if arrays is not None or demo_signal:
+        extras.need("arrays", "storing arrays" if arrays is not None else "the demonstration signal")
     from snyper.gateway.app import Face
     from snyper.gateway.hub_routes import serving_hub
     from snyper.gateway.limits import ARRAY_LIMITS, LIMITS
@@ -72,9 +70,11 @@ def gateway(
             from snyper.gateway.array_routes import serving_arrays
 
             faces.append(partial(serving_arrays, folder=arrays))
-        if demo_signal:
+        if arrays is not None or demo_signal:
             from snyper.gateway.stream_routes import serving_stream
             from snyper.streams.demonstration import DemonstrationSignal
+            from snyper.streams.packet import NoSignal
 
-            faces.append(partial(serving_stream, source=DemonstrationSignal()))
+            source = DemonstrationSignal() if demo_signal else NoSignal()
+            faces.append(partial(serving_stream, source=source))
         server.run(faces, ready)

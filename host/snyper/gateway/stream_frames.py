@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-import numpy
-
-from snyper.streams.packet import Array, Packet
+from snyper.arrays.encoding import json_of
+from snyper.streams.packet import Packet
 
 BINARY = "snyper.binary"  # the subprotocol of who asks for bytes
 _ALIGNMENT = 8  # of the numbers in a message, as a browser's Float64Array wants them
@@ -21,10 +20,9 @@ class Frames:
 
     @cached_property
     def text(self) -> str:
-        """The packet in JSON. NaN is null, infinities are words, which `numpy.array` takes with a dtype."""
-        packet = self._packet
-        data = {**self._head(), "x": _plain(packet.x), "y": _plain(packet.y)}
-        return json.dumps(data, separators=(",", ":"), allow_nan=False)
+        """The packet in JSON, with NaN and infinities as stored arrays have them."""
+        x, y = json_of(self._packet.x), json_of(self._packet.y)
+        return f'{_compact(self._head())[:-1]},"x":{x},"y":{y}}}'
 
     @cached_property
     def binary(self) -> bytes:
@@ -32,7 +30,7 @@ class Frames:
         and y as their dtypes have them.
         """
         packet = self._packet
-        head = json.dumps({**self._head(), "x_dtype": packet.x.dtype.str}, separators=(",", ":")).encode()
+        head = _compact({**self._head(), "x_dtype": str(packet.x.dtype)}).encode()
         head += b" " * (-(len(head) + 4) % _ALIGNMENT)
         x = packet.x.tobytes()
         padding = b"\0" * (-len(x) % _ALIGNMENT)
@@ -48,15 +46,5 @@ class Frames:
         }
 
 
-def _plain(values: Array) -> object:
-    if values.dtype.kind == "f" and not numpy.isfinite(values).all():
-        return _with_words(values.tolist())
-    return values.tolist()
-
-
-def _with_words(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_with_words(one) for one in value]
-    if value != value:
-        return None
-    return {float("inf"): "Infinity", float("-inf"): "-Infinity"}.get(value, value)
+def _compact(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -1,5 +1,6 @@
 """A packet: points of a signal as existing clients take them, x and y of one shape."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -26,3 +27,16 @@ class PacketSource(Protocol):
 
     def health(self) -> Mapping[str, object]:
         """Return what there is to say of how it stands."""
+
+
+class NoSignal:
+    """A source of which nothing comes, where none was named."""
+
+    async def packets(self) -> AsyncGenerator[Packet, None]:
+        """Wait until nobody listens any more."""
+        await asyncio.Event().wait()
+        yield Packet(0.0, numpy.empty(0), numpy.empty(0))
+
+    def health(self) -> Mapping[str, object]:
+        """Return nothing."""
+        return {}
