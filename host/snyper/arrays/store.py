@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from snyper.arrays.npy import Head, NotTaken
 from snyper.arrays.preview import Preview, preview_of
-from snyper.device.disk import sync_file
+from snyper.device.disk import sync_file, sync_folder
 from snyper.device.placing import place
 from snyper.system.files import PRIVATE, lock, shown
 
@@ -143,6 +143,7 @@ class Store:
         for another array than that, NoRoom, OSError, sqlite3.Error.
         """
         sync_file(part)
+        sync_folder(self.parts)  # so that after a loss of power a file without a row is known for what it is
         with part.open("rb", buffering=0) as file:
             preview = preview_of(file, head)
         with self._changing:
@@ -175,6 +176,7 @@ class Store:
                 self._db.execute(f"INSERT INTO arrays VALUES ({'?, ' * 9}?)", (*values, *more))
         except BaseException:
             path.unlink(missing_ok=True)
+            sync_folder(self.folder)
             raise
         self.count += 1
         part.unlink(missing_ok=True)
@@ -183,11 +185,13 @@ class Store:
     def delete(self, index: int) -> bool:
         """Delete an array, and tell whether it was there. Raises OSError, sqlite3.Error."""
         with self._changing:
+            gone = [number for number in self._removed() if not self.path(number - 1).exists()]
+            if gone:
+                sync_folder(self.folder)
             with self._transaction():
                 found = self._db.execute("DELETE FROM arrays WHERE number = ?", (_number(index),)).rowcount
                 if not found:
                     return False
-                gone = [number for number in self._removed() if not self.path(number - 1).exists()]
                 self._db.executemany("DELETE FROM removed WHERE number = ?", [(one,) for one in gone])
                 self._db.execute("INSERT INTO removed VALUES (?)", (_number(index),))
             self.count -= 1
@@ -239,6 +243,7 @@ class Store:
         while parts and (path := self.path(number - 1)).exists():  # else it is somebody else's
             if any(map(path.samefile, parts)):
                 path.unlink()
+                sync_folder(self.folder)
             number += 1
         for part in parts:
             part.unlink()
