@@ -15,6 +15,7 @@ from snyper.shared.runtime import sleep_ms
 from snyper.shared.service_call import ServiceCall
 from snyper.shared.session import Session
 from snyper.shared.socket_protocol import MAX_LINE_BYTES, ErrorCode, ProtocolError
+from snyper.shared.stream_spec import READ_STREAM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from snyper.shared.handshake_client import Registered
     from snyper.shared.link import Handler, Link
+    from snyper.shared.stream_source import Sources, SourceStream
 
 FIRST_PAUSE_MS = 100
 MAX_PAUSE_MS = 2_000
@@ -45,6 +47,7 @@ class Device(Session):
     patience_ms = 60_000
     # Called with the share of a call that is done where its function says it; what it raises ends that call.
     on_progress: "Callable[[float], object] | None" = None
+    _sources: "Sources | None" = None  # of its streams, once there are any
 
     def __init__(
         self,
@@ -99,6 +102,38 @@ class Device(Session):
             await sleep_ms(pause_ms)
             pause_ms = min(2 * pause_ms, MAX_PAUSE_MS)
 
+    def stream(
+        self,
+        name: str,
+        dtype: str,
+        shape: "Sequence[int]" = (),
+        rate_hz: float = 0,
+        names: "Sequence[str]" = (),
+        units: "Sequence[str]" = (),
+        max_queued_bytes: "int | None" = None,
+    ) -> "SourceStream":
+        """Begin a stream of numbers, which others read by the device's name and this one; it ends with its
+        `async with` block:
+
+            async with hub.stream("accelerometer", dtype="<f4", shape=(3,), rate_hz=400) as stream:
+                await stream.send(samples)
+
+        `dtype` is a byte order and a kind as numpy writes them, `shape` that of one sample, `rate_hz` 0 where
+        they come at any time, `names` and `units` of the values of a sample. For a reader that the network
+        does not let through up to `max_queued_bytes` are kept. Without readers nothing is sent.
+
+        Raises ValueError for what is no name or spec, and while there is a stream of that name.
+        """
+        from snyper.shared.stream_source import MAX_QUEUED_BYTES, Sources
+
+        if self._sources is None:
+            self._sources = Sources()
+            self._handlers[READ_STREAM] = self._sources.answer
+            if self.link is not None:
+                self._sources.begin(self.link)
+        spec = {"dtype": dtype, "shape": shape, "rate_hz": rate_hz, "names": names, "units": units}
+        return self._sources.open(name, spec, max_queued_bytes or MAX_QUEUED_BYTES)
+
     # --- what a session has of its own
 
     async def join(self) -> None:
@@ -120,9 +155,13 @@ class Device(Session):
 
     def on_registered(self, link: "Link", registered: "Registered", asked_us: int) -> None:
         """Begin with `link`."""
+        if self._sources is not None:
+            self._sources.on_registered(link, registered, asked_us)
 
     async def serve(self, link: "Link") -> None:
-        """Do nothing beside the link."""
+        """Keep the hub's clock beside the link, where there are streams."""
+        if self._sources is not None:
+            await self._sources.attend(link)
 
     def on_lost(self) -> None:
         """Let go of the link."""

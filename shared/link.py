@@ -123,11 +123,16 @@ class Link(LinkCore):
         Raises ProtocolError: `bad_message` or `line_too_long` for what the wire or the peer does not take,
         `disconnected`. May be cancelled.
         """
+        if self._queue is not None:
+            await self.drain()
+        self.send_nowait(message)
+
+    async def drain(self) -> None:
+        """Wait until the network has taken what was written, or the link has ended. May be cancelled."""
         while self._queue is not None and self.close_error is None:
             if self._drained is None:
                 self._drained = asyncio.Event()
             await self._drained.wait()
-        self.send_nowait(message)
 
     async def request(self, message: SocketMessage, timeout_ms: int) -> SocketMessage:
         """Send `message` and return the reply.

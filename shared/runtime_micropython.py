@@ -194,6 +194,10 @@ class Stream:
         count: "int | None" = self._sock.write(data)
         if count == len(data):
             return True
+        if type(data) is not bytes:  # whoever has it may change it; and an array is not counted in bytes
+            data = bytes(data)
+            if count == len(data):
+                return True
         self._rest = memoryview(data)[count or 0 :]
         self._writer = asyncio.create_task(self._drain())
         return False

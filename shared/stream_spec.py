@@ -4,9 +4,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+READ_STREAM = "read_stream"
+ANNOUNCE_STREAMS = "announce_streams"
+LIST_STREAMS = "list_streams"
+STOP = "stop"  # the status of the item by which a reader ends it
+
+MAX_STREAMS = 32  # of one source: their specs, without names and units, fit one line
+MAX_STREAM_CHARS = 32
+MAX_MARKS_BYTES = 600  # of the marks that one block carries, as JSON: the shortest line has 1,024
 # Kinds and sizes as numpy writes them: truth values, integers, floats, complex numbers. Its long doubles are
 # not the same on every machine.
 _KINDS = ("b1", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "c8", "c16")
+_NAME_CHARS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
 MAX_DIMENSIONS = 4
 MAX_VALUES = 65_536  # of one sample
 MAX_TEXT_BYTES = 48  # of a channel's name or unit
@@ -49,6 +58,18 @@ def checked_spec(data: "Any") -> "dict[str, Any]":
     if size > MAX_SPEC_BYTES:
         raise ValueError("`names` and `units` have at most %d bytes together" % MAX_SPEC_BYTES)
     return spec
+
+
+def brief(spec: "dict[str, Any]") -> "dict[str, Any]":
+    """Return a spec without names and units, for where many have to fit one line."""
+    return {"dtype": spec["dtype"], "shape": spec["shape"], "rate_hz": spec["rate_hz"]}
+
+
+def checked_name(name: "Any") -> str:
+    """Return a stream's name. Raises ValueError for what is none."""
+    if type(name) is not str or not 0 < len(name) <= MAX_STREAM_CHARS or name.strip(_NAME_CHARS):
+        raise ValueError("a stream's name is 1 to %d of A-Z a-z 0-9 _ - ." % MAX_STREAM_CHARS)
+    return name
 
 
 def sample_bytes(spec: "dict[str, Any]") -> int:

@@ -16,6 +16,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from snyper.boards.board import BoardProcess
+from snyper.firmware.master.registry import Peer
 from snyper.firmware.master.server import Hub
 from snyper.firmware.target.controller import ANSWERS
 from snyper.shared.handshake_client import prove_key
@@ -172,9 +173,9 @@ class PatientHub(Hub):
 
     heartbeat_ms = HEARTBEAT_MS
 
-    def serve_peer(self, link: Link, message: SocketMessage, registration: Registration) -> None:
+    def serve_peer(self, link: Link, message: SocketMessage, registration: Registration) -> Peer:
         registration.heartbeat_ms = self.heartbeat_ms
-        super().serve_peer(link, message, registration)
+        return super().serve_peer(link, message, registration)
 
 
 class _TargetPlay(_Play):

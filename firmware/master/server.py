@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from snyper.firmware.master.game_runner import GameRunner
+    from snyper.firmware.master.registry import Peer
     from snyper.shared.handshake_server import Registration
 
 MAX_EVENTS = 24
@@ -274,8 +275,8 @@ class Hub:
             unload("snyper.firmware.master.admission")
             count_wrong_key(self, link._stream.address)
 
-    def serve_peer(self, link: Link, message: SocketMessage, registration: "Registration") -> None:
-        """Admit a peer, instead of the link that it had before, and serve it from now on.
+    def serve_peer(self, link: Link, message: SocketMessage, registration: "Registration") -> "Peer":
+        """Admit a peer, instead of the link that it had before, and serve it from now on; return it.
 
         Raises ProtocolError: `unsupported`, `bad_message`, `duplicate_target`, `busy`.
         """
@@ -303,6 +304,7 @@ class Hub:
         link.send_nowait(registration.reply(message, self.boot_id, now_us(), link.max_chunk_bytes, is_open))
         link.start_heartbeat(registration.heartbeat_ms, registration.heartbeat_ms)
         peer.on_registered()
+        return peer
 
     async def _answer(self, link: Link, message: SocketMessage) -> "SocketMessage | None":
         """Answer what comes once a connection, if at all."""

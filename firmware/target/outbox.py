@@ -9,7 +9,7 @@ from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from snyper.firmware.target.hub_clock import HubClock
+    from snyper.shared.hub_clock import HubClock
 
 MAX_REPORTS = 16  # an hour of play fits the link's own queue; this is for an outage
 ACK_TIMEOUT_MS = 2_000

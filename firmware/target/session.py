@@ -7,12 +7,12 @@ from snyper.firmware.board.hardware import hardware_id
 from snyper.firmware.board.led import HIT_MS, Pattern
 from snyper.firmware.board.status import Status
 from snyper.firmware.board.version import VERSION
-from snyper.firmware.target.clock_sync import ClockSync
 from snyper.firmware.target.controller import State
 from snyper.firmware.target.peripherals import Piezo, Servo
 from snyper.firmware.target.target import Target
 from snyper.firmware.target.wifi import JOIN_TIMEOUT_MS, JoinError, Wifi
 from snyper.shared.clock import now_ms
+from snyper.shared.clock_sync import ClockSync
 from snyper.shared.log import log
 from snyper.shared.runtime import end_task, unload
 from snyper.shared.session import Session, SessionState

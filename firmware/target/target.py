@@ -3,9 +3,9 @@
 import asyncio
 
 from snyper.firmware.target.controller import Action, State, TargetController, Trigger
-from snyper.firmware.target.hub_clock import HubClock
 from snyper.firmware.target.outbox import Outbox
 from snyper.shared.clock import now_ms, now_us
+from snyper.shared.hub_clock import HubClock
 from snyper.shared.link import Link
 from snyper.shared.log import keep, log, log_exception
 from snyper.shared.runtime import collect_garbage, heap_free_bytes, sleep_ms, sleep_rest_us

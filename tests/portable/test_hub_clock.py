@@ -1,7 +1,7 @@
 """The hub's clock as a target keeps it, against a network whose truth is known."""
 
 from snyper.boards.virtual_board.machine import Rng
-from snyper.firmware.target.hub_clock import BUCKET_MS, MAX_DRIFT_PPM, MAX_ROUND_US, HubClock
+from snyper.shared.hub_clock import BUCKET_MS, MAX_DRIFT_PPM, MAX_ROUND_US, HubClock
 
 SECOND_US = 1_000_000
 SYNC_US = 500_000

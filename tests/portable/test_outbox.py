@@ -2,9 +2,9 @@
 
 import asyncio
 
-from snyper.firmware.target.hub_clock import HubClock
 from snyper.firmware.target.outbox import MAX_REPORTS, Outbox
 from snyper.shared.clock import now_us
+from snyper.shared.hub_clock import HubClock
 from snyper.shared.link import Link
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
 from tests.portable.loopback import LinkPair

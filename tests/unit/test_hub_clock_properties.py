@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from snyper.firmware.target.hub_clock import BUCKETS, FIELDS, MAX_DRIFT_PPM, MAX_ROUND_US, HubClock
+from snyper.shared.hub_clock import BUCKETS, FIELDS, MAX_DRIFT_PPM, MAX_ROUND_US, HubClock
 
 SECOND_US = 1_000_000
 

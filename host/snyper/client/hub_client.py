@@ -57,6 +57,10 @@ from snyper.shared.socket_protocol import (
 )
 from snyper.shared.vocabulary import COMMAND_TIMEOUT_MS, MAX_BY_CHARS, MAX_WHY_CHARS, PING_TIMEOUT_MS
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from snyper.streams.subscriber import StreamReader
+
 REPLY_TIMEOUT_MS = 5_000  # for what the hub answers by itself
 MARGIN_MS = 2_000  # beyond a command's own timeout, for the hub to say that it ran out
 CHUNK_TIMEOUT_MS = 10_000  # for a board that is busy with its flash, behind others
@@ -92,6 +96,7 @@ class HubClient:
     log_id = ""  # whose `seq` the events carry; known once `events` is read
     oldest_seq = 0  # the first event that the hub still had then
     subscribed_seq = 0  # the last event before `events` was read: those up to it are old
+    reconnects = False  # whether it outlives its connections
 
     def __init__(self, link: Link, boot_id: str, is_open: bool = False) -> None:
         self.boot_id = boot_id
@@ -523,6 +528,36 @@ class HubClient:
                 raise ProtocolError(ErrorCode.DISCONNECTED, f"the hub is lost ({self._link.close_error})")
             self._news.clear()
             await self._news.wait()
+
+    def read_stream(
+        self,
+        name: str,
+        *,
+        from_seq: int | None = None,
+        epoch: str | None = None,
+        history: str | float | None = None,
+        max_queued_bytes: int = 64 << 20,
+        wait: bool = False,
+    ) -> "StreamReader":
+        """Read a stream, `SOURCE/STREAM`, from now on: `async for block in hub.read_stream(…)`.
+
+        With `from_seq` it begins at that sample of `epoch`, by default of the present one, with `history` so
+        many seconds ago, a number or `"10s"`, `"5m"`: as far as the hub still has it, and `evicted` says how
+        much it has no more. The oldest of more than `max_queued_bytes` that wait to be taken are dropped,
+        here and at the hub, and counted in the next block's `lost`.
+
+        A source that goes is waited for, one that is not there only with `wait`; with a ReconnectingClient a
+        hub too. Raises ValueError for what is no name, and while iterating ProtocolError: `unknown_target`
+        where there is no such source or stream, `disconnected` where it is away, or the hub is lost,
+        `unknown_type` for a hub that is older.
+        """
+        from snyper.streams.subscriber import StreamReader
+
+        return StreamReader(self, name, from_seq, epoch, history, max_queued_bytes, wait)
+
+    async def _live_connection(self) -> "HubClient":
+        """Return the connection to read over; a ReconnectingClient waits for it. Raises ProtocolError."""
+        return self
 
     def hang_up(self) -> None:
         """End the connection: the hub is lost then."""

@@ -30,6 +30,8 @@ class ReconnectingClient(HubClient):
     under way when the hub is lost raises `disconnected`, as every HubClient's; it is not sent again.
     """
 
+    reconnects = True
+
     def __init__(
         self, hubs: str | Sequence[str], key: str | None = None, *, wait_while_away: bool = False
     ) -> None:
@@ -170,6 +172,9 @@ class ReconnectingClient(HubClient):
         if self.is_lost or self._session.connection is None:
             raise NoHubError(self._session.error().message)
         return self._session.connection
+
+    async def _live_connection(self) -> HubClient:
+        return await self._next_connection()
 
     async def _next_connection(self) -> HubClient:
         """Wait for a connection. Raises NoHubError once the block has ended: there will be none."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from snyper.client.addresses import is_loopback
 from snyper.client.environment import Keys, keys
 from snyper.firmware.master.keyring import line_of
+from snyper.firmware.master.registry import Peer
 from snyper.firmware.master.server import SWEEP_MS, Access, Hub, refuse
 from snyper.hub.options import Options
 from snyper.shared.address import parse_address
@@ -51,14 +52,14 @@ class KeyedHub(Hub):
     new_names_per_s = 20
     _new_names = 0  # lately: the sweep counts down
 
-    def serve_peer(self, link: Link, message: SocketMessage, registration: Registration) -> None:
+    def serve_peer(self, link: Link, message: SocketMessage, registration: Registration) -> Peer:
         """Admit a peer, as Hub does, unless too many new names have come."""
         name = registration.target_id
         if name is not None and name not in self.router.registry.named:
             if self._new_names >= self.new_names_at_once:
                 raise ProtocolError(ErrorCode.BUSY, "too many new names have come: wait")
             self._new_names += 1
-        super().serve_peer(link, message, registration)
+        return super().serve_peer(link, message, registration)
 
     def _put_out(self) -> None:
         self._new_names = max(0, self._new_names - self.new_names_per_s * SWEEP_MS // 1000)

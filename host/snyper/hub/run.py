@@ -16,7 +16,8 @@ from snyper.hub.cease_fire_file import file_of
 from snyper.hub.journaled_events import JournaledEvents
 from snyper.hub.limits import complete_limits
 from snyper.hub.options import Options
-from snyper.hub.tls import TlsHub, server_tls
+from snyper.hub.stream_hub import StreamHub
+from snyper.hub.tls import server_tls
 from snyper.shared.address import format_address, parse_address
 from snyper.system.files import shown
 from snyper.system.process import raise_descriptor_limit
@@ -44,7 +45,7 @@ async def serve(options: Options, keys: Keys, ready: Ready) -> None:
             events = JournaledEvents(max_events, options.journal, options.keep_days)
         except JournalError as error:
             raise OSError(f"{error}. {_OTHER_JOURNAL}") from None
-    hub = TlsHub(
+    hub = StreamHub(
         *(host, port, max_targets, max_consoles, "\n".join(keys.lines), max_events, events),
         crosstalk_ms=options.crosstalk_ms,
     )

@@ -1,7 +1,7 @@
-"""Synchronises a target with the hub's clock by pings, which also carry the target's health."""
+"""Synchronises a peer with the hub's clock by pings, which may also say how the peer is."""
 
-from snyper.firmware.target.hub_clock import MAX_ROUND_US, HubClock
 from snyper.shared.clock import now_us
+from snyper.shared.hub_clock import MAX_ROUND_US, HubClock
 from snyper.shared.link import Link
 from snyper.shared.link_core import ping_line
 from snyper.shared.runtime import sleep_ms
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SYNC_MS = 500  # between two pings
-HEALTH_MS = 5_000  # between two pings that say how the target is, where nothing changes that is urgent
+HEALTH_MS = 5_000  # between two pings that say how this side is, where nothing changes that is urgent
 _FIRST_SYNC_MS = 100  # after registering, for the first rounds
 _FIRST_ROUNDS = 8
 _UNSURE_SYNC_MS = 125  # while the network's jitter leaves the clock less sure than this, in a small range:
@@ -27,9 +27,11 @@ _UNSURE_TARGETS = 16  # with many more it would be their pings that make the hub
 
 
 class ClockSync:
-    """One link's rounds. `health` encodes the `data` of a ping now and then; to it comes `round_trip_us`."""
+    """One link's rounds. `health`, if there is any, encodes the `data` of a ping now and then; to it comes
+    `round_trip_us`.
+    """
 
-    def __init__(self, clock: HubClock, health: "Callable[[], bytes]") -> None:
+    def __init__(self, clock: HubClock, health: "Callable[[], bytes] | None" = None) -> None:
         self.round_trip_us = -1  # of the last round; -1 before it
         self._clock = clock
         self._health = health
@@ -61,7 +63,9 @@ class ClockSync:
         link.start_request(id, line, self._on_reply, link)
 
     def _news(self, id: int) -> bytes:
-        """Return a ping that says how the target is, where that is due; else nothing."""
+        """Return a ping that says how this side is, where that is due; else nothing."""
+        if self._health is None:
+            return b""
         health = self._health()
         urgent = health[: health.find(b'"uptime_ms"')]
         is_new_round = self._rounds in (0, 1, _FIRST_ROUNDS)  # nothing known, round_trip_us, uncertainty_us

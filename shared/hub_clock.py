@@ -1,4 +1,4 @@
-"""An estimate of the hub's clock on a target: offset and drift, and how far that can be wrong. Pure.
+"""An estimate of the hub's clock on another computer: offset and drift, and how far that can be wrong. Pure.
 
 A round is a question to the hub and its answer. The hub's stamp in the answer was made after the question was
 sent and before the answer came: so each round bounds the offset from both sides, whatever the network did.

@@ -1,0 +1,200 @@
+"""The last blocks of a stream, as a hub keeps them. Pure, but for the time."""
+
+import time
+from collections import deque
+from typing import Any
+
+from snyper.shared.socket_protocol import MAX_ID_CHARS, MAX_INTEGER, SocketMessage, encode_json
+from snyper.shared.stream_spec import MAX_MARKS_BYTES, brief, checked_spec, sample_bytes
+
+MAX_STREAM_BYTES = 64 << 20
+MAX_STREAM_S = 60.0
+_BLOCK_BYTES = 512  # of memory that a block takes beside its samples
+
+_HEAD = b'"type":"item","data":{"seq":%d,"at_us":%d,"uncertainty_us":%d,"source_us":%d%s'
+
+
+class Epoch:
+    """One run of a source, as far as its samples have come."""
+
+    def __init__(self, name: str, spec: dict[str, Any], next_seq: int) -> None:
+        self.name = name
+        self.spec = spec
+        self.sample_bytes = sample_bytes(spec)
+        self.rate_hz = spec["rate_hz"]
+        self.next_seq = next_seq
+
+    def brief(self) -> dict[str, Any]:
+        """Return what its samples are, without names and units."""
+        return brief(self.spec)
+
+
+class Kept:
+    """A block: its line but for what differs from reader to reader, and its bytes."""
+
+    __slots__ = ("came_s", "count", "data", "end", "epoch", "head", "seq", "stamps")
+
+    def __init__(self, epoch: Epoch, seq: int, stamps: tuple[int, int, int], marks: bytes, data: Any) -> None:
+        self.epoch = epoch
+        self.seq = seq
+        self.count = len(data) // epoch.sample_bytes
+        self.stamps = stamps
+        self.head = _HEAD % (seq, *stamps, marks)
+        self.data = data
+        self.came_s = time.monotonic()
+        self.end = 0  # how many bytes the stream had with it
+
+    def part(self, skipped: int, count: int) -> tuple[bytes, Any]:
+        """Return some of its samples, as a head and bytes. Marks go with the first."""
+        size = self.epoch.sample_bytes
+        data = memoryview(self.data)[skipped * size : (skipped + count) * size]
+        if not skipped:
+            return self.head, data
+        rate = self.epoch.rate_hz
+        later_us = int(skipped * 1_000_000 / rate) if rate else 0
+        at_us, uncertainty_us, source_us = self.stamps
+        stamps = (at_us + later_us, uncertainty_us, source_us + later_us)
+        return _HEAD % (self.seq + skipped, *stamps, b""), data
+
+
+class Blocks:
+    """The last blocks of a stream, each with a number that it keeps: at most MAX_STREAM_BYTES, and those of
+    MAX_STREAM_S.
+    """
+
+    def __init__(self) -> None:
+        self._blocks: deque[Kept] = deque()
+        self._first = 0
+        self.size = 0
+        self._end_bytes = 0
+
+    @property
+    def end(self) -> int:
+        """Return the number of the block that comes next."""
+        return self._first + len(self._blocks)
+
+    def add(self, block: Kept) -> None:
+        """Keep a block, and drop those that are too many or too old."""
+        size = len(block.data) + _BLOCK_BYTES
+        self._end_bytes += size
+        block.end = self._end_bytes
+        self.size += size
+        self._blocks.append(block)
+        while self.size > MAX_STREAM_BYTES and len(self._blocks) > 1:
+            self.drop()
+        self.drop_old()
+
+    def drop(self) -> None:
+        """Drop the oldest block, if there is one."""
+        if self._blocks:
+            self.size -= len(self._blocks.popleft().data) + _BLOCK_BYTES
+            self._first += 1
+
+    def drop_old(self) -> None:
+        """Drop what is too old."""
+        until_s = time.monotonic() - MAX_STREAM_S
+        while self._blocks and self._blocks[0].came_s < until_s:
+            self.drop()
+
+    def kept_ms(self) -> int:
+        """Return how far back it goes."""
+        return int((time.monotonic() - self._blocks[0].came_s) * 1000) if self._blocks else 0
+
+    def next_for(self, at: int, max_bytes: int) -> Kept | None:
+        """Return the block of this number, or the first after it that is kept and with which no more than
+        `max_bytes` wait; None where there is none yet.
+        """
+        place = max(0, at - self._first)
+        blocks = self._blocks
+        while place < len(blocks):
+            block = blocks[place]
+            if self._end_bytes - block.end + len(block.data) <= max_bytes or place == len(blocks) - 1:
+                return block
+            place += 1
+        return None
+
+    def index_of(self, block: Kept) -> int:
+        """Return the number of a block that is kept."""
+        low, high = 0, len(self._blocks)
+        while low < high:
+            middle = (low + high) // 2
+            if self._blocks[middle].end < block.end:
+                low = middle + 1
+            else:
+                high = middle
+        return self._first + low
+
+    def find(self, epoch: str, seq: int) -> Kept | None:
+        """Return the first block of an epoch that has this sample or a later one; the oldest of all where
+        nothing of that epoch is kept.
+        """
+        found = None
+        for block in reversed(self._blocks):
+            if block.epoch.name == epoch:
+                if block.seq + block.count <= seq:
+                    break
+                found = block
+            elif found is not None:
+                break
+        if found is None and not any(block.epoch.name == epoch for block in self._blocks):
+            return self._blocks[0] if self._blocks else None
+        return found
+
+    def since(self, from_s: float) -> Kept | None:
+        """Return the first block that has come since then."""
+        return next((block for block in self._blocks if block.came_s >= from_s), None)
+
+
+def epoch_of(message: SocketMessage, before: Epoch | None) -> Epoch:
+    """Return the epoch that a source says has begun, or goes on. Raises ValueError."""
+    data = message.data or {}
+    spec = checked_spec(data)
+    name = data.get("epoch")
+    if type(name) is not str or not 0 < len(name) <= MAX_ID_CHARS:
+        raise ValueError(f"`epoch` is a text of at most {MAX_ID_CHARS} characters")
+    seq = _count(data, "seq")
+    if before is not None and before.name == name and before.spec == spec:
+        return before
+    return Epoch(name, spec, seq)
+
+
+def kept_of(epoch: Epoch, message: SocketMessage) -> Kept:
+    """Return a block that a source has sent. Raises ValueError for what is none."""
+    data = message.data or {}
+    content = message.attachment
+    seq = _count(data, "seq")
+    if not content or len(content) % epoch.sample_bytes:
+        raise ValueError(f"{len(content)} bytes are no samples of {epoch.sample_bytes}")
+    if seq < epoch.next_seq or seq + len(content) > MAX_INTEGER:
+        raise ValueError(f"sample {seq} comes after {epoch.next_seq - 1}")
+    stamps = (_whole(data, "at_us"), _count(data, "uncertainty_us"), _whole(data, "source_us"))
+    return Kept(epoch, seq, stamps, _marks(data.get("marks")), content)
+
+
+def _count(data: dict[str, Any], name: str) -> int:
+    value = _whole(data, name)
+    if value < 0:
+        raise ValueError(f"`{name}` is negative")
+    return value
+
+
+def _whole(data: dict[str, Any], name: str) -> int:
+    value = data.get(name)
+    if type(value) is not int:
+        raise ValueError(f"`{name}` is no integer")
+    return value
+
+
+def _marks(marks: Any) -> bytes:
+    if marks is None:
+        return b""
+    if not isinstance(marks, list) or not all(map(_is_mark, marks)):
+        raise ValueError("`marks` are each a name and an instant")
+    encoded = encode_json(marks)
+    if len(encoded) > MAX_MARKS_BYTES:
+        raise ValueError(f"`marks` have at most {MAX_MARKS_BYTES} bytes")
+    return b',"marks":' + encoded
+
+
+def _is_mark(mark: Any) -> bool:
+    return isinstance(mark, list) and len(mark) == 2 and type(mark[0]) is str and type(mark[1]) is int

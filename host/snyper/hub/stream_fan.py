@@ -1,0 +1,528 @@
+"""The fan-out of streams: one reader of each source for as many subscribers as there are.
+
+A stream keeps its last blocks. A subscriber is a place in them: so a block is kept once however many read it,
+and who reads too slowly loses the oldest, when they are dropped before he has come so far. Nobody waits for
+anybody.
+"""
+
+import asyncio
+import socket
+import time
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+from snyper.firmware.master.registry import Registry
+from snyper.hub.stream_blocks import Blocks, Epoch, Kept, epoch_of, kept_of
+from snyper.shared.link import Link
+from snyper.shared.link_core import error_of
+from snyper.shared.log import log
+from snyper.shared.socket_protocol import (
+    ALL_TARGETS,
+    MAX_DURATION_MS,
+    MAX_INTEGER,
+    ErrorCode,
+    MessageType,
+    ProtocolError,
+    SocketMessage,
+    encode_json,
+    integer_field,
+    is_target_id,
+    text_field,
+)
+from snyper.shared.stream_spec import READ_STREAM, STOP, checked_name
+
+MAX_SUBSCRIPTIONS = 64  # of one console
+MAX_BLOCKS_PER_S = 1_000  # of one stream, that are no lines to the hub's limit of them
+MAX_KEPT_BYTES = 256 << 20  # of all streams together
+LINGER_S = 1.0  # that a source is read after its last subscriber has gone
+RETRY_S = 1.0  # until a source that has refused is asked again
+_NEXT_S = 0.1  # one that ends sooner has refused
+SOURCE_DURATION_MS = 60_000  # that a source which ends by itself is asked for at a time
+_PER_TURN = 32  # items, before other tasks get their turn
+_PER_TURN_BYTES = 1 << 20
+_UNSENT_BYTES = 131_072  # that the system may hold for a subscriber: what else he is told waits behind them
+
+
+class Subscriber:
+    """One that reads a stream: how far he is, and what he has been told."""
+
+    epoch: Epoch | None = None  # None until the stream is known
+    told: Epoch | None = None
+    is_told_gone = False
+    is_ready = False  # to be fed
+    at = 0  # the block that comes next
+    next_seq = 0  # the sample
+    evicted = 0  # samples that he has asked for and are kept no more
+    lost = 0  # of an epoch before this, and not told yet
+    reply: SocketMessage | None = None  # that ends it
+
+    def __init__(self, stream: "Stream", link: Link, message: SocketMessage) -> None:
+        data = message.data or {}
+        self.stream = stream
+        self.link = link
+        self.message = message
+        self.from_seq = integer_field(data, "from_seq", -1, 0, MAX_INTEGER) if "from_seq" in data else None
+        self.from_epoch = text_field(data, "epoch", "")
+        self.history_ms = integer_field(data, "history_ms", 0, 0, MAX_DURATION_MS)
+        self.max_bytes = integer_field(data, "max_queued_bytes", MAX_INTEGER, 0, MAX_INTEGER)
+        duration_ms = integer_field(data, "duration_ms", 0, 0, MAX_DURATION_MS)
+        self.until_s = time.monotonic() + duration_ms / 1000 if duration_ms else float("inf")
+        self.waits = data.get("wait") is True
+        self.head = b'{"id":%s,"target_id":"%s",' % (encode_json(message.id), stream.source.encode())
+
+    def item(self, status: str, data: dict[str, Any]) -> SocketMessage:
+        """Make an item that says something of the stream."""
+        return SocketMessage(MessageType.ITEM, self.message.id, self.stream.source, status, data)
+
+
+class Stream:
+    """A stream of a source: what is kept of it, and who reads it."""
+
+    epoch: Epoch | None = None
+    link: Link | None = None  # over which it is read
+    id = ""  # under which it is
+    is_gone = False
+    asked_s = 0.0  # when it was last asked for
+    idle_s = 0.0  # since when nobody reads it
+    refused = 0  # blocks that were none
+    lost = 0  # samples that the source has not sent
+    sent = 0  # blocks, to all subscribers
+    _second = 0
+    _second_blocks = 0
+
+    def __init__(self, source: str, name: str) -> None:
+        self.source = source
+        self.name = name
+        self.blocks = Blocks()
+        self.subscribers: list[Subscriber] = []
+
+    def may_come_free(self) -> bool:
+        """Count a block; tell whether it is no line to the limit of them."""
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._second_blocks = second, 0
+        self._second_blocks += 1
+        return self._second_blocks <= MAX_BLOCKS_PER_S
+
+    def place(self, subscriber: Subscriber) -> None:
+        """Have a subscriber begin where he wants to, as far as that is kept."""
+        assert self.epoch is not None
+        blocks = self.blocks
+        subscriber.at = blocks.end
+        first: Kept | None = None
+        if subscriber.from_seq is not None:
+            first = blocks.find(subscriber.from_epoch or self.epoch.name, subscriber.from_seq)
+        elif subscriber.history_ms:
+            first = blocks.since(time.monotonic() - subscriber.history_ms / 1000)
+        if first is None:
+            subscriber.epoch = self.epoch
+            subscriber.next_seq = self.epoch.next_seq
+            if subscriber.from_seq is not None and subscriber.from_epoch in ("", self.epoch.name):
+                subscriber.evicted = max(0, self.epoch.next_seq - subscriber.from_seq)
+            return
+        subscriber.at = blocks.index_of(first)
+        subscriber.epoch = first.epoch
+        subscriber.next_seq = first.seq
+        if subscriber.from_seq is not None:
+            is_same = subscriber.from_epoch in ("", first.epoch.name)
+            wanted = subscriber.from_seq if is_same else 0
+            subscriber.evicted = max(0, first.seq - wanted)
+            if first.epoch.rate_hz and first.seq < wanted:
+                subscriber.next_seq = wanted  # else nobody could say when that sample was taken
+
+
+class StreamFan:
+    """All streams that somebody reads, or may read."""
+
+    def __init__(self, registry: Registry, id_prefix: str) -> None:
+        self._registry = registry
+        self._id_prefix = id_prefix
+        self._ids = 0
+        self._streams: dict[tuple[str, str], Stream] = {}
+        self._by_id: dict[str, Stream] = {}
+        self._announced: dict[str, dict[str, dict[str, Any]]] = {}
+        self._subscribers: dict[Link, dict[str | int, Subscriber]] = {}
+        self._ready: deque[Subscriber] = deque()
+        self._blocked: dict[Link, list[Subscriber]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_turn_due = False
+
+    # --- what consoles ask
+
+    def subscribe(self, link: Link, message: SocketMessage) -> None:
+        """Begin to answer `read_stream`.
+
+        Raises ProtocolError: `bad_message`, `unknown_target`, `disconnected` where the source is not there,
+        `busy` for too many.
+        """
+        source = message.target_id or ""
+        if not is_target_id(source) or source == ALL_TARGETS:
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, "a stream is read from one peer: `target_id`")
+        name = _stream_name(message)
+        here = self._subscribers.setdefault(link, {})
+        assert message.id is not None
+        if message.id in here:
+            raise ProtocolError(ErrorCode.BUSY, "a request with this id is under way", message.id)
+        if len(here) >= MAX_SUBSCRIPTIONS:
+            raise ProtocolError(ErrorCode.BUSY, f"a console reads {MAX_SUBSCRIPTIONS} streams at once")
+        stream = self._streams.get((source, name)) or Stream(source, name)
+        subscriber = Subscriber(stream, link, message)
+        peer = self._registry.named.get(source)
+        if not subscriber.waits:
+            if peer is None:
+                raise ProtocolError(ErrorCode.UNKNOWN_TARGET, f"nobody is {source}")
+            if peer.link is None:
+                raise ProtocolError(ErrorCode.DISCONNECTED, f"the {peer.role} is away")
+        self._streams[source, name] = stream
+        here[message.id] = subscriber
+        stream.subscribers.append(subscriber)
+        if not link.reads_always:
+            link.reads_always = True  # what is to be read may be that he wants no more
+            _bound_unsent(link)
+        if stream.epoch is not None and not stream.is_gone and stream.link is not None:
+            stream.place(subscriber)
+            self._make_ready(subscriber)
+        else:
+            self._ask(stream)
+
+    def stop(self, link: Link, id: str | int | None) -> bool:
+        """End a subscription; tell whether there is one of this id."""
+        subscriber = self._subscribers.get(link, {}).get(id)  # type: ignore[arg-type]
+        if subscriber is None:
+            return False
+        self._end(subscriber, "stopped")
+        return True
+
+    def drop_link(self, link: Link) -> None:
+        """Drop the subscriptions of a link that has ended."""
+        for subscriber in self._subscribers.pop(link, {}).values():
+            self._remove(subscriber)
+        self._blocked.pop(link, None)
+
+    def list(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return what is known of each stream, with the name of its source."""
+        found = {
+            (source, name): {"stream": name, **spec}
+            for source, streams in self._announced.items()
+            for name, spec in streams.items()
+        }
+        for key, stream in self._streams.items():
+            about = found.setdefault(key, {"stream": stream.name})
+            if stream.epoch is not None:
+                about |= stream.epoch.brief() | {"epoch": stream.epoch.name, "seq": stream.epoch.next_seq}
+            about |= {"subscribers": len(stream.subscribers), "lost": stream.lost, "refused": stream.refused}
+            about |= {"kept_bytes": stream.blocks.size, "kept_ms": stream.blocks.kept_ms()}
+        for (source, _), about in found.items():
+            peer = self._registry.named.get(source)
+            about["connected"] = peer is not None and peer.link is not None
+        return [(source, about) for (source, _), about in sorted(found.items())]
+
+    # --- what sources say
+
+    def announce(self, source: str, streams: dict[str, dict[str, Any]]) -> None:
+        """Take which streams a source has."""
+        self._announced[source] = streams
+        self.on_registered(source)
+
+    def on_registered(self, source: str) -> None:
+        """Ask a source that is here for what is wanted of it."""
+        for stream in list(self._streams.values()):
+            if stream.source == source and stream.subscribers:
+                self._ask(stream)
+
+    def take(self, link: Link, message: SocketMessage) -> bool:
+        """Take an item of a source; tell whether it is of a stream that is read."""
+        stream = self._by_id.get(message.id)  # type: ignore[arg-type]
+        if stream is None or stream.link is not link:
+            return False
+        try:
+            if message.status == "streams":
+                self._on_begun(stream, message)
+            elif message.attachment is not None:
+                self._on_block(stream, message)
+                if stream.may_come_free():
+                    link.lines -= 1
+        except ValueError as error:
+            stream.refused += 1
+            if stream.refused == 1:
+                log("hub", f"a block of {stream.source}/{stream.name} is none: {error}")
+        return True
+
+    # ---
+
+    def sweep(self) -> None:
+        """Do what is due now and then: end who has had his time, stop what nobody reads, ask again."""
+        now_s = time.monotonic()
+        for key, stream in list(self._streams.items()):
+            for subscriber in list(stream.subscribers):
+                if now_s >= subscriber.until_s and subscriber.reply is None:
+                    self._end(subscriber, "ended")
+            stream.blocks.drop_old()
+            if stream.subscribers:
+                if stream.link is None and now_s - stream.asked_s >= RETRY_S:
+                    self._ask(stream)
+            elif now_s - stream.idle_s >= LINGER_S:
+                self._leave(stream)
+                if not stream.blocks.size:
+                    del self._streams[key]
+        for source in list(self._announced):
+            if source not in self._registry.named:
+                del self._announced[source]
+
+    def _ask(self, stream: Stream) -> None:
+        """Begin to read a source, if it is there and is not read already."""
+        if stream.link is not None:
+            return
+        peer = self._registry.named.get(stream.source)
+        link = None if peer is None else peer.link
+        stream.asked_s = time.monotonic()
+        if link is None or peer is None:
+            self._on_gone(stream)
+            return
+        self._ids += 1
+        id = f"{self._id_prefix}{self._ids}"
+        data: dict[str, Any] = {"stream": stream.name}
+        if peer.is_target:
+            data["duration_ms"] = SOURCE_DURATION_MS
+        if stream.epoch is not None:
+            data |= {"epoch": stream.epoch.name, "from_seq": stream.epoch.next_seq}
+        message = SocketMessage(READ_STREAM, id, None, None, data)
+        stream.link, stream.id = link, id
+        self._by_id[id] = stream
+        try:
+            link.start_request(id, message.to_line(), self._on_reply, stream)
+        except ProtocolError as error:
+            self._on_reply(stream, error)
+
+    def _leave(self, stream: Stream) -> None:
+        """Tell a source that nobody reads it any more."""
+        if stream.link is None:
+            return
+        with suppress(ProtocolError):  # the next sweep tells it again
+            stream.link.send_nowait(SocketMessage(MessageType.ITEM, stream.id, None, STOP))
+
+    def _on_reply(self, stream: Stream, reply: SocketMessage | ProtocolError) -> None:
+        """Take that a source has ended a stream, has refused it, or is gone."""
+        del self._by_id[stream.id]
+        stream.link = None
+        if isinstance(reply, SocketMessage) and reply.type == MessageType.ERROR:
+            reply = error_of(reply)
+            if reply.code == ErrorCode.UNKNOWN_TYPE:
+                reply = ProtocolError(ErrorCode.UNKNOWN_TARGET, f"{stream.source} has no streams")
+        if isinstance(reply, ProtocolError):
+            for subscriber in list(stream.subscribers):
+                if subscriber.epoch is None and not subscriber.waits:
+                    self._end(subscriber, "", reply)
+        elif stream.subscribers and time.monotonic() - stream.asked_s > _NEXT_S:
+            self._ask(stream)  # it may go on: one that cannot says so
+            return
+        self._on_gone(stream)
+
+    def _on_gone(self, stream: Stream) -> None:
+        stream.is_gone = True
+        for subscriber in stream.subscribers:
+            self._make_ready(subscriber)
+
+    def _on_begun(self, stream: Stream, message: SocketMessage) -> None:
+        before = stream.epoch
+        stream.epoch = epoch_of(message, before)
+        stream.is_gone = False
+        for subscriber in list(stream.subscribers):
+            if subscriber.epoch is None:
+                chunk_bytes = subscriber.link.peer_max_chunk_bytes
+                if stream.epoch.sample_bytes > chunk_bytes:
+                    why = f"a sample has {stream.epoch.sample_bytes} bytes, and you take {chunk_bytes}"
+                    self._end(subscriber, "", ProtocolError(ErrorCode.UNSUPPORTED, why))
+                    continue
+                stream.place(subscriber)
+            self._make_ready(subscriber)
+
+    def _on_block(self, stream: Stream, message: SocketMessage) -> None:
+        epoch = stream.epoch
+        if epoch is None:
+            raise ValueError("it has not said what the stream is")
+        block = kept_of(epoch, message)
+        stream.lost += block.seq - epoch.next_seq
+        epoch.next_seq = block.seq + block.count
+        stream.blocks.add(block)
+        self._bound()
+        for subscriber in stream.subscribers:
+            self._make_ready(subscriber)
+
+    def _bound(self) -> None:
+        """Drop the oldest of the largest stream while all together keep too much."""
+        while sum(stream.blocks.size for stream in self._streams.values()) > MAX_KEPT_BYTES:
+            max(self._streams.values(), key=lambda stream: stream.blocks.size).blocks.drop()
+
+    # --- to the subscribers
+
+    def _end(self, subscriber: Subscriber, status: str, error: ProtocolError | None = None) -> None:
+        message = subscriber.message
+        if error is not None:
+            subscriber.reply = error.to_message(message.id, message.target_id)
+        else:
+            subscriber.reply = message.reply(MessageType.REPLY, status)
+        self._remove(subscriber)
+        self._make_ready(subscriber)
+
+    def _remove(self, subscriber: Subscriber) -> None:
+        stream = subscriber.stream
+        if subscriber in stream.subscribers:
+            stream.subscribers.remove(subscriber)
+            stream.idle_s = time.monotonic()
+
+    def _make_ready(self, subscriber: Subscriber) -> None:
+        if subscriber.is_ready or subscriber.link.close_error is not None:
+            return
+        subscriber.is_ready = True
+        self._ready.append(subscriber)
+        if not self._is_turn_due:
+            self._is_turn_due = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Feed some of those who are ready, one item each, in turn."""
+        self._is_turn_due = False
+        ready = self._ready
+        size = 0
+        for _ in range(min(_PER_TURN, len(ready))):
+            subscriber = ready.popleft()
+            link = subscriber.link
+            if link.close_error is not None:
+                subscriber.is_ready = False
+            elif not link.writable:
+                self._wait(link, subscriber)
+            else:
+                try:
+                    sent = self._feed(subscriber)
+                except ProtocolError as error:
+                    link.connection_lost(error)
+                    continue
+                if sent:
+                    size += sent
+                    ready.append(subscriber)
+                else:
+                    subscriber.is_ready = False
+            if size > _PER_TURN_BYTES:
+                break
+        if ready and not self._is_turn_due:
+            self._is_turn_due = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _wait(self, link: Link, subscriber: Subscriber) -> None:
+        """Feed a subscriber again once the network has taken what was written to him."""
+        if link in self._blocked:
+            self._blocked[link].append(subscriber)
+            return
+        self._blocked[link] = [subscriber]
+        task = asyncio.create_task(self._drain(link))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _drain(self, link: Link) -> None:
+        await link.drain()
+        for subscriber in self._blocked.pop(link, ()):
+            subscriber.is_ready = False
+            self._make_ready(subscriber)
+
+    def _feed(self, subscriber: Subscriber) -> int:
+        """Send the next item to a subscriber. Returns its bytes; 0 where there is none."""
+        stream, link = subscriber.stream, subscriber.link
+        if subscriber.reply is not None:
+            self._subscribers.get(link, {}).pop(subscriber.message.id, None)  # type: ignore[arg-type]
+            link.send_nowait(subscriber.reply)
+            return 0
+        if subscriber.epoch is None:
+            if not stream.is_gone or subscriber.is_told_gone:
+                return 0
+            return self._tell_gone(subscriber)
+        if subscriber.is_told_gone and not stream.is_gone:
+            subscriber.is_told_gone, subscriber.told = False, None
+        if subscriber.told is not subscriber.epoch:
+            return self._tell_epoch(subscriber)
+        block = stream.blocks.next_for(subscriber.at, subscriber.max_bytes)
+        if block is None:
+            subscriber.at = stream.blocks.end
+            if stream.is_gone:
+                return 0 if subscriber.is_told_gone else self._tell_gone(subscriber)
+            if stream.epoch is not None and subscriber.epoch is not stream.epoch:
+                self._change(subscriber, stream.epoch)
+                return self._tell_epoch(subscriber)
+            return 0
+        if block.epoch is not subscriber.epoch:
+            subscriber.at = stream.blocks.index_of(block)
+            self._change(subscriber, block.epoch)
+            return self._tell_epoch(subscriber)
+        return self._send_block(subscriber, block)
+
+    def _change(self, subscriber: Subscriber, epoch: Epoch) -> None:
+        if subscriber.epoch is not None and subscriber.epoch is not epoch:
+            subscriber.lost += subscriber.epoch.next_seq - subscriber.next_seq
+            subscriber.next_seq = 0
+        subscriber.epoch = epoch
+
+    def _tell_gone(self, subscriber: Subscriber) -> int:
+        subscriber.is_told_gone = True
+        subscriber.link.send_nowait(subscriber.item("gone", {}))
+        return 1
+
+    def _tell_epoch(self, subscriber: Subscriber) -> int:
+        epoch = subscriber.epoch
+        assert epoch is not None
+        data = {
+            "stream": subscriber.stream.name,
+            **epoch.spec,
+            "epoch": epoch.name,
+            "seq": subscriber.next_seq,
+        }
+        if subscriber.evicted:
+            data["evicted"] = subscriber.evicted
+        if subscriber.lost:
+            data["lost"] = subscriber.lost
+        subscriber.told = epoch
+        subscriber.evicted = subscriber.lost = 0
+        try:
+            subscriber.link.send_nowait(subscriber.item("streams", data))
+        except ProtocolError as error:
+            if error.code != ErrorCode.LINE_TOO_LONG:
+                raise
+            del data["names"], data["units"]
+            subscriber.link.send_nowait(subscriber.item("streams", data))
+        return 1
+
+    def _send_block(self, subscriber: Subscriber, block: Kept) -> int:
+        stream, link = subscriber.stream, subscriber.link
+        skipped = max(0, subscriber.next_seq - block.seq)
+        count = min(block.count - skipped, link.peer_max_chunk_bytes // block.epoch.sample_bytes)
+        whole = count == block.count
+        lost = 0 if skipped else block.seq - subscriber.next_seq
+        extra = b',"lost":%d' % lost if lost else b""
+        head, data = (block.head, block.data) if whole else block.part(skipped, count)
+        line = b"".join((subscriber.head, head, extra, b'},"bytes":%d}\n' % len(data), data))
+        subscriber.next_seq = block.seq + skipped + count
+        if skipped + count == block.count:
+            subscriber.at = stream.blocks.index_of(block) + 1
+        stream.sent += 1
+        link.send_line_nowait(line)
+        return len(line)
+
+
+def _stream_name(message: SocketMessage) -> str:
+    try:
+        return checked_name((message.data or {}).get("stream"))
+    except ValueError as error:
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, str(error)) from None
+
+
+def _bound_unsent(link: Link) -> None:
+    """Have the system take no more for a subscriber than it can send soon."""
+    stream: Any = link._stream
+    while not hasattr(stream, "_transport"):
+        stream = getattr(stream, "_stream", None)
+        if stream is None:
+            return
+    sock = stream._transport.get_extra_info("socket")
+    if sock is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)

@@ -1,0 +1,274 @@
+"""The reader of a stream: its blocks, as they come over a connection to a hub or over one after the other."""
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import numpy
+
+from snyper.client.errors import NoHubError
+from snyper.client.hub_client import HubClient
+from snyper.shared.clock import now_us
+from snyper.shared.link import Link
+from snyper.shared.link_core import error_of
+from snyper.shared.socket_protocol import (
+    MAX_DURATION_MS,
+    ErrorCode,
+    MessageType,
+    ProtocolError,
+    SocketMessage,
+)
+from snyper.shared.stream_spec import READ_STREAM, STOP, checked_name
+from snyper.streams.block import Block, Mark
+from snyper.streams.link_clock import LinkClock
+from snyper.streams.spec import StreamSpec
+
+MAX_QUEUED_BYTES = 64 << 20  # of blocks that nobody has taken yet
+_PAUSE_S = 0.5  # until a hub that is back, or a source that it does not know yet, is asked again
+_PASSING = (ErrorCode.BUSY, ErrorCode.TIMEOUT, ErrorCode.DISCONNECTED, ErrorCode.UNKNOWN_TARGET)
+
+
+class StreamReader:
+    """The blocks of a stream as they come, to iterate over (`async for`). Made by `HubClient.read_stream`.
+
+    `spec` and `epoch` are those of the block that was given last, or known before the first; `is_gone` says
+    that the source is away, `evicted` how many of the samples that were asked for the hub has no more,
+    `lost` how many are missing so far, `blocks` and `samples` how many came.
+    """
+
+    spec: StreamSpec | None = None
+    epoch = ""
+    is_gone = False
+    evicted = 0
+    lost = 0
+    blocks = 0
+    samples = 0
+
+    def __init__(
+        self,
+        hub: HubClient,
+        name: str,
+        from_seq: int | None,
+        epoch: str | None,
+        history: str | float | None,
+        max_queued_bytes: int,
+        wait: bool,
+    ) -> None:
+        self.name = name
+        self._source, _, self._stream = name.rpartition("/")
+        checked_name(self._stream)
+        if not self._source:
+            raise ValueError(f"{name!r} is no stream: SOURCE/STREAM")
+        self._hub = hub
+        self._begin: dict[str, Any] = {}
+        if history is not None:
+            self._begin["history_ms"] = history_ms(history)
+        if from_seq is not None:
+            self._begin = {"from_seq": from_seq} | ({} if epoch is None else {"epoch": epoch})
+        self._max_bytes = max_queued_bytes
+        self._waits = wait
+        self._has_begun = False
+        self._queue: deque[_Arrived] = deque()
+        self._queued_bytes = 0
+        self._news = asyncio.Event()
+        self._current: _Epoch | None = None  # of what comes
+        self._given: _Epoch | None = None  # of what was given last
+        self._next_seq = 0
+        self._lost_before = 0
+        self._end: SocketMessage | ProtocolError | None = None
+
+    def __aiter__(self) -> AsyncIterator[Block]:
+        return self._blocks()
+
+    async def _blocks(self) -> AsyncIterator[Block]:
+        while True:
+            try:
+                async with _Subscription(self._hub, self) as subscription:
+                    async for block in self._read(subscription):
+                        yield block
+                    return
+            except ProtocolError as error:
+                may_go_on = self._hub.reconnects and (self._has_begun or self._waits)
+                if error.code not in _PASSING or not may_go_on or isinstance(error, NoHubError):
+                    raise
+                self.is_gone = True
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _read(self, subscription: "_Subscription") -> AsyncIterator[Block]:
+        while True:
+            while self._queue:
+                arrived = self._queue.popleft()
+                self._queued_bytes -= len(arrived.content)
+                yield self._block(arrived, subscription.clock)
+            if self._end is not None:
+                end, self._end = self._end, None
+                if isinstance(end, ProtocolError):
+                    raise end
+                if end.type == MessageType.ERROR:
+                    raise error_of(end)
+                return
+            self._news.clear()
+            await self._news.wait()
+
+    def request(self) -> dict[str, Any]:
+        """Return what to ask for: at first as told, then from where it has come to."""
+        data: dict[str, Any] = {"stream": self._stream, "max_queued_bytes": self._max_bytes}
+        if self._waits or self._has_begun:
+            data["wait"] = True
+        if self._current is not None:
+            return data | {"epoch": self._current.name, "from_seq": self._next_seq_of_all()}
+        return data | self._begin
+
+    def _next_seq_of_all(self) -> int:
+        """Return the number that follows on all that has come, given or not."""
+        return self._queue[-1].next_seq if self._queue else self._next_seq
+
+    def take(self, message: SocketMessage) -> None:
+        """Take an item."""
+        try:
+            if message.status == "streams":
+                self._on_begun(message)
+            elif message.status == "gone":
+                self.is_gone = True
+            elif message.attachment is not None and self._current is not None:
+                self._keep(_Arrived(self._current, message))
+        except ValueError as error:
+            self.end(ProtocolError(ErrorCode.BAD_MESSAGE, f"the hub answers what is no stream: {error}"))
+        self._news.set()
+
+    def _keep(self, arrived: "_Arrived") -> None:
+        self._queue.append(arrived)
+        self._queued_bytes += len(arrived.content)
+        while self._queued_bytes > self._max_bytes and len(self._queue) > 1:
+            self._queued_bytes -= len(self._queue.popleft().content)
+
+    def end(self, end: SocketMessage | ProtocolError) -> None:
+        """Take the end of it."""
+        self._end = end
+        self._news.set()
+
+    def _on_begun(self, message: SocketMessage) -> None:
+        data: dict[str, Any] = message.data or {}
+        spec = StreamSpec.from_data(data)
+        name, seq = str(data.get("epoch")), whole(data, "seq")
+        self.is_gone = False
+        self._has_begun = True
+        self.evicted += data.get("evicted", 0)
+        before = self._current
+        if before is not None and before.name == name and before.spec == spec:
+            return
+        self._current = _Epoch(name, spec, data.get("lost", 0))
+        if before is None:
+            self.spec, self.epoch = spec, name
+            self._given, self._next_seq = self._current, seq
+
+    def _block(self, arrived: "_Arrived", clock: LinkClock) -> Block:
+        epoch, seq = arrived.epoch, arrived.seq
+        if epoch is not self._given:
+            self._lost_before += epoch.lost_before
+            self._given, self._next_seq = epoch, 0
+            self.spec, self.epoch = epoch.spec, epoch.name
+        samples = numpy.frombuffer(arrived.content, epoch.spec.dtype).reshape(-1, *epoch.spec.shape)
+        samples.flags.writeable = False
+        lost = self._lost_before + max(0, seq - self._next_seq)
+        self._lost_before = 0
+        self._next_seq = seq + len(samples)
+        self.blocks += 1
+        self.samples += len(samples)
+        self.lost += lost
+        at_us = arrived.stamps[0]
+        lag_us = clock.hub_us(arrived.came_us) - at_us if clock.is_set else 0
+        return Block(epoch.name, seq, samples, *arrived.stamps, arrived.marks, lost, lag_us)
+
+
+class _Epoch:
+    """One run of a source; `lost_before` is how much of the one before it is missing."""
+
+    def __init__(self, name: str, spec: StreamSpec, lost_before: int) -> None:
+        self.name = name
+        self.spec = spec
+        self.lost_before = lost_before
+
+
+class _Arrived:
+    """A block as it has come. Raises ValueError for what is none."""
+
+    def __init__(self, epoch: _Epoch, message: SocketMessage) -> None:
+        data: dict[str, Any] = message.data or {}
+        self.epoch = epoch
+        self.content = message.attachment
+        self.seq = whole(data, "seq")
+        self.stamps = whole(data, "at_us"), whole(data, "uncertainty_us"), whole(data, "source_us")
+        try:
+            self.marks = tuple(Mark(str(name), int(at_us)) for name, at_us in data.get("marks", ()))
+        except TypeError:
+            raise ValueError("no `marks`") from None
+        self.came_us = now_us()
+        if len(self.content) % epoch.spec.sample_bytes:
+            raise ValueError("no whole samples")
+
+    @property
+    def next_seq(self) -> int:
+        """Return the number of the sample after it."""
+        return self.seq + len(self.content) // self.epoch.spec.sample_bytes
+
+
+class _Subscription:
+    """One request for a stream, over one connection, for `async with`."""
+
+    def __init__(self, hub: HubClient, reader: StreamReader) -> None:
+        self._hub = hub
+        self._reader = reader
+
+    async def __aenter__(self) -> "_Subscription":
+        self._connection = connection = await self._hub._live_connection()
+        self._link: Link = connection._link
+        self._id = self._link.new_id()
+        self.clock = LinkClock.of(self._link)
+        self.clock.hold()
+        message = SocketMessage(READ_STREAM, self._id, self._reader._source, None, self._reader.request())
+        connection._streams[self._id] = self._reader.take
+        self._link.start_request(self._id, message.to_line(), self._on_reply, None)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._connection._streams.pop(self._id, None)
+        await self.clock.release()
+        if self._is_open:
+            self._link.cancel_request(self._id)
+            with suppress(ProtocolError):
+                self._link.send_nowait(SocketMessage(MessageType.ITEM, self._id, self._reader._source, STOP))
+
+    _is_open = True
+
+    def _on_reply(self, token: object, reply: SocketMessage | ProtocolError) -> None:
+        self._is_open = False
+        self._reader.end(reply)
+
+
+def whole(data: dict[str, Any], name: str) -> int:
+    """Return an integer of `data`. Raises ValueError where it is none."""
+    value = data.get(name)
+    if type(value) is not int:
+        raise ValueError(f"no `{name}`")
+    return value
+
+
+_UNITS = {"ms": 1, "s": 1_000, "m": 60_000}
+
+
+def history_ms(history: str | float) -> int:
+    """Return a time such as 10, "10s", "500ms" or "5m" in milliseconds. Raises ValueError."""
+    if isinstance(history, str):
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m)", history.strip())
+        if found is None:
+            raise ValueError(f"{history!r} is no time: such as 10s, 500ms, 5m")
+        milliseconds = float(found[1]) * _UNITS[found[2]]
+    else:
+        milliseconds = history * 1000
+    if not 0 <= milliseconds <= MAX_DURATION_MS:
+        raise ValueError(f"a history is at most {MAX_DURATION_MS // 1000} s")
+    return int(milliseconds)

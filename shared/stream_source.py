@@ -1,0 +1,397 @@
+"""Streams of a device: what it samples, for whoever reads it. Loaded with the first: see `Device.stream`.
+
+A reader has sent `read_stream`, and gets items until it says `stop` or the stream ends: first what the stream
+is, then its blocks, each with the raw bytes of its samples.
+"""
+
+import asyncio
+import os
+import sys
+from binascii import hexlify
+
+from snyper.shared.clock import now_ms, now_us
+from snyper.shared.clock_sync import ClockSync
+from snyper.shared.hub_clock import HubClock
+from snyper.shared.link_core import CloseReason
+from snyper.shared.runtime import MAX_CHUNK_BYTES, sleep_ms
+from snyper.shared.socket_protocol import (
+    ErrorCode,
+    MessageType,
+    ProtocolError,
+    SocketMessage,
+    encode_json,
+    text_field,
+)
+from snyper.shared.stream_spec import (
+    ANNOUNCE_STREAMS,
+    MAX_MARKS_BYTES,
+    MAX_STREAMS,
+    MAX_TEXT_BYTES,
+    STOP,
+    brief,
+    checked_name,
+    checked_spec,
+    sample_bytes,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from snyper.shared.handshake_client import Registered
+    from snyper.shared.link import Link
+
+MAX_QUEUED_BYTES = 64 * MAX_CHUNK_BYTES  # of a reader that the network does not let through
+CLOSE_MS = 1_000  # that the end of a stream waits for what is queued
+_LOOK_MS = 10  # between two looks at that
+_ITEM = (
+    b'{"type":"item","id":%s,"data":{"seq":%d,"at_us":%d,"uncertainty_us":%d,"source_us":%d%s},"bytes":%d}\n'
+)
+_LOST = b',"lost":%d'
+# What a buffer says of its items, where the runtime knows.
+_KINDS = {"?": "b", "e": "f", "f": "f", "d": "f", "Zf": "c", "Zd": "c"}
+_NATIVE = "<" if sys.byteorder == "little" else ">"
+
+
+class Sources:
+    """The streams of one peer, by their names. `clock` is the hub's, as this side knows it: not at all where
+    there is none, and then a block's `at_us` is the source's own.
+    """
+
+    def __init__(self) -> None:
+        self.streams: "dict[str, SourceStream]" = {}
+        self.clock = HubClock()
+        self._readers: "list[_Reader]" = []
+        self._hub_boot_id = ""
+        self._link: "Link | None" = None  # to the hub
+        self._task: "asyncio.Task[None] | None" = None
+
+    # --- what the owner calls
+
+    def open(self, name: str, data: "dict[str, Any]", max_queued_bytes: int) -> "SourceStream":
+        """Begin a stream. Raises ValueError: for what is no name or spec, for one that there is already."""
+        if checked_name(name) in self.streams:
+            raise ValueError("there is a stream %s already" % name)
+        if len(self.streams) >= MAX_STREAMS:
+            raise ValueError("a source has at most %d streams" % MAX_STREAMS)
+        stream = self.streams[name] = SourceStream(self, name, checked_spec(data), max_queued_bytes)
+        self.announce()
+        return stream
+
+    def begin(self, link: "Link") -> None:
+        """Begin with a live link to the hub, of which the clock is not known yet."""
+        link.on_stream = self.on_item
+        link.on_close = self.on_close
+        self._link = link
+        self.announce()
+        self._task = asyncio.create_task(self.attend(link))
+
+    def on_registered(self, link: "Link", registered: "Registered", asked_us: int) -> None:
+        """Take the first round of the hub's clock, clearing that of another hub."""
+        link.on_stream = self.on_item
+        link.on_close = self.on_close
+        self._link = link
+        if registered.boot_id != self._hub_boot_id:
+            self._hub_boot_id = registered.boot_id
+            self.clock.reset()
+        if registered.hub_us >= 0:
+            self.clock.add(asked_us, registered.hub_us, link.received_us)
+        self.announce()
+
+    async def attend(self, link: "Link") -> None:
+        """Keep measuring the hub's clock for as long as `link` lives."""
+        await ClockSync(self.clock).run(link)
+
+    def announce(self) -> None:
+        """Tell the hub of all streams that there are. One that is older does not know the word."""
+        link = self._link
+        if link is None or link.close_error is not None:
+            return
+        streams = {name: brief(self.streams[name].spec) for name in self.streams}
+        message = SocketMessage(ANNOUNCE_STREAMS, link.new_id(), data={"streams": streams})
+        assert message.id is not None
+        try:
+            link.start_request(message.id, message.to_line(), _ignore, None)
+        except ProtocolError as error:
+            link.log("its streams are not announced: %s" % error)
+
+    # --- what a link calls
+
+    async def answer(self, link: "Link", message: SocketMessage) -> None:
+        """Begin to answer `read_stream`.
+
+        Raises ProtocolError: `unknown_target` for no stream of that name, `unsupported` where a sample is
+        more than the reader takes.
+        """
+        name = text_field(message.data or {}, "stream", "")
+        stream = self.streams.get(name)
+        if stream is None:
+            raise ProtocolError(ErrorCode.UNKNOWN_TARGET, "no stream here is %s" % name)
+        if stream.sample_bytes > link.peer_max_chunk_bytes:
+            why = "a sample has %d bytes, and who asks takes %d after a line"
+            raise ProtocolError(ErrorCode.UNSUPPORTED, why % (stream.sample_bytes, link.peer_max_chunk_bytes))
+        reader = _Reader(stream, link, message)
+        await reader.begin()
+        link.reads_always = True  # what is to be read may be that it wants no more
+        stream.readers.append(reader)
+        self._readers.append(reader)
+
+    def on_item(self, message: SocketMessage) -> None:
+        """Take that a reader wants no more."""
+        for reader in self._readers:
+            if reader.id == message.id and message.status in (STOP, "gone"):
+                reader.end("stopped")
+                return
+
+    def on_close(self, link: "Link", error: ProtocolError) -> None:
+        """Let go of the readers of a link that has ended."""
+        for reader in self._readers[:]:
+            if reader.link is link:
+                self.drop(reader)
+
+    def drop(self, reader: "_Reader") -> None:
+        """Forget a reader."""
+        if reader in self._readers:
+            self._readers.remove(reader)
+            reader.stream.readers.remove(reader)
+
+
+class SourceStream:
+    """A stream of this device, for `async with`. Made by `Device.stream`."""
+
+    def __init__(self, sources: Sources, name: str, spec: "dict[str, Any]", max_queued_bytes: int) -> None:
+        self.name = name
+        self.spec = spec
+        self.epoch = hexlify(os.urandom(4)).decode()
+        self.seq = 0  # of the sample that comes next
+        self.sample_bytes = sample_bytes(spec)
+        self.max_queued_bytes = max_queued_bytes
+        self.readers: "list[_Reader]" = []
+        self._item_bytes = int(spec["dtype"][2:])
+        self._sources = sources
+        self._marks: "list[list[Any]]" = []
+
+    async def __aenter__(self) -> "SourceStream":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def is_read(self) -> bool:
+        """Return whether somebody reads it: else nothing is sent, and a source may as well not sample."""
+        return bool(self.readers)
+
+    async def send(self, samples: "Any", source_us: "int | None" = None) -> None:
+        """Send samples that follow those before without a gap, the first of which was taken at `source_us` of
+        `now_us()`; if that is left out the last was taken now.
+
+        `samples` is what has a buffer: an array of numpy of the stream's type and shape, `array`,
+        `memoryview`, bytes. It is the caller's again when this returns, and that is at once: for a reader
+        that the network does not let through they are kept, and of those the oldest dropped.
+
+        Raises TypeError for another type of items, ValueError for another shape, and once it is closed.
+        """
+        view, count = self._checked(samples)
+        if self._sources.streams.get(self.name) is not self:
+            raise ValueError("the stream is closed")
+        if source_us is None:
+            rate = self.spec["rate_hz"]
+            source_us = now_us() - (int((count - 1) * 1_000_000 / rate) if rate else 0)
+        seq = self.seq
+        self.seq += count
+        if self.readers and count:
+            clock = self._sources.clock
+            at_us, uncertainty_us = source_us, 0
+            if clock.is_set:
+                at_us, uncertainty_us = clock.hub_us(source_us), clock.uncertainty_us(source_us)
+            stamps = at_us, uncertainty_us, source_us
+            marks = b"" if not self._marks else b',"marks":' + encode_json(self._marks)
+            self._marks = []
+            for reader in self.readers[:]:
+                reader.take(seq, count, stamps, marks, view)
+        await sleep_ms(0)
+
+    async def flush(self) -> None:
+        """Wait until each reader has been sent what there was, for a source that has the time."""
+        for reader in self.readers[:]:
+            await reader.flush()
+
+    def mark(self, name: str, source_us: "int | None" = None) -> None:
+        """Give the instant `source_us` of `now_us()`, or now, a name of at most MAX_TEXT_BYTES. It goes with
+        the next samples; of more than MAX_MARKS_BYTES that wait for them the oldest are dropped. Raises
+        ValueError.
+        """
+        if len(name.encode()) > MAX_TEXT_BYTES:
+            raise ValueError("a mark's name has at most %d bytes" % MAX_TEXT_BYTES)
+        if source_us is None:
+            source_us = now_us()
+        clock = self._sources.clock
+        at_us = clock.hub_us(source_us) if clock.is_set else source_us
+        self._marks.append([name, at_us])
+        while len(encode_json(self._marks)) > MAX_MARKS_BYTES:
+            self._marks.pop(0)
+
+    async def close(self) -> None:
+        """End the stream, once what is queued has left or after CLOSE_MS. May be repeated."""
+        if self._sources.streams.get(self.name) is not self:
+            return
+        del self._sources.streams[self.name]
+        self._sources.announce()
+        until_ms = now_ms() + CLOSE_MS
+        while now_ms() < until_ms and self._is_behind():
+            await sleep_ms(_LOOK_MS)
+        for reader in self.readers[:]:
+            reader.end("ended")
+
+    def _is_behind(self) -> bool:
+        return bool([reader for reader in self.readers if reader.is_behind])
+
+    def _checked(self, samples: "Any") -> "tuple[memoryview, int]":
+        """Return the bytes of samples, and how many there are. Raises TypeError, ValueError."""
+        view: "Any" = memoryview(samples)
+        if hasattr(view, "nbytes"):
+            self._check_items(view)
+            size = view.nbytes
+            if not view.c_contiguous:
+                view = memoryview(view.tobytes())
+            elif size:
+                view = view.cast("B")
+        else:  # a board's says nothing of what is in it
+            item = len(bytes(view[:1]))
+            size = len(view) * item
+            if item and self._item_bytes % item:
+                raise TypeError("items of %d bytes in a stream of %s" % (item, self.spec["dtype"]))
+        count = size // self.sample_bytes
+        if count * self.sample_bytes != size:
+            raise ValueError("%d bytes are no whole number of samples of %d" % (size, self.sample_bytes))
+        return view, count
+
+    def _check_items(self, view: "Any") -> None:
+        code = view.format.lstrip("<>!=@")
+        if view.itemsize > 1 or code == "?":  # bytes may be anything
+            wanted = self.spec["dtype"]
+            dtype = _dtype_of(view, code)
+            if dtype != wanted:
+                advice = "with numpy, `samples.astype(%r)`" % wanted
+                raise TypeError("items are %s, the stream's %s: %s" % (dtype, wanted, advice))
+        shape = self.spec["shape"]
+        if view.ndim > 1 and list(view.shape[1:]) != shape and list(view.shape) != shape:
+            raise ValueError("samples have the shape %s, the stream's %s" % (list(view.shape[1:]), shape))
+
+
+class _Reader:
+    """One that reads a stream over a link."""
+
+    def __init__(self, stream: SourceStream, link: "Link", message: SocketMessage) -> None:
+        self.stream = stream
+        self.link = link
+        self.id = message.id
+        self._message = message
+        self._id = encode_json(message.id)
+        self._next_seq = stream.seq
+        # While the network does not take what was written: what `_write` takes, the oldest first.
+        self._queue: "list[tuple[Any, ...]]" = []
+        self._queued_bytes = 0
+        self._task: "asyncio.Task[None] | None" = None  # which waits for that
+
+    async def begin(self) -> None:
+        """Say what the stream is. Raises ProtocolError."""
+        stream = self.stream
+        data = dict(stream.spec)
+        data.update({"stream": stream.name, "epoch": stream.epoch, "seq": stream.seq})
+        first = SocketMessage(MessageType.ITEM, self.id, None, "streams", data)
+        try:
+            await self.link.send(first)
+        except ProtocolError as error:
+            if error.code != ErrorCode.LINE_TOO_LONG:
+                raise
+            del data["names"], data["units"]
+            await self.link.send(first)
+        self._next_seq = stream.seq
+
+    def take(self, seq: int, count: int, stamps: "tuple[int, int, int]", marks: bytes, view: "Any") -> None:
+        """Send samples, in as many blocks as the reader needs, or keep a copy for later."""
+        stream = self.stream
+        step = self.link.peer_max_chunk_bytes // stream.sample_bytes
+        if count <= step:
+            self._take(seq, count, stamps, marks, view)
+            return
+        items = len(view) // count  # of a sample
+        rate = stream.spec["rate_hz"]
+        for at in range(0, count, step):
+            later_us = int(at * 1_000_000 / rate) if rate else 0
+            shifted = stamps[0] + later_us, stamps[1], stamps[2] + later_us
+            piece = view[at * items : (at + step) * items]
+            self._take(seq + at, min(step, count - at), shifted, b"" if at else marks, piece)
+
+    def _take(self, seq: int, count: int, stamps: "tuple[int, int, int]", marks: bytes, view: "Any") -> None:
+        if self.link.writable and not self._queue:
+            self._write(seq, count, stamps, marks, view)
+            return
+        kept = bytes(view)
+        self._queue.append((seq, count, stamps, marks, kept))
+        self._queued_bytes += len(kept)
+        while self._queued_bytes > self.stream.max_queued_bytes:
+            self._queued_bytes -= len(self._queue.pop(0)[4])
+        if self._task is None:
+            self._task = asyncio.create_task(self._send_queue())
+
+    def _write(self, seq: int, count: int, stamps: "tuple[int, int, int]", marks: bytes, view: "Any") -> None:
+        size = count * self.stream.sample_bytes
+        if seq != self._next_seq:
+            marks += _LOST % (seq - self._next_seq)
+        self._next_seq = seq + count
+        line = _ITEM % (self._id, seq, stamps[0], stamps[1], stamps[2], marks, size)
+        link = self.link
+        try:
+            if size <= MAX_CHUNK_BYTES or link.sealed is not None:
+                link.transmit(line + view)
+                return
+            # So much has no place a second time on a board.
+            link.transmit(line)
+            link.transmit(view if link.writable else bytes(view))
+        except ProtocolError as error:
+            link.connection_lost(error)
+
+    async def _send_queue(self) -> None:
+        link = self.link
+        while self._queue and link.close_error is None:
+            await link.drain()
+            while self._queue and link.writable and link.close_error is None:
+                block = self._queue.pop(0)
+                self._queued_bytes -= len(block[4])
+                self._write(*block)
+        self._task = None
+
+    @property
+    def is_behind(self) -> bool:
+        """Return whether something has not left yet that may still do so."""
+        return bool(self._queue or not self.link.writable) and self.link.close_error is None
+
+    async def flush(self) -> None:
+        """Wait until what was queued has left, or the reader is gone."""
+        while self.is_behind:
+            await self.link.drain()
+            await sleep_ms(0)
+
+    def end(self, status: str) -> None:
+        """Tell it that nothing more comes."""
+        self.stream._sources.drop(self)
+        self._queue = []
+        try:
+            self.link.send_nowait(self._message.reply(MessageType.REPLY, status, {"seq": self.stream.seq}))
+        except ProtocolError as error:
+            self.link.log("the end of a stream is not told: %s" % error)
+            self.link.end(error, CloseReason.BROKEN)
+
+
+def _dtype_of(view: "Any", code: str) -> str:
+    """Return numpy's text for what a buffer holds."""
+    order = view.format[0] if view.format[0] in "<>" else ">" if view.format[0] == "!" else _NATIVE
+    kind = _KINDS.get(code) or ("i" if code.islower() else "u")
+    return "%s%s%d" % ("|" if view.itemsize == 1 else order, kind, view.itemsize)
+
+
+def _ignore(token: object, reply: object) -> None:
+    """Take the answer to what may not be known."""
