@@ -186,7 +186,7 @@ OF_OTHERS = {
     "host/snyper/client": {"platformdirs"},
     "host/snyper/history": {"platformdirs"},
     "host/snyper/services": {"numpy"},
-    "host/snyper/arrays": {"numpy"},
+    "host/snyper/arrays": {"numpy", "websockets"},
     "host/snyper/streams": {"numpy"},
     "host/snyper/recordings": {"numpy"},
     "host/snyper/offload": {"click", "distributed"},

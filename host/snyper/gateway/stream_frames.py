@@ -6,10 +6,8 @@ from functools import cached_property
 from typing import Any
 
 from snyper.arrays.encoding import json_of
+from snyper.arrays.packet_bytes import pack
 from snyper.streams.packet import Packet
-
-BINARY = "snyper.binary"  # the subprotocol of who asks for bytes
-_ALIGNMENT = 8  # of the numbers in a message, as a browser's Float64Array wants them
 
 
 class Frames:
@@ -26,15 +24,8 @@ class Frames:
 
     @cached_property
     def binary(self) -> bytes:
-        """The length of a head in 4 bytes, little-endian; the head in JSON, with blanks at its end; then x
-        and y as their dtypes have them.
-        """
-        packet = self._packet
-        head = _compact({**self._head(), "x_dtype": str(packet.x.dtype)}).encode()
-        head += b" " * (-(len(head) + 4) % _ALIGNMENT)
-        x = packet.x.tobytes()
-        padding = b"\0" * (-len(x) % _ALIGNMENT)
-        return b"".join((len(head).to_bytes(4, "little"), head, x, padding, packet.y.tobytes()))
+        """The packet in bytes."""
+        return pack(self._head(), self._packet.x, self._packet.y)
 
     def _head(self) -> Mapping[str, Any]:
         packet = self._packet

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 
+from snyper.arrays.packet_bytes import SUBPROTOCOL
 from snyper.device.serving.exchange import Exchange, HungUp, Refusal
 from snyper.device.strict_json import parse_strictly
 from snyper.gateway.app import Gateway
 from snyper.gateway.stream_delivery import Delivery, Listener
-from snyper.gateway.stream_frames import BINARY
 from snyper.gateway.web_socket import WebSocket
 from snyper.streams.packet import PacketSource
 
@@ -54,9 +54,9 @@ class _StreamRoutes:
         """Serve somebody who listens. Raises Refusal, HungUp."""
         if self._delivery.count >= self._most:
             raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "too many listen", {"retry-after": "1"})
-        is_binary = BINARY in web_socket.subprotocols
+        is_binary = SUBPROTOCOL in web_socket.subprotocols
         with self._delivery.listening() as listener:
-            await web_socket.accept(BINARY if is_binary else None)
+            await web_socket.accept(SUBPROTOCOL if is_binary else None)
             sending = asyncio.create_task(_send_packets(web_socket, listener, is_binary))
             try:
                 while True:
