@@ -14,7 +14,7 @@ from snyper.device.inbox.handlers import subscribe_handlers
 from snyper.device.inbox.inbox import Inbox
 from snyper.device.inbox.limits import Limits, NoRoom
 from snyper.device.inbox.store import DATA_RECEIVED, FILE_RECEIVED, InUseError
-from snyper.system.loading import load_file
+from snyper.device.loading import load_file
 from tests.integration.harness import until
 
 

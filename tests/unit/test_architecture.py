@@ -114,7 +114,7 @@ KEYS = ("snyper.client.key_store", "snyper.client.certificate")
 HOST_ROOMS = {
     "device": (),  # which is copied to devices that have nothing else of ours
     "system": ("snyper.shared", "snyper.device"),
-    "client": ("snyper.shared", "snyper.system"),
+    "client": ("snyper.shared", "snyper.system", "snyper.device.addresses"),
     "history": ("snyper.shared", "snyper.system", "snyper.client"),
     "services": ("snyper.shared", "snyper.system", "snyper.client"),
     "arrays": ("snyper.system", "snyper.device"),
@@ -122,7 +122,7 @@ HOST_ROOMS = {
     "recordings": ("snyper.streams", "snyper.system", "snyper.shared", "snyper.device"),
     "offload": ("snyper.shared", "snyper.system", "snyper.device"),
     "hub": (
-        *("snyper.shared", "snyper.system", "snyper.device.disk"),
+        *("snyper.shared", "snyper.system", "snyper.device"),
         *("snyper.firmware.board", "snyper.firmware.master"),
         *("snyper.history", "snyper.client.addresses", "snyper.client.environment", *KEYS),
     ),
@@ -224,7 +224,7 @@ def test_no_code_is_loaded_but_by_an_import() -> None:
         # Which runs a board's `main.py`, as its own C does.
         "host/snyper/boards/virtual_board/power_on.py: execfile",
         # Which is a person's own file, named on the command line.
-        "host/snyper/system/loading.py: spec_from_file_location",
+        "host/snyper/device/loading.py: spec_from_file_location",
     }
 
 

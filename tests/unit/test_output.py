@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from snyper.cli import output
-from snyper.system import logs, streams
+from snyper.device import logs
+from snyper.system import streams
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31mr\u202ee\u2066d\x7f\x00\r\u200b\ufeff\u2028\U000e0041"
 

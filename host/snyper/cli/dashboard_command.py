@@ -18,10 +18,10 @@ from snyper.cli.serving import Certificate, CertificateKey, Limit, check_certifi
 from snyper.client import DEFAULT_HUB
 from snyper.client.addresses import is_loopback
 from snyper.client.environment import FILE_VARIABLE, KEY_VARIABLE, keys, secret
+from snyper.device.logs import log_to_stderr
 from snyper.history.database import JournalError, default_path
 from snyper.shared.address import parse_address
 from snyper.system.files import others_access, shown
-from snyper.system.logs import log_to_stderr
 from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ended_by_signals
 from snyper.system.streams import print_json
 
@@ -75,7 +75,7 @@ def dashboard(
     password = _password(listen, password_file)
     from snyper.dashboard import serve
     from snyper.dashboard.limits import LIMITS
-    from snyper.web.listening import load_certificate, open_socket
+    from snyper.device.serving.listening import load_certificate, open_socket
 
     def ready(url: str) -> None:
         if as_json:
@@ -95,7 +95,7 @@ def dashboard(
         fail(str(error), EXIT_FAILED)
     try:
         tls = load_certificate(certificate, certificate_key) if certificate else None
-        with open_socket(listen, "another dashboard") as sock:
+        with open_socket(*parse_address(listen), "another dashboard") as sock:
             access = serve.Access(password, tls, limits)
             asyncio.run(ended_by_signals(serve.serve(hub, sock, access, journal, archive, ready)))
     except (KeyboardInterrupt, asyncio.CancelledError):

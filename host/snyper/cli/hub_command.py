@@ -11,6 +11,8 @@ import typer
 
 from snyper.cli.commands import Engine, Json, address, run
 from snyper.cli.output import fail
+from snyper.device.logs import log_to_stderr
+from snyper.device.serving.limits import read_limits
 from snyper.history.database import PATH_VARIABLE, JournalError, default_path
 from snyper.hub.access import decided
 from snyper.hub.cease_fire_file import file_of
@@ -18,8 +20,6 @@ from snyper.hub.journal import KEEP_DAYS, MAX_KEEP_DAYS
 from snyper.hub.limits import complete_limits
 from snyper.hub.options import CROSSTALK_MS, MAX_CROSSTALK_MS, Options, announce
 from snyper.shared.address import parse_address
-from snyper.system.limits import read_limits
-from snyper.system.logs import log_to_stderr
 from snyper.system.process import EXIT_FAILED, EXIT_USAGE
 
 

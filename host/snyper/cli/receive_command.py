@@ -28,30 +28,19 @@ from snyper.cli.serving import (
 )
 from snyper.client.labels import plural
 from snyper.client.service_session import check_name
+from snyper.device.serving.limits import RECEIVER_LIMITS, check_accepted, inbox_limits
 from snyper.shared.config import Integer
 from snyper.shared.session import SessionState
 from snyper.system.files import shown
-from snyper.system.loading import LoadingError, load_file
 from snyper.system.process import EXIT_FAILED, ended_by_signals
 from snyper.system.streams import print_json
 from snyper.system.text import json_text, one_line
 
 if TYPE_CHECKING:
-    from snyper.device.inbox.bus import Bus
     from snyper.device.inbox.inbox import Inbox
-    from snyper.device.inbox.limits import Limits
 
 DEFAULT_LISTEN = "127.0.0.1:8001"  # the port of the document's CLIENT_SERVER_URL
-_MB = 1_000_000
-_LIMITS = {
-    "file_mb": Integer(1_000, 1, 1_000_000),
-    "data_kb": Integer(1_000, 1, 100_000),
-    "keep_free_mb": Integer(64, 0, 1_000_000),  # of the disk
-    "part_s": Integer(86_400, 60, 31_536_000),  # without another byte, until a part is removed
-    "parts": Integer(64, 1, 10_000),
-    "waiting": Integer(100_000, 1, 10_000_000),  # events that handlers have not finished
-    "handler_s": Integer(300, 1, 86_400),
-}
+_LIMITS = {name: Integer(*bounds) for name, bounds in RECEIVER_LIMITS.items()}
 
 
 def _name(text: str | None) -> str | None:
@@ -64,9 +53,10 @@ def _name(text: str | None) -> str | None:
 
 
 def _accepted(given: list[str] | None) -> list[str] | None:
-    for pattern in given or ():
-        if "/" not in pattern and not pattern.startswith("."):
-            raise typer.BadParameter(f"{pattern} is no type such as image/* and no suffix such as .jpg")
+    try:
+        check_accepted(given or ())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     return given
 
 
@@ -129,13 +119,16 @@ def receive(
         listen = listen or [DEFAULT_LISTEN]
     if listen:
         extras.need("gateway", "receiving over HTTP")
+    from snyper.device.inbox.handlers import make_bus
     from snyper.device.inbox.inbox import Inbox
     from snyper.gateway.limits import LIMITS
 
     limits = limits_of({**LIMITS, **_LIMITS}, limit)
     access = Access(key_file, is_open, certificate, certificate_key)
     with starting(listen, access, limits, logging.WARNING) as server:
-        inbox = Inbox(into, _inbox_limits(limits, accept or ()), _bus(handlers, limits, as_json))
+        show = _shown(as_json) if handlers is None or as_json else None
+        bus = make_bus(handlers, limits["handler_s"], show)
+        inbox = Inbox(into, inbox_limits(limits, accept or ()), bus)
         at_hub = partial(_at_hub, inbox, hub, name)
         ready = partial(_say, inbox, server.urls, places(server.urls, hub, name), as_json)
         if listen:
@@ -189,26 +182,8 @@ def _say(inbox: "Inbox", urls: Sequence[str], where: str, as_json: bool) -> None
         err.print(f"receive: {plural(counts['parts'], 'file')} only partly here, which --list shows")
 
 
-def _inbox_limits(limits: dict[str, int], accept: Sequence[str]) -> "Limits":
-    from snyper.device.inbox.limits import Limits
-
-    return Limits(
-        max_file_bytes=limits["file_mb"] * _MB,
-        max_data_bytes=limits["data_kb"] * 1_000,
-        keep_free_bytes=limits["keep_free_mb"] * _MB,
-        max_age_s=limits["part_s"],
-        max_parts=limits["parts"],
-        max_waiting=limits["waiting"],
-        types=tuple(one for one in accept if "/" in one),
-        suffixes=tuple(one for one in accept if "/" not in one),
-    )
-
-
-def _bus(handlers: Path | None, limits: dict[str, int], as_json: bool) -> "Bus":
-    """Make the bus, with a person's own handlers, or what shows each event. Raises LoadingError."""
-    from snyper.device.inbox.bus import Bus
-    from snyper.device.inbox.handlers import subscribe_handlers
-    from snyper.device.inbox.store import DATA_RECEIVED, FILE_RECEIVED
+def _shown(as_json: bool) -> Callable[[dict[str, Any]], None]:
+    """Return what shows an event."""
 
     def show(event: dict[str, Any]) -> None:
         if as_json:
@@ -217,17 +192,7 @@ def _bus(handlers: Path | None, limits: dict[str, int], as_json: bool) -> "Bus":
             text = event["path"] if "path" in event else json_text(event["data"])
             out.print(one_line(text), highlight=False, soft_wrap=True)
 
-    bus = Bus(limits["handler_s"])
-    if handlers is None or as_json:
-        for kind in (FILE_RECEIVED, DATA_RECEIVED):
-            bus.subscribe(kind, show)
-    if handlers is not None:
-        module = load_file(handlers)
-        try:
-            subscribe_handlers(bus, module)
-        except ValueError as error:
-            raise LoadingError(f"{handlers.name}: {error}") from None
-    return bus
+    return show
 
 
 def _list_parts(into: Path, as_json: bool) -> None:

@@ -16,14 +16,14 @@ from snyper.cli.commands import address
 from snyper.cli.output import err, fail
 from snyper.client.addresses import is_loopback
 from snyper.client.environment import line_of, secret
+from snyper.device.loading import LoadingError
+from snyper.device.logs import log_to_stderr
+from snyper.device.serving.listening import load_certificate, urls
 from snyper.services.remote_exceptions import Refused
 from snyper.shared.address import parse_address
 from snyper.shared.config import Integer
 from snyper.system.limits import complete_limits
-from snyper.system.loading import LoadingError
-from snyper.system.logs import log_to_stderr
 from snyper.system.process import EXIT_FAILED, EXIT_USAGE, ended_by_signals
-from snyper.web.listening import load_certificate
 
 if TYPE_CHECKING:
     from snyper.gateway.app import Face
@@ -123,7 +123,7 @@ def _open(
     from snyper.gateway import run  # which needs the extra
 
     socks = run.open_sockets(listen, stack)
-    return socks, run.urls(socks, tls)
+    return socks, urls(socks, tls)
 
 
 def limits_of(table: Mapping[str, Integer], given: list[str] | None) -> dict[str, int]:

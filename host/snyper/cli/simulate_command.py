@@ -12,7 +12,7 @@ from snyper.client import DEFAULT_HUB, NoHubError, certificate
 from snyper.client.addresses import dial_hub
 from snyper.client.environment import client_key
 from snyper.client.labels import plural
-from snyper.system.logs import log_to_stderr
+from snyper.device.logs import log_to_stderr
 from snyper.system.streams import print_json
 from snyper.system.text import one_line
 

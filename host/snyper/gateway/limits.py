@@ -1,15 +1,10 @@
 """The limits of the gateway, each settable with `--limit NAME=NUMBER`."""
 
+from snyper.device.serving.limits import SERVER_LIMITS
 from snyper.shared.config import Integer
 
 LIMITS: dict[str, Integer] = {
-    "connections": Integer(512, 8, 60_000),
-    "per_address": Integer(256, 8, 60_000),
-    "handshake_ms": Integer(10_000, 500, 600_000),
-    "head_ms": Integer(10_000, 500, 600_000),
-    "head_bytes": Integer(16_384, 2_048, 1_000_000),
-    "stall_s": Integer(30, 1, 3_600),  # for the next bytes of a body: the document's clients give up then
-    "answer_ms": Integer(60_000, 500, 3_600_000),
+    **{name: Integer(*bounds) for name, bounds in SERVER_LIMITS.items()},
     "places": Integer(64, 1, 10_000),  # requests whose body is read, waits or is worked on
     "hold_s": Integer(20, 1, 3_600),  # for a place and a worker; the document's clients wait 30 s
     "jobs": Integer(100, 1, 100_000),  # asked for with respond-async, and not over
@@ -20,9 +15,6 @@ LIMITS: dict[str, Integer] = {
     "push_mb": Integer(1_000, 1, 1_000_000),  # of a file that a gateway passes on
     "listeners": Integer(256, 1, 60_000),  # to a signal: half of the connections are left for all else
     "message_bytes": Integer(65_536, 1_024, 1_000_000),  # that a WebSocket sends: existing clients' have 30
-    "drain_s": Integer(25, 1, 3_600),
-    "guesses": Integer(10, 1, 1_000),
-    "guess_wait_s": Integer(60, 1, 86_400),
 }
 
 # Of a gateway that stores arrays.

@@ -11,12 +11,11 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-from snyper.client.addresses import dial_host
+from snyper.device.serving.listening import open_socket
 from snyper.gateway.app import Face, Gateway
-from snyper.shared.address import format_address, parse_address
+from snyper.shared.address import parse_address
 from snyper.system.files import own_file
 from snyper.system.process import ending_signals
-from snyper.web.listening import open_socket
 from snyper.web.web_server import WebServer
 
 _log = logging.getLogger("snyper")
@@ -24,7 +23,7 @@ _log = logging.getLogger("snyper")
 
 def open_sockets(listen: Sequence[str], stack: ExitStack) -> list[socket.socket]:
     """Open the sockets to serve on, which `stack` closes. Raises OSError, saying what to do."""
-    return [stack.enter_context(open_socket(one, "another server")) for one in listen]
+    return [stack.enter_context(open_socket(*parse_address(one), "another server")) for one in listen]
 
 
 def state_folder(socks: Sequence[socket.socket], listen: Sequence[str]) -> Path | None:
@@ -36,13 +35,6 @@ def state_folder(socks: Sequence[socket.socket], listen: Sequence[str]) -> Path 
     host, port = socks[0].getsockname()[:2]
     no_home = OSError("there is no home directory to keep results in: say where with --state DIR")
     return own_file(user_data_path, "gateway", no_home) / f"{host.replace(':', '-')}_{port}"
-
-
-def urls(socks: Sequence[socket.socket], tls: ssl.SSLContext | None) -> list[str]:
-    """Return where the sockets are reached."""
-    scheme = "https" if tls else "http"
-    addresses = [sock.getsockname()[:2] for sock in socks]
-    return [f"{scheme}://{format_address(dial_host(host), port)}" for host, port in addresses]
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import signal
 import sys
 from functools import partial
 
+from snyper.device.logs import log_to_stderr
 from snyper.hub import run
 from snyper.hub.access import decided
 from snyper.hub.options import announce, parse
-from snyper.system.logs import log_to_stderr
 from snyper.system.process import EXIT_FAILED, ended_by_signals, ending_signals
 from snyper.system.streams import guarded, say
 

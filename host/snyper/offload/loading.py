@@ -6,8 +6,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from snyper.device.loading import LoadingError, load_file
 from snyper.offload.declarations import Service, service_of
-from snyper.system.loading import LoadingError, load_file
 
 
 class ServicesError(LoadingError):

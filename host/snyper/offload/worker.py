@@ -22,13 +22,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from snyper.device.loading import explain, message_of
 from snyper.offload.bodies import NoJson, taken_from
 from snyper.offload.context import set_on_progress
 from snyper.offload.declarations import Kind, Service
 from snyper.offload.loading import Loaded, ServicesError, load_services
 from snyper.offload.results import as_result
 from snyper.offload.work import InvalidInput, Raised
-from snyper.system.loading import explain, message_of
 from snyper.system.text import harmless, one_line
 
 _PROGRESS_EVERY_S = 0.05

@@ -2,18 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from snyper.device.serving.limits import read_limits
 from snyper.shared.config import Integer, complete
-
-
-def read_limits(given: Sequence[str]) -> dict[str, int]:
-    """Read limits as people give them, each NAME=NUMBER. Raises ValueError with what is wrong."""
-    found: dict[str, int] = {}
-    for text in given:
-        name, _, value = text.partition("=")
-        if not (value.isascii() and value.isdigit() and len(value) <= 9):
-            raise ValueError(f"a limit is NAME=NUMBER, with 9 digits at most, not {text!r}")
-        found[name] = int(value)
-    return found
 
 
 def complete_limits(table: Mapping[str, Integer], given: Sequence[str]) -> dict[str, int]:

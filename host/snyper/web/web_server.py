@@ -13,12 +13,11 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from snyper.device.serving.connections import Connection, Connections
+from snyper.device.serving.accepting import Acceptor
+from snyper.device.serving.connections import Connection
 from snyper.system.process import raise_descriptor_limit
 
 _GOODBYE_S = 1  # for browsers' connections to end by themselves
-_RETRY_S = 0.01  # after the system had no descriptor for a connection
-_BACKLOG = 128
 _RECEIVE_BYTES = 65_536  # at once: asyncio's own 256 KiB are several times that in memory, and no faster
 _UNREAD_S = 10.0  # for the peer of a closed connection to take the rest: one that reads nothing never would
 _GATHERED_BYTES = 16_384  # what is longer is not copied
@@ -156,17 +155,6 @@ class _Protocol(HttpToolsProtocol):
             self._deadline = self.loop.call_later(self._limits[f"{owes}_ms"] / 1000, self.transport.abort)
 
 
-class _Socket(socket.socket):
-    """A connection's socket, which is counted for as long as its descriptor is open."""
-
-    counted_in: Connections
-    connection: Connection
-
-    def close(self) -> None:
-        super().close()
-        self.counted_in.remove(self.connection)
-
-
 def _web_socket(limits: Mapping[str, int]) -> Any:
     from snyper.web.web_socket import limited_web_socket  # whose package not every server needs
 
@@ -209,15 +197,10 @@ class WebServer(uvicorn.Server):
         )
         self.serves = asyncio.Event()
         self._socks = socks
-        self._log_fault = log_fault
-        self._tls = tls
         # Half of the descriptors that the system gives are left to the program itself.
         may_open = raise_descriptor_limit(2 * limits["connections"])
-        self._connections = Connections(
-            max(1, min(limits["connections"], may_open // 2)), limits["per_address"]
-        )
+        self._acceptor = Acceptor(self._make_protocol, tls, limits, log_fault, may_open // 2)
         self._limits = limits
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -228,62 +211,13 @@ class WebServer(uvicorn.Server):
         if self.lifespan.should_exit:
             raise OSError("the web server cannot start: what it said is above")
         self.servers = []
-        for sock in self._socks:
-            sock.listen(_BACKLOG)
-            sock.setblocking(False)
-            self._start(self._accept(sock))
+        self._acceptor.start(self._socks)
         self.started = True
         self.serves.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._acceptor.stop()
         await super().shutdown(sockets)
 
-    def _start(self, work: Any) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def _accept(self, sock: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                accepted, address = await loop.sock_accept(sock)
-            except OSError as error:
-                self._log_fault("cannot take a connection, and goes on trying", error)
-                victim = self._connections.longest_waiting()
-                if victim is not None:
-                    victim.abort()
-                await asyncio.sleep(_RETRY_S)
-                continue
-            self._take(accepted, address[0])
-
-    def _take(self, accepted: socket.socket, address: str) -> None:
-        sock = _Socket(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
-        sock.setblocking(False)
-        # asyncio leaves it alone on a socket that does not know its protocol.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-        connection = Connection(address, lambda: None, time.monotonic())
-        sock.counted_in, sock.connection = self._connections, connection
-        if not self._connections.admit(connection):
-            sock.close()
-            return
-        task = self._start(self._serve_connection(sock, connection))
-        connection.abort = task.cancel  # until it has a transport, and perhaps before the task has begun
-        task.add_done_callback(lambda task: sock.close() if task.cancelled() else None)
-
-    async def _serve_connection(self, sock: _Socket, connection: Connection) -> None:
-        loop = asyncio.get_running_loop()
-        config, limits = self.config, self._limits
-        handshake_s = limits["handshake_ms"] / 1000 if self._tls else None
-        with contextlib.suppress(OSError):  # a handshake that fails is the peer's business
-            await loop.connect_accepted_socket(
-                lambda: _Protocol(connection, limits, config, self.server_state, self.lifespan.state),
-                sock,
-                ssl=self._tls,
-                ssl_handshake_timeout=handshake_s,
-                ssl_shutdown_timeout=handshake_s,
-            )
+    def _make_protocol(self, connection: Connection) -> _Protocol:
+        return _Protocol(connection, self._limits, self.config, self.server_state, self.lifespan.state)

@@ -6,10 +6,12 @@ def on_data_received(event): …        # event["data"]
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import ModuleType
 
-from snyper.device.inbox.bus import Bus
+from snyper.device.inbox.bus import Bus, Handler
 from snyper.device.inbox.store import DATA_RECEIVED, FILE_RECEIVED
+from snyper.device.loading import LoadingError, load_file
 
 _FUNCTIONS = {"on_file_received": FILE_RECEIVED, "on_data_received": DATA_RECEIVED}
 
@@ -22,3 +24,20 @@ def subscribe_handlers(bus: Bus, module: ModuleType) -> list[str]:
     for name in found:
         bus.subscribe(_FUNCTIONS[name], getattr(module, name))
     return found
+
+
+def make_bus(handlers: Path | None, limit_s: float, show: Handler | None) -> Bus:
+    """Make a bus with the handlers in a person's file, if given, and `show` for all events, if given.
+    Raises LoadingError.
+    """
+    bus = Bus(limit_s)
+    if show is not None:
+        for kind in (FILE_RECEIVED, DATA_RECEIVED):
+            bus.subscribe(kind, show)
+    if handlers is not None:
+        module = load_file(handlers)
+        try:
+            subscribe_handlers(bus, module)
+        except ValueError as error:
+            raise LoadingError(f"{handlers.name}: {error}") from None
+    return bus

@@ -3,7 +3,7 @@
 import logging
 import sys
 
-from snyper.system.text import harmless, one_line
+from snyper.device.text import harmless, one_line
 
 
 class _Formatter(logging.Formatter):

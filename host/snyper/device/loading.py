@@ -1,6 +1,9 @@
 """Imports a person's file, as `python FILE` would: its folder is the first to import from."""
 
+from __future__ import annotations
+
 import importlib.util
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -20,7 +23,7 @@ def load_file(path: Path) -> ModuleType:
     name = path.stem
     if not path.is_file():
         raise LoadingError(f"there is no file {path}")
-    if name in sys.stdlib_module_names or name in sys.modules:
+    if name in sys.modules or _is_of_python(name):
         raise LoadingError(f"{path.name} has the name of a module that others import: rename it")
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -36,6 +39,12 @@ def load_file(path: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         raise LoadingError(f"{_place_of(error, path)}: {explain(error)}{_remedy(error)}") from error
     return module
+
+
+def _is_of_python(name: str) -> bool:
+    if hasattr(sys, "stdlib_module_names"):
+        return name in sys.stdlib_module_names
+    return Path(os.__file__).with_name(f"{name}.py").exists()  # most of them, before Python 3.10
 
 
 def explain(error: BaseException) -> str:
