@@ -22,8 +22,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from snyper.device import (
     BadAnswer,
     ClientPush,
+    Delivery,
     FileChanged,
     LocalFileAdapter,
+    Outbox,
     Refused,
     RemoteFileAdapter,
     ServerFailed,
@@ -32,6 +34,7 @@ from snyper.device import (
     adapter,
     retrying,
 )
+from snyper.device.delivery import AWAY
 from tests.integration.device_harness import (
     DEADLINE_S,
     HOST,
@@ -290,6 +293,28 @@ def test_a_server_that_is_away_for_long_is_not_waited_for() -> None:
     ):
         RemoteFileAdapter(server.url, total_s=1).process_data(1)
     assert caught.value.retry_after_s == 3600
+
+
+@pytest.mark.parametrize("said", ["9" * 400, "99999999999999", "\xb2", "Sun, 06 Nov 9994 08:49:38 GMT"])
+def test_a_wait_without_an_end_has_one(said: str, tmp_path: Path) -> None:
+    """Who delivers goes on, also after one that is no number though it looks like one."""
+    outbox = Outbox(tmp_path / "outbox")
+    outbox.add_data(1)
+    with scripted_server(lambda request: request.answer(503, Retry_After=said)) as server:
+        report = Delivery(outbox, server.url).flush(tries=1)
+    assert (report.state, report.left) == (AWAY, 1)
+    assert report.retry_after_s in (None, 86_400)
+
+
+def test_a_text_is_no_file_of_the_device(tmp_path: Path) -> None:
+    """Whoever asked removes the file that is the result."""
+    mine = write(tmp_path / "mine", 1)
+    answer = json.dumps(str(mine)).encode()
+    with (
+        scripted_server(lambda request: request.answer(200, answer)) as server,
+        pytest.raises(BadAnswer, match="may be the path of a file or not"),
+    ):
+        RemoteFileAdapter(server.url).process(write(tmp_path / "a", 1))
 
 
 def test_waits_grow_and_differ() -> None:

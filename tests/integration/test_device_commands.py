@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,17 +14,21 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from snyper.cli.main import app_with
-from snyper.device import retrying, settings
+from snyper.device import Delivery, Outbox, retrying, settings
+from snyper.device.__main__ import main
+from snyper.device.limits import Limits
 from tests.integration.device_harness import (
     DEADLINE_S,
     HOST,
     Receiver,
+    Scripted,
     Service,
     existing_server,
     scripted_server,
     serving,
     write,
 )
+from tests.integration.harness import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICE = Service()
@@ -107,6 +112,45 @@ def test_outbox(tmp_path: Path) -> None:
         done = snyper("outbox", "run", "--once", "--to", server.url)
     assert (done.exit_code, json.loads(done.stdout)[1:]) == (0, ["a.jpg", "sent"])
     assert "0 waiting, 0 refused" in snyper("outbox", "list").stderr
+
+
+EVIL = "no\x1b]0;title\x07\x1b[2J\r\nsnyper.device: all is well\n\u202e\u2028!"
+
+
+@pytest.mark.parametrize("status", [400, 503])
+def test_what_a_server_says_does_nothing_to_a_terminal(
+    status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(request: Scripted) -> None:
+        request.body()
+        request.answer(status, json.dumps({"detail": EVIL}).encode())
+
+    with scripted_server(refuse) as server:
+        to = ("--to", server.url)
+        assert main(["send", str(write(tmp_path / "a", 1)), *to]) == 1
+        assert main(["push", "1", *to]) == 1
+        assert main(["outbox", "add", "1"]) == 0
+        assert main(["outbox", "run", "--once", *to]) != 0
+        assert main(["outbox", "list"]) == 0
+    said = capsys.readouterr()
+    lines = (said.out + said.err).split("\n")
+    assert all(line.isprintable() for line in lines), lines
+    assert sum("title" in line for line in lines) >= 4
+    assert not any(line.startswith("snyper.device: all") for line in lines), lines
+
+
+def test_what_a_server_says_forges_no_line_of_a_log(caplog: pytest.LogCaptureFixture) -> None:
+    outbox, limits = Outbox(), Limits()
+    outbox.add_data(1)
+    answer = json.dumps({"detail": EVIL}).encode()
+    with scripted_server(lambda request: request.answer(503, answer)) as server:
+        delivery = Delivery(outbox, server.url)
+        thread = threading.Thread(target=delivery.run_here, args=(limits,))
+        thread.start()
+        wait_until(lambda: bool(caplog.messages), "it should say why all waits")
+        limits.stop()
+        thread.join(DEADLINE_S)
+    assert all(message.isprintable() for message in caplog.messages), caplog.messages
 
 
 # --- docs/offload.md

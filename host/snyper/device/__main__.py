@@ -26,6 +26,7 @@ from snyper.device.outcomes import (
 )
 from snyper.device.push import ClientPush
 from snyper.device.retrying import TRIES
+from snyper.device.text import one_line
 
 
 def main(words: Optional[List[str]] = None) -> int:
@@ -140,15 +141,15 @@ def _list(options: Any) -> int:
         return 0
     for item in [*waiting, *failed]:
         name = item.filename or item.kind
-        print(f"{item.id}  {item.size:>12}  {name}  {item.reason or 'waits'}")
+        print(f"{item.id}  {item.size:>12}  {one_line(name)}  {one_line(item.reason) or 'waits'}")
     why = outbox.status().get("why")
-    print(f"{len(waiting)} waiting, {len(failed)} refused" + (f"; {why}" if why else ""))
+    print(f"{len(waiting)} waiting, {len(failed)} refused" + (f"; {one_line(why)}" if why else ""))
     return 0
 
 
 def _run(options: Any) -> int:
     def on_item(item: Item, reason: str) -> None:
-        print(f"{item.id}  {item.filename or item.kind}  {reason or 'sent'}", flush=True)
+        print(f"{item.id}  {one_line(item.filename or item.kind)}  {one_line(reason) or 'sent'}", flush=True)
 
     delivery = Delivery(Outbox(options.folder), options.to, options.timeout, on_item=on_item)
     if not options.once:
@@ -202,7 +203,7 @@ def _progress() -> Callable[[int, int], None]:
 
 
 def _say(text: str) -> None:
-    print(f"snyper.device: {' '.join(text.split())}", file=sys.stderr)
+    print(f"snyper.device: {one_line(text)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, Optional, Union
 from snyper.device import settings
 from snyper.device.answer import Answer
 from snyper.device.connection import TIMEOUT_S, Connection
+from snyper.device.errors import BadAnswer
 from snyper.device.limits import Limits
 from snyper.device.multipart import OnSent
 from snyper.device.retrying import TRIES
@@ -109,7 +110,11 @@ class RemoteFileAdapter:
 
         def take(answer: Answer) -> Result:
             if answer.is_json:
-                return answer.value()
+                value = answer.value()
+                if isinstance(value, str):
+                    # Whoever asked would take it for a file here, and remove that.
+                    raise BadAnswer("the answer is a text, which may be the path of a file or not")
+                return value
             return str(answer.save(folder, path.name, self._max_result_bytes))
 
         with self._connection() as connection:

@@ -15,6 +15,7 @@ from snyper.device.errors import BadAnswer
 
 # Of what is taken into memory: a device has some hundred megabytes.
 JSON_BYTES = 32 * 1024 * 1024
+MAX_RETRY_AFTER_S = 86_400.0  # a server that is wrong about it is asked again some time
 _DETAIL_BYTES = 64 * 1024
 _BLOCK_BYTES = 64 * 1024
 _AS_IT_IS = getattr(os, "O_BINARY", 0)  # Windows would make two bytes of each end of a line
@@ -50,17 +51,18 @@ class Answer:
 
     @property
     def retry_after_s(self) -> Optional[float]:
-        """The seconds after which the server wants to be asked again, or None where it does not say.
+        """The seconds after which the server wants to be asked again, at most a day (MAX_RETRY_AFTER_S), or
+        None where it does not say.
 
         Where it says a date, that and the date of the answer are of one clock: the server's.
         """
         text = (self.header("Retry-After") or "").strip()
-        if text.isdigit():
-            return float(text)
+        if text.isascii() and text.isdigit():
+            return min(float(text), MAX_RETRY_AFTER_S)
         try:
             until = parsedate_to_datetime(text)
             now = parsedate_to_datetime(self.header("Date") or "")
-            return max(0.0, (until - now).total_seconds())
+            return min(max(0.0, (until - now).total_seconds()), MAX_RETRY_AFTER_S)
         except (TypeError, ValueError, IndexError):
             return None
 

@@ -14,9 +14,16 @@ TransferError
 
 from typing import Optional
 
+from snyper.device.text import one_line
+
 
 class TransferError(Exception):
-    """An error of sending something, or of an outbox."""
+    """An error of sending something, or of an outbox. A server may have a word in its text, which is one line
+    and does nothing to a terminal.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(one_line(text))
 
 
 class Unreachable(TransferError):
@@ -31,7 +38,7 @@ class _Answered(TransferError):
     def __init__(self, status: int, detail: str, retry_after_s: Optional[float] = None) -> None:
         super().__init__(f"{detail} ({status})" if detail else f"status {status}")
         self.status = status
-        self.detail = detail
+        self.detail = one_line(detail)
         self.retry_after_s = retry_after_s
 
 

@@ -257,4 +257,4 @@ def _is_complete(answer: Answer) -> bool:
 
 def _number(answer: Answer, name: str) -> Optional[int]:
     text = (answer.header(name) or "").strip()
-    return int(text) if text.isdigit() and len(text) <= 15 else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None
