@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 MAX_ANSWER_BYTES = 16_384  # of JSON and bytes, on a board a part of its memory
 MAX_UNDER_WAY = 3  # requests: one waits with the service for its answer, the others carry
+_MAX_EARLY = 2 * MAX_UNDER_WAY  # pieces that came before their turn
 _MAX_PIECE_BYTES = 2_048  # with a request, also where the hub takes more: that many are kept to be repeated
 _BUSY_MS = 20  # until what a slow link did not take is tried again
 _MAX_DEPTH = 60  # of what is nested, as lists: a service reads 64
@@ -114,7 +115,9 @@ class ServiceCall:
                 if message.status == "streams":
                     raise RemoteError("TypeError", "%s gives many answers: a device takes one" % self._name)
                 if message.status == "progress" and self.on_progress is not None:
-                    self.on_progress((message.data or {}).get("done"))
+                    done = (message.data or {}).get("done")
+                    if type(done) is int or type(done) is float:
+                        self.on_progress(done)
         except BaseException as error:
             may_repeat = isinstance(error, ProtocolError)
             stream.close(None if may_repeat else SocketMessage("cancel", 2, None, None, {"call": 1}))
@@ -164,6 +167,7 @@ class _Stream:
         self._under_way: "dict[int, bytes]" = {}
         self._repeated: "list[tuple[int, bytes]]" = []  # what the service had no place for
         self._error: "ProtocolError | None" = None
+        self._is_empty = False  # the last reply brought nothing
         self._changed = asyncio.Event()
         self._piece_bytes = min(_MAX_PIECE_BYTES, link.peer_max_chunk_bytes)
         if not self._piece_bytes:
@@ -190,6 +194,8 @@ class _Stream:
         """Return the next message of the service. Raises ProtocolError, for an `error` too."""
         while not self._messages:
             if not (self._under_way or self._repeated):
+                if self._is_empty:
+                    await sleep_ms(_BUSY_MS)  # of a service that cannot wait
                 await self._ask({"at": self._sent_bytes}, None)
             await self._wait()
         message = self._messages.pop(0)
@@ -278,8 +284,12 @@ class _Stream:
             self._error = error
 
     def _take(self, data: "dict[str, object]", piece: "Any") -> None:
+        self._is_empty = not piece
         if piece:
-            self._early[integer_field(data, "at", 0, 0, MAX_INTEGER)] = piece
+            at = integer_field(data, "at", 0, 0, MAX_INTEGER)
+            if at < self._received_bytes or at in self._early or len(self._early) >= _MAX_EARLY:
+                raise ProtocolError(ErrorCode.BAD_MESSAGE, "these bytes belong nowhere")
+            self._early[at] = piece
         while self._received_bytes in self._early:
             piece = self._early.pop(self._received_bytes)
             self._received_bytes += len(piece)
@@ -404,7 +414,7 @@ def _value_of(message: SocketMessage) -> "Any":
         if message.status == "returned":
             return value
         raise RemoteError(str(value["type"]), str(value["message"]))
-    except (KeyError, ValueError, TypeError, IndexError) as error:
+    except (KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:  # the last: nested too deep
         raise ProtocolError(ErrorCode.BAD_MESSAGE, "the answer is none: %r" % error) from None
 
 

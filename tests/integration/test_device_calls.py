@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 from array import array
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,20 @@ from typing import Any
 import pytest
 
 from snyper.boards.board import BoardProcess
+from snyper.client.service_session import ServiceSession
 from snyper.services.client import Client, running
 from snyper.services.server import Server
+from snyper.shared import service_call
 from snyper.shared.device import Device
+from snyper.shared.link import Link
 from snyper.shared.runtime import end_task
 from snyper.shared.service_call import MAX_ANSWER_BYTES, RemoteError
-from snyper.shared.socket_protocol import ProtocolError
+from snyper.shared.socket_protocol import ProtocolError, SocketMessage
 from tests.integration.calls_harness import HubProcess
 from tests.integration.harness import (
     ROOT,
     HubUnderTest,
+    Message,
     Peer,
     each_engine,
     needs_micropython,
@@ -320,6 +324,113 @@ async def test_devices_ask_those_services_alone_that_are_there_for_them(engine: 
             "status": "error",
             "data": {"code": "bad_message", "message": "already registered"},
         }
+
+
+REGISTERED: Message = {"type": "registered", "id": 0, "status": "registered", "data": {"protocol": 1}}
+
+
+class Liar(ServiceSession):
+    """A service that answers each request with what `answer` makes of its number: a place in its stream, and
+    bytes.
+    """
+
+    def __init__(self, hub: str, answer: Callable[[int], tuple[int, bytes]]) -> None:
+        super().__init__(hub, "laptop", "", "a liar")
+        self._answer = answer
+        self._requests = 0
+        self._handlers["exchange"] = self._on_exchange
+
+    def about(self) -> str:
+        return "lies"
+
+    def registration(self) -> dict[str, object]:
+        return {**super().registration(), "devices": True}
+
+    async def _on_exchange(self, link: Link, message: SocketMessage) -> SocketMessage:
+        at, piece = 0, b""
+        if "begin" not in (message.data or {}):
+            at, piece = self._answer(self._requests)
+            self._requests += 1
+        return SocketMessage("reply", message.id, None, "ok", {"at": at}, piece or None)
+
+
+@asynccontextmanager
+async def lied_to(hub: HubUnderTest, answer: Callable[[int], tuple[int, bytes]]) -> AsyncIterator[Device]:
+    """Give a device whose calls a Liar answers."""
+    liar = Liar(hub.address, answer)
+    lying = asyncio.create_task(liar.run())
+    try:
+        await until(lambda: liar.link is not None, "the service should register")
+        async with device_of(hub.address) as device:
+            yield device
+    finally:
+        await end_task(lying)
+
+
+def in_order(*messages: Message) -> Callable[[int], tuple[int, bytes]]:
+    """Make what answers with these messages, one for each request."""
+    pieces = [json.dumps(message).encode() + b"\n" for message in messages]
+
+    def answer(number: int) -> tuple[int, bytes]:
+        return sum(map(len, pieces[:number])), pieces[number] if number < len(pieces) else b""
+
+    return answer
+
+
+async def test_bytes_that_belong_nowhere_take_no_memory(tmp_path: Path) -> None:
+    answered = 0
+
+    def answer(number: int) -> tuple[int, bytes]:
+        nonlocal answered
+        answered += 1
+        return 100_000 + 1_000 * number, b"x" * 1_000
+
+    async with hub_for("cpython", tmp_path) as hub, lied_to(hub, answer) as device:
+        with pytest.raises(ProtocolError, match="belong nowhere"):
+            await device.call("laptop", "analyze")
+    assert answered < 10
+
+
+async def test_a_service_that_answers_at_once_with_nothing_is_not_asked_without_end(tmp_path: Path) -> None:
+    answered = 0
+
+    def answer(number: int) -> tuple[int, bytes]:
+        nonlocal answered
+        answered += 1
+        return 0, b""
+
+    async with hub_for("cpython", tmp_path) as hub, lied_to(hub, answer) as device:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(device.call("laptop", "analyze"), 1)
+    assert answered < 100
+
+
+async def test_progress_that_is_none_is_not_told(tmp_path: Path) -> None:
+    told: list[float] = []
+    odd = [{"done": "\x1b[2J"}, {"done": [1]}, {"done": True}, {}, {"done": 0.5}]
+    items = [{"type": "item", "id": 1, "status": "progress", "data": data} for data in odd]
+    end: Message = {"type": "reply", "id": 1, "status": "returned", "data": {"value": 7}}
+    answer = in_order(REGISTERED, *items, end)
+    async with hub_for("cpython", tmp_path) as hub, lied_to(hub, answer) as device:
+        device.on_progress = told.append
+        assert await device.call("laptop", "analyze") == 7
+    assert told == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("data", "body"),
+    [
+        ({}, b""),
+        ({"value": {"$": []}}, b""),
+        ({"value": {"$": {"a": 1}}}, b""),
+        ({"value": {"$": ["bytes", "x"]}}, b""),
+        ({"body": "value", "json_bytes": "x"}, b"[1,[]]"),
+        ({"body": "value", "json_bytes": 14_005}, b"[" + b"[" * 7_000 + b"]" * 7_000 + b",[]]"),
+    ],
+)
+def test_an_answer_that_is_none_is_an_error_of_the_wire(data: dict[str, object], body: bytes) -> None:
+    with pytest.raises(ProtocolError, match="the answer is none"):
+        service_call._value_of(SocketMessage("reply", 1, None, "returned", data, body))
 
 
 async def test_a_refusal_is_no_exception_of_the_link(tmp_path: Path) -> None:
