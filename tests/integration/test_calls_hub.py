@@ -176,6 +176,34 @@ def test_a_hub_with_keys() -> None:
                 Server(Powermeter(), hub=hub.address, name="lab2", key=wrong.to_text()).run()
 
 
+@pytest.mark.parametrize("code", ["unauthorized", "busy"])
+def test_what_a_hub_says_forges_no_line(code: str, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server((HOST, 0)) as listener:
+
+        def refuse() -> None:
+            sock, _ = listener.accept()
+            with sock:
+                asked = SocketMessage.from_line(sock.makefile("rb").readline())
+                data: dict[str, object] = {"code": code, "message": "no\x1b[2J\n12:00:00 all is well\u202e"}
+                sock.sendall(SocketMessage("error", asked.id, None, "error", data).to_line())
+
+        refusing = threading.Thread(target=refuse)
+        refusing.start()
+        address = f"{HOST}:{listener.getsockname()[1]}"
+        server = Server(Powermeter(), hub=address, name="lab1", key="")
+        said = []
+        try:
+            server.run(threaded=True)
+        except Refused as error:
+            said.append(str(error))
+        finally:
+            server.close()
+            refusing.join()
+    said += caplog.messages
+    assert any("all is well" in line for line in said)
+    assert all(line.isprintable() for line in said), said
+
+
 def test_a_name_that_is_taken_is_refused(hub: HubProcess) -> None:
     with serving(hub, Powermeter()):
         with pytest.raises(Refused, match=r"lab1 at [\d.:]+: another is there as lab1: end that one"):

@@ -19,6 +19,7 @@ import pytest
 from snyper.services.async_client import AsyncClient
 from snyper.services.client import Client, caller_of
 from snyper.services.remote_exceptions import CallError, OutcomeUnknown, StreamLost, Unreachable
+from snyper.services.server_log import MAX_ENTRIES
 from tests.integration.calls_harness import HOST
 from tests.integration.harness import wait_until
 from tests.integration.stopwatch import Stopwatch
@@ -248,6 +249,20 @@ def log_of_before_all_time(id: object) -> Iterable[bytes]:
     entry = {"number": 1, "run": "r", "at": at, "who": "eve", "name": "read", "arguments": "", "seconds": 1}
     value = [] if str(id).startswith("running") else [{**entry, "outcome": "returned"}]
     return [_line(type="reply", id=id, status="returned", data={"value": value})]
+
+
+def log_without_end(id: object) -> Iterable[bytes]:
+    at = {"$": ["datetime", "2026-12-01T00:00:00+00:00"]}
+    entry = {"run": "r", "at": at, "who": "eve", "name": "read", "arguments": "", "seconds": 1, "outcome": ""}
+    value = [{**entry, "number": number} for number in range(10)]
+    return [_line(type="reply", id=id, status="returned", data={"value": value})]
+
+
+def test_a_log_without_end_has_one() -> None:
+    with lying(log_without_end) as liar:
+        command = [str(Path(sys.executable).parent / "snyper"), "log", f"{HOST}:{liar.port}", "--json"]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (said.returncode, len(said.stdout.splitlines())) == (0, MAX_ENTRIES), said.stderr[:1_000]
 
 
 @pytest.mark.parametrize("answer", [say_what_a_terminal_does, log_of_before_all_time])

@@ -9,6 +9,7 @@ from snyper.cli.call_command import SecretFile, ServerPlace, ServiceHub, as_json
 from snyper.cli.commands import Json
 from snyper.cli.output import err, fail, out
 from snyper.services import OutcomeUnknown, Unreachable, call_log, deadline
+from snyper.services.server_log import MAX_ENTRIES
 from snyper.system import streams
 from snyper.system.process import EXIT_FAILED
 from snyper.system.streams import print_json
@@ -49,7 +50,8 @@ def _entries(client: Any, follow: bool) -> Iterator[dict[str, Any]]:
     """Yield the entries of a server's log, over all its runs where it is followed."""
     last: dict[str, Any] = {}
     is_lost = False
-    while True:
+    count = 0
+    while follow or count < MAX_ENTRIES:  # a server may say that there are ever more
         try:
             with deadline(_ANSWER_S):
                 page = call_log(client, last or 0)
@@ -63,6 +65,7 @@ def _entries(client: Any, follow: bool) -> Iterator[dict[str, Any]]:
             continue
         is_lost = False
         for entry in page:
+            count += 1
             _warn_of_gap(last, entry)
             yield entry
             last = entry

@@ -16,6 +16,7 @@ from snyper.services.through_hub import HEARTBEAT_MS
 from snyper.shared.handshake_client import Registered
 from snyper.shared.link import Link
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
+from snyper.system.text import one_line
 
 MAX_UNTAKEN_BYTES = 1 << 20  # of one client, that wait for the server
 MAX_CONNECTIONS = 4_096  # of clients at a time
@@ -49,11 +50,12 @@ class HubService:
         """
         self._being = hub_loop.run(self._session.run())
         error = hub_loop.run(self._tried()).result()
+        why = "" if error is None else one_line(error.message)  # a hub's own words
         if error is not None and self._session.is_refused:
             self.stop()
-            raise Refused(f"{self.name} at {self.hub}: {error.message}")
+            raise Refused(f"{self.name} at {self.hub}: {why}")
         if error is not None:
-            _log.warning("%s at %s: %s: trying on", self.name, self.hub, error.message)
+            _log.warning("%s at %s: %s: trying on", self.name, self.hub, why)
 
     def stop(self) -> None:
         """Leave the hub, once its clients had a moment to learn that the server has hung up on them."""
