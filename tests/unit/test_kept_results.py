@@ -1,6 +1,8 @@
 """Results that are kept: for how long, how many, over a restart, and none of their files without one."""
 
+import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +37,17 @@ def result(folder: Path, name: str, content: bytes | None = None) -> Result:
     return Result(
         f"job {name}", "service", f"digest {name}", b'"%s"' % name.encode(), file, "a.csv", "text/csv"
     )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes are POSIX's")
+def test_nobody_else_reads_them(tmp_path: Path) -> None:
+    path = tmp_path / "results.sqlite3"
+    for _ in range(2):
+        with kept_in(tmp_path, Clock()):
+            assert [stat.S_IMODE(one.stat().st_mode) for one in tmp_path.glob("results.sqlite3*")] == [
+                *(0o600, 0o600, 0o600)
+            ]
+        path.chmod(0o644)  # as before there was this
 
 
 def files_in(folder: Path) -> int:

@@ -76,6 +76,7 @@ async def serving(
     limits = gateway.limits
     async with AsyncExitStack() as stack:
         folder = state or stack.enter_context(temporary_folder())
+        folder.mkdir(0o700, parents=True, exist_ok=True)
         spool = stack.enter_context(closing(Spool(folder / SPOOL)))
         kept = stack.enter_context(
             closing(KeptResults(folder, limits["kept"], limits["kept_mb"] * 1_000_000, limits["keep_s"]))

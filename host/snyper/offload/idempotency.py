@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from snyper.system.files import make_private
+
 T = TypeVar("T")
 
 _SCHEMA = """
@@ -67,9 +69,10 @@ class KeptResults:
         self._files.mkdir(0o700, parents=True, exist_ok=True)
         path = folder / "results.sqlite3"
         try:
+            make_private(path)
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._open()
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             raise OSError(f"{path} cannot be used ({error}): remove it, or name another folder") from None
 
     def _open(self) -> None:

@@ -66,6 +66,15 @@ def write_private(path: Path, content: bytes) -> None:
         new.unlink(missing_ok=True)
 
 
+def make_private(path: Path) -> None:
+    """Make an empty file that only its owner may read, or take one that is there from everybody else. Raises
+    OSError.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE))
+    if others_access(path):
+        path.chmod(PRIVATE)
+
+
 def others_access(path: Path) -> bool:
     """Return whether others than its owner may read or write the file, as far as the system says it. Raises
     OSError.

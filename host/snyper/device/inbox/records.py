@@ -6,6 +6,7 @@ Each method is one transaction, on the disk when it returns. To be called by one
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -77,6 +78,7 @@ class Records:
     """
 
     def __init__(self, path: Path) -> None:
+        os.close(os.open(str(path), os.O_RDWR | os.O_CREAT, 0o600))  # addresses of uploads are in it
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             self._open()
