@@ -43,6 +43,7 @@ MIN_FREE_SHARE = 1 / 3  # in the middle of all samples
 MIN_LEAST_SHARE = 3 / 10  # in the worst
 KEY_SHARE = 6 / 100  # of the heap, that a key may take: 5 kB of modules, and 1 kB of each connection
 KEY = "fleet:" + 32 * "5a"
+MIN_PIECE_BYTES = 8_192  # free in one piece: a module with what it is made of, or a log's page, sealed
 MAX_GROWTH_BYTES = 1_024  # from the tenth minute to the end; a lost link or message each minute would be more
 END_S = 30.0
 
@@ -253,6 +254,9 @@ def faults_of(report: Report) -> list[str]:
     ):
         if share < bound:
             found.append(f"{name}: {what}{share:.1%} of the heap is free, and should be {bound:.1%}")
+    if report.least_largest < MIN_PIECE_BYTES:
+        piece = f"at worst {report.least_largest} bytes are free in one piece"
+        found.append(f"{name}: {piece}, and should be {MIN_PIECE_BYTES}")
     if report.growth > MAX_GROWTH_BYTES:
         found.append(f"{name}: it grew by {report.growth} bytes, and should by {MAX_GROWTH_BYTES} at most")
     return found
@@ -294,6 +298,8 @@ def tables(costs: dict[str, dict[str, Costs]], reports: list[Report]) -> list[tu
         add("free after `gc.collect()`, median", [_bytes(report.typical_free) for report in reports])
         add("as a share of the heap", [f"{report.share:.1%}" for report in reports])
         add("the least", [_bytes(report.least_free) for report in reports])
+        add("the largest free piece, median", [_bytes(report.typical_largest) for report in reports])
+        add("the largest free piece, the least", [_bytes(report.least_largest) for report in reports])
         add("as a share of the heap, the least", [f"{report.least_share:.1%}" for report in reports])
         add("the stand-ins, not in the above", [_bytes(report.stand_ins) for report in reports])
         add("share with the stand-ins in the heap", [f"{report.raw_share:.1%}" for report in reports])

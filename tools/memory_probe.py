@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MEASURE = "/measure"
 _POLL_MS = 500
+_STEP = 64
 
 
 _used = 0
@@ -44,8 +45,8 @@ def baseline() -> None:
 def watch(
     load_read: "Callable[[], Any]", load_application: "Callable[[], Any]"
 ) -> "tuple[Callable[[], Any], Callable[[], Any]]":
-    """Wrap both loaders for a firmware that also says `memory {"free", "used", "at_s"}` for each file
-    MEASURE; and `modules [NAME]` for each, each time that some may have been unloaded since.
+    """Wrap both loaders for a firmware that also says `memory {"free", "used", "at_s", "largest"}` for each
+    file MEASURE; and `modules [NAME]` for each, each time that some may have been unloaded since.
     """
     from snyper.shared import runtime_micropython as runtime
 
@@ -89,6 +90,7 @@ async def _measure() -> None:
             continue
         memory = _memory()
         memory["at_s"] = now_ms() // 1000
+        memory["largest"] = _largest_free()
         _say("memory", memory)
         _say_modules(sys.modules)
 
@@ -96,6 +98,20 @@ async def _measure() -> None:
 def _memory() -> "dict[str, int]":
     gc.collect()
     return {"free": gc.mem_free(), "used": gc.mem_alloc()}  # type: ignore[attr-defined, unused-ignore]
+
+
+def _largest_free() -> int:
+    """Find the largest piece of the heap that is free, to within _STEP bytes."""
+    fits, fails = 0, gc.mem_free() + _STEP  # type: ignore[attr-defined, unused-ignore]
+    while fails - fits > _STEP:
+        size = (fits + fails) // 2
+        try:
+            bytearray(size)
+            fits = size
+        except MemoryError:
+            fails = size
+        gc.collect()
+    return fits
 
 
 def _say_modules(names: "Iterable[str]") -> None:

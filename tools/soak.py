@@ -67,6 +67,16 @@ class Report:
         return min(sample.free for sample in self.samples)
 
     @property
+    def least_largest(self) -> int:
+        """Return the largest piece that was free when that was least."""
+        return min(sample.largest for sample in self.samples)
+
+    @property
+    def typical_largest(self) -> int:
+        """Return the largest piece that was free, in the middle of all samples."""
+        return round(median(sample.largest for sample in self.samples))
+
+    @property
     def typical_free(self) -> int:
         """Return what was free in the middle of all samples."""
         return round(median(sample.free for sample in self.samples))

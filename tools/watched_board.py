@@ -25,12 +25,13 @@ _BARE = "import asyncio, gc; gc.collect(); print(gc.mem_free(), gc.mem_alloc())"
 
 @dataclass(frozen=True)
 class Sample:
-    """Bytes free after `gc.collect()`, `at_s` seconds after the board's start, by its own clock. `is_quiet`:
-    everybody was connected and nothing was under way.
+    """Bytes free after `gc.collect()`, and the `largest` piece of them, `at_s` seconds after the board's
+    start, by its own clock. `is_quiet`: everybody was connected and nothing was under way.
     """
 
     at_s: int
     free: int
+    largest: int
     is_quiet: bool
 
 
@@ -100,7 +101,7 @@ async def sample(board: BoardProcess, is_quiet: bool) -> Sample:
     (board.flash / "measure").touch()
     await until(lambda: len(_said(board, "memory")) > count, "the board should measure", board)
     memory = _said(board, "memory")[-1]
-    return Sample(memory["at_s"], memory["free"], is_quiet)
+    return Sample(memory["at_s"], memory["free"], memory["largest"], is_quiet)
 
 
 def modules_of(board: BoardProcess) -> set[str]:
