@@ -22,7 +22,7 @@ PIP   := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 pictures memory skew bench chaos faults faults-full cuts: export SNYPER_KEY =
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo play hub simulate watch deploy skew bench docs pictures memory chaos faults faults-full long-calls long-offload cuts test package check format clean
+.PHONY: help setup demo play hub simulate watch deploy skew bench docs pictures memory chaos faults faults-full long-calls long-offload long-arrays cuts test package check format clean
 
 help: ## List the targets
 	@echo "usage: make TARGET [NAME=value ...]"
@@ -88,6 +88,9 @@ long-offload: $(READY) ## Deliver 1,000 items while both sides are killed, send 
 	@SNYPER_ITEMS=1000 $(BIN)/python -m pytest tests/integration/test_device_ends.py -k kill_9 $(ARGS)
 	@SNYPER_PRINTED_MB=100 $(BIN)/python -m pytest tests/integration/test_offload_pool.py -k printed $(ARGS)
 	@SNYPER_LARGE_MB=500 $(BIN)/python -m pytest tests/integration/test_gateway_services.py -k large_file $(ARGS)
+
+long-arrays: $(READY) ## Store an array of 500 MB, and slice it
+	@SNYPER_LARGE_MB=500 $(BIN)/python -m pytest tests/integration/test_gateway_arrays_hostile.py -k large_array $(ARGS)
 
 cuts: $(READY) ## Cut the power at each command to the flash (ARGS="--depth 2")
 	@$(BIN)/python -m tools.power_cuts $(ARGS)

@@ -12,6 +12,7 @@ from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO
+from unicodedata import normalize
 from urllib.parse import parse_qs
 
 import numpy
@@ -173,15 +174,19 @@ class _ArrayRoutes:
         if _INDEX.fullmatch(text):
             entry = await asyncio.to_thread(self._store.get, int(text))
         else:
-            entry = await asyncio.to_thread(self._store.find, name_of(text))
+            entry = await asyncio.to_thread(self._store.find, _without_suffix(normalize("NFC", text)))
         if entry is None:
             raise _missing(text)
         return entry
 
 
 def name_of(text: str) -> str:
-    """Return the name of an array for what its sender calls it, or its file: no index, without `.npy`."""
-    name = safe_name(text) if text else _UNNAMED
+    """Return the name of an array for what its sender calls it, or its file."""
+    return _without_suffix(safe_name(text)) if text else _UNNAMED
+
+
+def _without_suffix(name: str) -> str:
+    """Return a name without `.npy`, unless it would be an index then."""
     stem = name[:-4] if name.lower().endswith(".npy") else name
     return stem if stem and not _INDEX.fullmatch(stem) else f"{stem}.npy"
 
