@@ -155,25 +155,26 @@ def test_workers_and_their_queue(desk: Watched, hub: HubProcess, tmp_path: Path)
     (tmp_path / "services.py").write_text(SERVICES)
     serve = Process(
         tmp_path,
-        *("serve", "services.py", "--listen", f"{HOST}:0", "--workers", "1"),
+        *("serve", "services.py", "--listen", f"{HOST}:0", "--workers", "1", "--limit", "places=2"),
         *("--hub", hub.address, "--name", "laptop"),
     )
     try:
-        with Client(**place) as client, Client(**place) as other:
+        with Client(**place) as client, Client(**place) as other, Client(**place) as third:
             with pytest.raises(ValueError, match="bad"):
                 client.weigh("bad")
-            calling = [threading.Thread(target=one.weigh, args=("much",)) for one in (client, other)]
+            # One is worked on, one waits for the worker, one for a place.
+            calling = [threading.Thread(target=one.weigh, args=("much",)) for one in (client, other, third)]
             for thread in calling:
                 thread.start()
             page = open_page(desk)
             page.set_viewport_size({"width": 360, "height": 740})
             expect(fact(page, "laptop", "Workers")).to_have_text("1 of 1 busy")
-            expect(fact(page, "laptop", "Waiting")).to_have_text("1")
+            expect(fact(page, "laptop", "Waiting")).to_have_text("2")
             hold.unlink()
             for thread in calling:
                 thread.join()
         cells = panel(page, "laptop").locator("tbody td")
-        expect(cells).to_have_text(["weigh", "3", "⚠ 1", "0", re.compile("s$")])
+        expect(cells).to_have_text(["weigh", "4", "⚠ 1", "0", re.compile("s$")])
         assert page.evaluate("document.documentElement.scrollWidth") == 360
     finally:
         hold.unlink(missing_ok=True)

@@ -29,7 +29,7 @@ async def at_hub(serving: Serving, hub: str, name: str) -> AsyncIterator[None]:
     Raises Refused where the hub does not take it; ValueError for a name that is none, also of a function.
     """
     names = [service.name for service in serving.services]
-    told = serving.pool.describe
+    told = serving.describe
     server = AsyncServer(hub=hub, name=name, devices=True, concurrent=names, statistics=told)
     for service in serving.services:
         server.register(_function_of(server, serving, service))

@@ -32,6 +32,7 @@ class Places:
 
     def __init__(self, count: int, hold_s: float) -> None:
         self.hold_s = hold_s
+        self.waiting = 0  # requests
         self._free = asyncio.Semaphore(count)
         self._share = max(1, count // 2)
         self._reading: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
@@ -44,13 +45,17 @@ class Places:
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self.hold_s
         with ExitStack() as held, ExitStack() as reading:
-            if address is not None:
-                share = self._reading.get(address) or asyncio.Semaphore(self._share)
-                self._reading[address] = share
-                await _take(share, until_s)
-                reading.callback(share.release)
-            await _take(self._free, until_s)
-            held.callback(self._free.release)
+            self.waiting += 1
+            try:
+                if address is not None:
+                    share = self._reading.get(address) or asyncio.Semaphore(self._share)
+                    self._reading[address] = share
+                    await _take(share, until_s)
+                    reading.callback(share.release)
+                await _take(self._free, until_s)
+                held.callback(self._free.release)
+            finally:
+                self.waiting -= 1
             yield Place(max(until_s - loop.time(), _LEAST_HOLD_S), reading.close)
 
 

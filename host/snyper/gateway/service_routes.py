@@ -67,6 +67,31 @@ class Serving:
     places: Places
     spool: Spool
 
+    @property
+    def waiting(self) -> int:
+        """How much waits for a worker, or for a place before that."""
+        return self.pool.waiting + self.places.waiting
+
+    def describe(self) -> dict[str, Any]:
+        """Return the workers, what waits, and the calls of each service as JSON. For any thread."""
+        return {**self.pool.describe(), "waiting": self.waiting}
+
+    def health(self) -> dict[str, object]:
+        """Return what is served, and how much there is to do."""
+        return {
+            "services": [service.path for service in self.services],
+            "workers": self.pool.workers,
+            "busy": self.pool.busy,
+            "waiting": self.waiting,
+        }
+
+    async def ready(self) -> dict[str, object]:
+        """Raise Refusal where no worker gets done in time."""
+        if not await self.pool.probe(READY_LIMIT_S):
+            detail = "no worker gets done in time"
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"retry-after": "1"})
+        return {}
+
 
 @asynccontextmanager
 async def serving(
@@ -85,8 +110,9 @@ async def serving(
         jobs = await stack.enter_async_context(Jobs(pool, kept, spool, limits["jobs"], limits["unclaimed_s"]))
         uploads = await stack.enter_async_context(uploads_in(folder / UPLOADS, upload_limits(pool.services)))
         places = Places(limits["places"], limits["hold_s"])
-        _add_routes(gateway, pool, jobs, WorkRoutes(jobs, places, spool), uploads)
-        yield Serving(pool.services, jobs, pool, places, spool)
+        served = Serving(pool.services, jobs, pool, places, spool)
+        _add_routes(gateway, served, uploads)
+        yield served
 
 
 def _open_pool(services: Path, workers: int | str | None) -> Pool | Any:
@@ -97,30 +123,18 @@ def _open_pool(services: Path, workers: int | str | None) -> Pool | Any:
     return Pool(services, workers)
 
 
-def _add_routes(gateway: Gateway, pool: WorkQueue, jobs: Jobs, work: WorkRoutes, uploads: Uploads) -> None:
-    resumable = uploads_to(pool.services, work, uploads)
+def _add_routes(gateway: Gateway, serving: Serving, uploads: Uploads) -> None:
+    jobs = serving.jobs
+    work = WorkRoutes(jobs, serving.places, serving.spool)
+    resumable = uploads_to(serving.services, work, uploads)
     resumable.add_to(gateway.add)
-    for service in pool.services:
+    for service in serving.services:
         serve = partial(work.serve, service=service)
         gateway.add("POST", service.path, resumable.or_else(serve))
-    job_routes = JobRoutes(jobs, {service.name: service for service in pool.services})
+    job_routes = JobRoutes(jobs, {service.name: service for service in serving.services})
     gateway.add("GET", "/jobs/{id}", job_routes.show)
     gateway.add("GET", "/jobs/{id}/result", job_routes.result)
     gateway.add("DELETE", "/jobs/{id}", job_routes.remove)
 
-    def health() -> dict[str, object]:
-        return {
-            "services": [service.path for service in pool.services],
-            "workers": pool.workers,
-            "busy": pool.busy,
-            "waiting": pool.waiting,
-        }
-
-    async def ready() -> dict[str, object]:
-        if not await pool.probe(READY_LIMIT_S):
-            detail = "no worker gets done in time"
-            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"retry-after": "1"})
-        return {}
-
-    gateway.add_state(health, ready)
+    gateway.add_state(serving.health, serving.ready)
     gateway.on_drain(jobs.drop_queued)
