@@ -20,6 +20,7 @@ from snyper.services.async_client import AsyncClient
 from snyper.services.client import Client, caller_of
 from snyper.services.remote_exceptions import CallError, OutcomeUnknown, StreamLost, Unreachable
 from snyper.services.server_log import MAX_ENTRIES
+from snyper.services.wire import MAX_BODY_BYTES
 from tests.integration.calls_harness import HOST
 from tests.integration.harness import wait_until
 from tests.integration.stopwatch import Stopwatch
@@ -116,6 +117,21 @@ def test_who_brings_no_answer_is_dialled_ever_less(answer: Answer, call: Callabl
             call(liar.port)
         assert took.seconds < 3
         assert liar.connections < 10
+
+
+def answer_too_much(id: object) -> Iterable[bytes]:
+    data = {"body": "value", "json_bytes": 5}
+    yield _line(type="reply", id=id, status="returned", data=data, bytes=MAX_BODY_BYTES + 1)
+    threading.Event().wait(30)
+    yield b""
+
+
+@each_client
+def test_an_answer_that_is_too_large_is_asked_for_once(call: Callable[[int], object]) -> None:
+    with lying(answer_too_much) as liar:
+        with pytest.raises(CallError, match="larger than is taken here"):
+            call(liar.port)
+        assert liar.connections == 1
 
 
 def take_nothing(id: object) -> Iterable[bytes]:

@@ -21,7 +21,7 @@ pytest.importorskip("playwright.sync_api", reason="no playwright here: make setu
 
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from snyper.dashboard.service_readings import READ_S
+from snyper.dashboard.service_readings import MOST_ANSWER_BYTES, READ_S
 
 __all__ = ["pytestmark"]
 
@@ -195,15 +195,17 @@ def test_who_does_not_answer_holds_nobody_up_and_nobody_is_asked_unseen(
         mute.append(sock)
     liar = Server(hub=hub.address, name="liar", statistics=lambda: {"workers": "many"})
     boaster = Server(hub=hub.address, name="boaster", statistics=lambda: BOAST)
+    talker = Server(hub=hub.address, name="talker", statistics=lambda: {"workers": "x" * MOST_ANSWER_BYTES})
     secret = Server(hub=hub.address, name="vault", secret="some words that nobody guesses")
     asked = threading.Semaphore(0)
     well = Server(hub=hub.address, name="well", statistics=asked.release)
-    for server in (liar, boaster, secret, well):
+    for server in (liar, boaster, talker, secret, well):
         server.run(threaded=True)
     page = open_page(desk)
     try:
         expect(fact(page, "well", "Calls")).to_have_text("0")
         expect(panel(page, "liar")).to_contain_text("What it says of its work has no sense")
+        expect(panel(page, "talker")).to_contain_text("the answer is larger than is taken here")
         expect(panel(page, "boaster").locator("td").first).to_contain_text("<img src=x")
         expect(panel(page, "vault")).to_contain_text("secret")
         expect(panel(page, "mute0")).to_contain_text("It does not answer within 2 s")
@@ -225,7 +227,7 @@ def test_who_does_not_answer_holds_nobody_up_and_nobody_is_asked_unseen(
             assert under_way
         wait_until(lambda: not well._entrance.connections, "it hung up")
     finally:
-        for server in (liar, boaster, secret, well):
+        for server in (liar, boaster, talker, secret, well):
             server.close()
         for sock in mute:
             sock.close()

@@ -11,7 +11,7 @@ from typing import Any
 from snyper.client import HubClient, ServiceInfo
 from snyper.client.labels import natural
 from snyper.dashboard.faults import log_fault
-from snyper.services.async_client import AsyncClient
+from snyper.services.async_client import AsyncClient, limit_answers
 from snyper.services.client import call_log, running, statistics
 from snyper.services.remote_exceptions import CallError, Refused
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
@@ -25,6 +25,7 @@ ANSWER_S = 2.0  # that a service has for all of its answers
 AT_ONCE = 4  # services that are asked
 MOST_OPEN = 8  # connections that stay while somebody looks: the hub logs each, and has room for some
 UNSEEN_S = 1.5  # after which nobody looks any more
+MOST_ANSWER_BYTES = 1 << 18  # of one: 1,000 calls under way, or 200 entries of a log, with room to spare
 MOST_SERVICES = 40  # that are asked and shown: those that are here first
 MOST_FUNCTIONS = 200  # of a service
 MOST_LISTED = 1_000  # in a list of theirs
@@ -219,7 +220,9 @@ class ServiceReadings:
         name = service.info.target_id
         try:
             async with self._places, asyncio.timeout(ANSWER_S):
-                service.client = service.client or AsyncClient(hub=self._address, name=name)
+                if service.client is None:
+                    service.client = AsyncClient(hub=self._address, name=name)
+                    limit_answers(service.client, MOST_ANSWER_BYTES)
                 await service.read(service.client)
             service.problem = ""
         except TimeoutError:

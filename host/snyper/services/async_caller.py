@@ -14,7 +14,7 @@ from snyper.services.context import until
 from snyper.services.dialling import Dialling
 from snyper.services.places import Place
 from snyper.services.remote_exceptions import CallError, OutcomeUnknown, Refused, Unreachable
-from snyper.services.wire import WATCH
+from snyper.services.wire import MAX_BODY_BYTES, WATCH
 from snyper.shared.socket_protocol import MessageType, ProtocolError, SocketMessage
 
 Answer = tuple[SocketMessage | AsyncItems, AsyncConnection]
@@ -28,6 +28,7 @@ class AsyncCaller:
     """
 
     _connection: AsyncConnection | None
+    max_body_bytes = MAX_BODY_BYTES  # of an answer, on connections that are made from now on
 
     def __init__(self, place: Place, secret: str | None, timeout_s: float | None) -> None:
         self.where = place.where
@@ -179,7 +180,9 @@ class AsyncCaller:
         self.session.unanswered += 1
         while True:
             try:
-                connection = await dial(self._place, self.session.id, self._secret, dialling.timeout_s())
+                connection = await dial(
+                    *(self._place, self.session.id, self._secret, dialling.timeout_s(), self.max_body_bytes)
+                )
             except (OSError, ProtocolError) as error:
                 pause_s = dialling.pause_s(error)
             else:

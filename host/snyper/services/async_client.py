@@ -51,3 +51,10 @@ class AsyncClient(ClientFace):
         if self._classes:  # no other task was faster
             self._take_description(described, self._snyper.where)
         return await self._snyper.call(command, args, kwargs)
+
+
+def limit_answers(client: AsyncClient, max_body_bytes: int) -> None:
+    """Have a client that has not called yet take no answer with more bytes than that, which it would read on
+    its event loop: that of a server that nobody knows. Its connection ends, and the call raises CallError.
+    """
+    client._snyper.max_body_bytes = max_body_bytes

@@ -17,7 +17,7 @@ from snyper.services.dialling import ALIVE_S, IDLE_S
 from snyper.services.handshake import ClientHandshake
 from snyper.services.places import Place
 from snyper.services.sockets import configure_connection, readiness
-from snyper.services.wire import STREAMS, Buffer, Pieces, read_usual_reply
+from snyper.services.wire import MAX_BODY_BYTES, STREAMS, Buffer, Pieces, read_usual_reply
 from snyper.shared.clock import now_us
 from snyper.shared.link_core import CloseReason
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
@@ -44,9 +44,10 @@ class AsyncConnection(asyncio.BufferedProtocol):
     _is_ready: Callable[[float], object]
     _into: memoryview
 
-    def __init__(self) -> None:
+    def __init__(self, max_body_bytes: int = MAX_BODY_BYTES) -> None:
         self.loop = asyncio.get_running_loop()
         self._core = Core({}, "server", self._write, read_usual_reply)
+        self._core._parser.max_chunk_bytes = max_body_bytes
         self._core.on_stream = self._on_item
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._shown: dict[str | int, Request] = {}  # whose progress somebody wants to know
@@ -266,13 +267,15 @@ def _step(steps: Steps, data: bytes) -> tuple[bytes, bytes | None]:
         return b"", end.value
 
 
-async def dial(place: Place, session: str, secret: str | None, timeout_s: float) -> AsyncConnection:
-    """Connect and be let in within that time.
+async def dial(
+    place: Place, session: str, secret: str | None, timeout_s: float, max_body_bytes: int
+) -> AsyncConnection:
+    """Connect and be let in within that time. An answer above `max_body_bytes` ends the connection.
 
     Raises OSError; ProtocolError: `disconnected` where it may go better the next time, else why this client
     is not let in.
     """
-    connection = AsyncConnection()
+    connection = AsyncConnection(max_body_bytes)
     tls: Any = (
         {}
         if secret is None

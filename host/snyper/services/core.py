@@ -7,7 +7,7 @@ from typing import Any
 from snyper.services.wire import MAX_BODY_BYTES
 from snyper.shared.clock import now_us
 from snyper.shared.link_core import LinkCore
-from snyper.shared.socket_protocol import SocketMessage
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
 
 _SMALL_BYTES = 1 << 20
 _PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
@@ -90,6 +90,13 @@ class Core(LinkCore):
         on_reply, token = waiting
         on_reply(token, message)
         return ()
+
+    def _refuse(self, error: ProtocolError) -> None:
+        """Refuse a line, and tell whose answer is too large: asked for again it is no smaller."""
+        if error.code == ErrorCode.LINE_TOO_LONG and error.id in self._pending:
+            on_reply, token = self._pending.pop(error.id)
+            on_reply(token, ProtocolError(error.code, "the answer is larger than is taken here", error.id))
+        super()._refuse(error)
 
     def on_state(self) -> None:
         """Let go of what has come of a message: who reads looks at `close_error`, and keeps this for long."""
