@@ -14,6 +14,7 @@ from tools.bench.idle import idle_rows
 from tools.bench.offload import offload_rows
 from tools.bench.ping import ping_rows
 from tools.bench.processes import ROOT
+from tools.bench.recordings import recording_rows
 from tools.bench.stream_clients import stream_client_rows
 from tools.idle_load import measure
 from tools.message_cost import WORKS, costs
@@ -52,6 +53,11 @@ async def test_offload_is_measured_beside_fastapi() -> None:
     rows = await offload_rows(rounds=1, requests=2, file_bytes=1_000_000)
     assert len(rows) == 4
     assert all(float(row.ratio) > 0 for row in rows[:3])
+
+
+async def test_a_recording_is_measured_beside_reading_all_of_it() -> None:
+    (row,) = await recording_rows(rounds=1, seconds=10)
+    assert float(row.ratio) > 0
 
 
 @needs_linux

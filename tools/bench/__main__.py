@@ -20,6 +20,7 @@ from tools.bench.idle import idle_rows
 from tools.bench.offload import offload_rows
 from tools.bench.ping import ping_rows
 from tools.bench.processes import pin_to_one_cpu
+from tools.bench.recordings import recording_rows
 from tools.bench.rounds import Row
 from tools.bench.stream_clients import CLIENTS as STREAM_CLIENTS, stream_client_rows
 from tools.bench.tick import tick_row
@@ -39,6 +40,8 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
     rows += asyncio.run(call_rows(arguments.rounds, arguments.pings))
     console.print("bench: a board's readings")
     rows += asyncio.run(board_call_rows(arguments.rounds))
+    console.print("bench: a recording")
+    rows += asyncio.run(recording_rows(min(arguments.rounds, 5)))
     if sys.platform == "linux":
         console.print(f"bench: {arguments.targets} idle clients of calls")
         rows += asyncio.run(idle_rows(arguments.targets, arguments.seconds))

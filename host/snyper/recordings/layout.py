@@ -20,3 +20,8 @@ def segments_in(folder: Path) -> list[int]:
     """Return the numbers of the segments in a folder. Raises OSError."""
     found = (_SEGMENT.fullmatch(entry.name) for entry in os.scandir(folder))
     return sorted(int(match[1]) for match in found if match)
+
+
+def sidecar_path(segment: Path) -> Path:
+    """Return the path of the file beside a segment."""
+    return segment.with_suffix(".idx")

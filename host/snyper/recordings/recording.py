@@ -13,13 +13,17 @@ import numpy
 from snyper.recordings import records
 from snyper.recordings.errors import RecordingError
 from snyper.recordings.layout import DESCRIPTION, FORMAT, READERS_LOCK, segment_path, segments_in
-from snyper.recordings.segment import MAX_JSON_BYTES, MAX_NUMBER, MAX_US, Segment, parse_json
+from snyper.recordings.overview import Overview, overview_of
+from snyper.recordings.segment import MAX_NUMBER, MAX_US, Segment, parse_json
+from snyper.recordings.sidecar import MAX_JSON_BYTES
 from snyper.recordings.timeline import Timeline
 from snyper.streams import Mark, StreamSpec
 from snyper.system.files import lock
 
 Array = numpy.ndarray[Any, Any]
 
+_BATCH = 65_536  # samples whose instants are worked out at once
+_MOST_IN_MEMORY = 16  # segments, of 10 MB at most each: entries and pyramid of one with blocks of one sample
 NOT_RECORDED = "not recorded"  # of numbers that are missing where no record says why
 
 
@@ -66,7 +70,7 @@ class ClockReading:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """A segment's blocks, and the range of numbers that is asked for."""
 
     segment: Segment
@@ -75,6 +79,7 @@ class _Part:
     blocks: Array
     first: int
     end: int
+    follows: bool  # its first block is right after the last of the segment before it
 
     def stretches(self) -> Iterator["_Stretch"]:
         """Yield what is in the range, a stretch without a gap at a time."""
@@ -94,7 +99,7 @@ class _Part:
 class _Stretch:
     """Samples that follow each other in one segment: some of its blocks, the outer ones perhaps in part."""
 
-    part: _Part
+    part: Part
     lower: int  # block
     upper: int
     first: int  # number
@@ -104,11 +109,21 @@ class _Stretch:
         """Read it: yield samples of each block, and their instants. Raises RecordingError, OSError."""
         part = self.part
         with part.segment.path.open("rb", buffering=0) as file:
-            for index in range(self.lower, self.upper):
-                stored = part.segment.read_block(file, part.blocks[index])
-                begin = max(self.first - stored.seq, 0)
-                end = min(self.end - stored.seq, len(stored.samples))
-                yield stored.samples[begin:end], part.timeline.times_us(index, begin, end)
+            for lower, upper in self._batches():
+                blocks = part.blocks[lower:upper]
+                at = max(self.first, int(blocks["first"][0]))
+                end = min(self.end, int(blocks["first"][-1] + blocks["count"][-1]))
+                times_us = part.timeline.times_us(lower, upper, at, end)
+                for stored in part.segment.read_blocks(file, blocks):
+                    samples = stored.samples[max(self.first - stored.seq, 0) : self.end - stored.seq]
+                    yield samples, times_us[: len(samples)]
+                    times_us = times_us[len(samples) :]
+
+    def _batches(self) -> Iterator[tuple[int, int]]:
+        """Divide the blocks into ranges of about `_BATCH` samples, or of one block that has more."""
+        ends = numpy.cumsum(self.part.blocks["count"][self.lower : self.upper])
+        breaks = numpy.flatnonzero(numpy.diff(ends // _BATCH)) + self.lower + 1
+        yield from pairwise((self.lower, *breaks.tolist(), self.upper))
 
     def is_after(self, other: "_Stretch") -> bool:
         """Tell whether nothing is missing between the other one and this."""
@@ -126,6 +141,7 @@ class Recording:
         self.folder = folder
         self._lock = _shared_lock(folder / READERS_LOCK)
         self._segments: list[Segment] = []
+        self._recent: list[Segment] = []  # whose entries and pyramids are in memory, the latest last
         self._floors_us: list[int] = []  # the latest stamp before each segment
         self._begins_us: list[int] = []  # when its first block begins, or of those after it
         try:
@@ -157,7 +173,7 @@ class Recording:
         is_more = self._segments[-1].grow() if self._segments else False
         for number in later:
             segment = Segment(segment_path(self.folder, number), number)
-            segment.grow()
+            segment.open()
             if segment.spec is not None:  # else it was cut off at its very beginning
                 self._segments.append(segment)
                 is_more = True
@@ -186,6 +202,7 @@ class Recording:
         found: list[Gap] = []
         ends: dict[str, int] = {}  # of each epoch, as far as it was told of
         for segment in self._segments:
+            self._use(segment)
             entries = segment.entries
             numbered = entries[entries["count"] > 0]
             if not len(numbered):
@@ -229,9 +246,10 @@ class Recording:
         first, last = (next(self._parts(order), None) for order in (self._indices, reversed(self._indices)))
         if first is None or last is None:
             raise RecordingError(f"{self.folder} has no samples")
-        block = len(last.blocks) - 1
-        count = int(last.blocks["count"][block])
-        return int(first.timeline.starts_us[0]), int(last.timeline.times_us(block, count - 1, count)[0])
+        count, end = len(last.blocks), last.segment.stored_end
+        assert end is not None
+        last_us = last.timeline.times_us(count - 1, count, end - 1, end)
+        return int(first.timeline.starts_us[0]), int(last_us[0])
 
     def read(self, first: int, end: int, epoch: str | None = None) -> list[Run]:
         """Read the samples `first` to `end`, without the latter, of an epoch, by default the last one. A run
@@ -246,7 +264,17 @@ class Recording:
         """Read the samples that were captured from `begin_us` until before `end_us`, of all epochs. A run
         ends where a sample is missing. Raises RecordingError where a record is damaged, OSError.
         """
-        return _read(self._parts_between(begin_us, end_us))
+        return _read(self.parts_between(begin_us, end_us))
+
+    def overview(self, begin_us: int, end_us: int, columns: int) -> Overview:
+        """Return minimum and maximum of each channel for at most `columns` + 1 columns, with all that was
+        captured from `begin_us` until before `end_us`. Their edges are multiples of a width that the length
+        of that alone decides, so that they stay where they are while it moves.
+
+        Raises ValueError for no or too many columns, or where the samples of two epochs have not as many
+        channels; RecordingError where a record is damaged; OSError.
+        """
+        return overview_of(self, begin_us, end_us, columns)
 
     def chunks(self) -> Iterator[Run]:
         """Yield all samples in order, as they came: a block at a time. Raises RecordingError where a record
@@ -284,27 +312,41 @@ class Recording:
 
     def _each(self, kind: int) -> Iterator[tuple[Segment, BinaryIO, Any]]:
         for segment in self._segments:
+            self._use(segment)
             entries = segment.entries
             with segment.path.open("rb", buffering=0) as file:
                 for entry in entries[entries["kind"] == kind]:
                     yield segment, file, entry
 
-    def _part(self, index: int) -> _Part | None:
+    def _use(self, segment: Segment) -> None:
+        """Keep the segment in memory, and give back the memory of one that was not used lately."""
+        if segment in self._recent:
+            self._recent.remove(segment)
+        self._recent.append(segment)
+        if len(self._recent) > _MOST_IN_MEMORY:
+            oldest = self._recent.pop(0)
+            if oldest is not self._segments[-1]:
+                oldest.release()
+
+    def _part(self, index: int) -> Part | None:
         segment = self._segments[index]
         if not segment.samples:
             return None
         assert segment.spec is not None
-        entries = segment.entries
-        blocks = entries[entries["kind"] == records.BLOCK]
+        self._use(segment)
+        blocks = segment.blocks
         starts_us = numpy.maximum.accumulate(blocks["at_us"] + segment.base_us)
         ceiling_us = self._begins_us[index + 1] if index + 1 < len(self._begins_us) else 2 * MAX_US
         timeline = Timeline(
             numpy.maximum(starts_us, self._floors_us[index]),
             *(blocks["first"], blocks["count"], segment.spec.rate_hz, ceiling_us),
         )
-        return _Part(segment, segment.spec, timeline, blocks, int(blocks["first"][0]), segment.next_seq)
+        first = int(blocks["first"][0])
+        before = self._segments[index - 1] if index else segment
+        follows = (before.epoch, before.spec, before.stored_end) == (segment.epoch, segment.spec, first)
+        return Part(segment, segment.spec, timeline, blocks, first, segment.next_seq, follows)
 
-    def _parts(self, indices: Iterable[int], first: int = 0, end: int = MAX_NUMBER) -> Iterator[_Part]:
+    def _parts(self, indices: Iterable[int], first: int = 0, end: int = MAX_NUMBER) -> Iterator[Part]:
         """Yield what these segments have of a range of numbers."""
         for index in indices:
             segment = self._segments[index]
@@ -313,7 +355,7 @@ class Recording:
                 if part is not None:
                     yield replace(part, first=max(first, part.first), end=min(end, part.end))
 
-    def _parts_between(self, begin_us: int, end_us: int) -> Iterator[_Part]:
+    def parts_between(self, begin_us: int, end_us: int) -> Iterator[Part]:
         """Yield what there is from one instant until before another, by segments."""
         instants = numpy.clip([begin_us, end_us], -2 * MAX_US, 2 * MAX_US)
         # The samples of a segment reach to the begin of the next.
@@ -326,7 +368,7 @@ class Recording:
             index += 1
 
 
-def _read(parts: Iterator[_Part]) -> list[Run]:
+def _read(parts: Iterator[Part]) -> list[Run]:
     groups: list[list[_Stretch]] = []
     for part in parts:
         for stretch in part.stretches():

@@ -1,7 +1,9 @@
 """One segment as it is read: what is in it and where, up to its last whole record."""
 
+import zlib
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -11,18 +13,27 @@ import numpy
 from snyper.device.strict_json import parse_strictly
 from snyper.recordings import records
 from snyper.recordings.errors import RecordingError
+from snyper.recordings.layout import sidecar_path
+from snyper.recordings.pyramid import BITS, Level, channels_of, empty_level, joined, reduced
+from snyper.recordings.sidecar import (
+    ENTRY,
+    MAX_JSON_BYTES,
+    Unfit,
+    read_entries,
+    read_level,
+    read_summary,
+    write_sidecar,
+)
 from snyper.streams import StreamSpec
 
 Array = numpy.ndarray[Any, Any]
 
-# A record each: `first` is the number of the first of `count` samples, of a block or of a gap.
-ENTRY = numpy.dtype(
-    [("offset", "<i8"), ("kind", "<i8"), ("first", "<i8"), ("count", "<i8"), ("at_us", "<i8")]
-)
 MAX_NUMBER = 1 << 62  # of a sample: so that no sum of two leaves 64 bits
 MAX_US = 1 << 60  # of an instant, either way: 36,000 years
-MAX_JSON_BYTES = 64 << 10
 _CHUNK_BYTES = 1 << 20
+_END_BYTES = 4_096  # which have several CRC of records
+_NUMBERS = ("end", "base_us", "next_seq", "samples")  # of a summary
+_NUMBERS_OR_NONE = ("first_seq", "stored_end", "begin_us", "latest_us")
 
 
 @dataclass(frozen=True)
@@ -51,12 +62,26 @@ class Segment:
         self.first_seq: int | None = None  # the first number that a record of it tells of
         self.next_seq = 0  # the one after the last
         self.samples = 0  # that are stored
+        self.stored_end: int | None = None  # the number after the last of them
         self.begin_us: int | None = None  # the stamp of its first block
         self.latest_us: int | None = None  # the latest stamp
-        self._entries = array("q")
+        self._new = array("q")  # entries
+        self._entries: Array | None = numpy.zeros(0, ENTRY)  # None while they are not in memory
+        self._levels: dict[int, Level] = {}
+        self._reduced = 0  # how many blocks the smallest buckets have
+        self._has_sidecar = False  # which only a finished one has
+
+    def open(self) -> None:
+        """Read what is there, where it can be from the file beside it."""
+        try:
+            self._take_summary(read_summary(sidecar_path(self.path)))
+        except (ValueError, OSError):
+            self.grow()
 
     def grow(self) -> bool:
         """Read on, and return whether there was more."""
+        if self._has_sidecar:
+            return False
         before = self.end
         with self.path.open("rb", buffering=0) as file:
             for offset, kind, body in scan(file, self.end):
@@ -64,10 +89,35 @@ class Segment:
                 self.end = offset + records.HEAD.size + len(body)
         return self.end > before
 
+    def release(self) -> None:
+        """Give back the memory; what is asked for then is read again. Not while it grows."""
+        self._entries, self._new, self._levels, self._reduced = None, array("q"), {}, 0
+
+    def write_sidecar(self) -> None:
+        """Write the file beside it, once it is finished. Raises OSError."""
+        assert self.spec is not None
+        summary = {name: getattr(self, name) for name in (*_NUMBERS, *_NUMBERS_OR_NONE, "epoch")}
+        summary |= {"spec": self.spec.to_data(), "fingerprint": self._fingerprint()}
+        levels = [self.level(bits) for bits in BITS]
+        write_sidecar(sidecar_path(self.path), summary, self.entries, levels)
+
     @property
     def entries(self) -> Array:
         """Return an entry for each record, but for those of kinds that are not known."""
-        return numpy.frombuffer(self._entries.tobytes(), ENTRY)
+        if self._entries is None:
+            self._entries = self._stored_entries() if self._has_sidecar else None
+            if self._entries is None:
+                self._entries = self._scanned_entries()
+        if self._new:
+            new = numpy.frombuffer(self._new.tobytes(), ENTRY)
+            self._entries, self._new = numpy.concatenate([self._entries, new]), array("q")
+        return self._entries
+
+    @property
+    def blocks(self) -> Array:
+        """Return the entries of the blocks."""
+        found: Array = self.entries[self.entries["kind"] == records.BLOCK]
+        return found
 
     @property
     def sample_bytes(self) -> int:
@@ -75,18 +125,54 @@ class Segment:
         assert self.spec is not None
         return self.spec.sample_bytes
 
-    def read_block(self, file: BinaryIO, entry: Any) -> StoredBlock:
-        """Read the block of an entry. Raises RecordingError."""
+    def level(self, bits: int) -> Level:
+        """Return a level of the pyramid. Raises RecordingError, OSError."""
         assert self.spec is not None
-        count = int(entry["count"])
-        body = self._read(file, entry, records.BLOCK_HEAD.size + count * self.sample_bytes)
-        seq, source_us, offset_us, uncertainty_us, stored = records.BLOCK_HEAD.unpack_from(body)
-        if (seq, stored) != (entry["first"], count):
-            self._refuse(int(entry["offset"]), "is another block than its entry says")
-        samples = numpy.frombuffer(body[records.BLOCK_HEAD.size :], self.spec.dtype)
-        return StoredBlock(
-            seq, source_us, offset_us, uncertainty_us, samples.reshape(count, *self.spec.shape)
-        )
+        if self._has_sidecar and bits not in self._levels:
+            with suppress(Unfit, OSError):
+                self._levels[bits] = read_level(sidecar_path(self.path), bits, self.spec)
+        if self._has_sidecar and bits in self._levels:
+            return self._levels[bits]
+        blocks = self.blocks
+        if self._reduced < len(blocks) or BITS[0] not in self._levels:
+            smallest = self._levels[BITS[0]] if self._reduced else empty_level(BITS[0], self.spec)
+            self._levels = {BITS[0]: joined([smallest, *self._reduce(blocks[self._reduced :])])}
+            self._reduced = len(blocks)
+        if bits not in self._levels:
+            self._levels[bits] = joined([self._levels[BITS[0]]], bits)
+        return self._levels[bits]
+
+    def read_blocks(self, file: BinaryIO, entries: Array) -> Iterator[StoredBlock]:
+        """Yield the blocks of entries. Raises RecordingError."""
+        assert self.spec is not None
+        offsets = entries["offset"]
+        heads = records.HEAD.size + records.BLOCK_HEAD.size
+        ends = offsets + entries["count"] * self.sample_bytes + heads
+        index = 0
+        while index < len(entries):
+            begin = int(offsets[index])
+            until = max(index + 1, int(numpy.searchsorted(ends, begin + _CHUNK_BYTES, "right")))
+            if not begin < ends[until - 1] <= self.end:
+                self._refuse(begin, "does not fit into the file")
+            data = memoryview(_read_at(file, begin, int(ends[until - 1]) - begin))
+            columns = (entries[name][index:until].tolist() for name in ("offset", "first", "count"))
+            for offset, first, count in zip(*columns, strict=True):
+                yield self._block(data, offset - begin, offset, first, count)
+            index = until
+
+    def _block(self, data: memoryview, at: int, offset: int, first: int, count: int) -> StoredBlock:
+        assert self.spec is not None
+        found = records.whole_record(data, at)
+        if found is None or found[0] != records.BLOCK:
+            self._refuse(offset, "is damaged")
+        body = data[found[1] : found[2]]
+        if len(body) == records.BLOCK_HEAD.size + count * self.sample_bytes:
+            seq, source_us, offset_us, uncertainty_us, stored = records.BLOCK_HEAD.unpack_from(body)
+            if (seq, stored) == (first, count):
+                samples = numpy.frombuffer(body[records.BLOCK_HEAD.size :], self.spec.dtype)
+                shaped = samples.reshape(count, *self.spec.shape)
+                return StoredBlock(seq, source_us, offset_us, uncertainty_us, shaped)
+        self._refuse(offset, "is another block than its entry says")
 
     def read_text(self, file: BinaryIO, entry: Any) -> str:
         """Read the reason of a gap or the name of a mark. Raises RecordingError."""
@@ -98,12 +184,9 @@ class Segment:
         hub_us, steady_us, utc_us = records.CLOCK_BODY.unpack(self._read(file, entry))
         return hub_us, steady_us, utc_us
 
-    def _read(self, file: BinaryIO, entry: Any, length: int | None = None) -> memoryview:
+    def _read(self, file: BinaryIO, entry: Any) -> memoryview:
         offset, kind = int(entry["offset"]), int(entry["kind"])
-        if length is None:
-            length = records.needed_bytes(memoryview(_read_at(file, offset, records.HEAD.size)), 0)
-        else:
-            length += records.HEAD.size
+        length = records.needed_bytes(memoryview(_read_at(file, offset, records.HEAD.size)), 0)
         if not 0 < length <= self.end - offset:
             self._refuse(offset, "does not fit into the file")
         data = memoryview(_read_at(file, offset, length))
@@ -111,6 +194,71 @@ class Segment:
         if found is None or found[0] != kind:
             self._refuse(offset, "is damaged")
         return data[found[1] : found[2]]
+
+    def _reduce(self, blocks: Array) -> Iterator[Level]:
+        """Yield the smallest buckets of blocks: of several at once, where nothing is missing between them."""
+        assert self.spec is not None
+        waiting: list[Array] = []
+        first = end = size = 0
+        with self.path.open("rb", buffering=0) as file:
+            for block in self.read_blocks(file, blocks):
+                if waiting and (block.seq != end or size >= _CHUNK_BYTES):
+                    yield reduced(first, channels_of(numpy.concatenate(waiting), self.spec))
+                    waiting, size = [], 0
+                if not waiting:
+                    first = block.seq
+                waiting.append(block.samples)
+                end, size = block.seq + len(block.samples), size + block.samples.nbytes
+        if waiting:
+            yield reduced(first, channels_of(numpy.concatenate(waiting), self.spec))
+
+    def _fingerprint(self) -> list[int]:
+        """Return what tells the file from any other: its length, and a CRC of its end."""
+        with self.path.open("rb", buffering=0) as file:
+            size = file.seek(0, 2)
+            return [size, zlib.crc32(_read_at(file, max(0, size - _END_BYTES), _END_BYTES))]
+
+    def _scanned_entries(self) -> Array:
+        again = Segment(self.path, self.number)
+        again.grow()
+        if again.samples != self.samples:
+            raise RecordingError(f"{self.path} has other samples than before")
+        self._has_sidecar = False
+        return again.entries
+
+    def _stored_entries(self) -> Array | None:
+        """Read the entries beside the segment, where they are those that it has."""
+        try:
+            entries = read_entries(sidecar_path(self.path))
+        except (Unfit, OSError):
+            return None
+        firsts, counts, offsets = entries["first"], entries["count"], entries["offset"]
+        ends = firsts + counts
+        blocks = entries[entries["kind"] == records.BLOCK]
+        is_fit = (
+            bool((offsets[:-1] < offsets[1:]).all() and (offsets >= 0).all() and (offsets < self.end).all())
+            and bool((counts >= 0).all() and (counts <= MAX_NUMBER).all() and (firsts >= 0).all())
+            and bool((firsts <= MAX_NUMBER).all() and (ends[:-1] <= firsts[1:]).all())
+            and bool((numpy.abs(entries["at_us"]) <= MAX_US).all() and (blocks["count"] > 0).all())
+            and int(blocks["count"].sum()) == self.samples
+        )
+        return entries if is_fit else None
+
+    def _take_summary(self, summary: dict[str, Any]) -> None:
+        """Take what the file beside the segment says of it. Raises ValueError where that is another."""
+        values = [summary.get(name) for name in _NUMBERS]
+        values += [one for name in _NUMBERS_OR_NONE if (one := summary.get(name)) is not None]
+        if not all(type(value) is int and abs(value) <= MAX_NUMBER for value in values):
+            raise Unfit
+        epoch, spec = summary.get("epoch"), StreamSpec.from_data(summary.get("spec"))
+        is_empty = [summary.get(name) is None for name in ("stored_end", "begin_us", "latest_us")]
+        if not isinstance(epoch, str) or is_empty != [not summary["samples"]] * 3:
+            raise Unfit
+        if summary.get("fingerprint") != self._fingerprint():
+            raise Unfit
+        for name in (*_NUMBERS, *_NUMBERS_OR_NONE):
+            setattr(self, name, summary.get(name))
+        self.epoch, self.spec, self._entries, self._has_sidecar = epoch, spec, None, True
 
     def _add(self, offset: int, kind: int, body: memoryview) -> None:
         if (self.spec is None) != (kind == records.SPEC):
@@ -120,7 +268,7 @@ class Segment:
         except ValueError as error:
             self._refuse(offset, str(error))
         if entry is not None:
-            self._entries.extend((offset, kind, *entry))
+            self._new.extend((offset, kind, *entry))
 
     def _refuse(self, offset: int, what: str) -> NoReturn:
         raise RecordingError(f"{self.path}: the record at byte {offset:,} {what}")
@@ -149,6 +297,7 @@ class Segment:
         at_us = _instant(source_us + offset_us)
         self._take_numbers(seq, count)
         self.samples += count
+        self.stored_end = seq + count
         if self.begin_us is None or self.latest_us is None:
             self.begin_us = self.latest_us = at_us
         elif at_us > self.latest_us:

@@ -38,11 +38,16 @@ class Timeline:
         found: Array = numpy.where(at_us > self.ceiling_us, end, numbers)
         return found
 
-    def times_us(self, block: int, begin: int, end: int) -> Array:
-        """Return when the samples `begin` to `end` of a block were captured, counted from its first."""
-        following = self.starts_us[block + 1] if block + 1 < len(self.starts_us) else self.ceiling_us
-        times = self.starts_us[block] + self._offsets_us(numpy.arange(begin, end))
-        found: Array = numpy.minimum(times, following)
+    def times_us(self, lower: int, upper: int, first: int, end: int) -> Array:
+        """Return when the samples `first` to `end` were captured, which are those of the blocks `lower` to
+        `upper`: nothing is missing between these, and the outer ones may have more.
+        """
+        following = numpy.append(self.starts_us, self.ceiling_us)[lower + 1 : upper + 1]
+        block = numpy.repeat(numpy.arange(upper - lower), self.counts[lower:upper])
+        block = block[first - self.firsts[lower] :][: end - first]
+        within = numpy.arange(first, end) - self.firsts[lower:upper][block]
+        times = self.starts_us[lower:upper][block] + self._offsets_us(within)
+        found: Array = numpy.minimum(times, following[block])
         return found
 
     def _offsets_us(self, samples: Array) -> Array:

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +20,7 @@ from snyper.recordings.layout import (
     segment_path,
     segments_in,
 )
+from snyper.recordings.segment import Segment
 from snyper.streams import StreamSpec
 from snyper.system.files import lock, write_private
 
@@ -156,6 +158,10 @@ class RecordingWriter:
         if self._file is not None:
             self._file.close()
             self._file, self._sync_due_s = None, None
+            with suppress(OSError):  # a reader does without it
+                segment = Segment(segment_path(self.folder, self._number), self._number)
+                segment.grow()
+                segment.write_sidecar()
 
 
 def _append(file: BinaryIO, parts: list[records.Buffer]) -> int:
