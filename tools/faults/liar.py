@@ -382,16 +382,19 @@ class LyingHub:
                 asked: Message = json.loads(line)
                 word = asked["type"] + (" above" if "above" in asked.get("data", {}) else "")
                 self.asked[word] += 1
-                for message in self.answers.get(word, ()):
-                    if message["type"] != "event":
-                        message = {**message, "id": asked["id"]}
-                    writer.write(self.distort(json.dumps(message).encode()) + b"\n")
+                lines = [self._line_of(message, asked) for message in self.answers.get(word, ())]
+                writer.write(b"".join(lines))  # one by one asyncio would complain of who hangs up in between
                 await writer.drain()
         except (OSError, TimeoutError, ValueError):
             pass  # who is lied to has gone, or says no more
         finally:
             self._writers.discard(writer)
             writer.transport.abort()
+
+    def _line_of(self, message: Message, asked: Message) -> bytes:
+        if message["type"] != "event":
+            message = {**message, "id": asked["id"]}
+        return self.distort(json.dumps(message).encode()) + b"\n"
 
 
 @dataclass(frozen=True)
