@@ -6,11 +6,14 @@ import base64
 import contextlib
 import hashlib
 import os
+import shutil
 import socket
+import subprocess
 import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +24,26 @@ from fastapi.responses import FileResponse, JSONResponse
 
 DEADLINE_S = 60.0
 HOST = "127.0.0.1"
+_DEVICE = Path(__file__).resolve().parents[2] / "host" / "snyper" / "device"
+
+
+@cache
+def python_3_7() -> str | None:
+    """Find an interpreter of that version on this computer."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
+    named = [shutil.which("python3.7"), *map(str, pyenv.glob("versions/3.7.*/bin/python3.7"))]
+    for name in filter(None, named):
+        asked = subprocess.run([name, "-c", "import ssl"], capture_output=True, check=False)
+        if asked.returncode == 0:
+            return name
+    return None
+
+
+def copied_device(board: Path) -> Path:
+    """Make a folder with what a device has of ours, and nothing else; return it."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(_DEVICE, board / "snyper" / "device", ignore=ignored)
+    return board
 
 
 class Service:

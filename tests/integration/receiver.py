@@ -1,4 +1,4 @@
-"""`snyper receive` as a process, and what it has received."""
+"""`snyper receive`, and that of a device, as processes, and what they have received."""
 
 import contextlib
 import json
@@ -9,6 +9,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
+
+from tests.integration.device_harness import copied_device, python_3_7
+
+SNYPER, DEVICE = "snyper receive", "snyper.device receive"
 
 HANDLERS = """
 import json, os
@@ -29,7 +33,7 @@ DEADLINE_S = 30.0
 class Receiver:
     """A receiver below `folder`, whose handlers write down what they get; it may be started again."""
 
-    def __init__(self, folder: Path, *options: str, handlers: str = HANDLERS) -> None:
+    def __init__(self, folder: Path, *options: str, handlers: str = HANDLERS, program: str = SNYPER) -> None:
         self.folder = folder
         self.into = folder / "received"
         self._options = options
@@ -37,17 +41,27 @@ class Receiver:
         self._handlers = folder / "handlers.py"
         self._handlers.write_text(handlers)
         self.url = ""
+        self._begin = [sys.executable, "-m", "snyper.cli", "receive"]
+        self._at: Path | None = None
+        if program == DEVICE:
+            self._begin = [python_3_7() or sys.executable, "-W", "error", "-m", "snyper.device", "receive"]
+            self._at = copied_device(folder / "board")
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Start it, at its old port if it had one."""
         listen = self.url.removeprefix("http://") or "127.0.0.1:0"
-        command = [sys.executable, "-m", "snyper.cli", "receive", "--json", "--listen", listen]
-        command += ["--into", str(self.into), "--handlers", str(self._handlers), *self._options]
+        command = [*self._begin, "--json", "--listen", listen, "--into", str(self.into)]
+        command += ["--handlers", str(self._handlers), *self._options]
         environment = {**os.environ, "EVENTS": str(self._events)}
         environment.pop("SNYPER_SERVICE_KEY", None)
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=self._at,
         )
         assert self.process.stdout is not None
         for line in self.process.stdout:
@@ -56,6 +70,14 @@ class Receiver:
                 [self.url] = said["urls"]
                 return
         raise AssertionError(self.process.communicate(timeout=DEADLINE_S))
+
+    def listed(self) -> Any:
+        """Return what its command `--list` says is only partly here."""
+        command = [*self._begin, "--list", "--into", str(self.into), "--json"]
+        listed = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=DEADLINE_S, cwd=self._at
+        )
+        return json.loads(listed.stdout)
 
     def end(self, number: int) -> tuple[str, str]:
         """End it by a signal; return what it has said."""
@@ -87,10 +109,12 @@ class Receiver:
 
 
 @contextlib.contextmanager
-def receiving(folder: Path, *options: str, handlers: str = HANDLERS) -> Iterator[Receiver]:
+def receiving(
+    folder: Path, *options: str, handlers: str = HANDLERS, program: str = SNYPER
+) -> Iterator[Receiver]:
     """Run a receiver for the block."""
     folder.mkdir(exist_ok=True)
-    receiver = Receiver(folder, *options, handlers=handlers)
+    receiver = Receiver(folder, *options, handlers=handlers, program=program)
     receiver.start()
     try:
         yield receiver

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -23,7 +22,9 @@ from tests.integration.device_harness import (
     Receiver,
     Scripted,
     Service,
+    copied_device,
     existing_server,
+    python_3_7,
     scripted_server,
     serving,
     write,
@@ -203,17 +204,6 @@ def test_the_page_names_each_setting() -> None:
 # --- Python 3.7
 
 
-def python_3_7() -> str | None:
-    """Find an interpreter of that version on this computer."""
-    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
-    named = [shutil.which("python3.7"), *map(str, pyenv.glob("versions/3.7.*/bin/python3.7"))]
-    for name in filter(None, named):
-        asked = subprocess.run([name, "-c", "import ssl"], capture_output=True, check=False)
-        if asked.returncode == 0:
-            return name
-    return None
-
-
 _PROGRAM = """
 import asyncio, sys
 assert sys.version_info[:2] == (3, 7)
@@ -238,16 +228,14 @@ def test_a_folder_copied_to_python_3_7(existing: str, tmp_path: Path) -> None:
     python = python_3_7()
     if python is None:
         pytest.skip("there is no Python 3.7")
-    device = tmp_path / "board" / "snyper" / "device"
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "host" / "snyper" / "device", device, ignore=ignored)
+    board = copied_device(tmp_path / "board")
     receiver = Receiver()
     with scripted_server(receiver) as server:
         small, large = write(tmp_path / "a.csv", 7), write(tmp_path / "large", 1500_000)
         words = [existing, server.url, str(small), str(large), str(tmp_path / "box")]
         done = subprocess.run(
             [python, "-W", "error", "-c", _PROGRAM, *words],
-            cwd=tmp_path / "board",
+            cwd=board,
             capture_output=True,
             text=True,
             check=False,
@@ -256,7 +244,7 @@ def test_a_folder_copied_to_python_3_7(existing: str, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         listed = subprocess.run(
             [python, "-m", "snyper.device", "push", str(small), "--to", server.url],
-            cwd=tmp_path / "board",
+            cwd=board,
             capture_output=True,
             text=True,
             check=False,

@@ -3,10 +3,8 @@
 import asyncio
 import base64
 import hashlib
-import json
+import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +15,7 @@ import httpx
 import pytest
 import requests
 
-from tests.integration.receiver import Receiver, receiving
+from tests.integration.receiver import DEVICE, SNYPER, Receiver, receiving
 from tests.integration.stopwatch import running_s
 from tests.unit.test_inbox_names import HOSTILE
 
@@ -28,12 +26,13 @@ FORM = "multipart/form-data; boundary=b"
 PARTIAL = {"Content-Type": "application/partial-upload"}
 
 
-@pytest.fixture(scope="module")
-def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
-    with receiving(
-        tmp_path_factory.mktemp("receiver"), "--limit", "file_mb=5", "--limit", "data_kb=50"
-    ) as found:
+@pytest.fixture(scope="module", params=[SNYPER, DEVICE])
+def receiver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+    limits = ("--limit", "file_mb=5", "--limit", "data_kb=50")
+    with receiving(tmp_path_factory.mktemp("receiver"), *limits, program=request.param) as found:
         yield found
+        _, said = found.end(signal.SIGTERM)
+        assert [line for line in said.splitlines() if not line.startswith("receive: ")] == []
 
 
 @pytest.fixture
@@ -343,16 +342,7 @@ def test_parts_are_shown(client: httpx.Client, receiver: Receiver) -> None:
         "Location"
     ]
     append(client, at, 0, b"abcd")
-    command = [
-        sys.executable,
-        "-m",
-        "snyper.cli",
-        "receive",
-        "--list",
-        "--into",
-        str(receiver.into),
-        "--json",
+    assert [(one["filename"], one["received"], one["length"]) for one in receiver.listed()] == [
+        ("half.txt", 4, 10)
     ]
-    shown = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout)
-    assert [(one["filename"], one["received"], one["length"]) for one in shown] == [("half.txt", 4, 10)]
     client.delete(at)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from snyper.device.outbox import Item, Outbox
     from snyper.device.push import ClientPush
+    from snyper.device.serving.receiver import Receiver
 
 __all__ = [
     "BadAnswer",
@@ -33,6 +34,7 @@ __all__ = [
     "Outbox",
     "OutboxFull",
     "OutboxLocked",
+    "Receiver",
     "Refused",
     "RemoteFileAdapter",
     "Report",
@@ -48,10 +50,14 @@ if not TYPE_CHECKING:
 
     def __getattr__(name):
         """Load what this package exports with its first use: one who sends does not load what receives, and
-        who imports another module of it loads none of these.
+        whoever imports another module of it loads none of these.
         """
         if name not in __all__:
             raise AttributeError(f"module 'snyper.device' has no attribute {name!r}")
+        if name == "Receiver":
+            from snyper.device.serving.receiver import Receiver
+
+            return Receiver
         from snyper.device import adapters, delivery, errors, outbox, push
 
         parts = (adapters, delivery, errors, outbox, push)

@@ -1,4 +1,4 @@
-"""`python3 -m snyper.device`: send, push and outbox, on a device that has nothing but Python.
+"""`python3 -m snyper.device`: send, push, receive and outbox, on a device that has nothing but Python.
 
 Exit status: 0 all went well, 1 refused or failed, 2 wrong usage, 3 nobody answers, 130 cut short by Ctrl-C.
 """
@@ -48,7 +48,7 @@ def main(words: Optional[List[str]] = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python3 -m snyper.device",
-        description="Send work to a server, push files, keep what waits.",
+        description="Send work to a server, push and receive files, keep what waits.",
         epilog="Exit status: 0 all well, 1 refused or failed, 2 wrong usage, 3 nobody answers.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -67,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("what", metavar="FILE|JSON")
     _add_server(push, "--to", "CLIENT_SERVER_URL")
     push.set_defaults(run=_push)
+
+    _add_receive(commands.add_parser("receive", help="receive what others push, into a folder"))
 
     outbox = commands.add_parser("outbox", help="what waits until its receiver is there")
     outbox.add_argument("--folder", help="the outbox (SNYPER_OUTBOX)")
@@ -94,6 +96,32 @@ def _add_server(parser: argparse.ArgumentParser, option: str, variable: str) -> 
     parser.add_argument(option, metavar="URL", help=f"the server ({variable})")
     parser.add_argument("--timeout", metavar="SECONDS", type=float, default=TIMEOUT_S, help="(%(default)g)")
     parser.add_argument("--tries", metavar="N", type=int, default=TRIES, help="(%(default)d)")
+
+
+def _add_receive(parser: argparse.ArgumentParser) -> None:
+    several: Any = {"action": "append", "default": []}
+    is_on: Any = {"action": "store_true"}
+    parser.add_argument("--into", metavar="FOLDER", default="received", help="where it is kept (%(default)s)")
+    where = "where to listen, :PORT on every address (that of CLIENT_SERVER_URL if set, else 127.0.0.1:8001)"
+    parser.add_argument("--listen", metavar="HOST:PORT", help=where + "; may be repeated", **several)
+    parser.add_argument("--handlers", metavar="FILE", help="call its on_file_received and on_data_received")
+    what = "take only files of this type (image/*) or suffix (.jpg); may be repeated"
+    parser.add_argument("--accept", metavar="PATTERN", help=what, **several)
+    parser.add_argument("--list", help="show what is only partly here, and end", **is_on)
+    parser.add_argument("--key-file", metavar="FILE", help="for who sends the key in it (SNYPER_SERVICE_KEY)")
+    parser.add_argument("--open", help="let everybody in who reaches it, without a key", **is_on)
+    parser.add_argument("--certificate", metavar="FILE", help="serve HTTPS with this certificate (PEM)")
+    parser.add_argument("--certificate-key", metavar="FILE", help="its key, if it is in a file of its own")
+    limit = "another limit than the default; may be repeated"
+    parser.add_argument("--limit", metavar="NAME=NUMBER", help=limit, **several)
+    parser.add_argument("--json", help="JSON on stdout, all else on stderr", **is_on)
+    parser.set_defaults(run=_receive)
+
+
+def _receive(options: Any) -> int:
+    from snyper.device.receive_command import receive  # which loads more than all the others
+
+    return receive(options)
 
 
 def _send(options: Any) -> int:

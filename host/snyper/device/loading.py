@@ -42,8 +42,9 @@ def load_file(path: Path) -> ModuleType:
 
 
 def _is_of_python(name: str) -> bool:
-    if hasattr(sys, "stdlib_module_names"):
-        return name in sys.stdlib_module_names
+    named: frozenset[str] | None = getattr(sys, "stdlib_module_names", None)
+    if named is not None:
+        return name in named
     return Path(os.__file__).with_name(f"{name}.py").exists()  # most of them, before Python 3.10
 
 

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Optional
+from urllib.parse import urlsplit
 
 LOCAL = "local"
 REMOTE = "remote"
@@ -16,6 +17,23 @@ def service_server_url() -> str:
 def client_server_url() -> str:
     """Return the URL of the device's server, which the laptop pushes to."""
     return os.environ.get("CLIENT_SERVER_URL") or "http://192.168.6.2:8001"
+
+
+def receiver_address() -> str:
+    """Return where this device receives: HOST:PORT of CLIENT_SERVER_URL if it is set, else on its own
+    computer alone. Raises ValueError for what is no URL.
+    """
+    url = os.environ.get("CLIENT_SERVER_URL")
+    if not url:
+        return "127.0.0.1:8001"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
+    except (KeyError, ValueError):
+        host, port = None, 0
+    if not host:
+        raise ValueError(f"CLIENT_SERVER_URL is {url!r}, which is no http://HOST:PORT")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def service_mode() -> str:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 
+from snyper.device.disk import remove
 from snyper.device.inbox.inbox import Inbox
 from snyper.device.inbox.uploads import Upload
 from snyper.device.serving.application import Application
@@ -52,7 +53,7 @@ class _ReceiveRoutes(Target):
         try:
             form = await read_form(body, media_type, "file", FileWriter(part), limits.max_file_bytes)
         except BaseException:
-            part.unlink(missing_ok=True)
+            remove(part)
             raise
         path = await self._inbox.keep_file(part, form.filename or "", form.media_type, key)
         await _answer(exchange, "File received", {"path": str(path)})
