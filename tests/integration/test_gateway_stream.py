@@ -1,70 +1,26 @@
 """`snyper gateway --demo-signal`: the signal as existing clients take it, over WebSockets."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 import numpy
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from tests.integration.harness import DEADLINE_S, HOST, free_port, snyper
-
-START, STOP, PING = ({"action": word} for word in ("start", "stop", "ping"))
-STREAMING = {"type": "status", "streaming": True}
-STOPPED = {"type": "status", "streaming": False}
-
-
-@asynccontextmanager
-async def demonstration(*arguments: str, **environment: str) -> AsyncIterator[str]:
-    """Run a gateway with the demonstration signal and without a hub; give its HOST:PORT."""
-    away = ("--hub", f"{HOST}:{free_port()}", "--listen", f"{HOST}:0", "--json")
-    async with snyper("gateway", "--demo-signal", *away, *arguments, **environment) as command:
-        yield (await command.says_json())["urls"][0].partition("://")[2]
-        assert await command.interrupt() == 0
-
-
-def listening(address: str, **options: Any) -> connect:
-    """Open the WebSocket as existing clients do, who say nothing of what they take."""
-    return connect(f"ws://{address}/ws/stream", **options)
-
-
-async def say(web_socket: ClientConnection, value: object) -> None:
-    await web_socket.send(json.dumps(value))
-
-
-async def hear(web_socket: ClientConnection) -> dict[str, Any]:
-    async with asyncio.timeout(DEADLINE_S):
-        message: dict[str, Any] = json.loads(await web_socket.recv())
-        return message
-
-
-async def until_not_data(web_socket: ClientConnection) -> tuple[dict[str, Any], int]:
-    """Return the next message that is no packet, and how many packets came before it."""
-    packets = 0
-    while (message := await hear(web_socket))["type"] == "data":
-        packets += 1
-    return message, packets
-
-
-async def health(address: str) -> dict[str, Any]:
-    async with httpx.AsyncClient() as client:
-        answer = await client.get(f"http://{address}/health")
-        assert answer.status_code == 200
-        told: dict[str, Any] = answer.json()
-        return told
-
-
-async def control(address: str, word: str) -> dict[str, Any]:
-    async with httpx.AsyncClient() as client:
-        answer = await client.post(f"http://{address}/control/{word}")
-        assert answer.status_code == 200
-        told: dict[str, Any] = answer.json()
-        return told
+from tests.integration.signal_harness import (
+    PING,
+    START,
+    STOP,
+    STOPPED,
+    STREAMING,
+    control,
+    demonstration,
+    health,
+    hear,
+    listening,
+    say,
+    until_not_data,
+)
 
 
 async def test_the_client_that_exists_is_served() -> None:

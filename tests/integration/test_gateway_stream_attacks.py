@@ -7,15 +7,15 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 
 import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.integration.harness import DEADLINE_S, HOST, free_port, snyper, until
-from tests.integration.test_gateway_stream import (
+from tests.integration.signal_harness import (
     PING,
     START,
     STOP,
@@ -26,6 +26,7 @@ from tests.integration.test_gateway_stream import (
     hear,
     listening,
     say,
+    timestamps_of,
 )
 
 _TEXT, _CLOSE, _PING_FRAME, _CONT = 1, 8, 9, 0
@@ -81,23 +82,6 @@ async def until_some_are_dropped(address: str) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while not (await health(address))["dropped"]:
             pass
-
-
-@asynccontextmanager
-async def timestamps_of(client: ClientConnection) -> AsyncIterator[list[float]]:
-    """Read what comes to a client for the block, as it comes."""
-    heard: list[float] = []
-
-    async def read() -> None:
-        async for message in client:
-            heard.append(json.loads(message).get("timestamp"))
-
-    reading = asyncio.create_task(read())
-    try:
-        yield heard
-    finally:
-        reading.cancel()
-        await asyncio.wait([reading])
 
 
 async def test_a_deaf_client_loses_the_oldest_and_holds_nobody_up() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from snyper.arrays.signal_listener import SignalListener
 from tests.integration.harness import DEADLINE_S, HOST, free_port, snyper
-from tests.integration.test_gateway_stream import control, demonstration, health
+from tests.integration.signal_harness import control, demonstration, health
 from tools.bench.processes import line_of, on_cpython, running
 
 Packet = dict[str, Any]

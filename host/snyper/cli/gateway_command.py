@@ -2,13 +2,13 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from snyper.cli import extras
 from snyper.cli.commands import HubOption, Json
-from snyper.cli.output import err
+from snyper.cli.output import err, fail
 from snyper.cli.serve_command import DEFAULT_LISTEN
 from snyper.cli.serving import (
     Access,
@@ -21,8 +21,12 @@ from snyper.cli.serving import (
     limits_of,
     starting,
 )
-from snyper.client import DEFAULT_HUB
+from snyper.client import DEFAULT_HUB, ReconnectingClient
+from snyper.system.process import EXIT_USAGE
 from snyper.system.streams import print_json
+
+if TYPE_CHECKING:
+    from snyper.streams.packet import PacketSource
 
 
 def gateway(
@@ -42,6 +46,14 @@ def gateway(
     demo_signal: Annotated[
         bool, typer.Option("--demo-signal", help="Serve the demonstration signal at /ws/stream.")
     ] = False,
+    stream: Annotated[
+        str | None,
+        typer.Option(metavar="SOURCE/STREAM", help="Serve this stream of the hub at /ws/stream."),
+    ] = None,
+    channel: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which of the stream's channels, or all; by default the first."),
+    ] = None,
     key_file: KeyFile = None,
     is_open: Open = False,
     certificate: Certificate = None,
@@ -51,8 +63,12 @@ def gateway(
 ) -> None:
     """Serve a hub over HTTP until Ctrl-C, to programs that do not speak its protocol."""
     extras.need("gateway", "serving over HTTP")
-    if arrays is not None or demo_signal:
-        extras.need("arrays", "storing arrays" if arrays is not None else "the demonstration signal")
+    if stream is not None and demo_signal:
+        fail("one signal: --stream or --demo-signal", EXIT_USAGE)
+    if channel is not None and stream is None:
+        fail("--channel is one of --stream SOURCE/STREAM", EXIT_USAGE)
+    if arrays is not None or demo_signal or stream is not None:
+        extras.need("arrays", "storing arrays" if arrays is not None else "serving a signal")
     from snyper.gateway.app import Face
     from snyper.gateway.hub_routes import serving_hub
     from snyper.gateway.limits import ARRAY_LIMITS, LIMITS
@@ -65,16 +81,26 @@ def gateway(
                 print_json({"urls": server.urls, "hub": hub})
             err.print(f"gateway: {' '.join(server.urls)} to the hub at {hub}; Ctrl-C stops it")
 
-        faces: list[Face] = [partial(serving_hub, address=hub)]
+        client = ReconnectingClient(hub)
+        faces: list[Face] = [partial(serving_hub, hub=client, address=hub)]
         if arrays is not None:
             from snyper.gateway.array_routes import serving_arrays
 
             faces.append(partial(serving_arrays, folder=arrays))
-        if arrays is not None or demo_signal:
+        if arrays is not None or demo_signal or stream is not None:
             from snyper.gateway.stream_routes import serving_stream
-            from snyper.streams.demonstration import DemonstrationSignal
-            from snyper.streams.packet import NoSignal
 
-            source = DemonstrationSignal() if demo_signal else NoSignal()
-            faces.append(partial(serving_stream, source=source))
+            faces.append(partial(serving_stream, source=_source(client, stream, channel, demo_signal)))
         server.run(faces, ready)
+
+
+def _source(
+    client: ReconnectingClient, stream: str | None, channel: str | None, demo_signal: bool
+) -> "PacketSource":
+    from snyper.streams.demonstration import DemonstrationSignal
+    from snyper.streams.link_signal import LinkSignal
+    from snyper.streams.packet import NoSignal
+
+    if stream is not None:
+        return LinkSignal(client, stream, channel)
+    return DemonstrationSignal() if demo_signal else NoSignal()

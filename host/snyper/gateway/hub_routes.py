@@ -24,12 +24,12 @@ _PASSING = (ErrorCode.BUSY, ErrorCode.TIMEOUT, ErrorCode.DISCONNECTED)
 
 
 @asynccontextmanager
-async def serving_hub(gateway: Gateway, address: str) -> AsyncIterator[None]:
-    """Serve what the hub at `address` tells, and push to its peers, for the block. Raises ValueError for an
-    address or a key that is none; OSError where there is no room for what is pushed.
+async def serving_hub(gateway: Gateway, hub: ReconnectingClient, address: str) -> AsyncIterator[None]:
+    """Serve what the hub at `address` tells, and push to its peers, for the block, in which `hub` is open.
+    Raises OSError where there is no room for what is pushed.
     """
     with temporary_folder() as folder, closing(Spool(folder / "spool")) as spool:
-        async with ReconnectingClient(address) as hub:
+        async with hub:
             state = _HubState(hub, address)
             gateway.add_state(state.health, state.ready)
             pushes = _PushRoutes(hub, spool, gateway.limits["push_mb"] * 1_000_000)

@@ -4,9 +4,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 
 from snyper.gateway.stream_frames import Frames
+from snyper.shared.runtime import end_task
 from snyper.streams.packet import PacketSource
 
 _log = logging.getLogger("snyper")
@@ -14,6 +15,7 @@ _log = logging.getLogger("snyper")
 MAX_QUEUED = 8  # packets of a listener: 10 may come after a stop, and two are on their way to the system
 # For which a newcomer to a running signal may say what it wants: what it is answered comes before any data.
 _HEED_S = 0.25
+_LINGER_S = 1.0  # for which a signal that nobody wants goes on: clients come and go
 _RETRY_S = 1.0  # after a source broke off
 
 
@@ -59,6 +61,7 @@ class Delivery:
         self._listeners: set[Listener] = set()
         self._dropped = 0  # by those that are gone
         self._is_wanted = asyncio.Event()
+        self._is_unwanted = asyncio.Event()
 
     @property
     def count(self) -> int:
@@ -95,6 +98,7 @@ class Delivery:
             self._is_wanted.set()
         else:
             self._is_wanted.clear()
+            self._is_unwanted.set()
 
     def health(self) -> dict[str, object]:
         """Return how it stands: exactly who listens, and how many packets slow ones have lost."""
@@ -110,17 +114,31 @@ class Delivery:
         """Deliver until cancelled."""
         while True:
             await self._is_wanted.wait()
+            delivering = asyncio.create_task(self._deliver())
             try:
-                await self._deliver()
-            except Exception:
-                _log.exception("the signal broke off, and is asked for again")
-                await asyncio.sleep(_RETRY_S)
+                await self._wait_until_unwanted()
+            finally:
+                await end_task(delivering)
+
+    async def _wait_until_unwanted(self) -> None:
+        """Wait until nobody has wanted it for _LINGER_S."""
+        while self._is_wanted.is_set():
+            self._is_unwanted.clear()
+            await self._is_unwanted.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._is_wanted.wait(), _LINGER_S)
 
     async def _deliver(self) -> None:
-        async with aclosing(self._source.packets()) as packets:
-            async for packet in packets:
-                if not self._is_wanted.is_set():
-                    return
-                frames = Frames(packet)
-                for listener in self._listeners:
-                    listener.offer(frames)
+        while True:
+            try:
+                async with aclosing(self._source.packets()) as packets:
+                    async for packet in packets:
+                        self._give(Frames(packet))
+            except Exception:
+                _log.exception("the signal broke off, and is asked for again")
+            await asyncio.sleep(_RETRY_S)
+
+    def _give(self, frames: Frames) -> None:
+        if self.is_started:
+            for listener in self._listeners:
+                listener.offer(frames)
