@@ -42,7 +42,8 @@ def fill(
     """Take bytes that belong to the last line. Returns its message if that is whole now, and what is left."""
     count = min(len(data), parser.missing)
     if parser.buffer is not None:
-        parser.buffer[:count] = data[:count]  # where they may be already
+        if getattr(data, "obj", data) is not parser.message.attachment:  # type: ignore[union-attr]
+            parser.buffer[:count] = data[:count]  # on a board also where they are already
         parser.buffer = parser.buffer[count:]
     parser.missing -= count
     if parser.missing:

@@ -226,16 +226,21 @@ class Link(LinkCore):
 
     # --- what LinkCore calls
 
-    def transmit(self, line: bytes) -> None:
-        """Write a line, or queue it behind those that the network does not take yet."""
+    def transmit(self, line: bytes, following: "Any" = None) -> None:
+        """Write a line, or queue it behind those that the network does not take yet. Of the bytes that may be
+        `following` it a view is the caller's again when this returns.
+        """
         if self._queue is not None:
+            if following is not None:
+                line += following
             has_bytes = line.find(b"\n") < len(line) - 1
             if len(self._queue) >= (MAX_QUEUED_CHUNKS if has_bytes else MAX_QUEUED_LINES):
                 raise ProtocolError(ErrorCode.BUSY, "the peer reads too slowly")
             self._queue.append(line)
             return
         try:
-            has_left = self._stream.write(line)
+            write = self._stream.write
+            has_left = write(line) if following is None else write(line, following)
         except Exception as error:
             self.connection_lost(error)
             raise ProtocolError(ErrorCode.DISCONNECTED, "the link broke: %r" % error) from None

@@ -87,6 +87,10 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+# Windows has neither.
+_readv: "Any" = getattr(os, "readv", None)
+_writev: "Any" = getattr(os, "writev", None)
+_READS_PER_TURN = 8  # of a connection, before others get their turn
 _LOOK_S = 0.25  # between two looks at whether a peer reads what waits for it
 
 
@@ -121,10 +125,15 @@ class Stream(asyncio.BufferedProtocol):
         else:
             self._transport.resume_reading()
 
-    def write(self, data: "bytes | bytearray") -> bool:
-        """Write `data`; return whether all of it has left. If not, the owner's `resume_writing` is called
-        once it has, and nothing may be written before that. Raises OSError when the connection is lost.
+    def write(self, data: "bytes | bytearray", following: "Any" = None) -> bool:
+        """Write `data`, and what is `following`; return whether all of it has left. If not, the owner's
+        `resume_writing` is called once it has, and nothing may be written before that. Raises OSError when
+        the connection is lost.
         """
+        if following is not None:
+            data = self._write_both(data, following)
+            if not data:
+                return True
         self._transport.write(data)
         if not self._transport.get_write_buffer_size():
             return True
@@ -132,6 +141,19 @@ class Stream(asyncio.BufferedProtocol):
             self._waits = _untaken_bytes(self._transport)
             self._look_later()
         return False
+
+    def _write_both(self, data: "bytes | bytearray", following: "Any") -> "Any":
+        """Write both in one go, without joining them first; return what has not left. Raises OSError."""
+        if _writev is None or self._transport.is_closing() or self._transport.get_write_buffer_size():
+            return bytes(data) + following
+        try:
+            count: int = _writev(self._transport.get_extra_info("socket").fileno(), (data, following))
+        except (BlockingIOError, InterruptedError):
+            count = 0
+        if count < len(data):
+            return bytes(data[count:]) + following
+        rest = memoryview(following)[count - len(data) :]
+        return bytes(rest) if type(following) is memoryview else rest
 
     def pause_reading(self) -> None:
         """Read no more. May be repeated."""
@@ -168,8 +190,31 @@ class Stream(asyncio.BufferedProtocol):
         try:
             buffer = self.buffer
             self.owner.data_received(bytes(self._view[:nbytes]) if buffer is None else buffer[:nbytes])
+            if self.buffer is not None and _readv is not None:
+                self._read_on(_readv)
         except Exception as error:
             self.owner.connection_lost(error)
+
+    def _read_on(self, readv: "Callable[[int, Any], int]") -> None:
+        """Read what the owner has a buffer for, and what comes behind it, as long as there is more: bytes
+        after a line come in many pieces, for each of which the loop would turn once.
+        """
+        owner, view = self.owner, self._view
+        descriptor = self._transport.get_extra_info("socket").fileno()
+        for _ in range(_READS_PER_TURN):
+            buffer = self.buffer
+            if buffer is None or not self._transport.is_reading():
+                return
+            try:
+                count = readv(descriptor, (buffer, view))
+            except (BlockingIOError, InterruptedError):
+                return
+            if not count:
+                return  # the end, which the transport finds too
+            size = len(buffer)
+            owner.data_received(buffer[:count])  # type: ignore[union-attr]
+            if count > size:
+                owner.data_received(bytes(view[: count - size]))  # type: ignore[union-attr]
 
     def eof_received(self) -> bool:
         self.owner.connection_lost(None)  # type: ignore[union-attr]

@@ -191,13 +191,17 @@ class Stream:
         self.owner = owner
         self.resume_reading()
 
-    def write(self, data: "bytes | bytearray") -> bool:
-        """Write `data`; return whether all of it has left. If not, the owner's `resume_writing` is called
-        once it has, and nothing may be written before that. Raises OSError when the connection is lost.
+    def write(self, data: "bytes | bytearray", following: "Any" = None) -> bool:
+        """Write `data`, and what is `following`; return whether all of it has left. If not, the owner's
+        `resume_writing` is called once it has, and nothing may be written before that. Raises OSError when
+        the connection is lost.
         """
         count: "int | None" = self._sock.write(data)
         if count == len(data):
-            return True
+            return following is None or self.write(following)
+        if following is not None:
+            data = data[count or 0 :] + following
+            count = 0
         if type(data) is not bytes:  # whoever has it may change it; and an array is not counted in bytes
             data = bytes(data)
             if count == len(data):

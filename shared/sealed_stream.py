@@ -8,6 +8,8 @@ from snyper.shared.socket_protocol import MAX_LINE_BYTES, ErrorCode, MessageLine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from snyper.shared.link import Link
     from snyper.shared.runtime import Stream
     from snyper.shared.seal import Seal
@@ -69,10 +71,12 @@ class SealedStream:
 
     # --- what the link calls
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: bytes, following: "Any" = None) -> bool:
         """Seal a line and the bytes that follow it, and write them, as Stream.write does. Raises OSError,
         ProtocolError `disconnected` when the secret has sealed enough.
         """
+        if following is not None:
+            data += following
         end = data.find(b"\n") + 1
         if end == len(data):
             return self._stream.write(self._sending.seal(data))

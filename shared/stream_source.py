@@ -20,10 +20,12 @@ from snyper.shared.socket_protocol import (
     ProtocolError,
     SocketMessage,
     encode_json,
+    integer_field,
     text_field,
 )
 from snyper.shared.stream_spec import (
     ANNOUNCE_STREAMS,
+    MAX_BLOCK_BYTES,
     MAX_MARKS_BYTES,
     MAX_STREAMS,
     MAX_TEXT_BYTES,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
 MAX_QUEUED_BYTES = 64 * MAX_CHUNK_BYTES  # of a reader that the network does not let through
 CLOSE_MS = 1_000  # that the end of a stream waits for what is queued
+_JOINED_BYTES = 1_024  # more has no place a second time on a board; less is one packet
 _LOOK_MS = 10  # between two looks at that
 _ITEM = (
     b'{"type":"item","id":%s,"data":{"seq":%d,"at_us":%d,"uncertainty_us":%d,"source_us":%d%s},"bytes":%d}\n'
@@ -127,10 +130,12 @@ class Sources:
         stream = self.streams.get(name)
         if stream is None:
             raise ProtocolError(ErrorCode.UNKNOWN_TARGET, "no stream here is %s" % name)
-        if stream.sample_bytes > link.peer_max_chunk_bytes:
-            why = "a sample has %d bytes, and who asks takes %d after a line"
-            raise ProtocolError(ErrorCode.UNSUPPORTED, why % (stream.sample_bytes, link.peer_max_chunk_bytes))
-        reader = _Reader(stream, link, message)
+        limit = link.peer_max_chunk_bytes
+        limit = integer_field(message.data or {}, "max_block_bytes", limit, 0, MAX_BLOCK_BYTES)
+        if stream.sample_bytes > limit:
+            why = "a sample has %d bytes, and who asks takes %d" % (stream.sample_bytes, limit)
+            raise ProtocolError(ErrorCode.UNSUPPORTED, why)
+        reader = _Reader(stream, link, message, limit // stream.sample_bytes)
         await reader.begin()
         link.reads_always = True  # what is to be read may be that it wants no more
         stream.readers.append(reader)
@@ -283,8 +288,9 @@ class SourceStream:
 class _Reader:
     """One that reads a stream over a link."""
 
-    def __init__(self, stream: SourceStream, link: "Link", message: SocketMessage) -> None:
+    def __init__(self, stream: SourceStream, link: "Link", message: SocketMessage, step: int) -> None:
         self.stream = stream
+        self._step = step  # samples in a block, at most
         self.link = link
         self.id = message.id
         self._message = message
@@ -313,7 +319,7 @@ class _Reader:
     def take(self, seq: int, count: int, stamps: "tuple[int, int, int]", marks: bytes, view: "Any") -> None:
         """Send samples, in as many blocks as the reader needs, or keep a copy for later."""
         stream = self.stream
-        step = self.link.peer_max_chunk_bytes // stream.sample_bytes
+        step = self._step
         if count <= step:
             self._take(seq, count, stamps, marks, view)
             return
@@ -345,12 +351,10 @@ class _Reader:
         line = _ITEM % (self._id, seq, stamps[0], stamps[1], stamps[2], marks, size)
         link = self.link
         try:
-            if size <= MAX_CHUNK_BYTES or link.sealed is not None:
+            if size <= _JOINED_BYTES:
                 link.transmit(line + view)
-                return
-            # So much has no place a second time on a board.
-            link.transmit(line)
-            link.transmit(view if link.writable else bytes(view))
+            else:
+                link.transmit(line, view)
         except ProtocolError as error:
             link.connection_lost(error)
 

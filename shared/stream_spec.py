@@ -9,9 +9,10 @@ ANNOUNCE_STREAMS = "announce_streams"
 LIST_STREAMS = "list_streams"
 STOP = "stop"  # the status of the item by which a reader ends it
 
+MAX_BLOCK_BYTES = 262_144  # of samples, for a reader that says it takes so many
 MAX_STREAMS = 32  # of one source: their specs, without names and units, fit one line
 MAX_STREAM_CHARS = 32
-MAX_MARKS_BYTES = 600  # of the marks that one block carries, as JSON: the shortest line has 1,024
+MAX_MARKS_BYTES = 360  # of the marks that one block carries, as JSON: the shortest line has 1,024
 # Kinds and sizes as numpy writes them: truth values, integers, floats, complex numbers. Its long doubles are
 # not the same on every machine.
 _KINDS = ("b1", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "c8", "c16")

@@ -73,10 +73,12 @@ class TlsStream:
         if not self._is_server:
             self._shake_hands()
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: bytes, following: "Any" = None) -> bool:
         """Write `data`, as Stream.write does. Before the handshake is done it is kept, and said to have left:
         a link that waited for that would not read, and so the handshake would not end.
         """
+        if following is not None:
+            data += following
         if not self._is_done:
             self._waiting.append(data)
             return True

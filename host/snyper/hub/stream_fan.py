@@ -30,7 +30,7 @@ from snyper.shared.socket_protocol import (
     is_target_id,
     text_field,
 )
-from snyper.shared.stream_spec import READ_STREAM, STOP, checked_name
+from snyper.shared.stream_spec import MAX_BLOCK_BYTES, READ_STREAM, STOP, checked_name
 
 MAX_SUBSCRIPTIONS = 64  # of one console
 MAX_BLOCKS_PER_S = 1_000  # of one stream, that are no lines to the hub's limit of them
@@ -41,6 +41,7 @@ _NEXT_S = 0.1  # one that ends sooner has refused
 SOURCE_DURATION_MS = 60_000  # that a source which ends by itself is asked for at a time
 _PER_TURN = 32  # items, before other tasks get their turn
 _PER_TURN_BYTES = 1 << 20
+_JOINED_BYTES = 16_384  # what is more is not copied behind its line
 _UNSENT_BYTES = 131_072  # that the system may hold for a subscriber: what else he is told waits behind them
 
 
@@ -69,6 +70,8 @@ class Subscriber:
         duration_ms = integer_field(data, "duration_ms", 0, 0, MAX_DURATION_MS)
         self.until_s = time.monotonic() + duration_ms / 1000 if duration_ms else float("inf")
         self.waits = data.get("wait") is True
+        limit = link.peer_max_chunk_bytes
+        self.max_block_bytes = integer_field(data, "max_block_bytes", limit, 0, MAX_BLOCK_BYTES)
         self.head = b'{"id":%s,"target_id":"%s",' % (encode_json(message.id), stream.source.encode())
 
     def item(self, status: str, data: dict[str, Any]) -> SocketMessage:
@@ -282,7 +285,8 @@ class StreamFan:
             return
         self._ids += 1
         id = f"{self._id_prefix}{self._ids}"
-        data: dict[str, Any] = {"stream": stream.name}
+        data: dict[str, Any] = {"stream": stream.name, "max_block_bytes": MAX_BLOCK_BYTES}
+        link.max_chunk_bytes = link._parser.max_chunk_bytes = MAX_BLOCK_BYTES
         if peer.is_target:
             data["duration_ms"] = SOURCE_DURATION_MS
         if stream.epoch is not None:
@@ -330,9 +334,9 @@ class StreamFan:
         stream.is_gone = False
         for subscriber in list(stream.subscribers):
             if subscriber.epoch is None:
-                chunk_bytes = subscriber.link.peer_max_chunk_bytes
-                if stream.epoch.sample_bytes > chunk_bytes:
-                    why = f"a sample has {stream.epoch.sample_bytes} bytes, and you take {chunk_bytes}"
+                limit = subscriber.max_block_bytes
+                if stream.epoch.sample_bytes > limit:
+                    why = f"a sample has {stream.epoch.sample_bytes} bytes, and you take {limit}"
                     self._end(subscriber, "", ProtocolError(ErrorCode.UNSUPPORTED, why))
                     continue
                 stream.place(subscriber)
@@ -494,18 +498,21 @@ class StreamFan:
     def _send_block(self, subscriber: Subscriber, block: Kept) -> int:
         stream, link = subscriber.stream, subscriber.link
         skipped = max(0, subscriber.next_seq - block.seq)
-        count = min(block.count - skipped, link.peer_max_chunk_bytes // block.epoch.sample_bytes)
+        count = min(block.count - skipped, subscriber.max_block_bytes // block.epoch.sample_bytes)
         whole = count == block.count
         lost = 0 if skipped else block.seq - subscriber.next_seq
         extra = b',"lost":%d' % lost if lost else b""
         head, data = (block.head, block.data) if whole else block.part(skipped, count)
-        line = b"".join((subscriber.head, head, extra, b'},"bytes":%d}\n' % len(data), data))
+        line = b"".join((subscriber.head, head, extra, b'},"bytes":%d}\n' % len(data)))
         subscriber.next_seq = block.seq + skipped + count
         if skipped + count == block.count:
             subscriber.at = stream.blocks.index_of(block) + 1
         stream.sent += 1
-        link.send_line_nowait(line)
-        return len(line)
+        if len(data) <= _JOINED_BYTES:
+            link.transmit(line + data)
+        else:
+            link.transmit(line, data)
+        return len(line) + len(data)
 
 
 def _stream_name(message: SocketMessage) -> str:

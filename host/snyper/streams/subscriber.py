@@ -21,7 +21,7 @@ from snyper.shared.socket_protocol import (
     ProtocolError,
     SocketMessage,
 )
-from snyper.shared.stream_spec import READ_STREAM, STOP, checked_name
+from snyper.shared.stream_spec import MAX_BLOCK_BYTES, READ_STREAM, STOP, checked_name
 from snyper.streams.block import Block, Mark
 from snyper.streams.link_clock import LinkClock
 from snyper.streams.spec import StreamSpec
@@ -116,6 +116,7 @@ class StreamReader:
     def request(self) -> dict[str, Any]:
         """Return what to ask for: at first as told, then from where it has come to."""
         data: dict[str, Any] = {"stream": self._stream, "max_queued_bytes": self._max_bytes}
+        data["max_block_bytes"] = MAX_BLOCK_BYTES
         if self._waits or self._has_begun:
             data["wait"] = True
         if self._current is not None:
@@ -227,6 +228,7 @@ class _Subscription:
         self._connection = connection = await self._hub._live_connection()
         self._link: Link = connection._link
         self._id = self._link.new_id()
+        self._link.max_chunk_bytes = self._link._parser.max_chunk_bytes = MAX_BLOCK_BYTES
         self.clock = LinkClock.of(self._link)
         self.clock.hold()
         message = SocketMessage(READ_STREAM, self._id, self._reader._source, None, self._reader.request())
