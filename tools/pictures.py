@@ -9,7 +9,8 @@ import asyncio
 import io
 import shutil
 import sys
-from contextlib import AsyncExitStack
+import time
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from playwright.async_api import Browser, Page, async_playwright
 from snyper.boards.temporary import temporary_directory
 from snyper.cli.processes import running
 from snyper.client import connect
+from snyper.services.client import Client
+from snyper.services.remote_exceptions import CallError, RemoteError
+from snyper.services.server import Server
 
 TARGETS = 4
 MAX_BYTES = 150_000  # of one picture
@@ -29,7 +33,9 @@ _DESK = {"width": 1280, "height": 800}
 _PHONE = {"width": 400, "height": 820}
 _WALL = {"width": 960, "height": 540}
 _PLAYERS = ("Anna", "Bert", "Chiara")
-_DEFAULT = Path(__file__).parents[2] / "docs" / "pictures"
+_EXAMPLES = Path(__file__).parents[1] / "examples"
+_ROWS = 2_000_000  # of a table that takes a worker some seconds
+_DEFAULT = Path(__file__).parents[1] / "docs" / "pictures"
 
 
 async def take(directory: Path) -> None:
@@ -52,7 +58,9 @@ async def take(directory: Path) -> None:
         driver = await stack.enter_async_context(async_playwright())
         browser = await driver.chromium.launch(executable_path=shutil.which("chromium"))
         stack.push_async_callback(browser.close)
-        await _take_all(browser, str(dashboard.said["url"]).rstrip("/"), address, directory)
+        url = str(dashboard.said["url"]).rstrip("/")
+        await _take_all(browser, url, address, directory)
+        await _take_services(browser, url, address, directory)
 
 
 async def _take_all(browser: Browser, url: str, address: str, directory: Path) -> None:
@@ -91,6 +99,62 @@ async def _take_all(browser: Browser, url: str, address: str, directory: Path) -
         await desk.locator(".plot canvas").first.wait_for()
         await desk.evaluate("() => new Promise((done) => setTimeout(done, 4000))")  # some points more
         await _shoot(desk, directory / f"{page}.png")
+
+
+async def _take_services(browser: Browser, url: str, address: str, directory: Path) -> None:
+    """Photograph the page of services while some work: an instrument, workers, one that is gone."""
+    serve = ("serve", str(_EXAMPLES / "offload" / "services.py"), "--workers", "2", "--listen", "127.0.0.1:0")
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(running(*serve, "--hub", address, "--name", "laptop"))
+        meter = Server(Powermeter(), hub=address, name="lab1")
+        stack.callback(meter.close)
+        gone = Server(hub=address, name="camera")
+        for server in (meter, gone):
+            server.run(threaded=True)
+        gone.close()
+        desk = await _open(browser, url + "/services", _DESK, "light")
+        phone = await _open(browser, url + "/services", _PHONE, "dark")
+        await asyncio.to_thread(_call, address)
+        with Client(hub=address, name="laptop") as laptop:
+            table = b"celsius\n" + b"21.5\n" * _ROWS
+            working = [
+                asyncio.create_task(asyncio.to_thread(laptop.process, table, "t.csv")) for _ in range(3)
+            ]
+            for page in (desk, phone):
+                await page.locator('[aria-label="laptop"] [data-fact="Waiting"]', has_text="1").wait_for()
+            await _shoot(desk, directory / "services.png")
+            await phone.locator('[aria-label="laptop"] header').evaluate(
+                "(it) => it.scrollIntoView({block: 'center'})"
+            )
+            await _shoot(phone, directory / "services-phone.png")
+            await asyncio.gather(*working)
+
+
+class Powermeter:
+    """An instrument."""
+
+    def read_voltage(self, samples: int = 1) -> float:
+        """Measure the photodiode's voltage."""
+        if samples < 1:
+            raise ValueError(f"{samples} samples are none")
+        time.sleep(samples / 1000)
+        return 0.42
+
+
+def _call(address: str) -> None:
+    """Have an instrument and workers do what they are for."""
+    with Client(hub=address, name="lab1") as meter, Client(hub=address, name="laptop") as laptop:
+        for samples in (5, 20, 20, 0, 5):
+            _try(meter.read_voltage, samples)
+        for number in range(30):
+            laptop.analyze([20.1, 20.3, 19.9, 47.0, 20.2, float(number)])
+        for degrees in (21.5, 22.0, "warm"):
+            _try(laptop.process_data, {"temperature": degrees, "humidity": 60})
+
+
+def _try(function: Any, *arguments: Any) -> None:
+    with suppress(ValueError, CallError, RemoteError):
+        function(*arguments)
 
 
 async def _open(browser: Browser, url: str, size: Any, scheme: Any) -> Page:
