@@ -49,8 +49,11 @@ _KINDS.update({"f": "f", "d": "f"})
 
 class RemoteError(Exception):
     """An exception of a service's function, or a refusal to call it. `type_name` is its type's, and `snyper.`
-    and a word where it is of the service itself.
+    and a word where it is of the service itself. One that is busy, `snyper.Busy`, has done nothing, and may
+    say after how many seconds to call again: `retry_after_s`.
     """
+
+    retry_after_s: "float | None" = None
 
     def __init__(self, type_name: str, message: str) -> None:
         super().__init__(type_name, message)
@@ -413,7 +416,10 @@ def _value_of(message: SocketMessage) -> "Any":
             value = _decoded(data["value"], body, [])
         if message.status == "returned":
             return value
-        raise RemoteError(str(value["type"]), str(value["message"]))
+        error = RemoteError(str(value["type"]), str(value["message"]))
+        if error.type_name == "snyper.Busy":
+            error.retry_after_s = (value["args"] + [None])[1]
+        raise error
     except (KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:  # the last: nested too deep
         raise ProtocolError(ErrorCode.BAD_MESSAGE, "the answer is none: %r" % error) from None
 

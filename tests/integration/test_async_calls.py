@@ -11,7 +11,14 @@ from snyper.services.async_client import AsyncClient
 from snyper.services.async_server import AsyncServer
 from snyper.services.client import running
 from snyper.services.context import deadline
-from snyper.services.remote_exceptions import CallError, OutcomeUnknown, Refused, StreamLost, Unreachable
+from snyper.services.remote_exceptions import (
+    Busy,
+    CallError,
+    OutcomeUnknown,
+    Refused,
+    StreamLost,
+    Unreachable,
+)
 from snyper.services.window import MAX_ITEMS
 from tests.integration.calls_harness import (
     CUT_STEP,
@@ -265,6 +272,27 @@ async def test_closing_loses_no_call() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # for connections that are left open
+async def test_a_server_is_drained_before_it_is_closed() -> None:
+    bath = Bath()
+    async with AsyncServer(bath, hello, address=HOST, port=0) as server:
+        client: Any = AsyncClient(address=HOST, port=server.port)
+        cools = asyncio.create_task(client.cool())
+        await waited(bath.began)
+        waits = asyncio.create_task(client.hello())
+        async with AsyncClient(address=HOST, port=server.port) as other:
+            while len(await running(other)) < 2:
+                pass
+        drained = asyncio.create_task(server.drain())
+        for refused in (waits, client.cool()):
+            with pytest.raises(Busy, match="this server is ending: call again later"):
+                await refused
+        assert not drained.done()
+        bath.ends.set()
+        await drained
+        assert await cools == "cold"
+        await client.close()
+
+
 def test_a_client_outlives_its_event_loop() -> None:
     async def greet(c: Any) -> object:
         return await c.hello()

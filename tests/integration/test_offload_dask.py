@@ -1,7 +1,6 @@
 """Work on the workers of a Dask cluster: a scheduler and two workers on loopback, under TLS."""
 
 import asyncio
-import functools
 import json
 import os
 import re
@@ -103,7 +102,7 @@ async def test_work_is_done_on_the_clusters_workers(desk: Desk, cluster: Cluster
     done = await desk.send(content, "input")
     assert done.file is not None
     assert (done.file.read_bytes() == content, done.file.suffix) == (True, ".txt")
-    assert (await desk.send(b"", "json")).value == ["json"]
+    assert (await desk.send(b"", "json")).json == b'["json"]'
     with pytest.raises(Rejected, match="three numbers please"):
         await desk.run("fail", "invalid")
     with pytest.raises(Raised, match="ValueError: two lines"):
@@ -173,9 +172,8 @@ async def test_a_worker_that_hangs(
     finally:
         for worker in cluster.workers:
             worker.send_signal(signal.SIGCONT)
-    begun = asyncio.Event()
-    running = asyncio.create_task(desk.run("hang", str(tmp_path), on_start=begun.set))
-    await begun.wait()
+    running = asyncio.create_task(desk.run("hang", str(tmp_path)))
+    await until((tmp_path / "pids").exists, "the service")
     for worker in cluster.workers:
         worker.send_signal(signal.SIGSTOP)
     try:
@@ -189,35 +187,34 @@ async def test_a_worker_that_hangs(
 
 
 async def two_at_work(desk: Desk, name: str, flag: Path) -> tuple[list[asyncio.Task[str]], list[int]]:
-    begun: list[int] = []
-    both = [
-        asyncio.create_task(desk.ask(name, str(flag), on_start=functools.partial(begun.append, number)))
-        for number in range(2)
-    ]
-    await until(lambda: len(begun) == 2, "both at work")
-    return both, begun
+    given: list[int] = []
+    at_work: list[float] = []
+    told = {"on_start": lambda: given.append(1), "on_progress": at_work.append}
+    both = [asyncio.create_task(desk.ask(name, str(flag), **told)) for _ in range(2)]
+    await until(lambda: len(at_work) == 2, "both at work")
+    return both, given
 
 
 async def test_work_of_a_lost_worker_begins_again_only_where_it_may(
     desk: Desk, cluster: Cluster, tmp_path: Path
 ) -> None:
     flag = tmp_path / "go"
-    both, begun = await two_at_work(desk, "wait_for", flag)
+    both, given = await two_at_work(desk, "wait_for", flag)
     cluster.workers.pop().kill()
     await until(lambda: any(task.done() for task in both), "the loss")
     flag.touch()
     results = await asyncio.gather(*both, return_exceptions=True)
     assert {type(result) for result in results} == {str, Lost}
-    assert len(begun) == 2
+    assert len(given) == 2
     cluster.add_worker()
     await until(lambda: desk.pool.ready == 2, "a new worker")
     flag.unlink()
-    both, begun = await two_at_work(desk, "wait_again", flag)
+    both, given = await two_at_work(desk, "wait_again", flag)
     cluster.workers.pop().kill()
     await until(lambda: desk.pool.waiting == 1, "work that waits again")
     flag.touch()
     assert await asyncio.gather(*both) == [str(flag)] * 2
-    assert len(begun) == 3
+    assert len(given) == 3
 
 
 @pytest.mark.parametrize("address", ["dask://127.0.0.1:1", "dask+tcp://127.0.0.1:1", "tls://127.0.0.1:1"])

@@ -34,7 +34,7 @@ class Desk:
         self._count = 0
 
     async def ask(self, name: str, value: object = None, **how: Any) -> Any:
-        return (await self.run(name, value=value, **how)).value
+        return json.loads((await self.run(name, value=value, **how)).json)
 
     async def run(self, name: str, value: object = None, options: object = None, **how: Any) -> Done:
         work = Work(self._services[name], self.folder(), value=value, options=options)
@@ -81,7 +81,7 @@ async def test_values_and_files_come_back(desk: Desk, tmp_path: Path) -> None:
     assert await desk.ask("later", 4) == 8
     assert await desk.ask("in_pool", [-1, 2]) == [1, 2]
     assert await desk.ask("give", "stdin") == ""
-    assert (await desk.send(b"", "json")).value == ["json"]
+    assert (await desk.send(b"", "json")).json == b'["json"]'
     outside = tmp_path / "outside.csv"
     outside.write_bytes(b"of the user")
     for options, content, suffix in (
@@ -228,10 +228,9 @@ async def test_one_of_four_is_killed(tmp_path: Path) -> None:
         desk = Desk(pool, tmp_path)
         await until(lambda: pool.ready == 4, "4 ready")
         flag = tmp_path / "go"
-        begun: list[int] = []
+        begun: list[float] = []
         four = [
-            asyncio.create_task(desk.ask("wait_for", str(flag), on_start=lambda: begun.append(1)))
-            for _ in range(4)
+            asyncio.create_task(desk.ask("wait_for", str(flag), on_progress=begun.append)) for _ in range(4)
         ]
         await until(lambda: len(begun) == 4, "four that work")
         os.kill(workers()[0], signal.SIGKILL)
@@ -379,10 +378,10 @@ def test_workers_without_posix(tmp_path: Path) -> None:
         )
     source = PARENT.replace(
         "        await pool.run(",
-        "        assert (await pool.run(Work(services['number'], folder))).value == 1\n"
+        "        assert (await pool.run(Work(services['number'], folder))).json == b'1'\n"
         "        try:\n            await pool.run(Work(services['hang'], folder))\n"
         "        except Exception as error:\n            assert 'its limit of 0.3 s' in str(error), error\n"
-        "        assert (await pool.run(Work(services['number'], folder))).value == 1\n"
+        "        assert (await pool.run(Work(services['number'], folder))).json == b'1'\n"
         "        await pool.run(",
     )
     env = {**os.environ, "PYTHONPATH": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
@@ -464,7 +463,7 @@ async def test_services_that_stop_importing_are_said_once_and_tried_again(
     async with Pool(services, 2) as pool:
         await until(lambda: pool.ready == 2, "2 ready")
         work = Work(pool.services[0], tmp_path, value=0)
-        assert (await pool.run(work)).value == 1
+        assert (await pool.run(work)).json == b"1"
         tries = tmp_path / "tries"
         services.write_text(f"open({str(tries)!r}, 'a').write('x')\nimport no_such_package\n")
         for pid in workers():
@@ -473,7 +472,7 @@ async def test_services_that_stop_importing_are_said_once_and_tried_again(
         waiting = asyncio.create_task(pool.run(work))
         assert not await pool.probe(0.05)
         loadable(services, 2)
-        assert (await waiting).value == 2
+        assert (await waiting).json == b"2"
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 1
     assert said[0].startswith(
@@ -537,7 +536,7 @@ async def test_the_services_of_the_page(tmp_path: Path) -> None:
         assert await desk.ask("translate", ["fish", "man"], options={"otherwise": "?"}) == ["poisson", "?"]
         with pytest.raises(Rejected, match="words are a list"):
             await desk.ask("translate", "fish")
-        text = (await desk.send(b"x" * 32_000, "fr", "transcribe")).value
+        text = json.loads((await desk.send(b"x" * 32_000, "fr", "transcribe")).json)
         assert text == {"text": "blub", "seconds": pytest.approx(1), "language": "fr"}
         for name, content in (("shout", b"ABC"), ("mirror", b"cba")):
             done = await desk.send(b"abc", "", name)

@@ -62,6 +62,36 @@ def ended(desk: Desk, job: Job | None, answer: bytes = b"answer", now_s: float =
     return desk.finish(job, (answer,), now_s)
 
 
+def test_a_desk_that_ends_begins_what_running_calls_make_alone() -> None:
+    desk = Desk()
+    one = Client(desk)
+    pm, stage = Station("pm"), Station("stage")
+    first = one.call(1, pm)
+    assert first is not None
+    assert one.call(2, pm) is None
+    assert [job.seq for job in desk.end("it ends")] == [2]
+    assert not desk.is_idle
+    for seq in (2, 3):
+        with pytest.raises(Busy, match="busy: it ends"):
+            one.call(seq, stage)
+    within = one.call(4, stage, chain=(first.key,))
+    assert ended(desk, within) == []
+    assert ended(desk, first) == []
+    assert desk.is_idle
+
+
+def test_a_call_that_was_declined_is_made_anew() -> None:
+    desk = Desk()
+    one = Client(desk)
+    declined = one.call(1)
+    assert declined is not None
+    declined.is_declined = True
+    ended(desk, declined, b"no")
+    assert one.got == [(b"no",)]
+    ended(desk, one.call(1))
+    assert desk.recall(one.session, 1, "read") == (b"answer",)
+
+
 def test_calls_of_one_instance_have_their_order() -> None:
     desk = Desk()
     one, other = Client(desk), Client(desk, "other")

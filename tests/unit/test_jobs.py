@@ -51,7 +51,7 @@ class Runner:
 async def jobs_in(folder: Path, runner: Runner, unclaimed_s: float = 60.0) -> AsyncIterator[Jobs]:
     spool = Spool(folder / "spool")
     kept = KeptResults(folder, 100, 10**6, 60.0)
-    async with Jobs(runner, kept, spool, 10, unclaimed_s) as jobs:
+    async with Jobs(runner, kept, spool, 10, unclaimed_s, return_s=10) as jobs:
         yield jobs
     kept.close()
     spool.close()

@@ -40,6 +40,7 @@ from snyper.services.remote_exceptions import (
 
 NOON = datetime(2025, 7, 25, 12, tzinfo=UTC)
 ERRORS_OF_CALLS = [
+    Busy("too much", 1.0),
     Unreachable("192.168.1.10:4440", "connection refused"),
     Unreachable("192.168.1.10:4440", "other calls had the connection", is_connected=True),
     Refused("the secret is another"),

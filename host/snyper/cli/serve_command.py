@@ -107,7 +107,7 @@ def serve(
         async def services_face(gateway: Gateway) -> AsyncIterator[None]:
             async with serving(gateway, services, workers, folder) as served:
                 found.extend(served.services)
-                async with at_hub(served, hub, name) if hub and name else nullcontext():
+                async with at_hub(gateway, served, hub, name) if hub and name else nullcontext():
                     yield
 
         def ready() -> None:

@@ -1,6 +1,7 @@
 """The application of a gateway: FastAPI's, and past it where a path says all."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Any
@@ -26,6 +27,7 @@ class Gateway(Application):
             title="SNYPER", openapi_url=None, lifespan=lifespan, exception_handlers={HTTPException: _explain}
         )
         self._found: dict[tuple[str, str], App] = {}
+        self._waits: list[Callable[[], Coroutine[Any, Any, None]]] = []
         super().__init__(limits, keys)
 
     def add(self, method: str, path: str, handler: Handler) -> None:
@@ -42,6 +44,14 @@ class Gateway(Application):
         Refusal, and at any time HungUp.
         """
         self._found[_WEB_SOCKET, path] = web_socket_endpoint(handler)
+
+    def on_drained(self, wait: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have `wait` called when it drains: it returns once what came by another way than HTTP is over."""
+        self._waits.append(wait)
+
+    async def drained(self) -> None:
+        """Wait until what came by other ways than HTTP is over. To be called once, when it drains."""
+        await asyncio.gather(*(wait() for wait in self._waits))
 
     async def find(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass a request to who answers it: at once where its path says all, and past FastAPI, which takes a

@@ -8,7 +8,8 @@ LIMITS: dict[str, Integer] = {
     "places": Integer(64, 1, 10_000),  # requests whose body is read, waits or is worked on
     "hold_s": Integer(20, 1, 3_600),  # for a place and a worker; the document's clients wait 30 s
     "jobs": Integer(100, 1, 100_000),  # asked for with respond-async, and not over
-    "unclaimed_s": Integer(30, 1, 3_600),  # the document's clients repeat within 2 s, ours within some more
+    "return_s": Integer(10, 1, 3_600),  # the document's clients repeat within 2 s, ours within some more
+    "unclaimed_s": Integer(30, 1, 3_600),
     "keep_s": Integer(86_400, 1, 31_536_000),
     "kept": Integer(1_000, 1, 1_000_000),
     "kept_mb": Integer(1_000, 1, 1_000_000),

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from inspect import Parameter, Signature
 from keyword import iskeyword
 from pathlib import Path
@@ -11,11 +13,16 @@ from typing import Any
 
 from snyper.device.serving.exchange import Refusal
 from snyper.device.serving.requests import disk_refusal
+from snyper.gateway.app import Gateway
+from snyper.gateway.places import CALLED_OFF, overloaded
 from snyper.gateway.service_routes import Serving
 from snyper.gateway.uploads import BODY_NAME, DEFAULT_OPTIONS, FILE_NAME, file_upload
 from snyper.offload.declarations import Kind, Service
-from snyper.offload.work import Done, InvalidInput, Raised, Rejected, TimedOut, Work
+from snyper.offload.idempotency import Result
+from snyper.offload.jobs import Full, Job, Jobs, Request
+from snyper.offload.work import InvalidInput, Raised, Rejected, TimedOut, Work
 from snyper.services.async_server import AsyncServer
+from snyper.services.execution import Declined
 from snyper.services.remote_exceptions import Busy, from_wire
 
 _FILENAME = "filename"
@@ -23,8 +30,9 @@ _OPTIONS = "options"
 
 
 @asynccontextmanager
-async def at_hub(serving: Serving, hub: str, name: str) -> AsyncIterator[None]:
-    """Serve the same functions as the service `name` of a hub, to consoles and devices, for the block.
+async def at_hub(gateway: Gateway, serving: Serving, hub: str, name: str) -> AsyncIterator[None]:
+    """Serve the same functions as the service `name` of a hub, to consoles and devices, for the block. When
+    `gateway` drains, calls do.
 
     Raises Refused where the hub does not take it; ValueError for a name that is none, also of a function.
     """
@@ -34,6 +42,7 @@ async def at_hub(serving: Serving, hub: str, name: str) -> AsyncIterator[None]:
     for service in serving.services:
         server.register(_function_of(server, serving, service))
     async with server:
+        gateway.on_drained(server.drain)
         yield
 
 
@@ -48,8 +57,8 @@ def _function_of(server: AsyncServer, serving: Serving, service: Service) -> Cal
             raise TypeError(f"{service.name}{signature}: {error}") from None
         given.apply_defaults()
         taken, *_ = given.args
-        tell = server.progress_of_call()
-        return await _carry_out(serving, service, taken, given.arguments, tell)
+        make = _data_work if service.kind is Kind.DATA else _file_work
+        return await _carry_out(server, serving, partial(make, service, taken, given.arguments))
 
     function.__name__ = function.__qualname__ = service.name
     function.__doc__ = service.doc
@@ -71,25 +80,20 @@ def _signature_of(service: Service) -> Signature:
     return Signature(parameters)
 
 
-async def _carry_out(
-    serving: Serving,
-    service: Service,
-    taken: object,
-    given: dict[str, Any],
-    on_progress: Callable[[float], None],
-) -> object:
-    """Do one call. Raises what the function raised, Busy, and WorkError where its worker was ended."""
+async def _carry_out(server: AsyncServer, serving: Serving, make: Callable[[Path], Work]) -> object:
+    """Do one call, whose work `make` makes in a folder. Raises what the function raised, WorkError where its
+    worker was ended, and Declined where none has begun.
+    """
     try:
         async with serving.places.one():
-            folder = serving.spool.take()
-            try:
-                make = _data_work if service.kind is Kind.DATA else _file_work
-                work = await _in_thread(make, service, folder, taken, given)
-                return await _in_thread(_value_of, await serving.pool.run(work, on_progress))
-            finally:
-                serving.spool.give_back(folder)
+            job = await _begin(serving, make)
+            with serving.jobs.holding(job):
+                try:
+                    return await _result(server, serving.jobs, job)
+                finally:
+                    job.is_delivered = True
     except Refusal as refusal:
-        raise Busy(refusal.detail) from None
+        raise Declined(Busy(refusal.detail, float(refusal.headers["retry-after"]))) from None
     except Rejected as error:
         raise InvalidInput(error.detail) from None
     except TimedOut as error:
@@ -98,6 +102,36 @@ async def _carry_out(
         raise _as_raised(error.detail) from None
     except OSError as error:
         raise OSError(disk_refusal(error).detail) from error
+
+
+async def _begin(serving: Serving, make: Callable[[Path], Work]) -> Job:
+    """Begin a job, which has its files from then on. Raises Refusal, and what `make` raises."""
+    folder = serving.spool.take()
+    try:
+        work = await _in_thread(make, folder)
+        return serving.jobs.enter(work, Request("", "", digest=secrets.token_hex(16)))  # it joins no other
+    except BaseException as error:
+        serving.spool.give_back(folder)
+        if isinstance(error, Full):
+            raise overloaded() from None
+        raise
+
+
+async def _result(server: AsyncServer, jobs: Jobs, job: Job) -> object:
+    """Wait for what comes of a job. Cancelled, it ends the job, which has not begun where its caller has gone
+    and is not back in time. Raises Refusal, WorkError.
+    """
+    loop = asyncio.get_running_loop()
+    job.on_progress = server.progress_of_call()
+    server.when_caller_gone(jobs.return_s, lambda: loop.call_soon_threadsafe(jobs.drop_if_queued, job))
+    try:
+        await asyncio.wait([job.task])
+    except asyncio.CancelledError:
+        await jobs.cancel(job)
+        raise
+    if job.task.cancelled():  # before it began
+        raise overloaded(CALLED_OFF)
+    return await _in_thread(_value_of, job.task.result())
 
 
 def _as_raised(detail: str) -> Exception:
@@ -118,7 +152,7 @@ async def _in_thread(function: Callable[..., Any], *args: object) -> Any:
         raise
 
 
-def _data_work(service: Service, folder: Path, taken: object, given: dict[str, Any]) -> Work:
+def _data_work(service: Service, taken: object, given: dict[str, Any], folder: Path) -> Work:
     """Make work of values: JSON in a file, as a long one over HTTP is. Raises TypeError, ValueError."""
     options = given.get(_OPTIONS)
     body = {service.takes: taken, _OPTIONS: {} if options is None else options}
@@ -136,7 +170,7 @@ def _plain(value: Any) -> object:
     return value.tolist()
 
 
-def _file_work(service: Service, folder: Path, taken: Any, given: dict[str, Any]) -> Work:
+def _file_work(service: Service, taken: Any, given: dict[str, Any], folder: Path) -> Work:
     """Make work of a file. Raises TypeError, ValueError, OSError."""
     filename, options = given[_FILENAME], given.get(_OPTIONS, DEFAULT_OPTIONS)
     if not isinstance(filename, str) or not isinstance(options, str):
@@ -156,6 +190,6 @@ def _check_size(service: Service, size: int) -> None:
         raise ValueError(f"{service.name} takes at most {service.max_bytes} bytes, not {size}")
 
 
-def _value_of(done: Done) -> object:
+def _value_of(result: Result) -> object:
     """Return what came of work: the bytes of a file, or a value."""
-    return done.value if done.file is None else done.file.read_bytes()
+    return json.loads(result.json) if result.file is None else result.file.read_bytes()

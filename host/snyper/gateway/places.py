@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from weakref import WeakValueDictionary
@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 from snyper.device.serving.exchange import Refusal
 
 RETRY_AFTER_S = 1
+CALLED_OFF = "the work was called off before it began: come again"
 _LEAST_HOLD_S = 1.0  # in which a worker that is free begins, on any computer
 
 
@@ -36,6 +37,14 @@ class Places:
         self._free = asyncio.Semaphore(count)
         self._share = max(1, count // 2)
         self._reading: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._timeouts: set[asyncio.Timeout] = set()
+        self._is_ended = False
+
+    def end(self) -> None:
+        """Refuse who waits for a place, and from now on who would have to."""
+        self._is_ended = True
+        for timeout in self._timeouts:
+            timeout.reschedule(0)
 
     @asynccontextmanager
     async def one(self, address: str | None = None) -> AsyncIterator[Place]:
@@ -50,22 +59,29 @@ class Places:
                 if address is not None:
                     share = self._reading.get(address) or asyncio.Semaphore(self._share)
                     self._reading[address] = share
-                    await _take(share, until_s)
+                    await self._take(share, until_s)
                     reading.callback(share.release)
-                await _take(self._free, until_s)
+                await self._take(self._free, until_s)
                 held.callback(self._free.release)
             finally:
                 self.waiting -= 1
             yield Place(max(until_s - loop.time(), _LEAST_HOLD_S), reading.close)
 
-
-async def _take(places: asyncio.Semaphore, until_s: float) -> None:
-    try:
-        # Without a wait there is none to limit, which takes longer than all else here.
-        async with nullcontext() if not places.locked() else asyncio.timeout_at(until_s):
+    async def _take(self, places: asyncio.Semaphore, until_s: float) -> None:
+        if not places.locked():  # without a wait there is none to limit, which takes longer than all else
             await places.acquire()
-    except TimeoutError:
-        raise overloaded() from None
+            return
+        if self._is_ended:
+            raise overloaded()
+        timeout = asyncio.timeout_at(until_s)
+        try:
+            async with timeout:
+                self._timeouts.add(timeout)
+                await places.acquire()
+        except TimeoutError:
+            raise overloaded() from None
+        finally:
+            self._timeouts.discard(timeout)
 
 
 def overloaded(detail: str = "too much is being worked on: come again") -> Refusal:

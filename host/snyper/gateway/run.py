@@ -49,7 +49,7 @@ async def serve(
     gateway: Gateway, faces: Iterable[Face], listening: Listening, ready: Callable[[], None]
 ) -> None:
     """Serve `faces`, each opened after those before it, until cancelled, or SIGTERM or the terminal's end:
-    then they drain, and requests under way have the limit `drain_s`. `ready` is called when all are served.
+    then they drain, and what is under way has the limit `drain_s`. `ready` is called when all are served.
     Raises what a face does.
     """
     async with AsyncExitStack() as stack:
@@ -60,6 +60,7 @@ async def serve(
 
 async def _serve(gateway: Gateway, listening: Listening, ready: Callable[[], None]) -> None:
     limits = gateway.limits
+    draining: list[asyncio.Task[None]] = []
     server = WebServer(
         gateway,
         listening.socks,
@@ -76,6 +77,7 @@ async def _serve(gateway: Gateway, listening: Listening, ready: Callable[[], Non
         if not server.should_exit:
             _log.info("ending: what is under way has %s s", limits["drain_s"])
             gateway.drain()
+            draining.append(asyncio.create_task(_drained(gateway)))
             server.should_exit = True
 
     loop = asyncio.get_running_loop()
@@ -90,12 +92,21 @@ async def _serve(gateway: Gateway, listening: Listening, ready: Callable[[], Non
             ready()
         await asyncio.wait([serving])
         serving.result()
+        await asyncio.gather(*draining)
     finally:
+        for task in draining:
+            task.cancel()
         if not serving.done():
             server.config.timeout_graceful_shutdown = 1
             server.should_exit = True
             gateway.drain()
             await asyncio.wait([serving])
+
+
+async def _drained(gateway: Gateway) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(gateway.limits["drain_s"]):
+            await gateway.drained()
 
 
 def log_fault(what: str, error: BaseException | None = None) -> None:

@@ -92,6 +92,11 @@ class Serving:
             raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"retry-after": "1"})
         return {}
 
+    def drop_queued(self) -> None:
+        """Refuse what has not begun, and what comes: this process is about to end."""
+        self.jobs.drop_queued()
+        self.places.end()
+
 
 @asynccontextmanager
 async def serving(
@@ -107,7 +112,9 @@ async def serving(
             closing(KeptResults(folder, limits["kept"], limits["kept_mb"] * 1_000_000, limits["keep_s"]))
         )
         pool = await stack.enter_async_context(_open_pool(services, workers))
-        jobs = await stack.enter_async_context(Jobs(pool, kept, spool, limits["jobs"], limits["unclaimed_s"]))
+        jobs = await stack.enter_async_context(
+            Jobs(pool, kept, spool, limits["jobs"], limits["unclaimed_s"], limits["return_s"])
+        )
         uploads = await stack.enter_async_context(uploads_in(folder / UPLOADS, upload_limits(pool.services)))
         places = Places(limits["places"], limits["hold_s"])
         served = Serving(pool.services, jobs, pool, places, spool)
@@ -137,4 +144,4 @@ def _add_routes(gateway: Gateway, serving: Serving, uploads: Uploads) -> None:
     gateway.add("DELETE", "/jobs/{id}", job_routes.remove)
 
     gateway.add_state(serving.health, serving.ready)
-    gateway.on_drain(jobs.drop_queued)
+    gateway.on_drain(serving.drop_queued)

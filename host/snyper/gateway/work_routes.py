@@ -9,7 +9,7 @@ from typing import Any
 
 from snyper.device.serving.exchange import Exchange, HungUp, Refusal
 from snyper.device.serving.requests import disk_refusal, idempotency_key
-from snyper.gateway.places import Places, overloaded
+from snyper.gateway.places import CALLED_OFF, Places, overloaded
 from snyper.gateway.results import send_result
 from snyper.gateway.uploads import Upload, read_upload
 from snyper.offload.declarations import Service
@@ -109,7 +109,7 @@ async def _accept(exchange: Exchange, job: Job) -> None:
 def result_of(job: Job) -> Result:
     """Return what came of a job that is over. Raises Refusal."""
     if job.task.cancelled():
-        raise overloaded("the work was called off: come again")
+        raise overloaded(CALLED_OFF)
     match job.task.exception():
         case None:
             return job.task.result()

@@ -101,9 +101,7 @@ class _Slot:
                 return await self._node.call("describe") is not None
         return False
 
-    async def run(
-        self, work: Work, on_start: Callable[[], None], on_progress: Callable[[float], None]
-    ) -> Done:
+    async def run(self, work: Work, on_progress: Callable[[float], None]) -> Done:
         work_id = secrets.token_hex(16)
         loop = asyncio.get_running_loop()
         limit = asyncio.timeout(None)
@@ -116,7 +114,6 @@ class _Slot:
             elif not is_started:
                 is_started = True
                 limit.reschedule(loop.time() + work.service.limit_s + _CALL_LIMIT_S)
-                on_start()
 
         self._listeners[work_id] = listen
         try:

@@ -20,8 +20,6 @@ from snyper.offload.work import Done, Work, WorkError
 
 _log = logging.getLogger("snyper")
 
-# The document's clients repeat 1 s and 2 s after what went wrong, ours after some more.
-RETURN_S = 10.0  # for which a request that was refused for want of a worker keeps its place in the queue
 _MAX_UNCLAIMED = 64  # results; the one that waits longest goes
 
 
@@ -81,6 +79,7 @@ class Job:
         self.is_kept = bool(request.key) or request.is_async  # its result outlives whoever waits for it
         self.state = State.QUEUED
         self.progress = 0.0
+        self.on_progress: Callable[[float], object] = lambda progress: None
         self.detail = ""  # why it failed
         self.holders = 0
         self.keeps_place_until_s = 0.0
@@ -116,12 +115,18 @@ class Job:
 
 class Jobs:
     """The jobs of a process, of which `most_async` at most may be under way that nobody waits for. A result
-    that nobody was there to take waits for `unclaimed_s`. At the end of an `async with` block all of them
-    end, and their files are removed.
+    that nobody was there to take waits for `unclaimed_s`, and queued work whose client is to come back, or
+    may, for `return_s`. At the end of an `async with` block all of them end, and their files are removed.
     """
 
     def __init__(
-        self, runner: Runner, kept: KeptResults, spool: Spool, most_async: int, unclaimed_s: float
+        self,
+        runner: Runner,
+        kept: KeptResults,
+        spool: Spool,
+        most_async: int,
+        unclaimed_s: float,
+        return_s: float,
     ) -> None:
         """Their folders are those of `spool`, to which they are given back."""
         self._runner = runner
@@ -129,6 +134,7 @@ class Jobs:
         self._kept = kept
         self._most_async = most_async
         self._unclaimed_s = unclaimed_s
+        self.return_s = return_s
         self._joinable: dict[tuple[str, ...], Job] = {}
         self._async: OrderedDict[str, Job] = OrderedDict()
         self._live: dict[Job, None] = {}  # in the order in which they came
@@ -183,8 +189,8 @@ class Jobs:
     def keep_place(self, job: Job) -> None:
         """Keep its place in the queue for whoever was refused, and asked to come back."""
         loop = asyncio.get_running_loop()
-        job.keeps_place_until_s = loop.time() + RETURN_S
-        loop.call_later(RETURN_S + 0.001, self._release, job)
+        job.keeps_place_until_s = loop.time() + self.return_s
+        loop.call_later(self.return_s + 0.001, self._release, job)
 
     def place(self, job: Job) -> int | None:
         """Return how many are to begin before it; None if it has begun."""
@@ -204,10 +210,14 @@ class Jobs:
     async def remove(self, job: Job) -> None:
         """Remove a job: its work is ended, its result thrown away."""
         self._async.pop(job.id, None)
-        self._drop(job)
-        await asyncio.wait([job.task])
+        await self.cancel(job)
         self._forget(job)
         await self.remove_result(job.id)
+
+    async def cancel(self, job: Job) -> None:
+        """End a job, also one that runs. It has ended when this returns."""
+        self._drop(job)
+        await asyncio.wait([job.task])
 
     async def remove_result(self, job_id: str) -> None:
         """Throw a kept result away."""
@@ -217,8 +227,12 @@ class Jobs:
         """Drop what has not begun, and take nothing more: this process is about to end."""
         self._is_ending = True
         for job in list(self._live):
-            if job.state is State.QUEUED:
-                self._drop(job)
+            self.drop_if_queued(job)
+
+    def drop_if_queued(self, job: Job) -> None:
+        """Drop a job if it has not begun."""
+        if job.state is State.QUEUED:
+            self._drop(job)
 
     async def __aenter__(self) -> Self:
         return self
@@ -247,6 +261,7 @@ class Jobs:
 
         def on_progress(progress: float) -> None:
             job.progress = progress
+            job.on_progress(progress)
 
         done = await self._runner.run(job.work, on_progress=on_progress, on_start=on_start)
         result = Result(

@@ -1,6 +1,5 @@
 """A piece of work, its result, and the errors instead of one."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +24,6 @@ class Done:
 
     json: bytes = b"null"  # UTF-8
     file: Path | None = None
-
-    @property
-    def value(self) -> object:
-        """The JSON, parsed."""
-        return json.loads(self.json)
 
 
 class WorkError(Exception):

@@ -29,9 +29,7 @@ class Worker(Protocol):
         """Whether it takes work, or is at some."""
         ...
 
-    async def run(
-        self, work: Work, on_start: Callable[[], None], on_progress: Callable[[float], None]
-    ) -> Done:
+    async def run(self, work: Work, on_progress: Callable[[float], None]) -> Done:
         """Do a piece of work. Raises NotStarted, WorkError."""
         ...
 
@@ -143,7 +141,7 @@ class WorkQueue:
     ) -> Done:
         """Do a piece of work, in its turn, and return what came of it.
 
-        A file that it gives lies in `work.folder`. `on_start` is called when a worker begins with it, and
+        A file that it gives lies in `work.folder`. `on_start` is called before a worker gets it, and
         `on_progress` with its share that is done. Cancelled, it gives up its turn, or its worker is killed,
         which has ended when CancelledError is raised. Raises WorkError; TypeError, ValueError for a value
         that is no JSON.
@@ -152,7 +150,8 @@ class WorkQueue:
         while True:
             worker = await self._take_worker()
             try:
-                return await self._run_in(worker, work, on_progress, on_start)
+                on_start()
+                return await self._run_in(worker, work, on_progress)
             except NotStarted:
                 continue
             except Lost:
@@ -194,13 +193,12 @@ class WorkQueue:
         worker: Worker,
         work: Work,
         on_progress: Callable[[float], None],
-        on_start: Callable[[], None],
     ) -> Done:
         counted = self.statistics.setdefault(work.service.name, ServiceStatistics())
         counted.running += 1
         began_s = time.monotonic()
         try:
-            done = await worker.run(work, on_start, on_progress)
+            done = await worker.run(work, on_progress)
         except WorkError:
             counted.count(time.monotonic() - began_s, is_failure=True)
             raise

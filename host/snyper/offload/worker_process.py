@@ -28,9 +28,8 @@ _HAS_GROUPS = hasattr(os, "killpg")  # of processes: all but Windows
 class _Run:
     """The piece of work that a worker is at, and who waits for it."""
 
-    def __init__(self, on_start: Callable[[], None], on_progress: Callable[[float], None]) -> None:
+    def __init__(self, on_progress: Callable[[float], None]) -> None:
         self.done: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
-        self.on_start = on_start
         self.on_progress = on_progress
         self.is_started = False
 
@@ -80,9 +79,7 @@ class WorkerProcess:
             if not self._ready.done() or self._ready.cancelled() or self._ready.exception() is not None:
                 await self.kill()
 
-    async def run(
-        self, work: Work, on_start: Callable[[], None], on_progress: Callable[[float], None]
-    ) -> Done:
+    async def run(self, work: Work, on_progress: Callable[[float], None]) -> Done:
         """Do a piece of work. Raises NotStarted, WorkError.
 
         At its limit, or cancelled, the process is killed, and has ended when this returns.
@@ -90,7 +87,7 @@ class WorkerProcess:
         line = _line_of(work)
         if not self.is_alive:
             raise NotStarted
-        run = self._run = _Run(on_start, on_progress)
+        run = self._run = _Run(on_progress)
         try:
             async with asyncio.timeout(work.service.limit_s):
                 await self._send(line)
@@ -213,7 +210,6 @@ class WorkerProcess:
         if word == "started":
             run.is_started = True
             self.works += 1
-            run.on_start()
         elif word == "progress":
             run.on_progress(value)
         elif not run.done.done():

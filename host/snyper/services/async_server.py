@@ -21,6 +21,16 @@ class AsyncServer(BaseServer):
             print(self._hint(), flush=True)
             await self._ended.wait()
 
+    async def drain(self) -> None:
+        """Take no more calls, and wait until those that run have ended and their answers are on the way.
+
+        Those that wait for their turn, and those that come, are Busy: nothing of them was done. May be
+        cancelled; `close` is to follow.
+        """
+        loop, drained = asyncio.get_running_loop(), asyncio.Event()
+        self._drain(lambda: loop.call_soon_threadsafe(drained.set))
+        await drained.wait()
+
     async def close(self) -> None:
         """Stop: no call is taken any more, and who waits for one learns of it. Coroutines are cancelled."""
         if self._engine is not None:

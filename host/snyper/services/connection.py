@@ -74,6 +74,11 @@ class Connection:
         self.has_ended = False
         engine.selector.register(sock, self._mask, self._on_ready)
 
+    @property
+    def has_unsent(self) -> bool:
+        """Whether the network has not taken all that was sent."""
+        return bool(self._unsent)
+
     def on_taking(self, takes: bool) -> None:
         """Do nothing; for who is to know whether the client takes what it is sent."""
 

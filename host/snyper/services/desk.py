@@ -66,6 +66,7 @@ class Session:
     seen: int = 0  # it has had the answers up to this one, but for the `open`
     open: frozenset[int] = frozenset()
     gone: set[int] = field(default_factory=set)  # those it has not, whose answers are not kept any more
+    gone_s: float = 0.0  # when its connection was lost
     jobs: "dict[int, Job]" = field(default_factory=dict)
     answers: dict[int, tuple[Pieces, int, float]] = field(default_factory=dict)  # its bytes, since when
     kept_bytes: int = 0  # of all of them
@@ -91,6 +92,8 @@ class Job:
     watched: Any = None  # for which it reads
     began_s: float = 0.0  # 0 while it waits
     is_cancelled: bool = False
+    is_declined: bool = False  # its function has done nothing: who makes it again has it made anew
+    when_gone: "tuple[float, Callable[[], object]] | None" = None  # after so many seconds that is called
 
     def __init__(
         self,
@@ -140,6 +143,22 @@ class Desk:
         self._waiting_bytes = 0
         self._running: set[Job] = set()
         self._kept_bytes = 0
+        self._ending = ""
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether no call runs."""
+        return not self._running
+
+    def end(self, why: str) -> list[Job]:
+        """Begin no call from now on but those that running ones make: each is Busy, for `why`. Return those
+        that have waited.
+        """
+        self._ending = why
+        dropped = [job for job in self._waiting if not job.is_within]
+        for job in dropped:
+            self._remove(job)
+        return dropped
 
     def open(self, id: str, who: str, send: Callable[[Pieces], None]) -> tuple[Session, bool]:
         """Return the session of a client that has connected, and whether it was known."""
@@ -199,6 +218,8 @@ class Desk:
         session, needs = job.session, job.needs
         if job.chain:
             self._check_chain(job)  # first: its object may be leased to who has made the outer call
+        if self._ending and not job.is_within:
+            raise Busy(self._ending)
         if job.leases or self.leases.given:
             self.leases.check(needs.stations, session.id, job.leases, now_s, needs.is_open)
         if len(session.jobs) >= MAX_OF_CLIENT:
@@ -237,7 +258,7 @@ class Desk:
         self._running.discard(job)
         for station in job.needs.stations:
             station.jobs.remove(job)
-        if job.seq > session.seen or not session.has(job.seq):
+        if not job.is_declined and (job.seq > session.seen or not session.has(job.seq)):
             self._keep(session, job.seq, pieces if kept is None else kept, now_s)
         if session.send is not None and not job.is_cancelled:
             session.send(pieces)

@@ -6,12 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 from snyper.services.context import current_job
 from snyper.services.desk import Job
-from snyper.services.remote_exceptions import to_wire
-from snyper.services.wire import RAISED, RETURNED, Pieces, own, reply
+from snyper.services.remote_exceptions import CallError, to_wire
+from snyper.services.wire import RAISED, RETURNED, Pieces, own, refusal, reply
 
 if TYPE_CHECKING:
     Generators = GeneratorType[Any, Any, Any] | AsyncGeneratorType[Any, Any]
     Outcome = Pieces | Generators | Awaitable[object]  # of a function
+
+
+class Declined(Exception):
+    """A served function's word that it has done nothing, and `why`, which its caller gets as the server's own
+    error. A caller who was away meanwhile, and comes back with the call, has it made anew.
+    """
+
+    def __init__(self, why: CallError) -> None:
+        super().__init__(str(why))
+        self.why = why
 
 
 _VALUES = frozenset((NoneType, bool, int, float, str, bytes, list, dict, tuple))  # and nothing else
@@ -47,6 +57,10 @@ async def complete(job: Job, awaitable: Awaitable[object], tracebacks: bool) -> 
 
 def raised(job: Job, error: BaseException, tracebacks: bool) -> Pieces:
     """Return the answer to a call that has raised."""
+    if isinstance(error, Declined):
+        job.is_declined = True
+        job.outcome = f"refused {type(error.why).__name__}: {error.why}"
+        return refusal(job.seq, error.why)
     wire = to_wire(error, tracebacks)
     job.outcome = f"raised {str(wire['type']).rpartition('.')[2]}: {wire['message']}".removesuffix(": ")
     return reply(job.seq, RAISED, wire)

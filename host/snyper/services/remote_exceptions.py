@@ -92,11 +92,14 @@ class NotServed(CallError):
 
 
 class Busy(CallError):
-    """As many calls wait as may. `by` says what is running, of whom and for how long. Nothing was done."""
+    """As many calls wait as may, or the server is ending. `by` says what is running, of whom and for how
+    long. Nothing was done. It may be called again after `retry_after_s`, where the server says that.
+    """
 
-    def __init__(self, by: str) -> None:
-        super().__init__(by)
+    def __init__(self, by: str, retry_after_s: float | None = None) -> None:
+        super().__init__(*((by,) if retry_after_s is None else (by, retry_after_s)))
         self.by = by
+        self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
         return f"busy: {self.by}"
@@ -402,7 +405,7 @@ def _make_remote_error(base_name: str, type_name: str, message: str) -> RemoteEr
     return error
 
 
-# What each is made of, where that is more than texts.
+# What each is made of, where that is more than a text.
 _FIELDS: dict[type[CallError], tuple[type, ...]] = {
     Incompatible: (int, int),
     LeaseLost: (str, str),
@@ -412,7 +415,7 @@ _FIELDS: dict[type[CallError], tuple[type, ...]] = {
     StreamLost: (int,),
     Unreachable: (str, str),
 }
-_MORE: dict[type[CallError], tuple[type, ...]] = {Unreachable: (bool,)}  # that may be left out
+_MORE: dict[type[CallError], tuple[type, ...]] = {Busy: (float,), Unreachable: (bool,)}  # may be left out
 
 
 def _make_error_of_call(kind: type[CallError], arguments: list[Any] | None, message: str) -> CallError:

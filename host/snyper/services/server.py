@@ -26,7 +26,7 @@ from snyper.services.lease_requests import LeaseRequests
 from snyper.services.leasing import Leases
 from snyper.services.places import check_place
 from snyper.services.recording import Recording
-from snyper.services.remote_exceptions import CallError, Cancelled
+from snyper.services.remote_exceptions import Busy, CallError, Cancelled
 from snyper.services.server_log import CallLog
 from snyper.services.shown import Shown
 from snyper.services.stations import Stations
@@ -79,6 +79,8 @@ class Plan:
     shown: Shown | None
 
 
+_ENDING = "this server is ending: call again later, or another one"
+_LOOK_S = 0.02  # until it is seen that what ran is over, and its answers have gone out
 _SERVED = (CALL, CANCEL, DESCRIBE, RUNNING, LOCK, RENEW, UNLOCK, LEASES, WATCH, LOG, STATISTICS)
 
 
@@ -196,6 +198,30 @@ class BaseServer:
 
         return lambda done: engine.post(lambda: tell(done))
 
+    def when_caller_gone(self, after_s: float, callback: Callable[[], object]) -> None:
+        """Have `callback` called, in some thread, once the caller of the function that runs here has had no
+        connection for so many seconds; again if it comes back, and goes again.
+        """
+        job: Job = current_job.get()
+        assert self._engine is not None
+        job.when_gone = after_s, callback
+        self._engine.post(lambda: self._await_return(job))
+
+    def _await_return(self, job: Job) -> None:
+        """Tell the function of a call if its caller has no connection, and gets none in time."""
+        session = job.session
+        if job.when_gone is None or session.send is not None:
+            return
+        after_s, callback = job.when_gone
+        until_s = session.gone_s + after_s
+
+        def check() -> None:
+            is_away = session.send is None and session.gone_s + after_s <= until_s
+            if is_away and session.jobs.get(job.seq) is job:
+                callback()
+
+        self._call_at(until_s, check)
+
     # --- start
 
     def _start(self, on_end: Callable[[], object] = lambda: None) -> None:
@@ -218,6 +244,27 @@ class BaseServer:
         """Register with the hub, if there is one to serve at. Raises Refused."""
         if self._hub is not None:
             self._hub.start()
+
+    def _drain(self, on_drained: Callable[[], object]) -> None:
+        """Refuse what has not begun and what comes, and call `on_drained` once what runs is over."""
+        engine = self._engine
+        assert engine is not None
+
+        def begin() -> None:
+            for job in self._desk.end(_ENDING):
+                error = Busy(_ENDING)
+                self._recording.refuse(job, error)
+                if job.session.send is not None:
+                    job.session.send(refusal(job.seq, error))
+            check()
+
+        def check() -> None:
+            if self._desk.is_idle and not any(one.has_unsent for one in self._entrance.connections):
+                on_drained()
+            else:
+                self._call_at(time.monotonic() + _LOOK_S, check)
+
+        engine.post(begin)
 
     def _leave(self) -> None:
         if self._hub is not None:
@@ -258,12 +305,14 @@ class BaseServer:
 
     def _on_end(self, connection: Connection) -> None:
         if connection.session is not None and connection.session.send == connection.send:
+            connection.session.gone_s = time.monotonic()
             for job in self._desk.close(connection.session):
                 job.outcome = "not begun: its caller has gone"
                 self._recording.end(job, 0.0)
             self._watches.leave(connection.session.id)
             for job in connection.session.jobs.values():
                 job.stop_stream()
+                self._await_return(job)
             assert self._engine is not None
             self._engine.post(self._run_next)  # not at once: the desk may be sending to this very client
 
