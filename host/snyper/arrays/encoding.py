@@ -10,6 +10,14 @@ import numpy
 PIECE_BYTES = 131_072  # encoded at once: 10 ms in which no other thread runs
 
 
+def as_object(pieces: Iterable[Any], shape: Sequence[int], dtype: Any) -> Iterator[bytes]:
+    """Yield the JSON of an object with shape, type and elements, of which `encoded` says more."""
+    about = {"shape": shape, "dtype": str(dtype)}
+    yield json.dumps(about, separators=(",", ":"))[:-1].encode() + b',"data":'
+    yield from encoded(pieces, shape)
+    yield b"}"
+
+
 def encoded(pieces: Iterable[Any], shape: Sequence[int]) -> Iterator[bytes]:
     """Yield the JSON of an array of that shape, whose elements come in order in `pieces`, none of which
     crosses the end of a list that it does not fill.

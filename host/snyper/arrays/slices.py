@@ -40,7 +40,7 @@ def select(text: str, shape: Sequence[int]) -> Selection:
     """
     parts = text.replace(" ", "").split(",")
     if len(parts) > len(shape):
-        raise NoSlice(f"{len(parts)} slices are too many for {len(shape)} axes")
+        raise NoSlice(f"it has {len(shape)} axes, too few for {len(parts)} slices")
     ranges: list[range] = []
     lengths: list[int] = []
     for axis, (part, length) in enumerate(zip(parts, shape, strict=False)):

@@ -36,6 +36,7 @@ COMMANDS = {
     "serve": "serve_command.serve",
     "receive": "receive_command.receive",
     "gateway": "gateway_command.gateway",
+    "arrays": "arrays_command.arrays",
     "call": "call_command.call",
     "stubs": "call_command.stubs",
     "log": "log_command.log",

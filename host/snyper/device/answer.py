@@ -73,7 +73,7 @@ class Answer:
 
     def value(self) -> Any:
         """Return the JSON that it is. Raises BadAnswer."""
-        content = b"".join(self._blocks(JSON_BYTES))
+        content = b"".join(self.blocks(JSON_BYTES))
         try:
             return json.loads(content.decode("utf-8"))
         except (ValueError, RecursionError) as error:
@@ -107,7 +107,7 @@ class Answer:
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _AS_IT_IS
             with os.fdopen(os.open(str(part), flags, 0o600), "wb") as file:  # results may be nobody else's
-                for block in self._blocks(max_bytes):
+                for block in self.blocks(max_bytes):
                     file.write(block)
                 file.flush()
                 os.fsync(file.fileno())
@@ -119,7 +119,7 @@ class Answer:
             raise
         return target
 
-    def _blocks(self, max_bytes: int) -> Iterator[bytes]:
+    def blocks(self, max_bytes: int) -> Iterator[bytes]:
         """Yield the content, all of it. Raises BadAnswer where it is larger, Lost where it is cut off."""
         if (self.header("Content-Encoding") or "identity").lower() != "identity":
             raise BadAnswer("the answer is packed, which was not asked for")

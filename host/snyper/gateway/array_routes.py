@@ -50,8 +50,8 @@ async def serving_arrays(gateway: Gateway, folder: Path) -> AsyncIterator[Store]
         routes = _ArrayRoutes(store, Places(limits["places"], limits["hold_s"]))
         gateway.add("POST", "/upload", _shaped(routes.upload))
         gateway.add("GET", "/arrays", _shaped(routes.list))
-        gateway.add("GET", "/array/{name}", _shaped(routes.get))
-        gateway.add("DELETE", "/array/{name}", _shaped(routes.delete))
+        gateway.add("GET", "/array/{name:path}", _shaped(routes.get))
+        gateway.add("DELETE", "/array/{name:path}", _shaped(routes.delete))
         gateway.add_state(lambda: {"status": "healthy", "arrays_stored": store.count})
         yield store
 
@@ -192,15 +192,10 @@ def _without_suffix(name: str) -> str:
 
 
 async def _send_json(exchange: Exchange, head: Head, file: BinaryIO, selection: Selection) -> None:
-    def parts() -> Iterator[bytes]:
-        about = {"shape": selection.shape, "dtype": _type_name(head.dtype)}
-        yield json.dumps(about, separators=(",", ":"))[:-1].encode() + b',"data":'
-        numbers = pieces(file, head, selection, encoding.PIECE_BYTES)
-        yield from encoding.encoded(numbers, selection.shape)
-        yield b"}"
-
+    numbers = pieces(file, head, selection, encoding.PIECE_BYTES)
+    parts = encoding.as_object(numbers, selection.shape, head.type)
     await exchange.begin_answer(200, None, "application/json", {})
-    await exchange.send_parts(parts())
+    await exchange.send_parts(parts)
 
 
 async def _send_npy(exchange: Exchange, entry: Entry, file: BinaryIO, selection: Selection | None) -> None:

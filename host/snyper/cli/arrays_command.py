@@ -1,0 +1,135 @@
+"""`snyper arrays`: the arrays that a gateway stores."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from snyper.cli import extras, transfers
+from snyper.cli.commands import Json
+from snyper.cli.help_page import App
+from snyper.cli.output import err, out
+from snyper.cli.transfers import SERVER_TIMEOUT_S, ServerTimeout
+from snyper.client.labels import plural
+from snyper.system.files import shown, writing
+from snyper.system.streams import print_json
+from snyper.system.text import one_line
+
+if TYPE_CHECKING:
+    from snyper.arrays import NumpyClient
+
+arrays = App(
+    help="Store arrays at a gateway, and get them back.", no_args_is_help=True, rich_markup_mode=None
+)
+
+DEFAULT_GATEWAY = "http://127.0.0.1:8000"
+Gateway = Annotated[
+    str, typer.Option("--to", envvar="SNYPER_GATEWAY", metavar="URL", help="The gateway that stores them.")
+]
+IndexOrName = Annotated[str, typer.Argument(metavar="INDEX|NAME", help="As `list` shows it.")]
+
+
+@arrays.command()
+def upload(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Of numpy.save, each.", dir_okay=False)
+    ],
+    to: Gateway = DEFAULT_GATEWAY,
+    timeout: ServerTimeout = SERVER_TIMEOUT_S,
+    as_json: Json = False,
+) -> None:
+    """Store `.npy` files, in their order, and show the index of each."""
+    with _client(to, timeout) as client:
+        for file in files:
+            with transfers.progress(file.name) as on_progress:
+                stored = client.upload_file(file, on_progress)
+            if as_json:
+                print_json(stored)
+            else:
+                line = f"{stored['index']}  {stored['dtype']}  {_shape(stored['shape'])}  {shown(file)}"
+                out.print(one_line(line), highlight=False, soft_wrap=True)
+
+
+@arrays.command("list")
+def list_arrays(
+    to: Gateway = DEFAULT_GATEWAY, timeout: ServerTimeout = SERVER_TIMEOUT_S, as_json: Json = False
+) -> None:
+    """Show the arrays that are stored."""
+    with _client(to, timeout) as client:
+        found = list(client.describe_arrays())
+        if as_json:
+            print_json(found)
+            return
+        table = Table("index", "name", "shape", "type", "bytes", "stored", box=None)
+        for one in found:
+            size = f"{one['bytes']:,}"
+            row = (one["index"], one["name"], _shape(one["shape"]), one["dtype"], size, one["created"])
+            table.add_row(*(one_line(str(cell)) for cell in row))
+        if found:
+            out.print(table)
+        err.print(plural(len(found), "array"))
+
+
+@arrays.command()
+def get(
+    which: IndexOrName,
+    part: Annotated[
+        str, typer.Option("--slice", metavar="SLICE", help="A part of it, such as 10:20,::2 or :,0.")
+    ] = "",
+    into: Annotated[
+        Path | None,
+        typer.Option("--into", "-o", metavar="FILE", help="Write it as .npy.", dir_okay=False),
+    ] = None,
+    to: Gateway = DEFAULT_GATEWAY,
+    timeout: ServerTimeout = SERVER_TIMEOUT_S,
+    as_json: Json = False,
+) -> None:
+    """Show an array, or write it to a file."""
+    with _client(to, timeout) as client, transfers.progress(which) as on_progress:
+        from snyper.arrays.encoding import as_object
+
+        if into is not None:
+            with writing(into) as file:
+                client.save_array(which, file, part, on_progress)
+            return
+        array = client.get_array(which, part, on_progress)
+        if as_json:
+            parts = as_object([array.reshape(-1)], array.shape, array.dtype)
+            typer.echo(b"".join(parts))
+        else:
+            out.print(str(array), highlight=False, soft_wrap=True)
+            err.print(f"{array.dtype}, {_shape(array.shape)}")
+
+
+@arrays.command()
+def delete(
+    which: Annotated[list[str], typer.Argument(metavar="INDEX|NAME...", help="As `list` shows them.")],
+    to: Gateway = DEFAULT_GATEWAY,
+    timeout: ServerTimeout = SERVER_TIMEOUT_S,
+    as_json: Json = False,
+) -> None:
+    """Delete arrays, in their order. Their indices are never used again."""
+    with _client(to, timeout) as client:
+        for one in which:
+            deleted = client.delete_array(one)
+            if as_json:
+                print_json(deleted)
+            else:
+                err.print(f"deleted {deleted['index']}")
+
+
+@contextmanager
+def _client(to: str, timeout: float) -> Iterator["NumpyClient"]:
+    """Make a client for the block, and end the command with what goes wrong in it."""
+    extras.need("arrays", "a command for arrays")
+    from snyper.arrays import NumpyClient
+
+    with transfers.transferring(), NumpyClient(to, timeout) as client:
+        yield client
+
+
+def _shape(shape: Any) -> str:
+    return " × ".join(map(str, shape)) or "a number"
