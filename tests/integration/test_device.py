@@ -585,8 +585,9 @@ def test_a_key_goes_along(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SNYPER_SERVICE_KEY", "k2\n")
         RemoteFileAdapter(server.url).process_data(1)
         RemoteFileAdapter(server.url, key="").process_data(1)
+        RemoteFileAdapter(server.url, key="some words that nobody guesses").process_data(1)
     assert [headers.get("Authorization") for _, _, headers in server.requests] == [
-        *("Bearer k1", "Bearer k2", None)
+        *("Bearer k1", "Bearer k2", None, "Bearer some words that nobody guesses")
     ]
 
 
@@ -653,7 +654,7 @@ def test_what_is_no_path(path: str) -> None:
         RemoteFileAdapter("http://127.0.0.1:9").post(path, 1)
 
 
-@pytest.mark.parametrize("key", ["a b", "ключ", "a\nb"])
+@pytest.mark.parametrize("key", [" a", "ключ", "a\nb"])
 def test_what_is_no_key(key: str) -> None:
     with pytest.raises(ValueError, match="key"):
         RemoteFileAdapter("http://127.0.0.1:9", key=key)

@@ -69,8 +69,8 @@ class Connection:
         self._path = parts.path
         self._timeout = timeout
         self._key = settings.service_key() if key is None else key
-        if self._key and not is_plain(self._key):
-            raise ValueError("the key has blanks, or letters that are not ASCII")
+        if self._key and not (is_plain(self._key.replace(" ", "")) and self._key == self._key.strip()):
+            raise ValueError("the key has blanks around it, or letters that are not ASCII")
         self._ca_file = settings.ca_file() if ca_file is None else ca_file
         self._open: Optional[http.client.HTTPConnection] = None
 
