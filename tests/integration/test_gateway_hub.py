@@ -1,13 +1,45 @@
 """`snyper gateway`: a hub's state over HTTP, on several addresses, over its absence."""
 
 import asyncio
+import time
 from pathlib import Path
+from typing import Any
 
 import httpx
+import pytest
 
 from snyper.device.inbox.inbox import Inbox
+from snyper.firmware.master.registry import Registry
 from snyper.gateway.hub_receiver import receiving_from
-from tests.integration.harness import DEADLINE_S, HOST, free_port, running_hub, snyper, virtual_target
+from tests.integration.harness import DEADLINE_S, HOST, free_port, running_hub, snyper, until, virtual_target
+
+
+async def test_however_many_ask_who_is_there_the_hub_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    entries = Registry.entries
+
+    def counted(self: Registry) -> Any:
+        nonlocal asked
+        asked += 1
+        return entries(self)
+
+    monkeypatch.setattr(Registry, "entries", counted)
+    async with running_hub("cpython", tmp_path) as hub:
+        arguments = ("--hub", hub.address, "--listen", f"{HOST}:0", "--json")
+        async with snyper("gateway", *arguments, SNYPER_KEY="") as command, httpx.AsyncClient() as client:
+            [url] = (await command.says_json())["urls"]
+
+            async def is_ready() -> bool:
+                return (await client.get(f"{url}/ready")).status_code == 200
+
+            await until(is_ready, "it should find its hub")
+            asked, began_s = 0, time.monotonic()
+            answers = await asyncio.gather(*(client.get(f"{url}/ready") for _ in range(100)))
+            assert {answer.status_code for answer in answers} == {200}
+            assert asked <= 2 + (time.monotonic() - began_s)
+            assert await command.interrupt() == 0
 
 
 async def test_a_gateway_tells_how_its_hub_is(tmp_path: Path) -> None:

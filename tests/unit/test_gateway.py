@@ -46,6 +46,21 @@ async def test_faces_tell_of_themselves_side_by_side() -> None:
         assert (await client.get("/arrays/a")).json() == {"name": "a"}
 
 
+async def test_who_brings_no_key_hears_no_more_than_that_it_serves() -> None:
+    async def ready() -> dict[str, object]:
+        return {"targets": ["target_1"]}
+
+    gateway = gateway_of(key="right words")
+    gateway.add_state(lambda: {"hub": "here"}, ready)
+    async with client_of(gateway) as client:
+        for path, more in (("/health", {"hub": "here"}), ("/ready", {"targets": ["target_1"]})):
+            assert (await client.get(path)).json() == {"status": "ok"}
+            known = await client.get(path, headers={"authorization": "Bearer right words"})
+            assert known.json() == {"status": "ok", **more}
+            wrong = await client.get(path, headers={"authorization": "Bearer wrong"})
+            assert wrong.status_code == 401
+
+
 def test_every_face_drains() -> None:
     gateway, drained = gateway_of(), list[str]()
     gateway.on_drain(lambda: drained.append("jobs"))

@@ -1,5 +1,7 @@
 """The face of a hub, whose client the gateway is: how it stands, who is there, pushes to who receives."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from hashlib import sha256
@@ -20,6 +22,7 @@ from snyper.system.temporary import temporary_folder
 # A push may be held so long by a hub or a device that is away, of the 30 s that the document's clients wait.
 _STALL_MS = 20_000
 _MAX_DATA_BYTES = 1_000_000
+_LISTED_S = 1.0  # between two questions who is there
 _PASSING = (ErrorCode.BUSY, ErrorCode.TIMEOUT, ErrorCode.DISCONNECTED)
 
 
@@ -39,9 +42,13 @@ async def serving_hub(gateway: Gateway, hub: ReconnectingClient, address: str) -
 
 
 class _HubState:
+    """What a hub tells of itself. However many ask who is there, it is asked once a second."""
+
     def __init__(self, hub: ReconnectingClient, address: str) -> None:
         self._hub = hub
         self._address = address
+        self._listing: asyncio.Task[dict[str, object] | ProtocolError] | None = None
+        self._listed_s = 0.0
 
     def health(self) -> dict[str, object]:
         """Return how the gateway stands with its hub, without asking it."""
@@ -54,10 +61,21 @@ class _HubState:
         """Return the names of targets and services. Raises Refusal where no hub tells them."""
         if self._hub.state != SessionState.CONNECTED:
             raise _away("there is no hub")
+        is_old = time.monotonic() - self._listed_s > _LISTED_S
+        if self._listing is None or (self._listing.done() and is_old):
+            self._listing = asyncio.create_task(self._list())
+        found = await asyncio.shield(self._listing)  # which others may wait for
+        if isinstance(found, ProtocolError):
+            raise _away(found.message)
+        return found
+
+    async def _list(self) -> dict[str, object] | ProtocolError:
         try:
             targets, services = await self._hub.targets(), await self._hub.services()
         except ProtocolError as error:
-            raise _away(error.message) from None
+            return error
+        finally:
+            self._listed_s = time.monotonic()
         return {
             "targets": [target.target_id for target in targets],
             "services": [service.target_id for service in services],

@@ -29,6 +29,7 @@ class Application:
 
     def __init__(self, limits: Mapping[str, int], keys: Mapping[str, str]) -> None:
         self.limits = limits
+        self._has_keys = bool(keys)
         self._guarded = Guard(self.find, keys, limits)
         self._served: dict[str, dict[str, App]] = {}  # by path and method
         self._healths: list[Callable[[], State]] = []
@@ -47,7 +48,7 @@ class Application:
         self, health: Callable[[], State], ready: Callable[[], Awaitable[State]] | None = None
     ) -> None:
         """Have `/health` tell what `health` returns, at once, and `/ready` what `ready` does, which raises
-        Refusal for a face that cannot serve now.
+        Refusal for a face that cannot serve now. Who brings none of the keys hears the status alone.
         """
         self._healths.append(health)
         if ready is not None:
@@ -90,10 +91,14 @@ class Application:
         await endpoint(handler, self.limits["stall_s"])(scope, receive, send)
 
     async def _health(self, exchange: Exchange) -> None:
-        await exchange.answer_json(_merged(health() for health in self._healths))
+        await self._tell(exchange, (health() for health in self._healths))
 
     async def _ready(self, exchange: Exchange) -> None:
-        await exchange.answer_json(_merged([await ready() for ready in self._checks]))
+        await self._tell(exchange, [await ready() for ready in self._checks])
+
+    async def _tell(self, exchange: Exchange, states: Iterable[State]) -> None:
+        is_stranger = self._has_keys and not exchange.principal
+        await exchange.answer_json(_merged(() if is_stranger else states))
 
 
 def _merged(states: Iterable[State]) -> State:

@@ -49,7 +49,8 @@ class Guard:
         """Return the name of the key that a request came with, "" for none. Raises Refusal."""
         if not _is_own_page(exchange.header("origin"), exchange.header("host"), bool(self._keys)):
             raise Refusal(HTTPStatus.FORBIDDEN, "a page of another site sent this")
-        if not self._keys or exchange.scope["path"] in OPEN_PATHS:
+        is_open = exchange.scope["path"] in OPEN_PATHS and not exchange.header("authorization")
+        if not self._keys or is_open:
             return ""
         scheme, _, token = exchange.header("authorization").partition(" ")
         given = sha256(token.strip().encode("latin-1")).digest() if scheme.lower() == "bearer" else b""
