@@ -65,6 +65,7 @@ class Sources:
         self.streams: "dict[str, SourceStream]" = {}
         self.clock = HubClock()
         self._readers: "list[_Reader]" = []
+        self._stopped_id: "str | int | None" = None
         self._hub_boot_id = ""
         self._link: "Link | None" = None  # to the hub
         self._task: "asyncio.Task[None] | None" = None
@@ -136,10 +137,13 @@ class Sources:
             why = "a sample has %d bytes, and who asks takes %d" % (stream.sample_bytes, limit)
             raise ProtocolError(ErrorCode.UNSUPPORTED, why)
         reader = _Reader(stream, link, message, limit // stream.sample_bytes)
-        await reader.begin()
         link.reads_always = True  # what is to be read may be that it wants no more
         stream.readers.append(reader)
         self._readers.append(reader)
+        if message.id == self._stopped_id:
+            reader.end("stopped")
+            return
+        reader.begin()
 
     def on_item(self, message: SocketMessage) -> None:
         """Take that a reader wants no more."""
@@ -147,6 +151,8 @@ class Sources:
             if reader.id == message.id and message.status in (STOP, "gone"):
                 reader.end("stopped")
                 return
+        if message.status == STOP:  # in one piece with its request, which is served in a task
+            self._stopped_id = message.id
 
     def on_close(self, link: "Link", error: ProtocolError) -> None:
         """Let go of the readers of a link that has ended."""
@@ -296,25 +302,27 @@ class _Reader:
         self._message = message
         self._id = encode_json(message.id)
         self._next_seq = stream.seq
+        self._first_line = b""  # while that could not be sent
         # While the network does not take what was written: what `_write` takes, the oldest first.
         self._queue: "list[tuple[Any, ...]]" = []
         self._queued_bytes = 0
         self._task: "asyncio.Task[None] | None" = None  # which waits for that
 
-    async def begin(self) -> None:
+    def begin(self) -> None:
         """Say what the stream is. Raises ProtocolError."""
         stream = self.stream
         data = dict(stream.spec)
         data.update({"stream": stream.name, "epoch": stream.epoch, "seq": stream.seq})
         first = SocketMessage(MessageType.ITEM, self.id, None, "streams", data)
-        try:
-            await self.link.send(first)
-        except ProtocolError as error:
-            if error.code != ErrorCode.LINE_TOO_LONG:
-                raise
+        line = first.to_line()
+        if len(line) > self.link.peer_max_line_bytes:
             del data["names"], data["units"]
-            await self.link.send(first)
-        self._next_seq = stream.seq
+            line = first.to_line()
+        if self.link.writable:
+            self.link.transmit(line)
+        else:
+            self._first_line = line
+            self._wait()
 
     def take(self, seq: int, count: int, stamps: "tuple[int, int, int]", marks: bytes, view: "Any") -> None:
         """Send samples, in as many blocks as the reader needs, or keep a copy for later."""
@@ -332,7 +340,7 @@ class _Reader:
             self._take(seq + at, min(step, count - at), shifted, b"" if at else marks, piece)
 
     def _take(self, seq: int, count: int, stamps: "tuple[int, int, int]", marks: bytes, view: "Any") -> None:
-        if self.link.writable and not self._queue:
+        if self.link.writable and not self._queue and not self._first_line:
             self._write(seq, count, stamps, marks, view)
             return
         kept = bytes(view)
@@ -340,8 +348,7 @@ class _Reader:
         self._queued_bytes += len(kept)
         while self._queued_bytes > self.stream.max_queued_bytes:
             self._queued_bytes -= len(self._queue.pop(0)[4])
-        if self._task is None:
-            self._task = asyncio.create_task(self._send_queue())
+        self._wait()
 
     def _write(self, seq: int, count: int, stamps: "tuple[int, int, int]", marks: bytes, view: "Any") -> None:
         size = count * self.stream.sample_bytes
@@ -349,19 +356,28 @@ class _Reader:
             marks += _LOST % (seq - self._next_seq)
         self._next_seq = seq + count
         line = _ITEM % (self._id, seq, stamps[0], stamps[1], stamps[2], marks, size)
-        link = self.link
+        if size <= _JOINED_BYTES:
+            self._send_line(line + view)
+        else:
+            self._send_line(line, view)
+
+    def _send_line(self, line: bytes, view: "Any" = None) -> None:
         try:
-            if size <= _JOINED_BYTES:
-                link.transmit(line + view)
-            else:
-                link.transmit(line, view)
+            self.link.transmit(line, view)
         except ProtocolError as error:
-            link.connection_lost(error)
+            self.link.connection_lost(error)
+
+    def _wait(self) -> None:
+        if self._task is None:
+            self._task = asyncio.create_task(self._send_queue())
 
     async def _send_queue(self) -> None:
         link = self.link
-        while self._queue and link.close_error is None:
+        while (self._queue or self._first_line) and link.close_error is None:
             await link.drain()
+            if self._first_line and link.writable:
+                self._send_line(self._first_line)
+                self._first_line = b""
             while self._queue and link.writable and link.close_error is None:
                 block = self._queue.pop(0)
                 self._queued_bytes -= len(block[4])

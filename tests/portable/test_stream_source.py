@@ -256,3 +256,14 @@ async def test_a_link_that_has_ended_reads_no_more() -> None:
         assert not reading.stream.is_read
         await reading.stream.send(b"abc")
         assert reading.stream.seq == 3
+
+
+async def test_a_reader_may_change_its_mind_in_one_piece() -> None:
+    async with _Reading(dtype="|u1") as reading:
+        request = SocketMessage("read_stream", 7, data={"stream": "s"})
+        reading.near.start_request(7, request.to_line(), reading._on_reply, None)
+        reading.stop()
+        await reading.until(lambda: reading.reply)
+        assert reading.reply is not None
+        assert reading.reply.status == "stopped"
+        assert not reading.stream.is_read

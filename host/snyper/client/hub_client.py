@@ -55,10 +55,12 @@ from snyper.shared.socket_protocol import (
     ProtocolError,
     SocketMessage,
 )
+from snyper.shared.stream_spec import LIST_STREAMS
 from snyper.shared.vocabulary import COMMAND_TIMEOUT_MS, MAX_BY_CHARS, MAX_WHY_CHARS, PING_TIMEOUT_MS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from snyper.streams.info import StreamInfo
     from snyper.streams.subscriber import StreamReader
 
 REPLY_TIMEOUT_MS = 5_000  # for what the hub answers by itself
@@ -528,6 +530,14 @@ class HubClient:
                 raise ProtocolError(ErrorCode.DISCONNECTED, f"the hub is lost ({self._link.close_error})")
             self._news.clear()
             await self._news.wait()
+
+    async def streams(self) -> "list[StreamInfo]":
+        """Return all streams that the hub knows, by name, read or not. Raises ProtocolError `unknown_type`
+        for a hub that is older, or on a board.
+        """
+        from snyper.streams.info import stream_info_of
+
+        return [stream_info_of(message) for message in await self._list(LIST_STREAMS)]
 
     def read_stream(
         self,

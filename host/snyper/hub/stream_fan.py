@@ -221,6 +221,10 @@ class StreamFan:
             about["connected"] = peer is not None and peer.link is not None
         return [(source, about) for (source, _), about in sorted(found.items())]
 
+    def subscriptions(self) -> int:
+        """Return how many there are, those included that have still to be told their end."""
+        return sum(len(here) for here in self._subscribers.values())
+
     # --- what sources say
 
     def announce(self, source: str, streams: dict[str, dict[str, Any]]) -> None:

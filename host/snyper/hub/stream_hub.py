@@ -1,5 +1,6 @@
 """A hub that reads each stream once, for as many as want it."""
 
+import asyncio
 from typing import Any
 
 from snyper.firmware.master.registry import Peer
@@ -83,8 +84,11 @@ class _Console:
         link.on_close = self._on_close
 
     def _on_item(self, message: SocketMessage) -> None:
-        if message.status != STOP or not self._fan.stop(self._link, message.id):
+        if message.status != STOP:
             self._peer.on_item(message)
+        elif not self._fan.stop(self._link, message.id):
+            # The request may have come in one piece with this, and is served in a task that has not begun.
+            asyncio.get_running_loop().call_soon(self._fan.stop, self._link, message.id)
 
     def _on_close(self, link: Link, error: ProtocolError) -> None:
         self._fan.drop_link(link)

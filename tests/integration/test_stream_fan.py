@@ -1,0 +1,265 @@
+"""The fan-out of streams: many subscribers, slow and deaf ones, what is kept, what comes back."""
+
+import asyncio
+
+import pytest
+
+from snyper.hub import stream_blocks, stream_fan
+from snyper.shared.socket_protocol import MessageType, SocketMessage
+from snyper.streams import Block
+from tests.integration.harness import Message, Peer, peer_of, until
+from tests.integration.stream_harness import (
+    console,
+    counter_of,
+    deafen,
+    source_of,
+    stream_hub,
+    take,
+    tally_of,
+)
+
+MUCH = 8 << 20  # samples, 32 MiB: more than sockets hold
+
+
+def read_line(stream: str = "count", id: int = 2, source: str = "lab1", **data: object) -> dict[str, object]:
+    return {"type": "read_stream", "id": id, "target_id": source, "data": {"stream": stream, **data}}
+
+
+async def test_a_source_is_read_once_and_only_while_somebody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_fan, "LINGER_S", 0.05)
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        counter_of(device) as counter,
+        console(hub.port) as client,
+    ):
+        await counter.send(10)
+        assert not counter.stream.is_read
+        async with tally_of(client) as first, tally_of(client) as second:
+            assert len(counter.stream.readers) == 1
+            await counter.send(10)
+            await first.until(20)
+            await second.until(20)
+            assert (first.received, first.lost, second.received, second.lost) == (10, 0, 10, 0)
+        await until(lambda: not counter.stream.is_read, "the hub should read it no more")
+        async with tally_of(client) as third:
+            await counter.send(5)
+            await third.until(25)
+            assert third.lost == 0
+
+
+async def test_a_deaf_subscriber_loses_the_oldest_and_nobody_else_a_sample(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream_blocks, "MAX_STREAM_BYTES", 600_000)
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        counter_of(device) as counter,
+        console(hub.port) as client,
+        console(hub.port) as deaf,
+        tally_of(client) as tally,
+        tally_of(deaf) as slow,
+    ):
+        deafen(hub, deaf)
+        while counter.stream.seq < MUCH:
+            await counter.send(65_536)
+            await tally.until(counter.stream.seq)
+        sent = counter.stream.seq
+        assert (tally.received, tally.lost) == (sent, 0)
+        deaf._link._stream.resume_reading()
+        await slow.until(sent)
+        assert slow.received + slow.lost == sent
+        assert slow.lost > 1 << 20
+        [(_, listed)] = hub.fan.list()
+        assert listed["kept_bytes"] <= 600_000
+
+
+async def test_a_subscriber_may_want_no_more_than_the_newest() -> None:
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        counter_of(device) as counter,
+        console(hub.port) as client,
+        console(hub.port) as other,
+        tally_of(client) as tally,
+        tally_of(other, max_queued_bytes=0) as newest,
+    ):
+        deafen(hub, other)
+        while counter.stream.seq < MUCH:
+            await counter.send(65_536)
+            await tally.until(counter.stream.seq)
+        sent = counter.stream.seq
+        other._link._stream.resume_reading()
+        await newest.until(sent)
+        assert newest.received + newest.lost == sent
+        assert newest.lost > 1 << 20
+
+
+async def test_what_was_before_comes_first_and_what_is_evicted_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream_blocks, "MAX_STREAM_BYTES", 100_000)
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        counter_of(device) as counter,
+        console(hub.port) as client,
+        tally_of(client) as tally,
+    ):
+        for _ in range(100):
+            await counter.send(1_000)
+        await tally.until(100_000)
+        now = client.read_stream("lab1/count")
+        all_of_it = client.read_stream("lab1/count", history="10s")
+        some = client.read_stream("lab1/count", from_seq=95_000)
+        too_much = client.read_stream("lab1/count", from_seq=10, epoch=counter.stream.epoch)
+        ahead = client.read_stream("lab1/count", from_seq=1 << 40)
+        readers = (now, all_of_it, some, too_much, ahead)
+        begun = [asyncio.create_task(take(aiter(reader), 1)) for reader in readers]
+        await until(lambda: all(reader.spec for reader in readers), "all should begin")
+        await counter.send(1_000)
+        [of_now], [of_all], [of_some], [of_much], [of_ahead] = [await task for task in begun]
+    assert (of_now.seq, now.evicted) == (100_000, 0)
+    assert of_all.seq == of_much.seq > 70_000
+    assert all_of_it.evicted == 0  # nobody asked for more
+    assert (of_some.seq, some.evicted) == (95_000, 0)
+    assert too_much.evicted == of_much.seq - 10
+    assert (of_ahead.seq, ahead.evicted) == (100_000, 0)
+    assert {block.lost for block in (of_now, of_all, of_some, of_much, of_ahead)} == {0}
+
+
+async def test_a_source_that_starts_again_begins_a_new_epoch() -> None:
+    async with stream_hub() as hub, console(hub.port) as client:
+        async with source_of(hub.port) as device, counter_of(device) as counter:
+            blocks: list[Block] = []
+            reader = client.read_stream("lab1/count")
+
+            async def read() -> None:
+                async for block in reader:
+                    blocks.append(block)
+
+            reading = asyncio.create_task(read())
+            await until(lambda: counter.stream.is_read, "it should be read")
+            await counter.send(100)
+            await until(lambda: len(blocks) == 1, "a block should come")
+        await until(lambda: reader.is_gone, "that it is gone should be said")
+        async with source_of(hub.port) as device, counter_of(device) as counter:
+            await counter.send(7)  # before anybody asks
+            await until(lambda: counter.stream.is_read, "the hub should ask again by itself")
+            await until(lambda: not reader.is_gone, "that it is back should be said")
+            await counter.send(3)
+            await until(lambda: len(blocks) == 2, "a block should come")
+            assert counter.stream.epoch != blocks[0].epoch
+            assert blocks[1].epoch == reader.epoch == counter.stream.epoch
+            assert (blocks[1].seq, blocks[1].lost) == (7, 7)
+        reading.cancel()
+
+
+async def test_a_source_whose_network_is_cut_goes_on_in_its_epoch() -> None:
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        counter_of(device) as counter,
+        console(hub.port) as client,
+        tally_of(client) as tally,
+    ):
+        for _ in range(5):
+            await counter.send(100)
+            await tally.until(counter.stream.seq)
+            link = device.link
+            assert link is not None
+            link.end()
+            await counter.send(11)  # of which nobody hears
+            await until(lambda: not counter.stream.is_read, "its reader should be gone")
+            await until(lambda: counter.stream.is_read, "it should be read again")
+        await counter.send(100)
+        await tally.until(counter.stream.seq)
+        assert len(tally.epochs) == 1
+        assert (tally.received, tally.lost) == (600, 55)
+
+
+async def test_the_hub_says_what_there_is() -> None:
+    async with stream_hub() as hub, source_of(hub.port) as device, console(hub.port) as client:
+        async with (
+            counter_of(device),
+            device.stream("acc", "<f4", (3,), 400, names=["x", "y", "z"]),
+            tally_of(client, "lab1/acc"),
+        ):
+            await until(lambda: len(hub.fan.list()) == 2, "both should be announced")
+            acc, count = await client.streams()
+            assert (acc.source, acc.stream, acc.connected, acc.subscribers) == ("lab1", "acc", True, 1)
+            assert (acc.dtype, acc.shape, acc.rate_hz) == ("<f4", (3,), 400)
+            assert (count.name, count.subscribers, count.lost) == ("lab1/count", 0, 0)
+        await until(
+            lambda: "lab1" not in {one for one, about in hub.fan.list() if about.get("dtype") == "<u4"}, ""
+        )
+
+
+async def test_a_hundred_subscribers_come_and_go_each_half_second() -> None:
+    """200 subscriptions a second, with their ends: nothing is left of them, and a reader misses nothing."""
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        counter_of(device) as counter,
+        console(hub.port) as client,
+        console(hub.port) as restless,
+        tally_of(client) as tally,
+    ):
+        answered: list[SocketMessage] = []
+        restless._link.on_stream = None
+        for id in range(1_000):
+            line = SocketMessage("read_stream", id, "lab1", None, {"stream": "count"}).to_line()
+            restless._link.start_request(id, line, lambda _, reply: answered.append(reply), None)  # type: ignore[arg-type]
+            await restless._link.send(SocketMessage(MessageType.ITEM, id, "lab1", "stop"))
+            await counter.send(10)
+            await asyncio.sleep(0.001)
+        await until(lambda: len(answered) == 1_000, "each should be answered")
+        assert {reply.status for reply in answered} == {"stopped"}
+        await tally.until(10_000)
+        assert (tally.received, tally.lost) == (10_000, 0)
+        assert hub.fan.subscriptions() == 1
+
+
+async def test_two_of_one_id_and_too_many_are_refused() -> None:
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        counter_of(device),
+        peer_of(hub.port) as peer,
+    ):
+        await _register_console(peer)
+        await peer.send(read_line(id=2))
+        assert (await next_of(peer, "item"))["status"] == "streams"
+        await peer.send(read_line(id=2))
+        assert (await next_of(peer, "error"))["data"]["code"] == "busy"
+        for id in range(3, 3 + stream_fan.MAX_SUBSCRIPTIONS):
+            await peer.send(read_line(id=id))
+        assert (await next_of(peer, "error"))["id"] == 2 + stream_fan.MAX_SUBSCRIPTIONS
+        for target in ("all", "group:left"):
+            await peer.send({**read_line(id=99), "target_id": target})
+            assert (await next_of(peer, "error"))["data"]["code"] == "bad_message"
+
+
+async def test_a_subscription_may_have_a_duration() -> None:
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        counter_of(device),
+        peer_of(hub.port) as peer,
+    ):
+        await _register_console(peer)
+        await peer.send(read_line(duration_ms=100))
+        assert (await next_of(peer, "reply"))["status"] == "ended"
+
+
+async def next_of(peer: Peer, message_type: str) -> Message:
+    """Return the next message of this type; others are left out."""
+    while (message := await peer.next())["type"] != message_type:
+        pass
+    return message
+
+
+async def _register_console(peer: Peer) -> None:
+    await peer.send({"type": "register", "id": 1, "data": {"role": "console", "max_chunk_bytes": 1024}})
+    assert (await next_of(peer, "registered"))["status"] == "registered"
