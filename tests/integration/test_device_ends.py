@@ -1,4 +1,4 @@
-"""Both ends of ours: the device's against `snyper receive` and `snyper serve`, cut and killed."""
+"""Both ends of ours: what a device sends to `snyper serve` and to either receiver, cut and killed."""
 
 import os
 import random
@@ -16,7 +16,7 @@ from snyper.device import ClientPush, Delivery, Outbox, Refused, RemoteFileAdapt
 from tests.integration.device_harness import DEADLINE_S, relayed, write
 from tests.integration.gateway_harness import Serve
 from tests.integration.harness import wait_until
-from tests.integration.receiver import Receiver, receiving
+from tests.integration.receiver import DEVICE, SNYPER, Receiver, receiving
 
 MIB = 1024 * 1024
 
@@ -27,9 +27,9 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SNYPER_SERVICE_KEY", raising=False)
 
 
-@pytest.fixture(scope="module")
-def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
-    with receiving(tmp_path_factory.mktemp("receiver")) as running:
+@pytest.fixture(scope="module", params=[SNYPER, DEVICE])
+def receiver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+    with receiving(tmp_path_factory.mktemp("receiver"), program=request.param) as running:
         yield running
 
 
@@ -121,7 +121,8 @@ Delivery(Outbox(sys.argv[1]), sys.argv[2]).run_here()
 """
 
 
-def test_kill_9_of_either_side(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", [SNYPER, DEVICE])
+def test_kill_9_of_either_side(tmp_path: Path, program: str) -> None:
     """At random moments, while small and large things go: all of it arrives once, in order. A handler that a
     kill has interrupted gets its event again; those of files and of data do not wait for each other.
     """
@@ -132,7 +133,7 @@ def test_kill_9_of_either_side(tmp_path: Path) -> None:
             outbox.add_file(write(tmp_path / f"large-{number}.bin", 3 * MIB))
         else:
             outbox.add_data(number)
-    with receiving(tmp_path / "receiver") as receiver:
+    with receiving(tmp_path / "receiver", program=program) as receiver:
 
         def until(count: int) -> None:
             """Wait until so few wait."""

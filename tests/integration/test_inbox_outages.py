@@ -22,18 +22,19 @@ from snyper.device.inbox.inbox import Inbox
 from snyper.device.inbox.limits import Limits, NoRoom
 from snyper.device.inbox.uploads import RESERVED_S
 from snyper.system.self_signed import make_certificate
-from tests.integration.receiver import receiving
+from tests.integration.receiver import DEVICE, SNYPER, receiving
 from tests.integration.stopwatch import running_s
 from tests.integration.test_inbox_http import DATA, FILE, create, until
 
 MIB = 1 << 20
 
 
-def test_a_push_goes_on_where_the_receiver_was_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", [SNYPER, DEVICE])
+def test_a_push_goes_on_where_the_receiver_was_killed(tmp_path: Path, program: str) -> None:
     source = tmp_path / "recording.wav"
     source.write_bytes(os.urandom(12 * MIB))
     sent: list[int] = []
-    with receiving(tmp_path / "beagle") as receiver:
+    with receiving(tmp_path / "beagle", program=program) as receiver:
         reached = threading.Event()
 
         def on_sent(count: int, size: int) -> None:
@@ -53,10 +54,11 @@ def test_a_push_goes_on_where_the_receiver_was_killed(tmp_path: Path) -> None:
     assert sum(again) <= MIB
 
 
-def test_ctrl_c_ends_within_two_seconds(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", [SNYPER, DEVICE])
+def test_ctrl_c_ends_within_two_seconds(tmp_path: Path, program: str) -> None:
     """With an upload under way and a handler that hangs. What has come is gone on with."""
     handlers = "import time\ndef on_data_received(event):\n    time.sleep(3_600)\n"
-    with receiving(tmp_path / "beagle", handlers=handlers) as receiver:
+    with receiving(tmp_path / "beagle", handlers=handlers, program=program) as receiver:
         with httpx.Client(base_url=receiver.url) as client:
             client.post(DATA, json={"data": 1})
             at = create(client, Upload_Length="1000").headers["Location"]
@@ -120,9 +122,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk_keeps_nothing_half(small_disk: Path) -> None:
+@pytest.mark.parametrize("program", [SNYPER, DEVICE])
+def test_a_full_disk_keeps_nothing_half(small_disk: Path, program: str) -> None:
     content = bytes(11_500_000)
-    with receiving(small_disk / "beagle", "--limit", "keep_free_mb=0") as receiver:
+    with receiving(small_disk / "beagle", "--limit", "keep_free_mb=0", program=program) as receiver:
         with httpx.Client(base_url=receiver.url, timeout=30) as client:
             assert client.post(FILE, files={"file": ("small.txt", b"x" * 1_000_000)}).status_code == 200
             answers = [

@@ -79,10 +79,12 @@ class Application:
                     methods = methods_there
         if methods is None:
             await self._refuse(nothing_at(path), scope, receive, send)
-        elif method not in methods:
+            return
+        served_by = methods.get(method, methods.get("GET") if method == "HEAD" else None)
+        if served_by is None:
             await self._refuse(wrong_method(", ".join(methods)), scope, receive, send)
         else:
-            await methods[method](scope, receive, send)
+            await served_by(scope, receive, send)
 
     async def _refuse(self, refusal: Refusal, scope: Any, receive: Receive, send: Send) -> None:
         async def handler(exchange: Exchange) -> None:
