@@ -4,7 +4,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote, urlencode
 
 import numpy
@@ -16,6 +16,9 @@ from snyper.device.errors import BadAnswer
 from snyper.device.limits import Limits
 from snyper.device.retrying import TRIES, Tries, check
 from snyper.device.sending import send_file
+
+if TYPE_CHECKING:
+    from snyper.arrays.signal_listener import OnData, SignalListener
 
 DEFAULT_URL = "http://localhost:8000"
 NPY = "application/x-npy"
@@ -47,6 +50,7 @@ class NumpyClient:
         """Connect with the first request. Raises ValueError for what is no URL."""
         self._connection = Connection(base_url, timeout, key)
         self._lock = threading.Lock()
+        self._listener: SignalListener | None = None
 
     def __enter__(self) -> "NumpyClient":
         return self
@@ -138,6 +142,29 @@ class NumpyClient:
     def delete_array(self, which: int | str) -> dict[str, Any]:
         """Delete the array of an index or a name; return its `index`."""
         return self._json("DELETE", _path_of(which))
+
+    async def connect_streaming(self, on_data: "OnData | None" = None, auto_start: bool = True) -> None:
+        """Listen to the gateway's signal until `stop_streaming`, or cancelled. `on_data` is called with each
+        packet, `timestamp`, `shape`, `dtype`, and `x` and `y`, which are arrays, and awaited where it returns
+        something to await; who is slow loses the oldest packets. With `auto_start` the signal is started.
+
+        Needs the extra `arrays`. Raises Unreachable once the gateway is lost, and what `on_data` raises.
+        """
+        from snyper.arrays.signal_listener import SignalListener
+
+        self._listener = listener = self._listener or SignalListener(self._connection)
+        await listener.listen(on_data, auto_start)
+
+    def start_streaming(self) -> dict[str, Any]:
+        """Start the signal for everybody who listens at the gateway."""
+        return self._json("POST", "/control/start")
+
+    def stop_streaming(self) -> None:
+        """Stop the signal for everybody who listens at the gateway, and have `connect_streaming` return. From
+        any thread, and from `on_data`.
+        """
+        if self._listener is None or not self._listener.stop():
+            self._json("POST", "/control/stop")
 
     def health(self) -> dict[str, Any]:
         """Return how the gateway is: `status`, `arrays_stored`, and what else it tells."""

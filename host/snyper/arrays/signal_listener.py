@@ -2,16 +2,21 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from functools import partial
+from ssl import SSLCertVerificationError
 from typing import Any
 
 import numpy
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
 from snyper.arrays.packet_bytes import SUBPROTOCOL, unpack
+from snyper.device.connection import Connection
+from snyper.device.errors import BadAnswer, Unreachable
+from snyper.device.retrying import check
 
 _PATH = "/ws/stream"
 _MAX_BYTES = 1 << 24  # a message
@@ -21,14 +26,13 @@ OnData = Callable[[dict[str, Any]], object]
 
 
 class SignalListener:
-    """Listens to the signal of the server at `url`, such as http://localhost:8000, once at a time.
-
-    `headers` go with the request: a key, if it asks for one.
+    """Listens to the signal of the server that `connection` is for, once at a time, with a connection of its
+    own.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
-        self._url = "ws" + url.rstrip("/").removeprefix("http") + _PATH
-        self._headers = dict(headers or {})
+    def __init__(self, connection: Connection) -> None:
+        self._server = connection
+        self._url = "ws" + connection.url.removeprefix("http") + _PATH
         self._stopping: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -37,26 +41,27 @@ class SignalListener:
         are arrays, and awaited where it returns something to await; who is slow loses the oldest packets.
         With `auto_start` the signal is started; else somebody else does it.
 
-        Raises OSError where no server is there, it refuses, or it is lost; ValueError where it sends no
-        packets; and what `on_data` raises.
+        Raises Unreachable where no server is there, or it is lost; Refused, ServerFailed, BadAnswer;
+        ssl.SSLCertVerificationError; and what `on_data` raises.
         """
         self._loop = asyncio.get_running_loop()
         self._stopping = stopping = asyncio.Event()
         try:
-            async with self._connect() as web_socket:
-                if auto_start:
-                    await _say(web_socket, "start")
+            async with await self._connect() as web_socket:
                 stop = asyncio.create_task(_stop_after(stopping, web_socket))
                 try:
-                    await _receive(web_socket, on_data, stopping)
+                    if auto_start:
+                        await _say(web_socket, "start")
+                    async for told in _arriving(web_socket):
+                        if told.get("type") == "data" and on_data is not None and not stopping.is_set():
+                            called = on_data(told)
+                            if isinstance(called, Awaitable):
+                                await called
+                        elif _says_stopped(told) and stopping.is_set():
+                            return
                 finally:
                     stop.cancel()
-        except InvalidStatus as error:
-            raise ConnectionError(f"{self._url} refuses: {_detail(error)}") from None
-        except InvalidHandshake as error:
-            raise ConnectionError(f"{self._url} has no signal: {error}") from None
-        except WebSocketException as error:
-            raise ConnectionError(f"{self._url} is lost: {error}") from None
+            raise Unreachable(f"{self._url}: the server has ended it")
         finally:
             self._stopping = None
 
@@ -70,16 +75,27 @@ class SignalListener:
         loop.call_soon_threadsafe(stopping.set)
         return True
 
-    def _connect(self) -> connect:
-        return connect(
-            self._url,
-            subprotocols=[Subprotocol(SUBPROTOCOL)],
-            additional_headers=self._headers,
-            compression=None,
-            max_size=_MAX_BYTES,
-            close_timeout=_CLOSE_S,
-            user_agent_header="snyper",
-        )
+    async def _connect(self) -> ClientConnection:
+        key = self._server.key
+        try:
+            return await connect(
+                self._url,
+                ssl=self._server.tls(),
+                subprotocols=[Subprotocol(SUBPROTOCOL)],
+                additional_headers={"Authorization": f"Bearer {key}"} if key else {},
+                compression=None,
+                max_size=_MAX_BYTES,
+                close_timeout=_CLOSE_S,
+                user_agent_header="snyper",
+                proxy=None,
+            )
+        except InvalidStatus as error:
+            check(error.response.status_code, partial(_detail, error))
+            raise BadAnswer(f"{self._url} is no signal: {error}") from None
+        except SSLCertVerificationError:
+            raise
+        except (OSError, WebSocketException) as error:
+            raise Unreachable(f"{self._url}: {error}") from error
 
 
 async def _say(web_socket: ClientConnection, action: str) -> None:
@@ -92,17 +108,19 @@ async def _stop_after(stopping: asyncio.Event, web_socket: ClientConnection) -> 
         await _say(web_socket, "stop")
 
 
-async def _receive(web_socket: ClientConnection, on_data: OnData | None, stopping: asyncio.Event) -> None:
-    """Pass packets on, until the server says that it has stopped as it was told."""
-    async for message in web_socket:
-        told = _told(message)
-        if told.get("type") == "data" and on_data is not None and not stopping.is_set():
-            called = on_data(told)
-            if isinstance(called, Awaitable):
-                await called
-        elif told.get("type") == "status" and not told.get("streaming") and stopping.is_set():
-            return
-    raise ConnectionError("the server has ended the signal")
+async def _arriving(web_socket: ClientConnection) -> AsyncIterator[dict[str, Any]]:
+    """Iterate over what the server says, until it says goodbye or is gone. Raises BadAnswer."""
+    with suppress(ConnectionClosed):
+        while True:
+            message = await web_socket.recv()
+            try:
+                yield _told(message)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise BadAnswer(f"the server sends what is no signal: {error}") from None
+
+
+def _says_stopped(told: dict[str, Any]) -> bool:
+    return told.get("type") == "status" and told.get("streaming") is False
 
 
 def _told(message: str | bytes) -> dict[str, Any]:
@@ -117,8 +135,7 @@ def _told(message: str | bytes) -> dict[str, Any]:
 
 def _detail(error: InvalidStatus) -> str:
     """Return why a server refuses, as it says it."""
-    response = error.response
     try:
-        return str(json.loads(response.body or b"")["detail"])
+        return str(json.loads(error.response.body or b"")["detail"])
     except (ValueError, KeyError, TypeError):
-        return f"{response.status_code} {response.reason_phrase}"
+        return error.response.reason_phrase

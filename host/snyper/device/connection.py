@@ -68,8 +68,8 @@ class Connection:
         self._port = parts.port
         self._path = parts.path
         self._timeout = timeout
-        self._key = settings.service_key() if key is None else key
-        if self._key and not (is_plain(self._key.replace(" ", "")) and self._key == self._key.strip()):
+        self.key = settings.service_key() if key is None else key
+        if self.key and not (is_plain(self.key.replace(" ", "")) and self.key == self.key.strip()):
             raise ValueError("the key has blanks around it, or letters that are not ASCII")
         self._ca_file = settings.ca_file() if ca_file is None else ca_file
         self._open: Optional[http.client.HTTPConnection] = None
@@ -79,6 +79,12 @@ class Connection:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def tls(self) -> Optional[ssl.SSLContext]:
+        """Return what checks the certificate of an https:// server, None for another. Raises OSError for a
+        file of certificates that is none.
+        """
+        return ssl.create_default_context(cafile=self._ca_file) if self._is_tls else None
 
     def close(self) -> None:
         """Close it. The next request opens it anew."""
@@ -146,8 +152,8 @@ class Connection:
 
     def _headers(self, headers: Optional[Mapping[str, str]], body: Optional[Body]) -> Dict[str, str]:
         all_headers = {"User-Agent": "snyper", "Accept-Encoding": "identity"}
-        if self._key:
-            all_headers["Authorization"] = "Bearer " + self._key
+        if self.key:
+            all_headers["Authorization"] = "Bearer " + self.key
         if body is not None:
             all_headers["Content-Length"] = str(body.length)
         all_headers.update(headers or {})
@@ -163,8 +169,8 @@ class Connection:
         return self._open
 
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
-        if self._is_tls:
-            context = ssl.create_default_context(cafile=self._ca_file)
+        context = self.tls()
+        if context is not None:
             made: http.client.HTTPConnection = http.client.HTTPSConnection(
                 self._host, self._port, timeout=timeout, context=context
             )
