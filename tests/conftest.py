@@ -6,7 +6,9 @@ import gc
 import logging
 import os
 import re
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,6 +143,18 @@ def _no_keys_of_this_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 def _no_cease_fire_of_this_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Have each hub keep its cease fire where no other finds it."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Make a disk of 12 MB. Only who may mount has one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "none", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,8 @@ import json
 import os
 import pickle
 import resource
-import shutil
 import signal
 import socket
-import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -373,18 +371,6 @@ def test_a_disk_that_takes_no_more(gateway: Arrays) -> None:
     assert answer.headers["retry-after"] == "60"
     resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, before)
     assert gateway.upload(content).status_code == 200
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 12 MB. Only who may mount has one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "none", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("a small disk cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_a_disk_that_is_full(small_disk: Path) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from snyper.client import ReconnectingClient
 from snyper.client.pushing import push_data, push_file
+from snyper.device.inbox.limits import Limits
 from snyper.device.serving.exchange import Exchange, Refusal
 from snyper.device.serving.forms import OTHER_BYTES, FileWriter, read_form
-from snyper.device.serving.requests import disk_refusal, idempotency_key, parse_object
+from snyper.device.serving.requests import check_room, idempotency_key, parse_object
+from snyper.device.serving.resumable_routes import refusing
 from snyper.gateway.app import Gateway
 from snyper.offload.spool import Spool
 from snyper.shared.session import SessionState
@@ -35,8 +37,12 @@ async def serving_hub(gateway: Gateway, hub: ReconnectingClient, address: str) -
         async with hub:
             state = _HubState(hub, address)
             gateway.add_state(state.health, state.ready)
-            pushes = _PushRoutes(hub, spool, gateway.limits["push_mb"] * 1_000_000)
-            gateway.add("POST", "/devices/{name}/api/receive/file", pushes.file)
+            limits = Limits(
+                max_file_bytes=gateway.limits["push_mb"] * 1_000_000,
+                keep_free_bytes=gateway.limits["keep_free_mb"] * 1_000_000,
+            )
+            pushes = _PushRoutes(hub, spool, limits)
+            gateway.add("POST", "/devices/{name}/api/receive/file", refusing(pushes.file))
             gateway.add("POST", "/devices/{name}/api/receive/data", pushes.data)
             yield
 
@@ -85,22 +91,17 @@ class _HubState:
 class _PushRoutes:
     """Pushes to whoever receives at the hub, as if it were asked itself."""
 
-    def __init__(self, hub: ReconnectingClient, spool: Spool, most_bytes: int) -> None:
+    def __init__(self, hub: ReconnectingClient, spool: Spool, limits: Limits) -> None:
         self._hub = hub
         self._spool = spool
-        self._most_bytes = most_bytes
+        self._limits = limits
 
     async def file(self, exchange: Exchange) -> None:
-        """Pass a file on. Raises Refusal, HungUp."""
+        """Pass a file on. Raises Refusal, HungUp, NoRoom, OSError."""
         key = _key_of(exchange)
-        try:
-            folder = self._spool.take()
-        except OSError as error:
-            raise disk_refusal(error) from error
+        folder = self._spool.take()
         try:
             path = await self._push_file(exchange, folder, key)
-        except OSError as error:
-            raise disk_refusal(error) from error
         except ProtocolError as error:
             raise _refused(error) from None
         finally:
@@ -125,9 +126,11 @@ class _PushRoutes:
 
     async def _push_file(self, exchange: Exchange, folder: Path, key: str | None) -> str:
         upload = folder / "upload"
-        parts = exchange.body(self._most_bytes + OTHER_BYTES)
+        most_bytes = self._limits.max_file_bytes
+        check_room(exchange, folder, self._limits, most_bytes)
+        parts = exchange.body(most_bytes + OTHER_BYTES)
         content_type = exchange.header("content-type")
-        form = await read_form(parts, content_type, "file", FileWriter(upload), self._most_bytes)
+        form = await read_form(parts, content_type, "file", FileWriter(upload, self._limits), most_bytes)
         return await push_file(
             self._hub,
             exchange.path_values["name"],

@@ -11,8 +11,9 @@ from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
+from snyper.device.inbox.limits import Limits, NoRoom
 from snyper.device.serving.exchange import Refusal
-from snyper.device.serving.requests import disk_refusal
+from snyper.device.serving.requests import NO_ROOM_S, disk_refusal
 from snyper.gateway.app import Gateway
 from snyper.gateway.places import CALLED_OFF, overloaded
 from snyper.gateway.service_routes import Serving
@@ -58,7 +59,8 @@ def _function_of(server: AsyncServer, serving: Serving, service: Service) -> Cal
         given.apply_defaults()
         taken, *_ = given.args
         make = _data_work if service.kind is Kind.DATA else _file_work
-        return await _carry_out(server, serving, partial(make, service, taken, given.arguments))
+        make = partial(make, service, serving.limits, taken, given.arguments)
+        return await _carry_out(server, serving, make)
 
     function.__name__ = function.__qualname__ = service.name
     function.__doc__ = service.doc
@@ -94,6 +96,8 @@ async def _carry_out(server: AsyncServer, serving: Serving, make: Callable[[Path
                     job.is_delivered = True
     except Refusal as refusal:
         raise Declined(Busy(refusal.detail, float(refusal.headers["retry-after"]))) from None
+    except NoRoom as error:
+        raise Declined(Busy(str(error), float(NO_ROOM_S))) from None
     except Rejected as error:
         raise InvalidInput(error.detail) from None
     except TimedOut as error:
@@ -152,12 +156,15 @@ async def _in_thread(function: Callable[..., Any], *args: object) -> Any:
         raise
 
 
-def _data_work(service: Service, taken: object, given: dict[str, Any], folder: Path) -> Work:
-    """Make work of values: JSON in a file, as a long one over HTTP is. Raises TypeError, ValueError."""
+def _data_work(service: Service, limits: Limits, taken: object, given: dict[str, Any], folder: Path) -> Work:
+    """Make work of values: JSON in a file, as a long one over HTTP is. Raises TypeError, ValueError, NoRoom,
+    OSError.
+    """
     options = given.get(_OPTIONS)
     body = {service.takes: taken, _OPTIONS: {} if options is None else options}
     content = json.dumps(body, default=_plain, allow_nan=False).encode()
     _check_size(service, len(content))
+    limits.check_room(folder, len(content))
     path = folder / BODY_NAME
     path.write_bytes(content)
     return Work(service, folder, path)
@@ -170,8 +177,8 @@ def _plain(value: Any) -> object:
     return value.tolist()
 
 
-def _file_work(service: Service, taken: Any, given: dict[str, Any], folder: Path) -> Work:
-    """Make work of a file. Raises TypeError, ValueError, OSError."""
+def _file_work(service: Service, limits: Limits, taken: Any, given: dict[str, Any], folder: Path) -> Work:
+    """Make work of a file. Raises TypeError, ValueError, NoRoom, OSError."""
     filename, options = given[_FILENAME], given.get(_OPTIONS, DEFAULT_OPTIONS)
     if not isinstance(filename, str) or not isinstance(options, str):
         raise TypeError(f"{_FILENAME} and {_OPTIONS} of {service.name} are text")
@@ -180,6 +187,7 @@ def _file_work(service: Service, taken: Any, given: dict[str, Any], folder: Path
     except TypeError:
         raise TypeError(f"{service.name} takes the bytes of a file, not {type(taken).__name__}") from None
     _check_size(service, content.nbytes)
+    limits.check_room(folder, content.nbytes)
     with (folder / FILE_NAME).open("wb") as file:
         file.write(content)
     return file_upload(service, folder, "", filename, "", options).work

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from snyper.device.inbox.limits import Limits
 from snyper.device.inbox.uploads import Uploads
 from snyper.device.serving.exchange import Refusal
 from snyper.gateway.app import Gateway
@@ -66,6 +67,7 @@ class Serving:
     pool: WorkQueue
     places: Places
     spool: Spool
+    limits: Limits  # of what is uploaded
 
     @property
     def waiting(self) -> int:
@@ -115,9 +117,10 @@ async def serving(
         jobs = await stack.enter_async_context(
             Jobs(pool, kept, spool, limits["jobs"], limits["unclaimed_s"], limits["return_s"])
         )
-        uploads = await stack.enter_async_context(uploads_in(folder / UPLOADS, upload_limits(pool.services)))
+        of_uploads = upload_limits(pool.services, limits["keep_free_mb"] * 1_000_000)
+        uploads = await stack.enter_async_context(uploads_in(folder / UPLOADS, of_uploads))
         places = Places(limits["places"], limits["hold_s"])
-        served = Serving(pool.services, jobs, pool, places, spool)
+        served = Serving(pool.services, jobs, pool, places, spool, of_uploads)
         _add_routes(gateway, served, uploads)
         yield served
 
@@ -132,7 +135,7 @@ def _open_pool(services: Path, workers: int | str | None) -> Pool | Any:
 
 def _add_routes(gateway: Gateway, serving: Serving, uploads: Uploads) -> None:
     jobs = serving.jobs
-    work = WorkRoutes(jobs, serving.places, serving.spool)
+    work = WorkRoutes(jobs, serving.places, serving.spool, serving.limits)
     resumable = uploads_to(serving.services, work, uploads)
     resumable.add_to(gateway.add)
     for service in serving.services:

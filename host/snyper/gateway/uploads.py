@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
+from snyper.device.inbox.limits import Limits
 from snyper.device.inbox.names import safe_name, suffix_of
 from snyper.device.serving.exchange import Exchange, Refusal
 from snyper.device.serving.forms import OTHER_BYTES, FileWriter, read_form
-from snyper.device.serving.requests import disk_refusal
+from snyper.device.serving.requests import check_room, disk_refusal
 from snyper.offload import bodies
 from snyper.offload.bodies import taken_from
 from snyper.offload.declarations import Kind, Service
@@ -30,17 +31,18 @@ class Upload:
     media_type: str = ""
 
 
-async def read_upload(exchange: Exchange, service: Service, folder: Path) -> Upload:
-    """Read what a service takes, its file into `folder`. Raises Refusal, HungUp."""
+async def read_upload(exchange: Exchange, service: Service, limits: Limits, folder: Path) -> Upload:
+    """Read what a service takes, its file into `folder`. Raises Refusal, HungUp, NoRoom."""
     read = _read_data if service.kind is Kind.DATA else _read_file
     try:
-        return await read(exchange, service, folder)
+        return await read(exchange, service, limits, folder)
     except OSError as error:
         raise disk_refusal(error) from error
 
 
-async def _read_file(exchange: Exchange, service: Service, folder: Path) -> Upload:
-    writer = FileWriter(folder / FILE_NAME)
+async def _read_file(exchange: Exchange, service: Service, limits: Limits, folder: Path) -> Upload:
+    check_room(exchange, folder, limits, service.max_bytes)
+    writer = FileWriter(folder / FILE_NAME, limits)
     parts = exchange.body(service.max_bytes + OTHER_BYTES)
     form = await read_form(parts, exchange.header("content-type"), service.field, writer, service.max_bytes)
     options = form.texts.get("options", DEFAULT_OPTIONS)
@@ -68,10 +70,10 @@ def _plain_suffix(filename: str) -> str:
     return suffix if suffix[1:].isascii() and suffix[1:].isalnum() and len(suffix) <= 16 else ""
 
 
-async def _read_data(exchange: Exchange, service: Service, folder: Path) -> Upload:
+async def _read_data(exchange: Exchange, service: Service, limits: Limits, folder: Path) -> Upload:
     """Read JSON. What is long is left to a worker to parse: it would hold up all others here."""
     content = bytearray()
-    writer = FileWriter(folder / BODY_NAME)
+    writer = FileWriter(folder / BODY_NAME, limits)
     async for part in exchange.body(service.max_bytes):
         if not writer.size and len(content) + len(part) <= PARSED_HERE_BYTES:
             content += part

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from snyper.device.inbox.limits import Limits
 from snyper.device.serving.exchange import Exchange, HungUp, Refusal
 from snyper.device.serving.requests import disk_refusal, idempotency_key
 from snyper.gateway.places import CALLED_OFF, Places, overloaded
@@ -22,17 +23,18 @@ Read = Callable[[Path], Awaitable[Upload]]
 
 
 class WorkRoutes:
-    """Serves services. Each request has a folder of `spool`."""
+    """Serves services. Each request has a folder of `spool`, whose disk keeps the reserve of `limits`."""
 
-    def __init__(self, jobs: Jobs, places: Places, spool: Spool) -> None:
+    def __init__(self, jobs: Jobs, places: Places, spool: Spool, limits: Limits) -> None:
         self._jobs = jobs
         self._places = places
         self._spool = spool
+        self._limits = limits
 
     async def serve(self, exchange: Exchange, service: Service) -> None:
-        """Answer one request for a service. Raises Refusal, HungUp."""
+        """Answer one request for a service. Raises Refusal, HungUp, NoRoom."""
         key = idempotency_key(exchange.header("idempotency-key"))
-        await self.serve_read(exchange, service, key, partial(read_upload, exchange, service))
+        await self.serve_read(exchange, service, key, partial(read_upload, exchange, service, self._limits))
 
     async def knows(self, exchange: Exchange, service: Service, key: str) -> bool:
         """Tell whether there is work, or a result, for this key of whoever asks."""

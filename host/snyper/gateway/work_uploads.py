@@ -18,9 +18,10 @@ from snyper.gateway.work_routes import WorkRoutes
 from snyper.offload.declarations import Kind, Service
 
 
-def upload_limits(services: Sequence[Service]) -> Limits:
+def upload_limits(services: Sequence[Service], keep_free_bytes: int) -> Limits:
     """Return the limits of all uploads to services, each of which has its own for a file."""
-    return Limits(max_file_bytes=max((one.max_bytes for one in services), default=0))
+    most = max((one.max_bytes for one in services), default=0)
+    return Limits(max_file_bytes=most, keep_free_bytes=keep_free_bytes)
 
 
 def uploads_to(services: Sequence[Service], work: WorkRoutes, uploads: Uploads) -> ResumableRoutes:

@@ -69,7 +69,10 @@ class Limits:
             raise TooLarge(f"a file has at most {most:,} bytes here")
 
     def check_room(self, folder: Path, length: int) -> None:
-        """Raise NoRoom where the disk of `folder` would not keep its reserve beside so many more bytes."""
+        """Raise NoRoom where the disk of `folder` would not keep its reserve beside so many more bytes, or
+        does not already.
+        """
         free = shutil.disk_usage(folder).free
         if length > free - self.keep_free_bytes:
-            raise NoRoom(f"there is no room for {length:,} bytes at present")
+            what = f"{length:,} bytes" if length else "it"
+            raise NoRoom(f"there is no room for {what} at present")

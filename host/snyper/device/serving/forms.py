@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
 
+from snyper.device.inbox.limits import Limits, NoRoom
 from snyper.device.serving.exchange import Refusal, too_large
 from snyper.device.tasks import in_executor
 
@@ -35,18 +36,21 @@ class Form:
 
 
 class FileWriter:
-    """A file that is written in blocks, with the digest of what was."""
+    """A file that is written in blocks, with the digest of what was, for as long as its disk keeps the
+    reserve that `limits` say, if given.
+    """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limits: Limits | None = None) -> None:
         self.digest = hashlib.sha256()
         self.size = 0
         self._path = path
+        self._limits = limits
         self._file: BinaryIO | None = None
         self._block: list[bytes] = []
         self._block_bytes = 0
 
     async def write(self, part: bytes) -> None:
-        """Take more of it. Raises OSError."""
+        """Take more of it. Raises OSError, NoRoom."""
         self._block.append(part)
         self._block_bytes += len(part)
         self.size += len(part)
@@ -54,7 +58,7 @@ class FileWriter:
             await self._in_thread(False)
 
     async def close(self) -> None:
-        """Write the rest of it. Raises OSError."""
+        """Write the rest of it. Raises OSError, NoRoom."""
         if self._file is None and self._block_bytes < _BLOCK_BYTES // 8:
             self._write(True)  # sooner done than a thread is asked
         else:
@@ -71,11 +75,13 @@ class FileWriter:
             await asyncio.wait([writing])
             self._abandon()
             raise
-        except OSError:
+        except (OSError, NoRoom):
             self._abandon()
             raise
 
     def _write(self, is_last: bool) -> None:
+        if self._limits is not None:
+            self._limits.check_room(self._path.parent, 0)
         if self._file is None:
             self._file = self._path.open("xb", buffering=0)
         for part in self._block:
@@ -101,7 +107,7 @@ async def read_form(
     parts: AsyncIterator[bytes], content_type: str, file_field: str, writer: FileWriter, most_bytes: int
 ) -> Form:
     """Read a form whose field `file_field` is a file of at most `most_bytes`, which goes to `writer`. Raises
-    Refusal for what is none, OSError of the writer.
+    Refusal for what is none, OSError and NoRoom of the writer.
     """
     reader = _Reader(_boundary(content_type, file_field), file_field)
     async for part in parts:

@@ -12,12 +12,11 @@ from snyper.device.inbox.uploads import Upload
 from snyper.device.serving.application import Application
 from snyper.device.serving.exchange import Exchange, Refusal
 from snyper.device.serving.forms import OTHER_BYTES, FileWriter, read_form
-from snyper.device.serving.requests import idempotency_key, parse_object
+from snyper.device.serving.requests import check_room, idempotency_key, parse_object
 from snyper.device.serving.resumable_routes import ResumableRoutes, Target, refusing
 
 FILE_PATH = "/api/receive/file"
 DATA_PATH = "/api/receive/data"
-_ROOM_BYTES = 8 << 20  # of a file that comes in, between two looks at how much room there is
 
 
 @asynccontextmanager
@@ -45,13 +44,11 @@ class _ReceiveRoutes(Target):
         """Answer a file in a form. Raises Refusal, HungUp."""
         key = idempotency_key(exchange.header("idempotency-key")) or None
         limits, part = self._inbox.limits, self._inbox.new_part()
-        announced = exchange.header("content-length")
-        if announced.isdecimal() and int(announced) <= limits.max_file_bytes:
-            limits.check_room(part.parent, int(announced))
-        body = self._watched(exchange.body(limits.max_file_bytes + OTHER_BYTES))
+        check_room(exchange, part.parent, limits, limits.max_file_bytes)
+        body = exchange.body(limits.max_file_bytes + OTHER_BYTES)
         media_type = exchange.header("content-type")
         try:
-            form = await read_form(body, media_type, "file", FileWriter(part), limits.max_file_bytes)
+            form = await read_form(body, media_type, "file", FileWriter(part, limits), limits.max_file_bytes)
         except BaseException:
             remove(part)
             raise
@@ -85,16 +82,6 @@ class _ReceiveRoutes(Target):
         """Keep an upload that is complete, and answer it. Raises Refused."""
         path = await self._inbox.keep_upload(upload)
         await _answer(exchange, "File received", {"path": str(path)})
-
-    async def _watched(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Pass on what comes, for as long as there is room. Raises NoRoom."""
-        unwatched = 0
-        async for piece in pieces:
-            unwatched += len(piece)
-            if unwatched >= _ROOM_BYTES:
-                unwatched = 0
-                self._inbox.limits.check_room(self._inbox.folder, 0)
-            yield piece
 
 
 async def _answer(exchange: Exchange, message: str, more: dict[str, object]) -> None:

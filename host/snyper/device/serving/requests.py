@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 from http import HTTPStatus
+from pathlib import Path
 
 from snyper.device import strict_json
-from snyper.device.serving.exchange import Refusal
+from snyper.device.inbox.limits import Limits
+from snyper.device.serving.exchange import Exchange, Refusal
 
 MAX_KEY_CHARS = 255
+NO_ROOM_S = 60  # after which a sender may ask again whether there is room
 
 
 def idempotency_key(text: str) -> str:
@@ -26,6 +29,15 @@ def idempotency_key(text: str) -> str:
     return key
 
 
+def check_room(exchange: Exchange, folder: Path, limits: Limits, most_bytes: int) -> None:
+    """Raise NoRoom for a body that announces more than there is room for. Of one beyond `most_bytes` whoever
+    reads it says so.
+    """
+    announced = exchange.header("content-length")
+    if announced.isdecimal() and int(announced) <= most_bytes:
+        limits.check_room(folder, int(announced))
+
+
 def parse_object(content: bytes | bytearray) -> dict[str, object]:
     """Parse a body that is a JSON object. Raises Refusal for what is none."""
     try:
@@ -40,4 +52,6 @@ def disk_refusal(error: OSError) -> Refusal:
     """Return what is said of a disk that does not take a file. A client may repeat it."""
     is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     why = "the disk is full" if is_full else "the disk takes no files"
-    return Refusal(HTTPStatus.INSUFFICIENT_STORAGE, f"{why}: nothing was kept", {"retry-after": "60"})
+    return Refusal(
+        HTTPStatus.INSUFFICIENT_STORAGE, f"{why}: nothing was kept", {"retry-after": str(NO_ROOM_S)}
+    )

@@ -14,7 +14,7 @@ from snyper.device.inbox.limits import Mismatch, NoRoom, Refused, TooLarge, Wron
 from snyper.device.inbox.uploads import Superseded, UnknownUpload, Upload, Uploads, WrongLength, WrongOffset
 from snyper.device.serving.exchange import ACCEPT_ENCODING, Add, Exchange, Handler, Refusal
 from snyper.device.serving.forms import OCTET_STREAM, parameters
-from snyper.device.serving.requests import disk_refusal, idempotency_key
+from snyper.device.serving.requests import NO_ROOM_S, disk_refusal, idempotency_key
 
 UPLOADS_PATH = "/api/uploads"
 _MEDIA_TYPE = "application/partial-upload"
@@ -28,7 +28,6 @@ _STATUS: dict[type[Refused], HTTPStatus] = {
     Superseded: HTTPStatus.CONFLICT,
     WrongLength: HTTPStatus.BAD_REQUEST,
 }
-_RETRY_AFTER_S = 60  # of a disk that is full
 _COMPLETE = {"?0": False, "?1": True}
 _DIGEST = re.compile(r"(?:^|[,\s])sha-256=:([A-Za-z0-9+/]*=*):")
 _EXTENDED_NAME = re.compile(r";\s*filename\*=UTF-8'[^']*'([^\s;]*)", re.IGNORECASE)
@@ -212,7 +211,7 @@ def refusing(handler: Handler) -> Handler:
             headers = dict(exchange.answer_headers)
             exchange.is_stale = isinstance(refused, Superseded)
             if isinstance(refused, NoRoom):
-                headers["retry-after"] = str(_RETRY_AFTER_S)
+                headers["retry-after"] = str(NO_ROOM_S)
             raise Refusal(_STATUS[type(refused)], str(refused), headers) from None
         except OSError as error:
             raise disk_refusal(error) from error
