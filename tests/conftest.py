@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,13 @@ from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
 
-# Tests whose path begins in this way, with the same words in the groups, run in one process, one after the
-# other and first of all: they share what takes long to come by. Marks would say it as well, but xdist 3.8
-# does not find its groups in pytest 9.2.
+# Tests of a module whose fixtures are for all of it run in one process, one after the other: each process
+# would start its hub, its server, its browser anew. So do those whose path begins in this way, with the
+# same words in the groups, which share what else takes long to come by. Marks would say it as well, but xdist
+# 3.8 does not find its groups in pytest 9.2.
+SHARED = 'scope="module"'
 TOGETHER = re.compile(
-    r"tests/integration/test_(dashboard|memory)\.py"  # a hub, targets and a browser; two boards' six minutes
-    r"|tests/integration/test_offload_(dask)\.py"  # a cluster: a scheduler and its workers
-    r"|tests/unit/test_(naming)\.py"  # all that the project has, parsed
+    r"tests/unit/test_(naming)\.py"  # all that the project has, parsed
     r"|tests/unit/test_on_micropython\.py::\w+\[(\w+\.py)"  # a file's run on MicroPython
 )
 
@@ -46,8 +47,17 @@ settings.register_profile("snyper", deadline=None)
 settings.load_profile("snyper")
 
 
+@cache
+def shares_fixtures(path: Path) -> bool:
+    """Tell whether the tests of a module share something that takes long to come by."""
+    return SHARED in path.read_text(encoding="utf-8")
+
+
 class _Scheduler(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        if shares_fixtures(self.config.rootpath / path):
+            return path
         found = TOGETHER.match(nodeid)
         return "".join(filter(None, found.groups())) if found else nodeid
 
