@@ -1,5 +1,5 @@
 """The power goes at steps in which a deploy writes to the flash: the board then boots and is the old one or
-the new one, never a mixture, and the next deploy mends it. At each third step; in `make cuts` at all.
+the new one, never a mixture, and the next deploy mends it. At each fifth step; in `make cuts` at all.
 """
 
 import os
@@ -25,7 +25,7 @@ from tools.power_cuts import FIRMWARE_WRITES, LIBRARY, State
 pytestmark = needs_micropython
 
 AT_ONCE = 5
-STRIDE = int(os.environ.get("SNYPER_CUT_STRIDE", "3"))
+STRIDE = int(os.environ.get("SNYPER_CUT_STRIDE", "5"))
 FOREIGN = {"notes.txt": b"not ours"}
 NOTHING = None
 ONE = power_cuts.state("1", LIBRARY, {"shared/old/only.py": "# of version 1"})
@@ -228,7 +228,7 @@ def test_that_is_taken_up_again(tmp_path: Path) -> None:
     paths = ("main.py", "lib/snyper/firmware/target/session.mpy")
     staged(place, TWO, {path: TWO.files[path] for path in paths})
     put(place, {"snyper.update/shared/new.py": b"half of i", "snyper.update.json.new": b'{"fil'})
-    Cuts(tmp_path, place, ONE, TWO).cut_at_each(90, every=3)
+    Cuts(tmp_path, place, ONE, TWO).cut_at_each(90)
 
 
 def test_while_the_boot_goes_on_with_it(tmp_path: Path) -> None:
@@ -252,4 +252,4 @@ def test_of_the_whole_firmware(tmp_path: Path) -> None:
         for path, content in new.firmware.files.items()
     }
     old = State(Firmware("master", "0.0.9", {**older, "lib/snyper/shared/old.mpy": b"M"}), spec)
-    Cuts(tmp_path, flash_of(tmp_path, old), old, new).cut_at_each(120, every=7)
+    Cuts(tmp_path, flash_of(tmp_path, old), old, new).cut_at_each(120, every=2 * STRIDE)
