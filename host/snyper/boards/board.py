@@ -15,6 +15,7 @@ from typing import Any
 from snyper.boards import image
 from snyper.boards.micropython import find_micropython, micropython_killed_with_parent
 from snyper.boards.surroundings import Surroundings
+from snyper.boards.watchdog import LOOK_S, Watchdog
 
 VIRTUAL_BOARD = Path(__file__).resolve().parent / "virtual_board"
 HEAP_BYTES = 180 * 1024  # what a Pico W has once it has joined its network; objects take twice that here
@@ -36,7 +37,7 @@ PWRON_RESET = 1
 WDT_RESET = 3
 
 STOP_SECONDS = 1.0  # from Ctrl-C to SIGKILL
-POLL_SECONDS = 0.05
+POLL_SECONDS = LOOK_S
 
 MIN_IMPACT_MS = 30
 
@@ -101,6 +102,7 @@ class Board(Surroundings):
         self._power = False
         self._cause = PWRON_RESET
         self._returncode: int | None = None
+        self._watchdog = Watchdog()
         self.flash.mkdir(parents=True, exist_ok=True)
         self._hardware.mkdir(parents=True, exist_ok=True)
         self._stage_hardware()
@@ -265,18 +267,21 @@ class Board(Surroundings):
 
     def _watch(self, process: subprocess.Popen[bytes]) -> int | None:
         """Wait for the end of one boot; return the cause of its reset, or None when it stays off."""
+        self._watchdog = Watchdog()
+        was_bitten = False
         while process.poll() is None:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(POLL_SECONDS)
-            if self._is_watchdog_overdue():
+            if self._watchdog_bites():
                 process.kill()
                 process.wait()
+                was_bitten = True
         with self._lock:
             self._process = None
             self._returncode = process.returncode
-        return self._reset_cause()
+        return self._reset_cause(was_bitten)
 
-    def _reset_cause(self) -> int | None:
+    def _reset_cause(self, was_bitten: bool) -> int | None:
         with suppress(FileNotFoundError):
             reset_cause = int(self._read("reset"))
             (self.directory / "reset").unlink()
@@ -284,8 +289,8 @@ class Board(Surroundings):
             return reset_cause if self._power else None
         if not self._power or (self.directory / "cut").exists():
             return None
-        if self._is_watchdog_overdue():
-            (self.directory / "watchdog").unlink()
+        if was_bitten:
+            (self.directory / "watchdog").unlink(missing_ok=True)
             return WDT_RESET
         assert self._returncode is not None
         return self._cause_after_power_cut() if self._returncode < 0 else self._cause_after_end()
@@ -298,15 +303,15 @@ class Board(Surroundings):
         """Return what follows when the process has ended by itself and nobody asked for a reset."""
         # A watchdog that runs bites also when there is no firmware left to feed it.
         while self._power and (self.directory / "watchdog").exists():
-            if self._is_watchdog_overdue():
+            if self._watchdog_bites():
                 (self.directory / "watchdog").unlink()
                 return WDT_RESET
             time.sleep(POLL_SECONDS)
         return None
 
-    def _is_watchdog_overdue(self) -> bool:
+    def _watchdog_bites(self) -> bool:
         try:
-            return time.time_ns() > int(self._read("watchdog"))
+            return self._watchdog.bites(int(self._read("watchdog")), time.time_ns())
         except FileNotFoundError:
             return False
 

@@ -101,11 +101,11 @@ class UsbBoard(Board):
         assert self._cable is not None
         return {"SNYPER_REPL": "raw"} if self._cable.starts_raw else {}
 
-    def _reset_cause(self) -> int | None:
+    def _reset_cause(self, was_bitten: bool) -> int | None:
         assert self._cable is not None
         self._cable.pid = None
         self._cable.starts_raw = False
-        return super()._reset_cause()
+        return super()._reset_cause(was_bitten)
 
     def _cause_after_power_cut(self) -> int | None:
         (self.directory / "watchdog").unlink(missing_ok=True)
