@@ -127,7 +127,7 @@ def unloaded(role: str) -> set[str]:
     if role == "target":
         known |= {
             f"snyper.firmware.target.{name}"
-            for name in ("configure", "dns", "joining", "log_page", "maintenance")
+            for name in ("configure", "dns", "joining", "log_page", "maintenance", "piezo_stream")
         }
         known.add("snyper.shared.handshake_client")
     else:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from snyper.firmware.board.led import Led
+    from snyper.firmware.target.piezo_stream import PiezoStream
     from snyper.shared.attachment_receiver import Receiver
     from snyper.shared.handshake_client import Registered
     from snyper.shared.link import Link
@@ -51,6 +52,7 @@ class TargetSession(Session):
     """
 
     _files: "Receiver | None" = None  # while a file comes in
+    _stream: "PiezoStream | None" = None  # while somebody reads it
 
     def __init__(
         self, config: "dict[str, Any]", led: "Led", on_status: "Callable[..., None]", on_flash: bool = True
@@ -77,6 +79,7 @@ class TargetSession(Session):
         ):
             handlers[message_type] = maintain
         handlers[MessageType.IDENTIFY] = self._identify
+        handlers["read_stream"] = self._read_stream
         handlers[MessageType.OFFER] = handlers[MessageType.CHUNK] = self._receive_file
         super().__init__(config["hub"], handlers, config["target_id"], config["key"])
         if config["certificate"]:  # an attribute takes memory also where it is empty
@@ -228,6 +231,22 @@ class TargetSession(Session):
             return await answer(message, self._config, self._target, self._piezo, self._on_flash)
         finally:
             unload("snyper.firmware.target.maintenance", "snyper.firmware.target.log_page")
+
+    async def _read_stream(self, link: "Link", message: SocketMessage) -> SocketMessage:
+        """Stream what the piezo feels, to whoever asked last. Its code is loaded for it."""
+        from snyper.firmware.target.piezo_stream import PiezoStream
+
+        stream = PiezoStream(link, message, self._target, self._piezo)
+        if self._stream is not None:
+            self._stream.stop()
+        self._stream = stream
+        link.on_stream = stream.on_item
+        try:
+            return await stream.run()
+        finally:
+            if self._stream is stream:
+                self._stream = link.on_stream = None
+                unload("snyper.firmware.target.piezo_stream")
 
     def _show_pose(self, state: str) -> None:
         if self.link is not None:

@@ -20,6 +20,7 @@ ON_DEMAND = (
     *(f"snyper.firmware.master.{name}" for name in ("panel", "screen", "ssd1306", "buttons", "peripherals")),
     *(f"snyper.firmware.master.{name}" for name in ("game", "console_requests", "cease_fire")),
     "snyper.firmware.master.asking",
+    "snyper.firmware.target.piezo_stream",
     "snyper.firmware.master.duplicates",
     "snyper.firmware.master.keyring",
     "snyper.firmware.master.roles.service",

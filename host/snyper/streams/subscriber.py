@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -22,6 +22,7 @@ from snyper.shared.socket_protocol import (
     SocketMessage,
 )
 from snyper.shared.stream_spec import MAX_BLOCK_BYTES, READ_STREAM, STOP, checked_name
+from snyper.shared.vocabulary import MAX_TIMEOUT_MS
 from snyper.streams.block import Block, Mark
 from snyper.streams.link_clock import LinkClock
 from snyper.streams.spec import StreamSpec
@@ -80,16 +81,18 @@ class StreamReader:
         self._lost_before = 0
         self._end: SocketMessage | ProtocolError | None = None
 
-    def __aiter__(self) -> AsyncIterator[Block]:
+    def __aiter__(self) -> AsyncGenerator[Block, None]:
         return self._blocks()
 
-    async def _blocks(self) -> AsyncIterator[Block]:
+    async def _blocks(self) -> AsyncGenerator[Block, None]:
         while True:
             try:
+                before = self.blocks
                 async with _Subscription(self._hub, self) as subscription:
                     async for block in self._read(subscription):
                         yield block
-                    return
+                if self.blocks != before:
+                    continue  # a source that ends by itself goes on when it is asked again
             except ProtocolError as error:
                 may_go_on = self._hub.reconnects and (self._has_begun or self._waits)
                 if error.code not in _PASSING or not may_go_on or isinstance(error, NoHubError):
@@ -117,6 +120,7 @@ class StreamReader:
         """Return what to ask for: at first as told, then from where it has come to."""
         data: dict[str, Any] = {"stream": self._stream, "max_queued_bytes": self._max_bytes}
         data["max_block_bytes"] = MAX_BLOCK_BYTES
+        data["timeout_ms"] = MAX_TIMEOUT_MS  # for a hub on a board, which forwards it as any command
         if self._waits or self._has_begun:
             data["wait"] = True
         if self._current is not None:

@@ -1,0 +1,97 @@
+"""A target's piezo as a stream: what it feels, while a person sets a threshold. Loaded only then."""
+
+import os
+from array import array
+from binascii import hexlify
+
+from snyper.shared.clock import now_ms, now_us
+from snyper.shared.runtime import sleep_ms
+from snyper.shared.socket_protocol import (
+    ErrorCode,
+    MessageType,
+    ProtocolError,
+    SocketMessage,
+    integer_field,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from snyper.firmware.target.peripherals import Piezo
+    from snyper.firmware.target.target import Target
+    from snyper.shared.link import Link
+
+PIEZO = "piezo"
+MAX_DURATION_MS = 60_000
+_BLOCK_MS = 100
+_BLOCK_SAMPLES = 100  # as many as the shortest pause between two gives
+_IDLE_MS = 20  # between two looks at a target that is armed or moves
+
+
+class PiezoStream:
+    """The answer to one `read_stream`: the greatest sample of each burst, for a while.
+
+    Nothing is sampled while the target is armed or moves: that is the detector's time. What the network does
+    not take is dropped, and counted in `seq`.
+    """
+
+    def __init__(self, link: "Link", message: SocketMessage, target: "Target", piezo: "Piezo") -> None:
+        data = message.data or {}
+        if data.get("stream") != PIEZO:
+            raise ProtocolError(ErrorCode.UNKNOWN_TARGET, "a target has the stream " + PIEZO)
+        self._duration_ms = integer_field(data, "duration_ms", MAX_DURATION_MS, 1, MAX_DURATION_MS)
+        self._link = link
+        self._message = message
+        self._target = target
+        self._piezo = piezo
+        self._seq = 0
+        self._is_stopped = False
+
+    async def run(self) -> SocketMessage:
+        """Sample and send until the time is over or the reader wants no more; return the reply. Raises
+        ProtocolError. May be cancelled.
+        """
+        link, message = self._link, self._message
+        epoch = hexlify(os.urandom(4)).decode()
+        about = {"stream": PIEZO, "dtype": "<u2", "shape": [], "rate_hz": 0, "epoch": epoch, "seq": 0}
+        await link.send(SocketMessage(MessageType.ITEM, message.id, None, "streams", about))
+        values = array("H", bytes(2 * _BLOCK_SAMPLES))
+        until_ms = now_ms() + self._duration_ms
+        while now_ms() < until_ms and not self._is_stopped:
+            if self._target.is_idle:
+                await self._send_block(values)
+            else:
+                await sleep_ms(_IDLE_MS)
+        status = "stopped" if self._is_stopped else "ended"
+        return message.reply(MessageType.REPLY, status, {"seq": self._seq})
+
+    async def _send_block(self, values: "array[int]") -> None:
+        piezo, target, link = self._piezo, self._target, self._link
+        count = 0
+        piezo.trace.end()  # what is sampled now is not the last hit's
+        began_us = now_us()
+        until_us = began_us + _BLOCK_MS * 1000
+        while count < _BLOCK_SAMPLES and target.is_idle and not self._is_stopped and now_us() < until_us:
+            values[count] = piezo.sample()
+            count += 1
+            await sleep_ms(piezo.sample_ms)
+        seq = self._seq
+        self._seq += count
+        if not count or not link.writable or link.close_error is not None:
+            return
+        clock = target.clock
+        data: "dict[str, object]" = {"seq": seq, "source_us": began_us, "at_us": began_us}
+        data["uncertainty_us"] = 0
+        if clock.is_set:
+            data["at_us"] = clock.hub_us(began_us)
+            data["uncertainty_us"] = clock.uncertainty_us(began_us)
+        content = bytes(values)[: 2 * count]
+        link.send_nowait(SocketMessage(MessageType.ITEM, self._message.id, None, None, data, content))
+
+    def on_item(self, message: SocketMessage) -> None:
+        """Take that the reader wants no more."""
+        if message.id == self._message.id:
+            self.stop()
+
+    def stop(self) -> None:
+        """End soon."""
+        self._is_stopped = True

@@ -1,0 +1,104 @@
+"""A target's piezo as a stream, of both runtimes, through a hub on a computer and through a hub board."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from snyper.client import HubClient
+from snyper.shared.socket_protocol import ProtocolError
+from snyper.streams import Block
+from tests.integration.harness import (
+    DEADLINE_S,
+    VirtualTarget,
+    needs_micropython,
+    running_hub,
+    until,
+    virtual_target,
+)
+from tests.integration.stream_harness import console, stream_hub
+
+PEAK = 31_000
+BODIES = ("cpython", pytest.param("micropython", marks=needs_micropython))
+HUBS = ("computer", pytest.param("board", marks=needs_micropython))
+
+
+@asynccontextmanager
+async def target_of(hub: str, body: str, directory: Path) -> AsyncIterator[tuple[HubClient, VirtualTarget]]:
+    """Run a hub with one target, and a console."""
+    running = stream_hub() if hub == "computer" else running_hub("micropython", directory)
+    async with running as found:
+        address = f"127.0.0.1:{found.port}"
+        async with (
+            virtual_target(body, directory, address) as target,
+            console(found.port) as client,
+        ):
+
+            async def is_here() -> bool:
+                return any(one.connected for one in await client.targets())
+
+            await until(is_here, "the target should register")
+            yield client, target
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("hub", HUBS)
+async def test_a_person_sees_what_it_feels_while_it_does_its_work(
+    hub: str, body: str, tmp_path: Path
+) -> None:
+    async with target_of(hub, body, tmp_path) as (client, target):
+        blocks: list[Block] = []
+        reader = client.read_stream("target_1/piezo")
+
+        async def read() -> None:
+            async with aclosing(reader.__aiter__()) as coming:
+                async for block in coming:
+                    blocks.append(block)
+
+        async def feels_a_strike() -> bool:
+            target.strike(PEAK)
+            await asyncio.sleep(0.05)
+            return any(block.samples.max() > PEAK // 2 for block in blocks)
+
+        reading = asyncio.create_task(read())
+        try:
+            await until(feels_a_strike, "the strike should be seen")
+            assert reader.spec is not None
+            assert (reader.spec.dtype, reader.spec.shape) == ("<u2", ())
+            settings = await client.configure("target_1", threshold=20_000)  # while it is seen
+            assert settings.data["threshold"] == 20_000
+            [activated] = await client.activate("target_1", duration_ms=60_000, timeout_ms=5_000)
+            assert activated.ok, activated
+            await until(target.is_armed, "it should be armed")
+            events = client.events(after=0)
+            coming = asyncio.create_task(_hit(events))
+            while not coming.done():
+                target.strike(PEAK)
+                await asyncio.sleep(0.05)
+            await coming
+            before = len(blocks)
+            await client.lay_down("target_1")
+            await until(lambda: len(blocks) > before + 2, "it should be seen again")
+            assert reader.lost == 0
+            [alive] = await client.ping("target_1")
+            assert alive.ok
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
+        # Whoever asks next has it for himself.
+        assert len([await anext(aiter(client.read_stream("target_1/piezo")))]) == 1
+
+
+async def _hit(events: AsyncIterator[object]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        async for event in events:
+            if getattr(event, "event", "") == "hit":
+                return
+
+
+async def test_a_target_has_no_other_stream(tmp_path: Path) -> None:
+    async with target_of("computer", "cpython", tmp_path) as (client, _):
+        with pytest.raises(ProtocolError, match="the stream piezo"):
+            await anext(aiter(client.read_stream("target_1/servo")))
