@@ -148,6 +148,7 @@ class Recording:
             description = _read_description(folder / DESCRIPTION)
             self.source: str = description["source"]
             self.stream: str = description["stream"]
+            self._utc_ahead_us = _utc_ahead_us(description)
             self.refresh()
         except BaseException:
             self.close()
@@ -239,6 +240,12 @@ class Recording:
             hub_us, steady_us, utc_us = segment.read_clock(file, entry)
             found.append(ClockReading(hub_us + segment.base_us, steady_us, utc_us))
         return tuple(found)
+
+    def utc_us(self, at_us: int) -> int | None:
+        """Return the time of day of an instant, in µs since 1970, as the recorder's computer had it when it
+        first asked: of two instants it is always as far apart as they are. None where it never did.
+        """
+        return None if self._utc_ahead_us is None else at_us + self._utc_ahead_us
 
     @property
     def span_us(self) -> tuple[int, int]:
@@ -401,6 +408,13 @@ def _shared_lock(path: Path) -> int | None:
         return None
     lock(descriptor, waits=True, is_shared=True)  # who removes has it for a step
     return descriptor
+
+
+def _utc_ahead_us(description: dict[str, Any]) -> int | None:
+    hub_us, utc_us = description.get("hub_us"), description.get("utc_us")
+    if type(hub_us) is not int or type(utc_us) is not int:
+        return None
+    return utc_us - hub_us
 
 
 def _read_description(path: Path) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def write_sidecar(path: Path, summary: dict[str, Any], entries: Array, levels: S
     part = path.with_name(path.name + ".part")
     try:
         with part.open("wb") as file:
-            _write(file, records.SUMMARY, json.dumps(summary, ensure_ascii=False).encode())
+            _write(file, records.SUMMARY, json.dumps(summary).encode())
             _write(file, records.ENTRIES, entries.tobytes())
             for level in levels:
                 numbers = level.numbers.astype("<i8")

@@ -50,8 +50,8 @@ class RecordingWriter:
             if (folder / DESCRIPTION).exists() or segments_in(folder):
                 raise InUse(f"{folder} has a recording already")
             (folder / READERS_LOCK).touch()
-            description = {"format": FORMAT, "source": source, "stream": stream}
-            write_private(folder / DESCRIPTION, json.dumps(description, indent=1).encode() + b"\n")
+            self._description: dict[str, Any] = {"format": FORMAT, "source": source, "stream": stream}
+            self._write_description()
             sync_folder(folder)
             sync_folder(folder.parent)
         except BaseException:
@@ -63,7 +63,7 @@ class RecordingWriter:
         that they go on where another hub's clock began anew.
         """
         body = {"epoch": epoch, "spec": spec.to_data(), "base_us": base_us}
-        self._spec = [json.dumps(body, ensure_ascii=False).encode()]
+        self._spec = [json.dumps(body).encode()]
         self._end_segment()
 
     def write_block(
@@ -88,7 +88,13 @@ class RecordingWriter:
         self._write(records.MARK, records.MARK_HEAD.pack(at_us), name.encode(errors="replace"))
 
     def write_clock(self, hub_us: int, steady_us: int, utc_us: int) -> None:
-        """Write what three clocks say at one instant: the hub's, this computer's steady one, UTC."""
+        """Write what three clocks say at one instant: the hub's, this computer's steady one, UTC.
+
+        The first is what the time of day of the whole recording is worked out from.
+        """
+        if "utc_us" not in self._description:
+            self._description |= {"hub_us": hub_us, "utc_us": utc_us}
+            self._write_description()
         self._write(records.CLOCK, records.CLOCK_BODY.pack(hub_us, steady_us, utc_us))
 
     @property
@@ -119,6 +125,9 @@ class RecordingWriter:
         finally:
             self._drop_file()
             os.close(self._lock)
+
+    def _write_description(self) -> None:
+        write_private(self.folder / DESCRIPTION, json.dumps(self._description, indent=1).encode() + b"\n")
 
     def _write(self, kind: int, *body: records.Buffer) -> None:
         if self._file is None:
