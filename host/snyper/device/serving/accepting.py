@@ -13,6 +13,7 @@ from typing import Any, Callable, Coroutine, Mapping, Sequence
 from snyper.device.serving.connections import Connection, Connections
 
 _RETRY_S = 0.01  # after the system had no descriptor for a connection
+_LOG_S = 10.0  # between two times that this is told: who dials without end fills no log
 
 LogFault = Callable[[str, BaseException], None]
 
@@ -21,7 +22,8 @@ class Acceptor:
     """Accepts connections on sockets. Each has the protocol that `make_protocol` returns, which sets how its
     Connection is aborted, and since when it waits. `most` connections there may be.
 
-    `limits` are `connections`, `per_address` and `handshake_ms`. What others cause is told to `log_fault`.
+    `limits` are `connections`, `per_address` and `handshake_ms`. What others cause is told to `log_fault`,
+    and no more than now and then.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Acceptor:
         self._tls = tls
         self._handshake_s = limits["handshake_ms"] / 1000
         self._log_fault = log_fault
+        self._logged_s = -_LOG_S
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, socks: Sequence[socket.socket]) -> None:
@@ -64,7 +67,10 @@ class Acceptor:
             try:
                 accepted, address = await loop.sock_accept(sock)
             except OSError as error:
-                self._log_fault("cannot take a connection, and goes on trying", error)
+                now_s = time.monotonic()
+                if now_s - self._logged_s > _LOG_S:
+                    self._logged_s = now_s
+                    self._log_fault("cannot take a connection, and goes on trying", error)
                 victim = self._connections.longest_waiting()
                 if victim is not None:
                     victim.abort()
