@@ -58,6 +58,12 @@ async def test_a_handler_that_fails_holds_up_nobody(tmp_path: Path, caplog: pyte
     def leaves(event: dict[str, Any]) -> None:
         sys.exit(3)
 
+    async def cancels(event: dict[str, Any]) -> None:
+        raise asyncio.CancelledError
+
+    def cancels_in_a_thread(event: dict[str, Any]) -> None:
+        raise asyncio.CancelledError
+
     def hangs(event: dict[str, Any]) -> None:
         hanging.wait()
 
@@ -67,7 +73,7 @@ async def test_a_handler_that_fails_holds_up_nobody(tmp_path: Path, caplog: pyte
     async def works(event: dict[str, Any]) -> None:
         got.append(event["data"])
 
-    for handler in (raises, exits, leaves, hangs, sleeps, works):
+    for handler in (raises, exits, leaves, cancels, cancels_in_a_thread, hangs, sleeps, works):
         bus.subscribe(DATA_RECEIVED, handler)
     async with Inbox(tmp_path, bus=bus) as inbox:
         for number in range(3):
@@ -80,6 +86,8 @@ async def test_a_handler_that_fails_holds_up_nobody(tmp_path: Path, caplog: pyte
         ("raises", "raised with"),
         ("exits", "raised with"),
         ("leaves", "raised with"),
+        ("cancels", "was cancelled with"),
+        ("cancels_in_a_thread", "raised with"),
         ("hangs", "has not finished within 0.05 s"),
         ("sleeps", "has not finished within 0.05 s"),
     ):

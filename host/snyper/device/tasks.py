@@ -7,7 +7,7 @@ from typing import Any, Callable, Optional, Type, TypeVar
 T = TypeVar("T")
 
 
-async def end_task(task: "asyncio.Task[Any]") -> None:
+async def end_task(task: "asyncio.Future[Any]") -> None:
     """Cancel `task`, and return when it has ended; one that has ended before may be given too."""
     task.cancel()
     await asyncio.wait([task])  # not `await task`: that could not tell its cancellation from ours

@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, TypeVar
 
 from snyper.device.inbox.records import Records
 from snyper.device.inbox.records_thread import RecordsThread
-from snyper.device.tasks import Timeout
+from snyper.device.tasks import end_task
 from snyper.device.text import one_line
 
 HANDLER_LIMIT_S = 300.0
@@ -43,9 +43,11 @@ class _Subscription:
     async def until_thread(self) -> None:
         """Wait until it may have one more thread."""
         is_said = False
-        while len(self.threads) >= MAX_ABANDONED:
+        while True:
             self.threads = [thread for thread in self.threads if thread.is_alive()]
-            if len(self.threads) >= MAX_ABANDONED and not is_said:
+            if len(self.threads) < MAX_ABANDONED:
+                return
+            if not is_said:
                 is_said = True
                 _logger.error("%s waits: %d of its calls hang", self.name, len(self.threads))
             await asyncio.sleep(_RETRY_S / 10)
@@ -120,57 +122,66 @@ class Bus:
             one.news.clear()
             batch = await _surely(run, records.waiting, one.name, _BATCH)
             for number, text in batch:
-                await self._handle(one, json.loads(text))
+                is_ending = await self._handle(one, json.loads(text))
                 await _to_the_end(_surely(run, records.remove_waiting, number))
+                if is_ending:
+                    raise asyncio.CancelledError
             if not batch:
                 await one.news.wait()
 
-    async def _handle(self, one: _Subscription, event: dict[str, Any]) -> None:
+    async def _handle(self, one: _Subscription, event: dict[str, Any]) -> bool:
+        """Have an event handled. Return whether this was cancelled as it was done already."""
         await one.until_thread()
-        limit = Timeout(self._limit_s)
+        work: asyncio.Future[Any]
+        if inspect.iscoroutinefunction(one.handler):
+            work = asyncio.ensure_future(one.handler(event))
+        else:
+            work = _in_thread(one, event)
+        is_ending = False
         try:
-            async with limit:
-                if inspect.iscoroutinefunction(one.handler):
-                    await one.handler(event)
-                else:
-                    await self._in_thread(one, event)
-        except asyncio.CancelledError:  # which is an Exception in Python 3.7
-            raise
-        except asyncio.TimeoutError as error:
-            if limit.has_expired:
-                _logger.error("%s has not finished within %g s: %s", one.name, self._limit_s, _shown(event))
-            else:
-                _log_raised(one, event, error)
-        except Exception as error:
-            _log_raised(one, event, error)
+            await asyncio.wait([work], timeout=self._limit_s)
+        except asyncio.CancelledError:
+            is_ending = work.done()
+            if not is_ending:
+                await end_task(work)
+                raise
+        if not work.done():
+            await end_task(work)
+            _logger.error("%s has not finished within %g s: %s", one.name, self._limit_s, _shown(event))
+        elif work.cancelled():
+            _logger.error("%s was cancelled with %s", one.name, _shown(event))
+        elif work.exception() is not None:
+            _logger.error("%s raised with %s", one.name, _shown(event), exc_info=work.exception())
+        return is_ending
 
-    async def _in_thread(self, one: _Subscription, event: dict[str, Any]) -> None:
-        """Run a plain function in a thread that the end of the process does not wait for."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
 
-        def finish(error: BaseException | None) -> None:
-            if not done.done():
-                done.set_result(None) if error is None else done.set_exception(error)
+def _in_thread(one: _Subscription, event: dict[str, Any]) -> asyncio.Future[None]:
+    """Run a plain function in a thread that the end of the process does not wait for."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
 
-        def work() -> None:
-            error: BaseException | None = None
-            try:
-                one.handler(event)
-            except Exception as raised:
-                error = raised
-            except BaseException as raised:  # SystemExit and the like, which a future does not take
+    def finish(error: BaseException | None) -> None:
+        if not done.done():
+            done.set_result(None) if error is None else done.set_exception(error)
+
+    def work() -> None:
+        error: BaseException | None = None
+        try:
+            one.handler(event)
+        except BaseException as raised:
+            error = raised
+            # SystemExit and the like no future takes; as for the last, it would be taken for its own.
+            if not isinstance(raised, Exception) or isinstance(raised, asyncio.CancelledError):
                 error = RuntimeError(f"{type(raised).__name__}: {raised}")
-            try:
-                loop.call_soon_threadsafe(finish, error)
-            except RuntimeError:
-                return  # the loop has ended
+        try:
+            loop.call_soon_threadsafe(finish, error)
+        except RuntimeError:
+            return  # the loop has ended
 
-        thread = threading.Thread(target=work, name=one.name, daemon=True)
-        one.threads.append(thread)
-        thread.start()
-        await done
-        one.threads.remove(thread)
+    thread = threading.Thread(target=work, name=one.name, daemon=True)
+    one.threads.append(thread)
+    thread.start()
+    return done
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
@@ -191,10 +202,6 @@ async def _surely(run: RecordsThread, function: Callable[..., T], *arguments: An
         except OSError as error:
             _logger.error("handlers wait: %s", error)
             await asyncio.sleep(_RETRY_S)
-
-
-def _log_raised(one: _Subscription, event: dict[str, Any], error: Exception) -> None:
-    _logger.error("%s raised with %s", one.name, _shown(event), exc_info=error)
 
 
 def _shown(event: dict[str, Any]) -> str:
