@@ -7,23 +7,21 @@ from tests.portable.support import within
 
 
 class _Light:
-    """A light that counts, and says when it was switched often enough."""
+    """A light that keeps how it was switched, and says when that was often enough."""
 
     def __init__(self) -> None:
-        self.is_on = False
-        self.switched = 0
+        self.switched: "list[bool]" = []
         self._wanted = 0
         self._enough = asyncio.Event()
 
     def switch(self, on: bool) -> None:
-        self.is_on = on
-        self.switched += 1
-        if self.switched >= self._wanted:
+        self.switched.append(on)
+        if len(self.switched) >= self._wanted:
             self._enough.set()
 
     async def more(self, times: int) -> None:
         """Returns once it was switched so many times more."""
-        self._wanted = self.switched + times
+        self._wanted = len(self.switched) + times
         self._enough.clear()
         await within(self._enough.wait())
 
@@ -32,24 +30,21 @@ async def test_a_pattern_begins_with_light_and_goes_on_and_off() -> None:
     light = _Light()
     led = Led(light.switch)
     led.show(Pattern.JOINING)
-    assert light.is_on
-    seen = []
-    for _ in range(4):
-        await light.more(1)
-        seen.append(light.is_on)
-    assert seen == [False, True, False, True]
+    await light.more(4)
+    assert light.switched[:5] == [True, False, True, False, True]
     led.stop()
-    assert not light.is_on
+    assert not light.switched[-1]
 
 
 async def test_a_flash_ends_and_what_was_shown_comes_back() -> None:
     light = _Light()
     led = Led(light.switch)
     led.show(Pattern.STANDING)
-    led.flash(Pattern.IDENTIFY, 150)
+    led.flash(Pattern.IDENTIFY, 60_000)
     await light.more(3)
     led.show(Pattern.JOINING)  # not before the flash has ended
     assert led.shown == Pattern.IDENTIFY
+    led.flash(Pattern.IDENTIFY, 60)
     while led.shown != Pattern.JOINING:
         await light.more(1)
     led.stop()
