@@ -7,6 +7,7 @@ import pytest
 
 from tests.integration.harness import needs_micropython
 from tools.bench.against import rows_against
+from tools.bench.arrays import array_rows
 from tools.bench.board_calls import board_call_rows
 from tools.bench.calls import call_rows
 from tools.bench.fan_out import fan_out_rows
@@ -58,6 +59,12 @@ async def test_offload_is_measured_beside_fastapi() -> None:
 async def test_a_recording_is_measured_beside_reading_all_of_it() -> None:
     (row,) = await recording_rows(rounds=1, seconds=10)
     assert float(row.ratio) > 0
+
+
+async def test_few_arrays_are_measured_beside_many() -> None:
+    rows = await array_rows(rounds=1, requests=2, counts=(200, 400))
+    assert len(rows) == 3
+    assert all(abs(float(row.ratio)) < 10 for row in rows)
 
 
 @needs_linux
