@@ -121,8 +121,7 @@ class _ArrayRoutes:
             with_previews = query.get("previews") in ("1", "true")
             await exchange.answer_json(await asyncio.to_thread(self._page, after, limit, with_previews))
             return
-        await exchange.begin_answer(200, None, "application/json", {})
-        await exchange.send_parts(self._all())
+        await exchange.stream(self._all(), "application/json")
 
     def _page(self, after: int, limit: int, with_previews: bool) -> dict[str, object]:
         entries = self._store.page(after, limit)
@@ -149,14 +148,10 @@ class _ArrayRoutes:
     async def get(self, exchange: Exchange) -> None:
         """Answer with an array, or a slice of it. Raises Refusal, HungUp, NoSlice."""
         query = _query(exchange)
-        entry = await self._entry(exchange.path_values["name"])
-        head = entry.head
-        selection = select(query["slice"], head.shape) if "slice" in query else None
-        try:
-            file = self._store.path(entry.index).open("rb", buffering=0)
-        except FileNotFoundError:  # deleted since, or by somebody else
-            raise _missing(str(entry.index)) from None
+        entry, file = await asyncio.to_thread(self._open, exchange.path_values["name"])
         with file:
+            head = entry.head
+            selection = select(query["slice"], head.shape) if "slice" in query else None
             if _wants_npy(exchange, query):
                 await _send_npy(exchange, entry, file, selection)
             else:
@@ -164,17 +159,28 @@ class _ArrayRoutes:
 
     async def delete(self, exchange: Exchange) -> None:
         """Delete an array. Raises Refusal."""
-        entry = await self._entry(exchange.path_values["name"])
-        if not await asyncio.to_thread(self._store.delete, entry.index):
-            raise _missing(str(entry.index))
-        await exchange.answer_json({"status": "success", "index": entry.index})
+        index = await asyncio.to_thread(self._delete, exchange.path_values["name"])
+        await exchange.answer_json({"status": "success", "index": index})
 
-    async def _entry(self, text: str) -> Entry:
+    def _open(self, text: str) -> tuple[Entry, BinaryIO]:
+        entry = self._entry(text)
+        try:
+            return entry, self._store.path(entry.index).open("rb", buffering=0)
+        except FileNotFoundError:  # deleted since, or by somebody else
+            raise _missing(text) from None
+
+    def _delete(self, text: str) -> int:
+        entry = self._entry(text)
+        if not self._store.delete(entry.index):
+            raise _missing(text)
+        return entry.index
+
+    def _entry(self, text: str) -> Entry:
         """Return the array of an index or a name. Raises Refusal."""
         if _INDEX.fullmatch(text):
-            entry = await asyncio.to_thread(self._store.get, int(text))
+            entry = self._store.get(int(text))
         else:
-            entry = await asyncio.to_thread(self._store.find, _without_suffix(normalize("NFC", text)))
+            entry = self._store.find(_without_suffix(normalize("NFC", text)))
         if entry is None:
             raise _missing(text)
         return entry
@@ -194,8 +200,7 @@ def _without_suffix(name: str) -> str:
 async def _send_json(exchange: Exchange, head: Head, file: BinaryIO, selection: Selection) -> None:
     numbers = pieces(file, head, selection, encoding.PIECE_BYTES)
     parts = encoding.as_object(numbers, selection.shape, head.type)
-    await exchange.begin_answer(200, None, "application/json", {})
-    await exchange.send_parts(parts)
+    await exchange.stream(parts, "application/json")
 
 
 async def _send_npy(exchange: Exchange, entry: Entry, file: BinaryIO, selection: Selection | None) -> None:
@@ -213,8 +218,7 @@ async def _send_npy(exchange: Exchange, entry: Entry, file: BinaryIO, selection:
         head = Head(head.dtype, selection.shape, head.is_fortran)
         begin = head_bytes(head)
     headers = {"content-disposition": attachment(f"{entry.name.removesuffix('.npy')}.npy")}
-    await exchange.begin_answer(200, len(begin) + head.file_bytes, NPY, headers)
-    await exchange.send_parts(parts())
+    await exchange.stream(parts(), NPY, headers, len(begin) + head.file_bytes)
 
 
 def _wants_npy(exchange: Exchange, query: dict[str, str]) -> bool:

@@ -23,6 +23,7 @@ Add = Callable[[str, str, Handler], None]  # serves a method of a path by a hand
 _log = logging.getLogger("snyper")
 
 UNPACK_BYTES = 65_536  # at once
+_GATHERED_BYTES = 65_536  # of an answer, before a thread waits for the client to take it
 _SLOWEST_BYTES_PER_S = 1_000  # on average, after twice the limit `stall_s`: a body holds a place
 _LINGER_S = 5.0  # for which a refused body is read on: a client that only writes would not see the answer
 _SHOWN_CHARS = 200  # of a path that a stranger made up
@@ -174,22 +175,28 @@ class Exchange:
         """Send a part of the answer's body."""
         await self._send({"type": "http.response.body", "body": content, "more_body": not is_last})
 
-    async def send_parts(self, parts: Iterator[bytes]) -> None:
-        """Send the answer's body as a thread makes it, part by part, as fast as the client takes it. Raises
-        HungUp.
+    async def stream(
+        self,
+        parts: Iterator[bytes],
+        media_type: str,
+        headers: Headers | None = None,
+        length: int | None = None,
+    ) -> None:
+        """Send an answer as a thread makes it, part by part, as fast as the client takes it. `length` is that
+        of all parts, None where only their end will say. Raises HungUp.
         """
+        content, is_last = await in_executor(_gathered, parts)
+        await self.begin_answer(200, len(content) if is_last else length, media_type, headers or {})
         gone = asyncio.create_task(self.gone())
         try:
-            while True:
-                part = await in_executor(_next, parts)
-                if part is None:
-                    break
+            while not is_last:
+                await self.send(content, is_last=False)
                 if gone.done():
                     raise HungUp
-                await self.send(part, is_last=False)
+                content, is_last = await in_executor(_gathered, parts)
         finally:
             gone.cancel()
-        await self.send(b"", is_last=True)
+        await self.send(content, is_last=True)
 
     async def _linger(self) -> None:
         """Take what the client is still sending, for a while: closed with it unread, the connection would be
@@ -203,8 +210,16 @@ class Exchange:
             pass
 
 
-def _next(parts: Iterator[bytes]) -> bytes | None:
-    return next(parts, None)
+def _gathered(parts: Iterator[bytes]) -> tuple[bytes, bool]:
+    """Return the next parts, some bytes together, and whether they are the last."""
+    gathered: list[bytes] = []
+    size = 0
+    for part in parts:
+        gathered.append(part)
+        size += len(part)
+        if size >= _GATHERED_BYTES:
+            return b"".join(gathered), False
+    return b"".join(gathered), True
 
 
 def too_large(what: str, most_bytes: int) -> Refusal:
