@@ -19,6 +19,8 @@ INSTALL = "pip install 'snyper"
         (("receive", "--listen", f"{HOST}:{free_port()}"), "fastapi", "gateway"),
         (("serve", "services.py"), "fastapi", "gateway"),
         (("gateway",), "fastapi", "gateway"),
+        (("gateway", "--demo-signal"), "numpy", "arrays"),
+        (("simulate-signal",), "numpy", "arrays"),
         (("trace", "target_1", "--png", "trace.png", "--hub", f"{HOST}:{free_port()}"), "matplotlib", "plot"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else value,

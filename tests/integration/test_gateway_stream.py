@@ -1,6 +1,7 @@
 """`snyper gateway --demo-signal`: the signal as existing clients take it, over WebSockets."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -15,6 +16,7 @@ from tests.integration.signal_harness import (
     STREAMING,
     control,
     demonstration,
+    gateway,
     health,
     hear,
     listening,
@@ -74,6 +76,22 @@ async def test_http_starts_and_stops_and_tells_nobody() -> None:
         answer, late = await until_not_data(client)
         assert (answer, late <= 10) == ({"type": "pong"}, True)
         assert (await health(address))["streaming"] is False
+
+
+async def test_without_a_hub_health_is_that_of_the_document(tmp_path: Path) -> None:
+    async with gateway("--arrays", str(tmp_path / "arrays"), "--demo-signal", SNYPER_HUB="") as address:
+        told = {"status": "healthy", "streaming": False, "connections": 0, "arrays_stored": 0}
+        assert await health(address) == {**told, "dropped": 0}
+
+
+async def test_arrays_alone_have_a_signal_of_which_nothing_comes(tmp_path: Path) -> None:
+    arguments = ("--arrays", str(tmp_path / "arrays"))
+    async with gateway(*arguments, SNYPER_HUB="") as address, listening(address) as client:
+        await say(client, START)
+        assert await hear(client) == STREAMING
+        assert (await health(address))["connections"] == 1
+        await say(client, STOP)
+        assert await hear(client) == STOPPED
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`snyper gateway`: a hub, over HTTP."""
+"""`snyper gateway`: a hub, arrays and a signal, over HTTP."""
 
 from functools import partial
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from snyper.cli import extras
-from snyper.cli.commands import HubOption, Json
+from snyper.cli.commands import Json, hub_address
 from snyper.cli.output import err, fail
 from snyper.cli.serve_command import DEFAULT_LISTEN
 from snyper.cli.serving import (
@@ -30,7 +30,17 @@ if TYPE_CHECKING:
 
 
 def gateway(
-    hub: HubOption = DEFAULT_HUB,
+    hub: Annotated[
+        str | None,
+        typer.Option(
+            "--hub",
+            envvar="SNYPER_HUB",
+            metavar="[tls://]HOST:PORT",
+            help=f"The hub; without --arrays and --demo-signal {DEFAULT_HUB}.",
+            callback=lambda text: text and hub_address(text),
+            show_default=False,
+        ),
+    ] = None,
     listen: Annotated[
         list[str],
         typer.Option(
@@ -61,12 +71,14 @@ def gateway(
     limit: Limit = None,
     as_json: Json = False,
 ) -> None:
-    """Serve a hub over HTTP until Ctrl-C, to programs that do not speak its protocol."""
+    """Serve a hub, arrays and a signal over HTTP until Ctrl-C, to programs that do not speak its protocol."""
     extras.need("gateway", "serving over HTTP")
     if stream is not None and demo_signal:
         fail("one signal: --stream or --demo-signal", EXIT_USAGE)
     if channel is not None and stream is None:
         fail("--channel is one of --stream SOURCE/STREAM", EXIT_USAGE)
+    if hub is None and (stream is not None or (arrays is None and not demo_signal)):
+        hub = DEFAULT_HUB
     if arrays is not None or demo_signal or stream is not None:
         extras.need("arrays", "storing arrays" if arrays is not None else "serving a signal")
     from snyper.gateway.app import Face
@@ -79,10 +91,14 @@ def gateway(
         def ready() -> None:
             if as_json:
                 print_json({"urls": server.urls, "hub": hub})
-            err.print(f"gateway: {' '.join(server.urls)} to the hub at {hub}; Ctrl-C stops it")
+            to_hub = f" to the hub at {hub}" if hub else ""
+            err.print(f"gateway: {' '.join(server.urls)}{to_hub}; Ctrl-C stops it")
 
-        client = ReconnectingClient(hub)
-        faces: list[Face] = [partial(serving_hub, hub=client, address=hub)]
+        faces: list[Face] = []
+        client = None
+        if hub is not None:
+            client = ReconnectingClient(hub)
+            faces.append(partial(serving_hub, hub=client, address=hub))
         if arrays is not None:
             from snyper.gateway.array_routes import serving_arrays
 
@@ -95,12 +111,12 @@ def gateway(
 
 
 def _source(
-    client: ReconnectingClient, stream: str | None, channel: str | None, demo_signal: bool
+    client: ReconnectingClient | None, stream: str | None, channel: str | None, demo_signal: bool
 ) -> "PacketSource":
     from snyper.streams.demonstration import DemonstrationSignal
     from snyper.streams.link_signal import LinkSignal
     from snyper.streams.packet import NoSignal
 
-    if stream is not None:
+    if client is not None and stream is not None:
         return LinkSignal(client, stream, channel)
     return DemonstrationSignal() if demo_signal else NoSignal()

@@ -23,6 +23,7 @@ COMMANDS = {
     "hub": "hub_command.hub",
     "keys": "keys_command.keys",
     "simulate": "simulate_command.simulate",
+    "simulate-signal": "simulate_signal_command.simulate_signal",
     "targets": "target_commands.list_targets",
     "services": "services_command.services",
     "ping": "target_commands.ping",
