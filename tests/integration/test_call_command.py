@@ -133,6 +133,17 @@ def test_arguments(words: list[str], found: object) -> None:
     assert parse(words) == found
 
 
+def test_a_file_is_an_argument(tmp_path: Path) -> None:
+    path = tmp_path / "a b.bin"
+    path.write_bytes(b"content")
+    assert parse([f"@{path}", f"image=@{path}", 'text="@home"']) == (
+        [path],
+        {"image": path, "text": "@home"},
+    )
+    with pytest.raises(typer.BadParameter, match="home is no file; a text that begins with @ is '\"@home\"'"):
+        parse(["who=@home"])
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [

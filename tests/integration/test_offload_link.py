@@ -1,6 +1,8 @@
 """A person's services through a hub: the same functions and workers, for consoles and for devices."""
 
 import asyncio
+import json
+import os
 import re
 import subprocess
 import sys
@@ -200,6 +202,48 @@ async def test_progress_of_asynchronous_clients_and_devices(linked: Linked) -> N
 async def test_from_a_shell(linked: Linked, tmp_path: Path) -> None:
     status, out, err = await run_snyper("call", "--hub", linked.hub, "laptop", "far", "readings=[1, 2]")
     assert (status, out.split()) == (0, ["[1,", "2]"]), err
+
+
+def test_files_from_a_shell(linked: Linked, tmp_path: Path) -> None:
+    def call(*words: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "snyper.cli", "call", "--hub", linked.hub, "laptop", *words],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    before = linked.serve.calls("process")
+    content = bytes(range(256)) * 4_000
+    (tmp_path / "a b.CSV").write_bytes(content)
+    assert call("process", "@a b.CSV") == (0, '"processed_a b.CSV"\n', "")
+    assert call("process", "file=@a b.CSV") == (0, '"processed_a b-2.CSV"\n', "")
+    assert call("process", "file=@a b.CSV", "--out", "new.bin") == (0, '"new.bin"\n', "")
+    for name in ("processed_a b.CSV", "processed_a b-2.CSV", "new.bin"):
+        assert (tmp_path / name).read_bytes() == content
+    status, out, err = call("process", "file=@a b.CSV", "--out", "new.bin")
+    assert (status, out) == (2, "")
+    assert "new.bin is there already, and stays: name another file with --out" in err
+    status, out, err = call("process", "file=@a b.CSV", "--out", "nowhere/new.bin")
+    assert (status, "there is no folder nowhere for new.bin: make it first" in err) == (2, True)
+    assert linked.serve.calls("process") == before + 3
+    status, out, err = call("process", "@a b.CSV", "options=describe", "--out", "other")
+    assert json.loads(out) == {"bytes": len(content), "suffix": ".csv", "options": "describe"}
+    assert (status, err) == (0, "it returned no bytes: there is no other\n")
+    status, out, err = call("process", "@a b.CSV", "options=describe", "filename=x.txt")
+    assert json.loads(out)["suffix"] == ".txt"
+    status, out, err = call("process", "@b.CSV")
+    assert (status, "b.CSV is no file" in err) == (2, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "a b.CSV",
+        "new.bin",
+        "processed_a b-2.CSV",
+        "processed_a b.CSV",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from snyper.cli.call_files import check_free, content_of, file_named, filename_for, save
 from snyper.cli.commands import hub_address
 from snyper.cli.output import err, fail
 from snyper.cli.send_command import value_of
@@ -104,11 +105,23 @@ def call(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What is called; a property is get_NAME.")],
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[VALUE...] [KEY=VALUE...]", help="What it takes, as JSON or else as text."),
+        typer.Argument(
+            metavar="[VALUE...] [KEY=VALUE...]",
+            help="What it takes, as JSON or else as text; @FILE is what a file holds.",
+        ),
     ] = None,
     timeout: Annotated[
         float | None,
         typer.Option(min=0.001, metavar="SECONDS", help="How long it may take; else as long as it does."),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Where the bytes go that it returns, else beside, as processed_NAME of a @FILE.",
+            dir_okay=False,
+        ),
     ] = None,
     hub: ServiceHub = None,
     secret_file: SecretFile = None,
@@ -116,15 +129,27 @@ def call(
     """Call a function or a method that a server serves, and show what it returns as JSON.
 
     Of what yields many values each is a line. `snyper call lab1 read_voltage samples=20`
+    Files go there and back: `snyper call laptop resize image=@a.jpg --out small.jpg`
     """
     args, kwargs = parse(arguments or [])
+    sent = [value for value in (*args, *kwargs.values()) if isinstance(value, Path)]
+    if to is not None:
+        check_free(to)
+    args = [content_of(value) for value in args]
+    named = {key: content_of(value) for key, value in kwargs.items()}
     with connected_server(server, hub, secret_file) as client, _limited(timeout):
-        value = client.call(name, *args, **kwargs)
+        if len(sent) == 1:
+            named |= filename_for(caller_of(client).ask(DESCRIBE), name, sent[0], named)
+        value = client.call(name, *args, **named)
         if isinstance(value, RemoteStream):
             for item in value:
                 print_json(as_json(item))
-        else:
-            print_json(as_json(value))
+            return
+        is_file = isinstance(value, bytes | bytearray)
+        saved = save(bytes(value), to, sent) if is_file else None
+        print_json(as_json(value) if saved is None else str(saved))
+    if to is not None and saved is None:
+        err.print(f"it returned no bytes: there is no {to}", soft_wrap=True)
 
 
 def stubs(server: ServerPlace, hub: ServiceHub = None, secret_file: SecretFile = None) -> None:
@@ -136,7 +161,9 @@ def stubs(server: ServerPlace, hub: ServiceHub = None, secret_file: SecretFile =
 
 
 def parse(words: list[str]) -> tuple[list[object], dict[str, object]]:
-    """Parse [VALUE...] [KEY=VALUE...]. Raises BadParameter, which shows the word that is wrong."""
+    """Parse [VALUE...] [KEY=VALUE...], where @FILE is the Path of a file. Raises BadParameter, which shows
+    the word that is wrong.
+    """
     args: list[object] = []
     kwargs: dict[str, object] = {}
     for text in words:
@@ -144,12 +171,16 @@ def parse(words: list[str]) -> tuple[list[object], dict[str, object]]:
         if not equals or not key.isidentifier():
             if kwargs:
                 raise typer.BadParameter(f"{text} is no KEY=VALUE: values without a name come first")
-            args.append(value_of(text))
+            args.append(_value_of(text))
         elif key in kwargs:
             raise typer.BadParameter(f"{key} stands twice")
         else:
-            kwargs[key] = value_of(value)
+            kwargs[key] = _value_of(value)
     return args, kwargs
+
+
+def _value_of(text: str) -> object:
+    return file_named(text) if text.startswith("@") else value_of(text)
 
 
 def as_json(value: Any) -> object:
