@@ -1,0 +1,109 @@
+"""Removes the oldest of what is recorded, by age and by size: never what somebody uses."""
+
+import os
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from snyper.recordings.layout import (
+    DESCRIPTION,
+    READERS_LOCK,
+    WRITER_LOCK,
+    segment_path,
+    segments_in,
+    sidecar_path,
+)
+from snyper.system.files import lock
+
+_AT_ONCE = 256  # files that a step looks at
+
+
+@dataclass(frozen=True, order=True)
+class _Old:
+    """A segment that might be removed. The oldest is the least."""
+
+    written_s: float  # at least that of the one before it
+    folder: Path
+    number: int
+    bytes: int
+    is_last: bool  # of its recording, or the last when that was looked at
+
+
+def recordings_in(place: Path) -> list[Path]:
+    """Return the folders of the recordings in a folder, by their names. Raises OSError."""
+    return sorted(path.parent for path in place.glob(f"*/{DESCRIPTION}"))
+
+
+def remove_old(place: Path, max_age_s: float | None = None, max_bytes: int | None = None) -> Iterator[Path]:
+    """Remove segments of the recordings in a folder: those whose last record is older than `max_age_s`, and
+    the oldest while all have more than `max_bytes` together. A recording without any goes too.
+
+    Each step of the iteration is short: it looks at some files of a recording, and yields its folder, or
+    removes a segment, and yields its path. Nothing is removed of what somebody reads, nor the segment that is
+    written. Raises OSError.
+    """
+    found: list[_Old] = []
+    for folder in recordings_in(place):
+        found += yield from _segments_of(folder)
+    total = sum(one.bytes for one in found)
+    oldest_s = None if max_age_s is None else time.time() - max_age_s
+    used: set[Path] = set()
+    for one in sorted(found):
+        is_old = oldest_s is not None and one.written_s < oldest_s
+        is_too_much = max_bytes is not None and total > max_bytes
+        if not is_old and not is_too_much:
+            continue
+        if one.folder not in used and _remove(one):
+            total -= one.bytes
+            yield segment_path(one.folder, one.number)
+        else:
+            used.add(one.folder)  # nor what follows in it: a recording begins later, it has no holes
+
+
+def _segments_of(folder: Path) -> Generator[Path, None, list[_Old]]:
+    numbers = segments_in(folder)
+    yield folder
+    found: list[_Old] = []
+    written_s = 0.0
+    for number in numbers:
+        path = segment_path(folder, number)
+        size = 0
+        with suppress(FileNotFoundError):  # nobody has written the file beside it, or somebody removes both
+            state = path.stat()
+            written_s, size = max(written_s, state.st_mtime), state.st_size
+            size += sidecar_path(path).stat().st_size
+        found.append(_Old(written_s, folder, number, size, number == numbers[-1]))
+        if len(found) % _AT_ONCE == 0:
+            yield folder
+    return found
+
+
+def _remove(one: _Old) -> bool:
+    """Remove a segment, and with the last its recording; return whether nobody uses it."""
+    path = segment_path(one.folder, one.number)
+    with _held(one.folder / READERS_LOCK) as is_unread, _held(one.folder / WRITER_LOCK) as is_finished:
+        if not is_unread or (one.is_last and not is_finished):
+            return False
+        sidecar_path(path).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        if one.is_last and not segments_in(one.folder):
+            for left in one.folder.iterdir():
+                left.unlink()
+            one.folder.rmdir()
+    return True
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[bool]:
+    """Hold a lock for the block, if nobody else has it. Without the file there is nobody."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        yield True
+        return
+    try:
+        yield lock(descriptor, waits=False)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,100 @@
+"""Retention: the oldest goes, never what is used."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy
+
+from snyper.recordings import open_recording
+from snyper.recordings.retention import recordings_in, remove_old
+from snyper.recordings.writer import RecordingWriter
+from snyper.streams import StreamSpec
+
+
+def record(folder: Path, first_s: int, segments: int = 5) -> RecordingWriter:
+    """Record segments of 100 samples, written 10 s one after the other, of which the last is open."""
+    writer = RecordingWriter(folder, "lab1", "signal", segment_bytes=500)
+    writer.begin("e", StreamSpec("<f8", (), 100))
+    for number in range(segments):
+        writer.write_block(number * 100, numpy.ones(100), number * 1_000_000, 0, 0)
+        os.utime(folder / f"{number + 1:06}.seg", (first_s + number * 10,) * 2)
+    return writer
+
+
+def segments(folder: Path) -> list[int]:
+    return sorted(int(path.stem) for path in folder.glob("*.seg"))
+
+
+def size_of(place: Path) -> int:
+    return sum(path.stat().st_size for name in ("*.seg", "*.idx") for path in place.glob(f"*/{name}"))
+
+
+def finished(folder: Path, first_s: int, count: int = 5) -> None:
+    record(folder, first_s, count).close()
+    for number in range(count):
+        os.utime(folder / f"{number + 1:06}.seg", (first_s + number * 10,) * 2)
+
+
+def test_what_is_older_goes_and_with_its_last_segment_the_recording(tmp_path: Path) -> None:
+    now = int(time.time())
+    finished(tmp_path / "old", now - 1_000)
+    finished(tmp_path / "newer", now - 120)
+    assert set(remove_old(tmp_path)) == {tmp_path / "newer", tmp_path / "old"}  # nothing was asked for
+    steps = [path for path in remove_old(tmp_path, max_age_s=95) if path.suffix]
+    assert steps[:5] == [tmp_path / "old" / f"{number:06}.seg" for number in range(1, 6)]
+    assert recordings_in(tmp_path) == [tmp_path / "newer"]
+    assert not (tmp_path / "old").exists()
+    assert segments(tmp_path / "newer") == [4, 5]
+    with open_recording(tmp_path / "newer") as recording:
+        assert recording.epochs[0].first == 300
+        assert recording.gaps == ()
+        assert len(recording.read(0, 1_000)[0].samples) == 200
+
+
+def test_the_oldest_goes_while_there_is_too_much(tmp_path: Path) -> None:
+    finished(tmp_path / "b", 1_000)
+    finished(tmp_path / "a", 1_005)
+    allowed = size_of(tmp_path) * 55 // 100
+    list(remove_old(tmp_path, max_bytes=allowed))
+    assert size_of(tmp_path) <= allowed
+    assert segments(tmp_path / "a") == [3, 4, 5]
+    assert segments(tmp_path / "b") == [4, 5]
+    list(remove_old(tmp_path, max_bytes=0))
+    assert recordings_in(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_of_what_is_read_goes(tmp_path: Path) -> None:
+    finished(tmp_path / "read", 1_000)
+    finished(tmp_path / "unread", 2_000)
+    with open_recording(tmp_path / "read") as recording:
+        list(remove_old(tmp_path, max_age_s=1, max_bytes=0))
+        assert recordings_in(tmp_path) == [tmp_path / "read"]
+        (run,) = recording.read(0, 500)
+        assert len(run.samples) == 500
+        with open_recording(tmp_path / "read"):
+            list(remove_old(tmp_path, max_bytes=0))
+    list(remove_old(tmp_path, max_bytes=0))
+    assert recordings_in(tmp_path) == []
+
+
+def test_what_is_written_goes_but_for_its_last_segment(tmp_path: Path) -> None:
+    writer = record(tmp_path / "growing", 1_000)
+    list(remove_old(tmp_path, max_bytes=0))
+    assert segments(tmp_path / "growing") == [5]
+    writer.write_block(500, numpy.ones(100), 5_000_000, 0, 0)
+    assert segments(tmp_path / "growing") == [5, 6]
+    writer.close()
+    with open_recording(tmp_path / "growing") as recording:
+        assert [(epoch.first, epoch.end) for epoch in recording.epochs] == [(400, 600)]
+
+
+def test_each_step_removes_one_segment_at_most(tmp_path: Path) -> None:
+    finished(tmp_path / "a", 1_000, 20)
+    before = segments(tmp_path / "a")
+    for _ in remove_old(tmp_path, max_age_s=1):
+        after = segments(tmp_path / "a") if (tmp_path / "a").exists() else []
+        assert len(before) - len(after) <= 1
+        before = after
+    assert before == []
