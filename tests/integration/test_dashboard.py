@@ -4,7 +4,6 @@ import json
 import os
 import re
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,32 +13,31 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import pytest
 
+from snyper.dashboard.limits import LIMITS
 from snyper.hub.journal import Journal
+from tests.integration.browsing import (
+    DEADLINE_MS,
+    PAGES,
+    Browser,
+    Page,
+    Watched,
+    expect,
+    needs_browser,
+    running_browser,
+    watched_context,
+)
 from tests.integration.dashboard_process import Process
 from tests.integration.harness import HOST, ROOT, free_port
 from tests.integration.stopwatch import running_s
 
-playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here: make setup")
-pytest.importorskip("nicegui", reason="no NiceGUI here: pip install 'snyper[dashboard]'")
-
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright  # noqa: E402
-
-from snyper.dashboard.limits import LIMITS  # noqa: E402
-
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-pytestmark = [
-    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no browser here: apt install chromium"),
-    pytest.mark.skipif(sys.platform == "win32", reason="its processes are ended by signals"),
-]
+pytestmark = needs_browser
 
 TARGETS = 3
-DEADLINE_MS = 20_000  # for whatever is waited for on a page
 PASSWORD = "correct horse"
-PAGES = ("/", "/game", "/history", "/health", "/services")
 LOST_S = 2.0  # within which a lost hub is shown
 SLACK_S = 1.5  # for a machine that has other tests to run: a mistake in the waits costs more
 NOTE_BANNER = """() => {
@@ -142,55 +140,20 @@ def large_range(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Range]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM)
+    with running_browser() as browser:
         yield browser
-        browser.close()
-
-
-class Watched:
-    """A browser's context with what it said and asked for."""
-
-    def __init__(self, context: BrowserContext) -> None:
-        self.context = context
-        self.complaints: list[str] = []
-        self.hosts: set[str] = set()
-        context.set_default_timeout(DEADLINE_MS)
-        context.on("console", self._record_console)
-        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
-        context.on("request", lambda request: self.hosts.add(urlsplit(request.url).hostname or ""))
-        context.on("page", lambda page: page.on("websocket", self._record_socket))
-
-    def _record_console(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
-            self.complaints.append(message.text)
-
-    def _record_socket(self, opened: Any) -> None:
-        self.hosts.add(urlsplit(opened.url).hostname or "")
-
-    def is_fine(self) -> None:
-        assert self.complaints == []
-        assert self.hosts <= {HOST, ""}, "a request left the machine"  # "": data: and blob:
 
 
 @pytest.fixture
 def desk(browser: Browser, shooting_range: Range) -> Iterator[Watched]:
-    expect.set_options(timeout=DEADLINE_MS)
-    context = browser.new_context(
-        viewport={"width": 1280, "height": 800}, base_url=shooting_range.url, color_scheme="light"
-    )
-    yield Watched(context)
-    context.close()
+    with watched_context(browser, shooting_range.url, color_scheme="light") as desk:
+        yield desk
 
 
 @pytest.fixture
 def large_desk(browser: Browser, large_range: Range) -> Iterator[Watched]:
-    expect.set_options(timeout=DEADLINE_MS)
-    context = browser.new_context(
-        viewport={"width": 1280, "height": 800}, base_url=large_range.url, accept_downloads=True
-    )
-    yield Watched(context)
-    context.close()
+    with watched_context(browser, large_range.url, accept_downloads=True) as desk:
+        yield desk
 
 
 def card(page: Page, target_id: str) -> Any:

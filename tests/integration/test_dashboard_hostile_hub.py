@@ -9,15 +9,19 @@ from typing import Any
 
 import pytest
 
-from tests.integration.dashboard_process import Process
-from tests.integration.harness import HOST, free_port
-from tests.integration.test_dashboard import CHROMIUM, DEADLINE_MS, PAGES, Watched, pytestmark
+from tests.integration.browsing import (
+    PAGES,
+    Browser,
+    Watched,
+    expect,
+    needs_browser,
+    running_browser,
+    running_dashboard,
+    watched_context,
+)
+from tests.integration.harness import HOST
 
-playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here: make setup")
-
-from playwright.sync_api import Browser, expect, sync_playwright  # noqa: E402
-
-__all__ = ["pytestmark"]
+pytestmark = needs_browser
 
 EVIL = 'x" innerHTML="<img src=x onerror=harmed=1>" :a="harmed=1" <img src=x onerror=harmed=1>{{harmed=1}}'
 STEADY, OTHER = "target_1", "target_2"  # names of targets are checked where they come in
@@ -123,29 +127,20 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(hub: str, directory: Path) -> Iterator[str]:
-    listen = f"{HOST}:{free_port()}"
-    archive = str(directory / "archive.sqlite3")
-    dashboard = Process(
-        directory, "dashboard", "--hub", hub, "--listen", listen, "--no-open", "--archive", archive
-    )
-    yield f"http://{listen}"
-    assert dashboard.end() == 0
+    with running_dashboard(directory, hub) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM)
+    with running_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def desk(browser: Browser, url: str) -> Iterator[Watched]:
-    expect.set_options(timeout=DEADLINE_MS)
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, base_url=url)
-    yield Watched(context)
-    context.close()
+    with watched_context(browser, url) as desk:
+        yield desk
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -10,20 +10,26 @@ from typing import Any
 
 import pytest
 
+from snyper.dashboard.service_readings import MOST_ANSWER_BYTES, READ_S
 from snyper.services.client import Client
 from snyper.services.server import Server
+from tests.integration.browsing import (
+    DEADLINE_MS,
+    Browser,
+    Locator,
+    Page,
+    Watched,
+    expect,
+    needs_browser,
+    running_browser,
+    running_dashboard,
+    watched_context,
+)
 from tests.integration.calls_harness import HOST, HubProcess, Powermeter
 from tests.integration.dashboard_process import Process
-from tests.integration.harness import free_port, wait_until
-from tests.integration.test_dashboard import CHROMIUM, DEADLINE_MS, Watched, pytestmark
+from tests.integration.harness import wait_until
 
-pytest.importorskip("playwright.sync_api", reason="no playwright here: make setup")
-
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
-
-from snyper.dashboard.service_readings import MOST_ANSWER_BYTES, READ_S
-
-__all__ = ["pytestmark"]
+pytestmark = needs_browser
 
 SERVICES = """
 import time
@@ -55,31 +61,21 @@ def hub() -> Iterator[HubProcess]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM)
-        yield browser
-        browser.close()
+def url(hub: HubProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_dashboard(tmp_path_factory.mktemp("dashboard"), hub.address) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
-def url(hub: HubProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    directory, listen = tmp_path_factory.mktemp("dashboard"), f"{HOST}:{free_port()}"
-    dashboard = Process(
-        directory,
-        *("dashboard", "--hub", hub.address, "--listen", listen, "--no-open"),
-        *("--archive", str(directory / "archive.sqlite3")),
-    )
-    yield f"http://{listen}"
-    dashboard.end()
+def browser() -> Iterator[Browser]:
+    with running_browser() as browser:
+        yield browser
 
 
 @pytest.fixture
 def desk(browser: Browser, url: str) -> Iterator[Watched]:
-    expect.set_options(timeout=DEADLINE_MS)
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, base_url=url)
-    yield Watched(context)
-    context.close()
+    with watched_context(browser, url) as desk:
+        yield desk
 
 
 def open_page(desk: Watched) -> Page:
