@@ -1,0 +1,88 @@
+"""docs/arrays.md does what it says: its commands and its code, with a gateway as it starts one."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from snyper.gateway.limits import ARRAY_LIMITS
+from tests.integration.arrays_harness import Arrays
+from tests.integration.harness import ROOT, wait_until
+
+PAGE = (ROOT / "docs" / "arrays.md").read_text(encoding="utf-8")
+SHOWN_URLS = ("http://127.0.0.1:8000", "http://localhost:8000")
+
+
+def section(heading: str) -> str:
+    return PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def code_under(heading: str) -> list[str]:
+    """Return the Python that stands under a heading."""
+    return re.findall(r"^```python\n(.*?)^```$", section(heading), re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Arrays]:
+    running = Arrays(tmp_path, "--demo-signal")
+    yield running
+    assert running.end() == 0
+
+
+def at(gateway: Arrays, text: str) -> str:
+    """Return what stands on the page as it is with this gateway."""
+    for url in SHOWN_URLS:
+        text = text.replace(url, gateway.url)
+    return text
+
+
+def run(gateway: Arrays, directory: Path, *command: str) -> str:
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PATH": path, "SNYPER_GATEWAY": gateway.url},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_five_minutes(gateway: Arrays, tmp_path: Path) -> None:
+    start, talk = re.findall(r"^```\n(.*?)^```$", section("In five minutes"), re.MULTILINE | re.DOTALL)
+    log = tmp_path / "gateway.log"
+    wait_until(lambda: "Ctrl-C" in log.read_text(), "it says where it is")
+    said = log.read_text().splitlines()[0]
+    hub = re.compile(r"hub at \S+;")
+    assert hub.sub("", said) == hub.sub("", at(gateway, start.splitlines()[1]))
+    steps = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", talk, re.MULTILINE)
+    assert len(steps) == 8
+    for command, expected in steps:
+        assert run(gateway, tmp_path, "sh", "-c", at(gateway, command)).rstrip("\n") == expected.rstrip("\n")
+    [program] = code_under("In five minutes")
+    uploaded, listed, downloaded = run(
+        gateway, tmp_path, sys.executable, "-c", at(gateway, program)
+    ).splitlines()
+    assert "'index': 2" in uploaded
+    assert "'count': 2" in listed
+    assert downloaded == "Downloaded shape: (2, 3)"
+
+
+def test_an_existing_client(gateway: Arrays, tmp_path: Path) -> None:
+    [program] = code_under("With the clients that exist")
+    program = at(gateway, program) + "\nassert (rebuilt == array).all()\nprint(index)"
+    assert run(gateway, tmp_path, sys.executable, "-c", program) == "0\n"
+
+
+def test_the_limits() -> None:
+    rows = re.findall(r"^\| `([a-z_]+)` \| ([\d,]+) \|", section("Limits"), re.MULTILINE)
+    assert {name: int(number.replace(",", "")) for name, number in rows} == {
+        name: limit.default for name, limit in ARRAY_LIMITS.items()
+    }
