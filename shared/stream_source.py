@@ -130,7 +130,7 @@ class Sources:
         name = text_field(message.data or {}, "stream", "")
         stream = self.streams.get(name)
         if stream is None:
-            raise ProtocolError(ErrorCode.UNKNOWN_TARGET, "no stream here is %s" % name)
+            raise ProtocolError(ErrorCode.UNKNOWN_TARGET, "no stream here is %s" % (name or "without a name"))
         limit = link.peer_max_chunk_bytes
         limit = integer_field(message.data or {}, "max_block_bytes", limit, 0, MAX_BLOCK_BYTES)
         if stream.sample_bytes > limit:

@@ -1,4 +1,4 @@
-"""A target's piezo as a stream: what it feels, while a person sets a threshold. Loaded only then."""
+"""A target's piezo as a stream: what it gives, while a person sets a threshold. Loaded only then."""
 
 import os
 from array import array

@@ -233,7 +233,7 @@ class TargetSession(Session):
             unload("snyper.firmware.target.maintenance", "snyper.firmware.target.log_page")
 
     async def _read_stream(self, link: "Link", message: SocketMessage) -> SocketMessage:
-        """Stream what the piezo feels, to whoever asked last. Its code is loaded for it."""
+        """Stream what the piezo gives, to whoever asked last. Its code is loaded for it."""
         from snyper.firmware.target.piezo_stream import PiezoStream
 
         stream = PiezoStream(link, message, self._target, self._piezo)

@@ -46,6 +46,14 @@ async def test_a_source_is_read_once_and_only_while_somebody_listens(monkeypatch
             await counter.send(5)
             await third.until(25)
             assert third.lost == 0
+        await until(lambda: not counter.stream.is_read, "the hub should read it no more")
+        await counter.send(1_000)  # which nobody wanted
+        async with tally_of(client) as fourth:
+            await counter.send(5)
+            await fourth.until(1_030)
+            assert (fourth.received, fourth.lost) == (5, 0)
+            [(_, listed)] = hub.fan.list()
+            assert listed["lost"] == 0
 
 
 async def test_a_deaf_subscriber_loses_the_oldest_and_nobody_else_a_sample(

@@ -45,7 +45,7 @@ async def target_of(hub: str, body: str, directory: Path) -> AsyncIterator[tuple
 
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("hub", HUBS)
-async def test_a_person_sees_what_it_feels_while_it_does_its_work(
+async def test_a_person_sees_what_it_gives_while_it_does_its_work(
     hub: str, body: str, tmp_path: Path
 ) -> None:
     async with target_of(hub, body, tmp_path) as (client, target):
@@ -57,14 +57,14 @@ async def test_a_person_sees_what_it_feels_while_it_does_its_work(
                 async for block in coming:
                     blocks.append(block)
 
-        async def feels_a_strike() -> bool:
+        async def sees_a_strike() -> bool:
             target.strike(PEAK)
             await asyncio.sleep(0.05)
             return any(block.samples.max() > PEAK // 2 for block in blocks)
 
         reading = asyncio.create_task(read())
         try:
-            await until(feels_a_strike, "the strike should be seen")
+            await until(sees_a_strike, "the strike should be seen")
             assert reader.spec is not None
             assert (reader.spec.dtype, reader.spec.shape) == ("<u2", ())
             settings = await client.configure("target_1", threshold=20_000)  # while it is seen

@@ -132,6 +132,8 @@ def run(
 def _fail_with(error: ProtocolError, hub: str | None) -> NoReturn:
     if error.code == ErrorCode.UNKNOWN_TARGET:
         listed = "services" if error.message.startswith("no service ") else "targets"
+        if error.message.startswith(("no source ", "no stream ")):
+            listed = "stream list"
         fail(f"{error.message}: `snyper {listed}` lists them", EXIT_FAILED)
     if error.code in (ErrorCode.DISCONNECTED, ErrorCode.TIMEOUT):
         fail(f"the hub at {hub} is lost: {error.message}", EXIT_NO_HUB)

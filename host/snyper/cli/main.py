@@ -38,6 +38,7 @@ COMMANDS = {
     "receive": "receive_command.receive",
     "gateway": "gateway_command.gateway",
     "arrays": "arrays_command.arrays",
+    "stream": "stream_command.stream",
     "call": "call_command.call",
     "stubs": "call_command.stubs",
     "log": "log_command.log",

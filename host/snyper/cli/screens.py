@@ -19,6 +19,7 @@ from snyper.client import (
     events,
 )
 from snyper.client.labels import AWAY, natural, rest_text, result_word, safety_detail, state_word
+from snyper.streams.info import StreamInfo
 from snyper.system.text import json_text, one_line
 
 SMALL_COLUMNS, SMALL_ROWS = 60, 16  # a terminal below either has no space for frames
@@ -109,6 +110,26 @@ def services_table(services: Iterable[ServiceInfo]) -> Table:
             Text("here", "green") if service.connected else away_text(service.seen_ms_ago),
             milliseconds(service.round_trip_us) if service.connected else "",
             Text(one_line(service.firmware)),
+        )
+    return table
+
+
+def streams_table(streams: Iterable[StreamInfo]) -> Table:
+    """Build the table of the streams that a hub knows."""
+    table = Table()
+    table.add_column("stream", overflow="fold")
+    for name in ("state", "samples", "read by", "lost", "kept"):
+        table.add_column(name, no_wrap=name != "samples")
+    for info in streams:
+        shape = "×".join(map(str, info.shape))
+        rate = f" at {info.rate_hz:,g} Hz" if info.rate_hz else ""
+        table.add_row(
+            Text(one_line(info.name)),
+            Text("here", "green") if info.connected else Text("away", "red"),
+            Text(one_line(" ".join(filter(None, (info.dtype, shape))) + rate)),
+            str(info.subscribers),
+            f"{info.lost:,}",
+            f"{info.kept_ms / 1000:.0f} s" if info.kept_bytes else "",
         )
     return table
 

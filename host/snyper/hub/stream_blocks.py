@@ -145,8 +145,10 @@ class Blocks:
         return next((block for block in self._blocks if block.came_s >= from_s), None)
 
 
-def epoch_of(message: SocketMessage, before: Epoch | None) -> Epoch:
-    """Return the epoch that a source says has begun, or goes on. Raises ValueError."""
+def epoch_of(message: SocketMessage, before: Epoch | None) -> tuple[Epoch, int]:
+    """Return the epoch that a source says has begun, or goes on, and the number of the sample that comes
+    next. Raises ValueError.
+    """
     data = message.data or {}
     spec = checked_spec(data)
     name = data.get("epoch")
@@ -154,8 +156,8 @@ def epoch_of(message: SocketMessage, before: Epoch | None) -> Epoch:
         raise ValueError(f"`epoch` is a text of at most {MAX_ID_CHARS} characters")
     seq = _count(data, "seq")
     if before is not None and before.name == name and before.spec == spec:
-        return before
-    return Epoch(name, spec, seq)
+        return before, seq
+    return Epoch(name, spec, seq), seq
 
 
 def kept_of(epoch: Epoch, message: SocketMessage) -> Kept:

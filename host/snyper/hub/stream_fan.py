@@ -174,7 +174,7 @@ class StreamFan:
         peer = self._registry.named.get(source)
         if not subscriber.waits:
             if peer is None:
-                raise ProtocolError(ErrorCode.UNKNOWN_TARGET, f"nobody is {source}")
+                raise ProtocolError(ErrorCode.UNKNOWN_TARGET, f"no source is {source}")
             if peer.link is None:
                 raise ProtocolError(ErrorCode.DISCONNECTED, f"the {peer.role} is away")
         self._streams[source, name] = stream
@@ -317,7 +317,8 @@ class StreamFan:
         if isinstance(reply, SocketMessage) and reply.type == MessageType.ERROR:
             reply = error_of(reply)
             if reply.code == ErrorCode.UNKNOWN_TYPE:
-                reply = ProtocolError(ErrorCode.UNKNOWN_TARGET, f"{stream.source} has no streams")
+                why = f"no stream of {stream.source} is {stream.name}"
+                reply = ProtocolError(ErrorCode.UNKNOWN_TARGET, why)
         if isinstance(reply, ProtocolError):
             for subscriber in list(stream.subscribers):
                 if subscriber.epoch is None and not subscriber.waits:
@@ -334,7 +335,9 @@ class StreamFan:
 
     def _on_begun(self, stream: Stream, message: SocketMessage) -> None:
         before = stream.epoch
-        stream.epoch = epoch_of(message, before)
+        stream.epoch, seq = epoch_of(message, before)
+        if all(subscriber.epoch is None for subscriber in stream.subscribers):
+            stream.epoch.next_seq = max(seq, stream.epoch.next_seq)  # what nobody wanted is not lost
         stream.is_gone = False
         for subscriber in list(stream.subscribers):
             if subscriber.epoch is None:
@@ -344,6 +347,8 @@ class StreamFan:
                     self._end(subscriber, "", ProtocolError(ErrorCode.UNSUPPORTED, why))
                     continue
                 stream.place(subscriber)
+                if subscriber.at == stream.blocks.end:
+                    subscriber.next_seq = max(seq, subscriber.next_seq)
             self._make_ready(subscriber)
 
     def _on_block(self, stream: Stream, message: SocketMessage) -> None:

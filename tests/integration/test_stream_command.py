@@ -1,0 +1,60 @@
+"""`snyper stream`: as a person and a program see it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy
+
+from tests.integration.harness import HOST, run_snyper, snyper, until
+from tests.integration.stream_harness import Counter, counter_of, source_of, stream_hub
+
+
+@asynccontextmanager
+async def counting() -> AsyncIterator[tuple[Counter, dict[str, str]]]:
+    """Run a hub with a source, and say where it is."""
+    async with stream_hub() as hub, source_of(hub.port) as device, counter_of(device) as counter:
+        yield counter, {"SNYPER_HUB": f"{HOST}:{hub.port}", "SNYPER_KEY": ""}
+
+
+async def _count(counter: Counter) -> None:
+    while True:
+        await counter.send(100)
+        await asyncio.sleep(0.01)
+
+
+async def test_it_lists_and_reads_until_it_is_interrupted(tmp_path: Path) -> None:
+    async with counting() as (counter, variables):
+        status, out, _ = await run_snyper("stream", "list", "--json", **variables)
+        assert status == 0
+        [listed] = json.loads(out)
+        assert (listed["source"], listed["stream"], listed["dtype"]) == ("lab1", "count", "<u4")
+        file = tmp_path / "count.npy"
+        arguments = ("lab1", "count", "--json", "--out", str(file))
+        async with snyper("stream", *arguments, **variables) as command:
+            await until(lambda: counter.stream.is_read, "it should be read")
+            sending = asyncio.create_task(_count(counter))
+            second = await command.says_json()
+            status = await command.interrupt()
+            sending.cancel()
+        assert status == 0
+        assert second["samples"] > 0
+        samples = numpy.load(file)
+        assert samples.dtype == numpy.dtype("<u4")
+        assert (samples == numpy.arange(samples[0], samples[0] + len(samples))).all()
+
+
+async def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
+    async with counting() as (_, variables):
+        (tmp_path / "there.npy").write_bytes(b"")
+        for arguments, said, expected in (
+            (("lab1", "other"), "`snyper stream list` lists them", 1),
+            (("lab2", "count"), "`snyper stream list` lists them", 1),
+            (("lab1", "count", "--history", "long"), "is no time", 2),
+            (("lab1", "count", "--out", str(tmp_path / "there.npy")), "File exists", 1),
+            (("read", "lab1", "a/b"), "a stream's name is", 2),
+        ):
+            status, _, err = await run_snyper("stream", *arguments, **variables)
+            assert (status, said in err) == (expected, True), err
