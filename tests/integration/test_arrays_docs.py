@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -67,12 +68,16 @@ def test_the_five_minutes(gateway: Arrays, tmp_path: Path) -> None:
     for command, expected in steps:
         assert run(gateway, tmp_path, "sh", "-c", at(gateway, command)).rstrip("\n") == expected.rstrip("\n")
     [program] = code_under("In five minutes")
-    uploaded, listed, downloaded = run(
-        gateway, tmp_path, sys.executable, "-c", at(gateway, program)
-    ).splitlines()
+    command = [sys.executable, "-u", "-c", at(gateway, program)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        uploaded, listed, downloaded, *received = (process.stdout.readline() for _ in range(6))
+        process.send_signal(signal.SIGINT)
+        assert "KeyboardInterrupt" in process.communicate(timeout=30)[1]
     assert "'index': 2" in uploaded
     assert "'count': 2" in listed
-    assert downloaded == "Downloaded shape: (2, 3)"
+    assert downloaded == "Downloaded shape: (2, 3)\n"
+    assert all(re.fullmatch(r"Received: 100 points, mean=-?\d\.\d{3}\n", line) for line in received)
 
 
 def test_an_existing_client(gateway: Arrays, tmp_path: Path) -> None:

@@ -157,3 +157,22 @@ async def test_many_at_once(gateway: Arrays) -> None:
 
         indices = await asyncio.gather(*map(there_and_back, range(40)))
         assert len(set(indices)) == 40
+
+
+def test_an_array_that_is_deleted_while_it_is_sent(gateway: Arrays) -> None:
+    array = numpy.arange(2_000_000.0)
+    index = gateway.store(array)
+    with httpx.stream("GET", f"{gateway.url}/array/{index}?format=npy", timeout=30) as answer:
+        pieces = answer.iter_raw()
+        begin = next(pieces)
+        assert gateway.request("DELETE", f"/array/{index}").status_code == 200
+        content = begin + b"".join(pieces)
+    assert (numpy.load(io.BytesIO(content)) == array).all()
+
+
+def test_a_head_alone(gateway: Arrays) -> None:
+    index = gateway.store(numpy.zeros(1_000_000))
+    answer = gateway.request("HEAD", f"/array/{index}?format=npy")
+    assert (answer.status_code, answer.headers["content-length"]) == (200, "8000128")
+    assert gateway.request("HEAD", f"/array/{index}").status_code == 200
+    assert gateway.request("HEAD", "/array/nobody").status_code == 404

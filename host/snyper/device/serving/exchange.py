@@ -189,7 +189,7 @@ class Exchange:
         await self.begin_answer(200, len(content) if is_last else length, media_type, headers or {})
         gone = asyncio.create_task(self.gone())
         try:
-            while not is_last:
+            while not is_last and self.scope["method"] != "HEAD":
                 await self.send(content, is_last=False)
                 if gone.done():
                     raise HungUp
