@@ -476,7 +476,7 @@ class HubClient:
         stall_ms: int,
     ) -> None:
         async def request(word: str, data: dict[str, object], chunk: bytes | None) -> SocketMessage:
-            return await self.ask(peer, word, data, chunk)
+            return await self.ask(peer, word, data, chunk, CHUNK_TIMEOUT_MS)
 
         if _is_for_many(peer):  # each has its own part of it, and there is one answer
             raise ProtocolError(ErrorCode.BAD_MESSAGE, f"a file goes to one peer, not to {peer}")
