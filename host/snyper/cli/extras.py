@@ -12,6 +12,7 @@ _MODULES = {
     "plot": "matplotlib",
     "gateway": "fastapi",
     "arrays": "numpy",
+    "zarr": "zarr",
     "dask": "distributed",
 }  # of each extra, the one that all else comes with
 
