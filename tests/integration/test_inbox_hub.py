@@ -88,7 +88,7 @@ async def test_the_commands(hub: HubUnderTest, tmp_path: Path) -> None:
     async with snyper("receive", *options) as receiver:
         await until(lambda: receiver.out, "its first line")
         assert json.loads(receiver.out.splitlines()[0]) == {"urls": [], "into": str(into)}
-        assert "beagle at the hub" in receiver.err
+        await until(lambda: "beagle at the hub" in receiver.err, "what it says of itself")
         status, said, errors = await run_snyper("push", str(source), *to)
         assert status == 0, errors
         path = str(into / "a song.wav")

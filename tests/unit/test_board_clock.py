@@ -52,8 +52,11 @@ asyncio.run(main())
 def test_timers_over_the_end_of_the_count(micropython: Path, offset_us: int, wraps: list[bool]) -> None:
     program = PROGRAM.format(root=str(ROOT), offset_us=offset_us)
     command = [str(micropython), "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
-    said = json.loads(done.stdout)
+    for _ in range(10):
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        said = json.loads(done.stdout)
+        if said["began"][1] >= offset_us % PERIOD:  # else the computer stood still until the count was over
+            break
     names = [name for name, *_ in said["told"]]
     assert sorted(names) == [20, 80, 100, 150]
     # They are set in one instant, but where the computer stood still between two.
