@@ -237,12 +237,16 @@ async def test_a_receiver_in_a_program(tmp_path: Path) -> None:
     async def on_file(event: dict[str, Any]) -> None:
         got.append(event["filename"])
 
+    def shown(event: dict[str, Any]) -> None:
+        got.append(event["path"])
+
     receiver = Receives(tmp_path, "127.0.0.1:0", on_file, lambda event: got.append(event["data"]))
+    receiver.inbox.bus.subscribe("file.received", shown)
     async with receiver, httpx.AsyncClient(base_url=receiver.urls[0]) as client:
         assert (await client.post(DATA.decode(), json={"data": 5})).status_code == 200
         assert (await client.post(FILE.decode(), files={"file": ("a.txt", b"x")})).status_code == 200
-        await until(lambda: len(got) == 2, "both handlers")
-    assert sorted(map(str, got)) == ["5", "a.txt"]
+        await until(lambda: len(got) == 3, "the handlers")
+    assert set(got) == {5, str(tmp_path / "a.txt"), "a.txt"}
     assert (tmp_path / "a.txt").read_bytes() == b"x"
 
 

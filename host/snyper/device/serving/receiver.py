@@ -32,13 +32,14 @@ _log = logging.getLogger("snyper")
 
 class Receiver:
     """Receives files and data into the folder `into`, and gives each to its handler: a coroutine, or a plain
-    function, which runs in a thread. `run` does it until Ctrl-C, `async with` for a block.
+    function, which runs in a thread. `run` does it until Ctrl-C, `async with` for a block; one of them, once.
 
     It listens on `listen`, one HOST:PORT or several; left out, on that of CLIENT_SERVER_URL where it is set,
     else on 127.0.0.1:8001. `key` is what a request has to bring, left out that of SNYPER_SERVICE_KEY; without
     any it is for its own computer, unless it `is_open` to all. `accept` are types of files, such as
-    `image/*`, and suffixes, such as `.jpg`; left out all. `limits` are NAME=NUMBER. Instead of the two
-    handlers a `bus` may be given, with any. Raises ValueError; entering it and `run` raise OSError.
+    `image/*`, and suffixes, such as `.jpg`; left out all. `limits` are NAME=NUMBER. `inbox.bus` takes more
+    handlers before it is entered; a `bus` with some may be given. Raises ValueError; entering it and `run`
+    raise OSError.
     """
 
     urls: list[str]  # where it is reached, once it is entered
@@ -104,8 +105,9 @@ class Receiver:
             await self._stack.aclose()
 
     def run(self, on_ready: Callable[[Receiver], object] = lambda receiver: None) -> None:
-        """Receive until Ctrl-C, SIGTERM or the end of the terminal; `on_ready` is called once it does. After
-        SIGTERM requests under way have the limit `drain_s`, unless another signal comes. Raises OSError.
+        """Receive, in the main thread, until Ctrl-C, SIGTERM or the end of the terminal. `on_ready` is called
+        once it does. After SIGTERM requests under way have the limit `drain_s`, unless another signal comes.
+        Raises OSError.
         """
         asyncio.run(self._run(on_ready))
 

@@ -138,8 +138,10 @@ class _Conversation:
         except Exception:
             _log.exception("a connection ended with an error of the server's own")
         finally:
-            self.writer.transport.close()
-            asyncio.get_running_loop().call_later(_UNREAD_S, self.writer.transport.abort)
+            transport = self.writer.transport
+            transport.close()
+            if transport.get_write_buffer_size() or transport.get_extra_info("sslcontext"):
+                asyncio.get_running_loop().call_later(_UNREAD_S, transport.abort)
 
     async def _serve_next(self) -> bool:
         """Serve a request, and return whether another may follow."""
