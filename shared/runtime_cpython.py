@@ -116,6 +116,7 @@ class Stream(asyncio.BufferedProtocol):
         self._look_timer: "asyncio.TimerHandle | None" = None  # while something has not left
         self._looked_us = 0
         self._waits = 0  # bytes, at the last look
+        self.taken_us = 0  # while something has not left: when the peer last took some of it
 
     def attach(self, owner: "StreamOwner") -> None:
         """Begin to read, for `owner`."""
@@ -140,6 +141,7 @@ class Stream(asyncio.BufferedProtocol):
         if self._look_timer is None:
             self._waits = _untaken_bytes(self._transport)
             self._look_later()
+            self.taken_us = self._looked_us
         return False
 
     def _write_both(self, data: "bytes | bytearray", following: "Any") -> "Any":
@@ -245,6 +247,7 @@ class Stream(asyncio.BufferedProtocol):
     def _look(self) -> None:
         waits = _untaken_bytes(self._transport)
         if waits < self._waits and self._attached is not None:
+            self.taken_us = self._looked_us
             self._attached.write_progressed(self._looked_us)
         self._waits = waits
         self._look_later()

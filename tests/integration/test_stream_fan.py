@@ -1,10 +1,12 @@
 """The fan-out of streams: many subscribers, slow and deaf ones, what is kept, what comes back."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
 from snyper.hub import stream_blocks, stream_fan
+from snyper.shared.link_core import CloseReason
 from snyper.shared.socket_protocol import MessageType, SocketMessage
 from snyper.streams import Block
 from tests.integration.harness import Message, Peer, peer_of, until
@@ -81,6 +83,27 @@ async def test_a_deaf_subscriber_loses_the_oldest_and_nobody_else_a_sample(
         assert slow.lost > 1 << 20
         [(_, listed)] = hub.fan.list()
         assert listed["kept_bytes"] <= 600_000
+
+
+async def test_a_subscriber_that_reads_nothing_is_cut_whatever_it_says() -> None:
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        counter_of(device) as counter,
+        peer_of(hub.port, reads=False, receive_buffer=2_048) as rude,
+    ):
+        about = {"role": "console", "max_chunk_bytes": 65_536}
+        await rude.send({"type": "register", "id": 1, "data": about}, read_line())
+        await until(lambda: counter.stream.is_read, "the hub should read it")
+        [link] = [link for link in hub.links if link.name == "console"]
+        while link.writable:
+            await counter.send(16_000)
+        with suppress(OSError):
+            while link.close_error is None:
+                await rude.send(b"\n")
+                await asyncio.sleep(0.05)
+        await until(lambda: link not in hub.links, "it should be cut")
+        assert link.close_reason == CloseReason.SILENT
 
 
 async def test_a_subscriber_may_want_no_more_than_the_newest() -> None:

@@ -13,12 +13,16 @@ from contextlib import suppress
 from typing import Any
 
 from snyper.firmware.master.registry import Registry
+from snyper.firmware.master.server import SWEEP_MS
 from snyper.hub.stream_blocks import Blocks, Epoch, Kept, epoch_of, kept_of
+from snyper.shared.clock import now_us
 from snyper.shared.link import Link
-from snyper.shared.link_core import error_of
+from snyper.shared.link_core import CloseReason, error_of
 from snyper.shared.log import log
+from snyper.shared.runtime import call_later
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
+    DEAD_AFTER_BEATS,
     MAX_DURATION_MS,
     MAX_INTEGER,
     ErrorCode,
@@ -273,9 +277,28 @@ class StreamFan:
                 self._leave(stream)
                 if not stream.blocks.size:
                     del self._streams[key]
+        for link in self._subscribers:
+            self._end_deaf(link)
         for source in list(self._announced):
             if source not in self._registry.named:
                 del self._announced[source]
+
+    def _end_deaf(self, link: Link) -> None:
+        """End a link whose peer takes nothing of what waits for it for as long as a dead one is silent. What
+        it says, which is read all the same, is no sign that it reads.
+        """
+        if link.writable or link.close_error is not None:
+            return
+        stream = _stream_of(link)
+        if stream is None:
+            return
+        deaf_ms = (now_us() - stream.taken_us) // 1000
+        left_ms = DEAD_AFTER_BEATS * link._heartbeat_ms - deaf_ms
+        if left_ms <= 0:
+            why = ProtocolError(ErrorCode.TIMEOUT, f"it has taken nothing for {deaf_ms} ms")
+            link.close(why, reason=CloseReason.SILENT)
+        elif left_ms < SWEEP_MS:  # before the next sweep
+            call_later(left_ms, lambda: self._end_deaf(link))
 
     def _ask(self, stream: Stream) -> None:
         """Begin to read a source, if it is there and is not read already."""
@@ -531,14 +554,18 @@ def _stream_name(message: SocketMessage) -> str:
         raise ProtocolError(ErrorCode.BAD_MESSAGE, str(error)) from None
 
 
+def _stream_of(link: Link) -> Any:
+    """Return the connection below seals and TLS; None where there is none."""
+    stream: Any = link._stream
+    while stream is not None and not hasattr(stream, "_transport"):
+        stream = getattr(stream, "_stream", None)
+    return stream
+
+
 def _bound_unsent(link: Link) -> None:
     """Have the system take no more for a subscriber than it can send soon."""
-    stream: Any = link._stream
-    while not hasattr(stream, "_transport"):
-        stream = getattr(stream, "_stream", None)
-        if stream is None:
-            return
-    sock = stream._transport.get_extra_info("socket")
+    stream = _stream_of(link)
+    sock = None if stream is None else stream._transport.get_extra_info("socket")
     if sock is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
