@@ -185,14 +185,10 @@ class Store:
     def delete(self, index: int) -> bool:
         """Delete an array, and tell whether it was there. Raises OSError, sqlite3.Error."""
         with self._changing:
-            gone = [number for number in self._removed() if not self.path(number - 1).exists()]
-            if gone:
-                sync_folder(self.folder)
             with self._transaction():
                 found = self._db.execute("DELETE FROM arrays WHERE number = ?", (_number(index),)).rowcount
                 if not found:
                     return False
-                self._db.executemany("DELETE FROM removed WHERE number = ?", [(one,) for one in gone])
                 self._db.execute("INSERT INTO removed VALUES (?)", (_number(index),))
             self.count -= 1
             self._unlink_removed()
@@ -250,14 +246,13 @@ class Store:
         self._unlink_removed()
 
     def _unlink_removed(self) -> None:
-        for number in self._removed():
+        for [number] in self._db.execute("SELECT number FROM removed").fetchall():
             try:
                 self.path(number - 1).unlink(missing_ok=True)
+                sync_folder(self.folder)
             except OSError:  # on Windows, while somebody reads it: the next deletion or start does it
                 continue
-
-    def _removed(self) -> list[int]:
-        return [number for [number] in self._db.execute("SELECT number FROM removed").fetchall()]
+            self._db.execute("DELETE FROM removed WHERE number = ?", (number,))
 
     def _next_number(self) -> int:
         row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'arrays'").fetchone()
