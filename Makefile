@@ -100,7 +100,7 @@ test: $(READY) ## Run the tests, some side by side (JOBS=3 ARGS="-k link -x")
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)
 
 package: $(READY) ## Build the wheel, install it beside other packages, and try it there
-	@$(BIN)/python -m pytest tests/package $(ARGS)
+	@$(BIN)/python -m pytest -o faulthandler_timeout=1800 tests/package $(ARGS)
 
 check: $(READY) ## Check style and types (for CPython, then for the board)
 	@status=0; \
