@@ -7,9 +7,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy
 import pytest
 
+from snyper.arrays.packet_bytes import pack
 from snyper.gateway.limits import ARRAY_LIMITS
 from tests.integration.arrays_harness import Arrays
 from tests.integration.harness import ROOT, wait_until
@@ -61,8 +64,8 @@ def test_the_five_minutes(gateway: Arrays, tmp_path: Path) -> None:
     log = tmp_path / "gateway.log"
     wait_until(lambda: "Ctrl-C" in log.read_text(), "it says where it is")
     said = log.read_text().splitlines()[0]
-    hub = re.compile(r"hub at \S+;")
-    assert hub.sub("", said) == hub.sub("", at(gateway, start.splitlines()[1]))
+    to_hub = re.compile(r" to the hub at [^;]*")
+    assert to_hub.sub("", said) == at(gateway, start.splitlines()[1])
     steps = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", talk, re.MULTILINE)
     assert len(steps) == 8
     for command, expected in steps:
@@ -84,6 +87,26 @@ def test_an_existing_client(gateway: Arrays, tmp_path: Path) -> None:
     [program] = code_under("With the clients that exist")
     program = at(gateway, program) + "\nassert (rebuilt == array).all()\nprint(index)"
     assert run(gateway, tmp_path, sys.executable, "-c", program) == "0\n"
+
+
+def test_who_listens(gateway: Arrays, tmp_path: Path) -> None:
+    [listens] = code_under("A live signal")[:1]
+    program = at(gateway, listens).replace("ws://localhost:8000", gateway.url.replace("http", "ws"))
+    command = [sys.executable, "-u", "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline() for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert said == [f"{index / 10} 100 True\n" for index in range(3)]
+
+
+def test_packets_in_bytes() -> None:
+    x, y = numpy.arange(3, dtype="<f4"), numpy.array([1, 2, 3], ">i2")
+    packed = pack({"shape": [3], "dtype": str(y.dtype)}, x, y)
+    there: dict[str, Any] = {"message": packed}
+    exec(code_under("A live signal")[1] + "\nhead, x, y = unpack(message)", there)
+    assert (there["x"].tolist(), there["y"].tolist()) == ([0, 1, 2], [1, 2, 3])
 
 
 def test_the_limits() -> None:

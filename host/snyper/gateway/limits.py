@@ -15,12 +15,12 @@ LIMITS: dict[str, Integer] = {
     "kept_mb": Integer(1_000, 1, 1_000_000),
     "keep_free_mb": Integer(64, 0, 1_000_000),  # of the disk
     "push_mb": Integer(1_000, 1, 1_000_000),  # of a file that a gateway passes on
-    "listeners": Integer(256, 1, 60_000),  # to a signal: half of the connections are left for all else
-    "message_bytes": Integer(65_536, 1_024, 1_000_000),  # that a WebSocket sends: existing clients' have 30
 }
 
-# Of a gateway that stores arrays.
+# Of a gateway that stores arrays, or has a signal.
 ARRAY_LIMITS: dict[str, Integer] = {
     "array_mb": Integer(2_000, 1, 1_000_000),  # of one array's file
     "arrays": Integer(10_000_000, 1, 999_999_999),
+    "listeners": Integer(256, 1, 60_000),  # to a signal: half of the connections are left for all else
+    "message_bytes": Integer(65_536, 1_024, 1_000_000),  # of what one sends: existing clients need 30
 }
