@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from snyper.cli.receive_command import _LIMITS
+from snyper.device.serving.limits import DEVICE_LIMITS
 from tests.integration.device_harness import DEADLINE_S, copied_device, python_3_7
 from tests.integration.harness import free_port, wait_until
 from tests.integration.receiver import DEVICE, SNYPER, receiving
@@ -77,6 +78,9 @@ def test_the_program_of_the_page(tmp_path: Path, number: signal.Signals) -> None
 
 def test_its_limits_are_those_of_the_code() -> None:
     section = PAGE.split("\n## Push\n")[1].split("\n## ")[0]
+    connections, of_address = DEVICE_LIMITS["connections"], DEVICE_LIMITS["per_address"]
+    said = f"at most {connections.default} `connections` and {of_address.default} `per_address`"
+    assert said in section
     rows = re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", section, re.MULTILINE)
     assert {name: int(value.replace(",", "")) for name, value in rows} == {
         name: limit.default for name, limit in _LIMITS.items()

@@ -15,7 +15,7 @@ from snyper.device.inbox.listing import parts_in
 from snyper.device.loading import LoadingError
 from snyper.device.logs import log_to_stderr
 from snyper.device.outcomes import EXIT_FAILED
-from snyper.device.serving.limits import RECEIVER_LIMITS, SERVER_LIMITS, complete_limits
+from snyper.device.serving.limits import DEVICE_LIMITS, complete_limits
 from snyper.device.serving.receiver import Receiver
 from snyper.device.text import one_line
 
@@ -30,7 +30,7 @@ def receive(options: argparse.Namespace) -> int:
     log_to_stderr(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of each line to a peer that has just gone
     handlers = None if options.handlers is None else Path(options.handlers)
-    limits = complete_limits({**SERVER_LIMITS, **RECEIVER_LIMITS}, options.limit)
+    limits = complete_limits(DEVICE_LIMITS, options.limit)
 
     def show(event: dict[str, Any]) -> None:
         text = json.dumps(event if options.json else event.get("path", event.get("data")), ensure_ascii=True)

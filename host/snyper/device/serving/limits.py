@@ -40,6 +40,14 @@ RECEIVER_LIMITS = {
     "handler_s": Bounds(300, 1, 86_400),
 }
 
+# Of a receiver on a device: each connection may have data of `data_kb` under way, in memory.
+DEVICE_LIMITS = {
+    **SERVER_LIMITS,
+    **RECEIVER_LIMITS,
+    "connections": Bounds(64, 8, 60_000),
+    "per_address": Bounds(32, 8, 60_000),
+}
+
 
 def complete_limits(table: Mapping[str, Bounds], given: Sequence[str]) -> dict[str, int]:
     """Return all limits of a table: those given, each NAME=NUMBER, and the defaults of the others. Raises

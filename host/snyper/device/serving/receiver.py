@@ -16,8 +16,7 @@ from snyper.device.inbox.inbox import Inbox
 from snyper.device.inbox.store import DATA_RECEIVED, FILE_RECEIVED
 from snyper.device.serving.application import Application
 from snyper.device.serving.limits import (
-    RECEIVER_LIMITS,
-    SERVER_LIMITS,
+    DEVICE_LIMITS,
     check_accepted,
     complete_limits,
     inbox_limits,
@@ -71,7 +70,7 @@ class Receiver:
         elif certificate_key is not None:
             raise ValueError("the key of a certificate needs its certificate")
         check_accepted(accept)
-        self._limits = complete_limits({**SERVER_LIMITS, **RECEIVER_LIMITS}, limits)
+        self._limits = complete_limits(DEVICE_LIMITS, limits)
         if bus is None:
             bus = Bus(self._limits["handler_s"])
         for kind, handler in ((FILE_RECEIVED, on_file_received), (DATA_RECEIVED, on_data_received)):
