@@ -82,6 +82,20 @@ def test_no_firmware_fills_the_table_of_words(tmp_path: Path, role: str) -> None
     assert after - before < MOST_WORDS
 
 
+def test_a_traceback_names_the_file_that_a_board_has(tmp_path: Path) -> None:
+    """Which is a word of its import already, on a board."""
+    main = tmp_path / "main.py"
+    main.write_text(
+        "import sys\nfrom snyper.shared.address import parse_address\n"
+        "try:\n    parse_address('a:b')\nexcept ValueError as error:\n    sys.print_exception(error)\n"
+    )
+    board = BoardProcess(tmp_path / "board", "target", main=main)
+    board.start()
+    assert board.wait(DEADLINE_S) == 0, board.log
+    (file,) = set(re.findall(r'File "(/[^"]+)", line \d+, in parse_address', board.log))
+    assert (board.flash / file[1:]).is_file()
+
+
 @pytest.mark.parametrize("role", image.ROLES)
 def test_the_soak_is_one(reports: dict[str, Report], role: str) -> None:
     report = reports[role]

