@@ -116,7 +116,7 @@ HOST_ROOMS = {
     "system": ("snyper.shared", "snyper.device"),
     "client": ("snyper.shared", "snyper.system", "snyper.device.addresses"),
     "history": ("snyper.shared", "snyper.system", "snyper.client"),
-    "services": ("snyper.shared", "snyper.system", "snyper.client"),
+    "services": ("snyper.shared", "snyper.system", "snyper.client", "snyper.device.addresses"),
     "arrays": ("snyper.system", "snyper.device"),
     "streams": ("snyper.shared", "snyper.system", "snyper.client"),
     "recordings": ("snyper.streams", "snyper.system", "snyper.shared", "snyper.device"),

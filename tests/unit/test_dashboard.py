@@ -220,6 +220,13 @@ def test_a_page_that_fails_holds_up_no_other(caplog: pytest.LogCaptureFixture) -
 # --- guesses of the password
 
 
+def test_who_has_all_addresses_of_a_network_guesses_no_more() -> None:
+    throttle = LoginThrottle(FREE_GUESSES, MAX_WAIT_S)
+    waits = [guess(throttle, 100.0, address=f"2001:db8::{number:x}") for number in range(FREE_GUESSES + 1)]
+    assert waits[-1] > 0
+    assert guess(throttle, 100.0, address="2001:db8:0:1::1") == 0.0
+
+
 def guess(throttle: LoginThrottle, now_s: float, right: bool | None = False, address: str = "a") -> float:
     """Guess once; return the wait that stood before it."""
     wait_s = throttle.begin(address, now_s)

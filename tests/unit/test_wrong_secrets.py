@@ -1,7 +1,7 @@
 """Wrong secrets are counted by address, and forgotten."""
 
+from snyper.device.addresses import network_of
 from snyper.services import wrong_secrets
-from snyper.services.sockets import network_of
 from snyper.services.wrong_secrets import AT_ONCE, PACE_S, WrongSecrets
 
 
@@ -28,5 +28,6 @@ def test_who_has_been_good_for_longest_is_forgotten() -> None:
 
 def test_all_addresses_that_a_computer_may_have_are_one() -> None:
     assert network_of("2001:db8::1") == network_of("2001:db8::ffff:1%eth0") != network_of("2001:db8:0:1::1")
+    assert network_of("::ffff:192.0.2.1") == "192.0.2.1"
     for address in ("192.0.2.1", "console 3 of the hub"):
         assert network_of(address) == address

@@ -43,3 +43,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def network_of(address: str) -> str:
+    """Return what stands for who dials from an address: of IPv6 the network, for one computer may have all
+    addresses of that.
+    """
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return address
+    return found.packed[:8].hex() if found.ipv4_mapped is None else str(found.ipv4_mapped)

@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Callable
 from operator import itemgetter
 
+from snyper.device.addresses import network_of
 from snyper.services.connection import Connection
 from snyper.services.engine import Engine
 from snyper.services.handshake import Introduction, ServerHandshake, new_salt, stretch
 from snyper.services.server_tls import make_tls
-from snyper.services.sockets import configure_connection, listen, network_of
+from snyper.services.sockets import configure_connection, listen
 from snyper.services.wrong_secrets import WrongSecrets
 from snyper.shared.keys import Key
 from snyper.shared.socket_protocol import SocketMessage

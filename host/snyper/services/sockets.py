@@ -113,16 +113,6 @@ def _listener(family: int, where: Any) -> socket.socket:
     return sock
 
 
-def network_of(address: str) -> str:
-    """Return what stands for who dials from an address: of IPv6 the network, for one computer may have all
-    addresses of that.
-    """
-    try:
-        return socket.inet_pton(socket.AF_INET6, address.partition("%")[0])[:8].hex()
-    except OSError:
-        return address
-
-
 def own_address() -> str:
     """Return the address that others most likely reach this computer at."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:

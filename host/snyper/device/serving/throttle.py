@@ -1,9 +1,11 @@
-"""Throttle guesses of the password, by the address that they come from. Pure."""
+"""Throttle guesses of the password, by the address that they come from, of IPv6 by its network. Pure."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+
+from snyper.device.addresses import network_of
 
 MAX_ADDRESSES = 10_000  # remembered; the one that guessed longest ago is forgotten first
 FORGET_S = 3_600.0  # after which an address has its free guesses again
@@ -33,6 +35,7 @@ class LoginThrottle:
         """Begin a guess, which `end` ends, and return 0. Or return for how many seconds there may be none
         from that address.
         """
+        address = network_of(address)
         guesser = self._guessers.setdefault(address, _Guesser())
         self._guessers.move_to_end(address)
         if len(self._guessers) > MAX_ADDRESSES:
@@ -49,6 +52,7 @@ class LoginThrottle:
 
     def end(self, address: str, right: bool | None) -> None:
         """End a guess: it was right, wrong, or None: never judged, as its connection broke off."""
+        address = network_of(address)
         guesser = self._guessers.get(address)
         if guesser is None:
             return
