@@ -1,5 +1,6 @@
 """Both ends of ours: what a device sends to `snyper serve` and to either receiver, cut and killed."""
 
+import asyncio
 import os
 import random
 import signal
@@ -7,16 +8,30 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from snyper.device import ClientPush, Delivery, Outbox, Refused, RemoteFileAdapter, retrying
+from snyper.device import (
+    ClientPush,
+    Delivery,
+    Outbox,
+    Refused,
+    RemoteFileAdapter,
+    ServerFailed,
+    TimedOut,
+    jobs,
+    retrying,
+)
 from tests.integration.device_harness import DEADLINE_S, relayed, write
 from tests.integration.gateway_harness import Serve
 from tests.integration.harness import wait_until
 from tests.integration.receiver import DEVICE, SNYPER, Receiver, receiving
+from tests.integration.stopwatch import running_s
+from tools.loopback import free_port
 
 MIB = 1024 * 1024
 
@@ -165,3 +180,114 @@ def test_kill_9_of_either_side(tmp_path: Path, program: str) -> None:
     assert {name: content for name, content in files.items() if name.startswith("large")} == {
         path.name: path.read_bytes() for path in tmp_path.glob("large-*.bin")
     }
+
+
+def test_long_work_is_asked_about_until_it_is_done(serve: Serve, tmp_path: Path) -> None:
+    told: list[tuple[float, int | None]] = []
+    adapter = RemoteFileAdapter(
+        serve.url, timeout=1, long=True, on_progress=lambda share, place: told.append((share, place))
+    )
+    before = serve.calls("far")
+    with ThreadPoolExecutor(3) as threads:
+        with serve.held("far"):
+            calls = [threads.submit(adapter.post, "/api/far", {"readings": [at]}) for at in range(3)]
+            wait_until(lambda: {(0.25, None), (0.0, 0)} <= set(told), "two that run, and one that waits")
+            began_s = running_s()
+            wait_until(lambda: running_s() - began_s > 1, "longer than the limit of each wait")
+        assert [call.result()["anomalies"] for call in calls] == [[0], [1], [2]]
+    assert serve.calls("far") == before + 3
+
+
+@pytest.mark.parametrize("size", [1_000, 3 * MIB])
+def test_long_work_on_a_file_is_done_once_over_cuts(serve: Serve, tmp_path: Path, size: int) -> None:
+    path = write(tmp_path / "a.wav", size)
+    before = serve.calls("process")
+    with relayed(serve.port, sorted(random.Random(2).sample(range(size), 3))) as relay:
+        adapter = RemoteFileAdapter(relay.url, long=True, tries=20, save_to=tmp_path)
+        assert Path(adapter.process(path)).read_bytes() == path.read_bytes()
+        assert adapter.process(path, "describe")["bytes"] == size
+    assert serve.calls("process") == before + 2
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "detail"),
+    [("invalid", 422, "another word"), ("raise", 500, "RuntimeError: it is broken")],
+)
+def test_long_work_fails_as_other_work_does(serve: Serve, data: str, status: int, detail: str) -> None:
+    before = serve.calls("process_data")
+    with pytest.raises((Refused, ServerFailed)) as caught:
+        RemoteFileAdapter(serve.url, long=True).process_data(data)
+    assert (caught.value.status, caught.value.detail) == (status, detail)
+    assert serve.calls("process_data") == before + 1
+
+
+async def test_long_work_that_is_called_off_ends_at_the_server(serve: Serve) -> None:
+    def busy() -> int:
+        found: int = httpx.get(serve.url + "/health").json()["busy"]
+        return found
+
+    adapter = RemoteFileAdapter(serve.url, long=True)
+    with serve.held("far"):
+        calling = asyncio.create_task(adapter.post_async("/api/far", {"readings": [1]}))
+        await asyncio.to_thread(wait_until, lambda: busy() == 1, "it runs")
+        calling.cancel()
+        await asyncio.to_thread(wait_until, lambda: busy() == 0, "its worker is free")
+        limited = RemoteFileAdapter(serve.url, long=True, total_s=0.5)
+        with pytest.raises(TimedOut):
+            await asyncio.to_thread(limited.post, "/api/far", {"readings": [2]})
+        await asyncio.to_thread(wait_until, lambda: busy() == 0, "its worker is free")
+
+
+@pytest.mark.parametrize(
+    "program", [["-m", "snyper.device", "send", "--data-path"], ["-m", "snyper.cli", "send", "--path"]]
+)
+def test_ctrl_c_ends_long_work_at_the_server(serve: Serve, program: list[str]) -> None:
+    with serve.held("process_data"), relayed(serve.port, []) as relay:
+        command = [sys.executable, *program, "/api/process/data", "--long", "--to", relay.url, '{"a": 1}']
+        with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+            wait_until(lambda: relay.sent > 1_500, "it has begun, and is asked about")
+            assert httpx.get(serve.url + "/health").json()["busy"] == 1
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
+        wait_until(lambda: httpx.get(serve.url + "/health").json()["busy"] == 0, "its worker is free")
+
+
+def test_long_work_that_somebody_removes_is_refused(serve: Serve) -> None:
+    adapter = RemoteFileAdapter(serve.url, long=True, on_progress=lambda share, place: remove())
+    locations: list[str] = []
+    before = serve.calls("far")
+
+    def remove() -> None:
+        (found,) = locations
+        assert httpx.delete(found).status_code == 204
+
+    taken = jobs.LongWork._take_begun
+
+    def take(self: jobs.LongWork, answer: Any) -> Any:
+        locations.append(serve.url + answer.header("Location"))
+        return taken(self, answer)
+
+    with pytest.MonkeyPatch.context() as patch, serve.held("far"):
+        patch.setattr(jobs.LongWork, "_take_begun", take)
+        with pytest.raises(Refused, match="the job was called off at the server"):
+            adapter.post("/api/far", {"readings": [1]})
+    assert serve.calls("far") <= before + 1
+
+
+def test_long_work_outlives_its_server(tmp_path: Path) -> None:
+    port = free_port()
+    directory = tmp_path / "serve"
+    listen = ("--listen", f"127.0.0.1:{port}")
+    first = Serve(directory, *listen)
+    told: list[float] = []
+    url = f"http://127.0.0.1:{port}"
+    adapter = RemoteFileAdapter(url, long=True, tries=100, on_progress=lambda share, _: told.append(share))
+    with ThreadPoolExecutor(1) as threads:
+        with first.held("far"):
+            call = threads.submit(adapter.post, "/api/far", {"readings": [1]})
+            wait_until(lambda: told and first.calls("far") == 1, "it runs")
+            first.end(signal.SIGKILL)
+        second = Serve(directory, *listen)
+        assert call.result() == {"anomalies": [1]}
+    assert second.calls("far") == 2
+    assert second.end() == 0

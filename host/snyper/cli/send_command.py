@@ -72,6 +72,10 @@ def send(
     save_to: Annotated[
         Path, typer.Option("--save-to", metavar="FOLDER", help="With --to: where result files go.")
     ] = Path(),
+    long: Annotated[
+        bool,
+        typer.Option("--long", help="With --to: ask how it stands until it is done; Ctrl-C ends it there."),
+    ] = False,
 ) -> None:
     """Send any command to targets or to another peer by its name, and show what they answer.
 
@@ -79,7 +83,7 @@ def send(
     With --to a server works on a file or JSON: `snyper send photo.jpg --to http://192.168.6.1:8000`
     """
     if to is not None:
-        _send_to(to, words, timeout or SERVER_TIMEOUT_S, options, path, field, save_to)
+        _send_to(to, words, timeout or SERVER_TIMEOUT_S, options, path, field, save_to, long)
         return
     if timeout is not None and timeout > MAX_TIMEOUT_S:
         _refuse(f"a target has {MAX_TIMEOUT_S:g} s at most")
@@ -116,6 +120,7 @@ def _send_to(
     path: str | None,
     field: str,
     save_to: Path,
+    long: bool,
 ) -> None:
     """Have a server work on a file or JSON, and show what comes of it."""
     if len(words) != 1:
@@ -124,20 +129,25 @@ def _send_to(
     given = None if options is None or isinstance(what, Path) else value_of(options)
     if given is not None and not isinstance(given, dict):
         _refuse("the options of data are a JSON object")
-    with transfers.transferring():
+    title = what.name if isinstance(what, Path) else "data"
+    with transfers.transferring(), transfers.bar_of(title) as bar:
         server = RemoteFileAdapter(
             *(url, timeout_s),
             path=path or "/api/process/file",
             data_path=path or "/api/process/data",
             field=field,
             save_to=save_to,
+            long=long,
+            on_progress=bar.on_progress,
         )
         if isinstance(what, Path):
-            with transfers.progress(what.name) as on_sent:
-                result = server.process(what, options, on_sent)
-            transfers.show_file(result)
+            result = server.process(what, options, bar.on_sent)
         else:
-            print_json(server.process_data(what[0], given))
+            result = server.process_data(what[0], given)
+    if isinstance(what, Path):
+        transfers.show_file(result)
+    else:
+        print_json(result)
 
 
 def parse(words: list[str]) -> tuple[list[str], str, dict[str, object]]:

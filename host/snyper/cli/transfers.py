@@ -11,6 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from snyper.cli.output import can_redraw, err, fail, out
 from snyper.device.connection import TIMEOUT_S
 from snyper.device.errors import TransferError
+from snyper.device.jobs import standing
 from snyper.device.outcomes import file_or_json, status_of
 from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED
 from snyper.system.streams import print_json
@@ -44,9 +45,25 @@ def parse(text: str) -> Path | tuple[object]:
         raise typer.BadParameter(str(error)) from None
 
 
+class Bar:
+    """A bar in the terminal for something that is sent, and perhaps worked on then."""
+
+    def __init__(self, bar: Progress, title: str) -> None:
+        self._bar = bar
+        self._task = bar.add_task(title, total=None)
+
+    def on_sent(self, sent: int, total: int) -> None:
+        """Show how many bytes of how many are out."""
+        self._bar.update(self._task, completed=sent, total=total)
+
+    def on_progress(self, share: float, place: int | None) -> None:
+        """Show how the work on it stands."""
+        self._bar.update(self._task, description=standing(share, place))
+
+
 @contextmanager
-def progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show how many bytes of how many are out, where stderr is a terminal."""
+def bar_of(title: str) -> Iterator[Bar]:
+    """Show how far something is, where stderr is a terminal."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -54,8 +71,14 @@ def progress(title: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=err, transient=True, disable=not can_redraw(err)) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda sent, total: bar.update(task, completed=sent, total=total)
+        yield Bar(bar, title)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how many bytes of how many are out, where stderr is a terminal."""
+    with bar_of(title) as bar:
+        yield bar.on_sent
 
 
 def show_file(result: object) -> None:

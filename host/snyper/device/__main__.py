@@ -15,6 +15,7 @@ from snyper.device.adapters import RemoteFileAdapter
 from snyper.device.connection import TIMEOUT_S
 from snyper.device.delivery import AWAY, DELIVERING, Delivery
 from snyper.device.errors import TransferError
+from snyper.device.jobs import standing
 from snyper.device.outbox import Item, Outbox, as_json
 from snyper.device.outcomes import (
     EXIT_FAILED,
@@ -61,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     send.add_argument("--data-path", default="/api/process/data", help="where JSON goes (%(default)s)")
     send.add_argument("--options", metavar="TEXT", help="what the service is told beside")
     send.add_argument("--save-to", metavar="FOLDER", default=".", help="where result files go (here)")
+    send.add_argument(
+        "--long", action="store_true", help="ask how it stands until it is done; Ctrl-C ends it"
+    )
     send.set_defaults(run=_send)
 
     push = commands.add_parser("push", help="push a file or JSON to who receives it")
@@ -132,6 +136,8 @@ def _send(options: Any) -> int:
         data_path=options.data_path,
         save_to=options.save_to,
         tries=options.tries,
+        long=options.long,
+        on_progress=_standing(),
     )
     what = file_or_json(options.what)
     if isinstance(what, Path):
@@ -213,6 +219,20 @@ def _as_object(text: Optional[str]) -> Any:
     if not isinstance(value, dict):
         raise ValueError("the options of data are a JSON object")
     return value
+
+
+def _standing() -> Callable[[float, Optional[int]], None]:
+    """Return what shows how long work stands, on a terminal."""
+    last = ""
+
+    def on_progress(share: float, place: Optional[int]) -> None:
+        nonlocal last
+        text = standing(share, place)
+        if text != last:
+            last = text
+            print(f"\r{text:30}", end="\r", file=sys.stderr, flush=True)
+
+    return on_progress if sys.stderr.isatty() else lambda share, place: None
 
 
 def _progress() -> Callable[[int, int], None]:

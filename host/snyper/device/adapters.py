@@ -10,10 +10,11 @@ from snyper.device import settings
 from snyper.device.answer import Answer
 from snyper.device.connection import TIMEOUT_S, Connection
 from snyper.device.errors import BadAnswer
+from snyper.device.jobs import PREFER, LongWork, OnProgress
 from snyper.device.limits import Limits
 from snyper.device.multipart import OnSent
 from snyper.device.retrying import TRIES
-from snyper.device.sending import new_key, send_file, send_json, unheard
+from snyper.device.sending import Take, new_key, send_file, send_json, unheard
 from snyper.device.threads import in_thread
 
 Options = Union[None, str, Dict[str, Any]]
@@ -32,6 +33,10 @@ class RemoteFileAdapter:
     within a running event loop, which a call without `async` holds up.
 
     Each call has an Idempotency-Key over all its tries: a server that takes such keys runs it once.
+
+    With `long` the work may take longer than `timeout`: the server is asked how it stands, now and then, and
+    `on_progress(share, place)` is told. What is called off, by Ctrl-C, by a cancelled task or by the end of
+    `total_s`, ends at the server too.
 
     Calls raise Refused, ServerFailed, Unreachable, TimedOut, BadAnswer, FileChanged, which are TransferError;
     FileNotFoundError and other OSErrors for files; ssl.SSLCertVerificationError for a server that is another.
@@ -52,6 +57,8 @@ class RemoteFileAdapter:
         compress: bool = False,
         save_to: Union[str, Path, None] = None,
         max_result_bytes: int = _RESULT_BYTES,
+        long: bool = False,
+        on_progress: Optional[OnProgress] = None,
     ) -> None:
         self.server_url = (settings.service_server_url() if server_url is None else server_url).rstrip("/")
         self.timeout = timeout
@@ -65,6 +72,8 @@ class RemoteFileAdapter:
         self._compress = compress
         self._save_to = save_to
         self._max_result_bytes = max_result_bytes
+        self._long = long
+        self._on_progress = on_progress
         self._connection().close()  # which says what is wrong with the URL
 
     def process(
@@ -117,20 +126,40 @@ class RemoteFileAdapter:
                 return value
             return str(answer.save(folder, path.name, self._max_result_bytes))
 
-        with self._connection() as connection:
+        key = new_key()
+
+        def send(connection: Connection, take: Take, headers: Optional[Dict[str, str]]) -> Result:
             return send_file(
-                *(connection, self._path, path, new_key(), self._field, None),
+                *(connection, self._path, path, key, self._field, None),
                 fields={"options": options_text(options)},
                 limits=limits,
                 tries=self._tries,
                 on_sent=on_sent,
                 take=take,
                 compress=self._compress,
+                headers=headers,
             )
 
+        return self._send(self._path, send, take, limits)
+
     def _post(self, path: str, value: object, limits: Limits) -> Any:
+        key = new_key()
+
+        def send(connection: Connection, take: Take, headers: Optional[Dict[str, str]]) -> Any:
+            return send_json(
+                *(connection, path, value, key, limits, self._tries, take, self._compress, headers)
+            )
+
+        return self._send(path, send, Answer.value, limits)
+
+    def _send(self, endpoint: str, send: Callable[..., Any], take: Take, limits: Limits) -> Any:
         with self._connection() as connection:
-            return send_json(connection, path, value, new_key(), limits, self._tries, compress=self._compress)
+            if not self._long:
+                return send(connection, take, None)
+            return LongWork(
+                *(connection, endpoint, lambda take: send(connection, take, PREFER), take),
+                *(limits, self._tries, self._on_progress),
+            ).run()
 
 
 class LocalFileAdapter:

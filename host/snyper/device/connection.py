@@ -73,6 +73,7 @@ class Connection:
             raise ValueError("the key has blanks around it, or letters that are not ASCII")
         self._ca_file = settings.ca_file() if ca_file is None else ca_file
         self._open: Optional[http.client.HTTPConnection] = None
+        self.opened = 0  # how often
 
     def __enter__(self) -> "Connection":
         return self
@@ -165,6 +166,7 @@ class Connection:
             self.close()
         if self._open is None:
             self._open = self._connect(self._timeout if left is None else min(self._timeout, left))
+            self.opened += 1
         self._open.sock.settimeout(self._timeout)
         return self._open
 

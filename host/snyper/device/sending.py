@@ -36,14 +36,15 @@ def send_json(
     tries: int = TRIES,
     take: Take = Answer.value,
     compress: bool = False,
+    headers: Optional[Mapping[str, str]] = None,
 ) -> Any:
     """Send JSON and return what `take` makes of the answer of an endpoint that succeeds.
 
-    With `compress` it is packed where that gains something and the server takes it. Raises TypeError and
-    ValueError for what JSON has no value for, NaN among it; Refused, ServerFailed, Unreachable, BadAnswer,
-    and what the limits raise.
+    With `compress` it is packed where that gains something and the server takes it. `headers` go along.
+    Raises TypeError and ValueError for what JSON has no value for, NaN among it; Refused, ServerFailed,
+    Unreachable, BadAnswer, and what the limits raise.
     """
-    return send_text(connection, endpoint, json_bytes(value), key, limits, tries, take, compress)
+    return send_text(connection, endpoint, json_bytes(value), key, limits, tries, take, compress, headers)
 
 
 def json_bytes(value: object) -> bytes:
@@ -60,11 +61,12 @@ def send_text(
     tries: int = TRIES,
     take: Take = Answer.value,
     compress: bool = False,
+    headers: Optional[Mapping[str, str]] = None,
 ) -> Any:
     """Send JSON that is written already, otherwise as `send_json` does."""
     limits = limits or Limits()
     counted = Tries(limits, tries)
-    headers = {"Content-Type": "application/json", **_key_header(key)}
+    headers = {"Content-Type": "application/json", **_key_header(key), **(headers or {})}
     if compress and is_worth(text[:SAMPLE_BYTES]):
         offer = counted.run(lambda: resumable.offer(connection, endpoint, limits))
         if offer.is_packed:
@@ -91,16 +93,18 @@ def send_file(
     on_sent: OnSent = unheard,
     take: Take = Answer.value,
     compress: bool = False,
+    headers: Optional[Mapping[str, str]] = None,
 ) -> Any:
     """Send a file and return what `take` makes of the answer of an endpoint that succeeds.
 
     A large one goes in pieces where the server takes them, else it goes as a form: with `compress` packed,
     where that gains something and the server takes it. `on_sent` is told how many bytes of how many are out,
-    from the thread that sends. Raises OSError and ValueError for a file that cannot be sent; FileChanged,
-    Refused, ServerFailed, Unreachable, BadAnswer, and what the limits raise.
+    from the thread that sends. `headers` go along. Raises OSError and ValueError for a file that cannot be
+    sent; FileChanged, Refused, ServerFailed, Unreachable, BadAnswer, and what the limits raise.
     """
     limits = limits or Limits()
     name = _as_text(path.name if filename is None else filename)
+    headers = {**_key_header(key), **(headers or {})}
     fields = dict(fields or {})
     counted = Tries(limits, tries)
     with SentFile(path) as file:
@@ -113,11 +117,11 @@ def send_file(
                 raise Refused(413, f"the server takes {offer.max_size} bytes at most")
         if offer is not None and offer.in_pieces and is_large:
             return resumable.Upload(
-                *(connection, endpoint, file, _key_header(key), name, fields, offer.piece_bytes),
+                *(connection, endpoint, file, headers, name, fields, offer.piece_bytes),
                 *(limits, counted, on_sent, take),
             ).run()
         boundary = hashlib.sha256(key.encode()).hexdigest()[:32]  # the same bytes with each try
-        headers = {"Content-Type": "multipart/form-data; boundary=" + boundary, **_key_header(key)}
+        headers = {"Content-Type": "multipart/form-data; boundary=" + boundary, **headers}
 
         def attempt(make_body: Callable[[], Body]) -> Any:
             return connection.request("POST", endpoint, headers, make_body(), limits, _of_success(take))
