@@ -12,7 +12,7 @@ from typing import Any
 import numpy
 import pytest
 
-from snyper.arrays.packet_bytes import pack
+from snyper.arrays.packet_format import pack
 from snyper.gateway.limits import ARRAY_LIMITS
 from tests.integration.arrays_harness import Arrays
 from tests.integration.harness import ROOT, wait_until

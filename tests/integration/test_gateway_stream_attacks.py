@@ -107,6 +107,16 @@ async def test_a_client_that_takes_nothing_is_ended() -> None:
         assert (await health(address))["streaming"] is True
 
 
+async def test_a_client_that_answers_no_ping_is_ended() -> None:
+    async with demonstration("--limit", "ping_s=1") as address, listening(address) as client:
+        with raw(address) as gone:
+            await until_connections(address, 2)
+            await until_connections(address, 1)
+            assert bytes([0x80 | _PING_FRAME]) in gone.recv(4_096)
+        await say(client, PING)
+        assert await hear(client) == {"type": "pong"}
+
+
 async def test_what_a_slow_client_gets_after_its_stop_is_little() -> None:
     """It has been asleep for as long as it took to lose some, and then hears of its stop soon."""
     async with demonstration() as address:

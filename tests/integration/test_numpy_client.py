@@ -4,6 +4,8 @@ import io
 import json
 import os
 import pty
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -201,6 +203,27 @@ def test_how_the_command_ends(gateway: Arrays, tmp_path: Path) -> None:
         done = snyper(*words)
         assert (done.returncode, said in done.stderr) == (status, True), done
     assert into.read_text() == "as it was"
+
+
+def test_the_command_shows_a_signal(tmp_path: Path) -> None:
+    gateway = Arrays(tmp_path, "--demo-signal")
+    try:
+        done = snyper("stream", "--duration", "2", "--to", gateway.url)
+        *lines, last = done.stdout.splitlines()
+        assert (done.returncode, len(lines) > 1) == (0, True), done
+        assert all(re.fullmatch(r"\d+\.\d{3}  100 points, mean .* … .*", line) for line in [*lines, last])
+        assert done.stderr == f"{len(lines) + 1} packets\n"
+        told = snyper("stream", "--duration", "2", "--json", "--to", gateway.url).stdout.splitlines()
+        assert [len(json.loads(line)["y"]) for line in told] == [100] * len(told)
+        command = [sys.executable, "-m", "snyper.cli", "arrays", "stream", "--to", gateway.url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+    finally:
+        assert gateway.end() == 0
+    assert snyper("stream", "--to", gateway.url).returncode == 3
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="opens a terminal")

@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
-from snyper.arrays.packet_bytes import SUBPROTOCOL, unpack
+from snyper.arrays.packet_format import SUBPROTOCOL, unpack
 from snyper.device.connection import Connection
 from snyper.device.errors import BadAnswer, Unreachable
 from snyper.device.retrying import check

@@ -1,7 +1,8 @@
 """`snyper arrays`: the arrays that a gateway stores."""
 
+import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from snyper.cli.output import err, out
 from snyper.cli.transfers import SERVER_TIMEOUT_S, ServerTimeout
 from snyper.client.labels import plural
 from snyper.system.files import shown, writing
+from snyper.system.process import ended_by_signals
 from snyper.system.streams import print_json
 from snyper.system.text import one_line
 
@@ -119,6 +121,43 @@ def delete(
                 print_json(deleted)
             else:
                 err.print(f"deleted {deleted['index']}")
+
+
+@arrays.command()
+def stream(
+    duration: Annotated[
+        float | None, typer.Option(min=0.0, metavar="SECONDS", help="For how long; by default until Ctrl-C.")
+    ] = None,
+    to: Gateway = DEFAULT_GATEWAY,
+    timeout: ServerTimeout = SERVER_TIMEOUT_S,
+    as_json: Json = False,
+) -> None:
+    """Start a gateway's signal, and show what comes of it."""
+    packets = 0
+
+    def show(packet: dict[str, Any]) -> None:
+        nonlocal packets
+        packets += 1
+        x, y = packet.pop("x"), packet.pop("y")
+        if as_json:
+            typer.echo(to_json(packet, x, y))
+        elif y.size:
+            means = f"mean {y.mean():.3f}, {y.min():.3f} … {y.max():.3f}"
+            out.print(f"{packet['timestamp']:.3f}  {plural(y.size, 'point')}, {means}", highlight=False)
+
+    async def listen() -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(client.connect_streaming(show), duration)
+
+    with _client(to, timeout) as client:
+        from snyper.arrays.packet_format import to_json
+
+        try:
+            asyncio.run(ended_by_signals(listen()))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            pass
+        finally:
+            err.print(plural(packets, "packet"))
 
 
 @contextmanager

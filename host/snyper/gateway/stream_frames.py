@@ -1,12 +1,10 @@
 """A packet as WebSockets carry it: encoded once for all who listen."""
 
-import json
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from snyper.arrays.encoding import json_of
-from snyper.arrays.packet_bytes import pack
+from snyper.arrays.packet_format import pack, to_json
 from snyper.streams.packet import Packet
 
 
@@ -18,9 +16,8 @@ class Frames:
 
     @cached_property
     def text(self) -> str:
-        """The packet in JSON, with NaN and infinities as stored arrays have them."""
-        x, y = json_of(self._packet.x), json_of(self._packet.y)
-        return f'{_compact(self._head())[:-1]},"x":{x},"y":{y}}}'
+        """The packet in JSON."""
+        return to_json(self._head(), self._packet.x, self._packet.y)
 
     @cached_property
     def binary(self) -> bytes:
@@ -35,7 +32,3 @@ class Frames:
             "shape": list(packet.y.shape),
             "dtype": str(packet.y.dtype),
         }
-
-
-def _compact(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, separators=(",", ":"))

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 
-from snyper.arrays.packet_bytes import SUBPROTOCOL
+from snyper.arrays.packet_format import SUBPROTOCOL
 from snyper.device.serving.exchange import Exchange, HungUp, Refusal
 from snyper.device.strict_json import parse_strictly
 from snyper.gateway.app import Gateway

@@ -19,6 +19,7 @@ from snyper.system.process import raise_descriptor_limit
 
 _GOODBYE_S = 1  # for browsers' connections to end by themselves
 _RECEIVE_BYTES = 65_536  # at once: asyncio's own 256 KiB are several times that in memory, and no faster
+_PING_S = 20  # between pings of a WebSocket, and for each to be answered
 _UNREAD_S = 10.0  # for the peer of a closed connection to take the rest: one that reads nothing never would
 _GATHERED_BYTES = 16_384  # what is longer is not copied
 
@@ -186,6 +187,8 @@ class WebServer(uvicorn.Server):
                 ws=_web_socket(limits) if "message_bytes" in limits else "none",
                 ws_max_size=limits.get("message_bytes", 0),
                 ws_per_message_deflate=deflates,
+                ws_ping_interval=limits.get("ping_s", _PING_S),
+                ws_ping_timeout=limits.get("ping_s", _PING_S),
                 lifespan="on" if has_lifespan else "off",
                 log_config=None,  # the command decides how it logs
                 log_level=logging.ERROR,  # its warnings are what strangers send

@@ -1,7 +1,8 @@
-"""A packet of a signal in bytes, as WebSockets carry it to who asks for that. Pure.
+"""A packet of a signal as WebSockets carry it: in JSON, or in bytes to who asks for that. Pure.
 
-The length of a head in 4 bytes, little-endian; the head in JSON, with blanks at its end; then `x` and `y` as
-`x_dtype` and `dtype` of the head say. Each begins at a multiple of 8 bytes, as a browser's Float64Array must.
+In bytes it is the length of a head in 4 bytes, little-endian; the head in JSON, with blanks at its end; then
+`x` and `y` as `x_dtype` and `dtype` of the head say. Each begins at a multiple of 8 bytes, as a browser's
+Float64Array must.
 """
 
 import json
@@ -10,14 +11,21 @@ from typing import Any
 
 import numpy
 
+from snyper.arrays.encoding import json_of
+
 SUBPROTOCOL = "snyper.binary"
 _ALIGNMENT = 8
 _LENGTH_BYTES = 4
 
 
+def to_json(head: Mapping[str, Any], x: Any, y: Any) -> str:
+    """Return a packet in JSON, with NaN and infinities as stored arrays have them."""
+    return f'{_compact(head)[:-1]},"x":{json_of(x)},"y":{json_of(y)}}}'
+
+
 def pack(head: Mapping[str, Any], x: Any, y: Any) -> bytes:
     """Return a packet in bytes. `head` has the `dtype` of `y`, and the `shape` of both."""
-    told = json.dumps({**head, "x_dtype": str(x.dtype)}, separators=(",", ":")).encode()
+    told = _compact({**head, "x_dtype": str(x.dtype)}).encode()
     told += b" " * (-(len(told) + _LENGTH_BYTES) % _ALIGNMENT)
     begin = x.tobytes()
     begin += b"\0" * (-len(begin) % _ALIGNMENT)
@@ -36,3 +44,7 @@ def unpack(packet: bytes) -> dict[str, Any]:
         return {**told, "x": x.reshape(shape), "y": y.reshape(shape)}
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it is no packet: {error}") from None
+
+
+def _compact(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"))
