@@ -2,9 +2,11 @@
 
 import asyncio
 import signal
+import ssl
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -15,6 +17,7 @@ from snyper.arrays import NumpyClient
 from snyper.device.errors import BadAnswer, Refused, Unreachable
 from tests.integration.harness import DEADLINE_S, HOST, free_port, snyper
 from tests.integration.signal_harness import control, demonstration, health
+from tests.integration.test_device import certificate_for
 from tools.bench.processes import line_of, on_cpython, running
 
 Packet = dict[str, Any]
@@ -112,6 +115,17 @@ async def test_a_key() -> None:
         client = NumpyClient(f"http://{address}", key="some-words-that-nobody-guesses")
         async with listening(client) as packets:
             await next_of(packets)
+
+
+async def test_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate = tmp_path / "both.pem"
+    certificate.write_bytes(certificate_for(HOST))
+    async with demonstration("--certificate", str(certificate)) as address:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await NumpyClient(f"https://{address}").connect_streaming()
+        monkeypatch.setenv("SNYPER_CA_FILE", str(certificate))
+        async with listening(NumpyClient(f"https://{address}")) as packets:
+            assert (await next_of(packets))["timestamp"] == 0.0
 
 
 async def test_nobody_is_there() -> None:
