@@ -19,6 +19,8 @@ INSTALL = "pip install 'snyper"
         (("receive", "--listen", f"{HOST}:{free_port()}"), "fastapi", "gateway"),
         (("serve", "services.py"), "fastapi", "gateway"),
         (("gateway",), "fastapi", "gateway"),
+        (("gateway", "--arrays", "arrays"), "numpy", "arrays"),
+        (("arrays", "list"), "numpy", "arrays"),
         (("gateway", "--demo-signal"), "numpy", "arrays"),
         (("simulate-signal",), "numpy", "arrays"),
         (("trace", "target_1", "--png", "trace.png", "--hub", f"{HOST}:{free_port()}"), "matplotlib", "plot"),

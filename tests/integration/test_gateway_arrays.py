@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import json
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +39,16 @@ def test_an_array_goes_there_and_back_by_requests(gateway: Arrays) -> None:
     assert got.keys() == {"shape", "dtype", "data"}
     assert (numpy.array(got["data"], dtype=got["dtype"]) == array).all()
     assert (gateway.loaded(f"/array/{index}") == array).all()
+
+
+def test_an_array_goes_there_and_back_by_urllib(gateway: Arrays) -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.npy"\r\n\r\n%b\r\n--b--\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    request = urllib.request.Request(f"{gateway.url}/upload", body % saved([1, 2]), headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        index = json.load(answer)["index"]
+    with urllib.request.urlopen(f"{gateway.url}/array/{index}", timeout=30) as answer:
+        assert json.load(answer) == {"shape": [2], "dtype": "int64", "data": [1, 2]}
 
 
 def test_health(gateway: Arrays) -> None:

@@ -447,6 +447,20 @@ def test_a_file_that_somebody_has_removed(gateway: Arrays) -> None:
     assert gateway.request("DELETE", f"/array/{index}").status_code == 200
 
 
+def test_a_file_that_somebody_has_cut(gateway: Arrays) -> None:
+    """Is an error from the begin, or an answer that ends too soon; the next array is as it was."""
+    small, large = gateway.store(numpy.zeros(100)), gateway.store(numpy.zeros(1_000_000))
+    for index in (small, large):
+        os.truncate(gateway.folder / f"{index}.npy", 500)
+    assert refused(gateway.get(f"/array/{small}"), 500)
+    for path in (f"/array/{small}?format=npy", f"/array/{large}?format=npy", f"/array/{large}"):
+        with suppress(httpx.RemoteProtocolError):
+            assert gateway.get(path).status_code == 500
+    assert gateway.rebuilt(f"/array/{gateway.store([1])}").tolist() == [1]
+    for index in (small, large):
+        assert gateway.request("DELETE", f"/array/{index}").status_code == 200
+
+
 def test_an_index_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "arrays" / ".arrays").mkdir(parents=True)
     (tmp_path / "arrays" / "arrays.db").write_text("no database " * 1_000)

@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import tracemalloc
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,40 @@ def test_any_head_is_taken_or_is_not(content: bytes | str) -> None:
     except NotTaken:
         return
     assert head is None or head.file_bytes >= head.offset
+
+
+@settings(max_examples=1_000)
+@given(
+    st.sampled_from([described(), described("'>i2'", "True", "(2, 3)"), described("'|b1'", shape="()")]),
+    st.lists(
+        st.tuples(
+            st.integers(0, 60),
+            st.integers(0, 3),
+            st.sampled_from([*"{}()[]'\",: \n0123456789LTF_-+.e<>|=biufcOVSUM\t\r\0#é"]),
+        ),
+        max_size=4,
+    ),
+    st.sampled_from([(1, 0), (2, 0), (3, 0)]),
+)
+def test_what_is_taken_numpy_reads_too(
+    text: str, edits: list[tuple[int, int, str]], version: tuple[int, int]
+) -> None:
+    """A head with some signs put in or in the place of others: either it is no array, or the same to both."""
+    for at, removed, sign in edits:
+        text = text[:at] + sign + text[at + removed :]
+    begin = headed(text, version)
+    try:
+        head = read_head(begin)
+    except NotTaken:
+        return
+    assert head is not None
+    if head.data_bytes > 10_000:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says so where a head is one of Python 2's
+        array = numpy.load(io.BytesIO(begin + bytes(head.data_bytes)), allow_pickle=False)
+    assert (array.dtype, array.shape) == (head.type, head.shape)
+    assert array.flags.f_contiguous == head.is_fortran or array.flags.c_contiguous == array.flags.f_contiguous
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ _MAX_COUNT = 2**63 - 1  # numpy's own limit, of elements and of bytes
 _ALIGNED_BYTES = 64  # so that what follows may be mapped
 _TYPE = re.compile(r"[<>|=]?(b1|[iu]1)|[<>]([iu][248]|f[248])", re.ASCII)
 _TOKEN = re.compile(
-    r"""[ \t\r\n]*(?:'(?P<text1>[^'\\]{0,99})'|"(?P<text2>[^"\\]{0,99})"|(?P<number>\d{1,19})L?"""
+    r"""[ \t\r\n]*(?:'(?P<text1>[^'\\]{0,99})'|"(?P<text2>[^"\\]{0,99})"|(?P<number>0|[1-9]\d{0,18})L?"""
     r"|(?P<word>True|False)|(?P<sign>[{}():,\[])|(?P<end>\Z))",
     re.ASCII,
 )

@@ -33,8 +33,8 @@ from snyper.gateway.work_routes import key_reused
 
 NPY = "application/x-npy"
 _MB = 1_000_000
-_PAGE = 1_000  # entries at once
 _PIECE_BYTES = 131_072
+_PAGE = 1_000  # entries at once
 _MAX_FIELDS = 20  # of a query
 _SHOWN_CHARS = 100
 _INDEX = re.compile(r"[+-]?\d{1,19}", re.ASCII)
@@ -151,11 +151,11 @@ class _ArrayRoutes:
         entry, file = await asyncio.to_thread(self._open, exchange.path_values["name"])
         with file:
             head = entry.head
-            selection = select(query["slice"], head.shape) if "slice" in query else None
+            selection = select(query["slice"], head.shape) if "slice" in query else whole(head.shape)
             if _wants_npy(exchange, query):
                 await _send_npy(exchange, entry, file, selection)
             else:
-                await _send_json(exchange, head, file, selection or whole(head.shape))
+                await _send_json(exchange, head, file, selection)
 
     async def delete(self, exchange: Exchange) -> None:
         """Delete an array. Raises Refusal."""
@@ -203,20 +203,14 @@ async def _send_json(exchange: Exchange, head: Head, file: BinaryIO, selection: 
     await exchange.stream(parts, "application/json")
 
 
-async def _send_npy(exchange: Exchange, entry: Entry, file: BinaryIO, selection: Selection | None) -> None:
+async def _send_npy(exchange: Exchange, entry: Entry, file: BinaryIO, selection: Selection) -> None:
     def parts() -> Iterator[bytes]:
-        if selection is None:
-            while content := file.read(_PIECE_BYTES):
-                yield content
-        else:
-            yield begin
-            for piece in pieces(file, *file_order(entry.head, selection)):
-                yield piece.tobytes()
+        yield begin
+        for piece in pieces(file, *file_order(entry.head, selection), _PIECE_BYTES):
+            yield piece.tobytes()
 
-    head, begin = entry.head, b""
-    if selection is not None:
-        head = Head(head.dtype, selection.shape, head.is_fortran)
-        begin = head_bytes(head)
+    head = Head(entry.head.dtype, selection.shape, entry.head.is_fortran)
+    begin = head_bytes(head)
     headers = {"content-disposition": attachment(f"{entry.name.removesuffix('.npy')}.npy")}
     await exchange.stream(parts(), NPY, headers, len(begin) + head.file_bytes)
 
