@@ -9,6 +9,7 @@ import pytest
 from snyper.device.serving.exchange import Exchange, Refusal
 from snyper.gateway.app import Gateway
 from snyper.gateway.limits import LIMITS
+from snyper.gateway.service_routes import services_app
 from snyper.gateway.web_socket import WebSocket
 from snyper.system.limits import complete_limits
 
@@ -59,6 +60,17 @@ async def test_who_brings_no_key_hears_no_more_than_that_it_serves() -> None:
             assert known.json() == {"status": "ok", **more}
             wrong = await client.get(path, headers={"authorization": "Bearer wrong"})
             assert wrong.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("key", "keys", "status"), [("words", None, 401), ("words", {}, 404), ("", None, 404)]
+)
+async def test_an_application_asks_for_the_key_of_the_environment(
+    key: str, keys: dict[str, str] | None, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SNYPER_SERVICE_KEY", key)
+    async with client_of(services_app("services.py", keys=keys)) as client:
+        assert (await client.post("/api/nothing")).status_code == status
 
 
 def test_every_face_drains() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from snyper.device import settings
 from snyper.device.inbox.limits import Limits
 from snyper.device.inbox.uploads import Uploads
 from snyper.device.serving.exchange import Refusal
@@ -45,8 +46,8 @@ def services_app(
     those of the Dask cluster at `dask+tls://HOST:PORT`.
 
     It keeps results in the folder `state`, which is then its own; by default in one that goes with it. `keys`
-    are secrets by name, of which a request has to bring one; without any it asks for none. `limits` are
-    `NAME=NUMBER`. Raises ValueError.
+    are secrets by name, of which a request has to bring one; if they are left out that is SNYPER_SERVICE_KEY,
+    as for `snyper serve`. Without any it asks for none. `limits` are `NAME=NUMBER`. Raises ValueError.
     """
 
     @asynccontextmanager
@@ -54,7 +55,10 @@ def services_app(
         async with serving(gateway, Path(services), workers, None if state is None else Path(state)):
             yield
 
-    gateway = Gateway(complete_limits(LIMITS, limits), keys or {}, lifespan)
+    if keys is None:
+        key = settings.service_key()
+        keys = {} if key is None else {"key": key}
+    gateway = Gateway(complete_limits(LIMITS, limits), keys, lifespan)
     return gateway
 
 
