@@ -260,6 +260,18 @@ def test_a_refusal_does_nothing_to_a_terminal(call: Callable[[int], object], kin
     assert str(raised.value).isprintable()
 
 
+@pytest.mark.parametrize(("why", "is_named"), [("wrong secret", True), ("your key may only read", False)])
+def test_a_command_names_a_secret_where_it_is_of_one(why: str, is_named: bool) -> None:
+    def refuse_for(id: object) -> Iterable[bytes]:
+        return [_line(type="error", id=id, status="error", data={"code": "unauthorized", "message": why})]
+
+    with lying(refuse_for, Hesitant) as liar:
+        command = [str(Path(sys.executable).parent / "snyper"), "call", f"{HOST}:{liar.port}", "read"]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (said.returncode, why in said.stderr) == (1, True)
+    assert ("SNYPER_SECRET" in said.stderr) is is_named, said.stderr
+
+
 def log_of_before_all_time(id: object) -> Iterable[bytes]:
     at = {"$": ["datetime", "0001-01-01T00:00:00+14:00"]}
     entry = {"number": 1, "run": "r", "at": at, "who": "eve", "name": "read", "arguments": "", "seconds": 1}

@@ -228,7 +228,9 @@ def connected_server(server: str, hub: str | None, secret_file: Path | None) -> 
     except Unreachable as error:
         fail(f"{error} Give the HOST:PORT of one, or the name of a service of a hub", EXIT_NO_HUB)
     except Refused as error:
-        fail(f"{error}; {SECRET_VARIABLE} or --secret-file says it", EXIT_FAILED)
+        is_of_secret = "secret" in str(error)  # else it is of a key, to the hub
+        hint = f"; {SECRET_VARIABLE} or --secret-file says it" if is_of_secret else ""
+        fail(f"{error}{hint}", EXIT_FAILED)
     except (CallError, RemoteError) as error:
         fail(str(error), EXIT_FAILED)
     except typer.Exit:
