@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 MAX_QUEUED_BYTES = 64 * MAX_CHUNK_BYTES  # of a reader that the network does not let through
 CLOSE_MS = 1_000  # that the end of a stream waits for what is queued
 _JOINED_BYTES = 1_024  # more has no place a second time on a board; less is one packet
+_SENDS_PER_TURN = 8  # before others get their turn
 _LOOK_MS = 10  # between two looks at that
 _ITEM = (
     b'{"type":"item","id":%s,"data":{"seq":%d,"at_us":%d,"uncertainty_us":%d,"source_us":%d%s},"bytes":%d}\n'
@@ -181,6 +182,7 @@ class SourceStream:
         self._item_bytes = int(spec["dtype"][2:])
         self._sources = sources
         self._marks: "list[list[Any]]" = []
+        self._turns = 0  # without one for others
 
     async def __aenter__(self) -> "SourceStream":
         return self
@@ -221,7 +223,10 @@ class SourceStream:
             self._marks = []
             for reader in self.readers[:]:
                 reader.take(seq, count, stamps, marks, view)
-        await sleep_ms(0)
+        self._turns += 1
+        if self._turns >= _SENDS_PER_TURN:
+            self._turns = 0
+            await sleep_ms(0)
 
     async def flush(self) -> None:
         """Wait until each reader has been sent what there was, for a source that has the time."""
@@ -326,11 +331,11 @@ class _Reader:
 
     def take(self, seq: int, count: int, stamps: "tuple[int, int, int]", marks: bytes, view: "Any") -> None:
         """Send samples, in as many blocks as the reader needs, or keep a copy for later."""
-        stream = self.stream
         step = self._step
         if count <= step:
             self._take(seq, count, stamps, marks, view)
             return
+        stream = self.stream
         items = len(view) // count  # of a sample
         rate = stream.spec["rate_hz"]
         for at in range(0, count, step):

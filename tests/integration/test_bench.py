@@ -17,6 +17,7 @@ from tools.bench.ping import ping_rows
 from tools.bench.processes import ROOT
 from tools.bench.recordings import recording_rows
 from tools.bench.stream_clients import stream_client_rows
+from tools.bench.streams import stream_rows
 from tools.idle_load import measure
 from tools.message_cost import WORKS, costs
 
@@ -45,6 +46,13 @@ async def test_a_call_is_measured_beside_its_floors() -> None:
 @needs_micropython
 async def test_a_board_s_call_is_measured_beside_http() -> None:
     rows = await board_call_rows(rounds=1)
+    assert len(rows) == 4
+    assert all(float(row.ratio) > 0 for row in rows)
+
+
+@needs_micropython
+async def test_streams_are_measured_beside_raw_sockets() -> None:
+    rows = await stream_rows(rounds=1, size=1 << 20, board_size=1 << 20)
     assert len(rows) == 4
     assert all(float(row.ratio) > 0 for row in rows)
 

@@ -1,7 +1,8 @@
 """The fan-out of streams: many subscribers, slow and deaf ones, what is kept, what comes back."""
 
 import asyncio
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from typing import Any
 
 import pytest
 
@@ -294,3 +295,48 @@ async def next_of(peer: Peer, message_type: str) -> Message:
 async def _register_console(peer: Peer) -> None:
     await peer.send({"type": "register", "id": 1, "data": {"role": "console", "max_chunk_bytes": 1024}})
     assert (await next_of(peer, "registered"))["status"] == "registered"
+
+
+async def test_a_thousand_subscribers_of_whom_one_is_deaf() -> None:
+    """A deaf one costs no other a sample: each has every block before the next is sent."""
+    async with (
+        stream_hub(max_consoles=70) as hub,
+        source_of(hub.port) as device,
+        counter_of(device) as counter,
+        console(hub.port) as deaf,
+        tally_of(deaf),
+        AsyncExitStack() as stack,
+    ):
+        deafen(hub, deaf)
+        ends = [_Ends() for _ in range(1_000)]
+        for at in range(0, len(ends), 25):
+            client = await stack.enter_async_context(console(hub.port))
+            by_id = dict(enumerate(ends[at : at + 25]))
+            client._link.on_stream = lambda message, by_id=by_id: by_id[message.id].take(message)
+            for id in by_id:
+                line = SocketMessage("read_stream", id, "lab1", None, {"stream": "count"}).to_line()
+                client._link.start_request(id, line, lambda _, reply: None, None)
+                await client._link.drain()
+                await until(lambda end=by_id[id]: end.has_begun, "each should begin")  # type: ignore[misc]
+        assert hub.fan.subscriptions() == 1_001
+        for _ in range(20):
+            await counter.send(256)
+            await until(lambda: all(end.next_seq == counter.stream.seq for end in ends), "all should have it")
+        assert {(end.received, end.lost) for end in ends} == {(5_120, 0)}
+
+
+class _Ends:
+    """One of many subscribers, which only counts."""
+
+    def __init__(self) -> None:
+        self.has_begun = False
+        self.received = self.lost = self.next_seq = 0
+
+    def take(self, message: SocketMessage) -> None:
+        data: dict[str, Any] = message.data or {}
+        if message.attachment is None:
+            self.has_begun = True
+            return
+        self.received += len(message.attachment) // 4
+        self.lost += data.get("lost", 0)
+        self.next_seq = data["seq"] + len(message.attachment) // 4

@@ -24,6 +24,7 @@ from tools.bench.processes import pin_to_one_cpu
 from tools.bench.recordings import recording_rows
 from tools.bench.rounds import Row
 from tools.bench.stream_clients import CLIENTS as STREAM_CLIENTS, stream_client_rows
+from tools.bench.streams import stream_rows
 from tools.bench.tick import tick_row
 
 console = Console()
@@ -41,6 +42,8 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
     rows += asyncio.run(call_rows(arguments.rounds, arguments.pings))
     console.print("bench: a board's readings")
     rows += asyncio.run(board_call_rows(arguments.rounds))
+    console.print("bench: streams over the link")
+    rows += asyncio.run(stream_rows(arguments.rounds))
     console.print("bench: a recording")
     rows += asyncio.run(recording_rows(min(arguments.rounds, 5)))
     if sys.platform == "linux":

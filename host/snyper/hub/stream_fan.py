@@ -46,7 +46,9 @@ SOURCE_DURATION_MS = 60_000  # that a source which ends by itself is asked for a
 _PER_TURN = 32  # items, before other tasks get their turn
 _PER_TURN_BYTES = 1 << 20
 _JOINED_BYTES = 16_384  # what is more is not copied behind its line
-_UNSENT_BYTES = 131_072  # that the system may hold for a subscriber: what else he is told waits behind them
+_UNSENT_BYTES = (
+    MAX_BLOCK_BYTES  # that the system may hold for a subscriber: what else he is told waits behind them
+)
 
 
 class Subscriber:

@@ -24,6 +24,7 @@ from snyper.shared.socket_protocol import (
 from snyper.shared.stream_spec import MAX_BLOCK_BYTES, READ_STREAM, STOP, checked_name
 from snyper.shared.vocabulary import MAX_TIMEOUT_MS
 from snyper.streams.block import Block, Mark
+from snyper.streams.buffers import Buffers
 from snyper.streams.link_clock import LinkClock
 from snyper.streams.spec import StreamSpec
 
@@ -232,7 +233,9 @@ class _Subscription:
         self._connection = connection = await self._hub._live_connection()
         self._link: Link = connection._link
         self._id = self._link.new_id()
-        self._link.max_chunk_bytes = self._link._parser.max_chunk_bytes = MAX_BLOCK_BYTES
+        if self._link.max_chunk_bytes != MAX_BLOCK_BYTES:
+            self._link.max_chunk_bytes = self._link._parser.max_chunk_bytes = MAX_BLOCK_BYTES
+            self._link._parser.new_buffer = Buffers()
         self.clock = LinkClock.of(self._link)
         self.clock.hold()
         message = SocketMessage(READ_STREAM, self._id, self._reader._source, None, self._reader.request())
