@@ -22,7 +22,7 @@ PIP   := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 pictures memory skew bench chaos faults faults-full cuts: export SNYPER_KEY =
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo play hub simulate watch deploy skew bench docs pictures memory chaos faults faults-full long-calls long-offload long-arrays cuts test package check format clean
+.PHONY: help setup demo play hub simulate watch deploy skew bench docs pictures memory chaos faults faults-full long-calls long-offload long-arrays long-streams cuts test package check format clean
 
 help: ## List the targets
 	@echo "usage: make TARGET [NAME=value ...]"
@@ -91,6 +91,9 @@ long-offload: $(READY) ## Deliver 1,000 items while both sides are killed, send 
 
 long-arrays: $(READY) ## Store an array of 500 MB, and slice it
 	@SNYPER_LARGE_MB=500 $(BIN)/python -m pytest tests/integration/test_gateway_arrays_hostile.py -k large_array $(ARGS)
+
+long-streams: $(READY) ## Reboot a board's stream 100 times with its network cut every 3 s
+	@SNYPER_REBOOTS=100 $(BIN)/python -m pytest tests/integration/test_stream_board.py $(ARGS)
 
 cuts: $(READY) ## Cut the power at each command to the flash (ARGS="--depth 2")
 	@$(BIN)/python -m tools.power_cuts $(ARGS)
