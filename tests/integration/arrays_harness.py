@@ -14,12 +14,12 @@ from tests.integration.harness import HOST, free_port
 class Arrays:
     """A gateway that stores arrays in a folder of `directory`, which is its home too."""
 
-    def __init__(self, directory: Path, *arguments: str, **environment: str) -> None:
+    def __init__(self, directory: Path, *arguments: str, port: int = 0, **environment: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.folder = directory / "arrays"
         self.process = Process(
             directory,
-            *("gateway", "--hub", f"{HOST}:{free_port()}", "--listen", f"{HOST}:0"),
+            *("gateway", "--hub", f"{HOST}:{free_port()}", "--listen", f"{HOST}:{port}"),
             *("--arrays", str(self.folder), *arguments),
             **environment,
         )

@@ -8,7 +8,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,30 @@ def test_an_upload_over_cuts_is_stored_once(gateway: Arrays) -> None:
         assert relay.cuts_left == 0
         assert numpy.array_equal(client.get_array(index), array)
         assert client.health()["arrays_stored"] == before + 1
+
+
+def test_an_upload_over_the_end_of_its_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is killed in the middle of it and started again: whole, and once."""
+    monkeypatch.setattr(retrying, "_FIRST_DELAY_S", 4.0)
+    gateway = Arrays(tmp_path)
+    kept = gateway.store([1])
+    array = numpy.random.default_rng(9).normal(size=(2_000, 1_000))
+    is_half_way = threading.Event()
+
+    def on_progress(done: int, total: int) -> None:
+        if done > total // 2:
+            is_half_way.set()
+
+    with NumpyClient(gateway.url) as client, ThreadPoolExecutor(1) as pool:
+        uploading = pool.submit(client.upload_numpy_array, array, "over it", on_progress)
+        assert is_half_way.wait(30)
+        gateway.process.end(signal.SIGKILL)
+        gateway = Arrays(tmp_path, port=gateway.port)
+        assert uploading.result(60)["index"] == kept + 1
+        assert numpy.array_equal(client.get_array("over it"), array)
+        assert client.health()["arrays_stored"] == 2
+    assert gateway.parts() == []
+    assert gateway.end() == 0
 
 
 def test_what_is_no_gateway() -> None:
