@@ -638,7 +638,7 @@ async def test_version() -> None:
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("snyper st", {"stand-up", "stats", "stubs"}),
+        ("snyper st", {"stand-up", "stats", "stream", "stubs"}),
         ("snyper stand-up --t", {"--timeout"}),
         ("snyper hub --engine ", {"micropython", "cpython"}),
         ("snyper game s", {"start", "stop", "scores"}),

@@ -119,7 +119,7 @@ HOST_ROOMS = {
     "services": ("snyper.shared", "snyper.system", "snyper.client", "snyper.device.addresses"),
     "arrays": ("snyper.system", "snyper.device"),
     "streams": ("snyper.shared", "snyper.system", "snyper.client"),
-    "recordings": ("snyper.streams", "snyper.system", "snyper.shared", "snyper.device"),
+    "recordings": (*("snyper.shared", "snyper.system", "snyper.device", "snyper.client", "snyper.streams"),),
     "offload": ("snyper.shared", "snyper.system", "snyper.device"),
     "hub": (
         *("snyper.shared", "snyper.system", "snyper.device"),
@@ -139,7 +139,7 @@ HOST_ROOMS = {
     "cli": (
         *("snyper.shared", "snyper.system", "snyper.client", "snyper.history", "snyper.dashboard"),
         *("snyper.hub", "snyper.boards", "snyper.device", "snyper.services", "snyper.web", "snyper.offload"),
-        *("snyper.gateway", "snyper.arrays", "snyper.streams"),
+        *("snyper.gateway", "snyper.arrays", "snyper.streams", "snyper.recordings"),
     ),
 }
 

@@ -13,6 +13,7 @@ from snyper.cli import extras, transfers
 from snyper.cli.commands import Json
 from snyper.cli.help_page import App
 from snyper.cli.output import err, out
+from snyper.cli.record_command import record
 from snyper.cli.transfers import SERVER_TIMEOUT_S, ServerTimeout
 from snyper.client.labels import plural
 from snyper.system.files import shown, writing
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 arrays = App(
     help="Store arrays at a gateway, and get them back.", no_args_is_help=True, rich_markup_mode=None
 )
+
+arrays.command()(record)
 
 DEFAULT_GATEWAY = "http://127.0.0.1:8000"
 Gateway = Annotated[

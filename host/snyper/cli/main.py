@@ -38,6 +38,7 @@ COMMANDS = {
     "receive": "receive_command.receive",
     "gateway": "gateway_command.gateway",
     "arrays": "arrays_command.arrays",
+    "recordings": "recordings_command.recordings",
     "stream": "stream_command.stream",
     "call": "call_command.call",
     "stubs": "call_command.stubs",

@@ -90,7 +90,7 @@ class Recorder:
     ) -> None:
         self._writer = RecordingWriter(folder, source, stream, segment_bytes)
         self._folder = folder
-        self._name = f"{source}/{stream}"
+        self.name = f"{source}/{stream}"
         self._on_change = on_change
         self._memory_bytes = memory_bytes
         self._changed = threading.Condition()  # guards all below
@@ -116,7 +116,7 @@ class Recorder:
         # Of the thread.
         self._begun: tuple[str, StreamSpec, int] | None = None
         self._defect: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=f"recorder of {self._name}")
+        self._thread = threading.Thread(target=self._run, name=f"recorder of {self.name}")
 
     async def __aenter__(self) -> "Recorder":
         with suppress(OSError):
@@ -170,7 +170,7 @@ class Recorder:
     def _item(self, block: Block, spec: StreamSpec, hub_id: str) -> _Item | None:
         """Note which numbers a block brings, and which are missing before it; without what came already."""
         if not 0 <= block.seq <= block.next_seq <= MAX_NUMBER:
-            _logger.warning("recorder of %s: a block has the number %d", self._name, block.seq)
+            _logger.warning("recorder of %s: a block has the number %d", self.name, block.seq)
             return None
         clock = self._read_clocks(block.at_us + block.lag_us, block.lag_us > 0, hub_id)
         with self._changed:
@@ -225,7 +225,7 @@ class Recorder:
         try:
             is_kept = self._spill.put(_packed(item))
         except OSError as error:
-            _logger.warning("recorder of %s: %s, also where blocks wait", self._name, _reason(error))
+            _logger.warning("recorder of %s: %s, also where blocks wait", self.name, _reason(error))
             return False
         with self._changed:
             self._changed.notify()
@@ -246,7 +246,7 @@ class Recorder:
         try:
             self._record_all()
         except BaseException as error:
-            _logger.exception("a defect: recorder of %s", self._name)
+            _logger.exception("a defect: recorder of %s", self.name)
             self._defect = error
         finally:
             self._close()
@@ -292,7 +292,7 @@ class Recorder:
         try:
             return _unpacked(self._spill.get())
         except (OSError, ValueError) as error:
-            _logger.warning("recorder of %s: a block that waited is lost: %s", self._name, error)
+            _logger.warning("recorder of %s: a block that waited is lost: %s", self.name, error)
             return None
 
     def _store(self, item: _Item) -> None:
@@ -363,7 +363,7 @@ class Recorder:
                 self._close_epoch(epoch, offered.end, why)
             self._writer.sync()
         except OSError as error:
-            _logger.error("recorder of %s: its last gap is not recorded: %s", self._name, _reason(error))
+            _logger.error("recorder of %s: its last gap is not recorded: %s", self.name, _reason(error))
 
     def _close(self) -> None:
         try:
@@ -378,9 +378,9 @@ class Recorder:
             self._failing = failing
         if is_news:
             if failing:
-                _logger.warning("recorder of %s: %s. It goes on when there is room", self._name, failing)
+                _logger.warning("recorder of %s: %s. It goes on when there is room", self.name, failing)
             else:
-                _logger.warning("recorder of %s: it records again", self._name)
+                _logger.warning("recorder of %s: it records again", self.name)
             self._on_change(self.progress)
 
 

@@ -1,0 +1,153 @@
+"""`snyper arrays record`: streams into a folder of recordings, until Ctrl-C."""
+
+import asyncio
+import os
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from snyper.cli import extras
+from snyper.cli.commands import HubOption, Json, run, warn_of_losses
+from snyper.cli.output import can_redraw, err, fail, out
+from snyper.client import DEFAULT_HUB, connect
+from snyper.client.labels import plural
+from snyper.system.files import shown
+from snyper.system.process import EXIT_FAILED
+from snyper.system.streams import print_json
+from snyper.system.temporary import temporary_folder
+from snyper.system.text import one_line
+
+if TYPE_CHECKING:
+    from snyper.recordings import Recorder
+
+DEFAULT_FOLDER = Path("recordings")
+Folder = Annotated[
+    Path, typer.Option("--folder", metavar="FOLDER", help="Of the recordings.", file_okay=False)
+]
+_DAY_S = 86_400
+_GB = 1_000_000_000
+
+
+def record(
+    streams: Annotated[
+        list[str], typer.Argument(metavar="SOURCE/STREAM...", help="As `snyper stream list` shows them.")
+    ],
+    folder: Folder = DEFAULT_FOLDER,
+    history: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Begin so long ago: 10s, 5m; by default now.")
+    ] = None,
+    duration: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="End after so long; by default with Ctrl-C.", min=0),
+    ] = None,
+    keep_days: Annotated[
+        float | None, typer.Option(metavar="DAYS", help="Remove what is older.", min=0)
+    ] = None,
+    keep_gb: Annotated[
+        float | None, typer.Option(metavar="GB", help="Remove the oldest of more than that.", min=0)
+    ] = None,
+    hub: HubOption = DEFAULT_HUB,
+    as_json: Json = False,
+) -> None:
+    """Record streams until Ctrl-C, each into a folder of its own that opens after any crash.
+
+    What is typed meanwhile is a mark in each: a name and Enter. What cannot be kept is recorded as a gap.
+    """
+    extras.need("arrays", "recording")
+    from snyper.recordings.errors import InUse
+    from snyper.recordings.session import keep_within, only_recorder, record_stream
+    from snyper.streams.subscriber import history_ms
+
+    begun: list[tuple[Path, Recorder]] = []
+
+    def on_begin(path: Path, recorder: "Recorder") -> None:
+        begun.append((path, recorder))
+        err.print(one_line(f"{recorder.name}: into {shown(path)}"), soft_wrap=True)
+
+    async def record_all(spill: Path) -> None:
+        max_age_s = None if keep_days is None else keep_days * _DAY_S
+        max_bytes = None if keep_gb is None else int(keep_gb * _GB)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(duration), connect(hub, reconnect=True) as console:
+                warn_of_losses(console, hub)
+                _marks_typed(asyncio.get_running_loop(), begun)
+                keeping = asyncio.create_task(keep_within(folder, max_age_s, max_bytes))
+                showing = asyncio.create_task(_show(begun)) if can_redraw(err) and not as_json else None
+                try:
+                    async with asyncio.TaskGroup() as tasks:
+                        for number, name in enumerate(streams):
+                            place = spill / str(number)
+                            place.mkdir()
+                            tasks.create_task(record_stream(console, name, folder, place, on_begin, history))
+                except ExceptionGroup as group:
+                    raise group.exceptions[0] from None
+                finally:
+                    keeping.cancel()
+                    if showing is not None:
+                        showing.cancel()
+
+    try:
+        history_ms(history or 0)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--history") from None
+    try:
+        with only_recorder(folder), temporary_folder() as spill:
+            run(record_all(spill), hub, until_ctrl_c=True)
+    except InUse as error:
+        fail(str(error), EXIT_FAILED)
+    finally:
+        _tell_end(begun, as_json)
+
+
+def _tell_end(begun: "list[tuple[Path, Recorder]]", as_json: bool) -> None:
+    for path, recorder in begun:
+        progress = recorder.progress
+        if as_json:
+            about = {"stream": recorder.name, "samples": progress.stored, "missing": progress.gaps}
+            print_json(about | {"recording": shown(path)})
+        else:
+            text = f"{recorder.name}: {plural(progress.stored, 'sample')}, {progress.gaps:,} missing"
+            out.print(one_line(f"{text}, in {shown(path)}"), highlight=False, soft_wrap=True)
+
+
+async def _show(begun: "list[tuple[Path, Recorder]]") -> None:
+    """Show how far each recorder is, in place."""
+    from rich.live import Live
+    from rich.table import Table
+
+    with Live(console=err, transient=True, auto_refresh=False) as live:
+        while True:
+            table = Table("stream", "samples", "missing", "waiting", "", box=None)
+            for _, recorder in begun:
+                progress = recorder.progress
+                waiting = f"{progress.waiting_bytes / 1e6:,.1f} MB" if progress.waiting_bytes else ""
+                table.add_row(
+                    recorder.name, f"{progress.stored:,}", f"{progress.gaps:,}", waiting, progress.failing
+                )
+            live.update(table, refresh=True)
+            await asyncio.sleep(0.5)
+
+
+def _marks_typed(loop: asyncio.AbstractEventLoop, begun: "list[tuple[Path, Recorder]]") -> None:
+    """Put a mark into each recording for each line that is typed from now on."""
+
+    def mark(name: str) -> None:
+        for _, recorder in begun:
+            recorder.mark(name)
+
+    def read() -> None:
+        # Not through sys.stdin, whose lock a thread must not hold when the process ends.
+        waiting = b""
+        with suppress(OSError, RuntimeError):  # the loop has ended
+            while data := os.read(0, 4_096):
+                *lines, waiting = (waiting + data).split(b"\n")
+                for line in lines:
+                    name = one_line(line.decode(errors="replace")).strip()
+                    loop.call_soon_threadsafe(mark, name or "mark")
+
+    if sys.stdin is not None:
+        threading.Thread(target=read, daemon=True).start()

@@ -1,0 +1,79 @@
+"""Records streams of a hub into a folder of recordings, and keeps that within limits."""
+
+import asyncio
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, aclosing, contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from snyper.client import HubClient
+from snyper.recordings.errors import InUse
+from snyper.recordings.recorder import Recorder
+from snyper.recordings.retention import remove_old
+from snyper.system.files import lock
+
+RETENTION_S = 60.0
+_LOCK = "recorder.lock"
+
+
+@contextmanager
+def only_recorder(place: Path) -> Iterator[None]:
+    """Hold a folder of recordings for the block; it is made if it is not there. Raises InUse where another
+    recorder has it, OSError.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(place / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if not lock(descriptor, waits=False):
+            raise InUse(f"another recorder records into {place}: give it streams too, or take another folder")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def new_folder(place: Path, name: str) -> Path:
+    """Return a folder for a recording of a stream that begins now, which is not there yet."""
+    readable = re.sub(r"[^\w.-]", "_", name.replace("/", "-"), flags=re.ASCII)
+    stem = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{readable}"
+    folder, number = place / stem, 1
+    while folder.exists():
+        number += 1
+        folder = place / f"{stem}-{number}"
+    return folder
+
+
+async def record_stream(
+    hub: HubClient,
+    name: str,
+    place: Path,
+    spill: Path,
+    on_begin: Callable[[Path, Recorder], None],
+    history: str | float | None = None,
+) -> None:
+    """Record a stream, `SOURCE/STREAM`, from its first block on until it ends or this is cancelled.
+
+    `spill` is a folder of its own. Raises ValueError for what is no name, ProtocolError, OSError.
+    """
+    reader = hub.read_stream(name, history=history, wait=True)
+    source, _, stream = name.rpartition("/")
+    async with AsyncExitStack() as stack, aclosing(reader.__aiter__()) as blocks:
+        recorder: Recorder | None = None
+        async for block in blocks:
+            if recorder is None:
+                folder = new_folder(place, name)
+                made = await asyncio.to_thread(partial(Recorder, folder, source, stream, spill))
+                recorder = await stack.enter_async_context(made)
+                on_begin(folder, recorder)
+            assert reader.spec is not None
+            await recorder.put(block, reader.spec, hub.boot_id)
+
+
+async def keep_within(place: Path, max_age_s: float | None, max_bytes: int | None) -> None:
+    """Remove the oldest of a folder of recordings, now and again and again. Raises OSError."""
+    while max_age_s is not None or max_bytes is not None:
+        await asyncio.to_thread(lambda: deque(remove_old(place, max_age_s, max_bytes), maxlen=0))
+        await asyncio.sleep(RETENTION_S)

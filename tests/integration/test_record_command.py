@@ -1,0 +1,164 @@
+"""`snyper arrays record` and `snyper recordings`: as a person and a program use them."""
+
+import asyncio
+import csv
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy
+
+from snyper.recordings import open_recording
+from tests.integration.harness import HOST, Command, run_snyper, snyper, until
+from tests.integration.stream_harness import Counter, counter_of, source_of, stream_hub
+
+
+@asynccontextmanager
+async def counting() -> AsyncIterator[tuple[Counter, dict[str, str]]]:
+    """Run a hub with a source, and say where it is."""
+    async with stream_hub() as hub, source_of(hub.port) as device, counter_of(device) as counter:
+        yield counter, {"SNYPER_HUB": f"{HOST}:{hub.port}", "SNYPER_KEY": ""}
+
+
+@asynccontextmanager
+async def typed_to(*arguments: str, **variables: str) -> AsyncIterator[tuple[Command, asyncio.StreamWriter]]:
+    """Run `snyper`, and give what somebody types to it."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "snyper.cli", *arguments),
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        env={**os.environ, **variables},
+    )
+    command = Command(process)
+    try:
+        assert process.stdin is not None
+        yield command, process.stdin
+    finally:
+        await command.end()
+
+
+async def test_a_stream_is_recorded_shown_and_exported(tmp_path: Path) -> None:
+    place = tmp_path / "recordings"
+    async with counting() as (counter, variables):
+        arguments = ("arrays", "record", "lab1/count", "--folder", str(place), "--json")
+        async with typed_to(*arguments, **variables) as (command, stdin):
+            await until(lambda: counter.stream.is_read, "it should be read")
+            await counter.send(1_000)
+            await command.says("lab1/count: into")
+            stdin.write(b"door opened\n")
+            [folder] = _folders(place)
+            with open_recording(folder) as growing:
+
+                def is_marked() -> bool:
+                    growing.refresh()
+                    return [mark.name for mark in growing.marks] == ["door opened"]
+
+                await until(is_marked, "the mark should be recorded")
+            await counter.send(500)
+            status, _, error = await run_snyper(*arguments, **variables)
+            assert (status, "another recorder" in error) == (1, True), error
+            assert await command.interrupt() == 0
+            said = json.loads(command.out)
+            assert (said["stream"], said["samples"], said["missing"]) == ("lab1/count", 1_500, 0)
+    status, output, _ = await run_snyper("recordings", "list", "--folder", str(place), "--json")
+    [listed] = json.loads(output)
+    assert (status, listed["recording"], listed["samples"]) == (0, folder.name, 1_500)
+    assert listed["began"]
+    status, output, _ = await run_snyper("recordings", "list", "--folder", str(place))
+    assert "lab1/count" in output
+    status, output, _ = await run_snyper("recordings", "info", str(folder), "--json")
+    about = json.loads(output)
+    assert (about["epochs"][0]["dtype"], about["gaps"]) == ("<u4", [])
+    status, output, _ = await run_snyper("recordings", "info", str(folder))
+    assert "1,500 samples, 0 missing" in output
+    assert "mark door opened" in output
+    for name in ("out.npy", "out.csv", "out.zarr"):
+        status, _, error = await run_snyper("recordings", "export", str(folder), str(tmp_path / name))
+        assert (status, "1,500 samples" in error) == (0, True), error
+    assert (numpy.load(tmp_path / "out.npy") == numpy.arange(1_500)).all()
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert [row["number"] for row in csv.DictReader(file)] == [str(number) for number in range(1_500)]
+    status, _, error = await run_snyper("recordings", "export", str(folder), str(tmp_path / "out.zarr"))
+    assert (status, "there already" in error) == (1, True)
+
+
+async def test_a_recorder_that_is_killed_has_recorded_what_came(tmp_path: Path) -> None:
+    async with counting() as (counter, variables):
+        arguments = ("arrays", "record", "lab1/count", "--folder", str(tmp_path))
+        async with snyper(*arguments, **variables) as command:
+            await until(lambda: counter.stream.is_read, "it should be read")
+            await counter.send(1_000)
+            await command.says("lab1/count: into")
+            [folder] = _folders(tmp_path)
+            with open_recording(folder) as growing:
+                for _ in range(20):
+                    await counter.send(100)
+
+                def is_there() -> bool:
+                    growing.refresh()
+                    return sum(epoch.samples for epoch in growing.epochs) == 3_000
+
+                await until(is_there, "all should be recorded")
+            assert await command.interrupt(signal.SIGKILL) == -signal.SIGKILL
+        with open_recording(folder) as recording:
+            (run,) = recording.read(0, 10_000)
+            assert (run.samples == numpy.arange(3_000)).all()
+        await until(lambda: not counter.stream.is_read, "the hub should see that it is gone")
+        async with snyper(*arguments, **variables) as command:  # nothing is to be repaired or unlocked
+            await until(lambda: counter.stream.is_read, "it should be read")
+            await counter.send(10)
+            await command.says("lab1/count: into")
+            assert await command.interrupt() == 0
+        assert len(_folders(tmp_path)) == 2
+
+
+async def test_a_source_that_starts_again_is_another_epoch(tmp_path: Path) -> None:
+    async with stream_hub() as hub:
+        variables = {"SNYPER_HUB": f"{HOST}:{hub.port}", "SNYPER_KEY": ""}
+        sent: dict[str, int] = {}
+        async with snyper(
+            "arrays", "record", "lab1/count", "--folder", str(tmp_path), **variables
+        ) as command:
+            for _ in range(3):
+                async with source_of(hub.port) as device, counter_of(device) as counter:
+                    await until(partial(getattr, counter.stream, "is_read"), "it should be read")
+                    for _ in range(10):
+                        await counter.send(50)
+                    sent[counter.stream.epoch] = 500
+                    await until(lambda: _stored(tmp_path) == sum(sent.values()), "it should be recorded")
+            assert await command.interrupt() == 0
+        [folder] = _folders(tmp_path)
+        with open_recording(folder) as recording:
+            assert {epoch.id: epoch.samples for epoch in recording.epochs} == sent
+            assert recording.gaps == ()
+
+
+def _folders(place: Path) -> list[Path]:
+    return list(place.glob("*-lab1-count*"))
+
+
+def _stored(place: Path) -> int:
+    for folder in _folders(place):
+        with open_recording(folder) as recording:
+            return sum(epoch.samples for epoch in recording.epochs)
+    return 0
+
+
+async def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for arguments, said, expected in (
+        (("recordings", "info", str(tmp_path / "empty")), "has no recording.json", 1),
+        (("recordings", "export", str(tmp_path / "empty"), "a.npy"), "has no recording.json", 1),
+        (("arrays", "record", "lab1/a", "--history", "long", "--folder", str(tmp_path)), "is no time", 2),
+        (("arrays", "record", "lab1", "--folder", str(tmp_path), "--hub", "127.0.0.1:1"), "no hub at", 3),
+    ):
+        status, _, error = await run_snyper(*arguments)
+        assert (status, said in error) == (expected, True), error
+        assert "Traceback" not in error
