@@ -28,6 +28,7 @@ from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
 SHARED = 'scope="module"'
 TOGETHER = re.compile(
     r"tests/unit/test_(naming)\.py"  # all that the project has, parsed
+    r"|tests/unit/test_(client_types)\.py::\w+\[(mypy)"  # what mypy has read once, in its cache
     r"|tests/unit/test_on_micropython\.py::\w+\[(\w+\.py)"  # a file's run on MicroPython
 )
 
