@@ -271,7 +271,6 @@ async def test_closing_loses_no_call() -> None:
     assert bath.cooled == 1
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # for connections that are left open
 async def test_a_server_is_drained_before_it_is_closed() -> None:
     bath = Bath()
     async with AsyncServer(bath, hello, address=HOST, port=0) as server:
@@ -293,6 +292,7 @@ async def test_a_server_is_drained_before_it_is_closed() -> None:
         await client.close()
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # for connections that are left open
 def test_a_client_outlives_its_event_loop() -> None:
     async def greet(c: Any) -> object:
         return await c.hello()
