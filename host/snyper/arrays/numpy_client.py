@@ -100,7 +100,8 @@ class NumpyClient:
 
     def list_arrays(self) -> dict[str, Any]:
         """Return `count`, and `arrays`: of each its `index`, `shape` and `dtype`."""
-        return self._json("GET", "/arrays")
+        arrays = [{name: one[name] for name in ("index", "shape", "dtype")} for one in self.describe_arrays()]
+        return {"count": len(arrays), "arrays": arrays}
 
     def describe_arrays(self) -> Iterator[dict[str, Any]]:
         """Iterate over all arrays: of each its `index`, `name`, `shape`, `dtype`, `bytes`, `created`."""
