@@ -340,3 +340,63 @@ class _Ends:
         self.received += len(message.attachment) // 4
         self.lost += data.get("lost", 0)
         self.next_seq = data["seq"] + len(message.attachment) // 4
+
+
+async def test_a_slow_subscriber_is_answered_behind_what_is_on_its_way_and_no_more() -> None:
+    """A ping's answer has its place after one block and what the sockets hold, however many blocks wait."""
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        counter_of(device) as counter,
+        console(hub.port) as client,
+    ):
+        link = client._link
+        async with tally_of(client) as tally:
+            deafen(hub, client)
+            [far] = [one for one in hub.links if one.name == "console"]
+            while far.writable:
+                await counter.send(1_000)
+            for _ in range(3_000):
+                await counter.send(1_000)
+            pong: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            line = SocketMessage("ping", "slow").to_line()
+            link.start_request("slow", line, lambda _, reply: pong.set_result(tally.reader.blocks), None)
+            await until(lambda: far._queue, "its answer should wait")
+            before = tally.reader.blocks
+            link._stream.resume_reading()
+            behind = await asyncio.wait_for(pong, 60) - before
+            await tally.until(counter.stream.seq)
+            assert tally.received + tally.lost == counter.stream.seq
+        assert behind < 1_000, "what sockets hold of 3,000 blocks that wait"
+
+
+async def test_blocks_are_no_lines_to_the_limit_of_them() -> None:
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        counter_of(device) as counter,
+        console(hub.port) as client,
+        tally_of(client) as tally,
+    ):
+        hub.lines_at_once = 500
+        for _ in range(2_000):
+            await counter.send(1)
+        await tally.until(2_000)
+        [link] = [link for link in hub.links if link.name == "lab1"]
+        assert link.lines < 100
+        assert (tally.received, tally.lost) == (2_000, 0)
+
+
+async def test_a_request_whose_console_has_gone_meanwhile_leaves_nothing() -> None:
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        counter_of(device) as counter,
+        console(hub.port) as client,
+    ):
+        await client.status()
+        [link] = [link for link in hub.links if link.name == "console"]
+        link.end()
+        hub.fan.subscribe(link, SocketMessage("read_stream", 1, "lab1", None, {"stream": "count"}))
+        assert hub.fan.subscriptions() == 0
+        assert not counter.stream.is_read

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 import snyper
+from snyper.hub.tls import server_tls
+from snyper.shared.device import Device
 from snyper.shared.link import Link
+from snyper.shared.runtime import end_task
 from snyper.shared.socket_protocol import MessageType, ProtocolError, SocketMessage
-from tests.integration.harness import DEADLINE_S, Message, mortal_hub, until
+from tests.integration.harness import DEADLINE_S, HOST, Message, mortal_hub, until
 from tests.integration.stream_harness import (
     Tally,
     console,
@@ -222,3 +225,24 @@ class _Liar:
     async def until_answered(self) -> None:
         """Wait until the hub has read what was sent so far."""
         await self.link.exchange(SocketMessage(MessageType.PING, self.link.new_id()), 5_000)
+
+
+async def test_a_stream_goes_under_tls(tmp_path: Path) -> None:
+    key = f"fleet:{1:064x}"
+    async with stream_hub(keys=(key,)) as hub:
+        hub.tls = server_tls(tmp_path / "hub.pem")
+        device = Device(f"tls://{HOST}:{hub.port}", "lab1", key)
+        running = asyncio.create_task(device.run())
+        try:
+            await until(lambda: device.link is not None, "the source should register")
+            async with (
+                counter_of(device) as counter,
+                snyper.connect(f"tls://{HOST}:{hub.port}", key) as client,
+                tally_of(client) as tally,
+            ):
+                for _ in range(5):
+                    await counter.send(100_000)
+                    await tally.until(counter.stream.seq)
+                assert (tally.received, tally.lost) == (500_000, 0)
+        finally:
+            await end_task(running)

@@ -37,7 +37,7 @@ from snyper.shared.socket_protocol import (
 from snyper.shared.stream_spec import MAX_BLOCK_BYTES, READ_STREAM, STOP, checked_name
 
 MAX_SUBSCRIPTIONS = 64  # of one console
-MAX_BLOCKS_PER_S = 1_000  # of one stream, that are no lines to the hub's limit of them
+MAX_BLOCKS_PER_S = 4_000  # of one stream, that are no lines to the hub's limit of them
 MAX_KEPT_BYTES = 256 << 20  # of all streams together
 LINGER_S = 1.0  # that a source is read after its last subscriber has gone
 RETRY_S = 1.0  # until a source that has refused is asked again
@@ -46,9 +46,8 @@ SOURCE_DURATION_MS = 60_000  # that a source which ends by itself is asked for a
 _PER_TURN = 32  # items, before other tasks get their turn
 _PER_TURN_BYTES = 1 << 20
 _JOINED_BYTES = 16_384  # what is more is not copied behind its line
-_UNSENT_BYTES = (
-    MAX_BLOCK_BYTES  # that the system may hold for a subscriber: what else he is told waits behind them
-)
+# That the system may hold for a subscriber, or a block: what he is told meanwhile waits behind it.
+_UNSENT_BYTES = 16_384
 
 
 class Subscriber:
@@ -154,6 +153,7 @@ class StreamFan:
         self._subscribers: dict[Link, dict[str | int, Subscriber]] = {}
         self._ready: deque[Subscriber] = deque()
         self._blocked: dict[Link, list[Subscriber]] = {}
+        self._unsent_bytes: dict[Link, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_turn_due = False
 
@@ -165,6 +165,8 @@ class StreamFan:
         Raises ProtocolError: `bad_message`, `unknown_target`, `disconnected` where the source is not there,
         `busy` for too many.
         """
+        if link.close_error is not None:
+            return  # it ended before this began
         source = message.target_id or ""
         if not is_target_id(source) or source == ALL_TARGETS:
             raise ProtocolError(ErrorCode.BAD_MESSAGE, "a stream is read from one peer: `target_id`")
@@ -186,9 +188,8 @@ class StreamFan:
         self._streams[source, name] = stream
         here[message.id] = subscriber
         stream.subscribers.append(subscriber)
-        if not link.reads_always:
-            link.reads_always = True  # what is to be read may be that he wants no more
-            _bound_unsent(link)
+        link.reads_always = True  # what is to be read may be that he wants no more
+        self._bound_unsent(link, _UNSENT_BYTES)
         if stream.epoch is not None and not stream.is_gone and stream.link is not None:
             stream.place(subscriber)
             self._make_ready(subscriber)
@@ -208,6 +209,7 @@ class StreamFan:
         for subscriber in self._subscribers.pop(link, {}).values():
             self._remove(subscriber)
         self._blocked.pop(link, None)
+        self._unsent_bytes.pop(link, None)
 
     def list(self) -> list[tuple[str, dict[str, Any]]]:
         """Return what is known of each stream, with the name of its source."""
@@ -494,6 +496,19 @@ class StreamFan:
             return self._tell_epoch(subscriber)
         return self._send_block(subscriber, block)
 
+    def _bound_unsent(self, link: Link, size: int) -> None:
+        """Have the system take no more for a subscriber than so many bytes that it cannot send now, or what
+        was allowed before.
+        """
+        if size <= self._unsent_bytes.get(link, 0):
+            return
+        self._unsent_bytes[link] = size
+        stream = _stream_of(link)
+        sock = None if stream is None else stream._transport.get_extra_info("socket")
+        if sock is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            with suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size)
+
     def _change(self, subscriber: Subscriber, epoch: Epoch) -> None:
         if subscriber.epoch is not None and subscriber.epoch is not epoch:
             subscriber.lost += subscriber.epoch.next_seq - subscriber.next_seq
@@ -542,6 +557,7 @@ class StreamFan:
         if skipped + count == block.count:
             subscriber.at = stream.blocks.index_of(block) + 1
         stream.sent += 1
+        self._bound_unsent(link, len(data))
         if len(data) <= _JOINED_BYTES:
             link.transmit(line + data)
         else:
@@ -562,12 +578,3 @@ def _stream_of(link: Link) -> Any:
     while stream is not None and not hasattr(stream, "_transport"):
         stream = getattr(stream, "_stream", None)
     return stream
-
-
-def _bound_unsent(link: Link) -> None:
-    """Have the system take no more for a subscriber than it can send soon."""
-    stream = _stream_of(link)
-    sock = None if stream is None else stream._transport.get_extra_info("socket")
-    if sock is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        with suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
