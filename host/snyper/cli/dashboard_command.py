@@ -73,7 +73,6 @@ def dashboard(
     extras.need("dashboard", "the dashboard")
     check_certificate(certificate, certificate_key)
     password = _password(listen, password_file)
-    from snyper.dashboard import serve
     from snyper.dashboard.limits import LIMITS
     from snyper.device.serving.listening import load_certificate, open_socket
 
@@ -96,6 +95,8 @@ def dashboard(
     try:
         tls = load_certificate(certificate, certificate_key) if certificate else None
         with open_socket(*parse_address(listen), "another dashboard") as sock:
+            from snyper.dashboard import serve  # which takes a second: what is wrong is said before that
+
             access = serve.Access(password, tls, limits)
             asyncio.run(ended_by_signals(serve.serve(hub, sock, access, journal, archive, ready)))
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -26,6 +26,7 @@ from snyper.system.process import EXIT_USAGE
 from snyper.system.streams import print_json
 
 if TYPE_CHECKING:
+    from snyper.gateway.app import Face
     from snyper.streams.packet import PacketSource
 
 
@@ -81,8 +82,6 @@ def gateway(
         hub = DEFAULT_HUB
     if arrays is not None or demo_signal or stream is not None:
         extras.need("arrays", "storing arrays" if arrays is not None else "serving a signal")
-    from snyper.gateway.app import Face
-    from snyper.gateway.hub_routes import serving_hub
     from snyper.gateway.limits import ARRAY_LIMITS, LIMITS
 
     access = Access(key_file, is_open, certificate, certificate_key)
@@ -97,6 +96,8 @@ def gateway(
         faces: list[Face] = []
         client = None
         if hub is not None:
+            from snyper.gateway.hub_routes import serving_hub
+
             client = ReconnectingClient(hub)
             faces.append(partial(serving_hub, hub=client, address=hub))
         if arrays is not None:

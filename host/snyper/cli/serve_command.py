@@ -90,17 +90,18 @@ def serve(
     """Serve the functions in a file until Ctrl-C, in processes of their own: over HTTP, and through a hub."""
     extras.need("gateway", "serving over HTTP")
     check_hub(hub, name)
-    from snyper.gateway import run
-    from snyper.gateway.app import Gateway
     from snyper.gateway.limits import LIMITS
-    from snyper.gateway.link import at_hub
-    from snyper.gateway.service_routes import serving
 
     found: list[Service] = []
     if not listen and hub is None:
         listen = [DEFAULT_LISTEN]
     access = Access(key_file, is_open, certificate, certificate_key)
     with starting(listen, access, limits_of(LIMITS, limit)) as server:
+        from snyper.gateway import run
+        from snyper.gateway.app import Gateway
+        from snyper.gateway.link import at_hub
+        from snyper.gateway.service_routes import serving
+
         folder = state or (run.state_folder(server.socks, listen) if listen else None)
 
         @asynccontextmanager
