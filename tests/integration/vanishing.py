@@ -6,6 +6,7 @@ many, and until what is unacknowledged counts as lost. Prints one JSON object.
 """
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import logging
@@ -181,7 +182,9 @@ def main(keepalive: list[str]) -> None:
             stdout=subprocess.PIPE,
             text=True,
         ) as clients,
+        contextlib.ExitStack() as stack,
     ):
+        stack.callback(clients.kill)  # whatever goes wrong: else its end is waited for
         assert clients.stdin is not None
         lines = clients.stdout
         assert lines is not None
@@ -209,7 +212,6 @@ def main(keepalive: list[str]) -> None:
         until(lambda: {"an idle client", *noticed} <= {row["what"] for row in said})
         set_network(True)
         until(lambda: [row["value"] for row in said].count("cold") == 3)
-        clients.kill()
     found = {row["what"]: row["at_s"] - gone_s for row in said if row["what"] in noticed}
     values = {row["what"]: row["value"] for row in said}
     stdout.write(
