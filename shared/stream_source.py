@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 MAX_QUEUED_BYTES = 64 * MAX_CHUNK_BYTES  # of a reader that the network does not let through
 CLOSE_MS = 1_000  # that the end of a stream waits for what is queued
+_COMPUTER_BYTES = 65_536  # after a line, that a computer takes
 _JOINED_BYTES = 1_024  # more has no place a second time on a board; less is one packet
 _SENDS_PER_TURN = 8  # before others get their turn
 _LOOK_MS = 10  # between two looks at that
@@ -133,7 +134,8 @@ class Sources:
         if stream is None:
             raise ProtocolError(ErrorCode.UNKNOWN_TARGET, "no stream here is %s" % (name or "without a name"))
         limit = link.peer_max_chunk_bytes
-        limit = integer_field(message.data or {}, "max_block_bytes", limit, 0, MAX_BLOCK_BYTES)
+        if limit >= _COMPUTER_BYTES:  # a hub on a board forwards what others say they take
+            limit = integer_field(message.data or {}, "max_block_bytes", limit, 0, MAX_BLOCK_BYTES)
         if stream.sample_bytes > limit:
             why = "a sample has %d bytes, and who asks takes %d" % (stream.sample_bytes, limit)
             raise ProtocolError(ErrorCode.UNSUPPORTED, why)

@@ -132,6 +132,7 @@ async def test_the_bytes_of_an_array_are_right_after_a_write_that_was_cut() -> N
             reading._take(message)
 
         reading.near.max_chunk_bytes = reading.near._parser.max_chunk_bytes = 2_000
+        reading.far.peer_max_chunk_bytes = 65_536
         await reading.read(max_block_bytes=2_000)
         reading.near.on_stream = check
         reading.near._stream.pause_reading()
@@ -227,6 +228,14 @@ async def test_marks_come_with_the_next_samples_and_the_oldest_gives_way() -> No
     assert data_of(second)["marks"][-1] == ["mark 99", 99]
     assert 8 < len(data_of(second)["marks"]) < 40
     assert "marks" not in data_of(third)
+
+
+async def test_a_board_that_forwards_gets_no_larger_blocks_than_it_takes() -> None:
+    async with _Reading(dtype="|u1") as reading:
+        await reading.read(max_block_bytes=65_536)
+        await reading.stream.send(bytes(3_000))
+        await reading.until(lambda: reading.samples == 3_000)
+        assert max([len(block.attachment) for block in reading.items[1:]]) == CHUNK_BYTES
 
 
 async def test_what_is_no_sample_is_refused_where_it_is_sent() -> None:

@@ -14,7 +14,7 @@ from snyper.boards import image
 from snyper.boards.temporary import temporary_directory
 from snyper.client import HubClient
 from snyper.shared.link import Link
-from snyper.shared.runtime import Stream, close_server, listen
+from snyper.shared.runtime import MAX_CHUNK_BYTES, Stream, close_server, listen
 from snyper.streams.subscriber import StreamReader
 from tools.bench.processes import PROGRAMS, line_of, on_cpython, on_micropython, running, take_precedence
 from tools.bench.rounds import Row, alternate, row
@@ -93,6 +93,7 @@ async def _direct(on_engine: Command, env: dict[str, str], size: int, block_byte
     async def read(stream: Stream) -> None:
         link = Link(stream, {}, "source")
         link.is_quiet = True
+        link.peer_max_chunk_bytes = MAX_CHUNK_BYTES
         client = HubClient(link, "")
         link.start(lambda link: None)
         try:

@@ -14,6 +14,7 @@ from snyper.client.hub_client import HubClient
 from snyper.shared.clock import now_us
 from snyper.shared.link import Link
 from snyper.shared.link_core import error_of
+from snyper.shared.runtime import MAX_CHUNK_BYTES
 from snyper.shared.socket_protocol import (
     MAX_DURATION_MS,
     ErrorCode,
@@ -120,7 +121,6 @@ class StreamReader:
     def request(self) -> dict[str, Any]:
         """Return what to ask for: at first as told, then from where it has come to."""
         data: dict[str, Any] = {"stream": self._stream, "max_queued_bytes": self._max_bytes}
-        data["max_block_bytes"] = MAX_BLOCK_BYTES
         data["timeout_ms"] = MAX_TIMEOUT_MS  # for a hub on a board, which forwards it as any command
         if self._waits or self._has_begun:
             data["wait"] = True
@@ -238,7 +238,10 @@ class _Subscription:
             self._link._parser.new_buffer = Buffers()
         self.clock = LinkClock.of(self._link)
         self.clock.hold()
-        message = SocketMessage(READ_STREAM, self._id, self._reader._source, None, self._reader.request())
+        data = self._reader.request()
+        if self._link.peer_max_chunk_bytes >= MAX_CHUNK_BYTES:  # by a hub on a board it would be forwarded
+            data["max_block_bytes"] = MAX_BLOCK_BYTES
+        message = SocketMessage(READ_STREAM, self._id, self._reader._source, None, data)
         connection._streams[self._id] = self._reader.take
         self._link.start_request(self._id, message.to_line(), self._on_reply, None)
         return self
