@@ -7,14 +7,16 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 import numpy
 
-from snyper.recordings import open_recording
-from tests.integration.harness import HOST, Command, run_snyper, snyper, until
+from snyper.client import connect
+from snyper.recordings import Recorder, open_recording
+from snyper.recordings.session import record_stream
+from tests.integration.harness import HOST, Command, free_port, run_snyper, snyper, until
 from tests.integration.stream_harness import Counter, counter_of, source_of, stream_hub
 
 
@@ -162,3 +164,59 @@ async def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
         status, _, error = await run_snyper(*arguments)
         assert (status, said in error) == (expected, True), error
         assert "Traceback" not in error
+
+
+async def test_a_hub_that_starts_again_leaves_a_gap_with_numbers(tmp_path: Path) -> None:
+    """What the source sends meanwhile nobody has: sent = stored + gaps."""
+    port = free_port()
+    (tmp_path / "spill").mkdir()
+    recorders: list[Recorder] = []
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(AsyncExitStack())
+        await hub.enter_async_context(stream_hub(port))
+        device = await stack.enter_async_context(source_of(port))
+        counter = await stack.enter_async_context(counter_of(device))
+        client = await stack.enter_async_context(connect(f"{HOST}:{port}", "", reconnect=True))
+        recording = asyncio.create_task(
+            record_stream(
+                client,
+                "lab1/count",
+                tmp_path / "r",
+                tmp_path / "spill",
+                lambda _, made: recorders.append(made),
+            )
+        )
+        for _ in range(3):
+            await until(lambda: counter.stream.is_read, "it should be read")
+            stored = recorders[0].progress.stored if recorders else 0
+            for _ in range(20):
+                await counter.send(10)
+            await until(lambda: recorders, "it should begin")
+            await until(partial(_has_stored, recorders[0], stored + 10), "it should record")
+            await hub.aclose()
+            await until(lambda: not counter.stream.is_read, "the source should see it")
+            await counter.send(70)
+            await hub.enter_async_context(stream_hub(port))
+        await until(lambda: counter.stream.is_read, "it should be read")
+        await counter.send(5)
+        sent = counter.stream.seq
+        await until(lambda: _sum(recorders[0]) == sent, "all should be accounted for")
+        recording.cancel()
+        with suppress(asyncio.CancelledError):
+            await recording
+        assert recorders[0].progress.gaps >= 3 * 70
+    [folder] = _folders(tmp_path / "r")
+    with open_recording(folder) as opened:
+        [epoch] = opened.epochs
+        missing = sum(gap.last - gap.first + 1 for gap in opened.gaps)
+        assert (epoch.first, epoch.end, epoch.samples + missing) == (0, sent, sent)
+        for run in opened.read(0, sent):
+            assert (run.samples == numpy.arange(run.first, run.first + len(run.samples))).all()
+
+
+def _has_stored(recorder: Recorder, samples: int) -> bool:
+    return recorder.progress.stored >= samples
+
+
+def _sum(recorder: Recorder) -> int:
+    return recorder.progress.stored + recorder.progress.gaps

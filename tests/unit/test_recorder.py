@@ -309,3 +309,22 @@ def test_a_queue_on_disk_gives_what_it_was_given(tmp_path: Path, monkeypatch: py
     while expected:
         assert spill.get() == expected.pop(0)
     assert not list(tmp_path.iterdir())
+
+
+async def test_where_nothing_waits_elsewhere_what_memory_lacks_is_a_gap(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the disk for what waits full, too: it is said once."""
+    released = threading.Event()
+    sync = writer._sync_data
+    monkeypatch.setattr(writer, "_sync_data", lambda descriptor: (released.wait(30), sync(descriptor)))
+    fill(small_disk)
+    async with recorder_of(tmp_path / "r", small_disk / "s", memory_bytes=5_000) as recorder:
+        for seq in range(0, 10_000, 100):
+            await recorder.put(block_of("a", seq, 100), SPEC)
+        released.set()
+    _, gaps = check(tmp_path / "r", {"a": range(10_000)})
+    assert gaps > 5_000
+    assert [record.message for record in caplog.records] == [
+        "recorder of lab1/signal: the disk is full where blocks wait, too"
+    ]

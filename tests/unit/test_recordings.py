@@ -2,6 +2,7 @@
 
 import json
 import struct
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -14,6 +15,7 @@ from hypothesis import given, settings, strategies as st
 from snyper.recordings import RecordingError, open_recording, records
 from snyper.recordings.errors import InUse
 from snyper.recordings.recording import NOT_RECORDED
+from snyper.recordings.timeline import Timeline
 from snyper.recordings.writer import RecordingWriter
 from snyper.streams import StreamSpec
 
@@ -321,3 +323,37 @@ def _samples_in(runs: Any) -> list[tuple[str, int, bytes]]:
         for run in runs
         for index, sample in enumerate(run.samples)
     ]
+
+
+@pytest.mark.parametrize("rate_hz", [0, 0.3, 7.5, 71, 1_000, 10_000, 44_100, 1e6, 3e6, 1e9])
+def test_the_first_sample_from_an_instant_on_is_the_one_whose_instant_that_is(rate_hz: float) -> None:
+    """At each sample's own instant and 1 µs beside it, in two blocks of which one reaches into the other."""
+    count, start_us = 3_000, 123_456_789
+    later_us = start_us + (int(2_500 * 1e6 / rate_hz) if rate_hz else 10)
+    starts = numpy.array([start_us, later_us])
+    line = Timeline(starts, numpy.array([0, count]), numpy.array([count, count]), rate_hz, 1 << 61)
+    times = line.times_us(0, 2, 0, 2 * count)
+    assert (numpy.diff(times) >= 0).all()
+    for beside in (-1, 0, 1):
+        expected = numpy.searchsorted(times, times + beside)
+        assert numpy.array_equal(line.number_at(times + beside), expected)
+
+
+def test_a_part_of_a_recording_takes_the_memory_of_that_part(tmp_path: Path) -> None:
+    writer = RecordingWriter(tmp_path, "lab1", "signal", segment_bytes=1 << 20)
+    writer.begin("e1", StreamSpec("<f8", (100,), 1_000))
+    samples = numpy.zeros((200, 100))
+    for seq in range(0, 30_000, 200):
+        writer.write_block(seq, samples, seq * 1_000, 0, 0)
+    writer.close()
+    assert sum(path.stat().st_size for path in tmp_path.glob("*.seg")) > 24_000_000
+    tracemalloc.start()
+    try:
+        with open_recording(tmp_path) as recording:
+            assert len(recording.read(15_000, 15_100)[0].samples) == 100
+            recording.overview(0, 30_000_000, 1_000)
+            assert sum(len(run.samples) for run in recording.chunks()) == 30_000
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 12_000_000  # of which the overview has 3, and its pyramids 2

@@ -104,6 +104,7 @@ class Recorder:
         self._stored = 0
         self._gaps = 0
         self._failing = ""
+        self._warned: set[str] = set()
         # Of the side that puts.
         self._last_epoch = ""
         self._closed: list[tuple[str, int]] = []  # that no item has told the thread of
@@ -170,7 +171,7 @@ class Recorder:
     def _item(self, block: Block, spec: StreamSpec, hub_id: str) -> _Item | None:
         """Note which numbers a block brings, and which are missing before it; without what came already."""
         if not 0 <= block.seq <= block.next_seq <= MAX_NUMBER:
-            _logger.warning("recorder of %s: a block has the number %d", self.name, block.seq)
+            self._warn("a block has a number that no recording can have")
             return None
         clock = self._read_clocks(block.at_us + block.lag_us, block.lag_us > 0, hub_id)
         with self._changed:
@@ -225,7 +226,7 @@ class Recorder:
         try:
             is_kept = self._spill.put(_packed(item))
         except OSError as error:
-            _logger.warning("recorder of %s: %s, also where blocks wait", self.name, _reason(error))
+            self._warn(f"{_reason(error)} where blocks wait, too")
             return False
         with self._changed:
             self._changed.notify()
@@ -292,7 +293,7 @@ class Recorder:
         try:
             return _unpacked(self._spill.get())
         except (OSError, ValueError) as error:
-            _logger.warning("recorder of %s: a block that waited is lost: %s", self.name, error)
+            self._warn(f"blocks that waited are lost: {type(error).__name__}")
             return None
 
     def _store(self, item: _Item) -> None:
@@ -371,6 +372,12 @@ class Recorder:
             self._writer.close()
         except OSError as error:
             self._say(_reason(error))
+
+    def _warn(self, text: str) -> None:
+        """Log what may be so of each block from now on, once."""
+        if text not in self._warned:
+            self._warned.add(text)
+            _logger.warning("recorder of %s: %s", self.name, text)
 
     def _say(self, failing: str) -> None:
         with self._changed:
