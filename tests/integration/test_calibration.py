@@ -3,9 +3,6 @@
 import asyncio
 import json
 import os
-import pty
-import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +17,6 @@ from tests.integration.harness import (
     DEADLINE_S,
     DOWN_NS,
     OBEDIENT,
-    ROOT,
     TRAVEL_MS,
     UP_NS,
     Command,
@@ -39,6 +35,7 @@ from tests.integration.harness import (
     until,
     virtual_target,
 )
+from tests.integration.terminal import in_terminal
 
 NAME = "target_1"
 OLD = 20_000
@@ -432,55 +429,6 @@ async def test_in_a_terminal_it_asks_before_it_writes(
             assert await asyncio.wait_for(process.process.wait(), DEADLINE_S) == status
         found = await threshold_of(console)
         assert found == threshold if threshold else 9_000 < found < 10_000
-
-
-class InTerminal:
-    def __init__(self, process: asyncio.subprocess.Process, terminal: int) -> None:
-        self.process = process
-        self.terminal = terminal
-
-
-@asynccontextmanager
-async def in_terminal(*arguments: str) -> AsyncIterator[tuple[InTerminal, Any]]:
-    """`snyper` at a terminal of its own, and what stands on its screen."""
-    ours, theirs = pty.openpty()
-    shown: list[bytes] = []
-    loop = asyncio.get_running_loop()
-
-    def read() -> None:
-        try:
-            shown.append(os.read(ours, 65_536))
-        except OSError:  # the process has ended
-            loop.remove_reader(ours)
-
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", _AT_TERMINAL, *arguments),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={**os.environ, "COLUMNS": "100", "TERM": "xterm"},
-        cwd=ROOT,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    loop.add_reader(ours, read)
-    try:
-        yield InTerminal(process, ours), lambda: b"".join(shown).decode(errors="replace")
-    finally:
-        loop.remove_reader(ours)
-        if process.returncode is None:
-            process.send_signal(signal.SIGKILL)
-            await process.wait()
-        os.close(ours)
-
-
-# Ctrl-C comes from the terminal that controls the process, which its standard input is to be.
-_AT_TERMINAL = """
-import fcntl, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-from snyper.cli.main import main
-main()
-"""
 
 
 async def test_trace_in_the_terminal_as_json_and_as_a_file(tmp_path: Path) -> None:

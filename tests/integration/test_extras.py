@@ -26,6 +26,8 @@ INSTALL = "pip install 'snyper"
         (("arrays", "record", "lab1/signal"), "numpy", "arrays"),
         (("recordings", "list"), "numpy", "arrays"),
         (("recordings", "export", ".", "recording.zarr"), "zarr", "zarr"),
+        (("plot", "lab1/count"), "numpy", "arrays"),
+        (("plot", "lab1/count", "--png", "plot.png"), "matplotlib", "plot"),
         (("trace", "target_1", "--png", "trace.png", "--hub", f"{HOST}:{free_port()}"), "matplotlib", "plot"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else value,

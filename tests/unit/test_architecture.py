@@ -195,7 +195,7 @@ OF_OTHERS = {
     "host/snyper/web": {"uvicorn", "websockets"},
     "host/snyper/dashboard": {"fastapi", "jinja2", "nicegui", "socketio", "starlette", "uvicorn"},
     "host/snyper/gateway": {"fastapi", "numpy", "platformdirs", "starlette"},
-    "host/snyper/cli": {"matplotlib", "rich", "typer"},
+    "host/snyper/cli": {"matplotlib", "plotext", "rich", "typer"},
 }
 
 

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from snyper.recordings import Recording, RecordingError, open_recording, records
-from snyper.recordings.overview import Overview, column_width_us
+from snyper.recordings.overview import Overview
 from snyper.recordings.segment import Segment
 from snyper.recordings.writer import RecordingWriter
 from snyper.streams import StreamSpec
+from snyper.streams.columns import column_width_us
 
 Array = numpy.ndarray[Any, Any]
 

@@ -40,6 +40,7 @@ COMMANDS = {
     "arrays": "arrays_command.arrays",
     "recordings": "recordings_command.recordings",
     "stream": "stream_command.stream",
+    "plot": "plot_command.plot",
     "call": "call_command.call",
     "stubs": "call_command.stubs",
     "log": "log_command.log",

@@ -70,7 +70,5 @@ class _Source(Device):
             err.print(f"simulate-signal: the hub at {self.shown_hub} is there")
         elif state == SessionState.WAITING and self._is_here is not False:
             self._is_here = False
-            why = one_line(str(self.last_error))
-            err.print(
-                f"simulate-signal: the hub at {self.shown_hub} is not there ({why}): this goes on when it is"
-            )
+            why = f" ({one_line(str(self.last_error))})" if self.last_error is not None else ""
+            err.print(f"simulate-signal: no hub at {self.shown_hub}{why}: this goes on when it is there")

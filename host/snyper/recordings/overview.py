@@ -15,6 +15,7 @@ from snyper.recordings.pyramid import (
     nans_in,
 )
 from snyper.recordings.segment import MAX_US
+from snyper.streams.columns import column_width_us
 
 if TYPE_CHECKING:
     from snyper.recordings.recording import Part, Recording
@@ -38,15 +39,6 @@ class Overview:
 
 # Owners, low, high, nans: a row each for some range of numbers in the column of that owner.
 _Rows = tuple[Array, Array, Array, Array]
-
-
-def column_width_us(length_us: int, columns: int) -> int:
-    """Return the width of columns of which so many have at least that length: of 8 widths until it doubles,
-    so that for a length that is nearly the same it is the same.
-    """
-    width = max(1, -(-length_us // columns))
-    step = 1 << max(0, width.bit_length() - 4)
-    return -(-width // step) * step
 
 
 def overview_of(recording: "Recording", begin_us: int, end_us: int, columns: int) -> Overview:

@@ -1,0 +1,131 @@
+"""`snyper plot`: a stream as it comes, in a window, in the terminal or as a picture."""
+
+import asyncio
+import sys
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from snyper.cli import extras
+from snyper.cli.commands import HubOption, run, warn_of_losses
+from snyper.cli.output import err, fail
+from snyper.client import DEFAULT_HUB, connect
+from snyper.shared.socket_protocol import is_target_id
+from snyper.shared.stream_spec import checked_name
+from snyper.system.files import shown
+from snyper.system.process import EXIT_FAILED
+
+if TYPE_CHECKING:
+    from snyper.streams.plot import StreamPlot
+
+_FRAME_S = 0.1
+_MAX_SECONDS = 3_600.0
+
+
+def _stream(text: str) -> str:
+    source, _, name = text.partition("/")
+    try:
+        checked_name(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if not is_target_id(source):
+        raise typer.BadParameter(f"{text} is no stream: `snyper stream list` shows which there are")
+    return text
+
+
+def plot(
+    name: Annotated[
+        str, typer.Argument(metavar="SOURCE/STREAM", help="Such as target_1/piezo.", callback=_stream)
+    ],
+    seconds: Annotated[
+        float,
+        typer.Option(metavar="S", help="How much of it is seen at once.", min=0.01, max=_MAX_SECONDS),
+    ] = 10.0,
+    rolling: Annotated[
+        float,
+        typer.Option(
+            metavar="S", help="The time of the rolling mean and deviation.", min=0, max=_MAX_SECONDS
+        ),
+    ] = 0.5,
+    channel: Annotated[int, typer.Option(metavar="N", help="Which value of a sample, from 0.", min=0)] = 0,
+    history: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Begin so long ago: 10s, 5m; by default now.")
+    ] = None,
+    png: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw it into a PNG file once, and end.")
+    ] = None,
+    terminal: Annotated[
+        bool, typer.Option("--terminal", help="Draw in the terminal, also where a window could be.")
+    ] = False,
+    hub: HubOption = DEFAULT_HUB,
+) -> None:
+    """Plot a stream until Ctrl-C, with its rolling mean and deviation."""
+    extras.need("arrays", "plotting a stream")
+    extras.need("plot", "plotting a stream")
+    from snyper.streams.plot import StreamPlot
+    from snyper.streams.subscriber import history_ms
+
+    try:
+        history_ms(history or 0)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--history") from None
+    seen = StreamPlot(name, channel, seconds, rolling)
+    face = None if png is not None else _face(seen, terminal)
+
+    async def read() -> None:
+        async with connect(hub, reconnect=True) as console:
+            warn_of_losses(console, hub)
+            reader = console.read_stream(name, history=history)
+            async with aclosing(reader.__aiter__()) as blocks:
+                async for block in blocks:
+                    seen.take(reader, block)
+
+    async def follow() -> None:
+        reading = asyncio.create_task(read())
+        try:
+            if face is None:
+                await asyncio.wait((reading,), timeout=seconds)
+            while face is not None and not reading.done() and face.draw():
+                await asyncio.wait((reading,), timeout=_FRAME_S)
+            if reading.done():
+                reading.result()
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            if face is not None:
+                face.close()
+
+    run(follow(), hub, until_ctrl_c=png is None)
+    if png is not None:
+        _save(seen, png)
+
+
+def _save(seen: "StreamPlot", path: Path) -> None:
+    from snyper.cli.stream_picture import save_png
+
+    if not seen.has_samples:
+        fail(
+            f"nothing came of {seen.name} within {seen.seconds:g} s: is it sent? `snyper stream list`",
+            EXIT_FAILED,
+        )
+    try:
+        save_png(seen, path)
+    except OSError as error:
+        fail(f"{path}: {error.strerror or error}", EXIT_FAILED)
+    err.print(f"{seen.name} is in {shown(path)}")
+
+
+def _face(seen: "StreamPlot", terminal: bool) -> Any:
+    """Return what draws it: a window where there can be one, else the terminal."""
+    if not terminal:
+        from snyper.cli.stream_window import StreamWindow, is_possible
+
+        if is_possible():
+            return StreamWindow(seen)
+    if not sys.stdout.isatty():
+        fail("there is neither a window nor a terminal to draw in: --png FILE draws a picture", EXIT_FAILED)
+    from snyper.cli.stream_terminal import StreamTerminal
+
+    return StreamTerminal(seen)

@@ -1,0 +1,54 @@
+"""A stream in a window of its own."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from snyper.cli.stream_picture import DPI, SIZE_INCHES, draw
+from snyper.streams.plot import StreamPlot
+
+
+def is_possible() -> bool:
+    """Return whether a window can be opened here: there is a screen, and what draws on it."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    from matplotlib import pyplot
+
+    try:
+        figure = pyplot.figure()
+    except ImportError:
+        return False
+    framework = type(figure.canvas).required_interactive_framework
+    pyplot.close(figure)
+    return framework is not None
+
+
+class StreamWindow:
+    """The window. It lives in the thread that made it."""
+
+    def __init__(self, plot: StreamPlot) -> None:
+        from matplotlib import pyplot
+
+        self._plot = plot
+        self._figure = pyplot.figure(
+            num=plot.name, figsize=SIZE_INCHES, dpi=DPI * 2 / 3, layout="constrained"
+        )
+        self._is_open = True
+        self._figure.canvas.mpl_connect("close_event", self._on_close)
+        pyplot.show(block=False)
+
+    def _on_close(self, _: Any) -> None:
+        self._is_open = False
+
+    def draw(self) -> bool:
+        """Show what there is now, and attend to the window; False once somebody has closed it."""
+        draw(self._figure, self._plot)
+        self._figure.canvas.draw_idle()
+        flush: Callable[[], None] = self._figure.canvas.flush_events
+        flush()
+        return self._is_open
+
+    def close(self) -> None:
+        """Close the window."""
+        from matplotlib import pyplot
+
+        pyplot.close(self._figure)
