@@ -235,7 +235,7 @@ async def test_a_full_disk_is_said_and_recorded_once_there_is_room(
         await until(lambda: recorder.progress.waiting_bytes == 0, "it should go on")
         await recorder.put(block_of("a", seq + 5_000, 100), SPEC)
     stored, gaps = check(small_disk / "r", {"a": range(seq + 5_100)})
-    assert gaps >= 4_000
+    assert gaps >= 3_000  # of 5,000, for which there is room for 1,500 samples at most
     assert stored > seq
     assert changes == ["the disk is full", ""]
     assert "the disk is full. It goes on when there is room" in caplog.text
