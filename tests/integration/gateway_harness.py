@@ -137,6 +137,14 @@ class Serve:
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         return self.process.end(number)
 
+    def __enter__(self) -> "Serve":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill it, if the test has not ended it."""
+        if self.process.process.poll() is None:
+            self.end(signal.SIGKILL)
+
 
 class Background(Thread):
     """A request in a thread: `result` waits for what came of it."""

@@ -278,16 +278,15 @@ def test_long_work_outlives_its_server(tmp_path: Path) -> None:
     port = free_port()
     directory = tmp_path / "serve"
     listen = ("--listen", f"127.0.0.1:{port}")
-    first = Serve(directory, *listen)
     told: list[float] = []
     url = f"http://127.0.0.1:{port}"
     adapter = RemoteFileAdapter(url, long=True, tries=100, on_progress=lambda share, _: told.append(share))
     with ThreadPoolExecutor(1) as threads:
-        with first.held("far"):
+        with Serve(directory, *listen) as first, first.held("far"):
             call = threads.submit(adapter.post, "/api/far", {"readings": [1]})
             wait_until(lambda: told and first.calls("far") == 1, "it runs")
             first.end(signal.SIGKILL)
-        second = Serve(directory, *listen)
-        assert call.result() == {"anomalies": [1]}
-    assert second.calls("far") == 2
-    assert second.end() == 0
+        with Serve(directory, *listen) as second:
+            assert call.result() == {"anomalies": [1]}
+            assert second.calls("far") == 2
+            assert second.end() == 0

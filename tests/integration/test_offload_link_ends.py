@@ -198,24 +198,25 @@ async def test_a_server_that_ends_lets_calls_end_and_begins_none(
     device = Device(hub.address, "thermometer")
     running = asyncio.create_task(device.run())
     try:
-        with serve.held("far"):
-            first = callers.call(0)
-            second = asyncio.create_task(device.call("other", "far", [1]))
-            await asyncio.to_thread(until_health, serve, 2, 0)
-            queued = callers.call(2)
-            await asyncio.to_thread(until_health, serve, 2, 1)
-            without_place = callers.call(3)
-            await asyncio.to_thread(until_health, serve, 2, 2)
-            serve.process.process.send_signal(signal.SIGTERM)
-            for refused in (queued, without_place):
-                with pytest.raises(Busy, match="come again"):
-                    await asyncio.wrap_future(refused)
-            with pytest.raises(Busy, match="this server is ending: call again later, or another one"):
-                await asyncio.wrap_future(callers.call(4))
-            assert not any(call.done() for call in (first, second))
-        assert await asyncio.wrap_future(first) == [0]
-        assert await second == [1]
-        assert await asyncio.to_thread(serve.end) == 0
+        with serve:
+            with serve.held("far"):
+                first = callers.call(0)
+                second = asyncio.create_task(device.call("other", "far", [1]))
+                await asyncio.to_thread(until_health, serve, 2, 0)
+                queued = callers.call(2)
+                await asyncio.to_thread(until_health, serve, 2, 1)
+                without_place = callers.call(3)
+                await asyncio.to_thread(until_health, serve, 2, 2)
+                serve.process.process.send_signal(signal.SIGTERM)
+                for refused in (queued, without_place):
+                    with pytest.raises(Busy, match="come again"):
+                        await asyncio.wrap_future(refused)
+                with pytest.raises(Busy, match="this server is ending: call again later, or another one"):
+                    await asyncio.wrap_future(callers.call(4))
+                assert not any(call.done() for call in (first, second))
+            assert await asyncio.wrap_future(first) == [0]
+            assert await second == [1]
+            assert await asyncio.to_thread(serve.end) == 0
     finally:
         await end_task(running)
     assert serve.calls("far") == 2
@@ -225,8 +226,7 @@ async def test_a_server_that_ends_lets_calls_end_and_begins_none(
 def test_a_server_that_ends_waits_no_longer_than_its_limit(
     hub: HubProcess, start_caller: StartCaller, tmp_path: Path
 ) -> None:
-    serve = serve_at(hub, "other", tmp_path, "drain_s=1")
-    with serve.held("far"):
+    with serve_at(hub, "other", tmp_path, "drain_s=1") as serve, serve.held("far"):
         start_caller(0, "other")
         until_health(serve, 1, 0)
         assert serve.end() == 0
