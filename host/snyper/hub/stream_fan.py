@@ -43,6 +43,7 @@ LINGER_S = 1.0  # that a source is read after its last subscriber has gone
 RETRY_S = 1.0  # until a source that has refused is asked again
 _NEXT_S = 0.1  # one that ends sooner has refused
 SOURCE_DURATION_MS = 60_000  # that a source which ends by itself is asked for at a time
+_BOUND_BLOCKS = 16  # of a stream, between two looks at how much all keep
 _PER_TURN = 32  # items, before other tasks get their turn
 _PER_TURN_BYTES = 1 << 20
 _JOINED_BYTES = 16_384  # what is more is not copied behind its line
@@ -129,7 +130,7 @@ class Stream:
             if subscriber.from_seq is not None and subscriber.from_epoch in ("", self.epoch.name):
                 subscriber.evicted = max(0, self.epoch.next_seq - subscriber.from_seq)
             return
-        subscriber.at = blocks.index_of(first)
+        subscriber.at = first.number
         subscriber.epoch = first.epoch
         subscriber.next_seq = first.seq
         if subscriber.from_seq is not None:
@@ -386,7 +387,8 @@ class StreamFan:
         stream.lost += block.seq - epoch.next_seq
         epoch.next_seq = block.seq + block.count
         stream.blocks.add(block)
-        self._bound()
+        if not block.number % _BOUND_BLOCKS:
+            self._bound()
         for subscriber in stream.subscribers:
             self._make_ready(subscriber)
 
@@ -491,7 +493,7 @@ class StreamFan:
                 return self._tell_epoch(subscriber)
             return 0
         if block.epoch is not subscriber.epoch:
-            subscriber.at = stream.blocks.index_of(block)
+            subscriber.at = block.number
             self._change(subscriber, block.epoch)
             return self._tell_epoch(subscriber)
         return self._send_block(subscriber, block)
@@ -555,7 +557,7 @@ class StreamFan:
         line = b"".join((subscriber.head, head, extra, b'},"bytes":%d}\n' % len(data)))
         subscriber.next_seq = block.seq + skipped + count
         if skipped + count == block.count:
-            subscriber.at = stream.blocks.index_of(block) + 1
+            subscriber.at = block.number + 1
         stream.sent += 1
         self._bound_unsent(link, len(data))
         if len(data) <= _JOINED_BYTES:

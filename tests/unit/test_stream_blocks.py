@@ -1,0 +1,83 @@
+"""The blocks that a hub keeps of a stream: which is found, which gives way."""
+
+import random
+from typing import Any
+
+import pytest
+
+from snyper.hub import stream_blocks
+from snyper.hub.stream_blocks import Blocks, Epoch, Kept
+
+SPEC: dict[str, Any] = {"dtype": "|u1", "shape": [], "rate_hz": 100, "names": [], "units": []}
+
+
+def kept(epoch: Epoch, seq: int, count: int = 10) -> Kept:
+    return Kept(epoch, seq, (seq, 0, seq), b"", bytes(count))
+
+
+def filled(counts: list[int]) -> tuple[Blocks, list[Epoch]]:
+    """Blocks of ten samples each, so many of each epoch."""
+    blocks, epochs = Blocks(), []
+    for order, count in enumerate(counts):
+        epochs.append(Epoch(f"e{order}", SPEC, 0, order))
+        for at in range(count):
+            blocks.add(kept(epochs[-1], at * 10))
+    return blocks, epochs
+
+
+def all_of(blocks: Blocks) -> list[Kept]:
+    found, at = [], 0
+    while (block := blocks.next_for(at, 1 << 60)) is not None:
+        found.append(block)
+        at = block.number + 1
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_sample_is_found_as_by_looking_at_each(seed: int) -> None:
+    rng = random.Random(seed)
+    blocks, epochs = filled([rng.randrange(1, 8) for _ in range(rng.randrange(1, 6))])
+    for _ in range(rng.randrange(4)):
+        blocks.drop()
+    for epoch in epochs:
+        for seq in range(0, 90, 7):
+            of_it = [block for block in all_of(blocks) if block.epoch is epoch]
+            later = [block for block in all_of(blocks) if block.epoch.order > epoch.order]
+            if of_it:
+                expected = next((block for block in of_it if block.next_seq > seq), None)
+                expected = expected or (later[0] if later else None)
+            else:
+                expected = all_of(blocks)[0] if all_of(blocks) else None
+            assert blocks.find(epoch.name, seq) is expected
+
+
+def test_who_may_keep_little_waiting_gets_the_newest() -> None:
+    blocks, _ = filled([100])
+    size = 10 + stream_blocks._BLOCK_BYTES
+    for waiting in (0, 1, size, 3 * size, 99 * size, 100 * size, 1 << 40):
+        block = blocks.next_for(0, waiting)
+        assert block is not None
+        assert block.number == 100 - min(100, max(1, waiting // size))
+    assert blocks.next_for(100, 1 << 40) is None
+
+
+def test_the_oldest_gives_way_to_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_blocks, "MAX_STREAM_BYTES", 5_000)
+    blocks, [epoch] = filled([100])
+    assert blocks.size <= 5_000
+    assert [block.number for block in all_of(blocks)] == list(range(91, 100))
+    blocks.add(kept(epoch, 1_000, 6_000))  # alone it may be larger
+    assert [block.count for block in all_of(blocks)] == [6_000]
+    monkeypatch.setattr(stream_blocks, "MAX_STREAM_S", -1.0)
+    blocks.drop_old()
+    assert (blocks.size, all_of(blocks), blocks.end) == (0, [], 101)
+
+
+def test_a_part_of_a_block_has_its_own_number_and_time() -> None:
+    block = Kept(Epoch("e", SPEC, 0), 50, (1_000_000, 7, 2_000_000), b',"marks":[["a",1]]', bytes(range(10)))
+    head, data = block.part(0, 4)
+    assert (head, bytes(data)) == (block.head, bytes(range(4)))
+    head, data = block.part(4, 6)
+    assert b'"seq":54,"at_us":1040000,"uncertainty_us":7,"source_us":2040000' in head
+    assert b"marks" not in head
+    assert bytes(data) == bytes(range(4, 10))
