@@ -1,7 +1,9 @@
 """Recordings on the disk: what was written is read, whatever cut the file or is inside of it."""
 
 import json
+import shutil
 import struct
+import sys
 import tracemalloc
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +14,8 @@ import numpy
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from snyper.recordings import RecordingError, open_recording, records
+from snyper.device.disk import sync_folder
+from snyper.recordings import RecordingError, open_recording, records, writer as writer_module
 from snyper.recordings.errors import InUse
 from snyper.recordings.recording import NOT_RECORDED
 from snyper.recordings.timeline import Timeline
@@ -357,3 +360,63 @@ def test_a_part_of_a_recording_takes_the_memory_of_that_part(tmp_path: Path) -> 
     finally:
         tracemalloc.stop()
     assert peak < 12_000_000  # of which the overview has 3, and its pyramids 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks which file a descriptor is of")
+@pytest.mark.parametrize("seed", range(8))
+def test_a_power_cut_leaves_what_was_put_onto_the_disk(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the disk has made of all that it was not asked to keep: files that are not there, or cut, with
+    zeros or with garbage at their ends.
+    """
+    chance = Random(seed)
+    folder, cut = tmp_path / "recording", tmp_path / "cut"
+    kept_bytes: dict[str, int] = {}
+    kept_names: set[str] = set()
+    sync = writer_module._sync_data
+
+    def record_sync(descriptor: int) -> None:
+        sync(descriptor)
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        kept_bytes[path.name] = path.stat().st_size
+
+    def record_names(path: Path) -> None:
+        sync_folder(path)
+        kept_names.update(one.name for one in path.iterdir())
+
+    monkeypatch.setattr(writer_module, "_sync_data", record_sync)
+    monkeypatch.setattr(writer_module, "sync_folder", record_names)
+    writer, written_end, synced_end = written(folder, segment_bytes=1_500), 0, 0
+    for _ in range(150):
+        count = chance.randrange(1, 40)
+        segments = len(list(folder.glob("*.seg")))
+        write(writer, written_end, count)
+        if len(list(folder.glob("*.seg"))) > segments:
+            synced_end = written_end  # with the end of a segment all of it is
+        written_end += count
+        if chance.random() < 0.1:
+            writer.sync()
+            synced_end = written_end
+        if chance.random() < 0.3:
+            _cut_power(folder, cut, kept_bytes, kept_names, chance)
+            numbers = numbers_in(cut)
+            assert numbers == list(range(len(numbers)))
+            assert synced_end <= len(numbers) <= written_end
+    writer.close()
+
+
+def _cut_power(
+    folder: Path, cut: Path, kept_bytes: dict[str, int], kept_names: set[str], chance: Random
+) -> None:
+    """Make of a recording what a disk may have of it."""
+    shutil.rmtree(cut, ignore_errors=True)
+    cut.mkdir()
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        kept = kept_bytes.get(path.name, len(content) if path.name == "recording.json" else 0)
+        if (path.name in kept_names and path.suffix != ".idx") or chance.random() < 0.7:
+            reached = chance.randrange(kept, len(content) + 1)
+            rest = len(content) - reached
+            after = chance.choice([b"", bytes(rest), chance.randbytes(rest)])
+            (cut / path.name).write_bytes(content[:reached] + after)

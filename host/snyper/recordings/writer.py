@@ -114,7 +114,7 @@ class RecordingWriter:
                 _sync_data(self._file.fileno())
             except OSError:
                 # Nobody knows what of it is on the disk then: nothing more is added to it.
-                self._drop_file()
+                self._drop_file(is_sound=False)
                 raise
         self._sync_due_s = None
 
@@ -158,19 +158,23 @@ class RecordingWriter:
 
     def _end_segment(self) -> None:
         """Have the segment on the disk before there is another."""
-        if self._file is None:
-            return
-        self.sync()
-        self._drop_file()
-
-    def _drop_file(self) -> None:
         if self._file is not None:
-            self._file.close()
-            self._file, self._sync_due_s = None, None
-            with suppress(OSError):  # a reader does without it
-                segment = Segment(segment_path(self.folder, self._number), self._number)
-                segment.grow()
-                segment.write_sidecar()
+            self.sync()
+            self._drop_file()
+
+    def _drop_file(self, is_sound: bool = True) -> None:
+        """End the segment. One that is sound has its file beside it, once all of it is on the disk."""
+        file, self._file, self._sync_due_s = self._file, None, None
+        if file is None:
+            return
+        with suppress(OSError):  # a reader does without it
+            with file:
+                if not is_sound:
+                    return
+                _sync_data(file.fileno())
+            segment = Segment(segment_path(self.folder, self._number), self._number)
+            segment.grow()
+            segment.write_sidecar()
 
 
 def _append(file: BinaryIO, parts: list[records.Buffer]) -> int:
