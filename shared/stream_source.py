@@ -33,6 +33,7 @@ from snyper.shared.stream_spec import (
     brief,
     checked_name,
     checked_spec,
+    joined_marks,
     sample_bytes,
 )
 
@@ -221,7 +222,7 @@ class SourceStream:
             if clock.is_set:
                 at_us, uncertainty_us = clock.hub_us(source_us), clock.uncertainty_us(source_us)
             stamps = at_us, uncertainty_us, source_us
-            marks = b"" if not self._marks else b',"marks":' + encode_json(self._marks)
+            marks = encode_json(self._marks)[1:-1]
             self._marks = []
             for reader in self.readers[:]:
                 reader.take(seq, count, stamps, marks, view)
@@ -309,6 +310,7 @@ class _Reader:
         self._message = message
         self._id = encode_json(message.id)
         self._next_seq = stream.seq
+        self._lost_marks = b""  # of blocks that were dropped
         self._first_line = b""  # while that could not be sent
         # While the network does not take what was written: what `_write` takes, the oldest first.
         self._queue: "list[tuple[Any, ...]]" = []
@@ -353,17 +355,26 @@ class _Reader:
         try:
             kept = bytes(view)
         except MemoryError:  # of a board: this one is lost, and the next has more
+            self._lost_marks = joined_marks(self._lost_marks, marks)
             if self._queue:
-                self._queued_bytes -= len(self._queue.pop(0)[4])
+                self._drop_oldest()
             return
         self._queue.append((seq, count, stamps, marks, kept))
         self._queued_bytes += len(kept)
         while self._queued_bytes > self.stream.max_queued_bytes:
-            self._queued_bytes -= len(self._queue.pop(0)[4])
+            self._drop_oldest()
         self._wait()
+
+    def _drop_oldest(self) -> None:
+        block = self._queue.pop(0)
+        self._queued_bytes -= len(block[4])
+        self._lost_marks = joined_marks(self._lost_marks, block[3])
 
     def _write(self, seq: int, count: int, stamps: "tuple[int, int, int]", marks: bytes, view: "Any") -> None:
         size = count * self.stream.sample_bytes
+        if marks or self._lost_marks:
+            marks = b',"marks":[' + joined_marks(self._lost_marks, marks) + b"]"
+            self._lost_marks = b""
         if seq != self._next_seq:
             marks += _LOST % (seq - self._next_seq)
         self._next_seq = seq + count

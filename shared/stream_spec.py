@@ -81,6 +81,14 @@ def sample_bytes(spec: "dict[str, Any]") -> int:
     return size
 
 
+def joined_marks(before: bytes, marks: bytes) -> bytes:
+    """Return marks of a block that nobody gets, and those of the next, as JSON without brackets; of more than
+    MAX_MARKS_BYTES the latter.
+    """
+    both = before + b"," + marks if before and marks else before or marks
+    return both if len(both) + 2 <= MAX_MARKS_BYTES else marks
+
+
 def _checked_dtype(dtype: "Any") -> str:
     """Return a dtype as numpy writes it: what has one byte has no order."""
     if type(dtype) is not str or dtype[:1] not in ("<", ">", "|") or dtype[1:] not in _KINDS:

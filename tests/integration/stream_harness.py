@@ -14,7 +14,7 @@ from snyper.shared.device import Device
 from snyper.shared.runtime import end_task
 from snyper.shared.socket_protocol import MAX_HEARTBEAT_MS
 from snyper.shared.stream_source import SourceStream
-from snyper.streams import Block
+from snyper.streams import Block, Mark
 from snyper.streams.subscriber import StreamReader
 from tests.integration.harness import DEADLINE_S, HOST, until
 
@@ -98,6 +98,7 @@ class Tally:
         self.lost = 0
         self.next_seq = 0  # that comes after what came last
         self.epochs: list[str] = []
+        self.marks: list[Mark] = []
         self.wrong: list[str] = []
         self.error: Exception | None = None
         self._came = asyncio.Event()
@@ -120,6 +121,7 @@ class Tally:
         if (block.samples != numpy.arange(block.seq, block.next_seq, dtype="<u4")).any():
             self.wrong.append(f"samples of others at {block.seq}")
         self.received += len(block.samples)
+        self.marks += block.marks
         self.lost += block.lost
         self.next_seq = block.next_seq
         self._came.set()

@@ -74,14 +74,17 @@ async def test_a_deaf_subscriber_loses_the_oldest_and_nobody_else_a_sample(
     ):
         deafen(hub, deaf)
         while counter.stream.seq < MUCH:
+            if counter.stream.seq == MUCH // 2:
+                counter.stream.mark("half way")
             await counter.send(65_536)
             await tally.until(counter.stream.seq)
         sent = counter.stream.seq
-        assert (tally.received, tally.lost) == (sent, 0)
+        assert (tally.received, tally.lost, len(tally.marks)) == (sent, 0, 1)
         deaf._link._stream.resume_reading()
         await slow.until(sent)
         assert slow.received + slow.lost == sent
         assert slow.lost > 1 << 20
+        assert slow.marks == tally.marks  # whether its block came or not
         [(_, listed)] = hub.fan.list()
         assert listed["kept_bytes"] <= 600_000
 

@@ -28,6 +28,7 @@ class _Reading:
         self._changed = asyncio.Event()
         self._item_bytes = self.stream.sample_bytes
         self.keeps = True
+        self.marks: "list[Any]" = []
 
     async def __aenter__(self) -> "_Reading":
         self._pair = LinkPair({"read_stream": self.sources.answer})
@@ -62,6 +63,7 @@ class _Reading:
         if message.attachment is not None:
             self.samples += len(message.attachment) // self._item_bytes
             self.lost += (message.data or {}).get("lost", 0)  # type: ignore[operator]
+            self.marks += (message.data or {}).get("marks", [])  # type: ignore[arg-type]
         if self.keeps or message.attachment is None:
             self.items.append(message)
         self._changed.set()
@@ -162,6 +164,7 @@ async def test_a_reader_that_takes_nothing_loses_the_oldest_and_holds_up_nobody(
         while reading.far.writable:
             await reading.stream.send(samples)
             sent += 300
+        reading.stream.mark("dropped", 1)
         for _ in range(50):
             await within(reading.stream.send(samples))
             sent += 300
@@ -170,6 +173,7 @@ async def test_a_reader_that_takes_nothing_loses_the_oldest_and_holds_up_nobody(
         await reading.until(lambda: reading.samples + reading.lost == sent)
     # Three blocks of 600 bytes wait, and no fourth.
     assert reading.lost == 47 * 300
+    assert reading.marks == [["dropped", 1]]  # comes with what is left
 
 
 async def test_a_reader_that_wants_no_more_is_told_where_it_ended() -> None:

@@ -74,10 +74,20 @@ def test_the_oldest_gives_way_to_the_newest(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_part_of_a_block_has_its_own_number_and_time() -> None:
-    block = Kept(Epoch("e", SPEC, 0), 50, (1_000_000, 7, 2_000_000), b',"marks":[["a",1]]', bytes(range(10)))
+    block = Kept(Epoch("e", SPEC, 0), 50, (1_000_000, 7, 2_000_000), b'["a",1]', bytes(range(10)))
     head, data = block.part(0, 4)
     assert (head, bytes(data)) == (block.head, bytes(range(4)))
     head, data = block.part(4, 6)
     assert b'"seq":54,"at_us":1040000,"uncertainty_us":7,"source_us":2040000' in head
-    assert b"marks" not in head
     assert bytes(data) == bytes(range(4, 10))
+
+
+def test_marks_of_blocks_that_are_gone_are_known_for_a_while() -> None:
+    blocks, epoch = Blocks(), Epoch("e", SPEC, 0)
+    for at in range(200):
+        blocks.add(Kept(epoch, at, (0, 0, 0), b'["m%d",%d]' % (at, at) if at % 10 == 0 else b"", bytes(1)))
+    for _ in range(150):
+        blocks.drop()
+    assert blocks.marks_between(95, 121) == b'["m100",100],["m110",110],["m120",120]'
+    assert blocks.marks_between(121, 130) == b""
+    assert len(blocks.marks_between(0, 1_000)) <= 360

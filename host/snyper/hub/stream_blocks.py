@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from snyper.shared.socket_protocol import MAX_ID_CHARS, MAX_INTEGER, SocketMessage, encode_json
-from snyper.shared.stream_spec import MAX_MARKS_BYTES, brief, checked_spec, sample_bytes
+from snyper.shared.stream_spec import MAX_MARKS_BYTES, brief, checked_spec, joined_marks, sample_bytes
 
 MAX_STREAM_BYTES = 64 << 20
 MAX_STREAM_S = 60.0
+_MARKED = 64  # of the last blocks with marks: who has lost the block is told them with the next
 _BLOCK_BYTES = 512  # of memory that a block takes beside its samples
 
-_HEAD = b'"type":"item","data":{"seq":%d,"at_us":%d,"uncertainty_us":%d,"source_us":%d%s'
+_HEAD = b'"type":"item","data":{"seq":%d,"at_us":%d,"uncertainty_us":%d,"source_us":%d'
 
 
 class Epoch:
@@ -34,14 +35,15 @@ class Epoch:
 class Kept:
     """A block: its line but for what differs from reader to reader, and its bytes."""
 
-    __slots__ = ("begin", "came_s", "count", "data", "epoch", "head", "number", "seq", "stamps")
+    __slots__ = ("begin", "came_s", "count", "data", "epoch", "head", "marks", "number", "seq", "stamps")
 
     def __init__(self, epoch: Epoch, seq: int, stamps: tuple[int, int, int], marks: bytes, data: Any) -> None:
         self.epoch = epoch
         self.seq = seq
         self.count = len(data) // epoch.sample_bytes
         self.stamps = stamps
-        self.head = _HEAD % (seq, *stamps, marks)
+        self.head = _HEAD % (seq, *stamps)
+        self.marks = marks  # as JSON without brackets
         self.data = data
         self.came_s = time.monotonic()
         self.number = 0  # in the stream
@@ -53,7 +55,7 @@ class Kept:
         return self.seq + self.count
 
     def part(self, skipped: int, count: int) -> tuple[bytes, Any]:
-        """Return some of its samples, as a head and bytes. Marks go with the first."""
+        """Return some of its samples, as a head and bytes."""
         size = self.epoch.sample_bytes
         data = memoryview(self.data)[skipped * size : (skipped + count) * size]
         if not skipped:
@@ -62,7 +64,7 @@ class Kept:
         later_us = int(skipped * 1_000_000 / rate) if rate else 0
         at_us, uncertainty_us, source_us = self.stamps
         stamps = (at_us + later_us, uncertainty_us, source_us + later_us)
-        return _HEAD % (self.seq + skipped, *stamps, b""), data
+        return _HEAD % (self.seq + skipped, *stamps), data
 
 
 class Blocks:
@@ -75,6 +77,7 @@ class Blocks:
         self._first = 0
         self.size = 0
         self._end_bytes = 0
+        self._marked: deque[tuple[int, bytes]] = deque(maxlen=_MARKED)
 
     @property
     def end(self) -> int:
@@ -88,6 +91,8 @@ class Blocks:
         self._end_bytes += size
         self.size += size
         self._blocks.append(block)
+        if block.marks:
+            self._marked.append((block.number, block.marks))
         while self.size > MAX_STREAM_BYTES and len(self._blocks) > 1:
             self.drop()
         self.drop_old()
@@ -120,6 +125,14 @@ class Blocks:
             from_bytes = self._end_bytes - max_bytes
             block = self._blocks[min(self._place(lambda one: one.begin >= from_bytes), len(self._blocks) - 1)]
         return block
+
+    def marks_between(self, first: int, end: int) -> bytes:
+        """Return the marks of blocks from one number on, to another: also of those that are kept no more."""
+        found = b""
+        for number, marks in self._marked:
+            if first <= number < end:
+                found = joined_marks(found, marks)
+        return found
 
     def find(self, epoch: str, seq: int) -> Kept | None:
         """Return the first block after those that end before this sample of an epoch, the oldest of all where
@@ -206,7 +219,7 @@ def _marks(marks: Any) -> bytes:
     encoded = encode_json(marks)
     if len(encoded) > MAX_MARKS_BYTES:
         raise ValueError(f"`marks` have at most {MAX_MARKS_BYTES} bytes")
-    return b',"marks":' + encoded
+    return encoded[1:-1]
 
 
 def _is_mark(mark: Any) -> bool:

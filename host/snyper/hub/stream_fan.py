@@ -34,7 +34,7 @@ from snyper.shared.socket_protocol import (
     is_target_id,
     text_field,
 )
-from snyper.shared.stream_spec import MAX_BLOCK_BYTES, READ_STREAM, STOP, checked_name
+from snyper.shared.stream_spec import MAX_BLOCK_BYTES, READ_STREAM, STOP, checked_name, joined_marks
 
 MAX_SUBSCRIPTIONS = 64  # of one console
 MAX_BLOCKS_PER_S = 4_000  # of one stream, that are no lines to the hub's limit of them
@@ -493,7 +493,6 @@ class StreamFan:
                 return self._tell_epoch(subscriber)
             return 0
         if block.epoch is not subscriber.epoch:
-            subscriber.at = block.number
             self._change(subscriber, block.epoch)
             return self._tell_epoch(subscriber)
         return self._send_block(subscriber, block)
@@ -553,6 +552,11 @@ class StreamFan:
         whole = count == block.count
         lost = 0 if skipped else block.seq - subscriber.next_seq
         extra = b',"lost":%d' % lost if lost else b""
+        marks = b"" if skipped else block.marks
+        if block.number > subscriber.at:
+            marks = joined_marks(stream.blocks.marks_between(subscriber.at, block.number), marks)
+        if marks:
+            extra += b',"marks":[%s]' % marks
         head, data = (block.head, block.data) if whole else block.part(skipped, count)
         line = b"".join((subscriber.head, head, extra, b'},"bytes":%d}\n' % len(data)))
         subscriber.next_seq = block.seq + skipped + count

@@ -29,7 +29,7 @@ from snyper.streams.buffers import Buffers
 from snyper.streams.link_clock import LinkClock
 from snyper.streams.spec import StreamSpec
 
-MAX_QUEUED_BYTES = 64 << 20  # of blocks that nobody has taken yet
+_MAX_MARKS = 64  # of blocks that were dropped, which come with the next
 _PAUSE_S = 0.5  # until a hub that is back, or a source that it does not know yet, is asked again
 _PASSING = (ErrorCode.BUSY, ErrorCode.TIMEOUT, ErrorCode.DISCONNECTED, ErrorCode.UNKNOWN_TARGET)
 
@@ -149,7 +149,9 @@ class StreamReader:
         self._queue.append(arrived)
         self._queued_bytes += len(arrived.content)
         while self._queued_bytes > self._max_bytes and len(self._queue) > 1:
-            self._queued_bytes -= len(self._queue.popleft().content)
+            dropped = self._queue.popleft()
+            self._queued_bytes -= len(dropped.content)
+            self._queue[0].marks = (dropped.marks + self._queue[0].marks)[-_MAX_MARKS:]
 
     def end(self, end: SocketMessage | ProtocolError) -> None:
         """Take the end of it."""
