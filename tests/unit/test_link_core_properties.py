@@ -23,7 +23,8 @@ messages = st.builds(
     st.none() | st.dictionaries(st.text("abc", max_size=3), st.integers(0, 9), max_size=3),
 )
 plain_pings = st.integers(0, 10**16).map(ping_line)
-junk = st.binary(max_size=40).filter(lambda junk: b" HTTP/1." not in junk)  # which ends a connection
+ENDS = (b" HTTP/1.", b'"bytes"')  # what ends a connection that takes no bytes after a line
+junk = st.binary(max_size=40).filter(lambda junk: not any(word in junk for word in ENDS))
 lines = st.one_of(messages, plain_pings, junk.map(lambda junk: junk + b"\n"))
 streams = st.lists(lines, max_size=12).map(b"".join)
 
