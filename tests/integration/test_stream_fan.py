@@ -403,3 +403,27 @@ async def test_a_request_whose_console_has_gone_meanwhile_leaves_nothing() -> No
         hub.fan.subscribe(link, SocketMessage("read_stream", 1, "lab1", None, {"stream": "count"}))
         assert hub.fan.subscriptions() == 0
         assert not counter.stream.is_read
+
+
+async def test_who_takes_nothing_of_what_has_come_loses_the_oldest_of_it() -> None:
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        counter_of(device) as counter,
+        console(hub.port) as client,
+    ):
+        reader = client.read_stream("lab1/count", max_queued_bytes=10_000)
+        blocks = aiter(reader)
+        coming = asyncio.create_task(take(blocks, 1))
+        await until(lambda: counter.stream.is_read, "it should be read")
+        await counter.send(1)
+        await coming
+        counter.stream.mark("missed")
+        for _ in range(100):
+            await counter.send(1_000)
+            await asyncio.sleep(0)
+        await until(lambda: reader._queue and reader._queue[-1].next_seq == 100_001, "all should have come")
+        rest = await take(blocks, 2)
+        assert [block.next_seq for block in rest] == [99_001, 100_001]
+        assert reader.samples + reader.lost == 100_001
+        assert [mark.name for mark in rest[0].marks] == ["missed"]
