@@ -1,6 +1,9 @@
 """`snyper gateway --arrays` as a process, without a hub, and what is sent to it."""
 
 import io
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,21 @@ import numpy
 
 from tests.integration.dashboard_process import Process
 from tests.integration.harness import HOST, free_port
+
+_running: list["Arrays"] = []
+
+
+@contextmanager
+def ended_gateways() -> Iterator[None]:
+    """End what the block has started, and has not ended because it failed."""
+    before = len(_running)
+    try:
+        yield
+    finally:
+        for one in _running[before:]:
+            if one.process.process.poll() is None:
+                one.process.end(signal.SIGKILL)
+        del _running[before:]
 
 
 class Arrays:
@@ -23,6 +41,7 @@ class Arrays:
             *("--arrays", str(self.folder), *arguments),
             **environment,
         )
+        _running.append(self)
         self.url: str = self.process.said["urls"][0]
         self.port = int(self.url.rpartition(":")[2])
 

@@ -12,7 +12,7 @@ import numpy
 import pytest
 import requests
 
-from tests.integration.arrays_harness import Arrays, saved
+from tests.integration.arrays_harness import Arrays, ended_gateways, saved
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +21,12 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arrays]:
     yield running
     assert running.end() == 0
     assert running.parts() == []
+
+
+@pytest.fixture(autouse=True)
+def _no_gateway_is_left() -> Iterator[None]:
+    with ended_gateways():
+        yield
 
 
 def test_an_array_goes_there_and_back_by_requests(gateway: Arrays) -> None:

@@ -21,7 +21,7 @@ import httpx
 import numpy
 import pytest
 
-from tests.integration.arrays_harness import Arrays, saved
+from tests.integration.arrays_harness import Arrays, ended_gateways, saved
 from tests.integration.harness import wait_until
 
 FORM = {"content-type": "multipart/form-data; boundary=b"}
@@ -34,6 +34,12 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arrays]:
     running = Arrays(tmp_path_factory.mktemp("arrays"), "--limit", "array_mb=60")
     yield running
     assert running.end() == 0
+
+
+@pytest.fixture(autouse=True)
+def _no_gateway_is_left() -> Iterator[None]:
+    with ended_gateways():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ import pytest
 
 from snyper.arrays import NumpyClient
 from snyper.device import BadAnswer, Refused, Unreachable, retrying
-from tests.integration.arrays_harness import Arrays, saved
+from tests.integration.arrays_harness import Arrays, ended_gateways, saved
 from tests.integration.device_harness import Scripted, relayed, scripted_server
 from tests.integration.harness import HOST
 
@@ -31,6 +31,12 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arrays]:
     running = Arrays(tmp_path_factory.mktemp("arrays"))
     yield running
     assert running.end() == 0
+
+
+@pytest.fixture(autouse=True)
+def _no_gateway_is_left() -> Iterator[None]:
+    with ended_gateways():
+        yield
 
 
 @pytest.fixture(autouse=True)
