@@ -5,6 +5,7 @@ import shutil
 import struct
 import sys
 import tracemalloc
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -420,3 +421,46 @@ def _cut_power(
             rest = len(content) - reached
             after = chance.choice([b"", bytes(rest), chance.randbytes(rest)])
             (cut / path.name).write_bytes(content[:reached] + after)
+
+
+@settings(max_examples=150)
+@given(st.integers(0, 1 << 32).map(Random))
+def test_a_record_with_any_body_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, chance: Random
+) -> None:
+    """With bytes changed at random, and a CRC that is right: in the segment and in the file beside it."""
+    folder = tmp_path_factory.mktemp("recording")
+    writer = written(folder)
+    writer.write_clock(1, 2, 3)
+    for seq in (0, 30):
+        write(writer, seq, 20)
+    writer.write_gap(50, 59, "lost")
+    writer.write_mark(5, "mark")
+    writer.close()
+    for name in ("000001.seg", "000001.idx"):
+        content = (folder / name).read_bytes()
+        data, at, parts = memoryview(content), 0, []
+        while (found := records.whole_record(data, at)) is not None:
+            kind, begin, end = found
+            body = bytearray(data[begin:end])
+            if chance.random() < 0.4:
+                for _ in range(chance.randrange(1, 4)):
+                    body[chance.randrange(len(body))] = chance.choice([0, 1, 0x7F, 0x80, 0xFF, 0x22, 0x39])
+            if chance.random() < 0.1:
+                body = body[: chance.randrange(len(body))]
+            parts.append(records.head_of(kind, [body]) + body)
+            at = end
+        if name.endswith(".idx") or chance.random() < 0.5:
+            (folder / name).write_bytes(b"".join(parts))
+    tracemalloc.start()
+    try:
+        with suppress(RecordingError), open_recording(folder) as recording:
+            recording.read(0, 1 << 62)
+            recording.read_between(-(1 << 62), 1 << 62)
+            assert recording.epochs is not None
+            assert len(recording.gaps) + len(recording.marks) + len(recording.clocks) < 10
+            recording.overview(0, 1_000_000, 50)
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 8_000_000
