@@ -172,6 +172,17 @@ def test_a_failure_is_not_kept(server: Serve) -> None:
     assert server.calls("process_data") == before + 2
 
 
+def test_a_service_refuses_once_for_a_key(server: Serve) -> None:
+    before, refused = server.calls("process_data"), keyed("refused")
+    answers = [server.post(DATA, json={"data": "invalid"}, headers=refused) for _ in range(2)]
+    job = server.post(DATA, json={"data": "invalid"}, headers={**refused, **ASYNC}).headers["location"]
+    wait_until(lambda: httpx.get(server.url + job).json()["state"] == "failed", "it failed")
+    assert httpx.get(server.url + job).json()["detail"] == "another word"
+    for answer in (*answers, httpx.get(server.url + job + "/result")):
+        assert (answer.status_code, answer.json()) == (422, {"detail": "another word"})
+    assert server.calls("process_data") == before + 1
+
+
 def test_with_a_key_work_is_done_for_who_hung_up(server: Serve) -> None:
     before = server.calls("process_data")
     with server.held("far"):

@@ -10,9 +10,9 @@ import pytest
 from snyper.offload import jobs as jobs_module
 from snyper.offload.declarations import Service, data_service, service_of
 from snyper.offload.idempotency import KeptResults
-from snyper.offload.jobs import Job, Jobs, KeyReused, Request, State
+from snyper.offload.jobs import Full, Job, Jobs, KeyReused, Request, State
 from snyper.offload.spool import Spool
-from snyper.offload.work import Done, Raised, Work
+from snyper.offload.work import Done, Raised, Rejected, Work
 from tests.integration.harness import until
 
 
@@ -44,6 +44,8 @@ class Runner:
             await self.may_end.wait()
             if work.value == "raise":
                 raise Raised("it did")
+            if work.value == "reject":
+                raise Rejected("another word")
             return Done(str(work.value).encode())
 
 
@@ -58,9 +60,11 @@ async def jobs_in(folder: Path, runner: Runner, unclaimed_s: float = 60.0) -> As
     assert not (folder / "spool").exists()
 
 
-def enter(jobs: Jobs, value: object, key: str = "", address: str = "a", digest: str = "") -> Job:
+def enter(
+    jobs: Jobs, value: object, key: str = "", address: str = "a", digest: str = "", is_async: bool = False
+) -> Job:
     work = Work(service(), jobs._spool.take(), value=value)
-    job = jobs.enter(work, Request("", address, digest or str(value), key))
+    job = jobs.enter(work, Request("", address, digest or str(value), key, is_async))
     if job.work is not work:
         jobs._spool.give_back(work.folder)
     return job
@@ -143,3 +147,53 @@ async def test_a_key_holds_over_the_end_of_its_job(tmp_path: Path) -> None:
         with pytest.raises(KeyReused):
             await other.task
     assert runner.begun == [1]
+
+
+async def test_what_a_function_rejects_it_is_asked_once_for_a_key(tmp_path: Path) -> None:
+    runner = Runner()
+    runner.may_end.set()
+    async with jobs_in(tmp_path, runner) as jobs:
+        first = enter(jobs, "reject", key="k")
+        with pytest.raises(Rejected):
+            await first.task
+        with pytest.raises(Rejected):
+            await enter(jobs, "reject").task
+    async with jobs_in(tmp_path, runner) as jobs:
+        assert (await enter(jobs, "reject", key="k").task).refusal == "another word"
+        with pytest.raises(KeyReused):
+            await enter(jobs, 2, key="k").task
+    assert runner.begun == ["reject", "reject"]
+
+
+async def test_so_much_waits_that_nobody_waits_for(tmp_path: Path) -> None:
+    runner = Runner()
+    async with jobs_in(tmp_path, runner) as jobs:
+        enter(jobs, "runs")
+        await until(lambda: runner.begun, "it begins")
+        left = []
+        for number in range(12):
+            left.append(enter(jobs, number, key=str(number)))
+            with jobs.holding(left[-1]):
+                pass  # its client hangs up
+        await asyncio.wait([left[-1].task])
+        assert [job.state for job in left] == [State.QUEUED] * 10 + [State.CANCELLED] * 2
+        again = enter(jobs, 11, key="11")
+        with jobs.holding(again):
+            runner.may_end.set()
+            assert (await again.task).json == b"11"
+
+
+async def test_what_is_promised_is_counted_however_it_came(tmp_path: Path) -> None:
+    async with jobs_in(tmp_path, Runner()) as jobs:
+        for number in range(10):
+            job = enter(jobs, number, key=str(number))
+            assert enter(jobs, number, key=str(number), is_async=True) is job
+            with jobs.holding(job):
+                pass  # it goes on all the same
+        held = enter(jobs, "held", key="held")
+        with jobs.holding(held):
+            for value, key in (("held", "held"), ("other", "other")):
+                with pytest.raises(Full):
+                    enter(jobs, value, key=key, is_async=True)
+            assert enter(jobs, 9, key="9", is_async=True) is job
+        assert job.state is State.QUEUED

@@ -20,22 +20,15 @@ class JobRoutes:
     async def show(self, exchange: Exchange) -> None:
         """Answer with how a job stands. Raises Refusal."""
         found = await self._find(exchange)
-        if isinstance(found, Result):
-            await exchange.answer_json(
-                {
-                    "id": found.job_id,
-                    "state": State.DONE,
-                    "progress": 1.0,
-                    "result": f"/jobs/{found.job_id}/result",
-                }
-            )
-            return
-        shown: dict[str, object] = {"id": found.id, "state": found.state, "progress": found.progress}
-        if found.state is State.QUEUED:
-            shown["place"] = self._jobs.place(found)
-        if found.state is State.FAILED:
-            shown["detail"] = found.detail
-        await exchange.answer_json(shown)
+        await exchange.answer_json(_shown(found) if isinstance(found, Result) else self._shown_job(found))
+
+    def _shown_job(self, job: Job) -> dict[str, object]:
+        shown: dict[str, object] = {"id": job.id, "state": job.state, "progress": job.progress}
+        if job.state is State.QUEUED:
+            shown["place"] = self._jobs.place(job)
+        if job.state is State.FAILED:
+            shown["detail"] = job.detail
+        return shown
 
     async def result(self, exchange: Exchange) -> None:
         """Answer with what the service gave, as it would have at once. Raises Refusal."""
@@ -68,3 +61,14 @@ class JobRoutes:
         if result is None or result.service not in self._services:
             raise Refusal(HTTPStatus.NOT_FOUND, "there is no such job here, or no more")
         return result
+
+
+def _shown(result: Result) -> dict[str, object]:
+    if result.refusal is not None:
+        return {"id": result.job_id, "state": State.FAILED, "progress": 0.0, "detail": result.refusal}
+    return {
+        "id": result.job_id,
+        "state": State.DONE,
+        "progress": 1.0,
+        "result": f"/jobs/{result.job_id}/result",
+    }

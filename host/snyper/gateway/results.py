@@ -16,6 +16,8 @@ _PIECE_BYTES = 131_072
 
 async def send_result(exchange: Exchange, service: Service, result: Result) -> None:
     """Send what a service gave: JSON, and nothing else, as application/json. Raises Refusal, HungUp."""
+    if result.refusal is not None:
+        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, result.refusal)
     if result.file is not None:
         try:
             file = result.file.open("rb", buffering=0)

@@ -15,6 +15,7 @@ from snyper.system.files import make_private
 
 T = TypeVar("T")
 
+_VERSION = 1  # of the table; one of another goes, with the results in it
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS results (
     identity TEXT PRIMARY KEY,
@@ -26,17 +27,18 @@ CREATE TABLE IF NOT EXISTS results (
     file TEXT,
     filename TEXT NOT NULL,
     media_type TEXT NOT NULL,
+    refusal TEXT,
     bytes INTEGER NOT NULL,
     kept_at_s REAL NOT NULL
 ) STRICT
 """
-_COLUMNS = "job_id, service, digest, json, file, filename, media_type"
+_COLUMNS = "job_id, service, digest, json, file, filename, media_type, refusal"
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A result of a service: a file, or else JSON. With it what the answer says of a file: the name that
-    the upload has, and its type.
+    """A result of a service: a file, or else JSON; or why it refused what it was given. With it what the
+    answer says of a file: the name that the upload has, and its type.
     """
 
     job_id: str
@@ -46,6 +48,7 @@ class Result:
     file: Path | None = None
     filename: str = ""
     media_type: str = ""
+    refusal: str | None = None
 
 
 class KeptResults:
@@ -78,6 +81,9 @@ class KeptResults:
     def _open(self) -> None:
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = NORMAL")
+        if self._database.execute("PRAGMA user_version").fetchone() != (_VERSION,):
+            self._database.execute("DROP TABLE IF EXISTS results")
+            self._database.execute(f"PRAGMA user_version = {_VERSION}")
         self._database.execute(_SCHEMA)
         self._bound()
         named = {name for (name,) in self._database.execute("SELECT file FROM results")}
@@ -118,11 +124,11 @@ class KeptResults:
         ).fetchone()
         if found is None:
             return None
-        job_id, service, digest, content, name, filename, media_type = found
+        job_id, service, digest, content, name, filename, media_type, refusal = found
         path = None if name is None else self._files / name
         if path is not None and not path.exists():
             return None
-        return Result(job_id, service, digest, content, path, filename, media_type)
+        return Result(job_id, service, digest, content, path, filename, media_type, refusal)
 
     def _put(self, identity: str, owner: str, result: Result) -> Result:
         size = len(result.json)
@@ -135,10 +141,15 @@ class KeptResults:
         self._delete("identity = ?", (identity,))
         self._database.execute(
             f"INSERT INTO results (identity, owner, bytes, kept_at_s, {_COLUMNS})"
-            " VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
             (
                 *(identity, owner, size, self._clock_s(), kept.job_id, kept.service, kept.digest, kept.json),
-                *(None if kept.file is None else kept.file.name, kept.filename, kept.media_type),
+                *(
+                    None if kept.file is None else kept.file.name,
+                    kept.filename,
+                    kept.media_type,
+                    kept.refusal,
+                ),
             ),
         )
         self._bound()

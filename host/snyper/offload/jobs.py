@@ -9,14 +9,14 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol, Self
 
 from snyper.offload.declarations import Service
 from snyper.offload.idempotency import KeptResults, Result
 from snyper.offload.spool import Spool
-from snyper.offload.work import Done, Work, WorkError
+from snyper.offload.work import Done, Malformed, Rejected, Work, WorkError
 
 _log = logging.getLogger("snyper")
 
@@ -114,9 +114,10 @@ class Job:
 
 
 class Jobs:
-    """The jobs of a process, of which `most_async` at most may be under way that nobody waits for. A result
-    that nobody was there to take waits for `unclaimed_s`, and queued work whose client is to come back, or
-    may, for `return_s`. At the end of an `async with` block all of them end, and their files are removed.
+    """The jobs of a process, of which `most_async` at most may be under way that nobody waits for: beyond
+    that no other such is taken, and queued work with a key whose client hangs up is dropped. A result that
+    nobody was there to take waits for `unclaimed_s`, and queued work whose client is to come back, or may,
+    for `return_s`. At the end of an `async with` block all of them end, and their files are removed.
     """
 
     def __init__(
@@ -156,11 +157,14 @@ class Jobs:
         if found is not None:
             if found.request.digest != request.digest:
                 raise KeyReused
-            if request.is_async:
+            if request.is_async and found.id not in self._async:
+                self._check_async()
                 self._async[found.id] = found
             return found
-        if self._is_ending or (request.is_async and self._unfinished_async() >= self._most_async):
+        if self._is_ending:
             raise Full
+        if request.is_async:
+            self._check_async()
         self._joinable[job.identity] = job
         self._live[job] = None
         if request.is_async:
@@ -263,21 +267,29 @@ class Jobs:
             job.progress = progress
             job.on_progress(progress)
 
-        done = await self._runner.run(job.work, on_progress=on_progress, on_start=on_start)
-        result = Result(
+        about = Result(
             job_id=job.id,
             service=job.work.service.name,
             digest=request.digest,
-            json=done.json,
-            file=done.file,
             filename=job.work.filename,
             media_type=request.media_type,
         )
+        try:
+            done = await self._runner.run(job.work, on_progress=on_progress, on_start=on_start)
+        except Malformed:
+            raise
+        except Rejected as error:  # by the function, which ran
+            await self._keep(job, replace(about, refusal=error.detail))
+            raise
+        return await self._keep(job, replace(about, json=done.json, file=done.file))
+
+    async def _keep(self, job: Job, result: Result) -> Result:
+        """Keep a result for who asks again, if any may. Returns it with its file where it is now."""
         if job.is_kept:
             try:
-                return await self._kept.put(job.kept_as, request.owner, result)
+                return await self._kept.put(job.kept_as, job.request.owner, result)
             except (OSError, sqlite3.Error) as error:
-                if request.is_async:
+                if job.request.is_async:
                     raise
                 job.is_kept = False  # whoever waits gets it all the same
                 _log.warning("a result cannot be kept for who asks again: %s", error)
@@ -307,7 +319,7 @@ class Jobs:
             return
         if not job.is_over:
             has_place = asyncio.get_running_loop().time() < job.keeps_place_until_s
-            if job.state is State.QUEUED and not job.is_kept and not has_place:
+            if job.state is State.QUEUED and not has_place and not self._may_wait_alone(job):
                 self._drop(job)
         elif job.is_delivered:
             self._forget(job)
@@ -339,5 +351,16 @@ class Jobs:
         if self._joinable.get(job.identity) is job:
             del self._joinable[job.identity]
 
-    def _unfinished_async(self) -> int:
-        return sum(1 for job in self._async.values() if not job.is_over)
+    def _check_async(self) -> None:
+        """Raise Full where there is too much that nobody waits for."""
+        if sum(1 for job in self._async.values() if not job.is_over) >= self._most_async:
+            raise Full
+
+    def _may_wait_alone(self, job: Job) -> bool:
+        """Tell whether a queued job goes on though nobody holds it."""
+        if job.id in self._async:  # its client was told so
+            return True
+        return (
+            job.is_kept
+            and sum(1 for one in self._live if one.is_kept and not one.holders) <= self._most_async
+        )
