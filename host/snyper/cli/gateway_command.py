@@ -30,41 +30,49 @@ if TYPE_CHECKING:
     from snyper.streams.packet import PacketSource
 
 
+ServedHub = Annotated[
+    str | None,
+    typer.Option(
+        "--hub",
+        envvar="SNYPER_HUB",
+        metavar="[tls://]HOST:PORT",
+        help=f"The hub; without --arrays and --demo-signal {DEFAULT_HUB}.",
+        callback=lambda text: text and hub_address(text),
+        show_default=False,
+    ),
+]
+Listen = Annotated[
+    list[str],
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Where to serve; :PORT is every address. May be repeated.",
+        callback=addresses,
+    ),
+]
+Arrays = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Store arrays in it, and serve them.", file_okay=False),
+]
+DemoSignal = Annotated[
+    bool, typer.Option("--demo-signal", help="Serve the demonstration signal at /ws/stream.")
+]
+Stream = Annotated[
+    str | None,
+    typer.Option(metavar="SOURCE/STREAM", help="Serve this stream of the hub at /ws/stream."),
+]
+Channel = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Which of the stream's channels, or all; by default the first."),
+]
+
+
 def gateway(
-    hub: Annotated[
-        str | None,
-        typer.Option(
-            "--hub",
-            envvar="SNYPER_HUB",
-            metavar="[tls://]HOST:PORT",
-            help=f"The hub; without --arrays and --demo-signal {DEFAULT_HUB}.",
-            callback=lambda text: text and hub_address(text),
-            show_default=False,
-        ),
-    ] = None,
-    listen: Annotated[
-        list[str],
-        typer.Option(
-            metavar="HOST:PORT",
-            help="Where to serve; :PORT is every address. May be repeated.",
-            callback=addresses,
-        ),
-    ] = [DEFAULT_LISTEN],  # noqa: B006 - which nobody changes
-    arrays: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Store arrays in it, and serve them.", file_okay=False),
-    ] = None,
-    demo_signal: Annotated[
-        bool, typer.Option("--demo-signal", help="Serve the demonstration signal at /ws/stream.")
-    ] = False,
-    stream: Annotated[
-        str | None,
-        typer.Option(metavar="SOURCE/STREAM", help="Serve this stream of the hub at /ws/stream."),
-    ] = None,
-    channel: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Which of the stream's channels, or all; by default the first."),
-    ] = None,
+    hub: ServedHub = None,
+    listen: Listen = [DEFAULT_LISTEN],  # noqa: B006 - which nobody changes
+    arrays: Arrays = None,
+    demo_signal: DemoSignal = False,
+    stream: Stream = None,
+    channel: Channel = None,
     key_file: KeyFile = None,
     is_open: Open = False,
     certificate: Certificate = None,

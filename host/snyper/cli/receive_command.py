@@ -60,46 +60,51 @@ def _accepted(given: list[str] | None) -> list[str] | None:
     return given
 
 
+Into = Annotated[Path, typer.Option(metavar="FOLDER", help="Where they are kept.", file_okay=False)]
+Listen = Annotated[
+    list[str],
+    typer.Option(
+        metavar="HOST:PORT",
+        help=f"Where to listen; :PORT is every address. May be repeated; without --hub {DEFAULT_LISTEN}.",
+        callback=addresses,
+    ),
+]
+Handlers = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Call the functions in it, on_file_received and on_data_received.",
+        dir_okay=False,
+    ),
+]
+ReceivingHub = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[tls://]HOST:PORT",
+        help="Receive through this hub, with no port open here unless --listen opens one.",
+        callback=lambda text: text and hub_address(text),
+    ),
+]
+Name = Annotated[str | None, typer.Option(metavar="NAME", help="The name at the hub.", callback=_name)]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="Take only files of this type (image/*) or suffix (.jpg); may be repeated.",
+        callback=_accepted,
+    ),
+]
+IsList = Annotated[bool, typer.Option("--list", help="Show what is only partly here, and end.")]
+
+
 def receive(
-    into: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Where they are kept.", file_okay=False)
-    ] = Path("received"),
-    listen: Annotated[
-        list[str],
-        typer.Option(
-            metavar="HOST:PORT",
-            help=f"Where to listen; :PORT is every address. May be repeated; without --hub {DEFAULT_LISTEN}.",
-            callback=addresses,
-        ),
-    ] = [],  # noqa: B006 - which nobody changes
-    handlers: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Call the functions in it, on_file_received and on_data_received.",
-            dir_okay=False,
-        ),
-    ] = None,
-    hub: Annotated[
-        str | None,
-        typer.Option(
-            metavar="[tls://]HOST:PORT",
-            help="Receive through this hub, with no port open here unless --listen opens one.",
-            callback=lambda text: text and hub_address(text),
-        ),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The name at the hub.", callback=_name)
-    ] = None,
-    accept: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PATTERN",
-            help="Take only files of this type (image/*) or suffix (.jpg); may be repeated.",
-            callback=_accepted,
-        ),
-    ] = None,
-    is_list: Annotated[bool, typer.Option("--list", help="Show what is only partly here, and end.")] = False,
+    into: Into = Path("received"),
+    listen: Listen = [],  # noqa: B006 - which nobody changes
+    handlers: Handlers = None,
+    hub: ReceivingHub = None,
+    name: Name = None,
+    accept: Accept = None,
+    is_list: IsList = False,
     key_file: KeyFile = None,
     is_open: Open = False,
     certificate: Certificate = None,

@@ -33,49 +33,55 @@ from snyper.system.text import json_text, one_line
 _NEVER_ASKED = {*STREAM_TYPES, MessageType.REPLY, MessageType.ERROR, MessageType.PONG}
 
 
+Words = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="TARGET WORD KEY=VALUE",
+        help="Names, group:NAME or all; the command; what it takes, as JSON or else as text. With --to:"
+        " a FILE or JSON.",
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        min=MIN_TIMEOUT_S,
+        metavar="SECONDS",
+        help=f"How long a target may take, else {COMMAND_TIMEOUT_S:g}; of a server each wait, else"
+        f" {SERVER_TIMEOUT_S:g}.",
+    ),
+]
+To = Annotated[
+    str | None,
+    typer.Option("--to", metavar="URL", help="A server that works on a FILE or JSON; then no hub is asked."),
+]
+Options = Annotated[
+    str | None,
+    typer.Option("--options", metavar="TEXT", help="With --to: what the service is told beside."),
+]
+ServicePath = Annotated[
+    str | None, typer.Option("--path", help="With --to: the service's, else /api/process/file or /data.")
+]
+FormField = Annotated[str, typer.Option("--field", help="With --to: the form field that a file goes in.")]
+SaveTo = Annotated[
+    Path, typer.Option("--save-to", metavar="FOLDER", help="With --to: where result files go.")
+]
+Long = Annotated[
+    bool,
+    typer.Option("--long", help="With --to: ask how it stands until it is done; Ctrl-C ends it there."),
+]
+
+
 def send(
-    words: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="TARGET WORD KEY=VALUE",
-            help="Names, group:NAME or all; the command; what it takes, as JSON or else as text. With --to:"
-            " a FILE or JSON.",
-        ),
-    ],
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            min=MIN_TIMEOUT_S,
-            metavar="SECONDS",
-            help=f"How long a target may take, else {COMMAND_TIMEOUT_S:g}; of a server each wait, else"
-            f" {SERVER_TIMEOUT_S:g}.",
-        ),
-    ] = None,
+    words: Words,
+    timeout: Timeout = None,
     hub: HubOption = DEFAULT_HUB,
     as_json: Json = False,
-    to: Annotated[
-        str | None,
-        typer.Option(
-            "--to", metavar="URL", help="A server that works on a FILE or JSON; then no hub is asked."
-        ),
-    ] = None,
-    options: Annotated[
-        str | None,
-        typer.Option("--options", metavar="TEXT", help="With --to: what the service is told beside."),
-    ] = None,
-    path: Annotated[
-        str | None, typer.Option("--path", help="With --to: the service's, else /api/process/file or /data.")
-    ] = None,
-    field: Annotated[
-        str, typer.Option("--field", help="With --to: the form field that a file goes in.")
-    ] = "file",
-    save_to: Annotated[
-        Path, typer.Option("--save-to", metavar="FOLDER", help="With --to: where result files go.")
-    ] = Path(),
-    long: Annotated[
-        bool,
-        typer.Option("--long", help="With --to: ask how it stands until it is done; Ctrl-C ends it there."),
-    ] = False,
+    to: To = None,
+    options: Options = None,
+    path: ServicePath = None,
+    field: FormField = "file",
+    save_to: SaveTo = Path(),
+    long: Long = False,
 ) -> None:
     """Send any command to targets or to another peer by its name, and show what they answer.
 
@@ -87,8 +93,13 @@ def send(
         return
     if timeout is not None and timeout > MAX_TIMEOUT_S:
         _refuse(f"a target has {MAX_TIMEOUT_S:g} s at most")
+    _command(hub, words, timeout or COMMAND_TIMEOUT_S, as_json)
+
+
+def _command(hub: str, words: list[str], timeout_s: float, as_json: bool) -> None:
+    """Have peers of a hub do something, and show what they answer."""
     selectors, word, data = parse(words)
-    command = TargetCommand(word, round((timeout or COMMAND_TIMEOUT_S) * 1000), data)
+    command = TargetCommand(word, round(timeout_s * 1000), data)
     items: dict[str, list[dict[str, object]]] = {}
 
     def on_item(name: str, item: dict[str, object]) -> None:
