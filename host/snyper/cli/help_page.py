@@ -20,7 +20,7 @@ PANELS = {
     "Play, and look back": ("game", "history", "stats", "export"),
     "Call what others serve": ("services", "call", "log", "stubs"),
     "Hand heavy work over": ("serve", "gateway", "receive", "push", "outbox"),
-    "Keep arrays, read streams": ("arrays", "stream", "recordings", "simulate-signal"),
+    "Keep arrays, read streams": ("arrays", "stream", "recordings", "plot", "simulate-signal"),
     "Look after boards": ("boards", "deploy", "config", "logs", "calibrate", "trace", "board"),
 }
 
