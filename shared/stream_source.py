@@ -159,7 +159,10 @@ class Sources:
             self._stopped_id = message.id
 
     def on_close(self, link: "Link", error: ProtocolError) -> None:
-        """Let go of the readers of a link that has ended."""
+        """Let go of the readers of a link that has ended, and of its clock."""
+        if link is self._link and self._task is not None:
+            self._task.cancel()
+            self._task = None
         for reader in self._readers[:]:
             if reader.link is link:
                 self.drop(reader)
