@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from snyper.device import ClientPush
+from snyper.device.inbox import uploads as uploads_module
 from snyper.device.inbox.inbox import Inbox
 from snyper.device.inbox.limits import Limits, NoRoom
 from snyper.device.inbox.uploads import RESERVED_S
@@ -185,6 +186,27 @@ async def test_what_nobody_goes_on_with_expires(tmp_path: Path) -> None:
         assert not stray.exists()
         [left] = inbox.uploads
         assert (left.token, left.filename, left.key) == (new.token, "b", "new")
+
+
+async def test_so_many_complete_ones_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads_module, "MAX_COMPLETE", 2)
+    async with Inbox(tmp_path) as inbox:
+        for name in "abcd":
+            upload = await inbox.uploads.create("/x", name, name, "a/b", 1, None)
+            await inbox.uploads.append(upload, 0, pieces(name.encode()))
+            await inbox.uploads.complete(upload)
+            await inbox.keep_upload(upload)
+        assert [upload.key for upload in inbox.uploads] == ["c", "d"]
+        assert await inbox.known("a", None, 1, "a") == tmp_path / "a"
+    monkeypatch.setattr(uploads_module, "MAX_COMPLETE", 1)
+    async with Inbox(tmp_path) as inbox:
+        await inbox.uploads.create("/x", "e", "e", "a/b", 1, None)
+        assert [upload.key for upload in inbox.uploads] == ["e"]
+    assert names_in(tmp_path) == {".inbox", *"abcd"}
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 async def test_a_part_that_has_lost_bytes_begins_anew(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from snyper.device.tasks import in_executor
 RESERVED_S = 600.0  # since its last byte, for which there is room for the rest of an upload
 EXPIRY_S = 600.0  # between two looks for what is too old
 SYNC_BYTES = 1 << 20  # so many are sent twice at most where the receiver loses its power
+MAX_COMPLETE = 1_000  # that are still known: for who lost the answer, and comes within their time
 
 
 class UnknownUpload(Refused):
@@ -124,6 +125,9 @@ class Uploads:
             if not idle:
                 raise NoRoom(f"{self.limits.max_parts} files are coming in at present")
             await self.remove(idle[0])
+        complete = sorted((one for one in self if one.is_complete), key=lambda one: one.touched_s)
+        for upload in complete[: max(0, len(complete) - MAX_COMPLETE + 1)]:
+            await self.remove(upload)
         self.limits.check_room(self._parts, self._to_come() + (length or 0))
         token = secrets.token_urlsafe(24)
         upload = Upload(token, self._parts / token, target, key, filename, content_type, length, digest)
