@@ -145,3 +145,29 @@ def test_a_name_breaks_no_head(name: str) -> None:
     assert head.isascii()
     assert head.isprintable()
     assert head.startswith('attachment; filename="processed_')
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ('Multipart/Form-Data ; charset=utf-8; Boundary="boundary"', 200),
+        ("multipart/form-data", 415),
+        ("multipart/form-data; boundary=", 415),
+        ("text/plain; boundary=boundary", 415),
+        ("", 415),
+        ("multipart/form-data; boundary=" + "b" * 201, 400),
+        ("multipart/form-data; boundary=\xff", 400),
+        ("multipart/form-data; boundary*0*=b; boundary*" + "9" * 5_000 + "*=b", 415),
+        ("multipart/form-data; boundary*=bogus-9''b%ff", 400),
+        ('\xff;;;="\\', 415),
+    ],
+)
+def test_types_of_what_is_a_form_and_what_is_none(tmp_path: Path, content_type: str, status: int) -> None:
+    body = pieces(b"--boundary\r\n" + HEAD + b"\r\n\r\nx\r\n--boundary--", [])
+    reading = read_form(body, content_type, "file", FileWriter(tmp_path / "file"), 100)
+    if status == 200:
+        assert asyncio.run(reading).filename == "a"
+    else:
+        with pytest.raises(Refusal) as refused:
+            asyncio.run(reading)
+        assert refused.value.status == status

@@ -8,7 +8,6 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from email.message import Message
 from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO
@@ -130,10 +129,9 @@ async def read_form(
 
 
 def _boundary(content_type: str, file_field: str) -> str:
-    message = Message()
-    message["content-type"] = content_type
-    boundary = message.get_boundary()
-    if message.get_content_type() != "multipart/form-data" or not boundary:
+    media_type = content_type.partition(";")[0].strip().lower()
+    boundary = parameters(content_type.encode("latin-1")).get("boundary", "")
+    if media_type != "multipart/form-data" or not boundary:
         raise Refusal(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             f"send multipart/form-data, with the file in field {file_field!r}",
