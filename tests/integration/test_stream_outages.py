@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import snyper
+from snyper.hub import stream_fan
 from snyper.hub.tls import server_tls
 from snyper.shared.device import Device
 from snyper.shared.link import Link
@@ -124,6 +125,28 @@ async def test_a_stream_that_is_none_begins_for_nobody(about: dict[str, Any]) ->
         assert block.epoch == "e"
         [(_, listed)] = hub.fan.list()
         assert listed["refused"] == 2
+
+
+async def test_a_source_that_does_not_say_what_a_stream_is_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream_fan, "BEGIN_S", 0.1)
+    async with stream_hub() as hub, _Liar(hub.port) as liar, console(hub.port) as client:
+        with pytest.raises(ProtocolError, match="does not say what count is"):
+            await take(aiter(client.read_stream("liar/count")), 1)
+        patient = asyncio.create_task(take(aiter(client.read_stream("liar/count", wait=True)), 1))
+        ids = [await liar.asked() for _ in range(3)]  # it is asked again
+        monkeypatch.setattr(stream_fan, "BEGIN_S", 60.0)
+        await liar.begin(ids[0], {"dtype": "<u4", "epoch": "old", "seq": 0})  # too late
+        id = ids[-1]
+        while not patient.done():
+            await liar.begin(id, {"dtype": "<u4", "epoch": "e", "seq": 0})
+            await liar.block(id, BLOCK, bytes(4))
+            await asyncio.sleep(0.05)
+            if not liar._asked.empty():
+                id = await liar.asked()
+        [block] = await patient
+        assert block.epoch == "e"
 
 
 async def test_numbers_that_go_back_are_refused_until_a_new_epoch() -> None:

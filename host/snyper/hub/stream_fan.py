@@ -40,6 +40,7 @@ MAX_SUBSCRIPTIONS = 64  # of one console
 MAX_BLOCKS_PER_S = 4_000  # of one stream, that are no lines to the hub's limit of them
 MAX_KEPT_BYTES = 256 << 20  # of all streams together
 LINGER_S = 1.0  # that a source is read after its last subscriber has gone
+BEGIN_S = 5.0  # that a source may take to say what a stream is
 RETRY_S = 1.0  # until a source that has refused is asked again
 _NEXT_S = 0.1  # one that ends sooner has refused
 SOURCE_DURATION_MS = 60_000  # that a source which ends by itself is asked for at a time
@@ -92,6 +93,7 @@ class Stream:
     link: Link | None = None  # over which it is read
     id = ""  # under which it is
     is_gone = False
+    has_begun = False  # since it was last asked for
     asked_s = 0.0  # when it was last asked for
     idle_s = 0.0  # since when nobody reads it
     refused = 0  # blocks that were none
@@ -275,6 +277,11 @@ class StreamFan:
                 if now_s >= subscriber.until_s and subscriber.reply is None:
                     self._end(subscriber, "ended")
             stream.blocks.drop_old()
+            if stream.link is not None and not stream.has_begun and now_s - stream.asked_s >= BEGIN_S:
+                self._leave(stream)
+                stream.link.cancel_request(stream.id)
+                why = f"{stream.source} does not say what {stream.name} is"
+                self._on_reply(stream, ProtocolError(ErrorCode.TIMEOUT, why))
             if stream.subscribers:
                 if stream.link is None and now_s - stream.asked_s >= RETRY_S:
                     self._ask(stream)
@@ -324,7 +331,7 @@ class StreamFan:
         if stream.epoch is not None:
             data |= {"epoch": stream.epoch.name, "from_seq": stream.epoch.next_seq}
         message = SocketMessage(READ_STREAM, id, None, None, data)
-        stream.link, stream.id = link, id
+        stream.link, stream.id, stream.has_begun = link, id, False
         self._by_id[id] = stream
         try:
             link.start_request(id, message.to_line(), self._on_reply, stream)
@@ -366,7 +373,7 @@ class StreamFan:
         stream.epoch, seq = epoch_of(message, before)
         if all(subscriber.epoch is None for subscriber in stream.subscribers):
             stream.epoch.next_seq = max(seq, stream.epoch.next_seq)  # what nobody wanted is not lost
-        stream.is_gone = False
+        stream.is_gone, stream.has_begun = False, True
         for subscriber in list(stream.subscribers):
             if subscriber.epoch is None:
                 limit = subscriber.max_block_bytes
