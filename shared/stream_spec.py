@@ -22,6 +22,7 @@ MAX_VALUES = 65_536  # of one sample
 MAX_TEXT_BYTES = 48  # of a channel's name or unit
 MAX_SPEC_BYTES = 2_048  # of names and units together: a spec is part of a line
 MAX_RATE_HZ = 1_000_000_000
+MIN_RATE_HZ = 0.000001  # so that the instants of a block's samples are numbers that every reader holds
 
 
 def checked_spec(data: "Any") -> "dict[str, Any]":
@@ -41,8 +42,8 @@ def checked_spec(data: "Any") -> "dict[str, Any]":
     if values > MAX_VALUES:
         raise ValueError("`shape` has at most %d values" % MAX_VALUES)
     rate_hz = data.get("rate_hz", 0)
-    if type(rate_hz) not in (int, float) or not 0 <= rate_hz <= MAX_RATE_HZ:
-        raise ValueError("`rate_hz` is a number, 0 to %d; 0 for samples at any time" % MAX_RATE_HZ)
+    if type(rate_hz) not in (int, float) or not (rate_hz == 0 or MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ):
+        raise ValueError("`rate_hz` is a number, 10^-6 to 10^9, or 0 for samples at any time")
     spec = {"dtype": _checked_dtype(data.get("dtype")), "shape": list(shape), "rate_hz": rate_hz}
     size = 0
     for field in ("names", "units"):

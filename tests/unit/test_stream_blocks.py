@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from snyper.hub import stream_blocks
-from snyper.hub.stream_blocks import Blocks, Epoch, Kept
+from snyper.hub.stream_blocks import Blocks, Epoch, Kept, kept_of
+from snyper.shared.socket_protocol import MAX_INTEGER, SocketMessage
 
 SPEC: dict[str, Any] = {"dtype": "|u1", "shape": [], "rate_hz": 100, "names": [], "units": []}
 
@@ -91,3 +92,20 @@ def test_marks_of_blocks_that_are_gone_are_known_for_a_while() -> None:
     assert blocks.marks_between(95, 121) == b'["m100",100],["m110",110],["m120",120]'
     assert blocks.marks_between(121, 130) == b""
     assert len(blocks.marks_between(0, 1_000)) <= 360
+
+
+@pytest.mark.parametrize("stamp", ["at_us", "source_us"])
+def test_each_sample_of_a_block_has_an_instant_that_a_line_can_say(stamp: str) -> None:
+    """Else whoever reads it from its middle on would be sent what ends his connection."""
+    data: dict[str, Any] = {"seq": 0, "at_us": 1, "uncertainty_us": 1, "source_us": 1}
+    epoch = Epoch("e", SPEC | {"rate_hz": 1}, 0)
+    message = SocketMessage("item", "1", data=data)
+    message.attachment = bytes(10)
+    for last_us in (MAX_INTEGER - 10_000_000, MAX_INTEGER - 9_999_999):
+        data[stamp] = last_us
+        if last_us > MAX_INTEGER - 10_000_000:
+            with pytest.raises(ValueError, match="instant"):
+                kept_of(epoch, message)
+        else:
+            line = b'{"id":1,' + kept_of(epoch, message).part(9, 1)[0] + b"}}"
+            assert SocketMessage.from_line(line)

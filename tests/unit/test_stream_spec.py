@@ -41,6 +41,8 @@ def test_a_dtype_is_as_numpy_writes_it(order: str, kind: str) -> None:
         {"shape": [1 << 80]},
         {"shape": [256, 257]},
         {"rate_hz": -1},
+        {"rate_hz": 5e-324},
+        {"rate_hz": 1e-7},
         {"rate_hz": float("nan")},
         {"rate_hz": float("inf")},
         {"rate_hz": True},

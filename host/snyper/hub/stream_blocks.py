@@ -54,14 +54,18 @@ class Kept:
         """Return the number of the sample after it."""
         return self.seq + self.count
 
+    def later_us(self, count: int) -> int:
+        """Return how long after its first sample the one that many later was taken."""
+        rate = self.epoch.rate_hz
+        return int(count * 1_000_000 / rate) if rate else 0
+
     def part(self, skipped: int, count: int) -> tuple[bytes, Any]:
         """Return some of its samples, as a head and bytes."""
         size = self.epoch.sample_bytes
         data = memoryview(self.data)[skipped * size : (skipped + count) * size]
         if not skipped:
             return self.head, data
-        rate = self.epoch.rate_hz
-        later_us = int(skipped * 1_000_000 / rate) if rate else 0
+        later_us = self.later_us(skipped)
         at_us, uncertainty_us, source_us = self.stamps
         stamps = (at_us + later_us, uncertainty_us, source_us + later_us)
         return _HEAD % (self.seq + skipped, *stamps), data
@@ -194,7 +198,10 @@ def kept_of(epoch: Epoch, message: SocketMessage) -> Kept:
     if seq < epoch.next_seq or seq + len(content) > MAX_INTEGER:
         raise ValueError(f"sample {seq} comes after {epoch.next_seq - 1}")
     stamps = (_whole(data, "at_us"), _count(data, "uncertainty_us"), _whole(data, "source_us"))
-    return Kept(epoch, seq, stamps, _marks(data.get("marks")), content)
+    block = Kept(epoch, seq, stamps, _marks(data.get("marks")), content)
+    if max(stamps) + block.later_us(block.count) > MAX_INTEGER:
+        raise ValueError("its last sample has an instant that no line can say")
+    return block
 
 
 def _count(data: dict[str, Any], name: str) -> int:
