@@ -1,5 +1,6 @@
 """Columns of a stream that comes: compared with all its samples at once."""
 
+import warnings
 from typing import Any
 
 import numpy
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from snyper.streams import Block, StreamSpec
-from snyper.streams.columns import LiveColumns, column_width_us
+from snyper.streams.columns import LiveColumns, _rolling, column_width_us
 
 SPEC = StreamSpec("<f8", (2,), 1_000.0)
 STEP_US = 1_000
@@ -109,3 +110,26 @@ def test_other_samples_are_refused() -> None:
     columns = LiveColumns(SPEC, STEP_US, 10)
     with pytest.raises(ValueError, match="others than before"):
         columns.add(Block("a", 0, numpy.zeros((3, 3)), 0, 0, 0))
+
+
+@pytest.mark.parametrize("large", [1e12, 1e200, 1.7e308])
+def test_of_a_large_value_nothing_is_left_once_it_has_passed(large: float) -> None:
+    columns = LiveColumns(SPEC, STEP_US, 100)
+    values = numpy.ones((60, 2))
+    values[::2] = -1
+    values[20:22] = large
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # in the terminal where it is drawn
+        columns.add(block_of(0, values))
+        found = columns.since(0, rolling=10)
+    assert found.high[20:22, 0].tolist() == [large, large]
+    passed = (found.numbers < 20) | (found.numbers > 31)
+    assert found.mean[passed][9:, 0] == pytest.approx(0, abs=1e-9)
+    assert found.deviation[passed][9:, 0] == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 10, 64, 99, 100, 101, 5_000])
+def test_rolling_sums_are_those_of_the_rows_before(count: int) -> None:
+    values = numpy.random.default_rng(count).integers(0, 1_000, (100, 2))
+    expected = [values[max(0, at - count + 1) : at + 1].sum(axis=0).tolist() for at in range(100)]
+    assert _rolling(values, count).tolist() == expected

@@ -80,7 +80,8 @@ class LiveColumns:
         values = numpy.abs(values) if values.dtype.kind == "c" else values
         is_after_gap = block.lost > 0 or (block.epoch != self._epoch and not self._is_empty)
         self._epoch = block.epoch
-        self._take(numbers[starts], starts, values.astype("f8"), is_after_gap)
+        with numpy.errstate(over="ignore", invalid="ignore"):  # a sum that is no number is none to show
+            self._take(numbers[starts], starts, values.astype("f8"), is_after_gap)
 
     def _take(self, numbers: Array, starts: Array, values: Array, is_after_gap: bool) -> None:
         is_number = numpy.isfinite(values)
@@ -127,12 +128,13 @@ class LiveColumns:
         """Return the columns from `number` on; their mean and deviation are those of `rolling` columns."""
         rows = numpy.flatnonzero(self._samples[:, 0])
         rows = rows[rows >= number - self.first]
-        counts, sums, squares = (
-            _rolling(one, rolling)[rows] for one in (self._counts, self._sums, self._squares)
-        )
-        divisor = numpy.where(counts > 0, counts, numpy.nan)
-        mean = sums / divisor
-        deviation = numpy.sqrt(numpy.maximum(squares / divisor - mean * mean, 0))
+        with numpy.errstate(over="ignore", invalid="ignore"):
+            counts, sums, squares = (
+                _rolling(one, rolling)[rows] for one in (self._counts, self._sums, self._squares)
+            )
+            divisor = numpy.where(counts > 0, counts, numpy.nan)
+            mean = sums / divisor
+            deviation = numpy.sqrt(numpy.maximum(squares / divisor - mean * mean, 0))
         return Columns(
             rows + self.first,
             self._low[rows],
@@ -145,6 +147,13 @@ class LiveColumns:
 
 def _rolling(values: Array, count: int) -> Array:
     """Return for each row the sum of it and the rows before it, of `count` in all."""
-    sums = numpy.cumsum(values, axis=0)
-    sums[count:] -= sums[:-count].copy()
+    # By adding alone: of a value that is large, or infinite, nothing is left once it is out of the sum.
+    sums = numpy.zeros_like(values)
+    of_many, many, done = values.copy(), 1, 0  # the sum of so many rows; of how many `sums` is
+    while done < min(count, len(values)):
+        if count & many:
+            sums[done:] += of_many[: len(values) - done]
+            done += many
+        of_many[many:] += of_many[:-many].copy()
+        many *= 2
     return sums

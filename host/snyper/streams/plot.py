@@ -11,6 +11,7 @@ from snyper.streams.subscriber import StreamReader
 
 COLUMNS = 1_000
 _CHANNEL = 0  # of those that are kept
+_MAX_VALUE = 1e300  # beyond it what draws has no number for the axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +50,17 @@ class StreamPlot:
         spec = reader.spec
         assert spec is not None
         self._reader = reader
-        if self._columns is None or spec != self._spec:  # of another run of the source
+        if self._columns is None or spec != self._spec or self._is_of_another_clock(block):
             width_us = column_width_us(round(self.seconds * 1e6), COLUMNS)
             self._columns = LiveColumns(spec, width_us, COLUMNS, [self._channel])
             self._spec = spec
         self._columns.add(block)
         self.lost += block.lost
         self._lag_us = block.lag_us
+
+    def _is_of_another_clock(self, block: Block) -> bool:
+        """Return whether a block is from before all that is shown, as when a hub on a board started again."""
+        return self._columns is not None and block.at_us // self._columns.width_us < self._columns.first
 
     def title(self) -> str:
         """Return what it is, and how it stands."""
@@ -82,12 +87,15 @@ class StreamPlot:
         if self._columns is None:
             return Lines(*(numpy.zeros(0) for _ in range(5)))
         width_us = self._columns.width_us
-        found = self._columns.since(0, max(1, round(self._rolling_s * 1e6 / width_us)))
+        found = self._columns.since(self._columns.first, max(1, round(self._rolling_s * 1e6 / width_us)))
         ends = numpy.flatnonzero(found.is_broken[:, _CHANNEL])
         times_s = (found.numbers - found.numbers[-1]) * (width_us / 1e6)
 
         def broken(values: Any) -> Any:
-            return numpy.insert(values[:, _CHANNEL], ends, numpy.nan)
+            values = values[:, _CHANNEL]
+            return numpy.insert(
+                numpy.where(numpy.abs(values) <= _MAX_VALUE, values, numpy.nan), ends, numpy.nan
+            )
 
         return Lines(
             numpy.insert(times_s, ends, times_s[ends]),
