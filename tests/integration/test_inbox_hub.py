@@ -99,6 +99,8 @@ async def test_the_commands(hub: HubUnderTest, tmp_path: Path) -> None:
         status, _, errors = await run_snyper("push", str(source), "--hub", hub.address, "--to", "nobody")
         assert (status, errors) == (1, "snyper: no service is nobody: `snyper services` lists them\n")
     assert (into / "a song.wav").read_bytes() == CONTENT
+    status, _, errors = await run_snyper("push", "[1]", *to, "--timeout", "0.5")
+    assert (status, errors) == (3, f"snyper: beagle is away from the hub at {hub.address}\n")
 
 
 async def test_the_receiver_says_when_the_hub_is_there(tmp_path: Path) -> None:

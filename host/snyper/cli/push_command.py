@@ -7,10 +7,14 @@ import typer
 
 from snyper.cli import transfers
 from snyper.cli.commands import hub_address, run
+from snyper.cli.output import fail
 from snyper.cli.transfers import SERVER_TIMEOUT_S, FileOrJson, ServerTimeout
-from snyper.client import connect
+from snyper.client import HubClient, connect
 from snyper.client.pushing import push_data, push_file
 from snyper.device import ClientPush
+from snyper.shared.session import SessionState
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError
+from snyper.system.process import EXIT_NO_HUB
 from snyper.system.streams import print_json
 
 
@@ -57,14 +61,25 @@ def push(
 async def _push_through(hub: str, name: str, value: Path | tuple[object], stall_ms: int) -> dict[str, object]:
     """Push to a name at a hub; return what the device would answer over HTTP."""
     async with connect(hub, reconnect=True) as client:
-        if not isinstance(value, Path):
-            await push_data(client, name, value[0], stall_ms=stall_ms)
-            return {"status": "ok", "message": "Data received"}
-        size = value.stat().st_size  # noqa: ASYNC240
-        with transfers.progress(value.name) as on_sent:
+        try:
+            return await _push_to(client, name, value, stall_ms)
+        except ProtocolError as error:
+            if error.code == ErrorCode.DISCONNECTED and client.state == SessionState.CONNECTED:
+                fail(f"{name} is away from the hub at {hub}", EXIT_NO_HUB)
+            raise
 
-            def on_progress(received: int) -> None:
-                on_sent(received, size)
 
-            path = await push_file(client, name, value, on_progress=on_progress, stall_ms=stall_ms)
-        return {"status": "ok", "message": "File received", "path": path}
+async def _push_to(
+    client: HubClient, name: str, value: Path | tuple[object], stall_ms: int
+) -> dict[str, object]:
+    if not isinstance(value, Path):
+        await push_data(client, name, value[0], stall_ms=stall_ms)
+        return {"status": "ok", "message": "Data received"}
+    size = value.stat().st_size  # noqa: ASYNC240
+    with transfers.progress(value.name) as on_sent:
+
+        def on_progress(received: int) -> None:
+            on_sent(received, size)
+
+        path = await push_file(client, name, value, on_progress=on_progress, stall_ms=stall_ms)
+    return {"status": "ok", "message": "File received", "path": path}
