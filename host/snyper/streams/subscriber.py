@@ -125,12 +125,8 @@ class StreamReader:
         if self._waits or self._has_begun:
             data["wait"] = True
         if self._current is not None:
-            return data | {"epoch": self._current.name, "from_seq": self._next_seq_of_all()}
+            return data | {"epoch": self._current.name, "from_seq": self._current.next_seq}
         return data | self._begin
-
-    def _next_seq_of_all(self) -> int:
-        """Return the number that follows on all that has come, given or not."""
-        return self._queue[-1].next_seq if self._queue else self._next_seq
 
     def take(self, message: SocketMessage) -> None:
         """Take an item."""
@@ -161,17 +157,18 @@ class StreamReader:
     def _on_begun(self, message: SocketMessage) -> None:
         data: dict[str, Any] = message.data or {}
         spec = StreamSpec.from_data(data)
-        name, seq = str(data.get("epoch")), whole(data, "seq")
+        name, seq = str(data.get("epoch")), count(data, "seq")
         self.is_gone = False
         self._has_begun = True
-        self.evicted += data.get("evicted", 0)
+        self.evicted += count(data, "evicted", 0)
         before = self._current
         if before is not None and before.name == name and before.spec == spec:
             return
-        self._current = _Epoch(name, spec, data.get("lost", 0))
+        self._current = _Epoch(name, spec, count(data, "lost", 0))
         if before is None:
             self.spec, self.epoch = spec, name
             self._given, self._next_seq = self._current, seq
+            self._current.next_seq = seq
 
     def _block(self, arrived: "_Arrived", clock: LinkClock) -> Block:
         epoch, seq = arrived.epoch, arrived.seq
@@ -193,7 +190,11 @@ class StreamReader:
 
 
 class _Epoch:
-    """One run of a source; `lost_before` is how much of the one before it is missing."""
+    """One run of a source; `lost_before` is how much of the one before it is missing, `next_seq` the number
+    that follows on all that has come of it.
+    """
+
+    next_seq = 0
 
     def __init__(self, name: str, spec: StreamSpec, lost_before: int) -> None:
         self.name = name
@@ -208,15 +209,18 @@ class _Arrived:
         data: dict[str, Any] = message.data or {}
         self.epoch = epoch
         self.content = message.attachment
-        self.seq = whole(data, "seq")
+        self.seq = count(data, "seq")
         self.stamps = whole(data, "at_us"), whole(data, "uncertainty_us"), whole(data, "source_us")
         try:
             self.marks = tuple(Mark(str(name), int(at_us)) for name, at_us in data.get("marks", ()))
-        except TypeError:
+        except (TypeError, OverflowError):
             raise ValueError("no `marks`") from None
         self.came_us = now_us()
         if len(self.content) % epoch.spec.sample_bytes:
             raise ValueError("no whole samples")
+        if self.seq < epoch.next_seq:
+            raise ValueError(f"sample {self.seq} comes after {epoch.next_seq - 1}")
+        epoch.next_seq = self.next_seq
 
     @property
     def next_seq(self) -> int:
@@ -268,6 +272,14 @@ def whole(data: dict[str, Any], name: str) -> int:
     value = data.get(name)
     if type(value) is not int:
         raise ValueError(f"no `{name}`")
+    return value
+
+
+def count(data: dict[str, Any], name: str, default: int | None = None) -> int:
+    """Return a number of samples of `data`, from 0 on. Raises ValueError where it is none."""
+    value = default if default is not None and name not in data else whole(data, name)
+    if value < 0:
+        raise ValueError(f"`{name}` is negative")
     return value
 
 

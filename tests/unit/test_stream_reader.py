@@ -1,0 +1,61 @@
+"""The reader of a stream, of which a hub on a board forwards whatever the source says."""
+
+from typing import Any
+
+import pytest
+
+from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessage
+from snyper.streams.subscriber import StreamReader
+
+SPEC: dict[str, Any] = {"dtype": "<f8", "shape": [], "rate_hz": 1, "epoch": "e", "seq": 5}
+BLOCK: dict[str, Any] = {"seq": 5, "at_us": 1, "uncertainty_us": 1, "source_us": 1}
+
+
+def reader_of(*items: SocketMessage) -> StreamReader:
+    """Return a reader that these items came to."""
+    reader = StreamReader(None, "lab1/count", None, None, None, 1 << 20, True)  # type: ignore[arg-type]
+    for item in items:
+        reader.take(item)
+    return reader
+
+
+def begun(**other: Any) -> SocketMessage:
+    return SocketMessage("item", 1, "lab1", "streams", SPEC | other)
+
+
+def block(**other: Any) -> SocketMessage:
+    message = SocketMessage("item", 1, "lab1", None, BLOCK | other)
+    message.attachment = bytes(80)
+    return message
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        pytest.param([begun(evicted="x")], id="evicted is a text"),
+        pytest.param([begun(evicted=-1)], id="evicted is negative"),
+        pytest.param([begun(lost=[])], id="lost is a list"),
+        pytest.param([begun(seq=-1)], id="a number below zero"),
+        pytest.param([begun(), block(seq=-5)], id="a block before the first"),
+        pytest.param([begun(), block(seq=0)], id="a block before those that come"),
+        pytest.param([begun(), block(), block(seq=14)], id="numbers that go back"),
+        pytest.param([begun(), block(marks=[["a", float("inf")]])], id="a mark beyond all time"),
+        pytest.param([begun(), block(marks=[["a"]])], id="a mark without an instant"),
+    ],
+)
+def test_what_is_no_stream_ends_it_with_an_error(items: list[SocketMessage]) -> None:
+    end = reader_of(*items)._end
+    assert isinstance(end, ProtocolError)
+    assert end.code == ErrorCode.BAD_MESSAGE
+
+
+def test_it_asks_for_what_follows_on_all_that_came() -> None:
+    assert reader_of(begun()).request()["from_seq"] == 5
+    reader = reader_of(begun(), block(), block(seq=20))
+    assert reader.request() | {"epoch": "e", "from_seq": 30} == reader.request()
+
+
+def test_of_an_epoch_of_which_nothing_has_come_it_asks_for_all() -> None:
+    """Its numbers have nothing to do with those of the epoch before."""
+    request = reader_of(begun(), block(), begun(epoch="f", seq=0)).request()
+    assert request | {"epoch": "f", "from_seq": 0} == request
