@@ -80,3 +80,16 @@ def test_zarr(recording: Recording, tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         write_zarr(recording, tmp_path / "out.zarr")
     assert [path.name for path in tmp_path.iterdir() if path.suffix in (".zarr", ".part")] == ["out.zarr"]
+
+
+def test_what_a_source_says_is_no_formula_in_a_table(tmp_path: Path) -> None:
+    writer = RecordingWriter(tmp_path / "r", "lab1", "signal")
+    writer.begin("=e()\n", StreamSpec("<f4", (2,), 1_000, ("=cmd()", "\x1b[31mx"), ("<b>", "\n@m")))
+    writer.write_block(0, numpy.zeros((1, 2), "<f4"), 0, 0, 0)
+    writer.close()
+    file = io.StringIO()
+    with open_recording(tmp_path / "r") as opened:
+        write_csv(opened, file)
+    head, row = csv.reader(io.StringIO(file.getvalue()))
+    assert head[4:] == ["'=cmd() [<b>]", "[31mx [ @m]"]
+    assert row[0] == "'=e()"

@@ -8,10 +8,9 @@ from typing import TextIO
 
 from snyper.history.reader import History
 from snyper.history.records import ALL, EventRecord, GameRecord, RecordFilter, ShotRecord
-from snyper.system.text import json_text, one_line
+from snyper.system.text import json_text, table_cell
 
 _BYTE_ORDER_MARK = "\ufeff"
-_EXCEL_LIKE = ("=", "+", "-", "@", "\t", "\n")  # a cell that begins so is a formula to a spreadsheet
 
 
 class ExportKind(StrEnum):
@@ -59,6 +58,5 @@ def _cell(value: object) -> object:
     if isinstance(value, (dict, list, tuple)):
         return json_text(value)
     if isinstance(value, str):
-        text = one_line(value)
-        return "'" + text if value.startswith(_EXCEL_LIKE) or text.startswith(_EXCEL_LIKE) else text
+        return table_cell(value)
     return value

@@ -11,6 +11,7 @@ import numpy
 
 from snyper.recordings.errors import RecordingError
 from snyper.recordings.recording import Epoch, Recording, Run
+from snyper.system.text import table_cell
 
 Progress = Callable[[int, int], None]  # with samples that are done, and how many there are
 _CHUNK_BYTES = 1 << 20  # of Zarr's chunks
@@ -53,12 +54,14 @@ def write_csv(
     if len(columns) > 1:
         raise RecordingError("the channels of two epochs are not the same: name one of them")
     rows = csv.writer(file)
-    rows.writerow(["epoch", "number", "at_us", "utc", *(columns.pop() if columns else ())])
+    names = columns.pop() if columns else ()
+    rows.writerow(["epoch", "number", "at_us", "utc", *map(table_cell, names)])
     total = sum(one.samples for one in epochs)
     for done, run in _counted(recording, epochs):
         values = run.samples.reshape(len(run.samples), -1).tolist()
+        name = table_cell(run.epoch)
         for number, (at_us, sample) in enumerate(zip(run.times_us.tolist(), values, strict=True), run.first):
-            rows.writerow([run.epoch, number, at_us, _utc(recording, at_us), *sample])
+            rows.writerow([name, number, at_us, _utc(recording, at_us), *sample])
         on_progress(done, total)
     return total
 

@@ -9,6 +9,7 @@ from snyper.shared.names import INVISIBLE
 _CONTROLS = {
     code: None for first, last in INVISIBLE for code in range(first, last + 1) if chr(code) not in "\n\t"
 }
+_EXCEL_LIKE = ("=", "+", "-", "@", "\t", "\n")  # a cell that begins so is a formula to a spreadsheet
 _JSON_CONTROLS = {
     code: json.dumps(chr(code))[1:-1] for code in _CONTROLS if code > 0x7E
 }  # JSON has the others
@@ -24,6 +25,12 @@ def harmless(text: str) -> str:
 def one_line(text: str) -> str:
     """Make `harmless` text in which no line ends: nobody else begins one of ours."""
     return harmless(" ".join(text.splitlines())).rstrip()
+
+
+def table_cell(text: str) -> str:
+    """Make text for a cell of a table: `one_line`, and no formula to a spreadsheet."""
+    line = one_line(text)
+    return "'" + line if text.startswith(_EXCEL_LIKE) or line.startswith(_EXCEL_LIKE) else line
 
 
 def json_text(value: object) -> str:
