@@ -239,6 +239,22 @@ def test_what_is_announced_too_large_is_refused_before_it_is_sent(server: Serve)
             assert answer_of(sock)[0] == 413
 
 
+def test_requests_ahead_of_their_answers_are_few(server: Serve) -> None:
+    request = head("/health", 0, "text/plain").replace(b"POST", b"GET")
+    with socket.create_connection(("127.0.0.1", server.port), 30) as sock:
+        sock.sendall(request * 20)
+        received = b""
+        while received.count(b'"status":"ok"') < 20:
+            received += sock.recv(65_536)
+    with socket.create_connection(("127.0.0.1", server.port), 30) as sock, pytest.raises(ConnectionError):
+        send_again_and_again(sock, request * 100, 1_000)
+
+
+def send_again_and_again(sock: socket.socket, content: bytes, count: int) -> None:
+    for _ in range(count):
+        sock.sendall(content)
+
+
 def test_who_only_writes_sees_the_refusal_of_a_large_file(server: Serve) -> None:
     answer = requests.post(
         server.url + "/api/stt/transcribe", files={"audio": ("a", bytes(20_000_000))}, timeout=30

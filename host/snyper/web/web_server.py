@@ -22,6 +22,7 @@ _RECEIVE_BYTES = 65_536  # at once: asyncio's own 256 KiB are several times that
 _PING_S = 20  # between pings of a WebSocket, and for each to be answered
 _UNREAD_S = 10.0  # for the peer of a closed connection to take the rest: one that reads nothing never would
 _GATHERED_BYTES = 16_384  # what is longer is not copied
+_MAX_AHEAD = 32  # requests of a connection that wait for the answers before theirs: uvicorn takes any number
 
 
 class _Gathering:
@@ -102,7 +103,8 @@ class _Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._loose_bytes = 0
-        if sum(len(name) + len(value) for name, value in self.headers) > self._limits["head_bytes"]:
+        head_bytes = sum(len(name) + len(value) for name, value in self.headers)
+        if head_bytes > self._limits["head_bytes"] or len(self.pipeline) >= _MAX_AHEAD:
             self.transport.abort()
             return
         self._settle("body")
