@@ -1,6 +1,7 @@
 """Recordings on the disk: what was written is read, whatever cut the file or is inside of it."""
 
 import json
+import os
 import shutil
 import struct
 import sys
@@ -239,6 +240,19 @@ def test_a_folder_that_is_no_recording_is_refused(content: bytes, tmp_path: Path
         open_recording(tmp_path)
     (tmp_path / "recording.json").write_bytes(content)
     with pytest.raises(RecordingError, match=r"recording\.json"):
+        open_recording(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
+@pytest.mark.parametrize("name", ["recording.json", "000001.seg", "000001.idx", "readers.lock"])
+def test_nobody_waits_for_a_pipe_in_the_place_of_a_file(name: str, tmp_path: Path) -> None:
+    written(tmp_path).close()
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    if name in ("000001.idx", "readers.lock"):  # which is opened without, too
+        open_recording(tmp_path).close()
+        return
+    with pytest.raises(OSError, match="no file"):
         open_recording(tmp_path)
 
 

@@ -1,7 +1,10 @@
 """The files of a recording."""
 
+import errno
 import os
 import re
+import stat
+from io import FileIO
 from pathlib import Path
 
 FORMAT = 1
@@ -25,3 +28,13 @@ def segments_in(folder: Path) -> list[int]:
 def sidecar_path(segment: Path) -> Path:
     """Return the path of the file beside a segment."""
     return segment.with_suffix(".idx")
+
+
+def open_file(path: Path) -> FileIO:
+    """Open a file to read it. Raises OSError, also for what is none: nobody waits for a pipe."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return FileIO(descriptor)
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is no file", str(path))

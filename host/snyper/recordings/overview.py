@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy
 
+from snyper.recordings.layout import open_file
 from snyper.recordings.pyramid import (
     BITS,
     channel_count,
@@ -91,7 +92,7 @@ class _Columns:
         if not len(owners):
             return
         self._samples += numpy.diff(_stored_before(part, numbers))
-        with part.segment.path.open("rb", buffering=0) as file:
+        with open_file(part.segment.path) as file:
             rows = list(_rows_of(part, file, numbers[owners], numbers[owners + 1], owners, BITS[::-1]))
         if rows:
             self._merge(*_sorted(rows))

@@ -12,7 +12,7 @@ import numpy
 
 from snyper.recordings import records
 from snyper.recordings.errors import RecordingError
-from snyper.recordings.layout import DESCRIPTION, FORMAT, READERS_LOCK, segment_path, segments_in
+from snyper.recordings.layout import DESCRIPTION, FORMAT, READERS_LOCK, open_file, segment_path, segments_in
 from snyper.recordings.overview import Overview, overview_of
 from snyper.recordings.segment import MAX_NUMBER, MAX_US, Segment, parse_json
 from snyper.recordings.sidecar import MAX_JSON_BYTES
@@ -108,7 +108,7 @@ class _Stretch:
     def pieces(self) -> Iterator[tuple[Array, Array]]:
         """Read it: yield samples of each block, and their instants. Raises RecordingError, OSError."""
         part = self.part
-        with part.segment.path.open("rb", buffering=0) as file:
+        with open_file(part.segment.path) as file:
             for lower, upper in self._batches():
                 blocks = part.blocks[lower:upper]
                 at = max(self.first, int(blocks["first"][0]))
@@ -213,7 +213,7 @@ class Recording:
                 [[ends.get(segment.epoch, firsts[0])], (firsts + numbered["count"])[:-1]]
             )
             is_interesting = (numbered["kind"] == records.GAP) | (befores < firsts)
-            with segment.path.open("rb", buffering=0) as file:
+            with open_file(segment.path) as file:
                 for index in numpy.flatnonzero(is_interesting):
                     entry = numbered[index]
                     first, end = int(entry["first"]), int(entry["first"] + entry["count"])
@@ -321,7 +321,7 @@ class Recording:
         for segment in self._segments:
             self._use(segment)
             entries = segment.entries
-            with segment.path.open("rb", buffering=0) as file:
+            with open_file(segment.path) as file:
                 for entry in entries[entries["kind"] == kind]:
                     yield segment, file, entry
 
@@ -403,7 +403,7 @@ def _joined(stretches: list[_Stretch]) -> Run:
 def _shared_lock(path: Path) -> int | None:
     """Keep retention from what is read. Without the file, as in a copy, there is nothing to keep away."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
         return None
     lock(descriptor, waits=True, is_shared=True)  # who removes has it for a step
@@ -420,7 +420,7 @@ def _utc_ahead_us(description: dict[str, Any]) -> int | None:
 def _read_description(path: Path) -> dict[str, Any]:
     """Read recording.json. Raises RecordingError, OSError."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             data = parse_json(memoryview(file.read(MAX_JSON_BYTES + 1)))
     except FileNotFoundError:
         raise RecordingError(f"{path.parent} is no recording: it has no {path.name}") from None

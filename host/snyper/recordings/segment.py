@@ -13,7 +13,7 @@ import numpy
 from snyper.device.strict_json import parse_strictly
 from snyper.recordings import records
 from snyper.recordings.errors import RecordingError
-from snyper.recordings.layout import sidecar_path
+from snyper.recordings.layout import open_file, sidecar_path
 from snyper.recordings.pyramid import BITS, Level, channels_of, empty_level, joined, reduced
 from snyper.recordings.sidecar import (
     ENTRY,
@@ -83,7 +83,7 @@ class Segment:
         if self._has_sidecar:
             return False
         before = self.end
-        with self.path.open("rb", buffering=0) as file:
+        with open_file(self.path) as file:
             for offset, kind, body in scan(file, self.end):
                 self._add(offset, kind, body)
                 self.end = offset + records.HEAD.size + len(body)
@@ -200,7 +200,7 @@ class Segment:
         assert self.spec is not None
         waiting: list[Array] = []
         first = end = size = 0
-        with self.path.open("rb", buffering=0) as file:
+        with open_file(self.path) as file:
             for block in self.read_blocks(file, blocks):
                 if waiting and (block.seq != end or size >= _CHUNK_BYTES):
                     yield reduced(first, channels_of(numpy.concatenate(waiting), self.spec))
@@ -214,7 +214,7 @@ class Segment:
 
     def _fingerprint(self) -> list[int]:
         """Return what tells the file from any other: its length, and a CRC of its end."""
-        with self.path.open("rb", buffering=0) as file:
+        with open_file(self.path) as file:
             size = file.seek(0, 2)
             return [size, zlib.crc32(_read_at(file, max(0, size - _END_BYTES), _END_BYTES))]
 

@@ -12,6 +12,7 @@ import numpy
 
 from snyper.device.strict_json import parse_strictly
 from snyper.recordings import records
+from snyper.recordings.layout import open_file
 from snyper.recordings.pyramid import BITS, Level, channel_count, channel_dtype
 from snyper.streams import StreamSpec
 
@@ -103,7 +104,7 @@ def _little(values: Array) -> Array:
 
 def _nth(path: Path, number: int, kind: int) -> memoryview:
     """Read the body of the record with that number in the file."""
-    with path.open("rb", buffering=0) as file:
+    with open_file(path) as file:
         size, at = file.seek(0, 2), 0
         for left in reversed(range(number + 1)):
             file.seek(at)
