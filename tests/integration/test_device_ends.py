@@ -1,6 +1,7 @@
 """Both ends of ours: what a device sends to `snyper serve` and to either receiver, cut and killed."""
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +274,49 @@ def test_long_work_that_somebody_removes_is_refused(serve: Serve) -> None:
         with pytest.raises(Refused, match="the job was called off at the server"):
             adapter.post("/api/far", {"readings": [1]})
     assert serve.calls("far") <= before + 1
+
+
+@pytest.mark.parametrize("servers", [2, 3])
+def test_long_work_is_begun_at_so_many_servers(servers: int) -> None:
+    """Each is away for two tries of three, and then knows nothing of it; the last one, if any, does it."""
+    asked = {"POST": 0, "GET": 0}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked["POST"] += 1
+            self.answer(202, {"id": "1"})
+
+        def do_GET(self) -> None:
+            asked["GET"] += 1
+            if asked["POST"] > servers:
+                self.answer(200, {"state": "done", "progress": 1.0})
+            elif asked["GET"] % 3 == 0:
+                self.answer(404, {"detail": "there is no such job"})
+
+        def answer(self, status: int, value: object) -> None:
+            content = json.dumps(value).encode()
+            self.send_response(status)
+            self.send_header("Location", "/jobs/1")
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            adapter = RemoteFileAdapter(f"http://127.0.0.1:{server.server_port}", long=True, tries=3)
+            if servers < 3:
+                assert adapter.post("/x", {})["state"] == "done"
+            else:
+                with pytest.raises(ServerFailed, match="has the job no more"):
+                    adapter.post("/x", {})
+        finally:
+            server.shutdown()
+    assert asked["POST"] == 3
 
 
 def test_long_work_outlives_its_server(tmp_path: Path) -> None:

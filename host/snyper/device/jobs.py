@@ -60,6 +60,7 @@ class LongWork:
         self._take = take
         self._limits = limits
         self._tries = Tries(limits, tries)
+        self._servers = Tries(limits, tries)  # that ended before it was done: it may be what ends them
         self._on_progress = on_progress
 
     def run(self) -> Any:
@@ -78,7 +79,8 @@ class LongWork:
             except _Gone as gone:
                 if self._connection.opened == opened:  # it is the same server: somebody has removed it there
                     raise Refused(404, "the job was called off at the server") from gone
-                self._tries.failed(ServerFailed(404, "the server has the job no more"))
+                self._tries.succeeded()
+                self._servers.failed(ServerFailed(404, "the server has the job no more"))
             except (KeyboardInterrupt, Stopped, TimedOut):
                 self._cancel(begun.target)
                 raise
