@@ -7,6 +7,8 @@ Needs Chromium (`apt install chromium`).
 
 import asyncio
 import io
+import itertools
+import math
 import shutil
 import sys
 import time
@@ -14,6 +16,7 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy
 from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
 
@@ -23,6 +26,8 @@ from snyper.client import connect
 from snyper.services.client import Client
 from snyper.services.remote_exceptions import CallError, RemoteError
 from snyper.services.server import Server
+from snyper.shared.device import Device
+from snyper.shared.runtime import end_task
 
 TARGETS = 4
 MAX_BYTES = 150_000  # of one picture
@@ -61,6 +66,7 @@ async def take(directory: Path) -> None:
         url = str(dashboard.said["url"]).rstrip("/")
         await _take_all(browser, url, address, directory)
         await _take_services(browser, url, address, directory)
+        await _take_signals(browser, url, address, directory)
 
 
 async def _take_all(browser: Browser, url: str, address: str, directory: Path) -> None:
@@ -128,6 +134,44 @@ async def _take_services(browser: Browser, url: str, address: str, directory: Pa
             )
             await _shoot(phone, directory / "services-phone.png")
             await asyncio.gather(*working)
+
+
+async def _take_signals(browser: Browser, url: str, address: str, directory: Path) -> None:
+    """Photograph the page of signals: an accelerometer that is knocked, a sine, and a target's piezo."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(running("simulate-signal", "--hub", address))
+        shaking = asyncio.create_task(_shake(address))
+        stack.push_async_callback(end_task, shaking)
+        desk = await _open(browser, url + "/signals", _DESK, "light")
+        phone = await _open(browser, url + "/signals", _PHONE, "dark")
+        for page, names in ((desk, ("lab1/accelerometer", "demo/signal")), (phone, ("lab1/accelerometer",))):
+            for name in names:
+                await page.locator(".zone", has_text=name).click()
+            await page.get_by_role("button", name="Rolling mean").click()
+        await desk.evaluate("() => new Promise((done) => setTimeout(done, 12000))")  # a plot that is full
+        await _shoot(desk, directory / "signals.png")
+        await _shoot(phone, directory / "signals-phone.png")
+
+
+async def _shake(address: str) -> None:
+    """Send what an accelerometer gives on a table that somebody knocks at."""
+    device = Device(address, "lab1")
+    running_device = asyncio.create_task(device.run())
+    spec: dict[str, Any] = {"dtype": "<f4", "shape": (3,), "rate_hz": 400}
+    rng = numpy.random.default_rng(1)
+    try:
+        async with device.stream(
+            "accelerometer", **spec, names=("x", "y", "z"), units=("m/s²",) * 3
+        ) as stream:
+            for block in itertools.count():
+                times_s = (block * 20 + numpy.arange(20)) / 400
+                knock = 6 * numpy.exp(-3 * (times_s % 4)) * numpy.sin(60 * times_s)
+                still = rng.normal((0, 2 * math.sin(block / 30), 9.81), 0.15, (20, 3))
+                samples = still + knock[:, None] * (1, 0.4, 0.2)
+                await stream.send(samples.astype("<f4"))
+                await asyncio.sleep(0.05)
+    finally:
+        await end_task(running_device)
 
 
 class Powermeter:

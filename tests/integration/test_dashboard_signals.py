@@ -1,0 +1,236 @@
+"""The page of signals: a real hub and real sources in a real browser."""
+
+import asyncio
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+
+from snyper.shared.device import Device
+from tests.integration.browsing import (
+    Browser,
+    Locator,
+    Page,
+    Watched,
+    expect,
+    needs_browser,
+    running_browser,
+    running_dashboard,
+    watched_context,
+)
+from tests.integration.calls_harness import HubProcess
+from tests.integration.harness import wait_until
+
+pytestmark = needs_browser
+
+MARKUP = "<img src=x onerror=window.harmed=1>\u202e"
+HEIGHT = "Number(document.querySelector('canvas').dataset.highest)"
+
+
+class Source:
+    """A source of the stream `wave` in a thread of its own: 100 samples of 0 twenty times a second."""
+
+    def __init__(self, hub: str, name: str, **spec: Any) -> None:
+        self._hub = hub
+        self._name = name
+        self._spec: dict[str, Any] = {"dtype": "<f4", "shape": (), "rate_hz": 2_000, **spec}
+        self._next: list[Any] = []
+        self.is_read = False
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._run()))
+        self._thread.start()
+
+    async def _run(self) -> None:
+        device = Device(self._hub, self._name)
+        self._task = asyncio.create_task(device.run())
+        self._sending = asyncio.create_task(self._send(device))
+        await asyncio.gather(self._task, self._sending, return_exceptions=True)
+
+    async def _send(self, device: Device) -> None:
+        async with device.stream("wave", **self._spec) as stream:
+            while True:
+                samples = numpy.zeros((100, *self._spec["shape"]), self._spec["dtype"])
+                if self._next:
+                    samples[50] = self._next.pop(0)
+                await stream.send(samples)
+                self.is_read = stream.is_read
+                await asyncio.sleep(0.05)
+
+    def say(self, value: Any) -> None:
+        """Have one sample of the next block be that."""
+        self._next.append(value)
+
+    def close(self) -> None:
+        def end() -> None:
+            self._sending.cancel()
+            self._task.cancel()
+
+        self._loop.call_soon_threadsafe(end)
+        self._thread.join()
+        self._loop.close()
+
+
+@contextmanager
+def source(hub: str, name: str, **spec: Any) -> Iterator[Source]:
+    one = Source(hub, name, **spec)
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[HubProcess]:
+    with HubProcess() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def url(hub: HubProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_dashboard(tmp_path_factory.mktemp("dashboard"), hub.address) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with running_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def desk(browser: Browser, url: str) -> Iterator[Watched]:
+    with watched_context(browser, url) as desk:
+        yield desk
+
+
+def open_page(desk: Watched, *names: str) -> Page:
+    page = desk.context.new_page()
+    page.goto("/signals")
+    for name in names:
+        page.locator(".zone", has_text=name).click()
+        expect(canvas(page, name)).not_to_have_attribute("data-columns", "0")
+    return page
+
+
+def panel(page: Page, name: str) -> Locator:
+    return page.locator(f'section.signal[aria-label="{name}"]')
+
+
+def canvas(page: Page, name: str) -> Locator:
+    return panel(page, name).locator("canvas")
+
+
+def test_without_streams_it_says_what_to_do(desk: Watched, hub: HubProcess) -> None:
+    page = desk.context.new_page()
+    page.goto("/")
+    page.keyboard.press("6")
+    expect(page.get_by_role("heading", name="Signals", level=1)).to_be_visible()
+    expect(page.locator(".empty")).to_contain_text(f"snyper simulate-signal --hub {hub.address}")
+    desk.is_fine()
+
+
+def test_one_spike_is_seen_zoomed_and_downloaded(desk: Watched, hub: HubProcess, tmp_path: Path) -> None:
+    with source(hub.address, "lab1") as lab:
+        page = open_page(desk, "lab1/wave")
+        expect(panel(page, "lab1/wave").locator(".how")).to_have_text("2,000 samples/s")
+        lab.say(7)
+        expect(canvas(page, "lab1/wave")).to_have_attribute("data-highest", "7")
+        expect(canvas(page, "lab1/wave")).to_have_attribute("aria-label", "lab1/wave: from 0 to 7")
+        for _ in range(2):
+            page.get_by_role("button", name="More time").click()
+        expect(page.locator(".span output")).to_have_text("30 s")
+        page.wait_for_function(f"{HEIGHT} === 7")
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download what is seen of lab1/wave").click()
+        assert download.value.suggested_filename == "lab1-wave.npy"
+        download.value.save_as(tmp_path / "seen.npy")
+        seen = numpy.load(io.BytesIO((tmp_path / "seen.npy").read_bytes()))
+        assert seen.dtype == numpy.dtype("<f4")
+        assert sorted(set(seen.tolist())) == [0, 7]
+    desk.is_fine()
+
+
+def test_what_is_no_number_and_what_is_missing_breaks_the_line(desk: Watched, hub: HubProcess) -> None:
+    with source(hub.address, "lab2") as lab:
+        page = open_page(desk, "lab2/wave")
+        expect(canvas(page, "lab2/wave")).to_have_attribute("data-breaks", "0")
+        lab.say(numpy.nan)
+        expect(canvas(page, "lab2/wave")).to_have_attribute("data-breaks", "1")
+        lab.say(numpy.inf)
+        expect(canvas(page, "lab2/wave")).to_have_attribute("data-breaks", "2")
+    expect(panel(page, "lab2/wave").locator(".how")).to_contain_text("Its source is away")
+    expect(panel(page, "lab2/wave")).to_have_attribute("data-live", "false")
+    with source(hub.address, "lab2"):  # another run of it
+        expect(panel(page, "lab2/wave").locator(".how")).to_contain_text("2,000 samples/s")
+        expect(canvas(page, "lab2/wave")).to_have_attribute("data-breaks", "3")
+    desk.is_fine()
+
+
+def test_by_keyboard_it_pauses_and_zooms_and_shows_the_mean(desk: Watched, hub: HubProcess) -> None:
+    with source(hub.address, "lab3") as lab:
+        page = open_page(desk, "lab3/wave")
+        page.keyboard.press("p")
+        expect(page.get_by_role("button", name="Go on")).to_have_attribute("aria-pressed", "true")
+        lab.say(9)
+        page.keyboard.press("+")
+        expect(page.locator(".span output")).to_have_text("5 s")
+        page.keyboard.press("r")
+        expect(panel(page, "lab3/wave").locator(".channels")).to_contain_text("mean and deviation of 0.2")
+        wait_until(lambda: not lab._next, "it was sent")
+        expect(canvas(page, "lab3/wave")).to_have_attribute("data-highest", "0")
+        page.keyboard.press("p")
+        expect(canvas(page, "lab3/wave")).to_have_attribute("data-highest", "9")
+        page.locator(".zone", has_text="lab3/wave").focus()
+        page.keyboard.press("Enter")
+        expect(panel(page, "lab3/wave")).to_have_count(0)
+        wait_until(lambda: not lab.is_read, "nobody reads it any more")
+    desk.is_fine()
+
+
+def test_names_and_units_stay_text(desk: Watched, hub: HubProcess) -> None:
+    spec = {"shape": (9,), "names": (MARKUP,) * 9, "units": (MARKUP,) * 9}
+    with source(hub.address, "lab4", **spec):
+        page = open_page(desk, "lab4/wave")
+        channels = panel(page, "lab4/wave").locator(".channels li")
+        expect(channels).to_have_count(9)
+        expect(channels.first).to_contain_text("<img src=x")
+        expect(channels.last).to_have_text("and 1 channels more")
+        page.set_viewport_size({"width": 360, "height": 740})
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+        assert page.evaluate("window.harmed ?? null") is None
+    desk.is_fine()
+
+
+def test_a_hidden_tab_is_sent_nothing_and_then_the_newest(desk: Watched, hub: HubProcess) -> None:
+    with source(hub.address, "lab5") as lab:
+        page = desk.context.new_page()
+        frames: list[int] = []
+        page.on(
+            "websocket", lambda opened: opened.on("framereceived", lambda words: frames.append(len(words)))
+        )
+        # A browser without a screen hides no tab: here it gets no frames of the screen, as a hidden one.
+        page.add_init_script(
+            """const draw = window.requestAnimationFrame.bind(window), waiting = [];
+            window.hidden_ = false;
+            window.requestAnimationFrame = (what) => window.hidden_ ? waiting.push(what) : draw(what);
+            window.show = () => { window.hidden_ = false; waiting.splice(0).forEach(draw); };"""
+        )
+        page.goto("/signals")
+        page.locator(".zone", has_text="lab5/wave").click()
+        expect(canvas(page, "lab5/wave")).not_to_have_attribute("data-columns", "0")
+        page.evaluate("window.hidden_ = true")
+        wait_until(lambda: not lab.is_read, "nobody reads it any more")
+        lab.say(8)
+        wait_until(lambda: not lab._next, "it was sent")
+        frames.clear()
+        page.wait_for_timeout(1_000)
+        assert sum(frames) < 20_000  # what the frame around the page tells
+        page.evaluate("window.show()")
+        lab.say(9)
+        expect(canvas(page, "lab5/wave")).to_have_attribute("data-highest", "9")
+    desk.is_fine()

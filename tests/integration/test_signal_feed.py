@@ -1,0 +1,224 @@
+"""What the dashboard reads and keeps of streams, without a browser: a real hub and real sources."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy
+import pytest
+
+from snyper.client import ReconnectingClient
+from snyper.dashboard import signal_feed
+from snyper.dashboard.model import Model
+from snyper.dashboard.signal_feed import Signal, SignalFeed
+from snyper.dashboard.signal_lines import MOST_CHANNELS, Said, SignalLines
+from snyper.hub import stream_fan
+from snyper.hub.stream_hub import StreamHub
+from snyper.shared.clock import now_us
+from tests.integration.harness import HOST, until
+from tests.integration.stream_harness import Counter, counter_of, source_of, stream_hub
+
+NAME = "lab1/count"
+
+
+@asynccontextmanager
+async def feed_of(hub: StreamHub) -> AsyncIterator[SignalFeed]:
+    """Connect to the hub as the dashboard does, and wait for what is still read."""
+    async with ReconnectingClient(f"{HOST}:{hub.port}") as console:
+        model = Model(f"{HOST}:{hub.port}")
+        await until(lambda: not console.is_lost, "the hub should be there")
+        model.hub_found("", 0.0)
+        feed = SignalFeed(console, model)
+        yield feed
+        await until(lambda: feed._closing is None, "nothing should be read any more")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal_feed, "UNSEEN_S", 0.2)
+    monkeypatch.setattr(signal_feed, "AGAIN_S", 0.05)
+    monkeypatch.setattr(signal_feed, "NAMES_S", 0.0)
+    monkeypatch.setattr(signal_feed, "LIST_S", 0.0)
+    monkeypatch.setattr(stream_fan, "LINGER_S", 0.05)
+
+
+def wanted(feed: SignalFeed, name: str = NAME) -> Signal:
+    signal = feed.want(name)
+    assert signal is not None
+    return signal
+
+
+async def came(feed: SignalFeed, signal: Signal, count: int) -> None:
+    """Wait until so many blocks have come."""
+    await until(lambda: signal.next == count and wanted(feed) is signal, "it should come")
+
+
+BEGAN_US = now_us()
+
+
+async def send(counter: Counter, count: int) -> None:
+    """Send samples, each a millisecond after the one before."""
+    seq = counter.stream.seq
+    samples = numpy.arange(seq, seq + count, dtype="<u4")
+    await counter.stream.send(samples, source_us=BEGAN_US + seq * 1_000)
+
+
+def columns_of(said: Said) -> dict[int, tuple[float, float]]:
+    """Return what a browser is sent of the first channel, by the column's number."""
+    values = zip(said["numbers"], said["low"], said["high"], strict=True)
+    return {number: (low[0], high[0]) for number, low, high in values}
+
+
+async def test_it_is_listed_read_once_and_given_up_when_nobody_wants_it() -> None:
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        counter_of(device, rate_hz=1_000) as counter,
+        feed_of(hub) as feed,
+    ):
+
+        def listed() -> bool:
+            feed.refresh()
+            return feed.names() == {NAME: True}
+
+        await until(listed, "it should be listed")
+        signal = wanted(feed)
+        assert wanted(feed) is signal
+        await until(lambda: counter.stream.is_read and wanted(feed) is signal, "it should be read")
+        assert len(counter.stream.readers) == 1
+        await send(counter, 100)
+        await came(feed, signal, 1)
+        await until(lambda: not counter.stream.is_read, "it should be read no more")
+        assert feed.find(NAME) is None
+        again = wanted(feed)
+        assert again is not signal
+        await until(lambda: again.next == 1 and wanted(feed) is again, "the hub still has it")
+
+
+async def test_a_stream_that_nobody_sends_is_said_to_be_and_read_when_it_comes() -> None:
+    async with stream_hub() as hub, feed_of(hub) as feed:
+        signal = wanted(feed)
+        await until(lambda: wanted(feed).problem == "Nobody sends it", "that should be said")
+        async with source_of(hub.port) as device, counter_of(device, rate_hz=1_000) as counter:
+            await until(lambda: wanted(feed) is signal and counter.stream.is_read, "it should be read")
+            await counter.send(10)
+            await until(lambda: wanted(feed).next == 1, "it should come")
+            assert wanted(feed).problem == ""
+        await until(lambda: wanted(feed).is_gone or bool(wanted(feed).problem), "that should be said")
+
+
+async def test_a_tab_is_sent_the_columns_that_have_changed() -> None:
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        counter_of(device, rate_hz=1_000) as counter,
+        feed_of(hub) as feed,
+    ):
+        signal = wanted(feed)
+        lines = SignalLines(signal, 10, 1_000)
+        await until(lambda: counter.stream.is_read and wanted(feed) is signal, "it should be read")
+        seen: dict[int, tuple[float, float]] = {}
+        for round_ in range(5):
+            await counter.send(200)
+            await came(feed, signal, round_ + 1)
+            await lines.take()
+            said = lines.news(is_rolling=round_ == 4)
+            assert said is not None
+            assert ("whole" in said) == (round_ == 0)
+            assert ("mean" in said) == (round_ == 4)
+            assert (
+                len(said["numbers"]) <= 22
+            )  # of 10 ms, though blocks overlap that come faster than they say
+            seen |= columns_of(said)
+            assert lines.news(is_rolling=False) is None
+        assert min(low for low, _ in seen.values()) == 0
+        assert max(high for _, high in seen.values()) == 999
+        lines.begin_anew()
+        whole = lines.news(is_rolling=False)
+        assert whole is not None
+        assert columns_of(whole) == seen
+
+
+async def test_who_is_paused_sees_nothing_that_came_since_and_zooms_in_what_there_was() -> None:
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        counter_of(device, rate_hz=1_000) as counter,
+        feed_of(hub) as feed,
+    ):
+        signal = wanted(feed)
+        lines = SignalLines(signal, 10, 1_000)
+        await until(lambda: counter.stream.is_read and wanted(feed) is signal, "it should be read")
+        await send(counter, 100)
+        await came(feed, signal, 1)
+        await lines.take()
+        assert lines.news(is_rolling=False)
+        _, place = lines.place
+        await send(counter, 100)
+        await came(feed, signal, 2)
+        await lines.take(place)
+        assert lines.news(is_rolling=False) is None
+        zoomed = SignalLines(signal, 1, 1_000)
+        await zoomed.take(place)
+        said = zoomed.news(is_rolling=False)
+        assert said is not None
+        assert said["high"][-1] == [99]
+
+
+async def test_who_slept_finds_a_gap_where_blocks_are_kept_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal_feed, "KEPT_BLOCKS", 2)
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        counter_of(device, rate_hz=1_000) as counter,
+        feed_of(hub) as feed,
+    ):
+        signal = wanted(feed)
+        lines = SignalLines(signal, 10, 1_000)
+        await until(lambda: counter.stream.is_read and wanted(feed) is signal, "it should be read")
+        for count in range(1, 6):
+            await send(counter, 100)
+            await came(feed, signal, count)
+            if count == 1:
+                await lines.take()
+        assert signal.first == 3
+        await lines.take()
+        said = lines.news(is_rolling=False)
+        assert said is not None
+        assert sum(row[0] for row in said["broken"]) == 1
+        assert said["high"][-1] == [499]
+        last = signal.last
+        assert last is not None
+        kept = signal.samples(last[1].at_us, last[1].at_us + 50_000)
+        assert kept is not None
+        assert kept.tolist() == list(range(400, 450))
+        assert signal.samples(0, 1) is None
+
+
+async def test_many_channels_and_numbers_that_have_no_place_on_an_axis() -> None:
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        device.stream("wide", dtype="<f8", shape=(3, 40), rate_hz=1_000) as stream,
+        feed_of(hub) as feed,
+    ):
+        signal = wanted(feed, "lab1/wide")
+        lines = SignalLines(signal, 10, 1_000)
+        await until(lambda: stream.is_read and wanted(feed, "lab1/wide") is signal, "it should be read")
+        samples = numpy.zeros((1, 3, 40))
+        samples[0, 0, :3] = 1.7e308, numpy.nan, -numpy.inf
+        await stream.send(samples)
+        await until(lambda: signal.next == 1 and wanted(feed, "lab1/wide") is signal, "it should come")
+        await lines.take()
+        said = lines.news(is_rolling=True)
+        assert said is not None
+        assert said["whole"]["more"] == 120 - MOST_CHANNELS
+        assert said["low"] == said["high"] == [[None, None, None, *[0.0] * 5]]
+        assert said["broken"] == [[0, 1, 1, *[0] * 5]]
+
+
+async def test_no_more_streams_are_read_than_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal_feed, "MOST_READ", 2)
+    async with stream_hub() as hub, feed_of(hub) as feed:
+        assert [feed.want(f"lab{number}/count") is None for number in range(3)] == [False, False, True]
+        await asyncio.sleep(0)
