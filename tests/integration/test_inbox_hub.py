@@ -78,6 +78,28 @@ async def test_files_and_data_are_pushed_to_a_name(hub: HubUnderTest, tmp_path: 
     assert small == {"t": 21}
 
 
+async def test_data_under_a_key_is_one_datum(hub: HubUnderTest, tmp_path: Path) -> None:
+    events: list[Any] = []
+    sent: list[str] = []
+    first, same = {"b": 1, "a": {10: "x", 9: "y"}}, {"a": {"9": "y", "10": "x"}, "b": 1}
+    async with connect(hub.address) as client, beagle(hub, tmp_path / "in", events):
+        send_bytes = client.send_bytes
+
+        async def send(peer: str, name: str, *more: Any, **options: Any) -> None:
+            sent.append(name)
+            await send_bytes(peer, name, *more, **options)
+
+        client.send_bytes = send  # type: ignore[method-assign]
+        for value in (first, same):
+            await push_data(client, "beagle", value, key="k")
+        assert len(sent) == 1
+        with pytest.raises(ProtocolError, match="something else was received under this Idempotency-Key"):
+            await push_data(client, "beagle", {"b": 2}, key="k")
+        await push_data(client, "beagle", "the last", key="l")
+        await until(lambda: len(events) == 2, "the events")
+    assert [event["data"] for event in events] == [same, "the last"]
+
+
 async def test_the_commands(hub: HubUnderTest, tmp_path: Path) -> None:
     """Both ends, with no port open at the one that receives."""
     source = tmp_path / "a song.wav"

@@ -70,7 +70,8 @@ async def push_data(
     """Push a value of JSON into the inbox of `peer`: once under one `key`, as `push_file` does. Raises
     ValueError for what JSON cannot say, ProtocolError where it does not arrive.
     """
-    content = json.dumps(value, allow_nan=False).encode()
+    # As an inbox compares it, which then needs no bytes to know it again.
+    content = json.dumps(json.loads(json.dumps(value, allow_nan=False)), sort_keys=True).encode()
     digest = sha256(content).hexdigest()
     about: dict[str, object] = {"sha256": digest, "key": key or uuid.uuid4().hex}
 

@@ -86,7 +86,7 @@ class HubReceiver(ServiceSession):
             await self._inbox.keep_data(data["data"], _key(data))
             return message.reply("reply", "ok", {})
         key, digest = _key(data), _sha256(data)
-        if key is not None and await self._inbox.is_known(key):
+        if key is not None and await self._inbox.is_known(key, digest):
             return message.reply("reply", "ok", {})
         part = self._taken(digest)
         if part is None:

@@ -119,9 +119,12 @@ class Inbox:
             raise Mismatch("no file, but data was received under this Idempotency-Key")
         return None if answer is None else Path(answer)
 
-    async def is_known(self, key: str) -> bool:
-        """Tell whether anything was received under `key`."""
-        return await self.run(self._store.records.item, key) is not None
+    async def is_known(self, key: str, digest: str) -> bool:
+        """Tell whether what has this digest was received under `key`: of data it is that of the JSON with its
+        keys sorted.
+        """
+        item = await self.run(self._store.records.item, key)
+        return item is not None and item.digest == digest
 
     async def keep_data(self, value: object, key: str | None = None) -> None:
         """Keep a value of JSON for its handlers. Raises Refused; ValueError for what JSON cannot say."""
