@@ -9,6 +9,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
+from tests.integration.harness import HOST, snyper
 from tests.integration.signal_harness import (
     PING,
     START,
@@ -154,6 +155,15 @@ async def test_a_key_and_its_own_pages_alone() -> None:
         async with listening(address, additional_headers={"authorization": f"Bearer {key}"}) as client:
             await say(client, PING)
             assert await hear(client) == {"type": "pong"}
+
+
+async def test_a_refusal_is_no_error_in_the_log() -> None:
+    async with snyper("gateway", "--listen", f"{HOST}:0", "--json", "--demo-signal") as command:
+        address = (await command.says_json())["urls"][0].partition("://")[2]
+        with pytest.raises(InvalidStatus):
+            await listening(address, additional_headers={"origin": "http://elsewhere"})
+        assert await command.interrupt() == 0
+        assert "handshake" not in command.err
 
 
 def numbers_of(message: bytes) -> tuple[dict[str, Any], Any, Any]:

@@ -64,6 +64,11 @@ class _Protocol(WebSocketsSansIOProtocol):
         self._take_deadline_off()
         super().resume_writing()
 
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body":
+            self.handshake_complete = True  # by a refusal, which is no error of ours
+
     def handle_cont(self, event: Frame) -> None:
         if self._may_send_extra():
             super().handle_cont(event)
