@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from tests.integration.browsing import (
     watched_context,
 )
 from tests.integration.calls_harness import HubProcess
+from tests.integration.dashboard_process import Process
 from tests.integration.harness import wait_until
 
 pytestmark = needs_browser
@@ -233,4 +235,33 @@ def test_a_hidden_tab_is_sent_nothing_and_then_the_newest(desk: Watched, hub: Hu
         page.evaluate("window.show()")
         lab.say(9)
         expect(canvas(page, "lab5/wave")).to_have_attribute("data-highest", "9")
+    desk.is_fine()
+
+
+def test_a_hub_that_is_lost_is_said_to_be_and_goes_on(browser: Browser, tmp_path: Path) -> None:
+    with (
+        HubProcess() as hub,
+        running_dashboard(tmp_path, hub.address) as url,
+        watched_context(browser, url) as desk,
+        source(hub.address, "lab6"),
+    ):
+        page = open_page(desk, "lab6/wave")
+        hub.kill()
+        expect(panel(page, "lab6/wave").locator(".how")).to_contain_text("The hub is lost")
+        hub.start()
+        expect(panel(page, "lab6/wave").locator(".how")).to_have_text(re.compile("^2,000 samples/s"))
+        columns = int(canvas(page, "lab6/wave").get_attribute("data-columns") or "")
+        page.wait_for_function(f"Number(document.querySelector('canvas').dataset.columns) > {columns}")
+        desk.is_fine()
+
+
+def test_a_targets_piezo_is_there_to_be_seen(desk: Watched, hub: HubProcess, tmp_path: Path) -> None:
+    targets = Process(tmp_path, "simulate", "--targets", "1", "--hub", hub.address, "--hit-rate", "0")
+    try:
+        page = open_page(desk, "target_1/piezo")
+        expect(panel(page, "target_1/piezo").locator(".how")).to_have_text(
+            re.compile(r"^about [1-9][\d,]* samples/s")
+        )
+    finally:
+        targets.end()
     desk.is_fine()

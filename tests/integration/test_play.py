@@ -45,6 +45,7 @@ async def test_a_range_to_click_through(tmp_path: Path) -> None:
                 here |= {event.target_id} if event.event == "registered" else set()
                 if here == {"target_1", "target_2"}:
                     break
+            assert [stream.name for stream in await console.streams()] == ["demo/signal"]
         assert await command.interrupt() == 0
         assert "Traceback" not in command.err
     assert processes_with(str(tmp_path)) == []
@@ -52,7 +53,7 @@ async def test_a_range_to_click_through(tmp_path: Path) -> None:
 
 
 @linux_only
-@pytest.mark.parametrize("part", ["hub", "simulate", "dashboard"])
+@pytest.mark.parametrize("part", ["hub", "simulate", "simulate-signal", "dashboard"])
 async def test_a_part_that_dies_is_named(part: str, tmp_path: Path) -> None:
     listen = f"{HOST}:{free_port()}"
     async with snyper("play", "--no-open", "--listen", listen, TMPDIR=str(tmp_path)) as command:

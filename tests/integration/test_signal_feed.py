@@ -207,6 +207,7 @@ async def test_many_channels_and_numbers_that_have_no_place_on_an_axis() -> None
         await until(lambda: stream.is_read and wanted(feed, "lab1/wide") is signal, "it should be read")
         samples = numpy.zeros((1, 3, 40))
         samples[0, 0, :3] = 1.7e308, numpy.nan, -numpy.inf
+        stream.mark("door opened")
         await stream.send(samples)
         await until(lambda: signal.next == 1 and wanted(feed, "lab1/wide") is signal, "it should come")
         await lines.take()
@@ -214,6 +215,7 @@ async def test_many_channels_and_numbers_that_have_no_place_on_an_axis() -> None
         assert said is not None
         assert said["whole"]["more"] == 120 - MOST_CHANNELS
         assert said["low"] == said["high"] == [[None, None, None, *[0.0] * 5]]
+        assert [name for _, name in said["marks"]] == ["door opened"]
         assert said["broken"] == [[0, 1, 1, *[0] * 5]]
 
 

@@ -1,4 +1,4 @@
-"""`make play`: a hub, targets that somebody shoots at, and the dashboard, for a person to click through."""
+"""`make play`: a hub, targets that somebody shoots at, a signal, and the dashboard, to click through."""
 
 import asyncio
 import webbrowser
@@ -24,6 +24,8 @@ async def run(targets: int, listen: str, open_browser: bool, say: Callable[[str]
             running("simulate", "--targets", str(targets), "--hub", address)
         )
         say(f"targets    {targets}, with somebody who shoots at them")
+        sending = await stack.enter_async_context(running("simulate-signal", "--hub", address))
+        say(f"signal     {sending.said['stream']}")
         dashboard = await stack.enter_async_context(
             running(
                 *("dashboard", "--hub", address, "--listen", listen, "--no-open"),
@@ -34,7 +36,7 @@ async def run(targets: int, listen: str, open_browser: bool, say: Callable[[str]
         say(f"commands   such as `snyper watch --hub {address}`, in another terminal")
         if open_browser:
             webbrowser.open(dashboard.said["url"])
-        ends = [asyncio.ensure_future(part.ended()) for part in (hub, shooting, dashboard)]
+        ends = [asyncio.ensure_future(part.ended()) for part in (hub, shooting, sending, dashboard)]
         try:
             done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             raise done.pop().result()

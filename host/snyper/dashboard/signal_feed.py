@@ -66,6 +66,14 @@ class Signal:
         """Return the newest block, with its spec; None where nothing came yet."""
         return self._kept[-1] if self._kept else None
 
+    def measured_hz(self) -> float:
+        """Return how many samples came a second, of those that are kept; 0 where that is not known."""
+        if len(self._kept) < 2:
+            return 0.0
+        (_, first), (_, last) = self._kept[0], self._kept[-1]
+        count = sum(len(block.samples) for _, block in self._kept) - len(last.samples)
+        return count * 1e6 / max(1, last.at_us - first.at_us)
+
     def since(self, number: int) -> list[tuple[StreamSpec, Block]]:
         """Return the blocks that are kept from that number on."""
         return list(islice(self._kept, max(0, number - self.first), None))

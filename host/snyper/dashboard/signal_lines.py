@@ -14,6 +14,7 @@ from snyper.system.text import one_line
 
 MOST_CHANNELS = 8  # of a stream that are drawn: the first
 MIN_COLUMNS, MAX_COLUMNS = 50, 2_000
+MOST_MARKS = 100  # in one frame
 TURN_S = 0.005  # for the blocks of one signal, before whatever else waits
 ROLLING = 20  # a plot is so many times as long as what its mean and deviation are of
 MAX_VALUE = 1e300  # of what is drawn: an axis ends beyond it
@@ -36,6 +37,7 @@ class SignalLines:
         self._from = 0  # the column that is sent first
         self._is_whole = True  # the browser has nothing of it
         self._is_news = False
+        self._marks: list[tuple[int, str]] = []  # that are not sent yet
 
     @property
     def place(self) -> tuple[Signal, int]:
@@ -66,6 +68,7 @@ class SignalLines:
             self._spec = spec
             self._is_whole = True
         self._live.add(block)
+        self._marks += [(mark.at_us, _short(mark.name)) for mark in block.marks]
         self._from = min(self._from, block.at_us // self._width_us)  # by jitter before the last one's end
         self._is_news = True
 
@@ -89,6 +92,8 @@ class SignalLines:
             "high": _values(found.high),
             "broken": found.is_broken.astype("u1").tolist(),
         }
+        if self._marks:
+            said["marks"], self._marks = self._marks[-MOST_MARKS:], []
         if is_rolling:
             said |= {"mean": _values(found.mean), "deviation": _values(found.deviation)}
         if self._is_whole:

@@ -1,17 +1,19 @@
 // Live plots of streams. What is drawn is acknowledged with the screen's own frame, which a hidden tab does not get.
 const LEFT = 52, RIGHT = 12, TOP = 10, BOTTOM = 24;  // around the lines, in px
-const TRACES = 8;
+const TRACES = 8, MARKS = 100;
+const SETTLED_MS = 200;  // after which a window that changes has its size
 const isNarrow = matchMedia("(max-width: 40rem)");
 
 const Plot = {
   props: { name: String, height: Number },
-  template: `<canvas role="img" :aria-label="label" :data-columns="count" :data-breaks="breaks" :data-highest="highest"></canvas>`,
+  template: `<canvas role="img" :aria-label="label" :data-columns="count" :data-breaks="breaks" :data-marks="marked" :data-highest="highest"></canvas>`,
   data() {
-    return { label: this.name, count: 0, breaks: 0, highest: null };
+    return { label: this.name, count: 0, marked: 0, breaks: 0, highest: null };
   },
   created() {
     this.about = null;
     this.rows = [];
+    this.marks = [];
   },
   mounted() {
     this.sizes = new ResizeObserver(() => this.draw());
@@ -26,6 +28,7 @@ const Plot = {
         this.about = news.whole;
         this.rows = [];
       }
+      if (news.marks) this.marks.push(...news.marks);
       if (!this.about || !news.numbers.length) return;
       const first = news.numbers[0];
       while (this.rows.length && this.rows[this.rows.length - 1].number >= first) this.rows.pop();
@@ -37,6 +40,7 @@ const Plot = {
       let gone = 0;
       while (this.rows[gone].number <= oldest) gone++;
       this.rows.splice(0, gone);
+      this.marks = this.marks.filter(([at_us]) => at_us >= oldest * this.about.width_us).slice(-MARKS);
     },
     // The instants at both edges, in the hub's clock.
     edges() {
@@ -81,9 +85,11 @@ const Plot = {
         pen.globalAlpha = 1;
         if (isRolling) this.drawMean(pen, channel, x, y, hue);
       }
+      this.drawMarks(pen, box, (at_us) => x(at_us / width_us - 0.5), colour);
       pen.restore();
       this.count = this.rows.length;
       this.breaks = breaks;
+      this.marked = this.marks.length;
       this.highest = range.greatest;
       this.label = `${this.name}: from ${short(range.least)} to ${short(range.greatest)}`;
     },
@@ -112,6 +118,22 @@ const Plot = {
         pen.textAlign = count === 0 ? "right" : "center";
         if (at > box.left - 4) pen.fillText(count === 0 ? "now" : `−${tick(count * step, step)} s`, at, box.bottom + 8);
       }
+    },
+    drawMarks(pen, box, x, colour) {
+      pen.strokeStyle = pen.fillStyle = colour("--ink");
+      pen.lineWidth = 1;
+      pen.textAlign = "left";
+      pen.textBaseline = "top";
+      pen.setLineDash([4, 4]);
+      for (const [at_us, name] of this.marks) {
+        const at = Math.round(x(at_us)) + 0.5;
+        pen.beginPath();
+        pen.moveTo(at, box.top);
+        pen.lineTo(at, box.bottom);
+        pen.stroke();
+        pen.fillText(name, at + 4, box.top);
+      }
+      pen.setLineDash([]);
     },
     // From the least to the greatest value of each column, up and down in turns by its number. Returns how often it breaks.
     drawLine(pen, channel, x, y, hue) {
@@ -218,13 +240,20 @@ export default {
   },
   mounted() {
     this.isHere = true;
-    this.sizes = new ResizeObserver(() => this.say_size());
+    this.sizes = new ResizeObserver(() => {
+      clearTimeout(this.settling);
+      this.settling = setTimeout(() => this.say_size(), this.columns ? SETTLED_MS : 0);
+    });
+    this.theme = new MutationObserver(() => (this.$refs.plots || []).forEach((plot) => plot.draw()));
+    this.theme.observe(document.documentElement, { attributes: true, attributeFilter: ["class"] });
     this.sizes.observe(this.$el);
     document.addEventListener("keydown", this.press);
   },
   beforeUnmount() {
     this.isHere = false;
     this.sizes.disconnect();
+    this.theme.disconnect();
+    clearTimeout(this.settling);
     document.removeEventListener("keydown", this.press);
   },
   methods: {

@@ -189,7 +189,7 @@ class SignalsPage:
         if signal.last is None:
             return "Nothing came yet", False
         rate_hz = signal.last[0].rate_hz
-        words = [f"{rate_hz:,.6g} samples/s" if rate_hz else "at any time"]
+        words = [f"{rate_hz:,.6g} samples/s" if rate_hz else f"about {signal.measured_hz():,.0f} samples/s"]
         if signal.lost:
             words.append(f"{signal.lost:,} lost")
         return ", ".join(words), False
