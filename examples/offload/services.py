@@ -122,6 +122,7 @@ def _read_wav(path: Path) -> tuple[Any, Any]:
 # Unpacked, three bytes each: what a photo has, and not what a picture of a few kB can claim to have. Pillow
 # warns of more, and refuses twice as many by itself.
 Image.MAX_IMAGE_PIXELS = 50_000_000
+MAX_SIDE = 65_535  # as a JPEG has: each row takes memory of its own, also one of a single pixel
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # others run programs, or have decoders that few have tried
 
@@ -132,9 +133,13 @@ def resize(path: Path, options: str = "default") -> Path:
     width, height = _size_of(options)
     try:
         with Image.open(path, formats=FORMATS) as picture:
+            if max(picture.size) > MAX_SIDE:
+                raise InvalidInput(f"a picture has at most {MAX_SIDE:,} pixels to a side, not {picture.size}")
             picture.draft("RGB", (width, height))  # a JPEG is decoded only as finely as is needed
             small = ImageOps.exif_transpose(picture.convert("RGB"))
             small.thumbnail((width, height))
+    except InvalidInput:
+        raise
     except UnidentifiedImageError:
         raise InvalidInput(f"this is no picture: those are {', '.join(FORMATS)}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
