@@ -20,6 +20,7 @@ import pytest
 from snyper.device import (
     ClientPush,
     Delivery,
+    FileChanged,
     Outbox,
     Refused,
     RemoteFileAdapter,
@@ -182,6 +183,20 @@ def test_kill_9_of_either_side(tmp_path: Path, program: str) -> None:
     assert {name: content for name, content in files.items() if name.startswith("large")} == {
         path.name: path.read_bytes() for path in tmp_path.glob("large-*.bin")
     }
+
+
+def test_a_file_that_changes_leaves_no_part(receiver: Receiver, tmp_path: Path) -> None:
+    path = write(tmp_path / "growing.log", 3 * MIB)
+
+    def on_sent(sent: int, total: int) -> None:
+        if sent == MIB:
+            with path.open("ab") as file:
+                file.write(b"more")
+
+    with pytest.raises(FileChanged):
+        ClientPush(receiver.url).push_file_sync(path, on_sent=on_sent)
+    health = httpx.get(receiver.url + "/health").json()
+    assert (health["parts"], path.name in receiver.files()) == (0, False)
 
 
 def test_long_work_is_asked_about_until_it_is_done(serve: Serve, tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,19 @@ def test_a_database_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="remove it") as raised:
         KeptResults(tmp_path, 1, 1, 1.0)
     assert not isinstance(raised.value, sqlite3.Error)
+
+
+async def test_a_table_of_another_version_goes(tmp_path: Path) -> None:
+    with kept_in(tmp_path, Clock()) as kept:
+        await kept.put(["a"], "", result(tmp_path, "a", b"x"))
+    with closing(sqlite3.connect(tmp_path / "results.sqlite3")) as database:
+        database.execute("ALTER TABLE results DROP COLUMN refusal")
+        database.execute("PRAGMA user_version = 0")
+    with kept_in(tmp_path, Clock()) as kept:
+        assert await kept.find(["a"]) is None
+        assert files_in(tmp_path) == 0
+        await kept.put(["a"], "", replace(result(tmp_path, "a"), refusal="no"))
+    with kept_in(tmp_path, Clock()) as kept:
+        found = await kept.find(["a"])
+        assert found is not None
+        assert found.refusal == "no"

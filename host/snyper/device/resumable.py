@@ -5,6 +5,7 @@ nothing; docs/resumable.md has it.
 """
 
 import base64
+import contextlib
 import hashlib
 import re
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional
@@ -12,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 from snyper.device.answer import Answer
 from snyper.device.connection import Block, Body, Connection
-from snyper.device.errors import BadAnswer, ServerFailed, Unreachable
+from snyper.device.errors import BadAnswer, FileChanged, ServerFailed, TransferError, Unreachable
 from snyper.device.limits import Limits
 from snyper.device.multipart import BLOCK_BYTES, OnSent, SentFile, escaped
 from snyper.device.packing import GZIP
@@ -29,6 +30,7 @@ _LEAST_PIECE_BYTES = 64 * 1024
 _MEDIA_TYPE = "application/partial-upload"
 _VERSION = {"Upload-Draft-Interop-Version": "8"}
 _COMPLETE = {True: "?1", False: "?0"}
+_REMOVAL_S = 5.0  # that a server has to hear that nobody goes on with a part
 
 
 class Offer:
@@ -113,7 +115,18 @@ class Upload:
                 self._is_sure = False
                 self._piece_bytes = max(min(_LEAST_PIECE_BYTES, self._most_bytes), self._piece_bytes // 2)
                 self._tries.failed(error)
+            except FileChanged:
+                self._remove_part()
+                raise
         return self._result
+
+    def _remove_part(self) -> None:
+        """Have the server remove what it has, if it can be told: nobody can go on with it."""
+        if self._location is not None:
+            with contextlib.suppress(TransferError, OSError):
+                self._connection.request_target(
+                    "DELETE", self._location, self._headers, limits=Limits(_REMOVAL_S)
+                )
 
     def _step(self) -> None:
         if self._location is None:
