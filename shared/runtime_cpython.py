@@ -202,13 +202,15 @@ class Stream(asyncio.BufferedProtocol):
         after a line come in many pieces, for each of which the loop would turn once.
         """
         owner, view = self.owner, self._view
-        descriptor = self._transport.get_extra_info("socket").fileno()
+        sock = self._transport.get_extra_info("socket")
+        if sock is None:  # as of a transport that is none of the system's
+            return
         for _ in range(_READS_PER_TURN):
             buffer = self.buffer
             if buffer is None or not self._transport.is_reading():
                 return
             try:
-                count = readv(descriptor, (buffer, view))
+                count = readv(sock.fileno(), (buffer, view))
             except (BlockingIOError, InterruptedError):
                 return
             if not count:

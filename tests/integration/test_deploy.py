@@ -424,7 +424,7 @@ async def test_a_flash_that_does_not_keep_what_is_written(tmp_path: Path, hub: H
 
 
 async def test_a_full_flash(tmp_path: Path, hub: HubUnderTest) -> None:
-    with UsbBoard(tmp_path / "flash", tmp_path / "board", faults={"capacity_bytes": 200_000}) as board:
+    with UsbBoard(tmp_path / "flash", tmp_path / "board", faults={"capacity_bytes": 220_000}) as board:
         await deployed(board, target_of(hub))
         large = {**image.contents("target"), "lib/snyper/shared/large.mpy": bytes(90_000)}
         times_up = board.times_up
