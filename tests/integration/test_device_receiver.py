@@ -226,6 +226,8 @@ def test_a_wrong_key_is_not_guessed(tmp_path: Path) -> None:
             guesses = [client.post(path, json={"data": 1}, headers=wrong).status_code for _ in range(5)]
             assert guesses == [401, 401, 401, 429, 429]
             assert client.get("/health").status_code == 200
+            _, log = receiver.end(signal.SIGTERM)  # with a connection that waits for another request
+            assert "Error" not in log
 
 
 # --- as a class

@@ -140,7 +140,7 @@ class _Conversation:
         finally:
             transport = self.writer.transport
             transport.close()
-            if transport.get_write_buffer_size() or transport.get_extra_info("sslcontext"):
+            if transport.get_extra_info("sslcontext") or transport.get_write_buffer_size():
                 asyncio.get_running_loop().call_later(_UNREAD_S, transport.abort)
 
     async def _serve_next(self) -> bool:
