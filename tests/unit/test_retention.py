@@ -1,15 +1,20 @@
 """Retention: the oldest goes, never what is used."""
 
+import asyncio
 import os
 import time
+from collections import deque
 from pathlib import Path
 
 import numpy
+import pytest
 
-from snyper.recordings import open_recording
+from snyper.recordings import open_recording, session
 from snyper.recordings.retention import recordings_in, remove_old
 from snyper.recordings.writer import RecordingWriter
+from snyper.shared.runtime import end_task
 from snyper.streams import StreamSpec
+from tests.integration.harness import until
 
 
 def record(folder: Path, first_s: int, segments: int = 5) -> RecordingWriter:
@@ -98,3 +103,47 @@ def test_each_step_removes_one_segment_at_most(tmp_path: Path) -> None:
         assert len(before) - len(after) <= 1
         before = after
     assert before == []
+
+
+def test_what_is_of_others_stays(tmp_path: Path) -> None:
+    archive, place = tmp_path / "archive", tmp_path / "place"
+    finished(archive / "a", 1_000)
+    finished(place / "b", 1_000)
+    finished(place / "c", 2_000)
+    (place / "linked").symlink_to(archive / "a")
+    (place / "b" / "notes.txt").write_text("of somebody")
+    (place / "c" / "pictures").mkdir()
+    deque(remove_old(place, 60), maxlen=0)
+    assert len(segments(archive / "a")) == 5
+    assert [path.name for path in (place / "b").iterdir()] == ["notes.txt"]
+    assert [path.name for path in (place / "c").iterdir()] == ["pictures"]
+
+
+def _spoil(path: Path) -> None:
+    """Put something as old in its place, which cannot be removed."""
+    path.unlink()
+    path.mkdir()
+    os.utime(path, (1_000, 1_000))
+
+
+def test_what_cannot_be_removed_keeps_nothing_else_from_it(tmp_path: Path) -> None:
+    finished(tmp_path / "a", 1_000)
+    finished(tmp_path / "b", 2_000)
+    _spoil(tmp_path / "a" / "000001.seg")
+    with pytest.raises(OSError, match=r"000001\.seg"):
+        deque(remove_old(tmp_path, 60), maxlen=0)
+    assert recordings_in(tmp_path) == [tmp_path / "a"]
+
+
+async def test_a_folder_is_kept_within_its_limits_again_though_it_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(session, "RETENTION_S", 0.01)
+    finished(tmp_path / "a", 1_000)
+    _spoil(tmp_path / "a" / "000001.seg")
+    keeping = asyncio.create_task(session.keep_within(tmp_path, 60, None))
+    await until(lambda: bool(caplog.messages), "it should say what fails")
+    (tmp_path / "a" / "000001.seg").rmdir()
+    await until(lambda: not (tmp_path / "a").exists(), "it should go on")
+    await end_task(keeping)
+    assert len(caplog.messages) == 1

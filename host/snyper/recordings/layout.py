@@ -11,6 +11,12 @@ FORMAT = 1
 DESCRIPTION = "recording.json"
 WRITER_LOCK = "writer.lock"  # held by who writes
 READERS_LOCK = "readers.lock"  # shared by who reads, held by who removes
+RESERVE = "reserve"  # a file that gives way to the last gap where the disk is full
+_OWN = re.compile(
+    rf"{re.escape(DESCRIPTION)}|{re.escape(WRITER_LOCK)}|{re.escape(READERS_LOCK)}|{RESERVE}"
+    r"|\d{6,9}\.(seg|idx|idx\.part)|\.snyper-[0-9a-f]+\.part",
+    re.ASCII,
+)
 _SEGMENT = re.compile(r"(\d{6,9})\.seg")
 
 
@@ -23,6 +29,11 @@ def segments_in(folder: Path) -> list[int]:
     """Return the numbers of the segments in a folder. Raises OSError."""
     found = (_SEGMENT.fullmatch(entry.name) for entry in os.scandir(folder))
     return sorted(int(match[1]) for match in found if match)
+
+
+def is_own(name: str) -> bool:
+    """Return whether a file of this name is one of a recording, finished or left in the middle."""
+    return _OWN.fullmatch(name) is not None
 
 
 def sidecar_path(segment: Path) -> Path:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy
 
 from snyper.recordings import records
+from snyper.recordings.layout import RESERVE
 from snyper.recordings.segment import MAX_NUMBER, MAX_US
 from snyper.recordings.spill import Spill
 from snyper.recordings.writer import SEGMENT_BYTES, RecordingWriter
@@ -29,7 +30,6 @@ RETRY_S = 1.0  # after a disk that took nothing
 LOST = "lost on the way to the recorder"
 NOT_KEPT = "not kept: the disk was full or slow"
 NOT_STORABLE = "not kept: a block no recording can have"
-_RESERVE = "reserve"  # a file that gives way to the last gap where the disk is full
 _RESERVE_BYTES = 64 << 10
 _ITEM_BYTES = 500  # of an item beside its samples
 
@@ -121,7 +121,7 @@ class Recorder:
 
     async def __aenter__(self) -> "Recorder":
         with suppress(OSError):
-            (self._folder / _RESERVE).write_bytes(bytes(_RESERVE_BYTES))
+            (self._folder / RESERVE).write_bytes(bytes(_RESERVE_BYTES))
         self._thread.start()
         return self
 
@@ -358,7 +358,7 @@ class Recorder:
     def _end(self, item: _Item | None) -> None:
         """Record as gaps what is not stored by now, in room that was kept for them."""
         try:
-            (self._folder / _RESERVE).unlink(missing_ok=True)
+            (self._folder / RESERVE).unlink(missing_ok=True)
             why = LOST if item is None and not self._has_more() else NOT_KEPT
             for epoch, offered in list(self._offered.items()):
                 self._close_epoch(epoch, offered.end, why)
@@ -368,7 +368,7 @@ class Recorder:
 
     def _close(self) -> None:
         try:
-            (self._folder / _RESERVE).unlink(missing_ok=True)
+            (self._folder / RESERVE).unlink(missing_ok=True)
             self._writer.close()
         except OSError as error:
             self._say(_reason(error))

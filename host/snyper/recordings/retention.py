@@ -11,6 +11,7 @@ from snyper.recordings.layout import (
     DESCRIPTION,
     READERS_LOCK,
     WRITER_LOCK,
+    is_own,
     segment_path,
     segments_in,
     sidecar_path,
@@ -42,11 +43,14 @@ def remove_old(place: Path, max_age_s: float | None = None, max_bytes: int | Non
 
     Each step of the iteration is short: it looks at some files of a recording, and yields its folder, or
     removes a segment, and yields its path. Nothing is removed of what somebody reads, nor the segment that is
-    written. Raises OSError.
+    written, nor what a link leads to, nor files of others. What cannot be removed is left, and the first
+    reason why is raised at the end, an OSError.
     """
     found: list[_Old] = []
+    errors: list[OSError] = []
     for folder in recordings_in(place):
-        found += yield from _segments_of(folder)
+        if not folder.is_symlink():
+            found += yield from _segments_of(folder)
     total = sum(one.bytes for one in found)
     oldest_s = None if max_age_s is None else time.time() - max_age_s
     used: set[Path] = set()
@@ -55,11 +59,21 @@ def remove_old(place: Path, max_age_s: float | None = None, max_bytes: int | Non
         is_too_much = max_bytes is not None and total > max_bytes
         if not is_old and not is_too_much:
             continue
-        if one.folder not in used and _remove(one):
+        if one.folder not in used and _is_removed(one, errors):
             total -= one.bytes
             yield segment_path(one.folder, one.number)
         else:
             used.add(one.folder)  # nor what follows in it: a recording begins later, it has no holes
+    if errors:
+        raise errors[0]
+
+
+def _is_removed(one: _Old, errors: list[OSError]) -> bool:
+    try:
+        return _remove(one)
+    except OSError as error:
+        errors.append(error)
+        return False
 
 
 def _segments_of(folder: Path) -> Generator[Path, None, list[_Old]]:
@@ -89,9 +103,12 @@ def _remove(one: _Old) -> bool:
         sidecar_path(path).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         if one.is_last and not segments_in(one.folder):
-            for left in one.folder.iterdir():
-                left.unlink()
-            one.folder.rmdir()
+            left = list(one.folder.iterdir())
+            for path in left:
+                if is_own(path.name):
+                    path.unlink()
+            if all(is_own(path.name) for path in left):
+                one.folder.rmdir()
     return True
 
 

@@ -1,6 +1,7 @@
 """Records streams of a hub into a folder of recordings, and keeps that within limits."""
 
 import asyncio
+import logging
 import os
 import re
 from collections import deque
@@ -14,10 +15,12 @@ from snyper.client import HubClient
 from snyper.recordings.errors import InUse
 from snyper.recordings.recorder import Recorder
 from snyper.recordings.retention import remove_old
-from snyper.system.files import lock
+from snyper.system.files import lock, shown
 
 RETENTION_S = 60.0
 _LOCK = "recorder.lock"
+
+_logger = logging.getLogger("snyper")
 
 
 @contextmanager
@@ -73,7 +76,13 @@ async def record_stream(
 
 
 async def keep_within(place: Path, max_age_s: float | None, max_bytes: int | None) -> None:
-    """Remove the oldest of a folder of recordings, now and again and again. Raises OSError."""
+    """Remove the oldest of a folder of recordings, now and again and again."""
+    said = ""
     while max_age_s is not None or max_bytes is not None:
-        await asyncio.to_thread(lambda: deque(remove_old(place, max_age_s, max_bytes), maxlen=0))
+        try:
+            await asyncio.to_thread(lambda: deque(remove_old(place, max_age_s, max_bytes), maxlen=0))
+        except OSError as error:
+            if str(error) != said:
+                said = str(error)
+                _logger.warning("not all of what is old in %s is removed: %s", shown(place), error)
         await asyncio.sleep(RETENTION_S)
