@@ -188,6 +188,17 @@ async def test_what_nobody_goes_on_with_expires(tmp_path: Path) -> None:
         assert (left.token, left.filename, left.key) == (new.token, "b", "new")
 
 
+async def test_a_key_is_its_owners(tmp_path: Path) -> None:
+    about = ("/x", "key", "a", "a/b", 3, None)
+    async with Inbox(tmp_path) as inbox:
+        first, other = [await inbox.uploads.create(*about, owner=owner) for owner in ("ann", "bo")]
+        assert first is not other
+        assert await inbox.uploads.create(*about, owner="ann") is first
+    async with Inbox(tmp_path) as inbox:
+        again = await inbox.uploads.create(*about, owner="bo")
+        assert (again.token, again.item_key) == (other.token, "key")
+
+
 async def test_so_many_complete_ones_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads_module, "MAX_COMPLETE", 2)
     async with Inbox(tmp_path) as inbox:

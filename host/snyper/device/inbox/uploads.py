@@ -21,6 +21,7 @@ from snyper.device.tasks import in_executor
 RESERVED_S = 600.0  # since its last byte, for which there is room for the rest of an upload
 EXPIRY_S = 600.0  # between two looks for what is too old
 SYNC_BYTES = 1 << 20  # so many are sent twice at most where the receiver loses its power
+_OWNED = "\0"  # between an owner and a key, which has only what can be printed
 MAX_COMPLETE = 1_000  # that are still known: for who lost the answer, and comes within their time
 
 
@@ -64,7 +65,7 @@ class Upload:
     @property
     def item_key(self) -> str:
         """What it is known by once it is complete."""
-        return self.token if self.key is None else self.key
+        return self.token if self.key is None else self.key.rpartition(_OWNED)[2]
 
     def row(self) -> UploadRow:
         """Return it as the records have it, with what is there now."""
@@ -108,10 +109,13 @@ class Uploads:
         length: int | None,
         digest: str | None,
         max_bytes: int | None = None,
+        owner: str = "",
     ) -> Upload:
-        """Begin an upload, or return the one that was begun under `key` before. Raises Refused, for one of
-        more than `max_bytes` too.
+        """Begin an upload, or return the one that its owner began under `key` before. Raises Refused, for one
+        of more than `max_bytes` too.
         """
+        if key is not None and owner:
+            key = f"{owner}{_OWNED}{key}"
         filename, content_type = plain_text(filename), plain_text(content_type)
         for upload in self:
             if key is not None and upload.key == key:

@@ -7,6 +7,7 @@ import binascii
 import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from http import HTTPStatus
 from urllib.parse import unquote
 
@@ -100,7 +101,8 @@ class ResumableRoutes:
         media_type = exchange.header("content-type") or OCTET_STREAM
         exchange.answer_headers["upload-limit"] = self._limits_of(target)
         about = (f"{path}?{query}" if query else path, key, filename, media_type, length, digest)
-        upload = await self._uploads.create(*about, target.max_bytes)
+        begin = partial(self._uploads.create, *about, target.max_bytes, exchange.principal)
+        upload = await begin()
         if upload.is_complete:
             try:
                 await self._finish(exchange, upload)
@@ -108,7 +110,7 @@ class ResumableRoutes:
             except UnknownUpload:
                 del exchange.answer_headers["upload-complete"]
                 await self._uploads.remove(upload)
-                upload = await self._uploads.create(*about, target.max_bytes)
+                upload = await begin()
         if announced != 0:
             rest = _after(upload.offset, exchange.body(target.max_bytes))
             await self._uploads.append(upload, upload.offset, rest, target.max_bytes)
