@@ -125,13 +125,16 @@ const Plot = {
       pen.textAlign = "left";
       pen.textBaseline = "top";
       pen.setLineDash([4, 4]);
+      let end = -Infinity;  // of the name before: one that has no room is left out
       for (const [at_us, name] of this.marks) {
         const at = Math.round(x(at_us)) + 0.5;
         pen.beginPath();
         pen.moveTo(at, box.top);
         pen.lineTo(at, box.bottom);
         pen.stroke();
+        if (at < end) continue;
         pen.fillText(name, at + 4, box.top);
+        end = at + pen.measureText(name).width + 8;
       }
       pen.setLineDash([]);
     },
@@ -355,8 +358,8 @@ export default {
           <p class="how" role="status" :data-bad="String(one.bad)">{{ one.bad ? "⚠ " + one.words : one.words }}</p>
           <Plot ref="plots" :name="one.name" />
           <ul class="channels" v-if="abouts[one.name]">
-            <li v-for="(name, at) in abouts[one.name].names" :key="at"><i :class="'trace-' + at"></i>{{ name }}<span v-if="abouts[one.name].units[at]">{{ abouts[one.name].units[at] }}</span></li>
-            <li v-if="abouts[one.name].more">and {{ abouts[one.name].more }} channels more</li>
+            <li v-for="(name, at) in abouts[one.name].names" :key="at" v-show="name || abouts[one.name].units[at]"><i :class="'trace-' + at"></i>{{ name }}<span v-if="abouts[one.name].units[at]">{{ abouts[one.name].units[at] }}</span></li>
+            <li v-if="abouts[one.name].more">and {{ abouts[one.name].more }} more</li>
             <li v-if="isRolling">mean and deviation of {{ Number(abouts[one.name].rolling_s.toPrecision(2)) }} s</li>
           </ul>
         </section>

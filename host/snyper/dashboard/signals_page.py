@@ -165,7 +165,7 @@ class SignalsPage:
             "streams": [{"name": name, "live": live, "on": name in found} for name, live in listed],
             "cut": widgets.shown_of(len(listed), len(names), "stream"),
             "hub": harmless(self._feed.model.hub),
-            "empty": not names,
+            "empty": not names and self._feed.signals.is_listed,
             "shown": [self._face_of(name, signal, names.get(name, False)) for name, signal in found.items()],
             "is_full": len(found) >= MOST_SHOWN,
             "spans_s": SPANS_S,
@@ -189,7 +189,8 @@ class SignalsPage:
         if signal.last is None:
             return "Nothing came yet", False
         rate_hz = signal.last[0].rate_hz
-        words = [f"{rate_hz:,.6g} samples/s" if rate_hz else f"about {signal.measured_hz():,.0f} samples/s"]
+        said = f"{rate_hz:,.0f}" if rate_hz >= 1_000 else f"{rate_hz:g}"
+        words = [f"{said if rate_hz else f'about {signal.measured_hz():,.0f}'} samples/s"]
         if signal.lost:
             words.append(f"{signal.lost:,} lost")
         return ", ".join(words), False
