@@ -258,6 +258,11 @@ def test_the_command_shows_a_signal(tmp_path: Path) -> None:
     assert snyper("stream", "--to", gateway.url).returncode == 3
 
 
+def test_where_there_is_no_signal_the_command_says_so(gateway: Arrays) -> None:
+    done = snyper("stream", "--duration", "3", "--to", gateway.url)
+    assert "no signal: start it with --stream" in done.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="opens a terminal")
 def test_a_bar_shows_how_far_it_is(gateway: Arrays, tmp_path: Path) -> None:
     path = tmp_path / "large.npy"

@@ -16,6 +16,8 @@ from snyper.cli.output import err, out
 from snyper.cli.record_command import record
 from snyper.cli.transfers import SERVER_TIMEOUT_S, ServerTimeout
 from snyper.client.labels import plural
+from snyper.device.errors import TransferError
+from snyper.shared.runtime import end_task
 from snyper.system.files import shown, writing
 from snyper.system.process import ended_by_signals
 from snyper.system.streams import print_json
@@ -34,6 +36,12 @@ DEFAULT_GATEWAY = "http://127.0.0.1:8000"
 Gateway = Annotated[
     str, typer.Option("--to", envvar="SNYPER_GATEWAY", metavar="URL", help="The gateway that stores them.")
 ]
+_PATIENCE_S = 1.0  # until it is said why nothing comes
+_WHY_NOT = {
+    "none": "the gateway has no signal: start it with --stream SOURCE/STREAM or --demo-signal",
+    "no hub": "the gateway's hub is not there: this goes on when it is",
+    "away": "nothing comes of the signal's source yet: this goes on when something does",
+}
 IndexOrName = Annotated[str, typer.Argument(metavar="INDEX|NAME", help="As `list` shows it.")]
 
 
@@ -149,8 +157,23 @@ def stream(
             out.print(f"{packet['timestamp']:.3f}  {plural(y.size, 'point')}, {means}", highlight=False)
 
     async def listen() -> None:
-        with suppress(TimeoutError):
+        explaining = asyncio.create_task(explain())
+        try:
             await asyncio.wait_for(client.connect_streaming(show), duration)
+        except TimeoutError:
+            pass
+        finally:
+            await end_task(explaining)
+
+    async def explain() -> None:
+        """Say why nothing comes, where the gateway knows."""
+        await asyncio.sleep(_PATIENCE_S)
+        if packets:
+            return
+        with suppress(TransferError):  # which whoever listens is told, too
+            told = (await asyncio.to_thread(client.health)).get("stream")
+            if isinstance(told, dict) and told.get("state") in _WHY_NOT:
+                err.print(_WHY_NOT[told["state"]], soft_wrap=True)
 
     with _client(to, timeout) as client:
         from snyper.arrays.packet_format import to_json

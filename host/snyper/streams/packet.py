@@ -38,5 +38,5 @@ class NoSignal:
         yield Packet(0.0, numpy.empty(0), numpy.empty(0))
 
     def health(self) -> Mapping[str, object]:
-        """Return nothing."""
-        return {}
+        """Return that there is none."""
+        return {"stream": {"state": "none"}}
