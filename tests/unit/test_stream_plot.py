@@ -2,6 +2,7 @@
 
 import numpy
 import pytest
+from rich.text import Text
 
 from snyper.cli.stream_picture import draw
 from snyper.cli.stream_terminal import picture
@@ -45,3 +46,11 @@ def test_whatever_comes_is_drawn(at_us: int, value: float) -> None:
     figure = Figure()
     draw(figure, plot)
     figure.canvas.draw()
+
+
+@pytest.mark.parametrize("value", [0.123456789, 12.0, -1e38, 1e299])
+def test_the_labels_of_a_large_number_leave_room_for_the_picture(value: float) -> None:
+    plot = plotted(block_at(0, 0, value), block_at(1_000_000, 100, -value))
+    [_, signal, *_] = picture(plot, 80, 24).renderables
+    assert isinstance(signal, Text)
+    assert max(line.plain.find("┤") for line in signal.split()) in range(2, 12)

@@ -1,5 +1,7 @@
 """A stream in the terminal."""
 
+from math import isfinite
+
 import plotext
 from rich.console import Group
 from rich.live import Live
@@ -10,6 +12,7 @@ from snyper.streams.plot import Lines, StreamPlot
 from snyper.system.text import harmless
 
 _LEAST_ROWS = 6  # of a plot
+_STEPS = 4  # between the labels of its axis
 
 
 class StreamTerminal:
@@ -58,11 +61,23 @@ def _rolling(lines: Lines) -> _Curves:
     return [*((times, one.tolist(), "gray") for one in near), (times, lines.mean.tolist(), "orange")]
 
 
+def _ticks(curves: _Curves) -> list[float]:
+    """Return where the axis has its labels, which a large number would make wider than the picture."""
+    values = [value for _, ones, _ in curves for value in ones if isfinite(value)]
+    if not values:
+        return []
+    low, high = min(values), max(values)
+    return [low + (high - low) * part / _STEPS for part in range(_STEPS + 1)] if high > low else [low]
+
+
 def _drawn(curves: _Curves, seconds: float, width: int, rows: int) -> Text:
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.plotsize(width, rows)
     plotext.xlim(-seconds, 0)
+    if ticks := _ticks(curves):
+        nothing = (ticks[-1] - ticks[0]) / 1_000
+        plotext.yticks(ticks, ["0" if abs(tick) < nothing else f"{tick:.4g}" for tick in ticks])
     for times, values, colour in curves:
         plotext.plot(times, values, marker="braille", color=colour)
     return Text.from_ansi(plotext.build().rstrip(), no_wrap=True)
