@@ -154,6 +154,8 @@ def test_one_spike_is_seen_zoomed_and_downloaded(desk: Watched, hub: HubProcess,
         seen = numpy.load(io.BytesIO((tmp_path / "seen.npy").read_bytes()))
         assert seen.dtype == numpy.dtype("<f4")
         assert sorted(set(seen.tolist())) == [0, 7]
+        page.reload()
+        expect(canvas(page, "lab1/wave")).not_to_have_attribute("data-columns", "0")  # chosen as before
     desk.is_fine()
 
 

@@ -243,6 +243,7 @@ export default {
   },
   mounted() {
     this.isHere = true;
+    this.missing = this.kept("signals") || [];
     this.sizes = new ResizeObserver(() => {
       clearTimeout(this.settling);
       this.settling = setTimeout(() => this.say_size(), this.columns ? SETTLED_MS : 0);
@@ -270,7 +271,10 @@ export default {
       this.tell({ act: "size", columns: Math.max(1, Math.round(inner)) });
     },
     take(frame) {
-      if (frame.state) this.state = frame.state;
+      if (frame.state) {
+        this.state = frame.state;
+        this.restore();
+      }
       this.$nextTick(() => {
         for (const [name, news] of Object.entries(frame.news || {})) {
           if (news.whole) this.abouts[name] = news.whole;
@@ -282,6 +286,20 @@ export default {
           this.tell({ act: "drawn", number: frame.number });
         });
       });
+    },
+    // A page that is opened anew, also since the dashboard was, shows the streams that this tab showed before.
+    restore() {
+      const listed = new Set(this.state.streams.map((one) => one.name));
+      const shown = this.state.shown.map((one) => one.name);
+      for (const name of this.missing.filter((one) => listed.has(one) && !shown.includes(one))) this.tell({ act: "choose", name });
+      this.missing = this.missing.filter((one) => !listed.has(one));
+      this.keep("signals", [...shown, ...this.missing]);
+    },
+    keep(name, value) {
+      try { sessionStorage.setItem(`snyper.${name}`, JSON.stringify(value)); } catch (e) { /* private */ }
+    },
+    kept(name) {
+      try { return JSON.parse(sessionStorage.getItem(`snyper.${name}`)); } catch (e) { return null; }
     },
     plot(name) {
       return (this.$refs.plots || []).find((plot) => plot.name === name);
