@@ -182,6 +182,7 @@ class RisingClock:
     def shift_of(self, at_s: float) -> float:
         """Return by how much the time of a packet, whose first sample was taken at `at_s`, is shifted."""
         if at_s + self._shift_s <= self._last_s:
-            self._shift_s = self._last_s + _STEP_S - at_s
+            step_s = max(_STEP_S, 4 * math.ulp(max(abs(self._last_s), abs(at_s))))  # that is not rounded away
+            self._shift_s = self._last_s + step_s - at_s
         self._last_s = at_s + self._shift_s
         return self._shift_s
