@@ -151,9 +151,9 @@ def _key_of(exchange: Exchange) -> str | None:
 def _refused(error: ProtocolError) -> Refusal:
     if error.code in _PASSING:
         return _away(error.message)
-    is_unknown = error.code == ErrorCode.UNKNOWN_TARGET
-    status = HTTPStatus.NOT_FOUND if is_unknown else HTTPStatus.UNPROCESSABLE_ENTITY
-    return Refusal(status, error.message)
+    if error.code == ErrorCode.UNKNOWN_TARGET:  # a hub that has just started knows nobody yet
+        return _away(f"{error.message}: it has not been at this hub since that started")
+    return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, error.message)
 
 
 def _away(detail: str) -> Refusal:
