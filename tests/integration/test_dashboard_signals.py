@@ -176,7 +176,7 @@ def test_what_is_no_number_and_what_is_missing_breaks_the_line(desk: Watched, hu
 
 
 def test_by_keyboard_it_pauses_and_zooms_and_shows_the_mean(desk: Watched, hub: HubProcess) -> None:
-    with source(hub.address, "lab3") as lab:
+    with source(hub.address, "lab3", units=("V",)) as lab:
         page = open_page(desk, "lab3/wave")
         page.keyboard.press("p")
         expect(page.get_by_role("button", name="Go on")).to_have_attribute("aria-pressed", "true")
@@ -187,6 +187,8 @@ def test_by_keyboard_it_pauses_and_zooms_and_shows_the_mean(desk: Watched, hub: 
         expect(panel(page, "lab3/wave").locator(".channels")).to_contain_text("mean and deviation of 0.2")
         wait_until(lambda: not lab._next, "it was sent")
         expect(canvas(page, "lab3/wave")).to_have_attribute("data-highest", "0")
+        canvas(page, "lab3/wave").hover()
+        expect(canvas(page, "lab3/wave")).to_have_attribute("data-pointed", "0 V")
         page.keyboard.press("p")
         expect(canvas(page, "lab3/wave")).to_have_attribute("data-highest", "9")
         page.locator(".zone", has_text="lab3/wave").focus()

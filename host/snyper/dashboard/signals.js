@@ -6,14 +6,16 @@ const isNarrow = matchMedia("(max-width: 40rem)");
 
 const Plot = {
   props: { name: String, height: Number },
-  template: `<canvas role="img" :aria-label="label" :data-columns="count" :data-breaks="breaks" :data-marks="marked" :data-highest="highest"></canvas>`,
+  template: `<canvas role="img" :aria-label="label" :data-columns="count" :data-breaks="breaks" :data-marks="marked" :data-highest="highest" :data-pointed="pointed"
+    @pointermove="point($event.offsetX)" @pointerdown="point($event.offsetX)" @pointerleave="point(null)"></canvas>`,
   data() {
-    return { label: this.name, count: 0, marked: 0, breaks: 0, highest: null };
+    return { label: this.name, count: 0, marked: 0, pointed: null, breaks: 0, highest: null };
   },
   created() {
     this.about = null;
     this.rows = [];
     this.marks = [];
+    this.pointer = null;  // px
   },
   mounted() {
     this.sizes = new ResizeObserver(() => this.draw());
@@ -86,6 +88,7 @@ const Plot = {
         if (isRolling) this.drawMean(pen, channel, x, y, hue);
       }
       this.drawMarks(pen, box, (at_us) => x(at_us / width_us - 0.5), colour);
+      this.drawPointed(pen, box, step, last, colour);
       pen.restore();
       this.count = this.rows.length;
       this.breaks = breaks;
@@ -118,6 +121,46 @@ const Plot = {
         pen.textAlign = count === 0 ? "right" : "center";
         if (at > box.left - 4) pen.fillText(count === 0 ? "now" : `−${tick(count * step, step)} s`, at, box.bottom + 8);
       }
+    },
+    point(at) {
+      this.pointer = at;
+      this.draw();
+    },
+    // The values of the column that is pointed at, each from the least to the greatest.
+    drawPointed(pen, box, step, last, colour) {
+      this.pointed = null;
+      if (this.pointer === null || this.pointer < box.left || this.pointer > box.right) return;
+      const number = last - (box.right - this.pointer) / step + 0.5;
+      const distance = (row) => Math.abs(row.number - number);
+      const found = this.rows.reduce((best, row) => (distance(row) < distance(best) ? row : best));
+      const at = box.right - (last - found.number + 0.5) * step;
+      const lines = this.about.names.map((name, channel) => {
+        const low = found.low[channel], high = found.high[channel];
+        const value = low === null ? "–" : low === high ? short(low) : `${short(low)} … ${short(high)}`;
+        return [name, value, this.about.units[channel]].filter(Boolean).join(" ");
+      });
+      this.pointed = lines.join(", ");
+      const width = Math.max(...lines.map((line) => pen.measureText(line).width)) + 26, height = lines.length * 16 + 8;
+      const left = at + 8 + width > box.right ? at - 8 - width : at + 8;
+      pen.strokeStyle = colour("--muted");
+      pen.lineWidth = 1;
+      pen.beginPath();
+      pen.moveTo(at, box.top);
+      pen.lineTo(at, box.bottom);
+      pen.stroke();
+      pen.fillStyle = colour("--surface");
+      pen.globalAlpha = 0.9;
+      pen.fillRect(left, box.top, width, height);
+      pen.globalAlpha = 1;
+      pen.textAlign = "left";
+      pen.textBaseline = "middle";
+      lines.forEach((line, channel) => {
+        const middle = box.top + 12 + channel * 16;
+        pen.fillStyle = colour(`--trace-${channel % TRACES}`);
+        pen.fillRect(left + 6, middle - 1.5, 8, 3);
+        pen.fillStyle = colour("--ink");
+        pen.fillText(line, left + 20, middle);
+      });
     },
     drawMarks(pen, box, x, colour) {
       pen.strokeStyle = pen.fillStyle = colour("--ink");
