@@ -129,11 +129,11 @@ def set_nodelay(sock: "socket.socket") -> None:
 
 def collect_garbage() -> None:
     """Collect garbage, in 2 to 17 ms: for a moment when nothing is timed. From then on it is collected as
-    often as a quarter of what is free has been taken: where each piece is taken before any is given back,
-    what stays comes to lie all over the heap, and no large piece is left.
+    often as half of what is free has been taken: where each piece is taken before any is given back, what
+    stays comes to lie all over the heap, and no large piece is left.
     """
     gc.collect()
-    gc.threshold(gc.mem_free() // 4)
+    gc.threshold(gc.mem_free() // 2)
 
 
 def unload(*names: str) -> None:

@@ -43,7 +43,7 @@ MIN_FREE_SHARE = 1 / 3  # in the middle of all samples
 MIN_LEAST_SHARE = 3 / 10  # in the worst
 KEY_SHARE = 6 / 100  # of the heap, that a key may take: 5 kB of modules, and 1 kB of each connection
 KEY = "fleet:" + 32 * "5a"
-MIN_PIECE_BYTES = 8_192  # free in one piece: a module with what it is made of, or a log's page, sealed
+MIN_PIECE_BYTES = 6_144  # free in one piece: a module with what it is made of, or a log's page, sealed
 MAX_GROWTH_BYTES = 1_024  # from the tenth minute to the end; a lost link or message each minute would be more
 END_S = 30.0
 
