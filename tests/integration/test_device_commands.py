@@ -167,7 +167,7 @@ def snippets() -> dict[str, str]:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("device.py", "{'size': 30}\n{'size': 30}\n{'temperature': 25.3}\n[55]\n"),
+        ("device.py", "{'size': 30}\n{'size': 30}\n{'temperature': 25.3, 'humidity': 60.2}\n[55]\n"),
         ("either.py", "{'bytes': 30, 'options': 'default'}\n"),
         ("logger.py", "2 0 \n"),
         ("on_the_laptop.py", "{'status': 'ok', 'message': 'File received', 'path': '/tmp/x'}\n"),
