@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from snyper.arrays.npy import Head, NotTaken
 from snyper.arrays.preview import Preview, preview_of
+from snyper.device.database import transaction
 from snyper.device.disk import sync_file, sync_folder
 from snyper.device.placing import place
 from snyper.system.files import PRIVATE, lock, shown
@@ -172,7 +173,7 @@ class Store:
         values = (number, upload.name, head.dtype, json.dumps(head.shape), head.is_fortran, head.offset)
         more = (entry.created_s, upload.key, upload.digest, json.dumps(preview))
         try:
-            with self._transaction():
+            with transaction(self._db):
                 self._db.execute(f"INSERT INTO arrays VALUES ({'?, ' * 9}?)", (*values, *more))
         except BaseException:
             path.unlink(missing_ok=True)
@@ -185,7 +186,7 @@ class Store:
     def delete(self, index: int) -> bool:
         """Delete an array, and tell whether it was there. Raises OSError, sqlite3.Error."""
         with self._changing:
-            with self._transaction():
+            with transaction(self._db):
                 found = self._db.execute("DELETE FROM arrays WHERE number = ?", (_number(index),)).rowcount
                 if not found:
                     return False
@@ -257,17 +258,6 @@ class Store:
     def _next_number(self) -> int:
         row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'arrays'").fetchone()
         return 1 if row is None else row[0] + 1
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
 
 
 def _number(index: int) -> int:

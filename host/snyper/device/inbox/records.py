@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Tuple
 
+from snyper.device.database import transaction
 from snyper.device.inbox.limits import MAX_KEYS
 
 VERSION = 1
@@ -95,7 +95,7 @@ class Records:
         self._db.execute("PRAGMA synchronous = FULL")
         [version] = self._db.execute("PRAGMA user_version").fetchone()
         if version == 0:
-            with self._transaction():
+            with transaction(self._db):
                 for statement in _SCHEMA.split(";\n"):
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
@@ -118,12 +118,12 @@ class Records:
 
     def add_item(self, key: str | None, item: Item, waiting: Sequence[Waiting]) -> None:
         """Add an item and what waits for handlers because of it."""
-        with self._transaction():
+        with transaction(self._db):
             self._add_item(key, item, waiting)
 
     def add_intent(self, intent: Intent) -> None:
         """Add what is about to be done, or replace it by another name."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute("INSERT OR REPLACE INTO intents VALUES (?, ?, ?, ?, ?, ?, ?)", intent)
 
     def intents(self) -> list[Intent]:
@@ -133,7 +133,7 @@ class Records:
     def carry_out(self, intent: Intent, answer: str, waiting: Sequence[Waiting]) -> None:
         """Replace an intent by the item that it has become; an upload of that part is complete."""
         item = Item(intent.digest, intent.length, intent.filename, answer)
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute("DELETE FROM intents WHERE part = ?", (intent.part,))
             self._db.execute(
                 "UPDATE uploads SET is_complete = 1, length = ?, synced = ?, digest = ? WHERE token = ?",
@@ -143,7 +143,7 @@ class Records:
 
     def drop_intent(self, part: str) -> None:
         """Drop an intent of which nothing can come."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute("DELETE FROM intents WHERE part = ?", (part,))
 
     def _add_item(self, key: str | None, item: Item, waiting: Sequence[Waiting]) -> None:
@@ -157,7 +157,7 @@ class Records:
 
     def add_waiting(self, waiting: Sequence[Waiting]) -> None:
         """Add events for handlers."""
-        with self._transaction():
+        with transaction(self._db):
             self._add_waiting(waiting)
 
     def waiting(self, handler: str, count: int) -> list[tuple[int, str]]:
@@ -168,7 +168,7 @@ class Records:
 
     def remove_waiting(self, number: int) -> None:
         """Remove an event that its handler has finished."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute("DELETE FROM waiting WHERE number = ?", (number,))
         self.waiting_count -= 1
 
@@ -184,7 +184,7 @@ class Records:
 
     def add_upload(self, row: UploadRow) -> None:
         """Add an upload, or replace the one of that token."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def uploads(self) -> list[UploadRow]:
@@ -194,16 +194,5 @@ class Records:
 
     def remove_upload(self, token: str) -> None:
         """Remove an upload."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute("DELETE FROM uploads WHERE token = ?", (token,))
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
