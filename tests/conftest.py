@@ -25,7 +25,7 @@ from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
 # would start its hub, its server, its browser anew. So do those whose path begins in this way, with the
 # same words in the groups, which share what else takes long to come by. Marks would say it as well, but xdist
 # 3.8 does not find its groups in pytest 9.2.
-SHARED = 'scope="module"'
+SHARED = ('scope="module"', "from tests.integration.browsing import")
 TOGETHER = re.compile(
     r"tests/unit/test_(naming)\.py"  # all that the project has, parsed
     r"|tests/unit/test_(client_types)\.py::\w+\[(mypy)"  # what mypy has read once, in its cache
@@ -51,7 +51,8 @@ settings.load_profile("snyper")
 @cache
 def shares_fixtures(path: Path) -> bool:
     """Tell whether the tests of a module share something that takes long to come by."""
-    return SHARED in path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    return any(words in text for words in SHARED)
 
 
 class _Scheduler(LoadScopeScheduling):  # type: ignore[misc]

@@ -57,7 +57,7 @@ async def take(directory: Path) -> None:
         dashboard = await stack.enter_async_context(
             running(
                 *("dashboard", "--hub", address, "--listen", "127.0.0.1:0", "--no-open"),
-                *("--archive", str(kept / "archive.sqlite3")),
+                *("--archive", str(kept / "archive.sqlite3"), "--recordings", str(kept / "recordings")),
             )
         )
         driver = await stack.enter_async_context(async_playwright())

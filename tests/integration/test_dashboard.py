@@ -27,7 +27,6 @@ from tests.integration.browsing import (
     Watched,
     expect,
     needs_browser,
-    running_browser,
     watched_context,
 )
 from tests.integration.dashboard_process import Process
@@ -136,12 +135,6 @@ def large_range(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Range]:
         yield found
     finally:
         found.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

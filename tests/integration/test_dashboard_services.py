@@ -4,7 +4,6 @@ import json
 import re
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,11 @@ from snyper.services.client import Client
 from snyper.services.server import Server
 from tests.integration.browsing import (
     DEADLINE_MS,
-    Browser,
     Locator,
     Page,
     Watched,
     expect,
     needs_browser,
-    running_browser,
-    running_dashboard,
-    watched_context,
 )
 from tests.integration.calls_harness import HOST, HubProcess, Powermeter
 from tests.integration.dashboard_process import Process
@@ -52,30 +47,6 @@ BOAST = {
         {"name": MARKUP, "calls": 10**5_000, "failures": -1, "running": 0, "median_s": float("nan")}
     ],
 }
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[HubProcess]:
-    with HubProcess() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def url(hub: HubProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_dashboard(tmp_path_factory.mktemp("dashboard"), hub.address) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-def desk(browser: Browser, url: str) -> Iterator[Watched]:
-    with watched_context(browser, url) as desk:
-        yield desk
 
 
 def open_page(desk: Watched) -> Page:

@@ -5,13 +5,14 @@ import io
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy
-import pytest
 
+from snyper.recordings import open_recording
+from snyper.recordings.session import only_recorder
 from snyper.shared.device import Device
 from tests.integration.browsing import (
     Browser,
@@ -20,7 +21,6 @@ from tests.integration.browsing import (
     Watched,
     expect,
     needs_browser,
-    running_browser,
     running_dashboard,
     watched_context,
 )
@@ -84,30 +84,6 @@ def source(hub: str, name: str, **spec: Any) -> Iterator[Source]:
         yield one
     finally:
         one.close()
-
-
-@pytest.fixture(scope="module")
-def hub() -> Iterator[HubProcess]:
-    with HubProcess() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def url(hub: HubProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_dashboard(tmp_path_factory.mktemp("dashboard"), hub.address) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-def desk(browser: Browser, url: str) -> Iterator[Watched]:
-    with watched_context(browser, url) as desk:
-        yield desk
 
 
 def open_page(desk: Watched, *names: str) -> Page:
@@ -241,6 +217,92 @@ def test_a_hidden_tab_is_sent_nothing_and_then_the_newest(desk: Watched, hub: Hu
         lab.say(9)
         expect(canvas(page, "lab5/wave")).to_have_attribute("data-highest", "9")
     desk.is_fine()
+
+
+def record(page: Page, name: str) -> Locator:
+    """Have it recorded, and return what is said of that."""
+    page.get_by_role("button", name=f"Record {name}").click()
+    said = panel(page, name).locator(".recording")
+    expect(said).to_have_text(re.compile(r"^Recording: 0:\d\d, [\d,]+ samples, none missing$"))
+    return said
+
+
+def recorded_in(place: Path) -> list[Path]:
+    return sorted(path.parent for path in place.glob("*/recording.json"))
+
+
+def test_a_recording_outlives_its_tab_and_every_tab_has_it(browser: Browser, tmp_path: Path) -> None:
+    with (
+        HubProcess() as hub,
+        running_dashboard(tmp_path, hub.address) as url,
+        watched_context(browser, url) as desk,
+        source(hub.address, "lab7") as lab,
+    ):
+        page = open_page(desk, "lab7/wave")
+        record(page, "lab7/wave")
+        page.close()
+        lab.say(5)
+        wait_until(lambda: not lab._next, "it was sent")
+        page = desk.context.new_page()
+        page.goto("/signals")
+        expect(page.locator(".zone .recorded")).to_have_count(1)  # though nobody looks at it
+        page.close()
+        one, other = (open_page(desk, "lab7/wave") for _ in range(2))
+        for tab in (one, other):
+            expect(panel(tab, "lab7/wave").locator(".recording")).to_contain_text("none missing")
+        other.get_by_role("button", name="End the recording of lab7/wave").click()
+        expect(other.locator(".notice")).to_contain_text("none missing")
+        expect(one.get_by_role("button", name="Record lab7/wave")).to_be_visible()
+        [folder] = recorded_in(tmp_path / "recordings")
+        with open_recording(folder) as recording:
+            assert f"{recording.source}/{recording.stream}" == "lab7/wave"
+            [epoch] = recording.epochs
+            assert epoch.samples == epoch.end - epoch.first
+            [run] = recording.read(epoch.first, epoch.end)
+            assert sorted(set(run.samples.tolist())) == [0, 5]
+        desk.is_fine()
+
+
+def test_the_end_of_the_dashboard_ends_a_recording_as_one_should(browser: Browser, tmp_path: Path) -> None:
+    with HubProcess() as hub, source(hub.address, "lab8"):
+        with running_dashboard(tmp_path, hub.address) as url, watched_context(browser, url) as desk:
+            record(open_page(desk, "lab8/wave"), "lab8/wave")
+            [folder] = recorded_in(tmp_path / "recordings")
+            assert (folder / "reserve").exists()
+        assert not (folder / "reserve").exists()  # which gives way to what is written at the end
+        assert [path.name for path in folder.glob("*.idx")] == ["000001.idx"]
+        with open_recording(folder) as recording:
+            assert recording.epochs[0].samples > 0
+
+
+def test_a_folder_that_another_process_records_into_is_said_to_be(
+    desk: Watched, hub: HubProcess, tmp_path: Path
+) -> None:
+    with source(hub.address, "lab9"), running_dashboard(tmp_path, hub.address) as url:
+        (tmp_path / "recordings").mkdir()
+        page = desk.context.new_page()
+        page.goto(f"{url}/signals")
+        page.locator(".zone", has_text="lab9/wave").click()
+        with only_recorder(tmp_path / "recordings"):
+            page.get_by_role("button", name="Record lab9/wave").click()
+            expect(page.locator(".notice")).to_contain_text("another recorder records into")
+        record(page, "lab9/wave")
+
+
+def test_a_full_disk_is_said_and_gone_on_with(desk: Watched, hub: HubProcess, small_disk: Path) -> None:
+    filler = small_disk / "filler"
+    with source(hub.address, "lab10"), running_dashboard(small_disk, hub.address) as url:
+        page = desk.context.new_page()
+        page.goto(f"{url}/signals")
+        page.locator(".zone", has_text="lab10/wave").click()
+        said = record(page, "lab10/wave")
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4_096))
+        expect(said).to_contain_text("the disk is full")
+        expect(said).to_have_attribute("data-bad", "true")
+        filler.unlink()
+        expect(said).to_have_text(re.compile(r"^Recording: 0:\d\d, [\d,]+ samples, none missing$"))
 
 
 def test_a_hub_that_is_lost_is_said_to_be_and_goes_on(browser: Browser, tmp_path: Path) -> None:

@@ -130,7 +130,8 @@ HOST_ROOMS = {
     "web": ("snyper.shared", "snyper.system", "snyper.device"),
     "dashboard": (
         *("snyper.shared", "snyper.system", "snyper.web", "snyper.client", "snyper.history"),
-        *("snyper.device.serving", "snyper.services", "snyper.streams", "snyper.hub.journal"),
+        *("snyper.device.serving", "snyper.services", "snyper.streams", "snyper.recordings"),
+        *("snyper.hub.journal",),
     ),
     "gateway": (
         *("snyper.shared", "snyper.system", "snyper.web", "snyper.client", "snyper.services"),

@@ -14,6 +14,7 @@ from snyper.cli import extras
 from snyper.cli.commands import HubOption, Json, address
 from snyper.cli.history_commands import JournalOption
 from snyper.cli.output import err, fail
+from snyper.cli.record_command import DEFAULT_FOLDER
 from snyper.cli.serving import Certificate, CertificateKey, Limit, check_certificate, limits_of
 from snyper.client import DEFAULT_HUB
 from snyper.client.addresses import is_loopback
@@ -50,6 +51,10 @@ def dashboard(
         ),
     ] = None,
     journal: JournalOption = None,
+    recordings: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Where its page Signals records streams to.", file_okay=False),
+    ] = DEFAULT_FOLDER,
     password_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Read the password from this file.", dir_okay=False)
     ] = None,
@@ -98,7 +103,7 @@ def dashboard(
             from snyper.dashboard import serve  # which takes a second: what is wrong is said before that
 
             access = serve.Access(password, tls, limits)
-            asyncio.run(ended_by_signals(serve.serve(hub, sock, access, journal, archive, ready)))
+            asyncio.run(ended_by_signals(serve.serve(hub, sock, access, journal, archive, recordings, ready)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         err.print("stopped")
     except JournalError as error:

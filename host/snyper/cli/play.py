@@ -29,7 +29,7 @@ async def run(targets: int, listen: str, open_browser: bool, say: Callable[[str]
         dashboard = await stack.enter_async_context(
             running(
                 *("dashboard", "--hub", address, "--listen", listen, "--no-open"),
-                *("--journal", journal, "--archive", archive),
+                *("--journal", journal, "--archive", archive, "--recordings", str(directory / "recordings")),
             )
         )
         say(f"dashboard  {dashboard.said['url']}")

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import time
 from contextlib import suppress
+from pathlib import Path
 
 from snyper.client import Event, GameState, HubClient, ReconnectingClient, connect, events
 from snyper.dashboard.faults import log_fault, log_line
@@ -11,6 +12,7 @@ from snyper.dashboard.model import Model
 from snyper.dashboard.painter import Painter
 from snyper.dashboard.service_readings import ServiceReadings
 from snyper.dashboard.signal_feed import SignalFeed
+from snyper.dashboard.signal_recorders import SignalRecorders
 from snyper.dashboard.store import Store
 from snyper.shared.session import SessionState
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
@@ -25,16 +27,18 @@ RETRY_S = 0.5  # after an answer that is of no use
 
 class HubFeed:
     """The dashboard's one console. `hub` takes the commands of its pages; `connection` is what is followed,
-    None while there is no hub. Raises ValueError for an address, or a key, that is none.
+    None while there is no hub. What is recorded goes into `recordings`. Raises ValueError for an address, or
+    a key, that is none.
     """
 
-    def __init__(self, model: Model, store: Store) -> None:
+    def __init__(self, model: Model, store: Store, recordings: Path = Path("recordings")) -> None:
         self.model = model
         self.store = store
         self.painter = Painter(model.refresh)
         self.hub = ReconnectingClient(model.hub)
         self.services = ServiceReadings(self.hub, model.hub)
         self.signals = SignalFeed(self.hub, model)
+        self.recorders = SignalRecorders(self.hub, recordings)
         self.connection: HubClient | None = None
         self._poll_now = asyncio.Event()
 

@@ -52,10 +52,12 @@ async def serve(
     access: Access,
     journal: Path | None,
     archive: Path,
+    recordings: Path,
     ready: Callable[[str], None],
 ) -> None:
     """Serve on `sock` until cancelled, as `access` says; `ready` is told the URL. `journal` is where a hub
-    on this computer keeps its own. Raises JournalError for an archive that is needed and cannot be used.
+    on this computer keeps its own, `recordings` where streams are recorded to. Raises JournalError for an
+    archive that is needed and cannot be used.
     """
     loop = asyncio.get_running_loop()
     sys.setswitchinterval(_SWITCH_S)
@@ -71,7 +73,11 @@ async def serve(
 
     store = Store(journal, archive, on_archive_state, is_loopback(parse_hub(hub)[0]))
     try:
-        await _serve(HubFeed(model, store), sock, access, ready)
+        feed = HubFeed(model, store, recordings)
+        try:
+            await _serve(feed, sock, access, ready)
+        finally:
+            await feed.recorders.close()
     finally:
         await asyncio.to_thread(store.close)
 

@@ -392,7 +392,7 @@ export default {
           <input v-if="state.streams.length > 12" v-model="find" class="find" type="search" placeholder="Find a stream" aria-label="Find a stream" />
           <button v-for="one in listed" :key="one.name" type="button" class="button zone" :aria-pressed="String(one.on)"
             :data-live="String(one.live)" :disabled="!one.on && state.is_full" @click="tell({ act: 'choose', name: one.name })">
-            <span v-if="!one.live" v-html="pictures.lost"></span><span>{{ one.name }}</span>
+            <span v-if="!one.live" v-html="pictures.lost"></span><i v-if="one.recorded" class="recorded" role="img" aria-label="recorded" title="It is recorded"></i><span>{{ one.name }}</span>
           </button>
           <span v-if="state.cut" class="hint">{{ state.cut }} listed</span>
         </div>
@@ -412,11 +412,14 @@ export default {
           <header>
             <h2 :title="one.name">{{ one.name }}</h2>
             <div>
+              <button type="button" class="button ghost record" :aria-pressed="String(one.recorded)" :aria-label="(one.recorded ? 'End the recording of ' : 'Record ') + one.name" :title="one.recorded ? 'End the recording' : 'Record'"
+                @click="tell({ act: 'record', name: one.name, on: !one.recorded })"><span v-html="one.recorded ? pictures.stop : pictures.record"></span></button>
               <button type="button" class="button ghost" :aria-label="'Download what is seen of ' + one.name" title="Download what is seen (.npy)" @click="download(one.name)"><span v-html="pictures.download"></span></button>
               <button type="button" class="button ghost" :aria-label="'Close ' + one.name" title="Close" @click="tell({ act: 'choose', name: one.name })"><span v-html="pictures.close"></span></button>
             </div>
           </header>
           <p class="how" role="status" :data-bad="String(one.bad)">{{ one.bad ? "⚠ " + one.words : one.words }}</p>
+          <p v-if="one.recording" class="recording" :data-bad="String(one.recording_bad)"><i class="recorded" v-if="one.recorded" aria-hidden="true"></i>{{ one.recording_bad ? "⚠ " + one.recording : one.recording }}</p>
           <Plot ref="plots" :name="one.name" />
           <ul class="channels" v-if="abouts[one.name]">
             <li v-for="(name, at) in abouts[one.name].names" :key="at" v-show="name || abouts[one.name].units[at]"><i :class="'trace-' + at"></i>{{ name }}<span v-if="abouts[one.name].units[at]">{{ abouts[one.name].units[at] }}</span></li>

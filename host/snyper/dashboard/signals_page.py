@@ -1,6 +1,7 @@
 """Signals: live plots of streams, each tab as fast as it draws them."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 from nicegui import Client
@@ -11,7 +12,9 @@ from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.signal_feed import Signal
 from snyper.dashboard.signal_lines import Said, SignalLines
 from snyper.dashboard.signals import Signals
+from snyper.recordings.errors import InUse
 from snyper.system import steady
+from snyper.system.files import shown
 from snyper.system.text import harmless
 
 SPANS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60)
@@ -53,7 +56,7 @@ class SignalsPage:
 
     # --- what the browser says
 
-    def _act(self, event: Any) -> None:
+    def _act(self, event: Any) -> Awaitable[None] | None:
         said = event.args if isinstance(event.args, dict) else {}
         act = said.get("act")
         if act == "drawn":
@@ -74,12 +77,28 @@ class SignalsPage:
             self._send_whole()
         self._state_s = 0.0 if act != "drawn" else self._state_s
         self._due.set()
+        if act == "record":
+            return self._record(str(said.get("name")), is_on=said.get("on") is True)
+        return None
 
     def _choose(self, name: str) -> None:
         if name in self._shown:
             del self._shown[name]
         elif len(self._shown) < MOST_SHOWN and name in self._feed.signals.names():
             self._shown[name] = None
+
+    async def _record(self, name: str, is_on: bool) -> None:
+        recorders = self._feed.recorders
+        if is_on and name in self._feed.signals.names():
+            try:
+                await recorders.begin(name)
+            except (InUse, OSError, ValueError) as error:
+                widgets.notice(self._client, f"{name} is not recorded: {error}")
+        elif not is_on and (ended := await recorders.end(name)) is not None:
+            where = "" if ended.folder is None else f"In {shown(ended.folder)}"
+            widgets.notice(self._client, f"{name}: {ended.figures()}", where, good=True)
+        self._state_s = 0.0
+        self._due.set()
 
     def _send_whole(self) -> None:
         for lines in self._shown.values():
@@ -158,11 +177,14 @@ class SignalsPage:
         return news
 
     def _state_of(self, found: dict[str, Signal | None]) -> Said:
-        names = self._feed.signals.names()
+        names, recorders = self._feed.signals.names(), self._feed.recorders
         listed = list(names.items())[:MOST_LISTED]
         return {
             "words": self._words(names),
-            "streams": [{"name": name, "live": live, "on": name in found} for name, live in listed],
+            "streams": [
+                {"name": name, "live": live, "on": name in found, "recorded": name in recorders.running}
+                for name, live in listed
+            ],
             "cut": widgets.shown_of(len(listed), len(names), "stream"),
             "hub": harmless(self._feed.model.hub),
             "empty": not names and self._feed.signals.is_listed,
@@ -174,7 +196,14 @@ class SignalsPage:
 
     def _face_of(self, name: str, signal: Signal | None, is_here: bool) -> Said:
         words, is_bad = self._how_of(signal)
-        return {"name": name, "words": words, "bad": is_bad, "live": not is_bad}
+        face = {"name": name, "words": words, "bad": is_bad, "live": not is_bad, "recorded": False}
+        running = self._feed.recorders.running.get(name)
+        if running is not None:
+            words, is_bad = running.words()
+            face |= {"recorded": True, "recording": words, "recording_bad": is_bad}
+        elif problem := self._feed.recorders.problems.get(name):
+            face |= {"recording": f"The recording has ended: {problem}", "recording_bad": True}
+        return face
 
     def _how_of(self, signal: Signal | None) -> tuple[str, bool]:
         """Return how a signal stands, and whether that is bad news."""

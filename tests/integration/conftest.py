@@ -1,0 +1,43 @@
+"""A hub, its dashboard and a browser before it, for the modules that ask for them. A module may have a hub, a
+dashboard or a desk of its own.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.calls_harness import HubProcess
+
+if TYPE_CHECKING:
+    from tests.integration.browsing import Browser, Watched
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[HubProcess]:
+    with HubProcess() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def url(hub: HubProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    from tests.integration.browsing import running_dashboard
+
+    with running_dashboard(tmp_path_factory.mktemp("dashboard"), hub.address) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    from tests.integration.browsing import running_browser  # which skips where there is none
+
+    with running_browser() as running:
+        yield running
+
+
+@pytest.fixture
+def desk(browser: "Browser", url: str) -> Iterator["Watched"]:
+    from tests.integration.browsing import watched_context
+
+    with watched_context(browser, url) as watched:
+        yield watched
