@@ -102,6 +102,7 @@ class Piezo:
         self.peak = 0  # the hit's greatest sample so far, 0 while there is no hit
         self.gap_us = 0  # the longest time without a sample: a longer signal was not missed
         self._floor = 0  # what each burst since arming has reached, once there were _CALM_MS of them
+        self.streamed = 0  # samples of its stream, since the board started
         self.is_listening = False  # sampled by maintenance while it is not armed
         self.threshold = config["threshold"]
         self.sample_ms = config["sample_ms"]
@@ -170,6 +171,10 @@ class Piezo:
             self.peak = max(self.peak, self.sample())
         self.trace.end()
         return True
+
+    def spec(self) -> "dict[str, object]":
+        """Return what it gives as a stream: the greatest sample of each burst."""
+        return {"dtype": "<u2", "shape": [], "rate_hz": 1000 / self.sample_ms}
 
     def sample(self) -> int:
         """Take a burst of samples, and return the greatest."""

@@ -1,8 +1,6 @@
 """A target's piezo as a stream: what it gives, while a person sets a threshold. Loaded only then."""
 
-import os
 from array import array
-from binascii import hexlify
 
 from snyper.shared.clock import now_ms, now_us
 from snyper.shared.runtime import sleep_ms
@@ -25,16 +23,24 @@ MAX_DURATION_MS = 60_000
 _BLOCK_MS = 100
 _BLOCK_SAMPLES = 100  # as many as the shortest pause between two gives
 _IDLE_MS = 20  # between two looks at a target that is armed or moves
+_LATE_MS = 5  # that a sample may be taken after its time
 
 
 class PiezoStream:
     """The answer to one `read_stream`: the greatest sample of each burst, for a while.
 
-    Nothing is sampled while the target is armed or moves: that is the detector's time. What the network does
-    not take is dropped, and counted in `seq`.
+    Nothing is sampled while the target is armed or moves: that is the detector's time. A block waits until
+    the network takes it, and nothing is sampled meanwhile. `seq` goes on from one request to the next:
+    `epoch` is that of the board's run.
+
+    Samples have their times from the first of their block on, `sample_ms` from each to the next, and are
+    taken at most _LATE_MS later, or `sample_ms` where that is more: what holds the board up for longer ends
+    the block.
     """
 
-    def __init__(self, link: "Link", message: SocketMessage, target: "Target", piezo: "Piezo") -> None:
+    def __init__(
+        self, link: "Link", message: SocketMessage, target: "Target", piezo: "Piezo", epoch: str
+    ) -> None:
         data = message.data or {}
         if data.get("stream") != PIEZO:
             raise ProtocolError(ErrorCode.UNKNOWN_TARGET, "a target has the stream " + PIEZO)
@@ -43,16 +49,17 @@ class PiezoStream:
         self._message = message
         self._target = target
         self._piezo = piezo
-        self._seq = 0
+        self._epoch = epoch
+        self._late_us = 1000 * max(_LATE_MS, piezo.sample_ms)
         self._is_stopped = False
 
     async def run(self) -> SocketMessage:
         """Sample and send until the time is over or the reader wants no more; return the reply. Raises
         ProtocolError. May be cancelled.
         """
-        link, message = self._link, self._message
-        epoch = hexlify(os.urandom(4)).decode()
-        about = {"stream": PIEZO, "dtype": "<u2", "shape": [], "rate_hz": 0, "epoch": epoch, "seq": 0}
+        link, message, piezo = self._link, self._message, self._piezo
+        about = piezo.spec()
+        about.update({"stream": PIEZO, "epoch": self._epoch, "seq": piezo.streamed})
         await link.send(SocketMessage(MessageType.ITEM, message.id, None, "streams", about))
         values = array("H", bytes(2 * _BLOCK_SAMPLES))
         until_ms = now_ms() + self._duration_ms
@@ -62,22 +69,27 @@ class PiezoStream:
             else:
                 await sleep_ms(_IDLE_MS)
         status = "stopped" if self._is_stopped else "ended"
-        return message.reply(MessageType.REPLY, status, {"seq": self._seq})
+        return message.reply(MessageType.REPLY, status, {"seq": piezo.streamed})
 
     async def _send_block(self, values: "array[int]") -> None:
         piezo, target, link = self._piezo, self._target, self._link
         count = 0
+        step_us = 1000 * piezo.sample_ms
         piezo.trace.end()  # what is sampled now is not the last hit's
-        began_us = now_us()
-        until_us = began_us + _BLOCK_MS * 1000
-        while count < _BLOCK_SAMPLES and target.is_idle and not self._is_stopped and now_us() < until_us:
+        began_us = due_us = now_us()
+        while True:
             values[count] = piezo.sample()
             count += 1
-            await sleep_ms(piezo.sample_ms)
-        seq = self._seq
-        self._seq += count
-        if not count or not link.writable or link.close_error is not None:
-            return
+            due_us += step_us
+            await sleep_ms(max(0, (due_us - now_us() + 999) // 1000))
+            if self._is_stopped:
+                return  # another may read on from here
+            if count == _BLOCK_SAMPLES or due_us - began_us >= _BLOCK_MS * 1000:
+                break
+            if not target.is_idle or now_us() - due_us > self._late_us:
+                break
+        seq = piezo.streamed
+        piezo.streamed += count
         clock = target.clock
         data: "dict[str, object]" = {"seq": seq, "source_us": began_us, "at_us": began_us}
         data["uncertainty_us"] = 0
@@ -85,7 +97,7 @@ class PiezoStream:
             data["at_us"] = clock.hub_us(began_us)
             data["uncertainty_us"] = clock.uncertainty_us(began_us)
         content = bytes(values)[: 2 * count]
-        link.send_nowait(SocketMessage(MessageType.ITEM, self._message.id, None, None, data, content))
+        await link.send(SocketMessage(MessageType.ITEM, self._message.id, None, None, data, content))
 
     def on_item(self, message: SocketMessage) -> None:
         """Take that the reader wants no more."""

@@ -144,6 +144,7 @@ class TargetSession(Session):
             "boot_id": self._boot_id,
             "groups": self._config["groups"],
             "state": self._target.state,
+            "streams": {"piezo": self._piezo.spec()},
             "max_line_bytes": MAX_LINE_BYTES,
         }
 
@@ -236,7 +237,7 @@ class TargetSession(Session):
         """Stream what the piezo gives, to whoever asked last. Its code is loaded for it."""
         from snyper.firmware.target.piezo_stream import PiezoStream
 
-        stream = PiezoStream(link, message, self._target, self._piezo)
+        stream = PiezoStream(link, message, self._target, self._piezo, self._boot_id)
         if self._stream is not None:
             self._stream.stop()
         self._stream = stream

@@ -427,3 +427,20 @@ async def test_who_takes_nothing_of_what_has_come_loses_the_oldest_of_it() -> No
         assert [block.next_seq for block in rest] == [99_001, 100_001]
         assert reader.samples + reader.lost == 100_001
         assert [mark.name for mark in rest[0].marks] == ["missed"]
+
+
+async def test_a_peer_says_what_streams_it_has_when_it_registers() -> None:
+    spec = {"dtype": "<u2", "shape": [], "rate_hz": 500}
+    async with stream_hub() as hub:
+        for streams, expected in (
+            ({"piezo": spec}, "registered"),
+            ({"piezo": {"dtype": "<u3"}}, "bad_message"),
+            ({"a/b": spec}, "bad_message"),
+            (["piezo"], "bad_message"),
+            ({f"s{at}": spec for at in range(33)}, "bad_message"),
+        ):
+            async with peer_of(hub.port) as peer:
+                await peer.send({"type": "register", "id": 1, "target_id": "t", "data": {"streams": streams}})
+                answer = await peer.next()
+                assert answer["data"].get("code", answer["type"]) == expected, streams
+        assert [about for _, about in hub.fan.list()] == [{"stream": "piezo", **spec, "connected": False}]

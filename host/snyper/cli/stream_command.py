@@ -75,7 +75,7 @@ def list_streams(hub: HubOption = DEFAULT_HUB, as_json: Json = False) -> None:
     elif found:
         screens.print_table(screens.streams_table(found), "kept", "samples")
     else:
-        err.print("no source has announced a stream; of a target read `piezo`: snyper stream target_1 piezo")
+        err.print("no source has announced a stream")
 
 
 @stream.command(READ)

@@ -30,9 +30,13 @@ class StreamHub(TlsHub):
 
     def serve_peer(self, link: Link, message: SocketMessage, registration: Registration) -> Peer:
         """Admit a peer, and serve it streams: a console others', the rest their own."""
+        streams = (message.data or {}).get("streams")
+        announced = None if streams is None else _announced(streams)
         peer = super().serve_peer(link, message, registration)
         if peer.is_named:
             _Source(self.fan, peer, link)
+            if announced is not None:
+                self.fan.announce(peer.target_id, announced)
         else:
             _Console(self.fan, peer, link)
         return peer
@@ -58,16 +62,7 @@ class _Source:
             self._peer.on_item(message)
 
     async def _announce(self, link: Link, message: SocketMessage) -> SocketMessage:
-        streams = (message.data or {}).get("streams")
-        if not isinstance(streams, dict) or len(streams) > MAX_STREAMS:
-            raise ProtocolError(
-                ErrorCode.BAD_MESSAGE, f"`streams` has at most {MAX_STREAMS} names, each a spec"
-            )
-        try:
-            announced = {checked_name(name): brief(checked_spec(streams[name])) for name in streams}
-        except ValueError as error:
-            raise ProtocolError(ErrorCode.BAD_MESSAGE, str(error)) from None
-        self._fan.announce(self._peer.target_id, announced)
+        self._fan.announce(self._peer.target_id, _announced((message.data or {}).get("streams")))
         return message.reply(MessageType.REPLY, "ok")
 
 
@@ -102,3 +97,13 @@ class _Console:
         for source, data in found:
             await link.send(SocketMessage(MessageType.ITEM, message.id, source, None, data))
         return message.reply(MessageType.REPLY, "ok", {"count": len(found)})
+
+
+def _announced(streams: Any) -> dict[str, dict[str, Any]]:
+    """Return the streams that a peer says it has, checked. Raises ProtocolError `bad_message`."""
+    if not isinstance(streams, dict) or len(streams) > MAX_STREAMS:
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, f"`streams` has at most {MAX_STREAMS} names, each a spec")
+    try:
+        return {checked_name(name): brief(checked_spec(streams[name])) for name in streams}
+    except ValueError as error:
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, str(error)) from None
