@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from http import HTTPStatus
 from typing import BinaryIO
 from urllib.parse import quote
@@ -47,16 +48,30 @@ async def _send_file(exchange: Exchange, service: Service, result: Result, file:
     await exchange.begin_answer(200, left, media_type, headers)
     while True:
         size = min(left, _PIECE_BYTES)
-        # What is short is in memory already, where it was just written: sooner read than a thread is asked.
-        piece = file.read(size) if left == size else await asyncio.to_thread(file.read, size)
-        if len(piece) < size:
+        piece = _read_from_memory(file, size) or await asyncio.to_thread(file.read, size)
+        if not piece and left:
             raise OSError("a result became shorter while it was sent")
         if exchange.is_gone:
             raise HungUp
-        left -= size
+        left -= len(piece)
         await exchange.send(piece, is_last=not left)
         if not left:
             return
+
+
+def _read_from_memory(file: BinaryIO, size: int) -> bytes:
+    """Read what the system has of the next `size` bytes in its memory, which is sooner done than a thread is
+    asked: b"" for none, or where it does not say. preadv2(2), RWF_NOWAIT; Linux only.
+    """
+    if not hasattr(os, "RWF_NOWAIT"):
+        return b""
+    piece = bytearray(size)
+    try:
+        count = os.preadv(file.fileno(), [piece], file.tell(), os.RWF_NOWAIT)
+    except OSError:
+        return b""
+    file.seek(count, os.SEEK_CUR)
+    return bytes(memoryview(piece)[:count])
 
 
 def attachment(name: str) -> str:

@@ -20,7 +20,7 @@ from snyper.device.tasks import in_executor
 OTHER_BYTES = 262_144  # of a form beside its file: heads of parts and fields of text
 _MAX_PARTS = 100
 _HEAD_END = b"\r\n\r\n"
-_BLOCK_BYTES = 131_072  # written at once, in a thread: a slow disk holds nobody up
+_BLOCK_BYTES = 262_144  # written at once, in a thread: a slow disk holds nobody up
 _MEDIA_TYPE = re.compile(r"[\w.+-]{1,64}/[\w.+-]{1,64}(\s*;[ -~]{0,100})?", re.ASCII)
 OCTET_STREAM = "application/octet-stream"
 
@@ -58,7 +58,7 @@ class FileWriter:
 
     async def close(self) -> None:
         """Write the rest of it. Raises OSError, NoRoom."""
-        if self._file is None and self._block_bytes < _BLOCK_BYTES // 8:
+        if self._file is None and self._block_bytes < _BLOCK_BYTES // 16:
             self._write(True)  # sooner done than a thread is asked
         else:
             await self._in_thread(True)
