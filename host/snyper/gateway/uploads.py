@@ -73,16 +73,16 @@ def _plain_suffix(filename: str) -> str:
 async def _read_data(exchange: Exchange, service: Service, limits: Limits, folder: Path) -> Upload:
     """Read JSON. What is long is left to a worker to parse: it would hold up all others here."""
     content = bytearray()
-    writer = FileWriter(folder / BODY_NAME, limits)
+    writer = None
     async for part in exchange.body(service.max_bytes):
-        if not writer.size and len(content) + len(part) <= PARSED_HERE_BYTES:
+        if writer is None:
             content += part
-            continue
-        if content:
-            await writer.write(bytes(content))
-            content.clear()
+            if len(content) <= PARSED_HERE_BYTES:
+                continue
+            writer = FileWriter(folder / BODY_NAME, limits)
+            part = bytes(content)
         await writer.write(part)
-    if writer.size:
+    if writer is not None:
         await writer.close()
         return Upload(Work(service, folder, folder / BODY_NAME), writer.digest.hexdigest())
     try:

@@ -73,6 +73,7 @@ class Job:
         self.work = work
         self.request = request
         self.id = secrets.token_hex(16)
+        self.identity = _identity(work.service.name, request)
         if request.key:  # a repeat is told the same, also by a process that does not know the first
             known = json.dumps((*self.identity, request.digest)).encode()
             self.id = hashlib.sha256(known).hexdigest()[:32]
@@ -93,24 +94,17 @@ class Job:
         return self.task.done()
 
     @property
-    def identity(self) -> tuple[str, ...]:
-        """What identical requests have in common."""
-        service, request = self.work.service.name, self.request
-        if request.key:
-            return ("key", request.owner, service, request.key)
-        return (
-            "body",
-            request.owner,
-            request.address,
-            service,
-            request.digest,
-            "async" if request.is_async else "",
-        )
-
-    @property
     def kept_as(self) -> tuple[str, ...]:
         """What its result is kept as: only with a key is it that of later requests, too."""
         return self.identity if self.request.key else ("job", self.id)
+
+
+def _identity(service: str, request: Request) -> tuple[str, ...]:
+    """Return what identical requests have in common."""
+    if request.key:
+        return ("key", request.owner, service, request.key)
+    waits = "async" if request.is_async else ""
+    return ("body", request.owner, request.address, service, request.digest, waits)
 
 
 class Jobs:

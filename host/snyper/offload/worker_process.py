@@ -23,6 +23,8 @@ _AT_ONCE_BYTES = 4096 if sys.platform == "linux" else 512
 _THREADS = "OMP_NUM_THREADS"  # which numpy's libraries ask for, of OpenMP or not
 _KILL_LIMIT_S = 5.0  # what waits for a disk that does not answer cannot be killed before that does
 _HAS_GROUPS = hasattr(os, "killpg")  # of processes: all but Windows
+_NO_WORDS = (OSError, ValueError, LookupError, TypeError)  # what is raised of a pipe that has none of ours
+_READ_BYTES = 65_536  # at once: what a pipe holds, on Linux
 
 
 class _Run:
@@ -34,8 +36,37 @@ class _Run:
         self.is_started = False
 
 
+class Words:
+    """The words of a worker, out of the bytes in which they come: a line of JSON each, and what bytes it has."""
+
+    def __init__(self, on_word: Callable[[str, Any, bytes], None]) -> None:
+        self._on_word = on_word
+        self._bytes = bytearray()
+        self._said: dict[str, Any] | None = None  # whose bytes are to come
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes. Raises LookupError, TypeError and ValueError for what is no line of ours."""
+        self._bytes += data
+        while True:
+            if self._said is None:
+                end = self._bytes.find(b"\n") + 1
+                if not end:
+                    return
+                self._said = json.loads(self._bytes[:end])
+                del self._bytes[:end]
+            size = self._said["bytes"]
+            if len(self._bytes) < size:
+                return
+            with memoryview(self._bytes) as came:
+                body = bytes(came[:size])
+            del self._bytes[:size]
+            said, self._said = self._said, None
+            self._on_word(said["is"], said["value"], body)
+
+
 class WorkerProcess:
-    """One worker. A thread reads what it says, sees its end and reaps it; all else is in the event loop.
+    """One worker. A thread sees its end and reaps it; all else is in the event loop. On Windows the thread
+    reads what it says, too.
 
     Libraries that compute in threads are told to use `threads` of them, unless the environment says another.
     """
@@ -165,8 +196,12 @@ class WorkerProcess:
         if _HAS_GROUPS:
             self._guard.add(self._process.pid)
         assert self._process.stdout is not None
-        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # or no line of ours
-            self._listen(self._process.stdout)
+        said_all = threading.Event()
+        if _HAS_GROUPS:
+            self._tell(self._listen, self._process.stdout.fileno(), said_all)
+        else:
+            self._listen_here(self._process.stdout.fileno(), said_all)
+        said_all.wait()
         self._kill()
         if _HAS_GROUPS:
             self._guard.discard(self._process.pid)
@@ -178,12 +213,12 @@ class WorkerProcess:
             self._process.stdin.close()
         self._tell(self._on_end, _describe(status))
 
-    def _listen(self, stdout: IO[bytes]) -> None:
-        for line in stdout:
-            said = json.loads(line)
-            body = stdout.read(said["bytes"])
-            if len(body) == said["bytes"]:
-                self._tell(self._on_word, said["is"], said["value"], body)
+    def _listen_here(self, stdout: int, said_all: threading.Event) -> None:
+        words = Words(lambda *said: self._tell(self._on_word, *said))
+        with contextlib.suppress(*_NO_WORDS):
+            while data := os.read(stdout, _READ_BYTES):
+                words.feed(data)
+        said_all.set()
 
     def _tell(self, callback: Callable[..., None], *said: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed
@@ -195,6 +230,25 @@ class WorkerProcess:
                 _kill_tree(self._process)
 
     # And this in the loop again.
+
+    def _listen(self, stdout: int, said_all: threading.Event) -> None:
+        """Read in the loop: another thread would have to wake it for each word."""
+        words = Words(self._on_word)
+        os.set_blocking(stdout, False)
+
+        def read() -> None:
+            try:
+                data = os.read(stdout, _READ_BYTES)
+                words.feed(data)
+            except BlockingIOError:
+                return
+            except _NO_WORDS:
+                data = b""
+            if not data:
+                self._loop.remove_reader(stdout)
+                said_all.set()
+
+        self._loop.add_reader(stdout, read)
 
     def _on_word(self, word: str, value: Any, body: bytes) -> None:
         if word == "ready" and not self._ready.done():

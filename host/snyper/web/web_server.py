@@ -26,8 +26,8 @@ _MAX_AHEAD = 32  # requests of a connection that wait for the answers before the
 
 
 class _Gathering:
-    """A transport that sends what is written in one step of the loop at once: head and body of an answer are
-    one packet, and wake the peer once. All else goes to the transport itself.
+    """A transport that sends what is written in one step of the loop at once, or when it is flushed: head and
+    body of an answer are one packet, and wake the peer once. All else goes to the transport itself.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -122,6 +122,7 @@ class _Protocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        self.transport.flush()  # type: ignore[attr-defined]
         super().on_response_complete()
         if self._owes == "" and self.cycle.response_complete and not self.transport.is_closing():
             self._unset_keepalive_if_required()  # the time for a head is that, too
