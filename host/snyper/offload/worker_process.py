@@ -37,7 +37,7 @@ class _Run:
 
 
 class Words:
-    """The words of a worker, out of the bytes in which they come: a line of JSON each, and what bytes it has."""
+    """The words of a worker, out of the bytes in which they come: a line of JSON each, and its bytes."""
 
     def __init__(self, on_word: Callable[[str, Any, bytes], None]) -> None:
         self._on_word = on_word
