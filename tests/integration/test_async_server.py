@@ -286,3 +286,16 @@ async def test_an_asynchronous_generator_waits_for_its_reader_and_ends_with_it(i
         await c.rest()
     assert scanner.left[0] in ("GeneratorExit", "CancelledError")
     assert scanner.left[1] == "CancelledError"
+
+
+@each_server
+async def test_an_asynchronous_generator_whose_client_is_gone_ends(is_async: bool) -> None:
+    """Also where it waits for something that never comes."""
+    scanner = Scanner()
+    async with serving(is_async, scanner) as c:
+        stream = await c.wait()
+        assert await anext(stream) == 1
+        assert await asyncio.to_thread(scanner.waits.wait, 30)
+        await c.close()
+        await c.rest()  # whose turn is after its end
+        assert scanner.left == ["CancelledError"]

@@ -312,6 +312,8 @@ class BaseServer:
             self._watches.leave(connection.session.id)
             for job in connection.session.jobs.values():
                 job.stop_stream()
+                if job.stream is not None:  # a coroutine may await something for ever, for nobody
+                    self._coroutines.cancel(job)
                 self._await_return(job)
             assert self._engine is not None
             self._engine.post(self._run_next)  # not at once: the desk may be sending to this very client
