@@ -14,7 +14,8 @@ import pytest
 
 from snyper.arrays.packet_format import pack
 from snyper.gateway.limits import ARRAY_LIMITS
-from tests.integration.arrays_harness import Arrays
+from tests.integration.arrays_harness import Arrays, saved
+from tests.integration.calls_harness import HubProcess
 from tests.integration.harness import ROOT, wait_until
 
 PAGE = (ROOT / "docs" / "arrays.md").read_text(encoding="utf-8")
@@ -87,6 +88,27 @@ def test_an_existing_client(gateway: Arrays, tmp_path: Path) -> None:
     [program] = code_under("With the clients that exist")
     program = at(gateway, program) + "\nassert (rebuilt == array).all()\nprint(index)"
     assert run(gateway, tmp_path, sys.executable, "-c", program) == "0\n"
+
+
+def test_through_a_hub(tmp_path: Path) -> None:
+    [program] = code_under("Through a hub")
+    start, shell = re.findall(r"^```sh\n(.*?)^```$", section("Through a hub"), re.MULTILINE | re.DOTALL)
+    assert start.splitlines()[1] == (
+        "snyper gateway --hub 192.168.1.2:8081 --name store --arrays arrays --demo-signal"
+    )
+    with HubProcess() as hub:
+        gateway = Arrays(tmp_path, "--hub", hub.address, "--name", "store", "--demo-signal")
+
+        def here(text: str) -> str:
+            return text.replace("192.168.1.2:8081", hub.address)
+
+        assert run(gateway, tmp_path, sys.executable, "-c", here(program)) == "[0. 3.] 1\n"
+        (tmp_path / "probe.npy").write_bytes(saved(numpy.arange(6.0).reshape(2, 3)))
+        shell = f"export SNYPER_HUB={hub.address}\n{here(shell)}"
+        said = run(gateway, tmp_path, "sh", "-e", "-c", shell)
+        assert said == "1  float64  2 × 3  probe.npy\n[0. 1. 2.]\n"
+        assert "store" in (tmp_path / "services.txt").read_text()
+        assert gateway.end() == 0
 
 
 def test_who_listens(gateway: Arrays, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ HOST_ROOMS = {
     "client": ("snyper.shared", "snyper.system", "snyper.device.addresses"),
     "history": ("snyper.shared", "snyper.system", "snyper.client"),
     "services": ("snyper.shared", "snyper.system", "snyper.client", "snyper.device.addresses"),
-    "arrays": ("snyper.system", "snyper.device"),
+    "arrays": ("snyper.shared.runtime", "snyper.system", "snyper.device", "snyper.services"),
     "streams": ("snyper.shared", "snyper.system", "snyper.client"),
     "recordings": (*("snyper.shared", "snyper.system", "snyper.device", "snyper.client", "snyper.streams"),),
     "offload": ("snyper.shared", "snyper.system", "snyper.device"),

@@ -1,56 +1,52 @@
 """`NumpyClient`: the arrays of a gateway, as numpy's."""
 
-import threading
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import quote, urlencode
 
 import numpy
 
 from snyper.arrays.npy import Head, NotTaken, head_bytes, head_of, read_head
-from snyper.device.answer import Answer
-from snyper.device.connection import TIMEOUT_S, Block, Body, Connection
+from snyper.arrays.way import Content, OnProgress, Way, unheard
+from snyper.device.connection import TIMEOUT_S, Block
 from snyper.device.errors import BadAnswer
-from snyper.device.limits import Limits
-from snyper.device.retrying import TRIES, Tries, check
-from snyper.device.sending import send_file
+from snyper.device.retrying import TRIES
 
 if TYPE_CHECKING:
-    from snyper.arrays.signal_listener import OnData, SignalListener
+    from snyper.arrays.way import OnData, Signal
 
 DEFAULT_URL = "http://localhost:8000"
-NPY = "application/x-npy"
 _BLOCK_BYTES = 262_144
 _PAGE = 1_000  # entries of a list at once
 
 Array = numpy.ndarray[Any, Any]
-OnProgress = Callable[[int, int], None]
-
-
-def _unheard(done: int, total: int) -> None:
-    """Take progress that nobody wants to know."""
 
 
 class NumpyClient:
     """Stores arrays at a gateway, and gets them back. It may be used from several threads, one at a time.
 
-    `timeout` is in seconds, for the connection and each step of sending and of an answer; what fails for the
-    network's sake is tried three times, an upload under one key, so that it is stored once. `key` is that of
-    the gateway, by default SNYPER_SERVICE_KEY. `on_progress` is told how many bytes of how many are through.
+    The gateway is at `base_url`, or with `hub` (HOST:PORT) the one that this hub knows as `name`, which is
+    reached over the link. `timeout` is in seconds, for the connection and each step of sending and of an
+    answer; what fails for the network's sake is tried three times, an upload under one key, so that it is
+    stored once. `key` is that of the gateway, by default SNYPER_SERVICE_KEY, or that of the hub, by default
+    this computer's. `on_progress` is told how many bytes of how many are through.
 
     The methods raise Refused for what the gateway does not take or does not have, ServerFailed, Unreachable,
     BadAnswer, which are TransferError of `snyper.device`.
     """
 
     def __init__(
-        self, base_url: str = DEFAULT_URL, timeout: float = TIMEOUT_S, key: str | None = None
+        self,
+        base_url: str = DEFAULT_URL,
+        timeout: float = TIMEOUT_S,
+        key: str | None = None,
+        *,
+        hub: str | None = None,
+        name: str | None = None,
     ) -> None:
-        """Connect with the first request. Raises ValueError for what is no URL."""
-        self._connection = Connection(base_url, timeout, key)
-        self._lock = threading.Lock()
-        self._listener: SignalListener | None = None
+        """Connect with the first request. Raises ValueError for what is no URL, no address or no name."""
+        self._way = _way_to(base_url, timeout, key, hub, name)
+        self._signal: Signal | None = None
 
     def __enter__(self) -> "NumpyClient":
         return self
@@ -60,11 +56,10 @@ class NumpyClient:
 
     def close(self) -> None:
         """Close the connection. The next request opens it anew."""
-        with self._lock:
-            self._connection.close()
+        self._way.close()
 
     def upload_numpy_array(
-        self, array: Any, name: str = "", on_progress: OnProgress = _unheard
+        self, array: Any, name: str = "", on_progress: OnProgress = unheard
     ) -> dict[str, Any]:
         """Store an array, or what numpy makes one of; return its `index`, `shape`, `dtype`. Raises ValueError
         for one of objects, texts, dates, structures or complex numbers.
@@ -83,20 +78,13 @@ class NumpyClient:
                 yield content[at : at + _BLOCK_BYTES]
                 on_progress(min(at + _BLOCK_BYTES, len(content)), len(content))
 
-        path = "/upload" + (f"?{urlencode({'name': name})}" if name else "")
-        headers = {"Content-Type": NPY, "Idempotency-Key": uuid.uuid4().hex}
-        return self._json("POST", path, headers, lambda: Body(len(begin) + len(content), blocks()))
+        return self._object(self._way.upload(name, len(begin) + len(content), blocks))
 
-    def upload_file(self, path: str | Path, on_progress: OnProgress = _unheard) -> dict[str, Any]:
+    def upload_file(self, path: str | Path, on_progress: OnProgress = unheard) -> dict[str, Any]:
         """Store a `.npy` file as it is, under its name; return the array's `index`, `shape`, `dtype`. Raises
         OSError, ValueError for what is no regular file.
         """
-        key = uuid.uuid4().hex
-        with self._lock:
-            answer: dict[str, Any] = send_file(
-                self._connection, "/upload", Path(path), key, on_sent=on_progress
-            )
-            return answer
+        return self._object(self._way.upload_file(Path(path), on_progress))
 
     def list_arrays(self) -> dict[str, Any]:
         """Return `count`, and `arrays`: of each its `index`, `shape` and `dtype`."""
@@ -107,42 +95,34 @@ class NumpyClient:
         """Iterate over all arrays: of each its `index`, `name`, `shape`, `dtype`, `bytes`, `created`."""
         after: int | None = -1
         while after is not None:
-            page = self._json("GET", f"/arrays?limit={_PAGE}&after={after}")
+            page = self._object(self._way.page(after, _PAGE))
             yield from page["arrays"]
             after = page.get("next")
 
-    def get_array(self, which: int | str, part: str = "", on_progress: OnProgress = _unheard) -> Array:
+    def get_array(self, which: int | str, part: str = "", on_progress: OnProgress = unheard) -> Array:
         """Return the array of an index or a name, or a `part` of it: a slice, such as `10:20,::2`."""
-
-        def take(answer: Answer) -> Array:
-            if NPY in (answer.header("Content-Type") or "").lower():
-                return _read_array(answer, on_progress)
-            return _array_of(answer.value())
-
-        headers = {"Accept": f"{NPY}, application/json;q=0.5"}
-        array: Array = self._request("GET", _path_of(which, part), headers, None, take)
+        array: Array = self._way.get(which, part, lambda content: _read_array(content, on_progress), TRIES)
         return array
 
     def save_array(
-        self, which: int | str, file: BinaryIO, part: str = "", on_progress: OnProgress = _unheard
+        self, which: int | str, file: BinaryIO, part: str = "", on_progress: OnProgress = unheard
     ) -> None:
         """Write the array of an index or a name, or a `part` of it, to a file: as `.npy`, and never whole in
         memory. It is tried once. Raises OSError.
         """
 
-        def take(answer: Answer) -> None:
-            length = int(answer.header("Content-Length") or 0)
+        def take(content: Content) -> None:
             done = 0
-            for block in answer.blocks(length):
+            for block in content.blocks:
                 file.write(block)
                 done += len(block)
-                on_progress(done, length)
+                on_progress(done, content.length)
 
-        self._request("GET", _path_of(which, part), {"Accept": NPY}, None, take, tries=1)
+        self._way.get(which, part, take, 1)
 
     def delete_array(self, which: int | str) -> dict[str, Any]:
         """Delete the array of an index or a name; return its `index`."""
-        return self._json("DELETE", _path_of(which))
+        return self._object(self._way.delete(which))
 
     async def connect_streaming(self, on_data: "OnData | None" = None, auto_start: bool = True) -> None:
         """Listen to the gateway's signal until `stop_streaming`, or cancelled. `on_data` is called with each
@@ -151,89 +131,58 @@ class NumpyClient:
 
         Needs the extra `arrays`. Raises Unreachable once the gateway is lost, and what `on_data` raises.
         """
-        from snyper.arrays.signal_listener import SignalListener
-
-        self._listener = listener = self._listener or SignalListener(self._connection)
-        await listener.listen(on_data, auto_start)
+        self._signal = signal = self._signal or self._way.signal()
+        await signal.listen(on_data, auto_start)
 
     def start_streaming(self) -> dict[str, Any]:
         """Start the signal for everybody who listens at the gateway."""
-        return self._json("POST", "/control/start")
+        return self._object(self._way.start_streaming())
 
     def stop_streaming(self) -> None:
         """Stop the signal for everybody who listens at the gateway, and have `connect_streaming` return. From
         any thread, and from `on_data`.
         """
-        if self._listener is None or not self._listener.stop():
-            self._json("POST", "/control/stop")
+        if self._signal is None or not self._signal.stop():
+            self._way.stop_streaming()
 
     def health(self) -> dict[str, Any]:
         """Return how the gateway is: `status`, `arrays_stored`, and what else it tells."""
-        return self._json("GET", "/health")
+        return self._object(self._way.health())
 
-    def _json(
-        self,
-        method: str,
-        path: str,
-        headers: dict[str, str] | None = None,
-        make_body: Callable[[], Body] | None = None,
-    ) -> dict[str, Any]:
-        value = self._request(method, path, headers, make_body, Answer.value)
-        if not isinstance(value, dict):
-            raise BadAnswer(f"{self._connection.url} is no gateway with arrays: it answers something else")
-        return value
-
-    def _request(
-        self,
-        method: str,
-        path: str,
-        headers: dict[str, str] | None,
-        make_body: Callable[[], Body] | None,
-        take: Callable[[Answer], Any],
-        tries: int = TRIES,
-    ) -> Any:
-        def taken(answer: Answer) -> Any:
-            check(answer.status, answer.detail, answer.retry_after_s)
-            return take(answer)
-
-        limits = Limits()
-        with self._lock:
-            return Tries(limits, tries).run(
-                lambda: self._connection.request(
-                    method, path, headers, make_body and make_body(), limits, taken
-                )
-            )
+    def _object(self, answer: object) -> dict[str, Any]:
+        if not isinstance(answer, dict):
+            raise BadAnswer(f"{self._way.where} is no gateway with arrays: it answers something else")
+        return answer
 
 
-def _path_of(which: int | str, part: str = "") -> str:
-    query = f"?{urlencode({'slice': part})}" if part else ""
-    return f"/array/{quote(str(which), safe='')}{query}"
+def _way_to(url: str, timeout: float, key: str | None, hub: str | None, name: str | None) -> Way:
+    if (hub is None) != (name is None) or (hub is not None and url != DEFAULT_URL):
+        raise ValueError('a gateway is at a URL, or at a hub: hub="HOST:PORT" and name="arrays", both')
+    if hub is None or name is None:
+        from snyper.arrays.over_http import OverHttp
+
+        return OverHttp(url, timeout, key)
+    from snyper.arrays.over_hub import OverHub
+
+    return OverHub(hub, name, timeout, key)
 
 
-def _array_of(data: Any) -> Array:
-    """Make an array of JSON, as a gateway of another kind answers it. Raises BadAnswer."""
-    try:
-        array: Array = numpy.array(data["data"], dtype=data["dtype"])
-        return array.reshape(data["shape"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadAnswer(f"the answer is no array: {error}") from None
-
-
-def _read_array(answer: Answer, on_progress: OnProgress) -> Array:
+def _read_array(npy: Content, on_progress: OnProgress) -> Array:
     """Read a `.npy` file into the memory of its array. Raises BadAnswer."""
-    length = int(answer.header("Content-Length") or 0)
     begin = bytearray()
     head: Head | None = None
     content, at = memoryview(b""), 0
-    for block in answer.blocks(length):
+    for block in npy.blocks:
         if head is None:
             begin += block
-            head = _head_in(begin, length)
+            head = _head_in(begin, npy.length)
             if head is None:
                 continue
             array: Any = numpy.empty(head.shape[::-1] if head.is_fortran else head.shape, head.type)
             content = memoryview(array.reshape(-1).view(numpy.uint8))
             block = bytes(begin[head.offset :])
+        if at + len(block) > len(content):
+            raise BadAnswer("the answer is no array: it goes on after its end")
         content[at : at + len(block)] = block
         at += len(block)
         on_progress(at, len(content))

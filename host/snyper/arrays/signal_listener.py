@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
 from functools import partial
 from ssl import SSLCertVerificationError
@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.typing import Subprotocol
 
 from snyper.arrays.packet_format import SUBPROTOCOL, unpack
+from snyper.arrays.way import OnData
 from snyper.device.connection import Connection
 from snyper.device.errors import BadAnswer, Unreachable
 from snyper.device.retrying import check
@@ -21,8 +22,6 @@ from snyper.device.retrying import check
 _PATH = "/ws/stream"
 _MAX_BYTES = 1 << 24  # a message
 _CLOSE_S = 1.0  # for the server's goodbye, which may come after packets that nobody takes any more
-
-OnData = Callable[[dict[str, Any]], object]
 
 
 class SignalListener:

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from snyper.cli import extras, transfers
-from snyper.cli.commands import Json
+from snyper.cli.commands import Json, hub_address
 from snyper.cli.help_page import App
 from snyper.cli.output import err, out
 from snyper.cli.record_command import record
@@ -34,7 +34,19 @@ arrays.command()(record)
 
 DEFAULT_GATEWAY = "http://127.0.0.1:8000"
 Gateway = Annotated[
-    str, typer.Option("--to", envvar="SNYPER_GATEWAY", metavar="URL", help="The gateway that stores them.")
+    str,
+    typer.Option(
+        "--to", envvar="SNYPER_GATEWAY", metavar="URL|NAME", help="The gateway, or its name at the hub."
+    ),
+]
+GatewayHub = Annotated[
+    str | None,
+    typer.Option(
+        "--hub",
+        metavar="[tls://]HOST:PORT",
+        help="Reach it through this hub.",
+        callback=lambda text: text and hub_address(text),
+    ),
 ]
 _PATIENCE_S = 1.0  # until it is said why nothing comes
 _WHY_NOT = {
@@ -51,11 +63,12 @@ def upload(
         list[Path], typer.Argument(metavar="FILE...", help="Of numpy.save, each.", dir_okay=False)
     ],
     to: Gateway = DEFAULT_GATEWAY,
+    hub: GatewayHub = None,
     timeout: ServerTimeout = SERVER_TIMEOUT_S,
     as_json: Json = False,
 ) -> None:
     """Store `.npy` files, in their order, and show the index of each."""
-    with _client(to, timeout) as client:
+    with _client(to, hub, timeout) as client:
         for file in files:
             with transfers.progress(file.name) as on_progress:
                 stored = client.upload_file(file, on_progress)
@@ -68,10 +81,13 @@ def upload(
 
 @arrays.command("list")
 def list_arrays(
-    to: Gateway = DEFAULT_GATEWAY, timeout: ServerTimeout = SERVER_TIMEOUT_S, as_json: Json = False
+    to: Gateway = DEFAULT_GATEWAY,
+    hub: GatewayHub = None,
+    timeout: ServerTimeout = SERVER_TIMEOUT_S,
+    as_json: Json = False,
 ) -> None:
     """Show the arrays that are stored."""
-    with _client(to, timeout) as client:
+    with _client(to, hub, timeout) as client:
         found = list(client.describe_arrays())
         if as_json:
             print_json(found)
@@ -97,11 +113,12 @@ def get(
         typer.Option("--into", "-o", metavar="FILE", help="Write it as .npy.", dir_okay=False),
     ] = None,
     to: Gateway = DEFAULT_GATEWAY,
+    hub: GatewayHub = None,
     timeout: ServerTimeout = SERVER_TIMEOUT_S,
     as_json: Json = False,
 ) -> None:
     """Show an array, or write it to a file."""
-    with _client(to, timeout) as client, transfers.progress(which) as on_progress:
+    with _client(to, hub, timeout) as client, transfers.progress(which) as on_progress:
         from snyper.arrays.encoding import as_object
 
         if into is not None:
@@ -121,11 +138,12 @@ def get(
 def delete(
     which: Annotated[list[str], typer.Argument(metavar="INDEX|NAME...", help="As `list` shows them.")],
     to: Gateway = DEFAULT_GATEWAY,
+    hub: GatewayHub = None,
     timeout: ServerTimeout = SERVER_TIMEOUT_S,
     as_json: Json = False,
 ) -> None:
     """Delete arrays, in their order. Their indices are never used again."""
-    with _client(to, timeout) as client:
+    with _client(to, hub, timeout) as client:
         for one in which:
             deleted = client.delete_array(one)
             if as_json:
@@ -140,6 +158,7 @@ def stream(
         float | None, typer.Option(min=0.0, metavar="SECONDS", help="For how long; by default until Ctrl-C.")
     ] = None,
     to: Gateway = DEFAULT_GATEWAY,
+    hub: GatewayHub = None,
     timeout: ServerTimeout = SERVER_TIMEOUT_S,
     as_json: Json = False,
 ) -> None:
@@ -175,7 +194,7 @@ def stream(
             if isinstance(told, dict) and told.get("state") in _WHY_NOT:
                 err.print(_WHY_NOT[told["state"]], soft_wrap=True)
 
-    with _client(to, timeout) as client:
+    with _client(to, hub, timeout) as client:
         from snyper.arrays.packet_format import to_json
 
         try:
@@ -187,12 +206,15 @@ def stream(
 
 
 @contextmanager
-def _client(to: str, timeout: float) -> Iterator["NumpyClient"]:
+def _client(to: str, hub: str | None, timeout: float) -> Iterator["NumpyClient"]:
     """Make a client for the block, and end the command with what goes wrong in it."""
     extras.need("arrays", "a command for arrays")
     from snyper.arrays import NumpyClient
 
-    with transfers.transferring(), NumpyClient(to, timeout) as client:
+    if hub is not None and "://" in to:
+        raise typer.BadParameter("--hub needs --to NAME, which `snyper services` lists")
+    place: dict[str, Any] = {"base_url": to} if hub is None else {"hub": hub, "name": to}
+    with transfers.transferring(), NumpyClient(timeout=timeout, **place) as client:
         yield client
 
 

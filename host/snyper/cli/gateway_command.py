@@ -1,5 +1,7 @@
 """`snyper gateway`: a hub, arrays and a signal, over HTTP."""
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +11,7 @@ import typer
 from snyper.cli import extras
 from snyper.cli.commands import Json, hub_address
 from snyper.cli.output import err, fail
-from snyper.cli.serve_command import DEFAULT_LISTEN
+from snyper.cli.serve_command import DEFAULT_LISTEN, Name
 from snyper.cli.serving import (
     Access,
     Certificate,
@@ -26,7 +28,7 @@ from snyper.system.process import EXIT_USAGE
 from snyper.system.streams import print_json
 
 if TYPE_CHECKING:
-    from snyper.gateway.app import Face
+    from snyper.gateway.app import Face, Gateway
     from snyper.streams.packet import PacketSource
 
 
@@ -73,6 +75,7 @@ def gateway(
     demo_signal: DemoSignal = False,
     stream: Stream = None,
     channel: Channel = None,
+    name: Name = None,
     key_file: KeyFile = None,
     is_open: Open = False,
     certificate: Certificate = None,
@@ -86,7 +89,9 @@ def gateway(
         fail("one signal: --stream or --demo-signal", EXIT_USAGE)
     if channel is not None and stream is None:
         fail("--channel is one of --stream SOURCE/STREAM", EXIT_USAGE)
-    if hub is None and (stream is not None or (arrays is None and not demo_signal)):
+    if name is not None and arrays is None:
+        fail("--name is what --arrays FOLDER is called at the hub", EXIT_USAGE)
+    if hub is None and (stream is not None or name is not None or (arrays is None and not demo_signal)):
         hub = DEFAULT_HUB
     if arrays is not None or demo_signal or stream is not None:
         extras.need("arrays", "storing arrays" if arrays is not None else "serving a signal")
@@ -99,7 +104,8 @@ def gateway(
             if as_json:
                 print_json({"urls": server.urls, "hub": hub})
             to_hub = f" to the hub at {hub}" if hub else ""
-            err.print(f"gateway: {' '.join(server.urls)}{to_hub}; Ctrl-C stops it")
+            as_name = f" as {name}" if name else ""
+            err.print(f"gateway: {' '.join(server.urls)}{to_hub}{as_name}; Ctrl-C stops it")
 
         faces: list[Face] = []
         client = None
@@ -108,14 +114,9 @@ def gateway(
 
             client = ReconnectingClient(hub)
             faces.append(partial(serving_hub, hub=client, address=hub))
-        if arrays is not None:
-            from snyper.gateway.array_routes import serving_arrays
-
-            faces.append(partial(serving_arrays, folder=arrays))
         if arrays is not None or demo_signal or stream is not None:
-            from snyper.gateway.stream_routes import serving_stream
-
-            faces.append(partial(serving_stream, source=_source(client, stream, channel, demo_signal)))
+            source = _source(client, stream, channel, demo_signal)
+            faces.append(partial(_arrays_face, folder=arrays, source=source, hub=hub, name=name))
         server.run(faces, ready)
 
 
@@ -129,3 +130,21 @@ def _source(
     if client is not None and stream is not None:
         return LinkSignal(client, stream, channel)
     return DemonstrationSignal() if demo_signal else NoSignal()
+
+
+@asynccontextmanager
+async def _arrays_face(
+    gateway: "Gateway", folder: Path | None, source: "PacketSource", hub: str | None, name: str | None
+) -> AsyncIterator[None]:
+    """Serve arrays and a signal for the block, over HTTP and, with a name there, through a hub."""
+    from snyper.gateway.array_routes import serving_arrays
+    from snyper.gateway.array_service import arrays_at_hub
+    from snyper.gateway.stream_routes import serving_stream
+
+    async with AsyncExitStack() as stack:
+        delivery = await stack.enter_async_context(serving_stream(gateway, source))
+        if folder is not None:
+            stored = await stack.enter_async_context(serving_arrays(gateway, folder))
+            if hub is not None and name is not None:
+                await stack.enter_async_context(arrays_at_hub(gateway, stored, delivery, hub, name))
+        yield

@@ -15,6 +15,7 @@ class ArrayWriter(FileWriter):
 
     def __init__(self, path: Path, store: Store) -> None:
         super().__init__(path)
+        self.path = path
         self._store = store
         self._begin = bytearray()
         self._head: Head | None = None

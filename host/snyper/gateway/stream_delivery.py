@@ -1,4 +1,4 @@
-"""The delivery of a signal to WebSockets: from one source to all of them, a bounded queue each."""
+"""The delivery of a signal: from one source to all who listen, a bounded queue each."""
 
 import asyncio
 import logging

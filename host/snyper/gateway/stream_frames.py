@@ -24,6 +24,11 @@ class Frames:
         """The packet in bytes."""
         return pack(self._head(), self._packet.x, self._packet.y)
 
+    @property
+    def value(self) -> dict[str, Any]:
+        """The packet as values, arrays among them."""
+        return {**self._head(), "x": self._packet.x, "y": self._packet.y}
+
     def _head(self) -> Mapping[str, Any]:
         packet = self._packet
         return {

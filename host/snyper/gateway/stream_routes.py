@@ -19,7 +19,7 @@ _PAUSE_S = 0.002  # after each message: a flood of them takes a tenth of a proce
 
 
 @asynccontextmanager
-async def serving_stream(gateway: Gateway, source: PacketSource) -> AsyncIterator[None]:
+async def serving_stream(gateway: Gateway, source: PacketSource) -> AsyncIterator[Delivery]:
     """Serve a signal to WebSockets for the block."""
     delivery = Delivery(source)
     routes = _StreamRoutes(delivery, gateway.limits["listeners"])
@@ -29,7 +29,7 @@ async def serving_stream(gateway: Gateway, source: PacketSource) -> AsyncIterato
     gateway.add_state(delivery.health)
     delivering = asyncio.create_task(delivery.run())
     try:
-        yield
+        yield delivery
     finally:
         delivering.cancel()
         await asyncio.wait([delivering])

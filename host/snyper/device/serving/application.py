@@ -54,6 +54,10 @@ class Application:
         if ready is not None:
             self._checks.append(ready)
 
+    def health(self) -> State:
+        """Return what all faces tell of themselves."""
+        return _merged(health() for health in self._healths)
+
     def on_drain(self, callback: Callable[[], object]) -> None:
         """Have `callback` called once this process is to end: nothing more is to begin."""
         self._drains.append(callback)
