@@ -628,6 +628,8 @@ def test_the_help_of_every_command() -> None:
         assert page.exit_code == 0, words
         assert page.output.startswith("Usage: "), words
         assert not re.search(r"range>|[A-Z] <[\w\[\]]+>|RANGE|make [a-z]+`", page.output), page.output
+        if words == ("stand-up",):
+            assert "[OPTIONS] {TARGET}...\n" in page.output
 
 
 async def test_version() -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from operator import add
 from typing import Any, TypeVar
 
 import typer
@@ -28,16 +29,15 @@ PANELS = {
 _NEGATIVE_NUMBER = re.compile(r"-\d+(\.\d+)?([eE][+-]?\d+)?")
 
 
-class CommandInWords(TyperCommand):
-    """A command whose page says no types behind arguments that have a word of their own, and which takes
-    negative numbers: no option is one.
-    """
+class CommandWithNumbers(TyperCommand):
+    """A command that takes negative numbers: no option is one."""
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        for param in self.params:
-            if isinstance(param, TyperArgument) and param.metavar:
-                param.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
+    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Return the usage, with `...` behind what there may be more of."""
+        options, *arguments = super().collect_usage_pieces(ctx)
+        params = [param for param in self.params if isinstance(param, TyperArgument)]
+        marks = ["" if param.nargs == 1 else "..." for param in params]
+        return [options, *map(add, arguments, marks)]
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """Parse them. With a space before it a number does not begin as an option does, and is the same."""
@@ -50,7 +50,7 @@ class App(typer.Typer):
     """An app whose commands are of that kind."""
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[F], F]:
-        return super().command(name, cls=CommandInWords, **settings)
+        return super().command(name, cls=CommandWithNumbers, **settings)
 
 
 class CommandsByUse(TyperGroup):
