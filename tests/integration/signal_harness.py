@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -47,6 +47,18 @@ async def hear(web_socket: ClientConnection) -> dict[str, Any]:
         return message
 
 
+async def late_packets(
+    web_socket: ClientConnection, stop: Callable[[], Awaitable[object]]
+) -> tuple[dict[str, Any], int]:
+    """Stop the signal; return the first message that is no packet, and how many packets came before it. What
+    came before `stop` was called is read first: it is not late.
+    """
+    await say(web_socket, PING)
+    assert (await until_not_data(web_socket))[0] == {"type": "pong"}
+    await stop()
+    return await until_not_data(web_socket)
+
+
 async def until_not_data(web_socket: ClientConnection) -> tuple[dict[str, Any], int]:
     """Return the next message that is no packet, and how many packets came before it."""
     packets = 0
@@ -65,10 +77,14 @@ async def health(address: str) -> dict[str, Any]:
 
 async def control(address: str, word: str) -> dict[str, Any]:
     async with httpx.AsyncClient() as client:
-        answer = await client.post(f"http://{address}/control/{word}")
-        assert answer.status_code == 200
-        told: dict[str, Any] = answer.json()
-        return told
+        return await control_by(client, address, word)
+
+
+async def control_by(client: httpx.AsyncClient, address: str, word: str) -> dict[str, Any]:
+    answer = await client.post(f"http://{address}/control/{word}")
+    assert answer.status_code == 200
+    told: dict[str, Any] = answer.json()
+    return told
 
 
 @asynccontextmanager

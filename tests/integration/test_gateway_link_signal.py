@@ -20,10 +20,10 @@ from tests.integration.signal_harness import (
     gateway,
     health,
     hear,
+    late_packets,
     listening,
     say,
     timestamps_of,
-    until_not_data,
 )
 from tests.integration.stream_harness import ACCELEROMETER, source_of, stream_hub
 
@@ -91,8 +91,7 @@ async def test_a_stream_is_a_signal_while_somebody_listens() -> None:
         timestamps = [packet["timestamp"] for packet in packets]
         assert timestamps == sorted(set(timestamps))
         await until_state(address, state="here", lost=0)
-        await say(client, STOP)
-        answer, late = await until_not_data(client)
+        answer, late = await late_packets(client, lambda: say(client, STOP))
         assert (answer, late <= 10) == (STOPPED, True)
         await until(lambda: not stream.is_read, "nobody should read it any more")
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy
 import pytest
 from websockets.asyncio.client import ClientConnection
@@ -16,11 +17,12 @@ from tests.integration.signal_harness import (
     STOP,
     STOPPED,
     STREAMING,
-    control,
+    control_by,
     demonstration,
     gateway,
     health,
     hear,
+    late_packets,
     listening,
     say,
     until_not_data,
@@ -38,10 +40,7 @@ async def test_the_client_that_exists_is_served() -> None:
             assert packet["timestamp"] == index / 10 == x[0]
             assert x[-1] - x[0] == pytest.approx(2 * numpy.pi)
             assert 0 < numpy.std(y - numpy.sin(x)) < 0.2
-        await say(client, PING)
-        assert (await until_not_data(client))[0] == {"type": "pong"}
-        await say(client, STOP)
-        answer, late = await until_not_data(client)
+        answer, late = await late_packets(client, lambda: say(client, STOP))
         assert (answer, late <= 10) == (STOPPED, True)
         await say(client, PING)
         assert await hear(client) == {"type": "pong"}
@@ -81,14 +80,17 @@ async def until_data(client: ClientConnection) -> dict[str, Any]:
 
 
 async def test_http_starts_and_stops_and_tells_nobody() -> None:
-    async with demonstration() as address, listening(address) as client:
-        assert await control(address, "start") == {"status": "streaming started"}
+    async with demonstration() as address, listening(address) as client, httpx.AsyncClient() as http:
+        assert await control_by(http, address, "start") == {"status": "streaming started"}
         assert (await hear(client))["type"] == "data"
         told = await health(address)
         assert (told["status"], told["streaming"], told["connections"]) == ("healthy", True, 1)
-        assert await control(address, "stop") == {"status": "streaming stopped"}
-        await say(client, PING)
-        answer, late = await until_not_data(client)
+
+        async def stop() -> None:
+            assert await control_by(http, address, "stop") == {"status": "streaming stopped"}
+            await say(client, PING)
+
+        answer, late = await late_packets(client, stop)
         assert (answer, late <= 10) == ({"type": "pong"}, True)
         assert (await health(address))["streaming"] is False
 

@@ -929,6 +929,9 @@ async def test_a_disk_that_does_not_answer_is_not_waited_for(
         assert log.journal == "failing"
         assert [event[1] for event in await log.page(0)] == ["hit", "journal"]
         assert not await log.is_known("key")  # without asking
+        monkeypatch.setattr(
+            journaled_events, "STUCK_S", DEADLINE_S
+        )  # which a busy disk may not keep otherwise
         disk.is_open.set()
         await asyncio.to_thread(until, lambda: log.journal == "ok")
         await flushed(log)
