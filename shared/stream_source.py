@@ -180,7 +180,7 @@ class SourceStream:
     def __init__(self, sources: Sources, name: str, spec: "dict[str, Any]", max_queued_bytes: int) -> None:
         self.name = name
         self.spec = spec
-        self.epoch = hexlify(os.urandom(4)).decode()
+        self.epoch = hexlify(os.urandom(8)).decode()
         self.seq = 0  # of the sample that comes next
         self.sample_bytes = sample_bytes(spec)
         self.max_queued_bytes = max_queued_bytes

@@ -166,6 +166,27 @@ async def test_numbers_that_go_back_are_refused_until_a_new_epoch() -> None:
         ]
 
 
+async def test_an_epoch_has_one_spec(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is read as what it is not: what another spec brings under a name that was is refused."""
+    async with stream_hub() as hub, _Liar(hub.port) as liar, console(hub.port) as client:
+        coming = asyncio.create_task(take(aiter(client.read_stream("liar/count")), 3))
+        id = await liar.asked()
+        for seq, (epoch, dtype) in enumerate(
+            (("e", "<u4"), ("e", "<f4"), ("f", "<f4"), ("e", "<u4"), ("f", "<u4"))
+        ):
+            await liar.begin(id, {"dtype": dtype, "epoch": epoch, "seq": seq})
+            await liar.block(id, {**BLOCK, "seq": seq}, bytes(4))
+        blocks = await coming
+        assert [(block.epoch, block.seq, str(block.samples.dtype)) for block in blocks] == [
+            ("e", 0, "uint32"),
+            ("f", 2, "float32"),
+            ("e", 3, "uint32"),
+        ]
+        monkeypatch.setattr(stream_fan, "BEGIN_S", 0.1)
+        with pytest.raises(ProtocolError, match="the epoch f has had another spec"):
+            await take(aiter(client.read_stream("liar/count")), 1)
+
+
 async def test_another_peers_items_are_none_of_a_stream() -> None:
     async with (
         stream_hub() as hub,

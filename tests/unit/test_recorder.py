@@ -15,7 +15,7 @@ from typing import Any
 import numpy
 import pytest
 
-from snyper.recordings import Recording, open_recording, writer
+from snyper.recordings import Recording, open_recording, recorder as recorder_module, writer
 from snyper.recordings.errors import InUse
 from snyper.recordings.recorder import LOST, NOT_KEPT, NOT_STORABLE, Recorder
 from snyper.recordings.spill import Spill
@@ -166,6 +166,32 @@ async def test_epochs_that_come_in_turn_keep_their_numbers(tmp_path: Path) -> No
         for epoch, seq in (("a", 0), ("b", 0), ("a", 20), ("b", 10), ("a", 25)):
             await recorder.put(block_of(epoch, seq, 10), SPEC)
     assert check(tmp_path / "r", {"a": range(35), "b": range(20)}) == (25 + 20, 10)
+
+
+async def test_a_source_with_an_epoch_for_each_block_costs_no_file_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "_MOST_EPOCHS", 50)
+    async with recorder_of(tmp_path / "r", tmp_path / "s") as recorder:
+        for number in range(1_000):
+            lost = number % 3
+            await recorder.put(block_of(f"e{number}", lost, 10, lost), SPEC)
+            if not number % 100:
+                await until(lambda: not recorder.progress.waiting_bytes, "it should be recorded")
+        await until(lambda: not recorder.progress.waiting_bytes, "it should be recorded")
+        assert len(recorder._offered) <= 100
+    sent = {f"e{number}": range(10 + number % 3) for number in range(1_000)}
+    sent["e0"] = range(10)
+    assert check(tmp_path / "r", sent) == (10_000, sum(map(len, sent.values())) - 10_000)
+    assert len(list((tmp_path / "r").glob("*.seg"))) == 1
+
+
+async def test_what_comes_under_the_name_of_an_epoch_with_another_spec_is_a_gap(tmp_path: Path) -> None:
+    async with recorder_of(tmp_path / "r", tmp_path / "s") as recorder:
+        await recorder.put(block_of("a", 0, 10), SPEC)
+        await recorder.put(block_of("a", 10, 10), StreamSpec("<u8", (), 1_000))
+        await recorder.put(block_of("a", 20, 10), SPEC)
+    assert check(tmp_path / "r", {"a": range(30)}) == (20, 10)
 
 
 async def test_a_hub_whose_clock_begins_anew_moves_no_sample(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def spec_record(**changes: Any) -> bytes:
         SPEC_RECORD + record(records.MARK, b""),
         SPEC_RECORD + record(records.MARK, records.MARK_HEAD.pack(1 << 62)),
         SPEC_RECORD + record(records.CLOCK, b"123"),
-        SPEC_RECORD + SPEC_RECORD,
+        SPEC_RECORD + SPEC_RECORD + block(5, 1, b"1234") + block(4, 1, b"1234"),
         block(0, 1, b"1234"),
         record(records.SPEC, b"{"),
         record(records.SPEC, b"[]"),
@@ -262,6 +262,46 @@ def test_numbers_that_a_segment_before_has_are_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(SPEC_RECORD + block(0, 1, b"1234"))
     with pytest.raises(RecordingError, match="taken"):
         open_recording(tmp_path)
+    (tmp_path / "000002.seg").unlink()
+    (tmp_path / "000001.seg").write_bytes(2 * (SPEC_RECORD + block(0, 1, b"1234")))
+    with pytest.raises(RecordingError, match="taken"):
+        open_recording(tmp_path)
+
+
+def test_a_name_that_comes_again_after_another_may_be_of_another_run(tmp_path: Path) -> None:
+    writer = written(tmp_path)
+    write(writer, 5, 10)
+    for epoch in ("e2", "e1"):
+        writer.begin(epoch, NUMBERS)
+        write(writer, 0, 10)
+    writer.close()
+    with open_recording(tmp_path) as recording:
+        assert [(epoch.id, epoch.first) for epoch in recording.epochs] == [("e1", 5), ("e2", 0), ("e1", 0)]
+        assert recording.gaps == ()
+
+
+def test_small_epochs_share_a_file_and_large_ones_have_their_own(tmp_path: Path) -> None:
+    """Read as it grows, and again when all is there; what is beside a file is of a file with one epoch."""
+    writer = written(tmp_path, segment_bytes=64_000)
+    recording = open_recording(tmp_path)
+    for number in range(300):
+        writer.begin(f"e{number}", NUMBERS)
+        for seq in range(0, 2_000 if number % 100 == 99 else 5, 5):
+            write(writer, seq, 5)
+        assert recording.refresh()
+        assert not recording.refresh()
+        assert recording.epochs[-1].id == f"e{number}"
+    writer.close()
+    assert len(list(tmp_path.glob("*.seg"))) < 30
+    with recording, open_recording(tmp_path) as again:
+        assert len(again.epochs) == 300
+        assert again.epochs == recording.epochs
+        for number in (0, 7, 99, 298):
+            runs = again.read(0, 1 << 40, f"e{number}")
+            count = 2_000 if number % 100 == 99 else 5
+            assert [run.samples.tolist() for run in runs] == [list(range(count))]
+        assert again.gaps == ()
+    assert list(tmp_path.glob("*.idx"))
 
 
 def test_one_recorder_at_a_folder(tmp_path: Path) -> None:

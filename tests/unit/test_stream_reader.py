@@ -39,6 +39,7 @@ def block(**other: Any) -> SocketMessage:
         pytest.param([begun(), block(seq=-5)], id="a block before the first"),
         pytest.param([begun(), block(seq=0)], id="a block before those that come"),
         pytest.param([begun(), block(), block(seq=14)], id="numbers that go back"),
+        pytest.param([begun(), begun(epoch="f"), begun(dtype="<u8")], id="a second spec of an epoch"),
         pytest.param([begun(), block(marks=[["a", float("inf")]])], id="a mark beyond all time"),
         pytest.param([begun(), block(marks=[["a"]])], id="a mark without an instant"),
     ],

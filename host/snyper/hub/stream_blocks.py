@@ -10,6 +10,7 @@ from snyper.shared.stream_spec import MAX_MARKS_BYTES, brief, checked_spec, join
 
 MAX_STREAM_BYTES = 64 << 20
 MAX_STREAM_S = 60.0
+MAX_EPOCHS = 64  # of a stream, whose names are known
 _MARKED = 64  # of the last blocks with marks: who has lost the block is told them with the next
 _BLOCK_BYTES = 512  # of memory that a block takes beside its samples
 
@@ -173,9 +174,10 @@ class Blocks:
         return low
 
 
-def epoch_of(message: SocketMessage, before: Epoch | None) -> tuple[Epoch, int]:
+def epoch_of(message: SocketMessage, known: dict[str, Epoch]) -> tuple[Epoch, int]:
     """Return the epoch that a source says has begun, or goes on, and the number of the sample that comes
-    next. Raises ValueError.
+    next. `known` are the last by their names, the present one at the end; it is kept so. Raises ValueError,
+    also for a name that has had another spec.
     """
     data = message.data or {}
     spec = checked_spec(data)
@@ -183,9 +185,18 @@ def epoch_of(message: SocketMessage, before: Epoch | None) -> tuple[Epoch, int]:
     if type(name) is not str or not 0 < len(name) <= MAX_ID_CHARS:
         raise ValueError(f"`epoch` is a text of at most {MAX_ID_CHARS} characters")
     seq = _count(data, "seq")
-    if before is not None and before.name == name and before.spec == spec:
-        return before, seq
-    return Epoch(name, spec, seq, 0 if before is None else before.order + 1), seq
+    before = next(reversed(known.values()), None)
+    same = known.get(name)
+    if same is not None and same.spec != spec:
+        raise ValueError(f"the epoch {name} has had another spec: what has another spec is another epoch")
+    if same is None or same is not before:
+        same = Epoch(name, spec, seq, 0 if before is None else before.order + 1)
+        if name in known:  # it comes again: its numbers have been
+            same.next_seq = max(seq, known.pop(name).next_seq)
+        known[name] = same
+        if len(known) > MAX_EPOCHS:
+            del known[next(iter(known))]
+    return same, seq
 
 
 def kept_of(epoch: Epoch, message: SocketMessage) -> Kept:

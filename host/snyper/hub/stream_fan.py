@@ -93,7 +93,8 @@ class Stream:
     link: Link | None = None  # over which it is read
     id = ""  # under which it is
     is_gone = False
-    has_begun = False  # since it was last asked for
+    has_begun = False  # since it was last asked for: it has said what it is, and nothing wrong since
+    problem = ""  # with what it said
     asked_s = 0.0  # when it was last asked for
     idle_s = 0.0  # since when nobody reads it
     refused = 0  # blocks that were none
@@ -106,6 +107,7 @@ class Stream:
         self.source = source
         self.name = name
         self.blocks = Blocks()
+        self.epochs: dict[str, Epoch] = {}
         self.subscribers: list[Subscriber] = []
 
     def may_come_free(self) -> bool:
@@ -193,7 +195,7 @@ class StreamFan:
         stream.subscribers.append(subscriber)
         link.reads_always = True  # what is to be read may be that he wants no more
         self._bound_unsent(link, _UNSENT_BYTES)
-        if stream.epoch is not None and not stream.is_gone and stream.link is not None:
+        if stream.link is not None and stream.has_begun:
             stream.place(subscriber)
             self._make_ready(subscriber)
         else:
@@ -265,6 +267,8 @@ class StreamFan:
             stream.refused += 1
             if stream.refused == 1:
                 log("hub", f"a block of {stream.source}/{stream.name} is none: {error}")
+            if message.status == "streams":
+                stream.problem = f": {error}"
         return True
 
     # ---
@@ -280,7 +284,7 @@ class StreamFan:
             if stream.link is not None and not stream.has_begun and now_s - stream.asked_s >= BEGIN_S:
                 self._leave(stream)
                 stream.link.cancel_request(stream.id)
-                why = f"{stream.source} does not say what {stream.name} is"
+                why = f"{stream.source} does not say what {stream.name} is{stream.problem}"
                 self._on_reply(stream, ProtocolError(ErrorCode.TIMEOUT, why))
             if stream.subscribers:
                 if stream.link is None and now_s - stream.asked_s >= RETRY_S:
@@ -331,7 +335,7 @@ class StreamFan:
         if stream.epoch is not None:
             data |= {"epoch": stream.epoch.name, "from_seq": stream.epoch.next_seq}
         message = SocketMessage(READ_STREAM, id, None, None, data)
-        stream.link, stream.id, stream.has_begun = link, id, False
+        stream.link, stream.id, stream.has_begun, stream.problem = link, id, False, ""
         self._by_id[id] = stream
         try:
             link.start_request(id, message.to_line(), self._on_reply, stream)
@@ -369,8 +373,8 @@ class StreamFan:
             self._make_ready(subscriber)
 
     def _on_begun(self, stream: Stream, message: SocketMessage) -> None:
-        before = stream.epoch
-        stream.epoch, seq = epoch_of(message, before)
+        stream.has_begun = False
+        stream.epoch, seq = epoch_of(message, stream.epochs)
         if all(subscriber.epoch is None for subscriber in stream.subscribers):
             stream.epoch.next_seq = max(seq, stream.epoch.next_seq)  # what nobody wanted is not lost
         stream.is_gone, stream.has_begun = False, True
@@ -388,7 +392,7 @@ class StreamFan:
 
     def _on_block(self, stream: Stream, message: SocketMessage) -> None:
         epoch = stream.epoch
-        if epoch is None:
+        if epoch is None or not stream.has_begun:
             raise ValueError("it has not said what the stream is")
         block = kept_of(epoch, message)
         stream.lost += block.seq - epoch.next_seq

@@ -31,6 +31,7 @@ LOST = "lost on the way to the recorder"
 NOT_KEPT = "not kept: the disk was full or slow"
 NOT_STORABLE = "not kept: a block no recording can have"
 _RESERVE_BYTES = 64 << 10
+_MOST_EPOCHS = 1_000  # that are recorded, and may come again
 _ITEM_BYTES = 500  # of an item beside its samples
 
 _logger = logging.getLogger("snyper")
@@ -142,7 +143,7 @@ class Recorder:
         item = self._item(block, spec, hub_id)
         if item is None:
             return
-        if not _is_storable(item.block):
+        if not _is_storable(item.block) or spec != self._offered[block.epoch].spec:
             self._drop(item, NOT_STORABLE)
         elif self._keep(item) or await asyncio.to_thread(self._keep_elsewhere, item):
             self._closed = []
@@ -301,6 +302,8 @@ class Recorder:
         block = item.block
         for epoch, end in item.closed:
             self._close_epoch(epoch, end)
+        if item.closed:
+            self._forget_epochs()
         self._begin(block.epoch, item.spec, item.base_us)
         if item.clock is not None:
             self._writer.write_clock(*item.clock)
@@ -320,10 +323,18 @@ class Recorder:
     def _close_epoch(self, epoch: str, end: int, why: str = LOST) -> None:
         """Record what is missing at its end."""
         with self._changed:
-            offered = self._offered[epoch]
-        if offered.next_seq < end:
+            offered = self._offered.get(epoch)
+        if offered is not None and offered.next_seq < end:
             self._begin(epoch, offered.spec, offered.base_us)
             self._store_gap(epoch, end, why)
+
+    def _forget_epochs(self) -> None:
+        """Forget the oldest of very many epochs, each once all of it is recorded."""
+        with self._changed:
+            for epoch in list(self._offered)[:-_MOST_EPOCHS]:
+                if self._offered[epoch].next_seq >= self._offered[epoch].end and epoch != self._last_epoch:
+                    del self._offered[epoch]
+                    self._dropped.pop(epoch, None)
 
     def _store_gap(self, epoch: str, end: int, otherwise: str = LOST) -> None:
         """Record the numbers of an epoch until `end` as gaps, each with its reason."""

@@ -171,15 +171,27 @@ class Recording:
         known = self._segments[-1].number if self._segments else 0
         later = [number for number in segments_in(self.folder) if number > known]
         # In this order: what has a successor grows no more.
-        is_more = self._segments[-1].grow() if self._segments else False
+        is_more = False
+        if self._segments:
+            is_more = self._segments[-1].grow() | self._open_behind(self._segments[-1])
         for number in later:
             segment = Segment(segment_path(self.folder, number), number)
             segment.open()
             if segment.spec is not None:  # else it was cut off at its very beginning
                 self._segments.append(segment)
+                self._open_behind(segment)
                 is_more = True
         if is_more:
             self._arrange()
+        return is_more
+
+    def _open_behind(self, segment: Segment) -> bool:
+        """Read what follows a segment in its file, and return whether something does."""
+        is_more = segment.next_begin is not None
+        while segment.next_begin is not None:
+            segment = Segment(segment.path, segment.number, segment.next_begin)
+            segment.grow()
+            self._segments.append(segment)
         return is_more
 
     @property
@@ -301,7 +313,7 @@ class Recording:
     def _arrange(self) -> None:
         """Work out when each segment begins: no sample is earlier than one before it."""
         floor_us = -2 * MAX_US
-        ends: dict[str, int] = {}
+        before: Segment | None = None
         self._floors_us, self._begins_us = [], []
         for segment in self._segments:
             self._floors_us.append(floor_us)
@@ -311,9 +323,11 @@ class Recording:
                 floor_us = max(floor_us, segment.latest_us + segment.base_us)
             self._begins_us.append(begin_us)
             if segment.first_seq is not None:
-                if segment.first_seq < ends.get(segment.epoch, 0):
+                # A name that comes again after another may be that of another run.
+                is_same = before is not None and before.epoch == segment.epoch
+                if before is not None and is_same and segment.first_seq < before.next_seq:
                     raise RecordingError(f"{segment.path} has numbers of samples that are taken")
-                ends[segment.epoch] = segment.next_seq
+                before = segment
         for index in reversed(self._indices[:-1]):
             self._begins_us[index] = min(self._begins_us[index], self._begins_us[index + 1])
 

@@ -31,6 +31,7 @@ Array = numpy.ndarray[Any, Any]
 MAX_NUMBER = 1 << 62  # of a sample: so that no sum of two leaves 64 bits
 MAX_US = 1 << 60  # of an instant, either way: 36,000 years
 _CHUNK_BYTES = 1 << 20
+_SMALL_CHUNK_BYTES = 1 << 16  # of a file that has several
 _END_BYTES = 4_096  # which have several CRC of records
 _NUMBERS = ("end", "base_us", "next_seq", "samples")  # of a summary
 _NUMBERS_OR_NONE = ("first_seq", "stored_end", "begin_us", "latest_us")
@@ -48,17 +49,20 @@ class StoredBlock:
 
 
 class Segment:
-    """A segment of one epoch and one spec, which may still grow. Raises RecordingError for what no recorder
-    writes; what is only cut off or no record at all is its end.
+    """A segment of one epoch and one spec, which may still grow: a file, or from the byte `begin` of one to
+    its next spec. Raises RecordingError for what no recorder writes; what is only cut off or no record at all
+    is its end.
     """
 
-    def __init__(self, path: Path, number: int) -> None:
+    def __init__(self, path: Path, number: int, begin: int = 0) -> None:
         self.path = path
-        self.number = number
+        self.number = number  # of the file
+        self.begin = begin
+        self.next_begin: int | None = None  # where the one behind it in its file begins
         self.epoch = ""
         self.spec: StreamSpec | None = None  # until its first record is whole
         self.base_us = 0  # what is added to an instant of the hub's clock, which begins anew with each hub
-        self.end = 0  # of the last whole record, in bytes
+        self.end = begin  # of the last whole record, in bytes
         self.first_seq: int | None = None  # the first number that a record of it tells of
         self.next_seq = 0  # the one after the last
         self.samples = 0  # that are stored
@@ -80,11 +84,16 @@ class Segment:
 
     def grow(self) -> bool:
         """Read on, and return whether there was more."""
-        if self._has_sidecar:
+        if self._has_sidecar or self.next_begin is not None:
             return False
         before = self.end
         with open_file(self.path) as file:
-            for offset, kind, body in scan(file, self.end):
+            for offset, kind, body in scan(
+                file, self.end, _SMALL_CHUNK_BYTES if self.begin else _CHUNK_BYTES
+            ):
+                if kind == records.SPEC and self.spec is not None:
+                    self.next_begin = offset
+                    break
                 self._add(offset, kind, body)
                 self.end = offset + records.HEAD.size + len(body)
         return self.end > before
@@ -219,7 +228,7 @@ class Segment:
             return [size, zlib.crc32(_read_at(file, max(0, size - _END_BYTES), _END_BYTES))]
 
     def _scanned_entries(self) -> Array:
-        again = Segment(self.path, self.number)
+        again = Segment(self.path, self.number, self.begin)
         again.grow()
         if again.samples != self.samples:
             raise RecordingError(f"{self.path} has other samples than before")
@@ -261,8 +270,8 @@ class Segment:
         self.epoch, self.spec, self._entries, self._has_sidecar = epoch, spec, None, True
 
     def _add(self, offset: int, kind: int, body: memoryview) -> None:
-        if (self.spec is None) != (kind == records.SPEC):
-            self._refuse(offset, "is a second spec" if self.spec else "should be the spec")
+        if self.spec is None and kind != records.SPEC:
+            self._refuse(offset, "should be the spec")
         try:
             entry = _READERS.get(kind, _unknown)(self, body)
         except ValueError as error:
@@ -335,9 +344,11 @@ _READERS: dict[int, Any] = {
 }
 
 
-def scan(file: BinaryIO, at: int) -> Iterator[tuple[int, int, memoryview]]:
-    """Yield offset, kind and body of each record from `at` on, up to the first that is not whole."""
-    wanted = _CHUNK_BYTES
+def scan(file: BinaryIO, at: int, chunk_bytes: int = _CHUNK_BYTES) -> Iterator[tuple[int, int, memoryview]]:
+    """Yield offset, kind and body of each record from `at` on, up to the first that is not whole; it is read
+    in pieces of so many bytes.
+    """
+    wanted = chunk_bytes
     while True:
         data = memoryview(_read_at(file, at, wanted))
         offset = 0
@@ -350,7 +361,7 @@ def scan(file: BinaryIO, at: int) -> Iterator[tuple[int, int, memoryview]]:
         is_cut_here = len(data) == wanted and len(data) - offset < needed
         if not is_cut_here or needed > file.seek(0, 2) - at:
             return
-        wanted = max(_CHUNK_BYTES, needed)
+        wanted = max(chunk_bytes, needed)
 
 
 def parse_json(body: memoryview) -> dict[str, Any]:

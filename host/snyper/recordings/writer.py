@@ -25,6 +25,8 @@ from snyper.streams import StreamSpec
 from snyper.system.files import lock, write_private
 
 SEGMENT_BYTES = 16 << 20  # what a reader scans of a recording that has just lost its power: 0.1 s
+# Of a file with several epochs, which has no file beside it: it is scanned in a few milliseconds.
+_SHARED_SHARE = 16
 SYNC_S = 0.5  # at most so long after it was written a record is on the disk, if `sync_if_due` is called
 
 
@@ -37,7 +39,7 @@ class RecordingWriter:
 
     def __init__(self, folder: Path, source: str, stream: str, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.folder = folder
-        self._segment_bytes = segment_bytes
+        self._segment_bytes = self._most_bytes = segment_bytes
         self._number = 0
         self._file: BinaryIO | None = None
         self._size = 0
@@ -60,11 +62,17 @@ class RecordingWriter:
 
     def begin(self, epoch: str, spec: StreamSpec, base_us: int = 0) -> None:
         """Have what follows be of this epoch and spec. `base_us` is added to instants of the hub's clock, so
-        that they go on where another hub's clock began anew.
+        that they go on where another hub's clock began anew. While a segment is small it is added to that, so
+        that a source with a new epoch for each block costs a record for it, and not a file.
         """
         body = {"epoch": epoch, "spec": spec.to_data(), "base_us": base_us}
         self._spec = [json.dumps(body).encode()]
-        self._end_segment()
+        shared_bytes = self._segment_bytes // _SHARED_SHARE
+        if self._file is None or self._size >= shared_bytes:
+            self._end_segment()
+        else:
+            self._most_bytes = shared_bytes
+            self._write(records.SPEC, *self._spec)
 
     def write_block(
         self, seq: int, samples: numpy.ndarray[Any, Any], source_us: int, offset_us: int, uncertainty_us: int
@@ -74,7 +82,7 @@ class RecordingWriter:
         """
         head = records.BLOCK_HEAD.pack(seq, source_us, offset_us, uncertainty_us, len(samples))
         content = numpy.ascontiguousarray(samples).reshape(-1).view(numpy.uint8).data
-        if self._has_blocks and self._size + len(content) > self._segment_bytes:
+        if self._has_blocks and self._size + len(content) > self._most_bytes:
             self._end_segment()
         self._write(records.BLOCK, head, content)
         self._has_blocks = True
@@ -155,6 +163,7 @@ class RecordingWriter:
             raise
         self._number += 1
         self._file, self._size, self._has_blocks = file, size, False
+        self._most_bytes = self._segment_bytes
 
     def _end_segment(self) -> None:
         """Have the segment on the disk before there is another."""
@@ -174,7 +183,8 @@ class RecordingWriter:
                 _sync_data(file.fileno())
             segment = Segment(segment_path(self.folder, self._number), self._number)
             segment.grow()
-            segment.write_sidecar()
+            if segment.next_begin is None:
+                segment.write_sidecar()
 
 
 def _append(file: BinaryIO, parts: list[records.Buffer]) -> int:

@@ -29,6 +29,7 @@ from snyper.streams.buffers import Buffers
 from snyper.streams.link_clock import LinkClock
 from snyper.streams.spec import StreamSpec
 
+_MAX_EPOCHS = 64  # whose names are known
 _MAX_MARKS = 64  # of blocks that were dropped, which come with the next
 _PAUSE_S = 0.5  # until a hub that is back, or a source that it does not know yet, is asked again
 _PASSING = (ErrorCode.BUSY, ErrorCode.TIMEOUT, ErrorCode.DISCONNECTED, ErrorCode.UNKNOWN_TARGET)
@@ -78,6 +79,7 @@ class StreamReader:
         self._queued_bytes = 0
         self._news = asyncio.Event()
         self._current: _Epoch | None = None  # of what comes
+        self._specs: dict[str, StreamSpec] = {}  # of the last epochs
         self._given: _Epoch | None = None  # of what was given last
         self._next_seq = 0
         self._lost_before = 0
@@ -161,8 +163,12 @@ class StreamReader:
         self.is_gone = False
         self._has_begun = True
         self.evicted += count(data, "evicted", 0)
+        if self._specs.setdefault(name, spec) != spec:
+            raise ValueError(f"the epoch {name} has had another spec")
+        if len(self._specs) > _MAX_EPOCHS:
+            del self._specs[next(iter(self._specs))]
         before = self._current
-        if before is not None and before.name == name and before.spec == spec:
+        if before is not None and before.name == name:
             return
         self._current = _Epoch(name, spec, count(data, "lost", 0))
         if before is None:
