@@ -112,3 +112,33 @@ async def test_a_web_socket_needs_the_key_too(headers: dict[str, str], said: obj
 
     await gateway(scope, receive, send)
     assert sent[0].get("status", sent[0]["type"]) == said
+
+
+@pytest.mark.parametrize(
+    ("host", "is_answered"),
+    [
+        ("127.0.0.1:8000", True),
+        ("[::1]:8000", True),
+        ("192.168.6.1", True),
+        ("localhost:8000", True),
+        ("range", True),
+        ("Range.Local:8000", True),
+        ("range.lan.", True),
+        ("lab.example:8000", True),
+        ("evil.example:8000", False),
+        ("127.0.0.1.evil.example", False),
+        ("local.evil.example", False),
+        ("evil.example.", False),
+        ("[::1", False),
+    ],
+)
+async def test_without_a_key_it_answers_to_no_name_that_a_stranger_may_have_had_point_here(
+    host: str, is_answered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SNYPER_HOST_NAMES", "Lab.example, other.example")
+    for gateway, is_let_in in ((gateway_of(), is_answered), (gateway_of(fleet="words"), True)):
+        async with client_of(gateway) as client:
+            answer = await client.get("/health", headers={"host": host})
+            assert (answer.status_code, "SNYPER_HOST_NAMES" in answer.text) == (
+                (200, False) if is_let_in else (403, True)
+            )

@@ -2,11 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Sequence
 from urllib.parse import urlsplit
 
 LOCAL = "local"
 REMOTE = "remote"
+HOST_NAMES = "SNYPER_HOST_NAMES"
 
 
 def service_server_url() -> str:
@@ -47,6 +48,12 @@ def service_mode() -> str:
 def service_key() -> Optional[str]:
     """Return the key that servers ask for, or None."""
     return (os.environ.get("SNYPER_SERVICE_KEY") or "").strip() or None
+
+
+def host_names() -> Sequence[str]:
+    """Return the names, beside those of its own network, by which a server without a key is reached."""
+    names = os.environ.get(HOST_NAMES, "").lower().split(",")
+    return [name.strip().rstrip(".") for name in names]
 
 
 def ca_file() -> Optional[str]:

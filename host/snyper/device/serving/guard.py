@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from http import HTTPStatus
@@ -13,15 +13,19 @@ from math import ceil
 from typing import Any
 from urllib.parse import urlsplit
 
+from snyper.device import settings
 from snyper.device.serving.exchange import App, Exchange, HungUp, Receive, Refusal, Send, deny
 from snyper.device.serving.throttle import LoginThrottle
 
 OPEN_PATHS = ("/health", "/ready")
+# RFC 6761, 6762 and 8375, and what ICANN and makers of routers keep for networks of one's own.
+_LOCAL_NAMES = (".localhost", ".local", ".home.arpa", ".internal", ".lan")
 
 
 class Guard:
     """Lets requests through to `app` that come with one of `keys`, which are secrets by name; without any
-    key, all. It keeps out what a page of another site has a browser send.
+    key, all that reach it by an address or a name of its own. It keeps out what a page of another site has a
+    browser send.
     """
 
     def __init__(self, app: App, keys: Mapping[str, str], limits: Mapping[str, int]) -> None:
@@ -29,6 +33,7 @@ class Guard:
         self._keys = {name: sha256(key.encode()).digest() for name, key in keys.items()}
         self._throttle = LoginThrottle(limits["guesses"], limits["guess_wait_s"])
         self._stall_s = limits["stall_s"]
+        self._names = settings.host_names()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
@@ -47,7 +52,14 @@ class Guard:
 
     def _judge(self, exchange: Exchange) -> str:
         """Return the name of the key that a request came with, "" for none. Raises Refusal."""
-        if not _is_own_page(exchange.header("origin"), exchange.header("host"), bool(self._keys)):
+        host = exchange.header("host")
+        if not self._keys and not _is_own_name(host, self._names):
+            raise Refusal(
+                HTTPStatus.FORBIDDEN,
+                "without a key this answers to its address and to names of its own network: anybody may "
+                f"have had this name point here: give it a key, or the name in {settings.HOST_NAMES}",
+            )
+        if not _is_own_page(exchange.header("origin"), host):
             raise Refusal(HTTPStatus.FORBIDDEN, "a page of another site sent this")
         is_open = exchange.scope["path"] in OPEN_PATHS and not exchange.header("authorization")
         if not self._keys or is_open:
@@ -73,19 +85,26 @@ class Guard:
         )
 
 
-def _is_own_page(origin: str, host: str, has_keys: bool) -> bool:
-    """Tell whether no browser sends this for another site. Where there is no key, a name that an attacker has
-    had point here is no site of ours either.
-    """
+def _is_own_page(origin: str, host: str) -> bool:
+    """Tell whether no browser sends this for another site."""
     if not origin:
         return True
     try:
         site = urlsplit(origin)
     except ValueError:  # no address at all, such as http://[
         return False
-    if site.netloc.lower() != host.lower():
+    return site.netloc.lower() == host.lower()
+
+
+def _is_own_name(host: str, names: Sequence[str]) -> bool:
+    """Tell whether no stranger can have had `host` point here: it is an address, of `names`, or no name of
+    the internet. What sends none is no browser.
+    """
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
         return False
-    return has_keys or site.hostname == "localhost" or _is_ip(site.hostname or "")
+    return "." not in name or name in names or name.endswith(_LOCAL_NAMES) or _is_ip(name)
 
 
 def _is_ip(text: str) -> bool:
