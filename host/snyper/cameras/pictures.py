@@ -1,0 +1,166 @@
+"""Pictures as files: judged by their heads, written so that they outlive a loss of power.
+
+    FOLDER/2026120122/<sha256>.jpg      the hour in which it came first, UTC
+
+Nothing that a device says becomes part of a path.
+"""
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+import struct
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from snyper.cameras.records import Picture
+from snyper.device.disk import sync_folder
+
+MAX_BYTES = 12_000_000  # what 16 MB of base64 hold
+MAX_PIXELS = 40_000_000  # 160 MB once decoded
+_NAME = re.compile(r"\d{10}/[0-9a-f]{64}\.(jpg|png|webp)")
+_PREFIX = re.compile(r"data:[\w.+-]*/?[\w.+-]*(;[\w=.+-]+)*,", re.ASCII)
+_MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+# The markers of JPEG that begin a frame, with its size; FFC4, FFC8 and FFCC are something else.
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+class NotAPicture(ValueError):
+    """The bytes are no picture that is kept; the message says why."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """The kind of a picture (its file's ending), and its size in pixels."""
+
+    kind: str
+    width: int
+    height: int
+
+
+def decode(sent: str | bytes) -> bytes:
+    """Return the bytes of a picture that came as bytes or as base64, with a `data:` prefix or without.
+    Raises NotAPicture.
+    """
+    if isinstance(sent, bytes):
+        return sent
+    text = sent
+    if text.startswith("data:"):
+        found = _PREFIX.match(text[:200])
+        if not found:
+            raise NotAPicture("its data: prefix has no end")
+        text = text[found.end() :]
+    try:
+        return base64.b64decode(
+            "".join(text.split()) if len(text) != len(text.strip()) else text, validate=True
+        )
+    except (binascii.Error, ValueError):
+        raise NotAPicture("it is not base64") from None
+
+
+def judge(content: bytes) -> Head:
+    """Return what a picture's head says of it: nothing is decoded. Raises NotAPicture."""
+    if len(content) > MAX_BYTES:
+        raise NotAPicture(f"it has {len(content):,} bytes, above the limit of {MAX_BYTES:,}")
+    try:
+        head = _head(content)
+    except (struct.error, IndexError):
+        head = None
+    if head is None:
+        raise NotAPicture("it is neither JPEG, PNG nor WebP")
+    if not 0 < head.width * head.height <= MAX_PIXELS:
+        raise NotAPicture(f"it has {head.width} x {head.height} pixels: 1 to {MAX_PIXELS:,} are taken")
+    return head
+
+
+def _head(content: bytes) -> Head | None:
+    if content.startswith(b"\x89PNG\r\n\x1a\n") and content[12:16] == b"IHDR":
+        return Head("png", *struct.unpack_from(">II", content, 16))
+    if content.startswith(b"\xff\xd8\xff"):
+        return _jpeg_head(content)
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        return _webp_head(content)
+    return None
+
+
+def _jpeg_head(content: bytes) -> Head | None:
+    at = 2
+    while content[at] == 0xFF:
+        while content[at + 1] == 0xFF:  # padding
+            at += 1
+        marker = content[at + 1]
+        (length,) = struct.unpack_from(">H", content, at + 2)
+        if marker in _FRAMES:
+            height, width = struct.unpack_from(">HH", content, at + 5)
+            return Head("jpg", width, height)
+        if marker == 0xDA or length < 2:  # the picture itself, with no frame before it
+            return None
+        at += 2 + length
+    return None
+
+
+def _webp_head(content: bytes) -> Head | None:
+    kind = content[12:16]
+    if kind == b"VP8X":
+        width, height = (int.from_bytes(content[at : at + 3], "little") + 1 for at in (24, 27))
+        return Head("webp", width, height) if len(content) >= 30 else None
+    if kind == b"VP8 " and content[23:26] == b"\x9d\x01\x2a":
+        width, height = struct.unpack_from("<HH", content, 26)
+        return Head("webp", width & 0x3FFF, height & 0x3FFF)
+    if kind == b"VP8L" and content[20] == 0x2F:
+        (bits,) = struct.unpack_from("<I", content, 21)
+        return Head("webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
+    return None
+
+
+class PictureFolder:
+    """A folder of pictures, which is made where it is missing. Raises OSError."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, name: str) -> Path | None:
+        """Return where the file of a picture is, None for a name that is none."""
+        return self.folder / name if _NAME.fullmatch(name) else None
+
+    def store(self, content: bytes, received_s: float) -> tuple[Picture, bool]:
+        """Write a picture, and tell whether it is a new file; its name is on the disk after `sync`. Raises
+        NotAPicture, OSError.
+        """
+        head = judge(content)
+        hour = datetime.fromtimestamp(received_s, UTC).strftime("%Y%m%d%H")
+        name = f"{hour}/{hashlib.sha256(content).hexdigest()}.{head.kind}"
+        path = self.folder / name
+        is_new = not path.exists()
+        if is_new:
+            _write(path, content)
+        return Picture(name, _MEDIA_TYPES[head.kind], head.width, head.height, len(content)), is_new
+
+    def sync(self, names: set[str]) -> None:
+        """Have the names of new pictures on the disk. Raises OSError."""
+        for folder in {self.folder / name.split("/")[0] for name in names}:
+            sync_folder(folder)
+        if names:
+            sync_folder(self.folder)
+
+    def remove(self, name: str) -> None:
+        """Remove the file of a picture, if it is there. Raises OSError."""
+        (self.folder / name).unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.urandom(6).hex()}.part")
+    try:
+        with part.open("xb", buffering=0) as file:
+            view = memoryview(content)
+            while view:
+                view = view[file.write(view) :]
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

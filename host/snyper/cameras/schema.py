@@ -1,0 +1,133 @@
+"""The tables, the same in SQLite and PostgreSQL."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+)
+
+VERSION = 1
+TABLES = MetaData()
+_Number = BigInteger().with_variant(Integer, "sqlite")  # of which SQLite makes the row's own
+
+# The version of the tables, and the last number that was given to a detection, a health and a plate.
+numbers = Table(
+    "numbers",
+    TABLES,
+    Column("name", Text, primary_key=True),
+    Column("value", _Number, nullable=False),
+)
+cameras = Table(
+    "cameras",
+    TABLES,
+    Column("camera_id", Text, primary_key=True),
+    Column("checkpoint_id", Text, nullable=False),
+    Column("registered_s", Double),
+    Column("first_seen_s", Double, nullable=False),
+    Column("last_seen_s", Double, nullable=False),
+    Column("detections", _Number, nullable=False),
+    Column("healths", _Number, nullable=False),
+    Column("health_status", Text, nullable=False),
+    Column("skew_s", Double),
+    Column("last_cursor", _Number),
+)
+# Counters of each day of a zone: all that ever came, whatever is kept of it.
+days = Table(
+    "days",
+    TABLES,
+    Column("zone", Text, primary_key=True),
+    Column("day", Text, primary_key=True),
+    Column("detections", _Number, nullable=False),
+    Column("healths", _Number, nullable=False),
+)
+detections = Table(
+    "detections",
+    TABLES,
+    Column("cursor", _Number, primary_key=True, autoincrement=False),
+    Column("id", Text, nullable=False, unique=True),
+    Column("camera_id", Text, nullable=False),
+    Column("checkpoint_id", Text, nullable=False),
+    Column("timestamp", Text, nullable=False),
+    Column("captured_s", Double),
+    Column("time_s", Double, nullable=False),
+    Column("received_s", Double, nullable=False),
+    Column("vehicles_count", Integer, nullable=False),
+    Column("plates_count", Integer, nullable=False),
+    Column("plates", Text, nullable=False),  # JSON: as read
+    Column("details", Text, nullable=False),  # JSON
+    Column("is_annotated", Boolean, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("possible_double_of", Text),
+    Column("warnings", Text, nullable=False),  # JSON
+    Column("principal", Text, nullable=False),
+    Index("detections_by_camera", "camera_id", "cursor"),
+    Index("detections_by_checkpoint", "checkpoint_id", "cursor"),
+    Index("detections_by_time", "time_s", "cursor"),
+)
+pictures = Table(
+    "pictures",
+    TABLES,
+    Column("cursor", _Number, ForeignKey("detections.cursor"), primary_key=True, autoincrement=False),
+    Column("place", Integer, primary_key=True),  # 0 is the scene, then each plate
+    Column("name", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("length", Integer, nullable=False),
+    Index("pictures_by_name", "name"),
+)
+plates = Table(
+    "plates",
+    TABLES,
+    Column("number", _Number, primary_key=True, autoincrement=False),
+    Column("folded", Text, nullable=False, unique=True),
+    Column("alike", Text, nullable=False),
+)
+sightings = Table(
+    "sightings",
+    TABLES,
+    Column("plate", _Number, ForeignKey("plates.number"), primary_key=True, autoincrement=False),
+    Column("cursor", _Number, ForeignKey("detections.cursor"), primary_key=True, autoincrement=False),
+    Index("sightings_by_cursor", "cursor"),
+)
+# Ids that devices have used, which outlive what they came with: SHA-256 of camera and id.
+device_ids = Table(
+    "device_ids",
+    TABLES,
+    Column("hash", Text, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+)
+healths = Table(
+    "healths",
+    TABLES,
+    Column("number", _Number, primary_key=True, autoincrement=False),
+    Column("id", Text, nullable=False),
+    Column("camera_id", Text, nullable=False),
+    Column("checkpoint_id", Text, nullable=False),
+    Column("timestamp", Text, nullable=False),
+    Column("received_s", Double, nullable=False),
+    Column("component", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("details", Text, nullable=False),  # JSON
+    Column("principal", Text, nullable=False),
+    Index("healths_by_camera", "camera_id", "number"),
+)
+# The last row of healths of each component, so that only changes make new ones.
+components = Table(
+    "components",
+    TABLES,
+    Column("camera_id", Text, primary_key=True),
+    Column("component", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("stored_s", Double, nullable=False),
+)

@@ -1,0 +1,248 @@
+"""`Cameras`, which all faces use: takes what cameras send, keeps it, tells it to who listens."""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from snyper.cameras.records import (
+    Accepted,
+    CameraState,
+    Detection,
+    Event,
+    Health,
+    Overloaded,
+    RecordPage,
+    RecordQuery,
+    Registration,
+    Statistics,
+)
+from snyper.cameras.store import Incoming, Item, Store
+from snyper.cameras.times import iso, zone_named
+
+T = TypeVar("T")
+_READERS = 4
+_MAX_EVENTS = 1_000  # that wait for one listener
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of what waits to be written; who finds no room within `hold_s` is refused."""
+
+    max_waiting: int = 2_000
+    max_waiting_bytes: int = 64_000_000
+    hold_s: float = 5.0
+
+
+class Feed:
+    """The events from now on, for one listener: `async for event in feed`. Who is slow loses the oldest: then
+    the next event is of kind `lost`, with their `count`.
+    """
+
+    def __init__(self, on_close: Callable[["Feed"], None]) -> None:
+        self._events: deque[Event] = deque()
+        self._arrival = asyncio.Event()
+        self._lost = 0
+        self._is_closed = False
+        self._on_close = on_close
+
+    def put(self, event: Event) -> None:
+        """Hand an event to the listener."""
+        if len(self._events) >= _MAX_EVENTS:
+            self._events.popleft()
+            self._lost += 1
+        self._events.append(event)
+        self._arrival.set()
+
+    def close(self) -> None:
+        """Hear of nothing more: the iteration ends."""
+        self._is_closed = True
+        self._arrival.set()
+        self._on_close(self)
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._is_closed:
+            if self._lost:
+                count, self._lost = self._lost, 0
+                return Event("lost", {"count": count})
+            if self._events:
+                return self._events.popleft()
+            self._arrival.clear()
+            await self._arrival.wait()
+        raise StopAsyncIteration
+
+
+class Cameras:
+    """The cameras of a store. Its methods belong to the event loop that made it; none of them blocks it.
+
+    What takes something returns once it is on the disk. Raises Overloaded where it is not, and may be sent
+    again; cancelled, it may be written all the same.
+    """
+
+    def __init__(self, store: Store, limits: Limits) -> None:
+        self._store, self._limits = store, limits
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[tuple[Incoming, asyncio.Future[Accepted]]] = []
+        self._bytes = self._count = 0
+        self._change = threading.Condition()
+        self._door = asyncio.Lock()
+        self._room = asyncio.Event()
+        self._is_closing = False
+        self._feeds: set[Feed] = set()
+        self._readers = ThreadPoolExecutor(_READERS, "camera records")
+        self._thread = threading.Thread(target=self._write_all, name="camera writer", daemon=True)
+        self._thread.start()
+
+    async def register(self, registration: Registration, principal: str = "") -> Accepted:
+        """Take a registration. Raises Overloaded."""
+        return await self._take(registration, principal, True, 0)
+
+    async def detect(self, detection: Detection, principal: str = "", is_live: bool = True) -> Accepted:
+        """Take a detection, of unknown cameras too. Raises Overloaded."""
+        return await self._take(detection, principal, is_live, _size(detection))
+
+    async def health(self, health: Health, principal: str = "", is_live: bool = True) -> Accepted:
+        """Take a health check. Raises Overloaded."""
+        return await self._take(health, principal, is_live, 0)
+
+    async def statistics(self) -> Statistics:
+        """Return the counters."""
+        return await self._read(self._store.statistics, time.time())
+
+    async def cameras(self) -> list[CameraState]:
+        """Return all cameras, by name."""
+        return await self._read(self._store.cameras, time.time())
+
+    async def records(self, query: RecordQuery) -> RecordPage:
+        """Return a page of records. Raises ValueError for a cursor that is none."""
+        return await self._read(self._store.records, query)
+
+    def picture(self, name: str) -> Path | None:
+        """Return where the file of a picture is, None for a name that is none; it may be gone."""
+        return self._store.pictures.path(name)
+
+    def listen(self) -> Feed:
+        """Return the events from now on."""
+        feed = Feed(self._feeds.discard)
+        self._feeds.add(feed)
+        return feed
+
+    async def close(self) -> None:
+        """Write what waits, and let go of the store."""
+        for feed in list(self._feeds):
+            feed.close()
+        with self._change:
+            self._is_closing = True
+            self._change.notify()
+        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._readers.shutdown)
+        await asyncio.to_thread(self._store.close)
+
+    async def _read(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await self._loop.run_in_executor(self._readers, function, *arguments)
+
+    async def _take(self, item: Item, principal: str, is_live: bool, size: int) -> Accepted:
+        incoming = Incoming(item, time.time(), principal, is_live)
+        try:
+            async with asyncio.timeout(self._limits.hold_s), self._door:  # which lets in by turns
+                while not self._has_room(size):
+                    self._room.clear()
+                    await self._room.wait()
+        except TimeoutError:
+            raise Overloaded("too much is being written: send it again") from None
+        future: asyncio.Future[Accepted] = self._loop.create_future()
+        self._bytes += size
+        self._count += 1
+        future.add_done_callback(lambda _: self._free(size))
+        with self._change:
+            if self._is_closing:
+                future.cancel()
+                raise Overloaded("the server is ending: send it again")
+            self._waiting.append((incoming, future))
+            self._change.notify()
+        return await future
+
+    def _has_room(self, size: int) -> bool:
+        limits = self._limits
+        has_bytes = not self._bytes or self._bytes + size <= limits.max_waiting_bytes
+        return has_bytes and self._count < limits.max_waiting
+
+    def _free(self, size: int) -> None:
+        self._bytes -= size
+        self._count -= 1
+        self._room.set()
+
+    # --- the writer's thread
+
+    def _write_all(self) -> None:
+        while True:
+            with self._change:
+                while not self._waiting and not self._is_closing:
+                    self._change.wait()
+                batch, self._waiting = self._waiting, []
+            if not batch:
+                return
+            self._store.write([incoming for incoming, _ in batch])
+            self._loop.call_soon_threadsafe(self._answer, batch)
+
+    def _answer(self, batch: Sequence[tuple[Incoming, asyncio.Future[Accepted]]]) -> None:
+        for incoming, future in batch:
+            outcome = incoming.outcome
+            if isinstance(outcome, Accepted):
+                if not outcome.is_known:
+                    self._tell(_event(incoming, outcome))
+                if not future.done():
+                    future.set_result(outcome)
+            elif not future.done():
+                future.set_exception(outcome or Overloaded("it was not written: send it again"))
+
+    def _tell(self, event: Event) -> None:
+        for feed in self._feeds:
+            feed.put(event)
+
+
+@asynccontextmanager
+async def opened(
+    folder: Path, database: str | None = None, limits: Limits | None = None, zone: str = "UTC"
+) -> AsyncIterator[Cameras]:
+    """Open the cameras of a folder, which is made where it is missing. `database` is a URL such as
+    postgresql://user@host/name, else it is SQLite in the folder. Naive stamps are read in `zone`, which has
+    today too. Raises OSError, ValueError.
+    """
+    store = await asyncio.to_thread(Store, folder, database, zone_named(zone), zone)
+    cameras = Cameras(store, limits or Limits())
+    try:
+        yield cameras
+    finally:
+        await cameras.close()
+
+
+def _size(detection: Detection) -> int:
+    return sum(len(one) for one in (detection.picture or b"", *detection.cropped_plates))
+
+
+def _event(incoming: Incoming, answer: Accepted) -> Event:
+    item = incoming.item
+    common: dict[str, Any] = {
+        "camera_id": item.camera_id,
+        "checkpoint_id": item.checkpoint_id,
+        "timestamp": item.timestamp,
+        "received_at": iso(answer.received_s),
+    }
+    if isinstance(item, Detection):
+        more = {"detection_id": answer.id, "cursor": incoming.cursor, "vehicles_count": item.vehicles_count}
+        plates = {"plates_count": item.plates_count, "ocr_results": list(item.ocr_results)}
+        return Event("detection", {**common, **more, **plates})
+    if isinstance(item, Health):
+        how = {"component": item.component, "status": item.status, "message": item.message}
+        return Event("health", {**common, **how, "details": dict(item.details), "health_id": answer.id})
+    return Event("status", {**common, "status": "registered"})
