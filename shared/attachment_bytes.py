@@ -4,9 +4,13 @@ from snyper.shared.socket_protocol import ErrorCode, ProtocolError, SocketMessag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
+    from snyper.shared.link_core import LinkCore
     from snyper.shared.socket_protocol import MessageLineParser
+
+_BRACE = 0x7B
 
 
 def expect(
@@ -22,6 +26,7 @@ def expect(
         why = "at most %d bytes may follow a line here" % parser.max_chunk_bytes
         return _refused(ErrorCode.LINE_TOO_LONG, why, item)
     parser.missing = length
+    parser.follow = follow
     if not isinstance(item, SocketMessage):
         return item
     try:
@@ -40,17 +45,45 @@ def fill(
     parser: "MessageLineParser", data: "bytes | bytearray | memoryview"
 ) -> "tuple[SocketMessage | None, bytes | bytearray | memoryview]":
     """Take bytes that belong to the last line. Returns its message if that is whole now, and what is left."""
+    message = parser.message
     count = min(len(data), parser.missing)
-    if parser.buffer is not None:
-        if getattr(data, "obj", data) is not parser.message.attachment:  # type: ignore[union-attr]
-            parser.buffer[:count] = data[:count]  # on a board also where they are already
-        parser.buffer = parser.buffer[count:]
     parser.missing -= count
+    if message is not None:
+        buffer: "memoryview" = parser.buffer  # type: ignore[assignment]
+        if getattr(data, "obj", data) is not message.attachment:
+            buffer[:count] = data[:count]  # on a board also where they are already
+        parser.buffer = buffer[count:] if parser.missing else None
     if parser.missing:
         return None, data
-    message = parser.message
-    parser.message = parser.buffer = None
+    parser.message = None
     return message, data[count:]
+
+
+def follow(core: "LinkCore", data: "Any", size: int) -> "Iterator[SocketMessage | None] | tuple[()]":
+    """Take what begins with a line of `size` bytes, or with bytes that follow one, for LinkCore.receive_data:
+    mostly all of it is one message, or a part of one.
+    """
+    parser = core._parser
+    if core.close_error is not None:
+        return ()
+    if size:
+        if data[size] == _BRACE:  # of another line, as nearly always
+            return core._take_each(data)
+        item = parser.parse_line(data[:size])
+        data = data[size:]
+        if item is not None or not parser.missing:
+            return _both(core, item, data)
+    if len(data) > parser.missing:
+        return core._take_each(data)
+    message = fill(parser, data)[0]
+    return () if message is None else core.take_one(message)
+
+
+def _both(
+    core: "LinkCore", item: "SocketMessage | ProtocolError | None", data: bytes
+) -> "Iterator[SocketMessage | None]":
+    yield core._take(item)
+    yield from core._take_each(data)
 
 
 def _refused(code: str, why: str, item: "SocketMessage | ProtocolError") -> ProtocolError:

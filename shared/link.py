@@ -59,9 +59,10 @@ class Link(LinkCore):
     is_quiet = False  # so that the log is not full of it
     # Also while the peer does not read: where both may have much to say each would wait for the other.
     reads_always = False
+    # Called when the network has taken all that was written, after it had not.
+    on_drained: "Callable[[Link], None] | None" = None
     # Sees each request before its handler does; what ProtocolError it raises is the answer.
     on_request: "Callable[[SocketMessage], None] | None" = None
-    lines = 0  # that have come, for whoever sets it back to know how many since
 
     def __init__(
         self,
@@ -186,8 +187,8 @@ class Link(LinkCore):
         if requests:
             self._requests = requests
             self._serve()
-        else:
-            self.lines += 1
+        elif self._stream.buffer is not self._parser.buffer:
+            self._stream.buffer = self._parser.buffer
 
     def resume_writing(self) -> None:
         """Go on, now that all that was written has left."""
@@ -204,6 +205,8 @@ class Link(LinkCore):
         self.writable = True
         if self._drained is not None:
             self._drained.set()
+        if self.on_drained is not None:
+            self.on_drained(self)
         self._serve()
 
     def write_progressed(self, at_us: int) -> None:
@@ -276,7 +279,6 @@ class Link(LinkCore):
                     if request is not None:
                         self.handle(request)
                     count += 1
-                    self.lines += 1
                     if not (self.writable or self.reads_always):
                         return
                     if count >= ITEMS_PER_TURN:

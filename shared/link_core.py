@@ -127,6 +127,7 @@ class LinkCore:
     due_us = 0
     writable = True
     under_way = 0  # requests that the driver serves now
+    lines = 0  # that have come, for whoever sets it back to know how many since
     _last_word: "ProtocolError | None" = None
     _logged_us = -LOG_EVERY_US
     _next_id = 0
@@ -165,7 +166,10 @@ class LinkCore:
         Raises ProtocolError, here and while iterating, when an answer cannot be sent.
         """
         self.received_us = now_us
-        if not self._parser.is_between_lines():
+        parser = self._parser
+        if parser.missing:
+            return parser.follow(self, data, 0)  # type: ignore[no-any-return]
+        if not parser.is_between_lines():
             return self._take_each(data)
         if self.state == State.OPEN:
             # A heartbeat that says no more than that it is one.
@@ -173,18 +177,21 @@ class LinkCore:
                 id = _plain_id(data)
                 if id:
                     self._last_word = None
+                    self.lines += 1
                     self._answer_ping(id)
                     return ()
             elif data == self._pong:
                 self._last_word = None
+                self.lines += 1
                 self._on_pong()
                 return ()
-        if not self._parser.is_one_line(data):
+        size = parser.line_bytes(data)
+        if size != len(data):
+            if size and parser.follow is not None:
+                return parser.follow(self, data, size)  # type: ignore[no-any-return]
             return self._take_each(data)
         if self.close_error is None:
-            request = self._take(self._parser.parse_line(data))
-            if request is not None:
-                return iter((request,))
+            return self.take_one(parser.parse_line(data))
         return ()
 
     def check(self, now_us: int) -> None:
@@ -337,6 +344,16 @@ class LinkCore:
 
     # --- what comes
 
+    def take_one(
+        self, item: "SocketMessage | ProtocolError | None"
+    ) -> "Iterator[SocketMessage | None] | tuple[()]":
+        """Take what a whole line says, if it is not one whose bytes are still to come."""
+        if item is not None or not self._parser.missing:
+            request = self._take(item)
+            if request is not None:
+                return iter((request,))
+        return ()
+
     def _take_each(self, data: bytes) -> "Iterator[SocketMessage | None]":
         for item in self._parser.read(data):
             if self.close_error is not None:
@@ -345,6 +362,7 @@ class LinkCore:
 
     def _take(self, item: "SocketMessage | ProtocolError | None") -> "SocketMessage | None":
         """Deal with one line. Returns the request that it is, if the driver is to serve it."""
+        self.lines += 1
         if item is None:
             return None
         if isinstance(item, ProtocolError):

@@ -268,6 +268,10 @@ class MessageLineParser:
     message: "SocketMessage | None" = None  # that they belong to; None where they are to be skipped
     buffer: "memoryview | None" = None  # where in it they belong: they may be put there before they are fed
     new_buffer: "Any" = bytearray  # makes room for so many
+    follow: "Any" = (
+        None  # takes them for a LinkCore, once a line has said that some follow: attachment_bytes'
+    )
+    from_line: "Any" = staticmethod(SocketMessage.from_line)  # reads a line
 
     def __init__(self, max_line_bytes: int = MAX_LINE_BYTES, max_chunk_bytes: int = 0) -> None:
         self._max_line_bytes = max_line_bytes
@@ -334,10 +338,12 @@ class MessageLineParser:
                     yield error
             return
 
-    def is_one_line(self, data: bytes) -> bool:
-        """Tell whether `data`, which begins a line, is one whole line, as nearly always: for `parse_line`."""
-        size = len(data)
-        return size <= self._max_line_bytes and data.find(b"\n") == size - 1
+    def line_bytes(self, data: bytes) -> int:
+        """Return the size of the line that `data` begins with, for `parse_line`; 0 where it is not whole, or
+        too long.
+        """
+        size = data.find(b"\n") + 1
+        return size if size <= self._max_line_bytes else 0
 
     def is_between_lines(self) -> bool:
         """Tell whether what comes next begins a line."""
@@ -387,7 +393,7 @@ class MessageLineParser:
         try:
             if not line or line.isspace():
                 return None
-            item: "SocketMessage | ProtocolError" = SocketMessage.from_line(line)
+            item: "SocketMessage | ProtocolError" = self.from_line(line)
         except ProtocolError as error:
             item = error
         except MemoryError:

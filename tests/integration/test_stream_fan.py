@@ -345,8 +345,14 @@ class _Ends:
         self.next_seq = data["seq"] + len(message.attachment) // 4
 
 
-async def test_a_slow_subscriber_is_answered_behind_what_is_on_its_way_and_no_more() -> None:
-    """A ping's answer has its place after one block and what the sockets hold, however many blocks wait."""
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("count", [1_000, 65_536])
+async def test_a_slow_subscriber_is_answered_behind_what_is_on_its_way_and_no_more(
+    count: int, waits: bool
+) -> None:
+    """A ping's answer has its place after one block and what the sockets hold, however many blocks wait; and
+    so has what its sender waits with until there is place.
+    """
     async with (
         stream_hub() as hub,
         source_of(hub.port) as device,
@@ -358,19 +364,26 @@ async def test_a_slow_subscriber_is_answered_behind_what_is_on_its_way_and_no_mo
             deafen(hub, client)
             [far] = [one for one in hub.links if one.name == "console"]
             while far.writable:
-                await counter.send(1_000)
-            for _ in range(3_000):
-                await counter.send(1_000)
+                await counter.send(count)
+            for _ in range(3_000_000 // count):
+                await counter.send(count)
             pong: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-            line = SocketMessage("ping", "slow").to_line()
-            link.start_request("slow", line, lambda _, reply: pong.set_result(tally.reader.blocks), None)
-            await until(lambda: far._queue, "its answer should wait")
+            if waits:
+                client._streams["slow"] = lambda message: pong.set_result(tally.reader.blocks)
+                answering = asyncio.create_task(far.send(SocketMessage("item", "slow")))
+                await until(lambda: far._drained, "its sender should wait")
+            else:
+                line = SocketMessage("ping", "slow").to_line()
+                link.start_request("slow", line, lambda _, reply: pong.set_result(tally.reader.blocks), None)
+                await until(lambda: far._queue, "its answer should wait")
             before = tally.reader.blocks
             link._stream.resume_reading()
             behind = await asyncio.wait_for(pong, 60) - before
+            if waits:
+                await answering
             await tally.until(counter.stream.seq)
             assert tally.received + tally.lost == counter.stream.seq
-        assert behind < 1_000, "what sockets hold of 3,000 blocks that wait"
+        assert behind < 1_000_000 // count, "what sockets hold of three times as much that waits"
 
 
 async def test_blocks_are_no_lines_to_the_limit_of_them() -> None:

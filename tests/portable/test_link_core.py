@@ -312,6 +312,35 @@ def test_a_stream_means_the_same_however_it_is_cut() -> None:
         assert _outcome([SAMPLES[:at], SAMPLES[at:]]) == whole, at
 
 
+BYTES = (
+    b'{"type":"hit","id":1,"bytes":9}\n{"x":1}\n\n'
+    + b'{"type":"hit","id":2,"bytes":0}\n\n{"type":"ping","id":3}\n{"type":"hit","id":3,"bytes":1}\n\n'
+    + b'{"type":"hit","id":4,"data":5,"bytes":3}\n\n\n{{"type":"item","id":5,"bytes":2}\n}\n'
+    + b'{"type":"item","id":6}\n'
+)
+
+
+def _outcome_of_bytes(pieces: "list[bytes]") -> "list[object]":
+    core = ChunkCore(("hit",))
+    items: "list[SocketMessage]" = []
+    core.on_stream = items.append
+    for piece in pieces:
+        core.take(piece)
+    return [core.sent, core.served, items, core.lines, core._parser.buffer]
+
+
+def test_bytes_after_lines_mean_the_same_however_they_are_cut() -> None:
+    whole = _outcome_of_bytes([BYTES])
+    assert [request.attachment for request in whole[1]] == [b'{"x":1}\n\n', b"", b"\n"]  # type: ignore[attr-defined]
+    assert [item.attachment for item in whole[2]] == [b"}\n", None]  # type: ignore[attr-defined]
+    assert whole[3] == 8, "an empty line and one that is refused are lines, and what follows a line is none"
+    assert _outcome_of_bytes([BYTES[at : at + 1] for at in range(len(BYTES))]) == whole
+    for at in range(1, len(BYTES)):
+        assert _outcome_of_bytes([BYTES[:at], BYTES[at:]]) == whole, at
+        for end in range(at + 1, len(BYTES), 5):
+            assert _outcome_of_bytes([BYTES[:at], BYTES[at:end], BYTES[end:]]) == whole, (at, end)
+
+
 def test_lines_are_taken_one_by_one() -> None:
     core = Core()
     taken = iter(core.receive_data(ping_line(1) + ping_line(2) + ping_line(3), 0))

@@ -327,7 +327,7 @@ def test_bytes_are_no_lines_when_there_is_no_memory(
         raise MemoryError
 
     if lacking == "a message":
-        monkeypatch.setattr(SocketMessage, "from_line", no_memory)
+        monkeypatch.setattr(MessageLineParser, "from_line", no_memory)
     else:
         monkeypatch.setitem(sys.modules, "snyper.shared.attachment_bytes", NoModule("attachment_bytes"))
     parser = MessageLineParser(max_chunk_bytes=64)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from snyper.hub import stream_blocks
-from snyper.hub.stream_blocks import Blocks, Epoch, Kept, kept_of
+from snyper.hub.stream_blocks import Blocks, Buffers, Epoch, Kept, kept_of
 from snyper.shared.socket_protocol import MAX_INTEGER, SocketMessage
 
 SPEC: dict[str, Any] = {"dtype": "|u1", "shape": [], "rate_hz": 100, "names": [], "units": []}
@@ -50,6 +50,21 @@ def test_a_sample_is_found_as_by_looking_at_each(seed: int) -> None:
             else:
                 expected = all_of(blocks)[0] if all_of(blocks) else None
             assert blocks.find(epoch.name, seq) is expected
+
+
+def test_the_buffer_of_a_block_that_is_kept_no_more_is_used_again_unless_it_is_being_sent() -> None:
+    buffers, size = Buffers(), 1 << 16
+    blocks, epoch = Blocks(buffers), Epoch("e", SPEC, 0)
+    for seq in (0, size):
+        blocks.add(Kept(epoch, seq, (0, 0, 0), b"", buffers(size)))
+    first, being_sent = (id(block.data) for block in all_of(blocks))
+    view = memoryview(all_of(blocks)[1].data)
+    blocks.drop()
+    blocks.drop()
+    made = [buffers(size), buffers(size)]
+    assert id(made[0]) == first
+    assert being_sent not in [id(buffer) for buffer in made]
+    assert len(view) == size
 
 
 def test_who_may_keep_little_waiting_gets_the_newest() -> None:
@@ -107,5 +122,5 @@ def test_each_sample_of_a_block_has_an_instant_that_a_line_can_say(stamp: str) -
             with pytest.raises(ValueError, match="instant"):
                 kept_of(epoch, message)
         else:
-            line = b'{"id":1,' + kept_of(epoch, message).part(9, 1)[0] + b"}}"
+            line = b'{"type":"item","id":1,' + kept_of(epoch, message).part(9, 1)[0] + b"}}"
             assert SocketMessage.from_line(line)

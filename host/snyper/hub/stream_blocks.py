@@ -1,5 +1,6 @@
 """The last blocks of a stream, as a hub keeps them. Pure, but for the time."""
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,8 +14,11 @@ MAX_STREAM_S = 60.0
 MAX_EPOCHS = 64  # of a stream, whose names are known
 _MARKED = 64  # of the last blocks with marks: who has lost the block is told them with the next
 _BLOCK_BYTES = 512  # of memory that a block takes beside its samples
+_LARGE_BYTES = 32_768  # a smaller buffer is made at once
+_MAX_FREE = 8
+_OURS = 2  # references to a buffer that nobody else has: the variable, and the argument that counts them
 
-_HEAD = b'"type":"item","data":{"seq":%d,"at_us":%d,"uncertainty_us":%d,"source_us":%d'
+_HEAD = b'"data":{"seq":%d,"at_us":%d,"uncertainty_us":%d,"source_us":%d'
 
 
 class Epoch:
@@ -72,12 +76,35 @@ class Kept:
         return _HEAD % (self.seq + skipped, *stamps), data
 
 
-class Blocks:
-    """The last blocks of a stream, each with a number that it keeps: at most MAX_STREAM_BYTES, and those of
-    MAX_STREAM_S.
+class Buffers:
+    """A maker of buffers for blocks, out of those of blocks that are kept no more: memory that is new costs a
+    page fault for each 4 KiB, and the time to clear it.
     """
 
     def __init__(self) -> None:
+        self._free: list[bytearray] = []
+
+    def __call__(self, size: int) -> bytearray:
+        while self._free:
+            buffer = self._free.pop()
+            is_ours = sys.getrefcount(buffer) == _OURS  # else it is still being sent
+            if is_ours and len(buffer) == size:
+                return buffer
+        return bytearray(size)
+
+    def give(self, buffer: Any) -> None:
+        """Take the buffer of a block that is kept no more."""
+        if type(buffer) is bytearray and len(buffer) >= _LARGE_BYTES and len(self._free) < _MAX_FREE:
+            self._free.append(buffer)
+
+
+class Blocks:
+    """The last blocks of a stream, each with a number that it keeps: at most MAX_STREAM_BYTES, and those of
+    MAX_STREAM_S. Their buffers go back to `buffers`.
+    """
+
+    def __init__(self, buffers: Buffers | None = None) -> None:
+        self._buffers = buffers or Buffers()
         self._blocks: deque[Kept] = deque()
         self._first = 0
         self.size = 0
@@ -105,8 +132,10 @@ class Blocks:
     def drop(self) -> None:
         """Drop the oldest block, if there is one."""
         if self._blocks:
-            self.size -= len(self._blocks.popleft().data) + _BLOCK_BYTES
+            data = self._blocks.popleft().data
+            self.size -= len(data) + _BLOCK_BYTES
             self._first += 1
+            self._buffers.give(data)
 
     def drop_old(self) -> None:
         """Drop what is too old."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from snyper.firmware.master.registry import Registry
 from snyper.firmware.master.server import SWEEP_MS
-from snyper.hub.stream_blocks import Blocks, Epoch, Kept, epoch_of, kept_of
+from snyper.hub.stream_blocks import Blocks, Buffers, Epoch, Kept, epoch_of, kept_of
 from snyper.shared.clock import now_us
 from snyper.shared.link import Link
 from snyper.shared.link_core import CloseReason, error_of
@@ -35,6 +35,7 @@ from snyper.shared.socket_protocol import (
     text_field,
 )
 from snyper.shared.stream_spec import MAX_BLOCK_BYTES, READ_STREAM, STOP, checked_name, joined_marks
+from snyper.system import block_lines
 
 MAX_SUBSCRIPTIONS = 64  # of one console
 MAX_BLOCKS_PER_S = 4_000  # of one stream, that are no lines to the hub's limit of them
@@ -79,7 +80,8 @@ class Subscriber:
         self.waits = data.get("wait") is True
         limit = link.peer_max_chunk_bytes
         self.max_block_bytes = integer_field(data, "max_block_bytes", limit, 0, MAX_BLOCK_BYTES)
-        self.head = b'{"id":%s,"target_id":"%s",' % (encode_json(message.id), stream.source.encode())
+        id, source = encode_json(message.id), stream.source.encode()
+        self.head = b'{"type":"item","id":%s,"target_id":"%s",' % (id, source)
 
     def item(self, status: str, data: dict[str, Any]) -> SocketMessage:
         """Make an item that says something of the stream."""
@@ -103,10 +105,10 @@ class Stream:
     _second = 0
     _second_blocks = 0
 
-    def __init__(self, source: str, name: str) -> None:
+    def __init__(self, source: str, name: str, buffers: Buffers) -> None:
         self.source = source
         self.name = name
-        self.blocks = Blocks()
+        self.blocks = Blocks(buffers)
         self.epochs: dict[str, Epoch] = {}
         self.subscribers: list[Subscriber] = []
 
@@ -154,12 +156,12 @@ class StreamFan:
         self._ids = 0
         self._streams: dict[tuple[str, str], Stream] = {}
         self._by_id: dict[str, Stream] = {}
+        self._buffers = Buffers()
         self._announced: dict[str, dict[str, dict[str, Any]]] = {}
         self._subscribers: dict[Link, dict[str | int, Subscriber]] = {}
         self._ready: deque[Subscriber] = deque()
         self._blocked: dict[Link, list[Subscriber]] = {}
         self._unsent_bytes: dict[Link, int] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._is_turn_due = False
 
     # --- what consoles ask
@@ -182,7 +184,7 @@ class StreamFan:
             raise ProtocolError(ErrorCode.BUSY, "a request with this id is under way", message.id)
         if len(here) >= MAX_SUBSCRIPTIONS:
             raise ProtocolError(ErrorCode.BUSY, f"a console reads {MAX_SUBSCRIPTIONS} streams at once")
-        stream = self._streams.get((source, name)) or Stream(source, name)
+        stream = self._streams.get((source, name)) or Stream(source, name, self._buffers)
         subscriber = Subscriber(stream, link, message)
         peer = self._registry.named.get(source)
         if not subscriber.waits:
@@ -194,6 +196,7 @@ class StreamFan:
         here[message.id] = subscriber
         stream.subscribers.append(subscriber)
         link.reads_always = True  # what is to be read may be that he wants no more
+        link.on_drained = self._on_drained
         self._bound_unsent(link, _UNSENT_BYTES)
         if stream.link is not None and stream.has_begun:
             stream.place(subscriber)
@@ -269,6 +272,7 @@ class StreamFan:
                 log("hub", f"a block of {stream.source}/{stream.name} is none: {error}")
             if message.status == "streams":
                 stream.problem = f": {error}"
+        self._turn_now()  # what has just come is in the processor's cache
         return True
 
     # ---
@@ -330,6 +334,7 @@ class StreamFan:
         id = f"{self._id_prefix}{self._ids}"
         data: dict[str, Any] = {"stream": stream.name, "max_block_bytes": MAX_BLOCK_BYTES}
         link.max_chunk_bytes = link._parser.max_chunk_bytes = MAX_BLOCK_BYTES
+        link._parser.new_buffer, link._parser.from_line = self._buffers, block_lines.from_line
         if peer.is_target:
             data["duration_ms"] = SOURCE_DURATION_MS
         if stream.epoch is not None:
@@ -401,7 +406,7 @@ class StreamFan:
         if not block.number % _BOUND_BLOCKS:
             self._bound()
         for subscriber in stream.subscribers:
-            self._make_ready(subscriber)
+            self._queue(subscriber)
 
     def _bound(self) -> None:
         """Drop the oldest of the largest stream while all together keep too much."""
@@ -425,12 +430,21 @@ class StreamFan:
             stream.subscribers.remove(subscriber)
             stream.idle_s = time.monotonic()
 
+    def _queue(self, subscriber: Subscriber) -> None:
+        if not subscriber.is_ready and subscriber.link.close_error is None:
+            subscriber.is_ready = True
+            self._ready.append(subscriber)
+
     def _make_ready(self, subscriber: Subscriber) -> None:
-        if subscriber.is_ready or subscriber.link.close_error is not None:
-            return
-        subscriber.is_ready = True
-        self._ready.append(subscriber)
-        if not self._is_turn_due:
+        self._queue(subscriber)
+        self._turn_later()
+
+    def _turn_now(self) -> None:
+        if self._ready and not self._is_turn_due:  # else others are first
+            self._turn()
+
+    def _turn_later(self) -> None:
+        if self._ready and not self._is_turn_due:
             self._is_turn_due = True
             asyncio.get_running_loop().call_soon(self._turn)
 
@@ -439,13 +453,15 @@ class StreamFan:
         self._is_turn_due = False
         ready = self._ready
         size = 0
-        for _ in range(min(_PER_TURN, len(ready))):
+        for _ in range(_PER_TURN):
+            if not ready or size >= _PER_TURN_BYTES:
+                break
             subscriber = ready.popleft()
             link = subscriber.link
             if link.close_error is not None:
                 subscriber.is_ready = False
             elif not link.writable:
-                self._wait(link, subscriber)
+                self._blocked.setdefault(link, []).append(subscriber)
             else:
                 try:
                     sent = self._feed(subscriber)
@@ -457,27 +473,17 @@ class StreamFan:
                     ready.append(subscriber)
                 else:
                     subscriber.is_ready = False
-            if size > _PER_TURN_BYTES:
-                break
-        if ready and not self._is_turn_due:
-            self._is_turn_due = True
-            asyncio.get_running_loop().call_soon(self._turn)
+        self._turn_later()
 
-    def _wait(self, link: Link, subscriber: Subscriber) -> None:
-        """Feed a subscriber again once the network has taken what was written to him."""
-        if link in self._blocked:
-            self._blocked[link].append(subscriber)
-            return
-        self._blocked[link] = [subscriber]
-        task = asyncio.create_task(self._drain(link))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _drain(self, link: Link) -> None:
-        await link.drain()
+    def _on_drained(self, link: Link) -> None:
+        """Feed those again for whom the network takes more now."""
         for subscriber in self._blocked.pop(link, ()):
             subscriber.is_ready = False
-            self._make_ready(subscriber)
+            self._queue(subscriber)
+        if link._drained is None:
+            self._turn_now()
+        else:  # who has waited to say something to him is first
+            self._turn_later()
 
     def _feed(self, subscriber: Subscriber) -> int:
         """Send the next item to a subscriber. Returns its bytes; 0 where there is none."""

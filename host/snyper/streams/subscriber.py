@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any
 
@@ -28,6 +28,7 @@ from snyper.streams.block import Block, Mark
 from snyper.streams.buffers import Buffers
 from snyper.streams.link_clock import LinkClock
 from snyper.streams.spec import StreamSpec
+from snyper.system import block_lines
 
 _MAX_EPOCHS = 64  # whose names are known
 _MAX_MARKS = 64  # of blocks that were dropped, which come with the next
@@ -93,8 +94,13 @@ class StreamReader:
             try:
                 before = self.blocks
                 async with _Subscription(self._hub, self) as subscription:
-                    async for block in self._read(subscription):
-                        yield block
+                    while True:
+                        while self._queue:
+                            yield self._block(self._queue.popleft(), subscription.clock)
+                        if self._has_ended():
+                            break
+                        self._news.clear()
+                        await self._news.wait()
                 if self.blocks != before:
                     continue  # a source that ends by itself goes on when it is asked again
             except ProtocolError as error:
@@ -104,21 +110,14 @@ class StreamReader:
                 self.is_gone = True
             await asyncio.sleep(_PAUSE_S)
 
-    async def _read(self, subscription: "_Subscription") -> AsyncIterator[Block]:
-        while True:
-            while self._queue:
-                arrived = self._queue.popleft()
-                self._queued_bytes -= len(arrived.content)
-                yield self._block(arrived, subscription.clock)
-            if self._end is not None:
-                end, self._end = self._end, None
-                if isinstance(end, ProtocolError):
-                    raise end
-                if end.type == MessageType.ERROR:
-                    raise error_of(end)
-                return
-            self._news.clear()
-            await self._news.wait()
+    def _has_ended(self) -> bool:
+        """Tell whether it has, in an orderly way. Raises ProtocolError for another."""
+        end, self._end = self._end, None
+        if isinstance(end, ProtocolError):
+            raise end
+        if end is not None and end.type == MessageType.ERROR:
+            raise error_of(end)
+        return end is not None
 
     def request(self) -> dict[str, Any]:
         """Return what to ask for: at first as told, then from where it has come to."""
@@ -177,12 +176,13 @@ class StreamReader:
             self._current.next_seq = seq
 
     def _block(self, arrived: "_Arrived", clock: LinkClock) -> Block:
+        self._queued_bytes -= len(arrived.content)
         epoch, seq = arrived.epoch, arrived.seq
         if epoch is not self._given:
             self._lost_before += epoch.lost_before
             self._given, self._next_seq = epoch, 0
             self.spec, self.epoch = epoch.spec, epoch.name
-        samples = numpy.frombuffer(arrived.content, epoch.spec.dtype).reshape(-1, *epoch.spec.shape)
+        samples = numpy.frombuffer(arrived.content, epoch.dtype).reshape(epoch.shape)
         samples.flags.writeable = False
         lost = self._lost_before + max(0, seq - self._next_seq)
         self._lost_before = 0
@@ -206,6 +206,9 @@ class _Epoch:
         self.name = name
         self.spec = spec
         self.lost_before = lost_before
+        self.sample_bytes = spec.sample_bytes
+        self.dtype = numpy.dtype(spec.dtype)
+        self.shape = (-1, *spec.shape)
 
 
 class _Arrived:
@@ -215,23 +218,23 @@ class _Arrived:
         data: dict[str, Any] = message.data or {}
         self.epoch = epoch
         self.content = message.attachment
-        self.seq = count(data, "seq")
+        self.seq = seq = count(data, "seq")
         self.stamps = whole(data, "at_us"), whole(data, "uncertainty_us"), whole(data, "source_us")
-        try:
-            self.marks = tuple(Mark(str(name), int(at_us)) for name, at_us in data.get("marks", ()))
-        except (TypeError, OverflowError):
-            raise ValueError("no `marks`") from None
+        self.marks = _marks(data["marks"]) if "marks" in data else ()
         self.came_us = now_us()
-        if len(self.content) % epoch.spec.sample_bytes:
+        samples, rest = divmod(len(self.content), epoch.sample_bytes)
+        if rest:
             raise ValueError("no whole samples")
-        if self.seq < epoch.next_seq:
-            raise ValueError(f"sample {self.seq} comes after {epoch.next_seq - 1}")
-        epoch.next_seq = self.next_seq
+        if seq < epoch.next_seq:
+            raise ValueError(f"sample {seq} comes after {epoch.next_seq - 1}")
+        self.next_seq = epoch.next_seq = seq + samples
 
-    @property
-    def next_seq(self) -> int:
-        """Return the number of the sample after it."""
-        return self.seq + len(self.content) // self.epoch.spec.sample_bytes
+
+def _marks(marks: Any) -> tuple[Mark, ...]:
+    try:
+        return tuple(Mark(str(name), int(at_us)) for name, at_us in marks)
+    except (TypeError, OverflowError):
+        raise ValueError("no `marks`") from None
 
 
 class _Subscription:
@@ -248,6 +251,7 @@ class _Subscription:
         if self._link.max_chunk_bytes != MAX_BLOCK_BYTES:
             self._link.max_chunk_bytes = self._link._parser.max_chunk_bytes = MAX_BLOCK_BYTES
             self._link._parser.new_buffer = Buffers()
+            self._link._parser.from_line = block_lines.from_line
         self.clock = LinkClock.of(self._link)
         self.clock.hold()
         data = self._reader.request()
