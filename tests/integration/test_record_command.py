@@ -15,9 +15,10 @@ import numpy
 
 from snyper.client import connect
 from snyper.recordings import Recorder, open_recording
+from snyper.recordings.recorder import AWAY
 from snyper.recordings.session import record_stream
 from tests.integration.harness import HOST, Command, free_port, run_snyper, snyper, until
-from tests.integration.stream_harness import Counter, counter_of, source_of, stream_hub
+from tests.integration.stream_harness import Counter, console, counter_of, source_of, stream_hub, tally_of
 
 
 @asynccontextmanager
@@ -121,6 +122,57 @@ async def test_a_recorder_that_is_killed_has_recorded_what_came(tmp_path: Path) 
         assert len(_folders(tmp_path)) == 2
 
 
+async def test_a_recorder_goes_on_where_another_ended(tmp_path: Path) -> None:
+    """However that was; what is missing of an epoch is a gap."""
+    arguments = ("arrays", "record", "lab1/count", "--folder", str(tmp_path), "--continue")
+    async with counting() as (counter, variables):
+        for number, end in enumerate((signal.SIGKILL, signal.SIGINT, signal.SIGKILL)):
+            async with snyper(*arguments, **variables) as command:
+                await until(lambda: counter.stream.is_read, "it should be read")
+                await counter.send(1_000)
+                await command.says("lab1/count: on in" if number else "lab1/count: into")
+                await until(lambda: _end(tmp_path) == counter.stream.seq, "it should be recorded")
+                await command.interrupt(end)
+            await until(lambda: not counter.stream.is_read, "the hub should see that it is gone")
+            await counter.send(77)
+    [folder] = _folders(tmp_path)
+    with open_recording(folder) as recording:
+        (epoch,) = recording.epochs
+        assert (epoch.first, epoch.end, epoch.samples) == (0, 3_154, 3_000)
+        assert [(gap.first, gap.last, gap.why) for gap in recording.gaps] == [
+            (1_000, 1_076, AWAY),
+            (2_077, 2_153, AWAY),
+        ]
+        for run in recording.read(0, epoch.end):
+            assert (run.samples == numpy.arange(run.first, run.first + 1_000)).all()
+            assert (numpy.diff(run.times_us) >= 0).all()
+
+
+async def test_what_the_hub_still_has_is_recorded_by_who_goes_on(tmp_path: Path) -> None:
+    arguments = ("arrays", "record", "lab1/count", "--folder", str(tmp_path), "--continue")
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        counter_of(device) as counter,
+        console(hub.port) as client,
+        tally_of(client),  # somebody reads on
+    ):
+        variables = {"SNYPER_HUB": f"{HOST}:{hub.port}", "SNYPER_KEY": ""}
+        for _ in range(3):
+            async with snyper(*arguments, **variables) as command:
+                await until(lambda: hub.fan.subscriptions() == 2, "it should be read")
+                await counter.send(500)
+                await until(lambda: _end(tmp_path) == counter.stream.seq, "it should be recorded")
+                await command.interrupt(signal.SIGKILL)
+            await until(lambda: hub.fan.subscriptions() == 1, "the hub should see that it is gone")
+            await counter.send(500)
+    [folder] = _folders(tmp_path)
+    with open_recording(folder) as recording:
+        assert recording.gaps == ()
+        (run,) = recording.read(0, 3_000)
+        assert (run.samples == numpy.arange(2_500)).all()
+
+
 async def test_a_source_that_starts_again_is_another_epoch(tmp_path: Path) -> None:
     async with stream_hub() as hub:
         variables = {"SNYPER_HUB": f"{HOST}:{hub.port}", "SNYPER_KEY": ""}
@@ -220,3 +272,11 @@ def _has_stored(recorder: Recorder, samples: int) -> bool:
 
 def _sum(recorder: Recorder) -> int:
     return recorder.progress.stored + recorder.progress.gaps
+
+
+def _end(place: Path) -> int:
+    """Return the number after the last of the one recording in a folder, 0 while there is none."""
+    for folder in _folders(place):
+        with open_recording(folder) as recording:
+            return recording.epochs[-1].end if recording.epochs else 0
+    return 0

@@ -16,8 +16,9 @@ import numpy
 import pytest
 
 from snyper.recordings import Recording, open_recording, recorder as recorder_module, writer
+from snyper.recordings.continuation import continuation_of, last_recording
 from snyper.recordings.errors import InUse
-from snyper.recordings.recorder import LOST, NOT_KEPT, NOT_STORABLE, Recorder
+from snyper.recordings.recorder import AWAY, LOST, NOT_KEPT, NOT_STORABLE, Recorder
 from snyper.recordings.spill import Spill
 from snyper.streams import Block, Mark, StreamSpec
 from tests.integration.harness import until
@@ -204,6 +205,56 @@ async def test_a_hub_whose_clock_begins_anew_moves_no_sample(tmp_path: Path) -> 
         assert run.times_us[0] == 9_000_000_000
         assert numpy.diff(run.times_us).min() >= 0
         assert run.times_us[-1] < 9_060_000_000
+
+
+async def test_a_recorder_goes_on_in_a_recording(tmp_path: Path) -> None:
+    """Behind what was torn; what was missed of a known epoch is a gap, and another epoch just begins."""
+    folder, spill = tmp_path / "r", tmp_path / "s"
+    async with recorder_of(folder, spill) as recorder:
+        await recorder.put(block_of("a", 5, 10), SPEC, "hub-1")
+    with (folder / "000001.seg").open("ab") as file:
+        file.write(b"SNYR\x02")
+    for block in (block_of("a", 10, 20), block_of("a", 50, 10), block_of("b", 30, 10, lost=5)):
+        async with recorder_of(folder, spill, after=continuation_of(folder)) as recorder:
+            await recorder.put(block, SPEC, "hub-1")
+            await recorder.put(block_of("c", 7, 10), SPEC, "hub-1")
+    with open_recording(folder) as recording:
+        assert [(gap.epoch, gap.first, gap.last, gap.why) for gap in recording.gaps] == [
+            ("c", 0, 6, LOST),
+            ("a", 30, 49, AWAY),
+            ("b", 25, 29, AWAY),
+        ]
+        assert stored_in(recording, "a") == set(range(5, 30)) | set(range(50, 60))
+        assert stored_in(recording, "b") == set(range(30, 40))
+        assert recording.epochs[0].begin_us == 5_000
+
+
+@pytest.mark.parametrize(("hub", "moves"), [("hub-1", False), ("hub-2", True)])
+async def test_instants_go_on_with_the_recording(hub: str, moves: bool, tmp_path: Path) -> None:
+    """Of the same hub by its clock; of another, whose clock began anew, by the time of day."""
+    folder, spill = tmp_path / "r", tmp_path / "s"
+    async with recorder_of(folder, spill) as recorder:
+        await recorder.put(replace(block_of("a", 0, 10), at_us=9_000_000_000), SPEC, "hub-1")
+    for _ in range(2):
+        async with recorder_of(folder, spill, after=continuation_of(folder)) as recorder:
+            at_us = 1_000 if moves else 9_500_000_000
+            await recorder.put(replace(block_of("a", 10, 10), at_us=at_us), SPEC, hub)
+    with open_recording(folder) as recording:
+        (run,) = recording.read(0, 100)
+        first_us, then_us = run.times_us[0], run.times_us[10]
+        assert first_us == 9_000_000_000
+        assert first_us + 9_000 <= then_us < first_us + 60_000_000 if moves else then_us == 9_500_000_000
+        assert len(run.samples) == 20
+
+
+async def test_a_recorder_goes_on_in_its_own_stream_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    async with recorder_of(folder, tmp_path / "s") as recorder:
+        await recorder.put(block_of("a", 0, 10), SPEC)
+    with pytest.raises(ValueError, match="is a recording of lab1/signal"):
+        Recorder(folder, "lab1", "other", tmp_path / "s", after=continuation_of(folder))
+    assert last_recording(tmp_path, "lab1", "signal") == folder
+    assert last_recording(tmp_path, "lab1", "other") is None
 
 
 async def test_one_recorder_at_a_folder(tmp_path: Path) -> None:

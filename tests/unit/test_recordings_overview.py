@@ -232,9 +232,9 @@ def test_a_finished_segment_is_read_from_the_file_beside_it(tmp_path: Path) -> N
     path, _, _ = finished(tmp_path)
     segment = Segment(path, 1)
     segment.open()
-    assert segment._has_sidecar
+    assert segment.has_sidecar
     assert segment.level(6).numbers.tolist() == list(range((segment.next_seq - 1) // 64 + 1))
-    assert segment._has_sidecar
+    assert segment.has_sidecar
 
 
 def test_a_damaged_block_is_named(tmp_path: Path) -> None:

@@ -40,6 +40,10 @@ def record(
     history: Annotated[
         str | None, typer.Option(metavar="TIME", help="Begin so long ago: 10s, 5m; by default now.")
     ] = None,
+    continues: Annotated[
+        bool,
+        typer.Option("--continue", help="Go on in the newest recording of each, where there is one."),
+    ] = False,
     duration: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", help="End after so long; by default with Ctrl-C.", min=0),
@@ -58,7 +62,7 @@ def record(
     What is typed meanwhile is a mark in each: a name and Enter. What cannot be kept is recorded as a gap.
     """
     extras.need("arrays", "recording")
-    from snyper.recordings.errors import InUse
+    from snyper.recordings.errors import InUse, RecordingError
     from snyper.recordings.session import keep_within, only_recorder, record_stream
     from snyper.streams.subscriber import history_ms
 
@@ -66,7 +70,8 @@ def record(
 
     def on_begin(path: Path, recorder: "Recorder") -> None:
         begun.append((path, recorder))
-        err.print(one_line(f"{recorder.name}: into {shown(path)}"), soft_wrap=True)
+        how = "on in" if recorder.continues else "into"
+        err.print(one_line(f"{recorder.name}: {how} {shown(path)}"), soft_wrap=True)
 
     async def record_all(spill: Path) -> None:
         max_age_s = None if keep_days is None else keep_days * _DAY_S
@@ -82,7 +87,9 @@ def record(
                         for number, name in enumerate(streams):
                             place = spill / str(number)
                             place.mkdir()
-                            tasks.create_task(record_stream(console, name, folder, place, on_begin, history))
+                            tasks.create_task(
+                                record_stream(console, name, folder, place, on_begin, history, continues)
+                            )
                 except ExceptionGroup as group:
                     raise group.exceptions[0] from None
                 finally:
@@ -97,7 +104,7 @@ def record(
     try:
         with only_recorder(folder), temporary_folder() as spill:
             run(record_all(spill), hub, until_ctrl_c=True)
-    except InUse as error:
+    except (InUse, RecordingError) as error:
         fail(str(error), EXIT_FAILED)
     finally:
         _tell_end(begun, as_json)

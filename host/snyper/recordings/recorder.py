@@ -16,6 +16,7 @@ from typing import Any
 import numpy
 
 from snyper.recordings import records
+from snyper.recordings.continuation import Continuation
 from snyper.recordings.layout import RESERVE
 from snyper.recordings.segment import MAX_NUMBER, MAX_US
 from snyper.recordings.spill import Spill
@@ -30,6 +31,7 @@ RETRY_S = 1.0  # after a disk that took nothing
 LOST = "lost on the way to the recorder"
 NOT_KEPT = "not kept: the disk was full or slow"
 NOT_STORABLE = "not kept: a block no recording can have"
+AWAY = "not recorded: the recorder was away"
 _RESERVE_BYTES = 64 << 10
 _MOST_EPOCHS = 1_000  # that are recorded, and may come again
 _ITEM_BYTES = 500  # of an item beside its samples
@@ -54,6 +56,7 @@ class _Item:
     block: Block
     spec: StreamSpec
     base_us: int
+    hub_id: str
     clock: tuple[int, int, int] | None
     closed: tuple[tuple[str, int], ...]  # epochs that have ended before it, and the numbers after their last
 
@@ -64,12 +67,14 @@ class _Offered:
 
     spec: StreamSpec
     base_us: int
+    hub_id: str
     next_seq: int
     end: int
 
 
 class Recorder:
-    """A recorder of one stream into a folder that is new or empty, for `async with`.
+    """A recorder of one stream into a folder that is new or empty, for `async with`; or on into the recording
+    there that ended as `after` says: what it missed is a gap of an epoch that it knows.
 
     `put` takes a block and never waits for the disk of the recording: what that does not take in time waits
     in memory, then in files in `spill`, a folder of its own. What there is no room for is recorded as a gap.
@@ -87,11 +92,14 @@ class Recorder:
         spill_bytes: int = SPILL_BYTES,
         segment_bytes: int = SEGMENT_BYTES,
         clock_s: float = CLOCK_S,
+        after: Continuation | None = None,
         on_change: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
-        self._writer = RecordingWriter(folder, source, stream, segment_bytes)
+        self._writer = RecordingWriter(folder, source, stream, segment_bytes, after is not None)
+        self._after = after  # until the first block
         self._folder = folder
         self.name = f"{source}/{stream}"
+        self.continues = after is not None
         self._on_change = on_change
         self._memory_bytes = memory_bytes
         self._changed = threading.Condition()  # guards all below
@@ -108,6 +116,12 @@ class Recorder:
         self._warned: set[str] = set()
         # Of the side that puts.
         self._last_epoch = ""
+        if after is not None:
+            for epoch in after.epochs.values():
+                self._last_epoch = epoch.id
+                self._offered[epoch.id] = _Offered(
+                    epoch.spec, after.base_us, after.hub_id, epoch.end, epoch.end
+                )
         self._closed: list[tuple[str, int]] = []  # that no item has told the thread of
         self._hub_id: str | None = None
         self._base_us = 0
@@ -116,7 +130,7 @@ class Recorder:
         self._clock_us = int(clock_s * 1_000_000)
         self._clock_due_us = 0
         # Of the thread.
-        self._begun: tuple[str, StreamSpec, int] | None = None
+        self._begun: tuple[str, StreamSpec, int, str] | None = None
         self._defect: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"recorder of {self.name}")
 
@@ -177,20 +191,27 @@ class Recorder:
         clock = self._read_clocks(block.at_us + block.lag_us, block.lag_us > 0, hub_id)
         with self._changed:
             offered = self._offer(block, spec)
+            if self._after is not None:
+                self._after = None
+                if offered.end < block.seq:
+                    self._dropped[block.epoch] = deque([[offered.end, block.seq - 1, AWAY]])
             fresh = _without(block, spec, offered.end)
             if fresh is None:
                 return None
             offered.end = fresh.next_seq
             self._marks += block.marks
-        return _Item(replace(fresh, marks=()), spec, self._base_us, clock, tuple(self._closed))
+        return _Item(replace(fresh, marks=()), spec, self._base_us, hub_id, clock, tuple(self._closed))
 
     def _read_clocks(self, hub_us: int, is_sure: bool, hub_id: str) -> tuple[int, int, int] | None:
         """Return what the clocks say, if that is to be recorded now."""
         steady_us = now_us()
         if self._hub_id is None:
             self._clock_due_us = steady_us
-        if self._hub_id is None or (is_sure and not self._is_sure and not self._base_us):
-            self._ahead_us, self._is_sure = hub_us - steady_us, is_sure
+            if self._after is not None:
+                is_same = hub_id == self._after.hub_id
+                self._base_us = self._after.base_us if is_same else self._after.now_us() - hub_us
+        if self._hub_id is None or (is_sure and not self._is_sure and hub_id == self._hub_id):
+            self._ahead_us, self._is_sure = hub_us + self._base_us - steady_us, is_sure
         elif hub_id != self._hub_id:  # its clock began anew
             self._base_us = steady_us + self._ahead_us - hub_us
         self._hub_id = hub_id
@@ -202,6 +223,8 @@ class Recorder:
 
     def _offer(self, block: Block, spec: StreamSpec) -> _Offered:
         epoch, last = block.epoch, self._offered.get(self._last_epoch)
+        if self._after is not None:
+            last = None  # nobody knows of what was between
         if last is not None and epoch != self._last_epoch:
             missing = max(0, block.lost - block.seq)  # at the end of the one before
             last.end = min(last.end + missing, MAX_NUMBER)
@@ -209,8 +232,10 @@ class Recorder:
         self._last_epoch = epoch
         if epoch not in self._offered:
             first = 0 if last is not None else max(0, block.seq - max(0, block.lost))
-            self._offered[epoch] = _Offered(spec, self._base_us, first, first)
-        return self._offered[epoch]
+            self._offered[epoch] = _Offered(spec, self._base_us, self._hub_id or "", first, first)
+        offered = self._offered[epoch]
+        offered.base_us, offered.hub_id = self._base_us, self._hub_id or ""
+        return offered
 
     def _keep(self, item: _Item) -> bool:
         """Put an item into memory, if there is room and no other is to go before it."""
@@ -304,7 +329,7 @@ class Recorder:
             self._close_epoch(epoch, end)
         if item.closed:
             self._forget_epochs()
-        self._begin(block.epoch, item.spec, item.base_us)
+        self._begin(block.epoch, item.spec, item.base_us, item.hub_id)
         if item.clock is not None:
             self._writer.write_clock(*item.clock)
         self._store_gap(block.epoch, block.seq)
@@ -315,17 +340,17 @@ class Recorder:
             self._offered[block.epoch].next_seq = block.next_seq
             self._stored += len(block.samples)
 
-    def _begin(self, epoch: str, spec: StreamSpec, base_us: int) -> None:
-        if self._begun != (epoch, spec, base_us):
-            self._writer.begin(epoch, spec, base_us)
-            self._begun = (epoch, spec, base_us)
+    def _begin(self, epoch: str, spec: StreamSpec, base_us: int, hub_id: str) -> None:
+        if self._begun != (epoch, spec, base_us, hub_id):
+            self._writer.begin(epoch, spec, base_us, hub_id)
+            self._begun = (epoch, spec, base_us, hub_id)
 
     def _close_epoch(self, epoch: str, end: int, why: str = LOST) -> None:
         """Record what is missing at its end."""
         with self._changed:
             offered = self._offered.get(epoch)
         if offered is not None and offered.next_seq < end:
-            self._begin(epoch, offered.spec, offered.base_us)
+            self._begin(epoch, offered.spec, offered.base_us, offered.hub_id)
             self._store_gap(epoch, end, why)
 
     def _forget_epochs(self) -> None:
@@ -438,6 +463,7 @@ def _packed(item: _Item) -> list[records.Buffer]:
         "spec": item.spec.to_data(),
         "block": [block.seq, block.at_us, block.uncertainty_us, block.source_us],
         "base_us": item.base_us,
+        "hub_id": item.hub_id,
         "clock": item.clock,
         "closed": item.closed,
     }
@@ -453,4 +479,6 @@ def _unpacked(data: bytes) -> _Item:
     samples = numpy.frombuffer(content, spec.dtype).reshape(-1, *spec.shape)
     block = Block(about["epoch"], seq, samples, at_us, uncertainty_us, source_us)
     closed = tuple((epoch, end) for epoch, end in about["closed"])
-    return _Item(block, spec, about["base_us"], about["clock"] and tuple(about["clock"]), closed)
+    return _Item(
+        block, spec, about["base_us"], about["hub_id"], about["clock"] and tuple(about["clock"]), closed
+    )

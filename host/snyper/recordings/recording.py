@@ -145,10 +145,11 @@ class Recording:
         self._floors_us: list[int] = []  # the latest stamp before each segment
         self._begins_us: list[int] = []  # when its first block begins, or of those after it
         try:
-            description = _read_description(folder / DESCRIPTION)
+            description = read_description(folder / DESCRIPTION)
             self.source: str = description["source"]
             self.stream: str = description["stream"]
             self._utc_ahead_us = _utc_ahead_us(description)
+            self.last_hub = _hub_of(description)
             self.refresh()
         except BaseException:
             self.close()
@@ -252,6 +253,18 @@ class Recording:
             hub_us, steady_us, utc_us = segment.read_clock(file, entry)
             found.append(ClockReading(hub_us + segment.base_us, steady_us, utc_us))
         return tuple(found)
+
+    @property
+    def last_clock(self) -> ClockReading | None:
+        """Return the last of `clocks`, None without any."""
+        for segment in reversed(self._segments):
+            self._use(segment)
+            entries = segment.entries[segment.entries["kind"] == records.CLOCK]
+            if len(entries):
+                with open_file(segment.path) as file:
+                    hub_us, steady_us, utc_us = segment.read_clock(file, entries[-1])
+                return ClockReading(hub_us + segment.base_us, steady_us, utc_us)
+        return None
 
     def utc_us(self, at_us: int) -> int | None:
         """Return the time of day of an instant, in µs since 1970, as the recorder's computer had it when it
@@ -431,7 +444,13 @@ def _utc_ahead_us(description: dict[str, Any]) -> int | None:
     return utc_us - hub_us
 
 
-def _read_description(path: Path) -> dict[str, Any]:
+def _hub_of(description: dict[str, Any]) -> tuple[str, int]:
+    """Return the boot id of the hub that the last blocks came from, and what is added to its clock."""
+    hub_id, base_us = description.get("hub", ""), description.get("base_us", 0)
+    return (hub_id, base_us) if type(hub_id) is str and type(base_us) is int else ("", 0)
+
+
+def read_description(path: Path) -> dict[str, Any]:
     """Read recording.json. Raises RecordingError, OSError."""
     try:
         with open_file(path) as file:

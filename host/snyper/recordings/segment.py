@@ -73,7 +73,7 @@ class Segment:
         self._entries: Array | None = numpy.zeros(0, ENTRY)  # None while they are not in memory
         self._levels: dict[int, Level] = {}
         self._reduced = 0  # how many blocks the smallest buckets have
-        self._has_sidecar = False  # which only a finished one has
+        self.has_sidecar = False  # which only a finished one has
 
     def open(self) -> None:
         """Read what is there, where it can be from the file beside it."""
@@ -84,7 +84,7 @@ class Segment:
 
     def grow(self) -> bool:
         """Read on, and return whether there was more."""
-        if self._has_sidecar or self.next_begin is not None:
+        if self.has_sidecar or self.next_begin is not None:
             return False
         before = self.end
         with open_file(self.path) as file:
@@ -114,7 +114,7 @@ class Segment:
     def entries(self) -> Array:
         """Return an entry for each record, but for those of kinds that are not known."""
         if self._entries is None:
-            self._entries = self._stored_entries() if self._has_sidecar else None
+            self._entries = self._stored_entries() if self.has_sidecar else None
             if self._entries is None:
                 self._entries = self._scanned_entries()
         if self._new:
@@ -137,10 +137,10 @@ class Segment:
     def level(self, bits: int) -> Level:
         """Return a level of the pyramid. Raises RecordingError, OSError."""
         assert self.spec is not None
-        if self._has_sidecar and bits not in self._levels:
+        if self.has_sidecar and bits not in self._levels:
             with suppress(Unfit, OSError):
                 self._levels[bits] = read_level(sidecar_path(self.path), bits, self.spec)
-        if self._has_sidecar and bits in self._levels:
+        if self.has_sidecar and bits in self._levels:
             return self._levels[bits]
         blocks = self.blocks
         if self._reduced < len(blocks) or BITS[0] not in self._levels:
@@ -232,7 +232,7 @@ class Segment:
         again.grow()
         if again.samples != self.samples:
             raise RecordingError(f"{self.path} has other samples than before")
-        self._has_sidecar = False
+        self.has_sidecar = False
         return again.entries
 
     def _stored_entries(self) -> Array | None:
@@ -267,7 +267,7 @@ class Segment:
             raise Unfit
         for name in (*_NUMBERS, *_NUMBERS_OR_NONE):
             setattr(self, name, summary.get(name))
-        self.epoch, self.spec, self._entries, self._has_sidecar = epoch, spec, None, True
+        self.epoch, self.spec, self._entries, self.has_sidecar = epoch, spec, None, True
 
     def _add(self, offset: int, kind: int, body: memoryview) -> None:
         if self.spec is None and kind != records.SPEC:

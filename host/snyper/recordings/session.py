@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from snyper.client import HubClient
+from snyper.recordings.continuation import continuation_of, last_recording
 from snyper.recordings.errors import InUse
 from snyper.recordings.recorder import Recorder
 from snyper.recordings.retention import remove_old
@@ -56,19 +57,28 @@ async def record_stream(
     spill: Path,
     on_begin: Callable[[Path, Recorder], None],
     history: str | float | None = None,
+    continues: bool = False,
 ) -> None:
-    """Record a stream, `SOURCE/STREAM`, from its first block on until it ends or this is cancelled.
+    """Record a stream, `SOURCE/STREAM`, from its first block on until it ends or this is cancelled: where it
+    `continues` on in its newest recording in `place`, from the end of that as far as the hub still has it.
 
-    `spill` is a folder of its own. Raises ValueError for what is no name, ProtocolError, OSError.
+    `spill` is a folder of its own. Raises ValueError for what is no name, RecordingError, ProtocolError,
+    OSError.
     """
-    reader = hub.read_stream(name, history=history, wait=True)
     source, _, stream = name.rpartition("/")
+    before = await asyncio.to_thread(last_recording, place, source, stream) if continues else None
+    after = None if before is None else await asyncio.to_thread(continuation_of, before)
+    from_seq = epoch = None
+    if after is not None and after.epochs:
+        last = next(reversed(after.epochs.values()))
+        from_seq, epoch = last.end, last.id
+    reader = hub.read_stream(name, history=history, from_seq=from_seq, epoch=epoch, wait=True)
     async with AsyncExitStack() as stack, aclosing(reader.__aiter__()) as blocks:
         recorder: Recorder | None = None
         async for block in blocks:
             if recorder is None:
-                folder = new_folder(place, name)
-                made = await asyncio.to_thread(partial(Recorder, folder, source, stream, spill))
+                folder = before or new_folder(place, name)
+                made = await asyncio.to_thread(partial(Recorder, folder, source, stream, spill, after=after))
                 recorder = await stack.enter_async_context(made)
                 on_begin(folder, recorder)
             assert reader.spec is not None

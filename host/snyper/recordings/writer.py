@@ -20,6 +20,7 @@ from snyper.recordings.layout import (
     segment_path,
     segments_in,
 )
+from snyper.recordings.recording import read_description
 from snyper.recordings.segment import Segment
 from snyper.streams import StreamSpec
 from snyper.system.files import lock, write_private
@@ -31,13 +32,21 @@ SYNC_S = 0.5  # at most so long after it was written a record is on the disk, if
 
 
 class RecordingWriter:
-    """A recording that is written, in a folder that is new or empty. Used by one thread at a time.
+    """A recording that is written, in a folder that is new or empty, or that `continues` one there. Used by
+    one thread at a time.
 
     Every method that writes raises OSError where the disk takes no more; then the record is not in the
     recording, and the next that is written begins another segment.
     """
 
-    def __init__(self, folder: Path, source: str, stream: str, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        source: str,
+        stream: str,
+        segment_bytes: int = SEGMENT_BYTES,
+        continues: bool = False,
+    ) -> None:
         self.folder = folder
         self._segment_bytes = self._most_bytes = segment_bytes
         self._number = 0
@@ -49,10 +58,12 @@ class RecordingWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(folder / WRITER_LOCK)
         try:
-            if (folder / DESCRIPTION).exists() or segments_in(folder):
+            self._description: dict[str, Any] = {"format": FORMAT, "source": source, "stream": stream}
+            if continues:
+                self._continue()
+            elif (folder / DESCRIPTION).exists() or segments_in(folder):
                 raise InUse(f"{folder} has a recording already")
             (folder / READERS_LOCK).touch()
-            self._description: dict[str, Any] = {"format": FORMAT, "source": source, "stream": stream}
             self._write_description()
             sync_folder(folder)
             sync_folder(folder.parent)
@@ -60,11 +71,27 @@ class RecordingWriter:
             os.close(self._lock)
             raise
 
-    def begin(self, epoch: str, spec: StreamSpec, base_us: int = 0) -> None:
+    def _continue(self) -> None:
+        """Go on behind what is there, which may have been cut off anywhere."""
+        before = read_description(self.folder / DESCRIPTION)
+        for name in ("source", "stream"):
+            if before[name] != self._description[name]:
+                raise ValueError(f"{self.folder} is a recording of {before['source']}/{before['stream']}")
+        self._description = before
+        numbers = segments_in(self.folder)
+        if numbers:
+            self._number = numbers[-1]
+            self._write_sidecar()
+
+    def begin(self, epoch: str, spec: StreamSpec, base_us: int = 0, hub_id: str = "") -> None:
         """Have what follows be of this epoch and spec. `base_us` is added to instants of the hub's clock, so
         that they go on where another hub's clock began anew. While a segment is small it is added to that, so
-        that a source with a new epoch for each block costs a record for it, and not a file.
+        that a source with a new epoch for each block costs a record for it, and not a file. The boot id of
+        the hub is for who goes on here.
         """
+        if (hub_id, base_us) != (self._description.get("hub", ""), self._description.get("base_us", 0)):
+            self._description |= {"hub": hub_id, "base_us": base_us}
+            self._write_description()
         body = {"epoch": epoch, "spec": spec.to_data(), "base_us": base_us}
         self._spec = [json.dumps(body).encode()]
         shared_bytes = self._segment_bytes // _SHARED_SHARE
@@ -181,9 +208,14 @@ class RecordingWriter:
                 if not is_sound:
                     return
                 _sync_data(file.fileno())
-            segment = Segment(segment_path(self.folder, self._number), self._number)
-            segment.grow()
-            if segment.next_begin is None:
+            self._write_sidecar()
+
+    def _write_sidecar(self) -> None:
+        """Write the file beside the last segment, for a reader: it does without one, too."""
+        segment = Segment(segment_path(self.folder, self._number), self._number)
+        with suppress(OSError):
+            segment.open()
+            if segment.spec is not None and segment.next_begin is None and not segment.has_sidecar:
                 segment.write_sidecar()
 
 
