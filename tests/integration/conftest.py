@@ -3,6 +3,7 @@ dashboard or a desk of its own.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,10 +21,16 @@ def hub() -> Iterator[HubProcess]:
 
 
 @pytest.fixture(scope="module")
-def url(hub: HubProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def dashboard_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder in which the dashboard is started."""
+    return tmp_path_factory.mktemp("dashboard")
+
+
+@pytest.fixture(scope="module")
+def url(hub: HubProcess, dashboard_folder: Path) -> Iterator[str]:
     from tests.integration.browsing import running_dashboard
 
-    with running_dashboard(tmp_path_factory.mktemp("dashboard"), hub.address) as address:
+    with running_dashboard(dashboard_folder, hub.address) as address:
         yield address
 
 

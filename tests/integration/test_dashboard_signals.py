@@ -3,17 +3,21 @@
 import asyncio
 import io
 import re
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy
 
-from snyper.recordings import open_recording
+from snyper.client import connect
+from snyper.recordings import Recorder, open_recording
 from snyper.recordings.session import only_recorder
 from snyper.shared.device import Device
+from snyper.streams import Block, StreamSpec
 from tests.integration.browsing import (
     Browser,
     Locator,
@@ -157,10 +161,10 @@ def test_by_keyboard_it_pauses_and_zooms_and_shows_the_mean(desk: Watched, hub: 
         page.keyboard.press("p")
         expect(page.get_by_role("button", name="Go on")).to_have_attribute("aria-pressed", "true")
         lab.say(9)
-        page.keyboard.press("+")
-        expect(page.locator(".span output")).to_have_text("5 s")
+        page.keyboard.press("-")
+        expect(page.locator(".span output")).to_have_text("20 s")
         page.keyboard.press("r")
-        expect(panel(page, "lab3/wave").locator(".channels")).to_contain_text("mean and deviation of 0.2")
+        expect(panel(page, "lab3/wave").locator(".channels")).to_contain_text("mean and deviation of 1 s")
         wait_until(lambda: not lab._next, "it was sent")
         expect(canvas(page, "lab3/wave")).to_have_attribute("data-highest", "0")
         canvas(page, "lab3/wave").hover()
@@ -303,6 +307,111 @@ def test_a_full_disk_is_said_and_gone_on_with(desk: Watched, hub: HubProcess, sm
         expect(said).to_have_attribute("data-bad", "true")
         filler.unlink()
         expect(said).to_have_text(re.compile(r"^Recording: 0:\d\d, [\d,]+ samples, none missing$"))
+
+
+SPEC = StreamSpec("<f4", (), 1_000.0)
+
+
+async def write_recording(place: Path, hub: str, stream: str, from_s: int, to_s: int) -> None:
+    """Write one as a recorder would have, from so many seconds before now on until others: zeros, with a 7 in
+    the middle, behind it a second that is missing.
+    """
+    async with connect(hub) as console:
+        now_us = (await console.status()).hub_us
+        boot_id = console.boot_id
+    source, _, name = stream.rpartition("/")
+    async with Recorder(place / "20200101T000000Z-old", source, name, place / "spill") as recorder:
+        middle = (from_s - to_s) // 2
+        for second in range(from_s - to_s):
+            samples = numpy.zeros(1_000, "<f4")
+            if second == middle:
+                samples[500] = 7
+            if second == middle + 1:
+                continue
+            at_us = now_us - (from_s - second) * 1_000_000
+            block = Block("old", second * 1_000, samples, at_us, 0, at_us, lag_us=now_us - at_us)
+            await recorder.put(block, SPEC, boot_id)
+
+
+def in_a_thread(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for it in a loop of its own: this thread has the browser's."""
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(asyncio.run, work).result()
+
+
+def test_what_was_recorded_is_seen_before_what_comes(
+    desk: Watched, hub: HubProcess, url: str, dashboard_folder: Path, tmp_path: Path
+) -> None:
+    place = dashboard_folder / "recordings"
+    place.mkdir()
+    in_a_thread(write_recording(place, hub.address, "lab11/wave", 1_800, 1_200))
+    with source(hub.address, "lab11", rate_hz=2_000):
+        page = open_page(desk, "lab11/wave")
+        breaks = int(canvas(page, "lab11/wave").get_attribute("data-breaks") or "")
+        for span in ("20 s", "30 s", "1 min", "2 min", "5 min", "10 min", "20 min", "30 min", "1 h"):
+            page.keyboard.press("-")
+            expect(page.locator(".span output")).to_have_text(span)
+        expect(canvas(page, "lab11/wave")).to_have_attribute("data-highest", "7")
+        # Before the first, where a second is missing, and between what was recorded and what came.
+        expect(canvas(page, "lab11/wave")).to_have_attribute("data-breaks", str(breaks + 3))
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download what is seen of lab11/wave").click()
+        download.value.save_as(tmp_path / "seen.npy")
+        seen = numpy.load(tmp_path / "seen.npy")
+        assert sorted(set(seen.tolist())) == [0, 7]
+        assert len(seen) > 599_000
+        page.get_by_role("button", name="Pause").click()
+        for _ in range(2):
+            page.keyboard.press("ArrowLeft")
+        expect(page.get_by_role("button", name="Go on")).to_be_visible()
+        page.keyboard.press("p")
+        expect(page.get_by_role("button", name="Pause")).to_be_visible()
+        expect(canvas(page, "lab11/wave")).to_have_attribute("data-highest", "7")
+    shutil.rmtree(place)
+    desk.is_fine()
+
+
+def test_a_recording_is_opened_zoomed_and_moved_through(
+    desk: Watched, hub: HubProcess, url: str, dashboard_folder: Path, tmp_path: Path
+) -> None:
+    place = dashboard_folder / "recordings"
+    place.mkdir()
+    in_a_thread(write_recording(place, hub.address, "lab12/wave", 700, 100))
+    page = desk.context.new_page()
+    page.goto("/signals")
+    page.get_by_role("button", name="Open lab12/wave").click()
+    name = "20200101T000000Z-old"
+    plot = canvas(page, name)
+    expect(plot).to_have_attribute("data-highest", "7")
+    expect(plot).to_have_attribute("data-breaks", "2")
+    expect(panel(page, name).locator("output")).to_have_text("10 min")
+    panel(page, name).get_by_role("button", name="Less time").click()
+    expect(panel(page, name).locator("output")).to_have_text("5 min")
+    panel(page, name).get_by_role("button", name="Later").focus()
+    for span_s in (120, 60, 30):  # around its middle, by keyboard
+        page.keyboard.press("+")
+        expect(plot).to_have_attribute("data-span", str(span_s))
+        expect(plot).to_have_attribute("data-highest", "7")
+    with page.expect_download() as download:
+        page.get_by_role("button", name=f"Download what is seen of {name}").click()
+    download.value.save_as(tmp_path / "seen.npy")
+    seen = numpy.load(tmp_path / "seen.npy")
+    assert seen.max() == 7
+    assert len(seen) == 29_000
+    for _ in range(4):
+        page.keyboard.press("ArrowLeft")
+    expect(plot).to_have_attribute("data-highest", "0")
+    box = plot.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] - 20, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 60, box["y"] + 50, steps=4)
+    page.mouse.up()
+    expect(plot).to_have_attribute("data-highest", "7")
+    page.get_by_role("button", name=f"Close {name}", exact=True).click()
+    expect(panel(page, name)).to_have_count(0)
+    shutil.rmtree(place)
+    desk.is_fine()
 
 
 def test_a_hub_that_is_lost_is_said_to_be_and_goes_on(browser: Browser, tmp_path: Path) -> None:

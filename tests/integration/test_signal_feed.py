@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import numpy
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from snyper.client import ReconnectingClient
 from snyper.dashboard import signal_feed
 from snyper.dashboard.model import Model
+from snyper.dashboard.recorded_past import MOST_CHANNELS, RecordedPast
 from snyper.dashboard.signal_feed import Signal, SignalFeed
-from snyper.dashboard.signal_lines import MOST_CHANNELS, Said, SignalLines
+from snyper.dashboard.signal_lines import Said, SignalLines, View
+from snyper.dashboard.signal_recorders import SignalRecorders
 from snyper.hub import stream_fan
 from snyper.hub.stream_hub import StreamHub
 from snyper.shared.clock import now_us
@@ -115,7 +118,7 @@ async def test_a_tab_is_sent_the_columns_that_have_changed() -> None:
         feed_of(hub) as feed,
     ):
         signal = wanted(feed)
-        lines = SignalLines(signal, 10, 1_000)
+        lines = SignalLines(signal, View(10_000_000), 1_000)
         await until(lambda: counter.stream.is_read and wanted(feed) is signal, "it should be read")
         seen: dict[int, tuple[float, float]] = {}
         for round_ in range(5):
@@ -147,22 +150,30 @@ async def test_who_is_paused_sees_nothing_that_came_since_and_zooms_in_what_ther
         feed_of(hub) as feed,
     ):
         signal = wanted(feed)
-        lines = SignalLines(signal, 10, 1_000)
+        lines = SignalLines(signal, View(10_000_000), 1_000)
         await until(lambda: counter.stream.is_read and wanted(feed) is signal, "it should be read")
         await send(counter, 100)
         await came(feed, signal, 1)
         await lines.take()
         assert lines.news(is_rolling=False)
-        _, place = lines.place
+        end_us = lines.newest_us
+        assert end_us is not None
+        lines.hold(end_us)
         await send(counter, 100)
         await came(feed, signal, 2)
-        await lines.take(place)
-        assert lines.news(is_rolling=False) is None
-        zoomed = SignalLines(signal, 1, 1_000)
-        await zoomed.take(place)
-        said = zoomed.news(is_rolling=False)
+        zoomed = SignalLines(signal, View(1_000_000, end_us), 1_000)
+        for paused in (lines, zoomed):
+            await paused.take()
+            said = paused.news(is_rolling=False)
+            assert said is not None
+            assert said["high"][-1] == [99]
+            assert paused.news(is_rolling=False) is None
+        lines.release()
+        await lines.take()
+        said = lines.news(is_rolling=False)
         assert said is not None
-        assert said["high"][-1] == [99]
+        assert said["high"][-1] == [199]
+        assert not any(row[0] for row in said["broken"])
 
 
 async def test_who_slept_finds_a_gap_where_blocks_are_kept_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +185,7 @@ async def test_who_slept_finds_a_gap_where_blocks_are_kept_no_more(monkeypatch: 
         feed_of(hub) as feed,
     ):
         signal = wanted(feed)
-        lines = SignalLines(signal, 10, 1_000)
+        lines = SignalLines(signal, View(10_000_000), 1_000)
         await until(lambda: counter.stream.is_read and wanted(feed) is signal, "it should be read")
         for count in range(1, 6):
             await send(counter, 100)
@@ -189,10 +200,47 @@ async def test_who_slept_finds_a_gap_where_blocks_are_kept_no_more(monkeypatch: 
         assert said["high"][-1] == [499]
         last = signal.last
         assert last is not None
-        kept = signal.samples(last[1].at_us, last[1].at_us + 50_000)
-        assert kept is not None
+        [(spec, kept)] = signal.samples(last[1].at_us, last[1].at_us + 50_000)
+        assert spec == last[0]
         assert kept.tolist() == list(range(400, 450))
-        assert signal.samples(0, 1) is None
+        assert list(signal.samples(0, 1)) == []
+
+
+async def test_what_was_recorded_and_what_came_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(signal_feed, "KEPT_BLOCKS", 2)
+    async with (
+        stream_hub() as hub,
+        source_of(hub.port) as device,
+        counter_of(device, rate_hz=1_000) as counter,
+        feed_of(hub) as feed,
+    ):
+        recorders = SignalRecorders(feed._hub, tmp_path)
+        await recorders.begin(NAME)
+        signal = wanted(feed)
+        await until(lambda: counter.stream.is_read and wanted(feed) is signal, "it should be read")
+        await send(counter, 100)
+        await until(lambda: recorders.running[NAME].recorder is not None, "it should be recorded")
+        for count in range(signal.next + 1, signal.next + 6):
+            await send(counter, 100)
+            await came(feed, signal, count)
+        recording = await recorders.end(NAME)
+        assert recording is not None
+        assert recording.figures().endswith("none missing")
+        past = RecordedPast(tmp_path, recorders.clocks)
+        for span_us in (10_000_000, 100_000_000):  # the latter has all in one column
+            lines = SignalLines(signal, View(span_us), 50)
+            await lines.take()
+            window = lines.past_window(feed._hub.boot_id)
+            assert window is not None
+            lines.set_past(await past.of_stream(NAME, window, None))
+            said = lines.news(is_rolling=True)
+            assert said is not None
+            assert min(low for [low] in said["low"]) < 400  # the first that is kept
+            assert max(high for [high] in said["high"]) == 599
+            assert [row[0] for row in said["broken"]] == [1] + [0] * (len(said["broken"]) - 1)
+        past.close()
 
 
 async def test_many_channels_and_numbers_that_have_no_place_on_an_axis() -> None:
@@ -203,7 +251,7 @@ async def test_many_channels_and_numbers_that_have_no_place_on_an_axis() -> None
         feed_of(hub) as feed,
     ):
         signal = wanted(feed, "lab1/wide")
-        lines = SignalLines(signal, 10, 1_000)
+        lines = SignalLines(signal, View(10_000_000), 1_000)
         await until(lambda: stream.is_read and wanted(feed, "lab1/wide") is signal, "it should be read")
         samples = numpy.zeros((1, 3, 40))
         samples[0, 0, :3] = 1.7e308, numpy.nan, -numpy.inf

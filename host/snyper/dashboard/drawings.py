@@ -66,6 +66,8 @@ _ICONS = {
     "pause": "M8 5v14M16 5v14",
     "minus": "M5 12h14",
     "stop": "M6 6h12v12H6z",
+    "earlier": "M15 5l-7 7 7 7",
+    "later": "M9 5l7 7-7 7",
     "record": "M12 5a7 7 0 1 1 0 14a7 7 0 0 1 0-14",
     "download": "M12 4v11M7 11l5 5 5-5M4 20h16",
     "log": "M6 3h8l5 5v13H6zM14 3v5h5M9 13h7M9 17h5",

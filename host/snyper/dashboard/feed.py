@@ -10,6 +10,7 @@ from snyper.client import Event, GameState, HubClient, ReconnectingClient, conne
 from snyper.dashboard.faults import log_fault, log_line
 from snyper.dashboard.model import Model
 from snyper.dashboard.painter import Painter
+from snyper.dashboard.recorded_past import RecordedPast
 from snyper.dashboard.service_readings import ServiceReadings
 from snyper.dashboard.signal_feed import SignalFeed
 from snyper.dashboard.signal_recorders import SignalRecorders
@@ -39,6 +40,7 @@ class HubFeed:
         self.services = ServiceReadings(self.hub, model.hub)
         self.signals = SignalFeed(self.hub, model)
         self.recorders = SignalRecorders(self.hub, recordings)
+        self.past = RecordedPast(recordings, self.recorders.clocks)
         self.connection: HubClient | None = None
         self._poll_now = asyncio.Event()
 

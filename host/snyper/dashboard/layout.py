@@ -43,6 +43,7 @@ _SHORTCUTS = (
     ("P", "signals: pause, go on"),
     ("R", "signals: rolling mean and deviation"),
     ("+ -", "signals: less time, more"),
+    ("← →", "signals: earlier, later"),
     ("M", "sound on, off"),
     ("T", "light, dark, as the system says"),
     ("?", "this list"),
@@ -56,7 +57,7 @@ def add_pages(app: FastAPI, feed: HubFeed, limits: Mapping[str, int], can_leave:
     can sign out.
     """
     export.add_route(app, feed.store, limits["exports"])
-    signal_export.add_route(app, feed.signals)
+    signal_export.add_route(app, feed, limits["exports"])
 
     def page(request: Request) -> None:
         ui.add_head_html(head)

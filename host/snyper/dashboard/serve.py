@@ -78,6 +78,7 @@ async def serve(
             await _serve(feed, sock, access, ready)
         finally:
             await feed.recorders.close()
+            await asyncio.to_thread(feed.past.close)
     finally:
         await asyncio.to_thread(store.close)
 

@@ -1,7 +1,9 @@
 """The signals that somebody looks at: each stream is read once for all tabs, and only meanwhile."""
 
 import asyncio
+import time
 from collections import deque
+from collections.abc import Iterator
 from contextlib import aclosing
 from itertools import islice
 from typing import Any
@@ -78,18 +80,19 @@ class Signal:
         """Return the blocks that are kept from that number on."""
         return list(islice(self._kept, max(0, number - self.first), None))
 
-    def samples(self, from_us: float, to_us: float) -> Array | None:
-        """Return the samples that are kept of that time of the hub's clock, without what is missing between
-        them; None for nothing. Those from before a change of the spec are left out.
-        """
-        found = []
-        for spec, block in self._kept:
+    @property
+    def first_us(self) -> int | None:
+        """Return when the oldest sample that is kept was captured; None where nothing came yet."""
+        return self._kept[0][1].at_us if self._kept else None
+
+    def samples(self, from_us: float, to_us: float) -> Iterator[tuple[StreamSpec, Array]]:
+        """Yield the samples that are kept of that time of the hub's clock."""
+        for spec, block in list(self._kept):
             step_us = 1e6 / spec.rate_hz if spec.rate_hz > 0 else 0.0
             times_us = block.at_us + (numpy.arange(len(block.samples)) * step_us).astype("i8")
             picked = block.samples[(times_us >= from_us) & (times_us < to_us)]
-            if self.last is not None and spec == self.last[0] and len(picked):
-                found.append(picked)
-        return numpy.concatenate(found) if found else None
+            if len(picked):
+                yield spec, picked
 
     async def _read(self) -> None:
         while True:
@@ -145,6 +148,14 @@ class SignalFeed:
         self._names: dict[str, bool] = {}
         self._names_s = -NAMES_S
         self._closing: asyncio.Task[None] | None = None
+        self._ahead: tuple[str, int] | None = None  # how far the time of day is, of the hub of that boot id
+
+    def utc_ahead_us(self) -> int | None:
+        """Return how far the time of day is ahead of the hub's clock, as it was when that was known first."""
+        boot_id, hub_us = self._model.boot_id, self._model.hub_us(time.monotonic())
+        if (self._ahead is None or self._ahead[0] != boot_id) and hub_us is not None:
+            self._ahead = boot_id, time.time_ns() // 1000 - hub_us
+        return None if self._ahead is None else self._ahead[1]
 
     def refresh(self) -> None:
         """Have listed, in the background, what is due."""

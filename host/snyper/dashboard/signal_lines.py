@@ -1,76 +1,143 @@
 """The lines of a signal in one tab: columns of time on edges that never move, each sent once."""
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy
 
+from snyper.dashboard.recorded_past import MOST_CHANNELS, Past, Window
 from snyper.dashboard.signal_feed import Array, Signal
 from snyper.streams import Block, StreamSpec
-from snyper.streams.columns import LiveColumns, column_width_us
+from snyper.streams.columns import Columns, LiveColumns, column_width_us
 from snyper.system import steady
 from snyper.system.text import one_line
 
-MOST_CHANNELS = 8  # of a stream that are drawn: the first
 MIN_COLUMNS, MAX_COLUMNS = 50, 2_000
 MOST_MARKS = 100  # in one frame
 TURN_S = 0.005  # for the blocks of one signal, before whatever else waits
 ROLLING = 20  # a plot is so many times as long as what its mean and deviation are of
 MAX_VALUE = 1e300  # of what is drawn: an axis ends beyond it
+JOINED_US = 2_000  # between the end of what was recorded and the begin of what came, where no rate is known
 _MOST_CHARS = 40  # of a name or a unit
 
 Said = dict[str, Any]  # JSON for the browser
 
 
-class SignalLines:
-    """One signal in columns as wide as `span_s` asks for, for a plot that has so many."""
+@dataclass(frozen=True)
+class View:
+    """The time that is looked at: so long, until an instant of the hub's clock; None for what comes now."""
 
-    def __init__(self, signal: Signal, span_s: float, columns: int) -> None:
+    span_us: int
+    end_us: int | None = None
+
+
+class SignalLines:
+    """A view in columns, for a plot that has so many: of a signal, and of what recordings have from before
+    it came. Without a signal it is of these alone.
+    """
+
+    def __init__(
+        self, signal: Signal | None, view: View, columns: int, utc_ahead_us: int | None = None
+    ) -> None:
+        """`utc_ahead_us` is how far the time of day is ahead of the clock of all this."""
         self.signal = signal
+        self.view = view
+        self.problem = ""  # why there is no past
+        self.is_past_asked = self.is_past_known = False
         self._columns = min(max(columns, MIN_COLUMNS), MAX_COLUMNS)
-        self._width_us = column_width_us(round(span_s * 1e6), self._columns)
+        self._width_us = column_width_us(view.span_us, self._columns)
+        self._last = self._last_of(view)
+        self.is_held = False
+        self._utc_ahead_us = utc_ahead_us
         self._rolling = max(1, self._columns // ROLLING)
         self._next = 0  # the block that is taken next
         self._spec: StreamSpec | None = None
         self._live: LiveColumns | None = None
+        self._live_us = 0  # when what is in it begins
+        self._past: Past | None = None
         self._from = 0  # the column that is sent first
         self._is_whole = True  # the browser has nothing of it
-        self._is_news = False
+        self._is_news = view.end_us is not None
         self._marks: list[tuple[int, str]] = []  # that are not sent yet
+        self.newest_us: int | None = None  # just after the last sample
 
-    @property
-    def place(self) -> tuple[Signal, int]:
-        """Return up to which block of which signal it shows."""
-        return self.signal, self._next
-
-    async def take(self, until: int | None = None) -> None:
-        """Take what has come, up to the block numbered `until`. Half of the time is left to others."""
+    async def take(self) -> None:
+        """Take what has come. Half of the time is left to others."""
+        if self.signal is None or self.is_held:
+            return
         missed = self._next < self.signal.first and self._live is not None
         self._next = max(self._next, self.signal.first)
-        blocks = self.signal.since(self._next)
-        count = len(blocks) if until is None else max(0, until - self._next)
         turn_s = steady.now_s()
-        for spec, block in blocks[:count]:
+        for spec, block in self.signal.since(self._next):
             if steady.now_s() - turn_s > TURN_S:
                 await asyncio.sleep(TURN_S)
                 turn_s = steady.now_s()
-            self._add(spec, replace(block, lost=block.lost + 1) if missed else block)
-            missed = False
             self._next += 1
+            if self.view.end_us is not None:
+                block = _until(spec, block, self.view.end_us)
+            if len(block.samples):
+                self._add(spec, replace(block, lost=block.lost + 1) if missed else block)
+            missed = False
+
+    def is_other(self, signal: Signal) -> bool:
+        """Tell whether it is of another reading of the stream, and not held."""
+        return signal is not self.signal and not self.is_held
+
+    def hold(self, end_us: int) -> None:
+        """Take no more, and show what there is until that instant."""
+        self.is_held = True
+        self._look_at(replace(self.view, end_us=end_us))
+
+    def release(self) -> None:
+        """Go on where it was held."""
+        self.is_held = False
+        self._look_at(replace(self.view, end_us=None))
+
+    def _look_at(self, view: View) -> None:
+        self.view, self._last = view, self._last_of(view)
+        self.begin_anew()
+
+    def _last_of(self, view: View) -> int | None:
+        return None if view.end_us is None else (view.end_us - 1) // self._width_us
 
     def _add(self, spec: StreamSpec, block: Block) -> None:
         is_of_another_clock = self._live is not None and block.at_us // self._width_us < self._live.first
         if self._live is None or spec != self._spec or is_of_another_clock:
             count = int(numpy.prod(spec.shape, dtype=int))
             channels = range(min(count, MOST_CHANNELS))
-            self._live = LiveColumns(spec, self._width_us, self._columns, channels)
+            self._live = LiveColumns(spec, self._width_us, self._columns + 1, channels)
+            self._live_us = block.at_us
+            if self._spec is not None:
+                self._past = None  # which is of other channels, or by another clock
             self._spec = spec
             self._is_whole = True
         self._live.add(block)
+        self.newest_us = int(_times_us(spec, block)[-1]) + 1
         self._marks += [(mark.at_us, _short(mark.name)) for mark in block.marks]
         self._from = min(self._from, block.at_us // self._width_us)  # by jitter before the last one's end
         self._is_news = True
+
+    def past_window(self, hub_id: str = "") -> Window | None:
+        """Return the columns that begin before what has come; None where there is none, or nobody knows."""
+        last = self._last
+        if last is None and self.newest_us is not None:
+            last = (self.newest_us - 1) // self._width_us
+        if last is None:
+            return None
+        first = last - self._columns
+        until = last if self._live is None else min(last, self._live_us // self._width_us)
+        return Window(first, until, self._width_us, hub_id) if first <= until else None
+
+    def set_past(self, past: Past | None) -> None:
+        """Take what recordings have of that window."""
+        self.is_past_known = True
+        self._is_news = True
+        is_like = past is not None and (self._spec is None or self._spec.shape == past.spec.shape)
+        if past is not None and is_like and numpy.dtype(past.spec.dtype).kind != "c":
+            self._past = past
+            self._marks = [(at_us, _short(name)) for at_us, name in past.marks] + self._marks
+            self.begin_anew()
 
     def begin_anew(self) -> None:
         """Have the browser sent all of it next time."""
@@ -80,12 +147,10 @@ class SignalLines:
         """Return what the browser does not have yet, with mean and deviation where they are asked for; None
         for nothing. A column is sent again when it has changed.
         """
-        if self._live is None or self._spec is None or not self._is_news:
+        if not self._is_news or (self.view.end_us is None and self._live is None):
             return None
         self._is_news = False
-        found = self._live.since(
-            self._live.first if self._is_whole else self._from, self._rolling if is_rolling else 1
-        )
+        found = self._found(self._rolling if is_rolling else 1)
         said: Said = {
             "numbers": found.numbers.tolist(),
             "low": _values(found.low),
@@ -97,25 +162,89 @@ class SignalLines:
         if is_rolling:
             said |= {"mean": _values(found.mean), "deviation": _values(found.deviation)}
         if self._is_whole:
-            said["whole"] = self._about(self._spec)
+            said["whole"] = self._about()
         self._is_whole = False
         if len(found.numbers):
             self._from = int(found.numbers[-1])
         return said
 
-    def _about(self, spec: StreamSpec) -> Said:
+    def _found(self, rolling: int) -> Columns:
+        """Return the columns to send, of what came and, with all of it, of what was recorded before that."""
+        none = numpy.zeros((0, 1))
+        found = Columns(numpy.zeros(0, "i8"), none, none, none, none, none.astype("?"))
+        if self._live is not None:
+            found = self._live.since(self._live.first if self._is_whole else self._from, rolling)
+        past = self._past
+        if past is None:
+            return found
+        joint = self._live_us // self._width_us if self._live is not None else None
+        if joint is not None and len(found.numbers) and found.numbers[0] == joint:
+            self._join(past, found)
+        if not self._is_whole:
+            return found
+        newest = self._last if self._last is not None else found.numbers[-1]
+        rows = past.numbers >= newest - self._columns
+        rows &= past.numbers < (newest + 1 if joint is None else joint)
+        shape = past.low[rows].shape
+        nothing = numpy.full(shape, numpy.nan)
+        found = found if len(found.numbers) else replace(found, **dict.fromkeys(_OF_CHANNELS, nothing[:0]))
+        return Columns(
+            numpy.concatenate([past.numbers[rows], found.numbers]),
+            numpy.concatenate([past.low[rows], found.low]),
+            numpy.concatenate([past.high[rows], found.high]),
+            numpy.concatenate([nothing, found.mean]),
+            numpy.concatenate([nothing, found.deviation]),
+            numpy.concatenate([past.is_broken[rows], found.is_broken.astype("?")]),
+        )
+
+    def _join(self, past: Past, found: Columns) -> None:
+        """Join the first column of what came to what was recorded until then."""
+        assert self._live is not None
+        assert self._spec is not None
+        step_us = 2e6 / self._spec.rate_hz if self._spec.rate_hz > 0 else JOINED_US
+        if past.end_us < self._live_us - max(step_us, JOINED_US):
+            found.is_broken[0] = True
+        at = numpy.flatnonzero(past.numbers == found.numbers[0])
+        if len(at):
+            found.low[0] = numpy.fmin(found.low[0], past.low[at[0]])
+            found.high[0] = numpy.fmax(found.high[0], past.high[at[0]])
+            found.is_broken[0] |= past.is_broken[at[0]]
+
+    def _about(self) -> Said:
+        spec = self._spec if self._past is None or self._spec is not None else self._past.spec
+        about = {
+            "width_us": self._width_us,
+            "columns": self._columns + 1,
+            "newest_us": self.newest_us,
+            "utc_us": self._utc_ahead_us,
+            "rolling_s": self._rolling * self._width_us / 1e6,
+        }
+        if spec is None:
+            return about | {"names": [""], "units": [""], "more": 0}
         count = int(numpy.prod(spec.shape, dtype=int))
         shown = min(count, MOST_CHANNELS)
         names = [_short(name) for name in spec.names[:shown]] or [f"channel {at}" for at in range(shown)]
         units = [_short(unit) for unit in spec.units[:shown]] or [""] * shown
-        return {
-            "width_us": self._width_us,
-            "columns": self._columns,
-            "rolling_s": self._rolling * self._width_us / 1e6,
+        return about | {
             "names": names if count > 1 or spec.names else [""],
             "units": units,
             "more": count - shown,
         }
+
+
+_OF_CHANNELS = ("low", "high", "mean", "deviation", "is_broken")
+
+
+def _times_us(spec: StreamSpec, block: Block) -> Array:
+    step_us = 1e6 / spec.rate_hz if spec.rate_hz > 0 else 0.0
+    times: Array = block.at_us + (numpy.arange(len(block.samples)) * step_us).astype("i8")
+    return times
+
+
+def _until(spec: StreamSpec, block: Block, end_us: int) -> Block:
+    """Return what a block has from before an instant."""
+    count = int(numpy.searchsorted(_times_us(spec, block), end_us))
+    return block if count == len(block.samples) else replace(block, samples=block.samples[:count])
 
 
 def _values(rows: Array) -> list[list[float | None]]:

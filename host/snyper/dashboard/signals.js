@@ -5,17 +5,25 @@ const SETTLED_MS = 200;  // after which a window that changes has its size
 const isNarrow = matchMedia("(max-width: 40rem)");
 
 const Plot = {
-  props: { name: String, height: Number },
-  template: `<canvas role="img" :aria-label="label" :data-columns="count" :data-breaks="breaks" :data-marks="marked" :data-highest="highest" :data-pointed="pointed"
-    @pointermove="point($event.offsetX)" @pointerdown="point($event.offsetX)" @pointerleave="point(null)"></canvas>`,
+  props: { name: String, view: Object },  // span_s, and until which instant: to_us, null for now
+  emits: ["move"],
+  template: `<canvas role="img" :aria-label="label" :data-columns="count" :data-breaks="breaks" :data-marks="marked" :data-span="span" :data-highest="highest" :data-pointed="pointed"
+    @pointermove="point($event)" @pointerdown="grasp($event)" @pointerup="letGo" @pointercancel="letGo" @pointerleave="leave"></canvas>`,
   data() {
-    return { label: this.name, count: 0, marked: 0, pointed: null, breaks: 0, highest: null };
+    return { label: this.name, count: 0, marked: 0, pointed: null, breaks: 0, span: null, highest: null };
   },
   created() {
     this.about = null;
     this.rows = [];
     this.marks = [];
     this.pointer = null;  // px
+    this.grasped = null;  // where it was taken hold of, px
+    this.moved = 0;  // px, since then
+  },
+  watch: {
+    view() {
+      this.draw();
+    },
   },
   mounted() {
     this.sizes = new ResizeObserver(() => this.draw());
@@ -28,7 +36,9 @@ const Plot = {
     take(news) {
       if (news.whole) {
         this.about = news.whole;
+        this.cameAt_ms = performance.now();
         this.rows = [];
+        this.marks = [];
       }
       if (news.marks) this.marks.push(...news.marks);
       if (!this.about || !news.numbers.length) return;
@@ -44,11 +54,18 @@ const Plot = {
       this.rows.splice(0, gone);
       this.marks = this.marks.filter(([at_us]) => at_us >= oldest * this.about.width_us).slice(-MARKS);
     },
-    // The instants at both edges, in the hub's clock.
+    isEmpty() {
+      return !this.about || (!this.rows.length && this.view.to_us === null);
+    },
+    // The instants at both edges, in the hub's clock: what moves does so by whole columns.
     edges() {
-      if (!this.rows.length) return null;
-      const to = (this.rows[this.rows.length - 1].number + 1) * this.about.width_us;
-      return { from_us: to - this.about.columns * this.about.width_us, to_us: to };
+      if (this.isEmpty()) return null;
+      const to_us = this.view.to_us ?? (this.rows[this.rows.length - 1].number + 1) * this.about.width_us;
+      return { from_us: to_us - this.view.span_s * 1e6, to_us };
+    },
+    // Whether an instant is yet to come, as far as is known here.
+    isToCome(at_us) {
+      return this.about?.newest_us != null && at_us > this.about.newest_us + (performance.now() - this.cameAt_ms) * 1e3;
     },
     draw() {
       const canvas = this.$el, ratio = window.devicePixelRatio || 1;
@@ -61,17 +78,17 @@ const Plot = {
       const pen = canvas.getContext("2d");
       pen.setTransform(ratio, 0, 0, ratio, 0, 0);
       pen.clearRect(0, 0, width, height);
-      if (!this.rows.length) return;
+      if (this.isEmpty()) return;
       const style = getComputedStyle(canvas), colour = (name) => style.getPropertyValue(name).trim();
       const box = { left: LEFT, right: width - RIGHT, top: TOP, bottom: height - BOTTOM };
-      const { columns, width_us } = this.about;
-      const last = this.rows[this.rows.length - 1].number;
-      const step = (box.right - box.left) / columns;
-      const x = (number) => box.right - (last - number + 0.5) * step;
-      const range = rangeOf(this.rows);
+      const { width_us } = this.about, { from_us, to_us } = this.edges();
+      const x_of = (at_us) => box.right - (to_us - at_us) / (to_us - from_us) * (box.right - box.left) + this.moved;
+      const x = (number) => x_of((number + 0.5) * width_us);
+      const range = rangeOf(this.rows.filter((row) => (row.number + 1) * width_us > from_us && row.number * width_us < to_us));
       const y = (value) => box.bottom - ((value - range.low) / (range.high - range.low)) * (box.bottom - box.top);
       pen.font = `12px ${colour("--font")}`;
-      this.drawGrid(pen, box, range, y, columns * width_us / 1e6, colour);
+      this.drawGrid(pen, box, range, y, colour);
+      this.drawTime(pen, box, (to_us - from_us) / 1e6, colour);
       pen.save();
       pen.beginPath();
       pen.rect(box.left, box.top - 2, box.right - box.left, box.bottom - box.top + 4);
@@ -87,19 +104,26 @@ const Plot = {
         pen.globalAlpha = 1;
         if (isRolling) this.drawMean(pen, channel, x, y, hue);
       }
-      this.drawMarks(pen, box, (at_us) => x(at_us / width_us - 0.5), colour);
-      this.drawPointed(pen, box, step, last, colour);
+      this.drawMarks(pen, box, x_of, colour);
+      this.drawPointed(pen, box, x, colour);
       pen.restore();
       this.count = this.rows.length;
       this.breaks = breaks;
       this.marked = this.marks.length;
       this.highest = range.greatest;
-      this.label = `${this.name}: from ${short(range.least)} to ${short(range.greatest)}`;
+      this.span = (to_us - from_us) / 1e6;
+      this.label = this.rows.length ? `${this.name}: from ${short(range.least)} to ${short(range.greatest)}` : `${this.name}: ${NOTHING}`;
     },
-    drawGrid(pen, box, range, y, span, colour) {
+    drawGrid(pen, box, range, y, colour) {
       pen.lineWidth = 1;
       pen.strokeStyle = colour("--line");
       pen.fillStyle = colour("--muted");
+      if (!this.rows.length) {
+        pen.textAlign = "center";
+        pen.textBaseline = "middle";
+        pen.fillText(NOTHING, (box.left + box.right) / 2, (box.top + box.bottom) / 2);
+        return;
+      }
       pen.textAlign = "right";
       pen.textBaseline = "middle";
       for (const value of range.ticks) {
@@ -110,8 +134,18 @@ const Plot = {
         pen.stroke();
         pen.fillText(tick(value, range.step), box.left - 8, at);
       }
+    },
+    // What moves has seconds until now below it, what stays the time of day.
+    drawTime(pen, box, span, colour) {
+      pen.strokeStyle = colour("--line");
+      pen.fillStyle = colour("--muted");
       pen.textBaseline = "top";
-      const step = nice(span / 6);
+      const ticks = Math.max(2, Math.min(6, Math.floor((box.right - box.left) / 110)));
+      if (this.view.to_us !== null && this.about.utc_us !== null) {
+        this.drawClock(pen, box, span, ticks);
+        return;
+      }
+      const step = niceTime(span / 6);
       for (let count = 0; count * step <= span * 1.0001; count++) {
         const at = box.right - (count * step / span) * (box.right - box.left);
         pen.beginPath();
@@ -119,21 +153,66 @@ const Plot = {
         pen.lineTo(Math.round(at) + 0.5, box.bottom + 4);
         pen.stroke();
         pen.textAlign = count === 0 ? "right" : "center";
-        if (at > box.left - 4) pen.fillText(count === 0 ? "now" : `−${tick(count * step, step)} s`, at, box.bottom + 8);
+        const end = this.view.to_us === null ? "now" : "0 s";
+        if (at > box.left - 4) pen.fillText(count === 0 ? end : `−${lengthOf(count * step, step)}`, at, box.bottom + 8);
       }
     },
-    point(at) {
-      this.pointer = at;
+    drawClock(pen, box, span, ticks) {
+      const step = niceTime(span / ticks);
+      const perPx = span / (box.right - box.left);
+      const to_s = (this.edges().to_us + this.about.utc_us) / 1e6 - this.moved * perPx;
+      const zone_s = -60 * new Date(to_s * 1000).getTimezoneOffset();
+      for (let at_s = Math.floor((to_s + zone_s) / step) * step - zone_s; at_s > to_s - span; at_s -= step) {
+        const at = box.right - (to_s - at_s) / perPx;
+        pen.beginPath();
+        pen.moveTo(Math.round(at) + 0.5, box.bottom);
+        pen.lineTo(Math.round(at) + 0.5, box.bottom + 4);
+        pen.stroke();
+        const words = timeOfDay(at_s, step), half = pen.measureText(words).width / 2;
+        pen.textAlign = "center";
+        pen.fillText(words, Math.min(Math.max(at, box.left + half - LEFT), box.right - half + RIGHT), box.bottom + 8);
+      }
+    },
+    // Taken hold of, it is moved through its time.
+    point(event) {
+      this.pointer = event.offsetX;
+      if (this.grasped !== null) this.moved = event.offsetX - this.grasped;
       this.draw();
     },
+    grasp(event) {
+      this.pointer = event.offsetX;
+      if (event.button === 0 && this.edges()) {
+        this.grasped = event.offsetX - this.moved;
+        this.$el.setPointerCapture(event.pointerId);
+      }
+      this.draw();
+    },
+    letGo() {
+      if (this.grasped === null) return;
+      this.grasped = null;
+      const { from_us, to_us } = this.edges();
+      const by_us = this.moved / (this.$el.clientWidth - LEFT - RIGHT) * (to_us - from_us);
+      const isMoved = Math.abs(this.moved) >= 4;
+      this.moved = 0;
+      if (isMoved) this.$emit("move", to_us - by_us);
+    },
+    leave() {
+      this.pointer = null;
+      this.draw();
+    },
+    // The instant that is pointed at, in parts of what is seen.
+    anchor() {
+      if (this.pointer === null) return null;
+      const share = (this.pointer - LEFT) / (this.$el.clientWidth - LEFT - RIGHT);
+      return Math.min(1, Math.max(0, share));
+    },
     // The values of the column that is pointed at, each from the least to the greatest.
-    drawPointed(pen, box, step, last, colour) {
+    drawPointed(pen, box, x, colour) {
       this.pointed = null;
-      if (this.pointer === null || this.pointer < box.left || this.pointer > box.right) return;
-      const number = last - (box.right - this.pointer) / step + 0.5;
-      const distance = (row) => Math.abs(row.number - number);
+      if (this.pointer === null || this.pointer < box.left || this.pointer > box.right || !this.rows.length || this.moved) return;
+      const distance = (row) => Math.abs(x(row.number) - this.pointer);
       const found = this.rows.reduce((best, row) => (distance(row) < distance(best) ? row : best));
-      const at = box.right - (last - found.number + 0.5) * step;
+      const at = x(found.number);
       const lines = this.about.names.map((name, channel) => {
         const low = found.low[channel], high = found.high[channel];
         const value = low === null ? "–" : low === high ? short(low) : `${short(low)} … ${short(high)}`;
@@ -235,6 +314,33 @@ const Plot = {
   },
 };
 
+const NOTHING = "nothing is kept of this time";
+const TIMES_S = [60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000];
+const niceTime = (step) => (step <= 30 ? nice(step) : TIMES_S.find((one) => one >= step * 0.9999) || nice(step));
+
+const two = (value) => String(value).padStart(2, "0");
+function timeOfDay(at_s, step) {
+  const places = Math.max(0, Math.min(6, -Math.floor(Math.log10(Math.min(step, 1) * 1.0001))));
+  const us = Math.round(at_s * 1e6), at = new Date(Math.floor(us / 1000));
+  const day = `${at.getDate()} ${at.toLocaleString("en", { month: "short" })}`;
+  if (step >= 86400) return day;
+  const time = `${two(at.getHours())}:${two(at.getMinutes())}`;
+  if (step >= 3600) return at.getHours() === 0 ? day : time;
+  if (step >= 60) return time;
+  const part = places ? `.${String(us - Math.floor(us / 1e6) * 1e6).padStart(6, "0").slice(0, places)}` : "";
+  return `${time}:${two(at.getSeconds())}${part}`;
+}
+// A length of time: 0.5 s, 30 s, 5 min, 1 h 30 min, 2 d.
+function lengthOf(seconds, step = 0) {
+  if (seconds < 59.5) return `${step ? tick(seconds, step) : Number(seconds.toPrecision(3))} s`;
+  const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+  seconds = Math.round(seconds);
+  const at = units.findIndex(([, size]) => seconds >= size);
+  const [[name, size], next] = [units[at], units[at + 1]];
+  const whole = Math.floor(seconds / size), rest = Math.round((seconds - whole * size) / next[1]);
+  return rest ? `${whole} ${name} ${rest} ${next[0]}` : `${whole} ${name}`;
+}
+
 const nice = (step) => {
   const power = 10 ** Math.floor(Math.log10(step));
   return [1, 2, 5, 10].find((one) => one * power >= step * 0.9999) * power;
@@ -273,11 +379,15 @@ export default {
   emits: ["act"],
   components: { Plot },
   data() {
-    return { state: null, isPaused: false, isRolling: false, find: "", abouts: {} };
+    // The time that is seen of all streams, and of each recording that is open.
+    return { state: null, live: { span_s: 10, to_us: null }, views: {}, isRolling: false, find: "", abouts: {} };
   },
   computed: {
     spanAt() {
-      return this.state.spans_s.indexOf(this.state.span_s);
+      return this.state.spans_s.indexOf(this.live.span_s);
+    },
+    isPaused() {
+      return this.live.to_us !== null;
     },
     listed() {
       const words = this.find.trim().toLowerCase();
@@ -304,6 +414,11 @@ export default {
     document.removeEventListener("keydown", this.press);
   },
   methods: {
+    lengthOf,
+    began(one) {
+      if (one.began_ms === null) return "at an unknown time";
+      return new Date(one.began_ms).toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+    },
     tell(what) {
       this.$emit("act", what);
     },
@@ -316,6 +431,7 @@ export default {
     take(frame) {
       if (frame.state) {
         this.state = frame.state;
+        this.views = Object.fromEntries(this.state.opened.map((one) => [one.name, this.views[one.name] || one.view]));
         this.restore();
       }
       this.$nextTick(() => {
@@ -347,33 +463,71 @@ export default {
     plot(name) {
       return (this.$refs.plots || []).find((plot) => plot.name === name);
     },
-    zoom(by) {
-      const span_s = this.state?.spans_s[this.spanAt + by];
-      if (span_s) this.tell({ act: "span", span_s });
+    viewOf(one) {
+      return one ? this.views[one.name] : this.live;
+    },
+    // Zoom all streams, or a recording: around what is pointed at where nothing moves.
+    zoom(by, one = null) {
+      const span_s = this.state && (one ? this.spanOf(one, by) : this.state.spans_s[this.spanAt + by]);
+      if (!span_s) return;
+      if (!one && !this.isPaused) return this.look(null, span_s, null);
+      const plots = one ? [this.plot(one.name)] : this.livePlots();
+      const plot = plots.find((each) => each.pointer !== null) || plots[0];
+      const { from_us, to_us } = plot?.edges() || {};
+      const share = plot?.anchor() ?? (one ? 0.5 : 1), at_us = from_us + share * (to_us - from_us);
+      if (to_us) this.look(one, span_s, at_us + (1 - share) * span_s * 1e6);
+    },
+    spanOf(one, by) {
+      const { span_s } = this.views[one.name], whole_s = one.view.span_s;
+      if (by < 0) return this.state.spans_s.filter((other) => other < span_s * 0.999).pop();
+      if (span_s >= whole_s) return null;
+      return Math.min(whole_s, this.state.spans_s.find((other) => other > span_s * 1.001) ?? 2 * span_s);
+    },
+    // Look at what was earlier, with a number below 0, or later, by so many spans.
+    step(by, one = null) {
+      const edges = (one ? this.plot(one.name) : this.livePlots()[0])?.edges();
+      if (edges) this.look(one, this.viewOf(one).span_s, edges.to_us + by * (edges.to_us - edges.from_us));
+    },
+    look(one, span_s, to_us) {
+      if (!one && to_us !== null && this.livePlots().some((plot) => plot.isToCome(to_us))) to_us = null;
+      const view = { span_s, to_us: to_us === null ? null : Math.round(to_us) };
+      if (one) this.views[one.name] = view;
+      else this.live = view;
+      this.tell({ act: "look", recording: one ? one.name : null, ...view });
     },
     pause() {
-      this.isPaused = !this.isPaused;
-      this.tell({ act: "pause", on: this.isPaused });
+      const edges = this.livePlots().map((plot) => plot.edges()).filter(Boolean);
+      if (!this.isPaused && !edges.length) return;
+      const to_us = this.isPaused ? null : Math.round(Math.max(...edges.map((each) => each.to_us)));
+      this.live = { ...this.live, to_us };
+      this.tell({ act: "pause", to_us });
+    },
+    livePlots() {
+      return (this.state?.shown || []).map((one) => this.plot(one.name)).filter(Boolean);
     },
     roll() {
       this.isRolling = !this.isRolling;
       this.tell({ act: "rolling", on: this.isRolling });
     },
-    download(name) {
-      const edges = this.plot(name)?.edges();
+    download(one) {
+      const edges = this.plot(one.name)?.edges();
       if (!edges) return;
       const link = document.createElement("a");
-      link.href = `/export/signal?${new URLSearchParams({ name, ...edges })}`;
+      link.href = `/export/signal?${new URLSearchParams({ [one.stream ? "recording" : "name"]: one.name, ...edges })}`;
       link.download = "";
       link.click();
     },
     press(event) {
       if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
       if (event.target.closest("input, textarea, select, [contenteditable], [role=combobox], .q-dialog")) return;
+      const panel = event.target.closest("[data-recording]");
+      const one = panel && this.state.opened.find((each) => each.name === panel.dataset.recording);
       if (event.key === "p") this.pause();
       else if (event.key === "r") this.roll();
-      else if (event.key === "+") this.zoom(-1);
-      else if (event.key === "-") this.zoom(1);
+      else if (event.key === "+") this.zoom(-1, one);
+      else if (event.key === "-") this.zoom(1, one);
+      else if (event.key === "ArrowLeft") this.step(-0.25, one);
+      else if (event.key === "ArrowRight") this.step(0.25, one);
     },
   },
   template: `
@@ -397,13 +551,15 @@ export default {
           <span v-if="state.cut" class="hint">{{ state.cut }} listed</span>
         </div>
         <div class="toolbar" v-if="state.shown.length">
-          <button type="button" class="button" :aria-pressed="String(isPaused)" @click="pause">
+          <button type="button" class="button" :aria-pressed="String(isPaused)" title="P" @click="pause">
             <span v-html="isPaused ? pictures.play : pictures.pause"></span><span>{{ isPaused ? "Go on" : "Pause" }}</span>
           </button>
-          <div class="span" role="group" aria-label="Seconds that are seen">
+          <div class="span" role="group" aria-label="Time that is seen">
+            <button type="button" class="button ghost" aria-label="Earlier" title="Earlier: ←" @click="step(-0.25)"><span v-html="pictures.earlier"></span></button>
             <button type="button" class="button ghost" aria-label="Less time" title="Less time: +" :disabled="spanAt === 0" @click="zoom(-1)"><span v-html="pictures.plus"></span></button>
-            <output>{{ state.span_s }} s</output>
+            <output>{{ lengthOf(live.span_s) }}</output>
             <button type="button" class="button ghost" aria-label="More time" title="More time: -" :disabled="spanAt === state.spans_s.length - 1" @click="zoom(1)"><span v-html="pictures.minus"></span></button>
+            <button type="button" class="button ghost" aria-label="Later" title="Later: →" :disabled="!isPaused" @click="step(0.25)"><span v-html="pictures.later"></span></button>
           </div>
           <button type="button" class="button" :aria-pressed="String(isRolling)" title="Rolling mean and deviation: R" @click="roll">Rolling mean</button>
         </div>
@@ -414,17 +570,51 @@ export default {
             <div>
               <button type="button" class="button ghost record" :aria-pressed="String(one.recorded)" :aria-label="(one.recorded ? 'End the recording of ' : 'Record ') + one.name" :title="one.recorded ? 'End the recording' : 'Record'"
                 @click="tell({ act: 'record', name: one.name, on: !one.recorded })"><span v-html="one.recorded ? pictures.stop : pictures.record"></span></button>
-              <button type="button" class="button ghost" :aria-label="'Download what is seen of ' + one.name" title="Download what is seen (.npy)" @click="download(one.name)"><span v-html="pictures.download"></span></button>
+              <button type="button" class="button ghost" :aria-label="'Download what is seen of ' + one.name" title="Download what is seen (.npy)" @click="download(one)"><span v-html="pictures.download"></span></button>
               <button type="button" class="button ghost" :aria-label="'Close ' + one.name" title="Close" @click="tell({ act: 'choose', name: one.name })"><span v-html="pictures.close"></span></button>
             </div>
           </header>
           <p class="how" role="status" :data-bad="String(one.bad)">{{ one.bad ? "⚠ " + one.words : one.words }}</p>
           <p v-if="one.recording" class="recording" :data-bad="String(one.recording_bad)"><i class="recorded" v-if="one.recorded" aria-hidden="true"></i>{{ one.recording_bad ? "⚠ " + one.recording : one.recording }}</p>
-          <Plot ref="plots" :name="one.name" />
+          <Plot ref="plots" :name="one.name" :view="live" @move="(to_us) => look(null, live.span_s, to_us)" />
           <ul class="channels" v-if="abouts[one.name]">
             <li v-for="(name, at) in abouts[one.name].names" :key="at" v-show="name || abouts[one.name].units[at]"><i :class="'trace-' + at"></i>{{ name }}<span v-if="abouts[one.name].units[at]">{{ abouts[one.name].units[at] }}</span></li>
             <li v-if="abouts[one.name].more">and {{ abouts[one.name].more }} more</li>
             <li v-if="isRolling">mean and deviation of {{ Number(abouts[one.name].rolling_s.toPrecision(2)) }} s</li>
+          </ul>
+        </section>
+      </template>
+      <template v-if="state && (state.recordings.length || state.opened.length || state.recordings_problem)">
+        <section class="panel recordings" aria-label="Recordings">
+          <header><h2>Recordings</h2><span class="hint">{{ state.more_recordings }}</span></header>
+          <p v-if="state.recordings_problem" class="problem">⚠ {{ state.recordings_problem }}</p>
+          <ul>
+            <li v-for="one in state.recordings" :key="one.folder">
+              <button type="button" class="button ghost" :aria-pressed="String(one.on)" :disabled="!one.on && state.is_full" :aria-label="(one.on ? 'Close ' : 'Open ') + one.stream + ', ' + began(one)" :title="one.folder" @click="tell({ act: 'choose', name: one.folder })">
+                <span v-html="one.on ? pictures.close : pictures.signals"></span><strong>{{ one.stream }}</strong>
+              </button>
+              <span class="facts"><span>{{ began(one) }}</span><span v-if="one.recorded"><i class="recorded" role="img" aria-label="recorded now"></i></span><span v-for="figure in one.figures">{{ figure }}</span></span>
+            </li>
+          </ul>
+        </section>
+        <section v-for="one in state.opened" :key="one.name" class="panel signal" :aria-label="one.name" :data-recording="one.name" data-live="true">
+          <header>
+            <h2 :title="one.name">{{ one.stream }}</h2>
+            <div>
+              <button type="button" class="button ghost" :aria-label="'Earlier in ' + one.name" title="Earlier: ←" @click="step(-0.25, one)"><span v-html="pictures.earlier"></span></button>
+              <button type="button" class="button ghost" :aria-label="'Less time of ' + one.name" title="Less time: +" @click="zoom(-1, one)"><span v-html="pictures.plus"></span></button>
+              <output>{{ lengthOf(views[one.name].span_s) }}</output>
+              <button type="button" class="button ghost" :aria-label="'More time of ' + one.name" title="More time: -" :disabled="!spanOf(one, 1)" @click="zoom(1, one)"><span v-html="pictures.minus"></span></button>
+              <button type="button" class="button ghost" :aria-label="'Later in ' + one.name" title="Later: →" @click="step(0.25, one)"><span v-html="pictures.later"></span></button>
+              <button type="button" class="button ghost" :aria-label="'Download what is seen of ' + one.name" title="Download what is seen (.npy)" @click="download(one)"><span v-html="pictures.download"></span></button>
+              <button type="button" class="button ghost" :aria-label="'Close ' + one.name" title="Close" @click="tell({ act: 'choose', name: one.name })"><span v-html="pictures.close"></span></button>
+            </div>
+          </header>
+          <p class="how" :data-bad="String(one.bad)">{{ one.bad ? "⚠ " + one.words : "Recording " + one.name }}</p>
+          <Plot ref="plots" :name="one.name" :view="views[one.name]" @move="(to_us) => look(one, views[one.name].span_s, to_us)" />
+          <ul class="channels" v-if="abouts[one.name]">
+            <li v-for="(name, at) in abouts[one.name].names" :key="at" v-show="name || abouts[one.name].units[at]"><i :class="'trace-' + at"></i>{{ name }}<span v-if="abouts[one.name].units[at]">{{ abouts[one.name].units[at] }}</span></li>
+            <li v-if="abouts[one.name].more">and {{ abouts[one.name].more }} more</li>
           </ul>
         </section>
       </template>

@@ -7,7 +7,20 @@ from nicegui.element import Element
 
 from snyper.dashboard import drawings
 
-_ICONS = ("play", "pause", "record", "stop", "plus", "minus", "download", "close", "lost", "signals")
+_ICONS = (
+    "play",
+    "pause",
+    "record",
+    "stop",
+    "plus",
+    "minus",
+    "earlier",
+    "later",
+    "download",
+    "close",
+    "lost",
+    "signals",
+)
 
 
 class Signals(Element, component="signals.js"):

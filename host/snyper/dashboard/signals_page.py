@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any
 
 from nicegui import Client
@@ -9,18 +10,27 @@ from nicegui import Client
 from snyper.dashboard import widgets
 from snyper.dashboard.faults import log_fault
 from snyper.dashboard.feed import HubFeed
+from snyper.dashboard.recorded_past import Shelved, Window
 from snyper.dashboard.signal_feed import Signal
-from snyper.dashboard.signal_lines import Said, SignalLines
+from snyper.dashboard.signal_lines import Said, SignalLines, View
+from snyper.dashboard.signal_recorders import clock_length
 from snyper.dashboard.signals import Signals
-from snyper.recordings.errors import InUse
+from snyper.dashboard.widgets import plural
+from snyper.recordings.errors import InUse, RecordingError
 from snyper.system import steady
 from snyper.system.files import shown
 from snyper.system.text import harmless
 
-SPANS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60)
+SPANS_S = (
+    *(0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30),
+    *(60, 120, 300, 600, 1_200, 1_800, 3_600, 7_200, 14_400, 28_800, 86_400),
+)
+MIN_SPAN_US = 100_000
+MAX_SPAN_S = 366 * 86_400  # of a recording
 MOST_SHOWN = 6  # in one tab
 MOST_LISTED = 200
 FRAME_S = 1 / 30
+MAX_US = 1 << 60
 IDLE_S = 0.5  # until a frame with no news, so that it is known whether somebody looks
 HIDDEN_S = 5.0  # without an acknowledgement, after which nobody looks
 
@@ -36,16 +46,17 @@ class SignalsPage:
         self._client = client
         self._frame_s = max(FRAME_S, 2 / messages_per_s)
         self._shown: dict[str, SignalLines | None] = {}
-        self._span_s: float = 10
+        self._view = View(10_000_000)  # of all streams
+        self._views: dict[str, View] = {}  # of the recordings that are open, by their folders
+        self._wholes: dict[str, View] = {}  # from begin to end of each
+        self._reading: dict[str, asyncio.Task[None]] = {}  # what recordings have of a plot
         self._columns = 0  # of a plot, 0 before the browser says so
-        self._is_paused = False
         self._is_rolling = False
         self._number = 0  # of the frame that was sent last
         self._sent_s = 0.0
         self._is_drawn = True
         self._state: Said = {}  # as the browser has it
         self._state_s = 0.0  # when that was found
-        self._held: dict[str, tuple[Signal, int]] = {}  # where each stands while it is paused
         self._due = asyncio.Event()
         with widgets.box("div", "page"):
             with widgets.box("div", "heading"), widgets.box("div"):
@@ -64,14 +75,14 @@ class SignalsPage:
         elif act == "size":
             self._columns = int(said["columns"])
             self._shown = dict.fromkeys(self._shown)
-        elif act == "span" and said.get("span_s") in SPANS_S:
-            self._span_s = said["span_s"]
-            self._shown = dict.fromkeys(self._shown)
+        elif act == "look":
+            self._look(said.get("recording"), float(said["span_s"]), said.get("to_us"))
+        elif act == "choose" and self._feed.past.find(str(said.get("name"))) is not None:
+            return self._open(str(said.get("name")))
         elif act == "choose":
             self._choose(str(said.get("name")))
         elif act == "pause":
-            self._is_paused = said.get("on") is True
-            self._held = {name: lines.place for name, lines in self._shown.items() if lines}
+            self._pause(said.get("to_us"))
         elif act == "rolling":
             self._is_rolling = said.get("on") is True
             self._send_whole()
@@ -82,10 +93,55 @@ class SignalsPage:
         return None
 
     def _choose(self, name: str) -> None:
+        """Show a stream, or no more where it was shown."""
         if name in self._shown:
-            del self._shown[name]
+            self._close(name)
         elif len(self._shown) < MOST_SHOWN and name in self._feed.signals.names():
             self._shown[name] = None
+
+    def _close(self, name: str) -> None:
+        del self._shown[name]
+        self._views.pop(name, None)
+
+    async def _open(self, folder: str) -> None:
+        """Show a recording from begin to end, or no more where it was shown."""
+        if folder in self._shown:
+            self._close(folder)
+        elif (one := await self._feed.past.look_at(folder)) and len(self._shown) < MOST_SHOWN:
+            length_us = one.end_us + 1 - one.begin_us
+            whole = View(min(max(MIN_SPAN_US, length_us), MAX_SPAN_S * 10**6), one.end_us + 1)
+            self._views[folder] = self._wholes[folder] = whole
+            self._shown[folder] = None
+        self._state_s = 0.0
+        self._due.set()
+
+    def _streams(self) -> list[str]:
+        return [name for name in self._shown if name not in self._views]
+
+    def _look(self, recording: Any, span_s: float, to_us: Any) -> None:
+        """Have the time be another that is looked at: of a recording, or of all streams."""
+        if not SPANS_S[0] <= span_s <= MAX_SPAN_S:
+            return
+        view = View(round(span_s * 1e6), _instant(to_us))
+        if recording is not None:
+            if recording in self._views and view.end_us is not None:
+                self._views[recording], self._shown[recording] = view, None
+            return
+        self._view = view
+        self._shown |= dict.fromkeys(self._streams())
+
+    def _pause(self, to_us: Any) -> None:
+        """Have all streams stay as they are seen, until that instant, or go on with None."""
+        end_us = _instant(to_us)
+        for name in self._streams():
+            lines = self._shown[name]
+            if end_us is not None and lines is not None:
+                lines.hold(end_us)
+            elif lines is not None and lines.is_held:
+                lines.release()
+            else:
+                self._shown[name] = None
+        self._view = replace(self._view, end_us=end_us)
 
     async def _record(self, name: str, is_on: bool) -> None:
         recorders = self._feed.recorders
@@ -142,7 +198,8 @@ class SignalsPage:
             return
         signals = self._feed.signals
         signals.refresh()
-        found = {name: signals.want(name) for name in self._shown}
+        self._feed.past.refresh()
+        found = {name: signals.want(name) for name in self._streams()}
         if not self._is_drawn:
             return
         frame: Said = {}
@@ -160,21 +217,58 @@ class SignalsPage:
 
     async def _news(self, found: dict[str, Signal | None]) -> Said:
         news = {}
-        for name, signal in found.items():
-            if signal is None or name not in self._shown:
+        for name in list(self._shown):
+            signal = found.get(name)
+            lines = self._lines_of(name, signal)
+            if lines is None:
                 continue
-            until = None
-            if self._is_paused:
-                held, until = self._held.setdefault(name, (signal, signal.next))
-                if held is not signal:
-                    continue
-            lines = self._shown[name]
-            if lines is None or lines.signal is not signal:
-                lines = self._shown[name] = SignalLines(signal, self._span_s, self._columns)
-            await lines.take(until)
+            await lines.take()
+            self._read_past(name, lines)
+            if lines.view.end_us is not None and not lines.is_past_known:
+                continue  # which comes at once, or shortly
             if self._shown.get(name) is lines and (said := lines.news(self._is_rolling)):
                 news[name] = said
         return news
+
+    def _lines_of(self, name: str, signal: Signal | None) -> SignalLines | None:
+        """Return what is shown of a stream or a recording, made where that is due; None for nothing."""
+        lines = self._shown.get(name)
+        view = self._views.get(name)
+        if view is not None:
+            recording = self._feed.past.find(name)
+            if lines is None and recording is not None:
+                lines = SignalLines(None, view, self._columns, recording.utc_ahead_us)
+        elif signal is not None and (lines is None or lines.is_other(signal)):
+            lines = SignalLines(signal, self._view, self._columns, self._feed.signals.utc_ahead_us())
+        if lines is not None and name in self._shown:
+            self._shown[name] = lines
+        return lines
+
+    def _read_past(self, name: str, lines: SignalLines) -> None:
+        """Have read what recordings have of a plot, unless that is known."""
+        window = lines.past_window(self._feed.model.boot_id)
+        if lines.is_past_asked or (window is None and lines.view.end_us is None and lines.newest_us is None):
+            return
+        lines.is_past_asked = True
+        if (before := self._reading.pop(name, None)) is not None:
+            before.cancel()
+        if window is None:
+            lines.is_past_known = True
+        else:
+            self._reading[name] = asyncio.create_task(self._take_past(name, lines, window))
+
+    async def _take_past(self, name: str, lines: SignalLines, window: Window) -> None:
+        past = None
+        try:
+            if name in self._views:
+                past = await self._feed.past.of_recording(name, window)
+            else:
+                ahead_us = self._feed.signals.utc_ahead_us()
+                past = await self._feed.past.of_stream(name, window, ahead_us)
+        except (RecordingError, OSError, ValueError) as error:
+            lines.problem = f"What was recorded cannot be read: {error}"
+        lines.set_past(past)
+        self._due.set()
 
     def _state_of(self, found: dict[str, Signal | None]) -> Said:
         names, recorders = self._feed.signals.names(), self._feed.recorders
@@ -188,13 +282,44 @@ class SignalsPage:
             "cut": widgets.shown_of(len(listed), len(names), "stream"),
             "hub": harmless(self._feed.model.hub),
             "empty": not names and self._feed.signals.is_listed,
-            "shown": [self._face_of(name, signal, names.get(name, False)) for name, signal in found.items()],
-            "is_full": len(found) >= MOST_SHOWN,
+            "shown": [self._face_of(name, signal) for name, signal in found.items()],
+            "opened": [self._face_of_recording(name) for name in self._views],
+            "recordings": [self._entry_of(one) for one in self._feed.past.shelf],
+            "more_recordings": widgets.shown_of(
+                len(self._feed.past.shelf), self._feed.past.count, "recording"
+            ),
+            "recordings_problem": self._feed.past.problem,
+            "is_full": len(self._shown) >= MOST_SHOWN,
             "spans_s": SPANS_S,
-            "span_s": self._span_s,
         }
 
-    def _face_of(self, name: str, signal: Signal | None, is_here: bool) -> Said:
+    def _entry_of(self, one: Shelved) -> Said:
+        began = None if one.utc_ahead_us is None else (one.begin_us + one.utc_ahead_us) // 1000
+        running = self._feed.recorders.running.values()
+        now = next((it for it in running if it.folder is not None and it.folder.name == one.folder), None)
+        figures = [clock_length((one.end_us - one.begin_us) / 1e6), plural(one.samples, "sample")]
+        figures += [f"{one.missing:,} missing"] if one.missing else []
+        return {
+            "folder": one.folder,
+            "stream": harmless(one.stream),
+            "began_ms": began,
+            "figures": figures if now is None else [now.figures()],
+            "recorded": now is not None,
+            "on": one.folder in self._views,
+        }
+
+    def _face_of_recording(self, name: str) -> Said:
+        one, lines, whole = self._feed.past.find(name), self._shown.get(name), self._wholes[name]
+        problem = "It is not there any more" if one is None else lines.problem if lines else ""
+        return {
+            "name": name,
+            "stream": harmless(one.stream) if one else name,
+            "words": problem,
+            "bad": bool(problem),
+            "view": {"span_s": whole.span_us / 1e6, "to_us": whole.end_us},
+        }
+
+    def _face_of(self, name: str, signal: Signal | None) -> Said:
         words, is_bad = self._how_of(signal)
         face = {"name": name, "words": words, "bad": is_bad, "live": not is_bad, "recorded": False}
         running = self._feed.recorders.running.get(name)
@@ -203,6 +328,8 @@ class SignalsPage:
             face |= {"recorded": True, "recording": words, "recording_bad": is_bad}
         elif problem := self._feed.recorders.problems.get(name):
             face |= {"recording": f"The recording has ended: {problem}", "recording_bad": True}
+        elif (lines := self._shown.get(name)) is not None and lines.problem:
+            face |= {"recording": lines.problem, "recording_bad": True}
         return face
 
     def _how_of(self, signal: Signal | None) -> tuple[str, bool]:
@@ -236,3 +363,8 @@ class SignalsPage:
             return "No stream here yet"
         here = sum(names.values())
         return f"{here:,} of {widgets.plural(len(names), 'stream')} here"
+
+
+def _instant(to_us: Any) -> int | None:
+    """Return an instant that a browser says, or None for now."""
+    return None if to_us is None else min(max(int(to_us), -MAX_US), MAX_US)

@@ -1,0 +1,320 @@
+"""Recordings as the page of signals shows them: the list of them, and columns of what they have."""
+
+import asyncio
+import os
+import re
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy
+
+from snyper.dashboard.faults import log_fault
+from snyper.recordings import Recording, RecordingError, open_recording
+from snyper.recordings.pyramid import channel_count
+from snyper.recordings.retention import recordings_in
+from snyper.streams import StreamSpec
+from snyper.system import steady
+
+Array = numpy.ndarray[Any, Any]
+
+LIST_S = 2.0  # between two looks at the folder
+GROWN_S = 10.0  # after which one that grows is opened again to see how much it has
+MOST_LISTED = 50  # the newest
+MOST_CHANNELS = 8
+SAME_CLOCK_US = 1_000_000  # two recordings whose clocks differ by less have the same: none is set
+EXPORT_BYTES = 4 << 20  # of samples in memory at once
+_SEGMENT = re.compile(r"\d{6,9}\.seg")
+
+
+@dataclass(frozen=True)
+class Shelved:
+    """A recording in the list. Instants are in µs of its own clock."""
+
+    folder: str
+    stream: str  # SOURCE/STREAM
+    begin_us: int
+    end_us: int  # of the last sample
+    samples: int
+    missing: int
+    utc_ahead_us: int | None  # of its clock
+
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """Columns of recordings: a row for each that has samples, in order, with a value for each channel."""
+
+    spec: StreamSpec
+    numbers: Array
+    low: Array
+    high: Array
+    is_broken: Array
+    end_us: int  # of the last sample
+    marks: list[tuple[int, str]]
+
+
+class RecordedPast:
+    """The recordings in `place`, read in one thread of its own. Nothing is read while nobody asks, and
+    nothing is open in between, so that retention may remove it.
+    """
+
+    def __init__(self, place: Path, clocks: Mapping[str, str]) -> None:
+        """`clocks` has the boot id of the hub of recordings that were made here."""
+        self.place = place
+        self.shelf: list[Shelved] = []  # the newest first
+        self.count = 0  # of all, shown or not
+        self.problem = ""
+        self._clocks = clocks
+        self._known: dict[str, tuple[tuple[int, ...], float, Shelved | None]] = {}
+        self._listed_s = -LIST_S
+        self._listing: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, "recordings")
+
+    def close(self) -> None:
+        """Read no more."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def find(self, folder: str) -> Shelved | None:
+        """Return a recording of the list."""
+        return next((one for one in self.shelf if one.folder == folder), None)
+
+    def refresh(self) -> None:
+        """Have the list read, in the background, if that is due."""
+        if self._listing is None and steady.now_s() - self._listed_s >= LIST_S:
+            self._listing = asyncio.create_task(self._list())
+
+    async def look_at(self, folder: str) -> Shelved | None:
+        """Return a recording of the list as it is now."""
+        found: Shelved | None = await self._run(self._about, self.place / folder, True)
+        self.shelf = [found if found and one.folder == folder else one for one in self.shelf]
+        return found
+
+    async def of_stream(self, stream: str, window: "Window", utc_ahead_us: int | None) -> Past | None:
+        """Return what the recordings of a stream have of a time of the hub's clock, which is so far behind
+        the time of day; None for nothing.
+        """
+        found: Past | None = await self._run(self._of_stream, stream, window, utc_ahead_us, window.hub_id)
+        return found
+
+    async def of_recording(self, folder: str, window: "Window") -> Past | None:
+        """Return what one has of a time of its own clock. Raises RecordingError, OSError."""
+        found: Past | None = await self._run(_columns_of, self.place / folder, window, 0)
+        return found
+
+    async def _run(self, work: Any, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    async def _list(self) -> None:
+        try:
+            await self._run(self._look)
+            self.problem = ""
+        except OSError as error:
+            self.problem = error.strerror or str(error)
+        finally:
+            self._listed_s, self._listing = steady.now_s(), None
+
+    # --- in the thread
+
+    def _look(self) -> None:
+        folders = recordings_in(self.place)[::-1]
+        found = [self._about(folder) for folder in folders[:MOST_LISTED]]
+        names = {folder.name for folder in folders[:MOST_LISTED]}
+        self._known = {name: known for name, known in self._known.items() if name in names}
+        self.count = len(folders)
+        self.shelf = [one for one in found if one is not None]
+
+    def _about(self, folder: Path, is_wanted: bool = False) -> Shelved | None:
+        """Return what the list says of a recording; None for one that cannot be read, or has nothing."""
+        state = _state_of(folder)
+        known = self._known.get(folder.name)
+        is_known = known is not None and not is_wanted and steady.now_s() - known[1] < GROWN_S
+        if known is not None and (known[0] == state or is_known):
+            return known[2]
+        about = None
+        try:
+            with open_recording(folder) as recording:
+                about = _about(recording)
+        except (RecordingError, OSError) as error:
+            log_fault("a recording cannot be read", error)
+        self._known[folder.name] = state, steady.now_s(), about
+        return about
+
+    def _of_stream(self, stream: str, window: "Window", utc_ahead_us: int | None, hub_id: str) -> Past | None:
+        parts = []
+        for folder in recordings_in(self.place):
+            try:
+                with open_recording(folder) as recording:
+                    if f"{recording.source}/{recording.stream}" != stream:
+                        continue
+                    ahead_us = self._ahead_us(recording, utc_ahead_us, hub_id)
+                    if ahead_us is not None:
+                        parts.append(_columns(recording, window, ahead_us))
+            except (RecordingError, OSError, ValueError) as error:
+                log_fault("a recording cannot be read", error)
+        return _merged([part for part in parts if part is not None])
+
+    def _ahead_us(self, recording: Recording, utc_ahead_us: int | None, hub_id: str) -> int | None:
+        """Return how far the hub's clock is ahead of a recording's; None where nobody knows."""
+        if hub_id and self._clocks.get(recording.folder.name) == hub_id:
+            return 0
+        own_us = recording.utc_us(0)
+        if own_us is None or utc_ahead_us is None:
+            return None
+        ahead_us = own_us - utc_ahead_us
+        return 0 if abs(ahead_us) < SAME_CLOCK_US else ahead_us
+
+    def samples_of(
+        self, stream: str, from_us: int, to_us: int, utc_ahead_us: int | None, hub_id: str
+    ) -> Iterator[tuple[StreamSpec, Array]]:
+        """Yield the samples that the recordings of a stream have of a time of the hub's clock, each once."""
+        for folder in recordings_in(self.place):
+            with open_recording(folder) as recording:
+                if f"{recording.source}/{recording.stream}" != stream:
+                    continue
+                ahead_us = self._ahead_us(recording, utc_ahead_us, hub_id)
+                if ahead_us is not None:
+                    yield from _samples(recording, from_us - ahead_us, to_us - ahead_us)
+                    from_us = max(from_us, _end_us(recording) + 1 + ahead_us)
+
+    def samples_in(self, folder: str, from_us: int, to_us: int) -> Iterator[tuple[StreamSpec, Array]]:
+        """Yield the samples that a recording has of a time of its own clock."""
+        with open_recording(self.place / folder) as recording:
+            yield from _samples(recording, from_us, to_us)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The columns from `first` to `last`, of `width_us` each, in the clock of the hub with that boot id."""
+
+    first: int
+    last: int
+    width_us: int
+    hub_id: str = ""
+
+    @property
+    def from_us(self) -> int:
+        """Return where the first begins."""
+        return self.first * self.width_us
+
+    @property
+    def to_us(self) -> int:
+        """Return where the last ends."""
+        return (self.last + 1) * self.width_us
+
+
+def _state_of(folder: Path) -> tuple[int, ...]:
+    """Return what changes when a recording grows, or is another."""
+    found = [entry.stat() for entry in os.scandir(folder) if _SEGMENT.fullmatch(entry.name) is not None]
+    latest_ns = max((one.st_mtime_ns for one in found), default=0)
+    return len(found), sum(one.st_size for one in found), latest_ns
+
+
+def _about(recording: Recording) -> Shelved | None:
+    epochs = recording.epochs
+    samples = sum(one.samples for one in epochs)
+    if not samples:
+        return None
+    begin_us, end_us = recording.span_us
+    missing = sum(one.end - one.first - one.samples for one in epochs)
+    stream = f"{recording.source}/{recording.stream}"
+    return Shelved(recording.folder.name, stream, begin_us, end_us, samples, missing, recording.utc_us(0))
+
+
+def _end_us(recording: Recording) -> int:
+    try:
+        return recording.span_us[1]
+    except RecordingError:  # it has no samples
+        return -(1 << 62)
+
+
+def _columns_of(folder: Path, window: Window, ahead_us: int) -> Past | None:
+    with open_recording(folder) as recording:
+        return _columns(recording, window, ahead_us)
+
+
+def _columns(recording: Recording, window: Window, ahead_us: int) -> Past | None:
+    """Return what a recording has of a time, in a clock that is so far ahead of its own."""
+    epochs = recording.epochs
+    from_us, to_us = window.from_us - ahead_us, window.to_us - ahead_us
+    if not sum(one.samples for one in epochs) or epochs[0].begin_us >= to_us:
+        return None
+    end_us = recording.span_us[1]
+    if end_us < from_us:
+        return None
+    found = recording.overview(from_us, to_us, window.last - window.first + 1)
+    spec = epochs[-1].spec
+    channels = min(channel_count(spec), MOST_CHANNELS)
+    rows = numpy.flatnonzero(found.samples)
+    low = found.low[rows, :channels].astype("f8")
+    high = found.high[rows, :channels].astype("f8")
+    is_number = numpy.isfinite(low) & numpy.isfinite(high)
+    low[~is_number] = high[~is_number] = numpy.nan
+    is_broken = found.is_broken[rows, None] | (found.nans[rows, :channels] > 0) | ~is_number
+    numbers = (found.edges_us[rows] + ahead_us + window.width_us // 2) // window.width_us
+    marks = [(mark.at_us + ahead_us, mark.name) for mark in recording.marks if from_us <= mark.at_us < to_us]
+    return Past(spec, numbers, low, high, is_broken, end_us + ahead_us, marks)
+
+
+def _merged(parts: list[Past]) -> Past | None:
+    """Return columns of several recordings as one, of those with the newest one's spec."""
+    if not parts:
+        return None
+    parts.sort(key=lambda part: part.end_us)
+    spec = parts[-1].spec
+    parts = [part for part in parts if (part.spec.shape, part.spec.dtype) == (spec.shape, spec.dtype)]
+    numbers = numpy.concatenate([part.numbers for part in parts])
+    order = numpy.argsort(numbers, kind="stable")
+    numbers, starts = numpy.unique(numbers[order], return_index=True)
+    if not len(numbers):
+        return None
+    low, high, is_broken = (
+        how.reduceat(numpy.concatenate([getattr(part, name) for part in parts])[order], starts)
+        for how, name in ((numpy.fmin, "low"), (numpy.fmax, "high"), (numpy.logical_or, "is_broken"))
+    )
+    marks = sorted({mark for part in parts for mark in part.marks})
+    return Past(spec, numbers, low, high, is_broken, parts[-1].end_us, marks)
+
+
+def _samples(recording: Recording, from_us: int, to_us: int) -> Iterator[tuple[StreamSpec, Array]]:
+    """Yield what was captured in a time, some megabytes at a time."""
+    epochs = recording.epochs
+    total = sum(one.samples for one in epochs)
+    if not total:
+        return
+    begin_us, end_us = recording.span_us
+    from_us, to_us = max(from_us, begin_us), min(to_us, end_us + 1)
+    largest = max(numpy.dtype(one.spec.dtype).itemsize * channel_count(one.spec) for one in epochs)
+    rate = max(total / max(1, end_us - begin_us), max(one.spec.rate_hz for one in epochs) / 1e6)
+    step_us = max(1, round(EXPORT_BYTES / largest / rate))
+    for at_us in range(from_us, to_us, step_us):
+        for run in recording.read_between(at_us, min(at_us + step_us, to_us)):
+            yield run.spec, run.samples
+
+
+def write_npy(file: BinaryIO, parts: Iterator[tuple[StreamSpec, Array]]) -> int:
+    """Write samples as an array, those of the last spec alone; return how many. Raises OSError."""
+    count, last, begin = 0, None, 0
+    for spec, samples in parts:
+        if last is None or (spec.dtype, spec.shape) != (last.dtype, last.shape):
+            last, count = spec, 0
+            file.seek(0)
+            file.truncate()
+            _write_head(file, spec, 0)
+            begin = file.tell()
+        count += len(samples)
+        file.write(numpy.ascontiguousarray(samples, last.dtype).reshape(-1).view("u1").data)
+    if last is not None:
+        end = file.tell()
+        file.seek(0)
+        _write_head(file, last, count)  # which leaves room for the digits of any count
+        if file.tell() != begin:
+            raise OSError("the head of the array has no room")
+        file.seek(end)
+    return count
+
+
+def _write_head(file: BinaryIO, spec: StreamSpec, count: int) -> None:
+    head = {"descr": spec.dtype, "fortran_order": False, "shape": (count, *spec.shape)}
+    numpy.lib.format.write_array_header_2_0(file, head)
