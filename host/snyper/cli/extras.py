@@ -14,6 +14,8 @@ _MODULES = {
     "arrays": "numpy",
     "zarr": "zarr",
     "dask": "distributed",
+    "cameras": "sqlalchemy",
+    "postgresql": "psycopg",
 }  # of each extra, the one that all else comes with
 
 

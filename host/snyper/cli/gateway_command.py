@@ -1,4 +1,4 @@
-"""`snyper gateway`: a hub, arrays and a signal, over HTTP."""
+"""`snyper gateway`: a hub, arrays, a signal and cameras, over HTTP."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -38,7 +38,7 @@ ServedHub = Annotated[
         "--hub",
         envvar="SNYPER_HUB",
         metavar="[tls://]HOST:PORT",
-        help=f"The hub; without --arrays and --demo-signal {DEFAULT_HUB}.",
+        help=f"The hub; without --arrays, --demo-signal and --cameras {DEFAULT_HUB}.",
         callback=lambda text: text and hub_address(text),
         show_default=False,
     ),
@@ -66,6 +66,30 @@ Channel = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Which of the stream's channels, or all; by default the first."),
 ]
+CamerasFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--cameras", metavar="FOLDER", help="Keep what cameras send in it, and serve it.", file_okay=False
+    ),
+]
+Database = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Keep the records of cameras in postgresql://…, not in SQLite."),
+]
+Zone = Annotated[
+    str,
+    typer.Option(
+        metavar="ZONE", help="Where it is 'today' for cameras, and what stamps without a zone mean."
+    ),
+]
+Origin = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ORIGIN",
+        help="Pages of other sites that may use the cameras, such as https://lab.example, or '*'. May be"
+        " repeated. By default any page where there is a key or --open, else those of this computer.",
+    ),
+]
 
 
 def gateway(
@@ -75,6 +99,10 @@ def gateway(
     demo_signal: DemoSignal = False,
     stream: Stream = None,
     channel: Channel = None,
+    cameras: CamerasFolder = None,
+    database: Database = None,
+    zone: Zone = "UTC",
+    origin: Origin = None,
     name: Name = None,
     key_file: KeyFile = None,
     is_open: Open = False,
@@ -83,7 +111,9 @@ def gateway(
     limit: Limit = None,
     as_json: Json = False,
 ) -> None:
-    """Serve a hub, arrays and a signal over HTTP until Ctrl-C, to programs that do not speak its protocol."""
+    """Serve a hub, arrays, a signal and cameras over HTTP until Ctrl-C, to programs that do not speak its
+    protocol.
+    """
     extras.need("gateway", "serving over HTTP")
     if stream is not None and demo_signal:
         fail("one signal: --stream or --demo-signal", EXIT_USAGE)
@@ -91,14 +121,21 @@ def gateway(
         fail("--channel is one of --stream SOURCE/STREAM", EXIT_USAGE)
     if name is not None and arrays is None:
         fail("--name is what --arrays FOLDER is called at the hub", EXIT_USAGE)
-    if hub is None and (stream is not None or name is not None or (arrays is None and not demo_signal)):
+    if cameras is None and (database is not None or origin):
+        fail("--database and --origin are of --cameras FOLDER", EXIT_USAGE)
+    serves_itself = arrays is not None or demo_signal or cameras is not None
+    if hub is None and (stream is not None or name is not None or not serves_itself):
         hub = DEFAULT_HUB
+    if cameras is not None:
+        extras.need("cameras", "serving cameras")
+    if database is not None:
+        extras.need("postgresql", "keeping records in PostgreSQL")
     if arrays is not None or demo_signal or stream is not None:
         extras.need("arrays", "storing arrays" if arrays is not None else "serving a signal")
-    from snyper.gateway.limits import ARRAY_LIMITS, LIMITS
+    from snyper.gateway.limits import ARRAY_LIMITS, CAMERA_LIMITS, LIMITS
 
     access = Access(key_file, is_open, certificate, certificate_key)
-    with starting(listen, access, limits_of({**LIMITS, **ARRAY_LIMITS}, limit)) as server:
+    with starting(listen, access, limits_of({**LIMITS, **ARRAY_LIMITS, **CAMERA_LIMITS}, limit)) as server:
 
         def ready() -> None:
             if as_json:
@@ -117,6 +154,12 @@ def gateway(
         if arrays is not None or demo_signal or stream is not None:
             source = _source(client, stream, channel, demo_signal)
             faces.append(partial(_arrays_face, folder=arrays, source=source, hub=hub, name=name))
+        if cameras is not None:
+            from snyper.gateway.cameras import ANY_PAGE, serving_cameras
+
+            pages = origin or ([ANY_PAGE] if server.keys or is_open else [])
+            face = partial(serving_cameras, folder=cameras, database=database, zone=zone, origins=pages)
+            faces.append(face)
         server.run(faces, ready)
 
 

@@ -28,6 +28,7 @@ class Gateway(Application):
         )
         self._found: dict[tuple[str, str], App] = {}
         self._waits: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self.message_bytes: dict[str, int] = {}  # of a WebSocket's message, by its path, where not the limit
         super().__init__(limits, keys)
 
     def add(self, method: str, path: str, handler: Handler) -> None:
@@ -44,6 +45,11 @@ class Gateway(Application):
         Refusal, and at any time HungUp.
         """
         self._found[_WEB_SOCKET, path] = web_socket_endpoint(handler)
+
+    def add_app(self, path: str, app: App, message_bytes: int) -> None:
+        """Serve WebSockets at a path by an ASGI application of its own, whose messages are larger."""
+        self._found[_WEB_SOCKET, path] = app
+        self.message_bytes[path] = message_bytes
 
     def on_drained(self, wait: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Have `wait` called when it drains: it returns once what came by another way than HTTP is over."""

@@ -25,3 +25,11 @@ ARRAY_LIMITS: dict[str, Integer] = {
     "ping_s": Integer(20, 1, 3_600),  # between pings of a WebSocket, and for each to be answered
     "message_bytes": Integer(65_536, 1_024, 1_000_000),  # of what one sends: existing clients need 30
 }
+
+# Of a gateway with cameras.
+CAMERA_LIMITS: dict[str, Integer] = {
+    "sio_clients": Integer(500, 1, 60_000),  # of Socket.IO; an address has half of them
+    "sio_ping_s": Integer(5, 1, 3_600),  # between two pings of Socket.IO
+    "sio_answer_s": Integer(5, 1, 3_600),  # for each of them to be answered
+    "sio_message_mb": Integer(16, 1, 256),  # of a message, and of a body over REST
+}

@@ -70,6 +70,7 @@ async def _serve(gateway: Gateway, listening: Listening, ready: Callable[[], Non
         limits["drain_s"],
         has_lifespan=False,
         deflates=False,  # it takes 20 times the time of a message of numbers
+        message_bytes=gateway.message_bytes,
     )
     serving = asyncio.create_task(server.serve())
 

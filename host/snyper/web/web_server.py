@@ -159,17 +159,17 @@ class _Protocol(HttpToolsProtocol):
             self._deadline = self.loop.call_later(self._limits[f"{owes}_ms"] / 1000, self.transport.abort)
 
 
-def _web_socket(limits: Mapping[str, int]) -> Any:
+def _web_socket(limits: Mapping[str, int], message_bytes: Mapping[str, int]) -> Any:
     from snyper.web.web_socket import limited_web_socket  # whose package not every server needs
 
-    return limited_web_socket(limits)
+    return limited_web_socket(limits, message_bytes)
 
 
 class WebServer(uvicorn.Server):
     """Leaves signals to the command, and says when it serves (`serves`). `tls`: it speaks HTTPS. What others
     cause is told to `log_fault`. Whoever sets `should_exit` ends it: requests under way have `goodbye_s`.
     Without `has_lifespan` the application is not told of its start and end; without `deflates` no message of
-    a WebSocket is packed.
+    a WebSocket is packed. `message_bytes` are the limits of a WebSocket's messages at paths that have others.
     """
 
     def __init__(
@@ -182,12 +182,13 @@ class WebServer(uvicorn.Server):
         goodbye_s: int = _GOODBYE_S,
         has_lifespan: bool = True,
         deflates: bool = True,
+        message_bytes: Mapping[str, int] = {},
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 http=_Protocol,
-                ws=_web_socket(limits) if "message_bytes" in limits else "none",
+                ws=_web_socket(limits, message_bytes) if "message_bytes" in limits else "none",
                 ws_max_size=limits.get("message_bytes", 0),
                 ws_per_message_deflate=deflates,
                 ws_ping_interval=limits.get("ping_s", _PING_S),

@@ -8,9 +8,11 @@ from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
+from websockets.http11 import Request
 
 # At once: each frame in it is read before anybody else has a turn, and the shortest has 6 bytes.
 _RECEIVE_BYTES = 4_096
+_RECEIVE_MORE_BYTES = 65_536  # where messages are large
 # What the system and the transport hold for a peer that reads slowly is old when he gets it, and memory: what
 # is sent queues up where it may be left out.
 _SEND_BYTES = 65_536
@@ -22,19 +24,24 @@ _EXTRA_PER_S = 100
 _GOODBYE_S = 1.0  # for a peer to take what is left for it as the server ends
 
 
-def limited_web_socket(limits: Mapping[str, int]) -> Callable[..., asyncio.Protocol]:
-    """Return what makes the protocol of a WebSocket, whose peer has `answer_ms` to take what is sent."""
+def limited_web_socket(
+    limits: Mapping[str, int], message_bytes: Mapping[str, int]
+) -> Callable[..., asyncio.Protocol]:
+    """Return what makes the protocol of a WebSocket, whose peer has `answer_ms` to take what is sent.
+    `message_bytes` are the limits of messages at paths that have others.
+    """
 
     def make(**arguments: Any) -> asyncio.Protocol:
-        return _Protocol(limits["answer_ms"] / 1000, **arguments)
+        return _Protocol(limits["answer_ms"] / 1000, message_bytes, **arguments)
 
     return make
 
 
 class _Protocol(WebSocketsSansIOProtocol):
-    def __init__(self, answer_s: float, **arguments: Any) -> None:
+    def __init__(self, answer_s: float, message_bytes: Mapping[str, int], **arguments: Any) -> None:
         super().__init__(**arguments)
         self._answer_s = answer_s
+        self._message_bytes = message_bytes
         self._deadline: asyncio.TimerHandle | None = None
         self._extra = float(_MOST_EXTRA)
         self._extra_at_s = self.loop.time()
@@ -46,6 +53,14 @@ class _Protocol(WebSocketsSansIOProtocol):
         self.transport.set_write_buffer_limits(_UNSENT_BYTES)
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
+
+    def handle_connect(self, event: Request) -> None:
+        most = self._message_bytes.get(event.path.partition("?")[0])
+        if most is not None:
+            self.conn.max_message_size = most
+            if hasattr(self.transport, "max_size"):
+                self.transport.max_size = _RECEIVE_MORE_BYTES
+        super().handle_connect(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._take_deadline_off()

@@ -29,8 +29,7 @@ class Application:
 
     def __init__(self, limits: Mapping[str, int], keys: Mapping[str, str]) -> None:
         self.limits = limits
-        self._has_keys = bool(keys)
-        self._guarded = Guard(self.find, keys, limits)
+        self.guard = Guard(self.find, keys, limits)
         self._served: dict[str, dict[str, App]] = {}  # by path and method
         self._healths: list[Callable[[], State]] = []
         self._checks: list[Callable[[], Awaitable[State]]] = []
@@ -68,7 +67,7 @@ class Application:
             callback()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        await self._guarded(scope, receive, send)
+        await self.guard(scope, receive, send)
 
     async def find(self, scope: Any, receive: Receive, send: Send) -> None:
         """Pass a request that may be served to who answers it."""
@@ -103,7 +102,7 @@ class Application:
         await self._tell(exchange, [await ready() for ready in self._checks])
 
     async def _tell(self, exchange: Exchange, states: Iterable[State]) -> None:
-        is_stranger = self._has_keys and not exchange.principal
+        is_stranger = self.guard.has_keys and not exchange.principal
         await exchange.answer_json(_merged(() if is_stranger else states))
 
 

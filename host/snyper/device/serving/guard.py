@@ -1,10 +1,10 @@
-"""The guard: keys, how often one may guess them, and what pages of other sites may not do."""
+"""The guard: keys, how often one may guess them, and what pages of other sites may and may not do."""
 
 from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from http import HTTPStatus
@@ -14,12 +14,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from snyper.device import settings
-from snyper.device.serving.exchange import App, Exchange, HungUp, Receive, Refusal, Send, deny
+from snyper.device.serving.exchange import App, Exchange, HungUp, Message, Receive, Refusal, Send, deny
 from snyper.device.serving.throttle import LoginThrottle
 
 OPEN_PATHS = ("/health", "/ready")
 # RFC 6761, 6762 and 8375, and what ICANN and makers of routers keep for networks of one's own.
 _LOCAL_NAMES = (".localhost", ".local", ".home.arpa", ".internal", ".lan")
+_MAY_SEND = {
+    "access-control-allow-methods": "GET, POST, OPTIONS",
+    "access-control-allow-headers": "authorization, content-type, idempotency-key",
+    "access-control-allow-private-network": "true",
+    "access-control-max-age": "600",
+}
 
 
 class Guard:
@@ -34,11 +40,32 @@ class Guard:
         self._throttle = LoginThrottle(limits["guesses"], limits["guess_wait_s"])
         self._stall_s = limits["stall_s"]
         self._names = settings.host_names()
+        self._open_paths = set(OPEN_PATHS)
+        self._may_visit: Callable[[str, str], bool] = lambda path, origin: False
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether it asks for a key."""
+        return bool(self._keys)
+
+    def leave_open(self, path: str) -> None:
+        """Let requests for a path through without a key: who serves it asks for one with `admit`."""
+        self._open_paths.add(path)
+
+    def welcome(self, may_visit: Callable[[str, str], bool]) -> None:
+        """Let pages of other sites use what `may_visit` says: it is given a path and the page's origin."""
+        self._may_visit = may_visit
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
             exchange = Exchange(scope, receive, send, self._stall_s)
             try:
+                if self._is_visit(exchange) and scope["type"] == "http":
+                    send = _readable_by(exchange.header("origin"), send)
+                    exchange = Exchange(scope, receive, send, self._stall_s)
+                    if scope["method"] == "OPTIONS":  # by which the browser asks; it sends no key
+                        await exchange.answer_empty(HTTPStatus.NO_CONTENT, _MAY_SEND)
+                        return
                 principal = self._judge(exchange)
             except Refusal as refusal:
                 if scope["type"] == "http":
@@ -50,8 +77,8 @@ class Guard:
             scope.setdefault("state", {})["principal"] = principal
         await self._app(scope, receive, send)
 
-    def _judge(self, exchange: Exchange) -> str:
-        """Return the name of the key that a request came with, "" for none. Raises Refusal."""
+    def _is_visit(self, exchange: Exchange) -> bool:
+        """Return whether a page of another site sent this, which may do so. Raises Refusal."""
         host = exchange.header("host")
         if not self._keys and not _is_own_name(host, self._names):
             raise Refusal(
@@ -59,30 +86,59 @@ class Guard:
                 "without a key this answers to its address and to names of its own network: anybody may "
                 f"have had this name point here: give it a key, or the name in {settings.HOST_NAMES}",
             )
-        if not _is_own_page(exchange.header("origin"), host):
+        origin = exchange.header("origin")
+        if _is_own_page(origin, host):
+            return False
+        if not self._may_visit(exchange.scope["path"], origin):
             raise Refusal(HTTPStatus.FORBIDDEN, "a page of another site sent this")
-        is_open = exchange.scope["path"] in OPEN_PATHS and not exchange.header("authorization")
-        if not self._keys or is_open:
+        return True
+
+    def _judge(self, exchange: Exchange) -> str:
+        """Return the name of the key that a request came with, "" for none. Raises Refusal."""
+        given = exchange.header("authorization")
+        if not given and exchange.scope["path"] in self._open_paths:
             return ""
-        scheme, _, token = exchange.header("authorization").partition(" ")
-        given = sha256(token.strip().encode("latin-1")).digest() if scheme.lower() == "bearer" else b""
+        scheme, _, key = given.partition(" ")
+        return self.admit(
+            key.strip().encode("latin-1") if scheme.lower() == "bearer" else b"", exchange.address
+        )
+
+    def admit(self, key: bytes, address: str) -> str:
+        """Return the name of a key that came from `address`, "" where none is asked for. Raises Refusal."""
+        if not self._keys:
+            return ""
+        given = sha256(key).digest() if key else b""
         found = [name for name, key in self._keys.items() if hmac.compare_digest(given, key)]
         if found:
             return found[0]
         if given:  # one without a key guesses nothing
-            wait_s = self._throttle.begin(exchange.address, time.monotonic())
+            wait_s = self._throttle.begin(address, time.monotonic())
             if wait_s > 0:
                 raise Refusal(
                     HTTPStatus.TOO_MANY_REQUESTS,
                     "too many wrong keys came from this address",
                     {"retry-after": str(ceil(wait_s))},
                 )
-            self._throttle.end(exchange.address, False)
+            self._throttle.end(address, False)
         raise Refusal(
             HTTPStatus.UNAUTHORIZED,
             "this needs a key: send it as `Authorization: Bearer KEY`" if not given else "the key is wrong",
             {"www-authenticate": "Bearer"},
         )
+
+
+def _readable_by(origin: str, send: Send) -> Send:
+    """Return a `send` whose answers a browser shows to a page of another site. No browser sends a key of its
+    own accord, so what the page may see is what it could ask for itself.
+    """
+
+    async def send_to_page(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            readable = [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"origin")]
+            message = {**message, "headers": [*message["headers"], *readable]}
+        await send(message)
+
+    return send_to_page
 
 
 def _is_own_page(origin: str, host: str) -> bool:

@@ -1,0 +1,174 @@
+"""Bodies of cameras as the clients that exist have them: what comes, what is answered. Pure."""
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from snyper.cameras.intake import detection_of, health_of, registration_of
+from snyper.cameras.records import (
+    Accepted,
+    CameraState,
+    Detection,
+    Health,
+    Malformed,
+    MissingField,
+    Picture,
+    Record,
+    RecordPage,
+    Registration,
+    Statistics,
+)
+from snyper.cameras.times import iso
+
+PICTURES_PATH = "/api/pictures"
+NO_CAMERA = "camera_id and checkpoint_id are required"
+_DETECTION_TYPES = ("detection_result", "detection", "lpr_data")
+_HEALTH_TYPES = ("health_check", "health", "health_status")
+_REGISTRATION_TYPES = ("camera_register", "registration", "register")
+_SHOWN_CHARS = 40
+
+Item = Registration | Detection | Health
+
+
+def parse(content: bytes | bytearray) -> object:
+    """Parse a body. Raises Malformed."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise Malformed("the body is nested too deeply") from None
+    except ValueError:  # UnicodeDecodeError is one
+        raise Malformed("the body has to be a JSON object") from None
+
+
+def take_registration(body: object) -> Registration:
+    """Take a registration. Raises MissingField, Malformed."""
+    return registration_of(body)
+
+
+def take_detection(body: object) -> Detection:
+    """Take a detection. Raises MissingField, Malformed."""
+    _check_type(body)
+    return detection_of(body)
+
+
+def take_health(body: object) -> Health:
+    """Take a health check. Raises MissingField, Malformed."""
+    _check_type(body)
+    return health_of(body)
+
+
+def take_any(body: object) -> Item:
+    """Take what its `type` says. Raises MissingField, Malformed."""
+    _check_type(body)
+    kind = body["type"] if isinstance(body, Mapping) else None
+    if kind in _DETECTION_TYPES:
+        return detection_of(body)
+    if kind in _HEALTH_TYPES:
+        return health_of(body)
+    if kind in _REGISTRATION_TYPES:
+        return registration_of(body)
+    raise Malformed(f"type is detection_result or health_check, not {str(kind)[:_SHOWN_CHARS]!r}")
+
+
+def _check_type(body: object) -> None:
+    if isinstance(body, Mapping) and body.get("type") in (None, ""):
+        raise MissingField("type")
+
+
+def lacks_camera(body: object) -> bool:
+    """Tell whether a body says neither its camera nor its checkpoint."""
+    return isinstance(body, Mapping) and not body.get("camera_id") and not body.get("checkpoint_id")
+
+
+def answer_of(item: Item, accepted: Accepted, words: str) -> dict[str, object]:
+    """Return what is answered to an item that was taken."""
+    identity: dict[str, object] = {}
+    if isinstance(item, Detection):
+        identity = {"detection_id": accepted.id}
+    elif isinstance(item, Health):
+        identity = {"health_id": accepted.id}
+    return {
+        "success": True,
+        "message": words,
+        **identity,
+        "camera_id": item.camera_id,
+        "checkpoint_id": item.checkpoint_id,
+        "timestamp": now(),
+        **({"warnings": list(accepted.warnings)} if accepted.warnings else {}),
+    }
+
+
+def now() -> str:
+    """Return this moment as answers have it."""
+    return iso(time.time())
+
+
+def statistics_body(statistics: Statistics, connected_clients: int) -> dict[str, object]:
+    """Return the body of the statistics."""
+    return {
+        "success": True,
+        "data": {
+            "total_detections": statistics.total_detections,
+            "today_detections": statistics.today_detections,
+            "total_health_checks": statistics.total_health_checks,
+            "today_health_checks": statistics.today_health_checks,
+            "unique_cameras": statistics.unique_cameras,
+            "active_cameras": statistics.active_cameras,
+            "connected_clients": connected_clients,
+            "last_update": iso(statistics.last_update_s),
+            "server_status": "running",
+        },
+    }
+
+
+def camera_body(state: CameraState) -> dict[str, object]:
+    """Return a camera of the list."""
+    return {
+        "camera_id": state.camera_id,
+        "checkpoint_id": state.checkpoint_id,
+        "registered_at": None if state.registered_s is None else iso(state.registered_s),
+        "last_seen": iso(state.last_seen_s),
+        "status": "active" if state.is_active else "inactive",
+        "detection_count": state.detection_count,
+        "health_status": state.health_status or "unknown",
+    }
+
+
+def records_body(page: RecordPage) -> dict[str, Any]:
+    """Return the body of a page of records."""
+    return {
+        "success": True,
+        "records": [record_body(record) for record in page.records],
+        "total_count": page.total,
+        "returned_count": len(page.records),
+        "next_cursor": page.next_cursor,
+        "timestamp": now(),
+    }
+
+
+def record_body(record: Record) -> dict[str, object]:
+    """Return a record, with links to its pictures."""
+    picture = _link(record.picture)
+    return {
+        **record.details,
+        "type": "detection_result",
+        "cursor": record.cursor,
+        "detection_id": record.id,
+        "camera_id": record.camera_id,
+        "checkpoint_id": record.checkpoint_id,
+        "timestamp": record.timestamp,
+        "received_at": iso(record.received_s),
+        "vehicles_count": record.vehicles_count,
+        "plates_count": record.plates_count,
+        "ocr_results": list(record.ocr_results),
+        "annotated_image": picture if record.is_annotated else None,
+        "original_image": None if record.is_annotated else picture,
+        "cropped_plates": [_link(plate) for plate in record.cropped_plates],
+        "possible_double_of": record.possible_double_of,
+        "warnings": list(record.warnings),
+    }
+
+
+def _link(picture: Picture | None) -> str | None:
+    return None if picture is None else f"{PICTURES_PATH}/{picture.name}"

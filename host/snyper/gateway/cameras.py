@@ -1,0 +1,53 @@
+"""The faces of cameras together: opened, served over REST and Socket.IO, closed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from snyper.cameras.service import Cameras, opened
+from snyper.device.addresses import is_loopback
+from snyper.gateway.app import Gateway
+from snyper.gateway.camera_events import CameraEvents
+from snyper.gateway.camera_routes import CameraRoutes
+from snyper.gateway.socket_io import PATH, SocketServer
+from snyper.shared.runtime import end_task
+
+ANY_PAGE = "*"
+
+
+@asynccontextmanager
+async def serving_cameras(
+    gateway: Gateway, folder: Path, database: str | None, zone: str, origins: Collection[str]
+) -> AsyncIterator[Cameras]:
+    """Serve cameras for the block, to pages of `origins` too: ANY_PAGE for any; without any of them, to pages
+    of this computer. `zone` has today. Raises OSError, ValueError.
+    """
+    async with opened(folder, database, zone=zone) as cameras:
+        server = SocketServer(gateway)
+        events = CameraEvents(cameras, server)
+        server.add_to(gateway)
+        CameraRoutes(gateway, cameras, lambda: server.count).add_to(gateway)
+        gateway.guard.welcome(lambda path, origin: _is_ours(path) and _is_welcome(origin, origins))
+        gateway.add_state(lambda: {"clients": server.count, "packets_dropped": server.dropped})
+        tasks = [asyncio.create_task(events.tell()), asyncio.create_task(server.watch())]
+        try:
+            yield cameras
+        finally:
+            await server.end()
+            for task in tasks:
+                await end_task(task)
+
+
+def _is_ours(path: str) -> bool:
+    return path == "/" or path.startswith(("/api/", PATH.rstrip("/")))
+
+
+def _is_welcome(origin: str, origins: Collection[str]) -> bool:
+    if origins:
+        return ANY_PAGE in origins or origin in origins
+    try:
+        return is_loopback(urlsplit(origin).hostname or "")
+    except ValueError:
+        return False
