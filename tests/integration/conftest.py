@@ -1,5 +1,5 @@
-"""A hub, its dashboard and a browser before it, for the modules that ask for them. A module may have a hub, a
-dashboard or a desk of its own.
+"""A hub, its dashboard and a browser before it, and databases, for the modules that ask for them. A module
+may have a hub, a dashboard or a desk of its own.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from tests.integration.calls_harness import HubProcess
 
 if TYPE_CHECKING:
     from tests.integration.browsing import Browser, Watched
+    from tests.integration.postgresql import Cluster
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +49,24 @@ def desk(browser: "Browser", url: str) -> Iterator["Watched"]:
 
     with watched_context(browser, url) as watched:
         yield watched
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator["Cluster"]:
+    from tests.integration.postgresql import Cluster, find_programs
+
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed (on Debian: apt install postgresql)")
+    cluster = Cluster(programs)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> str | None:
+    """Return the URL of an empty database of the cameras, None for SQLite in their folder."""
+    if request.param == "sqlite":
+        return None
+    cluster: Cluster = request.getfixturevalue("postgresql")
+    return cluster.new_database()

@@ -17,8 +17,8 @@ PIXEL = base64.b64decode(
 
 
 @pytest.fixture
-async def cameras(tmp_path: Path) -> AsyncIterator[Cameras]:
-    async with opened(tmp_path / "cameras") as found:
+async def cameras(tmp_path: Path, database: str | None) -> AsyncIterator[Cameras]:
+    async with opened(tmp_path / "cameras", database) as found:
         yield found
 
 

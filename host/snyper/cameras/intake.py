@@ -6,6 +6,7 @@ is, with a warning where something is lost.
 
 import json
 import math
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -106,11 +107,15 @@ def _names(fields: Mapping[str, Any]) -> tuple[str, str]:
 
 def _name(field: str, value: object) -> str:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or not text.strip() or len(text) > MAX_NAME_CHARS or not text.isprintable():
+    if not isinstance(text, str) or not text.strip() or len(text) > MAX_NAME_CHARS or not _is_clean(text):
         raise Malformed(
             f"{field} has to be a text of 1 to {MAX_NAME_CHARS} characters, none of them a control"
         )
     return text
+
+
+def _is_clean(text: str) -> bool:
+    return not any(unicodedata.category(one) in ("Cc", "Cs") for one in text)
 
 
 def _stamp(fields: Mapping[str, Any], is_needed: bool) -> str:

@@ -7,7 +7,6 @@ Nothing that a device says becomes part of a path.
 
 import base64
 import binascii
-import hashlib
 import os
 import re
 import struct
@@ -53,9 +52,8 @@ def decode(sent: str | bytes) -> bytes:
             raise NotAPicture("its data: prefix has no end")
         text = text[found.end() :]
     try:
-        return base64.b64decode(
-            "".join(text.split()) if len(text) != len(text.strip()) else text, validate=True
-        )
+        compact = "".join(text.split())
+        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise NotAPicture("it is not base64") from None
 
@@ -126,13 +124,13 @@ class PictureFolder:
         """Return where the file of a picture is, None for a name that is none."""
         return self.folder / name if _NAME.fullmatch(name) else None
 
-    def store(self, content: bytes, received_s: float) -> tuple[Picture, bool]:
-        """Write a picture, and tell whether it is a new file; its name is on the disk after `sync`. Raises
-        NotAPicture, OSError.
+    def store(self, content: bytes, digest: str, received_s: float) -> tuple[Picture, bool]:
+        """Write a picture, and tell whether it is a new file; its name is on the disk after `sync`. `digest`
+        is its SHA-256 in hex. Raises NotAPicture, OSError.
         """
         head = judge(content)
         hour = datetime.fromtimestamp(received_s, UTC).strftime("%Y%m%d%H")
-        name = f"{hour}/{hashlib.sha256(content).hexdigest()}.{head.kind}"
+        name = f"{hour}/{digest}.{head.kind}"
         path = self.folder / name
         is_new = not path.exists()
         if is_new:

@@ -101,6 +101,7 @@ class Record:
 
     cursor: int
     id: str
+    detection_id: str
     camera_id: str
     checkpoint_id: str
     timestamp: str
@@ -115,6 +116,7 @@ class Record:
     is_annotated: bool
     cropped_plates: tuple[Picture, ...]
     possible_double_of: str | None
+    is_protected: bool
     warnings: tuple[str, ...]
 
 

@@ -17,7 +17,8 @@ VERSION = 1
 TABLES = MetaData()
 _Number = BigInteger().with_variant(Integer, "sqlite")  # of which SQLite makes the row's own
 
-# The version of the tables, and the last number that was given to a detection, a health and a plate.
+# By name: the version of the tables; the last number that a detection, a health, a plate was given; how many
+# detections and healths came in all, how many are kept, how many cameras there are, the bytes of pictures.
 numbers = Table(
     "numbers",
     TABLES,
@@ -34,7 +35,6 @@ cameras = Table(
     Column("last_seen_s", Double, nullable=False),
     Column("detections", _Number, nullable=False),
     Column("healths", _Number, nullable=False),
-    Column("health_status", Text, nullable=False),
     Column("skew_s", Double),
     Column("last_cursor", _Number),
 )
@@ -52,6 +52,7 @@ detections = Table(
     TABLES,
     Column("cursor", _Number, primary_key=True, autoincrement=False),
     Column("id", Text, nullable=False, unique=True),
+    Column("device_id", Text),
     Column("camera_id", Text, nullable=False),
     Column("checkpoint_id", Text, nullable=False),
     Column("timestamp", Text, nullable=False),
@@ -60,9 +61,11 @@ detections = Table(
     Column("received_s", Double, nullable=False),
     Column("vehicles_count", Integer, nullable=False),
     Column("plates_count", Integer, nullable=False),
+    Column("class_name", Text, nullable=False),
     Column("plates", Text, nullable=False),  # JSON: as read
     Column("details", Text, nullable=False),  # JSON
     Column("is_annotated", Boolean, nullable=False),
+    Column("is_protected", Boolean, nullable=False),
     Column("digest", Text, nullable=False),
     Column("possible_double_of", Text),
     Column("warnings", Text, nullable=False),  # JSON
@@ -70,6 +73,7 @@ detections = Table(
     Index("detections_by_camera", "camera_id", "cursor"),
     Index("detections_by_checkpoint", "checkpoint_id", "cursor"),
     Index("detections_by_time", "time_s", "cursor"),
+    Index("detections_by_arrival", "received_s"),
 )
 pictures = Table(
     "pictures",
@@ -102,7 +106,6 @@ device_ids = Table(
     "device_ids",
     TABLES,
     Column("hash", Text, primary_key=True),
-    Column("id", Text, nullable=False),
     Column("digest", Text, nullable=False),
 )
 healths = Table(
@@ -127,6 +130,7 @@ components = Table(
     TABLES,
     Column("camera_id", Text, primary_key=True),
     Column("component", Text, primary_key=True),
+    Column("checkpoint_id", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("message", Text, nullable=False),
     Column("stored_s", Double, nullable=False),

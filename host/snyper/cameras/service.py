@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from snyper.cameras.batch import Incoming, Item
+from snyper.cameras.database import Database
+from snyper.cameras.queries import Queries
 from snyper.cameras.records import (
     Accepted,
     CameraState,
@@ -23,7 +26,7 @@ from snyper.cameras.records import (
     Registration,
     Statistics,
 )
-from snyper.cameras.store import Incoming, Item, Store
+from snyper.cameras.store import Store
 from snyper.cameras.times import iso, zone_named
 
 T = TypeVar("T")
@@ -33,11 +36,14 @@ _MAX_EVENTS = 1_000  # that wait for one listener
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of what waits to be written; who finds no room within `hold_s` is refused."""
+    """Limits of what waits to be written: who finds no room within `hold_s` is refused. With less than
+    `keep_free_bytes` of the disk free no pictures are taken.
+    """
 
     max_waiting: int = 2_000
     max_waiting_bytes: int = 64_000_000
     hold_s: float = 5.0
+    keep_free_bytes: int = 64_000_000
 
 
 class Feed:
@@ -88,8 +94,8 @@ class Cameras:
     again; cancelled, it may be written all the same.
     """
 
-    def __init__(self, store: Store, limits: Limits) -> None:
-        self._store, self._limits = store, limits
+    def __init__(self, store: Store, queries: Queries, limits: Limits) -> None:
+        self._store, self._queries, self._limits = store, queries, limits
         self._loop = asyncio.get_running_loop()
         self._waiting: list[tuple[Incoming, asyncio.Future[Accepted]]] = []
         self._bytes = self._count = 0
@@ -104,27 +110,27 @@ class Cameras:
 
     async def register(self, registration: Registration, principal: str = "") -> Accepted:
         """Take a registration. Raises Overloaded."""
-        return await self._take(registration, principal, True, 0)
+        return await self._take(registration, principal, True)
 
     async def detect(self, detection: Detection, principal: str = "", is_live: bool = True) -> Accepted:
         """Take a detection, of unknown cameras too. Raises Overloaded."""
-        return await self._take(detection, principal, is_live, _size(detection))
+        return await self._take(detection, principal, is_live)
 
     async def health(self, health: Health, principal: str = "", is_live: bool = True) -> Accepted:
         """Take a health check. Raises Overloaded."""
-        return await self._take(health, principal, is_live, 0)
+        return await self._take(health, principal, is_live)
 
     async def statistics(self) -> Statistics:
         """Return the counters."""
-        return await self._read(self._store.statistics, time.time())
+        return await self._read(self._queries.statistics, time.time())
 
     async def cameras(self) -> list[CameraState]:
         """Return all cameras, by name."""
-        return await self._read(self._store.cameras, time.time())
+        return await self._read(self._queries.cameras, time.time())
 
     async def records(self, query: RecordQuery) -> RecordPage:
         """Return a page of records. Raises ValueError for a cursor that is none."""
-        return await self._read(self._store.records, query)
+        return await self._read(self._queries.records, query)
 
     def picture(self, name: str) -> Path | None:
         """Return where the file of a picture is, None for a name that is none; it may be gone."""
@@ -145,13 +151,13 @@ class Cameras:
             self._change.notify()
         await asyncio.to_thread(self._thread.join)
         await asyncio.to_thread(self._readers.shutdown)
-        await asyncio.to_thread(self._store.close)
 
     async def _read(self, function: Callable[..., T], *arguments: Any) -> T:
         return await self._loop.run_in_executor(self._readers, function, *arguments)
 
-    async def _take(self, item: Item, principal: str, is_live: bool, size: int) -> Accepted:
+    async def _take(self, item: Item, principal: str, is_live: bool) -> Accepted:
         incoming = Incoming(item, time.time(), principal, is_live)
+        size = _size(item)
         try:
             async with asyncio.timeout(self._limits.hold_s), self._door:  # which lets in by turns
                 while not self._has_room(size):
@@ -159,14 +165,12 @@ class Cameras:
                     await self._room.wait()
         except TimeoutError:
             raise Overloaded("too much is being written: send it again") from None
+        if self._is_closing:
+            raise Overloaded("the server is ending: send it again")
         future: asyncio.Future[Accepted] = self._loop.create_future()
         self._bytes += size
         self._count += 1
-        future.add_done_callback(lambda _: self._free(size))
         with self._change:
-            if self._is_closing:
-                future.cancel()
-                raise Overloaded("the server is ending: send it again")
             self._waiting.append((incoming, future))
             self._change.notify()
         return await future
@@ -175,11 +179,6 @@ class Cameras:
         limits = self._limits
         has_bytes = not self._bytes or self._bytes + size <= limits.max_waiting_bytes
         return has_bytes and self._count < limits.max_waiting
-
-    def _free(self, size: int) -> None:
-        self._bytes -= size
-        self._count -= 1
-        self._room.set()
 
     # --- the writer's thread
 
@@ -195,6 +194,9 @@ class Cameras:
             self._loop.call_soon_threadsafe(self._answer, batch)
 
     def _answer(self, batch: Sequence[tuple[Incoming, asyncio.Future[Accepted]]]) -> None:
+        self._count -= len(batch)
+        self._bytes -= sum(_size(incoming.item) for incoming, _ in batch)
+        self._room.set()
         for incoming, future in batch:
             outcome = incoming.outcome
             if isinstance(outcome, Accepted):
@@ -218,16 +220,30 @@ async def opened(
     postgresql://user@host/name, else it is SQLite in the folder. Naive stamps are read in `zone`, which has
     today too. Raises OSError, ValueError.
     """
-    store = await asyncio.to_thread(Store, folder, database, zone_named(zone), zone)
-    cameras = Cameras(store, limits or Limits())
+    limits, named = limits or Limits(), zone_named(zone)
+    base = await asyncio.to_thread(_database, folder, database)
     try:
-        yield cameras
+        store = await asyncio.to_thread(Store, folder, base, named, zone, limits.keep_free_bytes)
+        cameras = Cameras(store, Queries(base, named, zone), limits)
+        try:
+            yield cameras
+        finally:
+            await cameras.close()
+            await asyncio.to_thread(store.close)
     finally:
-        await cameras.close()
+        await asyncio.to_thread(base.close)
 
 
-def _size(detection: Detection) -> int:
-    return sum(len(one) for one in (detection.picture or b"", *detection.cropped_plates))
+def _database(folder: Path, url: str | None) -> Database:
+    folder.mkdir(parents=True, exist_ok=True)
+    return Database(folder, url)
+
+
+def _size(item: Item) -> int:
+    """Return the bytes that wait with an item: its pictures."""
+    if not isinstance(item, Detection):
+        return 0
+    return sum(len(one) for one in (item.picture or b"", *item.cropped_plates))
 
 
 def _event(incoming: Incoming, answer: Accepted) -> Event:

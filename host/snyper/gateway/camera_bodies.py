@@ -154,7 +154,7 @@ def record_body(record: Record) -> dict[str, object]:
         **record.details,
         "type": "detection_result",
         "cursor": record.cursor,
-        "detection_id": record.id,
+        "detection_id": record.detection_id,
         "camera_id": record.camera_id,
         "checkpoint_id": record.checkpoint_id,
         "timestamp": record.timestamp,

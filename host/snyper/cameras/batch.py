@@ -1,0 +1,338 @@
+"""The rows of a batch: all that is known of what came together, in one transaction."""
+
+import hashlib
+import json
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from typing import Any
+
+import sqlalchemy as sql
+
+from snyper.cameras import schema
+from snyper.cameras.database import Database
+from snyper.cameras.plates import fold, fold_alike
+from snyper.cameras.recent import RecentBodies
+from snyper.cameras.records import Accepted, Detection, Health, Malformed, Picture, Registration
+from snyper.cameras.times import day_of, seconds_of
+
+Item = Registration | Detection | Health
+MAX_CAMERAS = 10_000  # each is a row of the page and of every statistic
+MAX_SKEW_S = 2.0  # how far ahead a camera's clock may be before its stamps are not sorted by
+_REPEATED_S = 3600.0  # an unchanged health is stored once in this
+_SKEW_WEIGHT = 0.2  # of a new difference: some ten messages make the mean
+
+
+@dataclass
+class Incoming:
+    """An item that is to be written, when it came, and what has become of it. Its `digest` is the same for
+    the same detection of the same camera, however it was sent.
+    """
+
+    item: Item
+    received_s: float
+    principal: str = ""
+    is_live: bool = True
+    outcome: Accepted | Exception | None = None
+    cursor: int | None = None
+    pictures: list[tuple[int, Picture]] = field(default_factory=list)
+    new_files: set[str] = field(default_factory=set)
+    warnings: list[str] = field(default_factory=list)
+    digest: str = ""
+
+
+class Batch:
+    """A batch that is written through `db`. Naive stamps are read in `zone`."""
+
+    def __init__(
+        self, database: Database, db: sql.Connection, recent: RecentBodies, zone: tzinfo, zone_name: str
+    ) -> None:
+        self._database, self._db, self._recent = database, db, recent
+        self._zone, self._zone_name = zone, zone_name
+        self._numbers: dict[str, int] = {
+            row.name: row.value for row in db.execute(sql.select(schema.numbers))
+        }
+        self._rows: defaultdict[sql.Table, list[dict[str, Any]]] = defaultdict(list)
+
+    def write(self, items: Sequence[Incoming]) -> list[Accepted | Exception]:
+        """Write all rows, and return the outcome of each item, which holds once the transaction does. Raises
+        sqlalchemy.exc.SQLAlchemyError.
+        """
+        known_cameras = self._known_cameras(items)
+        ids, components = self._known_ids(items), self._known_components(items)
+        outcomes: list[Accepted | Exception] = []
+        for one in items:
+            if not self._takes(one.item.camera_id, known_cameras):
+                refusal = f"there are {MAX_CAMERAS:,} cameras already: no other is taken"
+                outcomes.append(Malformed(refusal))
+            elif isinstance(one.item, Detection):
+                outcomes.append(self._add_detection(one, one.item, ids))
+            elif isinstance(one.item, Health):
+                outcomes.append(self._add_health(one, one.item, components))
+            else:
+                outcomes.append(Accepted(str(uuid.uuid4()), one.received_s))
+        new = [
+            one
+            for one, outcome in zip(items, outcomes, strict=True)
+            if isinstance(outcome, Accepted) and not outcome.is_known
+        ]
+        self._add_sightings(new)
+        for table in schema.TABLES.sorted_tables:
+            if table in self._rows:
+                self._db.execute(sql.insert(table), self._rows[table])
+        self._count(new)
+        changed = [row for row in components.values() if row.pop("is_new", False)]
+        if changed:
+            keys = ("checkpoint_id", "status", "message", "stored_s")
+            self._database.upsert(self._db, schema.components, changed, keys)
+        numbers = [{"name": name, "value": value} for name, value in self._numbers.items()]
+        self._database.upsert(self._db, schema.numbers, numbers, ("value",))
+        return outcomes
+
+    def _next(self, name: str, count: int = 1) -> int:
+        self._numbers[name] = self._numbers.get(name, 0) + count
+        return self._numbers[name]
+
+    # --- what is there already
+
+    def _known_cameras(self, items: Iterable[Incoming]) -> set[str]:
+        names = sorted({one.item.camera_id for one in items})
+        table = schema.cameras
+        return set(self._db.scalars(sql.select(table.c.camera_id).where(table.c.camera_id.in_(names))))
+
+    def _takes(self, camera_id: str, known: set[str]) -> bool:
+        if camera_id not in known:
+            if self._numbers.get("cameras", 0) >= MAX_CAMERAS:
+                return False
+            self._next("cameras")
+            known.add(camera_id)
+        return True
+
+    def _known_ids(self, items: Iterable[Incoming]) -> dict[str, str]:
+        hashes = [
+            _id_hash(one.item)
+            for one in items
+            if isinstance(one.item, Detection) and one.item.detection_id is not None
+        ]
+        if not hashes:
+            return {}
+        table = schema.device_ids
+        rows = self._db.execute(sql.select(table).where(table.c.hash.in_(hashes)))
+        return {row.hash: row.digest for row in rows}
+
+    def _known_components(self, items: Iterable[Incoming]) -> dict[tuple[str, str], dict[str, Any]]:
+        names = {one.item.camera_id for one in items if isinstance(one.item, Health)}
+        if not names:
+            return {}
+        table = schema.components
+        rows = self._db.execute(sql.select(table).where(table.c.camera_id.in_(sorted(names)))).mappings()
+        return {(row["camera_id"], row["component"]): dict(row) for row in rows}
+
+    # --- what comes
+
+    def _add_detection(self, one: Incoming, item: Detection, ids: dict[str, str]) -> Accepted:
+        warnings = [*item.warnings, *one.warnings]
+        own, double = str(uuid.uuid4()), None
+        answer = own if item.detection_id is None else item.detection_id
+        if item.detection_id is not None:
+            key = _id_hash(item)
+            if key in ids:
+                if ids[key] != one.digest:
+                    warnings.append("this detection_id came before with another body: the first is kept")
+                return Accepted(answer, one.received_s, tuple(warnings), is_known=True)
+            ids[key] = one.digest
+            self._rows[schema.device_ids].append({"hash": key, "digest": one.digest})
+        else:
+            double = self._recent.first(one.digest, one.received_s)
+            self._recent.add(one.digest, double or own, one.received_s)
+        one.cursor = self._next("detections")
+        self._next("kept")
+        captured_s = seconds_of(item.timestamp, self._zone)
+        if captured_s is None:
+            warnings.append("timestamp is no ISO 8601: the time at which it came stands for it")
+        elif captured_s > one.received_s + MAX_SKEW_S:
+            warnings.append("timestamp is in the future: it is sorted by the time at which it came")
+        is_usable = captured_s is not None and captured_s <= one.received_s + MAX_SKEW_S
+        self._rows[schema.detections].append(
+            {
+                "cursor": one.cursor,
+                "id": own,
+                "device_id": item.detection_id,
+                "camera_id": item.camera_id,
+                "checkpoint_id": item.checkpoint_id,
+                "timestamp": item.timestamp,
+                "captured_s": captured_s,
+                "time_s": captured_s if is_usable else one.received_s,
+                "received_s": one.received_s,
+                "vehicles_count": item.vehicles_count,
+                "plates_count": item.plates_count,
+                "class_name": _class_of(item),
+                "plates": _json(item.ocr_results),
+                "details": _json(item.details),
+                "is_annotated": item.is_annotated,
+                "is_protected": False,
+                "digest": one.digest,
+                "possible_double_of": double,
+                "warnings": _json(warnings),
+                "principal": one.principal,
+            }
+        )
+        for place, picture in one.pictures:
+            self._rows[schema.pictures].append({"cursor": one.cursor, "place": place, **vars(picture)})
+            self._next("picture_bytes", picture.length)
+        return Accepted(answer, one.received_s, tuple(warnings))
+
+    def _add_sightings(self, items: Iterable[Incoming]) -> None:
+        seen = {
+            (one.cursor, folded)
+            for one in items
+            if isinstance(one.item, Detection)
+            for plate in one.item.ocr_results
+            if (folded := fold(plate))
+        }
+        if not seen:
+            return
+        table = schema.plates
+        texts = sorted({folded for _, folded in seen})
+        rows = self._db.execute(sql.select(table.c.folded, table.c.number).where(table.c.folded.in_(texts)))
+        known = {row.folded: row.number for row in rows}
+        for text in texts:
+            if text not in known:
+                known[text] = self._next("plates")
+                row = {"number": known[text], "folded": text, "alike": fold_alike(text)}
+                self._rows[table].append(row)
+        self._rows[schema.sightings] = [
+            {"plate": known[folded], "cursor": cursor} for cursor, folded in sorted(seen)
+        ]
+
+    def _add_health(
+        self, one: Incoming, item: Health, components: dict[tuple[str, str], dict[str, Any]]
+    ) -> Accepted:
+        answer = Accepted(str(uuid.uuid4()), one.received_s, item.warnings)
+        key = (item.camera_id, item.component)
+        last = components.get(key)
+        is_recent = last is not None and one.received_s - last["stored_s"] < _REPEATED_S
+        if last and is_recent and (last["status"], last["message"]) == (item.status, item.message):
+            return answer
+        common = {
+            "camera_id": item.camera_id,
+            "checkpoint_id": item.checkpoint_id,
+            "component": item.component,
+            "status": item.status,
+            "message": item.message,
+        }
+        components[key] = {**common, "stored_s": one.received_s, "is_new": True}
+        self._rows[schema.healths].append(
+            {
+                **common,
+                "number": self._next("healths"),
+                "id": answer.id,
+                "timestamp": item.timestamp,
+                "received_s": one.received_s,
+                "details": _json(item.details),
+                "principal": one.principal,
+            }
+        )
+        return answer
+
+    # --- counters
+
+    def _count(self, items: Sequence[Incoming]) -> None:
+        cameras: dict[str, dict[str, Any]] = {}
+        days: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for one in items:
+            item = one.item
+            row = cameras.setdefault(item.camera_id, _uncounted(one))
+            row |= {"checkpoint_id": item.checkpoint_id, "last_seen_s": one.received_s}
+            day = days[day_of(one.received_s, self._zone).isoformat()]
+            captured_s = seconds_of(item.timestamp, self._zone) if one.is_live else None
+            if captured_s is not None:
+                row["skew_s"] = captured_s - one.received_s
+            if isinstance(item, Registration):
+                row["registered_s"] = one.received_s
+            elif isinstance(item, Detection):
+                row["detections"] += 1
+                row["last_cursor"] = one.cursor
+                day["detections"] += 1
+                self._next("all_detections")
+            else:
+                row["healths"] += 1
+                day["healths"] += 1
+                self._next("all_healths")
+        self._put_cameras(list(cameras.values()))
+        self._put_days(
+            {
+                "zone": self._zone_name,
+                "day": day,
+                "detections": counts["detections"],
+                "healths": counts["healths"],
+            }
+            for day, counts in days.items()
+            if counts
+        )
+
+    def _put_cameras(self, rows: list[dict[str, Any]]) -> None:
+        if not rows:
+            return
+        statement = self._database.insert(schema.cameras)
+        old, new = schema.cameras.c, statement.excluded
+        skew = old.skew_s + (new.skew_s - old.skew_s) * _SKEW_WEIGHT
+        changes = {
+            "checkpoint_id": new.checkpoint_id,
+            "registered_s": sql.func.coalesce(new.registered_s, old.registered_s),
+            "last_seen_s": new.last_seen_s,
+            "detections": old.detections + new.detections,
+            "healths": old.healths + new.healths,
+            "skew_s": sql.func.coalesce(skew, new.skew_s, old.skew_s),
+            "last_cursor": sql.func.coalesce(new.last_cursor, old.last_cursor),
+        }
+        self._db.execute(statement.on_conflict_do_update(index_elements=["camera_id"], set_=changes), rows)
+
+    def _put_days(self, rows: Iterable[dict[str, Any]]) -> None:
+        found = list(rows)
+        if not found:
+            return
+        statement = self._database.insert(schema.days)
+        old, new = schema.days.c, statement.excluded
+        sums = {name: old[name] + new[name] for name in ("detections", "healths")}
+        self._db.execute(statement.on_conflict_do_update(index_elements=["zone", "day"], set_=sums), found)
+
+
+def digest_of(detection: Detection, pictures: Iterable[bytes]) -> str:
+    """Return what is the same for equal bodies. `pictures` are digests of theirs."""
+    fields = [
+        *(detection.camera_id, detection.checkpoint_id, detection.timestamp, detection.detection_id),
+        *(detection.vehicles_count, detection.plates_count, detection.ocr_results, detection.details),
+    ]
+    body = json.dumps(fields, sort_keys=True, ensure_ascii=False).encode()
+    return hashlib.sha256(body + b"".join(pictures)).hexdigest()
+
+
+def _id_hash(item: Detection) -> str:
+    return hashlib.sha256(json.dumps([item.camera_id, item.detection_id]).encode()).hexdigest()
+
+
+def _uncounted(one: Incoming) -> dict[str, Any]:
+    return {
+        "camera_id": one.item.camera_id,
+        "registered_s": None,
+        "first_seen_s": one.received_s,
+        "detections": 0,
+        "healths": 0,
+        "skew_s": None,
+        "last_cursor": None,
+    }
+
+
+def _class_of(item: Detection) -> str:
+    """Return the class of the first thing in the picture, such as car."""
+    found = item.details.get("vehicle_detections")
+    first = found[0] if isinstance(found, list) and found else None
+    name = first.get("class") if isinstance(first, dict) else None
+    return name[:64] if isinstance(name, str) else ""
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

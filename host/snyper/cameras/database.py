@@ -1,0 +1,133 @@
+"""The database of the cameras: a file of SQLite in their folder, or PostgreSQL."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import sqlalchemy as sql
+from sqlalchemy.dialects import postgresql, sqlite
+
+from snyper.cameras import schema
+from snyper.device.disk import lock
+from snyper.system.files import PRIVATE, shown
+
+FILE = "cameras.db"
+_LOCK = "lock"
+_LOCK_NUMBER = 0x534E5950  # of PostgreSQL's advisory lock; the letters SNYP
+
+
+class InUseError(OSError):
+    """Another process has the cameras of this folder."""
+
+
+class Database:
+    """A database, which is made where it is missing: SQLite in `folder`, or what the URL names. Raises
+    InUseError, OSError.
+    """
+
+    def __init__(self, folder: Path, url: str | None) -> None:
+        self._lock = _locked(folder / _LOCK)
+        try:
+            with _explained(folder, url):
+                self.engine = _sqlite(folder / FILE) if url is None else _postgresql(url)
+                self.is_sqlite = url is None
+                self._make_tables()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of it."""
+        if hasattr(self, "engine"):
+            self.engine.dispose()
+        self._lock.close()
+
+    def reading(self) -> sql.Connection:
+        """Open a connection that reads, as a context."""
+        return self.engine.connect()
+
+    @contextmanager
+    def writing(self) -> Iterator[sql.Connection]:
+        """Write all that the block does, or nothing where it raises, such as SQLAlchemyError."""
+        with self.engine.begin() as db:
+            if (
+                not self.is_sqlite
+            ):  # where others may write: one at a time, so that numbers rise as they are seen
+                db.execute(sql.select(sql.func.pg_advisory_xact_lock(_LOCK_NUMBER)))
+            yield db
+
+    def insert(self, table: sql.Table) -> Any:
+        """Return an INSERT that knows ON CONFLICT, in this database's words."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    def upsert(
+        self, db: sql.Connection, table: sql.Table, rows: list[dict[str, Any]], changing: Sequence[str]
+    ) -> None:
+        """Insert rows; of one that is there only the columns `changing` become what they are now."""
+        statement = self.insert(table)
+        changes = {name: statement.excluded[name] for name in changing}
+        keys = [column.name for column in table.primary_key]
+        db.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), rows)
+
+    def _make_tables(self) -> None:
+        with self.writing() as db:
+            if not self.is_sqlite:
+                db.execute(sql.text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
+            schema.TABLES.create_all(db)
+            version = db.scalar(sql.select(schema.numbers.c.value).where(schema.numbers.c.name == "version"))
+            if version is None:
+                db.execute(sql.insert(schema.numbers).values(name="version", value=schema.VERSION))
+            elif version != schema.VERSION:
+                raise OSError("the cameras were written by another version of snyper")
+
+
+def _sqlite(path: Path) -> sql.Engine:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE))
+    engine = sql.create_engine(f"sqlite:///{path}")
+
+    @sql.event.listens_for(engine, "connect")
+    def set_up(connection: Any, record: object) -> None:
+        connection.isolation_level = None  # transactions are begun below
+        # Freed pages are zeroed, so that what is erased is in no file.
+        pragmas = ("auto_vacuum = INCREMENTAL", "journal_mode = WAL", "synchronous = FULL")
+        for pragma in (*pragmas, "busy_timeout = 10000", "secure_delete = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sql.event.listens_for(engine, "begin")
+    def begin(connection: sql.Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+def _postgresql(url: str) -> sql.Engine:
+    try:
+        found = sql.make_url(url)
+    except sql.exc.ArgumentError:
+        found = None
+    if found is None or found.get_backend_name() not in ("postgresql", "postgres"):
+        raise OSError("the database has to be a URL such as postgresql://user@host/name")
+    return sql.create_engine(found.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+
+
+@contextmanager
+def _explained(folder: Path, url: str | None) -> Iterator[None]:
+    """Turn what a database says into what to do. Raises OSError."""
+    what = f"{shown(folder / FILE)}, the database of the cameras," if url is None else "the database"
+    try:
+        yield
+    except sql.exc.SQLAlchemyError as error:
+        raise OSError(f"{what} cannot be used ({getattr(error, 'orig', None) or error})") from error
+    except ModuleNotFoundError as error:
+        raise OSError("PostgreSQL needs the extra: pip install 'snyper[cameras,postgresql]'") from error
+
+
+def _locked(path: Path) -> BinaryIO:
+    """Open the file that one process at a time has locked. Raises InUseError, OSError."""
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE), "r+b")
+    if not lock(file.fileno(), waits=False):
+        file.close()
+        raise InUseError(f"another process serves the cameras in {shown(path.parent)}: name another folder")
+    return file

@@ -1,0 +1,110 @@
+"""A process that keeps detections is killed, its database too, its disk is full: nothing acknowledged is
+lost.
+"""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from snyper.cameras.intake import detection_of
+from snyper.cameras.records import Overloaded, Record, RecordQuery
+from snyper.cameras.service import Cameras, Limits, opened
+from tests.integration.camera_bodies import NAMES, jpeg
+from tests.integration.camera_writer import body
+from tests.integration.harness import ROOT
+from tests.integration.postgresql import Cluster
+
+
+async def all_records(cameras: Cameras) -> AsyncIterator[Record]:
+    page = await cameras.records(RecordQuery(limit=1_000))
+    while True:
+        for record in page.records:
+            yield record
+        if page.next_cursor is None:
+            return
+        page = await cameras.records(RecordQuery(limit=1_000, before=page.next_cursor))
+
+
+def kill_in_the_middle(command: list[str]) -> list[str]:
+    """Kill a writer that has kept a hundred, and return what it said it has kept."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as writer:
+        assert writer.stdout is not None
+        kept = [writer.stdout.readline().strip() for _ in range(100)]
+        writer.kill()
+        return kept + [line.strip() for line in writer.stdout if line.endswith("\n")]
+
+
+async def test_a_killed_process_has_kept_what_it_acknowledged(tmp_path: Path, database: str | None) -> None:
+    folder = tmp_path / "cameras"
+    command = [
+        sys.executable,
+        "-m",
+        "tests.integration.camera_writer",
+        str(folder),
+        *filter(None, [database]),
+    ]
+    acknowledged: list[str] = []
+    for _ in range(2):
+        acknowledged += await asyncio.to_thread(kill_in_the_middle, command)
+    async with opened(folder, database) as cameras:
+        kept = {record.detection_id: record async for record in all_records(cameras)}
+        assert set(acknowledged) - set(kept) == set()
+        for name, record in kept.items():
+            assert record.picture is not None
+            path = cameras.picture(record.picture.name)
+            assert path is not None
+            assert path.read_bytes() == jpeg(name)
+        for name in kept:
+            assert (await cameras.detect(detection_of(body(name)))).is_known
+        statistics = await cameras.statistics()
+        page = await cameras.records(RecordQuery())
+        assert statistics.total_detections == page.total == len(kept)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc for what is synced")
+def test_the_end_at_every_step(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.integration.camera_crashes", str(tmp_path / "cameras"), "--power"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
+    assert ended.returncode == 0, ended.stderr
+    assert int(ended.stdout) > 30
+
+
+async def test_a_full_disk_is_said_and_left_behind(small_disk: Path) -> None:
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(8_000_000))
+    accepted = 0
+    async with opened(small_disk / "cameras", limits=Limits(keep_free_bytes=0)) as cameras:
+
+        def sent(number: int) -> dict[str, object]:
+            return {**NAMES, "detection_id": str(number), "annotated_image": jpeg(str(number), 200_000)}
+
+        answers = await asyncio.gather(
+            *(cameras.detect(detection_of(sent(number))) for number in range(40)), return_exceptions=True
+        )
+        accepted = sum(not isinstance(answer, BaseException) for answer in answers)
+        refused = [answer for answer in answers if isinstance(answer, BaseException)]
+        assert {type(answer) for answer in refused} == {Overloaded}
+        assert all("send it again" in str(answer) for answer in refused)
+        filler.unlink()
+        for number in range(40):
+            await cameras.detect(detection_of(sent(number)))
+        assert (await cameras.statistics()).total_detections == 40
+        files = [path for path in (small_disk / "cameras" / "pictures").rglob("*") if path.is_file()]
+        assert len(files) == 40
+    assert accepted < 40
+
+
+async def test_a_killed_database_is_gone_on_with(tmp_path: Path, postgresql: Cluster) -> None:
+    async with opened(tmp_path / "cameras", postgresql.new_database()) as cameras:
+        await cameras.detect(detection_of({**NAMES, "detection_id": "1"}))
+        postgresql.kill()
+        with pytest.raises(Overloaded):
+            await cameras.detect(detection_of({**NAMES, "detection_id": "2"}))
+        postgresql.start()
+        await cameras.detect(detection_of({**NAMES, "detection_id": "2"}))
+        assert (await cameras.detect(detection_of({**NAMES, "detection_id": "1"}))).is_known
+        assert (await cameras.records(RecordQuery())).total == 2
