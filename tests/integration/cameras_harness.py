@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import requests
 
 from tests.integration.dashboard_process import Process
 from tests.integration.harness import HOST
@@ -134,16 +135,23 @@ class Events:
 
 
 @contextmanager
-def connected(url: str, transport: str | None = None, **options: Any) -> Iterator[tuple[Any, Events]]:
+def connected(
+    url: str, transport: str | None = None, ssl_verify: bool = True, **options: Any
+) -> Iterator[tuple[Any, Events]]:
     """Connect a client of python-socketio for the block; what it is sent is noted."""
     events = Events()
-    client = socketio.Client(reconnection=False, request_timeout=DEADLINE_S)
+    session = requests.Session()
+    session.trust_env = False  # where it says whose certificates are to be trusted
+    client = socketio.Client(
+        reconnection=False, request_timeout=DEADLINE_S, ssl_verify=ssl_verify, http_session=session
+    )
     client.on("*", events.add)
     client.connect(url, transports=transport and [transport], wait_timeout=DEADLINE_S, **options)
     try:
         yield client, events
     finally:
         client.disconnect()
+        session.close()
 
 
 class Polling:

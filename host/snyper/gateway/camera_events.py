@@ -8,7 +8,7 @@ from typing import Any
 from snyper.cameras.records import CamerasError, MissingField
 from snyper.cameras.service import Cameras
 from snyper.gateway import camera_bodies as bodies
-from snyper.gateway.socket_io import SocketServer
+from snyper.gateway.socket_io import PRINCIPAL, SocketServer
 
 DASHBOARD = "dashboard"
 HEALTH = "health"
@@ -34,9 +34,6 @@ class CameraEvents:
     def __init__(self, cameras: Cameras, server: SocketServer) -> None:
         self._cameras = cameras
         self._server = server
-        self._principals: dict[str, str] = {}
-        server.on("connect", self._connect)
-        server.on("disconnect", self._disconnect)
         for event, handler in (
             ("camera_register", self._register),
             ("lpr_data", self._detect),
@@ -56,13 +53,10 @@ class CameraEvents:
             async for event in feed:
                 if event.kind in _TOLD:  # else it counts what was lost, as cursors show too
                     name, room = _TOLD[event.kind]
-                    await self._server.emit(name, dict(event.data), to=room)
-
-    async def _connect(self, sid: str, environ: Mapping[str, Any], auth: object = None) -> None:
-        self._principals[sid] = self._server.principal_of(environ, auth)
-
-    async def _disconnect(self, sid: str, reason: object = None) -> None:
-        self._principals.pop(sid, None)
+                    data = dict(event.data)
+                    if data.get("status") == "registered":
+                        data["status"] = "online"
+                    await self._server.emit(name, data, to=room)
 
     def _answering(self, handler: Callable[[str, Any], Awaitable[tuple[str, Answer]]]) -> Callable[..., Any]:
         """Return a handler for Socket.IO, which answers errors as well."""
@@ -90,19 +84,19 @@ class CameraEvents:
             item = bodies.take_registration(body)
         except MissingField:
             raise _NoBody(bodies.NO_CAMERA) from None
-        accepted = await self._cameras.register(item, self._principals.get(sid, ""))
+        accepted = await self._cameras.register(item, PRINCIPAL.get())
         return "camera_register", bodies.answer_of(item, accepted, "Camera registered successfully")
 
     async def _detect(self, sid: str, body: object) -> tuple[str, Answer]:
         _check_camera(body)
         item = bodies.take_detection(body)
-        accepted = await self._cameras.detect(item, self._principals.get(sid, ""))
+        accepted = await self._cameras.detect(item, PRINCIPAL.get())
         return "lpr_response", bodies.answer_of(item, accepted, "LPR data received successfully")
 
     async def _health(self, sid: str, body: object) -> tuple[str, Answer]:
         _check_camera(body)
         item = bodies.take_health(body)
-        accepted = await self._cameras.health(item, self._principals.get(sid, ""))
+        accepted = await self._cameras.health(item, PRINCIPAL.get())
         return "health_response", bodies.answer_of(item, accepted, "Health status received successfully")
 
     async def _ping(self, sid: str, body: object) -> tuple[str, Answer]:

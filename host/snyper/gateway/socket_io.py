@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any
 
 import engineio  # type: ignore[import-untyped]
@@ -26,6 +27,8 @@ _CONNECT_S = 10.0  # for a session to say which of the server's names it wants
 _CHECK_S = 0.5  # between two looks at who has not answered a ping
 _MAX_UNDER_WAY = 32  # events of a client, whose next messages wait
 _MAX_UNDER_WAY_BYTES = 32_000_000  # of them
+
+PRINCIPAL: ContextVar[str] = ContextVar("PRINCIPAL", default="")  # who sent the event that is served
 
 _log = logging.getLogger("snyper")
 _silent = logging.getLogger("snyper.socket_io")  # Socket.IO's own, which logs what strangers send
@@ -108,7 +111,10 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self._places = Places(limits["places"], limits["hold_s"])
         self._clients: dict[str, _Client] = {}
         self._of_address: Counter[str] = Counter()
+        self._principals: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.on("connect", self._connect)
+        self.on("disconnect", self._disconnect)
         Payload.max_decode_packets = MAX_DECODE_PACKETS
 
     def _engineio_server_class(self) -> type[_Engine]:
@@ -153,19 +159,22 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
                 await socket.close(wait=False, reason=self.eio.reason.SERVER_DISCONNECT)
                 socket.queue.put_nowait(None)
 
-    def principal_of(self, environ: Mapping[str, Any], auth: object) -> str:
-        """Return the name of the key that a client came with: in its first request, or as `auth`. Raises
+    async def _connect(self, sid: str, environ: Mapping[str, Any], auth: object = None) -> None:
+        """Note the name of the key that a client came with, in its first request or as `auth`. Raises
         ConnectionRefusedError.
         """
         scope = environ["asgi.scope"]
         principal: str = scope.get("state", {}).get("principal", "")
-        if principal:
-            return principal
-        token = auth.get("token", "") if isinstance(auth, Mapping) else ""
-        try:
-            return self._gateway.guard.admit(str(token).encode(errors="replace"), _address(scope))
-        except Refusal as refusal:
-            raise ConnectionRefusedError(refusal.detail) from None
+        if not principal:
+            token = auth.get("token", "") if isinstance(auth, Mapping) else ""
+            try:
+                principal = self._gateway.guard.admit(str(token).encode(errors="replace"), _address(scope))
+            except Refusal as refusal:
+                raise ConnectionRefusedError(refusal.detail) from None
+        self._principals[sid] = principal
+
+    async def _disconnect(self, sid: str, reason: object = None) -> None:
+        self._principals.pop(sid, None)
 
     # --- over HTTP and WebSockets
 
@@ -290,28 +299,28 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     async def _handle_event(self, eio_sid: str, namespace: str, id: int | None, data: list[Any]) -> None:
         client = self._clients.get(eio_sid)
-        if client is None:
+        namespace = namespace or "/"
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
+        if client is None or not self.manager.is_connected(sid, namespace):
             return
+        principal = self._principals.get(sid, "")
         size = await client.take()
-        self._start(self._serve_event(client, size, (eio_sid, namespace or "/", id, data)))
+        self._start(self._serve_event(client, size, principal, (sid, eio_sid, data, namespace, id)))
+
+    async def _serve_event(self, client: _Client, size: int, principal: str, event: tuple[Any, ...]) -> None:
+        """Serve an event that has come, also of a client who is gone meanwhile."""
+        PRINCIPAL.set(principal)
+        try:
+            await self._handle_event_internal(self, *event)
+        except Exception:
+            _log.exception("an event of Socket.IO ended with an error of the server's own")
+        finally:
+            client.release(size)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _serve_event(
-        self, client: _Client, size: int, event: tuple[str, str, int | None, list[Any]]
-    ) -> None:
-        eio_sid, namespace, id, data = event
-        try:
-            sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
-            if self.manager.is_connected(sid, namespace):
-                await self._handle_event_internal(self, sid, eio_sid, data, namespace, id)
-        except Exception:
-            _log.exception("an event of Socket.IO ended with an error of the server's own")
-        finally:
-            client.release(size)
 
 
 _OF_THE_BODY = (b"content-length", b"content-encoding", b"transfer-encoding")
