@@ -49,6 +49,9 @@ class Forwarder:
         data = dict(message.data or {})
         timeout_ms = integer_field(data, "timeout_ms", COMMAND_TIMEOUT_MS, MIN_TIMEOUT_MS, MAX_TIMEOUT_MS)
         data.pop("timeout_ms", None)  # which is for the hub
+        data.pop("proven", None)  # which nobody says of himself
+        if link.sealed is not None and "begin" in data:
+            data["proven"] = list(link.sealed.claim[1:])
         _set_instant(data)
         id = _peer_side_id(self._id_prefix, message.id)
         asked = message.type + " " + selector

@@ -2,6 +2,7 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from snyper.cameras.camera import Camera
     from snyper.client import (
         Event,
         GameInfo,
@@ -58,6 +59,7 @@ __all__ = [
     "AsyncServer",
     "Busy",
     "CallError",
+    "Camera",
     "Cancelled",
     "Client",
     "Event",
@@ -111,6 +113,10 @@ if not TYPE_CHECKING:
         """
         if name not in __all__:
             raise AttributeError(f"module 'snyper' has no attribute {name!r}")
+        if name == "Camera":
+            from snyper.cameras.camera import Camera
+
+            return Camera
         from snyper import client, services
 
         return getattr(services if name in services.__all__ else client, name)

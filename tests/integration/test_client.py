@@ -32,7 +32,7 @@ def test_what_it_exports() -> None:
     assert set(snyper.__all__) == {
         *("Busy", "Cancelled", "Incompatible", "NotServed", "OutcomeUnknown", "Refused", "ResultGone"),
         *("Unreachable", "WouldDeadlock"),
-        *("CallError", "call_log", "cancelled", "close", "closing", "deadline", "running"),
+        *("CallError", "Camera", "call_log", "cancelled", "close", "closing", "deadline", "running"),
         *("on_progress", "progress"),
         *("LeaseLost", "Locked", "StreamLost", "break_lock", "leases", "lock", "watch"),
         *("AsyncClient", "AsyncServer", "Client"),

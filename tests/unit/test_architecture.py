@@ -118,7 +118,7 @@ HOST_ROOMS = {
     "history": ("snyper.shared", "snyper.system", "snyper.client"),
     "services": ("snyper.shared", "snyper.system", "snyper.client", "snyper.device.addresses"),
     "arrays": ("snyper.shared.runtime", "snyper.system", "snyper.device", "snyper.services"),
-    "cameras": ("snyper.shared", "snyper.system", "snyper.device", "snyper.client"),
+    "cameras": ("snyper.shared", "snyper.system", "snyper.device", "snyper.client", "snyper.services"),
     "streams": ("snyper.shared", "snyper.system", "snyper.client"),
     "recordings": (*("snyper.shared", "snyper.system", "snyper.device", "snyper.client", "snyper.streams"),),
     "offload": ("snyper.shared", "snyper.system", "snyper.device"),
@@ -170,7 +170,7 @@ def test_a_room_of_the_host_knows_those_below_it(room: str) -> None:
 
 def test_the_package_itself_knows_the_libraries() -> None:
     known = ours(Path("host/snyper/__init__.py")) - {"snyper"}
-    assert {module.split(".")[1] for module in known} == {"client", "services", "shared"}
+    assert {module.split(".")[1] for module in known} == {"cameras", "client", "services", "shared"}
 
 
 def test_nothing_that_is_installed_knows_the_tools_or_the_tests() -> None:
@@ -189,7 +189,7 @@ OF_OTHERS = {
     "host/snyper/history": {"platformdirs"},
     "host/snyper/services": {"numpy"},
     "host/snyper/arrays": {"numpy", "websockets"},
-    "host/snyper/cameras": {"PIL", "sqlalchemy"},
+    "host/snyper/cameras": {"PIL", "platformdirs", "sqlalchemy"},
     "host/snyper/streams": {"numpy"},
     "host/snyper/recordings": {"numpy", "zarr"},
     "host/snyper/offload": {"click", "distributed"},

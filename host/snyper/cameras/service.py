@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from snyper.cameras.batch import Incoming, Item
 from snyper.cameras.database import Database
+from snyper.cameras.presence import Presence
 from snyper.cameras.queries import Queries
 from snyper.cameras.records import (
     Accepted,
@@ -104,6 +105,8 @@ class Cameras:
         self._room = asyncio.Event()
         self._is_closing = False
         self._feeds: set[Feed] = set()
+        self._presence = Presence()
+        self._expiry: asyncio.TimerHandle | None = None  # of who is silent
         self._readers = ThreadPoolExecutor(_READERS, "camera records")
         self._thread = threading.Thread(target=self._write_all, name="camera writer", daemon=True)
         self._thread.start()
@@ -120,13 +123,32 @@ class Cameras:
         """Take a health check. Raises Overloaded."""
         return await self._take(health, principal, is_live)
 
+    def see(self, camera_id: str, checkpoint_id: str, silence_s: float) -> None:
+        """Take a sign of life of a camera that gives one at least every `silence_s`: without another in that
+        time, or once it is lost, it is not active.
+        """
+        if self._presence.see(camera_id, checkpoint_id, time.time(), self._loop.time() + silence_s):
+            self._tell_presence(camera_id, "online")
+        if self._expiry is None:
+            self._expiry = self._loop.call_later(silence_s, self._expire)
+
+    def lose(self, camera_id: str) -> None:
+        """Take that a camera which gives signs of life is gone."""
+        if self._presence.lose(camera_id):
+            self._tell_presence(camera_id, "offline")
+
     async def statistics(self) -> Statistics:
         """Return the counters."""
-        return await self._read(self._queries.statistics, time.time())
+        found = await self._read(self._queries.statistics, time.time())
+        if self._presence:
+            active = sum(camera.is_active for camera in await self.cameras())
+            found = replace(found, active_cameras=active)
+        return found
 
     async def cameras(self) -> list[CameraState]:
         """Return all cameras, by name."""
-        return await self._read(self._queries.cameras, time.time())
+        found = await self._read(self._queries.cameras, time.time())
+        return [self._with_presence(camera) for camera in found] if self._presence else found
 
     async def records(self, query: RecordQuery) -> RecordPage:
         """Return a page of records. Raises ValueError for a cursor that is none."""
@@ -144,6 +166,8 @@ class Cameras:
 
     async def close(self) -> None:
         """Write what waits, and let go of the store."""
+        if self._expiry is not None:
+            self._expiry.cancel()
         for feed in list(self._feeds):
             feed.close()
         with self._change:
@@ -151,6 +175,30 @@ class Cameras:
             self._change.notify()
         await asyncio.to_thread(self._thread.join)
         await asyncio.to_thread(self._readers.shutdown)
+
+    def _with_presence(self, camera: CameraState) -> CameraState:
+        is_here = self._presence.is_here(camera.camera_id)
+        if is_here is None:
+            return camera
+        seen_s = max(camera.last_seen_s, self._presence.seen_s(camera.camera_id))
+        return replace(camera, is_active=is_here, last_seen_s=seen_s)
+
+    def _expire(self) -> None:
+        self._expiry = None
+        for camera_id in self._presence.expire(self._loop.time()):
+            self._tell_presence(camera_id, "offline")
+        due_s = self._presence.due_s()
+        if due_s is not None:
+            self._expiry = self._loop.call_at(due_s, self._expire)
+
+    def _tell_presence(self, camera_id: str, status: str) -> None:
+        data = {
+            "camera_id": camera_id,
+            "checkpoint_id": self._presence.checkpoint_of(camera_id),
+            "timestamp": iso(time.time()),
+            "status": status,
+        }
+        self._tell(Event("status", data))
 
     async def _read(self, function: Callable[..., T], *arguments: Any) -> T:
         return await self._loop.run_in_executor(self._readers, function, *arguments)

@@ -1,7 +1,7 @@
 """`snyper gateway`: a hub, arrays, a signal and cameras, over HTTP."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,11 +24,14 @@ from snyper.cli.serving import (
     starting,
 )
 from snyper.client import DEFAULT_HUB, ReconnectingClient
+from snyper.shared.socket_protocol import is_target_id
 from snyper.system.process import EXIT_USAGE
 from snyper.system.streams import print_json
 
 if TYPE_CHECKING:
+    from snyper.cameras.service import Cameras
     from snyper.gateway.app import Face, Gateway
+    from snyper.gateway.camera_link import Grants
     from snyper.streams.packet import PacketSource
 
 
@@ -91,6 +94,14 @@ Origin = Annotated[
     ),
 ]
 
+Grant = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=CAMERA",
+        help="A camera that the hub's device key NAME speaks for, beside NAME and NAME/…. May be repeated.",
+    ),
+]
+
 
 def gateway(
     hub: ServedHub = None,
@@ -103,6 +114,7 @@ def gateway(
     database: Database = None,
     zone: Zone = "UTC",
     origin: Origin = None,
+    grant: Grant = None,
     name: Name = None,
     key_file: KeyFile = None,
     is_open: Open = False,
@@ -121,8 +133,9 @@ def gateway(
         fail("--channel is one of --stream SOURCE/STREAM", EXIT_USAGE)
     if name is not None and arrays is None:
         fail("--name is what --arrays FOLDER is called at the hub", EXIT_USAGE)
-    if cameras is None and (database is not None or origin):
-        fail("--database and --origin are of --cameras FOLDER", EXIT_USAGE)
+    if cameras is None and (database is not None or origin or grant):
+        fail("--database, --origin and --grant are of --cameras FOLDER", EXIT_USAGE)
+    grants = _grants(grant or ())
     serves_itself = arrays is not None or demo_signal or cameras is not None
     if hub is None and (stream is not None or name is not None or not serves_itself):
         hub = DEFAULT_HUB
@@ -158,9 +171,37 @@ def gateway(
             from snyper.gateway.cameras import ANY_PAGE, serving_cameras
 
             pages = origin or ([ANY_PAGE] if server.keys or is_open else [])
-            face = partial(serving_cameras, folder=cameras, database=database, zone=zone, origins=pages)
-            faces.append(face)
+            kept = partial(serving_cameras, folder=cameras, database=database, zone=zone, origins=pages)
+            faces.append(partial(_cameras_face, serving=kept, hub=hub, grants=grants))
         server.run(faces, ready)
+
+
+def _grants(given: Iterable[str]) -> dict[str, list[str]]:
+    """Return the cameras that each key speaks for, or end with wrong usage."""
+    grants: dict[str, list[str]] = {}
+    for one in given:
+        name, _, camera = one.partition("=")
+        if not is_target_id(name) or not camera:
+            fail(f"--grant is NAME=CAMERA, a key of the hub and a camera, not {one}", EXIT_USAGE)
+        grants.setdefault(name, []).append(camera)
+    return grants
+
+
+@asynccontextmanager
+async def _cameras_face(
+    gateway: "Gateway",
+    serving: "Callable[[Gateway], AbstractAsyncContextManager[Cameras]]",
+    hub: str | None,
+    grants: "Grants",
+) -> AsyncIterator[None]:
+    """Serve cameras for the block, over HTTP and, where there is one, through a hub."""
+    from snyper.gateway.camera_link import cameras_at_hub
+
+    async with AsyncExitStack() as stack:
+        cameras = await stack.enter_async_context(serving(gateway))
+        if hub is not None:
+            await stack.enter_async_context(cameras_at_hub(gateway, cameras, hub, grants=grants))
+        yield
 
 
 def _source(

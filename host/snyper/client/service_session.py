@@ -1,5 +1,7 @@
 """A service's session with its hub: the name that it has there, and what it says of itself."""
 
+import hashlib
+import socket
 from collections.abc import Callable, Sequence
 
 from snyper.client.console_session import ConsoleSession
@@ -19,6 +21,11 @@ def check_name(name: str) -> None:
     """Raise ValueError for what is no name at a hub."""
     if not is_target_id(name) or name == ALL_TARGETS:
         raise ValueError(f"{name!r} is no name: 1 to {MAX_TARGET_ID_CHARS} of A-Z a-z 0-9 _ - ., not all")
+
+
+def hardware_id_of(name: str) -> str:
+    """Return the hardware id of a service: the same for each process of this computer with that name."""
+    return hashlib.sha256(f"{socket.gethostname()}/{name}".encode()).hexdigest()[:16]
 
 
 class ServiceSession(ConsoleSession):

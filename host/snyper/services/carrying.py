@@ -6,6 +6,7 @@ other way. Each says where in its stream its bytes belong: replies may overtake 
 """
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 from snyper.shared.socket_protocol import (
@@ -25,6 +26,25 @@ GONE_S = 12.0  # without a request, after which the client is gone
 MAX_UNDER_WAY = 7  # requests of a client, of eight that a hub takes
 MAX_HELD = 4  # of them that the service keeps, for what it will say, where the client says nothing else
 _MAX_EARLY = 2 * MAX_UNDER_WAY  # pieces that came before their turn
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A proof that the hub has had of a client: its `key`, by name, and the `name` that it has there.
+
+    Without a key there is none, and both are empty; so is the name of a console.
+    """
+
+    key: str = ""
+    name: str = ""
+
+    @property
+    def is_device(self) -> bool:
+        """Tell whether the key is for this one name alone."""
+        return bool(self.key) and self.key == self.name
+
+
+NOTHING = Proven()  # of who dials a server itself
 
 
 class InOrder:
@@ -172,3 +192,12 @@ def connection_of(message: SocketMessage) -> tuple[str, bool]:
     if not name:
         raise ProtocolError(ErrorCode.BAD_MESSAGE, "`connection` is the name of one")
     return name, data.get("begin") is True
+
+
+def proven_of(message: SocketMessage) -> Proven:
+    """Return what a hub says that a client has proven; one that says none has no keys, or is of before."""
+    said = (message.data or {}).get("proven")
+    if not isinstance(said, list) or len(said) != 2:
+        return Proven()
+    name, key = ("" if one is None else str(one) for one in said)
+    return Proven(key, name)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from snyper.services.carrying import NOTHING
 from snyper.services.core import Core
 from snyper.services.engine import Engine
 from snyper.services.handshake import Introduction, ServerHandshake
@@ -40,6 +41,7 @@ class Connection:
 
     core: Core | None = None
     session: Any = None
+    proven = NOTHING
 
     def __init__(
         self,

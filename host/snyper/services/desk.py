@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from snyper.services.carrying import NOTHING, Proven
 from snyper.services.leasing import Leases
 from snyper.services.remote_exceptions import Busy, Locked, ResultGone, WouldDeadlock
 from snyper.services.shown import Note, Shown
@@ -70,6 +71,8 @@ class Session:
     jobs: "dict[int, Job]" = field(default_factory=dict)
     answers: dict[int, tuple[Pieces, int, float]] = field(default_factory=dict)  # its bytes, since when
     kept_bytes: int = 0  # of all of them
+    proven: Proven = NOTHING  # to the hub
+    on_away: Callable[[], object] | None = None  # called when its connection is lost
     key: str = field(default_factory=_new_key)  # of its calls: who makes one up passes all that wait
 
     def has(self, seq: int) -> bool:

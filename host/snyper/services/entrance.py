@@ -11,6 +11,7 @@ from collections.abc import Callable
 from operator import itemgetter
 
 from snyper.device.addresses import network_of
+from snyper.services.carrying import NOTHING, Proven
 from snyper.services.connection import Connection
 from snyper.services.engine import Engine
 from snyper.services.handshake import Introduction, ServerHandshake, new_salt, stretch
@@ -71,7 +72,7 @@ class Entrance:
         bound: int = listeners[0].getsockname()[1]
         return bound
 
-    def take(self, sock: socket.socket, address: str) -> None:
+    def take(self, sock: socket.socket, address: str, proven: Proven = NOTHING) -> None:
         """Take a socket on which somebody at `address` has dialled, or hang up where there is no room."""
         if self._is_full():
             sock.close()
@@ -95,6 +96,7 @@ class Entrance:
             self._on_coming,
             self._end,
         )
+        connection.proven = proven
         self.connections.add(connection)
 
     def hang_up_on_late(self, now_s: float) -> None:

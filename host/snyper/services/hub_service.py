@@ -1,16 +1,23 @@
 """A server of calls as a service of a hub: each client that reaches it there is a socket to the server."""
 
 import asyncio
-import hashlib
 import logging
 import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
-from snyper.client.service_session import ServiceSession
+from snyper.client.service_session import ServiceSession, hardware_id_of
 from snyper.services import hub_loop
-from snyper.services.carrying import EXCHANGE, GONE_S, QUIET_S, ServiceEnd, connection_of
+from snyper.services.carrying import (
+    EXCHANGE,
+    GONE_S,
+    QUIET_S,
+    Proven,
+    ServiceEnd,
+    connection_of,
+    proven_of,
+)
 from snyper.services.remote_exceptions import Refused
 from snyper.services.through_hub import HEARTBEAT_MS
 from snyper.shared.handshake_client import Registered
@@ -21,16 +28,16 @@ from snyper.system.text import one_line
 MAX_UNTAKEN_BYTES = 1 << 20  # of one client, that wait for the server
 MAX_CONNECTIONS = 4_096  # of clients at a time
 MAX_TEXT_CHARS = 64  # that a peer says of itself
-Take = Callable[[socket.socket, str], object]
+Take = Callable[[socket.socket, str, Proven], object]
 _LEAVE_S = 1.0
 _log = logging.getLogger("snyper")
 
 
 class HubService:
-    """Registers as the service `name` with the hub at `hub`, and again after every loss. `take(sock, whose)`
-    gets the socket of each client; any thread may call it. `about()` says for people what is served. `key` is
-    for a hub that wants one; by default it is this computer's. With `devices` it is there for targets and
-    other services as well as for consoles.
+    """Registers as the service `name` with the hub at `hub`, and again after every loss. `take(sock, whose,
+    proven)` gets the socket of each client; any thread may call it. `about()` says for people what is served.
+    `key` is for a hub that wants one; by default it is this computer's. With `devices` it is there for
+    targets and other services as well as for consoles.
 
     Raises ValueError for an address, a name or a key that is none.
     """
@@ -74,10 +81,7 @@ class _ServiceSession(ServiceSession):
     def __init__(
         self, hub: str, name: str, key: str | None, about: Callable[[], str], take: Take, devices: bool
     ) -> None:
-        # The same for each process here of that name.
-        super().__init__(
-            hub, name, key, hashlib.sha256(f"{socket.gethostname()}/{name}".encode()).hexdigest()[:16]
-        )
+        super().__init__(hub, name, key, hardware_id_of(name))
         self._about = about
         self._take = take
         self._devices = devices
@@ -127,7 +131,7 @@ class _ServiceSession(ServiceSession):
             except OSError as error:  # there are no descriptors
                 raise ProtocolError(ErrorCode.BUSY, f"no more clients for now: {error.strerror}") from None
             self._carried[name] = carried
-            self._take(far, f"{console} of the hub")
+            self._take(far, f"{console} of the hub", proven_of(message))
             carried.task = asyncio.create_task(self._serve(name, carried, near))
         elif begins or carried is None:
             raise ProtocolError(ErrorCode.BAD_MESSAGE, "there is no such connection")

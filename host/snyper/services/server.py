@@ -11,6 +11,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, Self
 
 from snyper.services.bell import SLICE_S
+from snyper.services.carrying import Proven
 from snyper.services.connection import Connection
 from snyper.services.context import current_job
 from snyper.services.core import Core
@@ -198,6 +199,26 @@ class BaseServer:
 
         return lambda done: engine.post(lambda: tell(done))
 
+    def proof_of_caller(self) -> Proven:
+        """Return what the hub has had proven of whose call the function that runs here carries out."""
+        job: Job = current_job.get()
+        return job.session.proven
+
+    def when_caller_away(self, callback: Callable[[], object]) -> None:
+        """Have `callback` called, in some thread, whenever the caller of the function that runs here has
+        lost its connection, also once that has returned; instead of the callback that it had.
+        """
+        job: Job = current_job.get()
+        engine = self._engine
+        assert engine is not None
+
+        def set_it() -> None:
+            job.session.on_away = callback
+            if job.session.send is None:
+                callback()
+
+        engine.post(set_it)
+
     def when_caller_gone(self, after_s: float, callback: Callable[[], object]) -> None:
         """Have `callback` called, in some thread, once the caller of the function that runs here has had no
         connection for so many seconds; again if it comes back, and goes again.
@@ -270,10 +291,10 @@ class BaseServer:
         if self._hub is not None:
             self._hub.stop()
 
-    def _take_client(self, sock: socket.socket, whose: str) -> None:
+    def _take_client(self, sock: socket.socket, whose: str, proven: Proven) -> None:
         """Serve a client that comes through the hub."""
         assert self._engine is not None
-        self._engine.post(lambda: self._entrance.take(sock, whose))
+        self._engine.post(lambda: self._entrance.take(sock, whose, proven))
 
     def _about(self) -> str:
         """Return in few words what is served."""
@@ -298,6 +319,7 @@ class BaseServer:
         who = f"{introduction.who} ({connection.address})"
         session, is_known = self._desk.open(introduction.session, who, connection.send)
         connection.session = session
+        session.proven = connection.proven
         connection.core = Core(self._handlers, who, lambda line: connection.send((line,)), read_usual_call)
         connection.core.on_stream = lambda taken: self._on_taken(session, taken)
         connection.on_taking = lambda takes: self._on_taking(session, takes)  # type: ignore[method-assign]
@@ -306,6 +328,8 @@ class BaseServer:
     def _on_end(self, connection: Connection) -> None:
         if connection.session is not None and connection.session.send == connection.send:
             connection.session.gone_s = time.monotonic()
+            if connection.session.on_away is not None:
+                connection.session.on_away()
             for job in self._desk.close(connection.session):
                 job.outcome = "not begun: its caller has gone"
                 self._recording.end(job, 0.0)

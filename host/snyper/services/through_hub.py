@@ -6,7 +6,7 @@ import socket
 from typing import Any
 
 from snyper.client.console_session import ConsoleSession
-from snyper.client.service_session import check_name
+from snyper.client.service_session import ServiceSession, check_name, hardware_id_of
 from snyper.services import hub_loop
 from snyper.services.bell import SLICE_S
 from snyper.services.carrying import QUIET_S, ClientEnd
@@ -25,16 +25,23 @@ _TRANSIENT = (ErrorCode.BUSY, ErrorCode.TIMEOUT, ErrorCode.DISCONNECTED)
 
 class ThroughHub:
     """The place of a service: its name, and the hub that knows it. `key` is for a hub that wants one; by
-    default it is this computer's. Raises ValueError for an address, a name or a key that is none.
+    default it is this computer's. Who goes there is a console, or the `device` of that name. Raises
+    ValueError for an address, a name or a key that is none.
     """
 
-    def __init__(self, hub: str, name: str, key: str | None) -> None:
+    def __init__(self, hub: str, name: str, key: str | None, device: str | None = None) -> None:
         check_name(name)
-        _ClientSession(hub, key)
+        self._device = device
         self.where = f"{name} through {hub}"
         self._hub = hub
         self._name = name
         self._key = key
+        self._session()
+
+    def _session(self) -> ConsoleSession:
+        if self._device is None:
+            return _ClientSession(self._hub, self._key)
+        return _DeviceSession(self._hub, self._device, self._key)
 
     def connect(self, timeout_s: float) -> socket.socket:
         """Return a socket that leads there. Raises OSError; ProtocolError: `disconnected` where it may go
@@ -60,7 +67,7 @@ class ThroughHub:
         return {"sock": opened}
 
     async def _open(self, timeout_s: float) -> socket.socket:
-        session = _ClientSession(self._hub, self._key)
+        session = self._session()
         being = asyncio.create_task(session.attempt())
         try:
             async with asyncio.timeout(timeout_s):
@@ -99,6 +106,23 @@ class _ClientSession(ConsoleSession):
 
     def registration(self) -> dict[str, object]:
         return {"role": Role.CONSOLE, "heartbeat_ms": HEARTBEAT_MS}
+
+    def on_registered(self, link: Link, registered: Registered, asked_us: int) -> None:
+        super().on_registered(link, registered, asked_us)
+        link.reads_always = True
+
+
+class _DeviceSession(ServiceSession):
+    """A device's session with the hub: it has a name there, and may be let in by a key for that alone."""
+
+    def __init__(self, hub: str, name: str, key: str | None) -> None:
+        super().__init__(hub, name, key, hardware_id_of(name))
+
+    def about(self) -> str:
+        return "a device"
+
+    def registration(self) -> dict[str, object]:
+        return super().registration() | {"heartbeat_ms": HEARTBEAT_MS}
 
     def on_registered(self, link: Link, registered: Registered, asked_us: int) -> None:
         super().on_registered(link, registered, asked_us)

@@ -1,0 +1,299 @@
+"""An outbox on a camera's device: a file of what the camera has to tell, until that is told.
+
+What is in it is on the disk, whole. When it is full, or its disk is, the oldest pictures go first and whole
+records last; both are counted. For one thread at a time.
+"""
+
+import contextlib
+import json
+import logging
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from snyper.device.database import transaction
+from snyper.device.errors import OutboxFull, OutboxLocked
+
+_log = logging.getLogger("snyper")
+MAX_BYTES = 256 << 20
+MIN_BYTES = 1 << 20
+_SPARE_BYTES = 1 << 20  # of the disk, kept to be able to drop something when there is nothing left of it
+_PAGE_BYTES = 4_096
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS items (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, body TEXT NOT NULL,
+    reason TEXT
+);
+CREATE INDEX IF NOT EXISTS waiting ON items (seq) WHERE reason IS NULL;
+CREATE INDEX IF NOT EXISTS set_aside ON items (seq) WHERE reason IS NOT NULL;
+CREATE TABLE IF NOT EXISTS pictures (
+    seq INTEGER NOT NULL, at INTEGER NOT NULL, name TEXT NOT NULL, content BLOB NOT NULL,
+    PRIMARY KEY (seq, at)
+);
+CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+"""
+Pictures = Sequence[tuple[str, bytes]]  # with the name of the field that each is of
+
+
+class Item(NamedTuple):
+    """A thing to tell, with its pictures. `seq` rises in the order in which they came."""
+
+    seq: int
+    id: str
+    kind: str
+    body: dict[str, Any]
+    pictures: Pictures
+    size: int
+
+
+class SetAside(NamedTuple):
+    """A thing that was refused for good, and why."""
+
+    id: str
+    kind: str
+    body: dict[str, Any]
+    reason: str
+
+
+class Counts(NamedTuple):
+    """Counters of what is in an outbox, and of what became of all that ever was."""
+
+    waiting: int
+    set_aside: int
+    sent: int
+    dropped_pictures: int
+    dropped_records: int
+
+
+class Outbox:
+    """The outbox in the file `path`, which is made, with its folder, and takes up to `max_bytes` on the disk.
+
+    One process at a time has it. A file that is damaged is put beside, and a new one begun.
+
+    Raises OutboxLocked where another has it; OSError for a file or a folder that cannot be used; ValueError
+    for less than MIN_BYTES.
+    """
+
+    def __init__(self, path: str | Path, max_bytes: int = MAX_BYTES) -> None:
+        if max_bytes < MIN_BYTES:
+            raise ValueError(f"an outbox takes at least {MIN_BYTES:,} bytes, not {max_bytes:,}")
+        self.path = Path(path)
+        self.last_seq = 0
+        self._max_bytes = max_bytes
+        self._spare = self.path.with_name(self.path.name + ".spare")
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._open()
+        except sqlite3.DatabaseError as error:
+            if _code_of(error) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                raise self._explained(error) from error
+            self._put_beside()
+            self._open()
+
+    def close(self) -> None:
+        """Close it."""
+        self._database.close()
+
+    def add(self, kind: str, item_id: str, body: Mapping[str, Any], pictures: Pictures = ()) -> int:
+        """Add a thing, and return its `seq`: it is on the disk then. Where there is no room even so its own
+        pictures are left out.
+
+        Raises OutboxFull, where the disk has no room for it either; OSError.
+        """
+        text = json.dumps(body, ensure_ascii=False)
+        size = sum(len(content) for _, content in pictures) + 2 * len(text) + _PAGE_BYTES
+        if self._has_spare() and self._insert(kind, item_id, text, pictures):
+            return self.last_seq
+        # From here on nothing may grow but what is written ahead, for which the spare bytes are.
+        self._release_spare()
+        if size <= self._max_bytes // 2:
+            while self._free_bytes() < size and self._drop_oldest(size):
+                pass
+            if self._insert(kind, item_id, text, pictures):
+                return self.last_seq
+        if pictures and self._insert(kind, item_id, text, (), len(pictures)):
+            return self.last_seq
+        raise OutboxFull(f"the disk is full: {self.path} takes nothing more")
+
+    def take(self, first: int, last: int, max_items: int, max_bytes: int) -> list[Item]:
+        """Return what waits from `first` to `last`, the oldest first: at least one, if there is one, and so
+        many as are at most `max_bytes`.
+        """
+        rows = self._database.execute(
+            "SELECT seq, id, kind, body FROM items INDEXED BY waiting"
+            " WHERE reason IS NULL AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?",
+            (first, last, max_items),
+        ).fetchall()
+        found: list[Item] = []
+        left = max_bytes
+        for seq, item_id, kind, text in rows:
+            pictures = self._database.execute(
+                "SELECT name, content FROM pictures WHERE seq = ? ORDER BY at", (seq,)
+            ).fetchall()
+            size = len(text) + sum(len(content) for _, content in pictures)
+            if found and size > left:
+                break
+            left -= size
+            found.append(Item(seq, item_id, kind, json.loads(text), pictures, size))
+        return found
+
+    def conclude(self, told: Iterable[int], refused: Mapping[int, str]) -> None:
+        """Remove what was told, and set aside what was refused for good, with the reasons. Raises OSError."""
+        gone = [(seq,) for seq in told]
+        try:
+            with transaction(self._database):
+                self._database.executemany("DELETE FROM pictures WHERE seq = ?", gone)
+                left = self._database.executemany("DELETE FROM items WHERE seq = ?", gone).rowcount
+                self._count("sent", len(gone))
+                self._count("dropped_records", max(0, left) - len(gone))  # told all the same
+                self._database.executemany(
+                    "UPDATE items SET reason = ? WHERE seq = ?", [(why, seq) for seq, why in refused.items()]
+                )
+        except sqlite3.OperationalError as error:
+            raise self._explained(error) from error
+
+    def set_aside(self, limit: int = 100) -> list[SetAside]:
+        """Return what was refused, at most so many, the newest first."""
+        rows = self._database.execute(
+            "SELECT id, kind, body, reason FROM items WHERE reason IS NOT NULL ORDER BY seq DESC LIMIT ?",
+            (limit,),
+        )
+        return [SetAside(item_id, kind, json.loads(text), reason) for item_id, kind, text, reason in rows]
+
+    def try_again(self) -> int:
+        """Have all that was refused wait again, at its place; return how many that are. Raises OSError."""
+        try:
+            return self._database.execute("UPDATE items SET reason = NULL WHERE reason IS NOT NULL").rowcount
+        except sqlite3.OperationalError as error:
+            raise self._explained(error) from error
+
+    def counts(self) -> Counts:
+        """Count what is there, and what was."""
+        [[waiting]] = self._database.execute("SELECT count(*) FROM items WHERE reason IS NULL")
+        [[aside]] = self._database.execute("SELECT count(*) FROM items WHERE reason IS NOT NULL")
+        known = dict(self._database.execute("SELECT name, value FROM counts"))
+        return Counts(
+            waiting, aside, *(known.get(name, 0) for name in ("sent", "dropped_pictures", "dropped_records"))
+        )
+
+    # ---
+
+    def _open(self) -> None:
+        database = sqlite3.connect(self.path, isolation_level=None, timeout=0, check_same_thread=False)
+        try:
+            # Nobody else has it, and so it needs no shared memory: this fails where somebody does.
+            database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            database.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = FULL")
+            # What has to grow the file is never more than the spare bytes, but for a large picture.
+            database.execute(f"PRAGMA wal_autocheckpoint = {_SPARE_BYTES // _PAGE_BYTES // 2}")
+            database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT")
+            database.execute(f"PRAGMA max_page_count = {self._max_bytes // _PAGE_BYTES}")
+            [[self.last_seq]] = database.execute(
+                "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'items'"
+            )
+        except BaseException:
+            database.close()
+            raise
+        self._database = database
+        self.path.chmod(0o600)
+
+    def _put_beside(self) -> None:
+        beside = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns()}")
+        _log.error("the outbox %s is damaged: it is now %s, and a new one begun", self.path, beside.name)
+        for end in ("", "-wal", "-journal"):
+            with contextlib.suppress(FileNotFoundError):
+                self.path.with_name(self.path.name + end).rename(beside.with_name(beside.name + end))
+
+    def _insert(self, kind: str, item_id: str, text: str, pictures: Pictures, left_out: int = 0) -> bool:
+        """Insert an item, and tell whether there was room. Raises OSError."""
+        try:
+            with transaction(self._database):
+                seq = self._database.execute(
+                    "INSERT INTO items (id, kind, body) VALUES (?, ?, ?)", (item_id, kind, text)
+                ).lastrowid
+                assert seq is not None
+                self._database.executemany(
+                    "INSERT INTO pictures VALUES (?, ?, ?, ?)",
+                    [(seq, at, name, content) for at, (name, content) in enumerate(pictures)],
+                )
+                self._count("dropped_pictures", left_out)
+        except sqlite3.OperationalError as error:
+            if _code_of(error) == sqlite3.SQLITE_FULL:
+                return False
+            raise self._explained(error) from error
+        self.last_seq = seq
+        return True
+
+    def _drop_oldest(self, size: int) -> bool:
+        """Drop the oldest pictures, of `size` bytes or more, or else the oldest records; tell whether there
+        was anything, and room to do it. Raises OSError.
+        """
+        try:
+            with transaction(self._database):
+                freed = 0
+                for table, counted, length in (
+                    ("pictures", "dropped_pictures", "length(content)"),
+                    ("items", "dropped_records", "2 * length(body)"),
+                ):
+                    # The rows of an item are together: by `seq`, none of them is left.
+                    query = f"SELECT seq, {length} FROM {table} ORDER BY seq"
+                    last, number = 0, 0
+                    for seq, bytes_ in self._database.execute(query):
+                        if freed >= size and seq != last:
+                            break
+                        last, number, freed = seq, number + 1, freed + bytes_
+                    self._database.execute(f"DELETE FROM {table} WHERE seq <= ?", (last,))
+                    self._count(counted, number)
+                    if freed:
+                        return True
+        except sqlite3.OperationalError as error:
+            if _code_of(error) == sqlite3.SQLITE_FULL:
+                return False
+            raise self._explained(error) from error
+        return False
+
+    def _free_bytes(self) -> int:
+        """Return how many bytes of the file are free: those need nothing more of the disk."""
+        [[free]] = self._database.execute("PRAGMA freelist_count")
+        return int(free) * _PAGE_BYTES
+
+    def _count(self, name: str, number: int) -> None:
+        if number:
+            self._database.execute(
+                "INSERT INTO counts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value",
+                (name, number),
+            )
+
+    def _has_spare(self) -> bool:
+        """Tell whether something of the disk is kept, which it is where there is that much."""
+        if not self._spare.exists():
+            try:
+                self._spare.write_bytes(bytes(_SPARE_BYTES))
+            except OSError:
+                self._spare.unlink(missing_ok=True)
+                return False
+        return True
+
+    def _release_spare(self) -> None:
+        self._spare.unlink(missing_ok=True)
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._database.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+
+    def _explained(self, error: sqlite3.Error) -> OSError | OutboxLocked | OutboxFull:
+        code = _code_of(error)
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return OutboxLocked(f"another process has the outbox {self.path}: end it, or name another file")
+        if code == sqlite3.SQLITE_FULL:
+            return OutboxFull(f"the disk is full: {self.path} takes nothing more")
+        if code == sqlite3.SQLITE_CANTOPEN:
+            return OSError(f"the outbox {self.path} cannot be opened: it is to be a file of this user")
+        return OSError(f"the outbox {self.path} cannot be used: {error}")
+
+
+def _code_of(error: sqlite3.Error) -> int:
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code & 0xFF  # without what says it more exactly

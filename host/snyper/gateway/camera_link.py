@@ -1,0 +1,140 @@
+"""Cameras over the link: the service `cameras` of a hub, which `snyper.Camera` calls."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from snyper.cameras.camera import DETECTION, HEALTH, MAX_BATCH, SERVICE, SILENCE_S
+from snyper.cameras.intake import detection_of, health_of, registration_of
+from snyper.cameras.records import Accepted, CamerasError, Overloaded
+from snyper.cameras.service import Cameras
+from snyper.gateway.app import Gateway
+from snyper.services.async_server import AsyncServer
+from snyper.services.carrying import Proven
+from snyper.services.execution import Declined
+from snyper.services.remote_exceptions import Busy
+
+RETRY_AFTER_S = 1.0
+Answer = dict[str, Any]
+Grants = Mapping[str, Sequence[str]]  # cameras that the device key of a name speaks for beside its own
+
+
+@asynccontextmanager
+async def cameras_at_hub(
+    gateway: Gateway, cameras: Cameras, hub: str, name: str = SERVICE, grants: Grants | None = None
+) -> AsyncIterator[None]:
+    """Take what cameras tell as the service `name` of a hub, for the block. When `gateway` drains, calls do.
+
+    Raises Refused where the hub does not take it; ValueError for a name that is none.
+    """
+    served = LinkedCameras(cameras, grants or {})
+    server = AsyncServer(served, hub=hub, name=name, devices=True, concurrent=(served,))
+    served._server = server
+    async with server:
+        gateway.on_drained(server.drain)
+        yield
+
+
+def may_speak(proven: Proven, camera_id: str, grants: Grants) -> bool:
+    """Tell whether who has proven that speaks for a camera. Who has a `device` key, of the name NAME, speaks
+    for NAME, for NAME/… and for those that are granted to it; who has another key of the hub, or comes
+    through a hub without keys, for all.
+    """
+    if not proven.is_device:
+        return True
+    own = camera_id == proven.name or camera_id.startswith(f"{proven.name}/")
+    return own or camera_id in grants.get(proven.name, ())
+
+
+class LinkedCameras:
+    """Cameras, for who calls them.
+
+    What is malformed, or of a camera that the caller's key does not speak for, is refused.
+    """
+
+    _server: AsyncServer
+
+    def __init__(self, cameras: Cameras, grants: Grants) -> None:
+        self._cameras = cameras
+        self._grants = grants
+
+    async def register(self, about: dict[str, Any]) -> Answer:
+        """Register a camera: `camera_id`, `checkpoint_id`. Raises PermissionError, ValueError."""
+        principal = self._check(about.get("camera_id"))
+        try:
+            return _taken(await self._cameras.register(registration_of(about), principal))
+        except Overloaded as error:
+            raise Declined(Busy(str(error), RETRY_AFTER_S)) from None
+        except CamerasError as error:
+            raise ValueError(str(error)) from None
+
+    async def tell(self, told: list[Any], is_live: bool = True) -> list[Answer]:
+        """Take detections and health checks, at most 16, each `[id, kind, body, [[field, picture], …]]`, in
+        their order; return for each its `outcome`: `taken`, `refused` and `why`, or `again`.
+        """
+        if not isinstance(told, list) or len(told) > MAX_BATCH:
+            raise ValueError(f"what is told at once is a list of at most {MAX_BATCH}")
+        # In one transaction, and in this order: each is in the queue before the next begins.
+        return await asyncio.gather(*(self._take(one, is_live is True) for one in told))
+
+    async def beat(self, camera_id: str, checkpoint_id: str) -> int:
+        """Take a sign of life of a camera, and return the time here, in µs since 1970."""
+        self._check(camera_id)
+        about = registration_of({"camera_id": camera_id, "checkpoint_id": checkpoint_id})
+        self._cameras.see(about.camera_id, about.checkpoint_id, SILENCE_S)
+        loop = asyncio.get_running_loop()
+
+        def lose() -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._cameras.lose, about.camera_id)
+
+        self._server.when_caller_away(lose)
+        return time.time_ns() // 1_000
+
+    # ---
+
+    def _check(self, camera_id: object) -> str:
+        """Return the name of the caller's key. Raises PermissionError where it speaks for another camera."""
+        proven = self._server.proof_of_caller()
+        if not may_speak(proven, str(camera_id), self._grants):
+            raise PermissionError(f"the key {proven.key} does not speak for the camera {camera_id}")
+        return proven.key
+
+    async def _take(self, told: Any, is_live: bool) -> Answer:
+        try:
+            _, kind, body, pictures = told
+            body = {**body, **_fields_of(pictures)}
+            principal = self._check(body.get("camera_id"))
+            if kind == DETECTION:
+                return _taken(await self._cameras.detect(detection_of(body), principal, is_live))
+            if kind == HEALTH:
+                return _taken(await self._cameras.health(health_of(body), principal, is_live))
+            return _refused(f"this service takes no {kind}")
+        except Overloaded as error:
+            return {"outcome": "again", "why": str(error), "retry_after_s": RETRY_AFTER_S}
+        except CamerasError as error:
+            return _refused(str(error))
+        except (TypeError, ValueError):
+            return _refused("it is no id, kind, body and pictures")
+
+
+def _fields_of(pictures: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return pictures as the fields of a body: several of `cropped_plates` are a list. Raises TypeError."""
+    fields: dict[str, Any] = {}
+    for name, content in pictures:
+        picture = bytes(memoryview(content))
+        if name == "cropped_plates":
+            fields.setdefault(name, []).append(picture)
+        else:
+            fields[name] = picture
+    return fields
+
+
+def _taken(accepted: Accepted) -> Answer:
+    return {"outcome": "taken", "id": accepted.id, "warnings": list(accepted.warnings)}
+
+
+def _refused(why: str) -> Answer:
+    return {"outcome": "refused", "why": why}

@@ -1,0 +1,162 @@
+"""`snyper.Camera` through a real hub, and the gateway's side of it."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from snyper.cameras.camera import Camera, Delivery
+from snyper.cameras.records import RecordQuery
+from snyper.cameras.service import Cameras, opened
+from snyper.client import key_store
+from snyper.client.key_store import new_key
+from snyper.gateway.app import Gateway
+from snyper.gateway.camera_link import cameras_at_hub
+from snyper.gateway.limits import LIMITS
+from snyper.shared.keys import Rights
+from snyper.system.limits import complete_limits
+from tests.integration.calls_harness import HubProcess
+from tests.integration.harness import until
+
+
+def jpeg(shade: int = 0) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), (shade, 0, 0)).save(file, "JPEG")
+    return file.getvalue()
+
+
+@asynccontextmanager
+async def taking(folder: Path, hub: HubProcess, **options: Any) -> AsyncIterator[Cameras]:
+    gateway = Gateway(complete_limits(LIMITS, ()), {})
+    async with opened(folder) as cameras, cameras_at_hub(gateway, cameras, hub.address, **options):
+        yield cameras
+
+
+def camera_of(hub: HubProcess, folder: Path, camera_id: str = "lane", **options: Any) -> Camera:
+    return Camera(camera_id, "gate", hub=hub.address, outbox=folder / "outbox", **options)
+
+
+async def plates(cameras: Cameras) -> list[str]:
+    page = await cameras.records(RecordQuery(limit=1_000, after=0))
+    return [record.ocr_results[0] for record in page.records]
+
+
+async def test_what_a_camera_tells_is_kept(tmp_path: Path) -> None:
+    with HubProcess() as hub:
+        async with taking(tmp_path / "cameras", hub) as cameras, camera_of(hub, tmp_path) as camera:
+            told = await camera.detection(
+                ocr_results=["กข 1234"],
+                vehicles_count=1,
+                annotated_image=jpeg(),
+                cropped_plates=[jpeg(1), jpeg(2)],
+                vehicle_detections=[{"bbox": [1, 2, 3, 4], "class": "car"}],
+            )
+            await camera.health("camera", "healthy", "it works", {"cpu_usage": 45.2})
+            async with asyncio.timeout(20):
+                await camera.flush()
+            page = await cameras.records(RecordQuery())
+            [record] = page.records
+            assert (record.detection_id, record.camera_id, record.checkpoint_id) == (told, "lane", "gate")
+            assert (record.ocr_results, record.vehicles_count) == (("กข 1234",), 1)
+            assert record.details["vehicle_detections"] == [{"bbox": [1, 2, 3, 4], "class": "car"}]
+            assert record.picture is not None
+            path = cameras.picture(record.picture.name)
+            assert path is not None
+            assert path.read_bytes() == jpeg()
+            assert len(record.cropped_plates) == 2
+            [state] = await cameras.cameras()
+            assert (state.health_status, state.detection_count) == ("healthy", 1)
+            assert state.registered_s is not None
+            assert (await camera.counts())[:3] == (0, 0, 2)
+            assert camera.delivery == Delivery(True, "")
+
+
+async def test_a_camera_is_there_until_its_socket_closes(tmp_path: Path) -> None:
+    with HubProcess() as hub:
+        async with taking(tmp_path / "cameras", hub) as cameras:
+            feed = cameras.listen()
+            async with camera_of(hub, tmp_path) as camera:
+                await camera.health("camera", "healthy")
+                said = [await anext(feed) for _ in range(3)]
+                assert ("status", "online") in [(one.kind, one.data["status"]) for one in said]
+                [state] = await cameras.cameras()
+                assert state.is_active
+            async with asyncio.timeout(3):  # it does not wait for the silence
+                event = await anext(feed)
+            assert (event.kind, event.data["camera_id"], event.data["status"]) == (
+                "status",
+                "lane",
+                "offline",
+            )
+            [state] = await cameras.cameras()
+            assert not state.is_active
+            assert (await cameras.statistics()).active_cameras == 0
+
+
+async def test_what_is_refused_is_set_aside(tmp_path: Path) -> None:
+    with HubProcess() as hub:
+        async with taking(tmp_path / "cameras", hub) as cameras, camera_of(hub, tmp_path) as camera:
+            await camera.detection(ocr_results=["A"])
+            await camera.health("x" * 1_000, "healthy")  # no name of a component
+            await camera.detection(ocr_results=["B"])
+            async with asyncio.timeout(20):
+                await camera.flush()
+            assert await plates(cameras) == ["A", "B"]
+            [aside] = await camera.set_aside()
+            assert "component has to be a text" in aside.reason
+            assert (await camera.counts())[:3] == (0, 1, 2)
+
+
+async def test_a_key_speaks_for_its_cameras_alone(tmp_path: Path) -> None:
+    keys = {name: new_key(name) for name in ("cameras", "lane", "other", "fleet")}
+    with key_store.changing() as store:
+        for name, key in keys.items():
+            store.add(key, Rights.FLEET if name == "fleet" else Rights.DEVICE)
+
+    def camera(number: int, camera_id: str, whose: str, name: str) -> Camera:
+        key = keys[whose].to_text()
+        return Camera(camera_id, "gate", hub=hub.address, outbox=tmp_path / str(number), key=key, name=name)
+
+    with HubProcess() as hub:
+        async with taking(tmp_path / "cameras", hub, grants={"other": ["yard"]}) as cameras:
+            allowed: list[tuple[str, str, str]] = [
+                ("lane", "lane", "lane"),
+                ("lane/left", "lane", "lane"),
+                ("yard", "other", "other"),
+                ("anything", "fleet", "anything"),
+            ]
+            for number, (camera_id, whose, name) in enumerate(allowed):
+                async with camera(number, camera_id, whose, name) as one:
+                    await one.detection(ocr_results=[camera_id])
+                    async with asyncio.timeout(20):
+                        await one.flush()
+            assert await plates(cameras) == ["lane", "lane/left", "yard", "anything"]
+            for number, (camera_id, whose, name, why) in enumerate(
+                [
+                    ("lane", "other", "other", "the key other does not speak for the camera lane"),
+                    ("lane2", "lane", "lane", "the key lane does not speak for the camera lane2"),
+                    ("lane", "other", "lane", "is for the target or service other alone"),
+                ]
+            ):
+                async with camera(10 + number, camera_id, whose, name) as one:
+                    await one.detection(ocr_results=["stolen"])
+                    await until(lambda one=one, why=why: why in one.delivery.why, why)  # type: ignore[misc]
+                    assert (await one.counts()).waiting == 1  # until somebody sees to its key
+            assert len(await plates(cameras)) == 4
+
+
+async def test_the_stamp_by_the_hub(tmp_path: Path) -> None:
+    with HubProcess() as hub:
+        async with taking(tmp_path / "cameras", hub) as cameras, camera_of(hub, tmp_path) as camera:
+            await until(lambda: camera._clock.is_set, "it should know the time")
+            await camera.detection(ocr_results=["A"])
+            async with asyncio.timeout(20):
+                await camera.flush()
+            [record] = (await cameras.records(RecordQuery())).records
+            stamp = record.details["captured_by_hub"]
+            assert abs(record.received_s - stamp["at_s"]) < stamp["within_s"] + 2
+            assert stamp["within_s"] < 1

@@ -1,0 +1,200 @@
+"""The outbox of a camera: what is in it outlives everything, and what goes first when it is full."""
+
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from snyper.cameras.outbox import MIN_BYTES, Outbox
+from snyper.device.errors import OutboxLocked
+
+PICTURE = bytes(range(256)) * 400
+ALL = (0, 2**62)
+
+
+def added(outbox: Outbox, name: str, pictures: int = 1, size: int = len(PICTURE), text: str = "") -> int:
+    content = (PICTURE * (size // len(PICTURE) + 1))[:size]
+    return outbox.add("detection", name, {"plate": name + text}, [("annotated_image", content)] * pictures)
+
+
+def names(outbox: Outbox) -> list[str]:
+    return [item.id for item in outbox.take(*ALL, 10_000, 1 << 40)]
+
+
+def test_what_is_added_is_there_after_a_restart(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "folder" / "outbox")
+    assert [added(outbox, name) for name in "abc"] == [1, 2, 3]
+    outbox.close()
+    outbox = Outbox(tmp_path / "folder" / "outbox")
+    first, *_ = outbox.take(*ALL, 10, 1)
+    assert (first.seq, first.id, first.kind, first.body) == (1, "a", "detection", {"plate": "a"})
+    assert list(first.pictures) == [("annotated_image", PICTURE)]
+    assert outbox.last_seq == 3
+    outbox.conclude([1, 2, 3], {})
+    outbox.close()
+    outbox = Outbox(tmp_path / "folder" / "outbox")
+    assert added(outbox, "d") == 4  # no number is used again, or it would be of what was told
+    assert outbox.counts() == (1, 0, 3, 0, 0)
+
+
+def test_what_is_taken_is_bounded(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    for name in "abcdef":
+        added(outbox, name)
+    assert [item.id for item in outbox.take(*ALL, 2, 1 << 40)] == ["a", "b"]
+    assert [item.id for item in outbox.take(*ALL, 10, 2 * len(PICTURE) + 100)] == ["a", "b"]
+    assert [item.id for item in outbox.take(*ALL, 10, 1)] == ["a"]
+    assert [item.id for item in outbox.take(3, 4, 10, 1 << 40)] == ["c", "d"]
+    assert outbox.take(7, 9, 10, 1 << 40) == []
+
+
+def test_what_is_refused_is_set_aside_and_blocks_nobody(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    for name in "abc":
+        added(outbox, name)
+    outbox.conclude([1], {2: "no such camera"})
+    assert names(outbox) == ["c"]
+    [aside] = outbox.set_aside()
+    assert (aside.id, aside.reason) == ("b", "no such camera")
+    assert outbox.counts() == (1, 1, 1, 0, 0)
+    assert outbox.try_again() == 1
+    assert names(outbox) == ["b", "c"]
+    assert outbox.take(*ALL, 1, 1)[0].pictures
+
+
+def test_the_oldest_pictures_go_first_and_records_last(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox", MIN_BYTES)
+    for number in range(100):
+        added(outbox, f"{number:03}")
+    waiting = outbox.take(*ALL, 1_000, 1 << 40)
+    assert [item.id for item in waiting] == [f"{number:03}" for number in range(100)]
+    with_picture = [bool(item.pictures) for item in waiting]
+    kept = sum(with_picture)
+    assert with_picture == [False] * (100 - kept) + [True] * kept
+    assert kept >= 6
+    assert outbox.counts() == (100, 0, 0, 100 - kept, 0)
+    text = "x" * 10_000
+    for number in range(200):
+        outbox.add("health", f"h{number}", {"message": text})
+    counts = outbox.counts()
+    assert counts.dropped_pictures == 100  # before any record
+    assert counts.dropped_records > 100
+    assert counts.waiting + counts.dropped_records == 300
+    assert names(outbox)[-1] == "h199"
+    outbox.close()
+    size = sum(path.stat().st_size for path in tmp_path.iterdir() if "wal" not in path.name)
+    assert size <= MIN_BYTES + (1 << 20)
+
+
+def test_a_picture_that_is_too_large_for_all_of_it(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox", MIN_BYTES)
+    added(outbox, "a")
+    added(outbox, "b", size=2 * MIN_BYTES)
+    a, b = outbox.take(*ALL, 10, 1 << 40)
+    assert (bool(a.pictures), bool(b.pictures)) == (True, False)
+    assert outbox.counts().dropped_pictures == 1
+
+
+def test_what_was_told_when_it_had_been_dropped_is_no_loss(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox", MIN_BYTES)
+    text = "x" * 30_000
+    for number in range(60):
+        outbox.add("health", str(number), {"message": text})
+    lost = outbox.counts().dropped_records
+    assert lost > 0
+    outbox.conclude([lost], {})  # which was under way
+    assert outbox.counts().dropped_records == lost - 1
+    assert outbox.counts().sent == 1
+
+
+def test_a_full_disk(small_disk: Path) -> None:
+    """Others have filled it: what is older makes way, and it takes all again when there is room."""
+    outbox = Outbox(small_disk / "outbox")
+    for number in range(20):
+        added(outbox, f"{number:03}")
+    filler = small_disk / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4_096))
+    for number in range(20, 60):
+        added(outbox, f"{number:03}")
+    dropped = outbox.counts()
+    assert (dropped.waiting, dropped.dropped_records) == (60, 0)
+    assert dropped.dropped_pictures >= 30
+    for number in range(60, 260):
+        added(outbox, f"{number:03}", pictures=0, text="x" * 40_000)
+    counts = outbox.counts()
+    assert counts.dropped_records > 0
+    assert counts.dropped_pictures == 60
+    assert names(outbox) == [f"{number:03}" for number in range(counts.dropped_records, 260)]
+    filler.unlink()
+    added(outbox, "last")
+    assert names(outbox)[-1] == "last"
+    assert outbox.take(outbox.last_seq, outbox.last_seq, 1, 1)[0].pictures
+    outbox.close()
+    outbox = Outbox(small_disk / "outbox")
+    assert outbox.counts().waiting == counts.waiting + 1
+
+
+def test_two_processes(tmp_path: Path) -> None:
+    path = tmp_path / "outbox"
+    outbox = Outbox(path)
+    added(outbox, "a")
+    program = "import sys; from snyper.cameras.outbox import Outbox; Outbox(sys.argv[1])"
+    arguments = [sys.executable, "-c", program, str(path)]
+    other = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert other.returncode == 1
+    said = other.stderr.splitlines()[-1]
+    assert said.endswith(f"OutboxLocked: another process has the outbox {path}: end it, or name another file")
+    with pytest.raises(OutboxLocked, match="another process"):
+        Outbox(path)
+    added(outbox, "b")
+    outbox.close()
+    assert subprocess.run(arguments, capture_output=True, check=False).returncode == 0
+    assert names(Outbox(path)) == ["a", "b"]
+
+
+def test_a_damaged_file_is_put_beside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "outbox"
+    path.write_bytes(b"no database at all, but long enough to be looked at as one" * 100)
+    outbox = Outbox(path)
+    assert "is damaged" in caplog.text
+    assert added(outbox, "a") == 1
+    assert [one.read_bytes()[:11] for one in tmp_path.glob("outbox.damaged-*")] == [b"no database"]
+
+
+def test_a_place_where_nothing_can_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="file"):
+        Outbox(tmp_path / "file" / "outbox")
+    with pytest.raises(OSError, match="cannot be opened"):
+        Outbox(tmp_path / "folder")
+    with pytest.raises(ValueError, match="at least"):
+        Outbox(tmp_path / "outbox", 10)
+
+
+def test_killed_at_any_moment(tmp_path: Path) -> None:
+    """Whatever was said to be in it is."""
+    program = (
+        "import sys; from snyper.cameras.outbox import Outbox; outbox = Outbox(sys.argv[1])\n"
+        "for number in range(outbox.last_seq, 10**9):\n"
+        "    outbox.add('detection', str(number), {}, [('annotated_image', bytes(50_000))])\n"
+        "    print(number, flush=True)\n"
+    )
+    said = -1
+    for _ in range(5):
+        with subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path / "outbox")], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            for _ in range(7):
+                said = int(process.stdout.readline())
+            process.kill()
+            said = max([said, *map(int, process.stdout.read().split())])
+        outbox = Outbox(tmp_path / "outbox")
+        assert names(outbox)[: said + 1] == [str(number) for number in range(said + 1)]
+        assert outbox.last_seq <= said + 2
+        outbox.close()
