@@ -34,7 +34,7 @@ _PASSING = (ErrorCode.BUSY, ErrorCode.TIMEOUT, ErrorCode.DISCONNECTED, ErrorCode
 
 class Device(Session):
     """A device that stays registered with the hub at `hubs`, an address or several, as `name`. `run` does it,
-    for ever.
+    for ever. Without a hub, `[]`, it may `listen`.
 
     `key` is the text of a key of that hub, empty where it has none. `handlers` serve what others ask the
     device by its name. `about` says for people what it is, in at most 64 characters. On a board the network
@@ -124,15 +124,36 @@ class Device(Session):
 
         Raises ValueError for what is no name or spec, and while there is a stream of that name.
         """
-        from snyper.shared.stream_source import MAX_QUEUED_BYTES, Sources
+        from snyper.shared.stream_source import MAX_QUEUED_BYTES
+
+        spec = {"dtype": dtype, "shape": shape, "rate_hz": rate_hz, "names": names, "units": units}
+        return self._own_sources().open(name, spec, max_queued_bytes or MAX_QUEUED_BYTES)
+
+    async def listen(self, address: str, key: "str | None" = None, is_open: bool = False) -> None:
+        """Let others read the streams without a hub, four at a time, at `address`, `HOST:PORT`; until
+        cancelled. They connect to it as to a hub: `snyper.connect(address, key)`.
+
+        `key` is the text of the key that they prove, by default that of the device. Without one it listens on
+        loopback alone, or `is_open` lets everybody read. Instants of blocks are the device's own.
+
+        Raises ValueError for an address or a key that is none, and without a key elsewhere; OSError.
+        """
+        from snyper.shared.stream_listener import StreamListener, checked_place
+
+        host, port, own_key = checked_place(address, self._key if key is None else key, is_open)
+        await StreamListener(self._own_sources(), self.target_id or "", self._boot_id, own_key).run(
+            host, port
+        )
+
+    def _own_sources(self) -> "Sources":
+        from snyper.shared.stream_source import Sources
 
         if self._sources is None:
             self._sources = Sources()
             self._handlers[READ_STREAM] = self._sources.answer
             if self.link is not None:
                 self._sources.begin(self.link)
-        spec = {"dtype": dtype, "shape": shape, "rate_hz": rate_hz, "names": names, "units": units}
-        return self._sources.open(name, spec, max_queued_bytes or MAX_QUEUED_BYTES)
+        return self._sources
 
     # --- what a session has of its own
 

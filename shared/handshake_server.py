@@ -1,4 +1,7 @@
-"""The handshake as the hub makes it: a peer's `register`, checked, and its answer `registered`. Pure."""
+"""The handshake as who listens makes it: a peer's `register`, checked, its challenge, and `registered`."""
+
+import os
+from binascii import hexlify
 
 from snyper.shared.socket_protocol import (
     DEAD_AFTER_BEATS,
@@ -19,6 +22,11 @@ from snyper.shared.socket_protocol import (
     is_target_id,
     text_field,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from snyper.shared.keys import Key
+    from snyper.shared.link import Link
 
 
 class Role:
@@ -87,6 +95,24 @@ class Registration:
         if is_open:
             data["open"] = True
         return message.reply(MessageType.REGISTERED, "registered", data)
+
+
+def challenge(link: "Link", message: SocketMessage, registration: Registration, key: "Key") -> None:
+    """Challenge a peer to prove `key`: what it says from now on has to be sealed. Raises ProtocolError
+    `bad_message` for no nonce.
+    """
+    from snyper.shared.keys import NONCE_BYTES, nonce_field, seals
+    from snyper.shared.sealed_stream import binding_of, seal_link
+
+    nonce = nonce_field(message.data or {})
+    own = os.urandom(NONCE_BYTES)
+    to_hub, from_hub = seals(
+        key, registration.role, registration.target_id or "", nonce, own, binding_of(link)
+    )
+    link.send_nowait(message.reply(MessageType.CHALLENGE, "challenged", {"nonce": hexlify(own).decode()}))
+    seal_link(link, from_hub, to_hub, (registration.role, registration.target_id, key.name))
+    # Not sealed before the peer's proof: from what is, anybody could guess a key off line.
+    link._stream = link.sealed._stream  # type: ignore[union-attr]
 
 
 def _bad(message: str) -> ProtocolError:

@@ -188,6 +188,7 @@ class SourceStream:
         self._item_bytes = int(spec["dtype"][2:])
         self._sources = sources
         self._marks: "list[list[Any]]" = []
+        self._own_marks: "list[list[Any]]" = []  # the same by the device's own clock
         self._turns = 0  # without one for others
 
     async def __aenter__(self) -> "SourceStream":
@@ -221,14 +222,16 @@ class SourceStream:
         self.seq += count
         if self.readers and count:
             clock = self._sources.clock
-            at_us, uncertainty_us = source_us, 0
+            own_stamps = stamps = source_us, 0, source_us
             if clock.is_set:
-                at_us, uncertainty_us = clock.hub_us(source_us), clock.uncertainty_us(source_us)
-            stamps = at_us, uncertainty_us, source_us
-            marks = encode_json(self._marks)[1:-1]
-            self._marks = []
+                stamps = clock.hub_us(source_us), clock.uncertainty_us(source_us), source_us
+            marks, own_marks = encode_json(self._marks)[1:-1], encode_json(self._own_marks)[1:-1]
+            self._marks, self._own_marks = [], []
             for reader in self.readers[:]:
-                reader.take(seq, count, stamps, marks, view)
+                if reader.is_direct:
+                    reader.take(seq, count, own_stamps, own_marks, view)
+                else:
+                    reader.take(seq, count, stamps, marks, view)
         self._turns += 1
         if self._turns >= _SENDS_PER_TURN:
             self._turns = 0
@@ -251,8 +254,10 @@ class SourceStream:
         clock = self._sources.clock
         at_us = clock.hub_us(source_us) if clock.is_set else source_us
         self._marks.append([name, at_us])
-        while len(encode_json(self._marks)) > MAX_MARKS_BYTES:
+        self._own_marks.append([name, source_us])
+        while max(len(encode_json(marks)) for marks in (self._marks, self._own_marks)) > MAX_MARKS_BYTES:
             self._marks.pop(0)
+            self._own_marks.pop(0)
 
     async def close(self) -> None:
         """End the stream, once what is queued has left or after CLOSE_MS. May be repeated."""
@@ -309,6 +314,7 @@ class _Reader:
         self.stream = stream
         self._step = step  # samples in a block, at most
         self.link = link
+        self.is_direct = link is not stream._sources._link  # it knows the device's own clock
         self.id = message.id
         self._message = message
         self._id = encode_json(message.id)

@@ -1,8 +1,5 @@
 """Admission of peers: a key, a name, a place. Loaded for each registration, which is rare."""
 
-import os
-from binascii import hexlify
-
 from snyper.firmware.master.registry import Peer, Registry
 from snyper.firmware.master.server import Access, refuse
 from snyper.shared.clock import now_ms
@@ -12,7 +9,6 @@ from snyper.shared.runtime import unload
 from snyper.shared.socket_protocol import (
     ALL_TARGETS,
     ErrorCode,
-    MessageType,
     ProtocolError,
     SocketMessage,
     is_target_id,
@@ -74,22 +70,12 @@ def _challenge(hub: "Hub", link: "Link", message: SocketMessage, registration: R
     if not hub.keys:
         raise ProtocolError(ErrorCode.UNAUTHORIZED, "this hub has no key, and this peer wants one of it")
     from snyper.firmware.master.keyring import key_named
-    from snyper.shared.keys import NONCE_BYTES, nonce_field, seals
-    from snyper.shared.sealed_stream import binding_of, seal_link
+    from snyper.shared.handshake_server import challenge
 
     try:
-        nonce = nonce_field(message.data or {})
-        key = key_named(hub.keys, registration.key)
+        challenge(link, message, registration, key_named(hub.keys, registration.key))
     finally:  # not before: the one loads the other
         unload("snyper.firmware.master.keyring", "snyper.shared.keys")
-    own = os.urandom(NONCE_BYTES)
-    to_hub, from_hub = seals(
-        key, registration.role, registration.target_id or "", nonce, own, binding_of(link)
-    )
-    link.send_nowait(message.reply(MessageType.CHALLENGE, "challenged", {"nonce": hexlify(own).decode()}))
-    seal_link(link, from_hub, to_hub, (registration.role, registration.target_id, key.name))
-    # Not sealed before the peer's proof: from what is, anybody could guess a key off line.
-    link._stream = link.sealed._stream  # type: ignore[union-attr]
     link.on_close = hub.on_unproven
 
 

@@ -4,12 +4,13 @@ import asyncio
 import json
 import re
 import sys
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy
 
-from tests.integration.harness import DEADLINE_S, HOST, ROOT, until
+from tests.integration.harness import DEADLINE_S, HOST, ROOT, free_port, until
 from tests.integration.stream_harness import source_of, stream_hub
 from tests.integration.test_docs import PROTOCOL, fits
 
@@ -60,7 +61,8 @@ async def test_the_talk_of_a_source_happens() -> None:
 async def test_the_programs_of_the_page_run(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "streams.md").read_text(encoding="utf-8")
     programs = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    assert len(programs) == 2
+    programs, direct = programs[:2], programs[2:]
+    assert len(direct) == 1
     async with stream_hub() as hub:
         running = []
         try:
@@ -82,3 +84,34 @@ async def test_the_programs_of_the_page_run(tmp_path: Path) -> None:
             for process in running:
                 process.kill()
                 await process.communicate()
+
+
+async def test_the_program_without_a_hub_runs() -> None:
+    page = (ROOT / "docs" / "streams.md").read_text(encoding="utf-8")
+    program = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[2]
+    port = free_port()
+    text = program.replace("127.0.0.1:8082", f"{HOST}:{port}")
+
+    async def listens() -> bool:
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection(HOST, port)
+            writer.close()
+            return True
+        return False
+
+    async with AsyncExitStack() as stack:
+
+        async def start(name: str) -> asyncio.subprocess.Process:
+            command = (sys.executable, "-u", "-c", f"{text}\n\nasyncio.run({name}())")
+            process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+            stack.push_async_callback(process.communicate)
+            stack.callback(process.kill)
+            return process
+
+        await start("main")
+        await until(listens, "it should listen")
+        output = (await start("read")).stdout
+        assert output is not None
+        async with asyncio.timeout(DEADLINE_S):
+            first, second = [(await output.readline()).decode().split() for _ in range(2)]
+        assert int(second[0]) == int(first[0]) + 20
