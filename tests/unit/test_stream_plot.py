@@ -30,8 +30,9 @@ def block_at(at_us: int, seq: int = 0, value: float = 1.0) -> Block:
 @pytest.mark.parametrize("before_us", [60_000_000, FAR_US])
 def test_a_clock_that_begins_anew_begins_a_plot_anew(before_us: int) -> None:
     plot = plotted(block_at(before_us), block_at(1_000_000, 100, 2.0), block_at(2_000_000, 200, 3.0))
-    assert set(plot.lines().high.tolist()) == {2.0, 3.0}
-    assert plot.lines().times_s.max() == 0
+    [lines] = plot.lines()
+    assert set(lines.high.tolist()) == {2.0, 3.0}
+    assert lines.x.max() == 0
 
 
 @pytest.mark.parametrize("at_us", [0, -5_000_000, -FAR_US, FAR_US])
@@ -41,7 +42,7 @@ def test_whatever_comes_is_drawn(at_us: int, value: float) -> None:
     from matplotlib.figure import Figure
 
     plot = plotted(block_at(at_us, 0, value), block_at(at_us + 1_000_000, 100, -value))
-    assert len(plot.lines().times_s)
+    assert len(plot.lines()[0].x)
     assert picture(plot, 80, 24).renderables
     figure = Figure()
     draw(figure, plot)

@@ -1,16 +1,17 @@
 """`snyper arrays`: the arrays that a gateway stores."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from snyper.cli import extras, transfers
-from snyper.cli.commands import Json, hub_address
+from snyper.cli import transfers
+from snyper.cli.array_gateway import DEFAULT_GATEWAY, Gateway, GatewayHub, gateway_client
+from snyper.cli.array_plot_command import plot
+from snyper.cli.commands import Json
 from snyper.cli.help_page import App
 from snyper.cli.output import err, out
 from snyper.cli.record_command import record
@@ -23,31 +24,13 @@ from snyper.system.process import ended_by_signals
 from snyper.system.streams import print_json
 from snyper.system.text import one_line
 
-if TYPE_CHECKING:
-    from snyper.arrays import NumpyClient
-
 arrays = App(
     help="Store arrays at a gateway, and get them back.", no_args_is_help=True, rich_markup_mode=None
 )
 
 arrays.command()(record)
+arrays.command()(plot)
 
-DEFAULT_GATEWAY = "http://127.0.0.1:8000"
-Gateway = Annotated[
-    str,
-    typer.Option(
-        "--to", envvar="SNYPER_GATEWAY", metavar="URL|NAME", help="The gateway, or its name at the hub."
-    ),
-]
-GatewayHub = Annotated[
-    str | None,
-    typer.Option(
-        "--hub",
-        metavar="[tls://]HOST:PORT",
-        help="Reach it through this hub.",
-        callback=lambda text: text and hub_address(text),
-    ),
-]
 _PATIENCE_S = 1.0  # until it is said why nothing comes
 _WHY_NOT = {
     "none": "the gateway has no signal: start it with --stream SOURCE/STREAM or --demo-signal",
@@ -68,7 +51,7 @@ def upload(
     as_json: Json = False,
 ) -> None:
     """Store `.npy` files, in their order, and show the index of each."""
-    with _client(to, hub, timeout) as client:
+    with gateway_client(to, hub, timeout) as client:
         for file in files:
             with transfers.progress(file.name) as on_progress:
                 stored = client.upload_file(file, on_progress)
@@ -87,7 +70,7 @@ def list_arrays(
     as_json: Json = False,
 ) -> None:
     """Show the arrays that are stored."""
-    with _client(to, hub, timeout) as client:
+    with gateway_client(to, hub, timeout) as client:
         found = list(client.describe_arrays())
         if as_json:
             print_json(found)
@@ -118,7 +101,7 @@ def get(
     as_json: Json = False,
 ) -> None:
     """Show an array, or write it to a file."""
-    with _client(to, hub, timeout) as client, transfers.progress(which) as on_progress:
+    with gateway_client(to, hub, timeout) as client, transfers.progress(which) as on_progress:
         from snyper.arrays.encoding import as_object
 
         if into is not None:
@@ -143,7 +126,7 @@ def delete(
     as_json: Json = False,
 ) -> None:
     """Delete arrays, in their order. Their indices are never used again."""
-    with _client(to, hub, timeout) as client:
+    with gateway_client(to, hub, timeout) as client:
         for one in which:
             deleted = client.delete_array(one)
             if as_json:
@@ -194,7 +177,7 @@ def stream(
             if isinstance(told, dict) and told.get("state") in _WHY_NOT:
                 err.print(_WHY_NOT[told["state"]], soft_wrap=True)
 
-    with _client(to, hub, timeout) as client:
+    with gateway_client(to, hub, timeout) as client:
         from snyper.arrays.packet_format import to_json
 
         try:
@@ -203,19 +186,6 @@ def stream(
             pass
         finally:
             err.print(plural(packets, "packet"))
-
-
-@contextmanager
-def _client(to: str, hub: str | None, timeout: float) -> Iterator["NumpyClient"]:
-    """Make a client for the block, and end the command with what goes wrong in it."""
-    extras.need("arrays", "a command for arrays")
-    from snyper.arrays import NumpyClient
-
-    if hub is not None and "://" in to:
-        raise typer.BadParameter("--hub needs --to NAME, which `snyper services` lists")
-    place: dict[str, Any] = {"base_url": to} if hub is None else {"hub": hub, "name": to}
-    with transfers.transferring(), NumpyClient(timeout=timeout, **place) as client:
-        yield client
 
 
 def _shape(shape: Any) -> str:

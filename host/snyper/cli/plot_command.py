@@ -1,24 +1,19 @@
 """`snyper plot`: a stream as it comes, in a window, in the terminal or as a picture."""
 
 import asyncio
-import sys
 from contextlib import aclosing
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from snyper.cli import extras
 from snyper.cli.commands import HubOption, run, warn_of_losses
-from snyper.cli.output import err, fail
+from snyper.cli.output import fail
+from snyper.cli.plot_faces import Png, Terminal, live_face, save
 from snyper.client import DEFAULT_HUB, connect
 from snyper.shared.socket_protocol import is_target_id
 from snyper.shared.stream_spec import checked_name
-from snyper.system.files import shown
 from snyper.system.process import EXIT_FAILED
-
-if TYPE_CHECKING:
-    from snyper.streams.plot import StreamPlot
 
 _FRAME_S = 0.1
 _MAX_SECONDS = 3_600.0
@@ -53,12 +48,8 @@ def plot(
     history: Annotated[
         str | None, typer.Option(metavar="TIME", help="Begin so long ago: 10s, 5m; by default now.")
     ] = None,
-    png: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw it into a PNG file once, and end.")
-    ] = None,
-    terminal: Annotated[
-        bool, typer.Option("--terminal", help="Draw in the terminal, also where a window could be.")
-    ] = False,
+    png: Png = None,
+    terminal: Terminal = False,
     hub: HubOption = DEFAULT_HUB,
 ) -> None:
     """Plot a stream until Ctrl-C, with its rolling mean and deviation."""
@@ -72,7 +63,7 @@ def plot(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--history") from None
     seen = StreamPlot(name, channel, seconds, rolling)
-    face = None if png is not None else _face(seen, terminal)
+    face = None if png is not None else live_face(seen, terminal)
 
     async def read() -> None:
         async with connect(hub, reconnect=True) as console:
@@ -99,33 +90,7 @@ def plot(
 
     run(follow(), hub, until_ctrl_c=png is None)
     if png is not None:
-        _save(seen, png)
-
-
-def _save(seen: "StreamPlot", path: Path) -> None:
-    from snyper.cli.stream_picture import save_png
-
-    if not seen.has_samples:
-        fail(
-            f"nothing came of {seen.name} within {seen.seconds:g} s: is it sent? `snyper stream list`",
-            EXIT_FAILED,
-        )
-    try:
-        save_png(seen, path)
-    except OSError as error:
-        fail(f"{path}: {error.strerror or error}", EXIT_FAILED)
-    err.print(f"{seen.name} is in {shown(path)}")
-
-
-def _face(seen: "StreamPlot", terminal: bool) -> Any:
-    """Return what draws it: a window where there can be one, else the terminal."""
-    if not terminal:
-        from snyper.cli.stream_window import StreamWindow, is_possible
-
-        if is_possible():
-            return StreamWindow(seen)
-    if not sys.stdout.isatty():
-        fail("there is neither a window nor a terminal to draw in: --png FILE draws a picture", EXIT_FAILED)
-    from snyper.cli.stream_terminal import StreamTerminal
-
-    return StreamTerminal(seen)
+        if not seen.has_samples:
+            why = f"nothing came of {name} within {seconds:g} s: is it sent? `snyper stream list`"
+            fail(why, EXIT_FAILED)
+        save(seen, png)

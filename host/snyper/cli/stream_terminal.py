@@ -1,6 +1,6 @@
-"""A stream in the terminal."""
+"""A plot in the terminal."""
 
-from math import isfinite
+from math import ceil, floor, isfinite, log10
 
 import plotext
 from rich.console import Group
@@ -8,17 +8,20 @@ from rich.live import Live
 from rich.text import Text
 
 from snyper.cli.output import out
-from snyper.streams.plot import Lines, StreamPlot
+from snyper.streams.plot import Lines, Plot
 from snyper.system.text import harmless
 
 _LEAST_ROWS = 6  # of a plot
 _STEPS = 4  # between the labels of its axis
+_COLOURS = ("blue", "orange", "green", "red", "magenta", "cyan", "yellow", "gray")
+_MEAN, _DEVIATION = "orange", "gray"  # of one channel; of several each mean has the channel's colour
+_MARK = "green"
 
 
 class StreamTerminal:
     """The plot, which takes the whole terminal while it is there."""
 
-    def __init__(self, plot: StreamPlot) -> None:
+    def __init__(self, plot: Plot) -> None:
         self._plot = plot
         self._live = Live(console=out, screen=True, auto_refresh=False)
         self._live.start()
@@ -33,32 +36,64 @@ class StreamTerminal:
         self._live.stop()
 
 
-def picture(plot: StreamPlot, width: int, height: int) -> Group:
+def picture(plot: Plot, width: int, height: int) -> Group:
     """Draw it in so many characters and lines."""
-    lines = plot.lines()
-    rows = max(_LEAST_ROWS, (height - 2) // 2)
-    title = Text(harmless(plot.title()), style="bold", no_wrap=True)
-    if not len(lines.times_s):
+    found = plot.lines()
+    marks = plot.marks()
+    legend = [Text(_LEGEND, "dim", no_wrap=True, overflow="ellipsis")]
+    if len(found) > 1:
+        legend.append(_names(found))
+    if marks:
+        legend.append(_marks_line(marks))
+    rows = max(_LEAST_ROWS, (height - 1 - len(legend)) // 2)
+    title = Text(harmless(plot.title()), style="bold", no_wrap=True, overflow="ellipsis")
+    if not found:
         return Group(title)
-    above, below = _signal(plot, lines), _rolling(lines)
-    return Group(
-        title, *(_drawn(curves, plot.seconds, width, rows) for curves in (above, below)), Text(_LEGEND, "dim")
-    )
+    curves = _signal(found), _rolling(found)
+    return Group(title, *(_drawn(some, plot, marks, width, rows) for some in curves), *legend)
 
 
 _LEGEND = "above: minimum and maximum; below: rolling mean, and it ± the deviation"
 _Curves = list[tuple[list[float], list[float], str]]
 
 
-def _signal(plot: StreamPlot, lines: Lines) -> _Curves:
-    times = lines.times_s.tolist()
-    return [(times, values.tolist(), "blue") for values in (lines.low, lines.high)]
+def _names(found: list[Lines]) -> Text:
+    """Return the channels, each in its colour."""
+    text = Text(no_wrap=True, overflow="ellipsis")
+    for at, lines in enumerate(found):
+        text.append(f"{'   ' if at else ''}━ {harmless(lines.name)}", _style(at))
+    return text
 
 
-def _rolling(lines: Lines) -> _Curves:
-    times = lines.times_s.tolist()
+def _marks_line(marks: list[tuple[float, str]]) -> Text:
+    """Return the names of the marks, the last first."""
+    said = "   ".join(f"{x:.6g} {harmless(name)}" for x, name in reversed(marks))
+    return Text(f"│ {said}", _MARK, no_wrap=True, overflow="ellipsis")
+
+
+def _style(at: int) -> str:
+    colour = _COLOURS[at % len(_COLOURS)]
+    return {"orange": "color(214)", "gray": "color(244)"}.get(colour, colour)
+
+
+def _signal(found: list[Lines]) -> _Curves:
+    return [
+        (lines.x.tolist(), values.tolist(), _COLOURS[at % len(_COLOURS)])
+        for at, lines in enumerate(found)
+        for values in (lines.low, lines.high)
+    ]
+
+
+def _rolling(found: list[Lines]) -> _Curves:
+    if len(found) > 1:
+        return [
+            (lines.x.tolist(), lines.mean.tolist(), _COLOURS[at % len(_COLOURS)])
+            for at, lines in enumerate(found)
+        ]
+    [lines] = found
+    x = lines.x.tolist()
     near = (lines.mean - lines.deviation, lines.mean + lines.deviation)
-    return [*((times, one.tolist(), "gray") for one in near), (times, lines.mean.tolist(), "orange")]
+    return [*((x, one.tolist(), _DEVIATION) for one in near), (x, lines.mean.tolist(), _MEAN)]
 
 
 def _ticks(curves: _Curves) -> list[float]:
@@ -70,14 +105,26 @@ def _ticks(curves: _Curves) -> list[float]:
     return [low + (high - low) * part / _STEPS for part in range(_STEPS + 1)] if high > low else [low]
 
 
-def _drawn(curves: _Curves, seconds: float, width: int, rows: int) -> Text:
+def _round_ticks(low: float, high: float) -> list[float]:
+    """Return multiples of a round number in a span, some _STEPS of them."""
+    rough = (high - low) / _STEPS
+    size = 10.0 ** floor(log10(rough))
+    step = next(size * one for one in (1, 2, 5, 10) if size * one >= 0.7 * rough)
+    return [step * number for number in range(ceil(low / step - 1e-9), floor(high / step + 1e-9) + 1)]
+
+
+def _drawn(curves: _Curves, plot: Plot, marks: list[tuple[float, str]], width: int, rows: int) -> Text:
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.plotsize(width, rows)
-    plotext.xlim(-seconds, 0)
+    plotext.xlim(*plot.span())
+    at = _round_ticks(*plot.span())
+    plotext.xticks(at, [f"{tick:,.10g}" for tick in at])
     if ticks := _ticks(curves):
         nothing = (ticks[-1] - ticks[0]) / 1_000
         plotext.yticks(ticks, ["0" if abs(tick) < nothing else f"{tick:.4g}" for tick in ticks])
+    for x, _ in marks:
+        plotext.vline(x, _MARK)
     for times, values, colour in curves:
         plotext.plot(times, values, marker="braille", color=colour)
     return Text.from_ansi(plotext.build().rstrip(), no_wrap=True)

@@ -1,11 +1,12 @@
-"""A stream in a window of its own."""
+"""A plot in a window of its own."""
 
 import logging
 from collections.abc import Callable
 from typing import Any
 
 from snyper.cli.stream_picture import DPI, SIZE_INCHES, draw
-from snyper.streams.plot import StreamPlot
+from snyper.streams.plot import Plot
+from snyper.system.text import harmless
 
 
 def is_possible() -> bool:
@@ -25,12 +26,12 @@ def is_possible() -> bool:
 class StreamWindow:
     """The window. It lives in the thread that made it."""
 
-    def __init__(self, plot: StreamPlot) -> None:
+    def __init__(self, plot: Plot) -> None:
         from matplotlib import pyplot
 
         self._plot = plot
         self._figure = pyplot.figure(
-            num=plot.name, figsize=SIZE_INCHES, dpi=DPI * 2 / 3, layout="constrained"
+            num=harmless(plot.name), figsize=SIZE_INCHES, dpi=DPI * 2 / 3, layout="constrained"
         )
         self._is_open = True
         self._figure.canvas.mpl_connect("close_event", self._on_close)
@@ -43,6 +44,10 @@ class StreamWindow:
         """Show what there is now, and attend to the window; False once somebody has closed it."""
         draw(self._figure, self._plot)
         self._figure.canvas.draw_idle()
+        return self.attend()
+
+    def attend(self) -> bool:
+        """Attend to the window, which shows what it did; False once somebody has closed it."""
         flush: Callable[[], None] = self._figure.canvas.flush_events
         flush()
         return self._is_open

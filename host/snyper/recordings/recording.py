@@ -308,11 +308,12 @@ class Recording:
         """
         return overview_of(self, begin_us, end_us, columns)
 
-    def chunks(self) -> Iterator[Run]:
-        """Yield all samples in order, as they came: a block at a time. Raises RecordingError where a record
-        is damaged, OSError.
+    def chunks(self, between_us: tuple[int, int] | None = None) -> Iterator[Run]:
+        """Yield all samples in order, as they came: a block at a time; or those that were captured from one
+        instant until before another. Raises RecordingError where a record is damaged, OSError.
         """
-        for part in self._parts(self._indices):
+        parts = self._parts(self._indices) if between_us is None else self.parts_between(*between_us)
+        for part in parts:
             for stretch in part.stretches():
                 first = stretch.first
                 for samples, times_us in stretch.pieces():

@@ -74,12 +74,18 @@ class LiveColumns:
         times_us = numpy.full(count, block.at_us, "i8")
         if self.spec.rate_hz > 0:
             times_us += (numpy.arange(count) * (1e6 / self.spec.rate_hz)).astype("i8")
-        numbers = times_us // self.width_us
-        starts = numpy.flatnonzero(numpy.diff(numbers, prepend=numbers[0] - 1))
-        values = block.samples.reshape(count, -1)[:, self._channels]
-        values = numpy.abs(values) if values.dtype.kind == "c" else values
         is_after_gap = block.lost > 0 or (block.epoch != self._epoch and not self._is_empty)
         self._epoch = block.epoch
+        self.add_samples(times_us, block.samples, is_after_gap)
+
+    def add_samples(self, times_us: Array, samples: Array, is_after_gap: bool = False) -> None:
+        """Add samples, one at least, that were captured at these instants, which do not fall. `is_after_gap`
+        says that something is missing before them.
+        """
+        numbers = times_us // self.width_us
+        starts = numpy.flatnonzero(numpy.diff(numbers, prepend=numbers[0] - 1))
+        values = samples.reshape(len(samples), -1)[:, self._channels]
+        values = numpy.abs(values) if values.dtype.kind == "c" else values
         with numpy.errstate(over="ignore", invalid="ignore"):  # a sum that is no number is none to show
             self._take(numbers[starts], starts, values.astype("f8"), is_after_gap)
 

@@ -1,32 +1,94 @@
-"""The last seconds of a stream, as a plot shows them."""
+"""Plots of numbers: the last seconds of a stream, or all of what is stored."""
 
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy
 
 from snyper.streams import Block, StreamSpec
-from snyper.streams.columns import LiveColumns, column_width_us
+from snyper.streams.block import Mark
+from snyper.streams.columns import Columns, LiveColumns, column_width_us
 from snyper.streams.subscriber import StreamReader
 
 COLUMNS = 1_000
-_CHANNEL = 0  # of those that are kept
 _MAX_VALUE = 1e300  # beyond it what draws has no number for the axis
+_MAX_MARKS = 100  # the last
+_PART = 20  # of what is seen, over which mean and deviation are taken
 
 
 @dataclass(frozen=True, eq=False)
 class Lines:
-    """The lines of a plot: seconds, 0 for the newest column, with NaN where a line is to end."""
+    """The lines of a channel in a plot, with NaN where one is to end."""
 
-    times_s: Any
+    name: str  # of the channel, empty where there is but one
+    x: Any
     low: Any
     high: Any
     mean: Any
     deviation: Any
 
 
+class Plot(Protocol):
+    """A plot that is to be drawn."""
+
+    name: str
+    axis: str  # what x is
+
+    def title(self) -> str:
+        """Return what it is, and how it stands."""
+
+    def unit(self) -> str:
+        """Return the unit of the values, empty where they have none."""
+
+    def span(self) -> tuple[float, float]:
+        """Return the least and the greatest x that are seen."""
+
+    def lines(self) -> list[Lines]:
+        """Return the lines of each channel, none where there is nothing yet."""
+
+    def marks(self) -> list[tuple[float, str]]:
+        """Return where marks are, and their names."""
+
+
+def lines_of(columns: Columns, names: Sequence[str], x: Any) -> list[Lines]:
+    """Return the lines of columns that are at `x`, for each of their channels."""
+    found = []
+    for at, name in enumerate(names):
+        ends = numpy.flatnonzero(columns.is_broken[:, at])
+        found.append(
+            Lines(
+                name,
+                numpy.insert(x, ends, x[ends]),
+                *(
+                    _broken(values[:, at], ends)
+                    for values in (columns.low, columns.high, columns.mean, columns.deviation)
+                ),
+            )
+        )
+    return found
+
+
+def _broken(values: Any, ends: Any) -> Any:
+    return numpy.insert(numpy.where(numpy.abs(values) <= _MAX_VALUE, values, numpy.nan), ends, numpy.nan)
+
+
+def are_alone(values: Any) -> Any:
+    """Return for each value whether it is a number beside which there is none."""
+    is_number = numpy.concatenate([[False], numpy.isfinite(values), [False]])
+    return is_number[1:-1] & ~is_number[:-2] & ~is_number[2:]
+
+
+def channel_label(names: Sequence[str], channel: int) -> str:
+    """Return what a channel is called."""
+    return names[channel] if channel < len(names) else f"channel {channel}"
+
+
 class StreamPlot:
     """The last `seconds` of one channel of the stream `name`, with the mean and deviation of `rolling_s`."""
+
+    axis = "seconds before the newest sample"
 
     def __init__(self, name: str, channel: int, seconds: float, rolling_s: float) -> None:
         self.name = name
@@ -38,6 +100,7 @@ class StreamPlot:
         self._spec: StreamSpec | None = None
         self._columns: LiveColumns | None = None
         self._reader: StreamReader | None = None
+        self._marks: deque[Mark] = deque(maxlen=_MAX_MARKS)
         self._lag_us = 0
 
     @property
@@ -54,7 +117,9 @@ class StreamPlot:
             width_us = column_width_us(round(self.seconds * 1e6), COLUMNS)
             self._columns = LiveColumns(spec, width_us, COLUMNS, [self._channel])
             self._spec = spec
+            self._marks.clear()
         self._columns.add(block)
+        self._marks.extend(block.marks)
         self.lost += block.lost
         self._lag_us = block.lag_us
 
@@ -78,26 +143,90 @@ class StreamPlot:
 
     def _channel_name(self) -> str:
         names = self._spec.names if self._spec else ()
-        if self._channel < len(names):
-            return f" {names[self._channel]}"
-        return f" channel {self._channel}" if self._channel else ""
+        return f" {channel_label(names, self._channel)}" if names or self._channel else ""
 
-    def lines(self) -> Lines:
-        """Return what is to be drawn now."""
+    def span(self) -> tuple[float, float]:
+        """Return the last seconds."""
+        return -self.seconds, 0.0
+
+    def lines(self) -> list[Lines]:
+        """Return what is to be drawn now: 0 is the newest column."""
         if self._columns is None:
-            return Lines(*(numpy.zeros(0) for _ in range(5)))
+            return []
         width_us = self._columns.width_us
         found = self._columns.since(self._columns.first, max(1, round(self._rolling_s * 1e6 / width_us)))
-        ends = numpy.flatnonzero(found.is_broken[:, _CHANNEL])
-        times_s = (found.numbers - found.numbers[-1]) * (width_us / 1e6)
+        return lines_of(found, ("",), (found.numbers - found.numbers[-1]) * (width_us / 1e6))
 
-        def broken(values: Any) -> Any:
-            values = values[:, _CHANNEL]
-            return numpy.insert(
-                numpy.where(numpy.abs(values) <= _MAX_VALUE, values, numpy.nan), ends, numpy.nan
-            )
+    def marks(self) -> list[tuple[float, str]]:
+        """Return the marks of the last seconds."""
+        if self._columns is None or not self._marks:
+            return []
+        newest_us = int(self._columns.since(self._columns.first).numbers[-1]) * self._columns.width_us
+        found = (((mark.at_us - newest_us) / 1e6, mark.name) for mark in self._marks)
+        return [(at_s, name) for at_s, name in found if -self.seconds <= at_s <= 0]
 
-        return Lines(
-            numpy.insert(times_s, ends, times_s[ends]),
-            *(broken(values) for values in (found.low, found.high, found.mean, found.deviation)),
+
+class StillPlot:
+    """The plot of what is stored, of which nothing more comes.
+
+    What is counted goes from `begin` to `end`, and x is `scale` times what is beyond `origin`; `rolling` is
+    in what x is. `channels` are the names of those that are shown.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        axis: str,
+        begin: int,
+        end: int,
+        origin: int,
+        scale: float,
+        rolling: float | None,
+        channels: Sequence[str],
+    ) -> None:
+        self.name = name
+        self.axis = axis
+        self.about = ""  # what is said beside the name
+        self.shown_unit = ""
+        self.shown_marks: list[tuple[float, str]] = []
+        self._begin = begin
+        self._end = end
+        self._origin = origin
+        self._scale = scale
+        self._channels = channels
+        width = column_width_us(max(1, end - begin), COLUMNS)
+        self._columns = LiveColumns(
+            StreamSpec("<f8", (len(channels),), 0), width, COLUMNS + 1, range(len(channels))
         )
+        wanted = (end - begin) / _PART if rolling is None else rolling / scale
+        self._rolling = max(1, round(wanted / width))
+
+    def add(self, counted: Any, samples: Any, is_after_gap: bool) -> None:
+        """Add samples, one at least, each with a value for each channel, and where each is."""
+        self._columns.add_samples(counted, samples, is_after_gap)
+
+    def title(self) -> str:
+        """Return what it is."""
+        numbers = self._columns.since(self._columns.first).low
+        nothing = "" if numpy.isfinite(numbers).any() else ", no number among them"
+        return f"{self.name}: {self.about}{nothing}"
+
+    def unit(self) -> str:
+        """Return the unit of the values."""
+        return self.shown_unit
+
+    def span(self) -> tuple[float, float]:
+        """Return all of it."""
+        first, last = ((at - self._origin) * self._scale for at in (self._begin, self._end - 1))
+        return (first, last) if last > first else (first - 1, first + 1)
+
+    def lines(self) -> list[Lines]:
+        """Return what is to be drawn."""
+        found = self._columns.since(self._columns.first, self._rolling)
+        names = self._channels if len(self._channels) > 1 else ("",)
+        at = numpy.maximum(found.numbers * self._columns.width_us, self._begin) - self._origin
+        return lines_of(found, names, at * self._scale)
+
+    def marks(self) -> list[tuple[float, str]]:
+        """Return the marks in it."""
+        return self.shown_marks[-_MAX_MARKS:]
