@@ -22,6 +22,9 @@ Item = Registration | Detection | Health
 MAX_CAMERAS = 10_000  # each is a row of the page and of every statistic
 MAX_SKEW_S = 2.0  # how far ahead a camera's clock may be before its stamps are not sorted by
 _REPEATED_S = 3600.0  # an unchanged health is stored once in this
+_ADD_TRIGRAMS = sql.text(
+    "INSERT INTO plates_trigrams (rowid, folded, alike) VALUES (:number, :folded, :alike)"
+)
 _SKEW_WEIGHT = 0.2  # of a new difference: some ten messages make the mean
 
 
@@ -82,6 +85,8 @@ class Batch:
         for table in schema.TABLES.sorted_tables:
             if table in self._rows:
                 self._db.execute(sql.insert(table), self._rows[table])
+        if self._database.is_sqlite and schema.plates in self._rows:
+            self._db.execute(_ADD_TRIGRAMS, self._rows[schema.plates])
         self._count(new)
         changed = [row for row in components.values() if row.pop("is_new", False)]
         if changed:

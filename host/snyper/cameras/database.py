@@ -10,6 +10,7 @@ import sqlalchemy as sql
 from sqlalchemy.dialects import postgresql, sqlite
 
 from snyper.cameras import schema
+from snyper.cameras.plate_search import POSTGRESQL_INDEX, SQLITE_INDEX
 from snyper.device.disk import lock
 from snyper.system.files import PRIVATE, shown
 
@@ -76,6 +77,8 @@ class Database:
             if not self.is_sqlite:
                 db.execute(sql.text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
             schema.TABLES.create_all(db)
+            for statement in SQLITE_INDEX if self.is_sqlite else POSTGRESQL_INDEX:
+                db.execute(sql.text(statement))
             version = db.scalar(sql.select(schema.numbers.c.value).where(schema.numbers.c.name == "version"))
             if version is None:
                 db.execute(sql.insert(schema.numbers).values(name="version", value=schema.VERSION))

@@ -9,13 +9,16 @@ import sqlalchemy as sql
 
 from snyper.cameras import schema
 from snyper.cameras.database import Database
-from snyper.cameras.plates import fold
+from snyper.cameras.plate_search import PlateSearch
+from snyper.cameras.plates import parse_pattern
 from snyper.cameras.records import CameraState, Picture, Record, RecordPage, RecordQuery, Statistics
 from snyper.cameras.times import day_of
 
 MAX_LIMIT = 1_000
 _MAX_COUNTED = 10_000  # rows that a query without a counter counts
+_MAX_CURSOR = 2**62
 _ACTIVE_S = 60.0
+_TABLE = schema.detections
 
 
 class Queries:
@@ -81,51 +84,62 @@ class Queries:
         """Return a page of records. Raises ValueError for a cursor that is none,
         sqlalchemy.exc.SQLAlchemyError.
         """
-        table = schema.detections
-        conditions: list[sql.ColumnElement[bool]] = []
-        if query.camera_id is not None:
-            conditions.append(table.c.camera_id == query.camera_id)
-        if query.checkpoint_id is not None:
-            conditions.append(table.c.checkpoint_id == query.checkpoint_id)
-        if query.from_s is not None:
-            conditions.append(table.c.time_s >= query.from_s)
-        if query.until_s is not None:
-            conditions.append(table.c.time_s < query.until_s)
-        if query.plate is not None:
-            sightings, plates = schema.sightings, schema.plates
-            number = sql.select(plates.c.number).where(plates.c.folded == fold(query.plate)).scalar_subquery()
-            conditions.append(
-                table.c.cursor.in_(sql.select(sightings.c.cursor).where(sightings.c.plate == number))
-            )
         limit = max(1, min(query.limit, MAX_LIMIT))
-        place = list(conditions)
-        order: Any = table.c.cursor.desc()
-        if query.after is not None:
-            place.append(table.c.cursor > query.after)
-            order = table.c.cursor
-        elif query.before is not None:
-            place.append(table.c.cursor < int(query.before))
         with self._database.reading() as db:
-            rows = db.execute(sql.select(table).where(*place).order_by(order).limit(limit + 1)).all()
-            total = self._total(db, query, conditions)
+            chosen = self._choice(db, query)
+            place = _place(query)
+            order: tuple[sql.ColumnElement[Any], ...]
+            if query.after is not None:
+                order = (_TABLE.c.cursor,)
+            elif _is_by_time(query):
+                order = (_TABLE.c.time_s.desc(), _TABLE.c.cursor.desc())
+            else:
+                order = (_TABLE.c.cursor.desc(),)
+            statement = chosen.with_only_columns(_TABLE).where(*place).order_by(*order).limit(limit + 1)
+            rows = db.execute(statement).all()
+            total = self._total(db, query, chosen)
             found = self._pictures_of(db, [row.cursor for row in rows[:limit]])
         records = tuple(_record(row, found.get(row.cursor, {})) for row in rows[:limit])
-        has_more = len(rows) > limit
-        return RecordPage(
-            records,
-            total,
-            str(records[-1].cursor) if has_more else None,
-            total < _MAX_COUNTED or not conditions,
-        )
+        next_cursor = None
+        if len(rows) > limit:
+            last = records[-1]
+            next_cursor = f"{last.time_s!r}:{last.cursor}" if _is_by_time(query) else str(last.cursor)
+        return RecordPage(records, total, next_cursor, total < _MAX_COUNTED or _is_unconditional(query))
 
-    def _total(
-        self, db: sql.Connection, query: RecordQuery, conditions: Sequence[sql.ColumnElement[bool]]
-    ) -> int:
-        table = schema.detections
-        if not conditions:
+    def _choice(self, db: sql.Connection, query: RecordQuery) -> sql.Select[Any]:
+        """Return the records that meet the conditions."""
+        chosen = sql.select(_TABLE.c.cursor)
+        if query.camera_id is not None:
+            chosen = chosen.where(_TABLE.c.camera_id == query.camera_id)
+        if query.checkpoint_id is not None:
+            chosen = chosen.where(_TABLE.c.checkpoint_id == query.checkpoint_id)
+        if query.from_s is not None:
+            chosen = chosen.where(_TABLE.c.time_s >= query.from_s)
+        if query.until_s is not None:
+            chosen = chosen.where(_TABLE.c.time_s < query.until_s)
+        if query.plate is None:
+            return chosen
+        sightings, plates = schema.sightings, schema.plates
+        pattern = parse_pattern(query.plate)
+        search = PlateSearch(db, self._database.is_sqlite)
+        numbers = search.numbers(pattern)
+        if numbers is None:
+            of_record = sightings.join(plates, sightings.c.plate == plates.c.number)
+            seen = sql.select(sightings.c.cursor).select_from(of_record)
+            return chosen.where(
+                seen.where(sightings.c.cursor == _TABLE.c.cursor, search.condition(pattern)).exists()
+            )
+        if len(numbers) == 1:  # in whose index its records are in order
+            chosen = chosen.join(sightings, sightings.c.cursor == _TABLE.c.cursor)
+            return chosen.where(sightings.c.plate == numbers[0])
+        seen = sql.select(sightings.c.cursor).where(sightings.c.plate.in_(numbers))
+        return chosen.where(_TABLE.c.cursor.in_(seen))
+
+    def _total(self, db: sql.Connection, query: RecordQuery, chosen: sql.Select[Any]) -> int:
+        if _is_unconditional(query):
             return _numbers(db).get("kept", 0)
-        some = sql.select(table.c.cursor).where(*conditions).limit(_MAX_COUNTED).subquery()
-        return int(db.execute(sql.select(sql.func.count()).select_from(some)).scalar_one())
+        some = chosen.limit(_MAX_COUNTED).subquery()
+        return db.scalar(sql.select(sql.func.count()).select_from(some)) or 0
 
     def _pictures_of(self, db: sql.Connection, cursors: Sequence[int]) -> dict[int, dict[int, Picture]]:
         table = schema.pictures
@@ -134,6 +148,32 @@ class Queries:
         for row in db.execute(query):
             found.setdefault(row.cursor, {})[row.place] = _picture(row)
         return found
+
+
+def _is_unconditional(query: RecordQuery) -> bool:
+    conditions = (query.camera_id, query.checkpoint_id, query.plate, query.from_s, query.until_s)
+    return all(one is None for one in conditions)
+
+
+def _is_by_time(query: RecordQuery) -> bool:
+    """Tell whether the newest are those captured last, as where times are asked for: else that came last."""
+    return query.after is None and not (query.from_s is None and query.until_s is None)
+
+
+def _place(query: RecordQuery) -> list[sql.ColumnElement[bool]]:
+    """Return where a page begins. Raises ValueError for a cursor that is none."""
+    if query.after is not None:
+        return [_TABLE.c.cursor > min(max(query.after, -1), _MAX_CURSOR)]
+    if query.before is None:
+        return []
+    time_s, _, cursor = query.before.rpartition(":")
+    try:
+        number = min(max(int(cursor), 0), _MAX_CURSOR)
+        if not _is_by_time(query):
+            return [_TABLE.c.cursor < number]
+        return [sql.tuple_(_TABLE.c.time_s, _TABLE.c.cursor) < sql.tuple_(float(time_s), number)]
+    except ValueError:
+        raise ValueError("the cursor is none that a page of these records had") from None
 
 
 def _numbers(db: sql.Connection) -> dict[str, int]:

@@ -73,6 +73,8 @@ detections = Table(
     Index("detections_by_camera", "camera_id", "cursor"),
     Index("detections_by_checkpoint", "checkpoint_id", "cursor"),
     Index("detections_by_time", "time_s", "cursor"),
+    Index("detections_by_camera_time", "camera_id", "time_s", "cursor"),
+    Index("detections_by_checkpoint_time", "checkpoint_id", "time_s", "cursor"),
     Index("detections_by_arrival", "received_s"),
 )
 pictures = Table(
@@ -93,6 +95,7 @@ plates = Table(
     Column("number", _Number, primary_key=True, autoincrement=False),
     Column("folded", Text, nullable=False, unique=True),
     Column("alike", Text, nullable=False),
+    Index("plates_by_alike", "alike"),
 )
 sightings = Table(
     "sightings",
