@@ -23,6 +23,7 @@ INSTALL = "pip install 'snyper"
         (("arrays", "list"), "numpy", "arrays"),
         (("gateway", "--demo-signal"), "numpy", "arrays"),
         (("simulate-signal",), "numpy", "arrays"),
+        (("simulate-cameras",), "sqlalchemy", "cameras"),
         (("arrays", "record", "lab1/signal"), "numpy", "arrays"),
         (("recordings", "list"), "numpy", "arrays"),
         (("recordings", "export", ".", "recording.zarr"), "zarr", "zarr"),

@@ -1,0 +1,189 @@
+"""Cameras over the link while hub, gateway and cameras are killed: nothing is lost, nothing comes twice."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.calls_harness import HubProcess
+from tests.integration.cameras_harness import CameraGateway
+from tests.integration.harness import ROOT, wait_until
+
+
+class SimulatedCameras:
+    """`snyper simulate-cameras` with an outbox that stays: `told` are the ids that it has said."""
+
+    def __init__(self, hub: HubProcess, folder: Path, *arguments: str) -> None:
+        self.told: list[str] = []
+        self._log = (folder / "cameras.log").open("ab")
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "snyper.cli", "simulate-cameras", "--json", "--hub", hub.address),
+                *("--outbox", str(folder / "outbox"), *arguments),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            cwd=folder,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "PYTHONPATH": str(ROOT)},
+        )
+        assert self._process.stdout is not None
+        self.names = json.loads(self._process.stdout.readline())["cameras"]
+        self._reads = threading.Thread(target=self._read)
+        self._reads.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with_end = line.endswith("\n")  # one that was cut off has not been said
+            self.told += [json.loads(line)["detection_id"]] if with_end else []
+
+    def wait_for(self, count: int) -> None:
+        wait_until(lambda: len(self.told) >= count, f"{count} detections")
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def end(self, number: signal.Signals | None = None) -> int:
+        if number is not None:
+            self._process.send_signal(number)
+        status = self._process.wait(60)
+        self._reads.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._log.close()
+        return status
+
+
+class Site:
+    """A hub, a gateway and cameras, each of which may be killed."""
+
+    def __init__(self, folder: Path, hub: HubProcess) -> None:
+        self.folder = folder
+        self.hub = hub
+        self.told: list[str] = []
+        self.start_gateway()
+
+    def start_gateway(self) -> None:
+        self.gateway = CameraGateway(self.folder / "gateway", "--hub", self.hub.address)
+
+    def start_cameras(self, *arguments: str) -> None:
+        self.cameras = SimulatedCameras(self.hub, self.folder, *arguments)
+
+    def end_cameras(self, number: signal.Signals | None = None) -> int:
+        status = self.cameras.end(number)
+        self.told += self.cameras.told
+        return status
+
+    def kept(self) -> list[str]:
+        """Return the ids of all that was kept, in the order in which it came."""
+        found: list[str] = []
+        query, cursor = "", 0
+        while True:
+            records = self.gateway.records(f"limit=1000&after={cursor}{query}")
+            if not records:
+                return found
+            found += [record["detection_id"] for record in records]
+            cursor = max(record["cursor"] for record in records)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with HubProcess() as hub:
+        made = Site(tmp_path, hub)
+        try:
+            yield made
+        finally:
+            made.gateway.__exit__()
+
+
+@contextmanager
+def running_cameras(site: Site, *arguments: str) -> Iterator[SimulatedCameras]:
+    site.start_cameras(*arguments)
+    try:
+        yield site.cameras
+    finally:
+        site.end_cameras(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("who", ["hub", "gateway", "camera"])
+def test_killed_in_the_middle_of_everything(site: Site, who: str) -> None:
+    steady = ("-n", "3", "--interval", "0.02")
+    site.start_cameras(*steady)
+    for _ in range(3):
+        site.cameras.wait_for(len(site.cameras.told) + 40)
+        if who == "hub":
+            site.hub.kill()
+            site.cameras.wait_for(len(site.cameras.told) + 40)
+            site.hub.start()
+        elif who == "gateway":
+            site.gateway.end(signal.SIGKILL)
+            site.cameras.wait_for(len(site.cameras.told) + 40)
+            site.start_gateway()
+        else:
+            assert site.end_cameras(signal.SIGKILL) == -signal.SIGKILL
+            site.start_cameras(*steady)
+    site.cameras.wait_for(40)
+    site.end_cameras(signal.SIGKILL)
+    site.start_cameras("-n", "3", "--count", "1")
+    assert site.end_cameras() == 0, "it ends once all is told"
+    kept = site.kept()
+    assert len(kept) == len(set(kept)), "twice"
+    assert set(site.told) - set(kept) == set(), "lost"
+    assert len(kept) <= len(site.told) + 3 * 4, "of each camera that was killed one may not have been said"
+    assert site.gateway.statistics()["total_detections"] == len(kept)
+
+
+def test_what_is_new_goes_before_what_waits(site: Site) -> None:
+    site.gateway.end(signal.SIGKILL)
+    site.start_cameras("-n", "1", "--interval", "0.01")
+    site.cameras.wait_for(60)
+    site.end_cameras(signal.SIGKILL)
+    old = list(site.told)
+    with running_cameras(site, "-n", "1", "--interval", "0.5") as cameras:
+        cameras.wait_for(1)
+        first = cameras.told[0]
+        site.start_gateway()
+        wait_until(lambda: len(site.kept()) > 60, "all that waited")
+        kept = site.kept()
+    assert kept.index(first) == 0
+    assert [one for one in kept if one in old] == old
+
+
+def test_a_camera_that_is_silent_is_offline(site: Site) -> None:
+    def status() -> Any:
+        cameras = site.gateway.get("/api/cameras").json()["cameras"]
+        return [camera["status"] for camera in cameras]
+
+    with running_cameras(site, "-n", "1", "--interval", "0.2") as cameras:
+        wait_until(lambda: status() == ["active"], "it is there")
+        cameras.send(signal.SIGSTOP)
+        wait_until(lambda: status() not in ([], ["active"]), "it is silent")
+        cameras.send(signal.SIGCONT)
+        wait_until(lambda: status() == ["active"], "it is back")
+        site.hub.kill()
+        wait_until(lambda: status() != ["active"], "nobody hears it")
+        site.hub.start()
+        wait_until(lambda: status() == ["active"], "it is back once more")
+
+
+def test_ctrl_c_and_a_second_process_with_the_outbox(site: Site) -> None:
+    with running_cameras(site, "-n", "2", "--interval", "0.1") as cameras:
+        cameras.wait_for(2)
+        second = SimulatedCameras(site.hub, site.folder, "-n", "2")
+        assert second.end() == 1
+        said = (site.folder / "cameras.log").read_text()
+        assert f"another process has the outbox {site.folder / 'outbox' / 'camera_00'}" in said
+        assert "Traceback" not in said
+        cameras.wait_for(len(cameras.told) + 2)
+    site.start_cameras("-n", "2")
+    site.cameras.wait_for(1)
+    assert site.end_cameras(signal.SIGINT) == 0
+    assert "Traceback" not in (site.folder / "cameras.log").read_text()
