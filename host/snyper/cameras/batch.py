@@ -13,12 +13,13 @@ import sqlalchemy as sql
 
 from snyper.cameras import schema
 from snyper.cameras.database import Database
-from snyper.cameras.plates import fold, fold_alike
+from snyper.cameras.plates import MAX_PLATE_CHARS, fold, fold_alike
 from snyper.cameras.recent import RecentBodies
 from snyper.cameras.records import Accepted, Detection, Health, Malformed, Picture, Registration
 from snyper.cameras.times import day_of, seconds_of
 
 Item = Registration | Detection | Health
+MAX_PLATES = 64  # in one picture
 MAX_CAMERAS = 10_000  # each is a row of the page and of every statistic
 MAX_SKEW_S = 2.0  # how far ahead a camera's clock may be before its stamps are not sorted by
 _REPEATED_S = 3600.0  # an unchanged health is stored once in this
@@ -185,7 +186,8 @@ class Batch:
             }
         )
         for place, picture in one.pictures:
-            self._rows[schema.pictures].append({"cursor": one.cursor, "place": place, **vars(picture)})
+            row = {"cursor": one.cursor, "place": place, "received_s": one.received_s}
+            self._rows[schema.pictures].append({**row, **vars(picture)})
             self._next("picture_bytes", picture.length)
         return Accepted(answer, one.received_s, tuple(warnings))
 
@@ -194,7 +196,7 @@ class Batch:
             (one.cursor, folded)
             for one in items
             if isinstance(one.item, Detection)
-            for plate in one.item.ocr_results
+            for plate in _plates_of(one.item)
             if (folded := fold(plate))
         }
         if not seen:
@@ -329,6 +331,14 @@ def _uncounted(one: Incoming) -> dict[str, Any]:
         "skew_s": None,
         "last_cursor": None,
     }
+
+
+def _plates_of(item: Detection) -> list[str]:
+    """Return all that was read as a plate: also what a box alone says."""
+    boxes = item.details.get("plate_detections")
+    texts = [box.get("text") for box in boxes if isinstance(box, dict)] if isinstance(boxes, list) else []
+    read = (*item.ocr_results, *(text for text in texts if isinstance(text, str)))
+    return [text for text in read if len(text) <= MAX_PLATE_CHARS][: 2 * MAX_PLATES]
 
 
 def _class_of(item: Detection) -> str:

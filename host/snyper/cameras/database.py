@@ -59,6 +59,28 @@ class Database:
                 db.execute(sql.select(sql.func.pg_advisory_xact_lock(_LOCK_NUMBER)))
             yield db
 
+    def vacuum(self, pages: int) -> bool:
+        """Give some of the free pages of SQLite's file back, and tell whether there are more."""
+        if not self.is_sqlite:
+            return False  # PostgreSQL does that itself
+        self._pragma(f"incremental_vacuum({pages})")
+        return bool(self._pragma("freelist_count")[0][0])
+
+    def truncate_journal(self) -> None:
+        """Have all in SQLite's file, nothing in its write-ahead log. Raises OSError while somebody reads."""
+        [(is_busy, *_)] = self._pragma("wal_checkpoint(TRUNCATE)")
+        if is_busy:
+            raise OSError("somebody reads the database: try again")
+
+    def _pragma(self, pragma: str) -> list[Any]:
+        connection = self.engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA {pragma}")
+            return list(cursor.fetchall())  # which does the work, row by row
+        finally:
+            connection.close()
+
     def insert(self, table: sql.Table) -> Any:
         """Return an INSERT that knows ON CONFLICT, in this database's words."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)

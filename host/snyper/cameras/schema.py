@@ -16,6 +16,7 @@ from sqlalchemy import (
 VERSION = 1
 TABLES = MetaData()
 _Number = BigInteger().with_variant(Integer, "sqlite")  # of which SQLite makes the row's own
+_Key = Text().with_variant(Text(collation="C"), "postgresql")  # which is sorted by its bytes
 
 # By name: the version of the tables; the last number that a detection, a health, a plate was given; how many
 # detections and healths came in all, how many are kept, how many cameras there are, the bytes of pictures.
@@ -75,19 +76,21 @@ detections = Table(
     Index("detections_by_time", "time_s", "cursor"),
     Index("detections_by_camera_time", "camera_id", "time_s", "cursor"),
     Index("detections_by_checkpoint_time", "checkpoint_id", "time_s", "cursor"),
-    Index("detections_by_arrival", "received_s"),
+    Index("detections_by_arrival", "received_s", "cursor"),
 )
 pictures = Table(
     "pictures",
     TABLES,
     Column("cursor", _Number, ForeignKey("detections.cursor"), primary_key=True, autoincrement=False),
     Column("place", Integer, primary_key=True),  # 0 is the scene, then each plate
-    Column("name", Text, nullable=False),
+    Column("name", _Key, nullable=False),
+    Column("received_s", Double, nullable=False),
     Column("media_type", Text, nullable=False),
     Column("width", Integer, nullable=False),
     Column("height", Integer, nullable=False),
     Column("length", Integer, nullable=False),
     Index("pictures_by_name", "name"),
+    Index("pictures_by_arrival", "received_s", "cursor"),
 )
 plates = Table(
     "plates",
@@ -126,6 +129,7 @@ healths = Table(
     Column("details", Text, nullable=False),  # JSON
     Column("principal", Text, nullable=False),
     Index("healths_by_camera", "camera_id", "number"),
+    Index("healths_by_arrival", "received_s"),
 )
 # The last row of healths of each component, so that only changes make new ones.
 components = Table(

@@ -1,6 +1,7 @@
 """`Cameras`, which all faces use: takes what cameras send, keeps it, tells it to who listens."""
 
 import asyncio
+import logging
 import threading
 import time
 from collections import deque
@@ -11,7 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from snyper.cameras.batch import Incoming, Item
+from snyper.cameras.check import CheckResult
 from snyper.cameras.database import Database
 from snyper.cameras.presence import Presence
 from snyper.cameras.queries import Queries
@@ -27,10 +31,13 @@ from snyper.cameras.records import (
     Registration,
     Statistics,
 )
+from snyper.cameras.retention import Retention
 from snyper.cameras.store import Store
 from snyper.cameras.times import iso, zone_named
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
+_SWEEP_EVERY_S = 300.0
 _READERS = 4
 _MAX_EVENTS = 1_000  # that wait for one listener
 
@@ -99,6 +106,7 @@ class Cameras:
         self._store, self._queries, self._limits = store, queries, limits
         self._loop = asyncio.get_running_loop()
         self._waiting: list[tuple[Incoming, asyncio.Future[Accepted]]] = []
+        self._jobs: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
         self._bytes = self._count = 0
         self._change = threading.Condition()
         self._door = asyncio.Lock()
@@ -228,18 +236,72 @@ class Cameras:
         has_bytes = not self._bytes or self._bytes + size <= limits.max_waiting_bytes
         return has_bytes and self._count < limits.max_waiting
 
+    # --- what is removed, in the writer's thread
+
+    async def protect(self, cursor: int, is_protected: bool) -> bool:
+        """Have a record outlive retention, or no more; tell whether it is there."""
+        return await self._work(lambda: self._store.protect(cursor, is_protected))
+
+    async def erase_plate(self, plate: str) -> int:
+        """Erase all records of a plate, protected ones too, with their pictures, so that no file has it any
+        more; return how many there were. Raises OSError while somebody reads the database.
+        """
+        count = 0
+        while erased := await self._work(lambda: self._store.erase_some(plate)):
+            count += erased
+        await self._work(self._store.leave_no_trace)
+        return count
+
+    async def check(self, repairs: bool = False) -> CheckResult:
+        """Look for pictures without a record and records whose picture is gone; with `repairs` the former are
+        removed, and the latter say no more that they have one.
+        """
+        check = self._store.new_check(repairs)
+        while not await self._work(check.step):
+            pass
+        return check.result
+
+    async def sweep(self, retention: Retention) -> None:
+        """Remove what is older than it may be, or takes too much room."""
+        sweep = self._store.new_sweep(retention)
+        while not await self._work(sweep.step):
+            pass
+
+    async def keep_for(self, retention: Retention) -> None:
+        """Sweep every few minutes, until cancelled."""
+        while True:
+            try:
+                await self.sweep(retention)
+            except (OSError, SQLAlchemyError):
+                _log.exception("old records could not be removed; it is tried again")
+            await asyncio.sleep(_SWEEP_EVERY_S)
+
+    async def _work(self, job: Callable[[], T]) -> T:
+        """Do something in the writer's thread, after what waits."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        with self._change:
+            if self._is_closing:
+                raise Overloaded("the server is ending")
+            self._jobs.append((job, future))
+            self._change.notify()
+        return await future
+
     # --- the writer's thread
 
     def _write_all(self) -> None:
         while True:
             with self._change:
-                while not self._waiting and not self._is_closing:
+                while not self._waiting and not self._jobs and not self._is_closing:
                     self._change.wait()
                 batch, self._waiting = self._waiting, []
-            if not batch:
+                jobs, self._jobs = self._jobs, []
+            if not batch and not jobs:
                 return
-            self._store.write([incoming for incoming, _ in batch])
-            self._loop.call_soon_threadsafe(self._answer, batch)
+            if batch:
+                self._store.write([incoming for incoming, _ in batch])
+                self._loop.call_soon_threadsafe(self._answer, batch)
+            for job, future in jobs:
+                self._loop.call_soon_threadsafe(_finish, future, *_outcome(job))
 
     def _answer(self, batch: Sequence[tuple[Incoming, asyncio.Future[Accepted]]]) -> None:
         self._count -= len(batch)
@@ -262,7 +324,11 @@ class Cameras:
 
 @asynccontextmanager
 async def opened(
-    folder: Path, database: str | None = None, limits: Limits | None = None, zone: str = "UTC"
+    folder: Path,
+    database: str | None = None,
+    limits: Limits | None = None,
+    zone: str = "UTC",
+    retention: Retention | None = None,
 ) -> AsyncIterator[Cameras]:
     """Open the cameras of a folder, which is made where it is missing. `database` is a URL such as
     postgresql://user@host/name, else it is SQLite in the folder. Naive stamps are read in `zone`, which has
@@ -273,9 +339,12 @@ async def opened(
     try:
         store = await asyncio.to_thread(Store, folder, base, named, zone, limits.keep_free_bytes)
         cameras = Cameras(store, Queries(base, named, zone), limits)
+        sweeping = asyncio.create_task(cameras.keep_for(retention or Retention()))
         try:
             yield cameras
         finally:
+            sweeping.cancel()
+            await asyncio.gather(sweeping, return_exceptions=True)
             await cameras.close()
             await asyncio.to_thread(store.close)
     finally:
@@ -285,6 +354,22 @@ async def opened(
 def _database(folder: Path, url: str | None) -> Database:
     folder.mkdir(parents=True, exist_ok=True)
     return Database(folder, url)
+
+
+def _outcome(job: Callable[[], object]) -> tuple[object, Exception | None]:
+    try:
+        return job(), None
+    except Exception as error:
+        return None, error
+
+
+def _finish(future: asyncio.Future[object], result: object, error: Exception | None) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
 
 
 def _size(item: Item) -> int:

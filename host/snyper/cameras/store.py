@@ -12,11 +12,16 @@ import sqlalchemy as sql
 
 from snyper.cameras import schema
 from snyper.cameras.batch import Batch, Incoming, digest_of
+from snyper.cameras.check import Check
 from snyper.cameras.database import Database
 from snyper.cameras.pictures import NotAPicture, PictureFolder, decode
+from snyper.cameras.plates import fold
 from snyper.cameras.recent import WINDOW_S, RecentBodies
 from snyper.cameras.records import CamerasError, Detection, Overloaded
+from snyper.cameras.removal import Removal
+from snyper.cameras.retention import Retention, Sweep
 
+_ERASED_AT_ONCE = 50
 _WRITERS = 8  # files synced at once: the disk writes its journal once for all of them
 
 
@@ -33,6 +38,7 @@ class Store:
         self._zone, self._zone_name = zone, zone_name
         self._keep_free_bytes = keep_free_bytes
         self._recent = RecentBodies()
+        self._removal = Removal(database, self.pictures)
         self._pool = ThreadPoolExecutor(_WRITERS, "pictures")
         self._load_recent()
 
@@ -54,6 +60,34 @@ class Store:
         except Exception as error:
             for one in items:
                 one.outcome = one.outcome or _refusal(error)
+
+    def protect(self, cursor: int, is_protected: bool) -> bool:
+        """Have a record outlive retention, or no more; tell whether it is there."""
+        table = schema.detections
+        with self._database.writing() as db:
+            change = sql.update(table).where(table.c.cursor == cursor).values(is_protected=is_protected)
+            return bool(db.execute(change).rowcount)
+
+    def erase_some(self, plate: str) -> int:
+        """Erase some of the records that have this very plate, folded, and return how many."""
+        sightings, plates = schema.sightings, schema.plates
+        query = sql.select(sightings.c.cursor).join(plates, plates.c.number == sightings.c.plate)
+        with self._database.reading() as db:
+            cursors = db.scalars(query.where(plates.c.folded == fold(plate)).limit(_ERASED_AT_ONCE)).all()
+        self._removal.remove_records(cursors)
+        return len(cursors)
+
+    def leave_no_trace(self) -> None:
+        """Have what was removed in no file any more. Raises OSError."""
+        self._removal.leave_no_trace()
+
+    def new_check(self, repairs: bool) -> Check:
+        """Return a check of all pictures, to be taken step by step."""
+        return Check(self._database, self.pictures, self._removal, repairs)
+
+    def new_sweep(self, retention: Retention) -> Sweep:
+        """Return a sweep of what is too old now, to be taken step by step."""
+        return Sweep(self._database, self.pictures, self._removal, retention, time.time())
 
     def _check_room(self, detections: Sequence[Incoming]) -> None:
         with_pictures = [one for one in detections if _has_pictures(one.item)]

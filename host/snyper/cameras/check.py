@@ -1,0 +1,78 @@
+"""A search for pictures without a row, and for rows whose picture is gone."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sqlalchemy as sql
+
+from snyper.cameras import schema
+from snyper.cameras.database import Database
+from snyper.cameras.pictures import PictureFolder
+from snyper.cameras.removal import Removal
+
+
+@dataclass
+class CheckResult:
+    """The result of a check: names of files that no row has, and of pictures whose file is gone."""
+
+    files: int = 0
+    orphans: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+class Check:
+    """A check of all pictures, in the writer's thread; with `repairs`, orphans are removed, and rows of what
+    is missing.
+    """
+
+    def __init__(self, database: Database, pictures: PictureFolder, removal: Removal, repairs: bool) -> None:
+        self._database, self._pictures, self._removal = database, pictures, removal
+        self._repairs = repairs
+        self._hours: list[str] | None = None
+        self.result = CheckResult()
+
+    def step(self) -> bool:
+        """Check an hour, and tell whether it was the last. Raises sqlalchemy.exc.SQLAlchemyError, OSError."""
+        if self._hours is None:
+            self._hours = sorted(self._hours_of_files() | self._hours_of_rows())
+        elif self._hours:
+            self._check(self._hours.pop())
+        return not self._hours
+
+    def _hours_of_files(self) -> set[str]:
+        return {path.name for path in self._pictures.folder.iterdir() if path.is_dir()}
+
+    def _hours_of_rows(self) -> set[str]:
+        """Return the hours that rows name, by leaps from one to the next."""
+        hours, name = set(), schema.pictures.c.name
+        with self._database.reading() as db:
+            last = ""
+            while (found := db.scalar(sql.select(sql.func.min(name)).where(name > last))) is not None:
+                hours.add(found.partition("/")[0])
+                last = f"{found.partition('/')[0]}0"  # which follows all names with a slash
+        return hours
+
+    def _check(self, hour: str) -> None:
+        folder = self._pictures.folder / hour
+        files = {f"{hour}/{path.name}" for path in folder.iterdir()} if folder.is_dir() else set()
+        name = schema.pictures.c.name
+        with self._database.reading() as db:
+            rows = set(db.scalars(sql.select(name).where(name >= f"{hour}/", name < f"{hour}0").distinct()))
+        orphans, missing = files - rows, rows - files
+        self.result.files += len(files)
+        self.result.orphans += sorted(orphans)
+        self.result.missing += sorted(missing)
+        if self._repairs:
+            for orphan in orphans:
+                self._pictures.remove(orphan)
+            if missing:
+                self._removal.remove_pictures_named(missing)
+            if not files - orphans:
+                _remove_empty(folder)
+
+
+def _remove_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError:  # it has others, or is gone
+        return

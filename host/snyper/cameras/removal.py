@@ -1,0 +1,109 @@
+"""The removal of records and pictures: rows first, then the files that no row has any more."""
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import sqlalchemy as sql
+
+from snyper.cameras import schema
+from snyper.cameras.database import Database
+from snyper.cameras.pictures import PictureFolder
+
+_DELETE_TRIGRAMS = sql.text(
+    "INSERT INTO plates_trigrams (plates_trigrams, rowid, folded, alike)"
+    " VALUES ('delete', :number, :folded, :alike)"
+)
+_OPTIMIZE_TRIGRAMS = sql.text("INSERT INTO plates_trigrams (plates_trigrams) VALUES ('optimize')")
+
+
+class Removal:
+    """The removal of records from a database, and of pictures from their folder, in the writer's thread.
+    Raises sqlalchemy.exc.SQLAlchemyError, OSError: then rows are as they were, or files are left that `check`
+    finds.
+    """
+
+    def __init__(self, database: Database, pictures: PictureFolder) -> None:
+        self._database, self._pictures = database, pictures
+
+    def remove_records(self, cursors: Collection[int]) -> None:
+        """Remove records with all that belongs to them; what devices have used as ids stays, as hashes."""
+        if not cursors:
+            return
+        with self._database.writing() as db:
+            names = self._remove_picture_rows(db, schema.pictures.c.cursor.in_(cursors))
+            sightings = schema.sightings
+            numbers = set(
+                db.scalars(sql.select(sightings.c.plate).where(sightings.c.cursor.in_(cursors)).distinct())
+            )
+            db.execute(sql.delete(sightings).where(sightings.c.cursor.in_(cursors)))
+            self._remove_unseen(db, numbers)
+            removed = db.execute(sql.delete(schema.detections).where(schema.detections.c.cursor.in_(cursors)))
+            _add(db, "kept", -removed.rowcount)
+        self._remove_files(names)
+
+    def remove_pictures(self, cursors: Collection[int]) -> None:
+        """Remove the pictures of records, which stay."""
+        if not cursors:
+            return
+        with self._database.writing() as db:
+            names = self._remove_picture_rows(db, schema.pictures.c.cursor.in_(cursors))
+        self._remove_files(names)
+
+    def remove_pictures_named(self, names: Collection[str]) -> None:
+        """Remove what rows say of pictures whose files are gone."""
+        with self._database.writing() as db:
+            self._remove_picture_rows(db, schema.pictures.c.name.in_(names))
+
+    def remove_healths(self, before_s: float, limit: int) -> int:
+        """Remove the oldest healths that came before a time, at most `limit`, and return how many."""
+        table = schema.healths
+        oldest = sql.select(table.c.number).where(table.c.received_s < before_s).order_by(table.c.number)
+        with self._database.writing() as db:
+            numbers = list(db.scalars(oldest.limit(limit)))
+            if numbers:
+                db.execute(sql.delete(table).where(table.c.number.in_(numbers)))
+        return len(numbers)
+
+    def leave_no_trace(self) -> None:
+        """Have what was removed in no file of the database any more. PostgreSQL frees its rows; its own
+        write-ahead log and copies are its administrator's.
+        """
+        if not self._database.is_sqlite:
+            with self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
+                db.execute(sql.text("VACUUM detections, sightings, plates, pictures"))
+            return
+        with self._database.writing() as db:
+            db.execute(_OPTIMIZE_TRIGRAMS)
+        self._database.truncate_journal()
+
+    def _remove_picture_rows(self, db: sql.Connection, condition: sql.ColumnElement[bool]) -> set[str]:
+        """Remove rows of pictures, and return the names that no row has any more."""
+        table = schema.pictures
+        removed = db.execute(sql.select(table.c.name, table.c.length).where(condition)).all()
+        if not removed:
+            return set()
+        db.execute(sql.delete(table).where(condition))
+        _add(db, "picture_bytes", -sum(row.length for row in removed))
+        names = {row.name for row in removed}
+        return names - set(db.scalars(sql.select(table.c.name).where(table.c.name.in_(names))))
+
+    def _remove_unseen(self, db: sql.Connection, numbers: Iterable[int]) -> None:
+        """Remove the plates among these that no record has any more."""
+        plates, sightings = schema.plates, schema.sightings
+        is_seen = sql.select(sightings.c.plate).where(sightings.c.plate == plates.c.number).exists()
+        unseen = sql.select(plates).where(plates.c.number.in_(list(numbers)), ~is_seen)
+        rows: list[dict[str, Any]] = [dict(row) for row in db.execute(unseen).mappings()]
+        if not rows:
+            return
+        if self._database.is_sqlite:
+            db.execute(_DELETE_TRIGRAMS, rows)
+        db.execute(sql.delete(plates).where(plates.c.number.in_([row["number"] for row in rows])))
+
+    def _remove_files(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._pictures.remove(name)
+
+
+def _add(db: sql.Connection, name: str, count: int) -> None:
+    table = schema.numbers
+    db.execute(sql.update(table).where(table.c.name == name).values(value=table.c.value + count))

@@ -1,0 +1,155 @@
+"""Retention of records and pictures, and the sweep that removes what is older, a little at a time."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sqlalchemy as sql
+
+from snyper.cameras import schema
+from snyper.cameras.database import Database
+from snyper.cameras.pictures import PictureFolder
+from snyper.cameras.removal import Removal
+
+DAY_S = 86_400.0
+_AIM_S = 0.02  # of one step: detections that come meanwhile wait at most 50 ms
+_MOST = 500
+_VACUUMED_PAGES = 64
+
+
+@dataclass(frozen=True)
+class RetentionRule:
+    """The days that records of a camera, of a class such as `person`, or of both are kept, and their
+    pictures. The first rule that fits a record holds.
+    """
+
+    days: float
+    picture_days: float
+    camera_id: str | None = None
+    class_name: str | None = None
+
+
+@dataclass(frozen=True)
+class Retention:
+    """The days that what no rule fits is kept. Beyond `max_picture_bytes`, or with less than `min_free_bytes`
+    of the disk free, the oldest pictures go sooner, never records. What is protected stays.
+    """
+
+    days: float = 30.0
+    picture_days: float = 30.0
+    rules: tuple[RetentionRule, ...] = ()
+    max_picture_bytes: int | None = None
+    min_free_bytes: int = 1_000_000_000
+
+
+class Sweep:
+    """One sweep over what is too old at `now_s`. Each `step` is short; between them others write."""
+
+    def __init__(
+        self,
+        database: Database,
+        pictures: PictureFolder,
+        removal: Removal,
+        retention: Retention,
+        now_s: float,
+    ) -> None:
+        self._database, self._pictures, self._removal = database, pictures, removal
+        self._retention, self._now_s = retention, now_s
+        self._count = 50
+        self._position = (-1.0, -1)
+        self._steps: list[Callable[[], bool]] = [
+            self._remove_records,
+            self._remove_pictures,
+            self._remove_healths,
+            self._make_room,
+            lambda: not self._database.vacuum(_VACUUMED_PAGES),
+        ]
+
+    def step(self) -> bool:
+        """Remove some of what is too old, and tell whether that was all. Raises
+        sqlalchemy.exc.SQLAlchemyError, OSError.
+        """
+        if not self._steps:
+            return True
+        begin = time.monotonic()
+        if self._steps[0]():
+            self._steps.pop(0)
+            self._position = (-1.0, -1)
+        took = time.monotonic() - begin
+        self._count = max(1, min(_MOST, int(self._count * min(2.0, _AIM_S / max(took, 1e-6)))))
+        return not self._steps
+
+    def _remove_records(self) -> bool:
+        """Remove some records that are older than they may be."""
+        table = schema.detections
+        old = self._walk(table, self._is_old(is_of_pictures=False), self._shortest_s(is_of_pictures=False))
+        if old is None:
+            return True
+        self._removal.remove_records(old)
+        return False
+
+    def _remove_pictures(self) -> bool:
+        """Remove some pictures that are older than they may be."""
+        table = schema.pictures
+        old = self._walk(table, self._is_old(is_of_pictures=True), self._shortest_s(is_of_pictures=True))
+        if old is None:
+            return True
+        self._removal.remove_pictures(old)
+        return False
+
+    def _walk(self, table: sql.Table, is_old: sql.ColumnElement[bool], kept_s: float) -> list[int] | None:
+        """Return the records to remove among the next rows of a table that came longer ago than `kept_s`,
+        None after the last.
+        """
+        place = sql.tuple_(table.c.received_s, table.c.cursor)
+        detections = schema.detections
+        query = sql.select(
+            table.c.received_s, table.c.cursor, (is_old & ~detections.c.is_protected).label("is_to_go")
+        ).where(table.c.received_s < self._now_s - kept_s, place > sql.tuple_(*self._position))
+        if table is not detections:
+            query = query.join(detections, detections.c.cursor == table.c.cursor)
+        with self._database.reading() as db:
+            query = query.order_by(table.c.received_s, table.c.cursor).limit(self._count)
+            rows = db.execute(query).all()
+        if not rows:
+            return None
+        self._position = (rows[-1].received_s, rows[-1].cursor)
+        return sorted({row.cursor for row in rows if row.is_to_go})
+
+    def _is_old(self, is_of_pictures: bool) -> sql.ColumnElement[bool]:
+        table = schema.detections
+        whens: list[tuple[sql.ColumnElement[bool], float]] = []
+        for rule in self._retention.rules:
+            fits: list[sql.ColumnElement[bool]] = [sql.true()]
+            if rule.camera_id is not None:
+                fits.append(table.c.camera_id == rule.camera_id)
+            if rule.class_name is not None:
+                fits.append(table.c.class_name == rule.class_name)
+            whens.append((sql.and_(*fits), (rule.picture_days if is_of_pictures else rule.days) * DAY_S))
+        default_s = (self._retention.picture_days if is_of_pictures else self._retention.days) * DAY_S
+        kept_s = sql.case(*whens, else_=default_s) if whens else sql.literal(default_s)
+        return table.c.received_s < self._now_s - kept_s
+
+    def _shortest_s(self, is_of_pictures: bool) -> float:
+        all_of_them: tuple[Retention | RetentionRule, ...] = (self._retention, *self._retention.rules)
+        return DAY_S * min(one.picture_days if is_of_pictures else one.days for one in all_of_them)
+
+    def _remove_healths(self) -> bool:
+        before_s = self._now_s - self._retention.days * DAY_S
+        return self._removal.remove_healths(before_s, self._count) < self._count
+
+    def _make_room(self) -> bool:
+        """Remove some of the oldest pictures, where they take too much of the disk."""
+        limit = self._retention.max_picture_bytes
+        numbers = schema.numbers
+        with self._database.reading() as db:
+            used = db.scalar(sql.select(numbers.c.value).where(numbers.c.name == "picture_bytes")) or 0
+        is_short = shutil.disk_usage(self._pictures.folder).free < self._retention.min_free_bytes
+        if not is_short and (limit is None or used <= limit):
+            return True
+        oldest = self._walk(schema.pictures, sql.true(), 0.0)
+        if oldest is None:
+            return True
+        self._removal.remove_pictures(oldest)
+        return False

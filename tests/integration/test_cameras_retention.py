@@ -1,0 +1,131 @@
+"""What is removed of the cameras, by age, by need and by name, and what is found to be missing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from snyper.cameras.intake import detection_of, health_of
+from snyper.cameras.records import RecordQuery
+from snyper.cameras.retention import Retention, RetentionRule
+from snyper.cameras.service import Cameras, opened
+from tests.integration.camera_bodies import NAMES, jpeg
+
+SECRET = "กข 9876"  # a plate that is to be in no file
+
+
+@pytest.fixture
+async def cameras(tmp_path: Path, database: str | None) -> AsyncIterator[Cameras]:
+    async with opened(tmp_path / "cameras", database) as found:
+        yield found
+
+
+def pictures(folder: Path) -> set[str]:
+    root = folder / "cameras" / "pictures"
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+async def keep(cameras: Cameras, name: str, **fields: object) -> None:
+    body = {**NAMES, "detection_id": name, "annotated_image": jpeg(name), **fields}
+    await cameras.detect(detection_of(body))
+
+
+async def kept(cameras: Cameras) -> list[str]:
+    page = await cameras.records(RecordQuery(limit=1_000))
+    assert page.total == len(page.records)
+    return sorted(record.detection_id for record in page.records)
+
+
+async def test_the_old_goes_by_camera_and_class_and_what_is_protected_stays(
+    cameras: Cameras, tmp_path: Path
+) -> None:
+    await keep(cameras, "old", ocr_results=["ABC"])
+    await keep(cameras, "shared", ocr_results=["ABC"], annotated_image=jpeg("same"))
+    await keep(cameras, "protected", ocr_results=["ABC"], annotated_image=jpeg("same"))
+    await keep(cameras, "lane", camera_id="lane")
+    await keep(cameras, "person", vehicle_detections=[{"class": "person", "bbox": [0, 0, 1, 1]}])
+    await cameras.health(health_of({**NAMES, "component": "disk", "status": "healthy"}))
+    [record] = [
+        one for one in (await cameras.records(RecordQuery())).records if one.detection_id == "protected"
+    ]
+    assert await cameras.protect(record.cursor, True)
+    assert not await cameras.protect(10_000, True)
+    await cameras.sweep(Retention())  # 30 days: nothing is so old
+    assert len(await kept(cameras)) == 5
+    rules = (RetentionRule(1, 1, camera_id="lane"), RetentionRule(1, 0, class_name="person"))
+    await cameras.sweep(Retention(days=0, picture_days=0, rules=rules))
+    assert await kept(cameras) == ["lane", "person", "protected"]
+    assert len(pictures(tmp_path)) == 2  # of `lane`, and what `protected` shared with another
+    assert [len((await cameras.records(RecordQuery(plate="ABC"))).records)] == [1]
+    statistics = await cameras.statistics()
+    assert (statistics.total_detections, statistics.total_health_checks) == (5, 1)
+    again = await cameras.detect(detection_of({**NAMES, "detection_id": "old"}))
+    assert again.is_known  # though its record is gone
+
+
+async def test_pictures_go_first_when_the_disk_is_short(cameras: Cameras, tmp_path: Path) -> None:
+    for number in range(10):
+        await keep(cameras, str(number))
+    first = (await cameras.records(RecordQuery(after=0, limit=1))).records[0]
+    await cameras.protect(first.cursor, True)
+    await cameras.sweep(Retention(max_picture_bytes=10 * len(jpeg("")), min_free_bytes=0))
+    assert len(pictures(tmp_path)) >= 9
+    await cameras.sweep(Retention(min_free_bytes=2**60))
+    assert len(pictures(tmp_path)) == 1
+    assert len(await kept(cameras)) == 10
+
+
+async def test_a_sweep_lets_others_write(cameras: Cameras) -> None:
+    await asyncio.gather(*(keep(cameras, str(number)) for number in range(300)))
+    sweep = asyncio.create_task(cameras.sweep(Retention(days=0, picture_days=0)))
+    during = 0
+    while not sweep.done():
+        await cameras.health(health_of({**NAMES, "component": "disk", "status": "healthy"}))
+        during += 1
+    await sweep
+    assert during > 1
+    assert await kept(cameras) == []
+    assert not await cameras._work(lambda: cameras._store._database.vacuum(1))  # nothing is left to give back
+
+
+async def test_an_erased_plate_is_in_no_file(tmp_path: Path) -> None:
+    folder = tmp_path / "cameras"
+    async with opened(folder) as cameras:
+        for number in range(120):
+            await keep(cameras, f"kept {number}", ocr_results=[f"XY {number}"])
+            boxes = [{"text": SECRET, "bbox": [0, 0, 1, 1]}]
+            fields = {"plate_detections": boxes} if number % 2 else {"ocr_results": ["AB 1", SECRET]}
+            if number % 10 == 0:
+                await keep(cameras, f"erased {number}", **fields)
+        assert await cameras.erase_plate("กข-9876") == 12
+        assert await cameras.erase_plate(SECRET) == 0
+        assert len(await kept(cameras)) == 120
+        assert (await cameras.records(RecordQuery(plate="กข*"))).records == ()
+        content = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+        for secret in (SECRET, SECRET.replace(" ", ""), "9876"):
+            assert secret.encode() not in content
+        assert b"XY 119" in content
+        assert len(pictures(tmp_path)) == 120
+    content = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert "กข".encode() not in content
+
+
+async def test_orphans_are_found_both_ways(cameras: Cameras, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        await keep(cameras, name)
+    there = sorted(pictures(tmp_path))
+    root = tmp_path / "cameras" / "pictures"
+    (root / there[0]).unlink()
+    (root / f"{there[1]}.0123.part").write_bytes(b"half")
+    (root / "2001010100").mkdir()
+    (root / "2001010100" / f"{'0' * 64}.jpg").write_bytes(b"nobody's")
+    expected = sorted([f"2001010100/{'0' * 64}.jpg", f"{there[1]}.0123.part"])
+    for repairs in (False, True):
+        found = await cameras.check(repairs)
+        assert (sorted(found.orphans), found.missing) == (expected, [there[0]])
+    found = await cameras.check()
+    assert (found.files, found.orphans, found.missing) == (1, [], [])
+    page = await cameras.records(RecordQuery())
+    assert sorted(record.picture is not None for record in page.records) == [False, True]
+    assert [path.name for path in root.iterdir()] == [there[1].split("/")[0]]
