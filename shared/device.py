@@ -15,7 +15,7 @@ from snyper.shared.runtime import sleep_ms
 from snyper.shared.service_call import ServiceCall
 from snyper.shared.session import Session
 from snyper.shared.socket_protocol import MAX_LINE_BYTES, ErrorCode, ProtocolError
-from snyper.shared.stream_spec import READ_STREAM
+from snyper.shared.stream_spec import MARK_STREAM, READ_STREAM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ class Device(Session):
         if self._sources is None:
             self._sources = Sources()
             self._handlers[READ_STREAM] = self._sources.answer
+            self._handlers[MARK_STREAM] = self._sources.mark
             if self.link is not None:
                 self._sources.begin(self.link)
         return self._sources

@@ -7,7 +7,7 @@ from snyper.shared.link import CHECK_MS, Link
 from snyper.shared.link_core import State
 from snyper.shared.runtime import close_server, listen, sleep_ms
 from snyper.shared.socket_protocol import ErrorCode, MessageType, ProtocolError, SocketMessage
-from snyper.shared.stream_spec import LIST_STREAMS, READ_STREAM, brief
+from snyper.shared.stream_spec import LIST_STREAMS, MARK_STREAM, READ_STREAM, brief
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,7 +94,9 @@ class StreamListener:
             _refuse(link, error.code, error.message, message)
 
     def _admit(self, link: Link, message: SocketMessage, registration: Registration) -> None:
-        link.open({READ_STREAM: self._sources.answer, LIST_STREAMS: self._list}, registration.role)
+        sources = self._sources
+        handlers = {READ_STREAM: sources.answer, MARK_STREAM: sources.mark, LIST_STREAMS: self._list}
+        link.open(handlers, registration.role)
         link.on_stream = self._sources.on_item
         link.on_close = self._sources.on_close
         link.peer_max_line_bytes = registration.max_line_bytes

@@ -15,6 +15,7 @@ from snyper.shared.hub_clock import HubClock
 from snyper.shared.link_core import CloseReason
 from snyper.shared.runtime import MAX_CHUNK_BYTES, sleep_ms
 from snyper.shared.socket_protocol import (
+    MAX_INTEGER,
     ErrorCode,
     MessageType,
     ProtocolError,
@@ -130,10 +131,7 @@ class Sources:
         Raises ProtocolError: `unknown_target` for no stream of that name, `unsupported` where a sample is
         more than the reader takes.
         """
-        name = text_field(message.data or {}, "stream", "")
-        stream = self.streams.get(name)
-        if stream is None:
-            raise ProtocolError(ErrorCode.UNKNOWN_TARGET, "no stream here is %s" % (name or "without a name"))
+        stream = self._named(message)
         limit = link.peer_max_chunk_bytes
         if limit >= _COMPUTER_BYTES:  # a hub on a board forwards what others say they take
             limit = integer_field(message.data or {}, "max_block_bytes", limit, 0, MAX_BLOCK_BYTES)
@@ -148,6 +146,29 @@ class Sources:
             reader.end("stopped")
             return
         reader.begin()
+
+    async def mark(self, link: "Link", message: SocketMessage) -> SocketMessage:
+        """Answer `mark_stream`: name an instant of a stream, for all who read it.
+
+        Raises ProtocolError: `unknown_target` for no stream of that name, `bad_message` for no name.
+        """
+        stream = self._named(message)
+        data = message.data or {}
+        at_us = None
+        if link is self._link and self.clock.is_set and "at_us" in data:
+            at_us = self.clock.local_us(integer_field(data, "at_us", 0, 0, MAX_INTEGER))
+        try:
+            stream.mark(text_field(data, "name", ""), at_us)
+        except ValueError as error:
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, str(error))
+        return message.reply(MessageType.REPLY, "marked")
+
+    def _named(self, message: SocketMessage) -> "SourceStream":
+        name = text_field(message.data or {}, "stream", "")
+        stream = self.streams.get(name)
+        if stream is None:
+            raise ProtocolError(ErrorCode.UNKNOWN_TARGET, "no stream here is %s" % (name or "without a name"))
+        return stream
 
     def on_item(self, message: SocketMessage) -> None:
         """Take that a reader wants no more."""
@@ -247,8 +268,8 @@ class SourceStream:
         the next samples; of more than MAX_MARKS_BYTES that wait for them the oldest are dropped. Raises
         ValueError.
         """
-        if len(name.encode()) > MAX_TEXT_BYTES:
-            raise ValueError("a mark's name has at most %d bytes" % MAX_TEXT_BYTES)
+        if not 0 < len(name.encode()) <= MAX_TEXT_BYTES:
+            raise ValueError("a mark's name has 1 to %d bytes" % MAX_TEXT_BYTES)
         if source_us is None:
             source_us = now_us()
         clock = self._sources.clock

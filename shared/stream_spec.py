@@ -7,6 +7,7 @@ if TYPE_CHECKING:
 READ_STREAM = "read_stream"
 ANNOUNCE_STREAMS = "announce_streams"
 LIST_STREAMS = "list_streams"
+MARK_STREAM = "mark_stream"
 STOP = "stop"  # the status of the item by which a reader ends it
 
 MAX_BLOCK_BYTES = 262_144  # of samples, for a reader that says it takes so many

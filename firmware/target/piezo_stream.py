@@ -5,12 +5,16 @@ from array import array
 from snyper.shared.clock import now_ms, now_us
 from snyper.shared.runtime import sleep_ms
 from snyper.shared.socket_protocol import (
+    MAX_INTEGER,
     ErrorCode,
     MessageType,
     ProtocolError,
     SocketMessage,
+    encode_json,
     integer_field,
+    text_field,
 )
+from snyper.shared.stream_spec import MAX_MARKS_BYTES, MAX_TEXT_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +56,18 @@ class PiezoStream:
         self._epoch = epoch
         self._late_us = 1000 * max(_LATE_MS, piezo.sample_ms)
         self._is_stopped = False
+        self._marks: "list[list[object]]" = []  # for the next block
+
+    def mark(self, message: SocketMessage) -> SocketMessage:
+        """Answer `mark_stream`: name an instant. Raises ProtocolError `bad_message`."""
+        data = message.data or {}
+        name = text_field(data, "name", "")
+        if data.get("stream") != PIEZO or not 0 < len(name.encode()) <= MAX_TEXT_BYTES:
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, "of piezo, a name of 1 to %d bytes" % MAX_TEXT_BYTES)
+        self._marks.append([name, integer_field(data, "at_us", now_us(), 0, MAX_INTEGER)])
+        while len(encode_json(self._marks)) > MAX_MARKS_BYTES:
+            self._marks.pop(0)
+        return message.reply(MessageType.REPLY, "marked")
 
     async def run(self) -> SocketMessage:
         """Sample and send until the time is over or the reader wants no more; return the reply. Raises
@@ -96,6 +112,8 @@ class PiezoStream:
         if clock.is_set:
             data["at_us"] = clock.hub_us(began_us)
             data["uncertainty_us"] = clock.uncertainty_us(began_us)
+        if self._marks:
+            data["marks"], self._marks = self._marks, []
         content = bytes(values)[: 2 * count]
         await link.send(SocketMessage(MessageType.ITEM, self._message.id, None, None, data, content))
 

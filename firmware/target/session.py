@@ -80,6 +80,7 @@ class TargetSession(Session):
             handlers[message_type] = maintain
         handlers[MessageType.IDENTIFY] = self._identify
         handlers["read_stream"] = self._read_stream
+        handlers["mark_stream"] = self._mark_stream
         handlers[MessageType.OFFER] = handlers[MessageType.CHUNK] = self._receive_file
         super().__init__(config["hub"], handlers, config["target_id"], config["key"])
         if config["certificate"]:  # an attribute takes memory also where it is empty
@@ -248,6 +249,12 @@ class TargetSession(Session):
             if self._stream is stream:
                 self._stream = link.on_stream = None
                 unload("snyper.firmware.target.piezo_stream")
+
+    async def _mark_stream(self, link: "Link", message: SocketMessage) -> SocketMessage:
+        """Name an instant of what the piezo gives, while somebody reads it."""
+        if self._stream is None:
+            raise ProtocolError(ErrorCode.UNKNOWN_TARGET, "nobody reads a stream of this target")
+        return self._stream.mark(message)
 
     def _show_pose(self, state: str) -> None:
         if self.link is not None:

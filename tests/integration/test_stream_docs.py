@@ -35,8 +35,6 @@ async def test_the_talk_of_the_protocol_happens() -> None:
                     writer.write(json.dumps(said).encode() + b"\n")
                     continue
                 if "bytes" in said:
-                    if "marks" in said["data"]:
-                        stream.mark("door opened")
                     await stream.send(numpy.zeros((20, 3), "<f4"))
                 line = json.loads(await asyncio.wait_for(reader.readline(), DEADLINE_S))
                 assert fits(line, said), (line, said)

@@ -54,8 +54,9 @@ from snyper.shared.socket_protocol import (
     MessageType,
     ProtocolError,
     SocketMessage,
+    is_target_id,
 )
-from snyper.shared.stream_spec import LIST_STREAMS
+from snyper.shared.stream_spec import LIST_STREAMS, MARK_STREAM, checked_name
 from snyper.shared.vocabulary import COMMAND_TIMEOUT_MS, MAX_BY_CHARS, MAX_WHY_CHARS, PING_TIMEOUT_MS
 
 TYPE_CHECKING = False
@@ -564,6 +565,23 @@ class HubClient:
         from snyper.streams.subscriber import StreamReader
 
         return StreamReader(self, name, from_seq, epoch, history, max_queued_bytes, wait)
+
+    async def mark_stream(self, name: str, mark: str, timeout_ms: int = COMMAND_TIMEOUT_MS) -> None:
+        """Give this instant of a stream, `SOURCE/STREAM`, a name of at most 48 bytes: as the hub's clock has
+        it when that hears of it. It goes with the source's next samples to all who read or record it.
+
+        Raises ValueError for what is no stream; ProtocolError: `unknown_target` where there is none,
+        `disconnected` or `timeout` where its source does not answer, `unknown_type` for one that is older,
+        `unauthorized` where this key may only read, `bad_message` for what is no name.
+        """
+        source, _, stream = name.partition("/")
+        if not is_target_id(source):
+            raise ValueError(f"{name!r} is no stream: SOURCE/STREAM")
+        data = {"stream": checked_name(stream), "name": mark, "in_ms": 0, "timeout_ms": timeout_ms}
+        message = SocketMessage(MARK_STREAM, _new_id(), source, data=data)
+        reply = await self._call(message, timeout_ms + MARGIN_MS)
+        if reply.type == MessageType.ERROR:
+            raise error_of(reply)
 
     async def _live_connection(self) -> "HubClient":
         """Return the connection to read over; a ReconnectingClient waits for it. Raises ProtocolError."""
