@@ -75,13 +75,15 @@ def watched_context(browser: Browser, url: str, **options: Any) -> Iterator[Watc
 
 
 @contextmanager
-def running_dashboard(directory: Path, hub: str) -> Iterator[str]:
-    """Run the dashboard of a hub for the block, with archive and log in `directory`; return its address."""
+def running_dashboard(directory: Path, hub: str, gateway: str = f"http://{HOST}:9") -> Iterator[str]:
+    """Run the dashboard of a hub for the block, with archive, recordings and log in `directory`; return its
+    address.
+    """
     listen = f"{HOST}:{free_port()}"
     dashboard = Process(
         directory,
         *("dashboard", "--hub", hub, "--listen", listen, "--no-open"),
-        *("--archive", str(directory / "archive.sqlite3")),
+        *("--archive", str(directory / "archive.sqlite3"), "--gateway", gateway),
     )
     yield f"http://{listen}"
     assert dashboard.end() == 0

@@ -98,6 +98,9 @@ def test_what_the_client_does_is_what_it_does_over_http(linked: Linked, tmp_path
     index = client.upload_numpy_array(numpy.arange(10.0))["index"]
     assert client.list_arrays() == web.list_arrays()
     assert list(client.describe_arrays()) == list(web.describe_arrays())
+    newest = client.newest_arrays(2)
+    assert newest == web.newest_arrays(2)
+    assert client.newest_arrays(1, newest["next"]) == web.newest_arrays(1, newest["next"])
     assert client.health() == web.health()
     assert client.get_array(index, "2:8:3").tolist() == [2.0, 5.0]
     path = tmp_path / "Probe 1.npy"

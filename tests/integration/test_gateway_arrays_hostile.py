@@ -174,7 +174,7 @@ def test_what_json_has_no_number_for(gateway: Arrays) -> None:
     ]
     assert numpy.array_equal(gateway.rebuilt(f"/array/{index}"), array, equal_nan=True)
     [entry] = gateway.get(f"/arrays?limit=1&previews=1&after={index - 1}").json()["arrays"]
-    assert entry["preview"] == {"low": [1.5, None], "high": [1.5, None]}
+    assert entry["preview"] == {"low": [1.5, None], "high": [1.5, None], "image": ["8000", "0000"]}
 
 
 def test_forms_of_every_kind(gateway: Arrays) -> None:

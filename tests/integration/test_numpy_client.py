@@ -88,7 +88,15 @@ def test_what_the_client_does(gateway: Arrays, tmp_path: Path) -> None:
     index = client.upload_numpy_array(numpy.arange(10.0))["index"]
     listed = client.list_arrays()
     assert listed["arrays"][-1] == {"index": index, "shape": [10], "dtype": "float64"}
-    assert list(client.describe_arrays())[-1]["name"] == "array"
+    described = list(client.describe_arrays())
+    assert described[-1]["name"] == "array"
+    newest, before = [], None
+    while page := client.newest_arrays(1, before)["arrays"]:
+        [one] = page
+        assert one.pop("preview").keys() >= {"low", "high"}
+        newest.append(one)
+        before = one["index"]
+    assert newest == described[::-1]
     assert len(list(client.describe_arrays())) == listed["count"] == client.health()["arrays_stored"]
     assert client.get_array(index, "2:8:3").tolist() == [2.0, 5.0]
     (tmp_path / "Probe 1.npy").write_bytes(saved([7]))

@@ -132,7 +132,7 @@ HOST_ROOMS = {
     "dashboard": (
         *("snyper.shared", "snyper.system", "snyper.web", "snyper.client", "snyper.history"),
         *("snyper.device.serving", "snyper.services", "snyper.streams", "snyper.recordings"),
-        *("snyper.hub.journal",),
+        *("snyper.arrays", "snyper.device.errors", "snyper.hub.journal"),
     ),
     "gateway": (
         *("snyper.shared", "snyper.system", "snyper.web", "snyper.client", "snyper.services"),

@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as arrays_of
 from snyper.arrays import slices
 from snyper.arrays.encoding import encoded
 from snyper.arrays.npy import MAX_HEAD_BYTES, Head, NotTaken, head_bytes, head_of, read_head
-from snyper.arrays.preview import COLUMNS, preview_of
+from snyper.arrays.preview import CELLS, COLUMNS, Preview, preview_of
 from snyper.arrays.slices import NoSlice, Selection, file_order, pieces, select, whole
 from tests.integration.arrays_harness import saved
 
@@ -356,3 +356,40 @@ def test_a_preview_has_every_spike(tmp_path: Path) -> None:
         assert len(found.low) == len(found.high) == count
 
     check()
+
+
+@pytest.mark.usefixtures("few_bytes")
+@pytest.mark.parametrize("is_fortran", [False, True])
+@pytest.mark.parametrize("shape", [(2, 2), (3, 1_000), (1_000, 3), (70, 90), (2, 5_000)])
+def test_the_image_of_a_matrix_has_every_spike(
+    tmp_path: Path, shape: tuple[int, int], is_fortran: bool
+) -> None:
+    for spike in (1.0, -1.0):
+        for place in ((0, 0), (shape[0] - 1, shape[1] // 2), (shape[0] // 2, shape[1] - 1)):
+            array = numpy.zeros(shape, order="F" if is_fortran else "C")
+            array[place] = spike
+            preview = preview_of_array(tmp_path / "array.npy", array)
+            assert preview.image is not None
+            levels = numpy.array([list(bytes.fromhex(line)) for line in preview.image])
+            assert levels.shape == tuple(min(length, CELLS) for length in shape)
+            still, seen = (1, 255) if spike > 0 else (255, 1)
+            [cell] = numpy.argwhere(levels == seen)
+            for at, size, length, found in zip(place, levels.shape, shape, cell, strict=True):
+                assert found * length // size <= at < (found + 1) * length // size
+            assert (levels == still).sum() == levels.size - 1
+
+
+def test_the_image_of_a_matrix_has_no_place_for_what_is_no_number(tmp_path: Path) -> None:
+    array = numpy.array([[1e308, -1e308], [numpy.nan, numpy.inf]])
+    assert preview_of_array(tmp_path / "array.npy", array).image == ["ff01", "0000"]
+    assert preview_of_array(tmp_path / "array.npy", array[1:].repeat(2, 0)).image == ["0000", "0000"]
+    assert preview_of_array(tmp_path / "array.npy", numpy.full((2, 2), True)).image == ["8080", "8080"]
+    assert preview_of_array(tmp_path / "array.npy", numpy.zeros((1, 5))).image is None
+
+
+def preview_of_array(path: Path, array: Any) -> Preview:
+    path.write_bytes(saved(array))
+    head = read_head(path.read_bytes())
+    assert head is not None
+    with path.open("rb", buffering=0) as file:
+        return preview_of(file, head)

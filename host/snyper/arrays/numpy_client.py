@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DEFAULT_URL = "http://localhost:8000"
 _BLOCK_BYTES = 262_144
 _PAGE = 1_000  # entries of a list at once
+_END = 2**62  # above every index
 
 Array = numpy.ndarray[Any, Any]
 
@@ -98,6 +99,14 @@ class NumpyClient:
             page = self._object(self._way.page(after, _PAGE))
             yield from page["arrays"]
             after = page.get("next")
+
+    def newest_arrays(self, limit: int = 100, before: int | None = None) -> dict[str, Any]:
+        """Return the last `limit` arrays, at most 1,000, whose index is below `before`, the newest first:
+        `count` of all; `arrays`, of each what `describe_arrays` says and a `preview`: `low` and `high`, the
+        smallest and largest number of at most 64 parts of the first axis, and of a matrix an `image`; and as
+        `next` what to say for `before`, None at the end.
+        """
+        return self._object(self._way.newest(_END if before is None else before, limit))
 
     def get_array(self, which: int | str, part: str = "", on_progress: OnProgress = unheard) -> Array:
         """Return the array of an index or a name, or a `part` of it: a slice, such as `10:20,::2`."""

@@ -51,6 +51,10 @@ class OverHttp:
         """Return a page of the list."""
         return self._request("GET", f"/arrays?limit={limit}&after={after}")
 
+    def newest(self, before: int, limit: int) -> object:
+        """Return a page of the list from its end."""
+        return self._request("GET", f"/arrays?limit={limit}&before={before}&previews=1")
+
     def get(self, which: int | str, part: str, take: Callable[[Content], T], tries: int) -> T:
         """Return what `take` makes of an array; of a gateway that has JSON alone, too."""
 

@@ -76,6 +76,10 @@ class OverHub:
         """Return a page of the list."""
         return self._tried(lambda: self._call("list_arrays", after, limit))
 
+    def newest(self, before: int, limit: int) -> object:
+        """Return a page of the list from its end."""
+        return self._tried(lambda: self._call("list_arrays", -1, limit, True, before))
+
     def get(self, which: int | str, part: str, take: Callable[[Content], T], tries: int) -> T:
         """Return what `take` makes of an array."""
 

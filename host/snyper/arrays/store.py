@@ -214,6 +214,11 @@ class Store:
         condition = "WHERE number > ? ORDER BY number LIMIT ?"
         return [_entry(row) for row in self._read(condition, _number(after), limit)]
 
+    def newest(self, before: int, limit: int) -> list[Entry]:
+        """Return the last `limit` entries whose index is below `before`, the newest first."""
+        condition = "WHERE number < ? ORDER BY number DESC LIMIT ?"
+        return [_entry(row) for row in self._read(condition, _number(before), limit)]
+
     def previews(self, first: int, last: int) -> dict[int, Preview]:
         """Return the previews of the arrays with these indices and those between them."""
         with self._reading:

@@ -56,6 +56,9 @@ class Way(Protocol):
     def page(self, after: int, limit: int) -> object:
         """Return the first `limit` arrays whose index is above `after`."""
 
+    def newest(self, before: int, limit: int) -> object:
+        """Return the last `limit` arrays whose index is below `before`, with small pictures."""
+
     def get(self, which: int | str, part: str, take: Callable[[Content], T], tries: int) -> T:
         """Return what `take` makes of an array, or a slice of it: it is called anew with each try."""
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from snyper.cli import extras
+from snyper.cli.array_gateway import DEFAULT_GATEWAY
 from snyper.cli.commands import HubOption, Json, address
 from snyper.cli.history_commands import JournalOption
 from snyper.cli.output import err, fail
@@ -55,6 +56,14 @@ def dashboard(
         Path,
         typer.Option(metavar="FOLDER", help="Where its page Signals records streams to.", file_okay=False),
     ] = DEFAULT_FOLDER,
+    gateway: Annotated[
+        str,
+        typer.Option(
+            envvar="SNYPER_GATEWAY",
+            metavar="URL|NAME",
+            help="The gateway with arrays, or its name at the hub.",
+        ),
+    ] = DEFAULT_GATEWAY,
     password_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Read the password from this file.", dir_okay=False)
     ] = None,
@@ -103,7 +112,8 @@ def dashboard(
             from snyper.dashboard import serve  # which takes a second: what is wrong is said before that
 
             access = serve.Access(password, tls, limits)
-            asyncio.run(ended_by_signals(serve.serve(hub, sock, access, journal, archive, recordings, ready)))
+            places = serve.SignalPlaces(recordings, gateway)
+            asyncio.run(ended_by_signals(serve.serve(hub, sock, access, journal, archive, places, ready)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         err.print("stopped")
     except JournalError as error:

@@ -66,6 +66,7 @@ _ICONS = {
     "pause": "M8 5v14M16 5v14",
     "minus": "M5 12h14",
     "stop": "M6 6h12v12H6z",
+    "trash": "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13M10.500 11v5M13.500 11v5",
     "earlier": "M15 5l-7 7 7 7",
     "later": "M9 5l7 7-7 7",
     "record": "M12 5a7 7 0 1 1 0 14a7 7 0 0 1 0-14",

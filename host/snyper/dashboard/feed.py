@@ -15,6 +15,7 @@ from snyper.dashboard.service_readings import ServiceReadings
 from snyper.dashboard.signal_feed import SignalFeed
 from snyper.dashboard.signal_recorders import SignalRecorders
 from snyper.dashboard.store import Store
+from snyper.dashboard.stored_arrays import StoredArrays
 from snyper.shared.session import SessionState
 from snyper.shared.socket_protocol import ErrorCode, ProtocolError
 from snyper.system import steady
@@ -28,11 +29,17 @@ RETRY_S = 0.5  # after an answer that is of no use
 
 class HubFeed:
     """The dashboard's one console. `hub` takes the commands of its pages; `connection` is what is followed,
-    None while there is no hub. What is recorded goes into `recordings`. Raises ValueError for an address, or
-    a key, that is none.
+    None while there is no hub. What is recorded goes into `recordings`; arrays are those of `gateway`, a URL
+    or a name at the hub. Raises ValueError for an address, or a key, that is none.
     """
 
-    def __init__(self, model: Model, store: Store, recordings: Path = Path("recordings")) -> None:
+    def __init__(
+        self,
+        model: Model,
+        store: Store,
+        recordings: Path = Path("recordings"),
+        gateway: str = "http://127.0.0.1:8000",
+    ) -> None:
         self.model = model
         self.store = store
         self.painter = Painter(model.refresh)
@@ -40,6 +47,7 @@ class HubFeed:
         self.services = ServiceReadings(self.hub, model.hub)
         self.signals = SignalFeed(self.hub, model)
         self.recorders = SignalRecorders(self.hub, recordings)
+        self.arrays = StoredArrays(gateway, model.hub)
         self.past = RecordedPast(recordings, self.recorders.clocks)
         self.connection: HubClient | None = None
         self._poll_now = asyncio.Event()

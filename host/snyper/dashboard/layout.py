@@ -11,7 +11,8 @@ from nicegui import ui
 from snyper.client import Event
 from snyper.client.events import sound_of
 from snyper.client.labels import state_word
-from snyper.dashboard import drawings, export, signal_export, widgets
+from snyper.dashboard import array_export, drawings, export, signal_export, widgets
+from snyper.dashboard.exporting import Exports
 from snyper.dashboard.feed import HubFeed
 from snyper.dashboard.game_page import GamePage
 from snyper.dashboard.health_page import HealthPage
@@ -56,8 +57,10 @@ def add_pages(app: FastAPI, feed: HubFeed, limits: Mapping[str, int], can_leave:
     """Add every page of the dashboard, with `head` in the head of each. `can_leave`: people sign in, so they
     can sign out.
     """
-    export.add_route(app, feed.store, limits["exports"])
-    signal_export.add_route(app, feed, limits["exports"])
+    exports = Exports(limits["exports"])
+    export.add_route(app, feed.store, exports)
+    signal_export.add_route(app, feed, exports)
+    array_export.add_route(app, feed.arrays, exports)
 
     def page(request: Request) -> None:
         ui.add_head_html(head)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy
 
@@ -293,7 +293,7 @@ def _samples(recording: Recording, from_us: int, to_us: int) -> Iterator[tuple[S
             yield run.spec, run.samples
 
 
-def write_npy(file: BinaryIO, parts: Iterator[tuple[StreamSpec, Array]]) -> int:
+def write_npy(file: IO[bytes], parts: Iterator[tuple[StreamSpec, Array]]) -> int:
     """Write samples as an array, those of the last spec alone; return how many. Raises OSError."""
     count, last, begin = 0, None, 0
     for spec, samples in parts:
@@ -315,6 +315,6 @@ def write_npy(file: BinaryIO, parts: Iterator[tuple[StreamSpec, Array]]) -> int:
     return count
 
 
-def _write_head(file: BinaryIO, spec: StreamSpec, count: int) -> None:
+def _write_head(file: IO[bytes], spec: StreamSpec, count: int) -> None:
     head = {"descr": spec.dtype, "fortran_order": False, "shape": (count, *spec.shape)}
     numpy.lib.format.write_array_header_2_0(file, head)

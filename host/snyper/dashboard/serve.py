@@ -43,6 +43,14 @@ class Access:
     limits: Mapping[str, int]
 
 
+@dataclass(frozen=True)
+class SignalPlaces:
+    """The folder of recordings, and the gateway with arrays: its URL, or its name at the hub."""
+
+    recordings: Path
+    gateway: str
+
+
 _SWITCH_S = 0.001  # for which a thread that exports may keep the pages waiting
 
 
@@ -52,12 +60,12 @@ async def serve(
     access: Access,
     journal: Path | None,
     archive: Path,
-    recordings: Path,
+    signals: SignalPlaces,
     ready: Callable[[str], None],
 ) -> None:
     """Serve on `sock` until cancelled, as `access` says; `ready` is told the URL. `journal` is where a hub
-    on this computer keeps its own, `recordings` where streams are recorded to. Raises JournalError for an
-    archive that is needed and cannot be used.
+    on this computer keeps its own, `signals` where the page of signals has its from. Raises JournalError for
+    an archive that is needed and cannot be used.
     """
     loop = asyncio.get_running_loop()
     sys.setswitchinterval(_SWITCH_S)
@@ -73,12 +81,13 @@ async def serve(
 
     store = Store(journal, archive, on_archive_state, is_loopback(parse_hub(hub)[0]))
     try:
-        feed = HubFeed(model, store, recordings)
+        feed = HubFeed(model, store, signals.recordings, signals.gateway)
         try:
             await _serve(feed, sock, access, ready)
         finally:
             await feed.recorders.close()
             await asyncio.to_thread(feed.past.close)
+            feed.arrays.close()
     finally:
         await asyncio.to_thread(store.close)
 

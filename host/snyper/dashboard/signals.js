@@ -341,6 +341,44 @@ function lengthOf(seconds, step = 0) {
   return rest ? `${whole} ${name} ${rest} ${next[0]}` : `${whole} ${name}`;
 }
 
+// A small picture of an array: from the least to the greatest of each part, or of a matrix its cells.
+const Picture = {
+  props: { one: Object },
+  template: `<canvas v-if="one.image.length" :width="one.image[0].length / 2" :height="one.image.length" aria-hidden="true"></canvas>
+    <svg v-else :viewBox="'0 -2 ' + Math.max(1, one.bars.length) + ' 104'" preserveAspectRatio="none" aria-hidden="true"><path :d="path"/></svg>`,
+  computed: {
+    path() {
+      return this.one.bars.map((bar, at) => (bar ? `M${at} ${99 - bar[1]}h1v${bar[1] - bar[0] + 2}h-1z` : "")).join("");
+    },
+  },
+  mounted() {
+    this.theme = new MutationObserver(() => this.draw());
+    this.theme.observe(document.documentElement, { attributes: true, attributeFilter: ["class"] });
+    this.draw();
+  },
+  updated() {
+    this.draw();
+  },
+  beforeUnmount() {
+    this.theme.disconnect();
+  },
+  methods: {
+    draw() {
+      const { image } = this.one;
+      if (!image.length) return;
+      const style = getComputedStyle(this.$el);
+      const [low, high] = ["--cell-low", "--cell-high"].map((name) => style.getPropertyValue(name).trim().match(/\w\w/g).map((part) => parseInt(part, 16)));
+      const pen = this.$el.getContext("2d"), data = pen.createImageData(this.$el.width, this.$el.height);
+      image.join("").match(/\w\w/g).forEach((cell, at) => {
+        const level = parseInt(cell, 16), share = (level - 1) / 254;
+        low.forEach((part, colour) => (data.data[4 * at + colour] = part + share * (high[colour] - part)));
+        data.data[4 * at + 3] = level ? 255 : 0;
+      });
+      pen.putImageData(data, 0, 0);
+    },
+  },
+};
+
 const nice = (step) => {
   const power = 10 ** Math.floor(Math.log10(step));
   return [1, 2, 5, 10].find((one) => one * power >= step * 0.9999) * power;
@@ -377,10 +415,10 @@ function digits(value, step) {
 export default {
   props: { pictures: Object },
   emits: ["act"],
-  components: { Plot },
+  components: { Plot, Picture },
   data() {
     // The time that is seen of all streams, and of each recording that is open.
-    return { state: null, live: { span_s: 10, to_us: null }, views: {}, isRolling: false, find: "", abouts: {} };
+    return { state: null, live: { span_s: 10, to_us: null }, views: {}, arrays: null, isFirst: true, isRolling: false, find: "", abouts: {} };
   },
   computed: {
     spanAt() {
@@ -434,6 +472,7 @@ export default {
         this.views = Object.fromEntries(this.state.opened.map((one) => [one.name, this.views[one.name] || one.view]));
         this.restore();
       }
+      if (frame.arrays) this.arrays = frame.arrays;
       this.$nextTick(() => {
         for (const [name, news] of Object.entries(frame.news || {})) {
           if (news.whole) this.abouts[name] = news.whole;
@@ -494,6 +533,13 @@ export default {
       if (one) this.views[one.name] = view;
       else this.live = view;
       this.tell({ act: "look", recording: one ? one.name : null, ...view });
+    },
+    addressOf(one) {
+      return `/export/array?${new URLSearchParams({ index: one.index, name: one.name })}`;
+    },
+    page(before) {
+      this.isFirst = before === null;
+      this.tell({ act: "page", before });
     },
     pause() {
       const edges = this.livePlots().map((plot) => plot.edges()).filter(Boolean);
@@ -618,5 +664,26 @@ export default {
           </ul>
         </section>
       </template>
+      <section v-if="state && arrays" class="arrays" aria-label="Arrays">
+        <h2>Arrays</h2>
+        <p v-if="arrays.problem" class="hint">None to be had at {{ state.gateway }}: {{ arrays.problem }}. To store some there: <code>snyper gateway --arrays FOLDER</code></p>
+        <p v-else class="hint">{{ arrays.count.toLocaleString("en") }} stored at {{ state.gateway }}</p>
+        <ul>
+          <li v-for="one in arrays.arrays" :key="one.index" class="panel" :aria-label="one.name">
+            <Picture :one="one" />
+            <h3 :title="one.name">{{ one.name }}</h3>
+            <p>{{ one.about }}<br>{{ one.size }}, {{ began({ began_ms: one.created_ms }) }}</p>
+            <div>
+              <span class="hint">{{ one.index }}</span>
+              <a class="button ghost" download :href="addressOf(one)" :aria-label="'Download ' + one.name" title="Download (.npy)"><span v-html="pictures.download"></span></a>
+              <button type="button" class="button ghost" :aria-label="'Delete ' + one.name" title="Delete" @click="tell({ act: 'delete', index: one.index })"><span v-html="pictures.trash"></span></button>
+            </div>
+          </li>
+        </ul>
+        <div class="pager" v-if="!isFirst || (arrays.next ?? null) !== null">
+          <button type="button" class="button" :disabled="isFirst" @click="page(null)">Newest</button>
+          <button type="button" class="button" :disabled="(arrays.next ?? null) === null" @click="page(arrays.next)">Older</button>
+        </div>
+      </section>
     </div>`,
 };

@@ -18,6 +18,7 @@ _ICONS = (
     "later",
     "download",
     "close",
+    "trash",
     "lost",
     "signals",
 )

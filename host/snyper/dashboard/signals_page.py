@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any
 
-from nicegui import Client
+from nicegui import Client, ui
 
 from snyper.dashboard import widgets
 from snyper.dashboard.faults import log_fault
@@ -16,6 +16,7 @@ from snyper.dashboard.signal_lines import Said, SignalLines, View
 from snyper.dashboard.signal_recorders import clock_length
 from snyper.dashboard.signals import Signals
 from snyper.dashboard.widgets import plural
+from snyper.device.errors import TransferError
 from snyper.recordings.errors import InUse, RecordingError
 from snyper.system import steady
 from snyper.system.files import shown
@@ -52,6 +53,8 @@ class SignalsPage:
         self._reading: dict[str, asyncio.Task[None]] = {}  # what recordings have of a plot
         self._columns = 0  # of a plot, 0 before the browser says so
         self._is_rolling = False
+        self._before: int | None = None  # of which page of arrays, None for the first
+        self._arrays: Said | None = None  # as the browser has them
         self._number = 0  # of the frame that was sent last
         self._sent_s = 0.0
         self._is_drawn = True
@@ -88,6 +91,10 @@ class SignalsPage:
             self._send_whole()
         self._state_s = 0.0 if act != "drawn" else self._state_s
         self._due.set()
+        if act == "page":
+            self._before = None if said.get("before") is None else int(said["before"])
+        elif act == "delete":
+            return self._delete(int(said["index"]))
         if act == "record":
             return self._record(str(said.get("name")), is_on=said.get("on") is True)
         return None
@@ -156,6 +163,22 @@ class SignalsPage:
         self._state_s = 0.0
         self._due.set()
 
+    async def _delete(self, index: int) -> None:
+        with self._client.layout, ui.dialog() as dialog, widgets.box("form", "sheet"):
+            dialog.props('aria-label="Delete an array"')
+            widgets.text("h2", f"Delete array {index}?")
+            widgets.text("p", "It is gone for everybody, and cannot be brought back.")
+            with widgets.box("div", "actions"):
+                widgets.Button("Keep it", lambda: dialog.submit(False))
+                widgets.Button("Delete", lambda: dialog.submit(True), kind="stop")
+        if not await widgets.answer(dialog):
+            return
+        try:
+            await self._feed.arrays.delete(index)
+        except TransferError as error:
+            widgets.notice(self._client, f"Array {index} is not deleted: {error}")
+        self._due.set()
+
     def _send_whole(self) -> None:
         for lines in self._shown.values():
             if lines is not None:
@@ -165,6 +188,7 @@ class SignalsPage:
         """Have all of it sent: who has connected may have missed any frame."""
         self._send_whole()
         self._state, self._state_s = {}, 0.0
+        self._arrays = None
         self._is_drawn = True
         self._due.set()
 
@@ -210,6 +234,9 @@ class SignalsPage:
                 frame["state"] = self._state = state
         if news := await self._news(found):
             frame["news"] = news
+        arrays = self._feed.arrays.page(self._before)
+        if arrays is not None and arrays != self._arrays:
+            frame["arrays"] = self._arrays = arrays
         if frame or steady.now_s() - self._sent_s >= IDLE_S:
             self._number += 1
             self._is_drawn, self._sent_s = False, steady.now_s()
@@ -281,6 +308,7 @@ class SignalsPage:
             ],
             "cut": widgets.shown_of(len(listed), len(names), "stream"),
             "hub": harmless(self._feed.model.hub),
+            "gateway": harmless(self._feed.arrays.where),
             "empty": not names and self._feed.signals.is_listed,
             "shown": [self._face_of(name, signal) for name, signal in found.items()],
             "opened": [self._face_of_recording(name) for name in self._views],

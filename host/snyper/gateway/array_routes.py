@@ -5,6 +5,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
@@ -114,12 +115,14 @@ class _ArrayRoutes:
     async def list(self, exchange: Exchange) -> None:
         """Answer with all arrays, or a page of them. Raises Refusal, HungUp."""
         query = _query(exchange)
-        if query.keys() & {"limit", "after"}:
-            limit, after = _count(query, "limit", PAGE), _count(query, "after", -1)
+        if query.keys() & {"limit", "after", "before"}:
+            limit = _count(query, "limit", PAGE)
             with_previews = query.get("previews") in ("1", "true")
-            await exchange.answer_json(
-                await asyncio.to_thread(self._stored.page, after, limit, with_previews)
-            )
+            if "before" in query:
+                page = partial(self._stored.newest, _count(query, "before", -1))
+            else:
+                page = partial(self._stored.page, _count(query, "after", -1))
+            await exchange.answer_json(await asyncio.to_thread(page, limit, with_previews))
             return
         await exchange.stream(self._all(), "application/json")
 
@@ -184,9 +187,9 @@ def _query(exchange: Exchange) -> dict[str, str]:
 def _count(query: dict[str, str], name: str, default: int) -> int:
     text = query.get(name, str(default))
     if INDEX.fullmatch(text):
-        if name == "after":
+        if name != "limit":
             return int(text)
         if 1 <= int(text) <= PAGE:
             return int(text)
-    what = "an index" if name == "after" else f"a number from 1 to {PAGE}"
+    what = "an index" if name != "limit" else f"a number from 1 to {PAGE}"
     raise Refusal(HTTPStatus.BAD_REQUEST, f"{name} is {what}, not {text[:SHOWN_CHARS]!r}")

@@ -158,14 +158,19 @@ class Arrays:
 
     # --- what there is
 
-    def list_arrays(self, after: int = -1, limit: int = PAGE, previews: bool = False) -> dict[str, object]:
+    def list_arrays(
+        self, after: int = -1, limit: int = PAGE, previews: bool = False, before: int | None = None
+    ) -> dict[str, object]:
         """Return the first arrays whose index is above `after`, at most 1,000: of each its `index`, `name`,
         `shape`, `dtype`, `bytes`, `created`; the `count` of all; and as `next` what to say for `after`, None
-        at the end. With `previews` also `low` and `high`, of at most 64 parts of the first axis.
+        at the end. With `previews` also a `preview`: `low` and `high`, of at most 64 parts of the first axis,
+        and of a matrix an `image`. With `before` the last ones whose index is below that, the newest first.
         """
         if not 1 <= limit <= PAGE:
             raise ValueError(f"limit is a number from 1 to {PAGE}, not {limit}")
         with _explained():
+            if before is not None:
+                return self._stored.newest(before, limit, previews)
             return self._stored.page(after, limit, previews)
 
     def get_array(self, which: int | str, part: str | None = None) -> Iterator[Any]:

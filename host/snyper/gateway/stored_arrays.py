@@ -72,13 +72,20 @@ class StoredArrays:
 
     def page(self, after: int, limit: int, with_previews: bool) -> dict[str, object]:
         """Return the first `limit` arrays whose index is above `after`, with all that is known of them."""
-        entries = self.store.page(after, limit)
+        return self._page(self.store.page(after, limit), limit, with_previews)
+
+    def newest(self, before: int, limit: int, with_previews: bool) -> dict[str, object]:
+        """Return the last `limit` arrays whose index is below `before`, the newest first."""
+        return self._page(self.store.newest(before, limit), limit, with_previews)
+
+    def _page(self, entries: list[Entry], limit: int, with_previews: bool) -> dict[str, object]:
         described = [_described(entry) for entry in entries]
         if with_previews and entries:
-            previews = self.store.previews(entries[0].index, entries[-1].index)
+            indices = [entry.index for entry in entries]
+            previews = self.store.previews(min(indices), max(indices))
             for one, entry in zip(described, entries, strict=True):
                 preview = previews.get(entry.index)
-                one["preview"] = None if preview is None else preview._asdict()
+                one["preview"] = None if preview is None else preview.to_data()
         last = entries[-1].index if len(entries) == limit else None
         return {"count": self.store.count, "arrays": described, "next": last}
 
