@@ -1,7 +1,7 @@
 """A search for pictures without a row, and for rows whose picture is gone."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import sqlalchemy as sql
 
@@ -40,7 +40,8 @@ class Check:
         return not self._hours
 
     def _hours_of_files(self) -> set[str]:
-        return {path.name for path in self._pictures.folder.iterdir() if path.is_dir()}
+        folders = [self._pictures.folder, self._pictures.thumbnails]
+        return {path.name for one in folders if one.is_dir() for path in one.iterdir() if path.is_dir()}
 
     def _hours_of_rows(self) -> set[str]:
         """Return the hours that rows name, by leaps from one to the next."""
@@ -54,21 +55,29 @@ class Check:
 
     def _check(self, hour: str) -> None:
         folder = self._pictures.folder / hour
-        files = {f"{hour}/{path.name}" for path in folder.iterdir()} if folder.is_dir() else set()
+        files = _names(folder)
         name = schema.pictures.c.name
         with self._database.reading() as db:
             rows = set(db.scalars(sql.select(name).where(name >= f"{hour}/", name < f"{hour}0").distinct()))
         orphans, missing = files - rows, rows - files
+        kept = {PurePath(picture).with_suffix(".jpg").as_posix() for picture in rows & files}
+        unowned = _names(self._pictures.thumbnails / hour) - kept
         self.result.files += len(files)
-        self.result.orphans += sorted(orphans)
+        self.result.orphans += sorted(orphans) + [f"thumbnails/{name}" for name in sorted(unowned)]
         self.result.missing += sorted(missing)
         if self._repairs:
             for orphan in orphans:
                 self._pictures.remove(orphan)
+            for thumbnail in unowned:
+                (self._pictures.thumbnails / thumbnail).unlink(missing_ok=True)
             if missing:
                 self._removal.remove_pictures_named(missing)
             if not files - orphans:
                 _remove_empty(folder)
+
+
+def _names(folder: Path) -> set[str]:
+    return {f"{folder.name}/{path.name}" for path in folder.iterdir()} if folder.is_dir() else set()
 
 
 def _remove_empty(folder: Path) -> None:

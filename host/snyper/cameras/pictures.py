@@ -1,6 +1,7 @@
 """Pictures as files: judged by their heads, written so that they outlive a loss of power.
 
-    FOLDER/2026120122/<sha256>.jpg      the hour in which it came first, UTC
+    pictures/2026120122/<sha256>.png        the hour in which it came first, UTC
+    thumbnails/2026120122/<sha256>.jpg
 
 Nothing that a device says becomes part of a path.
 """
@@ -118,11 +119,17 @@ class PictureFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.thumbnails = folder.with_name("thumbnails")
+        self._synced_hours: set[str] = set()
         folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, name: str) -> Path | None:
         """Return where the file of a picture is, None for a name that is none."""
         return self.folder / name if _NAME.fullmatch(name) else None
+
+    def thumbnail_path(self, name: str) -> Path | None:
+        """Return where the thumbnail of a picture is to be, None for a name that is none."""
+        return (self.thumbnails / name).with_suffix(".jpg") if _NAME.fullmatch(name) else None
 
     def store(self, content: bytes, digest: str, received_s: float) -> tuple[Picture, bool]:
         """Write a picture, and tell whether it is a new file; its name is on the disk after `sync`. `digest`
@@ -139,14 +146,17 @@ class PictureFolder:
 
     def sync(self, names: set[str]) -> None:
         """Have the names of new pictures on the disk. Raises OSError."""
-        for folder in {self.folder / name.split("/")[0] for name in names}:
-            sync_folder(folder)
-        if names:
+        hours = {name.partition("/")[0] for name in names}
+        for hour in hours:
+            sync_folder(self.folder / hour)
+        if hours - self._synced_hours:
             sync_folder(self.folder)
+        self._synced_hours = hours or self._synced_hours
 
     def remove(self, name: str) -> None:
-        """Remove the file of a picture, if it is there. Raises OSError."""
+        """Remove the file of a picture and its thumbnail, if they are there. Raises OSError."""
         (self.folder / name).unlink(missing_ok=True)
+        (self.thumbnails / name).with_suffix(".jpg").unlink(missing_ok=True)
 
 
 def _write(path: Path, content: bytes) -> None:

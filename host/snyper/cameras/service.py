@@ -18,7 +18,7 @@ from snyper.cameras.batch import Incoming, Item
 from snyper.cameras.check import CheckResult
 from snyper.cameras.database import Database
 from snyper.cameras.presence import Presence
-from snyper.cameras.queries import Queries
+from snyper.cameras.queries import MAX_LIMIT, Queries
 from snyper.cameras.records import (
     Accepted,
     CameraState,
@@ -33,11 +33,15 @@ from snyper.cameras.records import (
 )
 from snyper.cameras.retention import Retention
 from snyper.cameras.store import Store
+from snyper.cameras.thumbnails import Thumbnails
 from snyper.cameras.times import iso, zone_named
+from snyper.cameras.visits import Visit, visits_of
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _SWEEP_EVERY_S = 300.0
+_GATHER_S = 0.05  # 1,000 cameras report 100 times a second: five for a commit
+_MAX_GATHERED = 100
 _READERS = 4
 _MAX_EVENTS = 1_000  # that wait for one listener
 
@@ -113,6 +117,7 @@ class Cameras:
         self._room = asyncio.Event()
         self._is_closing = False
         self._feeds: set[Feed] = set()
+        self._thumbnails = Thumbnails(store.pictures)
         self._presence = Presence()
         self._expiry: asyncio.TimerHandle | None = None  # of who is silent
         self._readers = ThreadPoolExecutor(_READERS, "camera records")
@@ -166,6 +171,19 @@ class Cameras:
         """Return where the file of a picture is, None for a name that is none; it may be gone."""
         return self._store.pictures.path(name)
 
+    async def thumbnail(self, name: str) -> Path | None:
+        """Return where the thumbnail of a picture is, a JPEG, which may be made now; None where there is no
+        such picture, or it cannot be decoded.
+        """
+        return await self._thumbnails.get(name)
+
+    async def visits(self, query: RecordQuery) -> list[Visit]:
+        """Return the visits that up to 1,000 records of a query are of, the newest first. The oldest may have
+        begun before the first of these. Raises ValueError for a cursor that is none.
+        """
+        page = await self.records(replace(query, limit=MAX_LIMIT))
+        return (await self._read(visits_of, page.records))[: query.limit]
+
     def listen(self) -> Feed:
         """Return the events from now on."""
         feed = Feed(self._feeds.discard)
@@ -181,6 +199,7 @@ class Cameras:
         with self._change:
             self._is_closing = True
             self._change.notify()
+        await self._thumbnails.close()
         await asyncio.to_thread(self._thread.join)
         await asyncio.to_thread(self._readers.shutdown)
 
@@ -293,6 +312,7 @@ class Cameras:
             with self._change:
                 while not self._waiting and not self._jobs and not self._is_closing:
                     self._change.wait()
+                self._gather()
                 batch, self._waiting = self._waiting, []
                 jobs, self._jobs = self._jobs, []
             if not batch and not jobs:
@@ -303,6 +323,16 @@ class Cameras:
             for job, future in jobs:
                 self._loop.call_soon_threadsafe(_finish, future, *_outcome(job))
 
+    def _gather(self) -> None:
+        """Wait a little for more while nothing but healths waits: nobody waits for their answers."""
+        end = time.monotonic() + _GATHER_S
+        while self._is_patient() and (left_s := end - time.monotonic()) > 0:
+            self._change.wait(left_s)
+
+    def _is_patient(self) -> bool:
+        is_busy = self._jobs or self._is_closing or len(self._waiting) >= _MAX_GATHERED
+        return not is_busy and all(isinstance(one.item, Health) for one, _ in self._waiting)
+
     def _answer(self, batch: Sequence[tuple[Incoming, asyncio.Future[Accepted]]]) -> None:
         self._count -= len(batch)
         self._bytes -= sum(_size(incoming.item) for incoming, _ in batch)
@@ -312,6 +342,8 @@ class Cameras:
             if isinstance(outcome, Accepted):
                 if not outcome.is_known:
                     self._tell(_event(incoming, outcome))
+                    for _, picture in incoming.pictures:
+                        self._thumbnails.add(picture.name)
                 if not future.done():
                     future.set_result(outcome)
             elif not future.done():

@@ -1,0 +1,67 @@
+"""The process that makes thumbnails: a line of JSON for each picture comes in, a line goes out.
+
+It is one of its own, so that no picture, whatever is in it, takes the memory or the time of who serves.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from snyper.cameras.pictures import MAX_PIXELS
+
+SIZE = (320, 240)  # a tile of the page, on screens with two pixels a point
+_QUALITY = 75
+_MAX_MEMORY_BYTES = 1_500_000_000  # a picture of MAX_PIXELS decoded, converted, and Python
+_NICENESS = 10  # what comes in goes before
+
+
+def main() -> None:
+    """Make thumbnails until the input ends."""
+    _set_limits()
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+    for line in sys.stdin:
+        source, target = map(Path, json.loads(line))
+        try:
+            make(source, target)
+            answer = ""
+        except Exception as error:
+            answer = f"{type(error).__name__}: {error}"
+        print(json.dumps(answer), flush=True)
+
+
+def make(source: Path, target: Path) -> None:
+    """Write the thumbnail of a picture, whole or not at all. Raises OSError for what is no picture, and what
+    else Pillow raises.
+    """
+    with Image.open(source, formats=("JPEG", "PNG", "WEBP")) as picture:
+        picture.draft("RGB", SIZE)
+        picture.thumbnail(SIZE)
+        small = picture.convert("RGB")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.{os.urandom(6).hex()}.part")
+    try:
+        small.save(part, "JPEG", quality=_QUALITY)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    if not source.exists():  # it was erased meanwhile
+        target.unlink(missing_ok=True)
+
+
+def _set_limits() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is its parent's, whose end ends the input
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY_BYTES, _MAX_MEMORY_BYTES))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Visits: what a camera has read of one vehicle while it was there, out of its records. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from snyper.cameras.plates import fold, is_similar
+from snyper.cameras.records import Picture, Record
+
+GAP_S = 15.0  # without it in sight, after which the same plate is another visit
+
+
+@dataclass
+class Visit:
+    """A visit: the same camera, similar plates, less than 15 s between two records. `plate` is as it was read
+    most often; `picture` is that with the surest plate. Times are in seconds since 1970 (UTC).
+    """
+
+    camera_id: str
+    checkpoint_id: str
+    plate: str
+    first_s: float
+    last_s: float
+    cursors: list[int] = field(default_factory=list)
+    picture: Picture | None = None
+    picture_cursor: int | None = None
+    _confidence: float = -1.0
+    _texts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, record: Record, plate: str) -> None:
+        """Add a record in which this plate was read."""
+        self.first_s, self.last_s = min(self.first_s, record.time_s), max(self.last_s, record.time_s)
+        self.cursors.append(record.cursor)
+        self._texts[plate] = self._texts.get(plate, 0) + 1
+        self.plate = max(self._texts, key=lambda text: self._texts[text])
+        confidence = _confidence_of(record, plate)
+        if record.picture is not None and confidence > self._confidence:
+            self.picture, self.picture_cursor, self._confidence = record.picture, record.cursor, confidence
+
+    def is_of(self, record: Record, plate: str) -> bool:
+        """Tell whether a plate in a record of this place belongs here."""
+        is_near = self.first_s - GAP_S < record.time_s < self.last_s + GAP_S
+        is_other = record.cursor in self.cursors  # of two vehicles in one picture
+        return is_near and not is_other and any(is_similar(fold(plate), fold(text)) for text in self._texts)
+
+
+def visits_of(records: Iterable[Record]) -> list[Visit]:
+    """Return the visits that records are of, the newest first: all records of a span of time."""
+    visits: list[Visit] = []
+    open_visits: dict[tuple[str, str], list[Visit]] = {}
+    for record in sorted(records, key=lambda one: (one.time_s, one.cursor)):
+        place = (record.camera_id, record.checkpoint_id)
+        near = [one for one in open_visits.get(place, []) if record.time_s < one.last_s + GAP_S]
+        for plate in record.ocr_results:
+            if not fold(plate):
+                continue
+            alike = [one for one in near if one.is_of(record, plate)]
+            visit = max(alike, key=lambda one: fold(plate) == fold(one.plate), default=None)
+            if visit is None:
+                visit = Visit(*place, plate, record.time_s, record.time_s)
+                visits.append(visit)
+                near.append(visit)
+            visit.add(record, plate)
+        open_visits[place] = near
+    return sorted(visits, key=lambda one: one.last_s, reverse=True)
+
+
+def _confidence_of(record: Record, plate: str) -> float:
+    """Return how sure a plate is, as its camera says: 0 where it says nothing."""
+    boxes = record.details.get("plate_detections")
+    found = 0.0
+    for box in boxes if isinstance(boxes, list) else []:
+        value = box.get("confidence") if isinstance(box, Mapping) and box.get("text") == plate else None
+        if isinstance(value, int | float):
+            found = max(found, float(value))
+    return found
