@@ -185,6 +185,8 @@ class Polling:
         assert self.post("42" + json.dumps(data)).text == "OK"
 
     def close(self) -> None:
+        """End the session, if it is still there."""
+        self.post("1")
         self._http.close()
 
 

@@ -129,5 +129,10 @@ def _check_camera(body: object) -> None:
         raise _NoBody(bodies.NO_CAMERA)
 
 
+def overloaded() -> Answer:
+    """Return what is answered to an event for which there is no room."""
+    return _failed("too much is being written: send it again")
+
+
 def _failed(message: str) -> Answer:
     return {"success": False, "message": message, "timestamp": bodies.now()}

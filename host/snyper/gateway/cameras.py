@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from snyper.cameras.service import Cameras, opened
 from snyper.device.addresses import is_loopback
 from snyper.gateway.app import Gateway
-from snyper.gateway.camera_events import CameraEvents
+from snyper.gateway.camera_events import CameraEvents, overloaded
 from snyper.gateway.camera_routes import CameraRoutes
 from snyper.gateway.socket_io import PATH, SocketServer
 from snyper.shared.runtime import end_task
@@ -25,7 +25,7 @@ async def serving_cameras(
     of this computer. `zone` has today. Raises OSError, ValueError.
     """
     async with opened(folder, database, zone=zone) as cameras:
-        server = SocketServer(gateway)
+        server = SocketServer(gateway, overloaded)
         events = CameraEvents(cameras, server)
         server.add_to(gateway)
         CameraRoutes(gateway, cameras, lambda: server.count).add_to(gateway)

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
+from http import HTTPStatus
 from typing import Any
 
 import engineio  # type: ignore[import-untyped]
@@ -13,6 +14,7 @@ import socketio  # type: ignore[import-untyped]
 from engineio.packet import NOOP, Packet  # type: ignore[import-untyped]
 from engineio.payload import Payload  # type: ignore[import-untyped]
 from socketio.exceptions import ConnectionRefusedError  # type: ignore[import-untyped]
+from socketio.packet import ACK  # type: ignore[import-untyped]
 
 from snyper.device.serving.exchange import Exchange, HungUp, Message, Receive, Refusal, Send, deny
 from snyper.gateway.app import Gateway
@@ -27,6 +29,8 @@ _CONNECT_S = 10.0  # for a session to say which of the server's names it wants
 _CHECK_S = 0.5  # between two looks at who has not answered a ping
 _MAX_UNDER_WAY = 32  # events of a client, whose next messages wait
 _MAX_UNDER_WAY_BYTES = 32_000_000  # of them
+_MAX_ALL_BYTES = 128_000_000  # of the events of all clients, beyond which an event is refused
+_MAX_PARTS_BYTES = 64_000_000  # of packets whose attachments are not all there
 
 PRINCIPAL: ContextVar[str] = ContextVar("PRINCIPAL", default="")  # who sent the event that is served
 
@@ -52,6 +56,12 @@ class _Engine(engineio.AsyncServer):  # type: ignore[misc]
             if socket.queue is queue and not socket.closed:
                 queue.abandon()
                 self.start_background_task(self.cut_off, socket)
+
+    async def disconnect(self, sid: str | None = None) -> None:
+        """End a session at once, or all; of a client that breaks rules, too."""
+        for socket in [self.sockets.get(sid)] if sid is not None else list(self.sockets.values()):
+            if socket is not None:
+                await self.cut_off(socket)
 
     async def cut_off(self, socket: Any) -> None:
         """End a session at once, whatever its client takes."""
@@ -91,7 +101,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     are what handlers return. `limits` are `clients`, `message_bytes`, `sio_ping_s` and `sio_answer_s`.
     """
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, refusal: Callable[[], object]) -> None:
+        """`refusal` makes what is answered, as event `error`, to an event for which there is no room."""
         limits = gateway.limits
         self._message_bytes = limits["sio_message_mb"] * 1_000_000
         super().__init__(
@@ -107,6 +118,9 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             monitor_clients=False,  # which takes up to twice the time
         )
         self._gateway = gateway
+        self._refusal = refusal
+        self._bytes = 0  # of events under way
+        self._parts: dict[str, int] = {}
         self._most = limits["sio_clients"]
         self._places = Places(limits["places"], limits["hold_s"])
         self._clients: dict[str, _Client] = {}
@@ -227,6 +241,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             if not handling.done():
                 raise HungUp
             handling.result()
+        except KeyError:  # as Engine.IO has it between the end of a session and its removal
+            raise Refusal(HTTPStatus.BAD_REQUEST, "the session is over") from None
         finally:
             if watching is not None:
                 watching.cancel()
@@ -259,20 +275,29 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         address = _address(environ["asgi.scope"])
         self._clients[eio_sid] = _Client(address)
         self._of_address[address] += 1
-        asyncio.get_running_loop().call_later(_CONNECT_S, self._check_connected, eio_sid)
+        self._expect_connect(eio_sid)
         await super()._handle_eio_connect(eio_sid, environ)
+
+    async def _handle_disconnect(self, eio_sid: str, namespace: str, reason: str | None = None) -> None:
+        await super()._handle_disconnect(eio_sid, namespace, reason)
+        self._expect_connect(eio_sid)
+
+    def _expect_connect(self, eio_sid: str) -> None:
+        asyncio.get_running_loop().call_later(_CONNECT_S, self._check_connected, eio_sid)
 
     def _check_connected(self, eio_sid: str) -> None:
         socket = self.eio.sockets.get(eio_sid)
         if socket is not None and not self.manager.sid_from_eio_sid(eio_sid, "/"):
-            self._start(self.eio.cut_off(socket))
+            self._start(self._cut_off(eio_sid))
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         await super()._handle_eio_disconnect(eio_sid, reason)
         self._binary_packet.pop(eio_sid, None)
+        self._parts.pop(eio_sid, None)
         socket = self.eio.sockets.get(eio_sid)
-        if socket is not None:
-            socket.queue.put_nowait(Packet(NOOP))  # which answers a request that waits for more
+        if socket is not None:  # what waits for more to send is to end
+            is_over = socket.upgraded and reason == self.reason.CLIENT_DISCONNECT
+            socket.queue.put_nowait(None if is_over else Packet(NOOP))
         client = self._clients.pop(eio_sid, None)
         if client is not None:
             self._of_address[client.address] -= 1
@@ -286,12 +311,25 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         part = self._binary_packet.get(eio_sid)
         client.size = len(data) + sum(map(len, part.attachments) if part else ())
         try:
+            if not data:
+                raise ValueError("an empty packet")
             await super()._handle_eio_message(eio_sid, data)
         except Exception as error:  # what is served has its own
             _log.debug("a client of Socket.IO breaks its rules (%s)", type(error).__name__)
-            socket = self.eio.sockets.get(eio_sid)
-            if socket is not None:
-                await self.eio.cut_off(socket)
+            await self._cut_off(eio_sid)
+            return
+        self._parts.pop(eio_sid, None)
+        if eio_sid in self._binary_packet:
+            self._parts[eio_sid] = client.size
+            while sum(self._parts.values()) > _MAX_PARTS_BYTES:
+                await self._cut_off(max(self._parts, key=self._parts.__getitem__))
+
+    async def _cut_off(self, eio_sid: str) -> None:
+        self._parts.pop(eio_sid, None)
+        self._binary_packet.pop(eio_sid, None)
+        socket = self.eio.sockets.get(eio_sid)
+        if socket is not None:
+            await self.eio.cut_off(socket)
 
     async def _send_eio_packet(self, eio_sid: str, eio_pkt: Any) -> None:
         with suppress(engineio.exceptions.EngineIOError):  # it is gone
@@ -304,7 +342,15 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         if client is None or not self.manager.is_connected(sid, namespace):
             return
         principal = self._principals.get(sid, "")
+        if self._bytes + client.size > _MAX_ALL_BYTES:
+            answer = self._refusal()
+            await self.emit("error", answer, to=sid)
+            if id is not None:
+                packet = self.packet_class(ACK, namespace=namespace, id=id, data=[answer])
+                await self._send_packet(eio_sid, packet)
+            return
         size = await client.take()
+        self._bytes += size
         self._start(self._serve_event(client, size, principal, (sid, eio_sid, data, namespace, id)))
 
     async def _serve_event(self, client: _Client, size: int, principal: str, event: tuple[Any, ...]) -> None:
@@ -316,6 +362,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             _log.exception("an event of Socket.IO ended with an error of the server's own")
         finally:
             client.release(size)
+            self._bytes -= size
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

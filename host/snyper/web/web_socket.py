@@ -21,6 +21,9 @@ _UNSENT_BYTES = 16_384
 _MOST_EXTRA = 1_000
 _EXTRA_PER_S = 100
 
+# Of messages that are not whole yet, of all peers that may send large ones.
+_MAX_PARTS_BYTES = 128_000_000
+
 _GOODBYE_S = 1.0  # for a peer to take what is left for it as the server ends
 
 
@@ -31,17 +34,42 @@ def limited_web_socket(
     `message_bytes` are the limits of messages at paths that have others.
     """
 
+    parts = _Parts()
+
     def make(**arguments: Any) -> asyncio.Protocol:
-        return _Protocol(limits["answer_ms"] / 1000, message_bytes, **arguments)
+        return _Protocol(limits["answer_ms"] / 1000, message_bytes, parts, **arguments)
 
     return make
 
 
+class _Parts:
+    """The parts of large messages, together within a limit: the message that has taken longest goes first."""
+
+    def __init__(self) -> None:
+        self._of: dict[_Protocol, int] = {}  # since when it began
+        self._bytes = 0
+
+    def add(self, protocol: "_Protocol", size: int) -> None:
+        self._of[protocol] = self._of.get(protocol, 0) + size
+        self._bytes += size
+        while self._bytes > _MAX_PARTS_BYTES:
+            slowest = next(iter(self._of))
+            self.end(slowest)
+            slowest.transport.abort()
+
+    def end(self, protocol: "_Protocol") -> None:
+        self._bytes -= self._of.pop(protocol, 0)
+
+
 class _Protocol(WebSocketsSansIOProtocol):
-    def __init__(self, answer_s: float, message_bytes: Mapping[str, int], **arguments: Any) -> None:
+    def __init__(
+        self, answer_s: float, message_bytes: Mapping[str, int], parts: _Parts, **arguments: Any
+    ) -> None:
         super().__init__(**arguments)
         self._answer_s = answer_s
         self._message_bytes = message_bytes
+        self._parts = parts
+        self._is_large = False  # what its peer may send
         self._deadline: asyncio.TimerHandle | None = None
         self._extra = float(_MOST_EXTRA)
         self._extra_at_s = self.loop.time()
@@ -58,11 +86,22 @@ class _Protocol(WebSocketsSansIOProtocol):
         most = self._message_bytes.get(event.path.partition("?")[0])
         if most is not None:
             self.conn.max_message_size = most
+            self._is_large = True
             if hasattr(self.transport, "max_size"):
                 self.transport.max_size = _RECEIVE_MORE_BYTES
         super().handle_connect(event)
 
+    def data_received(self, data: bytes) -> None:
+        if self._is_large:
+            self._parts.add(self, len(data))
+        super().data_received(data)
+
+    def send_receive_event_to_app(self) -> None:
+        self._parts.end(self)
+        super().send_receive_event_to_app()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._parts.end(self)
         self._take_deadline_off()
         super().connection_lost(exc)
 
