@@ -31,6 +31,7 @@ from tests.integration.browsing import (
 from tests.integration.calls_harness import HubProcess
 from tests.integration.dashboard_process import Process
 from tests.integration.harness import wait_until
+from tests.integration.tabs import running_tabs
 
 pytestmark = needs_browser
 
@@ -193,34 +194,27 @@ def test_names_and_units_stay_text(desk: Watched, hub: HubProcess) -> None:
     desk.is_fine()
 
 
-def test_a_hidden_tab_is_sent_nothing_and_then_the_newest(desk: Watched, hub: HubProcess) -> None:
-    with source(hub.address, "lab5") as lab:
-        page = desk.context.new_page()
-        frames: list[int] = []
-        page.on(
-            "websocket", lambda opened: opened.on("framereceived", lambda words: frames.append(len(words)))
-        )
-        # A browser without a screen hides no tab: here it gets no frames of the screen, as a hidden one.
-        page.add_init_script(
-            """const draw = window.requestAnimationFrame.bind(window), waiting = [];
-            window.hidden_ = false;
-            window.requestAnimationFrame = (what) => window.hidden_ ? waiting.push(what) : draw(what);
-            window.show = () => { window.hidden_ = false; waiting.splice(0).forEach(draw); };"""
-        )
-        page.goto("/signals")
-        page.locator(".zone", has_text="lab5/wave").click()
-        expect(canvas(page, "lab5/wave")).not_to_have_attribute("data-columns", "0")
-        page.evaluate("window.hidden_ = true")
+def test_a_tab_behind_another_costs_next_to_nothing_and_then_has_the_newest(
+    hub: HubProcess, url: str
+) -> None:
+    with running_tabs() as tabs, source(hub.address, "lab5") as lab:
+        tab = tabs.open()
+        tab.go_to(f"{url}/signals")
+        zone = "[...document.querySelectorAll('.zone')].find((one) => one.textContent.includes('lab5'))"
+        tab.until(f"{zone} && !{zone}.click()")
+        tab.until("document.querySelector('canvas')?.dataset.columns > 0")
+        assert tab.received > 0
+        tabs.open()
+        tab.until("document.hidden")
         wait_until(lambda: not lab.is_read, "nobody reads it any more")
         lab.say(8)
         wait_until(lambda: not lab._next, "it was sent")
-        frames.clear()
-        page.wait_for_timeout(1_000)
-        assert sum(frames) < 20_000  # what the frame around the page tells
-        page.evaluate("window.show()")
+        tab.received, seconds = 0, 5
+        tab.evaluate(f"new Promise((done) => setTimeout(done, {seconds * 1000}))")
+        assert tab.received * 3_600 / seconds < 1_000_000  # what the frame around the page tells
+        tabs.show(tab)
         lab.say(9)
-        expect(canvas(page, "lab5/wave")).to_have_attribute("data-highest", "9")
-    desk.is_fine()
+        tab.until(f"{HEIGHT} === 9")
 
 
 def record(page: Page, name: str) -> Locator:
