@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
 from snyper.cameras.camera import Camera, Delivery
@@ -17,6 +18,7 @@ from snyper.client.key_store import new_key
 from snyper.gateway.app import Gateway
 from snyper.gateway.camera_link import cameras_at_hub
 from snyper.gateway.limits import LIMITS
+from snyper.services.async_client import AsyncClient
 from snyper.shared.keys import Rights
 from snyper.system.limits import complete_limits
 from tests.integration.calls_harness import HubProcess
@@ -147,6 +149,99 @@ async def test_a_key_speaks_for_its_cameras_alone(tmp_path: Path) -> None:
                     await until(lambda one=one, why=why: why in one.delivery.why, why)  # type: ignore[misc]
                     assert (await one.counts()).waiting == 1  # until somebody sees to its key
             assert len(await plates(cameras)) == 4
+
+
+async def test_what_an_outbox_has_of_another_camera_blocks_nobody(tmp_path: Path) -> None:
+    lane = new_key("lane")
+    with key_store.changing() as store:
+        store.add(lane, Rights.DEVICE)
+        store.add(new_key("fleet"), Rights.FLEET)
+    with HubProcess() as hub:
+        key = lane.to_text()
+        async with camera_of(hub, tmp_path, "yard", key=key, name="lane") as camera:
+            await camera.detection(ocr_results=["of the yard"])
+        async with taking(tmp_path / "cameras", hub), camera_of(hub, tmp_path, key=key) as camera:
+            await camera.detection(ocr_results=["of the lane"])
+            async with asyncio.timeout(20):
+                await camera.flush()
+            [aside] = await camera.set_aside()
+            assert aside.reason == "the key lane does not speak for the camera yard"
+            assert (await camera.counts())[:3] == (0, 1, 1)
+
+
+HOSTILE: list[object] = [
+    *(None, 5, "text", [], {}, [1, 2, 3], ["id", "detection", {}, []], ["id", "detection", None, []]),
+    *(["id", "other", {"camera_id": "lane"}, []], [{}, [], {}, {}], ["id", "health", {"camera_id": []}, 5]),
+    ["id", "detection", {"camera_id": "lane", "checkpoint_id": "g", "timestamp": "x"}, [["camera_id", b"x"]]],
+    ["id", "detection", {"camera_id": "a\0b", "checkpoint_id": "g", "timestamp": "x"}, []],
+    ["id", "detection", {"camera_id": "../..", "checkpoint_id": "g", "timestamp": "x", "x": b"y"}, []],
+]
+
+
+async def test_what_no_camera_of_ours_tells(tmp_path: Path) -> None:
+    with HubProcess() as hub:
+        async with (
+            taking(tmp_path / "cameras", hub) as cameras,
+            AsyncClient(hub=hub.address, name="cameras") as client,
+        ):
+            outcomes = await client.tell(HOSTILE)
+            assert [one["outcome"] for one in outcomes] == ["refused"] * len(HOSTILE)
+            assert all(one["why"] for one in outcomes)
+            many: list[object] = [[[]] * 17, "text", {}, None]
+            for wrong in many:
+                with pytest.raises(ValueError, match="at most 16"):
+                    await client.tell(wrong)
+            abouts: list[object] = [None, 5, {}, {"camera_id": "x" * 129, "checkpoint_id": "gate"}]
+            for about in abouts:
+                with pytest.raises(ValueError, match=r"camera_id|body"):
+                    await client.register(about)
+            checkpoints: list[object] = [None, {}, "x" * 129]
+            for checkpoint in checkpoints:
+                with pytest.raises(ValueError, match="checkpoint_id"):
+                    await client.beat("lane", checkpoint)
+            assert await cameras.cameras() == []
+            async with camera_of(hub, tmp_path) as camera:
+                await camera.detection(ocr_results=["A"])
+                async with asyncio.timeout(20):
+                    await camera.flush()
+            assert await plates(cameras) == ["A"]
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"camera_id": ""}, "id of a camera"),
+        ({"camera_id": "a\nb"}, "id of a camera"),
+        ({"checkpoint_id": "x" * 129}, "id of a checkpoint"),
+        ({"hub": "nowhere:x"}, "nowhere:x"),
+        ({"name": "a b"}, "is no name"),
+        ({"key": "a:b"}, "key"),
+        ({"max_outbox_bytes": 1_000}, "at least"),
+    ],
+)
+async def test_what_makes_no_camera(options: dict[str, Any], why: str, tmp_path: Path) -> None:
+    given = {
+        "camera_id": "lane",
+        "checkpoint_id": "gate",
+        "hub": "127.0.0.1:1",
+        "outbox": tmp_path / "outbox",
+    }
+    with pytest.raises(ValueError, match=why):
+        async with Camera(**{**given, **options}):
+            pass
+
+
+async def test_what_cannot_be_told(tmp_path: Path) -> None:
+    """It is said at once, and nothing of it is in the outbox."""
+    async with Camera("lane", "gate", hub="127.0.0.1:1", outbox=tmp_path / "outbox") as camera:
+        for wrong in ({"more": b"bytes"}, {"more": float("nan")}, {"more": "x" * 300_000}):
+            with pytest.raises((TypeError, ValueError)):
+                await camera.detection(**wrong)
+        with pytest.raises(ValueError, match="bytes of pictures"):
+            await camera.detection(annotated_image=bytes(17 << 20))
+        with pytest.raises(TypeError):
+            await camera.detection(annotated_image="text")  # type: ignore[arg-type]
+        assert (await camera.counts()).waiting == 0
 
 
 async def test_the_stamp_by_the_hub(tmp_path: Path) -> None:

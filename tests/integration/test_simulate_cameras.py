@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,16 @@ async def test_a_checkpoint_that_is_none() -> None:
     assert status == 1
     assert "the id of a checkpoint is a text" in complained
     assert "Traceback" not in complained
+
+
+@pytest.mark.parametrize("grant", ["lane", "lane=", "=yard", "a b=yard"])
+async def test_a_grant_that_is_none(grant: str, tmp_path: Path) -> None:
+    folder = str(tmp_path / "cameras")
+    status, _, complained = await run_snyper("gateway", "--cameras", folder, "--grant", grant)
+    assert status == 2
+    assert f"--grant is NAME=CAMERA, a key of the hub and a camera, not {grant}" in complained
+    status, _, complained = await run_snyper("gateway", "--grant", "lane=yard")
+    assert (status, "--grant are of --cameras FOLDER" in complained) == (2, True)
 
 
 def test_the_same_seed_has_the_same_cars() -> None:

@@ -274,12 +274,15 @@ class Camera:
         done: list[int] = []
         refused: dict[int, str] = {}
         busy: Busy | None = None
+        forbidden: PermissionError | None = None
         for item, answer in zip(items, answers, strict=True):
             if answer["outcome"] == "taken":
                 done.append(item.seq)
                 for warning in answer.get("warnings", ()):
                     _log.warning("%s: %s", self.camera_id, one_line(str(warning)))
-            elif answer["outcome"] == "refused":
+            elif answer["outcome"] == "forbidden" and item.body["camera_id"] == self.camera_id:
+                forbidden = PermissionError(str(answer["why"]))  # which somebody may see to
+            elif answer["outcome"] in ("refused", "forbidden"):
                 refused[item.seq] = one_line(str(answer["why"]))
                 _log.warning("%s: refused: %s", self.camera_id, refused[item.seq])
             else:
@@ -288,6 +291,8 @@ class Camera:
         took_s = max(0.001, time.monotonic() - began_s)
         rate = sum(item.size for item in items) / took_s
         self._batch_bytes = int(min(max(rate * _TURN_S, _MIN_BATCH_BYTES), _MAX_BATCH_BYTES))
+        if forbidden is not None:
+            raise forbidden
         if busy is not None:
             raise busy
 

@@ -151,7 +151,7 @@ class Outbox:
                 self._database.executemany(
                     "UPDATE items SET reason = ? WHERE seq = ?", [(why, seq) for seq, why in refused.items()]
                 )
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             raise self._explained(error) from error
 
     def set_aside(self, limit: int = 100) -> list[SetAside]:
@@ -166,7 +166,7 @@ class Outbox:
         """Have all that was refused wait again, at its place; return how many that are. Raises OSError."""
         try:
             return self._database.execute("UPDATE items SET reason = NULL WHERE reason IS NOT NULL").rowcount
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             raise self._explained(error) from error
 
     def counts(self) -> Counts:
@@ -221,7 +221,7 @@ class Outbox:
                     [(seq, at, name, content) for at, (name, content) in enumerate(pictures)],
                 )
                 self._count("dropped_pictures", left_out)
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             if _code_of(error) == sqlite3.SQLITE_FULL:
                 return False
             raise self._explained(error) from error
@@ -250,7 +250,7 @@ class Outbox:
                     self._count(counted, number)
                     if freed:
                         return True
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             if _code_of(error) == sqlite3.SQLITE_FULL:
                 return False
             raise self._explained(error) from error

@@ -65,9 +65,10 @@ class LinkedCameras:
 
     async def register(self, about: dict[str, Any]) -> Answer:
         """Register a camera: `camera_id`, `checkpoint_id`. Raises PermissionError, ValueError."""
-        principal = self._check(about.get("camera_id"))
         try:
-            return _taken(await self._cameras.register(registration_of(about), principal))
+            registration = registration_of(about)
+            principal = self._check(registration.camera_id)
+            return _taken(await self._cameras.register(registration, principal))
         except Overloaded as error:
             raise Declined(Busy(str(error), RETRY_AFTER_S)) from None
         except CamerasError as error:
@@ -75,7 +76,7 @@ class LinkedCameras:
 
     async def tell(self, told: list[Any], is_live: bool = True) -> list[Answer]:
         """Take detections and health checks, at most 16, each `[id, kind, body, [[field, picture], …]]`, in
-        their order; return for each its `outcome`: `taken`, `refused` and `why`, or `again`.
+        their order; return for each its `outcome`: `taken`, `refused` or `forbidden` and `why`, or `again`.
         """
         if not isinstance(told, list) or len(told) > MAX_BATCH:
             raise ValueError(f"what is told at once is a list of at most {MAX_BATCH}")
@@ -83,9 +84,15 @@ class LinkedCameras:
         return await asyncio.gather(*(self._take(one, is_live is True) for one in told))
 
     async def beat(self, camera_id: str, checkpoint_id: str) -> int:
-        """Take a sign of life of a camera, and return the time here, in µs since 1970."""
-        self._check(camera_id)
-        about = registration_of({"camera_id": camera_id, "checkpoint_id": checkpoint_id})
+        """Take a sign of life of a camera, and return the time here, in µs since 1970.
+
+        Raises PermissionError, ValueError.
+        """
+        try:
+            about = registration_of({"camera_id": camera_id, "checkpoint_id": checkpoint_id})
+        except CamerasError as error:
+            raise ValueError(str(error)) from None
+        self._check(about.camera_id)
         self._cameras.see(about.camera_id, about.checkpoint_id, SILENCE_S)
         loop = asyncio.get_running_loop()
 
@@ -115,6 +122,8 @@ class LinkedCameras:
             if kind == HEALTH:
                 return await self._take_health(str(item_id), health_of(body), principal, is_live)
             return _refused(f"this service takes no {kind}")
+        except PermissionError as error:
+            return {"outcome": "forbidden", "why": str(error)}
         except Overloaded as error:
             return {"outcome": "again", "why": str(error), "retry_after_s": RETRY_AFTER_S}
         except CamerasError as error:
