@@ -154,14 +154,20 @@ class Sources:
         """
         stream = self._named(message)
         data = message.data or {}
-        at_us = None
-        if link is self._link and self.clock.is_set and "at_us" in data:
-            at_us = self.clock.local_us(integer_field(data, "at_us", 0, 0, MAX_INTEGER))
+        source_us = now_us()
+        at_us = self.clock.hub_us(source_us) if self.clock.is_set else source_us
+        if link is not self._link:  # it knows the device's own clock
+            answer_us = source_us
+        elif self.clock.is_set and "at_us" in data:
+            answer_us = at_us = integer_field(data, "at_us", 0, 0, MAX_INTEGER)
+            source_us = self.clock.local_us(at_us)
+        else:
+            answer_us = at_us
         try:
-            stream.mark(text_field(data, "name", ""), at_us)
+            stream.note(text_field(data, "name", ""), at_us, source_us)
         except ValueError as error:
             raise ProtocolError(ErrorCode.BAD_MESSAGE, str(error))
-        return message.reply(MessageType.REPLY, "marked")
+        return message.reply(MessageType.REPLY, "marked", {"at_us": answer_us})
 
     def _named(self, message: SocketMessage) -> "SourceStream":
         name = text_field(message.data or {}, "stream", "")
@@ -268,12 +274,15 @@ class SourceStream:
         the next samples; of more than MAX_MARKS_BYTES that wait for them the oldest are dropped. Raises
         ValueError.
         """
-        if not 0 < len(name.encode()) <= MAX_TEXT_BYTES:
-            raise ValueError("a mark's name has 1 to %d bytes" % MAX_TEXT_BYTES)
         if source_us is None:
             source_us = now_us()
         clock = self._sources.clock
-        at_us = clock.hub_us(source_us) if clock.is_set else source_us
+        self.note(name, clock.hub_us(source_us) if clock.is_set else source_us, source_us)
+
+    def note(self, name: str, at_us: int, source_us: int) -> None:
+        """Name an instant as both clocks have it: the hub's and the device's own. Raises ValueError."""
+        if not 0 < len(name.encode()) <= MAX_TEXT_BYTES:
+            raise ValueError("a mark's name has 1 to %d bytes" % MAX_TEXT_BYTES)
         self._marks.append([name, at_us])
         self._own_marks.append([name, source_us])
         while max(len(encode_json(marks)) for marks in (self._marks, self._own_marks)) > MAX_MARKS_BYTES:

@@ -64,10 +64,11 @@ class PiezoStream:
         name = text_field(data, "name", "")
         if data.get("stream") != PIEZO or not 0 < len(name.encode()) <= MAX_TEXT_BYTES:
             raise ProtocolError(ErrorCode.BAD_MESSAGE, "of piezo, a name of 1 to %d bytes" % MAX_TEXT_BYTES)
-        self._marks.append([name, integer_field(data, "at_us", now_us(), 0, MAX_INTEGER)])
+        at_us = integer_field(data, "at_us", now_us(), 0, MAX_INTEGER)
+        self._marks.append([name, at_us])
         while len(encode_json(self._marks)) > MAX_MARKS_BYTES:
             self._marks.pop(0)
-        return message.reply(MessageType.REPLY, "marked")
+        return message.reply(MessageType.REPLY, "marked", {"at_us": at_us})
 
     async def run(self) -> SocketMessage:
         """Sample and send until the time is over or the reader wants no more; return the reply. Raises

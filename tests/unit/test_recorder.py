@@ -405,3 +405,20 @@ async def test_where_nothing_waits_elsewhere_what_memory_lacks_is_a_gap(
     assert [record.message for record in caplog.records] == [
         "recorder of lab1/signal: the disk is full where blocks wait, too"
     ]
+
+
+async def test_a_mark_of_the_stream_that_is_told_too_is_recorded_once(tmp_path: Path) -> None:
+    """Whichever comes first; and two of one name at other instants are two."""
+    async with recorder_of(tmp_path / "r", tmp_path / "s") as recorder:
+        await recorder.put(block_of("a", 0, 10), SPEC)
+        recorder.mark("before", 5_000)
+        await recorder.put(replace(block_of("a", 10, 10), marks=(Mark("before", 5_000),)), SPEC)
+        await recorder.put(replace(block_of("a", 20, 10), marks=(Mark("after", 20_000),)), SPEC)
+        recorder.mark("after", 20_000)
+        recorder.mark("after", 20_001)
+    with open_recording(tmp_path / "r") as recording:
+        assert sorted((mark.name, mark.at_us) for mark in recording.marks) == [
+            ("after", 20_000),
+            ("after", 20_001),
+            ("before", 5_000),
+        ]

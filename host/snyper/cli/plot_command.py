@@ -1,13 +1,14 @@
 """`snyper plot`: a stream as it comes, in a window, in the terminal or as a picture."""
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import Annotated
 
 import typer
 
 from snyper.cli import extras
 from snyper.cli.commands import HubOption, run, warn_of_losses
+from snyper.cli.mark_keys import StreamMarks, marking
 from snyper.cli.output import fail
 from snyper.cli.plot_faces import Png, Terminal, live_face, save
 from snyper.client import DEFAULT_HUB, connect
@@ -52,7 +53,10 @@ def plot(
     terminal: Terminal = False,
     hub: HubOption = DEFAULT_HUB,
 ) -> None:
-    """Plot a stream until Ctrl-C, with its rolling mean and deviation."""
+    """Plot a stream until Ctrl-C, with its rolling mean and deviation.
+
+    A key pressed meanwhile is a mark in it, for all who read it; so is Enter, a name and Enter.
+    """
     extras.need("arrays", "plotting a stream")
     extras.need("plot", "plotting a stream")
     from snyper.streams.plot import StreamPlot
@@ -65,13 +69,20 @@ def plot(
     seen = StreamPlot(name, channel, seconds, rolling)
     face = None if png is not None else live_face(seen, terminal)
 
+    def note(said: str) -> None:
+        seen.note = said
+
     async def read() -> None:
         async with connect(hub, reconnect=True) as console:
             warn_of_losses(console, hub)
             reader = console.read_stream(name, history=history)
-            async with aclosing(reader.__aiter__()) as blocks:
-                async for block in blocks:
-                    seen.take(reader, block)
+            marks = StreamMarks(console, name, note)
+            if face is not None:
+                face.on_key = marks.mark
+            with nullcontext() if face is None else marking(marks.mark, note):
+                async with aclosing(reader.__aiter__()) as blocks:
+                    async for block in blocks:
+                        seen.take(reader, block)
 
     async def follow() -> None:
         reading = asyncio.create_task(read())

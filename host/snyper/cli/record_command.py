@@ -1,9 +1,6 @@
 """`snyper arrays record`: streams into a folder of recordings, until Ctrl-C."""
 
 import asyncio
-import os
-import sys
-import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +9,9 @@ import typer
 
 from snyper.cli import extras
 from snyper.cli.commands import HubOption, Json, run, warn_of_losses
+from snyper.cli.mark_keys import HINT, marking, show_line
 from snyper.cli.output import can_redraw, err, fail, out
-from snyper.client import DEFAULT_HUB, connect
+from snyper.client import DEFAULT_HUB, ProtocolError, connect
 from snyper.client.labels import plural
 from snyper.system.files import shown
 from snyper.system.process import EXIT_FAILED
@@ -22,6 +20,7 @@ from snyper.system.temporary import temporary_folder
 from snyper.system.text import one_line
 
 if TYPE_CHECKING:
+    from snyper.client import HubClient
     from snyper.recordings import Recorder
 
 DEFAULT_FOLDER = Path("recordings")
@@ -30,6 +29,7 @@ Folder = Annotated[
 ]
 _DAY_S = 86_400
 _GB = 1_000_000_000
+_SHOW_S = 0.5
 
 
 def record(
@@ -59,7 +59,8 @@ def record(
 ) -> None:
     """Record streams until Ctrl-C, each into a folder of its own that opens after any crash.
 
-    What is typed meanwhile is a mark in each: a name and Enter. What cannot be kept is recorded as a gap.
+    What is typed meanwhile is a mark in each stream and recording: a key, or Enter, a name and Enter. What
+    cannot be kept is recorded as a gap.
     """
     extras.need("arrays", "recording")
     from snyper.recordings.errors import InUse, RecordingError
@@ -79,17 +80,19 @@ def record(
         with suppress(TimeoutError):
             async with asyncio.timeout(duration), connect(hub, reconnect=True) as console:
                 warn_of_losses(console, hub)
-                _marks_typed(asyncio.get_running_loop(), begun)
                 keeping = asyncio.create_task(keep_within(folder, max_age_s, max_bytes))
-                showing = asyncio.create_task(_show(begun)) if can_redraw(err) and not as_json else None
+                marks = _Marks(console, begun)
+                shows = can_redraw(err) and not as_json
+                showing = asyncio.create_task(_show(begun, marks)) if shows else None
                 try:
-                    async with asyncio.TaskGroup() as tasks:
-                        for number, name in enumerate(streams):
-                            place = spill / str(number)
-                            place.mkdir()
-                            tasks.create_task(
-                                record_stream(console, name, folder, place, on_begin, history, continues)
-                            )
+                    with marking(marks.mark, marks.show if shows else show_line, takes_lines=True):
+                        async with asyncio.TaskGroup() as tasks:
+                            for number, name in enumerate(streams):
+                                place = spill / str(number)
+                                place.mkdir()
+                                tasks.create_task(
+                                    record_stream(console, name, folder, place, on_begin, history, continues)
+                                )
                 except ExceptionGroup as group:
                     raise group.exceptions[0] from None
                 finally:
@@ -121,10 +124,12 @@ def _tell_end(begun: "list[tuple[Path, Recorder]]", as_json: bool) -> None:
             out.print(one_line(f"{text}, in {shown(path)}"), highlight=False, soft_wrap=True)
 
 
-async def _show(begun: "list[tuple[Path, Recorder]]") -> None:
+async def _show(begun: "list[tuple[Path, Recorder]]", marks: "_Marks") -> None:
     """Show how far each recorder is, in place."""
+    from rich.console import Group
     from rich.live import Live
     from rich.table import Table
+    from rich.text import Text
 
     with Live(console=err, transient=True, auto_refresh=False) as live:
         while True:
@@ -135,26 +140,41 @@ async def _show(begun: "list[tuple[Path, Recorder]]") -> None:
                 table.add_row(
                     recorder.name, f"{progress.stored:,}", f"{progress.gaps:,}", waiting, progress.failing
                 )
-            live.update(table, refresh=True)
-            await asyncio.sleep(0.5)
+            typed = Text(marks.typed) if marks.typed else Text(HINT, "dim")
+            live.update(Group(table, typed), refresh=True)
+            marks.is_news.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(marks.is_news.wait(), _SHOW_S)
 
 
-def _marks_typed(loop: asyncio.AbstractEventLoop, begun: "list[tuple[Path, Recorder]]") -> None:
-    """Put a mark into each recording for each line that is typed from now on."""
+class _Marks:
+    """The marks that are typed: into each stream that is recorded, or its recording alone where the stream
+    takes none.
+    """
 
-    def mark(name: str) -> None:
-        for _, recorder in begun:
-            recorder.mark(name)
+    typed = ""  # of a name that is not whole
 
-    def read() -> None:
-        # Not through sys.stdin, whose lock a thread must not hold when the process ends.
-        waiting = b""
-        with suppress(OSError, RuntimeError):  # the loop has ended
-            while data := os.read(0, 4_096):
-                *lines, waiting = (waiting + data).split(b"\n")
-                for line in lines:
-                    name = one_line(line.decode(errors="replace")).strip()
-                    loop.call_soon_threadsafe(mark, name or "mark")
+    def __init__(self, hub: "HubClient", begun: "list[tuple[Path, Recorder]]") -> None:
+        self.is_news = asyncio.Event()
+        self._hub = hub
+        self._begun = begun
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    if sys.stdin is not None:
-        threading.Thread(target=read, daemon=True).start()
+    def show(self, typed: str) -> None:
+        """Have what is typed shown."""
+        self.typed = typed
+        self.is_news.set()
+
+    def mark(self, name: str) -> None:
+        """Make one, now."""
+        for _, recorder in self._begun:
+            self._tasks.add(task := asyncio.create_task(self._mark(recorder, name, recorder.now_us())))
+            task.add_done_callback(self._tasks.discard)
+
+    async def _mark(self, recorder: "Recorder", name: str, at_us: int) -> None:
+        try:
+            at_us = await self._hub.mark_stream(recorder.name, name)
+        except ProtocolError as error:
+            said = f"{recorder.name}: {name!r} is in the recording alone ({error.message})"
+            err.print(one_line(said), soft_wrap=True)
+        recorder.mark(name, at_us)

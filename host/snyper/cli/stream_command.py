@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from snyper.cli import extras, screens
 from snyper.cli.commands import HubOption, Json, run, warn_of_losses
 from snyper.cli.help_page import App
+from snyper.cli.mark_keys import StreamMarks, marking, show_line
 from snyper.cli.output import err, fail, out
 from snyper.client import DEFAULT_HUB, ProtocolError, connect
 from snyper.client.labels import natural
@@ -95,7 +96,10 @@ def read_stream(
     hub: HubOption = DEFAULT_HUB,
     as_json: Json = False,
 ) -> None:
-    """Read a stream until Ctrl-C; the word may be left out."""
+    """Read a stream until Ctrl-C; the word may be left out.
+
+    What is typed meanwhile is a mark in it, for all who read it: a key, or Enter, a name and Enter.
+    """
     extras.need("arrays", "reading a stream")
     from snyper.cli.stream_reading import Reading
     from snyper.streams.subscriber import history_ms
@@ -115,9 +119,11 @@ def read_stream(
                 reader = console.read_stream(reading.name, history=history)
                 ticking = asyncio.create_task(_tick(reading, as_json))
                 try:
-                    async with aclosing(reader.__aiter__()) as blocks:
-                        async for block in blocks:
-                            reading.take(reader, block)
+                    marks = StreamMarks(console, reading.name, err.print)
+                    with marking(marks.mark, show_line):
+                        async with aclosing(reader.__aiter__()) as blocks:
+                            async for block in blocks:
+                                reading.take(reader, block)
                 finally:
                     ticking.cancel()
         except TimeoutError:

@@ -1,5 +1,6 @@
 """A plot in the terminal."""
 
+from collections.abc import Callable
 from math import ceil, floor, isfinite, log10
 
 import plotext
@@ -20,6 +21,8 @@ _MARK = "green"
 
 class StreamTerminal:
     """The plot, which takes the whole terminal while it is there."""
+
+    on_key: Callable[[str], object] | None = None  # which come from the terminal's own input
 
     def __init__(self, plot: Plot) -> None:
         self._plot = plot

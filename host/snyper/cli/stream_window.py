@@ -8,6 +8,8 @@ from snyper.cli.stream_picture import DPI, SIZE_INCHES, draw
 from snyper.streams.plot import Plot
 from snyper.system.text import harmless
 
+_USED = frozenset("cfghkloprqsv")  # by the window itself
+
 
 def is_possible() -> bool:
     """Return whether a window can be opened here: there is a screen, and what draws on it."""
@@ -34,8 +36,15 @@ class StreamWindow:
             num=harmless(plot.name), figsize=SIZE_INCHES, dpi=DPI * 2 / 3, layout="constrained"
         )
         self._is_open = True
+        self.on_key: Callable[[str], object] | None = None  # is called with a letter or digit
         self._figure.canvas.mpl_connect("close_event", self._on_close)
+        self._figure.canvas.mpl_connect("key_press_event", self._on_press)
         pyplot.show(block=False)
+
+    def _on_press(self, event: Any) -> None:
+        key = event.key or ""
+        if self.on_key is not None and len(key) == 1 and key.isalnum() and key not in _USED:
+            self.on_key(key)
 
     def _on_close(self, _: Any) -> None:
         self._is_open = False

@@ -54,6 +54,7 @@ from snyper.shared.socket_protocol import (
     MessageType,
     ProtocolError,
     SocketMessage,
+    integer_field,
     is_target_id,
 )
 from snyper.shared.stream_spec import LIST_STREAMS, MARK_STREAM, checked_name
@@ -566,9 +567,10 @@ class HubClient:
 
         return StreamReader(self, name, from_seq, epoch, history, max_queued_bytes, wait)
 
-    async def mark_stream(self, name: str, mark: str, timeout_ms: int = COMMAND_TIMEOUT_MS) -> None:
-        """Give this instant of a stream, `SOURCE/STREAM`, a name of at most 48 bytes: as the hub's clock has
-        it when that hears of it. It goes with the source's next samples to all who read or record it.
+    async def mark_stream(self, name: str, mark: str, timeout_ms: int = COMMAND_TIMEOUT_MS) -> int:
+        """Give this instant of a stream, `SOURCE/STREAM`, a name of at most 48 bytes, and return the instant:
+        in µs of the hub's clock when that hears of it. It goes with the source's next samples to all who read
+        or record it.
 
         Raises ValueError for what is no stream; ProtocolError: `unknown_target` where there is none,
         `disconnected` or `timeout` where its source does not answer, `unknown_type` for one that is older,
@@ -582,6 +584,7 @@ class HubClient:
         reply = await self._call(message, timeout_ms + MARGIN_MS)
         if reply.type == MessageType.ERROR:
             raise error_of(reply)
+        return integer_field(reply.data or {}, "at_us", -1, -MAX_INTEGER, MAX_INTEGER)
 
     async def _live_connection(self) -> "HubClient":
         """Return the connection to read over; a ReconnectingClient waits for it. Raises ProtocolError."""

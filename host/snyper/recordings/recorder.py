@@ -34,6 +34,7 @@ NOT_STORABLE = "not kept: a block no recording can have"
 AWAY = "not recorded: the recorder was away"
 _RESERVE_BYTES = 64 << 10
 _MOST_EPOCHS = 1_000  # that are recorded, and may come again
+_LAST_MARKS = 64  # that are known, so that the stream's and those that are told are recorded once
 _ITEM_BYTES = 500  # of an item beside its samples
 
 _logger = logging.getLogger("snyper")
@@ -109,6 +110,8 @@ class Recorder:
         self._offered: dict[str, _Offered] = {}  # by their epochs
         self._dropped: dict[str, deque[list[Any]]] = {}  # first, last, why: of each epoch, rising
         self._marks: list[Mark] = []
+        self._told: deque[Mark] = deque(maxlen=_LAST_MARKS)  # by `mark`
+        self._came: deque[Mark] = deque(maxlen=_LAST_MARKS)  # with blocks
         self._is_ending = False
         self._stored = 0
         self._gaps = 0
@@ -164,13 +167,22 @@ class Recorder:
         else:
             self._drop(item, NOT_KEPT)
 
-    def mark(self, name: str) -> None:
-        """Record a named instant: now. Raises ValueError before the first block."""
+    def now_us(self) -> int:
+        """Return what the hub's clock says now, nearly. Raises ValueError before the first block."""
         if self._hub_id is None:
             raise ValueError("nothing is recorded yet")
+        return now_us() + self._ahead_us - self._base_us
+
+    def mark(self, name: str, at_us: int | None = None) -> None:
+        """Record a named instant of the hub's clock: if it is left out, now. A mark that the stream has too
+        is recorded once. Raises ValueError before the first block.
+        """
+        mark = Mark(name, self.now_us() if at_us is None else at_us)
         with self._changed:
-            self._marks.append(Mark(name, now_us() + self._ahead_us - self._base_us))
-            self._changed.notify()
+            if mark not in self._came:
+                self._told.append(mark)
+                self._marks.append(mark)
+                self._changed.notify()
 
     async def stop(self) -> None:
         """Record what waits, and end. Raises what has ended the recorder before."""
@@ -199,7 +211,8 @@ class Recorder:
             if fresh is None:
                 return None
             offered.end = fresh.next_seq
-            self._marks += block.marks
+            self._came += block.marks
+            self._marks += [mark for mark in block.marks if mark not in self._told]
         return _Item(replace(fresh, marks=()), spec, self._base_us, hub_id, clock, tuple(self._closed))
 
     def _read_clocks(self, hub_us: int, is_sure: bool, hub_id: str) -> tuple[int, int, int] | None:

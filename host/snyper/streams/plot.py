@@ -94,7 +94,7 @@ class StreamPlot:
         self.name = name
         self.seconds = seconds
         self.lost = 0
-        self.is_gone = False
+        self.note = ""  # what is said behind the title
         self._channel = channel
         self._rolling_s = rolling_s
         self._spec: StreamSpec | None = None
@@ -129,6 +129,9 @@ class StreamPlot:
 
     def title(self) -> str:
         """Return what it is, and how it stands."""
+        return f"{self._state()}   {self.note}" if self.note else self._state()
+
+    def _state(self) -> str:
         if self._reader is not None and self._reader.is_gone:
             return f"{self.name}: its source is away"
         if self._columns is None:
