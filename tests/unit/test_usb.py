@@ -1,15 +1,18 @@
 """The serial port as mpremote gets it, on a pseudo-terminal."""
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 import serial  # type: ignore[import-untyped]
 
-from snyper.boards.usb import _ReadAhead
+from snyper.boards.usb import _ReadAhead, _Transport
 
 DEADLINE_S = 15.0
+STALL_S = 0.6  # in which this process stands still, and for longer than an answer may take
+TIMEOUT_S = 0.3
 
 
 @pytest.fixture
@@ -44,3 +47,57 @@ def test_a_read_waits_for_what_is_missing_and_no_longer_than_its_timeout(
     assert port.timeout == 0.02
     assert port.read(3) == b"OK"
     assert port.read() == b""
+
+
+class StallingPort:
+    """A port in whose first read this computer stands still. The board, on it or held up by it, answers a
+    little later.
+    """
+
+    def __init__(self, port: serial.Serial, board: int, answer: bytes) -> None:
+        self._port = port
+        self._board = board
+        self._answer = answer
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._port, name)
+
+    def read(self, size: int) -> bytes:
+        if self._answer:
+            time.sleep(STALL_S)
+            threading.Timer(0.1, os.write, (self._board, self._answer)).start()
+            self._answer = b""
+            return b""
+        return bytes(self._port.read(size))
+
+
+def test_a_computer_that_stands_still_takes_no_board_for_silent() -> None:
+    board, terminal = os.openpty()
+    transport = _Transport(os.ttyname(terminal))
+    for reads in ("a whole read", "up to an ending"):
+        port = _ReadAhead(StallingPort(transport._port, board, b"OK"))
+        port.timeout = TIMEOUT_S
+        transport.serial = port
+        if reads == "a whole read":
+            assert port.read(2) == b"OK"
+        else:
+            assert transport.read_until(1, b"K", timeout=TIMEOUT_S) == b"OK"
+            assert transport.read_until(1, b"K", timeout_overall=TIMEOUT_S) == b""
+    transport.close()
+    os.close(board)
+    os.close(terminal)
+
+
+def test_a_board_that_is_silent_is_known_in_time() -> None:
+    board, terminal = os.openpty()
+    transport = _Transport(os.ttyname(terminal))
+    told: list[float] = []
+    transport.on_wait = lambda: told.append(time.monotonic())
+    for limits in ({"timeout": TIMEOUT_S}, {"timeout": None, "timeout_overall": TIMEOUT_S}):
+        began_s = time.monotonic()
+        assert transport.read_until(1, b"K", **limits) == b""
+        assert TIMEOUT_S <= time.monotonic() - began_s < DEADLINE_S
+    assert len(told) >= 2
+    transport.close()
+    os.close(board)
+    os.close(terminal)

@@ -43,7 +43,8 @@ HASHES_AT_ONCE = 16  # an answer about more may not find its memory in one piece
 ANSWER_DUE_S = 60.0  # all of an answer, however slowly it comes
 MAX_ANSWER_BYTES = 65_536  # the longest is a list of all files
 MAX_FILE_BYTES = 65_536  # of one that is read: settings, a list of files, or 4 kB of a log
-POLL_S = 0.002
+LOOK_S = 0.05  # how long one read of a port waits
+MAX_LOOK_S = 0.1  # what counts of the time between two of them
 MAX_SHOWN_CHARS = 80
 QUIET_S = 0.05
 ATTEMPT_S = 1.5  # to interrupt what runs
@@ -137,6 +138,26 @@ class Identity:
     unique_id: str
 
 
+class _Wait:
+    """Counts how long something is waited for: `total_s`, and `silent_s` since the last of it came.
+
+    A computer that stands still holds up the answer too, so of the time between two looks no more counts than
+    one takes.
+    """
+
+    def __init__(self) -> None:
+        self._looked_s = time.monotonic()
+        self.total_s = self.silent_s = 0.0
+
+    def count(self, has_come: object) -> None:
+        """Count the time since the last look."""
+        now_s = time.monotonic()
+        step_s = min(now_s - self._looked_s, MAX_LOOK_S)
+        self._looked_s = now_s
+        self.total_s += step_s
+        self.silent_s = 0.0 if has_come else self.silent_s + step_s
+
+
 class _ReadAhead:
     """An open serial port from which all that has come is read at once: mpremote takes byte by byte, and each
     read of a port costs several system calls.
@@ -144,20 +165,12 @@ class _ReadAhead:
 
     def __init__(self, port: Any) -> None:
         self._port = port
+        self.timeout: float | None = port.timeout  # how long a read waits, in seconds; None: without end
+        port.timeout = LOOK_S
         self._ahead = bytearray()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._port, name)
-
-    @property
-    def timeout(self) -> float | None:
-        """Return how long a read waits, in seconds; None for as long as it takes."""
-        timeout: float | None = self._port.timeout
-        return timeout
-
-    @timeout.setter
-    def timeout(self, timeout_s: float | None) -> None:
-        self._port.timeout = timeout_s
 
     @property
     def in_waiting(self) -> int:
@@ -168,11 +181,18 @@ class _ReadAhead:
         """Return `in_waiting` by the name that mpremote knows."""
         return self.in_waiting
 
-    def read(self, size: int = 1) -> bytes:
-        """Read `size` bytes, or what has come of them within `timeout`."""
+    def await_some(self, size: int) -> bool:
+        """Tell whether there is something to be read, `size` bytes or what comes of them within LOOK_S."""
         missing = size - len(self._ahead)
         if missing > 0:
             self._ahead += self._port.read(max(missing, self._port.in_waiting))
+        return bool(self._ahead)
+
+    def read(self, size: int = 1) -> bytes:
+        """Read `size` bytes, or what has come of them within `timeout`."""
+        wait = _Wait()
+        while len(self._ahead) < size and (self.timeout is None or wait.total_s < self.timeout):
+            wait.count(self.await_some(size))
         data = bytes(self._ahead[:size])
         del self._ahead[:size]
         return data
@@ -196,24 +216,22 @@ class _Transport(transport_serial.SerialTransport):  # type: ignore[misc]
         """Read up to and with `ending`; less, when nothing comes for `timeout` seconds, or not all within
         `timeout_overall`, by default ANSWER_DUE_S. Raises TransportError after MAX_ANSWER_BYTES.
         """
-        begun_s = last_s = told_s = time.monotonic()
+        wait = _Wait()
+        told_s = 0.0
         answer = bytearray()
         while not answer.endswith(ending):
-            piece = self.serial.read(1) if self.is_pty or self.serial.in_waiting else b""
-            now_s = time.monotonic()
-            if now_s >= told_s + QUIET_S:
-                told_s = now_s
+            piece = self.serial.read(1) if self.serial.await_some(1) else b""
+            wait.count(piece)
+            if wait.total_s >= told_s + QUIET_S:
+                told_s = wait.total_s
                 self.on_wait()
             if piece:
                 answer += piece
-                last_s = now_s
                 if len(answer) > MAX_ANSWER_BYTES:
                     raise TransportError("it prints without end")
-            elif timeout is not None and now_s >= last_s + timeout:
+            elif timeout is not None and wait.silent_s >= timeout:
                 break
-            elif not self.is_pty:
-                time.sleep(POLL_S)
-            if now_s >= begun_s + (ANSWER_DUE_S if timeout_overall is None else timeout_overall):
+            if wait.total_s >= (ANSWER_DUE_S if timeout_overall is None else timeout_overall):
                 break
         return bytes(answer)
 
