@@ -97,7 +97,7 @@ long-streams: $(READY) ## Reboot a board's stream 100 times with its network cut
 
 cuts: $(READY) ## Cut the power at each command to the flash (ARGS="--depth 2")
 	@$(BIN)/python -m tools.power_cuts $(ARGS)
-	@SNYPER_CUT_STRIDE=1 $(BIN)/python -m pytest --numprocesses $(JOBS) tests/integration/test_power_cuts.py
+	@SNYPER_CUT_STRIDE=1 $(BIN)/python -m pytest --numprocesses $(JOBS) tests/integration/test_power_cuts.py tests/integration/test_flash_cuts.py
 
 test: $(READY) ## Run the tests, some side by side (JOBS=3 ARGS="-k link -x")
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)

@@ -41,6 +41,7 @@ SERVO = 16
 UP_NS = 1_500_000  # 90 degrees
 DOWN_NS = 500_000  # 0 degrees
 TRAVEL_MS = 150
+CUT_STRIDE = int(os.environ.get("SNYPER_CUT_STRIDE", "13"))  # of the steps at which the power goes
 STRIKE_MS = 200  # longer than a piezo is deaf after arming, shorter than a target needs to rise again
 
 Message = dict[str, Any]

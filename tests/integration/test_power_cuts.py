@@ -1,8 +1,7 @@
 """The power goes at steps in which a deploy writes to the flash: the board then boots and is the old one or
-the new one, never a mixture, and the next deploy mends it. At each fifth step; in `make cuts` at all.
+the new one, never a mixture, and the next deploy mends it. At each thirteenth step; in `make cuts` at all.
 """
 
-import os
 import shutil
 import threading
 import time
@@ -18,14 +17,13 @@ from snyper.boards.ports import BoardError
 from snyper.boards.status import times_up
 from snyper.boards.usb import Connection
 from snyper.boards.usb_board import UsbBoard
-from tests.integration.harness import DEADLINE_S, HOST, needs_micropython
+from tests.integration.harness import CUT_STRIDE, DEADLINE_S, HOST, needs_micropython
 from tools import power_cuts
 from tools.power_cuts import FIRMWARE_WRITES, LIBRARY, State
 
 pytestmark = needs_micropython
 
 AT_ONCE = 5
-STRIDE = int(os.environ.get("SNYPER_CUT_STRIDE", "5"))
 FOREIGN = {"notes.txt": b"not ours"}
 NOTHING = None
 ONE = power_cuts.state("1", LIBRARY, {"shared/old/only.py": "# of version 1"})
@@ -179,7 +177,7 @@ class Cuts:
             board.close()
         shutil.rmtree(self._directory / f"cut{step}")
 
-    def cut_at_each(self, at_least: int, every: int = STRIDE) -> None:
+    def cut_at_each(self, at_least: int, every: int = CUT_STRIDE) -> None:
         steps = self.count()
         assert steps >= at_least, steps
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -252,4 +250,4 @@ def test_of_the_whole_firmware(tmp_path: Path) -> None:
         for path, content in new.firmware.files.items()
     }
     old = State(Firmware("master", "0.0.9", {**older, "lib/snyper/shared/old.mpy": b"M"}), spec)
-    Cuts(tmp_path, flash_of(tmp_path, old), old, new).cut_at_each(120, every=2 * STRIDE)
+    Cuts(tmp_path, flash_of(tmp_path, old), old, new).cut_at_each(120, every=2 * CUT_STRIDE)

