@@ -304,6 +304,44 @@ def test_what_is_no_gateway(hub: HubProcess) -> None:
         client.list_arrays()
 
 
+class Liar:
+    """A service that says of arrays what it likes."""
+
+    def get_array(self, which: str, part: str | None) -> Iterator[Any]:
+        """Give an array, of some kind."""
+        content = saved([1, 2])
+        yield {
+            "short": {"bytes": len(content)},
+            "long": {"bytes": len(content)},
+            "other": {"bytes": len(content) - 8},
+            "text": {"bytes": len(content)},
+            "none": {"bytes": "4"},
+            "list": [],
+        }[which]
+        yield content[:-1] if which == "short" else "hello" if which == "text" else content
+        yield b"x" if which == "long" else b""
+
+    def list_arrays(self, after: int, limit: int) -> list[int]:
+        """Give no page."""
+        return [1]
+
+
+def test_a_service_that_lies(hub: HubProcess) -> None:
+    with (
+        Server(Liar(), hub=hub.address, name="liar"),
+        NumpyClient(hub=hub.address, name="liar") as client,
+    ):
+        for which in ("short", "long", "other", "text", "none", "list"):
+            with pytest.raises(BadAnswer):
+                client.get_array(which)
+            with pytest.raises(BadAnswer):
+                client.save_array(which, io.BytesIO())
+        with pytest.raises(BadAnswer, match="answers something else"):
+            client.list_arrays()
+        with pytest.raises(BadAnswer, match="no gateway with arrays"):
+            client.health()
+
+
 def snyper(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "snyper.cli", "arrays", *words],

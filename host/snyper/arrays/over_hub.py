@@ -89,7 +89,7 @@ class OverHub:
                     head = next(items, None)
                 if not isinstance(head, dict) or type(head.get("bytes")) is not int:
                     raise BadAnswer(f"{self.where} is no gateway with arrays: it answers something else")
-                return take(Content(head["bytes"], _blocks(items)))
+                return take(Content(head["bytes"], _blocks(items, head["bytes"])))
 
         return self._tried(attempt, tries)
 
@@ -224,16 +224,19 @@ def _explained() -> Iterator[None]:
         raise ServerFailed(HTTPStatus.INTERNAL_SERVER_ERROR, said) from error
 
 
-def _blocks(items: Any) -> Iterator[Block]:
-    """Iterate over the bytes that follow. Raises TransferError."""
+def _blocks(items: Any, length: int) -> Iterator[Block]:
+    """Iterate over the bytes that follow, of which there are so many. Raises TransferError."""
     while True:
         with _explained():
             block = next(items, None)
         if block is None:
-            return
+            break
         if not isinstance(block, bytes):
             raise BadAnswer("the answer is no array: it is no bytes")
+        length -= len(block)
         yield block
+    if length:
+        raise BadAnswer("the answer is no array: it has another length than it says")
 
 
 def _pieces(blocks: Iterator[Block]) -> Iterator[bytes]:
