@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from snyper.cameras.camera import Camera, Delivery
+from snyper.cameras.camera import MAX_BATCH, Camera, Delivery
+from snyper.cameras.intake import health_of
 from snyper.cameras.records import RecordQuery
 from snyper.cameras.service import Cameras, opened
 from snyper.client import key_store
@@ -75,6 +76,26 @@ async def test_what_a_camera_tells_is_kept(tmp_path: Path) -> None:
             assert state.registered_s is not None
             assert (await camera.counts())[:3] == (0, 0, 2)
             assert camera.delivery == Delivery(True, "")
+
+
+async def test_a_health_check_that_is_told_again_counts_once(tmp_path: Path) -> None:
+    """Also where the gateway was killed before its answer came."""
+    body = {"camera_id": "lane", "checkpoint_id": "gate", "timestamp": "x"}
+    body |= {"component": "camera", "status": "healthy"}
+    for _ in range(2):
+        async with opened(tmp_path / "cameras") as cameras:
+            for _ in range(2):
+                for number in range(MAX_BATCH):
+                    health = health_of({**body, "health_id": f"h{number}", "status": f"at {number}"})
+                    assert (await cameras.health(health)).id == f"h{number}"
+            assert (await cameras.health(health)).is_known
+            assert (await cameras.statistics()).total_health_checks == MAX_BATCH
+    async with opened(tmp_path / "cameras") as cameras:
+        for number in range(100):
+            await cameras.health(health_of({**body, "health_id": f"more {number}"}))
+        for _ in range(2):
+            await cameras.health(health_of(body))  # of a sender that gives no id
+        assert (await cameras.statistics()).total_health_checks == MAX_BATCH + 102
 
 
 async def test_a_camera_is_there_until_its_socket_closes(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import json
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from typing import Any
 
@@ -22,6 +22,7 @@ Item = Registration | Detection | Health
 MAX_PLATES = 64  # in one picture
 MAX_CAMERAS = 10_000  # each is a row of the page and of every statistic
 MAX_SKEW_S = 2.0  # how far ahead a camera's clock may be before its stamps are not sorted by
+MAX_TOLD_HEALTHS = 32  # ids that a camera's health checks are known by: it has 16 under way
 _REPEATED_S = 3600.0  # an unchanged health is stored once in this
 _ADD_TRIGRAMS = sql.text(
     "INSERT INTO plates_trigrams (rowid, folded, alike) VALUES (:number, :folded, :alike)"
@@ -66,6 +67,7 @@ class Batch:
         """
         known_cameras = self._known_cameras(items)
         ids, components = self._known_ids(items), self._known_components(items)
+        told = self._told_healths(items)
         outcomes: list[Accepted | Exception] = []
         for one in items:
             if not self._takes(one.item.camera_id, known_cameras):
@@ -74,7 +76,7 @@ class Batch:
             elif isinstance(one.item, Detection):
                 outcomes.append(self._add_detection(one, one.item, ids))
             elif isinstance(one.item, Health):
-                outcomes.append(self._add_health(one, one.item, components))
+                outcomes.append(self._add_health(one, one.item, components, told))
             else:
                 outcomes.append(Accepted(str(uuid.uuid4()), one.received_s))
         new = [
@@ -93,6 +95,9 @@ class Batch:
         if changed:
             keys = ("checkpoint_id", "status", "message", "stored_s")
             self._database.upsert(self._db, schema.components, changed, keys)
+        if told:
+            rows = [{"camera_id": name, "ids": _json(last)} for name, last in sorted(told.items())]
+            self._database.upsert(self._db, schema.told_healths, rows, ("ids",))
         numbers = [{"name": name, "value": value} for name, value in self._numbers.items()]
         self._database.upsert(self._db, schema.numbers, numbers, ("value",))
         return outcomes
@@ -135,6 +140,15 @@ class Batch:
         table = schema.components
         rows = self._db.execute(sql.select(table).where(table.c.camera_id.in_(sorted(names)))).mappings()
         return {(row["camera_id"], row["component"]): dict(row) for row in rows}
+
+    def _told_healths(self, items: Iterable[Incoming]) -> dict[str, list[str]]:
+        """Return the last ids of those cameras whose health checks bring one."""
+        names = {one.item.camera_id for one in items if isinstance(one.item, Health) and one.item.health_id}
+        if not names:
+            return {}
+        table = schema.told_healths
+        rows = self._db.execute(sql.select(table).where(table.c.camera_id.in_(sorted(names))))
+        return {name: [] for name in names} | {row.camera_id: json.loads(row.ids) for row in rows}
 
     # --- what comes
 
@@ -215,9 +229,18 @@ class Batch:
         ]
 
     def _add_health(
-        self, one: Incoming, item: Health, components: dict[tuple[str, str], dict[str, Any]]
+        self,
+        one: Incoming,
+        item: Health,
+        components: dict[tuple[str, str], dict[str, Any]],
+        told: dict[str, list[str]],
     ) -> Accepted:
-        answer = Accepted(str(uuid.uuid4()), one.received_s, item.warnings)
+        answer = Accepted(item.health_id or str(uuid.uuid4()), one.received_s, item.warnings)
+        if item.health_id is not None:
+            last_ids = told[item.camera_id]
+            if item.health_id in last_ids:
+                return replace(answer, is_known=True)
+            told[item.camera_id] = [*last_ids, item.health_id][-MAX_TOLD_HEALTHS:]
         key = (item.camera_id, item.component)
         last = components.get(key)
         is_recent = last is not None and one.received_s - last["stored_s"] < _REPEATED_S

@@ -166,7 +166,13 @@ class Camera:
         Raises ValueError, TypeError for what is no JSON, or more than 256 KiB; OutboxFull, OSError.
         """
         health_id = str(uuid.uuid4())
-        body = {"component": component, "status": status, "message": message, "details": dict(details or {})}
+        body = {
+            "health_id": health_id,
+            "component": component,
+            "status": status,
+            "message": message,
+            "details": dict(details or {}),
+        }
         await self._add(HEALTH, health_id, datetime.now(UTC), body, ())
         return health_id
 

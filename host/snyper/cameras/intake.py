@@ -72,6 +72,7 @@ def health_of(body: object) -> Health:
     component, status = (_name(name, _needed(fields, name)) for name in ("component", "status"))
     message = fields.get("message")
     details = fields.get("details")
+    health_id = fields.get("health_id")
     return Health(
         camera_id=camera,
         checkpoint_id=checkpoint,
@@ -82,6 +83,7 @@ def health_of(body: object) -> Health:
         details=_details(
             details if isinstance(details, Mapping) else {} if details is None else {"value": details}
         ),
+        health_id=None if health_id in (None, "") else _name("health_id", health_id),
     )
 
 

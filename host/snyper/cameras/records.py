@@ -58,7 +58,9 @@ class Detection:
 
 @dataclass(frozen=True)
 class Health:
-    """The state of a component of a camera. `timestamp` is as sent; `details` is JSON."""
+    """The state of a component of a camera. `timestamp` is as sent; `details` is JSON. With a `health_id` of
+    the device it is known among the last ones of that camera.
+    """
 
     camera_id: str
     checkpoint_id: str
@@ -68,6 +70,7 @@ class Health:
     message: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    health_id: str | None = None
 
 
 @dataclass(frozen=True)

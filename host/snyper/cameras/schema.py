@@ -114,6 +114,13 @@ device_ids = Table(
     Column("hash", Text, primary_key=True),
     Column("digest", Text, nullable=False),
 )
+# Of each camera the ids of its last health checks, as JSON: one that has lost the answer tells it again.
+told_healths = Table(
+    "told_healths",
+    TABLES,
+    Column("camera_id", Text, primary_key=True),
+    Column("ids", Text, nullable=False),
+)
 healths = Table(
     "healths",
     TABLES,

@@ -2,14 +2,13 @@
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from snyper.cameras.camera import DETECTION, HEALTH, MAX_BATCH, SERVICE, SILENCE_S
 from snyper.cameras.intake import detection_of, health_of, registration_of
-from snyper.cameras.records import Accepted, CamerasError, Health, Overloaded
+from snyper.cameras.records import Accepted, CamerasError, Overloaded
 from snyper.cameras.service import Cameras
 from snyper.gateway.app import Gateway
 from snyper.services.async_server import AsyncServer
@@ -18,7 +17,6 @@ from snyper.services.execution import Declined
 from snyper.services.remote_exceptions import Busy
 
 RETRY_AFTER_S = 1.0
-MAX_TOLD = 16 * 1_024  # health checks that are known again: a camera has 16 under way
 Answer = dict[str, Any]
 Grants = Mapping[str, Sequence[str]]  # cameras that the device key of a name speaks for beside its own
 
@@ -61,7 +59,6 @@ class LinkedCameras:
     def __init__(self, cameras: Cameras, grants: Grants) -> None:
         self._cameras = cameras
         self._grants = grants
-        self._told: OrderedDict[tuple[str, str], None] = OrderedDict()  # the last health checks
 
     async def register(self, about: dict[str, Any]) -> Answer:
         """Register a camera: `camera_id`, `checkpoint_id`. Raises PermissionError, ValueError."""
@@ -114,13 +111,13 @@ class LinkedCameras:
 
     async def _take(self, told: Any, is_live: bool) -> Answer:
         try:
-            item_id, kind, body, pictures = told
+            _, kind, body, pictures = told
             body = {**body, **_fields_of(pictures)}
             principal = self._check(body.get("camera_id"))
             if kind == DETECTION:
                 return _taken(await self._cameras.detect(detection_of(body), principal, is_live))
             if kind == HEALTH:
-                return await self._take_health(str(item_id), health_of(body), principal, is_live)
+                return _taken(await self._cameras.health(health_of(body), principal, is_live))
             return _refused(f"this service takes no {kind}")
         except PermissionError as error:
             return {"outcome": "forbidden", "why": str(error)}
@@ -130,17 +127,6 @@ class LinkedCameras:
             return _refused(str(error))
         except (TypeError, ValueError):
             return _refused("it is no id, kind, body and pictures")
-
-    async def _take_health(self, item_id: str, health: Health, principal: str, is_live: bool) -> Answer:
-        """Take a health check once: a camera that has lost the answer tells it again."""
-        key = (health.camera_id, item_id)
-        if key in self._told:
-            return {"outcome": "taken", "id": item_id, "warnings": []}
-        accepted = await self._cameras.health(health, principal, is_live)
-        self._told[key] = None
-        if len(self._told) > MAX_TOLD:
-            self._told.popitem(last=False)
-        return _taken(accepted)
 
 
 def _fields_of(pictures: Sequence[tuple[str, Any]]) -> dict[str, Any]:
