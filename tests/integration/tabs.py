@@ -19,7 +19,7 @@ class Tab:
 
     def __init__(self, stack: ExitStack, about: dict[str, str]) -> None:
         self.id = about["id"]
-        self.received = 0
+        self._received = 0
         self._socket = stack.enter_context(connect(about["webSocketDebuggerUrl"], max_size=None))
         self._calls = 0
         self._call("Network.enable")
@@ -32,6 +32,11 @@ class Tab:
         """Return what a script says, awaited."""
         found = self._call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         return found["result"].get("value")
+
+    def received(self) -> int:
+        """Return how many bytes its WebSockets were sent by now."""
+        self.evaluate("0")  # what came before its answer is counted
+        return self._received
 
     def until(self, script: str) -> None:
         """Wait until a script says something true."""
@@ -46,7 +51,7 @@ class Tab:
         while True:
             message = json.loads(self._socket.recv(DEADLINE_MS / 1000))
             if message.get("method") == "Network.webSocketFrameReceived":
-                self.received += len(message["params"]["response"]["payloadData"].encode())
+                self._received += len(message["params"]["response"]["payloadData"].encode())
             elif message.get("id") == self._calls:
                 return message["result"]
 
