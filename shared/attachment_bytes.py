@@ -45,18 +45,23 @@ def fill(
     parser: "MessageLineParser", data: "bytes | bytearray | memoryview"
 ) -> "tuple[SocketMessage | None, bytes | bytearray | memoryview]":
     """Take bytes that belong to the last line. Returns its message if that is whole now, and what is left."""
-    message = parser.message
     count = min(len(data), parser.missing)
-    parser.missing -= count
+    return _put(parser, data[:count]), data[count:]
+
+
+def _put(parser: "MessageLineParser", data: "bytes | bytearray | memoryview") -> "SocketMessage | None":
+    """Take bytes of which all belong to the last line. Returns its message if that is whole now."""
+    message = parser.message
+    parser.missing = missing = parser.missing - len(data)
     if message is not None:
         buffer: "memoryview" = parser.buffer  # type: ignore[assignment]
         if getattr(data, "obj", data) is not message.attachment:
-            buffer[:count] = data[:count]  # on a board also where they are already
-        parser.buffer = buffer[count:] if parser.missing else None
-    if parser.missing:
-        return None, data
+            buffer[: len(data)] = data  # on a board also where they are already
+        parser.buffer = buffer[len(data) :] if missing else None
+    if missing:
+        return None
     parser.message = None
-    return message, data[count:]
+    return message
 
 
 def follow(core: "LinkCore", data: "Any", size: int) -> "Iterator[SocketMessage | None] | tuple[()]":
@@ -75,8 +80,11 @@ def follow(core: "LinkCore", data: "Any", size: int) -> "Iterator[SocketMessage 
             return _both(core, item, data)
     if len(data) > parser.missing:
         return core._take_each(data)
-    message = fill(parser, data)[0]
-    return () if message is None else core.take_one(message)
+    message = _put(parser, data)
+    if message is None:
+        return ()
+    request = core._take(message)
+    return () if request is None else iter((request,))
 
 
 def _both(

@@ -191,7 +191,11 @@ class LinkCore:
                 return parser.follow(self, data, size)  # type: ignore[no-any-return]
             return self._take_each(data)
         if self.close_error is None:
-            return self.take_one(parser.parse_line(data))
+            item = parser.parse_line(data)
+            if item is not None or not parser.missing:
+                request = self._take(item)
+                if request is not None:
+                    return iter((request,))
         return ()
 
     def check(self, now_us: int) -> None:
@@ -344,16 +348,6 @@ class LinkCore:
 
     # --- what comes
 
-    def take_one(
-        self, item: "SocketMessage | ProtocolError | None"
-    ) -> "Iterator[SocketMessage | None] | tuple[()]":
-        """Take what a whole line says, if it is not one whose bytes are still to come."""
-        if item is not None or not self._parser.missing:
-            request = self._take(item)
-            if request is not None:
-                return iter((request,))
-        return ()
-
     def _take_each(self, data: bytes) -> "Iterator[SocketMessage | None]":
         for item in self._parser.read(data):
             if self.close_error is not None:
@@ -370,6 +364,10 @@ class LinkCore:
             return None
         message_type = item.type
         self._last_word = None
+        if message_type in STREAM_TYPES and self.admit is None:  # which nobody answers
+            if self.on_stream is not None:
+                self.on_stream(item)
+            return None
         id = item.id
         if id is not None and id in self._pending and self._may_be_reply(item):
             on_reply, token = self._pending.pop(id)
@@ -393,9 +391,6 @@ class LinkCore:
             assert id is not None
             self._answer_ping(encode_json(id))
             self._notify_health(item)
-        elif message_type in STREAM_TYPES:  # which nobody answers
-            if self.on_stream is not None:
-                self.on_stream(item)
         elif self.handler_of(item) is None:
             self._refuse(ProtocolError(ErrorCode.UNKNOWN_TYPE, "nobody here answers `%s`" % message_type, id))
         elif self.under_way >= MAX_HANDLERS + (message_type == MessageType.CEASE_FIRE):

@@ -13,7 +13,7 @@ from snyper.shared.clock import now_ms, now_us
 from snyper.shared.clock_sync import ClockSync
 from snyper.shared.hub_clock import HubClock
 from snyper.shared.link_core import CloseReason
-from snyper.shared.runtime import MAX_CHUNK_BYTES, sleep_ms
+from snyper.shared.runtime import MAX_CHUNK_BYTES, byte_view, sleep_ms
 from snyper.shared.socket_protocol import (
     MAX_INTEGER,
     ErrorCode,
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 MAX_QUEUED_BYTES = 64 * MAX_CHUNK_BYTES  # of a reader that the network does not let through
 CLOSE_MS = 1_000  # that the end of a stream waits for what is queued
 _COMPUTER_BYTES = 65_536  # after a line, that a computer takes
-_JOINED_BYTES = 1_024  # more has no place a second time on a board; less is one packet
 _SENDS_PER_TURN = 8  # before others get their turn
 _LOOK_MS = 10  # between two looks at that
 _ITEM = (
@@ -252,8 +251,10 @@ class SourceStream:
             own_stamps = stamps = source_us, 0, source_us
             if clock.is_set:
                 stamps = clock.hub_us(source_us), clock.uncertainty_us(source_us), source_us
-            marks, own_marks = encode_json(self._marks)[1:-1], encode_json(self._own_marks)[1:-1]
-            self._marks, self._own_marks = [], []
+            marks = own_marks = b""
+            if self._marks:
+                marks, own_marks = encode_json(self._marks)[1:-1], encode_json(self._own_marks)[1:-1]
+                self._marks, self._own_marks = [], []
             for reader in self.readers[:]:
                 if reader.is_direct:
                     reader.take(seq, count, own_stamps, own_marks, view)
@@ -306,19 +307,13 @@ class SourceStream:
 
     def _checked(self, samples: "Any") -> "tuple[memoryview, int]":
         """Return the bytes of samples, and how many there are. Raises TypeError, ValueError."""
-        view: "Any" = memoryview(samples)
-        if hasattr(view, "nbytes"):
-            self._check_items(view)
-            size = view.nbytes
-            if not view.c_contiguous:
-                view = memoryview(view.tobytes())
-            elif size:
-                view = view.cast("B")
-        else:  # a board's says nothing of what is in it
-            item = len(bytes(view[:1]))
-            size = len(view) * item
-            if item and self._item_bytes % item:
-                raise TypeError("items of %d bytes in a stream of %s" % (item, self.spec["dtype"]))
+        items: "Any" = memoryview(samples)
+        view = byte_view(items)
+        size = len(view)
+        if hasattr(items, "nbytes"):
+            self._check_items(items)
+        elif size and self._item_bytes % (size // len(items)):  # a board's says nothing of what is in it
+            raise TypeError("items of %d bytes in a stream of %s" % (size // len(items), self.spec["dtype"]))
         count = size // self.sample_bytes
         if count * self.sample_bytes != size:
             raise ValueError("%d bytes are no whole number of samples of %d" % (size, self.sample_bytes))
@@ -418,10 +413,7 @@ class _Reader:
             marks += _LOST % (seq - self._next_seq)
         self._next_seq = seq + count
         line = _ITEM % (self._id, seq, stamps[0], stamps[1], stamps[2], marks, size)
-        if size <= _JOINED_BYTES:
-            self._send_line(line + view)
-        else:
-            self._send_line(line, view)
+        self._send_line(line, view)
 
     def _send_line(self, line: bytes, view: "Any" = None) -> None:
         try:

@@ -1,6 +1,7 @@
 """A source of streams over a link: what it sends, to whom, and what becomes of it where nobody takes it."""
 
 import asyncio
+import gc
 from array import array
 
 from snyper.shared.socket_protocol import MessageType, ProtocolError, SocketMessage
@@ -122,6 +123,38 @@ async def test_what_is_more_than_a_reader_takes_comes_in_blocks_of_whole_samples
 
 
 async def test_the_bytes_of_an_array_are_right_after_a_write_that_was_cut() -> None:
+    await _cut_writes(True)
+
+
+async def test_they_are_right_without_memory_to_join_them_with_their_line() -> None:
+    await _cut_writes(False)
+
+
+async def test_a_block_that_the_network_takes_needs_no_memory_for_its_samples() -> None:
+    """A board has no large piece of it for each, and to find one takes longer than all the rest."""
+    if not hasattr(gc, "mem_alloc"):
+        return
+    async with _Reading(dtype="<f4") as reading:
+        reading.keeps = False
+        reading.far.peer_max_chunk_bytes = 65_536
+        reading.near.max_chunk_bytes = reading.near._parser.max_chunk_bytes = 16_384
+        await reading.read(max_block_bytes=16_384)
+        samples = array("f", range(4_096))
+        await reading.stream.send(samples)
+        await reading.until(lambda: reading.samples == 4_096)
+        gc.collect()
+        gc.disable()
+        try:
+            before = gc.mem_alloc()
+            await reading.stream.send(samples)
+            taken = gc.mem_alloc() - before
+        finally:
+            gc.enable()
+        await reading.until(lambda: reading.samples == 8_192)
+    assert taken < 4_096, taken
+
+
+async def _cut_writes(joins: bool) -> None:
     """`Stream.write` of MicroPython's asyncio counts bytes, and goes on at that item."""
     async with _Reading(max_queued_bytes=1 << 30, dtype="<u2") as reading:
         reading.keeps = False
@@ -138,6 +171,7 @@ async def test_the_bytes_of_an_array_are_right_after_a_write_that_was_cut() -> N
         await reading.read(max_block_bytes=2_000)
         reading.near.on_stream = check
         reading.near._stream.pause_reading()
+        reading.far._stream._joins = joins
         sent = 0
         samples = array("H", range(1_000))
         while reading.far.writable:

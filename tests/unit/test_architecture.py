@@ -181,7 +181,7 @@ def test_nothing_that_is_installed_knows_the_tools_or_the_tests() -> None:
 # What is neither Python's own nor of this project, and which room may import it.
 OF_THE_BOARD = {"framebuf", "machine", "micropython", "network", "tls", "vfs"}
 OF_OTHERS = {
-    "shared": {"tls"},
+    "shared": {"tls", "uctypes"},
     "firmware": OF_THE_BOARD,
     "host/snyper/system": {"cryptography"},
     "host/snyper/device": set[str](),

@@ -186,9 +186,9 @@ class StreamReader:
         samples.flags.writeable = False
         lost = self._lost_before + max(0, seq - self._next_seq)
         self._lost_before = 0
-        self._next_seq = seq + len(samples)
+        self._next_seq = arrived.next_seq
         self.blocks += 1
-        self.samples += len(samples)
+        self.samples += arrived.next_seq - seq
         self.lost += lost
         at_us = arrived.stamps[0]
         lag_us = clock.hub_us(arrived.came_us) - at_us if clock.is_set else 0

@@ -7,6 +7,7 @@ for `hub`. Sends as soon as somebody reads, then waits until it is ended.
 """
 
 import asyncio
+import gc
 import sys
 from array import array
 
@@ -37,6 +38,7 @@ async def send_raw(port: int, count: int, samples: "array[float]") -> None:
 
 
 async def send(stream: "SourceStream", count: int, samples: "array[float]") -> None:
+    gc.collect()  # as a board does at its start
     while not stream.is_read:
         await sleep_ms(1)
     for _ in range(count):
