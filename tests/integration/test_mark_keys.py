@@ -168,3 +168,18 @@ async def test_a_stream_that_takes_no_mark(tmp_path: Path) -> None:
             await until(lambda: names() == ["x"], "it should be recorded")
         assert case.names == []
         assert await ended(running, b"\x03") == 0
+
+
+async def test_what_is_typed_stands_below_the_lines_that_come() -> None:
+    async with (
+        read_by_another() as case,
+        in_terminal("stream", "lab1", "count", **case.variables) as (running, screen),
+    ):
+        await until(lambda: takes_keys(running), "it should take keys")
+        os.write(running.terminal, b"\rdoor")
+        await until(lambda: "mark: door_" in screen(), "it should show what is typed")
+        typed = screen().index("mark: door_")
+        await until(lambda: screen().count("mark: door_") > 1, "it should show it again")
+        assert "samples/s" in screen()[typed:]
+        assert "mark: door_lab1" not in screen()
+        assert await ended(running, b"\x03") == 0

@@ -61,10 +61,29 @@ class Typing:
         return "" if self.line is None else f"mark: {self.line}_"
 
 
-def show_line(typed: str) -> None:
-    """Show the name that is being typed at the end of a terminal on which nothing else is drawn."""
-    err.file.write(f"\r\x1b[K{harmless(typed)}")
-    err.file.flush()
+class TypedLine:
+    """The name that is being typed, at the end of a terminal that has lines alone."""
+
+    _typed = ""
+
+    def show(self, typed: str) -> None:
+        """Show it as it is now."""
+        if typed != self._typed:
+            self._typed = typed
+            self._write()
+
+    def above(self, write: Callable[[], object]) -> None:
+        """Have `write` write lines, which come above it."""
+        if self._typed:
+            err.file.write("\r\x1b[K")
+            err.file.flush()
+        write()
+        if self._typed:
+            self._write()
+
+    def _write(self) -> None:
+        err.file.write(f"\r\x1b[K{harmless(self._typed)}")
+        err.file.flush()
 
 
 def name_of(text: str) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from snyper.cli import extras
 from snyper.cli.commands import HubOption, Json, run, warn_of_losses
-from snyper.cli.mark_keys import HINT, marking, show_line
+from snyper.cli.mark_keys import HINT, TypedLine, marking
 from snyper.cli.output import can_redraw, err, fail, out
 from snyper.client import DEFAULT_HUB, ProtocolError, connect
 from snyper.client.labels import plural
@@ -85,7 +85,7 @@ def record(
                 shows = can_redraw(err) and not as_json
                 showing = asyncio.create_task(_show(begun, marks)) if shows else None
                 try:
-                    with marking(marks.mark, marks.show if shows else show_line, takes_lines=True):
+                    with marking(marks.mark, marks.show if shows else TypedLine().show, takes_lines=True):
                         async with asyncio.TaskGroup() as tasks:
                             for number, name in enumerate(streams):
                                 place = spill / str(number)

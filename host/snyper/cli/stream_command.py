@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import aclosing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from typer.core import TyperGroup
 from snyper.cli import extras, screens
 from snyper.cli.commands import HubOption, Json, run, warn_of_losses
 from snyper.cli.help_page import App
-from snyper.cli.mark_keys import StreamMarks, marking, show_line
+from snyper.cli.mark_keys import StreamMarks, TypedLine, marking
 from snyper.cli.output import err, fail, out
 from snyper.client import DEFAULT_HUB, ProtocolError, connect
 from snyper.client.labels import natural
@@ -117,10 +118,13 @@ def read_stream(
             async with asyncio.timeout(duration), connect(hub, reconnect=True) as console:
                 warn_of_losses(console, hub)
                 reader = console.read_stream(reading.name, history=history)
-                ticking = asyncio.create_task(_tick(reading, as_json))
+                line = TypedLine()
+                ticking = asyncio.create_task(_tick(reading, as_json, line))
                 try:
-                    marks = StreamMarks(console, reading.name, err.print)
-                    with marking(marks.mark, show_line):
+                    marks = StreamMarks(
+                        console, reading.name, lambda said: line.above(lambda: err.print(said))
+                    )
+                    with marking(marks.mark, line.show):
                         async with aclosing(reader.__aiter__()) as blocks:
                             async for block in blocks:
                                 reading.take(reader, block)
@@ -140,12 +144,16 @@ def read_stream(
             err.print(reading.ending())
 
 
-async def _tick(reading: Any, as_json: bool) -> None:
+async def _tick(reading: Any, as_json: bool, line: TypedLine) -> None:
     """Say each second what came in it."""
     while True:
         await asyncio.sleep(_SECOND_S)
-        second = reading.second()
-        if as_json:
-            print_json(second)
-        else:
-            out.print(reading.line(second), soft_wrap=True)
+        line.above(partial(_say, reading, as_json))
+
+
+def _say(reading: Any, as_json: bool) -> None:
+    second = reading.second()
+    if as_json:
+        print_json(second)
+    else:
+        out.print(reading.line(second), soft_wrap=True)
