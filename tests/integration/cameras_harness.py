@@ -1,6 +1,7 @@
 """`snyper gateway --cameras` as a process, and clients of it: those that exist, and one byte by byte."""
 
 import json
+import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ socketio = pytest.importorskip("socketio", reason="no python-socketio here: pip 
 
 
 DEADLINE_S = 20.0
+logging.getLogger("engineio.client").setLevel(logging.CRITICAL)  # it tells that it ends after a test has
 
 COMMON = {
     "camera_id": "camera_001",

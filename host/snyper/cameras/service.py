@@ -136,14 +136,18 @@ class Cameras:
         """Take a health check. Raises Overloaded."""
         return await self._take(health, principal, is_live)
 
-    def see(self, camera_id: str, checkpoint_id: str, silence_s: float) -> None:
+    def see(self, camera_id: str, checkpoint_id: str, silence_s: float, is_told: bool = True) -> None:
         """Take a sign of life of a camera that gives one at least every `silence_s`: without another in that
-        time, or once it is lost, it is not active.
+        time, or once it is lost, it is not active. `is_told`: listeners hear that it is there.
         """
-        if self._presence.see(camera_id, checkpoint_id, time.time(), self._loop.time() + silence_s):
+        until_s = self._loop.time() + silence_s
+        if self._presence.see(camera_id, checkpoint_id, time.time(), until_s) and is_told:
             self._tell_presence(camera_id, "online")
+        if self._expiry is not None and self._expiry.when() > until_s:
+            self._expiry.cancel()
+            self._expiry = None
         if self._expiry is None:
-            self._expiry = self._loop.call_later(silence_s, self._expire)
+            self._expiry = self._loop.call_at(until_s, self._expire)
 
     def lose(self, camera_id: str) -> None:
         """Take that a camera which gives signs of life is gone."""

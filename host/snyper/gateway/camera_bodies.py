@@ -122,14 +122,15 @@ def statistics_body(statistics: Statistics, connected_clients: int) -> dict[str,
     }
 
 
-def camera_body(state: CameraState) -> dict[str, object]:
-    """Return a camera of the list."""
+def camera_body(state: CameraState, is_asleep: bool) -> dict[str, object]:
+    """Return a camera of the list, which is asleep where it is not there and expected to be."""
+    silent = "asleep" if is_asleep else "inactive"
     return {
         "camera_id": state.camera_id,
         "checkpoint_id": state.checkpoint_id,
         "registered_at": None if state.registered_s is None else iso(state.registered_s),
         "last_seen": iso(state.last_seen_s),
-        "status": "active" if state.is_active else "inactive",
+        "status": "active" if state.is_active else silent,
         "detection_count": state.detection_count,
         "health_status": state.health_status or "unknown",
     }

@@ -13,12 +13,14 @@ from snyper.cameras.records import (
     MissingField,
     Overloaded,
     RecordQuery,
+    Registration,
 )
 from snyper.cameras.service import Cameras
 from snyper.cameras.times import seconds_of
 from snyper.device.serving.exchange import Exchange, Handler, Refusal
 from snyper.gateway import camera_bodies as bodies
 from snyper.gateway.app import Gateway
+from snyper.gateway.camera_silence import CameraSilence
 from snyper.gateway.places import Places, overloaded
 
 _DEFAULT_RECORDS = 20
@@ -32,9 +34,12 @@ _MEDIA_TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"
 class CameraRoutes:
     """The REST of cameras. `connected` counts the clients of Socket.IO."""
 
-    def __init__(self, gateway: Gateway, cameras: Cameras, connected: Callable[[], int]) -> None:
+    def __init__(
+        self, gateway: Gateway, cameras: Cameras, silence: CameraSilence, connected: Callable[[], int]
+    ) -> None:
         limits = gateway.limits
         self._cameras = cameras
+        self._silence = silence
         self._connected = connected
         self._most_bytes = limits["sio_message_mb"] * 1_000_000
         self._places = Places(limits["places"], limits["hold_s"])
@@ -91,6 +96,7 @@ class CameraRoutes:
         else:
             accepted = await self._cameras.register(item, exchange.principal)
             words = "Camera registered successfully"
+        self._silence.hear(item.camera_id, item.checkpoint_id, is_told=not isinstance(item, Registration))
         await exchange.answer_json(bodies.answer_of(item, accepted, words))
 
     async def _statistics(self, exchange: Exchange) -> None:
@@ -99,7 +105,7 @@ class CameraRoutes:
 
     async def _list(self, exchange: Exchange) -> None:
         states = await self._cameras.cameras()
-        listed = [bodies.camera_body(state) for state in states]
+        listed = [bodies.camera_body(state, self._silence.is_asleep(state.camera_id)) for state in states]
         await exchange.answer_json(
             {"success": True, "cameras": listed, "total_cameras": len(listed), "timestamp": bodies.now()}
         )

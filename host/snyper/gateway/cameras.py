@@ -7,14 +7,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from snyper.cameras.service import Cameras, opened
+from snyper.cameras.silence import Expectation, read_expectations
+from snyper.cameras.times import zone_named
 from snyper.device.addresses import is_loopback
 from snyper.gateway.app import Gateway
 from snyper.gateway.camera_events import CameraEvents, overloaded
 from snyper.gateway.camera_routes import CameraRoutes
+from snyper.gateway.camera_silence import CameraSilence
 from snyper.gateway.socket_io import PATH, SocketServer
 from snyper.shared.runtime import end_task
 
 ANY_PAGE = "*"
+EXPECTED = "cameras.toml"
 
 
 @asynccontextmanager
@@ -22,13 +26,16 @@ async def serving_cameras(
     gateway: Gateway, folder: Path, database: str | None, zone: str, origins: Collection[str]
 ) -> AsyncIterator[Cameras]:
     """Serve cameras for the block, to pages of `origins` too: ANY_PAGE for any; without any of them, to pages
-    of this computer. `zone` has today. Raises OSError, ValueError.
+    of this computer. `zone` has today. What is expected of single cameras stands in EXPECTED in `folder`.
+    Raises OSError, ValueError.
     """
+    expected = await asyncio.to_thread(_expected, folder / EXPECTED)
     async with opened(folder, database, zone=zone) as cameras:
         server = SocketServer(gateway, overloaded)
-        events = CameraEvents(cameras, server)
+        silence = CameraSilence(cameras, expected, zone_named(zone))
+        events = CameraEvents(cameras, server, silence)
         server.add_to(gateway)
-        CameraRoutes(gateway, cameras, lambda: server.count).add_to(gateway)
+        CameraRoutes(gateway, cameras, silence, lambda: server.count).add_to(gateway)
         gateway.guard.welcome(lambda path, origin: _is_ours(path) and _is_welcome(origin, origins))
         gateway.add_state(lambda: {"clients": server.count, "packets_dropped": server.dropped})
         tasks = [asyncio.create_task(events.tell()), asyncio.create_task(server.watch())]
@@ -38,6 +45,17 @@ async def serving_cameras(
             await server.end()
             for task in tasks:
                 await end_task(task)
+
+
+def _expected(file: Path) -> dict[str, Expectation]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    try:
+        return read_expectations(text)
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise ValueError(f"{file}: {error}") from None
 
 
 def _is_ours(path: str) -> bool:

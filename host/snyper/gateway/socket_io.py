@@ -126,6 +126,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self._clients: dict[str, _Client] = {}
         self._of_address: Counter[str] = Counter()
         self._principals: dict[str, str] = {}
+        self._on_left: list[Callable[[str], object]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.on("connect", self._connect)
         self.on("disconnect", self._disconnect)
@@ -144,6 +145,14 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         """How many packets were not sent to those who did not take them."""
         dropped: int = self.eio.dropped
         return dropped
+
+    def is_here(self, sid: str) -> bool:
+        """Tell whether a client is connected."""
+        return sid in self._principals
+
+    def on_left(self, callback: Callable[[str], object]) -> None:
+        """Have `callback` called with the id of each client that is gone."""
+        self._on_left.append(callback)
 
     def add_to(self, gateway: Gateway) -> None:
         """Serve it."""
@@ -189,6 +198,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     async def _disconnect(self, sid: str, reason: object = None) -> None:
         self._principals.pop(sid, None)
+        for callback in self._on_left:
+            callback(sid)
 
     # --- over HTTP and WebSockets
 

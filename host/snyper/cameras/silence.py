@@ -1,0 +1,92 @@
+"""For how long a camera may say nothing: three of its own intervals, and what is expected of it. Pure."""
+
+import re
+import tomllib
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import median
+
+MAX_KNOWN = 10_000  # cameras whose intervals are known; who was heard longest ago is forgotten first
+INTERVALS = 3
+FIRST_S = 60.0  # for who was heard once
+LEAST_S = 5.0
+MOST_S = 86_400.0
+_GAPS = 5  # of which the middle one is the interval
+_TOGETHER_S = 0.5  # what comes within that was sent together
+_MAX_GRACE_S = 86_400.0
+_SPAN = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
+
+
+class Intervals:
+    """The intervals at which cameras send that hold no connection. Times are in seconds, by a clock that
+    nobody sets.
+    """
+
+    def __init__(self) -> None:
+        self._heard: OrderedDict[str, tuple[float, deque[float]]] = OrderedDict()
+
+    def hear(self, camera_id: str, now_s: float) -> float:
+        """Note that a camera has sent something; return for how long it may be silent now."""
+        last_s, gaps = self._heard.get(camera_id, (None, deque(maxlen=_GAPS)))
+        if last_s is not None and now_s - last_s > _TOGETHER_S:
+            gaps.append(now_s - last_s)
+        self._heard[camera_id] = (now_s, gaps)
+        self._heard.move_to_end(camera_id)
+        if len(self._heard) > MAX_KNOWN:
+            self._heard.popitem(last=False)
+        return min(MOST_S, max(LEAST_S, INTERVALS * median(gaps))) if gaps else FIRST_S
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What is expected of a camera: it is gone after `grace_s` more than others, and asleep in these parts of
+    the day, of which each begins and ends at a minute of it.
+    """
+
+    grace_s: float = 0.0
+    asleep: tuple[tuple[int, int], ...] = ()
+
+    def is_asleep(self, moment: datetime) -> bool:
+        """Tell whether it is expected to be asleep."""
+        minute = moment.hour * 60 + moment.minute
+        return any(
+            begin <= minute < end if begin < end else minute >= begin or minute < end
+            for begin, end in self.asleep
+        )
+
+
+def read_expectations(text: str) -> dict[str, Expectation]:
+    """Read expectations, a table of TOML for each camera. Raises ValueError with what is wrong."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"it is no TOML: {error}") from None
+    return {camera_id: _expectation(camera_id, table) for camera_id, table in tables.items()}
+
+
+def _expectation(camera_id: str, table: object) -> Expectation:
+    if not isinstance(table, Mapping):
+        raise ValueError(f"{camera_id} is no table: write [{camera_id}]")
+    unknown = table.keys() - {"grace_s", "asleep"}
+    if unknown:
+        raise ValueError(f"{camera_id} has {min(unknown)!r}: there are grace_s and asleep")
+    grace_s = table.get("grace_s", 0.0)
+    if isinstance(grace_s, bool) or not isinstance(grace_s, int | float) or not 0 <= grace_s <= _MAX_GRACE_S:
+        raise ValueError(f"grace_s of {camera_id} is a number of seconds up to {_MAX_GRACE_S:,.0f}")
+    spans = table.get("asleep", [])
+    if not isinstance(spans, list):
+        raise ValueError(f"asleep of {camera_id} is a list, such as {_EXAMPLE}")
+    return Expectation(float(grace_s), tuple(_span(camera_id, span) for span in spans))
+
+
+_EXAMPLE = '["22:00-06:00"]'
+
+
+def _span(camera_id: str, span: object) -> tuple[int, int]:
+    found = _SPAN.fullmatch(span) if isinstance(span, str) else None
+    if found is None:
+        raise ValueError(f"asleep of {camera_id} has parts of a day, such as {_EXAMPLE}, not {span!r}")
+    from_hour, from_minute, to_hour, to_minute = map(int, found.groups())
+    return from_hour * 60 + from_minute, to_hour * 60 + to_minute
