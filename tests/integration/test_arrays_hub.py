@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from snyper.services import Client, Server
 from snyper.shared.device import Device
 from tests.integration.arrays_harness import Arrays, ended_gateways, saved
 from tests.integration.calls_harness import HubProcess, Powermeter
-from tests.integration.harness import wait_until
+from tests.integration.harness import HOST, wait_until
+from tests.integration.stream_harness import stream_hub
 from tests.integration.test_numpy_client import arrays
 
 NAME = "store"
@@ -302,6 +304,29 @@ def test_what_is_no_gateway(hub: HubProcess) -> None:
         pytest.raises(BadAnswer, match="no gateway with arrays"),
     ):
         client.list_arrays()
+
+
+async def test_the_keys_of_the_hub_decide(tmp_path: Path) -> None:
+    fleet, desk, eyes = (f"{name}:{at:064x}" for at, name in enumerate(("fleet", "desk", "eyes"), 1))
+    keys = (f"{fleet} fleet", f"{desk} console", f"{eyes} read")
+    async with stream_hub(keys=keys) as hub:
+        address = f"{HOST}:{hub.port}"
+        words = ("--hub", address, "--name", NAME)
+        gateway = await asyncio.to_thread(partial(Arrays, tmp_path, *words, SNYPER_KEY=fleet))
+
+        def talk() -> None:
+            with NumpyClient(hub=address, name=NAME, key=desk) as client:
+                assert client.upload_numpy_array([1, 2])["index"] == 0
+            for key, said in ((eyes, "may only read"), ("", "key"), (f"desk:{9:064x}", "key")):
+                with (
+                    NumpyClient(hub=address, name=NAME, key=key) as client,
+                    pytest.raises(Refused) as refused,
+                ):
+                    client.get_array(0)
+                assert (refused.value.status, said in str(refused.value)) == (403, True), refused.value
+
+        await asyncio.to_thread(talk)
+        assert await asyncio.to_thread(gateway.end) == 0
 
 
 class Liar:

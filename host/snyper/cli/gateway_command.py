@@ -222,7 +222,6 @@ async def _arrays_face(
 ) -> AsyncIterator[None]:
     """Serve arrays and a signal for the block, over HTTP and, with a name there, through a hub."""
     from snyper.gateway.array_routes import serving_arrays
-    from snyper.gateway.array_service import arrays_at_hub
     from snyper.gateway.stream_routes import serving_stream
 
     async with AsyncExitStack() as stack:
@@ -230,5 +229,7 @@ async def _arrays_face(
         if folder is not None:
             stored = await stack.enter_async_context(serving_arrays(gateway, folder))
             if hub is not None and name is not None:
+                from snyper.gateway.array_service import arrays_at_hub
+
                 await stack.enter_async_context(arrays_at_hub(gateway, stored, delivery, hub, name))
         yield
