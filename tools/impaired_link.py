@@ -37,7 +37,7 @@ class ImpairedLink:
         self.is_refusing = False  # new connections are closed at once
         self.connections = 0  # so far
         self._host = host
-        self._hub_port = hub_port
+        self.hub_port = hub_port
         self._seed = seed
         self._open = asyncio.Event()
         self._open.set()
@@ -96,7 +96,7 @@ class ImpairedLink:
             if self.is_refusing:
                 return
             hub_reader, hub_writer = await asyncio.open_connection(
-                self._host, self._hub_port, limit=_MAX_LINE_BYTES
+                self._host, self.hub_port, limit=_MAX_LINE_BYTES
             )
             writers.append(hub_writer)
             self._writers.update(writers)

@@ -10,6 +10,7 @@ from tools.faults.cases import (
     identity,
     lines,
     motions,
+    recordings,
     silence,
     strangers,
 )
@@ -23,6 +24,7 @@ _MODULES = (
     identity,
     lines,
     motions,
+    recordings,
     silence,
     strangers,
 )
