@@ -20,7 +20,9 @@ from snyper.gateway.app import Gateway
 from snyper.gateway.camera_link import cameras_at_hub
 from snyper.gateway.limits import LIMITS
 from snyper.services.async_client import AsyncClient
+from snyper.services.carrying import ClientEnd
 from snyper.shared.keys import Rights
+from snyper.shared.socket_protocol import SocketMessage
 from snyper.system.limits import complete_limits
 from tests.integration.calls_harness import HubProcess
 from tests.integration.harness import until
@@ -170,6 +172,34 @@ async def test_a_key_speaks_for_its_cameras_alone(tmp_path: Path) -> None:
                     await until(lambda one=one, why=why: why in one.delivery.why, why)  # type: ignore[misc]
                     assert (await one.counts()).waiting == 1  # until somebody sees to its key
             assert len(await plates(cameras)) == 4
+
+
+async def test_nobody_says_himself_what_he_has_proven(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = new_key("other")
+    with key_store.changing() as store:
+        store.add(other, Rights.DEVICE)
+        store.add(new_key("fleet"), Rights.FLEET)
+
+    def begin(end: ClientEnd) -> SocketMessage:
+        return end._request({"begin": True, "proven": ["lane", "lane"]})
+
+    monkeypatch.setattr(ClientEnd, "begin", begin)
+    with HubProcess() as hub:
+        camera = camera_of(hub, tmp_path, key=other.to_text(), name="other")
+        async with taking(tmp_path / "cameras", hub) as cameras, camera:
+            await camera.detection(ocr_results=["forged"])
+            why = "the key other does not speak for the camera lane"
+            await until(lambda: camera.delivery.why == why, why)
+            assert await cameras.cameras() == []
+    key_store.default_path().unlink()
+    with HubProcess() as hub:  # without keys all may speak for all
+        async with taking(tmp_path / "cameras", hub) as cameras, camera_of(hub, tmp_path, "yard") as camera:
+            await camera.detection(ocr_results=["A"])
+            async with asyncio.timeout(20):
+                await camera.flush()
+            assert sorted(await plates(cameras)) == ["A", "forged"]
 
 
 async def test_what_an_outbox_has_of_another_camera_blocks_nobody(tmp_path: Path) -> None:
