@@ -185,9 +185,32 @@ def test_the_newest_records(gateway: CameraGateway) -> None:
     assert sorted(found(f"after={cursor}")) == ["d27", "d28", "d29"]
     assert found("plate=ABC1234&limit=1") == ["d29"]
     assert found("plate=XYZ") == []
+    assert "cursor" in is_failure(gateway.get("/api/records?before=x"), 400)
     assert "after" in is_failure(gateway.get("/api/records?after=x"), 400)
     assert "from" in is_failure(gateway.get("/api/records?from=yesterday"), 400)
     assert found("until=2024-12-19T09:00:00Z") == []
+
+
+def test_many_records_and_large_ones(gateway: CameraGateway) -> None:
+    """More than are read at once come in one answer, up to a size; from there a cursor leads on."""
+    large = {**DETECTION, "camera_id": "camera_large", "notes": "x" * 200_000}
+    for number in range(120):
+        is_success(gateway.post("/api/detection", {**large, "detection_id": str(number)}))
+    for way, names in (("before", [str(number) for number in reversed(range(120))]), ("after", None)):
+        expected = names or [str(number) for number in range(120)]
+        found: list[str] = []
+        query = "" if way == "before" else "&after=0"
+        while len(found) < 120:
+            page = gateway.get(f"/api/records?limit=1000&camera_id=camera_large{query}").json()
+            assert 0 < page["returned_count"] == len(page["records"]) <= 100
+            found += [record["detection_id"] for record in page["records"]]
+            query = f"&{way}={page['next_cursor']}"
+        assert page["next_cursor"] is None
+        assert found == expected
+    for number in range(120):
+        body = {**DETECTION, "camera_id": "camera_many", "detection_id": str(number)}
+        is_success(gateway.post("/api/detection", body))
+    assert len(gateway.records("limit=119&camera_id=camera_many")) == 119
 
 
 def test_what_field_clients_send(gateway: CameraGateway) -> None:

@@ -41,8 +41,8 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Expectation:
-    """What is expected of a camera: it is gone after `grace_s` more than others, and asleep in these parts of
-    the day, of which each begins and ends at a minute of it.
+    """The expectation of one camera: it is gone after `grace_s` more than others, and asleep in these parts
+    of the day, of which each begins and ends at a minute of it.
     """
 
     grace_s: float = 0.0

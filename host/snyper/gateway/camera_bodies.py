@@ -2,8 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from snyper.cameras.intake import detection_of, health_of, registration_of
 from snyper.cameras.records import (
@@ -136,16 +135,21 @@ def camera_body(state: CameraState, is_asleep: bool) -> dict[str, object]:
     }
 
 
-def records_body(page: RecordPage) -> dict[str, Any]:
-    """Return the body of a page of records."""
-    return {
-        "success": True,
-        "records": [record_body(record) for record in page.records],
-        "total_count": page.total,
-        "returned_count": len(page.records),
-        "next_cursor": page.next_cursor,
+def record_parts(page: RecordPage) -> list[bytes]:
+    """Return the records of a page as JSON each."""
+    return [json.dumps(record_body(record), separators=(",", ":")).encode() for record in page.records]
+
+
+def records_body(parts: Sequence[bytes], last: RecordPage) -> bytes:
+    """Return the body of an answer with records, the last of which are of the page `last`."""
+    rest = {
+        "total_count": last.total,
+        "returned_count": len(parts),
+        "next_cursor": last.next_cursor,
         "timestamp": now(),
     }
+    tail = json.dumps(rest, separators=(",", ":"))[1:]
+    return b'{"success":true,"records":[%b],%b' % (b",".join(parts), tail.encode())
 
 
 def record_body(record: Record) -> dict[str, object]:

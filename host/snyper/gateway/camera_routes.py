@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC
 from http import HTTPStatus
 from urllib.parse import parse_qs
@@ -25,6 +26,8 @@ from snyper.gateway.places import Places, overloaded
 
 _DEFAULT_RECORDS = 20
 _MAX_RECORDS = 1_000
+_PAGE = 100  # read at once
+_MAX_ANSWER_BYTES = 16_000_000  # after which no more is read: 1,000 records have a quarter of it
 _MAX_FIELDS = 20  # of a query
 _SMALL_BYTES = 65_536  # a body of which needs no place
 _MAX_CURSOR = 2**63
@@ -115,19 +118,35 @@ class CameraRoutes:
         after = query.get("after")
         if after is not None and not (after.isdecimal() and after.isascii() and int(after) < _MAX_CURSOR):
             raise Malformed("after is the cursor of a record: a number")
-        page = await self._cameras.records(
-            RecordQuery(
-                limit=_limit(query.get("limit", "")),
-                after=None if after is None else int(after),
-                before=query.get("before"),
-                camera_id=query.get("camera_id") or None,
-                checkpoint_id=query.get("checkpoint_id") or None,
-                plate=query.get("plate") or None,
-                from_s=_time(query, "from"),
-                until_s=_time(query, "until"),
-            )
+        query_of_all = RecordQuery(
+            limit=_limit(query.get("limit", "")),
+            after=None if after is None else int(after),
+            before=query.get("before"),
+            camera_id=query.get("camera_id") or None,
+            checkpoint_id=query.get("checkpoint_id") or None,
+            plate=query.get("plate") or None,
+            from_s=_time(query, "from"),
+            until_s=_time(query, "until"),
         )
-        await exchange.answer_json(bodies.records_body(page))
+        await exchange.answer(200, await self._answer_records(query_of_all))
+
+    async def _answer_records(self, query: RecordQuery) -> bytes:
+        """Return an answer with as many records as are asked for, or as fit; it says where to go on."""
+        parts: list[bytes] = []
+        while True:
+            left = query.limit - len(parts)
+            try:
+                page = await self._cameras.records(replace(query, limit=min(_PAGE, left)))
+            except ValueError as error:  # of a cursor
+                raise Malformed(str(error)) from None
+            parts += await asyncio.to_thread(bodies.record_parts, page)
+            is_enough = len(parts) >= query.limit or sum(map(len, parts)) > _MAX_ANSWER_BYTES
+            if page.next_cursor is None or is_enough:
+                return bodies.records_body(parts, page)
+            if query.after is None:
+                query = replace(query, before=page.next_cursor)
+            else:
+                query = replace(query, after=int(page.next_cursor))
 
     async def _picture(self, exchange: Exchange) -> None:
         path = self._cameras.picture(exchange.path_values["name"])
