@@ -80,6 +80,24 @@ async def test_what_a_camera_tells_is_kept(tmp_path: Path) -> None:
             assert camera.delivery == Delivery(True, "")
 
 
+async def test_what_is_new_goes_before_what_waits(tmp_path: Path) -> None:
+    with HubProcess() as hub:
+        async with camera_of(hub, tmp_path) as camera:
+            for number in range(200):
+                await camera.detection(ocr_results=[f"old {number}"])
+        async with taking(tmp_path / "cameras", hub) as cameras, camera_of(hub, tmp_path) as camera:
+            for number in range(3):
+                await camera.detection(ocr_results=[f"new {number}"])
+            async with asyncio.timeout(60):
+                await camera.flush()
+            kept = await plates(cameras)
+    assert len(kept) == 203
+    assert [one for one in kept if one.startswith("old")] == [f"old {number}" for number in range(200)]
+    new = [kept.index(f"new {number}") for number in range(3)]
+    assert new == sorted(new)
+    assert new[-1] < 200 - MAX_BATCH  # what was told already is before them, and what was under way
+
+
 async def test_a_health_check_that_is_told_again_counts_once(tmp_path: Path) -> None:
     """Also where the gateway was killed before its answer came."""
     body = {"camera_id": "lane", "checkpoint_id": "gate", "timestamp": "x"}

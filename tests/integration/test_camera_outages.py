@@ -141,22 +141,6 @@ def test_killed_in_the_middle_of_everything(site: Site, who: str) -> None:
     assert site.gateway.statistics()["total_detections"] == len(kept)
 
 
-def test_what_is_new_goes_before_what_waits(site: Site) -> None:
-    site.gateway.end(signal.SIGKILL)
-    site.start_cameras("-n", "1", "--interval", "0.01")
-    site.cameras.wait_for(60)
-    site.end_cameras(signal.SIGKILL)
-    old = list(site.told)
-    with running_cameras(site, "-n", "1", "--interval", "0.5") as cameras:
-        cameras.wait_for(1)
-        first = cameras.told[0]
-        site.start_gateway()
-        wait_until(lambda: len(site.kept()) > 60, "all that waited")
-        kept = site.kept()
-    assert kept.index(first) == 0
-    assert [one for one in kept if one in old] == old
-
-
 def test_a_camera_that_is_silent_is_offline(site: Site) -> None:
     def status() -> Any:
         cameras = site.gateway.get("/api/cameras").json()["cameras"]
