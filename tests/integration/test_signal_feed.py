@@ -228,7 +228,7 @@ async def test_what_was_recorded_and_what_came_are_one_line(
         recording = await recorders.end(NAME)
         assert recording is not None
         assert recording.figures().endswith("none missing")
-        past = RecordedPast(tmp_path, recorders.clocks)
+        past = RecordedPast(tmp_path)
         for span_us in (10_000_000, 100_000_000):  # the latter has all in one column
             lines = SignalLines(signal, View(span_us), 50)
             await lines.take()

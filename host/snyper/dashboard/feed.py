@@ -48,7 +48,7 @@ class HubFeed:
         self.signals = SignalFeed(self.hub, model)
         self.recorders = SignalRecorders(self.hub, recordings)
         self.arrays = StoredArrays(gateway, model.hub)
-        self.past = RecordedPast(recordings, self.recorders.clocks)
+        self.past = RecordedPast(recordings)
         self.connection: HubClient | None = None
         self._poll_now = asyncio.Event()
 

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -13,7 +14,9 @@ import numpy
 
 from snyper.dashboard.faults import log_fault
 from snyper.recordings import Recording, RecordingError, open_recording
+from snyper.recordings.layout import DESCRIPTION
 from snyper.recordings.pyramid import channel_count
+from snyper.recordings.recording import read_description
 from snyper.recordings.retention import recordings_in
 from snyper.streams import StreamSpec
 from snyper.system import steady
@@ -24,7 +27,6 @@ LIST_S = 2.0  # between two looks at the folder
 GROWN_S = 10.0  # after which one that grows is opened again to see how much it has
 MOST_LISTED = 50  # the newest
 MOST_CHANNELS = 8
-SAME_CLOCK_US = 1_000_000  # two recordings whose clocks differ by less have the same: none is set
 EXPORT_BYTES = 4 << 20  # of samples in memory at once
 _SEGMENT = re.compile(r"\d{6,9}\.seg")
 
@@ -60,13 +62,11 @@ class RecordedPast:
     nothing is open in between, so that retention may remove it.
     """
 
-    def __init__(self, place: Path, clocks: Mapping[str, str]) -> None:
-        """`clocks` has the boot id of the hub of recordings that were made here."""
+    def __init__(self, place: Path) -> None:
         self.place = place
         self.shelf: list[Shelved] = []  # the newest first
         self.count = 0  # of all, shown or not
         self.problem = ""
-        self._clocks = clocks
         self._known: dict[str, tuple[tuple[int, ...], float, Shelved | None]] = {}
         self._listed_s = -LIST_S
         self._listing: asyncio.Task[None] | None = None
@@ -143,37 +143,35 @@ class RecordedPast:
 
     def _of_stream(self, stream: str, window: "Window", utc_ahead_us: int | None, hub_id: str) -> Past | None:
         parts = []
-        for folder in recordings_in(self.place):
+        for folder in self._folders_of(stream):
             try:
                 with open_recording(folder) as recording:
-                    if f"{recording.source}/{recording.stream}" != stream:
-                        continue
-                    ahead_us = self._ahead_us(recording, utc_ahead_us, hub_id)
+                    ahead_us = _ahead_us(recording, utc_ahead_us, hub_id)
                     if ahead_us is not None:
                         parts.append(_columns(recording, window, ahead_us))
             except (RecordingError, OSError, ValueError) as error:
                 log_fault("a recording cannot be read", error)
         return _merged([part for part in parts if part is not None])
 
-    def _ahead_us(self, recording: Recording, utc_ahead_us: int | None, hub_id: str) -> int | None:
-        """Return how far the hub's clock is ahead of a recording's; None where nobody knows."""
-        if hub_id and self._clocks.get(recording.folder.name) == hub_id:
-            return 0
-        own_us = recording.utc_us(0)
-        if own_us is None or utc_ahead_us is None:
-            return None
-        ahead_us = own_us - utc_ahead_us
-        return 0 if abs(ahead_us) < SAME_CLOCK_US else ahead_us
+    def _folders_of(self, stream: str) -> list[Path]:
+        """Return the newest recordings of a stream, in their order."""
+        found: list[Path] = []
+        for folder in recordings_in(self.place)[::-1]:
+            with suppress(RecordingError, OSError):
+                about = read_description(folder / DESCRIPTION)
+                if f"{about['source']}/{about['stream']}" == stream:
+                    found.append(folder)
+            if len(found) == MOST_LISTED:
+                break
+        return found[::-1]
 
     def samples_of(
         self, stream: str, from_us: int, to_us: int, utc_ahead_us: int | None, hub_id: str
     ) -> Iterator[tuple[StreamSpec, Array]]:
         """Yield the samples that the recordings of a stream have of a time of the hub's clock, each once."""
-        for folder in recordings_in(self.place):
+        for folder in self._folders_of(stream):
             with open_recording(folder) as recording:
-                if f"{recording.source}/{recording.stream}" != stream:
-                    continue
-                ahead_us = self._ahead_us(recording, utc_ahead_us, hub_id)
+                ahead_us = _ahead_us(recording, utc_ahead_us, hub_id)
                 if ahead_us is not None:
                     yield from _samples(recording, from_us - ahead_us, to_us - ahead_us)
                     from_us = max(from_us, _end_us(recording) + 1 + ahead_us)
@@ -209,6 +207,17 @@ def _state_of(folder: Path) -> tuple[int, ...]:
     found = [entry.stat() for entry in os.scandir(folder) if _SEGMENT.fullmatch(entry.name) is not None]
     latest_ns = max((one.st_mtime_ns for one in found), default=0)
     return len(found), sum(one.st_size for one in found), latest_ns
+
+
+def _ahead_us(recording: Recording, utc_ahead_us: int | None, hub_id: str) -> int | None:
+    """Return how far the clock of the hub with that boot id is ahead of a recording's: of one of another run
+    of the hub by the time of day. None where nobody knows.
+    """
+    last_id, base_us = recording.last_hub
+    if hub_id and last_id == hub_id:
+        return -base_us
+    own_us = recording.utc_us(0)
+    return None if own_us is None or utc_ahead_us is None else own_us - utc_ahead_us
 
 
 def _about(recording: Recording) -> Shelved | None:

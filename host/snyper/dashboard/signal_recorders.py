@@ -64,7 +64,6 @@ class SignalRecorders:
         self.place = place
         self.running: dict[str, Running] = {}
         self.problems: dict[str, str] = {}  # of those that ended by themselves: why
-        self.clocks: dict[str, str] = {}  # of the recordings that were made: the boot id of their hub
         self._hub = hub
         self._changing = asyncio.Lock()
         self._held = ExitStack()  # the place, and the folder for what it does not take in time
@@ -106,12 +105,7 @@ class SignalRecorders:
 
     async def _record(self, name: str, spill: Path, running: Running) -> None:
         try:
-
-            def begin(folder: Path, recorder: Recorder) -> None:
-                self.clocks[folder.name] = self._hub.boot_id
-                running.begin(folder, recorder)
-
-            await record_stream(self._hub, name, self.place, spill, begin)
+            await record_stream(self._hub, name, self.place, spill, running.begin)
             self.problems[name] = "the stream has ended"
         except ProtocolError as error:
             self.problems[name] = problem_of(error)
