@@ -208,8 +208,10 @@ class _Range:
                 link.cut()
             else:
                 link.is_held = True
-                await asyncio.sleep(rng.uniform(0, 0.5))
-                link.is_held = False
+                try:
+                    await asyncio.sleep(rng.uniform(0, 0.5))
+                finally:
+                    link.is_held = False
 
 
 @asynccontextmanager
