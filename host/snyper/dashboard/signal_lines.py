@@ -102,8 +102,7 @@ class SignalLines:
         return None if view.end_us is None else (view.end_us - 1) // self._width_us
 
     def _add(self, spec: StreamSpec, block: Block) -> None:
-        is_of_another_clock = self._live is not None and block.at_us // self._width_us < self._live.first
-        if self._live is None or spec != self._spec or is_of_another_clock:
+        if self._live is None or spec != self._spec or self._live.is_of_another_clock(block):
             count = int(numpy.prod(spec.shape, dtype=int))
             channels = range(min(count, MOST_CHANNELS))
             self._live = LiveColumns(spec, self._width_us, self._columns + 1, channels)

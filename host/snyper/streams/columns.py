@@ -64,6 +64,12 @@ class LiveColumns:
         self._samples = numpy.zeros((keep, 1), "i8")
         self._origin = numpy.zeros(shape[1])  # near all values, so that their squares are small
 
+    def is_of_another_clock(self, block: Block) -> bool:
+        """Return whether a block is from before all that is kept, as when a hub on a board started again: it
+        is to be shown alone.
+        """
+        return block.at_us // self.width_us < self.first
+
     def add(self, block: Block) -> None:
         """Add the samples of a block. Raises ValueError where they are not like the spec's."""
         if block.samples.shape[1:] != self.spec.shape or block.samples.dtype != self.spec.dtype:

@@ -113,7 +113,7 @@ class StreamPlot:
         spec = reader.spec
         assert spec is not None
         self._reader = reader
-        if self._columns is None or spec != self._spec or self._is_of_another_clock(block):
+        if self._columns is None or spec != self._spec or self._columns.is_of_another_clock(block):
             width_us = column_width_us(round(self.seconds * 1e6), COLUMNS)
             self._columns = LiveColumns(spec, width_us, COLUMNS, [self._channel])
             self._spec = spec
@@ -122,10 +122,6 @@ class StreamPlot:
         self._marks.extend(block.marks)
         self.lost += block.lost
         self._lag_us = block.lag_us
-
-    def _is_of_another_clock(self, block: Block) -> bool:
-        """Return whether a block is from before all that is shown, as when a hub on a board started again."""
-        return self._columns is not None and block.at_us // self._columns.width_us < self._columns.first
 
     def title(self) -> str:
         """Return what it is, and how it stands."""
