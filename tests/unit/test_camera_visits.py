@@ -48,6 +48,6 @@ def test_similar_plates_in_a_row_are_a_visit_with_its_best_picture() -> None:
 
 def test_another_camera_is_another_visit_and_no_plate_is_none() -> None:
     found = visits_of(
-        [record(1, 0.0, "A", "B"), record(2, 1.0, "A", camera="b"), record(3, 2.0), record(4, 3.0, "-")]
+        [record(1, 0.0, "A", "B", "a"), record(2, 1.0, "A", camera="b"), record(3, 2.0), record(4, 3.0, "-")]
     )
-    assert sorted((one.camera_id, one.plate) for one in found) == [("a", "A"), ("a", "B"), ("b", "A")]
+    assert sorted((one.camera_id, one.plate) for one in found) == [("a", "B"), ("a", "a"), ("b", "A")]

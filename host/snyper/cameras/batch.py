@@ -6,7 +6,6 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import tzinfo
 from typing import Any
 
 import sqlalchemy as sql
@@ -17,6 +16,7 @@ from snyper.cameras.plates import MAX_PLATE_CHARS, fold, fold_alike
 from snyper.cameras.recent import RecentBodies
 from snyper.cameras.records import Accepted, Detection, Health, Malformed, Picture, Registration
 from snyper.cameras.times import day_of, seconds_of
+from snyper.cameras.zones import Zones
 
 Item = Registration | Detection | Health
 MAX_PLATES = 64  # in one picture
@@ -49,13 +49,10 @@ class Incoming:
 
 
 class Batch:
-    """A batch that is written through `db`. Naive stamps are read in `zone`."""
+    """A batch that is written through `db`."""
 
-    def __init__(
-        self, database: Database, db: sql.Connection, recent: RecentBodies, zone: tzinfo, zone_name: str
-    ) -> None:
-        self._database, self._db, self._recent = database, db, recent
-        self._zone, self._zone_name = zone, zone_name
+    def __init__(self, database: Database, db: sql.Connection, recent: RecentBodies, zones: Zones) -> None:
+        self._database, self._db, self._recent, self._zones = database, db, recent, zones
         self._numbers: dict[str, int] = {
             row.name: row.value for row in db.execute(sql.select(schema.numbers))
         }
@@ -169,7 +166,7 @@ class Batch:
             self._recent.add(one.digest, double or own, one.received_s)
         one.cursor = self._next("detections")
         self._next("kept")
-        captured_s = seconds_of(item.timestamp, self._zone)
+        captured_s = seconds_of(item.timestamp, self._zones.of(item.camera_id))
         if captured_s is None:
             warnings.append("timestamp is no ISO 8601: the time at which it came stands for it")
         elif captured_s > one.received_s + MAX_SKEW_S:
@@ -276,8 +273,8 @@ class Batch:
             item = one.item
             row = cameras.setdefault(item.camera_id, _uncounted(one))
             row |= {"checkpoint_id": item.checkpoint_id, "last_seen_s": one.received_s}
-            day = days[day_of(one.received_s, self._zone).isoformat()]
-            captured_s = seconds_of(item.timestamp, self._zone) if one.is_live else None
+            day = days[day_of(one.received_s, self._zones.zone).isoformat()]
+            captured_s = seconds_of(item.timestamp, self._zones.of(item.camera_id)) if one.is_live else None
             if captured_s is not None:
                 row["skew_s"] = captured_s - one.received_s
             if isinstance(item, Registration):
@@ -294,7 +291,7 @@ class Batch:
         self._put_cameras(list(cameras.values()))
         self._put_days(
             {
-                "zone": self._zone_name,
+                "zone": self._zones.name,
                 "day": day,
                 "detections": counts["detections"],
                 "healths": counts["healths"],

@@ -2,17 +2,18 @@
 
 import json
 from collections.abc import Sequence
-from datetime import tzinfo
 from typing import Any
 
 import sqlalchemy as sql
 
 from snyper.cameras import schema
+from snyper.cameras.batch import MAX_SKEW_S
 from snyper.cameras.database import Database
 from snyper.cameras.plate_search import PlateSearch
 from snyper.cameras.plates import parse_pattern
 from snyper.cameras.records import CameraState, Picture, Record, RecordPage, RecordQuery, Statistics
 from snyper.cameras.times import day_of
+from snyper.cameras.zones import Zones
 
 MAX_LIMIT = 1_000
 _MAX_COUNTED = 10_000  # rows that a query without a counter counts
@@ -22,23 +23,22 @@ _TABLE = schema.detections
 
 
 class Queries:
-    """The queries of a database. `zone` has today; `zone_name` is what the counters of its days go by."""
+    """The queries of a database."""
 
-    def __init__(self, database: Database, zone: tzinfo, zone_name: str) -> None:
-        self._database = database
-        self._zone, self._zone_name = zone, zone_name
+    def __init__(self, database: Database, zones: Zones) -> None:
+        self._database, self._zones = database, zones
 
     def statistics(self, now_s: float) -> Statistics:
         """Return the counters. Raises sqlalchemy.exc.SQLAlchemyError."""
         cameras, days = schema.cameras, schema.days
-        today = day_of(now_s, self._zone).isoformat()
+        today = day_of(now_s, self._zones.zone).isoformat()
         active = sql.select(sql.func.count()).where(cameras.c.last_seen_s > now_s - _ACTIVE_S)
         with self._database.reading() as db:
             numbers = _numbers(db)
             last_seen_s = db.scalar(sql.select(sql.func.max(cameras.c.last_seen_s)))
             of_today = db.execute(
                 sql.select(days.c.detections, days.c.healths).where(
-                    days.c.zone == self._zone_name, days.c.day == today
+                    days.c.zone == self._zones.name, days.c.day == today
                 )
             ).first() or (0, 0)
             active_cameras = db.scalar(active) or 0
@@ -50,7 +50,7 @@ class Queries:
             unique_cameras=numbers.get("cameras", 0),
             active_cameras=active_cameras,
             last_update_s=last_seen_s or 0.0,
-            zone=self._zone_name,
+            zone=self._zones.name,
         )
 
     def cameras(self, now_s: float) -> list[CameraState]:
@@ -75,6 +75,7 @@ class Queries:
                 detection_count=row.detections,
                 health_status=health.get(row.camera_id, ""),
                 skew_s=row.skew_s,
+                warnings=_warnings(row.skew_s),
                 last_picture=_picture(row) if row.name else None,
             )
             for row in rows
@@ -192,6 +193,12 @@ def _worst_health(db: sql.Connection) -> dict[str, str]:
 
 def _badness(status: str) -> int:
     return {"healthy": 0, "warning": 2, "error": 3}.get(status.lower(), 1)
+
+
+def _warnings(skew_s: float | None) -> tuple[str, ...]:
+    if skew_s is None or abs(skew_s) <= MAX_SKEW_S:
+        return ()
+    return (f"its clock is {abs(skew_s):,.1f} s {'ahead' if skew_s > 0 else 'behind'}",)
 
 
 def _picture(row: Any) -> Picture:

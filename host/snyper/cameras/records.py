@@ -156,7 +156,8 @@ class RecordPage:
 @dataclass(frozen=True)
 class CameraState:
     """A camera as it is known. Times are in seconds since 1970 (UTC); `registered_s` is None for one that has
-    sent without having registered. `skew_s` is how far its clock is ahead, from its last live messages.
+    sent without having registered. `skew_s` is how far its clock is ahead, from its last live messages;
+    `warnings` are sentences for people.
     """
 
     camera_id: str
@@ -169,6 +170,7 @@ class CameraState:
     health_status: str
     skew_s: float | None = None
     last_picture: Picture | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

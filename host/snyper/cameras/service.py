@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -32,10 +32,12 @@ from snyper.cameras.records import (
     Statistics,
 )
 from snyper.cameras.retention import Retention
+from snyper.cameras.still import StillPictures
 from snyper.cameras.store import Store
 from snyper.cameras.thumbnails import Thumbnails
-from snyper.cameras.times import iso, zone_named
+from snyper.cameras.times import iso
 from snyper.cameras.visits import Visit, visits_of
+from snyper.cameras.zones import Zones
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -119,6 +121,7 @@ class Cameras:
         self._feeds: set[Feed] = set()
         self._thumbnails = Thumbnails(store.pictures)
         self._presence = Presence()
+        self._still = StillPictures()
         self._expiry: asyncio.TimerHandle | None = None  # of who is silent
         self._readers = ThreadPoolExecutor(_READERS, "camera records")
         self._thread = threading.Thread(target=self._write_all, name="camera writer", daemon=True)
@@ -165,7 +168,7 @@ class Cameras:
     async def cameras(self) -> list[CameraState]:
         """Return all cameras, by name."""
         found = await self._read(self._queries.cameras, time.time())
-        return [self._with_presence(camera) for camera in found] if self._presence else found
+        return [self._with_presence(self._with_warnings(camera)) for camera in found]
 
     async def records(self, query: RecordQuery) -> RecordPage:
         """Return a page of records. Raises ValueError for a cursor that is none."""
@@ -206,6 +209,11 @@ class Cameras:
         await self._thumbnails.close()
         await asyncio.to_thread(self._thread.join)
         await asyncio.to_thread(self._readers.shutdown)
+
+    def _with_warnings(self, camera: CameraState) -> CameraState:
+        if not self._still.is_still(camera.camera_id):
+            return camera
+        return replace(camera, warnings=(*camera.warnings, "its picture does not change"))
 
     def _with_presence(self, camera: CameraState) -> CameraState:
         is_here = self._presence.is_here(camera.camera_id)
@@ -346,8 +354,10 @@ class Cameras:
             if isinstance(outcome, Accepted):
                 if not outcome.is_known:
                     self._tell(_event(incoming, outcome))
-                    for _, picture in incoming.pictures:
+                    for place, picture in incoming.pictures:
                         self._thumbnails.add(picture.name)
+                        if place == 0:
+                            self._still.see(incoming.item.camera_id, picture.name.rpartition("/")[2])
                 if not future.done():
                     future.set_result(outcome)
             elif not future.done():
@@ -365,16 +375,17 @@ async def opened(
     limits: Limits | None = None,
     zone: str = "UTC",
     retention: Retention | None = None,
+    camera_zones: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Cameras]:
     """Open the cameras of a folder, which is made where it is missing. `database` is a URL such as
     postgresql://user@host/name, else it is SQLite in the folder. Naive stamps are read in `zone`, which has
     today too. Raises OSError, ValueError.
     """
-    limits, named = limits or Limits(), zone_named(zone)
+    limits, zones = limits or Limits(), Zones(zone, camera_zones)
     base = await asyncio.to_thread(_database, folder, database)
     try:
-        store = await asyncio.to_thread(Store, folder, base, named, zone, limits.keep_free_bytes)
-        cameras = Cameras(store, Queries(base, named, zone), limits)
+        store = await asyncio.to_thread(Store, folder, base, zones, limits.keep_free_bytes)
+        cameras = Cameras(store, Queries(base, zones), limits)
         sweeping = asyncio.create_task(cameras.keep_for(retention or Retention()))
         try:
             yield cameras

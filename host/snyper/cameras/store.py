@@ -5,7 +5,6 @@ import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import tzinfo
 from pathlib import Path
 
 import sqlalchemy as sql
@@ -20,22 +19,20 @@ from snyper.cameras.recent import WINDOW_S, RecentBodies
 from snyper.cameras.records import CamerasError, Detection, Overloaded
 from snyper.cameras.removal import Removal
 from snyper.cameras.retention import Retention, Sweep
+from snyper.cameras.zones import Zones
 
 _ERASED_AT_ONCE = 50
 _WRITERS = 8  # files synced at once: the disk writes its journal once for all of them
 
 
 class Store:
-    """A store in `folder`, with its rows in `database`. Naive stamps are read in `zone`, whose name is
-    `zone_name`; with less than `keep_free_bytes` of the disk free no picture is taken. Raises OSError.
+    """A store in `folder`, with its rows in `database`. With less than `keep_free_bytes` of the disk free no
+    picture is taken. Raises OSError.
     """
 
-    def __init__(
-        self, folder: Path, database: Database, zone: tzinfo, zone_name: str, keep_free_bytes: int
-    ) -> None:
+    def __init__(self, folder: Path, database: Database, zones: Zones, keep_free_bytes: int) -> None:
         self.pictures = PictureFolder(folder / "pictures")
-        self._database = database
-        self._zone, self._zone_name = zone, zone_name
+        self._database, self._zones = database, zones
         self._keep_free_bytes = keep_free_bytes
         self._recent = RecentBodies()
         self._removal = Removal(database, self.pictures)
@@ -125,7 +122,7 @@ class Store:
         """Write rows in one transaction; where an item is at fault, each in one of its own."""
         try:
             with self._database.writing() as db:
-                batch = Batch(self._database, db, self._recent, self._zone, self._zone_name)
+                batch = Batch(self._database, db, self._recent, self._zones)
                 outcomes = batch.write(items)
         except Exception as error:
             self._load_recent()

@@ -50,9 +50,8 @@ def visits_of(records: Iterable[Record]) -> list[Visit]:
     for record in sorted(records, key=lambda one: (one.time_s, one.cursor)):
         place = (record.camera_id, record.checkpoint_id)
         near = [one for one in open_visits.get(place, []) if record.time_s < one.last_s + GAP_S]
-        for plate in record.ocr_results:
-            if not fold(plate):
-                continue
+        plates = {fold(plate): plate for plate in record.ocr_results if fold(plate)}
+        for plate in plates.values():
             alike = [one for one in near if one.is_of(record, plate)]
             visit = max(alike, key=lambda one: fold(plate) == fold(one.plate), default=None)
             if visit is None:

@@ -1,0 +1,78 @@
+"""Stamps as cameras send them, days of a zone, pictures that do not change."""
+
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, strategies as st
+
+from snyper.cameras.still import SAME_PICTURES, StillPictures
+from snyper.cameras.times import day_bounds, day_of, iso, seconds_of, zone_named
+from snyper.cameras.zones import Zones
+
+BANGKOK, BERLIN = ZoneInfo("Asia/Bangkok"), ZoneInfo("Europe/Berlin")
+TEN_S = datetime(2024, 12, 19, 10, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("stamp", "expected"),
+    [
+        ("2024-12-19T10:00:00Z", TEN_S),
+        ("2024-12-19T17:00:00+07:00", TEN_S),
+        ("2024-12-19T17:00:00", TEN_S),
+        ("2024-12-19 17:00:00.250", TEN_S + 0.25),
+        ("2024-12-19T10:00:00.123456789Z", TEN_S + 0.123456),
+        (" 2024-12-19T10:00:00Z\n", TEN_S),
+        ("", None),
+        ("yesterday", None),
+        ("1734602400", None),
+        ("0001-01-01T00:00:00", None),
+        ("9999-12-31T23:59:59-23:59", None),
+        ("2024-02-30T00:00:00Z", None),
+        ("2024-12-19T10:00:00Z" + "0" * 100_000, None),
+    ],
+)
+def test_a_stamp_means_this(stamp: str, expected: float | None) -> None:
+    assert seconds_of(stamp, BANGKOK) == expected
+
+
+@given(st.text(max_size=80))
+def test_no_stamp_does_harm(stamp: str) -> None:
+    seconds = seconds_of(stamp, BERLIN)
+    if seconds is not None:
+        assert seconds_of(iso(seconds), BANGKOK) == pytest.approx(seconds, abs=0.001)
+        day_of(seconds, BERLIN)
+
+
+def test_an_hour_that_is_there_twice_or_not_at_all() -> None:
+    assert seconds_of("2026-10-25T02:30:00", BERLIN) == datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp()
+    assert seconds_of("2026-03-29T02:30:00", BERLIN) == datetime(2026, 3, 29, 1, 30, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(("day", "hours"), [((2026, 3, 29), 23), ((2026, 10, 25), 25), ((2026, 6, 1), 24)])
+def test_a_day_has_its_hours(day: tuple[int, int, int], hours: int) -> None:
+    begin, end = day_bounds(date(*day), BERLIN)
+    assert (end - begin) / 3600 == hours
+    assert day_of(begin, BERLIN) == day_of(end - 0.001, BERLIN) == date(*day)
+    assert day_of(begin - 0.001, BERLIN) != day_of(end, BERLIN) != date(*day)
+
+
+@pytest.mark.parametrize("name", ["", "Nowhere", "../../etc/passwd", "/etc/passwd", "a\0b", "x" * 300])
+def test_a_zone_that_is_none_is_said(name: str) -> None:
+    with pytest.raises(ValueError, match="no time zone"):
+        zone_named(name)
+
+
+def test_each_camera_has_its_zone() -> None:
+    zones = Zones("Europe/Berlin", {"lane": "Asia/Bangkok"})
+    assert (zones.of("lane"), zones.of("yard"), zones.zone) == (BANGKOK, BERLIN, BERLIN)
+
+
+def test_a_picture_that_does_not_change_is_noticed() -> None:
+    still = StillPictures()
+    for _ in range(SAME_PICTURES):
+        assert not still.is_still("lane")
+        still.see("lane", "same")
+    assert still.is_still("lane")
+    still.see("lane", "other")
+    assert not still.is_still("lane")
