@@ -268,7 +268,8 @@ class SourceStream:
     async def flush(self) -> None:
         """Wait until each reader has been sent what there was, for a source that has the time."""
         for reader in self.readers[:]:
-            await reader.flush()
+            if reader.is_behind:
+                await reader.flush()
 
     def mark(self, name: str, source_us: "int | None" = None) -> None:
         """Give the instant `source_us` of `now_us()`, or now, a name of at most MAX_TEXT_BYTES. It goes with
