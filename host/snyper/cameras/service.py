@@ -298,9 +298,9 @@ class Cameras:
         while not await self._work(sweep.step):
             pass
 
-    async def keep_for(self, retention: Retention) -> None:
-        """Sweep every few minutes, until cancelled."""
-        while True:
+    async def keep_for(self, retention: Retention | None) -> None:
+        """Sweep every few minutes, until cancelled; without a retention nothing is removed."""
+        while retention is not None:
             try:
                 await self.sweep(retention)
             except (OSError, SQLAlchemyError):
@@ -376,6 +376,7 @@ async def opened(
     zone: str = "UTC",
     retention: Retention | None = None,
     camera_zones: Mapping[str, str] | None = None,
+    sweeps: bool = True,
 ) -> AsyncIterator[Cameras]:
     """Open the cameras of a folder, which is made where it is missing. `database` is a URL such as
     postgresql://user@host/name, else it is SQLite in the folder. Naive stamps are read in `zone`, which has
@@ -386,7 +387,7 @@ async def opened(
     try:
         store = await asyncio.to_thread(Store, folder, base, zones, limits.keep_free_bytes)
         cameras = Cameras(store, Queries(base, zones), limits)
-        sweeping = asyncio.create_task(cameras.keep_for(retention or Retention()))
+        sweeping = asyncio.create_task(cameras.keep_for(retention or Retention() if sweeps else None))
         try:
             yield cameras
         finally:

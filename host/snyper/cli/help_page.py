@@ -22,7 +22,7 @@ PANELS = {
     "Call what others serve": ("services", "call", "log", "stubs"),
     "Hand heavy work over": ("serve", "gateway", "receive", "push", "outbox"),
     "Keep arrays, read streams": ("arrays", "stream", "recordings", "plot", "simulate-signal"),
-    "See what cameras see": ("simulate-cameras",),
+    "See what cameras see": ("cameras", "simulate-cameras"),
     "Look after boards": ("boards", "deploy", "config", "logs", "calibrate", "trace", "board"),
 }
 

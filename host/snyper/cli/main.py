@@ -24,6 +24,7 @@ COMMANDS = {
     "keys": "keys_command.keys",
     "simulate": "simulate_command.simulate",
     "simulate-signal": "simulate_signal_command.simulate_signal",
+    "cameras": "cameras_command.cameras",
     "simulate-cameras": "simulate_cameras_command.simulate_cameras",
     "targets": "target_commands.list_targets",
     "services": "services_command.services",

@@ -21,7 +21,9 @@ from snyper.system.temporary import temporary_folder
 
 
 def simulate_cameras(
-    number: Annotated[int, typer.Option("-n", "--cameras", help="How many.", min=1, max=1_000)] = 4,
+    number: Annotated[
+        int, typer.Option("-n", "--cameras", metavar="N", help="How many.", min=1, max=1_000)
+    ] = 4,
     hub: HubOption = DEFAULT_HUB,
     checkpoint: Annotated[
         str, typer.Option(metavar="NAME", help="The checkpoint that they are at.")
