@@ -26,7 +26,7 @@ class SimulatedCameras:
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "snyper.cli", "simulate-cameras", "--json", "--hub", hub.address),
-                *("--outbox", str(folder / "outbox"), *arguments),
+                *("--outbox", str(folder / "outbox"), *arguments),  # of which the last counts
             ],
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -139,6 +139,26 @@ def test_killed_in_the_middle_of_everything(site: Site, who: str) -> None:
     assert set(site.told) - set(kept) == set(), "lost"
     assert len(kept) <= len(site.told) + 3 * 4, "of each camera that was killed one may not have been said"
     assert site.gateway.statistics()["total_detections"] == len(kept)
+
+
+def test_a_full_disk_costs_pictures_and_no_record(site: Site, small_disk: Path) -> None:
+    site.hub.kill()
+    with (small_disk / "filler").open("wb") as filler:
+        filler.write(bytes(8_000_000))
+    cameras = ("-n", "1", "--outbox", str(small_disk / "outbox"))
+    site.start_cameras(*cameras, "--interval", "0.01")
+    site.cameras.wait_for(400)
+    assert site.end_cameras(signal.SIGINT) == 0
+    site.hub.start()
+    site.start_cameras(*cameras, "--count", "1")
+    assert site.end_cameras() == 0
+    assert "Traceback" not in (site.folder / "cameras.log").read_text()
+    records = site.gateway.records("limit=1000")
+    assert {record["detection_id"] for record in records} == set(site.told)
+    without = [record for record in records if record["annotated_image"] is None]
+    assert 50 < len(without) < len(records)
+    with_picture = [record["detection_id"] for record in records if record["annotated_image"]]
+    assert set(with_picture) >= set(site.told[-20:]), "the newest have theirs"
 
 
 def test_a_camera_that_is_silent_is_offline(site: Site) -> None:

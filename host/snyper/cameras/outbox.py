@@ -140,17 +140,25 @@ class Outbox:
         return found
 
     def conclude(self, told: Iterable[int], refused: Mapping[int, str]) -> None:
-        """Remove what was told, and set aside what was refused for good, with the reasons. Raises OSError."""
-        gone = [(seq,) for seq in told]
+        """Remove what was told, and set aside what was refused for good, with the reasons.
+
+        Raises OutboxFull where the disk has no room for even that; OSError.
+        """
+        gone, reasons = [(seq,) for seq in told], [(why, seq) for seq, why in refused.items()]
+        try:
+            self._conclude(gone, reasons)
+        except OutboxFull:
+            self._release_spare()
+            self._conclude(gone, reasons)
+
+    def _conclude(self, gone: list[tuple[int]], reasons: list[tuple[str, int]]) -> None:
         try:
             with transaction(self._database):
                 self._database.executemany("DELETE FROM pictures WHERE seq = ?", gone)
                 left = self._database.executemany("DELETE FROM items WHERE seq = ?", gone).rowcount
                 self._count("sent", len(gone))
                 self._count("dropped_records", max(0, left) - len(gone))  # told all the same
-                self._database.executemany(
-                    "UPDATE items SET reason = ? WHERE seq = ?", [(why, seq) for seq, why in refused.items()]
-                )
+                self._database.executemany("UPDATE items SET reason = ? WHERE seq = ?", reasons)
         except sqlite3.Error as error:
             raise self._explained(error) from error
 
