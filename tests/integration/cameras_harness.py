@@ -17,6 +17,7 @@ from tests.integration.dashboard_process import Process
 from tests.integration.harness import HOST
 
 pytest.importorskip("sqlalchemy", reason="no SQLAlchemy here: pip install 'snyper[cameras]'")
+sync_client = pytest.importorskip("websockets.sync.client", reason="no websockets here: make setup")
 socketio = pytest.importorskip("socketio", reason="no python-socketio here: pip install 'snyper[cameras]'")
 
 
@@ -154,6 +155,23 @@ def connected(
     finally:
         client.disconnect()
         session.close()
+
+
+@contextmanager
+def opened(gateway: CameraGateway, **options: Any) -> Iterator[Any]:
+    """Open a WebSocket of Engine.IO for the block, byte by byte."""
+    url = gateway.url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
+    with sync_client.connect(url, max_size=None, ping_interval=None, proxy=None, **options) as web_socket:
+        assert str(web_socket.recv()).startswith("0")
+        yield web_socket
+
+
+def joined(web_socket: Any, *rooms: str) -> None:
+    web_socket.send("40")
+    assert str(web_socket.recv()).startswith("40")
+    for room in rooms:
+        web_socket.send(f"42{json.dumps([room])}")
+        assert "Joined" in str(web_socket.recv())
 
 
 class Polling:

@@ -77,8 +77,9 @@ def test_rest(gateway: CameraGateway, tmp_path: Path) -> None:
 def test_one_program_both_ways(gateway: CameraGateway, tmp_path: Path) -> None:
     [program] = code_under("One program, both ways", "python")
     program = at(gateway, program)
-    # As it stands it ends without having waited for what it sent.
-    said = run(tmp_path, sys.executable, "-c", program + "\ncommunicator.sio.disconnect()\n")
+    # As it stands it ends without having waited for what it sent to be on its way.
+    end = "\ncommunicator.sio.call('ping', {})\ncommunicator.sio.disconnect()\n"
+    said = run(tmp_path, sys.executable, "-c", program + end)
     assert "Using SocketIO for communication\n" in said
     assert said.splitlines()[-1] != "Detection data sent: False"
     wait_until(lambda: gateway.statistics()["total_detections"] == 1, "what it sent is there")

@@ -2,21 +2,27 @@
 
 import base64
 import contextlib
-import json
 import socket
 import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from websockets.exceptions import WebSocketException
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
-from tests.integration.cameras_harness import DETECTION, HEALTH, CameraGateway, Polling, connected
+from tests.integration.cameras_harness import (
+    DETECTION,
+    HEALTH,
+    CameraGateway,
+    Polling,
+    connected,
+    joined,
+    opened,
+)
 from tests.integration.harness import HOST, resident_kb, wait_until
 
 PACKETS = [
@@ -92,23 +98,6 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CameraGateway]
         assert running.end() == 0
         assert "Traceback" not in running.said()
         assert len(running.said()) < 2_000
-
-
-@contextlib.contextmanager
-def opened(gateway: CameraGateway, **options: Any) -> Iterator[ClientConnection]:
-    """Open a WebSocket of Engine.IO for the block, byte by byte."""
-    url = gateway.url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
-    with connect(url, max_size=None, ping_interval=None, proxy=None, **options) as web_socket:
-        assert str(web_socket.recv()).startswith("0")
-        yield web_socket
-
-
-def joined(web_socket: ClientConnection, *rooms: str) -> None:
-    web_socket.send("40")
-    assert str(web_socket.recv()).startswith("40")
-    for room in rooms:
-        web_socket.send(f"42{json.dumps([room])}")
-        assert "Joined" in str(web_socket.recv())
 
 
 def test_packets_that_are_none(gateway: CameraGateway) -> None:

@@ -6,9 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cameras_harness import COMMON, DETECTION, CameraGateway, Events, Polling, connected
+from tests.integration.cameras_harness import (
+    COMMON,
+    DETECTION,
+    CameraGateway,
+    Events,
+    Polling,
+    connected,
+    joined,
+    opened,
+)
 from tests.integration.harness import wait_until
-from tests.integration.test_cameras_hostile import joined, opened
 
 
 def status(gateway: CameraGateway, camera_id: str = "camera_001") -> str:

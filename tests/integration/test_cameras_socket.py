@@ -19,6 +19,8 @@ from tests.integration.cameras_harness import (
     Events,
     Polling,
     connected,
+    joined,
+    opened,
     socketio,
     without,
 )
@@ -207,13 +209,16 @@ def test_a_burst_of_the_client(gateway: CameraGateway, client: tuple[Any, Events
     events.wait("pong", 200)
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_who_sends_and_leaves(gateway: CameraGateway, transport: str) -> None:
+def test_who_sends_and_leaves(gateway: CameraGateway) -> None:
     """What has come is kept, though nobody waits for the answer."""
     before = gateway.statistics()["total_detections"]
-    with connected(gateway.url, transport) as (camera, _):
+    with opened(gateway) as web_socket:
+        joined(web_socket)
         for number in range(50):
-            camera.emit("lpr_data", {**DETECTION, "detection_id": f"last words {transport} {number}"})
+            body = {**DETECTION, "detection_id": f"last words {number}"}
+            web_socket.send("42" + json.dumps(["lpr_data", body]))
+        web_socket.send("41")
+        web_socket.send("1")
     wait_until(lambda: gateway.statistics()["total_detections"] == before + 50, "all are kept")
 
 
