@@ -19,6 +19,13 @@ def added(outbox: Outbox, name: str, pictures: int = 1, size: int = len(PICTURE)
     return outbox.add("detection", name, {"plate": name + text}, [("annotated_image", content)] * pictures)
 
 
+def fill(path: Path) -> None:
+    """Have a file take all that is left of its disk."""
+    with suppress(OSError), path.open("ab", buffering=0) as file:
+        while True:
+            file.write(bytes(4_096))
+
+
 def names(outbox: Outbox) -> list[str]:
     return [item.id for item in outbox.take(*ALL, 10_000, 1 << 40)]
 
@@ -115,9 +122,7 @@ def test_a_full_disk(small_disk: Path) -> None:
     for number in range(20):
         added(outbox, f"{number:03}")
     filler = small_disk / "filler"
-    with suppress(OSError), filler.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4_096))
+    fill(filler)
     for number in range(20, 60):
         added(outbox, f"{number:03}")
     dropped = outbox.counts()
@@ -131,6 +136,8 @@ def test_a_full_disk(small_disk: Path) -> None:
     assert names(outbox) == [f"{number:03}" for number in range(counts.dropped_records, 260)]
     outbox.close()
     outbox = Outbox(small_disk / "outbox")
+    added(outbox, "260", pictures=0)
+    fill(filler)
     while outbox.counts().waiting > 20:  # what is told makes room, though the disk has none
         outbox.conclude([item.seq for item in outbox.take(*ALL, 16, 1 << 40)], {})
     counts = outbox.counts()
