@@ -20,6 +20,7 @@ import numpy
 from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
 
+from snyper.arrays import NumpyClient
 from snyper.boards.temporary import temporary_directory
 from snyper.cli.processes import running
 from snyper.client import connect
@@ -54,10 +55,15 @@ async def take(directory: Path) -> None:
         await stack.enter_async_context(
             running("simulate", "--targets", str(TARGETS), "--hub", address, "--hit-rate", "0.8")
         )
+        gateway = await stack.enter_async_context(
+            running("gateway", "--arrays", str(kept / "arrays"), "--listen", "127.0.0.1:0")
+        )
+        await asyncio.to_thread(_store, gateway.said["urls"][0])
         dashboard = await stack.enter_async_context(
             running(
                 *("dashboard", "--hub", address, "--listen", "127.0.0.1:0", "--no-open"),
                 *("--archive", str(kept / "archive.sqlite3"), "--recordings", str(kept / "recordings")),
+                *("--gateway", gateway.said["urls"][0]),
             )
         )
         driver = await stack.enter_async_context(async_playwright())
@@ -87,7 +93,7 @@ async def _take_all(browser: Browser, url: str, address: str, directory: Path) -
             "quick", _PLAYERS, {"rounds": 4, "first_up_ms": 2_000, "changeover_ms": 1_500}, 11
         )
         frames = await _film(wall, large, directory)
-        _write_moving(frames, directory / "game.gif")
+        await asyncio.to_thread(_write_moving, frames, directory / "game.gif")  # a link does not wait
         await large.locator('.board[data-status="over"]').wait_for(timeout=180_000)
 
         await desk.locator('article.card[data-state="down"]').nth(TARGETS - 1).wait_for()
@@ -148,9 +154,35 @@ async def _take_signals(browser: Browser, url: str, address: str, directory: Pat
             for name in names:
                 await page.locator(".zone", has_text=name).click()
             await page.get_by_role("button", name="Rolling mean").click()
+        await desk.get_by_role("button", name="Record lab1/accelerometer").click()
         await desk.evaluate("() => new Promise((done) => setTimeout(done, 12000))")  # a plot that is full
         await _shoot(desk, directory / "signals.png")
         await _shoot(phone, directory / "signals-phone.png")
+        await desk.get_by_role("button", name="End the recording of").click()
+        await desk.locator(".notice").wait_for()
+        await desk.locator(".notice").wait_for(state="detached")
+        await desk.get_by_role("button", name="Open lab1/accelerometer").click()
+        await desk.locator("[data-recording] canvas").evaluate("(it) => it.scrollIntoView({block: 'center'})")
+        await desk.evaluate("() => new Promise((done) => setTimeout(done, 1000))")
+        await _shoot(desk, directory / "recordings.png")
+
+
+def _store(url: str) -> None:
+    """Store some arrays: a beam on a camera, a spectrum, a wave with a spike in it."""
+    rng = numpy.random.default_rng(2)
+    rows, columns = numpy.mgrid[:480, :640]
+    beam = numpy.exp(-((rows - 200) ** 2 + (columns - 380) ** 2 / 2) / 8_000) + rng.normal(
+        0, 0.02, (480, 640)
+    )
+    times = numpy.linspace(0, 20, 1_000_000)
+    wave = numpy.sin(times) + rng.normal(0, 0.1, times.size)
+    wave[333_333] = 4
+    lines = sum(
+        numpy.exp(-((times - at) ** 2) * 40) * size for at, size in ((4, 3.0), (9, 7.0), (10, 2.0), (16, 5.0))
+    )
+    with NumpyClient(url) as client:
+        for name, array in (("spectrum", lines), ("wave with one spike", wave), ("beam", beam.astype("<f4"))):
+            client.upload_numpy_array(array, name)
 
 
 async def _shake(address: str) -> None:
@@ -230,7 +262,7 @@ async def _film(wall: Page, large: Page, directory: Path) -> list[Image.Image]:
 
 
 async def _shoot(page: Page, path: Path) -> None:
-    _write(await page.screenshot(), path)
+    await asyncio.to_thread(_write, await page.screenshot(), path)
 
 
 def _write(screenshot: bytes, path: Path) -> None:
