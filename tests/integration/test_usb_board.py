@@ -182,6 +182,30 @@ def test_ctrl_c_in_the_midst_of_a_boot_leads_to_the_prompt(
     assert "main runs" not in board.log
 
 
+def test_a_process_that_ctrl_c_has_stuck_is_started_again(board: UsbBoard, flash: Path) -> None:
+    """As MicroPython's unix port is when it held a lock of its own."""
+    (flash / "main.py").write_text(
+        "import _thread, machine, sys, time\n"
+        "lock = _thread.allocate_lock()\n"
+        "lock.acquire()\n"
+        "print('cause', machine.reset_cause())\n"
+        "try:\n"
+        "    while True:\n"
+        "        time.sleep_ms(10)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('stuck')\n"
+        "    lock.acquire()\n"
+    )
+    board.start()
+    with closing(Connection(board.port)) as connection:
+        for times in (1, 2):
+            wait_until(lambda n=times: board.log.count("cause 1") == n, "it should boot")  # type: ignore[misc]
+            connection._transport.serial.write(b"\x03")
+        wait_until(lambda: board.log.count("cause 1") == 3, "it should boot once more")
+    assert board.log.count("stuck") == 2
+    assert board.resets == 2
+
+
 def test_ctrl_c_interrupts_what_mpremote_runs(board: UsbBoard, mpremote: Mpremote) -> None:
     board.start()
     mpremote("exec", "--no-follow", "print('begun'); import time; time.sleep(1000)")
@@ -266,7 +290,7 @@ def test_a_killed_process_is_a_power_cut_that_ends(board: UsbBoard, flash: Path)
     wait_for_log(board, "main runs")
     assert board.pid is not None
     os.kill(board.pid, signal.SIGKILL)
-    wait_until(lambda: board.log.count("main runs") == 2, "it should boot again")
+    wait_until(lambda: board.log.count("main runs\n") == 2, "it should boot again")
     assert board.log == "cause 1\nmain runs\n" * 2
 
 

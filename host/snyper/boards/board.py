@@ -276,10 +276,16 @@ class Board(Surroundings):
                 process.kill()
                 process.wait()
                 was_bitten = True
+            elif self._is_stuck():
+                process.kill()
         with self._lock:
             self._process = None
             self._returncode = process.returncode
         return self._reset_cause(was_bitten)
+
+    def _is_stuck(self) -> bool:
+        """Return whether the process waits for what never comes, as no board does."""
+        return False
 
     def _reset_cause(self, was_bitten: bool) -> int | None:
         with suppress(FileNotFoundError):

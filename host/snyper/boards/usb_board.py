@@ -101,6 +101,10 @@ class UsbBoard(Board):
         assert self._cable is not None
         return {"SNYPER_REPL": "raw"} if self._cable.starts_raw else {}
 
+    def _is_stuck(self) -> bool:
+        assert self._cable is not None
+        return self._cable.is_stuck()
+
     def _reset_cause(self, was_bitten: bool) -> int | None:
         assert self._cable is not None
         self._cable.pid = None

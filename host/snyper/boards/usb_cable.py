@@ -45,6 +45,7 @@ class Cable:
         self.booted = threading.Event()
         self._wants_raw = False  # from the friendly prompt, which nobody shall see, to the raw one
         self._asks_raw = False
+        self._has_interrupted = False  # a program of this boot
         self._interrupted_at: float | None = None  # since when what was typed waits for a program's end
         self._typed = b""  # from the computer, not yet given to the board
         self._unread = b""  # from the board, may be the beginning of a mark
@@ -66,9 +67,18 @@ class Cable:
         _set_up(self.board)
         self.booted.clear()
         self.is_raw = self.starts_raw
-        self._wants_raw = self._asks_raw = False
+        self._wants_raw = self._asks_raw = self._has_interrupted = False
         self._interrupted_at = None
         return self.board
+
+    def is_stuck(self) -> bool:
+        """Return whether a Ctrl-C of ours has stopped the process for good.
+
+        MicroPython's unix port leaves what it does at once, even if it holds its table of words or its heap:
+        the next who wants that waits for ever. As far as Linux says what a process waits for.
+        """
+        pid = self.pid
+        return self._has_interrupted and pid is not None and _waits_for_itself(pid)
 
     def say(self, text: bytes) -> None:
         """Print what a board without a process says, after all that the last one has said."""
@@ -190,6 +200,7 @@ class Cable:
             before, interrupt, _ = self._typed.partition(_CTRL_C)
             if not before and interrupt and _interrupt(self.pid, self._relay_end):
                 self._typed = self._typed[1:]
+                self._has_interrupted = True
                 self._interrupted_at = time.monotonic()
                 return
             try:
@@ -226,6 +237,14 @@ def _status_of(pid: int) -> dict[str, str]:
     except OSError:
         return {}
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def _waits_for_itself(pid: int) -> bool:
+    """Return whether the only thread of a process waits for another to let a lock go."""
+    with suppress(OSError):
+        is_alone = len(list(Path(f"/proc/{pid}/task").iterdir())) == 1
+        return is_alone and Path(f"/proc/{pid}/wchan").read_text().startswith("futex")
+    return False
 
 
 def _catches_interrupt(pid: int, terminal: int) -> bool:
