@@ -30,7 +30,7 @@ pytestmark = linux_only  # for /dev/full
 
 FAILED, USAGE, NO_HUB, GONE = 1, 2, 3, 141
 JSON_TOO = ("targets", "ping", "activate t", "game list")
-COMMANDS = [
+COMMANDS = [  # each is tried with a stdout that fails in one way or another: what they write through is one
     *JSON_TOO,
     *(f"{command} --json" for command in JSON_TOO),
     *(
@@ -114,7 +114,7 @@ async def journal(tmp_path: Path) -> str:
 
 async def test_a_full_stdout_is_named(journal: str, tmp_path: Path) -> None:
     async with busy_hub(tmp_path) as hub:
-        for command in COMMANDS:
+        for command in COMMANDS[::2]:
             said = await redirected(command, "> /dev/full", hub.address, SNYPER_JOURNAL=journal)
             words = "snyper: stdout cannot be written: No space left on device"
             assert (said[0], said[1].splitlines()[-1:]) == (FAILED, [words]), command
@@ -124,10 +124,10 @@ async def test_a_full_stdout_is_named(journal: str, tmp_path: Path) -> None:
 
 async def test_a_stdout_that_has_gone_ends_a_command_silently(journal: str, tmp_path: Path) -> None:
     async with busy_hub(tmp_path) as hub:
-        for command in COMMANDS:
+        for command in COMMANDS[1::2]:
             status, err = await unread(command, hub.address, SNYPER_JOURNAL=journal)
             assert (status, err) == (GONE, ""), command
-        for command in COMMANDS[::3]:
+        for command in COMMANDS[::4]:
             status, err = await redirected(command, ">&-", hub.address, SNYPER_JOURNAL=journal)
             assert (status, err) == (GONE, ""), command
 
