@@ -289,6 +289,20 @@ def test_a_database_that_is_held(tmp_path: Path) -> None:
         assert gateway.statistics()["total_detections"] == 1
 
 
+def test_a_database_that_cannot_be_read(tmp_path: Path) -> None:
+    """Who asks is told to ask again, and finds what was there once it can be."""
+    with CameraGateway(tmp_path) as gateway:
+        assert gateway.post("/api/detection", DETECTION).status_code == 200
+        with contextlib.closing(sqlite3.connect(gateway.folder / "cameras.db", isolation_level=None)) as held:
+            held.execute("ALTER TABLE detections RENAME TO away")
+            answer = gateway.get("/api/records")
+            assert (answer.status_code, answer.json()["success"]) == (503, False)
+            assert int(answer.headers["retry-after"]) > 0
+            held.execute("ALTER TABLE away RENAME TO detections")
+        assert len(gateway.records()) == 1
+        assert "Traceback" not in gateway.said()
+
+
 def test_half_a_handshake(gateway: CameraGateway) -> None:
     with socket.create_connection((HOST, gateway.port)) as half:
         half.sendall(

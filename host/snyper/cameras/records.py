@@ -24,7 +24,7 @@ class Malformed(CamerasError):
 
 
 class Overloaded(CamerasError):
-    """Too much is being written, or the disk is full: the same may be sent again later."""
+    """Too much is being written, the disk is full or the database away: the same may be sent again later."""
 
 
 @dataclass(frozen=True)

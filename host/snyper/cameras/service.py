@@ -240,7 +240,11 @@ class Cameras:
         self._tell(Event("status", data))
 
     async def _read(self, function: Callable[..., T], *arguments: Any) -> T:
-        return await self._loop.run_in_executor(self._readers, function, *arguments)
+        try:
+            return await self._loop.run_in_executor(self._readers, function, *arguments)
+        except SQLAlchemyError as error:
+            _log.warning("the database cannot be read (%s)", type(error).__name__)
+            raise Overloaded("what is kept cannot be read now: ask again") from error
 
     async def _take(self, item: Item, principal: str, is_live: bool) -> Accepted:
         incoming = Incoming(item, time.time(), principal, is_live)
