@@ -60,8 +60,8 @@ def check(
         raise typer.Exit(EXIT_FAILED)
 
 
-@cameras.command()
-def forget(
+@cameras.command("forget")
+def erase(
     folder: CamerasFolder,
     plate: Annotated[
         str, typer.Option(metavar="PLATE", help="The very plate; case, blanks and dashes do not count.")
