@@ -11,13 +11,15 @@ import pytest
 from snyper.client import ReconnectingClient
 from snyper.dashboard import signal_feed
 from snyper.dashboard.model import Model
-from snyper.dashboard.recorded_past import MOST_CHANNELS, RecordedPast
+from snyper.dashboard.recorded_past import MOST_CHANNELS, RecordedPast, Window
 from snyper.dashboard.signal_feed import Signal, SignalFeed
 from snyper.dashboard.signal_lines import Said, SignalLines, View
 from snyper.dashboard.signal_recorders import SignalRecorders
 from snyper.hub import stream_fan
 from snyper.hub.stream_hub import StreamHub
+from snyper.recordings import Recorder
 from snyper.shared.clock import now_us
+from snyper.streams import Block, StreamSpec
 from tests.integration.harness import HOST, until
 from tests.integration.stream_harness import Counter, counter_of, source_of, stream_hub
 
@@ -241,6 +243,35 @@ async def test_what_was_recorded_and_what_came_are_one_line(
             assert max(high for [high] in said["high"]) == 599
             assert [row[0] for row in said["broken"]] == [1] + [0] * (len(said["broken"]) - 1)
         past.close()
+
+
+async def test_what_is_no_recording_is_left_out_and_of_another_hub_by_the_time_of_day(tmp_path: Path) -> None:
+    hour_us = 3_600_000_000
+    for number, text in enumerate(
+        (b"", b"{", b'{"format": 1}', b'{"format": 1, "source": 5, "stream": "x"}')
+    ):
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        (folder / "recording.json").write_bytes(text)
+    spec = StreamSpec("<f4", (), 1_000.0)
+    async with Recorder(tmp_path / "old", "lab1", "count", tmp_path / "spill") as recorder:
+        samples = numpy.arange(100, dtype="<f4")
+        await recorder.put(Block("e", 0, samples, hour_us, 0, 0, lag_us=1), spec, "another")
+    past = RecordedPast(tmp_path)
+    past.refresh()
+    assert past._listing is not None
+    await past._listing
+    [one] = past.shelf
+    assert (one.folder, one.stream, one.samples) == ("old", NAME, 100)
+    assert one.utc_ahead_us is not None
+    window = Window(0, 9, 1_000_000, "this")
+    assert await past.of_stream(NAME, window, None) is None  # when it was nobody knows
+    # The hub's clock of now began an hour and five seconds after that of then, less what is in between.
+    found = await past.of_stream(NAME, window, one.utc_ahead_us + hour_us - 5_000_000)
+    assert found is not None
+    assert found.numbers.tolist() == [5]
+    assert (found.low.tolist(), found.high.tolist()) == ([[0]], [[99]])
+    past.close()
 
 
 async def test_many_channels_and_numbers_that_have_no_place_on_an_axis() -> None:

@@ -127,7 +127,10 @@ class RecordedPast:
 
     def _about(self, folder: Path, is_wanted: bool = False) -> Shelved | None:
         """Return what the list says of a recording; None for one that cannot be read, or has nothing."""
-        state = _state_of(folder)
+        try:
+            state = _state_of(folder)
+        except OSError:  # gone meanwhile
+            return None
         known = self._known.get(folder.name)
         is_known = known is not None and not is_wanted and steady.now_s() - known[1] < GROWN_S
         if known is not None and (known[0] == state or is_known):
