@@ -1,14 +1,17 @@
 """The core of the cameras: what was acknowledged is there, once."""
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sql
 
 from snyper.cameras.intake import detection_of, health_of, registration_of
-from snyper.cameras.records import RecordQuery
+from snyper.cameras.records import Accepted, Malformed, RecordQuery
 from snyper.cameras.service import Cameras, opened
+from tests.integration.camera_bodies import jpeg
 
 NAMES = {"camera_id": "camera_001", "checkpoint_id": "checkpoint_001", "timestamp": "2024-12-19T10:00:00Z"}
 PIXEL = base64.b64decode(
@@ -82,3 +85,31 @@ async def test_an_equal_body_without_an_id_is_kept_and_marked(cameras: Cameras) 
     await cameras.detect(detection_of({**body, "annotated_image": base64.b64encode(PIXEL).decode()}))
     page = await cameras.records(RecordQuery())
     assert [record.possible_double_of for record in page.records] == [first.id, None]
+
+
+async def test_a_fault_of_one_is_its_alone(tmp_path: Path) -> None:
+    async with opened(tmp_path / "cameras") as cameras:
+        with cameras._store._database.writing() as db:
+            refusing = "BEGIN SELECT RAISE(ABORT, 'not this one'); END"
+            when = "BEFORE INSERT ON detections WHEN new.camera_id = 'bad'"
+            db.execute(sql.text(f"CREATE TRIGGER refusal {when} {refusing}"))
+        names = ["good 1", "bad", "good 2"]
+        sent = [{**NAMES, "camera_id": name, "annotated_image": jpeg(name)} for name in names]
+        answers = await asyncio.gather(
+            *(cameras.detect(detection_of(body)) for body in sent), return_exceptions=True
+        )
+        assert [type(answer) for answer in answers] == [Accepted, Malformed, Accepted]
+        assert "not this one" in str(answers[1])
+        assert len(list((tmp_path / "cameras" / "pictures").rglob("*.jpg"))) == 2
+        statistics = await cameras.statistics()
+        assert (statistics.total_detections, statistics.unique_cameras) == (2, 2)
+
+
+async def test_a_clock_that_is_off_and_a_still_picture_are_said(cameras: Cameras) -> None:
+    for number in range(10):
+        body = {**NAMES, "timestamp": "2020-01-01T00:00:00", "detection_id": str(number)}
+        await cameras.detect(detection_of({**body, "annotated_image": PIXEL}))
+    [camera] = await cameras.cameras()
+    assert camera.skew_s is not None
+    assert camera.skew_s < -86_400 * 365
+    assert [warning[:12] for warning in camera.warnings] == ["its clock is", "its picture "]

@@ -1,5 +1,6 @@
 """The store of the cameras: pictures, then rows, then the answers. One thread writes, blocking."""
 
+import contextlib
 import hashlib
 import shutil
 import time
@@ -16,7 +17,7 @@ from snyper.cameras.database import Database
 from snyper.cameras.pictures import NotAPicture, PictureFolder, decode
 from snyper.cameras.plates import fold
 from snyper.cameras.recent import WINDOW_S, RecentBodies
-from snyper.cameras.records import CamerasError, Detection, Overloaded
+from snyper.cameras.records import CamerasError, Detection, Malformed, Overloaded
 from snyper.cameras.removal import Removal
 from snyper.cameras.retention import Retention, Sweep
 from snyper.cameras.zones import Zones
@@ -47,8 +48,8 @@ class Store:
         """Write all that came in one transaction, and set the outcome of each. A fault of one item is its
         outcome alone. Raises nothing.
         """
+        detections = [one for one in items if isinstance(one.item, Detection)]
         try:
-            detections = [one for one in items if isinstance(one.item, Detection)]
             self._check_room(detections)
             list(self._pool.map(self._store_pictures, detections))
             self.pictures.sync(set().union(*(one.new_files for one in detections)))
@@ -57,6 +58,8 @@ class Store:
         except Exception as error:
             for one in items:
                 one.outcome = one.outcome or _refusal(error)
+            with contextlib.suppress(OSError):  # `check` finds what is left
+                self._remove_unused(detections)
 
     def protect(self, cursor: int, is_protected: bool) -> bool:
         """Have a record outlive retention, or no more; tell whether it is there."""
@@ -171,5 +174,7 @@ def _is_of_the_disk(error: Exception) -> bool:
 
 
 def _refusal(error: Exception) -> CamerasError:
-    """Return what whoever sent something is told of a fault of the disk or the database."""
+    """Return what whoever sent something is told of a fault of the disk, the database, or what was sent."""
+    if isinstance(error, sql.exc.DBAPIError) and not _is_of_the_disk(error):
+        return Malformed(f"it cannot be stored: {error.orig}")
     return Overloaded(f"it could not be stored, send it again: {getattr(error, 'orig', None) or error}")
