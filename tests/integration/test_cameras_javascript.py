@@ -54,8 +54,11 @@ READY = [
 
 
 def document(url: str) -> str:
-    """Return all JavaScript of the document, in its order."""
-    code = "\n".join(code_under("Over Socket.IO", "javascript"))
+    """Return all JavaScript of the document: who watches joins before anything is there to be seen."""
+    connect, *others = code_under("Over Socket.IO", "javascript")
+    joins = [code for code in others if "join_" in code]
+    assert len(joins) == 2
+    code = "\n".join([connect, *joins, *(one for one in others if one not in joins)])
     for shown in SHOWN_URLS:
         code = code.replace(shown, url)
     return code
