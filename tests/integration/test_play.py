@@ -45,7 +45,8 @@ async def test_a_range_to_click_through(tmp_path: Path) -> None:
                 here |= {event.target_id} if event.event == "registered" else set()
                 if here == {"target_1", "target_2"}:
                     break
-            assert [stream.name for stream in await console.streams()] == ["demo/signal"]
+            names = [stream.name for stream in await console.streams()]
+            assert names == ["demo/signal", "target_1/piezo", "target_2/piezo"]
         assert await command.interrupt() == 0
         assert "Traceback" not in command.err
     assert processes_with(str(tmp_path)) == []
