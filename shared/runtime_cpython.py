@@ -87,13 +87,6 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def byte_view(view: memoryview) -> memoryview:
-    """Return a view of the same bytes, whatever items they are; of a copy where they do not lie in a row."""
-    if not view.c_contiguous:
-        return memoryview(view.tobytes())
-    return view.cast("B") if view.nbytes else memoryview(b"")
-
-
 # Windows has neither.
 _readv: "Any" = getattr(os, "readv", None)
 _writev: "Any" = getattr(os, "writev", None)

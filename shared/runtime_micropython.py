@@ -10,8 +10,6 @@ from errno import EINPROGRESS, ETIMEDOUT
 from sys import modules
 from time import sleep_us, ticks_add, ticks_diff as ticks_diff, ticks_ms, ticks_us as ticks_us
 
-from uctypes import addressof, bytearray_at
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -163,12 +161,6 @@ def composed(text: str) -> str:
     return text
 
 
-def byte_view(view: memoryview) -> memoryview:
-    """Return a view of the same bytes, whatever items they are: for as long as those are there."""
-    item_bytes = len(bytes(view[:1]))  # it does not say so
-    return memoryview(bytearray_at(addressof(view), len(view) * item_bytes))
-
-
 def _writable(sock: "socket.socket") -> "Generator[None, None, None]":
     yield asyncio.core._io_queue.queue_write(sock)  # type: ignore[attr-defined]
 
@@ -189,8 +181,7 @@ class Stream:
     _reader: "asyncio.Task[None] | None" = None
     _writer: "asyncio.Task[None] | None" = None  # while something has not left
     _rest: "memoryview | None" = None
-    _joins = True
-    _out: "bytearray | None" = None  # what was last joined
+    _out: "bytearray | None" = None  # what was last written in two parts
     buffer: "memoryview | None" = None  # where the owner wants the next bytes put
     address: "Any" = ""  # of the peer, without its port; whatever the runtime has for it
 
@@ -207,41 +198,25 @@ class Stream:
         `resume_writing` is called once it has, and nothing may be written before that. Raises OSError when
         the connection is lost.
         """
-        is_ours = type(data) is bytes  # else whoever has it may change it
-        if following is not None and self._joins:
-            try:
-                data = self._joined(data, following)
-                following = None
-                is_ours = True
-            except MemoryError:
-                self._joins = False  # each try would look through the whole heap: two writes it is
+        if following is not None:
+            # One write is one packet, and a new piece of memory for each takes longer than all the rest.
+            size = len(data)
+            end = size + len(following)
+            out = self._out
+            if out is None or len(out) < end:
+                self._out = None
+                out = self._out = bytearray(end + _SPARE_BYTES)
+            out[:size] = data
+            out[size:end] = following
+            data = memoryview(out)[:end]
+        elif type(data) is not bytes:  # whoever has it may change it; and an array is not counted in bytes
+            data = bytes(data)
         count: "int | None" = self._sock.write(data)
         if count == len(data):
-            return following is None or self.write(following)
-        if following is not None:
-            data = data[count or 0 :] + following
-            count = 0
-        elif not is_ours:
-            data = bytes(data)  # an array is not counted in bytes
-            if count == len(data):
-                return True
+            return True
         self._rest = memoryview(data)[count or 0 :]
         self._writer = asyncio.create_task(self._drain())
         return False
-
-    def _joined(self, data: bytes, following: "Any") -> memoryview:
-        """Put both into one piece of memory, the same each time: one write is one packet, and what has not
-        left can stay there. Raises MemoryError.
-        """
-        size = len(data)
-        end = size + len(following)
-        out = self._out
-        if out is None or len(out) < end:
-            self._out = None
-            out = self._out = bytearray(end + _SPARE_BYTES)
-        out[:size] = data
-        out[size:end] = following
-        return memoryview(out)[:end]
 
     def pause_reading(self) -> None:
         """Read no more. May be repeated."""

@@ -13,7 +13,7 @@ from snyper.shared.clock import now_ms, now_us
 from snyper.shared.clock_sync import ClockSync
 from snyper.shared.hub_clock import HubClock
 from snyper.shared.link_core import CloseReason
-from snyper.shared.runtime import MAX_CHUNK_BYTES, byte_view, sleep_ms
+from snyper.shared.runtime import MAX_CHUNK_BYTES, sleep_ms
 from snyper.shared.socket_protocol import (
     MAX_INTEGER,
     ErrorCode,
@@ -56,6 +56,8 @@ _ITEM = (
 _LOST = b',"lost":%d'
 # What a buffer says of its items, where the runtime knows.
 _KINDS = {"?": "b", "e": "f", "f": "f", "d": "f", "Zf": "c", "Zd": "c"}
+# A board's `memoryview` says nothing of what is in it, and can be no view of bytes of another.
+_uctypes: "Any" = None if hasattr(memoryview, "nbytes") else __import__("uctypes")
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 
 
@@ -308,13 +310,18 @@ class SourceStream:
 
     def _checked(self, samples: "Any") -> "tuple[memoryview, int]":
         """Return the bytes of samples, and how many there are. Raises TypeError, ValueError."""
-        items: "Any" = memoryview(samples)
-        view = byte_view(items)
+        view: "Any" = memoryview(samples)
+        if _uctypes is None:
+            self._check_items(view)
+            if not view.c_contiguous:
+                view = memoryview(view.tobytes())
+            view = view.cast("B") if view.nbytes else memoryview(b"")
+        else:
+            item = len(bytes(view[:1]))
+            if item and self._item_bytes % item:
+                raise TypeError("items of %d bytes in a stream of %s" % (item, self.spec["dtype"]))
+            view = memoryview(_uctypes.bytearray_at(_uctypes.addressof(view), len(view) * item))
         size = len(view)
-        if hasattr(items, "nbytes"):
-            self._check_items(items)
-        elif size and self._item_bytes % (size // len(items)):  # a board's says nothing of what is in it
-            raise TypeError("items of %d bytes in a stream of %s" % (size // len(items), self.spec["dtype"]))
         count = size // self.sample_bytes
         if count * self.sample_bytes != size:
             raise ValueError("%d bytes are no whole number of samples of %d" % (size, self.sample_bytes))

@@ -122,14 +122,6 @@ async def test_what_is_more_than_a_reader_takes_comes_in_blocks_of_whole_samples
     assert [data_of(block)["source_us"] for block in blocks] == [1_000_000, 1_170_000, 1_340_000]
 
 
-async def test_the_bytes_of_an_array_are_right_after_a_write_that_was_cut() -> None:
-    await _cut_writes(True)
-
-
-async def test_they_are_right_without_memory_to_join_them_with_their_line() -> None:
-    await _cut_writes(False)
-
-
 async def test_a_block_that_the_network_takes_needs_no_memory_for_its_samples() -> None:
     """A board has no large piece of it for each, and to find one takes longer than all the rest."""
     if not hasattr(gc, "mem_alloc"):
@@ -154,7 +146,7 @@ async def test_a_block_that_the_network_takes_needs_no_memory_for_its_samples() 
     assert taken < 4_096, taken
 
 
-async def _cut_writes(joins: bool) -> None:
+async def test_the_bytes_of_an_array_are_right_after_a_write_that_was_cut() -> None:
     """`Stream.write` of MicroPython's asyncio counts bytes, and goes on at that item."""
     async with _Reading(max_queued_bytes=1 << 30, dtype="<u2") as reading:
         reading.keeps = False
@@ -171,7 +163,6 @@ async def _cut_writes(joins: bool) -> None:
         await reading.read(max_block_bytes=2_000)
         reading.near.on_stream = check
         reading.near._stream.pause_reading()
-        reading.far._stream._joins = joins
         sent = 0
         samples = array("H", range(1_000))
         while reading.far.writable:
