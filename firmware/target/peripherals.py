@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from snyper.firmware.target.piezo_stream import PiezoStream
+
 _GREATEST = 65_535  # of a sample
 _PERIOD_HZ = 50
 _PERIOD_MS = 20
@@ -92,6 +94,8 @@ class Piezo:
     just stopped rings on. What reaches the threshold already when it is armed is no hit: then nothing counts
     until all samples of _CALM_MS lay below it.
     """
+
+    stream: "PiezoStream | None" = None  # while somebody reads it
 
     def __init__(self, config: "dict[str, int]") -> None:
         """Raises ValueError for a pin that is no ADC's."""

@@ -3,7 +3,7 @@
 from array import array
 
 from snyper.shared.clock import now_ms, now_us
-from snyper.shared.runtime import sleep_ms
+from snyper.shared.runtime import sleep_ms, unload
 from snyper.shared.socket_protocol import (
     MAX_INTEGER,
     ErrorCode,
@@ -28,6 +28,32 @@ _BLOCK_MS = 100
 _BLOCK_SAMPLES = 100  # as many as the shortest pause between two gives
 _IDLE_MS = 20  # between two looks at a target that is armed or moves
 _LATE_MS = 5  # that a sample may be taken after its time
+
+
+async def serve(
+    link: "Link", message: SocketMessage, target: "Target", piezo: "Piezo", epoch: str
+) -> SocketMessage:
+    """Answer `read_stream`, for whoever asked last, or `mark_stream` while somebody reads. Raises
+    ProtocolError. May be cancelled.
+    """
+    try:
+        if message.type == "mark_stream":
+            if piezo.stream is None:
+                raise ProtocolError(ErrorCode.UNKNOWN_TARGET, "nobody reads a stream of this target")
+            return piezo.stream.mark(message)
+        stream = PiezoStream(link, message, target, piezo, epoch)
+        if piezo.stream is not None:
+            piezo.stream.stop()
+        piezo.stream = stream
+        link.on_stream = stream.on_item
+        try:
+            return await stream.run()
+        finally:
+            if piezo.stream is stream:
+                piezo.stream = link.on_stream = None
+    finally:
+        if piezo.stream is None:
+            unload("snyper.firmware.target.piezo_stream")
 
 
 class PiezoStream:

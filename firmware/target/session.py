@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from snyper.firmware.board.led import Led
-    from snyper.firmware.target.piezo_stream import PiezoStream
     from snyper.shared.attachment_receiver import Receiver
     from snyper.shared.handshake_client import Registered
     from snyper.shared.link import Link
@@ -52,7 +51,6 @@ class TargetSession(Session):
     """
 
     _files: "Receiver | None" = None  # while a file comes in
-    _stream: "PiezoStream | None" = None  # while somebody reads it
 
     def __init__(
         self, config: "dict[str, Any]", led: "Led", on_status: "Callable[..., None]", on_flash: bool = True
@@ -79,8 +77,7 @@ class TargetSession(Session):
         ):
             handlers[message_type] = maintain
         handlers[MessageType.IDENTIFY] = self._identify
-        handlers["read_stream"] = self._read_stream
-        handlers["mark_stream"] = self._mark_stream
+        handlers["read_stream"] = handlers["mark_stream"] = self._serve_stream
         handlers[MessageType.OFFER] = handlers[MessageType.CHUNK] = self._receive_file
         super().__init__(config["hub"], handlers, config["target_id"], config["key"])
         if config["certificate"]:  # an attribute takes memory also where it is empty
@@ -234,27 +231,11 @@ class TargetSession(Session):
         finally:
             unload("snyper.firmware.target.maintenance", "snyper.firmware.target.log_page")
 
-    async def _read_stream(self, link: "Link", message: SocketMessage) -> SocketMessage:
-        """Stream what the piezo gives, to whoever asked last. Its code is loaded for it."""
-        from snyper.firmware.target.piezo_stream import PiezoStream
+    async def _serve_stream(self, link: "Link", message: SocketMessage) -> SocketMessage:
+        """Answer what is asked of the piezo as a stream. Its code is loaded for it."""
+        from snyper.firmware.target.piezo_stream import serve
 
-        stream = PiezoStream(link, message, self._target, self._piezo, self._boot_id)
-        if self._stream is not None:
-            self._stream.stop()
-        self._stream = stream
-        link.on_stream = stream.on_item
-        try:
-            return await stream.run()
-        finally:
-            if self._stream is stream:
-                self._stream = link.on_stream = None
-                unload("snyper.firmware.target.piezo_stream")
-
-    async def _mark_stream(self, link: "Link", message: SocketMessage) -> SocketMessage:
-        """Name an instant of what the piezo gives, while somebody reads it."""
-        if self._stream is None:
-            raise ProtocolError(ErrorCode.UNKNOWN_TARGET, "nobody reads a stream of this target")
-        return self._stream.mark(message)
+        return await serve(link, message, self._target, self._piezo, self._boot_id)
 
     def _show_pose(self, state: str) -> None:
         if self.link is not None:
