@@ -35,7 +35,7 @@ from snyper.cameras.retention import Retention
 from snyper.cameras.still import StillPictures
 from snyper.cameras.store import Store
 from snyper.cameras.thumbnails import Thumbnails
-from snyper.cameras.times import iso
+from snyper.cameras.times import iso, seconds_of
 from snyper.cameras.visits import Visit, visits_of
 from snyper.cameras.zones import Zones
 
@@ -108,8 +108,9 @@ class Cameras:
     again; cancelled, it may be written all the same.
     """
 
-    def __init__(self, store: Store, queries: Queries, limits: Limits) -> None:
-        self._store, self._queries, self._limits = store, queries, limits
+    def __init__(self, store: Store, queries: Queries, limits: Limits, zones: Zones) -> None:
+        self._store, self._queries, self._limits, self._zones = store, queries, limits, zones
+        self.judge: Callable[[Detection], Detection] | None = None  # sees each detection before it is written
         self._loop = asyncio.get_running_loop()
         self._waiting: list[tuple[Incoming, asyncio.Future[Accepted]]] = []
         self._jobs: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
@@ -133,6 +134,8 @@ class Cameras:
 
     async def detect(self, detection: Detection, principal: str = "", is_live: bool = True) -> Accepted:
         """Take a detection, of unknown cameras too. Raises Overloaded."""
+        if self.judge is not None:
+            detection = self.judge(detection)
         return await self._take(detection, principal, is_live)
 
     async def health(self, health: Health, principal: str = "", is_live: bool = True) -> Accepted:
@@ -173,6 +176,10 @@ class Cameras:
     async def records(self, query: RecordQuery) -> RecordPage:
         """Return a page of records. Raises ValueError for a cursor that is none."""
         return await self._read(self._queries.records, query)
+
+    def seconds_of(self, detection: Detection) -> float | None:
+        """Return what the stamp of a detection means, in seconds since 1970 (UTC); None where it is none."""
+        return seconds_of(detection.timestamp, self._zones.of(detection.camera_id))
 
     def picture(self, name: str) -> Path | None:
         """Return where the file of a picture is, None for a name that is none; it may be gone."""
@@ -390,7 +397,7 @@ async def opened(
     base = await asyncio.to_thread(_database, folder, database)
     try:
         store = await asyncio.to_thread(Store, folder, base, zones, limits.keep_free_bytes)
-        cameras = Cameras(store, Queries(base, zones), limits)
+        cameras = Cameras(store, Queries(base, zones), limits, zones)
         sweeping = asyncio.create_task(cameras.keep_for(retention or Retention() if sweeps else None))
         try:
             yield cameras

@@ -29,6 +29,7 @@ from snyper.system.process import EXIT_USAGE
 from snyper.system.streams import print_json
 
 if TYPE_CHECKING:
+    from snyper.cameras.rules import Rules
     from snyper.cameras.service import Cameras
     from snyper.gateway.app import Face, Gateway
     from snyper.gateway.camera_link import Grants
@@ -101,6 +102,15 @@ Grant = Annotated[
         help="A camera that the hub's device key NAME speaks for, beside NAME and NAME/…. May be repeated.",
     ),
 ]
+RulesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--rules",
+        metavar="FILE",
+        help="Rules by which what cameras tell has the hub cease fire (TOML).",
+        dir_okay=False,
+    ),
+]
 
 
 def gateway(
@@ -115,6 +125,7 @@ def gateway(
     zone: Zone = "UTC",
     origin: Origin = None,
     grant: Grant = None,
+    rules: RulesFile = None,
     name: Name = None,
     key_file: KeyFile = None,
     is_open: Open = False,
@@ -133,8 +144,10 @@ def gateway(
         fail("--channel is one of --stream SOURCE/STREAM", EXIT_USAGE)
     if name is not None and arrays is None:
         fail("--name is what --arrays FOLDER is called at the hub", EXIT_USAGE)
-    if cameras is None and (database is not None or origin or grant):
-        fail("--database, --origin and --grant are of --cameras FOLDER", EXIT_USAGE)
+    if cameras is None and (database is not None or origin or grant or rules is not None):
+        fail("--database, --origin, --grant and --rules are of --cameras FOLDER", EXIT_USAGE)
+    if rules is not None and hub is None:
+        fail("--rules have a hub cease fire: say which with --hub HOST:PORT", EXIT_USAGE)
     grants = _grants(grant or ())
     serves_itself = arrays is not None or demo_signal or cameras is not None
     if hub is None and (stream is not None or name is not None or not serves_itself):
@@ -171,9 +184,30 @@ def gateway(
             from snyper.gateway.cameras import ANY_PAGE, serving_cameras
 
             pages = origin or ([ANY_PAGE] if server.keys or is_open else [])
-            kept = partial(serving_cameras, folder=cameras, database=database, zone=zone, origins=pages)
+            kept = partial(
+                serving_cameras,
+                folder=cameras,
+                database=database,
+                zone=zone,
+                origins=pages,
+                ruled=_ruled(rules, client),
+            )
             faces.append(partial(_cameras_face, serving=kept, hub=hub, grants=grants))
         server.run(faces, ready)
+
+
+def _ruled(file: Path | None, client: ReconnectingClient | None) -> "tuple[Rules, ReconnectingClient] | None":
+    """Return the rules of a file with the hub that they have cease fire, or end with wrong usage."""
+    from snyper.cameras.rules import read_rules
+
+    if file is None or client is None:
+        return None
+    try:
+        return read_rules(file.read_text(encoding="utf-8")), client
+    except OSError as error:
+        fail(f"{file}: {error.strerror}", EXIT_USAGE)
+    except ValueError as error:  # UnicodeDecodeError is one
+        fail(f"{file}: {error}", EXIT_USAGE)
 
 
 def _grants(given: Iterable[str]) -> dict[str, list[str]]:

@@ -6,13 +6,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from snyper.cameras.rules import Rules
 from snyper.cameras.service import Cameras, opened
 from snyper.cameras.silence import Expectation, read_expectations
 from snyper.cameras.times import zone_named
+from snyper.client import ReconnectingClient
 from snyper.device.addresses import is_loopback
 from snyper.gateway.app import Gateway
 from snyper.gateway.camera_events import CameraEvents, overloaded
 from snyper.gateway.camera_routes import CameraRoutes
+from snyper.gateway.camera_rules import CameraRules
 from snyper.gateway.camera_silence import CameraSilence
 from snyper.gateway.socket_io import PATH, SocketServer
 from snyper.shared.runtime import end_task
@@ -23,11 +26,16 @@ EXPECTED = "cameras.toml"
 
 @asynccontextmanager
 async def serving_cameras(
-    gateway: Gateway, folder: Path, database: str | None, zone: str, origins: Collection[str]
+    gateway: Gateway,
+    folder: Path,
+    database: str | None,
+    zone: str,
+    origins: Collection[str],
+    ruled: tuple[Rules, ReconnectingClient] | None = None,
 ) -> AsyncIterator[Cameras]:
     """Serve cameras for the block, to pages of `origins` too: ANY_PAGE for any; without any of them, to pages
     of this computer. `zone` has today. What is expected of single cameras stands in EXPECTED in `folder`.
-    Raises OSError, ValueError.
+    `ruled` are rules, and the hub that they have cease fire. Raises OSError, ValueError.
     """
     expected = await asyncio.to_thread(_expected, folder / EXPECTED)
     async with opened(folder, database, zone=zone) as cameras:
@@ -39,6 +47,10 @@ async def serving_cameras(
         gateway.guard.welcome(lambda path, origin: _is_ours(path) and _is_welcome(origin, origins))
         gateway.add_state(lambda: {"clients": server.count, "packets_dropped": server.dropped})
         tasks = [asyncio.create_task(events.tell()), asyncio.create_task(server.watch())]
+        if ruled is not None:
+            rules = CameraRules(ruled[0], cameras, ruled[1], silence.is_asleep)
+            cameras.judge = rules.judge
+            tasks.append(asyncio.create_task(rules.watch()))
         try:
             yield cameras
         finally:

@@ -1,0 +1,183 @@
+"""Rules by which what cameras tell has a range cease fire. They are read from TOML; nothing in them is run.
+
+    [[rule]]
+    when = {class = "person", camera = "lane", min_confidence = 0.6, for_frames = 3}
+    then = "cease_fire"
+
+    [[rule]]
+    when = {silent = "lane"}
+    then = "cease_fire"
+
+Pure.
+"""
+
+import math
+import tomllib
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from snyper.cameras.records import MAX_NAME_CHARS, Detection
+
+CEASE_FIRE = "cease_fire"
+MAX_AGE_S = 2.0
+LATE = "rule not applied: late"
+AHEAD = "rule not applied: its time lies ahead"
+MAX_RULES = 100
+_MAX_AGE_S = 60.0
+_MAX_FRAMES = 1_000
+_MAX_COUNTED = 10_000  # cameras whose frames in a row are counted; who was heard longest ago is forgotten
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule. It is about what a camera sees (`class_name`), or about one that is silent (`silent`).
+
+    The former takes frames of at most `max_age_s`, of `camera` or of any, and fires at the `for_frames`th in
+    a row in which something of that class has at least `min_confidence`, and at each from then on.
+    """
+
+    name: str
+    class_name: str = ""
+    camera: str | None = None
+    min_confidence: float = 0.0
+    for_frames: int = 1
+    max_age_s: float = MAX_AGE_S
+    silent: str | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of a frame: the rules that fire, and what is said of those that were not applied."""
+
+    fired: tuple[Rule, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Rules:
+    """Rules, and how many frames in a row each of them has met."""
+
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        self.rules = rules
+        self._met: OrderedDict[tuple[Rule, str], int] = OrderedDict()
+
+    def judge(self, detection: Detection, age_s: float | None) -> Verdict:
+        """Return what comes of a frame that was taken `age_s` ago, None where nobody knows."""
+        fired: list[Rule] = []
+        notes: list[str] = []
+        for rule in self.rules:
+            if not rule.class_name or rule.camera not in (None, detection.camera_id):
+                continue
+            is_met = _sees(detection, rule)
+            if age_s is None or abs(age_s) > rule.max_age_s:
+                if is_met:
+                    notes.append(AHEAD if age_s is not None and age_s < 0 else LATE)
+                continue
+            key = rule, detection.camera_id
+            if not is_met:
+                self._met.pop(key, None)
+                continue
+            self._met[key] = self._met.pop(key, 0) + 1
+            if len(self._met) > _MAX_COUNTED:
+                self._met.popitem(last=False)
+            if self._met[key] >= rule.for_frames:
+                fired.append(rule)
+        return Verdict(tuple(fired), tuple(dict.fromkeys(notes)))
+
+    def of_silence(self, camera_id: str) -> list[Rule]:
+        """Return the rules that fire when a camera is silent."""
+        return [rule for rule in self.rules if rule.silent == camera_id]
+
+    @property
+    def expected(self) -> list[str]:
+        """The cameras that must not be silent."""
+        return sorted({rule.silent for rule in self.rules if rule.silent is not None})
+
+
+def read_rules(text: str) -> Rules:
+    """Read rules from TOML. Raises ValueError with what is wrong, of a field that is not known too."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"it is no TOML: {error}") from None
+    _check_known(table, {"rule"}, "the file")
+    given = table.get("rule", [])
+    if not isinstance(given, list) or not 0 < len(given) <= MAX_RULES:
+        raise ValueError(f"there are 1 to {MAX_RULES} rules, each below a line [[rule]]")
+    return Rules(tuple(_rule(number, one) for number, one in enumerate(given, 1)))
+
+
+def _rule(number: int, given: object) -> Rule:
+    where = f"rule {number}"
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{where} is no table: write [[rule]]")
+    _check_known(given, {"name", "when", "then"}, where)
+    if given.get("then") != CEASE_FIRE:
+        raise ValueError(f'{where} has then = "{CEASE_FIRE}", which is all that a rule does')
+    when = given.get("when")
+    if not isinstance(when, Mapping):
+        raise ValueError(f'{where} has no when, such as when = {{class = "person", camera = "lane"}}')
+    if "silent" in when:
+        _check_known(when, {"silent"}, f"{where}, about who is silent,")
+        silent = _text(when, "silent", where)
+        return Rule(_name(given, f"{silent} is silent", where), silent=silent)
+    _check_known(when, {"class", "camera", "min_confidence", "for_frames", "max_age"}, where)
+    class_name = _text(when, "class", where)
+    camera = _text(when, "camera", where) if "camera" in when else None
+    seen = f"{class_name} at {camera}" if camera else class_name
+    return Rule(
+        _name(given, seen, where),
+        class_name.casefold(),
+        camera,
+        _number(when, "min_confidence", 0.0, 1.0, where),
+        int(_number(when, "for_frames", 1, _MAX_FRAMES, where, is_whole=True)),
+        _number(when, "max_age", MAX_AGE_S, _MAX_AGE_S, where),
+    )
+
+
+def _check_known(given: Mapping[str, Any], known: set[str], where: str) -> None:
+    unknown = given.keys() - known
+    if unknown:
+        raise ValueError(f"{where} has {min(unknown)!r}: there are {', '.join(sorted(known))}")
+
+
+def _name(given: Mapping[str, Any], default: str, where: str) -> str:
+    return _text(given, "name", where) if "name" in given else default
+
+
+def _text(given: Mapping[str, Any], field: str, where: str) -> str:
+    value = given.get(field)
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME_CHARS or not value.isprintable():
+        raise ValueError(f"{field} of {where} is a text of 1 to {MAX_NAME_CHARS} characters")
+    return value
+
+
+def _number(
+    given: Mapping[str, Any], field: str, default: float, most: float, where: str, is_whole: bool = False
+) -> float:
+    value = given.get(field, default)
+    is_number = isinstance(value, int if is_whole else int | float) and not isinstance(value, bool)
+    least = default if is_whole else 0
+    if not is_number or not least <= value <= most:
+        kind = "a whole number" if is_whole else "a number"
+        raise ValueError(f"{field} of {where} is {kind} from {least} to {most:g}")
+    return float(value)
+
+
+def _sees(detection: Detection, rule: Rule) -> bool:
+    return any(
+        name == rule.class_name and confidence >= rule.min_confidence
+        for name, confidence in _things(detection.details)
+    )
+
+
+def _things(details: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Iterate over classes and confidences of what was detected, in whichever list a camera tells it."""
+    for items in details.values():
+        for item in items if isinstance(items, list) else ():
+            name = item.get("class") if isinstance(item, Mapping) else None
+            if isinstance(name, str):
+                confidence = item.get("confidence")
+                is_number = isinstance(confidence, int | float) and math.isfinite(confidence)
+                yield name.casefold(), float(confidence) if is_number else 0.0

@@ -1,0 +1,106 @@
+"""Rules of cameras at work: they are judged as detections come, and the hub is told to cease fire.
+
+An operator's aid: no camera makes a range safe by itself.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+
+from snyper.cameras.records import Detection
+from snyper.cameras.rules import Rule, Rules
+from snyper.cameras.service import Cameras
+from snyper.cameras.silence import FIRST_S
+from snyper.client import ReconnectingClient
+from snyper.shared.socket_protocol import ProtocolError
+from snyper.system.text import one_line
+
+BY = "camera rule"
+_AGAIN_S = 0.5
+_GIVE_UP_S = 10.0  # for a hub that is away; targets that have lost it go to their safe pose by themselves
+
+_log = logging.getLogger("snyper")
+
+
+class CameraRules:
+    """Applies `rules` to what `cameras` take, and has `hub` cease fire. `is_asleep` says of a camera whether
+    it is expected to be silent.
+    """
+
+    def __init__(
+        self, rules: Rules, cameras: Cameras, hub: ReconnectingClient, is_asleep: Callable[[str], bool]
+    ) -> None:
+        self._rules = rules
+        self._cameras = cameras
+        self._hub = hub
+        self._is_asleep = is_asleep
+        self._calling: dict[Rule, asyncio.Task[None]] = {}
+
+    def judge(self, detection: Detection) -> Detection:
+        """Apply the rules to a detection that comes; return it with what is to be kept of that."""
+        verdict = self._rules.judge(detection, self._age_s(detection))
+        for rule in verdict.fired:
+            self._fire(rule)
+        return replace(detection, warnings=(*detection.warnings, *verdict.notes))
+
+    async def watch(self) -> None:
+        """Look for cameras that are silent, until cancelled. Of one that was not heard since the start that
+        is said after a minute.
+        """
+        first = asyncio.create_task(self._look_for_missing())
+        try:
+            with closing(self._cameras.listen()) as feed:
+                async for event in feed:
+                    if event.kind == "status" and event.data["status"] == "offline":
+                        self._on_silent(event.data["camera_id"])
+        finally:
+            calls = [first, *self._calling.values()]
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+
+    async def _look_for_missing(self) -> None:
+        if self._rules.expected:
+            await asyncio.sleep(FIRST_S)
+            here = {camera.camera_id for camera in await self._cameras.cameras() if camera.is_active}
+            for camera_id in self._rules.expected:
+                if camera_id not in here:
+                    self._on_silent(camera_id)
+
+    def _on_silent(self, camera_id: str) -> None:
+        if not self._is_asleep(camera_id):
+            for rule in self._rules.of_silence(camera_id):
+                self._fire(rule)
+
+    def _age_s(self, detection: Detection) -> float | None:
+        """Return how long ago a frame was taken: by this clock where the camera knows it, else by its own."""
+        stamp = detection.details.get("captured_by_hub")
+        at_s = stamp.get("at_s") if isinstance(stamp, dict) else None
+        if not isinstance(at_s, int | float) or isinstance(at_s, bool):
+            at_s = self._cameras.seconds_of(detection)
+        return None if at_s is None else time.time() - at_s
+
+    def _fire(self, rule: Rule) -> None:
+        if rule not in self._calling:
+            task = asyncio.create_task(self._cease_fire(rule))
+            self._calling[rule] = task
+            task.add_done_callback(lambda _: self._calling.pop(rule, None))
+
+    async def _cease_fire(self, rule: Rule) -> None:
+        name = one_line(rule.name)
+        until_s = time.monotonic() + _GIVE_UP_S
+        while True:
+            try:
+                state = await self._hub.cease_fire_state()
+                if state is None or not state.held:
+                    await self._hub.cease_fire(why=rule.name, by=BY)
+                    _log.warning("the rule %r has the range cease fire", name)
+                return
+            except ProtocolError as error:
+                if time.monotonic() > until_s:
+                    _log.error("the rule %r cannot have the range cease fire: %s", name, error.message)
+                    return
+            await asyncio.sleep(_AGAIN_S)

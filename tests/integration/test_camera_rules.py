@@ -1,0 +1,135 @@
+"""Rules of cameras at work: a real hub, a real gateway, detections over HTTP and silence over Socket.IO."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from snyper.client import HubClient, connect
+from tests.integration.calls_harness import HubProcess
+from tests.integration.cameras_harness import DETECTION, CameraGateway, connected, without
+from tests.integration.harness import DEADLINE_S, run_snyper, until
+
+RULES = """
+[[rule]]
+when = {class = "person", camera = "lane", min_confidence = 0.6, for_frames = 3}
+then = "cease_fire"
+
+[[rule]]
+name = "the lane cannot be seen"
+when = {silent = "lane"}
+then = "cease_fire"
+"""
+
+
+def person(age_s: float = 0.0) -> dict[str, Any]:
+    stamp = (datetime.now(UTC) - timedelta(seconds=age_s)).isoformat()
+    things = [{"class": "person", "confidence": 0.9}]
+    body = without(DETECTION, "annotated_image", "cropped_plates")
+    return {**body, "camera_id": "lane", "timestamp": stamp, "vehicle_detections": things}
+
+
+@asynccontextmanager
+async def ruled(tmp_path: Path) -> AsyncIterator[tuple[CameraGateway, HubClient]]:
+    """Run a hub and a gateway with the rules for the block; give the gateway and a console."""
+    file = tmp_path / "rules.toml"
+    file.write_text(RULES)
+    with HubProcess() as hub:
+        gateway = await asyncio.to_thread(CameraGateway, tmp_path, "--hub", hub.address, "--rules", str(file))
+        try:
+            async with connect(hub.address) as console:
+                yield gateway, console
+        finally:
+            assert await asyncio.to_thread(gateway.end) == 0
+
+
+async def held(console: HubClient) -> str | None:
+    """Return why a cease fire holds, None while none does."""
+    state = await console.cease_fire_state()
+    assert state is not None
+    return state.why if state.held else None
+
+
+async def until_held(console: HubClient) -> str:
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            why = await held(console)
+            if why is not None:
+                return why
+
+
+async def test_what_is_seen_now_has_the_range_cease_fire_and_what_is_late_does_not(tmp_path: Path) -> None:
+    async with ruled(tmp_path) as (gateway, console), httpx.AsyncClient(timeout=DEADLINE_S) as http:
+        for _ in range(1_000):
+            answer = await http.post(f"{gateway.url}/api/detection", json=person(age_s=60))
+            assert answer.json()["warnings"] == ["rule not applied: late"]
+        assert await held(console) is None
+        for _ in range(3):
+            answer = await http.post(f"{gateway.url}/api/detection", json=person())
+            assert "warnings" not in answer.json()
+        assert await until_held(console) == "person at lane"
+        await console.release(by="a person")
+        assert await held(console) is None
+        assert (await http.post(f"{gateway.url}/api/detection", json=person())).status_code == 200
+        assert await until_held(console) == "person at lane"  # who is still there is seen again
+    late = [record for record in await asyncio.to_thread(kept, tmp_path) if record]
+    assert len(late) == 1_000
+
+
+def kept(tmp_path: Path) -> list[list[str]]:
+    """Return the warnings of the first 1,000 records, by a gateway of its own."""
+    with CameraGateway(tmp_path) as gateway:
+        found = gateway.get("/api/records?limit=1000&after=0").json()["records"]
+        return [record.get("warnings", []) for record in found]
+
+
+async def test_a_camera_that_is_gone_has_the_range_cease_fire(tmp_path: Path) -> None:
+    async with ruled(tmp_path) as (gateway, console):
+
+        def come_and_go() -> None:
+            with connected(gateway.url) as (client, events):
+                client.emit("camera_register", {"camera_id": "lane", "checkpoint_id": "range"})
+                events.wait("camera_register")
+
+        await asyncio.to_thread(come_and_go)
+        assert await until_held(console) == "the lane cannot be seen"
+
+
+async def test_the_gateway_says_which_rule_it_was(tmp_path: Path) -> None:
+    async with ruled(tmp_path) as (gateway, console), httpx.AsyncClient(timeout=DEADLINE_S) as http:
+        for _ in range(3):
+            await http.post(f"{gateway.url}/api/detection", json=person())
+        await until_held(console)
+        await until(
+            lambda: "the rule 'person at lane' has the range cease fire" in gateway.said(),
+            "the gateway should say so",
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (RULES.replace("for_frames", "frames"), "rule 1 has 'frames'"),
+        ("import os", "it is no TOML"),
+        (None, "No such file"),
+    ],
+)
+async def test_rules_that_cannot_be_read_stop_the_start(tmp_path: Path, text: str | None, says: str) -> None:
+    file = tmp_path / "rules.toml"
+    if text is not None:
+        file.write_text(text)
+    cameras = ("--cameras", str(tmp_path / "cameras"), "--hub", "127.0.0.1:1", "--listen", "127.0.0.1:0")
+    status, _, err = await run_snyper("gateway", *cameras, "--rules", str(file))
+    assert (status, says in err) == (2, True), err
+
+
+async def test_rules_need_cameras_and_a_hub(tmp_path: Path) -> None:
+    status, _, err = await run_snyper("gateway", "--rules", "rules.toml")
+    assert (status, "of --cameras FOLDER" in err) == (2, True)
+    status, _, err = await run_snyper("gateway", "--cameras", str(tmp_path), "--rules", "rules.toml")
+    assert (status, "--hub HOST:PORT" in err) == (2, True)
