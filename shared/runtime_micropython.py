@@ -172,6 +172,7 @@ def _readable(sock: "socket.socket") -> "Generator[None, None, None]":
 _SPARE_BYTES = 64  # for a line that gets longer, as numbers do
 _buffer = bytearray(256)  # one for all connections: what it holds is copied at once
 _view = memoryview(_buffer)
+_joined: "bytearray | None" = None  # one for all connections, too: what was last written in two parts
 
 
 class Stream:
@@ -181,7 +182,6 @@ class Stream:
     _reader: "asyncio.Task[None] | None" = None
     _writer: "asyncio.Task[None] | None" = None  # while something has not left
     _rest: "memoryview | None" = None
-    _out: "bytearray | None" = None  # what was last written in two parts
     buffer: "memoryview | None" = None  # where the owner wants the next bytes put
     address: "Any" = ""  # of the peer, without its port; whatever the runtime has for it
 
@@ -198,14 +198,15 @@ class Stream:
         `resume_writing` is called once it has, and nothing may be written before that. Raises OSError when
         the connection is lost.
         """
+        global _joined
         if following is not None:
             # One write is one packet, and a new piece of memory for each takes longer than all the rest.
             size = len(data)
             end = size + len(following)
-            out = self._out
+            out, _joined = _joined, None
             if out is None or len(out) < end:
-                self._out = None
-                out = self._out = bytearray(end + _SPARE_BYTES)
+                out = None
+                out = bytearray(end + _SPARE_BYTES)
             out[:size] = data
             out[size:end] = following
             data = memoryview(out)[:end]
@@ -213,6 +214,8 @@ class Stream:
             data = bytes(data)
         count: "int | None" = self._sock.write(data)
         if count == len(data):
+            if following is not None:
+                _joined = out
             return True
         self._rest = memoryview(data)[count or 0 :]
         self._writer = asyncio.create_task(self._drain())
@@ -237,7 +240,7 @@ class Stream:
                 await end_task(task)
         self._sock.close()
         # The scheduler may keep a task that has ended, and with it this, for minutes.
-        self.owner = self._reader = self._writer = self._out = None
+        self.owner = self._reader = self._writer = None
         if self.buffer is not None:
             self.buffer = None
         await asyncio.sleep_ms(0)  # for a reader that was told to pause

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from snyper.shared.link import Handler, Link
 
 LAST_ERROR_MS = 60_000  # how long it shows that another board was refused this name
-MAX_REPORT_IDS = 20  # a target's own queue holds 16 reports
+MAX_REPORT_IDS = 17  # a target's own queue holds 16 reports
 
 
 class Peer:
