@@ -61,6 +61,9 @@ def server(hub: HubProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     assert serve.end() == 0
 
 
+CALL_S = 60.0
+
+
 class Callers:
     """Callers of `far`, each with a client of its own in a thread."""
 
@@ -71,7 +74,8 @@ class Callers:
         self._clients: list[Any] = []
 
     def call(self, number: int, hub: str = "") -> "Future[Any]":
-        client = Client(hub=hub or self._hub.address, name=self.name)
+        # With a deadline: where a test fails nobody serves any more, and it would be dialled for ever.
+        client = Client(hub=hub or self._hub.address, name=self.name, timeout=CALL_S)
         self._clients.append(client)
         return self._threads.submit(client.call, "far", [number])
 
