@@ -95,11 +95,14 @@ class ImpairedLink:
         try:
             if self.is_refusing:
                 return
+            self._writers.add(writer)
             hub_reader, hub_writer = await asyncio.open_connection(
                 self._host, self.hub_port, limit=_MAX_LINE_BYTES
             )
             writers.append(hub_writer)
-            self._writers.update(writers)
+            if writer.transport.is_closing():  # cut meanwhile
+                return
+            self._writers.add(hub_writer)
             self._latest = (writer, hub_writer)
             for one in writers:
                 one.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -18,7 +18,7 @@ async def echo() -> AsyncIterator[int]:
     """A port that says everything back."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):  # it was cut
+        with suppress(ConnectionError, asyncio.CancelledError):  # it was cut, or is when the test ends
             while line := await reader.readline():
                 writer.write(line)
         writer.close()
@@ -93,3 +93,14 @@ async def test_a_cut_ends_both_sides_and_a_new_connection_is_whole(by: str) -> N
         link.is_refusing = True
         with suppress(ConnectionError):
             assert await said_back(link, LINES) == []
+
+
+async def test_a_connection_is_cut_that_has_not_reached_the_hub_yet() -> None:
+    async with echo() as port, ImpairedLink(port) as link:
+        reader, writer = await asyncio.open_connection(HOST, link.port)
+        while not link.connections:  # noqa: ASYNC110 (the very step is wanted)
+            await asyncio.sleep(0)
+        link.cut()
+        with suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), DEADLINE_S) == b""
+        writer.transport.abort()

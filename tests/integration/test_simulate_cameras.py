@@ -51,7 +51,7 @@ async def test_a_grant_that_is_none(grant: str, tmp_path: Path) -> None:
     assert status == 2
     assert f"--grant is NAME=CAMERA, a key of the hub and a camera, not {grant}" in complained
     status, _, complained = await run_snyper("gateway", "--grant", "lane=yard")
-    assert (status, "--grant are of --cameras FOLDER" in complained) == (2, True)
+    assert (status, "--grant and --rules are of --cameras FOLDER" in complained) == (2, True)
 
 
 def test_the_same_seed_has_the_same_cars() -> None:

@@ -200,7 +200,7 @@ class Recorder:
         if not 0 <= block.seq <= block.next_seq <= MAX_NUMBER:
             self._warn("a block has a number that no recording can have")
             return None
-        clock = self._read_clocks(block.at_us + block.lag_us, block.lag_us > 0, hub_id)
+        clock = self._read_clocks(block, hub_id)
         with self._changed:
             offered = self._offer(block, spec)
             if self._after is not None:
@@ -215,14 +215,16 @@ class Recorder:
             self._marks += [mark for mark in block.marks if mark not in self._told]
         return _Item(replace(fresh, marks=()), spec, self._base_us, hub_id, clock, tuple(self._closed))
 
-    def _read_clocks(self, hub_us: int, is_sure: bool, hub_id: str) -> tuple[int, int, int] | None:
+    def _read_clocks(self, block: Block, hub_id: str) -> tuple[int, int, int] | None:
         """Return what the clocks say, if that is to be recorded now."""
-        steady_us = now_us()
+        steady_us, hub_us, is_sure = now_us(), block.at_us + block.lag_us, block.lag_us > 0
         if self._hub_id is None:
             self._clock_due_us = steady_us
             if self._after is not None:
-                is_same = hub_id == self._after.hub_id
-                self._base_us = self._after.base_us if is_same else self._after.now_us() - hub_us
+                self._base_us = self._after.base_us
+                if hub_id != self._after.hub_id:
+                    after_the_last_us = self._after.latest_us - block.at_us
+                    self._base_us = max(self._after.now_us() - hub_us, after_the_last_us)
         if self._hub_id is None or (is_sure and not self._is_sure and hub_id == self._hub_id):
             self._ahead_us, self._is_sure = hub_us + self._base_us - steady_us, is_sure
         elif hub_id != self._hub_id:  # its clock began anew
