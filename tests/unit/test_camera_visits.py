@@ -1,7 +1,12 @@
 """Records of one vehicle are one visit."""
 
+import math
+import random
+
+import pytest
+
 from snyper.cameras.records import Picture, Record
-from snyper.cameras.visits import visits_of
+from snyper.cameras.visits import GAP_S, Visit, page_of, visits_of
 
 
 def record(cursor: int, time_s: float, *plates: str, camera: str = "a", confidence: float = 0.0) -> Record:
@@ -51,3 +56,37 @@ def test_another_camera_is_another_visit_and_no_plate_is_none() -> None:
         [record(1, 0.0, "A", "B", "a"), record(2, 1.0, "A", camera="b"), record(3, 2.0), record(4, 3.0, "-")]
     )
     assert sorted((one.camera_id, one.plate) for one in found) == [("a", "B"), ("a", "a"), ("b", "A")]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_pages_have_every_visit_once_and_whole(seed: int) -> None:
+    rng = random.Random(seed)
+    times = sorted(rng.uniform(0.0, 1_200.0) for _ in range(300))
+    records = [
+        record(at, time_s, rng.choice(["AAA111", "BBB222", "CCC333"]), camera=rng.choice("abc"))
+        for at, time_s in enumerate(times)
+    ]
+    found: list[Visit] = []
+    before_s: float | None = None
+    pages = 0
+    while True:
+        until_s = math.inf if before_s is None else before_s + GAP_S
+        newest = [one for one in reversed(records) if one.time_s < until_s]
+        page = page_of(newest[:100], len(newest) > 100, before_s, limit=7)
+        found += page.visits
+        pages += 1
+        if page.next_cursor is None:
+            break
+        assert before_s is None or float(page.next_cursor) < before_s
+        before_s = float(page.next_cursor)
+    assert [one.cursors for one in found] == [one.cursors for one in visits_of(records)]
+    assert pages > 5
+
+
+def test_a_visit_longer_than_what_is_looked_at_comes_once() -> None:
+    records = [record(at, float(at), "AAA111") for at in range(100)]
+    first = page_of(records[-40:], True, None, limit=10)
+    assert [one.cursors for one in first.visits] == [list(range(60, 100))]
+    assert first.next_cursor == "60.0"
+    second = page_of(records[:75], False, 60.0, limit=10)
+    assert second == page_of([], False, 60.0, limit=10)

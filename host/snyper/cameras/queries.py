@@ -56,10 +56,11 @@ class Queries:
     def cameras(self, now_s: float) -> list[CameraState]:
         """Return all cameras, by name. Raises sqlalchemy.exc.SQLAlchemyError."""
         table, pictures = schema.cameras, schema.pictures
-        joined = table.outerjoin(
+        joined = table.outerjoin(_TABLE, _TABLE.c.cursor == table.c.last_cursor).outerjoin(
             pictures, (pictures.c.cursor == table.c.last_cursor) & (pictures.c.place == 0)
         )
         columns = [column for column in pictures.c if column.name != "cursor"]
+        columns += [_TABLE.c.cursor, _TABLE.c.id, _TABLE.c.device_id]
         query = sql.select(table, *columns).select_from(joined).order_by(table.c.camera_id)
         with self._database.reading() as db:
             rows = db.execute(query).all()
@@ -77,6 +78,8 @@ class Queries:
                 skew_s=row.skew_s,
                 warnings=_warnings(row.skew_s),
                 last_picture=_picture(row) if row.name else None,
+                last_detection_id=row.id if row.device_id is None else row.device_id,
+                last_cursor=row.cursor,
             )
             for row in rows
         ]
@@ -118,6 +121,8 @@ class Queries:
             chosen = chosen.where(_TABLE.c.time_s >= query.from_s)
         if query.until_s is not None:
             chosen = chosen.where(_TABLE.c.time_s < query.until_s)
+        if query.class_name is not None:
+            chosen = chosen.where(_TABLE.c.class_name == query.class_name)
         if query.plate is None:
             return chosen
         sightings, plates = schema.sightings, schema.plates
@@ -152,7 +157,8 @@ class Queries:
 
 
 def _is_unconditional(query: RecordQuery) -> bool:
-    conditions = (query.camera_id, query.checkpoint_id, query.plate, query.from_s, query.until_s)
+    times = (query.from_s, query.until_s)
+    conditions = (query.camera_id, query.checkpoint_id, query.plate, query.class_name, *times)
     return all(one is None for one in conditions)
 
 

@@ -128,7 +128,7 @@ class RecordQuery:
     """Conditions that records are to meet. The newest come first; with `after`, a cursor, those that came
     later, in the order in which they came. `before` is the `next_cursor` of a page. `from_s` (included) and
     `until_s` (not) are seconds since 1970 (UTC). `plate` is exact, has `*` and `?`, or begins with `~1` for
-    one letter that may differ.
+    one letter that may differ; `class_name` is that of the first vehicle.
     """
 
     limit: int = 10
@@ -139,6 +139,7 @@ class RecordQuery:
     plate: str | None = None
     from_s: float | None = None
     until_s: float | None = None
+    class_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class RecordPage:
 class CameraState:
     """A camera as it is known. Times are in seconds since 1970 (UTC); `registered_s` is None for one that has
     sent without having registered. `skew_s` is how far its clock is ahead, from its last live messages;
-    `warnings` are sentences for people.
+    `warnings` are sentences for people. The last detection is None once it is removed.
     """
 
     camera_id: str
@@ -171,6 +172,8 @@ class CameraState:
     skew_s: float | None = None
     last_picture: Picture | None = None
     warnings: tuple[str, ...] = ()
+    last_detection_id: str | None = None
+    last_cursor: int | None = None
 
 
 @dataclass(frozen=True)

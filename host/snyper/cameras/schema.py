@@ -77,6 +77,7 @@ detections = Table(
     Index("detections_by_camera_time", "camera_id", "time_s", "cursor"),
     Index("detections_by_checkpoint_time", "checkpoint_id", "time_s", "cursor"),
     Index("detections_by_arrival", "received_s", "cursor"),
+    Index("detections_by_class", "class_name", "cursor"),
 )
 pictures = Table(
     "pictures",

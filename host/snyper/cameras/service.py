@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -26,6 +27,7 @@ from snyper.cameras.records import (
     Event,
     Health,
     Overloaded,
+    Record,
     RecordPage,
     RecordQuery,
     Registration,
@@ -36,7 +38,7 @@ from snyper.cameras.still import StillPictures
 from snyper.cameras.store import Store
 from snyper.cameras.thumbnails import Thumbnails
 from snyper.cameras.times import iso, seconds_of
-from snyper.cameras.visits import Visit, visits_of
+from snyper.cameras.visits import GAP_S, VisitPage, page_of
 from snyper.cameras.zones import Zones
 
 T = TypeVar("T")
@@ -45,6 +47,7 @@ _SWEEP_EVERY_S = 300.0
 _GATHER_S = 0.05  # 1,000 cameras report 100 times a second: five for a commit
 _MAX_GATHERED = 100
 _READERS = 4
+_MAX_OF_VISITS = 20_000  # records that are read for a page: 1,000 cameras' in the gap of a visit
 _MAX_EVENTS = 1_000  # that wait for one listener
 
 
@@ -191,12 +194,29 @@ class Cameras:
         """
         return await self._thumbnails.get(name)
 
-    async def visits(self, query: RecordQuery) -> list[Visit]:
-        """Return the visits that up to 1,000 records of a query are of, the newest first. The oldest may have
-        begun before the first of these. Raises ValueError for a cursor that is none.
+    async def visits(self, query: RecordQuery) -> VisitPage:
+        """Return a page of the visits that the records of a query are of, the newest first; `before` is the
+        `next_cursor` of the page before. Raises ValueError for a cursor that is none.
         """
-        page = await self.records(replace(query, limit=MAX_LIMIT))
-        return (await self._read(visits_of, page.records))[: query.limit]
+        before_s = None if query.before is None else float(query.before)
+        if before_s is not None and not math.isfinite(before_s):
+            raise ValueError("the cursor is none that a page of visits had")
+        ends_s = [one for one in (query.until_s, before_s and before_s + GAP_S) if one is not None]
+        until_s = min(ends_s) if ends_s else None
+        # With a time, so that the newest are those captured last.
+        asked = replace(
+            query, limit=MAX_LIMIT, after=None, before=None, from_s=query.from_s or 0.0, until_s=until_s
+        )
+        records: list[Record] = []
+        while True:
+            page = await self.records(asked)
+            records += page.records
+            asked = replace(asked, before=page.next_cursor)
+            has_begun = before_s is None or (records and records[-1].time_s < before_s - GAP_S)
+            if page.next_cursor is None or has_begun or len(records) >= _MAX_OF_VISITS:
+                break
+        has_more = page.next_cursor is not None
+        return await self._read(page_of, records, has_more, before_s, max(1, query.limit))
 
     def listen(self) -> Feed:
         """Return the events from now on."""
@@ -281,15 +301,15 @@ class Cameras:
     # --- what is removed, in the writer's thread
 
     async def protect(self, cursor: int, is_protected: bool) -> bool:
-        """Have a record outlive retention, or no more; tell whether it is there."""
-        return await self._work(lambda: self._store.protect(cursor, is_protected))
+        """Have a record outlive retention, or no more; tell whether it is there. Raises Overloaded."""
+        return await self._change_rows(lambda: self._store.protect(cursor, is_protected))
 
     async def erase_plate(self, plate: str) -> int:
         """Erase all records of a plate, protected ones too, with their pictures, so that no file has it any
-        more; return how many there were. Raises OSError while somebody reads the database.
+        more; return how many there were. Raises OSError while somebody reads the database, Overloaded.
         """
         count = 0
-        while erased := await self._work(lambda: self._store.erase_some(plate)):
+        while erased := await self._change_rows(lambda: self._store.erase_some(plate)):
             count += erased
         await self._work(self._store.leave_no_trace)
         return count
@@ -317,6 +337,14 @@ class Cameras:
             except (OSError, SQLAlchemyError):
                 _log.exception("old records could not be removed; it is tried again")
             await asyncio.sleep(_SWEEP_EVERY_S)
+
+    async def _change_rows(self, job: Callable[[], T]) -> T:
+        """Do something in the writer's thread for somebody who hears what comes of it. Raises Overloaded."""
+        try:
+            return await self._work(job)
+        except SQLAlchemyError as error:
+            _log.warning("the database cannot be written (%s)", type(error).__name__)
+            raise Overloaded("it cannot be written now: ask again") from error
 
     async def _work(self, job: Callable[[], T]) -> T:
         """Do something in the writer's thread, after what waits."""

@@ -1,6 +1,6 @@
 """Visits: what a camera has read of one vehicle while it was there, out of its records. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from snyper.cameras.plates import fold, is_similar
@@ -21,6 +21,7 @@ class Visit:
     first_s: float
     last_s: float
     cursors: list[int] = field(default_factory=list)
+    detection_ids: list[str] = field(default_factory=list)
     picture: Picture | None = None
     picture_cursor: int | None = None
     _confidence: float = -1.0
@@ -30,6 +31,7 @@ class Visit:
         """Add a record in which this plate was read."""
         self.first_s, self.last_s = min(self.first_s, record.time_s), max(self.last_s, record.time_s)
         self.cursors.append(record.cursor)
+        self.detection_ids.append(record.detection_id)
         self._texts[plate] = self._texts.get(plate, 0) + 1
         self.plate = max(self._texts, key=lambda text: self._texts[text])
         confidence = _confidence_of(record, plate)
@@ -41,6 +43,35 @@ class Visit:
         is_near = self.first_s - GAP_S < record.time_s < self.last_s + GAP_S
         is_other = record.cursor in self.cursors  # of two vehicles in one picture
         return is_near and not is_other and any(is_similar(fold(plate), fold(text)) for text in self._texts)
+
+
+@dataclass(frozen=True)
+class VisitPage:
+    """Visits, the newest first, and where the next page begins, None after the last."""
+
+    visits: tuple[Visit, ...]
+    next_cursor: str | None = None
+
+
+def page_of(records: Sequence[Record], has_more: bool, before_s: float | None, limit: int) -> VisitPage:
+    """Return the visits whose last record is older than `before_s`, at most `limit` of them and those that
+    ended with the last. `records` are the newest that are older than that plus GAP_S; `has_more`: there are
+    older ones, so that visits that reach to the first of these are not all there.
+    """
+    # A visit that goes on past `before_s` has a record in the gap after it, so it is left out as a whole.
+    found = [one for one in visits_of(records) if before_s is None or one.last_s < before_s]
+    if not has_more:
+        whole = found
+    else:
+        begin_s = min(record.time_s for record in records) + GAP_S
+        cut = next((at for at, one in enumerate(found) if one.first_s < begin_s), len(found))
+        whole = [one for one in found[:cut] if cut == len(found) or one.last_s > found[cut].last_s]
+        if not whole:  # of more records than are looked at: what is there of it is told
+            end_s = begin_s if before_s is None else min(begin_s, before_s)
+            return VisitPage(tuple(found), repr(end_s - GAP_S))
+    page = [one for at, one in enumerate(whole) if at < limit or one.last_s == whole[limit - 1].last_s]
+    is_last = not has_more and len(page) == len(whole)
+    return VisitPage(tuple(page), None if is_last else repr(page[-1].last_s))
 
 
 def visits_of(records: Iterable[Record]) -> list[Visit]:

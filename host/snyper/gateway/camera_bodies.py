@@ -19,8 +19,10 @@ from snyper.cameras.records import (
     Statistics,
 )
 from snyper.cameras.times import iso
+from snyper.cameras.visits import VisitPage
 
 PICTURES_PATH = "/api/pictures"
+THUMBNAILS_PATH = "/api/thumbnails"
 NO_CAMERA = "camera_id and checkpoint_id are required"
 _DETECTION_TYPES = ("detection_result", "detection", "lpr_data")
 _HEALTH_TYPES = ("health_check", "health", "health_status")
@@ -132,6 +134,13 @@ def camera_body(state: CameraState, is_asleep: bool) -> dict[str, object]:
         "status": "active" if state.is_active else silent,
         "detection_count": state.detection_count,
         "health_status": state.health_status or "unknown",
+        "age_s": max(0.0, round(time.time() - state.last_seen_s, 3)),
+        "skew_ms": None if state.skew_s is None else round(state.skew_s * 1000),
+        "warnings": list(state.warnings),
+        "last_picture": _link(state.last_picture),
+        "last_thumbnail": _thumbnail(state.last_picture),
+        "last_detection_id": state.last_detection_id,
+        "last_cursor": state.last_cursor,
     }
 
 
@@ -169,10 +178,37 @@ def record_body(record: Record) -> dict[str, object]:
         "ocr_results": list(record.ocr_results),
         "annotated_image": picture if record.is_annotated else None,
         "original_image": None if record.is_annotated else picture,
+        "annotated": record.is_annotated,
+        "thumbnail": _thumbnail(record.picture),
         "cropped_plates": [_link(plate) for plate in record.cropped_plates],
+        "cropped_thumbnails": [_thumbnail(plate) for plate in record.cropped_plates],
+        "protected": record.is_protected,
         "possible_double_of": record.possible_double_of,
         "warnings": list(record.warnings),
     }
+
+
+def visits_body(page: VisitPage) -> dict[str, object]:
+    """Return the body of an answer with visits."""
+    visits = [
+        {
+            "camera_id": visit.camera_id,
+            "checkpoint_id": visit.checkpoint_id,
+            "plate": visit.plate,
+            "first_seen": iso(visit.first_s),
+            "last_seen": iso(visit.last_s),
+            "count": len(visit.cursors),
+            "picture": _link(visit.picture),
+            "thumbnail": _thumbnail(visit.picture),
+            "detection_ids": visit.detection_ids,
+        }
+        for visit in page.visits
+    ]
+    return {"success": True, "visits": visits, "next_cursor": page.next_cursor, "timestamp": now()}
+
+
+def _thumbnail(picture: Picture | None) -> str | None:
+    return None if picture is None else f"{THUMBNAILS_PATH}/{picture.name}"
 
 
 def _link(picture: Picture | None) -> str | None:

@@ -17,6 +17,7 @@ from snyper.gateway.camera_events import CameraEvents, overloaded
 from snyper.gateway.camera_routes import CameraRoutes
 from snyper.gateway.camera_rules import CameraRules
 from snyper.gateway.camera_silence import CameraSilence
+from snyper.gateway.record_routes import RecordRoutes
 from snyper.gateway.socket_io import PATH, SocketServer
 from snyper.shared.runtime import end_task
 
@@ -44,6 +45,7 @@ async def serving_cameras(
         events = CameraEvents(cameras, server, silence)
         server.add_to(gateway)
         CameraRoutes(gateway, cameras, silence, lambda: server.count).add_to(gateway)
+        RecordRoutes(cameras).add_to(gateway)
         gateway.guard.welcome(lambda path, origin: _is_ours(path) and _is_welcome(origin, origins))
         gateway.add_state(lambda: {"clients": server.count, "packets_dropped": server.dropped})
         tasks = [asyncio.create_task(events.tell()), asyncio.create_task(server.watch())]

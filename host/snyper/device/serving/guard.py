@@ -21,7 +21,7 @@ OPEN_PATHS = ("/health", "/ready")
 # RFC 6761, 6762 and 8375, and what ICANN and makers of routers keep for networks of one's own.
 _LOCAL_NAMES = (".localhost", ".local", ".home.arpa", ".internal", ".lan")
 _MAY_SEND = {
-    "access-control-allow-methods": "GET, POST, OPTIONS",
+    "access-control-allow-methods": "GET, POST, PUT, DELETE, OPTIONS",
     "access-control-allow-headers": "authorization, content-type, idempotency-key",
     "access-control-allow-private-network": "true",
     "access-control-max-age": "600",

@@ -1,0 +1,77 @@
+"""Requests about cameras: the conditions that they ask for, the shape of their errors."""
+
+from datetime import UTC
+from http import HTTPStatus
+from urllib.parse import parse_qs
+
+from snyper.cameras.records import Malformed, MissingField, Overloaded, RecordQuery
+from snyper.cameras.times import seconds_of
+from snyper.device.serving.exchange import Exchange, Handler, Refusal
+from snyper.gateway.places import overloaded
+
+_DEFAULT_LIMIT = 20
+_MAX_LIMIT = 1_000
+_MAX_FIELDS = 20  # of a query
+_MAX_CURSOR = 2**63
+
+
+def shaped(handler: Handler) -> Handler:
+    """Return a handler whose errors have the shape that clients of cameras know."""
+
+    async def serve(exchange: Exchange) -> None:
+        exchange.error_of = lambda detail: {"success": False, "message": detail}
+        try:
+            await handler(exchange)
+        except (MissingField, Malformed) as error:
+            raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from None
+        except Overloaded as error:
+            raise overloaded(str(error)) from None
+
+    return serve
+
+
+def fields_of(exchange: Exchange) -> dict[str, str]:
+    """Return the fields of a request's query. Raises Malformed."""
+    try:
+        text = exchange.scope["query_string"].decode("latin-1")
+        found = parse_qs(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="replace")
+    except ValueError:
+        raise Malformed(f"a query has at most {_MAX_FIELDS} fields") from None
+    return {name: values[-1] for name, values in found.items()}
+
+
+def record_query(fields: dict[str, str]) -> RecordQuery:
+    """Return the records that a request asks for. Raises Malformed."""
+    after = fields.get("after")
+    if after is not None and not (after.isdecimal() and after.isascii() and int(after) < _MAX_CURSOR):
+        raise Malformed("after is the cursor of a record: a number")
+    return RecordQuery(
+        limit=limit_of(fields.get("limit", "")),
+        after=None if after is None else int(after),
+        before=fields.get("before"),
+        camera_id=fields.get("camera_id") or None,
+        checkpoint_id=fields.get("checkpoint_id") or None,
+        plate=fields.get("plate") or None,
+        from_s=time_of(fields, "from"),
+        until_s=time_of(fields, "until"),
+        class_name=fields.get("class") or None,
+    )
+
+
+def limit_of(text: str) -> int:
+    """Return how many are asked for, as existing servers read it: 0 is as many as there may be."""
+    try:
+        number = int(text[:20])
+    except ValueError:
+        return _DEFAULT_LIMIT
+    return min(number, _MAX_LIMIT) if number > 0 else _MAX_LIMIT
+
+
+def time_of(fields: dict[str, str], name: str) -> float | None:
+    """Return a time that is asked for, None where it is not. Raises Malformed."""
+    if not fields.get(name):
+        return None
+    time_s = seconds_of(fields[name], UTC)
+    if time_s is None:
+        raise Malformed(f"{name} is a time such as 2024-12-19T10:00:00Z")
+    return time_s

@@ -1,0 +1,109 @@
+"""The face of the records of cameras over REST: found, looked at, protected, erased."""
+
+import asyncio
+from dataclasses import replace
+from http import HTTPStatus
+from pathlib import Path
+
+from snyper.cameras.plates import fold
+from snyper.cameras.records import Malformed, Overloaded, RecordQuery
+from snyper.cameras.service import Cameras
+from snyper.device.serving.exchange import Exchange, Refusal
+from snyper.gateway import camera_bodies as bodies
+from snyper.gateway.app import Gateway
+from snyper.gateway.camera_requests import fields_of, record_query, shaped
+
+_PAGE = 100  # read at once
+_MAX_ANSWER_BYTES = 16_000_000  # after which no more is read: 1,000 records have a quarter of it
+_MAX_BODY_BYTES = 1_000
+_MAX_CURSOR_DIGITS = 18
+_MEDIA_TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
+
+
+class RecordRoutes:
+    """The REST of what is kept."""
+
+    def __init__(self, cameras: Cameras) -> None:
+        self._cameras = cameras
+
+    def add_to(self, gateway: Gateway) -> None:
+        """Serve it."""
+        for method, path, handler in (
+            ("GET", "/api/records", self._records),
+            ("DELETE", "/api/records", self._erase),
+            ("POST", "/api/records/{cursor}/protect", self._protect),
+            ("GET", "/api/visits", self._visits),
+            ("GET", f"{bodies.PICTURES_PATH}/{{name:path}}", self._picture),
+            ("GET", f"{bodies.THUMBNAILS_PATH}/{{name:path}}", self._thumbnail),
+        ):
+            gateway.add(method, path, shaped(handler))
+
+    async def _records(self, exchange: Exchange) -> None:
+        await exchange.answer(200, await self._answer_records(record_query(fields_of(exchange))))
+
+    async def _answer_records(self, query: RecordQuery) -> bytes:
+        """Return an answer with as many records as are asked for, or as fit; it says where to go on."""
+        parts: list[bytes] = []
+        while True:
+            left = query.limit - len(parts)
+            try:
+                page = await self._cameras.records(replace(query, limit=min(_PAGE, left)))
+            except ValueError as error:  # of a cursor
+                raise Malformed(str(error)) from None
+            parts += await asyncio.to_thread(bodies.record_parts, page)
+            is_enough = len(parts) >= query.limit or sum(map(len, parts)) > _MAX_ANSWER_BYTES
+            if page.next_cursor is None or is_enough:
+                return bodies.records_body(parts, page)
+            if query.after is None:
+                query = replace(query, before=page.next_cursor)
+            else:
+                query = replace(query, after=int(page.next_cursor))
+
+    async def _visits(self, exchange: Exchange) -> None:
+        query = record_query(fields_of(exchange))
+        try:
+            page = await self._cameras.visits(query)
+        except ValueError:
+            raise Malformed("before is the next_cursor of a page of visits") from None
+        await exchange.answer_json(bodies.visits_body(page))
+
+    async def _protect(self, exchange: Exchange) -> None:
+        cursor = exchange.path_values["cursor"]
+        content = b"".join([piece async for piece in exchange.body(_MAX_BODY_BYTES)])
+        body = bodies.parse(content) if content else None
+        is_protected = body.get("protected") if isinstance(body, dict) else None
+        if not isinstance(is_protected, bool):
+            raise Malformed('the body has to be {"protected": true}, or false')
+        is_number = cursor.isascii() and cursor.isdecimal() and len(cursor) <= _MAX_CURSOR_DIGITS
+        if not is_number or not await self._cameras.protect(int(cursor), is_protected):
+            raise Refusal(HTTPStatus.NOT_FOUND, "there is no such record: it is called by its cursor")
+        await exchange.answer_json({"success": True, "cursor": int(cursor), "protected": is_protected})
+
+    async def _erase(self, exchange: Exchange) -> None:
+        fields = fields_of(exchange)
+        plate = fields.get("plate", "")
+        if not fold(plate) or fields.keys() != {"plate"}:
+            raise Malformed("say which plate is to be erased, and nothing else: ?plate=ABC1234")
+        try:
+            count = await self._cameras.erase_plate(plate)
+        except OSError as error:
+            raise Overloaded(f"not all of it could be erased, send it again: {error}") from None
+        await exchange.answer_json({"success": True, "erased": count})
+
+    async def _picture(self, exchange: Exchange) -> None:
+        await _answer_file(exchange, self._cameras.picture(exchange.path_values["name"]), "picture")
+
+    async def _thumbnail(self, exchange: Exchange) -> None:
+        found = await self._cameras.thumbnail(exchange.path_values["name"])
+        await _answer_file(exchange, found, "thumbnail")
+
+
+async def _answer_file(exchange: Exchange, path: Path | None, what: str) -> None:
+    try:
+        content = b"" if path is None else await asyncio.to_thread(path.read_bytes)
+    except FileNotFoundError:
+        path = None
+    if path is None:
+        raise Refusal(HTTPStatus.NOT_FOUND, f"there is no such {what}")
+    media_type = _MEDIA_TYPES.get(path.suffix, "application/octet-stream")
+    await exchange.answer(200, content, media_type, {"cache-control": "private, max-age=86400"})
