@@ -16,9 +16,9 @@ INSTALL = "pip install 'snyper"
     [
         (("play", "--no-open"), "nicegui", "dashboard"),
         (("dashboard", "--no-open"), "nicegui", "dashboard"),
-        (("receive", "--listen", f"{HOST}:{free_port()}"), "fastapi", "gateway"),
-        (("serve", "services.py"), "fastapi", "gateway"),
-        (("gateway",), "fastapi", "gateway"),
+        (("receive", "--listen", f"{HOST}:{free_port()}"), "uvicorn", "gateway"),
+        (("serve", "services.py"), "uvicorn", "gateway"),
+        (("gateway",), "uvicorn", "gateway"),
         (("gateway", "--arrays", "arrays"), "numpy", "arrays"),
         (("arrays", "list"), "numpy", "arrays"),
         (("gateway", "--demo-signal"), "numpy", "arrays"),

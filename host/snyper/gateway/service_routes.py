@@ -8,8 +8,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
-
 from snyper.device import settings
 from snyper.device.inbox.limits import Limits
 from snyper.device.inbox.uploads import Uploads
@@ -51,7 +49,7 @@ def services_app(
     """
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: object) -> AsyncIterator[None]:
         async with serving(gateway, Path(services), workers, None if state is None else Path(state)):
             yield
 
