@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.integration.camera_bodies import png
-from tests.integration.cameras_harness import DEADLINE_S, DETECTION, CameraGateway, without
+from tests.integration.cameras_harness import DEADLINE_S, DETECTION, HEALTH, CameraGateway, without
 
 Image = pytest.importorskip("PIL.Image", reason="no Pillow here: pip install 'snyper[cameras]'")
 
@@ -113,3 +113,62 @@ def test_a_plate_is_erased(gateway: CameraGateway) -> None:
     assert answer.json() == {"success": True, "erased": 1}
     assert [one["ocr_results"] for one in gateway.records("camera_id=erased")] == [["XYZ 9"]]
     assert gateway.get(record["annotated_image"]).status_code == 404
+
+
+def test_what_came_over_time(gateway: CameraGateway) -> None:
+    for camera in ("time/1", "time/1", "time/2"):
+        detect(gateway, camera)
+    gateway.post("/api/health", {**HEALTH, "camera_id": "time/2"})
+    for bucket in ("hour", "day"):
+        answer = gateway.get(f"/api/statistics/history?bucket={bucket}").json()
+        counts = {
+            one["camera_id"]: (one["detections"], one["health_checks"])
+            for one in answer["buckets"]
+            if one["camera_id"].startswith("time/")
+        }
+        assert counts == {"time/1": (2, 0), "time/2": (1, 1)}
+        [one] = gateway.get(f"/api/statistics/history?bucket={bucket}&camera_id=time/2").json()["buckets"]
+        assert one["from"][14:] == "00:00.000Z"
+        assert bucket == "hour" or one["from"][11:13] == "00"
+    [of_all] = gateway.get("/api/statistics/history?bucket=day&of=all").json()["buckets"]
+    assert of_all["camera_id"] is None
+    assert of_all["detections"] == gateway.statistics()["total_detections"]
+    assert gateway.get("/api/statistics/history?until=2024-01-01").json()["buckets"] == []
+    for wrong in ("bucket=week", "from=x", "of=x"):
+        answer = gateway.get(f"/api/statistics/history?{wrong}")
+        assert (answer.status_code, answer.json()["success"]) == (400, False)
+
+
+def test_settings_of_a_camera(gateway: CameraGateway) -> None:
+    detect(gateway, "set/1", timestamp="2024-12-19T10:00:00")
+    path = f"{gateway.url}/api/cameras/set/1/settings"
+    until = "2999-01-01T00:00:00.000Z"
+    settings = {"zone": "Asia/Bangkok", "interval_s": 60.0, "grace_s": 5.0, "asleep_until": until}
+    answer = httpx.put(path, json=settings, timeout=DEADLINE_S).json()
+    assert answer == {"success": True, "camera_id": "set/1", **settings}
+    assert httpx.put(path, json={"grace_s": None}, timeout=DEADLINE_S).json()["grace_s"] is None
+    assert gateway.get("/api/cameras/set/1/settings").json() == {**answer, "grace_s": None}
+    [tile] = [one for one in gateway.get("/api/cameras").json()["cameras"] if one["camera_id"] == "set/1"]
+    assert (tile["zone"], tile["asleep_until"]) == ("Asia/Bangkok", until)
+    detect(gateway, "set/1", timestamp="2024-12-19T10:00:00")
+    found = gateway.records("camera_id=set/1&from=2024-12-19T02:59:00Z&until=2024-12-19T03:01:00Z")
+    assert len(found) == 1  # that which came since
+    wrongs: tuple[object, ...] = (
+        *({"zone": "Mars/Base"}, {"zone": 7}, {"interval_s": 0}, {"interval_s": "1"}, {"grace_s": -1}),
+        *(
+            {"grace_s": 1e9},
+            {"grace_s": True},
+            {"asleep_until": "soon"},
+            {"colour": 1},
+            [],
+            None,
+            "x" * 20_000,
+        ),
+    )
+    for wrong in wrongs:
+        refused = httpx.put(path, json=wrong, timeout=DEADLINE_S)
+        assert refused.status_code in (400, 413), wrong
+        assert refused.json()["success"] is False
+    unknown = httpx.put(f"{gateway.url}/api/cameras/nobody/settings", json={}, timeout=DEADLINE_S)
+    assert unknown.status_code == 404
+    assert gateway.get("/api/cameras/set/1/settings").json() == {**answer, "grace_s": None}

@@ -58,13 +58,14 @@ def test_sleep(span: str, asleep: tuple[str, ...], awake: tuple[str, ...]) -> No
     [expected] = read_expectations(f'[a]\ngrace_s = 2.5\nasleep = ["{span}"]').values()
     assert expected.grace_s == 2.5
     for text in (*asleep, *awake):
-        assert expected.is_asleep(datetime.fromisoformat(f"2026-03-29T{text}")) == (text in asleep), text
+        until = expected.asleep_until(datetime.fromisoformat(f"2026-03-29T{text}"))
+        assert (until is not None) == (text in asleep), text
 
 
 def test_nothing_is_expected_by_default() -> None:
     assert read_expectations("") == {}
     assert read_expectations('["camera 1"]') == {"camera 1": Expectation()}
-    assert not Expectation().is_asleep(datetime(2026, 1, 1))
+    assert Expectation().asleep_until(datetime(2026, 1, 1)) is None
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from snyper.cameras.database import Database
 from snyper.cameras.plates import MAX_PLATE_CHARS, fold, fold_alike
 from snyper.cameras.recent import RecentBodies
 from snyper.cameras.records import Accepted, Detection, Health, Malformed, Picture, Registration
-from snyper.cameras.times import day_of, seconds_of
+from snyper.cameras.times import day_of, hour_of, seconds_of
 from snyper.cameras.zones import Zones
 
 Item = Registration | Detection | Health
@@ -23,6 +23,7 @@ MAX_PLATES = 64  # in one picture
 MAX_CAMERAS = 10_000  # each is a row of the page and of every statistic
 MAX_SKEW_S = 2.0  # how far ahead a camera's clock may be before its stamps are not sorted by
 MAX_TOLD_HEALTHS = 32  # ids that a camera's health checks are known by: it has 16 under way
+OF_ALL = ""  # in the place of a camera, which is called something
 _REPEATED_S = 3600.0  # an unchanged health is stored once in this
 _ADD_TRIGRAMS = sql.text(
     "INSERT INTO plates_trigrams (rowid, folded, alike) VALUES (:number, :folded, :alike)"
@@ -269,11 +270,14 @@ class Batch:
     def _count(self, items: Sequence[Incoming]) -> None:
         cameras: dict[str, dict[str, Any]] = {}
         days: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        hours: defaultdict[tuple[str, int], Counter[str]] = defaultdict(Counter)
         for one in items:
             item = one.item
             row = cameras.setdefault(item.camera_id, _uncounted(one))
             row |= {"checkpoint_id": item.checkpoint_id, "last_seen_s": one.received_s}
             day = days[day_of(one.received_s, self._zones.zone).isoformat()]
+            hour_s = hour_of(one.received_s, self._zones.zone)
+            counters = (day, hours[item.camera_id, hour_s], hours[OF_ALL, hour_s])
             captured_s = seconds_of(item.timestamp, self._zones.of(item.camera_id)) if one.is_live else None
             if captured_s is not None:
                 row["skew_s"] = captured_s - one.received_s
@@ -282,22 +286,20 @@ class Batch:
             elif isinstance(item, Detection):
                 row["detections"] += 1
                 row["last_cursor"] = one.cursor
-                day["detections"] += 1
+                for counter in counters:
+                    counter["detections"] += 1
                 self._next("all_detections")
             else:
                 row["healths"] += 1
-                day["healths"] += 1
+                for counter in counters:
+                    counter["healths"] += 1
                 self._next("all_healths")
         self._put_cameras(list(cameras.values()))
-        self._put_days(
-            {
-                "zone": self._zones.name,
-                "day": day,
-                "detections": counts["detections"],
-                "healths": counts["healths"],
-            }
-            for day, counts in days.items()
-            if counts
+        zone = {"zone": self._zones.name}
+        self._put_sums(schema.days, [{**zone, "day": day, **counts} for day, counts in days.items()])
+        self._put_sums(
+            schema.hours,
+            [{"camera_id": name, "from_s": from_s, **counts} for (name, from_s), counts in hours.items()],
         )
 
     def _put_cameras(self, rows: list[dict[str, Any]]) -> None:
@@ -317,14 +319,16 @@ class Batch:
         }
         self._db.execute(statement.on_conflict_do_update(index_elements=["camera_id"], set_=changes), rows)
 
-    def _put_days(self, rows: Iterable[dict[str, Any]]) -> None:
-        found = list(rows)
+    def _put_sums(self, table: sql.Table, rows: Iterable[dict[str, Any]]) -> None:
+        """Add to counters of detections and healths, of which a row may have none."""
+        counts = {"detections": 0, "healths": 0}
+        found = [{**counts, **row} for row in rows if row.keys() & counts.keys()]
         if not found:
             return
-        statement = self._database.insert(schema.days)
-        old, new = schema.days.c, statement.excluded
-        sums = {name: old[name] + new[name] for name in ("detections", "healths")}
-        self._db.execute(statement.on_conflict_do_update(index_elements=["zone", "day"], set_=sums), found)
+        statement = self._database.insert(table)
+        sums = {name: table.c[name] + statement.excluded[name] for name in counts}
+        keys = [column.name for column in table.primary_key]
+        self._db.execute(statement.on_conflict_do_update(index_elements=keys, set_=sums), found)
 
 
 def digest_of(detection: Detection, pictures: Iterable[bytes]) -> str:

@@ -2,20 +2,22 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sql
 
 from snyper.cameras import schema
-from snyper.cameras.batch import MAX_SKEW_S
+from snyper.cameras.batch import MAX_SKEW_S, OF_ALL
 from snyper.cameras.database import Database
 from snyper.cameras.plate_search import PlateSearch
 from snyper.cameras.plates import parse_pattern
-from snyper.cameras.records import CameraState, Picture, Record, RecordPage, RecordQuery, Statistics
-from snyper.cameras.times import day_of
+from snyper.cameras.records import Bucket, CameraState, Picture, Record, RecordPage, RecordQuery, Statistics
+from snyper.cameras.times import day_bounds, day_of
 from snyper.cameras.zones import Zones
 
 MAX_LIMIT = 1_000
+MAX_HOURS = 50_000  # of cameras, in one answer: 1,000 of them in two days, one in five years
 _MAX_COUNTED = 10_000  # rows that a query without a counter counts
 _MAX_CURSOR = 2**62
 _ACTIVE_S = 60.0
@@ -83,6 +85,30 @@ class Queries:
             )
             for row in rows
         ]
+
+    def history(self, span_s: tuple[float, float], by_day: bool, which: str | None) -> list[Bucket]:
+        """Return what came in the hours or days that begin in a span of time, the oldest first: of the camera
+        `which`, of all as OF_ALL, or of each where it is None. Raises ValueError for more than MAX_HOURS,
+        sqlalchemy.exc.SQLAlchemyError.
+        """
+        table = schema.hours
+        chosen = sql.select(table).where(table.c.from_s >= span_s[0], table.c.from_s < span_s[1])
+        chosen = chosen.where(table.c.camera_id != OF_ALL if which is None else table.c.camera_id == which)
+        with self._database.reading() as db:
+            rows = db.execute(chosen.order_by(table.c.from_s, table.c.camera_id).limit(MAX_HOURS + 1)).all()
+        if len(rows) > MAX_HOURS:
+            raise ValueError(f"these are more than {MAX_HOURS:,} hours of cameras: ask for less time")
+        found: dict[tuple[float, str], Bucket] = {}
+        for row in rows:
+            day = day_of(row.from_s, self._zones.zone)
+            from_s = day_bounds(day, self._zones.zone)[0] if by_day else float(row.from_s)
+            last = found.get((from_s, row.camera_id), Bucket(from_s, row.camera_id or None, 0, 0))
+            found[from_s, row.camera_id] = replace(
+                last,
+                detections=last.detections + row.detections,
+                health_checks=last.health_checks + row.healths,
+            )
+        return list(found.values())
 
     def records(self, query: RecordQuery) -> RecordPage:
         """Return a page of records. Raises ValueError for a cursor that is none,

@@ -191,6 +191,31 @@ class Statistics:
 
 
 @dataclass(frozen=True)
+class Bucket:
+    """A count of what came in an hour or a day that began at `from_s`, in seconds since 1970 (UTC): of a
+    camera, or of all where that is None.
+    """
+
+    from_s: float
+    camera_id: str | None
+    detections: int
+    health_checks: int
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """The settings of one camera; what is None is as it is for others. `zone` is that of its clock,
+    `interval_s` how often it sends, `grace_s` how much longer it may be silent, and until `asleep_until_s`,
+    in seconds since 1970 (UTC), it is expected to be.
+    """
+
+    zone: str | None = None
+    interval_s: float | None = None
+    grace_s: float | None = None
+    asleep_until_s: float | None = None
+
+
+@dataclass(frozen=True)
 class Event:
     """An event that listeners hear of: `kind` is `detection`, `health` or `status`; `data` is JSON."""
 

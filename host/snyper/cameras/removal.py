@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sql
 
 from snyper.cameras import schema
+from snyper.cameras.batch import OF_ALL
 from snyper.cameras.database import Database
 from snyper.cameras.pictures import PictureFolder
 
@@ -63,6 +64,17 @@ class Removal:
             if numbers:
                 db.execute(sql.delete(table).where(table.c.number.in_(numbers)))
         return len(numbers)
+
+    def remove_hours(self, before_s: float, limit: int) -> int:
+        """Remove counters of single cameras of hours before a time, at most `limit`, and return how many."""
+        table = schema.hours
+        old = sql.select(table.c.camera_id, table.c.from_s).where(table.c.camera_id != OF_ALL)
+        with self._database.writing() as db:
+            rows = db.execute(old.where(table.c.from_s < before_s).limit(limit)).all()
+            for row in rows:
+                is_row = (table.c.camera_id == row.camera_id) & (table.c.from_s == row.from_s)
+                db.execute(sql.delete(table).where(is_row))
+        return len(rows)
 
     def leave_no_trace(self) -> None:
         """Have what was removed in no file of the database any more. PostgreSQL frees its rows; its own

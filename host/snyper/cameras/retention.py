@@ -62,6 +62,7 @@ class Sweep:
             self._remove_records,
             self._remove_pictures,
             self._remove_healths,
+            self._remove_hours,
             self._make_room,
             lambda: not self._database.vacuum(_VACUUMED_PAGES),
         ]
@@ -138,6 +139,11 @@ class Sweep:
     def _remove_healths(self) -> bool:
         before_s = self._now_s - self._retention.days * DAY_S
         return self._removal.remove_healths(before_s, self._count) < self._count
+
+    def _remove_hours(self) -> bool:
+        """Remove some counters of single cameras that are older than their records; those of all stay."""
+        before_s = self._now_s - self._retention.days * DAY_S
+        return self._removal.remove_hours(before_s, self._count) < self._count
 
     def _make_room(self) -> bool:
         """Remove some of the oldest pictures, where they take too much of the disk."""

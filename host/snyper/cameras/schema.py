@@ -48,6 +48,26 @@ days = Table(
     Column("detections", _Number, nullable=False),
     Column("healths", _Number, nullable=False),
 )
+# Counters of each hour of a camera, and of all of them as camera "".
+hours = Table(
+    "hours",
+    TABLES,
+    Column("camera_id", Text, primary_key=True),
+    Column("from_s", _Number, primary_key=True, autoincrement=False),
+    Column("detections", _Number, nullable=False),
+    Column("healths", _Number, nullable=False),
+    Index("hours_by_time", "from_s"),
+)
+# What a person has set of a camera; what is null is as it is for others.
+camera_settings = Table(
+    "camera_settings",
+    TABLES,
+    Column("camera_id", Text, primary_key=True),
+    Column("zone", Text),
+    Column("interval_s", Double),
+    Column("grace_s", Double),
+    Column("asleep_until_s", Double),
+)
 detections = Table(
     "detections",
     TABLES,

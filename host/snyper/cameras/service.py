@@ -15,13 +15,15 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from snyper.cameras.batch import Incoming, Item
+from snyper.cameras.batch import OF_ALL, Incoming, Item
 from snyper.cameras.check import CheckResult
 from snyper.cameras.database import Database
 from snyper.cameras.presence import Presence
 from snyper.cameras.queries import MAX_LIMIT, Queries
 from snyper.cameras.records import (
     Accepted,
+    Bucket,
+    CameraSettings,
     CameraState,
     Detection,
     Event,
@@ -37,7 +39,7 @@ from snyper.cameras.retention import Retention
 from snyper.cameras.still import StillPictures
 from snyper.cameras.store import Store
 from snyper.cameras.thumbnails import Thumbnails
-from snyper.cameras.times import iso, seconds_of
+from snyper.cameras.times import iso, seconds_of, zone_named
 from snyper.cameras.visits import GAP_S, VisitPage, page_of
 from snyper.cameras.zones import Zones
 
@@ -47,6 +49,7 @@ _SWEEP_EVERY_S = 300.0
 _GATHER_S = 0.05  # 1,000 cameras report 100 times a second: five for a commit
 _MAX_GATHERED = 100
 _READERS = 4
+_UNSET = CameraSettings()
 _MAX_OF_VISITS = 20_000  # records that are read for a page: 1,000 cameras' in the gap of a visit
 _MAX_EVENTS = 1_000  # that wait for one listener
 
@@ -111,8 +114,16 @@ class Cameras:
     again; cancelled, it may be written all the same.
     """
 
-    def __init__(self, store: Store, queries: Queries, limits: Limits, zones: Zones) -> None:
+    def __init__(
+        self,
+        store: Store,
+        queries: Queries,
+        limits: Limits,
+        zones: Zones,
+        settings: dict[str, CameraSettings],
+    ) -> None:
         self._store, self._queries, self._limits, self._zones = store, queries, limits, zones
+        self._settings = settings
         self.judge: Callable[[Detection], Detection] | None = None  # sees each detection before it is written
         self._loop = asyncio.get_running_loop()
         self._waiting: list[tuple[Incoming, asyncio.Future[Accepted]]] = []
@@ -217,6 +228,39 @@ class Cameras:
                 break
         has_more = page.next_cursor is not None
         return await self._read(page_of, records, has_more, before_s, max(1, query.limit))
+
+    async def history(
+        self,
+        span_s: tuple[float, float],
+        by_day: bool = False,
+        camera_id: str | None = None,
+        of_all: bool = False,
+    ) -> list[Bucket]:
+        """Return what came in the hours or days that begin in a span of time, the oldest first: of each
+        camera, of one, or of all together. Raises ValueError for too many.
+        """
+        which = OF_ALL if of_all else camera_id
+        return await self._read(self._queries.history, span_s, by_day, which)
+
+    def settings_of(self, camera_id: str) -> CameraSettings:
+        """Return what is set of a camera."""
+        return self._settings.get(camera_id, _UNSET)
+
+    def zone_of(self, camera_id: str) -> str:
+        """Return the name of the zone of a camera's clock."""
+        return self._zones.name_of(camera_id)
+
+    async def change_settings(self, camera_id: str, settings: CameraSettings) -> bool:
+        """Set what is so of a camera; tell whether there is such a camera. Raises ValueError for a zone that
+        is none, Overloaded.
+        """
+        if settings.zone is not None:
+            await asyncio.to_thread(zone_named, settings.zone)
+        if not await self._change_rows(lambda: self._store.change_settings(camera_id, settings)):
+            return False
+        self._settings[camera_id] = settings
+        self._zones.change(camera_id, settings.zone)
+        return True
 
     def listen(self) -> Feed:
         """Return the events from now on."""
@@ -425,7 +469,11 @@ async def opened(
     base = await asyncio.to_thread(_database, folder, database)
     try:
         store = await asyncio.to_thread(Store, folder, base, zones, limits.keep_free_bytes)
-        cameras = Cameras(store, Queries(base, zones), limits, zones)
+        settings = await asyncio.to_thread(store.settings)
+        for camera_id, one in settings.items():
+            if one.zone is not None:
+                zones.change(camera_id, one.zone)
+        cameras = Cameras(store, Queries(base, zones), limits, zones, settings)
         sweeping = asyncio.create_task(cameras.keep_for(retention or Retention() if sweeps else None))
         try:
             yield cameras

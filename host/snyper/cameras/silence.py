@@ -5,7 +5,7 @@ import tomllib
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from statistics import median
 
 MAX_KNOWN = 10_000  # cameras whose intervals are known; who was heard longest ago is forgotten first
@@ -48,13 +48,14 @@ class Expectation:
     grace_s: float = 0.0
     asleep: tuple[tuple[int, int], ...] = ()
 
-    def is_asleep(self, moment: datetime) -> bool:
-        """Tell whether it is expected to be asleep."""
+    def asleep_until(self, moment: datetime) -> datetime | None:
+        """Return until when it is expected to be asleep, None where it is not."""
         minute = moment.hour * 60 + moment.minute
-        return any(
-            begin <= minute < end if begin < end else minute >= begin or minute < end
-            for begin, end in self.asleep
-        )
+        for begin, end in self.asleep:
+            if begin <= minute < end if begin < end else minute >= begin or minute < end:
+                day = moment if minute < end else moment + timedelta(days=1)
+                return day.replace(hour=end // 60, minute=end % 60, second=0, microsecond=0)
+        return None
 
 
 def read_expectations(text: str) -> dict[str, Expectation]:

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import sqlalchemy as sql
@@ -17,12 +18,13 @@ from snyper.cameras.database import Database
 from snyper.cameras.pictures import NotAPicture, PictureFolder, decode
 from snyper.cameras.plates import fold
 from snyper.cameras.recent import WINDOW_S, RecentBodies
-from snyper.cameras.records import CamerasError, Detection, Malformed, Overloaded
+from snyper.cameras.records import CamerasError, CameraSettings, Detection, Malformed, Overloaded
 from snyper.cameras.removal import Removal
 from snyper.cameras.retention import Retention, Sweep
 from snyper.cameras.zones import Zones
 
 _ERASED_AT_ONCE = 50
+_SETTINGS = [field.name for field in fields(CameraSettings)]
 _WRITERS = 8  # files synced at once: the disk writes its journal once for all of them
 
 
@@ -60,6 +62,24 @@ class Store:
                 one.outcome = one.outcome or _refusal(error)
             with contextlib.suppress(OSError):  # `check` finds what is left
                 self._remove_unused(detections)
+
+    def settings(self) -> dict[str, CameraSettings]:
+        """Return what is set of single cameras."""
+        table = schema.camera_settings
+        with self._database.reading() as db:
+            rows = db.execute(sql.select(table)).mappings().all()
+        return {row["camera_id"]: CameraSettings(**{name: row[name] for name in _SETTINGS}) for row in rows}
+
+    def change_settings(self, camera_id: str, settings: CameraSettings) -> bool:
+        """Set what is so of a camera; tell whether there is such a camera."""
+        cameras = schema.cameras
+        with self._database.writing() as db:
+            is_there = sql.select(cameras.c.camera_id).where(cameras.c.camera_id == camera_id)
+            if db.scalar(is_there) is None:
+                return False
+            row = {"camera_id": camera_id, **asdict(settings)}
+            self._database.upsert(db, schema.camera_settings, [row], _SETTINGS)
+        return True
 
     def protect(self, cursor: int, is_protected: bool) -> bool:
         """Have a record outlive retention, or no more; tell whether it is there."""

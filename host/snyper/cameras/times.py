@@ -43,6 +43,12 @@ def day_of(seconds: float, zone: tzinfo) -> date:
     return datetime.fromtimestamp(seconds, zone).date()
 
 
+def hour_of(seconds: float, zone: tzinfo) -> int:
+    """Return when the hour began, in seconds since 1970 (UTC), that it is then in a zone."""
+    moment = datetime.fromtimestamp(seconds, zone)
+    return int(seconds) - moment.minute * 60 - moment.second
+
+
 def day_bounds(day: date, zone: tzinfo) -> tuple[float, float]:
     """Return when a day of a zone begins and when it is over: 23 to 25 hours later, with summer time."""
     begin, end = (datetime.combine(one, time(), zone).timestamp() for one in (day, day + timedelta(days=1)))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from snyper.cameras.intake import detection_of, health_of, registration_of
 from snyper.cameras.records import (
     Accepted,
+    Bucket,
     CameraState,
     Detection,
     Health,
@@ -123,9 +124,9 @@ def statistics_body(statistics: Statistics, connected_clients: int) -> dict[str,
     }
 
 
-def camera_body(state: CameraState, is_asleep: bool) -> dict[str, object]:
+def camera_body(state: CameraState, asleep_until_s: float | None, zone: str) -> dict[str, object]:
     """Return a camera of the list, which is asleep where it is not there and expected to be."""
-    silent = "asleep" if is_asleep else "inactive"
+    silent = "inactive" if asleep_until_s is None else "asleep"
     return {
         "camera_id": state.camera_id,
         "checkpoint_id": state.checkpoint_id,
@@ -137,6 +138,8 @@ def camera_body(state: CameraState, is_asleep: bool) -> dict[str, object]:
         "age_s": max(0.0, round(time.time() - state.last_seen_s, 3)),
         "skew_ms": None if state.skew_s is None else round(state.skew_s * 1000),
         "warnings": list(state.warnings),
+        "asleep_until": None if asleep_until_s is None else iso(asleep_until_s),
+        "zone": zone,
         "last_picture": _link(state.last_picture),
         "last_thumbnail": _thumbnail(state.last_picture),
         "last_detection_id": state.last_detection_id,
@@ -205,6 +208,20 @@ def visits_body(page: VisitPage) -> dict[str, object]:
         for visit in page.visits
     ]
     return {"success": True, "visits": visits, "next_cursor": page.next_cursor, "timestamp": now()}
+
+
+def history_content(buckets: Sequence[Bucket]) -> bytes:
+    """Return the body of an answer with what came over time."""
+    found = [
+        {
+            "from": iso(bucket.from_s),
+            "camera_id": bucket.camera_id,
+            "detections": bucket.detections,
+            "health_checks": bucket.health_checks,
+        }
+        for bucket in buckets
+    ]
+    return json.dumps({"success": True, "buckets": found, "timestamp": now()}, separators=(",", ":")).encode()
 
 
 def _thumbnail(picture: Picture | None) -> str | None:

@@ -1,16 +1,22 @@
 """The face of cameras over REST: what they send, statistics, who they are."""
 
+import asyncio
+import time
 from collections.abc import Callable
+from http import HTTPStatus
 
-from snyper.cameras.records import Detection, Health, Registration
+from snyper.cameras.records import Detection, Health, Malformed, Registration
 from snyper.cameras.service import Cameras
-from snyper.device.serving.exchange import Exchange, Handler
+from snyper.device.serving.exchange import Exchange, Handler, Refusal
 from snyper.gateway import camera_bodies as bodies
 from snyper.gateway.app import Gateway
-from snyper.gateway.camera_requests import shaped
+from snyper.gateway.camera_requests import fields_of, shaped, time_of
+from snyper.gateway.camera_settings import changed_settings, settings_body
 from snyper.gateway.camera_silence import CameraSilence
 from snyper.gateway.places import Places
 
+_DEFAULT_SPANS_S = {"hour": 86_400.0, "day": 30 * 86_400.0}
+_MAX_SETTINGS_BYTES = 10_000
 _SMALL_BYTES = 65_536  # a body of which needs no place
 
 
@@ -37,7 +43,10 @@ class CameraRoutes:
             ("POST", "/api/health", self._taking(bodies.take_health)),
             ("POST", "/api/statistics", self._taking(bodies.take_any)),
             ("GET", "/api/statistics", self._statistics),
+            ("GET", "/api/statistics/history", self._history),
             ("GET", "/api/cameras", self._list),
+            ("GET", "/api/cameras/{camera_id:path}/settings", self._settings),
+            ("PUT", "/api/cameras/{camera_id:path}/settings", self._change_settings),
         ):
             gateway.add(method, path, shaped(handler))
 
@@ -84,9 +93,46 @@ class CameraRoutes:
         statistics = await self._cameras.statistics()
         await exchange.answer_json(bodies.statistics_body(statistics, self._connected()))
 
+    async def _history(self, exchange: Exchange) -> None:
+        fields = fields_of(exchange)
+        size, of = fields.get("bucket", "hour"), fields.get("of", "cameras")
+        if size not in _DEFAULT_SPANS_S or of not in ("cameras", "all"):
+            raise Malformed("bucket is hour or day, and of is cameras or all")
+        until_s = time_of(fields, "until") or time.time() + 1
+        from_s = time_of(fields, "from") or until_s - _DEFAULT_SPANS_S[size]
+        try:
+            found = await self._cameras.history(
+                (from_s, until_s), size == "day", fields.get("camera_id") or None, of == "all"
+            )
+        except ValueError as error:
+            raise Malformed(str(error)) from None
+        await exchange.answer(200, await asyncio.to_thread(bodies.history_content, found))
+
+    async def _settings(self, exchange: Exchange) -> None:
+        camera_id = exchange.path_values["camera_id"]
+        settings = self._cameras.settings_of(camera_id)
+        await exchange.answer_json(settings_body(camera_id, settings))
+
+    async def _change_settings(self, exchange: Exchange) -> None:
+        camera_id = exchange.path_values["camera_id"]
+        content = b"".join([piece async for piece in exchange.body(_MAX_SETTINGS_BYTES)])
+        settings = changed_settings(self._cameras.settings_of(camera_id), bodies.parse(content))
+        try:
+            is_there = await self._cameras.change_settings(camera_id, settings)
+        except ValueError as error:  # of a zone
+            raise Malformed(str(error)) from None
+        if not is_there:
+            raise Refusal(HTTPStatus.NOT_FOUND, "there is no such camera")
+        await exchange.answer_json(settings_body(camera_id, settings))
+
     async def _list(self, exchange: Exchange) -> None:
         states = await self._cameras.cameras()
-        listed = [bodies.camera_body(state, self._silence.is_asleep(state.camera_id)) for state in states]
+        listed = [
+            bodies.camera_body(
+                state, self._silence.asleep_until_s(state.camera_id), self._cameras.zone_of(state.camera_id)
+            )
+            for state in states
+        ]
         await exchange.answer_json(
             {"success": True, "cameras": listed, "total_cameras": len(listed), "timestamp": bodies.now()}
         )
