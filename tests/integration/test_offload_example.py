@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import wave
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -105,25 +106,27 @@ def test_pictures_are_made_to_fit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "options", "said"),
     [
-        (b"no picture", "default", "this is no picture: those are JPEG, PNG"),
+        (lambda: b"no picture", "default", "this is no picture: those are JPEG, PNG"),
         (
-            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+            lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
             "default",
             "this is no picture: those are JPEG, PNG",
         ),
-        (picture((20_000, 20_000), mode="1"), "default", "a picture has at most 50,000,000 pixels"),
-        (picture((10_000, 6_000), mode="1"), "default", "a picture has at most 50,000,000 pixels"),
-        (picture((1, 65_536), mode="1"), "default", "a picture has at most 65,535 pixels to a side"),
-        (picture((500, 500), "JPEG")[:700], "default", "the picture is damaged"),
-        (picture((500, 500))[:200], "default", "the picture is damaged"),
-        (picture((9, 9)), "0x9", "options are such as 320x240"),
-        (picture((9, 9)), "9x99999999999", "options are such as 320x240"),
-        (picture((9, 9)), "large", "options are such as 320x240"),
+        (lambda: picture((20_000, 20_000), mode="1"), "default", "a picture has at most 50,000,000 pixels"),
+        (lambda: picture((10_000, 6_000), mode="1"), "default", "a picture has at most 50,000,000 pixels"),
+        (lambda: picture((1, 65_536), mode="1"), "default", "a picture has at most 65,535 pixels to a side"),
+        (lambda: picture((500, 500), "JPEG")[:700], "default", "the picture is damaged"),
+        (lambda: picture((500, 500))[:200], "default", "the picture is damaged"),
+        (lambda: picture((9, 9)), "0x9", "options are such as 320x240"),
+        (lambda: picture((9, 9)), "9x99999999999", "options are such as 320x240"),
+        (lambda: picture((9, 9)), "large", "options are such as 320x240"),
     ],
 )
-def test_what_is_no_picture_is_said(tmp_path: Path, content: bytes, options: str, said: str) -> None:
+def test_what_is_no_picture_is_said(
+    tmp_path: Path, content: Callable[[], bytes], options: str, said: str
+) -> None:
     with pytest.raises(InvalidInput, match="^" + said):
-        services.resize(written(tmp_path / "a", content), options)
+        services.resize(written(tmp_path / "a", content()), options)
 
 
 def test_data_of_the_air() -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from snyper.boards.deploy import deploy
@@ -26,8 +27,16 @@ pytestmark = needs_micropython
 AT_ONCE = 5
 FOREIGN = {"notes.txt": b"not ours"}
 NOTHING = None
-ONE = power_cuts.state("1", LIBRARY, {"shared/old/only.py": "# of version 1"})
-TWO = power_cuts.state("2", LIBRARY, {"shared/new.py": "VERSION = 2\n" * 120})
+
+
+@cache
+def one() -> State:
+    return power_cuts.state("1", LIBRARY, {"shared/old/only.py": "# of version 1"})
+
+
+@cache
+def two() -> State:
+    return power_cuts.state("2", LIBRARY, {"shared/new.py": "VERSION = 2\n" * 120})
 
 
 def silent(phase: str, done: int, total: int) -> None:
@@ -209,37 +218,37 @@ def staged(place: Path, state: State, wanted: Mapping[str, bytes]) -> Path:
 
 
 def test_onto_an_empty_board(tmp_path: Path) -> None:
-    Cuts(tmp_path, flash_of(tmp_path, NOTHING), NOTHING, ONE).cut_at_each(140)
+    Cuts(tmp_path, flash_of(tmp_path, NOTHING), NOTHING, one()).cut_at_each(140)
 
 
 def test_onto_another_version(tmp_path: Path) -> None:
-    Cuts(tmp_path, flash_of(tmp_path, ONE), ONE, TWO).cut_at_each(95)
+    Cuts(tmp_path, flash_of(tmp_path, one()), one(), two()).cut_at_each(95)
 
 
 def test_of_the_configuration_alone(tmp_path: Path) -> None:
-    other = State(ONE.firmware, BoardSpec(role="target", target_id="elsewhere"))
-    Cuts(tmp_path, flash_of(tmp_path, ONE), ONE, other).cut_at_each(65)
+    other = State(one().firmware, BoardSpec(role="target", target_id="elsewhere"))
+    Cuts(tmp_path, flash_of(tmp_path, one()), one(), other).cut_at_each(65)
 
 
 def test_that_is_taken_up_again(tmp_path: Path) -> None:
-    place = flash_of(tmp_path, ONE)
+    place = flash_of(tmp_path, one())
     paths = ("main.py", "lib/snyper/firmware/target/session.mpy")
-    staged(place, TWO, {path: TWO.files[path] for path in paths})
+    staged(place, two(), {path: two().files[path] for path in paths})
     put(place, {"snyper.update/shared/new.py": b"half of i", "snyper.update.json.new": b'{"fil'})
-    Cuts(tmp_path, place, ONE, TWO).cut_at_each(90)
+    Cuts(tmp_path, place, one(), two()).cut_at_each(90)
 
 
 def test_while_the_boot_goes_on_with_it(tmp_path: Path) -> None:
-    place = flash_of(tmp_path, ONE)
-    changed = {path: content for path, content in TWO.files.items() if ONE.files.get(path) != content}
-    staged(place, TWO, changed)
+    place = flash_of(tmp_path, one())
+    changed = {path: content for path, content in two().files.items() if one().files.get(path) != content}
+    staged(place, two(), changed)
     order = ["main.py", *sorted(set(changed) - {"main.py", "snyper.json", "config.json"})]
     record = {
         "files": [*order, "snyper.json", "config.json"],
-        "remove": sorted(set(ONE.files) - set(TWO.files)),
+        "remove": sorted(set(one().files) - set(two().files)),
     }
     put(place, {"snyper.update.json": str(record).replace("'", '"').encode()})
-    Cuts(tmp_path, place, ONE, TWO, from_power_up=True).cut_at_each(50)
+    Cuts(tmp_path, place, one(), two(), from_power_up=True).cut_at_each(50)
 
 
 def test_of_the_whole_firmware(tmp_path: Path) -> None:
