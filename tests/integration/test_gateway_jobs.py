@@ -274,6 +274,22 @@ def test_the_same_job_twice_is_one(server: Serve) -> None:
     assert httpx.get(url + "/result").json()["result"]["data"] == "one"
 
 
+def test_what_is_done_stays_so_while_it_is_asked_for_again(server: Serve) -> None:
+    def ask(_: int = 0) -> str:
+        answer = server.post(DATA, json={"data": "one"}, headers={**ASYNC, **keyed("k-7")})
+        assert answer.status_code == 202
+        return server.url + answer.headers["location"]
+
+    url = ask()
+    wait_until(lambda: httpx.get(url).json()["state"] == "done", "it is done")
+    with ThreadPoolExecutor(4) as pool:
+        asking = pool.map(ask, range(100))
+        for _ in range(100):
+            assert httpx.get(url).json()["state"] == "done"
+            assert httpx.get(url + "/result").status_code == 200
+        assert set(asking) == {url}
+
+
 # --- its end, and its start
 
 

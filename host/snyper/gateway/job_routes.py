@@ -55,12 +55,17 @@ class JobRoutes:
     async def _find(self, exchange: Exchange) -> Job | Result:
         job_id = exchange.path_values["id"]
         job = self._jobs.find(job_id)
-        if job is not None and job.request.owner == exchange.principal:
+        if job is not None and job.request.owner != exchange.principal:
+            job = None
+        # A repeat of what is done is queued too, until its result is found.
+        if job is not None and job.state is not State.QUEUED:
             return job
         result = await self._jobs.find_result(job_id, exchange.principal)
-        if result is None or result.service not in self._services:
+        if result is not None and result.service in self._services:
+            return result
+        if job is None:
             raise Refusal(HTTPStatus.NOT_FOUND, "there is no such job here, or no more")
-        return result
+        return job
 
 
 def _shown(result: Result) -> dict[str, object]:
