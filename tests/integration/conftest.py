@@ -3,9 +3,11 @@ may have a hub, a dashboard or a desk of its own.
 """
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx._transports.default as http_transports
 import pytest
 
 from tests.integration.calls_harness import HubProcess
@@ -13,6 +15,10 @@ from tests.integration.calls_harness import HubProcess
 if TYPE_CHECKING:
     from tests.integration.browsing import Browser, Watched
     from tests.integration.postgresql import Cluster
+
+# httpx reads all authorities' certificates anew for each request, which takes 27 ms of a processor: whatever
+# waits for an answer by asking again would keep one busy.
+http_transports.create_ssl_context = cache(http_transports.create_ssl_context)  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
