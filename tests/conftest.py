@@ -21,6 +21,9 @@ from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 from snyper.boards.micropython import MicropythonNotFoundError, find_micropython
 
+# What helps tests says what it found where it was not as it should be, as tests do.
+pytest.register_assert_rewrite("tests.integration", "tests.portable")
+
 # Tests of a module whose fixtures are for all of it run in one process, one after the other: each process
 # would start its hub, its server, its browser anew. So do those whose path begins in this way, with the
 # same words in the groups, which share what else takes long to come by. Marks would say it as well, but xdist

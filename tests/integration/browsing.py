@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.integration.dashboard_process import Process
-from tests.integration.harness import HOST, free_port
+from tests.integration.harness import DEADLINE_S, HOST, free_port
 
 pytest.importorskip("playwright.sync_api", reason="no playwright here: make setup")
 pytest.importorskip("nicegui", reason="no NiceGUI here: pip install 'snyper[dashboard]'")
@@ -28,7 +28,7 @@ needs_browser = [
 ]
 
 PAGES = ("/", "/game", "/history", "/health", "/services", "/signals")
-DEADLINE_MS = 20_000  # for whatever is waited for on a page
+DEADLINE_MS = round(DEADLINE_S * 1000)  # for whatever is waited for on a page
 
 
 class Watched:

@@ -14,14 +14,13 @@ import pytest
 import requests
 
 from tests.integration.dashboard_process import Process
-from tests.integration.harness import HOST
+from tests.integration.harness import DEADLINE_S, HOST
 
 pytest.importorskip("sqlalchemy", reason="no SQLAlchemy here: pip install 'snyper[cameras]'")
 sync_client = pytest.importorskip("websockets.sync.client", reason="no websockets here: make setup")
 socketio = pytest.importorskip("socketio", reason="no python-socketio here: pip install 'snyper[cameras]'")
 
 
-DEADLINE_S = 20.0
 logging.getLogger("engineio.client").setLevel(logging.CRITICAL)  # it tells that it ends after a test has
 
 COMMON = {

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
-from tests.integration.harness import ROOT
+from tests.integration.harness import DEADLINE_S, ROOT
 
 
 class Process:
@@ -32,7 +32,7 @@ class Process:
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        status = self.process.wait(20)
+        status = self.process.wait(DEADLINE_S)
         assert self.process.stdout is not None
         self.process.stdout.close()
         self._words.close()

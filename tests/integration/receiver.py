@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from tests.integration.device_harness import copied_device, python_3_7
+from tests.integration.device_harness import DEADLINE_S, copied_device, python_3_7
 
 SNYPER, DEVICE = "snyper receive", "snyper.device receive"
 
@@ -27,7 +27,6 @@ async def on_file_received(event):
 def on_data_received(event):
     write(event)
 """
-DEADLINE_S = 30.0
 
 
 class Receiver:

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from tests.integration.camera_bodies import png
-from tests.integration.cameras_harness import DEADLINE_S, DETECTION, HEALTH, CameraGateway, without
+from tests.integration.cameras_harness import DETECTION, HEALTH, CameraGateway, without
+from tests.integration.harness import DEADLINE_S
 
 Image = pytest.importorskip("PIL.Image", reason="no Pillow here: pip install 'snyper[cameras]'")
 

@@ -406,7 +406,7 @@ async def until_watching(command: Command, hub: HubUnderTest) -> None:
 
 async def test_watch_for_a_while(tmp_path: Path) -> None:
     async with running_hub("cpython", tmp_path) as hub:
-        status, out, _ = await run_snyper("watch", "--json", "--timeout", "0.2", "--hub", hub.address)
+        status, out, _ = await run_snyper("watch", "--json", "--timeout", "3", "--hub", hub.address)
         assert (status, out) == (0, "")
 
 
