@@ -22,7 +22,7 @@ PIP   := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 pictures memory skew bench chaos faults faults-full cuts: export SNYPER_KEY =
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo play hub simulate watch deploy skew bench docs pictures memory chaos faults faults-full long-calls long-offload long-arrays long-streams cuts test package check format clean
+.PHONY: help setup demo play hub simulate watch deploy skew bench docs pictures memory chaos faults faults-full long cuts test package check format clean
 
 help: ## List the targets
 	@echo "usage: make TARGET [NAME=value ...]"
@@ -78,26 +78,11 @@ faults: $(READY) ## Attack a running system in every known way, with a figure ea
 faults-full: $(READY) ## The same with the full numbers: hours
 	@$(BIN)/python -m tools.faults --full $(ARGS)
 
-long-calls: $(READY) ## Hold the interpreter lock for 20 s in a call, answer 1 GiB, cut the cable
-	@SNYPER_HELD_S=20 SNYPER_LARGE_BYTES=1073741824 SNYPER_KEEPALIVE="5 2 4 13" \
-	    $(BIN)/python -m pytest tests/integration/test_calls_scale.py tests/integration/test_calls_gone.py $(ARGS)
-	@SNYPER_CUT_STEP=1 $(BIN)/python -m pytest --numprocesses $(JOBS) -k cut_after_any_byte $(ARGS) \
-	    tests/integration/test_calls.py tests/integration/test_async_calls.py tests/integration/test_calls_streams.py
-
-long-offload: $(READY) ## Deliver 1,000 items while both sides are killed, send 500 MB
-	@SNYPER_ITEMS=1000 $(BIN)/python -m pytest tests/integration/test_device_ends.py -k kill_9 $(ARGS)
-	@SNYPER_PRINTED_MB=100 $(BIN)/python -m pytest tests/integration/test_offload_pool.py -k printed $(ARGS)
-	@SNYPER_LARGE_MB=500 $(BIN)/python -m pytest tests/integration/test_gateway_services.py -k large_file $(ARGS)
-
-long-arrays: $(READY) ## Store an array of 500 MB, and slice it
-	@SNYPER_LARGE_MB=500 $(BIN)/python -m pytest tests/integration/test_gateway_arrays_hostile.py -k large_array $(ARGS)
-
-long-streams: $(READY) ## Reboot a board's stream 100 times with its network cut every 3 s
-	@SNYPER_REBOOTS=100 $(BIN)/python -m pytest tests/integration/test_stream_board.py $(ARGS)
+long: $(READY) ## Run in full what the suite has a part of: power cuts, 1 GiB, 1,000 items (ARGS="-k array")
+	@SNYPER_LONG=1 $(BIN)/python -m pytest -m long --numprocesses $(JOBS) $(ARGS)
 
 cuts: $(READY) ## Cut the power at each command to the flash (ARGS="--depth 2")
 	@$(BIN)/python -m tools.power_cuts $(ARGS)
-	@SNYPER_CUT_STRIDE=1 $(BIN)/python -m pytest --numprocesses $(JOBS) tests/integration/test_power_cuts.py tests/integration/test_flash_cuts.py
 
 test: $(READY) ## Run the tests, some side by side (JOBS=3 ARGS="-k link -x")
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)

@@ -22,12 +22,13 @@ from snyper.services.client import Client
 from snyper.services.context import cancelled
 from snyper.services.remote_exceptions import CallError
 from snyper.services.server import Server
+from tests.integration.harness import at_length
 from tests.integration.stopwatch import Stopwatch
 from tools.loopback import free_port
 
 HOST = "127.0.0.1"
 # Bytes from one cut of a connection under TLS to the next that is tried: each takes a handshake.
-CUT_STEP = int(os.environ.get("SNYPER_CUT_STEP", "29"))
+CUT_STEP = at_length(1, 29)
 each_secret = pytest.mark.parametrize("secret", [None, "a secret of some length"])
 
 

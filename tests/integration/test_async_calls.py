@@ -85,6 +85,7 @@ async def test_many_calls_are_under_way_at_once(secret: str | None) -> None:
             assert await asyncio.gather(*calls) == list(range(16))
 
 
+@pytest.mark.long
 @each_secret
 @pytest.mark.parametrize("from_server", [False, True])
 async def test_a_call_cut_after_any_byte_is_carried_out_once(secret: str | None, from_server: bool) -> None:

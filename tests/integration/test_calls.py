@@ -387,6 +387,7 @@ def test_calls_to_one_instance_never_overlap() -> None:
     assert (counter.most, counter.calls) == (1, 40)
 
 
+@pytest.mark.long
 @each_secret
 @pytest.mark.parametrize("from_server", [False, True])
 def test_a_call_cut_after_any_byte_is_carried_out_once(secret: str | None, from_server: bool) -> None:

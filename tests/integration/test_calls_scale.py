@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -21,7 +20,7 @@ from snyper.services.locks import lock
 from snyper.services.watches import watch
 from snyper.system.process import raise_descriptor_limit
 from tests.integration.calls_harness import HOST, served
-from tests.integration.harness import linux_only
+from tests.integration.harness import at_length, linux_only
 from tools.bench.processes import cpu_seconds
 from tools.loopback import free_port
 
@@ -156,8 +155,8 @@ def wake_ups(pid: int) -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
 
 
-# More than a sign of life or an answer to who dials is waited for. The promise is of 20: `make long-calls`.
-HELD_S = int(os.environ.get("SNYPER_HELD_S", "6"))
+# More than a sign of life or an answer to who dials is waited for. The promise is of 20.
+HELD_S = at_length(20, 6)
 CAMERA = """
 import ctypes, sys
 from snyper import Server
@@ -259,7 +258,7 @@ def test_a_call_that_outlasts_every_limit_ends_well(monkeypatch: pytest.MonkeyPa
         assert c.warm() == "warm"
 
 
-LARGE_BYTES = int(os.environ.get("SNYPER_LARGE_BYTES", 1 << 28))  # the promise is of 1 GiB: `make long-calls`
+LARGE_BYTES = at_length(1 << 30, 1 << 28)  # the promise is of 1 GiB
 SPARE_BYTES = 64 << 20
 PEAK = "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024"
 CAMERAS = f"""
@@ -292,6 +291,7 @@ print({PEAK} - before)
 """
 
 
+@pytest.mark.long
 @linux_only
 def test_a_large_answer_takes_what_it_has_to_and_others_are_served() -> None:
     port = free_port()

@@ -161,6 +161,7 @@ def read_all(begin: Callable[[], Iterator[object]], got: list[object]) -> Stream
     return None
 
 
+@pytest.mark.long
 @each_secret
 @pytest.mark.parametrize("from_server", [False, True])
 def test_one_that_is_cut_after_any_byte_says_so_and_is_not_run_again(

@@ -13,7 +13,9 @@ import pytest
 from snyper.client import HubClient, connect
 from tests.integration.calls_harness import HubProcess
 from tests.integration.cameras_harness import DETECTION, CameraGateway, connected, without
-from tests.integration.harness import DEADLINE_S, run_snyper, until
+from tests.integration.harness import DEADLINE_S, at_length, run_snyper, until
+
+LATE = at_length(1_000, 50)
 
 RULES = """
 [[rule]]
@@ -63,9 +65,10 @@ async def until_held(console: HubClient) -> str:
                 return why
 
 
+@pytest.mark.long
 async def test_what_is_seen_now_has_the_range_cease_fire_and_what_is_late_does_not(tmp_path: Path) -> None:
     async with ruled(tmp_path) as (gateway, console), httpx.AsyncClient(timeout=DEADLINE_S) as http:
-        for _ in range(1_000):
+        for _ in range(LATE):
             answer = await http.post(f"{gateway.url}/api/detection", json=person(age_s=60))
             assert answer.json()["warnings"] == ["rule not applied: late"]
         assert await held(console) is None
@@ -78,11 +81,11 @@ async def test_what_is_seen_now_has_the_range_cease_fire_and_what_is_late_does_n
         assert (await http.post(f"{gateway.url}/api/detection", json=person())).status_code == 200
         assert await until_held(console) == "person at lane"  # who is still there is seen again
     late = [record for record in await asyncio.to_thread(kept, tmp_path) if record]
-    assert len(late) == 1_000
+    assert len(late) == LATE
 
 
 def kept(tmp_path: Path) -> list[list[str]]:
-    """Return the warnings of the first 1,000 records, by a gateway of its own."""
+    """Return the warnings of the first records, by a gateway of its own."""
     with CameraGateway(tmp_path) as gateway:
         found = gateway.get("/api/records?limit=1000&after=0").json()["records"]
         return [record.get("warnings", []) for record in found]

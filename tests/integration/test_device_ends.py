@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import random
 import signal
 import subprocess
@@ -31,7 +30,7 @@ from snyper.device import (
 )
 from tests.integration.device_harness import DEADLINE_S, relayed, write
 from tests.integration.gateway_harness import Serve
-from tests.integration.harness import wait_until
+from tests.integration.harness import at_length, wait_until
 from tests.integration.receiver import DEVICE, SNYPER, Receiver, receiving
 from tests.integration.stopwatch import running_s
 from tools.loopback import free_port
@@ -139,12 +138,13 @@ Delivery(Outbox(sys.argv[1]), sys.argv[2]).run_here()
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("program", [SNYPER, DEVICE])
 def test_kill_9_of_either_side(tmp_path: Path, program: str) -> None:
     """At random moments, while small and large things go: all of it arrives once, in order. A handler that a
     kill has interrupted gets its event again; those of files and of data do not wait for each other.
     """
-    rng, count = random.Random(5), int(os.environ.get("SNYPER_ITEMS", "60"))
+    rng, count = random.Random(5), at_length(1_000, 60)
     outbox = Outbox(tmp_path / "outbox")
     for number in range(count):
         if number % 20 == 10:

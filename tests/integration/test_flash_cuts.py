@@ -1,11 +1,13 @@
-"""The power goes at commands to the flash, on a LittleFS as a board's: at each thirteenth of a deploy, and in
-`make cuts` at all.
+"""The power goes at commands to the flash, on a LittleFS as a board's: at each 29th of a deploy, and in
+`make long` at all.
 """
 
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 from snyper.boards.status import last_status_in
 from snyper.boards.usb import Connection
@@ -25,7 +27,7 @@ from tools.power_cuts import (
     without_finishing,
 )
 
-pytestmark = needs_micropython
+pytestmark = [needs_micropython, pytest.mark.long]
 
 OLD = {"shared/old/only.py": "# of version 1\n"}
 NEW = {"shared/new.py": "VERSION = 2\n" * 120}

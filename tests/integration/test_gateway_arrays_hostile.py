@@ -22,7 +22,7 @@ import numpy
 import pytest
 
 from tests.integration.arrays_harness import Arrays, ended_gateways, saved
-from tests.integration.harness import wait_until
+from tests.integration.harness import at_length, wait_until
 
 FORM = {"content-type": "multipart/form-data; boundary=b"}
 BEGIN = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.npy"\r\n\r\n'
@@ -325,11 +325,12 @@ def test_who_does_not_read_costs_no_memory(gateway: Arrays) -> None:
     gateway.request("DELETE", f"/array/{index}")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="asks for the memory of another process")
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_a_large_array_takes_no_memory(tmp_path: Path, order: str) -> None:
-    """Nor its way back, nor a slice of it. 500 MB with `make long-arrays`."""
-    megabytes = int(os.environ.get("SNYPER_LARGE_MB", "40"))
+    """Nor its way back, nor a slice of it."""
+    megabytes = at_length(500, 40)
     rows = megabytes * 1_000_000 // 8 // 50
     gateway = Arrays(tmp_path, "--limit", "array_mb=1000")
     block = numpy.arange(125_000.0)

@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import itertools
 import json
-import os
 import resource
 import select
 import socket
@@ -21,7 +20,7 @@ import pytest
 import requests
 
 from tests.integration.gateway_harness import Background, Serve
-from tests.integration.harness import linux_only, resident_kb, wait_until
+from tests.integration.harness import at_length, linux_only, resident_kb, wait_until
 
 FILE = "/api/process/file"
 DATA = "/api/process/data"
@@ -369,11 +368,12 @@ def test_twelve_megabytes(server: Serve) -> None:
     assert server.post(FILE, files=upload(content=content)).content == content
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="asks for the memory of another process")
 def test_a_large_file_takes_no_memory(server: Serve) -> None:
-    """Nor its way back. 500 MB with `make long-offload`."""
+    """Nor its way back."""
     block = bytes(range(256)) * 4000
-    count = int(os.environ.get("SNYPER_LARGE_MB", "40")) * 1_000_000 // len(block)
+    count = at_length(500, 40) * 1_000_000 // len(block)
     begin = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
     assert server.post(FILE, files=upload(content=block)).status_code == 200
     before_kb = peak_kb(server)

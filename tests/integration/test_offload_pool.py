@@ -17,7 +17,16 @@ import pytest
 from snyper.offload.pool import Pool
 from snyper.offload.work import Died, Done, Raised, Rejected, TimedOut, Work, WorkError
 from snyper.offload.work_queue import WorkQueue
-from tests.integration.harness import ROOT, is_alive, linux_only, parent_of, processes_with, until, wait_until
+from tests.integration.harness import (
+    ROOT,
+    at_length,
+    is_alive,
+    linux_only,
+    parent_of,
+    processes_with,
+    until,
+    wait_until,
+)
 from tests.integration.stopwatch import running_s
 
 SERVICES = ROOT / "tests/integration/misbehaving_services.py"
@@ -393,7 +402,8 @@ def test_workers_without_posix(tmp_path: Path) -> None:
     ended(tmp_path)
 
 
-@pytest.mark.parametrize("megabytes", [int(os.environ.get("SNYPER_PRINTED_MB", "10"))])
+@pytest.mark.long
+@pytest.mark.parametrize("megabytes", [at_length(100, 10)])
 def test_much_that_is_printed(tmp_path: Path, megabytes: int) -> None:
     """Nothing is lost, held in memory or done to a terminal, and each line says whose it is."""
     source = PARENT.replace('"wait"', '"print_much"').replace("str(folder)", str(megabytes))

@@ -1,5 +1,5 @@
 """The power goes at steps in which a deploy writes to the flash: the board then boots and is the old one or
-the new one, never a mixture, and the next deploy mends it. At each thirteenth step; in `make cuts` at all.
+the new one, never a mixture, and the next deploy mends it. At each 29th step; in `make long` at all.
 """
 
 import shutil
@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 from snyper.boards.deploy import deploy
 from snyper.boards.deploy_plan import Firmware
@@ -22,7 +24,7 @@ from tests.integration.harness import CUT_STRIDE, DEADLINE_S, HOST, needs_microp
 from tools import power_cuts
 from tools.power_cuts import FIRMWARE_WRITES, LIBRARY, State
 
-pytestmark = needs_micropython
+pytestmark = [needs_micropython, pytest.mark.long]
 
 AT_ONCE = 5
 FOREIGN = {"notes.txt": b"not ours"}

@@ -1,23 +1,23 @@
 """A source on MicroPython, with a board's heap, that is rebooted and whose network is cut."""
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy
+import pytest
 
 import snyper
 from snyper.boards.board import BoardProcess
 from snyper.hub.stream_hub import StreamHub
 from snyper.streams import Block
-from tests.integration.harness import HOST, needs_micropython, until
+from tests.integration.harness import HOST, at_length, needs_micropython, until
 from tests.integration.stream_harness import stream_hub
 
-pytestmark = needs_micropython
+pytestmark = [needs_micropython, pytest.mark.long]
 
-REBOOTS = int(os.environ.get("SNYPER_REBOOTS", "3"))
-CUT_S = 3.0 if REBOOTS > 3 else 0.5
+REBOOTS = at_length(100, 3)
+CUT_S = at_length(3.0, 0.5)
 BLOCK = 1_024
 
 SOURCE = """
