@@ -1,6 +1,7 @@
 """Rules of cameras at work: a real hub, a real gateway, detections over HTTP and silence over Socket.IO."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -80,8 +81,25 @@ async def test_what_is_seen_now_has_the_range_cease_fire_and_what_is_late_does_n
         assert await held(console) is None
         assert (await http.post(f"{gateway.url}/api/detection", json=person())).status_code == 200
         assert await until_held(console) == "person at lane"  # who is still there is seen again
+        async with asyncio.timeout(DEADLINE_S):
+            while sum(one["times"] for one in await fired(http, gateway.url)) < 1_002:
+                pass  # each is a request
+        results: Counter[str] = Counter()
+        for one in await fired(http, gateway.url):
+            assert (one["rule"], one["camera_id"], one["then"]) == ("person at lane", "lane", "cease_fire")
+            assert one["detection_id"]
+            results[one["result"]] += one["times"]
+        assert results == {"rule not applied: late": 1_000, "the range ceases fire": 2}
     late = [record for record in await asyncio.to_thread(kept, tmp_path) if record]
     assert len(late) == LATE
+
+
+async def fired(http: httpx.AsyncClient, url: str) -> list[dict[str, Any]]:
+    """Return what rules did, once what they are is checked."""
+    answer = (await http.get(f"{url}/api/rules")).json()
+    assert [one["name"] for one in answer["rules"]] == ["person at lane", "the lane cannot be seen"]
+    found: list[dict[str, Any]] = answer["fired"]
+    return found
 
 
 def kept(tmp_path: Path) -> list[list[str]]:

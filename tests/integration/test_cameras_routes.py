@@ -102,7 +102,7 @@ def test_a_record_is_protected_and_no_more(gateway: CameraGateway) -> None:
         assert (answer.status_code, answer.json()["success"]) == (404, False)
 
 
-def test_a_plate_is_erased(gateway: CameraGateway) -> None:
+def test_an_erased_plate_is_gone(gateway: CameraGateway) -> None:
     detect(gateway, "erased", ocr_results=["ฎธ 77"], annotated_image=base64.b64encode(png(8, 8)).decode())
     detect(gateway, "erased", ocr_results=["XYZ 9"], plate_detections=[])
     [_, record] = gateway.records("camera_id=erased")
@@ -170,6 +170,30 @@ def test_settings_of_a_camera(gateway: CameraGateway) -> None:
         refused = httpx.put(path, json=wrong, timeout=DEADLINE_S)
         assert refused.status_code in (400, 413), wrong
         assert refused.json()["success"] is False
-    unknown = httpx.put(f"{gateway.url}/api/cameras/nobody/settings", json={}, timeout=DEADLINE_S)
-    assert unknown.status_code == 404
+    for nobody in ("nobody", "%00", "%ff", "x" * 2_000, "..%2f..%2fset"):
+        unknown = httpx.put(f"{gateway.url}/api/cameras/{nobody}/settings", json={}, timeout=DEADLINE_S)
+        assert unknown.status_code == 404, nobody
     assert gateway.get("/api/cameras/set/1/settings").json() == {**answer, "grace_s": None}
+
+
+def test_searches_and_erasures_are_in_the_log(gateway: CameraGateway) -> None:
+    detect(gateway, "logged", ocr_results=["GG 55"], plate_detections=[])
+    gateway.get("/api/records?camera_id=logged&plate=GG*")
+    gateway.get("/api/visits?camera_id=logged&plate=gg-55&until=2030-01-01")
+    assert httpx.delete(f"{gateway.url}/api/records?plate=GG55", timeout=DEADLINE_S).json()["erased"] == 1
+    newest = gateway.get("/api/log?limit=3").json()
+    assert [(one["what"], one["filters"], one["plate"]) for one in newest["log"]] == [
+        ("delete", {}, None),
+        ("search", {"camera_id": "logged", "until": "2030-01-01T00:00:00.000Z"}, "(erased)"),
+        ("search", {"camera_id": "logged"}, "GG*"),
+    ]
+    assert [(one["key"], one["times"], one["count"]) for one in newest["log"]] == [(None, 1, 1)] * 3
+    assert newest["next_cursor"] or gateway.get("/api/log").json()["log"] == newest["log"]
+    for wrong in ("before=x", "before=-1", "before=" + "9" * 40):
+        assert gateway.get(f"/api/log?{wrong}").status_code == 400
+    assert gateway.get("/api/rules").json() == {
+        "success": True,
+        "rules": [],
+        "fired": [],
+        "next_cursor": None,
+    }

@@ -110,9 +110,19 @@ class Queries:
             )
         return list(found.values())
 
-    def records(self, query: RecordQuery) -> RecordPage:
-        """Return a page of records. Raises ValueError for a cursor that is none,
+    def count(self, query: RecordQuery) -> int:
+        """Return how many records meet the conditions, all of which are counted. Raises
         sqlalchemy.exc.SQLAlchemyError.
+        """
+        with self._database.reading() as db:
+            chosen = self._choice(db, query)
+            if query.after is not None:
+                chosen = chosen.where(*_place(query))
+            return db.scalar(sql.select(sql.func.count()).select_from(chosen.subquery())) or 0
+
+    def records(self, query: RecordQuery, counts: bool = True) -> RecordPage:
+        """Return a page of records, whose `total` is 0 unless it `counts`. Raises ValueError for a cursor
+        that is none, sqlalchemy.exc.SQLAlchemyError.
         """
         limit = max(1, min(query.limit, MAX_LIMIT))
         with self._database.reading() as db:
@@ -127,7 +137,7 @@ class Queries:
                 order = (_TABLE.c.cursor.desc(),)
             statement = chosen.with_only_columns(_TABLE).where(*place).order_by(*order).limit(limit + 1)
             rows = db.execute(statement).all()
-            total = self._total(db, query, chosen)
+            total = self._total(db, query, chosen) if counts else 0
             found = self._pictures_of(db, [row.cursor for row in rows[:limit]])
         records = tuple(_record(row, found.get(row.cursor, {})) for row in rows[:limit])
         next_cursor = None

@@ -9,6 +9,7 @@ import sqlalchemy as sql
 
 from snyper.cameras import schema
 from snyper.cameras.database import Database
+from snyper.cameras.log import LogTable
 from snyper.cameras.pictures import PictureFolder
 from snyper.cameras.removal import Removal
 
@@ -32,12 +33,13 @@ class RetentionRule:
 
 @dataclass(frozen=True)
 class Retention:
-    """The days that what no rule fits is kept. Beyond `max_picture_bytes`, or with less than `min_free_bytes`
-    of the disk free, the oldest pictures go sooner, never records. What is protected stays.
+    """The days that what no rule fits is kept, and the log. Beyond `max_picture_bytes`, or with less than
+    `min_free_bytes` of the disk free, the oldest pictures go sooner, never records. What is protected stays.
     """
 
     days: float = 30.0
     picture_days: float = 30.0
+    log_days: float = 365.0
     rules: tuple[RetentionRule, ...] = ()
     max_picture_bytes: int | None = None
     min_free_bytes: int = 1_000_000_000
@@ -51,11 +53,12 @@ class Sweep:
         database: Database,
         pictures: PictureFolder,
         removal: Removal,
+        log: LogTable,
         retention: Retention,
         now_s: float,
     ) -> None:
         self._database, self._pictures, self._removal = database, pictures, removal
-        self._retention, self._now_s = retention, now_s
+        self._log, self._retention, self._now_s = log, retention, now_s
         self._count = 50
         self._position = (-1.0, -1)
         self._steps: list[Callable[[], bool]] = [
@@ -63,6 +66,7 @@ class Sweep:
             self._remove_pictures,
             self._remove_healths,
             self._remove_hours,
+            self._trim_log,
             self._make_room,
             lambda: not self._database.vacuum(_VACUUMED_PAGES),
         ]
@@ -144,6 +148,10 @@ class Sweep:
         """Remove some counters of single cameras that are older than their records; those of all stay."""
         before_s = self._now_s - self._retention.days * DAY_S
         return self._removal.remove_hours(before_s, self._count) < self._count
+
+    def _trim_log(self) -> bool:
+        before_s = self._now_s - self._retention.log_days * DAY_S
+        return self._log.trim(before_s, self._count) < self._count
 
     def _make_room(self) -> bool:
         """Remove some of the oldest pictures, where they take too much of the disk."""

@@ -49,10 +49,15 @@ class Rule:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of a frame: the rules that fire, and what is said of those that were not applied."""
+    """The outcome of a frame: the rules that fire, and those that were not applied, each with why."""
 
     fired: tuple[Rule, ...] = ()
-    notes: tuple[str, ...] = ()
+    missed: tuple[tuple[Rule, str], ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is said of those that were not applied."""
+        return tuple(dict.fromkeys(why for _, why in self.missed))
 
 
 class Rules:
@@ -65,14 +70,14 @@ class Rules:
     def judge(self, detection: Detection, age_s: float | None) -> Verdict:
         """Return what comes of a frame that was taken `age_s` ago, None where nobody knows."""
         fired: list[Rule] = []
-        notes: list[str] = []
+        missed: list[tuple[Rule, str]] = []
         for rule in self.rules:
             if not rule.class_name or rule.camera not in (None, detection.camera_id):
                 continue
             is_met = _sees(detection, rule)
             if age_s is None or abs(age_s) > rule.max_age_s:
                 if is_met:
-                    notes.append(AHEAD if age_s is not None and age_s < 0 else LATE)
+                    missed.append((rule, AHEAD if age_s is not None and age_s < 0 else LATE))
                 continue
             key = rule, detection.camera_id
             if not is_met:
@@ -83,7 +88,7 @@ class Rules:
                 self._met.popitem(last=False)
             if self._met[key] >= rule.for_frames:
                 fired.append(rule)
-        return Verdict(tuple(fired), tuple(dict.fromkeys(notes)))
+        return Verdict(tuple(fired), tuple(missed))
 
     def of_silence(self, camera_id: str) -> list[Rule]:
         """Return the rules that fire when a camera is silent."""

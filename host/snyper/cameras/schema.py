@@ -58,6 +58,23 @@ hours = Table(
     Column("healths", _Number, nullable=False),
     Index("hours_by_time", "from_s"),
 )
+# Who searched, exported and erased, and which rules fired.
+entries = Table(
+    "entries",
+    TABLES,
+    Column("number", _Number, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("what", Text, nullable=False),  # JSON
+    Column("plate", Text),  # the pattern that was asked for, folded
+    Column("about", Text),  # the id of a detection
+    Column("first_s", Double, nullable=False),
+    Column("last_s", Double, nullable=False),
+    Column("times", _Number, nullable=False),
+    Column("count", _Number, nullable=False),
+    Index("entries_by_kind", "kind", "number"),
+    Index("entries_by_time", "last_s"),
+)
 # What a person has set of a camera; what is null is as it is for others.
 camera_settings = Table(
     "camera_settings",

@@ -1,6 +1,7 @@
 """`Cameras`, which all faces use: takes what cameras send, keeps it, tells it to who listens."""
 
 import asyncio
+import contextlib
 import logging
 import math
 import threading
@@ -18,6 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from snyper.cameras.batch import OF_ALL, Incoming, Item
 from snyper.cameras.check import CheckResult
 from snyper.cameras.database import Database
+from snyper.cameras.export import Export
+from snyper.cameras.log import DELETE, Entry, Log
 from snyper.cameras.presence import Presence
 from snyper.cameras.queries import MAX_LIMIT, Queries
 from snyper.cameras.records import (
@@ -40,7 +43,7 @@ from snyper.cameras.still import StillPictures
 from snyper.cameras.store import Store
 from snyper.cameras.thumbnails import Thumbnails
 from snyper.cameras.times import iso, seconds_of, zone_named
-from snyper.cameras.visits import GAP_S, VisitPage, page_of
+from snyper.cameras.visits import GAP_S, VisitPage, page_of, slim
 from snyper.cameras.zones import Zones
 
 T = TypeVar("T")
@@ -50,7 +53,8 @@ _GATHER_S = 0.05  # 1,000 cameras report 100 times a second: five for a commit
 _MAX_GATHERED = 100
 _READERS = 4
 _UNSET = CameraSettings()
-_MAX_OF_VISITS = 20_000  # records that are read for a page: 1,000 cameras' in the gap of a visit
+_PAGE_OF_VISITS = 100  # records that are read at once, each of which may have 256 kB
+_MAX_OF_VISITS = 5_000  # that are read for a page
 _MAX_EVENTS = 1_000  # that wait for one listener
 
 
@@ -64,6 +68,10 @@ class Limits:
     max_waiting_bytes: int = 64_000_000
     hold_s: float = 5.0
     keep_free_bytes: int = 64_000_000
+
+
+# What judges a detection: returns it as it is to be kept, and what is to be called once it is.
+Judge = Callable[[Detection], tuple[Detection, Callable[[Accepted], None]]]
 
 
 class Feed:
@@ -124,7 +132,7 @@ class Cameras:
     ) -> None:
         self._store, self._queries, self._limits, self._zones = store, queries, limits, zones
         self._settings = settings
-        self.judge: Callable[[Detection], Detection] | None = None  # sees each detection before it is written
+        self.judge: Judge | None = None  # sees each detection before it is written
         self._loop = asyncio.get_running_loop()
         self._waiting: list[tuple[Incoming, asyncio.Future[Accepted]]] = []
         self._jobs: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
@@ -134,6 +142,7 @@ class Cameras:
         self._room = asyncio.Event()
         self._is_closing = False
         self._feeds: set[Feed] = set()
+        self.log = Log(store.log, self._change_rows, self._read)
         self._thumbnails = Thumbnails(store.pictures)
         self._presence = Presence()
         self._still = StillPictures()
@@ -148,9 +157,12 @@ class Cameras:
 
     async def detect(self, detection: Detection, principal: str = "", is_live: bool = True) -> Accepted:
         """Take a detection, of unknown cameras too. Raises Overloaded."""
-        if self.judge is not None:
-            detection = self.judge(detection)
-        return await self._take(detection, principal, is_live)
+        if self.judge is None:
+            return await self._take(detection, principal, is_live)
+        judged, on_kept = self.judge(detection)
+        accepted = await self._take(judged, principal, is_live)
+        on_kept(accepted)
+        return accepted
 
     async def health(self, health: Health, principal: str = "", is_live: bool = True) -> Accepted:
         """Take a health check. Raises Overloaded."""
@@ -216,14 +228,15 @@ class Cameras:
         until_s = min(ends_s) if ends_s else None
         # With a time, so that the newest are those captured last.
         asked = replace(
-            query, limit=MAX_LIMIT, after=None, before=None, from_s=query.from_s or 0.0, until_s=until_s
+            query, limit=_PAGE_OF_VISITS, after=None, before=None, from_s=query.from_s or 0.0, until_s=until_s
         )
+        end_s = math.inf if before_s is None else before_s - GAP_S
         records: list[Record] = []
         while True:
-            page = await self.records(asked)
-            records += page.records
+            page = await self._read(self._queries.records, asked, False)
+            records += map(slim, page.records)
             asked = replace(asked, before=page.next_cursor)
-            has_begun = before_s is None or (records and records[-1].time_s < before_s - GAP_S)
+            has_begun = len(records) >= MAX_LIMIT and records[-1].time_s < end_s
             if page.next_cursor is None or has_begun or len(records) >= _MAX_OF_VISITS:
                 break
         has_more = page.next_cursor is not None
@@ -262,6 +275,14 @@ class Cameras:
         self._zones.change(camera_id, settings.zone)
         return True
 
+    def export(self, query: RecordQuery, most: int | None = None) -> Export:
+        """Return an export of all records that a query asks for, or of `most`, for another thread."""
+        return Export(self._queries, self._store.pictures, query, most)
+
+    async def count(self, query: RecordQuery) -> int:
+        """Return how many records meet the conditions, all of which are counted. Raises Overloaded."""
+        return await self._read(self._queries.count, query)
+
     def listen(self) -> Feed:
         """Return the events from now on."""
         feed = Feed(self._feeds.discard)
@@ -274,6 +295,8 @@ class Cameras:
             self._expiry.cancel()
         for feed in list(self._feeds):
             feed.close()
+        with contextlib.suppress(Overloaded):
+            await self.log.flush()
         with self._change:
             self._is_closing = True
             self._change.notify()
@@ -348,13 +371,18 @@ class Cameras:
         """Have a record outlive retention, or no more; tell whether it is there. Raises Overloaded."""
         return await self._change_rows(lambda: self._store.protect(cursor, is_protected))
 
-    async def erase_plate(self, plate: str) -> int:
+    async def erase_plate(self, plate: str, who: str = "") -> int:
         """Erase all records of a plate, protected ones too, with their pictures, so that no file has it any
-        more; return how many there were. Raises OSError while somebody reads the database, Overloaded.
+        more; return how many there were. The log says that `who` did, and no plate. Raises OSError while
+        somebody reads the database, Overloaded.
         """
+        entry = Entry(DELETE, who)
+        await self.log.write(entry)
         count = 0
         while erased := await self._change_rows(lambda: self._store.erase_some(plate)):
             count += erased
+        await self._change_rows(lambda: self._store.log.erase_plate(plate))
+        await self.log.write(replace(entry, count=count, times=0))
         await self._work(self._store.leave_no_trace)
         return count
 

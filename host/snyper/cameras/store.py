@@ -15,6 +15,7 @@ from snyper.cameras import schema
 from snyper.cameras.batch import Batch, Incoming, digest_of
 from snyper.cameras.check import Check
 from snyper.cameras.database import Database
+from snyper.cameras.log import LogTable
 from snyper.cameras.pictures import NotAPicture, PictureFolder, decode
 from snyper.cameras.plates import fold
 from snyper.cameras.recent import WINDOW_S, RecentBodies
@@ -39,6 +40,7 @@ class Store:
         self._keep_free_bytes = keep_free_bytes
         self._recent = RecentBodies()
         self._removal = Removal(database, self.pictures)
+        self.log = LogTable(database)
         self._pool = ThreadPoolExecutor(_WRITERS, "pictures")
         self._load_recent()
 
@@ -107,7 +109,7 @@ class Store:
 
     def new_sweep(self, retention: Retention) -> Sweep:
         """Return a sweep of what is too old now, to be taken step by step."""
-        return Sweep(self._database, self.pictures, self._removal, retention, time.time())
+        return Sweep(self._database, self.pictures, self._removal, self.log, retention, time.time())
 
     def _check_room(self, detections: Sequence[Incoming]) -> None:
         with_pictures = [one for one in detections if _has_pictures(one.item)]

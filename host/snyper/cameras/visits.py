@@ -1,11 +1,12 @@
 """Visits: what a camera has read of one vehicle while it was there, out of its records. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from snyper.cameras.plates import fold, is_similar
 from snyper.cameras.records import Picture, Record
 
+_MAX_BOXES = 64  # of plates in one picture
 GAP_S = 15.0  # without it in sight, after which the same plate is another visit
 
 
@@ -72,6 +73,17 @@ def page_of(records: Sequence[Record], has_more: bool, before_s: float | None, l
     page = [one for at, one in enumerate(whole) if at < limit or one.last_s == whole[limit - 1].last_s]
     is_last = not has_more and len(page) == len(whole)
     return VisitPage(tuple(page), None if is_last else repr(page[-1].last_s))
+
+
+def slim(record: Record) -> Record:
+    """Return a record with no more of its details than visits are made of: 256 kB of them may be there."""
+    boxes = record.details.get("plate_detections")
+    kept = [
+        {"text": box["text"], "confidence": box.get("confidence")}
+        for box in (boxes[:_MAX_BOXES] if isinstance(boxes, list) else [])
+        if isinstance(box, Mapping) and isinstance(box.get("text"), str)
+    ]
+    return replace(record, details={"plate_detections": kept}, warnings=())
 
 
 def visits_of(records: Iterable[Record]) -> list[Visit]:

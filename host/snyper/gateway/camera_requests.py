@@ -20,6 +20,8 @@ def shaped(handler: Handler) -> Handler:
 
     async def serve(exchange: Exchange) -> None:
         exchange.error_of = lambda detail: {"success": False, "message": detail}
+        if any("\0" in value for value in exchange.path_values.values()):
+            raise Refusal(HTTPStatus.NOT_FOUND, "there is nothing with a zero byte in its name")
         try:
             await handler(exchange)
         except (MissingField, Malformed) as error:
@@ -31,12 +33,14 @@ def shaped(handler: Handler) -> Handler:
 
 
 def fields_of(exchange: Exchange) -> dict[str, str]:
-    """Return the fields of a request's query. Raises Malformed."""
+    """Return the fields of a request's query. Raises Malformed, also for what no database takes."""
     try:
         text = exchange.scope["query_string"].decode("latin-1")
         found = parse_qs(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="replace")
     except ValueError:
         raise Malformed(f"a query has at most {_MAX_FIELDS} fields") from None
+    if any("\0" in value for values in found.values() for value in values):
+        raise Malformed("a query has no zero bytes")
     return {name: values[-1] for name, values in found.items()}
 
 

@@ -6,12 +6,14 @@ An operator's aid: no camera makes a range safe by itself.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
-from snyper.cameras.records import Detection
-from snyper.cameras.rules import Rule, Rules
+from snyper.cameras.log import RULE, Entry
+from snyper.cameras.records import Accepted, Detection
+from snyper.cameras.rules import CEASE_FIRE, Rule, Rules
 from snyper.cameras.service import Cameras
 from snyper.cameras.silence import FIRST_S
 from snyper.client import ReconnectingClient
@@ -37,14 +39,27 @@ class CameraRules:
         self._cameras = cameras
         self._hub = hub
         self._is_asleep = is_asleep
-        self._calling: dict[Rule, asyncio.Task[None]] = {}
+        self._calling: dict[Rule, asyncio.Task[str]] = {}
 
-    def judge(self, detection: Detection) -> Detection:
-        """Apply the rules to a detection that comes; return it with what is to be kept of that."""
+    @property
+    def rules(self) -> Sequence[Rule]:
+        """The rules, in their order."""
+        return self._rules.rules
+
+    def judge(self, detection: Detection) -> tuple[Detection, Callable[[Accepted], None]]:
+        """Apply the rules to a detection that comes; return it with what is to be kept of that, and what
+        writes down what came of it.
+        """
         verdict = self._rules.judge(detection, self._age_s(detection))
-        for rule in verdict.fired:
-            self._fire(rule)
-        return replace(detection, warnings=(*detection.warnings, *verdict.notes))
+        calls = [(rule, self._fire(rule)) for rule in verdict.fired]
+
+        def on_kept(accepted: Accepted) -> None:
+            for rule, why in verdict.missed:
+                self._record(rule, detection.camera_id, accepted.id, why)
+            for rule, call in calls:
+                self._record_outcome(call, rule, detection.camera_id, accepted.id)
+
+        return replace(detection, warnings=(*detection.warnings, *verdict.notes)), on_kept
 
     async def watch(self) -> None:
         """Look for cameras that are silent, until cancelled. Of one that was not heard since the start that
@@ -57,7 +72,7 @@ class CameraRules:
                     if event.kind == "status" and event.data["status"] == "offline":
                         self._on_silent(event.data["camera_id"])
         finally:
-            calls = [first, *self._calling.values()]
+            calls: list[asyncio.Task[Any]] = [first, *self._calling.values()]
             for call in calls:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
@@ -73,7 +88,22 @@ class CameraRules:
     def _on_silent(self, camera_id: str) -> None:
         if not self._is_asleep(camera_id):
             for rule in self._rules.of_silence(camera_id):
-                self._fire(rule)
+                self._record_outcome(self._fire(rule), rule, camera_id)
+
+    def _record_outcome(
+        self, call: asyncio.Task[str], rule: Rule, camera_id: str, detection_id: str | None = None
+    ) -> None:
+        """Write down what comes of a call, once it is over."""
+
+        def record(_: object) -> None:
+            if not call.cancelled():
+                self._record(rule, camera_id, detection_id, call.result())
+
+        call.add_done_callback(record)
+
+    def _record(self, rule: Rule, camera_id: str, detection_id: str | None, result: str) -> None:
+        what = {"camera_id": camera_id, "then": CEASE_FIRE, "result": result}
+        self._cameras.log.note(Entry(RULE, rule.name, what, about=detection_id))
 
     def _age_s(self, detection: Detection) -> float | None:
         """Return how long ago a frame was taken: by this clock where the camera knows it, else by its own."""
@@ -83,24 +113,27 @@ class CameraRules:
             at_s = self._cameras.seconds_of(detection)
         return None if at_s is None else time.time() - at_s
 
-    def _fire(self, rule: Rule) -> None:
+    def _fire(self, rule: Rule) -> asyncio.Task[str]:
         if rule not in self._calling:
             task = asyncio.create_task(self._cease_fire(rule))
             self._calling[rule] = task
             task.add_done_callback(lambda _: self._calling.pop(rule, None))
+        return self._calling[rule]
 
-    async def _cease_fire(self, rule: Rule) -> None:
+    async def _cease_fire(self, rule: Rule) -> str:
+        """Have the hub cease fire; return what came of it."""
         name = one_line(rule.name)
         until_s = time.monotonic() + _GIVE_UP_S
         while True:
             try:
                 state = await self._hub.cease_fire_state()
-                if state is None or not state.held:
-                    await self._hub.cease_fire(why=rule.name, by=BY)
-                    _log.warning("the rule %r has the range cease fire", name)
-                return
+                if state is not None and state.held:
+                    return "the range held fire already"
+                await self._hub.cease_fire(why=rule.name, by=BY)
+                _log.warning("the rule %r has the range cease fire", name)
+                return "the range ceases fire"
             except ProtocolError as error:
                 if time.monotonic() > until_s:
                     _log.error("the rule %r cannot have the range cease fire: %s", name, error.message)
-                    return
+                    return f"the hub was not told: {error.message}"
             await asyncio.sleep(_AGAIN_S)

@@ -17,6 +17,7 @@ from snyper.gateway.camera_events import CameraEvents, overloaded
 from snyper.gateway.camera_routes import CameraRoutes
 from snyper.gateway.camera_rules import CameraRules
 from snyper.gateway.camera_silence import CameraSilence
+from snyper.gateway.log_routes import LogRoutes
 from snyper.gateway.record_routes import RecordRoutes
 from snyper.gateway.socket_io import PATH, SocketServer
 from snyper.shared.runtime import end_task
@@ -45,14 +46,16 @@ async def serving_cameras(
         events = CameraEvents(cameras, server, silence)
         server.add_to(gateway)
         CameraRoutes(gateway, cameras, silence, lambda: server.count).add_to(gateway)
-        RecordRoutes(cameras).add_to(gateway)
+        RecordRoutes(gateway, cameras).add_to(gateway)
         gateway.guard.welcome(lambda path, origin: _is_ours(path) and _is_welcome(origin, origins))
         gateway.add_state(lambda: {"clients": server.count, "packets_dropped": server.dropped})
         tasks = [asyncio.create_task(events.tell()), asyncio.create_task(server.watch())]
+        rules = None
         if ruled is not None:
             rules = CameraRules(ruled[0], cameras, ruled[1], silence.is_asleep)
             cameras.judge = rules.judge
             tasks.append(asyncio.create_task(rules.watch()))
+        LogRoutes(cameras, () if rules is None else rules.rules).add_to(gateway)
         try:
             yield cameras
         finally:

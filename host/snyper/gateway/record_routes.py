@@ -1,30 +1,40 @@
 """The face of the records of cameras over REST: found, looked at, protected, erased."""
 
 import asyncio
+import logging
+import time
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 
+from snyper.cameras import export
+from snyper.cameras.log import EXPORT, SEARCH, Entry, folded_pattern
 from snyper.cameras.plates import fold
 from snyper.cameras.records import Malformed, Overloaded, RecordQuery
 from snyper.cameras.service import Cameras
-from snyper.device.serving.exchange import Exchange, Refusal
+from snyper.cameras.times import iso
+from snyper.device.serving.exchange import Exchange, HungUp, Refusal
 from snyper.gateway import camera_bodies as bodies
 from snyper.gateway.app import Gateway
 from snyper.gateway.camera_requests import fields_of, record_query, shaped
+from snyper.gateway.places import Places
 
 _PAGE = 100  # read at once
 _MAX_ANSWER_BYTES = 16_000_000  # after which no more is read: 1,000 records have a quarter of it
 _MAX_BODY_BYTES = 1_000
+_MAX_EXPORTS = 4  # at once: each reads as fast as its client takes it
+_EXPORTED = {export.CSV: "text/csv; charset=utf-8", export.ZIP: "application/zip"}
 _MAX_CURSOR_DIGITS = 18
+_log = logging.getLogger("snyper")
 _MEDIA_TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 
 
 class RecordRoutes:
     """The REST of what is kept."""
 
-    def __init__(self, cameras: Cameras) -> None:
+    def __init__(self, gateway: Gateway, cameras: Cameras) -> None:
         self._cameras = cameras
+        self._exports = Places(_MAX_EXPORTS, gateway.limits["hold_s"])
 
     def add_to(self, gateway: Gateway) -> None:
         """Serve it."""
@@ -33,16 +43,22 @@ class RecordRoutes:
             ("DELETE", "/api/records", self._erase),
             ("POST", "/api/records/{cursor}/protect", self._protect),
             ("GET", "/api/visits", self._visits),
+            ("GET", "/api/export", self._export),
             ("GET", f"{bodies.PICTURES_PATH}/{{name:path}}", self._picture),
             ("GET", f"{bodies.THUMBNAILS_PATH}/{{name:path}}", self._thumbnail),
         ):
             gateway.add(method, path, shaped(handler))
 
     async def _records(self, exchange: Exchange) -> None:
-        await exchange.answer(200, await self._answer_records(record_query(fields_of(exchange))))
+        query = record_query(fields_of(exchange))
+        content, count = await self._answer_records(query)
+        await self._cameras.log.write(entry_of(SEARCH, exchange.principal, query, count))
+        await exchange.answer(200, content)
 
-    async def _answer_records(self, query: RecordQuery) -> bytes:
-        """Return an answer with as many records as are asked for, or as fit; it says where to go on."""
+    async def _answer_records(self, query: RecordQuery) -> tuple[bytes, int]:
+        """Return an answer with as many records as are asked for, or as fit, and how many these are; it says
+        where to go on.
+        """
         parts: list[bytes] = []
         while True:
             left = query.limit - len(parts)
@@ -53,7 +69,7 @@ class RecordRoutes:
             parts += await asyncio.to_thread(bodies.record_parts, page)
             is_enough = len(parts) >= query.limit or sum(map(len, parts)) > _MAX_ANSWER_BYTES
             if page.next_cursor is None or is_enough:
-                return bodies.records_body(parts, page)
+                return bodies.records_body(parts, page), len(parts)
             if query.after is None:
                 query = replace(query, before=page.next_cursor)
             else:
@@ -65,7 +81,33 @@ class RecordRoutes:
             page = await self._cameras.visits(query)
         except ValueError:
             raise Malformed("before is the next_cursor of a page of visits") from None
+        await self._cameras.log.write(entry_of(SEARCH, exchange.principal, query, len(page.visits)))
         await exchange.answer_json(bodies.visits_body(page))
+
+    async def _export(self, exchange: Exchange) -> None:
+        fields = fields_of(exchange)
+        kind = fields.get("format", export.CSV)
+        if kind not in _EXPORTED or "before" in fields:
+            raise Malformed("format is csv or zip, and there is no before: all is exported, from after on")
+        query = record_query(fields)
+        most = query.limit if fields.get("limit") else None
+        async with self._exports.one(exchange.address):
+            entry = entry_of(EXPORT, exchange.principal, query)
+            entry = replace(entry, what={**entry.what, "format": kind})
+            await self._cameras.log.write(entry)
+            exported = self._cameras.export(query, most)
+            parts = exported.archive() if kind == export.ZIP else exported.table()
+            name = f"records-{time.strftime('%Y-%m-%d', time.gmtime())}.{kind}"
+            headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
+            try:
+                await exchange.stream(parts, _EXPORTED[kind], headers)
+            except (OSError, Overloaded) as error:
+                if not exchange.has_answered:
+                    raise Overloaded(f"it cannot be exported now: {error}") from None
+                _log.warning("an export ended in the middle: %s", error)
+                raise HungUp from None  # its connection ends, so that nobody takes a part for all
+            finally:
+                self._cameras.log.note(replace(entry, count=exported.count, times=0))
 
     async def _protect(self, exchange: Exchange) -> None:
         cursor = exchange.path_values["cursor"]
@@ -85,7 +127,7 @@ class RecordRoutes:
         if not fold(plate) or fields.keys() != {"plate"}:
             raise Malformed("say which plate is to be erased, and nothing else: ?plate=ABC1234")
         try:
-            count = await self._cameras.erase_plate(plate)
+            count = await self._cameras.erase_plate(plate, exchange.principal)
         except OSError as error:
             raise Overloaded(f"not all of it could be erased, send it again: {error}") from None
         await exchange.answer_json({"success": True, "erased": count})
@@ -96,6 +138,19 @@ class RecordRoutes:
     async def _thumbnail(self, exchange: Exchange) -> None:
         found = await self._cameras.thumbnail(exchange.path_values["name"])
         await _answer_file(exchange, found, "thumbnail")
+
+
+def entry_of(kind: str, principal: str, query: RecordQuery, count: int = 0) -> Entry:
+    """Return what is written of somebody who asks for records."""
+    asked = {
+        "camera_id": query.camera_id,
+        "checkpoint_id": query.checkpoint_id,
+        "class": query.class_name,
+        "from": None if query.from_s is None else iso(query.from_s),
+        "until": None if query.until_s is None else iso(query.until_s),
+    }
+    what = {name: value for name, value in asked.items() if value is not None}
+    return Entry(kind, principal, what, folded_pattern(query.plate), count)
 
 
 async def _answer_file(exchange: Exchange, path: Path | None, what: str) -> None:

@@ -1,0 +1,92 @@
+"""Who searched, exported and erased is written down, and says no plate that somebody has had erased."""
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sql
+
+from snyper.cameras import log, schema
+from snyper.cameras.intake import detection_of
+from snyper.cameras.log import DELETE, RULE, SEARCH, Entry, folded_pattern
+from snyper.cameras.retention import DAY_S, Retention
+from snyper.cameras.service import Cameras, opened
+from tests.integration.camera_bodies import NAMES
+
+
+@pytest.fixture
+async def cameras(tmp_path: Path, database: str | None) -> AsyncIterator[Cameras]:
+    async with opened(tmp_path / "cameras", database, sweeps=False) as found:
+        yield found
+
+
+async def test_the_same_again_counts_up(cameras: Cameras) -> None:
+    for count in (3, 4):
+        await cameras.log.write(Entry(SEARCH, "anna", {"camera_id": "a"}, count=count))
+    await cameras.log.write(Entry(SEARCH, "ben", {"camera_id": "a"}, count=1))
+    await cameras.log.write(Entry(DELETE, "ben"))
+    await cameras.log.write(Entry(DELETE, "ben", times=0, count=9))
+    for _ in range(3):
+        cameras.log.note(Entry(RULE, "person", {"camera_id": "a"}, about="7"))
+    await cameras.log.flush()
+    rows = await cameras.log.rows((SEARCH, DELETE), 10)
+    assert [(one.kind, one.who, one.times, one.count) for one in rows] == [
+        (DELETE, "ben", 1, 9),
+        (SEARCH, "ben", 1, 1),
+        (SEARCH, "anna", 2, 7),
+    ]
+    assert [one.who for one in await cameras.log.rows((SEARCH, DELETE), 10, rows[0].number)] == [
+        "ben",
+        "anna",
+    ]
+    [rule] = await cameras.log.rows((RULE,), 10)
+    assert (rule.what, rule.about, rule.times) == ({"camera_id": "a"}, "7", 3)
+
+
+async def test_it_outlives_its_process(tmp_path: Path, database: str | None) -> None:
+    for who in ("first", "second"):
+        async with opened(tmp_path, database) as cameras:
+            await cameras.log.write(Entry(SEARCH, who))
+            cameras.log.note(Entry(SEARCH, f"{who}, noted"))
+    async with opened(tmp_path, database) as cameras:
+        rows = await cameras.log.rows((SEARCH,), 10)
+    assert [one.who for one in rows] == ["second, noted", "second", "first, noted", "first"]
+
+
+async def test_an_erased_plate_is_not_in_it(cameras: Cameras, tmp_path: Path, database: str | None) -> None:
+    await cameras.detect(detection_of({**NAMES, "ocr_results": ["QQ_7788"]}))
+    for asked in ("qq_7788", "*Q_778*", "~1QQ_7788", "*QQ_7788?", "QQX7788"):
+        await cameras.log.write(Entry(SEARCH, "anna", plate=folded_pattern(asked)))
+    assert await cameras.erase_plate("QQ_7788") == 1
+    rows = await cameras.log.rows((SEARCH,), 10)
+    erased = log.ERASED
+    assert [one.plate for one in rows] == ["QQX7788", erased, erased, "*Q_778*", erased]
+    if database is None:
+        files = [path for path in (tmp_path / "cameras").rglob("*") if path.is_file()]
+        assert not [path for path in files if b"QQ_7788" in path.read_bytes()]
+
+
+async def test_it_is_kept_for_its_days_and_has_an_end(
+    cameras: Cameras, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = time.time()
+    monkeypatch.setattr(time, "time", lambda: now_s - 8 * DAY_S)
+    await cameras.log.write(Entry(SEARCH, "long ago"))
+    monkeypatch.undo()
+    for number in range(3):
+        await cameras.log.write(Entry(SEARCH, f"{number}"))
+    await cameras.sweep(Retention(log_days=7))
+    assert [one.who for one in await cameras.log.rows((SEARCH,), 10)] == ["2", "1", "0"]
+    monkeypatch.setattr(log, "MAX_ENTRIES", 2)
+    await cameras.log.write(Entry(SEARCH, "3"))
+    assert [one.who for one in await cameras.log.rows((SEARCH,), 10)] == ["3", "2"]
+
+
+async def test_a_row_that_is_gone_is_written_anew(tmp_path: Path) -> None:
+    async with opened(tmp_path) as cameras:
+        await cameras.log.write(Entry(SEARCH, "anna"))
+        with cameras._store._database.writing() as db:
+            db.execute(sql.delete(schema.entries))
+        await cameras.log.write(Entry(SEARCH, "anna"))
+        assert [one.times for one in await cameras.log.rows((SEARCH,), 10)] == [1]
