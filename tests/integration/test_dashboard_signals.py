@@ -16,6 +16,7 @@ import numpy
 from snyper.client import connect
 from snyper.recordings import Recorder, open_recording
 from snyper.recordings.session import only_recorder
+from snyper.recordings.writer import RecordingWriter
 from snyper.shared.device import Device
 from snyper.streams import Block, StreamSpec
 from tests.integration.browsing import (
@@ -406,6 +407,45 @@ def test_a_recording_is_opened_zoomed_and_moved_through(
     expect(plot).to_have_attribute("data-highest", "7")
     page.get_by_role("button", name=f"Close {name}", exact=True).click()
     expect(panel(page, name)).to_have_count(0)
+    shutil.rmtree(place)
+    desk.is_fine()
+
+
+def test_a_recording_that_grows_does_so_in_its_plot(desk: Watched, url: str, dashboard_folder: Path) -> None:
+    place = dashboard_folder / "recordings"
+    place.mkdir()
+    writer = RecordingWriter(place / "20200102T000000Z-grows", "lab13", "wave")
+    writer.begin("e", StreamSpec("<c8", (), 1_000.0))
+
+    def write(from_s: int, to_s: int) -> None:
+        for second in range(from_s, to_s):
+            samples = (second + 1) * numpy.exp(1j * numpy.arange(1_000)).astype("<c8")
+            writer.write_block(second * 1_000, samples, second * 1_000_000, 0, 40)
+
+    write(0, 10)
+    page = desk.context.new_page()
+    page.goto("/signals")
+    page.get_by_role("button", name="Open lab13/wave").click()
+    name = "20200102T000000Z-grows"
+    plot, length = canvas(page, name), panel(page, name).locator("output")
+    expect(length).to_have_text("10 s")
+    expect(plot).to_have_attribute("data-highest", re.compile(r"^(10|9\.99|10\.0)"))
+    expect(plot).to_have_attribute("data-rolled", "0")
+    page.get_by_role("button", name="Rolling mean").click()
+    expect(plot).not_to_have_attribute("data-rolled", "0")
+    expect(plot).to_have_attribute("data-rolled", plot.get_attribute("data-columns") or "")
+    write(10, 30)
+    expect(length).to_have_text("30 s")
+    expect(plot).to_have_attribute("data-highest", re.compile(r"^(30|29\.99|30\.0)"))
+    panel(page, name).get_by_role("button", name="Less time").click()
+    expect(length).to_have_text("20 s")
+    write(30, 40)
+    panel(page, name).get_by_role("button", name="More time").click()
+    expect(length).to_have_text("30 s")
+    panel(page, name).get_by_role("button", name="More time").click()
+    expect(length).to_have_text("40 s")
+    writer.close()
+    page.get_by_role("button", name=f"Close {name}", exact=True).click()
     shutil.rmtree(place)
     desk.is_fine()
 

@@ -242,6 +242,12 @@ async def test_what_was_recorded_and_what_came_are_one_line(
             assert min(low for [low] in said["low"]) < 400  # the first that is kept
             assert max(high for [high] in said["high"]) == 599
             assert [row[0] for row in said["broken"]] == [1] + [0] * (len(said["broken"]) - 1)
+            first = min(low for [low] in said["low"])
+            if span_us == 100_000_000:  # mean and deviation are of each sample once, though most are in both
+                every = numpy.arange(first, 600)
+                assert said["mean"][-1] == [pytest.approx(every.mean())]
+                assert said["deviation"][-1] == [pytest.approx(every.std())]
+            assert None not in [mean for [mean] in said["mean"]]
         past.close()
 
 
@@ -270,7 +276,8 @@ async def test_what_is_no_recording_is_left_out_and_of_another_hub_by_the_time_o
     found = await past.of_stream(NAME, window, one.utc_ahead_us + hour_us - 5_000_000)
     assert found is not None
     assert found.numbers.tolist() == [5]
-    assert (found.low.tolist(), found.high.tolist()) == ([[0]], [[99]])
+    low, high, _, means, _, _ = found.columns
+    assert (low.tolist(), high.tolist(), means.tolist()) == ([[0]], [[99]], [[49.5]])
     past.close()
 
 

@@ -42,8 +42,26 @@ def brute(recording: Recording, overview: Overview) -> list[Any]:
 def _channels(samples: Array) -> Array:
     flat = samples.reshape(len(samples), -1)
     if flat.dtype.kind == "c":
-        return numpy.stack([flat.real, flat.imag], 2).reshape(len(samples), -1)
+        return numpy.stack([flat.real, flat.imag, numpy.abs(flat)], 2).reshape(len(samples), -1)
     return flat.astype("u1") if flat.dtype.kind == "b" else flat
+
+
+def check_moments(recording: Recording, overview: Overview) -> None:
+    """Compare mean and deviation of each column with those of its samples."""
+    runs = recording.read_between(int(overview.edges_us[0]), int(overview.edges_us[-1]))
+    times = numpy.concatenate([run.times_us for run in runs])
+    channels = numpy.concatenate([_channels(run.samples) for run in runs]).astype("f8")
+    owners = numpy.searchsorted(overview.edges_us, times, "right") - 1
+    for column in numpy.flatnonzero(overview.samples):
+        inside = channels[owners == column]
+        for channel in range(channels.shape[1]):
+            numbers = inside[numpy.isfinite(inside[:, channel]), channel]
+            assert overview.counts[column, channel] == len(numbers)
+            if len(numbers):
+                near = max(1e-9, 1e-9 * float(numpy.abs(numbers).max()))
+                assert abs(overview.means[column, channel] - numbers.mean()) <= near
+                deviation = (overview.squares[column, channel] / len(numbers)) ** 0.5
+                assert abs(deviation - numbers.std()) <= max(near, 1e-6 * numbers.std())
 
 
 def columns_of(overview: Overview) -> list[Any]:
@@ -113,6 +131,8 @@ def test_every_column_is_what_its_samples_are(
             assert overview.edges_us[0] <= begin < end <= overview.edges_us[-1]
             with numpy.errstate(invalid="ignore"):
                 assert is_same(columns_of(overview), brute(recording, overview))
+                if overview.samples.any():
+                    check_moments(recording, overview)
 
 
 def test_one_spike_in_ten_million_samples_is_seen_at_every_zoom(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from snyper.cli.stream_picture import draw
 from snyper.cli.stream_terminal import picture
 from snyper.recordings import RecordingError, open_recording
 from snyper.recordings.plot import plot_of_recording
+from snyper.recordings.segment import Segment
 from snyper.recordings.writer import RecordingWriter
 from snyper.streams import StreamSpec
 from snyper.streams.array_plot import SHOWN_CHANNELS, plot_of_array
@@ -177,3 +178,43 @@ def test_epochs_of_other_channels_are_not_in_one_plot(tmp_path: Path) -> None:
             plot_of_recording(recording)
         assert len(plot_of_recording(recording, 4.5).lines()) == 1
         assert len(plot_of_recording(recording, None, 4.5).lines()) == 2
+
+
+def test_a_long_recording_is_plotted_from_its_pyramid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = numpy.random.default_rng(3).normal(50, 2, 4_000_000).astype("<f4")
+    writer = RecordingWriter(tmp_path / "r", "lab1", "wave", 4 << 20)
+    writer.begin("e", StreamSpec("<f4", (), 10_000))
+    for at in range(0, len(values), 250):
+        writer.write_block(at, values[at : at + 250], at * 100, 0, 40)
+    writer.close()
+    count = 0
+    read_blocks = Segment.read_blocks
+
+    def counted(self: Segment, file: Any, entries: Any) -> Any:
+        nonlocal count
+        count += int(entries["count"].sum())
+        return read_blocks(self, file, entries)
+
+    monkeypatch.setattr(Segment, "read_blocks", counted)
+    with open_recording(tmp_path / "r") as recording:
+        [lines] = plot_of_recording(recording, 0, 399).lines()
+    assert count < len(values) / 5
+    assert numpy.nanmax(lines.high) == values.max()
+    assert numpy.nanmin(lines.low) == values.min()
+    assert lines.mean == pytest.approx(numpy.full(len(lines.mean), 50), abs=0.1)
+    assert lines.deviation == pytest.approx(numpy.full(len(lines.mean), 2), abs=0.1)
+
+
+def test_of_complex_numbers_a_recording_has_the_absolute_value(tmp_path: Path) -> None:
+    writer = RecordingWriter(tmp_path / "r", "lab1", "wave")
+    writer.begin("e", StreamSpec("<c8", (2,), 1_000))
+    samples = numpy.zeros((5_000, 2), "<c8")
+    samples[:, 1] = 3 * numpy.exp(1j * numpy.arange(5_000))
+    writer.write_block(0, samples, 0, 0, 40)
+    writer.close()
+    with open_recording(tmp_path / "r") as recording:
+        [lines] = plot_of_recording(recording, wanted=[1]).lines()
+        assert lines.low == pytest.approx(numpy.full(len(lines.low), 3), rel=1e-5)
+        assert lines.high == pytest.approx(lines.low, rel=1e-5)

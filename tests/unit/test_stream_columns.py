@@ -133,3 +133,33 @@ def test_rolling_sums_are_those_of_the_rows_before(count: int) -> None:
     values = numpy.random.default_rng(count).integers(0, 1_000, (100, 2))
     expected = [values[max(0, at - count + 1) : at + 1].sum(axis=0).tolist() for at in range(100)]
     assert _rolling(values, count).tolist() == expected
+
+
+def test_what_came_before_is_put_in_front_with_its_mean_and_deviation() -> None:
+    spec = StreamSpec("<f8", (), 1_000)
+    values = numpy.random.default_rng(1).normal(1e6, 3, 400)
+    whole, joined = LiveColumns(spec, 10_000, 30), LiveColumns(spec, 10_000, 30)
+    times = numpy.arange(400) * 1_000
+    whole.add_samples(times, values)
+    joined.add_samples(times[205:], values[205:])
+    parts = [values[at : min(at + 10, 205)] for at in range(0, 205, 10)]
+    columns = [
+        [[how(part)] for part in parts]
+        for how in (numpy.min, numpy.max, len, numpy.mean, lambda part: part.var() * len(part))
+    ]
+    numbers = numpy.arange(len(parts))
+    order = numpy.random.default_rng(2).permutation(len(parts))
+    never = numpy.zeros((len(parts), 1), "?")
+    joined.fill(numbers[order], *[*(numpy.array(one)[order] for one in columns), never])
+    one, other = whole.since(0, 5), joined.since(0, 5)
+    assert one.numbers.tolist() == other.numbers.tolist() == list(range(10, 40))
+    assert one.low.tolist() == other.low.tolist()
+    assert one.high.tolist() == other.high.tolist()
+    away = (
+        numpy.abs(one.numbers - 22) > 2
+    )  # the column that has some of both, and those of which it is a part
+    assert other.mean[away] == pytest.approx(one.mean[away])
+    assert other.deviation[away] == pytest.approx(one.deviation[away], rel=1e-6)
+    assert not other.is_broken.any()
+    joined.break_first()
+    assert joined.since(0).is_broken[:, 0].tolist() == [True] + [False] * 29

@@ -114,8 +114,8 @@ def _of_recording(
     from snyper.recordings import open_recording
     from snyper.recordings.plot import plot_of_recording
 
-    with _told(str(path)), open_recording(path) as recording, transfers.progress(path.name) as on_progress:
-        return plot_of_recording(recording, begin, end, channels, rolling, on_progress)
+    with _told(str(path)), open_recording(path) as recording:
+        return plot_of_recording(recording, begin, end, channels, rolling)
 
 
 @contextmanager

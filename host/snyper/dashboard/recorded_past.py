@@ -3,10 +3,11 @@
 import asyncio
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +16,7 @@ import numpy
 from snyper.dashboard.faults import log_fault
 from snyper.recordings import Recording, RecordingError, open_recording
 from snyper.recordings.layout import DESCRIPTION
+from snyper.recordings.overview import drawn_channels, drawn_columns
 from snyper.recordings.pyramid import channel_count
 from snyper.recordings.recording import read_description
 from snyper.recordings.retention import recordings_in
@@ -50,9 +52,7 @@ class Past:
 
     spec: StreamSpec
     numbers: Array
-    low: Array
-    high: Array
-    is_broken: Array
+    columns: tuple[Array, ...]  # as `LiveColumns.fill` takes them
     end_us: int  # of the last sample
     marks: list[tuple[int, str]]
 
@@ -80,10 +80,10 @@ class RecordedPast:
         """Return a recording of the list."""
         return next((one for one in self.shelf if one.folder == folder), None)
 
-    def refresh(self) -> None:
-        """Have the list read, in the background, if that is due."""
+    def refresh(self, opened: Collection[str] = ()) -> None:
+        """Have the list read, in the background, if that is due: of those that are open as they are now."""
         if self._listing is None and steady.now_s() - self._listed_s >= LIST_S:
-            self._listing = asyncio.create_task(self._list())
+            self._listing = asyncio.create_task(self._list(tuple(opened)))
 
     async def look_at(self, folder: str) -> Shelved | None:
         """Return a recording of the list as it is now."""
@@ -106,9 +106,9 @@ class RecordedPast:
     async def _run(self, work: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
-    async def _list(self) -> None:
+    async def _list(self, opened: Collection[str]) -> None:
         try:
-            await self._run(self._look)
+            await self._run(self._look, opened)
             self.problem = ""
         except OSError as error:
             self.problem = error.strerror or str(error)
@@ -117,9 +117,9 @@ class RecordedPast:
 
     # --- in the thread
 
-    def _look(self) -> None:
+    def _look(self, opened: Collection[str]) -> None:
         folders = recordings_in(self.place)[::-1]
-        found = [self._about(folder) for folder in folders[:MOST_LISTED]]
+        found = [self._about(folder, folder.name in opened) for folder in folders[:MOST_LISTED]]
         names = {folder.name for folder in folders[:MOST_LISTED]}
         self._known = {name: known for name, known in self._known.items() if name in names}
         self.count = len(folders)
@@ -255,38 +255,25 @@ def _columns(recording: Recording, window: Window, ahead_us: int) -> Past | None
     end_us = recording.span_us[1]
     if end_us < from_us:
         return None
-    found = recording.overview(from_us, to_us, window.last - window.first + 1)
     spec = epochs[-1].spec
-    channels = min(channel_count(spec), MOST_CHANNELS)
+    channels = drawn_channels(spec, range(min(prod(spec.shape), MOST_CHANNELS)))
+    found = recording.overview(from_us, to_us, window.last - window.first + 1, channels)
     rows = numpy.flatnonzero(found.samples)
-    low = found.low[rows, :channels].astype("f8")
-    high = found.high[rows, :channels].astype("f8")
-    is_number = numpy.isfinite(low) & numpy.isfinite(high)
-    low[~is_number] = high[~is_number] = numpy.nan
-    is_broken = found.is_broken[rows, None] | (found.nans[rows, :channels] > 0) | ~is_number
     numbers = (found.edges_us[rows] + ahead_us + window.width_us // 2) // window.width_us
     marks = [(mark.at_us + ahead_us, mark.name) for mark in recording.marks if from_us <= mark.at_us < to_us]
-    return Past(spec, numbers, low, high, is_broken, end_us + ahead_us, marks)
+    return Past(spec, numbers, drawn_columns(found, rows), end_us + ahead_us, marks)
 
 
 def _merged(parts: list[Past]) -> Past | None:
-    """Return columns of several recordings as one, of those with the newest one's spec."""
+    """Return columns of several recordings one after the other, of those with the newest one's spec."""
+    parts.sort(key=lambda part: part.end_us)
+    parts = [part for part in parts if part.spec.shape == parts[-1].spec.shape and len(part.numbers)]
     if not parts:
         return None
-    parts.sort(key=lambda part: part.end_us)
-    spec = parts[-1].spec
-    parts = [part for part in parts if (part.spec.shape, part.spec.dtype) == (spec.shape, spec.dtype)]
+    columns = tuple(map(numpy.concatenate, zip(*(part.columns for part in parts), strict=True)))
     numbers = numpy.concatenate([part.numbers for part in parts])
-    order = numpy.argsort(numbers, kind="stable")
-    numbers, starts = numpy.unique(numbers[order], return_index=True)
-    if not len(numbers):
-        return None
-    low, high, is_broken = (
-        how.reduceat(numpy.concatenate([getattr(part, name) for part in parts])[order], starts)
-        for how, name in ((numpy.fmin, "low"), (numpy.fmax, "high"), (numpy.logical_or, "is_broken"))
-    )
     marks = sorted({mark for part in parts for mark in part.marks})
-    return Past(spec, numbers, low, high, is_broken, parts[-1].end_us, marks)
+    return Past(parts[-1].spec, numbers, columns, parts[-1].end_us, marks)
 
 
 def _samples(recording: Recording, from_us: int, to_us: int) -> Iterator[tuple[StreamSpec, Array]]:

@@ -102,16 +102,16 @@ class SignalLines:
         return None if view.end_us is None else (view.end_us - 1) // self._width_us
 
     def _add(self, spec: StreamSpec, block: Block) -> None:
-        if self._live is None or spec != self._spec or self._live.is_of_another_clock(block):
-            count = int(numpy.prod(spec.shape, dtype=int))
-            channels = range(min(count, MOST_CHANNELS))
-            self._live = LiveColumns(spec, self._width_us, self._columns + 1, channels)
-            self._live_us = block.at_us
+        is_new = self._live is None or spec != self._spec or self._live.is_of_another_clock(block)
+        if is_new:
             if self._spec is not None:
                 self._past = None  # which is of other channels, or by another clock
-            self._spec = spec
-            self._is_whole = True
+            self._live, self._spec = self._empty(spec), spec
+            self._live_us = block.at_us
+        assert self._live is not None
         self._live.add(block)
+        if is_new:
+            self._fill(self._live)
         self.newest_us = int(_times_us(spec, block)[-1]) + 1
         self._marks += [(mark.at_us, _short(mark.name)) for mark in block.marks]
         self._from = min(self._from, block.at_us // self._width_us)  # by jitter before the last one's end
@@ -132,11 +132,13 @@ class SignalLines:
         """Take what recordings have of that window."""
         self.is_past_known = True
         self._is_news = True
-        is_like = past is not None and (self._spec is None or self._spec.shape == past.spec.shape)
-        if past is not None and is_like and numpy.dtype(past.spec.dtype).kind != "c":
-            self._past = past
-            self._marks = [(at_us, _short(name)) for at_us, name in past.marks] + self._marks
-            self.begin_anew()
+        if past is None or (self._spec is not None and self._spec.shape != past.spec.shape):
+            return
+        self._past = past
+        self._marks = [(at_us, _short(name)) for at_us, name in past.marks] + self._marks
+        if self._live is None:
+            self._live = self._empty(past.spec)
+        self._fill(self._live)
 
     def begin_anew(self) -> None:
         """Have the browser sent all of it next time."""
@@ -149,7 +151,10 @@ class SignalLines:
         if not self._is_news or (self.view.end_us is None and self._live is None):
             return None
         self._is_news = False
-        found = self._found(self._rolling if is_rolling else 1)
+        found = _NOTHING
+        if self._live is not None:
+            since = self._live.first if self._is_whole else self._from
+            found = self._live.since(since, self._rolling if is_rolling else 1)
         said: Said = {
             "numbers": found.numbers.tolist(),
             "low": _values(found.low),
@@ -167,50 +172,26 @@ class SignalLines:
             self._from = int(found.numbers[-1])
         return said
 
-    def _found(self, rolling: int) -> Columns:
-        """Return the columns to send, of what came and, with all of it, of what was recorded before that."""
-        none = numpy.zeros((0, 1))
-        found = Columns(numpy.zeros(0, "i8"), none, none, none, none, none.astype("?"))
-        if self._live is not None:
-            found = self._live.since(self._live.first if self._is_whole else self._from, rolling)
+    def _empty(self, spec: StreamSpec) -> LiveColumns:
+        channels = range(min(int(numpy.prod(spec.shape, dtype=int)), MOST_CHANNELS))
+        return LiveColumns(spec, self._width_us, self._columns + 1, channels)
+
+    def _fill(self, columns: LiveColumns) -> None:
+        """Add what was recorded before that which came: of the column in which that begins, some of each."""
+        self.begin_anew()
         past = self._past
         if past is None:
-            return found
-        joint = self._live_us // self._width_us if self._live is not None else None
-        if joint is not None and len(found.numbers) and found.numbers[0] == joint:
-            self._join(past, found)
-        if not self._is_whole:
-            return found
-        newest = self._last if self._last is not None else found.numbers[-1]
-        rows = past.numbers >= newest - self._columns
-        rows &= past.numbers < (newest + 1 if joint is None else joint)
-        shape = past.low[rows].shape
-        nothing = numpy.full(shape, numpy.nan)
-        found = found if len(found.numbers) else replace(found, **dict.fromkeys(_OF_CHANNELS, nothing[:0]))
-        return Columns(
-            numpy.concatenate([past.numbers[rows], found.numbers]),
-            numpy.concatenate([past.low[rows], found.low]),
-            numpy.concatenate([past.high[rows], found.high]),
-            numpy.concatenate([nothing, found.mean]),
-            numpy.concatenate([nothing, found.deviation]),
-            numpy.concatenate([past.is_broken[rows], found.is_broken.astype("?")]),
-        )
-
-    def _join(self, past: Past, found: Columns) -> None:
-        """Join the first column of what came to what was recorded until then."""
-        assert self._live is not None
-        assert self._spec is not None
-        step_us = 2e6 / self._spec.rate_hz if self._spec.rate_hz > 0 else JOINED_US
-        if past.end_us < self._live_us - max(step_us, JOINED_US):
-            found.is_broken[0] = True
-        at = numpy.flatnonzero(past.numbers == found.numbers[0])
-        if len(at):
-            found.low[0] = numpy.fmin(found.low[0], past.low[at[0]])
-            found.high[0] = numpy.fmax(found.high[0], past.high[at[0]])
-            found.is_broken[0] |= past.is_broken[at[0]]
+            return
+        kept = numpy.ones(len(past.numbers), "?")
+        if self._spec is not None:
+            step_us = 2e6 / self._spec.rate_hz if self._spec.rate_hz > 0 else JOINED_US
+            if past.end_us < self._live_us - max(step_us, JOINED_US):
+                columns.break_first()
+            kept = past.numbers <= self._live_us // self._width_us
+        columns.fill(past.numbers[kept], *(one[kept] for one in past.columns))
 
     def _about(self) -> Said:
-        spec = self._spec if self._past is None or self._spec is not None else self._past.spec
+        spec = None if self._live is None else self._live.spec
         about = {
             "width_us": self._width_us,
             "columns": self._columns + 1,
@@ -231,7 +212,8 @@ class SignalLines:
         }
 
 
-_OF_CHANNELS = ("low", "high", "mean", "deviation", "is_broken")
+_NONE = numpy.zeros((0, 1))
+_NOTHING = Columns(numpy.zeros(0, "i8"), _NONE, _NONE, _NONE, _NONE, _NONE.astype("?"))
 
 
 def _times_us(spec: StreamSpec, block: Block) -> Array:

@@ -7,10 +7,10 @@ const isNarrow = matchMedia("(max-width: 40rem)");
 const Plot = {
   props: { name: String, view: Object },  // span_s, and until which instant: to_us, null for now
   emits: ["move"],
-  template: `<canvas role="img" :aria-label="label" :data-columns="count" :data-breaks="breaks" :data-marks="marked" :data-span="span" :data-highest="highest" :data-pointed="pointed"
+  template: `<canvas role="img" :aria-label="label" :data-columns="count" :data-breaks="breaks" :data-marks="marked" :data-span="span" :data-highest="highest" :data-rolled="rolled" :data-pointed="pointed"
     @pointermove="point($event)" @pointerdown="grasp($event)" @pointerup="letGo" @pointercancel="letGo" @pointerleave="leave"></canvas>`,
   data() {
-    return { label: this.name, count: 0, marked: 0, pointed: null, breaks: 0, span: null, highest: null };
+    return { label: this.name, count: 0, marked: 0, pointed: null, breaks: 0, span: null, highest: null, rolled: 0 };
   },
   created() {
     this.about = null;
@@ -110,6 +110,7 @@ const Plot = {
       this.count = this.rows.length;
       this.breaks = breaks;
       this.marked = this.marks.length;
+      this.rolled = this.rows.filter((row) => row.mean && row.mean[0] !== null).length;
       this.highest = range.greatest;
       this.span = (to_us - from_us) / 1e6;
       this.label = this.rows.length ? `${this.name}: from ${short(range.least)} to ${short(range.greatest)}` : `${this.name}: ${NOTHING}`;
@@ -341,6 +342,8 @@ function lengthOf(seconds, step = 0) {
   return rest ? `${whole} ${name} ${rest} ${next[0]}` : `${whole} ${name}`;
 }
 
+const sameView = (one, other) => one?.span_s === other?.span_s && one?.to_us === other?.to_us;
+
 // A small picture of an array: from the least to the greatest of each part, or of a matrix its cells.
 const Picture = {
   props: { one: Object },
@@ -418,7 +421,7 @@ export default {
   components: { Plot, Picture },
   data() {
     // The time that is seen of all streams, and of each recording that is open.
-    return { state: null, live: { span_s: 10, to_us: null }, views: {}, arrays: null, isFirst: true, isRolling: false, find: "", abouts: {} };
+    return { state: null, live: { span_s: 10, to_us: null }, views: {}, wholes: {}, arrays: null, isFirst: true, isRolling: false, find: "", abouts: {} };
   },
   computed: {
     spanAt() {
@@ -468,8 +471,11 @@ export default {
     },
     take(frame) {
       if (frame.state) {
+        const wholes = this.wholes;
         this.state = frame.state;
-        this.views = Object.fromEntries(this.state.opened.map((one) => [one.name, this.views[one.name] || one.view]));
+        this.wholes = Object.fromEntries(this.state.opened.map((one) => [one.name, one.view]));
+        const isWhole = (name) => !this.views[name] || sameView(this.views[name], wholes[name]);
+        this.views = Object.fromEntries(this.state.opened.map(({ name, view }) => [name, isWhole(name) ? view : this.views[name]]));
         this.restore();
       }
       if (frame.arrays) this.arrays = frame.arrays;
@@ -532,7 +538,8 @@ export default {
       const view = { span_s, to_us: to_us === null ? null : Math.round(to_us) };
       if (one) this.views[one.name] = view;
       else this.live = view;
-      this.tell({ act: "look", recording: one ? one.name : null, ...view });
+      const isWhole = one && sameView(view, this.wholes[one.name]);
+      this.tell({ act: "look", recording: one ? one.name : null, ...view, to_us: isWhole ? null : view.to_us });
     },
     addressOf(one) {
       return `/export/array?${new URLSearchParams({ index: one.index, name: one.name })}`;
@@ -632,7 +639,10 @@ export default {
       </template>
       <template v-if="state && (state.recordings.length || state.opened.length || state.recordings_problem)">
         <section class="panel recordings" aria-label="Recordings">
-          <header><h2>Recordings</h2><span class="hint">{{ state.more_recordings }}</span></header>
+          <header>
+            <h2>Recordings</h2><span class="hint">{{ state.more_recordings }}</span>
+            <button v-if="state.opened.length && !state.shown.length" type="button" class="button" :aria-pressed="String(isRolling)" title="Rolling mean and deviation: R" @click="roll">Rolling mean</button>
+          </header>
           <p v-if="state.recordings_problem" class="problem">⚠ {{ state.recordings_problem }}</p>
           <ul>
             <li v-for="one in state.recordings" :key="one.folder">
@@ -661,6 +671,7 @@ export default {
           <ul class="channels" v-if="abouts[one.name]">
             <li v-for="(name, at) in abouts[one.name].names" :key="at" v-show="name || abouts[one.name].units[at]"><i :class="'trace-' + at"></i>{{ name }}<span v-if="abouts[one.name].units[at]">{{ abouts[one.name].units[at] }}</span></li>
             <li v-if="abouts[one.name].more">and {{ abouts[one.name].more }} more</li>
+            <li v-if="isRolling">mean and deviation of {{ Number(abouts[one.name].rolling_s.toPrecision(2)) }} s</li>
           </ul>
         </section>
       </template>

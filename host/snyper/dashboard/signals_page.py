@@ -115,12 +115,21 @@ class SignalsPage:
         if folder in self._shown:
             self._close(folder)
         elif (one := await self._feed.past.look_at(folder)) and len(self._shown) < MOST_SHOWN:
-            length_us = one.end_us + 1 - one.begin_us
-            whole = View(min(max(MIN_SPAN_US, length_us), MAX_SPAN_S * 10**6), one.end_us + 1)
-            self._views[folder] = self._wholes[folder] = whole
+            self._views[folder] = self._wholes[folder] = _whole_of(one)
             self._shown[folder] = None
         self._state_s = 0.0
         self._due.set()
+
+    def _grow(self) -> None:
+        """Have a recording that is seen as a whole be seen with what it has by now."""
+        for name in self._views:
+            one, whole = self._feed.past.find(name), self._wholes[name]
+            if one is None or (grown := _whole_of(one)) == whole:
+                continue
+            self._wholes[name] = grown
+            self._state_s = 0.0
+            if self._views[name] == whole:
+                self._views[name], self._shown[name] = grown, None
 
     def _streams(self) -> list[str]:
         return [name for name in self._shown if name not in self._views]
@@ -131,8 +140,10 @@ class SignalsPage:
             return
         view = View(round(span_s * 1e6), _instant(to_us))
         if recording is not None:
-            if recording in self._views and view.end_us is not None:
-                self._views[recording], self._shown[recording] = view, None
+            if recording in self._views:
+                is_whole = view.end_us is None
+                self._views[recording] = self._wholes[recording] if is_whole else view
+                self._shown[recording] = None
             return
         self._view = view
         self._shown |= dict.fromkeys(self._streams())
@@ -222,10 +233,11 @@ class SignalsPage:
             return
         signals = self._feed.signals
         signals.refresh()
-        self._feed.past.refresh()
+        self._feed.past.refresh(self._views)
         found = {name: signals.want(name) for name in self._streams()}
         if not self._is_drawn:
             return
+        self._grow()
         frame: Said = {}
         if steady.now_s() - self._state_s >= IDLE_S:
             self._state_s = steady.now_s()
@@ -391,6 +403,12 @@ class SignalsPage:
             return "No stream here yet"
         here = sum(names.values())
         return f"{here:,} of {widgets.plural(len(names), 'stream')} here"
+
+
+def _whole_of(one: Shelved) -> View:
+    """Return the view of all of a recording."""
+    length_us = one.end_us + 1 - one.begin_us
+    return View(min(max(MIN_SPAN_US, length_us), MAX_SPAN_S * 10**6), one.end_us + 1)
 
 
 def _instant(to_us: Any) -> int | None:

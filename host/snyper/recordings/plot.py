@@ -1,17 +1,17 @@
 """The plot of a recording, or of some seconds of it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from math import prod
 
 import numpy
 
 from snyper.recordings.errors import RecordingError
-from snyper.recordings.recording import Recording, Run
+from snyper.recordings.overview import drawn_channels, drawn_columns
+from snyper.recordings.recording import Recording
 from snyper.streams.array_plot import chosen_channels, shown_of
-from snyper.streams.plot import StillPlot, channel_label
+from snyper.streams.plot import COLUMNS, StillPlot, channel_label
 
-_BATCH = 1 << 16  # samples at once: blocks may have one each
 _1970 = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -21,10 +21,9 @@ def plot_of_recording(
     end_s: float | None = None,
     wanted: Sequence[int] = (),
     rolling_s: float | None = None,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> StillPlot:
-    """Make the plot of a recording, or of what is between two instants of it, in seconds from its begin; a
-    part at a time is in memory. Of complex numbers it is the absolute value.
+    """Make the plot of a recording, or of what is between two instants of it, in seconds from its begin, in
+    whole columns of pixels. Of complex numbers it is the absolute value.
 
     Raises RecordingError where nothing was recorded then, or a record is damaged; ValueError where it has not
     a channel that is wanted, or the samples of two epochs have not as many; OSError.
@@ -37,28 +36,23 @@ def plot_of_recording(
         raise RecordingError(
             f"nothing of {name} was recorded then: it lasts {(last_us - first_us) / 1e6:g} s"
         )
-    plot: StillPlot | None = None
-    channels: list[int] = []
-    count = 0
-    for is_after_gap, runs in _batches(recording.chunks((begin_us, end_us))):
-        spec = runs[0].spec
-        if plot is None:
-            count = prod(spec.shape)
-            channels = chosen_channels(count, wanted)
-            labels = [channel_label(spec.names, one) for one in channels]
-            plot = StillPlot(name, "seconds", begin_us, end_us, first_us, 1e-6, rolling_s, labels)
-            alone = f", {labels[0]}" if len(labels) == 1 and spec.names else ""
-            plot.about = f"{_lasting(recording, begin_us, end_us)}{alone}{shown_of(count, channels)}"
-            units = {spec.units[one] for one in channels} if spec.units else set()
-            plot.shown_unit = units.pop() if len(units) == 1 else ""
-        if prod(spec.shape) != count:
-            raise ValueError("the samples of two epochs have not as many channels: plot one, by its seconds")
-        samples = numpy.concatenate([run.samples.reshape(len(run.samples), -1) for run in runs])
-        times_us = numpy.concatenate([run.times_us for run in runs])
-        plot.add(times_us, samples[:, channels], is_after_gap)
-        on_progress(int(times_us[-1]) - begin_us, end_us - 1 - begin_us)
-    if plot is None:
+    parts = recording.parts_between(begin_us, end_us)
+    spec = next((part.spec for part in parts if part.first < part.end), None)
+    if spec is None:
         raise RecordingError(f"nothing of {name} was recorded then")
+    count = prod(spec.shape)
+    channels = chosen_channels(count, wanted)
+    found = recording.overview(begin_us, end_us, COLUMNS, drawn_channels(spec, channels))
+    rows = numpy.flatnonzero(found.samples)
+    labels = [channel_label(spec.names, one) for one in channels]
+    plot = StillPlot(name, "seconds", begin_us, end_us, first_us, 1e-6, rolling_s, labels)
+    alone = f", {labels[0]}" if len(labels) == 1 and spec.names else ""
+    plot.about = f"{_lasting(recording, begin_us, end_us)}{alone}{shown_of(count, channels)}"
+    units = {spec.units[one] for one in channels} if spec.units else set()
+    plot.shown_unit = units.pop() if len(units) == 1 else ""
+    found.is_broken[rows[0]] = False  # nothing is drawn before it
+    width_us = int(found.edges_us[1] - found.edges_us[0])
+    plot.fill(found.edges_us[rows] // width_us, *drawn_columns(found, rows))
     plot.shown_marks = [
         ((mark.at_us - first_us) / 1e6, mark.name)
         for mark in recording.marks
@@ -77,24 +71,3 @@ def _lasting(recording: Recording, begin_us: int, end_us: int) -> str:
         return f"{lasts} from {_1970 + timedelta(microseconds=utc_us):%Y-%m-%d %H:%M:%S} UTC on"
     except OverflowError:
         return lasts
-
-
-def _batches(chunks: Iterator[Run]) -> Iterator[tuple[bool, list[Run]]]:
-    """Join chunks that follow each other, and say of each batch whether something is missing before it."""
-    batch: list[Run] = []
-    is_after_gap = False
-    size = 0
-    for run in chunks:
-        follows = not batch or _follows(batch[-1], run)
-        if batch and (size >= _BATCH or not follows):
-            yield is_after_gap, batch
-            batch, size, is_after_gap = [], 0, not follows
-        batch.append(run)
-        size += len(run.samples)
-    if batch:
-        yield is_after_gap, batch
-
-
-def _follows(before: Run, run: Run) -> bool:
-    is_same = (before.epoch, before.spec) == (run.epoch, run.spec)
-    return is_same and before.first + len(before.samples) == run.first

@@ -2,7 +2,7 @@
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -298,15 +298,17 @@ class Recording:
         """
         return _read(self.parts_between(begin_us, end_us))
 
-    def overview(self, begin_us: int, end_us: int, columns: int) -> Overview:
-        """Return minimum and maximum of each channel for at most `columns` + 1 columns, with all that was
-        captured from `begin_us` until before `end_us`. Their edges are multiples of a width that the length
-        of that alone decides, so that they stay where they are while it moves.
+    def overview(
+        self, begin_us: int, end_us: int, columns: int, channels: Sequence[int] | None = None
+    ) -> Overview:
+        """Return minimum, maximum, mean and deviation of each channel, or of some, for at most `columns` + 1
+        columns, with all that was captured from `begin_us` until before `end_us`. Their edges are multiples
+        of a width that the length of that alone decides, so that they stay where they are while it moves.
 
         Raises ValueError for no or too many columns, or where the samples of two epochs have not as many
         channels; RecordingError where a record is damaged; OSError.
         """
-        return overview_of(self, begin_us, end_us, columns)
+        return overview_of(self, begin_us, end_us, columns, channels)
 
     def chunks(self, between_us: tuple[int, int] | None = None) -> Iterator[Run]:
         """Yield all samples in order, as they came: a block at a time; or those that were captured from one

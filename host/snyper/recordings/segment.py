@@ -32,6 +32,7 @@ MAX_NUMBER = 1 << 62  # of a sample: so that no sum of two leaves 64 bits
 MAX_US = 1 << 60  # of an instant, either way: 36,000 years
 _CHUNK_BYTES = 1 << 20
 _SMALL_CHUNK_BYTES = 1 << 16  # of a file that has several
+_CHUNK_VALUES = 1 << 17  # for buckets at once: some megabytes while they are reduced
 _END_BYTES = 4_096  # which have several CRC of records
 _NUMBERS = ("end", "base_us", "next_seq", "samples")  # of a summary
 _NUMBERS_OR_NONE = ("first_seq", "stored_end", "begin_us", "latest_us")
@@ -211,13 +212,13 @@ class Segment:
         first = end = size = 0
         with open_file(self.path) as file:
             for block in self.read_blocks(file, blocks):
-                if waiting and (block.seq != end or size >= _CHUNK_BYTES):
+                if waiting and (block.seq != end or size >= _CHUNK_VALUES):
                     yield reduced(first, channels_of(numpy.concatenate(waiting), self.spec))
                     waiting, size = [], 0
                 if not waiting:
                     first = block.seq
                 waiting.append(block.samples)
-                end, size = block.seq + len(block.samples), size + block.samples.nbytes
+                end, size = block.seq + len(block.samples), size + block.samples.size
         if waiting:
             yield reduced(first, channels_of(numpy.concatenate(waiting), self.spec))
 

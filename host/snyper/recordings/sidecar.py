@@ -13,7 +13,7 @@ import numpy
 from snyper.device.strict_json import parse_strictly
 from snyper.recordings import records
 from snyper.recordings.layout import open_file
-from snyper.recordings.pyramid import BITS, Level, channel_count, channel_dtype
+from snyper.recordings.pyramid import BITS, Cells, Level, channel_count, channel_dtype
 from snyper.streams import StreamSpec
 
 Array = numpy.ndarray[Any, Any]
@@ -39,7 +39,9 @@ def write_sidecar(path: Path, summary: dict[str, Any], entries: Array, levels: S
             for level in levels:
                 numbers = level.numbers.astype("<i8")
                 head = records.LEVEL_HEAD.pack(level.bits, len(numbers))
-                columns = (numbers, _little(level.low), _little(level.high), level.nans.astype("<u4"))
+                dtypes = _cell_dtypes(level.cells.low.dtype)
+                cells = zip(level.cells.columns(), dtypes, strict=True)
+                columns = (numbers, *(values.astype(dtype) for values, dtype in cells))
                 _write(file, records.LEVEL, head, *(column.tobytes() for column in columns))
         part.replace(path)
     finally:
@@ -76,8 +78,8 @@ def read_level(path: Path, bits: int, spec: StreamSpec) -> Level:
     if len(body) < size:
         raise Unfit
     stored_bits, count = records.LEVEL_HEAD.unpack_from(body)
-    row = channels * dtype.itemsize
-    lengths = [8 * count, row * count, row * count, 4 * channels * count]
+    dtypes = _cell_dtypes(dtype)
+    lengths = [8 * count, *(count * channels * one.itemsize for one in dtypes)]
     if stored_bits != bits or count < 0 or len(body) != size + sum(lengths):
         raise Unfit
     columns = []
@@ -87,19 +89,22 @@ def read_level(path: Path, bits: int, spec: StreamSpec) -> Level:
     numbers = numpy.frombuffer(columns[0], "<i8").astype("i8")
     if (numpy.diff(numbers) <= 0).any():
         raise Unfit
-    low, high = (numpy.frombuffer(one, dtype.newbyteorder("<")).astype(dtype) for one in columns[1:3])
-    nans = numpy.frombuffer(columns[3], "<u4").astype("u4")
-    return Level(bits, numbers, *(one.reshape(count, channels) for one in (low, high, nans)))
+    values = (
+        numpy.frombuffer(column, one).astype(one.newbyteorder("=")).reshape(count, channels)
+        for column, one in zip(columns[1:], dtypes, strict=True)
+    )
+    return Level(bits, numbers, Cells(*values))
+
+
+def _cell_dtypes(dtype: numpy.dtype[Any]) -> list[numpy.dtype[Any]]:
+    """Return the dtypes of the columns of cells in the file, of which that is the dtype of the extremes."""
+    return [numpy.dtype(one).newbyteorder("<") for one in (dtype, dtype, "u4", "u4", "f8", "f8")]
 
 
 def _write(file: BinaryIO, kind: int, *body: bytes) -> None:
     file.write(records.head_of(kind, body))
     for part in body:
         file.write(part)
-
-
-def _little(values: Array) -> Array:
-    return values.astype(values.dtype.newbyteorder("<"))
 
 
 def _nth(path: Path, number: int, kind: int) -> memoryview:

@@ -95,6 +95,58 @@ class LiveColumns:
         with numpy.errstate(over="ignore", invalid="ignore"):  # a sum that is no number is none to show
             self._take(numbers[starts], starts, values.astype("f8"), is_after_gap)
 
+    def fill(
+        self,
+        numbers: Array,
+        low: Array,
+        high: Array,
+        counts: Array,
+        means: Array,
+        squares: Array,
+        broken: Array,
+    ) -> None:
+        """Add to columns, some perhaps several times, what samples from before those that are here are like:
+        of each channel the least and the greatest number, how many are finite, their mean, the sum of the
+        squares of their distances from it, and whether the line breaks. Where there are samples already,
+        which may be the same ones, mean and deviation are of whichever are more.
+        """
+        if not len(numbers):
+            return
+        oldest, newest = int(numbers.min()), int(numbers.max())
+        if self._is_empty:
+            self._is_empty = False
+            self.first = oldest
+            self._origin = numpy.where(counts[0] > 0, means[0], 0.0)
+        if self._samples.any():
+            newest = max(newest, self.first + int(numpy.flatnonzero(self._samples[:, 0])[-1]))
+        self._move_to(newest)
+        self._move_back_to(max(oldest, newest - self._keep + 1))
+        kept = numbers >= self.first
+        rows = numbers[kept] - self.first
+        low, high, counts, means, squares, broken = (
+            one[kept] for one in (low, high, counts, means, squares, broken)
+        )
+        fewer = counts < self._counts[rows]
+        counts, squares = numpy.where(fewer, 0, counts), numpy.where(fewer, 0.0, squares)
+        for own in (self._sums, self._squares, self._counts):
+            own[rows] = numpy.where(fewer, own[rows], 0)
+        with numpy.errstate(over="ignore", invalid="ignore"):
+            away = numpy.where(counts > 0, means - self._origin, 0.0)
+            for add, own, values in (
+                (numpy.fmin, self._low, low),
+                (numpy.fmax, self._high, high),
+                (numpy.add, self._sums, counts * away),
+                (numpy.add, self._squares, squares + counts * away * away),
+                (numpy.add, self._counts, counts),
+                (numpy.logical_or, self._is_broken, broken),
+            ):
+                add.at(own, rows, values)
+        self._samples[rows] += 1
+
+    def break_first(self) -> None:
+        """Say that something is missing before what is here."""
+        self._is_broken[numpy.flatnonzero(self._samples[:, 0])[:1]] = True
+
     def _take(self, numbers: Array, starts: Array, values: Array, is_after_gap: bool) -> None:
         is_number = numpy.isfinite(values)
         values[~is_number] = numpy.nan
@@ -126,15 +178,26 @@ class LiveColumns:
             return
         self.first += by
         stay = max(0, self._keep - by)
-        for rows, empty in (
-            *((rows, numpy.nan) for rows in (self._low, self._high)),
-            *(
-                (rows, 0)
-                for rows in (self._sums, self._squares, self._counts, self._is_broken, self._samples)
-            ),
-        ):
+        for rows, empty in self._columns():
             rows[:stay] = rows[self._keep - stay :].copy()
             rows[stay:] = empty
+
+    def _move_back_to(self, first: int) -> None:
+        """Make room for the column `first`: there is nothing where the last ones go."""
+        by = self.first - first
+        if by <= 0:
+            return
+        self.first = first
+        by = min(by, self._keep)
+        for rows, empty in self._columns():
+            rows[by:] = rows[: self._keep - by].copy()
+            rows[:by] = empty
+
+    def _columns(self) -> list[tuple[Array, float]]:
+        """Return all that is kept of columns, and what an empty one has of it."""
+        extremes = [(rows, numpy.nan) for rows in (self._low, self._high)]
+        sums = (self._sums, self._squares, self._counts, self._is_broken, self._samples)
+        return extremes + [(rows, 0) for rows in sums]
 
     def since(self, number: int, rolling: int = 1) -> Columns:
         """Return the columns from `number` on; their mean and deviation are those of `rolling` columns."""

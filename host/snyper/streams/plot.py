@@ -204,6 +204,10 @@ class StillPlot:
         """Add samples, one at least, each with a value for each channel, and where each is."""
         self._columns.add_samples(counted, samples, is_after_gap)
 
+    def fill(self, *columns: Any) -> None:
+        """Add columns: see `LiveColumns.fill`."""
+        self._columns.fill(*columns)
+
     def title(self) -> str:
         """Return what it is."""
         numbers = self._columns.since(self._columns.first).low
