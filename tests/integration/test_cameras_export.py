@@ -18,8 +18,8 @@ import httpx
 import pytest
 
 from tests.integration.camera_bodies import png
-from tests.integration.cameras_harness import DEADLINE_S, DETECTION, CameraGateway, without
-from tests.integration.harness import until
+from tests.integration.cameras_harness import DETECTION, CameraGateway, without
+from tests.integration.harness import DEADLINE_S, until
 
 if TYPE_CHECKING:
     from tests.integration.postgresql import Cluster
