@@ -24,7 +24,7 @@ from snyper.device.logs import log_to_stderr
 from snyper.history.database import JournalError, default_path
 from snyper.shared.address import parse_address
 from snyper.system.files import others_access, shown
-from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ended_by_signals
+from snyper.system.process import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ended_by_signals, loading
 from snyper.system.streams import print_json
 
 DEFAULT_PORT = 8088
@@ -109,7 +109,8 @@ def dashboard(
     try:
         tls = load_certificate(certificate, certificate_key) if certificate else None
         with open_socket(*parse_address(listen), "another dashboard") as sock:
-            from snyper.dashboard import serve  # which takes a second: what is wrong is said before that
+            with loading():
+                from snyper.dashboard import serve  # which takes a second: what is wrong is said before that
 
             access = serve.Access(password, tls, limits)
             places = serve.SignalPlaces(recordings, gateway)

@@ -25,7 +25,7 @@ from snyper.cli.serving import (
 )
 from snyper.client import DEFAULT_HUB, ReconnectingClient
 from snyper.shared.socket_protocol import is_target_id
-from snyper.system.process import EXIT_USAGE
+from snyper.system.process import EXIT_USAGE, loading
 from snyper.system.streams import print_json
 
 if TYPE_CHECKING:
@@ -181,7 +181,8 @@ def gateway(
             source = _source(client, stream, channel, demo_signal)
             faces.append(partial(_arrays_face, folder=arrays, source=source, hub=hub, name=name))
         if cameras is not None:
-            from snyper.gateway.cameras import ANY_PAGE, serving_cameras
+            with loading():
+                from snyper.gateway.cameras import ANY_PAGE, serving_cameras
 
             pages = origin or ([ANY_PAGE] if server.keys or is_open else [])
             kept = partial(

@@ -23,7 +23,7 @@ from snyper.services.remote_exceptions import Refused
 from snyper.shared.address import parse_address
 from snyper.shared.config import Integer
 from snyper.system.limits import complete_limits
-from snyper.system.process import EXIT_FAILED, EXIT_USAGE, ended_by_signals
+from snyper.system.process import EXIT_FAILED, EXIT_USAGE, ended_by_signals, loading
 
 if TYPE_CHECKING:
     from snyper.gateway.app import Face
@@ -120,8 +120,8 @@ def starting(
 def _open(
     listen: Sequence[str], tls: ssl.SSLContext | None, stack: ExitStack
 ) -> tuple[list[socket], list[str]]:
-    from snyper.gateway import run  # which needs the extra
-
+    with loading():
+        from snyper.gateway import run  # which needs the extra
     socks = run.open_sockets(listen, stack)
     return socks, urls(socks, tls)
 
