@@ -2,7 +2,8 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from PIL import Image
 
 from snyper.cameras.camera import MAX_BATCH, Camera, Delivery
 from snyper.cameras.intake import health_of
-from snyper.cameras.records import RecordQuery
-from snyper.cameras.service import Cameras, opened
+from snyper.cameras.records import CameraSettings, RecordQuery
+from snyper.cameras.service import Cameras, Feed, opened
+from snyper.cameras.silence import Expectation
 from snyper.client import key_store
 from snyper.client.key_store import new_key
 from snyper.gateway.app import Gateway
@@ -35,9 +37,14 @@ def jpeg(shade: int = 0) -> bytes:
 
 
 @asynccontextmanager
-async def taking(folder: Path, hub: HubProcess, **options: Any) -> AsyncIterator[Cameras]:
+async def taking(
+    folder: Path, hub: HubProcess, expectations: Mapping[str, Expectation] | None = None, **options: Any
+) -> AsyncIterator[Cameras]:
     gateway = Gateway(complete_limits(LIMITS, ()), {})
-    async with opened(folder) as cameras, cameras_at_hub(gateway, cameras, hub.address, **options):
+    async with (
+        opened(folder, expectations=expectations) as cameras,
+        cameras_at_hub(gateway, cameras, hub.address, **options),
+    ):
         yield cameras
 
 
@@ -118,26 +125,82 @@ async def test_a_health_check_that_is_told_again_counts_once(tmp_path: Path) -> 
         assert (await cameras.statistics()).total_health_checks == MAX_BATCH + 102
 
 
+async def changes(feed: Feed, *expected: str) -> None:
+    """Wait for just these states of the cameras, in this order, without what else is told."""
+    found: list[str] = []
+    async with asyncio.timeout(20):
+        while found != list(expected):
+            event = await anext(feed)
+            if event.kind == "status":
+                assert event.data["checkpoint_id"] == "gate"
+                found.append(f"{event.data['camera_id']} {event.data['status']}")
+                assert found == list(expected)[: len(found)]
+
+
 async def test_a_camera_is_there_until_its_socket_closes(tmp_path: Path) -> None:
+    """It is in the list before it has anything to tell."""
     with HubProcess() as hub:
         async with taking(tmp_path / "cameras", hub) as cameras:
             feed = cameras.listen()
-            async with camera_of(hub, tmp_path) as camera:
-                await camera.health("camera", "healthy")
-                said = [await anext(feed) for _ in range(3)]
-                assert ("status", "online") in [(one.kind, one.data["status"]) for one in said]
+            async with camera_of(hub, tmp_path):
+                await changes(feed, "lane online")
                 [state] = await cameras.cameras()
                 assert state.is_active
+                assert state.registered_s is not None
+                assert (await cameras.statistics()).active_cameras == 1
             async with asyncio.timeout(3):  # it does not wait for the silence
-                event = await anext(feed)
-            assert (event.kind, event.data["camera_id"], event.data["status"]) == (
-                "status",
-                "lane",
-                "offline",
-            )
+                await changes(feed, "lane offline")
             [state] = await cameras.cameras()
             assert not state.is_active
             assert (await cameras.statistics()).active_cameras == 0
+
+
+async def test_a_camera_with_grace(tmp_path: Path) -> None:
+    """Who is back within it was never gone."""
+    with HubProcess() as hub:
+        grace = {"lane": Expectation(grace_s=3.0)}
+        async with taking(tmp_path / "cameras", hub, grace) as cameras:
+            feed = cameras.listen()
+            async with camera_of(hub, tmp_path):
+                await changes(feed, "lane online")
+            [state] = await cameras.cameras()
+            assert state.is_active
+            async with camera_of(hub, tmp_path):
+                await changes(feed, "lane online")  # as it registers
+            await changes(feed, "lane offline")
+
+
+async def test_a_camera_that_is_asleep_and_wakes(tmp_path: Path) -> None:
+    """Its sleep is told in place of its silence, and its silence once the sleep is over."""
+    with HubProcess() as hub:
+        async with taking(tmp_path / "cameras", hub) as cameras:
+            feed = cameras.listen()
+            async with camera_of(hub, tmp_path):
+                await changes(feed, "lane online")
+                wakes_s = round(time.time()) + 3.0
+                assert await cameras.change_settings("lane", CameraSettings(asleep_until_s=wakes_s))
+            await changes(feed, "lane asleep")
+            [state] = await cameras.cameras()
+            assert (state.is_active, state.asleep_until_s) == (False, wakes_s)
+            await changes(feed, "lane offline")
+            assert time.time() >= wakes_s
+            [state] = await cameras.cameras()
+            assert (state.is_active, state.asleep_until_s) == (False, None)
+
+
+async def test_a_camera_whose_device_came_again_is_there(tmp_path: Path) -> None:
+    """The end of one connection, which may be known late, takes nothing from another."""
+    with HubProcess() as hub:
+        async with taking(tmp_path / "cameras", hub) as cameras:
+            feed = cameras.listen()
+            async with camera_of(hub, tmp_path / "1", name="old"):
+                await changes(feed, "lane online")
+                async with camera_of(hub, tmp_path / "2"):
+                    await changes(feed, "lane online")  # as it registers
+                async with camera_of(hub, tmp_path / "3", "mark"):
+                    await changes(feed, "mark online")
+                await changes(feed, "mark offline")  # and nothing of the lane
+            await changes(feed, "lane offline")
 
 
 async def test_what_is_refused_is_set_aside(tmp_path: Path) -> None:

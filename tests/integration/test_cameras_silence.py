@@ -104,6 +104,25 @@ def test_grace_and_sleep(tmp_path: Path) -> None:
         assert status(gateway, "sleeper") == "asleep"
 
 
+def test_what_is_known_before_it_is_heard_again(tmp_path: Path) -> None:
+    """A gateway that starts again has heard some of its cameras just now."""
+    with CameraGateway(tmp_path) as gateway:
+        assert gateway.post("/api/detection", DETECTION).status_code == 200
+    with CameraGateway(tmp_path) as gateway:
+        assert status(gateway) == "active"
+        assert gateway.statistics()["active_cameras"] == 1
+
+
+def test_an_interval_that_is_known(tmp_path: Path) -> None:
+    folder = tmp_path / "cameras"
+    folder.mkdir()
+    (folder / "cameras.toml").write_text("[camera_001]\ninterval_s = 0.5\ngrace_s = 0.5\n")
+    with CameraGateway(tmp_path) as gateway, connected(gateway.url) as (dashboard, events):
+        dashboard.call("join_dashboard")
+        assert gateway.post("/api/detection", DETECTION).status_code == 200
+        until_told(events, ["online", "offline"])  # which takes a minute where it is not known
+
+
 def test_expectations_that_are_none(tmp_path: Path) -> None:
     folder = tmp_path / "cameras"
     folder.mkdir()

@@ -25,6 +25,12 @@ def test_three_intervals() -> None:
     assert silence_s == 30.0
 
 
+def test_an_interval_that_is_known() -> None:
+    intervals = Intervals()
+    assert [intervals.hear("a", time_s, 7.0) for time_s in (0.0, 1.0, 2.0)] == [21.0] * 3
+    assert intervals.hear("a", 3.0) == FIRST_S
+
+
 def test_one_long_gap_changes_nothing() -> None:
     intervals = Intervals()
     for time_s in (0.0, 10.0, 20.0, 30.0, 1_000.0):
@@ -55,8 +61,8 @@ def test_bounds() -> None:
     ],
 )
 def test_sleep(span: str, asleep: tuple[str, ...], awake: tuple[str, ...]) -> None:
-    [expected] = read_expectations(f'[a]\ngrace_s = 2.5\nasleep = ["{span}"]').values()
-    assert expected.grace_s == 2.5
+    [expected] = read_expectations(f'[a]\ngrace_s = 2.5\ninterval_s = 10\nasleep = ["{span}"]').values()
+    assert (expected.grace_s, expected.interval_s) == (2.5, 10.0)
     for text in (*asleep, *awake):
         until = expected.asleep_until(datetime.fromisoformat(f"2026-03-29T{text}"))
         assert (until is not None) == (text in asleep), text
@@ -77,6 +83,7 @@ def test_nothing_is_expected_by_default() -> None:
         ("[a]\ngrace_s = true", "grace_s"),
         ("[a]\ngrace_s = -1", "grace_s"),
         ("[a]\ngrace_s = nan", "grace_s"),
+        ("[a]\ninterval_s = 1e9", "interval_s"),
         ('[a]\nasleep = "22:00-06:00"', "a list"),
         ('[a]\nasleep = ["22-6"]', "parts of a day"),
         ('[a]\nasleep = ["24:00-06:00"]', "parts of a day"),

@@ -96,7 +96,6 @@ class Camera:
         self._clock_us = 0  # when it was asked last
         self._live: deque[tuple[int, float]] = deque()  # what came in the last seconds, and when
         self._batch_bytes = _MIN_BATCH_BYTES
-        self._is_registered = False
 
     async def __aenter__(self) -> Self:
         """Open the outbox, and tell what is in it from now on. A hub that is not there yet is waited for.
@@ -269,14 +268,9 @@ class Camera:
         """Tell some things, and take out what is told or refused. Raises Busy where some are to be told
         again; CallError, PermissionError.
         """
-        if not self._is_registered:
-            about = {"camera_id": self.camera_id, "checkpoint_id": self.checkpoint_id}
-            await self._caller.call("register", (about,), {})
-            self._is_registered = True
         began_s = time.monotonic()
         told = [[item.id, item.kind, item.body, [list(one) for one in item.pictures]] for item in items]
         answers: Any = await self._caller.call("tell", (told, is_live), {})
-        self._becomes(True, "")
         done: list[int] = []
         refused: dict[int, str] = {}
         busy: Busy | None = None
@@ -299,20 +293,29 @@ class Camera:
         self._batch_bytes = int(min(max(rate * _TURN_S, _MIN_BATCH_BYTES), _MAX_BATCH_BYTES))
         if forbidden is not None:
             raise forbidden
+        self._becomes(True, "")
         if busy is not None:
             raise busy
 
     async def _beat(self) -> None:
-        """Give a sign of life now and then, and ask for the time."""
+        """Give a sign of life now and then, and ask for the time; first of all, and after each outage, say
+        who this is.
+        """
+        about = {"camera_id": self.camera_id, "checkpoint_id": self.checkpoint_id}
+        is_registered = False
         while True:
             try:
-                sent_us = now_us()
                 with deadline(SILENCE_S):
+                    if not is_registered:
+                        await self._caller.call("register", (about,), {})
+                        is_registered = True
+                    sent_us = now_us()
                     at_us: Any = await self._caller.call("beat", (self.camera_id, self.checkpoint_id), {})
                 self._clock.add(sent_us, int(at_us), now_us())
                 self._clock_us = now_us()
                 self._becomes(True, "")
             except Exception as error:
+                is_registered = False
                 self._becomes(False, str(error) or type(error).__name__)
             await asyncio.sleep(BEAT_S)
 

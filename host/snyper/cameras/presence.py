@@ -1,67 +1,181 @@
-"""The cameras that are there, of those that come by a way that shows it: the link, a socket. Pure."""
+"""The cameras that are there, and those that are silent. Pure.
 
+A camera that holds a connection is there until that ends, or has given no sign of life for too long; any
+other for three of its own intervals; each for its grace more. Times are in seconds: `now_s` by a clock that
+nobody sets, `wall_s` since 1970 (UTC).
+"""
+
+import math
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
 
+from snyper.cameras.silence import FIRST_S, Expectation, Intervals
+from snyper.cameras.zones import Zones
+
+ONLINE = "online"
+OFFLINE = "offline"
+ASLEEP = "asleep"  # silent, as is expected of it now
+_AWAITED = "awaited"  # not heard yet
 MAX_KNOWN = 10_000  # of which those that are gone are forgotten first
+MAX_SPOKEN_FOR = 1_000  # cameras for which one connection speaks; of more than these its end says nothing
+_NONE = Expectation()
+
+
+class Change(NamedTuple):
+    """A camera's new state: ONLINE, OFFLINE or ASLEEP."""
+
+    camera_id: str
+    checkpoint_id: str
+    status: str
 
 
 @dataclass(slots=True)
 class _Known:
     checkpoint_id: str
-    seen_s: float
-    until_s: float  # by when it is gone unless it is seen again; 0 for one that is gone
+    seen_s: float  # by the wall's clock
+    status: str
+    until_s: float = 0.0  # by when it is gone unless it gives a sign of life
+    connections: dict[Hashable, float] = field(default_factory=dict)  # which speak for it until then
 
 
 class Presence:
-    """Tells who is there. Times are in seconds."""
+    """Tells who is there. `expectations` are of some cameras, each in the zone of its clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, zones: Zones, expectations: Mapping[str, Expectation]) -> None:
+        self._zones = zones
+        self._expectations = dict(expectations)
+        self._intervals = Intervals()
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._of_connection: dict[Hashable, set[str]] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._known)
+    def expect(self, camera_id: str, expectation: Expectation) -> None:
+        """Expect that of a camera from now on: its sleep at once, the rest from its next sign of life."""
+        self._expectations[camera_id] = expectation
 
-    def see(self, camera_id: str, checkpoint_id: str, seen_s: float, until_s: float) -> bool:
-        """Note that a camera is there until then, by a clock that nobody sets; return whether it was not
-        before. `seen_s` is the wall's.
+    def recall(self, camera_id: str, checkpoint_id: str, seen_s: float, now_s: float, wall_s: float) -> None:
+        """Know a camera that was seen in a former life of this process; nobody is told."""
+        known = self._enter(camera_id, checkpoint_id, seen_s)
+        known.until_s = now_s + FIRST_S if wall_s - seen_s < FIRST_S else 0.0
+        known.status = ONLINE
+        self._judge(camera_id, now_s, wall_s)
+
+    def expect_soon(self, camera_id: str, now_s: float) -> None:
+        """Expect to hear of a camera within a minute: until then it is not said to be gone."""
+        if camera_id not in self._known:
+            self._enter(camera_id, "", 0.0).until_s = now_s + FIRST_S
+        elif self._known[camera_id].status != ONLINE:
+            self._known[camera_id].status = _AWAITED
+            self._known[camera_id].until_s = now_s + FIRST_S
+
+    def hear(self, camera_id: str, checkpoint_id: str, now_s: float, wall_s: float) -> list[Change]:
+        """Note that a camera has sent something, and return what that changes."""
+        known = self._enter(camera_id, checkpoint_id, wall_s)
+        if not known.connections:
+            expected = self._of(camera_id)
+            silence_s = self._intervals.hear(camera_id, now_s, expected.interval_s)
+            known.until_s = now_s + silence_s + expected.grace_s
+        return self._come(camera_id)
+
+    def connect(
+        self,
+        connection: Hashable,
+        camera_id: str,
+        checkpoint_id: str,
+        now_s: float,
+        wall_s: float,
+        silence_s: float = math.inf,
+    ) -> list[Change]:
+        """Note that a connection speaks for a camera, which gives such a sign of life at least every
+        `silence_s`; return what that changes.
         """
-        was_here = self.is_here(camera_id) is True
-        self._known[camera_id] = _Known(checkpoint_id, seen_s, until_s)
-        self._known.move_to_end(camera_id)
-        if len(self._known) > MAX_KNOWN:
-            gone = (name for name, known in self._known.items() if not known.until_s)
-            del self._known[next(gone, next(iter(self._known)))]
-        return not was_here
+        spoken_for = self._of_connection.setdefault(connection, set())
+        if camera_id not in spoken_for and len(spoken_for) >= MAX_SPOKEN_FOR:
+            return self.hear(camera_id, checkpoint_id, now_s, wall_s)
+        spoken_for.add(camera_id)
+        known = self._enter(camera_id, checkpoint_id, wall_s)
+        known.connections[connection] = now_s + silence_s + self._of(camera_id).grace_s
+        known.until_s = max(known.connections.values())
+        return self._come(camera_id)
 
-    def lose(self, camera_id: str) -> bool:
-        """Note that a camera is gone, and return whether it was there."""
-        was_here = self.is_here(camera_id) is True
-        if was_here:
-            self._known[camera_id].until_s = 0.0
-        return was_here
+    def disconnect(self, connection: Hashable, now_s: float, wall_s: float) -> list[Change]:
+        """Note that a connection has ended, and return what that changes: who has no other, and no grace, is
+        gone.
+        """
+        changes: list[Change] = []
+        for camera_id in self._of_connection.pop(connection, ()):
+            known = self._known.get(camera_id)
+            if known is not None and known.connections.pop(connection, None) is not None:
+                left = known.connections.values()
+                known.until_s = max(left, default=now_s + self._of(camera_id).grace_s)
+                changes += self._judge(camera_id, now_s, wall_s)
+        return changes
 
-    def expire(self, now_s: float) -> list[str]:
-        """Return those that were silent for too long: they are gone now."""
-        silent = [name for name, known in self._known.items() if 0.0 < known.until_s <= now_s]
-        for name in silent:
-            self.lose(name)
-        return silent
+    def check(self, now_s: float, wall_s: float) -> list[Change]:
+        """Return what time has changed: who is gone, whose sleep has begun or is over."""
+        late = [
+            camera_id
+            for camera_id, known in self._known.items()
+            if known.until_s <= now_s
+            and (known.status in (ONLINE, _AWAITED) or camera_id in self._expectations)
+        ]
+        return [change for camera_id in late for change in self._judge(camera_id, now_s, wall_s)]
 
-    def due_s(self) -> float | None:
-        """Return when the next one will have been silent for too long, None where nobody is there."""
-        return min((known.until_s for known in self._known.values() if known.until_s), default=None)
+    def asleep_until_s(self, camera_id: str, wall_s: float) -> float | None:
+        """Return until when a camera is expected to be asleep now, None where it is not."""
+        expected = self._expectations.get(camera_id)
+        if expected is None:
+            return None
+        until = expected.asleep_until(datetime.fromtimestamp(wall_s, self._zones.of(camera_id)))
+        return None if until is None else until.timestamp()
 
-    def is_here(self, camera_id: str) -> bool | None:
-        """Tell whether a camera is there; None for one that has come by no such way."""
+    def status_of(self, camera_id: str) -> str:
+        """Return ONLINE, OFFLINE or ASLEEP."""
         known = self._known.get(camera_id)
-        return None if known is None else known.until_s > 0.0
-
-    def checkpoint_of(self, camera_id: str) -> str:
-        """Return the checkpoint of a camera that is known here."""
-        return self._known[camera_id].checkpoint_id
+        return OFFLINE if known is None or known.status == _AWAITED else known.status
 
     def seen_s(self, camera_id: str) -> float:
         """Return when it was seen, by the wall's clock; 0 for one that is not known here."""
         known = self._known.get(camera_id)
         return 0.0 if known is None else known.seen_s
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over those that are there."""
+        return (camera_id for camera_id, known in self._known.items() if known.status == ONLINE)
+
+    # ---
+
+    def _of(self, camera_id: str) -> Expectation:
+        return self._expectations.get(camera_id, _NONE)
+
+    def _enter(self, camera_id: str, checkpoint_id: str, seen_s: float) -> _Known:
+        known = self._known.get(camera_id)
+        if known is None:
+            known = self._known[camera_id] = _Known(checkpoint_id, seen_s, _AWAITED)
+            if len(self._known) > MAX_KNOWN:
+                gone = (name for name, one in self._known.items() if one.status in (OFFLINE, ASLEEP))
+                del self._known[next(gone, next(iter(self._known)))]
+        known.checkpoint_id, known.seen_s = checkpoint_id, seen_s
+        self._known.move_to_end(camera_id)
+        return known
+
+    def _come(self, camera_id: str) -> list[Change]:
+        known = self._known[camera_id]
+        if known.status == ONLINE:
+            return []
+        known.status = ONLINE
+        return [Change(camera_id, known.checkpoint_id, ONLINE)]
+
+    def _judge(self, camera_id: str, now_s: float, wall_s: float) -> list[Change]:
+        """See whether a camera is gone, and how that is to be called."""
+        known = self._known[camera_id]
+        if now_s < known.until_s:
+            return []
+        known.connections.clear()
+        status = OFFLINE if self.asleep_until_s(camera_id, wall_s) is None else ASLEEP
+        if status == known.status:
+            return []
+        known.status = status
+        return [Change(camera_id, known.checkpoint_id, status)]

@@ -20,7 +20,6 @@ MAX_LIMIT = 1_000
 MAX_HOURS = 50_000  # of cameras, in one answer: 1,000 of them in two days, one in five years
 _MAX_COUNTED = 10_000  # rows that a query without a counter counts
 _MAX_CURSOR = 2**62
-_ACTIVE_S = 60.0
 _TABLE = schema.detections
 
 
@@ -31,10 +30,9 @@ class Queries:
         self._database, self._zones = database, zones
 
     def statistics(self, now_s: float) -> Statistics:
-        """Return the counters. Raises sqlalchemy.exc.SQLAlchemyError."""
+        """Return the counters, none of who is active. Raises sqlalchemy.exc.SQLAlchemyError."""
         cameras, days = schema.cameras, schema.days
         today = day_of(now_s, self._zones.zone).isoformat()
-        active = sql.select(sql.func.count()).where(cameras.c.last_seen_s > now_s - _ACTIVE_S)
         with self._database.reading() as db:
             numbers = _numbers(db)
             last_seen_s = db.scalar(sql.select(sql.func.max(cameras.c.last_seen_s)))
@@ -43,20 +41,19 @@ class Queries:
                     days.c.zone == self._zones.name, days.c.day == today
                 )
             ).first() or (0, 0)
-            active_cameras = db.scalar(active) or 0
         return Statistics(
             total_detections=numbers.get("all_detections", 0),
             today_detections=of_today[0],
             total_health_checks=numbers.get("all_healths", 0),
             today_health_checks=of_today[1],
             unique_cameras=numbers.get("cameras", 0),
-            active_cameras=active_cameras,
+            active_cameras=0,
             last_update_s=last_seen_s or 0.0,
             zone=self._zones.name,
         )
 
-    def cameras(self, now_s: float) -> list[CameraState]:
-        """Return all cameras, by name. Raises sqlalchemy.exc.SQLAlchemyError."""
+    def cameras(self) -> list[CameraState]:
+        """Return all cameras, by name, none of them as active. Raises sqlalchemy.exc.SQLAlchemyError."""
         table, pictures = schema.cameras, schema.pictures
         joined = table.outerjoin(_TABLE, _TABLE.c.cursor == table.c.last_cursor).outerjoin(
             pictures, (pictures.c.cursor == table.c.last_cursor) & (pictures.c.place == 0)
@@ -74,7 +71,7 @@ class Queries:
                 registered_s=row.registered_s,
                 first_seen_s=row.first_seen_s,
                 last_seen_s=row.last_seen_s,
-                is_active=row.last_seen_s > now_s - _ACTIVE_S,
+                is_active=False,
                 detection_count=row.detections,
                 health_status=health.get(row.camera_id, ""),
                 skew_s=row.skew_s,

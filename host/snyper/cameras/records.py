@@ -157,7 +157,8 @@ class RecordPage:
 @dataclass(frozen=True)
 class CameraState:
     """A camera as it is known. Times are in seconds since 1970 (UTC); `registered_s` is None for one that has
-    sent without having registered. `skew_s` is how far its clock is ahead, from its last live messages;
+    sent without having registered. It `is_active` while it is there; until `asleep_until_s` it is expected
+    not to be, None where it is not now. `skew_s` is how far its clock is ahead, from its last live messages;
     `warnings` are sentences for people. The last detection is None once it is removed.
     """
 
@@ -169,6 +170,7 @@ class CameraState:
     is_active: bool
     detection_count: int
     health_status: str
+    asleep_until_s: float | None = None
     skew_s: float | None = None
     last_picture: Picture | None = None
     warnings: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from snyper.cameras.check import CheckResult
 from snyper.cameras.database import Database
 from snyper.cameras.export import Export
 from snyper.cameras.log import DELETE, Entry, Log
-from snyper.cameras.presence import Presence
+from snyper.cameras.presence import ONLINE, Change, Presence
 from snyper.cameras.queries import MAX_LIMIT, Queries
 from snyper.cameras.records import (
     Accepted,
@@ -39,6 +39,7 @@ from snyper.cameras.records import (
     Statistics,
 )
 from snyper.cameras.retention import Retention
+from snyper.cameras.silence import Expectation
 from snyper.cameras.still import StillPictures
 from snyper.cameras.store import Store
 from snyper.cameras.thumbnails import Thumbnails
@@ -55,6 +56,7 @@ _READERS = 4
 _UNSET = CameraSettings()
 _PAGE_OF_VISITS = 100  # records that are read at once, each of which may have 256 kB
 _MAX_OF_VISITS = 5_000  # that are read for a page
+_CHECK_S = 0.5  # between two checks of who is silent
 _MAX_EVENTS = 1_000  # that wait for one listener
 
 
@@ -129,6 +131,7 @@ class Cameras:
         limits: Limits,
         zones: Zones,
         settings: dict[str, CameraSettings],
+        expectations: Mapping[str, Expectation],
     ) -> None:
         self._store, self._queries, self._limits, self._zones = store, queries, limits, zones
         self._settings = settings
@@ -144,9 +147,11 @@ class Cameras:
         self._feeds: set[Feed] = set()
         self.log = Log(store.log, self._change_rows, self._read)
         self._thumbnails = Thumbnails(store.pictures)
-        self._presence = Presence()
+        self._expectations = expectations
+        expected = {name: self._expected(name) for name in {*expectations, *settings}}
+        self._presence = Presence(zones, expected)
         self._still = StillPictures()
-        self._expiry: asyncio.TimerHandle | None = None  # of who is silent
+        self._looking = self._loop.create_task(self._check_silence())
         self._readers = ThreadPoolExecutor(_READERS, "camera records")
         self._thread = threading.Thread(target=self._write_all, name="camera writer", daemon=True)
         self._thread.start()
@@ -168,35 +173,37 @@ class Cameras:
         """Take a health check. Raises Overloaded."""
         return await self._take(health, principal, is_live)
 
-    def see(self, camera_id: str, checkpoint_id: str, silence_s: float, is_told: bool = True) -> None:
-        """Take a sign of life of a camera that gives one at least every `silence_s`: without another in that
-        time, or once it is lost, it is not active. `is_told`: listeners hear that it is there.
+    def connect(
+        self, connection: Hashable, camera_id: str, checkpoint_id: str, silence_s: float = math.inf
+    ) -> None:
+        """Take that a connection speaks for a camera: until it ends, or there is no such sign of life for
+        `silence_s`, the camera is there.
         """
-        until_s = self._loop.time() + silence_s
-        if self._presence.see(camera_id, checkpoint_id, time.time(), until_s) and is_told:
-            self._tell_presence(camera_id, "online")
-        if self._expiry is not None and self._expiry.when() > until_s:
-            self._expiry.cancel()
-            self._expiry = None
-        if self._expiry is None:
-            self._expiry = self._loop.call_at(until_s, self._expire)
+        now = self._loop.time(), time.time()
+        self._tell_changes(self._presence.connect(connection, camera_id, checkpoint_id, *now, silence_s))
 
-    def lose(self, camera_id: str) -> None:
-        """Take that a camera which gives signs of life is gone."""
-        if self._presence.lose(camera_id):
-            self._tell_presence(camera_id, "offline")
+    def disconnect(self, connection: Hashable) -> None:
+        """Take that a connection which spoke for cameras has ended."""
+        self._tell_changes(self._presence.disconnect(connection, self._loop.time(), time.time()))
+
+    def recall(self, known: Iterable[CameraState]) -> None:
+        """Take those that were seen just now, by a process before this one, to be there."""
+        now = self._loop.time(), time.time()
+        for one in known:
+            self._presence.recall(one.camera_id, one.checkpoint_id, one.last_seen_s, *now)
+
+    def expect_soon(self, camera_id: str) -> None:
+        """Expect to hear of a camera: listeners are told that it is gone unless it comes within a minute."""
+        self._presence.expect_soon(camera_id, self._loop.time())
 
     async def statistics(self) -> Statistics:
         """Return the counters."""
         found = await self._read(self._queries.statistics, time.time())
-        if self._presence:
-            active = sum(camera.is_active for camera in await self.cameras())
-            found = replace(found, active_cameras=active)
-        return found
+        return replace(found, active_cameras=sum(1 for _ in self._presence))
 
     async def cameras(self) -> list[CameraState]:
         """Return all cameras, by name."""
-        found = await self._read(self._queries.cameras, time.time())
+        found = await self._read(self._queries.cameras)
         return [self._with_presence(self._with_warnings(camera)) for camera in found]
 
     async def records(self, query: RecordQuery) -> RecordPage:
@@ -273,6 +280,7 @@ class Cameras:
             return False
         self._settings[camera_id] = settings
         self._zones.change(camera_id, settings.zone)
+        self._presence.expect(camera_id, self._expected(camera_id))
         return True
 
     def export(self, query: RecordQuery, most: int | None = None) -> Export:
@@ -291,8 +299,8 @@ class Cameras:
 
     async def close(self) -> None:
         """Write what waits, and let go of the store."""
-        if self._expiry is not None:
-            self._expiry.cancel()
+        self._looking.cancel()
+        await asyncio.gather(self._looking, return_exceptions=True)
         for feed in list(self._feeds):
             feed.close()
         with contextlib.suppress(Overloaded):
@@ -310,28 +318,26 @@ class Cameras:
         return replace(camera, warnings=(*camera.warnings, "its picture does not change"))
 
     def _with_presence(self, camera: CameraState) -> CameraState:
-        is_here = self._presence.is_here(camera.camera_id)
-        if is_here is None:
-            return camera
-        seen_s = max(camera.last_seen_s, self._presence.seen_s(camera.camera_id))
-        return replace(camera, is_active=is_here, last_seen_s=seen_s)
+        name, presence = camera.camera_id, self._presence
+        return replace(
+            camera,
+            is_active=presence.status_of(name) == ONLINE,
+            asleep_until_s=presence.asleep_until_s(name, time.time()),
+            last_seen_s=max(camera.last_seen_s, presence.seen_s(name)),
+        )
 
-    def _expire(self) -> None:
-        self._expiry = None
-        for camera_id in self._presence.expire(self._loop.time()):
-            self._tell_presence(camera_id, "offline")
-        due_s = self._presence.due_s()
-        if due_s is not None:
-            self._expiry = self._loop.call_at(due_s, self._expire)
+    def _expected(self, camera_id: str) -> Expectation:
+        expected = self._expectations.get(camera_id, Expectation())
+        return expected.with_settings(self.settings_of(camera_id))
 
-    def _tell_presence(self, camera_id: str, status: str) -> None:
-        data = {
-            "camera_id": camera_id,
-            "checkpoint_id": self._presence.checkpoint_of(camera_id),
-            "timestamp": iso(time.time()),
-            "status": status,
-        }
-        self._tell(Event("status", data))
+    async def _check_silence(self) -> None:
+        while True:
+            await asyncio.sleep(_CHECK_S)
+            self._tell_changes(self._presence.check(self._loop.time(), time.time()))
+
+    def _tell_changes(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            self._tell(Event("status", {**change._asdict(), "timestamp": iso(time.time())}))
 
     async def _read(self, function: Callable[..., T], *arguments: Any) -> T:
         try:
@@ -463,6 +469,7 @@ class Cameras:
         for incoming, future in batch:
             outcome = incoming.outcome
             if isinstance(outcome, Accepted):
+                self._hear(incoming.item)
                 if not outcome.is_known:
                     self._tell(_event(incoming, outcome))
                     for place, picture in incoming.pictures:
@@ -473,6 +480,12 @@ class Cameras:
                     future.set_result(outcome)
             elif not future.done():
                 future.set_exception(outcome or Overloaded("it was not written: send it again"))
+
+    def _hear(self, item: Item) -> None:
+        now = self._loop.time(), time.time()
+        changes = self._presence.hear(item.camera_id, item.checkpoint_id, *now)
+        if not isinstance(item, Registration):  # of which listeners hear anyway
+            self._tell_changes(changes)
 
     def _tell(self, event: Event) -> None:
         for feed in self._feeds:
@@ -488,10 +501,11 @@ async def opened(
     retention: Retention | None = None,
     camera_zones: Mapping[str, str] | None = None,
     sweeps: bool = True,
+    expectations: Mapping[str, Expectation] | None = None,
 ) -> AsyncIterator[Cameras]:
     """Open the cameras of a folder, which is made where it is missing. `database` is a URL such as
     postgresql://user@host/name, else it is SQLite in the folder. Naive stamps are read in `zone`, which has
-    today too. Raises OSError, ValueError.
+    today too. `expectations` are of single cameras. Raises OSError, ValueError.
     """
     limits, zones = limits or Limits(), Zones(zone, camera_zones)
     base = await asyncio.to_thread(_database, folder, database)
@@ -501,7 +515,10 @@ async def opened(
         for camera_id, one in settings.items():
             if one.zone is not None:
                 zones.change(camera_id, one.zone)
-        cameras = Cameras(store, Queries(base, zones), limits, zones, settings)
+        queries = Queries(base, zones)
+        known = await asyncio.to_thread(queries.cameras)
+        cameras = Cameras(store, queries, limits, zones, settings, expectations or {})
+        cameras.recall(known)
         sweeping = asyncio.create_task(cameras.keep_for(retention or Retention() if sweeps else None))
         try:
             yield cameras
@@ -557,4 +574,4 @@ def _event(incoming: Incoming, answer: Accepted) -> Event:
     if isinstance(item, Health):
         how = {"component": item.component, "status": item.status, "message": item.message}
         return Event("health", {**common, **how, "details": dict(item.details), "health_id": answer.id})
-    return Event("status", {**common, "status": "registered"})
+    return Event("status", {**common, "status": ONLINE})

@@ -4,9 +4,11 @@ import re
 import tomllib
 from collections import OrderedDict, deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from statistics import median
+
+from snyper.cameras.records import CameraSettings
 
 MAX_KNOWN = 10_000  # cameras whose intervals are known; who was heard longest ago is forgotten first
 INTERVALS = 3
@@ -15,7 +17,6 @@ LEAST_S = 5.0
 MOST_S = 86_400.0
 _GAPS = 5  # of which the middle one is the interval
 _TOGETHER_S = 0.5  # what comes within that was sent together
-_MAX_GRACE_S = 86_400.0
 _SPAN = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 
@@ -27,8 +28,12 @@ class Intervals:
     def __init__(self) -> None:
         self._heard: OrderedDict[str, tuple[float, deque[float]]] = OrderedDict()
 
-    def hear(self, camera_id: str, now_s: float) -> float:
-        """Note that a camera has sent something; return for how long it may be silent now."""
+    def hear(self, camera_id: str, now_s: float, interval_s: float = 0.0) -> float:
+        """Note that a camera has sent something; return for how long it may be silent now. `interval_s` is
+        its interval where that is known.
+        """
+        if interval_s:
+            return max(LEAST_S, INTERVALS * interval_s)
         last_s, gaps = self._heard.get(camera_id, (None, deque(maxlen=_GAPS)))
         if last_s is not None and now_s - last_s > _TOGETHER_S:
             gaps.append(now_s - last_s)
@@ -42,14 +47,26 @@ class Intervals:
 @dataclass(frozen=True)
 class Expectation:
     """The expectation of one camera: it is gone after `grace_s` more than others, and asleep in these parts
-    of the day, of which each begins and ends at a minute of it.
+    of the day, of which each begins and ends at a minute of it, and until `asleep_until_s`, in seconds since
+    1970 (UTC). Without a connection it sends every `interval_s`; 0 says that its own interval is learnt.
     """
 
     grace_s: float = 0.0
     asleep: tuple[tuple[int, int], ...] = ()
+    interval_s: float = 0.0
+    asleep_until_s: float = 0.0
+
+    def with_settings(self, settings: CameraSettings) -> "Expectation":
+        """Return it with what is set of that camera."""
+        found = {name: getattr(settings, name) for name in ("grace_s", "interval_s", "asleep_until_s")}
+        return replace(self, **{name: value for name, value in found.items() if value is not None})
 
     def asleep_until(self, moment: datetime) -> datetime | None:
-        """Return until when it is expected to be asleep, None where it is not."""
+        """Return until when it is expected to be asleep at a moment, which has the zone of its clock; None
+        where it is not.
+        """
+        if moment.timestamp() < self.asleep_until_s:
+            return datetime.fromtimestamp(self.asleep_until_s, moment.tzinfo)
         minute = moment.hour * 60 + moment.minute
         for begin, end in self.asleep:
             if begin <= minute < end if begin < end else minute >= begin or minute < end:
@@ -70,16 +87,21 @@ def read_expectations(text: str) -> dict[str, Expectation]:
 def _expectation(camera_id: str, table: object) -> Expectation:
     if not isinstance(table, Mapping):
         raise ValueError(f"{camera_id} is no table: write [{camera_id}]")
-    unknown = table.keys() - {"grace_s", "asleep"}
+    unknown = table.keys() - {"grace_s", "interval_s", "asleep"}
     if unknown:
-        raise ValueError(f"{camera_id} has {min(unknown)!r}: there are grace_s and asleep")
-    grace_s = table.get("grace_s", 0.0)
-    if isinstance(grace_s, bool) or not isinstance(grace_s, int | float) or not 0 <= grace_s <= _MAX_GRACE_S:
-        raise ValueError(f"grace_s of {camera_id} is a number of seconds up to {_MAX_GRACE_S:,.0f}")
+        raise ValueError(f"{camera_id} has {min(unknown)!r}: there are grace_s, interval_s and asleep")
+    grace_s, interval_s = (_seconds(camera_id, table, name) for name in ("grace_s", "interval_s"))
     spans = table.get("asleep", [])
     if not isinstance(spans, list):
         raise ValueError(f"asleep of {camera_id} is a list, such as {_EXAMPLE}")
-    return Expectation(float(grace_s), tuple(_span(camera_id, span) for span in spans))
+    return Expectation(grace_s, tuple(_span(camera_id, span) for span in spans), interval_s)
+
+
+def _seconds(camera_id: str, table: Mapping[str, object], name: str) -> float:
+    given = table.get(name, 0.0)
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given <= MOST_S:
+        raise ValueError(f"{name} of {camera_id} is a number of seconds up to {MOST_S:,.0f}")
+    return float(given)
 
 
 _EXAMPLE = '["22:00-06:00"]'

@@ -124,9 +124,9 @@ def statistics_body(statistics: Statistics, connected_clients: int) -> dict[str,
     }
 
 
-def camera_body(state: CameraState, asleep_until_s: float | None, zone: str) -> dict[str, object]:
+def camera_body(state: CameraState, zone: str) -> dict[str, object]:
     """Return a camera of the list, which is asleep where it is not there and expected to be."""
-    silent = "inactive" if asleep_until_s is None else "asleep"
+    silent = "inactive" if state.asleep_until_s is None else "asleep"
     return {
         "camera_id": state.camera_id,
         "checkpoint_id": state.checkpoint_id,
@@ -138,7 +138,7 @@ def camera_body(state: CameraState, asleep_until_s: float | None, zone: str) -> 
         "age_s": max(0.0, round(time.time() - state.last_seen_s, 3)),
         "skew_ms": None if state.skew_s is None else round(state.skew_s * 1000),
         "warnings": list(state.warnings),
-        "asleep_until": None if asleep_until_s is None else iso(asleep_until_s),
+        "asleep_until": None if state.asleep_until_s is None else iso(state.asleep_until_s),
         "zone": zone,
         "last_picture": _link(state.last_picture),
         "last_thumbnail": _thumbnail(state.last_picture),

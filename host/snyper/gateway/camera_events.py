@@ -8,7 +8,6 @@ from typing import Any
 from snyper.cameras.records import CamerasError, MissingField
 from snyper.cameras.service import Cameras
 from snyper.gateway import camera_bodies as bodies
-from snyper.gateway.camera_silence import CameraSilence
 from snyper.gateway.socket_io import PRINCIPAL, SocketServer
 
 DASHBOARD = "dashboard"
@@ -32,11 +31,10 @@ class _NoBody(CamerasError):
 class CameraEvents:
     """The events of cameras. Each is answered to its sender alone, by an event and an acknowledgement."""
 
-    def __init__(self, cameras: Cameras, server: SocketServer, silence: CameraSilence) -> None:
+    def __init__(self, cameras: Cameras, server: SocketServer) -> None:
         self._cameras = cameras
         self._server = server
-        self._silence = silence
-        server.on_left(silence.disconnect)
+        server.on_left(cameras.disconnect)
         for event, handler in (
             ("camera_register", self._register),
             ("lpr_data", self._detect),
@@ -56,15 +54,7 @@ class CameraEvents:
             async for event in feed:
                 if event.kind in _TOLD:  # else it counts what was lost, as cursors show too
                     name, room = _TOLD[event.kind]
-                    data = dict(event.data)
-                    if event.kind == "status":
-                        data["status"] = self._status_of(data)
-                    await self._server.emit(name, data, to=room)
-
-    def _status_of(self, data: Mapping[str, Any]) -> str:
-        if data["status"] == "offline":
-            return "asleep" if self._silence.is_asleep(data["camera_id"]) else "offline"
-        return "online"
+                    await self._server.emit(name, dict(event.data), to=room)
 
     def _answering(self, handler: Callable[[str, Any], Awaitable[tuple[str, Answer]]]) -> Callable[..., Any]:
         """Return a handler for Socket.IO, which answers errors as well."""
@@ -93,7 +83,7 @@ class CameraEvents:
         except MissingField:
             raise _NoBody(bodies.NO_CAMERA) from None
         accepted = await self._cameras.register(item, PRINCIPAL.get())
-        self._note(sid, item, is_told=False)
+        self._note(sid, item)
         return "camera_register", bodies.answer_of(item, accepted, "Camera registered successfully")
 
     async def _detect(self, sid: str, body: object) -> tuple[str, Answer]:
@@ -110,11 +100,9 @@ class CameraEvents:
         self._note(sid, item)
         return "health_response", bodies.answer_of(item, accepted, "Health status received successfully")
 
-    def _note(self, sid: str, item: bodies.Item, is_told: bool = True) -> None:
+    def _note(self, sid: str, item: bodies.Item) -> None:
         if self._server.is_here(sid):
-            self._silence.connect(sid, item.camera_id, item.checkpoint_id, is_told)
-        else:
-            self._silence.hear(item.camera_id, item.checkpoint_id, is_told)
+            self._cameras.connect(sid, item.camera_id, item.checkpoint_id)
 
     async def _ping(self, sid: str, body: object) -> tuple[str, Answer]:
         message = body.get("message") if isinstance(body, Mapping) else body

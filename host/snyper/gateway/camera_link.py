@@ -8,7 +8,7 @@ from typing import Any
 
 from snyper.cameras.camera import DETECTION, HEALTH, MAX_BATCH, SERVICE, SILENCE_S
 from snyper.cameras.intake import detection_of, health_of, registration_of
-from snyper.cameras.records import Accepted, CamerasError, Overloaded
+from snyper.cameras.records import Accepted, CamerasError, Detection, Health, Overloaded
 from snyper.cameras.service import Cameras
 from snyper.gateway.app import Gateway
 from snyper.services.async_server import AsyncServer
@@ -65,11 +65,13 @@ class LinkedCameras:
         try:
             registration = registration_of(about)
             principal = self._check(registration.camera_id)
-            return _taken(await self._cameras.register(registration, principal))
+            accepted = await self._cameras.register(registration, principal)
         except Overloaded as error:
             raise Declined(Busy(str(error), RETRY_AFTER_S)) from None
         except CamerasError as error:
             raise ValueError(str(error)) from None
+        self._note(registration.camera_id, registration.checkpoint_id)
+        return _taken(accepted)
 
     async def tell(self, told: list[Any], is_live: bool = True) -> list[Answer]:
         """Take detections and health checks, at most 16, each `[id, kind, body, [[field, picture], …]]`, in
@@ -78,7 +80,10 @@ class LinkedCameras:
         if not isinstance(told, list) or len(told) > MAX_BATCH:
             raise ValueError(f"what is told at once is a list of at most {MAX_BATCH}")
         # In one transaction, and in this order: each is in the queue before the next begins.
-        return await asyncio.gather(*(self._take(one, is_live is True) for one in told))
+        taken = await asyncio.gather(*(self._take(one, is_live is True) for one in told))
+        for camera_id, checkpoint_id in {camera for camera, _ in taken if camera is not None}:
+            self._note(camera_id, checkpoint_id)
+        return [answer for _, answer in taken]
 
     async def beat(self, camera_id: str, checkpoint_id: str) -> int:
         """Take a sign of life of a camera, and return the time here, in µs since 1970.
@@ -90,17 +95,21 @@ class LinkedCameras:
         except CamerasError as error:
             raise ValueError(str(error)) from None
         self._check(about.camera_id)
-        self._cameras.see(about.camera_id, about.checkpoint_id, SILENCE_S)
-        loop = asyncio.get_running_loop()
-
-        def lose() -> None:
-            with suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(self._cameras.lose, about.camera_id)
-
-        self._server.when_caller_away(lose)
+        self._note(about.camera_id, about.checkpoint_id)
         return time.time_ns() // 1_000
 
     # ---
+
+    def _note(self, camera_id: str, checkpoint_id: str) -> None:
+        """Note that the caller's connection speaks for a camera."""
+        caller, loop = ("link", self._server.id_of_caller()), asyncio.get_running_loop()
+        self._cameras.connect(caller, camera_id, checkpoint_id, SILENCE_S)
+
+        def lose() -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._cameras.disconnect, caller)
+
+        self._server.when_caller_away(lose)
 
     def _check(self, camera_id: object) -> str:
         """Return the name of the caller's key. Raises PermissionError where it speaks for another camera."""
@@ -109,24 +118,30 @@ class LinkedCameras:
             raise PermissionError(f"the key {proven.key} does not speak for the camera {camera_id}")
         return proven.key
 
-    async def _take(self, told: Any, is_live: bool) -> Answer:
+    async def _take(self, told: Any, is_live: bool) -> tuple[tuple[str, str] | None, Answer]:
+        """Return the camera, with its checkpoint, of what was taken; and the answer."""
         try:
             _, kind, body, pictures = told
             body = {**body, **_fields_of(pictures)}
             principal = self._check(body.get("camera_id"))
+            item: Detection | Health
             if kind == DETECTION:
-                return _taken(await self._cameras.detect(detection_of(body), principal, is_live))
-            if kind == HEALTH:
-                return _taken(await self._cameras.health(health_of(body), principal, is_live))
-            return _refused(f"this service takes no {kind}")
+                item = detection_of(body)
+                accepted = await self._cameras.detect(item, principal, is_live)
+            elif kind == HEALTH:
+                item = health_of(body)
+                accepted = await self._cameras.health(item, principal, is_live)
+            else:
+                return None, _refused(f"this service takes no {kind}")
+            return (item.camera_id, item.checkpoint_id), _taken(accepted)
         except PermissionError as error:
-            return {"outcome": "forbidden", "why": str(error)}
+            return None, {"outcome": "forbidden", "why": str(error)}
         except Overloaded as error:
-            return {"outcome": "again", "why": str(error), "retry_after_s": RETRY_AFTER_S}
+            return None, {"outcome": "again", "why": str(error), "retry_after_s": RETRY_AFTER_S}
         except CamerasError as error:
-            return _refused(str(error))
+            return None, _refused(str(error))
         except (TypeError, ValueError):
-            return _refused("it is no id, kind, body and pictures")
+            return None, _refused("it is no id, kind, body and pictures")
 
 
 def _fields_of(pictures: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -5,14 +5,13 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 
-from snyper.cameras.records import Detection, Health, Malformed, Registration
+from snyper.cameras.records import Detection, Health, Malformed
 from snyper.cameras.service import Cameras
 from snyper.device.serving.exchange import Exchange, Handler, Refusal
 from snyper.gateway import camera_bodies as bodies
 from snyper.gateway.app import Gateway
 from snyper.gateway.camera_requests import fields_of, shaped, time_of
 from snyper.gateway.camera_settings import changed_settings, settings_body
-from snyper.gateway.camera_silence import CameraSilence
 from snyper.gateway.places import Places
 
 _DEFAULT_SPANS_S = {"hour": 86_400.0, "day": 30 * 86_400.0}
@@ -23,12 +22,9 @@ _SMALL_BYTES = 65_536  # a body of which needs no place
 class CameraRoutes:
     """The REST of cameras themselves. `connected` counts the clients of Socket.IO."""
 
-    def __init__(
-        self, gateway: Gateway, cameras: Cameras, silence: CameraSilence, connected: Callable[[], int]
-    ) -> None:
+    def __init__(self, gateway: Gateway, cameras: Cameras, connected: Callable[[], int]) -> None:
         limits = gateway.limits
         self._cameras = cameras
-        self._silence = silence
         self._connected = connected
         self._most_bytes = limits["sio_message_mb"] * 1_000_000
         self._places = Places(limits["places"], limits["hold_s"])
@@ -86,7 +82,6 @@ class CameraRoutes:
         else:
             accepted = await self._cameras.register(item, exchange.principal)
             words = "Camera registered successfully"
-        self._silence.hear(item.camera_id, item.checkpoint_id, is_told=not isinstance(item, Registration))
         await exchange.answer_json(bodies.answer_of(item, accepted, words))
 
     async def _statistics(self, exchange: Exchange) -> None:
@@ -127,12 +122,7 @@ class CameraRoutes:
 
     async def _list(self, exchange: Exchange) -> None:
         states = await self._cameras.cameras()
-        listed = [
-            bodies.camera_body(
-                state, self._silence.asleep_until_s(state.camera_id), self._cameras.zone_of(state.camera_id)
-            )
-            for state in states
-        ]
+        listed = [bodies.camera_body(state, self._cameras.zone_of(state.camera_id)) for state in states]
         await exchange.answer_json(
             {"success": True, "cameras": listed, "total_cameras": len(listed), "timestamp": bodies.now()}
         )

@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from snyper.cameras.log import RULE, Entry
+from snyper.cameras.presence import OFFLINE
 from snyper.cameras.records import Accepted, Detection
 from snyper.cameras.rules import CEASE_FIRE, Rule, Rules
 from snyper.cameras.service import Cameras
-from snyper.cameras.silence import FIRST_S
 from snyper.client import ReconnectingClient
 from snyper.shared.socket_protocol import ProtocolError
 from snyper.system.text import one_line
@@ -28,17 +28,12 @@ _log = logging.getLogger("snyper")
 
 
 class CameraRules:
-    """Applies `rules` to what `cameras` take, and has `hub` cease fire. `is_asleep` says of a camera whether
-    it is expected to be silent.
-    """
+    """Applies `rules` to what `cameras` take, and has `hub` cease fire."""
 
-    def __init__(
-        self, rules: Rules, cameras: Cameras, hub: ReconnectingClient, is_asleep: Callable[[str], bool]
-    ) -> None:
+    def __init__(self, rules: Rules, cameras: Cameras, hub: ReconnectingClient) -> None:
         self._rules = rules
         self._cameras = cameras
         self._hub = hub
-        self._is_asleep = is_asleep
         self._calling: dict[Rule, asyncio.Task[str]] = {}
 
     @property
@@ -65,30 +60,20 @@ class CameraRules:
         """Look for cameras that are silent, until cancelled. Of one that was not heard since the start that
         is said after a minute.
         """
-        first = asyncio.create_task(self._look_for_missing())
+        for camera_id in self._rules.expected:
+            self._cameras.expect_soon(camera_id)
         try:
             with closing(self._cameras.listen()) as feed:
                 async for event in feed:
-                    if event.kind == "status" and event.data["status"] == "offline":
-                        self._on_silent(event.data["camera_id"])
+                    if event.kind == "status" and event.data["status"] == OFFLINE:
+                        camera_id = event.data["camera_id"]
+                        for rule in self._rules.of_silence(camera_id):
+                            self._record_outcome(self._fire(rule), rule, camera_id)
         finally:
-            calls: list[asyncio.Task[Any]] = [first, *self._calling.values()]
+            calls: list[asyncio.Task[Any]] = [*self._calling.values()]
             for call in calls:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
-
-    async def _look_for_missing(self) -> None:
-        if self._rules.expected:
-            await asyncio.sleep(FIRST_S)
-            here = {camera.camera_id for camera in await self._cameras.cameras() if camera.is_active}
-            for camera_id in self._rules.expected:
-                if camera_id not in here:
-                    self._on_silent(camera_id)
-
-    def _on_silent(self, camera_id: str) -> None:
-        if not self._is_asleep(camera_id):
-            for rule in self._rules.of_silence(camera_id):
-                self._record_outcome(self._fire(rule), rule, camera_id)
 
     def _record_outcome(
         self, call: asyncio.Task[str], rule: Rule, camera_id: str, detection_id: str | None = None

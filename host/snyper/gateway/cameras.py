@@ -9,14 +9,12 @@ from urllib.parse import urlsplit
 from snyper.cameras.rules import Rules
 from snyper.cameras.service import Cameras, opened
 from snyper.cameras.silence import Expectation, read_expectations
-from snyper.cameras.times import zone_named
 from snyper.client import ReconnectingClient
 from snyper.device.addresses import is_loopback
 from snyper.gateway.app import Gateway
 from snyper.gateway.camera_events import CameraEvents, overloaded
 from snyper.gateway.camera_routes import CameraRoutes
 from snyper.gateway.camera_rules import CameraRules
-from snyper.gateway.camera_silence import CameraSilence
 from snyper.gateway.log_routes import LogRoutes
 from snyper.gateway.record_routes import RecordRoutes
 from snyper.gateway.socket_io import PATH, SocketServer
@@ -40,19 +38,18 @@ async def serving_cameras(
     `ruled` are rules, and the hub that they have cease fire. Raises OSError, ValueError.
     """
     expected = await asyncio.to_thread(_expected, folder / EXPECTED)
-    async with opened(folder, database, zone=zone) as cameras:
+    async with opened(folder, database, zone=zone, expectations=expected) as cameras:
         server = SocketServer(gateway, overloaded)
-        silence = CameraSilence(cameras, expected, zone_named(zone))
-        events = CameraEvents(cameras, server, silence)
+        events = CameraEvents(cameras, server)
         server.add_to(gateway)
-        CameraRoutes(gateway, cameras, silence, lambda: server.count).add_to(gateway)
+        CameraRoutes(gateway, cameras, lambda: server.count).add_to(gateway)
         RecordRoutes(gateway, cameras).add_to(gateway)
         gateway.guard.welcome(lambda path, origin: _is_ours(path) and _is_welcome(origin, origins))
         gateway.add_state(lambda: {"clients": server.count, "packets_dropped": server.dropped})
         tasks = [asyncio.create_task(events.tell()), asyncio.create_task(server.watch())]
         rules = None
         if ruled is not None:
-            rules = CameraRules(ruled[0], cameras, ruled[1], silence.is_asleep)
+            rules = CameraRules(ruled[0], cameras, ruled[1])
             cameras.judge = rules.judge
             tasks.append(asyncio.create_task(rules.watch()))
         LogRoutes(cameras, () if rules is None else rules.rules).add_to(gateway)

@@ -204,6 +204,11 @@ class BaseServer:
         job: Job = current_job.get()
         return job.session.proven
 
+    def id_of_caller(self) -> str:
+        """Return what the caller of the function that runs here is known by over all its connections."""
+        job: Job = current_job.get()
+        return job.session.id
+
     def when_caller_away(self, callback: Callable[[], object]) -> None:
         """Have `callback` called, in some thread, whenever the caller of the function that runs here has
         lost its connection, also once that has returned; instead of the callback that it had.
